@@ -1,0 +1,57 @@
+"""What the pipeline is told: frozen settings with their units and defaults. ops.config builds them from TOML."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisionSettings:
+    """How failures are met. Delays are seconds; `restarts_max` counts bugs within `restarts_period_s`."""
+
+    backoff_initial_s: float = 1.0
+    backoff_max_s: float = 60.0
+    backoff_reset_s: float = 60.0
+    restarts_max: int = 10
+    restarts_period_s: float = 600.0
+    probe_interval_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    """Where and how often ticks become durable. Segments go to "<path>.tail/"."""
+
+    path: Path
+    flush_interval_s: float = 1.0
+    flush_rows_max: int = 50_000
+    merge_interval_s: float = 60.0
+    storage_version: str = "v1.2.0"
+    memory_limit: str = "512MB"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeSettings:
+    """One table under [exchanges]: `name` is the user's, `dialect` a key of actors.dialects.DIALECTS.
+
+    `ws_url` and `rest_url` replace scheme, host and port of every endpoint and keep the path.
+    `silence_s` and `channel` are None where the dialect's own value counts.
+    """
+
+    name: str
+    dialect: str
+    symbols: tuple[str, ...]
+    ws_url: str | None = None
+    rest_url: str | None = None
+    silence_s: float | None = None
+    channel: str | None = None
+    ca_file: Path | None = None
+    supervision: SupervisionSettings = field(default_factory=SupervisionSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineSettings:
+    """Everything below the command line and the control socket."""
+
+    store: StoreSettings
+    exchanges: Mapping[str, ExchangeSettings]
+    supervision: SupervisionSettings = field(default_factory=SupervisionSettings)
