@@ -1,0 +1,49 @@
+"""A batch: what one flush hands to the writer, with the number under which it is stored exactly once."""
+
+from dataclasses import dataclass
+
+from actors.ticks import Block, Reject
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One row of `events`; `at_ns` nanoseconds UTC, `detail_json` a JSON object as text."""
+
+    at_ns: int
+    actor: str
+    event: str
+    reason: str | None = None
+    restarts: int | None = None
+    retry_in_s: float | None = None
+    detail_json: str = "{}"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """Running totals of one exchange in one run, true at the moment the batch that carries it is durable."""
+
+    at_ns: int
+    exchange: str
+    frames: int
+    received: int
+    stored: int
+    duplicates: int
+    rejected: int
+    in_flight: int
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Handed over for good by the buffer. `number` only ever rises, over restarts too."""
+
+    number: int
+    blocks: tuple[Block, ...] = ()
+    rejects: tuple[Reject, ...] = ()
+    events: tuple[EventRow, ...] = ()
+    audit: tuple[AuditRow, ...] = ()
+
+    @property
+    def ticks(self) -> int:
+        """How many ticks it holds."""
+        return sum(map(len, self.blocks))

@@ -1,0 +1,185 @@
+"""The DuckDB file itself: the short moments in which it is held, and what is done in them.
+
+DuckDB gives a file to one read-write process or to many readers, and the lock (POSIX fcntl) goes as soon as
+the process closes any descriptor of the file. So the service does not keep the file: everything here opens
+it, works and closes it, and nothing else in the service may open or close that path, not even for reading.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from actors.settings import StoreSettings
+from actors.store.files import crash_point
+from actors.store.segments import sql_text
+from actors.store.tables import SCHEMA_VERSION, TABLES
+from actors.store.views import SCHEMA, schema_sql, view_sql
+
+_PID = re.compile(r"PID (\d+)")
+# What DuckDB 2.0 says when the trouble is the system's and not the file's content; everything else that
+# stops it from opening a file that is there means that the content cannot be read.
+_SYSTEM_TROUBLE = re.compile(
+    r"permission denied|no space left|read-only|too many open files|input/output error|cannot allocate"
+    r"|out of memory|is a directory|failed to sync|fsync|disk quota|stale file handle|operation not permitted",
+    re.IGNORECASE,
+)
+
+
+class FileHeld(Exception):
+    """Another process has the file open; `pid` if DuckDB could tell. Not a fault: try again later."""
+
+    def __init__(self, pid: int | None) -> None:
+        super().__init__(f"held by process {pid}" if pid else "held by another process")
+        self.pid = pid
+
+
+class FileDamaged(Exception):
+    """The file is there and DuckDB cannot read it."""
+
+
+class FileTrouble(Exception):
+    """The system will not let us have the file now (disk full, no permission): the world's fault."""
+
+
+class SchemaNewer(Exception):
+    """The file was written by a later version of this software; it is left untouched."""
+
+
+def _sorted_out(error: duckdb.Error) -> Exception:
+    """What an error on opening means."""
+    text = str(error)
+    if "Could not set lock" in text or "Conflicting lock" in text:
+        found = _PID.search(text)
+        return FileHeld(int(found[1]) if found else None)
+    if _SYSTEM_TROUBLE.search(text):
+        return FileTrouble(text)
+    return FileDamaged(text)
+
+
+class DuckFile:
+    """Opens, fills and checks one file. Not for two threads at once."""
+
+    def __init__(self, settings: StoreSettings, tail: Path) -> None:
+        self._path, self._tail = settings.path, tail
+        self._config: dict[str, str | bool | int | float | list[str]] = {
+            "threads": 1,
+            "memory_limit": settings.memory_limit,
+            "storage_compatibility_version": settings.storage_version,
+        }
+
+    @contextmanager
+    def opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The file, held until the block ends. Raises FileHeld, FileDamaged or FileTrouble."""
+        try:
+            con = duckdb.connect(str(self._path), config=self._config)
+        except duckdb.Error as error:
+            raise _sorted_out(error) from error
+        try:
+            yield con
+        finally:
+            con.close()
+
+    def peek_merged_through(self) -> int | None:
+        """The watermark of a file that others read just now; None if somebody writes it or it has none."""
+        try:
+            con = duckdb.connect(str(self._path), read_only=True)
+        except duckdb.Error:
+            return None
+        try:
+            return self.merged_through(con) if self.exists_in(con) else None
+        except duckdb.Error:
+            return None
+        finally:
+            con.close()
+
+    @staticmethod
+    def exists_in(con: duckdb.DuckDBPyConnection) -> bool:
+        """Whether our schema is in it; an empty or foreign DuckDB file has none."""
+        row = con.execute("SELECT count(*) FROM duckdb_schemas() WHERE schema_name = ?", [SCHEMA]).fetchone()
+        return bool(row and row[0])
+
+    def adopt(self, con: duckdb.DuckDBPyConnection) -> None:
+        """Makes the file ours: schema if it has none, version checked, views reaching into our tail."""
+        con.execute("BEGIN")
+        try:
+            if not self.exists_in(con):
+                for statement in schema_sql(SCHEMA_VERSION):
+                    con.execute(statement)
+            self._check_version(con)
+            for table in TABLES:
+                con.execute(view_sql(table, self._tail))
+            con.execute("COMMIT")
+        except BaseException:
+            con.execute("ROLLBACK")
+            raise
+        con.execute("CHECKPOINT")
+
+    def leave(self, con: duckdb.DuckDBPyConnection) -> None:
+        """Makes the file complete by itself: views without a tail."""
+        con.execute("BEGIN")
+        for table in TABLES:
+            con.execute(view_sql(table, None))
+        con.execute("COMMIT")
+        con.execute("CHECKPOINT")
+
+    def _check_version(self, con: duckdb.DuckDBPyConnection) -> None:
+        row = con.execute("SELECT max(version) FROM main.schema_version").fetchone()
+        version = int(row[0]) if row and row[0] is not None else 0
+        if version > SCHEMA_VERSION:
+            raise SchemaNewer(
+                f"{self._path} follows version {version} of the schema; this software knows {SCHEMA_VERSION}."
+                " Use the newer software, or give store.path another file."
+            )
+
+    @staticmethod
+    def merged_through(con: duckdb.DuckDBPyConnection) -> int:
+        """The last batch that is in the tables."""
+        row = con.execute(f"SELECT max(merged_through) FROM {SCHEMA}.watermark").fetchone()
+        return int(row[0]) if row and row[0] is not None else 0
+
+    @staticmethod
+    def rows(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
+        """Rows of each merged table; DuckDB keeps these counts, so it is cheap."""
+        counts = {}
+        for table in TABLES:
+            row = con.execute(f"SELECT count(*) FROM {SCHEMA}.{table.name}").fetchone()
+            counts[table.name] = int(row[0]) if row else 0
+        return counts
+
+    @staticmethod
+    def merge(
+        con: duckdb.DuckDBPyConnection, segments: Mapping[str, Sequence[Path]], through: int
+    ) -> dict[str, int]:
+        """Takes the segments over and raises the watermark, in one transaction, then writes it all to the file.
+
+        Returns the rows of each table afterwards. After an error nothing of it is in the file, or all is
+        (a commit can succeed where the checkpoint behind it fails): read the watermark before trying again.
+        """
+        con.execute("BEGIN")
+        try:
+            for table in TABLES:
+                paths = segments.get(table.name)
+                if paths:
+                    listed = "[" + ", ".join(map(sql_text, paths)) + "]"
+                    source = f"SELECT {table.names} FROM read_parquet({listed})"
+                    con.execute(f"INSERT INTO {SCHEMA}.{table.name} {source}")
+            con.execute(f"UPDATE {SCHEMA}.watermark SET merged_through = ?", [through])
+            crash_point("merge.inserted")
+            con.execute("COMMIT")
+        except duckdb.Error:
+            _roll_back(con)
+            raise
+        crash_point("merge.committed")
+        con.execute("CHECKPOINT")
+        crash_point("merge.checkpointed")
+        return DuckFile.rows(con)
+
+
+def _roll_back(con: duckdb.DuckDBPyConnection) -> None:
+    try:
+        con.execute("ROLLBACK")
+    except duckdb.Error:
+        pass  # a failed COMMIT, or a fatal error, has ended the transaction already

@@ -1,0 +1,94 @@
+"""The file operations that durability rests on, in one place, so that tests can fail, forget or kill at each."""
+
+import contextlib
+import fcntl
+import os
+import signal
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+_F_SETSIG = 10  # Linux, fcntl.h; the fcntl module has no name for it
+
+# Only tests set this: "NAME" or "NAME:N" ends the process with SIGKILL the N-th time the point is passed.
+_CRASH_AT = os.environ.get("TICKWARDEN_CRASH_AT", "")
+_crash_name, _, _crash_count = _CRASH_AT.partition(":")
+_crash_left = int(_crash_count or 1)
+
+
+def crash_point(name: str) -> None:
+    """A named moment at which tests kill the process; nothing otherwise."""
+    global _crash_left
+    if name == _crash_name:
+        _crash_left -= 1
+        if _crash_left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Files:
+    """The real thing. Every method raises OSError as the system gives it."""
+
+    def produce(self, path: Path, write: Callable[[Path], None]) -> None:
+        """Lets `write` make the file at `path` and makes its content durable."""
+        write(path)
+        self.sync_file(path)
+
+    def sync_file(self, path: Path) -> None:
+        """Content of a file to the disk."""
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def sync_folder(self, path: Path) -> None:
+        """Names in a folder to the disk."""
+        self.sync_file(path)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Atomic within one file system; replaces `new`."""
+        old.rename(new)
+
+    def remove(self, path: Path) -> None:
+        """No error if it is gone already."""
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+    def names(self, folder: Path) -> list[str]:
+        """Names in the folder; empty if there is none."""
+        try:
+            return os.listdir(folder)
+        except FileNotFoundError:
+            return []
+
+    def make_folder(self, path: Path) -> None:
+        """The folder and its parents, durable."""
+        if not path.is_dir():
+            path.mkdir(parents=True, exist_ok=True)
+            self.sync_folder(path.parent)
+
+    def any_open(self, paths: Iterable[Path]) -> bool | None:
+        """Whether any process has one of these files open; None where the system cannot say.
+
+        Linux gives a write lease on a file only while nobody else has it open (fcntl(2), F_SETLEASE), so
+        asking for one and giving it back at once is the question. It works for files of our own whoever
+        the reader is. SIGURG, ignored by default, stands in for the SIGIO that a reader who comes in that
+        moment would cause; it waits for microseconds.
+        """
+        if not hasattr(fcntl, "F_SETLEASE"):
+            return None
+        for path in paths:
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            try:
+                fcntl.fcntl(fd, _F_SETSIG, signal.SIGURG)
+                fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+                fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+            except BlockingIOError:
+                return True
+            except OSError:
+                return None
+            finally:
+                os.close(fd)
+        return False

@@ -1,0 +1,160 @@
+"""The tables of the DuckDB file: columns, types, and how Python columns become typed rows of a segment."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from arro3.core import Array, DataType, Table
+
+from actors.batch import Batch
+from actors.ticks import Block
+
+SCHEMA_VERSION = 1
+
+_TEXT, _INT, _REAL, _BYTES = DataType.string(), DataType.int64(), DataType.float64(), DataType.binary()
+# Prices and volumes: text to DECIMAL is exact, and DuckDB casts a column at once.
+_NUMBER = "DECIMAL(38,18)"
+# An instant from integer nanoseconds: make_timestamptz does not depend on the session's time zone.
+_INSTANT = "make_timestamptz({} // 1000)"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its SQL type, the Arrow type Python hands over, and the SQL that turns one into the other."""
+
+    name: str
+    sql: str
+    arrow: Any
+    cast: str = "{}"
+
+    @property
+    def quoted(self) -> str:
+        """The name as an SQL identifier: "at" and "timestamp" are words of the grammar too."""
+        return f'"{self.name}"'
+
+
+@dataclass(frozen=True, slots=True)
+class TableSpec:
+    """One table; `columns_of` takes a batch apart into Python lists in the order of `columns`."""
+
+    name: str
+    columns: tuple[Column, ...]
+    columns_of: Callable[[Batch], Sequence[list[Any]]]
+
+    @property
+    def names(self) -> str:
+        """The columns as an SQL list."""
+        return ", ".join(column.quoted for column in self.columns)
+
+    @property
+    def definition(self) -> str:
+        """The columns with their types, as CREATE TABLE takes them."""
+        return ", ".join(f"{column.quoted} {column.sql}" for column in self.columns)
+
+    def select(self, source: str) -> str:
+        """SQL that reads the Arrow table `source` as typed rows."""
+        casts = ", ".join(f"{c.cast.format(c.quoted)}::{c.sql} AS {c.quoted}" for c in self.columns)
+        return f"SELECT {casts} FROM {source}"
+
+    def arrow(self, batch: Batch) -> Table:
+        """The batch's rows of this table as an Arrow table (0 rows are fine)."""
+        values = self.columns_of(batch)
+        return Table.from_pydict(
+            {c.name: Array(v, type=c.arrow) for c, v in zip(self.columns, values, strict=True)}
+        )
+
+
+def _ticks(batch: Batch) -> list[list[Any]]:
+    """All blocks of the batch, column by column."""
+
+    def joined(column: Callable[[Block], list[Any]]) -> list[Any]:
+        return list(chain.from_iterable(map(column, batch.blocks)))
+
+    return [
+        joined(lambda b: [b.exchange] * len(b)),
+        joined(lambda b: b.symbol),
+        joined(lambda b: b.exchange_ns),
+        joined(lambda b: b.received_ns),
+        joined(lambda b: b.price),
+        joined(lambda b: b.volume),
+        joined(lambda b: b.side),
+        joined(lambda b: b.trade_id),
+        joined(lambda b: b.source),
+    ]
+
+
+def _fields(rows: Sequence[object], names: Sequence[str]) -> list[list[Any]]:
+    return [[getattr(row, name) for row in rows] for name in names]
+
+
+TICKS = TableSpec(
+    "ticks",
+    (
+        Column("exchange", "VARCHAR", _TEXT),
+        Column("symbol", "VARCHAR", _TEXT),
+        Column("timestamp", "TIMESTAMPTZ", _INT, _INSTANT),
+        Column("received_at", "TIMESTAMPTZ", _INT, _INSTANT),
+        Column("price", _NUMBER, _TEXT),
+        Column("volume", _NUMBER, _TEXT),
+        Column("side", "VARCHAR", _TEXT),
+        Column("trade_id", "VARCHAR", _TEXT),
+        Column("source", "VARCHAR", _TEXT),
+    ),
+    _ticks,
+)
+
+REJECTS = TableSpec(
+    "rejects",
+    (
+        Column("received_at", "TIMESTAMPTZ", _INT, _INSTANT),
+        Column("exchange", "VARCHAR", _TEXT),
+        Column("symbol", "VARCHAR", _TEXT),
+        Column("reason", "VARCHAR", _TEXT),
+        Column("detail", "VARCHAR", _TEXT),
+        Column("payload", "BLOB", _BYTES),
+        Column("payload_bytes", "BIGINT", _INT),
+    ),
+    lambda batch: _fields(
+        batch.rejects,
+        ("received_ns", "exchange", "symbol", "reason", "detail", "payload", "payload_bytes"),
+    ),
+)
+
+EVENTS = TableSpec(
+    "events",
+    (
+        Column("at", "TIMESTAMPTZ", _INT, _INSTANT),
+        Column("actor", "VARCHAR", _TEXT),
+        Column("event", "VARCHAR", _TEXT),
+        Column("reason", "VARCHAR", _TEXT),
+        Column("restarts", "BIGINT", _INT),
+        Column("retry_in_s", "DOUBLE", _REAL),
+        Column("detail", "JSON", _TEXT),
+    ),
+    lambda batch: _fields(
+        batch.events, ("at_ns", "actor", "event", "reason", "restarts", "retry_in_s", "detail_json")
+    ),
+)
+
+AUDIT = TableSpec(
+    "audit",
+    (
+        Column("at", "TIMESTAMPTZ", _INT, _INSTANT),
+        Column("exchange", "VARCHAR", _TEXT),
+        Column("frames", "BIGINT", _INT),
+        Column("received", "BIGINT", _INT),
+        Column("stored", "BIGINT", _INT),
+        Column("duplicates", "BIGINT", _INT),
+        Column("rejected", "BIGINT", _INT),
+        Column("in_flight", "BIGINT", _INT),
+        Column("run_id", "VARCHAR", _TEXT),
+    ),
+    lambda batch: _fields(
+        batch.audit,
+        ("at_ns", "exchange", "frames", "received", "stored", "duplicates", "rejected", "in_flight", "run_id"),
+    ),
+)
+
+# Ticks come last: the ticks segment of a batch is what commits the batch (see segments.write_batch).
+TABLES: tuple[TableSpec, ...] = (REJECTS, EVENTS, AUDIT, TICKS)
