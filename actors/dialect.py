@@ -3,8 +3,10 @@
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from actors.symbols import Symbol
+from actors.ticks import Reason
 
 MS = 1_000_000  # nanoseconds in a millisecond: most exchanges stamp trades in milliseconds
 
@@ -21,6 +23,15 @@ class Market:
     native: str
     endpoint: str
     volume_unit: str = "base"
+
+
+class FieldError(ValueError):
+    """A field of a trade cannot be used: `reason` is the stable code, the text says what is wrong."""
+
+    def __init__(self, reason: Reason, detail: str, symbol: str | None = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.symbol = symbol
 
 
 @dataclass(slots=True)
@@ -52,7 +63,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """The exchange confirmed `natives`, or everything in the request with this id, or (both empty) the oldest."""
+    """The exchange confirmed `natives`, or all of the request with this id, or (both empty) of the oldest."""
 
     natives: tuple[str, ...] = ()
     request_id: str = ""
@@ -85,6 +96,12 @@ class TradeLike:
 
 
 Control = Ack | Refusal | Alive | Leaving | TradeLike
+
+
+class MarketRule(Protocol):
+    """Makes a Market of a unified symbol; `channel` may decide its endpoint, "" is the dialect's first."""
+
+    def __call__(self, symbol: Symbol, channel: str = "", /) -> Market: ...
 
 
 class IdPromise(enum.Enum):
@@ -120,16 +137,17 @@ class AppPing:
 class Dialect:
     """How one exchange speaks.
 
-    - `market(symbol)`: the Market of a unified symbol; raises SymbolError naming what is supported.
+    - `market(symbol, channel)`: the Market of a unified symbol; raises SymbolError naming what is right.
     - `subscribe(natives, channel, first_id)`: the Requests for these natives of one endpoint, within
       `limits`; request ids count up from `first_id`.
     - `trades(frames)`: the trades of frames that are all well-formed trade frames, decoded at once;
-      raises msgspec.MsgspecError (DecodeError, ValidationError), ValueError or KeyError as soon as one
-      is anything else. The caller then goes frame by frame and asks `control`.
+      raises ValueError (FieldError, msgspec's errors), KeyError or RecursionError as soon as one is
+      anything else, an empty trade list included. The caller then goes frame by frame and asks
+      `control`. An enum that msgspec refuses is a side: only sides are typed as Literal of their words.
     - `control(message)`: what a message that is no sound trade frame is: `message` is the parsed JSON,
-      or the text itself where it is not JSON; None for a type that is not known.
-    - `list_key`: the key of a frame's trade list where one frame may hold several, so that one bad
-      trade costs only itself.
+      or the text itself where it is not JSON; None for a type that is not known. Never raises.
+    - `list_key`: where a frame's trade list stands, keys joined by dots (lists on the way are gone
+      through), when one frame may hold several trades: so one bad trade costs only itself.
     - `replays_unmarked`: after a subscribe the exchange may re-send old trades that look like live ones.
     """
 
@@ -140,7 +158,7 @@ class Dialect:
     channels: tuple[str, ...]
     limits: Limits
     silence_s: float
-    market: Callable[[Symbol], Market]
+    market: MarketRule
     subscribe: Callable[[Sequence[str], str, int], Sequence[Request]]
     trades: Callable[[Sequence[bytes]], Trades]
     control: Callable[[object], Control | None]

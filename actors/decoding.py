@@ -1,0 +1,188 @@
+"""Turns whole messages into ticks, rejects and controls, so that what is bad costs only itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from actors.checks import amounts, check_ids, check_times
+from actors.dialect import Ack, Alive, Dialect, FieldError, Leaving, Refusal, TradeLike, Trades
+from actors.ticks import REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
+
+# What the wire's content can make a decoder raise; anything else is a bug of ours and must show.
+_REFUSED = (ValueError, KeyError, RecursionError)
+
+# Numbers of messages that are no trades need not be exact, but 1e400 must not make them unreadable.
+_any = msgspec.json.Decoder(float_hook=float)
+_list = msgspec.json.Decoder(list[msgspec.Raw])
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of messages: every trade, and every unknown message, is exactly one tick or one reject."""
+
+    ticks: int = 0
+    rejects: list[Reject] = field(default_factory=list)
+    controls: list[Ack | Refusal | Alive | Leaving] = field(default_factory=list)
+
+
+class Reader:
+    """Reads the messages of one connection; `markets` maps the natives asked for on it to unified symbols.
+
+    `seen` holds the natives that have delivered a trade: data is an acknowledgement too.
+
+    `subscribed_ns` is set by the connection's owner each time a subscribe request is sent (our clock).
+    Where the dialect replays without a mark, the trades of a native are 'snapshot' as long as they are
+    older than that, up to the first that is not; from then on they are 'stream'. It is a label by two
+    clocks: one that differs by a second may mislabel a trade of that second, and loses none.
+    """
+
+    def __init__(self, exchange: str, dialect: Dialect, markets: Mapping[str, str]) -> None:
+        self.seen: set[str] = set()
+        self.subscribed_ns = 0
+        self._exchange = exchange
+        self._dialect = dialect
+        self._markets = markets
+        self._settled: set[str] = set()
+
+    def read(self, messages: list[bytes], received_ns: int, block: Block) -> Outcome:
+        """Appends the good trades to `block`, in order; never raises for what the messages hold."""
+        if len(messages) > 1:
+            try:
+                return Outcome(self._append(messages, received_ns, block))
+            except _REFUSED:
+                pass  # something in the batch is no sound trade: one by one
+        outcome = Outcome()
+        for message in messages:
+            self._read_one(message, received_ns, block, outcome)
+        return outcome
+
+    def _append(self, messages: list[bytes], received_ns: int, block: Block) -> int:
+        """All trades of `messages` or, raising one of _REFUSED, none."""
+        trades = self._dialect.trades(messages)
+        try:
+            symbol = [self._markets[native] for native in trades.native]
+        except KeyError as error:
+            raise FieldError(Reason.UNKNOWN_SYMBOL, f"a market that was not asked for: {error}") from error
+        try:
+            price, volume = amounts(trades.price, trades.volume)
+            check_times(trades.exchange_ns)
+            check_ids(trades.trade_id)
+        except FieldError as error:
+            error.symbol = symbol[0]
+            raise
+        if len(self.seen) < len(self._markets):
+            self.seen.update(trades.native)
+        count = len(symbol)
+        block.extend(
+            symbol,
+            trades.exchange_ns,
+            [received_ns] * count,
+            price,
+            volume,
+            trades.side,
+            trades.trade_id,
+            self._sources(trades),
+        )
+        return count
+
+    def _sources(self, trades: Trades) -> list[str]:
+        settling = self._dialect.replays_unmarked and len(self._settled) < len(self._markets)
+        if not settling:
+            if True not in trades.snapshot:
+                return ["stream"] * len(trades.snapshot)
+            return ["snapshot" if marked else "stream" for marked in trades.snapshot]
+        sources = []
+        for native, time, marked in zip(trades.native, trades.exchange_ns, trades.snapshot, strict=True):
+            old = native not in self._settled and time is not None and time < self.subscribed_ns
+            if not (old or marked):
+                self._settled.add(native)
+            sources.append("snapshot" if old or marked else "stream")
+        return sources
+
+    def _read_one(self, message: bytes, received_ns: int, block: Block, outcome: Outcome) -> None:
+        try:
+            outcome.ticks += self._append([message], received_ns, block)
+        except _REFUSED as error:
+            failure = error
+        else:
+            return
+        control = self._control(message)
+        if isinstance(control, FieldError):
+            failure = control
+        elif isinstance(control, TradeLike):
+            parts = _parts(message, self._dialect.list_key)
+            if len(parts) > 1:
+                for part in parts:
+                    try:
+                        outcome.ticks += self._append([part], received_ns, block)
+                    except _REFUSED as error:
+                        outcome.rejects.append(self._reject(part, received_ns, error))
+                return
+        else:
+            outcome.controls.append(control)
+            return
+        outcome.rejects.append(self._reject(message, received_ns, failure))
+
+    def _control(self, message: bytes) -> Ack | Refusal | Alive | Leaving | TradeLike | FieldError:
+        """What a message is that is no sound trade frame; a FieldError (not raised) if it is nothing."""
+        try:
+            text = message.decode()
+        except UnicodeDecodeError as error:
+            return FieldError(Reason.NOT_UTF8, str(error))
+        try:
+            parsed = _any.decode(text)
+        except msgspec.ValidationError as error:  # the one thing to be refused here is an endless integer
+            return FieldError(Reason.BAD_TYPE, str(error))
+        except (ValueError, RecursionError) as error:
+            return self._dialect.control(text) or FieldError(Reason.NOT_JSON, str(error))
+        return self._dialect.control(parsed) or FieldError(
+            Reason.UNKNOWN_MESSAGE, "a message type that is not known"
+        )
+
+    def _reject(self, payload: bytes, received_ns: int, error: Exception) -> Reject:
+        reason, symbol = _why(error)
+        return Reject(
+            received_ns,
+            self._exchange,
+            symbol,
+            reason,
+            str(error)[:REJECT_DETAIL_CHARS_MAX],
+            payload[:REJECT_PAYLOAD_BYTES_MAX],
+            len(payload),
+        )
+
+
+def _why(error: Exception) -> tuple[Reason, str | None]:
+    """The stable reason of a refused trade, and its unified symbol where that much could be read."""
+    if isinstance(error, FieldError):
+        return error.reason, error.symbol
+    if isinstance(error, UnicodeDecodeError):
+        return Reason.NOT_UTF8, None
+    text = str(error)
+    if text.startswith("Object missing required field"):
+        return Reason.MISSING_FIELD, None
+    return (Reason.BAD_SIDE if text.startswith("Invalid enum value") else Reason.BAD_TYPE), None
+
+
+def _parts(message: bytes, list_key: str) -> list[bytes]:
+    """The message once for each trade in its list, with only that trade in it; [] where there is no list."""
+    try:
+        return _split(message, list_key.split(".")) if list_key else []
+    except _REFUSED:
+        return []
+
+
+def _split(raw: bytes | msgspec.Raw, path: list[str]) -> list[bytes]:
+    if bytes(raw).lstrip()[:1] == b"[":
+        return [
+            b"[" + part + b"]"
+            for element in _list.decode(raw)
+            for part in (_split(element, path) if path else [bytes(element)])
+        ]
+    envelope = _object.decode(raw)
+    return [
+        msgspec.json.encode({**envelope, path[0]: msgspec.Raw(part)})
+        for part in _split(envelope[path[0]], path[1:])
+    ]

@@ -1,0 +1,153 @@
+"""Kraken spot, WebSocket v2: the `trade` channel, whose numbers are kept as the wire's digits."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import msgspec
+
+from actors.dialect import (
+    Ack,
+    Alive,
+    Control,
+    Dialect,
+    FieldError,
+    IdPromise,
+    Limits,
+    Market,
+    Refusal,
+    Request,
+    TradeLike,
+    Trades,
+)
+from actors.dialects._common import (
+    compact,
+    decode_frames,
+    inside,
+    requests,
+    require_kind,
+    rfc3339_ns,
+    text_inside,
+)
+from actors.symbols import Symbol, SymbolError
+from actors.ticks import Reason
+
+# https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/trade, read 2026-11-22 via stored copy.
+ENDPOINT = "wss://ws.kraken.com/v2"
+
+LIMITS = Limits(
+    symbols_per_connection=200,  # ours: no number is documented
+    symbols_per_request=100,  # ours
+    requests_per_s=5.0,  # ours
+    connects_per_s=0.2,  # about 150 in 10 minutes an IP, then banned for 10 (unsure)
+)
+
+# v2 knows only the new names; REST still returns the old ones.
+_RENAMED = {"XBT": "BTC", "XDG": "DOGE"}
+
+
+class _Trade(
+    msgspec.Struct,
+    gc=False,
+    rename={"native": "symbol", "id": "trade_id", "volume": "qty", "time": "timestamp"},
+):
+    """{"symbol":"BTC/USD","side":"sell","price":68466.9,"qty":0.01919415,"ord_type":"market",
+    "trade_id":70635251,"timestamp":"2024-05-27T12:33:10.826003Z"}; `side` is the taker's."""
+
+    native: str
+    side: Literal["buy", "sell"]
+    price: msgspec.Raw
+    volume: msgspec.Raw
+    id: int
+    time: str
+
+
+class _Frame(msgspec.Struct, gc=False, tag_field="channel", tag="trade"):
+    """{"channel":"trade","type":"update","data":[...]}; `type` is "snapshot" for the last 50 on subscribe."""
+
+    type: str
+    data: Annotated[list[_Trade], msgspec.Meta(min_length=1)]
+
+
+_decoder = msgspec.json.Decoder(_Frame)
+
+
+def _market(symbol: Symbol, _channel: str = "") -> Market:
+    """The native name is the unified one; codes may be of mixed case ("AAPLx/USD")."""
+    require_kind(symbol, "kraken", ("spot",), "BTC/USD (futures: krakenfutures)")
+    right = Symbol(_right_code(symbol.base), _right_code(symbol.quote))
+    if right != symbol:
+        raise SymbolError(f"{symbol}: write {right}, as Kraken's WebSocket v2 does")
+    return Market(str(symbol), str(symbol), ENDPOINT)
+
+
+def _right_code(code: str) -> str:
+    code = code.upper() if code.islower() else code  # no code is all small letters
+    return _RENAMED.get(code, code)
+
+
+def _subscribe(natives: Sequence[str], channel: str, first_id: int) -> list[Request]:
+    def render(part: Sequence[str], request_id: str) -> str:
+        params = {"channel": channel, "symbol": list(part), "snapshot": False}
+        return compact({"method": "subscribe", "params": params, "req_id": int(request_id)})
+
+    return requests(natives, LIMITS, first_id, render)
+
+
+def _trades(frames: Sequence[bytes]) -> Trades:
+    batches = decode_frames(_decoder, frames)
+    trades = [trade for batch in batches for trade in batch.data]
+    return Trades(
+        native=[trade.native for trade in trades],
+        price=[_digits(trade.price, "price") for trade in trades],
+        volume=[_digits(trade.volume, "qty") for trade in trades],
+        side=[trade.side for trade in trades],
+        trade_id=[str(trade.id) for trade in trades],
+        exchange_ns=[rfc3339_ns(trade.time) for trade in trades],
+        snapshot=[batch.type == "snapshot" for batch in batches for _ in batch.data],
+    )
+
+
+def _digits(token: msgspec.Raw, name: str) -> str:
+    """A JSON number as it stands on the wire: a float would lose the 0 of 0.00123440."""
+    text = str(token, "ascii", "replace")
+    if text[:1] not in "-0123456789":
+        raise FieldError(Reason.BAD_TYPE, f"`{name}` is not a JSON number: {text[:60]}")
+    return text
+
+
+def _control(message: object) -> Control | None:
+    match text_inside(message, "channel"):
+        case "trade":
+            return Alive() if inside(message, "data") == [] else TradeLike()
+        case "heartbeat" | "status":
+            return Alive()
+    method = text_inside(message, "method")
+    if inside(message, "success") is False:
+        natives = tuple(filter(None, [text_inside(message, "symbol")]))
+        return Refusal(
+            text_inside(message, "error"), natives, "" if natives else text_inside(message, "req_id")
+        )
+    if method == "subscribe" and text_inside(message, "result", "channel") == "trade":
+        return Ack((text_inside(message, "result", "symbol"),))
+    return Alive() if method in ("subscribe", "unsubscribe", "pong") else None
+
+
+KRAKEN = Dialect(
+    name="kraken",
+    title="Kraken spot",
+    doc="https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/trade",
+    doc_read="2026-11-22",
+    channels=("trade",),
+    limits=LIMITS,
+    silence_s=30.0,  # a heartbeat about every second while subscribed and idle
+    market=_market,
+    subscribe=_subscribe,
+    trades=_trades,
+    control=_control,
+    list_key="data",
+    ids={"spot": IdPromise.CONTIGUOUS},
+    ids_note="contiguous per book (999 of 999 steps recorded)",
+    history="by time without end: /0/public/Trades?since=, 1000 a request, about one request a second",
+    markets_note="spot, BTC/USD; XBT is BTC and XDG is DOGE",
+    ping_note="the server sends a heartbeat about every second",
+)

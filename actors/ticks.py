@@ -1,0 +1,94 @@
+"""The tick schema in memory: columns of one exchange's ticks, and what was refused with its reason."""
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+REJECT_PAYLOAD_BYTES_MAX = 64 * 1024  # a reject keeps its evidence, not a whole flood
+REJECT_DETAIL_CHARS_MAX = 300
+
+
+class Reason(enum.StrEnum):
+    """Why something received is no tick. The strings are stored and queried: they are never renamed."""
+
+    NOT_UTF8 = "not_utf8"  # the bytes are not text, wherever in the message
+    NOT_JSON = "not_json"  # text, but neither JSON nor a word of the exchange's own
+    UNKNOWN_MESSAGE = "unknown_message"  # sound JSON of a type that the dialect does not know
+    OVERSIZE = "oversize"  # larger than the dialect's message limit
+    MISSING_FIELD = "missing_field"  # a trade without a field that is needed
+    BAD_TYPE = "bad_type"  # a field of another JSON type than documented
+    BAD_PRICE = "bad_price"  # no positive decimal that DECIMAL(38,18) holds exactly
+    BAD_VOLUME = "bad_volume"  # the same for the volume
+    BAD_SIDE = "bad_side"  # neither of the exchange's two words for the sides
+    BAD_TIME = "bad_time"  # no time, or none between 1970 and 2200
+    BAD_ID = "bad_id"  # an empty or endless trade id
+    UNKNOWN_SYMBOL = "unknown_symbol"  # a trade of a market that was never asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A message or trade that was not stored; `payload` is its first 64 KiB, `payload_bytes` its full size."""
+
+    received_ns: int
+    exchange: str
+    symbol: str | None
+    reason: Reason
+    detail: str
+    payload: bytes
+    payload_bytes: int
+
+
+class Block:
+    """Ticks of one exchange as columns of equal length, in the order of arrival; handed over for good.
+
+    `symbol` is unified; `exchange_ns` and `received_ns` are nanoseconds UTC, the former None where the
+    exchange sends no time; `price` and `volume` are plain decimal digits; `side` is the taker's, 'buy',
+    'sell' or None; `source` is 'stream', 'snapshot' or 'backfill'.
+    """
+
+    __slots__ = (
+        "exchange",
+        "exchange_ns",
+        "price",
+        "received_ns",
+        "side",
+        "source",
+        "symbol",
+        "trade_id",
+        "volume",
+    )
+
+    def __init__(self, exchange: str) -> None:
+        self.exchange = exchange
+        self.symbol: list[str] = []
+        self.exchange_ns: list[int | None] = []
+        self.received_ns: list[int] = []
+        self.price: list[str] = []
+        self.volume: list[str] = []
+        self.side: list[str | None] = []
+        self.trade_id: list[str | None] = []
+        self.source: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self.symbol)
+
+    def extend(
+        self,
+        symbol: Sequence[str],
+        exchange_ns: Sequence[int | None],
+        received_ns: Sequence[int],
+        price: Sequence[str],
+        volume: Sequence[str],
+        side: Sequence[str | None],
+        trade_id: Sequence[str | None],
+        source: Sequence[str],
+    ) -> None:
+        """Appends columns, in the schema's order; all have the length of `symbol`."""
+        self.symbol.extend(symbol)
+        self.exchange_ns.extend(exchange_ns)
+        self.received_ns.extend(received_ns)
+        self.price.extend(price)
+        self.volume.extend(volume)
+        self.side.extend(side)
+        self.trade_id.extend(trade_id)
+        self.source.extend(source)
