@@ -1,5 +1,6 @@
 """Turns whole messages into ticks, rejects and controls, so that what is bad costs only itself."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,7 +13,6 @@ from actors.ticks import REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Bloc
 # What the wire's content can make a decoder raise; anything else is a bug of ours and must show.
 _REFUSED = (ValueError, KeyError, RecursionError)
 
-# Numbers of messages that are no trades need not be exact, but 1e400 must not make them unreadable.
 _any = msgspec.json.Decoder(float_hook=float)
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -132,9 +132,7 @@ class Reader:
         except UnicodeDecodeError as error:
             return FieldError(Reason.NOT_UTF8, str(error))
         try:
-            parsed = _any.decode(text)
-        except msgspec.ValidationError as error:  # the one thing to be refused here is an endless integer
-            return FieldError(Reason.BAD_TYPE, str(error))
+            parsed = _parse(text)
         except (ValueError, RecursionError) as error:
             return self._dialect.control(text) or FieldError(Reason.NOT_JSON, str(error))
         return self._dialect.control(parsed) or FieldError(
@@ -152,6 +150,14 @@ class Reader:
             payload[:REJECT_PAYLOAD_BYTES_MAX],
             len(payload),
         )
+
+
+def _parse(text: str) -> object:
+    """Any JSON, to tell what it is; its numbers are not used, so 1e400 or 5,000 digits do not matter."""
+    try:
+        return _any.decode(text)
+    except msgspec.ValidationError:  # an integer beyond what Python turns to text
+        return json.loads(text, parse_int=lambda digits: int(digits[:20]))
 
 
 def _why(error: Exception) -> tuple[Reason, str | None]:
@@ -174,15 +180,18 @@ def _parts(message: bytes, list_key: str) -> list[bytes]:
         return []
 
 
-def _split(raw: bytes | msgspec.Raw, path: list[str]) -> list[bytes]:
-    if bytes(raw).lstrip()[:1] == b"[":
+def _split(raw: bytes, path: list[str]) -> list[bytes]:
+    if raw.lstrip()[:1] == b"[":
+        elements = [bytes(element) for element in _list.decode(raw)]
         return [
             b"[" + part + b"]"
-            for element in _list.decode(raw)
-            for part in (_split(element, path) if path else [bytes(element)])
+            for element in elements
+            for part in (_split(element, path) if path else [element])
         ]
+    if not path:
+        raise ValueError("no list where the trades should stand")
     envelope = _object.decode(raw)
     return [
         msgspec.json.encode({**envelope, path[0]: msgspec.Raw(part)})
-        for part in _split(envelope[path[0]], path[1:])
+        for part in _split(bytes(envelope[path[0]]), path[1:])
     ]

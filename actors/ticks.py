@@ -27,7 +27,7 @@ class Reason(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A message or trade that was not stored; `payload` is its first 64 KiB, `payload_bytes` its full size."""
+    """A message or trade that was not stored; `payload` is its first 64 KiB, `payload_bytes` its size."""
 
     received_ns: int
     exchange: str

@@ -83,6 +83,11 @@ def text_inside(message: object, *keys: str) -> str:
     return str(value) if isinstance(value, str | int) else ""
 
 
+def named(native: str) -> tuple[str, ...]:
+    """The native as a tuple, empty where a message names none."""
+    return (native,) if native else ()
+
+
 def compact(message: object) -> str:
     """JSON without white space, as it goes over the wire."""
     return msgspec.json.encode(message).decode()

@@ -23,6 +23,7 @@ from actors.dialects._common import (
     compact,
     decode_frames,
     inside,
+    named,
     requests,
     require_kind,
     rfc3339_ns,
@@ -123,12 +124,13 @@ def _control(message: object) -> Control | None:
             return Alive()
     method = text_inside(message, "method")
     if inside(message, "success") is False:
-        natives = tuple(filter(None, [text_inside(message, "symbol")]))
+        natives = named(text_inside(message, "symbol"))
         return Refusal(
             text_inside(message, "error"), natives, "" if natives else text_inside(message, "req_id")
         )
     if method == "subscribe" and text_inside(message, "result", "channel") == "trade":
-        return Ack((text_inside(message, "result", "symbol"),))
+        natives = named(text_inside(message, "result", "symbol"))
+        return Ack(natives, "" if natives else text_inside(message, "req_id"))
     return Alive() if method in ("subscribe", "unsubscribe", "pong") else None
 
 

@@ -26,6 +26,7 @@ from actors.dialects._common import (
     decode_frames,
     inside,
     ms_texts_ns,
+    named,
     requests,
     require_upper,
     text_inside,
@@ -128,7 +129,7 @@ def _control(message: object) -> Control | None:
     ours = text_inside(message, "arg", "channel") in CHANNELS
     match text_inside(message, "event"):
         case "subscribe":
-            return Ack((text_inside(message, "arg", "instId"),)) if ours else Alive()
+            return Ack(named(text_inside(message, "arg", "instId"))) if ours else Alive()
         case "error":
             reason = f"{text_inside(message, 'code')} {text_inside(message, 'msg')}".strip()
             natives = tuple(_NAMED.findall(reason))
@@ -162,7 +163,7 @@ OKX = Dialect(
     ids=dict.fromkeys(("spot", "swap", "future", "option"), IdPromise.CONTIGUOUS),
     ids_note="contiguous per market; a row of `trades` stands for `count` fills and takes as many ids",
     history="by id, 3 months: /api/v5/market/history-trades, 100 a request",
-    markets_note="spot BTC/USDT, swap BTC/USDT:USDT, dated BTC/USD:BTC-261225, option BTC/USD:BTC-261225-90000-C",
+    markets_note="BTC/USDT, swaps BTC/USDT:USDT, dated BTC/USD:BTC-261225, options BTC/USD:BTC-261225-9000-C",
     ping_note='the text "ping" every 20 s; the server cuts after 30 s without a word',
     notes=(
         "volumes of swaps, futures and options are contracts",
