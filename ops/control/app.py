@@ -1,0 +1,108 @@
+"""What the control socket asks of the service: a protocol, and the errors the service may answer with."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import msgspec
+
+
+class UnknownName(Exception):  # noqa: N818 - it is the client's, not an error of ours
+    """There is no actor, exchange or symbol of this name; the message says which. Answered with 404."""
+
+
+class Refused(Exception):  # noqa: N818 - an answer
+    """The command cannot be carried out now and has changed nothing; the message says why. 409."""
+
+
+class NotAvailable(Exception):  # noqa: N818 - an answer
+    """This service does not offer what was asked for. 501."""
+
+
+class SymbolsChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a live change of symbols, unified as in the configuration."""
+
+    add: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+class ControlApp(Protocol):
+    """The service as the control socket sees it.
+
+    Subclass it: what is not overridden is answered with 501. A method beyond the first four is only
+    called if its name is in `capabilities`: config, events, tap, metrics, restart, pause, resume, flush,
+    merge, reload, change_symbols, log_level.
+
+    Everything synchronous runs in the event loop and must be quick. A command may be cancelled when it
+    takes longer than `ControlLimits.command_s` or when the service stops; it goes on when its client
+    leaves. Names come from clients: look them up, never resolve them. Raise UnknownName, Refused or
+    NotAvailable; anything else is a bug of ours, logged and answered with 500.
+    """
+
+    capabilities: frozenset[str] = frozenset()
+
+    def status(self) -> Mapping[str, object]:
+        """The object of /v1/status."""
+        ...
+
+    def actors(self) -> Sequence[Mapping[str, object]]:
+        """The list of /v1/actors; each has at least "name"."""
+        ...
+
+    def live(self) -> bool:
+        """Whether the service's loop turns."""
+        ...
+
+    def ready(self) -> Sequence[str]:
+        """Why the service is not ready; empty when it is."""
+        ...
+
+    def config(self) -> Mapping[str, object]:
+        """The configuration in force, its secrets hidden."""
+        raise NotAvailable("config")
+
+    def events(self, since: int) -> Sequence[Mapping[str, object]]:
+        """The events after number `since`, oldest first; the service bounds how many."""
+        raise NotAvailable(f"events since {since}")
+
+    def tap(self, exchange: str, symbol: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Whole lines of JSON for as long as the block is open; "" means all. See tap.LineBuffer."""
+        raise NotAvailable(f"a tap of {exchange or symbol or 'everything'}")
+
+    def metrics(self) -> bytes:
+        """Prometheus text exposition."""
+        raise NotAvailable("metrics")
+
+    async def restart(self, name: str) -> None:
+        """Restarts one actor."""
+        raise NotAvailable(f"restart of {name}")
+
+    async def pause(self, name: str) -> None:
+        """Stops one actor until it is resumed."""
+        raise NotAvailable(f"pause of {name}")
+
+    async def resume(self, name: str) -> None:
+        """Starts a paused actor again."""
+        raise NotAvailable(f"resume of {name}")
+
+    async def flush(self) -> None:
+        """Makes everything received so far durable before it returns."""
+        raise NotAvailable("flush")
+
+    async def merge(self) -> None:
+        """Folds the segments into the DuckDB file now."""
+        raise NotAvailable("merge")
+
+    async def reload(self) -> Mapping[str, object]:
+        """Reads the configuration again and applies the difference, which it returns."""
+        raise NotAvailable("reload")
+
+    async def change_symbols(
+        self, exchange: str, add: Sequence[str], remove: Sequence[str]
+    ) -> Mapping[str, object]:
+        """Adds and removes symbols of one exchange; returns what is recorded now."""
+        raise NotAvailable(f"changing {len(add) + len(remove)} symbols of {exchange}")
+
+    def log_level(self, level: str) -> None:
+        """Sets the level to 'debug', 'info', 'warning' or 'error'."""
+        raise NotAvailable(f"log level {level}")

@@ -1,0 +1,91 @@
+"""From a request to an answer: may this peer ask, what is asked, and what the service says to it."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+
+import structlog
+import trio
+
+from ops.control import problem
+from ops.control.app import ControlApp, NotAvailable, Refused, UnknownName
+from ops.control.http import Reply, Request
+from ops.control.peers import Peer
+from ops.control.problem import Problem
+from ops.control.routes import Call, Lines, Route, check_query, find_route, split_target
+
+_log = structlog.get_logger()
+
+
+async def dispatch(app: ControlApp, request: Request, peer: Peer, command_s: float) -> Reply | Lines:
+    """The answer to a request; raises Problem. Lines are entered inside `app_errors_as_problems`."""
+    segments, query = split_target(request.target)
+    route, name = find_route(segments)
+    if request.method not in route.methods:
+        allowed = ", ".join(route.methods)
+        raise Problem(
+            HTTPStatus.METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            f"this route takes {allowed}",
+            headers=(("Allow", allowed),),
+        )
+    if route.command and not peer.may_command:
+        raise problem.forbidden(
+            "commands are taken on the Unix socket, from the service's own user and root only"
+        )
+    check_query(route, query)
+    with app_errors_as_problems(request):
+        if route.capability and route.capability not in app.capabilities:
+            raise NotAvailable(route.capability)
+        call = Call(app, name, query, request.body)
+        if route.command:
+            return await _command(route, call, request, peer, command_s)
+        return await route.handle(call)
+
+
+async def _command(route: Route, call: Call, request: Request, peer: Peer, command_s: float) -> Reply | Lines:
+    log = _log.bind(target=request.target, uid=peer.uid, pid=peer.pid)
+    log.info("control_command")
+    with trio.move_on_after(command_s):
+        return await route.handle(call)
+    log.warning("control_command_given_up", after_s=command_s)
+    raise Problem(
+        HTTPStatus.GATEWAY_TIMEOUT,
+        "command_timeout",
+        f"the command was not done within {command_s:g} s and was given up; see the status",
+    )
+
+
+def check_host(request: Request, hosts: frozenset[str]) -> None:
+    """Refuses what a browser sends for a page of another name that resolves to loopback; raises Problem."""
+    named = [request.header(b"host") or ""]
+    if "://" in request.target:
+        named.append(request.target)
+    if (origin := request.header(b"origin")) is not None:
+        named.append(origin)
+    for value in named:
+        host = value.partition("://")[2].partition("/")[0] if "://" in value else value
+        if re.sub(r":\d+$", "", host).lower() not in hosts:
+            detail = "this listener answers only to localhost, 127.0.0.1 and [::1]"
+            raise Problem(HTTPStatus.MISDIRECTED_REQUEST, "wrong_host", detail)
+
+
+@contextmanager
+def app_errors_as_problems(request: Request) -> Iterator[None]:
+    """Turns what the service raises into what clients see; a bug is logged, and its text stays here."""
+    try:
+        yield
+    except Problem:
+        raise
+    except UnknownName as error:
+        raise Problem(HTTPStatus.NOT_FOUND, "unknown_name", str(error)) from error
+    except Refused as error:
+        raise Problem(HTTPStatus.CONFLICT, "refused", str(error)) from error
+    except NotAvailable as error:
+        detail = f"this service does not offer {error}"
+        raise Problem(HTTPStatus.NOT_IMPLEMENTED, "not_available", detail) from error
+    except Exception as error:
+        _log.exception("control_request_failed", target=request.target)
+        detail = "the service made a mistake; its log says more"
+        raise Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", detail) from error

@@ -1,0 +1,150 @@
+"""The listening Unix socket: nobody else slips in while it is made, a dead one is taken over."""
+
+import errno
+import os
+import shutil
+import socket
+import stat
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import anyio
+import anyio.abc
+
+# sockaddr_un.sun_path holds 108 bytes with the closing NUL: unix(7). BSD and macOS have 104.
+PATH_BYTES_MAX = 107
+_PRIVATE_NAME = ".12345678/s"  # as long as what tempfile makes, with the socket in it
+
+
+class ControlError(Exception):
+    """The control interface cannot be opened; the message says why and what to do."""
+
+
+class SocketInUse(ControlError):  # noqa: N818 - an answer
+    """A living process answers on this path."""
+
+
+class SocketPathError(ControlError):
+    """The path cannot hold a socket."""
+
+
+@asynccontextmanager
+async def control_listener(
+    path: Path, group_id: int | None, backlog: int
+) -> AsyncIterator[anyio.abc.SocketListener]:
+    """Listens on `path` while the block is open: mode 0600, or 0660 for the group `group_id`.
+
+    bind() gives the file a mode by umask, and umask belongs to the whole process: between bind and chmod
+    others could connect, or files made by other threads would get the wrong mode. So the socket is born
+    in a fresh folder of mode 0700, gets its group and mode there, and is then linked to its place, which
+    is atomic and, unlike a rename, never replaces a socket that another service has just put there.
+
+    On leaving, the file is removed if it is still this listener's own. Raises SocketInUse, SocketPathError.
+    """
+    _check_length(path)
+    _take_over(path)
+    try:
+        private = Path(tempfile.mkdtemp(prefix=".", dir=path.parent))
+    except OSError as error:
+        raise SocketPathError(f"no socket can be made in {path.parent}: {error.strerror}") from error
+    try:
+        listener = await anyio.create_unix_listener(private / "s", backlog=backlog)
+    except OSError as error:
+        shutil.rmtree(private)
+        raise SocketPathError(f"no socket can be made in {path.parent}: {error.strerror}") from error
+    except BaseException:
+        shutil.rmtree(private)
+        raise
+    async with listener:
+        try:
+            inode = _publish(private / "s", path, group_id)
+        finally:
+            shutil.rmtree(private)
+        try:
+            yield listener
+        finally:
+            # Still listening, so that nobody takes the path over between this look and the removal.
+            _remove_own(path, inode)
+
+
+def _check_length(path: Path) -> None:
+    longest = max(len(os.fsencode(path)), len(os.fsencode(path.parent / _PRIVATE_NAME)))
+    if longest > PATH_BYTES_MAX:
+        raise SocketPathError(
+            f"the control socket's path {path} is too long: {longest} bytes where a Unix socket takes "
+            f'{PATH_BYTES_MAX}; set [control] socket to a shorter one, such as "/run/tickwarden.sock"'
+        )
+
+
+def _take_over(path: Path) -> None:
+    """Clears the path of a dead process's socket; of several who try at once none removes a living one."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise SocketPathError(f"the control socket {path} is out of reach: {error.strerror}") from error
+    if not stat.S_ISSOCK(mode):
+        raise SocketPathError(
+            f"{path} exists and is not a socket; move it away or set [control] socket to another path"
+        )
+    if _answers(path):
+        raise SocketInUse(
+            f"a running service answers on {path}; stop it first, or set [control] socket to another path"
+        )
+    try:
+        _move_away_dead(path)
+    except OSError as error:
+        raise SocketPathError(f"the old socket {path} cannot be removed: {error.strerror}") from error
+
+
+def _move_away_dead(path: Path) -> None:
+    aside = path.parent / f".{os.urandom(4).hex()}"
+    with suppress(FileNotFoundError):
+        # Between the question and this move another service may have put its own there: look again.
+        path.rename(aside)
+        if _answers(aside):
+            with suppress(FileExistsError):
+                path.hardlink_to(aside)
+            aside.unlink()
+            raise SocketInUse(f"another service has just started on {path}")
+        aside.unlink()
+
+
+def _answers(path: Path) -> bool:
+    """Whether a process listens on the socket. Never waits: a full backlog is a living process too."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        code = probe.connect_ex(os.fspath(path))
+    if code == errno.EACCES:
+        raise SocketPathError(f"{path} belongs to another user; set [control] socket to another path")
+    return code not in {errno.ECONNREFUSED, errno.ENOENT}
+
+
+def _publish(private: Path, path: Path, group_id: int | None) -> tuple[int, int]:
+    """Gives the socket its group and mode, then its name; returns what identifies it."""
+    if group_id is not None:
+        try:
+            os.chown(private, -1, group_id)
+        except PermissionError as error:
+            raise SocketPathError(
+                f"{path} cannot be given to group {group_id}: the service's user is no member"
+            ) from error
+    private.chmod(0o600 if group_id is None else 0o660)
+    made = private.stat()
+    try:
+        path.hardlink_to(private)
+    except FileExistsError as error:
+        raise SocketInUse(f"another service has just started on {path}") from error
+    except OSError as error:
+        raise SocketPathError(f"no socket can be made at {path}: {error.strerror}") from error
+    return made.st_dev, made.st_ino
+
+
+def _remove_own(path: Path, inode: tuple[int, int]) -> None:
+    with suppress(OSError):
+        found = path.lstat()
+        if (found.st_dev, found.st_ino) == inode:
+            path.unlink()

@@ -1,0 +1,231 @@
+"""Serves the control interface on the Unix socket, and read-only on loopback TCP if asked to."""
+
+import errno
+import grp
+import ipaddress
+import socket
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import NoReturn
+
+import anyio
+import anyio.abc
+import structlog
+import trio
+from anyio.abc import SocketAttribute
+
+from ops.control import problem
+from ops.control.app import ControlApp
+from ops.control.dispatch import app_errors_as_problems, check_host, dispatch
+from ops.control.http import CLIENT_GONE, HttpConnection, Reply, Request, drain
+from ops.control.limits import ControlLimits
+from ops.control.listener import ControlError, control_listener
+from ops.control.pace import Pace
+from ops.control.peers import Peer, peer_of
+from ops.control.problem import Problem
+from ops.control.routes import Lines
+
+# What a connection costs the loop before its first request, and a request beside its handler: measured,
+# rounded up.
+CONNECTION_COST_S = 300e-6
+REQUEST_COST_S = 200e-6
+# accept(2) fails so when the process or the system is short of something: wait, it passes.
+_ACCEPT_CAPACITY_ERRNOS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+_ACCEPT_RETRY_S = 0.1
+
+_log = structlog.get_logger()
+
+
+async def serve_control(
+    path: Path,
+    app: ControlApp,
+    *,
+    group: str = "",
+    limits: ControlLimits | None = None,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> NoReturn:
+    """Answers clients on the Unix socket `path` until cancelled, then removes it.
+
+    The owner of the process and root may do everything; members of `group`, if one is named, may read.
+    `task_status.started()` is called once clients can connect. Raises ControlError (SocketInUse,
+    SocketPathError) if the socket cannot be made; what clients do never raises.
+    """
+    limits = limits or ControlLimits()
+    group_id = _group_id(group)
+    async with control_listener(path, group_id, limits.backlog) as listener:
+        task_status.started()
+        await _Server(app, limits, lambda sock: peer_of(sock, group_id)).serve(listener)
+
+
+async def serve_http(
+    host: str,
+    port: int,
+    app: ControlApp,
+    *,
+    limits: ControlLimits | None = None,
+    task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
+) -> NoReturn:
+    """Answers the read-only routes on a loopback address until cancelled; port 0 picks a free one.
+
+    TCP does not say who connects: every local user may read, nobody may command. The Host header must
+    name loopback, so that a web page whose name is made to resolve to 127.0.0.1 cannot read through the
+    user's browser. `task_status.started(port)` tells the port. Raises ControlError.
+    """
+    limits = limits or ControlLimits()
+    address = _loopback(host)
+    try:
+        multi = await anyio.create_tcp_listener(local_host=address, local_port=port, backlog=limits.backlog)
+    except OSError as error:
+        raise ControlError(
+            f"[control] http cannot listen on {host}:{port}: {error.strerror or error}"
+        ) from error
+    async with multi:
+        (listener,) = multi.listeners
+        assert isinstance(listener, anyio.abc.SocketListener)
+        reader = Peer(may_read=True, may_command=False)
+        hosts = frozenset({"localhost", "127.0.0.1", "[::1]", f"[{address}]" if ":" in address else address})
+        task_status.started(listener.extra_attributes[SocketAttribute.local_port]())
+        await _Server(app, limits, lambda _sock: reader, hosts).serve(listener)
+
+
+class _Server:
+    """The clients of one listener."""
+
+    def __init__(
+        self,
+        app: ControlApp,
+        limits: ControlLimits,
+        peer_of_socket: Callable[[socket.socket], Peer],
+        hosts: frozenset[str] | None = None,
+    ) -> None:
+        self._app = app
+        self._limits = limits
+        self._peer_of = peer_of_socket
+        self._hosts = hosts
+        self._pace = Pace(limits.loop_share, limits.loop_burst_s)
+        self._clients = 0
+        self._lingering = 0
+
+    async def serve(self, listener: anyio.abc.SocketListener) -> NoReturn:
+        async with trio.open_nursery() as nursery:
+            while True:
+                stream = await _accept(listener)
+                self._admit(stream, nursery)
+                await self._pace.spend(CONNECTION_COST_S)
+
+    def _admit(self, stream: anyio.abc.SocketStream, nursery: trio.Nursery) -> None:
+        """Gives the connection a task, or a word and the door. No await: the count is never stale."""
+        raw = stream.extra_attributes[SocketAttribute.raw_socket]()
+        peer = self._peer_of(raw)
+        places = self._limits.clients_max - (
+            0 if peer.may_command or self._hosts else self._limits.commanders_reserved
+        )
+        if peer.may_read and self._clients < places:
+            self._clients += 1
+            nursery.start_soon(self._serve_client, stream, peer)
+            return
+        refusal = (
+            problem.too_many_clients(places)
+            if peer.may_read
+            else problem.forbidden("this socket is not yours to read")
+        )
+        with suppress(OSError):
+            raw.send(refusal.whole_response())  # non-blocking, and the buffer of a new connection is empty
+        if self._lingering < self._limits.lingering_max:
+            self._lingering += 1
+            nursery.start_soon(self._see_off, stream)
+        else:
+            nursery.start_soon(stream.aclose)
+
+    async def _see_off(self, stream: anyio.abc.SocketStream) -> None:
+        try:
+            async with stream:
+                await drain(stream, self._limits)
+        finally:
+            self._lingering -= 1
+
+    async def _serve_client(self, stream: anyio.abc.SocketStream, peer: Peer) -> None:
+        try:
+            async with stream:
+                await self._converse(HttpConnection(stream, self._limits, self._pace), peer)
+        except* CLIENT_GONE:
+            pass
+        except* Exception:  # noqa: BLE001 - logged
+            # A bug in here costs this client its connection, never the service its recording.
+            _log.exception("control_connection_failed")
+        finally:
+            self._clients -= 1
+
+    async def _converse(self, connection: HttpConnection, peer: Peer) -> None:
+        try:
+            request = await connection.first_request()
+            while request is not None:
+                await self._answer(connection, request, peer)
+                request = await connection.next_request()
+        except Problem as trouble:
+            await connection.answer_problem(trouble)
+            await connection.linger()
+
+    async def _answer(self, connection: HttpConnection, request: Request, peer: Peer) -> None:
+        busy_s = REQUEST_COST_S
+        try:
+            if self._hosts is not None:
+                check_host(request, self._hosts)
+            started = time.perf_counter()
+            answer = await dispatch(self._app, request, peer, self._limits.command_s)
+            if request.method != "POST":  # a command waits, a read only computes
+                busy_s += time.perf_counter() - started
+            if isinstance(answer, Reply):
+                await connection.answer(answer)
+            else:
+                await _stream(connection, request, answer)
+        except Problem as trouble:
+            await connection.answer_problem(trouble)
+        await connection.pay(busy_s)
+
+
+async def _stream(connection: HttpConnection, request: Request, lines: Lines) -> None:
+    async with AsyncExitStack() as stack:
+        # Entered before the first byte goes out, so that an unknown name can still be a 404.
+        with app_errors_as_problems(request):
+            opened = await stack.enter_async_context(lines)
+        await connection.answer_lines(opened)
+
+
+async def _accept(listener: anyio.abc.SocketListener) -> anyio.abc.SocketStream:
+    while True:
+        try:
+            return await listener.accept()
+        except anyio.BrokenResourceError as error:
+            cause = error.__cause__
+            if not isinstance(cause, OSError) or cause.errno not in _ACCEPT_CAPACITY_ERRNOS | {
+                errno.ECONNABORTED
+            }:
+                raise
+            _log.warning("control_accept_failed", error=str(cause))
+            await trio.sleep(_ACCEPT_RETRY_S)
+
+
+def _group_id(group: str) -> int | None:
+    if not group:
+        return None
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise ControlError(f"[control] group: there is no group {group!r} on this machine") from None
+
+
+def _loopback(host: str) -> str:
+    if host == "localhost":
+        return "127.0.0.1"
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        raise ControlError(f'[control] http: {host!r} is no IP address; write "127.0.0.1:8787"') from None
+    if not address.is_loopback:
+        raise ControlError(
+            f"[control] http: {host} is not loopback; anyone on the network could read, so it is refused"
+        )
+    return str(address)
