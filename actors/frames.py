@@ -100,8 +100,6 @@ class FrameCutter:
 
     def _other(self, data: bytes, position: int, messages: list[bytes], controls: list[bytes]) -> int:
         """Takes any one frame at `position`; returns where the next one starts, or `position` to stop."""
-        if self.closed:
-            return position
         header = self._header(data, position)
         if header is None:
             return position
@@ -114,7 +112,9 @@ class FrameCutter:
             return position
         if opcode >= _CLOSE:
             controls.append(data[position:stop])
-            self.closed = opcode == _CLOSE
+            if opcode == _CLOSE:
+                self.closed = True
+                return position
         elif self._gathered is None and final:
             messages.append(data[start:stop])
         else:

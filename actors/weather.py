@@ -14,7 +14,7 @@ import httpx
 import trio
 import trio_websocket
 
-from supervisor.failures import Misfit, Verdict, Weather
+from supervisor.failures import Misfit, Verdict, Weather, leaves
 
 # How long to stay away at least, where the answer says why but not how long. Asking on while refused is
 # what turns a rate limit into a ban (Binance: 429, then 418 and a ban of 2 minutes to 3 days:
@@ -117,10 +117,18 @@ def _retry_after_s(value: str, now_s: float) -> float | None:
 def classify(exc: BaseException) -> tuple[Verdict, float | None]:
     """The verdict on an error, and how many seconds a retry has to wait at least (None: no floor).
 
-    Of a group the worst counts: a bug, then a misfit; among weather the longest floor.
+    Of a group the worst counts: a bug, then a misfit; among weather the longest floor. Cancellations
+    inside a group are how trio stops the siblings of what failed; they say nothing themselves.
     """
-    if isinstance(exc, BaseExceptionGroup):
-        return _classify_group(exc)
+    found = [_judge(leaf) for leaf in leaves(exc) if not isinstance(leaf, trio.Cancelled)]
+    verdicts = {verdict for verdict, _ in found}
+    if not found or Verdict.BUG in verdicts:
+        return Verdict.BUG, None
+    floor_s = max((seconds for _, seconds in found if seconds is not None), default=None)
+    return (Verdict.MISFIT if Verdict.MISFIT in verdicts else Verdict.WEATHER), floor_s
+
+
+def _judge(exc: BaseException) -> tuple[Verdict, float | None]:
     if isinstance(exc, Misfit):
         return Verdict.MISFIT, None
     floor_s = None
@@ -131,18 +139,7 @@ def classify(exc: BaseException) -> tuple[Verdict, float | None]:
         floor_s = exc.retry_after_s
     elif not isinstance(exc, _WEATHER) and not (isinstance(exc, OSError) and exc.errno in _NETWORK_ERRNOS):
         return Verdict.BUG, None
-    if _wrong_certificate(exc):
-        return Verdict.MISFIT, None
-    return Verdict.WEATHER, floor_s
-
-
-def _classify_group(group: BaseExceptionGroup[BaseException]) -> tuple[Verdict, float | None]:
-    # Cancelled leaves are how trio stops the siblings of what failed; they say nothing themselves.
-    verdicts = [classify(exc) for exc in group.exceptions if not isinstance(exc, trio.Cancelled)]
-    for worst in (Verdict.BUG, Verdict.MISFIT):
-        if any(verdict is worst for verdict, _ in verdicts) or not verdicts:
-            return worst, None
-    return Verdict.WEATHER, max((floor_s for _, floor_s in verdicts if floor_s is not None), default=None)
+    return (Verdict.MISFIT if _wrong_certificate(exc) else Verdict.WEATHER), floor_s
 
 
 def _wrong_certificate(exc: BaseException) -> bool:
