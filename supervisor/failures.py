@@ -1,0 +1,73 @@
+"""Tells whose fault a failure is: the weather's, the operator's to mend, or a bug of ours."""
+
+import enum
+
+import trio
+
+
+class Weather(Exception):  # noqa: N818 - the field's word says more than a suffix
+    """The world's fault (refused, reset, silent, 5xx): retried for ever, with backoff.
+
+    `retry_after_s` is how long the other side asked us to stay away; it is a floor under the delay.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Misfit(Exception):  # noqa: N818
+    """Something that only an operator can mend (a wrong certificate): failed at once, probed later."""
+
+
+class Stuck(Exception):  # noqa: N818
+    """An actor handled nothing while there was work, or did not come round; counts as a bug of ours."""
+
+
+class GaveUp(Exception):  # noqa: N818
+    """Raised out of a supervisor when a child that must not fail exceeded its restart intensity.
+
+    By the time it is raised everything below that supervisor has been stopped. The child's last error
+    is its `__cause__`.
+    """
+
+
+class Verdict(enum.Enum):
+    """Whose fault it is, and so what happens next."""
+
+    WEATHER = "weather"  # backoff, for ever
+    MISFIT = "misfit"  # failed at once, then probed
+    BUG = "bug"  # backoff, and one more towards the intensity
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """The errors inside a group, however deep; an error that is no group is its own only leaf."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in leaves(inner)]
+    return [error]
+
+
+def classify(error: BaseException) -> tuple[Verdict, float | None]:
+    """The verdict on an error, and the Retry-After in seconds where the other side gave one.
+
+    A group is as bad as its worst member: a bug outweighs a misfit, a misfit outweighs weather, and the
+    longest Retry-After counts. Cancellations inside a group are trio's and say nothing.
+    """
+    found = [leaf for leaf in leaves(error) if not isinstance(leaf, trio.Cancelled)]
+    if not all(isinstance(leaf, Weather | Misfit) for leaf in found) or not found:
+        return Verdict.BUG, None
+    waits = [leaf.retry_after_s for leaf in found if isinstance(leaf, Weather) and leaf.retry_after_s is not None]
+    retry_after_s = max(waits, default=None)
+    if any(isinstance(leaf, Misfit) for leaf in found):
+        return Verdict.MISFIT, retry_after_s
+    return Verdict.WEATHER, retry_after_s
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line for people: the type and the message of each leaf, at most `LINE_CHARS_MAX`."""
+    parts = [f"{type(leaf).__name__}: {leaf}".rstrip(": ") for leaf in leaves(error)]
+    line = " | ".join(dict.fromkeys(parts)).replace("\n", " ")
+    return line if len(line) <= LINE_CHARS_MAX else line[: LINE_CHARS_MAX - 1] + "…"
+
+
+LINE_CHARS_MAX = 500  # a reason is shown in tables; a server may put a whole page into its error text
