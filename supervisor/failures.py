@@ -5,7 +5,7 @@ import enum
 import trio
 
 
-class Weather(Exception):  # noqa: N818 - the field's word says more than a suffix
+class Weather(Exception):
     """The world's fault (refused, reset, silent, 5xx): retried for ever, with backoff.
 
     `retry_after_s` is how long the other side asked us to stay away; it is a floor under the delay.
@@ -16,15 +16,15 @@ class Weather(Exception):  # noqa: N818 - the field's word says more than a suff
         self.retry_after_s = retry_after_s
 
 
-class Misfit(Exception):  # noqa: N818
+class Misfit(Exception):
     """Something that only an operator can mend (a wrong certificate): failed at once, probed later."""
 
 
-class Stuck(Exception):  # noqa: N818
+class Stuck(Exception):
     """An actor handled nothing while there was work, or did not come round; counts as a bug of ours."""
 
 
-class GaveUp(Exception):  # noqa: N818
+class GaveUp(Exception):
     """Raised out of a supervisor when a child that must not fail exceeded its restart intensity.
 
     By the time it is raised everything below that supervisor has been stopped. The child's last error
