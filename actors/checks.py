@@ -9,9 +9,7 @@ from actors.ticks import Reason
 
 INTEGER_DIGITS_MAX = 20  # DECIMAL(38,18): 20 before the point, 18 after
 DECIMALS_MAX = 18
-EXPONENT_DIGITS_MAX = (
-    3  # a longer exponent cannot end within 38 digits, and 1e999999999 would fill the memory
-)
+EXPONENT_DIGITS_MAX = 3  # a longer exponent cannot end within 38 digits, and 1e999999999 would fill the memory
 TRADE_ID_CHARS_MAX = 128
 YEAR_2200_NS = 7_258_118_400 * 1_000_000_000
 
@@ -71,7 +69,5 @@ def _amount(text: str, reason: Reason, name: str) -> str:
     if len(integer) > INTEGER_DIGITS_MAX:
         integer = integer.lstrip("0") or "0"
         if len(integer) > INTEGER_DIGITS_MAX:
-            raise FieldError(
-                reason, f"the {name} has more than {INTEGER_DIGITS_MAX} integer digits: {text[:60]}"
-            )
+            raise FieldError(reason, f"the {name} has more than {INTEGER_DIGITS_MAX} integer digits: {text[:60]}")
     return f"{integer}.{decimals}" if decimals else integer

@@ -184,9 +184,7 @@ def _split(raw: bytes, path: list[str]) -> list[bytes]:
     if raw.lstrip()[:1] == b"[":
         elements = [bytes(element) for element in _list.decode(raw)]
         return [
-            b"[" + part + b"]"
-            for element in elements
-            for part in (_split(element, path) if path else [element])
+            b"[" + part + b"]" for element in elements for part in (_split(element, path) if path else [element])
         ]
     if not path:
         raise ValueError("no list where the trades should stand")

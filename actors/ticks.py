@@ -23,6 +23,7 @@ class Reason(enum.StrEnum):
     BAD_TIME = "bad_time"  # no time, or none between 1970 and 2200
     BAD_ID = "bad_id"  # an empty or endless trade id
     UNKNOWN_SYMBOL = "unknown_symbol"  # a trade of a market that was never asked for
+    CRASHED = "crashed"  # it crashed the actor that handled it three times; the detail holds the traceback
 
 
 @dataclass(frozen=True, slots=True)

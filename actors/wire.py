@@ -166,16 +166,23 @@ class Wire:
         if self._cutter.violation is not None:
             self._failing = True
             assert self._nursery is not None
-            self._nursery.start_soon(self._fail, self._cutter.violation)
+            self._nursery.start_soon(self._fail)
             self._over.set()
         elif self._library.closed is not None:
             self._over.set()
 
-    async def _fail(self, violation: Violation) -> None:
+    async def _fail(self) -> None:
         # trio-websocket would note a protocol error without telling the server, and go on reading into
         # memory; so the connection is failed from here, as RFC 6455 section 7.1.7 asks.
         with trio.move_on_after(self._limits.close_s):
-            assert self._library is not None
+            await self._say_goodbye()
+
+    async def _say_goodbye(self) -> None:
+        assert self._library is not None
+        violation = self._cutter.violation
+        if violation is None:
+            await self._library.aclose()
+        else:
             await self._library.aclose(violation.code, violation.detail)
 
     async def _leave(self) -> None:
@@ -183,9 +190,8 @@ class Wire:
         self._stream.leaving = True
         self._goodbye.deadline = trio.current_time() + self._limits.close_s
         with self._goodbye:  # left when the reading task has ended, or at the deadline
-            if self._library is not None:
-                with suppress(NetworkTimeout):
-                    await self._library.aclose()
+            with suppress(NetworkTimeout):
+                await self._say_goodbye()
             await trio.sleep_forever()
         self._reading.cancel()
 

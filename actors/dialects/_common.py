@@ -31,12 +31,7 @@ def decode_frames(decoder: "msgspec.json.Decoder[T]", frames: Sequence[bytes]) -
     if not text.isascii():
         text.decode()  # msgspec does not look into strings that it skips
     between = len(frames) - 1
-    if (
-        text.count(b"\n") != between
-        or text.count(b"}\n{") != between
-        or text[:1] != b"{"
-        or text[-1:] != b"}"
-    ):
+    if text.count(b"\n") != between or text.count(b"}\n{") != between or text[:1] != b"{" or text[-1:] != b"}":
         raise ValueError("not one JSON object a frame")
     values = decoder.decode_lines(text)
     if len(values) != len(frames):

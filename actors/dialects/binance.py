@@ -132,9 +132,7 @@ def _control(message: object) -> Control | None:
     request_id = text_inside(message, "id")
     error = message if "code" in message else inside(message, "error")
     if error is not None:
-        return Refusal(
-            f"{text_inside(error, 'code')} {text_inside(error, 'msg')}".strip(), request_id=request_id
-        )
+        return Refusal(f"{text_inside(error, 'code')} {text_inside(error, 'msg')}".strip(), request_id=request_id)
     # A well-formed symbol that does not exist is acknowledged too, and stays silent (long-standing, unsure).
     return Ack(request_id=request_id) if "result" in message else None
 

@@ -125,9 +125,7 @@ def _control(message: object) -> Control | None:
     method = text_inside(message, "method")
     if inside(message, "success") is False:
         natives = named(text_inside(message, "symbol"))
-        return Refusal(
-            text_inside(message, "error"), natives, "" if natives else text_inside(message, "req_id")
-        )
+        return Refusal(text_inside(message, "error"), natives, "" if natives else text_inside(message, "req_id"))
     if method == "subscribe" and text_inside(message, "result", "channel") == "trade":
         natives = named(text_inside(message, "result", "symbol"))
         return Ack(natives, "" if natives else text_inside(message, "req_id"))

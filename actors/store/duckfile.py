@@ -7,7 +7,7 @@ it, works and closes it, and nothing else in the service may open or close that 
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -179,7 +179,5 @@ class DuckFile:
 
 
 def _roll_back(con: duckdb.DuckDBPyConnection) -> None:
-    try:
+    with suppress(duckdb.Error):  # a failed COMMIT, or a fatal error, has ended the transaction already
         con.execute("ROLLBACK")
-    except duckdb.Error:
-        pass  # a failed COMMIT, or a fatal error, has ended the transaction already

@@ -27,7 +27,7 @@ def crash_point(name: str) -> None:
 class Files:
     """The real thing. Every method raises OSError as the system gives it."""
 
-    def produce(self, path: Path, write: Callable[[Path], None]) -> None:
+    def produce(self, path: Path, write: Callable[[Path], object]) -> None:
         """Lets `write` make the file at `path` and makes its content durable."""
         write(path)
         self.sync_file(path)

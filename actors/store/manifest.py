@@ -54,7 +54,7 @@ class Manifest:
         line = json.dumps({"through": entry.through, "rows": entry.rows}, separators=(",", ":")) + "\n"
         if self._lines >= LINES_MAX or not self._path.exists():
             partial = self._path.with_suffix(".tmp")
-            self._files.produce(partial, lambda path: path.write_text(line, encoding="utf-8") and None)
+            self._files.produce(partial, lambda path: path.write_text(line, encoding="utf-8"))
             self._files.rename(partial, self._path)
             self._files.sync_folder(self._path.parent)
             self._lines = 1

@@ -126,7 +126,7 @@ class SegmentWriter:
         self._con.register("batch", table.arrow(batch))
         try:
             sql = f"COPY ({table.select('batch')}) TO {sql_text(path)} {_FORMAT}"
-            self._files.produce(path, lambda _: self._con.execute(sql) and None)
+            self._files.produce(path, lambda _: self._con.execute(sql))
         finally:
             self._con.unregister("batch")
         crash_point("segment.written")
@@ -140,7 +140,7 @@ class SegmentWriter:
         self._files.remove(partial)
         listed = "[" + ", ".join(sql_text(folder / s.name) for s in sources) + "]"
         sql = f"COPY (SELECT {table.names} FROM read_parquet({listed})) TO {sql_text(partial)} {_FORMAT}"
-        self._files.produce(partial, lambda _: self._con.execute(sql) and None)
+        self._files.produce(partial, lambda _: self._con.execute(sql))
         crash_point("fold.written")
         self._files.rename(partial, folder / target.name)
         self._files.sync_folder(folder)

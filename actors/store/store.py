@@ -4,6 +4,7 @@
 `write` adds names to and `merge` and `fold` take names from.
 """
 
+import json
 import time
 from collections import deque
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import duckdb
 
-from actors.batch import Batch
+from actors.batch import Batch, EventRow
 from actors.settings import StoreSettings
 from actors.store.duckfile import DuckFile, FileDamaged, FileHeld, FileTrouble
 from actors.store.files import Files, crash_point
@@ -32,6 +33,10 @@ class Notice:
     event: str
     reason: str
     detail: dict[str, object] = field(default_factory=dict)
+
+    def row(self) -> EventRow:
+        """As a row of `events`."""
+        return EventRow(time.time_ns(), "store", self.event, self.reason, detail_json=json.dumps(self.detail))
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,17 @@ AUDIT = TableSpec(
     ),
     lambda batch: _fields(
         batch.audit,
-        ("at_ns", "exchange", "frames", "received", "stored", "duplicates", "rejected", "in_flight", "run_id"),
+        (
+            "at_ns",
+            "exchange",
+            "frames",
+            "received",
+            "stored",
+            "duplicates",
+            "rejected",
+            "in_flight",
+            "run_id",
+        ),
     ),
 )
 

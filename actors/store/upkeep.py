@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -70,7 +71,10 @@ class Upkeep:
 
         It ends at a batch where no table's segment goes on, so that the watermark never cuts one in two.
         """
-        ticks, others = counted[TICKS.name], [s for name, ss in counted.items() if name != TICKS.name for s in ss]
+        ticks, others = (
+            counted[TICKS.name],
+            [s for name, ss in counted.items() if name != TICKS.name for s in ss],
+        )
         through, rows = 0, 0
         for index, segment in enumerate(ticks):
             if rows >= rows_max and through:
@@ -84,8 +88,7 @@ class Upkeep:
 
     def _up_to(self, counted: Listed, through: int) -> dict[str, list[Path]]:
         return {
-            table.name: [self.path(table, s) for s in counted[table.name] if s.last <= through]
-            for table in TABLES
+            table.name: [self.path(table, s) for s in counted[table.name] if s.last <= through] for table in TABLES
         }
 
     def rows_between(self, listed: Listed, above: int, through: int) -> dict[str, int]:
@@ -190,8 +193,5 @@ class Upkeep:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    try:
+    with suppress(OSError):  # something that is not ours to delete is in it
         folder.rmdir()
-    except OSError:
-        pass  # something that is not ours to delete is in it
-

@@ -1,0 +1,151 @@
+"""The buffer actor: joins the parcels of all exchanges and hands a batch to the writer by rows or by age."""
+
+import json
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from actors.batch import Batch, EventRow
+from actors.ledger import Ledger
+from actors.parcel import Parcel
+from actors.settings import StoreSettings
+from actors.ticks import REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
+from supervisor.context import Context
+from supervisor.mailbox import Mailbox
+
+# What may wait for the buffer, and what may wait for the writer, in rows of about 500 bytes. When both are
+# full the exchanges stop reading their sockets.
+INTAKE_ROWS_MAX = 100_000
+SEALED_ROWS_MAX = 200_000
+PARCELS_AT_ONCE = 256
+EVENTS_MAX = 10_000
+# Of flush_interval_s, what is kept for the way to the buffer and for the write itself.
+MARGIN_S = 0.05
+
+
+class Buffer:
+    """Owned by the pipeline: what it holds outlives crashes of the task that runs `run`.
+
+    `number()` gives the next batch number. `intake` is where parcels arrive, `outbox` the writer's input.
+    """
+
+    def __init__(self, settings: StoreSettings, ledger: Ledger, number: Callable[[], int]) -> None:
+        self._interval_s = max(settings.flush_interval_s - MARGIN_S, settings.flush_interval_s / 2)
+        self._rows_max = settings.flush_rows_max
+        self._ledger = ledger
+        self._number = number
+        self._pending: list[Parcel] = []
+        self._pending_rows = 0
+        self._due = 0.0  # when the oldest pending thing must be handed on
+        self._sealed: Batch | None = None
+        self._events: deque[EventRow] = deque(maxlen=EVENTS_MAX)
+        self._wanted = False
+        self._waiting = trio.CancelScope()
+        self.intake: Mailbox[Parcel] = Mailbox(
+            INTAKE_ROWS_MAX, weigh=lambda parcel: parcel.rows, on_dead_letter=self._refuse
+        )
+        self.outbox: Mailbox[Batch] = Mailbox(
+            SEALED_ROWS_MAX, weigh=lambda batch: batch.ticks + 1, on_dead_letter=self.refuse_batch
+        )
+
+    def record(self, event: EventRow) -> None:
+        """Takes an event for the next batch; never waits. Of a storm the newest EVENTS_MAX are kept."""
+        self._touch()
+        self._events.append(event)
+
+    def take_rest(self, parcel: Parcel) -> None:
+        """At the end: what a connection could not hand over any more."""
+        self._touch()
+        self._pending.append(parcel)
+
+    def flush(self) -> None:
+        """Asks for a batch now."""
+        self._wanted = True
+        self._waiting.cancel()
+
+    async def run(self, context: Context) -> None:
+        """Until the intake is closed and empty; everything is then with the writer."""
+        while True:
+            await self._deliver()
+            try:
+                await self._collect(context)
+            except trio.EndOfChannel:
+                self._seal()
+                await self._deliver()
+                return
+            if self._ripe():
+                self._seal()
+
+    async def _collect(self, context: Context) -> None:
+        """Takes what is there, or waits for it until something is due."""
+        self._waiting = trio.CancelScope(deadline=self._due if self._has_something() else float("inf"))
+        if self._wanted:
+            return
+        with self._waiting:
+            async with self.intake.receive_many(PARCELS_AT_ONCE) as parcels:
+                self._touch()
+                self._pending.extend(parcels)
+                self._pending_rows += sum(parcel.rows for parcel in parcels)
+                context.handled(len(parcels))
+                context.healthy()
+
+    def _has_something(self) -> bool:
+        return bool(self._pending or self._events)
+
+    def _touch(self) -> None:
+        if not self._has_something():
+            self._due = trio.current_time() + self._interval_s
+            self._waiting.deadline = self._due
+
+    def _ripe(self) -> bool:
+        if self._wanted or self._pending_rows >= self._rows_max:
+            return True
+        return self._has_something() and trio.current_time() >= self._due
+
+    def _seal(self) -> None:
+        """Makes a batch of all that is pending; nothing in between can be interrupted."""
+        self._wanted = False
+        if not self._has_something():
+            return
+        blocks = tuple(parcel.block for parcel in self._pending if len(parcel.block))
+        self._sealed = Batch(
+            number=self._number(),
+            blocks=blocks,
+            rejects=tuple(reject for parcel in self._pending for reject in parcel.rejects),
+            events=tuple(self._events),
+            audit=self._ledger.seal(blocks, time.time_ns()),
+        )
+        self._pending, self._pending_rows = [], 0
+        self._events.clear()
+
+    async def _deliver(self) -> None:
+        if self._sealed is not None:
+            await self.outbox.put(self._sealed)
+            self._sealed = None
+
+    def _refuse(self, parcel: Parcel, error: BaseException) -> None:
+        self._ledger.refused([parcel.block], sealed=False)
+        self._pending.append(Parcel(Block(parcel.block.exchange), refusals([parcel.block], error)))
+
+    def refuse_batch(self, batch: Batch, error: BaseException) -> None:
+        """A batch that crashed the writer three times: its ticks become rejects, and the writer lives on."""
+        self._ledger.refused(batch.blocks, sealed=True)
+        for reject in (*batch.rejects, *refusals(batch.blocks, error)):
+            self._pending.append(Parcel(Block(reject.exchange), (reject,)))
+        self._touch()
+        self._events.extend(batch.events)
+
+
+def refusals(blocks: tuple[Block, ...] | list[Block], error: BaseException) -> tuple[Reject, ...]:
+    """One reject a block, with the traceback and as many of its ticks as fit."""
+    detail = "".join(traceback.format_exception(error))[-4000:]
+    found = []
+    for block in blocks:
+        rows = zip(block.symbol, block.trade_id, block.price, block.volume, block.side, strict=True)
+        payload = json.dumps(list(rows)).encode()
+        kept = payload[:REJECT_PAYLOAD_BYTES_MAX]
+        found.append(Reject(time.time_ns(), block.exchange, None, Reason.CRASHED, detail, kept, len(payload)))
+    return tuple(found)

@@ -1,0 +1,110 @@
+"""The accounts: what each exchange delivered and what became of it. Conservation is kept and shown here.
+
+received = stored + duplicates + rejected + in flight, at every moment: each method below moves the two sides
+together and never waits. `audit` gives the same for the moment at which a batch becomes durable.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from actors.batch import AuditRow, Batch
+from actors.ticks import Block
+
+LAG_SAMPLES = 512  # last of each read; at one read a millisecond the percentiles look back half a second
+
+
+@dataclass(slots=True)
+class Account:
+    """Running totals of one exchange in this run. Units: messages, trades, nanoseconds."""
+
+    frames: int = 0
+    received: int = 0
+    stored: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    in_flight: int = 0
+    sealed: int = 0  # of the ticks received, those that some batch holds or held
+    last_frame_ns: int | None = None
+    last_tick_ns: int | None = None
+    lags_ns: deque[int] = field(default_factory=lambda: deque(maxlen=LAG_SAMPLES))
+
+    def read(self, frames: int, received_ns: int, ticks: int, rejects: int, block: Block) -> None:
+        """One read of the socket was decoded; its ticks are the last of `block`."""
+        self.frames += frames
+        self.last_frame_ns = received_ns
+        self.received += ticks + rejects
+        self.rejected += rejects
+        self.in_flight += ticks
+        if ticks:
+            self.last_tick_ns = received_ns
+            made_ns = block.exchange_ns[-1]
+            if made_ns is not None and block.source[-1] == "stream":
+                self.lags_ns.append(received_ns - made_ns)
+
+    def reject_unsaved(self, rejects: int) -> None:
+        """Something was refused before it could be read as messages (an oversize one)."""
+        self.received += rejects
+        self.rejected += rejects
+
+    def lag_ms(self, share: float) -> float | None:
+        """The quantile of receipt minus exchange time over the last reads, in ms; None before the first."""
+        if not self.lags_ns:
+            return None
+        ordered = sorted(self.lags_ns)
+        return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))] / 1e6, 3)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether the books agree."""
+        return self.received == self.stored + self.duplicates + self.rejected + self.in_flight
+
+
+class Ledger:
+    """All accounts of one run."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        self.accounts: dict[str, Account] = {}
+
+    def account(self, exchange: str) -> Account:
+        """The exchange's account, opened at first use."""
+        return self.accounts.setdefault(exchange, Account())
+
+    def seal(self, blocks: Iterable[Block], at_ns: int) -> tuple[AuditRow, ...]:
+        """Notes the blocks as part of a batch and gives the totals that will be true when it is durable.
+
+        Batches become durable in their order, so by then all that is sealed is stored.
+        """
+        for block in blocks:
+            self.account(block.exchange).sealed += len(block)
+        return tuple(
+            AuditRow(
+                at_ns=at_ns,
+                exchange=name,
+                frames=a.frames,
+                received=a.received,
+                stored=a.sealed,
+                duplicates=a.duplicates,
+                rejected=a.rejected,
+                in_flight=a.in_flight - (a.sealed - a.stored),
+                run_id=self.run_id,
+            )
+            for name, a in self.accounts.items()
+        )
+
+    def stored(self, batch: Batch) -> None:
+        """The batch is durable."""
+        for block in batch.blocks:
+            account = self.account(block.exchange)
+            account.stored += len(block)
+            account.in_flight -= len(block)
+
+    def refused(self, blocks: Iterable[Block], *, sealed: bool) -> None:
+        """Ticks that crashed their handler three times become rejects."""
+        for block in blocks:
+            account = self.account(block.exchange)
+            account.in_flight -= len(block)
+            account.rejected += len(block)
+            if sealed:
+                account.sealed -= len(block)

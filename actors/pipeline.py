@@ -1,0 +1,146 @@
+"""The pipeline: the one place that joins exchanges, buffer, writer and merger under one supervisor."""
+
+import json
+import secrets
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+
+import trio
+
+from actors.batch import EventRow
+from actors.buffer import Buffer
+from actors.exchange import (
+    BUFFER_STOP_S,
+    MERGE_STOP_S,
+    WRITER_STOP_S,
+    Exchange,
+    backoff_of,
+    intensity_of,
+)
+from actors.ledger import Ledger
+from actors.settings import PipelineSettings
+from actors.store.claim import Claim
+from actors.store.store import Store
+from actors.weather import classify
+from actors.writer import Merger, Writer
+from supervisor.spec import ChildSpec
+from supervisor.states import Event
+from supervisor.tree import Supervisor
+
+TREE = "tickwarden"
+
+
+class Pipeline:
+    """Records until `stop`. `on_event` hears every event, synchronously; it must not block.
+
+    `socket` is where this service can be asked, for a second one that finds the file taken.
+    """
+
+    def __init__(
+        self,
+        settings: PipelineSettings,
+        *,
+        on_event: Callable[[Event], None] = lambda _: None,
+        socket: str = "",
+    ) -> None:
+        self.settings = settings
+        self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        self.started_ns = time.time_ns()
+        self.state = "starting"
+        self.ledger = Ledger(self.run_id)
+        self.store = Store(settings.store)
+        self.buffer = Buffer(settings.store, self.ledger, self.store.next_number)
+        self.writer = Writer(self.store, self.ledger, self.buffer.outbox)
+        self.merger = Merger(self.store, settings.store, self.buffer.record, finish_s=MERGE_STOP_S - 1.0)
+        self.exchanges = {
+            name: Exchange(exchange, self.ledger.account(name), self.buffer.intake)
+            for name, exchange in settings.exchanges.items()
+        }
+        self.tree = Supervisor(TREE, on_event=self._heard)
+        self._on_event = on_event
+        self._claim = Claim(self.store.path, socket)
+        self._stop = trio.Event()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Records until `stop`, then drains, commits, merges and returns.
+
+        Raises StoreTaken, SchemaNewer and OSError before it starts, GaveUp when what everything depends on
+        crashed too often.
+        """
+        self.store.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._claim:
+            try:
+                await trio.to_thread.run_sync(self.store.start)
+                self.merger.report_notices()
+                async with self.tree as tree:
+                    await self._start(tree)
+                    self.state = "running"
+                    task_status.started()
+                    await self._stop.wait()
+                    self.state = "stopping"
+            finally:
+                self.store.close()
+
+    def stop(self) -> None:
+        """Asks for an orderly end; may be called again."""
+        self._stop.set()
+
+    async def _start(self, tree: Supervisor) -> None:
+        """Downstream first, so that whoever has something to hand on finds somebody to take it."""
+        policy = self.settings.supervision
+        worker = partial(
+            ChildSpec,
+            backoff=backoff_of(policy),
+            intensity=intensity_of(policy),
+            classify=classify,
+            probe_interval_s=policy.probe_interval_s,
+        )
+        buffer, merger = self.buffer, self.merger
+        # A merger that fails leaves a longer tail; without writer or buffer nothing is recorded at all.
+        for spec in (
+            worker("merger", merger.run, kind="merger", stop_s=MERGE_STOP_S, on_stop=merger.stop),
+            worker(
+                "writer",
+                self.writer.run,
+                kind="writer",
+                mailbox=buffer.outbox,
+                stop_s=WRITER_STOP_S,
+                on_stop=buffer.outbox.close,
+                on_exhausted="escalate",
+            ),
+            worker(
+                "buffer",
+                buffer.run,
+                kind="buffer",
+                mailbox=buffer.intake,
+                stop_s=BUFFER_STOP_S,
+                on_stop=self._close_intake,
+                on_exhausted="escalate",
+            ),
+        ):
+            await tree.start(spec)
+        feeds = await tree.start_supervisor("exchanges", stop_together=True)
+        for exchange in self.exchanges.values():
+            await exchange.start(feeds)
+
+    def _close_intake(self) -> None:
+        for exchange in self.exchanges.values():
+            for parcel in exchange.rests():
+                self.buffer.take_rest(parcel)
+        self.buffer.intake.close()
+
+    def _heard(self, event: Event) -> None:
+        self.buffer.record(
+            EventRow(
+                at_ns=event.at_ns,
+                actor=event.actor,
+                event=event.event,
+                reason=event.reason or None,
+                restarts=event.restarts,
+                retry_in_s=event.retry_in_s,
+                detail_json=json.dumps(event.detail, default=str),
+            )
+        )
+        self._on_event(event)

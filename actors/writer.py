@@ -1,0 +1,177 @@
+"""The writer actor: makes batches durable, in order, each once. The merger actor: folds them into the file."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import duckdb
+import trio
+
+from actors.batch import Batch, EventRow
+from actors.ledger import Ledger
+from actors.settings import StoreSettings
+from actors.store.duckfile import FileTrouble
+from actors.store.store import Merged, Store
+from supervisor.context import Context
+from supervisor.mailbox import Mailbox
+
+T = TypeVar("T")
+
+RETRY_FIRST_S, RETRY_MAX_S = 0.2, 5.0  # after trouble with the disk
+HELD_RETRY_S = 5.0  # how soon to ask again for a file that somebody holds
+BREATH_S = 0.1  # between the parts of a long merge, so that readers get in
+BEAT_S = 2.0  # how often a long call into DuckDB is reported as life
+# What a sick disk looks like; any other duckdb.Error is about the data and therefore a bug of ours.
+TROUBLE = (OSError, FileTrouble, duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException)
+
+
+async def in_thread(
+    context: Context, limiter: trio.CapacityLimiter, call: Callable[[], T], record: Callable[[T], None]
+) -> None:
+    """Runs a call into DuckDB in a thread, to its end whatever happens, reporting life meanwhile.
+
+    `record(result)` follows with nothing in between, so that no cancellation can separate what was done
+    from its being known; a cancellation that came meanwhile strikes afterwards.
+    """
+
+    async def beat() -> None:
+        while True:
+            await trio.sleep(BEAT_S)
+            context.handled(0)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(beat)
+        with trio.CancelScope(shield=True):
+            record(await trio.to_thread.run_sync(call, limiter=limiter))
+        nursery.cancel_scope.cancel()
+
+
+class Writer:
+    """Owned by the pipeline. `last_flush_ns` is the wall clock of the last batch made durable, None before."""
+
+    def __init__(self, store: Store, ledger: Ledger, inbox: Mailbox[Batch]) -> None:
+        self._store, self._ledger, self._inbox = store, ledger, inbox
+        self._limiter = trio.CapacityLimiter(1)
+        self._acknowledged = 0
+        self.last_flush_ns: int | None = None
+        self.trouble: str | None = None
+
+    async def run(self, context: Context) -> None:
+        """Until the inbox is closed and empty."""
+        while True:
+            try:
+                async with self._inbox.receive() as batch:
+                    await self._store_batch(context, batch)
+            except trio.EndOfChannel:
+                return
+
+    async def _store_batch(self, context: Context, batch: Batch) -> None:
+        """Tries until it is durable: a full disk is not the batch's fault, and nothing may overtake it."""
+        delay_s = RETRY_FIRST_S
+        while batch.number > self._acknowledged:
+            try:
+                await in_thread(
+                    context, self._limiter, lambda: self._store.write(batch), lambda _: self._stored(batch)
+                )
+            except TROUBLE as error:
+                self.trouble = f"cannot write to {self._store.tail}: {error}"
+                context.degraded(self.trouble)
+                await trio.sleep(delay_s)
+                delay_s = min(2 * delay_s, RETRY_MAX_S)
+        if self.trouble is not None:
+            self.trouble = None
+            context.ok()
+        context.handled()
+        context.healthy()
+
+    def _stored(self, batch: Batch) -> None:
+        self._ledger.stored(batch)
+        self._acknowledged = batch.number
+        self.last_flush_ns = time.time_ns()
+
+
+class Merger:
+    """Owned by the pipeline. Folds the tail into the file every merge_interval_s, and at the very end."""
+
+    def __init__(
+        self, store: Store, settings: StoreSettings, record: Callable[[EventRow], None], *, finish_s: float
+    ) -> None:
+        self._store, self._interval_s, self._finish_s = store, settings.merge_interval_s, finish_s
+        self._record = record
+        self._limiter = trio.CapacityLimiter(1)
+        self._asked = trio.Event()
+        self.last_merge_ns: int | None = None
+        self.held = False
+        self.held_by_pid: int | None = None
+        self.locked_s = 0.0
+        self.finishing = False
+        self.last = Merged()
+
+    def merge_soon(self) -> None:
+        """Asks for a merge now."""
+        self._asked.set()
+
+    def stop(self) -> None:
+        """Asks for the last merge, after which `run` ends."""
+        self.finishing = True
+        self._asked.set()
+
+    async def run(self, context: Context) -> None:
+        """Merges until `stop`, then once more for good."""
+        delay_s = RETRY_FIRST_S
+        wait_s = self._interval_s
+        while not await self._asked_to_finish(wait_s):
+            try:
+                wait_s = await self._merge(context)
+            except TROUBLE as error:
+                context.degraded(f"cannot merge into {self._store.path}: {error}")
+                wait_s, delay_s = delay_s, min(2 * delay_s, RETRY_MAX_S)
+                continue
+            delay_s = RETRY_FIRST_S
+            context.ok()
+            context.healthy()
+        await self._finish(context)
+
+    async def _asked_to_finish(self, wait_s: float) -> bool:
+        """Waits until it is time for a merge, or for the last one (True)."""
+        if not self.finishing:
+            with trio.move_on_after(wait_s):
+                await self._asked.wait()
+            self._asked = trio.Event()
+        return self.finishing
+
+    async def _finish(self, context: Context) -> None:
+        deadline = time.monotonic() + self._finish_s
+        finish = partial(self._store.finish, lambda: time.monotonic() > deadline)
+        try:
+            await in_thread(context, self._limiter, finish, self._note)
+        except TROUBLE as error:
+            context.note("merge_failed", f"{error}; the tail stays and the next start takes it up")
+            return
+        if self.last.held or self.last.backlog:
+            why = f"process {self.held_by_pid} holds the file" if self.last.held else "time was up"
+            context.note("merge_left", f"{why}; the tail stays and the next start takes it up")
+
+    async def _merge(self, context: Context) -> float:
+        """One merge, or folding while somebody holds the file. Returns how long to wait for the next."""
+        await in_thread(context, self._limiter, self._store.merge, self._note)
+        self.report_notices()
+        if self.last.held:
+            await in_thread(context, self._limiter, self._store.fold, lambda _: None)
+            return min(self._interval_s, HELD_RETRY_S)
+        context.handled()
+        return BREATH_S if self.last.backlog else self._interval_s
+
+    def _note(self, report: Merged) -> None:
+        self.last = report
+        self.held, self.held_by_pid = report.held, report.held_by_pid
+        self.locked_s += report.locked_s
+        if not report.held:
+            self.last_merge_ns = time.time_ns()
+
+    def report_notices(self) -> None:
+        """Makes events of what the store has to say."""
+        while self._store.notices:
+            notice = self._store.notices.popleft()
+            self._record(notice.row())
