@@ -49,8 +49,7 @@ def incoming(exchange: str, name: str) -> list[bytes]:
 def expected(exchange: str, name: str) -> tuple[dict[str, Any], ...]:
     """The normalised trades of one recording, in its order; of a long recording the first ones."""
     rows = [
-        json.loads(line)
-        for line in (CAPTURES / "expected" / f"{exchange}.jsonl").read_text("utf-8").splitlines()
+        json.loads(line) for line in (CAPTURES / "expected" / f"{exchange}.jsonl").read_text("utf-8").splitlines()
     ]
     wanted = [row for row in rows if row["file"].endswith(f"/{exchange}/{name}")]
     return tuple(sorted(wanted, key=lambda row: (row["line"], row["idx"])))
