@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from ops.config_keys import DEFAULT_SYMBOLS, EXCHANGE, EXCHANGES, SECTIONS, Key
 from ops.config_reader import shown
 
-HELP_COLUMN = 34
+HELP_COLUMN = 38
 _NOTES = {"supervision": "each key may stand in a table under [exchanges] too, for that exchange alone"}
 
 

@@ -1,0 +1,86 @@
+"""What can be made to go wrong on the loopback exchanges, and how often it does."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ops.nearest import did_you_mean
+
+
+class FaultError(ValueError):
+    """A fault that is not known or a value out of range; the message says what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One switch: its value when none is given, the range of it, and what it does."""
+
+    value: float
+    low: float
+    high: float
+    unit: str
+    help: str
+
+
+FAULTS: Mapping[str, Fault] = {
+    "stall": Fault(
+        5, 0.01, 3600, "SECONDS", "every 10 s or so a connection sends nothing for so long, then goes on"
+    ),
+    "silence": Fault(1, 0, 1, "SHARE", "this share of connections acknowledges and then never sends a trade"),
+    "duplicate": Fault(0.01, 0, 1, "SHARE", "this share of trade frames is sent twice"),
+    "reorder": Fault(0.01, 0, 1, "SHARE", "this share of trade frames swaps places with the market's next one"),
+    "gap": Fault(0.01, 0, 1, "SHARE", "this share of trade frames is never sent; its trades happened all the same"),
+    "close": Fault(
+        1001, 1000, 4999, "CODE", "every 10 s or so a connection is closed with CODE; 1006 just drops it"
+    ),
+    "garbage": Fault(0.01, 0, 1, "SHARE", "before this share of trade frames comes one that makes no sense"),
+    "oversize": Fault(4 << 20, 1, 1 << 30, "BYTES", "every 10 s or so a single message of so many bytes comes"),
+    "slow": Fault(0.5, 0, 3600, "SECONDS", "the handshake and every message arrive so much later"),
+    "refuse": Fault(503, 300, 599, "STATUS", "every new connection is refused with this HTTP status"),
+}
+EVERY_S = 10.0  # what "every 10 s or so" means: evenly between half and one and a half of it
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """The faults that are on, with their values; `every_s` paces those that strike from time to time."""
+
+    values: Mapping[str, float] = field(default_factory=dict)
+    every_s: float = EVERY_S
+
+    def __post_init__(self) -> None:
+        for name, value in self.values.items():
+            if name not in FAULTS:
+                raise FaultError(f"no fault is called {name!r}; {did_you_mean(name, FAULTS)}")
+            fault = FAULTS[name]
+            if not math.isfinite(value) or not fault.low <= value <= fault.high:
+                right = f"{fault.unit} from {fault.low:g} to {fault.high:g}"
+                raise FaultError(f"{name}={value:g} cannot be; right would be {name}={right}")
+
+    def __getitem__(self, name: str) -> float:
+        """The value of a fault, 0 where it is off."""
+        return self.values.get(name, 0.0)
+
+
+def parse_faults(words: Iterable[str], every_s: float = EVERY_S) -> Faults:
+    """Faults from NAME or NAME=VALUE; raises FaultError naming the nearest known name or the right range."""
+    values: dict[str, float] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if name not in FAULTS:
+            raise FaultError(f"no fault is called {name!r}; {did_you_mean(name, FAULTS)}")
+        try:
+            values[name] = float(text) if equals else FAULTS[name].value
+        except ValueError as error:
+            raise FaultError(
+                f"{word!r}: {text!r} is no number; right would be {name}={FAULTS[name].unit}"
+            ) from error
+    return Faults(values, every_s)
+
+
+def faults_help() -> str:
+    """One line a fault, for help texts."""
+    return "\n".join(
+        f"{name}[={fault.unit}]".ljust(20) + f"{fault.help} (default {fault.value:g})"
+        for name, fault in FAULTS.items()
+    )

@@ -1,0 +1,39 @@
+"""Frames that make no sense, made from ones that do: what a decoder must reject without losing its place."""
+
+import random
+import re
+
+_NUMBER = re.compile(r'("(?:p|price|px)":)"?[0-9.]+"?')
+_PRICES = (
+    '"-1"',
+    '"0"',
+    '"NaN"',
+    '"1e400"',
+    '"0.1234567890123456789"',
+    '"\'); drop table ticks; --"',
+    "null",
+    '""',
+)
+_TEXTS = (
+    "garbage",
+    "{",
+    "[]",
+    "null",
+    '"trade"',
+    "{}",
+    '{"e":"nonsense","type":"nonsense","channel":"nonsense","event":"nonsense","topic":"nonsense"}',
+    "\ufffd\x00\x01",
+)
+
+
+def garbage(frame: str, rng: random.Random) -> str:
+    """A broken relative of `frame`: cut short, with an absurd price, without one, or something else whole."""
+    kind = rng.randrange(4)
+    if kind == 0:
+        return rng.choice(_TEXTS)
+    if kind == 1:
+        return frame[: rng.randint(1, len(frame) - 1)]
+    if kind == 2:
+        price = rng.choice(_PRICES)
+        return _NUMBER.sub(lambda match: match[1] + price, frame)
+    return _NUMBER.sub('"nothing":1', frame)

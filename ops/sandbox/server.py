@@ -1,0 +1,233 @@
+"""The loopback exchanges: one server on one port, whose URL paths tell the venues apart."""
+
+import dataclasses
+import random
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+
+import trio
+from trio_websocket import ConnectionClosed, HandshakeError, WebSocketRequest, wrap_server_stream
+
+from ops.nearest import did_you_mean
+from ops.sandbox.faults import Faults
+from ops.sandbox.listing import Listing, listings
+from ops.sandbox.market import Fill, Market
+from ops.sandbox.session import Session
+from ops.sandbox.venue import Talk, Venue
+from ops.sandbox.venues import VENUES
+
+HANDSHAKE_S = 10.0
+PACE_S = 0.01  # the trades of so long are made at once
+PAUSE_MAX_S = 0.25
+RATE_MAX = 1_000_000.0
+WARM_UP_NS = 2_000_000_000  # how old the trade is that a market re-sends to its first subscriber
+
+
+class _Exchange:
+    """A venue at work: its markets, who listens to them, and what has been traded."""
+
+    def __init__(self, venue: Venue, seed: int, ids_from: int, keep_truth: int, now_ns: Callable[[], int]) -> None:
+        self.venue = venue
+        self.listings = {(row.category, row.native): row for row in listings(venue)}
+        self.markets: dict[tuple[str, str], Market] = {}
+        self.audiences: dict[Market, set[Session]] = {}
+        self.truth: dict[str, deque[Fill]] = {}
+        self.struck: Counter[str] = Counter()
+        self.connections = 0
+        self.rng = random.Random(f"{seed}/{venue.name}")  # noqa: S311 - trades, not secrets
+        self._seed, self._ids_from, self._keep_truth, self._now_ns = seed, ids_from, keep_truth, now_ns
+
+    def market(self, category: str, native: str) -> Market:
+        """The market, trading from its first subscriber on."""
+        market = self.markets.get((category, native))
+        if market is None:
+            market = self._open(self.listings[category, native])
+            self.markets[category, native] = market
+        return market
+
+    def _open(self, row: Listing) -> Market:
+        seed = dataclasses.replace(row.seed, last_id=row.seed.last_id + self._ids_from)
+        # Its own numbers for each market: who else trades, and when, changes nothing here.
+        rng = random.Random(f"{self._seed}/{self.venue.name}/{row.category}/{row.native}")  # noqa: S311
+        market = Market(row.symbol, row.native, row.category, seed, self.venue.styles[row.category], rng)
+        self.audiences[market] = set()
+        self.truth[row.symbol] = deque(maxlen=self._keep_truth)
+        for _ in range(self.venue.warm_up):
+            self.truth[row.symbol].append(market.trade(self._now_ns() - WARM_UP_NS)[-1])
+        return market
+
+    def trade(self, market: Market) -> int:
+        """One taker's order, told to everybody who listens; returns how many trades it made."""
+        fills = market.trade(self._now_ns())
+        self.truth[market.symbol].extend(fills)
+        for frame in self.venue.tell(market, fills):
+            for session in self.audiences[market]:
+                session.trade(market, frame)
+        return len(fills)
+
+
+class Sandbox:
+    """Loopback exchanges for demos and tests.
+
+    Each of `exchanges` makes `rate_per_s` trades a second, spread over the markets that anybody has
+    subscribed since the start; a market goes on trading when its clients are gone, as real ones do.
+    `faults` holds for all, or by exchange name; `set_faults` changes them while it runs. The same `seed`
+    makes the same trades in each market (only times differ); `ids_from` moves every first trade id, for a
+    sandbox that follows another one into the same file.
+
+    `truth[exchange][symbol]` holds the newest `keep_truth` trades of each market, oldest first, those that
+    were made before the first subscriber (and re-sent to it) among them. `struck[exchange][fault]` counts.
+    """
+
+    def __init__(
+        self,
+        exchanges: Sequence[str] = tuple(VENUES),
+        rate_per_s: float = 20.0,
+        faults: Faults | Mapping[str, Faults] | None = None,
+        seed: int = 0,
+        *,
+        keep_truth: int = 100_000,
+        ids_from: int = 0,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        for name in exchanges:
+            if name not in VENUES:
+                raise ValueError(f"no sandbox exchange is called {name!r}; {did_you_mean(name, VENUES)}")
+        if not 0 < rate_per_s <= RATE_MAX:
+            raise ValueError(f"a rate of {rate_per_s:g} cannot be; right would be above 0 to {RATE_MAX:g} a second")
+        self.host, self.port = "", 0
+        self._rate_per_s, self._seed, self._now_ns = rate_per_s, seed, now_ns
+        self._exchanges = {
+            name: _Exchange(VENUES[name], seed, ids_from, keep_truth, now_ns) for name in dict.fromkeys(exchanges)
+        }
+        self._faults = dict.fromkeys(self._exchanges, Faults())
+        if isinstance(faults, Faults):
+            self.set_faults(faults)
+        for name, own in faults.items() if isinstance(faults, Mapping) else ():
+            self.set_faults(own, name)
+
+    @property
+    def truth(self) -> Mapping[str, Mapping[str, Sequence[Fill]]]:
+        """Every trade made (the newest `keep_truth` of a market), by exchange and unified symbol."""
+        return {name: exchange.truth for name, exchange in self._exchanges.items()}
+
+    @property
+    def struck(self) -> Mapping[str, Counter[str]]:
+        """How often each fault has struck, by exchange."""
+        return {name: exchange.struck for name, exchange in self._exchanges.items()}
+
+    def symbols(self, exchange: str) -> list[str]:
+        """The unified symbols that an exchange lists here."""
+        return [row.symbol for row in self._exchanges[exchange].listings.values()]
+
+    def set_faults(self, faults: Faults, exchange: str | None = None) -> None:
+        """Switches faults for one exchange or all, from now on; running connections follow."""
+        for name in self._exchanges if exchange is None else (exchange,):
+            if name not in self._exchanges:
+                raise ValueError(f"{name!r} is not running here; {did_you_mean(name, self._exchanges)}")
+            self._faults[name] = faults
+
+    def config_toml(self) -> str:
+        """The tables that point a service at this server, once it serves."""
+        assert self.port, "config_toml() needs the port: call it after serve() has started"
+        tables = []
+        for name in self._exchanges:
+            symbols = ", ".join(f'"{symbol}"' for symbol in self.symbols(name))
+            url = f"ws://{self.host}:{self.port}"
+            tables.append(f'[exchanges.{name}]\nws_url = "{url}"\nsymbols = [{symbols}]\n')
+        return "\n".join(tables)
+
+    async def serve(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serves until cancelled; `task_status` gets the port."""
+        listeners = await trio.open_tcp_listeners(port, host=host)
+        self.host = f"[{host}]" if ":" in host else host
+        self.port = listeners[0].socket.getsockname()[1]
+        async with trio.open_nursery() as nursery:
+            for exchange in self._exchanges.values():
+                nursery.start_soon(self._trade, exchange)
+            nursery.start_soon(trio.serve_listeners, self._connection, listeners)
+            task_status.started(self.port)
+
+    async def _trade(self, exchange: _Exchange) -> None:
+        pause_s = min(PAUSE_MAX_S, max(PACE_S, 1 / self._rate_per_s))
+        due, last = 0.0, trio.current_time()
+        while True:
+            await trio.sleep(pause_s)
+            now = trio.current_time()
+            # After a stall of the machine at most a second's trades are made up for.
+            due = min(due + (now - last) * self._rate_per_s, max(1.0, self._rate_per_s))
+            last = now
+            markets = list(exchange.markets.values())
+            while due >= 1.0 and markets:
+                market = exchange.rng.choice(markets)
+                due -= exchange.trade(market)
+
+    def _route(self, path: str) -> tuple[_Exchange, str] | None:
+        """The exchange and category that serve a path: the longest one that it lies in."""
+        path = path.rstrip("/")
+        found: tuple[int, _Exchange, str] | None = None
+        for exchange in self._exchanges.values():
+            for prefix, category in exchange.venue.paths.items():
+                inside = path == prefix or (prefix and path.startswith(prefix + "/"))
+                if inside and (found is None or len(prefix) > found[0]):
+                    found = (len(prefix), exchange, category)
+        return found[1:] if found is not None else None
+
+    async def _connection(self, stream: trio.SocketStream) -> None:
+        try:
+            async with stream, trio.open_nursery() as nursery:
+                with trio.fail_after(HANDSHAKE_S):
+                    request = await wrap_server_stream(nursery, stream)
+                await self._converse(request, stream)
+                nursery.cancel_scope.cancel()
+        except* (ConnectionClosed, HandshakeError, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # clients come and go as they like
+        except* trio.TooSlowError:
+            pass
+
+    async def _converse(self, request: WebSocketRequest, stream: trio.SocketStream) -> None:
+        path, _, query = request.path.partition("?")
+        routed = self._route(path)
+        if routed is None:
+            await request.reject(404, body=b"no such exchange here\n")
+            return
+        exchange, category = routed
+        name = exchange.venue.name
+        exchange.connections += 1
+        faults = self._faults[name]
+        await trio.sleep(faults["slow"])
+        if faults["refuse"]:
+            exchange.struck["refuse"] += 1
+            headers = [(b"Retry-After", b"1")]
+            await request.reject(int(faults["refuse"]), extra_headers=headers, body=b"refused by the sandbox\n")
+            return
+        talk = Talk(
+            path=path,
+            query=query,
+            category=category,
+            connection=exchange.connections,
+            known=frozenset(native for kind, native in exchange.listings if kind == category),
+            now_ns=self._now_ns,
+        )
+        session = Session(
+            exchange.venue,
+            talk,
+            await request.accept(),
+            stream,
+            faults=lambda: self._faults[name],
+            rng=random.Random(f"{self._seed}/{name}/{exchange.connections}"),  # noqa: S311
+            open_market=lambda native: exchange.market(category, native),
+            audience=lambda market: exchange.audiences[market],
+            struck=exchange.struck,
+        )
+        try:
+            await session.run()
+        finally:
+            session.leave()
