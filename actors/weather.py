@@ -108,10 +108,10 @@ def _retry_after_s(value: str, now_s: float) -> float | None:
     if text.isascii() and text.isdigit():
         return float(min(int(text[:9]), RETRY_AFTER_MAX_S))
     try:
-        date = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+        wait_s = email.utils.parsedate_to_datetime(text).timestamp() - now_s
+    except (ValueError, OverflowError):
         return None
-    return min(max(date.timestamp() - now_s, 0.0), RETRY_AFTER_MAX_S)
+    return min(max(wait_s, 0.0), RETRY_AFTER_MAX_S)
 
 
 def classify(exc: BaseException) -> tuple[Verdict, float | None]:
