@@ -13,7 +13,6 @@ from actors.ticks import REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Bloc
 # What the wire's content can make a decoder raise; anything else is a bug of ours and must show.
 _REFUSED = (ValueError, KeyError, RecursionError)
 
-_any = msgspec.json.Decoder(float_hook=float)
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -155,8 +154,8 @@ class Reader:
 def _parse(text: str) -> object:
     """Any JSON, to tell what it is; its numbers are not used, so 1e400 or 5,000 digits do not matter."""
     try:
-        return _any.decode(text)
-    except msgspec.ValidationError:  # an integer beyond what Python turns to text
+        return msgspec.json.decode(text)
+    except msgspec.ValidationError:  # a number beyond float, or beyond what Python turns into an int
         return json.loads(text, parse_int=lambda digits: int(digits[:20]))
 
 
