@@ -40,6 +40,7 @@ class Buffer:
         self._pending: list[Parcel] = []
         self._pending_rows = 0
         self._due = 0.0  # when the oldest pending thing must be handed on
+        self._since = 0.0  # when the oldest thing that is here came
         self._sealed: Batch | None = None
         self._events: deque[EventRow] = deque(maxlen=EVENTS_MAX)
         self._wanted = False
@@ -60,6 +61,12 @@ class Buffer:
         """At the end: what a connection could not hand over any more."""
         self._touch()
         self._pending.append(parcel)
+
+    def oldest_s(self) -> float:
+        """How long the oldest thing here has waited to be handed to the writer; 0 when there is nothing."""
+        if self._sealed is None and not self._has_something():
+            return 0.0
+        return max(0.0, trio.current_time() - self._since)
 
     def flush(self) -> None:
         """Asks for a batch now."""
@@ -97,6 +104,8 @@ class Buffer:
 
     def _touch(self) -> None:
         if not self._has_something():
+            if self._sealed is None:
+                self._since = trio.current_time()
             self._due = trio.current_time() + self._interval_s
             self._waiting.deadline = self._due
 
@@ -124,7 +133,7 @@ class Buffer:
     async def _deliver(self) -> None:
         if self._sealed is not None:
             await self.outbox.put(self._sealed)
-            self._sealed = None
+            self._sealed, self._since = None, trio.current_time()
 
     def _refuse(self, parcel: Parcel, error: BaseException) -> None:
         self._ledger.refused([parcel.block], sealed=False)

@@ -62,6 +62,7 @@ class Pipeline:
         self._on_event = on_event
         self._claim = Claim(self.store.path, socket)
         self._stop = trio.Event()
+        self.ended = trio.Event()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Records until `stop`, then drains, commits, merges and returns.
@@ -82,6 +83,13 @@ class Pipeline:
                     self.state = "stopping"
             finally:
                 self.store.close()
+                self.state = "stopped"
+                self.ended.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether an end was asked for."""
+        return self._stop.is_set()
 
     def stop(self) -> None:
         """Asks for an orderly end; may be called again."""

@@ -1,0 +1,84 @@
+"""`tickwarden check-config` and `tickwarden exchanges`: what can be known without a service."""
+
+from pathlib import Path
+
+import click
+
+from actors.dialect import Dialect
+from actors.dialects import DIALECTS
+from ops.cli.common import json_option, print_json
+from ops.config import ConfigErrors, find_config, load_config
+from ops.exits import CONFIGURATION, OK
+from ops.nearest import nearest
+from ops.tables import print_table
+
+
+@click.command("check-config")
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+@json_option
+def check_config(path: Path | None, as_json: bool) -> int:
+    """Tell every mistake in a configuration with its key and what would be right; exit 78 if there is any."""
+    found = find_config(path)
+    try:
+        config = load_config(found)
+    except ConfigErrors as errors:
+        if as_json:
+            print_json({"path": str(found), "mistakes": [str(mistake) for mistake in errors.mistakes]})
+        else:
+            click.echo(str(errors), err=True)
+        return CONFIGURATION
+    symbols = sum(len(exchange.symbols) for exchange in config.exchanges.values())
+    if as_json:
+        print_json({"path": str(found) if found else None, "mistakes": []})
+    else:
+        name = found or "the built-in default"
+        click.echo(
+            f"{name}: fine; {symbols} symbols on {len(config.exchanges)} exchanges, into {config.store.path}"
+        )
+    return OK
+
+
+@click.command()
+@click.argument("name", required=False)
+@json_option
+def exchanges(name: str | None, as_json: bool) -> int:
+    """What each exchange offers and promises: markets, limits, pings, trade ids, history."""
+    if name is not None and name not in DIALECTS:
+        guess = nearest(name, DIALECTS)
+        hint = f"; did you mean {guess}?" if guess else f"; there are {', '.join(DIALECTS)}"
+        raise click.UsageError(f"there is no exchange {name!r}{hint}")
+    chosen = [DIALECTS[name]] if name else list(DIALECTS.values())
+    if as_json:
+        print_json([_facts(dialect) for dialect in chosen])
+    elif name:
+        for key, value in _facts(chosen[0]).items():
+            text = "\n".join(map(str, value)) if isinstance(value, list) else str(value)
+            click.echo(f"{key:>24}  {text}")
+    else:
+        columns = ["name", "markets", "trade ids", "history"]
+        print_table(columns, [(d.name, d.markets_note, d.ids_note, d.history) for d in chosen])
+    return OK
+
+
+def _facts(dialect: Dialect) -> dict[str, object]:
+    limits = dialect.limits
+    return {
+        "name": dialect.name,
+        "title": dialect.title,
+        "markets": dialect.markets_note,
+        "channels": list(dialect.channels),
+        "trade_ids": {kind: promise.value for kind, promise in dialect.ids.items()},
+        "trade_ids_note": dialect.ids_note,
+        "history": dialect.history,
+        "ping": dialect.ping_note,
+        "silence_s": dialect.silence_s,
+        "connection_lifetime_s": dialect.lifetime_s,
+        "symbols_per_connection": limits.symbols_per_connection,
+        "symbols_per_request": limits.symbols_per_request,
+        "requests_per_s": limits.requests_per_s,
+        "connects_per_s": limits.connects_per_s,
+        "message_bytes_max": limits.message_bytes,
+        "notes": list(dialect.notes),
+        "doc": dialect.doc,
+        "doc_read": dialect.doc_read,
+    }

@@ -1,0 +1,9 @@
+"""Exit codes, after BSD's sysexits, so that scripts and systemd can tell what happened."""
+
+OK = 0
+USAGE = 64  # wrong use of a command
+NO_SERVICE = 69  # nobody answers at the control socket
+GAVE_UP = 75  # gave up after failures; starting it again later may help
+CONFIGURATION = 78  # must be mended by hand first
+FAILED = 1  # the service, or DuckDB, refused what was asked
+INTERRUPTED = 130  # Ctrl-C
