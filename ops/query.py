@@ -1,0 +1,75 @@
+"""One SQL question to the DuckDB file, from this process, whatever the service is doing with it."""
+
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+# The service holds the lock for some tens of milliseconds a merge: ask again soon, then less often.
+WAIT_FIRST_S = 0.01
+WAIT_MAX_S = 0.25
+LOCK_TIMEOUT_S = 10.0
+
+
+class QueryError(Exception):
+    """The question has no answer: no such file, no DuckDB file, or wrong SQL. The message is for people."""
+
+
+class LockedError(QueryError):
+    """Another process held the file all the while; asking again later may work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Rows in order. DECIMAL is Decimal, TIMESTAMPTZ an aware datetime in UTC; `more` if rows were left out."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+    more: bool = False
+
+
+def run_query(path: Path, sql: str, *, timeout_s: float = LOCK_TIMEOUT_S, rows_max: int | None = None) -> Result:
+    """Runs `sql` read-only and returns at most `rows_max` rows; the file is let go before this returns.
+
+    Waits up to `timeout_s` for another process to let go of the file, then raises LockedError; raises
+    QueryError for everything else that is wrong. The query itself may take as long as it needs.
+    """
+    if not path.is_file():
+        raise QueryError(f"{path}: no such file; it appears with the first merge, or --file names another one")
+    connection = _open(path, time.monotonic() + timeout_s)
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        # Against its type stubs, DuckDB answers None where there is no statement at all.
+        cursor: duckdb.DuckDBPyConnection | None = connection.execute(sql)
+        if cursor is None:
+            raise QueryError("the question is empty; write one like: SELECT count(*) FROM ticks")
+        columns = tuple(column[0] for column in cursor.description)
+        if rows_max is None:
+            return Result(columns, cursor.fetchall())
+        rows = cursor.fetchmany(rows_max + 1)
+        return Result(columns, rows[:rows_max], len(rows) > rows_max)
+    except duckdb.Error as error:
+        raise QueryError(str(error)) from error
+    finally:
+        connection.close()
+
+
+def _open(path: Path, deadline: float) -> duckdb.DuckDBPyConnection:
+    wait_s = WAIT_FIRST_S
+    while True:
+        try:
+            return duckdb.connect(path, read_only=True)
+        except duckdb.IOException as error:
+            if "lock" not in str(error).lower():
+                raise QueryError(f"{path}: {error}") from error
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise LockedError(f"{path} is held by another process: {error}") from error
+        except duckdb.Error as error:
+            raise QueryError(f"{path}: {error}") from error
+        # Several askers spread out; one that comes late still gets its last try at the deadline.
+        time.sleep(min(left_s, wait_s * random.uniform(0.5, 1.0)))  # noqa: S311
+        wait_s = min(WAIT_MAX_S, wait_s * 2)
