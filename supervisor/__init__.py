@@ -32,6 +32,7 @@ What differs, and why:
 - An actor is also ended when it is stuck; OTP leaves that to the caller's timeouts.
 - The final stop closes an actor's input (`on_stop`) so that it drains. If it crashes while draining, or
   was waiting to be restarted with work in its mailbox, it is run again at once within its `stop_s`.
+  Until its own turn to stop comes it is kept running, for those after it drain into it.
 
 The parts: `tree.Supervisor` (the commands), `spec.ChildSpec` (what a child is), `context.Context` (what a
 child is given), `mailbox.Mailbox`; beneath them `group` (who must end, who may start), `ending`, `child`,

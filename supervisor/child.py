@@ -69,13 +69,14 @@ class Child:
         self.life: Life | None = None
         self.gone = trio.Event()
         self.due = -1.0  # trio time of the next start
-        self.finished = False  # transient, and done
+        self.finished = False  # not to be started again: transient and done, or torn down
         self.exhausted = False  # it made its supervisor give up
         self.cycle_reason = ""
         self.on_asked: Callable[[Wish], None] | None = None  # a supervisor below is told how it is to end
         self.drain_until: float | None = None  # set once, when its input has been closed for good
         self.drain_again = False  # it ended without having emptied its mailbox, and there is time left
         self.drain_tries = 0
+        self.awaits_turn = False  # it is to end, but those started after it come first
         self.retries = Retries(spec.backoff, random)
         self.window = Window(spec.intensity)
         self.state = State.STOPPED
@@ -128,6 +129,7 @@ class Child:
             life.entered.set()
             self.life = None
             if torn:  # cancelled from outside, or KeyboardInterrupt: the supervisor itself is going
+                self.finished = True
                 self.enter(State.STOPPED, "cut off")
             else:
                 keeper.over(self, life, life.stuck or error)

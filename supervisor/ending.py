@@ -6,7 +6,8 @@ from supervisor.child import Child, Keeper, Life, Wish
 from supervisor.failures import describe
 from supervisor.states import State
 
-DRAIN_PAUSE_S = 0.1  # between runs that crash while draining; doubles, so that ten seconds hold seven
+DRAIN_PAUSE_S = 0.1  # between runs that crash while draining; doubles, so that ten seconds hold few
+DRAIN_PAUSE_S_MAX = 2.0  # and a few are left for the end of a long drain
 
 _REASONS = {
     Wish.HOLD: "its supervisor ends",
@@ -61,8 +62,21 @@ def ended_as_asked(child: Child, life: Life, error: Exception | None) -> None:
     child.enter(State.STOPPING, f"crashed while stopping: {describe(error)}", detail=detail)
     if life.asked is Wish.END and _has_work(child):
         child.drain_again = True
-        child.due = trio.current_time() + DRAIN_PAUSE_S * 2**child.drain_tries
-        child.drain_tries += 1
+        child.due = trio.current_time() + pause_s(child)
+
+
+def pause_s(child: Child) -> float:
+    """The wait after one more crash during the final stop: there is no time for the usual backoff."""
+    child.drain_tries += 1
+    return min(DRAIN_PAUSE_S * 2.0 ** (child.drain_tries - 1), DRAIN_PAUSE_S_MAX)
+
+
+def must_stay_up(child: Child) -> bool:
+    """Whether a child that waits for its turn to stop must run meanwhile, be it from backoff, failed or
+    paused: those before it in the turn drain into its mailbox, and a dead consumer would hold them up."""
+    has_input = child.spec.on_stop is not None and child.spec.mailbox is not None
+    idle = child.life is None and not child.drain_again and not child.finished and not child.exhausted
+    return child.awaits_turn and has_input and idle
 
 
 def give_up_drain(child: Child, now: float) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import trio
 
 from supervisor.child import Child, Life, Wish
-from supervisor.ending import ended_as_asked, give_up_drain, launch_drain, wind_down
+from supervisor.ending import ended_as_asked, give_up_drain, launch_drain, must_stay_up, pause_s, wind_down
 from supervisor.failures import GaveUp, Verdict, describe
 from supervisor.spec import Restart, Strategy
 from supervisor.states import State
@@ -63,8 +63,11 @@ class Group:
 
     def close(self, wish: Wish) -> None:
         """All children end: for good where `wish` is END, else only with this life of the supervisor."""
-        if self.closing is not Wish.END:
-            self.closing = Wish.END if wish is Wish.END else Wish.HOLD
+        if wish is Wish.END and self.closing is not Wish.END:
+            self.closing = wish
+            for child in self.children:
+                child.due = min(child.due, trio.current_time())
+        self.closing = self.closing or Wish.HOLD
         self.reconcile()
 
     def reconcile(self) -> None:
@@ -119,7 +122,8 @@ class Group:
             wish = self._wish(child)
             in_turn = not self._together if self.closing else linked and wish is Wish.CYCLE
             give_up_drain(child, now)
-            if wish is Wish.RUN or (in_turn and later_is_ending):
+            child.awaits_turn = in_turn and later_is_ending
+            if wish is Wish.RUN or child.awaits_turn:
                 continue
             wind_down(child, wish)
             if self._nursery is None and child.drain_again:
@@ -132,6 +136,9 @@ class Group:
     def _start_who_may(self, now: float) -> None:
         if self._nursery is None:
             return
+        for child in self.children:
+            if self.closing is Wish.END and must_stay_up(child) and now >= child.due:
+                child.launch(self._nursery, self)
         linked = self._strategy is not Strategy.ONE_FOR_ONE
         if linked and any(c.wish is not Wish.RUN and c.life is not None for c in self.children):
             return  # all who are restarted together have ended before the first starts
@@ -178,9 +185,9 @@ class Group:
         if too_many and child.spec.on_exhausted == "escalate":
             self._give_up(child, error, detail)
             return
-        delay_s = child.retries.failed(retry_after_s)
+        delay_s = child.retries.failed(retry_after_s) if self.closing is not Wish.END else pause_s(child)
         failed = too_many or verdict is Verdict.MISFIT or child.state is State.FAILED
-        if failed:
+        if failed and self.closing is not Wish.END:
             delay_s = max(child.spec.probe_interval_s, delay_s if retry_after_s else 0.0)
             if too_many:
                 limit = child.spec.intensity
