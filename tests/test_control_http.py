@@ -22,10 +22,9 @@ from ops.control.server import serve_control
 from ops.control.tap import LineBuffer
 
 SHORT = ControlLimits(request_s=0.4, write_s=0.4, idle_s=0.4, command_s=0.3, linger_s=0.3, loop_share=1.0)
-ALL = frozenset(
-    ("config", "events", "tap", "metrics", "restart", "pause", "resume")
-    + ("flush", "merge", "reload", "change_symbols", "log_level")
-)
+READS_OFFERED = {"config", "events", "tap", "metrics"}
+COMMANDS = {"restart", "pause", "resume", "flush", "merge", "reload", "change_symbols", "log_level"}
+ALL = frozenset(READS_OFFERED | COMMANDS)
 
 
 class FakeService(ControlApp):

@@ -7,15 +7,15 @@ from typing import Protocol
 import msgspec
 
 
-class UnknownName(Exception):  # noqa: N818 - it is the client's, not an error of ours
+class UnknownName(Exception):
     """There is no actor, exchange or symbol of this name; the message says which. Answered with 404."""
 
 
-class Refused(Exception):  # noqa: N818 - an answer
+class Refused(Exception):
     """The command cannot be carried out now and has changed nothing; the message says why. 409."""
 
 
-class NotAvailable(Exception):  # noqa: N818 - an answer
+class NotAvailable(Exception):
     """This service does not offer what was asked for. 501."""
 
 

@@ -31,9 +31,7 @@ async def dispatch(app: ControlApp, request: Request, peer: Peer, command_s: flo
             headers=(("Allow", allowed),),
         )
     if route.command and not peer.may_command:
-        raise problem.forbidden(
-            "commands are taken on the Unix socket, from the service's own user and root only"
-        )
+        raise problem.forbidden("commands are taken on the Unix socket, from the service's own user and root only")
     check_query(route, query)
     with app_errors_as_problems(request):
         if route.capability and route.capability not in app.capabilities:

@@ -6,8 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 
-import anyio
-import anyio.abc
 import h11
 import trio
 
@@ -22,7 +20,7 @@ WRITE_BYTES = 16 * 1024  # a write that does not get this far within write_s is 
 WAKE_COST_S = 60e-6
 BYTE_COST_S = 10e-9
 
-CLIENT_GONE = (anyio.BrokenResourceError, anyio.ClosedResourceError, trio.TooSlowError)
+CLIENT_GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,7 @@ class HttpConnection:
     Reading raises Problem for what a client did wrong, and any of CLIENT_GONE when it left or stalled.
     """
 
-    def __init__(self, stream: anyio.abc.SocketStream, limits: ControlLimits, pace: Pace) -> None:
+    def __init__(self, stream: trio.SocketStream, limits: ControlLimits, pace: Pace) -> None:
         self._stream = stream
         self._limits = limits
         self._pace = pace
@@ -192,10 +190,7 @@ class HttpConnection:
         )
 
     async def _receive(self) -> bytes:
-        try:
-            data = await self._stream.receive(READ_BYTES)
-        except anyio.EndOfStream:
-            data = b""
+        data = bytes(await self._stream.receive_some(READ_BYTES))
         await self.pay(WAKE_COST_S)
         return data
 
@@ -205,16 +200,16 @@ class HttpConnection:
     async def _send(self, data: bytes) -> None:
         for start in range(0, len(data), WRITE_BYTES):
             with trio.fail_after(self._limits.write_s):
-                await self._stream.send(data[start : start + WRITE_BYTES])
+                await self._stream.send_all(data[start : start + WRITE_BYTES])
 
 
-async def drain(stream: anyio.abc.SocketStream, limits: ControlLimits) -> None:
+async def drain(stream: trio.SocketStream, limits: ControlLimits) -> None:
     """Ends our direction and throws away what still comes, for a bounded time and amount."""
-    with suppress(OSError, anyio.EndOfStream, *CLIENT_GONE), trio.move_on_after(limits.linger_s):
+    with suppress(*CLIENT_GONE), trio.move_on_after(limits.linger_s):
         await stream.send_eof()
         taken = 0
-        while taken < limits.linger_bytes_max:
-            taken += len(await stream.receive(READ_BYTES))
+        while taken < limits.linger_bytes_max and (data := await stream.receive_some(READ_BYTES)):
+            taken += len(data)
 
 
 def _headers(content_type: str, *more: tuple[str, str]) -> list[tuple[str, str]]:

@@ -31,7 +31,7 @@ class ControlLimits:
     linger_bytes_max: int = 256 * 1024
     lingering_max: int = 16
     loop_share: float = 0.03
-    loop_burst_s: float = 0.2
+    loop_burst_s: float = 0.1
     tap_lines_max: int = 1000
 
     def __post_init__(self) -> None:

@@ -2,16 +2,12 @@
 
 import errno
 import os
-import shutil
 import socket
 import stat
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-
-import anyio
-import anyio.abc
 
 # sockaddr_un.sun_path holds 108 bytes with the closing NUL: unix(7). BSD and macOS have 104.
 PATH_BYTES_MAX = 107
@@ -22,7 +18,7 @@ class ControlError(Exception):
     """The control interface cannot be opened; the message says why and what to do."""
 
 
-class SocketInUse(ControlError):  # noqa: N818 - an answer
+class SocketInUse(ControlError):
     """A living process answers on this path."""
 
 
@@ -30,10 +26,8 @@ class SocketPathError(ControlError):
     """The path cannot hold a socket."""
 
 
-@asynccontextmanager
-async def control_listener(
-    path: Path, group_id: int | None, backlog: int
-) -> AsyncIterator[anyio.abc.SocketListener]:
+@contextmanager
+def control_listener(path: Path, group_id: int | None, backlog: int) -> Iterator[socket.socket]:
     """Listens on `path` while the block is open: mode 0600, or 0660 for the group `group_id`.
 
     bind() gives the file a mode by umask, and umask belongs to the whole process: between bind and chmod
@@ -45,25 +39,18 @@ async def control_listener(
     """
     _check_length(path)
     _take_over(path)
-    try:
-        private = Path(tempfile.mkdtemp(prefix=".", dir=path.parent))
-    except OSError as error:
-        raise SocketPathError(f"no socket can be made in {path.parent}: {error.strerror}") from error
-    try:
-        listener = await anyio.create_unix_listener(private / "s", backlog=backlog)
-    except OSError as error:
-        shutil.rmtree(private)
-        raise SocketPathError(f"no socket can be made in {path.parent}: {error.strerror}") from error
-    except BaseException:
-        shutil.rmtree(private)
-        raise
-    async with listener:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.setblocking(False)
         try:
-            inode = _publish(private / "s", path, group_id)
-        finally:
-            shutil.rmtree(private)
+            with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as private:  # made with mode 0700
+                born = Path(private, "s")
+                listening.bind(os.fspath(born))
+                listening.listen(backlog)
+                inode = _publish(born, path, group_id)
+        except OSError as error:
+            raise SocketPathError(f"no socket can be made at {path}: {error.strerror}") from error
         try:
-            yield listener
+            yield listening
         finally:
             # Still listening, so that nobody takes the path over between this look and the removal.
             _remove_own(path, inode)
@@ -138,8 +125,6 @@ def _publish(private: Path, path: Path, group_id: int | None) -> tuple[int, int]
         path.hardlink_to(private)
     except FileExistsError as error:
         raise SocketInUse(f"another service has just started on {path}") from error
-    except OSError as error:
-        raise SocketPathError(f"no socket can be made at {path}: {error.strerror}") from error
     return made.st_dev, made.st_ino
 
 

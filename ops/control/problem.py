@@ -12,7 +12,7 @@ import msgspec
 CONTENT_TYPE = "application/problem+json"
 
 
-class Problem(Exception):  # noqa: N818 - an answer
+class Problem(Exception):
     """An answer that is an error. Raised anywhere below a request, sent by the connection.
 
     `members` are further members of the JSON object, `headers` further response headers.
@@ -48,11 +48,14 @@ class Problem(Exception):  # noqa: N818 - an answer
     def whole_response(self) -> bytes:
         """A complete HTTP/1.1 response, for a client that is turned away before it is listened to."""
         body = self.body()
-        head = (
-            f"HTTP/1.1 {int(self.status)} {self.status.phrase}\r\nContent-Type: {CONTENT_TYPE}\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        headers = (
+            ("Content-Type", CONTENT_TYPE),
+            ("Content-Length", str(len(body))),
+            ("Connection", "close"),
         )
-        return head.encode("ascii") + body
+        lines = [f"HTTP/1.1 {int(self.status)} {self.status.phrase}"]
+        lines += [f"{name}: {value}" for name, value in headers + self.headers]
+        return "\r\n".join([*lines, "", ""]).encode("ascii") + body
 
 
 def bad_request(detail: str) -> Problem:

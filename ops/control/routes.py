@@ -82,9 +82,7 @@ def split_target(target: str) -> tuple[tuple[str, ...], dict[str, str]]:
 def find_route(segments: tuple[str, ...]) -> tuple[Route, str]:
     """The route of a path and the name in it; raises Problem 404."""
     for pattern, route in ROUTES.items():
-        if len(pattern) == len(segments) and all(
-            p in (NAME, s) for p, s in zip(pattern, segments, strict=True)
-        ):
+        if len(pattern) == len(segments) and all(p in (NAME, s) for p, s in zip(pattern, segments, strict=True)):
             return route, next((s for p, s in zip(pattern, segments, strict=True) if p is NAME), "")
     raise problem.not_found("there is no such route")
 
@@ -205,12 +203,8 @@ ROUTES: Mapping[tuple[str, ...], Route] = {
     ("v1", "actors", NAME, "restart"): Route(
         _on_actor(lambda app, name: app.restart(name)), "restart", command=True
     ),
-    ("v1", "actors", NAME, "pause"): Route(
-        _on_actor(lambda app, name: app.pause(name)), "pause", command=True
-    ),
-    ("v1", "actors", NAME, "resume"): Route(
-        _on_actor(lambda app, name: app.resume(name)), "resume", command=True
-    ),
+    ("v1", "actors", NAME, "pause"): Route(_on_actor(lambda app, name: app.pause(name)), "pause", command=True),
+    ("v1", "actors", NAME, "resume"): Route(_on_actor(lambda app, name: app.resume(name)), "resume", command=True),
     ("v1", "flush"): Route(_flush, "flush", command=True),
     ("v1", "merge"): Route(_merge, "merge", command=True),
     ("v1", "reload"): Route(_reload, "reload", command=True),
