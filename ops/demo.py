@@ -1,5 +1,6 @@
 """The demo: loopback exchanges, the real service recording them, a live view, and queries for what it leaves."""
 
+import sys
 import time
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from ops.logs import configure
 from ops.report import exchange_state
 from ops.sandbox import VENUES, Sandbox
 from ops.service import run_service
-from ops.tables import print_table
+from ops.tables import write_table
 
 REFRESH_S = 0.25
 QUIET_REFRESH_S = 3.0
@@ -47,7 +48,7 @@ QUERIES = (
 
 async def run_demo(seconds: float, folder: Path) -> int:
     """Records for `seconds` into `folder`/ticks.duckdb; returns the service's exit code."""
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     sink = configure("warning", "auto")
     path = folder / "ticks.duckdb"
     exchanges = Sandbox(tuple(VENUES), TRADES_PER_S, ids_from=int(time.time()) * 1000)
@@ -69,7 +70,7 @@ async def run_demo(seconds: float, folder: Path) -> int:
         nursery.cancel_scope.cancel()
     sink.drain(1.0)
     if codes[0] == OK:
-        _show(path, console)
+        _show(path)
     return codes[0]
 
 
@@ -117,13 +118,14 @@ def _picture(pipeline: Pipeline) -> Table:
     return table
 
 
-def _show(path: Path, console: Console) -> None:
-    """The queries to try, with their answers."""
-    console.print(f"\nThe file is complete by itself: {path} ({path.stat().st_size / 1e6:.1f} MB). Queries to try:")
+def _show(path: Path) -> None:
+    """The queries to try, with their answers, on stdout."""
+    say = Console(highlight=False, markup=False, soft_wrap=True).print
+    say(f"\nThe file is complete by itself: {path} ({path.stat().st_size / 1e6:.1f} MB). Queries to try:")
     with duckdb.connect(str(path), read_only=True) as con:
         for title, sql in QUERIES:
-            console.print(f"\n-- {title}\n{sql};", markup=False)
+            say(f"\n-- {title}\n{sql};")
             result = con.execute(sql)
             columns = [column[0] for column in result.description or []]
-            print_table(columns, result.fetchall())
-    console.print(f"\nOpen it yourself: tickwarden query 'FROM ticks LIMIT 5' --file {path}")
+            write_table(columns, result.fetchall(), sys.stdout)
+    say(f"Go on with: tickwarden query 'FROM ticks LIMIT 5' --file {path}")

@@ -1,5 +1,6 @@
 """`tickwarden status` and `tickwarden actors`: health, through the control socket."""
 
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ import click
 
 from ops.cli.common import client, config_option, json_option, print_json, socket_option
 from ops.exits import OK
-from ops.tables import print_table
+from ops.tables import write_table
 
 
 @click.command()
@@ -41,12 +42,14 @@ def status(config_path: Path | None, socket_path: Path | None, as_json: bool) ->
         "lag p50",
         "lag p99",
     ]
-    print_table(columns, [_exchange_row(name, row) for name, row in said["exchanges"].items()])
+    write_table(columns, [_exchange_row(name, row) for name, row in said["exchanges"].items()], sys.stdout)
     return OK
 
 
 def _store_line(store: Mapping[str, Any]) -> str:
-    text = f"{store['path']}: last flush {since(store['last_flush_at'])} ago, last merge {since(store['last_merge_at'])} ago"
+    text = (
+        f"{store['path']}: flushed {since(store['last_flush_at'])} ago, merged {since(store['last_merge_at'])} ago"
+    )
     text += f", {store['segments']} segments in the tail ({store['segment_bytes'] / 1e6:.1f} MB)"
     if store["held"]:
         who = f"process {store['held_by_pid']}" if store["held_by_pid"] else "another process"
@@ -98,14 +101,14 @@ def actors(config_path: Path | None, socket_path: Path | None, as_json: bool) ->
                 actor["reason"] or actor["last_error"] or "",
             )
         )
-    print_table(["actor", "state", "since", "restarts", "mailbox", "handled", "why"], rows)
+    write_table(["actor", "state", "since", "restarts", "mailbox", "handled", "why"], rows, sys.stdout)
     return OK
 
 
 def since(instant: str | None) -> str:
-    """How long ago, in the two units a person reads; "never" for None."""
+    """How long ago, in one unit that a person reads; "-" for None."""
     if instant is None:
-        return "never"
+        return "-"
     seconds = (datetime.now(UTC) - datetime.fromisoformat(instant)).total_seconds()
     if seconds < 100:
         return f"{max(0.0, seconds):.1f}s"

@@ -1,5 +1,6 @@
 """`tickwarden check-config` and `tickwarden exchanges`: what can be known without a service."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -10,7 +11,7 @@ from ops.cli.common import json_option, print_json
 from ops.config import ConfigErrors, find_config, load_config
 from ops.exits import CONFIGURATION, OK
 from ops.nearest import nearest
-from ops.tables import print_table
+from ops.tables import write_table
 
 
 @click.command("check-config")
@@ -56,7 +57,7 @@ def exchanges(name: str | None, as_json: bool) -> int:
             click.echo(f"{key:>24}  {text}")
     else:
         columns = ["name", "markets", "trade ids", "history"]
-        print_table(columns, [(d.name, d.markets_note, d.ids_note, d.history) for d in chosen])
+        write_table(columns, [(d.name, d.markets_note, d.ids_note, d.history) for d in chosen], sys.stdout)
     return OK
 
 
