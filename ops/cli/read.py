@@ -1,0 +1,34 @@
+"""`tickwarden query`: SQL on the DuckDB file, whatever state the service is in."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from ops.cli.common import config_option, configuration, json_option
+from ops.exits import FAILED, OK
+from ops.query import QueryError, run_query
+from ops.tables import write_csv, write_json, write_table
+
+
+@click.command()
+@click.argument("sql")
+@click.option("--file", "path", type=click.Path(path_type=Path), help="The DuckDB file; without it, the config's.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of a table.")
+@json_option
+@click.option(
+    "--timeout", "timeout_s", type=float, default=30.0, show_default=True, help="Seconds to wait for the file."
+)
+@config_option
+def query(
+    sql: str, path: Path | None, as_csv: bool, as_json: bool, timeout_s: float, config_path: Path | None
+) -> int:
+    """Run SQL on the DuckDB file, waiting through the short moments in which the service holds it."""
+    try:
+        result = run_query(path or configuration(config_path).store.path, sql, timeout_s=timeout_s)
+    except QueryError as error:
+        click.echo(str(error), err=True)
+        return FAILED
+    write = write_json if as_json else write_csv if as_csv else write_table
+    write(result.columns, result.rows, sys.stdout)
+    return OK
