@@ -1,70 +1,27 @@
 """The loopback exchanges: one server on one port, whose URL paths tell the venues apart."""
 
-import dataclasses
 import random
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import trio
 from trio_websocket import ConnectionClosed, HandshakeError, WebSocketRequest, wrap_server_stream
 
 from ops.nearest import did_you_mean
+from ops.sandbox.exchange import Exchange
 from ops.sandbox.faults import Faults
-from ops.sandbox.listing import Listing, listings
-from ops.sandbox.market import Fill, Market
+from ops.sandbox.market import Fill
+from ops.sandbox.pipe import SharedStream
 from ops.sandbox.session import Session
-from ops.sandbox.venue import Talk, Venue
+from ops.sandbox.venue import Talk
 from ops.sandbox.venues import VENUES
 
 HANDSHAKE_S = 10.0
 PACE_S = 0.01  # the trades of so long are made at once
 PAUSE_MAX_S = 0.25
+TURN_ORDERS = 200  # some 5 ms of work
 RATE_MAX = 1_000_000.0
-WARM_UP_NS = 2_000_000_000  # how old the trade is that a market re-sends to its first subscriber
-
-
-class _Exchange:
-    """A venue at work: its markets, who listens to them, and what has been traded."""
-
-    def __init__(self, venue: Venue, seed: int, ids_from: int, keep_truth: int, now_ns: Callable[[], int]) -> None:
-        self.venue = venue
-        self.listings = {(row.category, row.native): row for row in listings(venue)}
-        self.markets: dict[tuple[str, str], Market] = {}
-        self.audiences: dict[Market, set[Session]] = {}
-        self.truth: dict[str, deque[Fill]] = {}
-        self.struck: Counter[str] = Counter()
-        self.connections = 0
-        self.rng = random.Random(f"{seed}/{venue.name}")  # noqa: S311 - trades, not secrets
-        self._seed, self._ids_from, self._keep_truth, self._now_ns = seed, ids_from, keep_truth, now_ns
-
-    def market(self, category: str, native: str) -> Market:
-        """The market, trading from its first subscriber on."""
-        market = self.markets.get((category, native))
-        if market is None:
-            market = self._open(self.listings[category, native])
-            self.markets[category, native] = market
-        return market
-
-    def _open(self, row: Listing) -> Market:
-        seed = dataclasses.replace(row.seed, last_id=row.seed.last_id + self._ids_from)
-        # Its own numbers for each market: who else trades, and when, changes nothing here.
-        rng = random.Random(f"{self._seed}/{self.venue.name}/{row.category}/{row.native}")  # noqa: S311
-        market = Market(row.symbol, row.native, row.category, seed, self.venue.styles[row.category], rng)
-        self.audiences[market] = set()
-        self.truth[row.symbol] = deque(maxlen=self._keep_truth)
-        for _ in range(self.venue.warm_up):
-            self.truth[row.symbol].append(market.trade(self._now_ns() - WARM_UP_NS)[-1])
-        return market
-
-    def trade(self, market: Market) -> int:
-        """One taker's order, told to everybody who listens; returns how many trades it made."""
-        fills = market.trade(self._now_ns())
-        self.truth[market.symbol].extend(fills)
-        for frame in self.venue.tell(market, fills):
-            for session in self.audiences[market]:
-                session.trade(market, frame)
-        return len(fills)
 
 
 class Sandbox:
@@ -99,7 +56,7 @@ class Sandbox:
         self.host, self.port = "", 0
         self._rate_per_s, self._seed, self._now_ns = rate_per_s, seed, now_ns
         self._exchanges = {
-            name: _Exchange(VENUES[name], seed, ids_from, keep_truth, now_ns) for name in dict.fromkeys(exchanges)
+            name: Exchange(VENUES[name], seed, ids_from, keep_truth, now_ns) for name in dict.fromkeys(exchanges)
         }
         self._faults = dict.fromkeys(self._exchanges, Faults())
         if isinstance(faults, Faults):
@@ -155,9 +112,9 @@ class Sandbox:
             nursery.start_soon(trio.serve_listeners, self._connection, listeners)
             task_status.started(self.port)
 
-    async def _trade(self, exchange: _Exchange) -> None:
+    async def _trade(self, exchange: Exchange) -> None:
         pause_s = min(PAUSE_MAX_S, max(PACE_S, 1 / self._rate_per_s))
-        due, last = 0.0, trio.current_time()
+        due, last, made = 0.0, trio.current_time(), 0
         while True:
             await trio.sleep(pause_s)
             now = trio.current_time()
@@ -166,13 +123,15 @@ class Sandbox:
             last = now
             markets = list(exchange.markets.values())
             while due >= 1.0 and markets:
-                market = exchange.rng.choice(markets)
-                due -= exchange.trade(market)
+                due -= exchange.trade(exchange.rng.choice(markets))
+                made += 1
+                if made % TURN_ORDERS == 0:
+                    await trio.lowlevel.checkpoint()  # a flood must not keep the others from their turn
 
-    def _route(self, path: str) -> tuple[_Exchange, str] | None:
+    def _route(self, path: str) -> tuple[Exchange, str] | None:
         """The exchange and category that serve a path: the longest one that it lies in."""
         path = path.rstrip("/")
-        found: tuple[int, _Exchange, str] | None = None
+        found: tuple[int, Exchange, str] | None = None
         for exchange in self._exchanges.values():
             for prefix, category in exchange.venue.paths.items():
                 inside = path == prefix or (prefix and path.startswith(prefix + "/"))
@@ -180,7 +139,8 @@ class Sandbox:
                     found = (len(prefix), exchange, category)
         return found[1:] if found is not None else None
 
-    async def _connection(self, stream: trio.SocketStream) -> None:
+    async def _connection(self, socket: trio.SocketStream) -> None:
+        stream = SharedStream(socket)
         try:
             async with stream, trio.open_nursery() as nursery:
                 with trio.fail_after(HANDSHAKE_S):
@@ -192,7 +152,7 @@ class Sandbox:
         except* trio.TooSlowError:
             pass
 
-    async def _converse(self, request: WebSocketRequest, stream: trio.SocketStream) -> None:
+    async def _converse(self, request: WebSocketRequest, stream: SharedStream) -> None:
         path, _, query = request.path.partition("?")
         routed = self._route(path)
         if routed is None:

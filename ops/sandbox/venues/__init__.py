@@ -1,7 +1,5 @@
 """The loopback exchanges by name."""
 
-from collections.abc import Mapping
-
 from ops.sandbox.venue import Venue
 from ops.sandbox.venues.binance import BINANCE
 from ops.sandbox.venues.bybit import BYBIT
@@ -9,7 +7,7 @@ from ops.sandbox.venues.coinbaseexchange import COINBASEEXCHANGE
 from ops.sandbox.venues.kraken import KRAKEN
 from ops.sandbox.venues.okx import OKX
 
-VENUES: Mapping[str, Venue] = {
+VENUES: dict[str, Venue] = {
     "binance": BINANCE,
     "coinbaseexchange": COINBASEEXCHANGE,
     "kraken": KRAKEN,

@@ -1,0 +1,56 @@
+"""One loopback exchange at work: its markets, who listens to them, and what has been traded."""
+
+import dataclasses
+import random
+from collections import Counter, deque
+from collections.abc import Callable
+
+from ops.sandbox.listing import Listing, listings
+from ops.sandbox.market import Fill, Market
+from ops.sandbox.session import Session
+from ops.sandbox.venue import Venue
+
+WARM_UP_NS = 2_000_000_000  # how old the trade is that a market re-sends to its first subscriber
+
+
+class Exchange:
+    """A venue with its open markets. `truth` is by unified symbol, the newest `keep_truth` of each."""
+
+    def __init__(self, venue: Venue, seed: int, ids_from: int, keep_truth: int, now_ns: Callable[[], int]) -> None:
+        self.venue = venue
+        self.listings = {(row.category, row.native): row for row in listings(venue)}
+        self.markets: dict[tuple[str, str], Market] = {}
+        self.audiences: dict[Market, set[Session]] = {}
+        self.truth: dict[str, deque[Fill]] = {}
+        self.struck: Counter[str] = Counter()
+        self.connections = 0
+        self.rng = random.Random(f"{seed}/{venue.name}")  # noqa: S311 - trades, not secrets
+        self._seed, self._ids_from, self._keep_truth, self._now_ns = seed, ids_from, keep_truth, now_ns
+
+    def market(self, category: str, native: str) -> Market:
+        """The market, trading from its first subscriber on."""
+        market = self.markets.get((category, native))
+        if market is None:
+            market = self._open(self.listings[category, native])
+            self.markets[category, native] = market
+        return market
+
+    def _open(self, row: Listing) -> Market:
+        seed = dataclasses.replace(row.seed, last_id=row.seed.last_id + self._ids_from)
+        # Its own numbers for each market: who else trades, and when, changes nothing here.
+        rng = random.Random(f"{self._seed}/{self.venue.name}/{row.category}/{row.native}")  # noqa: S311
+        market = Market(row.symbol, row.native, row.category, seed, self.venue.styles[row.category], rng)
+        self.audiences[market] = set()
+        self.truth[row.symbol] = deque(maxlen=self._keep_truth)
+        for _ in range(self.venue.warm_up):
+            self.truth[row.symbol].append(market.trade(self._now_ns() - WARM_UP_NS)[-1])
+        return market
+
+    def trade(self, market: Market) -> int:
+        """One taker's order, told to everybody who listens; returns how many trades it made."""
+        fills = market.trade(self._now_ns())
+        self.truth[market.symbol].extend(fills)
+        for frame in self.venue.tell(market, fills):
+            for session in self.audiences[market]:
+                session.trade(market, frame)
+        return len(fills)
