@@ -34,6 +34,8 @@ class FakeService(ControlApp):
         self.capabilities = capabilities
         self.asked: list[object] = []
         self.reasons: list[str] = []
+        self.may_merge = trio.Event()
+        self.may_merge.set()
         self.alive = True
         self.taps: list[LineBuffer] = []
         self.tap_names: list[tuple[str, str]] = []
@@ -86,6 +88,7 @@ class FakeService(ControlApp):
         await trio.sleep_forever()
 
     async def merge(self) -> None:
+        await self.may_merge.wait()
         self.asked.append("merge")
 
     async def reload(self) -> Mapping[str, object]:
@@ -271,6 +274,19 @@ async def test_a_service_is_only_asked_for_what_it_says_it_offers(tmp_path: Path
             assert (answer.status, answer.code) == (501, "not_available")
         assert Answer(await exchange(http("GET", "/v1/status"))).status == 200
     assert app.asked == []
+
+
+async def test_a_command_is_carried_out_even_if_its_client_leaves(tmp_path: Path) -> None:
+    app = FakeService()
+    app.may_merge = trio.Event()
+    async with serving(tmp_path / "s", app, ControlLimits(loop_share=1.0)) as exchange:
+        async with await trio.open_unix_socket(tmp_path / "s") as stream:
+            await stream.send_all(http("POST", "/v1/merge"))
+            await until(lambda: app.may_merge.statistics().tasks_waiting == 1)
+        await exchange(http("GET", "/v1/live"))
+        app.may_merge.set()
+        await exchange(http("GET", "/v1/live"))
+    assert app.asked == ["merge"]
 
 
 async def test_each_command_is_logged_with_who_gave_it(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-import anyio
 import pytest
 import trio
 
@@ -116,13 +115,13 @@ async def test_nobody_can_reach_the_socket_before_its_mode_is_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, born = tmp_path / "s.sock", []
-    create = anyio.create_unix_listener
+    publish = listener_module._publish
 
-    async def watched(where: Path, backlog: int) -> object:
-        born.append((stat.S_IMODE(where.parent.stat().st_mode), where.parent.parent, path.exists()))
-        return await create(where, backlog=backlog)
+    def watched(where: Path, to: Path, group_id: int | None) -> tuple[int, int]:
+        born.append((stat.S_IMODE(where.parent.stat().st_mode), where.parent.parent, to.exists()))
+        return publish(where, to, group_id)
 
-    monkeypatch.setattr(anyio, "create_unix_listener", watched)
+    monkeypatch.setattr(listener_module, "_publish", watched)
     seen: set[int] = set()
     stop = threading.Event()
 
@@ -312,6 +311,14 @@ def test_the_owner_commands_and_a_stranger_may_nothing(monkeypatch: pytest.Monke
         assert peers_module.peer_of(ours, None) == Peer(may_read=False, may_command=False, uid=4242, pid=77)
         assert peers_module.peer_of(ours, 4243).may_read
         assert not peers_module.peer_of(ours, 4244).may_read
+
+
+def test_where_the_kernel_names_no_peer_the_files_mode_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "SO_PEERCRED")
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    with ours, theirs:
+        assert peers_module.peer_of(ours, None) == Peer(may_read=True, may_command=True)
+        assert peers_module.peer_of(ours, 4243) == Peer(may_read=True, may_command=False)
 
 
 class _FixedCredentials:

@@ -1,41 +1,18 @@
-"""Serves the control interface on the Unix socket, and read-only on loopback TCP if asked to."""
+"""Opens the control interface: on the Unix socket, and read-only on loopback TCP if asked to."""
 
-import errno
 import grp
 import ipaddress
-import select
 import socket
-import time
-from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import NoReturn
 
-import structlog
 import trio
 
-from ops.control import problem
 from ops.control.app import ControlApp
-from ops.control.dispatch import app_errors_as_problems, check_host, dispatch
-from ops.control.http import CLIENT_GONE, HttpConnection, Reply, Request, drain
+from ops.control.clients import Clients
 from ops.control.limits import ControlLimits
 from ops.control.listener import ControlError, control_listener
-from ops.control.pace import Pace
 from ops.control.peers import Peer, peer_of
-from ops.control.problem import Problem
-from ops.control.routes import Lines
-
-# What a connection costs the loop before its first request, and a request beside its parsing and its
-# handler: measured (2 cores, Python 3.11), rounded up.
-CONNECTION_COST_S = 150e-6
-REQUEST_COST_S = 100e-6
-_ACCEPT_AT_ONCE = 32  # a millisecond of the loop's time
-_NOT_YOURS = "this socket is for its owner, root and, to read, its group"
-# accept(2) fails so when the process or the system is short of something: wait, it passes.
-_ACCEPT_CAPACITY_ERRNOS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
-_ACCEPT_RETRY_S = 0.1
-
-_log = structlog.get_logger()
 
 
 async def serve_control(
@@ -56,7 +33,7 @@ async def serve_control(
     group_id = _group_id(group)
     with control_listener(path, group_id, limits.backlog) as listening:
         task_status.started()
-        await _Server(app, limits, lambda sock: peer_of(sock, group_id)).serve(listening)
+        await Clients(app, limits, lambda sock: peer_of(sock, group_id)).serve(listening)
 
 
 async def serve_http(
@@ -85,137 +62,7 @@ async def serve_http(
         reader = Peer(may_read=True, may_command=False)
         hosts = frozenset({"localhost", "127.0.0.1", "[::1]", f"[{address}]" if ":" in address else address})
         task_status.started(listening.getsockname()[1])
-        await _Server(app, limits, lambda _sock: reader, hosts).serve(listening)
-
-
-class _Server:
-    """The clients of one listener."""
-
-    def __init__(
-        self,
-        app: ControlApp,
-        limits: ControlLimits,
-        peer_of_socket: Callable[[socket.socket], Peer],
-        hosts: frozenset[str] | None = None,
-    ) -> None:
-        self._app = app
-        self._limits = limits
-        self._peer_of = peer_of_socket
-        self._hosts = hosts
-        self._pace = Pace(limits.loop_share, limits.loop_burst_s)
-        self._clients = 0
-        self._lingering = 0
-
-    async def serve(self, listening: socket.socket) -> NoReturn:
-        async with trio.open_nursery() as nursery:
-            while True:
-                await trio.lowlevel.wait_readable(listening)
-                started, tasks = time.perf_counter(), 0
-                try:
-                    for _ in range(_ACCEPT_AT_ONCE):
-                        connection, _address = listening.accept()
-                        tasks += self._admit(connection, nursery)
-                except (BlockingIOError, ConnectionAbortedError):
-                    pass
-                except OSError as error:
-                    if error.errno not in _ACCEPT_CAPACITY_ERRNOS:
-                        raise
-                    _log.warning("control_accept_failed", error=str(error))
-                    await trio.sleep(_ACCEPT_RETRY_S)
-                await self._pace.spend(time.perf_counter() - started + tasks * CONNECTION_COST_S)
-
-    def _admit(self, connection: socket.socket, nursery: trio.Nursery) -> bool:
-        """Gives a connection a task (True), or a word and the door.
-
-        No await, so the counts are never stale. In a flood most get no task and cost a tenth: the sooner
-        the queue is empty, the sooner an honest client's turn comes.
-        """
-        connection.setblocking(False)
-        if _has_left(connection):
-            connection.close()
-            return False
-        peer = self._peer_of(connection)
-        limits = self._limits
-        # The loopback listener has no commanders to keep places for.
-        places = limits.clients_max - (0 if peer.may_command or self._hosts else limits.commanders_reserved)
-        if peer.may_read and self._clients < places:
-            self._clients += 1
-            nursery.start_soon(self._serve_client, _stream_of(connection), peer)
-            return True
-        refusal = problem.too_many_clients(places) if peer.may_read else problem.forbidden(_NOT_YOURS)
-        with suppress(OSError):
-            connection.send(refusal.whole_response())  # the buffer of a new connection is empty
-        if self._lingering < limits.lingering_max:
-            self._lingering += 1
-            nursery.start_soon(self._see_off, _stream_of(connection))
-            return True
-        connection.close()
-        return False
-
-    async def _see_off(self, stream: trio.SocketStream) -> None:
-        try:
-            async with stream:
-                await drain(stream, self._limits)
-        finally:
-            self._lingering -= 1
-
-    async def _serve_client(self, stream: trio.SocketStream, peer: Peer) -> None:
-        try:
-            async with stream:
-                await self._converse(HttpConnection(stream, self._limits, self._pace), peer)
-        except* CLIENT_GONE:
-            pass
-        except* Exception:  # noqa: BLE001 - logged
-            # A bug in here costs this client its connection, never the service its recording.
-            _log.exception("control_connection_failed")
-        finally:
-            self._clients -= 1
-
-    async def _converse(self, connection: HttpConnection, peer: Peer) -> None:
-        try:
-            request = await connection.first_request()
-            while request is not None:
-                await self._answer(connection, request, peer)
-                request = await connection.next_request()
-        except Problem as trouble:
-            await connection.answer_problem(trouble)
-            await connection.linger()
-
-    async def _answer(self, connection: HttpConnection, request: Request, peer: Peer) -> None:
-        busy_s = REQUEST_COST_S
-        try:
-            if self._hosts is not None:
-                check_host(request, self._hosts)
-            started = time.perf_counter()
-            answer = await dispatch(self._app, request, peer, self._limits.command_s)
-            if request.method != "POST":  # a command waits, a read only computes
-                busy_s += time.perf_counter() - started
-            if isinstance(answer, Reply):
-                await connection.answer(answer)
-            else:
-                await _stream(connection, request, answer)
-        except Problem as trouble:
-            await connection.answer_problem(trouble)
-        await connection.pay(busy_s)
-
-
-async def _stream(connection: HttpConnection, request: Request, lines: Lines) -> None:
-    async with AsyncExitStack() as stack:
-        # Entered before the first byte goes out, so that an unknown name can still be a 404.
-        with app_errors_as_problems(request):
-            opened = await stack.enter_async_context(lines)
-        await connection.answer_lines(opened)
-
-
-def _stream_of(connection: socket.socket) -> trio.SocketStream:
-    return trio.SocketStream(trio.socket.from_stdlib_socket(connection))
-
-
-def _has_left(connection: socket.socket) -> bool:
-    """Whether the client is gone for good; one that only closed its own direction still listens."""
-    poll = select.poll()
-    poll.register(connection, 0)  # hang-ups are always reported
-    return bool(poll.poll(0))
+        await Clients(app, limits, lambda _sock: reader, hosts).serve(listening)
 
 
 def _group_id(group: str) -> int | None:
