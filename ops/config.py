@@ -33,7 +33,7 @@ class Config:
         return PipelineSettings(store=self.store, exchanges=self.exchanges, supervision=self.supervision)
 
 
-class ConfigErrors(Exception):  # noqa: N818 - it carries many
+class ConfigErrors(Exception):
     """The configuration cannot be used. `mistakes` holds every one; str() is one line for each."""
 
     def __init__(self, source: Path | None, mistakes: list[Mistake]) -> None:

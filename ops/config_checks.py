@@ -13,7 +13,7 @@ from ops.nearest import nearest
 TEXT_CHARS_MAX = 4096  # longer than any path, URL or name that a system would take
 
 
-class Wrong(Exception):  # noqa: N818 - named as the sentence that it ends
+class Wrong(Exception):
     """The value cannot be used; the message says what would be right."""
 
 
@@ -99,11 +99,7 @@ class Url:
         example = f'"{self.schemes[0]}://127.0.0.1:9443"'
         heads = " or ".join(f"{scheme}://" for scheme in self.schemes)
         right = f"{heads} with a host and perhaps a port, like {example}"
-        if (
-            not isinstance(value, str)
-            or len(value) > TEXT_CHARS_MAX
-            or re.search(r"[\s\x00-\x1f\x7f]", value)
-        ):
+        if not isinstance(value, str) or len(value) > TEXT_CHARS_MAX or re.search(r"[\s\x00-\x1f\x7f]", value):
             raise Wrong(right)
         try:
             parts = urlsplit(value)

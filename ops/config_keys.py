@@ -67,9 +67,7 @@ STORE = _keys(
 
 CONTROL = _keys(
     ControlSettings,
-    socket=Key(
-        file_name, 'the control socket; default "<store.path>.sock"; mode 0600', sample="ticks.duckdb.sock"
-    ),
+    socket=Key(file_name, 'the control socket; default "<store.path>.sock"; mode 0600', sample="ticks.duckdb.sock"),
     group=Key(
         Text(r"[^\s:/\x00]{0,64}", 'the name of a group, or ""'),
         "a group that may read (0660), never command",
@@ -96,9 +94,7 @@ SUPERVISION = _keys(
 EXCHANGE = _keys(
     ExchangeSettings,
     symbols=Key(words, "unified symbols, as ccxt writes them"),
-    dialect=Key(
-        Text(r"\S{1,64}", "the name of a dialect"), "where the table has another name", sample="binance"
-    ),
+    dialect=Key(Text(r"\S{1,64}", "the name of a dialect"), "where the table has another name", sample="binance"),
     ws_url=Key(
         Url(("ws", "wss")),
         "replaces scheme, host and port of every WebSocket endpoint",

@@ -31,11 +31,7 @@ class Mistake:
 
     def __str__(self) -> str:
         place = f"{self.key}: " if self.key else ""
-        return (
-            f"{place}found {self.found}; right would be {self.right}"
-            if self.found
-            else f"{place}{self.right}"
-        )
+        return f"{place}found {self.found}; right would be {self.right}" if self.found else f"{place}{self.right}"
 
 
 def shown(value: object) -> str:
@@ -95,9 +91,7 @@ class Reader:
             values[name] = self.base / checked if isinstance(checked, Path) else checked
         return values
 
-    def supervision(
-        self, values: Mapping[str, Any], above: SupervisionSettings, *path: str
-    ) -> SupervisionSettings:
+    def supervision(self, values: Mapping[str, Any], above: SupervisionSettings, *path: str) -> SupervisionSettings:
         """The supervision keys of `values` over those `above`; a pair in the wrong order is a mistake."""
         own = {name: values[name] for name in SUPERVISION if name in values}
         merged = {name: own.get(name, getattr(above, name)) for name in SUPERVISION}
@@ -165,9 +159,7 @@ class Reader:
                 continue
             identity = (market.endpoint, market.native) if market is not None else ("", symbol)
             if identity in seen:
-                self.wrong(
-                    place, shown(symbol), f"each market once: {shown(seen[identity])} stands there already"
-                )
+                self.wrong(place, shown(symbol), f"each market once: {shown(seen[identity])} stands there already")
             seen[identity] = symbol
         return tuple(symbol for symbol in symbols if isinstance(symbol, str))
 

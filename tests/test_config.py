@@ -196,9 +196,7 @@ def test_every_mistake_is_told_at_once(folder: Path) -> None:
         ("socket = 1979-05-27", "store.socket", "belongs under [control]"),
     ],
 )
-def test_a_wrong_store_value_is_told_with_what_would_be_right(
-    folder: Path, text: str, key: str, said: str
-) -> None:
+def test_a_wrong_store_value_is_told_with_what_would_be_right(folder: Path, text: str, key: str, said: str) -> None:
     found = mistakes(folder, f"[store]\n{text}\n{ONE}")
     assert list(found) == [key] and said in found[key]
 
@@ -276,9 +274,7 @@ def test_an_exchange_cannot_take_a_name_that_other_actors_or_urls_need(folder: P
         ("store = 1\n" + ONE, "store", "a table: [store]"),
     ],
 )
-def test_mistakes_between_keys_name_the_key_and_the_relation(
-    folder: Path, text: str, key: str, said: str
-) -> None:
+def test_mistakes_between_keys_name_the_key_and_the_relation(folder: Path, text: str, key: str, said: str) -> None:
     found = mistakes(folder, text)
     assert list(found) == [key] and said in found[key]
 
@@ -318,9 +314,7 @@ def test_a_file_that_cannot_be_read_is_told(folder: Path) -> None:
         assert str(path) in str(caught.value)
 
 
-def test_the_config_is_looked_for_in_the_documented_order(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_config_is_looked_for_in_the_documented_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_config(None) is None
     home = folder / "home/.config/tickwarden"
     xdg = folder / "xdg/tickwarden"
@@ -362,7 +356,4 @@ def test_no_value_makes_a_check_fail_in_another_way_than_saying_what_is_right(va
 
 
 def test_the_home_folder_may_stand_as_a_tilde(folder: Path) -> None:
-    assert (
-        load(folder, f'[store]\npath = "~/t.duckdb"\n{ONE}').store.path
-        == Path(os.environ["HOME"]) / "t.duckdb"
-    )
+    assert load(folder, f'[store]\npath = "~/t.duckdb"\n{ONE}').store.path == Path(os.environ["HOME"]) / "t.duckdb"
