@@ -10,6 +10,7 @@ from pathlib import Path
 
 import trio
 
+from actors.tls import TlsStream
 from actors.weather import CannotConnect, NetworkTimeout, WrongCertificate
 from supervisor.failures import Misfit
 
@@ -49,9 +50,11 @@ def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
     Raises Misfit when the file cannot be used.
     """
     try:
-        return ssl.create_default_context(cafile=ca_file)
+        context = ssl.create_default_context(cafile=ca_file)
     except OSError as exc:  # ssl.SSLError is one too
         raise Misfit(f"ca_file {ca_file} cannot be used ({exc}); it must hold PEM certificates") from exc
+    context.options |= ssl.OP_NO_RENEGOTIATION  # see TlsStream
+    return context
 
 
 @contextmanager
@@ -69,8 +72,8 @@ async def dial(
 ) -> AsyncIterator[trio.abc.Stream]:
     """Opens the stream, and cuts it off when the block is left: goodbyes are the WebSocket's business.
 
-    Addresses are tried as in RFC 6555 (happy eyeballs). `ssl_context` None means the system's CAs. Raises
-    CannotConnect, NetworkTimeout and WrongCertificate.
+    Addresses are tried as in RFC 6555 (happy eyeballs). `ssl_context` is one of `client_context`; None means
+    the system's CAs. Raises CannotConnect, NetworkTimeout and WrongCertificate.
     """
     where = f"{target.host}:{target.port}"
     try:
@@ -83,9 +86,7 @@ async def dial(
         if not target.tls:
             yield tcp
             return
-        # https_compatible: most servers end without TLS's goodbye; WebSocket has its own.
-        context = ssl_context or client_context()
-        tls = trio.SSLStream(tcp, context, server_hostname=target.host, https_compatible=True)
+        tls = TlsStream(tcp, ssl_context or client_context(), target.host)
         try:
             with deadline(f"the TLS handshake with {where}", tls_s):
                 await tls.do_handshake()

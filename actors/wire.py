@@ -116,7 +116,7 @@ class Wire:
         said = self._library.closed
         if said is None or said.code == ENDED_WITHOUT_CLOSE:
             return CloseReason(ENDED_WITHOUT_CLOSE, "the connection ended without a close frame")
-        return CloseReason(said.code, said.reason or "")
+        return CloseReason(int(said.code), said.reason or "")
 
     async def _run(
         self,

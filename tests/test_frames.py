@@ -23,11 +23,7 @@ def frame(payload: bytes, opcode: int = TEXT, *, final: bool = True, extended: i
     if extended is None:
         extended = 0 if size < 126 else 2 if size < 1 << 16 else 8
     short = {0: size, 2: 126, 8: 127}[extended]
-    return (
-        bytes([opcode | 0x80 * final, short])
-        + (size.to_bytes(extended, "big") if extended else b"")
-        + payload
-    )
+    return bytes([opcode | 0x80 * final, short]) + (size.to_bytes(extended, "big") if extended else b"") + payload
 
 
 @dataclass
@@ -61,9 +57,7 @@ def ask_wsproto(portions: Iterable[bytes], limit: int = HUGE) -> Heard:
                     assert isinstance(payload, tuple)
                     code, reason = payload
                     empty = code == 1005
-                    heard.controls.append(
-                        (CLOSE, b"" if empty else int(code).to_bytes(2, "big") + reason.encode())
-                    )
+                    heard.controls.append((CLOSE, b"" if empty else int(code).to_bytes(2, "big") + reason.encode()))
                     return heard
                 assert isinstance(payload, bytes | bytearray | str)
                 data = payload.encode() if isinstance(payload, str) else bytes(payload)
@@ -102,9 +96,7 @@ CASES: dict[str, tuple[bytes, list[bytes], list[int]]] = {
     "65535 bytes": (frame(b"x" * 65535), [b"x" * 65535], []),
     "65536 bytes": (frame(b"x" * 65536), [b"x" * 65536], []),
     "fragments": (
-        frame(b"one ", final=False)
-        + frame(b"two ", CONTINUATION, final=False)
-        + frame(b"three", CONTINUATION),
+        frame(b"one ", final=False) + frame(b"two ", CONTINUATION, final=False) + frame(b"three", CONTINUATION),
         [b"one two three"],
         [],
     ),
@@ -190,9 +182,7 @@ def test_a_message_of_exactly_the_limit_passes() -> None:
     ("size", "limit"), [(11, 10), (126, 125), (301, 300), (70_000, 65_536), (1 << 40, 1 << 20)]
 )
 def test_an_oversize_message_is_refused_at_its_header_with_1009(size: int, limit: int) -> None:
-    header = (
-        frame(b"")[:1] + frame(b"x" * size)[1:10] if size < 1 << 20 else b"\x81\x7f" + size.to_bytes(8, "big")
-    )
+    header = frame(b"")[:1] + frame(b"x" * size)[1:10] if size < 1 << 20 else b"\x81\x7f" + size.to_bytes(8, "big")
     for portions in ways_to_feed(header):
         violation = refused(portions, limit)
         assert (violation.code, violation.kind, violation.size_bytes) == (1009, "oversize", size)
