@@ -45,6 +45,8 @@ class Buffer:
         self._events: deque[EventRow] = deque(maxlen=EVENTS_MAX)
         self._wanted = False
         self._waiting = trio.CancelScope()
+        self.sealed_number = 0  # of the newest batch
+        self.listeners: set[Callable[[Block], None]] = set()
         self.intake: Mailbox[Parcel] = Mailbox(
             INTAKE_ROWS_MAX, weigh=lambda parcel: parcel.rows, on_dead_letter=self._refuse
         )
@@ -73,6 +75,11 @@ class Buffer:
         self._wanted = True
         self._waiting.cancel()
 
+    @property
+    def flush_wanted(self) -> bool:
+        """Whether a batch was asked for and not made yet."""
+        return self._wanted
+
     async def run(self, context: Context) -> None:
         """Until the intake is closed and empty; everything is then with the writer."""
         while True:
@@ -96,8 +103,15 @@ class Buffer:
                 self._touch()
                 self._pending.extend(parcels)
                 self._pending_rows += sum(parcel.rows for parcel in parcels)
+                self._show(parcels)
                 context.handled(len(parcels))
                 context.healthy()
+
+    def _show(self, parcels: list[Parcel]) -> None:
+        """To those who watch live; they only note it and never wait."""
+        for listener in self.listeners:
+            for parcel in parcels:
+                listener(parcel.block)
 
     def _has_something(self) -> bool:
         return bool(self._pending or self._events)
@@ -127,6 +141,7 @@ class Buffer:
             events=tuple(self._events),
             audit=self._ledger.seal(blocks, time.time_ns()),
         )
+        self.sealed_number = self._sealed.number
         self._pending, self._pending_rows = [], 0
         self._events.clear()
 

@@ -30,21 +30,20 @@ from supervisor.states import Event
 from supervisor.tree import Supervisor
 
 TREE = "tickwarden"
+POLL_S = 0.01  # how often a command looks whether it has been carried out
+
+
+class Held(Exception):
+    """The file could not be merged into now: another process has it open."""
 
 
 class Pipeline:
-    """Records until `stop`. `on_event` hears every event, synchronously; it must not block.
+    """Records until `stop`. `listeners` hear every event, synchronously; they must not block.
 
     `socket` is where this service can be asked, for a second one that finds the file taken.
     """
 
-    def __init__(
-        self,
-        settings: PipelineSettings,
-        *,
-        on_event: Callable[[Event], None] = lambda _: None,
-        socket: str = "",
-    ) -> None:
+    def __init__(self, settings: PipelineSettings, *, socket: str = "") -> None:
         self.settings = settings
         self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self.started_ns = time.time_ns()
@@ -59,7 +58,7 @@ class Pipeline:
             for name, exchange in settings.exchanges.items()
         }
         self.tree = Supervisor(TREE, on_event=self._heard)
-        self._on_event = on_event
+        self.listeners: list[Callable[[Event], None]] = []
         self._claim = Claim(self.store.path, socket)
         self._stop = trio.Event()
         self.ended = trio.Event()
@@ -85,6 +84,23 @@ class Pipeline:
                 self.store.close()
                 self.state = "stopped"
                 self.ended.set()
+
+    async def flush(self) -> None:
+        """Returns when everything that had reached the buffer is durable."""
+        self.buffer.flush()
+        await _until(lambda: not self.buffer.flush_wanted)
+        number = self.buffer.sealed_number
+        await _until(lambda: self.writer.acknowledged >= number)
+
+    async def merge(self) -> None:
+        """Flushes, and returns when the tail has been folded into the file. Raises Held if somebody has it open."""
+        await self.flush()
+        before = self.merger.merges
+        self.merger.merge_soon()
+        await _until(lambda: self.merger.merges > before and not self.merger.last.backlog)
+        if self.merger.last.held:
+            pid = self.merger.held_by_pid
+            raise Held(f"{f'process {pid}' if pid else 'another process'} has {self.store.path.name} open")
 
     @property
     def stopping(self) -> bool:
@@ -151,4 +167,11 @@ class Pipeline:
                 detail_json=json.dumps(event.detail, default=str),
             )
         )
-        self._on_event(event)
+        for listener in self.listeners:
+            listener(event)
+
+
+async def _until(done: Callable[[], bool]) -> None:
+    """Waits for something that several actors bring about; commands are rare, so it just looks again."""
+    while not done():  # noqa: ASYNC110 - an event would have to be threaded through every actor on the way
+        await trio.sleep(POLL_S)

@@ -48,12 +48,15 @@ async def in_thread(
 
 
 class Writer:
-    """Owned by the pipeline. `last_flush_ns` is the wall clock of the last batch made durable, None before."""
+    """Owned by the pipeline.
+
+    `acknowledged` is the number of the last batch made durable, `last_flush_ns` the wall clock of that moment.
+    """
 
     def __init__(self, store: Store, ledger: Ledger, inbox: Mailbox[Batch]) -> None:
         self._store, self._ledger, self._inbox = store, ledger, inbox
         self._limiter = trio.CapacityLimiter(1)
-        self._acknowledged = 0
+        self.acknowledged = 0
         self.last_flush_ns: int | None = None
         self.trouble: str | None = None
 
@@ -69,7 +72,7 @@ class Writer:
     async def _store_batch(self, context: Context, batch: Batch) -> None:
         """Tries until it is durable: a full disk is not the batch's fault, and nothing may overtake it."""
         delay_s = RETRY_FIRST_S
-        while batch.number > self._acknowledged:
+        while batch.number > self.acknowledged:
             try:
                 await in_thread(
                     context, self._limiter, lambda: self._store.write(batch), lambda _: self._stored(batch)
@@ -87,7 +90,7 @@ class Writer:
 
     def _stored(self, batch: Batch) -> None:
         self._ledger.stored(batch)
-        self._acknowledged = batch.number
+        self.acknowledged = batch.number
         self.last_flush_ns = time.time_ns()
 
 
@@ -107,6 +110,7 @@ class Merger:
         self.locked_s = 0.0
         self.finishing = False
         self.last = Merged()
+        self.merges = 0  # tried, the file being held included
 
     def merge_soon(self) -> None:
         """Asks for a merge now."""
@@ -165,6 +169,7 @@ class Merger:
 
     def _note(self, report: Merged) -> None:
         self.last = report
+        self.merges += 1
         self.held, self.held_by_pid = report.held, report.held_by_pid
         self.locked_s += report.locked_s
         if not report.held:

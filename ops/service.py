@@ -3,7 +3,7 @@
 import errno
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 import structlog
 import trio
@@ -11,7 +11,7 @@ import trio
 from actors.pipeline import Pipeline
 from actors.store.claim import StoreTaken
 from actors.store.duckfile import SchemaNewer
-from ops import report
+from ops.app import ServiceApp
 from ops.config import Config
 from ops.control.app import ControlApp
 from ops.control.listener import ControlError, SocketInUse
@@ -28,29 +28,6 @@ _EXPECTED = (StoreTaken, SchemaNewer, ControlError, GaveUp, OSError)
 _TO_BE_MENDED = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG, errno.EISDIR}
 
 
-class ServiceApp(ControlApp):
-    """What the control socket may ask of this service."""
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
-
-    def status(self) -> Mapping[str, object]:
-        """See ControlApp."""
-        return report.status(self._pipeline)
-
-    def actors(self) -> Sequence[Mapping[str, object]]:
-        """See ControlApp."""
-        return report.actors(self._pipeline)
-
-    def live(self) -> bool:
-        """See ControlApp; that it is called shows that the loop turns."""
-        return True
-
-    def ready(self) -> Sequence[str]:
-        """See ControlApp."""
-        return report.not_ready(self._pipeline)
-
-
 async def run_service(
     config: Config,
     *,
@@ -62,8 +39,9 @@ async def run_service(
     Stopping drains, commits and merges. A second signal ends the process at once: what was acknowledged
     is safe, and the next start takes the rest up.
     """
-    pipeline = Pipeline(config.pipeline(), on_event=log_event, socket=str(config.control.socket))
-    app = ServiceApp(pipeline)
+    pipeline = Pipeline(config.pipeline(), socket=str(config.control.socket))
+    app = ServiceApp(pipeline, config)
+    pipeline.listeners += [log_event, app.heard]
     ended_by: list[BaseException] = []
     try:
         async with trio.open_nursery() as nursery:

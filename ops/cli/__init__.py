@@ -6,6 +6,8 @@ from importlib.metadata import version
 
 import click
 
+from ops.cli.command import commands
+from ops.cli.follow import events, tail, top
 from ops.cli.inspect import actors, status
 from ops.cli.learn import check_config, exchanges
 from ops.cli.play import demo, sandbox
@@ -14,16 +16,45 @@ from ops.cli.run import run
 from ops.config import ConfigErrors
 from ops.control.client import NoService, ProblemReply
 from ops.exits import CONFIGURATION, FAILED, INTERRUPTED, NO_SERVICE, OK, USAGE
+from ops.nearest import did_you_mean
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _InOrder(click.Group):
+    """Lists commands as they were added, and names the nearest for one that does not exist."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            raise click.UsageError(f"{error.message} {did_you_mean(args[0], self.commands)}", ctx) from error
+
+
+@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(version("tickwarden"), prog_name="tickwarden")
 def cli() -> None:
     """Records every trade of many crypto exchanges into one DuckDB file that anyone can query meanwhile."""
 
 
 # In the order in which a new user meets them.
-for command in (demo, run, check_config, exchanges, status, actors, query, sandbox):
+for command in (
+    demo,
+    run,
+    check_config,
+    exchanges,
+    status,
+    actors,
+    top,
+    events,
+    tail,
+    query,
+    *commands,
+    sandbox,
+):
     cli.add_command(command)
 
 

@@ -45,7 +45,7 @@ def configuration(config_path: Path | None) -> Config:
 
 
 def client(config_path: Path | None, socket_path: Path | None) -> ControlClient:
-    """A client of the service; use it in a `with` block."""
+    """A client of the service."""
     return ControlClient(socket_path or configuration(config_path).control.socket)
 
 

@@ -1,16 +1,20 @@
 """`tickwarden status` and `tickwarden actors`: health, through the control socket."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.table import Table
+from rich.text import Text
 
 from ops.cli.common import client, config_option, json_option, print_json, socket_option
 from ops.exits import OK
 from ops.tables import write_table
+
+Rows = tuple[Sequence[str], list[tuple[object, ...]]]
 
 
 @click.command()
@@ -19,59 +23,14 @@ from ops.tables import write_table
 @json_option
 def status(config_path: Path | None, socket_path: Path | None, as_json: bool) -> int:
     """Is it recording? The store and every exchange at a glance."""
-    with client(config_path, socket_path) as service:
-        said: Any = service.get("/v1/status")
+    said: Any = client(config_path, socket_path).get("/v1/status")
     if as_json:
         print_json(said)
         return OK
-    click.echo(f"{said['state']}  tickwarden {said['version']}, pid {said['pid']}, up {since(said['started_at'])}")
-    for reason in said["reasons"]:
-        click.echo(f"  ! {reason}")
-    click.echo(_store_line(said["store"]))
-    columns = [
-        "exchange",
-        "state",
-        "conn",
-        "last tick",
-        "received",
-        "stored",
-        "dup",
-        "rejected",
-        "in flight",
-        "gaps",
-        "lag p50",
-        "lag p99",
-    ]
-    write_table(columns, [_exchange_row(name, row) for name, row in said["exchanges"].items()], sys.stdout)
+    for line in headline(said):
+        click.echo(line)
+    write_table(*exchange_rows(said), sys.stdout)
     return OK
-
-
-def _store_line(store: Mapping[str, Any]) -> str:
-    text = (
-        f"{store['path']}: flushed {since(store['last_flush_at'])} ago, merged {since(store['last_merge_at'])} ago"
-    )
-    text += f", {store['segments']} segments in the tail ({store['segment_bytes'] / 1e6:.1f} MB)"
-    if store["held"]:
-        who = f"process {store['held_by_pid']}" if store["held_by_pid"] else "another process"
-        text += f"; {who} has the file open, merging waits for it"
-    return text
-
-
-def _exchange_row(name: str, row: Mapping[str, Any]) -> tuple[object, ...]:
-    return (
-        name,
-        row["state"],
-        f"{row['connections']}/{row['connections_wanted']}",
-        since(row["last_tick_at"]),
-        row["received"],
-        row["stored"],
-        row["duplicates"],
-        row["rejected"],
-        row["in_flight"],
-        row["gaps_open"],
-        _milliseconds(row["lag_ms_p50"]),
-        _milliseconds(row["lag_ms_p99"]),
-    )
 
 
 @click.command()
@@ -80,13 +39,53 @@ def _exchange_row(name: str, row: Mapping[str, Any]) -> tuple[object, ...]:
 @json_option
 def actors(config_path: Path | None, socket_path: Path | None, as_json: bool) -> int:
     """Every actor: state, restarts, what it last died of, and how full its mailbox is."""
-    with client(config_path, socket_path) as service:
-        said: Any = service.get("/v1/actors")
+    said: Any = client(config_path, socket_path).get("/v1/actors")
     if as_json:
         print_json(said)
-        return OK
-    depth = {None: 0}
-    rows = []
+    else:
+        write_table(*actor_rows(said), sys.stdout)
+    return OK
+
+
+def headline(said: Mapping[str, Any]) -> list[str]:
+    """The service in a few lines: its state, what is wrong, and the store."""
+    store = said["store"]
+    up = since(said["started_at"])
+    lines = [f"{said['state']}  tickwarden {said['version']}, pid {said['pid']}, up {up}"]
+    lines += [f"  ! {reason}" for reason in said["reasons"]]
+    text = (
+        f"{store['path']}: flushed {since(store['last_flush_at'])} ago, merged {since(store['last_merge_at'])} ago"
+    )
+    text += f", {store['segments']} segments in the tail ({store['segment_bytes'] / 1e6:.1f} MB)"
+    if store["held"]:
+        who = f"process {store['held_by_pid']}" if store["held_by_pid"] else "another process"
+        text += f"; {who} has the file open, merging waits for it"
+    return [*lines, text]
+
+
+def exchange_rows(said: Mapping[str, Any]) -> Rows:
+    """The exchanges of /v1/status as a table."""
+    names = ["received", "stored", "duplicates", "rejected", "in_flight", "gaps_open"]
+    head = ["exchange", "state", "conn", "last tick", *(name.replace("_", " ") for name in names)]
+    rows = [
+        (
+            name,
+            row["state"],
+            f"{row['connections']}/{row['connections_wanted']}",
+            since(row["last_tick_at"]),
+            *(row[key] for key in names),
+            _milliseconds(row["lag_ms_p50"]),
+            _milliseconds(row["lag_ms_p99"]),
+        )
+        for name, row in said["exchanges"].items()
+    ]
+    return [*head, "lag p50", "lag p99"], rows
+
+
+def actor_rows(said: Sequence[Mapping[str, Any]]) -> Rows:
+    """/v1/actors as a table, each actor indented below its supervisor."""
+    depth: dict[str | None, int] = {None: 0}
+    rows: list[tuple[object, ...]] = []
     for actor in said:
         depth[actor["name"]] = depth.get(actor["parent"], 0) + 1
         box = actor["mailbox"]
@@ -101,8 +100,15 @@ def actors(config_path: Path | None, socket_path: Path | None, as_json: bool) ->
                 actor["reason"] or actor["last_error"] or "",
             )
         )
-    write_table(["actor", "state", "since", "restarts", "mailbox", "handled", "why"], rows, sys.stdout)
-    return OK
+    return ["actor", "state", "since", "restarts", "mailbox", "handled", "why"], rows
+
+
+def rich_table(columns: Sequence[str], rows: list[tuple[object, ...]]) -> Table:
+    """A table for a live view."""
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(str(value)) for value in row))
+    return table
 
 
 def since(instant: str | None) -> str:

@@ -1,0 +1,158 @@
+"""The service as the control socket sees it: what may be asked and commanded, carried out on the pipeline."""
+
+import dataclasses
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from enum import Enum
+from pathlib import Path
+
+import msgspec
+
+from actors.pipeline import Held, Pipeline
+from actors.ticks import Block
+from ops import report
+from ops.config import Config
+from ops.control.app import ControlApp, Refused, UnknownName
+from ops.control.tap import LineBuffer
+from supervisor.states import Event
+from supervisor.tree import UnknownActorError
+
+EVENTS_KEPT = 2000  # for /v1/events; the table `events` has them all
+_encode = msgspec.json.Encoder().encode
+
+
+class ServiceApp(ControlApp):
+    """Implements ControlApp. `heard` is to be called with every event of the pipeline."""
+
+    capabilities = frozenset({"config", "events", "tap", "restart", "pause", "resume", "flush", "merge"})
+
+    def __init__(self, pipeline: Pipeline, config: Config) -> None:
+        self._pipeline, self._config = pipeline, config
+        self._events: deque[dict[str, object]] = deque(maxlen=EVENTS_KEPT)
+        self._numbered = 0
+
+    def heard(self, event: Event) -> None:
+        """Keeps an event for those who ask; `number` only rises while this process lives."""
+        self._numbered += 1
+        self._events.append(
+            {
+                "number": self._numbered,
+                "at": report.instant(event.at_ns),
+                "actor": event.actor,
+                "event": event.event,
+                "reason": event.reason or None,
+                "restarts": event.restarts,
+                "retry_in_s": event.retry_in_s,
+                "detail": json.loads(json.dumps(event.detail, default=str)),
+            }
+        )
+
+    def status(self) -> Mapping[str, object]:
+        return report.status(self._pipeline)
+
+    def actors(self) -> Sequence[Mapping[str, object]]:
+        return report.actors(self._pipeline)
+
+    def live(self) -> bool:
+        return True  # that it is called shows that the loop turns
+
+    def ready(self) -> Sequence[str]:
+        return report.not_ready(self._pipeline)
+
+    def config(self) -> Mapping[str, object]:
+        """What is in force. Nothing in a configuration is secret so far: markets, paths and limits."""
+        return {field.name: _plain(getattr(self._config, field.name)) for field in dataclasses.fields(self._config)}
+
+    def events(self, since: int) -> Sequence[Mapping[str, object]]:
+        return [event for event in self._events if int(str(event["number"])) > since]
+
+    @asynccontextmanager
+    async def tap(self, exchange: str, symbol: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Lines for one reader; ticks go by in the order in which they reach the buffer actor."""
+        if exchange and exchange not in self._pipeline.exchanges:
+            raise UnknownName(f"no exchange is called {exchange!r}")
+        lines = LineBuffer()
+
+        def listen(block: Block) -> None:
+            if not exchange or block.exchange == exchange:
+                _offer(lines, block, symbol)
+
+        self._pipeline.buffer.listeners.add(listen)
+        try:
+            yield lines
+        finally:
+            self._pipeline.buffer.listeners.discard(listen)
+            lines.close()
+
+    async def restart(self, name: str) -> None:
+        with _names():
+            await self._pipeline.tree.restart(name)
+
+    async def pause(self, name: str) -> None:
+        with _names():
+            await self._pipeline.tree.pause(name)
+
+    async def resume(self, name: str) -> None:
+        with _names():
+            await self._pipeline.tree.resume(name)
+
+    async def flush(self) -> None:
+        await self._pipeline.flush()
+
+    async def merge(self) -> None:
+        try:
+            await self._pipeline.merge()
+        except Held as held:
+            raise Refused(f"{held}; what was recorded can be queried all the same") from held
+
+
+@contextmanager
+def _names() -> Iterator[None]:
+    """The supervisor's refusals in the control socket's words."""
+    try:
+        yield
+    except UnknownActorError as error:
+        raise UnknownName(str(error)) from error
+    except RuntimeError as error:  # it is stopping
+        raise Refused(str(error)) from error
+
+
+def _offer(lines: LineBuffer, block: Block, symbol: str) -> None:
+    """Offers a block's ticks as lines, rendered only if there is room for them."""
+    chosen = [i for i, name in enumerate(block.symbol) if not symbol or name == symbol]
+
+    def render(count: int) -> bytes:
+        return b"".join(_encode(_tick(block, i)) + b"\n" for i in chosen[:count])
+
+    if chosen:
+        lines.offer(len(chosen), render)
+
+
+def _tick(block: Block, i: int) -> dict[str, object]:
+    """One tick with the names of the `ticks` table; decimals are text, so that no digit is lost."""
+    return {
+        "exchange": block.exchange,
+        "symbol": block.symbol[i],
+        "timestamp": report.instant(block.exchange_ns[i]),
+        "received_at": report.instant(block.received_ns[i]),
+        "price": block.price[i],
+        "volume": block.volume[i],
+        "side": block.side[i],
+        "trade_id": block.trade_id[i],
+        "source": block.source[i],
+    }
+
+
+def _plain(value: object) -> object:
+    """Settings as JSON can hold them."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, Path | Enum):
+        return str(value)
+    return value
