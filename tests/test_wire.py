@@ -622,14 +622,17 @@ async def test_a_certificate_that_cannot_be_trusted_is_a_misfit(
     assert classify(caught.value) == (Verdict.MISFIT, None)
 
 
-async def test_plain_text_where_tls_is_expected_is_weather() -> None:
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 plain HTTP\r\n\r\n", b""], ids=["plain", "nothing"])
+async def test_a_tls_handshake_that_fails_is_weather_and_said_at_once(answer: bytes) -> None:
     async def script(peer: Peer) -> None:
-        await peer.send(b"HTTP/1.1 400 plain HTTP\r\n\r\n")
+        await peer.stream.receive_some()
+        await peer.send(answer)
 
     async with serving(script) as url:
-        with pytest.raises(CannotConnect, match="TLS"):
+        with pytest.raises(CannotConnect, match="TLS") as caught:
             async with connect(url.replace("ws:", "wss:"), sink=Catch(), limits=LIMITS):
                 pytest.fail("connected")
+    assert classify(caught.value) == (Verdict.WEATHER, None)
 
 
 def test_a_ca_file_that_cannot_be_used_is_said_to_be_so(tmp_path: Path) -> None:
