@@ -4,30 +4,40 @@ received = stored + duplicates + rejected + in flight, at every moment: each met
 together and never waits. `audit` gives the same for the moment at which a batch becomes durable.
 """
 
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from actors.batch import AuditRow, Batch
-from actors.ticks import Block
+from actors.histogram import LAG_BOUNDS_S, WORK_BOUNDS_S, Histogram
+from actors.ticks import Block, Reason
 
 LAG_SAMPLES = 512  # last of each read; at one read a millisecond the percentiles look back half a second
 
 
 @dataclass(slots=True)
 class Account:
-    """Running totals of one exchange in this run. Units: messages, trades, nanoseconds."""
+    """Running totals of one exchange in this run. Units: messages, bytes of messages, trades, nanoseconds.
+
+    `rejected_by` counts rejects by reason once they are durable. `gaps` is how many were ever opened.
+    """
 
     frames: int = 0
+    bytes: int = 0
     received: int = 0
     stored: int = 0
     duplicates: int = 0
     rejected: int = 0
     in_flight: int = 0
     sealed: int = 0  # of the ticks received, those that some batch holds or held
+    gaps: int = 0
+    backfilled: int = 0
+    rejected_by: Counter[str] = field(default_factory=Counter)
     last_frame_ns: int | None = None
     last_tick_ns: int | None = None
     lags_ns: deque[int] = field(default_factory=lambda: deque(maxlen=LAG_SAMPLES))
+    lag_s: Histogram = field(default_factory=lambda: Histogram(LAG_BOUNDS_S))
 
     def read(self, frames: int, received_ns: int, ticks: int, rejects: int, block: Block) -> None:
         """One read of the socket was decoded; its ticks are the last of `block`."""
@@ -41,6 +51,7 @@ class Account:
             made_ns = block.exchange_ns[-1]
             if made_ns is not None and block.source[-1] == "stream":
                 self.lags_ns.append(received_ns - made_ns)
+                self.lag_s.observe((received_ns - made_ns) / 1e9)
 
     def reject_unsaved(self, rejects: int) -> None:
         """Something was refused before it could be read as messages (an oversize one)."""
@@ -61,10 +72,14 @@ class Account:
 
 
 class Ledger:
-    """All accounts of one run."""
+    """All accounts of one run, and how long things took in seconds: `flush_s` one write of a batch, `merge_s`
+    one holding of the file, `durable_s` from the receipt of a tick until it was durable.
+    """
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
+        self.flush_s, self.merge_s = Histogram(WORK_BOUNDS_S), Histogram(WORK_BOUNDS_S)
+        self.durable_s = Histogram(WORK_BOUNDS_S)
         self.accounts: dict[str, Account] = {}
 
     def account(self, exchange: str) -> Account:
@@ -94,11 +109,17 @@ class Ledger:
         )
 
     def stored(self, batch: Batch) -> None:
-        """The batch is durable."""
+        """The batch is durable. Of each block the oldest tick's age stands for all: they came within moments."""
+        now_ns = time.time_ns()
         for block in batch.blocks:
             account = self.account(block.exchange)
             account.stored += len(block)
             account.in_flight -= len(block)
+            if len(block):
+                self.durable_s.observe((now_ns - block.received_ns[0]) / 1e9, len(block))
+        for reject in batch.rejects:
+            if reject.reason is not Reason.CRASHED:  # one of those stands for many ticks, see `refused`
+                self.account(reject.exchange).rejected_by[reject.reason.value] += 1
 
     def refused(self, blocks: Iterable[Block], *, sealed: bool) -> None:
         """Ticks that crashed their handler three times become rejects."""
@@ -106,5 +127,6 @@ class Ledger:
             account = self.account(block.exchange)
             account.in_flight -= len(block)
             account.rejected += len(block)
+            account.rejected_by[Reason.CRASHED.value] += len(block)
             if sealed:
                 account.sealed -= len(block)
