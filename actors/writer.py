@@ -123,6 +123,7 @@ class Merger:
 
     async def run(self, context: Context) -> None:
         """Merges until `stop`, then once more for good."""
+        context.ok()
         delay_s = RETRY_FIRST_S
         wait_s = self._interval_s
         while not await self._asked_to_finish(wait_s):

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import duckdb
+
 from ops.nearest import nearest
 
 TEXT_CHARS_MAX = 4096  # longer than any path, URL or name that a system would take
@@ -87,6 +89,25 @@ def file_name(value: object) -> Path:
         return Path(value).expanduser()
     except RuntimeError as error:
         raise Wrong(f"a path without an unknown home folder ({error})") from error
+
+
+def store_file(value: object) -> Path:
+    """The DuckDB file. The views in it reach its tail by a pattern, in which some characters mean more."""
+    if isinstance(value, str) and any(char in value for char in "*?[]{}"):
+        raise Wrong("a path without * ? [ ] { }, which DuckDB reads as a pattern")
+    return file_name(value)
+
+
+def storage_version(value: object) -> str:
+    """A DuckDB release whose file format is to be written; DuckDB itself knows which there are."""
+    right = 'a DuckDB version like "v1.2.0", or "latest"'
+    if not isinstance(value, str):
+        raise Wrong(right)
+    try:
+        duckdb.connect(":memory:", config={"storage_compatibility_version": value}).close()
+    except duckdb.Error as error:
+        raise Wrong(right) from error
+    return value
 
 
 @dataclass(frozen=True, slots=True)

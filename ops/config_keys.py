@@ -7,7 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from actors.settings import ExchangeSettings, StoreSettings, SupervisionSettings
-from ops.config_checks import Check, Choice, Number, Text, Url, Whole, file_name, loopback, words
+from ops.config_checks import (
+    Check,
+    Choice,
+    Number,
+    Text,
+    Url,
+    Whole,
+    file_name,
+    loopback,
+    storage_version,
+    store_file,
+    words,
+)
 
 DAY_S = 86_400.0
 
@@ -52,14 +64,11 @@ def _keys(settings: type[Any], **keys: Key) -> Mapping[str, Key]:
 
 STORE = _keys(
     StoreSettings,
-    path=Key(file_name, 'the DuckDB file; segments go to "<path>.tail/"', "ticks.duckdb"),
+    path=Key(store_file, 'the DuckDB file; segments go to "<path>.tail/"', "ticks.duckdb"),
     flush_interval_s=Key(Number(0.001, 3600), "longest a tick waits in memory"),
     flush_rows_max=Key(Whole(1, 1_000_000), "or this many rows, whichever is first"),
     merge_interval_s=Key(Number(0.01, DAY_S), "how often segments are folded into the file"),
-    storage_version=Key(
-        Text(r"v[1-9]\d?\.\d{1,2}\.\d{1,2}|latest", 'a DuckDB version like "v1.2.0", or "latest"'),
-        "the oldest DuckDB that can open the file",
-    ),
+    storage_version=Key(storage_version, "the oldest DuckDB that can open the file"),
     memory_limit=Key(
         Text(r"[1-9]\d{0,5}(\.\d{1,3})? ?([MG]i?B)", 'a size like "512MB" or "2GiB"'), "what DuckDB may take"
     ),

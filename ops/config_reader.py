@@ -13,12 +13,14 @@ from actors.symbols import SymbolError, parse_symbol
 from ops.config_checks import Wrong
 from ops.config_keys import EXCHANGE, EXCHANGES, SECTIONS, SUPERVISION, Key
 from ops.nearest import did_you_mean
+from supervisor.backoff import Backoff
+from supervisor.intensity import Intensity, PolicyError, check_policy
 
 FOUND_CHARS_MAX = 80
 SYMBOLS_MAX = 5_000  # per exchange: more markets than any exchange has
 # The exchange's name is also an actor's, part of "NAME:1", of URLs and of metric labels.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
-_TAKEN = ("writer", "buffer", "exchanges")
+_TAKEN = ("writer", "buffer", "merger", "exchanges")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,19 @@ class Reader:
             name = "backoff_initial_s" if "backoff_initial_s" in own else "backoff_max_s"
             relation = f"backoff_initial_s ({initial:g}) at most backoff_max_s ({longest:g})"
             self.wrong(_joined(*path, name), f"{own[name]:g}", relation)
+        elif own:
+            self._reachable(SupervisionSettings(**merged), *path)
         return SupervisionSettings(**merged)
+
+    def _reachable(self, policy: SupervisionSettings, *path: str) -> None:
+        """Delays so long that restarts_max can never be exceeded would hide a bug for ever."""
+        try:
+            check_policy(
+                Backoff(policy.backoff_initial_s, policy.backoff_max_s, policy.backoff_reset_s),
+                Intensity(policy.restarts_max, policy.restarts_period_s),
+            )
+        except PolicyError as error:
+            self.wrong(_joined(*path, "restarts_period_s"), f"{policy.restarts_period_s:g}", str(error))
 
     def exchange(self, name: str, value: object, above: SupervisionSettings) -> ExchangeSettings | None:
         """One table under [exchanges]; None where it has a mistake."""
