@@ -192,7 +192,16 @@ def test_a_service_that_stops_ends_the_stream_with_a_word(tmp_path: Path) -> Non
             next(lines)
 
 
-async def test_a_service_with_no_place_left_is_heard(tmp_path: Path) -> None:
+async def test_a_service_with_no_place_left_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    turned_away = threading.Event()
+    connect = ControlClient._connect
+
+    def connect_and_dawdle(client: ControlClient) -> socket.socket:
+        connection = connect(client)
+        assert turned_away.wait(5)
+        return connection
+
+    monkeypatch.setattr(ControlClient, "_connect", connect_and_dawdle)
     answer = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 27\r\n\r\n" + b'{"code":"too_many_clients"}'
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "s"))
@@ -202,6 +211,7 @@ async def test_a_service_with_no_place_left_is_heard(tmp_path: Path) -> None:
             connection, _ = listening.accept()
             with connection:
                 connection.sendall(answer)
+            turned_away.set()
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.to_thread.run_sync, turn_away)

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 import structlog
 import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ops.control.app import ControlApp, NotAvailable, Refused, UnknownName
 from ops.control.limits import ControlLimits
+from ops.control.pace import Pace
 from ops.control.problem import Problem
 from ops.control.routes import find_route, split_target
 from ops.control.server import serve_control
@@ -289,6 +291,27 @@ async def test_a_command_is_carried_out_even_if_its_client_leaves(tmp_path: Path
     assert app.asked == ["merge"]
 
 
+async def test_the_time_a_command_waits_is_not_held_against_clients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paid: list[float] = []
+
+    async def spend(_: Pace, busy_s: float) -> None:
+        paid.append(busy_s)
+        await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(Pace, "spend", spend)
+    app = FakeService()
+    app.may_merge = trio.Event()
+    limits = ControlLimits(loop_share=1.0)
+    async with serving(tmp_path / "s", app, limits) as exchange, trio.open_nursery() as nursery:
+        nursery.start_soon(exchange, http("POST", "/v1/merge"))
+        await until(lambda: app.may_merge.statistics().tasks_waiting == 1)
+        await trio.sleep(0.3)
+        app.may_merge.set()
+    assert app.asked == ["merge"] and 0 < sum(paid) < 0.2
+
+
 async def test_each_command_is_logged_with_who_gave_it(tmp_path: Path) -> None:
     with structlog.testing.capture_logs() as logs:
         async with serving(tmp_path / "s", FakeService()) as exchange:
@@ -413,6 +436,20 @@ async def test_a_client_that_never_reads_is_dropped(tmp_path: Path) -> None:
             while app.taps:
                 app.taps[0].offer(10, lambda n: b"x" * 10_000 * n)
                 await trio.sleep(0.01)
+
+
+async def test_work_is_paid_for_at_the_share_after_the_burst(autojump_clock: trio.testing.MockClock) -> None:
+    pace = Pace(share=0.1, burst_s=0.5)
+    started = trio.current_time()
+    for _ in range(50):
+        await pace.spend(0.01)
+    assert trio.current_time() == started  # the burst
+    for _ in range(100):
+        await pace.spend(0.01)
+    assert trio.current_time() - started == pytest.approx(10)  # one second of work at a tenth
+    before = trio.current_time()
+    await pace.spend(60)
+    assert trio.current_time() - before == pytest.approx(1)  # one heavy answer does not close the socket
 
 
 @given(st.lists(st.integers(min_value=1, max_value=30), max_size=20), st.integers(min_value=1, max_value=20))

@@ -52,8 +52,10 @@ class QuietService(ControlApp):
     """The least that a service offers."""
 
     capabilities = frozenset({"merge"})
+    asked = 0
 
     def status(self) -> Mapping[str, object]:
+        self.asked += 1
         return {"state": "ok"}
 
     def actors(self) -> Sequence[Mapping[str, object]]:
@@ -70,10 +72,11 @@ class QuietService(ControlApp):
 
 
 @asynccontextmanager
-async def serving(path: Path, *, group: str = "", limits: ControlLimits = FAST) -> AsyncIterator[None]:
+async def serving(path: Path, *, group: str = "", limits: ControlLimits = FAST) -> AsyncIterator[QuietService]:
+    app = QuietService()
     async with trio.open_nursery() as nursery:
-        await nursery.start(partial(serve_control, path, QuietService(), group=group, limits=limits))
-        yield
+        await nursery.start(partial(serve_control, path, app, group=group, limits=limits))
+        yield app
         nursery.cancel_scope.cancel()
 
 
@@ -163,7 +166,9 @@ async def test_the_socket_of_a_killed_process_is_taken_over(tmp_path: Path) -> N
 async def test_a_living_service_is_not_displaced(tmp_path: Path) -> None:
     path = tmp_path / "s.sock"
     async with serving(path):
+        before = path.lstat().st_ctime_ns
         assert str(path) in await refused(SocketInUse, path)
+        assert path.lstat().st_ctime_ns == before  # not even moved away and back
         assert await ask(path) == 200
     assert list(tmp_path.iterdir()) == []
 
@@ -347,6 +352,17 @@ async def test_one_client_too_many_is_told_at_once_and_served_when_another_leave
                 await trio.sleep(0.01)
         for client in clients:
             await client.aclose()
+
+
+async def test_clients_that_left_before_their_turn_cost_no_answer(tmp_path: Path) -> None:
+    path = tmp_path / "s.sock"
+    async with serving(path) as app:
+        for _ in range(200):  # all in the queue before the server's task runs
+            with socket.socket(socket.AF_UNIX) as hasty:
+                hasty.connect(str(path))
+                hasty.send(b"GET /v1/status HTTP/1.1\r\nHost: t\r\n\r\n")
+        assert await ask(path) == 200
+        assert app.asked == 1
 
 
 async def test_readers_cannot_take_the_last_places_from_who_has_to_act(

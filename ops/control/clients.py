@@ -128,28 +128,33 @@ class Clients:
             await connection.linger()
 
     async def _answer(self, connection: HttpConnection, request: Request, peer: Peer) -> None:
-        busy_s = REQUEST_COST_S
+        started = time.perf_counter()
         try:
             if self._hosts is not None:
                 check_host(request, self._hosts)
-            started = time.perf_counter()
-            answer = await dispatch(self._app, request, peer, self._limits.command_s)
-            if request.method != "POST":  # a command waits, a read only computes
-                busy_s += time.perf_counter() - started
-            if isinstance(answer, Reply):
-                await connection.answer(answer)
-            else:
-                await _stream(connection, request, answer)
+            answer: Reply | Lines | Problem = await dispatch(self._app, request, peer, self._limits.command_s)
         except Problem as trouble:
-            await connection.answer_problem(trouble)
+            answer = trouble
+        # A command waits, a read only computes.
+        busy_s = REQUEST_COST_S + (0 if request.method == "POST" else time.perf_counter() - started)
+        if isinstance(answer, Reply):
+            await connection.answer(answer)
+        elif isinstance(answer, Problem):
+            await connection.answer_problem(answer)
+        else:
+            await _stream(connection, request, answer)
         await connection.pay(busy_s)
 
 
 async def _stream(connection: HttpConnection, request: Request, lines: Lines) -> None:
     async with AsyncExitStack() as stack:
         # Entered before the first byte goes out, so that an unknown name can still be a 404.
-        with app_errors_as_problems(request):
-            opened = await stack.enter_async_context(lines)
+        try:
+            with app_errors_as_problems(request):
+                opened = await stack.enter_async_context(lines)
+        except Problem as trouble:
+            await connection.answer_problem(trouble)
+            return
         await connection.answer_lines(opened)
 
 

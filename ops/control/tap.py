@@ -27,8 +27,8 @@ class LineBuffer(AsyncIterator[bytes]):
 
         It is only called for what will be kept: to a reader who lags nothing is rendered.
         """
-        # Once something was lost all is lost until the reader comes, so that N stands in the right place.
-        kept = 0 if self._lagged else min(lines, self._lines_max - self._lines)
+        # Once something is lost there is no room until the reader comes, so that N stands where it belongs.
+        kept = min(lines, self._lines_max - self._lines)
         if kept:
             self._waiting.append(render(kept))
             self._lines += kept
