@@ -45,8 +45,10 @@ class Plan:
     markets: tuple[Market, ...]
 
 
-def plan_connections(settings: ExchangeSettings, dialect: Dialect, markets: Sequence[Market]) -> list[Plan]:
-    """Spreads markets over connections: one endpoint each, and no more than the exchange allows."""
+def plan_connections(
+    settings: ExchangeSettings, dialect: Dialect, markets: Sequence[Market], *, first: int = 1
+) -> list[Plan]:
+    """Spreads markets over connections, numbered from `first`: one endpoint each, no more than it may carry."""
     by_endpoint: dict[str, list[Market]] = {}
     for market in markets:
         by_endpoint.setdefault(market.endpoint, []).append(market)
@@ -58,7 +60,7 @@ def plan_connections(settings: ExchangeSettings, dialect: Dialect, markets: Sequ
     ]
     return [
         Plan(f"{settings.name}:{number}", redirected(endpoint, settings.ws_url), part)
-        for number, (endpoint, part) in enumerate(parts, 1)
+        for number, (endpoint, part) in enumerate(parts, first)
     ]
 
 
@@ -187,6 +189,7 @@ class _Session:
         channel = self._settings.channel or self._dialect.channels[0]
         self._subscription = Subscription(self._dialect, list(owner._natives), channel)
         self._reader = Reader(self._settings.name, self._dialect, owner._natives)
+        self._reader.subscribed_ns = time.time_ns()  # re-sent trades can come before anything was asked
         self._outgoing, self._requests = trio.open_memory_channel[Request](10_000)
         self._asked_at = float("inf")
         self._blocked = False  # the buffer is full: not reading is our doing, not the exchange's silence
