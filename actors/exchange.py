@@ -1,10 +1,13 @@
 """One exchange: its markets spread over connections, and those under a supervisor of their own."""
 
+import dataclasses
 import time
+from collections.abc import Iterable, Sequence
 
 import trio
 
 from actors.connection import Connection, plan_connections
+from actors.dialect import Market
 from actors.dialects import DIALECTS
 from actors.ledger import Account
 from actors.parcel import Parcel
@@ -44,36 +47,80 @@ class Exchange:
     def __init__(self, settings: ExchangeSettings, account: Account, intake: Mailbox[Parcel]) -> None:
         self.settings, self.account = settings, account
         self.dialect = DIALECTS[settings.dialect]
-        channel = settings.channel or self.dialect.channels[0]
-        self.markets = [self.dialect.market(parse_symbol(symbol), channel) for symbol in settings.symbols]
+        self._intake = intake
+        self._branch: Supervisor | None = None
         self._next_connect_at = 0.0
-        self.connections = [
-            Connection(plan, settings, self.dialect, account, intake, self._pace)
-            for plan in plan_connections(settings, self.dialect, self.markets)
+        self._planned = 0  # connections so far: their numbers are not used again
+        self._left: list[Parcel] = []  # by connections that are gone
+        self.markets = self._markets(settings.symbols)
+        self.connections = self._connections(self.markets)
+
+    def _markets(self, symbols: Iterable[str]) -> list[Market]:
+        channel = self.settings.channel or self.dialect.channels[0]
+        return [self.dialect.market(parse_symbol(symbol), channel) for symbol in symbols]
+
+    def _connections(self, markets: Sequence[Market]) -> list[Connection]:
+        plans = plan_connections(self.settings, self.dialect, markets, first=self._planned + 1)
+        self._planned += len(plans)
+        return [
+            Connection(plan, self.settings, self.dialect, self.account, self._intake, self._pace) for plan in plans
         ]
 
     async def start(self, above: Supervisor) -> None:
         """Adds the exchange's supervisor and connections below `above`."""
-        supervision = self.settings.supervision
-        branch = await above.start_supervisor(self.settings.name, stop_together=True)
+        self._branch = await above.start_supervisor(self.settings.name, stop_together=True)
         for connection in self.connections:
-            await branch.start(
-                ChildSpec(
-                    connection.plan.name,
-                    connection.run,
-                    kind="connection",
-                    backoff=backoff_of(supervision),
-                    intensity=intensity_of(supervision),
-                    classify=classify,
-                    stop_s=CONNECTION_STOP_S + 1.0,  # its goodbye, and its last parcel
-                    probe_interval_s=supervision.probe_interval_s,
-                )
+            await self._start(connection)
+
+    async def _start(self, connection: Connection) -> None:
+        assert self._branch is not None
+        supervision = self.settings.supervision
+        await self._branch.start(
+            ChildSpec(
+                connection.plan.name,
+                connection.run,
+                kind="connection",
+                backoff=backoff_of(supervision),
+                intensity=intensity_of(supervision),
+                classify=classify,
+                stop_s=CONNECTION_STOP_S + 1.0,  # its goodbye, and its last parcel
+                probe_interval_s=supervision.probe_interval_s,
             )
+        )
+
+    async def change(self, add: Sequence[str], remove: Sequence[str]) -> None:
+        """Records other symbols from now on; what stays is not interrupted where it can be helped.
+
+        New symbols get connections of their own, so that no other waits for them. A connection that
+        carried a removed symbol is replaced by one for the rest. Raises SymbolError before anything
+        has changed.
+        """
+        new = self._markets(symbol for symbol in dict.fromkeys(add) if symbol not in self.settings.symbols)
+        gone = set(remove)
+        symbols = [market.symbol for market in (*self.markets, *new) if market.symbol not in gone]
+        self.settings = dataclasses.replace(self.settings, symbols=tuple(symbols))
+        for connection in list(self.connections):
+            if any(market.symbol in gone for market in connection.plan.markets):
+                await self._end(connection)
+                new += [market for market in connection.plan.markets if market.symbol not in gone]
+        self.markets = self._markets(symbols)
+        for connection in self._connections([market for market in new if market.symbol not in gone]):
+            self.connections.append(connection)
+            await self._start(connection)
+
+    async def _end(self, connection: Connection) -> None:
+        assert self._branch is not None
+        await self._branch.stop_child(connection.plan.name)
+        self.connections.remove(connection)
+        rest = connection.rest()
+        if rest is not None:
+            self._left.append(rest)
 
     def rests(self) -> list[Parcel]:
-        """What the connections read and could not hand over."""
+        """Takes what the connections read and could not hand over."""
+        left, self._left = self._left, []
         parcels = (connection.rest() for connection in self.connections)
-        return [parcel for parcel in parcels if parcel is not None]
+        return left + [parcel for parcel in parcels if parcel is not None]
 
     async def _pace(self) -> None:
         """Keeps new connections as far apart as the exchange wants them."""

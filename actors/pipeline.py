@@ -20,7 +20,7 @@ from actors.exchange import (
     intensity_of,
 )
 from actors.ledger import Ledger
-from actors.settings import PipelineSettings
+from actors.settings import ExchangeSettings, PipelineSettings
 from actors.store.claim import Claim
 from actors.store.store import Store
 from actors.weather import classify
@@ -60,6 +60,7 @@ class Pipeline:
         self.tree = Supervisor(TREE, on_event=self._heard)
         self.listeners: list[Callable[[Event], None]] = []
         self._claim = Claim(self.store.path, socket)
+        self._feeds: Supervisor | None = None
         self._stop = trio.Event()
         self.ended = trio.Event()
 
@@ -84,6 +85,21 @@ class Pipeline:
                 self.store.close()
                 self.state = "stopped"
                 self.ended.set()
+
+    async def add_exchange(self, settings: ExchangeSettings) -> None:
+        """Starts recording another exchange. Its totals go on where an earlier one of that name ended."""
+        assert self._feeds is not None
+        account = self.ledger.account(settings.name)
+        exchange = Exchange(settings, account, self.buffer.intake)
+        await exchange.start(self._feeds)
+        self.exchanges[settings.name] = exchange
+
+    async def remove_exchange(self, name: str) -> None:
+        """Ends one exchange in order: what it has read is kept."""
+        assert self._feeds is not None
+        await self._feeds.stop_child(name)
+        for parcel in self.exchanges.pop(name).rests():
+            await self.buffer.intake.put(parcel)
 
     async def flush(self) -> None:
         """Returns when everything that had reached the buffer is durable."""
@@ -145,9 +161,9 @@ class Pipeline:
             ),
         ):
             await tree.start(spec)
-        feeds = await tree.start_supervisor("exchanges", stop_together=True)
+        self._feeds = await tree.start_supervisor("exchanges", stop_together=True)
         for exchange in self.exchanges.values():
-            await exchange.start(feeds)
+            await exchange.start(self._feeds)
 
     def _close_intake(self) -> None:
         for exchange in self.exchanges.values():

@@ -9,13 +9,17 @@ from enum import Enum
 from pathlib import Path
 
 import msgspec
+import trio
 
 from actors.pipeline import Held, Pipeline
+from actors.symbols import SymbolError
 from actors.ticks import Block
 from ops import report
-from ops.config import Config
+from ops.config import Config, ConfigErrors, load_config
 from ops.control.app import ControlApp, Refused, UnknownName
 from ops.control.tap import LineBuffer
+from ops.logs import set_level
+from ops.reload import apply_changes
 from supervisor.states import Event
 from supervisor.tree import UnknownActorError
 
@@ -26,10 +30,25 @@ _encode = msgspec.json.Encoder().encode
 class ServiceApp(ControlApp):
     """Implements ControlApp. `heard` is to be called with every event of the pipeline."""
 
-    capabilities = frozenset({"config", "events", "tap", "restart", "pause", "resume", "flush", "merge"})
+    capabilities = frozenset(
+        {
+            "config",
+            "events",
+            "tap",
+            "restart",
+            "pause",
+            "resume",
+            "flush",
+            "merge",
+            "reload",
+            "change_symbols",
+            "log_level",
+        }
+    )
 
     def __init__(self, pipeline: Pipeline, config: Config) -> None:
         self._pipeline, self._config = pipeline, config
+        self._changing = trio.Lock()  # two changes at once would each work on what the other is changing
         self._events: deque[dict[str, object]] = deque(maxlen=EVENTS_KEPT)
         self._numbered = 0
 
@@ -106,6 +125,41 @@ class ServiceApp(ControlApp):
             await self._pipeline.merge()
         except Held as held:
             raise Refused(f"{held}; what was recorded can be queried all the same") from held
+
+    async def reload(self) -> Mapping[str, object]:
+        """Reads the configuration again; a wrong one changes nothing, and every mistake in it is told."""
+        try:
+            new = load_config(self._config.source)
+        except ConfigErrors as errors:
+            raise Refused(f"nothing was changed: {errors}") from errors
+        async with self._changing:
+            done = await apply_changes(self._pipeline, self._config, new)
+            # What could not be applied is still in force, and differs again at the next reload.
+            self._config = dataclasses.replace(self._config, exchanges=new.exchanges, log=new.log)
+            set_level(new.log.level)
+        return done
+
+    async def change_symbols(
+        self, exchange: str, add: Sequence[str], remove: Sequence[str]
+    ) -> Mapping[str, object]:
+        """Until the next reload or start, which go by the file."""
+        async with self._changing:
+            if exchange not in self._pipeline.exchanges:
+                raise UnknownName(f"no exchange is called {exchange!r}")
+            recording = self._pipeline.exchanges[exchange]
+            unknown = [symbol for symbol in remove if symbol not in recording.settings.symbols]
+            if unknown:
+                raise Refused(f"{exchange} does not record {', '.join(unknown)}; nothing was changed")
+            try:
+                await recording.change(add, remove)
+            except SymbolError as error:
+                raise Refused(f"nothing was changed: {error}") from error
+            exchanges = {**self._config.exchanges, exchange: recording.settings}
+            self._config = dataclasses.replace(self._config, exchanges=exchanges)
+        return {"exchange": exchange, "symbols": list(recording.settings.symbols)}
+
+    def log_level(self, level: str) -> None:
+        set_level(level)
 
 
 @contextmanager

@@ -89,6 +89,11 @@ def configure(level: str, style: str, stream: Any = None) -> LineSink:
     return sink
 
 
+def set_level(level: str) -> None:
+    """From now on only what is at least "debug", "info", "warning" or "error"; for loggers made later."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]))
+
+
 def log_event(event: Event) -> None:
     """One line for what happened to an actor."""
     details = {"reason": event.reason, "retry_in_s": event.retry_in_s, "restarts": event.restarts or None}

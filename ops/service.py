@@ -13,7 +13,7 @@ from actors.store.claim import StoreTaken
 from actors.store.duckfile import SchemaNewer
 from ops.app import ServiceApp
 from ops.config import Config
-from ops.control.app import ControlApp
+from ops.control.app import ControlApp, Refused
 from ops.control.listener import ControlError, SocketInUse
 from ops.control.server import serve_control, serve_http
 from ops.exits import CONFIGURATION, GAVE_UP, OK
@@ -46,6 +46,7 @@ async def run_service(
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signals, pipeline)
+            nursery.start_soon(_reload_on_signal, app)
             await nursery.start(_record, pipeline)
             _log.info("recording", store=str(pipeline.store.path), exchanges=list(pipeline.exchanges))
             if for_s is not None:
@@ -89,6 +90,15 @@ async def _stop_on_signals(pipeline: Pipeline) -> None:
                 os._exit(128 + number)
             _log.info("stopping", signal=signal.Signals(number).name, hint="again to end at once")
             pipeline.stop()
+
+
+async def _reload_on_signal(app: ServiceApp) -> None:
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        async for _ in signals:
+            try:
+                _log.info("reloaded", **await app.reload())
+            except Refused as why:
+                _log.error("reload_refused", reason=str(why))
 
 
 async def _stop_after(pipeline: Pipeline, seconds: float) -> None:

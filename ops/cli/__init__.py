@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 import click
 
+from ops.cli.change import changes
 from ops.cli.command import commands
 from ops.cli.follow import events, tail, top
 from ops.cli.inspect import actors, status
@@ -53,6 +54,7 @@ for command in (
     tail,
     query,
     *commands,
+    *changes,
     sandbox,
 ):
     cli.add_command(command)
