@@ -1,0 +1,43 @@
+"""Why actors were started again, counted from the supervisor's events."""
+
+from collections import Counter
+
+from supervisor.states import Event, State
+
+# Weather, misfit and bug are the supervisor's verdicts; "other" is a start that follows from another actor's.
+REASONS = ("weather", "misfit", "bug", "stuck", "operator", "other")
+
+
+class Restarts:
+    """`by_actor_and_reason` only rises, also when an actor is removed and made anew."""
+
+    def __init__(self) -> None:
+        self.by_actor_and_reason: Counter[tuple[str, str]] = Counter()
+        self._seen: dict[str, int] = {}
+        self._cause: dict[str, str] = {}
+
+    def heard(self, event: Event) -> None:
+        """Takes one event. A start is put down to what was said of the actor before it.
+
+        Not every start has an event of its own (a probe has none), so starts are counted by the number
+        that each event carries.
+        """
+        seen = self._seen.get(event.actor, 0)
+        new = event.restarts - seen if event.restarts >= seen else event.restarts  # fewer: another of that name
+        if new:
+            self.by_actor_and_reason[event.actor, self._cause.get(event.actor, "other")] += new
+        self._seen[event.actor] = event.restarts
+        cause = _cause(event)
+        if cause is not None:
+            self._cause[event.actor] = cause
+
+
+def _cause(event: Event) -> str | None:
+    """What the event would say of a start that came next; None when it says nothing new."""
+    verdict = event.detail.get("verdict")
+    if isinstance(verdict, str):
+        stuck = str(event.detail.get("error", "")).startswith("Stuck")
+        return "stuck" if stuck else verdict if verdict in REASONS else "other"
+    if event.event == State.STOPPING.value:
+        return "operator" if "operator" in event.reason else "other"
+    return "operator" if event.event == State.PAUSED.value else None
