@@ -10,13 +10,16 @@ class Subscription:
 
     Data is a confirmation too: some exchanges acknowledge late, or with words that name nobody. A request
     for several markets that is refused as a whole is asked again market by market, so that one unknown
-    symbol costs only itself.
+    symbol costs only itself. Where the refusal names one market, nobody can tell whether the others of its
+    request still get their answer: those that do not are asked again by `again`.
     """
 
     def __init__(self, dialect: Dialect, natives: Sequence[str], channel: str) -> None:
         self._dialect, self._channel = dialect, channel
         self._next_id = 1
+        self._ours = frozenset(natives)
         self._open: dict[str, Request] = {}
+        self._doubtful: dict[str, None] = {}  # asked for together with a market that was refused by name
         self.pending = dict.fromkeys(natives)  # in order; what waits for an answer
         self.refused: dict[str, str] = {}
         self.confirmed: set[str] = set()
@@ -28,6 +31,12 @@ class Subscription:
         self._open.update((request.request_id, request) for request in made)
         return made
 
+    def again(self) -> list[Request]:
+        """Requests, one a market, for what stood beside a refused one and has had no answer since."""
+        natives = [native for native in self._doubtful if native in self.pending]
+        self._doubtful.clear()
+        return self._singly(natives)
+
     def acknowledged(self, ack: Ack) -> None:
         """The exchange said yes."""
         request = self._meant(ack)
@@ -37,19 +46,25 @@ class Subscription:
     def refuse(self, refusal: Refusal) -> list[Request]:
         """The exchange said no; returns what to send in its place."""
         request = self._meant(refusal)
-        natives = refusal.natives or (request.natives if request else tuple(self.pending)[:1])
-        if request and set(request.natives) <= set(natives):
+        asked = request.natives if request else ()
+        natives = [native for native in refusal.natives or asked if native in self._ours]
+        if request and set(asked) <= set(natives):
             self._open.pop(request.request_id, None)
         if len(natives) > 1:
-            return [made for native in natives for made in self.requests([native])]
+            return self._singly(natives)
         for native in natives:
             self.refused[native] = refusal.reason
+            self.confirmed.discard(native)
             self.pending.pop(native, None)
+            self._doubtful.update((other, None) for other in asked if other in self.pending)
         return []
 
     def delivered(self, natives: Iterable[str]) -> None:
         """Trades of these have come."""
         self._settle([native for native in natives if native not in self.confirmed])
+
+    def _singly(self, natives: Iterable[str]) -> list[Request]:
+        return [request for native in natives for request in self.requests([native])]
 
     def _settle(self, natives: Iterable[str]) -> None:
         for native in natives:

@@ -1,0 +1,127 @@
+"""What one connection has read and not yet handed to the buffer: booked at once, lost by no crash."""
+
+import time
+
+import trio
+
+from actors.decoding import Outcome, Reader
+from actors.frames import Violation
+from actors.ledger import Account
+from actors.parcel import Parcel
+from actors.ticks import REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
+from supervisor.failures import describe
+from supervisor.mailbox import Mailbox
+
+PARCEL_ROWS = 500  # a parcel goes to the buffer when it has so many ticks ...
+PARCEL_S = 0.02  # ... or when its first is so old
+REJECTS_MAX = 200
+OVERSIZE_CLOSE = 1009  # RFC 6455, section 7.4.1
+
+
+class Catch:
+    """Owned by the connection; outlives the crashes of its task."""
+
+    def __init__(self, exchange: str, account: Account, intake: Mailbox[Parcel]) -> None:
+        self._exchange, self._account, self._intake = exchange, account, intake
+        self._block = Block(exchange)
+        self._rejects: list[Reject] = []
+        self._filling = trio.Event()
+
+    def take(self, messages: list[bytes], received_ns: int, reader: Reader) -> Outcome:
+        """Decodes messages where they were read and books them; nothing in between can be interrupted.
+
+        What the reader raises is a bug of ours and is raised again; none of these messages is then a tick,
+        and each is kept as a reject.
+        """
+        mark = len(self._block)
+        crash: Exception | None = None
+        try:
+            outcome = reader.read(messages, received_ns, self._block)
+        except Exception as error:  # noqa: BLE001 - raised again below, after the books agree
+            crash, self._block = error, _first(self._block, mark)
+            detail = describe(error)[:REJECT_DETAIL_CHARS_MAX]
+            outcome = Outcome(rejects=[self._crashed(message, received_ns, detail) for message in messages])
+        self._account.read(len(messages), received_ns, outcome.ticks, len(outcome.rejects), self._block)
+        self._rejects += outcome.rejects
+        if crash is not None:
+            raise crash
+        return outcome
+
+    def take_violation(self, violation: Violation) -> None:
+        """A message too large to be read: booked as one that was refused."""
+        if violation.code != OVERSIZE_CLOSE:
+            return
+        self._account.reject_unsaved(1)
+        self._rejects.append(
+            Reject(
+                time.time_ns(),
+                self._exchange,
+                None,
+                Reason.OVERSIZE,
+                violation.detail,
+                violation.excerpt,
+                violation.size_bytes,
+            )
+        )
+
+    def rest(self) -> Parcel | None:
+        """Takes out all there is; None for nothing."""
+        if not (len(self._block) or self._rejects):
+            return None
+        parcel = Parcel(self._block, tuple(self._rejects))
+        self._block, self._rejects = Block(self._exchange), []
+        return parcel
+
+    async def hand_over(self) -> None:
+        """Puts what there is into the buffer's mailbox; if that is cancelled it is still here."""
+        parcel = self.rest()
+        if parcel is None:
+            return
+        put = False
+        try:
+            await self._intake.put(parcel)
+            put = True
+        finally:
+            if not put:
+                newer, self._block = self._block, parcel.block
+                _append(self._block, newer)
+                self._rejects = [*parcel.rejects, *self._rejects]
+
+    async def hand_over_if_due(self) -> None:
+        """Called after each read."""
+        if len(self._block) >= PARCEL_ROWS or len(self._rejects) >= REJECTS_MAX:
+            await self.hand_over()
+        elif len(self._block) or self._rejects:
+            self._filling.set()
+
+    async def hand_over_by_age(self) -> None:
+        """Runs beside the reading: no tick waits here longer than PARCEL_S."""
+        while True:
+            await self._filling.wait()
+            await trio.sleep(PARCEL_S)
+            self._filling = trio.Event()
+            await self.hand_over()
+
+    def _crashed(self, message: bytes, received_ns: int, detail: str) -> Reject:
+        payload = message[:REJECT_PAYLOAD_BYTES_MAX]
+        return Reject(received_ns, self._exchange, None, Reason.CRASHED, detail, payload, len(message))
+
+
+def _append(block: Block, more: Block, rows: int | None = None) -> None:
+    """Appends the first `rows` of `more`, or all."""
+    block.extend(
+        more.symbol[:rows],
+        more.exchange_ns[:rows],
+        more.received_ns[:rows],
+        more.price[:rows],
+        more.volume[:rows],
+        more.side[:rows],
+        more.trade_id[:rows],
+        more.source[:rows],
+    )
+
+
+def _first(block: Block, rows: int) -> Block:
+    kept = Block(block.exchange)
+    _append(kept, block, rows)
+    return kept
