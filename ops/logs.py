@@ -1,96 +1,77 @@
-"""Logs: structlog to stderr, one line an event, JSON or console, written where no reader can block the loop."""
+"""Logs: structlog to stderr, one line an event, JSON or console, repeated trouble counted, secrets hidden."""
 
 import logging
-import queue
 import sys
-import threading
+import time
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import structlog
 
+from ops.log_repeats import Fields, Repeats
+from ops.log_sink import LineSink
+from ops.redact import redact
 from supervisor.states import Event
 
-LINES_MAX = 10_000  # what may wait for a stalled terminal or pipe; more is counted and dropped
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 # An actor's new state, by how loud it is.
 _LOUD = {"failed": "error", "stuck": "error", "backoff": "warning", "degraded": "warning"}
+_LIMITED = {"warning", "error", "critical", "exception"}
+_COLOURS = {"debug": "\033[2m", "warning": "\033[33m", "error": "\033[31m", "critical": "\033[31m"}
+_PLAIN = "\033[0m"
+
+_stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="at")
 
 
-class LineSink:
-    """A file-like object for structlog: lines go to a thread of their own, and never wait.
+def configure(
+    level: str, style: str, stream: Any = None, *, clock: Callable[[], float] = time.monotonic
+) -> LineSink:
+    """Sets structlog up. `style` is "console", "json" or "auto" (console on a terminal).
 
-    When the reader stalls, lines past LINES_MAX are dropped, and their number is said once it reads again.
+    What libraries say through `logging` (warnings and worse) comes out in the same way: their own handler
+    would write to stderr from within the loop.
     """
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self._lines: queue.Queue[str | threading.Event] = queue.Queue(LINES_MAX)
-        self._dropped = 0
-        threading.Thread(target=self._write, name="log-writer", daemon=True).start()
-
-    def write(self, text: str) -> None:
-        """Takes a line; what cannot be taken is counted."""
-        try:
-            self._lines.put_nowait(text)
-        except queue.Full:
-            self._dropped += 1
-
-    def flush(self) -> None:
-        """Does nothing: the thread flushes when it has written."""
-
-    def drain(self, timeout_s: float) -> None:
-        """Waits until what was taken is written, or gives up; for the end of the process."""
-        done = threading.Event()
-        try:
-            self._lines.put(done, timeout=timeout_s)
-        except queue.Full:
-            return
-        done.wait(timeout_s)
-
-    def _write(self) -> None:
-        while True:
-            line = self._lines.get()
-            if isinstance(line, threading.Event):
-                line.set()
-                continue
-            dropped, self._dropped = self._dropped, 0
-            if dropped:
-                line = f"{line.rstrip()}\n({dropped} log lines were dropped: nobody read them)\n"
-            try:
-                self._stream.write(line)
-                if self._lines.empty():
-                    self._stream.flush()
-            except (OSError, ValueError):
-                self._dropped += 1  # a closed or full sink: the service goes on
-
-
-def configure(level: str, style: str, stream: Any = None) -> LineSink:
-    """Sets structlog up. `style` is "console", "json" or "auto" (console on a terminal)."""
     stream = stream if stream is not None else sys.stderr
-    sink = LineSink(stream)
     on_terminal = bool(getattr(stream, "isatty", lambda: False)())
     console = style == "console" or (style == "auto" and on_terminal)
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=on_terminal)
-        if console
-        else structlog.processors.JSONRenderer(sort_keys=False)
+    render = _console(colours=on_terminal) if console else structlog.processors.JSONRenderer()
+    repeats = Repeats(clock)
+
+    def line(fields: Fields) -> str:
+        shown = _hide_secrets(None, "", _stamp(None, "", dict(fields)))
+        return f"{render(None, '', shown)!s}\n"
+
+    def limit(_: Any, __: str, fields: Fields) -> Fields:
+        if fields.get("level") in _LIMITED and not repeats.admit(fields):
+            raise structlog.DropEvent
+        return fields
+
+    sink = LineSink(
+        stream,
+        notice=lambda count: line({"event": "log_lines_dropped", "level": "warning", "count": count}),
+        idle=lambda everything: [line(fields) for fields in repeats.due(everything=everything)],
     )
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+            limit,
+            _stamp,
             structlog.processors.format_exc_info,
-            renderer,
+            _one_traceback,
+            _hide_secrets,
+            render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(file=sink),  # type: ignore[arg-type]
-        cache_logger_on_first_use=False,
+        cache_logger_on_first_use=False,  # so that set_level reaches loggers that have been used
     )
+    logging.basicConfig(level=logging.WARNING, handlers=[_Libraries()], force=True)
+    logging.captureWarnings(True)
     return sink
 
 
 def set_level(level: str) -> None:
-    """From now on only what is at least "debug", "info", "warning" or "error"; for loggers made later."""
+    """From now on only lines of this level and above; "debug", "info", "warning" or "error", else KeyError."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]))
 
 
@@ -98,7 +79,48 @@ def log_event(event: Event) -> None:
     """One line for what happened to an actor."""
     details = {"reason": event.reason, "retry_in_s": event.retry_in_s, "restarts": event.restarts or None}
     extra: dict[str, object] = {key: value for key, value in details.items() if value not in (None, "")}
-    if "traceback" in event.detail:
-        extra["traceback"] = event.detail["traceback"]
+    extra |= {key: event.detail[key] for key in ("traceback", "stack") if key in event.detail}
     level = _LOUD.get(event.event, "info" if event.reason else "debug")
     getattr(structlog.get_logger(), level)(event.event, actor=event.actor, **extra)
+
+
+class _Libraries(logging.Handler):
+    """Hands on what libraries log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = record.getMessage()
+        except Exception:  # noqa: BLE001 - a library's wrong format string is not our trouble
+            text = str(record.msg)
+        log = structlog.get_logger()
+        level = log.error if record.levelno >= logging.ERROR else log.warning
+        level("library", actor=record.name, reason=text, exc_info=record.exc_info or None)
+
+
+def _one_traceback(_: Any, __: str, fields: Fields) -> Fields:
+    """An exception is one field like any other, so that an event is one line on a terminal too."""
+    if "exception" in fields:
+        fields["traceback"] = fields.pop("exception")
+    return fields
+
+
+def _hide_secrets(_: Any, __: str, fields: MutableMapping[str, Any]) -> Fields:
+    return {key: redact(value, key) for key, value in fields.items()}
+
+
+def _console(*, colours: bool) -> Callable[[Any, str, Fields], str]:
+    def render(_: Any, __: str, fields: Fields) -> str:
+        at, level, event = (str(fields.pop(key, "")) for key in ("at", "level", "event"))
+        words = [f"{name}={_shown(value)}" for name, value in fields.items()]
+        text = " ".join([f"{level:<7}", _shown(event), *words])
+        colour = _COLOURS.get(level, "") if colours else ""
+        return f"{at} {colour}{text}{_PLAIN if colour else ''}"
+
+    return render
+
+
+def _shown(value: object) -> str:
+    """Bare if that is unmistakable; quoted and escaped otherwise, so that no server's words can end the line,
+    imitate another field or command the terminal."""
+    text = str(value)
+    return text if text.isprintable() and text and not set(text) & set(" ='\"") else repr(text)

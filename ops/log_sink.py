@@ -1,0 +1,148 @@
+"""Where log lines go: taken without waiting, written by a thread of their own, counted when nobody reads them."""
+
+import os
+import select
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+LINES_MAX = 10_000  # what may wait for a stalled terminal or pipe; more is counted and dropped
+BYTES_MAX = 8 * 1024 * 1024  # the same in bytes: a traceback is a long line
+WRITE_BYTES_MAX = 64 * 1024  # of one write: as much as a pipe holds
+IDLE_S = 2.0  # how often the thread asks whether something is to be told by itself
+POLL_MS = 1000  # how long to wait for a full pipe that somebody made non-blocking
+
+
+class LineSink:
+    """A file-like object for structlog.
+
+    `notice(count)` renders the line that tells of lines dropped; `idle(everything)` gives lines that have
+    become due by themselves, all of them at the end. Both may be called from the thread.
+
+    A stream with a file descriptor is written to past its own buffer: a thread that hangs in a write would
+    otherwise hold the buffer's lock, and the interpreter could not end. Nothing that goes wrong with the
+    stream (EPIPE, ENOSPC, EIO, closed) comes back to the caller: lines are dropped, counted in `dropped`,
+    and told of once writing works again.
+    """
+
+    def __init__(
+        self,
+        stream: Any,
+        *,
+        notice: Callable[[int], str],
+        idle: Callable[[bool], list[str]] = lambda _: [],
+    ) -> None:
+        self._write_out = _writer(stream)
+        self._notice, self._idle = notice, idle
+        self._changed = threading.Condition()
+        self._lines: deque[bytes] = deque()
+        self._bytes = 0
+        self._untold = 0
+        self._busy = False
+        self._closed = False
+        self._torn = False  # the last write broke off within a line
+        self.dropped = 0
+        threading.Thread(target=self._run, name="log-writer", daemon=True).start()
+
+    def write(self, text: str) -> None:
+        """Takes a line with its newline; what cannot be taken is counted."""
+        line = text.encode("utf-8", "backslashreplace")
+        with self._changed:
+            if len(self._lines) >= LINES_MAX or self._bytes + len(line) > BYTES_MAX:
+                self._drop(1)
+                return
+            self._lines.append(line)
+            self._bytes += len(line)
+            self._changed.notify_all()
+
+    def flush(self) -> None:
+        """Does nothing: the thread keeps nothing back."""
+
+    def drain(self, timeout_s: float) -> None:
+        """Waits until all that was taken is written, or gives up; for the end of the process."""
+        for line in self._idle(True):
+            self.write(line)
+        with self._changed:
+            self._changed.wait_for(lambda: not (self._lines or self._busy), timeout_s)
+
+    def close(self, timeout_s: float) -> None:
+        """Like `drain`, and ends the thread; lines that come later are lost."""
+        self.drain(timeout_s)
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _drop(self, count: int) -> None:
+        self.dropped += count
+        self._untold += count
+
+    def _run(self) -> None:
+        while not self._closed:
+            data, told = self._take()
+            if data:
+                left = self._put(data)
+                with self._changed:
+                    if left:
+                        lines = left.strip(b"\n").count(b"\n") + 1
+                        self._drop(max(0, lines - bool(told)))
+                        self._untold += told
+                    self._busy = False
+                    self._changed.notify_all()
+            for line in self._idle(False):
+                self.write(line)
+
+    def _take(self) -> tuple[bytes, int]:
+        """What to write next, and of how many dropped lines it tells; waits at most IDLE_S."""
+        with self._changed:
+            if not self._lines and not self._closed:
+                self._changed.wait(IDLE_S)
+            parts = [b"\n"] if self._torn and self._lines else []
+            size = 0
+            while self._lines and size < WRITE_BYTES_MAX:
+                parts.append(self._lines.popleft())
+                size += len(parts[-1])
+            self._bytes -= size
+            told = 0
+            if parts and not self._lines and self._untold:
+                told, self._untold = self._untold, 0
+                parts.append(self._notice(told).encode())
+            self._busy = bool(parts)
+            return b"".join(parts), told
+
+    def _put(self, data: bytes) -> bytes:
+        """Writes; returns what could not be written."""
+        left = data
+        with suppress(OSError, ValueError):  # a closed or full sink: the service goes on
+            while left:
+                left = left[self._write_out(left) :]
+        written = data[: len(data) - len(left)]
+        if written:
+            self._torn = not written.endswith(b"\n")
+        return left
+
+
+def _writer(stream: Any) -> Callable[[bytes], int]:
+    """Writes some bytes and says how many; may block, and may raise OSError or ValueError."""
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError, AttributeError):  # no file: something that collects text
+
+        def write_text(data: bytes) -> int:
+            stream.write(data.decode())
+            stream.flush()
+            return len(data)
+
+        return write_text
+
+    def write_bytes(data: bytes) -> int:
+        while True:
+            try:
+                return os.write(descriptor, data)
+            except BlockingIOError:
+                poll = select.poll()
+                poll.register(descriptor, select.POLLOUT)
+                poll.poll(POLL_MS)
+
+    return write_bytes
