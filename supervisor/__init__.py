@@ -36,6 +36,6 @@ What differs, and why:
 
 The parts: `tree.Supervisor` (the commands), `spec.ChildSpec` (what a child is), `context.Context` (what a
 child is given), `mailbox.Mailbox`; beneath them `group` (who must end, who may start), `ending`, `child`,
-`backoff`, `intensity`, `watch`, and the plain values of `states`, `health`, `failures`. `loopwatch` notices
+`life`, `backoff`, `intensity`, `watch`, and the plain values of `states`, `health`, `failures`. `loopwatch` notices
 when the whole loop does not turn.
 """

@@ -1,6 +1,5 @@
 """One child of a supervisor: its state, its counts, and one life of it at a time."""
 
-import enum
 import time
 import traceback
 from collections.abc import Callable
@@ -10,23 +9,13 @@ from typing import Protocol
 import trio
 
 from supervisor.backoff import Retries
-from supervisor.context import Context
 from supervisor.failures import Stuck, Verdict, describe
 from supervisor.health import ActorHealth, MailboxHealth
 from supervisor.intensity import Window
+from supervisor.life import Life, Wish
 from supervisor.spec import ChildSpec
 from supervisor.states import Event, State, check
-from supervisor.watch import STACK_CHARS_MAX, Watch, stack_of
-
-
-class Wish(enum.Enum):
-    """What is wanted of a child at this moment."""
-
-    RUN = "run"
-    CYCLE = "cycle"  # end, to be started again soon
-    HOLD = "hold"  # end, because the supervisor ends; it may start again with it
-    PAUSE = "pause"
-    END = "end"  # for good: its input is closed and drained
+from supervisor.watch import STACK_CHARS_MAX, stack_of
 
 
 class Keeper(Protocol):
@@ -35,22 +24,8 @@ class Keeper(Protocol):
     def reconcile(self) -> None:
         """Something changed: a child runs now."""
 
-    def over(self, child: "Child", life: "Life", error: Exception | None) -> None:
+    def over(self, child: "Child", life: Life, error: Exception | None) -> None:
         """A life has ended by itself, as asked or as stuck; not called when it is torn down from outside."""
-
-
-class Life:
-    """One start of a child until its end."""
-
-    def __init__(self, child: "Child") -> None:
-        self.scope = trio.CancelScope()
-        self.context = Context(child.spec.name, child)
-        self.watch = Watch(child.spec)
-        self.entered = trio.Event()
-        self.over = trio.Event()
-        self.asked: Wish | None = None
-        self.stuck: Stuck | None = None
-        self.task: trio.lowlevel.Task | None = None
 
 
 class Child:
@@ -102,7 +77,7 @@ class Child:
 
     def launch(self, nursery: trio.Nursery, keeper: Keeper) -> None:
         """Starts a life. While stopping it is a last chance to drain, while failed a probe."""
-        self.life = Life(self)
+        self.life = Life(self.spec, self)
         self.retries.started()
         self.restarts += self._started
         self._started = True
@@ -175,8 +150,10 @@ class Child:
     def look_for_stuck(self) -> None:
         """Cancels a life that is stuck, after reporting where it stands."""
         life = self.life
-        if life is None or life.task is None or life.asked is not None or life.stuck is not None:
+        if life is None or life.task is None or life.stuck is not None:
             return
+        if life.asked is not None and (life.asked is not Wish.END or self.spec.on_stop is None):
+            return  # it is ending and has its deadline; only one that should be draining is still judged
         complaint = life.watch.look(life.task) if life.watch.needed else None
         if complaint is not None:
             life.stuck = Stuck(complaint)

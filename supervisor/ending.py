@@ -2,8 +2,9 @@
 
 import trio
 
-from supervisor.child import Child, Keeper, Life, Wish
+from supervisor.child import Child, Keeper
 from supervisor.failures import describe
+from supervisor.life import Life, Wish
 from supervisor.states import State
 
 DRAIN_PAUSE_S = 0.1  # between runs that crash while draining; doubles, so that ten seconds hold few

@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 import trio
 
-from supervisor.child import Child, Life, Wish
+from supervisor.child import Child
 from supervisor.ending import ended_as_asked, give_up_drain, launch_drain, must_stay_up, pause_s, wind_down
 from supervisor.failures import GaveUp, Verdict, describe
+from supervisor.life import Life, Wish
 from supervisor.spec import Restart, Strategy
 from supervisor.states import State
 from supervisor.watch import WATCH_EVERY_S
@@ -31,11 +32,6 @@ class Group:
         self._together = together
         self._nursery: trio.Nursery | None = None
         self._wake = trio.Event()
-
-    @property
-    def running(self) -> bool:
-        """Whether children can be started now."""
-        return self._nursery is not None
 
     async def supervise(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keeps the children as they are wished until `close` and all have ended. Raises GaveUp."""
@@ -93,7 +89,8 @@ class Group:
                 child.enter(State.STOPPED, "its supervisor ended")
             if child.wish is Wish.CYCLE:
                 child.wish = Wish.RUN
-            if child.wish is Wish.END or child.spec.restart is Restart.TEMPORARY:
+            never_again = child.spec.restart is Restart.TEMPORARY and child.state is State.STOPPED
+            if child.wish is Wish.END or never_again:
                 self._forget(child)
         if self.closing is Wish.HOLD:
             self.closing = None

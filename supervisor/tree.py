@@ -10,12 +10,13 @@ from typing import Literal
 import trio
 
 from supervisor.backoff import Backoff
-from supervisor.child import Child, Wish
+from supervisor.child import Child
 from supervisor.context import Context
 from supervisor.failures import GaveUp, describe
 from supervisor.group import Group
 from supervisor.health import ActorHealth
 from supervisor.intensity import Intensity
+from supervisor.life import Wish
 from supervisor.spec import ChildSpec, Strategy
 from supervisor.states import Event
 

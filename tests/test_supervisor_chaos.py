@@ -17,7 +17,7 @@ from supervisor.states import State
 from supervisor.tree import Supervisor, UnknownActorError
 from tests.supervisor_fakes import Record
 
-SEEDS = 120
+SEEDS = 160
 STOP_S = 20.0
 
 

@@ -164,6 +164,27 @@ async def test_an_actor_that_was_asked_to_stop_is_not_also_called_stuck(autojump
     assert "stuck" not in record.of("x")
 
 
+async def test_a_handler_that_hangs_while_draining_does_not_cost_the_rest(autojump_clock: object) -> None:
+    mailbox, stored, record = box(), list[int](), Record()
+
+    async def drains(context: Context) -> None:
+        while True:
+            try:
+                async with mailbox.receive() as item:
+                    if not record.of("sink").count("stuck"):
+                        await trio.sleep_forever()
+                    stored.append(item)
+            except trio.EndOfChannel:
+                return
+
+    async with Supervisor("root", on_event=record) as root:
+        spec = ChildSpec("sink", drains, mailbox=mailbox, on_stop=mailbox.close, stop_s=20)
+        await root.start(spec)
+        for n in range(5):
+            mailbox.put_nowait(n)
+    assert stored == list(range(5))
+
+
 def test_a_loop_that_does_not_turn_is_reported_while_it_is_held_with_what_holds_it() -> None:
     seen, reported = list[Blocked](), threading.Event()
 
