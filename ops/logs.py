@@ -57,7 +57,6 @@ def configure(
             limit,
             _stamp,
             structlog.processors.format_exc_info,
-            _one_traceback,
             _hide_secrets,
             render,
         ],
@@ -95,13 +94,6 @@ class _Libraries(logging.Handler):
         log = structlog.get_logger()
         level = log.error if record.levelno >= logging.ERROR else log.warning
         level("library", actor=record.name, reason=text, exc_info=record.exc_info or None)
-
-
-def _one_traceback(_: Any, __: str, fields: Fields) -> Fields:
-    """An exception is one field like any other, so that an event is one line on a terminal too."""
-    if "exception" in fields:
-        fields["traceback"] = fields.pop("exception")
-    return fields
 
 
 def _hide_secrets(_: Any, __: str, fields: MutableMapping[str, Any]) -> Fields:
