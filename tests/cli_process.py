@@ -1,0 +1,84 @@
+"""The command line as a user meets it: a process of its own, its exit code and what it printed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+COMMAND = [sys.executable, "-c", "from ops.cli import main; main()"]
+ROOT = Path(__file__).parent.parent
+PATIENCE_S = 30.0  # how long anything that should take a second may take on a busy machine
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    """Nothing of the tester's own configuration may reach the command."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("TICKWARDEN_", "XDG_"))}
+    return {**kept, "PYTHONPATH": str(ROOT), "HOME": str(folder), **more}
+
+
+def tickwarden(*words: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end in `folder`."""
+    return subprocess.run(
+        [*COMMAND, *words],
+        cwd=folder,
+        env=environment(folder, **more),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S * 2,
+        check=False,
+    )
+
+
+@contextmanager
+def running(*words: str, folder: Path, **more: str) -> Iterator[subprocess.Popen[str]]:
+    """A command that goes on; it is killed when the block is left, if it still runs."""
+    process = subprocess.Popen(
+        [*COMMAND, *words],
+        cwd=folder,
+        env=environment(folder, **more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+        process.communicate()
+
+
+@contextmanager
+def sandbox(folder: Path, rate: float = 200.0) -> Iterator[str]:
+    """Loopback exchanges in a process of their own; gives the configuration that points at them."""
+    with running("sandbox", "--rate", str(rate), folder=folder) as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("[exchanges.bybit]"):
+                lines += [next(process.stdout), next(process.stdout)]
+                break
+        yield "".join(lines)
+
+
+def wait_for(what: str, look: Any, patience_s: float = PATIENCE_S) -> Any:
+    """Looks until it sees something true, and returns it."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        if seen := look():
+            return seen
+        time.sleep(0.05)
+    raise AssertionError(f"{what} did not happen within {patience_s:g} s")
+
+
+def status(folder: Path) -> dict[str, Any]:
+    """What `tickwarden status --json` says; {} while there is no service."""
+    asked = tickwarden("status", "--json", folder=folder)
+    return json.loads(asked.stdout) if asked.returncode == 0 else {}
