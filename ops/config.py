@@ -12,6 +12,7 @@ from typing import Any
 from actors.settings import ExchangeSettings, PipelineSettings, StoreSettings, SupervisionSettings
 from ops.config_keys import DEFAULT_SYMBOLS, EXCHANGES, SECTIONS, STORE, ControlSettings, LogSettings
 from ops.config_reader import Mistake, Reader, shown
+from ops.exits import CONFIGURATION
 
 FILE_BYTES_MAX = 1 << 20  # a config of thousands of symbols is far smaller; more is some other file
 SOCKET_BYTES_MAX = 107  # sun_path of Linux is 108 bytes with the closing NUL
@@ -35,6 +36,8 @@ class Config:
 
 class ConfigErrors(Exception):
     """The configuration cannot be used. `mistakes` holds every one; str() is one line for each."""
+
+    exit_code = CONFIGURATION
 
     def __init__(self, source: Path | None, mistakes: list[Mistake]) -> None:
         self.source = source

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import duckdb
-
 from ops.nearest import nearest
 
 TEXT_CHARS_MAX = 4096  # longer than any path, URL or name that a system would take
@@ -103,6 +101,8 @@ def storage_version(value: object) -> str:
     right = 'a DuckDB version like "v1.2.0", or "latest"'
     if not isinstance(value, str):
         raise Wrong(right)
+    import duckdb
+
     try:
         duckdb.connect(":memory:", config={"storage_compatibility_version": value}).close()
     except duckdb.Error as error:

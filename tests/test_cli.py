@@ -8,11 +8,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from ops.cli import cli
+from ops.cli import COMMANDS, cli
 from tests.cli_process import PATIENCE_S, running, sandbox, status, tickwarden, wait_for
 
 
-@pytest.mark.parametrize("name", ["", *cli.commands])
+@pytest.mark.parametrize("name", ["", *COMMANDS])
 def test_every_command_explains_itself(name: str, tmp_path: Path) -> None:
     from click.testing import CliRunner
 

@@ -1,30 +1,56 @@
-"""The command line: one command, `tickwarden`; results to stdout, everything else to stderr."""
+"""The command line: one command, `tickwarden`; results to stdout, everything else to stderr.
+
+Each command lives in a module of its own that is imported only when it is called, because a `status` that
+waits for DuckDB, rich and the dialects to load is a second of somebody's impatience.
+"""
 
 import os
 import sys
+from importlib import import_module
 from importlib.metadata import version
 
 import click
 
-from ops.cli.change import changes
-from ops.cli.command import commands
-from ops.cli.follow import events, tail, top
-from ops.cli.inspect import actors, status
-from ops.cli.learn import check_config, exchanges
-from ops.cli.play import demo, sandbox
-from ops.cli.read import query
-from ops.cli.run import run
-from ops.config import ConfigErrors
-from ops.control.client import NoService, ProblemReply
-from ops.exits import CONFIGURATION, FAILED, INTERRUPTED, NO_SERVICE, OK, USAGE
+from ops.exits import INTERRUPTED, OK, USAGE
 from ops.nearest import did_you_mean
 
+# In the order in which a new user meets them: name -> module of ops.cli, and what it is called there.
+COMMANDS = {
+    "demo": ("play", "demo"),
+    "run": ("run", "run"),
+    "check-config": ("learn", "check_config"),
+    "exchanges": ("learn", "exchanges"),
+    "status": ("inspect", "status"),
+    "actors": ("inspect", "actors"),
+    "top": ("follow", "top"),
+    "events": ("follow", "events"),
+    "tail": ("follow", "tail"),
+    "query": ("read", "query"),
+    "restart": ("command", "restart"),
+    "pause": ("command", "pause"),
+    "resume": ("command", "resume"),
+    "flush": ("command", "flush"),
+    "merge": ("command", "merge"),
+    "reload": ("change", "reload"),
+    "symbols": ("change", "symbols"),
+    "log-level": ("change", "log_level"),
+    "sandbox": ("play", "sandbox"),
+}
 
-class _InOrder(click.Group):
-    """Lists commands as they were added, and names the nearest for one that does not exist."""
+
+class _Lazy(click.Group):
+    """Imports a command when it is needed, and names the nearest for one that does not exist."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
-        return list(self.commands)
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name]
+        command = getattr(import_module(f"ops.cli.{module}"), name)
+        assert isinstance(command, click.Command)
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -32,32 +58,13 @@ class _InOrder(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            raise click.UsageError(f"{error.message} {did_you_mean(args[0], self.commands)}", ctx) from error
+            raise click.UsageError(f"{error.message} {did_you_mean(args[0], COMMANDS)}", ctx) from error
 
 
-@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(version("tickwarden"), prog_name="tickwarden")
 def cli() -> None:
     """Records every trade of many crypto exchanges into one DuckDB file that anyone can query meanwhile."""
-
-
-# In the order in which a new user meets them.
-for command in (
-    demo,
-    run,
-    check_config,
-    exchanges,
-    status,
-    actors,
-    top,
-    events,
-    tail,
-    query,
-    *commands,
-    *changes,
-    sandbox,
-):
-    cli.add_command(command)
 
 
 def main() -> None:
@@ -78,17 +85,15 @@ def _run() -> int:
         return exit_.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except ConfigErrors as errors:
-        click.echo(str(errors), err=True)
-        return CONFIGURATION
-    except NoService as error:
-        click.echo(str(error), err=True)
-        return NO_SERVICE
-    except ProblemReply as problem:
-        click.echo(str(problem), err=True)
-        return FAILED
     except BrokenPipeError:
         # `tickwarden query ... | head`: the reader has had enough. Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+    except Exception as error:
+        # Errors that are an answer (a wrong configuration, no service) say themselves what they exit with.
+        code = getattr(error, "exit_code", None)
+        if not isinstance(code, int):
+            raise
+        click.echo(str(error), err=True)
+        return code
     return result if isinstance(result, int) else OK

@@ -76,6 +76,3 @@ def log_level(level: str, config_path: Path | None, socket_path: Path | None, as
     else:
         click.echo(f"the service logs from {level} on")
     return OK
-
-
-changes = (reload, symbols, log_level)

@@ -47,10 +47,8 @@ def _answer(said: object, as_json: bool, done: str) -> None:
         click.echo(done)
 
 
-commands = (
-    _actor_command("restart", "End an actor and start it at once, its failures forgiven."),
-    _actor_command("pause", "End an actor and keep it from starting until `resume`."),
-    _actor_command("resume", "Start a paused actor again."),
-    _service_command("flush", "Make everything received so far durable now.", "flushed"),
-    _service_command("merge", "Fold the tail into the DuckDB file now.", "merged"),
-)
+restart = _actor_command("restart", "End an actor and start it at once, its failures forgiven.")
+pause = _actor_command("pause", "End an actor and keep it from starting until `resume`.")
+resume = _actor_command("resume", "Start a paused actor again.")
+flush = _service_command("flush", "Make everything received so far durable now.", "flushed")
+merge = _service_command("merge", "Fold the tail into the DuckDB file now.", "merged")
