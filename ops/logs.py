@@ -20,6 +20,8 @@ _LIMITED = {"warning", "error", "critical", "exception"}
 _COLOURS = {"debug": "\033[2m", "warning": "\033[33m", "error": "\033[31m", "critical": "\033[31m"}
 _PLAIN = "\033[0m"
 
+_current: list[LineSink] = []  # the one that `configure` made last
+
 _stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="at")
 
 
@@ -66,7 +68,13 @@ def configure(
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_Libraries()], force=True)
     logging.captureWarnings(True)
+    _current[:] = [sink]
     return sink
+
+
+def lines_dropped() -> int:
+    """How many lines were lost because nobody read them, or because they could not be written."""
+    return sum(sink.dropped for sink in _current)
 
 
 def set_level(level: str) -> None:

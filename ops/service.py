@@ -3,7 +3,8 @@
 import errno
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import structlog
 import trio
@@ -17,7 +18,10 @@ from ops.control.app import ControlApp, Refused
 from ops.control.listener import ControlError, SocketInUse
 from ops.control.server import serve_control, serve_http
 from ops.exits import CONFIGURATION, GAVE_UP, OK
-from ops.logs import log_event
+from ops.logs import lines_dropped, log_event
+from ops.metrics import Metrics
+from ops.notify import Notifier
+from ops.watch import Progress, Watch, status_line
 from supervisor.failures import GaveUp, leaves
 
 _log = structlog.get_logger()
@@ -26,6 +30,26 @@ _log = structlog.get_logger()
 _EXPECTED = (StoreTaken, SchemaNewer, ControlError, GaveUp, OSError)
 # Errors of the system that stay until somebody changes something.
 _TO_BE_MENDED = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG, errno.EISDIR}
+
+
+class _App(ServiceApp):
+    """What the control socket may ask, with what Prometheus scrapes and what the service manager is told."""
+
+    capabilities = ServiceApp.capabilities | {"metrics"}
+
+    def __init__(self, pipeline: Pipeline, config: Config, metrics: Metrics, notifier: Notifier) -> None:
+        super().__init__(pipeline, config)
+        self._metrics, self._notifier = metrics, notifier
+
+    def metrics(self) -> bytes:
+        return self._metrics.render()
+
+    async def reload(self) -> Mapping[str, object]:
+        self._notifier.reloading()
+        try:
+            return await super().reload()
+        finally:
+            self._notifier.ready()
 
 
 async def run_service(
@@ -40,21 +64,26 @@ async def run_service(
     is safe, and the next start takes the rest up.
     """
     pipeline = Pipeline(config.pipeline(), socket=str(config.control.socket))
-    app = ServiceApp(pipeline, config)
-    pipeline.listeners += [log_event, app.heard]
+    notifier, watch = Notifier(), Watch(pipeline.store.path)
+    metrics = Metrics(pipeline, watch, lines_dropped=lines_dropped)
+    app = _App(pipeline, config, metrics, notifier)
+    pipeline.listeners += [log_event, app.heard, metrics.heard]
     ended_by: list[BaseException] = []
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_stop_on_signals, pipeline)
+            nursery.start_soon(watch.run)
+            nursery.start_soon(notifier.watch, Progress(pipeline), partial(status_line, pipeline))
+            nursery.start_soon(_stop_on_signals, pipeline, notifier)
             nursery.start_soon(_reload_on_signal, app)
             await nursery.start(_record, pipeline)
             _log.info("recording", store=str(pipeline.store.path), exchanges=list(pipeline.exchanges))
             if for_s is not None:
-                nursery.start_soon(_stop_after, pipeline, for_s)
+                nursery.start_soon(_stop_after, pipeline, notifier, for_s)
             await nursery.start(_serve_control, config, app)
             if config.control.http:
                 await nursery.start(_serve_http, config.control.http, app)
             on_started(pipeline)
+            notifier.ready()
             await pipeline.ended.wait()
             nursery.cancel_scope.cancel()
     except* _EXPECTED as group:
@@ -82,13 +111,14 @@ def _stored(pipeline: Pipeline) -> int:
     return sum(account.stored for account in pipeline.ledger.accounts.values())
 
 
-async def _stop_on_signals(pipeline: Pipeline) -> None:
+async def _stop_on_signals(pipeline: Pipeline, notifier: Notifier) -> None:
     """The first signal asks for an orderly end; the second ends the process, whatever it is doing."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for number in signals:
             if pipeline.stopping:
                 os._exit(128 + number)
             _log.info("stopping", signal=signal.Signals(number).name, hint="again to end at once")
+            notifier.stopping()
             pipeline.stop()
 
 
@@ -101,8 +131,9 @@ async def _reload_on_signal(app: ServiceApp) -> None:
                 _log.error("reload_refused", reason=str(why))
 
 
-async def _stop_after(pipeline: Pipeline, seconds: float) -> None:
+async def _stop_after(pipeline: Pipeline, notifier: Notifier, seconds: float) -> None:
     await trio.sleep(seconds)
+    notifier.stopping()
     pipeline.stop()
 
 

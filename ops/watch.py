@@ -10,6 +10,7 @@ import trio
 
 from actors.histogram import LAG_BOUNDS_S, Histogram
 from actors.pipeline import Pipeline
+from ops import report
 from supervisor.loopwatch import Blocked, watch_loop
 
 LOOP_EVERY_S = 0.25  # four wake-ups a second cost nothing and find a loop that stutters
@@ -103,3 +104,13 @@ class Progress:
             return None
         trouble = self._pipeline.writer.trouble
         return f"nothing became durable for {still_s:.0f} s{f': {trouble}' if trouble else ''}"
+
+
+def status_line(pipeline: Pipeline) -> str:
+    """For `systemctl status`: how it is, in one line."""
+    status = report.status(pipeline)
+    reasons = status["reasons"]
+    fresh = sum(exchange.fresh(report.FRESH_S) for exchange in pipeline.exchanges.values())
+    stored = sum(account.stored for account in pipeline.ledger.accounts.values())
+    line = f"{status['state']}: {fresh} of {len(pipeline.exchanges)} exchanges fresh, {stored:,} trades durable"
+    return f"{line}; {reasons[0]}" if isinstance(reasons, list) and reasons else line

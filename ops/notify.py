@@ -1,0 +1,92 @@
+"""Tells systemd how the service is: sd_notify(3), https://www.freedesktop.org/software/systemd/man/sd_notify.html."""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+
+import trio
+
+STATUS_EVERY_S = 5.0  # how often the line in `systemctl status` is looked at anew
+STATUS_CHARS_MAX = 500
+WATCHDOG_FLOOR_S = 0.05  # so that an absurd WATCHDOG_USEC does not become a busy loop
+
+
+class Notifier:
+    """Sends datagrams to $NOTIFY_SOCKET; without it every method does nothing.
+
+    A message that cannot be sent at once (the manager is busy or gone) is lost: nothing here waits or
+    raises. What must arrive is sent again: READY=1 with every status, WATCHDOG=1 with the next beat.
+    """
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        path = environ.get("NOTIFY_SOCKET", "")
+        # "@" is how an abstract socket is written, whose name really begins with a NUL: unix(7)
+        self._address = "\0" + path[1:] if path.startswith("@") else path if path.startswith("/") else ""
+        self.watchdog_s = _watchdog_s(environ) if self._address else None
+        self._is_ready = False
+
+    def ready(self) -> None:
+        """The service does its work; also ends what `reloading` began."""
+        self._is_ready = True
+        self._send("READY=1")
+
+    def reloading(self) -> None:
+        """The configuration is about to be read again; `ready` is to follow, whatever comes of it."""
+        self._is_ready = False
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+
+    def stopping(self) -> None:
+        """The end has begun."""
+        self._is_ready = False
+        self._send("STOPPING=1")
+
+    def status(self, text: str) -> None:
+        """One line for people."""
+        line = " ".join(text.split())[:STATUS_CHARS_MAX]
+        self._send(f"STATUS={line}\nREADY=1" if self._is_ready else f"STATUS={line}")
+
+    async def watch(
+        self,
+        progress: Callable[[], str | None],
+        status: Callable[[], str],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Runs until cancelled: keeps the status line true, and the watchdog quiet while there is progress.
+
+        `progress()` says what is wrong, or None. It is asked at every beat, from the loop: a loop that does
+        not turn sends nothing either, and then systemd ends the process and starts it again.
+        """
+        task_status.started()
+        if not self._address:
+            return
+        beat_s = max(self.watchdog_s / 2, WATCHDOG_FLOOR_S) if self.watchdog_s is not None else STATUS_EVERY_S
+        status_at = -STATUS_EVERY_S
+        said = ""
+        while True:
+            amiss = progress()
+            if amiss is None and self.watchdog_s is not None:
+                self._send("WATCHDOG=1")
+            if trio.current_time() - status_at >= STATUS_EVERY_S or (amiss or "") != said:
+                self.status(amiss or status())
+                status_at, said = trio.current_time(), amiss or ""
+            await trio.sleep(min(beat_s, STATUS_EVERY_S))
+
+    def _send(self, message: str) -> None:
+        if not self._address:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+                sender.setblocking(False)
+                sender.sendto(message.encode("utf-8", "replace"), self._address)
+        except (OSError, ValueError):
+            return  # absent, full, too long a path: the manager's trouble, not the service's
+
+
+def _watchdog_s(environ: Mapping[str, str]) -> float | None:
+    """How long systemd waits for a sign of life; None when it does not wait, or waits for another process."""
+    period_us, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
+    if not (period_us.isascii() and period_us.isdigit()) or int(period_us) == 0:
+        return None
+    return int(period_us) / 1e6 if pid in ("", str(os.getpid())) else None
