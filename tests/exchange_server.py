@@ -1,9 +1,11 @@
 """A scripted loopback exchange over a real TCP socket, and the real service that records from it."""
 
+import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -149,6 +151,34 @@ async def serving(*servers: Server) -> AsyncIterator[None]:
             await nursery.start(server.serve)
         yield
         nursery.cancel_scope.cancel()
+
+
+def trade(exchange: str, native: str, number: int, ns: int | None = None) -> bytes:
+    """A sound trade frame in the exchange's own form; made now unless `ns` says when."""
+    ms = (time.time_ns() if ns is None else ns) // 1_000_000
+    when = f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+    frames: dict[str, object] = {
+        "binance": {"e": "trade", "s": native, "t": number, "p": "1.5", "q": "2.5", "T": ms, "m": True},
+        "coinbaseexchange": {"type": "match", "product_id": native, "trade_id": number, "price": "1.5"}
+        | {"size": "2.5", "side": "sell", "time": when},
+        "kraken": {
+            "symbol": native,
+            "side": "buy",
+            "price": 1.5,
+            "qty": 2.5,
+            "trade_id": number,
+            "timestamp": when,
+        },
+        "okx": {"instId": native, "tradeId": str(number), "px": "1.5", "sz": "2.5", "side": "buy", "ts": str(ms)},
+        "bybit": {"T": ms, "s": native, "S": "Buy", "v": "2.5", "p": "1.5", "i": str(number)},
+    }
+    one = frames[exchange]
+    wrapped = {
+        "kraken": {"channel": "trade", "type": "update", "data": [one]},
+        "okx": {"arg": {"channel": "trades", "instId": native}, "data": [one]},
+        "bybit": {"topic": f"publicTrade.{native}", "type": "snapshot", "ts": ms, "data": [one]},
+    }
+    return json.dumps(wrapped.get(exchange, one)).encode()
 
 
 HASTE = """

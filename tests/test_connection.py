@@ -1,0 +1,587 @@
+"""The connection actor on the mock clock: every wait has its end, and nothing that was read is lost."""
+
+import dataclasses
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from typing import Any, NoReturn
+
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
+
+from actors.catch import PARCEL_ROWS, PARCEL_S
+from actors.connection import ASK_AGAIN_S
+from actors.dialect import Trades
+from actors.dialects import DIALECTS
+from actors.exchange import CONNECTION_STOP_S, Exchange
+from actors.ledger import Account
+from actors.parcel import Parcel
+from actors.settings import ExchangeSettings, SupervisionSettings
+from actors.ticks import Reason
+from supervisor.health import ActorHealth
+from supervisor.mailbox import Mailbox
+from supervisor.states import Event, State
+from supervisor.tree import Supervisor
+from tests.exchange_server import Client, Script, Server, trade
+from tests.test_frames import CLOSE, PING, frame
+
+POLICY = SupervisionSettings(backoff_initial_s=1.0, backoff_max_s=60.0, backoff_reset_s=60.0)
+SYMBOLS = ("BTC/USDT", "ETH/USDT", "NOPE/USDT")
+
+
+class Feed:
+    """One exchange under a supervisor, its mailbox, and the scripted server it talks to in memory."""
+
+    def __init__(self, script: Script, exchange: str, symbols: tuple[str, ...], rows: int, **more: Any) -> None:
+        self.server = Server(script)
+        self.account = Account()
+        self.intake: Mailbox[Parcel] = Mailbox(rows, weigh=lambda p: p.rows, on_dead_letter=lambda _p, _e: None)
+        self.parcels: list[Parcel] = []
+        self.events: list[Event] = []
+        self.tree = Supervisor("tree", on_event=self.events.append)
+        settings = ExchangeSettings(name="x", dialect=exchange, symbols=symbols, **{"supervision": POLICY, **more})
+        self.exchange = Exchange(settings, self.account, self.intake)
+
+    def health(self, name: str = "x:1") -> ActorHealth:
+        return self.tree.health(name)
+
+    def stored(self) -> list[str]:
+        return [f"{parcel.block.symbol[n]}" for parcel in self.parcels for n in range(len(parcel.block))]
+
+    def ids(self) -> list[str | None]:
+        return [number for parcel in self.parcels for number in parcel.block.trade_id]
+
+    async def consume(self) -> None:
+        while True:
+            async with self.intake.receive() as parcel:
+                self.parcels.append(parcel)
+
+
+Feeding = Callable[..., Any]
+
+
+@pytest.fixture
+def feeding(monkeypatch: pytest.MonkeyPatch) -> Feeding:
+    """Gives `async with feeding(script, exchange, symbols) as feed:`, with streams in memory for sockets."""
+
+    @asynccontextmanager
+    async def run(
+        script: Script,
+        exchange: str = "okx",
+        symbols: tuple[str, ...] = ("BTC/USDT",),
+        *,
+        rows: int = 100_000,
+        consuming: bool = True,
+        **more: Any,
+    ) -> AsyncIterator[Feed]:
+        feed = Feed(script, exchange, symbols, rows, **more)
+        async with trio.open_nursery() as nursery:
+
+            @asynccontextmanager
+            async def dial(*_: object, **__: object) -> AsyncIterator[trio.abc.Stream]:
+                ours, theirs = trio.testing.memory_stream_pair()
+                nursery.start_soon(feed.server.handle, theirs)
+                try:
+                    yield ours
+                finally:
+                    await trio.aclose_forcefully(ours)
+
+            monkeypatch.setattr("actors.wire.dial", dial)
+            if consuming:
+                nursery.start_soon(feed.consume)
+            async with feed.tree:
+                await feed.exchange.start(feed.tree)
+                yield feed
+            nursery.cancel_scope.cancel()
+
+    return run
+
+
+async def silent(client: Client) -> None:
+    await client.accept()
+    await client.gone()
+
+
+# -- subscriptions -----------------------------------------------------------------------------------------
+
+
+async def bybit(client: Client) -> None:
+    """Refuses whole requests; sends a trade for each topic it takes."""
+    await client.accept()
+    while (text := await client.ask()) is not None:
+        asked = json.loads(text)
+        if asked["op"] == "subscribe":
+            bad = [topic for topic in asked["args"] if "NOPE" in topic]
+            answer = {"success": not bad, "ret_msg": f"Invalid symbol :{bad}" if bad else "", "op": "subscribe"}
+            await client.send(json.dumps({**answer, "req_id": asked["req_id"]}))
+            if not bad:
+                await client.send(*(trade("bybit", topic.partition(".")[2], 1) for topic in asked["args"]))
+
+
+async def coinbase(client: Client) -> None:
+    """Refuses whole requests, names the first bad product, and cuts who has subscribed nothing in 5 s."""
+    await client.accept()
+    taken: list[str] = []
+
+    async def watch() -> None:
+        await trio.sleep(5)
+        if not taken:
+            await client.close()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        while (text := await client.ask()) is not None:
+            products = json.loads(text)["product_ids"]
+            bad = [product for product in products if "NOPE" in product]
+            if bad:
+                reason = f"{bad[0]} is not a valid product"
+                await client.send(json.dumps({"type": "error", "message": "Failed to subscribe", "reason": reason}))
+                continue
+            taken += products
+            channels = [{"name": "matches", "product_ids": taken}]
+            await client.send(json.dumps({"type": "subscriptions", "channels": channels}))
+            await client.send(*(trade("coinbaseexchange", product, 1) for product in products))
+        nursery.cancel_scope.cancel()
+
+
+async def kraken(client: Client) -> None:
+    """Answers market by market."""
+    await client.accept()
+    while (text := await client.ask()) is not None:
+        for symbol in json.loads(text)["params"]["symbol"]:
+            if "NOPE" in symbol:
+                refusal = {"error": f"Currency pair not supported {symbol}", "success": False, "symbol": symbol}
+                await client.send(json.dumps({"method": "subscribe", **refusal}))
+            else:
+                result = {"channel": "trade", "symbol": symbol}
+                await client.send(json.dumps({"method": "subscribe", "result": result, "success": True}))
+                await client.send(trade("kraken", symbol, 1))
+
+
+async def okx(client: Client) -> None:
+    """Answers market by market, and names the bad one in its words only."""
+    await client.accept()
+    while (text := await client.ask()) is not None:
+        if text == "ping":
+            await client.send("pong")
+            continue
+        for arg in json.loads(text)["args"]:
+            if "NOPE" in arg["instId"]:
+                words = f"Wrong URL or channel:trades,instId:{arg['instId']} doesn't exist."
+                await client.send(json.dumps({"event": "error", "code": "60018", "msg": words}))
+            else:
+                await client.send(json.dumps({"event": "subscribe", "arg": arg}))
+                await client.send(trade("okx", arg["instId"], 1))
+
+
+@pytest.mark.parametrize(
+    ("exchange", "script", "words"),
+    [
+        ("bybit", bybit, "Invalid symbol"),
+        ("coinbaseexchange", coinbase, "is not a valid product"),
+        ("kraken", kraken, "Currency pair not supported"),
+        ("okx", okx, "60018"),
+    ],
+)
+async def test_one_refused_symbol_leaves_the_others_recorded_and_health_says_why(
+    exchange: str, script: Script, words: str, feeding: Feeding, autojump_clock: MockClock
+) -> None:
+    async with feeding(script, exchange, ("NOPE/USDT", *SYMBOLS[:2], "NOPEX/USDT")) as feed:
+        await trio.sleep(30)
+        assert sorted(feed.stored()) == ["BTC/USDT", "ETH/USDT"]
+        health = feed.health()
+        assert health.state is State.DEGRADED
+        assert "NOPE/USDT refused: " in health.reason and "NOPEX/USDT refused: " in health.reason
+        assert words in health.reason and "no answer" not in health.reason
+        assert (health.restarts, len(feed.server.clients)) == (0, 1)
+        assert any(event.event == "refused" and words in event.reason for event in feed.events)
+
+
+async def test_a_storm_of_refusals_is_told_once_for_each_wording(
+    feeding: Feeding, autojump_clock: MockClock
+) -> None:
+    async def script(client: Client) -> None:
+        await client.accept()
+        await client.send(*(['{"type":"error","message":"Too many requests"}'] * 1000))
+        await client.gone()
+
+    async with feeding(script, "coinbaseexchange") as feed:
+        await trio.sleep(ASK_AGAIN_S)
+        assert [event.reason for event in feed.events if event.event == "refused"] == ["Too many requests"]
+
+
+async def test_a_subscription_that_nobody_answers_is_tried_again_on_a_new_connection(
+    feeding: Feeding, autojump_clock: MockClock
+) -> None:
+    async def script(client: Client) -> None:
+        await client.accept()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(beat, client, '{"event":"channel-conn-count","connCount":"1"}', 1.0)
+            await client.gone()
+            nursery.cancel_scope.cancel()
+
+    async with feeding(script) as feed:
+        await trio.sleep(DIALECTS["okx"].ack_s + 0.5)
+        assert feed.health().state is State.BACKOFF
+        assert "no answer to the subscription within 10 s" in feed.health().reason
+        await trio.sleep(300)
+        waits = [later - earlier for earlier, later in pairwise(feed.server.connected_at)]
+        assert len(waits) >= 4 and waits[-1] > waits[0] > 10
+
+
+async def beat(client: Client, text: str, every_s: float) -> None:
+    while True:
+        await client.send(text)
+        await trio.sleep(every_s)
+
+
+async def test_one_market_without_an_answer_is_named_while_the_others_flow(
+    feeding: Feeding, autojump_clock: MockClock
+) -> None:
+    async def script(client: Client) -> None:
+        await client.accept()
+        for number in range(40):
+            await client.send(trade("okx", "BTC-USDT", number))
+            await trio.sleep(1)
+        await client.send(trade("okx", "ETH-USDT", 1))
+        await client.gone()
+
+    async with feeding(script, "okx", SYMBOLS[:2]) as feed:
+        await trio.sleep(5)
+        assert feed.health().state is State.OK
+        await trio.sleep(25)
+        assert feed.health().state is State.DEGRADED
+        assert feed.health().reason == "no answer to the subscription of ETH/USDT"
+        await trio.sleep(15)
+        assert feed.health().state is State.OK and len(feed.server.clients) == 1
+
+
+async def test_requests_keep_within_the_limits_and_the_pace_of_the_exchange(
+    feeding: Feeding, autojump_clock: MockClock
+) -> None:
+    symbols = tuple(f"COIN{number}/USDT" for number in range(35))
+    async with feeding(bybit, "bybit", symbols) as feed:
+        await trio.sleep(10)
+        (client,) = feed.server.clients
+        assert [len(json.loads(text)["args"]) for text in client.asked] == [10, 10, 10, 5]
+        gaps = [later - earlier for earlier, later in pairwise(client.asked_at)]
+        assert min(gaps) >= 1 / DIALECTS["bybit"].limits.requests_per_s
+        assert sorted(feed.stored()) == sorted(symbols) and feed.health().state is State.OK
+
+
+async def test_more_symbols_than_one_connection_carries_are_spread_over_several(
+    feeding: Feeding, autojump_clock: MockClock
+) -> None:
+    limits = DIALECTS["bybit"].limits
+    symbols = tuple(f"COIN{number}/USDT" for number in range(limits.symbols_per_connection + 1))
+    async with feeding(bybit, "bybit", (*symbols, "BTC/USDT:USDT"), silence_s=1000.0) as feed:
+        await trio.sleep(60)
+        paths = sorted(client.path for client in feed.server.clients)
+        assert paths == ["/v5/public/linear", "/v5/public/spot", "/v5/public/spot"]
+        gaps = [later - earlier for earlier, later in pairwise(feed.server.connected_at)]
+        assert min(gaps) >= 1 / limits.connects_per_s
+        assert sorted(feed.stored()) == sorted([*symbols, "BTC/USDT:USDT"])
+        assert [feed.health(f"x:{number}").state for number in (1, 2, 3)] == [State.OK] * 3
+        asked = [sum(len(json.loads(t)["args"]) for t in c.asked if "args" in t) for c in feed.server.clients]
+        assert sorted(asked) == [1, 1, limits.symbols_per_connection]
+
+
+# -- silence and pings -------------------------------------------------------------------------------------
+
+
+async def test_silence_beyond_the_deadline_is_met_with_a_new_connection(
+    feeding: Feeding, autojump_clock: MockClock
+) -> None:
+    async def script(client: Client) -> None:
+        await client.accept()
+        await client.send(trade("binance", "BTCUSDT", client.number))
+        await client.gone()
+
+    async with feeding(script, "binance", silence_s=7.0) as feed:
+        await trio.sleep(7.5)
+        assert feed.health().state is State.BACKOFF
+        assert "nothing came from x for 7 s" in feed.health().reason
+        await trio.sleep(2)
+        assert len(feed.server.clients) == 2 and feed.stored() == ["BTC/USDT"] * 2
+
+
+@pytest.mark.parametrize(
+    ("exchange", "sign"),
+    [
+        ("kraken", frame(b'{"channel":"heartbeat"}')),
+        ("coinbaseexchange", frame(b'{"type":"heartbeat","last_trade_id":0,"product_id":"BTC-USDT"}')),
+        ("binance", frame(b"1789", PING)),
+    ],
+)
+async def test_signs_of_life_without_trades_keep_a_connection(
+    exchange: str, sign: bytes, feeding: Feeding, autojump_clock: MockClock
+) -> None:
+    native = {"kraken": "BTC/USDT", "coinbaseexchange": "BTC-USDT", "binance": "BTCUSDT"}[exchange]
+
+    async def script(client: Client) -> None:
+        await client.accept()
+        await client.send(trade(exchange, native, 1))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.gone)
+            for _ in range(60):
+                await client.raw(sign)
+                await trio.sleep(20)
+            nursery.cancel_scope.cancel()
+
+    async with feeding(script, exchange) as feed:
+        await trio.sleep(1190)
+        assert len(feed.server.clients) == 1 and feed.health().state is State.OK
+        assert feed.server.clients[0].pongs == ([b"1789"] * 60 if exchange == "binance" else [])
+
+
+@pytest.mark.parametrize(("exchange", "ping"), [("okx", "ping"), ("bybit", '{"op":"ping"}')])
+async def test_pings_in_the_exchanges_own_words_are_sent_in_time(
+    exchange: str, ping: str, feeding: Feeding, autojump_clock: MockClock
+) -> None:
+    async with feeding({"okx": okx, "bybit": bybit}[exchange], exchange, silence_s=1000.0) as feed:
+        await trio.sleep(205)
+        (client,) = feed.server.clients
+        moments = [at for text, at in zip(client.asked, client.asked_at, strict=True) if text == ping]
+        assert len(moments) == 10
+        assert all(later - earlier == pytest.approx(20, abs=0.1) for earlier, later in pairwise(moments))
+
+
+# -- backoff -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trades", [0, 1])
+async def test_a_server_that_accepts_and_drops_is_met_with_longer_and_longer_waits(
+    trades: int, feeding: Feeding, autojump_clock: MockClock
+) -> None:
+    async def script(client: Client) -> None:
+        await client.accept()
+        await client.send(*(trade("okx", "BTC-USDT", client.number) for _ in range(trades)))
+        await client.close(1001)
+
+    async with feeding(script) as feed:
+        await trio.sleep(500)
+        waits = [later - earlier for earlier, later in pairwise(feed.server.connected_at)]
+        assert 10 <= len(waits) <= 25  # not hundreds
+        assert all(wait >= 30 for wait in waits[6:])
+        assert "closed with code 1001" in feed.health().reason
+        assert len(feed.stored()) == trades * len(feed.server.clients)
+
+
+async def test_healthy_data_for_long_enough_resets_the_wait(feeding: Feeding, autojump_clock: MockClock) -> None:
+    async def script(client: Client) -> None:
+        await client.accept()
+        if client.number == 6:
+            for number in range(70):
+                await client.send(trade("okx", "BTC-USDT", number))
+                await trio.sleep(1)
+        await client.close(1001)
+
+    async with feeding(script) as feed:
+        await trio.sleep(220)
+        waits = [later - earlier for earlier, later in pairwise(feed.server.connected_at)]
+        assert waits[4] > 8
+        assert waits[5] < 70 + 2
+
+
+async def test_a_farewell_of_the_exchange_is_an_event(feeding: Feeding, autojump_clock: MockClock) -> None:
+    async def script(client: Client) -> None:
+        await client.accept()
+        await client.send('{"event":"notice","code":"64008","msg":"The connection will soon be closed."}')
+        await client.gone()
+
+    async with feeding(script) as feed:
+        await trio.sleep(1)
+        assert [event.reason for event in feed.events if event.event == "leaving"] == [
+            "64008 The connection will soon be closed."
+        ]
+
+
+# -- what was read is kept ---------------------------------------------------------------------------------
+
+
+async def test_a_single_tick_is_handed_over_within_a_moment(feeding: Feeding, autojump_clock: MockClock) -> None:
+    gone = trio.Event()
+
+    async def script(client: Client) -> None:
+        await client.accept()
+        await gone.wait()
+        await client.send(trade("okx", "BTC-USDT", 1))
+        await client.gone()
+
+    async with feeding(script) as feed:
+        await trio.sleep(1)
+        gone.set()
+        await trio.sleep(PARCEL_S * 1.5)
+        assert feed.stored() == ["BTC/USDT"]
+
+
+async def test_a_stop_says_goodbye_and_keeps_the_last_parcel(feeding: Feeding, autojump_clock: MockClock) -> None:
+    async def script(client: Client) -> None:
+        await client.accept()
+        await client.send(trade("okx", "BTC-USDT", 1))
+        await client.gone()
+
+    async with feeding(script) as feed:
+        while feed.account.received == 0:
+            await trio.lowlevel.checkpoint()
+        assert feed.stored() == []  # read, and not handed over yet
+        began = trio.current_time()
+        await feed.tree.stop_child("x")
+        assert trio.current_time() - began < 0.1
+        assert feed.stored() == ["BTC/USDT"]
+        assert feed.server.clients[0].close_code == 1000
+
+
+async def test_a_server_that_never_answers_the_goodbye_cannot_hold_up_a_stop(
+    feeding: Feeding, autojump_clock: MockClock
+) -> None:
+    async def script(client: Client) -> None:
+        await client.accept()
+        number = 0
+        while True:  # it does not listen, and goes on sending
+            await client.send(trade("okx", "BTC-USDT", number))
+            await trio.sleep(0.1)
+            number += 1
+
+    async with feeding(script) as feed:
+        await trio.sleep(5)
+        began = trio.current_time()
+        await feed.tree.stop_child("x")
+        assert trio.current_time() - began <= CONNECTION_STOP_S + 1.0
+        assert feed.ids() == [str(number) for number in range(feed.account.received)]
+        assert feed.account.in_flight == feed.account.received
+
+
+async def flood(client: Client, frames: int = 20_000) -> None:
+    await client.accept()
+    for start in range(0, frames, 100):
+        await client.send(*(trade("okx", "BTC-USDT", number) for number in range(start, start + 100)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(beat, client, "pong", 5.0)
+        await client.gone()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_full_mailbox_stops_the_reading_without_being_taken_for_silence(
+    feeding: Feeding, autojump_clock: MockClock
+) -> None:
+    rows = 4 * PARCEL_ROWS
+    async with feeding(flood, rows=rows, consuming=False, silence_s=10.0) as feed:
+        await trio.sleep(300)
+        assert feed.health().restarts == 0 and feed.intake.statistics().peak <= rows + 2 * PARCEL_ROWS
+        held = feed.account.received
+        assert rows <= held < 20_000
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(feed.consume)
+            await trio.sleep(5)
+            assert feed.ids() == [str(number) for number in range(20_000)]
+            assert len(feed.server.clients) == 1 and feed.health().state is State.OK
+            nursery.cancel_scope.cancel()
+
+
+async def test_what_a_stuck_buffer_does_not_take_is_kept_for_the_end(
+    feeding: Feeding, autojump_clock: MockClock
+) -> None:
+    async with feeding(flood, rows=1, consuming=False) as feed:
+        await trio.sleep(20)
+        began = trio.current_time()
+        await feed.tree.stop_child("x")
+        assert trio.current_time() - began <= CONNECTION_STOP_S + 2.0
+        async with feed.intake.receive() as first:
+            taken = len(first.block)
+        left = sum(len(parcel.block) for parcel in feed.exchange.rests())
+        assert taken + left == feed.account.received == feed.account.in_flight > 0
+        assert feed.exchange.rests() == []
+
+
+async def test_what_was_read_outlives_a_crash_of_the_actor(
+    feeding: Feeding, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialect = DIALECTS["okx"]
+
+    def trades(frames: Sequence[bytes]) -> Trades:
+        if any(b'"13"' in frame for frame in frames):
+            raise ZeroDivisionError("a bug of ours")
+        return dialect.trades(frames)
+
+    monkeypatch.setitem(DIALECTS, "okx", dataclasses.replace(dialect, trades=trades))
+
+    async def script(client: Client) -> None:
+        await client.accept()
+        if client.number == 1:
+            await client.send(*(trade("okx", "BTC-USDT", number) for number in (11, 12)))
+            await trio.sleep(PARCEL_S / 2)  # another read, and not handed over yet
+            await client.send(trade("okx", "BTC-USDT", 13))
+        else:
+            await client.send(trade("okx", "BTC-USDT", 14))
+        await client.gone()
+
+    async with feeding(script) as feed:
+        await trio.sleep(10)
+        assert feed.ids() == ["11", "12", "14"]
+        rejects = [reject for parcel in feed.parcels for reject in parcel.rejects]
+        assert [(reject.reason, b'"13"' in reject.payload) for reject in rejects] == [(Reason.CRASHED, True)]
+        assert "a bug of ours" in rejects[0].detail
+        account = feed.account
+        assert (account.received, account.rejected, account.in_flight) == (4, 1, 3) and account.balanced
+        assert feed.health().restarts == 1
+        (crash,) = [event for event in feed.events if event.detail.get("verdict") == "bug"]
+        assert "ZeroDivisionError" in str(crash.detail["traceback"])
+
+
+async def test_a_crash_in_the_middle_of_a_read_leaves_no_tick_that_is_not_booked(
+    feeding: Feeding, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(*_: object) -> NoReturn:
+        raise MemoryError
+
+    async def script(client: Client) -> None:
+        await client.accept()
+        good = [trade("okx", "BTC-USDT", number) for number in range(3)]
+        if client.number == 1:
+            await client.send(*good, b"x", *good)  # "x" sends the reader through the frames one by one
+        await client.gone()
+
+    monkeypatch.setitem(DIALECTS, "okx", dataclasses.replace(DIALECTS["okx"], control=explode))
+    async with feeding(script) as feed:
+        await trio.sleep(5)
+        assert feed.ids() == []
+        assert [len(parcel.rejects) for parcel in feed.parcels] == [7]
+        assert (feed.account.received, feed.account.rejected, feed.account.in_flight) == (7, 7, 0)
+
+
+async def test_a_connection_that_is_refused_says_so_and_comes_back(
+    feeding: Feeding, autojump_clock: MockClock
+) -> None:
+    async def script(client: Client) -> None:
+        if client.number == 1:
+            await client.stream.receive_some()
+            await client.raw(b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 90\r\n\r\n")
+        else:
+            await okx(client)
+
+    async with feeding(script) as feed:
+        await trio.sleep(80)
+        assert feed.health().state is State.BACKOFF and "HTTP 429" in feed.health().reason
+        await trio.sleep(20)
+        assert feed.health().state is State.OK and feed.stored() == ["BTC/USDT"]
+        first, second = feed.server.connected_at
+        assert second - first >= 90
+
+
+async def test_a_close_frame_behind_the_last_message_loses_nothing(
+    feeding: Feeding, autojump_clock: MockClock
+) -> None:
+    async def script(client: Client) -> None:
+        await client.accept()
+        messages = b"".join(frame(trade("okx", "BTC-USDT", number)) for number in range(50))
+        await client.raw(messages + frame((1000).to_bytes(2, "big"), CLOSE) if client.number == 1 else b"")
+        await client.gone()
+
+    async with feeding(script) as feed:
+        await trio.sleep(0.5)
+        assert feed.ids() == [str(number) for number in range(50)]
+        assert feed.health().state is State.BACKOFF and "closed with code 1000" in feed.health().reason
