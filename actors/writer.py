@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -12,7 +13,8 @@ from actors.batch import Batch, EventRow
 from actors.ledger import Ledger
 from actors.settings import StoreSettings
 from actors.store.duckfile import FileTrouble
-from actors.store.store import Merged, Store
+from actors.store.notices import Merged
+from actors.store.store import Store
 from supervisor.context import Context
 from supervisor.mailbox import Mailbox
 
@@ -40,11 +42,17 @@ async def in_thread(
             await trio.sleep(BEAT_S)
             context.handled(0)
 
+    failure: Exception | None = None  # a nursery would put it into a group, which no `except OSError` meets
     async with trio.open_nursery() as nursery:
         nursery.start_soon(beat)
         with trio.CancelScope(shield=True):
-            record(await trio.to_thread.run_sync(call, limiter=limiter))
+            try:
+                record(await trio.to_thread.run_sync(call, limiter=limiter))
+            except Exception as error:  # noqa: BLE001 - raised again below
+                failure = error
         nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 class Writer:
@@ -132,6 +140,8 @@ class Merger:
             except TROUBLE as error:
                 context.degraded(f"cannot merge into {self._store.path}: {error}")
                 wait_s, delay_s = delay_s, min(2 * delay_s, RETRY_MAX_S)
+                with suppress(*TROUBLE):  # it may last for days; queries of the tail should stay quick
+                    await in_thread(context, self._limiter, self._store.fold, lambda _: None)
                 continue
             delay_s = RETRY_FIRST_S
             context.ok()

@@ -5,6 +5,7 @@ the process closes any descriptor of the file. So the service does not keep the 
 it, works and closes it, and nothing else in the service may open or close that path, not even for reading.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -13,19 +14,23 @@ from pathlib import Path
 import duckdb
 
 from actors.settings import StoreSettings
-from actors.store.files import crash_point
-from actors.store.segments import sql_text
+from actors.store.files import Files, crash_point
+from actors.store.segments import parquet
 from actors.store.tables import SCHEMA_VERSION, TABLES
 from actors.store.views import SCHEMA, schema_sql, view_sql
 
 _PID = re.compile(r"PID (\d+)")
-# What DuckDB 2.0 says when the trouble is the system's and not the file's content; everything else that
-# stops it from opening a file that is there means that the content cannot be read.
-_SYSTEM_TROUBLE = re.compile(
-    r"permission denied|no space left|read-only|too many open files|input/output error|cannot allocate"
-    r"|out of memory|is a directory|failed to sync|fsync|disk quota|stale file handle|operation not permitted",
+# What DuckDB 1.5 to 2.0 say when the content cannot be read. Only then is a file set aside: whatever else stops
+# DuckDB from opening it (no space, no permission, no locks here) may pass, and the file is left alone.
+_CORRUPT = re.compile(
+    r"corrupt|not a valid duckdb database|could not read enough bytes|replaying wal|deserializ|invalid storage"
+    r"|checksum .* does not match",
     re.IGNORECASE,
 )
+_CORRUPT_TYPES = (duckdb.SerializationException, duckdb.InternalException)
+_REFUSED = re.compile(r"newer version of duckdb|encrypted|crypto", re.IGNORECASE)
+_WAL = re.compile(r"replaying wal|corrupt wal", re.IGNORECASE)
+_NO_LOCKS = re.compile(r"locks are not supported|no locks available", re.IGNORECASE)
 
 
 class FileHeld(Exception):
@@ -37,33 +42,47 @@ class FileHeld(Exception):
 
 
 class FileDamaged(Exception):
-    """The file is there and DuckDB cannot read it."""
+    """The file is there and DuckDB cannot read it; with `wal`, it is only its write-ahead log."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.wal = bool(_WAL.search(text))
 
 
 class FileTrouble(Exception):
     """The system will not let us have the file now (disk full, no permission): the world's fault."""
 
 
-class SchemaNewer(Exception):
-    """The file was written by a later version of this software; it is left untouched."""
+class FileRefused(Exception):
+    """The file is sound and not for us; it is left untouched. Somebody has to decide."""
 
 
-def _sorted_out(error: duckdb.Error) -> Exception:
+class SchemaNewer(FileRefused):
+    """The file was written by a later version of this software, or of DuckDB."""
+
+
+def _sorted_out(error: duckdb.Error, path: Path) -> Exception:
     """What an error on opening means."""
     text = str(error)
-    if "Could not set lock" in text or "Conflicting lock" in text:
+    if isinstance(error, duckdb.ConnectionException):
+        return FileHeld(os.getpid())  # somebody in this very process has it open
+    if "could not set lock" in text.lower() and not _NO_LOCKS.search(text):
         found = _PID.search(text)
         return FileHeld(int(found[1]) if found else None)
-    if _SYSTEM_TROUBLE.search(text):
-        return FileTrouble(text)
-    return FileDamaged(text)
+    if _REFUSED.search(text):
+        return SchemaNewer(f"{path} cannot be opened by this DuckDB ({text[:300]}); give store.path another file.")
+    if isinstance(error, _CORRUPT_TYPES) or _CORRUPT.search(text):
+        return FileDamaged(text)
+    return FileTrouble(text)
 
 
 class DuckFile:
     """Opens, fills and checks one file. Not for two threads at once."""
 
-    def __init__(self, settings: StoreSettings, tail: Path) -> None:
-        self._path, self._tail = settings.path, tail
+    def __init__(self, path: Path, settings: StoreSettings, tail: Path, files: Files) -> None:
+        self.path, self._tail, self._files = path, tail, files
+        self.wal = path.with_name(path.name + ".wal")
+        self._new = path.with_name(path.name + ".new")
         self._config: dict[str, str | bool | int | float | list[str]] = {
             "threads": 1,
             "memory_limit": settings.memory_limit,
@@ -72,20 +91,48 @@ class DuckFile:
 
     @contextmanager
     def opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The file, held until the block ends. Raises FileHeld, FileDamaged or FileTrouble."""
-        try:
-            con = duckdb.connect(str(self._path), config=self._config)
-        except duckdb.Error as error:
-            raise _sorted_out(error) from error
+        """The file, held until the block ends; begun if there is none.
+
+        Raises FileHeld, FileDamaged (also when the block finds damage), FileTrouble or FileRefused.
+        """
+        if not self.path.exists():
+            self._create()
+        con = self._connect(self.path)
         try:
             yield con
+        except duckdb.Error as error:
+            if _CORRUPT.search(str(error)):
+                raise FileDamaged(str(error)) from error
+            raise
         finally:
             con.close()
+
+    def _connect(self, path: Path) -> duckdb.DuckDBPyConnection:
+        try:
+            return duckdb.connect(str(path), config=self._config)
+        except duckdb.Error as error:
+            raise _sorted_out(error, path) from error
+
+    def _create(self) -> None:
+        """Begins a file under another name, so that a crash leaves none that is half begun; DuckDB makes its
+        content durable, and its name is for us to."""
+        new_wal = self._new.with_name(self._new.name + ".wal")
+        for leftover in (self._new, new_wal):
+            self._files.remove(leftover)
+        con = self._connect(self._new)
+        try:
+            self.adopt(con)
+        finally:
+            con.close()
+        crash_point("create.written")
+        self._files.publish(self._new, self.path)
+        crash_point("create.named")
+        self._files.sync_folder(self.path.parent)
 
     def peek_merged_through(self) -> int | None:
         """The watermark of a file that others read just now; None if somebody writes it or it has none."""
         try:
-            con = duckdb.connect(str(self._path), read_only=True)
+            con = duckdb.connect(str(self.path), read_only=True)
         except duckdb.Error:
             return None
         try:
@@ -112,17 +159,28 @@ class DuckFile:
             for table in TABLES:
                 con.execute(view_sql(table, self._tail))
             con.execute("COMMIT")
+        except duckdb.CatalogException as error:
+            _roll_back(con)
+            raise FileRefused(
+                f"{self.path} has things of its own where ours would stand ({str(error)[:200]});"
+                " give store.path another file."
+            ) from error
         except BaseException:
-            con.execute("ROLLBACK")
+            _roll_back(con)
             raise
         con.execute("CHECKPOINT")
 
     def leave(self, con: duckdb.DuckDBPyConnection) -> None:
         """Makes the file complete by itself: views without a tail."""
         con.execute("BEGIN")
-        for table in TABLES:
-            con.execute(view_sql(table, None))
-        con.execute("COMMIT")
+        try:
+            for table in TABLES:
+                con.execute(view_sql(table, None))
+            con.execute("COMMIT")
+        except duckdb.Error:
+            _roll_back(con)
+            raise
+        crash_point("finish.committed")
         con.execute("CHECKPOINT")
 
     def _check_version(self, con: duckdb.DuckDBPyConnection) -> None:
@@ -130,7 +188,7 @@ class DuckFile:
         version = int(row[0]) if row and row[0] is not None else 0
         if version > SCHEMA_VERSION:
             raise SchemaNewer(
-                f"{self._path} follows version {version} of the schema; this software knows {SCHEMA_VERSION}."
+                f"{self.path} follows version {version} of the schema; this software knows {SCHEMA_VERSION}."
                 " Use the newer software, or give store.path another file."
             )
 
@@ -163,8 +221,7 @@ class DuckFile:
             for table in TABLES:
                 paths = segments.get(table.name)
                 if paths:
-                    listed = "[" + ", ".join(map(sql_text, paths)) + "]"
-                    source = f"SELECT {table.names} FROM read_parquet({listed})"
+                    source = f"SELECT {table.names} FROM {parquet(paths)}"
                     con.execute(f"INSERT INTO {SCHEMA}.{table.name} {source}")
             con.execute(f"UPDATE {SCHEMA}.watermark SET merged_through = ?", [through])
             crash_point("merge.inserted")

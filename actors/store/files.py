@@ -21,16 +21,29 @@ def crash_point(name: str) -> None:
     if name == _crash_name:
         _crash_left -= 1
         if _crash_left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            _die()
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Files:
     """The real thing. Every method raises OSError as the system gives it."""
 
     def produce(self, path: Path, write: Callable[[Path], object]) -> None:
-        """Lets `write` make the file at `path` and makes its content durable."""
-        write(path)
-        self.sync_file(path)
+        """Lets `write` make the file at `path` and makes its content durable.
+
+        After an error nothing is left: a half-written file would take space from a full disk, and after a
+        failed fsync the file can never be trusted again (its pages count as clean), only written anew.
+        """
+        try:
+            write(path)
+            self.sync_file(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self.remove(path)
+            raise
 
     def sync_file(self, path: Path) -> None:
         """Content of a file to the disk."""
@@ -53,6 +66,30 @@ class Files:
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
 
+    def publish(self, new: Path, path: Path) -> None:
+        """Gives a finished file its name, unless somebody was there first: then `new` goes, `path` stays."""
+        try:
+            path.hardlink_to(new)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without hard links
+            self.rename(new, path)
+        self.remove(new)
+
+    def hide(self, path: Path, behind: Path) -> None:
+        """Moves the file to `behind` and leaves a symbolic link: `path` can be opened at every moment."""
+        with contextlib.suppress(FileExistsError):
+            behind.hardlink_to(path)
+        link = behind.with_name(behind.name + ".link")
+        self.remove(link)
+        link.symlink_to(behind)
+        self.rename(link, path)
+
+    def remove_folder(self, path: Path) -> None:
+        """Removes an empty folder; one that is not there, or holds something, is left."""
+        with contextlib.suppress(OSError):
+            path.rmdir()
+
     def names(self, folder: Path) -> list[str]:
         """Names in the folder; empty if there is none."""
         try:
@@ -63,7 +100,8 @@ class Files:
     def make_folder(self, path: Path) -> None:
         """The folder and its parents, durable."""
         if not path.is_dir():
-            path.mkdir(parents=True, exist_ok=True)
+            self.make_folder(path.parent)
+            path.mkdir(exist_ok=True)
             self.sync_folder(path.parent)
 
     def any_open(self, paths: Iterable[Path]) -> bool | None:

@@ -1,7 +1,7 @@
 """What has been merged, written down outside the DuckDB file, so that a file that lost rows is noticed.
 
-One JSON object a line: {"through": 17, "rows": {"ticks": 5000, ...}}, rows being what each table holds in
-all after the merge up to batch `through`. Only the newest lines matter; the file is rewritten when it grows.
+One JSON object a line, newest last: {"through": 17, "rows": {"ticks": 5000, ...}}, rows being what each table
+holds in all after the merge up to batch `through`. A merge's segments are deleted only after its line is safe.
 """
 
 import json
@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.store.files import Files
+from actors.store.notices import Notice
+from actors.store.tail import Listed, rows_between
 
-LINES_MAX = 4096  # about 400 KB; a merge a minute reaches it in three days
+LINES_MAX = 1000  # about 100 KB; for people who look back, the service needs the last line
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,44 +24,60 @@ class Entry:
 
 
 class Manifest:
-    """Append-only, one process; a torn last line (power loss) is passed over."""
+    """One process. `last` is the newest entry, None while there is none."""
 
     def __init__(self, path: Path, files: Files) -> None:
         self._path, self._files = path, files
-        self._lines = 0
-        self.last: Entry | None = None
+        self._entries: list[Entry] = []
+
+    @property
+    def last(self) -> Entry | None:
+        """The newest entry."""
+        return self._entries[-1] if self._entries else None
 
     def load(self) -> None:
-        """Reads the file; `last` is then its newest entry, or None if there is none."""
-        entries = self._entries()
-        self._lines, self.last = len(entries), (entries[-1] if entries else None)
-
-    def _entries(self) -> list[Entry]:
+        """Reads the file, passing over what is no entry."""
+        self._entries = []
         try:
             text = self._path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
-            return []
-        entries = []
+            return
         for line in text.splitlines():
             try:
                 raw = json.loads(line)
-                entries.append(Entry(int(raw["through"]), {k: int(v) for k, v in raw["rows"].items()}))
+                rows = {str(table): int(count) for table, count in raw["rows"].items()}
+                self._entries.append(Entry(int(raw["through"]), rows))
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue
-        return entries
 
     def append(self, entry: Entry) -> None:
-        """Adds an entry and makes it durable before it returns."""
-        self.last = entry
-        line = json.dumps({"through": entry.through, "rows": entry.rows}, separators=(",", ":")) + "\n"
-        if self._lines >= LINES_MAX or not self._path.exists():
-            partial = self._path.with_suffix(".tmp")
-            self._files.produce(partial, lambda path: path.write_text(line, encoding="utf-8"))
-            self._files.rename(partial, self._path)
-            self._files.sync_folder(self._path.parent)
-            self._lines = 1
-            return
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(line)
-        self._files.sync_file(self._path)
-        self._lines += 1
+        """Adds an entry; durable when it returns. The file is replaced as a whole, so it is never half there."""
+        entries = [*self._entries, entry][-LINES_MAX:]
+        lines = "".join(
+            json.dumps({"through": e.through, "rows": e.rows}, separators=(",", ":")) + "\n" for e in entries
+        )
+        partial = self._path.with_suffix(".tmp")
+        self._files.produce(partial, lambda path: path.write_text(lines, encoding="utf-8"))
+        self._files.rename(partial, self._path)
+        self._files.sync_folder(self._path.parent)
+        self._entries = entries
+
+    def compare(self, file: Entry, listed: Listed) -> Notice | None:
+        """What is wrong with the file, given what was merged and which segments are still there."""
+        last = self.last
+        if last is None:
+            return None
+        lower, upper = sorted((last.through, file.through))
+        between = rows_between(listed, lower, upper)
+        sign = 1 if file.through > last.through else -1
+        expected = {t: n + sign * between.get(t, 0) for t, n in last.rows.items()}
+        lost = {t: n - file.rows.get(t, 0) for t, n in expected.items() if n > file.rows.get(t, 0)}
+        if not lost:
+            return None
+        words = ", ".join(f"{n} of {table}" for table, n in lost.items())
+        return Notice(
+            "store_rows_missing",
+            f"the DuckDB file holds fewer rows than were merged into it: {words} are gone"
+            " (a write-ahead log was lost or cut, or the file was replaced by an older copy)",
+            {"lost": lost, "watermark": file.through, "manifest": last.through},
+        )

@@ -1,14 +1,8 @@
-"""Segments: names, which of them count, and writing the segments of one batch so that they commit together.
+"""Writes segments: the rows of one batch, so that they commit together, and folds of older segments."""
 
-A segment holds the rows of the batches FIRST..LAST of one table and is named "LEVEL-FIRST-LAST.parquet".
-A flush writes level 0; folding joins several of one level into one of the next. A segment counts
-("is live") when it is above the file's watermark and no segment of a higher level reaches its LAST:
-whoever lists a folder once can tell, whatever files of a fold are still or already there.
-"""
-
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -16,51 +10,10 @@ import duckdb
 from actors.batch import Batch
 from actors.store.files import Files, crash_point
 from actors.store.tables import TABLES, TICKS, TableSpec
+from actors.store.tail import EMPTY_NAME, Segment, Tail, parse_name
 
-_NAME = re.compile(r"(\d)-(\d{16})-(\d{16})\.parquet")
-PARTIAL_PREFIX = ".partial-"  # DuckDB's "*" passes over names that do not end in .parquet
-PARTIAL_SUFFIX = ".tmp"
 _FORMAT = "(FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"  # partial names are ours
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Segment:
-    """One segment by its name; sorts by batch."""
-
-    first: int
-    last: int
-    level: int
-
-    @property
-    def name(self) -> str:
-        """The file name."""
-        return f"{self.level}-{self.first:016}-{self.last:016}.parquet"
-
-
-# Globbing a folder without any match is an error in DuckDB, so each folder always holds this, with no rows.
-EMPTY = Segment(0, 0, 0)
-
-
-def parse_name(name: str) -> Segment | None:
-    """The segment of a file name, or None for any other file."""
-    match = _NAME.fullmatch(name)
-    return Segment(int(match[2]), int(match[3]), int(match[1])) if match else None
-
-
-def segments_in(files: Files, folder: Path) -> list[Segment]:
-    """All segments in a folder but the empty one, in order of their batches."""
-    found = (parse_name(name) for name in files.names(folder))
-    return sorted(segment for segment in found if segment is not None and segment != EMPTY)
-
-
-def live(segments: Iterable[Segment], merged_through: int) -> list[Segment]:
-    """Those that count, in order: the rule that `views` says in SQL."""
-    everything = list(segments)
-    top = {
-        level: max((s.last for s in everything if s.level > level), default=0)
-        for level in {s.level for s in everything}
-    }
-    return sorted(s for s in everything if s.last > max(merged_through, top[s.level]))
+_CHUNK_BYTES = 1 << 20
 
 
 def sql_text(value: str | Path) -> str:
@@ -68,33 +21,48 @@ def sql_text(value: str | Path) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
 
-class SegmentWriter:
-    """Turns batches into segments through an in-memory DuckDB; one thread at a time, close() ends it."""
+def parquet(paths: Sequence[Path]) -> str:
+    """SQL that reads these files, and takes no part of their path for a column ("/data/symbol=x/...")."""
+    return f"read_parquet([{', '.join(map(sql_text, paths))}], hive_partitioning = false)"
 
-    def __init__(self, tail: Path, files: Files, memory_limit: str) -> None:
-        self._tail, self._files = tail, files
-        self._con = duckdb.connect(":memory:", config={"threads": 1, "memory_limit": memory_limit})
+
+def crc_of(path: Path) -> int:
+    """The CRC-32 of a file; about a gigabyte a second."""
+    crc = 0
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            crc = zlib.crc32(chunk, crc)
+    return crc
+
+
+class SegmentWriter:
+    """Turns batches into segments through an in-memory DuckDB; one thread at a time, close() ends it.
+
+    `label` tells the half-written files of several writers apart.
+    """
+
+    def __init__(self, tail: Tail, files: Files, memory_limit: str, label: str) -> None:
+        self._tail, self._files, self._label = tail, files, label
+        self._memory_limit = memory_limit
+        self._con = self._connect()
+        self._trying: int | None = None
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        return duckdb.connect(":memory:", config={"threads": 1, "memory_limit": self._memory_limit})
 
     def close(self) -> None:
         """Frees the in-memory database."""
         self._con.close()
 
-    def folder(self, table: TableSpec) -> Path:
-        """Where the table's segments lie."""
-        return self._tail / table.name
-
     def prepare(self) -> None:
-        """Makes the folders with their empty segments and removes what a crash left half written."""
+        """Gives every table's folder its empty segment; also the folders, should somebody have deleted them."""
         for table in TABLES:
-            folder = self.folder(table)
+            folder = self._tail.folder(table)
             self._files.make_folder(folder)
-            for name in self._files.names(folder):
-                if name.startswith(PARTIAL_PREFIX):
-                    self._files.remove(folder / name)
-            if EMPTY.name not in self._files.names(folder):
-                partial = self._produce(table, Batch(0))
-                self._files.rename(partial, folder / EMPTY.name)
-            self._files.sync_folder(folder)
+            if EMPTY_NAME not in self._files.names(folder):
+                partial, _ = self._produce(table, Batch(0))
+                self._files.rename(partial, folder / EMPTY_NAME)
+                self._files.sync_folder(folder)
 
     def write_batch(self, batch: Batch) -> int:
         """Makes the batch durable, all tables or none, and returns its bytes on disk.
@@ -104,57 +72,80 @@ class SegmentWriter:
         Safe to call again with the same batch after any error: every file is written anew, because
         after a failed fsync the old one cannot be trusted.
         """
+        again = self._trying == batch.number
+        self._trying = batch.number
+        if again:
+            self._files.make_folder(self._tail.partial)
+            self.prepare()
         wanted = [table for table in TABLES if table is TICKS or len(table.columns_of(batch)[0])]
-        partials = {table.name: self._produce(table, batch) for table in wanted}
-        size = sum(path.stat().st_size for path in partials.values())
+        made = {table: self._produce(table, batch) for table in wanted}
+        size = sum(partial.stat().st_size for partial, _ in made.values())
         crash_point("segment.synced")
-        name = Segment(batch.number, batch.number, 0).name
-        for table in wanted:
+        for table, (partial, segment) in made.items():
             if table is TICKS:
                 crash_point("segment.uncommitted")
-            folder = self.folder(table)
-            self._files.rename(partials[table.name], folder / name)
-            if table is TICKS:
-                crash_point("segment.renamed")
-            self._files.sync_folder(folder)
+            self._name(table, partial, segment, again=again)
+        self._trying = None
         crash_point("segment.committed")
         return size
 
-    def _produce(self, table: TableSpec, batch: Batch) -> Path:
-        path = self.folder(table) / f"{PARTIAL_PREFIX}{batch.number:016}{PARTIAL_SUFFIX}"
-        self._files.remove(path)
+    def _name(self, table: TableSpec, partial: Path, segment: Segment, *, again: bool) -> None:
+        """Puts a finished file in its place, where an earlier try may have left the same batch."""
+        folder = self._tail.folder(table)
+        if again:
+            for name in self._files.names(folder):
+                old = parse_name(name)
+                if old and (old.level, old.first, old.last) == (segment.level, segment.first, segment.last):
+                    self._files.rename(folder / name, folder / segment.name)
+        self._files.rename(partial, folder / segment.name)
+        crash_point("segment.renamed")
+        self._files.sync_folder(folder)
+
+    def write_empty(self, table: TableSpec, number: int) -> None:
+        """A segment without rows, in the place of one whose rows are lost or never counted."""
+        partial, segment = self._produce(table, Batch(number))
+        self._name(table, partial, segment, again=True)
+
+    def _produce(self, table: TableSpec, batch: Batch) -> tuple[Path, Segment]:
+        path = self._tail.partial / f"{self._label}-{table.name}-{batch.number:016}"
         self._con.register("batch", table.arrow(batch))
         try:
-            sql = f"COPY ({table.select('batch')}) TO {sql_text(path)} {_FORMAT}"
-            self._files.produce(path, lambda _: self._con.execute(sql))
+            rows, crc = self._copy(table.select("batch"), path)
         finally:
-            self._con.unregister("batch")
+            with suppress(duckdb.Error):
+                self._con.unregister("batch")
         crash_point("segment.written")
-        return path
+        return path, Segment(batch.number, batch.number, 0, rows, crc)
 
-    def join(self, table: TableSpec, sources: list[Segment]) -> Segment:
+    def _copy(self, select: str, path: Path) -> tuple[int, int]:
+        """Makes a durable file of a query's rows and returns their number and the file's CRC."""
+        made: list[int] = []
+
+        def write(path: Path) -> None:
+            row = self._con.execute(f"COPY ({select}) TO {sql_text(path)} {_FORMAT}").fetchone()
+            made.extend((int(row[0]) if row else 0, crc_of(path)))
+
+        self._files.remove(path)
+        try:
+            self._files.produce(path, write)
+        except (duckdb.FatalException, duckdb.InternalException):
+            with suppress(duckdb.Error):
+                self._con.close()
+            self._con = self._connect()  # after a fatal error a database answers nothing any more
+            raise
+        return made[0], made[1]
+
+    def join(self, table: TableSpec, sources: Sequence[Segment]) -> Segment:
         """Folds segments of one level into one of the next; the sources stay until nobody can need them."""
-        folder = self.folder(table)
-        target = Segment(sources[0].first, sources[-1].last, sources[0].level + 1)
-        partial = folder / f"{PARTIAL_PREFIX}{target.name}{PARTIAL_SUFFIX}"
-        self._files.remove(partial)
-        listed = "[" + ", ".join(sql_text(folder / s.name) for s in sources) + "]"
-        sql = f"COPY (SELECT {table.names} FROM read_parquet({listed})) TO {sql_text(partial)} {_FORMAT}"
-        self._files.produce(partial, lambda _: self._con.execute(sql))
+        partial = self._tail.partial / f"{self._label}-{table.name}-join"
+        names = [self._tail.path(table, source) for source in sources]
+        rows, crc = self._copy(f"SELECT {table.names} FROM {parquet(names)}", partial)
+        if rows != sum(source.rows for source in sources):
+            self._files.remove(partial)
+            raise RuntimeError(f"joining {len(sources)} segments of {table.name} gave {rows} rows: {sources}")
         crash_point("fold.written")
-        self._files.rename(partial, folder / target.name)
-        self._files.sync_folder(folder)
+        target = Segment(sources[0].first, sources[-1].last, sources[0].level + 1, rows, crc)
+        self._files.rename(partial, self._tail.path(table, target))
         crash_point("fold.renamed")
+        self._files.sync_folder(self._tail.folder(table))
         return target
-
-    def rows(self, table: TableSpec, segment: Segment) -> int:
-        """Rows of a segment by its footer; duckdb.Error if it is damaged."""
-        path = sql_text(self.folder(table) / segment.name)
-        row = self._con.execute(f"SELECT sum(num_rows) FROM parquet_file_metadata({path})").fetchone()
-        return int(row[0]) if row and row[0] is not None else 0
-
-    def read_through(self, table: TableSpec, segment: Segment) -> None:
-        """Reads every value of a segment; duckdb.Error if it cannot be read."""
-        path = sql_text(self.folder(table) / segment.name)
-        columns = ", ".join(f"max({column.quoted})" for column in table.columns)
-        self._con.execute(f"SELECT {columns} FROM read_parquet({path})").fetchall()

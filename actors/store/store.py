@@ -4,68 +4,58 @@
 `write` adds names to and `merge` and `fold` take names from.
 """
 
-import json
+import re
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
 
 import duckdb
 
-from actors.batch import Batch, EventRow
+from actors.batch import Batch
 from actors.settings import StoreSettings
+from actors.store.damage import VERIFY_BYTES_MAX, Damage
 from actors.store.duckfile import DuckFile, FileDamaged, FileHeld, FileTrouble
 from actors.store.files import Files, crash_point
+from actors.store.folding import Folding
 from actors.store.manifest import Entry, Manifest
-from actors.store.segments import Segment, SegmentWriter, live, segments_in
+from actors.store.notices import Merged, Notice
+from actors.store.segments import SegmentWriter
 from actors.store.tables import TABLES, TICKS
-from actors.store.upkeep import Upkeep
+from actors.store.tail import Tail, committed, plan
+
+__all__ = ["MERGE_ROWS_MAX", "Merged", "Notice", "Store"]
 
 MERGE_ROWS_MAX = 2_000_000  # rows folded into the file in one go: about a second of holding it
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """Something an operator must hear of: an event name, and words."""
-
-    event: str
-    reason: str
-    detail: dict[str, object] = field(default_factory=dict)
-
-    def row(self) -> EventRow:
-        """As a row of `events`."""
-        return EventRow(time.time_ns(), "store", self.event, self.reason, detail_json=json.dumps(self.detail))
-
-
-@dataclass(frozen=True, slots=True)
-class Merged:
-    """How a merge went. `held` with `held_by_pid`: somebody has the file, nothing was done."""
-
-    held: bool = False
-    held_by_pid: int | None = None
-    rows: int = 0
-    segments: int = 0
-    locked_s: float = 0.0
-    backlog: bool = False
+_PATTERN = re.compile(r"[*?\[\]\\]")
 
 
 class Store:
-    """One DuckDB file and its tail. `notices` fills with what the operator must hear of."""
+    """One DuckDB file and its tail. `notices` fills with what the operator must hear of.
+
+    Raises ValueError for a path that DuckDB would read as a pattern.
+    """
 
     def __init__(self, settings: StoreSettings, files: Files | None = None) -> None:
-        self.path = settings.path.absolute()
+        # Two names of one file must not become two tails: the file knows only one watermark.
+        self.path = settings.path.resolve()
+        if _PATTERN.search(str(self.path)):
+            raise ValueError(
+                f"store.path {self.path} contains one of * ? [ ] \\, which DuckDB takes for a pattern;"
+                " choose a path without them"
+            )
         self.tail = self.path.with_name(self.path.name + ".tail")
         self._files = files or Files()
-        self._duck = DuckFile(settings, self.tail)
-        self._segments = SegmentWriter(self.tail, self._files, settings.memory_limit)
-        self._upkeep = Upkeep(self.tail, self._files, settings.memory_limit)
+        self._tail = Tail(self.tail, self._files)
+        self._duck = DuckFile(self.path, settings, self.tail, self._files)
+        self._segments = SegmentWriter(self._tail, self._files, settings.memory_limit, "flush")
+        self._upkeep = SegmentWriter(self._tail, self._files, settings.memory_limit, "fold")
+        self._folding = Folding(self._tail, self._files, self._upkeep)
+        self._damage = Damage(self._tail, self._files, self._upkeep)
         self._manifest = Manifest(self.tail / "manifest.jsonl", self._files)
         self._adopted = False
         self._through = 0
-        self._state = Entry(0, {})
-        self._next = 1
+        self._known = False  # whether the file has told its watermark since the start
+        self._next = self._first = 1
         self.notices: deque[Notice] = deque(maxlen=1000)
         self.segment_count = 0
         self.segment_bytes = 0
@@ -73,32 +63,48 @@ class Store:
     # -- start and end ------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Recovers what a crash left; recording may begin when it returns. Raises OSError, SchemaNewer.
+        """Recovers what a crash left; recording may begin when it returns. Raises OSError, FileRefused.
 
         If somebody holds the file its recovery waits for the first merge that gets it.
         """
         self._files.make_folder(self.path.parent)
-        self._files.make_folder(self.tail)
+        self._tail.prepare()
         self._segments.prepare()
         self._manifest.load()
         self._through = self._manifest.last.through if self._manifest.last else 0
-        committed = max([self._through, *(s.last for s in self._listed()[TICKS.name])])
-        self._forget_uncommitted(committed)
+        listed = self._tail.listed()
+        newest = max([self._through, *(s.last for segments in listed.values() for s in segments)])
+        self._forget_uncommitted()
         self._recover_file()
         # Numbers follow the clock, so that they rise even if file and tail were both out of sight.
-        self._next = max(committed, self._through, time.time_ns() // 1000) + 1
-        for notice in self._upkeep.set_damaged_aside(self._listed()):
-            self.notices.append(Notice(*notice))
+        self._next = self._first = max(newest, self._through, time.time_ns() // 1000) + 1
+        self.notices.extend(self._damage.find(self._tail.live(self._through), VERIFY_BYTES_MAX))
         self.measure()
+
+    def _forget_uncommitted(self) -> None:
+        """Other tables' segments of a batch whose ticks segment was never renamed did not happen.
+
+        They become empty instead of going away: somebody may be about to open them.
+        """
+        listed = self._tail.listed()
+        until = max(self._through, committed(listed))
+        for table in TABLES:
+            for segment in listed[table.name]:
+                if segment.last > until and table is not TICKS:
+                    self._upkeep.write_empty(table, segment.last)
 
     def _recover_file(self) -> None:
         try:
             report = self.merge(rows_max=0)
+            if report.backlog and not self._adopted:  # it was damaged and is out of the way: once more
+                report = self.merge(rows_max=0)
         except (FileTrouble, OSError, duckdb.Error) as error:
             self.notices.append(Notice("store_file_unavailable", f"{self.path.name}: {error}"))
             return
         if report.held:
-            self._through = max(self._through, self._duck.peek_merged_through() or 0)
+            through = self._duck.peek_merged_through()
+            if through is not None:
+                self._learn(through)
 
     def next_number(self) -> int:
         """A number for the next batch, above all before it."""
@@ -118,13 +124,17 @@ class Store:
         try:
             with self._duck.opened() as con:
                 self._check(con)
-                if any(self._live(self._through).values()):
+                if any(self._tail.live(self._through).values()):
                     return Merged(backlog=True)
                 self._duck.leave(con)
                 crash_point("finish.left")
         except FileHeld as held:
             return Merged(held=True, held_by_pid=held.pid)
-        self._upkeep.remove_tail()
+        except FileDamaged as damaged:
+            self._set_file_aside(damaged)
+            return Merged(backlog=True)
+        self._tail.remove_all()
+        self._adopted = False
         self.measure()
         return report
 
@@ -146,111 +156,128 @@ class Store:
     def merge(self, rows_max: int = MERGE_ROWS_MAX) -> Merged:
         """Folds segments into the file, at most about `rows_max` rows; does nothing if the file is held.
 
-        Raises FileTrouble, OSError, duckdb.Error. A damaged file is set aside and a new one begun.
+        Raises FileTrouble, FileRefused, OSError, duckdb.Error. What is damaged is set aside, and the report
+        then says that there is more to do.
         """
+        self.notices.extend(self._damage.clear_strays())
+        if rows_max:  # before the file is held: looking takes time
+            self.notices.extend(self._damage.find(self._tail.live(self._through)))
+        if not self.path.exists():
+            self._wal_aside("it was left without its file")
         began = time.monotonic()
         try:
             with self._duck.opened() as con:
                 crash_point("merge.opened")
-                report = self._merge_into(con, rows_max)
+                report, state = self._merge_into(con, rows_max)
         except FileHeld as held:
             return Merged(held=True, held_by_pid=held.pid)
         except FileDamaged as damaged:
-            self._set_file_aside(str(damaged))
+            self._set_file_aside(damaged)
+            return Merged(backlog=True)
+        except duckdb.Error:
+            if not self._segments_aside():
+                raise
             return Merged(backlog=True)
         crash_point("merge.closed")
         locked_s = time.monotonic() - began
         if report.segments:
-            self._manifest.append(self._state)
+            self._manifest.append(state)
         self.measure()
         return Merged(rows=report.rows, segments=report.segments, locked_s=locked_s, backlog=report.backlog)
 
-    def _merge_into(self, con: duckdb.DuckDBPyConnection, rows_max: int) -> Merged:
-        if not self._adopted:
+    def _merge_into(self, con: duckdb.DuckDBPyConnection, rows_max: int) -> tuple[Merged, Entry]:
+        if not self._adopted or not self._duck.exists_in(con):
             self._duck.adopt(con)
             self._adopted = True
-        self._check(con)
+        state = self._check(con)
         # Nobody else can have the file open now, so no query can be about to read what is deleted here.
         # What the last merge took over has been closed, opened again and counted since.
-        self._upkeep.remove_unneeded(self._listed(), self._through)
+        self._folding.remove_unneeded(self._through)
         crash_point("merge.deleted")
-        plan, through, rows, more = self._upkeep.plan(self._live(self._through), rows_max)
-        if not plan:
-            return Merged(backlog=more and rows_max > 0)
-        counts = self._duck.merge(con, plan, through)
-        self._through = through
-        self._state = Entry(through, counts)
-        return Merged(rows=rows, segments=sum(map(len, plan.values())), backlog=more)
+        if not rows_max:
+            return Merged(), state
+        chosen = plan(self._tail.live(self._through), rows_max)
+        if not chosen.through:
+            return Merged(), state
+        paths = {table.name: [self._tail.path(table, s) for s in chosen.segments[table.name]] for table in TABLES}
+        counts = self._duck.merge(con, paths, chosen.through)
+        self._through = chosen.through
+        segments = sum(map(len, paths.values()))
+        return Merged(rows=chosen.rows, segments=segments, backlog=chosen.more), Entry(chosen.through, counts)
 
-    def _check(self, con: duckdb.DuckDBPyConnection) -> None:
+    def _check(self, con: duckdb.DuckDBPyConnection) -> Entry:
         """Compares the file with the manifest; rows that are gone and not in the tail either are said aloud."""
-        through, counts = self._duck.merged_through(con), self._duck.rows(con)
+        state = Entry(self._duck.merged_through(con), self._duck.rows(con))
+        self._learn(state.through)
+        missing = self._manifest.compare(state, self._tail.listed())
+        if missing:
+            self.notices.append(missing)
+        if missing or self._manifest.last is None or self._manifest.last.through != state.through:
+            self._manifest.append(state)
+        return state
+
+    def _learn(self, through: int) -> None:
+        """The file has told its watermark."""
+        if not self._known:
+            last = self._manifest.last
+            listed = self._tail.live(last.through if last else 0)
+            if through > max(committed(listed), last.through if last else 0):
+                why = f"belongs to another DuckDB file than {self.path.name} and was not merged into it"
+                self.notices.extend(self._damage.set_all_aside(listed, why))
+        self._known = True
         self._through = through
-        self._state = Entry(through, counts)
-        last = self._manifest.last
-        if last is None or last.through < through:
-            self._manifest.append(self._state)
-            return
-        again = self._upkeep.rows_between(self._listed(), through, last.through)
-        lost = {t: n - counts.get(t, 0) - again.get(t, 0) for t, n in last.rows.items()}
-        lost = {table: n for table, n in lost.items() if n > 0}
-        if lost:
-            self.notices.append(
-                Notice(
-                    "store_rows_missing",
-                    f"{self.path.name} holds fewer rows than were merged into it: {lost} are gone"
-                    " (a write-ahead log was lost, or the file was replaced by an older copy)",
-                    {"lost": lost, "watermark": through, "manifest": last.through},
-                )
-            )
-        if lost or last.through > through:
-            self._manifest.append(self._state)
 
     # -- upkeep -------------------------------------------------------------------------------------
 
     def fold(self) -> int:
-        """While somebody holds the file: joins small segments into larger ones. Returns how many were joined."""
-        joined = self._upkeep.fold(self._live(self._through))
-        self._upkeep.sweep(self._listed(), self._through)
+        """Joins small segments into larger ones, while merges wait. Returns how many were joined."""
+        counted = self._tail.live(self._through)
+        self.notices.extend(self._damage.find(counted))
+        joined = self._folding.fold(self._tail.live(self._through), 0 if self._known else self._first - 1)
+        self._folding.sweep(self._through)
         self.measure()
         return joined
 
     def measure(self) -> None:
         """Counts the tail anew."""
-        listed = self._live(self._through)[TICKS.name]
+        listed = self._tail.live(self._through)[TICKS.name]
         self.segment_count = len(listed)
-        self.segment_bytes = self._upkeep.size(TICKS, listed)
+        self.segment_bytes = self._tail.size(TICKS, listed)
 
-    def _listed(self) -> dict[str, list[Segment]]:
-        return {t.name: segments_in(self._files, self.tail / t.name) for t in TABLES}
+    # -- damage -------------------------------------------------------------------------------------
 
-    def _live(self, through: int) -> dict[str, list[Segment]]:
-        """Segments of each table that count, above this watermark."""
-        return {name: live(segments, through) for name, segments in self._listed().items()}
+    def _segments_aside(self) -> bool:
+        """After an error in a merge: whether it was a segment that could not be read."""
+        self._damage.forget()
+        found = self._damage.find(self._tail.live(self._through))
+        self.notices.extend(found)
+        return bool(found)
 
-    def _forget_uncommitted(self, committed: int) -> None:
-        """Other tables' segments of a batch whose ticks segment was never renamed did not happen."""
-        for table in TABLES:
-            for segment in self._listed()[table.name]:
-                if segment.last > committed:
-                    self._files.remove(self.tail / table.name / segment.name)
+    def _wal_aside(self, why: str) -> None:
+        moved = self._damage.set_file_aside([self._duck.wal])
+        if moved:
+            self.notices.append(
+                Notice(
+                    "store_wal_damaged",
+                    f"DuckDB cannot use {self._duck.wal.name}: {why[:300]}. It was set aside as {moved[0]};"
+                    " what it held is merged again from the tail, or counted as missing",
+                    {"set_aside": moved},
+                )
+            )
 
-    def _set_file_aside(self, why: str) -> None:
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-        moved = []
-        for path in (self.path, Path(f"{self.path}.wal")):
-            if path.exists():
-                aside = path.with_name(f"{path.name}.damaged-{stamp}")
-                self._files.rename(path, aside)
-                moved.append(str(aside))
-        self._files.sync_folder(self.path.parent)
+    def _set_file_aside(self, damaged: FileDamaged) -> None:
+        if damaged.wal and self._duck.wal.exists():
+            self._wal_aside(str(damaged))
+            return
+        moved = self._damage.set_file_aside([self.path, self._duck.wal])
         self._adopted = False
-        self._manifest.append(Entry(0, {}))
+        last = self._manifest.last
         self.notices.append(
             Notice(
                 "store_file_damaged",
-                f"DuckDB cannot read {self.path.name}: {why[:300]}. It was set aside as {moved[0]}"
-                " and a new file was begun",
-                {"set_aside": moved},
+                f"DuckDB cannot read {self.path.name}: {str(damaged)[:300]}. It was set aside as"
+                f" {', '.join(moved)} and a new file is begun",
+                {"set_aside": moved, "rows": last.rows if last else {}},
             )
         )
+        self._manifest.append(Entry(0, {}))

@@ -34,7 +34,7 @@ class Column:
         return f'"{self.name}"'
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class TableSpec:
     """One table; `columns_of` takes a batch apart into Python lists in the order of `columns`."""
 

@@ -1,10 +1,13 @@
 """The views through which any DuckDB process sees merged rows and tail as one table.
 
 A view must give each row once, whatever is being written, folded or deleted while it is read. Its rule for
-which segments count is `segments.live`, in SQL. What makes it sound is the order in which DuckDB binds a
-query, left before right: the folder is listed for the rule first, for reading second. A segment that
-appears between the two is read but does not count, so its rows wait for the next query; a fold that does
-count was there before the second listing; and what it replaced stays openable (see store.Store.sweep).
+which segments count is `tail.live`, in SQL. What makes it sound is the order in which DuckDB (1.2 to 2.0)
+binds a query, left before right: the folder is listed for the rule first, once, and for reading second. A
+segment that appears between the two is read but does not count, so its rows wait for the next query; a fold
+that does count was there before the second listing; and what it replaced stays listed until no query can be
+between its two listings, and openable for much longer (see folding).
+
+The pattern ends in "**" because that alone passes over symbolic links: replaced segments hide behind them.
 """
 
 from pathlib import Path
@@ -15,11 +18,12 @@ from actors.store.tables import TABLES, TableSpec
 # Views, tables and the watermark stand in two schemas, so that a user's `show tables` lists only what to query.
 SCHEMA = "store"
 
+# MATERIALIZED: DuckDB 1.2 would otherwise list the folder once for each mention, and see two states of it.
 _LIVE = """(
-  WITH listed AS (
+  WITH listed AS MATERIALIZED (
     SELECT file,
-           split_part(parse_filename(file, true), '-', 1)::INTEGER AS level,
-           split_part(parse_filename(file, true), '-', 3)::BIGINT AS last
+           TRY_CAST(split_part(parse_filename(file, true), '-', 1) AS INTEGER) AS level,
+           TRY_CAST(split_part(parse_filename(file, true), '-', 3) AS BIGINT) AS last
     FROM glob({pattern}))
   SELECT file FROM listed
   WHERE last > (SELECT merged_through FROM {schema}.watermark)
@@ -32,13 +36,14 @@ def view_sql(table: TableSpec, tail: Path | None) -> str:
     head = f"CREATE OR REPLACE VIEW main.{table.name} AS {merged}"
     if tail is None:
         return head
-    pattern = sql_text(tail / table.name / "*.parquet")
+    pattern = sql_text(tail / table.name / "**")
     counted = _LIVE.format(pattern=pattern, schema=SCHEMA)
     columns = ", ".join(f"segment.{column.quoted}" for column in table.columns)
     # union_by_name opens the files while binding: their statistics then spare most of them from being read.
+    options = "filename = true, union_by_name = true, hive_partitioning = false"
     return (
         f"{head} UNION ALL SELECT {columns} FROM {counted} AS counted"
-        f" JOIN read_parquet({pattern}, filename = true, union_by_name = true) AS segment"
+        f" JOIN read_parquet({pattern}, {options}) AS segment"
         " ON segment.filename = counted.file"
     )
 

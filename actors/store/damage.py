@@ -1,0 +1,115 @@
+"""Finds what cannot be read and sets it aside under a name with the time, so that recording goes on."""
+
+import errno
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from actors.store.files import Files
+from actors.store.notices import Notice
+from actors.store.segments import SegmentWriter, crc_of
+from actors.store.tables import TABLES, TICKS, TableSpec
+from actors.store.tail import Listed, Segment, Tail, live
+
+VERIFY_BYTES_MAX = 1 << 30  # at start, about a second; what is beyond is verified before it is merged
+
+
+def stamped(path: Path, word: str) -> Path:
+    """The name under which something is set aside."""
+    return path.with_name(f"{path.name}.{word}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+
+
+class Damage:
+    """Looks at each segment once. Works in the thread that merges."""
+
+    def __init__(self, tail: Tail, files: Files, writer: SegmentWriter) -> None:
+        self._tail, self._files, self._writer = tail, files, writer
+        self._sound: set[tuple[TableSpec, Segment]] = set()
+
+    def forget(self) -> None:
+        """Look at everything again: something in it could not be read."""
+        self._sound.clear()
+
+    def find(self, counted: Listed, bytes_max: int | None = None) -> list[Notice]:
+        """Verifies the segments, the newest first, and sets aside what is damaged."""
+        there = {(table, s) for table in TABLES for s in counted[table.name]}
+        self._sound &= there
+        notices: list[Notice] = []
+        for table, segment in sorted(there - self._sound, key=lambda entry: entry[1], reverse=True):
+            path = self._tail.path(table, segment)
+            if bytes_max is not None:
+                bytes_max -= path.stat().st_size
+                if bytes_max < 0:
+                    break
+            why = _why_damaged(path, segment)
+            if why:
+                notices.append(self._set_aside(table, segment, why))
+            else:
+                self._sound.add((table, segment))
+        return notices
+
+    def _set_aside(self, table: TableSpec, segment: Segment, why: str) -> Notice:
+        path = self._tail.path(table, segment)
+        aside = stamped(self._tail.aside / f"{table.name}-{segment.name}", "damaged")
+        self._files.rename(path, aside)
+        self._files.sync_folder(aside.parent)
+        within = [s for s in self._tail.listed()[table.name] if segment.first <= s.first and s.last <= segment.last]
+        # Of a fold the parts may still be there; they count again now that it is gone.
+        rows_lost = segment.rows - sum(s.rows for s in live(within, 0))
+        if table is TICKS and not any(s.last == segment.last for s in within):
+            self._writer.write_empty(table, segment.last)  # its batches did happen: what else they hold counts
+        self._files.sync_folder(path.parent)
+        return Notice(
+            "segment_damaged",
+            f"segment {segment.name} of {table.name} {why}; {rows_lost} rows are lost. It was set aside as {aside}",
+            {
+                "table": table.name,
+                "first_batch": segment.first,
+                "last_batch": segment.last,
+                "rows_lost": rows_lost,
+                "set_aside": str(aside),
+            },
+        )
+
+    def clear_strays(self) -> list[Notice]:
+        """Moves what is not ours out of the folders that DuckDB reads."""
+        return [
+            self._moved(path, "stray_file", "is no segment, and queries would stumble over it")
+            for path in self._tail.strays()
+        ]
+
+    def set_all_aside(self, listed: Listed, why: str) -> list[Notice]:
+        """Moves a whole tail out of sight."""
+        return [
+            self._moved(self._tail.path(table, segment), "segment_foreign", why)
+            for table in TABLES
+            for segment in listed[table.name]
+        ]
+
+    def _moved(self, path: Path, event: str, why: str) -> Notice:
+        aside = stamped(self._tail.aside / f"{path.parent.name}-{path.name}", "foreign")
+        self._files.rename(path, aside)
+        self._files.sync_folder(aside.parent)
+        return Notice(
+            event, f"{path.name} in {path.parent.name} {why}; moved to {aside}", {"set_aside": str(aside)}
+        )
+
+    def set_file_aside(self, paths: Iterable[Path]) -> list[str]:
+        """Renames those that exist, all with the same ending, and returns their new names."""
+        moved = []
+        for path in paths:
+            if path.exists():
+                aside = stamped(path, "damaged")
+                self._files.rename(path, aside)
+                self._files.sync_folder(path.parent)
+                moved.append(str(aside))
+        return moved
+
+
+def _why_damaged(path: Path, segment: Segment) -> str:
+    try:
+        return "" if crc_of(path) == segment.crc else "does not match its checksum"
+    except OSError as error:
+        if error.errno in (errno.EIO, errno.ENOENT, errno.ELOOP):
+            return f"cannot be read ({error.strerror})"
+        raise

@@ -1,0 +1,195 @@
+"""The tail's names: which segments there are, which of them count, and what may be merged next.
+
+A segment holds the rows of the batches FIRST..LAST of one table. Its name says all that is ever asked of
+it, "LEVEL-FIRST-LAST-ROWS-CRC.parquet", so that no footer has to be read to plan a merge, a loss can be
+counted when the file itself cannot be read any more, and rot is noticed (zstd pages carry no checksum).
+
+A flush writes level 0; folding joins several of one level into one of the next. A segment counts
+("is live") when it is above the file's watermark and no segment of a higher level reaches its LAST:
+whoever lists a folder once can tell, whatever files of a fold are still or already there.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.store.files import Files
+from actors.store.tables import TABLES, TICKS, TableSpec
+
+_NAME = re.compile(r"(\d)-(\d{16})-(\d{16})-(\d{1,12})-([0-9a-f]{8})\.parquet")
+LEVEL_MAX = 9
+
+# DuckDB reads a folder without any file as an error, so each folder always holds this one, with no rows.
+EMPTY_NAME = "empty.parquet"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Segment:
+    """One segment by its name; sorts by batch. `crc` is the CRC-32 of the file."""
+
+    first: int
+    last: int
+    level: int
+    rows: int
+    crc: int
+
+    @property
+    def name(self) -> str:
+        """The file name."""
+        return f"{self.level}-{self.first:016}-{self.last:016}-{self.rows}-{self.crc:08x}.parquet"
+
+
+Listed = Mapping[str, list[Segment]]
+
+
+def parse_name(name: str) -> Segment | None:
+    """The segment of a file name, or None for any other file."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    return Segment(int(match[2]), int(match[3]), int(match[1]), int(match[4]), int(match[5], 16))
+
+
+def live(segments: Iterable[Segment], merged_through: int) -> list[Segment]:
+    """Those that count, in order: the rule that `views` says in SQL."""
+    everything = list(segments)
+    top = {
+        level: max((s.last for s in everything if s.level > level), default=0)
+        for level in {s.level for s in everything}
+    }
+    return sorted(s for s in everything if s.last > max(merged_through, top[s.level]))
+
+
+def rows_between(listed: Listed, above: int, through: int) -> dict[str, int]:
+    """Rows that segments hold of the batches in (above, through], by table."""
+    return {
+        name: sum(s.rows for s in live(segments, above) if s.last <= through) for name, segments in listed.items()
+    }
+
+
+def committed(listed: Listed) -> int:
+    """The newest batch that counts as written: its ticks segment, empty or not, is there."""
+    return max((s.last for s in listed[TICKS.name]), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one merge takes: segments by table, the batch they reach, rows of ticks, and whether more is left."""
+
+    segments: Listed
+    through: int
+    rows: int
+    more: bool
+
+
+def plan(counted: Listed, rows_max: int) -> Plan:
+    """At most about `rows_max` rows of ticks, but at least one segment.
+
+    It ends at a batch where no table's segment goes on, so that the watermark never cuts one in two.
+    """
+    ticks = counted[TICKS.name]
+    others = [s for name, segments in counted.items() if name != TICKS.name for s in segments]
+    through = rows = taken = 0
+    for segment in ticks:
+        if through and rows >= rows_max:
+            break
+        taken += segment.rows
+        if not any(s.first <= segment.last < s.last for s in others):
+            through, rows = segment.last, taken
+    chosen = {name: [s for s in segments if s.last <= through] for name, segments in counted.items()}
+    return Plan(chosen, through, rows, bool(ticks) and ticks[-1].last > through)
+
+
+class Tail:
+    """Where everything of the tail lies. The folders of the tables hold what queries see, and nothing else."""
+
+    def __init__(self, root: Path, files: Files) -> None:
+        self.root, self._files = root, files
+        self.partial = root / ".partial"  # half-written files
+        self.aside = root / "aside"  # what was damaged, or is not ours
+
+    def folder(self, table: TableSpec) -> Path:
+        """Where the table's segments lie."""
+        return self.root / table.name
+
+    def replaced(self, table: TableSpec) -> Path:
+        """Where segments lie that a fold has replaced and a running query may still open."""
+        return self.root / ".replaced" / table.name
+
+    def path(self, table: TableSpec, segment: Segment) -> Path:
+        """The file of a segment."""
+        return self.folder(table) / segment.name
+
+    def listed(self) -> dict[str, list[Segment]]:
+        """All segments of each table, in order of their batches."""
+        return {table.name: self._segments(table) for table in TABLES}
+
+    def _segments(self, table: TableSpec) -> list[Segment]:
+        found = map(parse_name, self._files.names(self.folder(table)))
+        return sorted(segment for segment in found if segment is not None)
+
+    def live(self, merged_through: int) -> dict[str, list[Segment]]:
+        """Segments of each table that count, above this watermark."""
+        return {name: live(segments, merged_through) for name, segments in self.listed().items()}
+
+    def unneeded(self, merged_through: int) -> list[tuple[TableSpec, Segment]]:
+        """Segments that do not count: merged, or replaced by a fold."""
+        listed = self.listed()
+        return [
+            (table, segment)
+            for table in TABLES
+            for segment in sorted(set(listed[table.name]) - set(live(listed[table.name], merged_through)))
+        ]
+
+    def remove(self, table: TableSpec, segment: Segment) -> None:
+        """Deletes a segment, wherever its content lies."""
+        self._files.remove(self.path(table, segment))
+        self._files.remove(self.replaced(table) / segment.name)
+
+    def prepare(self) -> None:
+        """At start: makes the folders and removes what a crash left half done."""
+        for folder in (self.root, self.partial, self.aside, *map(self.folder, TABLES), *map(self.replaced, TABLES)):
+            self._files.make_folder(folder)
+        for name in self._files.names(self.partial):
+            self._files.remove(self.partial / name)
+        for table in TABLES:
+            for name in self._files.names(self.folder(table)):
+                path = self.folder(table) / name
+                if path.is_symlink() and not path.exists():
+                    self._files.remove(path)
+            for name in self._files.names(self.replaced(table)):
+                if not (self.folder(table) / name).is_symlink():
+                    self._files.remove(self.replaced(table) / name)
+
+    def strays(self) -> list[Path]:
+        """Files in the tables' folders that are not ours; DuckDB would try to read them."""
+        return [
+            self.folder(table) / name
+            for table in TABLES
+            for name in self._files.names(self.folder(table))
+            if parse_name(name) is None and name != EMPTY_NAME
+        ]
+
+    def size(self, table: TableSpec, segments: Iterable[Segment]) -> int:
+        """Bytes on disk."""
+        total = 0
+        for segment in segments:
+            try:
+                total += self.path(table, segment).stat().st_size
+            except FileNotFoundError:
+                continue
+        return total
+
+    def remove_all(self) -> None:
+        """Deletes the tail, leaving only what was set aside; the manifest goes last."""
+        for table in TABLES:
+            for folder in (self.folder(table), self.replaced(table)):
+                for name in self._files.names(folder):
+                    self._files.remove(folder / name)
+                self._files.remove_folder(folder)
+        self._files.remove_folder(self.root / ".replaced")
+        self._files.remove_folder(self.partial)
+        self._files.remove_folder(self.aside)
+        self._files.remove(self.root / "manifest.jsonl")
+        self._files.remove_folder(self.root)
