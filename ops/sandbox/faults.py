@@ -37,6 +37,9 @@ FAULTS: Mapping[str, Fault] = {
     "oversize": Fault(4 << 20, 1, 1 << 30, "BYTES", "every 10 s or so a single message of so many bytes comes"),
     "slow": Fault(0.5, 0, 3600, "SECONDS", "the handshake and every message arrive so much later"),
     "refuse": Fault(503, 300, 599, "STATUS", "every new connection is refused with this HTTP status"),
+    "rest_fail": Fault(0.5, 0, 1, "SHARE", "this share of REST requests is answered 500, in HTML"),
+    "rest_429": Fault(0.2, 0, 1, "SHARE", "this share of REST requests is answered 429, Retry-After: 1"),
+    "rest_slow": Fault(2, 0, 3600, "SECONDS", "every REST answer comes so much later"),
 }
 EVERY_S = 10.0  # what "every 10 s or so" means: evenly between half and one and a half of it
 

@@ -5,7 +5,7 @@ import statistics
 import uuid
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 FILLS_KEPT = 50  # as many as an exchange re-sends on subscribe
 PRICE_BAND = 0.1  # the walk turns back this far from where it began
@@ -117,7 +117,8 @@ class Market:
         self._price = max(1, self._start - band, min(self._start + band, self._price))
         if self._price != before:
             self._rising = self._price > before
-        volume = 1 + int(self.rng.expovariate(1.0) * self._usual)
+        # Of several fills each has at least one step.
+        volume = max(count, 1 + int(self.rng.expovariate(1.0) * self._usual))
         self._last_id += count
         return Fill(
             trade_id=str(self._uuid()) if self.style.uuid_ids else str(self._last_id),
@@ -131,6 +132,18 @@ class Market:
             changed=self._price != before,
             rising=self._rising,
         )
+
+    def parts(self, fill: Fill) -> list[Fill]:
+        """The single fills in one that merges several, oldest first: one an id, together its volume."""
+        if fill.count == 1:
+            return [fill]
+        share, rest = divmod(self._volume_digits.steps(fill.volume), fill.count)
+        volumes = [share] * (fill.count - 1) + [share + rest]
+        first_id = int(fill.trade_id) - fill.count + 1
+        return [
+            replace(fill, trade_id=str(first_id + at), volume=self._volume_digits.text(volume), count=1)
+            for at, volume in enumerate(volumes)
+        ]
 
     def _uuid(self) -> uuid.UUID:
         return uuid.UUID(int=self.rng.getrandbits(128), version=5)

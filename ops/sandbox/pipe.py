@@ -4,10 +4,14 @@ import trio
 
 
 class SharedStream(trio.abc.Stream):
-    """Every `send_all` is whole: none is cut in two by another. Closing closes the stream below."""
+    """Every `send_all` is whole: none is cut in two by another. Closing closes the stream below.
+
+    What was read to see who is there is put back with `unread`, and comes first again.
+    """
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
+        self._unread = b""
         self._sending = trio.Lock()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -18,7 +22,15 @@ class SharedStream(trio.abc.Stream):
         async with self._sending:
             await self._stream.wait_send_all_might_not_block()
 
+    def unread(self, data: bytes) -> None:
+        """The next `receive_some` returns this."""
+        self._unread = data
+
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if self._unread:
+            await trio.lowlevel.checkpoint()
+            data, self._unread = self._unread, b""
+            return data
         return await self._stream.receive_some(max_bytes)
 
     async def aclose(self) -> None:

@@ -9,10 +9,14 @@ import trio
 from trio_websocket import ConnectionClosed, HandshakeError, WebSocketRequest, wrap_server_stream
 
 from ops.nearest import did_you_mean
+from ops.sandbox.desk import Desk
 from ops.sandbox.exchange import Exchange
 from ops.sandbox.faults import Faults
+from ops.sandbox.history import PASTS
 from ops.sandbox.market import Fill
+from ops.sandbox.past import Question, Reply
 from ops.sandbox.pipe import SharedStream
+from ops.sandbox.rest import serve_rest, wants_websocket
 from ops.sandbox.session import Session
 from ops.sandbox.venue import Talk
 from ops.sandbox.venues import VENUES
@@ -22,6 +26,7 @@ PACE_S = 0.01  # the trades of so long are made at once
 PAUSE_MAX_S = 0.25
 TURN_ORDERS = 200  # some 5 ms of work
 RATE_MAX = 1_000_000.0
+SCHEMES = (("ws", "ws"), ("rest", "http"))  # both on one port
 
 
 class Sandbox:
@@ -59,10 +64,14 @@ class Sandbox:
             name: Exchange(VENUES[name], seed, ids_from, keep_truth, now_ns) for name in dict.fromkeys(exchanges)
         }
         self._faults = dict.fromkeys(self._exchanges, Faults())
+        self._desks = [Desk(one, PASTS[name], self._faults_of(name)) for name, one in self._exchanges.items()]
         if isinstance(faults, Faults):
             self.set_faults(faults)
         for name, own in faults.items() if isinstance(faults, Mapping) else ():
             self.set_faults(own, name)
+
+    def _faults_of(self, name: str) -> Callable[[], Faults]:
+        return lambda: self._faults[name]
 
     @property
     def truth(self) -> Mapping[str, Mapping[str, Sequence[Fill]]]:
@@ -91,8 +100,8 @@ class Sandbox:
         tables = []
         for name in self._exchanges:
             symbols = ", ".join(f'"{symbol}"' for symbol in self.symbols(name))
-            url = f"ws://{self.host}:{self.port}"
-            tables.append(f'[exchanges.{name}]\nws_url = "{url}"\nsymbols = [{symbols}]\n')
+            urls = "".join(f'{key}_url = "{scheme}://{self.host}:{self.port}"\n' for key, scheme in SCHEMES)
+            tables.append(f"[exchanges.{name}]\n{urls}symbols = [{symbols}]\n")
         return "\n".join(tables)
 
     async def serve(
@@ -144,13 +153,23 @@ class Sandbox:
         try:
             async with stream, trio.open_nursery() as nursery:
                 with trio.fail_after(HANDSHAKE_S):
-                    request = await wrap_server_stream(nursery, stream)
-                await self._converse(request, stream)
+                    websocket = await wants_websocket(stream)
+                    request = await wrap_server_stream(nursery, stream) if websocket else None
+                if request is not None:
+                    await self._converse(request, stream)
+                elif websocket is not None:
+                    await serve_rest(stream, self._answer)
                 nursery.cancel_scope.cancel()
         except* (ConnectionClosed, HandshakeError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # clients come and go as they like
         except* trio.TooSlowError:
             pass
+
+    async def _answer(self, question: Question) -> Reply:
+        for desk in self._desks:
+            if desk.serves(question.path):
+                return await desk.answer(question)
+        return Reply("no such exchange here\n", 404, {"content-type": "text/plain"})
 
     async def _converse(self, request: WebSocketRequest, stream: SharedStream) -> None:
         path, _, query = request.path.partition("?")

@@ -1,0 +1,198 @@
+"""Fetches a stretch of one market from the exchange's history, page by page, until the ends meet."""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import trio
+
+from actors.checks import amounts, check_ids, check_times
+from actors.dialect import FieldError, Market, Trades
+from actors.dialects._common import S_NS
+from actors.history import Garbled, History, Kind, Page, Query, Refused, Stretch
+from actors.paging import Progress
+from actors.rest import Answer, Rest
+from actors.ticks import Block
+from supervisor.failures import Misfit, Weather
+
+# Histories are fed from a database and lag behind the stream: what has just been traded may not be there yet.
+SETTLE_S = 2.0
+
+Deliver = Callable[[Block], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What one call may take, so that a long outage neither floods the buffer that live feeds share nor
+    keeps another market's gap waiting: after `pages` it says what remains, and can be called again."""
+
+    pages: int = 50
+    rows_per_s: float = 2_000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """What came of a stretch.
+
+    `count` rows were delivered. `complete`: nothing is missing, and `reason` is "". Otherwise `reason` says
+    why, `missing` how many ids have not come (None where that cannot be known) and `remaining` what is
+    still to be asked for. `final`: asking again brings no more; else it may, after `retry_after_s`.
+    """
+
+    count: int
+    complete: bool
+    reason: str = ""
+    missing: int | None = None
+    remaining: Stretch | None = None
+    final: bool = True
+    retry_after_s: float | None = None
+
+
+class Backfill:
+    """Asks one exchange. `deliver` gets blocks of the wanted rows with source 'backfill', and may wait.
+
+    On channels in `history.aggregated` a row of the stream holds several of the trades delivered here: the
+    stretch must leave the ids inside such rows out (see History). Rows are delivered once for each call;
+    trades that the stream brought too are for continuity to drop.
+    """
+
+    def __init__(
+        self,
+        exchange: str,
+        history: History,
+        channel: str,
+        rest: Rest,
+        deliver: Deliver,
+        *,
+        budget: Budget | None = None,
+        settle_s: float = SETTLE_S,
+    ) -> None:
+        self._exchange, self._history, self._channel = exchange, history, channel
+        self._rest, self._deliver = rest, deliver
+        self._budget, self._settle_s = budget or Budget(), settle_s
+
+    async def recover(self, market: Market, stretch: Stretch) -> Recovered:
+        """Delivers what can be had of the stretch now. Never raises for what the exchange does or says.
+
+        A stretch that ends by time is asked for once that time is `settle_s` past; one without an end ends
+        now. Rows come page by page, oldest first within each.
+        """
+        if stretch.to_id is None and stretch.to_ns is None:
+            stretch = replace(stretch, to_ns=max(time.time_ns(), stretch.from_ns or 0))
+        if stretch.to_id is None and stretch.to_ns is not None:
+            await trio.sleep(max(0.0, (stretch.to_ns - time.time_ns()) / S_NS + self._settle_s))
+        run = _Run(self._history, market, self._channel, stretch)
+        try:
+            while run.pages < self._budget.pages:
+                page, received_ns = await self._rest.get(self._history.ask(run.query), run.read)
+                block = run.take(page, received_ns, self._exchange)
+                if len(block):
+                    await self._deliver(block)
+                if run.over:
+                    return run.verdict()
+                await trio.sleep(len(block) / self._budget.rows_per_s)
+        except Refused as refused:
+            return run.unfinished(str(refused), final=True)
+        except Misfit as misfit:
+            return run.unfinished(str(misfit), final=False)
+        except Weather as weather:
+            return run.unfinished(str(weather), final=False, retry_after_s=weather.retry_after_s)
+        return run.unfinished(f"the budget of {self._budget.pages} pages is used up", final=False)
+
+
+class _Run:
+    """One call of `recover`: the query for the next page, and what the pages so far amount to."""
+
+    def __init__(self, history: History, market: Market, channel: str, stretch: Stretch) -> None:
+        self.query = Query(market=market, channel=channel, stretch=stretch, rows=history.page_rows)
+        self.progress = Progress(history, stretch)
+        self.pages = 0
+        self.over = False
+        self._unreadable: list[str] = []
+        self._oldest_ns: int | None = None
+
+    def read(self, answer: Answer) -> tuple[Page, int]:
+        """Makes a page of an answer; a field that cannot be read makes the whole of it worth asking again."""
+        try:
+            page = self.progress.history.parse(answer.body, answer.headers, self.query)
+        except FieldError as error:
+            raise Garbled(f"the answer makes no sense: {error}") from error
+        return page, answer.received_ns
+
+    def take(self, page: Page, received_ns: int, exchange: str) -> Block:
+        """The page's wanted rows; those that are no sound trades are left out, and remembered."""
+        self.pages += 1
+        wanted = self.progress.take(page)
+        if page.times_ns:
+            self._oldest_ns = min(page.times_ns + ([self._oldest_ns] if self._oldest_ns else []))
+        block = Block(exchange)
+        try:
+            self._append(page.trades, wanted, received_ns, block)
+        except FieldError:
+            for at in wanted:
+                try:
+                    self._append(page.trades, [at], received_ns, block)
+                except FieldError as error:
+                    self._unreadable.append(f"{page.trades.trade_id[at]}: {error}")
+        if page.cursor is None or page.cursor == self.query.cursor:
+            self.progress.exhausted()
+            self.over = True
+        self.over |= self.progress.arrived
+        self.query = replace(self.query, cursor=page.cursor)
+        return block
+
+    def _append(self, trades: Trades, wanted: list[int], received_ns: int, block: Block) -> None:
+        price, volume = amounts([trades.price[at] for at in wanted], [trades.volume[at] for at in wanted])
+        times, ids = [trades.exchange_ns[at] for at in wanted], [trades.trade_id[at] for at in wanted]
+        check_times(times)
+        check_ids(ids)
+        count = len(wanted)
+        block.extend(
+            [self.query.market.symbol] * count,
+            times,
+            [received_ns] * count,
+            price,
+            volume,
+            [trades.side[at] for at in wanted],
+            ids,
+            ["backfill"] * count,
+        )
+
+    def verdict(self) -> Recovered:
+        """After the last page."""
+        progress, name = self.progress, self.progress.history.name
+        if self._unreadable:
+            return self.unfinished(f"not readable: {'; '.join(self._unreadable[:3])}", final=True)
+        if progress.complete:
+            return Recovered(count=self._count, complete=True, missing=progress.missing)
+        if not progress.high_met:
+            return self.unfinished(f"{name}'s history does not reach up to the end yet", final=False)
+        if not progress.low_met or progress.history.kind is Kind.RECENT_ONLY:
+            oldest = "" if self._oldest_ns is None else f" before {_utc(self._oldest_ns)}"
+            depth = progress.history.depth
+            return self.unfinished(f"{name} gives nothing{oldest}; its history: {depth}", final=True)
+        return self.unfinished(f"{name}'s history lacks {progress.missing} of these ids", final=True)
+
+    def unfinished(self, reason: str, *, final: bool, retry_after_s: float | None = None) -> Recovered:
+        """The outcome of a stretch that is not complete."""
+        progress, missing = self.progress, self.progress.missing
+        if missing is not None:
+            missing += len(self._unreadable)
+        return Recovered(
+            count=self._count,
+            complete=False,
+            reason=reason,
+            missing=missing,
+            remaining=progress.remaining(),
+            final=final,
+            retry_after_s=retry_after_s,
+        )
+
+    @property
+    def _count(self) -> int:
+        return self.progress.count - len(self._unreadable)
+
+
+def _utc(ns: int) -> str:
+    return f"{datetime.fromtimestamp(ns // S_NS, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,99 @@
+"""Bybit v5 over REST: a market's newest trades and no way further back."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from actors.dialects._common import ms_texts_ns
+from actors.dialects._history import decoded, trades, words
+from actors.history import Ask, Busy, History, Kind, Page, Query, RateLimit, Refused
+
+# https://bybit-exchange.github.io/docs/v5/market/recent-trade and .../v5/rate-limit, read 2026-11-22 via
+# stored copy. Older days are files on public.bybit.com, not REST.
+ROWS_MAX = 1000
+SPOT_ROWS_MAX = 60
+BAN_S = 600.0  # "access too frequent" means: stay away for at least ten minutes
+_SIDES = {"Buy": "buy", "Sell": "sell"}
+_BUSY = {10000, 10006, 10016, 10018}  # timeout, too many visits, server error, too many by this IP
+BUSY_S = 5.0
+
+
+class _Trade(
+    msgspec.Struct,
+    gc=False,
+    rename={"id": "execId", "volume": "size"},
+):
+    """{"execId":"2100000000007764263","symbol":"BTCUSDT","price":"16618.49","size":"0.00012","side":"Buy",
+    "time":"1672052955758","isBlockTrade":false}, newest first; the side is the taker's."""
+
+    id: str
+    price: str
+    volume: str
+    side: Literal["Buy", "Sell"]
+    time: str
+
+
+class _Result(msgspec.Struct, gc=False, rename={"rows": "list"}):
+    rows: list[_Trade] = []
+
+
+class _Answer(msgspec.Struct, gc=False, rename={"code": "retCode", "said": "retMsg"}):
+    """{"retCode":0,"retMsg":"OK","result":{"category":"spot","list":[...]},"retExtInfo":{},"time":...}"""
+
+    code: int
+    said: str = ""
+    result: _Result = msgspec.field(default_factory=_Result)
+
+
+_decoder = msgspec.json.Decoder(_Answer)
+
+
+def _ask(query: Query) -> Ask:
+    category = query.market.endpoint.rpartition("/")[2]  # .../v5/public/linear
+    rows = min(query.rows, SPOT_ROWS_MAX if category == "spot" else ROWS_MAX)
+    parameters = (("category", category), ("symbol", query.market.native), ("limit", str(rows)))
+    return Ask(path="/v5/market/recent-trade", query=parameters)
+
+
+def _parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
+    answer = decoded(_decoder, body)
+    if answer.code != 0:
+        said = f"{answer.code} {answer.said}".strip()
+        if answer.code in _BUSY:
+            raise Busy(f"bybit: {said}", retry_after_s=BUSY_S)
+        raise Refused(said)
+    rows = answer.result.rows
+    page = trades(
+        query.market.native,
+        [row.price for row in rows],
+        [row.volume for row in rows],
+        [_SIDES[row.side] for row in rows],
+        [row.id for row in rows],
+        ms_texts_ns([row.time for row in rows]),
+    )
+    return Page(page, None)
+
+
+def _refusal(_status: int, body: bytes) -> str:
+    return words(body, "retCode", "retMsg")
+
+
+BYBIT_HISTORY = History(
+    name="bybit",
+    kind=Kind.RECENT_ONLY,
+    depth=f"the newest {SPOT_ROWS_MAX} trades of a spot market, {ROWS_MAX} of a perpetual",
+    doc="https://bybit-exchange.github.io/docs/v5/market/recent-trade",
+    doc_read="2026-11-22",
+    base="https://api.bybit.com",
+    # 600 in 5 s by IP; a fiftieth, as there is but one page to ask for.
+    limits=(RateLimit(name="requests", units=12.0, window_s=5.0, burst=4.0),),
+    page_rows=ROWS_MAX,
+    newest_first=True,
+    ask=_ask,
+    parse=_parse,
+    refusal=_refusal,
+    dense=False,
+    banned={403: BAN_S},
+    notes=("a longer gap cannot be filled: what lies before the newest trades is lost",),
+)

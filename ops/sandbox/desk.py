@@ -1,0 +1,59 @@
+"""The REST desk of one loopback exchange: its answers through the faults and its rate limit."""
+
+import random
+from collections.abc import Callable
+
+import trio
+
+from ops.sandbox.exchange import Exchange
+from ops.sandbox.faults import Faults
+from ops.sandbox.past import Meter, Past, Question, Reply, Tape
+
+FAILURE = Reply("<html><body><h1>500 Internal Server Error</h1></body></html>", 500, {"content-type": "text/html"})
+RETRY_AFTER_S = 1
+
+
+class Desk:
+    """Answers one exchange's REST questions; whoever asks stands behind one address, as on loopback they do.
+
+    Counts in the exchange's `struck`: "rate_limit" for each request beyond the exchange's documented limit,
+    "rest_impatient" for each before a Retry-After was over, and the faults by their names.
+    """
+
+    def __init__(self, exchange: Exchange, past: Past, faults: Callable[[], Faults]) -> None:
+        self._exchange, self._past, self._faults = exchange, past, faults
+        self._meter = Meter(past.units, past.window_s)
+        self._not_before = 0.0
+        self._rng = random.Random(f"{exchange.venue.name}/rest")  # noqa: S311 - the markets' own stay untouched
+
+    def serves(self, path: str) -> bool:
+        """Whether a path is this exchange's."""
+        return any(path == own or (own.endswith("/") and path.startswith(own)) for own in self._past.paths)
+
+    async def answer(self, question: Question) -> Reply:
+        """The exchange's answer, or what a fault makes of it."""
+        faults, struck, now = self._faults(), self._exchange.struck, trio.current_time()
+        struck["rest"] += 1
+        if now < self._not_before:
+            struck["rest_impatient"] += 1
+        if not self._meter.allows(self._past.cost(question), now):
+            struck["rate_limit"] += 1
+            return self._past.too_many
+        if faults["rest_slow"]:
+            struck["rest_slow"] += 1
+            await trio.sleep(faults["rest_slow"])
+        if self._rng.random() < faults["rest_429"]:
+            struck["rest_429"] += 1
+            self._not_before = trio.current_time() + RETRY_AFTER_S
+            return Reply(self._past.too_many.body, 429, {"retry-after": str(RETRY_AFTER_S)})
+        if self._rng.random() < faults["rest_fail"]:
+            struck["rest_fail"] += 1
+            return FAILURE
+        return self._past.answer(question, self._tape)
+
+    def _tape(self, category: str, native: str) -> Tape | None:
+        row = self._exchange.listings.get((category, native))
+        if row is None:
+            return None
+        market = self._exchange.markets.get((category, native))
+        return Tape(native, market, list(self._exchange.truth.get(row.symbol, ())))

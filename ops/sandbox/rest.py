@@ -1,0 +1,79 @@
+"""Serves HTTP/1.1 on a connection that turned out to be no WebSocket."""
+
+import re
+import urllib.parse
+from collections.abc import Awaitable, Callable
+
+import h11
+import trio
+
+from ops.sandbox.past import Question, Reply
+from ops.sandbox.pipe import SharedStream
+
+HEAD_BYTES_MAX = 16 * 1024
+IDLE_S = 60.0  # how long a connection may stay without a question
+READ_BYTES = 16 * 1024
+_UPGRADE = re.compile(rb"\r\nupgrade:[ \t]*websocket", re.IGNORECASE)
+
+
+async def wants_websocket(stream: SharedStream) -> bool | None:
+    """Reads the request's head, puts it back, and says what it asks for; None where no head came."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        data = await stream.receive_some(READ_BYTES)
+        head += data
+        if not data or len(head) > HEAD_BYTES_MAX:
+            return None
+    stream.unread(head)
+    return _UPGRADE.search(head.partition(b"\r\n\r\n")[0]) is not None
+
+
+async def serve_rest(stream: SharedStream, answer: Callable[[Question], Awaitable[Reply]]) -> None:
+    """Answers GET requests one after the other until the client leaves, is silent for long, or talks nonsense."""
+    http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
+    with trio.CancelScope() as idle:
+        try:
+            while True:
+                idle.deadline = trio.current_time() + IDLE_S
+                request = await _request(stream, http)
+                if request is None:
+                    return
+                idle.deadline = float("inf")
+                await _reply(stream, http, await _answered(request, answer))
+                if http.our_state is not h11.DONE:
+                    return
+                http.start_next_cycle()
+        except h11.RemoteProtocolError as error:
+            if http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                await _reply(stream, http, Reply(f"{error}\n", error.error_status_hint))
+
+
+async def _answered(request: h11.Request, answer: Callable[[Question], Awaitable[Reply]]) -> Reply:
+    if request.method != b"GET":
+        return Reply("only GET is served here\n", 405)
+    path, _, query = request.target.decode("latin-1").partition("?")
+    parameters = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+    return await answer(Question(urllib.parse.unquote(path), parameters))
+
+
+async def _request(stream: SharedStream, http: h11.Connection) -> h11.Request | None:
+    """The next request, its body read and thrown away; None when the client has left."""
+    request: h11.Request | None = None
+    while True:
+        event = http.next_event()
+        if event is h11.NEED_DATA:
+            http.receive_data(bytes(await stream.receive_some(READ_BYTES)))
+        elif isinstance(event, h11.Request):
+            request = event
+        elif isinstance(event, h11.EndOfMessage):
+            return request
+        elif isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED:
+            return None
+
+
+async def _reply(stream: SharedStream, http: h11.Connection, reply: Reply) -> None:
+    body = reply.body.encode()
+    headers = {"content-type": "application/json", **reply.headers, "content-length": str(len(body))}
+    response = h11.Response(status_code=reply.status, headers=list(headers.items()))
+    parts = [http.send(response), http.send(h11.Data(data=body)), http.send(h11.EndOfMessage())]
+    await stream.send_all(b"".join(part for part in parts if part))
