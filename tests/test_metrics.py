@@ -326,7 +326,7 @@ async def test_a_loop_that_stands_still_for_a_moment_is_seen(tmp_path: Path) -> 
 
 
 async def test_file_and_disk_are_measured_and_missing_ones_left_out(
-    tmp_path: Path, autojump_clock: MockClock
+    tmp_path: Path,
 ) -> None:
     pipeline = pipeline_at(tmp_path)
     watch = Watch(pipeline.store.path)
