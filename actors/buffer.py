@@ -152,14 +152,15 @@ class Buffer:
 
     def _refuse(self, parcel: Parcel, error: BaseException) -> None:
         self._ledger.refused([parcel.block], sealed=False)
+        self._touch()
         self._pending.append(Parcel(Block(parcel.block.exchange), refusals([parcel.block], error)))
 
     def refuse_batch(self, batch: Batch, error: BaseException) -> None:
         """A batch that crashed the writer three times: its ticks become rejects, and the writer lives on."""
         self._ledger.refused(batch.blocks, sealed=True)
+        self._touch()  # before there is something: what comes first sets the time of the next batch
         for reject in (*batch.rejects, *refusals(batch.blocks, error)):
             self._pending.append(Parcel(Block(reject.exchange), (reject,)))
-        self._touch()
         self._events.extend(batch.events)
 
 
