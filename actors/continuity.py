@@ -1,0 +1,223 @@
+"""Continuity of one exchange: what of the trades just read is new, and what is missing between them."""
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from operator import length_hint
+
+from actors.coverage import FeedRow
+from actors.dialect import IdPromise
+from actors.gaps import GapBook, GapReason, GapRow, GapStatus
+from actors.loose import Loose
+from actors.seed import Seed
+from actors.sequence import Sequence as SequenceTrack
+from actors.ticks import Block
+from actors.track import Row, Shared, Track
+
+# Every column that a block has or will have.
+_COLUMNS = tuple(name for name in Block.__slots__ if name != "exchange")
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What became of the rows asked about: so many were copies and are no longer in the block."""
+
+    duplicates: int = 0
+
+
+_NONE_REFUSED = Admitted()
+
+
+class Continuity:
+    """One per exchange, shared by its connections and its backfill; one event loop, nothing here waits.
+
+    `promises` says of each symbol what its ids promise. `now` is any clock that only rises, in seconds;
+    `now_ns` nanoseconds UTC. Rows for `gap_states` and `feeds` collect here until they are taken.
+    """
+
+    def __init__(self, exchange: str, promises: Mapping[str, IdPromise]) -> None:
+        self._shared = Shared(exchange, GapBook(exchange))
+        self._book = self._shared.book
+        self._tracks: dict[str, Track] = {}
+        self._reads = 0
+        for symbol, promise in promises.items():
+            self.add(symbol, promise)
+
+    def add(self, symbol: str, promise: IdPromise) -> None:
+        """Another market, or (with its state kept) one that is known."""
+        if symbol in self._tracks:
+            return
+        if promise is IdPromise.CONTIGUOUS:
+            self._tracks[symbol] = SequenceTrack(symbol, self._shared)
+        else:
+            self._tracks[symbol] = Loose(symbol, self._shared, sorts=promise is IdPromise.INCREASING)
+
+    def restore(self, seeds: Iterable[Seed], now_ns: int) -> None:
+        """Before anything is admitted: what the file knows. Opens a downtime gap for each market with trades."""
+        for seed in seeds:
+            if seed.symbol in self._tracks:
+                self._tracks[seed.symbol].restore(seed, now_ns)
+
+    # -- trades -------------------------------------------------------------------------------------
+
+    def admit(
+        self,
+        block: Block,
+        start: int,
+        spans: Sequence[int] | None,
+        now: float,
+        *,
+        known: Container[str] = (),
+    ) -> Admitted:
+        """Takes the rows from `start` on that are already stored or on their way out of the block, in place.
+
+        `spans` says of each of these rows how many ids it stands for, its own and those before; None: one.
+        `known` are ids that were found stored, for answers about a time that the memory may not reach back to.
+        """
+        self._reads += 1
+        marks = self._shared.marks
+        at, end = start, len(block)
+        copies: list[int] = []
+        while True:
+            at = self._in_order(block, at, None if spans is None else spans[at - start :])
+            if at >= end:
+                break
+            while at < end:
+                new = self._admit_odd(block, at, 1 if spans is None else spans[at - start], now, known)
+                if not new:
+                    copies.append(at)
+                at += 1
+                if new and at < end and marks.get(block.symbol[at]) is not None:
+                    break
+        if not copies:
+            return _NONE_REFUSED
+        _remove(block, start, copies)
+        return Admitted(len(copies))
+
+    def _in_order(self, block: Block, at: int, spans: Sequence[int] | None) -> int:
+        """Goes through rows that follow their predecessors; gives the index of the first that does not.
+
+        This is where nearly all rows stay, so it is written for speed: conversions and pairs are made in C,
+        and what is kept beside the marks is set once, at the end.
+        """
+        marks = self._shared.marks
+        if at >= len(block) or marks[block.symbol[at]] is None:
+            return at
+        symbols, ids = (block.symbol[at:], block.trade_id[at:]) if at else (block.symbol, block.trade_id)
+        rest = iter(ids)
+        stopped = 1
+        try:
+            numbers = map(int, rest)  # type: ignore[arg-type]  # None ends it, as does a text that is no number
+            if spans is None:
+                for symbol, number in zip(symbols, numbers, strict=True):
+                    if marks[symbol] != number:
+                        break
+                    marks[symbol] = number + 1
+                else:
+                    stopped = 0
+            else:
+                for symbol, number, span in zip(symbols, numbers, spans, strict=True):
+                    if marks[symbol] != number - span + 1:
+                        break
+                    marks[symbol] = number + 1
+                else:
+                    stopped = 0
+        except (TypeError, ValueError):
+            pass
+        done = len(ids) - length_hint(rest) - stopped
+        self._shared.lasts.update(zip(symbols[:done], block.exchange_ns[at : at + done], strict=True))
+        return at + done
+
+    def _admit_odd(self, block: Block, at: int, span: int, now: float, known: Container[str]) -> bool:
+        symbol = block.symbol[at]
+        track = self._tracks.get(symbol)
+        if track is None:
+            self.add(symbol, IdPromise.OPAQUE)
+            track = self._tracks[symbol]
+        if block.source[at] == "stream" and track.quick(block.trade_id[at], block.exchange_ns[at]):
+            return True
+        row = Row(
+            block.trade_id[at],
+            span,
+            block.exchange_ns[at],
+            block.received_ns[at],
+            now,
+            block.source[at],
+            (block.price[at], block.volume[at], block.side[at]),
+            self._reads,
+            known,
+        )
+        return track.admit(row)
+
+    # -- connections --------------------------------------------------------------------------------
+
+    def connected(self, symbols: Iterable[str]) -> None:
+        """A connection delivers these now (acknowledged, or data came). Once a connection and symbol."""
+        for symbol in symbols:
+            if symbol in self._tracks:
+                self._tracks[symbol].carriers += 1
+
+    def disconnected(self, symbols: Iterable[str], now_ns: int, reason: GapReason = GapReason.DISCONNECT) -> None:
+        """A connection that was `connected` for these delivers them no more; the last one opens a gap."""
+        for symbol in symbols:
+            track = self._tracks.get(symbol)
+            if track is None:
+                continue
+            track.carriers = max(0, track.carriers - 1)
+            if not track.carriers:
+                track.interrupted(reason, now_ns)
+
+    def suspect(self, symbols: Iterable[str], now_ns: int, reason: GapReason) -> None:
+        """Trades of these may have been missed although nobody hung up (a stall, an overflow)."""
+        for symbol in symbols:
+            if symbol in self._tracks:
+                self._tracks[symbol].interrupted(reason, now_ns)
+
+    # -- gaps ---------------------------------------------------------------------------------------
+
+    def tick(self, now: float, now_ns: int) -> None:
+        """About once a second, and at the end: what was out of order for too long becomes a gap."""
+        for track in self._tracks.values():
+            track.tick(now, now_ns)
+
+    def resolved(self, gap: str, recovered: int, status: GapStatus, now_ns: int) -> None:
+        """A backfill is through with a gap. One that its ids have shown to be filled already stays so."""
+        row = self._book.get(gap)
+        if row is not None and status is not GapStatus.OPEN:
+            self._tracks[row.symbol].resolved(gap, status, now_ns, recovered)
+
+    def unfinished(self) -> list[GapRow]:
+        """The open gaps, oldest first; those that are not `bounded` end with the next trade."""
+        return self._book.unfinished()
+
+    def take_gaps(self) -> list[GapRow]:
+        """States of gaps since the last call; to be stored behind the ticks that were admitted so far."""
+        return self._book.take()
+
+    def take_feeds(self) -> list[FeedRow]:
+        """Rows for `feeds` since the last call."""
+        rows, self._shared.feeds = self._shared.feeds, []
+        return rows
+
+    def missing_ids(self, gap: str) -> list[tuple[int, int]]:
+        """The stretches of ids of a gap that are still missing, lowest first; [] where ids cannot say."""
+        row = self._book.get(gap)
+        track = self._tracks.get(row.symbol) if row is not None else None
+        if not isinstance(track, SequenceTrack):
+            return []
+        return [(hole.first, hole.last) for hole in track.holes if hole.gap_id == gap]
+
+
+def _remove(block: Block, start: int, copies: list[int]) -> None:
+    """Takes these rows out of all columns."""
+    columns: list[list[object]] = [getattr(block, name) for name in _COLUMNS]
+    if len(copies) <= 3:
+        for at in reversed(copies):
+            for column in columns:
+                del column[at]
+        return
+    keep = bytearray(b"\x01") * (len(block) - start)
+    for at in copies:
+        keep[at - start] = 0
+    for column in columns:
+        column[start:] = list(compress(column[start:], keep))

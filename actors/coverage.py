@@ -1,0 +1,116 @@
+"""Coverage: which stretches of which market are complete, repaired, lost or unknown, as SQL over what was recorded.
+
+A market is covered from the moment its recording started, trades or not, to the last moment the service is
+known to have lived (its newest `audit` row), less the stretches that gaps name; between two runs nothing is
+known except through gaps. Where stretches overlap the worst word wins: lost, unknown, repaired, live. A
+stretch that was opened and turned out to miss nothing is live.
+
+How much 'live' can mean is the promise of the ids: contiguous ones prove it, others leave it at "connected all
+the while and nothing known to be missing". Edges that come from our clock (start, last sign of life) and
+edges that come from the exchange's (gaps) are off against each other by as much as the clocks.
+"""
+
+import enum
+from dataclasses import dataclass
+
+
+class FeedEvent(enum.StrEnum):
+    """What a row of `feeds` says. Stored and queried: never renamed."""
+
+    STARTED = "started"  # from here on this run records the market
+    STOPPED = "stopped"  # it ended in good order; without it the newest audit row of the run is the end
+    FIRST = "first"  # the lowest id of the record: anything below is older than it
+    RESET = "reset"  # the exchange started its ids anew with this one
+
+
+@dataclass(frozen=True, slots=True)
+class FeedRow:
+    """One row of `feeds`; `trade_id` and `time_ns` for 'first' and 'reset' only, `run_id` filled in when stored."""
+
+    at_ns: int
+    exchange: str
+    symbol: str
+    event: FeedEvent
+    run_id: str = ""
+    trade_id: str | None = None
+    time_ns: int | None = None
+
+
+# The newest state of each gap; `gap_states` holds them all. Columns as the public surface names them.
+GAPS_SELECT = """
+SELECT gap_id, exchange, symbol, reason, opened_at, closed_at, from_id, to_id, from_time, to_time, missing,
+       recovered, status
+FROM gap_states
+QUALIFY row_number() OVER (PARTITION BY gap_id ORDER BY "at" DESC) = 1
+"""
+
+# 0 live, 1 repaired, 2 unknown, 3 lost. A gap's verdict replaces the ground it lies on; the worst gap wins.
+COVERAGE_SELECT = """
+WITH lived AS (SELECT run_id, exchange, max("at") AS until FROM audit GROUP BY ALL),
+started AS (
+  SELECT exchange, symbol, run_id, min("at") AS since FROM feeds WHERE event = 'started' GROUP BY ALL),
+stopped AS (
+  SELECT exchange, symbol, run_id, max("at") AS until FROM feeds WHERE event = 'stopped' GROUP BY ALL),
+runs AS (
+  SELECT s.exchange, s.symbol, s.since, greatest(s.since, coalesce(e.until, l.until, s.since)) AS until
+  FROM started s
+  LEFT JOIN stopped e USING (exchange, symbol, run_id)
+  LEFT JOIN lived l USING (exchange, run_id)),
+ground AS (
+  SELECT exchange, symbol, since, until, 0 AS verdict FROM runs
+  UNION ALL
+  SELECT exchange, symbol, until, following, 2 FROM (
+    SELECT *, lead(since) OVER (PARTITION BY exchange, symbol ORDER BY since) AS following FROM runs)
+  WHERE following > until),
+ends AS (SELECT exchange, symbol, max(until) AS until FROM ground GROUP BY ALL),
+named AS (
+  SELECT g.exchange, g.symbol, g.from_time AS since,
+         coalesce(g.to_time + INTERVAL 1 MICROSECOND, greatest(e.until, g.from_time)) AS until,
+         CASE WHEN g.status = 'filled' THEN CASE WHEN g.missing = 0 THEN 0 ELSE 1 END
+              WHEN g.status IN ('lost', 'partial') THEN 3 ELSE 2 END AS verdict
+  FROM gaps g LEFT JOIN ends e USING (exchange, symbol)
+  WHERE g.from_time IS NOT NULL),
+turns AS (
+  SELECT exchange, symbol, since AS at_time, verdict, 1 AS step, false AS is_gap FROM ground
+  UNION ALL SELECT exchange, symbol, until, verdict, -1, false FROM ground
+  UNION ALL SELECT exchange, symbol, since, verdict, 1, true FROM named
+  UNION ALL SELECT exchange, symbol, until, verdict, -1, true FROM named),
+steps AS (
+  SELECT exchange, symbol, at_time,
+         {sums}
+  FROM turns GROUP BY ALL),
+levels AS (
+  SELECT exchange, symbol, at_time AS since,
+         lead(at_time) OVER market AS until,
+         {levels}
+  FROM steps
+  WINDOW market AS (PARTITION BY exchange, symbol ORDER BY at_time)),
+judged AS (
+  SELECT exchange, symbol, since, until,
+         CASE WHEN g3 > 0 THEN 'lost' WHEN g2 > 0 THEN 'unknown' WHEN g1 > 0 THEN 'repaired'
+              WHEN g0 > 0 OR r0 > 0 THEN 'live' WHEN r2 > 0 THEN 'unknown' END AS status
+  FROM levels WHERE until IS NOT NULL),
+islands AS (
+  SELECT *, sum(CASE WHEN status IS NOT DISTINCT FROM before THEN 0 ELSE 1 END)
+              OVER (PARTITION BY exchange, symbol ORDER BY since) AS island
+  FROM (SELECT *, lag(status) OVER (PARTITION BY exchange, symbol ORDER BY since) AS before FROM judged))
+SELECT exchange, symbol, min(since) AS from_time, max(until) AS to_time, status
+FROM islands WHERE status IS NOT NULL
+GROUP BY exchange, symbol, status, island
+ORDER BY exchange, symbol, from_time
+"""
+
+
+def _filled_in(select: str) -> str:
+    """With a running count of what covers each instant: gaps by verdict, and the ground by verdict."""
+    kinds = {"g0": (True, 0), "g1": (True, 1), "g2": (True, 2), "g3": (True, 3), "r0": (False, 0), "r2": (False, 2)}
+    sums = [
+        f"coalesce(sum(step) FILTER (is_gap = {gap} AND verdict = {verdict}), 0) AS {name}"
+        for name, (gap, verdict) in kinds.items()
+    ]
+    levels = [f"sum({name}) OVER market AS {name}" for name in kinds]
+    joint = ",\n         "
+    return select.format(sums=joint.join(sums), levels=joint.join(levels))
+
+
+COVERAGE_SELECT = _filled_in(COVERAGE_SELECT)

@@ -1,0 +1,174 @@
+"""The ledger of what is missing: one gap is a row whose newer states are appended and never edited."""
+
+import enum
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+STATE_STEP_NS = 1_000  # states of one gap differ by what the file can tell apart, a microsecond
+OPEN_MAX_PER_SYMBOL = 32  # gaps waiting for an answer; the oldest beyond are said to be unknown
+
+
+class GapReason(enum.StrEnum):
+    """Why something may be missing. Stored and queried: never renamed."""
+
+    SEQUENCE = "sequence"  # contiguous ids jumped, or were started anew
+    DISCONNECT = "disconnect"
+    DOWNTIME = "downtime"  # the service did not run, or did not record this market
+    OVERFLOW = "overflow"
+    STALL = "stall"
+
+
+class GapStatus(enum.StrEnum):
+    """What is known about it. Only 'open' may still change by itself."""
+
+    OPEN = "open"
+    FILLED = "filled"
+    PARTIAL = "partial"
+    LOST = "lost"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class GapRow:
+    """One state of one gap; the newest by `at_ns` counts. Nanoseconds UTC.
+
+    `from_*` is the last trade stored before, `to_*` the first stored after (None until it came); times are
+    the exchange's, or ours where it has none. `missing` trades lie between them, None where that cannot be
+    known; `recovered` of them were stored later. `closed_ns` is when the status stopped being 'open'.
+    """
+
+    at_ns: int
+    gap_id: str
+    exchange: str
+    symbol: str
+    reason: GapReason
+    opened_ns: int
+    from_id: str | None
+    from_ns: int | None
+    to_id: str | None = None
+    to_ns: int | None = None
+    missing: int | None = None
+    recovered: int = 0
+    status: GapStatus = GapStatus.OPEN
+    closed_ns: int | None = None
+
+    @property
+    def bounded(self) -> bool:
+        """Whether its end is known, so that a backfill knows when the ends meet."""
+        return self.to_ns is not None
+
+
+def gap_id(exchange: str, symbol: str, reason: str, from_id: str | None, opened_ns: int) -> str:
+    """A short text that is the same wherever the same gap is named."""
+    named = "\0".join((exchange, symbol, reason, from_id or "", str(opened_ns)))
+    return hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
+
+
+class GapBook:
+    """The gaps of one exchange that may still change, and the rows that wait to be stored.
+
+    A gap stays here while it is open, and beyond that while the continuity holds ids of it that could be
+    filled (`holes`): a gap given up as lost becomes partial or filled when a repair brings its trades.
+    """
+
+    def __init__(self, exchange: str) -> None:
+        self._exchange = exchange
+        self._gaps: dict[str, GapRow] = {}
+        self._outbox: list[GapRow] = []
+
+    def __contains__(self, gap: str) -> bool:
+        return gap in self._gaps
+
+    def get(self, gap: str) -> GapRow | None:
+        """Its newest state."""
+        return self._gaps.get(gap)
+
+    def restore(self, rows: Iterable[GapRow]) -> None:
+        """What an earlier run left."""
+        self._gaps.update((row.gap_id, row) for row in rows)
+
+    def unfinished(self) -> list[GapRow]:
+        """Open gaps, oldest first: what a backfill should look at."""
+        rows = (row for row in self._gaps.values() if row.status is GapStatus.OPEN)
+        return sorted(rows, key=lambda row: row.opened_ns)
+
+    def take(self) -> list[GapRow]:
+        """The states since the last call, in order; they are the caller's to store."""
+        rows, self._outbox = self._outbox, []
+        return rows
+
+    def open(
+        self,
+        symbol: str,
+        reason: GapReason,
+        opened_ns: int,
+        *,
+        at_ns: int,
+        from_id: str | None,
+        from_ns: int | None,
+        to_id: str | None = None,
+        to_ns: int | None = None,
+        missing: int | None = None,
+    ) -> str:
+        """Opens a gap and gives its id."""
+        gap = gap_id(self._exchange, symbol, reason, from_id, opened_ns)
+        row = GapRow(at_ns, gap, self._exchange, symbol, reason, opened_ns, from_id, from_ns, to_id, to_ns, missing)
+        self._make_room(symbol, at_ns)
+        self._append(row)
+        return gap
+
+    def bound(
+        self,
+        gap: str,
+        at_ns: int,
+        to_id: str | None,
+        to_ns: int | None,
+        missing: int | None,
+        *,
+        say: bool = True,
+    ) -> None:
+        """The first trade after it came. Without `say` the next state says it too."""
+        row = self._gaps[gap]
+        if say:
+            at_ns = self._after(row, at_ns)
+            self._append(replace(row, at_ns=at_ns, to_id=to_id, to_ns=to_ns, missing=missing))
+        else:
+            self._gaps[gap] = replace(row, to_id=to_id, to_ns=to_ns, missing=missing)
+
+    def recovered(self, gap: str, count: int) -> None:
+        """Trades of it were stored; said with its next state."""
+        row = self._gaps[gap]
+        self._gaps[gap] = replace(row, recovered=row.recovered + count)
+
+    def close(
+        self, gap: str, status: GapStatus, at_ns: int, *, recovered: int | None = None, keep: bool = False
+    ) -> None:
+        """Appends a final state; `keep` while ids of it could still be filled."""
+        row = self._gaps[gap]
+        at_ns = self._after(row, at_ns)
+        count = row.recovered if recovered is None else recovered
+        closed = None if status is GapStatus.OPEN else at_ns
+        self._append(replace(row, at_ns=at_ns, status=status, closed_ns=closed, recovered=count))
+        if not keep and status is not GapStatus.OPEN:
+            del self._gaps[gap]
+
+    def drop(self, gap: str) -> None:
+        """Nothing more can change it here."""
+        self._gaps.pop(gap, None)
+
+    @staticmethod
+    def _after(row: GapRow, at_ns: int) -> int:
+        return max(at_ns, row.at_ns + STATE_STEP_NS)
+
+    def _append(self, row: GapRow) -> None:
+        self._gaps[row.gap_id] = row
+        self._outbox.append(row)
+
+    def _make_room(self, symbol: str, at_ns: int) -> None:
+        """Only gaps without ids to count fill up here; the others are bounded by their holes."""
+        waiting = [
+            row for row in self._gaps.values() if row.symbol == symbol and row.bounded and row.missing is None
+        ]
+        for row in waiting[: max(0, len(waiting) + 1 - OPEN_MAX_PER_SYMBOL)]:
+            self.close(row.gap_id, GapStatus.UNKNOWN, at_ns)

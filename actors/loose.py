@@ -1,0 +1,167 @@
+"""Continuity where ids only rise, have no order, or do not exist: a bounded memory of the newest.
+
+A trade without an id cannot be told from its twin (same time, price, volume and side), so a live one is never
+dropped. Only of rows that are re-sent (a marked snapshot, a backfill) is the n-th twin within that answer the
+n-th twin that is remembered.
+"""
+
+from actors.gaps import GapReason, GapStatus
+from actors.recent import GENERATION_KEYS, Recent
+from actors.seed import Seed
+from actors.track import Row, Shared, Track
+
+TWINS_MAX = 1_000  # different trades of one instant whose twins are counted
+
+
+class Loose(Track):
+    """One market whose ids promise no sequence.
+
+    `sorts`: ids rise, so that an id at or below `floor`, which is more than the memory reaches back, is taken
+    for a duplicate rather than for news; ids without order are news if they are not remembered.
+    `alone` False: the stray ids of a market with contiguous ones, whose outages are not ended by them.
+    """
+
+    def __init__(self, symbol: str, shared: Shared, *, sorts: bool, alone: bool = True) -> None:
+        super().__init__(symbol, shared)
+        self._sorts, self._alone = sorts, alone
+        self._recent = Recent()
+        self._highest = -1
+        self._floors = (-1, -1)  # the highest id when the last and the last but one generation was closed
+        self._turns = 0
+        self._last_id: str | None = None
+        self._live_ns: int | None = None
+        self._live_twins: dict[tuple[str, str, str | None], int] = {}
+        self._read = -1
+        self._read_twins: dict[tuple[int | None, str, str, str | None], int] = {}
+        self._proof: tuple[str, str] | None = None  # (last id before, gap): re-sent, it shows nothing is missing
+
+    @property
+    def last_id(self) -> str | None:
+        return self._last_id
+
+    @property
+    def floor(self) -> int:
+        """Ids at or below may have been forgotten."""
+        return self._floors[1]
+
+    def restore(self, seed: Seed, now_ns: int) -> None:
+        self._last_id = seed.last_id
+        for trade_id in seed.recent:
+            self._remember(hash(trade_id), _number(trade_id))
+        if self._sorts and not seed.recent_all and seed.recent:
+            lowest = min(map(_number, seed.recent))
+            self._floors = (max(self._floors[0], lowest), max(self._floors[1], lowest))
+        super().restore(seed, now_ns)
+        if self.outage is not None and self._last_id is not None:
+            self._proof = (self._last_id, self.outage)
+
+    def interrupted(self, reason: GapReason, now_ns: int) -> None:
+        if self.outage is None:
+            super().interrupted(reason, now_ns)
+            self._proof = (self._last_id, self.outage or "") if self._last_id is not None else None
+
+    def quick(self, trade_id: str | None, time_ns: int | None) -> bool:
+        if trade_id is None or self.outage is not None:
+            return False
+        key, number = hash(trade_id), -1
+        if self._recent.may_hold(key):
+            return False
+        if self._sorts:
+            number = _number(trade_id)
+            if number <= self._highest:
+                return False
+        self._remember(key, number)
+        lasts = self._shared.lasts
+        last_ns = lasts.get(self.symbol)
+        if last_ns is None or time_ns is None or time_ns >= last_ns:
+            lasts[self.symbol], self._last_id = time_ns, trade_id
+            self._suspects = 0
+        return True
+
+    def admit(self, row: Row) -> bool:
+        if row.trade_id is None:
+            return self._admit_nameless(row)
+        if row.trade_id in row.known:
+            return False
+        key = hash(row.trade_id)
+        if key in self._recent:
+            if row.source == "snapshot" and self._proof is not None and row.trade_id == self._proof[0]:
+                self._proved(row.received_ns)
+            return False
+        number = _number(row.trade_id) if self._sorts else -1
+        if 0 <= number <= self.floor and not row.known:
+            if not self._begins_anew(row, number, self._highest):
+                return False
+            self._say_reset(row)
+            self._recent, self._turns = Recent(), 0
+            self._highest, self._floors = -1, (-1, -1)
+        self._remember(key, number)
+        self._count(row)
+        return True
+
+    def _admit_nameless(self, row: Row) -> bool:
+        content = row.content
+        if row.source == "stream":
+            if row.time_ns != self._live_ns or len(self._live_twins) >= TWINS_MAX:
+                self._live_ns = row.time_ns
+                self._live_twins.clear()
+            nth = self._live_twins[content] = self._live_twins.get(content, 0) + 1
+        else:
+            if row.read != self._read:
+                self._read = row.read
+                self._read_twins.clear()
+            twin = (row.time_ns, *content)
+            nth = self._read_twins[twin] = self._read_twins.get(twin, 0) + 1
+        key = hash((row.time_ns, content, nth))
+        if key in self._recent:
+            if row.source != "stream":
+                return False
+        else:
+            self._remember(key, -1)
+        self._count(row)
+        return True
+
+    def _remember(self, key: int, number: int) -> None:
+        self._recent.add(key)
+        if number > self._highest:
+            self._highest = number
+        if self._recent.turns != self._turns:
+            self._turns = self._recent.turns
+            self._floors = (self._highest, self._floors[0])
+
+    def _count(self, row: Row) -> None:
+        """A new trade: the newest one, unless it is an old one that was sent again or asked for."""
+        if row.source == "backfill" or not self._alone:
+            return
+        last_ns = self._shared.lasts.get(self.symbol)
+        if last_ns is not None and row.time_ns is not None and row.time_ns < last_ns:
+            return
+        if self.outage is not None:
+            self._book.bound(self.outage, row.received_ns, row.trade_id, row.at_ns, None)
+            self.outage = None
+        self._last_id = row.trade_id
+        self._advance(row)
+
+    def _proved(self, now_ns: int) -> None:
+        """What the exchange sent again reaches back to our last trade: nothing was missed in between."""
+        gap = self._proof[1] if self._proof else ""
+        self._proof = None
+        if gap in self._book:
+            if gap == self.outage:
+                self.outage = None
+                last_ns = self._shared.lasts.get(self.symbol)
+                self._book.bound(gap, now_ns, self._last_id, last_ns, 0, say=False)
+            self._book.close(gap, GapStatus.FILLED, now_ns)
+
+    def resolved(self, gap: str, status: GapStatus, now_ns: int, recovered: int) -> None:
+        if gap == self.outage:
+            self.outage = None
+        self._book.close(gap, status, now_ns, recovered=recovered)
+
+
+def _number(trade_id: str) -> int:
+    """An id that rises, -1 where it is no number."""
+    return int(trade_id) if trade_id.isascii() and trade_id.isdecimal() else -1
+
+
+assert GENERATION_KEYS >= 1_000, "one answer of bybit's history must fit the memory"
