@@ -25,9 +25,11 @@ Deliver = Callable[[Block], Awaitable[None]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """What one call may take, so that a long outage neither floods the buffer that live feeds share nor
-    keeps another market's gap waiting: after `pages` it says what remains, and can be called again."""
+    keeps another market's gap waiting: after `pages` it says what remains, and can be called again. Pages
+    without trades, on the way to where a stretch begins, are not among them: that way is not gone twice."""
 
     pages: int = 50
+    searches: int = 500
     rows_per_s: float = 2_000.0
 
 
@@ -84,7 +86,7 @@ class Backfill:
             await trio.sleep(max(0.0, (stretch.to_ns - time.time_ns()) / S_NS + self._settle_s))
         run = _Run(self._history, market, self._channel, stretch)
         try:
-            while run.pages < self._budget.pages:
+            while run.pages < self._budget.pages and run.searches < self._budget.searches:
                 page, received_ns = await self._rest.get(self._history.ask(run.query), run.read)
                 block = run.take(page, received_ns, self._exchange)
                 if len(block):
@@ -98,7 +100,8 @@ class Backfill:
             return run.unfinished(str(misfit), final=False)
         except Weather as weather:
             return run.unfinished(str(weather), final=False, retry_after_s=weather.retry_after_s)
-        return run.unfinished(f"the budget of {self._budget.pages} pages is used up", final=False)
+        budget = f"{run.pages} pages" if run.pages >= self._budget.pages else f"{run.searches} searches"
+        return run.unfinished(f"the budget of {budget} is used up", final=False)
 
 
 class _Run:
@@ -107,7 +110,7 @@ class _Run:
     def __init__(self, history: History, market: Market, channel: str, stretch: Stretch) -> None:
         self.query = Query(market=market, channel=channel, stretch=stretch, rows=history.page_rows)
         self.progress = Progress(history, stretch)
-        self.pages = 0
+        self.pages = self.searches = 0
         self.over = False
         self._unreadable: list[str] = []
         self._oldest_ns: int | None = None
@@ -122,7 +125,10 @@ class _Run:
 
     def take(self, page: Page, received_ns: int, exchange: str) -> Block:
         """The page's wanted rows; those that are no sound trades are left out, and remembered."""
-        self.pages += 1
+        if page.trades.price:
+            self.pages += 1
+        else:
+            self.searches += 1
         wanted = self.progress.take(page)
         if page.times_ns:
             self._oldest_ns = min(page.times_ns + ([self._oldest_ns] if self._oldest_ns else []))

@@ -50,7 +50,7 @@ def _parse(body: bytes, headers: Mapping[str, str], query: Query) -> Page:
     rows = decoded(_decoder, body)
     to_ns = query.stretch.to_ns
     if query.stretch.to_id is None and to_ns is not None and _seeking(query.cursor):
-        return Page(NO_TRADES, _narrowed(query.cursor, rows, to_ns))
+        return Page(NO_TRADES, _narrowed(query, rows, to_ns))
     page = trades(
         query.market.native,
         [row.price for row in rows],
@@ -66,19 +66,19 @@ def _seeking(cursor: str | None) -> bool:
     return cursor is None or cursor.startswith(SEEK)
 
 
-def _narrowed(cursor: str | None, rows: list[_Trade], to_ns: int) -> str | None:
+def _narrowed(query: Query, rows: list[_Trade], to_ns: int) -> str | None:
     """The next cursor of the search for the newest trade not after `to_ns`: its id lies from LOW to HIGH."""
     late = bool(rows) and rfc3339_ns(rows[0].time) > to_ns
-    if cursor is None:  # the newest trade
+    if query.cursor is None:  # the newest trade
         low, high = 0, rows[0].id if rows else -1
         if not late:
             return str(high + 1) if rows else None
     else:
-        low, high = _bounds(cursor)
+        low, high = _bounds(query.cursor)
         middle = (low + high) // 2
         low, high = (low, middle - 1) if late else (middle, high)
     # One page reaches over the rest of the way; what is too new in it is left out.
-    return f"{SEEK} {low} {high}" if high - low > ROWS_MAX // 2 else str(high + 1)
+    return f"{SEEK} {low} {high}" if high - low > max(1, query.rows // 2) else str(high + 1)
 
 
 def _bounds(cursor: str) -> tuple[int, int]:
