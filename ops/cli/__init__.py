@@ -26,6 +26,7 @@ COMMANDS = {
     "events": ("follow", "events"),
     "tail": ("follow", "tail"),
     "query": ("read", "query"),
+    "export": ("export", "export_command"),
     "restart": ("command", "restart"),
     "pause": ("command", "pause"),
     "resume": ("command", "resume"),

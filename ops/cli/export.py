@@ -1,0 +1,101 @@
+"""`tickwarden export`: a standalone copy of the recording, from a running or a stopped service."""
+
+import signal
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from ops.cli.common import config_option, configuration, json_option, print_json
+from ops.exits import FAILED, OK
+from ops.export import Exported, Stretch, export
+from ops.export_target import ExportError
+from ops.instants import instant
+from ops.query import QueryError
+from ops.tables import write_table
+
+_NO_FOLDER = (".parquet", ".pq", ".csv", ".json")  # somebody who writes these expects another format
+
+
+@click.command("export")
+@click.argument("path")
+@click.option("--from", "since_us", callback=instant, metavar="T", help="From this time or UTC day on.")
+@click.option("--to", "until_us", callback=instant, metavar="T", help="To before this time or UTC day.")
+@click.option("--file", "source", type=click.Path(path_type=Path), help="The DuckDB file; default: the config's.")
+@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@click.option(
+    "--timeout", "timeout_s", type=float, default=30.0, show_default=True, help="Seconds to wait for the file."
+)
+@json_option
+@config_option
+def export_command(
+    path: str,
+    since_us: int | None,
+    until_us: int | None,
+    source: Path | None,
+    overwrite: bool,
+    timeout_s: float,
+    as_json: bool,
+    config_path: Path | None,
+) -> int:
+    """Copy the recording to PATH, as of one moment, whether the service runs or not.
+
+    PATH becomes one DuckDB file with all tables; or, if it ends in "/" or is a folder, Parquet files of the
+    ticks in folders by exchange, symbol and UTC day. A tick's time is `timestamp`, or `received_at` where
+    the exchange sends none. The service goes on recording meanwhile; its merges wait.
+    """
+    target = Path(path)
+    as_folder = path.endswith("/") or target.is_dir()
+    if not as_folder and target.suffix.lower() in _NO_FOLDER:
+        raise click.UsageError(f"{path}: for Parquet name a folder, like {target.with_suffix('')}/")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: nothing half-written stays
+    console = Console(stderr=True)
+    try:
+        with _bar(console) as bar:
+            task = bar.add_task(target.name, total=None)
+            done = export(
+                source or configuration(config_path).store.path,
+                target,
+                stretch=Stretch(since_us, until_us),
+                as_folder=as_folder,
+                overwrite=overwrite,
+                timeout_s=timeout_s,
+                progress=lambda rows, total: bar.update(task, completed=rows, total=total),
+            )
+    except (ExportError, QueryError, OSError) as error:
+        click.echo(str(error), err=True)
+        return FAILED
+    _print(done, as_json)
+    return OK
+
+
+def _bar(console: Console) -> Progress:
+    """Rows on a terminal; silent elsewhere."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.completed:,} rows"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def _print(done: Exported, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "path": str(done.path),
+                "format": done.format,
+                "rows": done.rows,
+                "bytes": done.bytes,
+                "seconds": round(done.seconds, 3),
+            }
+        )
+        return
+    write_table(("table", "rows"), list(done.rows.items()), sys.stdout)
+    click.echo(f"{done.path}: {done.bytes / 1e6:,.1f} MB of {done.format} in {done.seconds:.1f} s")

@@ -1,0 +1,156 @@
+"""A Tickwarden file and its tail as of one batch, to be read for as long as it takes.
+
+While the file is open here the service merges nothing, so the merged rows stand still. The tail goes on
+growing and being folded: it is listed once, ticks first, because a batch's ticks segment is its commit. What
+other tables hold beyond that batch is left out, so `audit` says of `ticks` exactly what was true then.
+"""
+
+import os
+import re
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+
+from actors.store.files import Files
+from actors.store.segments import sql_text
+from actors.store.tables import TICKS
+from actors.store.tail import Segment, Tail, committed
+from ops.query import WAIT_FIRST_S, WAIT_MAX_S, LockedError, QueryError
+
+_TAIL = re.compile(r"glob\"?\('((?:[^']|'')+)/ticks/\*")
+_OPEN_FILES = Path("/proc/self/fd")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """`tables` gives for each table what may follow FROM; `con` has the file attached as `src`."""
+
+    con: duckdb.DuckDBPyConnection
+    tables: dict[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def opened(path: Path, *, timeout_s: float, threads: int, memory_limit: str, spill: Path) -> Iterator[Source]:
+    """Holds the file until the block ends; raises LockedError after `timeout_s`, QueryError if it is no such file.
+
+    DuckDB puts what exceeds `memory_limit` into the folder `spill`.
+    """
+    if not path.is_file():
+        raise QueryError(f"{path}: no such file")
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "threads": threads,
+        "memory_limit": memory_limit,
+        "temp_directory": str(spill),
+    }
+    with duckdb.connect(":memory:", config=config) as con, ExitStack() as stack:
+        # DuckDB counts how far it is, and leaves the drawing to us.
+        con.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
+        con.execute("SET TimeZone = 'UTC'")
+        _attach(con, path.absolute(), time.monotonic() + timeout_s)
+        names = _relations(con)
+        if TICKS.name not in names:
+            raise QueryError(f"{path} holds no ticks: it is not a file of Tickwarden's")
+        pinned = _pinned(con, path.absolute(), stack)
+        yield Source(con, {name: pinned.get(name, f'src.main."{name}"') for name in names})
+
+
+def _attach(con: duckdb.DuckDBPyConnection, path: Path, deadline: float) -> None:
+    wait_s = WAIT_FIRST_S
+    while True:
+        try:
+            con.execute(f"ATTACH {sql_text(path)} AS src (READ_ONLY)")
+        except duckdb.Error as error:
+            if "lock" not in str(error).lower():
+                raise QueryError(f"{path}: {error}") from error
+            if time.monotonic() >= deadline:
+                raise LockedError(f"{path} is held by another process: {error}") from error
+            time.sleep(wait_s)
+            wait_s = min(WAIT_MAX_S, wait_s * 2)
+        else:
+            return
+
+
+def _relations(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """What a user sees in the file, tables and views."""
+    found = con.execute(
+        "SELECT table_name FROM duckdb_tables() WHERE database_name = 'src' AND schema_name = 'main'"
+        " UNION SELECT view_name FROM duckdb_views() WHERE database_name = 'src' AND schema_name = 'main'"
+        " AND NOT internal ORDER BY 1"
+    ).fetchall()
+    return [name for (name,) in found]
+
+
+def _pinned(con: duckdb.DuckDBPyConnection, path: Path, stack: ExitStack) -> dict[str, str]:
+    """For each table with a tail, merged rows and the tail's as of one batch."""
+    tail = _tail(con, path)
+    if tail is None:
+        return {}
+    row = con.execute("SELECT max(merged_through) FROM src.store.watermark").fetchone()
+    merged_through = int(row[0]) if row and row[0] is not None else 0
+    while True:
+        try:
+            with ExitStack() as attempt:
+                files = {
+                    name: [_hold(tail.root / name / segment.name, attempt) for segment in segments]
+                    for name, segments in _as_of_one_batch(tail, merged_through).items()
+                }
+                stack.enter_context(attempt.pop_all())
+                return {name: _rows(name, paths) for name, paths in files.items()}
+        except FileNotFoundError:  # folded and cleared away before it was opened: list again
+            continue
+
+
+def _tail(con: duckdb.DuckDBPyConnection, path: Path) -> Tail | None:
+    """The tail that belongs to the file, None if the file is complete by itself."""
+    row = con.execute(
+        "SELECT sql FROM duckdb_views() WHERE database_name = 'src' AND schema_name = 'main' AND view_name = ?",
+        [TICKS.name],
+    ).fetchone()
+    match = _TAIL.search(row[0]) if row else None
+    if match is None:
+        return None
+    # A file that was moved together with its tail still names the old place until a service starts on it.
+    beside = path.with_name(path.name + ".tail")
+    recorded = Path(match[1].replace("''", "'"))
+    for root in (beside, recorded):
+        if root.is_dir():
+            return Tail(root, Files())
+    raise QueryError(
+        f"{path} was not closed by a clean stop, and the newest rows are in a tail that is not there: neither"
+        f" {beside} nor {recorded}. Put the tail back beside the file, or start the service on it once, which"
+        " goes on without those rows."
+    )
+
+
+def _as_of_one_batch(tail: Tail, merged_through: int) -> dict[str, list[Segment]]:
+    """A fold joins the oldest of many segments, so it never reaches batches that came between the two listings."""
+    ticks = tail.live(merged_through)[TICKS.name]
+    until = max(committed({TICKS.name: ticks}), merged_through)
+    others = tail.live(merged_through)
+    return {name: [s for s in segments if s.last <= until] for name, segments in others.items()} | {
+        TICKS.name: ticks
+    }
+
+
+def _hold(path: Path, stack: ExitStack) -> str:
+    """Keeps a segment readable even after the service has deleted it; returns the name to read it by."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    stack.callback(os.close, fd)
+    return f"{_OPEN_FILES}/{fd}" if _OPEN_FILES.is_dir() else str(path)
+
+
+def _rows(table: str, paths: list[str]) -> str:
+    merged = f"SELECT * FROM src.store.{table}"
+    if not paths:
+        return f"({merged})"
+    listed = "[" + ", ".join(map(sql_text, paths)) + "]"
+    options = "union_by_name = true, hive_partitioning = false"
+    return f"({merged} UNION ALL BY NAME SELECT * FROM read_parquet({listed}, {options}))"

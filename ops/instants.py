@@ -1,0 +1,32 @@
+"""Points in time as people write them on the command line."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import click
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def microseconds(text: str) -> int:
+    """Microseconds UTC of an RFC 3339 time, or of the start of a day; ValueError says what would be right."""
+    try:
+        if len(text) <= len("2026-06-01"):
+            day = date.fromisoformat(text)
+            moment = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        else:
+            moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is no time; write one like 2026-06-01T12:30:00Z, or a day like 2026-06-01"
+        ) from None
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} does not say where; write {text}Z for UTC, or an offset like {text}+02:00")
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def instant(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:  # noqa: ARG001
+    """An option's callback; the signature is click's."""
+    try:
+        return None if value is None else microseconds(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
