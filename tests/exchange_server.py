@@ -39,6 +39,7 @@ class Client:
         self.close_code: int | None = None
         self._protocol = WSConnection(ConnectionType.SERVER)
         self._events: list[Event] = []
+        self._sending = trio.Lock()
 
     async def accept(self, also: bytes = b"") -> None:
         """Answers the handshake; `also` goes out in the same write."""
@@ -76,7 +77,8 @@ class Client:
     async def raw(self, data: bytes) -> None:
         """Bytes as they are; no error if the service has gone meanwhile."""
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await self.stream.send_all(data)
+            async with self._sending:
+                await self.stream.send_all(data)
 
     async def close(self, code: int = 1000) -> None:
         """Says goodbye and waits for the answer."""
