@@ -9,7 +9,8 @@ import trio.testing
 
 from supervisor.backoff import Backoff
 from supervisor.context import Context
-from supervisor.failures import Weather, leaves
+from supervisor.failures import Misfit, Weather, leaves
+from supervisor.intensity import Intensity
 from supervisor.mailbox import Mailbox
 from supervisor.spec import ChildSpec, Restart, Strategy
 from supervisor.states import Event, State
@@ -148,6 +149,31 @@ async def test_work_left_while_in_backoff_is_drained_at_the_stop(autojump_clock:
     assert stored == [1]
     assert trio.current_time() == begun
     assert record.of("sink") == ["starting", "backoff", "stopping", "stopped"]
+
+
+@pytest.mark.parametrize("trouble", [Misfit("read-only"), Weather("disk full", retry_after_s=99), BUG])
+async def test_a_consumer_that_is_down_is_brought_up_for_those_who_drain_into_it(
+    autojump_clock: object, trouble: Exception
+) -> None:
+    first, second, stored, record = box(), box(1), list[int](), Record()
+
+    async def relay(context: Context) -> None:
+        while True:
+            try:
+                async with first.receive() as item:
+                    await second.put(item)
+            except trio.EndOfChannel:
+                return
+
+    async with Supervisor("root", on_event=record) as root:
+        act = lives(*[crashes(trouble)] * 3, drains(second, stored))
+        limit = Intensity(0, 600)
+        await root.start(ChildSpec("store", act, mailbox=second, on_stop=second.close, intensity=limit))
+        await root.start(ChildSpec("relay", relay, mailbox=first, on_stop=first.close, stop_s=5))
+        for n in range(6):
+            await first.put(n)
+        await trio.sleep(1)
+    assert stored == list(range(6))
 
 
 async def test_a_drain_that_always_crashes_ends_at_its_deadline(autojump_clock: object) -> None:
@@ -429,8 +455,11 @@ async def test_health_shows_what_an_actor_reports(autojump_clock: object) -> Non
         assert (row.mailbox.depth, row.mailbox.capacity, row.mailbox.peak) == (30, 100, 30)
         assert begun_ns <= row.since_ns <= time.time_ns()
         assert row.next_retry_at_ns is None
+        amiss_since_ns = row.since_ns
         await trio.sleep(1.5)
-        assert (root.health("x").state, root.health("x").reason) == (State.OK, "")
+        row = root.health("x")
+        assert (row.state, row.reason) == (State.OK, "")
+        assert row.since_ns > amiss_since_ns
         await trio.sleep(1)
         row = root.health("x")
         assert (row.state, row.reason, row.kind) == (State.BACKOFF, "Weather: reset by peer", "exchange")
