@@ -136,6 +136,11 @@ class GapBook:
         else:
             self._gaps[gap] = replace(row, to_id=to_id, to_ns=to_ns, missing=missing)
 
+    def rebase(self, gap: str, at_ns: int, from_id: str | None, from_ns: int | None) -> None:
+        """The last trade before it never reached the file: it begins earlier."""
+        row = self._gaps[gap]
+        self._append(replace(row, at_ns=self._after(row, at_ns), from_id=from_id, from_ns=from_ns))
+
     def recovered(self, gap: str, count: int) -> None:
         """Trades of it were stored; said with its next state."""
         row = self._gaps[gap]

@@ -21,12 +21,16 @@ class Loose(Track):
     `alone` False: the stray ids of a market with contiguous ones, whose outages are not ended by them.
     """
 
-    def __init__(self, symbol: str, shared: Shared, *, sorts: bool, alone: bool = True) -> None:
+    def __init__(
+        self, symbol: str, shared: Shared, *, sorts: bool, alone: bool = True, keys: int = GENERATION_KEYS
+    ) -> None:
         super().__init__(symbol, shared)
         self._sorts, self._alone = sorts, alone
-        self._recent = Recent()
+        self._keys = keys
+        self._recent = Recent(keys)
         self._highest = -1
         self._floors = (-1, -1)  # the highest id when the last and the last but one generation was closed
+        self._reach: tuple[int | None, int | None] = (None, None)  # the same in times
         self._turns = 0
         self._last_id: str | None = None
         self._live_ns: int | None = None
@@ -48,10 +52,14 @@ class Loose(Track):
         self._last_id = seed.last_id
         for trade_id in seed.recent:
             self._remember(hash(trade_id), _number(trade_id))
-        if self._sorts and not seed.recent_all and seed.recent:
+        if seed.recent:
             lowest = min(map(_number, seed.recent))
             self._floors = (max(self._floors[0], lowest), max(self._floors[1], lowest))
+            self._reach = (seed.reach_ns, seed.reach_ns)
         super().restore(seed, now_ns)
+        for row in seed.gaps:
+            if row.status is not GapStatus.OPEN:
+                self._book.drop(row.gap_id)
         if self.outage is not None and self._last_id is not None:
             self._proof = (self._last_id, self.outage)
 
@@ -88,12 +96,14 @@ class Loose(Track):
             if row.source == "snapshot" and self._proof is not None and row.trade_id == self._proof[0]:
                 self._proved(row.received_ns)
             return False
+        if row.source == "snapshot" and self._beyond_reach(row):
+            return False
         number = _number(row.trade_id) if self._sorts else -1
         if 0 <= number <= self.floor and not row.known:
             if not self._begins_anew(row, number, self._highest):
                 return False
             self._say_reset(row)
-            self._recent, self._turns = Recent(), 0
+            self._recent, self._turns = Recent(self._keys), 0
             self._highest, self._floors = -1, (-1, -1)
         self._remember(key, number)
         self._count(row)
@@ -128,6 +138,12 @@ class Loose(Track):
         if self._recent.turns != self._turns:
             self._turns = self._recent.turns
             self._floors = (self._highest, self._floors[0])
+            self._reach = (self._shared.lasts.get(self.symbol), self._reach[0])
+
+    def _beyond_reach(self, row: Row) -> bool:
+        """Re-sent trades that are older than what is remembered were stored when they were new."""
+        reach_ns = self._reach[1]
+        return reach_ns is not None and row.time_ns is not None and row.time_ns < reach_ns
 
     def _count(self, row: Row) -> None:
         """A new trade: the newest one, unless it is an old one that was sent again or asked for."""

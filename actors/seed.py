@@ -12,7 +12,7 @@ class Seed:
 
     `last_id` and `last_ns` are the newest stored trade, None where there is none. `mark` and `lowest` bound
     the stored ids of the exchange's present count (`lowest` None: unknown, so that nothing is believed to be
-    older than the record). `recent` are the newest ids, oldest first; `recent_all` says that these are all.
+    older than the record). `recent` are the newest ids, oldest first, and reach back to trades of `reach_ns`.
     `gaps` are those that may still change, oldest first.
     """
 
@@ -24,5 +24,5 @@ class Seed:
     lowest: int | None = None
     holes: tuple[Hole, ...] = ()
     recent: tuple[str, ...] = ()
-    recent_all: bool = True
+    reach_ns: int | None = None
     gaps: tuple[GapRow, ...] = ()

@@ -15,8 +15,9 @@ from actors.seed import Seed
 from actors.track import Row, Shared, Track
 
 REORDER_S = 2.0  # ids that are out of order for no longer are late, not missing
-HOLES_MAX = 96  # of one market; with their gaps about 32 KiB. Beyond, the oldest can no longer be filled
+HOLES_MAX = 64  # of one market; with their gaps about 35 KiB. Beyond, the oldest can no longer be filled
 APART_MAX = 8  # holes due at once that are told apart; more become one gap with their sum
+ODD_KEYS = 128  # ids that are no numbers, remembered where only numbers were promised
 JUMP_MAX = 10_000_000  # ids do not jump so far by loss: what lies between is unknown rather than missing
 
 
@@ -64,8 +65,18 @@ class Sequence(Track):
             if hole.gap_id is not None:
                 self._left[hole.gap_id] = self._left.get(hole.gap_id, 0) + hole.count
         for row in seed.gaps:
-            if row.status is GapStatus.OPEN and row.missing and row.gap_id not in self._left:
+            if row.gap_id == self.outage:
+                continue
+            if row.gap_id in self._left:
+                missing = row.missing or 0
+                self._book.recovered(row.gap_id, missing - self._left[row.gap_id] - row.recovered)
+                continue
+            if self._mark is None or (decimal(row.to_id) or 0) > self._mark:  # its end never reached the file
+                self._book.close(row.gap_id, GapStatus.UNKNOWN, now_ns)
+            elif row.status in (GapStatus.OPEN, GapStatus.PARTIAL) and row.missing:  # filled before the end
                 self._book.close(row.gap_id, GapStatus.FILLED, now_ns, recovered=row.missing)
+            elif row.status is not GapStatus.OPEN:
+                self._book.drop(row.gap_id)
         self._limit(now_ns)
         self._settle()
 
@@ -79,7 +90,7 @@ class Sequence(Track):
         number = decimal(row.trade_id)
         if number is None:  # the promise is broken by this row alone
             if self._odd is None:
-                self._odd = Loose(self.symbol, self._shared, sorts=False, alone=False)
+                self._odd = Loose(self.symbol, self._shared, sorts=False, alone=False, keys=ODD_KEYS)
             return self._odd.admit(row)
         first, mark = number - row.span + 1, self.mark
         if mark is None or self.lowest is None:

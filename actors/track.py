@@ -96,6 +96,8 @@ class Track:
             self._book.close(row.gap_id, GapStatus.UNKNOWN, now_ns)
         if going_on:
             self.outage = going_on[-1].gap_id
+            if self.last_id is not None and going_on[-1].from_id != self.last_id:
+                self._book.rebase(self.outage, now_ns, self.last_id, seed.last_ns)
         elif seed.last_ns is not None:
             self.interrupted(GapReason.DOWNTIME, now_ns)
 
