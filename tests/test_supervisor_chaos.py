@@ -17,7 +17,7 @@ from supervisor.states import State
 from supervisor.tree import Supervisor, UnknownActorError
 from tests.supervisor_fakes import Record
 
-SEEDS = 160
+SEEDS = 100
 STOP_S = 20.0
 
 
