@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -10,13 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.backfill import Recovered
 from actors.checks import amounts, check_ids, check_times
 from actors.dialect import FieldError, Market, Trades
 from actors.dialects import DIALECTS
 from actors.dialects._history import digits, seconds_ns
 from actors.dialects.histories import HISTORIES
+from actors.gaps import GapReason, GapRow, GapStatus
 from actors.history import Ask, Busy, Garbled, History, Kind, Page, Query, RateLimit, Refused, Stretch
 from actors.paging import Progress
+from actors.stretches import status_of, stretches
 from actors.symbols import parse_symbol
 from tests.capture_files import CAPTURES
 
@@ -368,6 +372,40 @@ def test_wrong_stretches_and_limits_are_refused_at_once() -> None:
         Stretch(from_id=6, to_id=5)
     with pytest.raises(ValueError, match="0 < burst < units"):
         RateLimit(name="x", units=1, window_s=1, burst=1)
+
+
+def test_a_gap_is_asked_for_by_its_ids_and_ranges_that_share_a_page_together() -> None:
+    gap = GapRow(1, "g", "okx", "BTC/USDT", GapReason.SEQUENCE, 1, "9", 100, "500", 200)
+    asked = stretches(gap, [(10, 12), (20, 20), (105, 110), (111, 480)], HISTORIES["okx"])  # 100 rows a page
+    assert [(part.from_id, part.to_id) for part in asked] == [(10, 20), (105, 110), (111, 480)]
+    assert {(part.from_ns, part.to_ns) for part in asked} == {(100, 200)}
+    clocks = replace(gap, from_ns=201)
+    assert stretches(clocks, [(10, 12)], HISTORIES["okx"]) == [
+        Stretch(from_id=10, to_id=12, from_ns=201, to_ns=201)
+    ]
+
+
+def test_a_gap_without_ids_is_asked_for_by_its_times_once_it_has_an_end() -> None:
+    gap = GapRow(1, "g", "bybit", "BTC/USDT:USDT", GapReason.DISCONNECT, 1, None, 100, None, 200)
+    assert stretches(gap, [], HISTORIES["bybit"]) == [Stretch(from_ns=100, to_ns=200)]
+    assert stretches(replace(gap, from_ns=300), [], HISTORIES["bybit"]) == [Stretch(from_ns=200, to_ns=200)]
+    assert stretches(replace(gap, to_ns=None), [], HISTORIES["bybit"]) == []
+    assert stretches(replace(gap, from_ns=None), [], HISTORIES["bybit"]) == []
+
+
+@pytest.mark.parametrize(
+    ("parts", "status"),
+    [
+        ([(5, True, True), (0, True, True)], GapStatus.FILLED),
+        ([(5, True, True), (3, False, False)], GapStatus.OPEN),
+        ([(0, False, False), (0, False, True)], GapStatus.OPEN),
+        ([(5, True, True), (0, False, True)], GapStatus.PARTIAL),
+        ([(0, False, True)], GapStatus.LOST),
+    ],
+)
+def test_a_gap_is_what_its_parts_have_become(parts: list[tuple[int, bool, bool]], status: GapStatus) -> None:
+    recovered = [Recovered(count=count, complete=complete, final=final) for count, complete, final in parts]
+    assert status_of(recovered) is status
 
 
 @pytest.mark.parametrize("name", HISTORIES)

@@ -255,6 +255,7 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_whole(autojump_cloc
         while True:
             await trio.lowlevel.checkpoint()
             sent.append(1)
+            assert len(sent) < 100, "read on and on"
             yield bytes(1000)
 
     transport = Scripted(httpx.Response(200, content=endless()))

@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from actors.dialect import FieldError, Trades
-from actors.dialects._common import S_NS, inside, text_inside
+from actors.dialects._common import S_NS, text_inside
 from actors.history import Garbled
 from actors.ticks import Reason
 
@@ -39,14 +39,6 @@ def words(body: bytes, *keys: str) -> str:
         return excerpt(body)
     said = [text_inside(message, key) for key in keys]
     return " ".join(filter(None, said)) or excerpt(body)
-
-
-def has(body: bytes, key: str) -> bool:
-    """Whether the body is a JSON object with this key."""
-    try:
-        return inside(msgspec.json.decode(body), key) is not None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
 
 
 def digits(token: msgspec.Raw, name: str) -> str:
