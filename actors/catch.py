@@ -118,6 +118,7 @@ def _append(block: Block, more: Block, rows: int | None = None) -> None:
         more.side[:rows],
         more.trade_id[:rows],
         more.source[:rows],
+        more.fills[:rows],
     )
 
 

@@ -83,6 +83,7 @@ class Reader:
             trades.side,
             trades.trade_id,
             self._sources(trades),
+            trades.fills,
         )
         return count
 

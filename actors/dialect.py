@@ -40,7 +40,8 @@ class Trades:
 
     `price` and `volume` are the wire's own digits, not yet checked; `side` is the taker's, 'buy', 'sell'
     or None; `trade_id` None where the exchange sends none; `exchange_ns` nanoseconds UTC or None;
-    `snapshot` True for old trades that the frame itself marks as re-sent on subscribe.
+    `snapshot` True for old trades that the frame itself marks as re-sent on subscribe; `fills` how many
+    single trades a row stands for, ending with its id, None where each row is one.
     """
 
     native: list[str]
@@ -50,6 +51,7 @@ class Trades:
     trade_id: list[str | None]
     exchange_ns: list[int | None]
     snapshot: list[bool]
+    fills: list[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

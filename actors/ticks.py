@@ -44,12 +44,14 @@ class Block:
 
     `symbol` is unified; `exchange_ns` and `received_ns` are nanoseconds UTC, the former None where the
     exchange sends no time; `price` and `volume` are plain decimal digits; `side` is the taker's, 'buy',
-    'sell' or None; `source` is 'stream', 'snapshot' or 'backfill'.
+    'sell' or None; `source` is 'stream', 'snapshot' or 'backfill'; `fills` is how many single trades (and
+    ids, ending with trade_id) the exchange joined into the row.
     """
 
     __slots__ = (
         "exchange",
         "exchange_ns",
+        "fills",
         "price",
         "received_ns",
         "side",
@@ -69,6 +71,7 @@ class Block:
         self.side: list[str | None] = []
         self.trade_id: list[str | None] = []
         self.source: list[str] = []
+        self.fills: list[int] = []
 
     def __len__(self) -> int:
         return len(self.symbol)
@@ -83,8 +86,9 @@ class Block:
         side: Sequence[str | None],
         trade_id: Sequence[str | None],
         source: Sequence[str],
+        fills: Sequence[int] | None = None,
     ) -> None:
-        """Appends columns, in the schema's order; all have the length of `symbol`."""
+        """Appends columns, in the schema's order; all have the length of `symbol`; `fills` None: one each."""
         self.symbol.extend(symbol)
         self.exchange_ns.extend(exchange_ns)
         self.received_ns.extend(received_ns)
@@ -93,3 +97,4 @@ class Block:
         self.side.extend(side)
         self.trade_id.extend(trade_id)
         self.source.extend(source)
+        self.fills.extend([1] * len(symbol) if fills is None else fills)

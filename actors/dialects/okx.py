@@ -12,6 +12,7 @@ from actors.dialect import (
     AppPing,
     Control,
     Dialect,
+    FieldError,
     IdPromise,
     Leaving,
     Limits,
@@ -32,6 +33,7 @@ from actors.dialects._common import (
     text_inside,
 )
 from actors.symbols import Symbol, SymbolError
+from actors.ticks import Reason
 
 # https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-trades-channel, read 2026-11-22
 # via stored copy.
@@ -68,6 +70,7 @@ class _Trade(
     volume: str
     side: Literal["buy", "sell"]
     time: str
+    count: str = "1"
 
 
 class _Argument(msgspec.Struct, gc=False):
@@ -120,7 +123,14 @@ def _trades(frames: Sequence[bytes]) -> Trades:
         trade_id=[trade.id for trade in trades],
         exchange_ns=ms_texts_ns([trade.time for trade in trades]),
         snapshot=[False] * len(trades),
+        fills=[_fills(trade.count) for trade in trades],
     )
+
+
+def _fills(count: str) -> int:
+    if count.isascii() and count.isdecimal() and 0 < len(count) <= 9 and int(count):
+        return int(count)
+    raise FieldError(Reason.BAD_TYPE, f"count is {count!r}, no positive whole number")
 
 
 def _control(message: object) -> Control | None:

@@ -81,6 +81,7 @@ def _ticks(batch: Batch) -> list[list[Any]]:
         joined(lambda b: b.side),
         joined(lambda b: b.trade_id),
         joined(lambda b: b.source),
+        joined(lambda b: b.fills),
     ]
 
 
@@ -100,6 +101,7 @@ TICKS = TableSpec(
         Column("side", "VARCHAR", _TEXT),
         Column("trade_id", "VARCHAR", _TEXT),
         Column("source", "VARCHAR", _TEXT),
+        Column("fills", "BIGINT", _INT),
     ),
     _ticks,
 )
