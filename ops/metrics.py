@@ -102,8 +102,8 @@ class Metrics(Collector):
         yield counter("actor_restarts", help_text, ("actor", "reason"), restarts.items())
         again: dict[str, int] = dict.fromkeys(self._pipeline.exchanges, 0)
         for (actor, _), count in restarts.items():
-            exchange, colon, _ = actor.rpartition(":")
-            if colon and exchange in again:
+            exchange, _, _ = actor.rpartition(":")
+            if exchange in again:
                 again[exchange] += count
         reconnects = [((name,), count) for name, count in again.items()]
         yield counter("exchange_reconnects", "Connections begun anew.", _EXCHANGE, reconnects)

@@ -288,9 +288,9 @@ async def test_reconnects_are_counted_by_exchange_and_survive_the_removal_of_a_c
     for actor, restarts in (("venue0:1", 2), ("venue0:2", 3), ("venue1", 4), ("venue1:1", 1), ("gone:1", 9)):
         metrics.heard(told(actor, "starting", restarts))
     metrics.heard(told("venue0:2", "stopped", 3))
-    metrics.heard(told("venue0:2", "starting", 0))
+    metrics.heard(told("venue0:2", "starting", 1))  # another one of that name, begun anew once
     text = metrics.render()
-    assert value(text, "tickwarden_exchange_reconnects_total", exchange="venue0") == 5
+    assert value(text, "tickwarden_exchange_reconnects_total", exchange="venue0") == 6
     assert value(text, "tickwarden_exchange_reconnects_total", exchange="venue1") == 1
 
 
