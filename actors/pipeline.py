@@ -52,7 +52,13 @@ class Pipeline:
         self.store = Store(settings.store)
         self.buffer = Buffer(settings.store, self.ledger, self.store.next_number)
         self.writer = Writer(self.store, self.ledger, self.buffer.outbox)
-        self.merger = Merger(self.store, settings.store, self.buffer.record, finish_s=MERGE_STOP_S - 1.0)
+        self.merger = Merger(
+            self.store,
+            settings.store,
+            self.buffer.record,
+            finish_s=MERGE_STOP_S - 1.0,
+            observe=self.ledger.merge_s.observe,
+        )
         self.exchanges = {
             name: Exchange(exchange, self.ledger.account(name), self.buffer.intake)
             for name, exchange in settings.exchanges.items()

@@ -81,10 +81,10 @@ class Writer:
         """Tries until it is durable: a full disk is not the batch's fault, and nothing may overtake it."""
         delay_s = RETRY_FIRST_S
         while batch.number > self.acknowledged:
+            began = time.monotonic()
             try:
-                await in_thread(
-                    context, self._limiter, lambda: self._store.write(batch), lambda _: self._stored(batch)
-                )
+                record = partial(self._stored, batch, began)
+                await in_thread(context, self._limiter, lambda: self._store.write(batch), record)
             except TROUBLE as error:
                 self.trouble = f"cannot write to {self._store.tail}: {error}"
                 context.degraded(self.trouble)
@@ -96,20 +96,30 @@ class Writer:
         context.handled()
         context.healthy()
 
-    def _stored(self, batch: Batch) -> None:
+    def _stored(self, batch: Batch, began: float, _: None) -> None:
+        self._ledger.flush_s.observe(time.monotonic() - began)
         self._ledger.stored(batch)
         self.acknowledged = batch.number
         self.last_flush_ns = time.time_ns()
 
 
 class Merger:
-    """Owned by the pipeline. Folds the tail into the file every merge_interval_s, and at the very end."""
+    """Owned by the pipeline. Folds the tail into the file every merge_interval_s, and at the very end.
+
+    `observe` is told how many seconds each merge held the file.
+    """
 
     def __init__(
-        self, store: Store, settings: StoreSettings, record: Callable[[EventRow], None], *, finish_s: float
+        self,
+        store: Store,
+        settings: StoreSettings,
+        record: Callable[[EventRow], None],
+        *,
+        finish_s: float,
+        observe: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._store, self._interval_s, self._finish_s = store, settings.merge_interval_s, finish_s
-        self._record = record
+        self._record, self._observe = record, observe
         self._limiter = trio.CapacityLimiter(1)
         self._asked = trio.Event()
         self.last_merge_ns: int | None = None
@@ -184,6 +194,7 @@ class Merger:
         self.held, self.held_by_pid = report.held, report.held_by_pid
         self.locked_s += report.locked_s
         if not report.held:
+            self._observe(report.locked_s)
             self.last_merge_ns = time.time_ns()
 
     def report_notices(self) -> None:

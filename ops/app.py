@@ -19,6 +19,7 @@ from ops.config import Config, ConfigErrors, load_config
 from ops.control.app import ControlApp, Refused, UnknownName
 from ops.control.tap import LineBuffer
 from ops.logs import set_level
+from ops.redact import redact
 from ops.reload import apply_changes
 from supervisor.states import Event
 from supervisor.tree import UnknownActorError
@@ -81,8 +82,11 @@ class ServiceApp(ControlApp):
         return report.not_ready(self._pipeline)
 
     def config(self) -> Mapping[str, object]:
-        """What is in force. Nothing in a configuration is secret so far: markets, paths and limits."""
-        return {field.name: _plain(getattr(self._config, field.name)) for field in dataclasses.fields(self._config)}
+        """What is in force, without the passwords and tokens that an address may carry."""
+        plain = {name: _plain(getattr(self._config, name)) for name in Config.__dataclass_fields__}
+        hidden = redact(plain)
+        assert isinstance(hidden, dict)
+        return hidden
 
     def events(self, since: int) -> Sequence[Mapping[str, object]]:
         return [event for event in self._events if int(str(event["number"])) > since]
