@@ -497,6 +497,25 @@ async def test_what_a_stuck_buffer_does_not_take_is_kept_for_the_end(
         assert feed.exchange.rests() == []
 
 
+async def test_what_is_read_while_an_older_parcel_waits_is_kept_too_and_in_order(
+    feeding: Feeding, autojump_clock: MockClock
+) -> None:
+    async def script(client: Client) -> None:
+        await client.accept()
+        for number in range(200):
+            await client.send(trade("okx", "BTC-USDT", number))
+            await trio.sleep(PARCEL_S / 2)
+        await client.gone()
+
+    async with feeding(script, rows=1, consuming=False) as feed:
+        await trio.sleep(5)
+        await feed.tree.stop_child("x")
+        async with feed.intake.receive() as first:
+            ids = [*first.block.trade_id]
+        ids += [number for parcel in feed.exchange.rests() for number in parcel.block.trade_id]
+        assert ids == [str(number) for number in range(200)]
+
+
 async def test_what_was_read_outlives_a_crash_of_the_actor(
     feeding: Feeding, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
