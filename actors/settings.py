@@ -19,7 +19,10 @@ class SupervisionSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSettings:
-    """Where and how often ticks become durable. Segments go to "<path>.tail/"."""
+    """Where and how often ticks become durable. Segments go to "<path>.tail/".
+
+    Days older than `keep_days` (0: none is too old) leave the file, by way of `archive_dir` if there is one.
+    """
 
     path: Path
     flush_interval_s: float = 1.0
@@ -27,6 +30,8 @@ class StoreSettings:
     merge_interval_s: float = 60.0
     storage_version: str = "v1.2.0"
     memory_limit: str = "512MB"
+    keep_days: int = 0
+    archive_dir: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,6 +96,13 @@ def store_file(value: object) -> Path:
     return file_name(value)
 
 
+def archive_folder(value: object) -> Path | None:
+    """Nothing for none, or a folder; DuckDB reads its files by their names, in which some characters mean more."""
+    if value == "":
+        return None
+    return store_file(value.rstrip("/") or value if isinstance(value, str) else value)
+
+
 def storage_version(value: object) -> str:
     """A DuckDB release whose file format is to be written; DuckDB itself knows which there are."""
     right = 'a DuckDB version like "v1.2.0", or "latest"'

@@ -14,6 +14,7 @@ from ops.config_checks import (
     Text,
     Url,
     Whole,
+    archive_folder,
     file_name,
     loopback,
     storage_version,
@@ -72,6 +73,8 @@ STORE = _keys(
     memory_limit=Key(
         Text(r"[1-9]\d{0,5}(\.\d{1,3})? ?([MG]i?B)", 'a size like "512MB" or "2GiB"'), "what DuckDB may take"
     ),
+    keep_days=Key(Whole(0, 36_500), "older days (UTC) leave the file; 0 keeps all"),
+    archive_dir=Key(archive_folder, "they become Parquet files here first", ""),
 )
 
 CONTROL = _keys(

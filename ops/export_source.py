@@ -6,7 +6,6 @@ other tables hold beyond that batch is left out, so `audit` says of `ticks` exac
 """
 
 import os
-import re
 import resource
 import time
 from collections.abc import Iterator
@@ -20,9 +19,9 @@ from actors.store.files import Files
 from actors.store.segments import sql_text
 from actors.store.tables import TICKS
 from actors.store.tail import Segment, Tail, committed
+from actors.store.views import recorded_tail
 from ops.query import WAIT_FIRST_S, WAIT_MAX_S, LockedError, QueryError
 
-_TAIL = re.compile(r"glob\"?\('((?:[^']|'')+)/ticks/\*")
 _OPEN_FILES = Path("/proc/self/fd")
 
 
@@ -107,16 +106,11 @@ def _pinned(con: duckdb.DuckDBPyConnection, path: Path, stack: ExitStack) -> dic
 
 def _tail(con: duckdb.DuckDBPyConnection, path: Path) -> Tail | None:
     """The tail that belongs to the file, None if the file is complete by itself."""
-    row = con.execute(
-        "SELECT sql FROM duckdb_views() WHERE database_name = 'src' AND schema_name = 'main' AND view_name = ?",
-        [TICKS.name],
-    ).fetchone()
-    match = _TAIL.search(row[0]) if row else None
-    if match is None:
+    recorded = recorded_tail(con, "src")
+    if recorded is None:
         return None
     # A file that was moved together with its tail still names the old place until a service starts on it.
     beside = path.with_name(path.name + ".tail")
-    recorded = Path(match[1].replace("''", "'"))
     for root in (beside, recorded):
         if root.is_dir():
             return Tail(root, Files())

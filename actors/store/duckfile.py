@@ -9,15 +9,17 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
 from actors.settings import StoreSettings
 from actors.store.files import Files, crash_point
+from actors.store.migration import NoWayUp, migrate
 from actors.store.segments import parquet
 from actors.store.tables import SCHEMA_VERSION, TABLES
-from actors.store.views import SCHEMA, schema_sql, view_sql
+from actors.store.views import SCHEMA, recorded_tail, schema_sql, view_sql
 
 _PID = re.compile(r"PID (\d+)")
 # What DuckDB 1.5 to 2.0 say when the content cannot be read. Only then is a file set aside: whatever else stops
@@ -61,6 +63,14 @@ class SchemaNewer(FileRefused):
     """The file was written by a later version of this software, or of DuckDB."""
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How a file was before it was adopted: its schema's version, and the tail its views reached into."""
+
+    version: int
+    tail: Path | None
+
+
 def _sorted_out(error: duckdb.Error, path: Path) -> Exception:
     """What an error on opening means."""
     text = str(error)
@@ -90,14 +100,14 @@ class DuckFile:
         }
 
     @contextmanager
-    def opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The file, held until the block ends; begun if there is none.
+    def opened(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The file, held until the block ends; begun if there is none. With `read_only` others may read too.
 
         Raises FileHeld, FileDamaged (also when the block finds damage), FileTrouble or FileRefused.
         """
         if not self.path.exists():
             self._create()
-        con = self._connect(self.path)
+        con = self._connect(self.path, read_only=read_only)
         try:
             yield con
         except duckdb.Error as error:
@@ -107,9 +117,9 @@ class DuckFile:
         finally:
             con.close()
 
-    def _connect(self, path: Path) -> duckdb.DuckDBPyConnection:
+    def _connect(self, path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
         try:
-            return duckdb.connect(str(path), config=self._config)
+            return duckdb.connect(str(path), read_only=read_only, config=self._config)
         except duckdb.Error as error:
             raise _sorted_out(error, path) from error
 
@@ -148,27 +158,28 @@ class DuckFile:
         row = con.execute("SELECT count(*) FROM duckdb_schemas() WHERE schema_name = ?", [SCHEMA]).fetchone()
         return bool(row and row[0])
 
-    def adopt(self, con: duckdb.DuckDBPyConnection) -> None:
-        """Makes the file ours: schema if it has none, version checked, views reaching into our tail."""
+    def adopt(self, con: duckdb.DuckDBPyConnection) -> Found:
+        """Makes the file ours: schema if it has none, brought up to date, views reaching into our tail."""
         con.execute("BEGIN")
         try:
             if not self.exists_in(con):
                 for statement in schema_sql(SCHEMA_VERSION):
                     con.execute(statement)
-            self._check_version(con)
+            found = Found(self._version(con), recorded_tail(con))
+            migrate(con, found.version)
             for table in TABLES:
                 con.execute(view_sql(table, self._tail))
             con.execute("COMMIT")
-        except duckdb.CatalogException as error:
+        except (duckdb.CatalogException, NoWayUp) as error:
             _roll_back(con)
             raise FileRefused(
-                f"{self.path} has things of its own where ours would stand ({str(error)[:200]});"
-                " give store.path another file."
+                f"{self.path} is not laid out as ours are ({str(error)[:200]}); give store.path another file."
             ) from error
         except BaseException:
             _roll_back(con)
             raise
         con.execute("CHECKPOINT")
+        return found
 
     def leave(self, con: duckdb.DuckDBPyConnection) -> None:
         """Makes the file complete by itself: views without a tail."""
@@ -183,7 +194,7 @@ class DuckFile:
         crash_point("finish.committed")
         con.execute("CHECKPOINT")
 
-    def _check_version(self, con: duckdb.DuckDBPyConnection) -> None:
+    def _version(self, con: duckdb.DuckDBPyConnection) -> int:
         row = con.execute("SELECT max(version) FROM main.schema_version").fetchone()
         version = int(row[0]) if row and row[0] is not None else 0
         if version > SCHEMA_VERSION:
@@ -191,6 +202,7 @@ class DuckFile:
                 f"{self.path} follows version {version} of the schema; this software knows {SCHEMA_VERSION}."
                 " Use the newer software, or give store.path another file."
             )
+        return version
 
     @staticmethod
     def merged_through(con: duckdb.DuckDBPyConnection) -> int:

@@ -22,8 +22,13 @@ def sql_text(value: str | Path) -> str:
 
 
 def parquet(paths: Sequence[Path]) -> str:
-    """SQL that reads these files, and takes no part of their path for a column ("/data/symbol=x/...")."""
-    return f"read_parquet([{', '.join(map(sql_text, paths))}], hive_partitioning = false)"
+    """SQL that reads these files of one folder, and takes no part of their path ("/data/symbol=x/") for a column.
+
+    The folder's empty segment, which is of this version, gives the columns that older ones lack: they are NULL.
+    """
+    empty = paths[0].with_name(EMPTY_NAME)
+    listed = ", ".join(sql_text(path) for path in ([empty, *paths] if empty.exists() else paths))
+    return f"read_parquet([{listed}], hive_partitioning = false, union_by_name = true)"
 
 
 def crc_of(path: Path) -> int:
@@ -54,12 +59,15 @@ class SegmentWriter:
         """Frees the in-memory database."""
         self._con.close()
 
-    def prepare(self) -> None:
-        """Gives every table's folder its empty segment; also the folders, should somebody have deleted them."""
+    def prepare(self, *, anew: bool = False) -> None:
+        """Gives every table's folder its empty segment; also the folders, should somebody have deleted them.
+
+        With `anew` also where one is: an older version may have written it, with fewer columns.
+        """
         for table in TABLES:
             folder = self._tail.folder(table)
             self._files.make_folder(folder)
-            if EMPTY_NAME not in self._files.names(folder):
+            if anew or EMPTY_NAME not in self._files.names(folder):
                 partial, _ = self._produce(table, Batch(0))
                 self._files.rename(partial, folder / EMPTY_NAME)
                 self._files.sync_folder(folder)

@@ -10,10 +10,13 @@ between its two listings, and openable for much longer (see folding).
 The pattern ends in "**" because that alone passes over symbolic links: replaced segments hide behind them.
 """
 
+import re
 from pathlib import Path
 
+import duckdb
+
 from actors.store.segments import sql_text
-from actors.store.tables import TABLES, TableSpec
+from actors.store.tables import TABLES, TICKS, TableSpec
 
 # Views, tables and the watermark stand in two schemas, so that a user's `show tables` lists only what to query.
 SCHEMA = "store"
@@ -28,6 +31,8 @@ _LIVE = """(
   SELECT file FROM listed
   WHERE last > (SELECT merged_through FROM {schema}.watermark)
     AND last > coalesce((SELECT max(h.last) FROM listed h WHERE h.level > listed.level), 0))"""
+
+_TAIL = re.compile(rf"glob\"?\('((?:[^']|'')+)/{TICKS.name}/\*")
 
 
 def view_sql(table: TableSpec, tail: Path | None) -> str:
@@ -46,6 +51,17 @@ def view_sql(table: TableSpec, tail: Path | None) -> str:
         f" JOIN read_parquet({pattern}, {options}) AS segment"
         " ON segment.filename = counted.file"
     )
+
+
+def recorded_tail(con: duckdb.DuckDBPyConnection, database: str | None = None) -> Path | None:
+    """The tail that the views of an open file reach into, None if it is complete by itself or not ours."""
+    row = con.execute(
+        "SELECT sql FROM duckdb_views() WHERE database_name = coalesce(?, current_database())"
+        " AND schema_name = 'main' AND view_name = ?",
+        [database, TICKS.name],
+    ).fetchone()
+    match = _TAIL.search(row[0]) if row else None
+    return Path(match[1].replace("''", "'")) if match else None
 
 
 def schema_sql(version: int) -> list[str]:

@@ -1,0 +1,40 @@
+"""Brings a file of an older version of the schema up to date, one version after the other.
+
+Segments that an older version wrote need nothing: where they are read, a column that they lack is NULL.
+"""
+
+from collections.abc import Mapping
+
+import duckdb
+
+from actors.store.tables import SCHEMA_VERSION, TABLES
+
+# What makes version N + 1 of version N, by N; version 1 was the first. A table's name is store.NAME here. The
+# views are gone while these run and are made anew afterwards.
+STEPS: Mapping[int, tuple[str, ...]] = {}
+
+
+class NoWayUp(Exception):
+    """The file follows a version that no step starts from."""
+
+
+def migrate(
+    con: duckdb.DuckDBPyConnection,
+    found: int,
+    wanted: int = SCHEMA_VERSION,
+    steps: Mapping[int, tuple[str, ...]] = STEPS,
+) -> None:
+    """From version `found` to `wanted`, within the caller's transaction; raises NoWayUp before it does anything."""
+    missing = [version for version in range(found, wanted) if version not in steps]
+    if missing:
+        raise NoWayUp(
+            f"version {found} of the schema cannot be brought to {wanted}: nothing leads on from {missing[0]}"
+        )
+    if found == wanted:
+        return
+    for table in TABLES:
+        con.execute(f"DROP VIEW IF EXISTS main.{table.name}")
+    for version in range(found, wanted):
+        for statement in steps[version]:
+            con.execute(statement)
+    con.execute("UPDATE main.schema_version SET version = ?", [wanted])

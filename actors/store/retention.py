@@ -1,0 +1,198 @@
+"""Retention: whole UTC days that are older than they need be leave the file, in pieces, perhaps for the archive.
+
+Each piece is small enough that the file is held for a fraction of a second. What has been deleted is counted
+in the table store.retention, in the transaction that deletes it.
+"""
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import duckdb
+
+from actors.settings import StoreSettings
+from actors.store.archive import Archive
+from actors.store.duckfile import DuckFile
+from actors.store.files import Files, crash_point
+from actors.store.manifest import Entry
+from actors.store.notices import Notice
+from actors.store.partitions import DAY_US, TIMES, condition, moment, within
+from actors.store.views import SCHEMA
+
+PIECE_ROWS_MAX = 1_000_000  # about 0.1 s to delete and 3 s to archive; a single minute of more rows is one piece
+_MINUTE_US = 60_000_000
+
+_LEDGER = f"{SCHEMA}.retention"
+# One row a table and day: `word` and `parts` name the next piece's files in the archive, `rows` went so far.
+_LEDGER_SQL = (
+    f"CREATE TABLE IF NOT EXISTS {_LEDGER}"
+    " (table_name VARCHAR NOT NULL, day DATE NOT NULL, word VARCHAR NOT NULL, parts INTEGER NOT NULL,"
+    " rows BIGINT NOT NULL)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Rows of one table and day, from its start to before `until_us`; `last` if that is the day's end."""
+
+    table: str
+    day: int
+    until_us: int
+    rows: int
+    last: bool
+
+    @property
+    def date(self) -> str:
+        """The day in words."""
+        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=self.day)).date().isoformat()
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """Its first microsecond and the one after its last."""
+        return self.day * DAY_US, self.until_us
+
+
+@dataclass(frozen=True, slots=True)
+class Retained:
+    """How a step went: `rows` left the file, `locked_s` it was held, `more` if there is more to do."""
+
+    rows: int = 0
+    locked_s: float = 0.0
+    more: bool = False
+    notice: Notice | None = None
+
+
+class Retention:
+    """Works on a file that is adopted, in the thread that merges.
+
+    `check` compares the open file with the manifest and gives its state, `note` puts a state into the manifest.
+    """
+
+    def __init__(
+        self,
+        settings: StoreSettings,
+        duck: DuckFile,
+        files: Files,
+        check: Callable[[duckdb.DuckDBPyConnection], Entry],
+        note: Callable[[Entry], None],
+    ) -> None:
+        self._keep_days, self._duck, self._check, self._note = settings.keep_days, duck, check, note
+        self._archive = Archive(settings.archive_dir, files) if settings.archive_dir else None
+
+    def step(self, now_us: int) -> Retained:
+        """Archives and deletes one piece of the oldest day there is too much.
+
+        Raises FileHeld (nothing was done, or archived and not yet deleted: both are well), FileDamaged,
+        FileTrouble, ArchiveWrong, OSError and duckdb.Error.
+        """
+        before_us = (now_us // DAY_US - self._keep_days) * DAY_US
+        began = time.monotonic()
+        with self._duck.opened() as con:
+            state = self._check(con)
+            piece = _oldest(con, before_us)
+            if piece is None:
+                return Retained(locked_s=time.monotonic() - began)
+            name = _name(con, piece)
+            if self._archive is None:
+                return self._delete(con, piece, state, began)
+        locked_s = time.monotonic() - began
+        # Others may go on reading while the archive is written; only whoever wants to write has to wait.
+        with self._duck.opened(read_only=True) as con:
+            rows = within(piece.table, f"{SCHEMA}.{piece.table}", *piece.bounds)
+            archived = self._archive.keep(con, piece.table, rows, piece.date, name)
+        began = time.monotonic() - locked_s
+        with self._duck.opened() as con:
+            state = self._check(con)
+            if archived != piece.rows:  # as below
+                return Retained(locked_s=time.monotonic() - began, more=True)
+            return self._delete(con, piece, state, began)
+
+    def _delete(self, con: duckdb.DuckDBPyConnection, piece: Piece, state: Entry, began: float) -> Retained:
+        """The manifest is told first: a file with more rows than it says has lost nothing."""
+        rows = {**state.rows, piece.table: state.rows[piece.table] - piece.rows}
+        self._note(Entry(state.through, rows))
+        crash_point("retention.noted")
+        con.execute("BEGIN")
+        if _delete(con, piece) != piece.rows:  # somebody else has changed the file in between
+            con.execute("ROLLBACK")
+            self._note(state)
+            return Retained(locked_s=time.monotonic() - began, more=True)
+        crash_point("retention.deleted")
+        con.execute("COMMIT")
+        crash_point("retention.committed")
+        con.execute("CHECKPOINT")
+        crash_point("retention.checkpointed")
+        notice = self._notice(con, piece) if piece.last else None
+        return Retained(piece.rows, time.monotonic() - began, more=True, notice=notice)
+
+    def _notice(self, con: duckdb.DuckDBPyConnection, piece: Piece) -> Notice:
+        row = con.execute(
+            f"SELECT rows FROM {_LEDGER} WHERE table_name = ? AND day = ?", [piece.table, piece.date]
+        ).fetchone()
+        rows = int(row[0]) if row else 0
+        kept = f"are in {self._archive.root}" if self._archive else "are gone: no archive_dir is set"
+        return Notice(
+            "retention",
+            f"{piece.table} of {piece.date} are older than {self._keep_days} days and left the file:"
+            f" {rows} rows so far, which {kept}",
+            {
+                "table": piece.table,
+                "day": piece.date,
+                "rows": rows,
+                "archive": str(self._archive.root) if self._archive else None,
+            },
+        )
+
+
+def _delete(con: duckdb.DuckDBPyConnection, piece: Piece) -> int:
+    """Deletes the piece and writes down that it is gone; returns how many rows that were."""
+    deleted = 0
+    for where in condition(piece.table, *piece.bounds):
+        row = con.execute(f"DELETE FROM {SCHEMA}.{piece.table} WHERE {where}").fetchone()
+        deleted += int(row[0]) if row else 0
+    con.execute(
+        f"UPDATE {_LEDGER} SET parts = parts + 1, rows = rows + ? WHERE table_name = ? AND day = ?",
+        [deleted, piece.table, piece.date],
+    )
+    return deleted
+
+
+def _oldest(con: duckdb.DuckDBPyConnection, before_us: int) -> Piece | None:
+    """The next piece to go, None if every row is young enough."""
+    for table in TIMES:
+        source = f"{SCHEMA}.{table}"
+        row = con.execute(
+            f"SELECT epoch_us(min({moment(table)})) FROM ({within(table, source, None, before_us)})"
+        ).fetchone()
+        if row and row[0] is not None:
+            return _piece(con, table, int(row[0]) // DAY_US)
+    return None
+
+
+def _piece(con: duckdb.DuckDBPyConnection, table: str, day: int) -> Piece:
+    start = day * DAY_US
+    rows_of_day = within(table, f"{SCHEMA}.{table}", start, start + DAY_US)
+    minutes = con.execute(
+        f"SELECT (epoch_us({moment(table)}) - {start}) // {_MINUTE_US} AS minute, count(*)"
+        f" FROM ({rows_of_day}) GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    rows = taken = 0
+    for minute, count in minutes:
+        if taken and rows + count > PIECE_ROWS_MAX:
+            return Piece(table, day, start + minute * _MINUTE_US, rows, last=False)
+        rows, taken = rows + count, taken + 1
+    return Piece(table, day, start + DAY_US, rows, last=True)
+
+
+def _name(con: duckdb.DuckDBPyConnection, piece: Piece) -> str:
+    """The name of the piece's files, durable before the first of them is there."""
+    con.execute(_LEDGER_SQL)
+    where = f"FROM {_LEDGER} WHERE table_name = ? AND day = ?"
+    row = con.execute(f"SELECT word, parts {where}", [piece.table, piece.date]).fetchone()
+    if row is None:
+        row = (secrets.token_hex(4), 0)
+        con.execute(f"INSERT INTO {_LEDGER} VALUES (?, ?, ?, 0, 0)", [piece.table, piece.date, row[0]])
+        con.execute("CHECKPOINT")
+    return f"{row[0]}-{row[1]:04}"
