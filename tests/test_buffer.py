@@ -308,13 +308,13 @@ class Disk:
         return Merged()
 
 
-FULL = OSError(errno.ENOSPC, "No space left on device")
-SICK = [
-    FULL,
-    duckdb.IOException("Could not write file"),
-    duckdb.FatalException("gone"),
-    duckdb.OutOfMemoryException("no"),
-]
+# Made anew for each use: an exception that was raised keeps its frames, and what they hold, alive.
+SICK: dict[str, Callable[[], Exception]] = {
+    "full": lambda: OSError(errno.ENOSPC, "No space left on device"),
+    "unwritable": lambda: duckdb.IOException("Could not write file"),
+    "fatal": lambda: duckdb.FatalException("gone"),
+    "no memory": lambda: duckdb.OutOfMemoryException("no"),
+}
 
 
 @asynccontextmanager
@@ -340,19 +340,19 @@ async def until(true: Callable[[], object]) -> None:
         await trio.sleep(0.005)
 
 
-@pytest.mark.parametrize("error", SICK, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("sick", SICK.values(), ids=SICK)
 async def test_a_sick_disk_is_waited_for_and_is_no_crash_of_the_writer(
-    error: Exception, monkeypatch: pytest.MonkeyPatch
+    sick: Callable[[], Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("actors.writer.RETRY_FIRST_S", 0.02)
-    desk, disk = Desk(), Disk(error, error, error)
+    desk, disk = Desk(), Disk(sick(), sick(), sick())
     async with writing(desk, disk) as (writer, tree):
         batch = Batch(1, (block(5),), audit=desk.ledger.seal([], NS))
         desk.ledger.account("x").read(1, NS, 5, 0, batch.blocks[0])
         await desk.buffer.outbox.put(batch)
         await until(lambda: writer.trouble)
         health = tree.health("writer")
-        assert health.state is State.DEGRADED and str(error) in health.reason and "disk" in health.reason
+        assert health.state is State.DEGRADED and str(sick()) in health.reason and "disk" in health.reason
         await until(lambda: disk.batches)
         await until(lambda: tree.health("writer").state is State.OK)
         assert (tree.health("writer").restarts, writer.trouble) == (0, None)
@@ -361,7 +361,7 @@ async def test_a_sick_disk_is_waited_for_and_is_no_crash_of_the_writer(
 
 
 async def test_what_the_data_does_to_the_writer_is_a_crash_and_the_third_makes_the_batch_a_reject() -> None:
-    desk, disk = Desk(), Disk(*[duckdb.ConversionException("Could not cast")] * 3)
+    desk, disk = Desk(), Disk(*(duckdb.ConversionException("Could not cast") for _ in range(3)))
     seen = []
     async with buffering(desk):
         for number in (1, 2):
@@ -422,14 +422,16 @@ def merger_of(disk: Disk, told: list[EventRow], **more: Any) -> Merger:
     return Merger(cast(Store, disk), store, told.append, finish_s=5.0)
 
 
-@pytest.mark.parametrize("error", SICK, ids=lambda error: type(error).__name__)
-async def test_a_merge_that_fails_for_the_disk_is_tried_again_and_is_no_crash(error: Exception) -> None:
-    disk = Disk(error, error)
+@pytest.mark.parametrize("sick", SICK.values(), ids=SICK)
+async def test_a_merge_that_fails_for_the_disk_is_tried_again_and_is_no_crash(
+    sick: Callable[[], Exception],
+) -> None:
+    disk = Disk(sick(), sick())
     merger = merger_of(disk, [])
     async with Supervisor("tree", on_event=lambda _: None) as tree:
         await tree.start(ChildSpec("merger", merger.run, on_stop=merger.stop))
         await until(lambda: tree.health("merger").state is State.DEGRADED)
-        assert str(error) in tree.health("merger").reason
+        assert str(sick()) in tree.health("merger").reason
         await until(lambda: merger.last_merge_ns)
         await until(lambda: tree.health("merger").state is State.OK)
         assert tree.health("merger").restarts == 0
@@ -443,7 +445,7 @@ async def test_a_last_merge_that_fails_leaves_the_tail_and_says_so() -> None:
     async with Supervisor("tree", on_event=events.append) as tree:
         await tree.start(ChildSpec("merger", merger.run, on_stop=merger.stop))
         await until(lambda: merger.last_merge_ns)
-        disk.errors = [FULL] * 100
+        disk.errors = [SICK["full"]() for _ in range(100)]
     assert any(e.event == "merge_failed" and "No space left" in e.reason for e in events)
 
 
