@@ -164,14 +164,15 @@ class Continuity:
             if track is None:
                 continue
             track.carriers = max(0, track.carriers - 1)
-            if not track.carriers:
+            if not track.carriers and track.outage is None:
                 track.interrupted(reason, now_ns)
 
     def suspect(self, symbols: Iterable[str], now_ns: int, reason: GapReason) -> None:
         """Trades of these may have been missed although nobody hung up (a stall, an overflow)."""
         for symbol in symbols:
-            if symbol in self._tracks:
-                self._tracks[symbol].interrupted(reason, now_ns)
+            track = self._tracks.get(symbol)
+            if track is not None and track.outage is None:  # one outage is one gap
+                track.interrupted(reason, now_ns)
 
     # -- gaps ---------------------------------------------------------------------------------------
 

@@ -18,14 +18,11 @@ class Loose(Track):
 
     `sorts`: ids rise, so that an id at or below `floor`, which is more than the memory reaches back, is taken
     for a duplicate rather than for news; ids without order are news if they are not remembered.
-    `alone` False: the stray ids of a market with contiguous ones, whose outages are not ended by them.
     """
 
-    def __init__(
-        self, symbol: str, shared: Shared, *, sorts: bool, alone: bool = True, keys: int = GENERATION_KEYS
-    ) -> None:
+    def __init__(self, symbol: str, shared: Shared, *, sorts: bool, keys: int = GENERATION_KEYS) -> None:
         super().__init__(symbol, shared)
-        self._sorts, self._alone = sorts, alone
+        self._sorts = sorts
         self._keys = keys
         self._recent = Recent(keys)
         self._highest = -1
@@ -64,9 +61,8 @@ class Loose(Track):
             self._proof = (self._last_id, self.outage)
 
     def interrupted(self, reason: GapReason, now_ns: int) -> None:
-        if self.outage is None:
-            super().interrupted(reason, now_ns)
-            self._proof = (self._last_id, self.outage or "") if self._last_id is not None else None
+        super().interrupted(reason, now_ns)
+        self._proof = (self._last_id, self.outage or "") if self._last_id is not None else None
 
     def quick(self, trade_id: str | None, time_ns: int | None) -> bool:
         if trade_id is None or self.outage is not None:
@@ -147,7 +143,7 @@ class Loose(Track):
 
     def _count(self, row: Row) -> None:
         """A new trade: the newest one, unless it is an old one that was sent again or asked for."""
-        if row.source == "backfill" or not self._alone:
+        if row.source == "backfill":
             return
         last_ns = self._shared.lasts.get(self.symbol)
         if last_ns is not None and row.time_ns is not None and row.time_ns < last_ns:

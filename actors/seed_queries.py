@@ -22,7 +22,8 @@ WITH recent AS (
   WHERE t.exchange = $exchange AND t.received_at >= {AT.format("$since")} AND t.received_at >= w.since),
 ends AS (
   SELECT symbol, max(made_at) AS last_made, arg_max(trade_id, made_at) AS last_id,
-         max(id) AS mark, min(id - fills + 1) AS lowest, max(received_at) AS last_received
+         max(id) AS mark, min(id - fills + 1) AS lowest, max(received_at) AS last_received,
+         bool_or(source = 'stream') AS live
   FROM recent GROUP BY symbol),
 floors AS (
   SELECT r.symbol, max(r.id) AS floor FROM recent r JOIN ends e USING (symbol)
@@ -30,7 +31,7 @@ floors AS (
 """
 
 ENDS = f"""
-SELECT symbol, {_NS.format("last_made")}, last_id, mark, lowest FROM ends
+SELECT symbol, {_NS.format("last_made")}, last_id, mark, lowest, live FROM ends
 """
 
 JUMPS = f"""

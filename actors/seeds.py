@@ -1,8 +1,9 @@
 """Reads from the file and its tail what continuity starts from, without going through months of ticks.
 
-The newest day answers for nearly every market; one that was recorded before (`feeds` says so) and is silent
-there is looked for further back. Contiguous ids need their highest and what is missing below it: the gaps that
-may still change say what was told, and the ids of the last minute what a crash left untold (`SETTLED_S`).
+The newest hour answers for nearly every market; one that is silent there is looked for further back, beyond
+a day only if it was recorded before (`feeds` says so). Contiguous ids need their highest and what is missing
+below it: the gaps that may still change say what was told, and the ids of the last minute what a crash left
+untold (`SETTLED_S`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,14 +14,17 @@ import duckdb
 from actors.dialect import IdPromise
 from actors.gaps import GapReason, GapRow, GapStatus
 from actors.holes import Hole
+from actors.recent import GENERATION_KEYS
 from actors.seed import Seed
 from actors.seed_queries import AT, ENDS, FIRSTS, GAPS, JUMPS, LAST, MISSING, RECENT
 from actors.sequence import HOLES_MAX
 
-LOOKBACK_DAYS = (1, 10, 100)  # a market that is silent for longer starts as a new one
+LOOKBACK_HOURS = (1, 6, 24, 240, 2400)  # a market that is silent for longer starts as a new one
+DAY_HOURS = 24  # what is looked at of a file that does not say what was recorded before
 GAPS_DAYS = 7  # older gaps are filled by asking for a repair; taking them up would mean reading their ticks
 FINAL_GAPS_DAYS = 1  # the same for those that were given up: late trades may still fill them
-DAY_NS = 86_400 * 10**9
+HOUR_NS = 3_600 * 10**9
+DAY_NS = 24 * HOUR_NS
 _BEFORE_ANY = float("-inf")
 
 
@@ -50,10 +54,12 @@ class _Reading:
         lately = {"since": since, "since_final": self._now_ns - FINAL_GAPS_DAYS * DAY_NS}
         for row in self._ask(GAPS, **lately):
             gaps.setdefault(row[3], []).append(_gap(row))
-        for days in LOOKBACK_DAYS:
-            self._look(days, {s: firsts.get(s, (0, None))[0] for s in self._promises if s not in self._ends})
-            if not any(symbol in firsts and symbol not in self._ends for symbol in self._promises):
-                break
+        for hours in LOOKBACK_HOURS:
+            wanted = {s: firsts.get(s, (0, None))[0] for s in self._promises if s not in self._ends}
+            if hours > DAY_HOURS:
+                wanted = {symbol: start for symbol, start in wanted.items() if symbol in firsts}
+            if wanted:
+                self._look(hours, wanted)
         if any(row.missing for rows in gaps.values() for row in rows):
             self._take_holes(self._ask(MISSING, **lately))
         return [
@@ -61,13 +67,13 @@ class _Reading:
             for symbol in self._promises
         ]
 
-    def _look(self, days: int, since_of: Mapping[str, int]) -> None:
-        if not since_of:
-            return
-        since = self._now_ns - days * DAY_NS
+    def _look(self, hours: int, since_of: Mapping[str, int]) -> None:
+        since = self._now_ns - hours * HOUR_NS
         self._want(since_of)
         found = set()
-        for symbol, last_ns, last_id, mark, lowest in self._ask(LAST + ENDS, since=since):
+        for symbol, last_ns, last_id, mark, lowest, live in self._ask(LAST + ENDS, since=since):
+            if not live and hours < LOOKBACK_HOURS[-1]:
+                continue  # answers about old times only: the highest id was received before them
             self._ends[symbol] = (last_ns, last_id, mark, lowest)
             found.add(symbol)
         contiguous = {s for s in found if self._promises[s] is IdPromise.CONTIGUOUS}
@@ -78,6 +84,8 @@ class _Reading:
             self._want({s: since_of[s] for s in found - contiguous})
             for symbol, ids, reach_ns in self._ask(RECENT, since=since):
                 self._recent[symbol] = (tuple(ids), reach_ns)
+                if len(ids) < GENERATION_KEYS and hours < DAY_HOURS:
+                    del self._ends[symbol]  # there is room for more
 
     def _want(self, since_of: Mapping[str, int]) -> None:
         self._con.execute("CREATE OR REPLACE TEMP TABLE wanted (symbol VARCHAR, since TIMESTAMPTZ)")

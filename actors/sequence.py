@@ -81,16 +81,15 @@ class Sequence(Track):
         self._settle()
 
     def interrupted(self, reason: GapReason, now_ns: int) -> None:
-        if self.outage is None:
-            self._mark = self._outage_mark = self.mark
-            super().interrupted(reason, now_ns)
-            self._settle()
+        self._mark = self._outage_mark = self.mark
+        super().interrupted(reason, now_ns)
+        self._settle()
 
     def admit(self, row: Row) -> bool:
         number = decimal(row.trade_id)
         if number is None:  # the promise is broken by this row alone
             if self._odd is None:
-                self._odd = Loose(self.symbol, self._shared, sorts=False, alone=False, keys=ODD_KEYS)
+                self._odd = Loose(self.symbol, self._shared, sorts=False, keys=ODD_KEYS)
             return self._odd.admit(row)
         first, mark = number - row.span + 1, self.mark
         if mark is None or self.lowest is None:
@@ -187,8 +186,6 @@ class Sequence(Track):
         """A backfill can do no more for it: what is missing of it stays fillable as long as there is room."""
         if gap == self.outage:
             self.outage = None
-            for hole in self.holes:
-                hole.quiet = hole.quiet or hole.gap_id == gap
             self._settle()
         counted = gap in self._left
         self._book.close(gap, status, now_ns, recovered=None if counted else recovered, keep=counted)

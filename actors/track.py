@@ -102,9 +102,7 @@ class Track:
             self.interrupted(GapReason.DOWNTIME, now_ns)
 
     def interrupted(self, reason: GapReason, now_ns: int) -> None:
-        """Trades may be missed from the last one on, until the next comes. One outage is one gap."""
-        if self.outage is not None:
-            return
+        """Trades may be missed from the last one on, until the next comes. Asked only when none is open."""
         last_ns = self._shared.lasts.get(self.symbol)
         self.outage = self._book.open(
             self.symbol,

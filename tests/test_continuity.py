@@ -184,6 +184,54 @@ def test_ids_started_anew_are_believed_after_three_and_said() -> None:
     assert admit(continuity, [1003, 1004, 1005], at=70.0) == ["1005"]
 
 
+def test_holes_from_before_the_ids_started_anew_are_said_to_be_unknown() -> None:
+    continuity = one()
+    admit(continuity, [500, *range(1000, 1003), 1005], at=0.0)
+    tick(continuity, REORDER_S)
+    for n in range(3):
+        admit(continuity, [1000 + n], at=60.0 + n)
+    assert {row.status for row in newest(continuity.take_gaps()).values()} == {GapStatus.UNKNOWN}
+    assert continuity.unfinished() == []
+    assert admit(continuity, [1003], at=64.0) == ["1003"]
+
+
+def test_neither_a_damaged_frame_nor_a_backfill_starts_ids_anew() -> None:
+    continuity = one()
+    admit(continuity, range(1000, 1100), at=0.0)
+    for at in range(60, 90):
+        assert admit(continuity, [1007], at=float(at)) == []
+    for n in range(1000, 1050):
+        assert admit(continuity, [n], at=100.0 + n, source="backfill") == []
+    assert continuity.take_gaps() == []
+
+
+def test_a_hole_that_is_cut_in_two_becomes_two_gaps_with_their_own_edges() -> None:
+    continuity = one()
+    admit(continuity, [10], at=0.0)
+    admit(continuity, [20], at=1.0)
+    admit(continuity, [15], at=1.5)
+    tick(continuity, 9.0)
+    low, high = continuity.take_gaps()
+    middle_ns = T0_NS + round(1.5 * SECOND_NS)
+    assert (low.from_id, low.to_id, low.missing, low.to_ns) == ("10", "15", 4, middle_ns)
+    assert (high.from_id, high.to_id, high.missing, high.from_ns) == ("15", "20", 4, middle_ns)
+
+
+def test_a_row_that_reaches_back_below_the_mark_fills_what_it_stands_for() -> None:
+    continuity = one()
+    admit(continuity, [10, 13])
+    assert admit(continuity, [15], spans=[5]) == ["15"]
+    tick(continuity, 9.0)
+    assert continuity.take_gaps() == []
+
+
+def test_a_rising_id_that_comes_late_is_news_as_long_as_the_memory_reaches() -> None:
+    continuity = one(IdPromise.INCREASING)
+    ids = [n for n in range(10_000, 10_000 + GENERATION_KEYS * 2) if n != 10_000 + GENERATION_KEYS]
+    admit(continuity, ids, at=0.0)
+    assert admit(continuity, [10_000 + GENERATION_KEYS], at=0.0) == [str(10_000 + GENERATION_KEYS)]
+
+
 def test_copies_of_old_trades_never_look_like_ids_started_anew() -> None:
     continuity = one()
     admit(continuity, range(1000), at=100.0)
@@ -258,6 +306,7 @@ def test_a_marked_replay_without_ids_brings_only_what_is_new() -> None:
     assert admit(continuity, [None, None, None], at=1.0, source="snapshot") == [None]
     assert admit(continuity, [None], at=0.5, source="snapshot") == [None]
     assert admit(continuity, [None], at=0.5, source="snapshot") == []
+    assert admit(continuity, [None], at=0.5) == [None]
 
 
 @pytest.mark.parametrize("promise", list(IdPromise))

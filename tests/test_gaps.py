@@ -78,11 +78,11 @@ def test_what_is_sent_again_on_subscribe_fills_the_gap(order: int) -> None:
 
 def test_a_backfill_that_overtakes_the_stream_is_counted_at_the_end_of_the_outage() -> None:
     continuity, opened = cut(IdPromise.CONTIGUOUS, [1, 2])
-    admit(continuity, [3, 4, 6], at=150.0, source="backfill")
+    admit(continuity, [3, 6, 4], at=150.0, source="backfill")
     assert states(continuity) == []
     admit(continuity, [9], at=200.0)
     (row,) = continuity.take_gaps()
-    assert (row.missing, row.recovered, row.status) == (6, 0, GapStatus.OPEN)
+    assert (row.missing, row.status) == (6, GapStatus.OPEN)
     assert continuity.missing_ids(opened.gap_id) == [(5, 5), (7, 8)]
     admit(continuity, [5, 7, 8], at=201.0, source="backfill")
     (row,) = continuity.take_gaps()
@@ -213,6 +213,16 @@ def test_a_restart_in_the_middle_of_an_outage_goes_on_with_its_gap() -> None:
     admit(continuity, [5], at=200.0)
     (bounded,) = continuity.take_gaps()
     assert (bounded.gap_id, bounded.missing, bounded.reason) == (row.gap_id, 2, GapReason.DISCONNECT)
+
+
+def test_an_outage_of_a_market_that_never_traded_goes_on_over_a_restart() -> None:
+    before = one()
+    before.suspect([BTC], NOW_NS, GapReason.STALL)
+    (row,) = before.take_gaps()
+    continuity = one()
+    continuity.restore([Seed("x", BTC, gaps=(row,))], NOW_NS)
+    admit(continuity, [2], at=200.0)
+    assert [(r.gap_id, r.to_id, r.status) for r in continuity.take_gaps()] == [(row.gap_id, "2", GapStatus.OPEN)]
 
 
 def test_a_gap_whose_last_trade_was_lost_with_a_crash_begins_earlier() -> None:

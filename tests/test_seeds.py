@@ -65,6 +65,13 @@ def test_a_market_that_is_silent_for_days_is_found_if_it_was_ever_recorded() -> 
     assert seed_of(con, now_ns=later_ns).mark == 7
 
 
+def test_an_hour_of_answers_about_old_times_does_not_hide_the_highest_id() -> None:
+    con = new_file()
+    put(con, [5000], 0.0)
+    put_tick(con, "20", T0_NS, received_ns=NOW_NS + 7200 * SECOND_NS, source="backfill")
+    assert seed_of(con, now_ns=NOW_NS + 7300 * SECOND_NS).mark == 5000
+
+
 def test_a_jump_just_before_a_crash_is_a_hole_and_older_ones_were_told() -> None:
     con = new_file()
     put(con, [10, 12, 13], 0.0)
