@@ -32,9 +32,9 @@ class Reader:
     `seen` holds the natives that have delivered a trade: data is an acknowledgement too.
 
     `subscribed_ns` is set by the connection's owner each time a subscribe request is sent (our clock).
-    Where the dialect replays without a mark, the trades of a native are 'snapshot' as long as they are
-    older than that, up to the first that is not; from then on they are 'stream'. It is a label by two
-    clocks: one that differs by a second may mislabel a trade of that second, and loses none.
+    Where the dialect replays without a mark, the first trade of a native is 'snapshot' if it is older than
+    that: in all recordings only the last trade before the subscription is ever re-sent. It is a label by
+    two clocks: one that differs by a second may mislabel a trade of that second, and loses none.
     """
 
     def __init__(self, exchange: str, dialect: Dialect, markets: Mapping[str, str]) -> None:
@@ -96,8 +96,7 @@ class Reader:
         sources = []
         for native, time, marked in zip(trades.native, trades.exchange_ns, trades.snapshot, strict=True):
             old = native not in self._settled and time is not None and time < self.subscribed_ns
-            if not (old or marked):
-                self._settled.add(native)
+            self._settled.add(native)
             sources.append("snapshot" if old or marked else "stream")
         return sources
 

@@ -157,7 +157,7 @@ def okx_trade(native: str, ms: int, trade_id: int) -> bytes:
     return json.dumps({"arg": {"channel": "trades", "instId": native}, "data": [trade]}).encode()
 
 
-def test_an_unmarked_old_trade_on_subscribe_is_a_snapshot_until_the_first_new_one_of_its_market() -> None:
+def test_only_the_first_trade_of_a_market_can_be_one_that_was_sent_again_without_a_mark() -> None:
     reader = Reader("okx", DIALECTS["okx"], {"A-B": "A/B", "C-D": "C/D"})
     reader.subscribed_ns = 1_000 * 1_000_000
     block = Block("okx")
@@ -169,7 +169,7 @@ def test_an_unmarked_old_trade_on_subscribe_is_a_snapshot_until_the_first_new_on
         okx_trade("C-D", 10, 5),
     ]
     reader.read(messages, RECEIVED_NS, block)
-    assert block.source == ["snapshot", "snapshot", "stream", "stream", "snapshot"]
+    assert block.source == ["snapshot", "stream", "stream", "stream", "snapshot"]
     reader.read([okx_trade("C-D", 2000, 6), okx_trade("C-D", 20, 7)], RECEIVED_NS, block)
     assert block.source[5:] == ["stream", "stream"]
 
