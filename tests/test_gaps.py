@@ -233,3 +233,24 @@ def test_a_gap_whose_last_trade_was_lost_with_a_crash_begins_earlier() -> None:
     assert (rebased.gap_id, rebased.from_id, rebased.from_ns) == (row.gap_id, "1", T0_NS - 1)
     admit(continuity, [2, 3], at=200.0)
     assert states(continuity) == [GapStatus.FILLED]
+
+
+def test_a_gap_without_ids_that_was_given_up_before_a_restart_stays_as_it_is() -> None:
+    row = GapRow(
+        T0_NS,
+        "g",
+        "x",
+        BTC,
+        GapReason.STALL,
+        T0_NS,
+        "a",
+        T0_NS,
+        "b",
+        NOW_NS,
+        status=GapStatus.LOST,
+        closed_ns=T0_NS,
+    )
+    continuity = one(IdPromise.OPAQUE)
+    continuity.restore([Seed("x", BTC, "b", NOW_NS, recent=("b",), gaps=(row,))], NOW_NS)
+    continuity.resolved("g", 1, GapStatus.FILLED, NOW_NS)
+    assert [r.gap_id for r in continuity.take_gaps() if r.gap_id == "g"] == []
