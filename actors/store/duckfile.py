@@ -15,6 +15,7 @@ from pathlib import Path
 import duckdb
 
 from actors.settings import StoreSettings
+from actors.store.blocks import bytes_counted, bytes_needed
 from actors.store.files import Files, crash_point
 from actors.store.migration import NoWayUp, migrate
 from actors.store.segments import parquet
@@ -30,6 +31,13 @@ _CORRUPT = re.compile(
     re.IGNORECASE,
 )
 _CORRUPT_TYPES = (duckdb.SerializationException, duckdb.InternalException)
+# What a full or sick disk looks like in the middle of the work; a failed COMMIT is a TransactionException.
+_TROUBLE_TYPES = (
+    duckdb.IOException,
+    duckdb.OutOfMemoryException,
+    duckdb.FatalException,
+    duckdb.TransactionException,
+)
 _REFUSED = re.compile(r"newer version of duckdb|encrypted|crypto", re.IGNORECASE)
 _WAL = re.compile(r"replaying wal|corrupt wal", re.IGNORECASE)
 _NO_LOCKS = re.compile(r"locks are not supported|no locks available", re.IGNORECASE)
@@ -93,6 +101,7 @@ class DuckFile:
         self.path, self._tail, self._files = path, tail, files
         self.wal = path.with_name(path.name + ".wal")
         self._new = path.with_name(path.name + ".new")
+        self._cut_off = (0, 0)  # a length that DuckDB has cut the file to itself, and what it counts on
         self._config: dict[str, str | bool | int | float | list[str]] = {
             "threads": 1,
             "memory_limit": settings.memory_limit,
@@ -107,15 +116,30 @@ class DuckFile:
         """
         if not self.path.exists():
             self._create()
+        clean = not self.wal.exists()
         con = self._connect(self.path, read_only=read_only)
         try:
+            if clean:
+                self._check_size(con)
             yield con
         except duckdb.Error as error:
             if _CORRUPT.search(str(error)):
                 raise FileDamaged(str(error)) from error
+            if isinstance(error, _TROUBLE_TYPES):
+                raise FileTrouble(str(error)) from error
             raise
         finally:
             con.close()
+
+    def _check_size(self, con: duckdb.DuckDBPyConnection) -> None:
+        """DuckDB opens a file whose end is missing, and fails only when it comes to a row there."""
+        found, counted = self.path.stat().st_size, bytes_counted(con)
+        if found >= counted or (found, counted) == self._cut_off:
+            return
+        needed = bytes_needed(con)
+        if found < needed:
+            raise FileDamaged(f"its end is missing: it should have {needed} bytes, and has {found}")
+        self._cut_off = (found, counted)
 
     def _connect(self, path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
         try:

@@ -31,16 +31,15 @@ class Folding:
         self._since: dict[tuple[TableSpec, Segment], float] = {}
         self._hidden: set[tuple[TableSpec, Segment]] = set()
 
-    def fold(self, counted: Listed, above: int) -> int:
+    def fold(self, counted: Listed) -> int:
         """Joins what there is too much of, the oldest first, and returns how many segments were joined.
 
-        Nothing at or below the batch `above` is touched: where the watermark is not known, a fold across it
-        would be half merged. Other tables go only as far as the ticks: beyond, a batch may yet fail.
+        Other tables go only as far as the ticks: beyond, a batch may yet fail.
         """
         until = max((s.last for s in counted[TICKS.name]), default=0)
         joined = 0
         for table in TABLES:
-            segments = [s for s in counted[table.name] if s.first > above and s.last <= until]
+            segments = [s for s in counted[table.name] if s.last <= until]
             for level in range(LEVEL_MAX):
                 while run := _run([s for s in segments if s.level == level]):
                     segments = [s for s in segments if s not in run]
@@ -68,8 +67,7 @@ class Folding:
         old = [e for e in unneeded if now - self._since[e] >= KEEP_S]
         if not (to_hide or old):
             return 0
-        for table in TABLES:  # what replaced them must be safe first, should its own sync have failed
-            self._files.sync_folder(self._tail.folder(table))
+        self._tail.sync()  # what replaced them must be safe first, should its own fsync have failed
         for table, segment in to_hide:
             self._files.hide(self._tail.path(table, segment), self._tail.replaced(table) / segment.name)
             crash_point("fold.hidden")
@@ -88,9 +86,6 @@ class Folding:
     def remove_unneeded(self, merged_through: int) -> None:
         """Deletes all that does not count, at once: only while the file is held by us, so that nobody reads."""
         unneeded = self._tail.unneeded(merged_through)
-        if any(segment.last > merged_through for _, segment in unneeded):
-            for table in TABLES:
-                self._files.sync_folder(self._tail.folder(table))
         for table, segment in unneeded:
             self._tail.remove(table, segment)
             crash_point("merge.deleting")

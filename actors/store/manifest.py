@@ -2,6 +2,7 @@
 
 One JSON object a line, newest last: {"through": 17, "rows": {"ticks": 5000, ...}}, rows being what each table
 holds in all after the merge up to batch `through`. A merge's segments are deleted only after its line is safe.
+While there is a file "merging" beside it, the watermark may already be above the last line's.
 """
 
 import json
@@ -28,7 +29,9 @@ class Manifest:
 
     def __init__(self, path: Path, files: Files) -> None:
         self._path, self._files = path, files
+        self._merging = path.with_name("merging")
         self._entries: list[Entry] = []
+        self.unsure = False
 
     @property
     def last(self) -> Entry | None:
@@ -38,6 +41,7 @@ class Manifest:
     def load(self) -> None:
         """Reads the file, passing over what is no entry."""
         self._entries = []
+        self.unsure = self._merging.exists()
         try:
             text = self._path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
@@ -50,6 +54,13 @@ class Manifest:
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue
 
+    def begin(self) -> None:
+        """Notes that a merge comes, which may be committed and not noted down; durable when it returns."""
+        if not self.unsure:
+            self._files.produce(self._merging, lambda path: path.touch())
+            self._files.sync_folder(self._merging.parent)
+        self.unsure = True
+
     def append(self, entry: Entry) -> None:
         """Adds an entry; durable when it returns. The file is replaced as a whole, so it is never half there."""
         entries = [*self._entries, entry][-LINES_MAX:]
@@ -61,6 +72,8 @@ class Manifest:
         self._files.rename(partial, self._path)
         self._files.sync_folder(self._path.parent)
         self._entries = entries
+        self._files.remove(self._merging)
+        self.unsure = False
 
     def compare(self, file: Entry, listed: Listed) -> Notice | None:
         """What is wrong with the file, given what was merged and which segments are still there."""

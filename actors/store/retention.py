@@ -56,7 +56,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Retained:
-    """How a step went: `rows` left the file, `locked_s` it was held, `more` if there is more to do."""
+    """How a step went: `rows` left the file, which nobody else could have for `locked_s`; `more`: go on soon."""
 
     rows: int = 0
     locked_s: float = 0.0

@@ -49,15 +49,19 @@ class SegmentWriter:
     def __init__(self, tail: Tail, files: Files, memory_limit: str, label: str) -> None:
         self._tail, self._files, self._label = tail, files, label
         self._memory_limit = memory_limit
-        self._con = self._connect()
+        self._con: duckdb.DuckDBPyConnection | None = None
         self._trying: int | None = None
 
-    def _connect(self) -> duckdb.DuckDBPyConnection:
-        return duckdb.connect(":memory:", config={"threads": 1, "memory_limit": self._memory_limit})
+    def _database(self) -> duckdb.DuckDBPyConnection:
+        if self._con is None:
+            self._con = duckdb.connect(":memory:", config={"threads": 1, "memory_limit": self._memory_limit})
+        return self._con
 
     def close(self) -> None:
-        """Frees the in-memory database."""
-        self._con.close()
+        """Frees the in-memory database; the next use makes a new one."""
+        if self._con is not None:
+            self._con.close()
+        self._con = None
 
     def prepare(self, *, anew: bool = False) -> None:
         """Gives every table's folder its empty segment; also the folders, should somebody have deleted them.
@@ -116,12 +120,12 @@ class SegmentWriter:
 
     def _produce(self, table: TableSpec, batch: Batch) -> tuple[Path, Segment]:
         path = self._tail.partial / f"{self._label}-{table.name}-{batch.number:016}"
-        self._con.register("batch", table.arrow(batch))
+        self._database().register("batch", table.arrow(batch))
         try:
             rows, crc = self._copy(table.select("batch"), path)
         finally:
             with suppress(duckdb.Error):
-                self._con.unregister("batch")
+                self._database().unregister("batch")
         crash_point("segment.written")
         return path, Segment(batch.number, batch.number, 0, rows, crc)
 
@@ -130,16 +134,15 @@ class SegmentWriter:
         made: list[int] = []
 
         def write(path: Path) -> None:
-            row = self._con.execute(f"COPY ({select}) TO {sql_text(path)} {_FORMAT}").fetchone()
+            row = self._database().execute(f"COPY ({select}) TO {sql_text(path)} {_FORMAT}").fetchone()
             made.extend((int(row[0]) if row else 0, crc_of(path)))
 
         self._files.remove(path)
         try:
             self._files.produce(path, write)
         except (duckdb.FatalException, duckdb.InternalException):
-            with suppress(duckdb.Error):
-                self._con.close()
-            self._con = self._connect()  # after a fatal error a database answers nothing any more
+            with suppress(duckdb.Error):  # after a fatal error a database answers nothing any more
+                self.close()
             raise
         return made[0], made[1]
 

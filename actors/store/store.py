@@ -14,13 +14,14 @@ import duckdb
 from actors.batch import Batch
 from actors.settings import StoreSettings
 from actors.store.damage import VERIFY_BYTES_MAX, Damage
-from actors.store.duckfile import DuckFile, FileDamaged, FileHeld, FileTrouble
+from actors.store.duckfile import DuckFile, FileDamaged, FileHeld, FileTrouble, Found
 from actors.store.files import Files, crash_point
 from actors.store.folding import Folding
 from actors.store.manifest import Entry, Manifest
 from actors.store.notices import Merged, Notice
+from actors.store.retention import Retained, Retention
 from actors.store.segments import SegmentWriter
-from actors.store.tables import TABLES, TICKS
+from actors.store.tables import SCHEMA_VERSION, TABLES, TICKS
 from actors.store.tail import Tail, committed, plan
 
 __all__ = ["MERGE_ROWS_MAX", "Merged", "Notice", "Store"]
@@ -52,10 +53,12 @@ class Store:
         self._folding = Folding(self._tail, self._files, self._upkeep)
         self._damage = Damage(self._tail, self._files, self._upkeep)
         self._manifest = Manifest(self.tail / "manifest.jsonl", self._files)
+        self._retention = Retention(settings, self._duck, self._files, self._check, self._manifest.append)
         self._adopted = False
+        self._came_alone = False
         self._through = 0
-        self._known = False  # whether the file has told its watermark since the start
-        self._next = self._first = 1
+        self._asked = False  # whether the file has told its watermark since the start
+        self._next = 1
         self.notices: deque[Notice] = deque(maxlen=1000)
         self.segment_count = 0
         self.segment_bytes = 0
@@ -68,8 +71,9 @@ class Store:
         If somebody holds the file its recovery waits for the first merge that gets it.
         """
         self._files.make_folder(self.path.parent)
+        self._came_alone = self.path.exists() and not self.tail.exists()
         self._tail.prepare()
-        self._segments.prepare()
+        self._segments.prepare(anew=True)
         self._manifest.load()
         self._through = self._manifest.last.through if self._manifest.last else 0
         listed = self._tail.listed()
@@ -77,7 +81,7 @@ class Store:
         self._forget_uncommitted()
         self._recover_file()
         # Numbers follow the clock, so that they rise even if file and tail were both out of sight.
-        self._next = self._first = max(newest, self._through, time.time_ns() // 1000) + 1
+        self._next = max(newest, self._through, time.time_ns() // 1000) + 1
         self.notices.extend(self._damage.find(self._tail.live(self._through), VERIFY_BYTES_MAX))
         self.measure()
 
@@ -102,6 +106,9 @@ class Store:
             self.notices.append(Notice("store_file_unavailable", f"{self.path.name}: {error}"))
             return
         if report.held:
+            if self._came_alone:
+                words = f"process {report.held_by_pid} opened {self.path.name} before the service started: it sees"
+                self.notices.append(Notice("store_held_at_start", f"{words} no new ticks until it opens it again"))
             through = self._duck.peek_merged_through()
             if through is not None:
                 self._learn(through)
@@ -160,7 +167,8 @@ class Store:
         then says that there is more to do.
         """
         self.notices.extend(self._damage.clear_strays())
-        if rows_max:  # before the file is held: looking takes time
+        if rows_max:  # before the file is held: this takes time
+            self._tail.sync()
             self.notices.extend(self._damage.find(self._tail.live(self._through)))
         if not self.path.exists():
             self._wal_aside("it was left without its file")
@@ -174,7 +182,7 @@ class Store:
         except FileDamaged as damaged:
             self._set_file_aside(damaged)
             return Merged(backlog=True)
-        except duckdb.Error:
+        except (duckdb.Error, FileTrouble):
             if not self._segments_aside():
                 raise
             return Merged(backlog=True)
@@ -187,7 +195,7 @@ class Store:
 
     def _merge_into(self, con: duckdb.DuckDBPyConnection, rows_max: int) -> tuple[Merged, Entry]:
         if not self._adopted or not self._duck.exists_in(con):
-            self._duck.adopt(con)
+            self._notice_found(self._duck.adopt(con))
             self._adopted = True
         state = self._check(con)
         # Nobody else can have the file open now, so no query can be about to read what is deleted here.
@@ -200,6 +208,7 @@ class Store:
         if not chosen.through:
             return Merged(), state
         paths = {table.name: [self._tail.path(table, s) for s in chosen.segments[table.name]] for table in TABLES}
+        self._manifest.begin()
         counts = self._duck.merge(con, paths, chosen.through)
         self._through = chosen.through
         segments = sum(map(len, paths.values()))
@@ -212,28 +221,72 @@ class Store:
         missing = self._manifest.compare(state, self._tail.listed())
         if missing:
             self.notices.append(missing)
-        if missing or self._manifest.last is None or self._manifest.last.through != state.through:
+        last = self._manifest.last
+        if missing or self._manifest.unsure or last is None or last.through != state.through:
             self._manifest.append(state)
         return state
 
+    def _notice_found(self, found: Found) -> None:
+        """The file may come from an older version, or from elsewhere without its tail."""
+        if found.version != SCHEMA_VERSION:
+            words = (
+                f"{self.path.name} followed version {found.version} of the schema; it now follows {SCHEMA_VERSION}"
+            )
+            self.notices.append(Notice("store_migrated", words, {"from": found.version, "to": SCHEMA_VERSION}))
+        if found.tail is not None and self._came_alone:
+            there = " (it is still there, untouched)" if found.tail != self.tail and found.tail.is_dir() else ""
+            self.notices.append(
+                Notice(
+                    "store_tail_missing",
+                    f"{self.path.name} was not closed by a clean stop and is here without its tail {found.tail}"
+                    f"{there}: what had not been merged by then is missing, and how much cannot be told",
+                    {"tail": str(found.tail)},
+                )
+            )
+        self._came_alone = False
+
     def _learn(self, through: int) -> None:
         """The file has told its watermark."""
-        if not self._known:
+        if not self._asked:
             last = self._manifest.last
             listed = self._tail.live(last.through if last else 0)
             if through > max(committed(listed), last.through if last else 0):
                 why = f"belongs to another DuckDB file than {self.path.name} and was not merged into it"
                 self.notices.extend(self._damage.set_all_aside(listed, why))
-        self._known = True
+        self._asked = True
         self._through = through
+
+    # -- retention ----------------------------------------------------------------------------------
+
+    def retain(self) -> Retained:
+        """Archives and deletes a piece of what is older than keep_days, if the file can be had. Call after `merge`.
+
+        Raises as `merge` does, and ArchiveWrong; the file and its record are sound then, and nothing is lost.
+        """
+        if not self._adopted:
+            return Retained()
+        try:
+            report = self._retention.step(time.time_ns() // 1000)
+        except FileHeld:
+            return Retained(more=True)
+        except FileDamaged as damaged:
+            self._set_file_aside(damaged)
+            return Retained()
+        if report.notice:
+            self.notices.append(report.notice)
+        return report
 
     # -- upkeep -------------------------------------------------------------------------------------
 
     def fold(self) -> int:
-        """Joins small segments into larger ones, while merges wait. Returns how many were joined."""
-        counted = self._tail.live(self._through)
-        self.notices.extend(self._damage.find(counted))
-        joined = self._folding.fold(self._tail.live(self._through), 0 if self._known else self._first - 1)
+        """Joins small segments into larger ones, while merges wait. Returns how many were joined.
+
+        Not while the watermark is in doubt: a fold that reaches over it would be half merged.
+        """
+        if self._manifest.unsure and not self._asked:
+            return 0
+        self.notices.extend(self._damage.find(self._tail.live(self._through)))
+        joined = self._folding.fold(self._tail.live(self._through))
         self._folding.sweep(self._through)
         self.measure()
         return joined

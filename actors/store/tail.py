@@ -161,6 +161,12 @@ class Tail:
             for name in self._files.names(self.replaced(table)):
                 if not (self.folder(table) / name).is_symlink():
                     self._files.remove(self.replaced(table) / name)
+        self.sync()
+
+    def sync(self) -> None:
+        """Makes sure of every name that is seen here: who wrote it may have crashed or failed before its fsync."""
+        for table in TABLES:
+            self._files.sync_folder(self.folder(table))
 
     def strays(self) -> list[Path]:
         """Files in the tables' folders that are not ours; DuckDB would try to read them."""
@@ -185,11 +191,15 @@ class Tail:
         """Deletes the tail, leaving only what was set aside; the manifest goes last."""
         for table in TABLES:
             for folder in (self.folder(table), self.replaced(table)):
-                for name in self._files.names(folder):
+                names = self._files.names(folder)
+                for name in names:
                     self._files.remove(folder / name)
+                if names:
+                    self._files.sync_folder(folder)
                 self._files.remove_folder(folder)
         self._files.remove_folder(self.root / ".replaced")
         self._files.remove_folder(self.partial)
         self._files.remove_folder(self.aside)
-        self._files.remove(self.root / "manifest.jsonl")
+        for name in ("merging", "manifest.tmp", "manifest.jsonl"):
+            self._files.remove(self.root / name)
         self._files.remove_folder(self.root)
