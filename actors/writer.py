@@ -11,9 +11,12 @@ import trio
 
 from actors.batch import Batch, EventRow
 from actors.ledger import Ledger
+from actors.retainer import Retainer
 from actors.settings import StoreSettings
+from actors.store.archive import ArchiveWrong
 from actors.store.duckfile import FileTrouble
 from actors.store.notices import Merged
+from actors.store.retention import Retained
 from actors.store.store import Store
 from supervisor.context import Context
 from supervisor.mailbox import Mailbox
@@ -128,6 +131,7 @@ class Merger:
         self.locked_s = 0.0
         self.finishing = False
         self.last = Merged()
+        self.retainer = Retainer(settings)
         self.merges = 0  # tried, the file being held included
 
     def merge_soon(self) -> None:
@@ -154,7 +158,9 @@ class Merger:
                     await in_thread(context, self._limiter, self._store.fold, lambda _: None)
                 continue
             delay_s = RETRY_FIRST_S
-            context.ok()
+            await self._retain(context)
+            if not self.last.held:
+                wait_s = min(wait_s, max(BREATH_S, self.retainer.wait_s()))
             context.healthy()
         await self._finish(context)
 
@@ -187,6 +193,23 @@ class Merger:
             return min(self._interval_s, HELD_RETRY_S)
         context.handled()
         return BREATH_S if self.last.backlog else self._interval_s
+
+    async def _retain(self, context: Context) -> None:
+        """Lets a piece of what is too old leave the file, if it is time; trouble with it keeps no merge waiting."""
+        if not self.retainer.wait_s() and not self.last.held and not self.last.backlog:
+            try:
+                await in_thread(context, self._limiter, self._store.retain, self._note_retained)
+            except (*TROUBLE, ArchiveWrong) as error:
+                self.retainer.failed(error)
+            self.report_notices()
+        if self.retainer.trouble is None:
+            context.ok()
+        else:
+            context.degraded(self.retainer.trouble)
+
+    def _note_retained(self, report: Retained) -> None:
+        self.retainer.done(report)
+        self.locked_s += report.locked_s
 
     def _note(self, report: Merged) -> None:
         self.last = report

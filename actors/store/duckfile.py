@@ -258,7 +258,8 @@ class DuckFile:
                 paths = segments.get(table.name)
                 if paths:
                     source = f"SELECT {table.names} FROM {parquet(paths)}"
-                    con.execute(f"INSERT INTO {SCHEMA}.{table.name} {source}")
+                    # By name: a column that a migration has added stands last.
+                    con.execute(f"INSERT INTO {SCHEMA}.{table.name} ({table.names}) {source}")
             con.execute(f"UPDATE {SCHEMA}.watermark SET merged_through = ?", [through])
             crash_point("merge.inserted")
             con.execute("COMMIT")

@@ -1,0 +1,37 @@
+"""When the next piece of what is too old leaves the file: seldom, and at an easy pace while there is much."""
+
+import math
+from collections.abc import Callable
+
+import trio
+
+from actors.settings import StoreSettings
+from actors.store.retention import Retained
+
+LOOK_S = 600.0  # how often to look for days that have become too old
+REST = 20.0  # between pieces, so many times as long as the last one kept others from the file
+REST_MIN_S = 0.1
+RETRY_S = 60.0  # after trouble with the archive; merges go on meanwhile
+
+
+class Retainer:
+    """Owned by the merger, which tells it how each step went. Times are trio's clock."""
+
+    def __init__(self, settings: StoreSettings, clock: Callable[[], float] = trio.current_time) -> None:
+        self._clock = clock
+        self._next = -math.inf if settings.keep_days else math.inf
+        self.trouble: str | None = None
+
+    def wait_s(self) -> float:
+        """How long until the next step; infinite if nothing is ever too old."""
+        return max(0.0, self._next - self._clock()) if self._next < math.inf else math.inf
+
+    def done(self, report: Retained) -> None:
+        """A step has ended."""
+        self.trouble = None
+        self._next = self._clock() + (max(REST_MIN_S, REST * report.locked_s) if report.more else LOOK_S)
+
+    def failed(self, error: Exception) -> None:
+        """A step has failed; nothing has left the file."""
+        self.trouble = f"old days stay in the file, because they cannot be archived or deleted: {error}"
+        self._next = self._clock() + RETRY_S
