@@ -1,9 +1,7 @@
 """The store against a plain model: written, merged, folded, held, crashed and restarted in any order."""
 
 import os
-import shutil
-import tempfile
-from pathlib import Path
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from actors.store import files, folding
-from tests.store_harness import CRASH_POINTS, World
+from tests.store_harness import CRASH_POINTS, StumblingFiles, World, memory_folder
 
 EXAMPLES = int(os.environ.get("TICKWARDEN_EXAMPLES", "8"))  # tests/chaos asks for more
 
@@ -21,10 +19,10 @@ class StoreMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        # Crashes are simulated, so the disk need not be real; fsync is what would take the time.
-        memory = Path("/dev/shm")
-        self.folder = Path(tempfile.mkdtemp(prefix="store-model-", dir=memory if memory.is_dir() else None))
-        self.world = World(self.folder)
+        # Crashes are simulated, so the disk need not be real.
+        self.stack = ExitStack()
+        self.folder = self.stack.enter_context(memory_folder())
+        self.world = World(self.folder, StumblingFiles)
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(files, "_die", self.world.snapshot_and_die)
         for name, value in (("FOLD_WIDTH", 3), ("FOLD_ROWS_MAX", 30), ("HIDE_S", 0.0), ("KEEP_S", 0.0)):
@@ -43,6 +41,17 @@ class StoreMachine(RuleBasedStateMachine):
         for _ in range(times):
             if self.world.store is not None:
                 self.world.write(rows)
+
+    @precondition(up)
+    @rule(rows=st.integers(0, 9), step=st.integers(1, 8), also_fold=st.booleans())
+    def write_and_fail(self, rows: int, step: int, also_fold: bool) -> None:
+        assert isinstance(self.world.files, StumblingFiles)
+        self.world.files.stumble = step
+        self.world.write(rows)
+        if isinstance(self.world.files, StumblingFiles):
+            self.world.files.stumble = 0
+        if also_fold and self.world.store is not None:
+            self.world.fold()
 
     @precondition(up)
     @rule(rows_max=st.sampled_from([1, 10, 40, 10_000]))
@@ -90,6 +99,10 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(up)
     @rule()
     def finish(self) -> None:
+        if self.world.pending is not None:
+            self.world.write()
+        if self.world.store is None:
+            return
         held = self.world.holder is not None
         report = self.world.finish()
         if report is not None and not held:
@@ -106,15 +119,19 @@ class StoreMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.world.disarm()
         self.world.release()
-        if self.world.store is None:
-            self.world.start()
-        self.world.check()
-        self.world.finish()
-        self.world.check()
-        assert self.world.said == []
-        assert sorted(p.name for p in self.folder.iterdir()) == ["ticks.duckdb"]
-        self.patch.undo()
-        shutil.rmtree(self.folder)
+        try:
+            if self.world.store is None:
+                self.world.start()
+            if self.world.pending is not None:
+                self.world.write()
+            self.world.check()
+            self.world.finish()
+            self.world.check()
+            assert self.world.said == []
+            assert sorted(p.name for p in self.folder.iterdir()) == ["ticks.duckdb"]
+        finally:
+            self.patch.undo()
+            self.stack.close()
 
 
 def test_every_reader_sees_each_acknowledged_tick_once_whatever_happens_in_whatever_order() -> None:

@@ -131,7 +131,8 @@ class Store:
         try:
             with self._duck.opened() as con:
                 self._check(con)
-                if any(self._tail.live(self._through).values()):
+                left = self._tail.live(self._through).values()
+                if any(segment.rows for segments in left for segment in segments):
                     return Merged(backlog=True)
                 self._duck.leave(con)
                 crash_point("finish.left")
