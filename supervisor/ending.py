@@ -56,14 +56,21 @@ def launch_drain(child: Child, nursery: trio.Nursery, keeper: Keeper) -> None:
 
 def ended_as_asked(child: Child, life: Life, error: Exception | None) -> None:
     """Notes how a life ended that had been asked to, and whether its mailbox needs another."""
-    if error is None:
+    if error is not None:
+        verdict, _ = child.judge(error)
+        detail = child.failure_detail(error, verdict)
+        child.enter(State.STOPPING, f"crashed while stopping: {describe(error)}", detail=detail)
+    elif not _was_cut_off(child, life):
         return
-    verdict, _ = child.judge(error)
-    detail = child.failure_detail(error, verdict)
-    child.enter(State.STOPPING, f"crashed while stopping: {describe(error)}", detail=detail)
-    if life.asked is Wish.END and _has_work(child):
+    if life.asked is Wish.END and _must_drain(child):
         child.drain_again = True
         child.due = trio.current_time() + pause_s(child)
+
+
+def _was_cut_off(child: Child, life: Life) -> bool:
+    """Whether it was cancelled for a restart or a pause and the final stop came just then."""
+    in_time = child.drain_until is not None and trio.current_time() < child.drain_until
+    return life.scope.cancelled_caught and in_time
 
 
 def pause_s(child: Child) -> float:
@@ -99,18 +106,17 @@ def _close_input(child: Child) -> None:
     if child.life is None:
         if child.on_asked is not None:
             child.on_asked(Wish.END)
-        child.drain_again = _has_work(child)
+        child.drain_again = _must_drain(child)
         child.due = trio.current_time()
 
 
-def _has_work(child: Child) -> bool:
+def _must_drain(child: Child) -> bool:
+    """Whether one more run is due to a child whose input is closed: what it has taken off its mailbox and
+    still holds is its own affair, so an empty mailbox says nothing unless it had come to its end."""
+    if child.spec.on_stop is None or child.exhausted:
+        return False
     mailbox = child.spec.mailbox
-    return (
-        child.spec.on_stop is not None
-        and not child.exhausted
-        and mailbox is not None
-        and mailbox.statistics().depth > 0
-    )
+    return not child.finished or (mailbox is not None and mailbox.statistics().depth > 0)
 
 
 def _is_given_time(child: Child, wish: Wish) -> bool:
