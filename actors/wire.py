@@ -141,6 +141,9 @@ class Wire:
                             extra_headers=headers,
                             max_message_size=self._limits.message_bytes,
                         )
+                    # A cancellation of just this moment must strike now: behind the shield, and with a start
+                    # that trio then takes for failed, nobody would ever end the reading.
+                    await trio.lowlevel.checkpoint_if_cancelled()
                     self._reading.shield = True
                     self._look()
                     task_status.started()
