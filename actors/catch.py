@@ -26,6 +26,7 @@ class Catch:
         self._block = Block(exchange)
         self._rejects: list[Reject] = []
         self._filling = trio.Event()
+        self._handing = trio.Lock()
 
     def take(self, messages: list[bytes], received_ns: int, reader: Reader) -> Outcome:
         """Decodes messages where they were read and books them; nothing in between can be interrupted.
@@ -74,19 +75,23 @@ class Catch:
         return parcel
 
     async def hand_over(self) -> None:
-        """Puts what there is into the buffer's mailbox; if that is cancelled it is still here."""
-        parcel = self.rest()
-        if parcel is None:
-            return
-        put = False
-        try:
-            await self._intake.put(parcel)
-            put = True
-        finally:
-            if not put:
-                newer, self._block = self._block, parcel.block
-                _append(self._block, newer)
-                self._rejects = [*parcel.rejects, *self._rejects]
+        """Puts what there is into the buffer's mailbox; if that is cancelled it is still here.
+
+        One caller after the other: two parcels that come back at once could not be put in their order again.
+        """
+        async with self._handing:
+            parcel = self.rest()
+            if parcel is None:
+                return
+            put = False
+            try:
+                await self._intake.put(parcel)
+                put = True
+            finally:
+                if not put:
+                    newer, self._block = self._block, parcel.block
+                    _append(self._block, newer)
+                    self._rejects = [*parcel.rejects, *self._rejects]
 
     async def hand_over_if_due(self) -> None:
         """Called after each read."""
