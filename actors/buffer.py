@@ -21,6 +21,7 @@ from supervisor.mailbox import Mailbox
 INTAKE_ROWS_MAX = 100_000
 SEALED_ROWS_MAX = 200_000
 PARCELS_AT_ONCE = 256
+DRAINED_POLL_S = 0.01  # how often, at the end, the buffer looks whether the writer is through
 EVENTS_MAX = 10_000
 # Of flush_interval_s, what is kept for the way to the buffer and for the write itself.
 MARGIN_S = 0.05
@@ -39,11 +40,12 @@ class Buffer:
         self._number = number
         self._pending: list[Parcel] = []
         self._pending_rows = 0
+        self._rests: deque[tuple[int, Parcel]] = deque()  # each behind what had been put into the intake
         self._due = 0.0  # when the oldest pending thing must be handed on
         self._since = 0.0  # when the oldest thing that is here came
         self._sealed: Batch | None = None
         self._events: deque[EventRow] = deque(maxlen=EVENTS_MAX)
-        self._wanted = False
+        self._wanted: int | None = None  # how much of the intake the batch that was asked for takes in
         self._waiting = trio.CancelScope()
         self.sealed_number = 0  # of the newest batch
         self.listeners: set[Callable[[Block], None]] = set()
@@ -60,9 +62,12 @@ class Buffer:
         self._events.append(event)
 
     def take_rest(self, parcel: Parcel) -> None:
-        """At the end: what a connection could not hand over any more."""
-        self._touch()
-        self._pending.append(parcel)
+        """From a connection that has ended: what it could not hand over any more. Never waits.
+
+        It goes behind all that is in the intake now, some of which may be of the same connection.
+        """
+        self._rests.append((self._put_so_far(), parcel))
+        self._take_rests()
 
     def oldest_s(self) -> float:
         """How long the oldest thing here has waited to be handed to the writer; 0 when there is nothing."""
@@ -71,14 +76,14 @@ class Buffer:
         return max(0.0, trio.current_time() - self._since)
 
     def flush(self) -> None:
-        """Asks for a batch now."""
-        self._wanted = True
+        """Asks for a batch now, of all that is pending or in the intake."""
+        self._wanted = self._put_so_far()
         self._waiting.cancel()
 
     @property
     def flush_wanted(self) -> bool:
         """Whether a batch was asked for and not made yet."""
-        return self._wanted
+        return self._wanted is not None
 
     async def run(self, context: Context) -> None:
         """Until the intake is closed and empty; everything is then with the writer."""
@@ -87,25 +92,43 @@ class Buffer:
             try:
                 await self._collect(context)
             except trio.EndOfChannel:
-                self._seal()
-                await self._deliver()
+                await self._finish()
                 return
             if self._ripe():
                 self._seal()
 
+    async def _finish(self) -> None:
+        """The last batches: what the writer refuses while it drains becomes rejects, which need a batch too."""
+        while True:
+            self._seal()
+            await self._deliver()
+            while self.outbox.statistics().depth and not self._pending:  # noqa: ASYNC110 - rare, and two ends
+                await trio.sleep(DRAINED_POLL_S)
+            if not self._has_something():
+                return
+
     async def _collect(self, context: Context) -> None:
         """Takes what is there, or waits for it until something is due."""
         self._waiting = trio.CancelScope(deadline=self._due if self._has_something() else float("inf"))
-        if self._wanted:
+        if self._asked():
             return
         with self._waiting:
             async with self.intake.receive_many(PARCELS_AT_ONCE) as parcels:
+                self._show(parcels)  # first: should it raise, the parcels are in the intake and nowhere else
+                rows = sum(parcel.rows for parcel in parcels)
                 self._touch()
                 self._pending.extend(parcels)
-                self._pending_rows += sum(parcel.rows for parcel in parcels)
-                self._show(parcels)
-                context.handled(len(parcels))
-                context.healthy()
+                self._pending_rows += rows
+            self._take_rests()
+            context.handled(len(parcels))
+            context.healthy()
+
+    def _take_rests(self) -> None:
+        while self._rests and self._rests[0][0] <= self.intake.statistics().taken:
+            parcel = self._rests.popleft()[1]
+            self._touch()
+            self._pending.append(parcel)
+            self._pending_rows += parcel.rows
 
     def _show(self, parcels: list[Parcel]) -> None:
         """To those who watch live; they only note it and never wait."""
@@ -116,6 +139,14 @@ class Buffer:
     def _has_something(self) -> bool:
         return bool(self._pending or self._events)
 
+    def _put_so_far(self) -> int:
+        intake = self.intake.statistics()
+        return intake.taken + intake.depth
+
+    def _asked(self) -> bool:
+        """Whether a batch was asked for and all that it is to hold has come."""
+        return self._wanted is not None and self.intake.statistics().taken >= self._wanted
+
     def _touch(self) -> None:
         if not self._has_something():
             if self._sealed is None:
@@ -124,13 +155,14 @@ class Buffer:
             self._waiting.deadline = self._due
 
     def _ripe(self) -> bool:
-        if self._wanted or self._pending_rows >= self._rows_max:
+        if self._asked() or self._pending_rows >= self._rows_max:
             return True
         return self._has_something() and trio.current_time() >= self._due
 
     def _seal(self) -> None:
         """Makes a batch of all that is pending; nothing in between can be interrupted."""
-        self._wanted = False
+        if self._asked():
+            self._wanted = None
         if not self._has_something():
             return
         blocks = tuple(parcel.block for parcel in self._pending if len(parcel.block))

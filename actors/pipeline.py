@@ -105,7 +105,7 @@ class Pipeline:
         assert self._feeds is not None
         await self._feeds.stop_child(name)
         for parcel in self.exchanges.pop(name).rests():
-            await self.buffer.intake.put(parcel)
+            self.buffer.take_rest(parcel)
 
     async def flush(self) -> None:
         """Returns when everything that had reached the buffer is durable."""
