@@ -329,8 +329,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     record(told)
     with duckdb.connect(told.path) as con:
         con.execute(
-            "INSERT INTO store.ticks SELECT 'x', 'S' || i % 50, now(), now(), 1, 1, 'buy', i, 'stream'"
-            " FROM range(600_000) r(i)"
+            "INSERT INTO store.ticks BY NAME SELECT 'x' AS exchange, 'S' || i % 50 AS symbol, now() AS timestamp,"
+            " now() AS received_at, i AS price, 1 AS volume, i AS trade_id FROM range(600_000) r(i)"
         )
     return told.path
 
