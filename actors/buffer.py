@@ -109,6 +109,7 @@ class Buffer:
 
     async def _collect(self, context: Context) -> None:
         """Takes what is there, or waits for it until something is due."""
+        self._take_rests()  # here too: a parcel before them may have left as a dead letter
         self._waiting = trio.CancelScope(deadline=self._due if self._has_something() else float("inf"))
         if self._asked():
             return
@@ -185,7 +186,8 @@ class Buffer:
     def _refuse(self, parcel: Parcel, error: BaseException) -> None:
         self._ledger.refused([parcel.block], sealed=False)
         self._touch()
-        self._pending.append(Parcel(Block(parcel.block.exchange), refusals([parcel.block], error)))
+        rejects = (*parcel.rejects, *refusals([parcel.block], error))
+        self._pending.append(Parcel(Block(parcel.block.exchange), rejects))
 
     def refuse_batch(self, batch: Batch, error: BaseException) -> None:
         """A batch that crashed the writer three times: its ticks become rejects, and the writer lives on."""

@@ -42,6 +42,7 @@ class Catch:
             crash, self._block = error, _first(self._block, mark)
             detail = describe(error)[:REJECT_DETAIL_CHARS_MAX]
             outcome = Outcome(rejects=[self._crashed(message, received_ns, detail) for message in messages])
+            self._account.rejected_by[Reason.CRASHED.value] += len(messages)  # at once, as `Ledger.refused` does
         self._account.bytes += sum(map(len, messages))
         self._account.read(len(messages), received_ns, outcome.ticks, len(outcome.rejects), self._block)
         self._rejects += outcome.rejects
