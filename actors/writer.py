@@ -24,7 +24,8 @@ from supervisor.mailbox import Mailbox
 T = TypeVar("T")
 
 RETRY_FIRST_S, RETRY_MAX_S = 0.2, 5.0  # after trouble with the disk
-HELD_RETRY_S = 5.0  # how soon to ask again for a file that somebody holds
+HELD_RETRY_S = 5.0  # how soon to ask again for a file that somebody holds ...
+HELD_TRIES = 10  # ... after so many tries with a breath between them
 BREATH_S = 0.1  # between the parts of a long merge, so that readers get in
 BEAT_S = 2.0  # how often a long call into DuckDB is reported as life
 # What a sick disk looks like; any other duckdb.Error is about the data and therefore a bug of ours.
@@ -127,6 +128,7 @@ class Merger:
         self._asked = trio.Event()
         self.last_merge_ns: int | None = None
         self.held = False
+        self._held_in_a_row = 0
         self.held_by_pid: int | None = None
         self.locked_s = 0.0
         self.finishing = False
@@ -189,8 +191,13 @@ class Merger:
         await in_thread(context, self._limiter, self._store.merge, self._note)
         self.report_notices()
         if self.last.held:
+            # Whoever opens the file again and again leaves gaps; only a lasting hold is waited out at leisure.
+            self._held_in_a_row += 1
+            if self._held_in_a_row % HELD_TRIES:
+                return min(self._interval_s, BREATH_S)
             await in_thread(context, self._limiter, self._store.fold, lambda _: None)
             return min(self._interval_s, HELD_RETRY_S)
+        self._held_in_a_row = 0
         context.handled()
         return BREATH_S if self.last.backlog else self._interval_s
 

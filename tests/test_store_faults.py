@@ -1,4 +1,4 @@
-"""A disk that fails: ticks wait, health says why, recovery needs no hand; nothing acknowledged is lost or doubled."""
+"""A disk that fails: ticks wait, health says why, and nothing acknowledged is lost or doubled."""
 
 import errno
 import os

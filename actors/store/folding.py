@@ -89,6 +89,8 @@ class Folding:
         for table, segment in unneeded:
             self._tail.remove(table, segment)
             crash_point("merge.deleting")
+        if any(self._files.names(self._tail.uncommitted(table)) for table in TABLES):
+            self._tail.remove_uncommitted()
         self._since.clear()
         self._hidden.clear()
 

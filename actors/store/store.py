@@ -78,24 +78,12 @@ class Store:
         self._through = self._manifest.last.through if self._manifest.last else 0
         listed = self._tail.listed()
         newest = max([self._through, *(s.last for segments in listed.values() for s in segments)])
-        self._forget_uncommitted()
+        self._tail.forget_uncommitted(max(self._through, committed(listed)))
         self._recover_file()
         # Numbers follow the clock, so that they rise even if file and tail were both out of sight.
         self._next = max(newest, self._through, time.time_ns() // 1000) + 1
         self.notices.extend(self._damage.find(self._tail.live(self._through), VERIFY_BYTES_MAX))
         self.measure()
-
-    def _forget_uncommitted(self) -> None:
-        """Other tables' segments of a batch whose ticks segment was never renamed did not happen.
-
-        They become empty instead of going away: somebody may be about to open them.
-        """
-        listed = self._tail.listed()
-        until = max(self._through, committed(listed))
-        for table in TABLES:
-            for segment in listed[table.name]:
-                if segment.last > until and table is not TICKS:
-                    self._upkeep.write_empty(table, segment.last)
 
     def _recover_file(self) -> None:
         try:

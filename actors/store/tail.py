@@ -117,6 +117,10 @@ class Tail:
         """Where segments lie that a fold has replaced and a running query may still open."""
         return self.root / ".replaced" / table.name
 
+    def uncommitted(self, table: TableSpec) -> Path:
+        """Where segments of a batch that never came to be lie until nobody can be reading them."""
+        return self.root / ".uncommitted" / table.name
+
     def path(self, table: TableSpec, segment: Segment) -> Path:
         """The file of a segment."""
         return self.folder(table) / segment.name
@@ -126,8 +130,36 @@ class Tail:
         return {table.name: self._segments(table) for table in TABLES}
 
     def _segments(self, table: TableSpec) -> list[Segment]:
-        found = map(parse_name, self._files.names(self.folder(table)))
+        forgotten = set(self._files.names(self.uncommitted(table)))
+        found = (parse_name(name) for name in self._files.names(self.folder(table)) if name not in forgotten)
         return sorted(segment for segment in found if segment is not None)
+
+    def forget_uncommitted(self, until: int) -> None:
+        """Other tables' segments above `until`, the last batch that has its ticks, did not happen.
+
+        Others may be reading them, so they go behind symbolic links, and away when nobody has the file. It is
+        durable when this returns: the next batches get higher numbers, and would make them count.
+        """
+        for table in TABLES:
+            folder, behind = self.folder(table), self.uncommitted(table)
+            names = set(self._files.names(behind)) - {
+                n for n in self._files.names(folder) if (folder / n).is_symlink()
+            }
+            names |= {s.name for s in self._segments(table) if s.last > until and table is not TICKS}
+            for name in names & set(self._files.names(folder)):
+                self._files.hide(folder / name, behind / name)
+            if names:
+                self._files.sync_folder(behind)
+                self._files.sync_folder(folder)
+
+    def remove_uncommitted(self) -> None:
+        """Only while nobody can be reading."""
+        for table in TABLES:
+            for name in self._files.names(self.uncommitted(table)):
+                self._files.remove(self.folder(table) / name)
+            self._files.sync_folder(self.folder(table))
+            for name in self._files.names(self.uncommitted(table)):
+                self._files.remove(self.uncommitted(table) / name)
 
     def live(self, merged_through: int) -> dict[str, list[Segment]]:
         """Segments of each table that count, above this watermark."""
@@ -149,8 +181,11 @@ class Tail:
 
     def prepare(self) -> None:
         """At start: makes the folders and removes what a crash left half done."""
-        for folder in (self.root, self.partial, self.aside, *map(self.folder, TABLES), *map(self.replaced, TABLES)):
+        for folder in (self.root, self.partial, self.aside):
             self._files.make_folder(folder)
+        for table in TABLES:
+            for folder in (self.folder(table), self.replaced(table), self.uncommitted(table)):
+                self._files.make_folder(folder)
         for name in self._files.names(self.partial):
             self._files.remove(self.partial / name)
         for table in TABLES:
@@ -190,7 +225,7 @@ class Tail:
     def remove_all(self) -> None:
         """Deletes the tail, leaving only what was set aside; the manifest goes last."""
         for table in TABLES:
-            for folder in (self.folder(table), self.replaced(table)):
+            for folder in (self.folder(table), self.replaced(table), self.uncommitted(table)):
                 names = self._files.names(folder)
                 for name in names:
                     self._files.remove(folder / name)
@@ -198,6 +233,7 @@ class Tail:
                     self._files.sync_folder(folder)
                 self._files.remove_folder(folder)
         self._files.remove_folder(self.root / ".replaced")
+        self._files.remove_folder(self.root / ".uncommitted")
         self._files.remove_folder(self.partial)
         self._files.remove_folder(self.aside)
         for name in ("merging", "manifest.tmp", "manifest.jsonl"):

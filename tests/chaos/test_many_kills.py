@@ -1,0 +1,66 @@
+"""Hundreds of kills: `python -m pytest tests/chaos`.
+
+TICKWARDEN_SEED=N repeats a run (its seed is printed with -s, or when it fails), TICKWARDEN_KILLS=N makes more.
+"""
+
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+
+from tests.kill_harness import ROOT, Flood, Victim, Watcher, kill_at, kill_at_random, seed_of_this_run
+from tests.test_store_kill import FIRST, POINTS
+
+KILLS = int(os.environ.get("TICKWARDEN_KILLS", "200"))
+FOLDERS = 4  # each begun anew: the first moments of a file are passed as often
+
+
+def test_hundreds_of_kills_at_every_named_point_and_at_random_lose_and_double_nothing(tmp_path: Path) -> None:
+    """Four readers ask all the time; every named point is reached."""
+    random = Random(seed_of_this_run())
+    reached: dict[str, int] = dict.fromkeys(POINTS, 0)
+    kills = 0
+    for number in range(FOLDERS):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        flood = Flood(3000)
+        victim = Victim(folder, flood.port)
+        for point in FIRST:
+            with victim.life(point) as life:
+                reached[point] += life.wait_for_death(30)
+            victim.kills += 1
+        with victim.life() as life:
+            assert life.wait_for_batches(1)
+        with ExitStack() as stack:
+            watchers = [
+                stack.enter_context(Watcher(victim.path, read_only=read_only))
+                for read_only in (True, True, False, False)
+            ]
+            points = [point for point in POINTS if point not in FIRST]
+            while victim.kills < KILLS / FOLDERS:
+                if victim.kills % 2:
+                    kill_at_random(victim, random)
+                else:
+                    point = min(points, key=lambda name: (reached[name], random.random()))
+                    reached[point] += kill_at(victim, point, random)
+                print(f"{kills + victim.kills} kills, {len(victim.acknowledged)} acknowledged")
+        for watcher in watchers:
+            assert watcher.said["wrong"] == []
+        with victim.life() as life:
+            assert life.wait_for_batches(1)
+            assert life.stop() == 0
+        flood.close()
+        assert victim.verdict(flood.sent) == ""
+        kills += victim.kills
+    assert kills >= KILLS
+    assert [point for point, times in reached.items() if not times] == []
+
+
+def test_the_model_holds_over_many_more_histories() -> None:
+    """What the normal run asks of eight, asked of two hundred."""
+    environment = {**os.environ, "TICKWARDEN_EXAMPLES": "200"}
+    command = [sys.executable, "-m", "pytest", "-q", "tests/test_store_model.py"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-5000:]
