@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from actors.coverage import FeedRow
+from actors.gaps import GapRow
 from actors.ticks import Block, Reject
 
 
@@ -42,6 +44,8 @@ class Batch:
     rejects: tuple[Reject, ...] = ()
     events: tuple[EventRow, ...] = ()
     audit: tuple[AuditRow, ...] = ()
+    gaps: tuple[GapRow, ...] = ()
+    feeds: tuple[FeedRow, ...] = ()
 
     @property
     def ticks(self) -> int:

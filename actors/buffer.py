@@ -1,5 +1,6 @@
 """The buffer actor: joins the parcels of all exchanges and hands a batch to the writer by rows or by age."""
 
+import dataclasses
 import json
 import time
 import traceback
@@ -172,6 +173,12 @@ class Buffer:
             blocks=blocks,
             rejects=tuple(reject for parcel in self._pending for reject in parcel.rejects),
             events=tuple(self._events),
+            gaps=tuple(gap for parcel in self._pending for gap in parcel.gaps),
+            feeds=tuple(
+                dataclasses.replace(feed, run_id=self._ledger.run_id)
+                for parcel in self._pending
+                for feed in parcel.feeds
+            ),
             audit=self._ledger.seal(blocks, time.time_ns()),
         )
         self.sealed_number = self._sealed.number
@@ -187,7 +194,7 @@ class Buffer:
         self._ledger.refused([parcel.block], sealed=False)
         self._touch()
         rejects = (*parcel.rejects, *refusals([parcel.block], error))
-        self._pending.append(Parcel(Block(parcel.block.exchange), rejects))
+        self._pending.append(Parcel(Block(parcel.block.exchange), rejects, parcel.gaps, parcel.feeds))
 
     def refuse_batch(self, batch: Batch, error: BaseException) -> None:
         """A batch that crashed the writer three times: its ticks become rejects, and the writer lives on."""
@@ -195,6 +202,10 @@ class Buffer:
         self._touch()  # before there is something: what comes first sets the time of the next batch
         for reject in (*batch.rejects, *refusals(batch.blocks, error)):
             self._pending.append(Parcel(Block(reject.exchange), (reject,)))
+        for gap in batch.gaps:
+            self._pending.append(Parcel(Block(gap.exchange), gaps=(gap,)))
+        for feed in batch.feeds:
+            self._pending.append(Parcel(Block(feed.exchange), feeds=(feed,)))
         self._events.extend(batch.events)
 
 

@@ -4,6 +4,7 @@ import time
 
 import trio
 
+from actors.continuity import Continuity
 from actors.decoding import Outcome, Reader
 from actors.frames import Violation
 from actors.ledger import Account
@@ -21,8 +22,9 @@ OVERSIZE_CLOSE = 1009  # RFC 6455, section 7.4.1
 class Catch:
     """Owned by the connection; outlives the crashes of its task."""
 
-    def __init__(self, exchange: str, account: Account, intake: Mailbox[Parcel]) -> None:
+    def __init__(self, exchange: str, account: Account, intake: Mailbox[Parcel], continuity: Continuity) -> None:
         self._exchange, self._account, self._intake = exchange, account, intake
+        self._continuity = continuity
         self._block = Block(exchange)
         self._rejects: list[Reject] = []
         self._filling = trio.Event()
@@ -31,20 +33,23 @@ class Catch:
     def take(self, messages: list[bytes], received_ns: int, reader: Reader) -> Outcome:
         """Decodes messages where they were read and books them; nothing in between can be interrupted.
 
-        What the reader raises is a bug of ours and is raised again; none of these messages is then a tick,
-        and each is kept as a reject.
+        Trades that are stored or on their way already are counted and left out. What the reader raises is a
+        bug of ours and is raised again; none of these messages is then a tick, and each is kept as a reject.
         """
         mark = len(self._block)
         crash: Exception | None = None
+        duplicates = 0
         try:
             outcome = reader.read(messages, received_ns, self._block)
+            if outcome.ticks:
+                duplicates = admit(self._continuity, self._block, mark)
         except Exception as error:  # noqa: BLE001 - raised again below, after the books agree
             crash, self._block = error, _first(self._block, mark)
             detail = describe(error)[:REJECT_DETAIL_CHARS_MAX]
             outcome = Outcome(rejects=[self._crashed(message, received_ns, detail) for message in messages])
             self._account.rejected_by[Reason.CRASHED.value] += len(messages)  # at once, as `Ledger.refused` does
         self._account.bytes += sum(map(len, messages))
-        self._account.read(len(messages), received_ns, outcome.ticks, len(outcome.rejects), self._block)
+        self._account.read(len(messages), received_ns, outcome.ticks, len(outcome.rejects), self._block, duplicates)
         self._rejects += outcome.rejects
         if crash is not None:
             raise crash
@@ -112,6 +117,13 @@ class Catch:
     def _crashed(self, message: bytes, received_ns: int, detail: str) -> Reject:
         payload = message[:REJECT_PAYLOAD_BYTES_MAX]
         return Reject(received_ns, self._exchange, None, Reason.CRASHED, detail, payload, len(message))
+
+
+def admit(continuity: Continuity, block: Block, start: int) -> int:
+    """Takes copies of stored trades out of the block's rows from `start` on; returns how many there were."""
+    fills = block.fills[start:]
+    spans = fills if max(fills) > 1 else None
+    return continuity.admit(block, start, spans, trio.current_time()).duplicates
 
 
 def _append(block: Block, more: Block, rows: int | None = None) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 import trio
 
 from actors.catch import Catch
+from actors.continuity import Continuity
 from actors.decoding import Reader
 from actors.dialect import Ack, Dialect, Leaving, Market, Refusal, Request
 from actors.ledger import Account
@@ -82,9 +83,12 @@ class Connection:
         account: Account,
         intake: Mailbox[Parcel],
         pace: Callable[[], Awaitable[None]],
+        continuity: Continuity,
     ) -> None:
         self.plan, self.settings, self.dialect = plan, settings, dialect
-        self.catch = Catch(settings.name, account, intake)
+        self.continuity = continuity
+        self.catch = Catch(settings.name, account, intake, continuity)
+        self.given_up: set[str] = set()  # symbols that are meant to end with it: no gap opens for them
         self.symbols = {market.native: market.symbol for market in plan.markets}
         self.connected = False
         self._pace = pace
@@ -93,10 +97,12 @@ class Connection:
         """One connection until it ends; raises what ended it (weather, mostly). Ends on `context.stopping`."""
         await self.catch.hand_over()
         await self._pace()
+        session = _Session(self, context)
         try:
-            await _Session(self, context).run()
+            await session.run()
         finally:
             self.connected = False
+            self.continuity.disconnected(session.carried - self.given_up, time.time_ns())
             with trio.move_on_after(PARTING_S, shield=True):
                 await self.catch.hand_over()
 
@@ -118,6 +124,8 @@ class _Session:
         self._outgoing, self._requests = trio.open_memory_channel[Request](REQUESTS_MAX)
         self._asked_at = self._ask_again_at = math.inf
         self._told: set[str] = set()
+        self.carried: set[str] = set()  # symbols that are known to be delivered
+        self._known = 0
         self._blocked = False  # the buffer is full: not reading is our doing, not the exchange's silence
         self._resumed_at = 0.0
 
@@ -150,12 +158,23 @@ class _Session:
                 self._refused(control)
             elif isinstance(control, Leaving):
                 self._context.note("leaving", control.reason)
+        known = len(self._subscription.confirmed) + len(self._reader.seen)
+        if known != self._known:
+            self._known = known
+            self._carry()
         if outcome.ticks:
             self._context.healthy()
             self._context.handled(outcome.ticks)
         self._blocked = True
         await self._catch.hand_over_if_due()
         self._blocked, self._resumed_at = False, trio.current_time()
+
+    def _carry(self) -> None:
+        """Notes which markets this connection delivers now."""
+        natives = self._subscription.confirmed | self._reader.seen
+        symbols = {self._owner.symbols[native] for native in natives if native in self._owner.symbols}
+        self._owner.continuity.connected(symbols - self.carried)
+        self.carried |= symbols
 
     def _refused(self, refusal: Refusal) -> None:
         if refusal.reason not in self._told and len(self._told) < REFUSALS_TOLD_MAX:

@@ -7,10 +7,14 @@ from collections.abc import Iterable, Sequence
 import trio
 
 from actors.connection import Connection, plan_connections
-from actors.dialect import Market
+from actors.continuity import Continuity
+from actors.coverage import FeedEvent
+from actors.dialect import IdPromise, Market
 from actors.dialects import DIALECTS
 from actors.ledger import Account
+from actors.limiter import Limiters
 from actors.parcel import Parcel
+from actors.repair import Repair
 from actors.settings import ExchangeSettings, SupervisionSettings
 from actors.symbols import parse_symbol
 from actors.weather import classify
@@ -44,7 +48,13 @@ class Exchange:
     Raises SymbolError and KeyError for settings that ops.config would have refused.
     """
 
-    def __init__(self, settings: ExchangeSettings, account: Account, intake: Mailbox[Parcel]) -> None:
+    def __init__(
+        self,
+        settings: ExchangeSettings,
+        account: Account,
+        intake: Mailbox[Parcel],
+        limiters: Limiters | None = None,
+    ) -> None:
         self.settings, self.account = settings, account
         self.dialect = DIALECTS[settings.dialect]
         self._intake = intake
@@ -52,23 +62,54 @@ class Exchange:
         self._next_connect_at = 0.0
         self._planned = 0  # connections so far: their numbers are not used again
         self._left: list[Parcel] = []  # by connections that are gone
+        self.continuity = Continuity(settings.name, {})
         self.markets = self._markets(settings.symbols)
+        limiter = limiters.of(settings) if limiters is not None else None
+        self.repair = Repair(
+            settings,
+            settings.channel or self.dialect.channels[0],
+            lambda: {market.symbol: market for market in self.markets},
+            self.continuity,
+            account,
+            intake,
+            limiter,
+            self._hand_over,
+        )
+        self._fetches = limiter is not None
         self.connections = self._connections(self.markets)
 
     def _markets(self, symbols: Iterable[str]) -> list[Market]:
         channel = self.settings.channel or self.dialect.channels[0]
-        return [self.dialect.market(parse_symbol(symbol), channel) for symbol in symbols]
+        markets = []
+        for symbol in map(parse_symbol, symbols):
+            markets.append(self.dialect.market(symbol, channel))
+            self.continuity.add(str(symbol), self.dialect.ids.get(symbol.kind, IdPromise.OPAQUE))
+        return markets
+
+    @property
+    def promises(self) -> dict[str, IdPromise]:
+        """What the ids of each market promise."""
+        symbols = (parse_symbol(symbol) for symbol in self.settings.symbols)
+        return {str(symbol): self.dialect.ids.get(symbol.kind, IdPromise.OPAQUE) for symbol in symbols}
 
     def _connections(self, markets: Sequence[Market]) -> list[Connection]:
         plans = plan_connections(self.settings, self.dialect, markets, first=self._planned + 1)
         self._planned += len(plans)
         return [
-            Connection(plan, self.settings, self.dialect, self.account, self._intake, self._pace) for plan in plans
+            Connection(plan, self.settings, self.dialect, self.account, self._intake, self._pace, self.continuity)
+            for plan in plans
         ]
 
     async def start(self, above: Supervisor) -> None:
         """Adds the exchange's supervisor and connections below `above`."""
         self._branch = await above.start_supervisor(self.settings.name, stop_together=True)
+        self.repair.say(FeedEvent.STARTED, self.settings.symbols)
+        await self._branch.start(ChildSpec(f"{self.settings.name}:gaps", self.repair.keep, kind="continuity"))
+        if self._fetches:
+            fetch = ChildSpec(
+                f"{self.settings.name}:backfill", self.repair.fetch, kind="backfill", classify=classify
+            )
+            await self._branch.start(fetch)
         for connection in self.connections:
             await self._start(connection)
 
@@ -99,8 +140,11 @@ class Exchange:
         gone = set(remove)
         symbols = [market.symbol for market in (*self.markets, *new) if market.symbol not in gone]
         self.settings = dataclasses.replace(self.settings, symbols=tuple(symbols))
+        self.repair.say(FeedEvent.STOPPED, gone)
+        self.repair.say(FeedEvent.STARTED, [market.symbol for market in new if market.symbol not in gone])
         for connection in list(self.connections):
             if any(market.symbol in gone for market in connection.plan.markets):
+                connection.given_up |= gone
                 await self._end(connection)
                 new += [market for market in connection.plan.markets if market.symbol not in gone]
         self.markets = self._markets(symbols)
@@ -117,10 +161,21 @@ class Exchange:
             self._left.append(rest)
 
     def rests(self) -> list[Parcel]:
-        """Takes what the connections read and could not hand over."""
+        """At the end: takes what was read and not handed over, and says that the markets end in good order."""
         left, self._left = self._left, []
         parcels = (connection.rest() for connection in self.connections)
-        return left + [parcel for parcel in parcels if parcel is not None]
+        left += [parcel for parcel in parcels if parcel is not None]
+        self.repair.say(FeedEvent.STOPPED, self.settings.symbols)
+        return left + self.repair.rests()
+
+    def retire(self) -> None:
+        """Before the end: from here on no gap opens because a connection ends."""
+        for connection in self.connections:
+            connection.given_up |= set(self.settings.symbols)
+
+    async def _hand_over(self) -> None:
+        for connection in self.connections:
+            await connection.catch.hand_over()
 
     async def _pace(self) -> None:
         """Keeps new connections as far apart as the exchange wants them."""

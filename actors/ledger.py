@@ -39,19 +39,29 @@ class Account:
     lags_ns: deque[int] = field(default_factory=lambda: deque(maxlen=LAG_SAMPLES))
     lag_s: Histogram = field(default_factory=lambda: Histogram(LAG_BOUNDS_S))
 
-    def read(self, frames: int, received_ns: int, ticks: int, rejects: int, block: Block) -> None:
-        """One read of the socket was decoded; its ticks are the last of `block`."""
+    def read(
+        self, frames: int, received_ns: int, ticks: int, rejects: int, block: Block, duplicates: int = 0
+    ) -> None:
+        """One read of the socket was decoded; of its ticks those that are no duplicates are the last of `block`."""
         self.frames += frames
         self.last_frame_ns = received_ns
         self.received += ticks + rejects
         self.rejected += rejects
-        self.in_flight += ticks
-        if ticks:
+        self.duplicates += duplicates
+        self.in_flight += ticks - duplicates
+        if ticks > duplicates:
             self.last_tick_ns = received_ns
             made_ns = block.exchange_ns[-1]
             if made_ns is not None and block.source[-1] == "stream":
                 self.lags_ns.append(received_ns - made_ns)
                 self.lag_s.observe((received_ns - made_ns) / 1e9)
+
+    def recovered(self, ticks: int, duplicates: int) -> None:
+        """So many came from the exchange's history."""
+        self.received += ticks
+        self.duplicates += duplicates
+        self.in_flight += ticks - duplicates
+        self.backfilled += ticks - duplicates
 
     def reject_unsaved(self, rejects: int) -> None:
         """Something was refused before it could be read as messages (an oversize one)."""

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import trio
 
+from actors.dialects.histories import HISTORIES
 from actors.history import RateLimit
+from actors.settings import ExchangeSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,25 @@ class LimiterStatistics:
     waiting: int
     paused_s: float
     taken: Mapping[str, float]
+
+
+class Limiters:
+    """One Limiter for each exchange and host, shared by all tables of the configuration that ask there."""
+
+    def __init__(self) -> None:
+        self._limiters: dict[tuple[str, str], Limiter] = {}
+
+    def of(self, settings: ExchangeSettings) -> "Limiter | None":
+        """The one to share; None for an exchange without history, or whose stream is not the exchange's own.
+
+        What stands behind a ws_url may be anything; its trades are not to be mended with those of the real
+        exchange, so history is asked for only where rest_url says where.
+        """
+        history = HISTORIES.get(settings.dialect)
+        if history is None or (settings.ws_url is not None and settings.rest_url is None):
+            return None
+        key = (history.name, history.origin(settings.rest_url))
+        return self._limiters.setdefault(key, Limiter(history.limits))
 
 
 class Limiter:

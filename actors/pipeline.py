@@ -3,10 +3,11 @@
 import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
+import duckdb
 import trio
 
 from actors.batch import EventRow
@@ -20,6 +21,9 @@ from actors.exchange import (
     intensity_of,
 )
 from actors.ledger import Ledger
+from actors.limiter import Limiters
+from actors.seed import Seed
+from actors.seeds import read_seeds
 from actors.settings import ExchangeSettings, PipelineSettings
 from actors.store.claim import Claim
 from actors.store.store import Store
@@ -59,8 +63,9 @@ class Pipeline:
             finish_s=MERGE_STOP_S - 1.0,
             observe=self.ledger.merge_s.observe,
         )
+        self._limiters = Limiters()
         self.exchanges = {
-            name: Exchange(exchange, self.ledger.account(name), self.buffer.intake)
+            name: Exchange(exchange, self.ledger.account(name), self.buffer.intake, self._limiters)
             for name, exchange in settings.exchanges.items()
         }
         self.tree = Supervisor(TREE, on_event=self._heard)
@@ -81,28 +86,48 @@ class Pipeline:
             try:
                 await trio.to_thread.run_sync(self.store.start)
                 self.merger.report_notices()
+                await self._restore(list(self.exchanges.values()))
                 async with self.tree as tree:
                     await self._start(tree)
                     self.state = "running"
                     task_status.started()
                     await self._stop.wait()
+                    for exchange in self.exchanges.values():
+                        exchange.retire()
                     self.state = "stopping"
             finally:
                 self.store.close()
                 self.state = "stopped"
                 self.ended.set()
 
+    async def _restore(self, exchanges: Sequence[Exchange]) -> None:
+        """Tells each exchange's continuity what is stored, so that nothing is stored again or missed unsaid."""
+        now_ns = time.time_ns()
+
+        def read(con: duckdb.DuckDBPyConnection) -> list[list[Seed]]:
+            return [read_seeds(con, exchange.settings.name, exchange.promises, now_ns) for exchange in exchanges]
+
+        seeds = await trio.to_thread.run_sync(self.store.consult, read, limiter=self.merger.limiter)
+        if seeds is None:
+            held = EventRow(now_ns, "store", "continuity_unknown", "the file could not be read at the start")
+            self.buffer.record(held)
+            return
+        for exchange, found in zip(exchanges, seeds, strict=True):
+            exchange.continuity.restore(found, now_ns)
+
     async def add_exchange(self, settings: ExchangeSettings) -> None:
         """Starts recording another exchange. Its totals go on where an earlier one of that name ended."""
         assert self._feeds is not None
         account = self.ledger.account(settings.name)
-        exchange = Exchange(settings, account, self.buffer.intake)
+        exchange = Exchange(settings, account, self.buffer.intake, self._limiters)
+        await self._restore([exchange])
         await exchange.start(self._feeds)
         self.exchanges[settings.name] = exchange
 
     async def remove_exchange(self, name: str) -> None:
         """Ends one exchange in order: what it has read is kept."""
         assert self._feeds is not None
+        self.exchanges[name].retire()
         await self._feeds.stop_child(name)
         for parcel in self.exchanges.pop(name).rests():
             self.buffer.take_rest(parcel)

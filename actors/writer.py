@@ -110,7 +110,7 @@ class Writer:
 class Merger:
     """Owned by the pipeline. Folds the tail into the file every merge_interval_s, and at the very end.
 
-    `observe` is told how many seconds each merge held the file.
+    `observe` is told how many seconds each merge held the file; `limiter` is for all who want the file.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Merger:
     ) -> None:
         self._store, self._interval_s, self._finish_s = store, settings.merge_interval_s, finish_s
         self._record, self._observe = record, observe
-        self._limiter = trio.CapacityLimiter(1)
+        self.limiter = trio.CapacityLimiter(1)
         self._asked = trio.Event()
         self.last_merge_ns: int | None = None
         self.held = False
@@ -157,7 +157,7 @@ class Merger:
                 context.degraded(f"cannot merge into {self._store.path}: {error}")
                 wait_s, delay_s = delay_s, min(2 * delay_s, RETRY_MAX_S)
                 with suppress(*TROUBLE):  # it may last for days; queries of the tail should stay quick
-                    await in_thread(context, self._limiter, self._store.fold, lambda _: None)
+                    await in_thread(context, self.limiter, self._store.fold, lambda _: None)
                 continue
             delay_s = RETRY_FIRST_S
             await self._retain(context)
@@ -178,7 +178,7 @@ class Merger:
         deadline = time.monotonic() + self._finish_s
         finish = partial(self._store.finish, lambda: time.monotonic() > deadline)
         try:
-            await in_thread(context, self._limiter, finish, self._note)
+            await in_thread(context, self.limiter, finish, self._note)
         except TROUBLE as error:
             context.note("merge_failed", f"{error}; the tail stays and the next start takes it up")
             return
@@ -188,14 +188,14 @@ class Merger:
 
     async def _merge(self, context: Context) -> float:
         """One merge, or folding while somebody holds the file. Returns how long to wait for the next."""
-        await in_thread(context, self._limiter, self._store.merge, self._note)
+        await in_thread(context, self.limiter, self._store.merge, self._note)
         self.report_notices()
         if self.last.held:
             # Whoever opens the file again and again leaves gaps; only a lasting hold is waited out at leisure.
             self._held_in_a_row += 1
             if self._held_in_a_row % HELD_TRIES:
                 return min(self._interval_s, BREATH_S)
-            await in_thread(context, self._limiter, self._store.fold, lambda _: None)
+            await in_thread(context, self.limiter, self._store.fold, lambda _: None)
             return min(self._interval_s, HELD_RETRY_S)
         self._held_in_a_row = 0
         context.handled()
@@ -205,7 +205,7 @@ class Merger:
         """Lets a piece of what is too old leave the file, if it is time; trouble with it keeps no merge waiting."""
         if not self.retainer.wait_s() and not self.last.held and not self.last.backlog:
             try:
-                await in_thread(context, self._limiter, self._store.retain, self._note_retained)
+                await in_thread(context, self.limiter, self._store.retain, self._note_retained)
             except (*TROUBLE, ArchiveWrong) as error:
                 self.retainer.failed(error)
             self.report_notices()

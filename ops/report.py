@@ -107,7 +107,7 @@ def _exchange(exchange: Exchange, health: list[ActorHealth]) -> dict[str, object
         "duplicates": account.duplicates,
         "rejected": account.rejected,
         "in_flight": account.in_flight,
-        "gaps_open": 0,
+        "gaps_open": len(exchange.continuity.unfinished()),
         "lag_ms_p50": account.lag_ms(0.50),
         "lag_ms_p99": account.lag_ms(0.99),
     }

@@ -7,10 +7,11 @@ it, works and closes it, and nothing else in the service may open or close that 
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 
@@ -20,7 +21,9 @@ from actors.store.files import Files, crash_point
 from actors.store.migration import NoWayUp, migrate
 from actors.store.segments import parquet
 from actors.store.tables import SCHEMA_VERSION, TABLES
-from actors.store.views import SCHEMA, recorded_tail, schema_sql, view_sql
+from actors.store.views import SCHEMA, extra_view_sql, recorded_tail, schema_sql, view_sql
+
+T = TypeVar("T")
 
 _PID = re.compile(r"PID (\d+)")
 # What DuckDB 1.5 to 2.0 say when the content cannot be read. Only then is a file set aside: whatever else stops
@@ -163,18 +166,23 @@ class DuckFile:
         crash_point("create.named")
         self._files.sync_folder(self.path.parent)
 
+    def consult(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T | None:
+        """What `question` finds through the views, beside other readers; None if somebody writes the file."""
+        try:
+            con = duckdb.connect(str(self.path), read_only=True, config={"threads": 1})
+        except duckdb.Error:
+            return None
+        try:
+            return question(con) if self.exists_in(con) else None
+        finally:
+            con.close()
+
     def peek_merged_through(self) -> int | None:
         """The watermark of a file that others read just now; None if somebody writes it or it has none."""
         try:
-            con = duckdb.connect(str(self.path), read_only=True)
+            return self.consult(self.merged_through)
         except duckdb.Error:
             return None
-        try:
-            return self.merged_through(con) if self.exists_in(con) else None
-        except duckdb.Error:
-            return None
-        finally:
-            con.close()
 
     @staticmethod
     def exists_in(con: duckdb.DuckDBPyConnection) -> bool:
@@ -193,6 +201,8 @@ class DuckFile:
             migrate(con, found.version)
             for table in TABLES:
                 con.execute(view_sql(table, self._tail))
+            for statement in extra_view_sql():
+                con.execute(statement)
             con.execute("COMMIT")
         except (duckdb.CatalogException, NoWayUp) as error:
             _roll_back(con)
@@ -211,6 +221,8 @@ class DuckFile:
         try:
             for table in TABLES:
                 con.execute(view_sql(table, None))
+            for statement in extra_view_sql():
+                con.execute(statement)
             con.execute("COMMIT")
         except duckdb.Error:
             _roll_back(con)

@@ -8,6 +8,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import TypeVar
 
 import duckdb
 
@@ -25,6 +26,8 @@ from actors.store.tables import SCHEMA_VERSION, TABLES, TICKS
 from actors.store.tail import Tail, committed, plan
 
 __all__ = ["MERGE_ROWS_MAX", "Merged", "Notice", "Store"]
+
+T = TypeVar("T")
 
 MERGE_ROWS_MAX = 2_000_000  # rows folded into the file in one go: about a second of holding it
 _PATTERN = re.compile(r"[*?\[\]\\]")
@@ -264,6 +267,10 @@ class Store:
         if report.notice:
             self.notices.append(report.notice)
         return report
+
+    def consult(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T | None:
+        """What `question` finds in the views; None if somebody writes the file. Not beside `merge`."""
+        return self._duck.consult(question)
 
     # -- upkeep -------------------------------------------------------------------------------------
 

@@ -168,5 +168,58 @@ AUDIT = TableSpec(
     ),
 )
 
+GAP_STATES = TableSpec(
+    "gap_states",
+    (
+        Column("at", "TIMESTAMPTZ", _INT, _INSTANT),
+        Column("gap_id", "VARCHAR", _TEXT),
+        Column("exchange", "VARCHAR", _TEXT),
+        Column("symbol", "VARCHAR", _TEXT),
+        Column("reason", "VARCHAR", _TEXT),
+        Column("opened_at", "TIMESTAMPTZ", _INT, _INSTANT),
+        Column("closed_at", "TIMESTAMPTZ", _INT, _INSTANT),
+        Column("from_id", "VARCHAR", _TEXT),
+        Column("to_id", "VARCHAR", _TEXT),
+        Column("from_time", "TIMESTAMPTZ", _INT, _INSTANT),
+        Column("to_time", "TIMESTAMPTZ", _INT, _INSTANT),
+        Column("missing", "BIGINT", _INT),
+        Column("recovered", "BIGINT", _INT),
+        Column("status", "VARCHAR", _TEXT),
+    ),
+    lambda batch: _fields(
+        batch.gaps,
+        (
+            "at_ns",
+            "gap_id",
+            "exchange",
+            "symbol",
+            "reason",
+            "opened_ns",
+            "closed_ns",
+            "from_id",
+            "to_id",
+            "from_ns",
+            "to_ns",
+            "missing",
+            "recovered",
+            "status",
+        ),
+    ),
+)
+
+FEEDS = TableSpec(
+    "feeds",
+    (
+        Column("at", "TIMESTAMPTZ", _INT, _INSTANT),
+        Column("exchange", "VARCHAR", _TEXT),
+        Column("symbol", "VARCHAR", _TEXT),
+        Column("event", "VARCHAR", _TEXT),
+        Column("run_id", "VARCHAR", _TEXT),
+        Column("trade_id", "VARCHAR", _TEXT),
+        Column("time", "TIMESTAMPTZ", _INT, _INSTANT),
+    ),
+    lambda batch: _fields(batch.feeds, ("at_ns", "exchange", "symbol", "event", "run_id", "trade_id", "time_ns")),
+)
+
 # Ticks come last: the ticks segment of a batch is what commits the batch (see segments.write_batch).
-TABLES: tuple[TableSpec, ...] = (REJECTS, EVENTS, AUDIT, TICKS)
+TABLES: tuple[TableSpec, ...] = (REJECTS, EVENTS, AUDIT, GAP_STATES, FEEDS, TICKS)

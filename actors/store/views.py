@@ -15,6 +15,7 @@ from pathlib import Path
 
 import duckdb
 
+from actors.coverage import COVERAGE_SELECT, GAPS_SELECT
 from actors.store.segments import sql_text
 from actors.store.tables import TABLES, TICKS, TableSpec
 
@@ -62,6 +63,14 @@ def recorded_tail(con: duckdb.DuckDBPyConnection, database: str | None = None) -
     ).fetchone()
     match = _TAIL.search(row[0]) if row else None
     return Path(match[1].replace("''", "'")) if match else None
+
+
+def extra_view_sql() -> list[str]:
+    """Views over the views: the newest state of each gap, and what is covered."""
+    return [
+        f"CREATE OR REPLACE VIEW main.gaps AS {GAPS_SELECT}",
+        f"CREATE OR REPLACE VIEW main.coverage AS {COVERAGE_SELECT}",
+    ]
 
 
 def schema_sql(version: int) -> list[str]:
