@@ -64,7 +64,6 @@ class Exchange:
         self._left: list[Parcel] = []  # by connections that are gone
         self.continuity = Continuity(settings.name, {})
         self.markets = self._markets(settings.symbols)
-        limiter = limiters.of(settings) if limiters is not None else None
         self.repair = Repair(
             settings,
             settings.channel or self.dialect.channels[0],
@@ -72,10 +71,9 @@ class Exchange:
             self.continuity,
             account,
             intake,
-            limiter,
+            limiters,
             self._hand_over,
         )
-        self._fetches = limiter is not None
         self.connections = self._connections(self.markets)
 
     def _markets(self, symbols: Iterable[str]) -> list[Market]:
@@ -105,7 +103,7 @@ class Exchange:
         self._branch = await above.start_supervisor(self.settings.name, stop_together=True)
         self.repair.say(FeedEvent.STARTED, self.settings.symbols)
         await self._branch.start(ChildSpec(f"{self.settings.name}:gaps", self.repair.keep, kind="continuity"))
-        if self._fetches:
+        if self.repair.can_fetch:
             fetch = ChildSpec(
                 f"{self.settings.name}:backfill", self.repair.fetch, kind="backfill", classify=classify
             )
@@ -161,15 +159,15 @@ class Exchange:
             self._left.append(rest)
 
     def rests(self) -> list[Parcel]:
-        """At the end: takes what was read and not handed over, and says that the markets end in good order."""
+        """At the end: takes what was read and not handed over."""
         left, self._left = self._left, []
         parcels = (connection.rest() for connection in self.connections)
         left += [parcel for parcel in parcels if parcel is not None]
-        self.repair.say(FeedEvent.STOPPED, self.settings.symbols)
         return left + self.repair.rests()
 
     def retire(self) -> None:
-        """Before the end: from here on no gap opens because a connection ends."""
+        """Before the end: its markets end in good order, and no gap opens because a connection ends."""
+        self.repair.say(FeedEvent.STOPPED, self.settings.symbols)
         for connection in self.connections:
             connection.given_up |= set(self.settings.symbols)
 

@@ -26,17 +26,13 @@ class Limiters:
     def __init__(self) -> None:
         self._limiters: dict[tuple[str, str], Limiter] = {}
 
-    def of(self, settings: ExchangeSettings) -> "Limiter | None":
-        """The one to share; None for an exchange without history, or whose stream is not the exchange's own.
-
-        What stands behind a ws_url may be anything; its trades are not to be mended with those of the real
-        exchange, so history is asked for only where rest_url says where.
-        """
-        history = HISTORIES.get(settings.dialect)
-        if history is None or (settings.ws_url is not None and settings.rest_url is None):
-            return None
+    def of(self, settings: ExchangeSettings) -> "Limiter":
+        """The one to share; to be called in the event loop."""
+        history = HISTORIES[settings.dialect]
         key = (history.name, history.origin(settings.rest_url))
-        return self._limiters.setdefault(key, Limiter(history.limits))
+        if key not in self._limiters:
+            self._limiters[key] = Limiter(history.limits)
+        return self._limiters[key]
 
 
 class Limiter:

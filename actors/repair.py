@@ -15,7 +15,7 @@ from actors.dialects.histories import HISTORIES
 from actors.gaps import GapRow, GapStatus
 from actors.history import History
 from actors.ledger import Account
-from actors.limiter import Limiter
+from actors.limiter import Limiters
 from actors.parcel import Parcel
 from actors.rest import Rest
 from actors.settings import ExchangeSettings
@@ -43,8 +43,8 @@ class _Attempts:
 class Repair:
     """Owned by the exchange: what it holds outlives crashes of the tasks that run `keep` and `fetch`.
 
-    `markets` gives the markets by symbol as they are now. `limiter` is shared by all who ask this host, None
-    where nobody is asked. `hand_over` passes on what the connections have read so far.
+    `markets` gives the markets by symbol as they are now. `limiters` are shared by all who ask the same host,
+    None where nobody is asked. `hand_over` passes on what the connections have read so far.
     """
 
     def __init__(
@@ -55,19 +55,30 @@ class Repair:
         continuity: Continuity,
         account: Account,
         intake: Mailbox[Parcel],
-        limiter: Limiter | None,
+        limiters: Limiters | None,
         hand_over: Callable[[], Awaitable[None]],
     ) -> None:
         self._hand_over = hand_over
         self._settings, self._channel, self._markets = settings, channel, markets
         self._continuity, self._account, self._intake = continuity, account, intake
-        self._limiter = limiter
+        self._limiters = limiters
         self._attempts: dict[str, _Attempts] = {}
         self._unsent: list[Parcel] = []
         self._said: list[FeedRow] = []
         self._opened: set[str] = set()
         self._admitted = 0
         self._sending = trio.Lock()
+
+    @property
+    def can_fetch(self) -> bool:
+        """Whether there is a history to ask.
+
+        What stands behind a ws_url may be anything; its trades are not to be mended with those of the real
+        exchange, so its history is asked for only where rest_url says where.
+        """
+        settings = self._settings
+        own = settings.ws_url is None or settings.rest_url is not None
+        return self._limiters is not None and own and settings.dialect in HISTORIES
 
     def say(self, event: FeedEvent, symbols: Iterable[str]) -> None:
         """Records that markets are followed from now on, or no more."""
@@ -89,8 +100,9 @@ class Repair:
         """Until cancelled: asks for what is missing, gap by gap, round by round."""
         context.ok()
         history = HISTORIES[self._settings.dialect]
-        assert self._limiter is not None
-        rest = Rest(history, self._limiter, rest_url=self._settings.rest_url, ca_file=self._settings.ca_file)
+        assert self._limiters is not None
+        limiter = self._limiters.of(self._settings)
+        rest = Rest(history, limiter, rest_url=self._settings.rest_url, ca_file=self._settings.ca_file)
         async with rest:
             backfill = Backfill(
                 self._settings.name, history, self._channel, rest, self._deliver, budget=ROUND_BUDGET

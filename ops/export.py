@@ -12,7 +12,8 @@ import duckdb
 
 from actors.store.partitions import DAY_US, moment, within, write
 from actors.store.segments import sql_text
-from actors.store.tables import TICKS
+from actors.store.tables import TABLES, TICKS
+from actors.store.views import extra_view_sql
 from ops.export_source import Source, opened
 from ops.export_target import ExportError, check, make_durable, place_file, place_folder, workshop
 from ops.query import LOCK_TIMEOUT_S
@@ -107,6 +108,11 @@ def _make_file(src: Source, made: Path, stretch: Stretch, progress: Progress) ->
         written = _count(con, f'SELECT * FROM made.main."{name}"')
         _same(written, wanted[name], name)
         done += written
+    if set(wanted) >= {table.name for table in TABLES}:  # a file of an older version may lack some
+        con.execute("USE made")
+        for statement in extra_view_sql():
+            con.execute(statement)
+        con.execute("USE memory")
     con.execute("CHECKPOINT made")
     con.execute("DETACH made")
     progress(done, total)

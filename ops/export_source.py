@@ -19,7 +19,7 @@ from actors.store.files import Files
 from actors.store.segments import sql_text
 from actors.store.tables import TICKS
 from actors.store.tail import Segment, Tail, committed
-from actors.store.views import recorded_tail
+from actors.store.views import EXTRA_VIEWS, recorded_tail
 from ops.query import WAIT_FIRST_S, WAIT_MAX_S, LockedError, QueryError
 
 _OPEN_FILES = Path("/proc/self/fd")
@@ -75,13 +75,13 @@ def _attach(con: duckdb.DuckDBPyConnection, path: Path, deadline: float) -> None
 
 
 def _relations(con: duckdb.DuckDBPyConnection) -> list[str]:
-    """What a user sees in the file, tables and views."""
+    """What a user sees in the file, tables and views; not the views that only tell of the others."""
     found = con.execute(
         "SELECT table_name FROM duckdb_tables() WHERE database_name = 'src' AND schema_name = 'main'"
         " UNION SELECT view_name FROM duckdb_views() WHERE database_name = 'src' AND schema_name = 'main'"
         " AND NOT internal ORDER BY 1"
     ).fetchall()
-    return [name for (name,) in found]
+    return [name for (name,) in found if name not in EXTRA_VIEWS]
 
 
 def _pinned(con: duckdb.DuckDBPyConnection, path: Path, stack: ExitStack) -> dict[str, str]:

@@ -568,7 +568,7 @@ async def test_a_crash_in_the_middle_of_a_read_leaves_no_tick_that_is_not_booked
     async with feeding(script) as feed:
         await trio.sleep(5)
         assert feed.ids() == []
-        assert [len(parcel.rejects) for parcel in feed.parcels] == [7]
+        assert [len(parcel.rejects) for parcel in feed.parcels if parcel.rejects] == [7]
         assert (feed.account.received, feed.account.rejected, feed.account.in_flight) == (7, 7, 0)
 
 

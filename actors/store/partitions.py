@@ -19,6 +19,8 @@ TIMES = {
     "rejects": ("received_at",),
     "events": ("at",),
     "audit": ("at",),
+    "gap_states": ("at",),
+    "feeds": ("at",),
 }
 # What a table's files are parted by, beside the day.
 KEYS = {"ticks": ("exchange", "symbol")}

@@ -65,12 +65,14 @@ def recorded_tail(con: duckdb.DuckDBPyConnection, database: str | None = None) -
     return Path(match[1].replace("''", "'")) if match else None
 
 
+# Views over the views, in the order in which they stand on each other: the newest state of each gap, and what
+# is covered.
+EXTRA_VIEWS = {"gaps": GAPS_SELECT, "coverage": COVERAGE_SELECT}
+
+
 def extra_view_sql() -> list[str]:
-    """Views over the views: the newest state of each gap, and what is covered."""
-    return [
-        f"CREATE OR REPLACE VIEW main.gaps AS {GAPS_SELECT}",
-        f"CREATE OR REPLACE VIEW main.coverage AS {COVERAGE_SELECT}",
-    ]
+    """CREATE VIEW for each of them."""
+    return [f"CREATE OR REPLACE VIEW main.{name} AS {select}" for name, select in EXTRA_VIEWS.items()]
 
 
 def schema_sql(version: int) -> list[str]:
