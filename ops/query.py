@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,17 @@ class Result:
     more: bool = False
 
 
-def run_query(path: Path, sql: str, *, timeout_s: float = LOCK_TIMEOUT_S, rows_max: int | None = None) -> Result:
+def run_query(
+    path: Path,
+    sql: str,
+    *,
+    values: Sequence[object] = (),
+    timeout_s: float = LOCK_TIMEOUT_S,
+    rows_max: int | None = None,
+) -> Result:
     """Runs `sql` read-only and returns at most `rows_max` rows; the file is let go before this returns.
+
+    `values` stand for $1, $2 and so on in the SQL.
 
     Waits up to `timeout_s` for another process to let go of the file, then raises LockedError; raises
     QueryError for everything else that is wrong. The query itself may take as long as it needs.
@@ -43,7 +53,7 @@ def run_query(path: Path, sql: str, *, timeout_s: float = LOCK_TIMEOUT_S, rows_m
     try:
         connection.execute("SET TimeZone = 'UTC'")
         # Against its type stubs, DuckDB answers None where there is no statement at all.
-        cursor: duckdb.DuckDBPyConnection | None = connection.execute(sql)
+        cursor: duckdb.DuckDBPyConnection | None = connection.execute(sql, values or None)
         if cursor is None:
             raise QueryError("the question is empty; write one like: SELECT count(*) FROM ticks")
         columns = tuple(column[0] for column in cursor.description)

@@ -26,6 +26,8 @@ COMMANDS = {
     "events": ("follow", "events"),
     "tail": ("follow", "tail"),
     "query": ("read", "query"),
+    "gaps": ("missing", "gaps"),
+    "coverage": ("missing", "coverage"),
     "export": ("export", "export_command"),
     "restart": ("command", "restart"),
     "pause": ("command", "pause"),
