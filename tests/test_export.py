@@ -35,7 +35,8 @@ from tests.recording_samples import (
 )
 from tests.test_query import held
 
-EVERYTHING = ["audit", "events", "rejects", "schema_version", "ticks"]
+EVERYTHING = ["audit", "events", "feeds", "gap_states", "rejects", "schema_version", "ticks"]
+NO_GAPS = {"feeds": 0, "gap_states": 0}
 
 
 def schema(path: Path) -> list[tuple[str, ...]]:
@@ -63,10 +64,12 @@ def test_a_copy_holds_every_row_of_file_and_tail_as_plain_tables(state: str, tmp
             done = export(told.path, copy)
     if state != "running":
         done = export(told.path, copy)
-    assert done.rows == {"audit": 6, "events": 6, "rejects": 6, "schema_version": 1, "ticks": 36}
+    assert done.rows == NO_GAPS | {"audit": 6, "events": 6, "rejects": 6, "schema_version": 1, "ticks": 36}
     assert done.bytes == copy.stat().st_size
     assert [name for (name,) in ask(copy, "SELECT table_name FROM duckdb_tables() ORDER BY 1")] == EVERYTHING
-    assert ask(copy, "SELECT count(*) FROM duckdb_views() WHERE NOT internal") == [(0,)]
+    views = ask(copy, "SELECT view_name FROM duckdb_views() WHERE NOT internal ORDER BY 1")
+    assert views == [("coverage",), ("gaps",)]
+    assert ask(copy, "SELECT count(*) FROM coverage") == [(0,)]
     assert schema(copy) == schema(told.path)
     for table in EVERYTHING:
         assert rows(copy, table) == rows(told.path, table)
@@ -121,7 +124,7 @@ def test_what_another_table_holds_beyond_the_last_committed_batch_is_left_out(tm
         last = max((told.path.with_name("ticks.duckdb.tail") / "ticks").glob("0-*"))
         last.unlink()  # as if the process had been killed just before the batch's commit
     done = export(told.path, tmp_path / "copy.duckdb")
-    assert done.rows == {"audit": 1, "events": 1, "rejects": 1, "schema_version": 1, "ticks": 6}
+    assert done.rows == NO_GAPS | {"audit": 1, "events": 1, "rejects": 1, "schema_version": 1, "ticks": 6}
 
 
 def test_segments_that_the_service_deletes_meanwhile_are_still_read(tmp_path: Path) -> None:
@@ -142,7 +145,7 @@ def test_only_rows_of_the_stretch_are_copied_its_end_excluded(tmp_path: Path) ->
     record(told, 10, 10, 10)
     day = microseconds("2026-06-02")
     done = export(told.path, copy, stretch=Stretch(day, day + 5_000_000))
-    assert done.rows == {"audit": 1, "events": 1, "rejects": 1, "schema_version": 1, "ticks": 5}
+    assert done.rows == NO_GAPS | {"audit": 1, "events": 1, "rejects": 1, "schema_version": 1, "ticks": 5}
     # The fifth trade has no time of the exchange's: when it was received counts.
     assert sorted(row[0].split("-")[1] for row in ask(copy, "SELECT trade_id FROM ticks")) == list("01234")
     assert export(told.path, tmp_path / "a", stretch=Stretch(since_us=day)).rows["ticks"] == 20
