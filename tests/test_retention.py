@@ -16,6 +16,7 @@ from actors.batch import EventRow
 from actors.retainer import LOOK_S, REST, RETRY_S, Retainer
 from actors.settings import StoreSettings
 from actors.store import retention as retention_module
+from actors.store.archive import Archive, ArchiveWrong
 from actors.store.retention import Retained
 from actors.store.store import Store
 from actors.writer import Merger
@@ -200,6 +201,24 @@ def test_an_archive_that_cannot_be_written_keeps_everything_in_the_file(tmp_path
         (tmp_path / "archive").unlink()
         assert made.retain().rows == 6
     assert archived(tmp_path / "archive") == everything
+
+
+def test_an_archive_that_does_not_hold_what_was_written_keeps_everything_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forgetful(self: Archive, con: duckdb.DuckDBPyConnection, paths: list[Path]) -> int:
+        paths.pop().unlink()
+        return count(self, con, paths)
+
+    count = Archive._count
+    monkeypatch.setattr(Archive, "_count", forgetful)
+    told = settings(tmp_path, keep_days=2, archive_dir=tmp_path / "archive")
+    everything = recorded(settings(tmp_path), 5)
+    with store(told) as made:
+        made.merge()
+        with pytest.raises(ArchiveWrong, match="4 of 6 rows of ticks"):
+            made.retain()
+        assert ids(told.path) == everything
 
 
 HOLD = """
