@@ -107,7 +107,7 @@ class Pipeline:
         def read(con: duckdb.DuckDBPyConnection) -> list[list[Seed]]:
             return [read_seeds(con, exchange.settings.name, exchange.promises, now_ns) for exchange in exchanges]
 
-        seeds = await trio.to_thread.run_sync(self.store.consult, read, limiter=self.merger.limiter)
+        seeds = await trio.to_thread.run_sync(partial(self.store.consult, read), limiter=self.merger.limiter)
         if seeds is None:
             held = EventRow(now_ns, "store", "continuity_unknown", "the file could not be read at the start")
             self.buffer.record(held)
