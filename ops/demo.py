@@ -83,11 +83,17 @@ def _introduce(console: Console, exchanges: Sandbox, path: Path, seconds: float)
 
 def _config(path: Path, exchanges: Sandbox) -> Config:
     """What `exchanges.config_toml()` would say, with a store for the demo."""
-    url = f"ws://{exchanges.host}:{exchanges.port}"
+    here = f"{exchanges.host}:{exchanges.port}"
     return Config(
         store=StoreSettings(path=path, merge_interval_s=MERGE_S),
         exchanges={
-            name: ExchangeSettings(name=name, dialect=name, symbols=tuple(exchanges.symbols(name)), ws_url=url)
+            name: ExchangeSettings(
+                name=name,
+                dialect=name,
+                symbols=tuple(exchanges.symbols(name)),
+                ws_url=f"ws://{here}",
+                rest_url=f"http://{here}",
+            )
             for name in VENUES
         },
         supervision=SupervisionSettings(),
