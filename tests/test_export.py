@@ -396,7 +396,17 @@ def test_times_are_read_exactly() -> None:
     assert microseconds("1970-01-01T00:00:00Z") == 0
 
 
-def test_every_table_with_a_tail_has_a_time_to_select_by() -> None:
-    assert set(partitions.TIMES) == {table.name for table in TABLES}
-    for table in TABLES:
-        assert set(partitions.TIMES[table.name]) <= {column.name for column in table.columns}
+def test_the_times_that_rows_are_chosen_by_are_columns_of_their_tables() -> None:
+    columns = {table.name: {column.name for column in table.columns} for table in TABLES}
+    for table, times in partitions.TIMES.items():
+        assert set(times) <= columns[table]
+
+
+def test_what_coverage_stands_on_is_copied_whole(tmp_path: Path) -> None:
+    told, copy = settings(tmp_path), tmp_path / "copy.duckdb"
+    record(told, 10, 10)
+    with duckdb.connect(told.path) as con:
+        con.execute("INSERT INTO store.feeds BY NAME SELECT TIMESTAMPTZ '2020-01-01' AS \"at\", 'started' AS event")
+        con.execute("INSERT INTO store.gap_states BY NAME SELECT TIMESTAMPTZ '2020-01-01' AS \"at\", 'a' AS gap_id")
+    done = export(told.path, copy, stretch=Stretch(since_us=microseconds("2026-06-02")))
+    assert (done.rows["feeds"], done.rows["gap_states"], done.rows["ticks"]) == (1, 1, 10)

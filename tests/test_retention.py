@@ -83,6 +83,19 @@ def test_whole_days_older_than_keep_days_leave_every_table_and_younger_ones_stay
     assert len(ids(told.path)) == 18
 
 
+def test_what_coverage_stands_on_never_leaves(tmp_path: Path) -> None:
+    recorded(settings(tmp_path), 5)
+    with duckdb.connect(tmp_path / "ticks.duckdb") as con:
+        con.execute("INSERT INTO store.feeds BY NAME SELECT TIMESTAMPTZ '2020-01-01' AS \"at\", 'started' AS event")
+        con.execute("INSERT INTO store.gap_states BY NAME SELECT TIMESTAMPTZ '2020-01-01' AS \"at\", 'a' AS gap_id")
+    with store(settings(tmp_path, keep_days=2)) as made:
+        retain(made)
+        kept = ask(
+            tmp_path / "ticks.duckdb", "SELECT (FROM (SELECT count(*) FROM feeds)), count(*) FROM gap_states"
+        )
+        assert kept == [(1, 1)] and ids(tmp_path / "ticks.duckdb") == []
+
+
 def test_nothing_leaves_by_default(tmp_path: Path) -> None:
     assert settings(tmp_path).keep_days == 0
     assert Retainer(settings(tmp_path), lambda: 0.0).wait_s() == float("inf")
