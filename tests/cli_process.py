@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ops.sandbox import VENUES
+
 COMMAND = [sys.executable, "-c", "from ops.cli import main; main()"]
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 30.0  # how long anything that should take a second may take on a busy machine
@@ -59,12 +61,12 @@ def sandbox(folder: Path, rate: float = 200.0) -> Iterator[str]:
     """Loopback exchanges in a process of their own; gives the configuration that points at them."""
     with running("sandbox", "--rate", str(rate), folder=folder) as process:
         assert process.stdout is not None
-        lines = []
-        for line in process.stdout:
-            lines.append(line)
-            if line.startswith("[exchanges.bybit]"):
-                lines += [next(process.stdout), next(process.stdout)]
-                break
+        lines: list[str] = []
+        tables = 0
+        while not (tables == len(VENUES) and lines[-1].startswith("symbols")):
+            lines.append(process.stdout.readline())
+            assert lines[-1], "the sandbox ended"
+            tables += lines[-1].startswith("[exchanges.")
         yield "".join(lines)
 
 
