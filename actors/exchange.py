@@ -61,7 +61,7 @@ class Exchange:
         self._branch: Supervisor | None = None
         self._next_connect_at = 0.0
         self._planned = 0  # connections so far: their numbers are not used again
-        self._left: list[Parcel] = []  # by connections that are gone
+        self._gone: list[Connection] = []  # that may have left something behind
         self.continuity = Continuity(settings.name, {})
         self.markets = self._markets(settings.symbols)
         self.repair = Repair(
@@ -154,16 +154,12 @@ class Exchange:
         assert self._branch is not None
         await self._branch.stop_child(connection.plan.name)
         self.connections.remove(connection)
-        rest = connection.rest()
-        if rest is not None:
-            self._left.append(rest)
+        self._gone.append(connection)  # what it has read may be in the hands of `_hand_over`, and come back
 
     def rests(self) -> list[Parcel]:
         """At the end: takes what was read and not handed over."""
-        left, self._left = self._left, []
-        parcels = (connection.rest() for connection in self.connections)
-        left += [parcel for parcel in parcels if parcel is not None]
-        return left + self.repair.rests()
+        parcels = (connection.rest() for connection in (*self._gone, *self.connections))
+        return [parcel for parcel in parcels if parcel is not None] + self.repair.rests()
 
     def retire(self) -> None:
         """Before the end: its markets end in good order, and no gap opens because a connection ends."""
@@ -172,8 +168,10 @@ class Exchange:
             connection.given_up |= set(self.settings.symbols)
 
     async def _hand_over(self) -> None:
-        for connection in self.connections:
+        gone = self._gone.copy()
+        for connection in (*gone, *self.connections):
             await connection.catch.hand_over()
+        self._gone = [connection for connection in self._gone if connection not in gone]
 
     async def _pace(self) -> None:
         """Keeps new connections as far apart as the exchange wants them."""
