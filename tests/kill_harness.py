@@ -73,7 +73,7 @@ while True:
         con.close()
         con = None
     print(json.dumps({"wrong": wrong[:5], "asked": asked, "locked": locked, "last": last}), flush=True)
-    time.sleep(0.2)
+    time.sleep(0.4)
 """
 
 
