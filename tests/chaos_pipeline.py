@@ -60,7 +60,7 @@ class Chaos(trio.abc.Instrument):
         self.store: FakeStore
         self.gave_up = False
         self.ending = False
-        self.ends_at = random.uniform(0.3, 4)
+        self.ends_at = random.uniform(0.3, 3.3)
         self.stop_took_s = 0.0
         self.venue = Venue(random, self.door)
         self.poison_hits = random.choice(["reader", "buffer", "store"])
