@@ -44,7 +44,8 @@ class Client:
     async def accept(self, also: bytes = b"") -> None:
         """Answers the handshake; `also` goes out in the same write."""
         event = await self._event()
-        assert isinstance(event, Request)
+        if not isinstance(event, Request):  # a service that stops leaves in the middle of a handshake
+            raise trio.BrokenResourceError("the client went away")
         self.path = event.target
         await self.stream.send_all(self._protocol.send(AcceptConnection()) + also)
 
