@@ -12,7 +12,10 @@ from actors.store.files import Files, crash_point
 from actors.store.tables import TABLES, TICKS, TableSpec
 from actors.store.tail import EMPTY_NAME, Segment, Tail, parse_name
 
-_FORMAT = "(FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"  # partial names are ours
+_FORMAT = "FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false"  # partial names are ours
+# A query reads the footer of every segment, and what it costs is its row groups: with DuckDB's usual 122,880
+# rows a day at 5,000 a second costs each query 90 ms, with these 27 ms. Joining them takes 140 MB more.
+_JOINED_FORMAT = f"{_FORMAT}, ROW_GROUP_SIZE 491520"
 _CHUNK_BYTES = 1 << 20
 
 
@@ -129,12 +132,12 @@ class SegmentWriter:
         crash_point("segment.written")
         return path, Segment(batch.number, batch.number, 0, rows, crc)
 
-    def _copy(self, select: str, path: Path) -> tuple[int, int]:
+    def _copy(self, select: str, path: Path, how: str = _FORMAT) -> tuple[int, int]:
         """Makes a durable file of a query's rows and returns their number and the file's CRC."""
         made: list[int] = []
 
         def write(path: Path) -> None:
-            row = self._database().execute(f"COPY ({select}) TO {sql_text(path)} {_FORMAT}").fetchone()
+            row = self._database().execute(f"COPY ({select}) TO {sql_text(path)} ({how})").fetchone()
             made.extend((int(row[0]) if row else 0, crc_of(path)))
 
         self._files.remove(path)
@@ -150,7 +153,7 @@ class SegmentWriter:
         """Folds segments of one level into one of the next; the sources stay until nobody can need them."""
         partial = self._tail.partial / f"{self._label}-{table.name}-join"
         names = [self._tail.path(table, source) for source in sources]
-        rows, crc = self._copy(f"SELECT {table.names} FROM {parquet(names)}", partial)
+        rows, crc = self._copy(f"SELECT {table.names} FROM {parquet(names)}", partial, _JOINED_FORMAT)
         if rows != sum(source.rows for source in sources):
             self._files.remove(partial)
             raise RuntimeError(f"joining {len(sources)} segments of {table.name} gave {rows} rows: {sources}")
