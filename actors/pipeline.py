@@ -59,7 +59,7 @@ class Pipeline:
         self.merger = Merger(
             self.store,
             settings.store,
-            self.buffer.record,
+            self._told,
             finish_s=MERGE_STOP_S - 1.0,
             observe=self.ledger.merge_s.observe,
         )
@@ -85,7 +85,6 @@ class Pipeline:
         with self._claim:
             try:
                 await trio.to_thread.run_sync(self.store.start)
-                self.merger.report_notices()
                 await self._restore(list(self.exchanges.values()))
                 async with self.tree as tree:
                     await self._start(tree)
@@ -201,6 +200,20 @@ class Pipeline:
             for parcel in exchange.rests():
                 self.buffer.take_rest(parcel)
         self.buffer.intake.close()
+
+    def _told(self, row: EventRow) -> None:
+        """What the store has to say is heard as any event is: in the file, in the log, by whoever follows."""
+        self._heard(
+            Event(
+                at_ns=row.at_ns,
+                actor=row.actor,
+                event=row.event,
+                reason=row.reason or "",
+                restarts=0,
+                retry_in_s=None,
+                detail=json.loads(row.detail_json),
+            )
+        )
 
     def _heard(self, event: Event) -> None:
         self.buffer.record(

@@ -15,7 +15,7 @@ from actors.retainer import Retainer
 from actors.settings import StoreSettings
 from actors.store.archive import ArchiveWrong
 from actors.store.duckfile import FileTrouble
-from actors.store.notices import Merged
+from actors.store.notices import ALARMS, Merged
 from actors.store.retention import Retained
 from actors.store.store import Store
 from supervisor.context import Context
@@ -27,6 +27,7 @@ RETRY_FIRST_S, RETRY_MAX_S = 0.2, 5.0  # after trouble with the disk
 HELD_RETRY_S = 5.0  # how soon to ask again for a file that somebody holds ...
 HELD_TRIES = 10  # ... after so many tries with a breath between them
 BREATH_S = 0.1  # between the parts of a long merge, so that readers get in
+ALARM_S = 3600.0  # how long health speaks of damage that was set aside; the events keep it for good
 BEAT_S = 2.0  # how often a long call into DuckDB is reported as life
 # What a sick disk looks like; any other duckdb.Error is about the data and therefore a bug of ours.
 TROUBLE = (OSError, FileTrouble, duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException)
@@ -129,6 +130,7 @@ class Merger:
         self.last_merge_ns: int | None = None
         self.held = False
         self._held_in_a_row = 0
+        self._alarm, self._alarm_until = "", 0.0
         self.held_by_pid: int | None = None
         self.locked_s = 0.0
         self.finishing = False
@@ -147,7 +149,7 @@ class Merger:
 
     async def run(self, context: Context) -> None:
         """Merges until `stop`, then once more for good."""
-        context.ok()
+        self._report(context)
         delay_s = RETRY_FIRST_S
         wait_s = self._interval_s
         while not await self._asked_to_finish(wait_s):
@@ -161,6 +163,7 @@ class Merger:
                 continue
             delay_s = RETRY_FIRST_S
             await self._retain(context)
+            self._report(context)
             if not self.last.held:
                 wait_s = min(wait_s, max(BREATH_S, self.retainer.wait_s()))
             context.healthy()
@@ -182,6 +185,8 @@ class Merger:
         except TROUBLE as error:
             context.note("merge_failed", f"{error}; the tail stays and the next start takes it up")
             return
+        finally:
+            self._report(context)
         if self.last.held or self.last.backlog:
             why = f"process {self.held_by_pid} holds the file" if self.last.held else "time was up"
             context.note("merge_left", f"{why}; the tail stays and the next start takes it up")
@@ -189,7 +194,6 @@ class Merger:
     async def _merge(self, context: Context) -> float:
         """One merge, or folding while somebody holds the file. Returns how long to wait for the next."""
         await in_thread(context, self.limiter, self._store.merge, self._note)
-        self.report_notices()
         if self.last.held:
             # Whoever opens the file again and again leaves gaps; only a lasting hold is waited out at leisure.
             self._held_in_a_row += 1
@@ -208,11 +212,6 @@ class Merger:
                 await in_thread(context, self.limiter, self._store.retain, self._note_retained)
             except (*TROUBLE, ArchiveWrong) as error:
                 self.retainer.failed(error)
-            self.report_notices()
-        if self.retainer.trouble is None:
-            context.ok()
-        else:
-            context.degraded(self.retainer.trouble)
 
     def _note_retained(self, report: Retained) -> None:
         self.retainer.done(report)
@@ -227,8 +226,16 @@ class Merger:
             self._observe(report.locked_s)
             self.last_merge_ns = time.time_ns()
 
-    def report_notices(self) -> None:
-        """Makes events of what the store has to say."""
+    def _report(self, context: Context) -> None:
+        """Says what the store has to say, and how the merger is: damage stays in sight for a while."""
         while self._store.notices:
             notice = self._store.notices.popleft()
             self._record(notice.row())
+            if notice.event in ALARMS:
+                self._alarm, self._alarm_until = notice.reason, trio.current_time() + ALARM_S
+        if trio.current_time() < self._alarm_until:
+            context.degraded(self._alarm)
+        elif self.retainer.trouble is not None:
+            context.degraded(self.retainer.trouble)
+        else:
+            context.ok()

@@ -64,7 +64,6 @@ class Health:
 
     def reported_note(self, event: str, reason: str, detail: dict[str, object]) -> None:
         """See Listener."""
-        self.reasons.append(f"{event}: {reason}")
 
 
 class Bench:
@@ -77,9 +76,9 @@ class Bench:
         self.ledger = Ledger("run")
         self.inbox: Mailbox[Batch] = Mailbox(1000, on_dead_letter=lambda *_: pytest.fail("a batch was given up"))
         self.writer = Writer(self.store, self.ledger, self.inbox)
-        self.events: list[EventRow] = []
         merging = settings(folder)
         object.__setattr__(merging, "merge_interval_s", merge_interval_s)
+        self.events: list[EventRow] = []
         self.merger = Merger(self.store, merging, self.events.append, finish_s=10)
         self.writing, self.merging = Health(), Health()
         self.sent = 0
@@ -242,6 +241,27 @@ async def test_a_full_disk_is_waited_out_by_flushes_and_merges_alike(small_disk:
     bench.store.close()
     assert not bench.events
     assert ids_in(bench.store.path) == dict.fromkeys(range(bench.sent), 1)
+
+
+async def test_damage_is_said_in_an_event_and_stays_in_health_for_a_while(tmp_path: Path) -> None:
+    """Recording and merging go on beside it; in the end a restart clears it."""
+    bench = Bench(tmp_path)
+    for i in range(3):
+        bench.store.write(batch(bench.store.next_number(), [i]))
+    bench.store.merge(0)
+    name = sorted((bench.store.tail / "ticks").glob("0-*"))[1]
+    name.write_bytes(name.read_bytes()[:-7])
+
+    async def act() -> None:
+        await bench.until(lambda: bench.store.segment_count == 0)
+        bench.merger.merge_soon()
+        await bench.until(lambda: bench.merger.merges > 2)
+        assert bench.merging.now == "degraded" and "1 rows are lost" in bench.merging.reasons[-1]
+
+    await bench.run(act, merge=True)
+    assert [event.event for event in bench.events] == ["segment_damaged"]
+    assert ids_in(bench.store.path) == {0: 1, 2: 1}
+    bench.store.close()
 
 
 def free(folder: Path) -> int:

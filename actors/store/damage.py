@@ -94,8 +94,22 @@ class Damage:
             event, f"{path.name} in {path.parent.name} {why}; moved to {aside}", {"set_aside": str(aside)}
         )
 
-    def set_file_aside(self, paths: Iterable[Path]) -> list[str]:
-        """Renames those that exist, all with the same ending, and returns their new names."""
+    def set_wal_aside(self, wal: Path, why: str) -> list[Notice]:
+        """A write-ahead log that is of no use; nothing to say if there is none."""
+        moved = self._renamed([wal])
+        words = (
+            f"DuckDB cannot use {wal.name}: {why[:300]}. It was set aside as {', '.join(moved)};"
+            " what it held is merged again from the tail, or counted as missing"
+        )
+        return [Notice("store_wal_damaged", words, {"set_aside": moved})] if moved else []
+
+    def set_file_aside(self, path: Path, wal: Path, why: str, rows: dict[str, int]) -> Notice:
+        """A DuckDB file that cannot be read; `rows` are what it held, by the manifest."""
+        moved = self._renamed([path, wal])
+        words = f"DuckDB cannot read {path.name}: {why[:300]}. It was set aside as {', '.join(moved)}"
+        return Notice("store_file_damaged", f"{words} and a new file is begun", {"set_aside": moved, "rows": rows})
+
+    def _renamed(self, paths: Iterable[Path]) -> list[str]:
         moved = []
         for path in paths:
             if path.exists():

@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from actors.batch import EventRow
 
@@ -33,3 +34,42 @@ class Merged:
     segments: int = 0
     locked_s: float = 0.0
     backlog: bool = False
+
+
+# What has to stay in sight for a while, because something is gone or somebody has to look at it.
+ALARMS = frozenset(
+    {
+        "segment_damaged",
+        "segment_foreign",
+        "store_file_damaged",
+        "store_rows_missing",
+        "store_tail_missing",
+        "store_wal_damaged",
+    }
+)
+
+
+def migrated(path: Path, before: int, now: int) -> Notice:
+    """The file came from an older version."""
+    words = f"{path.name} followed version {before} of the schema; it now follows {now}"
+    return Notice("store_migrated", words, {"from": before, "to": now})
+
+
+def tail_missing(path: Path, there: Path, here: Path) -> Notice:
+    """The file came without the tail that its views reached into."""
+    still = " (it is still there, untouched)" if there != here and there.is_dir() else ""
+    return Notice(
+        "store_tail_missing",
+        f"{path.name} was not closed by a clean stop and is here without its tail {there}"
+        f"{still}: what had not been merged by then is missing, and how much cannot be told",
+        {"tail": str(there)},
+    )
+
+
+def held_at_start(path: Path, pid: int | None) -> Notice:
+    """Somebody opened the file while it was complete by itself; its views can not be changed under them."""
+    who = f"process {pid}" if pid else "another process"
+    return Notice(
+        "store_held_at_start",
+        f"{who} opened {path.name} before the service started: it sees no new ticks until it opens it again",
+    )

@@ -19,7 +19,7 @@ from actors.store.duckfile import DuckFile, FileDamaged, FileHeld, FileTrouble, 
 from actors.store.files import Files, crash_point
 from actors.store.folding import Folding
 from actors.store.manifest import Entry, Manifest
-from actors.store.notices import Merged, Notice
+from actors.store.notices import Merged, Notice, held_at_start, migrated, tail_missing
 from actors.store.retention import Retained, Retention
 from actors.store.segments import SegmentWriter
 from actors.store.tables import SCHEMA_VERSION, TABLES, TICKS
@@ -98,8 +98,7 @@ class Store:
             return
         if report.held:
             if self._came_alone:
-                words = f"process {report.held_by_pid} opened {self.path.name} before the service started: it sees"
-                self.notices.append(Notice("store_held_at_start", f"{words} no new ticks until it opens it again"))
+                self.notices.append(held_at_start(self.path, report.held_by_pid))
             through = self._duck.peek_merged_through()
             if through is not None:
                 self._learn(through)
@@ -163,7 +162,7 @@ class Store:
             self._tail.sync()
             self.notices.extend(self._damage.find(self._tail.live(self._through)))
         if not self.path.exists():
-            self._wal_aside("it was left without its file")
+            self.notices.extend(self._damage.set_wal_aside(self._duck.wal, "it was left without its file"))
         began = time.monotonic()
         try:
             with self._duck.opened() as con:
@@ -221,20 +220,9 @@ class Store:
     def _notice_found(self, found: Found) -> None:
         """The file may come from an older version, or from elsewhere without its tail."""
         if found.version != SCHEMA_VERSION:
-            words = (
-                f"{self.path.name} followed version {found.version} of the schema; it now follows {SCHEMA_VERSION}"
-            )
-            self.notices.append(Notice("store_migrated", words, {"from": found.version, "to": SCHEMA_VERSION}))
+            self.notices.append(migrated(self.path, found.version, SCHEMA_VERSION))
         if found.tail is not None and self._came_alone:
-            there = " (it is still there, untouched)" if found.tail != self.tail and found.tail.is_dir() else ""
-            self.notices.append(
-                Notice(
-                    "store_tail_missing",
-                    f"{self.path.name} was not closed by a clean stop and is here without its tail {found.tail}"
-                    f"{there}: what had not been merged by then is missing, and how much cannot be told",
-                    {"tail": str(found.tail)},
-                )
-            )
+            self.notices.append(tail_missing(self.path, found.tail, self.tail))
         self._came_alone = False
 
     def _learn(self, through: int) -> None:
@@ -302,31 +290,11 @@ class Store:
         self.notices.extend(found)
         return bool(found)
 
-    def _wal_aside(self, why: str) -> None:
-        moved = self._damage.set_file_aside([self._duck.wal])
-        if moved:
-            self.notices.append(
-                Notice(
-                    "store_wal_damaged",
-                    f"DuckDB cannot use {self._duck.wal.name}: {why[:300]}. It was set aside as {moved[0]};"
-                    " what it held is merged again from the tail, or counted as missing",
-                    {"set_aside": moved},
-                )
-            )
-
     def _set_file_aside(self, damaged: FileDamaged) -> None:
         if damaged.wal and self._duck.wal.exists():
-            self._wal_aside(str(damaged))
+            self.notices.extend(self._damage.set_wal_aside(self._duck.wal, str(damaged)))
             return
-        moved = self._damage.set_file_aside([self.path, self._duck.wal])
+        rows = self._manifest.last.rows if self._manifest.last else {}
+        self.notices.append(self._damage.set_file_aside(self.path, self._duck.wal, str(damaged), rows))
         self._adopted = False
-        last = self._manifest.last
-        self.notices.append(
-            Notice(
-                "store_file_damaged",
-                f"DuckDB cannot read {self.path.name}: {str(damaged)[:300]}. It was set aside as"
-                f" {', '.join(moved)} and a new file is begun",
-                {"set_aside": moved, "rows": last.rows if last else {}},
-            )
-        )
         self._manifest.append(Entry(0, {}))
