@@ -135,8 +135,9 @@ class Server:
         if self._tls is None:
             client = Client(len(self.connected_at), stream)
             self.clients.append(client)
-            async with stream:
-                await self.script(client)
+            with suppress(trio.BrokenResourceError):
+                async with stream:
+                    await self.script(client)
             return
         tls = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
         client = Client(len(self.connected_at), tls)
