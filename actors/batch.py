@@ -36,6 +36,21 @@ class AuditRow:
 
 
 @dataclass(frozen=True, slots=True)
+class LagRow:
+    """Receipt minus the exchange's own time, in the stretch that ended at `at_ns`; `negative` samples are < 0."""
+
+    at_ns: int
+    exchange: str
+    samples: int
+    p50_ms: float
+    p99_ms: float
+    min_ms: float
+    max_ms: float
+    negative: int
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Handed over for good by the buffer. `number` only ever rises, over restarts too."""
 
@@ -46,6 +61,7 @@ class Batch:
     audit: tuple[AuditRow, ...] = ()
     gaps: tuple[GapRow, ...] = ()
     feeds: tuple[FeedRow, ...] = ()
+    lags: tuple[LagRow, ...] = ()
 
     @property
     def ticks(self) -> int:

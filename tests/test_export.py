@@ -36,8 +36,8 @@ from tests.recording_samples import (
 )
 from tests.test_query import held
 
-EVERYTHING = ["audit", "events", "feeds", "gap_states", "rejects", "schema_version", "ticks"]
-NO_GAPS = {"feeds": 0, "gap_states": 0}
+EVERYTHING = ["audit", "events", "feeds", "gap_states", "lags", "rejects", "schema_version", "ticks"]
+NO_GAPS = {"feeds": 0, "gap_states": 0, "lags": 0}
 
 
 def schema(path: Path) -> list[tuple[str, ...]]:

@@ -39,6 +39,7 @@ def make_older(path: Path) -> None:
             con.execute(f"DROP VIEW main.{table.name}")
         con.execute("ALTER TABLE store.ticks DROP COLUMN source")
         con.execute("DROP TABLE store.audit")
+        con.execute("DROP TABLE store.lags")
         con.execute("UPDATE main.schema_version SET version = 0")
 
 
@@ -61,6 +62,22 @@ def strip(tail: Path) -> None:
 
 def test_there_is_a_step_from_every_version_since_the_first() -> None:
     assert sorted(STEPS) == list(range(1, SCHEMA_VERSION))
+
+
+def test_the_steps_from_version_1_lead_to_what_a_new_file_has(tmp_path: Path) -> None:
+    told = settings(tmp_path)
+    record(told, 5)
+    columns = (
+        "FROM duckdb_columns() SELECT table_name, column_name, data_type WHERE schema_name = 'store' ORDER BY ALL"
+    )
+    new = ask(told.path, columns)
+    with duckdb.connect(told.path) as con:
+        con.execute("DROP VIEW main.lags; DROP TABLE store.lags; UPDATE main.schema_version SET version = 1")
+    with store(told) as made:
+        write(made)
+        made.finish(lambda: False)
+    assert ask(told.path, columns) == new
+    assert (len(ids(told.path)), ask(told.path, "SELECT count(*) FROM lags")) == (11, [(0,)])
 
 
 @pytest.mark.usefixtures("older")

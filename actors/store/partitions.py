@@ -20,6 +20,7 @@ TIMES = {
     "rejects": ("received_at",),
     "events": ("at",),
     "audit": ("at",),
+    "lags": ("at",),
 }
 # What a table's files are parted by, beside the day.
 KEYS = {"ticks": ("exchange", "symbol")}

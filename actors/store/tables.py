@@ -10,7 +10,7 @@ from arro3.core import Array, DataType, Table
 from actors.batch import Batch
 from actors.ticks import Block
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _TEXT, _INT, _REAL, _BYTES = DataType.string(), DataType.int64(), DataType.float64(), DataType.binary()
 # Prices and volumes: text to DECIMAL is exact, and DuckDB casts a column at once.
@@ -221,5 +221,24 @@ FEEDS = TableSpec(
     lambda batch: _fields(batch.feeds, ("at_ns", "exchange", "symbol", "event", "run_id", "trade_id", "time_ns")),
 )
 
+LAGS = TableSpec(
+    "lags",
+    (
+        Column("at", "TIMESTAMPTZ", _INT, _INSTANT),
+        Column("exchange", "VARCHAR", _TEXT),
+        Column("samples", "BIGINT", _INT),
+        Column("p50_ms", "DOUBLE", _REAL),
+        Column("p99_ms", "DOUBLE", _REAL),
+        Column("min_ms", "DOUBLE", _REAL),
+        Column("max_ms", "DOUBLE", _REAL),
+        Column("negative", "BIGINT", _INT),
+        Column("run_id", "VARCHAR", _TEXT),
+    ),
+    lambda batch: _fields(
+        batch.lags,
+        ("at_ns", "exchange", "samples", "p50_ms", "p99_ms", "min_ms", "max_ms", "negative", "run_id"),
+    ),
+)
+
 # Ticks come last: the ticks segment of a batch is what commits the batch (see segments.write_batch).
-TABLES: tuple[TableSpec, ...] = (REJECTS, EVENTS, AUDIT, GAP_STATES, FEEDS, TICKS)
+TABLES: tuple[TableSpec, ...] = (REJECTS, EVENTS, AUDIT, GAP_STATES, FEEDS, LAGS, TICKS)
