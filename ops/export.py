@@ -1,10 +1,10 @@
 """Standalone copies of a recording: one DuckDB file, or Parquet files in folders; whole or not at all."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from actors.store.partitions import DAY_US, moment, within, write
 from actors.store.segments import sql_text
 from actors.store.tables import TABLES, TICKS
 from actors.store.views import extra_view_sql
+from ops.export_progress import watched
 from ops.export_source import Source, opened
 from ops.export_target import ExportError, check, make_durable, place_file, place_folder, workshop
 from ops.query import LOCK_TIMEOUT_S
@@ -21,7 +22,6 @@ from ops.query import LOCK_TIMEOUT_S
 STORAGE_VERSION = "v1.2.0"  # the oldest format: every DuckDB since 1.2 opens the copy
 MEMORY_LIMIT = "512MB"
 UNIT_ROWS_MAX = 5_000_000  # rows sorted at once; what exceeds the memory limit is spilled beside the target
-PROGRESS_S = 0.2
 THREADS = 2  # a service may be recording on the same machine
 
 Progress = Callable[[int, int], None]  # rows done, rows in all
@@ -103,8 +103,9 @@ def _make_file(src: Source, made: Path, stretch: Stretch, progress: Progress) ->
     done, total = 0, sum(wanted.values())
     con.execute(f"ATTACH {sql_text(made)} AS made (STORAGE_VERSION {sql_text(STORAGE_VERSION)})")
     for name, select in selects.items():
-        with _watched(con, progress, done, wanted[name], total):
-            con.execute(f'CREATE TABLE made.main."{name}" AS {select}')
+        progress(done, total)
+        say = _reporter(progress, done, wanted[name], total)
+        watched(con, say, partial(con.execute, f'CREATE TABLE made.main."{name}" AS {select}'))
         written = _count(con, f'SELECT * FROM made.main."{name}"')
         _same(written, wanted[name], name)
         done += written
@@ -136,8 +137,10 @@ def _make_folder(src: Source, made: Path, stretch: Stretch, progress: Progress) 
             expected = sum(count for *_, count in unit)
             con.execute("DELETE FROM wanted")
             con.executemany("INSERT INTO wanted VALUES (?, ?)", [pair[:2] for pair in unit])
-            with _watched(con, progress, done, expected, total):
-                written = write(con, name, rows, made, "ticks", only="(exchange, symbol) IN (FROM wanted)")
+            progress(done, total)
+            only = "(exchange, symbol) IN (FROM wanted)"
+            say = _reporter(progress, done, expected, total)
+            written = watched(con, say, partial(write, con, name, rows, made, "ticks", only=only))
             _same(written, expected, f"ticks of day {day}")
             done += written
     progress(done, total)
@@ -158,26 +161,9 @@ def _units(pairs: list[tuple[str, str, int]]) -> Iterator[list[tuple[str, str, i
         yield unit
 
 
-@contextmanager
-def _watched(
-    con: duckdb.DuckDBPyConnection, progress: Progress, done: int, rows: int, total: int
-) -> Iterator[None]:
-    """Reports how far a statement about so many rows is while the block runs it."""
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(PROGRESS_S):
-            part = max(0.0, con.query_progress()) / 100
-            progress(done + int(part * rows), total)
-
-    progress(done, total)
-    thread = threading.Thread(target=watch, name="progress")
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+def _reporter(progress: Progress, done: int, rows: int, total: int) -> Callable[[float], None]:
+    """Turns the part done of a statement about so many rows into rows done in all."""
+    return lambda part: progress(done + int(part * rows), total)
 
 
 def _count(con: duckdb.DuckDBPyConnection, select: str) -> int:

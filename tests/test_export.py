@@ -327,14 +327,15 @@ def test_the_service_merges_again_as_soon_as_a_copy_is_made(tmp_path: Path) -> N
 
 
 @pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recording that takes some seconds to copy."""
-    told = settings(tmp_path_factory.mktemp("large"))
+def endless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording that shows far more rows than can be copied before an interruption, at no cost."""
+    told = settings(tmp_path_factory.mktemp("endless"))
     record(told)
     with duckdb.connect(told.path) as con:
         con.execute(
-            "INSERT INTO store.ticks BY NAME SELECT 'x' AS exchange, 'S' || i % 50 AS symbol, now() AS timestamp,"
-            " now() AS received_at, i AS price, 1 AS volume, i AS trade_id FROM range(600_000) r(i)"
+            "CREATE OR REPLACE VIEW ticks AS SELECT 'x' AS exchange, 'S' AS symbol, TIMESTAMPTZ '2026-06-01' AS"
+            " timestamp, now() AS received_at, i AS price, 1 AS volume, 'buy' AS side, i::VARCHAR AS trade_id,"
+            " 'stream' AS source FROM range(30_000_000) r(i)"
         )
     return told.path
 
@@ -343,9 +344,9 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("number", "target"), [(signal.SIGINT, "copy.duckdb"), (signal.SIGINT, "out/"), (signal.SIGTERM, "out/")]
 )
 def test_an_interrupted_export_leaves_nothing(
-    number: signal.Signals, target: str, large: Path, tmp_path: Path
+    number: signal.Signals, target: str, endless: Path, tmp_path: Path
 ) -> None:
-    command = [*COMMAND, "export", f"{tmp_path}/{target}", "--file", str(large)]
+    command = [*COMMAND, "export", f"{tmp_path}/{target}", "--file", str(endless)]
     with subprocess.Popen(command, env=environment(tmp_path), stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 30
         while not list(tmp_path.glob("*.partial-*/made")):

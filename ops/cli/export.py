@@ -50,7 +50,8 @@ def export_command(
     as_folder = path.endswith("/") or target.is_dir()
     if not as_folder and target.suffix.lower() in _NO_FOLDER:
         raise click.UsageError(f"{path}: for Parquet name a folder, like {target.with_suffix('')}/")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: nothing half-written stays
+    # Like Ctrl-C: nothing half-written stays.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     console = Console(stderr=True)
     try:
         with _bar(console) as bar:

@@ -1,0 +1,86 @@
+"""Says how far a DuckDB statement is while it runs; nobody asks any more when it has ended, however it ended."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TypeVar
+
+import duckdb
+
+PROGRESS_S = 0.2
+
+Result = TypeVar("Result")
+
+
+def watched(
+    con: duckdb.DuckDBPyConnection, say: Callable[[float], None], statement: Callable[[], Result]
+) -> Result:
+    """Runs `statement`, which uses `con`; `say` gets the part done, 0 to 1, from another thread.
+
+    That thread has ended when this returns or raises, so that the connection may be closed: Ctrl-C strikes
+    only while the statement runs, and only once.
+    """
+    ended = threading.Event()
+    thread = threading.Thread(target=_ask, args=(con, say, ended), name="progress")
+    with _interrupts_held() as gate:
+        thread.start()
+        try:
+            with gate.opened():
+                return statement()
+        finally:
+            ended.set()
+            thread.join()
+
+
+def _ask(con: duckdb.DuckDBPyConnection, say: Callable[[float], None], ended: threading.Event) -> None:
+    while not ended.wait(PROGRESS_S):
+        try:
+            percent = con.query_progress()
+        except duckdb.Error:  # nothing depends on knowing it
+            return
+        say(min(max(percent, 0.0), 100.0) / 100)
+
+
+class _Gate:
+    """Lets one Ctrl-C in while it is open; one that comes before waits."""
+
+    def __init__(self) -> None:
+        self.open = False
+        self.waiting = False
+
+    def arrived(self, _number: int, _frame: FrameType | None) -> None:
+        if not self.open:
+            self.waiting = True
+            return
+        self.open = False  # the next would strike while the first one's consequences are cleared up
+        raise KeyboardInterrupt
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        self.open = True
+        try:
+            if self.waiting:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self.open = False
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[_Gate]:
+    """Python raises KeyboardInterrupt between any two instructions, `finally` not excepted: here it does not."""
+    gate = _Gate()
+    # Only the main thread is ever struck, and only it may say what a signal does.
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield gate
+        return
+    try:
+        signal.signal(signal.SIGINT, gate.arrived)
+        yield gate
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if gate.waiting:
+        raise KeyboardInterrupt
