@@ -5,11 +5,11 @@ import json
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import trio
 
-from actors.batch import Batch, EventRow
+from actors.batch import Batch, EventRow, LagRow
 from actors.ledger import Ledger
 from actors.parcel import Parcel
 from actors.settings import StoreSettings
@@ -24,6 +24,8 @@ SEALED_ROWS_MAX = 200_000
 PARCELS_AT_ONCE = 256
 DRAINED_POLL_S = 0.01  # how often, at the end, the buffer looks whether the writer is through
 EVENTS_MAX = 10_000
+LAGS_MAX = 10_000  # rows of one a minute and exchange
+AUDIT_EVERY_S = 60.0  # audit rows are signs of life: at least so often, whether or not anything came
 # Of flush_interval_s, what is kept for the way to the buffer and for the write itself.
 MARGIN_S = 0.05
 
@@ -46,6 +48,8 @@ class Buffer:
         self._since = 0.0  # when the oldest thing that is here came
         self._sealed: Batch | None = None
         self._events: deque[EventRow] = deque(maxlen=EVENTS_MAX)
+        self._lags: deque[LagRow] = deque(maxlen=LAGS_MAX)
+        self._audit_due = float("inf")
         self._wanted: int | None = None  # how much of the intake the batch that was asked for takes in
         self._waiting = trio.CancelScope()
         self.sealed_number = 0  # of the newest batch
@@ -61,6 +65,11 @@ class Buffer:
         """Takes an event for the next batch; never waits. Of a storm the newest EVENTS_MAX are kept."""
         self._touch()
         self._events.append(event)
+
+    def record_lags(self, rows: Iterable[LagRow]) -> None:
+        """Likewise, of lags."""
+        self._touch()
+        self._lags.extend(rows)
 
     def take_rest(self, parcel: Parcel) -> None:
         """From a connection that has ended: what it could not hand over any more. Never waits.
@@ -88,6 +97,7 @@ class Buffer:
 
     async def run(self, context: Context) -> None:
         """Until the intake is closed and empty; everything is then with the writer."""
+        self._audit_due = min(self._audit_due, trio.current_time() + AUDIT_EVERY_S)
         while True:
             await self._deliver()
             try:
@@ -111,7 +121,7 @@ class Buffer:
     async def _collect(self, context: Context) -> None:
         """Takes what is there, or waits for it until something is due."""
         self._take_rests()  # here too: a parcel before them may have left as a dead letter
-        self._waiting = trio.CancelScope(deadline=self._due if self._has_something() else float("inf"))
+        self._waiting = trio.CancelScope(deadline=self._batch_due())
         if self._asked():
             return
         with self._waiting:
@@ -139,7 +149,7 @@ class Buffer:
                 listener(parcel.block)
 
     def _has_something(self) -> bool:
-        return bool(self._pending or self._events)
+        return bool(self._pending or self._events or self._lags)
 
     def _put_so_far(self) -> int:
         intake = self.intake.statistics()
@@ -159,20 +169,29 @@ class Buffer:
     def _ripe(self) -> bool:
         if self._asked() or self._pending_rows >= self._rows_max:
             return True
-        return self._has_something() and trio.current_time() >= self._due
+        return trio.current_time() >= self._batch_due()
+
+    def _batch_due(self) -> float:
+        """When what is here has to go on, or audit rows alone."""
+        if self._has_something():
+            return self._due
+        return self._audit_due if self._ledger.accounts else float("inf")
 
     def _seal(self) -> None:
         """Makes a batch of all that is pending; nothing in between can be interrupted."""
         if self._asked():
             self._wanted = None
-        if not self._has_something():
+        if not self._has_something() and trio.current_time() < self._batch_due():
             return
+        self._touch()
+        self._audit_due = trio.current_time() + AUDIT_EVERY_S
         blocks = tuple(parcel.block for parcel in self._pending if len(parcel.block))
         self._sealed = Batch(
             number=self._number(),
             blocks=blocks,
             rejects=tuple(reject for parcel in self._pending for reject in parcel.rejects),
             events=tuple(self._events),
+            lags=tuple(self._lags),
             gaps=tuple(gap for parcel in self._pending for gap in parcel.gaps),
             feeds=tuple(
                 dataclasses.replace(feed, run_id=self._ledger.run_id)
@@ -184,6 +203,7 @@ class Buffer:
         self.sealed_number = self._sealed.number
         self._pending, self._pending_rows = [], 0
         self._events.clear()
+        self._lags.clear()
 
     async def _deliver(self) -> None:
         if self._sealed is not None:
@@ -207,6 +227,7 @@ class Buffer:
         for feed in batch.feeds:
             self._pending.append(Parcel(Block(feed.exchange), feeds=(feed,)))
         self._events.extend(batch.events)
+        self._lags.extend(batch.lags)
 
 
 def refusals(blocks: tuple[Block, ...] | list[Block], error: BaseException) -> tuple[Reject, ...]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from actors.batch import Batch, EventRow
-from actors.buffer import EVENTS_MAX, MARGIN_S, Buffer
+from actors.buffer import AUDIT_EVERY_S, EVENTS_MAX, MARGIN_S, Buffer
 from actors.ledger import Ledger
 from actors.parcel import Parcel
 from actors.settings import StoreSettings
@@ -128,6 +128,24 @@ async def test_rejects_and_events_become_durable_like_ticks(autojump_clock: Mock
         assert (batch.ticks, len(batch.rejects), len(batch.events)) == (0, 2, 1)
         desk.buffer.record(event())
         assert len((await desk.batch()).events) == 1
+
+
+async def test_of_a_quiet_service_the_audit_is_told_every_minute(autojump_clock: MockClock) -> None:
+    async with buffering(Desk()) as desk:
+        await desk.give(3)
+        assert (await desk.batch()).ticks == 3
+        for _ in range(3):
+            began = trio.current_time()
+            batch = await desk.batch()
+            assert trio.current_time() - began == pytest.approx(AUDIT_EVERY_S)
+            assert (batch.blocks, batch.events, [row.stored for row in batch.audit]) == ((), (), [3])
+            assert desk.buffer.oldest_s() == 0.0
+        await trio.sleep(AUDIT_EVERY_S / 2)
+        desk.buffer.record(event())
+        await desk.batch()
+        began = trio.current_time()
+        assert not (await desk.batch()).events
+        assert trio.current_time() - began == pytest.approx(AUDIT_EVERY_S)  # after the last batch, whatever it held
 
 
 async def test_nothing_is_written_when_there_is_nothing(autojump_clock: MockClock) -> None:
