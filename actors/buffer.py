@@ -5,7 +5,7 @@ import json
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import trio
 
@@ -66,10 +66,10 @@ class Buffer:
         self._touch()
         self._events.append(event)
 
-    def record_lags(self, rows: Iterable[LagRow]) -> None:
-        """Likewise, of lags."""
+    def record_lag(self, row: LagRow) -> None:
+        """Likewise a row of lags."""
         self._touch()
-        self._lags.extend(rows)
+        self._lags.append(row)
 
     def take_rest(self, parcel: Parcel) -> None:
         """From a connection that has ended: what it could not hand over any more. Never waits.

@@ -8,7 +8,7 @@ import enum
 from array import array
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -60,7 +60,7 @@ class Lags:
 
     def __init__(self, accounts: Mapping[str, Account], run_id: str) -> None:
         self._accounts, self._run_id = accounts, run_id
-        self._samples: defaultdict[str, array[int]] = defaultdict(lambda: array("q"))
+        self._samples = _no_samples()
         self._taken: Counter[str] = Counter()
         self.negative: Counter[str] = Counter()  # of all samples ever
         self.flags: dict[str, Flag] = {}
@@ -80,10 +80,11 @@ class Lags:
                 found += new
         return found
 
-    def rows(self, at_ns: int) -> list[LagRow]:
+    def rows(self, at_ns: int) -> Iterator[LagRow]:
         """Ends the stretch: one row for each exchange that has samples."""
-        ended, self._samples = self._samples, defaultdict(lambda: array("q"))
-        return [_row(at_ns, name, sorted(samples), self._run_id) for name, samples in ended.items()]
+        ended, self._samples = self._samples, _no_samples()
+        for name, samples in ended.items():
+            yield _row(at_ns, name, sorted(samples), self._run_id)
 
     def judge(self, rows: Iterable[LagRow]) -> list[Turn]:
         """What is to be said after these minutes; an episode is told of when it begins and when it ends."""
@@ -126,6 +127,10 @@ def negative_share(account: Account) -> float | None:
 def seconds_text(seconds: float) -> str:
     """A duration as people say it."""
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _no_samples() -> "defaultdict[str, array[int]]":  # array takes no parameter at run time before 3.12
+    return defaultdict(lambda: array("q"))
 
 
 def _negative(lags_ns: Iterable[int]) -> int:

@@ -12,6 +12,8 @@ import trio
 
 from actors.batch import EventRow
 from actors.buffer import Buffer
+from actors.clock import STOP_S as CLOCK_STOP_S
+from actors.clock import Clock
 from actors.exchange import (
     BUFFER_STOP_S,
     MERGE_STOP_S,
@@ -20,6 +22,7 @@ from actors.exchange import (
     backoff_of,
     intensity_of,
 )
+from actors.lags import Lags
 from actors.ledger import Ledger
 from actors.limiter import Limiters
 from actors.seed import Seed
@@ -55,6 +58,7 @@ class Pipeline:
         self.ledger = Ledger(self.run_id)
         self.store = Store(settings.store)
         self.buffer = Buffer(settings.store, self.ledger, self.store.next_number)
+        self.clock = Clock(Lags(self.ledger.accounts, self.run_id), self.buffer.record_lag)
         self.writer = Writer(self.store, self.ledger, self.buffer.outbox)
         self.merger = Merger(
             self.store,
@@ -189,6 +193,7 @@ class Pipeline:
                 on_stop=self._close_intake,
                 on_exhausted="escalate",
             ),
+            worker("clock", self.clock.run, kind="clock", stop_s=CLOCK_STOP_S),
         ):
             await tree.start(spec)
         self._feeds = await tree.start_supervisor("exchanges", stop_together=True)

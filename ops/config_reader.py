@@ -20,7 +20,7 @@ FOUND_CHARS_MAX = 80
 SYMBOLS_MAX = 5_000  # per exchange: more markets than any exchange has
 # The exchange's name is also an actor's, part of "NAME:1", of URLs and of metric labels.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
-_TAKEN = ("writer", "buffer", "merger", "exchanges")
+_TAKEN = ("writer", "buffer", "merger", "clock", "exchanges")
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,7 +246,7 @@ def test_a_ws_url_that_is_not_scheme_host_and_port_is_refused(folder: Path, url:
     assert "ws:// or wss://" in found["exchanges.binance.ws_url"]
 
 
-@pytest.mark.parametrize("name", ["writer", "a b", "x:1", "", "é"])
+@pytest.mark.parametrize("name", ["writer", "clock", "a b", "x:1", "", "é"])
 def test_an_exchange_cannot_take_a_name_that_other_actors_or_urls_need(folder: Path, name: str) -> None:
     found = mistakes(folder, f'[exchanges."{name}"]\ndialect = "binance"\nsymbols = ["BTC/USDT"]')
     assert "a name of letters" in "".join(found.values())
