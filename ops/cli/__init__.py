@@ -20,6 +20,7 @@ COMMANDS = {
     "run": ("run", "run"),
     "check-config": ("learn", "check_config"),
     "exchanges": ("learn", "exchanges"),
+    "doctor": ("doctor", "doctor"),
     "status": ("inspect", "status"),
     "actors": ("inspect", "actors"),
     "top": ("follow", "top"),

@@ -1,0 +1,104 @@
+"""`tickwarden doctor`: what works between here and each exchange, and what to do where it does not."""
+
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import trio
+
+from actors.settings import ExchangeSettings
+from ops.cli.common import config_option, configuration, json_option, print_json
+from ops.doctor import Finding, Report, State, examine
+from ops.exits import FAILED, INTERRUPTED, OK
+from ops.nearest import did_you_mean
+from ops.tables import write_table
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0, min_open=True, max=3600),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for a first trade.",
+)
+@config_option
+@json_option
+def doctor(names: tuple[str, ...], wait_s: float, config_path: Path | None, as_json: bool) -> int:
+    """Examine the configured exchanges, or only those NAMEd, step by step; exit 1 if anything fails.
+
+    Needs no running service, and stores nothing.
+    """
+    known = configuration(config_path).exchanges
+    for name in names:
+        if name not in known:
+            raise click.UsageError(f"[exchanges.{name}] is not configured; {did_you_mean(name, known)}")
+    chosen = [settings for name, settings in known.items() if not names or name in names]
+    reports = trio.run(_examined, chosen, wait_s)
+    if reports is None:
+        return INTERRUPTED
+    if as_json:
+        print_json([_facts(report) for report in reports])
+    else:
+        for report in reports:
+            _print(report)
+    return OK if all(report.state is State.PASS for report in reports) else FAILED
+
+
+async def _examined(chosen: Sequence[ExchangeSettings], wait_s: float) -> list[Report] | None:
+    """The reports; None after Ctrl-C, which says goodbye to the exchanges first."""
+    click.echo(f"examining {', '.join(settings.name for settings in chosen)}", err=True)
+    reports: list[Report] | None = None
+    with trio.open_signal_receiver(signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def stop() -> None:
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(stop)
+            reports = await examine(chosen, wait_s, lambda line: click.echo(line, err=True))
+            nursery.cancel_scope.cancel()
+    return reports
+
+
+def _print(report: Report) -> None:
+    click.echo(f"{report.exchange}: {report.state}")
+    for name, endpoint in report.endpoints.items():
+        click.echo(f"  {name} is {endpoint}")
+    rows = [(f.about, f.step.replace("_", " "), f.state, _took(f), f.found) for f in report.findings]
+    write_table(["about", "step", "result", "took", "found"], rows, sys.stdout)
+    for finding in report.findings:
+        if finding.advice:
+            click.echo(f"  ! {finding.about}, {finding.step.replace('_', ' ')}: {finding.advice}")
+    click.echo()
+
+
+def _took(finding: Finding) -> str:
+    return "" if finding.took_s is None else f"{finding.took_s * 1000:,.1f} ms"
+
+
+def _facts(report: Report) -> dict[str, object]:
+    steps = [
+        {
+            "about": finding.about,
+            "step": finding.step.value,
+            "state": finding.state.value,
+            "took_ms": None if finding.took_s is None else round(finding.took_s * 1000, 3),
+            "found": finding.found,
+            "advice": finding.advice or None,
+        }
+        for finding in report.findings
+    ]
+    return {
+        "exchange": report.exchange,
+        "dialect": report.dialect,
+        "state": report.state.value,
+        "endpoints": report.endpoints,
+        "steps": steps,
+    }

@@ -1,0 +1,91 @@
+"""What an examination finds: one finding a step, and a chart that times the steps and skips after a failure."""
+
+import enum
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import trio
+
+from actors.history import Refused
+from ops.doctor.advice import Trouble, advice_on
+from supervisor.failures import Misfit, Weather, describe
+
+
+class State(enum.StrEnum):
+    """How a step ended; skipped is what could not or need not be looked at."""
+
+    PASS = "pass"  # noqa: S105 - no password
+    FAIL = "fail"
+    SKIPPED = "skipped"
+
+
+class Step(enum.StrEnum):
+    """The steps, in their order. All but the last two are taken for each connection."""
+
+    RESOLVE = "resolve"
+    CONNECT = "connect"
+    TLS = "tls"
+    WEBSOCKET = "websocket"
+    SUBSCRIBE = "subscribe"
+    ACKNOWLEDGED = "acknowledged"
+    TRADE = "first_trade"
+    REST = "rest"
+    CLOCK = "clock"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One step's result. `took_s` is None where nothing was timed; `advice` is what to do about a failure."""
+
+    about: str
+    step: Step
+    state: State
+    took_s: float | None
+    found: str
+    advice: str = ""
+
+
+@dataclass(slots=True)
+class Note:
+    """What a step that goes well has to say; `took_s` where it is not the time that the block took."""
+
+    found: str = ""
+    took_s: float | None = None
+
+
+class Stop(Exception):
+    """A step failed, and those after it make no sense."""
+
+
+class Chart:
+    """Gathers the findings about one thing (a connection, say), for the `steps` that are due in this order."""
+
+    def __init__(self, about: str, steps: Sequence[Step]) -> None:
+        self.findings: list[Finding] = []
+        self._about, self._steps = about, steps
+
+    @contextmanager
+    def step(self, step: Step) -> Iterator[Note]:
+        """Times the block; what the world can do to it becomes a failure and is raised as Stop."""
+        begun, note = trio.current_time(), Note()
+        try:
+            yield note
+        except (Trouble, Refused, Weather, Misfit) as error:
+            found = str(error) or describe(error)
+            self.add(step, State.FAIL, trio.current_time() - begun, found, advice_on(error))
+            raise Stop from error
+        took_s = trio.current_time() - begun if note.took_s is None else note.took_s
+        self.add(step, State.PASS, took_s, note.found)
+
+    def add(self, step: Step, state: State, took_s: float | None, found: str, advice: str = "") -> None:
+        """One finding more."""
+        self.findings.append(Finding(self._about, step, state, took_s, found, advice))
+
+    def skip_rest(self) -> None:
+        """At the end: what was not looked at was skipped because of the last failure."""
+        failed = [finding.step for finding in self.findings if finding.state is State.FAIL]
+        done = {finding.step for finding in self.findings}
+        for step in self._steps:
+            if step not in done:
+                self.add(step, State.SKIPPED, None, f"because {failed[-1].replace('_', ' ')} failed")

@@ -1,0 +1,159 @@
+"""One conversation with an exchange: what was asked, what it answered, and the trades that came. Stores nothing."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from actors.connection import ASK_AGAIN_S, Plan
+from actors.decoding import Reader
+from actors.dialect import Ack, Dialect, Leaving, Market, Refusal, Request
+from actors.settings import ExchangeSettings
+from actors.subscription import Subscription
+from actors.ticks import Block
+from actors.wire import ConnectionLost, Wire
+from supervisor.failures import Weather
+
+STREAM = "stream"  # the source of a live trade; others were re-sent on subscribe
+
+
+@dataclass(frozen=True, slots=True)
+class FirstTrade:
+    """The first live trade; `at` on trio's clock, `exchange_ns` None where the exchange sends no time."""
+
+    market: Market
+    trade_id: str | None
+    exchange_ns: int | None
+    price: str
+    at: float
+
+
+class Talk:
+    """What has been said on one connection so far; `sink` takes in what comes.
+
+    `traded` holds the symbols with live trades, `timed` how many of these told their time, `lag_ns` the least
+    from such a trade's time to its receipt; `rejects` are what could not be read, the first in words.
+    """
+
+    def __init__(self, plan: Plan, settings: ExchangeSettings, dialect: Dialect) -> None:
+        self.markets = {market.native: market for market in plan.markets}
+        self.by_symbol = {market.symbol: market for market in plan.markets}
+        names = {market.native: market.symbol for market in plan.markets}
+        channel = settings.channel or dialect.channels[0]
+        self.subscription = Subscription(dialect, list(self.markets), channel)
+        self.first: FirstTrade | None = None
+        self.traded: set[str] = set()
+        self.timed, self.lag_ns = 0, math.inf
+        self.resent = self.rejects = 0
+        self.reject = ""
+        self.asked_at = self.first_asked_at = -math.inf
+        self._name, self._dialect = settings.name, dialect
+        self._reader = Reader(settings.name, dialect, names)
+        self._reader.subscribed_ns = time.time_ns()
+        self._unasked: list[Request] = []
+        self._ask_again_at = math.inf
+        self._leaving = ""
+        self._lost: Weather | None = None
+        self._news = trio.Event()
+
+    async def sink(self, messages: list[bytes], received_ns: int) -> None:
+        """For `connect`: reads messages into a block that nobody keeps."""
+        block = Block(self._name)
+        outcome = self._reader.read(messages, received_ns, block)
+        for control in outcome.controls:
+            if isinstance(control, Ack):
+                self.subscription.acknowledged(control)
+            elif isinstance(control, Refusal):
+                self._unasked += self.subscription.refuse(control)
+                self._reader.seen -= self.subscription.refused.keys()
+                self._ask_again_at = trio.current_time() + ASK_AGAIN_S
+            elif isinstance(control, Leaving):
+                self._leaving = control.reason
+        self.subscription.delivered(self._reader.seen)
+        if outcome.rejects and not self.rejects:
+            worst = outcome.rejects[0]
+            self.reject = f"{worst.reason}: {worst.detail}"
+        self.rejects += len(outcome.rejects)
+        self._take(block)
+        self._tell()
+
+    def _take(self, block: Block) -> None:
+        for row, source in enumerate(block.source):
+            if source != STREAM:
+                self.resent += 1
+                continue
+            symbol, exchange_ns = block.symbol[row], block.exchange_ns[row]
+            self.traded.add(symbol)
+            if exchange_ns is not None:
+                self.timed += 1
+                self.lag_ns = min(self.lag_ns, block.received_ns[row] - exchange_ns)
+            if self.first is None:
+                market = self.by_symbol[symbol]
+                self.first = FirstTrade(
+                    market, block.trade_id[row], exchange_ns, block.price[row], trio.current_time()
+                )
+
+    async def subscribe(self, wire: Wire) -> int:
+        """Asks for everything, no faster than the exchange allows; returns how many requests that took."""
+        requests = self.subscription.requests()
+        for request in requests:
+            await self._ask(wire, request)
+        return len(requests)
+
+    async def settle(self, wire: Wire) -> None:
+        """Until each market has its answer or none came for the exchange's `ack_s`; asks again where it helps."""
+        while self._unasked or self.subscription.pending:
+            if self._unasked:
+                await self._ask(wire, self._unasked.pop(0))
+                continue
+            due = min(self.asked_at + self._dialect.ack_s, self._ask_again_at)
+            if await self.until(lambda: self._unasked or not self.subscription.pending, due):
+                continue
+            if trio.current_time() < self._ask_again_at:
+                return
+            self._ask_again_at = math.inf
+            self._unasked += self.subscription.again()
+
+    async def _ask(self, wire: Wire, request: Request) -> None:
+        await trio.sleep_until(self.asked_at + 1 / self._dialect.limits.requests_per_s)
+        self._reader.subscribed_ns = time.time_ns()
+        self.asked_at = trio.current_time()
+        if math.isinf(self.first_asked_at):
+            self.first_asked_at = self.asked_at
+        if self._lost is not None:
+            raise self._lost
+        await wire.send(request.text)
+
+    async def until(self, true: Callable[[], object], at: float) -> bool:
+        """Waits until it is so, at most until `at` on trio's clock; raises what ends the connection meanwhile."""
+        with trio.move_on_at(at):
+            while not true():
+                if self._lost is not None:
+                    raise self._lost
+                self._news = trio.Event()
+                await self._news.wait()
+        return bool(true())
+
+    async def follow(self, wire: Wire) -> None:
+        """Runs beside: notes how the connection ends."""
+        how = await wire.closed()
+        words = "; ".join(filter(None, [how.reason, self._leaving]))
+        self._lost = ConnectionLost(how.code, words)
+        self._tell()
+
+    async def ping(self, wire: Wire) -> None:
+        """Runs beside: the pings in the exchange's own words; how the connection ends is `follow`'s to note."""
+        ping = self._dialect.ping
+        while ping is not None:
+            await trio.sleep(ping.interval_s)
+            try:
+                await wire.send(ping.text)
+            except Weather as error:
+                self._lost = error
+                self._tell()
+                return
+
+    def _tell(self) -> None:
+        self._news.set()
