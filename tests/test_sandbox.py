@@ -56,6 +56,7 @@ async def test_binance_cuts_off_a_client_that_asks_too_often() -> None:
         with pytest.raises(ConnectionClosed) as caught:
             await hear(socket, 7)
         assert caught.value.reason is not None and caught.value.reason.code == 1008
+    assert sandbox.struck["binance"]["rate_limit"] == 1
 
 
 async def test_coinbase_lists_all_subscriptions_and_sends_the_last_match_first() -> None:

@@ -232,8 +232,27 @@ async def test_faults_of_the_rest_side_strike_as_often_as_asked_and_are_counted(
 async def test_who_asks_too_often_is_told_in_the_exchanges_words(name: str) -> None:
     past = PASTS[name]
     count = int(past.units / past.cost(Question(PATHS[name].partition("?")[0], {}))) + 1
-    answers = await ask(traded(name, orders=1), *[PATHS[name]] * count)
+    sandbox = traded(name, orders=1)
+    answers = await ask(sandbox, *[PATHS[name]] * count)
     assert sandbox_says(answers[-1]) == (past.too_many.status, past.too_many.body) != sandbox_says(answers[0])
+    assert sandbox.struck[name]["rate_limit"] == 1
+
+
+async def test_a_retry_after_that_is_waited_for_is_no_impatience_and_one_that_is_not_is_counted(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    sandbox = traded("binance", orders=1)
+    desk, target = sandbox._door._desks[0], Question("/api/v3/aggTrades", {"symbol": "BTCUSDT"})
+    sandbox.set_faults(parse_faults(["rest_429=1"]))
+    assert (await desk.answer(target)).headers["retry-after"] == "1"
+    sandbox.set_faults(parse_faults([]))
+    await trio.sleep(1.01)
+    for _ in range(1500):  # the limit is told with a Retry-After too
+        await desk.answer(target)
+    assert (sandbox.struck["binance"]["rate_limit"], sandbox.struck["binance"]["rest_impatient"]) == (1, 0)
+    await trio.sleep(9.9)
+    await desk.answer(target)
+    assert sandbox.struck["binance"]["rest_impatient"] == 1
 
 
 def sandbox_says(answer: httpx.Response) -> tuple[int, str]:

@@ -128,6 +128,15 @@ async def test_the_rate_is_shared_by_the_markets_of_an_exchange() -> None:
     assert 100 < sum(made) < 600
 
 
+async def test_who_connects_more_often_than_the_exchange_allows_is_refused_and_counted() -> None:
+    sandbox = Sandbox(["okx"], FAST)
+    async with serving(sandbox):
+        said = [await refusal(sandbox, "/ws/v5/public") for _ in range(5)]
+        assert said == [101, 101, 101, 429, 429] and sandbox.struck["okx"]["rate_limit"] == 2
+        await trio.sleep(1.0)
+        assert await refusal(sandbox, "/ws/v5/public") == 101
+
+
 async def test_paths_that_no_exchange_serves_are_not_found() -> None:
     sandbox = Sandbox(["binance"], FAST)
     async with serving(sandbox):

@@ -5,8 +5,11 @@ import random
 from collections import Counter, deque
 from collections.abc import Callable
 
+from ops.sandbox.faults import Faults
 from ops.sandbox.listing import Listing, listings
 from ops.sandbox.market import Fill, Market
+from ops.sandbox.outage import Outage
+from ops.sandbox.past import Meter
 from ops.sandbox.session import Session
 from ops.sandbox.venue import Venue
 
@@ -14,18 +17,42 @@ WARM_UP_NS = 2_000_000_000  # how old the trade is that a market re-sends to its
 
 
 class Exchange:
-    """A venue with its open markets. `truth` is by unified symbol, the newest `keep_truth` of each."""
+    """A venue with its open markets. `truth` is by unified symbol, the newest `keep_truth` of each.
 
-    def __init__(self, venue: Venue, seed: int, ids_from: int, keep_truth: int, now_ns: Callable[[], int]) -> None:
-        self.venue = venue
+    `sessions` are the connections that are open; `connects` counts attempts against the venue's limit.
+    """
+
+    def __init__(
+        self,
+        venue: Venue,
+        seed: int,
+        ids_from: int,
+        keep_truth: int,
+        now_ns: Callable[[], int],
+        faults: Callable[[], Faults],
+    ) -> None:
+        self.venue, self.faults = venue, faults
         self.listings = {(row.category, row.native): row for row in listings(venue)}
         self.markets: dict[tuple[str, str], Market] = {}
         self.audiences: dict[Market, set[Session]] = {}
         self.truth: dict[str, deque[Fill]] = {}
         self.struck: Counter[str] = Counter()
         self.connections = 0
+        self.sessions: set[Session] = set()
+        self.connects = Meter(*venue.connects)
+        own = random.Random(f"{seed}/{venue.name}/outage")  # noqa: S311 - faults, not secrets
+        self.outage = Outage(faults, own, self.struck)
         self.rng = random.Random(f"{seed}/{venue.name}")  # noqa: S311 - trades, not secrets
-        self._seed, self._ids_from, self._keep_truth, self._now_ns = seed, ids_from, keep_truth, now_ns
+        self._seed, self._ids_from, self._keep_truth, self._time_ns = seed, ids_from, keep_truth, now_ns
+
+    def now_ns(self) -> int:
+        """The exchange's own clock."""
+        return self._time_ns() + round(self.faults()["clock"] * 1e9)
+
+    def drop_all(self) -> None:
+        """Ends every connection without a close."""
+        for session in self.sessions:
+            session.drop()
 
     def market(self, category: str, native: str) -> Market:
         """The market, trading from its first subscriber on."""
@@ -43,12 +70,12 @@ class Exchange:
         self.audiences[market] = set()
         self.truth[row.symbol] = deque(maxlen=self._keep_truth)
         for _ in range(self.venue.warm_up):
-            self.truth[row.symbol].append(market.trade(self._now_ns() - WARM_UP_NS)[-1])
+            self.truth[row.symbol].append(market.trade(self.now_ns() - WARM_UP_NS)[-1])
         return market
 
     def trade(self, market: Market) -> int:
         """One taker's order, told to everybody who listens; returns how many trades it made."""
-        fills = market.trade(self._now_ns())
+        fills = market.trade(self.now_ns())
         self.truth[market.symbol].extend(fills)
         for frame in self.venue.tell(market, fills):
             for session in self.audiences[market]:

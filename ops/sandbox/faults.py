@@ -26,17 +26,34 @@ FAULTS: Mapping[str, Fault] = {
     "stall": Fault(
         5, 0.01, 3600, "SECONDS", "every 10 s or so a connection sends nothing for so long, then goes on"
     ),
+    "half_open": Fault(
+        1, 0, 1, "SHARE", "every 10 s or so this share of connections goes dead for good, without being closed"
+    ),
     "silence": Fault(1, 0, 1, "SHARE", "this share of connections acknowledges and then never sends a trade"),
+    "mute": Fault(
+        0.5, 0, 1, "SHARE", "this share of a connection's markets never trades on it, while all else goes on"
+    ),
     "duplicate": Fault(0.01, 0, 1, "SHARE", "this share of trade frames is sent twice"),
     "reorder": Fault(0.01, 0, 1, "SHARE", "this share of trade frames swaps places with the market's next one"),
     "gap": Fault(0.01, 0, 1, "SHARE", "this share of trade frames is never sent; its trades happened all the same"),
     "close": Fault(
         1001, 1000, 4999, "CODE", "every 10 s or so a connection is closed with CODE; 1006 just drops it"
     ),
+    "flap": Fault(1, 0.05, 3600, "SECONDS", "every connection is dropped (1006) when it is so old"),
+    "outage": Fault(
+        60,
+        0.05,
+        86_400,
+        "SECONDS",
+        "every 10 s or so the exchange drops everybody and is gone for so long, with REST",
+    ),
     "garbage": Fault(0.01, 0, 1, "SHARE", "before this share of trade frames comes one that makes no sense"),
     "oversize": Fault(4 << 20, 1, 1 << 30, "BYTES", "every 10 s or so a single message of so many bytes comes"),
     "slow": Fault(0.5, 0, 3600, "SECONDS", "the handshake and every message arrive so much later"),
     "refuse": Fault(503, 300, 599, "STATUS", "every new connection is refused with this HTTP status"),
+    "clock": Fault(
+        5, -86_400, 86_400, "SECONDS", "the exchange's clock is ahead by so much, or behind if it is negative"
+    ),
     "rest_fail": Fault(0.5, 0, 1, "SHARE", "this share of REST requests is answered 500, in HTML"),
     "rest_429": Fault(0.2, 0, 1, "SHARE", "this share of REST requests is answered 429, Retry-After: 1"),
     "rest_slow": Fault(2, 0, 3600, "SECONDS", "every REST answer comes so much later"),

@@ -6,21 +6,31 @@ import trio
 class SharedStream(trio.abc.Stream):
     """Every `send_all` is whole: none is cut in two by another. Closing closes the stream below.
 
-    What was read to see who is there is put back with `unread`, and comes first again.
+    What was read to see who is there is put back with `unread`, and comes first again. After `die()` it is a
+    half-open connection: nothing that is written leaves, what comes is taken and thrown away, and only the
+    other side's leaving ends it.
     """
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         self._unread = b""
+        self._dead = False
         self._sending = trio.Lock()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         async with self._sending:
-            await self._stream.send_all(data)
+            if self._dead:
+                await trio.lowlevel.checkpoint()
+            else:
+                await self._stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
         async with self._sending:
             await self._stream.wait_send_all_might_not_block()
+
+    def die(self) -> None:
+        """From now on it is dead, and nobody is told."""
+        self._dead = True
 
     def unread(self, data: bytes) -> None:
         """The next `receive_some` returns this."""
@@ -31,7 +41,10 @@ class SharedStream(trio.abc.Stream):
             await trio.lowlevel.checkpoint()
             data, self._unread = self._unread, b""
             return data
-        return await self._stream.receive_some(max_bytes)
+        data = await self._stream.receive_some(max_bytes)
+        while self._dead and data:
+            data = await self._stream.receive_some(max_bytes)
+        return data
 
     async def aclose(self) -> None:
         await self._stream.aclose()

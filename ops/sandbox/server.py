@@ -1,27 +1,20 @@
 """The loopback exchanges: one server on one port, whose URL paths tell the venues apart."""
 
-import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import trio
-from trio_websocket import ConnectionClosed, HandshakeError, WebSocketRequest, wrap_server_stream
 
 from ops.nearest import did_you_mean
 from ops.sandbox.desk import Desk
+from ops.sandbox.door import Door
 from ops.sandbox.exchange import Exchange
 from ops.sandbox.faults import Faults
 from ops.sandbox.history import PASTS
 from ops.sandbox.market import Fill
-from ops.sandbox.past import Question, Reply
-from ops.sandbox.pipe import SharedStream
-from ops.sandbox.rest import serve_rest, wants_websocket
-from ops.sandbox.session import Session
-from ops.sandbox.venue import Talk
 from ops.sandbox.venues import VENUES
 
-HANDSHAKE_S = 10.0
 PACE_S = 0.01  # the trades of so long are made at once
 PAUSE_MAX_S = 0.25
 TURN_ORDERS = 200  # some 5 ms of work
@@ -37,6 +30,9 @@ class Sandbox:
     `faults` holds for all, or by exchange name; `set_faults` changes them while it runs. The same `seed`
     makes the same trades in each market (only times differ); `ids_from` moves every first trade id, for a
     sandbox that follows another one into the same file.
+
+    "rate_limit" in `struck` counts what went beyond an exchange's documented limits (REST requests, connections,
+    messages on one), "rest_impatient" REST requests before a Retry-After was over: a good client causes neither.
 
     `truth[exchange][symbol]` holds the newest `keep_truth` trades of each market, oldest first, those that
     were made before the first subscriber (and re-sent to it) among them. `struck[exchange][fault]` counts.
@@ -59,12 +55,14 @@ class Sandbox:
         if not 0 < rate_per_s <= RATE_MAX:
             raise ValueError(f"a rate of {rate_per_s:g} cannot be; right would be above 0 to {RATE_MAX:g} a second")
         self.host, self.port = "", 0
-        self._rate_per_s, self._seed, self._now_ns = rate_per_s, seed, now_ns
+        self._rate_per_s = rate_per_s
         self._exchanges = {
-            name: Exchange(VENUES[name], seed, ids_from, keep_truth, now_ns) for name in dict.fromkeys(exchanges)
+            name: Exchange(VENUES[name], seed, ids_from, keep_truth, now_ns, self._faults_of(name))
+            for name in dict.fromkeys(exchanges)
         }
         self._faults = dict.fromkeys(self._exchanges, Faults())
-        self._desks = [Desk(one, PASTS[name], self._faults_of(name)) for name, one in self._exchanges.items()]
+        desks = [Desk(exchange, PASTS[name]) for name, exchange in self._exchanges.items()]
+        self._door = Door(list(self._exchanges.values()), desks, seed)
         if isinstance(faults, Faults):
             self.set_faults(faults)
         for name, own in faults.items() if isinstance(faults, Mapping) else ():
@@ -118,7 +116,8 @@ class Sandbox:
         async with trio.open_nursery() as nursery:
             for exchange in self._exchanges.values():
                 nursery.start_soon(self._trade, exchange)
-            nursery.start_soon(trio.serve_listeners, self._connection, listeners)
+                nursery.start_soon(exchange.outage.run, exchange.drop_all)
+            nursery.start_soon(trio.serve_listeners, self._door.connection, listeners)
             task_status.started(self.port)
 
     async def _trade(self, exchange: Exchange) -> None:
@@ -136,77 +135,3 @@ class Sandbox:
                 made += 1
                 if made % TURN_ORDERS == 0:
                     await trio.lowlevel.checkpoint()  # a flood must not keep the others from their turn
-
-    def _route(self, path: str) -> tuple[Exchange, str] | None:
-        """The exchange and category that serve a path: the longest one that it lies in."""
-        path = path.rstrip("/")
-        found: tuple[int, Exchange, str] | None = None
-        for exchange in self._exchanges.values():
-            for prefix, category in exchange.venue.paths.items():
-                inside = path == prefix or (prefix and path.startswith(prefix + "/"))
-                if inside and (found is None or len(prefix) > found[0]):
-                    found = (len(prefix), exchange, category)
-        return found[1:] if found is not None else None
-
-    async def _connection(self, socket: trio.SocketStream) -> None:
-        stream = SharedStream(socket)
-        try:
-            async with stream, trio.open_nursery() as nursery:
-                with trio.fail_after(HANDSHAKE_S):
-                    websocket = await wants_websocket(stream)
-                    request = await wrap_server_stream(nursery, stream) if websocket else None
-                if request is not None:
-                    await self._converse(request, stream)
-                elif websocket is not None:
-                    await serve_rest(stream, self._answer)
-                nursery.cancel_scope.cancel()
-        except* (ConnectionClosed, HandshakeError, trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # clients come and go as they like
-        except* trio.TooSlowError:
-            pass
-
-    async def _answer(self, question: Question) -> Reply:
-        for desk in self._desks:
-            if desk.serves(question.path):
-                return await desk.answer(question)
-        return Reply("no such exchange here\n", 404, {"content-type": "text/plain"})
-
-    async def _converse(self, request: WebSocketRequest, stream: SharedStream) -> None:
-        path, _, query = request.path.partition("?")
-        routed = self._route(path)
-        if routed is None:
-            await request.reject(404, body=b"no such exchange here\n")
-            return
-        exchange, category = routed
-        name = exchange.venue.name
-        exchange.connections += 1
-        faults = self._faults[name]
-        await trio.sleep(faults["slow"])
-        if faults["refuse"]:
-            exchange.struck["refuse"] += 1
-            headers = [(b"Retry-After", b"1")]
-            await request.reject(int(faults["refuse"]), extra_headers=headers, body=b"refused by the sandbox\n")
-            return
-        talk = Talk(
-            path=path,
-            query=query,
-            category=category,
-            connection=exchange.connections,
-            known=frozenset(native for kind, native in exchange.listings if kind == category),
-            now_ns=self._now_ns,
-        )
-        session = Session(
-            exchange.venue,
-            talk,
-            await request.accept(),
-            stream,
-            faults=lambda: self._faults[name],
-            rng=random.Random(f"{self._seed}/{name}/{exchange.connections}"),  # noqa: S311
-            open_market=lambda native: exchange.market(category, native),
-            audience=lambda market: exchange.audiences[market],
-            struck=exchange.struck,
-        )
-        try:
-            await session.run()
-        finally:
-            session.leave()

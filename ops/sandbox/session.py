@@ -8,15 +8,16 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from ops.sandbox.faults import Faults
-from ops.sandbox.garbage import garbage
 from ops.sandbox.market import Market
-from ops.sandbox.pipe import text_frame
+from ops.sandbox.outbox import Outbox
+from ops.sandbox.pace import LOOK_S, next_strike
+from ops.sandbox.pipe import SharedStream
+from ops.sandbox.spoil import Spoiler
 from ops.sandbox.venue import Answer, Talk, Venue
 
-OUTBOX_FRAMES_MAX = 50_000  # a client this far behind is cut off, as exchanges do; some 10 MB
-SEND_BYTES = 64 * 1024
 CLOSE_S = 2.0  # how long a client may take to answer a close
 TOO_MANY = (1008, "Too many requests")
+DROPPED = (1006, "")  # never on the wire: it means that no close came
 
 
 class Session:
@@ -30,7 +31,7 @@ class Session:
         venue: Venue,
         talk: Talk,
         socket: WebSocketConnection,
-        stream: trio.abc.Stream,
+        stream: SharedStream,
         *,
         faults: Callable[[], Faults],
         rng: random.Random,
@@ -41,14 +42,11 @@ class Session:
         self._venue, self._talk, self._socket, self._stream = venue, talk, socket, stream
         self._faults, self._rng, self._struck = faults, rng, struck
         self._open_market, self._audience = open_market, audience
-        self._outbox: deque[tuple[float, str]] = deque()
-        self._posted = trio.Event()
-        self._ending: tuple[int, str] | None = None
+        self._outbox = Outbox(stream)
         self._over = trio.CancelScope()
-        self._held: dict[Market, str] = {}
-        self._stalled_until = -1.0
-        self._silent = rng.random() < faults()["silence"]
-        self._last_sent = self._last_heard = trio.current_time()
+        self._spoiler = Spoiler(faults, rng, struck)
+        self._dead = False
+        self._born = self._last_heard = trio.current_time()
         self._heard: deque[float] = deque()
 
     async def run(self) -> None:
@@ -62,6 +60,7 @@ class Session:
                 nursery.start_soon(self._watch)
                 nursery.start_soon(self._ping)
                 nursery.start_soon(self._strike)
+                nursery.start_soon(self._flap)
                 if self._venue.beat is not None:
                     nursery.start_soon(self._beat)
 
@@ -70,45 +69,26 @@ class Session:
         for market in self._talk.subscribed.values():
             self._audience(market).discard(self)
 
+    def drop(self) -> None:
+        """Ends it without a close, whatever was still to be sent; a dead one stays as it is."""
+        if not self._dead:
+            self._over.cancel()
+
     def trade(self, market: Market, frame: str) -> None:
         """A trade frame of a market that this client subscribed, through the faults into the outbox."""
-        if self._silent:
-            self._struck["silence"] += 1
-            return
-        if self._hit("gap"):
-            return
         if self._venue.wrap is not None:
             frame = self._venue.wrap(self._talk, market, frame)
-        if self._hit("garbage"):
-            self._post(garbage(frame, self._rng))
-        held = self._held.pop(market, None)
-        if held is None and self._hit("reorder"):
-            self._held[market] = frame
-            return
-        self._post(frame)
-        if held is not None:
-            self._post(held)
-        if self._hit("duplicate"):
-            self._post(frame)
-
-    def _hit(self, name: str) -> bool:
-        share = self._faults()[name]
-        if not share or self._rng.random() >= share:
-            return False
-        self._struck[name] += 1
-        return True
+        for text in self._spoiler.frames(market, frame):
+            self._post(text)
 
     def _post(self, text: str) -> None:
-        if len(self._outbox) >= OUTBOX_FRAMES_MAX:
-            self._over.cancel()  # dropped without a close: it would wait behind what is not read
-            return
-        self._outbox.append((trio.current_time() + self._faults()["slow"], text))
-        self._posted.set()
+        if not self._dead and not self._outbox.post(text, trio.current_time() + self._faults()["slow"]):
+            self._over.cancel()  # without a close: it would wait behind what is not read
 
-    def _end(self, close: tuple[int, str]) -> None:
-        """Closes once what was posted before has gone."""
-        self._ending = self._ending or close
-        self._posted.set()
+    def _end(self, code: int, reason: str) -> None:
+        """Closes once what was posted before has gone; a dead connection can say nothing."""
+        if not self._dead:
+            self._outbox.end(code, reason)
 
     def _follow(self, answer: Answer) -> None:
         """No await in here: between the acknowledgement and the first trade nothing may come."""
@@ -121,12 +101,13 @@ class Session:
         for native in answer.add:
             market = self._talk.subscribed[native] = self._open_market(native)
             self._audience(market).add(self)
-        if not self._silent and self._venue.replay is not None:
+        if not self._spoiler.silent and self._venue.replay is not None:
             for native in answer.replay:
-                for frame in self._venue.replay(self._talk.subscribed[native]):
+                market = self._talk.subscribed[native]
+                for frame in () if self._spoiler.muted(market) else self._venue.replay(market):
                     self._post(frame)
         if answer.close is not None:
-            self._end(answer.close)
+            self._end(*answer.close)
 
     async def _read(self) -> None:
         limit = self._venue.requests_per_s
@@ -141,35 +122,15 @@ class Session:
             while self._heard[0] <= now - 1.0:
                 self._heard.popleft()
             if limit is not None and len(self._heard) > limit:
-                self._end(TOO_MANY)
+                self._struck["rate_limit"] += 1
+                self._end(*TOO_MANY)
                 return
             text = message if isinstance(message, str) else message.decode("utf-8", "replace")
             self._follow(self._venue.hear(self._talk, text))
 
     async def _write(self) -> None:
-        while True:
-            while self._outbox:
-                await trio.sleep_until(max(self._outbox[0][0], self._stalled_until))
-                # Many messages at once, past the library: it takes them singly, at some 50 us each.
-                await self._stream.send_all(self._due_frames())
-                self._last_sent = trio.current_time()
-            if self._ending is not None:
-                await self._close(*self._ending)
-                return
-            self._posted = trio.Event()
-            await self._posted.wait()
-
-    def _due_frames(self) -> bytes:
-        """The messages that are due, at least one, as WebSocket frames of about SEND_BYTES at most."""
-        frames: list[bytes] = []
-        size, now = 0, trio.current_time()
-        while self._outbox and (not frames or (size < SEND_BYTES and self._outbox[0][0] <= now)):
-            frames.append(text_frame(self._outbox.popleft()[1]))
-            size += len(frames[-1])
-        return b"".join(frames)
-
-    async def _close(self, code: int, reason: str) -> None:
-        if code == 1006:  # never on the wire: it means that no close came
+        code, reason = await self._outbox.send()
+        if code == DROPPED[0]:
             await self._stream.aclose()
         else:
             with trio.move_on_after(CLOSE_S):
@@ -181,8 +142,8 @@ class Session:
         assert beat is not None
         while True:
             await trio.sleep(every_s)
-            busy = self._venue.beat_when_idle and trio.current_time() - self._last_sent < every_s
-            if not busy and not self._silent:
+            busy = self._venue.beat_when_idle and trio.current_time() - self._outbox.last_sent < every_s
+            if not busy and not self._spoiler.silent:
                 for frame in beat(self._talk):
                     self._post(frame)
 
@@ -192,7 +153,7 @@ class Session:
             with trio.move_on_after(self._venue.pong_s) as waiting:
                 await self._socket.ping()
             if waiting.cancelled_caught:
-                self._end((1008, "Pong timeout"))
+                self._end(1008, "Pong timeout")
                 return
 
     async def _watch(self) -> None:
@@ -201,28 +162,42 @@ class Session:
         if venue.subscribe_within_s is not None:
             await trio.sleep(venue.subscribe_within_s)
             if not self._talk.subscribed:
-                self._end((1000, ""))
+                self._end(1000, "")
                 return
         while venue.deaf_s is not None:
-            latest = max(self._last_heard, self._last_sent) if venue.deaf_counts_pushes else self._last_heard
+            latest = self._last_heard
+            if venue.deaf_counts_pushes:
+                latest = max(latest, self._outbox.last_sent)
             if trio.current_time() >= latest + venue.deaf_s:
-                self._end(venue.deaf_close)
+                self._end(*venue.deaf_close)
                 return
             await trio.sleep_until(latest + venue.deaf_s)
 
+    async def _flap(self) -> None:
+        while not 0 < self._faults()["flap"] <= trio.current_time() - self._born:  # noqa: ASYNC110 - nobody tells
+            await trio.sleep(LOOK_S)
+        if not self._dead:
+            self._struck["flap"] += 1
+        self.drop()
+
     async def _strike(self) -> None:
         """The faults that come from time to time."""
-        while True:
-            await trio.sleep(self._rng.uniform(0.5, 1.5) * self._faults().every_s)
-            faults = self._faults()
+        while not self._dead:
+            faults = await next_strike(self._faults, self._rng)
             if faults["stall"]:
                 self._struck["stall"] += 1
-                self._stalled_until = trio.current_time() + faults["stall"]
+                self._outbox.stall(trio.current_time() + faults["stall"])
                 await trio.sleep(faults["stall"])
             if faults["oversize"]:
                 self._struck["oversize"] += 1
                 self._post("{" + " " * (int(faults["oversize"]) - 2) + "}")
-            if faults["close"]:
-                self._struck["close"] += 1
-                self._end((int(faults["close"]), "sandbox"))
-                return
+            # Either ends it, so both come first equally often.
+            for name in self._rng.sample(("close", "half_open"), 2):
+                if name == "half_open" and self._spoiler.strikes(name):
+                    self._dead = True
+                    self._stream.die()
+                    return
+                if name == "close" and faults[name]:
+                    self._struck[name] += 1
+                    self._end(int(faults[name]), "sandbox")
+                    return

@@ -48,7 +48,8 @@ class Venue:
     gives the heartbeats due every `beat_s` (only while nothing else was sent, if `beat_when_idle`).
     `ping_s` and `pong_s`: protocol pings and how long their answer may take. `deaf_s`: closed when the
     client said nothing for so long (`deaf_counts_pushes`: and nothing was pushed either).
-    `warm_up`: old fills that a market has before its first subscriber.
+    `requests_per_s`: how many messages a client may send; `connects`: how many connections an address may
+    open, in how many seconds. `warm_up`: old fills that a market has before its first subscriber.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Venue:
     deaf_close: tuple[int, str] = (1000, "")
     subscribe_within_s: float | None = None
     requests_per_s: int | None = None
+    connects: tuple[float, float]
     warm_up: int = 0
 
 

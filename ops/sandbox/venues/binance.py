@@ -74,4 +74,5 @@ BINANCE = Venue(
     ping_s=20.0,
     pong_s=60.0,
     requests_per_s=5,
+    connects=(300.0, 300.0),
 )

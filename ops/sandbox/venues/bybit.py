@@ -106,4 +106,5 @@ BYBIT = Venue(
     tell=_tell,
     deaf_s=600.0,
     deaf_close=(1000, "ping timeout"),
+    connects=(500.0, 300.0),
 )

@@ -114,4 +114,5 @@ COINBASEEXCHANGE = Venue(
     subscribe_within_s=5.0,
     requests_per_s=100,
     warm_up=1,
+    connects=(20.0, 1.0),  # 8 a second, in bursts of 20
 )

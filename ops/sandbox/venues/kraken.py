@@ -104,4 +104,5 @@ KRAKEN = Venue(
     replay=_replay,
     beat=_beat,
     beat_when_idle=True,
+    connects=(150.0, 600.0),  # about; then banned for 10 minutes, which this one leaves out
 )

@@ -80,4 +80,5 @@ OKX = Venue(
     deaf_close=(4004, "No data received in 30s."),
     requests_per_s=10,
     warm_up=1,
+    connects=(3.0, 1.0),
 )

@@ -1,0 +1,39 @@
+"""The outages of one loopback exchange: times in which it has no connections, takes none and answers nothing."""
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable
+
+import trio
+
+from ops.sandbox.faults import Faults
+from ops.sandbox.pace import LOOK_S, next_strike
+
+
+class Outage:
+    """`down` while one lasts; its trading goes on meanwhile. Another value counts at once, switching it off too."""
+
+    def __init__(self, faults: Callable[[], Faults], rng: random.Random, struck: Counter[str]) -> None:
+        self._faults, self._rng, self._struck = faults, rng, struck
+        self._began = -math.inf
+
+    @property
+    def down(self) -> bool:
+        """Whether nobody is served now."""
+        return trio.current_time() - self._began < self._faults()["outage"]
+
+    @property
+    def mute(self) -> bool:
+        """Whether a client that comes now is hung up on without a word, rather than refused with 503."""
+        return self._rng.random() < 0.5
+
+    async def run(self, drop_all: Callable[[], None]) -> None:
+        """Until cancelled: from time to time an outage, at whose beginning every connection is dropped."""
+        while True:
+            if (await next_strike(self._faults, self._rng))["outage"]:
+                self._struck["outage"] += 1
+                self._began = trio.current_time()
+                drop_all()
+                while self.down:  # noqa: ASYNC110 - nobody tells when the fault is switched off
+                    await trio.sleep(LOOK_S)

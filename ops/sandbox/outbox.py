@@ -1,0 +1,61 @@
+"""What one client is still to be sent: frames in order, each when it is due, many in one write."""
+
+from collections import deque
+
+import trio
+
+from ops.sandbox.pipe import text_frame
+
+OUTBOX_FRAMES_MAX = 50_000  # a client this far behind is cut off, as exchanges do; some 10 MB
+SEND_BYTES = 64 * 1024
+
+
+class Outbox:
+    """Owned by a session, whose task runs `send`. `last_sent` and all times are trio's clock."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self._frames: deque[tuple[float, str]] = deque()
+        self._posted = trio.Event()
+        self._ending: tuple[int, str] | None = None
+        self._stalled_until = -1.0
+        self.last_sent = trio.current_time()
+
+    def post(self, text: str, due: float) -> bool:
+        """Whether there was room for it."""
+        if len(self._frames) >= OUTBOX_FRAMES_MAX:
+            return False
+        self._frames.append((due, text))
+        self._posted.set()
+        return True
+
+    def stall(self, until: float) -> None:
+        """Nothing leaves before; what is posted meanwhile leaves then."""
+        self._stalled_until = until
+
+    def end(self, code: int, reason: str) -> None:
+        """Asks `send` to return this once all that was posted before has gone; the first end counts."""
+        self._ending = self._ending or (code, reason)
+        self._posted.set()
+
+    async def send(self) -> tuple[int, str]:
+        """Sends until an end was asked for; gives its code and reason."""
+        while True:
+            while self._frames:
+                await trio.sleep_until(max(self._frames[0][0], self._stalled_until))
+                # Many messages at once, past the library: it takes them singly, at some 50 us each.
+                await self._stream.send_all(self._due())
+                self.last_sent = trio.current_time()
+            if self._ending is not None:
+                return self._ending
+            self._posted = trio.Event()
+            await self._posted.wait()
+
+    def _due(self) -> bytes:
+        """The messages that are due, at least one, as WebSocket frames of about SEND_BYTES at most."""
+        frames: list[bytes] = []
+        size, now = 0, trio.current_time()
+        while self._frames and (not frames or (size < SEND_BYTES and self._frames[0][0] <= now)):
+            frames.append(text_frame(self._frames.popleft()[1]))
+            size += len(frames[-1])
+        return b"".join(frames)

@@ -1,0 +1,25 @@
+"""When the faults strike that come from time to time, and how often it is looked at what is on."""
+
+import random
+from collections.abc import Callable
+
+import trio
+
+from ops.sandbox.faults import Faults
+
+LOOK_S = 0.05  # how soon a change of the faults is noticed
+
+
+async def next_strike(faults: Callable[[], Faults], rng: random.Random) -> Faults:
+    """Waits between half of `every_s` and one and a half of it, and gives the faults that are on then.
+
+    Whenever they are changed meanwhile the wait begins anew, at the new pace.
+    """
+    while True:
+        current = faults()
+        due = trio.current_time() + rng.uniform(0.5, 1.5) * current.every_s
+        while faults() is current:
+            left_s = due - trio.current_time()
+            if left_s <= 0:
+                return current
+            await trio.sleep(min(LOOK_S, left_s))
