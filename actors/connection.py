@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
@@ -14,6 +14,7 @@ from actors.decoding import Reader
 from actors.dialect import Ack, Dialect, Leaving, Market, Refusal, Request
 from actors.ledger import Account
 from actors.parcel import Parcel
+from actors.policy import LAST_PARCEL_S
 from actors.settings import ExchangeSettings
 from actors.subscription import Subscription
 from actors.wire import ConnectionLost, Wire, WireLimits, client_context, connect
@@ -25,7 +26,6 @@ WATCH_S = 0.25  # how often silence and answers are looked at
 ASK_AGAIN_S = 2.0  # after a market was refused by name, how long the others of its request may go unanswered
 REFUSALS_TOLD_MAX = 50  # different words of refusal that become events, a connection
 REQUESTS_MAX = 10_000  # that wait to be sent; a connection has fewer markets, and each is asked for once or twice
-PARTING_S = 1.0  # how long a connection that ends may wait to hand over its last parcel
 
 
 class Silent(Weather):
@@ -48,7 +48,10 @@ class Plan:
 def plan_connections(
     settings: ExchangeSettings, dialect: Dialect, markets: Sequence[Market], *, first: int = 1
 ) -> list[Plan]:
-    """Spreads markets over connections, numbered from `first`: one endpoint each, no more than it may carry."""
+    """Spreads markets over connections, numbered from `first`: one endpoint each, no more than it may carry.
+
+    With redundancy the whole comes as many times.
+    """
     by_endpoint: dict[str, list[Market]] = {}
     for market in markets:
         by_endpoint.setdefault(market.endpoint, []).append(market)
@@ -57,7 +60,7 @@ def plan_connections(
         (endpoint, tuple(group[at : at + width]))
         for endpoint, group in by_endpoint.items()
         for at in range(0, len(group), width)
-    ]
+    ] * settings.redundancy
     return [
         Plan(f"{settings.name}:{number}", redirected(endpoint, settings.ws_url), part)
         for number, (endpoint, part) in enumerate(parts, first)
@@ -91,6 +94,13 @@ class Connection:
         self.given_up: set[str] = set()  # symbols that are meant to end with it: no gap opens for them
         self.symbols = {market.native: market.symbol for market in plan.markets}
         self.connected = False
+        self.opened_at = math.inf  # on trio's clock, as are all times here
+        self.reading_since = (
+            math.inf
+        )  # data that was not read before is no sign of anything; inf while nothing is read
+        self.since: dict[str, float] = {}  # symbols that it delivers now, as far as is known, and from when on
+        self.heard: dict[str, float] = {}  # when the last trade of each came, within WATCH_S
+        self.leaving = ""  # the exchange's words when it has said that it will close
         self._pace = pace
 
     async def run(self, context: Context) -> None:
@@ -102,13 +112,23 @@ class Connection:
             await session.run()
         finally:
             self.connected = False
-            self.continuity.disconnected(session.carried - self.given_up, time.time_ns())
-            with trio.move_on_after(PARTING_S, shield=True):
+            self.continuity.disconnected(self.since.keys() - self.given_up, time.time_ns())
+            self._reset()
+            with trio.move_on_after(LAST_PARCEL_S, shield=True):
                 await self.catch.hand_over()
 
     def rest(self) -> Parcel | None:
         """Takes what was read and not handed over, once it runs no more."""
         return self.catch.rest()
+
+    def idle_since(self, symbol: str) -> float:
+        """When it last had a trade of the symbol, or began to deliver it; inf where silence means nothing."""
+        begun = self.since.get(symbol, math.inf)
+        return max(begun, self.heard.get(symbol, begun), self.reading_since)
+
+    def _reset(self) -> None:
+        self.opened_at = self.reading_since = math.inf
+        self.since, self.heard, self.leaving = {}, {}, ""
 
 
 class _Session:
@@ -124,10 +144,7 @@ class _Session:
         self._outgoing, self._requests = trio.open_memory_channel[Request](REQUESTS_MAX)
         self._asked_at = self._ask_again_at = math.inf
         self._told: set[str] = set()
-        self.carried: set[str] = set()  # symbols that are known to be delivered
         self._known = 0
-        self._blocked = False  # the buffer is full: not reading is our doing, not the exchange's silence
-        self._resumed_at = 0.0
 
     async def run(self) -> None:
         silence_s = self._settings.silence_s or self._dialect.silence_s
@@ -135,6 +152,7 @@ class _Session:
         tls = client_context(self._settings.ca_file) if self._owner.plan.url.startswith("wss:") else None
         async with connect(self._owner.plan.url, sink=self._sink, limits=limits, ssl_context=tls) as wire:
             self._owner.connected = True
+            self._owner.opened_at = self._owner.reading_since = trio.current_time()
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._catch.hand_over_by_age)
@@ -157,6 +175,7 @@ class _Session:
             elif isinstance(control, Refusal):
                 self._refused(control)
             elif isinstance(control, Leaving):
+                self._owner.leaving = control.reason or "it said so"
                 self._context.note("leaving", control.reason)
         known = len(self._subscription.confirmed) + len(self._reader.seen)
         if known != self._known:
@@ -165,22 +184,39 @@ class _Session:
         if outcome.ticks:
             self._context.healthy()
             self._context.handled(outcome.ticks)
-        self._blocked = True
+        await self._hand_over()
+
+    async def _hand_over(self) -> None:
+        """What was not read while the buffer was full is our doing, not the exchange's silence."""
+        owner, since, begun_at = self._owner, self._owner.reading_since, trio.current_time()
+        owner.reading_since = math.inf
         await self._catch.hand_over_if_due()
-        self._blocked, self._resumed_at = False, trio.current_time()
+        now = trio.current_time()
+        owner.reading_since = now if now - begun_at > WATCH_S else since
 
     def _carry(self) -> None:
         """Notes which markets this connection delivers now."""
+        owner = self._owner
+        if len(owner.since) == len(owner.symbols):
+            return
         natives = self._subscription.confirmed | self._reader.seen
-        symbols = {self._owner.symbols[native] for native in natives if native in self._owner.symbols}
-        self._owner.continuity.connected(symbols - self.carried)
-        self.carried |= symbols
+        symbols = {owner.symbols[native] for native in natives if native in owner.symbols} - owner.since.keys()
+        owner.continuity.connected(symbols, time.time_ns())
+        owner.since.update(dict.fromkeys(symbols, trio.current_time()))
+
+    def _drop(self, natives: Iterable[str]) -> None:
+        """Markets that were delivered and are refused from now on."""
+        symbols = self._owner.since.keys() & {self._owner.symbols.get(native, "") for native in natives}
+        for symbol in symbols:
+            del self._owner.since[symbol]
+        self._owner.continuity.disconnected(symbols, time.time_ns())
 
     def _refused(self, refusal: Refusal) -> None:
         if refusal.reason not in self._told and len(self._told) < REFUSALS_TOLD_MAX:
             self._told.add(refusal.reason)
             self._context.note("refused", refusal.reason)
         self._send(self._subscription.refuse(refusal))
+        self._drop(self._subscription.refused)
         self._reader.seen -= self._subscription.refused.keys()  # only trades that come from now on prove it wrong
         self._ask_again_at = trio.current_time() + ASK_AGAIN_S
 
@@ -211,10 +247,10 @@ class _Session:
         said = ""
         while True:
             await trio.sleep(min(WATCH_S, silence_s / 4))
-            heard_at = max(wire.stats.last_frame_at, self._resumed_at)
-            if not self._blocked and trio.current_time() - heard_at > silence_s:
+            now = trio.current_time()
+            if now - max(wire.stats.last_frame_at, self._owner.reading_since) > silence_s:
                 raise Silent(f"nothing came from {self._settings.name} for {silence_s:g} s")
-            self._subscription.delivered(self._reader.seen)
+            self._note_heard(now)
             if trio.current_time() >= self._ask_again_at:
                 self._ask_again_at = math.inf
                 self._send(self._subscription.again())
@@ -225,6 +261,14 @@ class _Session:
                     self._context.degraded(amiss)
             if not amiss and not self._subscription.pending:
                 self._context.ok()
+
+    def _note_heard(self, now: float) -> None:
+        """Which markets had trades since the last look."""
+        seen = self._reader.seen
+        self._carry()
+        self._subscription.delivered(seen)
+        self._owner.heard.update((self._owner.symbols[native], now) for native in seen)
+        seen.clear()
 
     def _amiss(self) -> str:
         """What is wrong with the subscription, in words; "" when nothing is."""

@@ -151,11 +151,13 @@ class Continuity:
 
     # -- connections --------------------------------------------------------------------------------
 
-    def connected(self, symbols: Iterable[str]) -> None:
+    def connected(self, symbols: Iterable[str], now_ns: int) -> None:
         """A connection delivers these now (acknowledged, or data came). Once a connection and symbol."""
         for symbol in symbols:
-            if symbol in self._tracks:
-                self._tracks[symbol].carriers += 1
+            track = self._tracks.get(symbol)
+            if track is not None:
+                track.carriers += 1
+                track.carried_ns = now_ns
 
     def disconnected(self, symbols: Iterable[str], now_ns: int, reason: GapReason = GapReason.DISCONNECT) -> None:
         """A connection that was `connected` for these delivers them no more; the last one opens a gap."""
@@ -174,6 +176,24 @@ class Continuity:
             if track is not None and track.outage is None:  # one outage is one gap
                 track.interrupted(reason, now_ns)
 
+    def dropped(self, symbols: Iterable[str]) -> None:
+        """Nobody wants these any more: what they do from now on is no outage."""
+        for symbol in symbols:
+            if symbol in self._tracks:
+                self._tracks[symbol].carriers = 0
+
+    def wanted_again(self, symbols: Iterable[str], now_ns: int) -> None:
+        """These were dropped and are recorded again; what came in between is missing."""
+        for symbol in symbols:
+            track = self._tracks.get(symbol)
+            if track is not None and track.outage is None and self._shared.lasts.get(symbol) is not None:
+                track.interrupted(GapReason.DOWNTIME, now_ns)
+
+    def newest(self, symbol: str) -> tuple[str | None, int | None]:
+        """Id and time of the newest stored trade, where there is one."""
+        track = self._tracks.get(symbol)
+        return (None, None) if track is None else (track.last_id, self._shared.lasts.get(symbol))
+
     # -- gaps ---------------------------------------------------------------------------------------
 
     def tick(self, now: float, now_ns: int) -> None:
@@ -186,6 +206,19 @@ class Continuity:
         row = self._book.get(gap)
         if row is not None and status is not GapStatus.OPEN:
             self._tracks[row.symbol].resolved(gap, status, now_ns, recovered)
+
+    def settled_ns(self, gap: GapRow) -> int | None:
+        """From when on the market of an outage is delivered again although no trade has ended it yet."""
+        track = self._tracks.get(gap.symbol)
+        if track is None or track.outage != gap.gap_id or not track.carriers or track.carried_ns < gap.opened_ns:
+            return None
+        return track.carried_ns
+
+    def ended(self, gap: str, until_ns: int, recovered: int, now_ns: int) -> None:
+        """An outage that no trade has ended missed only what was recovered, up to this time of the exchange."""
+        row = self._book.get(gap)
+        if row is not None:
+            self._tracks[row.symbol].ended(gap, until_ns, recovered, now_ns)
 
     def unfinished(self) -> list[GapRow]:
         """The open gaps, oldest first; those that are not `bounded` end with the next trade."""

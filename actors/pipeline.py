@@ -14,17 +14,12 @@ from actors.batch import EventRow
 from actors.buffer import Buffer
 from actors.clock import STOP_S as CLOCK_STOP_S
 from actors.clock import Clock
-from actors.exchange import (
-    BUFFER_STOP_S,
-    MERGE_STOP_S,
-    WRITER_STOP_S,
-    Exchange,
-    backoff_of,
-    intensity_of,
-)
+from actors.exchange import Exchange
 from actors.lags import Lags
 from actors.ledger import Ledger
 from actors.limiter import Limiters
+from actors.neighbours import Neighbours
+from actors.policy import BUFFER_STOP_S, MERGE_STOP_S, WRITER_STOP_S, backoff_of, intensity_of
 from actors.seed import Seed
 from actors.seeds import read_seeds
 from actors.settings import ExchangeSettings, PipelineSettings
@@ -67,17 +62,18 @@ class Pipeline:
             finish_s=MERGE_STOP_S - 1.0,
             observe=self.ledger.merge_s.observe,
         )
-        self._limiters = Limiters()
-        self.exchanges = {
-            name: Exchange(exchange, self.ledger.account(name), self.buffer.intake, self._limiters)
-            for name, exchange in settings.exchanges.items()
-        }
+        self._limiters, self._neighbours = Limiters(), Neighbours()
+        self.exchanges = {name: self._exchange(exchange) for name, exchange in settings.exchanges.items()}
         self.tree = Supervisor(TREE, on_event=self._heard)
         self.listeners: list[Callable[[Event], None]] = []
         self._claim = Claim(self.store.path, socket)
         self._feeds: Supervisor | None = None
         self._stop = trio.Event()
         self.ended = trio.Event()
+
+    def _exchange(self, settings: ExchangeSettings) -> Exchange:
+        account = self.ledger.account(settings.name)
+        return Exchange(settings, account, self.buffer.intake, self._limiters, self._neighbours)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Records until `stop`, then drains, commits, merges and returns.
@@ -121,8 +117,7 @@ class Pipeline:
     async def add_exchange(self, settings: ExchangeSettings) -> None:
         """Starts recording another exchange. Its totals go on where an earlier one of that name ended."""
         assert self._feeds is not None
-        account = self.ledger.account(settings.name)
-        exchange = Exchange(settings, account, self.buffer.intake, self._limiters)
+        exchange = self._exchange(settings)
         await self._restore([exchange])
         await exchange.start(self._feeds)
         self.exchanges[settings.name] = exchange

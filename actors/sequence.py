@@ -190,6 +190,11 @@ class Sequence(Track):
         counted = gap in self._left
         self._book.close(gap, status, now_ns, recovered=None if counted else recovered, keep=counted)
 
+    def ended(self, gap: str, until_ns: int, recovered: int, now_ns: int) -> None:
+        if not self._left.get(gap):  # else ids are missing all the same, and the next trade will tell
+            self._left.pop(gap, None)
+            super().ended(gap, until_ns, recovered, now_ns)
+
     def tick(self, now: float, now_ns: int) -> None:
         if len(self.holes):
             self._report([hole for hole in self._young() if now - hole.born >= REORDER_S], now_ns)

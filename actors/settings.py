@@ -39,7 +39,8 @@ class ExchangeSettings:
     """One table under [exchanges]: `name` is the user's, `dialect` a key of actors.dialects.DIALECTS.
 
     `ws_url` and `rest_url` replace scheme, host and port of every endpoint and keep the path.
-    `silence_s` and `channel` are None where the dialect's own value counts.
+    `silence_s`, `lifetime_s` and `channel` are None where the dialect's own value counts. `stall_s` is the
+    shortest age of a market's newest trade that may be suspicious; `redundancy` how many connections carry it.
     """
 
     name: str
@@ -48,6 +49,9 @@ class ExchangeSettings:
     ws_url: str | None = None
     rest_url: str | None = None
     silence_s: float | None = None
+    stall_s: float = 10.0
+    lifetime_s: float | None = None
+    redundancy: int = 1
     channel: str | None = None
     ca_file: Path | None = None
     supervision: SupervisionSettings = field(default_factory=SupervisionSettings)

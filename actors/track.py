@@ -61,6 +61,7 @@ class Track:
     def __init__(self, symbol: str, shared: Shared) -> None:
         self.symbol, self._shared, self._book = symbol, shared, shared.book
         self.carriers = 0  # connections that deliver it
+        self.carried_ns = 0  # when the youngest of them began to
         self.outage: str | None = None  # the gap that the next trade ends
         self._suspects = 0
         self._suspect: tuple[int | None, int | None] = (None, None)
@@ -112,6 +113,12 @@ class Track:
             from_id=self.last_id,
             from_ns=now_ns if last_ns is None else last_ns,
         )
+
+    def ended(self, gap: str, until_ns: int, recovered: int, now_ns: int) -> None:
+        """Up to this time the history has no trade that is not stored: an outage is over without a next one."""
+        if gap == self.outage:
+            self._book.bound(gap, now_ns, None, until_ns, recovered, say=False)
+            self.resolved(gap, GapStatus.FILLED, now_ns, recovered)
 
     def _advance(self, row: Row) -> None:
         self._shared.lasts[self.symbol] = row.at_ns

@@ -116,6 +116,15 @@ EXCHANGE = _keys(
     silence_s=Key(
         Number(0.1, DAY_S), "no frame at all for so long: reconnect; default: the exchange's own", sample=30
     ),
+    stall_s=Key(
+        Number(0.5, DAY_S), "a market without trades for so long, and against its own rhythm, is looked into"
+    ),
+    lifetime_s=Key(
+        Number(1, 365 * DAY_S),
+        "a second connection takes over before one is so old; default: the exchange's own",
+        sample=86400,
+    ),
+    redundancy=Key(Whole(1, 3), "so many connections carry each market at all times; copies are dropped"),
     channel=Key(
         Text(r"\S{1,64}", "the name of a channel"), "one of the dialect's; default: its first", sample="trade"
     ),

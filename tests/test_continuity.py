@@ -366,7 +366,7 @@ class World:
         self.next, self.now, self.made = 1000, 0.0, {}  # type: int, float, dict[int, float]
         self.journal: list[int | GapRow] = []  # what reaches the file, in order
         self.connected = True
-        self.continuity.connected([BTC])
+        self.continuity.connected([BTC], 0)
 
     def make(self, count: int) -> list[int]:
         ids = list(range(self.next, self.next + count))
@@ -402,7 +402,7 @@ class World:
         elif what == "reconnect":
             continuity.disconnected([BTC], now_ns)
             self.make(n % 4)
-            continuity.connected([BTC])
+            continuity.connected([BTC], 0)
             self.feed(list(range(max(1000, self.next - n), self.next)), "snapshot")
         elif what == "history":
             self.feed(list(range(max(1000, self.next - n), self.next)), "backfill")
@@ -420,7 +420,7 @@ class World:
         self.continuity = one(self.promise)
         self.journal = self.journal[: max(0, len(self.journal) - taken)]
         self.continuity.restore([self.seed()], T0_NS + round(self.now * SECOND_NS))
-        self.continuity.connected([BTC])
+        self.continuity.connected([BTC], 0)
 
     def seed(self) -> Seed:
         """What reading the file would give."""

@@ -18,7 +18,7 @@ def states(continuity: Continuity) -> list[GapStatus]:
 def cut(promise: IdPromise, ids: list[int]) -> tuple[Continuity, GapRow]:
     """A market that was cut off behind these ids, and the gap that says so."""
     continuity = one(promise)
-    continuity.connected([BTC])
+    continuity.connected([BTC], 0)
     admit(continuity, ids)
     continuity.disconnected([BTC], NOW_NS)
     (row,) = continuity.take_gaps()
@@ -92,8 +92,8 @@ def test_a_backfill_that_overtakes_the_stream_is_counted_at_the_end_of_the_outag
 def test_a_market_carried_twice_is_cut_off_only_with_its_last_connection() -> None:
     continuity = one()
     admit(continuity, [1])
-    continuity.connected([BTC])
-    continuity.connected([BTC])
+    continuity.connected([BTC], 0)
+    continuity.connected([BTC], 0)
     continuity.disconnected([BTC], NOW_NS)
     assert continuity.take_gaps() == []
     continuity.disconnected([BTC], NOW_NS)
@@ -103,7 +103,7 @@ def test_a_market_carried_twice_is_cut_off_only_with_its_last_connection() -> No
 def test_flapping_is_one_gap_until_a_trade_comes() -> None:
     continuity, opened = cut(IdPromise.OPAQUE, [1])
     for n in range(50):
-        continuity.connected([BTC])
+        continuity.connected([BTC], 0)
         continuity.disconnected([BTC], NOW_NS + n)
         continuity.suspect([BTC], NOW_NS + n, GapReason.STALL)
     assert continuity.take_gaps() == []
@@ -112,7 +112,7 @@ def test_flapping_is_one_gap_until_a_trade_comes() -> None:
 
 def test_a_gap_of_a_market_that_never_traded_begins_with_the_disconnect() -> None:
     continuity = one()
-    continuity.connected([BTC])
+    continuity.connected([BTC], 0)
     continuity.disconnected([BTC, "NEVER/NAMED"], NOW_NS)
     (row,) = continuity.take_gaps()
     assert (row.from_id, row.from_ns) == (None, NOW_NS)

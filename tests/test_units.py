@@ -13,8 +13,8 @@ import duckdb
 import pytest
 import trio
 
-from actors.exchange import BUFFER_STOP_S, CONNECTION_STOP_S, MERGE_STOP_S, WRITER_STOP_S
 from actors.pipeline import Pipeline
+from actors.policy import BUFFER_STOP_S, CONNECTION_STOP_S, MERGE_STOP_S, WRITER_STOP_S
 from actors.settings import PipelineSettings, StoreSettings
 from ops.config import Config, load_config
 from ops.config_keys import ControlSettings, LogSettings

@@ -1,0 +1,192 @@
+"""The recovery of one exchange: has what is missing fetched from the history, and checks feeds against it."""
+
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import trio
+
+from actors.backfill import SETTLE_S, Backfill, Budget, Deliver, Recovered
+from actors.continuity import Continuity
+from actors.dialect import Market
+from actors.dialects.histories import HISTORIES
+from actors.gaps import GapRow, GapStatus
+from actors.history import Stretch
+from actors.limiter import Limiters
+from actors.rest import Rest
+from actors.settings import ExchangeSettings
+from actors.stretches import status_of, stretches
+from actors.ticks import Block
+from supervisor.context import Context
+
+TICK_S = 1.0
+# One round asks little for each gap, so that a long outage of one market does not keep the others waiting.
+ROUND_BUDGET = Budget(pages=5)
+RETRY_FIRST_S, RETRY_MAX_S = 2.0, 300.0
+TRIES_MAX = 50  # with the delays above about four hours; what has not come by then is given up
+# An outage that no trade ends is looked into once the market has been delivered again for so long: busy ones have
+# traded by then, and what histories lag behind has come.
+QUIET_S = 10.0
+
+
+@dataclass(slots=True)
+class _Attempts:
+    """How often one gap was asked for in vain, what came meanwhile, and when it is asked for again."""
+
+    bounded: bool
+    tries: int = 0
+    recovered: int = 0
+    due: float = 0.0
+
+
+@dataclass(slots=True)
+class _Doubt:
+    """A question whether trades did not arrive in the last `silent_s` before `asked_at`, and its answer."""
+
+    asked_at: float
+    silent_s: float
+    answer: bool | None = None
+    due: float = 0.0
+    tries: int = 0
+
+
+class Recovery:
+    """Owned by the exchange: what it holds outlives crashes of the task that runs `fetch`.
+
+    `markets` gives the markets by symbol as they are now; `limiters` are shared by all who ask the same host.
+    `deliver` takes blocks of what came and returns how many of their rows were new.
+    """
+
+    def __init__(
+        self,
+        settings: ExchangeSettings,
+        channel: str,
+        markets: Callable[[], Mapping[str, Market]],
+        continuity: Continuity,
+        limiters: Limiters,
+        deliver: Callable[[Block], Awaitable[int]],
+    ) -> None:
+        self._settings, self._channel, self._markets = settings, channel, markets
+        self._continuity, self._limiters, self._deliver = continuity, limiters, deliver
+        self._history = HISTORIES[settings.dialect]
+        self._attempts: dict[str, _Attempts] = {}
+        self._doubts: dict[str, _Doubt] = {}
+        self._new = 0  # rows that were new, ever
+
+    def rest(self) -> Rest:
+        """A client of the exchange, to be used as an async context manager."""
+        limiter = self._limiters.of(self._settings)
+        return Rest(self._history, limiter, rest_url=self._settings.rest_url, ca_file=self._settings.ca_file)
+
+    def backfill(self, rest: Rest, deliver: Deliver, budget: Budget = ROUND_BUDGET) -> Backfill:
+        """Asks through `rest`."""
+        return Backfill(self._settings.name, self._history, self._channel, rest, deliver, budget=budget)
+
+    async def fetch(self, context: Context) -> None:
+        """Until cancelled: asks for what is missing, gap by gap, round by round."""
+        context.ok()
+        async with self.rest() as rest:
+            backfill, probe = self.backfill(rest, self._take), self.backfill(rest, _ignore, Budget(pages=1))
+            while True:
+                for gap in self._continuity.unfinished():
+                    market, attempts = self._markets().get(gap.symbol), self._attempts_at(gap)
+                    if market is not None and trio.current_time() >= attempts.due:
+                        if gap.bounded:
+                            await self._recover(backfill, market, gap, attempts)
+                        elif self._quiet(gap):
+                            await self._end(backfill, market, gap, attempts)
+                        context.handled(0)
+                for symbol, doubt in list(self._doubts.items()):
+                    await self._answer(probe, symbol, doubt)
+                    context.handled(0)
+                known = {gap.gap_id for gap in self._continuity.unfinished()}
+                self._attempts = {gap: kept for gap, kept in self._attempts.items() if gap in known}
+                await trio.sleep(TICK_S)
+
+    def _attempts_at(self, gap: GapRow) -> _Attempts:
+        attempts = self._attempts.get(gap.gap_id)
+        if attempts is None or attempts.bounded != gap.bounded:  # its end came: another question
+            recovered = attempts.recovered if attempts else 0
+            attempts = self._attempts[gap.gap_id] = _Attempts(gap.bounded, recovered=recovered)
+        return attempts
+
+    async def _take(self, block: Block) -> None:
+        self._new += await self._deliver(block)
+
+    async def _recover(self, backfill: Backfill, market: Market, gap: GapRow, attempts: _Attempts) -> None:
+        parts = stretches(gap, self._continuity.missing_ids(gap.gap_id), self._history)
+        before = self._new
+        results: list[Recovered] = [await backfill.recover(market, part) for part in parts]
+        attempts.recovered += self._new - before
+        status = status_of(results) if results else GapStatus.UNKNOWN
+        if status is GapStatus.OPEN and _try_again(attempts, results):
+            return
+        if status is GapStatus.OPEN:
+            status = GapStatus.PARTIAL if attempts.recovered else GapStatus.LOST
+        self._continuity.resolved(gap.gap_id, attempts.recovered, status, time.time_ns())
+
+    # -- outages that no trade has ended --------------------------------------------------------------
+
+    def _quiet(self, gap: GapRow) -> bool:
+        since_ns = self._continuity.settled_ns(gap)
+        return since_ns is not None and gap.from_ns is not None and time.time_ns() - since_ns > QUIET_S * 1e9
+
+    async def _end(self, backfill: Backfill, market: Market, gap: GapRow, attempts: _Attempts) -> None:
+        """The market is delivered again and nothing comes: the history shows whether there is nothing to come."""
+        assert gap.from_ns is not None
+        until_ns = max(time.time_ns() - int(SETTLE_S * 1e9), gap.from_ns)
+        before = self._new
+        result = await backfill.recover(market, Stretch(from_ns=gap.from_ns, to_ns=until_ns))
+        attempts.recovered += self._new - before
+        if result.complete:
+            self._continuity.ended(gap.gap_id, until_ns, attempts.recovered, time.time_ns())
+        if (result.final and not result.complete) or not _try_again(attempts, [result]):
+            attempts.due = math.inf
+
+    # -- doubts ---------------------------------------------------------------------------------------
+
+    def doubt(self, symbol: str, silent_s: float) -> None:
+        """Has the history asked whether the market had trades that did not arrive in the last so many seconds."""
+        self._doubts.setdefault(symbol, _Doubt(trio.current_time(), silent_s))
+
+    def doubted(self, symbol: str, since: float) -> bool | None:
+        """What was answered to a question asked after `since`, once; None while nothing was."""
+        doubt = self._doubts.get(symbol)
+        if doubt is None or (doubt.answer is None and doubt.asked_at >= since):
+            return None
+        del self._doubts[symbol]
+        return doubt.answer if doubt.asked_at >= since else None
+
+    async def _answer(self, probe: Backfill, symbol: str, doubt: _Doubt) -> None:
+        market, now = self._markets().get(symbol), trio.current_time()
+        if market is None or doubt.answer is not None or now < doubt.due:
+            return
+        last_ns = self._continuity.newest(symbol)[1]
+        if last_ns is None:  # nothing was ever stored
+            last_ns = time.time_ns() - int((now - doubt.asked_at + doubt.silent_s) * 1e9)
+        from_ns = last_ns + 1 + self._history.slack_ns
+        until_ns = max(time.time_ns() - int(SETTLE_S * 1e9), from_ns)
+        result = await probe.recover(market, Stretch(from_ns=from_ns, to_ns=until_ns))
+        if result.count or result.complete:
+            doubt.answer = result.count > 0
+        elif result.final:
+            doubt.due = math.inf
+        else:
+            doubt.tries += 1
+            doubt.due = now + max(_delay_s(doubt.tries), result.retry_after_s or 0.0)
+
+
+def _delay_s(tries: int) -> float:
+    return float(min(RETRY_MAX_S, RETRY_FIRST_S * 2.0 ** min(tries, 10)))
+
+
+def _try_again(attempts: _Attempts, results: list[Recovered]) -> bool:
+    """Counts a try that brought no end; False when there were enough."""
+    attempts.tries += 1
+    attempts.due = trio.current_time() + max(_delay_s(attempts.tries), *(r.retry_after_s or 0.0 for r in results))
+    return attempts.tries < TRIES_MAX
+
+
+async def _ignore(block: Block) -> None:
+    """For questions to which the number of rows is the answer."""

@@ -1,0 +1,157 @@
+"""The vigil over one exchange: tells feeds that lie from markets that are quiet, and has connections replaced.
+
+A market is looked into when its newest trade is older than its own rhythm explains. That alone proves nothing.
+It is a stall if the coin is traded at the other exchanges, if another connection delivers it, or if the history of
+this exchange has trades that did not arrive. Then a gap is opened, a second connection takes over, and the history
+is asked for what was missed.
+"""
+
+import time
+from collections.abc import Iterable
+from typing import Protocol
+
+import trio
+
+from actors.connection import Connection
+from actors.continuity import Continuity
+from actors.fleet import Fleet
+from actors.gaps import GapReason
+from actors.neighbours import Neighbours
+from actors.rhythm import Rhythm
+from supervisor.context import Context
+
+TICK_S = 1.0
+ANSWER_S = 60.0  # how long the history may take before the other exchanges decide
+TOLD_MAX = 10  # stalled markets that health names
+
+
+class Doubts(Protocol):
+    """Whoever can ask the exchange's history."""
+
+    def doubt(self, symbol: str, silent_s: float) -> None:
+        """Has it asked whether trades of the last so many seconds did not arrive; twice is the same as once."""
+
+    def doubted(self, symbol: str, since: float) -> bool | None:
+        """What was answered to a question asked after `since` (trio's clock), once; None while nothing was."""
+
+
+class Vigil:
+    """Owned by the exchange: what it has learnt outlives crashes of the task that runs `run`.
+
+    `least_s` is the shortest silence of a market that may be suspicious; `doubts` None where there is no history.
+    """
+
+    def __init__(
+        self,
+        exchange: str,
+        fleet: Fleet,
+        continuity: Continuity,
+        neighbours: Neighbours,
+        doubts: Doubts | None,
+        *,
+        least_s: float,
+    ) -> None:
+        self._exchange, self._least_s = exchange, least_s
+        self._fleet, self._continuity = fleet, continuity
+        self._neighbours, self._doubts = neighbours, doubts
+        self._rhythms: dict[str, Rhythm] = {}
+        self._last: dict[str, float] = {}  # when each market was last heard on any connection
+        self._asked: dict[str, float] = {}  # since when an answer about each is waited for
+        self._stalled: dict[str, str] = {}  # markets that are known to be stalled, in words
+
+    async def run(self, context: Context) -> None:
+        """Until cancelled."""
+        context.ok()
+        said = ""
+        while True:
+            for event, reason in await self._fleet.look():
+                context.note(event, reason)
+            await self._look(context)
+            amiss = "; ".join(list(self._stalled.values())[:TOLD_MAX])
+            if amiss and amiss != said:
+                context.degraded(amiss)
+            elif not amiss:
+                context.ok()
+            said = amiss
+            context.handled(0)
+            await trio.sleep(TICK_S)
+
+    async def _look(self, context: Context) -> None:
+        now = trio.current_time()
+        carriers: dict[str, list[Connection]] = {}
+        for connection in self._fleet.connections:
+            for symbol in connection.since:
+                carriers.setdefault(symbol, []).append(connection)
+        for symbol in self._stalled.keys() - carriers.keys():
+            del self._stalled[symbol]  # that connection has ended is what matters now
+        heard = {_coin(symbol) for symbol in carriers if self._heard(symbol, carriers[symbol], now)}
+        self._neighbours.traded(self._exchange, heard, now)
+        for symbol, connections in carriers.items():
+            patience_s = self._rhythm(symbol).patience_s(now)
+            silent = [c for c in connections if now - c.idle_since(symbol) > patience_s]
+            if silent:
+                await self._judge(context, symbol, silent, connections, now)
+
+    def _rhythm(self, symbol: str) -> Rhythm:
+        return self._rhythms.setdefault(symbol, Rhythm(self._least_s))
+
+    def _heard(self, symbol: str, connections: Iterable[Connection], now: float) -> bool:
+        """Whether it had trades since the last look; what its silence before says of its rhythm is learnt."""
+        last = max(connection.heard.get(symbol, -1.0) for connection in connections)
+        before = self._last.get(symbol)
+        if last < 0 or (before is not None and last <= before):
+            return False
+        self._last[symbol] = last
+        self._asked.pop(symbol, None)
+        rhythm = self._rhythm(symbol)
+        own = before is not None and any(max(c.since[symbol], c.reading_since) <= before for c in connections)
+        if self._stalled.pop(symbol, None) is None and own and before is not None:
+            rhythm.heard(last - before, now)
+        else:
+            rhythm.heard_after_loss()
+        return True
+
+    async def _judge(
+        self, context: Context, symbol: str, silent: list[Connection], connections: list[Connection], now: float
+    ) -> None:
+        rhythm = self._rhythm(symbol)
+        since = min(connection.idle_since(symbol) for connection in silent)
+        others = [c.plan.name for c in connections if c not in silent and c.heard.get(symbol, -1.0) > since]
+        evidence = f"{others[0]} delivers it" if others else self._evidence(symbol, since, now)
+        if evidence is None:
+            return
+        self._asked.pop(symbol, None)
+        rhythm.doubted()
+        if not evidence:
+            self._stalled.pop(symbol, None)
+            return
+        rule = f", {rhythm.rule_s:.3g} s as a rule" if rhythm.known else ""
+        why = f"{symbol} silent for {now - since:.0f} s{rule}: {evidence}"
+        self._stalled[symbol] = why
+        if not others:
+            self._continuity.suspect([symbol], time.time_ns(), GapReason.STALL)
+        context.note("stalled", why, symbol=symbol, connections=[connection.plan.name for connection in silent])
+        for connection in silent:
+            await self._fleet.relieve(connection, why)
+
+    def _evidence(self, symbol: str, since: float, now: float) -> str | None:
+        """What shows that a silent market is not quiet; "" for nothing, None while that is not known yet.
+
+        The other exchanges are believed at once where a market's own rhythm is broken, and where there is no
+        history to ask; beyond that the history decides, or they do if it does not answer.
+        """
+        coin = _coin(symbol)
+        busy = self._neighbours.busy(self._exchange, coin, since)
+        elsewhere = f"{coin} is traded on {', '.join(busy)}" if busy else ""
+        if self._doubts is None or (busy and self._rhythm(symbol).known and symbol not in self._stalled):
+            return elsewhere  # a quiet market alone is no reason for anything
+        missed = self._doubts.doubted(symbol, since)
+        if missed is not None:
+            return "its history has newer trades" if missed else ""
+        self._doubts.doubt(symbol, now - since)
+        late = now - self._asked.setdefault(symbol, now) > ANSWER_S
+        return elsewhere if late and busy else None
+
+
+def _coin(symbol: str) -> str:
+    return symbol.partition("/")[0]  # as unified symbols are written
