@@ -52,9 +52,9 @@ def doctor(names: tuple[str, ...], wait_s: float, config_path: Path | None, as_j
 
 async def _examined(chosen: Sequence[ExchangeSettings], wait_s: float) -> list[Report] | None:
     """The reports; None after Ctrl-C, which says goodbye to the exchanges first."""
-    click.echo(f"examining {', '.join(settings.name for settings in chosen)}", err=True)
     reports: list[Report] | None = None
     with trio.open_signal_receiver(signal.SIGINT) as signals:
+        click.echo(f"examining {', '.join(settings.name for settings in chosen)}", err=True)
         async with trio.open_nursery() as nursery:
 
             async def stop() -> None:

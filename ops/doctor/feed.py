@@ -66,9 +66,9 @@ async def _converse(chart: Chart, talk: Talk, wire: Wire, wait_s: float, tell: T
             raise
     with chart.step(Step.TRADE) as note:
         answered = trio.current_time()
-        if not await talk.until(lambda: talk.first, answered + min(wait_s, NOTICE_S)):
+        if wait_s > NOTICE_S and not await talk.until(lambda: talk.first, answered + NOTICE_S):
             tell(f"waiting up to {wait_s:g} s for a trade")
-            await talk.until(lambda: talk.first, answered + wait_s)
+        await talk.until(lambda: talk.first, answered + wait_s)
         if talk.first is None:
             raise _no_trade(talk, wait_s)
         note.took_s = talk.first.at - talk.first_asked_at

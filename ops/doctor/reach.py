@@ -43,10 +43,8 @@ async def _resolve(target: Target) -> list[str]:
         with deadline(f"looking up {target.host}", RESOLVE_S):
             rows = await trio.socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:  # UnicodeError: no such name can exist
-        raise Trouble(
-            f"{target.host} cannot be looked up: {error.strerror if isinstance(error, OSError) else error}",
-            on_name(error),
-        ) from error
+        said = error.strerror if isinstance(error, OSError) else error
+        raise Trouble(f"{target.host} cannot be looked up: {said}", on_name(error)) from error
     return list(dict.fromkeys(str(row[4][0]) for row in rows))
 
 
