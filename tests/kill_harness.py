@@ -4,13 +4,14 @@ import base64
 import hashlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
@@ -19,10 +20,14 @@ from typing import Any
 
 import duckdb
 
+from tests.store_harness import wait_until
+
 ROOT = Path(__file__).parents[1]
 FIRST_ID = 1_000_000
 LOCKED = "Could not set lock"
 PATIENCE_S = 60.0  # on a busy machine
+CLOSE = 8  # the opcode, RFC 6455 (5.2)
+GOODBYE = b"\x88\x02\x03\xe8"  # a close frame with code 1000
 
 # The real command line, with the patience of hours cut to moments, and each acknowledged batch noted on a pipe.
 SERVICE = """
@@ -129,7 +134,11 @@ class Flood:
                 if due:
                     one.sendall(b"".join(map(_frame, self._trades(due))))
                     count += due
-                time.sleep(0.005)
+                if select.select([one], [], [], 0.005)[0]:
+                    said = one.recv(4096)
+                    if not said or said[0] & 0x0F == CLOSE:
+                        one.sendall(GOODBYE)
+                        return
 
     def _trades(self, many: int) -> Iterator[bytes]:
         with self._lock:
@@ -316,3 +325,27 @@ def kill_at(victim: Victim, point: str, random: Random) -> bool:
             died = life.wait_for_death(PATIENCE_S)
     victim.kills += 1
     return died
+
+
+def held_through_kills(folder: Path, flood: Flood, points: Sequence[str]) -> None:
+    """Somebody holds the file: merges wait, folds go on, nothing falls; let go, everything is merged."""
+    victim = Victim(folder, flood.port)
+    with victim.life() as life:
+        assert life.wait_for_batches(2)
+        with Watcher(victim.path, read_only=True, hold=True) as watcher:
+            wait_until(lambda: bool(watcher.said.get("asked")), PATIENCE_S)
+            locked = watcher.said["locked"]  # until it got the file
+            life.kill()
+            for point in points:
+                with victim.life(f"{point}:2") as next_life:
+                    assert next_life.wait_for_death(PATIENCE_S), point
+            with victim.life() as next_life:
+                assert next_life.wait_for_batches(3)
+                acknowledged = sum(last - first + 1 for first, last in victim.acknowledged)
+                wait_until(lambda: watcher.said["last"][0] >= acknowledged, PATIENCE_S)
+            assert watcher.said["wrong"] == [] and watcher.said["locked"] == locked
+    with victim.life() as life:
+        assert life.wait_for_batches(1)
+        assert life.stop() == 0
+    assert not Path(f"{victim.path}.tail").exists()
+    assert victim.verdict(flood.sent) == ""

@@ -10,8 +10,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
-from tests.kill_harness import ROOT, Flood, Victim, Watcher, kill_at, kill_at_random, seed_of_this_run
-from tests.test_store_kill import FIRST, POINTS
+from tests.kill_harness import (
+    ROOT,
+    Flood,
+    Victim,
+    Watcher,
+    held_through_kills,
+    kill_at,
+    kill_at_random,
+    seed_of_this_run,
+)
+from tests.test_store_kill import FIRST, FOLDS, POINTS
 
 KILLS = int(os.environ.get("TICKWARDEN_KILLS", "200"))
 FOLDERS = 4  # each begun anew: the first moments of a file are passed as often
@@ -56,6 +65,12 @@ def test_hundreds_of_kills_at_every_named_point_and_at_random_lose_and_double_no
         kills += victim.kills
     assert kills >= KILLS
     assert [point for point, times in reached.items() if not times] == []
+
+
+def test_one_who_holds_the_file_through_kills_at_every_point_of_folding_sees_every_tick(tmp_path: Path) -> None:
+    flood = Flood(3000)
+    held_through_kills(tmp_path, flood, FOLDS)
+    flood.close()
 
 
 def test_the_model_holds_over_many_more_histories() -> None:
