@@ -158,6 +158,7 @@ class Continuity:
             if track is not None:
                 track.carriers += 1
                 track.carried_ns = now_ns
+                track.started(now_ns)
 
     def disconnected(self, symbols: Iterable[str], now_ns: int, reason: GapReason = GapReason.DISCONNECT) -> None:
         """A connection that was `connected` for these delivers them no more; the last one opens a gap."""
@@ -169,18 +170,22 @@ class Continuity:
             if not track.carriers and track.outage is None:
                 track.interrupted(reason, now_ns)
 
-    def suspect(self, symbols: Iterable[str], now_ns: int, reason: GapReason) -> None:
-        """Trades of these may have been missed although nobody hung up (a stall, an overflow)."""
-        for symbol in symbols:
-            track = self._tracks.get(symbol)
-            if track is not None and track.outage is None:  # one outage is one gap
-                track.interrupted(reason, now_ns)
+    def suspect(self, symbol: str, now_ns: int, reason: GapReason, since_ns: int | None = None) -> None:
+        """Trades may have been missed although nobody hung up (a stall, an overflow).
 
-    def dropped(self, symbols: Iterable[str]) -> None:
+        From the last trade on; `since_ns` is our time from which on nothing came, for where there was none.
+        """
+        track = self._tracks.get(symbol)
+        if track is not None and track.outage is None:  # one outage is one gap
+            track.interrupted(reason, now_ns, since_ns)
+
+    def dropped(self, symbols: Iterable[str], now_ns: int) -> None:
         """Nobody wants these any more: what they do from now on is no outage."""
         for symbol in symbols:
-            if symbol in self._tracks:
-                self._tracks[symbol].carriers = 0
+            track = self._tracks.get(symbol)
+            if track is not None:
+                track.carriers = 0
+                track.stopped(now_ns)
 
     def wanted_again(self, symbols: Iterable[str], now_ns: int) -> None:
         """These were dropped and are recorded again; what came in between is missing."""

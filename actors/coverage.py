@@ -1,6 +1,6 @@
 """Coverage: which stretches of which market are complete, repaired, lost or unknown, as SQL over what was recorded.
 
-A market is covered from the moment its recording started, trades or not, to the last moment the service is
+A market is covered from the moment it was first delivered, trades or not, to the last moment the service is
 known to have lived (its newest `audit` row), less the stretches that gaps name; between two runs nothing is
 known except through gaps. Where stretches overlap the worst word wins: lost, unknown, repaired, live. A
 stretch that was opened and turned out to miss nothing is live.
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 class FeedEvent(enum.StrEnum):
     """What a row of `feeds` says. Stored and queried: never renamed."""
 
-    STARTED = "started"  # from here on this run records the market
+    STARTED = "started"  # from here on a connection of this run delivers the market
     STOPPED = "stopped"  # it ended in good order; without it the newest audit row of the run is the end
     FIRST = "first"  # the lowest id of the record: anything below is older than it
     RESET = "reset"  # the exchange started its ids anew with this one
@@ -47,15 +47,14 @@ QUALIFY row_number() OVER (PARTITION BY gap_id ORDER BY "at" DESC) = 1
 # 0 live, 1 repaired, 2 unknown, 3 lost. A gap's verdict replaces the ground it lies on; the worst gap wins.
 COVERAGE_SELECT = """
 WITH lived AS (SELECT run_id, exchange, max("at") AS until FROM audit GROUP BY ALL),
-started AS (
-  SELECT exchange, symbol, run_id, min("at") AS since FROM feeds WHERE event = 'started' GROUP BY ALL),
-stopped AS (
-  SELECT exchange, symbol, run_id, max("at") AS until FROM feeds WHERE event = 'stopped' GROUP BY ALL),
+marks AS (
+  SELECT exchange, symbol, run_id, event, "at" AS since,
+         lead("at") OVER (PARTITION BY exchange, symbol, run_id ORDER BY "at") AS following
+  FROM feeds WHERE event IN ('started', 'stopped')),
 runs AS (
-  SELECT s.exchange, s.symbol, s.since, greatest(s.since, coalesce(e.until, l.until, s.since)) AS until
-  FROM started s
-  LEFT JOIN stopped e USING (exchange, symbol, run_id)
-  LEFT JOIN lived l USING (exchange, run_id)),
+  SELECT m.exchange, m.symbol, m.since, greatest(m.since, coalesce(m.following, l.until, m.since)) AS until
+  FROM marks m LEFT JOIN lived l USING (exchange, run_id)
+  WHERE m.event = 'started'),
 ground AS (
   SELECT exchange, symbol, since, until, 0 AS verdict FROM runs
   UNION ALL

@@ -8,7 +8,6 @@ import trio
 
 from actors.connection import Connection, Plan
 from actors.continuity import Continuity
-from actors.coverage import FeedEvent
 from actors.dialect import IdPromise, Market
 from actors.dialects import DIALECTS
 from actors.fleet import Fleet
@@ -94,7 +93,6 @@ class Exchange:
     async def start(self, above: Supervisor) -> None:
         """Adds the exchange's supervisor and connections below `above`."""
         branch = await above.start_supervisor(self.settings.name, stop_together=True)
-        self.repair.say(FeedEvent.STARTED, self.settings.symbols)
         name = self.settings.name
         await branch.start(ChildSpec(f"{name}:gaps", self.repair.keep, kind="continuity"))
         if self.repair.recovery is not None:
@@ -115,11 +113,9 @@ class Exchange:
         symbols = [market.symbol for market in (*self.markets, *new) if market.symbol not in gone]
         started = [market.symbol for market in new if market.symbol not in gone]
         self.settings = dataclasses.replace(self.settings, symbols=tuple(symbols))
-        self.repair.say(FeedEvent.STOPPED, gone)
-        self.repair.say(FeedEvent.STARTED, started)
         self.continuity.wanted_again(started, time.time_ns())
+        self.continuity.dropped(gone, time.time_ns())
         await self.fleet.change(new, gone)
-        self.continuity.dropped(gone)
         self.markets = self._markets(symbols)
 
     def rests(self) -> list[Parcel]:
@@ -128,7 +124,7 @@ class Exchange:
 
     def retire(self) -> None:
         """Before the end: its markets end in good order, and no gap opens because a connection ends."""
-        self.repair.say(FeedEvent.STOPPED, self.settings.symbols)
+        self.continuity.dropped(self.settings.symbols, time.time_ns())
         self.fleet.retire(self.settings.symbols)
         self._neighbours.forget(self.settings.name)
 

@@ -60,8 +60,8 @@ class Loose(Track):
         if self.outage is not None and self._last_id is not None:
             self._proof = (self._last_id, self.outage)
 
-    def interrupted(self, reason: GapReason, now_ns: int) -> None:
-        super().interrupted(reason, now_ns)
+    def interrupted(self, reason: GapReason, now_ns: int, since_ns: int | None = None) -> None:
+        super().interrupted(reason, now_ns, since_ns)
         self._proof = (self._last_id, self.outage or "") if self._last_id is not None else None
 
     def quick(self, trade_id: str | None, time_ns: int | None) -> bool:
@@ -142,13 +142,13 @@ class Loose(Track):
         return reach_ns is not None and row.time_ns is not None and row.time_ns < reach_ns
 
     def _count(self, row: Row) -> None:
-        """A new trade: the newest one, unless it is an old one that was sent again or asked for."""
-        if row.source == "backfill":
+        """A new trade: the newest one, unless it is an older one. One that was asked for ends no outage."""
+        last_ns, asked_for = self._shared.lasts.get(self.symbol), row.source == "backfill"
+        if row.time_ns is None and asked_for:
             return
-        last_ns = self._shared.lasts.get(self.symbol)
         if last_ns is not None and row.time_ns is not None and row.time_ns < last_ns:
             return
-        if self.outage is not None:
+        if self.outage is not None and not asked_for:
             self._book.bound(self.outage, row.received_ns, row.trade_id, row.at_ns, None)
             self.outage = None
         self._last_id = row.trade_id

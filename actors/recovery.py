@@ -28,6 +28,8 @@ TRIES_MAX = 50  # with the delays above about four hours; what has not come by t
 # An outage that no trade ends is looked into once the market has been delivered again for so long: busy ones have
 # traded by then, and what histories lag behind has come.
 QUIET_S = 10.0
+LYING_S = 5.0  # how often the history is asked in place of a feed that brings nothing
+CLOCKS_NS = 2_000_000_000  # by so much the exchange's clock and ours may differ in this
 
 
 @dataclass(slots=True)
@@ -38,6 +40,7 @@ class _Attempts:
     tries: int = 0
     recovered: int = 0
     due: float = 0.0
+    from_ns: int = 0  # of an outage without an end: what is older has come
 
 
 @dataclass(slots=True)
@@ -133,12 +136,23 @@ class Recovery:
         return since_ns is not None and gap.from_ns is not None and time.time_ns() - since_ns > QUIET_S * 1e9
 
     async def _end(self, backfill: Backfill, market: Market, gap: GapRow, attempts: _Attempts) -> None:
-        """The market is delivered again and nothing comes: the history shows whether there is nothing to come."""
+        """The market is delivered again and nothing comes: the history shows whether there is nothing to come.
+
+        Where it has trades from after the market was delivered again, the feed lies: what it does not bring is
+        taken from here from time to time, and the gap stays open.
+        """
+        since_ns = self._continuity.settled_ns(gap)
         assert gap.from_ns is not None
-        until_ns = max(time.time_ns() - int(SETTLE_S * 1e9), gap.from_ns)
+        assert since_ns is not None
+        from_ns = attempts.from_ns or gap.from_ns
+        until_ns = max(time.time_ns() - int(SETTLE_S * 1e9), from_ns)
         before = self._new
-        result = await backfill.recover(market, Stretch(from_ns=gap.from_ns, to_ns=until_ns))
+        result = await backfill.recover(market, Stretch(from_ns=from_ns, to_ns=until_ns))
         attempts.recovered += self._new - before
+        newest_ns = self._continuity.newest(gap.symbol)[1]
+        if result.complete and newest_ns is not None and newest_ns > since_ns + CLOCKS_NS:
+            attempts.from_ns, attempts.due = until_ns - CLOCKS_NS, trio.current_time() + LYING_S
+            return
         if result.complete:
             self._continuity.ended(gap.gap_id, until_ns, attempts.recovered, time.time_ns())
         if (result.final and not result.complete) or not _try_again(attempts, [result]):

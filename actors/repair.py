@@ -1,13 +1,12 @@
 """The repair of one exchange: tells once a second what is missing, and fetches it back from the history."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import trio
 
 from actors.catch import admit
 from actors.continuity import Continuity
-from actors.coverage import FeedEvent, FeedRow
 from actors.dialect import Market
 from actors.dialects.histories import HISTORIES
 from actors.gaps import GapStatus
@@ -51,14 +50,8 @@ class Repair:
         if limiters is not None and own and settings.dialect in HISTORIES:
             self.recovery = Recovery(settings, channel, markets, continuity, limiters, self._deliver)
         self._unsent: list[Parcel] = []
-        self._said: list[FeedRow] = []
         self._opened: set[str] = set()
         self._sending = trio.Lock()
-
-    def say(self, event: FeedEvent, symbols: Iterable[str]) -> None:
-        """Records that markets are followed from now on, or no more."""
-        now_ns = time.time_ns()
-        self._said += [FeedRow(now_ns, self._settings.name, symbol, event) for symbol in symbols]
 
     async def keep(self, context: Context) -> None:
         """Until cancelled: what is missing becomes rows behind the ticks that were read so far."""
@@ -97,8 +90,7 @@ class Repair:
     def _look(self) -> None:
         """Gathers what is to be recorded of gaps and feeds."""
         self._continuity.tick(trio.current_time(), time.time_ns())
-        gaps, feeds = tuple(self._continuity.take_gaps()), tuple(self._said + self._continuity.take_feeds())
-        self._said = []
+        gaps, feeds = tuple(self._continuity.take_gaps()), tuple(self._continuity.take_feeds())
         opened = {gap.gap_id for gap in gaps if gap.status is GapStatus.OPEN} - self._opened
         self._opened |= opened
         self._account.gaps += len(opened)

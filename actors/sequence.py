@@ -80,9 +80,9 @@ class Sequence(Track):
         self._limit(now_ns)
         self._settle()
 
-    def interrupted(self, reason: GapReason, now_ns: int) -> None:
+    def interrupted(self, reason: GapReason, now_ns: int, since_ns: int | None = None) -> None:
         self._mark = self._outage_mark = self.mark
-        super().interrupted(reason, now_ns)
+        super().interrupted(reason, now_ns, since_ns)
         self._settle()
 
     def admit(self, row: Row) -> bool:

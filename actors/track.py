@@ -62,6 +62,7 @@ class Track:
         self.symbol, self._shared, self._book = symbol, shared, shared.book
         self.carriers = 0  # connections that deliver it
         self.carried_ns = 0  # when the youngest of them began to
+        self._started = False
         self.outage: str | None = None  # the gap that the next trade ends
         self._suspects = 0
         self._suspect: tuple[int | None, int | None] = (None, None)
@@ -102,8 +103,23 @@ class Track:
         elif seed.last_ns is not None:
             self.interrupted(GapReason.DOWNTIME, now_ns)
 
-    def interrupted(self, reason: GapReason, now_ns: int) -> None:
-        """Trades may be missed from the last one on, until the next comes. Asked only when none is open."""
+    def started(self, now_ns: int) -> None:
+        """It is delivered: from the first time on its recording counts as begun."""
+        if not self._started:
+            self._started = True
+            self._say_feed(FeedEvent.STARTED, now_ns, None, None)
+
+    def stopped(self, now_ns: int) -> None:
+        """Its recording ends in good order."""
+        if self._started:
+            self._started = False
+            self._say_feed(FeedEvent.STOPPED, now_ns, None, None)
+
+    def interrupted(self, reason: GapReason, now_ns: int, since_ns: int | None = None) -> None:
+        """Trades may be missed from the last one on, until the next comes. Asked only when none is open.
+
+        Where there was none, from `since_ns` on, or from now.
+        """
         last_ns = self._shared.lasts.get(self.symbol)
         self.outage = self._book.open(
             self.symbol,
@@ -111,7 +127,7 @@ class Track:
             now_ns,
             at_ns=now_ns,
             from_id=self.last_id,
-            from_ns=now_ns if last_ns is None else last_ns,
+            from_ns=(since_ns or now_ns) if last_ns is None else last_ns,
         )
 
     def ended(self, gap: str, until_ns: int, recovered: int, now_ns: int) -> None:

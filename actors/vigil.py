@@ -22,6 +22,7 @@ from supervisor.context import Context
 
 TICK_S = 1.0
 ANSWER_S = 60.0  # how long the history may take before the other exchanges decide
+STALLED_S = 300.0  # a stall that goes on is met again after so long at the latest
 TOLD_MAX = 10  # stalled markets that health names
 
 
@@ -88,6 +89,8 @@ class Vigil:
         self._neighbours.traded(self._exchange, heard, now)
         for symbol, connections in carriers.items():
             patience_s = self._rhythm(symbol).patience_s(now)
+            if symbol in self._stalled:
+                patience_s = min(patience_s, STALLED_S)
             silent = [c for c in connections if now - c.idle_since(symbol) > patience_s]
             if silent:
                 await self._judge(context, symbol, silent, connections, now)
@@ -129,7 +132,8 @@ class Vigil:
         why = f"{symbol} silent for {now - since:.0f} s{rule}: {evidence}"
         self._stalled[symbol] = why
         if not others:
-            self._continuity.suspect([symbol], time.time_ns(), GapReason.STALL)
+            now_ns = time.time_ns()
+            self._continuity.suspect(symbol, now_ns, GapReason.STALL, now_ns - int((now - since) * 1e9))
         context.note("stalled", why, symbol=symbol, connections=[connection.plan.name for connection in silent])
         for connection in silent:
             await self._fleet.relieve(connection, why)

@@ -317,7 +317,7 @@ def test_the_memory_of_a_market_is_bounded(promise: IdPromise) -> None:
         ids = [7_000_000_000 * 10 + n * 70 + k * 7 for k in range(10)]
         admit(continuity, ids if promise is not IdPromise.OPAQUE else [uuid(i) for i in ids], at=n * 1.0)
         admit(continuity, [None if promise is IdPromise.NONE else uuid(n * 9 + k) for k in range(9)], at=n * 1.0)
-        continuity.suspect([BTC], T0_NS + n * SECOND_NS, GapReason.STALL)
+        continuity.suspect(BTC, T0_NS + n * SECOND_NS, GapReason.STALL)
         tick(continuity, n * 1.0)
         continuity.take_gaps()
         continuity.take_feeds()

@@ -105,7 +105,7 @@ def test_flapping_is_one_gap_until_a_trade_comes() -> None:
     for n in range(50):
         continuity.connected([BTC], 0)
         continuity.disconnected([BTC], NOW_NS + n)
-        continuity.suspect([BTC], NOW_NS + n, GapReason.STALL)
+        continuity.suspect(BTC, NOW_NS + n, GapReason.STALL)
     assert continuity.take_gaps() == []
     assert [row.gap_id for row in continuity.unfinished()] == [opened.gap_id]
 
@@ -175,7 +175,7 @@ def test_gaps_that_nobody_answers_are_said_to_be_unknown_beyond_their_number() -
     rows = []
     for n in range(OPEN_MAX_PER_SYMBOL + 8):
         admit(continuity, [n], at=float(n))
-        continuity.suspect([BTC], T0_NS + n * SECOND_NS, GapReason.OVERFLOW)
+        continuity.suspect(BTC, T0_NS + n * SECOND_NS, GapReason.OVERFLOW)
         rows += continuity.take_gaps()
     assert len(continuity.unfinished()) <= OPEN_MAX_PER_SYMBOL + 1
     unknown = [row for row in newest(rows).values() if row.status is GapStatus.UNKNOWN]
@@ -217,7 +217,7 @@ def test_a_restart_in_the_middle_of_an_outage_goes_on_with_its_gap() -> None:
 
 def test_an_outage_of_a_market_that_never_traded_goes_on_over_a_restart() -> None:
     before = one()
-    before.suspect([BTC], NOW_NS, GapReason.STALL)
+    before.suspect(BTC, NOW_NS, GapReason.STALL)
     (row,) = before.take_gaps()
     continuity = one()
     continuity.restore([Seed("x", BTC, gaps=(row,))], NOW_NS)
