@@ -14,8 +14,15 @@ from ops.redact import redact
 from supervisor.states import Event
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-# An actor's new state, by how loud it is.
-_LOUD = {"failed": "error", "stuck": "error", "backoff": "warning", "degraded": "warning"}
+# An actor's new state, or that its times are doubtful, by how loud it is.
+_LOUD = {
+    "failed": "error",
+    "stuck": "error",
+    "backoff": "warning",
+    "degraded": "warning",
+    "clock_ahead": "warning",
+    "feed_late": "warning",
+}
 _LIMITED = {"warning", "error", "critical", "exception"}
 _COLOURS = {"debug": "\033[2m", "warning": "\033[33m", "error": "\033[31m", "critical": "\033[31m"}
 _PLAIN = "\033[0m"

@@ -68,6 +68,8 @@ class Metrics(Collector):
         yield histogram(
             "loop_lag_seconds", "How late the event loop came round, four times a second.", (), loop_lag
         )
+        jumps = [((), pipeline.clock.jumps)]
+        yield counter("clock_jumps", "Times the host's clock was found to have been set.", (), jumps)
         dropped = [((), self._lines_dropped())]
         yield counter("log_lines_dropped", "Log lines lost because nobody read them in time.", (), dropped)
 
@@ -87,6 +89,9 @@ class Metrics(Collector):
         lags = [((name,), account.lag_s) for name, account in accounts.items()]
         help_text = "Receipt minus the exchange's own time of the trade, once per read of a socket."
         yield histogram("exchange_lag_seconds", help_text, _EXCHANGE, lags)
+        negative = [((name,), self._pipeline.clock.lags.negative[name]) for name in accounts]
+        help_text = "Samples of the lag below zero: the exchange's time of the trade was later than its receipt."
+        yield counter("exchange_lag_negative", help_text, _EXCHANGE, negative)
         exchanges = self._pipeline.exchanges.items()
         up = [((name,), sum(c.connected for c in exchange.connections)) for name, exchange in exchanges]
         yield gauge("exchange_connections", "WebSockets that are open.", _EXCHANGE, up)
@@ -149,6 +154,10 @@ class Metrics(Collector):
             yield histogram(name, text, (), [((), source)])
 
 
+def _seconds_of_ms(ms: float | None) -> float | None:
+    return None if ms is None else ms / 1000
+
+
 _COUNTERS: tuple[tuple[str, str, Callable[[Account], float | None]], ...] = (
     ("exchange_frames", "WebSocket messages received.", lambda a: a.frames),
     ("exchange_received_bytes", "Bytes of WebSocket messages received.", lambda a: a.bytes),
@@ -160,6 +169,8 @@ _COUNTERS: tuple[tuple[str, str, Callable[[Account], float | None]], ...] = (
 )
 _GAUGES: tuple[tuple[str, str, Callable[[Account], float | None]], ...] = (
     ("ticks_in_flight", "Trades received and not yet durable.", lambda a: a.in_flight),
+    ("exchange_lag_p50_seconds", "Median lag over the last reads.", lambda a: _seconds_of_ms(a.lag_ms(0.50))),
+    ("exchange_lag_p99_seconds", "99th percentile of it.", lambda a: _seconds_of_ms(a.lag_ms(0.99))),
     ("last_tick_timestamp_seconds", "Unix time of the last trade's receipt.", lambda a: seconds(a.last_tick_ns)),
     ("last_frame_timestamp_seconds", "Unix time of the last message.", lambda a: seconds(a.last_frame_ns)),
 )

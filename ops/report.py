@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from actors.exchange import Exchange
+from actors.lags import Lags, negative_share
 from actors.pipeline import Pipeline
 from supervisor.health import ActorHealth
 from supervisor.states import State
@@ -46,6 +47,7 @@ def status(pipeline: Pipeline) -> dict[str, object]:
     """The object of /v1/status."""
     health = pipeline.tree.snapshot()
     state, reasons = _overall(pipeline, health)
+    clock = pipeline.clock
     return {
         "version": version("tickwarden"),
         "pid": os.getpid(),
@@ -63,7 +65,14 @@ def status(pipeline: Pipeline) -> dict[str, object]:
             "held_by_pid": pipeline.merger.held_by_pid,
             "locked_s": round(pipeline.merger.locked_s, 3),
         },
-        "exchanges": {name: _exchange(exchange, health) for name, exchange in pipeline.exchanges.items()},
+        "clock": {
+            "jumps": clock.jumps,
+            "last_jump_at": instant(clock.last_ns),
+            "last_jump_s": None if clock.last is None else round(clock.last.jump_s, 6),
+        },
+        "exchanges": {
+            name: _exchange(exchange, health, clock.lags) for name, exchange in pipeline.exchanges.items()
+        },
     }
 
 
@@ -91,12 +100,13 @@ def exchange_state(pipeline: Pipeline, name: str) -> str:
     return worst(actor.state for actor in pipeline.tree.snapshot() if actor.parent == name).value
 
 
-def _exchange(exchange: Exchange, health: list[ActorHealth]) -> dict[str, object]:
-    account = exchange.account
-    own = [actor for actor in health if actor.parent == exchange.settings.name]
+def _exchange(exchange: Exchange, health: list[ActorHealth], lags: Lags) -> dict[str, object]:
+    account, name = exchange.account, exchange.settings.name
+    own = [actor for actor in health if actor.parent == name]
+    reasons = [actor.reason for actor in own if actor.reason and actor.state is not State.OK]
     return {
         "state": worst(actor.state for actor in own).value,
-        "reasons": [actor.reason for actor in own if actor.reason and actor.state is not State.OK],
+        "reasons": [*reasons, lags.reasons[name]] if name in lags.reasons else reasons,
         "connections": sum(connection.connected for connection in exchange.connections),
         "connections_wanted": len(exchange.connections),
         "symbols": [market.symbol for market in exchange.markets],
@@ -110,6 +120,8 @@ def _exchange(exchange: Exchange, health: list[ActorHealth]) -> dict[str, object
         "gaps_open": len(exchange.continuity.unfinished()),
         "lag_ms_p50": account.lag_ms(0.50),
         "lag_ms_p99": account.lag_ms(0.99),
+        "lag_negative": negative_share(account),
+        "lag_flag": lags.flags.get(name),
     }
 
 

@@ -36,7 +36,7 @@ WANTED = """
     mailbox_depth_rows mailbox_capacity_rows last_tick_timestamp_seconds
     last_flush_timestamp_seconds store_segments store_segment_bytes store_file_bytes
     store_disk_free_bytes store_locked_seconds flush_duration_seconds merge_duration_seconds
-    exchange_lag_seconds tick_durable_seconds loop_lag_seconds
+    clock_jumps exchange_lag_negative exchange_lag_seconds tick_durable_seconds loop_lag_seconds
 """
 LABELS = {"exchange", "reason", "actor", "state", "version", "le"}
 

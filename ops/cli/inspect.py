@@ -53,6 +53,10 @@ def headline(said: Mapping[str, Any]) -> list[str]:
     up = since(said["started_at"])
     lines = [f"{said['state']}  tickwarden {said['version']}, pid {said['pid']}, up {up}"]
     lines += [f"  ! {reason}" for reason in said["reasons"]]
+    jumps = said["clock"]["jumps"]
+    if jumps:
+        jump_s, ago = said["clock"]["last_jump_s"], since(said["clock"]["last_jump_at"])
+        lines.append(f"jumps of this host's clock: {jumps}, the last {ago} ago by {jump_s:+.3f} s")
     text = (
         f"{store['path']}: flushed {since(store['last_flush_at'])} ago, merged {since(store['last_merge_at'])} ago"
     )
@@ -74,7 +78,7 @@ def exchange_rows(said: Mapping[str, Any]) -> Rows:
             f"{row['connections']}/{row['connections_wanted']}",
             since(row["last_tick_at"]),
             *(row[key] for key in names),
-            _milliseconds(row["lag_ms_p50"]),
+            " ".join(filter(None, (_milliseconds(row["lag_ms_p50"]), row["lag_flag"]))),
             _milliseconds(row["lag_ms_p99"]),
         )
         for name, row in said["exchanges"].items()
