@@ -89,6 +89,7 @@ class Catch:
             parcel = self.rest()
             if parcel is None:
                 return
+            parcel.block.pack()
             put = False
             try:
                 await self._intake.put(parcel)

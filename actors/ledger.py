@@ -126,7 +126,7 @@ class Ledger:
             account.stored += len(block)
             account.in_flight -= len(block)
             if len(block):
-                self.durable_s.observe((now_ns - block.received_ns[0]) / 1e9, len(block))
+                self.durable_s.observe((now_ns - block.first_received_ns) / 1e9, len(block))
         for reject in batch.rejects:
             if reject.reason is not Reason.CRASHED:  # one of those stands for many ticks, see `refused`
                 self.account(reject.exchange).rejected_by[reject.reason.value] += 1

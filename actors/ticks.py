@@ -3,9 +3,14 @@
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
+from typing import TYPE_CHECKING, Any
+
+from actors.packing import KINDS, PACK_ROWS_MIN, pack
 
 REJECT_PAYLOAD_BYTES_MAX = 64 * 1024  # a reject keeps its evidence, not a whole flood
 REJECT_DETAIL_CHARS_MAX = 300
+FEW_ROWS = 3  # are taken out of a block one by one
 
 
 class Reason(enum.StrEnum):
@@ -46,23 +51,15 @@ class Block:
     exchange sends no time; `price` and `volume` are plain decimal digits; `side` is the taker's, 'buy',
     'sell' or None; `source` is 'stream', 'snapshot' or 'backfill'; `fills` is how many single trades (and
     ids, ending with trade_id) the exchange joined into the row.
+
+    `arrays` holds the columns, and nothing else does, from `pack` until one of them is asked for as a list.
     """
 
-    __slots__ = (
-        "exchange",
-        "exchange_ns",
-        "fills",
-        "price",
-        "received_ns",
-        "side",
-        "source",
-        "symbol",
-        "trade_id",
-        "volume",
-    )
+    __slots__ = ("_first_ns", "_rows", "arrays", "exchange", *KINDS)
 
     def __init__(self, exchange: str) -> None:
         self.exchange = exchange
+        self.arrays: dict[str, Any] | None = None
         self.symbol: list[str] = []
         self.exchange_ns: list[int | None] = []
         self.received_ns: list[int] = []
@@ -74,7 +71,48 @@ class Block:
         self.fills: list[int] = []
 
     def __len__(self) -> int:
-        return len(self.symbol)
+        return len(self.symbol) if self.arrays is None else self._rows
+
+    @property
+    def first_received_ns(self) -> int:
+        """When the first row was received; there must be one."""
+        return self.received_ns[0] if self.arrays is None else self._first_ns
+
+    def pack(self) -> None:
+        """Turns lists that are long enough into arrays; what arrays cannot hold stays as it is."""
+        if self.arrays is not None or len(self) < PACK_ROWS_MIN:
+            return
+        arrays = pack({name: getattr(self, name) for name in KINDS})
+        if arrays is not None:
+            self._rows, self._first_ns = len(self), self.received_ns[0]
+            self.arrays = arrays
+            for name in KINDS:
+                delattr(self, name)
+
+    if not TYPE_CHECKING:  # every name would be sound to the type checker
+
+        def __getattr__(self, name: str) -> list[Any]:
+            """A column of a packed block, which is lists again from now on."""
+            if name not in KINDS or self.arrays is None:
+                raise AttributeError(name)
+            arrays, self.arrays = self.arrays, None
+            for column, array in arrays.items():
+                setattr(self, column, array.to_pylist())
+            return getattr(self, name)
+
+    def remove(self, start: int, rows: Sequence[int]) -> None:
+        """Takes these rows, all of them at `start` or behind, out of all columns; `rows` ascends."""
+        columns: list[list[Any]] = [getattr(self, name) for name in KINDS]
+        if len(rows) <= FEW_ROWS:
+            for at in reversed(rows):
+                for column in columns:
+                    del column[at]
+            return
+        keep = bytearray(b"\x01") * (len(self) - start)
+        for at in rows:
+            keep[at - start] = 0
+        for column in columns:
+            column[start:] = list(compress(column[start:], keep))
 
     def extend(
         self,
