@@ -93,7 +93,7 @@ def on_certificate(error: BaseException) -> str:
     said = link.verify_message if isinstance(link, ssl.SSLCertVerificationError) else str(error)
     if "expired" in said or "not yet valid" in said:
         return "check this machine's date; if it is right, whoever runs that server has to renew its certificate"
-    if "mismatch" in said or "not valid for" in said:
+    if "not valid for" in said:
         return "that server is meant for another name: check the host in ws_url or rest_url, and who redirects it"
     return (
         "if that server has its own CA, name its certificate as ca_file; if not, somebody in between reads along "
