@@ -294,7 +294,10 @@ def sandbox(folder: Path) -> Iterator[None]:
     words = ("--exchange", "kraken", "--exchange", "binance", "--rate", "500")
     with running("sandbox", *words, folder=folder) as process:
         assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(9)]
+        lines: list[str] = []
+        while sum(line.startswith("symbols") for line in lines) < 2:
+            lines.append(process.stdout.readline())
+            assert lines[-1], "the sandbox ended"
         (folder / "tickwarden.toml").write_text("".join(lines))
         yield
 
