@@ -19,6 +19,7 @@ from actors.store.store import Store
 from actors.writer import Merger, Writer
 from supervisor.context import Context
 from supervisor.mailbox import Mailbox
+from tests.amounts import amount
 from tests.store_harness import (
     CRASH_POINTS,
     FaultyFiles,
@@ -348,7 +349,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(amount(2, 60)))
 def test_a_power_cut_at_any_operation_loses_and_doubles_nothing_acknowledged(
     tmp_path: Path, impatient: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:

@@ -1,6 +1,5 @@
 """The store against a plain model: written, merged, folded, held, crashed and restarted in any order."""
 
-import os
 from contextlib import ExitStack
 
 import pytest
@@ -9,9 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from actors.store import files, folding
+from tests.amounts import amount
 from tests.store_harness import CRASH_POINTS, StumblingFiles, World, memory_folder
 
-EXAMPLES = int(os.environ.get("TICKWARDEN_EXAMPLES", "8"))  # tests/chaos asks for more
+EXAMPLES = amount(4, 200)
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -141,7 +141,6 @@ def test_every_reader_sees_each_acknowledged_tick_once_whatever_happens_in_whate
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=20,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -4,14 +4,11 @@ TICKWARDEN_SEED=N repeats a run (its seed is printed with -s, or when it fails),
 """
 
 import os
-import subprocess
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
 from tests.kill_harness import (
-    ROOT,
     Flood,
     Victim,
     Watcher,
@@ -71,11 +68,3 @@ def test_one_who_holds_the_file_through_kills_at_every_point_of_folding_sees_eve
     flood = Flood(3000)
     held_through_kills(tmp_path, flood, FOLDS)
     flood.close()
-
-
-def test_the_model_holds_over_many_more_histories() -> None:
-    """What the normal run asks of eight, asked of two hundred."""
-    environment = {**os.environ, "TICKWARDEN_EXAMPLES": "200"}
-    command = [sys.executable, "-m", "pytest", "-q", "tests/test_store_model.py"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-5000:]
