@@ -15,6 +15,7 @@ at its header.
 """
 
 from dataclasses import dataclass
+from struct import Struct
 
 CONTROL_BYTES_MAX = 125  # RFC 6455, section 5.5
 EXCERPT_BYTES_MAX = 64 * 1024  # what a row about a refused message keeps of it
@@ -22,8 +23,11 @@ EXCERPT_BYTES_MAX = 64 * 1024  # what a row about a refused message keeps of it
 PROTOCOL_ERROR = 1002
 MESSAGE_TOO_BIG = 1009
 
-_TEXT = 0x81  # the first byte of a whole text message: FIN and opcode 1
-_BINARY = 0x82
+# The first two bytes, as one number, of a whole and unmasked message: FIN, the opcode, and a length below 126,
+# or 126 where the length stands in the next two.
+_TEXT, _LONG_TEXT = 0x8100, 0x817E
+_BINARY, _LONG_BINARY = 0x8200, 0x827E
+_first_four = Struct(">HH").unpack_from
 _CLOSE = 0x8
 
 
@@ -69,29 +73,31 @@ class FrameCutter:
             self._pending = bytearray()
         append = messages.append
         limit = self._limit
-        fragmented = self._gathered is not None
         end = len(data)
         position = 0
         # Nearly all frames are whole, unmasked and shorter than 64 KiB: those are cut right here, at a
-        # fifth of the cost of a call. Whatever is not plainly so goes through `_other`.
+        # seventh of the cost of a call. Whatever is not plainly so goes through `_other`. (`in` would cost more.)
         while position < end:
-            first = data[position]
-            if _TEXT <= first <= _BINARY and not fragmented and end - position > 3:
-                length = data[position + 1]
-                start = position + 2
-                if length == 126:
-                    length = data[start] << 8 | data[start + 1]
-                    start += 2
-                    plain = 126 <= length <= limit
-                else:
-                    plain = length < 126 and length <= limit
-                stop = start + length
-                if plain and stop <= end:
+            if self._gathered is None:
+                while position <= end - 4:
+                    head, length = _first_four(data, position)
+                    if (head == _LONG_TEXT or head == _LONG_BINARY) and 126 <= length <= limit:  # noqa: SIM109
+                        start = position + 4
+                    elif _TEXT <= head < _LONG_TEXT or _BINARY <= head < _LONG_BINARY:
+                        length = head & 0x7F
+                        start = position + 2
+                        if length > limit:
+                            break
+                    else:
+                        break
+                    stop = start + length
+                    if stop > end:
+                        break
                     append(data[start:stop])
                     position = stop
-                    continue
+                if position == end:
+                    break
             after = self._other(data, position, messages, controls)
-            fragmented = self._gathered is not None
             if after == position:
                 break
             position = after
