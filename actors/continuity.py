@@ -1,7 +1,7 @@
 """Continuity of one exchange: what of the trades just read is new, and what is missing between them."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import length_hint
 
 from actors.coverage import FeedRow
@@ -11,7 +11,7 @@ from actors.loose import Loose
 from actors.seed import Seed
 from actors.sequence import Sequence as SequenceTrack
 from actors.ticks import Block
-from actors.track import Row, Shared, Track
+from actors.track import Row, Shared, Snapshot, Track
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,27 @@ class Continuity:
         block.remove(start, copies)
         return Admitted(len(copies))
 
+    def snapshot(self, symbol: str) -> Snapshot:
+        """What is in memory of a market now, for `admit_again`."""
+        track = self._tracks[symbol]
+        return replace(track.snapshot(), gaps=frozenset(self._book.kept(symbol)))
+
+    def admit_again(self, block: Block, snapshot: Snapshot, stored: Container[str], now: float) -> int:
+        """Takes copies out of rows of one market's old times, beyond what memory knows; returns how many.
+
+        `stored` are the ids that the file holds, looked up after everything that was admitted before the
+        snapshot had become durable.
+        """
+        self._reads += 1
+        copies = []
+        for at, trade_id in enumerate(block.trade_id):
+            row = self._row(block, at, 1, now, _Known(stored))
+            if trade_id in stored or not self._tracks[block.symbol[at]].readmit(row, snapshot):
+                copies.append(at)
+        if copies:
+            block.remove(0, copies)
+        return len(copies)
+
     def _in_order(self, block: Block, at: int, spans: Sequence[int] | None) -> int:
         """Goes through rows that follow their predecessors; gives the index of the first that does not.
 
@@ -132,7 +153,10 @@ class Continuity:
             track = self._tracks[symbol]
         if block.source[at] == "stream" and track.quick(block.trade_id[at], block.exchange_ns[at]):
             return True
-        row = Row(
+        return track.admit(self._row(block, at, span, now, known))
+
+    def _row(self, block: Block, at: int, span: int, now: float, known: Container[str]) -> Row:
+        return Row(
             block.trade_id[at],
             span,
             block.exchange_ns[at],
@@ -143,7 +167,6 @@ class Continuity:
             self._reads,
             known,
         )
-        return track.admit(row)
 
     # -- connections --------------------------------------------------------------------------------
 
@@ -221,6 +244,29 @@ class Continuity:
         if row is not None:
             self._tracks[row.symbol].ended(gap, until_ns, recovered, now_ns)
 
+    def mended(self, gap: GapRow, snapshot: Snapshot, found: int, now_ns: int, *, whole: bool) -> GapStatus | None:
+        """A repair has brought `found` trades of a gap, and all of it with `whole`. Returns what it is now.
+
+        `gap` is its state in the file before; None where nothing has changed.
+        """
+        row = self._book.get(gap.gap_id)
+        if gap.gap_id in snapshot.gaps:  # its ids are counted one by one
+            if row is None:
+                return GapStatus.FILLED
+            if whole and row.status is GapStatus.OPEN and row.bounded and not self.missing_ids(gap.gap_id):
+                self.resolved(gap.gap_id, found, GapStatus.FILLED, now_ns)
+                return GapStatus.FILLED
+            if found and row.status is not GapStatus.OPEN:
+                self._book.close(gap.gap_id, GapStatus.PARTIAL, now_ns, keep=True)
+            return GapStatus.PARTIAL if found else None
+        if not (found or whole):
+            return None
+        recovered = gap.recovered + found
+        status = GapStatus.FILLED if whole else GapStatus.PARTIAL
+        missing = recovered if whole and gap.missing is None else gap.missing
+        self._book.amend(gap, status, now_ns, recovered, missing)
+        return status
+
     def unfinished(self) -> list[GapRow]:
         """The open gaps, oldest first; those that are not `bounded` end with the next trade."""
         return self._book.unfinished()
@@ -241,3 +287,13 @@ class Continuity:
         if not isinstance(track, SequenceTrack):
             return []
         return [(hole.first, hole.last) for hole in track.holes if hole.gap_id == gap]
+
+
+class _Known:
+    """Ids that were looked up in the file: true even where none was found."""
+
+    def __init__(self, ids: Container[str]) -> None:
+        self._ids = ids
+
+    def __contains__(self, trade_id: object) -> bool:
+        return trade_id in self._ids

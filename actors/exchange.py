@@ -12,17 +12,22 @@ from actors.dialect import IdPromise, Market
 from actors.dialects import DIALECTS
 from actors.fleet import Fleet
 from actors.ledger import Account
-from actors.limiter import Limiters
+from actors.mending import Mending, TooManyOrders
 from actors.neighbours import Neighbours
 from actors.parcel import Parcel
 from actors.repair import Repair
 from actors.settings import ExchangeSettings
+from actors.surroundings import Surroundings
 from actors.symbols import parse_symbol
 from actors.vigil import Vigil
 from actors.weather import classify
 from supervisor.mailbox import Mailbox
 from supervisor.spec import ChildSpec
 from supervisor.tree import Supervisor
+
+
+class CannotMend(Exception):
+    """A stretch cannot be asked for again; the message says why and what would help."""
 
 
 class Exchange:
@@ -36,8 +41,7 @@ class Exchange:
         settings: ExchangeSettings,
         account: Account,
         intake: Mailbox[Parcel],
-        limiters: Limiters | None = None,
-        neighbours: Neighbours | None = None,
+        surroundings: Surroundings | None = None,
     ) -> None:
         self.settings, self.account = settings, account
         self.dialect = DIALECTS[settings.dialect]
@@ -52,11 +56,11 @@ class Exchange:
             self.continuity,
             account,
             intake,
-            limiters,
             lambda: self.fleet.hand_over(),
+            surroundings,
         )
         self.fleet = Fleet(settings, self.dialect, self._connection, self.markets)
-        self._neighbours = neighbours or Neighbours()
+        self._neighbours = surroundings.neighbours if surroundings else Neighbours()
         self._vigil = Vigil(
             settings.name,
             self.fleet,
@@ -117,6 +121,27 @@ class Exchange:
         self.continuity.dropped(gone, time.time_ns())
         await self.fleet.change(new, gone)
         self.markets = self._markets(symbols)
+
+    def mend(self, symbol: str, from_ns: int, to_ns: int) -> Mending:
+        """Has the history asked for a stretch again; goes on by itself. Raises CannotMend."""
+        if symbol not in self.settings.symbols:
+            raise CannotMend(f"{self.settings.name} does not record {symbol}")
+        recovery = self.repair.recovery
+        if recovery is None:
+            raise CannotMend(
+                f"the history of {self.settings.name} is not asked: ws_url is set, so set rest_url as well"
+                if self.settings.ws_url
+                else f"{self.settings.dialect} has no history that can be asked"
+            )
+        try:
+            return recovery.mender.order(symbol, from_ns, to_ns)
+        except TooManyOrders as error:
+            raise CannotMend(str(error)) from error
+
+    @property
+    def mendings(self) -> Sequence[Mending]:
+        """The orders of `mend`, oldest first."""
+        return self.repair.recovery.mender.orders if self.repair.recovery is not None else ()
 
     def rests(self) -> list[Parcel]:
         """At the end: takes what was read and not handed over."""

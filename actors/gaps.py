@@ -58,6 +58,22 @@ class GapRow:
         """Whether its end is known, so that a backfill knows when the ends meet."""
         return self.to_ns is not None
 
+    def spans(self, trade_id: str | None, time_ns: int | None) -> bool:
+        """Whether a trade that is not stored would lie in it: by its id where ids are numbers, else by its time."""
+        low, high, number = decimal(self.from_id), decimal(self.to_id), decimal(trade_id)
+        if low is not None and high is not None and number is not None:
+            return low < number < high
+        if self.from_ns is None or time_ns is None:
+            return False
+        return self.from_ns <= time_ns and (self.to_ns is None or time_ns <= self.to_ns)
+
+
+def decimal(trade_id: str | None) -> int | None:
+    """The number, if the text is one in its plain form, so that number and text stand for each other."""
+    if trade_id is None or not (trade_id.isascii() and trade_id.isdecimal()) or len(trade_id) > 18:
+        return None
+    return None if trade_id[0] == "0" and trade_id != "0" else int(trade_id)
+
 
 def gap_id(exchange: str, symbol: str, reason: str, from_id: str | None, opened_ns: int) -> str:
     """A short text that is the same wherever the same gap is named."""
@@ -87,6 +103,10 @@ class GapBook:
     def restore(self, rows: Iterable[GapRow]) -> None:
         """What an earlier run left."""
         self._gaps.update((row.gap_id, row) for row in rows)
+
+    def kept(self, symbol: str) -> list[str]:
+        """The gaps of a market that are here."""
+        return [row.gap_id for row in self._gaps.values() if row.symbol == symbol]
 
     def unfinished(self) -> list[GapRow]:
         """Open gaps, oldest first: what a backfill should look at."""
@@ -157,6 +177,13 @@ class GapBook:
         self._append(replace(row, at_ns=at_ns, status=status, closed_ns=closed, recovered=count))
         if not keep and status is not GapStatus.OPEN:
             del self._gaps[gap]
+
+    def amend(self, row: GapRow, status: GapStatus, at_ns: int, recovered: int, missing: int | None) -> None:
+        """Another state of a gap that is here no more; `row` is its newest."""
+        at_ns = self._after(row, at_ns)
+        self._outbox.append(
+            replace(row, at_ns=at_ns, status=status, closed_ns=at_ns, recovered=recovered, missing=missing)
+        )
 
     def drop(self, gap: str) -> None:
         """Nothing more can change it here."""

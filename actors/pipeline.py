@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import duckdb
 import trio
@@ -25,6 +26,7 @@ from actors.seeds import read_seeds
 from actors.settings import ExchangeSettings, PipelineSettings
 from actors.store.claim import Claim
 from actors.store.store import Store
+from actors.surroundings import Surroundings
 from actors.weather import classify
 from actors.writer import Merger, Writer
 from supervisor.spec import ChildSpec
@@ -62,7 +64,7 @@ class Pipeline:
             finish_s=MERGE_STOP_S - 1.0,
             observe=self.ledger.merge_s.observe,
         )
-        self._limiters, self._neighbours = Limiters(), Neighbours()
+        self._surroundings = Surroundings(Limiters(), Neighbours(), self._consult, self.flush)
         self.exchanges = {name: self._exchange(exchange) for name, exchange in settings.exchanges.items()}
         self.tree = Supervisor(TREE, on_event=self._heard)
         self.listeners: list[Callable[[Event], None]] = []
@@ -73,7 +75,7 @@ class Pipeline:
 
     def _exchange(self, settings: ExchangeSettings) -> Exchange:
         account = self.ledger.account(settings.name)
-        return Exchange(settings, account, self.buffer.intake, self._limiters, self._neighbours)
+        return Exchange(settings, account, self.buffer.intake, self._surroundings)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Records until `stop`, then drains, commits, merges and returns.
@@ -106,13 +108,17 @@ class Pipeline:
         def read(con: duckdb.DuckDBPyConnection) -> list[list[Seed]]:
             return [read_seeds(con, exchange.settings.name, exchange.promises, now_ns) for exchange in exchanges]
 
-        seeds = await trio.to_thread.run_sync(partial(self.store.consult, read), limiter=self.merger.limiter)
+        seeds = await self._consult(read)
         if seeds is None:
             held = EventRow(now_ns, "store", "continuity_unknown", "the file could not be read at the start")
             self.buffer.record(held)
             return
         for exchange, found in zip(exchanges, seeds, strict=True):
             exchange.continuity.restore(found, now_ns)
+
+    async def _consult(self, question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
+        """What a question finds in the file, in a worker thread and not beside a merge; None if it is held."""
+        return await trio.to_thread.run_sync(partial(self.store.consult, question), limiter=self.merger.limiter)
 
     async def add_exchange(self, settings: ExchangeSettings) -> None:
         """Starts recording another exchange. Its totals go on where an earlier one of that name ended."""

@@ -14,6 +14,7 @@ from actors.dialects.histories import HISTORIES
 from actors.gaps import GapRow, GapStatus
 from actors.history import Stretch
 from actors.limiter import Limiters
+from actors.mending import Mender
 from actors.rest import Rest
 from actors.settings import ExchangeSettings
 from actors.stretches import status_of, stretches
@@ -69,9 +70,11 @@ class Recovery:
         continuity: Continuity,
         limiters: Limiters,
         deliver: Callable[[Block], Awaitable[int]],
+        mender: Mender,
     ) -> None:
         self._settings, self._channel, self._markets = settings, channel, markets
         self._continuity, self._limiters, self._deliver = continuity, limiters, deliver
+        self.mender = mender
         self._history = HISTORIES[settings.dialect]
         self._attempts: dict[str, _Attempts] = {}
         self._doubts: dict[str, _Doubt] = {}
@@ -103,6 +106,7 @@ class Recovery:
                 for symbol, doubt in list(self._doubts.items()):
                     await self._answer(probe, symbol, doubt)
                     context.handled(0)
+                await self._mend(context, rest)
                 known = {gap.gap_id for gap in self._continuity.unfinished()}
                 self._attempts = {gap: kept for gap, kept in self._attempts.items() if gap in known}
                 await trio.sleep(TICK_S)
@@ -113,6 +117,15 @@ class Recovery:
             recovered = attempts.recovered if attempts else 0
             attempts = self._attempts[gap.gap_id] = _Attempts(gap.bounded, recovered=recovered)
         return attempts
+
+    async def _mend(self, context: Context, rest: Rest) -> None:
+        done = await self.mender.carry_on(self._markets(), lambda take: self.backfill(rest, take))
+        for order in done:
+            outcome = "complete" if order.complete else order.reason
+            reason = f"{order.symbol}: {order.stored:,} trades were missing and are stored; {outcome}"
+            context.note(
+                "mended", reason, symbol=order.symbol, stored=order.stored, came=order.came, gaps=order.gaps
+            )
 
     async def _take(self, block: Block) -> None:
         self._new += await self._deliver(block)

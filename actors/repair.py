@@ -11,10 +11,12 @@ from actors.dialect import Market
 from actors.dialects.histories import HISTORIES
 from actors.gaps import GapStatus
 from actors.ledger import Account
-from actors.limiter import Limiters
+from actors.mending import Mender
 from actors.parcel import Parcel
 from actors.recovery import Recovery
 from actors.settings import ExchangeSettings
+from actors.shelf import Shelf
+from actors.surroundings import Surroundings
 from actors.ticks import Block
 from supervisor.context import Context
 from supervisor.mailbox import Mailbox
@@ -25,8 +27,8 @@ TICK_S = 1.0  # how often it is looked at what has been missing for too long
 class Repair:
     """Owned by the exchange: what it holds outlives crashes of the tasks that run `keep` and `fetch`.
 
-    `markets` gives the markets by symbol as they are now. `limiters` are shared by all who ask the same host,
-    None where nobody is asked. `hand_over` passes on what the connections have read so far.
+    `markets` gives the markets by symbol as they are now; `hand_over` passes on what the connections have read so
+    far. Without `surroundings` there is nobody to ask and nothing is fetched.
     """
 
     def __init__(
@@ -37,18 +39,20 @@ class Repair:
         continuity: Continuity,
         account: Account,
         intake: Mailbox[Parcel],
-        limiters: Limiters | None,
         hand_over: Callable[[], Awaitable[None]],
+        surroundings: Surroundings | None = None,
     ) -> None:
-        self._hand_over = hand_over
+        self._hand_over, self._surroundings = hand_over, surroundings
         self._settings = settings
         self._continuity, self._account, self._intake = continuity, account, intake
         # What stands behind a ws_url may be anything; its trades are not to be mended with those of the real
         # exchange, so its history is asked for only where rest_url says where.
         own = settings.ws_url is None or settings.rest_url is not None
         self.recovery: Recovery | None = None
-        if limiters is not None and own and settings.dialect in HISTORIES:
-            self.recovery = Recovery(settings, channel, markets, continuity, limiters, self._deliver)
+        if surroundings is not None and own and settings.dialect in HISTORIES:
+            mender = Mender(continuity, Shelf(settings.name, surroundings.consult, self._settle), self._deliver)
+            limiters = surroundings.limiters
+            self.recovery = Recovery(settings, channel, markets, continuity, limiters, self._deliver, mender)
         self._unsent: list[Parcel] = []
         self._opened: set[str] = set()
         self._sending = trio.Lock()
@@ -70,15 +74,22 @@ class Repair:
         await self._send()
         await self.recovery.fetch(context)
 
-    async def _deliver(self, block: Block) -> int:
+    async def _deliver(self, block: Block, admit_rows: Callable[[Block], int] | None = None) -> int:
         """Books what came from the history and hands on what of it is new; returns how much that is."""
         rows = len(block)
-        duplicates = admit(self._continuity, block, 0)
+        duplicates = admit_rows(block) if admit_rows else admit(self._continuity, block, 0)
         self._account.recovered(rows, duplicates)
         if len(block):
             self._unsent.append(Parcel(block))
             await self._send()
         return rows - duplicates
+
+    async def _settle(self) -> None:
+        """Returns when all that was admitted so far is durable."""
+        await self._hand_over()
+        await self._send()
+        if self._surroundings is not None:
+            await self._surroundings.flush()
 
     async def _send(self) -> None:
         """Puts what there is into the buffer's mailbox, in order; what a cancellation leaves is still here."""

@@ -11,7 +11,7 @@ AT = "make_timestamptz({} // 1000)"
 
 # A number only if it is written as one, so that number and text stand for each other.
 _ID = "CASE WHEN TRY_CAST({0} AS BIGINT)::VARCHAR = {0} THEN TRY_CAST({0} AS BIGINT) END"
-_NEWEST = 'SELECT * FROM gap_states QUALIFY row_number() OVER (PARTITION BY gap_id ORDER BY "at" DESC) = 1'
+NEWEST_GAPS = 'SELECT * FROM gap_states QUALIFY row_number() OVER (PARTITION BY gap_id ORDER BY "at" DESC) = 1'
 
 # `fills` tells how many ids a row stands for.
 LAST = f"""
@@ -54,7 +54,7 @@ MISSING = f"""
 WITH told AS (
   SELECT gap_id, symbol, opened_at, to_id, from_time, to_time, missing,
          TRY_CAST(from_id AS BIGINT) AS low, TRY_CAST(to_id AS BIGINT) AS high
-  FROM ({_NEWEST})
+  FROM ({NEWEST_GAPS})
   WHERE {_UNFILLED} AND missing > 0 AND to_id IS NOT NULL),
 reach AS (SELECT min(opened_at) AS since FROM told),
 stored AS (
@@ -83,11 +83,13 @@ WHERE t.exchange = $exchange AND t.received_at >= {AT.format("$since")} AND t.tr
 GROUP BY t.symbol
 """
 
-GAPS = f"""
-SELECT {_NS.format(_QUOTED_AT)}, gap_id, exchange, symbol, reason, {_NS.format("opened_at")}, from_id,
+GAP_COLUMNS = f"""{_NS.format(_QUOTED_AT)}, gap_id, exchange, symbol, reason, {_NS.format("opened_at")}, from_id,
        {_NS.format("from_time")}, to_id, {_NS.format("to_time")}, missing, recovered, status,
-       {_NS.format("closed_at")}
-FROM ({_NEWEST})
+       {_NS.format("closed_at")}"""
+
+GAPS = f"""
+SELECT {GAP_COLUMNS}
+FROM ({NEWEST_GAPS})
 WHERE {_UNFILLED}
 ORDER BY opened_at, "at"
 """

@@ -53,7 +53,7 @@ class _Reading:
         since = self._now_ns - GAPS_DAYS * DAY_NS
         lately = {"since": since, "since_final": self._now_ns - FINAL_GAPS_DAYS * DAY_NS}
         for row in self._ask(GAPS, **lately):
-            gaps.setdefault(row[3], []).append(_gap(row))
+            gaps.setdefault(row[3], []).append(gap_row(row))
         for hours in LOOKBACK_HOURS:
             wanted = {s: firsts.get(s, (0, None))[0] for s in self._promises if s not in self._ends}
             if hours > DAY_HOURS:
@@ -122,7 +122,8 @@ class _Reading:
         )
 
 
-def _gap(row: tuple[Any, ...]) -> GapRow:
+def gap_row(row: tuple[Any, ...]) -> GapRow:
+    """A state of a gap from GAP_COLUMNS."""
     (
         at_ns,
         gap,

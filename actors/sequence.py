@@ -8,24 +8,17 @@ Rules, for an id and the lowest id and mark (the highest) known:
 """
 
 from actors.coverage import FeedEvent
-from actors.gaps import GapReason, GapStatus
+from actors.gaps import GapReason, GapStatus, decimal
 from actors.holes import Hole, Holes
 from actors.loose import Loose
 from actors.seed import Seed
-from actors.track import Row, Shared, Track
+from actors.track import Row, Shared, Snapshot, Track
 
 REORDER_S = 2.0  # ids that are out of order for no longer are late, not missing
 HOLES_MAX = 64  # of one market; with their gaps about 35 KiB. Beyond, the oldest can no longer be filled
 APART_MAX = 8  # holes due at once that are told apart; more become one gap with their sum
 ODD_KEYS = 128  # ids that are no numbers, remembered where only numbers were promised
 JUMP_MAX = 10_000_000  # ids do not jump so far by loss: what lies between is unknown rather than missing
-
-
-def decimal(trade_id: str | None) -> int | None:
-    """The number, if the text is one in its plain form, so that number and text stand for each other."""
-    if trade_id is None or not (trade_id.isascii() and trade_id.isdecimal()) or len(trade_id) > 18:
-        return None
-    return None if trade_id[0] == "0" and trade_id != "0" else int(trade_id)
 
 
 class Sequence(Track):
@@ -113,6 +106,17 @@ class Sequence(Track):
             return False
         self._limit(row.received_ns)
         return True
+
+    def readmit(self, row: Row, snapshot: Snapshot) -> bool:
+        number, mark = decimal(row.trade_id), snapshot.mark
+        if number is None or mark is None or number > mark or number < (self.lowest or 0):
+            return self.admit(row)
+        if any(first <= number <= last for first, last in snapshot.holes):
+            return self.admit(row)
+        return True  # neither stored nor known to be missing: it was forgotten
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(self.mark, tuple((hole.first, hole.last) for hole in self.holes))
 
     def _begin(self, row: Row, number: int, first: int) -> None:
         if self.outage is not None and row.source != "backfill":

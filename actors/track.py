@@ -44,6 +44,15 @@ class Row:
         return self.received_ns if self.time_ns is None else self.time_ns
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What was in memory of one market at one moment: ids above `mark` and in `holes` were not stored then."""
+
+    mark: int | None = None
+    holes: tuple[tuple[int, int], ...] = ()
+    gaps: frozenset[str] = frozenset()  # whose states are kept in memory
+
+
 @dataclass(slots=True)
 class Shared:
     """What the tracks of one exchange write to; `marks` and `lasts` are also read and written row by row."""
@@ -81,6 +90,15 @@ class Track:
     def admit(self, row: Row) -> bool:
         """Whether the row is new; if so it counts as stored from now on."""
         raise NotImplementedError
+
+    def readmit(self, row: Row, snapshot: Snapshot) -> bool:
+        """The same for a row that the file does not hold, which had all that had been stored at the snapshot."""
+        del snapshot
+        return self.admit(row)
+
+    def snapshot(self) -> Snapshot:
+        """What is in memory now."""
+        return Snapshot()
 
     def tick(self, now: float, now_ns: int) -> None:
         """Says what has waited long enough to be said."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -11,13 +12,15 @@ from pathlib import Path
 import msgspec
 import trio
 
+from actors.exchange import CannotMend
 from actors.pipeline import Held, Pipeline
 from actors.symbols import SymbolError
 from actors.ticks import Block
 from ops import report
 from ops.config import Config, ConfigErrors, load_config
-from ops.control.app import ControlApp, Refused, UnknownName
+from ops.control.app import ControlApp, Refused, Stretch, UnknownName
 from ops.control.tap import LineBuffer
+from ops.instants import microseconds
 from ops.logs import set_level
 from ops.redact import redact
 from ops.reload import apply_changes
@@ -44,6 +47,8 @@ class ServiceApp(ControlApp):
             "reload",
             "change_symbols",
             "log_level",
+            "repair",
+            "repairs",
         }
     )
 
@@ -161,6 +166,28 @@ class ServiceApp(ControlApp):
             exchanges = {**self._config.exchanges, exchange: recording.settings}
             self._config = dataclasses.replace(self._config, exchanges=exchanges)
         return {"exchange": exchange, "symbols": list(recording.settings.symbols)}
+
+    def repair(self, exchange: str, stretch: Stretch) -> Mapping[str, object]:
+        """The order goes on in the service, whoever waits for it or not."""
+        if exchange not in self._pipeline.exchanges:
+            raise UnknownName(f"no exchange is called {exchange!r}")
+        now_us = time.time_ns() // 1000
+        try:
+            from_us = microseconds(stretch.from_)
+            to_us = min(microseconds(stretch.to), now_us) if stretch.to else now_us
+        except ValueError as error:
+            raise Refused(str(error)) from error
+        if from_us >= to_us:
+            raise Refused(f"a stretch begins before it ends, and before now; it begins at {stretch.from_}")
+        try:
+            order = self._pipeline.exchanges[exchange].mend(stretch.symbol, from_us * 1000, to_us * 1000)
+        except CannotMend as error:
+            raise Refused(str(error)) from error
+        return report.mending(exchange, order)
+
+    def repairs(self) -> Sequence[Mapping[str, object]]:
+        exchanges = self._pipeline.exchanges.items()
+        return [report.mending(name, order) for name, exchange in exchanges for order in exchange.mendings]
 
     def log_level(self, level: str) -> None:
         set_level(level)

@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 from actors.exchange import Exchange
 from actors.lags import Lags, negative_share
+from actors.mending import Mending
 from actors.pipeline import Pipeline
 from supervisor.health import ActorHealth
 from supervisor.states import State
@@ -164,3 +165,20 @@ def not_ready(pipeline: Pipeline) -> list[str]:
     if not any(exchange.fresh(FRESH_S) for exchange in pipeline.exchanges.values()):
         reasons.append(f"nothing came from any exchange in the last {FRESH_S:g} s")
     return reasons
+
+
+def mending(exchange: str, order: Mending) -> dict[str, object]:
+    """One order to ask for a stretch again: "running" until "complete" or "incomplete"."""
+    state = "running" if order.complete is None else "complete" if order.complete else "incomplete"
+    return {
+        "repair": order.number,
+        "exchange": exchange,
+        "symbol": order.symbol,
+        "from": instant(order.from_ns),
+        "to": instant(order.to_ns),
+        "state": state,
+        "reason": order.reason or None,
+        "came": order.came,
+        "stored": order.stored,
+        "gaps": order.gaps,
+    }

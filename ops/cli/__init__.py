@@ -29,6 +29,7 @@ COMMANDS = {
     "query": ("read", "query"),
     "gaps": ("missing", "gaps"),
     "coverage": ("missing", "coverage"),
+    "repair": ("repair", "repair"),
     "export": ("export", "export_command"),
     "restart": ("command", "restart"),
     "pause": ("command", "pause"),

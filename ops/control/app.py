@@ -26,12 +26,20 @@ class SymbolsChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     remove: tuple[str, ...] = ()
 
 
+class Stretch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"from_": "from"}):
+    """The body of a repair: a market, and two RFC 3339 times or UTC days; without `to` up to now."""
+
+    symbol: str
+    from_: str
+    to: str = ""
+
+
 class ControlApp(Protocol):
     """The service as the control socket sees it.
 
     Subclass it: what is not overridden is answered with 501. A method beyond the first four is only
     called if its name is in `capabilities`: config, events, tap, metrics, restart, pause, resume, flush,
-    merge, reload, change_symbols, log_level.
+    merge, reload, change_symbols, log_level, repair, repairs.
 
     Everything synchronous runs in the event loop and must be quick. A command may be cancelled when it
     takes longer than `ControlLimits.command_s` or when the service stops; it goes on when its client
@@ -102,6 +110,14 @@ class ControlApp(Protocol):
     ) -> Mapping[str, object]:
         """Adds and removes symbols of one exchange; returns what is recorded now."""
         raise NotAvailable(f"changing {len(add) + len(remove)} symbols of {exchange}")
+
+    def repair(self, exchange: str, stretch: Stretch) -> Mapping[str, object]:
+        """Has the exchange asked for a stretch again; returns the order, which goes on by itself."""
+        raise NotAvailable(f"repair of {stretch.symbol} on {exchange}")
+
+    def repairs(self) -> Sequence[Mapping[str, object]]:
+        """The orders that are remembered, each with at least "repair" (its number) and "state"."""
+        raise NotAvailable("repairs")
 
     def log_level(self, level: str) -> None:
         """Sets the level to 'debug', 'info', 'warning' or 'error'."""

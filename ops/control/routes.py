@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from ops.control import problem
-from ops.control.app import ControlApp, SymbolsChange
+from ops.control.app import ControlApp, Stretch, SymbolsChange
 from ops.control.http import Reply
 from ops.control.problem import Problem
 
@@ -185,6 +185,14 @@ async def _change_symbols(call: Call) -> Reply:
     return _json(await call.app.change_symbols(call.name, change.add, change.remove))
 
 
+async def _repair(call: Call) -> Reply:
+    return _json(call.app.repair(call.name, _read_body(call.body, Stretch)))
+
+
+async def _repairs(call: Call) -> Reply:
+    return _json(call.app.repairs())
+
+
 async def _log_level(call: Call) -> Reply:
     call.app.log_level(_read_body(call.body, _LogLevel).level)
     return _json({"ok": True})
@@ -209,5 +217,7 @@ ROUTES: Mapping[tuple[str, ...], Route] = {
     ("v1", "merge"): Route(_merge, "merge", command=True),
     ("v1", "reload"): Route(_reload, "reload", command=True),
     ("v1", "exchanges", NAME, "symbols"): Route(_change_symbols, "change_symbols", command=True),
+    ("v1", "exchanges", NAME, "repair"): Route(_repair, "repair", command=True),
+    ("v1", "repairs"): Route(_repairs, "repairs"),
     ("v1", "log-level"): Route(_log_level, "log_level", command=True),
 }

@@ -1,0 +1,157 @@
+"""The mending of stretches that an operator names: asked of the history again and compared with the file."""
+
+import itertools
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+import trio
+
+from actors.backfill import Backfill, Deliver
+from actors.continuity import Continuity
+from actors.dialect import Market
+from actors.gaps import GapRow
+from actors.history import Stretch
+from actors.shelf import Shelf
+from actors.ticks import Block
+from actors.track import Snapshot
+
+ORDERS_MAX = 100  # that are remembered; of them those that are carried out make room
+RETRY_FIRST_S, RETRY_MAX_S = 2.0, 300.0
+TRIES_MAX = 50  # rounds in a row that bring nothing
+
+_numbers = itertools.count(1)
+
+
+class TooManyOrders(Exception):
+    """No order is taken any more until others are carried out."""
+
+
+class _Held(Exception):
+    """The file cannot be asked what it holds: another process writes it."""
+
+
+@dataclass(slots=True)
+class Mending:
+    """One order and how far it has come. Nanoseconds UTC of the exchange's time, both ends inclusive.
+
+    `came` rows were in the history, `stored` of them had been missing. `complete` None while it goes on; `reason`
+    says what it waits for, or why it is not complete. `gaps` are those that have changed, with their new status.
+    """
+
+    symbol: str
+    from_ns: int
+    to_ns: int
+    number: int = field(default_factory=lambda: next(_numbers))
+    came: int = 0
+    stored: int = 0
+    complete: bool | None = None
+    reason: str = "waiting for its turn"
+    gaps: dict[str, str] = field(default_factory=dict)
+    _remaining: Stretch | None = None
+    _snapshot: Snapshot = field(default_factory=Snapshot)
+    _known: list[GapRow] = field(default_factory=list)
+    _found: dict[str, int] = field(default_factory=dict)  # rows that were stored, by the gap they lay in
+    _tries: int = 0
+    _due: float = 0.0
+
+
+class Mender:
+    """Owned by the recovery of one exchange: orders outlive crashes of the task that carries them on.
+
+    `deliver(block, admit)` books the block's rows, of which `admit` takes the copies out, and hands on the rest.
+    """
+
+    def __init__(
+        self,
+        continuity: Continuity,
+        shelf: Shelf,
+        deliver: Callable[[Block, Callable[[Block], int]], Awaitable[int]],
+    ) -> None:
+        self._continuity, self._shelf, self._deliver = continuity, shelf, deliver
+        self.orders: list[Mending] = []
+
+    def order(self, symbol: str, from_ns: int, to_ns: int) -> Mending:
+        """Takes an order. Raises TooManyOrders."""
+        over = next((order for order in self.orders if order.complete is not None), None)
+        if len(self.orders) >= ORDERS_MAX and over is None:
+            raise TooManyOrders(f"{ORDERS_MAX} stretches are being mended already; wait until some are done")
+        if len(self.orders) >= ORDERS_MAX and over is not None:
+            self.orders.remove(over)
+        order = Mending(symbol, from_ns, max(from_ns, to_ns))
+        self.orders.append(order)
+        return order
+
+    async def carry_on(
+        self, markets: Mapping[str, Market], backfill: Callable[[Deliver], Backfill]
+    ) -> list[Mending]:
+        """One round for each order that is due: a few pages. Returns those that are carried out now."""
+        done = []
+        for order in [order for order in self.orders if order.complete is None]:
+            market = markets.get(order.symbol)
+            if market is None:
+                order.complete, order.reason = False, "the market is not recorded any more"
+            elif trio.current_time() >= order._due:
+                try:
+                    await self._round(order, market, backfill)
+                except _Held:
+                    _wait(order, "another process writes the file", 0.0)
+            if order.complete is not None:
+                done.append(order)
+        return done
+
+    async def _round(self, order: Mending, market: Market, backfill: Callable[[Deliver], Backfill]) -> None:
+        snapshot = self._continuity.snapshot(order.symbol)
+        await self._shelf.settle()  # what the last round has stored is in the file, as is all before the snapshot
+        if order._remaining is None:
+            known = await self._shelf.gaps(order.symbol, order.from_ns, order.to_ns)
+            if known is None:
+                raise _Held
+            order._known, order._remaining = known, Stretch(from_ns=order.from_ns, to_ns=order.to_ns)
+        order._snapshot = snapshot
+
+        async def take(block: Block) -> None:
+            await self._take(order, block)
+
+        order.reason = "asking the exchange"
+        result = await backfill(take).recover(market, order._remaining)
+        order.came += result.count
+        order.reason = result.reason
+        order._remaining = result.remaining or order._remaining
+        if result.complete or result.final or (not result.count and order._tries >= TRIES_MAX):
+            order.complete = result.complete
+            self._close_gaps(order)
+        elif result.count and result.retry_after_s is None:
+            order._tries = 0
+        else:
+            _wait(order, result.reason, result.retry_after_s or 0.0)
+
+    async def _take(self, order: Mending, block: Block) -> None:
+        stored = await self._shelf.stored(order.symbol, block)
+        if stored is None:
+            raise _Held
+
+        def admit(rows: Block) -> int:
+            copies = self._continuity.admit_again(rows, order._snapshot, stored, trio.current_time())
+            for gap in order._known:
+                within = sum(map(gap.spans, rows.trade_id, rows.exchange_ns))
+                order._found[gap.gap_id] = order._found.get(gap.gap_id, 0) + within
+            return copies
+
+        order.stored += await self._deliver(block, admit)
+
+    def _close_gaps(self, order: Mending) -> None:
+        """What the order means for the gaps that it touched."""
+        for gap in order._known:
+            inside = gap.from_ns is not None and gap.to_ns is not None
+            inside = inside and order.from_ns <= (gap.from_ns or 0) and (gap.to_ns or 0) <= order.to_ns
+            found, whole = order._found.get(gap.gap_id, 0), bool(order.complete) and inside
+            status = self._continuity.mended(gap, order._snapshot, found, time.time_ns(), whole=whole)
+            if status is not None:
+                order.gaps[gap.gap_id] = status.value
+
+
+def _wait(order: Mending, reason: str, floor_s: float) -> None:
+    order.reason = reason
+    order._tries += 1
+    order._due = trio.current_time() + max(floor_s, min(RETRY_MAX_S, RETRY_FIRST_S * 2.0 ** min(order._tries, 10)))

@@ -1,0 +1,88 @@
+"""`tickwarden repair`: has an exchange asked for a stretch of one market again."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ops.cli.common import client, config_option, json_option, print_json, socket_option
+from ops.control.client import ControlClient, segment
+from ops.exits import FAILED, OK
+from ops.instants import microseconds
+
+POLL_S = 0.5
+
+
+def _time(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001 - click's
+    try:
+        if value is not None:
+            microseconds(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    return value
+
+
+@click.command()
+@click.option("--exchange", required=True, help="The exchange, by its name in the configuration.")
+@click.option("--symbol", required=True, help="The market, such as BTC/USDT.")
+@click.option("--from", "since", required=True, callback=_time, metavar="T", help="From this time or UTC day on.")
+@click.option(
+    "--to", "until", callback=_time, metavar="T", help="To this time or start of a UTC day; else to now."
+)
+@click.option("--no-wait", is_flag=True, help="Do not wait for the outcome; `events` will tell it.")
+@config_option
+@socket_option
+@json_option
+def repair(
+    exchange: str,
+    symbol: str,
+    since: str,
+    until: str | None,
+    no_wait: bool,
+    config_path: Path | None,
+    socket_path: Path | None,
+    as_json: bool,
+) -> int:
+    """Ask an exchange for a stretch again: what the file lacks of it is stored, gaps in it are closed.
+
+    The running service does it, beside its other work and within the exchange's limits. Ctrl-C ends the waiting and
+    not the repair. Exit code 1 where the exchange could not give back all of it.
+    """
+    service = client(config_path, socket_path)
+    body = {"symbol": symbol, "from": since, **({"to": until} if until else {})}
+    order: Any = service.post(f"/v1/exchanges/{segment(exchange)}/repair", body)
+    if not no_wait:
+        order = _wait(service, order)
+    if as_json:
+        print_json(order)
+    else:
+        click.echo(_words(order))
+    return FAILED if order["state"] == "incomplete" else OK
+
+
+def _wait(service: ControlClient, order: dict[str, Any]) -> dict[str, Any]:
+    """Until the order is carried out; says on a terminal how far it is."""
+    said = ""
+    while order["state"] == "running":
+        progress = f"{order['came']:,} trades came, {order['stored']:,} of them were missing; {order['reason']}"
+        if progress != said and sys.stderr.isatty():
+            click.echo(progress, err=True)
+        said = progress
+        time.sleep(POLL_S)
+        known: Any = service.get("/v1/repairs")
+        order = next((one for one in known if one["repair"] == order["repair"]), {**order, "state": "forgotten"})
+    return order
+
+
+def _words(order: dict[str, Any]) -> str:
+    what = f"{order['exchange']} {order['symbol']} from {order['from']} to {order['to']}"
+    counts = f"{order['came']:,} trades came, {order['stored']:,} of them were missing and are stored now"
+    if order["state"] == "running":
+        return f"{what}: repair {order['repair']} has begun; `tickwarden events --follow` tells its end"
+    if order["state"] == "forgotten":
+        return f"{what}: the service does not remember it; `tickwarden events` may"
+    gaps = "".join(f"\ngap {gap}: {status}" for gap, status in sorted(order["gaps"].items()))
+    outcome = "complete" if order["state"] == "complete" else f"not complete: {order['reason']}"
+    return f"{what}: {outcome}; {counts}{gaps}"
