@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from actors.batch import Batch, EventRow
+from actors import buffer
+from actors.batch import Batch, EventRow, LagRow
 from actors.buffer import AUDIT_EVERY_S, EVENTS_MAX, MARGIN_S, Buffer
 from actors.ledger import Ledger
 from actors.parcel import Parcel
@@ -45,6 +46,9 @@ def block(rows: int, exchange: str = "x", first: int = 0) -> Block:
 
 def reject(exchange: str = "x") -> Reject:
     return Reject(NS, exchange, None, Reason.NOT_JSON, "", b"{", 1)
+
+
+LAG = LagRow(NS, "x", 3, 1.0, 2.0, -0.5, 2.0, 1, "run")
 
 
 class Desk:
@@ -142,10 +146,23 @@ async def test_of_a_quiet_service_the_audit_is_told_every_minute(autojump_clock:
             assert desk.buffer.oldest_s() == 0.0
         await trio.sleep(AUDIT_EVERY_S / 2)
         desk.buffer.record(event())
-        await desk.batch()
+        desk.buffer.record_lag(LAG)
+        batch = await desk.batch()
+        assert (batch.events, batch.lags) == ((event(),), (LAG,))
         began = trio.current_time()
-        assert not (await desk.batch()).events
+        batch = await desk.batch()
+        assert (batch.events, batch.lags) == ((), ())
         assert trio.current_time() - began == pytest.approx(AUDIT_EVERY_S)  # after the last batch, whatever it held
+
+
+async def test_a_sign_of_life_that_cannot_go_on_is_no_older_than_itself(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buffer, "SEALED_ROWS_MAX", 1)
+    async with buffering(Desk()) as desk:
+        desk.ledger.account("x")
+        await trio.sleep(2.5 * AUDIT_EVERY_S)
+        assert desk.buffer.oldest_s() == pytest.approx(AUDIT_EVERY_S / 2)
 
 
 async def test_nothing_is_written_when_there_is_nothing(autojump_clock: MockClock) -> None:
