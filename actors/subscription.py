@@ -19,6 +19,7 @@ class Subscription:
         self._next_id = 1
         self._ours = frozenset(natives)
         self._open: dict[str, Request] = {}
+        self._asked: set[str] = set()  # ids of all requests, open or not
         self._doubtful: dict[str, None] = {}  # asked for together with a market that was refused by name
         self.pending = dict.fromkeys(natives)  # in order; what waits for an answer
         self.refused: dict[str, str] = {}
@@ -29,6 +30,7 @@ class Subscription:
         made = list(self._dialect.subscribe(natives or list(self.pending), self._channel, self._next_id))
         self._next_id += len(made)
         self._open.update((request.request_id, request) for request in made)
+        self._asked.update(request.request_id for request in made)
         return made
 
     def again(self) -> list[Request]:
@@ -82,4 +84,6 @@ class Subscription:
         for request in self._open.values():
             if set(answer.natives) & set(request.natives):
                 return request
-        return next(iter(self._open.values()), None) if not answer.natives else None
+        if answer.natives or answer.request_id in self._asked:  # a late answer to what data has settled already
+            return None
+        return next(iter(self._open.values()), None)

@@ -46,6 +46,17 @@ def test_an_answer_that_names_nobody_is_for_the_request_it_echoes_or_the_oldest(
     one.acknowledged(Ack())  # one too many harms nothing
 
 
+def test_a_late_answer_to_what_data_has_settled_is_for_nobody_else() -> None:
+    one = subscription("bybit", ("A", "B"))
+    one.requests(["A"])
+    one.requests(["B"])
+    one.delivered(["A"])
+    one.acknowledged(Ack(request_id="1"))
+    assert list(one.pending) == ["B"]
+    one.refuse(Refusal("no such topic", request_id="2"))
+    assert one.refused == {"B": "no such topic"}
+
+
 def test_data_is_an_answer_too() -> None:
     one = subscription()
     one.requests()
