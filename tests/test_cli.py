@@ -158,3 +158,13 @@ def test_a_running_service_answers_every_command(tmp_path: Path) -> None:
             assert service.returncode == 0
     assert not (tmp_path / "ticks.duckdb.tail").exists()
     assert not (tmp_path / "ticks.duckdb.sock").exists()
+
+
+def test_ctrl_c_ends_the_sandbox_without_a_traceback(tmp_path: Path) -> None:
+    with running("sandbox", folder=tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()  # the configuration: it serves
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130
+    assert "Traceback" not in complaints

@@ -90,6 +90,10 @@ def _run() -> int:
         return exit_.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
+    except BaseExceptionGroup as group:
+        if group.split(KeyboardInterrupt)[1] is not None:
+            raise
+        return INTERRUPTED  # Ctrl-C, as it leaves a nursery
     except BrokenPipeError:
         # `tickwarden query ... | head`: the reader has had enough. Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
