@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import trio
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, Pong, Request, TextMessage
@@ -19,6 +18,7 @@ from actors.ledger import Account
 from actors.pipeline import Pipeline
 from ops import report
 from ops.config import load_config
+from tests.onlooker import looking
 from tests.test_frames import CLOSE, frame
 
 CERTS = Path(__file__).parent / "certs"
@@ -242,8 +242,8 @@ def actor(pipeline: Pipeline, name: str) -> dict[str, Any]:
 def query(folder: Path, sql: str) -> list[tuple[Any, ...]]:
     """Asks the finished file on a connection of its own."""
     assert not (folder / "ticks.duckdb.tail").exists()
-    with duckdb.connect(str(folder / "ticks.duckdb"), read_only=True) as connection:
-        return connection.execute(sql).fetchall()
+    with looking(folder / "ticks.duckdb") as con:
+        return con.execute(sql).fetchall()
 
 
 def check_audit(folder: Path) -> None:

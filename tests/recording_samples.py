@@ -6,12 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from actors.batch import AuditRow, Batch, EventRow
 from actors.settings import StoreSettings
 from actors.store.store import Store
 from actors.ticks import Block, Reason, Reject
+from tests.onlooker import looking
 
 SECOND_NS = 1_000_000_000
 DAY_NS = 86_400 * SECOND_NS
@@ -77,8 +76,7 @@ def record(told: StoreSettings, *batches: int) -> None:
 
 def ask(path: Path, sql: str) -> list[tuple[Any, ...]]:
     """One question to a DuckDB file, as any other process would put it."""
-    with duckdb.connect(path, read_only=True) as con:
-        con.execute("SET TimeZone = 'UTC'")
+    with looking(path) as con:
         return con.execute(sql).fetchall()
 
 

@@ -24,6 +24,7 @@ from actors.store.files import Files
 from actors.store.notices import Merged
 from actors.store.store import Store
 from actors.ticks import Block, Reason, Reject
+from tests.onlooker import looking
 
 STORE_SOURCES = Path(files.__file__).parent
 # Read from the code, so that a new one cannot be forgotten.
@@ -68,7 +69,7 @@ def settings(folder: Path, name: str = "ticks.duckdb") -> StoreSettings:
 
 def ids_in(path: Path, sql: str = "SELECT trade_id FROM ticks") -> Counter[int]:
     """What a fresh reader of this process sees."""
-    with duckdb.connect(str(path), read_only=True) as con:
+    with looking(path) as con:
         return Counter(int(row[0]) for row in con.execute(sql).fetchall())
 
 
@@ -476,11 +477,11 @@ class World:
         sql = f"SELECT {column} FROM {table}"
         if not self.path.exists():
             return None
-        con = self.holder.cursor() if self.holder is not None else duckdb.connect(str(self.path), read_only=True)
-        with con:
-            views = con.execute("SELECT sql FROM duckdb_views() WHERE view_name = 'ticks'").fetchall()
-            if self.excused and "read_parquet" not in str(views):
-                return None
+        with self.holder.cursor() if self.holder is not None else looking(self.path) as con:
+            if self.excused:
+                views = con.execute("SELECT sql FROM duckdb_views() WHERE view_name = 'ticks'").fetchall()
+                if "read_parquet" not in str(views):
+                    return None
             return Counter(int(row[0]) for row in con.execute(sql).fetchall())
 
     def check(self) -> None:
