@@ -12,6 +12,7 @@ from actors.catch import Catch
 from actors.continuity import Continuity
 from actors.decoding import Reader
 from actors.dialect import Ack, Dialect, Leaving, Market, Refusal, Request
+from actors.gaps import GapReason
 from actors.ledger import Account
 from actors.parcel import Parcel
 from actors.policy import LAST_PARCEL_S
@@ -25,6 +26,7 @@ from supervisor.mailbox import Mailbox
 WATCH_S = 0.25  # how often silence and answers are looked at
 ASK_AGAIN_S = 2.0  # after a market was refused by name, how long the others of its request may go unanswered
 REFUSALS_TOLD_MAX = 50  # different words of refusal that become events, a connection
+OVERFLOW_S = 60.0  # an exchange that is not read from for a while hangs up within so long
 REQUESTS_MAX = 10_000  # that wait to be sent; a connection has fewer markets, and each is asked for once or twice
 
 
@@ -95,9 +97,8 @@ class Connection:
         self.symbols = {market.native: market.symbol for market in plan.markets}
         self.connected = False
         self.opened_at = math.inf  # on trio's clock, as are all times here
-        self.reading_since = (
-            math.inf
-        )  # data that was not read before is no sign of anything; inf while nothing is read
+        self.reading_since = math.inf  # silence before that is our own; inf while nothing is read
+        self.blocked_at = math.inf  # since when it waits for room in the buffer
         self.since: dict[str, float] = {}  # symbols that it delivers now, as far as is known, and from when on
         self.heard: dict[str, float] = {}  # when the last trade of each came, within WATCH_S
         self.leaving = ""  # the exchange's words when it has said that it will close
@@ -112,7 +113,8 @@ class Connection:
             await session.run()
         finally:
             self.connected = False
-            self.continuity.disconnected(self.since.keys() - self.given_up, time.time_ns())
+            reason = GapReason.OVERFLOW if self._overflowed() else GapReason.DISCONNECT
+            self.continuity.disconnected(self.since.keys() - self.given_up, time.time_ns(), reason)
             self._reset()
             with trio.move_on_after(LAST_PARCEL_S, shield=True):
                 await self.catch.hand_over()
@@ -126,8 +128,14 @@ class Connection:
         begun = self.since.get(symbol, math.inf)
         return max(begun, self.heard.get(symbol, begun), self.reading_since)
 
+    def _overflowed(self) -> bool:
+        """Whether the exchange may have hung up because the buffer was full and nothing was read."""
+        now = trio.current_time()
+        lately = self.opened_at < self.reading_since < math.inf and now - self.reading_since < OVERFLOW_S
+        return lately or now - self.blocked_at > WATCH_S
+
     def _reset(self) -> None:
-        self.opened_at = self.reading_since = math.inf
+        self.opened_at = self.reading_since = self.blocked_at = math.inf
         self.since, self.heard, self.leaving = {}, {}, ""
 
 
@@ -189,8 +197,9 @@ class _Session:
     async def _hand_over(self) -> None:
         """What was not read while the buffer was full is our doing, not the exchange's silence."""
         owner, since, begun_at = self._owner, self._owner.reading_since, trio.current_time()
-        owner.reading_since = math.inf
+        owner.reading_since, owner.blocked_at = math.inf, begun_at
         await self._catch.hand_over_if_due()
+        owner.blocked_at = math.inf
         now = trio.current_time()
         owner.reading_since = now if now - begun_at > WATCH_S else since
 

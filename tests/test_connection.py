@@ -17,6 +17,7 @@ from actors.connection import ASK_AGAIN_S
 from actors.dialect import Trades
 from actors.dialects import DIALECTS
 from actors.exchange import Exchange
+from actors.gaps import GapReason
 from actors.ledger import Account
 from actors.parcel import Parcel
 from actors.policy import CONNECTION_STOP_S
@@ -481,6 +482,25 @@ async def test_a_full_mailbox_stops_the_reading_without_being_taken_for_silence(
             assert feed.ids() == [str(number) for number in range(20_000)]
             assert len(feed.server.clients) == 1 and feed.health().state is State.OK
             nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("waits", "reason"), [(True, GapReason.OVERFLOW), (False, GapReason.DISCONNECT)])
+async def test_a_hang_up_after_a_full_buffer_is_an_overflow(
+    feeding: Feeding, autojump_clock: MockClock, waits: bool, reason: GapReason
+) -> None:
+    async def gives_up(client: Client) -> None:
+        await client.accept()
+        await client.send(*(trade("okx", "BTC-USDT", number) for number in range(10 * PARCEL_ROWS)))
+        await trio.sleep(20)
+        await client.close(1008)
+
+    async with feeding(gives_up, rows=PARCEL_ROWS if waits else 100_000, consuming=False, silence_s=100.0) as feed:
+        await trio.sleep(25)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(feed.consume)
+            await trio.sleep(2)
+            nursery.cancel_scope.cancel()
+        assert [gap.reason for parcel in feed.parcels for gap in parcel.gaps] == [reason]
 
 
 async def test_what_a_stuck_buffer_does_not_take_is_kept_for_the_end(
