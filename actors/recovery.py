@@ -29,6 +29,7 @@ TRIES_MAX = 50  # with the delays above about four hours; what has not come by t
 # An outage that no trade ends is looked into once the market has been delivered again for so long: busy ones have
 # traded by then, and what histories lag behind has come.
 QUIET_S = 10.0
+QUESTIONS_MAX = 10  # about silent markets, in one round
 LYING_S = 5.0  # how often the history is asked in place of a feed that brings nothing
 CLOCKS_NS = 2_000_000_000  # by so much the exchange's clock and ours may differ in this
 
@@ -103,7 +104,7 @@ class Recovery:
                         elif self._quiet(gap):
                             await self._end(backfill, market, gap, attempts)
                         context.handled(0)
-                for symbol, doubt in list(self._doubts.items()):
+                for symbol, doubt in self._questions():
                     await self._answer(probe, symbol, doubt)
                     context.handled(0)
                 await self._mend(context, rest)
@@ -185,9 +186,16 @@ class Recovery:
         del self._doubts[symbol]
         return doubt.answer if doubt.asked_at >= since else None
 
+    def _questions(self) -> list[tuple[str, _Doubt]]:
+        """A few that are due: gaps are asked for between them, however many markets are quiet."""
+        markets, now = self._markets(), trio.current_time()
+        self._doubts = {symbol: doubt for symbol, doubt in self._doubts.items() if symbol in markets}
+        open_ = [(symbol, doubt) for symbol, doubt in self._doubts.items() if doubt.answer is None]
+        return [(symbol, doubt) for symbol, doubt in open_ if now >= doubt.due][:QUESTIONS_MAX]
+
     async def _answer(self, probe: Backfill, symbol: str, doubt: _Doubt) -> None:
         market, now = self._markets().get(symbol), trio.current_time()
-        if market is None or doubt.answer is not None or now < doubt.due:
+        if market is None:
             return
         last_ns = self._continuity.newest(symbol)[1]
         if last_ns is None:  # nothing was ever stored
