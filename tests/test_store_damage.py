@@ -24,6 +24,8 @@ from actors.store.duckfile import (
 )
 from actors.store.files import Files
 from actors.store.store import Store
+from tests.amounts import amount
+from tests.onlooker import looking
 from tests.store_harness import batch, ids_in, memory_folder, never, reader, settings
 
 ROOT = Path(__file__).parents[1]
@@ -50,9 +52,16 @@ def write(one: Store, *ids: int) -> int:
     return number
 
 
-def filled(folder: Path) -> Path:
-    """A store that was killed: ticks 1 and 2 merged, 3 and 4 in the tail. The file's path."""
-    one = started(folder)
+@pytest.fixture(scope="module")
+def shelf() -> Iterator[Path]:
+    """In memory, for what several tests begin with."""
+    with memory_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def filled_once(shelf: Path) -> Path:
+    one = started(shelf / "filled")
     for i in (1, 2):
         write(one, i)
         one.merge()
@@ -60,7 +69,14 @@ def filled(folder: Path) -> Path:
     for i in (3, 4):
         write(one, i)
     one.close()
-    return one.path
+    return one.path.parent
+
+
+@pytest.fixture
+def filled(filled_once: Path, tmp_path: Path) -> Path:
+    """A store that was killed: ticks 1 and 2 merged, 3 and 4 in the tail. The file's path."""
+    shutil.copytree(filled_once, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "ticks.duckdb"
 
 
 def events(one: Store) -> list[str]:
@@ -88,13 +104,18 @@ def empty(_: bytes) -> bytes:
     return b""
 
 
-@pytest.mark.parametrize("spoil", [truncate, flip_header, overwrite, empty])
-@pytest.mark.parametrize("when", ["at start", "while running"])
+@pytest.mark.parametrize(
+    ("spoil", "when"),
+    [
+        *[(spoil, "at start") for spoil in (truncate, flip_header, overwrite, empty)],
+        *[(spoil, "while running") for spoil in (truncate, overwrite)],
+    ],
+)
 def test_a_corrupt_file_is_set_aside_and_recording_goes_on(
-    tmp_path: Path, spoil: Callable[[bytes], bytes], when: str
+    tmp_path: Path, filled: Path, spoil: Callable[[bytes], bytes], when: str
 ) -> None:
     """Under a name with the time; what was in the tail is in the new file; the next start has nothing to say."""
-    path = filled(tmp_path)
+    path = filled
     one = started(tmp_path) if when == "while running" else Store(settings(tmp_path))
     damaged = spoil(path.read_bytes())
     path.write_bytes(damaged)
@@ -143,32 +164,34 @@ one.merge()
 """
 
 
-def killed_in_merge(folder: Path) -> Path:
-    """A store killed between the commit of its second merge and the checkpoint: its WAL."""
+@pytest.fixture(scope="module")
+def killed_in_merge(shelf: Path) -> Path:
+    """The folder of a store killed between the commit of its second merge and the checkpoint."""
+    folder = shelf / "killed"
     environment = {**os.environ, "TICKWARDEN_CRASH_AT": "merge.committed:2"}
     done = subprocess.run([sys.executable, "-c", CRASHING, str(folder)], cwd=ROOT, env=environment)
     assert done.returncode == -signal.SIGKILL
-    wal = folder / "ticks.duckdb.wal"
-    assert wal.stat().st_size > 0
-    return wal
+    assert (folder / "ticks.duckdb.wal").stat().st_size > 0
+    return folder
 
 
-def test_a_wal_that_is_missing_cut_or_damaged_costs_nothing_and_does_not_pass_unseen(tmp_path: Path) -> None:
+def test_a_wal_that_is_missing_cut_or_damaged_costs_nothing_and_does_not_pass_unseen(
+    tmp_path: Path, killed_in_merge: Path
+) -> None:
     """The segments of a merge go only after it has been closed, opened again and counted."""
-    killed_in_merge(tmp_path / "original")
     random = Random(5)
-    size = (tmp_path / "original" / "ticks.duckdb.wal").stat().st_size
+    size = (killed_in_merge / "ticks.duckdb.wal").stat().st_size
     spoilt: dict[str, Callable[[bytes], bytes | None]] = {
         "missing": lambda _: None,
         "whole": lambda data: data,
         "rubbish": lambda data: random.randbytes(len(data)),
     }
-    for at in [0, size // 2, size - 1, random.randrange(size)]:
+    for at in [size // 2, *random.sample(range(size), amount(0, 30))]:
         spoilt[f"cut at {at}"] = partial(cut, at=at)
         spoilt[f"flipped at {at}"] = partial(flip, at=at)
     for case, (how, spoil) in enumerate(spoilt.items()):
         folder = tmp_path / str(case)
-        shutil.copytree(tmp_path / "original", folder)
+        shutil.copytree(killed_in_merge, folder)
         wal = folder / "ticks.duckdb.wal"
         data = spoil(wal.read_bytes())
         wal.unlink() if data is None else wal.write_bytes(data)
@@ -202,14 +225,14 @@ def test_an_older_copy_of_the_file_is_noticed_and_what_is_gone_is_counted(tmp_pa
     again.close()
 
 
-def test_a_wal_without_its_file_is_set_aside(tmp_path: Path) -> None:
+def test_a_wal_without_its_file_is_set_aside(tmp_path: Path, killed_in_merge: Path) -> None:
     """DuckDB would replay it into the new file; what the tail still has is merged again."""
-    wal = killed_in_merge(tmp_path)
+    shutil.copytree(killed_in_merge, tmp_path, dirs_exist_ok=True)
     (tmp_path / "ticks.duckdb").unlink()
     one = started(tmp_path)
     assert events(one) == ["store_wal_damaged", "store_rows_missing"]
     assert one.notices[1].detail["lost"] == {"ticks": 5, "events": 5, "audit": 5}
-    assert not wal.exists()
+    assert not (tmp_path / "ticks.duckdb.wal").exists()
     one.merge()
     assert ids_in(one.path) == {6: 1}
     one.close()
@@ -224,7 +247,7 @@ def test_any_flipped_byte_of_a_segment_is_found_its_rows_are_counted_and_the_res
     middle = sorted((one.tail / "ticks").glob("0-*"))[1]
     sound = middle.read_bytes()
     random = Random(3)
-    for at in [0, 4, len(sound) - 1, *random.sample(range(len(sound)), 2)]:
+    for at in [len(sound) - 1, *random.sample(range(len(sound)), amount(2, 50))]:
         case = tmp_path / str(at)
         case.mkdir()
         for name in ("ticks.duckdb", "ticks.duckdb.tail"):
@@ -241,7 +264,7 @@ def test_any_flipped_byte_of_a_segment_is_found_its_rows_are_counted_and_the_res
         again = started(case)
         again.merge()
         assert not again.notices and ids_in(again.path) == {10: 1, 11: 1, 30: 1, 31: 1}
-        with duckdb.connect(str(again.path), read_only=True) as con:
+        with looking(again.path) as con:
             assert con.execute("SELECT count(*) FROM events").fetchone() == (3,)
         again.close()
 
@@ -256,7 +279,7 @@ def test_a_damaged_newest_segment_does_not_take_the_rest_of_its_batch_with_it(tm
     newest.write_bytes(newest.read_bytes()[:10])
     for _ in range(3):
         one = started(tmp_path)
-        with duckdb.connect(str(one.path), read_only=True) as con:
+        with looking(one.path) as con:
             assert con.execute("SELECT count(*) FROM events").fetchone() == (2,)
         one.close()
     assert ids_in(one.path) == {1: 1}
@@ -339,9 +362,11 @@ def test_a_tail_beside_another_file_is_not_thrown_away_as_merged(tmp_path: Path)
     again.close()
 
 
-def test_a_file_of_a_later_version_or_with_tables_of_its_own_is_refused_untouched(tmp_path: Path) -> None:
+def test_a_file_of_a_later_version_or_with_tables_of_its_own_is_refused_untouched(
+    tmp_path: Path, filled: Path
+) -> None:
     """Somebody has to decide; nothing is renamed and nothing overwritten."""
-    path = filled(tmp_path)
+    path = filled
     with duckdb.connect(str(path)) as con:
         con.execute("UPDATE schema_version SET version = 999")
     before = path.read_bytes()
@@ -387,13 +412,12 @@ def test_an_error_on_opening_is_damage_only_where_the_content_is_to_blame(error:
         assert isinstance(found, FileHeld) and found.pid == 42
 
 
-def test_whatever_bytes_a_file_consists_of_it_is_opened_or_called_damaged(tmp_path: Path) -> None:
+def test_whatever_bytes_a_file_consists_of_it_is_opened_or_called_damaged(tmp_path: Path, filled: Path) -> None:
     """Never an error that would be tried again for ever."""
-    path = filled(tmp_path)
-    sound = path.read_bytes()
+    sound = filled.read_bytes()
     random = Random(7)
     files = Files()
-    for case in range(30):
+    for case in range(amount(12, 300)):
         data = bytearray(sound)
         match case % 3:
             case 0:
