@@ -1,9 +1,11 @@
 """What one connection has read and not yet handed to the buffer: booked at once, lost by no crash."""
 
 import time
+from contextlib import suppress
 
 import trio
 
+from actors.beat import Beat
 from actors.continuity import Continuity
 from actors.decoding import Outcome, Reader
 from actors.frames import Violation
@@ -17,6 +19,8 @@ PARCEL_ROWS = 500  # a parcel goes to the buffer when it has so many ticks ...
 PARCEL_S = 0.02  # ... or when its first is so old
 REJECTS_MAX = 200
 OVERSIZE_CLOSE = 1009  # RFC 6455, section 7.4.1
+
+_beats: trio.lowlevel.RunVar[Beat] = trio.lowlevel.RunVar("the parcels' beat")
 
 
 class Catch:
@@ -85,20 +89,46 @@ class Catch:
 
         One caller after the other: two parcels that come back at once could not be put in their order again.
         """
+        if not self._handing.locked() and self._hand_over_now():
+            return
         async with self._handing:
-            parcel = self.rest()
+            parcel = self._packed_rest()
             if parcel is None:
                 return
-            parcel.block.pack()
             put = False
             try:
                 await self._intake.put(parcel)
                 put = True
             finally:
                 if not put:
-                    newer, self._block = self._block, parcel.block
-                    _append(self._block, newer)
-                    self._rejects = [*parcel.rejects, *self._rejects]
+                    self._take_back(parcel)
+
+    def _hand_over_now(self) -> bool:
+        """Nearly always there is room: it is then done without a turn of the scheduler."""
+        parcel = self._packed_rest()
+        if parcel is None:
+            return True
+        put = False
+        with suppress(trio.WouldBlock):
+            try:
+                self._intake.put_nowait(parcel)
+                put = True
+            finally:
+                if not put:
+                    self._take_back(parcel)
+        return put
+
+    def _packed_rest(self) -> Parcel | None:
+        parcel = self.rest()
+        if parcel is not None:
+            parcel.block.pack()
+        return parcel
+
+    def _take_back(self, parcel: Parcel) -> None:
+        newer, self._block = self._block, parcel.block
+        if len(newer):
+            _append(self._block, newer)
+        self._rejects = [*parcel.rejects, *self._rejects]
 
     async def hand_over_if_due(self) -> None:
         """Called after each read."""
@@ -111,7 +141,7 @@ class Catch:
         """Runs beside the reading: no tick waits here longer than PARCEL_S."""
         while True:
             await self._filling.wait()
-            await trio.sleep(PARCEL_S)
+            await _beat().wait()
             self._filling = trio.Event()
             await self.hand_over()
 
@@ -125,6 +155,15 @@ def admit(continuity: Continuity, block: Block, start: int) -> int:
     fills = block.fills[start:]
     spans = fills if max(fills) > 1 else None
     return continuity.admit(block, start, spans, trio.current_time()).duplicates
+
+
+def _beat() -> Beat:
+    """The run's: the connections of all exchanges hand over together."""
+    try:
+        return _beats.get()
+    except LookupError:
+        _beats.set(beat := Beat(PARCEL_S))
+        return beat
 
 
 def _append(block: Block, more: Block, rows: int | None = None) -> None:
