@@ -105,6 +105,9 @@ class Loose(Track):
         self._count(row)
         return True
 
+    def remembers(self, trade_id: str | None) -> bool:
+        return trade_id is not None and hash(trade_id) in self._recent
+
     def _admit_nameless(self, row: Row) -> bool:
         content = row.content
         if row.source == "stream":
