@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import cache
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -20,6 +21,13 @@ def _instance() -> duckdb.DuckDBPyConnection:
     con.execute("SET enable_external_file_cache = false")  # tests put other bytes under the same name
     atexit.register(con.close)
     return con
+
+
+def answer(sql: str) -> list[tuple[Any, ...]]:
+    """What DuckDB finds in files of other kinds; times in UTC."""
+    with _instance().cursor() as con:
+        con.execute("SET TimeZone = 'UTC'")
+        return con.execute(sql).fetchall()
 
 
 @contextmanager
