@@ -7,7 +7,6 @@ other tables hold beyond that batch is left out, so `audit` says of `ticks` exac
 
 import os
 import resource
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from actors.store.segments import sql_text
 from actors.store.tables import TICKS
 from actors.store.tail import Segment, Tail, committed
 from actors.store.views import EXTRA_VIEWS, recorded_tail
-from ops.query import WAIT_FIRST_S, WAIT_MAX_S, LockedError, QueryError
+from ops.query import QueryError, unlocked
 
 _OPEN_FILES = Path("/proc/self/fd")
 
@@ -50,28 +49,13 @@ def opened(path: Path, *, timeout_s: float, threads: int, memory_limit: str, spi
         # DuckDB counts how far it is, and leaves the drawing to us.
         con.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
         con.execute("SET TimeZone = 'UTC'")
-        _attach(con, path.absolute(), time.monotonic() + timeout_s)
+        attach = f"ATTACH {sql_text(path.absolute())} AS src (READ_ONLY)"
+        unlocked(path, timeout_s, lambda: con.execute(attach))
         names = _relations(con)
         if TICKS.name not in names:
             raise QueryError(f"{path} holds no ticks: it is not a file of Tickwarden's")
         pinned = _pinned(con, path.absolute(), stack)
         yield Source(con, {name: pinned.get(name, f'src.main."{name}"') for name in names})
-
-
-def _attach(con: duckdb.DuckDBPyConnection, path: Path, deadline: float) -> None:
-    wait_s = WAIT_FIRST_S
-    while True:
-        try:
-            con.execute(f"ATTACH {sql_text(path)} AS src (READ_ONLY)")
-        except duckdb.Error as error:
-            if "lock" not in str(error).lower():
-                raise QueryError(f"{path}: {error}") from error
-            if time.monotonic() >= deadline:
-                raise LockedError(f"{path} is held by another process: {error}") from error
-            time.sleep(wait_s)
-            wait_s = min(WAIT_MAX_S, wait_s * 2)
-        else:
-            return
 
 
 def _relations(con: duckdb.DuckDBPyConnection) -> list[str]:

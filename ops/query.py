@@ -2,10 +2,10 @@
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -13,6 +13,8 @@ import duckdb
 WAIT_FIRST_S = 0.01
 WAIT_MAX_S = 0.25
 LOCK_TIMEOUT_S = 10.0
+
+T = TypeVar("T")
 
 
 class QueryError(Exception):
@@ -49,7 +51,7 @@ def run_query(
     """
     if not path.is_file():
         raise QueryError(f"{path}: no such file; it appears with the first merge, or --file names another one")
-    connection = _open(path, time.monotonic() + timeout_s)
+    connection = unlocked(path, timeout_s, lambda: duckdb.connect(path, read_only=True))
     try:
         connection.execute("SET TimeZone = 'UTC'")
         # Against its type stubs, DuckDB answers None where there is no statement at all.
@@ -67,19 +69,21 @@ def run_query(
         connection.close()
 
 
-def _open(path: Path, deadline: float) -> duckdb.DuckDBPyConnection:
-    wait_s = WAIT_FIRST_S
+def unlocked(path: Path, timeout_s: float, attempt: Callable[[], T]) -> T:
+    """What `attempt` returns, tried again while another process holds the file.
+
+    Raises LockedError after `timeout_s`, QueryError for whatever else DuckDB says.
+    """
+    deadline, wait_s = time.monotonic() + timeout_s, WAIT_FIRST_S
     while True:
         try:
-            return duckdb.connect(path, read_only=True)
-        except duckdb.IOException as error:
+            return attempt()
+        except duckdb.Error as error:
             if "lock" not in str(error).lower():
                 raise QueryError(f"{path}: {error}") from error
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 raise LockedError(f"{path} is held by another process: {error}") from error
-        except duckdb.Error as error:
-            raise QueryError(f"{path}: {error}") from error
         # Several askers spread out; one that comes late still gets its last try at the deadline.
         time.sleep(min(left_s, wait_s * random.uniform(0.5, 1.0)))  # noqa: S311
         wait_s = min(WAIT_MAX_S, wait_s * 2)
