@@ -5,7 +5,7 @@ dropped. Only of rows that are re-sent (a marked snapshot, a backfill) is the n-
 n-th twin that is remembered.
 """
 
-from actors.gaps import GapReason, GapStatus
+from actors.gaps import GapReason, GapRow, GapStatus
 from actors.recent import GENERATION_KEYS, Recent
 from actors.seed import Seed
 from actors.track import Row, Shared, Track
@@ -57,8 +57,16 @@ class Loose(Track):
         for row in seed.gaps:
             if row.status is not GapStatus.OPEN:
                 self._book.drop(row.gap_id)
-        if self.outage is not None and self._last_id is not None:
-            self._proof = (self._last_id, self.outage)
+        going_on = self._book.get(self.outage or "")
+        if going_on is not None and self._last_id is not None and going_on.from_id == self._last_id:
+            self._proof = (self._last_id, going_on.gap_id)
+
+    def _rebases(self, gap: GapRow, seed: Seed) -> bool:
+        """Trades that were stored after the gap began ended it, and a crash came before that was stored.
+
+        Nothing but the gap tells of what is missing before them, so it keeps its beginning and ends later.
+        """
+        return gap.from_ns is None or seed.last_ns is None or seed.last_ns < gap.from_ns
 
     def interrupted(self, reason: GapReason, now_ns: int, since_ns: int | None = None) -> None:
         super().interrupted(reason, now_ns, since_ns)

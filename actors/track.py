@@ -4,7 +4,7 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 
 from actors.coverage import FeedEvent, FeedRow
-from actors.gaps import GapBook, GapReason, GapStatus
+from actors.gaps import GapBook, GapReason, GapRow, GapStatus
 from actors.seed import Seed
 
 # An id that goes back while time goes on cannot be a copy of a stored trade. Three such rows in a row are the
@@ -120,8 +120,9 @@ class Track:
         for row in going_on[:-1]:  # only one can be ended by the next trade
             self._book.close(row.gap_id, GapStatus.UNKNOWN, now_ns)
         if going_on:
-            self.outage = going_on[-1].gap_id
-            if self.last_id is not None and going_on[-1].from_id != self.last_id:
+            gap = going_on[-1]
+            self.outage = gap.gap_id
+            if self.last_id is not None and gap.from_id != self.last_id and self._rebases(gap, seed):
                 self._book.rebase(self.outage, now_ns, self.last_id, seed.last_ns)
         elif seed.last_ns is not None:
             self.interrupted(GapReason.DOWNTIME, now_ns)
@@ -137,6 +138,11 @@ class Track:
         if self._started:
             self._started = False
             self._say_feed(FeedEvent.STOPPED, now_ns, None, None)
+
+    def _rebases(self, gap: GapRow, seed: Seed) -> bool:
+        """Whether a gap that goes on begins with the last trade stored; what lies before is known otherwise."""
+        del gap, seed
+        return True
 
     def interrupted(self, reason: GapReason, now_ns: int, since_ns: int | None = None) -> None:
         """Trades may be missed from the last one on, until the next comes. Asked only when none is open.

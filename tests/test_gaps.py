@@ -235,6 +235,17 @@ def test_a_gap_whose_last_trade_was_lost_with_a_crash_begins_earlier() -> None:
     assert states(continuity) == [GapStatus.FILLED]
 
 
+def test_a_gap_whose_end_was_lost_with_a_crash_keeps_its_beginning_where_ids_show_no_holes() -> None:
+    _, row = cut(IdPromise.OPAQUE, [1, 2])
+    continuity = one(IdPromise.OPAQUE)
+    later = Seed("x", BTC, "8", NOW_NS + 1, recent=("1", "2", "7", "8"), reach_ns=T0_NS - 5, gaps=(row,))
+    continuity.restore([later], NOW_NS + 2)
+    admit(continuity, [8], at=200.0, source="snapshot")  # proves nothing of what lies between 2 and 7
+    admit(continuity, [9], at=200.0)
+    (bounded,) = continuity.unfinished()
+    assert (bounded.gap_id, bounded.from_id, bounded.from_ns, bounded.to_id) == (row.gap_id, "2", row.from_ns, "9")
+
+
 def test_a_gap_without_ids_that_was_given_up_before_a_restart_stays_as_it_is() -> None:
     row = GapRow(
         T0_NS,
