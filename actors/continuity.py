@@ -95,15 +95,30 @@ class Continuity:
         track = self._tracks[symbol]
         return replace(track.snapshot(), gaps=frozenset(self._book.kept(symbol)))
 
-    def admit_again(self, block: Block, snapshot: Snapshot, stored: Container[str], now: float) -> int:
+    def remembered(self, block: Block) -> set[str]:
+        """The ids of these rows that alone make `admit_again` take them for copies: on their way, or stored."""
+        rows = zip(block.symbol, block.trade_id, strict=True)
+        return {trade_id for symbol, trade_id in rows if trade_id and self._tracks[symbol].remembers(trade_id)}
+
+    def admit_again(
+        self,
+        block: Block,
+        snapshot: Snapshot,
+        stored: Container[str],
+        now: float,
+        *,
+        gone: Container[str] = (),
+    ) -> int:
         """Takes copies out of rows of one market's old times, beyond what memory knows; returns how many.
 
         `stored` are the ids that the file holds, looked up after everything that was admitted before the
-        snapshot had become durable.
+        snapshot had become durable; `gone` those that were once stored and are not in the file any more.
         """
         self._reads += 1
         copies = []
         for at, trade_id in enumerate(block.trade_id):
+            if trade_id in gone:
+                continue
             row = self._row(block, at, 1, now, _Known(stored))
             if trade_id in stored or not self._tracks[block.symbol[at]].readmit(row, snapshot):
                 copies.append(at)
@@ -252,16 +267,18 @@ class Continuity:
         row = self._book.get(gap.gap_id)
         if gap.gap_id in snapshot.gaps:  # its ids are counted one by one
             if row is None:
-                return GapStatus.FILLED
+                return GapStatus.FILLED if found else None
             if whole and row.status is GapStatus.OPEN and row.bounded and not self.missing_ids(gap.gap_id):
                 self.resolved(gap.gap_id, found, GapStatus.FILLED, now_ns)
                 return GapStatus.FILLED
             if found and row.status is not GapStatus.OPEN:
                 self._book.close(gap.gap_id, GapStatus.PARTIAL, now_ns, keep=True)
-            return GapStatus.PARTIAL if found else None
+                return GapStatus.PARTIAL
+            return row.status if found else None  # open: what is left of it is still asked for
+        recovered = gap.recovered + found
+        whole = whole and (gap.missing is None or recovered >= gap.missing)  # else the history lacks ids too
         if not (found or whole):
             return None
-        recovered = gap.recovered + found
         status = GapStatus.FILLED if whole else GapStatus.PARTIAL
         missing = recovered if whole and gap.missing is None else gap.missing
         self._book.amend(gap, status, now_ns, recovered, missing)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from actors.backfill import Backfill, Deliver
+from actors.backfill import SETTLE_S, Backfill, Deliver
 from actors.continuity import Continuity
 from actors.dialect import Market
 from actors.gaps import GapRow
@@ -79,14 +79,18 @@ class Mender:
         if len(self.orders) >= ORDERS_MAX and over is not None:
             self.orders.remove(over)
         order = Mending(symbol, from_ns, max(from_ns, to_ns))
+        # By then the history has it all, and what the stream brings of it has come: see _round.
+        order._due = trio.current_time() + max(0.0, (order.to_ns - time.time_ns()) / 1e9 + SETTLE_S)
         self.orders.append(order)
         return order
 
     async def carry_on(
-        self, markets: Mapping[str, Market], backfill: Callable[[Deliver], Backfill]
-    ) -> list[Mending]:
-        """One round for each order that is due: a few pages. Returns those that are carried out now."""
-        done = []
+        self,
+        markets: Mapping[str, Market],
+        backfill: Callable[[Deliver], Backfill],
+        tell: Callable[[Mending], None],
+    ) -> None:
+        """One round for each order that is due: a few pages. Those that are carried out then are told at once."""
         for order in [order for order in self.orders if order.complete is None]:
             market = markets.get(order.symbol)
             if market is None:
@@ -97,18 +101,17 @@ class Mender:
                 except _Held:
                     _wait(order, "another process writes the file", 0.0)
             if order.complete is not None:
-                done.append(order)
-        return done
+                tell(order)
 
     async def _round(self, order: Mending, market: Market, backfill: Callable[[Deliver], Backfill]) -> None:
         snapshot = self._continuity.snapshot(order.symbol)
         await self._shelf.settle()  # what the last round has stored is in the file, as is all before the snapshot
+        known = await self._shelf.gaps(order.symbol, order.from_ns, order.to_ns)
+        if known is None:
+            raise _Held
+        order._known, order._snapshot = known, snapshot  # others may have closed some since the last round
         if order._remaining is None:
-            known = await self._shelf.gaps(order.symbol, order.from_ns, order.to_ns)
-            if known is None:
-                raise _Held
-            order._known, order._remaining = known, Stretch(from_ns=order.from_ns, to_ns=order.to_ns)
-        order._snapshot = snapshot
+            order._remaining = Stretch(from_ns=order.from_ns, to_ns=order.to_ns)
 
         async def take(block: Block) -> None:
             await self._take(order, block)
@@ -122,23 +125,33 @@ class Mender:
             order.complete = result.complete
             self._close_gaps(order)
         elif result.count and result.retry_after_s is None:
-            order._tries = 0
+            order._tries, order.reason = 0, "asking the exchange"
         else:
             _wait(order, result.reason, result.retry_after_s or 0.0)
 
     async def _take(self, order: Mending, block: Block) -> None:
-        stored = await self._shelf.stored(order.symbol, block)
-        if stored is None:
-            raise _Held
+        stored = await self._stored(order, block)
+        gone: set[str] = set()
+        if doubtful := self._continuity.remembered(block) - stored:
+            await self._shelf.settle()  # those that were on their way have arrived by now
+            stored = await self._stored(order, block)
+            gone = doubtful - stored
 
         def admit(rows: Block) -> int:
-            copies = self._continuity.admit_again(rows, order._snapshot, stored, trio.current_time())
+            now = trio.current_time()
+            copies = self._continuity.admit_again(rows, order._snapshot, stored, now, gone=gone)
             for gap in order._known:
                 within = sum(map(gap.spans, rows.trade_id, rows.exchange_ns))
                 order._found[gap.gap_id] = order._found.get(gap.gap_id, 0) + within
             return copies
 
         order.stored += await self._deliver(block, admit)
+
+    async def _stored(self, order: Mending, block: Block) -> set[str]:
+        stored = await self._shelf.stored(order.symbol, block)
+        if stored is None:
+            raise _Held
+        return stored
 
     def _close_gaps(self, order: Mending) -> None:
         """What the order means for the gaps that it touched."""

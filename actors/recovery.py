@@ -14,7 +14,7 @@ from actors.dialects.histories import HISTORIES
 from actors.gaps import GapRow, GapStatus
 from actors.history import Stretch
 from actors.limiter import Limiters
-from actors.mending import Mender
+from actors.mending import Mender, Mending
 from actors.rest import Rest
 from actors.settings import ExchangeSettings
 from actors.stretches import status_of, stretches
@@ -120,13 +120,14 @@ class Recovery:
         return attempts
 
     async def _mend(self, context: Context, rest: Rest) -> None:
-        done = await self.mender.carry_on(self._markets(), lambda take: self.backfill(rest, take))
-        for order in done:
+        def tell(order: Mending) -> None:
             outcome = "complete" if order.complete else order.reason
             reason = f"{order.symbol}: {order.stored:,} trades were missing and are stored; {outcome}"
             context.note(
                 "mended", reason, symbol=order.symbol, stored=order.stored, came=order.came, gaps=order.gaps
             )
+
+        await self.mender.carry_on(self._markets(), lambda take: self.backfill(rest, take), tell)
 
     async def _take(self, block: Block) -> None:
         self._new += await self._deliver(block)

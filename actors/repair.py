@@ -85,7 +85,8 @@ class Repair:
         return rows - duplicates
 
     async def _settle(self) -> None:
-        """Returns when all that was admitted so far is durable."""
+        """Returns when all that was admitted so far is durable, and what became of gaps."""
+        self._look()
         await self._hand_over()
         await self._send()
         if self._surroundings is not None:

@@ -111,7 +111,7 @@ class Sequence(Track):
         number, mark = decimal(row.trade_id), snapshot.mark
         if number is None or mark is None or number > mark or number < (self.lowest or 0):
             return self.admit(row)
-        if any(first <= number <= last for first, last in snapshot.holes):
+        if number in self.holes or any(first <= number <= last for first, last in snapshot.holes):
             return self.admit(row)
         return True  # neither stored nor known to be missing: it was forgotten
 

@@ -21,7 +21,7 @@ WHERE exchange = $exchange AND symbol = $symbol
 _GAPS = f"""
 SELECT {GAP_COLUMNS} FROM ({NEWEST_GAPS})
 WHERE exchange = $exchange AND symbol = $symbol AND status <> 'filled'
-  AND from_time <= {AT.format("$until")} AND coalesce(to_time, from_time) >= {AT.format("$since")}
+  AND from_time <= {AT.format("$until")} AND (to_time IS NULL OR to_time >= {AT.format("$since")})
 ORDER BY opened_at
 """
 
