@@ -1,5 +1,6 @@
 """The command line as a user meets it: a process of its own, its exit code and what it printed."""
 
+import io
 import json
 import os
 import signal
@@ -7,10 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from ops.cli import main
 from ops.sandbox import VENUES
 
 COMMAND = [sys.executable, "-c", "from ops.cli import main; main()"]
@@ -35,6 +39,21 @@ def tickwarden(*words: str, folder: Path, **more: str) -> subprocess.CompletedPr
         timeout=PATIENCE_S * 2,
         check=False,
     )
+
+
+def tickwarden_here(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """The same within this process, which has imported everything already: for commands that ask and end."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        for name in os.environ.keys() - environment(folder).keys():
+            patch.delenv(name)
+        patch.setenv("HOME", str(folder))
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["tickwarden", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    said = [stream.detach().getvalue().decode() for stream in (out, err)]
+    return subprocess.CompletedProcess(["tickwarden", *words], int(ended.value.code or 0), *said)
 
 
 @contextmanager
@@ -82,5 +101,5 @@ def wait_for(what: str, look: Any, patience_s: float = PATIENCE_S) -> Any:
 
 def status(folder: Path) -> dict[str, Any]:
     """What `tickwarden status --json` says; {} while there is no service."""
-    asked = tickwarden("status", "--json", folder=folder)
+    asked = tickwarden_here("status", "--json", folder=folder)
     return json.loads(asked.stdout) if asked.returncode == 0 else {}

@@ -1,7 +1,9 @@
 """The command line, as a new user meets it."""
 
 import json
+import shutil
 import signal
+import subprocess
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,7 +11,8 @@ import duckdb
 import pytest
 
 from ops.cli import COMMANDS, cli
-from tests.cli_process import PATIENCE_S, running, sandbox, status, tickwarden, wait_for
+from tests.cli_process import PATIENCE_S, running, sandbox, status, tickwarden, tickwarden_here, wait_for
+from tests.onlooker import looking
 
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])
@@ -30,13 +33,13 @@ def test_a_wrong_command_is_wrong_use_and_names_the_nearest(tmp_path: Path) -> N
 
 
 def test_a_wrong_option_is_wrong_use(tmp_path: Path) -> None:
-    assert tickwarden("run", "--fro", "3", folder=tmp_path).returncode == 64
-    assert tickwarden("sandbox", "--fault", "stal", folder=tmp_path).returncode == 64
+    assert tickwarden_here("run", "--fro", "3", folder=tmp_path).returncode == 64
+    assert tickwarden_here("sandbox", "--fault", "stal", folder=tmp_path).returncode == 64
 
 
 def test_without_a_service_health_commands_say_so_with_exit_69(tmp_path: Path) -> None:
     for command in (["status"], ["actors"], ["top", "--once"], ["flush"], ["restart", "writer"], ["events"]):
-        result = tickwarden(*command, folder=tmp_path)
+        result = tickwarden_here(*command, folder=tmp_path)
         assert result.returncode == 69, command
         assert "no service is running" in result.stderr
         assert "tickwarden run" in result.stderr
@@ -48,7 +51,7 @@ def test_check_config_tells_every_mistake_and_exits_78(tmp_path: Path) -> None:
         '[exchanges.okx]\nsymbols = ["btcusdt"]\n'
     )
     for command in (["check-config"], ["run", "--for", "1"]):
-        result = tickwarden(*command, folder=tmp_path)
+        result = tickwarden_here(*command, folder=tmp_path)
         assert result.returncode == 78
         for expected in ("flush_intervall_s", "flush_interval_s", "binanse", "binance", "btcusdt"):
             assert expected in result.stderr
@@ -56,63 +59,68 @@ def test_check_config_tells_every_mistake_and_exits_78(tmp_path: Path) -> None:
 
 
 def test_check_config_is_content_with_the_built_in_default(tmp_path: Path) -> None:
-    result = tickwarden("check-config", folder=tmp_path)
+    result = tickwarden_here("check-config", folder=tmp_path)
     assert result.returncode == 0
     assert "5 exchanges" in result.stdout
 
 
 def test_exchanges_lists_all_and_tells_one(tmp_path: Path) -> None:
-    everything = json.loads(tickwarden("exchanges", "--json", folder=tmp_path).stdout)
+    everything = json.loads(tickwarden_here("exchanges", "--json", folder=tmp_path).stdout)
     assert {row["name"] for row in everything} >= {"binance", "coinbaseexchange", "kraken", "okx", "bybit"}
     assert all(row["doc"].startswith("https://") and row["history"] for row in everything)
-    one = tickwarden("exchanges", "kraken", folder=tmp_path)
+    one = tickwarden_here("exchanges", "kraken", folder=tmp_path)
     assert "contiguous" in one.stdout
-    unknown = tickwarden("exchanges", "krake", folder=tmp_path)
+    unknown = tickwarden_here("exchanges", "krake", folder=tmp_path)
     assert unknown.returncode == 64
     assert "kraken" in unknown.stderr
 
 
 def test_query_says_what_is_wrong_without_a_traceback(tmp_path: Path) -> None:
-    missing = tickwarden("query", "SELECT 1", "--file", "none.duckdb", folder=tmp_path)
+    missing = tickwarden_here("query", "SELECT 1", "--file", "none.duckdb", folder=tmp_path)
     assert missing.returncode == 1
     assert "none.duckdb" in missing.stderr
     duckdb.connect(str(tmp_path / "a.duckdb")).close()
-    wrong = tickwarden("query", "SELEC 1", "--file", "a.duckdb", folder=tmp_path)
+    wrong = tickwarden_here("query", "SELEC 1", "--file", "a.duckdb", folder=tmp_path)
     assert wrong.returncode == 1
     assert "syntax error" in wrong.stderr
     assert "Traceback" not in wrong.stderr
 
 
-def test_the_demo_records_five_exchanges_and_leaves_a_complete_file(tmp_path: Path) -> None:
-    result = tickwarden("demo", "--seconds", "3", "--dir", "d", folder=tmp_path)
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """The folder in which a demo was run, and what it said."""
+    folder = tmp_path_factory.mktemp("demo")
+    return folder, tickwarden("demo", "--seconds", "3", "--dir", "d", folder=folder)
+
+
+def test_the_demo_records_five_exchanges_and_leaves_a_complete_file(
+    demo: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, result = demo
     assert result.returncode == 0, result.stderr
     assert "SELECT exchange, symbol" in result.stdout
-    assert sorted(path.name for path in (tmp_path / "d").iterdir()) == ["ticks.duckdb", "ticks.duckdb.lock"]
-    with duckdb.connect(str(tmp_path / "d" / "ticks.duckdb"), read_only=True) as con:
+    assert sorted(path.name for path in (folder / "d").iterdir()) == ["ticks.duckdb", "ticks.duckdb.lock"]
+    with looking(folder / "d" / "ticks.duckdb") as con:
         rows = con.execute("SELECT exchange, count(*), min(price) FROM ticks GROUP BY ALL").fetchall()
         audit = con.execute("SELECT received, stored + duplicates + rejected + in_flight FROM audit").fetchall()
     assert {row[0] for row in rows} == {"binance", "coinbaseexchange", "kraken", "okx", "bybit"}
-    assert all(count > 20 and isinstance(low, Decimal) for _, count, low in rows)
+    assert all(count > 2 and isinstance(low, Decimal) for _, count, low in rows)
     assert audit
     assert all(received == accounted for received, accounted in audit)
 
 
-def test_a_second_demo_into_the_same_folder_adds_to_the_file(tmp_path: Path) -> None:
-    for _ in range(2):
-        assert tickwarden("demo", "--seconds", "1", "--dir", "d", folder=tmp_path).returncode == 0
-    runs = tickwarden(
-        "query",
-        "SELECT count(DISTINCT run_id) AS runs FROM audit",
-        "--json",
-        "--file",
-        "d/ticks.duckdb",
-        folder=tmp_path,
-    )
+def test_a_second_demo_into_the_same_folder_adds_to_the_file(
+    demo: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    shutil.copytree(demo[0] / "d", tmp_path / "d")
+    assert tickwarden("demo", "--seconds", "1", "--dir", "d", folder=tmp_path).returncode == 0
+    sql = "SELECT count(DISTINCT run_id) AS runs FROM audit"
+    runs = tickwarden_here("query", sql, "--json", "--file", "d/ticks.duckdb", folder=tmp_path)
     assert json.loads(runs.stdout) == [{"runs": 2}]
 
 
 def test_a_running_service_answers_every_command(tmp_path: Path) -> None:
-    with sandbox(tmp_path) as config:
+    with sandbox(tmp_path, rate=50.0) as config:
         (tmp_path / "tickwarden.toml").write_text(config)
         with running("run", folder=tmp_path) as service:
             wait_for(
@@ -123,7 +131,7 @@ def test_a_running_service_answers_every_command(tmp_path: Path) -> None:
                     and said["state"] == "ok"
                 ),
             )
-            names = {row["name"] for row in json.loads(tickwarden("actors", "--json", folder=tmp_path).stdout)}
+            names = {row["name"] for row in json.loads(tickwarden_here("actors", "--json", folder=tmp_path).stdout)}
             assert {"writer", "buffer", "merger", "exchanges", "binance", "binance:1"} <= names
             for command in (
                 ["status"],
@@ -140,10 +148,10 @@ def test_a_running_service_answers_every_command(tmp_path: Path) -> None:
                 ["log-level", "debug"],
                 ["query", "SELECT exchange, count(*) FROM ticks GROUP BY ALL"],
             ):
-                result = tickwarden(*command, folder=tmp_path)
+                result = tickwarden_here(*command, folder=tmp_path)
                 assert result.returncode == 0, (command, result.stderr)
                 assert result.stdout.strip(), command
-            assert tickwarden("restart", "nobody", folder=tmp_path).returncode == 1
+            assert tickwarden_here("restart", "nobody", folder=tmp_path).returncode == 1
             second = tickwarden("run", "--for", "1", folder=tmp_path)
             assert second.returncode == 75
             assert str(service.pid) in second.stderr
