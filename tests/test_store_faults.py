@@ -11,6 +11,7 @@ from random import Random
 import pytest
 import trio
 
+from actors import writer
 from actors.batch import Batch, EventRow
 from actors.ledger import Ledger
 from actors.store import files, folding
@@ -37,6 +38,13 @@ def tmp_path() -> Iterator[Path]:
     """In memory."""
     with memory_folder() as folder:
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries again in moments, not in seconds."""
+    monkeypatch.setattr(writer, "RETRY_FIRST_S", 0.02)
+    monkeypatch.setattr(writer, "RETRY_MAX_S", 0.2)
 
 
 class Health:
@@ -168,7 +176,7 @@ async def test_trouble_while_merging_and_folding_costs_nothing_either(tmp_path: 
     """The manifest cannot be written: nothing is deleted, the next merge finds out what happened."""
     layer = FaultyFiles()
     bench = Bench(tmp_path, layer)
-    for i in range(40):
+    for i in range(20):
         bench.store.write(batch(bench.store.next_number(), [i]))
     layer.fail[operation] = (3, errno.EIO)
 
@@ -180,12 +188,12 @@ async def test_trouble_while_merging_and_folding_costs_nothing_either(tmp_path: 
             bench.merger.merge_soon()
             await trio.sleep(0.1)
 
-    bench.sent = 40
+    bench.sent = 20
     await bench.run(act, merge=True)
     bench.store.close()
     assert not bench.events
     assert layer.synced_after_failure == []
-    assert ids_in(bench.store.path) == dict.fromkeys(range(40), 1)
+    assert ids_in(bench.store.path) == dict.fromkeys(range(20), 1)
     assert [p.name for p in tmp_path.iterdir()] == ["ticks.duckdb"]
 
 
