@@ -18,6 +18,9 @@ from supervisor.spec import ChildSpec
 from supervisor.tree import Supervisor, UnknownActorError
 
 OVERLAP_S = 5.0  # old and new deliver together for so long: more than ids may be out of order
+KEEPS_UP_S = 2.0  # so much later a trade may come on the new one: about what looks and watches are apart
+# The rest of an exchange may be leaving too: a connection that is told so when it has just come is given so long.
+LEAVING_S = 30.0
 RELIEF_S = 60.0  # a new connection that does not deliver what the old one does by then is given up ...
 RELIEF_AGAIN_S, RELIEF_AGAIN_MAX_S = 60.0, 3600.0  # ... and another tried after so long, twice as long each time
 # A connection is replaced when it has lived so much of its known lifetime; which part exactly is left to chance,
@@ -155,7 +158,7 @@ class Fleet:
         if self._retired:
             return told
         for connection in list(self.connections):
-            why = connection.leaving or self._aged(connection)
+            why = self._told_to_leave(connection) or self._aged(connection)
             if why and await self.relieve(connection, why):
                 told.append(("relieving", f"{connection.plan.name}: {why}; a second connection is opened"))
         async with self._changing:
@@ -165,6 +168,9 @@ class Fleet:
                     self._reliefs.remove(relief)
                     told.append(outcome)
         return told
+
+    def _told_to_leave(self, connection: Connection) -> str:
+        return connection.leaving if trio.current_time() - connection.opened_at >= LEAVING_S else ""
 
     def _aged(self, connection: Connection) -> str:
         lifetime_s = self._settings.lifetime_s or self._dialect.lifetime_s
@@ -201,5 +207,7 @@ def _delivers(new: Connection, old: Connection) -> bool:
 
 
 def _as_much(new: Connection, old: Connection, since: float) -> bool:
-    """Whether the new one has had trades of every market of which the old one had some."""
-    return all(symbol in new.heard for symbol, at in old.heard.items() if at > since)
+    """Whether the new one has kept up in every market in which the old one had trades."""
+    return all(
+        at - new.heard.get(symbol, -math.inf) <= KEEPS_UP_S for symbol, at in old.heard.items() if at > since
+    )

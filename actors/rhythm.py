@@ -17,7 +17,7 @@ class Rhythm:
     `least_s` is the shortest silence that may be suspicious at all.
     """
 
-    __slots__ = ("_doubts", "_intervals", "_least_s", "_longest_at", "_longest_s", "_rule_s")
+    __slots__ = ("_doubted_at", "_doubts", "_intervals", "_least_s", "_longest_at", "_longest_s", "_rule_s")
 
     def __init__(self, least_s: float) -> None:
         self._least_s = least_s
@@ -25,6 +25,7 @@ class Rhythm:
         self._longest_at = -math.inf
         self._intervals = 0
         self._doubts = 0
+        self._doubted_at = -math.inf
 
     @property
     def known(self) -> bool:
@@ -43,15 +44,21 @@ class Rhythm:
         self._rule_s += (silence_s - self._rule_s) * share
         if silence_s >= self._longest(now):
             self._longest_s, self._longest_at = silence_s, now
-        self._doubts = 0
+        self.heard_after_loss()
 
     def heard_after_loss(self) -> None:
         """A trade came after a silence that was not the market's: nothing is learnt from it."""
-        self._doubts = 0
+        self._doubts, self._doubted_at = 0, -math.inf
 
-    def doubted(self) -> None:
+    def doubted(self, now: float) -> None:
         """The present silence was looked into: the next look is due after twice the time."""
-        self._doubts += 1
+        self._doubts, self._doubted_at = self._doubts + 1, now
+
+    def due(self, since: float, now: float, at_most_s: float = PATIENCE_S_MAX) -> bool:
+        """Whether a silence since then is to be looked into now, again if it was before."""
+        patience_s = min(at_most_s, self.patience_s(now))
+        # The second half is for silences longer than patience ever gets.
+        return now - since > patience_s and now - self._doubted_at >= patience_s / 2
 
     def patience_s(self, now: float) -> float:
         """How long it may be silent before that is looked into."""

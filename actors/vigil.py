@@ -6,6 +6,7 @@ this exchange has trades that did not arrive. Then a gap is opened, a second con
 is asked for what was missed.
 """
 
+import math
 import time
 from collections.abc import Iterable
 from typing import Protocol
@@ -14,15 +15,18 @@ import trio
 
 from actors.connection import Connection
 from actors.continuity import Continuity
-from actors.fleet import Fleet
+from actors.fleet import OVERLAP_S, Fleet
 from actors.gaps import GapReason
 from actors.neighbours import Neighbours
-from actors.rhythm import Rhythm
+from actors.rhythm import PATIENCE_S_MAX, Rhythm
 from supervisor.context import Context
 
 TICK_S = 1.0
 ANSWER_S = 60.0  # how long the history may take before the other exchanges decide
 STALLED_S = 300.0  # a stall that goes on is met again after so long at the latest
+LATE_S = 5.0  # a look that comes so late means that we stood still, and what came meanwhile is yet to be read
+# One connection may have a trade a little before another, and one that is being replaced is no news.
+BEHIND_S = 2 * OVERLAP_S
 TOLD_MAX = 10  # stalled markets that health names
 
 
@@ -59,6 +63,9 @@ class Vigil:
         self._last: dict[str, float] = {}  # when each market was last heard on any connection
         self._asked: dict[str, float] = {}  # since when an answer about each is waited for
         self._stalled: dict[str, str] = {}  # markets that are known to be stalled, in words
+        self._behind: dict[str, float] = {}  # since when one connection brings what another does not
+        self._uneven: dict[str, str] = {}  # the same in words, once it has lasted
+        self._looked_at = self._awake_since = -math.inf
 
     async def run(self, context: Context) -> None:
         """Until cancelled."""
@@ -68,7 +75,7 @@ class Vigil:
             for event, reason in await self._fleet.look():
                 context.note(event, reason)
             await self._look(context)
-            amiss = "; ".join(list(self._stalled.values())[:TOLD_MAX])
+            amiss = "; ".join([*self._stalled.values(), *self._uneven.values()][:TOLD_MAX])
             if amiss and amiss != said:
                 context.degraded(amiss)
             elif not amiss:
@@ -79,24 +86,32 @@ class Vigil:
 
     async def _look(self, context: Context) -> None:
         now = trio.current_time()
+        if now - self._looked_at > LATE_S:
+            self._awake_since = now
+        self._looked_at = now
         carriers: dict[str, list[Connection]] = {}
         for connection in self._fleet.connections:
             for symbol in connection.since:
                 carriers.setdefault(symbol, []).append(connection)
         for symbol in self._stalled.keys() - carriers.keys():
             del self._stalled[symbol]  # that connection has ended is what matters now
+        for symbol in self._behind.keys() - carriers.keys():
+            self._level(symbol)
         heard = {_coin(symbol) for symbol in carriers if self._heard(symbol, carriers[symbol], now)}
         self._neighbours.traded(self._exchange, heard, now)
         for symbol, connections in carriers.items():
-            patience_s = self._rhythm(symbol).patience_s(now)
-            if symbol in self._stalled:
-                patience_s = min(patience_s, STALLED_S)
-            silent = [c for c in connections if now - c.idle_since(symbol) > patience_s]
+            rhythm, at_most_s = self._rhythm(symbol), STALLED_S if symbol in self._stalled else PATIENCE_S_MAX
+            silent = [c for c in connections if rhythm.due(self._idle_since(c, symbol), now, at_most_s)]
             if silent:
                 await self._judge(context, symbol, silent, connections, now)
+            else:
+                self._level(symbol)
 
     def _rhythm(self, symbol: str) -> Rhythm:
         return self._rhythms.setdefault(symbol, Rhythm(self._least_s))
+
+    def _idle_since(self, connection: Connection, symbol: str) -> float:
+        return max(connection.idle_since(symbol), self._awake_since)
 
     def _heard(self, symbol: str, connections: Iterable[Connection], now: float) -> bool:
         """Whether it had trades since the last look; what its silence before says of its rhythm is learnt."""
@@ -107,9 +122,11 @@ class Vigil:
         self._last[symbol] = last
         self._asked.pop(symbol, None)
         rhythm = self._rhythm(symbol)
-        own = before is not None and any(max(c.since[symbol], c.reading_since) <= before for c in connections)
+        own = before is not None and any(
+            max(c.since[symbol], c.reading_since, self._awake_since) <= before for c in connections
+        )
         if self._stalled.pop(symbol, None) is None and own and before is not None:
-            rhythm.heard(last - before, now)
+            rhythm.heard(max(0.0, last - before - TICK_S), now)  # the pause between two looks is not its own
         else:
             rhythm.heard_after_loss()
         return True
@@ -118,25 +135,44 @@ class Vigil:
         self, context: Context, symbol: str, silent: list[Connection], connections: list[Connection], now: float
     ) -> None:
         rhythm = self._rhythm(symbol)
-        since = min(connection.idle_since(symbol) for connection in silent)
-        others = [c.plan.name for c in connections if c not in silent and c.heard.get(symbol, -1.0) > since]
-        evidence = f"{others[0]} delivers it" if others else self._evidence(symbol, since, now)
+        since = min(self._idle_since(connection, symbol) for connection in silent)
+        others = [c for c in connections if c not in silent and c.heard.get(symbol, -1.0) > since]
+        if others:
+            await self._fall_behind(context, symbol, silent, others[0], now)
+            return
+        self._level(symbol)
+        evidence = self._evidence(symbol, since, now)
         if evidence is None:
             return
         self._asked.pop(symbol, None)
-        rhythm.doubted()
+        rhythm.doubted(now)
         if not evidence:
             self._stalled.pop(symbol, None)
             return
         rule = f", {rhythm.rule_s:.3g} s as a rule" if rhythm.known else ""
         why = f"{symbol} silent for {now - since:.0f} s{rule}: {evidence}"
         self._stalled[symbol] = why
-        if not others:
-            now_ns = time.time_ns()
-            self._continuity.suspect(symbol, now_ns, GapReason.STALL, now_ns - int((now - since) * 1e9))
+        now_ns = time.time_ns()
+        self._continuity.suspect(symbol, now_ns, GapReason.STALL, now_ns - int((now - since) * 1e9))
         context.note("stalled", why, symbol=symbol, connections=[connection.plan.name for connection in silent])
         for connection in silent:
             await self._fleet.relieve(connection, why)
+
+    async def _fall_behind(
+        self, context: Context, symbol: str, silent: list[Connection], other: Connection, now: float
+    ) -> None:
+        """One connection brings what others do not: nothing is missed, but those are not to be relied on."""
+        if now - self._behind.setdefault(symbol, now) < BEHIND_S:
+            return
+        for connection in silent:
+            why = f"{symbol} silent on {connection.plan.name}: {other.plan.name} delivers it"
+            self._uneven.setdefault(symbol, why)
+            if await self._fleet.relieve(connection, why):
+                context.note("stalled", why, symbol=symbol, connections=[connection.plan.name])
+
+    def _level(self, symbol: str) -> None:
+        self._behind.pop(symbol, None)
+        self._uneven.pop(symbol, None)
 
     def _evidence(self, symbol: str, since: float, now: float) -> str | None:
         """What shows that a silent market is not quiet; "" for nothing, None while that is not known yet.
