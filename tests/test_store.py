@@ -100,15 +100,15 @@ def test_whoever_holds_the_file_is_named_sees_new_ticks_and_lets_the_backlog_in_
         with reader() as other:
             assert other.open(one.path, read_only=read_only) == []
             seen = sum(other.ids().values())
-            for i in range(40):
+            for i in range(20):
                 write(one, seen + i)
                 if i % 10 == 0:
                     report = one.merge()
                     assert report.held and report.held_by_pid == other.process.pid and report.rows == 0
             assert one.fold() > 0
-            assert other.ids() == dict.fromkeys(range(seen + 40), 1)
+            assert other.ids() == dict.fromkeys(range(seen + 20), 1)
         report = one.merge()
-        assert not report.held and report.rows == 40 and not report.backlog
+        assert not report.held and report.rows == 20 and not report.backlog
         assert one.segment_count == 0
 
 
@@ -155,10 +155,10 @@ def test_any_path_will_do(tmp_path: Path, name: str) -> None:
     write(one, 1)
     with duckdb.connect(str(one.path), read_only=True) as con:
         assert con.execute("SELECT exchange, trade_id FROM ticks").fetchall() == [("binance", "1")]
-    for i in range(2, 40):
+    for i in range(2, 20):
         write(one, i)
-    one.fold()
-    assert one.merge().rows == 39
+    assert one.fold() > 0
+    assert one.merge().rows == 19
     assert one.finish(never).segments == 0
     with duckdb.connect(str(one.path), read_only=True) as con:
         assert con.execute("SELECT DISTINCT exchange FROM ticks").fetchall() == [("binance",)]
@@ -304,8 +304,8 @@ def test_queries_give_whole_answers_while_segments_are_folded_hidden_and_deleted
     one: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two processes count in a loop; no count falls, none fails, none doubles."""
-    monkeypatch.setattr(folding, "HIDE_S", 0.3)
-    monkeypatch.setattr(folding, "KEEP_S", 1.0)
+    monkeypatch.setattr(folding, "HIDE_S", 0.1)
+    monkeypatch.setattr(folding, "KEEP_S", 0.4)
     wrong: list[object] = []
     asked = 0
     written = 0
@@ -330,7 +330,7 @@ def test_queries_give_whole_answers_while_segments_are_folded_hidden_and_deleted
         for asker in askers:
             asker.start()
         began = time.monotonic()
-        while written < 50 or time.monotonic() < began + 2.0:
+        while written < 50 or asked < 20 or time.monotonic() < began + 1.0:
             write(one, written)
             written += 1
             if written % 4 == 0:
@@ -339,7 +339,6 @@ def test_queries_give_whole_answers_while_segments_are_folded_hidden_and_deleted
         for asker in askers:
             asker.join()
     assert not wrong
-    assert asked > 5
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is what stops a query between its two listings")
@@ -404,30 +403,30 @@ def test_a_fold_never_reaches_over_a_watermark_that_cannot_be_read(
     one: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Merged, not noted down, killed; then somebody has the file open for writing, so it cannot be asked."""
-    for i in range(40):
+    for i in range(20):
         write(one, i)
     monkeypatch.setattr(one._manifest, "append", lambda _: None)
-    assert one.merge(rows_max=20).rows == 20
+    assert one.merge(rows_max=10).rows == 10
     with reader() as other:
         assert other.open(one.path, read_only=False) == []
         again = Store(settings_in(tmp_path))
         again.start()
         assert again.fold() == 0
-        for i in range(40, 80):
+        for i in range(20, 40):
             write(again, i)
         assert again.fold() == 0
-        assert other.ids() == dict.fromkeys(range(80), 1)
-    assert again.merge().rows == 60
-    assert ids_in(again.path) == dict.fromkeys(range(80), 1)
+        assert other.ids() == dict.fromkeys(range(40), 1)
+    assert again.merge().rows == 30
+    assert ids_in(again.path) == dict.fromkeys(range(40), 1)
     assert not again.notices
     with reader() as other:  # now nothing is in doubt, although nobody can ask
         assert other.open(one.path, read_only=False) == []
         third = Store(settings_in(tmp_path))
         third.start()
-        for i in range(80, 100):
+        for i in range(40, 60):
             write(third, i)
         assert third.fold() > 0
-        assert other.ids() == dict.fromkeys(range(100), 1)
+        assert other.ids() == dict.fromkeys(range(60), 1)
     for one_of_them in (again, third):
         one_of_them.close()
 
