@@ -46,7 +46,7 @@ class Catch:
         try:
             outcome = reader.read(messages, received_ns, self._block)
             if outcome.ticks:
-                duplicates = admit(self._continuity, self._block, mark)
+                duplicates = admit(self._continuity, self._block, mark, joined=outcome.joined)
         except Exception as error:  # noqa: BLE001 - raised again below, after the books agree
             crash, self._block = error, _first(self._block, mark)
             detail = describe(error)[:REJECT_DETAIL_CHARS_MAX]
@@ -150,10 +150,14 @@ class Catch:
         return Reject(received_ns, self._exchange, None, Reason.CRASHED, detail, payload, len(message))
 
 
-def admit(continuity: Continuity, block: Block, start: int) -> int:
-    """Takes copies of stored trades out of the block's rows from `start` on; returns how many there were."""
-    fills = block.fills[start:]
-    spans = fills if max(fills) > 1 else None
+def admit(continuity: Continuity, block: Block, start: int, *, joined: bool = True) -> int:
+    """Takes copies of stored trades out of the block's rows from `start` on; returns how many there were.
+
+    `joined` False: none of these rows stands for more than one trade.
+    """
+    spans = block.fills[start:] if joined else None
+    if spans is not None and max(spans) == 1:
+        spans = None
     return continuity.admit(block, start, spans, trio.current_time()).duplicates
 
 

@@ -136,6 +136,12 @@ class Continuity:
         if at >= len(block) or marks[block.symbol[at]] is None:
             return at
         symbols, ids = (block.symbol[at:], block.trade_id[at:]) if at else (block.symbol, block.trade_id)
+        if spans is None and len(ids) > 1 and symbols.count(symbols[0]) == len(ids):
+            first = marks[symbols[0]]
+            if ids == list(map(str, range(first, first + len(ids)))):  # a burst of one market, all in order
+                marks[symbols[0]] = first + len(ids)
+                self._shared.lasts[symbols[0]] = block.exchange_ns[-1]
+                return len(block)
         rest = iter(ids)
         stopped = 1
         try:

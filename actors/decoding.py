@@ -19,9 +19,13 @@ _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of messages: every trade, and every unknown message, is exactly one tick or one reject."""
+    """What became of messages: every trade, and every unknown message, is exactly one tick or one reject.
+
+    `joined`: some tick may stand for more than one trade, see `Block.fills`.
+    """
 
     ticks: int = 0
+    joined: bool = False
     rejects: list[Reject] = field(default_factory=list)
     controls: list[Ack | Refusal | Alive | Leaving] = field(default_factory=list)
 
@@ -47,21 +51,23 @@ class Reader:
 
     def read(self, messages: list[bytes], received_ns: int, block: Block) -> Outcome:
         """Appends the good trades to `block`, in order; never raises for what the messages hold."""
+        outcome = Outcome()
         if len(messages) > 1:
             try:
-                return Outcome(self._append(messages, received_ns, block))
+                self._append(messages, received_ns, block, outcome)
             except _REFUSED:
                 pass  # something in the batch is no sound trade: one by one
-        outcome = Outcome()
+            else:
+                return outcome
         for message in messages:
             self._read_one(message, received_ns, block, outcome)
         return outcome
 
-    def _append(self, messages: list[bytes], received_ns: int, block: Block) -> int:
+    def _append(self, messages: list[bytes], received_ns: int, block: Block, outcome: Outcome) -> None:
         """All trades of `messages` or, raising one of _REFUSED, none."""
         trades = self._dialect.trades(messages)
         try:
-            symbol = [self._markets[native] for native in trades.native]
+            symbol = list(map(self._markets.__getitem__, trades.native))
         except KeyError as error:
             raise FieldError(Reason.UNKNOWN_SYMBOL, f"a market that was not asked for: {error}") from error
         try:
@@ -85,12 +91,13 @@ class Reader:
             self._sources(trades),
             trades.fills,
         )
-        return count
+        outcome.ticks += count
+        outcome.joined |= trades.fills is not None
 
     def _sources(self, trades: Trades) -> list[str]:
         settling = self._dialect.replays_unmarked and len(self._settled) < len(self._markets)
         if not settling:
-            if True not in trades.snapshot:
+            if not any(trades.snapshot):
                 return ["stream"] * len(trades.snapshot)
             return ["snapshot" if marked else "stream" for marked in trades.snapshot]
         sources = []
@@ -102,7 +109,7 @@ class Reader:
 
     def _read_one(self, message: bytes, received_ns: int, block: Block, outcome: Outcome) -> None:
         try:
-            outcome.ticks += self._append([message], received_ns, block)
+            self._append([message], received_ns, block, outcome)
         except _REFUSED as error:
             failure = error
         else:
@@ -115,7 +122,7 @@ class Reader:
             if len(parts) > 1:
                 for part in parts:
                     try:
-                        outcome.ticks += self._append([part], received_ns, block)
+                        self._append([part], received_ns, block, outcome)
                     except _REFUSED as error:
                         outcome.rejects.append(self._reject(part, received_ns, error))
                 return

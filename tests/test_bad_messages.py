@@ -208,7 +208,8 @@ def test_white_space_and_key_order_change_nothing(exchange: str) -> None:
 def test_two_halves_of_a_frame_never_make_a_trade_whatever_stands_beside_them() -> None:
     frame = good("binance")
     cut = frame.index(b',"p"') + 1
-    for halves in ([frame[:cut], frame[cut:]], [frame[:cut], b'"x":{},' + frame[cut:]]):
+    in_text = [frame[:cut] + b'"x":"}', b'{",' + frame[cut:]]  # as one value would be, were the break no break
+    for halves in ([frame[:cut], frame[cut:]], [frame[:cut], b'"x":{},' + frame[cut:]], in_text):
         for third in (frame + frame, frame + b" " + frame):  # two values in one: the count alone would be right
             outcome = reader("binance").read([*halves, third], 5, block := Block("binance"))
             assert (outcome.ticks, len(block), len(outcome.rejects)) == (0, 0, 3)

@@ -13,6 +13,7 @@ from actors.symbols import Symbol, SymbolError
 from actors.ticks import Reason
 
 S_NS = 1_000_000_000
+_OPENED, _CLOSED = b"{}"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", re.ASCII)
 # 10 to 18 digits: more is a unit mistake or an attack on int(), not a time
@@ -24,16 +25,16 @@ T = TypeVar("T")
 def decode_frames(decoder: "msgspec.json.Decoder[T]", frames: Sequence[bytes]) -> list[T]:
     """One value a frame, all decoded at once; raises ValueError if any frame is not one such value.
 
-    A newline is only white space to JSON, so two broken frames joined by one could make a sound value.
-    They cannot while every newline stands between "}" and "{", and the values are as many as the frames.
+    A newline is only white space to JSON, so two broken frames joined by one could make a sound value. They
+    cannot where each frame starts with "{" and ends with "}", for no value goes on from "}" to "{"; so each
+    frame is one value or several, and as many values as frames are one each.
     """
     text = b"\n".join(frames)
     if not text.isascii():
         text.decode()  # msgspec does not look into strings that it skips
     if len(frames) == 1:
-        return [decoder.decode(text)]  # with any white space, which the test below would refuse
-    between = len(frames) - 1
-    if text.count(b"\n") != between or text.count(b"}\n{") != between or text[:1] != b"{" or text[-1:] != b"}":
+        return [decoder.decode(text)]  # with white space around it, which the test below would refuse
+    if not all(frames) or [frame for frame in frames if frame[0] != _OPENED or frame[-1] != _CLOSED]:
         raise ValueError("not one JSON object a frame")
     values = decoder.decode_lines(text)
     if len(values) != len(frames):
