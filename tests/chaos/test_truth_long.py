@@ -1,0 +1,115 @@
+"""The whole truth at full length, in real time.
+
+`python -m pytest tests/chaos/test_truth_long.py` takes about 18 minutes; with `-k` and a part of a name, such as
+`-k outage`, less.
+
+TICKWARDEN_SEED=N repeats the faults of a run (its seed is printed with -s, or when it fails), though not the
+moments at which they meet the service; TICKWARDEN_TRUTH_S=N makes everything at once go on for so many seconds.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+import trio
+
+from ops.sandbox import VENUES, Sandbox, parse_faults
+from tests.kill_harness import seed_of_this_run
+from tests.truth_service import Service
+
+RATE_PER_S = 20.0
+FLAPPING_S = 60.0
+OUTAGE_S = 600.0
+DEAD_S = 60.0
+AT_ONCE_S = float(os.environ.get("TICKWARDEN_TRUTH_S", "180"))
+SETTLE_S = 240.0  # at most; a history that fails half the time is asked again after ever longer waits
+HISTORY = ("rest_fail=0.5", "rest_429=0.2", "rest_slow=0.5")
+CLOSES = ("close=1000", "close=1001", "close=1006", "close=1008")
+STREAM = (
+    *("stall=3", "half_open", "silence=0.5", "mute=0.5", "flap=1", "outage=5", "refuse=503"),
+    *("duplicate=0.1", "reorder=0.1", "gap=0.05", "garbage=0.05", "oversize", "slow=0.2"),
+)
+# Where ids promise no order nobody can know of a frame that is dropped, or late, between two others.
+UNKNOWABLE = {"bybit": ("gap=0.05", "reorder=0.1")}
+
+
+@asynccontextmanager
+async def recorded(folder: Path, seed: int) -> AsyncIterator[tuple[Sandbox, Service]]:
+    """All loopback exchanges, each recorded by a service."""
+    sandbox = Sandbox(tuple(VENUES), RATE_PER_S, seed=seed)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(sandbox.serve)
+        with Service(folder, sandbox) as service:
+            service.start()
+            await service.records(each=True)
+            yield sandbox, service
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_minute_of_connections_that_drop_every_second(tmp_path: Path) -> None:
+    seed = seed_of_this_run()
+    async with recorded(tmp_path, seed) as (sandbox, service):
+        sandbox.set_faults(parse_faults(["flap=1"]))
+        await trio.sleep(FLAPPING_S)
+        flaps = {name: struck["flap"] for name, struck in sandbox.struck.items()}
+        sandbox.set_faults(parse_faults([]))
+        verdict = await service.settle(seed, SETTLE_S)
+    print(f"seed {seed}: {verdict}; dropped {flaps}")
+    assert min(flaps.values()) >= 10  # kraken lets nobody connect more often than every five seconds or so
+    assert not verdict.listed.keys() - {"bybit"}, "its history alone goes back no further than some trades"
+
+
+async def test_an_outage_of_ten_minutes(tmp_path: Path) -> None:
+    seed = seed_of_this_run()
+    async with recorded(tmp_path, seed) as (sandbox, service):
+        sandbox.set_faults(parse_faults([f"outage={OUTAGE_S}"], every_s=1.0))
+        await trio.sleep(OUTAGE_S + 1.0)
+        sandbox.set_faults(parse_faults([]))
+        verdict = await service.settle(seed, SETTLE_S)
+    print(f"seed {seed}: {verdict}")
+    assert all(struck["outage"] == 1 for struck in sandbox.struck.values())
+    assert not verdict.listed.keys() - {"bybit"}
+
+
+async def test_kill_9_and_a_minute_without_the_service(tmp_path: Path) -> None:
+    seed = seed_of_this_run()
+    async with recorded(tmp_path, seed) as (_, service):
+        await trio.sleep(5.0)
+        service.kill()
+        await trio.sleep(DEAD_S)
+        service.start()
+        await service.records(each=True)
+        verdict = await service.settle(seed, SETTLE_S)
+    print(f"seed {seed}: {verdict}")
+    assert not verdict.listed.keys() - {"bybit"}
+
+
+async def test_everything_at_once(tmp_path: Path) -> None:
+    """Every few seconds other faults everywhere, chosen by the seed; now and then kill -9, or a clean stop."""
+    seed = seed_of_this_run()
+    random = Random(seed)
+    async with recorded(tmp_path, seed) as (sandbox, service):
+        ends_at = trio.current_time() + AT_ONCE_S
+        while trio.current_time() < ends_at:
+            for name in VENUES:
+                faults = {*random.sample(STREAM, random.randint(0, 5)), *HISTORY[: random.randint(0, len(HISTORY))]}
+                faults |= {random.choice(CLOSES)} if random.random() < 0.5 else set()
+                faults -= set(UNKNOWABLE.get(name, ()))
+                sandbox.set_faults(parse_faults(sorted(faults), random.uniform(1.0, 4.0)), name)
+            await trio.sleep(random.uniform(3.0, 12.0))
+            end = random.random()
+            if end < 0.3:
+                service.kill()
+            elif end < 0.4:
+                await service.stop()
+            if end < 0.4:
+                await trio.sleep(random.uniform(0.5, 8.0))
+                service.start()
+        sandbox.set_faults(parse_faults([]))
+        verdict = await service.settle(seed, SETTLE_S)
+    struck = {name: sum(one[name] for one in sandbox.struck.values()) for name in ("half_open", "mute", "outage")}
+    print(f"seed {seed}: {verdict}; {service.kills} kills, {struck}")
+    assert service.kills
+    assert verdict.gaps_filled
