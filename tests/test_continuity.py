@@ -99,6 +99,17 @@ def test_a_jump_is_a_gap_with_the_exact_count_when_the_short_window_is_over() ->
     assert continuity.take_gaps() == []
 
 
+@pytest.mark.parametrize("markets", [(BTC,), (BTC, ETH)])
+def test_a_gap_behind_a_burst_begins_with_the_bursts_last_trade(markets: tuple[str, ...]) -> None:
+    continuity = Continuity("x", dict.fromkeys(markets, IdPromise.CONTIGUOUS))
+    for first, last in ((1, 1), (2, 20), (25, 25)):
+        rows = [(market, str(n), T0_NS + n) for n in range(first, last + 1) for market in markets]
+        continuity.admit(block_of(rows), 0, None, 0.0)
+    continuity.tick(REORDER_S, T0_NS)
+    found = {(row.symbol, row.from_id, row.from_ns, row.to_id, row.missing) for row in continuity.take_gaps()}
+    assert found == {(market, "20", T0_NS + 20, "25", 4) for market in markets}
+
+
 def test_a_gap_is_filled_when_its_last_id_is_stored_and_not_before() -> None:
     continuity = one()
     admit(continuity, [10, 15])
