@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from actors.coverage import FeedEvent, FeedRow
 from actors.gaps import GapReason, GapRow, GapStatus
+from tests.amounts import amount
 from tests.continuity_file import new_file, put_audit, put_feeds, put_gaps
 from tests.continuity_rows import BTC, ETH, SECOND_NS, T0_NS
 
@@ -129,7 +130,7 @@ def test_runs_that_follow_at_once_are_one_stretch() -> None:
 WORDS = ["filled", "lost", "unknown"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=amount(20, 1000))
 @given(
     st.lists(st.tuples(st.integers(0, 40), st.integers(0, 20), st.sampled_from(WORDS)), max_size=6),
     st.lists(st.tuples(st.integers(0, 40), st.integers(1, 15)), min_size=1, max_size=3),

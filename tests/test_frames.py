@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol, Opcode, ParseFailed
 
 from actors.frames import EXCERPT_BYTES_MAX, FrameCutter, Violation
+from tests.amounts import amount
 
 HUGE = 1 << 24
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
@@ -251,7 +252,7 @@ def split(stream: bytes, places: Sequence[int]) -> list[bytes]:
     return [stream[a:b] for a, b in itertools.pairwise(edges)]
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=amount(80, 2000))
 @given(
     st.lists(st.one_of(binary_messages, text_messages, controls, violations), max_size=8).map(b"".join),
     st.lists(st.integers(0, 1 << 20), max_size=12),
@@ -260,7 +261,7 @@ def test_cutter_and_wsproto_hear_the_same_in_any_stream(stream: bytes, places: l
     assert cut(split(stream, places)) == ask_wsproto([stream])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=amount(50, 2000))
 @given(
     st.lists(st.one_of(binary_messages, controls, violations), max_size=6).map(b"".join),
     st.lists(st.integers(0, 1 << 20), max_size=12),
@@ -281,7 +282,7 @@ headers = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=amount(80, 2000))
 @given(st.lists(headers, max_size=6).map(b"".join), st.lists(st.integers(0, 400), max_size=12))
 def test_cutter_and_wsproto_refuse_the_same_garbage(garbage: bytes, places: list[int]) -> None:
     stream = garbage + b"\x00" * 10  # so that the last header is complete for both

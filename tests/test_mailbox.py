@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from supervisor.failures import Misfit, Weather
 from supervisor.mailbox import Mailbox
+from tests.amounts import amount
 
 
 class Dead:
@@ -346,7 +347,7 @@ async def _storm(seed: int, capacity: int, producers: int, batch: int) -> None:
         assert mine == [n for n in some if n not in poison], "one producer's order is kept"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=amount(40, 1000))
 @given(st.integers(0, 2**32), st.integers(1, 12), st.integers(1, 4), st.integers(1, 5))
 def test_no_item_is_lost_or_doubled_by_crashes_and_cancellations_anywhere(
     seed: int, capacity: int, producers: int, batch: int

@@ -17,6 +17,7 @@ import trio
 from actors.dialects import DIALECTS
 from actors.ledger import Account
 from actors.symbols import SymbolError, parse_symbol
+from tests.amounts import amount
 from tests.capture_files import EXCHANGES, expected, incoming, recordings
 from tests.exchange_server import (
     Client,
@@ -180,7 +181,7 @@ async def and_goodbye(case: Case, client: Client) -> None:
     await client.gone()
 
 
-WAYS = {"at once": at_once, "in pieces": in_pieces, "and goodbye": and_goodbye}
+WAYS = {"in pieces": in_pieces, "and goodbye": and_goodbye, "at once": at_once}
 
 
 async def record(folder: Path, way: str) -> Recorded:
@@ -201,7 +202,7 @@ async def record(folder: Path, way: str) -> Recorded:
     return Recorded(folder, cases, ticks, began, datetime.now(UTC))
 
 
-@pytest.fixture(scope="module", params=WAYS)
+@pytest.fixture(scope="module", params=list(WAYS)[: amount(2, 3)])
 def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     return trio.run(record, tmp_path_factory.mktemp("recorded"), request.param)
 

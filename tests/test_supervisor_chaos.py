@@ -15,9 +15,10 @@ from supervisor.mailbox import Mailbox
 from supervisor.spec import ChildSpec, Restart, Strategy
 from supervisor.states import State
 from supervisor.tree import Supervisor, UnknownActorError
+from tests.amounts import amount
 from tests.supervisor_fakes import Record
 
-SEEDS = 100
+SEEDS = amount(40, 2000)
 STOP_S = 20.0
 
 
