@@ -28,8 +28,8 @@ from ops.control.server import serve_control
 from ops.control.tap import LineBuffer
 
 ROOT = Path(__file__).parent.parent
-SIEGE_S = 4.0
-# The long-run share is 3%, and a siege of seconds also pays the burst: together 6% of these. The rest is
+SIEGE_S = 3.0
+# The long-run share is 3%, and a siege of seconds also pays the burst: together 7% of these. The rest is
 # room for a busy machine; without pacing the same siege takes a whole processor and four fifths of the pace.
 PROCESSOR_SHARE_MAX = 0.15
 WORK_INTERVAL_S = 0.002
@@ -129,12 +129,12 @@ def besieged(tmp_path: Path) -> Iterator[Besieged]:
     )
     with counter_path.open("r+b") as file, mmap.mmap(file.fileno(), 8) as counter:
         try:
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 30
             while struct.unpack_from("q", counter)[0] == 0 and time.monotonic() < deadline:
                 time.sleep(0.05)
             yield Besieged(path, process.pid, counter)
             process.terminate()
-            assert process.wait(5) == 0
+            assert process.wait(30) == 0
             assert not path.exists()
         finally:
             process.kill()
@@ -245,7 +245,7 @@ async def besiege(path: Path, kinds: Sequence[Callable[[trio.SocketStream], Awai
 
 async def answers_again(path: Path) -> None:
     """Waits until the service answers an honest client."""
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         while True:
             with thrown_out():
                 async with await trio.open_unix_socket(path) as stream:
@@ -258,7 +258,7 @@ async def answers_again(path: Path) -> None:
 async def test_a_siege_costs_little_of_the_processor_and_no_memory(besieged: Besieged) -> None:
     await answers_again(besieged.path)
     rss_kib = besieged.rss_kib()
-    quiet_pace, quiet_share = await paces(besieged, partial(trio.sleep, 1.0))
+    quiet_pace, quiet_share = await paces(besieged, partial(trio.sleep, 0.5))
     siege_pace, siege_share = await paces(besieged, partial(besiege, besieged.path, RUDE))
     await answers_again(besieged.path)
     await trio.sleep(1.0)  # every deadline of the besieged service has passed

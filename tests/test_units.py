@@ -112,7 +112,7 @@ def test_the_service_records_and_merges_under_the_units_system_call_rules(tmp_pa
         pytest.skip(f"this machine cannot confine a process so: {probe.stderr.strip()}")
     assert "PermissionError" in probe.stderr
     main = "import sys; from ops.cli import main; sys.exit(main())"
-    demo = said_by(*confined, "-c", main, "demo", "--seconds", "2", "--dir", str(tmp_path))
+    demo = said_by(*confined, "-c", main, "demo", "--seconds", "1", "--dir", str(tmp_path))
     assert demo.returncode == 0, demo.stderr
     with duckdb.connect(str(tmp_path / "ticks.duckdb"), read_only=True) as con:
         (count,) = con.execute("SELECT count(*) FROM ticks").fetchall()[0]
