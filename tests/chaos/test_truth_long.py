@@ -23,6 +23,7 @@ RATE_PER_S = 20.0
 FLAPPING_S = 60.0
 OUTAGE_S = 600.0
 DEAD_S = 60.0
+KILLS = 20
 AT_ONCE_S = float(os.environ.get("TICKWARDEN_TRUTH_S", "180"))
 SETTLE_S = 240.0  # at most; a history that fails half the time is asked again after ever longer waits
 HISTORY = ("rest_fail=0.5", "rest_429=0.2", "rest_slow=0.5")
@@ -81,6 +82,24 @@ async def test_kill_9_and_a_minute_without_the_service(tmp_path: Path) -> None:
         await trio.sleep(DEAD_S)
         service.start()
         await service.records(each=True)
+        verdict = await service.settle(seed, SETTLE_S)
+    print(f"seed {seed}: {verdict}")
+    assert not verdict.listed.keys() - {"bybit"}
+
+
+async def test_kill_9_again_and_again_while_connections_drop(tmp_path: Path) -> None:
+    """Whatever moment it meets between an outage of a market and what is written of it."""
+    seed = seed_of_this_run()
+    random = Random(seed)
+    async with recorded(tmp_path, seed) as (sandbox, service):
+        sandbox.set_faults(parse_faults(["flap=0.7"]))
+        for _ in range(KILLS):
+            await trio.sleep(random.uniform(0.0, 2.5))
+            service.kill()
+            await trio.sleep(0.5)
+            service.start()
+            await service.records()
+        sandbox.set_faults(parse_faults([]))
         verdict = await service.settle(seed, SETTLE_S)
     print(f"seed {seed}: {verdict}")
     assert not verdict.listed.keys() - {"bybit"}
