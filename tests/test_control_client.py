@@ -72,7 +72,7 @@ async def serving(path: Path) -> AsyncIterator[None]:
 
 async def ask(path: Path, work: Callable[[ControlClient], Result]) -> Result:
     """What `work` makes of a client, in a thread of its own as the client blocks."""
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         return await trio.to_thread.run_sync(work, ControlClient(path))
 
 

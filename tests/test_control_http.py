@@ -132,7 +132,7 @@ async def serving(
 
     async def exchange(data: bytes) -> bytes:
         received = b""
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             async with await trio.open_unix_socket(path) as stream:
                 await stream.send_all(data)
                 async for chunk in stream:
@@ -334,7 +334,7 @@ async def test_pipelined_requests_are_answered_in_order(tmp_path: Path) -> None:
 
 async def test_a_request_may_come_byte_by_byte(tmp_path: Path) -> None:
     async with serving(tmp_path / "s", FakeService()), await trio.open_unix_socket(tmp_path / "s") as stream:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             for byte in http("POST", "/v1/log-level", b'{"level": "info"}'):
                 await stream.send_all(bytes([byte]))
                 await trio.lowlevel.checkpoint()
@@ -344,7 +344,7 @@ async def test_a_request_may_come_byte_by_byte(tmp_path: Path) -> None:
 async def test_a_client_that_asks_before_it_sends_its_body_is_told_to_go_on(tmp_path: Path) -> None:
     async with serving(tmp_path / "s", FakeService()), await trio.open_unix_socket(tmp_path / "s") as stream:
         head, _, body = http("POST", "/v1/log-level", b'{"level": "info"}').partition(b"\r\n\r\n")
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await stream.send_all(head + b"\r\nExpect: 100-continue\r\n\r\n")
             assert (await stream.receive_some(9999)).startswith(b"HTTP/1.1 100")
             await stream.send_all(body)
@@ -374,7 +374,7 @@ async def test_a_request_that_cannot_be_served_is_answered_and_closed(tmp_path: 
     data, expected = list(RUDE.items())[index]
     async with serving(tmp_path / "s", FakeService()), await trio.open_unix_socket(tmp_path / "s") as stream:
         received = b""
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_send_what_goes, stream, data)
                 with suppress(trio.BrokenResourceError):
@@ -400,7 +400,7 @@ async def test_an_idle_connection_is_closed_without_a_word(tmp_path: Path) -> No
 async def test_the_tap_sends_lines_until_the_client_leaves(tmp_path: Path) -> None:
     app = FakeService()
     async with serving(tmp_path / "s", app), await trio.open_unix_socket(tmp_path / "s") as stream:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await stream.send_all(http("GET", "/v1/tap?exchange=binance&symbol=BTC%2FUSDT"))
             head = await stream.receive_some(9999)
             assert b"application/x-ndjson" in head and app.tap_names == [("binance", "BTC/USDT")]
@@ -415,7 +415,7 @@ async def test_a_slow_reader_of_the_tap_is_told_how_much_it_missed(tmp_path: Pat
     line = b'{"n": "%s"}\n' % (b"x" * 4000)
     limits = ControlLimits(write_s=5, loop_share=1.0)
     async with serving(tmp_path / "s", app, limits), await trio.open_unix_socket(tmp_path / "s") as stream:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await stream.send_all(http("GET", "/v1/tap"))
             await until(lambda: bool(app.taps))
             for _ in range(400):  # far more than the kernel's buffer and the tap's ten lines hold
@@ -430,7 +430,7 @@ async def test_a_slow_reader_of_the_tap_is_told_how_much_it_missed(tmp_path: Pat
 async def test_a_client_that_never_reads_is_dropped(tmp_path: Path) -> None:
     app = FakeService()
     async with serving(tmp_path / "s", app), await trio.open_unix_socket(tmp_path / "s") as stream:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await stream.send_all(http("GET", "/v1/tap"))
             await until(lambda: bool(app.taps))
             while app.taps:

@@ -216,7 +216,7 @@ def test_time_to_durable_counts_each_tick_with_the_age_of_its_blocks_oldest() ->
     ledger = Ledger("run")
     ledger.stored(Batch(number=1, blocks=(block_of(10, time.time_ns() - 2_000_000_000), Block("venue0"))))
     durable = ledger.durable_s
-    assert sum(durable.counts) == 10 and durable.total == pytest.approx(20, abs=1)
+    assert sum(durable.counts) == 10 and 20 <= durable.total < 20 + 10 * PATIENCE_S
 
 
 def test_a_scrape_of_a_large_service_takes_the_loop_a_moment_only(tmp_path: Path) -> None:
@@ -224,9 +224,9 @@ def test_a_scrape_of_a_large_service_takes_the_loop_a_moment_only(tmp_path: Path
     metrics.render()
     times = []
     for _ in range(5):
-        began = time.perf_counter()
+        began = time.process_time()
         metrics.render()
-        times.append(time.perf_counter() - began)
+        times.append(time.process_time() - began)
     assert min(times) < 0.1, times
 
 

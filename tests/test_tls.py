@@ -48,7 +48,7 @@ async def joined(
         context.maximum_version = version
     client = TlsStream(Dripping(near) if drip else near, client_context(CERTS / "ca.pem"), "localhost")
     server: Server = trio.SSLStream(far, context, server_side=True)
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(server.do_handshake)
             await client.do_handshake()
