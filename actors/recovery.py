@@ -136,9 +136,10 @@ class Recovery:
         parts = stretches(gap, self._continuity.missing_ids(gap.gap_id), self._history)
         before = self._new
         results: list[Recovered] = [await backfill.recover(market, part) for part in parts]
-        attempts.recovered += self._new - before
+        found = self._new - before
+        attempts.recovered += found
         status = status_of(results) if results else GapStatus.UNKNOWN
-        if status is GapStatus.OPEN and _try_again(attempts, results):
+        if status is GapStatus.OPEN and _try_again(attempts, results, found=found):
             return
         if status is GapStatus.OPEN:
             status = GapStatus.PARTIAL if attempts.recovered else GapStatus.LOST
@@ -217,10 +218,12 @@ def _delay_s(tries: int) -> float:
     return float(min(RETRY_MAX_S, RETRY_FIRST_S * 2.0 ** min(tries, 10)))
 
 
-def _try_again(attempts: _Attempts, results: list[Recovered]) -> bool:
-    """Counts a try that brought no end; False when there were enough."""
-    attempts.tries += 1
-    attempts.due = trio.current_time() + max(_delay_s(attempts.tries), *(r.retry_after_s or 0.0 for r in results))
+def _try_again(attempts: _Attempts, results: list[Recovered], *, found: int = 0) -> bool:
+    """Counts a try that brought no end; False when there were enough. One that brought some of it was not in
+    vain: the rest of a long stretch, of which one round asks a part, is asked for in the next round."""
+    attempts.tries = 0 if found else attempts.tries + 1
+    delay_s = 0.0 if found else _delay_s(attempts.tries)
+    attempts.due = trio.current_time() + max(delay_s, *(r.retry_after_s or 0.0 for r in results))
     return attempts.tries < TRIES_MAX
 
 

@@ -1,0 +1,81 @@
+"""The recovery of an exchange comes back to what one round did not bring."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any
+
+import trio
+
+from actors.backfill import Budget, Recovered
+from actors.continuity import Continuity
+from actors.dialect import IdPromise, Market
+from actors.dialects import DIALECTS
+from actors.history import Stretch
+from actors.limiter import Limiters
+from actors.mending import Mender
+from actors.recovery import Recovery
+from actors.settings import ExchangeSettings
+from actors.shelf import Shelf
+from actors.symbols import parse_symbol
+from actors.ticks import Block
+from supervisor.context import Context
+from tests.continuity_rows import BTC, T0_NS, admit, block_of, tick
+
+ROUND_ROWS = 500  # five of OKX's pages
+MISSING = 20_000
+
+
+class Paged:
+    """A history that gives no more than a round's worth of a stretch at once."""
+
+    def __init__(self, deliver: Callable[[Block], Awaitable[None]]) -> None:
+        self._deliver = deliver
+
+    async def recover(self, market: Market, stretch: Stretch) -> Recovered:
+        assert stretch.from_id is not None
+        assert stretch.to_id is not None
+        ids = range(max(stretch.from_id, stretch.to_id + 1 - ROUND_ROWS), stretch.to_id + 1)
+        await self._deliver(block_of([(market.symbol, str(number), T0_NS) for number in ids], "backfill"))
+        left = stretch.to_id + 1 - stretch.from_id - len(ids)
+        return Recovered(count=len(ids), complete=not left, missing=left, final=False)
+
+
+class PagedRecovery(Recovery):
+    def rest(self) -> AbstractAsyncContextManager[Any]:  # type: ignore[override]
+        return nullcontext()
+
+    def backfill(self, rest: Any, deliver: Any, budget: Budget | None = None) -> Any:
+        return Paged(deliver)
+
+
+async def test_a_long_outage_is_asked_for_round_after_round_without_growing_waits(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    continuity = Continuity("x", {BTC: IdPromise.CONTIGUOUS})
+    admit(continuity, [1])
+    admit(continuity, [MISSING + 2], at=1.0)
+    tick(continuity, 9.0)
+
+    async def deliver(block: Block) -> int:
+        continuity.admit(block, 0, None, 10.0)
+        return len(block)
+
+    async def consult(question: object) -> None: ...
+
+    async def mend(block: Block, decide: object) -> int:
+        return 0
+
+    async def settle() -> None: ...
+
+    settings = ExchangeSettings(name="x", dialect="okx", symbols=(BTC,))
+    market = DIALECTS["okx"].market(parse_symbol(BTC), "trades")
+    mender = Mender(continuity, Shelf("x", consult, settle), mend)
+    recovery = PagedRecovery(settings, "trades", lambda: {BTC: market}, continuity, Limiters(), deliver, mender)
+    began = trio.current_time()
+    with trio.fail_after(4 * MISSING / ROUND_ROWS):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(recovery.fetch, Context("x:backfill"))
+            while continuity.unfinished():  # noqa: ASYNC110 - nobody tells when
+                await trio.sleep(0.1)
+            nursery.cancel_scope.cancel()
+    assert trio.current_time() - began >= MISSING / ROUND_ROWS / 2  # other gaps had their turns
