@@ -119,6 +119,7 @@ class Exchange:
         self.settings = dataclasses.replace(self.settings, symbols=tuple(symbols))
         self.continuity.wanted_again(started, time.time_ns())
         self.continuity.dropped(gone, time.time_ns())
+        self._neighbours.forget(self.settings.name)  # what is still recorded is soon known again
         await self.fleet.change(new, gone)
         self.markets = self._markets(symbols)
 

@@ -157,22 +157,24 @@ class Recovery:
         Where it has trades from after the market was delivered again, the feed lies: what it does not bring is
         taken from here from time to time, and the gap stays open.
         """
-        since_ns = self._continuity.settled_ns(gap)
         assert gap.from_ns is not None
-        assert since_ns is not None
         from_ns = attempts.from_ns or gap.from_ns
         until_ns = max(time.time_ns() - int(SETTLE_S * 1e9), from_ns)
         before = self._new
         result = await backfill.recover(market, Stretch(from_ns=from_ns, to_ns=until_ns))
         attempts.recovered += self._new - before
-        newest_ns = self._continuity.newest(gap.symbol)[1]
-        if result.complete and newest_ns is not None and newest_ns > since_ns + CLOCKS_NS:
+        if self._lies(gap) and (result.complete or (result.final and result.count)):  # what is older cannot be had
             attempts.from_ns, attempts.due = until_ns - CLOCKS_NS, trio.current_time() + LYING_S
             return
         if result.complete:
             self._continuity.ended(gap.gap_id, until_ns, attempts.recovered, time.time_ns())
         if (result.final and not result.complete) or not _try_again(attempts, [result]):
             attempts.due = math.inf
+
+    def _lies(self, gap: GapRow) -> bool:
+        """Whether trades came from the history that the feed should have brought since it is back."""
+        since_ns, newest_ns = self._continuity.settled_ns(gap), self._continuity.newest(gap.symbol)[1]
+        return since_ns is not None and newest_ns is not None and newest_ns > since_ns + CLOCKS_NS
 
     # -- doubts ---------------------------------------------------------------------------------------
 
@@ -198,6 +200,9 @@ class Recovery:
     async def _answer(self, probe: Backfill, symbol: str, doubt: _Doubt) -> None:
         market, now = self._markets().get(symbol), trio.current_time()
         if market is None:
+            return
+        if any(gap.symbol == symbol and self._lies(gap) for gap in self._continuity.unfinished()):
+            doubt.answer = True
             return
         last_ns = self._continuity.newest(symbol)[1]
         if last_ns is None:  # nothing was ever stored

@@ -30,6 +30,7 @@ from tests.exchange_server import Client, Server, trade
 
 EPOCH_NS = 1_790_000_000_000_000_000
 POLICY = SupervisionSettings(backoff_initial_s=1.0, backoff_max_s=60.0, backoff_reset_s=60.0)
+PAST = (999, EPOCH_NS - 60 * 10**9)  # each market has traded before anybody recorded it
 BEGUN_S = 1.0  # by then two connections have subscribed
 BTC, ETH = "BTC-USDT", "ETH-USDT"
 
@@ -48,6 +49,7 @@ class Venue:
         self.mute: set[tuple[int, str]] = set()
         self.refuses = False
         self.answers = True  # over REST
+        self.past: tuple[tuple[int, int], ...] = (PAST,)
         self.asked = 0  # over REST
         self._open: dict[Client, set[str]] = {}
 
@@ -112,7 +114,7 @@ class Venue:
         query = {key: values[0] for key, values in parse_qs(request.url.query.decode()).items()}
         place = 1 if query.get("type") == "2" else 0  # by time or by id
         below = int(query["after"]) * (1_000_000 if place else 1)
-        rows = [row for row in self.truth.get(query["instId"], ()) if row[place] < below][::-1]
+        rows = [row for row in (*self.past, *self.truth.get(query["instId"], ())) if row[place] < below][::-1]
         data = [
             {"tradeId": str(number), "px": "1.5", "sz": "2.5", "side": "buy", "ts": str(ns // 1_000_000)}
             for number, ns in rows[: int(query["limit"])]
