@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import trio
 
-from actors.connection import Connection, Plan
+from actors.connection import Connection
 from actors.continuity import Continuity
 from actors.dialect import IdPromise, Market
 from actors.dialects import DIALECTS
@@ -15,6 +15,7 @@ from actors.ledger import Account
 from actors.mending import Mending, TooManyOrders
 from actors.neighbours import Neighbours
 from actors.parcel import Parcel
+from actors.plan import Plan
 from actors.repair import Repair
 from actors.settings import ExchangeSettings
 from actors.surroundings import Surroundings

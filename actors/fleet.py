@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import trio
 
-from actors.connection import Connection, Plan, plan_connections
+from actors.connection import Connection
 from actors.dialect import Dialect, Market
 from actors.parcel import Parcel
+from actors.plan import Plan, plan_connections
 from actors.policy import CONNECTION_STOP_S, LAST_PARCEL_S, backoff_of, intensity_of
 from actors.settings import ExchangeSettings
 from actors.weather import classify

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-import actors.connection
 import actors.decoding
+import actors.session
 import actors.wire
 from actors import buffer, catch, exchange, pipeline
 from actors.dialects import DIALECTS
@@ -53,8 +53,8 @@ def install(chaos: "Chaos", patch: pytest.MonkeyPatch) -> None:
     patch.setattr("time.time_ns", chaos.wall)
     patch.setattr(trio.to_thread, "run_sync", chaos.in_place)
     patch.setattr(actors.wire, "dial", chaos.venue.dial)
-    patch.setattr(actors.connection, "connect", chaos.connect)
-    patch.setattr(actors.connection, "Reader", FrailReader)
+    patch.setattr(actors.session, "connect", chaos.connect)
+    patch.setattr(actors.session, "Reader", FrailReader)
     patch.setattr(buffer, "Mailbox", DoorMailbox)
     patch.setattr(pipeline, "Store", lambda settings: FakeStore(settings, dice))
     patch.setattr(pipeline, "Claim", lambda *_: nullcontext())

@@ -13,7 +13,6 @@ import trio.testing
 from trio.testing import MockClock
 
 from actors.catch import PARCEL_ROWS, PARCEL_S
-from actors.connection import ASK_AGAIN_S
 from actors.dialect import Trades
 from actors.dialects import DIALECTS
 from actors.exchange import Exchange
@@ -21,6 +20,7 @@ from actors.gaps import GapReason
 from actors.ledger import Account
 from actors.parcel import Parcel
 from actors.policy import CONNECTION_STOP_S
+from actors.session import ASK_AGAIN_S
 from actors.settings import ExchangeSettings, SupervisionSettings
 from actors.ticks import Reason
 from supervisor.health import ActorHealth

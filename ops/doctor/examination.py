@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import trio
 
-from actors.connection import Plan, plan_connections
 from actors.dial import parse_url
 from actors.dialect import Dialect
 from actors.dialects import DIALECTS
 from actors.limiter import Limiters
+from actors.plan import Plan, plan_connections
 from actors.settings import ExchangeSettings
 from actors.symbols import parse_symbol
 from ops.doctor.advice import Trouble

@@ -5,9 +5,9 @@ from contextlib import AsyncExitStack, suppress
 
 import trio
 
-from actors.connection import Plan
 from actors.dial import client_context
 from actors.dialect import Dialect
+from actors.plan import Plan
 from actors.settings import ExchangeSettings
 from actors.wire import Wire, WireLimits, connect
 from ops.doctor.advice import PROXY, Trouble

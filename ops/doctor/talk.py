@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import trio
 
-from actors.connection import ASK_AGAIN_S, Plan
 from actors.decoding import Reader
 from actors.dialect import Ack, Dialect, Leaving, Market, Refusal, Request
+from actors.plan import Plan
+from actors.session import ASK_AGAIN_S
 from actors.settings import ExchangeSettings
 from actors.subscription import Subscription
 from actors.ticks import Block
