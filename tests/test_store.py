@@ -24,6 +24,7 @@ from actors.store.tables import TICKS
 from actors.store.tail import EMPTY_NAME, Segment, Tail, live, parse_name, plan
 from actors.store.views import view_sql
 from actors.ticks import Block
+from tests.amounts import amount
 from tests.store_harness import Reader, StumblingFiles, batch, ids_in, memory_folder, never, reader
 from tests.store_harness import settings as settings_in
 
@@ -474,7 +475,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, d
         yield folder, con
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=amount(30, 500), suppress_health_check=list(HealthCheck))
 @given(spans=_spans, watermark=st.integers(0, 12))
 def test_the_views_and_the_service_agree_on_which_segments_count(
     template: tuple[Path, duckdb.DuckDBPyConnection], spans: list[tuple[int, int, int]], watermark: int
