@@ -53,7 +53,8 @@ class Steady:
 
     async def trade(self, client: Client) -> None:
         while True:
-            await self.trading.wait()
+            if not self.trading.is_set():  # waiting for a set event is a pause, in which it may be taken away
+                await self.trading.wait()
             self.sent += 10
             await client.send(*(trade("bybit", "BTCUSDT", n) for n in range(self.sent - 10, self.sent)))
             await trio.sleep(0.005)
