@@ -25,14 +25,14 @@ LIVES: Sequence[Mapping[str, Sequence[str]]] = (
         "okx": ("flap=0.7", "mute=0.5"),
         "kraken": ("outage=2",),
         "bybit": ("silence=0.9", "close=1001"),
-        "coinbaseexchange": ("close=1008", "gap=0.05"),
+        "coinbaseexchange": ("close=1008", "gap=0.2"),
     },
     {
         "binance": ("stall=0.5", "close=1006", "garbage=0.02"),
         "okx": ("half_open", "gap=0.05", "reorder=0.05", "duplicate=0.05"),
         "kraken": ("gap=0.1", "garbage=0.05", "reorder=0.05"),
         "bybit": ("outage=1", "duplicate=0.05"),
-        "coinbaseexchange": ("flap=0.7", "close=1000"),
+        "coinbaseexchange": ("flap=1.2", "close=1000"),
     },
 )
 HISTORY = ("rest_fail=0.5", "rest_429=0.2")
