@@ -13,6 +13,7 @@ from ops.exits import FAILED, OK
 from ops.instants import microseconds
 
 POLL_S = 0.5
+_SAME = ("repair", "exchange", "symbol", "from", "to")
 
 
 def _time(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001 - click's
@@ -28,9 +29,7 @@ def _time(ctx: click.Context, param: click.Parameter, value: str | None) -> str 
 @click.option("--exchange", required=True, help="The exchange, by its name in the configuration.")
 @click.option("--symbol", required=True, help="The market, such as BTC/USDT.")
 @click.option("--from", "since", required=True, callback=_time, metavar="T", help="From this time or UTC day on.")
-@click.option(
-    "--to", "until", callback=_time, metavar="T", help="To this time or start of a UTC day; else to now."
-)
+@click.option("--to", "until", callback=_time, metavar="T", help="To this time or start of a UTC day; else to now.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the outcome; `events` will tell it.")
 @config_option
 @socket_option
@@ -50,16 +49,22 @@ def repair(
     The running service does it, beside its other work and within the exchange's limits. Ctrl-C ends the waiting and
     not the repair. Exit code 1 where the exchange could not give back all of it.
     """
+    if until and microseconds(since) >= microseconds(until):
+        raise click.UsageError(f"a stretch begins before it ends; --from {since} is not before --to {until}")
     service = client(config_path, socket_path)
     body = {"symbol": symbol, "from": since, **({"to": until} if until else {})}
     order: Any = service.post(f"/v1/exchanges/{segment(exchange)}/repair", body)
     if not no_wait:
-        order = _wait(service, order)
+        try:
+            order = _wait(service, order)
+        except KeyboardInterrupt:
+            click.echo(f"repair {order['repair']} goes on; `tickwarden events` will tell its end", err=True)
+            raise
     if as_json:
         print_json(order)
     else:
         click.echo(_words(order))
-    return FAILED if order["state"] == "incomplete" else OK
+    return OK if order["state"] in ("running", "complete") else FAILED
 
 
 def _wait(service: ControlClient, order: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +77,9 @@ def _wait(service: ControlClient, order: dict[str, Any]) -> dict[str, Any]:
         said = progress
         time.sleep(POLL_S)
         known: Any = service.get("/v1/repairs")
-        order = next((one for one in known if one["repair"] == order["repair"]), {**order, "state": "forgotten"})
+        # A service that was started anew counts its orders anew.
+        forgotten = {**order, "state": "forgotten"}
+        order = next((one for one in known if all(one[key] == order[key] for key in _SAME)), forgotten)
     return order
 
 
