@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 
 import ops.cli
 import ops.cli.repair
+from actors.dialects.histories import HISTORIES
 from actors.mending import ORDERS_MAX, Mending
 from actors.pipeline import Pipeline
 from ops.app import ServiceApp
@@ -252,6 +253,17 @@ def test_without_a_service_it_is_exit_code_69(tmp_path: Path) -> None:
     result = tickwarden("repair", *BTC, *STRETCH, folder=tmp_path)
     assert result.returncode == 69
     assert "no service is running" in result.stderr
+
+
+def test_what_an_exchange_cannot_give_back_is_told(tmp_path: Path) -> None:
+    told = {row["name"]: row for row in json.loads(tickwarden("exchanges", "--json", folder=tmp_path).stdout)}
+    for name, history in HISTORIES.items():
+        assert told[name]["history_kind"] == history.kind
+        assert told[name]["history_depth"] == history.depth
+        assert told[name]["history_notes"] == list(history.notes)
+    assert "what lies before the newest trades is lost" in tickwarden("exchanges", "bybit", folder=tmp_path).stdout
+    for name in told.keys() - HISTORIES.keys():
+        assert "lost" in told[name]["history_depth"]
 
 
 # -- the whole way ----------------------------------------------------------------------------------------

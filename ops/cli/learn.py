@@ -7,6 +7,7 @@ import click
 
 from actors.dialect import Dialect
 from actors.dialects import DIALECTS
+from actors.dialects.histories import HISTORIES
 from ops.cli.common import json_option, print_json
 from ops.config import ConfigErrors, find_config, load_config
 from ops.exits import CONFIGURATION, OK
@@ -56,9 +57,22 @@ def exchanges(name: str | None, as_json: bool) -> int:
             text = "\n".join(map(str, value)) if isinstance(value, list) else str(value)
             click.echo(f"{key:>24}  {text}")
     else:
-        columns = ["name", "markets", "trade ids", "history"]
-        write_table(columns, [(d.name, d.markets_note, d.ids_note, d.history) for d in chosen], sys.stdout)
+        columns = ["name", "markets", "trade ids", "history", "gives back"]
+        rows = [(d.name, d.markets_note, d.ids_note, d.history, _given_back(d)["history_depth"]) for d in chosen]
+        write_table(columns, rows, sys.stdout)
     return OK
+
+
+def _given_back(dialect: Dialect) -> dict[str, object]:
+    """What can be had again of trades that were missed, and what cannot."""
+    history = HISTORIES.get(dialect.name)
+    if history is None:
+        return {"history_kind": "none", "history_depth": "nothing: what was missed is lost", "history_notes": []}
+    return {
+        "history_kind": history.kind.value,
+        "history_depth": history.depth,
+        "history_notes": list(history.notes),
+    }
 
 
 def _facts(dialect: Dialect) -> dict[str, object]:
@@ -71,6 +85,7 @@ def _facts(dialect: Dialect) -> dict[str, object]:
         "trade_ids": {kind: promise.value for kind, promise in dialect.ids.items()},
         "trade_ids_note": dialect.ids_note,
         "history": dialect.history,
+        **_given_back(dialect),
         "ping": dialect.ping_note,
         "silence_s": dialect.silence_s,
         "connection_lifetime_s": dialect.lifetime_s,
