@@ -147,7 +147,6 @@ class Fleet:
                 return False
             self._planned += 1
             new = self._make(Plan(f"{self._settings.name}:{self._planned}", old.plan.url, old.plan.markets))
-            new.given_up = old.given_up
             self.connections.append(new)
             self._reliefs.append(_Relief(old, new, reason, trio.current_time()))
             await self._start(new)

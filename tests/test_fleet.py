@@ -293,11 +293,9 @@ async def test_a_vigil_that_crashes_at_any_step_leaves_a_fleet_that_goes_on(
         real = getattr(Supervisor, name)
 
         async def call(self: Supervisor, what: object) -> None:
-            """Every other time a crash: once the thing was done, or before."""
-            crash = next(steps) % 2 == 0
-            if not crash or name == "start":
-                await real(self, what)
-            if crash:
+            """Every other time a crash, once the thing was done and before anybody knew."""
+            await real(self, what)
+            if next(steps) % 2 == 0:
                 raise ZeroDivisionError("a bug of ours")
 
         return call
@@ -305,11 +303,29 @@ async def test_a_vigil_that_crashes_at_any_step_leaves_a_fleet_that_goes_on(
     async with recorded(venue, lifetime_s=LIFE_S) as recorder, trio.open_nursery() as nursery:
         for name in ("start", "stop_child"):
             monkeypatch.setattr(Supervisor, name, brittle(name))
-        nursery.start_soon(venue.go_on, BTC, 0.5, 90.0)
+        nursery.start_soon(venue.go_on, BTC, 0.5, 110.0)
         await trio.sleep(85)
         assert recorder.told("relieved") and len(recorder.told("backoff")) >= 2
+        await seen(lambda: len(recorder.names) == 1)
         recorder.check({"x:vigil"})
     check_whole(recorder, venue)
+
+
+async def test_what_a_connection_could_not_hand_over_before_it_was_replaced_is_kept(
+    autojump_clock: MockClock,
+) -> None:
+    venue = Venue()
+    async with (
+        recorded(venue, lifetime_s=LIFE_S, rows=1, consuming=False) as recorder,
+        trio.open_nursery() as nursery,
+    ):
+        await venue.go_on(BTC, 0.5, 40.0)
+        assert "x:1" not in recorder.names and recorder.ids() == []
+        nursery.start_soon(recorder.consume)
+        await trio.sleep(3)
+        nursery.cancel_scope.cancel()
+    assert sorted(map(str, recorder.ids())) == venue.ids() and recorder.gaps() == []
+    assert recorder.account.balanced
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.05, 1.0, OVERLAP_S])
