@@ -1,10 +1,14 @@
-"""What holds for all tests: no property is tried by the clock or, in the normal run, by chance."""
+"""What holds for all tests: folders in memory, and no property tried by the clock or (in the normal run) by chance."""
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.amounts import CHAOS, amount
+from tests.store_harness import memory_folder
 
 # The same examples every time, so that a run fails for what was changed; tests/chaos draws new ones.
 settings.register_profile(
@@ -15,3 +19,10 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("tickwarden")
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder of the test's own, where fsync costs nothing: a busy disk takes longer than all else together."""
+    with memory_folder() as folder:
+        yield folder

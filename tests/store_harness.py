@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,7 @@ CRASH_POINTS = sorted(
     }
 )
 ROWS_EACH = 4
+MEMORY_BYTES_MIN = 1 << 30  # containers often have a twentieth of that
 _NUMBERS = count()
 
 
@@ -80,9 +82,12 @@ def never() -> bool:
 
 @contextmanager
 def memory_folder() -> Iterator[Path]:
-    """A folder in memory where there is such a thing: fsync is most of what a store does, and a busy disk slow."""
+    """A folder in memory where there is enough of it: fsync is most of what a store does, and a busy disk slow."""
     shared = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="store-", dir=shared if shared.is_dir() else None) as folder:
+    roomy = shared.is_dir() and shutil.disk_usage(shared).free >= MEMORY_BYTES_MIN
+    with tempfile.TemporaryDirectory(
+        prefix="tickwarden-", dir=shared if roomy else None, ignore_cleanup_errors=True
+    ) as folder:
         yield Path(folder)
 
 

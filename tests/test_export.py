@@ -4,7 +4,6 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +35,6 @@ from tests.recording_samples import (
     tree,
     write,
 )
-from tests.store_harness import memory_folder
 from tests.test_query import held
 
 EVERYTHING = ["audit", "events", "feeds", "gap_states", "lags", "rejects", "schema_version", "ticks"]
@@ -50,13 +48,6 @@ def schema(path: Path) -> list[tuple[str, ...]]:
 
 def rows(path: Path, table: str) -> list[tuple[object, ...]]:
     return sorted(ask(path, f"SELECT * FROM {table}"), key=repr)
-
-
-@pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """In memory."""
-    with memory_folder() as folder:
-        yield folder
 
 
 # -- one DuckDB file ----------------------------------------------------------------------------------

@@ -43,13 +43,6 @@ def date(days: int) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(ago(days) // 10**9))
 
 
-@pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """In memory."""
-    with memory_folder() as folder:
-        yield folder
-
-
 @pytest.fixture(scope="module", autouse=True)
 def kept() -> Iterator[None]:
     """Recordings that several tests begin with."""

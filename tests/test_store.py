@@ -25,17 +25,10 @@ from actors.store.tail import EMPTY_NAME, Segment, Tail, live, parse_name, plan
 from actors.store.views import view_sql
 from actors.ticks import Block
 from tests.amounts import amount
-from tests.store_harness import Reader, StumblingFiles, batch, ids_in, memory_folder, never, reader
+from tests.store_harness import Reader, StumblingFiles, batch, ids_in, never, reader
 from tests.store_harness import settings as settings_in
 
 HOSTILE = "'); drop table ticks; --"
-
-
-@pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """In memory."""
-    with memory_folder() as folder:
-        yield folder
 
 
 @pytest.fixture

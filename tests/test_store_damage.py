@@ -31,13 +31,6 @@ from tests.store_harness import batch, ids_in, memory_folder, never, reader, set
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """In memory."""
-    with memory_folder() as folder:
-        yield folder
-
-
 def started(folder: Path) -> Store:
     """A store that has recovered."""
     one = Store(settings(folder))

@@ -28,16 +28,8 @@ from tests.store_harness import (
     World,
     batch,
     ids_in,
-    memory_folder,
     settings,
 )
-
-
-@pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """In memory."""
-    with memory_folder() as folder:
-        yield folder
 
 
 @pytest.fixture(autouse=True)
