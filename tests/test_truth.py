@@ -17,21 +17,21 @@ RATE_PER_S = 100.0
 LIFE_S = 2.0  # of the service, before it is killed
 DEAD_S = 0.5
 EVERY_S = 1.0
-SETTLE_S = 4.0  # what has not come back by then is listed as open
+SETTLE_S = 3.0  # what has not come back by then is listed as open
 # Ids that promise no order cannot show that a frame was dropped between two others, so bybit drops none.
 LIVES: Sequence[Mapping[str, Sequence[str]]] = (
     {
-        "binance": ("half_open", "gap=0.02", "reorder=0.05", "duplicate=0.05"),
+        "binance": ("half_open", "gap=0.1", "reorder=0.1", "duplicate=0.1"),
         "okx": ("flap=0.7", "mute=0.5"),
         "kraken": ("outage=2",),
         "bybit": ("silence=0.9", "close=1001"),
         "coinbaseexchange": ("close=1008", "gap=0.2"),
     },
     {
-        "binance": ("stall=0.5", "close=1006", "garbage=0.02"),
-        "okx": ("half_open", "gap=0.05", "reorder=0.05", "duplicate=0.05"),
-        "kraken": ("gap=0.1", "garbage=0.05", "reorder=0.05"),
-        "bybit": ("outage=1", "duplicate=0.05"),
+        "binance": ("stall=0.5", "close=1006", "garbage=0.1"),
+        "okx": ("half_open", "gap=0.1", "reorder=0.1", "duplicate=0.1"),
+        "kraken": ("gap=0.1", "garbage=0.1", "reorder=0.1"),
+        "bybit": ("outage=1", "duplicate=0.1"),
         "coinbaseexchange": ("flap=1.2", "close=1000"),
     },
 )
