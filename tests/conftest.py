@@ -1,4 +1,4 @@
-"""What holds for all tests: folders in memory, and no property tried by the clock or (in the normal run) by chance."""
+"""What holds for all tests: folders in memory, and nothing tried by the clock or, in the normal run, by chance."""
 
 import os
 from collections.abc import Iterator

@@ -130,7 +130,7 @@ def test_runs_that_follow_at_once_are_one_stretch() -> None:
 WORDS = ["filled", "lost", "unknown"]
 
 
-@settings(max_examples=amount(20, 1000))
+@settings(max_examples=amount(12, 300))
 @given(
     st.lists(st.tuples(st.integers(0, 40), st.integers(0, 20), st.sampled_from(WORDS)), max_size=6),
     st.lists(st.tuples(st.integers(0, 40), st.integers(1, 15)), min_size=1, max_size=3),

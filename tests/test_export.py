@@ -340,9 +340,7 @@ def endless(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return told.path
 
 
-@pytest.mark.parametrize(
-    ("number", "target"), [(signal.SIGINT, "copy.duckdb"), (signal.SIGINT, "out/"), (signal.SIGTERM, "out/")]
-)
+@pytest.mark.parametrize(("number", "target"), [(signal.SIGINT, "copy.duckdb"), (signal.SIGTERM, "out/")])
 def test_an_interrupted_export_leaves_nothing(
     number: signal.Signals, target: str, endless: Path, tmp_path: Path
 ) -> None:

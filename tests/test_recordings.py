@@ -202,7 +202,7 @@ async def record(folder: Path, way: str) -> Recorded:
     return Recorded(folder, cases, ticks, began, datetime.now(UTC))
 
 
-@pytest.fixture(scope="module", params=list(WAYS)[: amount(2, 3)])
+@pytest.fixture(scope="module", params=list(WAYS)[: amount(1, 3)])
 def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     return trio.run(record, tmp_path_factory.mktemp("recorded"), request.param)
 

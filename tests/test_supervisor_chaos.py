@@ -18,7 +18,7 @@ from supervisor.tree import Supervisor, UnknownActorError
 from tests.amounts import amount
 from tests.supervisor_fakes import Record
 
-SEEDS = amount(40, 2000)
+SEEDS = amount(20, 2000)
 STOP_S = 20.0
 
 
