@@ -60,7 +60,8 @@ class Desk:
         """Exit code, stdout and stderr of `tickwarden repair`."""
         line = ["tickwarden", "repair", *words, "--socket", str(self.socket)]
         self._monkeypatch.setattr(sys, "argv", line)
-        code = await trio.to_thread.run_sync(ops.cli._run)
+        with trio.fail_after(30):
+            code = await trio.to_thread.run_sync(ops.cli._run, abandon_on_cancel=True)
         said = self._capfd.readouterr()
         return code, said.out, said.err
 

@@ -57,9 +57,8 @@ def exchanges(name: str | None, as_json: bool) -> int:
             text = "\n".join(map(str, value)) if isinstance(value, list) else str(value)
             click.echo(f"{key:>24}  {text}")
     else:
-        columns = ["name", "markets", "trade ids", "history", "gives back"]
-        rows = [(d.name, d.markets_note, d.ids_note, d.history, _given_back(d)["history_depth"]) for d in chosen]
-        write_table(columns, rows, sys.stdout)
+        columns = ["name", "markets", "trade ids", "history"]
+        write_table(columns, [(d.name, d.markets_note, d.ids_note, d.history) for d in chosen], sys.stdout)
     return OK
 
 
