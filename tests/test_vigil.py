@@ -1,5 +1,6 @@
 """Feeds that lie are told from markets that are quiet: with evidence they are replaced, without it left alone."""
 
+import dataclasses
 import itertools
 import time
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ from actors.recovery import LYING_S, QUIET_S
 from actors.rhythm import UNKNOWN_FACTOR
 from actors.vigil import BEHIND_S, LATE_S
 from supervisor.states import State
+from tests.continuity_file import new_file, put_audit, put_feeds, put_gaps
 from tests.exchange_server import trade
 from tests.memory_exchange import BTC, EPOCH_NS, ETH, Recorder, Venue, recorded, seen
 
@@ -62,6 +64,15 @@ def check_repaired(recorder: Recorder, venue: Venue, *natives: str) -> None:
         ids = [str(number) for number in recorder.ids(native.replace("-", "/"))]
         assert sorted(ids) == venue.ids(native)
     recorder.check()
+
+
+def coverage(recorder: Recorder, now_ns: int) -> list[str]:
+    """What the file would say of the one market from the beginning to now, stretch by stretch."""
+    con = new_file()
+    put_gaps(con, [gap for parcel in recorder.parcels for gap in parcel.gaps])
+    put_feeds(con, [dataclasses.replace(feed, run_id="r") for parcel in recorder.parcels for feed in parcel.feeds])
+    put_audit(con, "r", now_ns)
+    return [status for (status,) in con.execute("SELECT status FROM coverage ORDER BY from_time").fetchall()]
 
 
 # -- what is evidence --------------------------------------------------------------------------------------
@@ -356,8 +367,10 @@ async def test_an_outage_after_which_a_market_is_quiet_is_closed_by_what_the_his
         await trio.sleep(20)
         await venue.trade(count=3)  # it goes on where it was
         await trio.sleep(3)
+        now_ns = time.time_ns()
     assert recorder.ids() == venue.ids() and len(recorder.gaps()) == 1
     recorder.check({"x:1"})
+    assert coverage(recorder, now_ns) == (["live", "repaired", "live"] if missed else ["live"])
 
 
 @pytest.mark.parametrize(("every_s", "whole"), [(0.5, True), (12.0, True), (12.0, False)])
