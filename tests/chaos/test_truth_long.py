@@ -1,6 +1,6 @@
 """The whole truth at full length, in real time.
 
-`python -m pytest tests/chaos/test_truth_long.py` takes about 22 minutes; with `-k` and a part of a name, such as
+`python -m pytest tests/chaos/test_truth_long.py` takes about 24 minutes; with `-k` and a part of a name, such as
 `-k outage`, less.
 
 TICKWARDEN_SEED=N repeats the faults of a run (its seed is printed with -s, or when it fails), though not the
