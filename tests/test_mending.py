@@ -157,6 +157,22 @@ async def test_a_file_that_another_process_writes_delays_a_repair(
     assert world.copies == [] and world.lacking == []
 
 
+async def test_a_file_that_is_taken_in_the_middle_of_a_page_delays_a_repair_too(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    for moment in range(2, 6):
+        world = World(IdPromise.CONTIGUOUS, stored=set(range(OLD)) - {3, 4})
+        world.script = iter([*[lambda: None] * moment, partial(setattr, world, "held", True)])
+        order = world.mender.order(BTC, time_of(0), time_of(OLD - 1))
+        await world.carry_on()
+        assert order.reason == "another process writes the file"
+        world.held = False
+        await trio.sleep(600)
+        await world.carry_on()
+        world.flush()
+        assert (order.complete, world.copies, world.lacking) == (True, [], [])
+
+
 async def test_a_market_that_is_not_recorded_any_more_ends_the_order(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
