@@ -77,13 +77,15 @@ class Backfill:
     async def recover(self, market: Market, stretch: Stretch) -> Recovered:
         """Delivers what can be had of the stretch now. Never raises for what the exchange does or says.
 
-        A stretch that ends by time is asked for once that time is `settle_s` past; one without an end ends
-        now. Rows come page by page, oldest first within each.
+        A stretch that ends by time is asked for once that time is `settle_s` past, and no later than
+        `settle_s` from now; one without an end ends now. Rows come page by page, oldest first within each.
         """
         if stretch.to_id is None and stretch.to_ns is None:
             stretch = replace(stretch, to_ns=max(time.time_ns(), stretch.from_ns or 0))
         if stretch.to_id is None and stretch.to_ns is not None:
-            await trio.sleep(max(0.0, (stretch.to_ns - time.time_ns()) / S_NS + self._settle_s))
+            # An end that lies ahead of us is a clock that is off: the trade that ends the gap has come already.
+            ahead_s = min(0.0, (stretch.to_ns - time.time_ns()) / S_NS)
+            await trio.sleep(max(0.0, ahead_s + self._settle_s))
         run = _Run(self._history, market, self._channel, stretch)
         try:
             while run.pages < self._budget.pages and run.searches < self._budget.searches:

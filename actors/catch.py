@@ -1,6 +1,7 @@
 """What one connection has read and not yet handed to the buffer: booked at once, lost by no crash."""
 
 import time
+from collections.abc import Container
 from contextlib import suppress
 
 import trio
@@ -150,15 +151,17 @@ class Catch:
         return Reject(received_ns, self._exchange, None, Reason.CRASHED, detail, payload, len(message))
 
 
-def admit(continuity: Continuity, block: Block, start: int, *, joined: bool = True) -> int:
+def admit(
+    continuity: Continuity, block: Block, start: int, *, joined: bool = True, known: Container[str] = ()
+) -> int:
     """Takes copies of stored trades out of the block's rows from `start` on; returns how many there were.
 
-    `joined` False: none of these rows stands for more than one trade.
+    `joined` False: none of these rows stands for more than one trade. `known`: see Continuity.admit.
     """
     spans = block.fills[start:] if joined else None
     if spans is not None and max(spans) == 1:
         spans = None
-    return continuity.admit(block, start, spans, trio.current_time()).duplicates
+    return continuity.admit(block, start, spans, trio.current_time(), known=known).duplicates
 
 
 def _beat() -> Beat:

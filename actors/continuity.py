@@ -68,7 +68,7 @@ class Continuity:
         """Takes the rows from `start` on that are already stored or on their way out of the block, in place.
 
         `spans` says of each of these rows how many ids it stands for, its own and those before; None: one.
-        `known` are ids that were found stored, for answers about a time that the memory may not reach back to.
+        `known` (see Known) are ids that were looked up, for answers about a time beyond what memory holds.
         """
         self._reads += 1
         marks = self._shared.marks
@@ -119,7 +119,7 @@ class Continuity:
         for at, trade_id in enumerate(block.trade_id):
             if trade_id in gone:
                 continue
-            row = self._row(block, at, 1, now, _Known(stored))
+            row = self._row(block, at, 1, now, Known(stored))
             if trade_id in stored or not self._tracks[block.symbol[at]].readmit(row, snapshot):
                 copies.append(at)
         if copies:
@@ -234,6 +234,10 @@ class Continuity:
             if track is not None and track.outage is None and self._shared.lasts.get(symbol) is not None:
                 track.interrupted(GapReason.DOWNTIME, now_ns)
 
+    def counts(self, symbol: str) -> bool:
+        """Whether ids tell for good which trades of the market are stored."""
+        return isinstance(self._tracks.get(symbol), SequenceTrack)
+
     def newest(self, symbol: str) -> tuple[str | None, int | None]:
         """Id and time of the newest stored trade, where there is one."""
         track = self._tracks.get(symbol)
@@ -312,7 +316,7 @@ class Continuity:
         return [(hole.first, hole.last) for hole in track.holes if hole.gap_id == gap]
 
 
-class _Known:
+class Known:
     """Ids that were looked up in the file: true even where none was found."""
 
     def __init__(self, ids: Container[str]) -> None:

@@ -156,7 +156,11 @@ class Exchange:
         self._neighbours.forget(self.settings.name)
 
     async def _pace(self) -> None:
-        """Keeps new connections as far apart as the exchange wants them."""
+        """Keeps new connections as far apart as the exchange wants them, and what ended before them recorded first.
+
+        A gap that is told behind the trades that come after it would be forgotten by a kill in between.
+        """
+        await self.repair.tell_news()
         now = trio.current_time()
         at = max(now, self._next_connect_at)
         self._next_connect_at = at + 1 / self.dialect.limits.connects_per_s

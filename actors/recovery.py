@@ -29,6 +29,7 @@ TRIES_MAX = 50  # with the delays above about four hours; what has not come by t
 # An outage that no trade ends is looked into once the market has been delivered again for so long: busy ones have
 # traded by then, and what histories lag behind has come.
 QUIET_S = 10.0
+BUSY_S = 2.0  # until a file that was busy is asked again
 QUESTIONS_MAX = 10  # about silent markets, in one round
 LYING_S = 5.0  # how often the history is asked in place of a feed that brings nothing
 CLOCKS_NS = 2_000_000_000  # by so much the exchange's clock and ours may differ in this
@@ -56,11 +57,15 @@ class _Doubt:
     tries: int = 0
 
 
+class FileBusy(Exception):
+    """What came cannot be compared with the file: another process writes it. Nothing of it was stored."""
+
+
 class Recovery:
     """Owned by the exchange: what it holds outlives crashes of the task that runs `fetch`.
 
     `markets` gives the markets by symbol as they are now; `limiters` are shared by all who ask the same host.
-    `deliver` takes blocks of what came and returns how many of their rows were new.
+    `deliver` takes blocks of what came and returns how many of their rows were new; it may raise FileBusy.
     """
 
     def __init__(
@@ -99,10 +104,13 @@ class Recovery:
                 for gap in self._continuity.unfinished():
                     market, attempts = self._markets().get(gap.symbol), self._attempts_at(gap)
                     if market is not None and trio.current_time() >= attempts.due:
-                        if gap.bounded:
-                            await self._recover(backfill, market, gap, attempts)
-                        elif self._quiet(gap):
-                            await self._end(backfill, market, gap, attempts)
+                        try:
+                            if gap.bounded:
+                                await self._recover(backfill, market, gap, attempts)
+                            elif self._quiet(gap):
+                                await self._end(backfill, market, gap, attempts)
+                        except FileBusy:
+                            attempts.due = trio.current_time() + BUSY_S
                         context.handled(0)
                 for symbol, doubt in self._questions():
                     await self._answer(probe, symbol, doubt)

@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable, Mapping
 import trio
 
 from actors.catch import admit
-from actors.continuity import Continuity
+from actors.continuity import Continuity, Known
 from actors.dialect import Market
 from actors.dialects.histories import HISTORIES
 from actors.gaps import GapStatus
 from actors.ledger import Account
 from actors.mending import Mender
 from actors.parcel import Parcel
-from actors.recovery import Recovery
+from actors.recovery import FileBusy, Recovery
 from actors.settings import ExchangeSettings
 from actors.shelf import Shelf
 from actors.surroundings import Surroundings
@@ -21,6 +21,7 @@ from actors.ticks import Block
 from supervisor.context import Context
 from supervisor.mailbox import Mailbox
 
+NEWS_S = 1.0  # how long a connection waits for a full buffer before it connects all the same
 TICK_S = 1.0  # how often it is looked at what has been missing for too long
 
 
@@ -50,9 +51,9 @@ class Repair:
         own = settings.ws_url is None or settings.rest_url is not None
         self.recovery: Recovery | None = None
         if surroundings is not None and own and settings.dialect in HISTORIES:
-            mender = Mender(continuity, Shelf(settings.name, surroundings.consult, self._settle), self._deliver)
-            limiters = surroundings.limiters
-            self.recovery = Recovery(settings, channel, markets, continuity, limiters, self._deliver, mender)
+            self._shelf = Shelf(settings.name, surroundings.consult, self._settle)
+            mender, limiters = Mender(continuity, self._shelf, self._deliver), surroundings.limiters
+            self.recovery = Recovery(settings, channel, markets, continuity, limiters, self._fetched, mender)
         self._unsent: list[Parcel] = []
         self._opened: set[str] = set()
         self._sending = trio.Lock()
@@ -61,12 +62,23 @@ class Repair:
         """Until cancelled: what is missing becomes rows behind the ticks that were read so far."""
         context.ok()
         while True:
-            self._look()
-            # A gap must not be told filled in a batch before the one with the trades that fill it.
-            await self._hand_over()
-            await self._send()
+            await self.tell()
             context.handled(0)
             await trio.sleep(TICK_S)
+
+    async def tell(self) -> None:
+        """What is known to be missing goes to the buffer: behind all ticks read so far, and before all others."""
+        self._look()
+        # A gap must not be told filled in a batch before the one with the trades that fill it.
+        await self._hand_over()
+        await self._send()
+
+    async def tell_news(self) -> None:
+        """The same, if there is anything new: an outage, above all, before what is read after it."""
+        self._look()
+        if self._unsent:
+            with trio.move_on_after(NEWS_S):
+                await self.tell()
 
     async def fetch(self, context: Context) -> None:
         """Until cancelled: asks for what is missing. Only where `can_fetch`."""
@@ -84,11 +96,23 @@ class Repair:
             await self._send()
         return rows - duplicates
 
+    async def _fetched(self, block: Block) -> int:
+        """What was asked for because it is missing. Raises FileBusy.
+
+        Ids without a sequence are remembered for a short time only, so the file is asked which of these it has.
+        """
+        symbol = block.symbol[0]
+        if self._continuity.counts(symbol):
+            return await self._deliver(block)
+        await self._settle()
+        stored = await self._shelf.stored(symbol, block)
+        if stored is None:
+            raise FileBusy
+        return await self._deliver(block, lambda rows: admit(self._continuity, rows, 0, known=Known(stored)))
+
     async def _settle(self) -> None:
         """Returns when all that was admitted so far is durable, and what became of gaps."""
-        self._look()
-        await self._hand_over()
-        await self._send()
+        await self.tell()
         if self._surroundings is not None:
             await self._surroundings.flush()
 

@@ -1,9 +1,12 @@
 """The recovery of an exchange comes back to what one round did not bring."""
 
+import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
+import duckdb
+import pytest
 import trio
 
 from actors.backfill import Budget, Recovered
@@ -11,14 +14,20 @@ from actors.continuity import Continuity
 from actors.dialect import IdPromise, Market
 from actors.dialects import DIALECTS
 from actors.history import Stretch
+from actors.ledger import Account
 from actors.limiter import Limiters
 from actors.mending import Mender
-from actors.recovery import Recovery
+from actors.neighbours import Neighbours
+from actors.parcel import Parcel
+from actors.recovery import FileBusy, Recovery
+from actors.repair import Repair
 from actors.settings import ExchangeSettings
 from actors.shelf import Shelf
+from actors.surroundings import Surroundings
 from actors.symbols import parse_symbol
 from actors.ticks import Block
 from supervisor.context import Context
+from supervisor.mailbox import Mailbox
 from tests.continuity_rows import BTC, T0_NS, admit, block_of, tick
 
 ROUND_ROWS = 500  # five of OKX's pages
@@ -79,3 +88,50 @@ async def test_a_long_outage_is_asked_for_round_after_round_without_growing_wait
                 await trio.sleep(0.1)
             nursery.cancel_scope.cancel()
     assert trio.current_time() - began >= MISSING / ROUND_ROWS / 2  # other gaps had their turns
+
+
+async def test_ids_that_memory_has_forgotten_are_looked_up_before_they_are_stored_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    swap = "BTC/USDT:USDT"
+    stored = [str(uuid.UUID(int=number)) for number in range(3)]
+    held = [True]
+    parcels: list[Parcel] = []
+    intake: Mailbox[Parcel] = Mailbox(100_000, weigh=lambda p: p.rows, on_dead_letter=lambda _p, _e: None)
+
+    async def nothing() -> None: ...
+
+    async def consult(question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
+        if held.pop() if held else False:
+            return None
+        with duckdb.connect() as con:
+            con.execute(
+                "CREATE TABLE ticks (exchange TEXT, symbol TEXT, trade_id TEXT, fills BIGINT,"
+                " timestamp TIMESTAMPTZ, received_at TIMESTAMPTZ)"
+            )
+            con.execute(
+                "INSERT INTO ticks SELECT 'x', ?, unnest(?), 1, make_timestamptz(?), now()",
+                [swap, stored, T0_NS // 1000],
+            )
+            return question(con)
+
+    continuity = Continuity("x", {swap: IdPromise.OPAQUE})
+    account = Account()
+    surroundings = Surroundings(Limiters(), Neighbours(), consult, nothing)
+    settings = ExchangeSettings(name="x", dialect="bybit", symbols=(swap,))
+    repair = Repair(settings, "trade", dict, continuity, account, intake, nothing, surroundings)
+    assert repair.recovery is not None
+    deliver = repair.recovery._deliver
+    fresh = [str(uuid.UUID(int=number)) for number in range(3, 6)]
+
+    def page() -> Block:
+        return block_of([(swap, one, T0_NS) for one in stored + fresh], "backfill")
+
+    with pytest.raises(FileBusy):
+        await deliver(page())
+    assert (account.received, intake.statistics().depth) == (0, 0)
+    assert await deliver(page()) == 3
+    assert await deliver(page()) == 0
+    async with intake.receive() as parcel:
+        parcels.append(parcel)
+    assert parcels[0].block.trade_id == fresh and account.duplicates == 3 + 6
