@@ -120,7 +120,7 @@ EXCHANGE = _keys(
         Number(0.5, DAY_S), "a market without trades for so long, and against its own rhythm, is looked into"
     ),
     lifetime_s=Key(
-        Number(1, 365 * DAY_S),
+        Number(120, 365 * DAY_S),  # the two overlap for some seconds
         "a second connection takes over before one is so old; default: the exchange's own",
         sample=86400,
     ),
