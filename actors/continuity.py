@@ -71,7 +71,6 @@ class Continuity:
         `known` (see Known) are ids that were looked up, for answers about a time beyond what memory holds.
         """
         self._reads += 1
-        marks = self._shared.marks
         at, end = start, len(block)
         copies: list[int] = []
         while True:
@@ -83,7 +82,7 @@ class Continuity:
                 if not new:
                     copies.append(at)
                 at += 1
-                if new and at < end and marks.get(block.symbol[at]) is not None:
+                if new and at < end and self._follows(block, at, spans):
                     break
         if not copies:
             return _NONE_REFUSED
@@ -165,6 +164,11 @@ class Continuity:
         done = len(ids) - length_hint(rest) - stopped
         self._shared.lasts.update(zip(symbols[:done], block.exchange_ns[at : at + done], strict=True))
         return at + done
+
+    def _follows(self, block: Block, at: int, spans: Sequence[int] | None) -> bool:
+        """Whether to go on in order: where row after row is odd, each try would copy what is left of the block."""
+        expected = self._shared.marks[block.symbol[at]]
+        return expected is not None and (spans is not None or block.trade_id[at] == str(expected))
 
     def _admit_odd(self, block: Block, at: int, span: int, now: float, known: Container[str]) -> bool:
         symbol = block.symbol[at]
