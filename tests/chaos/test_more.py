@@ -15,7 +15,7 @@ SAMPLED = sorted(path.name for path in TESTS.glob("test_*.py") if "from tests.am
 
 @pytest.mark.parametrize("name", SAMPLED)
 def test_what_the_normal_run_samples_holds_over_many_more(name: str) -> None:
-    command = [sys.executable, "-m", "pytest", str(TESTS / name)]
+    command = [sys.executable, "-m", "pytest", "-n", "0", str(TESTS / name)]
     done = subprocess.run(
         command, cwd=TESTS.parent, env={**os.environ, CHAOS: "1"}, capture_output=True, text=True, check=False
     )
