@@ -67,7 +67,7 @@ class Exchange:
             self.fleet,
             self.continuity,
             self._neighbours,
-            self.repair.recovery,
+            self.repair.recovery.questions if self.repair.recovery else None,
             least_s=settings.stall_s,
         )
 

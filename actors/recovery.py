@@ -1,9 +1,9 @@
-"""The recovery of one exchange: has what is missing fetched from the history, and checks feeds against it."""
+"""The recovery of one exchange: has what is missing fetched from the history, gap by gap, round by round."""
 
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 
@@ -15,6 +15,7 @@ from actors.gaps import GapRow, GapStatus
 from actors.history import Stretch
 from actors.limiter import Limiters
 from actors.mending import Mender, Mending
+from actors.questions import Questions
 from actors.rest import Rest
 from actors.settings import ExchangeSettings
 from actors.stretches import status_of, stretches
@@ -30,7 +31,6 @@ TRIES_MAX = 50  # with the delays above about four hours; what has not come by t
 # traded by then, and what histories lag behind has come.
 QUIET_S = 10.0
 BUSY_S = 2.0  # until a file that was busy is asked again
-QUESTIONS_MAX = 10  # about silent markets, in one round
 LYING_S = 5.0  # how often the history is asked in place of a feed that brings nothing
 CLOCKS_NS = 2_000_000_000  # by so much the exchange's clock and ours may differ in this
 
@@ -43,18 +43,8 @@ class _Attempts:
     tries: int = 0
     recovered: int = 0
     due: float = 0.0
+    left: list[Stretch] = field(default_factory=list)  # to be asked for in the next round, where ids do not tell
     from_ns: int = 0  # of an outage without an end: what is older has come
-
-
-@dataclass(slots=True)
-class _Doubt:
-    """A question whether trades did not arrive in the last `silent_s` before `asked_at`, and its answer."""
-
-    asked_at: float
-    silent_s: float
-    answer: bool | None = None
-    due: float = 0.0
-    tries: int = 0
 
 
 class FileBusy(Exception):
@@ -83,7 +73,7 @@ class Recovery:
         self.mender = mender
         self._history = HISTORIES[settings.dialect]
         self._attempts: dict[str, _Attempts] = {}
-        self._doubts: dict[str, _Doubt] = {}
+        self.questions = Questions(self._history, markets, continuity, self._lied)
         self._new = 0  # rows that were new, ever
 
     def rest(self) -> Rest:
@@ -112,8 +102,8 @@ class Recovery:
                         except FileBusy:
                             attempts.due = trio.current_time() + BUSY_S
                         context.handled(0)
-                for symbol, doubt in self._questions():
-                    await self._answer(probe, symbol, doubt)
+                for question in self.questions.due():
+                    await self.questions.answer(probe, question)
                     context.handled(0)
                 await self._mend(context, rest)
                 known = {gap.gap_id for gap in self._continuity.unfinished()}
@@ -141,9 +131,12 @@ class Recovery:
         self._new += await self._deliver(block)
 
     async def _recover(self, backfill: Backfill, market: Market, gap: GapRow, attempts: _Attempts) -> None:
-        parts = stretches(gap, self._continuity.missing_ids(gap.gap_id), self._history)
+        parts = attempts.left or stretches(gap, self._continuity.missing_ids(gap.gap_id), self._history)
         before = self._new
         results: list[Recovered] = [await backfill.recover(market, part) for part in parts]
+        if not self._continuity.counts(gap.symbol):  # where ids do not tell what is left, the pages so far do
+            unfinished = [result for result in results if not (result.complete or result.final)]
+            attempts.left = [result.remaining for result in unfinished if result.remaining is not None]
         found = self._new - before
         attempts.recovered += found
         status = status_of(results) if results else GapStatus.UNKNOWN
@@ -179,52 +172,13 @@ class Recovery:
         if (result.final and not result.complete) or not _try_again(attempts, [result]):
             attempts.due = math.inf
 
+    def _lied(self, symbol: str) -> bool:
+        return any(gap.symbol == symbol and self._lies(gap) for gap in self._continuity.unfinished())
+
     def _lies(self, gap: GapRow) -> bool:
         """Whether trades came from the history that the feed should have brought since it is back."""
         since_ns, newest_ns = self._continuity.settled_ns(gap), self._continuity.newest(gap.symbol)[1]
         return since_ns is not None and newest_ns is not None and newest_ns > since_ns + CLOCKS_NS
-
-    # -- doubts ---------------------------------------------------------------------------------------
-
-    def doubt(self, symbol: str, silent_s: float) -> None:
-        """Has the history asked whether the market had trades that did not arrive in the last so many seconds."""
-        self._doubts.setdefault(symbol, _Doubt(trio.current_time(), silent_s))
-
-    def doubted(self, symbol: str, since: float) -> bool | None:
-        """What was answered to a question asked after `since`, once; None while nothing was."""
-        doubt = self._doubts.get(symbol)
-        if doubt is None or (doubt.answer is None and doubt.asked_at >= since):
-            return None
-        del self._doubts[symbol]
-        return doubt.answer if doubt.asked_at >= since else None
-
-    def _questions(self) -> list[tuple[str, _Doubt]]:
-        """A few that are due: gaps are asked for between them, however many markets are quiet."""
-        markets, now = self._markets(), trio.current_time()
-        self._doubts = {symbol: doubt for symbol, doubt in self._doubts.items() if symbol in markets}
-        open_ = [(symbol, doubt) for symbol, doubt in self._doubts.items() if doubt.answer is None]
-        return [(symbol, doubt) for symbol, doubt in open_ if now >= doubt.due][:QUESTIONS_MAX]
-
-    async def _answer(self, probe: Backfill, symbol: str, doubt: _Doubt) -> None:
-        market, now = self._markets().get(symbol), trio.current_time()
-        if market is None:
-            return
-        if any(gap.symbol == symbol and self._lies(gap) for gap in self._continuity.unfinished()):
-            doubt.answer = True
-            return
-        last_ns = self._continuity.newest(symbol)[1]
-        if last_ns is None:  # nothing was ever stored
-            last_ns = time.time_ns() - int((now - doubt.asked_at + doubt.silent_s) * 1e9)
-        from_ns = last_ns + 1 + self._history.slack_ns
-        until_ns = max(time.time_ns() - int(SETTLE_S * 1e9), from_ns)
-        result = await probe.recover(market, Stretch(from_ns=from_ns, to_ns=until_ns))
-        if result.count or result.complete:
-            doubt.answer = result.count > 0
-        elif result.final:
-            doubt.due = math.inf
-        else:
-            doubt.tries += 1
-            doubt.due = now + max(_delay_s(doubt.tries), result.retry_after_s or 0.0)
 
 
 def _delay_s(tries: int) -> float:

@@ -11,8 +11,9 @@ import trio
 
 from actors.backfill import Budget, Recovered
 from actors.continuity import Continuity
-from actors.dialect import IdPromise, Market
+from actors.dialect import MS, IdPromise, Market
 from actors.dialects import DIALECTS
+from actors.gaps import GapStatus
 from actors.history import Stretch
 from actors.ledger import Account
 from actors.limiter import Limiters
@@ -57,6 +58,28 @@ class PagedRecovery(Recovery):
         return Paged(deliver)
 
 
+async def until_filled(
+    kind: type[Recovery], continuity: Continuity, deliver: Callable[[Block], Awaitable[int]]
+) -> None:
+    async def consult(question: object) -> None: ...
+
+    async def mend(block: Block, decide: object) -> int:
+        return 0
+
+    async def settle() -> None: ...
+
+    settings = ExchangeSettings(name="x", dialect="okx", symbols=(BTC,))
+    market = DIALECTS["okx"].market(parse_symbol(BTC), "trades")
+    mender = Mender(continuity, Shelf("x", consult, settle), mend)
+    recovery = kind(settings, "trades", lambda: {BTC: market}, continuity, Limiters(), deliver, mender)
+    with trio.fail_after(4 * MISSING / ROUND_ROWS):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(recovery.fetch, Context("x:backfill"))
+            while continuity.unfinished():  # noqa: ASYNC110 - nobody tells when
+                await trio.sleep(0.1)
+            nursery.cancel_scope.cancel()
+
+
 async def test_a_long_outage_is_asked_for_round_after_round_without_growing_waits(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -69,25 +92,45 @@ async def test_a_long_outage_is_asked_for_round_after_round_without_growing_wait
         continuity.admit(block, 0, None, 10.0)
         return len(block)
 
-    async def consult(question: object) -> None: ...
-
-    async def mend(block: Block, decide: object) -> int:
-        return 0
-
-    async def settle() -> None: ...
-
-    settings = ExchangeSettings(name="x", dialect="okx", symbols=(BTC,))
-    market = DIALECTS["okx"].market(parse_symbol(BTC), "trades")
-    mender = Mender(continuity, Shelf("x", consult, settle), mend)
-    recovery = PagedRecovery(settings, "trades", lambda: {BTC: market}, continuity, Limiters(), deliver, mender)
     began = trio.current_time()
-    with trio.fail_after(4 * MISSING / ROUND_ROWS):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(recovery.fetch, Context("x:backfill"))
-            while continuity.unfinished():  # noqa: ASYNC110 - nobody tells when
-                await trio.sleep(0.1)
-            nursery.cancel_scope.cancel()
+    await until_filled(PagedRecovery, continuity, deliver)
     assert trio.current_time() - began >= MISSING / ROUND_ROWS / 2  # other gaps had their turns
+
+
+class PagedByTime(Paged):
+    """The same where ids tell nothing: a trade each millisecond."""
+
+    async def recover(self, market: Market, stretch: Stretch) -> Recovered:
+        assert stretch.from_ns is not None
+        assert stretch.to_ns is not None
+        times = range(stretch.from_ns, stretch.to_ns + 1, MS)[:ROUND_ROWS]
+        await self._deliver(block_of([(market.symbol, f"trade-{at}", at) for at in times], "backfill"))
+        left = Stretch(from_ns=times[-1] + MS, to_ns=stretch.to_ns) if times[-1] + MS <= stretch.to_ns else None
+        return Recovered(count=len(times), complete=left is None, remaining=left, final=False)
+
+
+async def test_a_long_outage_goes_on_where_the_last_round_ended_if_ids_do_not_tell_what_is_left(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    continuity = Continuity("x", {BTC: IdPromise.OPAQUE})
+    continuity.connected([BTC], T0_NS)
+    continuity.admit(block_of([(BTC, "first", T0_NS - MS)]), 0, None, 0.0)
+    continuity.disconnected([BTC], T0_NS)
+    continuity.admit(block_of([(BTC, "last", T0_NS + 5 * ROUND_ROWS * MS)]), 0, None, 1.0)
+    came: list[str | None] = []
+
+    async def deliver(block: Block) -> int:
+        continuity.admit(block, 0, None, 10.0)
+        came.extend(block.trade_id)
+        return len(block)
+
+    class Recovering(PagedRecovery):
+        def backfill(self, rest: Any, deliver: Any, budget: Budget | None = None) -> Any:
+            return PagedByTime(deliver)
+
+    await until_filled(Recovering, continuity, deliver)
+    assert len(came) == len(set(came)) == 5 * ROUND_ROWS + 2
+    assert [gap.status for gap in continuity.take_gaps()][-1] is GapStatus.FILLED
 
 
 async def test_ids_that_memory_has_forgotten_are_looked_up_before_they_are_stored_again(

@@ -1,0 +1,84 @@
+"""Questions to an exchange's history: whether a market that says nothing had trades that did not arrive."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import trio
+
+from actors.backfill import SETTLE_S, Backfill
+from actors.continuity import Continuity
+from actors.dialect import Market
+from actors.history import History, Stretch
+
+QUESTIONS_MAX = 10  # in one round: gaps are asked for between them, however many markets are quiet
+AGAIN_FIRST_S, AGAIN_MAX_S = 4.0, 300.0
+
+
+@dataclass(slots=True)
+class Question:
+    """About the last `silent_s` before `asked_at`. `answer` None while there is none."""
+
+    symbol: str
+    asked_at: float
+    silent_s: float
+    answer: bool | None = None
+    due: float = 0.0
+    tries: int = 0
+
+
+class Questions:
+    """Owned by the recovery. `lied` says of a market that the history has brought what its feed should have."""
+
+    def __init__(
+        self,
+        history: History,
+        markets: Callable[[], Mapping[str, Market]],
+        continuity: Continuity,
+        lied: Callable[[str], bool],
+    ) -> None:
+        self._history, self._markets, self._continuity, self._lied = history, markets, continuity, lied
+        self._questions: dict[str, Question] = {}
+
+    def doubt(self, symbol: str, silent_s: float) -> None:
+        """Has it asked whether trades of the last so many seconds did not arrive; twice is the same as once."""
+        self._questions.setdefault(symbol, Question(symbol, trio.current_time(), silent_s))
+
+    def doubted(self, symbol: str, since: float) -> bool | None:
+        """What was answered to a question asked after `since` (trio's clock), once; None while nothing was."""
+        question = self._questions.get(symbol)
+        if question is None or (question.answer is None and question.asked_at >= since):
+            return None
+        del self._questions[symbol]
+        return question.answer if question.asked_at >= since else None
+
+    def due(self) -> list[Question]:
+        """A few that may be asked now."""
+        markets, now = self._markets(), trio.current_time()
+        self._questions = {symbol: one for symbol, one in self._questions.items() if symbol in markets}
+        unanswered = [one for one in self._questions.values() if one.answer is None and now >= one.due]
+        return unanswered[:QUESTIONS_MAX]
+
+    async def answer(self, probe: Backfill, question: Question) -> None:
+        """Asks; `probe` takes one page. Where nothing is answered it is asked again later."""
+        market, now = self._markets().get(question.symbol), trio.current_time()
+        if market is None:
+            return
+        if self._lied(question.symbol):
+            question.answer = True
+            return
+        last_ns = self._continuity.newest(question.symbol)[1]
+        if last_ns is None:  # nothing was ever stored
+            last_ns = time.time_ns() - int((now - question.asked_at + question.silent_s) * 1e9)
+        from_ns = last_ns + 1 + self._history.slack_ns
+        until_ns = max(time.time_ns() - int(SETTLE_S * 1e9), from_ns)
+        result = await probe.recover(market, Stretch(from_ns=from_ns, to_ns=until_ns))
+        if result.count or result.complete:
+            question.answer = result.count > 0
+        elif result.final:
+            question.due = math.inf
+        else:
+            delay_s = min(AGAIN_MAX_S, AGAIN_FIRST_S * 2.0 ** min(question.tries, 10))
+            question.tries += 1
+            question.due = now + max(delay_s, result.retry_after_s or 0.0)
