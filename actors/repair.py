@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import trio
 
+from actors.admission import Known
 from actors.catch import admit
-from actors.continuity import Continuity, Known
+from actors.continuity import Continuity
 from actors.dialect import Market
 from actors.dialects.histories import HISTORIES
 from actors.gaps import GapStatus
