@@ -29,7 +29,7 @@ class Number:
     unit: str = "seconds"
 
     def __call__(self, value: object) -> float:
-        right = f"a number of {self.unit} from {self.low:g} to {self.high:g}"
+        right = f"a number of {self.unit} from {self.low:.12g} to {self.high:.12g}"
         # A TOML boolean is a Python int, and "inf" and "nan" are TOML floats.
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise Wrong(right)

@@ -74,7 +74,7 @@ class Faults:
                 raise FaultError(f"no fault is called {name!r}; {did_you_mean(name, FAULTS)}")
             fault = FAULTS[name]
             if not math.isfinite(value) or not fault.low <= value <= fault.high:
-                right = f"{fault.unit} from {fault.low:g} to {fault.high:g}"
+                right = f"{fault.unit} from {fault.low:.12g} to {fault.high:.12g}"
                 raise FaultError(f"{name}={value:g} cannot be; right would be {name}={right}")
 
     def __getitem__(self, name: str) -> float:
@@ -101,6 +101,6 @@ def parse_faults(words: Iterable[str], every_s: float = EVERY_S) -> Faults:
 def faults_help() -> str:
     """One line a fault, for help texts."""
     return "\n".join(
-        f"{name}[={fault.unit}]".ljust(20) + f"{fault.help} (default {fault.value:g})"
+        f"{name}[={fault.unit}]".ljust(20) + f"{fault.help} (default {fault.value:.12g})"
         for name, fault in FAULTS.items()
     )
