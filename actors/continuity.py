@@ -132,6 +132,11 @@ class Continuity(Admission):
         """The open gaps, oldest first; those that are not `bounded` end with the next trade."""
         return self._book.unfinished()
 
+    @property
+    def gaps_opened(self) -> int:
+        """How many gaps were opened here."""
+        return self._book.opened
+
     def take_gaps(self) -> list[GapRow]:
         """States of gaps since the last call; to be stored behind the ticks that were admitted so far."""
         return self._book.take()

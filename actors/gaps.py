@@ -91,6 +91,7 @@ class GapBook:
     def __init__(self, exchange: str) -> None:
         self._exchange = exchange
         self._gaps: dict[str, GapRow] = {}
+        self.opened = 0  # ever
         self._outbox: list[GapRow] = []
 
     def __contains__(self, gap: str) -> bool:
@@ -136,6 +137,7 @@ class GapBook:
         row = GapRow(at_ns, gap, self._exchange, symbol, reason, opened_ns, from_id, from_ns, to_id, to_ns, missing)
         self._make_room(symbol, at_ns)
         self._append(row)
+        self.opened += 1
         return gap
 
     def bound(

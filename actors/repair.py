@@ -10,7 +10,6 @@ from actors.catch import admit
 from actors.continuity import Continuity
 from actors.dialect import Market
 from actors.dialects.histories import HISTORIES
-from actors.gaps import GapStatus
 from actors.ledger import Account
 from actors.mending import Mender
 from actors.parcel import Parcel
@@ -56,7 +55,7 @@ class Repair:
             mender, limiters = Mender(continuity, self._shelf, self._deliver), surroundings.limiters
             self.recovery = Recovery(settings, channel, markets, continuity, limiters, self._fetched, mender)
         self._unsent: list[Parcel] = []
-        self._opened: set[str] = set()
+        self._opened = 0  # gaps that the account knows of
         self._sending = trio.Lock()
 
     async def keep(self, context: Context) -> None:
@@ -128,9 +127,8 @@ class Repair:
         """Gathers what is to be recorded of gaps and feeds."""
         self._continuity.tick(trio.current_time(), time.time_ns())
         gaps, feeds = tuple(self._continuity.take_gaps()), tuple(self._continuity.take_feeds())
-        opened = {gap.gap_id for gap in gaps if gap.status is GapStatus.OPEN} - self._opened
-        self._opened |= opened
-        self._account.gaps += len(opened)
+        self._account.gaps += self._continuity.gaps_opened - self._opened
+        self._opened = self._continuity.gaps_opened
         if gaps or feeds:
             self._unsent.append(Parcel(Block(self._settings.name), gaps=gaps, feeds=feeds))
 
