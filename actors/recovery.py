@@ -11,7 +11,7 @@ from actors.backfill import SETTLE_S, Backfill, Budget, Deliver, Recovered
 from actors.continuity import Continuity
 from actors.dialect import Market
 from actors.dialects.histories import HISTORIES
-from actors.gaps import GapRow, GapStatus
+from actors.gaps import GapReason, GapRow, GapStatus
 from actors.history import Stretch
 from actors.limiter import Limiters
 from actors.mending import Mender, Mending
@@ -149,14 +149,20 @@ class Recovery:
     # -- outages that no trade has ended --------------------------------------------------------------
 
     def _quiet(self, gap: GapRow) -> bool:
-        since_ns = self._continuity.settled_ns(gap)
+        since_ns = self._due_ns(gap)
         return since_ns is not None and gap.from_ns is not None and time.time_ns() - since_ns > QUIET_S * 1e9
+
+    def _due_ns(self, gap: GapRow) -> int | None:
+        """From when on a feed should bring the trades: another one, or the stalled one until then."""
+        settled_ns = self._continuity.settled_ns(gap)
+        stalled = gap.reason is GapReason.STALL and not gap.bounded
+        return gap.opened_ns if settled_ns is None and stalled else settled_ns
 
     async def _end(self, backfill: Backfill, market: Market, gap: GapRow, attempts: _Attempts) -> None:
         """The market is delivered again and nothing comes: the history shows whether there is nothing to come.
 
         Where it has trades from after the market was delivered again, the feed lies: what it does not bring is
-        taken from here from time to time, and the gap stays open.
+        taken from here from time to time, and the gap stays open. So it does until a stalled feed is replaced.
         """
         assert gap.from_ns is not None
         from_ns = attempts.from_ns or gap.from_ns
@@ -164,7 +170,8 @@ class Recovery:
         before = self._new
         result = await backfill.recover(market, Stretch(from_ns=from_ns, to_ns=until_ns))
         attempts.recovered += self._new - before
-        if self._lies(gap) and (result.complete or (result.final and result.count)):  # what is older cannot be had
+        in_place = self._lies(gap) or self._continuity.settled_ns(gap) is None
+        if in_place and (result.complete or (result.final and result.count)):  # what is older cannot be had
             attempts.from_ns, attempts.due = until_ns - CLOCKS_NS, trio.current_time() + LYING_S
             return
         if result.complete:
@@ -176,8 +183,8 @@ class Recovery:
         return any(gap.symbol == symbol and self._lies(gap) for gap in self._continuity.unfinished())
 
     def _lies(self, gap: GapRow) -> bool:
-        """Whether trades came from the history that the feed should have brought since it is back."""
-        since_ns, newest_ns = self._continuity.settled_ns(gap), self._continuity.newest(gap.symbol)[1]
+        """Whether trades came from the history that the feed should have brought."""
+        since_ns, newest_ns = self._due_ns(gap), self._continuity.newest(gap.symbol)[1]
         return since_ns is not None and newest_ns is not None and newest_ns > since_ns + CLOCKS_NS
 
 

@@ -1,5 +1,6 @@
 """The recovery of an exchange comes back to what one round did not bring."""
 
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -13,7 +14,7 @@ from actors.backfill import Budget, Recovered
 from actors.continuity import Continuity
 from actors.dialect import MS, IdPromise, Market
 from actors.dialects import DIALECTS
-from actors.gaps import GapStatus
+from actors.gaps import GapReason, GapStatus
 from actors.history import Stretch
 from actors.ledger import Account
 from actors.limiter import Limiters
@@ -58,9 +59,9 @@ class PagedRecovery(Recovery):
         return Paged(deliver)
 
 
-async def until_filled(
+def recovering(
     kind: type[Recovery], continuity: Continuity, deliver: Callable[[Block], Awaitable[int]]
-) -> None:
+) -> Recovery:
     async def consult(question: object) -> None: ...
 
     async def mend(block: Block, decide: object) -> int:
@@ -71,7 +72,13 @@ async def until_filled(
     settings = ExchangeSettings(name="x", dialect="okx", symbols=(BTC,))
     market = DIALECTS["okx"].market(parse_symbol(BTC), "trades")
     mender = Mender(continuity, Shelf("x", consult, settle), mend)
-    recovery = kind(settings, "trades", lambda: {BTC: market}, continuity, Limiters(), deliver, mender)
+    return kind(settings, "trades", lambda: {BTC: market}, continuity, Limiters(), deliver, mender)
+
+
+async def until_filled(
+    kind: type[Recovery], continuity: Continuity, deliver: Callable[[Block], Awaitable[int]]
+) -> None:
+    recovery = recovering(kind, continuity, deliver)
     with trio.fail_after(4 * MISSING / ROUND_ROWS):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(recovery.fetch, Context("x:backfill"))
@@ -131,6 +138,47 @@ async def test_a_long_outage_goes_on_where_the_last_round_ended_if_ids_do_not_te
     await until_filled(Recovering, continuity, deliver)
     assert len(came) == len(set(came)) == 5 * ROUND_ROWS + 2
     assert [gap.status for gap in continuity.take_gaps()][-1] is GapStatus.FILLED
+
+
+async def test_what_a_stalled_feed_does_not_bring_is_taken_from_the_history_until_another_takes_over(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = trio.current_time()
+    monkeypatch.setattr(time, "time_ns", lambda: T0_NS + int((trio.current_time() - began) * 1e9))
+    continuity = Continuity("x", {BTC: IdPromise.CONTIGUOUS})
+    continuity.connected([BTC], T0_NS)
+    admit(continuity, [1])
+    continuity.suspect(BTC, T0_NS, GapReason.STALL)
+    asked: list[Stretch] = []
+
+    class Trading(Paged):
+        async def recover(self, market: Market, stretch: Stretch) -> Recovered:
+            asked.append(stretch)
+            last = 1 + int(trio.current_time() - began)  # a trade a second
+            await self._deliver(
+                block_of([(BTC, str(n), T0_NS + n * 1000 * MS) for n in range(2, last)], "backfill")
+            )
+            return Recovered(count=last, complete=True)
+
+    class Recovering(PagedRecovery):
+        def backfill(self, rest: Any, deliver: Any, budget: Budget | None = None) -> Any:
+            return Trading(deliver)
+
+    stored: list[str | None] = []
+
+    async def deliver(block: Block) -> int:
+        continuity.admit(block, 0, None, trio.current_time())
+        stored.extend(block.trade_id)
+        return len(block)
+
+    recovery = recovering(Recovering, continuity, deliver)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(recovery.fetch, Context("x:backfill"))
+        await trio.sleep(60)
+        nursery.cancel_scope.cancel()
+    assert len(stored) == len(set(stored)) and len(stored) > 45
+    assert [gap.status for gap in continuity.unfinished()] == [GapStatus.OPEN]
+    assert 5 < len(asked) < 15 and asked[-1].from_ns is not None and asked[-1].from_ns > T0_NS + 30_000 * MS
 
 
 async def test_ids_that_memory_has_forgotten_are_looked_up_before_they_are_stored_again(
