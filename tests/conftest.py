@@ -21,6 +21,14 @@ settings.register_profile(
 settings.load_profile("tickwarden")
 
 
+# What waits longest begins first, so that no process is left alone with it at the end.
+LONG = ("test_store_kill.py", "test_truth.py", "test_repair_command.py", "test_cli.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 @pytest.fixture
 def tmp_path() -> Iterator[Path]:
     """A folder of the test's own, where fsync costs nothing: a busy disk takes longer than all else together."""

@@ -63,7 +63,7 @@ sql = "SELECT count(*), coalesce(max(trade_id::BIGINT), 0) FROM ticks"
 con, wrong, asked, locked, last = None, [], 0, 0, (0, 0)
 while True:
     try:
-        con = con or duckdb.connect(path, read_only=read_only)
+        con = con or duckdb.connect(path, read_only=read_only, config={"threads": 1})
         now = con.execute(sql).fetchone()
         asked += 1
         if now[0] < last[0] or now[1] < last[1]:

@@ -31,19 +31,22 @@ POINTS = [point for point in CRASH_POINTS if not point.startswith(ELSEWHERE)]
 FIRST = ["create.written", "create.named"]
 assert {point for point in POINTS if point.startswith("create.")} == set(FIRST)
 FOLDS = ["segment.renamed", "fold.renamed", "fold.hidden", "fold.deleted"]
-KILLS = 5  # tests/chaos makes hundreds
+FOLDERS, KILLS = 2, 10  # begun anew, and kills of each; tests/chaos makes hundreds
 
 
 @pytest.fixture
 def flood() -> Iterator[Flood]:
-    """3,000 trades a second."""
-    flood = Flood(3000)
+    """2,000 trades a second."""
+    flood = Flood(2000)
     yield flood
     flood.close()
 
 
-def test_kills_lose_and_double_nothing_and_no_reader_sees_an_error(tmp_path: Path, flood: Flood) -> None:
-    """Half at random moments, half at named points; two processes open, ask and close all the time."""
+@pytest.mark.parametrize("_folder", range(FOLDERS))
+def test_twenty_kills_lose_and_double_nothing_and_no_reader_sees_an_error(
+    tmp_path: Path, flood: Flood, _folder: int
+) -> None:
+    """Half at random moments, half at named points; four processes open, ask and close all the time."""
     random = Random(seed_of_this_run())
     victim = Victim(tmp_path, flood.port)
     for point in FIRST:
@@ -55,7 +58,10 @@ def test_kills_lose_and_double_nothing_and_no_reader_sees_an_error(tmp_path: Pat
     victim.kills += 1
     others = random.sample([point for point in POINTS if point not in FIRST], (KILLS - victim.kills) // 2)
     with ExitStack() as stack:
-        watchers = [stack.enter_context(Watcher(victim.path, read_only=read_only)) for read_only in (True, False)]
+        watchers = [
+            stack.enter_context(Watcher(victim.path, read_only=read_only))
+            for read_only in (True, True, False, False)
+        ]
         for point in others:
             kill_at(victim, point, random)
         while victim.kills < KILLS:
