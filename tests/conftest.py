@@ -14,7 +14,7 @@ from tests.store_harness import memory_folder
 settings.register_profile(
     "tickwarden",
     deadline=None,
-    max_examples=amount(40, 1000),
+    max_examples=amount(25, 1000),
     derandomize=not os.environ.get(CHAOS),
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -78,7 +78,7 @@ while True:
         con.close()
         con = None
     print(json.dumps({"wrong": wrong[:5], "asked": asked, "locked": locked, "last": last}), flush=True)
-    time.sleep(0.4)
+    time.sleep(0.8)
 """
 
 

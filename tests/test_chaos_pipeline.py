@@ -16,7 +16,7 @@ from tests.amounts import amount
 from tests.chaos_edges import install
 from tests.chaos_pipeline import IDENTITY, Chaos
 
-SEEDS = int(os.environ.get("TICKWARDEN_SEEDS", amount(200, 3000)))
+SEEDS = int(os.environ.get("TICKWARDEN_SEEDS", amount(150, 3000)))
 BLOCKS = 4
 # exchanges, buffer, writer, merger: what the end may take if all of them need all the time they are given
 STOP_S_MAX = 3.0 + 5.0 + 10.0 + 10.0

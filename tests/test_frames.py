@@ -252,7 +252,7 @@ def split(stream: bytes, places: Sequence[int]) -> list[bytes]:
     return [stream[a:b] for a, b in itertools.pairwise(edges)]
 
 
-@settings(max_examples=amount(80, 2000))
+@settings(max_examples=amount(50, 2000))
 @given(
     st.lists(st.one_of(binary_messages, text_messages, controls, violations), max_size=8).map(b"".join),
     st.lists(st.integers(0, 1 << 20), max_size=12),
@@ -282,7 +282,7 @@ headers = st.builds(
 )
 
 
-@settings(max_examples=amount(80, 2000))
+@settings(max_examples=amount(50, 2000))
 @given(st.lists(headers, max_size=6).map(b"".join), st.lists(st.integers(0, 400), max_size=12))
 def test_cutter_and_wsproto_refuse_the_same_garbage(garbage: bytes, places: list[int]) -> None:
     stream = garbage + b"\x00" * 10  # so that the last header is complete for both

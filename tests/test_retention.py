@@ -273,7 +273,7 @@ while made.retain().more:
 POINTS = ("archive.placed", "retention.deleted", "retention.noted", "retention.committed")
 
 
-@pytest.mark.parametrize("point", POINTS[: amount(2, 4)])
+@pytest.mark.parametrize("point", POINTS[: amount(1, 4)])
 def test_a_crash_at_any_moment_loses_no_row_and_doubles_none(point: str, tmp_path: Path) -> None:
     folder = tmp_path / "archive"
     everything = recorded(settings(tmp_path), 6, 5, 0, ticks=9)

@@ -36,8 +36,8 @@ FOLDERS, KILLS = 2, 10  # begun anew, and kills of each; tests/chaos makes hundr
 
 @pytest.fixture
 def flood() -> Iterator[Flood]:
-    """2,000 trades a second."""
-    flood = Flood(2000)
+    """1,000 trades a second."""
+    flood = Flood(1000)
     yield flood
     flood.close()
 

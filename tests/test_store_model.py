@@ -11,7 +11,7 @@ from actors.store import files, folding
 from tests.amounts import amount
 from tests.store_harness import CRASH_POINTS, StumblingFiles, World, memory_folder
 
-EXAMPLES = amount(4, 200)
+EXAMPLES = amount(3, 200)
 
 
 class StoreMachine(RuleBasedStateMachine):
