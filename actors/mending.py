@@ -12,12 +12,12 @@ from actors.continuity import Continuity
 from actors.dialect import Market
 from actors.gaps import GapRow
 from actors.history import Stretch
-from actors.shelf import Shelf
+from actors.patience import patience_s
+from actors.shelf import FileBusy, Shelf
 from actors.ticks import Block
 from actors.track import Snapshot
 
 ORDERS_MAX = 100  # that are remembered; of them those that are carried out make room
-RETRY_FIRST_S, RETRY_MAX_S = 2.0, 300.0
 TRIES_MAX = 50  # rounds in a row that bring nothing
 
 _numbers = itertools.count(1)
@@ -25,10 +25,6 @@ _numbers = itertools.count(1)
 
 class TooManyOrders(Exception):
     """No order is taken any more until others are carried out."""
-
-
-class _Held(Exception):
-    """The file cannot be asked what it holds: another process writes it."""
 
 
 @dataclass(slots=True)
@@ -73,10 +69,10 @@ class Mender:
 
     def order(self, symbol: str, from_ns: int, to_ns: int) -> Mending:
         """Takes an order. Raises TooManyOrders."""
-        over = next((order for order in self.orders if order.complete is not None), None)
-        if len(self.orders) >= ORDERS_MAX and over is None:
-            raise TooManyOrders(f"{ORDERS_MAX} stretches are being mended already; wait until some are done")
-        if len(self.orders) >= ORDERS_MAX and over is not None:
+        if len(self.orders) >= ORDERS_MAX:
+            over = next((order for order in self.orders if order.complete is not None), None)
+            if over is None:
+                raise TooManyOrders(f"{ORDERS_MAX} stretches are being mended already; wait until some are done")
             self.orders.remove(over)
         order = Mending(symbol, from_ns, max(from_ns, to_ns))
         # By then the history has it all, and what the stream brings of it has come: see _round.
@@ -98,7 +94,7 @@ class Mender:
             elif trio.current_time() >= order._due:
                 try:
                     await self._round(order, market, backfill)
-                except _Held:
+                except FileBusy:
                     _wait(order, "another process writes the file", 0.0)
             if order.complete is not None:
                 tell(order)
@@ -106,10 +102,9 @@ class Mender:
     async def _round(self, order: Mending, market: Market, backfill: Callable[[Deliver], Backfill]) -> None:
         snapshot = self._continuity.snapshot(order.symbol)
         await self._shelf.settle()  # what the last round has stored is in the file, as is all before the snapshot
-        known = await self._shelf.gaps(order.symbol, order.from_ns, order.to_ns)
-        if known is None:
-            raise _Held
-        order._known, order._snapshot = known, snapshot  # others may have closed some since the last round
+        # Others may have closed some since the last round.
+        order._known = await self._shelf.gaps(order.symbol, order.from_ns, order.to_ns)
+        order._snapshot = snapshot
         if order._remaining is None:
             order._remaining = Stretch(from_ns=order.from_ns, to_ns=order.to_ns)
 
@@ -130,11 +125,11 @@ class Mender:
             _wait(order, result.reason, result.retry_after_s or 0.0)
 
     async def _take(self, order: Mending, block: Block) -> None:
-        stored = await self._stored(order, block)
+        stored = await self._shelf.stored(order.symbol, block)
         gone: set[str] = set()
         if doubtful := self._continuity.remembered(block) - stored:
             await self._shelf.settle()  # those that were on their way have arrived by now
-            stored = await self._stored(order, block)
+            stored = await self._shelf.stored(order.symbol, block)
             gone = doubtful - stored
 
         def admit(rows: Block) -> int:
@@ -146,12 +141,6 @@ class Mender:
             return copies
 
         order.stored += await self._deliver(block, admit)
-
-    async def _stored(self, order: Mending, block: Block) -> set[str]:
-        stored = await self._shelf.stored(order.symbol, block)
-        if stored is None:
-            raise _Held
-        return stored
 
     def _close_gaps(self, order: Mending) -> None:
         """What the order means for the gaps that it touched."""
@@ -167,4 +156,4 @@ class Mender:
 def _wait(order: Mending, reason: str, floor_s: float) -> None:
     order.reason = reason
     order._tries += 1
-    order._due = trio.current_time() + max(floor_s, min(RETRY_MAX_S, RETRY_FIRST_S * 2.0 ** min(order._tries, 10)))
+    order._due = trio.current_time() + max(floor_s, patience_s(order._tries))

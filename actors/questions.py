@@ -11,9 +11,9 @@ from actors.backfill import SETTLE_S, Backfill
 from actors.continuity import Continuity
 from actors.dialect import Market
 from actors.history import History, Stretch
+from actors.patience import patience_s
 
 QUESTIONS_MAX = 10  # in one round: gaps are asked for between them, however many markets are quiet
-AGAIN_FIRST_S, AGAIN_MAX_S = 4.0, 300.0
 
 
 @dataclass(slots=True)
@@ -79,6 +79,5 @@ class Questions:
         elif result.final:
             question.due = math.inf
         else:
-            delay_s = min(AGAIN_MAX_S, AGAIN_FIRST_S * 2.0 ** min(question.tries, 10))
             question.tries += 1
-            question.due = now + max(delay_s, result.retry_after_s or 0.0)
+            question.due = now + max(patience_s(question.tries), result.retry_after_s or 0.0)

@@ -15,9 +15,11 @@ from actors.gaps import GapReason, GapRow, GapStatus
 from actors.history import Stretch
 from actors.limiter import Limiters
 from actors.mending import Mender, Mending
+from actors.patience import patience_s
 from actors.questions import Questions
 from actors.rest import Rest
 from actors.settings import ExchangeSettings
+from actors.shelf import FileBusy
 from actors.stretches import status_of, stretches
 from actors.ticks import Block
 from supervisor.context import Context
@@ -25,8 +27,7 @@ from supervisor.context import Context
 TICK_S = 1.0
 # One round asks little for each gap, so that a long outage of one market does not keep the others waiting.
 ROUND_BUDGET = Budget(pages=5)
-RETRY_FIRST_S, RETRY_MAX_S = 2.0, 300.0
-TRIES_MAX = 50  # with the delays above about four hours; what has not come by then is given up
+TRIES_MAX = 50  # with the delays of patience_s about four hours; what has not come by then is given up
 # An outage that no trade ends is looked into once the market has been delivered again for so long: busy ones have
 # traded by then, and what histories lag behind has come.
 QUIET_S = 10.0
@@ -45,10 +46,6 @@ class _Attempts:
     due: float = 0.0
     left: list[Stretch] = field(default_factory=list)  # to be asked for in the next round, where ids do not tell
     from_ns: int = 0  # of an outage without an end: what is older has come
-
-
-class FileBusy(Exception):
-    """What came cannot be compared with the file: another process writes it. Nothing of it was stored."""
 
 
 class Recovery:
@@ -188,15 +185,11 @@ class Recovery:
         return since_ns is not None and newest_ns is not None and newest_ns > since_ns + CLOCKS_NS
 
 
-def _delay_s(tries: int) -> float:
-    return float(min(RETRY_MAX_S, RETRY_FIRST_S * 2.0 ** min(tries, 10)))
-
-
 def _try_again(attempts: _Attempts, results: list[Recovered], *, found: int = 0) -> bool:
     """Counts a try that brought no end; False when there were enough. One that brought some of it was not in
     vain: the rest of a long stretch, of which one round asks a part, is asked for in the next round."""
     attempts.tries = 0 if found else attempts.tries + 1
-    delay_s = 0.0 if found else _delay_s(attempts.tries)
+    delay_s = 0.0 if found else patience_s(attempts.tries)
     attempts.due = trio.current_time() + max(delay_s, *(r.retry_after_s or 0.0 for r in results))
     return attempts.tries < TRIES_MAX
 

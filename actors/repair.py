@@ -13,7 +13,7 @@ from actors.dialects.histories import HISTORIES
 from actors.ledger import Account
 from actors.mending import Mender
 from actors.parcel import Parcel
-from actors.recovery import FileBusy, Recovery
+from actors.recovery import Recovery
 from actors.settings import ExchangeSettings
 from actors.shelf import Shelf
 from actors.surroundings import Surroundings
@@ -81,7 +81,7 @@ class Repair:
                 await self.tell()
 
     async def fetch(self, context: Context) -> None:
-        """Until cancelled: asks for what is missing. Only where `can_fetch`."""
+        """Until cancelled: asks for what is missing. Only where there is a `recovery`."""
         assert self.recovery is not None
         await self._send()
         await self.recovery.fetch(context)
@@ -106,8 +106,6 @@ class Repair:
             return await self._deliver(block)
         await self._settle()
         stored = await self._shelf.stored(symbol, block)
-        if stored is None:
-            raise FileBusy
         return await self._deliver(block, lambda rows: admit(self._continuity, rows, 0, known=Known(stored)))
 
     async def _settle(self) -> None:

@@ -26,6 +26,10 @@ ORDER BY opened_at
 """
 
 
+class FileBusy(Exception):
+    """The file cannot be asked now: another process writes it."""
+
+
 class Consult(Protocol):
     """Runs a question on the DuckDB file in a worker thread; None while another process writes the file."""
 
@@ -38,26 +42,27 @@ class Shelf:
     def __init__(self, exchange: str, consult: Consult, settle: Callable[[], Awaitable[None]]) -> None:
         self._exchange, self._consult, self.settle = exchange, consult, settle
 
-    async def stored(self, symbol: str, block: Block) -> set[str] | None:
-        """The ids of these rows that are stored, ids within aggregated rows among them; None: ask again later."""
+    async def stored(self, symbol: str, block: Block) -> set[str]:
+        """The ids of these rows that are stored, ids within aggregated rows among them. Raises FileBusy."""
         times = [time for time in block.exchange_ns if time is not None]
         ids = [trade_id for trade_id in block.trade_id if trade_id is not None]
         if not times or not ids:
             return set()
         values = {"ids": ids, "since": min(times) - AROUND_NS, "until": max(times) + AROUND_NS}
         rows = await self._ask(_STORED, symbol, **values)
-        return None if rows is None else {one for trade_id, fills in rows for one in _ids_of(trade_id, fills)}
+        return {one for trade_id, fills in rows for one in _ids_of(trade_id, fills)}
 
-    async def gaps(self, symbol: str, from_ns: int, to_ns: int) -> list[GapRow] | None:
-        """The newest states of the gaps that touch a stretch and are not filled; None: ask again later."""
-        rows = await self._ask(_GAPS, symbol, since=from_ns, until=to_ns)
-        return None if rows is None else [gap_row(row) for row in rows]
+    async def gaps(self, symbol: str, from_ns: int, to_ns: int) -> list[GapRow]:
+        """The newest states of the gaps that touch a stretch and are not filled. Raises FileBusy."""
+        return [gap_row(row) for row in await self._ask(_GAPS, symbol, since=from_ns, until=to_ns)]
 
-    async def _ask(self, sql: str, symbol: str, **values: object) -> Sequence[tuple[Any, ...]] | None:
+    async def _ask(self, sql: str, symbol: str, **values: object) -> Sequence[tuple[Any, ...]]:
         def question(con: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
             return con.execute(sql, {"exchange": self._exchange, "symbol": symbol, **values}).fetchall()
 
         rows: Sequence[tuple[Any, ...]] | None = await self._consult(question)
+        if rows is None:
+            raise FileBusy
         return rows
 
 

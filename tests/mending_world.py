@@ -12,7 +12,7 @@ from actors.dialect import IdPromise
 from actors.history import Stretch
 from actors.mending import Mender, Mending
 from actors.seed import Seed
-from actors.shelf import Shelf
+from actors.shelf import FileBusy, Shelf
 from actors.ticks import Block
 from tests.continuity_file import new_file, put_gaps, put_tick
 from tests.continuity_rows import BTC, SECOND_NS, T0_NS, block_of, one
@@ -176,14 +176,18 @@ class _FakeShelf:
     def __init__(self, world: World) -> None:
         self._world, self.settle = world, world.settle
 
-    async def stored(self, _symbol: str, block: Block) -> set[str] | None:
+    async def stored(self, _symbol: str, block: Block) -> set[str]:
         await self._world.step()
         found = {trade_id for trade_id in block.trade_id if trade_id and self._world.file[trade_id]}
         await self._world.step()
-        return None if self._world.held else found
+        if self._world.held:
+            raise FileBusy
+        return found
 
-    async def gaps(self, _symbol: str, _from_ns: int, _to_ns: int) -> list[Any] | None:
-        return None if self._world.held else []
+    async def gaps(self, _symbol: str, _from_ns: int, _to_ns: int) -> list[Any]:
+        if self._world.held:
+            raise FileBusy
+        return []
 
 
 class _History:

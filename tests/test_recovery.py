@@ -21,10 +21,10 @@ from actors.limiter import Limiters
 from actors.mending import Mender
 from actors.neighbours import Neighbours
 from actors.parcel import Parcel
-from actors.recovery import FileBusy, Recovery
+from actors.recovery import Recovery
 from actors.repair import Repair
 from actors.settings import ExchangeSettings
-from actors.shelf import Shelf
+from actors.shelf import FileBusy, Shelf
 from actors.surroundings import Surroundings
 from actors.symbols import parse_symbol
 from actors.ticks import Block

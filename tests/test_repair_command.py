@@ -313,7 +313,7 @@ def traded(venues: Mapping[str, Sandbox], exchange: str, symbol: str) -> Sequenc
 async def test_five_exchanges_give_back_what_was_lost_and_it_is_stored_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actors.mending.RETRY_FIRST_S", 0.1)
+    monkeypatch.setattr("actors.patience.FIRST_S", 0.1)
     venues = {name: Sandbox((name,), SLOW_PER_S if name == "bybit" else FAST_PER_S) for name in MARKETS}
     markets = [(name, symbol) for name, symbols in MARKETS.items() for symbol in symbols]
     async with trio.open_nursery() as nursery:
