@@ -131,6 +131,10 @@ class Ledger:
             if reject.reason is not Reason.CRASHED:  # one of those stands for many ticks, see `refused`
                 self.account(reject.exchange).rejected_by[reject.reason.value] += 1
 
+    def unstored(self) -> dict[str, int]:
+        """Trades received and not durable, by exchange; once everything has ended these are lost."""
+        return {name: account.in_flight for name, account in self.accounts.items() if account.in_flight}
+
     def refused(self, blocks: Iterable[Block], *, sealed: bool) -> None:
         """Ticks that crashed their handler three times become rejects."""
         for block in blocks:

@@ -70,29 +70,37 @@ class Pipeline:
         self.listeners: list[Callable[[Event], None]] = []
         self._claim = Claim(self.store.path, socket)
         self._feeds: Supervisor | None = None
-        self._stop = trio.Event()
+        self.stop_asked = trio.Event()
         self.ended = trio.Event()
 
     def _exchange(self, settings: ExchangeSettings) -> Exchange:
         account = self.ledger.account(settings.name)
         return Exchange(settings, account, self.buffer.intake, self._surroundings)
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(
+        self,
+        *,
+        before: Callable[[], None] = lambda: None,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
         """Records until `stop`, then drains, commits, merges and returns.
 
-        Raises StoreTaken, SchemaNewer and OSError before it starts, GaveUp when what everything depends on
-        crashed too often.
+        `before` is called once the file is this service's own and nothing has been touched: what it raises
+        ends the run before there is anything to lose. Raises StoreTaken, SchemaNewer and OSError before it
+        starts, GaveUp when what everything depends on crashed too often.
         """
         self.store.path.parent.mkdir(parents=True, exist_ok=True)
         with self._claim:
+            before()
             try:
                 await trio.to_thread.run_sync(self.store.start)
-                await self._restore(list(self.exchanges.values()))
+                if not self.stopping:
+                    await self._restore(list(self.exchanges.values()))
                 async with self.tree as tree:
                     await self._start(tree)
                     self.state = "running"
                     task_status.started()
-                    await self._stop.wait()
+                    await self.stop_asked.wait()
                     for exchange in self.exchanges.values():
                         exchange.retire()
                     self.state = "stopping"
@@ -156,11 +164,11 @@ class Pipeline:
     @property
     def stopping(self) -> bool:
         """Whether an end was asked for."""
-        return self._stop.is_set()
+        return self.stop_asked.is_set()
 
     def stop(self) -> None:
         """Asks for an orderly end; may be called again."""
-        self._stop.set()
+        self.stop_asked.set()
 
     async def _start(self, tree: Supervisor) -> None:
         """Downstream first, so that whoever has something to hand on finds somebody to take it."""
@@ -198,6 +206,8 @@ class Pipeline:
         ):
             await tree.start(spec)
         self._feeds = await tree.start_supervisor("exchanges", stop_together=True)
+        if self.stopping:
+            return  # asked for while the file was being opened: nothing is received that would then be cut off
         for exchange in self.exchanges.values():
             await exchange.start(self._feeds)
 

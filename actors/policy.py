@@ -11,6 +11,7 @@ LAST_PARCEL_S = 1.0
 BUFFER_STOP_S = 5.0
 WRITER_STOP_S = 10.0
 MERGE_STOP_S = 10.0
+STOP_S_MAX = CONNECTION_STOP_S + LAST_PARCEL_S + BUFFER_STOP_S + WRITER_STOP_S + MERGE_STOP_S
 
 
 def backoff_of(settings: SupervisionSettings) -> Backoff:

@@ -23,7 +23,9 @@ from supervisor.mailbox import Mailbox
 
 T = TypeVar("T")
 
-RETRY_FIRST_S, RETRY_MAX_S = 0.2, 5.0  # after trouble with the disk
+RETRY_FIRST_S = 0.2  # after trouble with the disk
+RETRY_MAX_S = 0.5  # for a write: recording resumes within a second of there being room again
+MERGE_RETRY_MAX_S = 5.0  # a merge has time, and each try reads and writes more
 HELD_RETRY_S = 5.0  # how soon to ask again for a file that somebody holds ...
 HELD_TRIES = 10  # ... after so many tries with a breath between them
 BREATH_S = 0.1  # between the parts of a long merge, so that readers get in
@@ -92,8 +94,8 @@ class Writer:
                 await in_thread(context, self._limiter, lambda: self._store.write(batch), record)
             except TROUBLE as error:
                 self.trouble = f"cannot write to {self._store.tail}: {error}"
-                context.degraded(self.trouble)
-                await trio.sleep(delay_s)
+                with context.waiting(self.trouble):
+                    await trio.sleep(delay_s)
                 delay_s = min(2 * delay_s, RETRY_MAX_S)
         if self.trouble is not None:
             self.trouble = None
@@ -157,7 +159,7 @@ class Merger:
                 wait_s = await self._merge(context)
             except TROUBLE as error:
                 context.degraded(f"cannot merge into {self._store.path}: {error}")
-                wait_s, delay_s = delay_s, min(2 * delay_s, RETRY_MAX_S)
+                wait_s, delay_s = delay_s, min(2 * delay_s, MERGE_RETRY_MAX_S)
                 with suppress(*TROUBLE):  # it may last for days; queries of the tail should stay quick
                     await in_thread(context, self.limiter, self._store.fold, lambda _: None)
                 continue

@@ -142,7 +142,10 @@ class ServiceApp(ControlApp):
         except ConfigErrors as errors:
             raise Refused(f"nothing was changed: {errors}") from errors
         async with self._changing:
-            done = await apply_changes(self._pipeline, self._config, new)
+            if self._pipeline.state != "running":
+                raise Refused(f"nothing was changed: the service is {self._pipeline.state}")
+            with _names():
+                done = await apply_changes(self._pipeline, self._config, new)
             # What could not be applied is still in force, and differs again at the next reload.
             self._config = dataclasses.replace(self._config, exchanges=new.exchanges, log=new.log)
             set_level(new.log.level)
@@ -160,7 +163,8 @@ class ServiceApp(ControlApp):
             if unknown:
                 raise Refused(f"{exchange} does not record {', '.join(unknown)}; nothing was changed")
             try:
-                await recording.change(add, remove)
+                with _names():
+                    await recording.change(add, remove)
             except SymbolError as error:
                 raise Refused(f"nothing was changed: {error}") from error
             exchanges = {**self._config.exchanges, exchange: recording.settings}

@@ -3,6 +3,7 @@
 OK = 0
 USAGE = 64  # wrong use of a command
 NO_SERVICE = 69  # nobody answers at the control socket
+LOST = 74  # stopped, but trades that had been received could not be stored
 GAVE_UP = 75  # gave up after failures; starting it again later may help
 CONFIGURATION = 78  # must be mended by hand first
 FAILED = 1  # the service, or DuckDB, refused what was asked

@@ -84,6 +84,12 @@ def lines_dropped() -> int:
     return sum(sink.dropped for sink in _current)
 
 
+def drain_logs(timeout_s: float) -> None:
+    """Waits until all lines are written, or gives up."""
+    for sink in _current:
+        sink.drain(timeout_s)
+
+
 def set_level(level: str) -> None:
     """From now on only lines of this level and above; "debug", "info", "warning" or "error", else KeyError."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]))

@@ -3,24 +3,27 @@
 import errno
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 
 import structlog
 import trio
 
 from actors.pipeline import Pipeline
+from actors.policy import STOP_S_MAX
 from actors.store.claim import StoreTaken
 from actors.store.duckfile import SchemaNewer
 from ops.app import ServiceApp
 from ops.config import Config
-from ops.control.app import ControlApp, Refused
+from ops.control.app import Refused
 from ops.control.listener import ControlError, SocketInUse
-from ops.control.server import serve_control, serve_http
-from ops.exits import CONFIGURATION, GAVE_UP, OK
-from ops.logs import lines_dropped, log_event
+from ops.control.server import Listener, http_listener, unix_listener
+from ops.exits import CONFIGURATION, GAVE_UP, LOST, OK
+from ops.logs import drain_logs, lines_dropped, log_event, set_level
 from ops.metrics import Metrics
 from ops.notify import Notifier
+from ops.signals import Terminal, first_noted
 from ops.watch import Progress, Watch, status_line
 from supervisor.failures import GaveUp, leaves
 
@@ -30,6 +33,12 @@ _log = structlog.get_logger()
 _EXPECTED = (StoreTaken, SchemaNewer, ControlError, GaveUp, OSError)
 # Errors of the system that stay until somebody changes something.
 _TO_BE_MENDED = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG, errno.EISDIR}
+STARTED_POLL_S = 0.1  # how often a reload that comes too early looks whether the start is over
+TERMINAL_EVERY_S = 1.0  # how often to look whether the terminal is still there
+# What an end may take beyond the deadlines of the actors. A call into a dead disk never returns and cannot be
+# cancelled; the process ends all the same, before systemd's TimeoutStopSec.
+STOP_SLACK_S = 3.0
+LOG_DRAIN_S = 2.0
 
 
 class _App(ServiceApp):
@@ -58,93 +67,144 @@ async def run_service(
     for_s: float | None = None,
     on_started: Callable[[Pipeline], None] = lambda _: None,
 ) -> int:
-    """Records until SIGTERM, SIGINT or `for_s` seconds; returns the exit code.
+    """Records until SIGTERM, SIGINT, the end of its terminal or `for_s` seconds; returns the exit code.
 
     Stopping drains, commits and merges. A second signal ends the process at once: what was acknowledged
     is safe, and the next start takes the rest up.
     """
-    pipeline = Pipeline(config.pipeline(), socket=str(config.control.socket))
-    notifier, watch = Notifier(), Watch(pipeline.store.path)
-    metrics = Metrics(pipeline, watch, lines_dropped=lines_dropped)
-    app = _App(pipeline, config, metrics, notifier)
-    pipeline.listeners += [log_event, app.heard, metrics.heard]
-    ended_by: list[BaseException] = []
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch.run)
-            nursery.start_soon(notifier.watch, Progress(pipeline), partial(status_line, pipeline))
-            nursery.start_soon(_stop_on_signals, pipeline, notifier)
-            nursery.start_soon(_reload_on_signal, app)
-            await nursery.start(_record, pipeline)
-            _log.info("recording", store=str(pipeline.store.path), exchanges=list(pipeline.exchanges))
-            if for_s is not None:
-                nursery.start_soon(_stop_after, pipeline, notifier, for_s)
-            await nursery.start(_serve_control, config, app)
-            if config.control.http:
-                await nursery.start(_serve_http, config.control.http, app)
-            on_started(pipeline)
-            notifier.ready()
-            await pipeline.ended.wait()
-            nursery.cancel_scope.cancel()
-    except* _EXPECTED as group:
-        ended_by += leaves(group)
+    terminal = Terminal()
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals, ExitStack() as sockets:
+        pipeline = Pipeline(config.pipeline(), socket=str(config.control.socket))
+        notifier, watch = Notifier(), Watch(pipeline.store.path)
+        metrics = Metrics(pipeline, watch, lines_dropped=lines_dropped)
+        app = _App(pipeline, config, metrics, notifier)
+        pipeline.listeners += [log_event, app.heard, metrics.heard]
+        listeners: list[Listener] = []
+        stop = partial(_stop, pipeline, notifier)
+        ended_by: list[BaseException] = []
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(watch.run)
+                nursery.start_soon(notifier.watch, Progress(pipeline), partial(status_line, pipeline))
+                nursery.start_soon(_heed_signals, signals, terminal, app, pipeline, stop)
+                nursery.start_soon(_stop_with_terminal, terminal, stop)
+                nursery.start_soon(_end_at_last, pipeline)
+                # Sockets first: one that cannot be had must end the service before there are trades to lose.
+                bind = partial(_bind, config, sockets, listeners)
+                await nursery.start(partial(_record, pipeline, bind))
+                _log.info("recording", store=str(pipeline.store.path), exchanges=list(pipeline.exchanges))
+                if for_s is not None:
+                    nursery.start_soon(_stop_after, stop, for_s)
+                for listener in listeners:
+                    nursery.start_soon(listener.serve, app)
+                on_started(pipeline)
+                if not pipeline.stopping:
+                    notifier.ready()
+                await pipeline.ended.wait()
+                nursery.cancel_scope.cancel()
+        except* _EXPECTED as group:
+            ended_by += leaves(group)
+        return _conclude(pipeline, ended_by)
+
+
+def _conclude(pipeline: Pipeline, ended_by: list[BaseException]) -> int:
+    """Says how it ended; returns the exit code."""
     for error in ended_by:
         _log.error("ended", reason=str(error))
+    lost = _say_lost(pipeline)
     if ended_by:
         return GAVE_UP if any(_passes(error) for error in ended_by) else CONFIGURATION
     _log.info("stopped", store=str(pipeline.store.path), stored=_stored(pipeline))
-    return OK
+    return LOST if lost else OK
+
+
+def _say_lost(pipeline: Pipeline) -> bool:
+    """Whether trades were received that are not stored now that all is over; says how many, at every log level."""
+    lost = pipeline.ledger.unstored()
+    if lost:
+        why = f": {pipeline.writer.trouble}" if pipeline.writer.trouble else ""
+        reason = f"{sum(lost.values())} trades that had been received could not be stored{why}"
+        set_level("warning")
+        _log.warning("trades_lost", reason=reason, **{"exchanges": lost})
+    return bool(lost)
 
 
 def _passes(error: BaseException) -> bool:
     """Whether starting the service again later can help without anybody mending anything."""
-    if isinstance(error, OSError):
-        return error.errno not in _TO_BE_MENDED
+    cause = error.__cause__ if isinstance(error, ControlError) else error  # a socket's folder may be full, too
+    if isinstance(cause, OSError):
+        return cause.errno not in _TO_BE_MENDED
     return isinstance(error, StoreTaken | GaveUp | SocketInUse)
 
 
-async def _record(pipeline: Pipeline, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    await pipeline.run(task_status=task_status)
+async def _record(
+    pipeline: Pipeline, bind: Callable[[], None], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    await pipeline.run(before=bind, task_status=task_status)
+
+
+def _bind(config: Config, sockets: ExitStack, listeners: list[Listener]) -> None:
+    """Has the kernel keep those who connect waiting until they are served; raises ControlError."""
+    listeners.append(sockets.enter_context(unix_listener(config.control.socket, group=config.control.group)))
+    if config.control.http:
+        host, _, port = config.control.http.rpartition(":")
+        listeners.append(sockets.enter_context(http_listener(host.strip("[]"), int(port))))
 
 
 def _stored(pipeline: Pipeline) -> int:
     return sum(account.stored for account in pipeline.ledger.accounts.values())
 
 
-async def _stop_on_signals(pipeline: Pipeline, notifier: Notifier) -> None:
-    """The first signal asks for an orderly end; the second ends the process, whatever it is doing."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+def _stop(pipeline: Pipeline, notifier: Notifier, **why: object) -> None:
+    if not pipeline.stopping:
+        _log.info("stopping", **why)
+        notifier.stopping()
+        pipeline.stop()
+
+
+async def _heed_signals(
+    signals: AsyncIterator[int], terminal: Terminal, app: ServiceApp, pipeline: Pipeline, stop: Callable[..., None]
+) -> None:
+    """The first signal asks for an orderly end; the second ends the process, whatever it is doing. SIGHUP is one of
+    them where it says that the terminal is gone, and asks for a reload elsewhere."""
+    asked = first_noted()
+    if asked is not None:
+        stop(signal=signal.Signals(asked).name)
+    async with trio.open_nursery() as nursery:
         async for number in signals:
-            if pipeline.stopping:
+            if number == signal.SIGHUP and not terminal.ends_with_it:
+                nursery.start_soon(_reload, app, pipeline)
+            elif not pipeline.stopping:
+                stop(signal=signal.Signals(number).name, hint="again to end at once")
+            elif number != signal.SIGHUP:  # a closing terminal says so more than once
                 os._exit(128 + number)
-            _log.info("stopping", signal=signal.Signals(number).name, hint="again to end at once")
-            notifier.stopping()
-            pipeline.stop()
 
 
-async def _reload_on_signal(app: ServiceApp) -> None:
-    with trio.open_signal_receiver(signal.SIGHUP) as signals:
-        async for _ in signals:
-            try:
-                _log.info("reloaded", **await app.reload())
-            except Refused as why:
-                _log.error("reload_refused", reason=str(why))
+async def _reload(app: ServiceApp, pipeline: Pipeline) -> None:
+    while pipeline.state == "starting":  # noqa: ASYNC110 - seconds at most, and rare
+        await trio.sleep(STARTED_POLL_S)
+    try:
+        _log.info("reloaded", **await app.reload())
+    except Refused as why:
+        _log.error("reload_refused", reason=str(why))
 
 
-async def _stop_after(pipeline: Pipeline, notifier: Notifier, seconds: float) -> None:
+async def _stop_with_terminal(terminal: Terminal, stop: Callable[..., None]) -> None:
+    while not terminal.is_gone():  # noqa: ASYNC110 - trio waits for no hang-up alone
+        await trio.sleep(TERMINAL_EVERY_S)
+    stop(reason="its terminal is gone")
+
+
+async def _stop_after(stop: Callable[..., None], seconds: float) -> None:
     await trio.sleep(seconds)
-    notifier.stopping()
-    pipeline.stop()
+    stop(reason=f"{seconds:g} s are over")
 
 
-async def _serve_control(
-    config: Config, app: ControlApp, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    await serve_control(config.control.socket, app, group=config.control.group, task_status=task_status)
-
-
-async def _serve_http(
-    address: str, app: ControlApp, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
-) -> None:
-    host, _, port = address.rpartition(":")
-    await serve_http(host.strip("[]"), int(port), app, task_status=task_status)
+async def _end_at_last(pipeline: Pipeline) -> None:
+    """Ends the process when an orderly end does not come, because a call into the disk does not return."""
+    await pipeline.stop_asked.wait()
+    await trio.sleep(STOP_S_MAX + STOP_SLACK_S)
+    _log.error("ended", reason="the disk does not answer; what was made durable is safe")
+    code = LOST if _say_lost(pipeline) else GAVE_UP
+    drain_logs(LOG_DRAIN_S)
+    os._exit(code)

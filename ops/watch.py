@@ -17,7 +17,8 @@ LOOP_EVERY_S = 0.25  # four wake-ups a second cost nothing and find a loop that 
 LOOP_BLOCKED_S = 5.0  # a loop that stands so long is a bug of ours; its stack is logged while it stands
 DISK_EVERY_S = 10.0
 # How long what is to be flushed may wait before the service counts as stuck. A flush takes milliseconds; a
-# disk that hangs for shorter than this recovers without losing what is in memory.
+# disk that hangs for shorter than this recovers without losing what is in memory. A disk that answers, but has
+# no room, is waited for: a restart would only lose what memory holds.
 FLUSH_YOUNG_S = 30.0
 
 _log = structlog.get_logger()
@@ -81,7 +82,8 @@ def report_blocked(blocked: Blocked) -> None:
 
 
 class Progress:
-    """Whether ticks become durable: the last flush is young, or there is nothing to flush.
+    """Whether ticks become durable: the last flush is young, there is nothing to flush, or the writer waits for
+    the disk and says so.
 
     Asked again and again, at least every few seconds; goes by the monotonic clock, since a wall clock that
     jumps must neither hide a stall nor invent one.
@@ -97,13 +99,10 @@ class Progress:
         """What is wrong, in words, or None."""
         buffer, acknowledged = self._pipeline.buffer, self._pipeline.writer.acknowledged
         waiting = buffer.oldest_s() or buffer.intake.statistics().depth or buffer.outbox.statistics().depth
-        if not waiting or acknowledged != self._acknowledged:
+        if not waiting or acknowledged != self._acknowledged or self._pipeline.writer.trouble is not None:
             self._acknowledged, self._moved_at = acknowledged, trio.current_time()
         still_s = trio.current_time() - self._moved_at
-        if still_s <= self._young_s:
-            return None
-        trouble = self._pipeline.writer.trouble
-        return f"nothing became durable for {still_s:.0f} s{f': {trouble}' if trouble else ''}"
+        return None if still_s <= self._young_s else f"nothing became durable for {still_s:.0f} s"
 
 
 def status_line(pipeline: Pipeline) -> str:

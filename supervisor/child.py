@@ -192,6 +192,10 @@ class Child:
         if self.state in (State.STARTING, State.FAILED):
             self.enter(State.OK, "")
 
+    def reported_waiting(self, waiting: bool) -> None:
+        if self.life is not None:
+            self.life.watch.waiting = waiting
+
     def reported_work(self, amount: int) -> None:
         self._handled += amount
         if self.life is not None:

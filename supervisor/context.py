@@ -1,5 +1,7 @@
 """What a running child is given: its name, the request to stop, and the words to report with."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import trio
@@ -11,6 +13,7 @@ class Listener(Protocol):
     def reported_ok(self) -> None: ...
     def reported_degraded(self, reason: str) -> None: ...
     def reported_healthy(self) -> None: ...
+    def reported_waiting(self, waiting: bool, /) -> None: ...
     def reported_work(self, amount: int) -> None: ...
     def reported_note(self, event: str, reason: str, detail: dict[str, object]) -> None: ...
 
@@ -60,6 +63,24 @@ class Context:
         """So much was done. Also the heartbeat of the stuck check: during long work call `handled(0)`."""
         if self._listener is not None:
             self._listener.reported_work(amount)
+
+    @contextmanager
+    def waiting(self, reason: str) -> Iterator[None]:
+        """The block waits for the world: room on a disk, a file that another process holds.
+
+        Health says degraded with `reason`, until `ok()`. The time inside the block is never held against the
+        child: a restart would bring no room.
+        """
+        self.degraded(reason)
+        self._report_waiting(True)
+        try:
+            yield
+        finally:
+            self._report_waiting(False)
+
+    def _report_waiting(self, waiting: bool) -> None:
+        if self._listener is not None:
+            self._listener.reported_waiting(waiting)
 
     def note(self, event: str, reason: str = "", **detail: object) -> None:
         """Emits an event of the child's own; `event` is a stable word."""

@@ -48,7 +48,8 @@ class ChildSpec:
     - `mailbox` is the child's input where it has one: shown in health, watched by the stuck check, and
       what is left in it at the final stop keeps the child draining, crashes or not, until `stop_s`.
     - `stuck_s`: with something in the mailbox and no progress for so long, the child is stuck. Progress
-      is an item taken off or `context.handled()`; waiting to put into a full mailbox is not being stuck.
+      is an item taken off or `context.handled()`; to wait to put into a full mailbox, or for the world inside
+      `context.waiting()`, is not being stuck.
     - `heartbeat_s`: the child promises `context.handled()` at least so often, mailbox or not.
     """
 

@@ -16,6 +16,7 @@ class Watch:
 
     def __init__(self, spec: ChildSpec) -> None:
         self._spec = spec
+        self.waiting = False  # for the world, as the child said itself: see Context.waiting
         self._beats = 0
         self._seen = (-1, -1)
         self._progress_at = self._beat_at = trio.current_time()
@@ -40,8 +41,8 @@ class Watch:
         if seen != self._seen or statistics is None or not statistics.depth:
             self._progress_at = now
         self._seen = seen
-        if waits_downstream(task):
-            # the next actor is behind, and will be noticed itself; to restart this one mends nothing
+        if self.waiting or waits_downstream(task):
+            # the world or the next actor is behind (which is noticed itself); to restart this one mends nothing
             self._progress_at = self._beat_at = now
         if statistics is not None and now - self._progress_at >= self._spec.stuck_s:
             return f"handled nothing for {now - self._progress_at:.0f} s with {statistics.depth} waiting"

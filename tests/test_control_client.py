@@ -16,8 +16,8 @@ import trio
 from ops.control.app import ControlApp, UnknownName
 from ops.control.client import ControlClient, NoService, ProblemReply, segment
 from ops.control.limits import ControlLimits
-from ops.control.server import serve_control
 from ops.control.tap import LineBuffer
+from tests.control_serving import serve_control
 
 Result = TypeVar("Result")
 LIMITS = ControlLimits(request_s=2.0, idle_s=2.0, loop_share=1.0)

@@ -20,8 +20,8 @@ from ops.control.limits import ControlLimits
 from ops.control.pace import Pace
 from ops.control.problem import Problem
 from ops.control.routes import find_route, split_target
-from ops.control.server import serve_control
 from ops.control.tap import LineBuffer
+from tests.control_serving import serve_control
 
 SHORT = ControlLimits(request_s=0.4, write_s=0.4, idle_s=0.4, command_s=0.3, linger_s=0.3, loop_share=1.0)
 READS_OFFERED = {"config", "events", "tap", "metrics"}

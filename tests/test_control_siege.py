@@ -24,8 +24,8 @@ import trio
 
 from ops.control.app import ControlApp
 from ops.control.limits import ControlLimits
-from ops.control.server import serve_control
 from ops.control.tap import LineBuffer
+from tests.control_serving import serve_control
 
 ROOT = Path(__file__).parent.parent
 SIEGE_S = 3.0

@@ -24,7 +24,7 @@ from ops.control.app import ControlApp
 from ops.control.limits import ControlLimits
 from ops.control.listener import PATH_BYTES_MAX, ControlError, SocketInUse, SocketPathError, control_listener
 from ops.control.peers import Peer
-from ops.control.server import serve_control, serve_http
+from tests.control_serving import serve_control, serve_http
 
 FAST = ControlLimits(request_s=1.0, idle_s=1.0, linger_s=0.2, loop_share=1.0)
 NOBODY = 65534

@@ -25,9 +25,9 @@ from ops.app import ServiceApp
 from ops.config import load_config
 from ops.control import server
 from ops.control.peers import Peer
-from ops.control.server import serve_control
 from ops.sandbox import Fill, Sandbox
 from tests.cli_process import running, tickwarden
+from tests.control_serving import serve_control
 from tests.truth import span
 
 FROM, TO = "2026-06-01T10:00:00Z", "2026-06-01T11:00:00Z"

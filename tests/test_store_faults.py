@@ -60,6 +60,9 @@ class Health:
         if self.now == "starting":
             self.now = "ok"
 
+    def reported_waiting(self, waiting: bool) -> None:
+        """See Listener."""
+
     def reported_work(self, amount: int) -> None:
         """See Listener."""
 

@@ -13,6 +13,7 @@ import click
 
 from ops.exits import INTERRUPTED, OK, USAGE
 from ops.nearest import did_you_mean
+from ops.signals import note_from_now_on
 
 # In the order in which a new user meets them: name -> module of ops.cli, and what it is called there.
 COMMANDS = {
@@ -73,7 +74,8 @@ def cli() -> None:
 
 
 def main() -> None:
-    """The entry point: runs a command and turns what went wrong into a message and an exit code."""
+    """Runs a command and turns what went wrong into a message and an exit code; see ops.entry."""
+    note_from_now_on()
     sys.exit(_run())
 
 

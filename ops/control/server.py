@@ -1,54 +1,59 @@
 """Opens the control interface: on the Unix socket, and read-only on loopback TCP if asked to."""
 
+import errno
 import grp
 import ipaddress
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
-
-import trio
 
 from ops.control.app import ControlApp
 from ops.control.clients import Clients
 from ops.control.limits import ControlLimits
-from ops.control.listener import ControlError, control_listener
+from ops.control.listener import ControlError, SocketInUse, control_listener
 from ops.control.peers import Peer, peer_of
 
 
-async def serve_control(
-    path: Path,
-    app: ControlApp,
-    *,
-    group: str = "",
-    limits: ControlLimits | None = None,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> NoReturn:
-    """Answers clients on the Unix socket `path` until cancelled, then removes it.
+class Listener:
+    """A listening socket of the control interface: clients can connect, and wait until `serve` runs."""
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        limits: ControlLimits,
+        peer_of_socket: Callable[[socket.socket], Peer],
+        hosts: frozenset[str] | None = None,
+    ) -> None:
+        self.listening = listening
+        self._limits, self._peer_of, self._hosts = limits, peer_of_socket, hosts
+
+    async def serve(self, app: ControlApp) -> NoReturn:
+        """Answers clients until cancelled; what they do never raises."""
+        await Clients(app, self._limits, self._peer_of, self._hosts).serve(self.listening)
+
+
+@contextmanager
+def unix_listener(path: Path, *, group: str = "", limits: ControlLimits | None = None) -> Iterator[Listener]:
+    """Listens on the Unix socket `path` while the block is open, then removes it.
 
     The owner of the process and root may do everything; members of `group`, if one is named, may read.
-    `task_status.started()` is called once clients can connect. Raises ControlError (SocketInUse,
-    SocketPathError) if the socket cannot be made; what clients do never raises.
+    Raises ControlError (SocketInUse, SocketPathError) if the socket cannot be made.
     """
     limits = limits or ControlLimits()
     group_id = _group_id(group)
     with control_listener(path, group_id, limits.backlog) as listening:
-        task_status.started()
-        await Clients(app, limits, lambda sock: peer_of(sock, group_id)).serve(listening)
+        yield Listener(listening, limits, lambda sock: peer_of(sock, group_id))
 
 
-async def serve_http(
-    host: str,
-    port: int,
-    app: ControlApp,
-    *,
-    limits: ControlLimits | None = None,
-    task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
-) -> NoReturn:
-    """Answers the read-only routes on a loopback address until cancelled; port 0 picks a free one.
+@contextmanager
+def http_listener(host: str, port: int, *, limits: ControlLimits | None = None) -> Iterator[Listener]:
+    """Listens on a loopback address, for the read-only routes, while the block is open; port 0 picks a free one.
 
     TCP does not say who connects: every local user may read, nobody may command. The Host header must
     name loopback, so that a web page whose name is made to resolve to 127.0.0.1 cannot read through the
-    user's browser. `task_status.started(port)` tells the port. Raises ControlError.
+    user's browser. Raises ControlError, and SocketInUse if another process has the port.
     """
     limits = limits or ControlLimits()
     address = _loopback(host)
@@ -56,13 +61,16 @@ async def serve_http(
     try:
         listening = socket.create_server((address, port), family=family, backlog=limits.backlog)
     except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise SocketInUse(
+                f"[control] http: another process listens on {host}:{port}; stop it, or set another port"
+            ) from error
         raise ControlError(f"[control] http cannot listen on {host}:{port}: {error.strerror}") from error
     with listening:
         listening.setblocking(False)
         reader = Peer(may_read=True, may_command=False)
         hosts = frozenset({"localhost", "127.0.0.1", "[::1]", f"[{address}]" if ":" in address else address})
-        task_status.started(listening.getsockname()[1])
-        await Clients(app, limits, lambda _sock: reader, hosts).serve(listening)
+        yield Listener(listening, limits, lambda _sock: reader, hosts)
 
 
 def _group_id(group: str) -> int | None:

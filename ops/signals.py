@@ -1,0 +1,83 @@
+"""Signals that ask the service to end or to reload, from the first moment of the process on, and its terminal.
+
+Only the standard library: this is imported before everything else.
+"""
+
+import os
+import select
+import signal
+import stat
+import sys
+from types import FrameType
+
+_noted: list[int] = []
+
+
+class Terminal:
+    """The terminal that the process was started at, as far as it concerns when to end.
+
+    `ends_with_it`: SIGHUP says that the terminal is gone and asks for an end; otherwise it asks for a reload.
+    Whoever starts the process with nohup, which has SIGHUP ignored, wants it to outlive the terminal.
+    """
+
+    def __init__(self) -> None:
+        outlives = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        self.ends_with_it = not outlives and _has_terminal()
+        self._watched = [] if outlives else [fd for fd in (0, 1, 2) if self._must_stay(fd)]
+
+    def is_gone(self) -> bool:
+        """Whether a standard stream has lost its other end: what is written to it fails with EIO or EPIPE."""
+        poll = select.poll()
+        for fd in self._watched:
+            poll.register(fd, 0)  # hang-ups and errors are always reported
+        return any(seen & (select.POLLHUP | select.POLLERR) for _, seen in poll.poll(0))
+
+    def _must_stay(self, fd: int) -> bool:
+        """A terminal must; a pipe that takes the log only for somebody at a terminal: a service under a
+        supervisor records on when the reader of its log is gone."""
+        return os.isatty(fd) or (self.ends_with_it and fd > 0 and _is_pipe(fd))
+
+
+def note_from_now_on() -> None:
+    """For `tickwarden run`: an end that is asked for before the service listens for it is remembered.
+
+    Otherwise Python would show a traceback on SIGINT and end at once on SIGTERM; as PID 1 of a container it would
+    not end at all, because there the kernel drops a signal without a handler. May be called again.
+    """
+    if sys.argv[1:2] != ["run"]:
+        return
+    signal.signal(signal.SIGINT, _note)
+    signal.signal(signal.SIGTERM, _note)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, _note if Terminal().ends_with_it else _nothing)
+
+
+def first_noted() -> int | None:
+    """The signal that asked for an end before the service listened; None if there was none."""
+    return _noted[0] if _noted else None
+
+
+def _note(number: int, _: FrameType | None) -> None:
+    if _noted:
+        os._exit(128 + number)  # the second one means at once
+    _noted.append(number)
+
+
+def _nothing(_: int, __: FrameType | None) -> None:
+    """The configuration that a reload would read has not been read yet."""
+
+
+def _has_terminal() -> bool:
+    """Whether the process has a controlling terminal."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+def _is_pipe(fd: int) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(fd).st_mode)
+    except OSError:
+        return False

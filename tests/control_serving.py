@@ -1,0 +1,38 @@
+"""The control interface alone, without a service: bound and served in one."""
+
+from pathlib import Path
+from typing import NoReturn
+
+import trio
+
+from ops.control.app import ControlApp
+from ops.control.limits import ControlLimits
+from ops.control.server import http_listener, unix_listener
+
+
+async def serve_control(
+    path: Path,
+    app: ControlApp,
+    *,
+    group: str = "",
+    limits: ControlLimits | None = None,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> NoReturn:
+    """`unix_listener` and `serve` in one; `task_status.started()` is called once clients can connect."""
+    with unix_listener(path, group=group, limits=limits) as listener:
+        task_status.started()
+        await listener.serve(app)
+
+
+async def serve_http(
+    host: str,
+    port: int,
+    app: ControlApp,
+    *,
+    limits: ControlLimits | None = None,
+    task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
+) -> NoReturn:
+    """`http_listener` and `serve` in one; `task_status.started(port)` says which port it is."""
+    with http_listener(host, port, limits=limits) as listener:
+        task_status.started(listener.listening.getsockname()[1])
+        await listener.serve(app)
