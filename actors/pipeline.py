@@ -1,9 +1,10 @@
 """The pipeline: the one place that joins exchanges, buffer, writer and merger under one supervisor."""
 
+import errno
 import json
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from actors.ledger import Ledger
 from actors.limiter import Limiters
 from actors.neighbours import Neighbours
 from actors.policy import BUFFER_STOP_S, MERGE_STOP_S, WRITER_STOP_S, backoff_of, intensity_of
+from actors.room import disk_trouble, is_full
 from actors.seed import Seed
 from actors.seeds import read_seeds
 from actors.settings import ExchangeSettings, PipelineSettings
@@ -28,7 +30,7 @@ from actors.store.claim import Claim
 from actors.store.store import Store
 from actors.surroundings import Surroundings
 from actors.weather import classify
-from actors.writer import Merger, Writer
+from actors.writer import RETRY_MAX_S, Merger, Writer
 from supervisor.spec import ChildSpec
 from supervisor.states import Event
 from supervisor.tree import Supervisor
@@ -52,6 +54,7 @@ class Pipeline:
         self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self.started_ns = time.time_ns()
         self.state = "starting"
+        self.trouble: str | None = None  # what the start waits for
         self.ledger = Ledger(self.run_id)
         self.store = Store(settings.store)
         self.buffer = Buffer(settings.store, self.ledger, self.store.next_number)
@@ -80,20 +83,21 @@ class Pipeline:
     async def run(
         self,
         *,
-        before: Callable[[], None] = lambda: None,
+        before: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Records until `stop`, then drains, commits, merges and returns.
 
         `before` is called once the file is this service's own and nothing has been touched: what it raises
-        ends the run before there is anything to lose. Raises StoreTaken, SchemaNewer and OSError before it
-        starts, GaveUp when what everything depends on crashed too often.
+        ends the run before there is anything to lose. A full disk is waited for, and `trouble` says so.
+        Raises StoreTaken, SchemaNewer and OSError before it starts, GaveUp when what everything depends on
+        crashed too often.
         """
         self.store.path.parent.mkdir(parents=True, exist_ok=True)
         with self._claim:
-            before()
+            await self._with_room(before)
             try:
-                await trio.to_thread.run_sync(self.store.start)
+                await self._with_room(partial(trio.to_thread.run_sync, self.store.start))
                 if not self.stopping:
                     await self._restore(list(self.exchanges.values()))
                 async with self.tree as tree:
@@ -108,6 +112,28 @@ class Pipeline:
                 self.store.close()
                 self.state = "stopped"
                 self.ended.set()
+
+    async def _with_room(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Takes a step of the start as soon as the disk has room for it; raises OSError if a stop comes first."""
+        twice = False
+        while True:
+            try:
+                await step()
+            except Exception as error:
+                folder = self.store.path.parent
+                if not is_full(error, folder):
+                    if twice or not isinstance(error, duckdb.IOException):
+                        raise
+                    twice = True  # room may have come between the error and the look: once more
+                    continue
+                self.trouble = f"waits for room on the disk of {folder}: {disk_trouble(error, folder)}"
+                if self.stopping:
+                    raise OSError(errno.ENOSPC, self.trouble) from error
+            else:
+                self.trouble = None
+                return
+            with trio.move_on_after(RETRY_MAX_S):
+                await self.stop_asked.wait()
 
     async def _restore(self, exchanges: Sequence[Exchange]) -> None:
         """Tells each exchange's continuity what is stored, so that nothing is stored again or missed unsaid."""

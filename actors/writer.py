@@ -12,6 +12,7 @@ import trio
 from actors.batch import Batch, EventRow
 from actors.ledger import Ledger
 from actors.retainer import Retainer
+from actors.room import disk_trouble
 from actors.settings import StoreSettings
 from actors.store.archive import ArchiveWrong
 from actors.store.duckfile import FileTrouble
@@ -93,7 +94,7 @@ class Writer:
                 record = partial(self._stored, batch, began)
                 await in_thread(context, self._limiter, lambda: self._store.write(batch), record)
             except TROUBLE as error:
-                self.trouble = f"cannot write to {self._store.tail}: {error}"
+                self.trouble = f"cannot write to {self._store.tail}: {disk_trouble(error, self._store.tail.parent)}"
                 with context.waiting(self.trouble):
                     await trio.sleep(delay_s)
                 delay_s = min(2 * delay_s, RETRY_MAX_S)
@@ -158,7 +159,9 @@ class Merger:
             try:
                 wait_s = await self._merge(context)
             except TROUBLE as error:
-                context.degraded(f"cannot merge into {self._store.path}: {error}")
+                context.degraded(
+                    f"cannot merge into {self._store.path}: {disk_trouble(error, self._store.path.parent)}"
+                )
                 wait_s, delay_s = delay_s, min(2 * delay_s, MERGE_RETRY_MAX_S)
                 with suppress(*TROUBLE):  # it may last for days; queries of the tail should stay quick
                     await in_thread(context, self.limiter, self._store.fold, lambda _: None)

@@ -115,21 +115,32 @@ class ServiceApp(ControlApp):
             lines.close()
 
     async def restart(self, name: str) -> None:
+        self._must_run()
         with _names():
             await self._pipeline.tree.restart(name)
 
     async def pause(self, name: str) -> None:
+        self._must_run()
         with _names():
             await self._pipeline.tree.pause(name)
 
     async def resume(self, name: str) -> None:
+        self._must_run()
         with _names():
             await self._pipeline.tree.resume(name)
 
+    def _must_run(self) -> None:
+        """Commands need the actors, which there are when the start is over."""
+        if self._pipeline.state == "starting":
+            why = f": {self._pipeline.trouble}" if self._pipeline.trouble else ""
+            raise Refused(f"nothing was done: the service is starting{why}")
+
     async def flush(self) -> None:
+        self._must_run()
         await self._pipeline.flush()
 
     async def merge(self) -> None:
+        self._must_run()
         try:
             await self._pipeline.merge()
         except Held as held:
@@ -142,8 +153,7 @@ class ServiceApp(ControlApp):
         except ConfigErrors as errors:
             raise Refused(f"nothing was changed: {errors}") from errors
         async with self._changing:
-            if self._pipeline.state != "running":
-                raise Refused(f"nothing was changed: the service is {self._pipeline.state}")
+            self._must_run()
             with _names():
                 done = await apply_changes(self._pipeline, self._config, new)
             # What could not be applied is still in force, and differs again at the next reload.
@@ -156,6 +166,7 @@ class ServiceApp(ControlApp):
     ) -> Mapping[str, object]:
         """Until the next reload or start, which go by the file."""
         async with self._changing:
+            self._must_run()
             if exchange not in self._pipeline.exchanges:
                 raise UnknownName(f"no exchange is called {exchange!r}")
             recording = self._pipeline.exchanges[exchange]
@@ -173,6 +184,7 @@ class ServiceApp(ControlApp):
 
     def repair(self, exchange: str, stretch: Stretch) -> Mapping[str, object]:
         """The order goes on in the service, whoever waits for it or not."""
+        self._must_run()
         if exchange not in self._pipeline.exchanges:
             raise UnknownName(f"no exchange is called {exchange!r}")
         now_us = time.time_ns() // 1000

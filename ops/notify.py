@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import trio
 
 STATUS_EVERY_S = 5.0  # how often the line in `systemctl status` is looked at anew
+START_EXTENDED_S = 60.0  # what the manager is asked for again and again; more than STATUS_EVERY_S
 STATUS_CHARS_MAX = 500
 WATCHDOG_FLOOR_S = 0.05  # so that an absurd WATCHDOG_USEC does not become a busy loop
 
@@ -30,6 +31,10 @@ class Notifier:
         """The service does its work; also ends what `reloading` began."""
         self._is_ready = True
         self._send("READY=1")
+
+    def starting(self) -> None:
+        """The start waits for something that a new start would wait for as well: it gets another while."""
+        self._send(f"EXTEND_TIMEOUT_USEC={int(START_EXTENDED_S * 1e6)}")
 
     def reloading(self) -> None:
         """The configuration is about to be read again; `ready` is to follow, whatever comes of it."""

@@ -84,7 +84,7 @@ def _overall(pipeline: Pipeline, health: list[ActorHealth]) -> tuple[str, list[s
         if actor.state in (State.FAILED, State.BACKOFF, State.DEGRADED)
     ]
     if pipeline.state != "running":
-        return pipeline.state, reasons
+        return pipeline.state, [pipeline.trouble, *reasons] if pipeline.trouble else reasons
     vital = [actor.state for actor in health if actor.name in ("writer", "buffer")]
     if State.FAILED in vital:
         return "failed", reasons
@@ -156,7 +156,7 @@ def not_ready(pipeline: Pipeline) -> list[str]:
     """Why the service does not record as it should; empty when it does."""
     reasons = []
     if pipeline.state != "running":
-        reasons.append(f"the service is {pipeline.state}")
+        reasons.append(f"the service is {pipeline.state}{f': {pipeline.trouble}' if pipeline.trouble else ''}")
     if pipeline.writer.trouble:
         reasons.append(pipeline.writer.trouble)
     late_s = pipeline.buffer.oldest_s() - pipeline.settings.store.flush_interval_s

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 
+import duckdb
 import structlog
 import trio
 
@@ -18,7 +19,7 @@ from ops.app import ServiceApp
 from ops.config import Config
 from ops.control.app import Refused
 from ops.control.listener import ControlError, SocketInUse
-from ops.control.server import Listener, http_listener, unix_listener
+from ops.control.server import http_listener, unix_listener
 from ops.exits import CONFIGURATION, GAVE_UP, LOST, OK
 from ops.logs import drain_logs, lines_dropped, log_event, set_level
 from ops.metrics import Metrics
@@ -30,10 +31,11 @@ from supervisor.failures import GaveUp, leaves
 _log = structlog.get_logger()
 
 # What may end the service with a message instead of a traceback.
-_EXPECTED = (StoreTaken, SchemaNewer, ControlError, GaveUp, OSError)
+_EXPECTED = (StoreTaken, SchemaNewer, ControlError, GaveUp, OSError, duckdb.IOException)
 # Errors of the system that stay until somebody changes something.
 _TO_BE_MENDED = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG, errno.EISDIR}
 STARTED_POLL_S = 0.1  # how often a reload that comes too early looks whether the start is over
+START_TOLD_EVERY_S = 1.0  # how often the service manager is asked for patience with a start that waits
 TERMINAL_EVERY_S = 1.0  # how often to look whether the terminal is still there
 # What an end may take beyond the deadlines of the actors. A call into a dead disk never returns and cannot be
 # cancelled; the process ends all the same, before systemd's TimeoutStopSec.
@@ -79,7 +81,6 @@ async def run_service(
         metrics = Metrics(pipeline, watch, lines_dropped=lines_dropped)
         app = _App(pipeline, config, metrics, notifier)
         pipeline.listeners += [log_event, app.heard, metrics.heard]
-        listeners: list[Listener] = []
         stop = partial(_stop, pipeline, notifier)
         ended_by: list[BaseException] = []
         try:
@@ -90,13 +91,12 @@ async def run_service(
                 nursery.start_soon(_stop_with_terminal, terminal, stop)
                 nursery.start_soon(_end_at_last, pipeline)
                 # Sockets first: one that cannot be had must end the service before there are trades to lose.
-                bind = partial(_bind, config, sockets, listeners)
-                await nursery.start(partial(_record, pipeline, bind))
-                _log.info("recording", store=str(pipeline.store.path), exchanges=list(pipeline.exchanges))
+                bind = partial(_bind, config, sockets, app, nursery)
+                nursery.start_soon(_wait_for_start, pipeline, notifier)
                 if for_s is not None:
-                    nursery.start_soon(_stop_after, stop, for_s)
-                for listener in listeners:
-                    nursery.start_soon(listener.serve, app)
+                    nursery.start_soon(_stop_after, pipeline, stop, for_s)
+                await nursery.start(partial(pipeline.run, before=bind))
+                _log.info("recording", store=str(pipeline.store.path), exchanges=list(pipeline.exchanges))
                 on_started(pipeline)
                 if not pipeline.stopping:
                     notifier.ready()
@@ -110,8 +110,10 @@ async def run_service(
 def _conclude(pipeline: Pipeline, ended_by: list[BaseException]) -> int:
     """Says how it ended; returns the exit code."""
     for error in ended_by:
-        _log.error("ended", reason=str(error))
+        _log.error("ended", reason=getattr(error, "strerror", None) or str(error))
     lost = _say_lost(pipeline)
+    if pipeline.trouble is not None:  # it was ended while it still waited
+        return LOST
     if ended_by:
         return GAVE_UP if any(_passes(error) for error in ended_by) else CONFIGURATION
     _log.info("stopped", store=str(pipeline.store.path), stored=_stored(pipeline))
@@ -134,21 +136,19 @@ def _passes(error: BaseException) -> bool:
     cause = error.__cause__ if isinstance(error, ControlError) else error  # a socket's folder may be full, too
     if isinstance(cause, OSError):
         return cause.errno not in _TO_BE_MENDED
-    return isinstance(error, StoreTaken | GaveUp | SocketInUse)
+    return isinstance(error, StoreTaken | GaveUp | SocketInUse | duckdb.IOException)
 
 
-async def _record(
-    pipeline: Pipeline, bind: Callable[[], None], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    await pipeline.run(before=bind, task_status=task_status)
-
-
-def _bind(config: Config, sockets: ExitStack, listeners: list[Listener]) -> None:
-    """Has the kernel keep those who connect waiting until they are served; raises ControlError."""
-    listeners.append(sockets.enter_context(unix_listener(config.control.socket, group=config.control.group)))
-    if config.control.http:
-        host, _, port = config.control.http.rpartition(":")
-        listeners.append(sockets.enter_context(http_listener(host.strip("[]"), int(port))))
+async def _bind(config: Config, sockets: ExitStack, app: ServiceApp, nursery: trio.Nursery) -> None:
+    """Opens the control interface, all of it or nothing; raises ControlError."""
+    with ExitStack() as opened:
+        listeners = [opened.enter_context(unix_listener(config.control.socket, group=config.control.group))]
+        if config.control.http:
+            host, _, port = config.control.http.rpartition(":")
+            listeners.append(opened.enter_context(http_listener(host.strip("[]"), int(port))))
+        sockets.push(opened.pop_all())
+    for listener in listeners:
+        nursery.start_soon(listener.serve, app)
 
 
 def _stored(pipeline: Pipeline) -> int:
@@ -195,9 +195,24 @@ async def _stop_with_terminal(terminal: Terminal, stop: Callable[..., None]) -> 
     stop(reason="its terminal is gone")
 
 
-async def _stop_after(stop: Callable[..., None], seconds: float) -> None:
+async def _stop_after(pipeline: Pipeline, stop: Callable[..., None], seconds: float) -> None:
+    """Counts from when it records, or from when it cannot."""
+    while pipeline.state == "starting" and pipeline.trouble is None:  # noqa: ASYNC110 - seconds at most, and rare
+        await trio.sleep(STARTED_POLL_S)
     await trio.sleep(seconds)
     stop(reason=f"{seconds:g} s are over")
+
+
+async def _wait_for_start(pipeline: Pipeline, notifier: Notifier) -> None:
+    """Says what the start waits for, as long as it does."""
+    said = None
+    while pipeline.state == "starting":
+        if pipeline.trouble is not None:
+            notifier.starting()
+            if said != pipeline.trouble:
+                _log.warning("degraded", reason=pipeline.trouble)
+            said = pipeline.trouble
+        await trio.sleep(START_TOLD_EVERY_S)
 
 
 async def _end_at_last(pipeline: Pipeline) -> None:

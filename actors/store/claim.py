@@ -7,6 +7,7 @@ so what a dead process left is taken over without a question.
 import fcntl
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -41,8 +42,9 @@ class Claim:
             raise StoreTaken(self._store, pid, socket) from None
         except OSError:  # a file system without flock: nothing to hold on to, and nothing to lose by going on
             pass
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, json.dumps({"pid": os.getpid(), "socket": self._socket}).encode(), 0)
+        with suppress(OSError):  # a full disk: a second service then learns only that there is a first
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, json.dumps({"pid": os.getpid(), "socket": self._socket}).encode(), 0)
         self._fd = fd
         return self
 
