@@ -3,6 +3,10 @@
 Nothing is counted twice: the numbers are the pipeline's own, and only what is nobody's state (why actors were
 restarted) is counted here, from events. Labels are bounded by the configuration: exchange, actor, and fixed
 words. Units are seconds and bytes; names follow https://prometheus.io/docs/practices/naming/ (read 2026-11).
+
+What may be counted is there from the start, at 0: `increase` does not see the first of a series that is born with
+it. A time is 0 when it never was, any other number NaN while it is not known. The series of an exchange or an
+actor end with it, so that no alert about it goes on.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,9 +18,10 @@ from prometheus_client.registry import Collector
 
 from actors.ledger import Account
 from actors.pipeline import Pipeline
+from actors.ticks import Reason
 from ops import report
-from ops.metrics_families import counter, gauge, histogram, seconds
-from ops.metrics_restarts import Restarts
+from ops.metrics_families import UNKNOWN, counter, gauge, histogram, seconds
+from ops.metrics_restarts import REASONS, Restarts
 from ops.watch import Watch
 from supervisor.states import Event, State
 
@@ -74,14 +79,16 @@ class Metrics(Collector):
         yield counter("log_lines_dropped", "Log lines lost because nobody read them in time.", (), dropped)
 
     def _exchanges(self) -> Iterator[Metric]:
-        accounts = self._pipeline.ledger.accounts
+        pipeline = self._pipeline
+        # An account outlives its exchange, which may come back; what is shown does not.
+        accounts = {name: exchange.account for name, exchange in pipeline.exchanges.items()}
 
-        def each(get: Callable[[Account], float | None]) -> list[tuple[tuple[str], float | None]]:
+        def each(get: Callable[[Account], float]) -> list[tuple[tuple[str], float]]:
             return [((name,), get(account)) for name, account in accounts.items()]
 
         for name, text, get in _COUNTERS:
             yield counter(name, text, _EXCHANGE, each(get))
-        rejected = [((n, reason), count) for n, a in accounts.items() for reason, count in a.rejected_by.items()]
+        rejected = [((n, r.value), a.rejected_by[r.value]) for n, a in accounts.items() for r in Reason]
         help_text = "What came and was no sound trade, by reason, counted once its evidence is durable."
         yield counter("ticks_rejected", help_text, ("exchange", "reason"), rejected)
         for name, text, get in _GAUGES:
@@ -89,10 +96,10 @@ class Metrics(Collector):
         lags = [((name,), account.lag_s) for name, account in accounts.items()]
         help_text = "Receipt minus the exchange's own time of the trade, once per read of a socket."
         yield histogram("exchange_lag_seconds", help_text, _EXCHANGE, lags)
-        negative = [((name,), self._pipeline.clock.lags.negative[name]) for name in accounts]
+        negative = [((name,), pipeline.clock.lags.negative[name]) for name in accounts]
         help_text = "Samples of the lag below zero: the exchange's time of the trade was later than its receipt."
         yield counter("exchange_lag_negative", help_text, _EXCHANGE, negative)
-        exchanges = self._pipeline.exchanges.items()
+        exchanges = pipeline.exchanges.items()
         up = [((name,), sum(c.connected for c in exchange.connections)) for name, exchange in exchanges]
         yield gauge("exchange_connections", "WebSockets that are open.", _EXCHANGE, up)
         wanted = [((name,), len(exchange.connections)) for name, exchange in exchanges]
@@ -104,7 +111,8 @@ class Metrics(Collector):
         yield gauge("actor_state", "1 for the state that the actor is in.", ("actor", "state"), states)
         restarts = self._restarts.by_actor_and_reason
         help_text = "Starts after the first, by what led to them."
-        yield counter("actor_restarts", help_text, ("actor", "reason"), restarts.items())
+        counted = [((a.name, reason), restarts[a.name, reason]) for a in health for reason in REASONS]
+        yield counter("actor_restarts", help_text, ("actor", "reason"), counted)
         again: dict[str, int] = dict.fromkeys(self._pipeline.exchanges, 0)
         for (actor, _), count in restarts.items():
             exchange, _, _ = actor.rpartition(":")
@@ -139,8 +147,8 @@ class Metrics(Collector):
             ),
             ("store_segments", "Segments in the tail, not yet folded into the file.", store.segment_count),
             ("store_segment_bytes", "Their size.", store.segment_bytes),
-            ("store_file_bytes", "Size of the DuckDB file.", watch.file_bytes),
-            ("store_disk_free_bytes", "What the disk has left for the service.", watch.disk_free_bytes),
+            ("store_file_bytes", "Size of the DuckDB file.", _known(watch.file_bytes)),
+            ("store_disk_free_bytes", "What the disk has left for the service.", _known(watch.disk_free_bytes)),
             ("store_held", "1 while another process holds the file and merges wait.", merger.held),
         ):
             yield gauge(name, text, (), [((), value)])
@@ -154,11 +162,15 @@ class Metrics(Collector):
             yield histogram(name, text, (), [((), source)])
 
 
-def _seconds_of_ms(ms: float | None) -> float | None:
-    return None if ms is None else ms / 1000
+def _known(number: int | None) -> float:
+    return UNKNOWN if number is None else number
 
 
-_COUNTERS: tuple[tuple[str, str, Callable[[Account], float | None]], ...] = (
+def _seconds_of_ms(ms: float | None) -> float:
+    return UNKNOWN if ms is None else ms / 1000
+
+
+_COUNTERS: tuple[tuple[str, str, Callable[[Account], float]], ...] = (
     ("exchange_frames", "WebSocket messages received.", lambda a: a.frames),
     ("exchange_received_bytes", "Bytes of WebSocket messages received.", lambda a: a.bytes),
     ("ticks_received", "Trades received, sound or not.", lambda a: a.received),
@@ -167,7 +179,7 @@ _COUNTERS: tuple[tuple[str, str, Callable[[Account], float | None]], ...] = (
     ("gaps", "Stretches found to be missing.", lambda a: a.gaps),
     ("ticks_backfilled", "Trades fetched from the exchange's history.", lambda a: a.backfilled),
 )
-_GAUGES: tuple[tuple[str, str, Callable[[Account], float | None]], ...] = (
+_GAUGES: tuple[tuple[str, str, Callable[[Account], float]], ...] = (
     ("ticks_in_flight", "Trades received and not yet durable.", lambda a: a.in_flight),
     ("exchange_lag_p50_seconds", "Median lag over the last reads.", lambda a: _seconds_of_ms(a.lag_ms(0.50))),
     ("exchange_lag_p99_seconds", "99th percentile of it.", lambda a: _seconds_of_ms(a.lag_ms(0.99))),

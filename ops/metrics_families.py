@@ -7,16 +7,16 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from actors.histogram import Histogram
 
 PREFIX = "tickwarden_"
+UNKNOWN = float("nan")  # the series exists, and no comparison with it is true
 
-Row = tuple[Sequence[str], float | None]
+Row = tuple[Sequence[str], float]
 
 
 def counter(name: str, text: str, labels: Sequence[str], rows: Iterable[Row]) -> CounterMetricFamily:
-    """`name` without prefix and without `_total`, which the exposition adds. A row of None is left out."""
+    """`name` without prefix and without `_total`, which the exposition adds."""
     family = CounterMetricFamily(PREFIX + name, text, labels=labels)
     for values, number in rows:
-        if number is not None:
-            family.add_metric(values, number)
+        family.add_metric(values, number)
     return family
 
 
@@ -24,8 +24,7 @@ def gauge(name: str, text: str, labels: Sequence[str], rows: Iterable[Row]) -> G
     """Like `counter`, for what may fall."""
     family = GaugeMetricFamily(PREFIX + name, text, labels=labels)
     for values, number in rows:
-        if number is not None:
-            family.add_metric(values, number)
+        family.add_metric(values, number)
     return family
 
 
@@ -43,6 +42,6 @@ def histogram(
     return family
 
 
-def seconds(ns: int | None) -> float | None:
-    """Nanoseconds as the seconds that Prometheus wants."""
-    return None if ns is None else ns / 1e9
+def seconds(ns: int | None) -> float:
+    """Nanoseconds as the seconds that Prometheus wants; 0 for what never was."""
+    return 0.0 if ns is None else ns / 1e9

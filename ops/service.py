@@ -112,7 +112,7 @@ def _conclude(pipeline: Pipeline, ended_by: list[BaseException]) -> int:
     for error in ended_by:
         _log.error("ended", reason=getattr(error, "strerror", None) or str(error))
     lost = _say_lost(pipeline)
-    if pipeline.trouble is not None:  # it was ended while it still waited
+    if pipeline.trouble is not None and pipeline.stopping:  # it was ended while it still waited
         return LOST
     if ended_by:
         return GAVE_UP if any(_passes(error) for error in ended_by) else CONFIGURATION

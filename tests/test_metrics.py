@@ -1,5 +1,6 @@
 """/metrics is what Prometheus reads and promtool has nothing to say about, and its numbers are the pipeline's."""
 
+import math
 import re
 import shutil
 import subprocess
@@ -230,6 +231,56 @@ def test_a_scrape_of_a_large_service_takes_the_loop_a_moment_only(tmp_path: Path
     assert min(times) < 0.1, times
 
 
+# -- from the start to the end ------------------------------------------------------------------------
+
+
+def series(text: bytes) -> set[tuple[str, tuple[tuple[str, str], ...]]]:
+    return {(s.name, tuple(sorted(s.labels.items()))) for f in families(text).values() for s in f.samples}
+
+
+async def test_an_exchange_that_never_connected_has_every_series_of_one_that_delivers(tmp_path: Path) -> None:
+    async with recording(tmp_path) as (pipeline, metrics):
+        never = ExchangeSettings(
+            name="venue1", dialect="binance", symbols=("BTC/USDT", "ETH/USDT"), ws_url="ws://127.0.0.1:9"
+        )
+        await pipeline.add_exchange(never)
+        first = metrics.render()
+        found = series(first)
+        of = {
+            name: {
+                (sample, tuple((key, text.replace(name, "x")) for key, text in labels))
+                for sample, labels in found
+                if any(text.partition(":")[0] == name for _, text in labels)
+            }
+            for name in ("venue0", "venue1")
+        }
+        assert of["venue0"] == of["venue1"] and len(of["venue1"]) > 50
+        assert value(first, "tickwarden_last_frame_timestamp_seconds", exchange="venue1") == 0
+        for reason in REASONS:
+            assert value(first, "tickwarden_actor_restarts_total", actor="venue1:1", reason=reason) == 0
+        for reason in Reason:
+            assert value(first, "tickwarden_ticks_rejected_total", exchange="venue1", reason=reason.value) == 0
+
+        await pipeline.remove_exchange("venue1")
+        assert not [s for s in series(metrics.render()) if "venue1" in str(s)]
+        assert {s for s in found if "venue1" not in str(s)} == series(metrics.render())
+
+
+async def test_no_series_is_born_while_the_service_records(tmp_path: Path) -> None:
+    """`increase` and `rate` see nothing of a counter's first step if there was no 0 before it."""
+    async with recording(tmp_path) as (pipeline, metrics):
+        before = series(metrics.render())
+        ledger = pipeline.ledger
+        for reason in Reason:
+            ledger.account("venue0").rejected_by[reason.value] += 1
+        for actor, verdict in (("writer", "bug"), ("buffer", "stuck"), ("venue0:1", "weather"), ("merger", "new")):
+            metrics.heard(told(actor, "backoff", 0, verdict=verdict))
+            metrics.heard(told(actor, "starting", 1))
+        pipeline.clock.jumps += 1
+        await pipeline.merge()
+        assert series(metrics.render()) == before
+
+
 # -- restarts ---------------------------------------------------------------------------------------
 
 
@@ -325,12 +376,13 @@ async def test_a_loop_that_stands_still_for_a_moment_is_seen(tmp_path: Path) -> 
     assert watch.loop_lag_s.total > 0.25
 
 
-async def test_file_and_disk_are_measured_and_missing_ones_left_out(
+async def test_file_and_disk_are_measured_and_unknown_when_they_cannot_be(
     tmp_path: Path,
 ) -> None:
     pipeline = pipeline_at(tmp_path)
     watch = Watch(pipeline.store.path)
-    assert b"\ntickwarden_store_file_bytes " not in Metrics(pipeline, watch).render()
+    for name in ("file", "disk_free"):
+        assert math.isnan(value(Metrics(pipeline, watch).render(), f"tickwarden_store_{name}_bytes"))
     pipeline.store.path.write_bytes(b"x" * 1234)
     watch.file_bytes, watch.disk_free_bytes = sizes(watch.path)
     text = Metrics(pipeline, watch).render()

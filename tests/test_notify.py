@@ -5,6 +5,7 @@ import os
 import secrets
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -207,11 +208,26 @@ async def test_nothing_to_flush_is_progress_and_so_is_a_young_flush_but_waiting_
         pipeline.writer.acknowledged += 1
     assert progress() is None
     await trio.sleep(FLUSH_YOUNG_S + 2)
-    pipeline.writer.trouble = "No space left on device"
     said = progress()
-    assert said is not None and "No space left" in said
+    assert said is not None and "nothing became durable" in said
     pipeline.writer.acknowledged += 1
     assert progress() is None
+
+
+async def test_a_writer_that_says_what_it_waits_for_is_no_stall_however_long(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    pipeline = pipeline_at(tmp_path)
+    progress = Progress(pipeline)
+    pipeline.buffer.record(EventRow(at_ns=0, actor="x", event="ok"))
+    pipeline.writer.trouble = "No space left on device"
+    for _ in range(10):
+        await trio.sleep(FLUSH_YOUNG_S + 2)
+        assert progress() is None
+    pipeline.writer.trouble = None
+    assert progress() is None
+    await trio.sleep(FLUSH_YOUNG_S + 2)
+    assert progress() is not None
 
 
 async def test_a_wall_clock_that_jumps_neither_hides_a_stall_nor_makes_one(
@@ -228,15 +244,21 @@ async def test_a_wall_clock_that_jumps_neither_hides_a_stall_nor_makes_one(
     assert progress() is not None
 
 
-async def test_a_writer_that_cannot_write_takes_the_watchdog_away(
+async def test_a_write_that_does_not_return_takes_the_watchdog_away_and_a_full_disk_does_not(
     tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline = pipeline_at(tmp_path, flush_interval_s=0.1)
     monkeypatch.setattr("ops.watch.FLUSH_YOUNG_S", 0.1)
     monkeypatch.setattr("actors.writer.RETRY_MAX_S", 0.2)
 
+    answered = threading.Event()
+
     def full(_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
+
+    def hanging(_: object) -> None:
+        answered.wait(PATIENCE_S)
+        full(_)
 
     notifier = Notifier(environ(manager, WATCHDOG_USEC="100000"))
     with trio.fail_after(PATIENCE_S):
@@ -247,11 +269,15 @@ async def test_a_writer_that_cannot_write_takes_the_watchdog_away(
             await until(lambda: pipeline.writer.acknowledged and not pipeline.buffer.oldest_s())
             await until(lambda: "WATCHDOG=1" in manager.lines())
             with monkeypatch.context() as sick:
-                sick.setattr(pipeline.store, "write", full)
+                sick.setattr(pipeline.store, "write", hanging)
                 pipeline.buffer.record(EventRow(at_ns=0, actor="x", event="ok"))
                 await until(progress)
                 await hear(manager, 0.2)
                 assert "WATCHDOG=1" not in await hear(manager, 0.4)
+                answered.set()
+                await until(lambda: pipeline.writer.trouble)
+                await hear(manager, 0.2)
+                assert "WATCHDOG=1" in await hear(manager, 0.4)
             await until(lambda: "WATCHDOG=1" in manager.lines())
             pipeline.stop()
             await pipeline.ended.wait()

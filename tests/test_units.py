@@ -219,7 +219,7 @@ def test_grafana_is_given_the_data_source_that_the_dashboard_asks() -> None:
 
 def expressions() -> list[str]:
     panels = json.loads(DASHBOARD.read_text())["panels"]
-    alerts = re.findall(r"^\s+expr: (.+)$", (DOCKER / "alerts.yml").read_text(), re.MULTILINE)
+    alerts = [rule["expr"] for group in yaml_of(DOCKER / "alerts.yml")["groups"] for rule in group["rules"]]
     return [target["expr"].replace("$__rate_interval", "5m") for p in panels for target in p["targets"]] + alerts
 
 
