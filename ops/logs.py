@@ -1,6 +1,7 @@
 """Logs: structlog to stderr, one line an event, JSON or console, repeated trouble counted, secrets hidden."""
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, MutableMapping
@@ -26,6 +27,8 @@ _LOUD = {
 _LIMITED = {"warning", "error", "critical", "exception"}
 _COLOURS = {"debug": "\033[2m", "warning": "\033[33m", "error": "\033[31m", "critical": "\033[31m"}
 _PLAIN = "\033[0m"
+# What systemd's journal takes for the priority of a line that begins so: sd-daemon(3).
+_PRIORITIES = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>", "critical": "<2>"}
 
 _current: list[LineSink] = []  # the one that `configure` made last
 
@@ -45,10 +48,15 @@ def configure(
     console = style == "console" or (style == "auto" and on_terminal)
     render = _console(colours=on_terminal) if console else structlog.processors.JSONRenderer()
     repeats = Repeats(clock)
+    in_journal = _is_journal(stream)
+
+    def rendered(_: Any, __: str, fields: Fields) -> str:
+        priority = _PRIORITIES.get(str(fields.get("level")), "") if in_journal else ""
+        return f"{priority}{render(None, '', fields)!s}"
 
     def line(fields: Fields) -> str:
         shown = _hide_secrets(None, "", _stamp(None, "", dict(fields)))
-        return f"{render(None, '', shown)!s}\n"
+        return f"{rendered(None, '', shown)}\n"
 
     def limit(_: Any, __: str, fields: Fields) -> Fields:
         if fields.get("level") in _LIMITED and not repeats.admit(fields):
@@ -67,7 +75,7 @@ def configure(
             _stamp,
             structlog.processors.format_exc_info,
             _hide_secrets,
-            render,
+            rendered,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(file=sink),  # type: ignore[arg-type]
@@ -77,6 +85,15 @@ def configure(
     logging.captureWarnings(True)
     _current[:] = [sink]
     return sink
+
+
+def _is_journal(stream: Any) -> bool:
+    """Whether the stream leads to systemd's journal, which says so in $JOURNAL_STREAM: systemd.exec(5)."""
+    try:
+        seen = os.fstat(stream.fileno())
+    except (OSError, ValueError, AttributeError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{seen.st_dev}:{seen.st_ino}"
 
 
 def lines_dropped() -> int:

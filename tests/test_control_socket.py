@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from ops.control import clients as clients_module
 from ops.control import listener as listener_module
 from ops.control import peers as peers_module
 from ops.control import server as server_module
@@ -352,6 +353,70 @@ async def test_one_client_too_many_is_told_at_once_and_served_when_another_leave
                 await trio.sleep(0.01)
         for client in clients:
             await client.aclose()
+
+
+GET = "GET {} HTTP/1.1\r\nHost: t\r\n\r\n"
+
+
+class TalkingService(QuietService):
+    """Its tap has a line every few moments, or one line and then no more."""
+
+    capabilities = frozenset({"tap", "events"})
+
+    def __init__(self, every_s: float) -> None:
+        super().__init__()
+        self._every_s = every_s
+
+    @asynccontextmanager
+    async def tap(self, exchange: str, symbol: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        async def lines() -> AsyncIterator[bytes]:
+            while True:
+                yield b'{"price":"1"}\n'
+                await trio.sleep(self._every_s)
+
+        yield lines()
+
+    def events(self, since: int) -> Sequence[Mapping[str, object]]:
+        return [{"number": since, "reason": "x" * 100} for _ in range(10_000)]
+
+
+@pytest.mark.parametrize("every_s", [0.01, 1000.0])
+@pytest.mark.parametrize(
+    "sent",
+    ["", GET.format("/v1/tap"), GET.format("/v1/status"), GET.format("/v1/events"), GET.format("/v1/status") * 50],
+    ids=["nothing", "tap", "status", "events", "pipeline"],
+)
+async def test_clients_that_never_read_or_ask_give_up_their_places_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: str, every_s: float
+) -> None:
+    monkeypatch.setattr(clients_module, "WASTED_S", 0.2)
+    monkeypatch.setattr(clients_module, "LOOK_EVERY_S", 0.05)
+    path, limits = tmp_path / "s.sock", ControlLimits(loop_share=1.0)
+    app, heard = TalkingService(every_s), [0]
+
+    async def reader(stream: trio.SocketStream) -> None:
+        async for chunk in stream:
+            heard[0] += len(chunk)
+            await trio.sleep(0.01)
+        heard[0] = -1  # it was closed
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(serve_control, path, app, limits=limits))
+        honest = await trio.open_unix_socket(path)
+        await honest.send_all(GET.format("/v1/tap").encode())
+        nursery.start_soon(reader, honest)
+        idlers = []
+        for _ in range(limits.clients_max - 1):
+            idlers.append(await trio.open_unix_socket(path))
+            await idlers[-1].send_all(sent.encode())
+        with trio.fail_after(30):
+            await trio.sleep(0.5)  # WASTED_S and the looks around it; without the eviction it would be 5 s and more
+            for _ in range(3 * limits.clients_max):
+                assert await ask(path) == 200
+        assert heard[0] > 0  # who reads what comes, or waits where nothing comes, keeps its place
+        for client in (honest, *idlers):
+            await client.aclose()
+        nursery.cancel_scope.cancel()
 
 
 async def test_clients_that_left_before_their_turn_cost_no_answer(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from ops.control.http import CLIENT_GONE, HttpConnection, Reply, Request, drain
 from ops.control.limits import ControlLimits
 from ops.control.pace import Pace
 from ops.control.peers import Peer
+from ops.control.places import LOOK_EVERY_S, WASTED_S, Place
 from ops.control.problem import Problem
 from ops.control.routes import Lines
 
@@ -49,12 +50,13 @@ class Clients:
         self._peer_of = peer_of_socket
         self._hosts = hosts
         self._pace = Pace(limits.loop_share, limits.loop_burst_s)
-        self._clients = 0
+        self._places: set[Place] = set()
         self._lingering = 0
 
     async def serve(self, listening: socket.socket) -> NoReturn:
         """Until cancelled; the caller closes `listening`. Nothing a client does raises."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._look_after_places)
             while True:
                 await trio.lowlevel.wait_readable(listening)
                 started, tasks = time.perf_counter(), 0
@@ -84,9 +86,12 @@ class Clients:
         limits = self._limits
         # The loopback listener has no commanders to keep places for.
         places = limits.clients_max - (0 if peer.may_command or self._hosts else limits.commanders_reserved)
-        if peer.may_read and self._clients < places:
-            self._clients += 1
-            nursery.start_soon(self._serve_client, _stream_of(connection), peer)
+        if peer.may_read and (len(self._places) < places or self._make_room(peer)):
+            stream = _stream_of(connection)
+            served = HttpConnection(stream, limits, self._pace)
+            place = Place(stream, served, may_command=peer.may_command)
+            self._places.add(place)
+            nursery.start_soon(self._serve_client, stream, served, place, peer)
             return True
         refusal = problem.too_many_clients(places) if peer.may_read else problem.forbidden(_NOT_YOURS)
         with suppress(OSError):
@@ -98,6 +103,22 @@ class Clients:
         connection.close()
         return False
 
+    def _make_room(self, newcomer: Peer) -> bool:
+        """Ends the connection of who has wasted its place for longest; nobody loses one to who may do less."""
+        wasted = [p for p in self._places if newcomer.may_command or not p.may_command]
+        worst = max(wasted, key=Place.wasted_s, default=None)
+        if worst is None or worst.wasted_s() < WASTED_S:
+            return False
+        worst.scope.cancel()
+        self._places.discard(worst)
+        return True
+
+    async def _look_after_places(self) -> None:
+        while True:
+            await trio.sleep(LOOK_EVERY_S)
+            for place in self._places:
+                place.look()
+
     async def _see_off(self, stream: trio.SocketStream) -> None:
         try:
             async with stream:
@@ -105,17 +126,20 @@ class Clients:
         finally:
             self._lingering -= 1
 
-    async def _serve_client(self, stream: trio.SocketStream, peer: Peer) -> None:
+    async def _serve_client(
+        self, stream: trio.SocketStream, connection: HttpConnection, place: Place, peer: Peer
+    ) -> None:
         try:
-            async with stream:
-                await self._converse(HttpConnection(stream, self._limits, self._pace), peer)
+            with place.scope:
+                async with stream:
+                    await self._converse(connection, peer)
         except* CLIENT_GONE:
             pass
         except* Exception:  # noqa: BLE001 - logged
             # A bug in here costs this client its connection, never the service its recording.
             _log.exception("control_connection_failed")
         finally:
-            self._clients -= 1
+            self._places.discard(place)
 
     async def _converse(self, connection: HttpConnection, peer: Peer) -> None:
         try:

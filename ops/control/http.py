@@ -60,6 +60,8 @@ class HttpConnection:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.header_bytes_max)
         self._head = False
         self._unpaid_s = 0.0
+        self.sent_bytes = 0
+        self.idle_since: float | None = trio.current_time()  # while nothing of the next request has come
 
     async def first_request(self) -> Request | None:
         """The request that a fresh connection brings; None if it closes without one."""
@@ -77,6 +79,7 @@ class HttpConnection:
             return None
         self._http.start_next_cycle()
         if not self._http.trailing_data[0]:
+            self.idle_since = trio.current_time()
             with trio.move_on_after(self._limits.idle_s) as idle:
                 self._http.receive_data(await self._receive())
             if idle.cancelled_caught:
@@ -191,6 +194,7 @@ class HttpConnection:
 
     async def _receive(self) -> bytes:
         data = bytes(await self._stream.receive_some(READ_BYTES))
+        self.idle_since = None
         await self.pay(WAKE_COST_S)
         return data
 
@@ -201,6 +205,7 @@ class HttpConnection:
         for start in range(0, len(data), WRITE_BYTES):
             with trio.fail_after(self._limits.write_s):
                 await self._stream.send_all(data[start : start + WRITE_BYTES])
+            self.sent_bytes += len(data[start : start + WRITE_BYTES])
 
 
 async def drain(stream: trio.SocketStream, limits: ControlLimits) -> None:

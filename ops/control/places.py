@@ -1,0 +1,49 @@
+"""The places of a control listener: who may be asked to leave when all are taken."""
+
+import array
+import fcntl
+import termios
+
+import trio
+
+from ops.control.http import HttpConnection
+
+LOOK_EVERY_S = 0.5  # how often it is looked whether clients take what they are given
+# How long a client may have neither read nor asked before another may have its place. An honest one reads within
+# moments, and one that keeps its connection for the next question can open another.
+WASTED_S = 2.0
+
+
+class Place:
+    """One client that is served. Cancelling `scope` closes its connection."""
+
+    def __init__(self, stream: trio.SocketStream, connection: HttpConnection, *, may_command: bool) -> None:
+        self.may_command = may_command
+        self.scope = trio.CancelScope()
+        self._stream, self._connection = stream, connection
+        self._unread = self._sent = 0
+        self._read_at = trio.current_time()
+
+    def look(self) -> None:
+        """Notes whether the client has read something since the last look."""
+        unread, sent = self._bytes_unread(), self._connection.sent_bytes
+        # The kernel counts more for a message than its bytes: less than what was there and what came was read.
+        if not unread or unread < self._unread + sent - self._sent:
+            self._read_at = trio.current_time()
+        self._unread, self._sent = unread, sent
+
+    def wasted_s(self) -> float:
+        """For how long the client has not read what waits for it, or not begun to ask anything."""
+        since = [self._read_at] if self._unread else []
+        if self._connection.idle_since is not None:
+            since.append(self._connection.idle_since)
+        return trio.current_time() - min(since, default=trio.current_time())
+
+    def _bytes_unread(self) -> int:
+        """What was sent and has not reached the client: SIOCOUTQ, see unix(7) and tcp(7)."""
+        count = array.array("i", [0])
+        try:
+            fcntl.ioctl(self._stream.socket.fileno(), termios.TIOCOUTQ, count)
+        except (OSError, ValueError):  # it is being closed
+            return 0
+        return count[0]
