@@ -7,19 +7,19 @@ from datetime import UTC, datetime
 
 import trio
 
-from actors.checks import amounts, check_ids, check_times
-from actors.dialect import FieldError, Market, Trades
+from actors.dialect import Market
 from actors.dialects._common import S_NS
-from actors.history import Garbled, History, Kind, Page, Query, Refused, Stretch
+from actors.history import Garbled, History, Kind, OddRow, Page, Query, Refused, Stretch
 from actors.paging import Progress
 from actors.rest import Answer, Rest
-from actors.ticks import Block
+from actors.ticks import Block, Reject
 from supervisor.failures import Misfit, Weather
 
 # Histories are fed from a database and lag behind the stream: what has just been traded may not be there yet.
 SETTLE_S = 2.0
 
 Deliver = Callable[[Block], Awaitable[None]]
+Refuse = Callable[[Reject], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,7 @@ class Recovered:
     `count` rows were delivered. `complete`: nothing is missing, and `reason` is "". Otherwise `reason` says
     why, `missing` how many ids have not come (None where that cannot be known) and `remaining` what is
     still to be asked for. `final`: asking again brings no more; else it may, after `retry_after_s`.
+    `refused`: the exchange's words where it refused the question for good, "" where it did not.
     """
 
     count: int
@@ -49,10 +50,12 @@ class Recovered:
     remaining: Stretch | None = None
     final: bool = True
     retry_after_s: float | None = None
+    refused: str = ""
 
 
 class Backfill:
-    """Asks one exchange. `deliver` gets blocks of the wanted rows with source 'backfill', and may wait.
+    """Asks one exchange. `deliver` gets blocks of the wanted rows with source 'backfill', and may wait; `refuse`
+    gets the rows that are no sound trades, each time that a page holds them.
 
     On channels in `history.aggregated` a row of the stream holds several of the trades delivered here: the
     stretch must leave the ids inside such rows out (see History). Rows are delivered once for each call;
@@ -67,11 +70,12 @@ class Backfill:
         rest: Rest,
         deliver: Deliver,
         *,
+        refuse: Refuse | None = None,
         budget: Budget | None = None,
         settle_s: float = SETTLE_S,
     ) -> None:
         self._exchange, self._history, self._channel = exchange, history, channel
-        self._rest, self._deliver = rest, deliver
+        self._rest, self._deliver, self._refuse = rest, deliver, refuse
         self._budget, self._settle_s = budget or Budget(), settle_s
 
     async def recover(self, market: Market, stretch: Stretch) -> Recovered:
@@ -91,13 +95,16 @@ class Backfill:
             while run.pages < self._budget.pages and run.searches < self._budget.searches:
                 page, received_ns = await self._rest.get(self._history.ask(run.query), run.read)
                 block = run.take(page, received_ns, self._exchange)
+                if self._refuse is not None:
+                    for odd in page.odd:
+                        self._refuse(_reject(odd, received_ns, self._exchange, market.symbol))
                 if len(block):
                     await self._deliver(block)
                 if run.over:
                     return run.verdict()
                 await trio.sleep(len(block) / self._budget.rows_per_s)
         except Refused as refused:
-            return run.unfinished(str(refused), final=True)
+            return run.unfinished(str(refused), final=True, refused=str(refused))
         except Misfit as misfit:
             return run.unfinished(str(misfit), final=False)
         except Weather as weather:
@@ -114,92 +121,82 @@ class _Run:
         self.progress = Progress(history, stretch)
         self.pages = self.searches = 0
         self.over = False
-        self._unreadable: list[str] = []
+        self._odd: list[str] = []
+        self._cursors: set[str | None] = {None}
         self._oldest_ns: int | None = None
 
     def read(self, answer: Answer) -> tuple[Page, int]:
-        """Makes a page of an answer; a field that cannot be read makes the whole of it worth asking again."""
-        try:
-            page = self.progress.history.parse(answer.body, answer.headers, self.query)
-        except FieldError as error:
-            raise Garbled(f"the answer makes no sense: {error}") from error
+        """Makes a page of an answer. Pages must lead on: one that leads to where we have been would never end."""
+        page = self.progress.history.page(answer.body, answer.headers, self.query)
+        if page.cursor is not None and page.cursor in self._cursors:
+            raise Garbled(f"the page leads back to {page.cursor!r}, which was asked for already")
         return page, answer.received_ns
 
     def take(self, page: Page, received_ns: int, exchange: str) -> Block:
-        """The page's wanted rows; those that are no sound trades are left out, and remembered."""
-        if page.trades.price:
+        """The page's wanted rows."""
+        if page.trades.price or page.odd:
             self.pages += 1
         else:
             self.searches += 1
         wanted = self.progress.take(page)
         if page.times_ns:
             self._oldest_ns = min(page.times_ns + ([self._oldest_ns] if self._oldest_ns else []))
-        block = Block(exchange)
-        try:
-            self._append(page.trades, wanted, received_ns, block)
-        except FieldError:
-            for at in wanted:
-                try:
-                    self._append(page.trades, [at], received_ns, block)
-                except FieldError as error:
-                    self._unreadable.append(f"{page.trades.trade_id[at]}: {error}")
-        if page.cursor is None or page.cursor == self.query.cursor:
+        self._odd += [odd.detail for odd in page.odd]
+        if page.cursor is None:
             self.progress.exhausted()
             self.over = True
         self.over |= self.progress.arrived
+        self._cursors.add(page.cursor)
         self.query = replace(self.query, cursor=page.cursor)
-        return block
-
-    def _append(self, trades: Trades, wanted: list[int], received_ns: int, block: Block) -> None:
-        price, volume = amounts([trades.price[at] for at in wanted], [trades.volume[at] for at in wanted])
-        times, ids = [trades.exchange_ns[at] for at in wanted], [trades.trade_id[at] for at in wanted]
-        check_times(times)
-        check_ids(ids)
-        count = len(wanted)
+        trades, count, block = page.trades, len(wanted), Block(exchange)
         block.extend(
             [self.query.market.symbol] * count,
-            times,
+            [trades.exchange_ns[at] for at in wanted],
             [received_ns] * count,
-            price,
-            volume,
+            [trades.price[at] for at in wanted],
+            [trades.volume[at] for at in wanted],
             [trades.side[at] for at in wanted],
-            ids,
+            [trades.trade_id[at] for at in wanted],
             ["backfill"] * count,
         )
+        return block
 
     def verdict(self) -> Recovered:
         """After the last page."""
         progress, name = self.progress, self.progress.history.name
-        if self._unreadable:
-            return self.unfinished(f"not readable: {'; '.join(self._unreadable[:3])}", final=True)
+        if self._odd and progress.missing != 0:  # one of these may be what is missing
+            return self.unfinished(f"not readable: {'; '.join(self._odd[:3])}", final=False)
         if progress.complete:
-            return Recovered(count=self._count, complete=True, missing=progress.missing)
+            return Recovered(count=progress.count, complete=True, missing=progress.missing)
         if not progress.high_met:
             return self.unfinished(f"{name}'s history does not reach up to the end yet", final=False)
+        if self._oldest_ns is None:  # a market that has traded has a newest trade: this history lags, or is empty
+            return self.unfinished(f"{name}'s history has no trades", final=False)
         if not progress.low_met or progress.history.kind is Kind.RECENT_ONLY:
-            oldest = "" if self._oldest_ns is None else f" before {_utc(self._oldest_ns)}"
             depth = progress.history.depth
-            return self.unfinished(f"{name} gives nothing{oldest}; its history: {depth}", final=True)
+            said = f"{name} gives nothing before {_utc(self._oldest_ns)}; its history: {depth}"
+            return self.unfinished(said, final=True)
         return self.unfinished(f"{name}'s history lacks {progress.missing} of these ids", final=True)
 
-    def unfinished(self, reason: str, *, final: bool, retry_after_s: float | None = None) -> Recovered:
+    def unfinished(
+        self, reason: str, *, final: bool, retry_after_s: float | None = None, refused: str = ""
+    ) -> Recovered:
         """The outcome of a stretch that is not complete."""
-        progress, missing = self.progress, self.progress.missing
-        if missing is not None:
-            missing += len(self._unreadable)
+        progress = self.progress
         return Recovered(
-            count=self._count,
+            count=progress.count,
             complete=False,
             reason=reason,
-            missing=missing,
+            missing=progress.missing,
             remaining=progress.remaining(),
             final=final,
             retry_after_s=retry_after_s,
+            refused=refused,
         )
 
-    @property
-    def _count(self) -> int:
-        return self.progress.count - len(self._unreadable)
+
+def _reject(odd: OddRow, received_ns: int, exchange: str, symbol: str) -> Reject:
+    return Reject(received_ns, exchange, symbol, odd.reason, odd.detail, odd.payload, len(odd.payload))
 
 
 def _utc(ns: int) -> str:

@@ -146,7 +146,7 @@ class Reader:
         )
 
     def _reject(self, payload: bytes, received_ns: int, error: Exception) -> Reject:
-        reason, symbol = _why(error)
+        reason, symbol = why_refused(error)
         return Reject(
             received_ns,
             self._exchange,
@@ -166,7 +166,7 @@ def _parse(text: str) -> object:
         return json.loads(text, parse_int=lambda digits: int(digits[:20]))
 
 
-def _why(error: Exception) -> tuple[Reason, str | None]:
+def why_refused(error: Exception) -> tuple[Reason, str | None]:
     """The stable reason of a refused trade, and its unified symbol where that much could be read."""
     if isinstance(error, FieldError):
         return error.reason, error.symbol

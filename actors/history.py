@@ -9,11 +9,21 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode, urlsplit
 
 from actors.dialect import Market, Trades
+from actors.ticks import Reason
 from supervisor.failures import Weather
+
+# What the content of an answer can make a parser raise (msgspec's errors and FieldError are ValueErrors, as is an
+# int of 5,000 digits). Anything else is a bug of ours and must show.
+UNREADABLE = (ValueError, ArithmeticError, LookupError, RecursionError)
+DETAIL_CHARS_MAX = 300
+ID_DIGITS_MAX = 20  # 64 bits have no more; a longer number is no id to count with
 
 
 class Refused(Exception):
-    """The exchange will not answer this question, now or later; the message holds its words."""
+    """The exchange will not answer this question, now or later; the message holds its words.
+
+    Raised only for answers that the dialect lists as final: an unknown market, a wrong argument.
+    """
 
 
 class Busy(Weather):
@@ -111,21 +121,55 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """What an answer that is no page says: `words` are the exchange's own.
+
+    `final`: the market is unknown or an argument is wrong, so that asking again cannot help. Everything else
+    passes; `busy_s` is how long the exchange wants no request at all from this address.
+    """
+
+    words: str
+    final: bool = False
+    busy_s: float | None = None
+
+    def error(self, name: str) -> Refused | Weather:
+        """What to raise where an answer with status 200 says this."""
+        text = f"{name}: {self.words or 'an error without a reason'}"
+        return Refused(text) if self.final else Busy(text, retry_after_s=self.busy_s)
+
+
+@dataclass(frozen=True, slots=True)
+class OddRow:
+    """A row of a page that is no sound trade."""
+
+    reason: Reason
+    detail: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
-    """One answer: its trades, and the cursor of the page that follows, None where there is none."""
+    """One answer: its sound trades, and the cursor of the page that follows, None where there is none."""
 
     trades: Trades
     cursor: str | None
+    odd: tuple[OddRow, ...] = ()
 
     @property
     def ids(self) -> list[int]:
         """The ids that are numbers."""
-        return [int(text) for text in self.trades.trade_id if text is not None and text.isdecimal()]
+        return [number for text in self.trades.trade_id if (number := id_number(text)) is not None]
 
     @property
     def times_ns(self) -> list[int]:
         """The times that are known."""
         return [time for time in self.trades.exchange_ns if time is not None]
+
+
+def id_number(text: str | None) -> int | None:
+    """The id as a number, None where it is none that can be counted with."""
+    plain = text is not None and text.isascii() and text.isdecimal() and len(text) <= ID_DIGITS_MAX
+    return int(text or "0") if plain else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,8 +178,9 @@ class History:
 
     - `ask(query)`: the request for one page; raises Refused where the stretch cannot be asked for so.
     - `parse(body, headers, query)`: reads the answer with status 200 (header names in small letters);
-      raises Garbled, Busy, Refused, or FieldError where a field of some trade cannot be used.
-    - `refusal(status, body)`: the exchange's own words in an answer with another status.
+      raises Garbled, Busy, Refused or one of UNREADABLE. To be called through `page`.
+    - `refusal(status, body)`: what an answer with another status says, and whether that is final. To be
+      called through `said`.
     - `newest_first`: pages lead back from the end of the stretch; otherwise on from its beginning.
     - `dense`: every id between two of a market's ids belongs to a trade that the history has.
     - `aggregated`: the channels of which one row stands for several of the history's trades. The ids of
@@ -156,7 +201,7 @@ class History:
     newest_first: bool
     ask: Callable[[Query], Ask]
     parse: Callable[[bytes, Mapping[str, str], Query], Page]
-    refusal: Callable[[int, bytes], str]
+    refusal: Callable[[int, bytes], Said]
     dense: bool = True
     aggregated: frozenset[str] = frozenset()
     banned: Mapping[int, float] = field(default_factory=dict)
@@ -167,3 +212,18 @@ class History:
         """Scheme, host and port: those of `rest_url` where it is set."""
         parts = urlsplit(rest_url or self.base)
         return f"{parts.scheme}://{parts.netloc}"
+
+    def page(self, body: bytes, headers: Mapping[str, str], query: Query) -> Page:
+        """What an answer with status 200 holds. Raises Refused and Weather: what is odd is the exchange's fault."""
+        try:
+            return self.parse(body, headers, query)
+        except UNREADABLE as error:
+            detail = (str(error) or type(error).__name__)[:DETAIL_CHARS_MAX]
+            raise Garbled(f"the answer makes no sense: {detail}") from error
+
+    def said(self, status: int, body: bytes) -> Said:
+        """What an answer with another status says; never raises."""
+        try:
+            return self.refusal(status, body)
+        except UNREADABLE:
+            return Said("")

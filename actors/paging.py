@@ -1,12 +1,12 @@
 """Follows the pages of one stretch: which rows are wanted, when the ends have met, and what is left."""
 
-from actors.history import History, Page, Stretch
+from actors.history import History, Page, Stretch, id_number
 
 
 class Progress:
     """How far the pages of one stretch have come.
 
-    Of the pages' rows only the last page's ids are kept: pages overlap at their borders and nowhere else.
+    All ids of the pages are kept, which the budget of a call bounds: a trade that comes twice counts once.
     """
 
     def __init__(self, history: History, stretch: Stretch) -> None:
@@ -17,7 +17,7 @@ class Progress:
         self.count = 0
         self.distinct = 0  # of `count`, those with a number as id
         self.reached: tuple[int | None, int | None] | None = None  # id and time of the furthest row so far
-        self._last_ids: frozenset[str] = frozenset()
+        self._ids: set[str] = set()
 
     @property
     def arrived(self) -> bool:
@@ -27,19 +27,19 @@ class Progress:
     def take(self, page: Page) -> list[int]:
         """The places of the page's wanted rows, oldest first."""
         ids, times = page.trades.trade_id, page.trades.exchange_ns
-        wanted = [
-            at
-            for at, (id_, time) in enumerate(zip(ids, times, strict=True))
-            if self._inside(id_, time) and (id_ is None or id_ not in self._last_ids)
-        ]
-        self._last_ids = frozenset(id_ for id_ in ids if id_ is not None)
+        wanted: list[int] = []
+        for at, (id_, time) in enumerate(zip(ids, times, strict=True)):
+            if self._inside(id_, time) and (id_ is None or id_ not in self._ids):
+                wanted.append(at)
+            if id_ is not None:
+                self._ids.add(id_)
         self._meet(page)
         self.count += len(wanted)
-        self.distinct += sum(1 for at in wanted if _number(ids[at]) is not None)
+        self.distinct += sum(1 for at in wanted if id_number(ids[at]) is not None)
         if self.history.newest_first:
             wanted.reverse()
         if ids:  # pages are in order, so the last row is the furthest
-            self.reached = (_number(ids[-1]), times[-1])
+            self.reached = (id_number(ids[-1]), times[-1])
         return wanted
 
     def exhausted(self) -> None:
@@ -76,7 +76,7 @@ class Progress:
         return Stretch(from_id=low, to_id=high, from_ns=from_ns, to_ns=to_ns)
 
     def _inside(self, id_: str | None, time: int | None) -> bool:
-        number, stretch, slack = _number(id_), self.stretch, self.history.slack_ns
+        number, stretch, slack = id_number(id_), self.stretch, self.history.slack_ns
         if number is not None and stretch.from_id is not None:
             late_enough = number >= stretch.from_id
         else:
@@ -86,20 +86,27 @@ class Progress:
         return late_enough and (stretch.to_ns is None or time is None or time <= stretch.to_ns + slack)
 
     def _meet(self, page: Page) -> None:
-        """An id meets its end by being there; a time only by being past, as several trades may share it."""
-        ids, times, stretch, slack = page.ids, page.times_ns, self.stretch, self.history.slack_ns
+        """An id meets its end by being there; a time only by being past, as several trades may share it.
+
+        Only the first and the last row of a page count: one in between that is out of order proves nothing.
+        """
+        stretch, slack = self.stretch, self.history.slack_ns
+        ids, times = _ends(page.ids), _ends(page.times_ns)
+        if self.history.newest_first:
+            ids, times = ids[::-1], times[::-1]
         if ids and stretch.from_id is not None:
-            self.low_met |= min(ids) <= stretch.from_id
+            self.low_met |= ids[0] <= stretch.from_id
         elif times and stretch.from_ns is not None:
-            self.low_met |= min(times) < stretch.from_ns - slack
+            self.low_met |= times[0] < stretch.from_ns - slack
         if ids and stretch.to_id is not None:
-            self.high_met |= max(ids) >= stretch.to_id
+            self.high_met |= ids[-1] >= stretch.to_id
         elif times and stretch.to_ns is not None:
-            self.high_met |= max(times) > stretch.to_ns + slack
+            self.high_met |= times[-1] > stretch.to_ns + slack
 
 
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdecimal() else None
+def _ends(values: list[int]) -> list[int]:
+    """The first and the last, [] for none."""
+    return [values[0], values[-1]] if values else []
 
 
 def _bounded(time: int | None, low: int | None, high: int | None) -> int | None:

@@ -20,7 +20,8 @@ from supervisor.backoff import Backoff
 from supervisor.failures import Verdict, Weather
 
 TOO_MANY = (418, 429)  # said of the address: nobody behind it should go on asking
-NEVER = (400, 404, 405, 410, 414, 422)  # the question is wrong; no patience helps
+# How long to stay away after these where the answer says nothing of it; other errors pass with our own backoff.
+FLOORED = (*TOO_MANY, 401, 403, 451)
 HEADERS = {"user-agent": "tickwarden", "accept": "application/json", "accept-encoding": "identity"}
 
 T = TypeVar("T")
@@ -136,7 +137,7 @@ class Rest:
             with deadline(what, self._limits.answer_s):
                 async with self._client.stream(ask.method, ask.target) as response:
                     body = await self._body(response, what)
-        except httpx.TransportError as error:
+        except httpx.HTTPError as error:
             if classify(error)[0] is Verdict.MISFIT:
                 raise WrongCertificate(f"the certificate of {self.origin} cannot be trusted: {error}") from error
             raise Unanswered(f"{what}: {str(error) or type(error).__name__}") from error
@@ -165,15 +166,16 @@ class Rest:
         return b"".join(parts)
 
     def _failure(self, status: int, headers: Mapping[str, str], body: bytes, what: str) -> Exception:
-        text = f"{what}: HTTP {status} {self._history.refusal(status, body)}".strip()
-        if status in NEVER:
-            return Refused(text)
+        said = self._history.said(status, body)
+        text = f"{what}: HTTP {status} {said.words}".strip()
         ban_s = self._history.banned.get(status, 0.0)
         asked_s = refusal_floor_s(0, headers.get("retry-after"))
         # Our own idea of how long to stay away counts only where the exchange has said nothing.
-        floor_s = refusal_floor_s(status, None) if asked_s is None else asked_s
-        if status in TOO_MANY or ban_s:
-            return _TooMany(text, retry_after_s=max(ban_s, floor_s or 0.0))
+        floor_s = refusal_floor_s(status, None) if asked_s is None and status in FLOORED else asked_s
+        if status in TOO_MANY or ban_s or said.busy_s is not None:
+            return _TooMany(text, retry_after_s=max(ban_s, floor_s or 0.0, said.busy_s or 0.0))
+        if said.final and 400 <= status < 500:
+            return Refused(text)
         return Unanswered(text, retry_after_s=floor_s)
 
 

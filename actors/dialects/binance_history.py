@@ -1,18 +1,22 @@
 """Binance spot over REST: single trades by id without end, aggregated ones by id or time."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from actors.dialect import MS
-from actors.dialects._history import NO_TRADES, decoded, trades, words
-from actors.history import Ask, History, Kind, Page, Query, RateLimit
+from actors.dialect import MS, Trades
+from actors.dialects._common import text_inside
+from actors.dialects._history import NO_TRADES, Rows, TradeId, decoded, read_rows, said_in, trades, words
+from actors.history import Ask, Garbled, History, Kind, Page, Query, RateLimit, Said
 
 # https://github.com/binance/binance-spot-api-docs/blob/master/rest-api.md (a5e0bc3), read 2026-11-22 via
 # stored copy. Older copies wanted an API key for historicalTrades (unsure since when not): refused with 401.
 WEIGHT = "request weight"
 TRADES_WEIGHT, AGGREGATES_WEIGHT = 25.0, 4.0
 TRADES, AGGREGATES = "/api/v3/historicalTrades", "/api/v3/aggTrades"
+# https://developers.binance.com/docs/binance-spot-api-docs/errors: a parameter is wrong, too many, missing or unknown;
+# the symbol is invalid. All else (-1000 unknown, -1001 disconnected, -1003 too many requests, ...) passes.
+_FINAL = {"-1100", "-1101", "-1102", "-1103", "-1104", "-1105", "-1106", "-1121", "-1127", "-1128", "-1130"}
 ROWS_MAX = 1000
 SEARCH = "from "
 WINDOW_MS = 3_600_000  # startTime and endTime may lie no further apart
@@ -26,7 +30,7 @@ class _Trade(
     """{"id":409018748,"price":"0.06436200","qty":"0.01580000","quoteQty":"0.00101691","time":1679280337591,
     "isBuyerMaker":false,"isBestMatch":true}, oldest first."""
 
-    id: int
+    id: TradeId
     price: str
     volume: str
     time: int
@@ -41,10 +45,10 @@ class _Aggregate(
     """{"a":202790190,"p":"7139.89000000","q":"0.06702300","f":222825297,"l":222825297,"T":1577977823305,
     "m":false,"M":true}, oldest first; `a` has its own id space, `f` to `l` are the trades in it."""
 
-    id: int
+    id: TradeId
     price: str
     volume: str
-    first: int
+    first: TradeId
     time: int
     buyer_is_maker: bool
 
@@ -74,20 +78,35 @@ def _searched_from(query: Query) -> int | None:
 
 
 def _parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
+    if body[:1] == b"{" and text_inside(said_in(body), "code"):  # an error; with status 200 only behind a proxy
+        raise _refusal(200, body).error("binance")
     searched_from = _searched_from(query)
     if searched_from is not None:
         return Page(NO_TRADES, _found(decoded(_aggregates, body), searched_from, query))
-    rows = decoded(_trades, body) if query.channel == "trade" else decoded(_aggregates, body)
-    page = trades(
-        query.market.native,
+    native = query.market.native
+    if query.channel == "trade":
+        return _page(read_rows(_trades, body, lambda rows: _columns(rows, native), query), query)
+    return _page(read_rows(_aggregates, body, lambda rows: _columns(rows, native), query), query)
+
+
+def _page(rows: Rows[_Trade] | Rows[_Aggregate], query: Query) -> Page:
+    if rows.count < min(query.rows, ROWS_MAX):
+        return Page(rows.trades, None, rows.odd)
+    following = rows.sound[-1].id + 1
+    if query.cursor is not None and following <= int(query.cursor):
+        raise Garbled(f"the rows lie before the id that was asked for ({query.cursor})")
+    return Page(rows.trades, str(following), rows.odd)
+
+
+def _columns(rows: Sequence[_Trade | _Aggregate], native: str) -> Trades:
+    return trades(
+        [native] * len(rows),
         [row.price for row in rows],
         [row.volume for row in rows],
         ["sell" if row.buyer_is_maker else "buy" for row in rows],
         [str(row.id) for row in rows],
         [row.time * MS for row in rows],
     )
-    full = len(rows) >= min(query.rows, ROWS_MAX)
-    return Page(page, str(rows[-1].id + 1) if full and rows else None)
 
 
 def _found(hour: list[_Aggregate], searched_from: int, query: Query) -> str | None:
@@ -98,9 +117,9 @@ def _found(hour: list[_Aggregate], searched_from: int, query: Query) -> str | No
     return f"{SEARCH}{following}" if to_ns is not None and following * MS <= to_ns else None
 
 
-def _refusal(_status: int, body: bytes) -> str:
+def _refusal(_status: int, body: bytes) -> Said:
     """{"code":-1121,"msg":"Invalid symbol."}"""
-    return words(body, "code", "msg")
+    return Said(words(body, "code", "msg"), text_inside(said_in(body), "code") in _FINAL)
 
 
 BINANCE_HISTORY = History(

@@ -5,9 +5,10 @@ from typing import Literal
 
 import msgspec
 
-from actors.dialects._common import ms_texts_ns
-from actors.dialects._history import decoded, trades, words
-from actors.history import Ask, Busy, History, Kind, Page, Query, RateLimit, Refused
+from actors.dialect import Trades
+from actors.dialects._common import ms_texts_ns, text_inside
+from actors.dialects._history import decoded, read_rows, said_in, trades, words
+from actors.history import Ask, History, Kind, Page, Query, RateLimit, Said
 
 # https://bybit-exchange.github.io/docs/v5/market/recent-trade and .../v5/rate-limit, read 2026-11-22 via
 # stored copy. Older days are files on public.bybit.com, not REST.
@@ -15,18 +16,22 @@ ROWS_MAX = 1000
 SPOT_ROWS_MAX = 60
 BAN_S = 600.0  # "access too frequent" means: stay away for at least ten minutes
 _SIDES = {"Buy": "buy", "Sell": "sell"}
-_BUSY = {10000, 10006, 10016, 10018}  # timeout, too many visits, server error, too many by this IP
+# https://bybit-exchange.github.io/docs/v5/error: a parameter is wrong (an unknown market too), the symbol is invalid.
+# All else (10000 timeout, 10016 server error, ...) passes.
+_FINAL = {"10001", "10029"}
+_BUSY = {"10006", "10018"}  # too many visits, too many by this IP
 BUSY_S = 5.0
 
 
 class _Trade(
     msgspec.Struct,
     gc=False,
-    rename={"id": "execId", "volume": "size"},
+    rename={"native": "symbol", "id": "execId", "volume": "size"},
 ):
     """{"execId":"2100000000007764263","symbol":"BTCUSDT","price":"16618.49","size":"0.00012","side":"Buy",
     "time":"1672052955758","isBlockTrade":false}, newest first; the side is the taker's."""
 
+    native: str
     id: str
     price: str
     volume: str
@@ -35,18 +40,19 @@ class _Trade(
 
 
 class _Result(msgspec.Struct, gc=False, rename={"rows": "list"}):
-    rows: list[_Trade] = []
+    rows: msgspec.Raw = msgspec.Raw()
 
 
-class _Answer(msgspec.Struct, gc=False, rename={"code": "retCode", "said": "retMsg"}):
+class _Answer(msgspec.Struct, gc=False, rename={"code": "retCode"}):
     """{"retCode":0,"retMsg":"OK","result":{"category":"spot","list":[...]},"retExtInfo":{},"time":...}"""
 
     code: int
-    said: str = ""
-    result: _Result = msgspec.field(default_factory=_Result)
+    result: msgspec.Raw = msgspec.Raw()
 
 
 _decoder = msgspec.json.Decoder(_Answer)
+_result = msgspec.json.Decoder(_Result)
+_rows = msgspec.json.Decoder(list[_Trade])
 
 
 def _ask(query: Query) -> Ask:
@@ -59,24 +65,25 @@ def _ask(query: Query) -> Ask:
 def _parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
     answer = decoded(_decoder, body)
     if answer.code != 0:
-        said = f"{answer.code} {answer.said}".strip()
-        if answer.code in _BUSY:
-            raise Busy(f"bybit: {said}", retry_after_s=BUSY_S)
-        raise Refused(said)
-    rows = answer.result.rows
-    page = trades(
-        query.market.native,
+        raise _refusal(200, body).error("bybit")
+    rows = read_rows(_rows, bytes(decoded(_result, bytes(answer.result)).rows), _columns, query)
+    return Page(rows.trades, None, rows.odd)
+
+
+def _columns(rows: list[_Trade]) -> Trades:
+    return trades(
+        [row.native for row in rows],
         [row.price for row in rows],
         [row.volume for row in rows],
         [_SIDES[row.side] for row in rows],
         [row.id for row in rows],
         ms_texts_ns([row.time for row in rows]),
     )
-    return Page(page, None)
 
 
-def _refusal(_status: int, body: bytes) -> str:
-    return words(body, "retCode", "retMsg")
+def _refusal(_status: int, body: bytes) -> Said:
+    code = text_inside(said_in(body), "retCode")
+    return Said(words(body, "retCode", "retMsg"), code in _FINAL, BUSY_S if code in _BUSY else None)
 
 
 BYBIT_HISTORY = History(

@@ -5,14 +5,16 @@ from typing import Literal
 
 import msgspec
 
-from actors.dialects._common import rfc3339_ns
-from actors.dialects._history import NO_TRADES, decoded, trades, words
-from actors.history import Ask, History, Kind, Page, Query, RateLimit
+from actors.dialect import Trades
+from actors.dialects._common import rfc3339_ns, text_inside
+from actors.dialects._history import NO_TRADES, TradeId, decoded, read_rows, said_in, trades, words
+from actors.history import Ask, Garbled, History, Kind, Page, Query, RateLimit, Said, id_number
 
 # https://docs.cdp.coinbase.com/exchange/rest-api/pagination and .../rate-limits, read 2026-11-22 via stored
 # copy: `after` is older, `before` newer; cb-after names the last row of the page.
 ROWS_MAX = 1000
 SEEK = "seek"
+_UNKNOWN = {"notfound", "productnotfound"}
 
 # `side` is the maker's here as on the feed.
 _TAKER = {"buy": "sell", "sell": "buy"}
@@ -22,7 +24,7 @@ class _Trade(msgspec.Struct, gc=False, rename={"id": "trade_id", "volume": "size
     """{"time":"2020-12-30T13:45:30.397Z","trade_id":116922625,"price":"28026.04000000","size":"0.17982618",
     "side":"sell"}, newest first."""
 
-    id: int
+    id: TradeId
     price: str
     volume: str
     maker_side: Literal["buy", "sell"]
@@ -47,19 +49,30 @@ def _ask(query: Query) -> Ask:
 
 
 def _parse(body: bytes, headers: Mapping[str, str], query: Query) -> Page:
-    rows = decoded(_decoder, body)
+    if body[:1] == b"{" and text_inside(said_in(body), "message"):  # an error; with status 200 only behind a proxy
+        raise _refusal(200, body).error("coinbaseexchange")
     to_ns = query.stretch.to_ns
     if query.stretch.to_id is None and to_ns is not None and _seeking(query.cursor):
-        return Page(NO_TRADES, _narrowed(query, rows, to_ns))
-    page = trades(
-        query.market.native,
+        return Page(NO_TRADES, _narrowed(query, decoded(_decoder, body), to_ns))
+    native = query.market.native
+    rows = read_rows(_decoder, body, lambda rows: _columns(rows, native), query)
+    following = headers.get("cb-after") if rows.count else None
+    if following is not None:
+        before = id_number(query.cursor)
+        if id_number(following) is None or (before is not None and int(following) >= before):
+            raise Garbled(f"cb-after leads to no older page: {following[:40]!r}")
+    return Page(rows.trades, following, rows.odd)
+
+
+def _columns(rows: list[_Trade], native: str) -> Trades:
+    return trades(
+        [native] * len(rows),
         [row.price for row in rows],
         [row.volume for row in rows],
         [_TAKER[row.maker_side] for row in rows],
         [str(row.id) for row in rows],
         [rfc3339_ns(row.time) for row in rows],
     )
-    return Page(page, headers.get("cb-after") if rows else None)
 
 
 def _seeking(cursor: str | None) -> bool:
@@ -86,9 +99,11 @@ def _bounds(cursor: str) -> tuple[int, int]:
     return int(low), int(high)
 
 
-def _refusal(_status: int, body: bytes) -> str:
-    """{"message":"NotFound"}"""
-    return words(body, "message")
+def _refusal(status: int, body: bytes) -> Said:
+    """{"message":"NotFound"}: there are no codes, only statuses. A 404 without a message is a proxy's."""
+    message = text_inside(said_in(body), "message")
+    final = status == 404 and message.replace(" ", "").casefold() in _UNKNOWN
+    return Said(words(body, "message"), final or (status == 400 and bool(message)))
 
 
 COINBASEEXCHANGE_HISTORY = History(

@@ -5,21 +5,29 @@ from typing import Literal
 
 import msgspec
 
-from actors.dialect import MS
-from actors.dialects._common import ms_texts_ns
-from actors.dialects._history import decoded, trades, words
-from actors.history import Ask, Busy, History, Kind, Page, Query, RateLimit, Refused
+from actors.dialect import MS, FieldError, Trades
+from actors.dialects._common import ms_texts_ns, text_inside
+from actors.dialects._history import decoded, read_rows, said_in, trades, words
+from actors.history import Ask, Garbled, History, Kind, Page, Query, RateLimit, Said, id_number
+from actors.ticks import Reason
 
 # https://www.okx.com/docs-v5/en/#order-book-trading-market-data-get-trades-history, read 2026-11-22 via
 # stored copy. `after` is older than the id (type 1) or the time (type 2); `before` alone gives the newest
 # rows, not the next ones, so pages only ever lead back.
 ROWS_MAX = 100
 BY_ID, BY_TIME = "1", "2"
-_BUSY = {"50001", "50004", "50011", "50013", "50026", "50040"}  # unavailable, timeout, too many, busy, error
+# https://www.okx.com/docs-v5/en/#error-code-rest-api: a parameter is wrong, the instrument does not exist or is not
+# of this type. All 50xxx (unavailable, timeout, busy, internal error) pass.
+_FINAL = {"51000", "51001", "51015"}
+_BUSY = {"50011", "50040"}  # too many requests
 BUSY_S = 2.0
 
 
-class _Trade(msgspec.Struct, gc=False, rename={"id": "tradeId", "price": "px", "volume": "sz", "time": "ts"}):
+class _Trade(
+    msgspec.Struct,
+    gc=False,
+    rename={"native": "instId", "id": "tradeId", "price": "px", "volume": "sz", "time": "ts"},
+):
     """{"instId":"BTC-USDT","side":"sell","sz":"0.00013669","px":"102537.9","tradeId":"734864333",
     "ts":"1747087163557"}, newest first.
 
@@ -28,6 +36,7 @@ class _Trade(msgspec.Struct, gc=False, rename={"id": "tradeId", "price": "px", "
     the next row: id - count, not id - 1. Filling it brings more and smaller rows than the feed would have.
     """
 
+    native: str
     id: str
     price: str
     volume: str
@@ -39,11 +48,11 @@ class _Answer(msgspec.Struct, gc=False):
     """{"code":"0","msg":"","data":[...]}; a code other than "0" is an error, with status 200 or not."""
 
     code: str
-    msg: str = ""
-    data: list[_Trade] = []
+    data: msgspec.Raw = msgspec.Raw()
 
 
 _decoder = msgspec.json.Decoder(_Answer)
+_rows = msgspec.json.Decoder(list[_Trade])
 
 
 def _ask(query: Query) -> Ask:
@@ -61,24 +70,31 @@ def _ask(query: Query) -> Ask:
 def _parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
     answer = decoded(_decoder, body)
     if answer.code != "0":
-        said = f"{answer.code} {answer.msg}".strip()
-        if answer.code in _BUSY:
-            raise Busy(f"okx: {said}", retry_after_s=BUSY_S)
-        raise Refused(said)
-    rows = answer.data
-    page = trades(
-        query.market.native,
+        raise _refusal(200, body).error("okx")
+    rows = read_rows(_rows, bytes(answer.data), _columns, query)
+    last, before = rows.sound[-1].id if rows.sound else None, id_number(query.cursor)
+    if last is not None and before is not None and int(last) >= before:
+        raise Garbled(f"the rows are not older than the id that was asked for ({query.cursor})")
+    return Page(rows.trades, last, rows.odd)
+
+
+def _columns(rows: list[_Trade]) -> Trades:
+    for row in rows:
+        if id_number(row.id) is None:
+            raise FieldError(Reason.BAD_ID, f"a trade id that is no number: {row.id[:60]!r}")
+    return trades(
+        [row.native for row in rows],
         [row.price for row in rows],
         [row.volume for row in rows],
         [row.side for row in rows],
         [row.id for row in rows],
         ms_texts_ns([row.time for row in rows]),
     )
-    return Page(page, rows[-1].id if rows else None)
 
 
-def _refusal(_status: int, body: bytes) -> str:
-    return words(body, "code", "msg")
+def _refusal(_status: int, body: bytes) -> Said:
+    code = text_inside(said_in(body), "code")
+    return Said(words(body, "code", "msg"), code in _FINAL, BUSY_S if code in _BUSY else None)
 
 
 OKX_HISTORY = History(

@@ -49,7 +49,7 @@ async def examine_history(
         own = Limiter(history.limits)
         async with Rest(history, own, rest_url=settings.rest_url, ca_file=settings.ca_file, limits=LIMITS) as rest:
             asked = trio.current_time()
-            dated, page = await rest.get(ask, lambda answer: (_dated(answer), _read(history, query, answer)))
+            dated, page = await rest.get(ask, lambda answer: (_dated(answer), history.page(answer.body, answer.headers, query)))
             note.took_s = trio.current_time() - asked
         known = first is not None and first.trade_id in page.trades.trade_id
         note.found = f"{rest.origin}{ask.path} {'has the first trade' if known else 'answers'}"
@@ -63,13 +63,6 @@ def _stretch(first: FirstTrade | None) -> Stretch:
     around_ns = time.time_ns() if first.exchange_ns is None else first.exchange_ns
     number = int(first.trade_id) if first.trade_id is not None and first.trade_id.isdecimal() else None
     return Stretch(from_id=number, to_id=number, from_ns=around_ns - S_NS, to_ns=around_ns + S_NS)
-
-
-def _read(history: History, query: Query, answer: Answer) -> Page:
-    try:
-        return history.parse(answer.body, answer.headers, query)
-    except FieldError as error:
-        raise Garbled(f"the answer makes no sense: {error}") from error
 
 
 def _dated(answer: Answer) -> Dated | None:
