@@ -56,6 +56,9 @@ class Catch:
         self._account.bytes += sum(map(len, messages))
         self._account.read(len(messages), received_ns, outcome.ticks, len(outcome.rejects), self._block, duplicates)
         self._rejects += outcome.rejects
+        refusals = self._account.refusals
+        if outcome.rejects or refusals.watched:
+            refusals.note(outcome.rejects, self._block.symbol[mark:], reader.markets, trio.current_time())
         if crash is not None:
             raise crash
         return outcome

@@ -7,7 +7,9 @@ from actors.coverage import FeedRow
 from actors.gaps import GapReason, GapRow, GapStatus
 from actors.seed import Seed
 from actors.sequence import Sequence
-from actors.track import Snapshot
+from actors.track import Snapshot, Track
+
+CLOCKS_NS = 2_000_000_000  # by so much the exchange's clock and ours may differ in what follows from both
 
 
 class Continuity(Admission):
@@ -41,7 +43,7 @@ class Continuity(Admission):
             if track is None:
                 continue
             track.carriers = max(0, track.carriers - 1)
-            if not track.carriers and track.outage is None:
+            if not track.carriers and track.outage is None and not track.absent:
                 track.interrupted(reason, now_ns)
 
     def suspect(self, symbol: str, now_ns: int, reason: GapReason, since_ns: int | None = None) -> None:
@@ -52,6 +54,51 @@ class Continuity(Admission):
         track = self._tracks.get(symbol)
         if track is not None and track.outage is None:  # one outage is one gap
             track.interrupted(reason, now_ns, since_ns)
+
+    def refused(self, symbol: str, since_ns: int, now_ns: int) -> None:
+        """Trades came since then (our clock) and were refused: from the last one before on they are missing.
+
+        Where ids do not count them, sound trades between them do not end what is missing before those.
+        """
+        track = self._tracks.get(symbol)
+        if track is None or track.outage is not None or track.absent:
+            return
+        gap = track.interrupted(GapReason.REJECTED, now_ns, since_ns)
+        last_ns, from_ns = self._shared.lasts.get(symbol), since_ns - CLOCKS_NS
+        if last_ns is not None and last_ns > from_ns and not self.counts(symbol):
+            self._book.rebase(gap, now_ns, None, from_ns)
+
+    def absent(self, symbol: str, now_ns: int) -> None:
+        """The exchange does not have this market: what was taken for a record of it is none, and it ends."""
+        track = self._tracks.get(symbol)
+        if track is None or track.absent:
+            return
+        since_ns = track.started_ns
+        if track.outage is not None:
+            self._close_unknown(track, track.outage, now_ns)
+        if since_ns is not None:
+            self._close_unknown(track, track.interrupted(GapReason.REJECTED, now_ns, since_ns), now_ns)
+        track.stopped(now_ns)
+        track.absent = True
+
+    def _close_unknown(self, track: Track, gap: str, now_ns: int) -> None:
+        self._book.bound(gap, now_ns, None, now_ns, None, say=False)
+        track.resolved(gap, GapStatus.UNKNOWN, now_ns, 0)
+
+    def present(self, symbol: str, now_ns: int) -> None:
+        """It has the market after all: the record begins."""
+        track = self._tracks.get(symbol)
+        if track is not None and track.absent:
+            track.absent = False
+            if track.carriers:
+                track.started(now_ns)
+
+    def untraded_ns(self, symbol: str) -> int | None:
+        """Since when a market that has never traded is delivered; None for all others."""
+        track = self._tracks.get(symbol)
+        if track is None or track.last_id is not None or self._shared.lasts.get(symbol) is not None:
+            return None
+        return track.carried_ns if track.absent else track.started_ns
 
     def dropped(self, symbols: Iterable[str], now_ns: int) -> None:
         """Nobody wants these any more: what they do from now on is no outage."""

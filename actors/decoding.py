@@ -46,7 +46,7 @@ class Reader:
         self.subscribed_ns = 0
         self._exchange = exchange
         self._dialect = dialect
-        self._markets = markets
+        self.markets = markets
         self._settled: set[str] = set()
 
     def read(self, messages: list[bytes], received_ns: int, block: Block) -> Outcome:
@@ -67,7 +67,7 @@ class Reader:
         """All trades of `messages` or, raising one of _REFUSED, none."""
         trades = self._dialect.trades(messages)
         try:
-            symbol = list(map(self._markets.__getitem__, trades.native))
+            symbol = list(map(self.markets.__getitem__, trades.native))
         except KeyError as error:
             raise FieldError(Reason.UNKNOWN_SYMBOL, f"a market that was not asked for: {error}") from error
         try:
@@ -77,7 +77,7 @@ class Reader:
         except FieldError as error:
             error.symbol = symbol[0]
             raise
-        if len(self.seen) < len(self._markets):
+        if len(self.seen) < len(self.markets):
             self.seen.update(trades.native)
         count = len(symbol)
         block.extend(
@@ -95,7 +95,7 @@ class Reader:
         outcome.joined |= trades.fills is not None
 
     def _sources(self, trades: Trades) -> list[str]:
-        settling = self._dialect.replays_unmarked and len(self._settled) < len(self._markets)
+        settling = self._dialect.replays_unmarked and len(self._settled) < len(self.markets)
         if not settling:
             if not any(trades.snapshot):
                 return ["stream"] * len(trades.snapshot)

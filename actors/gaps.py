@@ -17,6 +17,7 @@ class GapReason(enum.StrEnum):
     DOWNTIME = "downtime"  # the service did not run, or did not record this market
     OVERFLOW = "overflow"
     STALL = "stall"
+    REJECTED = "rejected"  # trades came and were refused, or the exchange does not have the market
 
 
 class GapStatus(enum.StrEnum):

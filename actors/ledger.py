@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from actors.batch import AuditRow, Batch
 from actors.histogram import LAG_BOUNDS_S, WORK_BOUNDS_S, Histogram
+from actors.refusals import Refusals
 from actors.ticks import Block, Reason
 
 LAG_SAMPLES = 512  # last of each read; at one read a millisecond the percentiles look back half a second
@@ -34,6 +35,7 @@ class Account:
     gaps: int = 0
     backfilled: int = 0
     rejected_by: Counter[str] = field(default_factory=Counter)
+    refusals: Refusals = field(default_factory=Refusals)
     last_frame_ns: int | None = None
     last_tick_ns: int | None = None
     lags_ns: deque[int] = field(default_factory=lambda: deque(maxlen=LAG_SAMPLES))

@@ -68,9 +68,10 @@ class Loose(Track):
         """
         return gap.from_ns is None or seed.last_ns is None or seed.last_ns < gap.from_ns
 
-    def interrupted(self, reason: GapReason, now_ns: int, since_ns: int | None = None) -> None:
-        super().interrupted(reason, now_ns, since_ns)
-        self._proof = (self._last_id, self.outage or "") if self._last_id is not None else None
+    def interrupted(self, reason: GapReason, now_ns: int, since_ns: int | None = None) -> str:
+        gap = super().interrupted(reason, now_ns, since_ns)
+        self._proof = (self._last_id, gap) if self._last_id is not None else None
+        return gap
 
     def quick(self, trade_id: str | None, time_ns: int | None) -> bool:
         if trade_id is None or self.outage is not None:

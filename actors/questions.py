@@ -13,6 +13,9 @@ from actors.dialect import Market
 from actors.history import History, Stretch
 from actors.patience import patience_s
 
+# A market that has never traded is asked for once: if the history refuses it, the exchange does not have it.
+SILENT_S = 60.0  # from when on it is delivered, which the exchange may say of any name
+ABSENT_AGAIN_S = 300.0  # it may be listed later
 QUESTIONS_MAX = 10  # in one round: gaps are asked for between them, however many markets are quiet
 
 
@@ -40,6 +43,41 @@ class Questions:
     ) -> None:
         self._history, self._markets, self._continuity, self._lied = history, markets, continuity, lied
         self._questions: dict[str, Question] = {}
+        self._look_at: dict[str, float] = {}  # when a market that has never traded is asked for again
+        self._news: list[str] = []
+        self.absent: dict[str, str] = {}  # markets that the exchange does not have, in words
+
+    def look(self) -> list[tuple[str, str]]:
+        """About once a second: asks for silent markets. Returns those found absent since, with why."""
+        now, now_ns, markets = trio.current_time(), time.time_ns(), self._markets()
+        for symbol in [symbol for symbol in self.absent if symbol not in markets]:
+            del self.absent[symbol]
+        for symbol in markets:
+            since_ns = self._continuity.untraded_ns(symbol)
+            if since_ns is None:
+                if symbol in self.absent and self._continuity.newest(symbol)[1] is not None:
+                    self._found(symbol)
+            elif now_ns - since_ns > SILENT_S * 1e9 and now >= self._look_at.get(symbol, 0.0):
+                asked = self._questions.get(symbol)
+                if asked is None or asked.answer is not None:
+                    self._questions[symbol] = Question(symbol, now, (now_ns - since_ns) / 1e9)
+        news, self._news = self._news, []
+        return [(symbol, self.absent[symbol]) for symbol in news if symbol in self.absent]
+
+    def _found(self, symbol: str) -> None:
+        self._look_at[symbol] = math.inf
+        if self.absent.pop(symbol, None) is not None:
+            self._continuity.present(symbol, time.time_ns())
+
+    def _lost(self, symbol: str, words: str) -> None:
+        self._look_at[symbol] = trio.current_time() + ABSENT_AGAIN_S
+        if symbol not in self.absent:
+            self._news.append(symbol)
+            self.absent[symbol] = (
+                f"{symbol}: {self._history.name} has no such market ({words}); check how it is written, "
+                f"`tickwarden doctor` names near ones"
+            )
+            self._continuity.absent(symbol, time.time_ns())
 
     def doubt(self, symbol: str, silent_s: float) -> None:
         """Has it asked whether trades of the last so many seconds did not arrive; twice is the same as once."""
@@ -68,15 +106,22 @@ class Questions:
         if self._lied(question.symbol):
             question.answer = True
             return
-        last_ns = self._continuity.newest(question.symbol)[1]
+        last_id, last_ns = self._continuity.newest(question.symbol)
+        untraded = last_id is None and last_ns is None
         if last_ns is None:  # nothing was ever stored
             last_ns = time.time_ns() - int((now - question.asked_at + question.silent_s) * 1e9)
         from_ns = last_ns + 1 + self._history.slack_ns
         until_ns = max(time.time_ns() - int(SETTLE_S * 1e9), from_ns)
         result = await probe.recover(market, Stretch(from_ns=from_ns, to_ns=until_ns))
-        if result.count or result.complete:
+        if result.refused and untraded:
+            self._lost(question.symbol, result.refused)
+            question.answer = False
+        elif result.count or result.complete:
+            self._found(question.symbol)
             question.answer = result.count > 0
         elif result.final:
+            if not result.refused:
+                self._found(question.symbol)
             question.due = math.inf
         else:
             question.tries += 1

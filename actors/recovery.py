@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import trio
 
-from actors.backfill import SETTLE_S, Backfill, Budget, Deliver, Recovered
-from actors.continuity import Continuity
+from actors.backfill import SETTLE_S, Backfill, Budget, Deliver, Recovered, Refuse
+from actors.continuity import CLOCKS_NS, Continuity
 from actors.dialect import Market
 from actors.dialects.histories import HISTORIES
 from actors.gaps import GapReason, GapRow, GapStatus
@@ -21,7 +21,7 @@ from actors.rest import Rest
 from actors.settings import ExchangeSettings
 from actors.shelf import FileBusy
 from actors.stretches import status_of, stretches
-from actors.ticks import Block
+from actors.ticks import Block, Reject
 from supervisor.context import Context
 
 TICK_S = 1.0
@@ -33,7 +33,8 @@ TRIES_MAX = 50  # with the delays of patience_s about four hours; what has not c
 QUIET_S = 10.0
 BUSY_S = 2.0  # until a file that was busy is asked again
 LYING_S = 5.0  # how often the history is asked in place of a feed that brings nothing
-CLOCKS_NS = 2_000_000_000  # by so much the exchange's clock and ours may differ in this
+ABSENT_TOLD_MAX = 10  # markets that the exchange does not have which health names
+REJECTS_KNOWN_MAX = 1_000  # odd rows that are remembered, so that each becomes a reject once however often it comes
 
 
 @dataclass(slots=True)
@@ -52,7 +53,8 @@ class Recovery:
     """Owned by the exchange: what it holds outlives crashes of the task that runs `fetch`.
 
     `markets` gives the markets by symbol as they are now; `limiters` are shared by all who ask the same host.
-    `deliver` takes blocks of what came and returns how many of their rows were new; it may raise FileBusy.
+    `deliver` takes blocks of what came and returns how many of their rows were new; it may raise FileBusy. `refuse`
+    takes rows that are no sound trades, each once.
     """
 
     def __init__(
@@ -64,7 +66,9 @@ class Recovery:
         limiters: Limiters,
         deliver: Callable[[Block], Awaitable[int]],
         mender: Mender,
+        refuse: Refuse | None = None,
     ) -> None:
+        self._refuse, self._refused = refuse, set[int]()
         self._settings, self._channel, self._markets = settings, channel, markets
         self._continuity, self._limiters, self._deliver = continuity, limiters, deliver
         self.mender = mender
@@ -72,6 +76,7 @@ class Recovery:
         self._attempts: dict[str, _Attempts] = {}
         self.questions = Questions(self._history, markets, continuity, self._lied)
         self._new = 0  # rows that were new, ever
+        self._amiss = ""  # what health says
 
     def rest(self) -> Rest:
         """A client of the exchange, to be used as an async context manager."""
@@ -80,11 +85,29 @@ class Recovery:
 
     def backfill(self, rest: Rest, deliver: Deliver, budget: Budget = ROUND_BUDGET) -> Backfill:
         """Asks through `rest`."""
-        return Backfill(self._settings.name, self._history, self._channel, rest, deliver, budget=budget)
+        return Backfill(
+            self._settings.name,
+            self._history,
+            self._channel,
+            rest,
+            deliver,
+            refuse=self._refuse_once,
+            budget=budget,
+        )
+
+    def _refuse_once(self, reject: Reject) -> None:
+        key = hash((reject.symbol, reject.payload))
+        if self._refuse is None or key in self._refused:
+            return
+        if len(self._refused) >= REJECTS_KNOWN_MAX:
+            self._refused.clear()
+        self._refused.add(key)
+        self._refuse(reject)
 
     async def fetch(self, context: Context) -> None:
         """Until cancelled: asks for what is missing, gap by gap, round by round."""
         context.ok()
+        self._amiss = ""
         async with self.rest() as rest:
             backfill, probe = self.backfill(rest, self._take), self.backfill(rest, _ignore, Budget(pages=1))
             while True:
@@ -99,6 +122,7 @@ class Recovery:
                         except FileBusy:
                             attempts.due = trio.current_time() + BUSY_S
                         context.handled(0)
+                self._judge_absent(context)
                 for question in self.questions.due():
                     await self.questions.answer(probe, question)
                     context.handled(0)
@@ -106,6 +130,19 @@ class Recovery:
                 known = {gap.gap_id for gap in self._continuity.unfinished()}
                 self._attempts = {gap: kept for gap, kept in self._attempts.items() if gap in known}
                 await trio.sleep(TICK_S)
+
+    def _judge_absent(self, context: Context) -> None:
+        """Says in health which markets the exchange does not have."""
+        for symbol, why in self.questions.look():
+            context.note("unknown_market", why, symbol=symbol)
+        absent = list(self.questions.absent.values())
+        more = f"; and {len(absent) - ABSENT_TOLD_MAX} more" if len(absent) > ABSENT_TOLD_MAX else ""
+        amiss = "; ".join(absent[:ABSENT_TOLD_MAX]) + more
+        if amiss and amiss != self._amiss:
+            context.degraded(amiss)
+        elif not amiss:
+            context.ok()
+        self._amiss = amiss
 
     def _attempts_at(self, gap: GapRow) -> _Attempts:
         attempts = self._attempts.get(gap.gap_id)
@@ -146,13 +183,13 @@ class Recovery:
     # -- outages that no trade has ended --------------------------------------------------------------
 
     def _quiet(self, gap: GapRow) -> bool:
-        since_ns = self._due_ns(gap)
-        return since_ns is not None and gap.from_ns is not None and time.time_ns() - since_ns > QUIET_S * 1e9
+        since_ns, quiet_s = self._due_ns(gap), 0.0 if gap.reason is GapReason.REJECTED else QUIET_S
+        return since_ns is not None and gap.from_ns is not None and time.time_ns() - since_ns > quiet_s * 1e9
 
     def _due_ns(self, gap: GapRow) -> int | None:
         """From when on a feed should bring the trades: another one, or the stalled one until then."""
         settled_ns = self._continuity.settled_ns(gap)
-        stalled = gap.reason is GapReason.STALL and not gap.bounded
+        stalled = gap.reason in (GapReason.STALL, GapReason.REJECTED) and not gap.bounded
         return gap.opened_ns if settled_ns is None and stalled else settled_ns
 
     async def _end(self, backfill: Backfill, market: Market, gap: GapRow, attempts: _Attempts) -> None:

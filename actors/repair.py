@@ -17,11 +17,12 @@ from actors.recovery import Recovery
 from actors.settings import ExchangeSettings
 from actors.shelf import Shelf
 from actors.surroundings import Surroundings
-from actors.ticks import Block
+from actors.ticks import Block, Reject
 from supervisor.context import Context
 from supervisor.mailbox import Mailbox
 
 NEWS_S = 1.0  # how long a connection waits for a full buffer before it connects all the same
+ALARMS_TOLD_MAX = 5  # refused markets that health names
 TICK_S = 1.0  # how often it is looked at what has been missing for too long
 
 
@@ -43,7 +44,8 @@ class Repair:
         hand_over: Callable[[], Awaitable[None]],
         surroundings: Surroundings | None = None,
     ) -> None:
-        self._hand_over, self._surroundings = hand_over, surroundings
+        self._hand_over, self._surroundings, self._markets = hand_over, surroundings, markets
+        self._amiss = ""  # what health says
         self._settings = settings
         self._continuity, self._account, self._intake = continuity, account, intake
         # What stands behind a ws_url may be anything; its trades are not to be mended with those of the real
@@ -53,7 +55,9 @@ class Repair:
         if surroundings is not None and own and settings.dialect in HISTORIES:
             self._shelf = Shelf(settings.name, surroundings.consult, self._settle)
             mender, limiters = Mender(continuity, self._shelf, self._deliver), surroundings.limiters
-            self.recovery = Recovery(settings, channel, markets, continuity, limiters, self._fetched, mender)
+            self.recovery = Recovery(
+                settings, channel, markets, continuity, limiters, self._fetched, mender, self._refuse
+            )
         self._unsent: list[Parcel] = []
         self._opened = 0  # gaps that the account knows of
         self._sending = trio.Lock()
@@ -61,10 +65,44 @@ class Repair:
     async def keep(self, context: Context) -> None:
         """Until cancelled: what is missing becomes rows behind the ticks that were read so far."""
         context.ok()
+        self._amiss = ""
         while True:
+            self._judge_refusals(context)
             await self.tell()
             context.handled(0)
             await trio.sleep(TICK_S)
+
+    def _judge_refusals(self, context: Context) -> None:
+        """Says in health of which markets a considerable share is refused, and records that it is missing."""
+        refusals, now_ns = self._account.refusals, time.time_ns()
+        refusals.forget([symbol for symbol in refusals.watched if symbol and symbol not in self._markets()])
+        begun, ended = refusals.tick(trio.current_time())
+        for one in begun:
+            context.note("refusing", one.alarm, symbol=one.symbol)
+        for one in ended:
+            context.note("refusing_ended", f"sound trades come again: {one.alarm}", symbol=one.symbol)
+        alarms = refusals.alarms
+        for one in alarms:
+            # Where sound trades come too, ids that count show by themselves what is missing between them.
+            silent = [symbol for symbol in one.markets if not one.sound[symbol]]
+            partly = one.symbol is not None and not self._continuity.counts(one.symbol)
+            for symbol in one.markets if partly else silent:
+                if one.fresh:
+                    self._continuity.refused(symbol, one.since_ns, now_ns)
+            one.fresh = False
+        amiss = "; ".join(one.alarm for one in alarms[:ALARMS_TOLD_MAX])
+        if len(alarms) > ALARMS_TOLD_MAX:
+            amiss += f"; and {len(alarms) - ALARMS_TOLD_MAX} more"
+        if amiss and amiss != self._amiss:
+            context.degraded(amiss)
+        elif not amiss:
+            context.ok()
+        self._amiss = amiss
+
+    def _refuse(self, reject: Reject) -> None:
+        """A row of the history that is no sound trade."""
+        self._account.reject_unsaved(1)
+        self._unsent.append(Parcel(Block(self._settings.name), (reject,)))
 
     async def tell(self) -> None:
         """What is known to be missing goes to the buffer: behind all ticks read so far, and before all others."""

@@ -73,10 +73,11 @@ class Sequence(Track):
         self._limit(now_ns)
         self._settle()
 
-    def interrupted(self, reason: GapReason, now_ns: int, since_ns: int | None = None) -> None:
+    def interrupted(self, reason: GapReason, now_ns: int, since_ns: int | None = None) -> str:
         self._mark = self._outage_mark = self.mark
-        super().interrupted(reason, now_ns, since_ns)
+        gap = super().interrupted(reason, now_ns, since_ns)
         self._settle()
+        return gap
 
     def admit(self, row: Row) -> bool:
         number = decimal(row.trade_id)

@@ -71,7 +71,8 @@ class Track:
         self.symbol, self._shared, self._book = symbol, shared, shared.book
         self.carriers = 0  # connections that deliver it
         self.carried_ns = 0  # when the youngest of them began to
-        self._started = False
+        self.started_ns: int | None = None  # since when its recording counts as begun
+        self.absent = False  # the exchange does not have it: nothing is recorded until it does
         self.outage: str | None = None  # the gap that the next trade ends
         self._suspects = 0
         self._suspect: tuple[int | None, int | None] = (None, None)
@@ -129,14 +130,14 @@ class Track:
 
     def started(self, now_ns: int) -> None:
         """It is delivered: from the first time on its recording counts as begun."""
-        if not self._started:
-            self._started = True
+        if self.started_ns is None and not self.absent:
+            self.started_ns = now_ns
             self._say_feed(FeedEvent.STARTED, now_ns, None, None)
 
     def stopped(self, now_ns: int) -> None:
         """Its recording ends in good order."""
-        if self._started:
-            self._started = False
+        if self.started_ns is not None:
+            self.started_ns = None
             self._say_feed(FeedEvent.STOPPED, now_ns, None, None)
 
     def _rebases(self, gap: GapRow, seed: Seed) -> bool:
@@ -144,10 +145,10 @@ class Track:
         del gap, seed
         return True
 
-    def interrupted(self, reason: GapReason, now_ns: int, since_ns: int | None = None) -> None:
+    def interrupted(self, reason: GapReason, now_ns: int, since_ns: int | None = None) -> str:
         """Trades may be missed from the last one on, until the next comes. Asked only when none is open.
 
-        Where there was none, from `since_ns` on, or from now.
+        Where there was none, from `since_ns` on, or from now. Returns the gap's id.
         """
         last_ns = self._shared.lasts.get(self.symbol)
         self.outage = self._book.open(
@@ -158,6 +159,7 @@ class Track:
             from_id=self.last_id,
             from_ns=(since_ns or now_ns) if last_ns is None else last_ns,
         )
+        return self.outage
 
     def ended(self, gap: str, until_ns: int, recovered: int, now_ns: int) -> None:
         """Up to this time the history has no trade that is not stored: an outage is over without a next one."""

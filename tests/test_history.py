@@ -46,7 +46,7 @@ def query(name: str, stretch: Stretch | None = None, cursor: str | None = None, 
 
 
 def parse(name: str, body: bytes, asked: Query | None = None, headers: Mapping[str, str] | None = None) -> Page:
-    return HISTORIES[name].parse(body, headers or {}, asked or query(name))
+    return HISTORIES[name].page(body, headers or {}, asked or query(name))
 
 
 def recorded(path: str) -> tuple[bytes, Any]:
@@ -241,7 +241,17 @@ def test_an_answer_without_sense_is_weather(name: str, body: bytes) -> None:
     [
         ("kraken", b'{"error":["EGeneral:Too many requests"]}', Busy),
         ("kraken", b'{"error":["EService:Unavailable"],"result":{}}', Busy),
-        ("kraken", b'{"error":["EQuery:Unknown asset pair"]}', Refused),
+        ("kraken", b'{"error":["EGeneral:Invalid arguments"]}', Refused),
+        ("kraken", b'{"error":["EGeneral:Internal error"]}', Busy),
+        ("kraken", b'{"error":["EQuery:Unknown asset pair","EService:Busy"]}', Busy),
+        ("kraken", b'{"error":["EGeneral:Unknown method"]}', Busy),
+        ("okx", b'{"code":"50026","msg":"System error","data":[]}', Busy),
+        ("okx", b'{"code":"0","msg":""}', Garbled),
+        ("bybit", b'{"retCode":10016,"retMsg":"Server error","result":{}}', Busy),
+        ("bybit", b'{"retCode":0,"retMsg":"OK","result":{}}', Garbled),
+        ("binance", b'{"code":-1000,"msg":"An unknown error occurred"}', Busy),
+        ("binance", b'{"code":-1121,"msg":"Invalid symbol."}', Refused),
+        ("coinbaseexchange", b'{"message":"Internal server error"}', Busy),
         ("kraken", b'{"error":[],"result":{"XXBTZUSD":[]}}', Garbled),
         ("kraken", b'{"error":[],"result":{"XXBTZUSD":[],"last":"now"}}', Garbled),
         ("okx", b'{"code":"50011","msg":"Too Many Requests","data":[]}', Busy),
@@ -266,7 +276,7 @@ def test_errors_with_status_200_are_told_apart(name: str, body: bytes, error: ty
     ],
 )
 def test_a_refusal_is_told_in_the_exchanges_words(name: str, body: bytes, words: str) -> None:
-    assert HISTORIES[name].refusal(400, body) == words
+    assert HISTORIES[name].said(400, body).words == words
 
 
 @given(st.decimals(min_value=0, max_value=10**11, places=9))

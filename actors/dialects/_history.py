@@ -1,4 +1,4 @@
-"""What several histories share: reading answers strictly, row by row where one is odd, exact numbers out of JSON."""
+"""What several histories share: reading answers strictly, row by row where one is odd, and exact numbers."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -41,9 +41,12 @@ class Rows(NamedTuple, Generic[T]):
     odd: tuple[OddRow, ...]
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         """How many there were."""
         return len(self.sound) + len(self.odd)
+
+
+_parts: "msgspec.json.Decoder[list[msgspec.Raw]]" = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def read_rows(
@@ -62,7 +65,8 @@ def read_rows(
     if body.count(b",") > ROW_COMMAS_MAX * query.rows:
         raise Garbled(f"the answer has more rows than the {query.rows} asked for: {excerpt(body)}") from failure
     sound, made, odd = list[T](), list[Trades](), list[OddRow]()
-    for part in map(bytes, decoded(_parts, body)):
+    for raw in decoded(_parts, body):
+        part = bytes(raw)
         try:
             part.decode()
             row = decoder.decode(b"[" + part + b"]")
@@ -75,9 +79,6 @@ def read_rows(
     if not sound:
         raise Garbled(f"not one row of the answer is a trade ({failure}): {excerpt(body)}") from failure
     return Rows(sound, _joined(made), tuple(odd))
-
-
-_parts = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def _sound(page: Trades, query: Query) -> Trades:

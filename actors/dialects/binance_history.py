@@ -14,8 +14,8 @@ from actors.history import Ask, Garbled, History, Kind, Page, Query, RateLimit, 
 WEIGHT = "request weight"
 TRADES_WEIGHT, AGGREGATES_WEIGHT = 25.0, 4.0
 TRADES, AGGREGATES = "/api/v3/historicalTrades", "/api/v3/aggTrades"
-# https://developers.binance.com/docs/binance-spot-api-docs/errors: a parameter is wrong, too many, missing or unknown;
-# the symbol is invalid. All else (-1000 unknown, -1001 disconnected, -1003 too many requests, ...) passes.
+# https://developers.binance.com/docs/binance-spot-api-docs/errors: a parameter is wrong, too many, missing or
+# unknown; the symbol is invalid. All else (-1000 unknown, -1001 disconnected, -1003 too many requests, ...) passes.
 _FINAL = {"-1100", "-1101", "-1102", "-1103", "-1104", "-1105", "-1106", "-1121", "-1127", "-1128", "-1130"}
 ROWS_MAX = 1000
 SEARCH = "from "
@@ -90,7 +90,7 @@ def _parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
 
 
 def _page(rows: Rows[_Trade] | Rows[_Aggregate], query: Query) -> Page:
-    if rows.count < min(query.rows, ROWS_MAX):
+    if rows.total < min(query.rows, ROWS_MAX):
         return Page(rows.trades, None, rows.odd)
     following = rows.sound[-1].id + 1
     if query.cursor is not None and following <= int(query.cursor):

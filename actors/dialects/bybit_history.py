@@ -16,8 +16,8 @@ ROWS_MAX = 1000
 SPOT_ROWS_MAX = 60
 BAN_S = 600.0  # "access too frequent" means: stay away for at least ten minutes
 _SIDES = {"Buy": "buy", "Sell": "sell"}
-# https://bybit-exchange.github.io/docs/v5/error: a parameter is wrong (an unknown market too), the symbol is invalid.
-# All else (10000 timeout, 10016 server error, ...) passes.
+# https://bybit-exchange.github.io/docs/v5/error: a parameter is wrong (an unknown market too), the symbol is
+# invalid. All else (10000 timeout, 10016 server error, ...) passes.
 _FINAL = {"10001", "10029"}
 _BUSY = {"10006", "10018"}  # too many visits, too many by this IP
 BUSY_S = 5.0
@@ -31,12 +31,12 @@ class _Trade(
     """{"execId":"2100000000007764263","symbol":"BTCUSDT","price":"16618.49","size":"0.00012","side":"Buy",
     "time":"1672052955758","isBlockTrade":false}, newest first; the side is the taker's."""
 
-    native: str
     id: str
     price: str
     volume: str
     side: Literal["Buy", "Sell"]
     time: str
+    native: str = ""  # the market asked for
 
 
 class _Result(msgspec.Struct, gc=False, rename={"rows": "list"}):
@@ -66,13 +66,14 @@ def _parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
     answer = decoded(_decoder, body)
     if answer.code != 0:
         raise _refusal(200, body).error("bybit")
-    rows = read_rows(_rows, bytes(decoded(_result, bytes(answer.result)).rows), _columns, query)
+    native, listed = query.market.native, decoded(_result, bytes(answer.result)).rows
+    rows = read_rows(_rows, bytes(listed), lambda rows: _columns(rows, native), query)
     return Page(rows.trades, None, rows.odd)
 
 
-def _columns(rows: list[_Trade]) -> Trades:
+def _columns(rows: list[_Trade], native: str) -> Trades:
     return trades(
-        [row.native for row in rows],
+        [row.native or native for row in rows],
         [row.price for row in rows],
         [row.volume for row in rows],
         [_SIDES[row.side] for row in rows],

@@ -56,7 +56,7 @@ def _parse(body: bytes, headers: Mapping[str, str], query: Query) -> Page:
         return Page(NO_TRADES, _narrowed(query, decoded(_decoder, body), to_ns))
     native = query.market.native
     rows = read_rows(_decoder, body, lambda rows: _columns(rows, native), query)
-    following = headers.get("cb-after") if rows.count else None
+    following = headers.get("cb-after") if rows.total else None
     if following is not None:
         before = id_number(query.cursor)
         if id_number(following) is None or (before is not None and int(following) >= before):

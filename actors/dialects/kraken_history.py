@@ -28,8 +28,8 @@ _RENAMED = {"BTC": "XBT", "DOGE": "XDG"}
 _SIDES = {"b": "buy", "s": "sell"}
 # Times have at most seven decimals here and six on the feed, and are rounded each in its own way.
 SLACK_NS = 1_000
-# https://docs.kraken.com/api/docs/guides/spot-errors. All else passes: EService:Unavailable, EGeneral:Internal error
-# (which XChange saw answered well when asked again), ...
+# https://docs.kraken.com/api/docs/guides/spot-errors. All else passes: EService:Unavailable, EGeneral:Internal
+# error (which XChange saw answered well when asked again), ...
 _UNKNOWN_PAIR = "EQuery:Unknown asset pair"
 _FINAL = (_UNKNOWN_PAIR, "EQuery:Invalid asset pair", "EGeneral:Invalid arguments")
 _BUSY = ("EGeneral:Too many requests", "EAPI:Rate limit", "EService", "EGeneral:Temporary lockout")
@@ -98,7 +98,7 @@ def _parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
     last = decoded(_text, bytes(answer.result["last"]))
     if not (last.isascii() and last.isdecimal() and len(last) <= ID_DIGITS_MAX):
         raise Garbled(f"`last` is no time: {last[:40]}")
-    if rows.count < min(query.rows, ROWS_MAX):
+    if rows.total < min(query.rows, ROWS_MAX):
         return Page(rows.trades, None, rows.odd)
     if cursor and int(last) < int(cursor):
         raise Garbled(f"`last` ({last}) lies before what was asked for ({cursor})")

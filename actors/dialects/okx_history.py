@@ -36,12 +36,12 @@ class _Trade(
     the next row: id - count, not id - 1. Filling it brings more and smaller rows than the feed would have.
     """
 
-    native: str
     id: str
     price: str
     volume: str
     side: Literal["buy", "sell"]
     time: str
+    native: str = ""  # the market asked for
 
 
 class _Answer(msgspec.Struct, gc=False):
@@ -71,19 +71,20 @@ def _parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
     answer = decoded(_decoder, body)
     if answer.code != "0":
         raise _refusal(200, body).error("okx")
-    rows = read_rows(_rows, bytes(answer.data), _columns, query)
+    native = query.market.native
+    rows = read_rows(_rows, bytes(answer.data), lambda rows: _columns(rows, native), query)
     last, before = rows.sound[-1].id if rows.sound else None, id_number(query.cursor)
     if last is not None and before is not None and int(last) >= before:
         raise Garbled(f"the rows are not older than the id that was asked for ({query.cursor})")
     return Page(rows.trades, last, rows.odd)
 
 
-def _columns(rows: list[_Trade]) -> Trades:
+def _columns(rows: list[_Trade], native: str) -> Trades:
     for row in rows:
         if id_number(row.id) is None:
             raise FieldError(Reason.BAD_ID, f"a trade id that is no number: {row.id[:60]!r}")
     return trades(
-        [row.native for row in rows],
+        [row.native or native for row in rows],
         [row.price for row in rows],
         [row.volume for row in rows],
         [row.side for row in rows],

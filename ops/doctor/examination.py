@@ -19,6 +19,7 @@ from ops.doctor.feed import examine_feed
 from ops.doctor.findings import Chart, Finding, State, Step, Stop
 from ops.doctor.history import examine_history
 from ops.doctor.reach import reach
+from ops.doctor.silent import examine_silent
 from ops.doctor.talk import Talk
 
 Tell = Callable[[str], None]
@@ -83,6 +84,10 @@ async def _examine(settings: ExchangeSettings, wait_s: float, tell: Tell, limite
         dated = await examine_history(ending, settings, channel, market, first, limiters)
     except Stop:
         pass  # the chart has it, and the clock can do without
+    traded = {symbol for talk in talks for symbol in talk.traded}
+    if talks:
+        silent = [market for market in markets if market.symbol not in traded]
+        await examine_silent(ending, settings, channel, silent, sorted(traded), limiters)
     _examine_clock(ending, talks, dated)
     findings = [finding for chart in (*charts, ending) for finding in chart.findings]
     return Report(settings.name, settings.dialect, {plan.name: plan.url for plan in plans}, tuple(findings))

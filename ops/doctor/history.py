@@ -5,9 +5,9 @@ from email.utils import parsedate_to_datetime
 
 import trio
 
-from actors.dialect import FieldError, Market
+from actors.dialect import Market
 from actors.dialects.histories import HISTORIES
-from actors.history import Garbled, History, Page, Query, Stretch
+from actors.history import Query, Stretch
 from actors.limiter import Limiter, Limiters
 from actors.rest import Answer, Rest, RestLimits
 from actors.settings import ExchangeSettings
@@ -49,7 +49,9 @@ async def examine_history(
         own = Limiter(history.limits)
         async with Rest(history, own, rest_url=settings.rest_url, ca_file=settings.ca_file, limits=LIMITS) as rest:
             asked = trio.current_time()
-            dated, page = await rest.get(ask, lambda answer: (_dated(answer), history.page(answer.body, answer.headers, query)))
+            dated, page = await rest.get(
+                ask, lambda answer: (_dated(answer), history.page(answer.body, answer.headers, query))
+            )
             note.took_s = trio.current_time() - asked
         known = first is not None and first.trade_id in page.trades.trade_id
         note.found = f"{rest.origin}{ask.path} {'has the first trade' if known else 'answers'}"

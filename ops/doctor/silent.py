@@ -1,0 +1,104 @@
+"""Asks an exchange's REST history whether markets that stayed silent exist, and which near ones do."""
+
+import difflib
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import trio
+
+from actors.backfill import Backfill, Budget, Recovered
+from actors.dialect import Market
+from actors.dialects import DIALECTS
+from actors.dialects.histories import HISTORIES
+from actors.history import Stretch
+from actors.limiter import Limiters
+from actors.rest import Rest, RestLimits
+from actors.settings import ExchangeSettings
+from actors.symbols import Symbol, SymbolError, parse_symbol
+from actors.ticks import Block
+from ops.doctor.findings import Chart, State, Step
+
+S_NS = 1_000_000_000
+BACK_NS = 60 * S_NS  # the last minute is asked for: whether a market exists shows in any
+MARKETS_MAX = 50  # that are asked for
+ASK_S = 60.0  # and for no longer than this: rate limits are kept, and somebody waits
+NEAR_MAX = 3  # near names in one piece of advice
+ALIKE = 0.8  # what difflib takes for a slip of the pen
+QUOTES = ("USDT", "USDC", "USD", "EUR")  # what a quote is mistaken for
+LIMITS = RestLimits(answer_s=15.0, tries=2)
+BUDGET = Budget(pages=1, searches=3)
+
+
+async def examine_silent(
+    chart: Chart,
+    settings: ExchangeSettings,
+    channel: str,
+    silent: Sequence[Market],
+    traded: Sequence[str],
+    limiters: Limiters,
+) -> None:
+    """A failure of the step REST for each silent market that the exchange does not have.
+
+    What cannot be asked or is not answered is no finding: that the step REST has told already.
+    """
+    history = HISTORIES.get(settings.dialect)
+    if history is None or (settings.ws_url is not None and settings.rest_url is None) or not silent:
+        return
+    limiter = limiters.of(settings)
+    async with Rest(history, limiter, rest_url=settings.rest_url, ca_file=settings.ca_file, limits=LIMITS) as rest:
+        backfill = Backfill(settings.name, history, channel, rest, _ignore, budget=BUDGET, settle_s=0)
+        asked = 0
+        with trio.move_on_after(ASK_S):
+            for market in silent[:MARKETS_MAX]:
+                begun = trio.current_time()
+                refused = (await _ask(backfill, market)).refused
+                if refused:
+                    near = await _near(backfill, settings, channel, market, traded)
+                    advice = f"write {' or '.join(near)} if that is meant" if near else "check how it is written"
+                    found = f"{market.symbol}: {settings.dialect} has no such market ({refused})"
+                    chart.add(
+                        Step.REST, State.FAIL, trio.current_time() - begun, found, f"{advice}, or take it out"
+                    )
+                asked += 1
+    if asked < len(silent):
+        more = len(silent) - asked
+        chart.add(Step.REST, State.SKIPPED, None, f"{more} more silent markets were not asked for")
+
+
+async def _near(
+    backfill: Backfill, settings: ExchangeSettings, channel: str, market: Market, traded: Sequence[str]
+) -> list[str]:
+    """Markets that have traded and look alike, and those that differ in the quote only, if REST has them."""
+    near = difflib.get_close_matches(market.symbol, traded, NEAR_MAX, ALIKE)
+    for symbol in _other_quotes(parse_symbol(market.symbol)):
+        if len(near) >= NEAR_MAX:
+            break
+        if str(symbol) in near:
+            continue
+        try:
+            other = DIALECTS[settings.dialect].market(symbol, channel)
+        except SymbolError:
+            continue
+        answer = await _ask(backfill, other)
+        if answer.complete or answer.count:
+            near.append(str(symbol))
+    return near
+
+
+def _other_quotes(symbol: Symbol) -> list[Symbol]:
+    """The same coin in other quotes; the settlement follows where it is the quote."""
+    return [
+        replace(symbol, quote=quote, settle=quote if symbol.settle == symbol.quote else symbol.settle)
+        for quote in QUOTES
+        if quote != symbol.quote
+    ]
+
+
+async def _ask(backfill: Backfill, market: Market) -> Recovered:
+    now_ns = time.time_ns()
+    return await backfill.recover(market, Stretch(from_ns=now_ns - BACK_NS, to_ns=now_ns))
+
+
+async def _ignore(block: Block) -> None:
+    """The answer alone counts."""
