@@ -58,12 +58,14 @@ class Continuity(Admission):
     def refused(self, symbol: str, since_ns: int, now_ns: int) -> None:
         """Trades came since then (our clock) and were refused: from the last one before on they are missing.
 
+        Where there was none, from the beginning on.
+
         Where ids do not count them, sound trades between them do not end what is missing before those.
         """
         track = self._tracks.get(symbol)
         if track is None or track.outage is not None or track.absent:
             return
-        gap = track.interrupted(GapReason.REJECTED, now_ns, since_ns)
+        gap = track.interrupted(GapReason.REJECTED, now_ns, track.started_ns or since_ns)
         last_ns, from_ns = self._shared.lasts.get(symbol), since_ns - CLOCKS_NS
         if last_ns is not None and last_ns > from_ns and not self.counts(symbol):
             self._book.rebase(gap, now_ns, None, from_ns)

@@ -20,7 +20,7 @@ ALARM_WINDOW_S = 10.0  # an alarm ends when the share in such a window is small 
 EXCERPT_BYTES = 100
 SEARCHED_BYTES = 1024  # of a payload are searched for the name of its market: it stands near the beginning
 SEARCHED_MAX = 20  # rejects of one read that are searched; the others are taken to be like the last
-_TEXT = re.compile(rb'"([^"\\]{1,64})"')
+_TEXT = re.compile(rb'"((?:[^"\\]|\\.)*+)"')
 
 
 @dataclass(slots=True)

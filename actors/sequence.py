@@ -162,8 +162,12 @@ class Sequence(Track):
         gap, self.outage = self.outage or "", None
         left, mark = self._left.get(gap, 0), self._outage_mark
         missing = None if far or mark is None else max(0, first - mark - 1)
-        self._book.bound(gap, row.received_ns, row.trade_id, row.at_ns, missing, say=bool(left))
-        if far or mark is None:
+        # Where nothing was stored before it, ids do not say how much is missing, but the history does: see _begin.
+        unknown = mark is None and not far
+        self._book.bound(gap, row.received_ns, row.trade_id, row.at_ns, missing, say=unknown or bool(left))
+        if unknown:
+            return
+        if far:
             self._book.close(gap, GapStatus.UNKNOWN, row.received_ns, keep=bool(left))
             return
         self._book.recovered(gap, (missing or 0) - left)

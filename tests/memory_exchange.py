@@ -51,6 +51,9 @@ class Venue:
         self.answers = True  # over REST
         self.past: tuple[tuple[int, int], ...] = (PAST,)
         self.asked = 0  # over REST
+        self.unlisted: set[str] = set()  # markets that REST does not know
+        self.failures = 0  # of REST's answers the next so many are an internal error
+        self.spoil: Callable[[str], str] = str  # what becomes of the frames with trades
         self._open: dict[Client, set[str]] = {}
 
     @property
@@ -82,7 +85,7 @@ class Venue:
         made = self.truth.setdefault(native, [])
         for _ in range(count):
             made.append((1000 + len(made), time.time_ns() // 1_000_000 * 1_000_000))
-            frame = trade("okx", native, *made[-1])
+            frame = self.spoil(trade("okx", native, *made[-1]).decode())
             for client, natives in list(self._open.items()):
                 withheld = {(0, native), (client.number, native)} & self.mute
                 if native in natives and not withheld:
@@ -111,7 +114,12 @@ class Venue:
         self.asked += 1
         if not self.answers:
             return httpx.Response(503, stream=httpx.ByteStream(b""))
+        if self.failures:
+            self.failures -= 1
+            return _json({"code": "50026", "msg": "System error", "data": []})
         query = {key: values[0] for key, values in parse_qs(request.url.query.decode()).items()}
+        if query["instId"] in self.unlisted:
+            return _json({"code": "51001", "msg": "Instrument ID does not exist", "data": []})
         place = 1 if query.get("type") == "2" else 0  # by time or by id
         below = int(query["after"]) * (1_000_000 if place else 1)
         rows = [row for row in (*self.past, *self.truth.get(query["instId"], ())) if row[place] < below][::-1]
@@ -119,8 +127,11 @@ class Venue:
             {"tradeId": str(number), "px": "1.5", "sz": "2.5", "side": "buy", "ts": str(ns // 1_000_000)}
             for number, ns in rows[: int(query["limit"])]
         ]
-        body = json.dumps({"code": "0", "msg": "", "data": data}).encode()
-        return httpx.Response(200, stream=httpx.ByteStream(body))
+        return _json({"code": "0", "msg": "", "data": data})
+
+
+def _json(answer: object) -> httpx.Response:
+    return httpx.Response(200, stream=httpx.ByteStream(json.dumps(answer).encode()))
 
 
 class Recorder:

@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import Any
 
 import httpx
 import pytest
 import trio
 import trio.testing
 
-from actors.backfill import Backfill, Budget, Recovered
+from actors.backfill import Backfill, Budget, Recovered, Refuse
 from actors.dialect import Market
 from actors.dialects import DIALECTS
 from actors.dialects.histories import HISTORIES
@@ -20,7 +21,7 @@ from actors.history import RateLimit, Stretch
 from actors.limiter import Limiter
 from actors.rest import Rest, RestLimits
 from actors.symbols import parse_symbol
-from actors.ticks import Block
+from actors.ticks import Block, Reason, Reject
 from ops.sandbox import Faults, Fill, Sandbox, parse_faults
 from ops.sandbox import market as sandbox_market
 from ops.sandbox.history import PASTS
@@ -381,15 +382,15 @@ async def test_an_exchange_out_of_reach_is_said_and_not_final() -> None:
 class Scripted(httpx.AsyncBaseTransport):
     """A Binance of endless history, a trade a millisecond; `price` gives each its price."""
 
-    def __init__(self, price: Callable[[int], str] = str) -> None:
-        self.price, self.asked_at = price, list[float]()
+    def __init__(self, price: Callable[[int], Any] = str, number: Callable[[int], int] = int) -> None:
+        self.price, self.number, self.asked_at = price, number, list[float]()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await trio.lowlevel.checkpoint()
         self.asked_at.append(trio.current_time())
         first = int(request.url.params["fromId"])
         rows = [
-            {"id": id_, "price": self.price(id_), "qty": "1", "time": id_, "isBuyerMaker": False}
+            {"id": self.number(id_), "price": self.price(id_), "qty": "1", "time": id_, "isBuyerMaker": False}
             for id_ in range(first, first + 1000)
         ]
         data = json.dumps(rows).encode()
@@ -402,7 +403,9 @@ class Scripted(httpx.AsyncBaseTransport):
         return httpx.Response(200, stream=Body())
 
 
-async def scripted(transport: Scripted, stretch: Stretch, budget: Budget) -> tuple[Recovered, list[Block]]:
+async def scripted(
+    transport: Scripted, stretch: Stretch, budget: Budget, refuse: Refuse | None = None
+) -> tuple[Recovered, list[Block]]:
     blocks: list[Block] = []
 
     async def deliver(block: Block) -> None:
@@ -411,7 +414,7 @@ async def scripted(transport: Scripted, stretch: Stretch, budget: Budget) -> tup
 
     history, market = HISTORIES["binance"], DIALECTS["binance"].market(parse_symbol("BTC/USDT"))
     async with Rest(history, Limiter(FREE_WEIGHT), transport=transport) as rest:
-        backfill = Backfill("binance", history, "trade", rest, deliver, budget=budget)
+        backfill = Backfill("binance", history, "trade", rest, deliver, refuse=refuse, budget=budget)
         return await backfill.recover(market, stretch), blocks
 
 
@@ -424,18 +427,32 @@ async def test_rows_come_no_faster_than_the_budget_allows(autojump_clock: trio.t
     )
 
 
-async def test_a_row_that_is_no_sound_trade_is_left_out_and_said(autojump_clock: trio.testing.MockClock) -> None:
-    transport = Scripted(lambda id_: "0" if id_ == 7 else "1.5")
-    recovered, blocks = await scripted(transport, Stretch(from_id=5, to_id=9), Budget())
+@pytest.mark.parametrize("price", ["0", "NaN", 1.5, None, {"a": []}, "9" * 5000, ["1"]])
+async def test_a_row_that_is_no_sound_trade_costs_only_itself(
+    price: Any, autojump_clock: trio.testing.MockClock
+) -> None:
+    transport = Scripted(lambda id_: price if id_ == 7 else "1.5")
+    rejects: list[Reject] = []
+    recovered, blocks = await scripted(transport, Stretch(from_id=5, to_id=9), Budget(), rejects.append)
     assert [block.trade_id for block in blocks] == [["5", "6", "8", "9"]]
-    assert recovered == Recovered(
-        count=4,
-        complete=False,
-        reason="not readable: 7: the price is zero",
-        missing=1,
-        remaining=Stretch(from_id=5, to_id=9),
-        final=True,
-    )
+    assert (recovered.count, recovered.complete, recovered.missing, recovered.final) == (4, False, 1, False)
+    assert recovered.reason.startswith("not readable: ") and recovered.remaining == Stretch(from_id=5, to_id=9)
+    (reject,) = rejects
+    assert (reject.exchange, reject.symbol) == ("binance", "BTC/USDT") and b'"id": 7' in reject.payload
+    assert reject.reason in (Reason.BAD_PRICE, Reason.BAD_TYPE) and reject.detail
+
+
+async def test_a_page_that_says_the_same_trade_twice_fills_one_hole(autojump_clock: trio.testing.MockClock) -> None:
+    transport = Scripted(lambda _: "1.5", number=lambda id_: min(id_, 7))
+    recovered, blocks = await scripted(transport, Stretch(from_id=5, to_id=9), Budget(pages=1))
+    assert [block.trade_id for block in blocks] == [["5", "6", "7"]]
+    assert (recovered.count, recovered.complete, recovered.missing) == (3, False, 2)
+
+
+async def test_pages_that_never_lead_on_are_given_up_for_now(autojump_clock: trio.testing.MockClock) -> None:
+    transport = Scripted(lambda _: "1.5", number=lambda id_: id_ % 1000)
+    recovered, _ = await scripted(transport, Stretch(from_id=5, to_id=90_000), Budget())
+    assert not recovered.complete and not recovered.final and len(transport.asked_at) <= 10
 
 
 @pytest.mark.parametrize("ahead_s", [0, 3600])

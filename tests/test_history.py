@@ -146,6 +146,24 @@ def test_kraken_steps_back_from_last_except_where_that_leads_nowhere() -> None:
     assert parse("kraken", two, query("kraken", rows=3)).cursor is None  # not full: the newest page
 
 
+def test_kraken_asks_for_an_unknown_pair_again_as_a_tokenised_asset_and_goes_on_so() -> None:
+    unknown = b'{"error":["EQuery:Unknown asset pair"]}'
+    first = query("kraken", symbol="AAPLx/USD", rows=1)
+    page = parse("kraken", unknown, first)
+    assert not page.trades.price and page.cursor is not None
+    second = replace(first, cursor=page.cursor)
+    asked = dict(HISTORIES["kraken"].ask(second).query)
+    assert asked == {**dict(HISTORIES["kraken"].ask(first).query), "asset_class": "tokenized_asset"}
+    row = b'["230.1","0.5",1762795433.5,"b","m","",7]'
+    body = b'{"error":[],"result":{"AAPLxUSD":[%b],"last":"1762795433500000000"}}' % row
+    page = parse("kraken", body, second)
+    assert page.trades.native == ["AAPLx/USD"] and page.cursor is not None
+    following = dict(HISTORIES["kraken"].ask(replace(first, cursor=page.cursor)).query)
+    assert (following["since"], following["asset_class"]) == ("1762795433499999999", "tokenized_asset")
+    with pytest.raises(Refused, match="Unknown asset pair"):
+        parse("kraken", unknown, second)
+
+
 def test_okx_trades_are_read_as_recorded() -> None:
     body, answer = recorded("okx/rest/trades_BTC-USDT_2025-05-12.json")
     page = parse("okx", body)

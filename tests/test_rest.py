@@ -240,12 +240,47 @@ async def test_a_long_ban_is_told_at_once_and_again_without_asking(autojump_cloc
     assert len(transport.asked) == 1 and trio.current_time() == began
 
 
-@pytest.mark.parametrize("status", [400, 404, 422])
-async def test_a_wrong_question_is_asked_once(status: int, autojump_clock: trio.testing.MockClock) -> None:
-    transport = Scripted(httpx.Response(status, content=b'{"code":-1121,"msg":"Invalid symbol."}'))
-    with pytest.raises(Refused, match="-1121 Invalid symbol"):
-        await get(transport)
+FINAL = {
+    "binance": (400, b'{"code":-1121,"msg":"Invalid symbol."}'),
+    "bybit": (400, b'{"retCode":10001,"retMsg":"Not supported symbols"}'),
+    "coinbaseexchange": (404, b'{"message":"NotFound"}'),
+    "kraken": (400, b'{"error":["EQuery:Unknown asset pair"]}'),
+    "okx": (400, b'{"code":"51001","msg":"Instrument ID does not exist","data":[]}'),
+}
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+async def test_a_wrong_question_is_asked_once(name: str, autojump_clock: trio.testing.MockClock) -> None:
+    status, body = FINAL[name]
+    transport = Scripted(httpx.Response(status, content=body))
+    with pytest.raises(Refused, match=f"HTTP {status} [-A-Z15]"):
+        await get(transport, name)
     assert len(transport.asked) == 1
+
+
+PASSING = [
+    (500, b'{"code":-1121,"msg":"Invalid symbol."}'),  # who fails himself may say anything
+    (400, b'{"code":-1001,"msg":"Internal error; unable to process your request."}'),
+    (400, b'{"code":"50001","msg":"Service temporarily unavailable"}'),
+    (400, b'{"retCode":10016,"retMsg":"Server error"}'),
+    (400, b'{"error":["EGeneral:Internal error"]}'),
+    (404, b"<html><h1>404 Not Found</h1></html>"),
+    (404, b'{"message":"Route not found"}'),
+    (405, b""),
+    (400, b'{"code":' + b"9" * 5000 + b"}"),
+    (400, b"[" * 100_000),
+    (422, b"\xff\xfe"),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), PASSING)
+@pytest.mark.parametrize("name", HISTORIES)
+async def test_what_is_not_listed_as_final_is_asked_again(
+    name: str, status: int, body: bytes, autojump_clock: trio.testing.MockClock
+) -> None:
+    transport = Scripted(httpx.Response(status, content=body), ok(b"late"))
+    assert await get(transport, name) == b"late"
+    assert len(transport.asked) == 2 and waits(transport)[0] < 60
 
 
 async def test_a_body_over_the_limit_is_refused_before_it_is_whole(autojump_clock: trio.testing.MockClock) -> None:

@@ -87,9 +87,10 @@ def _cursor(query: Query) -> tuple[str, bool]:
 def _parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
     answer, (cursor, tokenized) = decoded(_decoder, body), _cursor(query)
     if answer.error:
-        if answer.error[0].startswith(_UNKNOWN_PAIR) and not tokenized and query.cursor is None:
+        said = _refusal(200, body)
+        if said.final and said.words.startswith(_UNKNOWN_PAIR) and query.cursor is None:
             return Page(NO_TRADES, TOKENIZED)
-        raise _refusal(200, body).error("kraken")
+        raise said.error("kraken")
     pairs = [key for key in answer.result if key != "last"]
     if len(pairs) != 1 or "last" not in answer.result:
         raise Garbled("the answer holds no trades of one pair, or no `last`")
