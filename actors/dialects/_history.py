@@ -15,6 +15,7 @@ from actors.ticks import REJECT_PAYLOAD_BYTES_MAX, Reason
 
 EXCERPT_CHARS = 120
 WORDS_CHARS = 300
+SAID_BYTES_MAX = 64 * 1024  # errors have some hundred bytes; a million of small values would take seconds
 # A row of the exchanges known has at most 15 commas, inside and behind it. An answer with more is not split into
 # its rows: it would cost seconds and hundreds of MB where 4 MiB hold a million of them.
 ROW_COMMAS_MAX = 50
@@ -111,7 +112,9 @@ def excerpt(body: bytes) -> str:
 
 
 def said_in(body: bytes) -> object:
-    """The JSON of an error's body, None where it is none."""
+    """The JSON of an error's body, None where it is none, or longer than any error."""
+    if len(body) > SAID_BYTES_MAX:
+        return None
     try:
         return msgspec.json.decode(body)
     except UNREADABLE:
