@@ -39,7 +39,8 @@ class Refused:
     rejects: int = 0
     sound: Counter[str] = field(default_factory=Counter)
     alarm: str = ""
-    fresh: bool = False  # rejects came that no gap stands for yet
+    fresh: bool = False  # a window with rejects is over (or the first is an alarm): no gap stands for it yet
+    heard: frozenset[str] = frozenset()  # markets with sound trades in that window
 
     @property
     def considerable(self) -> bool:
@@ -47,9 +48,14 @@ class Refused:
         return self.rejects > 0 and self.rejects >= SHARE * (self.rejects + self.sound.total())
 
     def begin(self, now: float) -> None:
-        """Begins the next window."""
+        """Begins the next window of an alarm."""
+        self.show()
         self.since, self.reads, self.rejects = now, 0, 0
         self.sound.clear()
+
+    def show(self) -> None:
+        """Sets what the window so far says of gaps."""
+        self.fresh, self.heard = self.rejects > 0, frozenset(self.sound)
 
 
 class Refusals:
@@ -82,7 +88,6 @@ class Refusals:
                 refused.since_ns, refused.first = here[0].received_ns, here[0]
             refused.reads += 1
             refused.rejects += len(here)
-            refused.fresh = True
 
     def tick(self, now: float) -> tuple[list[Refused], list[Refused]]:
         """About once a second. Returns those that are an alarm from now on, and those that are none any more."""
@@ -98,6 +103,7 @@ class Refusals:
                     ended.append(self.watched.pop(symbol))
             elif age_s >= SETTLE_S and one.considerable and one.reads >= _reads_min(symbol):
                 one.alarm = _alarm(one)
+                one.show()
                 begun.append(one)
             elif age_s >= WINDOW_S and one.sound:
                 del self.watched[symbol]

@@ -84,11 +84,10 @@ class Repair:
         alarms = refusals.alarms
         for one in alarms:
             # Where sound trades come too, ids that count show by themselves what is missing between them.
-            silent = [symbol for symbol in one.markets if not one.sound[symbol]]
             partly = one.symbol is not None and not self._continuity.counts(one.symbol)
-            for symbol in one.markets if partly else silent:
-                if one.fresh:
-                    self._continuity.refused(symbol, one.since_ns, now_ns)
+            missing = one.markets if partly else one.markets - one.heard
+            for symbol in missing if one.fresh else ():
+                self._continuity.refused(symbol, one.since_ns, now_ns)
             one.fresh = False
         amiss = "; ".join(one.alarm for one in alarms[:ALARMS_TOLD_MAX])
         if len(alarms) > ALARMS_TOLD_MAX:
