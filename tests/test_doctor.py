@@ -1,5 +1,6 @@
 """The doctor on real sockets: exchanges that are well, and what it says of each way in which one can be ill."""
 
+import dataclasses
 import json
 import math
 import signal
@@ -131,6 +132,23 @@ async def test_messages_that_make_no_sense_are_told_although_trades_come(tmp_pat
     async with loopback(tmp_path, "binance", binance=parse_faults(["garbage=0.9"])) as exchanges:
         (report,) = await examined(exchanges)
     assert "made no sense" in finding(report, Step.TRADE).found
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "near"), [("binance", "BTC/USD", "BTC/USDT"), ("binance", "BTCC/USDT", "BTC/USDT")]
+)
+async def test_a_market_that_stays_silent_and_does_not_exist_is_named_with_near_ones(
+    name: str, wrong: str, near: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "MORE_S", 0.3)
+    async with loopback(tmp_path, name, **{name: parse_faults(["silence"])}) as exchanges:
+        (silent,) = await examined([dataclasses.replace(one, symbols=("BTC/USDT",)) for one in exchanges], 0.3)
+    assert "no such market" not in str(silent.findings), "a market may be quiet"
+    async with loopback(tmp_path, name) as exchanges:
+        (report,) = await examined([dataclasses.replace(one, symbols=("BTC/USDT", wrong)) for one in exchanges])
+    (found,) = [found for found in report.findings if found.step is Step.REST and found.state is State.FAIL]
+    assert found.found.startswith(f"{wrong}: {name} has no such market (") and report.state is State.FAIL
+    assert found.advice.startswith(f"write {near}") and wrong + " " not in found.advice
 
 
 async def test_a_port_where_nobody_listens_is_told_and_the_rest_skipped(tmp_path: Path) -> None:

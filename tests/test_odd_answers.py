@@ -6,14 +6,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import cache, partial
 
+import httpx
 import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
 from actors.backfill import Backfill, Budget, Recovered
 from actors.checks import YEAR_2200_NS, amounts, check_ids, check_times
 from actors.dialects import DIALECTS
+from actors.dialects._history import trades
 from actors.dialects.histories import HISTORIES
 from actors.history import Page, Query, RateLimit, Refused, Stretch
 from actors.limiter import Limiter
@@ -23,6 +26,7 @@ from actors.symbols import parse_symbol
 from actors.ticks import Block
 from supervisor.failures import Weather
 from tests.capture_files import CAPTURES
+from tests.continuity_rows import SECOND_NS, T0_NS
 
 MARKETS = {
     "binance": "ETH/BTC",
@@ -211,6 +215,46 @@ def test_one_odd_row_of_many_costs_itself_alone(name: str) -> None:
 )
 def test_the_largest_body_that_is_read_takes_no_long_time(name: str, body: bytes) -> None:
     assert check(name, body) is None
+
+
+@pytest.mark.parametrize(("name", "key"), [("okx", "instId"), ("bybit", "symbol")])
+def test_a_row_of_another_market_is_not_stored_as_this_one(name: str, key: str) -> None:
+    other = (
+        body_of(name)
+        .replace(f'"{key}": "'.encode(), f'"{key}":"'.encode())
+        .replace(f'"{key}":"'.encode(), f'"{key}":"X'.encode())
+    )
+    with pytest.raises(Weather, match="was not asked for"):
+        HISTORIES[name].page(other, {}, query_of(name))
+
+
+def test_one_row_far_ahead_in_the_middle_of_a_page_ends_no_stretch() -> None:
+    ids, times = ["1", "2", "900", "4", "5"], [T0_NS + at * SECOND_NS for at in (1, 2, 10**6, 4, 5)]
+    page = Page(trades(["x"] * 5, ["1"] * 5, ["1"] * 5, ["buy"] * 5, ids, times), "next")
+    for stretch in (Stretch(from_ns=T0_NS, to_ns=T0_NS + 100 * SECOND_NS), Stretch(from_id=1, to_id=100)):
+        progress = Progress(HISTORIES["kraken"], stretch)
+        progress.take(page)
+        assert not progress.arrived and not progress.complete
+
+
+async def test_pages_that_lead_round_in_a_circle_are_given_up_for_now(autojump_clock: MockClock) -> None:
+    asked: list[str] = []
+
+    def circle(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.params["since"])
+        rows = [["6", "1", T0_NS / 1e9 + 5, "b", "l", "", number] for number in range(1000)]
+        body = json.dumps({"error": [], "result": {"X": rows, "last": str(T0_NS + 5 * SECOND_NS)}}).encode()
+        return httpx.Response(200, stream=httpx.ByteStream(body))
+
+    async def deliver(block: Block) -> None:
+        await trio.lowlevel.checkpoint()
+
+    history, free = HISTORIES["kraken"], Limiter([RateLimit(name="requests", units=1e6, window_s=1, burst=1e5)])
+    async with Rest(history, free, transport=httpx.MockTransport(circle)) as rest:
+        backfill = Backfill("x", history, "trade", rest, deliver, settle_s=0)
+        recovered = await backfill.recover(query_of("kraken").market, Stretch(from_ns=T0_NS, to_ns=T0_NS + 10**12))
+    assert not recovered.complete and not recovered.final and "leads back" in recovered.reason
+    assert len(set(asked)) <= 4 and len(asked) <= 10
 
 
 # -- over a real socket ------------------------------------------------------------------------------------

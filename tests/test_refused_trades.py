@@ -9,11 +9,14 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from actors.continuity import Continuity
+from actors.dialect import IdPromise
 from actors.gaps import GapReason, GapStatus
 from actors.refusals import ALARM_WINDOW_S, READS_MIN, SETTLE_S, UNNAMED_READS_MIN, WINDOW_S, Refusals
 from actors.ticks import Reason, Reject
 from supervisor.states import State
 from tests.continuity_file import new_file, put_audit, put_feeds, put_gaps
+from tests.continuity_rows import SECOND_NS, T0_NS, block_of
 from tests.memory_exchange import BTC, ETH, Recorder, Venue, recorded, seen
 
 BOTH = ("BTC/USDT", "ETH/USDT")
@@ -92,7 +95,9 @@ async def test_health_says_what_is_refused_and_the_history_stands_in_until_sound
         (gap,) = [gap for gap in recorder.gaps() if gap.reason is GapReason.REJECTED]
         assert gap.status is GapStatus.OPEN and gap.from_id == (str(999 + sound) if sound else None)
         assert coverage(recorder) == (["live", "unknown"] if sound else ["unknown"])
-        await trio.sleep(20)
+        await trio.sleep(3)
+        assert venue.asked, "at once"
+        await trio.sleep(17)
         stored = set(recorder.ids())
         assert set(venue.ids()[:-10]) <= stored, "the history is asked while it lasts"
         venue.spoil = str
@@ -135,6 +140,20 @@ async def test_a_bad_frame_now_and_then_is_no_alarm(autojump_clock: MockClock) -
         assert recorder.account.rejected >= 10
         assert not recorder.told("refusing", "degraded")
         assert GapReason.REJECTED not in {gap.reason for gap in recorder.gaps()}
+
+
+def test_what_is_refused_between_sound_trades_lies_in_the_gap_where_ids_do_not_count() -> None:
+    for promise, begins_at in ((IdPromise.OPAQUE, 3), (IdPromise.CONTIGUOUS, 9)):
+        continuity = Continuity("x", {BOTH[0]: promise})
+        continuity.connected(BOTH[:1], T0_NS)
+        for at in (1, 9):
+            row = block_of([(BOTH[0], str(at), T0_NS + at * SECOND_NS)])
+            continuity.admit(row, 0, None, float(at))
+        continuity.tick(20.0, T0_NS + 20 * SECOND_NS)
+        continuity.take_gaps()
+        continuity.refused(BOTH[0], T0_NS + 5 * SECOND_NS, T0_NS + 10 * SECOND_NS)
+        gap = continuity.take_gaps()[-1]
+        assert (gap.reason, gap.from_ns) == (GapReason.REJECTED, T0_NS + begins_at * SECOND_NS)
 
 
 def reject(payload: bytes = b"{}", symbol: str | None = None, at: int = 1) -> Reject:
