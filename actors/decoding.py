@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from actors.checks import amounts, check_ids, check_times
-from actors.dialect import Ack, Alive, Dialect, FieldError, Leaving, Refusal, TradeLike, Trades
+from actors.dialect import Control, Dialect, FieldError, TradeLike, Trades
 from actors.ticks import REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
 
 # What the wire's content can make a decoder raise; anything else is a bug of ours and must show.
@@ -27,7 +27,7 @@ class Outcome:
     ticks: int = 0
     joined: bool = False
     rejects: list[Reject] = field(default_factory=list)
-    controls: list[Ack | Refusal | Alive | Leaving] = field(default_factory=list)
+    controls: list[Control] = field(default_factory=list)
 
 
 class Reader:
@@ -131,7 +131,7 @@ class Reader:
             return
         outcome.rejects.append(self._reject(message, received_ns, failure))
 
-    def _control(self, message: bytes) -> Ack | Refusal | Alive | Leaving | TradeLike | FieldError:
+    def _control(self, message: bytes) -> Control | FieldError:
         """What a message is that is no sound trade frame; a FieldError (not raised) if it is nothing."""
         try:
             text = message.decode()

@@ -1,6 +1,7 @@
 """What a dialect is: how one exchange speaks, as a frozen value and a few pure functions. No I/O here."""
 
 import enum
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -65,19 +66,46 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """The exchange confirmed `natives`, or all of the request with this id, or (both empty) of the oldest."""
+    """The exchange confirmed `natives`, or all of the request with this id, or (both empty) of the oldest.
+
+    With `whole`, `natives` are all that this connection is subscribed to now.
+    """
 
     natives: tuple[str, ...] = ()
     request_id: str = ""
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The exchange refused a subscription; `reason` is its own words. Which markets: as in Ack."""
+    """The exchange refused a subscription; `reason` is its own words. Which markets: as in Ack.
+
+    With `passing`, it is about the rate of requests or the exchange's own trouble, not about the markets: the
+    same request is right later. One of these that names neither market nor request is for no request in particular.
+    """
 
     reason: str
     natives: tuple[str, ...] = ()
     request_id: str = ""
+    passing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribed:
+    """The exchange ended the subscriptions to `natives`, or (empty) to all of this connection, unasked."""
+
+    natives: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """The state that the exchange says it is in, in its own words; "" for the normal one.
+
+    `matches` False: no trades are made as long as it lasts.
+    """
+
+    words: str = ""
+    matches: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +125,7 @@ class TradeLike:
     """The message is of the trade kind, so that what is wrong with it is a field, not its type."""
 
 
-Control = Ack | Refusal | Alive | Leaving | TradeLike
+Control = Ack | Refusal | Unsubscribed | Condition | Alive | Leaving | TradeLike
 
 
 class MarketRule(Protocol):
@@ -123,6 +151,7 @@ class Limits:
     symbols_per_request: int
     request_bytes: int = 4096
     requests_per_s: float
+    requests_per_hour: float = math.inf  # where that is less than requests_per_s would come to
     connects_per_s: float = 1.0
     message_bytes: int = 1 << 20  # a trade frame is 0.2 to 250 KB; more is a fault, not data
 
@@ -150,6 +179,8 @@ class Dialect:
       or the text itself where it is not JSON; None for a type that is not known. Never raises.
     - `list_key`: where a frame's trade list stands, keys joined by dots (lists on the way are gone
       through), when one frame may hold several trades: so one bad trade costs only itself.
+    - `answers_each`: a request for several markets is answered market by market, so that a market that is
+      refused costs no other of its request.
     - `replays_unmarked`: after a subscribe the exchange may re-send old trades that look like live ones.
     """
 
@@ -171,6 +202,7 @@ class Dialect:
     ping_note: str
     ping: AppPing | None = None
     list_key: str = ""
+    answers_each: bool = False
     replays_unmarked: bool = False
     ack_s: float = 10.0
     lifetime_s: float | None = None

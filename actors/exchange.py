@@ -59,6 +59,7 @@ class Exchange:
             intake,
             lambda: self.fleet.hand_over(),
             surroundings,
+            halted=lambda: self.fleet.halted,
         )
         self.fleet = Fleet(settings, self.dialect, self._connection, self.markets)
         self._neighbours = surroundings.neighbours if surroundings else Neighbours()

@@ -114,6 +114,11 @@ class Fleet:
                 self.connections.append(connection)
                 await self._start(connection)
 
+    @property
+    def halted(self) -> bool:
+        """Whether the exchange says that no trades are made at present."""
+        return any(connection.halted for connection in self.connections)
+
     def retire(self, symbols: Iterable[str]) -> None:
         """Before the end: nothing is begun any more, and no gap opens for these because a connection ends."""
         self._retired = True
@@ -137,11 +142,11 @@ class Fleet:
     async def relieve(self, old: Connection, reason: str) -> bool:
         """Opens a second connection for the markets of `old`, which ends once the new one delivers them too.
 
-        False where that is under way already, or was tried in vain not long ago.
+        False where that is under way already, or was tried in vain not long ago, or no trades are made.
         """
         async with self._changing:
             under_way = any(old in (relief.old, relief.new) for relief in self._reliefs)
-            if self._retired or under_way or old not in self.connections:
+            if self._retired or under_way or old.halted or old not in self.connections:
                 return False
             if trio.current_time() < self._failed.get(old, (0, -math.inf))[1]:
                 return False

@@ -54,7 +54,8 @@ class Recovery:
 
     `markets` gives the markets by symbol as they are now; `limiters` are shared by all who ask the same host.
     `deliver` takes blocks of what came and returns how many of their rows were new; it may raise FileBusy. `refuse`
-    takes rows that are no sound trades, each once.
+    takes rows that are no sound trades, each once. While `halted` nothing is asked about silence: the exchange has
+    given the reason.
     """
 
     def __init__(
@@ -67,11 +68,12 @@ class Recovery:
         deliver: Callable[[Block], Awaitable[int]],
         mender: Mender,
         refuse: Refuse | None = None,
+        halted: Callable[[], bool] = lambda: False,
     ) -> None:
         self._refuse, self._refused = refuse, set[int]()
         self._settings, self._channel, self._markets = settings, channel, markets
         self._continuity, self._limiters, self._deliver = continuity, limiters, deliver
-        self.mender = mender
+        self.mender, self._halted = mender, halted
         self._history = HISTORIES[settings.dialect]
         self._attempts: dict[str, _Attempts] = {}
         self.questions = Questions(self._history, markets, continuity, self._lied)
@@ -117,13 +119,13 @@ class Recovery:
                         try:
                             if gap.bounded:
                                 await self._recover(backfill, market, gap, attempts)
-                            elif self._quiet(gap):
+                            elif self._quiet(gap) and not self._halted():
                                 await self._end(backfill, market, gap, attempts)
                         except FileBusy:
                             attempts.due = trio.current_time() + BUSY_S
                         context.handled(0)
                 self._judge_absent(context)
-                for question in self.questions.due():
+                for question in () if self._halted() else self.questions.due():
                     await self.questions.answer(probe, question)
                     context.handled(0)
                 await self._mend(context, rest)

@@ -30,7 +30,8 @@ class Repair:
     """Owned by the exchange: what it holds outlives crashes of the tasks that run `keep` and `fetch`.
 
     `markets` gives the markets by symbol as they are now; `hand_over` passes on what the connections have read so
-    far. Without `surroundings` there is nobody to ask and nothing is fetched.
+    far; `halted` says whether the exchange makes no trades by its own words. Without `surroundings` there is
+    nobody to ask and nothing is fetched.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Repair:
         intake: Mailbox[Parcel],
         hand_over: Callable[[], Awaitable[None]],
         surroundings: Surroundings | None = None,
+        halted: Callable[[], bool] = lambda: False,
     ) -> None:
         self._hand_over, self._surroundings, self._markets = hand_over, surroundings, markets
         self._amiss = ""  # what health says
@@ -56,7 +58,7 @@ class Repair:
             self._shelf = Shelf(settings.name, surroundings.consult, self._settle)
             mender, limiters = Mender(continuity, self._shelf, self._deliver), surroundings.limiters
             self.recovery = Recovery(
-                settings, channel, markets, continuity, limiters, self._fetched, mender, self._refuse
+                settings, channel, markets, continuity, limiters, self._fetched, mender, self._refuse, halted
             )
         self._unsent: list[Parcel] = []
         self._opened = 0  # gaps that the account knows of

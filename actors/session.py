@@ -2,21 +2,23 @@
 
 import math
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 import trio
 
 from actors.decoding import Reader
-from actors.dialect import Ack, Leaving, Refusal, Request
-from actors.line import WATCH_S, Line
+from actors.dialect import Ack, Condition, Control, Leaving, Refusal, Unsubscribed
+from actors.line import STRAGGLERS_S, WATCH_S, Line
 from actors.subscription import Subscription
 from actors.wire import ConnectionLost, Wire, WireLimits, client_context, connect
 from supervisor.context import Context
 from supervisor.failures import Weather
 
-ASK_AGAIN_S = 2.0  # after a market was refused by name, how long the others of its request may go unanswered
-REFUSALS_TOLD_MAX = 50  # different words of refusal that become events, a connection
-REQUESTS_MAX = 10_000  # that wait to be sent; a connection has fewer markets, and each is asked for once or twice
+REFUSALS_TOLD_MAX = 50  # different words of refusal that name no market and become events, a connection
+HOUR_S = 3600.0
+NAMES_MAX = 5  # markets that health names for one reason
+ENDED = "the exchange ended its subscription"
 
 
 class Silent(Weather):
@@ -37,8 +39,8 @@ class Session:
         self._subscription = Subscription(self._dialect, list(line.symbols), channel)
         self._reader = Reader(self._settings.name, self._dialect, line.symbols)
         self._reader.subscribed_ns = time.time_ns()  # re-sent trades can come before anything was asked
-        self._outgoing, self._requests = trio.open_memory_channel[Request](REQUESTS_MAX)
-        self._asked_at = self._ask_again_at = math.inf
+        self._asked_at = math.inf
+        self._news = trio.Event()  # there may be something to send
         self._told: set[str] = set()
         self._known = 0
 
@@ -65,13 +67,7 @@ class Session:
     async def _sink(self, messages: list[bytes], received_ns: int) -> None:
         outcome = self._catch.take(messages, received_ns, self._reader)
         for control in outcome.controls:
-            if isinstance(control, Ack):
-                self._subscription.acknowledged(control)
-            elif isinstance(control, Refusal):
-                self._refused(control)
-            elif isinstance(control, Leaving):
-                self._line.leaving = control.reason or "it said so"
-                self._context.note("leaving", control.reason)
+            self._take(control)
         known = len(self._subscription.confirmed) + len(self._reader.seen)
         if known != self._known:
             self._known = known
@@ -80,6 +76,21 @@ class Session:
             self._context.healthy()
             self._context.handled(outcome.ticks)
         await self._hand_over()
+
+    def _take(self, control: Control) -> None:
+        subscription, now = self._subscription, trio.current_time()
+        match control:
+            case Ack():
+                self._ended(subscription.acknowledged(control, now))
+            case Refusal():
+                self._refused(control)
+            case Unsubscribed():
+                self._ended(control.natives or subscription.confirmed.copy())
+            case Condition():
+                self._line.says(control)
+            case Leaving():
+                self._line.leaving = control.reason or "it said so"
+                self._context.note("leaving", control.reason)
 
     async def _hand_over(self) -> None:
         """What was not read while the buffer was full is our doing, not the exchange's silence."""
@@ -95,39 +106,52 @@ class Session:
         line = self._line
         if len(line.since) == len(line.symbols):
             return
-        natives = self._subscription.confirmed | self._reader.seen
-        symbols = {line.symbols[native] for native in natives if native in line.symbols} - line.since.keys()
+        self._subscription.delivered(self._reader.seen, trio.current_time())
+        symbols = {line.symbols[native] for native in self._subscription.confirmed} - line.since.keys()
         line.continuity.connected(symbols, time.time_ns())
         line.since.update(dict.fromkeys(symbols, trio.current_time()))
 
-    def _drop(self, natives: Iterable[str]) -> None:
-        """Markets that were delivered and are refused from now on."""
-        symbols = self._line.since.keys() & {self._line.symbols.get(native, "") for native in natives}
-        for symbol in symbols:
-            del self._line.since[symbol]
-        self._line.continuity.disconnected(symbols, time.time_ns())
+    def _drop(self, natives: Iterable[str], words: str) -> None:
+        """Markets without a subscription from now on: an event for each, once until it has one again."""
+        line = self._line
+        for native in natives:
+            self._reader.seen.discard(native)  # only trades that come from now on prove it wrong
+            symbol = line.symbols[native]
+            if symbol not in line.told:
+                line.told[symbol] = words
+                self._context.note("refused", words if symbol in words else f"{symbol}: {words}", symbol=symbol)
+            if line.since.pop(symbol, None) is not None:
+                line.continuity.disconnected([symbol], time.time_ns())
+        self._news.set()
 
     def _refused(self, refusal: Refusal) -> None:
-        if refusal.reason not in self._told and len(self._told) < REFUSALS_TOLD_MAX:
+        natives = self._subscription.refuse(refusal, trio.current_time())
+        if not natives and refusal.reason not in self._told and len(self._told) < REFUSALS_TOLD_MAX:
             self._told.add(refusal.reason)
             self._context.note("refused", refusal.reason)
-        self._send(self._subscription.refuse(refusal))
-        self._drop(self._subscription.refused)
-        self._reader.seen -= self._subscription.refused.keys()  # only trades that come from now on prove it wrong
-        self._ask_again_at = trio.current_time() + ASK_AGAIN_S
+        self._drop(natives, refusal.reason)
 
-    def _send(self, requests: Sequence[Request]) -> None:
-        for request in requests:
-            self._outgoing.send_nowait(request)
+    def _ended(self, natives: Iterable[str]) -> None:
+        ended = self._subscription.unsubscribed(natives, trio.current_time(), ENDED) if natives else ()
+        self._drop(ended, ENDED)
 
     async def _subscribe(self, wire: Wire) -> None:
-        """Sends requests no faster than the exchange allows; refused ones come back in parts."""
-        self._send(self._subscription.requests())
-        async for request in self._requests:
+        """Sends requests no faster than the exchange allows, and again what is refused or not answered."""
+        limits = self._dialect.limits
+        sent: deque[float] = deque()  # in the last hour
+        while True:
+            self._news, now = trio.Event(), trio.current_time()
+            while sent and now - sent[0] >= HOUR_S:
+                sent.popleft()
+            request = self._subscription.next(now) if len(sent) < limits.requests_per_hour else None
+            if request is None:
+                await self._news.wait()
+                continue
             self._reader.subscribed_ns = time.time_ns()
-            self._asked_at = trio.current_time()
+            self._asked_at = now
+            sent.append(now)
             await wire.send(request.text)
-            await trio.sleep(1 / self._dialect.limits.requests_per_s)
+            await trio.sleep(1 / limits.requests_per_s)
 
     async def _ping(self, wire: Wire, text: str, interval_s: float) -> None:
         while True:
@@ -147,9 +171,7 @@ class Session:
             if now - max(wire.stats.last_frame_at, self._line.reading_since) > silence_s:
                 raise Silent(f"nothing came from {self._settings.name} for {silence_s:g} s")
             self._note_heard(now)
-            if trio.current_time() >= self._ask_again_at:
-                self._ask_again_at = math.inf
-                self._send(self._subscription.again())
+            self._news.set()  # something may be due by now
             amiss = self._amiss()
             if amiss != said:
                 said = amiss
@@ -160,20 +182,35 @@ class Session:
 
     def _note_heard(self, now: float) -> None:
         """Which markets had trades since the last look."""
-        seen = self._reader.seen
+        seen, line = self._reader.seen, self._line
         self._carry()
-        self._subscription.delivered(seen)
-        self._line.heard.update((self._line.symbols[native], now) for native in seen)
+        line.heard.update((line.symbols[native], now) for native in seen)
+        if seen and now - line.halted_at > STRAGGLERS_S:
+            line.matches()
         seen.clear()
 
     def _amiss(self) -> str:
-        """What is wrong with the subscription, in words; "" when nothing is."""
-        symbols, subscription = self._line.symbols, self._subscription
-        parts = [f"{symbols.get(n, n)} refused: {why}" for n, why in subscription.refused.items()]
+        """What is wrong with the subscription and the connection, in words; "" when nothing is."""
+        symbols, subscription, line = self._line.symbols, self._subscription, self._line
         late = trio.current_time() - self._asked_at > self._dialect.ack_s
-        if late and subscription.pending:
-            if not subscription.confirmed and not subscription.refused:
-                raise NotSubscribed(f"no answer to the subscription within {self._dialect.ack_s:g} s")
-            names = ", ".join(symbols[native] for native in list(subscription.pending)[:10])
-            parts.append(f"no answer to the subscription of {names}")
+        if late and not subscription.answered and not line.halted:
+            raise NotSubscribed(f"no answer to the subscription within {self._dialect.ack_s:g} s")
+        line.told = {symbol: why for symbol, why in line.told.items() if symbol not in line.since}
+        refused = [f"{symbols[native]} refused: {why}" for native, why in subscription.refused.items()]
+        held: dict[str, list[str]] = {}
+        for native, why in subscription.held.items():
+            held.setdefault(why, []).append(symbols[native])
+        parts = _few(refused, " refused")
+        parts += [f"{', '.join(_few(names))}: {why}; asked for again" for why, names in held.items()]
+        silent = [symbols[native] for native in subscription.unanswered if native not in subscription.held]
+        if silent:
+            parts.append(f"no answer to the subscription of {', '.join(_few(silent))}")
+        if line.leaving:
+            parts.append(f"{self._settings.name} is about to close this connection: {line.leaving}")
         return "; ".join(parts)
+
+
+def _few(texts: Sequence[str], what: str = "") -> list[str]:
+    """The first NAMES_MAX, and how many there are beyond."""
+    more = len(texts) - NAMES_MAX
+    return [*texts[:NAMES_MAX], f"{more} more{what}"] if more > 0 else list(texts)

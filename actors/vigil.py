@@ -65,6 +65,7 @@ class Vigil:
         self._stalled: dict[str, str] = {}  # markets that are known to be stalled, in words
         self._behind: dict[str, float] = {}  # since when one connection brings what another does not
         self._uneven: dict[str, str] = {}  # the same in words, once it has lasted
+        self._condition = ""  # what the exchange says of its own state
         self._looked_at = self._awake_since = -math.inf
 
     async def run(self, context: Context) -> None:
@@ -75,7 +76,11 @@ class Vigil:
             for event, reason in await self._fleet.look():
                 context.note(event, reason)
             await self._look(context)
-            amiss = "; ".join([*self._stalled.values(), *self._uneven.values()][:TOLD_MAX])
+            self._note_condition(context)
+            parts = [*self._stalled.values(), *self._uneven.values()][:TOLD_MAX]
+            if self._condition:
+                parts.insert(0, f"{self._exchange} says: {self._condition}")
+            amiss = "; ".join(parts)
             if amiss and amiss != said:
                 context.degraded(amiss)
             elif not amiss:
@@ -83,6 +88,14 @@ class Vigil:
             said = amiss
             context.handled(0)
             await trio.sleep(TICK_S)
+
+    def _note_condition(self, context: Context) -> None:
+        """The same news of several connections is one event."""
+        conditions = (connection.condition for connection in self._fleet.connections)
+        said = ", ".join(dict.fromkeys(filter(None, conditions)))
+        if said != self._condition:
+            self._condition = said
+            context.note("condition", said or "normal again")
 
     async def _look(self, context: Context) -> None:
         now = trio.current_time()
@@ -93,8 +106,9 @@ class Vigil:
         for connection in self._fleet.connections:
             for symbol in connection.since:
                 carriers.setdefault(symbol, []).append(connection)
-        for symbol in self._stalled.keys() - carriers.keys():
-            del self._stalled[symbol]  # that connection has ended is what matters now
+        for symbol in list(self._stalled):
+            if all(connection.halted for connection in carriers.get(symbol, ())):
+                del self._stalled[symbol]  # that connections have ended, or no trades are made, is what matters now
         for symbol in self._behind.keys() - carriers.keys():
             self._level(symbol)
         heard = {_coin(symbol) for symbol in carriers if self._heard(symbol, carriers[symbol], now)}
@@ -123,7 +137,8 @@ class Vigil:
         self._asked.pop(symbol, None)
         rhythm = self._rhythm(symbol)
         own = before is not None and any(
-            max(c.since[symbol], c.reading_since, self._awake_since) <= before for c in connections
+            max(c.since[symbol], c.reading_since, c.matching_since, self._awake_since) <= before
+            for c in connections
         )
         if self._stalled.pop(symbol, None) is None and own and before is not None:
             rhythm.heard(max(0.0, last - before - TICK_S), now)  # the pause between two looks is not its own

@@ -6,14 +6,17 @@ operator, and all else is a bug of ours that must show.
 
 import email.utils
 import errno
+import re
 import socket
 import ssl
 import time
+from datetime import UTC
 
 import httpx
 import trio
 import trio_websocket
 
+from supervisor.backoff import RETRY_AFTER_S_MAX
 from supervisor.failures import Misfit, Verdict, Weather, leaves
 
 # How long to stay away at least, where the answer says why but not how long. Asking on while refused is
@@ -22,7 +25,6 @@ from supervisor.failures import Misfit, Verdict, Weather, leaves
 STATUS_FLOORS_S = {429: 10.0, 418: 120.0, 401: 300.0, 403: 300.0, 404: 300.0, 451: 300.0}
 CLIENT_ERROR_FLOOR_S = 60.0  # any other 4xx: the same request will hardly fare better at once
 CLOSE_FLOORS_S = {1008: 30.0, 1013: 10.0}  # policy violation (used for rate limits), try again later
-RETRY_AFTER_MAX_S = 86_400.0  # a mistaken header must not silence an exchange for ever
 
 _NETWORK_ERRNOS = frozenset(
     {
@@ -50,6 +52,7 @@ _WEATHER = (
     trio_websocket.HandshakeError,
     httpx.TransportError,
 )
+_SECONDS = re.compile(r"([0-9]+)(?:\.[0-9]*)?")
 _CHAIN_MAX = 16  # how many causes are followed
 
 
@@ -65,6 +68,8 @@ class HandshakeRefused(Weather):
 
     def __init__(self, status: int, *, retry_after_s: float | None = None, detail: str = "") -> None:
         text = f"the server refused the WebSocket handshake with HTTP {status}"
+        if retry_after_s:
+            text += f", next try in {retry_after_s:.0f} s or more"
         super().__init__(f"{text}: {detail}" if detail else text, retry_after_s=retry_after_s)
         self.status = status
 
@@ -104,14 +109,16 @@ def refusal_floor_s(status: int, retry_after: str | None, now_s: float | None = 
 
 
 def _retry_after_s(value: str, now_s: float) -> float | None:
+    """None for a value that is neither. What is absurd is bounded: a mistake must not silence us for ever."""
     text = value.strip()
-    if text.isascii() and text.isdigit():
-        return float(min(int(text[:9]), RETRY_AFTER_MAX_S))
+    if match := _SECONDS.fullmatch(text):  # some servers send decimals
+        return min(float(match[1][:9]), RETRY_AFTER_S_MAX)
     try:
-        wait_s = email.utils.parsedate_to_datetime(text).timestamp() - now_s
+        moment = email.utils.parsedate_to_datetime(text)
+        wait_s = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now_s
     except (ValueError, OverflowError):
         return None
-    return min(max(wait_s, 0.0), RETRY_AFTER_MAX_S)
+    return min(max(wait_s, 0.0), RETRY_AFTER_S_MAX)
 
 
 def classify(exc: BaseException) -> tuple[Verdict, float | None]:

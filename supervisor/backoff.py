@@ -7,7 +7,7 @@ from random import Random
 import trio
 
 DELAY_S_MAX = 7 * 86_400.0  # nobody means a week; such a value is a slip of the unit
-RETRY_AFTER_S_MAX = 3 * 86_400.0  # the longest ban that servers document is three days
+RETRY_AFTER_S_MAX = 7 * 86_400.0  # the longest ban that servers document is three days; more is a mistake
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ from actors.gaps import GapReason
 from actors.ledger import Account
 from actors.parcel import Parcel
 from actors.policy import CONNECTION_STOP_S
-from actors.session import ASK_AGAIN_S
 from actors.settings import ExchangeSettings, SupervisionSettings
 from actors.ticks import Reason
 from supervisor.health import ActorHealth
@@ -211,7 +210,7 @@ async def test_a_storm_of_refusals_is_told_once_for_each_wording(
         await client.gone()
 
     async with feeding(script, "coinbaseexchange") as feed:
-        await trio.sleep(ASK_AGAIN_S)
+        await trio.sleep(2)
         assert [event.reason for event in feed.events if event.event == "refused"] == ["Too many requests"]
 
 

@@ -1,5 +1,6 @@
 """Binance spot: individual trades (`trade`) or one row a taker order and price (`aggTrade`)."""
 
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -40,6 +41,12 @@ LIMITS = Limits(
     requests_per_s=3.0,  # 5 incoming messages a second, and our pongs count
     connects_per_s=1.0,  # 300 attempts in 5 minutes an IP
 )
+
+
+# Not about a market: the rate, and troubles of its own
+# (https://developers.binance.com/docs/binance-spot-api-docs/errors, read 2026-11-26 via stored copy).
+_PASSING = frozenset(("-1000", "-1001", "-1003", "-1006", "-1007", "-1008", "-1015", "-1034"))
+_PASSING_WORDS = re.compile(r"too many|rate limit|overloaded|timeout|internal error", re.IGNORECASE)
 
 
 class _Trade(
@@ -132,7 +139,9 @@ def _control(message: object) -> Control | None:
     request_id = text_inside(message, "id")
     error = message if "code" in message else inside(message, "error")
     if error is not None:
-        return Refusal(f"{text_inside(error, 'code')} {text_inside(error, 'msg')}".strip(), request_id=request_id)
+        code, text = text_inside(error, "code"), text_inside(error, "msg")
+        passing = code in _PASSING or bool(_PASSING_WORDS.search(text))
+        return Refusal(f"{code} {text}".strip(), request_id=request_id, passing=passing)
     # A well-formed symbol that does not exist is acknowledged too, and stays silent (long-standing, unsure).
     return Ack(request_id=request_id) if "result" in message else None
 

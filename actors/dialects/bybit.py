@@ -1,5 +1,6 @@
 """Bybit v5: `publicTrade` of spot, linear and inverse perpetuals; the category is part of the endpoint."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -19,6 +20,7 @@ from actors.dialect import (
     Request,
     TradeLike,
     Trades,
+    Unsubscribed,
 )
 from actors.dialects._common import (
     compact,
@@ -42,6 +44,14 @@ LIMITS = Limits(
     requests_per_s=5.0,  # ours
     connects_per_s=1.0,  # 500 in 5 minutes an IP
 )
+
+# Not about a market: the rate (10006, 10018), and troubles of the exchange's own (10016)
+# (https://bybit-exchange.github.io/docs/v5/rate-limit and .../v5/error, read 2026-11-26 via stored copy).
+_PASSING = frozenset(("10006", "10016", "10018"))
+_PASSING_WORDS = re.compile(
+    r"too many|too frequent|rate.?limit|timeout|server error|system busy|internal error", re.IGNORECASE
+)
+_TOPIC = re.compile(r"publicTrade\.([^\s,\]]+)")
 
 _SIDES = {"Buy": "buy", "Sell": "sell"}
 
@@ -127,11 +137,21 @@ def _control(message: object) -> Control | None:
         return Alive()
     request_id = text_inside(message, "req_id")
     match inside(message, "success"):
+        case False if operation == "unsubscribe":
+            return Alive()
         case False:
-            return Refusal(text_inside(message, "ret_msg"), request_id=request_id)
+            code, reason = text_inside(message, "ret_code"), text_inside(message, "ret_msg")
+            if "already subscribed" in reason.lower():
+                return Ack(tuple(_TOPIC.findall(reason)), request_id)
+            passing = code in _PASSING or bool(_PASSING_WORDS.search(reason))
+            return Refusal(reason, request_id=request_id, passing=passing)
         case True if operation == "subscribe":
             return Ack(request_id=request_id)
-        case True if operation in ("ping", "unsubscribe"):
+        case True if operation == "unsubscribe":  # we never ask for that, so it is the exchange's doing
+            topics = inside(message, "args")
+            named = [text for text in topics if isinstance(text, str)] if isinstance(topics, list) else []
+            return Unsubscribed(tuple(_TOPIC.findall(" ".join(named))))
+        case True if operation == "ping":
             return Alive()
     return None
 

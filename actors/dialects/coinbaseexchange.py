@@ -45,6 +45,8 @@ LIMITS = Limits(
 # `side` is the maker's: the same trade in `ticker`, which gives the taker's, was opposite 107 times of 107.
 _TAKER = {"buy": "sell", "sell": "buy"}
 _INVALID = re.compile(r"(\S+) is not a valid product")
+# Not about a product: 100 messages a second an IP (rate-limits), and troubles of its own.
+_PASSING = re.compile(r"rate.?limit|too many|throttl|slow down|internal (?:server )?error|try again", re.IGNORECASE)
 
 
 class _Match(
@@ -101,11 +103,10 @@ def _control(message: object) -> Control | None:
         case "heartbeat":  # its last_trade_id was 0 for months: no use for gaps
             return Alive()
         case "subscriptions":
-            natives = _subscribed(message)
-            return Ack(natives) if natives else Alive()
+            return Ack(_subscribed(message), whole=True)
         case "error":
             reason = f"{text_inside(message, 'message')}: {text_inside(message, 'reason')}".strip(": ")
-            return Refusal(reason, tuple(_INVALID.findall(reason)))
+            return Refusal(reason, tuple(_INVALID.findall(reason)), passing=bool(_PASSING.search(reason)))
     return None
 
 

@@ -1,5 +1,6 @@
 """Kraken spot, WebSocket v2: the `trade` channel, whose numbers are kept as the wire's digits."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -8,6 +9,7 @@ import msgspec
 from actors.dialect import (
     Ack,
     Alive,
+    Condition,
     Control,
     Dialect,
     FieldError,
@@ -18,6 +20,7 @@ from actors.dialect import (
     Request,
     TradeLike,
     Trades,
+    Unsubscribed,
 )
 from actors.dialects._common import (
     compact,
@@ -41,6 +44,15 @@ LIMITS = Limits(
     requests_per_s=5.0,  # ours
     connects_per_s=0.2,  # about 150 in 10 minutes an IP, then banned for 10 (unsure)
 )
+
+# The status channel says what the trading engine does; in these states orders are not matched
+# (https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/status, read 2026-11-26 via stored copy).
+_HALTED = ("maintenance", "cancel_only", "post_only")
+
+# Not about a market: {"Error":"Exceeded msg rate"} (bitrich-info/xchange-stream#502), "EAPI:Rate limit exceeded",
+# "EService:Busy", "EService:Market in cancel_only mode", "EGeneral:Internal error"
+# (https://docs.kraken.com/exchange/guides/general/errors, read 2026-11-26 via stored copy).
+_PASSING = re.compile(r"msg rate|rate limit|too many|throttl|EService:|internal error|temporar", re.IGNORECASE)
 
 # v2 knows only the new names; REST still returns the old ones.
 _RENAMED = {"XBT": "BTC", "XDG": "DOGE"}
@@ -120,16 +132,33 @@ def _control(message: object) -> Control | None:
     match text_inside(message, "channel"):
         case "trade":
             return Alive() if inside(message, "data") == [] else TradeLike()
-        case "heartbeat" | "status":
+        case "heartbeat":
             return Alive()
+        case "status":
+            return _condition(inside(message, "data"))
     method = text_inside(message, "method")
-    if inside(message, "success") is False:
+    refused = text_inside(message, "error") or text_inside(message, "Error")
+    if method == "unsubscribe":  # we never ask for that, so it is the exchange's doing
+        natives = named(text_inside(message, "result", "symbol") or text_inside(message, "symbol"))
+        channel = text_inside(message, "result", "channel")
+        ours = inside(message, "success") is True and channel in ("", "trade")
+        return Unsubscribed(natives) if ours else Alive()
+    if inside(message, "success") is False or refused:
         natives = named(text_inside(message, "symbol"))
-        return Refusal(text_inside(message, "error"), natives, "" if natives else text_inside(message, "req_id"))
+        request_id = "" if natives else text_inside(message, "req_id")
+        if "already subscribed" in refused.lower():
+            return Ack(natives, request_id)
+        return Refusal(refused, natives, request_id, passing=bool(_PASSING.search(refused)))
     if method == "subscribe" and text_inside(message, "result", "channel") == "trade":
         natives = named(text_inside(message, "result", "symbol"))
         return Ack(natives, "" if natives else text_inside(message, "req_id"))
-    return Alive() if method in ("subscribe", "unsubscribe", "pong") else None
+    return Alive() if method in ("subscribe", "pong") else None
+
+
+def _condition(data: object) -> Control:
+    """{"channel":"status","type":"update","data":[{"system":"maintenance"}]}, on connect and on changes."""
+    words = text_inside(data[0], "system") if isinstance(data, list) and data else ""
+    return Condition() if words in ("", "online") else Condition(words, matches=words not in _HALTED)
 
 
 KRAKEN = Dialect(
@@ -145,6 +174,7 @@ KRAKEN = Dialect(
     trades=_trades,
     control=_control,
     list_key="data",
+    answers_each=True,
     ids={"spot": IdPromise.CONTIGUOUS},
     ids_note="contiguous per book (999 of 999 steps recorded)",
     history="by time without end: /0/public/Trades?since=, 1000 a request, about one request a second",

@@ -91,13 +91,20 @@ def _answers(talk: Talk) -> str:
         words = list(dict.fromkeys(subscription.refused.values()))
         parts.append(f"refused: {_names(talk, subscription.refused)} ({'; '.join(words[:NAMES_MAX])})")
         advice.append("take the refused symbols out, or write them as the exchange's list of markets has them")
-    if subscription.pending:
-        parts.append(f"no answer: {_names(talk, subscription.pending)}")
+    if subscription.held:
+        words = list(dict.fromkeys(subscription.held.values()))
+        parts.append(f"put off: {_names(talk, subscription.held)} ({'; '.join(words[:NAMES_MAX])})")
+        advice.append("wait a little: that is about the exchange or the rate of requests, not about these markets")
+    if silent := {native: None for native in subscription.pending if native not in subscription.held}:
+        parts.append(f"no answer: {_names(talk, silent)}")
         advice.append("check that the url leads to this exchange, and that these markets exist")
     raise Trouble("; ".join(parts), "; ".join(advice))
 
 
 def _no_trade(talk: Talk, wait_s: float) -> Trouble:
+    if talk.condition:
+        said = f"none within {wait_s:g} s, and the exchange says: {talk.condition}"
+        return Trouble(said, "wait until it trades again")
     if talk.rejects:
         said = f"none within {wait_s:g} s, but {_count(talk.rejects, 'message')} that made no sense ({talk.reject})"
         return Trouble(said, f"the exchange may have changed its messages, or {PROXY}")

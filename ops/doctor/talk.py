@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import trio
 
 from actors.decoding import Reader
-from actors.dialect import Ack, Dialect, Leaving, Market, Refusal, Request
+from actors.dialect import Ack, Condition, Dialect, Leaving, Market, Refusal, Request, Unsubscribed
+from actors.line import WATCH_S
 from actors.plan import Plan
-from actors.session import ASK_AGAIN_S
 from actors.settings import ExchangeSettings
 from actors.subscription import Subscription
 from actors.ticks import Block
@@ -35,7 +35,8 @@ class Talk:
     """What has been said on one connection so far; `sink` takes in what comes.
 
     `traded` holds the symbols with live trades, `timed` how many of these told their time, `lag_ns` the least
-    from such a trade's time to its receipt; `rejects` are what could not be read, the first in words.
+    from such a trade's time to its receipt; `rejects` are what could not be read, the first in words;
+    `condition` is what the exchange says of its own state, "" where that is normal.
     """
 
     def __init__(self, plan: Plan, settings: ExchangeSettings, dialect: Dialect) -> None:
@@ -53,26 +54,28 @@ class Talk:
         self._name, self._dialect = settings.name, dialect
         self._reader = Reader(settings.name, dialect, names)
         self._reader.subscribed_ns = time.time_ns()
-        self._unasked: list[Request] = []
-        self._ask_again_at = math.inf
+        self.condition = ""
         self._leaving = ""
         self._lost: Weather | None = None
         self._news = trio.Event()
 
     async def sink(self, messages: list[bytes], received_ns: int) -> None:
         """For `connect`: reads messages into a block that nobody keeps."""
-        block = Block(self._name)
+        block, now = Block(self._name), trio.current_time()
         outcome = self._reader.read(messages, received_ns, block)
         for control in outcome.controls:
-            if isinstance(control, Ack):
-                self.subscription.acknowledged(control)
-            elif isinstance(control, Refusal):
-                self._unasked += self.subscription.refuse(control)
-                self._reader.seen -= self.subscription.refused.keys()
-                self._ask_again_at = trio.current_time() + ASK_AGAIN_S
-            elif isinstance(control, Leaving):
-                self._leaving = control.reason
-        self.subscription.delivered(self._reader.seen)
+            match control:
+                case Ack():
+                    self.subscription.acknowledged(control, now)
+                case Refusal():
+                    self._reader.seen -= {*self.subscription.refuse(control, now)}
+                case Unsubscribed():
+                    self.subscription.unsubscribed(control.natives, now, "ended by the exchange")
+                case Condition():
+                    self.condition = control.words
+                case Leaving():
+                    self._leaving = control.reason
+        self.subscription.delivered(self._reader.seen, now)
         if outcome.rejects and not self.rejects:
             worst = outcome.rejects[0]
             self.reject = f"{worst.reason}: {worst.detail}"
@@ -98,27 +101,27 @@ class Talk:
 
     async def subscribe(self, wire: Wire) -> int:
         """Asks for everything, no faster than the exchange allows; returns how many requests that took."""
-        requests = self.subscription.requests()
-        for request in requests:
+        count = 0
+        while request := await self._next():
             await self._ask(wire, request)
-        return len(requests)
+            count += 1
+        return count
 
     async def settle(self, wire: Wire) -> None:
         """Until each market has its answer or none came for the exchange's `ack_s`; asks again where it helps."""
-        while self._unasked or self.subscription.pending:
-            if self._unasked:
-                await self._ask(wire, self._unasked.pop(0))
-                continue
-            due = min(self.asked_at + self._dialect.ack_s, self._ask_again_at)
-            if await self.until(lambda: self._unasked or not self.subscription.pending, due):
-                continue
-            if trio.current_time() < self._ask_again_at:
-                return
-            self._ask_again_at = math.inf
-            self._unasked += self.subscription.again()
+        subscription = self.subscription
+        while subscription.pending.keys() - subscription.unanswered.keys():
+            if request := await self._next():
+                await self._ask(wire, request)
+            else:
+                await self.until(lambda: not subscription.pending, trio.current_time() + WATCH_S)
+
+    async def _next(self) -> Request | None:
+        """What is to be asked for by now."""
+        await trio.sleep_until(self.asked_at + 1 / self._dialect.limits.requests_per_s)
+        return self.subscription.next(trio.current_time())
 
     async def _ask(self, wire: Wire, request: Request) -> None:
-        await trio.sleep_until(self.asked_at + 1 / self._dialect.limits.requests_per_s)
         self._reader.subscribed_ns = time.time_ns()
         self.asked_at = trio.current_time()
         if math.isinf(self.first_asked_at):
