@@ -16,6 +16,7 @@ from actors.plan import Plan
 from actors.policy import LAST_PARCEL_S
 from actors.session import Session
 from actors.settings import ExchangeSettings
+from actors.weather import HandshakeRefused
 from supervisor.context import Context
 from supervisor.mailbox import Mailbox
 
@@ -32,9 +33,10 @@ class Connection(Line):
         intake: Mailbox[Parcel],
         pace: Callable[[], Awaitable[None]],
         continuity: Continuity,
+        turned_away: Callable[[HandshakeRefused], None],
     ) -> None:
         super().__init__(plan, settings, dialect, Catch(settings.name, account, intake, continuity), continuity)
-        self._pace = pace
+        self._pace, self._turned_away = pace, turned_away
 
     async def run(self, context: Context) -> None:
         """One connection until it ends; raises what ended it (weather, mostly). Ends on `context.stopping`."""
@@ -43,6 +45,9 @@ class Connection(Line):
         session = Session(self, context)
         try:
             await session.run()
+        except HandshakeRefused as refusal:
+            self._turned_away(refusal)
+            raise
         finally:
             reason = GapReason.OVERFLOW if self.overflowed else GapReason.DISCONNECT
             self.continuity.disconnected(self.since.keys() - self.given_up, time.time_ns(), reason)

@@ -1,6 +1,7 @@
 """One exchange: its markets spread over connections, and those under a supervisor of their own."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Iterable, Sequence
 
@@ -17,11 +18,13 @@ from actors.neighbours import Neighbours
 from actors.parcel import Parcel
 from actors.plan import Plan
 from actors.repair import Repair
+from actors.rest import TOO_MANY
 from actors.settings import ExchangeSettings
 from actors.surroundings import Surroundings
 from actors.symbols import parse_symbol
 from actors.vigil import Vigil
-from actors.weather import classify
+from actors.weather import HandshakeRefused, KeptAway, classify
+from supervisor.backoff import RETRY_AFTER_S_MAX
 from supervisor.mailbox import Mailbox
 from supervisor.spec import ChildSpec
 from supervisor.tree import Supervisor
@@ -48,6 +51,7 @@ class Exchange:
         self.dialect = DIALECTS[settings.dialect]
         self._intake = intake
         self._next_connect_at = 0.0
+        self._away_until, self._away_reason = -math.inf, ""  # what one connection was told holds for all
         self.continuity = Continuity(settings.name, {})
         self.markets = self._markets(settings.symbols)
         self.repair = Repair(
@@ -88,7 +92,14 @@ class Exchange:
 
     def _connection(self, plan: Plan) -> Connection:
         return Connection(
-            plan, self.settings, self.dialect, self.account, self._intake, self._pace, self.continuity
+            plan,
+            self.settings,
+            self.dialect,
+            self.account,
+            self._intake,
+            self._pace,
+            self.continuity,
+            self._keep_away,
         )
 
     @property
@@ -160,12 +171,19 @@ class Exchange:
         """Keeps new connections as far apart as the exchange wants them, and what ended before them recorded first.
 
         A gap that is told behind the trades that come after it would be forgotten by a kill in between.
+        Raises KeptAway while the exchange wants no connection from this address.
         """
         await self.repair.tell_news()
-        now = trio.current_time()
-        at = max(now, self._next_connect_at)
+        at = max(trio.current_time(), self._next_connect_at)
         self._next_connect_at = at + 1 / self.dialect.limits.connects_per_s
         await trio.sleep_until(at)
+        if at < self._away_until:
+            raise KeptAway(self._away_until - at, self._away_reason)
+
+    def _keep_away(self, refusal: HandshakeRefused) -> None:
+        if refusal.status in TOO_MANY and refusal.retry_after_s is not None:
+            until = trio.current_time() + min(refusal.retry_after_s, RETRY_AFTER_S_MAX)
+            self._away_until, self._away_reason = max(self._away_until, until), str(refusal)
 
     def fresh(self, within_s: float) -> bool:
         """Whether anything came from it lately."""

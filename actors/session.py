@@ -126,9 +126,10 @@ class Session:
 
     def _refused(self, refusal: Refusal) -> None:
         natives = self._subscription.refuse(refusal, trio.current_time())
-        if not natives and refusal.reason not in self._told and len(self._told) < REFUSALS_TOLD_MAX:
+        if refusal.reason not in self._told and len(self._told) < REFUSALS_TOLD_MAX:
             self._told.add(refusal.reason)
-            self._context.note("refused", refusal.reason)
+            if not natives:
+                self._context.note("refused", refusal.reason)
         self._drop(natives, refusal.reason)
 
     def _ended(self, natives: Iterable[str]) -> None:

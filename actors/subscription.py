@@ -10,6 +10,7 @@ from supervisor.backoff import Backoff
 
 # What was refused or not answered is asked again after 5 to 10 s, then after twice as long each time, up to 10 min.
 AGAIN = Backoff(initial_s=10.0, max_s=600.0)
+TRIES_COUNTED_MAX = 6  # from then on the pause is the longest
 STANDS_S = 600.0  # a subscription that stood for so long is a new one to the pauses when the exchange ends it
 TOGETHER_S = 1.0  # what is due so soon goes into the same request
 DOUBT_S = 2.0  # after a market was refused by name, how long the others of its request may go unanswered
@@ -145,6 +146,7 @@ class Subscription:
         return tries
 
     def _pause_s(self, tries: int) -> float:
+        tries = min(tries, TRIES_COUNTED_MAX)
         return self._pauses.setdefault(tries, AGAIN.delay_s(tries, self._random))
 
     # -- what the exchange says -----------------------------------------------------------------------
@@ -205,6 +207,8 @@ class Subscription:
         else:  # it may be any that has been sent
             turned_down = [one for one in self._open.values() if one.sent_at is not None]
             about = [(one.request.natives, one.request.natives) for one in turned_down]
+            for native in self.pending:  # those not asked for yet wait as well
+                self.held.setdefault(native, refusal.reason)
         held: list[str] = []
         for natives, group in about:
             for native in natives:

@@ -74,6 +74,13 @@ class HandshakeRefused(Weather):
         self.status = status
 
 
+class KeptAway(Weather):
+    """Another connection was told that this address is to stay away from the exchange for `left_s` more."""
+
+    def __init__(self, left_s: float, reason: str) -> None:
+        super().__init__(f"no connection for another {left_s:.0f} s: {reason}", retry_after_s=left_s)
+
+
 class ConnectionLost(Weather):
     """The connection is over: closed with `code` by either side, or 1006 when it just ended."""
 

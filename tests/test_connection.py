@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -206,12 +207,15 @@ async def test_a_storm_of_refusals_is_told_once_for_each_wording(
 ) -> None:
     async def script(client: Client) -> None:
         await client.accept()
+        await client.ask()
         await client.send(*(['{"type":"error","message":"Too many requests"}'] * 1000))
         await client.gone()
 
     async with feeding(script, "coinbaseexchange") as feed:
         await trio.sleep(2)
-        assert [event.reason for event in feed.events if event.event == "refused"] == ["Too many requests"]
+        assert [event.reason for event in feed.events if event.event == "refused"] == [
+            "BTC/USDT: Too many requests"
+        ]
 
 
 async def test_a_subscription_that_nobody_answers_is_tried_again_on_a_new_connection(
@@ -288,6 +292,304 @@ async def test_more_symbols_than_one_connection_carries_are_spread_over_several(
         assert [feed.health(f"x:{number}").state for number in (1, 2, 3)] == [State.OK] * 3
         asked = [sum(len(json.loads(t)["args"]) for t in c.asked if "args" in t) for c in feed.server.clients]
         assert sorted(asked) == [1, 1, limits.symbols_per_connection]
+
+
+# -- asked again -------------------------------------------------------------------------------------------
+
+
+NATIVES = {"binance": "BTCUSDT", "bybit": "BTCUSDT", "coinbaseexchange": "BTC-USDT", "kraken": "BTC/USDT"}
+OTHERS = {"binance": "ETHUSDT", "bybit": "ETHUSDT", "coinbaseexchange": "ETH-USDT", "kraken": "ETH/USDT"}
+
+
+class Desk:
+    """Answers as each exchange does; `refuses` says of a request, by what it asks for, with which words if any.
+
+    `asked` is what was asked for and when.
+    """
+
+    def __init__(self, exchange: str, refuses: Callable[[list[str]], str | None]) -> None:
+        self.exchange, self.refuses = exchange, refuses
+        self.asked: list[list[str]] = []
+        self.asked_at: list[float] = []
+        self.client: Client | None = None
+        self._taken: list[str] = []
+
+    async def __call__(self, client: Client) -> None:
+        await client.accept()
+        self.client = client
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(beat, client, "pong" if self.exchange == "okx" else '{"op":"pong"}', 5.0)
+            while (text := await client.ask()) is not None:
+                if "ping" not in text:
+                    await self._answer(client, json.loads(text))
+            nursery.cancel_scope.cancel()
+
+    async def _answer(self, client: Client, asked: dict[str, Any]) -> None:
+        natives = self._natives(asked)
+        self.asked.append(natives)
+        self.asked_at.append(trio.current_time())
+        words = self.refuses(natives)
+        if words is not None:
+            await client.send(words.replace("ID", str(asked.get("id", asked.get("req_id", "")))))
+            named = words == UNKNOWN[self.exchange] and DIALECTS[self.exchange].answers_each
+            natives = [native for native in natives if native not in words] if named else []
+        if not natives:
+            return
+        self._taken += natives
+        await client.send(*self._acks(asked, natives), *(trade(self.exchange, native, 1) for native in natives))
+
+    def _natives(self, asked: dict[str, Any]) -> list[str]:
+        match self.exchange:
+            case "binance":
+                return [stream.partition("@")[0].upper() for stream in asked["params"]]
+            case "bybit":
+                return [topic.partition(".")[2] for topic in asked["args"]]
+            case "coinbaseexchange":
+                return list(asked["product_ids"])
+            case "kraken":
+                return list(asked["params"]["symbol"])
+        return [arg["instId"] for arg in asked["args"]]
+
+    def _acks(self, asked: dict[str, Any], natives: list[str]) -> list[str]:
+        acks: list[dict[str, object]]
+        match self.exchange:
+            case "binance":
+                acks = [{"result": None, "id": asked["id"]}]
+            case "bybit":
+                acks = [{"success": True, "ret_msg": "", "op": "subscribe", "req_id": asked["req_id"]}]
+            case "coinbaseexchange":
+                channels = [{"name": "matches", "product_ids": self._taken}]
+                acks = [{"type": "subscriptions", "channels": channels}]
+            case "kraken":
+                results = [{"channel": "trade", "symbol": native} for native in natives]
+                acks = [{"method": "subscribe", "result": result, "success": True} for result in results]
+            case _:
+                acks = [{"event": "subscribe", "arg": {"channel": "trades", "instId": n}} for n in natives]
+        return [json.dumps(ack) for ack in acks]
+
+
+UNKNOWN = {
+    "binance": '{"error":{"code":2,"msg":"Invalid request"},"id":ID}',
+    "bybit": '{"success":false,"ret_msg":"Invalid symbol :[publicTrade.BTCUSDT]","op":"subscribe","req_id":"ID"}',
+    "coinbaseexchange": '{"type":"error","message":"Failed to subscribe",'
+    '"reason":"BTC-USDT is not a valid product"}',
+    "kraken": '{"error":"Currency pair not supported BTC/USDT","method":"subscribe","success":false,'
+    '"symbol":"BTC/USDT"}',
+    "okx": '{"event":"error","code":"60018","msg":"Wrong URL or channel:trades,instId:BTC-USDT doesn\'t exist."}',
+}
+TOO_FAST = {
+    "binance": '{"error":{"code":-1003,"msg":"Too many requests"},"id":ID}',
+    "bybit": '{"success":false,"ret_msg":"Too many visits!","op":"subscribe","req_id":"ID"}',
+    "coinbaseexchange": '{"type":"error","message":"Rate limit exceeded"}',
+    "kraken": '{"Error":"Exceeded msg rate"}',
+    "okx": '{"event":"error","code":"60014","msg":"Requests too frequent"}',
+}
+
+
+@pytest.mark.parametrize("exchange", sorted(UNKNOWN))
+async def test_a_market_that_lists_later_starts_then_and_nothing_else_is_disturbed(
+    exchange: str, feeding: Feeding, autojump_clock: MockClock
+) -> None:
+    native, listed_at = NATIVES.get(exchange, "BTC-USDT"), 400.0
+
+    def refuses(natives: list[str]) -> str | None:
+        return UNKNOWN[exchange] if native in natives and trio.current_time() < listed_at else None
+
+    desk = Desk(exchange, refuses)
+    async with feeding(desk, exchange, SYMBOLS[:2]) as feed:
+        await trio.sleep(listed_at - 1)
+        assert "ETH/USDT" in feed.stored() and "BTC/USDT" not in feed.stored()
+        health = feed.health()
+        assert health.state is State.DEGRADED and "BTC/USDT refused: " in health.reason
+        named = [event for event in feed.events if event.event == "refused" and event.detail]
+        assert [event.detail["symbol"] for event in named] == ["BTC/USDT"], "once, and not once a try"
+        assert len([event for event in feed.events if event.event == "degraded"]) == 1
+        tries = [at for natives, at in zip(desk.asked, desk.asked_at, strict=True) if natives == [native]]
+        pauses = [later - before for before, later in pairwise(tries)]
+        assert 4 <= len(pauses) <= 8 and pauses == sorted(pauses) and pauses[0] >= 5
+        await trio.sleep(400)
+        assert "BTC/USDT" in feed.stored() and feed.health().state is State.OK
+        assert len(feed.server.clients) == 1 and feed.health().restarts == 0
+
+
+@pytest.mark.parametrize("exchange", sorted(TOO_FAST))
+async def test_a_request_that_came_too_fast_is_sent_again_as_it_was(
+    exchange: str, feeding: Feeding, autojump_clock: MockClock
+) -> None:
+    desk = Desk(exchange, lambda _natives: TOO_FAST[exchange] if len(desk.asked) <= 3 else None)
+    async with feeding(desk, exchange, SYMBOLS[:2]) as feed:
+        await trio.sleep(4)
+        health = feed.health()
+        assert health.state is State.DEGRADED and "BTC/USDT" in health.reason and "asked for again" in health.reason
+        await trio.sleep(80)
+        assert [len(natives) for natives in desk.asked] == [2] * 4, "as it was, and not in parts"
+        pauses = [later - before for before, later in pairwise(desk.asked_at)]
+        assert pauses == sorted(pauses) and 5 <= pauses[0] <= 10.5
+        assert sorted(feed.stored()) == list(SYMBOLS[:2]) and feed.health().state is State.OK
+        assert len(feed.server.clients) == 1
+
+
+async def test_a_market_without_an_answer_is_asked_for_again_on_the_open_connection(
+    feeding: Feeding, autojump_clock: MockClock
+) -> None:
+    async def script(client: Client) -> None:
+        await client.accept()
+        asked: list[str] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(beat, client, "pong", 5.0)
+            while (text := await client.ask()) is not None:
+                if text == "ping":
+                    continue
+                asked.append(text)
+                args = json.loads(text)["args"]
+                for arg in args[: 1 if len(asked) < 3 else None]:
+                    if len(asked) != 2:
+                        await client.send(json.dumps({"event": "subscribe", "arg": arg}))
+            nursery.cancel_scope.cancel()
+
+    async with feeding(script, "okx", SYMBOLS[:2]) as feed:
+        await trio.sleep(11)
+        assert feed.health().reason == "no answer to the subscription of ETH/USDT"
+        await trio.sleep(60)
+        assert feed.health().state is State.OK
+        (client,) = feed.server.clients
+        asked = [json.loads(text)["args"] for text in client.asked if text != "ping"]
+        assert [[arg["instId"] for arg in args] for args in asked] == [
+            ["BTC-USDT", "ETH-USDT"],
+            ["ETH-USDT"],
+            ["ETH-USDT"],
+        ]
+
+
+async def test_health_names_a_few_of_many_refused_markets_and_counts_the_rest(
+    feeding: Feeding, autojump_clock: MockClock
+) -> None:
+    symbols = tuple(f"NOPE{number}/USDT" for number in range(40))
+    async with feeding(okx, "okx", ("BTC/USDT", *symbols)) as feed:
+        await trio.sleep(5)
+        assert feed.health().reason.count("refused: ") == 5 and feed.health().reason.endswith("; 35 more refused")
+        assert len([event for event in feed.events if event.event == "refused"]) == 40
+        await trio.sleep(400)
+        (client,) = feed.server.clients
+        asked = [text for text in client.asked if text != "ping"]
+        assert 5 <= len(asked) <= 8, "those refused together are asked for together"
+        assert len([event for event in feed.events if event.event == "refused"]) == 40
+
+
+async def test_no_more_is_asked_for_in_an_hour_than_the_exchange_allows(
+    feeding: Feeding, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script(client: Client) -> None:
+        await client.accept()
+        await client.send(trade("okx", "BTC-USDT", 1))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(beat, client, "pong", 5.0)
+            while (text := await client.ask()) is not None:
+                if text != "ping":
+                    for arg in json.loads(text)["args"]:
+                        await client.send(json.dumps({"event": "subscribe", "arg": arg}))
+                        await client.send(json.dumps({"event": "unsubscribe", "arg": arg}))
+                        await client.send(trade("okx", arg["instId"], 1))
+            nursery.cancel_scope.cancel()
+
+    limits = dataclasses.replace(DIALECTS["okx"].limits, requests_per_hour=3)
+    monkeypatch.setitem(DIALECTS, "okx", dataclasses.replace(DIALECTS["okx"], limits=limits))
+    monkeypatch.setattr("actors.session.HOUR_S", 100.0)
+    async with feeding(script, "okx", SYMBOLS[:2]) as feed:
+        await trio.sleep(350)
+        (client,) = feed.server.clients
+        moments = [at for text, at in zip(client.asked, client.asked_at, strict=True) if text != "ping"]
+        assert len(moments) >= 6
+        assert all(later - before >= 100 for before, later in zip(moments, moments[3:], strict=False))
+
+
+ENDED = {
+    "bybit": '{"success":true,"ret_msg":"","op":"unsubscribe","args":["publicTrade.BTCUSDT"]}',
+    "coinbaseexchange": '{"type":"subscriptions","channels":[{"name":"matches","product_ids":["ETH-USDT"]}]}',
+    "kraken": '{"method":"unsubscribe","result":{"channel":"trade","symbol":"BTC/USDT"},"success":true}',
+    "okx": '{"event":"unsubscribe","arg":{"channel":"trades","instId":"BTC-USDT"}}',
+}
+
+
+@pytest.mark.parametrize("exchange", sorted(ENDED))
+async def test_what_the_exchange_unsubscribes_is_asked_for_at_once_and_the_gap_is_known(
+    exchange: str, feeding: Feeding, autojump_clock: MockClock
+) -> None:
+    silent_until = 0.0
+    desk = Desk(exchange, lambda natives: "{}" if trio.current_time() < silent_until else None)
+    async with feeding(desk, exchange, SYMBOLS[:2]) as feed:
+        await trio.sleep(5)
+        assert feed.health().state is State.OK and desk.client is not None
+        silent_until = trio.current_time() + 3
+        await desk.client.send(ENDED[exchange])
+        await trio.sleep(0.5)
+        assert desk.asked[1:] == [[NATIVES.get(exchange, "BTC-USDT")]]
+        assert feed.exchange.connections[0].since.keys() == {"ETH/USDT"}
+        assert "BTC/USDT: the exchange ended its subscription" in feed.health().reason
+        await trio.sleep(30)  # that was not answered, so once more
+        assert feed.health().state is State.OK
+        told = [event.reason for event in feed.events if event.event == "refused" and "ended" in event.reason]
+        assert told == ["BTC/USDT: the exchange ended its subscription"]
+        gaps = [gap for parcel in feed.parcels for gap in parcel.gaps]
+        assert {(gap.symbol, gap.reason) for gap in gaps} == {("BTC/USDT", GapReason.DISCONNECT)}
+        assert len(feed.server.clients) == 1
+
+
+async def test_what_is_unsubscribed_again_and_again_is_asked_for_more_and_more_rarely(
+    feeding: Feeding, autojump_clock: MockClock
+) -> None:
+    async def script(client: Client) -> None:
+        await client.accept()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(beat, client, '{"channel":"heartbeat"}', 1.0)
+            while (text := await client.ask()) is not None:
+                await client.send(
+                    *(
+                        json.dumps(
+                            {
+                                "method": "subscribe",
+                                "success": True,
+                                "result": {"channel": "trade", "symbol": symbol},
+                            }
+                        )
+                        for symbol in json.loads(text)["params"]["symbol"]
+                    )
+                )
+                await client.send(ENDED["kraken"])
+            nursery.cancel_scope.cancel()
+
+    async with feeding(script, "kraken") as feed:
+        await trio.sleep(800)
+        (client,) = feed.server.clients
+        pauses = [later - before for before, later in pairwise(client.asked_at)]
+        assert pauses[0] < 1 and pauses[1] >= 5 and pauses == sorted(pauses) and len(pauses) <= 20
+        assert feed.health().state is State.DEGRADED
+
+
+async def test_what_one_connection_is_told_of_the_address_holds_for_all_of_the_exchange(
+    feeding: Feeding, autojump_clock: MockClock
+) -> None:
+    banned_s = 200.0
+
+    async def script(client: Client) -> None:
+        if client.number == 1 or trio.current_time() > banned_s:
+            await okx(client)
+        else:
+            await client.stream.receive_some()
+            await client.raw(b"HTTP/1.1 418 Banned\r\nRetry-After: 200\r\n\r\n")
+
+    async with feeding(script, "okx", redundancy=2) as feed:
+        await trio.sleep(5)
+        assert feed.health("x:2").state is State.BACKOFF and "next try in 200 s" in feed.health("x:2").reason
+        await trio.aclose_forcefully(feed.server.clients[0].stream)
+        await trio.sleep(145)
+        assert len(feed.server.clients) == 2, "nobody has come back"
+        health = feed.health("x:1")
+        assert health.state is State.BACKOFF and "HTTP 418" in health.reason
+        assert health.next_retry_at_ns is not None
+        assert 45 < (health.next_retry_at_ns - time.time_ns()) / 1e9 < 55
+        await trio.sleep(60)
+        assert [feed.health(name).state for name in ("x:1", "x:2")] == [State.OK] * 2
 
 
 # -- silence and pings -------------------------------------------------------------------------------------

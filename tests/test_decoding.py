@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.decoding import Outcome, Reader
-from actors.dialect import Ack, Alive
+from actors.dialect import Ack, Alive, Condition
 from actors.dialects import DIALECTS
 from actors.symbols import SymbolError, parse_symbol
 from actors.ticks import Block, Reason
@@ -149,7 +149,7 @@ def test_answers_and_heartbeats_come_out_in_order_and_count_as_neither_tick_nor_
     reader = Reader("kraken", DIALECTS["kraken"], {"BTC/USD": "BTC/USD", "USDC/USD": "USDC/USD"})
     outcome = reader.read([*messages, ack], RECEIVED_NS, Block("kraken"))
     assert (outcome.ticks, outcome.rejects) == (3, [])
-    assert outcome.controls == [Alive(), Alive(), Alive(), Ack(("BTC/USD",))]
+    assert outcome.controls == [Condition(), Alive(), Alive(), Ack(("BTC/USD",))]
 
 
 def okx_trade(native: str, ms: int, trade_id: int) -> bytes:

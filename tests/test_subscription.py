@@ -1,5 +1,6 @@
-"""What was asked, confirmed and refused on one connection, and when it is asked again, whatever the exchange says."""
+"""What was asked, confirmed and refused on one connection, and when it is asked again, whatever is answered."""
 
+import itertools
 import json
 
 import pytest
@@ -139,8 +140,8 @@ def test_a_refused_market_is_asked_for_again_after_longer_and_longer_pauses(exch
         assert natives == ("A-X",)
         pauses.append(at - now)
         now = at
-    assert LEAST_S <= pauses[0] and max(pauses) <= MOST_S and pauses[-1] >= MOST_S / 2
-    assert all(later >= 0.99 * before for before, later in zip(pauses[:6], pauses[1:7], strict=True))
+    assert pauses[0] >= LEAST_S and max(pauses) <= MOST_S and pauses[-1] >= MOST_S / 2
+    assert all(later >= 0.99 * before for before, later in itertools.pairwise(pauses))
     one.acknowledged(Ack(("A-X",)), now)
     assert one.confirmed == {"A-X", "B-X"} and not one.refused
 
@@ -214,7 +215,7 @@ def test_an_exchange_that_answers_market_by_market_is_asked_for_all_refused_ones
     asked(one)
     for native in list(one.pending):
         one.refuse(Refusal(f"60018 {native}", (native,)), 0)
-    hour = [now for tenth in range(36_000) if (now := tenth / 10) for _ in asked(one, now)]
+    hour = [now for now in range(1, 3600) for _ in asked(one, now)]
     assert 15 <= len(hour) <= 60
 
 

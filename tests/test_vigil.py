@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,8 +11,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from actors.dialect import Condition, Control
+from actors.dialects import DIALECTS
 from actors.fleet import OVERLAP_S
 from actors.gaps import GapReason, GapStatus
+from actors.line import STRAGGLERS_S
 from actors.neighbours import Neighbours
 from actors.recovery import LYING_S, QUIET_S
 from actors.rhythm import UNKNOWN_FACTOR
@@ -278,6 +282,116 @@ async def test_a_stall_that_goes_on_is_told_of_now_and_then(
         assert 9 <= len(recorder.told("stalled")) <= 3 + 120 / 10
         assert len(recorder.gaps()) == 1 and vigil_of(recorder)[0] is State.DEGRADED
         nursery.cancel_scope.cancel()
+
+
+# -- the exchange says that no trades are made -------------------------------------------------------------
+
+
+@pytest.fixture
+def spoken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the exchange say of its state what stands under "system", as Kraken does."""
+    control = DIALECTS["okx"].control
+
+    def with_condition(message: object) -> Control | None:
+        if isinstance(message, dict) and "system" in message:
+            words = message["system"]
+            return Condition() if words == "online" else Condition(words, matches=words == "limit_only")
+        return control(message)
+
+    monkeypatch.setitem(DIALECTS, "okx", dataclasses.replace(DIALECTS["okx"], control=with_condition))
+
+
+def says(words: str) -> str:
+    return json.dumps({"system": words})
+
+
+@pytest.mark.usefixtures("spoken")
+@pytest.mark.parametrize("words", ["maintenance", "post_only"])
+@pytest.mark.parametrize("learnt", [False, True])
+async def test_while_an_exchange_says_that_it_does_not_trade_its_silence_is_no_stall(
+    words: str, learnt: bool, autojump_clock: MockClock
+) -> None:
+    venue, neighbours = Venue(), Neighbours()
+    async with (
+        recorded(venue, neighbours=neighbours, stall_s=STALL_S, redundancy=2) as recorder,
+        elsewhere(neighbours, "BTC"),
+    ):
+        await venue.go_on(BTC, 0.5, LEARN_S if learnt else 2.0)
+        for number in (1, 2):
+            await venue.say(number, says(words))
+        for _ in range(3):  # it says so again and again
+            await trio.sleep(100)
+            await venue.say(1, says(words))
+            assert vigil_of(recorder) == (State.DEGRADED, f"x says: {words}")
+        assert (recorder.names, venue.asked, recorder.gaps()) == (["x:1", "x:2"], 0, [])
+        for number in (1, 2):
+            await venue.say(number, says("online"))
+        await trio.sleep(1.5)
+        assert vigil_of(recorder) == (State.OK, "")
+        assert [event.reason for event in recorder.told("condition")] == [words, "normal again"]
+        await venue.go_on(BTC, 0.5, LEARN_S)
+        assert not recorder.told("stalled", "relieving") and not recorder.gaps()
+        venue.mute = {(0, BTC)}  # and from now on silence is a stall again, after as little as before
+        await venue.go_on(BTC, 0.5, STALL_S + LOOKS_S + 1)
+        assert len(recorder.told("stalled")) == 1
+    assert coverage(recorder, time.time_ns())[0] == "live"
+
+
+@pytest.mark.usefixtures("spoken")
+async def test_an_outage_in_a_maintenance_is_no_question_to_the_history_and_no_lost_trades(
+    autojump_clock: MockClock,
+) -> None:
+    venue = Venue()
+    async with recorded(venue, stall_s=STALL_S) as recorder:
+        await venue.go_on(BTC, 0.5, 5.0)
+        await venue.say(1, says("maintenance"))
+        await venue.end(1)
+        await seen(lambda: venue.open == [2])
+        await venue.say(2, says("maintenance"))
+        await trio.sleep(20 * QUIET_S)
+        assert (venue.asked, recorder.names) == (0, ["x:1"])
+        await venue.say(2, says("online"))
+        await venue.go_on(BTC, 0.5, 5.0)
+        (gap,) = recorder.gaps()
+        assert (gap.reason, gap.status, gap.missing) == (GapReason.DISCONNECT, GapStatus.FILLED, 0)
+        assert [event.reason for event in recorder.told("condition")] == ["maintenance", "normal again"]
+        now_ns = time.time_ns()
+    assert recorder.ids() == venue.ids()
+    assert coverage(recorder, now_ns) == ["live"]
+
+
+@pytest.mark.usefixtures("spoken")
+@pytest.mark.parametrize("words", ["limit_only", "maintenance"])
+async def test_trades_or_a_state_in_which_they_are_made_keep_the_watch_up(
+    words: str, autojump_clock: MockClock
+) -> None:
+    venue, neighbours = Venue(), Neighbours()
+    async with (
+        recorded(venue, neighbours=neighbours, stall_s=STALL_S) as recorder,
+        elsewhere(neighbours, "BTC"),
+    ):
+        await venue.go_on(BTC, 0.5, LEARN_S)
+        await venue.say(1, says(words))
+        await venue.go_on(BTC, 0.5, 2 * STRAGGLERS_S)  # it trades on, whatever it says
+        assert vigil_of(recorder) == (State.DEGRADED, f"x says: {words}")
+        venue.mute = {(1, BTC)}
+        await venue.go_on(BTC, 0.5, STALL_S + LOOKS_S + 1)
+        assert len(recorder.told("stalled")) == 1
+        assert any(f"x says: {words}; BTC/USDT silent" in event.reason for event in recorder.told("degraded"))
+
+
+@pytest.mark.usefixtures("spoken")
+async def test_no_connection_is_replaced_for_its_age_while_no_trades_are_made(autojump_clock: MockClock) -> None:
+    venue = Venue()
+    async with recorded(venue, lifetime_s=100.0) as recorder:
+        await venue.go_on(BTC, 0.5, 5.0)
+        await venue.say(1, says("maintenance"))
+        await trio.sleep(200)
+        assert venue.open == [1]
+        await venue.say(1, says("online"))
+        await venue.go_on(BTC, 0.5, OVERLAP_S + 5)
+        assert venue.open == [2]
+    assert recorder.gaps() == []
 
 
 # -- connections compared ----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import errno
 import socket
 import ssl
+import time
 
 import httpx
 import msgspec
@@ -13,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.weather import (
-    RETRY_AFTER_S_MAX,
     CannotConnect,
     ConnectionLost,
     HandshakeRefused,
@@ -22,6 +22,7 @@ from actors.weather import (
     classify,
     refusal_floor_s,
 )
+from supervisor.backoff import RETRY_AFTER_S_MAX
 from supervisor.failures import Misfit, Verdict, Weather
 
 NOON = 1_793_188_800.0  # 2026-10-28 12:00:00 UTC
@@ -129,6 +130,11 @@ def test_a_bug_met_while_a_certificate_was_refused_is_still_a_bug() -> None:
         (503, "Wed, 28 Oct 2026 11:00:00 GMT", 0),
         (503, "soon", None),
         (503, "-5", None),
+        (418, "259200", 3 * 86_400),
+        (429, "604800", 7 * 86_400),
+        (503, "90.5", 90),
+        (429, "Sun, 01 Nov 2026 12:00:00 GMT", 4 * 86_400),
+        (429, "Sun, 29 Nov 2026 12:00:00 GMT", RETRY_AFTER_S_MAX),
         (503, "²", None),
         (503, "9" * 5000, RETRY_AFTER_S_MAX),
         (503, "Fri, 31 Dec 9999 23:59:59 GMT", RETRY_AFTER_S_MAX),
@@ -137,6 +143,16 @@ def test_a_bug_met_while_a_certificate_was_refused_is_still_a_bug() -> None:
 )
 def test_a_refusal_is_not_asked_again_too_soon(status: int, header: str | None, floor_s: float | None) -> None:
     assert refusal_floor_s(status, header, NOON) == floor_s
+
+
+def test_a_date_without_a_zone_is_utc_wherever_we_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert refusal_floor_s(503, "Wed, 28 Oct 2026 12:01:30 -0000", NOON) == 90
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @given(st.integers(100, 599), st.text(max_size=40))

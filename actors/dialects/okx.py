@@ -54,9 +54,9 @@ LIMITS = Limits(
     connects_per_s=2.0,  # 3 a second an IP
 )
 
-# Not about a market: 50001, 50004, 50013, 50026 and 63999 are troubles of the exchange's own; 50011, 60014 and 60023
-# are about the rate (https://web3.okx.com/onchainos/dev-docs/data/error and .../market/websocket-error-code, read
-# 2026-11-26 via stored copy; 60014 seen on a subscribe: ccxt#25373).
+# Not about a market: 50001, 50004, 50013, 50026 and 63999 are troubles of the exchange's own; 50011, 60014 and
+# 60023 are about the rate (https://web3.okx.com/onchainos/dev-docs/data/error and .../market/websocket-error-code,
+# read 2026-11-26 via stored copy; 60014 was seen on a subscribe: ccxt#25373).
 _PASSING = frozenset(("50001", "50004", "50011", "50013", "50026", "60014", "60023", "63999"))
 _PASSING_WORDS = re.compile(r"too (?:frequent|many)|rate limit|system (?:busy|error)|internal error", re.IGNORECASE)
 _NAMED = re.compile(r"instId:\s*([^\s,]+)")  # error 60018 names the market only in its text
