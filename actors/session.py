@@ -87,7 +87,10 @@ class Session:
             case Unsubscribed():
                 self._ended(control.natives or subscription.confirmed.copy())
             case Condition():
+                halted = self._line.halted
                 self._line.says(control)
+                if halted and not self._line.halted:
+                    subscription.hurry(now)
             case Leaving():
                 self._line.leaving = control.reason or "it said so"
                 self._context.note("leaving", control.reason)
@@ -193,7 +196,7 @@ class Session:
     def _amiss(self) -> str:
         """What is wrong with the subscription and the connection, in words; "" when nothing is."""
         symbols, subscription, line = self._line.symbols, self._subscription, self._line
-        late = trio.current_time() - self._asked_at > self._dialect.ack_s
+        late = trio.current_time() - max(self._asked_at, line.matching_since) > self._dialect.ack_s
         if late and not subscription.answered and not line.halted:
             raise NotSubscribed(f"no answer to the subscription within {self._dialect.ack_s:g} s")
         line.told = {symbol: why for symbol, why in line.told.items() if symbol not in line.since}

@@ -90,6 +90,13 @@ class Subscription:
                 return request
         return None
 
+    def hurry(self, now: float) -> None:
+        """What kept the exchange from answering is over: all that waits is due, as if for the first time."""
+        self._held_until, self._holds = -1.0, 0
+        self._tries.clear()
+        for waiting in self._waiting.values():
+            waiting.due, waiting.again = now, False
+
     def _refill(self, now: float) -> None:
         """Queues what is due: all that is asked for the first time, and one request of what is not."""
         turn = self._open.get(self._turn)

@@ -461,6 +461,39 @@ async def test_a_market_without_an_answer_is_asked_for_again_on_the_open_connect
         ]
 
 
+async def test_a_maintenance_at_the_start_is_waited_out_on_the_open_connection(
+    feeding: Feeding, autojump_clock: MockClock
+) -> None:
+    online_at = 300.0
+
+    async def script(client: Client) -> None:
+        status = '{"channel":"status","data":[{"system":"maintenance"}]}'
+        await client.accept()
+        await client.send(status)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(beat, client, '{"channel":"heartbeat"}', 1.0)
+
+            async def come_back() -> None:
+                await trio.sleep(online_at)
+                await client.send(status.replace("maintenance", "online"))
+
+            nursery.start_soon(come_back)
+            while await client.ask() is not None:
+                if trio.current_time() >= online_at:
+                    result = {"channel": "trade", "symbol": "BTC/USDT"}
+                    await client.send(json.dumps({"method": "subscribe", "result": result, "success": True}))
+                    await client.send(trade("kraken", "BTC/USDT", 1))
+            nursery.cancel_scope.cancel()
+
+    async with feeding(script, "kraken") as feed:
+        await trio.sleep(online_at - 1)
+        assert feed.health().reason == "no answer to the subscription of BTC/USDT"
+        assert feed.health("x:vigil").reason == "x says: maintenance"
+        await trio.sleep(3)
+        assert feed.stored() == ["BTC/USDT"] and feed.health().state is State.OK
+        assert len(feed.server.clients) == 1
+
+
 async def test_health_names_a_few_of_many_refused_markets_and_counts_the_rest(
     feeding: Feeding, autojump_clock: MockClock
 ) -> None:

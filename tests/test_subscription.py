@@ -255,6 +255,20 @@ def test_what_a_full_list_no_longer_has_was_ended() -> None:
     assert one.acknowledged(Ack((), whole=True), 1) == {"A-X"}
 
 
+def test_when_the_exchange_is_back_nothing_waits_for_its_pause_to_end() -> None:
+    one, now = subscription("kraken", ("A/X", "B/X")), 0.0
+    asked(one)
+    for _ in range(6):
+        one.refuse(Refusal("EService:Market in maintenance", ("A/X",)), now)
+        one.refuse(Refusal("EService:Busy", ("B/X",), passing=True), now)
+        now, _natives = next_asked(one, now)
+    one.refuse(Refusal("EService:Market in maintenance", ("A/X",)), now)
+    one.refuse(Refusal("EService:Busy", ("B/X",), passing=True), now)
+    assert asked(one, now + 60) == []
+    one.hurry(now + 60)
+    assert [set(natives) for natives in asked(one, now + 60)] == [{"A/X", "B/X"}]
+
+
 def test_the_pauses_are_those_of_the_projects_backoff() -> None:
     assert (AGAIN.initial_s / 2, AGAIN.max_s) == (LEAST_S, MOST_S)
 
