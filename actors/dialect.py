@@ -92,9 +92,13 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribed:
-    """The exchange ended the subscriptions to `natives`, or (empty) to all of this connection, unasked."""
+    """The exchange ended the subscriptions to `natives`, or (empty) to all of this connection, unasked.
+
+    `reason` where it gives one.
+    """
 
     natives: tuple[str, ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

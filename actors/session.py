@@ -3,7 +3,7 @@
 import math
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import trio
 
@@ -18,7 +18,7 @@ from supervisor.failures import Weather
 REFUSALS_TOLD_MAX = 50  # different words of refusal that name no market and become events, a connection
 HOUR_S = 3600.0
 NAMES_MAX = 5  # markets that health names for one reason
-ENDED = "the exchange ended its subscription"
+UNSUBSCRIBED = "unsubscribed by the exchange"
 
 
 class Silent(Weather):
@@ -81,19 +81,22 @@ class Session:
         subscription, now = self._subscription, trio.current_time()
         match control:
             case Ack():
-                self._ended(subscription.acknowledged(control, now))
+                self._ended(subscription.acknowledged(control, now), UNSUBSCRIBED)
             case Refusal():
                 self._refused(control)
             case Unsubscribed():
-                self._ended(control.natives or subscription.confirmed.copy())
+                words = f"{UNSUBSCRIBED}: {control.reason}" if control.reason else UNSUBSCRIBED
+                self._ended(control.natives or subscription.confirmed.copy(), words)
             case Condition():
                 halted = self._line.halted
                 self._line.says(control)
                 if halted and not self._line.halted:
                     subscription.hurry(now)
             case Leaving():
-                self._line.leaving = control.reason or "it said so"
-                self._context.note("leaving", control.reason)
+                words = control.reason or "it said so"
+                if words != self._line.leaving:
+                    self._line.leaving = words
+                    self._context.note("leaving", control.reason)
 
     async def _hand_over(self) -> None:
         """What was not read while the buffer was full is our doing, not the exchange's silence."""
@@ -114,7 +117,7 @@ class Session:
         line.continuity.connected(symbols, time.time_ns())
         line.since.update(dict.fromkeys(symbols, trio.current_time()))
 
-    def _drop(self, natives: Iterable[str], words: str) -> None:
+    def _drop(self, natives: Iterable[str], event: str, words: str) -> None:
         """Markets without a subscription from now on: an event for each, once until it has one again."""
         line = self._line
         for native in natives:
@@ -122,7 +125,7 @@ class Session:
             symbol = line.symbols[native]
             if symbol not in line.told:
                 line.told[symbol] = words
-                self._context.note("refused", words if symbol in words else f"{symbol}: {words}", symbol=symbol)
+                self._context.note(event, words if symbol in words else f"{symbol}: {words}", symbol=symbol)
             if line.since.pop(symbol, None) is not None:
                 line.continuity.disconnected([symbol], time.time_ns())
         self._news.set()
@@ -133,11 +136,11 @@ class Session:
             self._told.add(refusal.reason)
             if not natives:
                 self._context.note("refused", refusal.reason)
-        self._drop(natives, refusal.reason)
+        self._drop(natives, "refused", refusal.reason)
 
-    def _ended(self, natives: Iterable[str]) -> None:
-        ended = self._subscription.unsubscribed(natives, trio.current_time(), ENDED) if natives else ()
-        self._drop(ended, ENDED)
+    def _ended(self, natives: Collection[str], words: str) -> None:
+        ended = self._subscription.unsubscribed(natives, trio.current_time(), words) if natives else []
+        self._drop(ended, "unsubscribed", words)
 
     async def _subscribe(self, wire: Wire) -> None:
         """Sends requests no faster than the exchange allows, and again what is refused or not answered."""

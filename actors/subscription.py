@@ -173,16 +173,18 @@ class Subscription:
         self.answered = True
         if refusal.passing:
             return self._hold(refusal, now)
+        if refusal.natives and all(n in self.refused and n in self._waiting for n in refusal.natives):
+            return []  # said already, and not asked for since
         opened = self._meant(refusal)
         asked = opened.request.natives if opened else ()
         natives = [native for native in refusal.natives or asked if native in self._ours]
-        if not refusal.natives and len(natives) > 1:
+        if not refusal.natives:
             natives = [native for native in natives if native not in self.confirmed]
         for request_id, one in list(self._open.items()):
             one.left -= set(natives) if one is opened or refusal.natives else set()
             if not one.left:
                 del self._open[request_id]
-        if len(natives) > 1:
+        if not refusal.natives and len(natives) > 1:
             for native in natives:
                 self._waiting[native] = _Waiting(now, (native,), again=native in self._tries)
             return []
@@ -203,10 +205,13 @@ class Subscription:
 
     def _hold(self, refusal: Refusal, now: float) -> list[str]:
         """Too many requests, as the exchange counts: none for a while, and then the same ones."""
+        named = refusal.natives or refusal.request_id in self._open
+        if now < self._held_until and not named:
+            return []  # all requests are held already
         if now >= self._held_until:
             self._held_until = now + AGAIN.delay_s(self._holds, self._random)
             self._holds += 1
-        opened = self._meant(refusal) if refusal.natives or refusal.request_id in self._open else None
+        opened = self._meant(refusal) if named else None
         if opened or refusal.natives:
             asked = opened.request.natives if opened else refusal.natives
             about = [(refusal.natives or asked, asked)]
@@ -254,6 +259,8 @@ class Subscription:
 
     def _settle(self, natives: Iterable[str], now: float) -> None:
         settled = self._ours & set(natives)
+        if settled <= self.confirmed and not settled & self._waiting.keys():
+            return
         for native in settled:
             for standing in (self.pending, self.refused, self.held, self.unanswered, self._waiting):
                 standing.pop(native, None)

@@ -558,11 +558,11 @@ async def test_what_the_exchange_unsubscribes_is_asked_for_at_once_and_the_gap_i
         await trio.sleep(0.5)
         assert desk.asked[1:] == [[NATIVES.get(exchange, "BTC-USDT")]]
         assert feed.exchange.connections[0].since.keys() == {"ETH/USDT"}
-        assert "BTC/USDT: the exchange ended its subscription" in feed.health().reason
+        assert "BTC/USDT: unsubscribed by the exchange; asked for again" in feed.health().reason
         await trio.sleep(30)  # that was not answered, so once more
         assert feed.health().state is State.OK
-        told = [event.reason for event in feed.events if event.event == "refused" and "ended" in event.reason]
-        assert told == ["BTC/USDT: the exchange ended its subscription"]
+        told = [event.reason for event in feed.events if event.event == "unsubscribed"]
+        assert told == ["BTC/USDT: unsubscribed by the exchange"]
         gaps = [gap for parcel in feed.parcels for gap in parcel.gaps]
         assert {(gap.symbol, gap.reason) for gap in gaps} == {("BTC/USDT", GapReason.DISCONNECT)}
         assert len(feed.server.clients) == 1

@@ -183,7 +183,11 @@ def test_a_refusal_about_rate_or_the_exchanges_own_trouble_is_not_about_markets(
         ("kraken", '{"method":"unsubscribe","error":"Subscription Not Found","success":false}', Alive()),
         ("okx", '{"event":"unsubscribe","arg":{"channel":"trades","instId":"A-B"}}', Unsubscribed(("A-B",))),
         ("okx", '{"event":"unsubscribe","arg":{"channel":"books","instId":"A-B"}}', Alive()),
-        ("okx", '{"event":"channel-conn-count-error","channel":"trades","connCount":"31"}', Unsubscribed()),
+        (
+            "okx",
+            '{"event":"channel-conn-count-error","channel":"trades","connCount":"31"}',
+            Unsubscribed((), "channel-conn-count-error, too many connections of this channel"),
+        ),
         ("okx", '{"event":"channel-conn-count-error","channel":"orders","connCount":"31"}', Alive()),
         ("okx", '{"event":"channel-conn-count","channel":"trades","connCount":"3"}', Alive()),
         ("bybit", '{"success":true,"ret_msg":"","op":"unsubscribe"}', Unsubscribed()),

@@ -219,6 +219,14 @@ def test_an_exchange_that_answers_market_by_market_is_asked_for_all_refused_ones
     assert 15 <= len(hour) <= 60
 
 
+def test_a_refusal_that_is_said_again_and_again_does_not_lengthen_the_pause() -> None:
+    one = subscription("kraken")
+    asked(one)
+    for _ in range(50):
+        one.refuse(Refusal("unknown", ("A-X",)), 0)
+    assert next_asked(one, 0)[0] <= 2 * LEAST_S + 0.1
+
+
 @pytest.mark.parametrize("named", [("A-X",), ()])
 def test_what_the_exchange_ended_is_asked_for_at_once_and_more_rarely_if_it_ends_it_again(
     named: tuple[str, ...],

@@ -156,7 +156,8 @@ def _control(message: object) -> Control | None:
         case "notice":  # 64008: closed about 60 s later for an upgrade
             return Leaving(f"{text_inside(message, 'code')} {text_inside(message, 'msg')}".strip())
         case "channel-conn-count-error":  # too many connections of a channel: its subscriptions here have ended
-            return Unsubscribed() if text_inside(message, "channel") in ("", *CHANNELS) else Alive()
+            reason = "channel-conn-count-error, too many connections of this channel"
+            return Unsubscribed((), reason) if text_inside(message, "channel") in ("", *CHANNELS) else Alive()
         case "unsubscribe":  # we never ask for that, so it is the exchange's doing
             return Unsubscribed(named(text_inside(message, "arg", "instId"))) if ours else Alive()
         case "channel-conn-count":
