@@ -95,8 +95,8 @@ class Admission:
 
     def remembered(self, block: Block) -> set[str]:
         """The ids of these rows that alone make `admit_again` take them for copies: on their way, or stored."""
-        rows = zip(block.symbol, block.trade_id, strict=True)
-        return {trade_id for symbol, trade_id in rows if trade_id and self._tracks[symbol].remembers(trade_id)}
+        rows = zip(block.symbol, block.trade_id, block.exchange_ns, strict=True)
+        return {one for symbol, one, time_ns in rows if one and self._tracks[symbol].remembers(one, time_ns)}
 
     def admit_again(
         self,

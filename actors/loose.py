@@ -1,12 +1,16 @@
 """Continuity where ids only rise, have no order, or do not exist: a bounded memory of the newest.
 
+A trade of a time before what the memory reaches back to is taken for a copy: nothing is stored twice. Should it
+have been a new one, it is not lost unsaid: its time becomes a gap, which is asked of the history and compared
+with the file.
+
 A trade without an id cannot be told from its twin (same time, price, volume and side), so a live one is never
 dropped. Only of rows that are re-sent (a marked snapshot, a backfill) is the n-th twin within that answer the
 n-th twin that is remembered.
 """
 
 from actors.gaps import GapReason, GapRow, GapStatus
-from actors.recent import GENERATION_KEYS, Recent
+from actors.recent import KEYS_MAX, KEYS_MIN, YOUNG_MAX, Recent
 from actors.seed import Seed
 from actors.track import Row, Shared, Track
 
@@ -16,19 +20,26 @@ TWINS_MAX = 1_000  # different trades of one instant whose twins are counted
 class Loose(Track):
     """One market whose ids promise no sequence.
 
-    `sorts`: ids rise, so that an id at or below `floor`, which is more than the memory reaches back, is taken
-    for a duplicate rather than for news; ids without order are news if they are not remembered.
+    `sorts`: ids rise. Where the exchange sends no times an id at or below `floor`, which is more than the memory
+    reaches back, is taken for a duplicate rather than for news.
     """
 
-    def __init__(self, symbol: str, shared: Shared, *, sorts: bool, keys: int = GENERATION_KEYS) -> None:
+    def __init__(
+        self,
+        symbol: str,
+        shared: Shared,
+        *,
+        sorts: bool,
+        keys_min: int = KEYS_MIN,
+        keys_max: int = KEYS_MAX,
+    ) -> None:
         super().__init__(symbol, shared)
         self._sorts = sorts
-        self._keys = keys
-        self._recent = Recent(keys)
+        self._recent = Recent(keys_min, keys_max)
         self._highest = -1
-        self._floors = (-1, -1)  # the highest id when the last and the last but one generation was closed
-        self._reach: tuple[int | None, int | None] = (None, None)  # the same in times
-        self._turns = 0
+        self._floors = (-1, -1)  # the highest id after the last and the last but one KEYS_MIN trades
+        self._added = 0
+        self._beyond: tuple[int, int] | None = None  # times of live trades that were taken for copies: first, last
         self._last_id: str | None = None
         self._live_ns: int | None = None
         self._live_twins: dict[tuple[str, str, str | None], int] = {}
@@ -47,12 +58,9 @@ class Loose(Track):
 
     def restore(self, seed: Seed, now_ns: int) -> None:
         self._last_id = seed.last_id
-        for trade_id in seed.recent:
-            self._remember(hash(trade_id), _number(trade_id))
-        if seed.recent:
-            lowest = min(map(_number, seed.recent))
-            self._floors = (max(self._floors[0], lowest), max(self._floors[1], lowest))
-            self._reach = (seed.reach_ns, seed.reach_ns)
+        if seed.recent is not None:
+            self._recent = seed.recent
+            self._highest, self._floors = seed.highest, (seed.floor, seed.floor)
         super().restore(seed, now_ns)
         for row in seed.gaps:
             if row.status is not GapStatus.OPEN:
@@ -74,19 +82,23 @@ class Loose(Track):
         return gap
 
     def quick(self, trade_id: str | None, time_ns: int | None) -> bool:
-        if trade_id is None or self.outage is not None:
+        if trade_id is None or time_ns is None or self.outage is not None:
             return False
-        key, number = hash(trade_id), -1
-        if self._recent.may_hold(key):
+        recent, key = self._recent, hash(trade_id)
+        if time_ns < recent.start_ns or key in recent.young:
             return False
         if self._sorts:
             number = _number(trade_id)
             if number <= self._highest:
                 return False
-        self._remember(key, number)
+            self._highest = number
+        recent.young[key] = time_ns
+        if len(recent.young) >= YOUNG_MAX:
+            recent.turn()
+            self._turned(YOUNG_MAX)
         lasts = self._shared.lasts
         last_ns = lasts.get(self.symbol)
-        if last_ns is None or time_ns is None or time_ns >= last_ns:
+        if last_ns is None or time_ns >= last_ns:
             lasts[self.symbol], self._last_id = time_ns, trade_id
             self._suspects = 0
         return True
@@ -97,25 +109,43 @@ class Loose(Track):
         if row.trade_id in row.known:
             return False
         key = hash(row.trade_id)
-        if key in self._recent:
+        if self._recent.holds(key, row.time_ns):
             if row.source == "snapshot" and self._proof is not None and row.trade_id == self._proof[0]:
                 self._proved(row.received_ns)
             return False
-        if row.source == "snapshot" and self._beyond_reach(row):
-            return False
         number = _number(row.trade_id) if self._sorts else -1
-        if 0 <= number <= self.floor and not row.known:
-            if not self._begins_anew(row, number, self._highest):
-                return False
+        if not row.known and self._recent.beyond(row.time_ns):
+            self._taken_for_copy(row)
+            return False
+        low = 0 <= number <= self.floor and not row.known
+        if low and self._begins_anew(row, number, self._highest):
             self._say_reset(row)
-            self._recent, self._turns = Recent(self._keys), 0
-            self._highest, self._floors = -1, (-1, -1)
-        self._remember(key, number)
-        self._count(row)
+            if row.time_ns is None:
+                self._recent = Recent()
+            self._highest, self._floors, self._added, low = -1, (-1, -1), 0, False
+        if low and row.time_ns is None:
+            return False
+        self._remember(key, row.time_ns, number)
+        if not low:  # else it is late, or the first after ids were started anew: the next ones decide
+            self._count(row)
         return True
 
-    def remembers(self, trade_id: str | None) -> bool:
-        return trade_id is not None and hash(trade_id) in self._recent
+    def _taken_for_copy(self, row: Row) -> None:
+        if row.source == "stream" and row.time_ns is not None:
+            first_ns, last_ns = self._beyond or (row.time_ns, row.time_ns)
+            self._beyond = min(first_ns, row.time_ns), max(last_ns, row.time_ns)
+
+    def tick(self, now: float, now_ns: int) -> None:
+        """What was taken for copies without being known becomes a gap, for the history and the file to judge."""
+        if self._beyond is None:
+            return
+        (from_ns, to_ns), self._beyond = self._beyond, None
+        self._book.open(
+            self.symbol, GapReason.OVERFLOW, now_ns, at_ns=now_ns, from_id=None, from_ns=from_ns, to_ns=to_ns
+        )
+
+    def remembers(self, trade_id: str | None, time_ns: int | None) -> bool:
+        return trade_id is not None and self._recent.holds(hash(trade_id), time_ns)
 
     def _admit_nameless(self, row: Row) -> bool:
         content = row.content
@@ -131,27 +161,25 @@ class Loose(Track):
             twin = (row.time_ns, *content)
             nth = self._read_twins[twin] = self._read_twins.get(twin, 0) + 1
         key = hash((row.time_ns, content, nth))
-        if key in self._recent:
+        if self._recent.holds(key, row.time_ns):
             if row.source != "stream":
                 return False
         else:
-            self._remember(key, -1)
+            self._remember(key, row.time_ns, -1)
         self._count(row)
         return True
 
-    def _remember(self, key: int, number: int) -> None:
-        self._recent.add(key)
-        if number > self._highest:
-            self._highest = number
-        if self._recent.turns != self._turns:
-            self._turns = self._recent.turns
-            self._floors = (self._highest, self._floors[0])
-            self._reach = (self._shared.lasts.get(self.symbol), self._reach[0])
+    def _remember(self, key: int, time_ns: int | None, number: int) -> None:
+        self._recent.add(key, time_ns)
+        self._highest = max(self._highest, number)
+        self._turned(1)
 
-    def _beyond_reach(self, row: Row) -> bool:
-        """Re-sent trades that are older than what is remembered were stored when they were new."""
-        reach_ns = self._reach[1]
-        return reach_ns is not None and row.time_ns is not None and row.time_ns < reach_ns
+    def _turned(self, added: int) -> None:
+        """Ids far below those of the last KEYS_MIN trades and more are too low to be merely late."""
+        self._added += added
+        if self._added >= KEYS_MIN:
+            self._added = 0
+            self._floors = (self._highest, self._floors[0])
 
     def _count(self, row: Row) -> None:
         """A new trade: the newest one, unless it is an older one. One that was asked for ends no outage."""
@@ -187,5 +215,3 @@ def _number(trade_id: str) -> int:
     """An id that rises, -1 where it is no number."""
     return int(trade_id) if trade_id.isascii() and trade_id.isdecimal() else -1
 
-
-assert GENERATION_KEYS >= 1_000, "one answer of bybit's history must fit the memory"

@@ -140,7 +140,9 @@ class Pipeline:
         now_ns = time.time_ns()
 
         def read(con: duckdb.DuckDBPyConnection) -> list[list[Seed]]:
-            return [read_seeds(con, exchange.settings.name, exchange.promises, now_ns) for exchange in exchanges]
+            return [
+                read_seeds(con, exchange.settings.name, exchange.promises, self.store.tail) for exchange in exchanges
+            ]
 
         seeds = await self._consult(read)
         if seeds is None:

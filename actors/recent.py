@@ -1,62 +1,125 @@
-"""A bounded memory of the newest keys, packed: what it holds at least is a number, and so is what it costs."""
+"""A bounded memory of the newest trades of one market: packed keys, in slices of the exchange's time.
+
+A trade has one time, whoever brings it and however late, so a copy is looked for in the one slice that its
+time lies in. Only the youngest slice is a table that is quick to add to; the others are sorted arrays, 8 bytes
+a key. What the memory costs follows the rate of the market.
+"""
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 
-YOUNG_MAX = 150  # in a set, which is quick to add to and dear to keep; 153 would quadruple its table
-GENERATION_KEYS = 1_024  # in sorted arrays, 8 bytes a key; more than any replay or one answer of any history
-SLOTS_PER_KEY = 16  # of the sieve: of the new keys, about one in eight has to be looked up
+YOUNG_MAX = 128  # keys in the table, about 100 bytes each; the rest is packed
+KEYS_MIN = 1_024  # kept whatever their age: more than any replay or one answer of any history
+KEYS_MAX = 262_144  # of one market, 2 MiB; at 1,000 trades a second they reach back over four minutes
+HORIZON_NS = 300 * 10**9  # older ones are forgotten: feeds are late by seconds, replays reach back by minutes
+_BEFORE_ALL = -(1 << 63)
 
 
 class Recent:
-    """Remembers at least the newest `keys` keys of 64 bits; GENERATION_KEYS of them cost at most 44 KiB.
+    """Remembers the trades of the last HORIZON_NS, at least `keys_min` and at most `keys_max` of them.
 
-    Keys are hashes of ids: the chance that a new one equals one of at most 2,500 remembered ones is about
-    1 in 10^16 a trade.
+    Keys are hashes of ids, 64 bits: the chance that a new one equals one of those in the same slice is about
+    1 in 10^16 a trade. Times are the exchange's, nanoseconds UTC; None where there is none.
+    `start_ns` is where the youngest slice begins, `reach_ns` before which time trades may have been forgotten.
     """
 
-    __slots__ = ("_keys", "_mask", "_newer", "_older", "_sieve", "_young", "turns")
+    __slots__ = ("_kept", "_keys_max", "_keys_min", "_slices", "_starts", "reach_ns", "start_ns", "young")
 
-    def __init__(self, keys: int = GENERATION_KEYS) -> None:
-        self._keys, self._mask = keys, keys * SLOTS_PER_KEY - 1
-        assert not keys & (keys - 1), "a power of two, for the mask"
-        self._young: set[int] = set()
-        self._newer: array[int] = array("q")
-        self._older: array[int] = array("q")
-        self._sieve = bytearray(self._mask + 1)
-        self.turns = 0  # how often a generation was closed: after the second, keys begin to be forgotten
+    def __init__(self, keys_min: int = KEYS_MIN, keys_max: int = KEYS_MAX) -> None:
+        self._keys_min, self._keys_max = keys_min, keys_max
+        self.young: dict[int, int] = {}  # times by key; read and written by Loose.quick too
+        self.start_ns = _BEFORE_ALL
+        self.reach_ns: int | None = None
+        self._starts: list[int] = []  # of the closed slices, oldest first; each ends where the next begins
+        self._slices: list[array[int]] = []
+        self._kept = 0  # keys in them
 
-    def may_hold(self, key: int) -> bool:
-        """False is certain, and quick."""
-        return self._sieve[key & self._mask] != 0
-
-    def __contains__(self, key: int) -> bool:
-        if not self._sieve[key & self._mask]:
-            return False
-        if key in self._young:
+    def holds(self, key: int, time_ns: int | None) -> bool:
+        """Whether this trade is remembered."""
+        if key in self.young:
             return True
-        for generation in (self._newer, self._older):
-            at = bisect_left(generation, key)
-            if at < len(generation) and generation[at] == key:
-                return True
-        return False
+        if time_ns is None:
+            return any(_holds(keys, key) for keys in self._slices)
+        if time_ns >= self.start_ns:
+            return False
+        at = bisect_right(self._starts, time_ns) - 1
+        return at >= 0 and _holds(self._slices[at], key)
 
-    def add(self, key: int) -> None:
-        """Adds a key that is not in it."""
-        self._sieve[key & self._mask] = 1
-        self._young.add(key)
-        if len(self._young) >= YOUNG_MAX:
-            self._newer = array("q", sorted((*self._newer, *self._young)))
-            self._young = set()
-            if len(self._newer) >= self._keys:
-                self._turn()
+    def beyond(self, time_ns: int | None) -> bool:
+        """Whether a trade of that time may have been forgotten."""
+        return self.reach_ns is not None and time_ns is not None and time_ns < self.reach_ns
 
-    def _turn(self) -> None:
-        self._older, self._newer = self._newer, array("q")
-        self.turns += 1
-        self._sieve = bytearray(self._mask + 1)
-        for key in self._older:
-            self._sieve[key & self._mask] = 1
+    def add(self, key: int, time_ns: int | None) -> None:
+        """Adds a trade that it does not hold."""
+        if time_ns is None or time_ns >= self.start_ns:
+            self.young[key] = self.start_ns if time_ns is None else time_ns
+            if len(self.young) >= YOUNG_MAX:
+                self.turn()
+            return
+        at = max(0, bisect_right(self._starts, time_ns) - 1)
+        keys = self._slices[at]
+        keys.insert(bisect_left(keys, key), key)
+        self._kept += 1
+
+    def turn(self) -> None:
+        """Packs the older part of the youngest slice, and forgets what is too old or too much.
+
+        A few trades with times far ahead do not move on the beginning of the youngest slice: it is one of the
+        usual times, three quarters of the way.
+        """
+        times = sorted(self.young.values())
+        end_ns = times[len(times) * 3 // 4]
+        if end_ns <= times[0]:
+            end_ns = times[0] + 1
+        closed = array("q", sorted(key for key, time_ns in self.young.items() if time_ns < end_ns))
+        self.young = {key: time_ns for key, time_ns in self.young.items() if time_ns >= end_ns}
+        self._starts.append(self.start_ns)
+        self._slices.append(closed)
+        self._kept += len(closed)
+        self.start_ns = end_ns
+        self._forget()
+
+    def _forget(self) -> None:
+        old = 0
+        while old + 1 < len(self._slices):
+            rest = self._kept - len(self._slices[old])
+            aged = self._starts[old + 1] < self.start_ns - HORIZON_NS and rest >= self._keys_min
+            if not (aged or self._kept > self._keys_max):
+                break
+            self._kept, old = rest, old + 1
+        if old:
+            del self._starts[:old], self._slices[:old]
+            self.reach_ns = self._starts[0]
+
+    def put_before(self, older: "Recent", until_ns: int) -> None:
+        """Takes over what another one knows of the time before `until_ns`, the first time that this one knows of."""
+        if older.young:
+            older._close(until_ns)
+        first = len(self._starts) and self._starts[0] == _BEFORE_ALL
+        if first:
+            self._starts[0] = until_ns
+        elif self.start_ns == _BEFORE_ALL:
+            self.start_ns = until_ns
+        else:
+            return  # what it would know has been forgotten here already
+        self._starts[:0], self._slices[:0] = older._starts, older._slices
+        self._kept += older._kept
+        self.reach_ns = older.reach_ns
+        self._forget()
+
+    def _close(self, end_ns: int) -> None:
+        self._starts.append(self.start_ns)
+        self._slices.append(array("q", sorted(self.young)))
+        self._kept += len(self.young)
+        self.young, self.start_ns = {}, max(end_ns, self.start_ns)
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._newer) + len(self._older)
+        return len(self.young) + self._kept
+
+
+def _holds(keys: "array[int]", key: int) -> bool:
+    at = bisect_left(keys, key)
+    return at < len(keys) and keys[at] == key
+
+
+assert YOUNG_MAX < KEYS_MIN < KEYS_MAX

@@ -1,8 +1,16 @@
-"""The SQL of actors.seeds: over `ticks`, `gap_states`, `feeds`, and a temporary `wanted` (symbol, since)."""
+"""The SQL of actors.seeds: over `gap_states`, `feeds`, the newest `stored` rows, and a temporary `wanted`.
 
-from actors.recent import GENERATION_KEYS
+What is stored is found by the order in which it was stored, by ids and by the exchange's times; never by when it
+was received: the clock of this host may have been wrong then, or be wrong now.
+"""
 
-SETTLED_S = 60  # a jump so long before the newest trade has been told as a gap, or was none
+from pathlib import Path
+
+from actors.store.tables import TICKS
+from actors.store.views import SCHEMA, tail_select
+
+
+LATE_S = 2  # trades of the other run may have come so much out of order
 
 # An instant as nanoseconds, as far as the file keeps them.
 _NS = "epoch_us({}) * 1000"
@@ -12,75 +20,97 @@ AT = "make_timestamptz({} // 1000)"
 # A number only if it is written as one, so that number and text stand for each other.
 _ID = "CASE WHEN TRY_CAST({0} AS BIGINT)::VARCHAR = {0} THEN TRY_CAST({0} AS BIGINT) END"
 NEWEST_GAPS = 'SELECT * FROM gap_states QUALIFY row_number() OVER (PARTITION BY gap_id ORDER BY "at" DESC) = 1'
+_MADE = "coalesce(t.timestamp, t.received_at)"
 
+ROWS = f"SELECT coalesce(max(rowid), -1) + 1 FROM {SCHEMA}.ticks"
+WANTED = "CREATE OR REPLACE TEMP TABLE wanted (symbol VARCHAR, since TIMESTAMPTZ, until TIMESTAMPTZ, below BIGINT)"
+
+
+def stored_sql(first_row: int, tail: Path | None) -> str:
+    """The rows of `ticks` from that row of the merged table on, and the whole tail, in the order of storing."""
+    merged = f"SELECT {TICKS.names} FROM {SCHEMA}.{TICKS.name} WHERE rowid >= {first_row:d}"
+    return merged if tail is None else f"{merged} UNION ALL {tail_select(TICKS, tail)}"
+
+
+# `wanted` says from where on its ids count (`since`), and where another run began (`until`, `below`).
 # `fills` tells how many ids a row stands for.
-LAST = f"""
+_RECENT = f"""
 WITH recent AS (
-  SELECT t.symbol, t.trade_id, {_ID.format("t.trade_id")} AS id, t.received_at,
-         coalesce(t.timestamp, t.received_at) AS made_at, t.source, t.fills
-  FROM ticks t JOIN wanted w ON w.symbol = t.symbol
-  WHERE t.exchange = $exchange AND t.received_at >= {AT.format("$since")} AND t.received_at >= w.since),
-ends AS (
-  SELECT symbol, max(made_at) AS last_made, arg_max(trade_id, made_at) AS last_id,
-         max(id) AS mark, min(id - fills + 1) AS lowest, max(received_at) AS last_received,
-         bool_or(source = 'stream') AS live
-  FROM recent GROUP BY symbol),
-floors AS (
-  SELECT r.symbol, max(r.id) AS floor FROM recent r JOIN ends e USING (symbol)
-  WHERE r.received_at < e.last_received - INTERVAL {SETTLED_S} SECOND GROUP BY r.symbol)
+  SELECT t.symbol, t.trade_id, {_ID.format("t.trade_id")} AS id, {_MADE} AS made_at, t.source, t.fills, w.until
+  FROM ({{stored}}) t JOIN wanted w ON w.symbol = t.symbol
+  WHERE t.exchange = $exchange AND (w.since IS NULL OR {_MADE} >= w.since)
+    AND (w.until IS NULL OR {_MADE} < w.until)
+    AND (w.below IS NULL OR coalesce({_ID.format("t.trade_id")} < w.below, true)))
 """
 
-ENDS = f"""
-SELECT symbol, {_NS.format("last_made")}, last_id, mark, lowest, live FROM ends
+# Nearly all rows of a market stand in the order of their times, whatever a few are stamped with.
+_AT_LAST = f"FILTER (until IS NULL OR made_at < until - INTERVAL {LATE_S} SECOND)"
+ENDS = f"""{_RECENT}
+SELECT symbol, {_NS.format(f"max(made_at) {_AT_LAST}")}, arg_max(trade_id, made_at) {_AT_LAST},
+       max(id), min(id - fills + 1), bool_or(source = 'stream'), count(*),
+       approx_quantile(epoch_us(made_at), 0.95) * 1000
+FROM recent GROUP BY symbol HAVING bool_or(until IS NULL OR made_at < until - INTERVAL {LATE_S} SECOND)
 """
 
-JUMPS = f"""
+# $floors: above which id jumps are wanted.
+JUMPS = f"""{_RECENT}
 SELECT * FROM (
   SELECT r.symbol,
          lag(r.id) OVER m + 1 AS first, r.id - r.fills AS last,
-         {_NS.format("r.received_at")}, {_NS.format("lag(r.made_at) OVER m")},
-         r.trade_id, {_NS.format("r.made_at")}, NULL AS gap_id
-  FROM recent r LEFT JOIN floors f USING (symbol)
-  WHERE r.id >= coalesce(f.floor, 0)
+         {_NS.format("lag(r.made_at) OVER m")}, r.trade_id, {_NS.format("r.made_at")}
+  FROM recent r JOIN (SELECT unnest($symbols::VARCHAR[]) AS symbol, unnest($floors::BIGINT[]) AS floor) f
+    USING (symbol)
+  WHERE r.id >= f.floor
   WINDOW m AS (PARTITION BY r.symbol ORDER BY r.id))
-WHERE first <= last ORDER BY last DESC
+WHERE first <= last
 """
 
-_UNFILLED = f"""exchange = $exchange AND status <> 'filled' AND opened_at >=
-  CASE WHEN status IN ('open', 'partial') THEN {AT.format("$since")} ELSE {AT.format("$since_final")} END"""
+# $cuts: from which time on (ns) the trades of a market are wanted.
+RECENT = f"""{_RECENT}
+SELECT r.symbol, r.trade_id, r.id, {_NS.format("r.made_at")}
+FROM recent r JOIN (SELECT unnest($symbols::VARCHAR[]) AS symbol, unnest($cuts::BIGINT[]) AS cut) c USING (symbol)
+WHERE r.trade_id IS NOT NULL AND epoch_us(r.made_at) >= c.cut // 1000
+"""
 
-# Of a gap whose end came: what of its ids is still between no stored ones.
+# Of the gaps that are given up only the latest: late trades may still fill them.
+GAPS_MAX = 1_000  # of one market that are taken up, those that are open before others, the newest first
+_TOLD = f"""
+SELECT * FROM ({NEWEST_GAPS}) WHERE exchange = $exchange AND status <> 'filled'
+QUALIFY row_number() OVER (
+  PARTITION BY symbol ORDER BY status = 'open' DESC, "at" DESC, gap_id) <= {GAPS_MAX}
+"""
+
+# Of gaps ($gaps) whose end came: what of their ids lies between no stored ones. Trades have the times of their gaps.
 MISSING = f"""
 WITH told AS (
-  SELECT gap_id, symbol, opened_at, to_id, from_time, to_time, missing,
+  SELECT gap_id, symbol, opened_at, status, from_time,
          TRY_CAST(from_id AS BIGINT) AS low, TRY_CAST(to_id AS BIGINT) AS high
-  FROM ({NEWEST_GAPS})
-  WHERE {_UNFILLED} AND missing > 0 AND to_id IS NOT NULL),
-reach AS (SELECT min(opened_at) AS since FROM told),
-stored AS (
-  SELECT symbol, trade_id, {_ID.format("trade_id")} AS id, fills, coalesce(timestamp, received_at) AS made_at
-  FROM ticks
-  WHERE exchange = $exchange AND received_at >= (SELECT since - INTERVAL {SETTLED_S} SECOND FROM reach)
-    AND symbol IN (SELECT symbol FROM told)),
+  FROM ({NEWEST_GAPS}) WHERE gap_id IN (SELECT unnest($gaps::VARCHAR[]))),
+rows AS (
+  SELECT t.symbol, t.trade_id, {_ID.format("t.trade_id")} AS id, t.fills, {_MADE} AS made_at
+  FROM ({{stored}}) t JOIN wanted w ON w.symbol = t.symbol
+  WHERE t.exchange = $exchange AND (w.since IS NULL OR {_MADE} >= w.since)
+    AND (t.timestamp >= {AT.format("$reach")} OR t.timestamp IS NULL)),
 edges AS (
-  SELECT g.gap_id, g.symbol, g.low AS id, 1 AS fills, g.from_time AS made_at, NULL AS trade_id, g.opened_at
-  FROM told g
+  SELECT gap_id, symbol, low AS id, 1 AS fills, from_time AS made_at, NULL AS trade_id, opened_at, status
+  FROM told
   UNION ALL
-  SELECT g.gap_id, g.symbol, s.id, s.fills, s.made_at, s.trade_id, g.opened_at
-  FROM told g JOIN stored s ON s.symbol = g.symbol AND s.id > g.low AND s.id <= g.high)
+  SELECT g.gap_id, g.symbol, s.id, s.fills, s.made_at, s.trade_id, g.opened_at, g.status
+  FROM told g JOIN rows s ON s.symbol = g.symbol AND s.id > g.low AND s.id <= g.high)
 SELECT * FROM (
   SELECT symbol, lag(id) OVER g + 1 AS first, id - fills AS last, {_NS.format("opened_at")},
-         {_NS.format("lag(made_at) OVER g")}, trade_id, {_NS.format("made_at")}, gap_id
+         {_NS.format("lag(made_at) OVER g")}, trade_id, {_NS.format("made_at")}, gap_id, status
   FROM edges WINDOW g AS (PARTITION BY gap_id ORDER BY id, trade_id NULLS FIRST))
-WHERE first <= last ORDER BY last DESC
+WHERE first <= last ORDER BY status = 'open' DESC, last DESC
 """
 
-RECENT = f"""
-SELECT t.symbol, list_reverse(arg_max(t.trade_id, t.received_at, {GENERATION_KEYS})),
-       list_min(arg_max({_NS.format("coalesce(t.timestamp, t.received_at)")}, t.received_at, {GENERATION_KEYS}))
-FROM ticks t JOIN wanted w ON w.symbol = t.symbol
-WHERE t.exchange = $exchange AND t.received_at >= {AT.format("$since")} AND t.trade_id IS NOT NULL
-GROUP BY t.symbol
+# What gaps say that are not filled, however old they are: a jump within them has been told.
+SAID = f"""
+SELECT symbol, TRY_CAST(from_id AS BIGINT) + 1 AS first, TRY_CAST(to_id AS BIGINT) - 1 AS last,
+       {_NS.format("coalesce(to_time, opened_at)")}
+FROM ({NEWEST_GAPS})
+WHERE exchange = $exchange AND status <> 'filled' AND first <= last
+ORDER BY symbol, first
 """
 
 GAP_COLUMNS = f"""{_NS.format(_QUOTED_AT)}, gap_id, exchange, symbol, reason, {_NS.format("opened_at")}, from_id,
@@ -88,17 +118,17 @@ GAP_COLUMNS = f"""{_NS.format(_QUOTED_AT)}, gap_id, exchange, symbol, reason, {_
        {_NS.format("closed_at")}"""
 
 GAPS = f"""
-SELECT {GAP_COLUMNS}
-FROM ({NEWEST_GAPS})
-WHERE {_UNFILLED}
-ORDER BY opened_at, "at"
+SELECT {GAP_COLUMNS} FROM ({_TOLD}) ORDER BY opened_at, "at"
 """
 
 FIRSTS = """
 WITH resets AS (
-  SELECT symbol, max("at") AS since FROM feeds WHERE exchange = $exchange AND event = 'reset' GROUP BY symbol)
-SELECT f.symbol, epoch_us(coalesce(r.since, 'epoch'::TIMESTAMPTZ)) * 1000,
+  SELECT symbol, max(coalesce(time, "at")) AS since FROM feeds
+  WHERE exchange = $exchange AND event = 'reset' GROUP BY symbol)
+SELECT f.symbol, epoch_us(r.since) * 1000,
        min(TRY_CAST(f.trade_id AS BIGINT)) FILTER (
-         event IN ('first', 'reset') AND f."at" >= coalesce(r.since, f."at"))
+         event IN ('first', 'reset') AND (r.since IS NULL OR coalesce(f.time, f."at") >= r.since)) AS lowest,
+       max(TRY_CAST(f.trade_id AS BIGINT)) FILTER (
+         event IN ('first', 'reset') AND (r.since IS NULL OR coalesce(f.time, f."at") >= r.since)) AS start
 FROM feeds f LEFT JOIN resets r USING (symbol) WHERE f.exchange = $exchange GROUP BY ALL
 """

@@ -1,12 +1,16 @@
 """Reads from the file and its tail what continuity starts from, without going through months of ticks.
 
-The newest hour answers for nearly every market; one that is silent there is looked for further back, beyond
-a day only if it was recorded before (`feeds` says so). Contiguous ids need their highest and what is missing
-below it: the gaps that may still change say what was told, and the ids of the last minute what a crash left
-untold (`SETTLED_S`).
+The rows that were stored last answer for nearly every market; one that is silent there is looked for further
+back. Contiguous ids need their highest and what is missing below it: the gaps that may still change say what was
+told, and jumps that lie in no gap what a crash left untold. All other ids need the newest trades, as many as the
+memory holds. What the questions take of memory is bounded: they aggregate, sort a bounded piece, or are read row
+by row.
 """
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -14,112 +18,262 @@ import duckdb
 from actors.dialect import IdPromise
 from actors.gaps import GapReason, GapRow, GapStatus
 from actors.holes import Hole
-from actors.recent import GENERATION_KEYS
-from actors.seed import Seed
-from actors.seed_queries import AT, ENDS, FIRSTS, GAPS, JUMPS, LAST, MISSING, RECENT
+from actors.recent import HORIZON_NS, KEYS_MAX, KEYS_MIN, Recent
+from actors.seed import Before, Seed
+from actors.seed_queries import (
+    AT,
+    ENDS,
+    FIRSTS,
+    GAPS,
+    JUMPS,
+    MISSING,
+    RECENT,
+    ROWS,
+    SAID,
+    WANTED,
+    stored_sql,
+)
 from actors.sequence import HOLES_MAX
 
-LOOKBACK_HOURS = (1, 6, 24, 240, 2400)  # a market that is silent for longer starts as a new one
-DAY_HOURS = 24  # what is looked at of a file that does not say what was recorded before
-GAPS_DAYS = 7  # older gaps are filled by asking for a repair; taking them up would mean reading their ticks
+WINDOW_ROWS = (1_000_000, 20_000_000, 1 << 62)  # merged rows looked at: for most markets; for silent ones; all
+GAPS_DAYS = 7  # before the newest trade; older gaps are filled by asking for a repair: their ticks are too many
 FINAL_GAPS_DAYS = 1  # the same for those that were given up: late trades may still fill them
-HOUR_NS = 3_600 * 10**9
+FETCH_ROWS = 10_000
+JUMPS_IDS = 1_000_000  # below the highest: what a crash left untold was among the last
+FEW = 4 * KEYS_MIN  # so many trades are all taken into the memory, whatever their times
+HOUR_NS = 3_600 * 10**9  # by so much the times of a gap and those of its trades may differ
 DAY_NS = 24 * HOUR_NS
 _BEFORE_ANY = float("-inf")
+_NEVER = (None, None, None)
+assert KEYS_MAX <= WINDOW_ROWS[0], "what the memory can hold is among the rows that are looked at first"
 
 
 def read_seeds(
-    con: duckdb.DuckDBPyConnection, exchange: str, promises: Mapping[str, IdPromise], now_ns: int
+    con: duckdb.DuckDBPyConnection,
+    exchange: str,
+    promises: Mapping[str, IdPromise],
+    tail: Path | None = None,
+    before: Mapping[str, Before] | None = None,
 ) -> list[Seed]:
-    """One seed for each of these markets. `con` is a DuckDB connection that sees the views; this blocks."""
-    return _Reading(con, exchange, promises, now_ns).seeds()
+    """One seed for each of these markets. `con` is a DuckDB connection that sees the views; this blocks.
+
+    `before` says of a market where another recording of it began, whose trades are left out.
+    """
+    return _Reading(con, exchange, promises, tail, before or {}).seeds()
+
+
+@dataclass(slots=True)
+class _Found:
+    """Of one market."""
+
+    last_ns: int
+    last_id: str | None
+    mark: int | None
+    lowest: int | None
+    usual_ns: int  # nearly all trades are older; 0 where there are too few to say so
+    jumps: list[Hole] = field(default_factory=list)
+    recent: Recent | None = None
+    highest: int = -1
+    floor: int = -1
 
 
 class _Reading:
     def __init__(
-        self, con: duckdb.DuckDBPyConnection, exchange: str, promises: Mapping[str, IdPromise], now_ns: int
+        self,
+        con: duckdb.DuckDBPyConnection,
+        exchange: str,
+        promises: Mapping[str, IdPromise],
+        tail: Path | None,
+        before: Mapping[str, Before],
     ) -> None:
-        self._con, self._exchange, self._promises, self._now_ns = con, exchange, promises, now_ns
-        self._ends: dict[str, tuple[int, str | None, int | None, int | None]] = {}
+        self._con, self._exchange, self._promises, self._tail, self._before = con, exchange, promises, tail, before
+        self._found: dict[str, _Found] = {}
         self._holes: dict[str, list[Hole]] = {}
-        self._recent: dict[str, tuple[tuple[str, ...], int | None]] = {}
+        self._left: dict[str, int] = {}
+        (self._rows,) = con.execute(ROWS).fetchone() or (0,)
+        # Of each market that was ever recorded: since when its ids count, the lowest, and where its record began.
+        self._firsts = {symbol: (since, lowest, start) for symbol, since, lowest, start in self._ask(FIRSTS)}
+        self._said: dict[str, list[tuple[int, int]]] = {}
+        self._gaps: dict[str, list[GapRow]] = {}
 
-    def _ask(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
-        return self._con.execute(sql, {"exchange": self._exchange, **values}).fetchall()
+    def _ask(self, sql: str, first_row: int = 0, **values: Any) -> Iterator[tuple[Any, ...]]:
+        """Row by row; one question after the other."""
+        sql = sql.format(stored=stored_sql(first_row, self._tail)) if "{stored}" in sql else sql
+        result = self._con.execute(sql, {"exchange": self._exchange, **values})
+        while rows := result.fetchmany(FETCH_ROWS):
+            yield from rows
 
     def seeds(self) -> list[Seed]:
-        firsts = {symbol: (since, lowest) for symbol, since, lowest in self._ask(FIRSTS)}
-        gaps: dict[str, list[GapRow]] = {}
-        since = self._now_ns - GAPS_DAYS * DAY_NS
-        lately = {"since": since, "since_final": self._now_ns - FINAL_GAPS_DAYS * DAY_NS}
-        for row in self._ask(GAPS, **lately):
-            gaps.setdefault(row[3], []).append(gap_row(row))
-        for hours in LOOKBACK_HOURS:
-            wanted = {s: firsts.get(s, (0, None))[0] for s in self._promises if s not in self._ends}
-            if hours > DAY_HOURS:
-                wanted = {symbol: start for symbol, start in wanted.items() if symbol in firsts}
+        self._read_gaps()
+        for rows in WINDOW_ROWS:
+            first_row = max(0, self._rows - rows)
+            wanted = [symbol for symbol in self._promises if symbol not in self._found]
+            if rows != WINDOW_ROWS[0]:
+                wanted = [symbol for symbol in wanted if symbol in self._firsts]
             if wanted:
-                self._look(hours, wanted)
-        if any(row.missing for rows in gaps.values() for row in rows):
-            self._take_holes(self._ask(MISSING, **lately))
-        return [
-            self._seed(symbol, firsts.get(symbol, (0, None))[1], tuple(gaps.get(symbol, ())))
-            for symbol in self._promises
-        ]
+                self._look(wanted, first_row)
+            if not first_row:
+                break
+        self._choose_gaps()
+        self._read_missing()
+        return [self._seed(symbol) for symbol in self._promises]
 
-    def _look(self, hours: int, since_of: Mapping[str, int]) -> None:
-        since = self._now_ns - hours * HOUR_NS
-        self._want(since_of)
-        found = set()
-        for symbol, last_ns, last_id, mark, lowest, live in self._ask(LAST + ENDS, since=since):
-            if not live and hours < LOOKBACK_HOURS[-1]:
-                continue  # answers about old times only: the highest id was received before them
-            self._ends[symbol] = (last_ns, last_id, mark, lowest)
-            found.add(symbol)
-        contiguous = {s for s in found if self._promises[s] is IdPromise.CONTIGUOUS}
+    def _since(self, symbol: str) -> int | None:
+        return self._firsts.get(symbol, _NEVER)[0]
+
+    # -- what is stored -------------------------------------------------------------------------------
+
+    def _look(self, wanted: list[str], first_row: int) -> None:
+        self._want(wanted)
+        found = {}
+        for symbol, last_ns, last_id, mark, lowest, live, count, usual_ns in list(self._ask(ENDS, first_row)):
+            loose = self._promises[symbol] is not IdPromise.CONTIGUOUS
+            if first_row and (not live or (loose and count < KEYS_MIN and symbol in self._firsts)):
+                continue  # answers about old times only, or too few: there is more further back
+            found[symbol] = _Found(last_ns, last_id, mark, lowest, usual_ns if count > FEW else 0)
+        self._found.update(found)
+        contiguous = [symbol for symbol in found if self._promises[symbol] is IdPromise.CONTIGUOUS]
         if contiguous:
-            self._want({s: since_of[s] for s in contiguous})
-            self._take_holes(self._ask(LAST + JUMPS, since=since))
-        if found - contiguous:
-            self._want({s: since_of[s] for s in found - contiguous})
-            for symbol, ids, reach_ns in self._ask(RECENT, since=since):
-                self._recent[symbol] = (tuple(ids), reach_ns)
-                if len(ids) < GENERATION_KEYS and hours < DAY_HOURS:
-                    del self._ends[symbol]  # there is room for more
+            self._want(contiguous)
+            floors = [(found[symbol].mark or 0) - JUMPS_IDS for symbol in contiguous]
+            self._take_jumps(self._ask(JUMPS, first_row, symbols=contiguous, floors=floors))
+        loose_ones = [symbol for symbol in found if symbol not in contiguous]
+        if loose_ones:
+            self._want(loose_ones)
+            cuts = [max(0, found[symbol].usual_ns - HORIZON_NS) for symbol in loose_ones]
+            self._take_recent(self._ask(RECENT, first_row, symbols=loose_ones, cuts=cuts))
 
-    def _want(self, since_of: Mapping[str, int]) -> None:
-        self._con.execute("CREATE OR REPLACE TEMP TABLE wanted (symbol VARCHAR, since TIMESTAMPTZ)")
+    def _want(self, symbols: list[str]) -> None:
+        before = [self._before.get(symbol, Before()) for symbol in symbols]
+        self._con.execute(WANTED)
         self._con.execute(
-            f"INSERT INTO wanted SELECT unnest(?), {AT.format('unnest(?::BIGINT[])')}",
-            [list(since_of), list(since_of.values())],
+            f"INSERT INTO wanted SELECT unnest(?::VARCHAR[]), {AT.format('unnest(?::BIGINT[])')},"
+            f" {AT.format('unnest(?::BIGINT[])')}, unnest(?::BIGINT[])",
+            [
+                symbols,
+                [self._since(symbol) for symbol in symbols],
+                [one.time_ns for one in before],
+                [one.trade_id for one in before],
+            ],
         )
 
-    def _take_holes(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Holes that a gap names are asked for last and put in the place of the same ones without a name."""
-        for symbol, first, last, opened_ns, from_ns, to_id, to_ns, gap in rows:
+    def _take_recent(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        lowest: dict[str, tuple[int, int]] = {}
+        for symbol, trade_id, number, made_ns in rows:
+            found = self._found[symbol]
+            if found.recent is None:
+                found.recent = Recent()
+                lowest[symbol] = (made_ns, -1 if number is None else number)
+            key = hash(trade_id)
+            if not found.recent.holds(key, made_ns) and not found.recent.beyond(made_ns):
+                found.recent.add(key, made_ns)
+            if number is not None:
+                found.highest = max(found.highest, number)
+            lowest[symbol] = min(lowest[symbol], (made_ns, -1 if number is None else number))
+        for symbol, (made_ns, number) in lowest.items():
+            found = self._found[symbol]
+            assert found.recent is not None
+            if found.recent.reach_ns is None:
+                found.recent.reach_ns = made_ns
+            found.floor = number
+
+    def _take_jumps(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Keeps what lies in no gap: each part of a jump that was not told. Below its beginning nothing is promised."""
+        for symbol, first, last, from_ns, to_id, to_ns in rows:
+            first = max(first, self._firsts.get(symbol, _NEVER)[2] or 0)
+            for low, high in _outside(first, last, self._said.get(symbol, [])):
+                hole = Hole(low, high, _BEFORE_ANY, to_ns, from_ns, to_id if high == last else str(high + 1), to_ns)
+                self._found[symbol].jumps.append(hole)
+
+    # -- what was told of it --------------------------------------------------------------------------
+
+    def _read_gaps(self) -> None:
+        for row in map(gap_row, self._ask(GAPS)):
+            self._gaps.setdefault(row.symbol, []).append(row)
+        for symbol, first, last, at_ns in self._ask(SAID):
+            if at_ns >= (self._since(symbol) or 0):  # else it speaks of ids that have been started anew since
+                self._said.setdefault(symbol, []).append((first, last))
+        self._said = {symbol: _joined(stretches) for symbol, stretches in self._said.items()}
+
+    def _choose_gaps(self) -> None:
+        """Of each market those that lie shortly before its newest trade, on the clock of the exchange."""
+        for symbol, found in self._found.items():
+            rows = self._gaps.get(symbol, [])
+            self._gaps[symbol] = [row for row in rows if not row.bounded or found.last_ns - _at_ns(row) <= _days(row) * DAY_NS]
+
+    def _read_missing(self) -> None:
+        """What of each gap is not stored. Ids that were started anew since say nothing of older gaps."""
+        asked = []
+        for symbol in self._found:
+            for row in self._gaps.get(symbol, ()):
+                if not row.missing or row.to_id is None:
+                    continue
+                if _at_ns(row) < (self._since(symbol) or 0):
+                    self._left[row.gap_id] = row.missing
+                else:
+                    asked.append(row)
+        if not asked:
+            return
+        self._want(list(self._found))
+        reach_ns = min(min(row.from_ns or row.opened_ns, _at_ns(row)) for row in asked) - HOUR_NS
+        for symbol, first, last, opened_ns, from_ns, to_id, to_ns, gap, _ in self._ask(
+            MISSING, gaps=[row.gap_id for row in asked], reach=max(0, reach_ns)
+        ):
+            self._left[gap] = self._left.get(gap, 0) + last - first + 1
             holes = self._holes.setdefault(symbol, [])
-            if gap is not None:
-                holes[:] = [hole for hole in holes if hole.gap_id or hole.last < first or hole.first > last]
             if len(holes) < HOLES_MAX and all(hole.last < first or hole.first > last for hole in holes):
                 holes.append(Hole(first, last, _BEFORE_ANY, opened_ns, from_ns, to_id, to_ns, gap))
 
-    def _seed(self, symbol: str, first: int | None, gaps: tuple[GapRow, ...]) -> Seed:
-        if symbol not in self._ends:
+    def _seed(self, symbol: str) -> Seed:
+        gaps = tuple(self._gaps.get(symbol, ()))
+        if symbol not in self._found:
             return Seed(self._exchange, symbol, gaps=gaps)
-        last_ns, last_id, mark, lowest = self._ends[symbol]
-        recent, reach_ns = self._recent.get(symbol, ((), None))
+        found, first = self._found[symbol], self._firsts.get(symbol, _NEVER)[1]
         return Seed(
             exchange=self._exchange,
             symbol=symbol,
-            last_id=last_id,
-            last_ns=last_ns,
-            mark=mark,
-            lowest=None if first is None else min(first, first if lowest is None else lowest),
-            holes=tuple(self._holes.get(symbol, ())),
-            recent=recent,
-            reach_ns=reach_ns,
+            last_id=found.last_id,
+            last_ns=found.last_ns,
+            mark=found.mark,
+            lowest=None if first is None else min(first, first if found.lowest is None else found.lowest),
+            holes=(*self._holes.get(symbol, ()), *found.jumps),
+            left={row.gap_id: self._left[row.gap_id] for row in gaps if row.gap_id in self._left},
+            recent=found.recent,
+            highest=found.highest,
+            floor=found.floor,
             gaps=gaps,
         )
+
+
+def _at_ns(row: GapRow) -> int:
+    return row.opened_ns if row.to_ns is None else row.to_ns
+
+
+def _days(row: GapRow) -> int:
+    return GAPS_DAYS if row.status in (GapStatus.OPEN, GapStatus.PARTIAL) else FINAL_GAPS_DAYS
+
+
+def _joined(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Stretches in order of their first ids, those that touch made one."""
+    joined: list[tuple[int, int]] = []
+    for first, last in stretches:
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
+        else:
+            joined.append((first, last))
+    return joined
+
+
+def _outside(first: int, last: int, told: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The parts of a stretch that lie in none of these disjoint ones, which stand in order."""
+    at = max(0, bisect_right(told, (first, last)) - 1)
+    while at < len(told) and told[at][0] <= last:
+        low, high = told[at]
+        if low > first:
+            yield first, low - 1
+        first, at = max(first, high + 1), at + 1
+    if first <= last:
+        yield first, last
 
 
 def gap_row(row: tuple[Any, ...]) -> GapRow:

@@ -8,14 +8,14 @@ Rules, for an id and the lowest id and mark (the highest) known:
 """
 
 from actors.coverage import FeedEvent
-from actors.gaps import GapReason, GapStatus, decimal
+from actors.gaps import GapReason, GapRow, GapStatus, decimal
 from actors.holes import Hole, Holes
 from actors.loose import Loose
 from actors.seed import Seed
 from actors.track import Row, Shared, Snapshot, Track
 
 REORDER_S = 2.0  # ids that are out of order for no longer are late, not missing
-HOLES_MAX = 64  # of one market; with their gaps about 35 KiB. Beyond, the oldest can no longer be filled
+HOLES_MAX = 256  # of one market; with their gaps about 190 KiB. Beyond, the oldest can no longer be filled
 APART_MAX = 8  # holes due at once that are told apart; more become one gap with their sum
 ODD_KEYS = 128  # ids that are no numbers, remembered where only numbers were promised
 JUMP_MAX = 10_000_000  # ids do not jump so far by loss: what lies between is unknown rather than missing
@@ -58,20 +58,29 @@ class Sequence(Track):
             if hole.gap_id is not None:
                 self._left[hole.gap_id] = self._left.get(hole.gap_id, 0) + hole.count
         for row in seed.gaps:
-            if row.gap_id == self.outage:
-                continue
-            if row.gap_id in self._left:
-                missing = row.missing or 0
-                self._book.recovered(row.gap_id, missing - self._left[row.gap_id] - row.recovered)
-                continue
-            if self._mark is None or (decimal(row.to_id) or 0) > self._mark:  # its end never reached the file
-                self._book.close(row.gap_id, GapStatus.UNKNOWN, now_ns)
-            elif row.status in (GapStatus.OPEN, GapStatus.PARTIAL) and row.missing:  # filled before the end
-                self._book.close(row.gap_id, GapStatus.FILLED, now_ns, recovered=row.missing)
-            elif row.status is not GapStatus.OPEN:
-                self._book.drop(row.gap_id)
+            if row.gap_id != self.outage and row.gap_id in self._book:
+                self._take_up(row, seed.left.get(row.gap_id, 0), now_ns)
         self._limit(now_ns)
         self._settle()
+
+    def _take_up(self, row: GapRow, left: int, now_ns: int) -> None:
+        """Goes on with a gap of which the file lacks `left` ids; it is filled only if there are none.
+
+        Of those for which there is no room, or whose end never reached the file, nobody can know any more.
+        """
+        gap, kept = row.gap_id, self._left.get(row.gap_id, 0)
+        whole = self._mark is not None and (decimal(row.to_id) or 0) <= self._mark
+        if whole and row.missing:
+            self._book.recovered(gap, max(0, row.missing - left) - row.recovered)
+        if kept:
+            if kept < left or not whole:
+                self._cut.add(gap)
+        elif row.status is GapStatus.OPEN and (left or not whole):
+            self._book.close(gap, GapStatus.UNKNOWN, now_ns)
+        elif not left and whole and row.missing and row.status in (GapStatus.OPEN, GapStatus.PARTIAL):
+            self._book.close(gap, GapStatus.FILLED, now_ns)
+        elif row.status is not GapStatus.OPEN:
+            self._book.drop(gap)
 
     def interrupted(self, reason: GapReason, now_ns: int, since_ns: int | None = None) -> str:
         self._mark = self._outage_mark = self.mark
@@ -83,7 +92,7 @@ class Sequence(Track):
         number = decimal(row.trade_id)
         if number is None:  # the promise is broken by this row alone
             if self._odd is None:
-                self._odd = Loose(self.symbol, self._shared, sorts=False, keys=ODD_KEYS)
+                self._odd = Loose(self.symbol, self._shared, sorts=False, keys_min=ODD_KEYS, keys_max=4 * ODD_KEYS)
             return self._odd.admit(row)
         first, mark = number - row.span + 1, self.mark
         if mark is None or self.lowest is None:
@@ -197,6 +206,9 @@ class Sequence(Track):
             self.outage = None
             self._settle()
         counted = gap in self._left
+        if status is GapStatus.FILLED and (self._left.get(gap) or gap in self._cut):
+            row = self._book.get(gap)  # the history says that it was all: not all of it is stored
+            status = GapStatus.PARTIAL if row is not None and row.recovered else GapStatus.LOST
         self._book.close(gap, status, now_ns, recovered=None if counted else recovered, keep=counted)
 
     def ended(self, gap: str, until_ns: int, recovered: int, now_ns: int) -> None:

@@ -97,9 +97,9 @@ class Track:
         del snapshot
         return self.admit(row)
 
-    def remembers(self, trade_id: str | None) -> bool:
+    def remembers(self, trade_id: str | None, time_ns: int | None) -> bool:
         """Whether `readmit` would take a row for one that is on its way because its id is known."""
-        del trade_id
+        del trade_id, time_ns
         return False
 
     def snapshot(self) -> Snapshot:

@@ -7,7 +7,7 @@ import duckdb
 from actors.coverage import COVERAGE_SELECT, GAPS_SELECT, FeedRow
 from actors.gaps import GapRow
 
-TICKS = """CREATE TABLE ticks (exchange VARCHAR, symbol VARCHAR, timestamp TIMESTAMPTZ, received_at TIMESTAMPTZ,
+TICKS = """CREATE TABLE store.ticks (exchange VARCHAR, symbol VARCHAR, timestamp TIMESTAMPTZ, received_at TIMESTAMPTZ,
   price DECIMAL(38,18), volume DECIMAL(38,18), side VARCHAR, trade_id VARCHAR, source VARCHAR, fills INTEGER)"""
 GAPS = """CREATE TABLE gap_states ("at" TIMESTAMPTZ, gap_id VARCHAR, exchange VARCHAR, symbol VARCHAR,
   reason VARCHAR, opened_at TIMESTAMPTZ, from_id VARCHAR, from_time TIMESTAMPTZ, to_id VARCHAR,
@@ -20,7 +20,7 @@ AUDIT = """CREATE TABLE audit ("at" TIMESTAMPTZ, exchange VARCHAR, run_id VARCHA
 def new_file() -> duckdb.DuckDBPyConnection:
     """The tables, and the two views."""
     con = duckdb.connect(config={"threads": 1})
-    for statement in (TICKS, GAPS, FEEDS, AUDIT):
+    for statement in ("CREATE SCHEMA store", TICKS, "CREATE VIEW ticks AS FROM store.ticks", GAPS, FEEDS, AUDIT):
         con.execute(statement)
     con.execute(f"CREATE VIEW gaps AS {GAPS_SELECT}")
     con.execute(f"CREATE VIEW coverage AS {COVERAGE_SELECT}")
@@ -48,7 +48,7 @@ def put_tick(
 ) -> None:
     """One trade, received when it was made unless said otherwise."""
     con.execute(
-        f"INSERT INTO ticks VALUES ('x', {_text(symbol)}, {_at(time_ns)},"
+        f"INSERT INTO store.ticks VALUES ('x', {_text(symbol)}, {_at(time_ns)},"
         f" {_at(time_ns if received_ns is None else received_ns)}, 1, 1, 'buy', {_text(trade_id)},"
         f" '{source}', {fills})"
     )

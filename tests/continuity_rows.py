@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from actors.continuity import Continuity
 from actors.dialect import IdPromise
 from actors.gaps import GapRow, GapStatus
+from actors.recent import Recent
 from actors.ticks import Block
 
 BTC, ETH = "BTC/USDT", "ETH/USDT"
@@ -47,6 +48,15 @@ def admit(
     assert admitted.duplicates == len(ids) - len(block)
     assert len({len(getattr(block, c)) for c in ("symbol", "exchange_ns", "price", "source", "trade_id")}) == 1
     return list(block.trade_id)
+
+
+def remembering(trades: Iterable[tuple[str, int]], reach_ns: int | None = None) -> Recent:
+    """What the file gives of ids without a sequence: the newest trades, as (id, time in ns)."""
+    recent = Recent()
+    for trade_id, time_ns in trades:
+        recent.add(hash(trade_id), time_ns)
+    recent.reach_ns = reach_ns
+    return recent
 
 
 def tick(continuity: Continuity, at: float) -> None:

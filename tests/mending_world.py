@@ -15,7 +15,7 @@ from actors.seed import Seed
 from actors.shelf import FileBusy, Shelf
 from actors.ticks import Block
 from tests.continuity_file import new_file, put_gaps, put_tick
-from tests.continuity_rows import BTC, SECOND_NS, T0_NS, block_of, one
+from tests.continuity_rows import BTC, SECOND_NS, T0_NS, block_of, one, remembering
 
 PAGE_ROWS = 4
 ROUNDS_MAX = 100
@@ -61,10 +61,9 @@ class World:
         self.traded = stored[-1] + 1
         self._store(zip(ids, map(time_of, stored), strict=True))
         first, last = self._number(ids[0]), self._number(ids[-1])
-        recent = () if self.promise is IdPromise.CONTIGUOUS else tuple(ids[-3:])
-        seed = Seed(
-            "x", BTC, ids[-1], time_of(stored[-1]), last, first, recent=recent, reach_ns=time_of(stored[-1])
-        )
+        newest = zip(ids[-3:], map(time_of, stored[-3:]), strict=True)
+        recent = None if self.promise is IdPromise.CONTIGUOUS else remembering(newest, time_of(stored[-1]))
+        seed = Seed("x", BTC, ids[-1], time_of(stored[-1]), last, first, recent=recent)
         self.continuity.restore([seed], time_of(self.traded))
 
     def _number(self, trade_id: str) -> int | None:

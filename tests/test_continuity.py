@@ -14,7 +14,7 @@ from actors.coverage import FeedEvent
 from actors.dialect import IdPromise
 from actors.gaps import GapReason, GapRow, GapStatus
 from actors.holes import Hole
-from actors.recent import GENERATION_KEYS
+from actors.recent import KEYS_MIN
 from actors.seed import Seed
 from actors.sequence import APART_MAX, HOLES_MAX, JUMP_MAX, REORDER_S
 from tests.continuity_rows import (
@@ -26,11 +26,12 @@ from tests.continuity_rows import (
     block_of,
     newest,
     one,
+    remembering,
     reported,
     tick,
 )
 
-STATE_BYTES_MAX = 64 * 1024
+STATE_BYTES_MAX = {True: 224 * 1024, False: 80 * 1024}  # by whether ids are counted, so that holes are kept
 
 
 def size_of(thing: Any) -> int:
@@ -238,9 +239,9 @@ def test_a_row_that_reaches_back_below_the_mark_fills_what_it_stands_for() -> No
 
 def test_a_rising_id_that_comes_late_is_news_as_long_as_the_memory_reaches() -> None:
     continuity = one(IdPromise.INCREASING)
-    ids = [n for n in range(10_000, 10_000 + GENERATION_KEYS * 2) if n != 10_000 + GENERATION_KEYS]
+    ids = [n for n in range(10_000, 10_000 + KEYS_MIN * 2) if n != 10_000 + KEYS_MIN]
     admit(continuity, ids, at=0.0)
-    assert admit(continuity, [10_000 + GENERATION_KEYS], at=0.0) == [str(10_000 + GENERATION_KEYS)]
+    assert admit(continuity, [10_000 + KEYS_MIN], at=0.0) == [str(10_000 + KEYS_MIN)]
 
 
 def test_copies_of_old_trades_never_look_like_ids_started_anew() -> None:
@@ -288,7 +289,7 @@ def test_an_answer_of_a_thousand_old_trades_is_remembered() -> None:
     continuity = one(IdPromise.OPAQUE)
     ids = [f"a9188a0a-82bc-50de-be60-{n:012d}" for n in range(5000)]
     assert admit(continuity, ids) == ids
-    assert admit(continuity, ids[-GENERATION_KEYS:], source="backfill") == []
+    assert admit(continuity, ids[-KEYS_MIN:], source="backfill") == []
 
 
 def test_rising_ids_from_before_the_memory_are_copies_and_ids_started_anew_are_believed() -> None:
@@ -296,7 +297,7 @@ def test_rising_ids_from_before_the_memory_are_copies_and_ids_started_anew_are_b
     admit(continuity, range(10_000, 16_000), at=0.0)
     assert admit(continuity, range(10_000, 10_100), at=1.0, time_s=0.0) == []
     kept = [admit(continuity, [n], at=60.0 + n) for n in range(5)]
-    assert kept == [[], [], ["2"], ["3"], ["4"]]
+    assert kept == [["0"], ["1"], ["2"], ["3"], ["4"]]
     assert newest(continuity.take_gaps()).popitem()[1].status is GapStatus.UNKNOWN
 
 
@@ -333,7 +334,7 @@ def test_the_memory_of_a_market_is_bounded(promise: IdPromise) -> None:
         continuity.take_gaps()
         continuity.take_feeds()
     empty = size_of(one(promise)._shared)
-    assert size_of(continuity._tracks[BTC]) - empty < STATE_BYTES_MAX
+    assert size_of(continuity._tracks[BTC]) - empty < STATE_BYTES_MAX[promise is IdPromise.CONTIGUOUS]
 
 
 def test_holes_beyond_their_number_are_said_before_they_are_forgotten() -> None:
@@ -455,8 +456,15 @@ class World:
                     holes.append(Hole(n, n, float("-inf"), T0_NS, T0_NS, str(n + 1), T0_NS, gap))
         last = max(self.stored, key=lambda n: self.made.get(n, -1.0))
         last_ns = T0_NS + round(self.made.get(last, 0.0) * SECOND_NS)
-        recent = tuple(map(str, self.stored[-GENERATION_KEYS:]))
-        return Seed("x", BTC, str(last), last_ns, high, low, tuple(holes), recent, None, unfilled)
+        left: dict[str, int] = {}
+        for hole in holes:
+            if hole.gap_id is not None:
+                left[hole.gap_id] = left.get(hole.gap_id, 0) + hole.count
+        trades = [(str(n), T0_NS + round(self.made.get(n, 0.0) * SECOND_NS)) for n in self.stored]
+        recent = remembering(trades)
+        return Seed(
+            "x", BTC, str(last), last_ns, high, low, tuple(holes), left, recent, highest=high, gaps=unfilled
+        )
 
 
 @settings(max_examples=400, deadline=None)

@@ -6,7 +6,7 @@ from actors.continuity import Continuity
 from actors.dialect import IdPromise
 from actors.gaps import OPEN_MAX_PER_SYMBOL, STATE_STEP_NS, GapBook, GapReason, GapRow, GapStatus, gap_id
 from actors.seed import Seed
-from tests.continuity_rows import BTC, ETH, SECOND_NS, T0_NS, admit, newest, one
+from tests.continuity_rows import BTC, ETH, SECOND_NS, T0_NS, admit, newest, one, remembering
 
 NOW_NS = T0_NS + 100 * SECOND_NS
 
@@ -188,7 +188,7 @@ def test_a_restart_opens_a_gap_from_the_last_stored_trade_to_the_first_after() -
     continuity.restore(
         [
             Seed("x", BTC, "7", T0_NS, mark=7, lowest=1),
-            Seed("x", ETH, "e", T0_NS, recent=("d", "e"), reach_ns=T0_NS - 5),
+            Seed("x", ETH, "e", T0_NS, recent=remembering([("d", T0_NS - 5), ("e", T0_NS)], T0_NS - 5)),
             Seed("x", "GONE/USD", "1", T0_NS, mark=1),
         ],
         NOW_NS,
@@ -238,7 +238,8 @@ def test_a_gap_whose_last_trade_was_lost_with_a_crash_begins_earlier() -> None:
 def test_a_gap_whose_end_was_lost_with_a_crash_keeps_its_beginning_where_ids_show_no_holes() -> None:
     _, row = cut(IdPromise.OPAQUE, [1, 2])
     continuity = one(IdPromise.OPAQUE)
-    later = Seed("x", BTC, "8", NOW_NS + 1, recent=("1", "2", "7", "8"), reach_ns=T0_NS - 5, gaps=(row,))
+    known = remembering([("1", T0_NS), ("2", T0_NS), ("7", NOW_NS), ("8", NOW_NS + 1)], T0_NS - 5)
+    later = Seed("x", BTC, "8", NOW_NS + 1, recent=known, gaps=(row,))
     continuity.restore([later], NOW_NS + 2)
     admit(continuity, [8], at=200.0, source="snapshot")  # proves nothing of what lies between 2 and 7
     admit(continuity, [9], at=200.0)
@@ -262,6 +263,6 @@ def test_a_gap_without_ids_that_was_given_up_before_a_restart_stays_as_it_is() -
         closed_ns=T0_NS,
     )
     continuity = one(IdPromise.OPAQUE)
-    continuity.restore([Seed("x", BTC, "b", NOW_NS, recent=("b",), gaps=(row,))], NOW_NS)
+    continuity.restore([Seed("x", BTC, "b", NOW_NS, recent=remembering([("b", NOW_NS)]), gaps=(row,))], NOW_NS)
     continuity.resolved("g", 1, GapStatus.FILLED, NOW_NS)
     assert [r.gap_id for r in continuity.take_gaps() if r.gap_id == "g"] == []

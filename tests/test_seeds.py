@@ -1,27 +1,33 @@
 """What the file says at start is what the continuity knew when it ended."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import duckdb
+import pytest
 
+from actors import seeds
 from actors.continuity import Continuity
 from actors.coverage import FeedEvent, FeedRow
 from actors.dialect import IdPromise
-from actors.gaps import GapReason, GapStatus
-from actors.recent import GENERATION_KEYS
+from actors.gaps import GapReason, GapRow, GapStatus
 from actors.seed import Seed
-from actors.seeds import DAY_NS, read_seeds
-from actors.sequence import REORDER_S
+from actors.seeds import DAY_NS, gap_row, read_seeds
+from actors.seed_queries import GAP_COLUMNS
+from actors.sequence import HOLES_MAX, REORDER_S
 from tests.continuity_file import new_file, put_feeds, put_gaps, put_tick
-from tests.continuity_rows import BTC, ETH, SECOND_NS, T0_NS, admit, newest, one, tick
+from tests.continuity_rows import BTC, ETH, SECOND_NS, T0_NS, admit, newest, one, reported, tick
 
 NOW_NS = T0_NS + 600 * SECOND_NS
+DAY_S = 86_400
 
 
-def seed_of(
-    con: duckdb.DuckDBPyConnection, promise: IdPromise = IdPromise.CONTIGUOUS, now_ns: int = NOW_NS
-) -> Seed:
-    (seed,) = read_seeds(con, "x", {BTC: promise}, now_ns)
+def gap_rows(con: duckdb.DuckDBPyConnection) -> list[GapRow]:
+    return list(map(gap_row, con.execute(f"SELECT {GAP_COLUMNS} FROM gap_states").fetchall()))
+
+
+def seed_of(con: duckdb.DuckDBPyConnection, promise: IdPromise = IdPromise.CONTIGUOUS) -> Seed:
+    (seed,) = read_seeds(con, "x", {BTC: promise})
     return seed
 
 
@@ -56,29 +62,99 @@ def test_the_lowest_id_is_what_was_said_or_what_is_stored_below_it() -> None:
     assert seed_of(con).lowest == 40
 
 
-def test_a_market_that_is_silent_for_days_is_found_if_it_was_ever_recorded() -> None:
+def small_windows(monkeypatch: pytest.MonkeyPatch, *rows: int) -> None:
+    monkeypatch.setattr(seeds, "WINDOW_ROWS", rows)
+
+
+def test_a_market_that_has_been_silent_for_long_is_found_if_it_was_ever_recorded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     con = new_file()
     put(con, [7], 0.0)
-    later_ns = T0_NS + 5 * DAY_NS
-    assert seed_of(con, now_ns=later_ns).mark is None
+    put_tick(con, "1", T0_NS, symbol=ETH)
+    put_tick(con, "2", T0_NS, symbol=ETH)
+    small_windows(monkeypatch, 1, 10)
+    assert seed_of(con).mark is None
     put_feeds(con, [FeedRow(T0_NS, "x", BTC, FeedEvent.FIRST, trade_id="7")])
-    assert seed_of(con, now_ns=later_ns).mark == 7
+    assert seed_of(con).mark == 7
 
 
-def test_an_hour_of_answers_about_old_times_does_not_hide_the_highest_id() -> None:
+def test_answers_about_old_times_do_not_hide_the_highest_id(monkeypatch: pytest.MonkeyPatch) -> None:
     con = new_file()
+    put_feeds(con, [FeedRow(T0_NS, "x", BTC, FeedEvent.FIRST, trade_id="20")])
     put(con, [5000], 0.0)
-    put_tick(con, "20", T0_NS, received_ns=NOW_NS + 7200 * SECOND_NS, source="backfill")
-    assert seed_of(con, now_ns=NOW_NS + 7300 * SECOND_NS).mark == 5000
+    put_tick(con, "20", T0_NS, source="backfill")
+    small_windows(monkeypatch, 1, 10)
+    assert seed_of(con).mark == 5000
 
 
-def test_a_jump_just_before_a_crash_is_a_hole_and_older_ones_were_told() -> None:
+@pytest.mark.parametrize("promise", [IdPromise.CONTIGUOUS, IdPromise.OPAQUE])
+@pytest.mark.parametrize("off_s", [-400 * DAY_S, -1, 1, DAY_S, 400 * DAY_S])
+def test_what_was_received_under_a_wrong_clock_is_found_all_the_same(promise: IdPromise, off_s: int) -> None:
+    """An earlier run's clock was off by so much; the last one, which a kill ended, had the right one."""
+    con = new_file()
+    for number in range(1, 6):
+        put_tick(con, str(number), T0_NS, received_ns=T0_NS + off_s * SECOND_NS)
+    put(con, [6, 7], 1.0)
+    put(con, [9], 1.5)
+    seed = seed_of(con, promise)
+    assert (seed.last_id, seed.last_ns) == ("9", T0_NS + SECOND_NS * 3 // 2)
+    continuity = one(promise)
+    continuity.restore([seed], T0_NS - 900 * DAY_NS)
+    assert admit(continuity, range(1, 6), time_s=0.0) == []
+    assert admit(continuity, [6, 7], time_s=1.0) == admit(continuity, [9], time_s=1.5) == []
+    if promise is IdPromise.CONTIGUOUS:
+        tick(continuity, 0.0)
+        assert reported(continuity.take_gaps(), 8)
+
+
+def test_a_jump_that_lies_in_no_gap_is_a_hole_however_old_and_one_that_was_told_is_not() -> None:
     con = new_file()
     put(con, [10, 12, 13], 0.0)
     put(con, [14, 15], 100.0)
     put(con, [19, 18, 22], 130.0)
     put(con, [3, 5], 131.0, "backfill")
-    assert holes(seed_of(con)) == [(16, 17), (20, 21)]
+    put_feeds(con, [FeedRow(T0_NS, "x", BTC, FeedEvent.FIRST, trade_id="10")])
+    told = GapRow(T0_NS, "g", "x", BTC, GapReason.SEQUENCE, T0_NS, "14", T0_NS, "18", T0_NS)
+    put_gaps(con, [replace(told, status=GapStatus.LOST), replace(told, gap_id="f", from_id="9", to_id="12")])
+    put_gaps(con, [replace(told, gap_id="f", from_id="9", to_id="12", at_ns=T0_NS + 5_000, status=GapStatus.FILLED)])
+    assert holes(seed_of(con)) == [(11, 11), (20, 21)]
+
+
+def test_a_gap_is_filled_only_when_its_trades_are_stored_though_memory_has_no_room_for_all() -> None:
+    con, before = new_file(), one()
+    count = HOLES_MAX + 40
+    for n in range(count):
+        admit(before, [1000 + 2 * n], at=float(n))
+        tick(before, float(n))
+    tick(before, count + REORDER_S)
+    put_gaps(con, before.take_gaps())
+    put_feeds(con, before.take_feeds())
+    put(con, range(1000, 1000 + 2 * count, 2), 0.0)
+    after = one()
+    after.restore([seed_of(con)], NOW_NS)
+    tick(after, 2_000.0)
+    con.execute("DELETE FROM gap_states WHERE status <> 'open'")  # what the earlier run said of them at its end
+    again = one()
+    again.restore([seed_of(con)], NOW_NS)
+    states = newest(again.take_gaps()).values()
+    assert GapStatus.FILLED not in {row.status for row in states}
+    missing = {n for n in range(1000, 998 + 2 * count) if n % 2}
+    listed = [row for row in gap_rows(con) if row.status is not GapStatus.FILLED] + list(states)
+    assert all(reported(listed, n) for n in missing)
+    kept = [n for parts in map(again.missing_ids, again._book._gaps) for low, high in parts for n in range(low, high + 1)]
+    assert len(kept) == HOLES_MAX
+
+
+def test_a_gap_whose_end_never_reached_the_file_is_not_filled_by_what_did() -> None:
+    con = new_file()
+    put(con, [10, 13, 14], 0.0)
+    row = GapRow(T0_NS, "g", "x", BTC, GapReason.SEQUENCE, T0_NS, "10", T0_NS, "20", T0_NS, missing=4)
+    put_gaps(con, [row])
+    continuity = one()
+    continuity.restore([seed_of(con)], NOW_NS)
+    assert admit(continuity, [11, 12], at=900.0, source="backfill") == ["11", "12"]
+    assert newest(continuity.take_gaps())["g"].status is GapStatus.UNKNOWN
 
 
 def test_a_row_that_stands_for_several_ids_is_no_jump() -> None:
@@ -99,17 +175,34 @@ def test_ids_from_before_they_were_started_anew_do_not_count() -> None:
     assert (seed.mark, seed.lowest, seed.holes) == (3, 1, ())
 
 
-def test_ids_without_sequence_give_the_newest_and_how_far_they_reach() -> None:
-    con = new_file()
-    count = GENERATION_KEYS + 50
+def put_many(con: duckdb.DuckDBPyConnection, count: int, per_s: int, prefix: str = "") -> None:
     con.execute(
-        "INSERT INTO ticks SELECT 'x', 'BTC/USDT', make_timestamptz($1 + i), make_timestamptz($1 + i), 1, 1, 'buy',"
-        " 'id' || i, 'stream', 1 FROM range($2) AS r(i)",
-        [T0_NS // 1000, count],
+        "INSERT INTO store.ticks SELECT 'x', 'BTC/USDT', t, t, 1, 1, 'buy', $3 || i, 'stream', 1"
+        " FROM (SELECT i, make_timestamptz($1 + i * 1000000 // $4) AS t FROM range($2) AS r(i))",
+        [T0_NS // 1000, count, prefix, per_s],
     )
-    seed = seed_of(con, IdPromise.OPAQUE)
-    assert seed.recent == tuple(f"id{n}" for n in range(50, count))
-    assert (seed.reach_ns, seed.last_id) == (T0_NS + 50_000, f"id{count - 1}")
+
+
+@pytest.mark.parametrize("promise", [IdPromise.OPAQUE, IdPromise.INCREASING])
+def test_ids_without_sequence_are_remembered_over_a_restart_as_far_back_as_in_one_run(promise: IdPromise) -> None:
+    con = new_file()
+    count, per_s = 30_000, 50  # ten minutes
+    put_many(con, count, per_s)
+    put_tick(con, "999999999", T0_NS + 3_600 * SECOND_NS)  # one that is stamped an hour ahead
+    continuity = one(promise)
+    seed = seed_of(con, promise)
+    assert seed.recent is not None and len(seed.recent) < count
+    continuity.restore([seed], NOW_NS)
+    tick(continuity, 0.0)
+    continuity.take_gaps()
+    minutes = [(str(n), n / per_s) for n in range(count - 250 * per_s, count, 111)]
+    assert [n for n, at in minutes if admit(continuity, [n], time_s=at)] == []
+    assert continuity.unfinished() == [] or {row.reason for row in continuity.unfinished()} == {GapReason.DOWNTIME}
+    assert admit(continuity, ["5"], time_s=0.1) == []  # beyond: stored, or not; the history and the file will say
+    tick(continuity, 1.0)
+    (doubt,) = [row for row in continuity.unfinished() if row.reason is GapReason.OVERFLOW]
+    assert (doubt.from_ns, doubt.to_ns) == (T0_NS + SECOND_NS // 10,) * 2
+    assert admit(continuity, ["5"], time_s=0.1, source="backfill", known=frozenset({"5"})) == []
 
 
 def test_an_id_that_is_no_number_does_not_move_the_mark() -> None:

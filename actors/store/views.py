@@ -42,13 +42,18 @@ def view_sql(table: TableSpec, tail: Path | None) -> str:
     head = f"CREATE OR REPLACE VIEW main.{table.name} AS {merged}"
     if tail is None:
         return head
+    return f"{head} UNION ALL {tail_select(table, tail)}"
+
+
+def tail_select(table: TableSpec, tail: Path) -> str:
+    """SELECT of the rows of a tail that count."""
     pattern = sql_text(tail / table.name / "**")
     counted = _LIVE.format(pattern=pattern, schema=SCHEMA)
     columns = ", ".join(f"segment.{column.quoted}" for column in table.columns)
     # union_by_name opens the files while binding: their statistics then spare most of them from being read.
     options = "filename = true, union_by_name = true, hive_partitioning = false"
     return (
-        f"{head} UNION ALL SELECT {columns} FROM {counted} AS counted"
+        f"SELECT {columns} FROM {counted} AS counted"
         f" JOIN read_parquet({pattern}, {options}) AS segment"
         " ON segment.filename = counted.file"
     )
