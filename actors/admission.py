@@ -1,4 +1,8 @@
-"""Admission: which of the trades just read are new, market by market, in order or not."""
+"""Admission: which of the trades just read are new, market by market, in order or not.
+
+Rows whose ids or times are not to be believed alone are taken out of the block and held. Once they are decided
+they come back at the end of a later block, or are found in `Shared.decided`.
+"""
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,15 +10,21 @@ from operator import length_hint
 
 from actors.dialect import IdPromise
 from actors.gaps import GapBook
+from actors.lead import Lead
 from actors.loose import Loose
+from actors.row import Row
+from actors.sequence import SPAN_SURE
 from actors.sequence import Sequence as SequenceTrack
 from actors.ticks import Block
-from actors.track import Row, Shared, Snapshot, Track
+from actors.track import Decided, Shared, Snapshot, Track, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """What became of the rows asked about: so many were copies and are no longer in the block."""
+    """What became of the rows asked about: so many were copies and are no longer in the block.
+
+    Rows that are held are not in it either, and are none of these.
+    """
 
     duplicates: int = 0
 
@@ -42,6 +52,7 @@ class Admission:
         self._shared = Shared(exchange, GapBook(exchange))
         self._book = self._shared.book
         self._tracks: dict[str, Track] = {}
+        self._lead = Lead()
         self._reads = 0
         for symbol, promise in promises.items():
             self.add(symbol, promise)
@@ -64,29 +75,86 @@ class Admission:
         *,
         known: Container[str] = (),
     ) -> Admitted:
-        """Takes the rows from `start` on that are already stored or on their way out of the block, in place.
+        """Takes the rows from `start` on that are stored, on their way, or held out of the block, in place.
 
         `spans` says of each of these rows how many ids it stands for, its own and those before; None: one.
         `known` (see Known) are ids that were looked up, for answers about a time beyond what memory holds.
         """
         self._reads += 1
+        if start < len(block) and self._leads(block, start):
+            self._doubt(block, start, spans, now, known)
+            spans = None if spans is None else block.fills[start:]
         at, end = start, len(block)
-        copies: list[int] = []
+        out: list[int] = []
+        held = 0
         while True:
             at = self._in_order(block, at, None if spans is None else spans[at - start :])
             if at >= end:
                 break
             while at < end:
-                new = self._admit_odd(block, at, 1 if spans is None else spans[at - start], now, known)
+                verdict = self._admit_odd(block, at, 1 if spans is None else spans[at - start], now, known)
+                new = verdict is Verdict.NEW
                 if not new:
-                    copies.append(at)
+                    out.append(at)
+                    held += verdict is Verdict.HELD
                 at += 1
                 if new and at < end and self._follows(block, at, spans):
                     break
-        if not copies:
-            return _NONE_REFUSED
-        block.remove(start, copies)
-        return Admitted(len(copies))
+        if out:
+            block.remove(start, out)
+        if self._shared.decided.freed:
+            self._put_back(block)
+        return Admitted(len(out) - held) if len(out) > held else _NONE_REFUSED
+
+    def take_decided(self, now: float, *, end: bool = False) -> tuple[Block, Decided]:
+        """What became of rows that were held: those that are stored after all as a block, and the others."""
+        block = Block(self._shared.exchange)
+        for symbol, row in self._lead.decide(now, self._shared.decided, end=end):
+            _append(block, symbol, row)
+        if len(block):
+            self._shared.decided.copies += self.admit(block, 0, block.fills[:], now).duplicates
+        self._put_back(block)
+        decided, self._shared.decided = self._shared.decided, Decided()
+        return block, decided
+
+    def _put_back(self, block: Block) -> None:
+        for symbol, row in self._shared.decided.freed:
+            _append(block, symbol, row)
+        self._shared.decided.freed.clear()
+
+    def _leads(self, block: Block, start: int) -> bool:
+        """Whether some row is stamped too far ahead to be believed alone."""
+        times = block.exchange_ns[start:] if start else block.exchange_ns
+        try:
+            newest = max(times)  # type: ignore[type-var]  # None raises
+        except TypeError:
+            newest = max((time for time in times if time is not None), default=None)
+        if newest is None:
+            return False
+        received_ns = block.received_ns[-1]
+        if newest - received_ns > self._lead.limit_ns:
+            return True
+        if block.source[-1] == "stream":
+            self._lead.saw(newest - received_ns, received_ns, len(times))
+        return False
+
+    def _doubt(
+        self, block: Block, start: int, spans: Sequence[int] | None, now: float, known: Container[str]
+    ) -> None:
+        """Holds the rows that are stamped too far ahead; brings them back once enough of them agree."""
+        out, back = [], []
+        for at in range(start, len(block)):
+            time_ns = block.exchange_ns[at]
+            lead_ns = 0 if time_ns is None else time_ns - block.received_ns[at]
+            if time_ns is not None and lead_ns > self._lead.limit_ns:
+                out.append(at)
+                row = self._row(block, at, 1 if spans is None else spans[at - start], now, known)
+                back += self._lead.doubt(block.symbol[at], row)
+            elif time_ns is not None and block.source[at] == "stream":
+                self._lead.saw(lead_ns, block.received_ns[at], 1)
+        block.remove(start, out)
+        for symbol, row in back:
+            _append(block, symbol, row)
 
     def snapshot(self, symbol: str) -> Snapshot:
         """What is in memory of a market now, for `admit_again`."""
@@ -113,16 +181,23 @@ class Admission:
         snapshot had become durable; `gone` those that were once stored and are not in the file any more.
         """
         self._reads += 1
-        copies = []
+        if len(block) and self._leads(block, 0):
+            self._doubt(block, 0, None, now, ())
+        out, held = [], 0
         for at, trade_id in enumerate(block.trade_id):
             if trade_id in gone:
                 continue
             row = self._row(block, at, 1, now, Known(stored))
-            if trade_id in stored or not self._tracks[block.symbol[at]].readmit(row, snapshot):
-                copies.append(at)
-        if copies:
-            block.remove(0, copies)
-        return len(copies)
+            verdict = Verdict.COPY
+            if trade_id not in stored:
+                verdict = self._tracks[block.symbol[at]].readmit(row, snapshot)
+            if verdict is not Verdict.NEW:
+                out.append(at)
+                held += verdict is Verdict.HELD
+        if out:
+            block.remove(0, out)
+        self._put_back(block)
+        return len(out) - held
 
     def _in_order(self, block: Block, at: int, spans: Sequence[int] | None) -> int:
         """Goes through rows that follow their predecessors; gives the index of the first that does not.
@@ -151,6 +226,8 @@ class Admission:
                     marks[symbol] = number + 1
                 else:
                     stopped = 0
+            elif max(spans) > SPAN_SURE:
+                return at
             else:
                 for symbol, number, span in zip(symbols, numbers, spans, strict=True):
                     if marks[symbol] != number - span + 1:
@@ -169,15 +246,19 @@ class Admission:
         expected = self._shared.marks[block.symbol[at]]
         return expected is not None and (spans is not None or block.trade_id[at] == str(expected))
 
-    def _admit_odd(self, block: Block, at: int, span: int, now: float, known: Container[str]) -> bool:
+    def _admit_odd(self, block: Block, at: int, span: int, now: float, known: Container[str]) -> Verdict:
         symbol = block.symbol[at]
         track = self._tracks.get(symbol)
         if track is None:
             self.add(symbol, IdPromise.OPAQUE)
             track = self._tracks[symbol]
         if block.source[at] == "stream" and track.quick(block.trade_id[at], block.exchange_ns[at]):
-            return True
-        return track.admit(self._row(block, at, span, now, known))
+            return Verdict.NEW
+        row = self._row(block, at, span, now, known)
+        verdict = track.admit(row)
+        if row.span != span:
+            block.fills[at] = row.span  # what it claims beyond is stored already
+        return verdict
 
     def _row(self, block: Block, at: int, span: int, now: float, known: Container[str]) -> Row:
         return Row(
@@ -191,3 +272,18 @@ class Admission:
             self._reads,
             known,
         )
+
+
+def _append(block: Block, symbol: str, row: Row) -> None:
+    price, volume, side = row.content
+    block.extend(
+        [symbol],
+        [row.time_ns],
+        [row.received_ns],
+        [price],
+        [volume],
+        [side],
+        [row.trade_id],
+        [row.source],
+        [row.span],
+    )

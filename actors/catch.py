@@ -4,6 +4,7 @@ import time
 from collections.abc import Container
 from contextlib import suppress
 
+import msgspec
 import trio
 
 from actors.beat import Beat
@@ -13,6 +14,7 @@ from actors.frames import Violation
 from actors.ledger import Account
 from actors.parcel import Parcel
 from actors.ticks import REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
+from actors.track import Refused
 from supervisor.failures import describe
 from supervisor.mailbox import Mailbox
 
@@ -165,6 +167,25 @@ def admit(
     if spans is not None and max(spans) == 1:
         spans = None
     return continuity.admit(block, start, spans, trio.current_time(), known=known).duplicates
+
+
+def rejected(exchange: str, refused: Refused) -> Reject:
+    """The reject of a row that was held and refused. Its message is gone: the payload is the row, as JSON."""
+    row = refused.row
+    price, volume, side = row.content
+    payload = msgspec.json.encode(
+        {
+            "symbol": refused.symbol,
+            "exchange_ns": row.time_ns,
+            "price": price,
+            "volume": volume,
+            "side": side,
+            "trade_id": row.trade_id,
+            "source": row.source,
+            "fills": row.span,
+        }
+    )
+    return Reject(row.received_ns, exchange, refused.symbol, refused.reason, refused.detail, payload, len(payload))
 
 
 def _beat() -> Beat:

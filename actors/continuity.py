@@ -128,10 +128,10 @@ class Continuity(Admission):
 
     # -- gaps ---------------------------------------------------------------------------------------
 
-    def tick(self, now: float, now_ns: int) -> None:
-        """About once a second, and at the end: what was out of order for too long becomes a gap."""
+    def tick(self, now: float, now_ns: int, *, end: bool = False) -> None:
+        """About once a second, and at the `end`: what was held or out of order for too long is decided."""
         for track in self._tracks.values():
-            track.tick(now, now_ns)
+            track.tick(now, now_ns, end=end)
 
     def resolved(self, gap: str, recovered: int, status: GapStatus, now_ns: int) -> None:
         """A backfill is through with a gap. One that its ids have shown to be filled already stays so."""

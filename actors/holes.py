@@ -49,8 +49,12 @@ class Holes:
         return iter(self._holes)
 
     def __contains__(self, number: int) -> bool:
+        return self.find(number) is not None
+
+    def find(self, number: int) -> Hole | None:
+        """The hole that an id lies in."""
         at = bisect_right(self._holes, number, key=_first) - 1
-        return at >= 0 and number <= self._holes[at].last
+        return self._holes[at] if at >= 0 and number <= self._holes[at].last else None
 
     def add(self, hole: Hole) -> None:
         """Adds a hole that overlaps none."""

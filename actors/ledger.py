@@ -51,12 +51,18 @@ class Account:
         self.rejected += rejects
         self.duplicates += duplicates
         self.in_flight += ticks - duplicates
-        if ticks > duplicates:
+        if ticks > duplicates and len(block):  # else they are held
             self.last_tick_ns = received_ns
             made_ns = block.exchange_ns[-1]
             if made_ns is not None and block.source[-1] == "stream":
                 self.lags_ns.append(received_ns - made_ns)
                 self.lag_s.observe((received_ns - made_ns) / 1e9)
+
+    def decided(self, duplicates: int, rejects: int) -> None:
+        """So many of the trades that were held turned out to be copies, or no sound trades."""
+        self.in_flight -= duplicates + rejects
+        self.duplicates += duplicates
+        self.rejected += rejects
 
     def recovered(self, ticks: int, duplicates: int) -> None:
         """So many came from the exchange's history."""

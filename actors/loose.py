@@ -11,8 +11,9 @@ n-th twin that is remembered.
 
 from actors.gaps import GapReason, GapRow, GapStatus
 from actors.recent import KEYS_MAX, KEYS_MIN, YOUNG_MAX, Recent
+from actors.row import Row
 from actors.seed import Seed
-from actors.track import Row, Shared, Track
+from actors.track import RESET_ROWS, Shared, Track, Verdict
 
 TWINS_MAX = 1_000  # different trades of one instant whose twins are counted
 
@@ -37,6 +38,7 @@ class Loose(Track):
         self._sorts = sorts
         self._recent = Recent(keys_min, keys_max)
         self._highest = -1
+        self._above = (-1, -1, 0)  # the highest id, the last below it, and how many rose there
         self._floors = (-1, -1)  # the highest id after the last and the last but one KEYS_MIN trades
         self._added = 0
         self._beyond: tuple[int, int] | None = None  # times of live trades that were taken for copies: first, last
@@ -46,6 +48,10 @@ class Loose(Track):
         self._read = -1
         self._read_twins: dict[tuple[int | None, str, str, str | None], int] = {}
         self._proof: tuple[str, str] | None = None  # (last id before, gap): re-sent, it shows nothing is missing
+
+    @property
+    def mark(self) -> int | None:
+        return self._highest
 
     @property
     def last_id(self) -> str | None:
@@ -100,43 +106,70 @@ class Loose(Track):
         last_ns = lasts.get(self.symbol)
         if last_ns is None or time_ns >= last_ns:
             lasts[self.symbol], self._last_id = time_ns, trade_id
-            self._suspects = 0
         return True
 
-    def admit(self, row: Row) -> bool:
+    def admit(self, row: Row) -> Verdict:
         if row.trade_id is None:
             return self._admit_nameless(row)
         if row.trade_id in row.known:
-            return False
+            return Verdict.COPY
         key = hash(row.trade_id)
         if self._recent.holds(key, row.time_ns):
             if row.source == "snapshot" and self._proof is not None and row.trade_id == self._proof[0]:
                 self._proved(row.received_ns)
-            return False
+            return Verdict.COPY
         number = _number(row.trade_id) if self._sorts else -1
         if not row.known and self._recent.beyond(row.time_ns):
             self._taken_for_copy(row)
-            return False
+            return Verdict.COPY
         low = 0 <= number <= self.floor and not row.known
-        if low and self._begins_anew(row, number, self._highest):
-            self._say_reset(row)
-            if row.time_ns is None:
-                self._recent = Recent()
-            self._highest, self._floors, self._added, low = -1, (-1, -1), 0, False
+        verdict = self._suspect(row, number, None) if low else None
+        if verdict is Verdict.NEW:
+            self._reset(row)
+        if verdict is not None:
+            return verdict
         if low and row.time_ns is None:
-            return False
+            return Verdict.COPY
+        if number < self._highest and row.source == "stream":
+            self._lower(number)
         self._remember(key, row.time_ns, number)
-        if not low:  # else it is late, or the first after ids were started anew: the next ones decide
+        if not low:  # else it is late
             self._count(row)
-        return True
+        return Verdict.NEW
+
+    def _reset(self, row: Row) -> None:
+        """The suspects are the beginning of another numbering."""
+        rows = self._take_suspects(row)
+        if row.time_ns is None:
+            self._recent = Recent()
+        self._highest, self._floors, self._added = -1, (-1, -1), 0
+        for number, suspect in rows:
+            self._remember(hash(suspect.trade_id), suspect.time_ns, number)
+            self._count(suspect)
+
+    def _lower(self, number: int) -> None:
+        """Rows that rise below the highest id, and none above it: that id was not of their numbering.
+
+        Ids at or below `floor` are taken for old, so one that is far too high must not become it.
+        """
+        if self._highest != self._above[0]:
+            self._above = (self._highest, -1, 0)
+        highest, last, rows = self._above
+        if number <= last:
+            return
+        self._above = (highest, number, rows + 1)
+        if rows + 1 >= RESET_ROWS:
+            self._highest = number
+            self._floors = (min(self._floors[0], number), min(self._floors[1], number))
 
     def _taken_for_copy(self, row: Row) -> None:
         if row.source == "stream" and row.time_ns is not None:
             first_ns, last_ns = self._beyond or (row.time_ns, row.time_ns)
             self._beyond = min(first_ns, row.time_ns), max(last_ns, row.time_ns)
 
-    def tick(self, now: float, now_ns: int) -> None:
+    def tick(self, now: float, now_ns: int, *, end: bool = False) -> None:
         """What was taken for copies without being known becomes a gap, for the history and the file to judge."""
+        super().tick(now, now_ns, end=end)
         if self._beyond is None:
             return
         (from_ns, to_ns), self._beyond = self._beyond, None
@@ -147,7 +180,7 @@ class Loose(Track):
     def remembers(self, trade_id: str | None, time_ns: int | None) -> bool:
         return trade_id is not None and self._recent.holds(hash(trade_id), time_ns)
 
-    def _admit_nameless(self, row: Row) -> bool:
+    def _admit_nameless(self, row: Row) -> Verdict:
         content = row.content
         if row.source == "stream":
             if row.time_ns != self._live_ns or len(self._live_twins) >= TWINS_MAX:
@@ -163,11 +196,11 @@ class Loose(Track):
         key = hash((row.time_ns, content, nth))
         if self._recent.holds(key, row.time_ns):
             if row.source != "stream":
-                return False
+                return Verdict.COPY
         else:
             self._remember(key, row.time_ns, -1)
         self._count(row)
-        return True
+        return Verdict.NEW
 
     def _remember(self, key: int, time_ns: int | None, number: int) -> None:
         self._recent.add(key, time_ns)

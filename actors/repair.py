@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import trio
 
 from actors.admission import Known
-from actors.catch import admit
+from actors.catch import admit, rejected
 from actors.continuity import Continuity
 from actors.dialect import Market
 from actors.dialects.histories import HISTORIES
@@ -160,9 +160,15 @@ class Repair:
                 await self._intake.put(self._unsent[0])
                 self._unsent.pop(0)
 
-    def _look(self) -> None:
-        """Gathers what is to be recorded of gaps and feeds."""
-        self._continuity.tick(trio.current_time(), time.time_ns())
+    def _look(self, *, end: bool = False) -> None:
+        """Gathers what became of rows that were held, and what is to be recorded of gaps and feeds."""
+        now = trio.current_time()
+        self._continuity.tick(now, time.time_ns(), end=end)
+        block, decided = self._continuity.take_decided(now, end=end)
+        self._account.decided(decided.copies, len(decided.refused))
+        if len(block) or decided.refused:
+            rejects = tuple(rejected(self._settings.name, refused) for refused in decided.refused)
+            self._unsent.append(Parcel(block, rejects))
         gaps, feeds = tuple(self._continuity.take_gaps()), tuple(self._continuity.take_feeds())
         self._account.gaps += self._continuity.gaps_opened - self._opened
         self._opened = self._continuity.gaps_opened
@@ -171,6 +177,6 @@ class Repair:
 
     def rests(self) -> list[Parcel]:
         """At the end: takes out all that has not been handed over."""
-        self._look()
+        self._look(end=True)
         rest, self._unsent = self._unsent, []
         return rest

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from actors.gaps import GapRow
 from actors.holes import Hole
 from actors.recent import Recent
+from actors.row import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Seed:
     older than the record). `gaps` are those that may still change, oldest first; `left` says of each of them
     how many of its ids up to `mark` the file lacks, of which `holes` may hold only some. `recent` knows the
     newest trades, and is handed over for good; ids that rise have come up to `highest`, and those below
-    `floor` are older than what it reaches.
+    `floor` are older than what it reaches. `aside` are stored rows far above the mark that no other row confirms.
     """
 
     exchange: str
@@ -40,3 +41,4 @@ class Seed:
     highest: int = -1
     floor: int = -1
     gaps: tuple[GapRow, ...] = ()
+    aside: tuple[Row, ...] = ()

@@ -1,23 +1,30 @@
 """Continuity where each id is the one before plus one: a mark, the holes below it, and nothing else to keep.
 
 Rules, for an id and the lowest id and mark (the highest) known:
-- above the mark: new; ids passed over become a hole, and after REORDER_S a gap;
+- above the mark: new; ids passed over become a hole, and after REORDER_S a gap; further than NEAR_IDS above it is
+  held until the next rows confirm it (see actors.waiting);
 - in a hole: new; the hole shrinks, and its gap with it;
 - below the lowest: new, older than the record; what lies between was never promised and is no gap;
-- anything else: a duplicate, unless ids were started anew (see Track).
+- anything else: a duplicate. The last two only if the time is not newer than the last trade's (see Track).
 """
+
+from collections.abc import Iterable
+from dataclasses import replace
 
 from actors.coverage import FeedEvent
 from actors.gaps import GapReason, GapRow, GapStatus, decimal
 from actors.holes import Hole, Holes
 from actors.loose import Loose
+from actors.row import Row
 from actors.seed import Seed
-from actors.track import Row, Shared, Snapshot, Track
+from actors.track import HOLD_S, RESET_NS, Shared, Snapshot, Track, Verdict
+from actors.waiting import NEAR_IDS, Held, Waiting
 
 REORDER_S = 2.0  # ids that are out of order for no longer are late, not missing
 HOLES_MAX = 256  # of one market; with their gaps about 190 KiB. Beyond, the oldest can no longer be filled
 APART_MAX = 8  # holes due at once that are told apart; more become one gap with their sum
 ODD_KEYS = 128  # ids that are no numbers, remembered where only numbers were promised
+SPAN_SURE = 100  # a row that stands for more ids must be confirmed as well; 21 is the most that was recorded
 JUMP_MAX = 10_000_000  # ids do not jump so far by loss: what lies between is unknown rather than missing
 
 
@@ -30,6 +37,7 @@ class Sequence(Track):
         self.lowest: int | None = None
         self._mark: int | None = None  # the truth only while `marks` has none
         self._outage_mark: int | None = None
+        self._waiting = Waiting()  # rows above the mark that are not believed
         self._left: dict[str, int] = {}  # ids of each gap that lie in holes
         self._cut: set[str] = set()  # gaps of which a hole was forgotten
         self._lowered = False
@@ -51,6 +59,8 @@ class Sequence(Track):
         self.lowest = 0 if seed.lowest is None else seed.lowest
         super().restore(seed, now_ns)
         self._outage_mark = self._mark
+        for aside in seed.aside:
+            self._waiting.add(replace(aside, mark=seed.mark or 0, stored=True))
         for hole in seed.holes:
             if hole.gap_id is not None and hole.gap_id not in self._book:
                 hole.gap_id = None
@@ -88,42 +98,147 @@ class Sequence(Track):
         self._settle()
         return gap
 
-    def admit(self, row: Row) -> bool:
+    def admit(self, row: Row) -> Verdict:
         number = decimal(row.trade_id)
         if number is None:  # the promise is broken by this row alone
             if self._odd is None:
                 self._odd = Loose(self.symbol, self._shared, sorts=False, keys_min=ODD_KEYS, keys_max=4 * ODD_KEYS)
             return self._odd.admit(row)
-        first, mark = number - row.span + 1, self.mark
+        mark = self.mark
         if mark is None or self.lowest is None:
-            self._begin(row, number, first)
-        elif number > mark:
-            self._ahead(row, number, first, mark)
-        elif number in self.holes:
-            self._fill(first, number, row)
-        elif self._begins_anew(row, number, mark):
-            self._say_reset(row)
-            self._forget_all(row.received_ns)
-            self._move(row, number, first)
-        elif number < self.lowest:
-            if number < self.lowest - 1:
-                lowest = str(self.lowest)
-                self.holes.add(
-                    Hole(number + 1, self.lowest - 1, row.now, row.received_ns, row.at_ns, lowest, None, quiet=True)
-                )
-            self.lowest, self._lowered = first, True
+            self._begin(row, number, number - row.span + 1)
+            return Verdict.NEW
+        hole = self.holes.find(number)
+        if hole is not None and hole.quiet and row.source != "backfill" and self._newer(row):
+            hole = None  # no trade of those times
+        if number > mark:
+            verdict = self._above(row, number)
+        elif hole is not None:
+            row.span = min(row.span, number - hole.first + 1)  # it cannot stand for ids that are stored
+            self._fill(number - row.span + 1, number, row)
+            verdict = Verdict.NEW
         else:
-            return False
+            verdict = self._below(row, number)
         self._limit(row.received_ns)
-        return True
+        return verdict
 
-    def readmit(self, row: Row, snapshot: Snapshot) -> bool:
+    def _newer(self, row: Row) -> bool:
+        last_ns = self._shared.lasts.get(self.symbol)
+        return row.time_ns is not None and last_ns is not None and row.time_ns > last_ns + RESET_NS
+
+    def _above(self, row: Row, number: int) -> Verdict:
+        waiting = self._waiting
+        twin = waiting.find(number)
+        self._overtake(number)
+        mark = self.mark or 0
+        row.span = min(row.span, number - mark)  # it cannot stand for ids that are stored
+        first = number - row.span + 1
+        in_reach = first <= mark + 1 + NEAR_IDS and row.span <= SPAN_SURE
+        if twin is not None and row.same(twin.row):
+            if in_reach:
+                self._believe([twin])
+            return Verdict.COPY
+        if twin is not None:
+            waiting.remove(twin)
+            self._refuse(twin.row, "another trade with this id came")
+        if in_reach:
+            self._ahead(row, number, first)
+            self._pass(mark)
+            self._settle()
+            return Verdict.NEW
+        row.mark = mark
+        waiting.add(row)
+        self._believe(waiting.confirmed(mark), row)
+        if len(waiting) > waiting.rows_max:
+            self._decide(waiting.oldest())
+        self._settle()
+        return Verdict.NEW if row.stored else Verdict.HELD
+
+    def _below(self, row: Row, number: int) -> Verdict:
+        lowest = self.lowest or 0
+        verdict = self._suspect(row, number, lowest)
+        if verdict is Verdict.NEW:
+            self._reset(row)
+        if verdict is not None:
+            return verdict
+        if number >= lowest:
+            return Verdict.COPY
+        if number < lowest - 1:
+            hole = Hole(number + 1, lowest - 1, row.now, row.received_ns, row.at_ns, str(lowest), None, quiet=True)
+            self.holes.add(hole)
+        self.lowest, self._lowered = number - row.span + 1, True
+        return Verdict.NEW
+
+    def _reset(self, row: Row) -> None:
+        """The suspects are the beginning of another numbering."""
+        rows = self._take_suspects(row)
+        self._forget_all(row.received_ns)
+        for held in self._waiting:
+            self._refuse(held.row, f"the ids were started again at {rows[0][0]}")
+        self._waiting = Waiting()
+        self._move(rows[0][1], rows[0][0], rows[0][0] - rows[0][1].span + 1)
+        for number, suspect in rows[1:]:
+            first = number - suspect.span + 1
+            self._ahead(suspect, number, max(first, (self.mark or 0) + 1))
+        self._settle()
+
+    # -- rows that are not believed yet -----------------------------------------------------------------
+
+    def _overtake(self, number: int) -> None:
+        """A row comes that lies above some of those that wait: what follows the mark was in time."""
+        for held in [held for held in self._waiting if held.number < number]:
+            if held.first <= (self.mark or 0) + 1:
+                self._believe([held])
+
+    def _pass(self, before: int) -> None:
+        """The mark has moved above some of those that wait: they were early, unless trades went on below them."""
+        mark = self.mark or 0
+        for held in [held for held in self._waiting if held.number <= mark]:
+            if held.number in self.holes and not held.denied(before):
+                self._believe([held])
+            else:
+                self._waiting.remove(held)
+                self._refuse(held.row, "its id was passed by the trades that followed")
+
+    def _believe(self, rows: Iterable[Held], arrived: Row | None = None) -> None:
+        """Takes rows that wait, lowest first, as if they came now; `arrived` is the one that the caller returns."""
+        for held in rows:
+            self._waiting.remove(held)
+            if held.row is arrived:
+                held.row.stored = True
+            self._free(held.row)
+            mark = self.mark or 0
+            if held.number > mark:
+                self._ahead(held.row, held.number, max(held.first, mark + 1))
+            elif held.number in self.holes:
+                self._fill(held.number, held.number, held.row)
+        self._settle()
+
+    def _decide(self, held: Held) -> None:
+        """Nothing came that confirms a row. It is refused if trades went on below it, else stored.
+
+        A stored one does not move the mark. What may be missing before it is an outage that the next trade ends.
+        """
+        row = held.row
+        if held.first <= (self.mark or 0) + 1:
+            self._believe([held])
+        elif held.denied(self.mark or 0):
+            self._waiting.remove(held)
+            self._refuse(row, f"the id leaps {held.number - row.mark:,} ahead, and trades went on below it")
+        else:
+            self._free(row)
+            if self.outage is None:
+                self.interrupted(GapReason.SEQUENCE, row.received_ns)
+                self.carried_ns = row.received_ns  # it is delivered: the history is asked as for a quiet market
+        self._settle()
+
+    def readmit(self, row: Row, snapshot: Snapshot) -> Verdict:
         number, mark = decimal(row.trade_id), snapshot.mark
         if number is None or mark is None or number > mark or number < (self.lowest or 0):
             return self.admit(row)
         if number in self.holes or any(first <= number <= last for first, last in snapshot.holes):
             return self.admit(row)
-        return True  # neither stored nor known to be missing: it was forgotten
+        return Verdict.NEW  # neither stored nor known to be missing: it was forgotten
 
     def snapshot(self) -> Snapshot:
         return Snapshot(self.mark, tuple((hole.first, hole.last) for hole in self.holes))
@@ -136,23 +251,24 @@ class Sequence(Track):
         self._move(row, number, first)
 
     def _move(self, row: Row, number: int, lowest: int | None = None) -> None:
+        self._shared.marks.pop(self.symbol, None)
         self._mark = number
         self.lowest = self.lowest if lowest is None else lowest
         self._advance(row)
         self._settle()
 
     def _settle(self) -> None:
-        """Puts the mark where the quick way looks for it, or takes it from there while an outage is open."""
-        if self.outage is None and self._mark is not None:
+        """Puts the mark where the quick way looks for it, or takes it from there while something is open."""
+        self._mark = self.mark
+        if self.outage is None and self._mark is not None and not len(self._waiting):
             self._shared.marks[self.symbol] = self._mark + 1
         else:
             self._shared.marks.pop(self.symbol, None)
 
-    def _ahead(self, row: Row, number: int, first: int, mark: int) -> None:
+    def _ahead(self, row: Row, number: int, first: int) -> None:
+        mark = self.mark or 0
         far = first - mark > JUMP_MAX
-        if first <= mark:
-            self._fill(first, mark, row)
-        elif first > mark + 1:
+        if first > mark + 1:
             from_ns = self._shared.lasts.get(self.symbol)
             hole = Hole(
                 mark + 1, first - 1, row.now, row.received_ns, from_ns, row.trade_id or "", row.at_ns, quiet=far
@@ -216,7 +332,16 @@ class Sequence(Track):
             self._left.pop(gap, None)
             super().ended(gap, until_ns, recovered, now_ns)
 
-    def tick(self, now: float, now_ns: int) -> None:
+    def tick(self, now: float, now_ns: int, *, end: bool = False) -> None:
+        super().tick(now, now_ns, end=end)
+        if len(self._waiting):
+            mark = self.mark or 0
+            for held in [held for held in self._waiting if not held.row.stored]:
+                if held in self._waiting and (end or now - held.row.now >= HOLD_S):
+                    self._decide(held)
+            self._pass(mark)
+            self._waiting.forget(self.mark or 0)
+            self._settle()
         if len(self.holes):
             self._report([hole for hole in self._young() if now - hole.born >= REORDER_S], now_ns)
         if self._lowered:

@@ -1,17 +1,34 @@
-"""What the continuity of a market is, whatever its ids promise: the last trade, and outages."""
+"""What the continuity of a market is, whatever its ids promise: the last trade, outages, and resets of the ids.
 
-from collections.abc import Container
+A live trade whose id is known or lower than all known, but whose time is newer than the last trade's, cannot be
+an old one. It is held as a suspect of a reset: the exchange may have started its ids again. RESET_ROWS suspects
+with different ids are a reset. Where the former ids go on instead, the suspects are refused. Where nothing follows
+for HOLD_S, they are stored, a gap says that what lies before them is unknown, and they remain suspects: nothing
+else is derived from them.
+"""
+
+import enum
 from dataclasses import dataclass, field
 
 from actors.coverage import FeedEvent, FeedRow
-from actors.gaps import GapBook, GapReason, GapRow, GapStatus
+from actors.gaps import GapBook, GapReason, GapRow, GapStatus, decimal
+from actors.row import Row
 from actors.seed import Seed
+from actors.ticks import Reason
 
-# An id that goes back while time goes on cannot be a copy of a stored trade. Three such rows in a row are the
-# exchange counting anew; one or two may be a damaged frame. Without times only a flood of them can tell.
-RESET_ROWS = 3
-RESET_NS = 1_000_000_000
-RESET_ROWS_TIMELESS = 5_000
+RESET_ROWS = 3  # one or two rows may be damaged frames
+RESET_NS = 1_000_000_000  # times of one market are out of order by less: closer to the last trade it may be a copy
+RESET_ROWS_TIMELESS = 5_000  # without times only a flood of rows with low ids shows a reset
+HOLD_S = 2.0  # what the next trades must confirm waits so long for them; a busy market confirms within milliseconds
+SUSPECTS_MAX = 1_000  # held of one market: what a busy one trades within RESET_NS
+
+
+class Verdict(enum.Enum):
+    """What becomes of a row."""
+
+    NEW = "new"  # it counts as stored from now on
+    COPY = "copy"
+    HELD = "held"  # until the next rows confirm it, or none comes
 
 
 class Marks(dict[str, int]):
@@ -19,29 +36,6 @@ class Marks(dict[str, int]):
 
     def __missing__(self, symbol: str) -> None:
         return None
-
-
-@dataclass(slots=True)
-class Row:
-    """One trade as the continuity sees it, at `now` on the caller's clock.
-
-    `read` numbers the calls, so that one answer is known as one. `known` are ids that somebody found stored.
-    """
-
-    trade_id: str | None
-    span: int
-    time_ns: int | None
-    received_ns: int
-    now: float
-    source: str
-    content: tuple[str, str, str | None]
-    read: int = 0
-    known: Container[str] = ()
-
-    @property
-    def at_ns(self) -> int:
-        """Its time, ours where the exchange has none."""
-        return self.received_ns if self.time_ns is None else self.time_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +47,25 @@ class Snapshot:
     gaps: frozenset[str] = frozenset()  # whose states are kept in memory
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A held row that turned out to be no sound trade."""
+
+    symbol: str
+    row: Row
+    reason: Reason
+    detail: str
+
+
+@dataclass(slots=True)
+class Decided:
+    """What became of rows that were held, since it was last taken: stored, refused, or copies."""
+
+    freed: list[tuple[str, Row]] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    copies: int = 0
+
+
 @dataclass(slots=True)
 class Shared:
     """What the tracks of one exchange write to; `marks` and `lasts` are also read and written row by row."""
@@ -62,6 +75,7 @@ class Shared:
     marks: Marks = field(default_factory=Marks)
     lasts: dict[str, int | None] = field(default_factory=dict)
     feeds: list[FeedRow] = field(default_factory=list)
+    decided: Decided = field(default_factory=Decided)
 
 
 class Track:
@@ -74,9 +88,15 @@ class Track:
         self.started_ns: int | None = None  # since when its recording counts as begun
         self.absent = False  # the exchange does not have it: nothing is recorded until it does
         self.outage: str | None = None  # the gap that the next trade ends
-        self._suspects = 0
-        self._suspect: tuple[int | None, int | None] = (None, None)
-        self._suspect_id = -1
+        self._suspects: dict[int, Row] = {}  # by id, in the order of arrival
+        self._suspected: tuple[int | None, int | None] = (None, None)  # the mark and the last time meanwhile
+        self._unknown_said = False  # the gap before the suspects
+        self._timeless = 0
+
+    @property
+    def mark(self) -> int | None:
+        """The highest id that is believed, where ids have an order."""
+        raise NotImplementedError
 
     @property
     def last_id(self) -> str | None:
@@ -88,11 +108,11 @@ class Track:
         del trade_id, time_ns
         return False
 
-    def admit(self, row: Row) -> bool:
-        """Whether the row is new; if so it counts as stored from now on."""
+    def admit(self, row: Row) -> Verdict:
+        """What becomes of the row; it may shorten `row.span`, which is a claim as well."""
         raise NotImplementedError
 
-    def readmit(self, row: Row, snapshot: Snapshot) -> bool:
+    def readmit(self, row: Row, snapshot: Snapshot) -> Verdict:
         """The same for a row that the file does not hold, which had all that had been stored at the snapshot."""
         del snapshot
         return self.admit(row)
@@ -106,8 +126,23 @@ class Track:
         """What is in memory now."""
         return Snapshot()
 
-    def tick(self, now: float, now_ns: int) -> None:
-        """Says what has waited long enough to be said."""
+    def tick(self, now: float, now_ns: int, *, end: bool = False) -> None:
+        """Decides what has waited long enough: all of it at the `end`."""
+        del now_ns
+        if not self._suspects:
+            return
+        if self._suspected != (self.mark, self._shared.lasts.get(self.symbol)):
+            self._refuse_suspects()
+            return
+        waited = [(n, row) for n, row in self._suspects.items() if not row.stored]
+        for number, row in waited:
+            if end or now - row.now >= HOLD_S:
+                if self._maybe_copy(row):
+                    del self._suspects[number]
+                    self._shared.decided.copies += 1
+                else:
+                    self._free(row)
+                    self._say_unknown(row)
 
     def resolved(self, gap: str, status: GapStatus, now_ns: int, recovered: int) -> None:
         """A backfill can do no more for this gap; `recovered` counts where ids do not."""
@@ -169,22 +204,86 @@ class Track:
 
     def _advance(self, row: Row) -> None:
         self._shared.lasts[self.symbol] = row.at_ns
-        self._suspects = 0
+        self._timeless = 0
 
-    def _begins_anew(self, row: Row, number: int, mark: int | None) -> bool:
-        """Told of a row whose id is too low; whether it is time to believe that ids were started anew."""
+    def _settle(self) -> None:
+        """An outage may have begun or ended."""
+
+    def _free(self, row: Row) -> None:
+        """A held row is stored."""
+        if not row.stored:
+            row.stored = True
+            self._shared.decided.freed.append((self.symbol, row))
+
+    def _refuse(self, row: Row, detail: str) -> None:
+        """A held row is no sound trade. One that is stored stays so."""
+        if not row.stored:
+            self._shared.decided.refused.append(Refused(self.symbol, row, Reason.BAD_ID, detail))
+
+    # -- resets --------------------------------------------------------------------------------------
+
+    def _suspect(self, row: Row, number: int, lowest: int | None) -> Verdict | None:
+        """Judges a row with an id that is too low; NEW means that ids were started again, None no suspicion."""
+        mark, last_ns = self.mark, self._shared.lasts.get(self.symbol)
         if row.source == "backfill":
-            return False
-        last_ns = self._shared.lasts.get(self.symbol)
-        if row.time_ns is not None and (last_ns is None or row.time_ns <= last_ns + RESET_NS):
-            return False
-        if self._suspect != (mark, last_ns) or number <= self._suspect_id:
-            self._suspects, self._suspect = 0, (mark, last_ns)
-        self._suspects, self._suspect_id = self._suspects + 1, number
-        return self._suspects >= (RESET_ROWS_TIMELESS if row.time_ns is None else RESET_ROWS)
+            return None
+        if row.time_ns is None:
+            self._timeless += 1
+            if self._timeless < RESET_ROWS_TIMELESS:
+                return None
+            self._suspects = {number: row}
+            return Verdict.NEW
+        if last_ns is None or row.time_ns <= last_ns:
+            return None
+        if self._suspected != (mark, last_ns):
+            self._refuse_suspects()
+            self._suspected = (mark, last_ns)
+        twin = self._suspects.get(number)
+        if twin is not None:
+            if row.same(twin):
+                return Verdict.COPY
+            self._refuse(twin, "another trade with this id came")
+        row.mark = -1 if lowest is None else lowest
+        self._suspects[number] = row
+        if len(self._suspects) >= RESET_ROWS and not all(map(self._maybe_copy, self._suspects.values())):
+            return Verdict.NEW
+        if len(self._suspects) > SUSPECTS_MAX:
+            self._refuse_suspects()
+        return Verdict.HELD
 
-    def _say_reset(self, row: Row) -> None:
-        """Nobody can know what lies between the old ids and the new: one gap that says so."""
+    def _maybe_copy(self, row: Row) -> bool:
+        """Whether a suspect may be a copy of a stored trade after all."""
+        number, last_ns = decimal(row.trade_id), self._suspected[1]
+        return number is not None and number >= row.mark and row.at_ns <= (last_ns or 0) + RESET_NS
+
+    def _refuse_suspects(self) -> None:
+        """The former ids go on."""
+        for row in self._suspects.values():
+            if row.stored:
+                continue
+            if self._maybe_copy(row):
+                self._shared.decided.copies += 1
+            else:
+                self._refuse(row, f"the id went back below {self._suspected[0]}, and trades went on above it")
+        self._suspects, self._unknown_said = {}, False
+
+    def _take_suspects(self, row: Row) -> list[tuple[int, Row]]:
+        """Ids were started again: says so, frees the suspects but `row`, and gives all, lowest first."""
+        rows = sorted(self._suspects.items(), key=lambda entry: entry[0])
+        first = min((suspect for _, suspect in rows), key=lambda suspect: suspect.received_ns)
+        self._say_unknown(rows[0][1])
+        self._say_feed(FeedEvent.RESET, first.received_ns, rows[0][1].trade_id, rows[0][1].at_ns)
+        for _, suspect in rows:
+            if suspect is not row:
+                self._free(suspect)
+        self._suspects, self._unknown_said = {}, False
+        return rows
+
+    def _say_unknown(self, row: Row) -> None:
+        """Nobody can know what lies between the former ids and the row: one gap that says so."""
+        if self._unknown_said:
+            return
+        self._unknown_said = True
         book, last_ns = self._book, self._shared.lasts.get(self.symbol)
         gap = self.outage or book.open(
             self.symbol,
@@ -197,7 +296,7 @@ class Track:
         book.bound(gap, row.received_ns, row.trade_id, row.at_ns, None, say=False)
         book.close(gap, GapStatus.UNKNOWN, row.received_ns)
         self.outage = None
-        self._say_feed(FeedEvent.RESET, row.received_ns, row.trade_id, row.at_ns)
+        self._settle()
 
     def _say_feed(self, event: FeedEvent, at_ns: int, trade_id: str | None, time_ns: int | None) -> None:
         self._shared.feeds.append(

@@ -1,0 +1,89 @@
+"""Rows with ids far above the highest believed: they wait for the next rows, which confirm or deny them.
+
+Ids from the wire are not believed alone. Nothing is derived from a row that waits: the mark stays, no hole is made,
+no outage ends. Other rows decide:
+- RESET_ROWS rows that stand close together, compared with how far they leap, confirm each other: a loss;
+- rows that go on below it, DENY_ROWS and more, deny it: its id is bad, and it is refused;
+- a row that follows the mark up to it confirms it, if it is not another trade with the same id: it was early.
+Where nothing comes for HOLD_S it is stored, so that a single sound trade is not lost, and goes on waiting.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from actors.gaps import decimal
+from actors.row import Row
+from actors.track import RESET_ROWS
+
+NEAR_IDS = 16  # so many ids are passed over when a frame is lost or comes late: nothing to wait for
+DENY_ROWS = 3
+WAITING_MAX = 64  # of one market; three that stand together are taken at once
+ASIDE_IDS = 1_000  # stored ones are known again that far below them: until then each row is looked at one by one
+
+
+@dataclass(slots=True)
+class Held:
+    """A row that waits; it stands for the ids `first` to `number`."""
+
+    row: Row
+    first: int
+    number: int
+
+    def denied(self, mark: int) -> bool:
+        """Whether trades went on below it."""
+        return mark - self.row.mark >= DENY_ROWS
+
+
+class Waiting:
+    """Those of one market, lowest first."""
+
+    rows_max = WAITING_MAX
+
+    def __init__(self) -> None:
+        self._held: list[Held] = []
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __iter__(self) -> Iterator[Held]:
+        return iter(self._held)
+
+    def add(self, row: Row) -> None:
+        """`row.mark` says above what it waits."""
+        number = decimal(row.trade_id)
+        assert number is not None, "other rows are not compared"
+        self._held.append(Held(row, number - row.span + 1, number))
+        self._held.sort(key=lambda held: held.number)
+
+    def remove(self, held: Held) -> None:
+        """It waits no more."""
+        self._held.remove(held)
+
+    def find(self, number: int) -> Held | None:
+        """The one with this id."""
+        return next((held for held in self._held if held.number == number), None)
+
+    def oldest(self) -> Held:
+        """The one that has waited longest, of those that are not stored if there are any."""
+        return min(self._held, key=lambda held: (held.row.stored, held.row.now))
+
+    def confirmed(self, mark: int) -> list[Held]:
+        """The lowest rows that stand together; [] where too few do."""
+        rows = [held for held in self._held if not held.denied(mark)]
+        for at, start in enumerate(rows):
+            reach, run = max(NEAR_IDS, start.first - 1 - mark), [start]
+            for held in rows[at + 1 :]:
+                if held.number - run[-1].number > reach:
+                    break
+                run.append(held)
+            if len(run) >= RESET_ROWS:
+                return run
+        return []
+
+    def forget(self, mark: int) -> None:
+        """Drops those that are stored, denied, and too far ahead to be met."""
+        self._held = [
+            held
+            for held in self._held
+            if not (held.row.stored and held.denied(mark) and held.number - mark > ASIDE_IDS)
+        ]
