@@ -25,8 +25,9 @@ class Reason(enum.StrEnum):
     BAD_PRICE = "bad_price"  # no positive decimal that DECIMAL(38,18) holds exactly
     BAD_VOLUME = "bad_volume"  # the same for the volume
     BAD_SIDE = "bad_side"  # neither of the exchange's two words for the sides
-    BAD_TIME = "bad_time"  # no time, or none between 1970 and 2200
-    BAD_ID = "bad_id"  # an empty or endless trade id
+    BAD_TIME = "bad_time"  # no time, none between 1970 and 2200, or far ahead of the exchange's other trades
+    BAD_ID = "bad_id"  # an empty or endless trade id, or one that leaps and that the next trades deny
+    BAD_COUNT = "bad_count"  # it claims to stand for more trades than one order makes
     UNKNOWN_SYMBOL = "unknown_symbol"  # a trade of a market that was never asked for
     CRASHED = "crashed"  # it crashed the actor that handled it three times; the detail holds the traceback
 

@@ -40,12 +40,14 @@ def admit(
     symbol: str = BTC,
     known: frozenset[str] = frozenset(),
 ) -> list[str | None]:
-    """Admits trades with these ids, made at `time_s` (default `at`); gives the ids of those that stay."""
+    """Admits trades with these ids, made at `time_s` (default `at`); gives the ids of those that leave at once."""
     made_ns = T0_NS + round((at if time_s is None else time_s) * SECOND_NS)
     texts = [None if number is None else str(number) for number in ids]
     block = block_of([(symbol, text, made_ns) for text in texts], source)
+    if spans is not None:
+        block.fills[:] = spans
     admitted = continuity.admit(block, 0, spans, at, known=known)
-    assert admitted.duplicates == len(ids) - len(block)
+    assert 0 <= admitted.duplicates <= len(ids)
     assert len({len(getattr(block, c)) for c in ("symbol", "exchange_ns", "price", "source", "trade_id")}) == 1
     return list(block.trade_id)
 
@@ -59,9 +61,11 @@ def remembering(trades: Iterable[tuple[str, int]], reach_ns: int | None = None) 
     return recent
 
 
-def tick(continuity: Continuity, at: float) -> None:
-    """One look at the clock."""
+def tick(continuity: Continuity, at: float) -> tuple[list[str | None], list[str | None], int]:
+    """One look at the clock; gives the ids of held trades stored now, those refused, how many copies."""
     continuity.tick(at, T0_NS + round(at * SECOND_NS))
+    block, decided = continuity.take_decided(at)
+    return list(block.trade_id), [refused.row.trade_id for refused in decided.refused], decided.copies
 
 
 def newest(rows: Iterable[GapRow]) -> dict[str, GapRow]:

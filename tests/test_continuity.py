@@ -183,14 +183,14 @@ def test_ids_started_anew_are_believed_after_three_and_said() -> None:
     continuity = one()
     admit(continuity, range(1000, 2000), at=0.0)
     assert admit(continuity, [1000, 1001, 1002, 1003], at=60.0, time_s=0.0) == []
-    kept = [admit(continuity, [1000 + n], at=60.0 + n) for n in range(5)]
-    assert kept == [[], [], ["1002"], ["1003"], ["1004"]]
+    kept = [admit(continuity, [1000 + n], at=60.0 + n / 10) for n in range(5)]
+    assert kept == [[], [], ["1002", "1000", "1001"], ["1003"], ["1004"]]
     (row,) = newest(continuity.take_gaps()).values()
     assert (row.reason, row.status, row.from_id, row.to_id) == (
         GapReason.SEQUENCE,
         GapStatus.UNKNOWN,
         "1999",
-        "1002",
+        "1000",
     )
     assert FeedEvent.RESET in [row.event for row in continuity.take_feeds()]
     assert admit(continuity, [1003, 1004, 1005], at=70.0) == ["1005"]
@@ -214,6 +214,8 @@ def test_neither_a_damaged_frame_nor_a_backfill_starts_ids_anew() -> None:
         assert admit(continuity, [1007], at=float(at)) == []
     for n in range(1000, 1050):
         assert admit(continuity, [n], at=100.0 + n, source="backfill") == []
+    assert admit(continuity, [1100], at=100.0) == ["1100"]
+    assert tick(continuity, 100.0) == ([], ["1007"] * 30, 0)
     assert continuity.take_gaps() == []
 
 
@@ -229,12 +231,18 @@ def test_a_hole_that_is_cut_in_two_becomes_two_gaps_with_their_own_edges() -> No
     assert (high.from_id, high.to_id, high.missing, high.from_ns) == ("15", "20", 4, middle_ns)
 
 
-def test_a_row_that_reaches_back_below_the_mark_fills_what_it_stands_for() -> None:
+def test_a_row_stands_for_no_id_below_one_that_is_stored_whatever_it_claims() -> None:
     continuity = one()
     admit(continuity, [10, 13])
-    assert admit(continuity, [15], spans=[5]) == ["15"]
+    block = block_of([(BTC, "15", T0_NS)])
+    block.fills[:] = [5]
+    continuity.admit(block, 0, [5], 0.0)
+    assert (block.trade_id, block.fills) == (["15"], [2])
     tick(continuity, 9.0)
-    assert continuity.take_gaps() == []
+    (row,) = newest(continuity.take_gaps()).values()
+    assert continuity.missing_ids(row.gap_id) == [(11, 12)]
+    assert admit(continuity, [12], spans=[9], at=9.0, time_s=0.0) == ["12"]
+    assert newest(continuity.take_gaps())[row.gap_id].status is GapStatus.FILLED
 
 
 def test_a_rising_id_that_comes_late_is_news_as_long_as_the_memory_reaches() -> None:
@@ -267,7 +275,8 @@ def test_a_market_without_times_is_not_dropped_for_ever_either() -> None:
 def test_an_absurd_jump_is_said_to_be_unknown_and_what_comes_after_still_counts() -> None:
     continuity = one()
     admit(continuity, [5])
-    assert admit(continuity, [5 + JUMP_MAX * 10, 6, 7, 6]) == [str(5 + JUMP_MAX * 10), "6", "7"]
+    far = 5 + JUMP_MAX * 10
+    assert admit(continuity, [far, far + 1, far + 2, 6, 7, 6]) == [str(n) for n in (far + 2, 6, 7, far, far + 1)]
     (row,) = newest(continuity.take_gaps()).values()
     assert (row.status, row.missing) == (GapStatus.UNKNOWN, None)
 
@@ -296,8 +305,8 @@ def test_rising_ids_from_before_the_memory_are_copies_and_ids_started_anew_are_b
     continuity = one(IdPromise.INCREASING)
     admit(continuity, range(10_000, 16_000), at=0.0)
     assert admit(continuity, range(10_000, 10_100), at=1.0, time_s=0.0) == []
-    kept = [admit(continuity, [n], at=60.0 + n) for n in range(5)]
-    assert kept == [["0"], ["1"], ["2"], ["3"], ["4"]]
+    kept = [admit(continuity, [n], at=60.0 + n / 10) for n in range(5)]
+    assert kept == [[], [], ["2", "0", "1"], ["3"], ["4"]]
     assert newest(continuity.take_gaps()).popitem()[1].status is GapStatus.UNKNOWN
 
 

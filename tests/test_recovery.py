@@ -92,7 +92,7 @@ async def test_a_long_outage_is_asked_for_round_after_round_without_growing_wait
 ) -> None:
     continuity = Continuity("x", {BTC: IdPromise.CONTIGUOUS})
     admit(continuity, [1])
-    admit(continuity, [MISSING + 2], at=1.0)
+    admit(continuity, [MISSING + 2, MISSING + 3, MISSING + 4], at=1.0)
     tick(continuity, 9.0)
 
     async def deliver(block: Block) -> int:

@@ -54,6 +54,8 @@ LIMITS = Limits(
     connects_per_s=2.0,  # 3 a second an IP
 )
 
+COUNT_MAX = 10_000  # ours: one order at one price; 21 is the most in recordings, and ids are counted by it
+
 # Not about a market: 50001, 50004, 50013, 50026 and 63999 are troubles of the exchange's own; 50011, 60014 and
 # 60023 are about the rate (https://web3.okx.com/onchainos/dev-docs/data/error and .../market/websocket-error-code,
 # read 2026-11-26 via stored copy; 60014 was seen on a subscribe: ccxt#25373).
@@ -135,9 +137,11 @@ def _trades(frames: Sequence[bytes]) -> Trades:
 
 
 def _fills(count: str) -> int:
-    if count.isascii() and count.isdecimal() and 0 < len(count) <= 9 and int(count):
-        return int(count)
-    raise FieldError(Reason.BAD_TYPE, f"count is {count!r}, no positive whole number")
+    if not (count.isascii() and count.isdecimal() and 0 < len(count) <= 9 and int(count)):
+        raise FieldError(Reason.BAD_TYPE, f"count is {count[:60]!r}, no positive whole number")
+    if int(count) > COUNT_MAX:
+        raise FieldError(Reason.BAD_COUNT, f"count is {count}; a row stands for at most {COUNT_MAX:,} trades")
+    return int(count)
 
 
 def _control(message: object) -> Control | None:
