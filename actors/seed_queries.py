@@ -8,6 +8,7 @@ from pathlib import Path
 
 from actors.store.tables import TICKS
 from actors.store.views import SCHEMA, tail_select
+from actors.waiting import DENY_ROWS
 
 
 LATE_S = 2  # trades of the other run may have come so much out of order
@@ -52,15 +53,24 @@ SELECT symbol, {_NS.format(f"max(made_at) {_AT_LAST}")}, arg_max(trade_id, made_
 FROM recent GROUP BY symbol HAVING bool_or(until IS NULL OR made_at < until - INTERVAL {LATE_S} SECOND)
 """
 
-# $floors: above which id jumps are wanted.
+# The rows with the highest ids (id, fills, time, whether it was live), and the time of the last but two live ones.
+TOPS_ROWS = 16
+TOPS = f"""{_RECENT}
+SELECT symbol, arg_max([id, fills, {_NS.format("made_at")}, (source = 'stream')::BIGINT], id, {TOPS_ROWS}),
+       (arg_max({_NS.format("made_at")}, made_at, {DENY_ROWS}) FILTER (source = 'stream'))[{DENY_ROWS}]
+FROM recent WHERE id IS NOT NULL GROUP BY symbol
+"""
+
+# $floors and $ceilings: between which ids jumps are wanted.
 JUMPS = f"""{_RECENT}
 SELECT * FROM (
   SELECT r.symbol,
          lag(r.id) OVER m + 1 AS first, r.id - r.fills AS last,
          {_NS.format("lag(r.made_at) OVER m")}, r.trade_id, {_NS.format("r.made_at")}
-  FROM recent r JOIN (SELECT unnest($symbols::VARCHAR[]) AS symbol, unnest($floors::BIGINT[]) AS floor) f
+  FROM recent r JOIN (SELECT unnest($symbols::VARCHAR[]) AS symbol, unnest($floors::BIGINT[]) AS floor,
+                             unnest($ceilings::BIGINT[]) AS ceiling) f
     USING (symbol)
-  WHERE r.id >= f.floor
+  WHERE r.id BETWEEN f.floor AND f.ceiling
   WINDOW m AS (PARTITION BY r.symbol ORDER BY r.id))
 WHERE first <= last
 """

@@ -19,6 +19,7 @@ from actors.dialect import IdPromise
 from actors.gaps import GapReason, GapRow, GapStatus
 from actors.holes import Hole
 from actors.recent import HORIZON_NS, KEYS_MAX, KEYS_MIN, Recent
+from actors.row import Row
 from actors.seed import Before, Seed
 from actors.seed_queries import (
     AT,
@@ -30,10 +31,12 @@ from actors.seed_queries import (
     RECENT,
     ROWS,
     SAID,
+    TOPS,
     WANTED,
     stored_sql,
 )
 from actors.sequence import HOLES_MAX
+from actors.waiting import Top, believed
 
 WINDOW_ROWS = (1_000_000, 20_000_000, 1 << 62)  # merged rows looked at: for most markets; for silent ones; all
 GAPS_DAYS = 7  # before the newest trade; older gaps are filled by asking for a repair: their ticks are too many
@@ -72,6 +75,7 @@ class _Found:
     lowest: int | None
     usual_ns: int  # nearly all trades are older; 0 where there are too few to say so
     jumps: list[Hole] = field(default_factory=list)
+    aside: tuple[Row, ...] = ()
     recent: Recent | None = None
     highest: int = -1
     floor: int = -1
@@ -135,13 +139,24 @@ class _Reading:
         contiguous = [symbol for symbol in found if self._promises[symbol] is IdPromise.CONTIGUOUS]
         if contiguous:
             self._want(contiguous)
+            for symbol, tops, denied_ns in self._ask(TOPS, first_row):
+                self._take_tops(found[symbol], [Top(*top) for top in tops], denied_ns)
+            ceilings = [found[symbol].mark or 0 for symbol in contiguous]
             floors = [(found[symbol].mark or 0) - JUMPS_IDS for symbol in contiguous]
-            self._take_jumps(self._ask(JUMPS, first_row, symbols=contiguous, floors=floors))
+            self._take_jumps(self._ask(JUMPS, first_row, symbols=contiguous, floors=floors, ceilings=ceilings))
         loose_ones = [symbol for symbol in found if symbol not in contiguous]
         if loose_ones:
             self._want(loose_ones)
             cuts = [max(0, found[symbol].usual_ns - HORIZON_NS) for symbol in loose_ones]
             self._take_recent(self._ask(RECENT, first_row, symbols=loose_ones, cuts=cuts))
+
+    @staticmethod
+    def _take_tops(found: _Found, tops: list[Top], denied_ns: int | None) -> None:
+        """The highest id is believed only with others around it, as while it was recorded."""
+        tops, aside = believed(tops, denied_ns)
+        found.mark, found.aside = tops[0].id, tuple(map(Top.row, aside))
+        if aside:
+            found.last_ns = tops[0].made_ns
 
     def _want(self, symbols: list[str]) -> None:
         before = [self._before.get(symbol, Before()) for symbol in symbols]
@@ -236,12 +251,15 @@ class _Reading:
             last_ns=found.last_ns,
             mark=found.mark,
             lowest=None if first is None else min(first, first if found.lowest is None else found.lowest),
-            holes=(*self._holes.get(symbol, ()), *found.jumps),
+            holes=tuple(
+                hole for hole in (*self._holes.get(symbol, ()), *found.jumps) if hole.first <= (found.mark or 0)
+            ),
             left={row.gap_id: self._left[row.gap_id] for row in gaps if row.gap_id in self._left},
             recent=found.recent,
             highest=found.highest,
             floor=found.floor,
             gaps=gaps,
+            aside=found.aside,
         )
 
 

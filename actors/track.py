@@ -272,7 +272,8 @@ class Track:
         rows = sorted(self._suspects.items(), key=lambda entry: entry[0])
         first = min((suspect for _, suspect in rows), key=lambda suspect: suspect.received_ns)
         self._say_unknown(rows[0][1])
-        self._say_feed(FeedEvent.RESET, first.received_ns, rows[0][1].trade_id, rows[0][1].at_ns)
+        since_ns = min(suspect.at_ns for _, suspect in rows)
+        self._say_feed(FeedEvent.RESET, first.received_ns, rows[0][1].trade_id, since_ns)
         for _, suspect in rows:
             if suspect is not row:
                 self._free(suspect)

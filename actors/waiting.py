@@ -10,6 +10,8 @@ Where nothing comes for HOLD_S it is stored, so that a single sound trade is not
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
 
 from actors.gaps import decimal
 from actors.row import Row
@@ -87,3 +89,37 @@ class Waiting:
             for held in self._held
             if not (held.row.stored and held.denied(mark) and held.number - mark > ASIDE_IDS)
         ]
+
+
+class Top(NamedTuple):
+    """One of the stored rows with the highest ids of a market, as the file has it. `made_ns`: nanoseconds UTC."""
+
+    id: int
+    fills: int
+    made_ns: int
+    live: int
+
+    def row(self) -> Row:
+        """What is compared with a row of the same id."""
+        return Row(str(self.id), self.fills, self.made_ns, self.made_ns, float("-inf"), "stream", ("", "", None))
+
+
+def believed(tops: list[Top], denied_ns: int | None) -> tuple[list[Top], list[Top]]:
+    """Judges what a run has stored by the rules above: those from the highest that is believed down, and those
+    above it that go on waiting. `tops` has the highest first. A row is denied, and left out of both, if as many
+    live ones as DENY_ROWS came later: the last of these was made at `denied_ns`.
+    """
+    aside: list[Top] = []
+    while not _confirmed(tops):
+        top, *tops = tops
+        if denied_ns is None or denied_ns <= top.made_ns:
+            aside.append(top)
+    return tops, aside
+
+
+def _confirmed(tops: list[Top]) -> bool:
+    leaps = [high.id - high.fills - low.id for high, low in pairwise(tops)]
+    far = [at for at, leap in enumerate(leaps) if leap > NEAR_IDS]
+    if not far or far[0] >= RESET_ROWS - 1 or not any(top.live for top in tops[far[0] + 1 :]):
+        return True  # what lies below may be older history only
+    return any(max(leaps[:at]) <= leaps[at] for at in range(RESET_ROWS - 1, len(leaps)) if leaps[at] > NEAR_IDS)
