@@ -109,8 +109,8 @@ class Sequence(Track):
             self._begin(row, number, number - row.span + 1)
             return Verdict.NEW
         hole = self.holes.find(number)
-        if hole is not None and hole.quiet and row.source != "backfill" and self._newer(row):
-            hole = None  # no trade of those times
+        if hole is not None and self._newer(row, hole):
+            hole = None
         if number > mark:
             verdict = self._above(row, number)
         elif hole is not None:
@@ -122,9 +122,12 @@ class Sequence(Track):
         self._limit(row.received_ns)
         return verdict
 
-    def _newer(self, row: Row) -> bool:
+    def _newer(self, row: Row, hole: Hole) -> bool:
+        """Whether the row is newer than all that may lie in a hole."""
         last_ns = self._shared.lasts.get(self.symbol)
-        return row.time_ns is not None and last_ns is not None and row.time_ns > last_ns + RESET_NS
+        if row.time_ns is None or last_ns is None or row.source == "backfill":
+            return False
+        return row.time_ns > RESET_NS + (last_ns if hole.to_ns is None else max(last_ns, hole.to_ns))
 
     def _above(self, row: Row, number: int) -> Verdict:
         waiting = self._waiting
@@ -187,7 +190,7 @@ class Sequence(Track):
     def _overtake(self, number: int) -> None:
         """A row comes that lies above some of those that wait: what follows the mark was in time."""
         for held in [held for held in self._waiting if held.number < number]:
-            if held.first <= (self.mark or 0) + 1:
+            if held.follows(self.mark or 0):
                 self._believe([held])
 
     def _pass(self, before: int) -> None:
@@ -220,7 +223,7 @@ class Sequence(Track):
         A stored one does not move the mark. What may be missing before it is an outage that the next trade ends.
         """
         row = held.row
-        if held.first <= (self.mark or 0) + 1:
+        if held.follows(self.mark or 0):
             self._believe([held])
         elif held.denied(self.mark or 0):
             self._waiting.remove(held)

@@ -32,8 +32,12 @@ class Held:
     number: int
 
     def denied(self, mark: int) -> bool:
-        """Whether trades went on below it."""
-        return mark - self.row.mark >= DENY_ROWS
+        """Whether trades went on below it, or came with an id that it claims to stand for."""
+        return mark - self.row.mark >= DENY_ROWS or mark >= self.first
+
+    def follows(self, mark: int) -> bool:
+        """Whether nothing lies between."""
+        return self.first == mark + 1
 
 
 class Waiting:

@@ -54,6 +54,15 @@ def put_tick(
     )
 
 
+def put_ticks(con: duckdb.DuckDBPyConnection, rows: Iterable[tuple[str, int, int, str, int]]) -> None:
+    """Trades in the order of storing: id, its time, when it was received, source, and how many it stands for."""
+    values = [
+        f"('x', 'BTC/USDT', {_at(made)}, {_at(received)}, 1, 1, 'buy', {_text(trade_id)}, '{source}', {fills})"
+        for trade_id, made, received, source, fills in rows
+    ]
+    con.execute(f"INSERT INTO store.ticks VALUES {', '.join(values)}")
+
+
 def put_gaps(con: duckdb.DuckDBPyConnection, rows: Iterable[GapRow]) -> None:
     """States of gaps."""
     for r in rows:
