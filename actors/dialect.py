@@ -173,6 +173,7 @@ class Dialect:
     """How one exchange speaks.
 
     - `market(symbol, channel)`: the Market of a unified symbol; raises SymbolError naming what is right.
+    - `examples`: symbols that the exchange takes, to show to people who wrote another one.
     - `subscribe(natives, channel, first_id)`: the Requests for these natives of one endpoint, within
       `limits`; request ids count up from `first_id`.
     - `trades(frames)`: the trades of frames that are all well-formed trade frames, decoded at once;
@@ -210,4 +211,5 @@ class Dialect:
     replays_unmarked: bool = False
     ack_s: float = 10.0
     lifetime_s: float | None = None
+    examples: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())

@@ -20,6 +20,7 @@ from actors.plan import Plan
 from actors.repair import Repair
 from actors.rest import TOO_MANY
 from actors.settings import ExchangeSettings
+from actors.spelling import markets_of
 from actors.surroundings import Surroundings
 from actors.symbols import parse_symbol
 from actors.vigil import Vigil
@@ -76,12 +77,12 @@ class Exchange:
             least_s=settings.stall_s,
         )
 
-    def _markets(self, symbols: Iterable[str]) -> list[Market]:
+    def _markets(self, symbols: Iterable[str], known: Iterable[Market] = ()) -> list[Market]:
         channel = self.settings.channel or self.dialect.channels[0]
-        markets = []
-        for symbol in map(parse_symbol, symbols):
-            markets.append(self.dialect.market(symbol, channel))
-            self.continuity.add(str(symbol), self.dialect.ids.get(symbol.kind, IdPromise.OPAQUE))
+        markets = markets_of(symbols, self.dialect, channel, known)
+        for market in markets:
+            kind = parse_symbol(market.symbol).kind
+            self.continuity.add(market.symbol, self.dialect.ids.get(kind, IdPromise.OPAQUE))
         return markets
 
     @property
@@ -125,7 +126,8 @@ class Exchange:
         carried a removed symbol is replaced by one for the rest. Raises SymbolError before anything
         has changed.
         """
-        new = self._markets(symbol for symbol in dict.fromkeys(add) if symbol not in self.settings.symbols)
+        kept = [market for market in self.markets if market.symbol not in remove]
+        new = self._markets((symbol for symbol in dict.fromkeys(add) if symbol not in self.settings.symbols), kept)
         gone = set(remove)
         symbols = [market.symbol for market in (*self.markets, *new) if market.symbol not in gone]
         started = [market.symbol for market in new if market.symbol not in gone]

@@ -5,19 +5,42 @@ option "BTC/USD:BTC-261225-100000-C".
 """
 
 import re
+import unicodedata
 from dataclasses import dataclass
+from datetime import date
 
-# Mixed case exists (Kraken's "AAPLx/USD"), and so do names with digits first ("1000PEPE") and non-ASCII
-# letters (Binance); the separators of the grammar, quotes, spaces and control characters never do.
-_NAME = r"[^\s/:\-'\"\\;,(){}\[\]<>&?#%\x00-\x1f]{1,32}"
+CODE_CHARS_MAX = 32  # the longest codes that exchanges list have about twenty
+# Mixed case exists (Kraken's "AAPLx/USD"), and so do codes with digits first ("1000PEPE"), with these signs, and of
+# Chinese, Japanese or Korean letters (Binance). The last two are letters of Japanese and Chinese words.
+_SIGNS = "._$ー々"
+# By the first words of their Unicode names. Scripts whose letters look like Latin ones (Greek, Cyrillic, Cherokee,
+# Lisu) are not among them: an exchange acknowledges a look-alike and sends nothing, or refuses what seems right.
+_LETTERS = (
+    "LATIN CAPITAL LETTER",
+    "LATIN SMALL LETTER",
+    "CJK UNIFIED IDEOGRAPH",
+    "HIRAGANA LETTER",
+    "KATAKANA LETTER",
+    "HANGUL SYLLABLE",
+    "THAI CHARACTER",
+    "DEVANAGARI LETTER",
+    "HEBREW LETTER",
+    "ARABIC LETTER",
+)
+_PART = rf"[^/:\-]{{1,{CODE_CHARS_MAX}}}"
 _UNIFIED = re.compile(
-    rf"(?P<base>{_NAME})/(?P<quote>{_NAME})"
-    rf"(?::(?P<settle>{_NAME})(?:-(?P<expiry>\d{{6}})(?:-(?P<strike>\d{{1,12}}(?:\.\d{{1,8}})?)-(?P<right>[CP]))?)?)?"
+    rf"(?P<base>{_PART})/(?P<quote>{_PART})"
+    rf"(?::(?P<settle>{_PART})(?:-(?P<expiry>[0-9]{{6}})"
+    r"(?:-(?P<strike>[0-9]{1,12}(?:\.[0-9]{1,8})?)-(?P<right>[CP]))?)?)?"
 )
 
 
 class SymbolError(ValueError):
-    """The symbol cannot be used; the message says what would be right."""
+    """The symbol cannot be used. `problem` says why, `right` is a symbol that can be used instead ("": none known)."""
+
+    def __init__(self, problem: str, right: str = "") -> None:
+        super().__init__(f'{problem}; write "{right}"' if right else problem)
+        self.problem, self.right = problem, right
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +80,58 @@ class Symbol:
 
 
 def parse_symbol(text: str) -> Symbol:
-    """Takes a unified symbol apart; raises SymbolError with an example of the right form."""
+    """Takes a unified symbol apart; raises SymbolError."""
+    if odd := odd_character(text, "/:-"):
+        raise SymbolError(f"{text!r} contains {odd}")
     match = _UNIFIED.fullmatch(text)
     if match is None:
-        raise SymbolError(f'{text!r} is not a unified symbol; write "BTC/USDT" (spot) or "BTC/USDT:USDT" (swap)')
-    return Symbol(**{key: value or "" for key, value in match.groupdict().items()})
+        raise SymbolError(f"{text!r} is not a unified symbol (spot BASE/QUOTE, swap BASE/QUOTE:SETTLE)")
+    symbol = Symbol(**{key: value or "" for key, value in match.groupdict().items()})
+    for code in (symbol.base, symbol.quote, symbol.settle):
+        if code and not (code[0].isalnum() or (code[0] == "$" and len(code) > 1)):
+            raise SymbolError(f"{text!r}: no code begins with {code[0]!r}")
+    if symbol.base == symbol.quote:
+        raise SymbolError(f"{text!r}: base and quote are the same")
+    if symbol.expiry and not _is_day(symbol.expiry):
+        raise SymbolError(f"{text!r}: {symbol.expiry} is not a day written YYMMDD")
+    if symbol.strike and not float(symbol.strike):
+        raise SymbolError(f"{text!r}: a strike is above 0")
+    return symbol
+
+
+def odd_character(text: str, separators: str = "") -> str:
+    """The first character that cannot stand in a code, described for a message; "" where there is none.
+
+    What cannot be seen, what looks like something else and what another spelling would replace never can.
+    """
+    for index, char in enumerate(text):
+        if not (char in separators or char in _SIGNS or _is_letter(char)):
+            return _described(char, index)
+    if unicodedata.normalize("NFKC", text) != text:
+        return "letters that Unicode writes in another way (NFKC)"
+    return ""
+
+
+def _is_letter(char: str) -> bool:
+    if char.isascii():
+        return char.isalnum()
+    if unicodedata.normalize("NFKC", char) != char:
+        return False
+    return unicodedata.category(char) in ("Lu", "Ll", "Lo") and unicodedata.name(char, "").startswith(_LETTERS)
+
+
+def _described(char: str, index: int) -> str:
+    if char == "*":
+        return "a wildcard, which is not supported: list each symbol"
+    if "!" <= char <= "~":
+        return f"the character {char}, which no code has"
+    name = unicodedata.name(char, "a character without a name")
+    return f"U+{ord(char):04X} ({name}) as character {index + 1}; codes are letters, digits and . _ $"
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(f"20{text}")
+    except ValueError:
+        return False
+    return True

@@ -11,11 +11,11 @@ from typing import Any
 
 from actors.settings import ExchangeSettings, PipelineSettings, StoreSettings, SupervisionSettings
 from ops.config_keys import DEFAULT_SYMBOLS, EXCHANGES, SECTIONS, STORE, ControlSettings, LogSettings
+from ops.config_places import place_mistakes
 from ops.config_reader import Mistake, Reader, shown
 from ops.exits import CONFIGURATION
 
 FILE_BYTES_MAX = 1 << 20  # a config of thousands of symbols is far smaller; more is some other file
-SOCKET_BYTES_MAX = 107  # sun_path of Linux is 108 bytes with the closing NUL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,7 @@ def _parse(path: Path) -> Mapping[str, object]:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise fail(f"bytes that are not UTF-8 (line {line})", "a TOML file in UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, and what Python says of a number with 4,300 digits
         raise fail(f"no TOML: {error}{_line_text(data, str(error))}", "TOML, see https://toml.io") from error
     except RecursionError as error:
         raise fail("brackets nested too deep", "a TOML file") from error
@@ -126,9 +126,8 @@ def _build(document: Mapping[str, object], base: Path, source: Path | None) -> C
     supervision = reader.supervision(values["supervision"], SupervisionSettings(), "supervision")
     exchanges = _exchanges(reader, document, supervision)
     store = StoreSettings(**{"path": base / str(STORE["path"].default), **values["store"]})
-    if store.path.is_dir():
-        reader.wrong("store.path", f"a folder, {shown(str(store.path))}", "the name of a file")
     control = _control(reader, values["control"], store.path)
+    reader.mistakes.extend(place_mistakes(store, control.socket))
     if reader.mistakes:
         raise ConfigErrors(source, reader.mistakes)
     log = LogSettings(**values["log"])
@@ -154,12 +153,6 @@ def _exchanges(
 
 def _control(reader: Reader, values: dict[str, Any], store: Path) -> ControlSettings:
     control = ControlSettings(**{"socket": store.with_name(store.name + ".sock"), **values})
-    size = len(os.fsencode(control.socket))
-    if size > SOCKET_BYTES_MAX:
-        right = f"at most {SOCKET_BYTES_MAX} bytes, the system's limit; set control.socket to a shorter one"
-        reader.wrong("control.socket", f"{size} bytes, {shown(str(control.socket))}", right)
-    if control.socket == store:
-        reader.wrong("control.socket", shown(str(control.socket)), "another file than store.path")
     if control.group:
         try:
             grp.getgrnam(control.group)

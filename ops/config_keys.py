@@ -14,11 +14,11 @@ from ops.config_checks import (
     Text,
     Url,
     Whole,
-    archive_folder,
     file_name,
+    folder_name,
     loopback,
+    memory_limit,
     storage_version,
-    store_file,
     words,
 )
 
@@ -65,16 +65,14 @@ def _keys(settings: type[Any], **keys: Key) -> Mapping[str, Key]:
 
 STORE = _keys(
     StoreSettings,
-    path=Key(store_file, 'the DuckDB file; segments go to "<path>.tail/"', "ticks.duckdb"),
+    path=Key(file_name, 'the DuckDB file; segments go to "<path>.tail/"', "ticks.duckdb"),
     flush_interval_s=Key(Number(0.001, 3600), "longest a tick waits in memory"),
     flush_rows_max=Key(Whole(1, 1_000_000), "or this many rows, whichever is first"),
     merge_interval_s=Key(Number(0.01, DAY_S), "how often segments are folded into the file"),
     storage_version=Key(storage_version, "the oldest DuckDB that can open the file"),
-    memory_limit=Key(
-        Text(r"[1-9]\d{0,5}(\.\d{1,3})? ?([MG]i?B)", 'a size like "512MB" or "2GiB"'), "what DuckDB may take"
-    ),
+    memory_limit=Key(memory_limit, "what DuckDB may take"),
     keep_days=Key(Whole(0, 36_500), "older days (UTC) leave the file; 0 keeps all"),
-    archive_dir=Key(archive_folder, "they become Parquet files here first", ""),
+    archive_dir=Key(folder_name, "they become Parquet files here first", ""),
 )
 
 CONTROL = _keys(

@@ -9,18 +9,16 @@ from typing import Any
 from actors.dialect import Dialect
 from actors.dialects import DIALECTS
 from actors.settings import ExchangeSettings, SupervisionSettings
-from actors.symbols import SymbolError, parse_symbol
-from ops.config_checks import Wrong
+from actors.spelling import SYMBOLS_MAX, market_of
+from actors.symbols import SymbolError
+from ops.config_checks import Wrong, exchange_name
 from ops.config_keys import EXCHANGE, EXCHANGES, SECTIONS, SUPERVISION, Key
 from ops.nearest import did_you_mean
 from supervisor.backoff import Backoff
 from supervisor.intensity import Intensity, PolicyError, check_policy
 
 FOUND_CHARS_MAX = 80
-SYMBOLS_MAX = 5_000  # per exchange: more markets than any exchange has
-# The exchange's name is also an actor's, part of "NAME:1", of URLs and of metric labels.
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
-_TAKEN = ("writer", "buffer", "merger", "clock", "exchanges")
+INT_BITS_SHOWN = 1_000  # Python refuses to write longer numbers with more than 4,300 digits, and takes long for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ def shown(value: object) -> str:
     elif isinstance(value, list):
         text = "[" + ", ".join(shown(item) for item in value) + "]"
     else:
-        text = str(value)
+        text = hex(value) if isinstance(value, int) and value.bit_length() > INT_BITS_SHOWN else str(value)
     return text if len(text) <= FOUND_CHARS_MAX else text[: FOUND_CHARS_MAX - 3] + "..."
 
 
@@ -120,8 +118,7 @@ class Reader:
         """One table under [exchanges]; None where it has a mistake."""
         path = (EXCHANGES, name)
         before = len(self.mistakes)
-        if _NAME.fullmatch(name) is None or name in _TAKEN:
-            right = f"a name of letters, digits, '_', '-' and '.', not {', '.join(_TAKEN)}"
+        if right := exchange_name(name):
             self.wrong(_joined(*path), shown(name), right)
         values = self.keys(self.table(value, *path), {**EXCHANGE, **SUPERVISION}, *path)
         supervision = self.supervision(values, above, *path)
@@ -166,8 +163,7 @@ class Reader:
                 self.wrong(place, shown(symbol), 'text like "BTC/USDT"')
                 continue
             try:
-                parsed = parse_symbol(symbol)
-                market = dialect.market(parsed) if dialect is not None else None
+                market = market_of(symbol, dialect) if dialect is not None else None
             except SymbolError as error:
                 self.wrong(place, shown(symbol), f"a symbol of this exchange: {error}")
                 continue

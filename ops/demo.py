@@ -34,9 +34,11 @@ QUERIES = (
     ),
     (
         "one-second bars",
-        "SELECT time_bucket(INTERVAL 1 second, timestamp) AS second, first(price) AS open, last(price) AS close,"
-        " sum(volume) AS volume FROM ticks WHERE exchange = 'binance' AND symbol = 'BTC/USDT'"
-        " GROUP BY second ORDER BY second LIMIT 5",
+        # By time and id, not as the rows lie: what a history gave back lies behind what came after it.
+        "SELECT time_bucket(INTERVAL 1 second, timestamp) AS second,"
+        " first(price ORDER BY timestamp, trade_id::BIGINT) AS open, max(price) AS high, min(price) AS low,"
+        " last(price ORDER BY timestamp, trade_id::BIGINT) AS close, sum(volume) AS volume"
+        " FROM ticks WHERE exchange = 'binance' AND symbol = 'BTC/USDT' GROUP BY second ORDER BY second LIMIT 5",
     ),
     (
         "the books: nothing is dropped silently",
@@ -46,9 +48,9 @@ QUERIES = (
 )
 
 
-async def run_demo(seconds: float, folder: Path) -> int:
+async def run_demo(seconds: float, folder: Path, quiet: bool = False) -> int:
     """Records for `seconds` into `folder`/ticks.duckdb; returns the service's exit code."""
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=quiet)
     sink = configure("warning", "auto")
     path = folder / "ticks.duckdb"
     exchanges = Sandbox(tuple(VENUES), TRADES_PER_S, ids_from=int(time.time()) * 1000)

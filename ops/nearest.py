@@ -1,24 +1,39 @@
-"""The known word that somebody most likely meant: for unknown keys, exchanges and faults."""
+"""The known word that somebody most likely meant: for keys, exchanges, commands and faults that do not exist."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
+ALIKE_MIN = 0.7  # of SequenceMatcher: a slip of the finger in a word of four letters
+# Slips seldom change how a word begins: where it does, all the rest must be the same ("inance").
+ALIKE_MIN_OTHER_START = 0.9
+PART_CHARS_MIN = 3  # a shorter word is the start of too many
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The member of `known` (not empty) that looks most like `word`; case does not count."""
-    folded = word.casefold()
-    # A half-typed word ("flush" for "flush_rows_max") shares little by ratio, so a common start wins ties.
-    return max(
-        known,
-        key=lambda name: (
-            difflib.SequenceMatcher(None, folded, name.casefold()).ratio(),
-            name.casefold().startswith(folded),
-        ),
-    )
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The member of `known` that `word` may be a slip, a start or a part of; None where none is like it."""
+    near = [(score, name) for name in known if (score := _likeness(word.casefold(), name.casefold()))]
+    return max(near, key=lambda one: one[0])[1] if near else None
+
+
+def _likeness(word: str, name: str) -> float:
+    """0 for words that have little in common."""
+    ratio = difflib.SequenceMatcher(None, word, name).ratio()
+    if word and ratio >= (ALIKE_MIN if word[0] == name[:1] else ALIKE_MIN_OTHER_START):
+        return ratio
+    # Half of a word ("flush" for "flush_rows_max", "version" for "storage_version") shares little by ratio.
+    whole_parts = re.fullmatch(rf"(.+[_-])?{re.escape(word)}([_-].+)?", name) is not None
+    if len(word) >= PART_CHARS_MIN and (name.startswith(word) or whole_parts):
+        return ratio
+    return 0.0
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A sentence part for error messages: the nearest known word, then all of them where they are few."""
+    """A sentence part for error messages: the nearest known word, and all of them where they are few."""
     names = sorted(known)
-    text = f"the nearest known one is {nearest(word, names)!r}"
-    return text if len(names) > 12 else f"{text} (known: {', '.join(names)})"
+    near = nearest(word, names)
+    every = f"known: {', '.join(names)}"
+    if near is None:
+        return every if len(names) <= 12 else f"none is like it; {every}"
+    text = f"the nearest known one is {near!r}"
+    return text if len(names) > 12 else f"{text} ({every})"

@@ -56,6 +56,11 @@ def _time_text(value: datetime) -> str:
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def takes_unicode(file: TextIO) -> bool:
+    """Whether every character can be written there; JSON escapes them elsewhere, so that no name is lost."""
+    return (getattr(file, "encoding", None) or "utf-8").lower().startswith("utf")
+
+
 def _distinct(columns: Sequence[str]) -> list[str]:
     """Column names as object keys: SQL allows the same name twice, JSON does not."""
     names: list[str] = []
@@ -70,12 +75,12 @@ def _distinct(columns: Sequence[str]) -> list[str]:
 
 def write_json(columns: Sequence[str], rows: Iterable[Sequence[object]], file: TextIO) -> None:
     """A JSON array with one object a row, one row a line."""
-    names = _distinct(columns)
+    names, escaped = _distinct(columns), not takes_unicode(file)
     file.write("[")
     separator = "\n"
     for row in rows:
         entry = {name: plain(value) for name, value in zip(names, row, strict=True)}
-        file.write(separator + json.dumps(entry, ensure_ascii=False))
+        file.write(separator + json.dumps(entry, ensure_ascii=escaped))
         separator = ",\n"
     file.write("\n]\n" if separator == ",\n" else "]\n")
 

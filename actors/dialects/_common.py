@@ -109,13 +109,14 @@ def requests(
     return done
 
 
-def require_kind(symbol: Symbol, exchange: str, kinds: Sequence[str], example: str) -> None:
+def require_kind(symbol: Symbol, exchange: str, kinds: Sequence[str]) -> None:
     """Raises SymbolError where the exchange has no such kind of market here."""
     if symbol.kind not in kinds:
-        raise SymbolError(f"{symbol}: {exchange} records {' and '.join(kinds)} markets, written {example}")
+        right = f"{symbol.base}/{symbol.quote}" if "spot" in kinds else ""
+        raise SymbolError(f"{symbol}: {exchange} records {' and '.join(kinds)} markets only", right)
 
 
 def require_upper(symbol: Symbol, exchange: str) -> None:
     """Raises SymbolError with the right spelling where the exchange writes its codes in capitals."""
     if (upper := str(symbol).upper()) != str(symbol):
-        raise SymbolError(f"{symbol}: {exchange} writes its codes in capitals; write {upper}")
+        raise SymbolError(f"{symbol}: {exchange} writes its codes in capitals", upper)

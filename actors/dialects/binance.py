@@ -97,7 +97,7 @@ _raw: msgspec.json.Decoder[_Trade | _AggTrade] = msgspec.json.Decoder(_Trade | _
 
 def _market(symbol: Symbol, _channel: str = "") -> Market:
     """BTC/USDT is BTCUSDT in frames (no separator) and btcusdt in stream names."""
-    require_kind(symbol, "binance", ("spot",), "BTC/USDT (futures: binanceusdm, binancecoinm)")
+    require_kind(symbol, "binance", ("spot",))
     require_upper(symbol, "binance")
     return Market(str(symbol), symbol.base + symbol.quote, ENDPOINT)
 
@@ -156,6 +156,7 @@ BINANCE = Dialect(
     silence_s=50.0,  # the server pings every 20 s: two pings missed, and a little
     lifetime_s=24 * 3600.0,
     market=_market,
+    examples=("BTC/USDT",),
     subscribe=_subscribe,
     trades=_trades,
     control=_control,

@@ -86,9 +86,7 @@ _decoder = msgspec.json.Decoder(_Frame)
 
 def _market(symbol: Symbol, _channel: str = "") -> Market:
     """BTCUSDT on spot and linear, BTCPERP for BTC/USDC:USDC, BTCUSD on inverse."""
-    require_kind(
-        symbol, "bybit", ("spot", "swap"), "BTC/USDT and BTC/USDT:USDT (dated futures and options are not)"
-    )
+    require_kind(symbol, "bybit", ("spot", "swap"))
     require_upper(symbol, "bybit")
     base, quote, settle = symbol.base, symbol.quote, symbol.settle
     if not settle:
@@ -99,9 +97,11 @@ def _market(symbol: Symbol, _channel: str = "") -> Market:
         return Market(str(symbol), base + "PERP", ENDPOINT + "linear")
     if (quote, settle) == ("USD", base):
         return Market(str(symbol), base + "USD", ENDPOINT + "inverse", "quote")
+    right = f"{base}/{quote}:{quote}" if quote in ("USDT", "USDC") else f"{base}/USD:{base}"
+    if quote != "USD" and settle in ("USDT", "USDC"):
+        right = f"{base}/{settle}:{settle}"
     raise SymbolError(
-        f"{symbol}: bybit's perpetuals are {base}/USDT:USDT and {base}/USDC:USDC (linear)"
-        f" and {base}/USD:{base} (inverse)"
+        f"{symbol}: bybit's perpetuals are settled in USDT, in USDC, or (against USD) in the base coin", right
     )
 
 
@@ -166,6 +166,7 @@ BYBIT = Dialect(
     silence_s=45.0,  # our ping is answered every 20 s: two answers missed
     ping=AppPing(text='{"op":"ping"}', interval_s=20.0),
     market=_market,
+    examples=("BTC/USDT", "BTC/USDT:USDT", "BTC/USD:BTC"),
     subscribe=_subscribe,
     trades=_trades,
     control=_control,

@@ -71,7 +71,7 @@ _decoder = msgspec.json.Decoder(_Match)
 
 
 def _market(symbol: Symbol, _channel: str = "") -> Market:
-    require_kind(symbol, "coinbaseexchange", ("spot",), "BTC/USD")
+    require_kind(symbol, "coinbaseexchange", ("spot",))
     require_upper(symbol, "coinbaseexchange")
     return Market(str(symbol), f"{symbol.base}-{symbol.quote}", ENDPOINT)
 
@@ -129,6 +129,7 @@ COINBASEEXCHANGE = Dialect(
     limits=LIMITS,
     silence_s=30.0,  # heartbeat sends one message a second and product
     market=_market,
+    examples=("BTC/USD",),
     subscribe=_subscribe,
     trades=_trades,
     control=_control,

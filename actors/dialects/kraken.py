@@ -56,6 +56,8 @@ _PASSING = re.compile(r"msg rate|rate limit|too many|throttl|EService:|internal 
 
 # v2 knows only the new names; REST still returns the old ones.
 _RENAMED = {"XBT": "BTC", "XDG": "DOGE"}
+# REST's own codes of the oldest assets, also with the Z of the quote that a pair cut at USD ("XXBTZUSD") leaves behind.
+_OLD = re.compile(r"X(ETC|ETH|LTC|MLN|REP|XBT|XDG|XLM|XMR|XRP|ZEC)Z?|Z(AUD|CAD|EUR|GBP|JPY|USD)")
 
 
 class _Trade(
@@ -86,15 +88,17 @@ _decoder = msgspec.json.Decoder(_Frame)
 
 def _market(symbol: Symbol, _channel: str = "") -> Market:
     """The native name is the unified one; codes may be of mixed case ("AAPLx/USD")."""
-    require_kind(symbol, "kraken", ("spot",), "BTC/USD (futures: krakenfutures)")
+    require_kind(symbol, "kraken", ("spot",))
     right = Symbol(_right_code(symbol.base), _right_code(symbol.quote))
     if right != symbol:
-        raise SymbolError(f"{symbol}: write {right}, as Kraken's WebSocket v2 does")
+        raise SymbolError(f"{symbol}: Kraken's WebSocket v2 has other codes than its REST interface", str(right))
     return Market(str(symbol), str(symbol), ENDPOINT)
 
 
 def _right_code(code: str) -> str:
     code = code.upper() if code.islower() else code  # no code is all small letters
+    if old := _OLD.fullmatch(code):
+        code = old[1] or old[2]
     return _RENAMED.get(code, code)
 
 
@@ -170,6 +174,7 @@ KRAKEN = Dialect(
     limits=LIMITS,
     silence_s=30.0,  # a heartbeat about every second while subscribed and idle
     market=_market,
+    examples=("BTC/USD",),
     subscribe=_subscribe,
     trades=_trades,
     control=_control,

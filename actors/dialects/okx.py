@@ -1,5 +1,6 @@
 """OKX v5: spot, swaps, futures and options; `trades` (one row a taker order and price) or `trades-all`."""
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -106,7 +107,8 @@ def _market(symbol: Symbol, channel: str = "") -> Market:
     # The native name has no settle currency: USD is settled in the base coin, everything else in itself.
     settle = symbol.base if symbol.quote == "USD" else symbol.quote
     if symbol.settle != settle:
-        raise SymbolError(f"{symbol}: okx settles {symbol.base}/{symbol.quote} in {settle}; write :{settle}")
+        right = dataclasses.replace(symbol, settle=settle)
+        raise SymbolError(f"{symbol}: okx settles {symbol.base}/{symbol.quote} in {settle}", str(right))
     if symbol.kind == "swap":
         native += "-SWAP"
     else:
@@ -181,6 +183,7 @@ OKX = Dialect(
     silence_s=45.0,  # our ping is answered every 20 s: two answers missed
     ping=AppPing(text="ping", interval_s=20.0),  # cut after 30 s without any push
     market=_market,
+    examples=("BTC/USDT", "BTC/USDT:USDT", "BTC/USD:BTC"),
     subscribe=_subscribe,
     trades=_trades,
     control=_control,

@@ -4,14 +4,14 @@ Each command lives in a module of its own that is imported only when it is calle
 waits for DuckDB, rich and the dialects to load is a second of somebody's impatience.
 """
 
-import os
 import sys
 from importlib import import_module
 from importlib.metadata import version
 
 import click
 
-from ops.exits import INTERRUPTED, OK, USAGE
+from ops.cli import streams
+from ops.exits import FAILED, INTERRUPTED, OK, USAGE
 from ops.nearest import did_you_mean
 from ops.signals import note_from_now_on
 
@@ -58,6 +58,16 @@ class _Lazy(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except (BrokenPipeError, BaseExceptionGroup) as error:  # click would make a failure of it
+            others = error.split(BrokenPipeError)[1] if isinstance(error, BaseExceptionGroup) else None
+            if others is not None or not streams.reader_gone():
+                raise
+            streams.silence()
+            return OK
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -76,7 +86,8 @@ def cli() -> None:
 def main() -> None:
     """Runs a command and turns what went wrong into a message and an exit code; see ops.entry."""
     note_from_now_on()
-    sys.exit(_run())
+    streams.prepare()
+    sys.exit(streams.flushed(_run()))
 
 
 def _run() -> int:
@@ -93,13 +104,13 @@ def _run() -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BaseExceptionGroup as group:
-        if group.split(KeyboardInterrupt)[1] is not None:
+        if group.split(KeyboardInterrupt)[1] is None:
+            return INTERRUPTED  # Ctrl-C, as it leaves a nursery
+        if group.split(OSError)[1] is not None:
             raise
-        return INTERRUPTED  # Ctrl-C, as it leaves a nursery
-    except BrokenPipeError:
-        # `tickwarden query ... | head`: the reader has had enough. Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+        return _refused(group)
+    except OSError as error:
+        return _refused(error)
     except Exception as error:
         # Errors that are an answer (a wrong configuration, no service) say themselves what they exit with.
         code = getattr(error, "exit_code", None)
@@ -108,3 +119,13 @@ def _run() -> int:
         click.echo(str(error), err=True)
         return code
     return result if isinstance(result, int) else OK
+
+
+def _refused(error: BaseException) -> int:
+    """What the system did not let a command do; the number of its error alone helps nobody."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, OSError)
+    where = f" ({error.filename})" if error.filename else ""
+    click.echo(f"the system refused what this command needs: {error.strerror or error}{where}", err=True)
+    return FAILED

@@ -1,16 +1,32 @@
 """What several commands share: the options that find a configuration or a service, and --json."""
 
+import json
+import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import msgspec
 
 from ops.config import Config, find_config, load_config
 from ops.control.client import ControlClient
+from ops.tables import takes_unicode
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+DAY_S = 86_400.0
+YEAR_S = 365 * DAY_S  # longer than anybody waits, and short enough for every clock and timer
+
+
+class Number(click.FloatRange):
+    """A number between two others. Click's own lets nan pass, which is not below anything, and inf as the largest."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a number of {self._describe_range()}.", param, ctx)
+        return number
 
 
 def config_option(command: F) -> F:
@@ -49,6 +65,32 @@ def client(config_path: Path | None, socket_path: Path | None) -> ControlClient:
     return ControlClient(socket_path or configuration(config_path).control.socket)
 
 
+def timeout_option(command: F) -> F:
+    """--timeout, for a file that another process may hold."""
+    return click.option(
+        "--timeout",
+        "timeout_s",
+        type=Number(min=0, max=DAY_S),
+        default=30.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long to wait for the file.",
+    )(command)
+
+
+def quiet_option(command: F) -> F:
+    """--quiet, wherever progress is printed."""
+    return click.option("-q", "--quiet", is_flag=True, help="Print no progress, only results, warnings and errors.")(
+        command
+    )
+
+
 def print_json(value: object) -> None:
-    """JSON to stdout, for people and programs alike."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    """One JSON document to stdout, for people and programs alike."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=not takes_unicode(sys.stdout)))
+
+
+def print_json_line(value: object) -> None:
+    """The same on a line of its own, for streams of them (NDJSON)."""
+    click.echo(json.dumps(value, ensure_ascii=not takes_unicode(sys.stdout)))
+    sys.stdout.flush()

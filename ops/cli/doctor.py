@@ -3,13 +3,14 @@
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
 import trio
 
 from actors.settings import ExchangeSettings
-from ops.cli.common import config_option, configuration, json_option, print_json
+from ops.cli.common import Number, config_option, configuration, json_option, print_json, quiet_option
 from ops.doctor import Finding, Report, State, examine
 from ops.exits import FAILED, INTERRUPTED, OK
 from ops.nearest import did_you_mean
@@ -21,15 +22,18 @@ from ops.tables import write_table
 @click.option(
     "--wait",
     "wait_s",
-    type=click.FloatRange(min=0, min_open=True, max=3600),
+    type=Number(min=0, min_open=True, max=3600),
     default=30.0,
     show_default=True,
     metavar="SECONDS",
     help="How long to wait for a first trade.",
 )
+@quiet_option
 @config_option
 @json_option
-def doctor(names: tuple[str, ...], wait_s: float, config_path: Path | None, as_json: bool) -> int:
+def doctor(
+    names: tuple[str, ...], wait_s: float, quiet: bool, config_path: Path | None, as_json: bool
+) -> int:
     """Examine the configured exchanges, or only those NAMEd, step by step; exit 1 if anything fails.
 
     Needs no running service, and stores nothing.
@@ -39,7 +43,7 @@ def doctor(names: tuple[str, ...], wait_s: float, config_path: Path | None, as_j
         if name not in known:
             raise click.UsageError(f"[exchanges.{name}] is not configured; {did_you_mean(name, known)}")
     chosen = [settings for name, settings in known.items() if not names or name in names]
-    reports = trio.run(_examined, chosen, wait_s)
+    reports = trio.run(_examined, chosen, wait_s, quiet)
     if reports is None:
         return INTERRUPTED
     if as_json:
@@ -50,11 +54,12 @@ def doctor(names: tuple[str, ...], wait_s: float, config_path: Path | None, as_j
     return OK if all(report.state is State.PASS for report in reports) else FAILED
 
 
-async def _examined(chosen: Sequence[ExchangeSettings], wait_s: float) -> list[Report] | None:
+async def _examined(chosen: Sequence[ExchangeSettings], wait_s: float, quiet: bool) -> list[Report] | None:
     """The reports; None after Ctrl-C, which says goodbye to the exchanges first."""
     reports: list[Report] | None = None
     with trio.open_signal_receiver(signal.SIGINT) as signals:
-        click.echo(f"examining {', '.join(settings.name for settings in chosen)}", err=True)
+        say = (lambda _: None) if quiet else partial(click.echo, err=True)
+        say(f"examining {', '.join(settings.name for settings in chosen)}")
         async with trio.open_nursery() as nursery:
 
             async def stop() -> None:
@@ -62,7 +67,7 @@ async def _examined(chosen: Sequence[ExchangeSettings], wait_s: float) -> list[R
                     nursery.cancel_scope.cancel()
 
             nursery.start_soon(stop)
-            reports = await examine(chosen, wait_s, lambda line: click.echo(line, err=True))
+            reports = await examine(chosen, wait_s, say)
             nursery.cancel_scope.cancel()
     return reports
 

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from ops.cli.common import config_option, configuration, json_option, print_json
+from ops.cli.common import config_option, configuration, json_option, print_json, quiet_option, timeout_option
 from ops.exits import FAILED, OK
 from ops.export import Exported, Stretch, export
 from ops.export_target import ExportError
@@ -25,9 +25,8 @@ _NO_FOLDER = (".parquet", ".pq", ".csv", ".json")  # somebody who writes these e
 @click.option("--to", "until_us", callback=instant, metavar="T", help="To before this time or UTC day.")
 @click.option("--file", "source", type=click.Path(path_type=Path), help="The DuckDB file; default: the config's.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
-@click.option(
-    "--timeout", "timeout_s", type=float, default=30.0, show_default=True, help="Seconds to wait for the file."
-)
+@timeout_option
+@quiet_option
 @json_option
 @config_option
 def export_command(
@@ -37,6 +36,7 @@ def export_command(
     source: Path | None,
     overwrite: bool,
     timeout_s: float,
+    quiet: bool,
     as_json: bool,
     config_path: Path | None,
 ) -> int:
@@ -52,7 +52,7 @@ def export_command(
         raise click.UsageError(f"{path}: for Parquet name a folder, like {target.with_suffix('')}/")
     # Like Ctrl-C: nothing half-written stays.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=quiet)
     try:
         with _bar(console) as bar:
             task = bar.add_task(target.name, total=None)

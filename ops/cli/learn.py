@@ -10,8 +10,9 @@ from actors.dialects import DIALECTS
 from actors.dialects.histories import HISTORIES
 from ops.cli.common import json_option, print_json
 from ops.config import ConfigErrors, find_config, load_config
+from ops.config_places import host_mistakes
 from ops.exits import CONFIGURATION, OK
-from ops.nearest import nearest
+from ops.nearest import did_you_mean
 from ops.tables import write_table
 
 
@@ -19,10 +20,15 @@ from ops.tables import write_table
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @json_option
 def check_config(path: Path | None, as_json: bool) -> int:
-    """Tell every mistake in a configuration with its key and what would be right; exit 78 if there is any."""
+    """Report every mistake in a configuration with its key and what would be right; exit 78 if there is any.
+
+    Paths, the group and the http port are checked for this host and this user: run it as the service's user.
+    """
     found = find_config(path)
     try:
         config = load_config(found)
+        if mistakes := list(host_mistakes(config)):
+            raise ConfigErrors(found, mistakes)
     except ConfigErrors as errors:
         if as_json:
             print_json({"path": str(found), "mistakes": [str(mistake) for mistake in errors.mistakes]})
@@ -46,9 +52,7 @@ def check_config(path: Path | None, as_json: bool) -> int:
 def exchanges(name: str | None, as_json: bool) -> int:
     """What each exchange offers and promises: markets, limits, pings, trade ids, history."""
     if name is not None and name not in DIALECTS:
-        guess = nearest(name, DIALECTS)
-        hint = f"; did you mean {guess}?" if guess else f"; there are {', '.join(DIALECTS)}"
-        raise click.UsageError(f"there is no exchange {name!r}{hint}")
+        raise click.UsageError(f"there is no exchange {name!r}; {did_you_mean(name, DIALECTS)}")
     chosen = [DIALECTS[name]] if name else list(DIALECTS.values())
     if as_json:
         print_json([_facts(dialect) for dialect in chosen])

@@ -1,18 +1,21 @@
 """`tickwarden demo` and `tickwarden sandbox`: loopback exchanges, no internet needed."""
 
+import sys
 from pathlib import Path
 
 import click
 import trio
 
+from ops.cli.common import DAY_S, Number, quiet_option
 from ops.demo import run_demo
 from ops.exits import OK
 from ops.sandbox import FAULTS, VENUES, FaultError, Sandbox, faults_help, parse_faults
+from ops.sandbox.server import RATE_MAX
 
 
 @click.command()
 @click.option(
-    "--seconds", type=click.FloatRange(min=1), default=12.0, show_default=True, help="How long to record."
+    "--seconds", type=Number(min=1, max=DAY_S), default=12.0, show_default=True, help="How long to record."
 )
 @click.option(
     "--dir",
@@ -22,9 +25,10 @@ from ops.sandbox import FAULTS, VENUES, FaultError, Sandbox, faults_help, parse_
     show_default=True,
     help="Where the DuckDB file goes; made if it is not there.",
 )
-def demo(seconds: float, folder: Path) -> int:
+@quiet_option
+def demo(seconds: float, folder: Path, quiet: bool) -> int:
     """Record five loopback exchanges with the real service, watch it, and keep the DuckDB file."""
-    return trio.run(run_demo, seconds, folder)
+    return trio.run(run_demo, seconds, folder, quiet)
 
 
 @click.command(epilog="\b\nFaults:\n" + faults_help())
@@ -35,23 +39,29 @@ def demo(seconds: float, folder: Path) -> int:
     type=click.Choice(list(VENUES)),
     help="Which ones; may be given again. Without it, all.",
 )
-@click.option("--rate", type=float, default=20.0, show_default=True, help="Trades a second of each exchange.")
+@click.option("--rate", type=Number(min=0, min_open=True, max=RATE_MAX), default=20.0, show_default=True, help="Trades a second of each exchange.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 (the default) takes a free one.")
 @click.option("--fault", "faults", multiple=True, metavar="NAME[=VALUE]", help=f"One of {', '.join(FAULTS)}.")
 @click.option("--seed", type=int, default=0, help="The same seed makes the same trades.")
-def sandbox(names: tuple[str, ...], rate: float, port: int, faults: tuple[str, ...], seed: int) -> int:
+@quiet_option
+def sandbox(
+    names: tuple[str, ...], rate: float, port: int, faults: tuple[str, ...], seed: int, quiet: bool
+) -> int:
     """Serve loopback exchanges until Ctrl-C, and print the configuration that points a service at them."""
     try:
         exchanges = Sandbox(names or tuple(VENUES), rate, parse_faults(faults), seed)
     except (FaultError, ValueError) as error:
         raise click.UsageError(str(error)) from error
-    return trio.run(_serve, exchanges, port)
+    return trio.run(_serve, exchanges, port, quiet)
 
 
-async def _serve(exchanges: Sandbox, port: int) -> int:
+async def _serve(exchanges: Sandbox, port: int, quiet: bool) -> int:
     async with trio.open_nursery() as nursery:
         await nursery.start(exchanges.serve, "127.0.0.1", port)
         click.echo(exchanges.config_toml())
+        sys.stdout.flush()
+        if quiet:
+            return OK  # the nursery goes on
         click.echo(f"serving on port {exchanges.port}; put the above into a file and run", err=True)
         click.echo("`tickwarden run --config FILE`; Ctrl-C ends this", err=True)
     return OK

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from ops.cli.common import config_option, configuration, json_option
+from ops.cli.common import config_option, configuration, json_option, timeout_option
 from ops.exits import FAILED, OK
 from ops.query import QueryError, run_query
 from ops.tables import write_csv, write_json, write_table
@@ -16,9 +16,7 @@ from ops.tables import write_csv, write_json, write_table
 @click.option("--file", "path", type=click.Path(path_type=Path), help="The DuckDB file; without it, the config's.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of a table.")
 @json_option
-@click.option(
-    "--timeout", "timeout_s", type=float, default=30.0, show_default=True, help="Seconds to wait for the file."
-)
+@timeout_option
 @config_option
 def query(
     sql: str, path: Path | None, as_csv: bool, as_json: bool, timeout_s: float, config_path: Path | None

@@ -7,6 +7,7 @@ fast, and httpx takes longer to import than a service takes to answer.
 import errno
 import http.client
 import os
+import select
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -15,10 +16,14 @@ from urllib.parse import quote
 
 import msgspec
 
+from ops.control.listener import PATH_BYTES_MAX
 from ops.exits import FAILED, NO_SERVICE
 
 _CONNECT_S = 2.0
-_ANSWER_S = 65.0  # the service gives a command up after 60 s and says so itself
+_LOOK_S = 4.0  # a service that turns answers a question within milliseconds; people wait no longer to learn it does not
+_COMMAND_S = 65.0  # the service gives a command up after 60 s and says so itself
+_IDLE_S = 1.0  # a stream is silent for so long before the service is asked whether it lives
+_LIVE_S = 3.0  # ... and what it gets to answer that: with _IDLE_S less than _LOOK_S and a little
 _READ_BYTES = 1 << 16
 _LINE_BYTES_MAX = 1 << 20  # a tick takes some hundred bytes
 
@@ -69,29 +74,39 @@ class ControlClient:
         return self._exchange("GET", route, None).decode()
 
     def post(self, route: str, body: Mapping[str, object] | None = None) -> object:
-        """The JSON that a command answers with."""
-        return self._decode(self._exchange("POST", route, msgspec.json.encode(body or {})))
+        """The JSON that a command answers with. A command may take a minute; a service that stands still is found before."""
+        self._exchange("GET", "/v1/live", None)
+        return self._decode(self._exchange("POST", route, msgspec.json.encode(body or {}), within_s=_COMMAND_S))
 
     def stream(self, route: str) -> Iterator[dict[str, object]]:
         """The lines of a route that goes on, as they come; NoService when the service ends."""
         with self._errors(), self._answer("GET", route, None) as (response, connection):
-            connection.settimeout(None)  # a quiet market is no failure
             rest = b""
             # read1, as readline takes a stream that breaks off for one that ends.
-            while len(rest) <= _LINE_BYTES_MAX and (data := response.read1(_READ_BYTES)):
+            while len(rest) <= _LINE_BYTES_MAX and (data := self._next_of(response, connection)):
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
                     yield msgspec.json.decode(line, type=dict[str, object])
 
-    def _exchange(self, method: str, route: str, body: bytes | None) -> bytes:
-        with self._errors(), self._answer(method, route, body) as (response, _):
+    def _next_of(self, response: http.client.HTTPResponse, connection: socket.socket) -> bytes:
+        """Some bytes of a stream, b"" at its end. A quiet market is no failure, a service that stands still is one."""
+        connection.setblocking(False)
+        waiting = not response.fp.peek(1)
+        connection.setblocking(True)
+        while waiting and not select.select([connection], [], [], _IDLE_S)[0]:
+            self._exchange("GET", "/v1/live", None, within_s=_LIVE_S)
+        connection.settimeout(_LOOK_S)
+        return response.read1(_READ_BYTES)
+
+    def _exchange(self, method: str, route: str, body: bytes | None, *, within_s: float = _LOOK_S) -> bytes:
+        with self._errors(), self._answer(method, route, body, within_s) as (response, _):
             return response.read()
 
     @contextmanager
     def _answer(
-        self, method: str, route: str, body: bytes | None
+        self, method: str, route: str, body: bytes | None, within_s: float = _LOOK_S
     ) -> Iterator[tuple[http.client.HTTPResponse, socket.socket]]:
-        with self._connect() as connection, closing(http.client.HTTPConnection("tickwarden")) as conversation:
+        with self._connect(within_s) as connection, closing(http.client.HTTPConnection("tickwarden")) as conversation:
             conversation.sock = connection
             # A service with no place left answers and closes before it has read: the answer is there.
             with suppress(BrokenPipeError, ConnectionResetError):
@@ -101,12 +116,12 @@ class ControlClient:
                     raise _problem(response.status, response.read())
                 yield response, connection
 
-    def _connect(self) -> socket.socket:
+    def _connect(self, within_s: float) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.settimeout(_CONNECT_S)
             connection.connect(os.fspath(self._path))
-            connection.settimeout(_ANSWER_S)
+            connection.settimeout(within_s)
         except OSError as error:
             connection.close()
             raise NoService(self._why(error)) from error
@@ -117,9 +132,15 @@ class ControlClient:
         try:
             yield
         except TimeoutError as error:
-            raise NoService(f"the service at {self._path} does not answer; look at its log") from error
+            raise NoService(
+                f"the service at {self._path} does not answer: it stands still, or this machine is overloaded;"
+                " look at its log"
+            ) from error
         except (http.client.HTTPException, OSError, msgspec.MsgspecError) as error:
-            raise NoService(f"the service at {self._path} ended the conversation: {error!r}") from error
+            why = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+            raise NoService(
+                f"the service at {self._path} ended the conversation ({why}); it may have stopped: ask again"
+            ) from error
 
     def _decode(self, body: bytes) -> object:
         with self._errors():
@@ -132,7 +153,11 @@ class ControlClient:
             return f"no service is running: nobody answers on {self._path}; start one with `tickwarden run`"
         if error.errno in {errno.EACCES, errno.EPERM}:
             return f"you may not connect to {self._path}: only its owner, root and its group may"
-        return f"cannot connect to {self._path}: {error}"
+        if error.errno == errno.EAGAIN or isinstance(error, TimeoutError):
+            return f"the service at {self._path} does not answer: it takes no more connections; look at its log"
+        if len(os.fsencode(self._path)) > PATH_BYTES_MAX:
+            return f"{self._path} cannot be a socket: its path is longer than {PATH_BYTES_MAX} bytes"
+        return f"cannot connect to {self._path}: {error.strerror or error}; `tickwarden run` prints which socket it serves"
 
 
 def _problem(status: int, body: bytes) -> ProblemReply:

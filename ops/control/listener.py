@@ -56,8 +56,13 @@ def control_listener(path: Path, group_id: int | None, backlog: int) -> Iterator
             _remove_own(path, inode)
 
 
+def bytes_needed(path: Path) -> int:
+    """How long the longest path is that a socket here is bound to; PATH_BYTES_MAX is the system's limit."""
+    return max(len(os.fsencode(path)), len(os.fsencode(path.parent / _PRIVATE_NAME)))
+
+
 def _check_length(path: Path) -> None:
-    longest = max(len(os.fsencode(path)), len(os.fsencode(path.parent / _PRIVATE_NAME)))
+    longest = bytes_needed(path)
     if longest > PATH_BYTES_MAX:
         raise SocketPathError(
             f"the control socket's path {path} is too long: {longest} bytes where a Unix socket takes "
