@@ -9,8 +9,8 @@ from actors.dialects import DIALECTS
 from actors.symbols import Symbol, SymbolError, parse_symbol
 
 SYMBOLS_MAX = 5_000  # per exchange: more markets than any exchange has
-# Where a name without a separator ends: the codes that markets are quoted in. What ends with another one stands first,
-# TUSD and BUSD last: "DOTUSD" is DOT in dollars far more often than DO in TUSD.
+# The codes that markets are quoted in, with which a name without a separator ends. A code that ends with another
+# one stands before it, TUSD and BUSD last: "DOTUSD" is DOT in dollars far more often than DO in TUSD.
 _QUOTES = (
     *("FDUSD", "PYUSD", "RLUSD", "USDT", "USDC", "USDE", "USD1", "USD"),
     *("DAI", "EURC", "EURI", "EUR", "GBP", "JPY", "TRY", "BRL", "AUD", "CAD", "CHF", "KRW", "MXN", "PLN", "ZAR"),
@@ -30,8 +30,10 @@ def market_of(text: str, dialect: Dialect, channel: str = "") -> Market:
         raise SymbolError(problem, _accepted(text, error.right, dialect)) from None
 
 
-def markets_of(texts: Iterable[str], dialect: Dialect, channel: str = "", known: Iterable[Market] = ()) -> list[Market]:
-    """The markets of several symbols; raises SymbolError also where one names a market of another one, or of `known`."""
+def markets_of(
+    texts: Iterable[str], dialect: Dialect, channel: str = "", known: Iterable[Market] = ()
+) -> list[Market]:
+    """The markets of several symbols; raises SymbolError also where two, or one and a `known` one, are the same."""
     seen = {(market.endpoint, market.native): market.symbol for market in known}
     markets = []
     for text in texts:
@@ -103,7 +105,7 @@ def _is_visible(char: str) -> bool:
 
 
 def _readings(parts: list[str], quotes: Iterable[str]) -> Iterator[Symbol]:
-    """The symbols that these codes may stand for, as exchanges put them together; a lone code with each of `quotes`."""
+    """The symbols that these codes may stand for; a lone code with each of `quotes`."""
     if not parts:
         return
     base, *rest = parts

@@ -36,7 +36,7 @@ _UNIFIED = re.compile(
 
 
 class SymbolError(ValueError):
-    """The symbol cannot be used. `problem` says why, `right` is a symbol that can be used instead ("": none known)."""
+    """The symbol cannot be used. `problem` says why, `right` is one that can be used instead ("": none known)."""
 
     def __init__(self, problem: str, right: str = "") -> None:
         super().__init__(f'{problem}; write "{right}"' if right else problem)

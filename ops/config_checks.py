@@ -126,7 +126,9 @@ def folder_name(value: object) -> Path | None:
 
 def memory_limit(value: object) -> str:
     """A size as DuckDB reads it, enough for what the store does."""
-    match = re.fullmatch(r"([1-9][0-9]{0,5}(?:\.[0-9]{1,3})?) ?([MG])(i?)B", value) if isinstance(value, str) else None
+    match = (
+        re.fullmatch(r"([1-9][0-9]{0,5}(?:\.[0-9]{1,3})?) ?([MG])(i?)B", value) if isinstance(value, str) else None
+    )
     if not isinstance(value, str) or match is None:
         raise Wrong('a size like "512MB" or "2GiB"')
     unit = (1024 if match[3] else 1000) ** (2 if match[2] == "M" else 3)
@@ -137,11 +139,9 @@ def memory_limit(value: object) -> str:
 
 def exchange_name(name: str) -> str:
     """What is wrong with a name for a table under [exchanges], or ""; it also names actors, routes and metrics."""
-    if _NAME.fullmatch(name) is None:
-        return f"a name of 1 to {NAME_CHARS_MAX} letters, digits, '_', '-' and '.', the first no sign"
-    if name in _TAKEN:
-        return f"a name that no actor of the service has (not {', '.join(_TAKEN)})"
-    return ""
+    if _NAME.fullmatch(name) and name not in _TAKEN:
+        return ""
+    return f"a name of letters, digits, '_', '-' and '.', {NAME_CHARS_MAX} at most, not {', '.join(_TAKEN)}"
 
 
 def storage_version(value: object) -> str:

@@ -50,7 +50,7 @@ def _socket(control: Path, own: list[Path]) -> Iterator[Mistake]:
         yield Mistake("control.socket", f"{needed} bytes, {_quoted(control)}", right)
         return
     if within := _within(control, own):
-        yield Mistake("control.socket", _quoted(control), f"a path that the store does not use itself ({within})")
+        yield Mistake("control.socket", _quoted(control), f"another file than those of the store ({within})")
 
 
 def _archive(archive: Path, taken: list[Path]) -> Iterator[Mistake]:
@@ -90,7 +90,7 @@ def _too_long(key: str, path: Path, ending: str) -> Iterator[Mistake]:
 def host_mistakes(config: "Config") -> Iterator[Mistake]:
     """What cannot work on this host and for this user, as `check-config` looks at it.
 
-    Not for `run`: a disk that comes back, or a group that is made, needs no other configuration. Nothing is written.
+    Not for `run`: a disk that comes back needs no other configuration. Nothing is written.
     """
     store, control = config.store, config.control
     yield from _file("store.path", store.path.resolve())
@@ -137,13 +137,17 @@ def _tail(path: Path) -> Iterator[Mistake]:
     """What stands where the store's own files go."""
     tail, lock = path.with_name(path.name + ".tail"), path.with_name(path.name + ".lock")
     if _exists(tail) and not (tail.is_dir() and os.access(tail, os.W_OK | os.X_OK)):
-        yield Mistake("store.path", f"{_quoted(tail)} beside it", f"a folder that {_user()} may write, or nothing there")
+        yield Mistake(
+            "store.path", f"{_quoted(tail)} beside it", f"a folder that {_user()} may write, or nothing there"
+        )
     if _exists(lock) and not (lock.is_file() and os.access(lock, os.W_OK)):
-        yield Mistake("store.path", f"{_quoted(lock)} beside it", f"a file that {_user()} may write, or nothing there")
+        yield Mistake(
+            "store.path", f"{_quoted(lock)} beside it", f"a file that {_user()} may write, or nothing there"
+        )
 
 
 def _control(path: Path, made: Path) -> Iterator[Mistake]:
-    """The socket's folder must be there, or be one that is `made` with the store. A socket may stand in it already."""
+    """The socket's folder must be there, or be one that is `made` with the store. A socket may stand there."""
     try:
         found = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -154,7 +158,9 @@ def _control(path: Path, made: Path) -> Iterator[Mistake]:
     if found is not None and not stat.S_ISSOCK(found.st_mode):
         yield Mistake("control.socket", f"{_quoted(path)}, which exists and is no socket", "another path")
     elif not path.parent.is_dir() and _resolved(path.parent) not in (made, *made.parents):
-        yield Mistake("control.socket", _quoted(path), f"a path in a folder that exists; {_quoted(path.parent)} does not")
+        yield Mistake(
+            "control.socket", _quoted(path), f"a path in a folder that exists; {_quoted(path.parent)} does not"
+        )
     elif trouble := _folder(path.parent):
         yield Mistake("control.socket", _quoted(path), trouble)
 
@@ -169,7 +175,9 @@ def _folder(path: Path) -> str:
             return f"a path through folders; {_quoted(place)} is none"
     except OSError as error:
         return f"a path that can be reached ({_why(error)})"
-    return "" if os.access(place, os.W_OK | os.X_OK) else f"a path where {_user()} may write; not in {_quoted(place)}"
+    return (
+        "" if os.access(place, os.W_OK | os.X_OK) else f"a path where {_user()} may write; not in {_quoted(place)}"
+    )
 
 
 def _group(name: str) -> Iterator[Mistake]:
@@ -185,7 +193,9 @@ def _address(address: str) -> Iterator[Mistake]:
         return
     host, _, port = address.rpartition(":")
     try:
-        family, kind, protocol, _, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[
+            0
+        ]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(place)

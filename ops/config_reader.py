@@ -18,7 +18,9 @@ from supervisor.backoff import Backoff
 from supervisor.intensity import Intensity, PolicyError, check_policy
 
 FOUND_CHARS_MAX = 80
-INT_BITS_SHOWN = 1_000  # Python refuses to write longer numbers with more than 4,300 digits, and takes long for them
+INT_BITS_SHOWN = (
+    1_000  # Python refuses to write longer numbers with more than 4,300 digits, and takes long for them
+)
 
 
 @dataclass(frozen=True, slots=True)

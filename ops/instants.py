@@ -1,9 +1,12 @@
 """Points in time as people write them on the command line."""
 
+import re
+import time
 from datetime import UTC, date, datetime, timedelta
 
 import click
 
+_UNITS_US = {"s": 1_000_000, "m": 60_000_000, "min": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -22,6 +25,14 @@ def microseconds(text: str) -> int:
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} does not say where; write {text}Z for UTC, or an offset like {text}+02:00")
     return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def ago_or_instant(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """The same, also for how long ago: "90s", "15min", "2h", "3d"."""
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?(s|min|m|h|d)", value or "")
+    if match is None:
+        return instant(ctx, param, value)
+    return time.time_ns() // 1000 - int(float(match[1]) * _UNITS_US[match[2]])
 
 
 def instant(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:  # noqa: ARG001

@@ -46,7 +46,11 @@ def configure(
     stream = stream if stream is not None else sys.stderr
     on_terminal = bool(getattr(stream, "isatty", lambda: False)())
     console = style == "console" or (style == "auto" and on_terminal)
-    render = _console(colours=on_terminal) if console else structlog.processors.JSONRenderer()
+    render = (
+        _console(colours=on_terminal and not os.environ.get("NO_COLOR"))
+        if console
+        else structlog.processors.JSONRenderer()
+    )
     repeats = Repeats(clock)
     in_journal = _is_journal(stream)
 

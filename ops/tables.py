@@ -3,17 +3,20 @@
 import csv
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, TextIO
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from ops.fit import Fit, fitted, shortened, wrapped
+
 PIPE_COLUMNS = 10_000  # not a terminal: nothing is cut to a width that nobody sees
+ANY_TABLE = Fit()
 
 
 def decimal_text(value: Decimal) -> str:
@@ -56,6 +59,11 @@ def _time_text(value: datetime) -> str:
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def terminal_width(file: TextIO) -> int | None:
+    """The columns of the terminal that the file is, None where it is none."""
+    return Console(file=file).width if file.isatty() else None
+
+
 def takes_unicode(file: TextIO) -> bool:
     """Whether every character can be written there; JSON escapes them elsewhere, so that no name is lost."""
     return (getattr(file, "encoding", None) or "utf-8").lower().startswith("utf")
@@ -93,29 +101,62 @@ def write_csv(columns: Sequence[str], rows: Iterable[Sequence[object]], file: Te
 
 
 def write_table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], file: TextIO, *, title: str | None = None
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    file: TextIO,
+    *,
+    title: str | None = None,
+    fit: Fit = ANY_TABLE,
 ) -> None:
-    """A table for reading; colour and the terminal's width only on a terminal."""
+    """A table for reading; on a terminal within its width, elsewhere whole and one line a row."""
     terminal = file.isatty()
     console = Console(file=file, width=None if terminal else PIPE_COLUMNS, highlight=False, markup=False)
-    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
-    shown = [list(row) for row in rows]
-    for index, column in enumerate(columns):
-        numbers = any(_is_number(row[index]) for row in shown)
-        table.add_column(Text(_printable(column)), justify="right" if numbers else "left", overflow="fold")
-    for row in shown:
-        table.add_row(*(_cell(value) for value in row))
+    table, left_out = laid_out(columns, list(rows), console.width if terminal else None, fit)
+    table.title = title
     console.print(table)
+    if left_out:
+        text = f"not shown at this width: {', '.join(left_out)}; --json prints all"
+        for line in wrapped(text, console.width):
+            console.print(line, style="dim")
+
+
+def laid_out(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], width: int | None, fit: Fit = ANY_TABLE
+) -> tuple[Table, list[str]]:
+    """A table of at most `width` (None: as wide as it is), and the columns that it leaves out."""
+    names = [_printable(column) for column in columns]
+    numbers = [any(_is_number(row[i]) for row in rows) for i in range(len(names))]
+    texts = [not numbers[i] and not any(isinstance(row[i], datetime) for row in rows) for i in range(len(names))]
+    for shown in _TIMES:
+        cells = [[_cell(value, shown) for value in row] for row in rows]
+        fits = fitted(names, cells, texts, width or PIPE_COLUMNS, fit)
+        if fits.whole:
+            break
+    table = Table(box=SIMPLE_HEAD, title_justify="left", show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
+    for i, size in zip(fits.kept, fits.widths, strict=True):
+        justify: JustifyMethod = "right" if numbers[i] else "left"
+        table.add_column(Text(shortened(names[i], size)), justify=justify, no_wrap=True, min_width=size)
+    for row, line in zip(rows, cells, strict=True):
+        styles = ["dim" if row[i] is None else "" for i in fits.kept]
+        pieces = zip(fits.kept, fits.widths, styles, strict=True)
+        table.add_row(*(Text(shortened(line[i], size), style=style) for i, size, style in pieces))
+    return table, fits.left_out
+
+
+def _seconds(value: datetime) -> str:
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if value.tzinfo else f"{value:%Y-%m-%d %H:%M:%S}"
+
+
+def _without_year(value: datetime) -> str:
+    return _seconds(value).removeprefix(f"{datetime.now(UTC):%Y-}")
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
 
 
-def _cell(value: object) -> Text:
-    if value is None:
-        return Text("NULL", style="dim")
-    return Text(_printable(_text(value, null="NULL")))
+def _cell(value: object, time_shown: Callable[[datetime], str]) -> str:
+    return time_shown(value) if isinstance(value, datetime) else _printable(_text(value, null="NULL"))
 
 
 def _text(value: object, *, null: str) -> str:
@@ -130,3 +171,7 @@ def _printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+# As much of a time as there is room for: all of it, without fractions of a second, without this year.
+_TIMES: tuple[Callable[[datetime], str], ...] = (_time_text, _seconds, _without_year)

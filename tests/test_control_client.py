@@ -196,8 +196,8 @@ async def test_a_service_with_no_place_left_is_heard(tmp_path: Path, monkeypatch
     turned_away = threading.Event()
     connect = ControlClient._connect
 
-    def connect_and_dawdle(client: ControlClient) -> socket.socket:
-        connection = connect(client)
+    def connect_and_dawdle(client: ControlClient, within_s: float) -> socket.socket:
+        connection = connect(client, within_s)
         assert turned_away.wait(5)
         return connection
 

@@ -70,20 +70,20 @@ def test_the_channel_decides_the_endpoint_where_the_exchange_has_it_so() -> None
     ("exchange", "symbol", "right"),
     [
         ("binance", "btc/usdt", "BTC/USDT"),
-        ("binance", "BTC/USDT:USDT", "binanceusdm"),
+        ("binance", "BTC/USDT:USDT", 'write "BTC/USDT"'),
         ("coinbaseexchange", "Btc/USD", "BTC/USD"),
         ("coinbaseexchange", "BTC/USD:BTC", "BTC/USD"),
         ("kraken", "XBT/USD", "BTC/USD"),
         ("kraken", "XDG/EUR", "DOGE/EUR"),
         ("kraken", "xbt/usd", "BTC/USD"),
-        ("kraken", "BTC/USD:USD", "krakenfutures"),
+        ("kraken", "BTC/USD:USD", 'write "BTC/USD"'),
         ("okx", "btc/usdt", "BTC/USDT"),
         ("okx", "BTC/USD:USD", ":BTC"),
         ("okx", "BTC/USDT:BTC", ":USDT"),
         ("bybit", "btc/usdt", "BTC/USDT"),
         ("bybit", "BTC/USD:USD", "BTC/USD:BTC"),
         ("bybit", "BTC/USDT:USDT-261225", "BTC/USDT:USDT"),
-        ("bybit", "BTC/USDC:USDC-261225-90000-C", "BTC/USDT"),
+        ("bybit", "BTC/USDC:USDC-261225-90000-C", 'BTC/USDC:USDC"'),
     ],
 )
 def test_a_symbol_that_would_have_to_be_changed_is_refused_with_the_right_spelling(

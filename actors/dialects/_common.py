@@ -112,7 +112,8 @@ def requests(
 def require_kind(symbol: Symbol, exchange: str, kinds: Sequence[str]) -> None:
     """Raises SymbolError where the exchange has no such kind of market here."""
     if symbol.kind not in kinds:
-        right = f"{symbol.base}/{symbol.quote}" if "spot" in kinds else ""
+        swap = Symbol(symbol.base, symbol.quote, symbol.settle)
+        right = str(swap) if swap.kind in kinds else f"{symbol.base}/{symbol.quote}"
         raise SymbolError(f"{symbol}: {exchange} records {' and '.join(kinds)} markets only", right)
 
 

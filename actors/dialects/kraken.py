@@ -56,7 +56,7 @@ _PASSING = re.compile(r"msg rate|rate limit|too many|throttl|EService:|internal 
 
 # v2 knows only the new names; REST still returns the old ones.
 _RENAMED = {"XBT": "BTC", "XDG": "DOGE"}
-# REST's own codes of the oldest assets, also with the Z of the quote that a pair cut at USD ("XXBTZUSD") leaves behind.
+# REST's own codes of the oldest assets; "XXBTZUSD" cut at its USD leaves a Z behind.
 _OLD = re.compile(r"X(ETC|ETH|LTC|MLN|REP|XBT|XDG|XLM|XMR|XRP|ZEC)Z?|Z(AUD|CAD|EUR|GBP|JPY|USD)")
 
 

@@ -24,7 +24,7 @@ COMMANDS = {
     "doctor": ("doctor", "doctor"),
     "status": ("inspect", "status"),
     "actors": ("inspect", "actors"),
-    "top": ("follow", "top"),
+    "top": ("top", "top"),
     "events": ("follow", "events"),
     "tail": ("follow", "tail"),
     "query": ("read", "query"),

@@ -20,7 +20,7 @@ YEAR_S = 365 * DAY_S  # longer than anybody waits, and short enough for every cl
 
 
 class Number(click.FloatRange):
-    """A number between two others. Click's own lets nan pass, which is not below anything, and inf as the largest."""
+    """A number between two others. Click's own takes nan, which is not below anything, and inf."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
@@ -80,9 +80,9 @@ def timeout_option(command: F) -> F:
 
 def quiet_option(command: F) -> F:
     """--quiet, wherever progress is printed."""
-    return click.option("-q", "--quiet", is_flag=True, help="Print no progress, only results, warnings and errors.")(
-        command
-    )
+    return click.option(
+        "-q", "--quiet", is_flag=True, help="Print no progress, only results, warnings and errors."
+    )(command)
 
 
 def print_json(value: object) -> None:

@@ -3,7 +3,6 @@
 import signal
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import click
@@ -13,8 +12,11 @@ from actors.settings import ExchangeSettings
 from ops.cli.common import Number, config_option, configuration, json_option, print_json, quiet_option
 from ops.doctor import Finding, Report, State, examine
 from ops.exits import FAILED, INTERRUPTED, OK
+from ops.fit import Fit
 from ops.nearest import did_you_mean
 from ops.tables import write_table
+
+FINDINGS = Fit(drop=("took",), shorten=("found",))
 
 
 @click.command()
@@ -31,9 +33,7 @@ from ops.tables import write_table
 @quiet_option
 @config_option
 @json_option
-def doctor(
-    names: tuple[str, ...], wait_s: float, quiet: bool, config_path: Path | None, as_json: bool
-) -> int:
+def doctor(names: tuple[str, ...], wait_s: float, quiet: bool, config_path: Path | None, as_json: bool) -> int:
     """Examine the configured exchanges, or only those NAMEd, step by step; exit 1 if anything fails.
 
     Needs no running service, and stores nothing.
@@ -58,7 +58,11 @@ async def _examined(chosen: Sequence[ExchangeSettings], wait_s: float, quiet: bo
     """The reports; None after Ctrl-C, which says goodbye to the exchanges first."""
     reports: list[Report] | None = None
     with trio.open_signal_receiver(signal.SIGINT) as signals:
-        say = (lambda _: None) if quiet else partial(click.echo, err=True)
+
+        def say(line: str) -> None:
+            if not quiet:
+                click.echo(line, err=True)
+
         say(f"examining {', '.join(settings.name for settings in chosen)}")
         async with trio.open_nursery() as nursery:
 
@@ -77,7 +81,7 @@ def _print(report: Report) -> None:
     for name, endpoint in report.endpoints.items():
         click.echo(f"  {name} is {endpoint}")
     rows = [(f.about, f.step.replace("_", " "), f.state, _took(f), f.found) for f in report.findings]
-    write_table(["about", "step", "result", "took", "found"], rows, sys.stdout)
+    write_table(["about", "step", "result", "took", "found"], rows, sys.stdout, fit=FINDINGS)
     for finding in report.findings:
         if finding.advice:
             click.echo(f"  ! {finding.about}, {finding.step.replace('_', ' ')}: {finding.advice}")

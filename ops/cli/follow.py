@@ -1,50 +1,90 @@
-"""`tickwarden events`, `tail` and `top`: what happens, as it happens."""
+"""`tickwarden events` and `tail`: what happens, as it happens."""
 
 import sys
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import click
-import msgspec
-from rich.console import Console, Group
-from rich.live import Live
-from rich.text import Text
 
-from ops.cli.common import client, config_option, json_option, print_json, socket_option
-from ops.cli.inspect import actor_rows, exchange_rows, headline, rich_table
+from ops.cli.common import client, config_option, json_option, print_json, print_json_line, socket_option
 from ops.exits import OK
+from ops.fit import shortened
+from ops.instants import ago_or_instant
+from ops.tables import terminal_width
 
 POLL_S = 0.5
+# Widths in `tail`: time, exchange, symbol, side, price, volume. What is longer takes its place all the same.
+_WIDE = (27, 18, 16, 4, 16, 16)
+_MEDIUM = (12, 16, 14, 4, 12, 12)
+_NARROW = (8, 10, 12, 4, 10, 8)
 
 
 @click.command()
 @click.option("--follow", is_flag=True, help="Go on until Ctrl-C.")
+@click.option(
+    "--since",
+    "since_us",
+    callback=ago_or_instant,
+    metavar="T",
+    help="Only from this time on, or for so long (15min).",
+)
 @config_option
 @socket_option
 @json_option
-def events(follow: bool, config_path: Path | None, socket_path: Path | None, as_json: bool) -> int:
-    """What happened to the actors since the service started (the newest 2,000; the table has all)."""
+def events(
+    follow: bool, since_us: int | None, config_path: Path | None, socket_path: Path | None, as_json: bool
+) -> int:
+    """What happened to the actors since the service started (the newest 2,000; the table has all).
+
+    --json prints one list; with --follow one object a line (NDJSON).
+    """
     service = client(config_path, socket_path)
-    since = 0
+    line = _event_line(terminal_width(sys.stdout))
+    number = 0
     while True:
-        said: Any = service.get(f"/v1/events?{urlencode({'since': since})}")
-        for event in said:
-            since = event["number"]
+        said: Any = service.get(f"/v1/events?{urlencode({'since': number})}")
+        number = said[-1]["number"] if said else number
+        wanted = [event for event in said if since_us is None or _microseconds(event["at"]) >= since_us]
+        if as_json and not follow:
+            print_json(wanted)
+        for event in wanted if follow or not as_json else []:
             if as_json:
-                print_json(event)
+                print_json_line(event)
             else:
-                click.echo(_line(event))
+                click.echo(line(event))
         if not follow:
             return OK
         sys.stdout.flush()
         time.sleep(POLL_S)
 
 
-def _line(event: dict[str, Any]) -> str:
-    retry = "" if event["retry_in_s"] is None else f" (again in {event['retry_in_s']:.1f}s)"
-    return f"{event['at']}  {event['actor']:<20} {event['event']:<10} {event['reason'] or ''}{retry}".rstrip()
+def _event_line(width: int | None) -> Callable[[dict[str, Any]], str]:
+    """How an event is written: whole, or within the width of a terminal."""
+
+    def line(event: dict[str, Any]) -> str:
+        retry = "" if event["retry_in_s"] is None else f" (again in {event['retry_in_s']:.1f}s)"
+        reason = event["reason"] or ""
+        if width is None:
+            return f"{event['at']}  {event['actor']:<20} {event['event']:<10} {reason}{retry}".rstrip()
+        head = f"{_clock(event['at'])}  {event['actor']:<16} {event['event']:<9} "
+        room = max(width - len(head) - len(retry), width // 4)
+        return f"{head}{shortened(reason, room)}{retry}".rstrip()
+
+    return line
+
+
+def _clock(instant: str) -> str:
+    """A time of today without its day."""
+    at = datetime.fromisoformat(instant).astimezone(UTC)
+    return f"{at:%H:%M:%S}" if at.date() == datetime.now(UTC).date() else f"{at:%m-%d %H:%M:%S}"
+
+
+def _microseconds(instant: str) -> int:
+    return int(datetime.fromisoformat(instant).timestamp() * 1_000_000)
 
 
 @click.command()
@@ -54,43 +94,33 @@ def _line(event: dict[str, Any]) -> str:
 @socket_option
 @json_option
 def tail(exchange: str, symbol: str, config_path: Path | None, socket_path: Path | None, as_json: bool) -> int:
-    """Live ticks as they arrive, until Ctrl-C."""
+    """Live ticks as they arrive, until Ctrl-C. --json prints one object a line (NDJSON)."""
     chosen = {key: value for key, value in (("exchange", exchange), ("symbol", symbol)) if value}
     route = "/v1/tap" + (f"?{urlencode(chosen)}" if chosen else "")
     for tick in client(config_path, socket_path).stream(route):
         if as_json:
-            click.echo(msgspec.json.encode(tick).decode())
-        elif "lagged" in tick:
+            print_json_line(tick)
+            continue
+        if "lagged" in tick:
             click.echo(f"... {tick['lagged']} ticks went by faster than this terminal reads ...")
         else:
-            click.echo(
-                f"{tick['received_at']}  {tick['exchange']:<18} {tick['symbol']:<16} {tick['side'] or '-':<4}"
-                f" {tick['price']:>16} {tick['volume']:>16}"
-            )
+            click.echo(tick_line(tick, terminal_width(sys.stdout)))
         sys.stdout.flush()
     return OK
 
 
-@click.command()
-@click.option("--interval", "interval_s", type=click.FloatRange(min=0.1), default=1.0, show_default=True)
-@click.option("--once", is_flag=True, help="One picture instead of a live view.")
-@config_option
-@socket_option
-def top(interval_s: float, once: bool, config_path: Path | None, socket_path: Path | None) -> int:
-    """The whole service, live, until Ctrl-C; what is wrong stands first."""
-    service = client(config_path, socket_path)
-    console = Console()
+def tick_line(tick: dict[str, Any], width: int | None) -> str:
+    """One tick, whole or for a terminal: numbers keep their digits, names give way to them."""
+    sizes = next((s for s in (_WIDE, _MEDIUM) if width is None or sum(s) + len(s) <= width), _NARROW)
+    at = tick["received_at"] if sizes is _WIDE else tick["received_at"].partition("T")[2][: sizes[0]]
+    side, price, volume = (tick["side"] or "-").ljust(sizes[3]), tick["price"].rjust(sizes[4]), tick["volume"]
+    numbers = f"{side} {price} {volume:>{sizes[5]}}"
+    if width is None:
+        return f"{at}  {tick['exchange']:<{sizes[1]}} {tick['symbol']:<{sizes[2]}} {numbers}"
+    exchange, symbol = (_shorter(tick[key], size) for key, size in (("exchange", sizes[1]), ("symbol", sizes[2])))
+    line = f"{at} {exchange:<{sizes[1]}} {symbol:<{sizes[2]}} {numbers}"
+    return line if len(line) <= width else f"{exchange} {symbol} {numbers.strip()}"
 
-    def picture() -> Group:
-        status: Any = service.get("/v1/status")
-        actors: Any = service.get("/v1/actors")
-        lines = [Text(line) for line in headline(status)]
-        return Group(*lines, rich_table(*exchange_rows(status)), rich_table(*actor_rows(actors)))
 
-    if once or not console.is_terminal:
-        console.print(picture())
-        return OK
-    with Live(picture(), console=console, screen=True, auto_refresh=False) as live:
-        while True:
-            time.sleep(interval_s)
-            live.update(picture(), refresh=True)
+def _shorter(text: str, size: int) -> str:
+    return text if len(text) <= size else f"{text[: size - 1]}…"

@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from ops.cli.common import client, config_option, json_option, print_json, socket_option
 from ops.exits import OK
-from ops.tables import write_table
+from ops.fit import Fit, shortened, wrapped
+from ops.tables import terminal_width, write_table
 
+REASONS_MAX = 5  # on a terminal; what is wrong first must not push the table out of sight
+REASON_LINES = 2
+EXCHANGES = Fit(
+    drop=("lag p99", "in flight", "dup", "lag p50", "rejected", "received", "conn"),
+)
+ACTORS = Fit(drop=("handled", "mailbox", "since", "restarts"), shorten=("why",))
 Rows = tuple[Sequence[str], list[tuple[object, ...]]]
 
 
@@ -27,9 +32,10 @@ def status(config_path: Path | None, socket_path: Path | None, as_json: bool) ->
     if as_json:
         print_json(said)
         return OK
-    for line in headline(said):
+    width = terminal_width(sys.stdout)
+    for line in headline(said, width):
         click.echo(line)
-    write_table(*exchange_rows(said), sys.stdout)
+    write_table(*exchange_rows(said), sys.stdout, fit=EXCHANGES)
     return OK
 
 
@@ -43,12 +49,25 @@ def actors(config_path: Path | None, socket_path: Path | None, as_json: bool) ->
     if as_json:
         print_json(said)
     else:
-        write_table(*actor_rows(said), sys.stdout)
+        write_table(*actor_rows(said), sys.stdout, fit=ACTORS)
     return OK
 
 
-def headline(said: Mapping[str, Any]) -> list[str]:
-    """The service in a few lines: its state, what is wrong, and the store."""
+def headline(said: Mapping[str, Any], width: int | None = None) -> list[str]:
+    """The service in a few lines of at most `width`: its state, what is wrong, and the store."""
+    if width is None:
+        return _headline(said)
+    plain = {**said, "reasons": [shortened(reason, REASON_LINES * (width - 8)) for reason in said["reasons"]]}
+    if len(plain["reasons"]) > REASONS_MAX:
+        left = len(plain["reasons"]) - REASONS_MAX
+        plain["reasons"] = [
+            *plain["reasons"][:REASONS_MAX],
+            f"and {left} more; `tickwarden status --json` lists all",
+        ]
+    return [part for line in _headline(plain) for part in wrapped(line, width, "    ")]
+
+
+def _headline(said: Mapping[str, Any]) -> list[str]:
     store = said["store"]
     up = since(said["started_at"])
     lines = [f"{said['state']}  tickwarden {said['version']}, pid {said['pid']}, up {up}"]
@@ -57,9 +76,7 @@ def headline(said: Mapping[str, Any]) -> list[str]:
     if jumps:
         jump_s, ago = said["clock"]["last_jump_s"], since(said["clock"]["last_jump_at"])
         lines.append(f"jumps of this host's clock: {jumps}, the last {ago} ago by {jump_s:+.3f} s")
-    text = (
-        f"{store['path']}: flushed {since(store['last_flush_at'])} ago, merged {since(store['last_merge_at'])} ago"
-    )
+    text = f"{store['path']}: {_done('flushed', store['last_flush_at'])}, {_done('merged', store['last_merge_at'])}"
     text += f", {store['segments']} segments in the tail ({store['segment_bytes'] / 1e6:.1f} MB)"
     if store["held"]:
         who = f"process {store['held_by_pid']}" if store["held_by_pid"] else "another process"
@@ -70,7 +87,7 @@ def headline(said: Mapping[str, Any]) -> list[str]:
 def exchange_rows(said: Mapping[str, Any]) -> Rows:
     """The exchanges of /v1/status as a table."""
     names = ["received", "stored", "duplicates", "rejected", "in_flight", "gaps_open"]
-    head = ["exchange", "state", "conn", "last tick", *(name.replace("_", " ") for name in names)]
+    head = ["exchange", "state", "conn", "last tick", "received", "stored", "dup", "rejected", "in flight", "gaps"]
     rows = [
         (
             name,
@@ -107,12 +124,8 @@ def actor_rows(said: Sequence[Mapping[str, Any]]) -> Rows:
     return ["actor", "state", "since", "restarts", "mailbox", "handled", "why"], rows
 
 
-def rich_table(columns: Sequence[str], rows: list[tuple[object, ...]]) -> Table:
-    """A table for a live view."""
-    table = Table(*columns, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(Text(str(value)) for value in row))
-    return table
+def _done(what: str, instant: str | None) -> str:
+    return f"{what} {since(instant)} ago" if instant else f"not {what} yet"
 
 
 def since(instant: str | None) -> str:

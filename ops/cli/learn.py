@@ -9,11 +9,12 @@ from actors.dialect import Dialect
 from actors.dialects import DIALECTS
 from actors.dialects.histories import HISTORIES
 from ops.cli.common import json_option, print_json
-from ops.config import ConfigErrors, find_config, load_config
+from ops.config import Config, ConfigErrors, find_config, load_config
 from ops.config_places import host_mistakes
 from ops.exits import CONFIGURATION, OK
+from ops.fit import wrapped
 from ops.nearest import did_you_mean
-from ops.tables import write_table
+from ops.tables import PIPE_COLUMNS, terminal_width, write_table
 
 
 @click.command("check-config")
@@ -26,9 +27,7 @@ def check_config(path: Path | None, as_json: bool) -> int:
     """
     found = find_config(path)
     try:
-        config = load_config(found)
-        if mistakes := list(host_mistakes(config)):
-            raise ConfigErrors(found, mistakes)
+        config = _checked(found)
     except ConfigErrors as errors:
         if as_json:
             print_json({"path": str(found), "mistakes": [str(mistake) for mistake in errors.mistakes]})
@@ -46,6 +45,14 @@ def check_config(path: Path | None, as_json: bool) -> int:
     return OK
 
 
+def _checked(path: Path | None) -> Config:
+    """The configuration, if it can work here; raises ConfigErrors."""
+    config = load_config(path)
+    if mistakes := list(host_mistakes(config)):
+        raise ConfigErrors(path, mistakes)
+    return config
+
+
 @click.command()
 @click.argument("name", required=False)
 @json_option
@@ -57,9 +64,22 @@ def exchanges(name: str | None, as_json: bool) -> int:
     if as_json:
         print_json([_facts(dialect) for dialect in chosen])
     elif name:
+        room = terminal_width(sys.stdout) or PIPE_COLUMNS
         for key, value in _facts(chosen[0]).items():
-            text = "\n".join(map(str, value)) if isinstance(value, list) else str(value)
-            click.echo(f"{key:>24}  {text}")
+            lines = [str(part) for part in value] if isinstance(value, list) else [str(value)]
+            parts = [part for line in lines for part in wrapped(line, max(room - 26, 20))]
+            for head, part in zip((key, *[""] * len(parts)), parts, strict=False):
+                click.echo(f"{head:>24}  {part}".rstrip())
+    elif width := terminal_width(sys.stdout):
+        for dialect in chosen:
+            about = (
+                f"records {dialect.markets_note}",
+                f"trade ids: {dialect.ids_note}",
+                f"history: {dialect.history}",
+            )
+            click.echo(f"{dialect.name} ({dialect.title})")
+            for line in (line for text in about for line in wrapped(f"  {text}", width, "    ")):
+                click.echo(line)
     else:
         columns = ["name", "markets", "trade ids", "history"]
         write_table(columns, [(d.name, d.markets_note, d.ids_note, d.history) for d in chosen], sys.stdout)

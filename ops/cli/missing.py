@@ -7,6 +7,7 @@ import click
 
 from ops.cli.common import config_option, configuration, json_option
 from ops.exits import FAILED, OK
+from ops.fit import Fit
 from ops.instants import instant
 from ops.query import QueryError, run_query
 from ops.tables import write_json, write_table
@@ -34,7 +35,7 @@ ORDER BY exchange, symbol, from_time
 """
 
 
-def _command(name: str, sql: str, help_text: str) -> click.Command:
+def _command(name: str, sql: str, help_text: str, fit: Fit) -> click.Command:
     @click.command(name, help=help_text)
     @click.option("--exchange", help="Only this exchange, by its name in the configuration.")
     @click.option("--symbol", help="Only this symbol, such as BTC/USDT.")
@@ -58,13 +59,25 @@ def _command(name: str, sql: str, help_text: str) -> click.Command:
         except QueryError as error:
             click.echo(str(error), err=True)
             return FAILED
-        (write_json if as_json else write_table)(result.columns, result.rows, sys.stdout)
+        if as_json:
+            write_json(result.columns, result.rows, sys.stdout)
+        else:
+            write_table(result.columns, result.rows, sys.stdout, fit=fit)
         return OK
 
     return command
 
 
-gaps = _command("gaps", _GAPS, "What is known to be missing: each gap with its newest state.")
+_IDS = ("from_id", "to_id")
+gaps = _command(
+    "gaps",
+    _GAPS,
+    "What is known to be missing: each gap with its newest state.",
+    Fit(drop=("gap_id", *_IDS, "opened_at", "closed_at", "recovered", "to_time")),
+)
 coverage = _command(
-    "coverage", _COVERAGE, "Is this stretch complete? Intervals that are live, repaired, lost or unknown."
+    "coverage",
+    _COVERAGE,
+    "Is this stretch complete? Intervals that are live, repaired, lost or unknown.",
+    Fit(),
 )

@@ -39,14 +39,18 @@ def demo(seconds: float, folder: Path, quiet: bool) -> int:
     type=click.Choice(list(VENUES)),
     help="Which ones; may be given again. Without it, all.",
 )
-@click.option("--rate", type=Number(min=0, min_open=True, max=RATE_MAX), default=20.0, show_default=True, help="Trades a second of each exchange.")
+@click.option(
+    "--rate",
+    type=Number(min=0, min_open=True, max=RATE_MAX),
+    default=20.0,
+    show_default=True,
+    help="Trades a second of each exchange.",
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 (the default) takes a free one.")
 @click.option("--fault", "faults", multiple=True, metavar="NAME[=VALUE]", help=f"One of {', '.join(FAULTS)}.")
 @click.option("--seed", type=int, default=0, help="The same seed makes the same trades.")
 @quiet_option
-def sandbox(
-    names: tuple[str, ...], rate: float, port: int, faults: tuple[str, ...], seed: int, quiet: bool
-) -> int:
+def sandbox(names: tuple[str, ...], rate: float, port: int, faults: tuple[str, ...], seed: int, quiet: bool) -> int:
     """Serve loopback exchanges until Ctrl-C, and print the configuration that points a service at them."""
     try:
         exchanges = Sandbox(names or tuple(VENUES), rate, parse_faults(faults), seed)

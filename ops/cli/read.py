@@ -7,6 +7,7 @@ import click
 
 from ops.cli.common import config_option, configuration, json_option, timeout_option
 from ops.exits import FAILED, OK
+from ops.fit import Fit
 from ops.query import QueryError, run_query
 from ops.tables import write_csv, write_json, write_table
 
@@ -27,6 +28,8 @@ def query(
     except QueryError as error:
         click.echo(str(error), err=True)
         return FAILED
-    write = write_json if as_json else write_csv if as_csv else write_table
-    write(result.columns, result.rows, sys.stdout)
+    if as_json or as_csv:
+        (write_json if as_json else write_csv)(result.columns, result.rows, sys.stdout)
+    else:
+        write_table(result.columns, result.rows, sys.stdout, fit=Fit(shorten=tuple(result.columns)))
     return OK

@@ -1,12 +1,15 @@
 """`tickwarden run`: the service in the foreground."""
 
+import sys
 from pathlib import Path
 
 import click
 import trio
 
-from ops.cli.common import config_option, configuration
+from ops.cli.common import YEAR_S, Number, config_option, configuration, quiet_option
+from ops.config import Config
 from ops.logs import configure
+from ops.screen import Screen, screen_for
 from ops.service import run_service
 
 LOG_DRAIN_S = 2.0
@@ -14,12 +17,33 @@ LOG_DRAIN_S = 2.0
 
 @click.command()
 @config_option
-@click.option("--for", "for_s", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop after so long.")
-def run(config_path: Path | None, for_s: float | None) -> int:
-    """Record until Ctrl-C or SIGTERM, which drains, commits and merges; a second one ends at once."""
+@click.option("--for", "for_s", type=Number(min=0, max=100 * YEAR_S), metavar="SECONDS", help="Stop after so long.")
+@quiet_option
+def run(config_path: Path | None, for_s: float | None, quiet: bool) -> int:
+    """Record until Ctrl-C or SIGTERM, which drains, commits and merges; a second one ends at once.
+
+    On a terminal it prints a few lines and one a minute; elsewhere, and where log.format is set, a log.
+    """
     config = configuration(config_path)
-    sink = configure(config.log.level, config.log.format)
+    screen = None if quiet else screen_for(config, sys.stderr)
+    level = config.log.level
+    if quiet and level in ("debug", "info"):
+        level = "warning"
+    # The screen shows what goes wrong out there itself; the log is left with what should not happen at all.
+    sink = configure("error" if screen else level, config.log.format)
     try:
-        return trio.run(lambda: run_service(config, for_s=for_s))
+        if screen is None:
+            return trio.run(lambda: run_service(config, for_s=for_s))
+        return trio.run(_shown, config, for_s, screen)
     finally:
         sink.drain(LOG_DRAIN_S)
+
+
+async def _shown(config: Config, for_s: float | None, screen: Screen) -> int:
+    """The service with a screen that follows it."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(screen.follow)
+        code = await run_service(config, for_s=for_s, on_started=screen.started)
+        nursery.cancel_scope.cancel()
+    screen.end()
+    return code

@@ -3,6 +3,7 @@
 import os
 import select
 import sys
+from pathlib import Path
 from typing import TextIO
 
 import click
@@ -11,11 +12,11 @@ from ops.exits import FAILED, OK
 
 
 def prepare() -> None:
-    """Before anything is printed: what the terminal cannot encode becomes "?", and a closed stream takes anything."""
+    """Before anything is printed: what the terminal cannot encode becomes "?", a closed stream a silent one."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # started with >&-
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - until the process ends
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
         elif name == "stdout" and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
 
@@ -33,7 +34,7 @@ def silence() -> None:
 
 
 def flushed(code: int) -> int:
-    """`code`, once all that was printed is written; a disk that is full is a failure, a reader that left is none."""
+    """`code`, once all that was printed is written; a full disk is a failure, a reader that left is none."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:

@@ -20,7 +20,9 @@ from ops.control.listener import PATH_BYTES_MAX
 from ops.exits import FAILED, NO_SERVICE
 
 _CONNECT_S = 2.0
-_LOOK_S = 4.0  # a service that turns answers a question within milliseconds; people wait no longer to learn it does not
+_LOOK_S = (
+    4.0  # a service that turns answers a question within milliseconds; people wait no longer to learn it does not
+)
 _COMMAND_S = 65.0  # the service gives a command up after 60 s and says so itself
 _IDLE_S = 1.0  # a stream is silent for so long before the service is asked whether it lives
 _LIVE_S = 3.0  # ... and what it gets to answer that: with _IDLE_S less than _LOOK_S and a little
@@ -74,7 +76,7 @@ class ControlClient:
         return self._exchange("GET", route, None).decode()
 
     def post(self, route: str, body: Mapping[str, object] | None = None) -> object:
-        """The JSON that a command answers with. A command may take a minute; a service that stands still is found before."""
+        """The JSON that a command answers with within a minute; a service that stands still is found before."""
         self._exchange("GET", "/v1/live", None)
         return self._decode(self._exchange("POST", route, msgspec.json.encode(body or {}), within_s=_COMMAND_S))
 
@@ -89,7 +91,7 @@ class ControlClient:
                     yield msgspec.json.decode(line, type=dict[str, object])
 
     def _next_of(self, response: http.client.HTTPResponse, connection: socket.socket) -> bytes:
-        """Some bytes of a stream, b"" at its end. A quiet market is no failure, a service that stands still is one."""
+        """Some bytes of a stream, b"" at its end. A quiet market is no failure; a service that stands still is."""
         connection.setblocking(False)
         waiting = not response.fp.peek(1)
         connection.setblocking(True)
@@ -106,7 +108,10 @@ class ControlClient:
     def _answer(
         self, method: str, route: str, body: bytes | None, within_s: float = _LOOK_S
     ) -> Iterator[tuple[http.client.HTTPResponse, socket.socket]]:
-        with self._connect(within_s) as connection, closing(http.client.HTTPConnection("tickwarden")) as conversation:
+        with (
+            self._connect(within_s) as connection,
+            closing(http.client.HTTPConnection("tickwarden")) as conversation,
+        ):
             conversation.sock = connection
             # A service with no place left answers and closes before it has read: the answer is there.
             with suppress(BrokenPipeError, ConnectionResetError):
@@ -157,7 +162,9 @@ class ControlClient:
             return f"the service at {self._path} does not answer: it takes no more connections; look at its log"
         if len(os.fsencode(self._path)) > PATH_BYTES_MAX:
             return f"{self._path} cannot be a socket: its path is longer than {PATH_BYTES_MAX} bytes"
-        return f"cannot connect to {self._path}: {error.strerror or error}; `tickwarden run` prints which socket it serves"
+        return (
+            f"cannot connect to {self._path}: {error.strerror or error}; is [control] socket the running service's?"
+        )
 
 
 def _problem(status: int, body: bytes) -> ProblemReply:
