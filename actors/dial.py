@@ -1,5 +1,6 @@
 """Opens TCP, and TLS on top of it, to where a WebSocket URL points."""
 
+import os
 import socket
 import ssl
 import urllib.parse
@@ -112,4 +113,6 @@ def _why(exc: Exception) -> str:
     """The reasons behind trio's summary, which alone says only that all addresses failed."""
     if isinstance(exc.__cause__, ExceptionGroup):
         return "; ".join(sorted({_why(inner) for inner in exc.__cause__.exceptions}))
+    if isinstance(exc, OSError) and exc.errno is not None and exc.strerror:
+        return os.strerror(exc.errno) if exc.errno > 0 else exc.strerror  # those of name servers are below 0
     return str(exc)

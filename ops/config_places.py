@@ -35,7 +35,7 @@ def place_mistakes(store: StoreSettings, control: Path) -> Iterator[Mistake]:
     if odd := read_as_pattern(path) or _not_utf8(path):
         yield Mistake("store.path", _quoted(path), f"a path without {odd}")
     yield from _too_long("store.path", path, _LONGEST)
-    if path.is_dir():
+    if _is_folder(path):
         yield Mistake("store.path", f"a folder, {_quoted(path)}", "the name of a file")
     own = [path, *(path.with_name(path.name + ending) for ending in _OWN)]
     yield from _socket(control, own)
@@ -109,7 +109,7 @@ def _file(key: str, path: Path) -> Iterator[Mistake]:
     """A file that can be read and written, or one that can be made."""
     try:
         found = path.lstat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if trouble := _folder(path.parent):
             yield Mistake(key, _quoted(path), trouble)
         return
@@ -136,7 +136,7 @@ def _may_be_duckdb(path: Path) -> bool:
 def _tail(path: Path) -> Iterator[Mistake]:
     """What stands where the store's own files go."""
     tail, lock = path.with_name(path.name + ".tail"), path.with_name(path.name + ".lock")
-    if _exists(tail) and not (tail.is_dir() and os.access(tail, os.W_OK | os.X_OK)):
+    if _exists(tail) and not (_is_folder(tail) and os.access(tail, os.W_OK | os.X_OK)):
         yield Mistake(
             "store.path", f"{_quoted(tail)} beside it", f"a folder that {_user()} may write, or nothing there"
         )
@@ -157,11 +157,11 @@ def _control(path: Path, made: Path) -> Iterator[Mistake]:
         return
     if found is not None and not stat.S_ISSOCK(found.st_mode):
         yield Mistake("control.socket", f"{_quoted(path)}, which exists and is no socket", "another path")
-    elif not path.parent.is_dir() and _resolved(path.parent) not in (made, *made.parents):
+    elif not _is_folder(path.parent) and _resolved(path.parent) not in (made, *made.parents):
         yield Mistake(
             "control.socket", _quoted(path), f"a path in a folder that exists; {_quoted(path.parent)} does not"
         )
-    elif trouble := _folder(path.parent):
+    elif _resolved(path.parent) != made and (trouble := _folder(path.parent)):  # else store.path is named
         yield Mistake("control.socket", _quoted(path), trouble)
 
 
@@ -170,11 +170,8 @@ def _folder(path: Path) -> str:
     place = path
     while not _exists(place) and place != place.parent:
         place = place.parent
-    try:
-        if not place.is_dir():
-            return f"a path through folders; {_quoted(place)} is none"
-    except OSError as error:
-        return f"a path that can be reached ({_why(error)})"
+    if not _is_folder(place):
+        return f"a path through folders; {_quoted(place)} is none"
     return (
         "" if os.access(place, os.W_OK | os.X_OK) else f"a path where {_user()} may write; not in {_quoted(place)}"
     )
@@ -218,6 +215,13 @@ def _certificates(path: Path) -> str:
 def _exists(path: Path) -> bool:
     """Also where a link leads nowhere, which nothing can be made over."""
     return os.path.lexists(path)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long
+        return False
 
 
 def _resolved(path: Path) -> Path:

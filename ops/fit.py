@@ -1,5 +1,6 @@
 """Text for a terminal's width: no word broken, no cell cut to nothing; what does not fit is left out and named."""
 
+import re
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,8 +9,11 @@ from rich.cells import cell_len, chop_cells
 
 COUNTED_WIDTH_MIN = 24  # in less room the count would take the place of the text
 GAP = 2  # between two columns
-TEXT_WIDTH_MIN = 20  # a text that may be shortened keeps at least so much
-NAME_WIDTH_MIN = 6  # ... and where nothing else helps, every text
+NAME_WIDTH_MIN = 6  # of what is no long text, where nothing else helps
+
+
+# "CannotConnect: ", not the "USD: " of "BTC/USD: no such pair".
+_CLASS = re.compile(r"(?<![\w/:.-])(?:[A-Z]+[a-z]+(?:[A-Z][a-z]+)+|[A-Z]+Error): (?=\S)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,7 @@ class Fit:
 
     drop: tuple[str, ...] = ()
     shorten: tuple[str, ...] = ()
+    text_width_min: int = 20  # a text that is shortened keeps at least so much, the columns of `drop` go before
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +41,14 @@ class Fitted:
     whole: bool
 
 
+def width_of(text: str) -> int:
+    """How many cells a text takes: one for most characters, two for Chinese ones, none for marks."""
+    return len(text) if text.isascii() else cell_len(text)
+
+
 def shortened(text: str, width: int) -> str:
     """`text` within `width` cells; where some of a long one goes, "(+N)" says how many characters."""
-    if cell_len(text) <= width:
+    if width_of(text) <= width:
         return text
     if width < COUNTED_WIDTH_MIN:
         return _cut(text, width)
@@ -46,7 +56,7 @@ def shortened(text: str, width: int) -> str:
         if kept > width // 2 and text[kept].isalnum() and text[kept - 1].isalnum():
             continue  # within a word
         short = f"{text[:kept].rstrip()}… (+{len(text) - kept})"
-        if cell_len(short) <= width:
+        if width_of(short) <= width:
             return short
     return _cut(text, width)
 
@@ -58,16 +68,21 @@ def wrapped(text: str, width: int, indent: str = "") -> list[str]:
     ) or [""]
 
 
+def reason_for_people(text: str) -> str:
+    """A reason without the name of the error's class, which is for the log and for JSON."""
+    return _CLASS.sub("", text)
+
+
 def fitted(
     columns: Sequence[str], cells: Sequence[Sequence[str]], is_text: Sequence[bool], width: int, fit: Fit
 ) -> Fitted:
     """Which columns fit into `width`, and how wide they are; at least the first one stays."""
-    natural = [max(map(cell_len, (name, *(row[i] for row in cells)))) for i, name in enumerate(columns)]
+    natural = [max(map(width_of, (name, *(row[i] for row in cells)))) for i, name in enumerate(columns)]
     may_shorten = [name in fit.shorten and text for name, text in zip(columns, is_text, strict=True)]
     kept = list(range(len(columns)))
 
     def least(index: int) -> int:
-        floor = max(TEXT_WIDTH_MIN, cell_len(columns[index]))
+        floor = max(fit.text_width_min, width_of(columns[index]))
         return min(natural[index], floor) if may_shorten[index] else natural[index]
 
     def too_wide(size: Callable[[int], int]) -> bool:

@@ -11,8 +11,8 @@ from rich.console import Console
 from actors.pipeline import Pipeline
 from ops import report
 from ops.config import Config
-from ops.fit import Fit, shortened, wrapped
-from ops.tables import write_table
+from ops.fit import Fit, reason_for_people, shortened, wrapped
+from ops.tables import COLUMNS, printable, terminal_width, write_table
 
 LOOK_S = 0.5
 LINE_EVERY_S = 60.0
@@ -107,8 +107,8 @@ class Screen:
         return True
 
     def _say(self, text: str) -> None:
-        width = self._console.width
-        for line in wrapped(shortened(text, 3 * (width - 10)), width, "          "):
+        width = terminal_width(self._file) or COLUMNS
+        for line in wrapped(shortened(printable(reason_for_people(text)), 3 * (width - 10)), width, "          "):
             self._console.print(line)
 
 

@@ -1,6 +1,7 @@
 """Tells whose fault a failure is: the weather's, the operator's to mend, or a bug of ours."""
 
 import enum
+import re
 
 import trio
 
@@ -63,9 +64,12 @@ def classify(error: BaseException) -> tuple[Verdict, float | None]:
     return Verdict.WEATHER, retry_after_s
 
 
+_ERRNO = re.compile(r"\[Errno -?[0-9]+\] ")  # what follows it says the same in words
+
+
 def describe(error: BaseException) -> str:
     """An error in one line for people: the type and the message of each leaf, at most `LINE_CHARS_MAX`."""
-    parts = [f"{type(leaf).__name__}: {leaf}".rstrip(": ") for leaf in leaves(error)]
+    parts = [f"{type(leaf).__name__}: {_ERRNO.sub('', str(leaf))}".rstrip(": ") for leaf in leaves(error)]
     line = " | ".join(dict.fromkeys(parts)).replace("\n", " ")
     return line if len(line) <= LINE_CHARS_MAX else line[: LINE_CHARS_MAX - 1] + "…"
 

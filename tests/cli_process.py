@@ -41,9 +41,15 @@ def tickwarden(*words: str, folder: Path, **more: str) -> subprocess.CompletedPr
     )
 
 
-def tickwarden_here(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """The same within this process, which has imported everything already: for commands that ask and end."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+def tickwarden_here(
+    *words: str, folder: Path, out: io.TextIOWrapper | None = None
+) -> subprocess.CompletedProcess[str]:
+    """The same within this process, which has imported everything already: for commands that ask and end.
+
+    What it prints goes to `out` where that is given.
+    """
+    kept, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    out = out or kept
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         for name in os.environ.keys() - environment(folder).keys():
             patch.delenv(name)
@@ -52,7 +58,7 @@ def tickwarden_here(*words: str, folder: Path) -> subprocess.CompletedProcess[st
         patch.setattr(sys, "argv", ["tickwarden", *words])
         with pytest.raises(SystemExit) as ended:
             main()
-    said = [stream.detach().getvalue().decode() for stream in (out, err)]
+    said = [stream.detach().getvalue().decode() for stream in (kept, err)]  # type: ignore[attr-defined]
     return subprocess.CompletedProcess(["tickwarden", *words], int(ended.value.code or 0), *said)
 
 

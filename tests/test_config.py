@@ -1,7 +1,9 @@
 """The configuration: what is read, from where, and that every mistake is told with what would be right."""
 
 import os
+import socket
 import tomllib
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,12 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.batch import Batch
+from actors.dialects import DIALECTS
 from actors.settings import ExchangeSettings, StoreSettings, SupervisionSettings
+from actors.store.store import Store
+from actors.ticks import Block
+from ops.cli import COMMANDS
 from ops.config import Config, ConfigErrors, find_config, load_config
 from ops.config_checks import Wrong
 from ops.config_default import default_toml
 from ops.config_keys import CONTROL, EXCHANGE, LOG, STORE, SUPERVISION
+from ops.config_places import host_mistakes
 from ops.config_reader import shown
+from ops.nearest import did_you_mean, nearest
+from supervisor.spec import ChildSpec
 
 ONE = '[exchanges.binance]\nsymbols = ["BTC/USDT"]\n'
 
@@ -246,7 +256,9 @@ def test_a_ws_url_that_is_not_scheme_host_and_port_is_refused(folder: Path, url:
     assert "ws:// or wss://" in found["exchanges.binance.ws_url"]
 
 
-@pytest.mark.parametrize("name", ["writer", "clock", "a b", "x:1", "", "é"])
+@pytest.mark.parametrize(
+    "name", ["writer", "clock", "tickwarden", "a b", "x:1", "", "é", "a" * 55, "x\\u200b", "..", "a/b", "-x"]
+)
 def test_an_exchange_cannot_take_a_name_that_other_actors_or_urls_need(folder: Path, name: str) -> None:
     found = mistakes(folder, f'[exchanges."{name}"]\ndialect = "binance"\nsymbols = ["BTC/USDT"]')
     assert "a name of letters" in "".join(found.values())
@@ -282,6 +294,204 @@ def test_mistakes_between_keys_name_the_key_and_the_relation(folder: Path, text:
 def test_a_socket_path_that_the_system_cannot_bind_is_refused(folder: Path) -> None:
     found = mistakes(folder, f'[control]\nsocket = "{"s" * 107}"\n{ONE}')
     assert "at most 107 bytes" in found["control.socket"]
+
+
+def test_an_exchanges_name_may_be_so_long_that_its_actors_still_have_names(folder: Path) -> None:
+    name = "a" * 54
+    config = load(folder, f'[exchanges.{name}]\ndialect = "binance"\nsymbols = ["BTC/USDT"]')
+    for actor in (f"{name}:backfill", f"{name}:12345678"):
+
+        async def run(_: object) -> None: ...
+
+        ChildSpec(actor, run)  # raises ValueError for a name that is too long
+    assert list(config.exchanges) == [name]
+
+
+@pytest.mark.parametrize("odd", ["*", "?", "[", "]", "\\"])
+@pytest.mark.parametrize("inside", ["file", "folder"])
+def test_a_path_that_duckdb_reads_as_a_pattern_is_refused_wherever_the_character_stands(
+    folder: Path, odd: str, inside: str
+) -> None:
+    base = folder / f"x{odd}y" if inside == "folder" else folder
+    base.mkdir(exist_ok=True)
+    name = f"t{odd}.duckdb" if inside == "file" else "t.duckdb"
+    found = mistakes(base, f"[store]\npath = '{name}'\n{ONE}")
+    assert list(found) == ["store.path"] and "pattern" in found["store.path"]
+
+
+def test_a_link_is_judged_by_where_it_leads_because_the_store_works_there(folder: Path) -> None:
+    (folder / "odd [1]").mkdir()
+    (folder / "fine").symlink_to(folder / "odd [1]")
+    assert "pattern" in mistakes(folder, f'[store]\npath = "fine/t.duckdb"\n{ONE}')["store.path"]
+    (folder / "plain").mkdir()
+    (folder / "link [1]").symlink_to(folder / "plain")
+    assert load(folder, f'[store]\npath = "link [1]/t.duckdb"\n{ONE}').store.path.name == "t.duckdb"
+    (folder / "a").symlink_to("b")
+    (folder / "b").symlink_to("a")
+    assert "store.path" in mistakes(folder, f'[store]\npath = "a/t.duckdb"\n{ONE}')
+
+
+@pytest.mark.parametrize("quote", ["'", '"', ";", "#", "%", "$(x)", "{a}", "ünï", "=", ",", "  "])
+def test_a_path_with_signs_that_duckdb_takes_as_they_are_holds_a_store(folder: Path, quote: str) -> None:
+    (folder / f"d{quote}").mkdir()
+    config = load(folder / f"d{quote}", ONE)
+    store = Store(config.store)
+    store.start()
+    store.close()
+    assert config.store.path.is_file()
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        *(
+            ("t.duckdb" + ending, "another file")
+            for ending in ("", ".lock", ".wal", ".tail", ".tail/s", ".new", ".tmp/s")
+        ),
+        ("x/../t.duckdb.lock", "another file"),
+        ("./t.duckdb/s", "another file"),
+        ("archive/s", "archive"),
+        ("s" * 120, "107 bytes"),
+    ],
+)
+def test_the_socket_takes_no_place_that_the_store_uses(folder: Path, place: str, said: str) -> None:
+    text = f'[store]\npath = "t.duckdb"\narchive_dir = "archive"\n[control]\nsocket = "{place}"\n{ONE}'
+    if said == "archive":
+        assert load(folder, text).control.socket == folder / place  # parquet files and a socket do not meet
+    else:
+        assert said in mistakes(folder, text)["control.socket"]
+
+
+@pytest.mark.parametrize(
+    "archive", ["t.duckdb", "t.duckdb.tail", "t.duckdb.tail/old", "t.duckdb.sock", "a[1]", "a\\b"]
+)
+def test_the_archive_is_a_folder_of_its_own(folder: Path, archive: str) -> None:
+    found = mistakes(folder, f"[store]\npath = 't.duckdb'\narchive_dir = '{archive}'\n{ONE}")
+    assert list(found) == ["store.archive_dir"]
+
+
+@pytest.mark.parametrize("path", ["n" * 230, "d" * 256 + "/t.duckdb", "/".join(["d" * 200] * 20) + "/t"])
+def test_a_path_longer_than_file_systems_take_is_refused(folder: Path, path: str) -> None:
+    text = f'[store]\npath = "{path}"\n[control]\nsocket = "s"\n{ONE}'
+    assert "store.path" in mistakes(folder, text)
+
+
+@pytest.mark.parametrize(
+    "limit", ["1MB", "16MB", "31.9MB", "30MiB", "0.5GB", "64", "64KB", "\u0661GB", "1e3MB", "-1GB", "80%"]
+)
+def test_a_memory_limit_with_which_merges_fail_is_refused(folder: Path, limit: str) -> None:
+    assert "store.memory_limit" in mistakes(folder, f'[store]\nmemory_limit = "{limit}"\n{ONE}')
+
+
+def test_the_least_memory_limit_is_enough_to_flush_and_merge(folder: Path) -> None:
+    settings = load(folder, f'[store]\nmemory_limit = "32MB"\n{ONE}').store
+    store = Store(settings)
+    store.start()
+    rows = 50_000
+    for _ in range(2):
+        block = Block("binance")
+        texts = [str(number) for number in range(rows)]
+        block.extend(
+            ["BTC/USDT"] * rows, [1] * rows, [1] * rows, texts, texts, ["buy"] * rows, texts, ["stream"] * rows
+        )
+        store.write(Batch(store.next_number(), (block,)))
+    while store.merge().backlog:
+        pass
+    store.close()
+    assert store.segment_count == 0 or settings.path.stat().st_size > 1_000_000
+
+
+@pytest.mark.parametrize(
+    "number", ["1" + "0" * 400, "-1" + "0" * 400, "0x" + "f" * 50_000, "9" * 5_000, "1e999", "-inf"]
+)
+def test_a_number_of_any_size_is_a_mistake_and_no_crash(folder: Path, number: str) -> None:
+    for key in ("flush_interval_s", "flush_rows_max"):
+        mistakes(folder, f"[store]\n{key} = {number}\n{ONE}")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["999.1.1.1", "1.2.3", "a..b", "-a.de", "a b", "ws\\\\x", "é" * 70 + ".de", "a" * 64 + ".de", "[1::2::3]"],
+)
+def test_a_host_that_cannot_be_is_refused(folder: Path, host: str) -> None:
+    assert "exchanges.binance.ws_url" in mistakes(folder, f'{ONE}ws_url = "ws://{host}:1"')
+
+
+def test_a_scheme_in_capitals_and_a_lone_colon_are_made_plain(folder: Path) -> None:
+    config = load(folder, f'{ONE}ws_url = "WSS://Example.com:"\nrest_url = "HTTP://[::1]:9/"')
+    exchange = config.exchanges["binance"]
+    assert (exchange.ws_url, exchange.rest_url) == ("wss://Example.com", "http://[::1]:9")
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "said"),
+    [
+        ('[store]\npath = "file/t.duckdb"', "store.path", "none"),
+        ('[store]\npath = "fifo"', "store.path", "no plain file"),
+        ('[store]\npath = "c.toml"', "store.path", "no DuckDB file"),
+        ('[store]\npath = "dangling"', "store.path", ""),
+        ('[store]\npath = "dir/t.duckdb"', "store.path", "beside it"),
+        ('[store]\narchive_dir = "file/a"', "store.archive_dir", "none"),
+        ('[control]\nsocket = "missing/s"', "control.socket", "does not"),
+        ('[control]\nsocket = "file"', "control.socket", "no socket"),
+        ('[control]\nsocket = "file/s"', "control.socket", ""),
+        ('[control]\nhttp = "IN_USE"', None, ""),
+        (f'{ONE}ca_file = "file"', "exchanges.binance.ca_file", "PEM"),
+    ],
+)
+def test_check_config_looks_at_this_host(folder: Path, text: str, key: str | None, said: str) -> None:
+    (folder / "file").write_text("x")
+    os.mkfifo(folder / "fifo")
+    (folder / "dangling").symlink_to(folder / "file" / "x")
+    (folder / "dir").mkdir()
+    (folder / "dir" / "t.duckdb.tail").write_text("")
+    with socket.create_server(("127.0.0.1", 0)) as running:  # perhaps the service's own, which is no mistake
+        text = text.replace("IN_USE", f"127.0.0.1:{running.getsockname()[1]}")
+        found = {m.key: str(m) for m in host_mistakes(load(folder, text if ONE in text else f"{text}\n{ONE}"))}
+    assert list(found) == ([key] if key else [])
+    assert said in found.get(key or "", "")
+
+
+def test_a_host_without_a_recording_yet_and_one_with_a_recording_are_fine(folder: Path) -> None:
+    text = f'[store]\npath = "new/deep/t.duckdb"\n{ONE}'
+    assert not list(host_mistakes(load(folder, text)))
+    store = Store(load(folder, text).store)
+    store.start()
+    assert not list(host_mistakes(load(folder, text)))
+    store.close()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_this_user_may_not_write_is_named(folder: Path) -> None:
+    (folder / "ro").mkdir(mode=0o500)
+    found = list(host_mistakes(load(folder, f'[store]\npath = "ro/t.duckdb"\n{ONE}')))
+    assert "may write" in str(found[0])
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "near"),
+    [
+        ("gdax", DIALECTS, None),
+        ("version", COMMANDS, None),
+        ("stop", COMMANDS, None),
+        ("ftx", DIALECTS, None),
+        ("xyz", STORE, None),
+        ("binanse", DIALECTS, "binance"),
+        ("Kraken", DIALECTS, "kraken"),
+        ("coinbase", DIALECTS, "coinbaseexchange"),
+        ("stats", COMMANDS, "status"),
+        ("config", COMMANDS, "check-config"),
+        ("flush_interval", STORE, "flush_interval_s"),
+        ("version", STORE, "storage_version"),
+        ("memory", STORE, "memory_limit"),
+    ],
+)
+def test_only_a_word_that_is_like_it_is_called_the_nearest(
+    word: str, known: Mapping[str, object], near: str
+) -> None:
+    assert nearest(word, known) == near
+    said = did_you_mean(word, known)
+    assert (repr(near) in said) if near else ("nearest" not in said)
 
 
 def test_broken_toml_is_told_with_its_line(folder: Path) -> None:

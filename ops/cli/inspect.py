@@ -10,15 +10,15 @@ import click
 
 from ops.cli.common import client, config_option, json_option, print_json, socket_option
 from ops.exits import OK
-from ops.fit import Fit, shortened, wrapped
-from ops.tables import terminal_width, write_table
+from ops.fit import Fit, reason_for_people, shortened, wrapped
+from ops.tables import printable, terminal_width, write_table
 
 REASONS_MAX = 5  # on a terminal; what is wrong first must not push the table out of sight
 REASON_LINES = 2
 EXCHANGES = Fit(
     drop=("lag p99", "in flight", "dup", "lag p50", "rejected", "received", "conn"),
 )
-ACTORS = Fit(drop=("handled", "mailbox", "since", "restarts"), shorten=("why",))
+ACTORS = Fit(drop=("handled", "mailbox", "since", "restarts"), shorten=("why",), text_width_min=36)
 Rows = tuple[Sequence[str], list[tuple[object, ...]]]
 
 
@@ -57,7 +57,8 @@ def headline(said: Mapping[str, Any], width: int | None = None) -> list[str]:
     """The service in a few lines of at most `width`: its state, what is wrong, and the store."""
     if width is None:
         return _headline(said)
-    plain = {**said, "reasons": [shortened(reason, REASON_LINES * (width - 8)) for reason in said["reasons"]]}
+    reasons = [printable(reason_for_people(reason)) for reason in said["reasons"]]
+    plain = {**said, "reasons": [shortened(reason, REASON_LINES * (width - 8)) for reason in reasons]}
     if len(plain["reasons"]) > REASONS_MAX:
         left = len(plain["reasons"]) - REASONS_MAX
         plain["reasons"] = [
@@ -118,7 +119,7 @@ def actor_rows(said: Sequence[Mapping[str, Any]]) -> Rows:
                 actor["restarts"],
                 f"{box['depth']}/{box['capacity']}" if box else "",
                 actor["handled"],
-                actor["reason"] or actor["last_error"] or "",
+                reason_for_people(actor["reason"] or actor["last_error"] or ""),
             )
         )
     return ["actor", "state", "since", "restarts", "mailbox", "handled", "why"], rows

@@ -21,7 +21,7 @@ from ops.cli.common import Number, client, config_option, socket_option
 from ops.cli.inspect import ACTORS, EXCHANGES, actor_rows, exchange_rows, headline
 from ops.control.client import ControlClient
 from ops.exits import OK
-from ops.tables import laid_out
+from ops.tables import PIPE_COLUMNS, laid_out, terminal_width
 
 KEY_BYTES = 64  # of one look at the keyboard; more are fingers that rest on it
 _STEPS = {b"\x1b[A": -1, b"k": -1, b"\x1b[B": 1, b"j": 1}
@@ -40,11 +40,13 @@ _KEYS = sorted({*_STEPS, *_PAGES, *_ENDS, b"q"}, key=len, reverse=True)
 def top(interval_s: float, once: bool, config_path: Path | None, socket_path: Path | None) -> int:
     """The whole service, live, until q or Ctrl-C; arrows, page keys, Home and End scroll."""
     service = client(config_path, socket_path)
-    console = Console(highlight=False, markup=False)
-    if once or not console.is_terminal:
-        for part in _picture(service, console.width if console.is_terminal else None):
-            console.print(part, soft_wrap=not console.is_terminal)
+    width = terminal_width(sys.stdout)
+    if once or width is None:
+        plain = Console(width=width or PIPE_COLUMNS, highlight=False, markup=False)
+        for part in _picture(service, width):
+            plain.print(part)
         return OK
+    console = Console(highlight=False, markup=False)
     first = 0
     with (
         _keyboard() as keyboard,

@@ -161,7 +161,7 @@ class ControlClient:
         if error.errno == errno.EAGAIN or isinstance(error, TimeoutError):
             return f"the service at {self._path} does not answer: it takes no more connections; look at its log"
         if len(os.fsencode(self._path)) > PATH_BYTES_MAX:
-            return f"{self._path} cannot be a socket: its path is longer than {PATH_BYTES_MAX} bytes"
+            return f"{self._path} cannot be a socket: its path is too long, {PATH_BYTES_MAX} bytes are the most"
         return (
             f"cannot connect to {self._path}: {error.strerror or error}; is [control] socket the running service's?"
         )
