@@ -58,7 +58,7 @@ def tickwarden_here(
         patch.setattr(sys, "argv", ["tickwarden", *words])
         with pytest.raises(SystemExit) as ended:
             main()
-    said = [stream.detach().getvalue().decode() for stream in (kept, err)]  # type: ignore[attr-defined]
+    said = [stream.detach().getvalue().decode() for stream in (kept, err)]
     return subprocess.CompletedProcess(["tickwarden", *words], int(ended.value.code or 0), *said)
 
 

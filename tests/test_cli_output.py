@@ -128,7 +128,7 @@ def test_what_cannot_be_encoded_is_replaced_in_text_and_escaped_in_json(encoding
         out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
         words = ["query", "SELECT '币/USDT' AS name", "--file", "a.duckdb", form]
         assert tickwarden_here(*words, folder=tmp_path, out=out).returncode == 0
-        shown[form] = out.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
+        shown[form] = out.buffer.getvalue().decode(encoding)
     assert "?/USDT" in shown["--timeout=1"] and "?/USDT" in shown["--csv"]
     assert json.loads(shown["--json"]) == [{"name": "币/USDT"}]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ops.cli.common import client, config_option, json_option, print_json, socket_option
+from ops.cli.common import client, config_option, json_option, print_json, quiet_option, socket_option
 from ops.control.client import ControlClient, segment
 from ops.exits import FAILED, OK
 from ops.instants import microseconds
@@ -30,6 +30,7 @@ def _time(ctx: click.Context, param: click.Parameter, value: str | None) -> str 
 @click.option("--symbol", required=True, help="The market, such as BTC/USDT.")
 @click.option("--from", "since", required=True, callback=_time, metavar="T", help="From this time or UTC day on.")
 @click.option("--to", "until", callback=_time, metavar="T", help="To this time or start of a UTC day; else to now.")
+@quiet_option
 @click.option("--no-wait", is_flag=True, help="Do not wait for the outcome; `events` will tell it.")
 @config_option
 @socket_option
@@ -39,6 +40,7 @@ def repair(
     symbol: str,
     since: str,
     until: str | None,
+    quiet: bool,
     no_wait: bool,
     config_path: Path | None,
     socket_path: Path | None,
@@ -56,7 +58,7 @@ def repair(
     order: Any = service.post(f"/v1/exchanges/{segment(exchange)}/repair", body)
     if not no_wait:
         try:
-            order = _wait(service, order)
+            order = _wait(service, order, quiet=quiet)
         except KeyboardInterrupt:
             click.echo(f"repair {order['repair']} goes on; `tickwarden events` will tell its end", err=True)
             raise
@@ -67,12 +69,12 @@ def repair(
     return OK if order["state"] in ("running", "complete") else FAILED
 
 
-def _wait(service: ControlClient, order: dict[str, Any]) -> dict[str, Any]:
+def _wait(service: ControlClient, order: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
     """Until the order is carried out; says on a terminal how far it is."""
     said = ""
     while order["state"] == "running":
         progress = f"{order['came']:,} trades came, {order['stored']:,} of them were missing; {order['reason']}"
-        if progress != said and sys.stderr.isatty():
+        if progress != said and sys.stderr.isatty() and not quiet:
             click.echo(progress, err=True)
         said = progress
         time.sleep(POLL_S)
