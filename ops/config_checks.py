@@ -2,15 +2,22 @@
 
 import ipaddress
 import re
+import tempfile
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from actors.settings import StoreSettings
 from ops.nearest import nearest
 from supervisor.spec import NAME_CHARS_MAX as ACTOR_CHARS_MAX
 
+if TYPE_CHECKING:
+    import duckdb
+
+STORAGE_VERSION = StoreSettings.__dataclass_fields__["storage_version"].default
 TEXT_CHARS_MAX = 4096  # longer than any path, URL or name that a system would take
 # Measured with DuckDB 2.0 on merges of 50,000 and 1,000,000 rows a segment: 16 MB fail, 24 MB do.
 MEMORY_BYTES_MIN = 32_000_000
@@ -145,17 +152,35 @@ def exchange_name(name: str) -> str:
 
 
 def storage_version(value: object) -> str:
-    """A DuckDB release whose file format is to be written; DuckDB itself knows which there are."""
+    """A DuckDB release whose file format is to be written; DuckDB itself knows which there are.
+
+    Several releases share a format ("v1.2.2" writes that of v1.2.0): the first of them names it, as in files.
+    """
     right = 'a DuckDB version like "v1.2.0", or "latest"'
     if not isinstance(value, str):
         raise Wrong(right)
+    if value in ("latest", STORAGE_VERSION):
+        return value
     import duckdb
 
+    config: dict[str, Any] = {"storage_compatibility_version": value}
     try:
-        duckdb.connect(":memory:", config={"storage_compatibility_version": value}).close()
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            duckdb.connect(str(Path(folder, "new.duckdb")), config=config) as con,
+        ):
+            return storage_of(con) or value
     except duckdb.Error as error:
         raise Wrong(right) from error
-    return value
+
+
+def storage_of(con: "duckdb.DuckDBPyConnection") -> str:
+    """The storage version of an open file, "" where DuckDB does not tell."""
+    row = con.execute(
+        "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = current_database()"
+    ).fetchone()
+    found = str(row[0] if row else "").split("+")[0].split(" ")[0]
+    return found if found.startswith("v") else ""
 
 
 @dataclass(frozen=True, slots=True)

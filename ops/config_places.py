@@ -6,12 +6,13 @@ import os
 import socket
 import ssl
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actors.settings import StoreSettings
-from ops.config_checks import read_as_pattern
+from ops.config_checks import read_as_pattern, storage_of
 from ops.config_reader import Mistake, shown
 from ops.control.listener import PATH_BYTES_MAX, bytes_needed
 
@@ -90,11 +91,12 @@ def _too_long(key: str, path: Path, ending: str) -> Iterator[Mistake]:
 def host_mistakes(config: "Config") -> Iterator[Mistake]:
     """What cannot work on this host and for this user, as `check-config` looks at it.
 
-    Not for `run`: a disk that comes back needs no other configuration. Nothing is written.
+    Not for `run`: a disk that comes back needs no other configuration. Nothing that is written stays.
     """
     store, control = config.store, config.control
     yield from _file("store.path", store.path.resolve())
     yield from _tail(store.path.resolve())
+    yield from _storage(store.path.resolve(), store.storage_version)
     if store.archive_dir is not None and (trouble := _folder(store.archive_dir)):
         yield Mistake("store.archive_dir", _quoted(store.archive_dir), trouble)
     yield from _control(control.socket, store.path.resolve().parent)
@@ -124,6 +126,22 @@ def _file(key: str, path: Path) -> Iterator[Mistake]:
         yield Mistake(key, f"{_quoted(path)}, which is no DuckDB file", "a DuckDB file, or a name that is free")
     elif trouble := _folder(path.parent):  # its lock, its tail and its log stand beside it
         yield Mistake(key, _quoted(path), trouble)
+
+
+def _storage(path: Path, wanted: str) -> Iterator[Mistake]:
+    """A file keeps the storage version that it was begun with. One that is held by a service is not looked at."""
+    import duckdb
+
+    if wanted == "latest" or not path.is_file():
+        return
+    try:
+        with duckdb.connect(str(path), read_only=True) as con:
+            found = storage_of(con)
+    except duckdb.Error:
+        return
+    if found and found != wanted:
+        right = f"{shown(found)}, with which {_quoted(path)} was begun, or another store.path"
+        yield Mistake("store.storage_version", shown(wanted), right)
 
 
 def _may_be_duckdb(path: Path) -> bool:
@@ -172,9 +190,13 @@ def _folder(path: Path) -> str:
         place = place.parent
     if not _is_folder(place):
         return f"a path through folders; {_quoted(place)} is none"
-    return (
-        "" if os.access(place, os.W_OK | os.X_OK) else f"a path where {_user()} may write; not in {_quoted(place)}"
-    )
+    try:
+        with tempfile.TemporaryFile(dir=place):  # root may write everywhere, but not in /proc
+            return ""
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # passes, and is not the configuration's fault
+            return ""
+        return f"a path where {_user()} may write; not in {_quoted(place)} ({_why(error)})"
 
 
 def _group(name: str) -> Iterator[Mistake]:

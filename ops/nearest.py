@@ -32,8 +32,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A sentence part for error messages: the nearest known word, and all of them where they are few."""
     names = sorted(known)
     near = nearest(word, names)
-    every = f"known: {', '.join(names)}"
     if near is None:
-        return every if len(names) <= 12 else f"none is like it; {every}"
+        return f"one that is known: {', '.join(names)}"
     text = f"the nearest known one is {near!r}"
-    return text if len(names) > 12 else f"{text} ({every})"
+    return text if len(names) > 12 else f"{text} (known: {', '.join(names)})"

@@ -428,6 +428,8 @@ def test_a_scheme_in_capitals_and_a_lone_colon_are_made_plain(folder: Path) -> N
     [
         ('[store]\npath = "file/t.duckdb"', "store.path", "none"),
         ('[store]\npath = "fifo"', "store.path", "no plain file"),
+        ('[store]\npath = "/proc/t.duckdb"\n[control]\nsocket = "s"', "store.path", "may write"),
+        ('[control]\nsocket = "/proc/s"', "control.socket", "may write"),
         ('[store]\npath = "c.toml"', "store.path", "no DuckDB file"),
         ('[store]\npath = "dangling"', "store.path", ""),
         ('[store]\npath = "dir/t.duckdb"', "store.path", "beside it"),
@@ -459,6 +461,14 @@ def test_a_host_without_a_recording_yet_and_one_with_a_recording_are_fine(folder
     store.start()
     assert not list(host_mistakes(load(folder, text)))
     store.close()
+    other = text.replace("[store]", '[store]\nstorage_version = "v1.4.2"')
+    (mistake,) = host_mistakes(load(folder, other))
+    assert mistake.key == "store.storage_version" and '"v1.2.0"' in str(mistake)
+
+
+@pytest.mark.parametrize(("version", "named"), [("v1.2.0", "v1.2.0"), ("v1.2.2", "v1.2.0"), ("latest", "latest")])
+def test_a_storage_version_is_named_as_files_name_it(folder: Path, version: str, named: str) -> None:
+    assert load(folder, f'[store]\nstorage_version = "{version}"\n{ONE}').store.storage_version == named
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
