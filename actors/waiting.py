@@ -74,7 +74,10 @@ class Waiting:
         return min(self._held, key=lambda held: (held.row.stored, held.row.now))
 
     def confirmed(self, mark: int) -> list[Held]:
-        """The lowest rows that stand together; [] where too few do."""
+        """The lowest rows that stand together; [] where too few do.
+
+        Those that were denied and stand right there are of them: two connections may deliver apart from each other.
+        """
         rows = [held for held in self._held if not held.denied(mark)]
         for at, start in enumerate(rows):
             reach, run = max(NEAR_IDS, start.first - 1 - mark), [start]
@@ -83,7 +86,8 @@ class Waiting:
                     break
                 run.append(held)
             if len(run) >= RESET_ROWS:
-                return run
+                low, high = max(mark + 1, start.number - NEAR_IDS), run[-1].number
+                return [held for held in self._held if low <= held.number <= high]
         return []
 
     def forget(self, mark: int) -> None:

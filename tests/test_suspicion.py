@@ -127,6 +127,20 @@ def test_several_bad_ids_among_sound_trades_confirm_nothing() -> None:
     assert continuity.take_gaps() == []
 
 
+@pytest.mark.parametrize("apart", [75, 150, 1_000])
+def test_two_connections_that_deliver_apart_from_each_other_lose_no_trade(apart: int) -> None:
+    continuity = one()
+    kept = admit(continuity, [0])
+    kept += admit(continuity, [apart], time_s=apart / 100)
+    kept += admit(continuity, range(1, 5))  # so many that they deny the one that is ahead
+    for n in range(5, apart):  # each second trade comes from the connection that is ahead
+        kept += admit(continuity, [n + apart - 4], at=n / 100, time_s=(n + apart) / 100)
+        kept += admit(continuity, [n], at=n / 100)
+    kept += admit(continuity, range(2 * apart - 4, 2 * apart + 5), at=apart / 50)
+    assert Counter(kept) == Counter(str(n) for n in range(2 * apart + 5))
+    assert tick(continuity, 3 * HOLD_S + apart)[:2] == ([], [])
+
+
 def test_one_rising_id_that_is_far_too_high_makes_no_later_one_old() -> None:
     continuity = one(IdPromise.INCREASING)
     for n in range(20_000):
