@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, TextIO
 
@@ -12,7 +13,9 @@ from actors.pipeline import Pipeline
 from ops import report
 from ops.config import Config
 from ops.fit import Fit, reason_for_people, shortened, wrapped
+from ops.logs import set_level
 from ops.tables import COLUMNS, printable, terminal_width, write_table
+from supervisor.states import Event
 
 LOOK_S = 0.5
 LINE_EVERY_S = 60.0
@@ -37,6 +40,8 @@ class Screen:
     def started(self, pipeline: Pipeline) -> None:
         """Says what is recorded where, and how it ends."""
         self._pipeline = pipeline
+        pipeline.listeners.append(self._heard)
+        set_level("error")  # what goes wrong out there is shown here; the log is left with what never should
         markets = sum(len(exchange.markets) for exchange in pipeline.exchanges.values())
         self._say(f"recording {_many(markets, 'market')} of {_many(len(pipeline.exchanges), 'exchange')} into")
         self._say(f"  {pipeline.store.path}")
@@ -69,13 +74,20 @@ class Screen:
             (name, *(row[key] for key in ("stored", "duplicates", "rejected", "gaps_open")))
             for name, row in said["exchanges"].items()
         ]
-        write_table(["exchange", "stored", "duplicates", "rejected", "gaps open"], rows, self._file, fit=_SUMMARY)
+        with suppress(OSError, ValueError):  # the terminal may be gone; the service ends in order all the same
+            columns = ["exchange", "stored", "duplicates", "rejected", "gaps open"]
+            write_table(columns, rows, self._file, fit=_SUMMARY)
         path = self._pipeline.store.path
         size = f" ({path.stat().st_size / 1e6:,.1f} MB)" if path.is_file() else ""
         rest = said["store"]["segments"]
         self._say(f"recorded for {_duration(time.monotonic() - self._began)} into {path}{size}")
         if rest:
             self._say(f"{_many(rest, 'segment')} still beside it; the next start merges what is left")
+
+    def _heard(self, event: Event) -> None:
+        """What the store has to say (a damaged file, segments that vanished) is no state to be looked up."""
+        if event.event.startswith("store_") and event.reason:
+            self._once(f"! {event.event.replace('_', ' ')}: {event.reason}")
 
     def _stop(self) -> None:
         if not self._stopping:
@@ -108,8 +120,10 @@ class Screen:
 
     def _say(self, text: str) -> None:
         width = terminal_width(self._file) or COLUMNS
-        for line in wrapped(shortened(printable(reason_for_people(text)), 3 * (width - 10)), width, "          "):
-            self._console.print(line)
+        safe = shortened(printable(reason_for_people(text)), 3 * (width - 10))
+        with suppress(OSError, ValueError):
+            for line in wrapped(safe, width, "          "):
+                self._console.print(line)
 
 
 def screen_for(config: Config, file: TextIO) -> Screen | None:

@@ -29,8 +29,8 @@ def run(config_path: Path | None, for_s: float | None, quiet: bool) -> int:
     level = config.log.level
     if quiet and level in ("debug", "info"):
         level = "warning"
-    # The screen shows what goes wrong out there itself; the log is left with what should not happen at all.
-    sink = configure("error" if screen else level, config.log.format)
+    # Until it records, the screen has nothing to show and the log says what it waits for.
+    sink = configure("warning" if screen and level == "info" else level, config.log.format)
     try:
         if screen is None:
             return trio.run(lambda: run_service(config, for_s=for_s))
