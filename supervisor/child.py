@@ -15,6 +15,7 @@ from supervisor.intensity import Window
 from supervisor.life import Life, Wish
 from supervisor.spec import ChildSpec
 from supervisor.states import Event, State, check
+from supervisor.text import REASON_CHARS_MAX, printable
 from supervisor.watch import STACK_CHARS_MAX, stack_of
 
 
@@ -120,7 +121,7 @@ class Child:
     ) -> None:
         """Changes the state, checked against the table, and emits the event. The same state again is news
         only when the reason or the plan is; its `since` stays."""
-        old = self.state
+        old, reason = self.state, printable(reason, REASON_CHARS_MAX)
         if state is old and reason == self._reason and retry_in_s is None and not detail:
             return
         if state is not old:

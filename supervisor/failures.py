@@ -5,6 +5,8 @@ import re
 
 import trio
 
+from supervisor.text import printable
+
 
 class Weather(Exception):
     """The world's fault (refused, reset, silent, 5xx): retried for ever, with backoff.
@@ -70,8 +72,7 @@ _ERRNO = re.compile(r"\[Errno -?[0-9]+\] ")  # what follows it says the same in 
 def describe(error: BaseException) -> str:
     """An error in one line for people: the type and the message of each leaf, at most `LINE_CHARS_MAX`."""
     parts = [f"{type(leaf).__name__}: {_ERRNO.sub('', str(leaf))}".rstrip(": ") for leaf in leaves(error)]
-    line = " | ".join(dict.fromkeys(parts)).replace("\n", " ")
-    return line if len(line) <= LINE_CHARS_MAX else line[: LINE_CHARS_MAX - 1] + "…"
+    return printable(" | ".join(dict.fromkeys(parts)), LINE_CHARS_MAX)
 
 
 LINE_CHARS_MAX = 500  # a reason is shown in tables; a server may put a whole page into its error text

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from supervisor.text import REASON_CHARS_MAX, printable, printable_detail
+
 
 class State(enum.Enum):
     """What an actor is doing.
@@ -74,3 +76,9 @@ class Event:
     restarts: int = 0
     retry_in_s: float | None = None
     detail: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Whatever a reason or a detail quotes (a server, a library, a file name), the event itself is safe."""
+        object.__setattr__(self, "reason", printable(self.reason, REASON_CHARS_MAX))
+        if self.detail:
+            object.__setattr__(self, "detail", printable_detail(self.detail))
