@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from actors.coverage import FeedRow
 from actors.gaps import GapRow
+from actors.parcel import reject_rows
 from actors.ticks import Block, Reject
 
 
@@ -67,3 +68,9 @@ class Batch:
     def ticks(self) -> int:
         """How many ticks it holds."""
         return sum(map(len, self.blocks))
+
+    @property
+    def rows(self) -> int:
+        """Its weight in rows, that of the evidence of rejects included; at least 1."""
+        small = (self.events, self.audit, self.gaps, self.feeds, self.lags)
+        return max(1, self.ticks + reject_rows(self.rejects) + sum(map(len, small)))

@@ -5,11 +5,12 @@ import json
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import trio
 
 from actors.batch import Batch, EventRow, LagRow
+from actors.evidence import Evidence
 from actors.ledger import Ledger
 from actors.parcel import Parcel
 from actors.settings import StoreSettings
@@ -47,6 +48,7 @@ class Buffer:
         self._due = 0.0  # when the oldest pending thing must be handed on
         self._since = 0.0  # when the oldest thing that is here came
         self._sealed: Batch | None = None
+        self._evidence = Evidence(settings.rejects_bytes_per_day)
         self._events: deque[EventRow] = deque(maxlen=EVENTS_MAX)
         self._lags: deque[LagRow] = deque(maxlen=LAGS_MAX)
         self._audit_due = float("inf")
@@ -58,7 +60,7 @@ class Buffer:
             INTAKE_ROWS_MAX, weigh=lambda parcel: parcel.rows, on_dead_letter=self._refuse
         )
         self.outbox: Mailbox[Batch] = Mailbox(
-            SEALED_ROWS_MAX, weigh=lambda batch: batch.ticks + 1, on_dead_letter=self.refuse_batch
+            SEALED_ROWS_MAX, weigh=lambda batch: batch.rows, on_dead_letter=self.refuse_batch
         )
 
     def record(self, event: EventRow) -> None:
@@ -127,20 +129,33 @@ class Buffer:
         with self._waiting:
             async with self.intake.receive_many(PARCELS_AT_ONCE) as parcels:
                 self._show(parcels)  # first: should it raise, the parcels are in the intake and nowhere else
-                rows = sum(parcel.rows for parcel in parcels)
-                self._touch()
-                self._pending.extend(parcels)
-                self._pending_rows += rows
+                self._take(parcels)
             self._take_rests()
+            for name in self._evidence.take_news():
+                why = f"rejects of {name} have reached the day's limit; until midnight UTC more are only counted"
+                context.note("rejects_limited", why, exchange=name)
             context.handled(len(parcels))
             context.healthy()
 
     def _take_rests(self) -> None:
         while self._rests and self._rests[0][0] <= self.intake.statistics().taken:
-            parcel = self._rests.popleft()[1]
-            self._touch()
-            self._pending.append(parcel)
-            self._pending_rows += parcel.rows
+            self._take([self._rests.popleft()[1]])
+
+    def _take(self, parcels: Iterable[Parcel]) -> None:
+        self._touch()
+        for parcel in parcels:
+            kept = self._limited(parcel) if parcel.rejects else parcel
+            self._pending.append(kept)
+            self._pending_rows += kept.rows
+
+    def _limited(self, parcel: Parcel) -> Parcel:
+        """Without the evidence beyond the day's limit; those rejects stay counted."""
+        kept, beyond = self._evidence.split(parcel.rejects, time.time_ns())
+        for reject in beyond:
+            account = self._ledger.account(reject.exchange)
+            account.rejects_unkept += 1
+            account.rejected_by[reject.reason.value] += 1
+        return dataclasses.replace(parcel, rejects=kept) if beyond else parcel
 
     def _show(self, parcels: list[Parcel]) -> None:
         """To those who watch live; they only note it and never wait."""

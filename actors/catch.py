@@ -12,15 +12,15 @@ from actors.continuity import Continuity
 from actors.decoding import Outcome, Reader
 from actors.frames import Violation
 from actors.ledger import Account
-from actors.parcel import Parcel
+from actors.parcel import Parcel, reject_rows
 from actors.ticks import REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
 from actors.track import Refused
 from supervisor.failures import describe
 from supervisor.mailbox import Mailbox
+from supervisor.text import printable
 
-PARCEL_ROWS = 500  # a parcel goes to the buffer when it has so many ticks ...
+PARCEL_ROWS = 500  # a parcel goes to the buffer when it has so many ticks, or rejects that weigh as much ...
 PARCEL_S = 0.02  # ... or when its first is so old
-REJECTS_MAX = 200
 OVERSIZE_CLOSE = 1009  # RFC 6455, section 7.4.1
 
 _beats: trio.lowlevel.RunVar[Beat] = trio.lowlevel.RunVar("the parcels' beat")
@@ -34,13 +34,15 @@ class Catch:
         self._continuity = continuity
         self._block = Block(exchange)
         self._rejects: list[Reject] = []
+        self._evidence_rows = 0  # what they weigh, see parcel.reject_rows
         self._filling = trio.Event()
         self._handing = trio.Lock()
 
     def take(self, messages: list[bytes], received_ns: int, reader: Reader) -> Outcome:
         """Decodes messages where they were read and books them; nothing in between can be interrupted.
 
-        Trades that are stored or on their way already are counted and left out. What the reader raises is a
+        Trades that are stored or on their way already are counted and left out. Messages behind the first
+        `Outcome.messages` are untouched, to be taken next, after others had their turn. What the reader raises is a
         bug of ours and is raised again; none of these messages is then a tick, and each is kept as a reject.
         """
         mark = len(self._block)
@@ -53,11 +55,16 @@ class Catch:
         except Exception as error:  # noqa: BLE001 - raised again below, after the books agree
             crash, self._block = error, _first(self._block, mark)
             detail = describe(error)[:REJECT_DETAIL_CHARS_MAX]
-            outcome = Outcome(rejects=[self._crashed(message, received_ns, detail) for message in messages])
+            rejects = [self._crashed(message, received_ns, detail) for message in messages]
+            outcome = Outcome(len(messages), rejects=rejects)
             self._account.rejected_by[Reason.CRASHED.value] += len(messages)  # at once, as `Ledger.refused` does
+        if outcome.messages < len(messages):
+            messages = messages[: outcome.messages]
         self._account.bytes += sum(map(len, messages))
         self._account.read(len(messages), received_ns, outcome.ticks, len(outcome.rejects), self._block, duplicates)
-        self._rejects += outcome.rejects
+        if outcome.rejects:
+            self._rejects += outcome.rejects
+            self._evidence_rows += reject_rows(outcome.rejects)
         refusals = self._account.refusals
         if outcome.rejects or refusals.watched:
             refusals.note(outcome.rejects, self._block.symbol[mark:], reader.markets, trio.current_time())
@@ -76,7 +83,7 @@ class Catch:
                 self._exchange,
                 None,
                 Reason.OVERSIZE,
-                violation.detail,
+                printable(violation.detail, REJECT_DETAIL_CHARS_MAX),
                 violation.excerpt,
                 violation.size_bytes,
             )
@@ -87,7 +94,7 @@ class Catch:
         if not (len(self._block) or self._rejects):
             return None
         parcel = Parcel(self._block, tuple(self._rejects))
-        self._block, self._rejects = Block(self._exchange), []
+        self._block, self._rejects, self._evidence_rows = Block(self._exchange), [], 0
         return parcel
 
     async def hand_over(self) -> None:
@@ -135,10 +142,11 @@ class Catch:
         if len(newer):
             _append(self._block, newer)
         self._rejects = [*parcel.rejects, *self._rejects]
+        self._evidence_rows += reject_rows(parcel.rejects)
 
     async def hand_over_if_due(self) -> None:
         """Called after each read."""
-        if len(self._block) >= PARCEL_ROWS or len(self._rejects) >= REJECTS_MAX:
+        if len(self._block) >= PARCEL_ROWS or self._evidence_rows >= PARCEL_ROWS:
             await self.hand_over()
         elif len(self._block) or self._rejects:
             self._filling.set()

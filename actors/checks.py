@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import cast
 
 from actors.dialect import FieldError
 from actors.ticks import Reason
@@ -11,6 +12,7 @@ INTEGER_DIGITS_MAX = 20  # DECIMAL(38,18): 20 before the point, 18 after
 DECIMALS_MAX = 18
 EXPONENT_DIGITS_MAX = 3  # a longer exponent cannot end within 38 digits, and 1e999999999 would fill the memory
 TRADE_ID_CHARS_MAX = 128
+AMOUNT_CHARS_MAX = 1000  # no number of 38 digits is written in more
 YEAR_2200_NS = 7_258_118_400 * 1_000_000_000
 
 # One match over "a\nb\n...\n" costs 0.1 us a value; possessive, so that no input makes it backtrack.
@@ -40,8 +42,11 @@ def check_times(times: Sequence[int | None]) -> None:
 
 
 def check_ids(ids: Sequence[str | None]) -> None:
-    """Every id has 1 to 128 characters; None is an id the exchange does not send."""
-    lengths = {len(id_) for id_ in ids if id_ is not None}
+    """Every id has 1 to 128 printable characters; None is an id the exchange does not send."""
+    known = [id_ for id_ in ids if id_ is not None] if None in ids else cast(Sequence[str], ids)
+    lengths = set(map(len, known))
+    if not "".join(known).isprintable():  # nor a lone surrogate, which no UTF-8 can hold
+        raise FieldError(Reason.BAD_ID, "a trade id with control characters, or with others that cannot be shown")
     if lengths and not (min(lengths) > 0 and max(lengths) <= TRADE_ID_CHARS_MAX):
         raise FieldError(
             Reason.BAD_ID, f"a trade id of {max(lengths)} characters; 1 to {TRADE_ID_CHARS_MAX} are right"
@@ -50,13 +55,13 @@ def check_ids(ids: Sequence[str | None]) -> None:
 
 def _amount(text: str, reason: Reason, name: str) -> str:
     """One amount in plain digits; raises FieldError with `reason` and what is wrong."""
-    match = _NUMBER.fullmatch(text)
+    match = _NUMBER.fullmatch(text) if len(text) <= AMOUNT_CHARS_MAX else None
     if match is None:
         raise FieldError(reason, f"the {name} is not a number: {text[:60]!r}")
     if match["sign"]:
         raise FieldError(reason, f"the {name} is negative: {text[:60]}")
     exponent = match["exponent"] or "0"
-    if len(exponent.lstrip("+-0")) > EXPONENT_DIGITS_MAX or len(text) > 1000:
+    if len(exponent.lstrip("+-0")) > EXPONENT_DIGITS_MAX:
         raise FieldError(reason, f"the {name} is out of range: {text[:60]}")
     plain = text if match["exponent"] is None else format(Decimal(text), "f")
     integer, _, decimals = plain.partition(".")

@@ -1,17 +1,27 @@
 """Turns whole messages into ticks, rejects and controls, so that what is bad costs only itself."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
 
 import msgspec
 
 from actors.checks import amounts, check_ids, check_times
 from actors.dialect import Control, Dialect, FieldError, TradeLike, Trades
 from actors.ticks import REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
+from supervisor.text import WORDS_CHARS_MAX, printable
 
 # What the wire's content can make a decoder raise; anything else is a bug of ours and must show.
 _REFUSED = (ValueError, KeyError, RecursionError)
+
+# A message whose trades are looked at one by one holds at most so many (bybit's limit is 1,024): 0.2 s of work.
+ENTRIES_MAX = 10_000
+# A read ends after so many rejects and controls (about 50 ms of work), so that others get their turn.
+ODD_AT_ONCE = 2_000
+# What stands around a list of trades and is copied for each of them; exchanges send some 100 bytes in all.
+MEMBERS_MAX, MEMBER_BYTES_MAX = 8, 256
 
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -21,9 +31,11 @@ _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 class Outcome:
     """What became of messages: every trade, and every unknown message, is exactly one tick or one reject.
 
-    `joined`: some tick may stand for more than one trade, see `Block.fills`.
+    `joined`: some tick may stand for more than one trade, see `Block.fills`. `messages` is how many of the
+    messages this is about; those behind them have not been looked at.
     """
 
+    messages: int = 0
     ticks: int = 0
     joined: bool = False
     rejects: list[Reject] = field(default_factory=list)
@@ -50,8 +62,11 @@ class Reader:
         self._settled: set[str] = set()
 
     def read(self, messages: list[bytes], received_ns: int, block: Block) -> Outcome:
-        """Appends the good trades to `block`, in order; never raises for what the messages hold."""
-        outcome = Outcome()
+        """Appends the good trades to `block`, in order; never raises for what the messages hold.
+
+        Where much is no sound trade it ends early, see Outcome.messages: the caller yields and goes on.
+        """
+        outcome = Outcome(len(messages))
         if len(messages) > 1:
             try:
                 self._append(messages, received_ns, block, outcome)
@@ -59,8 +74,11 @@ class Reader:
                 pass  # something in the batch is no sound trade: one by one
             else:
                 return outcome
-        for message in messages:
+        for number, message in enumerate(messages, 1):
             self._read_one(message, received_ns, block, outcome)
+            if len(outcome.rejects) + len(outcome.controls) >= ODD_AT_ONCE:
+                outcome.messages = number
+                break
         return outcome
 
     def _append(self, messages: list[bytes], received_ns: int, block: Block, outcome: Outcome) -> None:
@@ -69,7 +87,7 @@ class Reader:
         try:
             symbol = list(map(self.markets.__getitem__, trades.native))
         except KeyError as error:
-            raise FieldError(Reason.UNKNOWN_SYMBOL, f"a market that was not asked for: {error}") from error
+            raise FieldError(Reason.UNKNOWN_SYMBOL, f"a market that was not asked for: {error}") from None
         try:
             price, volume = amounts(trades.price, trades.volume)
             check_times(trades.exchange_ns)
@@ -127,7 +145,7 @@ class Reader:
                         outcome.rejects.append(self._reject(part, received_ns, error))
                 return
         else:
-            outcome.controls.append(control)
+            outcome.controls.append(self._safe(control))
             return
         outcome.rejects.append(self._reject(message, received_ns, failure))
 
@@ -145,6 +163,21 @@ class Reader:
             Reason.UNKNOWN_MESSAGE, "a message type that is not known"
         )
 
+    def _safe(self, control: Ack | Refusal | Alive | Leaving) -> Ack | Refusal | Alive | Leaving:
+        """All of the exchange's words as short printable lines, and no market that was not asked for (but one,
+        so that it does not seem to name none)."""
+        if isinstance(control, Alive):
+            return control
+        changes: dict[str, Any] = {}
+        for name in control.__slots__:
+            value = getattr(control, name)
+            if isinstance(value, str):
+                changes[name] = printable(value, WORDS_CHARS_MAX)
+            elif isinstance(value, tuple) and value:
+                ours = tuple(native for native in value if native in self._markets)
+                changes[name] = ours or (printable(value[0], WORDS_CHARS_MAX),)
+        return replace(control, **changes)
+
     def _reject(self, payload: bytes, received_ns: int, error: Exception) -> Reject:
         reason, symbol = why_refused(error)
         return Reject(
@@ -152,7 +185,7 @@ class Reader:
             self._exchange,
             symbol,
             reason,
-            str(error)[:REJECT_DETAIL_CHARS_MAX],
+            printable(str(error), REJECT_DETAIL_CHARS_MAX),
             payload[:REJECT_PAYLOAD_BYTES_MAX],
             len(payload),
         )
@@ -179,23 +212,28 @@ def why_refused(error: Exception) -> tuple[Reason, str | None]:
 
 
 def _parts(message: bytes, list_key: str) -> list[bytes]:
-    """The message once for each trade in its list, with only that trade in it; [] where there is no list."""
+    """The message once for each trade in its list, with only that trade in it; [] where that cannot be done.
+
+    What is copied for each trade is bounded, so that the whole takes time and memory linear in the message.
+    """
     try:
-        return _split(message, list_key.split(".")) if list_key else []
+        parts = list(islice(_split(message, list_key.split(".")), ENTRIES_MAX + 1)) if list_key else []
     except _REFUSED:
         return []
+    return parts if len(parts) <= ENTRIES_MAX else []
 
 
-def _split(raw: bytes, path: list[str]) -> list[bytes]:
+def _split(raw: bytes, path: list[str]) -> Iterator[bytes]:
     if raw.lstrip()[:1] == b"[":
-        elements = [bytes(element) for element in _list.decode(raw)]
-        return [
-            b"[" + part + b"]" for element in elements for part in (_split(element, path) if path else [element])
-        ]
-    if not path:
+        for element in _list.decode(raw):
+            for part in _split(bytes(element), path) if path else [bytes(element)]:
+                yield b"[" + part + b"]"
+    elif not path:
         raise ValueError("no list where the trades should stand")
-    envelope = _object.decode(raw)
-    return [
-        msgspec.json.encode({**envelope, path[0]: msgspec.Raw(part)})
-        for part in _split(bytes(envelope[path[0]]), path[1:])
-    ]
+    else:
+        members = _object.decode(raw)
+        trades = bytes(members.pop(path[0]))
+        short = (pair for pair in members.items() if len(pair[0]) + len(bytes(pair[1])) <= MEMBER_BYTES_MAX)
+        envelope = dict(islice(short, MEMBERS_MAX))
+        for part in _split(trades, path[1:]):
+            yield msgspec.json.encode({**envelope, path[0]: msgspec.Raw(part)})

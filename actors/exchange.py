@@ -110,14 +110,26 @@ class Exchange:
 
     async def start(self, above: Supervisor) -> None:
         """Adds the exchange's supervisor and connections below `above`."""
+        gaps, fetch, vigil = self._specs()
         branch = await above.start_supervisor(self.settings.name, stop_together=True)
-        name = self.settings.name
-        await branch.start(ChildSpec(f"{name}:gaps", self.repair.keep, kind="continuity"))
+        await branch.start(gaps)
         if self.repair.recovery is not None:
-            fetch = ChildSpec(f"{name}:backfill", self.repair.fetch, kind="backfill", classify=classify)
             await branch.start(fetch)
         await self.fleet.start(branch)
-        await branch.start(ChildSpec(f"{name}:vigil", self._vigil.run, kind="vigil"))
+        await branch.start(vigil)
+
+    def _specs(self) -> tuple[ChildSpec, ChildSpec, ChildSpec]:
+        """Its actors beside the connections. Raises ValueError for a name that no actor can have."""
+        name = self.settings.name
+        return (
+            ChildSpec(f"{name}:gaps", self.repair.keep, kind="continuity"),
+            ChildSpec(f"{name}:backfill", self.repair.fetch, kind="backfill", classify=classify),
+            ChildSpec(f"{name}:vigil", self._vigil.run, kind="vigil"),
+        )
+
+    def check(self) -> None:
+        """Raises ValueError where `start` would, before anything has begun."""
+        self._specs()
 
     async def change(self, add: Sequence[str], remove: Sequence[str]) -> None:
         """Records other symbols from now on; what stays is not interrupted where it can be helped.

@@ -30,6 +30,7 @@ class Account:
     stored: int = 0
     duplicates: int = 0
     rejected: int = 0
+    rejects_unkept: int = 0  # of those, how many left only the count: see actors.evidence
     in_flight: int = 0
     sealed: int = 0  # of the ticks received, those that some batch holds or held
     gaps: int = 0

@@ -1,13 +1,16 @@
 """What exchanges hand to the buffer: ticks and rejects of one stretch of one connection, and what is missing."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from actors.coverage import FeedRow
 from actors.gaps import GapRow
-from actors.ticks import Block, Reject
+from actors.ticks import ROW_BYTES, Block, Reject
 
-# Mailboxes are bounded by rows of about 500 bytes; evidence of a reject weighs by its bytes.
-ROW_BYTES = 500
+
+def reject_rows(rejects: Iterable[Reject]) -> int:
+    """What rejects weigh in rows: their evidence counts by its bytes."""
+    return sum(reject.evidence_bytes // ROW_BYTES for reject in rejects)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,5 +25,4 @@ class Parcel:
     @property
     def rows(self) -> int:
         """Its weight in rows."""
-        evidence = sum(1 + len(reject.payload) // ROW_BYTES for reject in self.rejects)
-        return max(1, len(self.block) + evidence + len(self.gaps) + len(self.feeds))
+        return max(1, len(self.block) + reject_rows(self.rejects) + len(self.gaps) + len(self.feeds))

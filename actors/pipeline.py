@@ -18,7 +18,7 @@ from actors.clock import STOP_S as CLOCK_STOP_S
 from actors.clock import Clock
 from actors.exchange import Exchange
 from actors.lags import Lags
-from actors.ledger import Ledger
+from actors.ledger import Account, Ledger
 from actors.limiter import Limiters
 from actors.neighbours import Neighbours
 from actors.policy import BUFFER_STOP_S, MERGE_STOP_S, WRITER_STOP_S, backoff_of, intensity_of
@@ -155,6 +155,13 @@ class Pipeline:
     async def _consult(self, question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
         """What a question finds in the file, in a worker thread and not beside a merge; None if it is held."""
         return await trio.to_thread.run_sync(partial(self.store.consult, question), limiter=self.merger.limiter)
+
+    def check_exchange(self, settings: ExchangeSettings) -> None:
+        """Raises ValueError or KeyError where `add_exchange` would; changes nothing."""
+        Exchange(settings, Account(), self.buffer.intake, self._surroundings).check()
+        own = settings.name if settings.name in self.exchanges else None
+        if settings.name in {TREE, *(actor.name for actor in self.tree.snapshot())} - {own}:
+            raise ValueError(f"there is an actor named {settings.name} already")
 
     async def add_exchange(self, settings: ExchangeSettings) -> None:
         """Starts recording another exchange. Its totals go on where an earlier one of that name ended."""

@@ -65,6 +65,15 @@ class Session:
                     self._catch.take_violation(wire.violation)
 
     async def _sink(self, messages: list[bytes], received_ns: int) -> None:
+        """Takes one read, in portions where much of it is no sound trade: others get their turn in between."""
+        while True:
+            taken = await self._portion(messages, received_ns)
+            if taken >= len(messages):
+                return
+            messages = messages[taken:]
+            await trio.lowlevel.checkpoint()
+
+    async def _portion(self, messages: list[bytes], received_ns: int) -> int:
         outcome = self._catch.take(messages, received_ns, self._reader)
         for control in outcome.controls:
             self._take(control)
@@ -76,6 +85,7 @@ class Session:
             self._context.healthy()
             self._context.handled(outcome.ticks)
         await self._hand_over()
+        return outcome.messages
 
     def _take(self, control: Control) -> None:
         subscription, now = self._subscription, trio.current_time()

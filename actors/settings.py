@@ -21,6 +21,7 @@ class SupervisionSettings:
 class StoreSettings:
     """Where and how often ticks become durable. Segments go to "<path>.tail/".
 
+    Of an exchange's rejects `rejects_bytes_per_day` are kept a UTC day; more are counted only.
     Days older than `keep_days` (0: none is too old) leave the file, by way of `archive_dir` if there is one.
     """
 
@@ -30,6 +31,7 @@ class StoreSettings:
     merge_interval_s: float = 60.0
     storage_version: str = "v1.2.0"
     memory_limit: str = "512MB"
+    rejects_bytes_per_day: int = 100_000_000
     keep_days: int = 0
     archive_dir: Path | None = None
 

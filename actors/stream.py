@@ -6,6 +6,7 @@ they cost 0.3 us. Handshake, ping and close stay the library's.
 
 import re
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -13,11 +14,17 @@ import trio
 
 from actors.frames import FrameCutter
 from actors.weather import CannotConnect, HandshakeRefused, NetworkTimeout, refusal_floor_s
+from supervisor.text import printable
 
 Sink = Callable[[list[bytes], int], Awaitable[None]]
 
 HEAD_BYTES_MAX = 16 * 1024  # an answer to the handshake is a few hundred bytes; h11 draws the line here too
+LOCATION_CHARS_MAX = 300  # of where a refusal points to
 BODY_EXCERPT_BYTES_MAX = 200  # of a refusal's body, for people to read
+
+# A read may hold 131,072 pings. The library answers one in 30 us and yields only to send, so it is handed a few ms
+# of work at a time.
+CONTROLS_AT_ONCE = 256
 
 _HEAD_END = re.compile(rb"\n\r?\n")
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
@@ -73,6 +80,7 @@ class CuttingStream(trio.abc.Stream):
         self._answered = False
         self._rest = b""  # frames that came in the same read as the handshake's answer
         self._rest_ns = 0
+        self._controls: deque[bytes] = deque()  # cut, and not yet handed to the library
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:  # noqa: ARG002 (reads are larger)
         """See trio.abc.ReceiveStream; reads `read_bytes` at a time whatever the library asks for."""
@@ -80,6 +88,10 @@ class CuttingStream(trio.abc.Stream):
             return await self._receive_answer()
         while True:
             self._before_read()
+            if self._controls:
+                await trio.lowlevel.checkpoint()
+                if portion := self._some_controls():
+                    return portion
             if self._rest:
                 data, received_ns, self._rest = self._rest, self._rest_ns, b""
             else:
@@ -92,13 +104,19 @@ class CuttingStream(trio.abc.Stream):
                 self.stats.last_frame_at = trio.current_time()
             if self.leaving:
                 messages = []
-                # The library would fail on a ping after its own close frame, which it cannot answer then.
-                controls = [frame for frame in controls if frame[0] == _CLOSE_BYTE]
             if messages:
                 self.stats.frames += len(messages)
                 await self._sink(messages, received_ns)
-            if controls:
-                return b"".join(controls)
+            self._controls.extend(controls)
+            if portion := self._some_controls():
+                return portion
+
+    def _some_controls(self) -> bytes:
+        """The next few control frames; b"" where there is none that matters."""
+        if self.leaving:
+            # The library would fail on a ping after its own close frame, which it cannot answer then.
+            self._controls = deque(frame for frame in self._controls if frame[0] == _CLOSE_BYTE)
+        return b"".join(self._controls.popleft() for _ in range(min(CONTROLS_AT_ONCE, len(self._controls))))
 
     async def _read(self) -> tuple[bytes, int]:
         data = await self._inner.receive_some(self._read_bytes)
@@ -113,7 +131,8 @@ class CuttingStream(trio.abc.Stream):
         and keep all of it.
         """
         head = bytearray()
-        while (end := _HEAD_END.search(head)) is None:
+        searched = 0
+        while (end := _HEAD_END.search(head, searched)) is None:
             if not b"HTTP/".startswith(head[:5]):
                 raise CannotConnect(f"what answers does not speak HTTP: {_excerpt(head)!r}")
             if len(head) > HEAD_BYTES_MAX:
@@ -124,6 +143,7 @@ class CuttingStream(trio.abc.Stream):
                 raise CannotConnect("the connection broke during the handshake") from exc
             if not data:
                 raise CannotConnect("the server closed the connection instead of answering the handshake")
+            searched = max(0, len(head) - 2)  # the pattern is three bytes long
             head += data
         answer, self._rest = bytes(head[: end.end()]), bytes(head[end.end() :])
         status = _STATUS.match(answer)
@@ -160,7 +180,7 @@ def _refusal(status: int, head: bytes, body: bytes) -> HandshakeRefused:
     for line in head.decode("latin-1").splitlines()[1:]:
         name, _, value = line.partition(":")
         headers[name.strip().lower()] = value.strip()
-    detail = headers.get("location", "") or _excerpt(body)
+    detail = printable(headers.get("location", ""), LOCATION_CHARS_MAX) or _excerpt(body)
     return HandshakeRefused(
         status, retry_after_s=refusal_floor_s(status, headers.get("retry-after")), detail=detail
     )

@@ -10,6 +10,7 @@ from actors.packing import KINDS, PACK_ROWS_MIN, pack
 
 REJECT_PAYLOAD_BYTES_MAX = 64 * 1024  # a reject keeps its evidence, not a whole flood
 REJECT_DETAIL_CHARS_MAX = 300
+ROW_BYTES = 500  # what a row without evidence takes in memory; mailboxes are bounded in such rows
 FEW_ROWS = 3  # are taken out of a block one by one
 
 
@@ -26,9 +27,10 @@ class Reason(enum.StrEnum):
     BAD_VOLUME = "bad_volume"  # the same for the volume
     BAD_SIDE = "bad_side"  # neither of the exchange's two words for the sides
     BAD_TIME = "bad_time"  # no time, none between 1970 and 2200, or far ahead of the exchange's other trades
-    BAD_ID = "bad_id"  # an empty or endless trade id, or one that leaps and that the next trades deny
+    BAD_ID = "bad_id"  # empty, endless, or with characters that cannot be shown; or it leaps and the next trades deny it
     BAD_COUNT = "bad_count"  # it claims to stand for more trades than one order makes
     UNKNOWN_SYMBOL = "unknown_symbol"  # a trade of a market that was never asked for
+    UNSTORABLE = "unstorable"  # a row that passed every check and that the store cannot hold all the same
     CRASHED = "crashed"  # it crashed the actor that handled it three times; the detail holds the traceback
 
 
@@ -43,6 +45,11 @@ class Reject:
     detail: str
     payload: bytes
     payload_bytes: int
+
+    @property
+    def evidence_bytes(self) -> int:
+        """What keeping it takes, in memory and in the file."""
+        return ROW_BYTES + len(self.payload) + len(self.detail)
 
 
 class Block:

@@ -11,7 +11,7 @@ import trio_websocket
 import wsproto.utilities
 
 from actors.dial import Target, client_context, deadline, dial, parse_url
-from actors.frames import FrameCutter, Violation
+from actors.frames import CONTROL_BYTES_MAX, FrameCutter, Violation
 from actors.stream import CuttingStream, Sink, WireStats
 from actors.weather import (
     CannotConnect,
@@ -20,6 +20,7 @@ from actors.weather import (
     NetworkTimeout,
     WrongCertificate,
 )
+from supervisor.text import printable
 
 __all__ = [
     "CannotConnect",
@@ -116,7 +117,7 @@ class Wire:
         said = self._library.closed
         if said is None or said.code == ENDED_WITHOUT_CLOSE:
             return CloseReason(ENDED_WITHOUT_CLOSE, "the connection ended without a close frame")
-        return CloseReason(int(said.code), said.reason or "")
+        return CloseReason(int(said.code), printable(said.reason or "", CONTROL_BYTES_MAX))
 
     async def _run(
         self,

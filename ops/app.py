@@ -24,6 +24,7 @@ from ops.instants import microseconds
 from ops.logs import set_level
 from ops.redact import redact
 from ops.reload import apply_changes
+from supervisor.failures import describe
 from supervisor.states import Event
 from supervisor.tree import UnknownActorError
 
@@ -154,8 +155,11 @@ class ServiceApp(ControlApp):
             raise Refused(f"nothing was changed: {errors}") from errors
         async with self._changing:
             self._must_run()
-            with _names():
-                done = await apply_changes(self._pipeline, self._config, new)
+            try:
+                with _names():
+                    done = await apply_changes(self._pipeline, self._config, new)
+            except (ValueError, LookupError) as error:
+                raise Refused(f"nothing was changed: {describe(error)}") from error
             # What could not be applied is still in force, and differs again at the next reload.
             self._config = dataclasses.replace(self._config, exchanges=new.exchanges, log=new.log)
             set_level(new.log.level)

@@ -71,6 +71,9 @@ STORE = _keys(
     merge_interval_s=Key(Number(0.01, DAY_S), "how often segments are folded into the file"),
     storage_version=Key(storage_version, "the oldest DuckDB that can open the file"),
     memory_limit=Key(memory_limit, "what DuckDB may take"),
+    rejects_bytes_per_day=Key(
+        Whole(0, 1_000_000_000_000), "evidence kept of an exchange's rejects a UTC day; more are counted only"
+    ),
     keep_days=Key(Whole(0, 36_500), "older days (UTC) leave the file; 0 keeps all"),
     archive_dir=Key(folder_name, "they become Parquet files here first", ""),
 )

@@ -176,6 +176,7 @@ _COUNTERS: tuple[tuple[str, str, Callable[[Account], float]], ...] = (
     ("ticks_received", "Trades received, sound or not.", lambda a: a.received),
     ("ticks_stored", "Trades made durable.", lambda a: a.stored),
     ("ticks_duplicate", "Trades that had come before.", lambda a: a.duplicates),
+    ("rejects_unkept", "Rejects that were only counted: the day's limit was reached.", lambda a: a.rejects_unkept),
     ("gaps", "Stretches found to be missing.", lambda a: a.gaps),
     ("ticks_backfilled", "Trades fetched from the exchange's history.", lambda a: a.backfilled),
 )

@@ -15,7 +15,8 @@ _FIXED = ("store", "control", "supervision")
 async def apply_changes(pipeline: Pipeline, old: Config, new: Config) -> Mapping[str, object]:
     """Applies what differs and says what was done: exchanges added, removed, replaced, their symbols changed.
 
-    `needs_restart` names what differs and cannot be changed while the service runs.
+    `needs_restart` names what differs and cannot be changed while the service runs. Raises ValueError or KeyError,
+    before anything has changed, for an exchange that cannot be started.
     """
     removed = [name for name in old.exchanges if name not in new.exchanges]
     added = [name for name in new.exchanges if name not in old.exchanges]
@@ -34,6 +35,8 @@ async def apply_changes(pipeline: Pipeline, old: Config, new: Config) -> Mapping
                 "add": [s for s in after.symbols if s not in before.symbols],
                 "remove": [s for s in before.symbols if s not in after.symbols],
             }
+    for name in (*replaced, *added):
+        pipeline.check_exchange(new.exchanges[name])
     for name in (*removed, *replaced):
         await pipeline.remove_exchange(name)
     for name in (*replaced, *added):

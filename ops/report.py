@@ -117,6 +117,7 @@ def _exchange(exchange: Exchange, health: list[ActorHealth], lags: Lags) -> dict
         "stored": account.stored,
         "duplicates": account.duplicates,
         "rejected": account.rejected,
+        "rejects_unkept": account.rejects_unkept,
         "in_flight": account.in_flight,
         "gaps_open": len(exchange.continuity.unfinished()),
         "lag_ms_p50": account.lag_ms(0.50),

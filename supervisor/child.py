@@ -13,6 +13,7 @@ from supervisor.failures import Stuck, Verdict, describe
 from supervisor.health import ActorHealth, MailboxHealth
 from supervisor.intensity import Window
 from supervisor.life import Life, Wish
+from supervisor.notes import Notes
 from supervisor.spec import ChildSpec
 from supervisor.states import Event, State, check
 from supervisor.text import REASON_CHARS_MAX, printable
@@ -62,6 +63,7 @@ class Child:
         self._since_ns = time.time_ns()
         self._started = False
         self._handled = 0
+        self._notes = Notes()
         self._emit = emit
 
     def forget_failures(self) -> None:
@@ -203,7 +205,9 @@ class Child:
             self.life.watch.beat()
 
     def reported_note(self, event: str, reason: str, detail: dict[str, object]) -> None:
-        self._tell(event, reason, None, detail)
+        more = self._notes.admit(event, reason, detail)
+        if more is not None:
+            self._tell(event, reason, None, {**detail, **more})
 
     def _tell(self, event: str, reason: str, retry_in_s: float | None, detail: dict[str, object]) -> None:
         self._emit(

@@ -66,7 +66,6 @@ def install(chaos: "Chaos", patch: pytest.MonkeyPatch) -> None:
     patch.setattr(buffer, "SEALED_ROWS_MAX", dice.choice([1, 20, 1000]))
     patch.setattr(buffer, "PARCELS_AT_ONCE", dice.choice([1, 4, 256]))
     patch.setattr(catch, "PARCEL_ROWS", dice.choice([1, 10, 500]))
-    patch.setattr(catch, "REJECTS_MAX", dice.choice([1, 200]))
 
 
 def settings(dice: Random, *, frail: bool) -> PipelineSettings:

@@ -61,6 +61,11 @@ class Talk:
 
     async def sink(self, messages: list[bytes], received_ns: int) -> None:
         """For `connect`: reads messages into a block that nobody keeps."""
+        while messages:
+            messages = messages[self._portion(messages, received_ns) :]
+            await trio.lowlevel.checkpoint()
+
+    def _portion(self, messages: list[bytes], received_ns: int) -> int:
         block, now = Block(self._name), trio.current_time()
         outcome = self._reader.read(messages, received_ns, block)
         for control in outcome.controls:
@@ -82,6 +87,7 @@ class Talk:
         self.rejects += len(outcome.rejects)
         self._take(block)
         self._tell()
+        return outcome.messages
 
     def _take(self, block: Block) -> None:
         for row, source in enumerate(block.source):
