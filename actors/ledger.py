@@ -6,7 +6,7 @@ together and never waits. `audit` gives the same for the moment at which a batch
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from actors.batch import AuditRow, Batch
@@ -143,6 +143,14 @@ class Ledger:
     def unstored(self) -> dict[str, int]:
         """Trades received and not durable, by exchange; once everything has ended these are lost."""
         return {name: account.in_flight for name, account in self.accounts.items() if account.in_flight}
+
+    def unstorable(self, ticks: Mapping[str, int]) -> None:
+        """So many ticks of a sealed batch, by exchange, are rejects in it now: the store cannot hold them."""
+        for exchange, count in ticks.items():
+            account = self.account(exchange)
+            account.in_flight -= count
+            account.sealed -= count
+            account.rejected += count
 
     def refused(self, blocks: Iterable[Block], *, sealed: bool) -> None:
         """Ticks that crashed their handler three times become rejects."""

@@ -10,7 +10,6 @@ from actors.store.tables import TICKS
 from actors.store.views import SCHEMA, tail_select
 from actors.waiting import DENY_ROWS
 
-
 LATE_S = 2  # trades of the other run may have come so much out of order
 
 # An instant as nanoseconds, as far as the file keeps them.

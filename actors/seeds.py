@@ -48,7 +48,7 @@ HOUR_NS = 3_600 * 10**9  # by so much the times of a gap and those of its trades
 DAY_NS = 24 * HOUR_NS
 _BEFORE_ANY = float("-inf")
 _NEVER = (None, None, None)
-assert KEYS_MAX <= WINDOW_ROWS[0], "what the memory can hold is among the rows that are looked at first"
+assert WINDOW_ROWS[0] >= KEYS_MAX, "what the memory can hold is among the rows that are looked at first"
 
 
 def read_seeds(

@@ -14,6 +14,7 @@ from actors.ledger import Ledger
 from actors.retainer import Retainer
 from actors.room import disk_trouble
 from actors.settings import StoreSettings
+from actors.sieve import SHOWN_MAX, Sieved, sieve
 from actors.store.archive import ArchiveWrong
 from actors.store.duckfile import FileTrouble
 from actors.store.notices import ALARMS, Merged
@@ -86,26 +87,42 @@ class Writer:
                 return
 
     async def _store_batch(self, context: Context, batch: Batch) -> None:
-        """Tries until it is durable: a full disk is not the batch's fault, and nothing may overtake it."""
+        """Tries until it is durable: a full disk is not the batch's fault, and nothing may overtake it.
+
+        What the store cannot hold is taken out of it once; see actors.sieve.
+        """
         delay_s = RETRY_FIRST_S
+        sieved: Sieved | None = None
         while batch.number > self.acknowledged:
             began = time.monotonic()
             try:
-                record = partial(self._stored, batch, began)
-                await in_thread(context, self._limiter, lambda: self._store.write(batch), record)
+                to_write = sieved.batch if sieved else batch
+                record = partial(self._stored, to_write, sieved, began)
+                await in_thread(context, self._limiter, partial(self._store.write, to_write), record)
             except TROUBLE as error:
                 self.trouble = f"cannot write to {self._store.tail}: {disk_trouble(error, self._store.tail.parent)}"
                 with context.waiting(self.trouble):
                     await trio.sleep(delay_s)
                 delay_s = min(2 * delay_s, RETRY_MAX_S)
+            except Exception:
+                found: list[Sieved] = []
+                if sieved is None:
+                    await in_thread(context, self._limiter, partial(sieve, batch), found.append)
+                if not found or not found[0].reason:
+                    raise  # no row is the reason: a bug of ours
+                sieved = found[0]
+        if sieved is not None:
+            context.note("unstorable", sieved.reason, left_out=sieved.others[:SHOWN_MAX])
         if self.trouble is not None:
             self.trouble = None
             context.ok()
         context.handled()
         context.healthy()
 
-    def _stored(self, batch: Batch, began: float, _: None) -> None:
+    def _stored(self, batch: Batch, sieved: Sieved | None, began: float, _: None) -> None:
         self._ledger.flush_s.observe(time.monotonic() - began)
+        if sieved is not None:
+            self._ledger.unstorable(sieved.ticks)
         self._ledger.stored(batch)
         self.acknowledged = batch.number
         self.last_flush_ns = time.time_ns()

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 
 import trio
 
+from supervisor.text import printable
+
 STATUS_EVERY_S = 5.0  # how often the line in `systemctl status` is looked at anew
 START_EXTENDED_S = 60.0  # what the manager is asked for again and again; more than STATUS_EVERY_S
 STATUS_CHARS_MAX = 500
@@ -48,7 +50,7 @@ class Notifier:
 
     def status(self, text: str) -> None:
         """One line for people."""
-        line = " ".join(text.split())[:STATUS_CHARS_MAX]
+        line = printable(" ".join(text.split()), STATUS_CHARS_MAX)
         self._send(f"STATUS={line}\nREADY=1" if self._is_ready else f"STATUS={line}")
 
     async def watch(

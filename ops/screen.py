@@ -14,8 +14,9 @@ from ops import report
 from ops.config import Config
 from ops.fit import Fit, reason_for_people, shortened, wrapped
 from ops.logs import set_level
-from ops.tables import COLUMNS, printable, terminal_width, write_table
+from ops.tables import COLUMNS, terminal_width, write_table
 from supervisor.states import Event
+from supervisor.text import REASON_CHARS_MAX, printable
 
 LOOK_S = 0.5
 LINE_EVERY_S = 60.0
@@ -120,7 +121,7 @@ class Screen:
 
     def _say(self, text: str) -> None:
         width = terminal_width(self._file) or COLUMNS
-        safe = shortened(printable(reason_for_people(text)), 3 * (width - 10))
+        safe = shortened(printable(reason_for_people(text), REASON_CHARS_MAX), 3 * (width - 10))
         with suppress(OSError, ValueError):
             for line in wrapped(safe, width, "          "):
                 self._console.print(line)

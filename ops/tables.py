@@ -15,10 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.fit import GAP, Fit, fitted, shortened, width_of, wrapped
+from supervisor.text import printable
 
 PIPE_COLUMNS = 10_000  # not a terminal: nothing is cut to a width that nobody sees
 COLUMNS = 80  # of a terminal that does not say
 ANY_TABLE = Fit()
+CELL_CHARS_MAX = 1_000_000  # a value of a query is shown whole; a table cuts it to its column
 
 
 def decimal_text(value: Decimal) -> str:
@@ -78,6 +80,19 @@ def takes_unicode(file: TextIO) -> bool:
     return (getattr(file, "encoding", None) or "utf-8").lower().startswith("utf")
 
 
+def json_text(value: object, *, ascii_only: bool = False) -> str:
+    """One line of JSON that steers no terminal: characters that cannot be printed are escaped, all others are not."""
+    text = json.dumps(value, ensure_ascii=ascii_only)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+
+
+def _shown(text: str) -> str:
+    """A value on a terminal: whole, and steering nothing."""
+    return printable(text, CELL_CHARS_MAX)
+
+
 def _distinct(columns: Sequence[str]) -> list[str]:
     """Column names as object keys: SQL allows the same name twice, JSON does not."""
     names: list[str] = []
@@ -97,7 +112,7 @@ def write_json(columns: Sequence[str], rows: Iterable[Sequence[object]], file: T
     separator = "\n"
     for row in rows:
         entry = {name: plain(value) for name, value in zip(names, row, strict=True)}
-        file.write(separator + json.dumps(entry, ensure_ascii=escaped))
+        file.write(separator + json_text(entry, ascii_only=escaped))
         separator = ",\n"
     file.write("\n]\n" if separator == ",\n" else "]\n")
 
@@ -106,7 +121,8 @@ def write_csv(columns: Sequence[str], rows: Iterable[Sequence[object]], file: Te
     """RFC 4180 with a header; NULL is empty."""
     writer = csv.writer(file, lineterminator="\r\n")
     writer.writerow(columns)
-    writer.writerows([_text(value, null="") for value in row] for row in rows)
+    shown = _shown if file.isatty() else str  # a program gets every character
+    writer.writerows([shown(_text(value, null="")) for value in row] for row in rows)
 
 
 def write_table(
@@ -135,7 +151,7 @@ def write_table(
 
 def _write_plain(columns: Sequence[str], rows: Sequence[Sequence[object]], file: TextIO, title: str | None) -> None:
     """The same without rich, which takes 200 us a row."""
-    names = [printable(column) for column in columns]
+    names = [_shown(column) for column in columns]
     right = [any(_is_number(row[i]) for row in rows) for i in range(len(names))]
     cells = [[_cell(value, _time_text) for value in row] for row in rows]
     sizes = [max(map(width_of, (name, *(row[i] for row in cells)))) for i, name in enumerate(names)]
@@ -158,7 +174,7 @@ def laid_out(
     columns: Sequence[str], rows: Sequence[Sequence[object]], width: int | None, fit: Fit = ANY_TABLE
 ) -> tuple[Table, list[str]]:
     """A table of at most `width` (None: as wide as it is), and the columns that it leaves out."""
-    names = [printable(column) for column in columns]
+    names = [_shown(column) for column in columns]
     numbers = [any(_is_number(row[i]) for row in rows) for i in range(len(names))]
     texts = [not numbers[i] and not any(isinstance(row[i], datetime) for row in rows) for i in range(len(names))]
     for shown in _TIMES:
@@ -190,7 +206,7 @@ def _is_number(value: object) -> bool:
 
 
 def _cell(value: object, time_shown: Callable[[datetime], str]) -> str:
-    return time_shown(value) if isinstance(value, datetime) else printable(_text(value, null="NULL"))
+    return time_shown(value) if isinstance(value, datetime) else _shown(_text(value, null="NULL"))
 
 
 def _text(value: object, *, null: str) -> str:
@@ -198,13 +214,6 @@ def _text(value: object, *, null: str) -> str:
         return null
     simple = plain(value)
     return simple if isinstance(simple, str) else json.dumps(simple, ensure_ascii=False)
-
-
-def printable(text: str) -> str:
-    """Text that came from the wire must not steer the terminal: control characters are written out."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 # As much of a time as there is room for: all of it, without fractions of a second, without this year.

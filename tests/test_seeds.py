@@ -12,8 +12,8 @@ from actors.coverage import FeedEvent, FeedRow
 from actors.dialect import IdPromise
 from actors.gaps import GapReason, GapRow, GapStatus
 from actors.seed import Seed
-from actors.seeds import DAY_NS, gap_row, read_seeds
 from actors.seed_queries import GAP_COLUMNS
+from actors.seeds import DAY_NS, gap_row, read_seeds
 from actors.sequence import HOLES_MAX, REORDER_S
 from tests.continuity_file import new_file, put_feeds, put_gaps, put_tick
 from tests.continuity_rows import BTC, ETH, SECOND_NS, T0_NS, admit, newest, one, reported, tick

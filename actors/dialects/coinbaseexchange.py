@@ -44,7 +44,8 @@ LIMITS = Limits(
 
 # `side` is the maker's: the same trade in `ticker`, which gives the taker's, was opposite 107 times of 107.
 _TAKER = {"buy": "sell", "sell": "buy"}
-_INVALID = re.compile(r"(\S+) is not a valid product")
+# Tried at the start of a word only, so that a long text takes time in proportion to its length.
+_INVALID = re.compile(r"(?<!\S)(\S{1,64}) is not a valid product")
 # Not about a product: 100 messages a second an IP (rate-limits), and troubles of its own.
 _PASSING = re.compile(r"rate.?limit|too many|throttl|slow down|internal (?:server )?error|try again", re.IGNORECASE)
 

@@ -62,7 +62,7 @@ COUNT_MAX = 10_000  # ours: one order at one price; 21 is the most in recordings
 # read 2026-11-26 via stored copy; 60014 was seen on a subscribe: ccxt#25373).
 _PASSING = frozenset(("50001", "50004", "50011", "50013", "50026", "60014", "60023", "63999"))
 _PASSING_WORDS = re.compile(r"too (?:frequent|many)|rate limit|system (?:busy|error)|internal error", re.IGNORECASE)
-_NAMED = re.compile(r"instId:\s*([^\s,]+)")  # error 60018 names the market only in its text
+_NAMED = re.compile(r"instId:\s*+([^\s,]{1,64})")  # error 60018 names the market only in its text
 
 
 class _Trade(

@@ -14,7 +14,8 @@ from ops.cli.common import client, config_option, json_option, print_json, print
 from ops.exits import OK
 from ops.fit import reason_for_people, shortened
 from ops.instants import ago_or_instant
-from ops.tables import printable, terminal_width
+from ops.tables import terminal_width
+from supervisor.text import REASON_CHARS_MAX, printable
 
 POLL_S = 0.5
 # Widths in `tail`: time, exchange, symbol, side, price, volume. What is longer takes its place all the same.
@@ -67,7 +68,7 @@ def _event_line(width: int | None) -> Callable[[dict[str, Any]], str]:
 
     def line(event: dict[str, Any]) -> str:
         retry = "" if event["retry_in_s"] is None else f" (again in {event['retry_in_s']:.1f}s)"
-        reason = printable(event["reason"] or "")
+        reason = printable(event["reason"] or "", REASON_CHARS_MAX)
         if width is None:
             return f"{event['at']}  {event['actor']:<20} {event['event']:<10} {reason}{retry}".rstrip()
         head = f"{_clock(event['at'])}  {event['actor']:<16} {event['event']:<9} "

@@ -11,7 +11,8 @@ import click
 from ops.cli.common import client, config_option, json_option, print_json, socket_option
 from ops.exits import OK
 from ops.fit import Fit, reason_for_people, shortened, wrapped
-from ops.tables import printable, terminal_width, write_table
+from ops.tables import terminal_width, write_table
+from supervisor.text import REASON_CHARS_MAX, printable
 
 REASONS_MAX = 5  # on a terminal; what is wrong first must not push the table out of sight
 REASON_LINES = 2
@@ -57,7 +58,7 @@ def headline(said: Mapping[str, Any], width: int | None = None) -> list[str]:
     """The service in a few lines of at most `width`: its state, what is wrong, and the store."""
     if width is None:
         return _headline(said)
-    reasons = [printable(reason_for_people(reason)) for reason in said["reasons"]]
+    reasons = [printable(reason_for_people(reason), REASON_CHARS_MAX) for reason in said["reasons"]]
     plain = {**said, "reasons": [shortened(reason, REASON_LINES * (width - 8)) for reason in reasons]}
     if len(plain["reasons"]) > REASONS_MAX:
         left = len(plain["reasons"]) - REASONS_MAX

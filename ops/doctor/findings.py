@@ -10,6 +10,7 @@ import trio
 from actors.history import Refused
 from ops.doctor.advice import Trouble, advice_on
 from supervisor.failures import Misfit, Weather, describe
+from supervisor.text import REASON_CHARS_MAX, printable
 
 
 class State(enum.StrEnum):
@@ -79,7 +80,8 @@ class Chart:
         self.add(step, State.PASS, took_s, note.found)
 
     def add(self, step: Step, state: State, took_s: float | None, found: str, advice: str = "") -> None:
-        """One finding more."""
+        """One finding more; what it quotes of a server is made safe to show."""
+        found, advice = printable(found, REASON_CHARS_MAX), printable(advice, REASON_CHARS_MAX)
         self.findings.append(Finding(self._about, step, state, took_s, found, advice))
 
     def skip_rest(self) -> None:
