@@ -81,7 +81,7 @@ def takes_unicode(file: TextIO) -> bool:
 
 
 def json_text(value: object, *, ascii_only: bool = False) -> str:
-    """One line of JSON that steers no terminal: characters that cannot be printed are escaped, all others are not."""
+    """One line of JSON that steers no terminal: only characters that cannot be printed are escaped."""
     text = json.dumps(value, ensure_ascii=ascii_only)
     if text.isprintable():
         return text

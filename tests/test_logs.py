@@ -83,7 +83,7 @@ def test_an_event_is_one_json_line_with_its_time_level_actor_and_reason() -> Non
         "level": "warning",
         "event": "backoff",
         "actor": "binance:1",
-        "reason": "refused\nby the other side",
+        "reason": "refused by the other side",
         "retry_in_s": 1.5,
         "restarts": 3,
     }
