@@ -17,6 +17,7 @@ YEAR_2200_NS = 7_258_118_400 * 1_000_000_000
 
 # One match over "a\nb\n...\n" costs 0.1 us a value; possessive, so that no input makes it backtrack.
 _PLAIN_COLUMN = re.compile(r"(?:(?:[1-9][0-9]{0,19}+(?:\.[0-9]{1,18}+)?+|0\.(?=0*+[1-9])[0-9]{1,18}+)\n)*+")
+_PRINTABLE_ASCII = bytes(range(0x20, 0x7F))
 _NUMBER = re.compile(r"(?P<sign>-?)(?P<digits>[0-9]+(?:\.[0-9]+)?)(?:[eE](?P<exponent>[+-]?[0-9]+))?")
 
 
@@ -43,9 +44,14 @@ def check_times(times: Sequence[int | None]) -> None:
 
 def check_ids(ids: Sequence[str | None]) -> None:
     """Every id has 1 to 128 printable characters; None is an id the exchange does not send."""
-    known = [id_ for id_ in ids if id_ is not None] if None in ids else cast(Sequence[str], ids)
-    lengths = set(map(len, known))
-    if not "".join(known).isprintable():  # nor a lone surrogate, which no UTF-8 can hold
+    try:
+        text = "".join(cast(Sequence[str], ids))
+    except TypeError:
+        ids = [id_ for id_ in ids if id_ is not None]
+        text = "".join(cast(Sequence[str], ids))
+    lengths = set(map(len, cast(Sequence[str], ids)))
+    # Nearly all ids are ASCII, where this takes a tenth of the time of isprintable.
+    if not (text.isascii() and not text.encode().translate(None, _PRINTABLE_ASCII)) and not text.isprintable():
         raise FieldError(Reason.BAD_ID, "a trade id with control characters, or with others that cannot be shown")
     if lengths and not (min(lengths) > 0 and max(lengths) <= TRADE_ID_CHARS_MAX):
         raise FieldError(

@@ -129,7 +129,8 @@ class Exchange:
 
     def check(self) -> None:
         """Raises ValueError where `start` would, before anything has begun."""
-        self._specs()
+        for spec in self._specs():
+            dataclasses.replace(spec, name=self.settings.name)  # the branch's own
 
     async def change(self, add: Sequence[str], remove: Sequence[str]) -> None:
         """Records other symbols from now on; what stays is not interrupted where it can be helped.

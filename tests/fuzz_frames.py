@@ -166,7 +166,8 @@ def inflated(exchange: str, size: int) -> Iterator[tuple[str, bytes]]:
                     container[key] = (pattern * size)[:size]
                     yield f"{number}/{at} text {pattern!r}", json.dumps(value).encode()
             elif isinstance(old, list):
-                for entry in (0, {}, old[0] if old else None):
+                entries: tuple[object, ...] = (0, {}, old[0] if old else None)
+                for entry in entries:
                     container[key] = [entry] * (size // (len(json.dumps(entry)) + 2))
                     yield f"{number}/{at} list of {str(entry)[:20]}", json.dumps(value).encode()
                 container[key] = old

@@ -1,4 +1,4 @@
-"""The evidence of rejects has a daily limit per exchange; what is beyond it is counted, and nothing is lost of the books."""
+"""The evidence of rejects has a daily limit per exchange; what is beyond it is counted, and the books agree."""
 
 import dataclasses
 import time

@@ -1,5 +1,6 @@
 """One exchange failing in any way never stops or slows another: in one service, over real sockets."""
 
+import dataclasses
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -228,3 +229,19 @@ async def test_a_flood_before_a_slow_disk_holds_up_the_flood_and_nobody_else_and
     rows = query(tmp_path, "SELECT count(*), count(DISTINCT trade_id) FROM ticks WHERE exchange = 'third'")
     assert rows == [(FLOOD_TICKS, FLOOD_TICKS)]
     check_audit(tmp_path)
+
+
+async def test_an_exchange_that_no_actor_can_be_named_after_is_refused_before_anything_changes(
+    tmp_path: Path,
+) -> None:
+    """The configuration refuses such names too; a running service must not depend on it."""
+    nowhere = "ws://127.0.0.1:1"
+    pipeline = pipeline_of(tmp_path, table("kraken", "kraken", ["BTC/USD"], nowhere))
+    async with recording(pipeline):
+        before = [row.name for row in pipeline.tree.snapshot()]
+        kraken = pipeline.exchanges["kraken"].settings
+        for name in ("tickwarden", "writer", "kraken:1", "a" * 60, "a b", ""):
+            with pytest.raises(ValueError, match=r"name"):
+                pipeline.check_exchange(dataclasses.replace(kraken, name=name))
+        pipeline.check_exchange(dataclasses.replace(kraken, symbols=("ETH/USD",)))  # in its place
+        assert [row.name for row in pipeline.tree.snapshot()] == before

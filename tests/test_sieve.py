@@ -20,9 +20,7 @@ from tests.test_buffer import NS, block
 
 BAD: list[tuple[str, Any]] = [
     ("trade_id", "\ud800"),
-    ("symbol", "\udfff"),
     ("price", "x"),
-    ("volume", "9" * 30),
     ("received_ns", 2**70),
     ("fills", "many"),
 ]
@@ -60,15 +58,14 @@ async def test_a_row_that_cannot_be_stored_becomes_a_reject_and_all_others_are_s
     assert [note.startswith("unstorable: ") and "1 ticks of bad" in note for note in noted] == [True]
     rows = store.consult(_ask("SELECT exchange, count(*) FROM ticks GROUP BY 1 ORDER BY 1"))
     assert rows == [("bad", 499), ("good", 20)]
-    ((exchange, reason, payload),) = store.consult(_ask("SELECT exchange, reason, payload FROM rejects"))
-    assert (exchange, reason) == ("bad", "unstorable")
-    assert b'"trade_id"' in payload
+    rejects = store.consult(_ask("SELECT exchange, reason, contains(payload::VARCHAR, 'trade_id') FROM rejects"))
+    assert rejects == [("bad", "unstorable", True)]
     assert store.consult(_ask("SELECT stored, rejected FROM audit WHERE exchange = 'bad'")) == [(499, 1)]
     store.close()
 
 
 def _ask(sql: str) -> Callable[[Any], list[Any]]:
-    return lambda con: con.execute(sql).fetchall()  # type: ignore[no-any-return]
+    return lambda con: con.execute(sql).fetchall()
 
 
 def _never(item: object, error: BaseException) -> None:

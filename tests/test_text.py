@@ -1,4 +1,4 @@
-"""Foreign text is made safe where it enters: one printable line of a bounded length, in events, health and errors."""
+"""Foreign text is made safe where it enters: one printable line of bounded length, in events, health and errors."""
 
 import trio
 from hypothesis import given
