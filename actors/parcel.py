@@ -7,10 +7,12 @@ from actors.coverage import FeedRow
 from actors.gaps import GapRow
 from actors.ticks import ROW_BYTES, Block, Reject
 
+REJECT_ROWS = 3  # writing a reject takes as long as writing three ticks
+
 
 def reject_rows(rejects: Iterable[Reject]) -> int:
     """What rejects weigh in rows: their evidence counts by its bytes."""
-    return sum(reject.evidence_bytes // ROW_BYTES for reject in rejects)
+    return sum(REJECT_ROWS - 1 + reject.evidence_bytes // ROW_BYTES for reject in rejects)
 
 
 @dataclass(frozen=True, slots=True)
