@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from actors.checks import amounts, check_ids, check_times
-from actors.dialect import Control, Dialect, FieldError, TradeLike, Trades
+from actors.dialect import Alive, Control, Dialect, FieldError, TradeLike, Trades
 from actors.ticks import REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
 from supervisor.text import WORDS_CHARS_MAX, printable
 
@@ -164,7 +164,7 @@ class Reader:
             Reason.UNKNOWN_MESSAGE, "a message type that is not known"
         )
 
-    def _safe(self, control: Ack | Refusal | Alive | Leaving) -> Ack | Refusal | Alive | Leaving:
+    def _safe(self, control: Control) -> Control:
         """All of the exchange's words as short printable lines, and no market that was not asked for (but one,
         so that it does not seem to name none)."""
         if isinstance(control, Alive):
@@ -175,7 +175,7 @@ class Reader:
             if isinstance(value, str):
                 changes[name] = printable(value, WORDS_CHARS_MAX)
             elif isinstance(value, tuple) and value:
-                ours = tuple(native for native in value if native in self._markets)
+                ours = tuple(native for native in value if native in self.markets)
                 changes[name] = ours or (printable(value[0], WORDS_CHARS_MAX),)
         return replace(control, **changes)
 

@@ -140,9 +140,8 @@ class Pipeline:
         now_ns = time.time_ns()
 
         def read(con: duckdb.DuckDBPyConnection) -> list[list[Seed]]:
-            return [
-                read_seeds(con, exchange.settings.name, exchange.promises, self.store.tail) for exchange in exchanges
-            ]
+            tail = self.store.tail
+            return [read_seeds(con, one.settings.name, one.promises, tail) for one in exchanges]
 
         seeds = await self._consult(read)
         if seeds is None:

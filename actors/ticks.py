@@ -27,7 +27,7 @@ class Reason(enum.StrEnum):
     BAD_VOLUME = "bad_volume"  # the same for the volume
     BAD_SIDE = "bad_side"  # neither of the exchange's two words for the sides
     BAD_TIME = "bad_time"  # no time, none between 1970 and 2200, or far ahead of the exchange's other trades
-    BAD_ID = "bad_id"  # empty, endless, or with characters that cannot be shown; or it leaps and the next trades deny it
+    BAD_ID = "bad_id"  # empty, endless, not printable, or it leaps and the next trades deny it
     BAD_COUNT = "bad_count"  # it claims to stand for more trades than one order makes
     UNKNOWN_SYMBOL = "unknown_symbol"  # a trade of a market that was never asked for
     UNSTORABLE = "unstorable"  # a row that passed every check and that the store cannot hold all the same

@@ -146,12 +146,12 @@ def test_markets_that_nobody_asked_for_leave_nothing_behind() -> None:
     dialect = DIALECTS["okx"]
     mine = Reader("okx", dialect, {"BTC-USDT": "BTC/USDT"})
     subscription = Subscription(dialect, ["BTC-USDT"], "trades")
-    subscription.requests()
+    assert subscription.next(0.0) is not None
     acks = [{"event": "subscribe", "arg": {"channel": "trades", "instId": f"X{n}-USDT"}} for n in range(1_000)]
     outcome = mine.read([json.dumps(ack).encode() for ack in acks], 5, Block("okx"))
     for control in outcome.controls:
         assert isinstance(control, Ack)
-        subscription.acknowledged(control)
+        subscription.acknowledged(control, 0.0)
     assert subscription.confirmed == set()
     assert list(subscription.pending) == ["BTC-USDT"]
 

@@ -9,7 +9,7 @@ import stat
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -369,7 +369,7 @@ class TalkingService(QuietService):
 
     @asynccontextmanager
     async def tap(self, exchange: str, symbol: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        async def lines() -> AsyncIterator[bytes]:
+        async def lines() -> AsyncGenerator[bytes, None]:
             while True:
                 yield b'{"price":"1"}\n'
                 await trio.sleep(self._every_s)
