@@ -28,7 +28,9 @@ PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 PARENT = """
 import subprocess, sys, time
-service = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+service = subprocess.Popen(
+    sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+)
 print(service.pid, flush=True)
 time.sleep(600)
 """
@@ -112,11 +114,20 @@ class Service:
 
 
 @contextmanager
-def recording(folder: Path, config: str) -> Iterator[tuple[Service, subprocess.Popen[bytes]]]:
+def recording(
+    folder: Path, config: str, command: list[str] | None = None
+) -> Iterator[tuple[Service, subprocess.Popen[bytes]]]:
     """A service that has stored something of each exchange; killed when the block is left, if it still runs."""
     (folder / "tickwarden.toml").write_text(QUICK + config)
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([*COMMAND, "run"], cwd=folder, env=environment(folder), stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [*(command or COMMAND), "run"],
+            cwd=folder,
+            env=environment(folder),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # without the tester's terminal, which gives SIGHUP another meaning
+        )
     service = Service(folder, process.pid)
     try:
         service.wait_for_more(*tomllib.loads(config)["exchanges"])

@@ -76,6 +76,30 @@ async def test_a_handler_that_hangs_is_stuck_and_its_item_is_handed_out_again(au
     assert record.of("sink").count("stuck") == 1
 
 
+async def test_an_actor_that_waits_for_the_world_is_degraded_and_not_stuck_and_may_be_stuck_afterwards(
+    autojump_clock: object,
+) -> None:
+    mailbox, record, room = box(), Record(), trio.Event()
+
+    async def waits(context: Context) -> None:
+        async with mailbox.receive():
+            for _ in range(10):
+                with context.waiting("no room"):
+                    await trio.sleep(60)
+            room.set()
+            await trio.sleep_forever()
+
+    async with Supervisor("root", on_event=record) as root:
+        await root.start(ChildSpec("sink", waits, mailbox=mailbox))
+        await mailbox.put(1)
+        await room.wait()
+        health = root.health("sink")
+        assert (health.state, health.reason, health.restarts) == (State.DEGRADED, "no room", 0)
+        assert "stuck" not in record.of("sink")
+        await trio.sleep(10)
+        assert record.of("sink").count("stuck") == 1
+
+
 async def test_the_stack_shows_the_tasks_in_an_actors_nursery_too(autojump_clock: object) -> None:
     mailbox, record = box(), Record()
 
