@@ -104,6 +104,8 @@ async def run_service(
                 nursery.cancel_scope.cancel()
         except* _EXPECTED as group:
             ended_by += leaves(group)
+        if terminal.is_gone():
+            terminal.let_go()
         return _conclude(pipeline, ended_by)
 
 
@@ -192,6 +194,7 @@ async def _reload(app: ServiceApp, pipeline: Pipeline) -> None:
 async def _stop_with_terminal(terminal: Terminal, stop: Callable[..., None]) -> None:
     while not terminal.is_gone():  # noqa: ASYNC110 - trio waits for no hang-up alone
         await trio.sleep(TERMINAL_EVERY_S)
+    terminal.let_go()
     stop(reason="its terminal is gone")
 
 

@@ -32,6 +32,14 @@ class Terminal:
             poll.register(fd, 0)  # hang-ups and errors are always reported
         return any(seen & (select.POLLHUP | select.POLLERR) for _, seen in poll.poll(0))
 
+    def let_go(self) -> None:
+        """What is printed from now on goes nowhere instead of failing: an orderly end must not fail on it."""
+        nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        for fd in self._watched:
+            os.dup2(nowhere, fd)
+        os.close(nowhere)
+        self._watched = []
+
     def _must_stay(self, fd: int) -> bool:
         """A terminal must; a pipe that takes the log only for somebody at a terminal: a service under a
         supervisor records on when the reader of its log is gone."""

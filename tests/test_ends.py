@@ -22,7 +22,7 @@ from tests.test_signals import QUICK, Sandbox, Service, recording, sandbox
 __all__ = ["sandbox"]  # the fixture
 
 ALONE = '[exchanges.binance]\nsymbols = ["BTC/USDT"]\nws_url = "ws://127.0.0.1:9"\n'
-HASTY = "import actors.pipeline; actors.pipeline.WRITER_STOP_S = 0.5\n"
+HASTY = "import actors.pipeline as p; p.BUFFER_STOP_S = p.WRITER_STOP_S = 0.5"
 # From the moment that the file "hang" exists, writes do not return; an end waits a moment only.
 DEAD_DISK = """
 import os, time, ops.service, actors.store.store as s
