@@ -50,6 +50,7 @@ class Desk:
         (folder / "tickwarden.toml").write_text(CONFIG)
         config = load_config(folder / "tickwarden.toml")
         self.pipeline = Pipeline(config.pipeline())
+        self.pipeline.state = "running"  # while it starts it takes no orders
         self.app = ServiceApp(self.pipeline, config)
 
     @property
