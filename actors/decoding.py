@@ -167,8 +167,6 @@ class Reader:
     def _safe(self, control: Control) -> Control:
         """All of the exchange's words as short printable lines, and no market that was not asked for (but one,
         so that it does not seem to name none)."""
-        if isinstance(control, Alive):
-            return control
         changes: dict[str, Any] = {}
         for name in control.__slots__:
             value = getattr(control, name)
@@ -177,7 +175,7 @@ class Reader:
             elif isinstance(value, tuple) and value:
                 ours = tuple(native for native in value if native in self.markets)
                 changes[name] = ours or (printable(value[0], WORDS_CHARS_MAX),)
-        return replace(control, **changes)
+        return replace(control, **changes) if changes else control
 
     def _reject(self, payload: bytes, received_ns: int, error: Exception) -> Reject:
         reason, symbol = why_refused(error)

@@ -151,7 +151,7 @@ def test_markets_that_nobody_asked_for_leave_nothing_behind() -> None:
     outcome = mine.read([json.dumps(ack).encode() for ack in acks], 5, Block("okx"))
     for control in outcome.controls:
         assert isinstance(control, Ack)
-        subscription.acknowledged(control, 0.0)
+        subscription.acknowledged(control, 1.0)
     assert subscription.confirmed == set()
     assert list(subscription.pending) == ["BTC-USDT"]
 
