@@ -2,21 +2,15 @@
 
 import errno
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 
 from actors.store.files import Files
 from actors.store.notices import Notice
 from actors.store.segments import SegmentWriter, crc_of
 from actors.store.tables import TABLES, TICKS, TableSpec
-from actors.store.tail import Listed, Segment, Tail, live
+from actors.store.tail import Listed, Segment, Tail, live, shown, stamped
 
 VERIFY_BYTES_MAX = 1 << 30  # at start, about a second; what is beyond is verified before it is merged
-
-
-def stamped(path: Path, word: str) -> Path:
-    """The name under which something is set aside."""
-    return path.with_name(f"{path.name}.{word}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
 
 
 class Damage:
@@ -50,9 +44,7 @@ class Damage:
 
     def _set_aside(self, table: TableSpec, segment: Segment, why: str) -> Notice:
         path = self._tail.path(table, segment)
-        aside = stamped(self._tail.aside / f"{table.name}-{segment.name}", "damaged")
-        self._files.rename(path, aside)
-        self._files.sync_folder(aside.parent)
+        aside = self._tail.set_aside(path, "damaged")
         within = [s for s in self._tail.listed()[table.name] if segment.first <= s.first and s.last <= segment.last]
         # Of a fold the parts may still be there; they count again now that it is gone.
         rows_lost = segment.rows - sum(s.rows for s in live(within, 0))
@@ -73,10 +65,13 @@ class Damage:
 
     def clear_strays(self) -> list[Notice]:
         """Moves what is not ours out of the folders that DuckDB reads."""
-        return [
+        found = [
             self._moved(path, "stray_file", "is no segment, and queries would stumble over it")
             for path in self._tail.strays()
         ]
+        if found:
+            self._writer.prepare()  # it may have had the place of an empty segment
+        return found
 
     def set_all_aside(self, listed: Listed, why: str) -> list[Notice]:
         """Moves a whole tail out of sight."""
@@ -87,12 +82,9 @@ class Damage:
         ]
 
     def _moved(self, path: Path, event: str, why: str) -> Notice:
-        aside = stamped(self._tail.aside / f"{path.parent.name}-{path.name}", "foreign")
-        self._files.rename(path, aside)
-        self._files.sync_folder(aside.parent)
-        return Notice(
-            event, f"{path.name} in {path.parent.name} {why}; moved to {aside}", {"set_aside": str(aside)}
-        )
+        aside = self._tail.set_aside(path, "foreign")
+        words = f"{shown(path.name)} in {path.parent.name} {why}; moved to {aside}"
+        return Notice(event, words, {"set_aside": str(aside)})
 
     def set_wal_aside(self, wal: Path, why: str) -> list[Notice]:
         """A write-ahead log that is of no use; nothing to say if there is none."""

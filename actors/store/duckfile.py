@@ -7,7 +7,7 @@ it, works and closes it, and nothing else in the service may open or close that 
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,24 +16,28 @@ from typing import TypeVar
 import duckdb
 
 from actors.settings import StoreSettings
+from actors.store.beside import Owner, owner_of, reach
 from actors.store.blocks import bytes_counted, bytes_needed
 from actors.store.files import Files, crash_point
+from actors.store.messages import bare, held, holder
 from actors.store.migration import NoWayUp, migrate
 from actors.store.segments import parquet
 from actors.store.tables import SCHEMA_VERSION, TABLES
-from actors.store.views import SCHEMA, extra_view_sql, recorded_tail, schema_sql, view_sql
+from actors.store.views import SCHEMA, create_views, recorded_tail, schema_sql
 
 T = TypeVar("T")
 
-_PID = re.compile(r"PID (\d+)")
 # What DuckDB 1.5 to 2.0 say when the content cannot be read. Only then is a file set aside: whatever else stops
-# DuckDB from opening it (no space, no permission, no locks here) may pass, and the file is left alone.
+# DuckDB from opening it (no space, no permission, no locks here) may pass, and the file is left alone. All of these
+# are asked of a text without names (see messages).
 _CORRUPT = re.compile(
     r"corrupt|not a valid duckdb database|could not read enough bytes|replaying wal|deserializ|invalid storage"
     r"|checksum .* does not match",
     re.IGNORECASE,
 )
 _CORRUPT_TYPES = (duckdb.SerializationException, duckdb.InternalException)
+# What an error about the content can be; any other is about a statement or a value of it.
+_CONTENT_TYPES = (*_CORRUPT_TYPES, duckdb.IOException, duckdb.FatalException, duckdb.TransactionException)
 # What a full or sick disk looks like in the middle of the work; a failed COMMIT is a TransactionException.
 _TROUBLE_TYPES = (
     duckdb.IOException,
@@ -43,7 +47,6 @@ _TROUBLE_TYPES = (
 )
 _REFUSED = re.compile(r"newer version of duckdb|encrypted|crypto", re.IGNORECASE)
 _WAL = re.compile(r"replaying wal|corrupt wal", re.IGNORECASE)
-_NO_LOCKS = re.compile(r"locks are not supported|no locks available", re.IGNORECASE)
 
 
 class FileHeld(Exception):
@@ -57,9 +60,9 @@ class FileHeld(Exception):
 class FileDamaged(Exception):
     """The file is there and DuckDB cannot read it; with `wal`, it is only its write-ahead log."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, wal: bool = False) -> None:
         super().__init__(text)
-        self.wal = bool(_WAL.search(text))
+        self.wal = wal
 
 
 class FileTrouble(Exception):
@@ -84,24 +87,46 @@ class Found:
 
 def _sorted_out(error: duckdb.Error, path: Path) -> Exception:
     """What an error on opening means."""
-    text = str(error)
+    text = bare(error, [path])
     if isinstance(error, duckdb.ConnectionException):
         return FileHeld(os.getpid())  # somebody in this very process has it open
-    if "could not set lock" in text.lower() and not _NO_LOCKS.search(text):
-        found = _PID.search(text)
-        return FileHeld(int(found[1]) if found else None)
+    if held(error, path):
+        return FileHeld(holder(error))
     if _REFUSED.search(text):
-        return SchemaNewer(f"{path} cannot be opened by this DuckDB ({text[:300]}); give store.path another file.")
+        words = f"{path} cannot be opened by this DuckDB ({str(error)[:300]}); give store.path another file."
+        return SchemaNewer(words)
     if isinstance(error, _CORRUPT_TYPES) or _CORRUPT.search(text):
-        return FileDamaged(text)
-    return FileTrouble(text)
+        return FileDamaged(str(error), wal=bool(_WAL.search(text)))
+    return FileTrouble(str(error))
+
+
+def _damaged(error: duckdb.Error, names: Iterable[Path]) -> FileDamaged | None:
+    """Whether an error in the middle of the work is about the content of the file."""
+    text = bare(error, names)
+    if not (type(error) is duckdb.Error or isinstance(error, _CONTENT_TYPES)) or not _CORRUPT.search(text):
+        return None
+    return FileDamaged(str(error), wal=bool(_WAL.search(text)))
 
 
 class DuckFile:
-    """Opens, fills and checks one file. Not for two threads at once."""
+    """Opens, fills and checks one file. Not for two threads at once.
 
-    def __init__(self, path: Path, settings: StoreSettings, tail: Path, files: Files) -> None:
-        self.path, self._tail, self._files = path, tail, files
+    A file that it begins, or that has no id yet, gets `store_id`. `claim` is asked for each file that gets or has
+    the path, while DuckDB does not have it open here; it raises if the file is another service's.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        settings: StoreSettings,
+        tail: Path,
+        files: Files,
+        *,
+        claim: Callable[[Path], None] = lambda _: None,
+    ) -> None:
+        self.path, self._tail, self._files, self._claim = path, tail, files, claim
+        self.store_id = ""
+        self._names = [path, tail, *([settings.archive_dir] if settings.archive_dir else [])]
         self.wal = path.with_name(path.name + ".wal")
         self._new = path.with_name(path.name + ".new")
         self._cut_off = (0, 0)  # a length that DuckDB has cut the file to itself, and what it counts on
@@ -119,6 +144,7 @@ class DuckFile:
         """
         if not self.path.exists():
             self._create()
+        self._claim(self.path)
         clean = not self.wal.exists()
         con = self._connect(self.path, read_only=read_only)
         try:
@@ -126,8 +152,8 @@ class DuckFile:
                 self._check_size(con)
             yield con
         except duckdb.Error as error:
-            if _CORRUPT.search(str(error)):
-                raise FileDamaged(str(error)) from error
+            if damaged := _damaged(error, self._names):
+                raise damaged from error
             if isinstance(error, _TROUBLE_TYPES):
                 raise FileTrouble(str(error)) from error
             raise
@@ -158,10 +184,11 @@ class DuckFile:
             self._files.remove(leftover)
         con = self._connect(self._new)
         try:
-            self.adopt(con)
+            self.adopt(con, self.store_id)
         finally:
             con.close()
         crash_point("create.written")
+        self._claim(self._new)  # before it gets the name under which others find it
         self._files.publish(self._new, self.path)
         crash_point("create.named")
         self._files.sync_folder(self.path.parent)
@@ -173,16 +200,25 @@ class DuckFile:
         except duckdb.Error:
             return None
         try:
-            return question(con) if self.exists_in(con) else None
+            if not self.exists_in(con):
+                return None
+            reach(con, self.path)
+            return question(con)
         finally:
             con.close()
 
-    def peek_merged_through(self) -> int | None:
-        """The watermark of a file that others read just now; None if somebody writes it or it has none."""
+    def peek(self) -> Owner | None:
+        """What a file that others read just now says of itself; None if somebody writes it or it is not ours."""
         try:
-            return self.consult(self.merged_through)
+            con = duckdb.connect(str(self.path), read_only=True, config={"threads": 1})
         except duckdb.Error:
             return None
+        try:
+            return owner_of(con)
+        except duckdb.Error:
+            return None
+        finally:
+            con.close()
 
     @staticmethod
     def exists_in(con: duckdb.DuckDBPyConnection) -> bool:
@@ -190,8 +226,8 @@ class DuckFile:
         row = con.execute("SELECT count(*) FROM duckdb_schemas() WHERE schema_name = ?", [SCHEMA]).fetchone()
         return bool(row and row[0])
 
-    def adopt(self, con: duckdb.DuckDBPyConnection) -> Found:
-        """Makes the file ours: schema if it has none, brought up to date, views reaching into our tail."""
+    def adopt(self, con: duckdb.DuckDBPyConnection, store_id: str) -> Found:
+        """Makes the file ours: schema if it has none, brought up to date, our id, views reaching into our tail."""
         con.execute("BEGIN")
         try:
             if not self.exists_in(con):
@@ -199,10 +235,9 @@ class DuckFile:
                     con.execute(statement)
             found = Found(self._version(con), recorded_tail(con))
             migrate(con, found.version)
-            for table in TABLES:
-                con.execute(view_sql(table, self._tail))
-            for statement in extra_view_sql():
-                con.execute(statement)
+            con.execute(f"DELETE FROM {SCHEMA}.identity")
+            con.execute(f"INSERT INTO {SCHEMA}.identity VALUES (?)", [store_id])
+            create_views(con, self._tail)
             con.execute("COMMIT")
         except (duckdb.CatalogException, NoWayUp) as error:
             _roll_back(con)
@@ -219,10 +254,7 @@ class DuckFile:
         """Makes the file complete by itself: views without a tail."""
         con.execute("BEGIN")
         try:
-            for table in TABLES:
-                con.execute(view_sql(table, None))
-            for statement in extra_view_sql():
-                con.execute(statement)
+            create_views(con, None)
             con.execute("COMMIT")
         except duckdb.Error:
             _roll_back(con)

@@ -1,9 +1,11 @@
 """The file operations that durability rests on, in one place, so that tests can fail, forget or kill at each."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
+import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -26,6 +28,27 @@ def crash_point(name: str) -> None:
 
 def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+TEXT_BYTES_MAX = 16 << 20  # of the small files in a tail; larger ones are not ours
+
+
+def open_regular(path: Path) -> int:
+    """A descriptor to read an ordinary file by; never waits, as opening a FIFO would, and follows no link.
+
+    Raises OSError, with errno EINVAL for anything that is no ordinary file.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "is no ordinary file", str(path))
+    return fd
+
+
+def read_text(path: Path) -> str:
+    """A small file of ours, with a replacement character for what is no UTF-8. Raises as `open_regular` does."""
+    with open(open_regular(path), "rb") as file:
+        return file.read(TEXT_BYTES_MAX).decode("utf-8", "replace")
 
 
 class Files:
@@ -116,7 +139,7 @@ class Files:
             return None
         for path in paths:
             try:
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             except FileNotFoundError:
                 continue
             try:

@@ -60,7 +60,8 @@ class Folding:
     def sweep(self, merged_through: int) -> int:
         """While others may be reading: hides, later deletes what does not count any more. Returns how many."""
         now = time.monotonic()
-        unneeded = self._tail.unneeded(merged_through)
+        # What is merged leaves only when the marker says so, for copies of the file from before (see identity).
+        unneeded = [entry for entry in self._tail.unneeded(merged_through) if entry[1].last > merged_through]
         self._since = {entry: self._since.get(entry, now) for entry in unneeded}
         self._hidden &= self._since.keys()
         to_hide = [e for e in unneeded if now - self._since[e] >= HIDE_S and e not in self._hidden]

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.store.files import Files
+from actors.store.files import Files, read_text
 from actors.store.notices import Notice
 from actors.store.tail import Listed, rows_between
 
@@ -43,8 +43,8 @@ class Manifest:
         self._entries = []
         self.unsure = self._merging.exists()
         try:
-            text = self._path.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
+            text = read_text(self._path)
+        except OSError:  # there is none, or something else has its name
             return
         for line in text.splitlines():
             try:

@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from actors.batch import EventRow
@@ -66,10 +67,13 @@ def tail_missing(path: Path, there: Path, here: Path) -> Notice:
     )
 
 
-def held_at_start(path: Path, pid: int | None) -> Notice:
+def held_at_start(path: Path, pid: int | None, since: datetime) -> Notice:
     """Somebody opened the file while it was complete by itself; its views can not be changed under them."""
     who = f"process {pid}" if pid else "another process"
     return Notice(
         "store_held_at_start",
-        f"{who} opened {path.name} before the service started: it sees no new ticks until it opens it again",
+        f"{who} opened {path.name} before the service started, which could not prepare it: programs that open it see"
+        f" no rows newer than {since:%Y-%m-%d %H:%M:%S} UTC until {who} closes it. Only 'tickwarden query', 'gaps',"
+        " 'coverage' and 'export' see them",
+        {"since": since.isoformat(), "pid": pid},
     )

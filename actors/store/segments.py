@@ -1,5 +1,6 @@
 """Writes segments: the rows of one batch, so that they commit together, and folds of older segments."""
 
+import os
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -35,9 +36,9 @@ def parquet(paths: Sequence[Path]) -> str:
 
 
 def crc_of(path: Path) -> int:
-    """The CRC-32 of a file; about a gigabyte a second."""
+    """The CRC-32 of a file; about a gigabyte a second. What is no file has none: it is not waited for."""
     crc = 0
-    with path.open("rb", buffering=0) as file:
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:
         while chunk := file.read(_CHUNK_BYTES):
             crc = zlib.crc32(chunk, crc)
     return crc
@@ -71,6 +72,7 @@ class SegmentWriter:
 
         With `anew` also where one is: an older version may have written it, with fewer columns.
         """
+        self._tail.keep_mark()
         for table in TABLES:
             folder = self._tail.folder(table)
             self._files.make_folder(folder)

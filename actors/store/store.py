@@ -8,16 +8,21 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TypeVar
 
 import duckdb
 
 from actors.batch import Batch
 from actors.settings import StoreSettings
+from actors.store.beside import owner_of, tail_of
 from actors.store.damage import VERIFY_BYTES_MAX, Damage
 from actors.store.duckfile import DuckFile, FileDamaged, FileHeld, FileTrouble, Found
 from actors.store.files import Files, crash_point
 from actors.store.folding import Folding
+from actors.store.identity import Identity, new_id
 from actors.store.manifest import Entry, Manifest
 from actors.store.notices import Merged, Notice, held_at_start, migrated, tail_missing
 from actors.store.retention import Retained, Retention
@@ -39,7 +44,13 @@ class Store:
     Raises ValueError for a path that DuckDB would read as a pattern.
     """
 
-    def __init__(self, settings: StoreSettings, files: Files | None = None) -> None:
+    def __init__(
+        self,
+        settings: StoreSettings,
+        files: Files | None = None,
+        *,
+        claim: Callable[[Path], None] = lambda _: None,
+    ) -> None:
         # Two names of one file must not become two tails: the file knows only one watermark.
         self.path = settings.path.resolve()
         if _PATTERN.search(str(self.path)):
@@ -47,10 +58,11 @@ class Store:
                 f"store.path {self.path} contains one of * ? [ ] \\, which DuckDB takes for a pattern;"
                 " choose a path without them"
             )
-        self.tail = self.path.with_name(self.path.name + ".tail")
+        self.tail = tail_of(self.path)
+        self._claim = claim
         self._files = files or Files()
         self._tail = Tail(self.tail, self._files)
-        self._duck = DuckFile(self.path, settings, self.tail, self._files)
+        self._duck = DuckFile(self.path, settings, self.tail, self._files, claim=claim)
         self._segments = SegmentWriter(self._tail, self._files, settings.memory_limit, "flush")
         self._upkeep = SegmentWriter(self._tail, self._files, settings.memory_limit, "fold")
         self._folding = Folding(self._tail, self._files, self._upkeep)
@@ -61,6 +73,8 @@ class Store:
         self._came_alone = False
         self._through = 0
         self._asked = False  # whether the file has told its watermark since the start
+        self._started = datetime.now(UTC)
+        self.unreached = ""  # why other programs do not see the newest rows, as long as that is so
         self._next = 1
         self.notices: deque[Notice] = deque(maxlen=1000)
         self.segment_count = 0
@@ -74,8 +88,14 @@ class Store:
         If somebody holds the file its recovery waits for the first merge that gets it.
         """
         self._files.make_folder(self.path.parent)
+        if self.path.exists():
+            self._claim(self.path)
         self._came_alone = self.path.exists() and not self.tail.exists()
         self._tail.prepare()
+        if not self._tail.recall():
+            self._tail.mark(Identity(new_id()))
+        self._duck.store_id = self._tail.identity.store_id
+        self.notices.extend(self._damage.clear_strays())
         self._segments.prepare(anew=True)
         self._manifest.load()
         self._through = self._manifest.last.through if self._manifest.last else 0
@@ -97,11 +117,20 @@ class Store:
             self.notices.append(Notice("store_file_unavailable", f"{self.path.name}: {error}"))
             return
         if report.held:
-            if self._came_alone:
-                self.notices.append(held_at_start(self.path, report.held_by_pid))
-            through = self._duck.peek_merged_through()
-            if through is not None:
-                self._learn(through)
+            self._look_at_held(report.held_by_pid)
+
+    def _look_at_held(self, pid: int | None) -> None:
+        """What a file that could not be adopted says to readers. Its views may not reach our tail: it is said then."""
+        owner = self._duck.peek()
+        if owner is not None:
+            if owner.store_id and not self._tail.identity.settled:  # `beside` finds it by that
+                self._tail.mark(replace(self._tail.identity, store_id=owner.store_id))
+            self._learn(owner.merged_through)
+        if (owner is None and not self._came_alone) or (owner is not None and owner.tail == self.tail):
+            self.unreached = ""
+        elif not self.unreached:
+            self.notices.append(held_at_start(self.path, pid, self._started))
+            self.unreached = self.notices[-1].reason
 
     def next_number(self) -> int:
         """A number for the next batch, above all before it."""
@@ -163,12 +192,15 @@ class Store:
             self.notices.extend(self._damage.find(self._tail.live(self._through)))
         if not self.path.exists():
             self.notices.extend(self._damage.set_wal_aside(self._duck.wal, "it was left without its file"))
+            self._vouch(0)
         began = time.monotonic()
         try:
             with self._duck.opened() as con:
                 crash_point("merge.opened")
                 report, state = self._merge_into(con, rows_max)
         except FileHeld as held:
+            if not self._adopted:
+                self._look_at_held(held.pid)
             return Merged(held=True, held_by_pid=held.pid)
         except FileDamaged as damaged:
             self._set_file_aside(damaged)
@@ -186,11 +218,12 @@ class Store:
 
     def _merge_into(self, con: duckdb.DuckDBPyConnection, rows_max: int) -> tuple[Merged, Entry]:
         if not self._adopted or not self._duck.exists_in(con):
-            self._notice_found(self._duck.adopt(con))
-            self._adopted = True
+            self._adopt(con)
         state = self._check(con)
         # Nobody else can have the file open now, so no query can be about to read what is deleted here.
         # What the last merge took over has been closed, opened again and counted since.
+        if self._tail.identity.through > state.through or self._tail.holds_merged(state.through):
+            self._vouch(state.through)
         self._folding.remove_unneeded(self._through)
         crash_point("merge.deleted")
         if not rows_max:
@@ -204,6 +237,31 @@ class Store:
         self._through = chosen.through
         segments = sum(map(len, paths.values()))
         return Merged(rows=chosen.rows, segments=segments, backlog=chosen.more), Entry(chosen.through, counts)
+
+    def _adopt(self, con: duckdb.DuckDBPyConnection) -> None:
+        """Makes file and tail one store. A tail that was begun without the file gives it an id of its own: there
+        may be another tail for the old one, where the file was copied from."""
+        owner, known = owner_of(con), self._tail.identity
+        file_id = owner.store_id if owner else None
+        wanted = known
+        if known.settled and file_id not in (None, known.store_id):
+            why = f"belongs to another DuckDB file than {self.path.name} and was not merged into it"
+            self.notices.extend(self._damage.set_all_aside(self._tail.listed(), why))
+            wanted = Identity(new_id())
+        elif not known.settled:
+            wanted = Identity(new_id() if file_id else known.store_id)
+        wanted = replace(wanted, through=min(wanted.through, owner.merged_through if owner else 0))
+        if wanted != known:
+            self._tail.mark(wanted)
+        self._duck.store_id = wanted.store_id
+        self._notice_found(self._duck.adopt(con, wanted.store_id))
+        if not wanted.settled:
+            self._tail.mark(replace(wanted, settled=True))
+        self._adopted, self.unreached = True, ""
+
+    def _vouch(self, through: int) -> None:
+        """Says in the tail that it may lack what is merged up to here, before it does."""
+        self._tail.mark(replace(self._tail.identity, through=through))
 
     def _check(self, con: duckdb.DuckDBPyConnection) -> Entry:
         """Compares the file with the manifest; rows that are gone and not in the tail either are said aloud."""

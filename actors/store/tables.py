@@ -12,7 +12,7 @@ from actors.batch import Batch
 from actors.packing import INT, KINDS, TEXT, constant
 from actors.ticks import Block
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _TEXT, _INT, _REAL, _BYTES = TEXT, INT, DataType.float64(), DataType.binary()
 # Prices and volumes: text to DECIMAL is exact, and DuckDB casts a column at once.

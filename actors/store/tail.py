@@ -10,11 +10,15 @@ whoever lists a folder once can tell, whatever files of a fold are still or alre
 """
 
 import re
+import stat
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from actors.store.files import Files
+from actors.store.identity import MARKER_NAME, Identity, read_identity, write_identity
 from actors.store.tables import TABLES, TICKS, TableSpec
 
 _NAME = re.compile(r"(\d)-(\d{16})-(\d{16})-(\d{1,12})-([0-9a-f]{8})\.parquet")
@@ -22,6 +26,7 @@ LEVEL_MAX = 9
 
 # DuckDB reads a folder without any file as an error, so each folder always holds this one, with no rows.
 EMPTY_NAME = "empty.parquet"
+JOURNAL_NAME = "acknowledged.jsonl"  # see acknowledged
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -101,6 +106,24 @@ def plan(counted: Listed, rows_max: int) -> Plan:
     return Plan(chosen, through, rows, bool(ticks) and ticks[-1].last > through)
 
 
+NAME_BYTES_MAX = 150  # of what is set aside; with a time behind it a file system must still take it
+
+
+def shown(name: str) -> str:
+    """A file name as it can be printed and stored: names may hold any bytes."""
+    text = "".join(c if c.isprintable() else "_" for c in name.encode("utf-8", "replace").decode())
+    return text.encode()[:NAME_BYTES_MAX].decode("utf-8", "ignore")
+
+
+def stamped(path: Path, word: str) -> Path:
+    """The name under which something is set aside."""
+    return path.with_name(f"{path.name}.{word}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
 class Tail:
     """Where everything of the tail lies. The folders of the tables hold what queries see, and nothing else."""
 
@@ -108,6 +131,25 @@ class Tail:
         self.root, self._files = root, files
         self.partial = root / ".partial"  # half-written files
         self.aside = root / "aside"  # what was damaged, or is not ours
+        self.identity = Identity("")  # what the marker says, once `mark` or `recall` was called
+
+    def recall(self) -> bool:
+        """Takes up what the marker says; whether there is one."""
+        found = read_identity(self.root)
+        self.identity = found or self.identity
+        return found is not None
+
+    def mark(self, identity: Identity) -> None:
+        """Writes the marker; durable when it returns."""
+        self.identity = identity
+        self._files.make_folder(self.partial)
+        partial = self.partial / f"marker-{threading.get_ident()}"  # two threads may find it gone
+        write_identity(self.root, identity, self._files, partial)
+
+    def keep_mark(self) -> None:
+        """Writes the marker again if somebody has deleted it."""
+        if self.identity.store_id and read_identity(self.root) is None:
+            self.mark(self.identity)
 
     def folder(self, table: TableSpec) -> Path:
         """Where the table's segments lie."""
@@ -174,6 +216,10 @@ class Tail:
             for segment in sorted(set(listed[table.name]) - set(live(listed[table.name], merged_through)))
         ]
 
+    def holds_merged(self, merged_through: int) -> bool:
+        """Whether segments are here that the next merge deletes because the file holds their rows."""
+        return any(s.last <= merged_through for segments in self.listed().values() for s in segments)
+
     def remove(self, table: TableSpec, segment: Segment) -> None:
         """Deletes a segment, wherever its content lies."""
         self._files.remove(self.path(table, segment))
@@ -181,22 +227,41 @@ class Tail:
 
     def prepare(self) -> None:
         """At start: makes the folders and removes what a crash left half done."""
-        for folder in (self.root, self.partial, self.aside):
-            self._files.make_folder(folder)
+        self._files.make_folder(self.root)
+        for folder in (self.aside, self.partial, self.root / ".replaced", self.root / ".uncommitted"):
+            self._make_own_folder(folder)
         for table in TABLES:
             for folder in (self.folder(table), self.replaced(table), self.uncommitted(table)):
-                self._files.make_folder(folder)
+                self._make_own_folder(folder)
         for name in self._files.names(self.partial):
-            self._files.remove(self.partial / name)
+            if _is_folder(self.partial / name):
+                self.set_aside(self.partial / name, "foreign")
+            else:
+                self._files.remove(self.partial / name)
         for table in TABLES:
             for name in self._files.names(self.folder(table)):
                 path = self.folder(table) / name
                 if path.is_symlink() and not path.exists():
                     self._files.remove(path)
             for name in self._files.names(self.replaced(table)):
-                if not (self.folder(table) / name).is_symlink():
+                kept = (self.folder(table) / name).is_symlink() or _is_folder(self.replaced(table) / name)
+                if not kept:
                     self._files.remove(self.replaced(table) / name)
         self.sync()
+
+    def _make_own_folder(self, folder: Path) -> None:
+        """What else has its name is out of the way then: a link could lead anywhere."""
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            self._files.rename(folder, stamped(folder, "foreign"))
+        self._files.make_folder(folder)
+
+    def set_aside(self, path: Path, word: str) -> Path:
+        """Moves something of the tail out of sight; returns where to."""
+        self._files.make_folder(self.aside)
+        aside = stamped(self.aside / shown(f"{path.parent.name}-{path.name}"), word)
+        self._files.rename(path, aside)
+        self._files.sync_folder(aside.parent)
+        return aside
 
     def sync(self) -> None:
         """Makes sure of every name that is seen here: who wrote it may have crashed or failed before its fsync."""
@@ -204,13 +269,27 @@ class Tail:
             self._files.sync_folder(self.folder(table))
 
     def strays(self) -> list[Path]:
-        """Files in the tables' folders that are not ours; DuckDB would try to read them."""
+        """What is in the tables' folders and not ours; DuckDB would try to read it, and wait for ever at a FIFO."""
         return [
             self.folder(table) / name
             for table in TABLES
             for name in self._files.names(self.folder(table))
-            if parse_name(name) is None and name != EMPTY_NAME
+            if not self._is_ours(table, name)
         ]
+
+    def _is_ours(self, table: TableSpec, name: str) -> bool:
+        """An ordinary file with the name of a segment, or the link that stands for one that was hidden."""
+        if parse_name(name) is None and name != EMPTY_NAME:
+            return False
+        path = self.folder(table) / name
+        try:
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                behind = (self.replaced(table) / name, self.uncommitted(table) / name)
+                return path.readlink().parts[-3:] in [hidden.parts[-3:] for hidden in behind]
+        except FileNotFoundError:  # removed meanwhile
+            return True
+        return stat.S_ISREG(mode)
 
     def size(self, table: TableSpec, segments: Iterable[Segment]) -> int:
         """Bytes on disk."""
@@ -228,7 +307,8 @@ class Tail:
             for folder in (self.folder(table), self.replaced(table), self.uncommitted(table)):
                 names = self._files.names(folder)
                 for name in names:
-                    self._files.remove(folder / name)
+                    if not _is_folder(folder / name):
+                        self._files.remove(folder / name)
                 if names:
                     self._files.sync_folder(folder)
                 self._files.remove_folder(folder)
@@ -236,6 +316,6 @@ class Tail:
         self._files.remove_folder(self.root / ".uncommitted")
         self._files.remove_folder(self.partial)
         self._files.remove_folder(self.aside)
-        for name in ("merging", "manifest.tmp", "manifest.jsonl"):
+        for name in (MARKER_NAME, JOURNAL_NAME, "merging", "manifest.tmp", "manifest.jsonl"):
             self._files.remove(self.root / name)
         self._files.remove_folder(self.root)

@@ -16,47 +16,84 @@ from pathlib import Path
 import duckdb
 
 from actors.coverage import COVERAGE_SELECT, GAPS_SELECT
+from actors.store.identity import MARKER_NAME
 from actors.store.segments import sql_text
 from actors.store.tables import TABLES, TICKS, TableSpec
 
 # Views, tables and the watermark stand in two schemas, so that a user's `show tables` lists only what to query.
 SCHEMA = "store"
 
-# MATERIALIZED: DuckDB 1.2 would otherwise list the folder once for each mention, and see two states of it.
+# A window and no second mention of the listing: that would list the folder again, and see another state of it. Not
+# WITH ... AS MATERIALIZED either: DuckDB 1.4.0 and 1.4.1 cannot read that back from a view.
 _LIVE = """(
-  WITH listed AS MATERIALIZED (
-    SELECT file,
-           TRY_CAST(split_part(parse_filename(file, true), '-', 1) AS INTEGER) AS level,
-           TRY_CAST(split_part(parse_filename(file, true), '-', 3) AS BIGINT) AS last
-    FROM glob({pattern}))
-  SELECT file FROM listed
-  WHERE last > (SELECT merged_through FROM {schema}.watermark)
-    AND last > coalesce((SELECT max(h.last) FROM listed h WHERE h.level > listed.level), 0))"""
+  SELECT file FROM (
+    SELECT file, last,
+           max(last) OVER (ORDER BY level DESC RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS above
+    FROM (
+      SELECT file,
+             TRY_CAST(split_part(parse_filename(file, true), '-', 1) AS INTEGER) AS level,
+             TRY_CAST(split_part(parse_filename(file, true), '-', 3) AS BIGINT) AS last
+      FROM glob({pattern}))
+    WHERE level IS NOT NULL AND last IS NOT NULL)
+  WHERE last > (SELECT merged_through FROM {schema}.watermark) AND last > coalesce(above, 0))"""
+
+# Gives no row, or an error. What it says is not known before it is read, and each column needs it: else DuckDB would
+# leave the whole part out where a condition of the query's cannot be true of it.
+_CHECKED = """(
+  SELECT content AS said,
+         CASE WHEN split_part(content, ' ', 2) = (SELECT max(store_id) FROM {schema}.identity)
+               AND TRY_CAST(split_part(content, ' ', 4) AS BIGINT) <= (SELECT merged_through FROM {schema}.watermark)
+              THEN false ELSE error({refusal} || filename) END AS wrong
+  FROM read_text({marker}))"""
+REFUSAL = (
+    "this file does not belong to the rows beside it: it was copied or moved while the service was running, and"
+    " rows would be missing. Copy a running recording with 'tickwarden export PATH', or query the original. Compared with "
+)
 
 _TAIL = re.compile(rf"glob\"?\('((?:[^']|'')+)/{TICKS.name}/\*")
 
 
-def view_sql(table: TableSpec, tail: Path | None) -> str:
-    """CREATE VIEW for one table, with its tail or (None) of the file alone."""
-    merged = f"SELECT {table.names} FROM {SCHEMA}.{table.name}"
-    head = f"CREATE OR REPLACE VIEW main.{table.name} AS {merged}"
+def select_sql(table: TableSpec, tail: Path | None, *, merged: str | None = SCHEMA, checked: bool = True) -> str:
+    """SELECT of one table, with its tail or (None) of the file alone.
+
+    `merged` is the schema that holds the merged rows, None where the file has no such table; without `checked` file
+    and tail are known to belong together.
+    """
+    parts = [f"SELECT {table.names} FROM {merged}.{table.name}"] if merged else []
     if tail is None:
-        return head
-    return f"{head} UNION ALL {tail_select(table, tail)}"
+        return " UNION ALL ".join(parts)
+    schema = merged or SCHEMA
+    if checked:
+        check = _CHECKED.format(schema=schema, refusal=sql_text(REFUSAL), marker=sql_text(tail / MARKER_NAME))
+        nothing = ", ".join(f"CASE WHEN wrong THEN TRY_CAST(said AS {column.sql}) END" for column in table.columns)
+        parts.append(f"SELECT {nothing} FROM {check} WHERE wrong")
+    return " UNION ALL ".join([*parts, tail_select(table, tail, schema)])
 
 
-def tail_select(table: TableSpec, tail: Path) -> str:
+def tail_select(table: TableSpec, tail: Path, schema: str = SCHEMA) -> str:
     """SELECT of the rows of a tail that count."""
     pattern = sql_text(tail / table.name / "**")
-    counted = _LIVE.format(pattern=pattern, schema=SCHEMA)
+    counted = _LIVE.format(pattern=pattern, schema=schema)
     columns = ", ".join(f"segment.{column.quoted}" for column in table.columns)
     # union_by_name opens the files while binding: their statistics then spare most of them from being read.
     options = "filename = true, union_by_name = true, hive_partitioning = false"
     return (
         f"SELECT {columns} FROM {counted} AS counted"
-        f" JOIN read_parquet({pattern}, {options}) AS segment"
-        " ON segment.filename = counted.file"
+        f" JOIN read_parquet({pattern}, {options}) AS segment ON segment.filename = counted.file"
     )
+
+
+def view_sql(table: TableSpec, tail: Path | None) -> str:
+    """CREATE VIEW for one table."""
+    return f"CREATE OR REPLACE VIEW main.{table.name} AS {select_sql(table, tail)}"
+
+
+def create_views(con: duckdb.DuckDBPyConnection, tail: Path | None) -> None:
+    """Makes the views of the file anew, with this tail or (None) of the file alone."""
+    for table in TABLES:
+        con.execute(view_sql(table, tail))
+    for statement in extra_view_sql():
+        con.execute(statement)
 
 
 def recorded_tail(con: duckdb.DuckDBPyConnection, database: str | None = None) -> Path | None:
@@ -75,9 +112,9 @@ def recorded_tail(con: duckdb.DuckDBPyConnection, database: str | None = None) -
 EXTRA_VIEWS = {"gaps": GAPS_SELECT, "coverage": COVERAGE_SELECT}
 
 
-def extra_view_sql() -> list[str]:
+def extra_view_sql(kind: str = "VIEW main.") -> list[str]:
     """CREATE VIEW for each of them."""
-    return [f"CREATE OR REPLACE VIEW main.{name} AS {select}" for name, select in EXTRA_VIEWS.items()]
+    return [f"CREATE OR REPLACE {kind}{name} AS {select}" for name, select in EXTRA_VIEWS.items()]
 
 
 def schema_sql(version: int) -> list[str]:
@@ -88,6 +125,7 @@ def schema_sql(version: int) -> list[str]:
         *tables,
         f"CREATE TABLE {SCHEMA}.watermark (merged_through BIGINT NOT NULL)",
         f"INSERT INTO {SCHEMA}.watermark VALUES (0)",
+        f"CREATE TABLE {SCHEMA}.identity (store_id VARCHAR NOT NULL)",
         "CREATE TABLE main.schema_version (version INTEGER NOT NULL)",
         f"INSERT INTO main.schema_version VALUES ({version:d})",
     ]

@@ -1,0 +1,64 @@
+"""Which DuckDB file a tail belongs to: a marker in the tail, with which the views compare the file.
+
+A path says nothing about that: a file is copied, moved, or seen under another mount, and its views go on reaching into
+the folder of that name. So file and tail share a random id, and the marker also says up to which batch the tail's
+segments may have been deleted because they are merged: a copy of the file that was made before lacks these rows.
+
+The marker's first line is "store ID through BATCH settled"; views take it apart by its blanks. "new" instead of
+"settled": the tail was begun while the file could not be opened, and belongs to whichever lies beside it. The name is
+an instruction because DuckDB quotes it when the tail is not there.
+"""
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.store.files import Files, read_text
+
+MARKER_NAME = "copy-a-running-file-with-tickwarden-export.txt"
+_EXPLANATION = """
+This folder holds the newest rows of the DuckDB file beside it, which is read together with it. Do not copy or move one
+without the other while the service runs: 'tickwarden export PATH' makes a complete copy at any time, and after a clean
+stop the file is complete by itself.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """`through`: batches up to this one may be gone from the tail. `settled`: the file has the same id."""
+
+    store_id: str
+    through: int = 0
+    settled: bool = False
+
+    def fits(self, store_id: str | None, merged_through: int) -> bool:
+        """Whether a file with this id and watermark, read together with the tail, lacks nothing."""
+        ours = store_id == self.store_id or (store_id is None and not self.settled)
+        return ours and merged_through >= self.through
+
+
+def new_id() -> str:
+    """A random id of a store."""
+    return secrets.token_hex(16)
+
+
+def read_identity(tail: Path) -> Identity | None:
+    """What the marker of a tail says; None if there is none that can be read."""
+    try:
+        words = read_text(tail / MARKER_NAME).split("\n", 1)[0].split(" ")
+    except OSError:
+        return None
+    match words:
+        case ["store", store_id, "through", through, ("settled" | "new") as state] if through.isdecimal():
+            return Identity(store_id, int(through), state == "settled")
+        case _:
+            return None
+
+
+def write_identity(tail: Path, identity: Identity, files: Files, partial: Path) -> None:
+    """Replaces the marker as a whole, by way of `partial`; durable when it returns."""
+    state = "settled" if identity.settled else "new"
+    text = f"store {identity.store_id} through {identity.through} {state}\n{_EXPLANATION}"
+    files.produce(partial, lambda path: path.write_text(text, encoding="utf-8"))
+    files.rename(partial, tail / MARKER_NAME)
+    files.sync_folder(tail)
