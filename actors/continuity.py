@@ -177,6 +177,14 @@ class Continuity(Admission):
         self._book.amend(gap, status, now_ns, recovered, missing)
         return status
 
+    def vanished(self, gap: GapRow) -> bool:
+        """Trades that were admitted and stored are gone. False if the market is not recorded here."""
+        track = self._tracks.get(gap.symbol)
+        if track is None:
+            return False
+        track.vanished(gap)
+        return True
+
     def unfinished(self) -> list[GapRow]:
         """The open gaps, oldest first; those that are not `bounded` end with the next trade."""
         return self._book.unfinished()

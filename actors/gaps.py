@@ -18,6 +18,7 @@ class GapReason(enum.StrEnum):
     OVERFLOW = "overflow"
     STALL = "stall"
     REJECTED = "rejected"  # trades came and were refused, or the exchange does not have the market
+    VANISHED = "vanished"  # it was stored, and somebody or something deleted it before it was merged
 
 
 class GapStatus(enum.StrEnum):
@@ -187,6 +188,13 @@ class GapBook:
         self._outbox.append(
             replace(row, at_ns=at_ns, status=status, closed_ns=at_ns, recovered=recovered, missing=missing)
         )
+
+    def take_over(self, row: GapRow) -> None:
+        """A gap that was found elsewhere; stays here while it is open."""
+        self._append(row)
+        self.opened += 1
+        if row.status is not GapStatus.OPEN:
+            del self._gaps[row.gap_id]
 
     def drop(self, gap: str) -> None:
         """Nothing more can change it here."""

@@ -17,10 +17,12 @@ from actors.buffer import Buffer
 from actors.clock import STOP_S as CLOCK_STOP_S
 from actors.clock import Clock
 from actors.exchange import Exchange
+from actors.gaps import GapRow
 from actors.lags import Lags
 from actors.ledger import Account, Ledger
 from actors.limiter import Limiters
 from actors.neighbours import Neighbours
+from actors.parcel import Parcel
 from actors.policy import BUFFER_STOP_S, MERGE_STOP_S, WRITER_STOP_S, backoff_of, intensity_of
 from actors.room import disk_trouble, is_full
 from actors.seed import Seed
@@ -29,6 +31,7 @@ from actors.settings import ExchangeSettings, PipelineSettings
 from actors.store.claim import Claim
 from actors.store.store import Store
 from actors.surroundings import Surroundings
+from actors.ticks import Block
 from actors.weather import classify
 from actors.writer import RETRY_MAX_S, Merger, Writer
 from supervisor.spec import ChildSpec
@@ -56,7 +59,8 @@ class Pipeline:
         self.state = "starting"
         self.trouble: str | None = None  # what the start waits for
         self.ledger = Ledger(self.run_id)
-        self.store = Store(settings.store)
+        self._claim = Claim(settings.store.path.resolve(), socket)
+        self.store = Store(settings.store, claim=self._claim.file)
         self.buffer = Buffer(settings.store, self.ledger, self.store.next_number)
         self.clock = Clock(Lags(self.ledger.accounts, self.run_id), self.buffer.record_lag)
         self.writer = Writer(self.store, self.ledger, self.buffer.outbox)
@@ -66,12 +70,12 @@ class Pipeline:
             self._told,
             finish_s=MERGE_STOP_S - 1.0,
             observe=self.ledger.merge_s.observe,
+            miss=self._miss,
         )
         self._surroundings = Surroundings(Limiters(), Neighbours(), self._consult, self.flush)
         self.exchanges = {name: self._exchange(exchange) for name, exchange in settings.exchanges.items()}
         self.tree = Supervisor(TREE, on_event=self._heard)
         self.listeners: list[Callable[[Event], None]] = []
-        self._claim = Claim(self.store.path, socket)
         self._feeds: Supervisor | None = None
         self.stop_asked = trio.Event()
         self.ended = trio.Event()
@@ -90,7 +94,7 @@ class Pipeline:
 
         `before` is called once the file is this service's own and nothing has been touched: what it raises
         ends the run before there is anything to lose. A full disk is waited for, and `trouble` says so.
-        Raises StoreTaken, SchemaNewer and OSError before it starts, GaveUp when what everything depends on
+        Raises StoreTaken, FileRefused and OSError before it starts, GaveUp when what everything depends on
         crashed too often.
         """
         self.store.path.parent.mkdir(parents=True, exist_ok=True)
@@ -193,7 +197,9 @@ class Pipeline:
         await _until(lambda: self.merger.merges > before and not self.merger.last.backlog)
         if self.merger.last.held:
             pid = self.merger.held_by_pid
-            raise Held(f"{f'process {pid}' if pid else 'another process'} has {self.store.path.name} open")
+            who = f"process {pid}" if pid else "another process"
+            unreached = f": {self.store.unreached}" if self.store.unreached else ""
+            raise Held(f"{who} has {self.store.path.name} open{unreached}")
 
     @property
     def stopping(self) -> bool:
@@ -250,6 +256,13 @@ class Pipeline:
             for parcel in exchange.rests():
                 self.buffer.take_rest(parcel)
         self.buffer.intake.close()
+
+    def _miss(self, gaps: Sequence[GapRow]) -> None:
+        """What was stored and is gone again: a market that is recorded asks its history for it."""
+        for gap in gaps:
+            exchange = self.exchanges.get(gap.exchange)
+            if exchange is None or not exchange.continuity.vanished(gap):
+                self.buffer.take_rest(Parcel(Block(gap.exchange), gaps=(gap,)))
 
     def _told(self, row: EventRow) -> None:
         """What the store has to say is heard as any event is: in the file, in the log, by whoever follows."""

@@ -335,6 +335,38 @@ class Sequence(Track):
             self._left.pop(gap, None)
             super().ended(gap, until_ns, recovered, now_ns)
 
+    def vanished(self, gap: GapRow) -> None:
+        low, high = decimal(gap.from_id), decimal(gap.to_id)
+        if low is None or high is None or gap.status is not GapStatus.OPEN or high - low - 1 > JUMP_MAX:
+            closed = gap.at_ns if gap.closed_ns is None else gap.closed_ns
+            self._book.take_over(replace(gap, status=GapStatus.UNKNOWN, closed_ns=closed))
+            return
+        first, last = low + 1, min(high - 1, self.mark or 0)
+        # What was missing there before stays with its own gap; what no gap names yet is part of this one.
+        for hole in [hole for hole in self.holes if hole.last >= first and hole.first <= last]:
+            if hole.gap_id is None and first <= hole.first and hole.last <= last:
+                self.holes.remove(hole)
+        count = 0
+        for start, end in self._between_holes(first, last):
+            self.holes.add(
+                Hole(start, end, 0.0, gap.opened_ns, gap.from_ns, gap.to_id or "", gap.to_ns, gap.gap_id)
+            )
+            count += end - start + 1
+        self._left[gap.gap_id] = count
+        self._book.take_over(replace(gap, missing=count))
+        if not count:
+            self._done(gap.gap_id, gap.at_ns)
+
+    def _between_holes(self, first: int, last: int) -> list[tuple[int, int]]:
+        """The stretches of ids from `first` to `last` that lie in no hole."""
+        found = []
+        for hole in list(self.holes):
+            if hole.last >= first and hole.first <= last:
+                if hole.first > first:
+                    found.append((first, hole.first - 1))
+                first = hole.last + 1
+        return [*found, *([(first, last)] if first <= last else [])]
+
     def tick(self, now: float, now_ns: int, *, end: bool = False) -> None:
         super().tick(now, now_ns, end=end)
         if len(self._waiting):

@@ -21,8 +21,9 @@ class SupervisionSettings:
 class StoreSettings:
     """Where and how often ticks become durable. Segments go to "<path>.tail/".
 
-    Of an exchange's rejects `rejects_bytes_per_day` are kept a UTC day; more are counted only.
-    Days older than `keep_days` (0: none is too old) leave the file, by way of `archive_dir` if there is one.
+    Of an exchange's rejects `rejects_bytes_per_day` are kept a UTC day; more are counted only. Members of `group`,
+    a number, may read all of it. Days older than `keep_days` (0: none is too old) leave the file, by way of
+    `archive_dir` if there is one.
     """
 
     path: Path
@@ -34,6 +35,7 @@ class StoreSettings:
     rejects_bytes_per_day: int = 100_000_000
     keep_days: int = 0
     archive_dir: Path | None = None
+    group: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

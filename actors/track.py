@@ -163,6 +163,10 @@ class Track:
         elif seed.last_ns is not None:
             self.interrupted(GapReason.DOWNTIME, now_ns)
 
+    def vanished(self, gap: GapRow) -> None:
+        """Of what was stored this is gone again; the history is asked for it while the gap is open."""
+        self._book.take_over(gap)
+
     def started(self, now_ns: int) -> None:
         """It is delivered: from the first time on its recording counts as begun."""
         if self.started_ns is None and not self.absent:

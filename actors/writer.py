@@ -1,7 +1,7 @@
 """The writer actor: makes batches durable, in order, each once. The merger actor: folds them into the file."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
@@ -10,13 +10,14 @@ import duckdb
 import trio
 
 from actors.batch import Batch, EventRow
+from actors.gaps import GapRow
 from actors.ledger import Ledger
 from actors.retainer import Retainer
 from actors.room import disk_trouble
 from actors.settings import StoreSettings
 from actors.sieve import SHOWN_MAX, Sieved, sieve
 from actors.store.archive import ArchiveWrong
-from actors.store.duckfile import FileTrouble
+from actors.store.duckfile import FileRefused, FileTrouble
 from actors.store.notices import ALARMS, Merged
 from actors.store.retention import Retained
 from actors.store.store import Store
@@ -34,7 +35,14 @@ BREATH_S = 0.1  # between the parts of a long merge, so that readers get in
 ALARM_S = 3600.0  # how long health speaks of damage that was set aside; the events keep it for good
 BEAT_S = 2.0  # how often a long call into DuckDB is reported as life
 # What a sick disk looks like; any other duckdb.Error is about the data and therefore a bug of ours.
-TROUBLE = (OSError, FileTrouble, duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException)
+TROUBLE = (
+    OSError,
+    FileTrouble,
+    FileRefused,
+    duckdb.IOException,
+    duckdb.OutOfMemoryException,
+    duckdb.FatalException,
+)
 
 
 async def in_thread(
@@ -131,6 +139,7 @@ class Writer:
 class Merger:
     """Owned by the pipeline. Folds the tail into the file every merge_interval_s, and at the very end.
 
+    `miss` gets gaps of what was stored and is gone.
     `observe` is told how many seconds each merge held the file; `limiter` is for all who want the file.
     """
 
@@ -142,7 +151,9 @@ class Merger:
         *,
         finish_s: float,
         observe: Callable[[float], None] = lambda _: None,
+        miss: Callable[[Sequence[GapRow]], None] = lambda _: None,
     ) -> None:
+        self._miss = miss
         self._store, self._interval_s, self._finish_s = store, settings.merge_interval_s, finish_s
         self._record, self._observe = record, observe
         self.limiter = trio.CapacityLimiter(1)
@@ -253,10 +264,14 @@ class Merger:
         while self._store.notices:
             notice = self._store.notices.popleft()
             self._record(notice.row())
+            if notice.gaps:
+                self._miss(notice.gaps)
             if notice.event in ALARMS:
                 self._alarm, self._alarm_until = notice.reason, trio.current_time() + ALARM_S
         if trio.current_time() < self._alarm_until:
             context.degraded(self._alarm)
+        elif self._store.unreached:
+            context.degraded(self._store.unreached)
         elif self.retainer.trouble is not None:
             context.degraded(self.retainer.trouble)
         else:

@@ -5,7 +5,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,9 @@ class Config:
 
     def pipeline(self) -> PipelineSettings:
         """The part that everything below the command line and the control socket needs."""
-        return PipelineSettings(store=self.store, exchanges=self.exchanges, supervision=self.supervision)
+        group = grp.getgrnam(self.control.group).gr_gid if self.control.group else None
+        store = replace(self.store, group=group)
+        return PipelineSettings(store=store, exchanges=self.exchanges, supervision=self.supervision)
 
 
 class ConfigErrors(Exception):

@@ -83,13 +83,16 @@ def export(
     return Exported(target, "parquet" if as_folder else "duckdb", rows, size, time.monotonic() - began)
 
 
+_INTERRUPTED = "Query interrupted"  # DuckDB's whole text; the type is RuntimeError for this alone
+
+
 @contextmanager
 def _interrupts() -> Iterator[None]:
     """DuckDB stops a statement on Ctrl-C and says so with an error of its own."""
     try:
         yield
     except RuntimeError as error:
-        if "interrupted" in str(error).lower():
+        if str(error) == _INTERRUPTED:
             raise KeyboardInterrupt from error
         raise
 

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import duckdb
 
+from actors.store.beside import TailMissing, owner_of, usable_tail
 from actors.store.files import Files
 from actors.store.segments import sql_text
 from actors.store.tables import TICKS
 from actors.store.tail import Segment, Tail, committed
-from actors.store.views import EXTRA_VIEWS, recorded_tail
+from actors.store.views import EXTRA_VIEWS
 from ops.query import QueryError, unlocked
 
 _OPEN_FILES = Path("/proc/self/fd")
@@ -90,19 +91,12 @@ def _pinned(con: duckdb.DuckDBPyConnection, path: Path, stack: ExitStack) -> dic
 
 def _tail(con: duckdb.DuckDBPyConnection, path: Path) -> Tail | None:
     """The tail that belongs to the file, None if the file is complete by itself."""
-    recorded = recorded_tail(con, "src")
-    if recorded is None:
-        return None
-    # A file that was moved together with its tail still names the old place until a service starts on it.
-    beside = path.with_name(path.name + ".tail")
-    for root in (beside, recorded):
-        if root.is_dir():
-            return Tail(root, Files())
-    raise QueryError(
-        f"{path} was not closed by a clean stop, and the newest rows are in a tail that is not there: neither"
-        f" {beside} nor {recorded}. Put the tail back beside the file, or start the service on it once, which"
-        " goes on without those rows."
-    )
+    owner = owner_of(con, "src")
+    try:
+        root = usable_tail(path, owner) if owner else None
+    except TailMissing as missing:
+        raise QueryError(str(missing)) from missing
+    return Tail(root, Files()) if root else None
 
 
 def _as_of_one_batch(tail: Tail, merged_through: int) -> dict[str, list[Segment]]:

@@ -41,9 +41,10 @@ def workshop(target: Path) -> Iterator[Path]:
 
 
 def make_durable(made: Path) -> int:
-    """Everything at or below `made` to the disk; returns its bytes."""
+    """Everything at or below `made` to the disk, for its owner alone whatever the umask; returns its bytes."""
     files, size = Files(), 0
     for path in (made, *made.rglob("*")):
+        path.chmod(0o700 if path.is_dir() else 0o600)
         if path.is_file():
             size += path.stat().st_size
         files.sync_file(path)

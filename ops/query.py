@@ -3,11 +3,15 @@
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
+
+from actors.store.beside import TailMissing, reach
+from actors.store.messages import held
 
 # The service holds the lock for some tens of milliseconds a merge: ask again soon, then less often.
 WAIT_FIRST_S = 0.01
@@ -46,6 +50,7 @@ def run_query(
 
     `values` stand for $1, $2 and so on in the SQL.
 
+    Where the views of the file do not reach the tail that lies beside it and belongs to it, they are made to.
     Waits up to `timeout_s` for another process to let go of the file, then raises LockedError; raises
     QueryError for everything else that is wrong. The query itself may take as long as it needs.
     """
@@ -54,6 +59,8 @@ def run_query(
     connection = unlocked(path, timeout_s, lambda: duckdb.connect(path, read_only=True))
     try:
         connection.execute("SET TimeZone = 'UTC'")
+        with suppress(TailMissing):  # a question that needs no tail has its answer all the same
+            reach(connection, path)
         # Against its type stubs, DuckDB answers None where there is no statement at all.
         cursor: duckdb.DuckDBPyConnection | None = connection.execute(sql, values or None)
         if cursor is None:
@@ -64,9 +71,20 @@ def run_query(
         rows = cursor.fetchmany(rows_max + 1)
         return Result(columns, rows[:rows_max], len(rows) > rows_max)
     except duckdb.Error as error:
-        raise QueryError(str(error)) from error
+        raise QueryError(_explained(connection, path, error)) from error
     finally:
         connection.close()
+
+
+def _explained(connection: duckdb.DuckDBPyConnection, path: Path, error: duckdb.Error) -> str:
+    """DuckDB's words, behind what is wrong with the file if something is."""
+    try:
+        reach(connection, path)
+    except TailMissing as missing:
+        return f"{missing} DuckDB says: {error}"
+    except duckdb.Error:  # a fatal error; the connection answers nothing any more
+        pass
+    return str(error)
 
 
 def unlocked(path: Path, timeout_s: float, attempt: Callable[[], T]) -> T:
@@ -79,7 +97,7 @@ def unlocked(path: Path, timeout_s: float, attempt: Callable[[], T]) -> T:
         try:
             return attempt()
         except duckdb.Error as error:
-            if "lock" not in str(error).lower():
+            if not held(error, path):
                 raise QueryError(f"{path}: {error}") from error
             left_s = deadline - time.monotonic()
             if left_s <= 0:

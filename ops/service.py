@@ -14,7 +14,7 @@ import trio
 from actors.pipeline import Pipeline
 from actors.policy import STOP_S_MAX
 from actors.store.claim import StoreTaken
-from actors.store.duckfile import SchemaNewer
+from actors.store.duckfile import FileRefused
 from ops.app import ServiceApp
 from ops.config import Config
 from ops.control.app import Refused
@@ -31,7 +31,7 @@ from supervisor.failures import GaveUp, leaves
 _log = structlog.get_logger()
 
 # What may end the service with a message instead of a traceback.
-_EXPECTED = (StoreTaken, SchemaNewer, ControlError, GaveUp, OSError, duckdb.IOException)
+_EXPECTED = (StoreTaken, FileRefused, ControlError, GaveUp, OSError, duckdb.IOException)
 # Errors of the system that stay until somebody changes something.
 _TO_BE_MENDED = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG, errno.EISDIR}
 STARTED_POLL_S = 0.1  # how often a reload that comes too early looks whether the start is over

@@ -1,7 +1,7 @@
 """The edges of the pipeline in a chaos run: what is put in place of the world, and how small all is made."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -19,7 +19,7 @@ from actors.parcel import Parcel
 from actors.settings import ExchangeSettings, PipelineSettings, StoreSettings, SupervisionSettings
 from supervisor.mailbox import Mailbox
 from supervisor.tree import Supervisor
-from tests.chaos_store import Boom, FakeStore
+from tests.chaos_store import Boom, FakeStore, NoClaim
 from tests.chaos_venue import DIALECT, SYMBOLS
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def install(chaos: "Chaos", patch: pytest.MonkeyPatch) -> None:
     patch.setattr(actors.session, "connect", chaos.connect)
     patch.setattr(actors.session, "Reader", FrailReader)
     patch.setattr(buffer, "Mailbox", DoorMailbox)
-    patch.setattr(pipeline, "Store", lambda settings: FakeStore(settings, dice))
-    patch.setattr(pipeline, "Claim", lambda *_: nullcontext())
+    patch.setattr(pipeline, "Store", lambda settings, claim: FakeStore(settings, dice))
+    patch.setattr(pipeline, "Claim", NoClaim)
     patch.setattr(pipeline, "Supervisor", partial(Supervisor, random=dice))
     patch.setattr(pipeline, "ChildSpec", chaos.haunted)
     patch.setattr(exchange, "ChildSpec", chaos.haunted)

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from random import Random
 
@@ -25,6 +26,16 @@ def poisoned(blocks: Iterable[Block]) -> bool:
     return any(POISON in block.volume for block in blocks)
 
 
+class NoClaim(nullcontext[None]):
+    """Nobody else is there."""
+
+    def __init__(self, *_: object) -> None:
+        super().__init__()
+
+    def file(self, path: Path) -> None:
+        """Nothing to lock."""
+
+
 class FakeStore:
     """What actors.store.store.Store promises, without a disk."""
 
@@ -40,6 +51,7 @@ class FakeStore:
         self.finished = False
         self.wrong: list[str] = []
         self.notices: deque[Notice] = deque()
+        self.unreached = ""
         self.segment_count = self.segment_bytes = 0
         self._next = 1
 

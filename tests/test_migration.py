@@ -115,7 +115,8 @@ def test_segments_of_an_older_version_are_read_folded_and_merged_with_null_for_w
     make_older(told.path)
     strip(made.tail)
     with store(told) as made:
-        migrated, missing = made.notices
+        migrated, gone, missing = made.notices
+        assert gone.event == "segments_vanished" and gone.detail["rows"] == {"audit": 20}  # stripped away too
         assert migrated.event == "store_migrated"
         assert missing.detail["lost"] == {"audit": 1}  # went with the table that this test has dropped
         nulls = "SELECT count(*), count(source) FROM ticks"

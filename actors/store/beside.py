@@ -1,9 +1,9 @@
 """Makes the tables of an open file reach into the tail that lies beside it, where the file's own views do not.
 
-They name the tail by its path at the time the service last had the file to itself. Seen under another mount, after a
-move, or while a process that opened the file before the service started keeps it from being prepared, they name
-another place, or none. Another program then gets an error (or old rows, in the last case, of which health speaks); here
-the tail beside the file is looked at, and taken if it belongs to the file.
+They name the tail by its path at the time the service last had the file to itself. Seen under another mount,
+after a move, or while a process that opened the file before the service started keeps it from being prepared,
+they name another place, or none. Another program then gets an error (or old rows, in the last case, of which
+health speaks); here the tail beside the file is looked at, and taken if it belongs to the file.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-from actors.store.identity import read_identity
+from actors.store.identity import Identity, read_identity
 from actors.store.tables import TABLES
 from actors.store.views import SCHEMA, extra_view_sql, recorded_tail, select_sql
 
@@ -51,18 +51,44 @@ def fitting_tail(path: Path, owner: Owner) -> Path | None:
     identity = read_identity(beside)
     if identity is None:  # of an older version, which knew no ids
         return beside if owner.store_id is None and owner.tail is not None and beside.is_dir() else None
-    return beside if identity.fits(owner.store_id, owner.merged_through) else None
+    return beside if _fits(identity, owner) else None
 
 
-def reach(con: duckdb.DuckDBPyConnection, path: Path) -> Path | None:
-    """Puts temporary views in front of those of the open file, if they do not reach the tail beside it.
+class TailMissing(Exception):
+    """The newest rows of a file are not where they can be found; the message is for people."""
 
-    Returns that tail, None where the file's own views are left to do.
+
+def usable_tail(path: Path, owner: Owner) -> Path | None:
+    """The tail to read with a file, None if it is complete by itself. Raises TailMissing."""
+    # A file that was moved together with its tail still names the old place until a service starts on it.
+    found = fitting_tail(path, owner)
+    if found is not None or owner.tail is None:
+        return found
+    identity = read_identity(owner.tail)
+    if owner.tail.is_dir() and (owner.store_id is None if identity is None else _fits(identity, owner)):
+        return owner.tail
+    beside = tail_of(path)
+    places = f"neither {beside} nor {owner.tail}" if beside != owner.tail else f"not {beside}"
+    raise TailMissing(
+        f"{path} was not closed by a clean stop: its newest rows are in a tail, and that is {places} (which may be"
+        " gone, belong to another file, or be newer than this copy). Put the tail back beside the file, copy the"
+        " original with 'tickwarden export', or start the service on this file once, which goes on without those rows."
+    )
+
+
+def _fits(identity: Identity, owner: Owner) -> bool:
+    return identity.fits(owner.store_id, owner.merged_through)
+
+
+def reach(con: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Puts temporary views in front of those of the open file, if they do not reach the tail that belongs to it.
+
+    Raises TailMissing; the file's own views, left as they are, raise an error then.
     """
     owner = owner_of(con)
-    tail = fitting_tail(path, owner) if owner else None
+    tail = usable_tail(path, owner) if owner else None
     if tail is None or owner is None or owner.tail == tail:
-        return None
+        return
     merged = _tables(con, None)
     for table in TABLES:
         if (tail / table.name).is_dir():
@@ -70,7 +96,6 @@ def reach(con: duckdb.DuckDBPyConnection, path: Path) -> Path | None:
             con.execute(f"CREATE OR REPLACE TEMP VIEW {table.name} AS {select}")
     for statement in extra_view_sql("TEMP VIEW "):
         con.execute(statement)
-    return tail
 
 
 def _tables(con: duckdb.DuckDBPyConnection, database: str | None) -> set[str]:
@@ -80,5 +105,3 @@ def _tables(con: duckdb.DuckDBPyConnection, database: str | None) -> set[str]:
         [database, SCHEMA],
     ).fetchall()
     return {name for (name,) in rows}
-
-

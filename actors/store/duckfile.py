@@ -16,7 +16,7 @@ from typing import TypeVar
 import duckdb
 
 from actors.settings import StoreSettings
-from actors.store.beside import Owner, owner_of, reach
+from actors.store.beside import Owner, TailMissing, owner_of, reach
 from actors.store.blocks import bytes_counted, bytes_needed
 from actors.store.files import Files, crash_point
 from actors.store.messages import bare, held, holder
@@ -126,6 +126,7 @@ class DuckFile:
     ) -> None:
         self.path, self._tail, self._files, self._claim = path, tail, files, claim
         self.store_id = ""
+        self._group = settings.group
         self._names = [path, tail, *([settings.archive_dir] if settings.archive_dir else [])]
         self.wal = path.with_name(path.name + ".wal")
         self._new = path.with_name(path.name + ".new")
@@ -189,6 +190,8 @@ class DuckFile:
             con.close()
         crash_point("create.written")
         self._claim(self._new)  # before it gets the name under which others find it
+        if self._group is not None:
+            self._files.give(self._new, self._group)
         self._files.publish(self._new, self.path)
         crash_point("create.named")
         self._files.sync_folder(self.path.parent)
@@ -202,7 +205,8 @@ class DuckFile:
         try:
             if not self.exists_in(con):
                 return None
-            reach(con, self.path)
+            with suppress(TailMissing):  # the question may not need it; where it does, the views say so
+                reach(con, self.path)
             return question(con)
         finally:
             con.close()
@@ -233,6 +237,8 @@ class DuckFile:
             if not self.exists_in(con):
                 for statement in schema_sql(SCHEMA_VERSION):
                     con.execute(statement)
+            else:
+                self._check_storage(con)
             found = Found(self._version(con), recorded_tail(con))
             migrate(con, found.version)
             con.execute(f"DELETE FROM {SCHEMA}.identity")
@@ -249,6 +255,19 @@ class DuckFile:
             raise
         con.execute("CHECKPOINT")
         return found
+
+    def _check_storage(self, con: duckdb.DuckDBPyConnection) -> None:
+        """A file keeps the storage version it was begun with; DuckDB passes over a wish for another one."""
+        row = con.execute(
+            "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = current_database()"
+        ).fetchone()
+        found, wanted = str(row[0] if row else ""), str(self._config["storage_compatibility_version"])
+        if found.startswith("v") and wanted != "latest" and found.split(".")[:2] != wanted.split(".")[:2]:
+            raise FileRefused(
+                f"{self.path} was begun with storage version {found.rstrip('+')} and keeps it, but"
+                f" store.storage_version is {wanted}. Set it to {found.rstrip('+')}, or give store.path a new file"
+                " ('tickwarden export' copies what is recorded)."
+            )
 
     def leave(self, con: duckdb.DuckDBPyConnection) -> None:
         """Makes the file complete by itself: views without a tail."""

@@ -120,6 +120,11 @@ class Files:
         except FileNotFoundError:
             return []
 
+    def give(self, path: Path, group: int) -> None:
+        """Lets a group read a file, or a folder and what will be made in it."""
+        os.chown(path, -1, group)
+        path.chmod(0o2750 if path.is_dir() else 0o640)
+
     def make_folder(self, path: Path) -> None:
         """The folder and its parents, durable."""
         if not path.is_dir():

@@ -1,12 +1,13 @@
 """Which DuckDB file a tail belongs to: a marker in the tail, with which the views compare the file.
 
-A path says nothing about that: a file is copied, moved, or seen under another mount, and its views go on reaching into
-the folder of that name. So file and tail share a random id, and the marker also says up to which batch the tail's
-segments may have been deleted because they are merged: a copy of the file that was made before lacks these rows.
+A path says nothing about that: a file is copied, moved, or seen under another mount, and its views go on reaching
+into the folder of that name. So file and tail share a random id, and the marker also says up to which batch the
+tail's segments may have been deleted because they are merged: a copy of the file that was made before lacks these
+rows.
 
 The marker's first line is "store ID through BATCH settled"; views take it apart by its blanks. "new" instead of
-"settled": the tail was begun while the file could not be opened, and belongs to whichever lies beside it. The name is
-an instruction because DuckDB quotes it when the tail is not there.
+"settled": the tail was begun while the file could not be opened, and belongs to whichever lies beside it. The
+name is an instruction because DuckDB quotes it when the tail is not there.
 """
 
 import secrets
@@ -17,9 +18,9 @@ from actors.store.files import Files, read_text
 
 MARKER_NAME = "copy-a-running-file-with-tickwarden-export.txt"
 _EXPLANATION = """
-This folder holds the newest rows of the DuckDB file beside it, which is read together with it. Do not copy or move one
-without the other while the service runs: 'tickwarden export PATH' makes a complete copy at any time, and after a clean
-stop the file is complete by itself.
+This folder holds the newest rows of the DuckDB file beside it, which is read together with it. Do not copy or
+move one without the other while the service runs: 'tickwarden export PATH' makes a complete copy at any time, and
+after a clean stop the file is complete by itself.
 """
 
 

@@ -1,8 +1,8 @@
 """What DuckDB's error texts say, read without the names in them.
 
-DuckDB quotes paths and values in its messages, and these hold the user's words: a file in /crypto/ or /corrupt/ must
-not be taken for an encrypted or a damaged one. So everything is decided by the type of the error first, and by its text
-only after every name has been taken out of it.
+DuckDB quotes paths and values in its messages, and these hold the user's words: a file in /crypto/ or /corrupt/
+must not be taken for an encrypted or a damaged one. So everything is decided by the type of the error first, and
+by its text only after every name has been taken out of it.
 """
 
 import re

@@ -16,7 +16,9 @@ STEPS: Mapping[int, tuple[str, ...]] = {
         'CREATE TABLE store.lags ("at" TIMESTAMPTZ, exchange VARCHAR, samples BIGINT, p50_ms DOUBLE, p99_ms DOUBLE,'
         " min_ms DOUBLE, max_ms DOUBLE, negative BIGINT, run_id VARCHAR)",
     ),
-    2: ("CREATE TABLE IF NOT EXISTS store.identity (store_id VARCHAR NOT NULL)",),  # filled in when the file is adopted
+    2: (
+        "CREATE TABLE IF NOT EXISTS store.identity (store_id VARCHAR NOT NULL)",
+    ),  # filled in when the file is adopted
 }
 
 

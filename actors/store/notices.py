@@ -7,15 +7,18 @@ from datetime import datetime
 from pathlib import Path
 
 from actors.batch import EventRow
+from actors.gaps import GapRow
+from actors.store.acknowledged import Vanished
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something an operator must hear of: an event name, and words."""
+    """Something an operator must hear of: an event name, and words; `gaps` is what it means for the record."""
 
     event: str
     reason: str
     detail: dict[str, object] = field(default_factory=dict)
+    gaps: tuple[GapRow, ...] = ()
 
     def row(self) -> EventRow:
         """As a row of `events`."""
@@ -42,6 +45,7 @@ ALARMS = frozenset(
     {
         "segment_damaged",
         "segment_foreign",
+        "segments_vanished",
         "store_file_damaged",
         "store_rows_missing",
         "store_tail_missing",
@@ -64,6 +68,18 @@ def tail_missing(path: Path, there: Path, here: Path) -> Notice:
         f"{path.name} was not closed by a clean stop and is here without its tail {there}"
         f"{still}: what had not been merged by then is missing, and how much cannot be told",
         {"tail": str(there)},
+    )
+
+
+def vanished(found: Vanished) -> Notice:
+    """Rows that were durable are gone from the tail."""
+    words = ", ".join(f"{count} of {table}" for table, count in sorted(found.rows.items()))
+    return Notice(
+        "segments_vanished",
+        f"segments that were not merged yet are gone from the tail: {words} rows of the batches {found.first} to"
+        f" {found.last} (deleted by a person or a program, or lost by the disk); {len(found.gaps)} gaps say where",
+        {"rows": found.rows, "first_batch": found.first, "last_batch": found.last, "gaps": len(found.gaps)},
+        found.gaps,
     )
 
 

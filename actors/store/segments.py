@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 
 from actors.batch import Batch
+from actors.store.acknowledged import Market, Note, Span, note_of
 from actors.store.files import Files, crash_point
 from actors.store.tables import TABLES, TICKS, TableSpec
 from actors.store.tail import EMPTY_NAME, Segment, Tail, parse_name
@@ -18,6 +19,14 @@ _FORMAT = "FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false"  # partial name
 # rows a day at 5,000 a second costs each query 90 ms, with these 27 ms. Joining them takes 140 MB more.
 _JOINED_FORMAT = f"{_FORMAT}, ROW_GROUP_SIZE 491520"
 _CHUNK_BYTES = 1 << 20
+# Times as the file keeps them; a trade of several fills has the ids down from its own.
+_SPANS = """
+SELECT exchange, symbol, min(made), max(made), sum(fills)::BIGINT, min(id - fills + 1), max(id),
+       count(id) = count(*), count(trade_id) > 0
+FROM (SELECT exchange, symbol, coalesce(timestamp, received_at) AS made, fills, trade_id,
+             TRY_CAST(trade_id AS BIGINT) AS id FROM batch)
+GROUP BY ALL
+"""
 
 
 def sql_text(value: str | Path) -> str:
@@ -55,6 +64,8 @@ class SegmentWriter:
         self._memory_limit = memory_limit
         self._con: duckdb.DuckDBPyConnection | None = None
         self._trying: int | None = None
+        self._spans: dict[Market, Span] = {}
+        self.written: Note | None = None  # of the last batch
 
     def _database(self) -> duckdb.DuckDBPyConnection:
         if self._con is None:
@@ -75,7 +86,8 @@ class SegmentWriter:
         self._tail.keep_mark()
         for table in TABLES:
             folder = self._tail.folder(table)
-            self._files.make_folder(folder)
+            for own in (folder, self._tail.replaced(table), self._tail.uncommitted(table)):
+                self._files.make_folder(own)
             if anew or EMPTY_NAME not in self._files.names(folder):
                 partial, _ = self._produce(table, Batch(0))
                 self._files.rename(partial, folder / EMPTY_NAME)
@@ -103,6 +115,8 @@ class SegmentWriter:
                 crash_point("segment.uncommitted")
             self._name(table, partial, segment, again=again)
         self._trying = None
+        rows = {table.name: segment.rows for table, (_, segment) in made.items()}
+        self.written = note_of(batch, rows, self._spans)
         crash_point("segment.committed")
         return size
 
@@ -128,11 +142,23 @@ class SegmentWriter:
         self._database().register("batch", table.arrow(batch))
         try:
             rows, crc = self._copy(table.select("batch"), path)
+            if table is TICKS:
+                self._spans = self._spans_of_batch() if rows else {}
         finally:
             with suppress(duckdb.Error):
                 self._database().unregister("batch")
         crash_point("segment.written")
         return path, Segment(batch.number, batch.number, 0, rows, crc)
+
+    def _spans_of_batch(self) -> dict[Market, Span]:
+        """What the registered batch holds of each market; a millisecond for 50,000 rows."""
+        rows = self._database().execute(_SPANS).fetchall()
+        return {
+            (exchange, symbol): Span(
+                since, until, trades, low if numbers else None, high if numbers else None, named
+            )
+            for exchange, symbol, since, until, trades, low, high, numbers, named in rows
+        }
 
     def _copy(self, select: str, path: Path, how: str = _FORMAT) -> tuple[int, int]:
         """Makes a durable file of a query's rows and returns their number and the file's CRC."""

@@ -17,18 +17,20 @@ import duckdb
 
 from actors.batch import Batch
 from actors.settings import StoreSettings
+from actors.store.acknowledged import Acknowledged
 from actors.store.beside import owner_of, tail_of
+from actors.store.claim import StoreTaken
 from actors.store.damage import VERIFY_BYTES_MAX, Damage
 from actors.store.duckfile import DuckFile, FileDamaged, FileHeld, FileTrouble, Found
 from actors.store.files import Files, crash_point
 from actors.store.folding import Folding
-from actors.store.identity import Identity, new_id
+from actors.store.identity import Identity, new_id, read_identity
 from actors.store.manifest import Entry, Manifest
-from actors.store.notices import Merged, Notice, held_at_start, migrated, tail_missing
+from actors.store.notices import Merged, Notice, held_at_start, migrated, tail_missing, vanished
 from actors.store.retention import Retained, Retention
 from actors.store.segments import SegmentWriter
 from actors.store.tables import SCHEMA_VERSION, TABLES, TICKS
-from actors.store.tail import Tail, committed, plan
+from actors.store.tail import JOURNAL_NAME, Tail, committed, plan
 
 __all__ = ["MERGE_ROWS_MAX", "Merged", "Notice", "Store"]
 
@@ -61,12 +63,13 @@ class Store:
         self.tail = tail_of(self.path)
         self._claim = claim
         self._files = files or Files()
-        self._tail = Tail(self.tail, self._files)
+        self._tail = Tail(self.tail, self._files, settings.group)
         self._duck = DuckFile(self.path, settings, self.tail, self._files, claim=claim)
         self._segments = SegmentWriter(self._tail, self._files, settings.memory_limit, "flush")
         self._upkeep = SegmentWriter(self._tail, self._files, settings.memory_limit, "fold")
         self._folding = Folding(self._tail, self._files, self._upkeep)
         self._damage = Damage(self._tail, self._files, self._upkeep)
+        self._acknowledged = Acknowledged(self.tail / JOURNAL_NAME)
         self._manifest = Manifest(self.tail / "manifest.jsonl", self._files)
         self._retention = Retention(settings, self._duck, self._files, self._check, self._manifest.append)
         self._adopted = False
@@ -98,6 +101,7 @@ class Store:
         self.notices.extend(self._damage.clear_strays())
         self._segments.prepare(anew=True)
         self._manifest.load()
+        self._acknowledged.load()
         self._through = self._manifest.last.through if self._manifest.last else 0
         listed = self._tail.listed()
         newest = max([self._through, *(s.last for segments in listed.values() for s in segments)])
@@ -113,6 +117,8 @@ class Store:
             report = self.merge(rows_max=0)
             if report.backlog and not self._adopted:  # it was damaged and is out of the way: once more
                 report = self.merge(rows_max=0)
+        except StoreTaken:
+            raise
         except (FileTrouble, OSError, duckdb.Error) as error:
             self.notices.append(Notice("store_file_unavailable", f"{self.path.name}: {error}"))
             return
@@ -120,7 +126,8 @@ class Store:
             self._look_at_held(report.held_by_pid)
 
     def _look_at_held(self, pid: int | None) -> None:
-        """What a file that could not be adopted says to readers. Its views may not reach our tail: it is said then."""
+        """What a file that could not be adopted says to readers. Its views may not reach our tail: it is said
+        then."""
         owner = self._duck.peek()
         if owner is not None:
             if owner.store_id and not self._tail.identity.settled:  # `beside` finds it by that
@@ -175,6 +182,8 @@ class Store:
     def write(self, batch: Batch) -> None:
         """Makes the batch durable; raises OSError or duckdb.Error, and may then be called with it again."""
         size = self._segments.write_batch(batch)
+        assert self._segments.written is not None
+        self._acknowledged.add(self._segments.written)
         self.segment_count += 1
         self.segment_bytes += size
 
@@ -187,6 +196,10 @@ class Store:
         then says that there is more to do.
         """
         self.notices.extend(self._damage.clear_strays())
+        if self._asked:
+            self._miss_vanished()
+        if read_identity(self.tail) is None:
+            self._upkeep.prepare()  # somebody has deleted the tail
         if rows_max:  # before the file is held: this takes time
             self._tail.sync()
             self.notices.extend(self._damage.find(self._tail.live(self._through)))
@@ -291,8 +304,18 @@ class Store:
             if through > max(committed(listed), last.through if last else 0):
                 why = f"belongs to another DuckDB file than {self.path.name} and was not merged into it"
                 self.notices.extend(self._damage.set_all_aside(listed, why))
-        self._asked = True
+        if not self._asked:
+            self._asked, self._through = True, through
+            self._miss_vanished()
         self._through = through
+        self._acknowledged.settle(through)
+
+    def _miss_vanished(self) -> None:
+        """Says what was acknowledged, is not merged, and is in no segment any more."""
+        self._acknowledged.settle(self._through)
+        found = self._acknowledged.missing(self._tail.listed(), self._through)
+        if found is not None:
+            self.notices.append(vanished(found))
 
     # -- retention ----------------------------------------------------------------------------------
 
@@ -329,6 +352,8 @@ class Store:
             return 0
         self.notices.extend(self._damage.find(self._tail.live(self._through)))
         joined = self._folding.fold(self._tail.live(self._through))
+        if joined:
+            self._acknowledged.join(s for s in self._tail.live(self._through)[TICKS.name] if s.level)
         self._folding.sweep(self._through)
         self.measure()
         return joined

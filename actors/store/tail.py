@@ -127,8 +127,8 @@ def _is_folder(path: Path) -> bool:
 class Tail:
     """Where everything of the tail lies. The folders of the tables hold what queries see, and nothing else."""
 
-    def __init__(self, root: Path, files: Files) -> None:
-        self.root, self._files = root, files
+    def __init__(self, root: Path, files: Files, group: int | None = None) -> None:
+        self.root, self._files, self._group = root, files, group
         self.partial = root / ".partial"  # half-written files
         self.aside = root / "aside"  # what was damaged, or is not ours
         self.identity = Identity("")  # what the marker says, once `mark` or `recall` was called
@@ -228,6 +228,8 @@ class Tail:
     def prepare(self) -> None:
         """At start: makes the folders and removes what a crash left half done."""
         self._files.make_folder(self.root)
+        if self._group is not None:
+            self._files.give(self.root, self._group)
         for folder in (self.aside, self.partial, self.root / ".replaced", self.root / ".uncommitted"):
             self._make_own_folder(folder)
         for table in TABLES:
@@ -316,6 +318,6 @@ class Tail:
         self._files.remove_folder(self.root / ".uncommitted")
         self._files.remove_folder(self.partial)
         self._files.remove_folder(self.aside)
-        for name in (MARKER_NAME, JOURNAL_NAME, "merging", "manifest.tmp", "manifest.jsonl"):
+        for name in (MARKER_NAME, JOURNAL_NAME, "merging", "acknowledged.tmp", "manifest.tmp", "manifest.jsonl"):
             self._files.remove(self.root / name)
         self._files.remove_folder(self.root)

@@ -37,17 +37,19 @@ _LIVE = """(
     WHERE level IS NOT NULL AND last IS NOT NULL)
   WHERE last > (SELECT merged_through FROM {schema}.watermark) AND last > coalesce(above, 0))"""
 
-# Gives no row, or an error. What it says is not known before it is read, and each column needs it: else DuckDB would
-# leave the whole part out where a condition of the query's cannot be true of it.
+# Gives no row, or an error. What it says is not known before it is read, and each column needs it: else DuckDB
+# would leave the whole part out where a condition of the query's cannot be true of it.
 _CHECKED = """(
   SELECT content AS said,
          CASE WHEN split_part(content, ' ', 2) = (SELECT max(store_id) FROM {schema}.identity)
-               AND TRY_CAST(split_part(content, ' ', 4) AS BIGINT) <= (SELECT merged_through FROM {schema}.watermark)
+               AND TRY_CAST(split_part(content, ' ', 4) AS BIGINT)
+                   <= (SELECT merged_through FROM {schema}.watermark)
               THEN false ELSE error({refusal} || filename) END AS wrong
   FROM read_text({marker}))"""
 REFUSAL = (
     "this file does not belong to the rows beside it: it was copied or moved while the service was running, and"
-    " rows would be missing. Copy a running recording with 'tickwarden export PATH', or query the original. Compared with "
+    " rows would be missing. Copy a running recording with 'tickwarden export PATH', or query the original."
+    " Compared with "
 )
 
 _TAIL = re.compile(rf"glob\"?\('((?:[^']|'')+)/{TICKS.name}/\*")

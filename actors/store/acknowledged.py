@@ -1,0 +1,257 @@
+"""What the writer has acknowledged and no merge has taken over yet: what of it is gone from the tail is noticed.
+
+A segment can be deleted by a person or a cleaner of temporary files, or be lost by the disk, and the name that
+would say so is gone with it. So each batch is noted down: its rows by table, and of its markets the time and the
+ids. The note is a line of "acknowledged.jsonl" in the tail. It is not synced: it must outlive the process, and
+what a power cut takes of it costs no row, only the notice that a row is gone.
+"""
+
+import json
+import threading
+import time
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from actors.batch import Batch
+from actors.gaps import GapReason, GapRow, GapStatus, gap_id
+from actors.store.files import read_text
+from actors.store.tail import Listed, Segment
+
+# Beyond so many markets of batches the oldest are noticed no more: about 30 MB. A fold makes one note of many.
+SPANS_MAX = 200_000
+# Tables whose loss makes the record look better than it is; of the others an event is enough.
+TELLING = ("ticks", "gap_states", "feeds")
+
+Market = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Span:
+    """What a batch held of one market. Nanoseconds UTC; `low` and `high` are None where ids are no numbers."""
+
+    from_ns: int
+    to_ns: int
+    trades: int = 0
+    low: int | None = None
+    high: int | None = None
+    named: bool = False  # whether the trades have ids at all
+
+    def joined(self, other: "Span") -> "Span":
+        """Both as one."""
+        lows = [s.low for s in (self, other) if s.trades]
+        highs = [s.high for s in (self, other) if s.trades]
+        return Span(
+            min(self.from_ns, other.from_ns),
+            max(self.to_ns, other.to_ns),
+            self.trades + other.trades,
+            None if None in lows or not lows else min(low for low in lows if low is not None),
+            None if None in highs or not highs else max(high for high in highs if high is not None),
+            self.named or other.named,
+        )
+
+
+@dataclass(slots=True)
+class Note:
+    """One batch, or several that a fold has joined. `spans` are of ticks, `others` of what gaps and feeds say."""
+
+    numbers: list[int]
+    rows: dict[str, int]
+    spans: dict[Market, Span] = field(default_factory=dict)
+    others: dict[Market, Span] = field(default_factory=dict)
+
+    @property
+    def weight(self) -> int:
+        """How much memory it takes, in spans."""
+        return 1 + len(self.spans) + len(self.others)
+
+
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """What is gone: rows by table, the batches, and a gap for each market whose record it was."""
+
+    rows: dict[str, int]
+    first: int
+    last: int
+    gaps: tuple[GapRow, ...]
+
+
+def note_of(batch: Batch, rows: Mapping[str, int], spans: Mapping[Market, Span]) -> Note:
+    """The note of a batch whose segments hold so many rows by table."""
+    others: dict[Market, Span] = {}
+    marks = [(g.exchange, g.symbol, g.from_ns or g.opened_ns, g.to_ns or g.at_ns) for g in batch.gaps]
+    marks += [(f.exchange, f.symbol, f.at_ns, f.at_ns) for f in batch.feeds]
+    for exchange, symbol, since, until in marks:
+        _add(others, (exchange, symbol), Span(min(since, until), max(since, until)))
+    return Note([batch.number], {t: n for t, n in rows.items() if n}, dict(spans), others)
+
+
+def _add(spans: dict[Market, Span], market: Market, span: Span) -> None:
+    spans[market] = spans[market].joined(span) if market in spans else span
+
+
+class Acknowledged:
+    """`add` is called by the thread that writes, everything else by the one that merges."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._notes: list[Note] = []
+        self._lock = threading.Lock()
+
+    def load(self) -> None:
+        """Takes up what an earlier run noted down."""
+        try:
+            lines = read_text(self._path).splitlines()
+        except OSError:
+            return
+        notes = [note for line in lines if (note := _parsed(line)) is not None]
+        with self._lock:
+            self._notes = sorted(notes, key=lambda note: note.numbers[0])
+
+    def add(self, note: Note) -> None:
+        """A batch has become durable."""
+        with self._lock:
+            self._notes.append(note)
+            weight = sum(note.weight for note in self._notes) if len(self._notes) % 64 == 0 else 0
+            while weight > SPANS_MAX:
+                weight -= self._notes.pop(0).weight
+            try:
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.write(_line(note))
+            except OSError:  # the batch is safe all the same
+                pass
+
+    def settle(self, merged_through: int) -> None:
+        """Forgets what the file holds by now."""
+        with self._lock:
+            kept = [note for note in self._notes if note.numbers[-1] > merged_through]
+            if len(kept) < len(self._notes):
+                self._notes = kept
+                self._write()
+
+    def join(self, segments: Iterable[Segment]) -> None:
+        """Makes one note of those whose ticks lie in one segment."""
+        with self._lock:
+            for segment in segments:
+                within = [n for n in self._notes if segment.first <= n.numbers[0] and n.numbers[-1] <= segment.last]
+                if len(within) < 2:
+                    continue
+                at = self._notes.index(within[0])
+                self._notes[at : at + len(within)] = [_joined(within)]
+            self._write()
+
+    def missing(self, listed: Listed, merged_through: int) -> Vanished | None:
+        """What is noted down, not merged and in no segment any more; it is forgotten with this answer."""
+        reach = {table: _Reach(segments) for table, segments in listed.items()}
+        with self._lock:
+            # Listed before: a batch that came since is not among the segments.
+            gone: list[tuple[Note, set[str]]] = []
+            runs: list[list[tuple[Note, set[str]]]] = [[]]
+            for note in self._notes:
+                numbers = [n for n in note.numbers if n > merged_through]
+                tables = {table for table in (*note.rows, "ticks") if not all(map(reach[table].holds, numbers))}
+                tables &= note.rows.keys()
+                if numbers and tables:
+                    gone.append((note, tables))
+                    runs[-1].append((note, tables))
+                elif runs[-1]:
+                    runs.append([])
+            if not gone:
+                return None
+            rows: dict[str, int] = {}
+            for note, tables in gone:
+                for table in tables:
+                    rows[table] = rows.get(table, 0) + note.rows.pop(table)
+        now_ns = time.time_ns()
+        gaps = tuple(gap for run in runs for gap in _gaps(run, now_ns))
+        numbers = [number for note, _ in gone for number in note.numbers]
+        return Vanished(rows, min(numbers), max(numbers), gaps)
+
+    def _write(self) -> None:
+        """All notes anew, under another name first: a kill leaves the old file or this one."""
+        partial = self._path.with_suffix(".tmp")
+        try:
+            partial.write_text("".join(map(_line, self._notes)), encoding="utf-8")
+            partial.replace(self._path)
+        except OSError:
+            pass
+
+
+class _Reach:
+    """Which batches the segments of one table hold."""
+
+    def __init__(self, segments: Iterable[Segment]) -> None:
+        self._segments = sorted(segments, key=lambda s: (s.last, s.first))
+        self._lasts = [s.last for s in self._segments]
+
+    def holds(self, number: int) -> bool:
+        """Whether one of them does; of those that reach so far any may begin before it, by way of a fold."""
+        return any(s.first <= number for s in self._segments[bisect_left(self._lasts, number) :])
+
+
+def _joined(notes: list[Note]) -> Note:
+    joined = Note([], {})
+    for note in notes:
+        joined.numbers += note.numbers
+        for table, count in note.rows.items():
+            joined.rows[table] = joined.rows.get(table, 0) + count
+        for market, span in note.spans.items():
+            _add(joined.spans, market, span)
+        for market, span in note.others.items():
+            _add(joined.others, market, span)
+    return joined
+
+
+def _gaps(run: list[tuple[Note, set[str]]], now_ns: int) -> list[GapRow]:
+    """One gap for each market of notes that follow each other."""
+    spans: dict[Market, Span] = {}
+    for note, tables in run:
+        for market, span in note.spans.items() if "ticks" in tables else ():
+            _add(spans, market, span)
+        for market, span in note.others.items() if tables & {"gap_states", "feeds"} else ():
+            _add(spans, market, span)
+    return [_gap(exchange, symbol, span, now_ns) for (exchange, symbol), span in spans.items()]
+
+
+def _gap(exchange: str, symbol: str, span: Span, now_ns: int) -> GapRow:
+    """Open where a history can be asked for the trades, because they had ids; else nobody can know."""
+    status = GapStatus.OPEN if span.trades and span.named else GapStatus.UNKNOWN
+    from_id = None if span.low is None else str(span.low - 1)
+    return GapRow(
+        at_ns=now_ns,
+        gap_id=gap_id(exchange, symbol, GapReason.VANISHED, from_id or str(span.from_ns), now_ns),
+        exchange=exchange,
+        symbol=symbol,
+        reason=GapReason.VANISHED,
+        opened_ns=now_ns,
+        from_id=from_id,
+        from_ns=span.from_ns,
+        to_id=None if span.high is None else str(span.high + 1),
+        to_ns=span.to_ns,
+        missing=span.trades or None,
+        status=status,
+        closed_ns=None if status is GapStatus.OPEN else now_ns,
+    )
+
+
+def _line(note: Note) -> str:
+    def listed(spans: Mapping[Market, Span]) -> list[list[object]]:
+        return [[*m, s.from_ns, s.to_ns, s.trades, s.low, s.high, s.named] for m, s in spans.items()]
+
+    return (
+        json.dumps([note.numbers, note.rows, listed(note.spans), listed(note.others)], separators=(",", ":")) + "\n"
+    )
+
+
+def _parsed(line: str) -> Note | None:
+    """The note of a line, None for one that is torn or no note."""
+    try:
+        numbers, rows, spans, others = json.loads(line)
+        note = Note([int(n) for n in numbers], {str(t): int(n) for t, n in rows.items()})
+        for into, rest in ((note.spans, spans), (note.others, others)):
+            for exchange, symbol, since, until, trades, low, high, named in rest:
+                into[exchange, symbol] = Span(int(since), int(until), int(trades), low, high, bool(named))
+    except (ValueError, TypeError, AttributeError):
+        return None
+    return note if note.numbers else None
