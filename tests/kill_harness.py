@@ -70,7 +70,7 @@ while True:
             wrong.append(f"counts fell from {last} to {now}")
         last = now
     except duckdb.Error as error:
-        if "Could not set lock" in str(error):
+        if str(error).startswith("IO Error: Could not set lock"):
             locked += 1
         else:
             wrong.append(f"{type(error).__name__}: {error}")

@@ -72,7 +72,7 @@ def usable_tail(path: Path, owner: Owner) -> Path | None:
     raise TailMissing(
         f"{path} was not closed by a clean stop: its newest rows are in a tail, and that is {places} (which may be"
         " gone, belong to another file, or be newer than this copy). Put the tail back beside the file, copy the"
-        " original with 'tickwarden export', or start the service on this file once, which goes on without those rows."
+        " original with 'tickwarden export', or start the service on this file once, which goes on without them."
     )
 
 

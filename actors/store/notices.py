@@ -88,8 +88,8 @@ def held_at_start(path: Path, pid: int | None, since: datetime) -> Notice:
     who = f"process {pid}" if pid else "another process"
     return Notice(
         "store_held_at_start",
-        f"{who} opened {path.name} before the service started, which could not prepare it: programs that open it see"
-        f" no rows newer than {since:%Y-%m-%d %H:%M:%S} UTC until {who} closes it. Only 'tickwarden query', 'gaps',"
-        " 'coverage' and 'export' see them",
+        f"{who} opened {path.name} before the service started, which could not prepare it: programs that open it"
+        f" see no rows newer than {since:%Y-%m-%d %H:%M:%S} UTC until {who} closes it. 'tickwarden query',"
+        " 'gaps', 'coverage' and 'export' see them all the same",
         {"since": since.isoformat(), "pid": pid},
     )

@@ -21,8 +21,9 @@ _JOINED_FORMAT = f"{_FORMAT}, ROW_GROUP_SIZE 491520"
 _CHUNK_BYTES = 1 << 20
 # Times as the file keeps them; a trade of several fills has the ids down from its own.
 _SPANS = """
-SELECT exchange, symbol, min(made), max(made), sum(fills)::BIGINT, min(id - fills + 1), max(id),
-       count(id) = count(*), count(trade_id) > 0
+SELECT exchange, symbol, min(made), max(made), sum(fills)::BIGINT,
+       CASE WHEN count(id) = count(*) THEN min(id - fills + 1) END,
+       CASE WHEN count(id) = count(*) THEN max(id) END, count(trade_id) > 0
 FROM (SELECT exchange, symbol, coalesce(timestamp, received_at) AS made, fills, trade_id,
              TRY_CAST(trade_id AS BIGINT) AS id FROM batch)
 GROUP BY ALL
@@ -47,7 +48,7 @@ def parquet(paths: Sequence[Path]) -> str:
 def crc_of(path: Path) -> int:
     """The CRC-32 of a file; about a gigabyte a second. What is no file has none: it is not waited for."""
     crc = 0
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:
         while chunk := file.read(_CHUNK_BYTES):
             crc = zlib.crc32(chunk, crc)
     return crc
@@ -154,10 +155,8 @@ class SegmentWriter:
         """What the registered batch holds of each market; a millisecond for 50,000 rows."""
         rows = self._database().execute(_SPANS).fetchall()
         return {
-            (exchange, symbol): Span(
-                since, until, trades, low if numbers else None, high if numbers else None, named
-            )
-            for exchange, symbol, since, until, trades, low, high, numbers, named in rows
+            (exchange, symbol): Span(since, until, trades, low, high, named)
+            for exchange, symbol, since, until, trades, low, high, named in rows
         }
 
     def _copy(self, select: str, path: Path, how: str = _FORMAT) -> tuple[int, int]:

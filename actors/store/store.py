@@ -369,7 +369,8 @@ class Store:
     def _segments_aside(self) -> bool:
         """After an error in a merge: whether it was a segment that could not be read."""
         self._damage.forget()
-        found = self._damage.find(self._tail.live(self._through))
+        # DuckDB binds every file of the folder, also those that count no more.
+        found = self._damage.find(self._tail.live(self._through)) or self._damage.find(self._tail.listed())
         self.notices.extend(found)
         return bool(found)
 
