@@ -1,4 +1,4 @@
-"""Every DuckDB since 1.2 reads the views of a running recording, each row once, while it is flushed, folded and merged.
+"""Every DuckDB since 1.2 reads the views of a running recording, each row once, whatever is done to its tail.
 
 Installs the versions from the package index into folders of their own; takes about two minutes.
 """
@@ -7,14 +7,15 @@ import os
 import subprocess
 import sys
 import time
+from itertools import count
 from pathlib import Path
 
 import pytest
 
-from tests.recording_samples import settings, store, write
+from tests.recording_samples import store
+from tests.store_harness import batch, settings
 
 VERSIONS = ("1.2.2", "1.3.2", "1.4.0", "1.4.1", "1.4.5", "1.5.0", "1.5.6", "2.0.0", "2.0.1")
-ROUNDS = 60
 
 READ = """
 import sys, time, duckdb
@@ -45,7 +46,8 @@ for where in ("", "WHERE symbol = 'none'", "WHERE timestamp > now()", "WHERE pri
     try:
         con.execute(f"SELECT count(*) FROM ticks {where}").fetchall()
     except duckdb.Error as error:
-        assert "tickwarden export" in str(error), error
+        # Nobody waits for the copy's readers: a segment may go while they come to it.
+        assert "tickwarden export" in str(error) or "No such file" in str(error), error
     else:
         raise AssertionError(f"an old copy gives an answer: {where}")
 """
@@ -58,8 +60,14 @@ def test_this_duckdb_reads_each_row_once_and_refuses_an_old_copy(version: str, t
     if subprocess.run([*install, "--target", str(place), f"duckdb=={version}"]).returncode:
         pytest.skip(f"duckdb {version} cannot be installed here")
     told, copy = settings(tmp_path), tmp_path / "copy.duckdb"
+    numbers = count()
     with store(told) as made:
-        write(made)
+
+        def write(times: int) -> None:
+            for _ in range(times):
+                made.write(batch(made.next_number(), [next(numbers)]))
+
+        write(1)
         copy.write_bytes(told.path.read_bytes())
         made.merge()
         made.merge()
@@ -68,10 +76,10 @@ def test_this_duckdb_reads_each_row_once_and_refuses_an_old_copy(version: str, t
         pipe = subprocess.PIPE
         with subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True) as reader:
             while reader.poll() is None:
-                write(made, 20)
+                write(20)
                 made.fold()
                 made.merge()
-                time.sleep(0.01)
+                time.sleep(0.1)
             out, err = reader.communicate()
         assert reader.returncode == 0, err[-2000:]
         assert out.strip() == version
