@@ -119,11 +119,15 @@ def test_a_stream_of_books_and_tickers_gives_its_trades_and_counts_the_rest(exch
     names = {native: native for message in messages for native in natives_of(json.loads(message))}
     trades = sum(len(natives_of(json.loads(message))) for message in messages)
     block = Block(exchange)
-    outcome = Reader(exchange, DIALECTS[exchange], names).read(messages, RECEIVED_NS, block)
-    assert trades == outcome.ticks == len(block) > 0
-    assert {reject.reason for reject in outcome.rejects} == {Reason.UNKNOWN_MESSAGE}
+    reader, outcomes, rest = Reader(exchange, DIALECTS[exchange], names), [], messages
+    while rest:
+        outcomes.append(reader.read(rest, RECEIVED_NS, block))
+        rest = rest[outcomes[-1].messages :]
+    ticks, rejects, controls = together(*outcomes)
+    assert trades == ticks == len(block) > 0
+    assert {reject.reason for outcome in outcomes for reject in outcome.rejects} == {Reason.UNKNOWN_MESSAGE}
     carriers = sum(1 for message in messages if natives_of(json.loads(message)))
-    assert carriers + len(outcome.rejects) + len(outcome.controls) == len(messages)
+    assert carriers + len(rejects) + len(controls) == len(messages)
 
 
 def natives_of(message: dict[str, object]) -> list[str]:
