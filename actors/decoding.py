@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from actors.checks import amounts, check_ids, check_times
-from actors.dialect import Alive, Control, Dialect, FieldError, TradeLike, Trades
+from actors.dialect import Control, Dialect, FieldError, TradeLike, Trades
 from actors.ticks import REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
 from supervisor.text import WORDS_CHARS_MAX, printable
 
