@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from actors.decoding import Reader
 from actors.dialects import DIALECTS
+from actors.dialects.okx import COUNT_MAX
 from actors.ticks import REJECT_PAYLOAD_BYTES_MAX, Block, Reason
 from tests.capture_files import EXCHANGES, incoming
 
@@ -261,3 +262,26 @@ def test_every_element_of_a_trade_list_is_one_tick_or_one_reject(exchange: str, 
     outcome = reader(exchange).read([json.dumps({**frame, "data": trades}).encode()], 5, block)
     assert outcome.ticks == len(block) == sum(element is None for element in elements)
     assert len(outcome.rejects) == len(elements) - outcome.ticks
+
+
+@pytest.mark.parametrize(
+    ("count", "reason"),
+    [
+        ("20000000", Reason.BAD_COUNT),
+        (str(COUNT_MAX + 1), Reason.BAD_COUNT),
+        ("0", Reason.BAD_TYPE),
+        ("9" * 5_000, Reason.BAD_TYPE),
+    ],
+)
+def test_an_okx_row_that_claims_more_trades_than_one_order_makes_costs_only_itself(
+    count: str, reason: Reason
+) -> None:
+    frame = json.loads(good("okx"))
+    sound, bad = frame["data"][0], {**frame["data"][0], "count": count}
+    frame["data"] = [sound, bad, {**sound, "count": str(COUNT_MAX)}]
+    block = Block("okx")
+    outcome = Reader("okx", DIALECTS["okx"], {sound["instId"]: "THE/MARKET"}).read(
+        [json.dumps(frame).encode()], 1_790_000_000_000_000_000, block
+    )
+    assert block.fills == [int(sound.get("count", "1")), COUNT_MAX]
+    assert [(reject.reason, json.loads(reject.payload)["data"]) for reject in outcome.rejects] == [(reason, [bad])]
