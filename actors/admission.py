@@ -53,6 +53,7 @@ class Admission:
         self._book = self._shared.book
         self._tracks: dict[str, Track] = {}
         self._lead = Lead()
+        self.promises: dict[str, IdPromise] = {}
         self._reads = 0
         for symbol, promise in promises.items():
             self.add(symbol, promise)
@@ -61,6 +62,7 @@ class Admission:
         """Another market, or (with its state kept) one that is known."""
         if symbol in self._tracks:
             return
+        self.promises[symbol] = promise
         if promise is IdPromise.CONTIGUOUS:
             self._tracks[symbol] = SequenceTrack(symbol, self._shared)
         else:
@@ -252,6 +254,8 @@ class Admission:
         if track is None:
             self.add(symbol, IdPromise.OPAQUE)
             track = self._tracks[symbol]
+        if track.blind and not track.passes(self._row(block, at, span, now, known)):
+            return Verdict.COPY
         if block.source[at] == "stream" and track.quick(block.trade_id[at], block.exchange_ns[at]):
             return Verdict.NEW
         row = self._row(block, at, span, now, known)

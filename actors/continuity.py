@@ -1,11 +1,11 @@
 """Continuity of one exchange: what of the trades just read is new, and what is missing between them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from actors.admission import Admission
 from actors.coverage import FeedRow
 from actors.gaps import GapReason, GapRow, GapStatus
-from actors.seed import Seed
+from actors.seed import Before, Seed
 from actors.sequence import Sequence
 from actors.track import Snapshot, Track
 
@@ -24,6 +24,26 @@ class Continuity(Admission):
         for seed in seeds:
             if seed.symbol in self._tracks:
                 self._tracks[seed.symbol].restore(seed, now_ns)
+
+    def go_blind(self, symbols: Iterable[str], since_ns: int, now_ns: int) -> None:
+        """The file cannot be read: what comes is recorded all the same, until `restore_late`.
+
+        Until about `since_ns` something may have been stored: from then on it is missing as far as is known.
+        """
+        for symbol in symbols:
+            self._tracks[symbol].go_blind(since_ns, now_ns)
+
+    @property
+    def blind(self) -> dict[str, Before]:
+        """The markets whose past is not known, and where the recording of each began."""
+        return {symbol: track.began or Before() for symbol, track in self._tracks.items() if track.blind}
+
+    def restore_late(self, seeds: Iterable[Seed], asked: Mapping[str, Before], now_ns: int) -> None:
+        """What the file knows of the time before; `asked` is what `blind` was when it was asked."""
+        for seed in seeds:
+            track = self._tracks[seed.symbol]
+            if track.blind and (track.began or Before()) == asked[seed.symbol]:  # else it has begun meanwhile
+                track.restore_late(seed, now_ns)
 
     # -- connections --------------------------------------------------------------------------------
 

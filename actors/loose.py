@@ -12,7 +12,7 @@ n-th twin that is remembered.
 from actors.gaps import GapReason, GapRow, GapStatus
 from actors.recent import KEYS_MAX, KEYS_MIN, YOUNG_MAX, Recent
 from actors.row import Row
-from actors.seed import Seed
+from actors.seed import Before, Seed
 from actors.track import RESET_ROWS, Shared, Track, Verdict
 
 TWINS_MAX = 1_000  # different trades of one instant whose twins are counted
@@ -74,6 +74,16 @@ class Loose(Track):
         going_on = self._book.get(self.outage or "")
         if going_on is not None and self._last_id is not None and going_on.from_id == self._last_id:
             self._proof = (self._last_id, going_on.gap_id)
+
+    def _take_before(self, seed: Seed, began: Before, gap: str, now_ns: int) -> int | None:
+        del gap, now_ns
+        if seed.recent is not None and began.time_ns is not None:
+            self._recent.put_before(seed.recent, began.time_ns)
+            self._floors = (max(self._floors[0], seed.floor), max(self._floors[1], seed.floor))
+        for row in seed.gaps:
+            if row.status is not GapStatus.OPEN:
+                self._book.drop(row.gap_id)
+        return None
 
     def _rebases(self, gap: GapRow, seed: Seed) -> bool:
         """Trades that were stored after the gap began ended it, and a crash came before that was stored.
@@ -247,4 +257,3 @@ class Loose(Track):
 def _number(trade_id: str) -> int:
     """An id that rises, -1 where it is no number."""
     return int(trade_id) if trade_id.isascii() and trade_id.isdecimal() else -1
-

@@ -4,7 +4,7 @@ import errno
 import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from actors.batch import EventRow
 from actors.buffer import Buffer
 from actors.clock import STOP_S as CLOCK_STOP_S
 from actors.clock import Clock
+from actors.dialect import IdPromise
 from actors.exchange import Exchange
 from actors.gaps import GapRow
 from actors.lags import Lags
@@ -25,7 +26,7 @@ from actors.neighbours import Neighbours
 from actors.parcel import Parcel
 from actors.policy import BUFFER_STOP_S, MERGE_STOP_S, WRITER_STOP_S, backoff_of, intensity_of
 from actors.room import disk_trouble, is_full
-from actors.seed import Seed
+from actors.seed import Before, Seed
 from actors.seeds import read_seeds
 from actors.settings import ExchangeSettings, PipelineSettings
 from actors.store.claim import Claim
@@ -39,6 +40,8 @@ from supervisor.states import Event
 from supervisor.tree import Supervisor
 
 TREE = "tickwarden"
+HELD_PATIENCE_S = 5.0  # how long a start waits for a file that another process has open ...
+HELD_RETRY_S = 0.2  # ... and how often it looks
 POLL_S = 0.01  # how often a command looks whether it has been carried out
 
 
@@ -72,7 +75,7 @@ class Pipeline:
             observe=self.ledger.merge_s.observe,
             miss=self._miss,
         )
-        self._surroundings = Surroundings(Limiters(), Neighbours(), self._consult, self.flush)
+        self._surroundings = Surroundings(Limiters(), Neighbours(), self._consult, self.flush, self._past)
         self.exchanges = {name: self._exchange(exchange) for name, exchange in settings.exchanges.items()}
         self.tree = Supervisor(TREE, on_event=self._heard)
         self.listeners: list[Callable[[Event], None]] = []
@@ -140,20 +143,35 @@ class Pipeline:
                 await self.stop_asked.wait()
 
     async def _restore(self, exchanges: Sequence[Exchange]) -> None:
-        """Tells each exchange's continuity what is stored, so that nothing is stored again or missed unsaid."""
-        now_ns = time.time_ns()
+        """Tells each exchange's continuity what is stored, so that nothing is stored again or missed unsaid.
 
-        def read(con: duckdb.DuckDBPyConnection) -> list[list[Seed]]:
-            tail = self.store.tail
-            return [read_seeds(con, one.settings.name, one.promises, tail) for one in exchanges]
+        A file that another process holds is waited for a moment; then recording begins all the same, and each
+        exchange asks again until it can be read.
+        """
+        give_up_at = trio.current_time() + (HELD_PATIENCE_S if self.store.path.exists() else 0.0)
+        found: list[Sequence[Seed] | None] = []  # all of it before anything is told: a full disk has this repeated
+        for exchange in exchanges:
+            name, promises = exchange.settings.name, exchange.promises
+            while (seeds := await self._past(name, promises, {})) is None:
+                if trio.current_time() >= give_up_at or self.stopping:
+                    break
+                await trio.sleep(HELD_RETRY_S)
+            found.append(seeds)
+        for exchange, known in zip(exchanges, found, strict=True):
+            now_ns = time.time_ns()
+            if known is not None:
+                exchange.continuity.restore(known, now_ns)
+                continue
+            exchange.continuity.go_blind(exchange.promises, min(self.store.touched_ns, self.started_ns), now_ns)
+            held = f"{exchange.settings.name}: another process has the file open; what is stored is looked up later"
+            self.buffer.record(EventRow(now_ns, "store", "continuity_unknown", held))
 
-        seeds = await self._consult(read)
-        if seeds is None:
-            held = EventRow(now_ns, "store", "continuity_unknown", "the file could not be read at the start")
-            self.buffer.record(held)
-            return
-        for exchange, found in zip(exchanges, seeds, strict=True):
-            exchange.continuity.restore(found, now_ns)
+    async def _past(
+        self, exchange: str, promises: Mapping[str, IdPromise], before: Mapping[str, Before]
+    ) -> Sequence[Seed] | None:
+        question = partial(read_seeds, exchange=exchange, promises=promises, tail=self.store.tail, before=before)
+        seeds: Sequence[Seed] | None = await self._consult(question)
+        return seeds
 
     async def _consult(self, question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
         """What a question finds in the file, in a worker thread and not beside a merge; None if it is held."""

@@ -92,7 +92,7 @@ class Recent:
             self.reach_ns = self._starts[0]
 
     def put_before(self, older: "Recent", until_ns: int) -> None:
-        """Takes over what another one knows of the time before `until_ns`, the first time that this one knows of."""
+        """Takes over what another one knows of the time before `until_ns`, where this one begins."""
         if older.young:
             older._close(until_ns)
         first = len(self._starts) and self._starts[0] == _BEFORE_ALL

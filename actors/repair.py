@@ -70,6 +70,8 @@ class Repair:
         self._amiss = ""
         while True:
             self._judge_refusals(context)
+            if self._continuity.blind:
+                await self._look_back(context)
             await self.tell()
             context.handled(0)
             await trio.sleep(TICK_S)
@@ -104,6 +106,17 @@ class Repair:
         """A row of the history that is no sound trade."""
         self._account.reject_unsaved(1)
         self._unsent.append(Parcel(Block(self._settings.name), (reject,)))
+
+    async def _look_back(self, context: Context) -> None:
+        """Takes up what was stored before, once another process lets go of the file."""
+        blind = self._continuity.blind
+        promises = {symbol: self._continuity.promises[symbol] for symbol in blind}
+        assert self._surroundings is not None, "only who has a file can fail to read it"
+        seeds = await self._surroundings.past(self._settings.name, promises, blind)
+        if seeds is not None:
+            self._continuity.restore_late(seeds, blind, time.time_ns())
+            if not self._continuity.blind:
+                context.note("continuity_known", "the file can be read: what was missed is asked for")
 
     async def tell(self) -> None:
         """What is known to be missing goes to the buffer: behind all ticks read so far, and before all others."""
@@ -141,7 +154,7 @@ class Repair:
         Ids without a sequence are remembered for a short time only, so the file is asked which of these it has.
         """
         symbol = block.symbol[0]
-        if self._continuity.counts(symbol):
+        if self._continuity.counts(symbol) and symbol not in self._continuity.blind:
             return await self._deliver(block)
         await self._settle()
         stored = await self._shelf.stored(symbol, block)

@@ -13,8 +13,9 @@ from actors.row import Row
 class Before:
     """Where the recording of a market by this run began: what is asked for was stored before."""
 
-    trade_id: int | None = None
+    trade_id: int | None = None  # where ids are numbers
     time_ns: int | None = None
+    row_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ QUALIFY row_number() OVER (
   PARTITION BY symbol ORDER BY status = 'open' DESC, "at" DESC, gap_id) <= {GAPS_MAX}
 """
 
-# Of gaps ($gaps) whose end came: what of their ids lies between no stored ones. Trades have the times of their gaps.
+# Of gaps ($gaps) whose end came: what of their ids lies between no stored ones. Trades have their gaps' times.
 MISSING = f"""
 WITH told AS (
   SELECT gap_id, symbol, opened_at, status, from_time,

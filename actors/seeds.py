@@ -123,7 +123,8 @@ class _Reading:
         return [self._seed(symbol) for symbol in self._promises]
 
     def _since(self, symbol: str) -> int | None:
-        return self._firsts.get(symbol, _NEVER)[0]
+        since: int | None = self._firsts.get(symbol, _NEVER)[0]
+        return since
 
     # -- what is stored -------------------------------------------------------------------------------
 
@@ -193,7 +194,7 @@ class _Reading:
             found.floor = number
 
     def _take_jumps(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Keeps what lies in no gap: each part of a jump that was not told. Below its beginning nothing is promised."""
+        """Keeps what lies in no gap: each part of a jump that was not told, and after the record began."""
         for symbol, first, last, from_ns, to_id, to_ns in rows:
             first = max(first, self._firsts.get(symbol, _NEVER)[2] or 0)
             for low, high in _outside(first, last, self._said.get(symbol, [])):
@@ -214,7 +215,9 @@ class _Reading:
         """Of each market those that lie shortly before its newest trade, on the clock of the exchange."""
         for symbol, found in self._found.items():
             rows = self._gaps.get(symbol, [])
-            self._gaps[symbol] = [row for row in rows if not row.bounded or found.last_ns - _at_ns(row) <= _days(row) * DAY_NS]
+            self._gaps[symbol] = [
+                row for row in rows if not row.bounded or found.last_ns - _at_ns(row) <= _days(row) * DAY_NS
+            ]
 
     def _read_missing(self) -> None:
         """What of each gap is not stored. Ids that were started anew since say nothing of older gaps."""

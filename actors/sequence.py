@@ -16,7 +16,7 @@ from actors.gaps import GapReason, GapRow, GapStatus, decimal
 from actors.holes import Hole, Holes
 from actors.loose import Loose
 from actors.row import Row
-from actors.seed import Seed
+from actors.seed import Before, Seed
 from actors.track import HOLD_S, RESET_NS, Shared, Snapshot, Track, Verdict
 from actors.waiting import NEAR_IDS, Held, Waiting
 
@@ -61,6 +61,33 @@ class Sequence(Track):
         self._outage_mark = self._mark
         for aside in seed.aside:
             self._waiting.add(replace(aside, mark=seed.mark or 0, stored=True))
+        self._take_holes(seed, self.outage, now_ns)
+        self._limit(now_ns)
+        self._settle()
+
+    def _take_before(self, seed: Seed, began: Before, gap: str, now_ns: int) -> int | None:
+        self.lowest = 0 if seed.lowest is None else min(seed.lowest, self.lowest or 0)
+        self._take_holes(seed, gap, now_ns)
+        if seed.mark is None or began.trade_id is None:
+            return None
+        missing = max(0, began.trade_id - seed.mark - 1)
+        if missing:
+            hole = Hole(
+                seed.mark + 1,
+                began.trade_id - 1,
+                float("-inf"),
+                now_ns,
+                seed.last_ns,
+                began.row_id or "",
+                began.time_ns,
+                gap,
+            )
+            self.holes.add(hole)
+            self._left[gap] = missing
+        self._limit(now_ns)
+        return missing
+
+    def _take_holes(self, seed: Seed, outage: str | None, now_ns: int) -> None:
         for hole in seed.holes:
             if hole.gap_id is not None and hole.gap_id not in self._book:
                 hole.gap_id = None
@@ -68,18 +95,16 @@ class Sequence(Track):
             if hole.gap_id is not None:
                 self._left[hole.gap_id] = self._left.get(hole.gap_id, 0) + hole.count
         for row in seed.gaps:
-            if row.gap_id != self.outage and row.gap_id in self._book:
-                self._take_up(row, seed.left.get(row.gap_id, 0), now_ns)
-        self._limit(now_ns)
-        self._settle()
+            if row.gap_id != outage and row.gap_id in self._book:
+                self._take_up(row, seed.left.get(row.gap_id, 0), seed.mark, now_ns)
 
-    def _take_up(self, row: GapRow, left: int, now_ns: int) -> None:
+    def _take_up(self, row: GapRow, left: int, mark: int | None, now_ns: int) -> None:
         """Goes on with a gap of which the file lacks `left` ids; it is filled only if there are none.
 
         Of those for which there is no room, or whose end never reached the file, nobody can know any more.
         """
         gap, kept = row.gap_id, self._left.get(row.gap_id, 0)
-        whole = self._mark is not None and (decimal(row.to_id) or 0) <= self._mark
+        whole = mark is not None and (decimal(row.to_id) or 0) <= mark
         if whole and row.missing:
             self._book.recovered(gap, max(0, row.missing - left) - row.recovered)
         if kept:
@@ -250,7 +275,8 @@ class Sequence(Track):
         if self.outage is not None and row.source != "backfill":
             self._book.bound(self.outage, row.received_ns, row.trade_id, row.at_ns, None)
             self.outage = None
-        self._say_feed(FeedEvent.FIRST, row.received_ns, str(first), row.at_ns)
+        if not self.blind:  # else there may be a record already
+            self._say_feed(FeedEvent.FIRST, row.received_ns, str(first), row.at_ns)
         self._move(row, number, first)
 
     def _move(self, row: Row, number: int, lowest: int | None = None) -> None:

@@ -17,6 +17,7 @@ import duckdb
 
 from actors.batch import AuditRow, Batch
 from actors.packing import KINDS
+from actors.store.connecting import MEMORY, command_limits, connect
 from actors.store.tables import TABLES, TICKS, TableSpec
 from actors.ticks import REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
 from supervisor.failures import describe
@@ -51,7 +52,7 @@ class Sieved:
 
 def sieve(batch: Batch) -> Sieved:
     """Tries the rows by halves in a database in memory; blocks for some 0.1 s."""
-    with duckdb.connect(":memory:", config={"threads": 1}) as con:
+    with connect(MEMORY, command_limits()) as con:
         blocks, ticks, rejects = [], Counter[str](), []
         for block in batch.blocks:
             sound, bad = _halved(range(len(block)), partial(_try_ticks, con, block))

@@ -1,21 +1,27 @@
 """What the exchanges of one pipeline share."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from actors.dialect import IdPromise
 from actors.limiter import Limiters
 from actors.neighbours import Neighbours
+from actors.seed import Before, Seed
 from actors.shelf import Consult
+
+Past = Callable[[str, Mapping[str, IdPromise], Mapping[str, Before]], Awaitable[Sequence[Seed] | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """Rate limits by host, where coins are traded, and the file.
 
-    `consult` asks the DuckDB file; `flush` returns when what has reached the buffer is durable.
+    `consult` asks the DuckDB file; `flush` returns when what has reached the buffer is durable. `past(exchange,
+    promises, before)` gives the seeds of the exchange's markets (see `read_seeds`), None while the file is held.
     """
 
     limiters: Limiters
     neighbours: Neighbours
     consult: Consult
     flush: Callable[[], Awaitable[None]]
+    past: Past

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from actors.coverage import FeedEvent, FeedRow
 from actors.gaps import GapBook, GapReason, GapRow, GapStatus, decimal
 from actors.row import Row
-from actors.seed import Seed
+from actors.seed import Before, Seed
 from actors.ticks import Reason
 
 RESET_ROWS = 3  # one or two rows may be damaged frames
@@ -29,6 +29,12 @@ class Verdict(enum.Enum):
     NEW = "new"  # it counts as stored from now on
     COPY = "copy"
     HELD = "held"  # until the next rows confirm it, or none comes
+
+
+# Of a market that is recorded while the file cannot be read:
+BLIND_FRESH_NS = 10_000_000_000  # a live trade is younger; older ones are sent again, which is what comes first ...
+BLIND_WAIT_NS = 5_000_000_000  # ... for so long; afterwards it is the clocks that differ
+BLIND_LATE_NS = 2_000_000_000  # trades may come so much out of order
 
 
 class Marks(dict[str, int]):
@@ -88,6 +94,10 @@ class Track:
         self.started_ns: int | None = None  # since when its recording counts as begun
         self.absent = False  # the exchange does not have it: nothing is recorded until it does
         self.outage: str | None = None  # the gap that the next trade ends
+        self.blind = False  # whether it is recorded without knowing what is stored, as the file is held
+        self.began: Before | None = None  # while it is blind: the first trade that came
+        self._seen_ns: int | None = None  # when anything of it came first
+        self._blind_gap = ""
         self._suspects: dict[int, Row] = {}  # by id, in the order of arrival
         self._suspected: tuple[int | None, int | None] = (None, None)  # the mark and the last time meanwhile
         self._unknown_said = False  # the gap before the suspects
@@ -166,6 +176,65 @@ class Track:
     def vanished(self, gap: GapRow) -> None:
         """Of what was stored this is gone again; the history is asked for it while the gap is open."""
         self._book.take_over(gap)
+
+    # -- while the file is held by another process ----------------------------------------------------
+
+    def passes(self, row: Row) -> bool:
+        """While it is blind: whether a row may be taken for one that is not stored yet.
+
+        What is marked as sent again may not, nor what is older than the first trade, which is a fresh one if
+        any comes in the first moments. What is refused so lies in the gap that `restore_late` opens.
+        """
+        if row.source != "stream":
+            return bool(row.known)
+        if self.began is not None:
+            begins_ns = self.began.time_ns
+            return row.time_ns is None or begins_ns is None or row.time_ns > begins_ns - BLIND_LATE_NS
+        self._seen_ns = self._seen_ns or row.received_ns
+        old = row.time_ns is not None and row.received_ns - row.time_ns > BLIND_FRESH_NS
+        if old and row.received_ns - self._seen_ns < BLIND_WAIT_NS:
+            return False
+        number = decimal(row.trade_id)
+        self.began = Before(None if number is None else number - row.span + 1, row.time_ns, row.trade_id)
+        return True
+
+    def go_blind(self, since_ns: int, now_ns: int) -> None:
+        """The file cannot be read: something was stored until about `since_ns`, and is not known."""
+        self.blind = True
+        self.interrupted(GapReason.DOWNTIME, now_ns, since_ns)
+        self._blind_gap = self.outage or ""
+
+    def restore_late(self, seed: Seed, now_ns: int) -> None:
+        """The file can be read at last. `seed` is what had been stored before this run began to record."""
+        began, self.blind, self.began = self.began, False, None
+        gap, book = self._blind_gap, self._book
+        if began is None or seed.last_ns is None:  # nothing has come yet, or nothing had been stored
+            if gap in book:
+                book.bound(gap, now_ns, None, now_ns, 0, say=False)
+                self.resolved(gap, GapStatus.FILLED, now_ns, 0)
+            if began is None:
+                self.restore(seed, now_ns)
+            else:
+                self._say_feed(FeedEvent.FIRST, now_ns, began.row_id, began.time_ns)
+            return
+        book.restore(row for row in seed.gaps if row.gap_id not in book)
+        from_ns = seed.last_ns
+        for row in seed.gaps:
+            if row.status is GapStatus.OPEN and not row.bounded and row.gap_id != self.outage:
+                from_ns = from_ns if row.from_ns is None else min(from_ns, row.from_ns)
+                book.bound(row.gap_id, now_ns, began.row_id, began.time_ns, None, say=False)
+                book.close(row.gap_id, GapStatus.UNKNOWN, now_ns)
+        if gap not in book:
+            gap = book.open(self.symbol, GapReason.DOWNTIME, now_ns, at_ns=now_ns, from_id=None, from_ns=from_ns)
+        book.rebase(gap, now_ns, seed.last_id if seed.mark is None else str(seed.mark), from_ns)
+        missing = self._take_before(seed, began, gap, now_ns)
+        book.bound(gap, now_ns, began.row_id, began.time_ns or now_ns, missing)
+        if missing == 0:
+            book.close(gap, GapStatus.FILLED, now_ns)
+
+    def _take_before(self, seed: Seed, began: Before, gap: str, now_ns: int) -> int | None:
+        """Adds what the seed knows below what is known; returns how many trades lie in between, if ids say so."""
+        raise NotImplementedError
 
     def started(self, now_ns: int) -> None:
         """It is delivered: from the first time on its recording counts as begun."""

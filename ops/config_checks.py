@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from actors.settings import StoreSettings
@@ -163,11 +163,12 @@ def storage_version(value: object) -> str:
         return value
     import duckdb
 
-    config: dict[str, Any] = {"storage_compatibility_version": value}
+    from actors.store.connecting import command_limits, connect
+
     try:
         with (
             tempfile.TemporaryDirectory() as folder,
-            duckdb.connect(str(Path(folder, "new.duckdb")), config=config) as con,
+            connect(Path(folder, "new.duckdb"), command_limits(), storage_version=value) as con,
         ):
             return storage_of(con) or value
     except duckdb.Error as error:

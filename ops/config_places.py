@@ -132,10 +132,12 @@ def _storage(path: Path, wanted: str) -> Iterator[Mistake]:
     """A file keeps the storage version that it was begun with. One that is held by a service is not looked at."""
     import duckdb
 
+    from actors.store.connecting import command_limits, connect
+
     if wanted == "latest" or not path.is_file():
         return
     try:
-        with duckdb.connect(str(path), read_only=True) as con:
+        with connect(path, command_limits(), read_only=True) as con:
             found = storage_of(con)
     except duckdb.Error:
         return

@@ -4,7 +4,6 @@ import sys
 import time
 from pathlib import Path
 
-import duckdb
 import trio
 from rich.console import Console
 from rich.live import Live
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from actors.pipeline import Pipeline
 from actors.settings import ExchangeSettings, StoreSettings, SupervisionSettings
+from actors.store.connecting import command_limits, connect
 from ops.config import Config
 from ops.config_keys import ControlSettings, LogSettings
 from ops.exits import OK
@@ -130,7 +130,7 @@ def _show(path: Path) -> None:
     """The queries to try, with their answers, on stdout."""
     say = Console(highlight=False, markup=False, soft_wrap=True).print
     say(f"\nThe file is complete by itself: {path} ({path.stat().st_size / 1e6:.1f} MB). Queries to try:")
-    with duckdb.connect(str(path), read_only=True) as con:
+    with connect(path, command_limits(), read_only=True) as con:
         for title, sql in QUERIES:
             say(f"\n-- {title}\n{sql};")
             result = con.execute(sql)

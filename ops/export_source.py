@@ -15,6 +15,7 @@ from pathlib import Path
 import duckdb
 
 from actors.store.beside import TailMissing, owner_of, usable_tail
+from actors.store.connecting import MEMORY, Limits, connect
 from actors.store.files import Files
 from actors.store.segments import sql_text
 from actors.store.tables import TICKS
@@ -41,12 +42,7 @@ def opened(path: Path, *, timeout_s: float, threads: int, memory_limit: str, spi
     """
     if not path.is_file():
         raise QueryError(f"{path}: no such file")
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "threads": threads,
-        "memory_limit": memory_limit,
-        "temp_directory": str(spill),
-    }
-    with duckdb.connect(":memory:", config=config) as con, ExitStack() as stack:
+    with connect(MEMORY, Limits(memory_limit, spill, threads)) as con, ExitStack() as stack:
         # DuckDB counts how far it is, and leaves the drawing to us.
         con.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
         con.execute("SET TimeZone = 'UTC'")

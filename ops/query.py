@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import duckdb
 
 from actors.store.beside import TailMissing, reach
+from actors.store.connecting import command_limits, connect
 from actors.store.messages import held
 
 # The service holds the lock for some tens of milliseconds a merge: ask again soon, then less often.
@@ -56,7 +57,7 @@ def run_query(
     """
     if not path.is_file():
         raise QueryError(f"{path}: no such file; it appears with the first merge, or --file names another one")
-    connection = unlocked(path, timeout_s, lambda: duckdb.connect(path, read_only=True))
+    connection = unlocked(path, timeout_s, lambda: connect(path, command_limits(), read_only=True))
     try:
         connection.execute("SET TimeZone = 'UTC'")
         with suppress(TailMissing):  # a question that needs no tail has its answer all the same

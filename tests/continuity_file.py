@@ -7,8 +7,9 @@ import duckdb
 from actors.coverage import COVERAGE_SELECT, GAPS_SELECT, FeedRow
 from actors.gaps import GapRow
 
-TICKS = """CREATE TABLE store.ticks (exchange VARCHAR, symbol VARCHAR, timestamp TIMESTAMPTZ, received_at TIMESTAMPTZ,
-  price DECIMAL(38,18), volume DECIMAL(38,18), side VARCHAR, trade_id VARCHAR, source VARCHAR, fills INTEGER)"""
+TICKS = """CREATE TABLE store.ticks (exchange VARCHAR, symbol VARCHAR, timestamp TIMESTAMPTZ,
+  received_at TIMESTAMPTZ, price DECIMAL(38,18), volume DECIMAL(38,18), side VARCHAR, trade_id VARCHAR,
+  source VARCHAR, fills INTEGER)"""
 GAPS = """CREATE TABLE gap_states ("at" TIMESTAMPTZ, gap_id VARCHAR, exchange VARCHAR, symbol VARCHAR,
   reason VARCHAR, opened_at TIMESTAMPTZ, from_id VARCHAR, from_time TIMESTAMPTZ, to_id VARCHAR,
   to_time TIMESTAMPTZ, missing BIGINT, recovered BIGINT, status VARCHAR, closed_at TIMESTAMPTZ)"""

@@ -145,7 +145,7 @@ class Recorder:
         self.tree = Supervisor("tree", on_event=self.events.append)
         self.neighbours = neighbours
         own = ExchangeSettings(name="x", dialect="okx", symbols=symbols, **{"supervision": POLICY, **settings})
-        around = Surroundings(Limiters(), neighbours, lambda _question: _nothing(), _nothing)
+        around = Surroundings(Limiters(), neighbours, lambda _question: _nothing(), _nothing, _no_past)
         self.exchange = Exchange(own, self.account, self.intake, around)
 
     async def consume(self) -> None:
@@ -192,6 +192,9 @@ async def seen(true: Callable[[], object]) -> None:
     with trio.fail_after(1000):
         while not true():  # noqa: ASYNC110 - it looks from outside, where nobody tells
             await trio.sleep(0.05)
+
+
+async def _no_past(*_: object) -> None: ...
 
 
 async def _nothing() -> None:

@@ -31,7 +31,7 @@ from tests.continuity_rows import (
     tick,
 )
 
-STATE_BYTES_MAX = {True: 224 * 1024, False: 80 * 1024}  # by whether ids are counted, so that holes are kept
+STATE_BYTES_MAX = {True: 224 * 1024, False: 96 * 1024}  # by whether ids are counted, so that holes are kept
 
 
 def size_of(thing: Any) -> int:

@@ -62,6 +62,8 @@ class PagedRecovery(Recovery):
 def recovering(
     kind: type[Recovery], continuity: Continuity, deliver: Callable[[Block], Awaitable[int]]
 ) -> Recovery:
+    async def no_past(*_: object) -> None: ...
+
     async def consult(question: object) -> None: ...
 
     async def mend(block: Block, decide: object) -> int:
@@ -192,6 +194,8 @@ async def test_ids_that_memory_has_forgotten_are_looked_up_before_they_are_store
 
     async def nothing() -> None: ...
 
+    async def no_past(*_: object) -> None: ...
+
     async def consult(question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
         if held.pop() if held else False:
             return None
@@ -208,7 +212,7 @@ async def test_ids_that_memory_has_forgotten_are_looked_up_before_they_are_store
 
     continuity = Continuity("x", {swap: IdPromise.OPAQUE})
     account = Account()
-    surroundings = Surroundings(Limiters(), Neighbours(), consult, nothing)
+    surroundings = Surroundings(Limiters(), Neighbours(), consult, nothing, no_past)
     settings = ExchangeSettings(name="x", dialect="bybit", symbols=(swap,))
     repair = Repair(settings, "trade", dict, continuity, account, intake, nothing, surroundings)
     assert repair.recovery is not None

@@ -117,7 +117,9 @@ def test_a_jump_that_lies_in_no_gap_is_a_hole_however_old_and_one_that_was_told_
     put_feeds(con, [FeedRow(T0_NS, "x", BTC, FeedEvent.FIRST, trade_id="10")])
     told = GapRow(T0_NS, "g", "x", BTC, GapReason.SEQUENCE, T0_NS, "14", T0_NS, "18", T0_NS)
     put_gaps(con, [replace(told, status=GapStatus.LOST), replace(told, gap_id="f", from_id="9", to_id="12")])
-    put_gaps(con, [replace(told, gap_id="f", from_id="9", to_id="12", at_ns=T0_NS + 5_000, status=GapStatus.FILLED)])
+    put_gaps(
+        con, [replace(told, gap_id="f", from_id="9", to_id="12", at_ns=T0_NS + 5_000, status=GapStatus.FILLED)]
+    )
     assert holes(seed_of(con)) == [(11, 11), (20, 21)]
 
 
@@ -142,7 +144,12 @@ def test_a_gap_is_filled_only_when_its_trades_are_stored_though_memory_has_no_ro
     missing = {n for n in range(1000, 998 + 2 * count) if n % 2}
     listed = [row for row in gap_rows(con) if row.status is not GapStatus.FILLED] + list(states)
     assert all(reported(listed, n) for n in missing)
-    kept = [n for parts in map(again.missing_ids, again._book._gaps) for low, high in parts for n in range(low, high + 1)]
+    kept = [
+        n
+        for parts in map(again.missing_ids, again._book._gaps)
+        for low, high in parts
+        for n in range(low, high + 1)
+    ]
     assert len(kept) == HOLES_MAX
 
 

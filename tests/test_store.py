@@ -228,14 +228,20 @@ def test_the_file_is_not_open_between_merges(one: Store) -> None:
 def test_nothing_in_the_service_but_the_duckdb_file_module_opens_a_duckdb_file() -> None:
     """Whoever reads the file from inside the service drops the lock under a merge."""
     root = Path(files.__file__).parents[2]
-    openers = {
-        str(path.relative_to(root))
+    texts = {
+        str(path.relative_to(root)): path.read_text()
         for folder in ("actors", "supervisor", "ops")
         for path in (root / folder).rglob("*.py")
-        for line in path.read_text().splitlines()
-        if "duckdb.connect(" in line and '":memory:"' not in line and "duckdb.connect()" not in line
     }
-    assert "actors/store/duckfile.py" in openers
+    plain = {
+        name for name, text in texts.items() if "duckdb.connect(" in text.replace('duckdb.connect(":memory:"', "")
+    }
+    assert plain == {"actors/store/connecting.py"}, "others open a file without limits"
+    openers = {
+        name
+        for name, text in texts.items()
+        if "actors.store.connecting import" in text and " connect(" in text.replace(" connect(MEMORY", "")
+    }
     check = "import sys, ops.service; print(*[m for m in sys.modules if m.split('.')[0] in ('ops','actors')])"
     loaded = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=root)
     loaded_files = {module.replace(".", "/") + ".py" for module in loaded.stdout.split()}

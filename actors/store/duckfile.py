@@ -18,6 +18,7 @@ import duckdb
 from actors.settings import StoreSettings
 from actors.store.beside import Owner, TailMissing, owner_of, reach
 from actors.store.blocks import bytes_counted, bytes_needed
+from actors.store.connecting import connect, service_limits
 from actors.store.files import Files, crash_point
 from actors.store.messages import bare, held, holder
 from actors.store.migration import NoWayUp, migrate
@@ -131,11 +132,8 @@ class DuckFile:
         self.wal = path.with_name(path.name + ".wal")
         self._new = path.with_name(path.name + ".new")
         self._cut_off = (0, 0)  # a length that DuckDB has cut the file to itself, and what it counts on
-        self._config: dict[str, str | bool | int | float | list[str]] = {
-            "threads": 1,
-            "memory_limit": settings.memory_limit,
-            "storage_compatibility_version": settings.storage_version,
-        }
+        self._limits = service_limits(path, settings.memory_limit, "file")
+        self._storage_version = settings.storage_version
 
     @contextmanager
     def opened(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -173,7 +171,7 @@ class DuckFile:
 
     def _connect(self, path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
         try:
-            return duckdb.connect(str(path), read_only=read_only, config=self._config)
+            return connect(path, self._limits, read_only=read_only, storage_version=self._storage_version)
         except duckdb.Error as error:
             raise _sorted_out(error, path) from error
 
@@ -199,7 +197,7 @@ class DuckFile:
     def consult(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T | None:
         """What `question` finds through the views, beside other readers; None if somebody writes the file."""
         try:
-            con = duckdb.connect(str(self.path), read_only=True, config={"threads": 1})
+            con = connect(self.path, self._limits, read_only=True)
         except duckdb.Error:
             return None
         try:
@@ -214,7 +212,7 @@ class DuckFile:
     def peek(self) -> Owner | None:
         """What a file that others read just now says of itself; None if somebody writes it or it is not ours."""
         try:
-            con = duckdb.connect(str(self.path), read_only=True, config={"threads": 1})
+            con = connect(self.path, self._limits, read_only=True)
         except duckdb.Error:
             return None
         try:
@@ -261,7 +259,7 @@ class DuckFile:
         row = con.execute(
             "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = current_database()"
         ).fetchone()
-        found, wanted = str(row[0] if row else ""), str(self._config["storage_compatibility_version"])
+        found, wanted = str(row[0] if row else ""), self._storage_version
         if found.startswith("v") and wanted != "latest" and found.split(".")[:2] != wanted.split(".")[:2]:
             raise FileRefused(
                 f"{self.path} was begun with storage version {found.rstrip('+')} and keeps it, but"

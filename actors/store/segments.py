@@ -10,6 +10,7 @@ import duckdb
 
 from actors.batch import Batch
 from actors.store.acknowledged import Market, Note, Span, note_of
+from actors.store.connecting import MEMORY, Limits, connect
 from actors.store.files import Files, crash_point
 from actors.store.tables import TABLES, TICKS, TableSpec
 from actors.store.tail import EMPTY_NAME, Segment, Tail, parse_name
@@ -60,9 +61,9 @@ class SegmentWriter:
     `label` tells the half-written files of several writers apart.
     """
 
-    def __init__(self, tail: Tail, files: Files, memory_limit: str, label: str) -> None:
+    def __init__(self, tail: Tail, files: Files, limits: Limits, label: str) -> None:
         self._tail, self._files, self._label = tail, files, label
-        self._memory_limit = memory_limit
+        self._limits = limits
         self._con: duckdb.DuckDBPyConnection | None = None
         self._trying: int | None = None
         self._spans: dict[Market, Span] = {}
@@ -70,7 +71,7 @@ class SegmentWriter:
 
     def _database(self) -> duckdb.DuckDBPyConnection:
         if self._con is None:
-            self._con = duckdb.connect(":memory:", config={"threads": 1, "memory_limit": self._memory_limit})
+            self._con = connect(MEMORY, self._limits)
         return self._con
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ from actors.settings import StoreSettings
 from actors.store.acknowledged import Acknowledged
 from actors.store.beside import owner_of, tail_of
 from actors.store.claim import StoreTaken
+from actors.store.connecting import clear_spill, service_limits
 from actors.store.damage import VERIFY_BYTES_MAX, Damage
 from actors.store.duckfile import DuckFile, FileDamaged, FileHeld, FileTrouble, Found
 from actors.store.files import Files, crash_point
@@ -65,8 +66,9 @@ class Store:
         self._files = files or Files()
         self._tail = Tail(self.tail, self._files, settings.group)
         self._duck = DuckFile(self.path, settings, self.tail, self._files, claim=claim)
-        self._segments = SegmentWriter(self._tail, self._files, settings.memory_limit, "flush")
-        self._upkeep = SegmentWriter(self._tail, self._files, settings.memory_limit, "fold")
+        flush, fold = (service_limits(self.path, settings.memory_limit, label) for label in ("flush", "fold"))
+        self._segments = SegmentWriter(self._tail, self._files, flush, "flush")
+        self._upkeep = SegmentWriter(self._tail, self._files, fold, "fold")
         self._folding = Folding(self._tail, self._files, self._upkeep)
         self._damage = Damage(self._tail, self._files, self._upkeep)
         self._acknowledged = Acknowledged(self.tail / JOURNAL_NAME)
@@ -80,6 +82,7 @@ class Store:
         self.unreached = ""  # why other programs do not see the newest rows, as long as that is so
         self._next = 1
         self.notices: deque[Notice] = deque(maxlen=1000)
+        self.touched_ns = 0  # when anything was stored before this start, as far as the file system knows
         self.segment_count = 0
         self.segment_bytes = 0
 
@@ -93,7 +96,9 @@ class Store:
         self._files.make_folder(self.path.parent)
         if self.path.exists():
             self._claim(self.path)
+        clear_spill(self.path)
         self._came_alone = self.path.exists() and not self.tail.exists()
+        self.touched_ns = max((p.stat().st_mtime_ns for p in (self.path, self.tail) if p.exists()), default=0)
         self._tail.prepare()
         if not self._tail.recall():
             self._tail.mark(Identity(new_id()))

@@ -1,0 +1,58 @@
+"""The one place that opens DuckDB connections: none without limits of memory and threads and a folder to spill to.
+
+What exceeds the memory goes to a folder of the database's own: two that share one overwrite each other's files.
+"""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+MEMORY = ":memory:"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one database may take; `memory` as DuckDB writes it, such as "512MB"."""
+
+    memory: str
+    spill: Path
+    threads: int = 1
+
+
+def service_limits(store: Path, memory: str, label: str) -> Limits:
+    """Of a database that the service opens beside its file; `label` tells those of one service apart."""
+    return Limits(memory, store.with_name(f"{store.name}.spill-{label}"))
+
+
+def command_limits() -> Limits:
+    """Of a command that somebody runs beside the service: all cores, and half of the machine's memory."""
+    half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    spill = Path(tempfile.gettempdir()) / f"tickwarden-spill-{os.getpid()}"
+    return Limits(f"{half // 1_000_000}MB", spill, os.cpu_count() or 1)
+
+
+def connect(
+    database: str | Path, limits: Limits, *, read_only: bool = False, storage_version: str | None = None
+) -> duckdb.DuckDBPyConnection:
+    """Opens a file, or MEMORY. Raises duckdb.Error."""
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "threads": limits.threads,
+        "memory_limit": limits.memory,
+        "temp_directory": str(limits.spill),
+    }
+    if storage_version is not None:
+        config["storage_compatibility_version"] = storage_version
+    return duckdb.connect(str(database), read_only=read_only, config=config)
+
+
+def clear_spill(store: Path) -> None:
+    """At the start of the service: what databases of an earlier one left when it was killed."""
+    for folder in store.parent.glob(f"{store.name}.spill-*"):
+        if folder.is_dir() and not folder.is_symlink():
+            for left in folder.glob("duckdb_temp_*"):
+                left.unlink(missing_ok=True)
+            if not any(folder.iterdir()):
+                folder.rmdir()
