@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from actors.store.connecting import command_limits, connect
 from ops.query import LockedError, QueryError, run_query
 
 BIG = Decimal("12345678901234567890.123456789012345678")
@@ -94,7 +95,7 @@ def test_a_lock_that_is_never_let_go_is_told_with_its_holder(file: Path) -> None
 
 
 def test_other_readers_do_not_lock(file: Path) -> None:
-    with duckdb.connect(file, read_only=True):
+    with connect(file, command_limits(), read_only=True):
         assert run_query(file, "SELECT count(*) FROM t").rows == [(2,)]
 
 

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
@@ -28,6 +29,15 @@ format = "json"
 [supervision]
 backoff_initial_s = 0.1
 backoff_max_s = 1.0
+"""
+# The real command line, on a host whose clock is wrong.
+WRONG_CLOCK = """
+import sys, time
+off_s = float(sys.argv.pop(1))
+real, real_ns = time.time, time.time_ns
+time.time, time.time_ns = lambda: real() + off_s, lambda: real_ns() + int(off_s * 1e9)
+from ops.cli import main
+main()
 """
 NOTICING = "silence_s = 1.0\nstall_s = 0.5\n"
 
@@ -56,11 +66,12 @@ class Service:
             self._process.kill()
             self._process.wait()
 
-    def start(self) -> None:
-        """Starts it, and does not wait."""
+    def start(self, clock_off_s: float = 0.0) -> None:
+        """Starts it, and does not wait. Its host's clock is ahead by so much, or behind."""
+        command = [sys.executable, "-c", WRONG_CLOCK, str(clock_off_s)] if clock_off_s else COMMAND
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*COMMAND, "run", "--config", "tickwarden.toml"],
+                [*command, "run", "--config", "tickwarden.toml"],
                 cwd=self.folder,
                 env=environment(self.folder),
                 stdout=log,

@@ -1,0 +1,25 @@
+"""Fifty kills -9 under a flood with drops, histories and wrong clocks: lost 0, doubled 0, nothing hidden.
+
+`python -m pytest -s tests/chaos/test_kills_under_flood.py` takes about five minutes. TICKWARDEN_SEED=N repeats the
+faults and clocks of a run, TICKWARDEN_KILLS=N makes it longer, TICKWARDEN_RATE=N is in trades a second and exchange.
+"""
+
+import os
+from pathlib import Path
+from random import Random
+
+from tests.kill_harness import seed_of_this_run
+from tests.kills_under_flood import kills_under_flood
+
+KILLS = int(os.environ.get("TICKWARDEN_KILLS", "50"))
+RATE_PER_S = float(os.environ.get("TICKWARDEN_RATE", "400"))
+SETTLE_S = 120.0
+
+
+async def test_fifty_kills_under_flood_with_drops_and_wrong_clocks(tmp_path: Path) -> None:
+    seed = seed_of_this_run()
+    random = Random(seed)
+    lives_s = [random.uniform(0.0, 5.0) for _ in range(KILLS)] + [5.0]
+    verdict = await kills_under_flood(tmp_path, seed, lives_s=lives_s, rate_per_s=RATE_PER_S, settle_s=SETTLE_S)
+    print(f"seed {seed}: {verdict}")
+    assert verdict.happened > KILLS * RATE_PER_S
