@@ -14,7 +14,7 @@ from tests.truth import Verdict
 from tests.truth_service import Service
 
 DAY_S = 86_400.0
-# How far the host's clock is off in a life: not at all, by what a time server corrects, by a zone, by a dead battery.
+# How far the host's clock is off in a life: by what a time server corrects, by a zone, by a dead battery.
 CLOCKS_S = (0.0, -1.5, 40.0, -90.0, 3_600.0, -7_200.0, 30 * DAY_S, -30 * DAY_S, 400 * DAY_S, -3_650 * DAY_S)
 # One frame in a hundred is never sent. Where ids promise no order nobody can know of it, so bybit drops none.
 DROPS = ("gap=0.01", "reorder=0.02")

@@ -1,7 +1,8 @@
 """Fifty kills -9 under a flood with drops, histories and wrong clocks: lost 0, doubled 0, nothing hidden.
 
 `python -m pytest -s tests/chaos/test_kills_under_flood.py` takes about five minutes. TICKWARDEN_SEED=N repeats the
-faults and clocks of a run, TICKWARDEN_KILLS=N makes it longer, TICKWARDEN_RATE=N is in trades a second and exchange.
+faults and clocks of a run, TICKWARDEN_KILLS=N makes it longer, TICKWARDEN_RATE=N is in trades a second of each
+exchange.
 """
 
 import os
