@@ -125,8 +125,9 @@ class FakeStore:
         self.finished = True
         return Merged(segments=self.merged)
 
-    def consult(self, question: object) -> None:
+    def consult(self, question: object) -> list[object]:
         """Nothing is known of an earlier run."""
+        return []
 
     def close(self) -> None:
         """Nothing to free."""
