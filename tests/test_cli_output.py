@@ -13,10 +13,13 @@ from pathlib import Path
 import click
 import duckdb
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from ops.cli import COMMANDS, cli
 from ops.cli.common import Number
+from ops.cli.follow import _event_line
 from tests.cli_process import (
     COMMAND,
     PATIENCE_S,
@@ -168,6 +171,18 @@ def test_every_table_fits_its_terminal(service: Service, width: int) -> None:
     code, text = drawn_here("query", "FROM ticks LIMIT 3", folder=service[0], width=width)
     assert code == 0 and max(map(cell_len, text.splitlines())) <= width
     assert ("--json prints all" in text) == (width < 200)
+
+
+@given(
+    actor=st.sampled_from(["writer", "coinbaseexchange:backfill", "a" * 54 + ":backfill"]),
+    reason=st.one_of(st.none(), st.text("ab 币", max_size=200)),
+    retry_in_s=st.one_of(st.none(), st.floats(0, 600)),
+    width=st.integers(50, 120),
+)
+def test_an_event_fits_its_line(actor: str, reason: str | None, retry_in_s: float | None, width: int) -> None:
+    event = {"at": "2026-01-01T00:00:00Z", "actor": actor, "event": "backoff", "reason": reason}
+    line = _event_line(width)({**event, "retry_in_s": retry_in_s})
+    assert cell_len(line) <= width and "backoff" in line and actor[:10] in line
 
 
 def test_live_ticks_fit_a_terminal_and_keep_their_digits(service: Service) -> None:

@@ -90,7 +90,7 @@ def test_the_printed_default_shows_every_key_and_its_samples_are_sound(folder: P
 
 
 def test_every_setting_has_a_key_and_every_key_a_setting_with_its_default() -> None:
-    assert set(STORE) == set(StoreSettings.__dataclass_fields__)
+    assert set(STORE) | {"group"} == set(StoreSettings.__dataclass_fields__)  # the group is that of [control]
     assert set(SUPERVISION) == set(SupervisionSettings.__dataclass_fields__)
     assert set(EXCHANGE) | {"name", "supervision"} == set(ExchangeSettings.__dataclass_fields__)
     assert SUPERVISION["restarts_max"].default == SupervisionSettings().restarts_max

@@ -71,9 +71,10 @@ def _event_line(width: int | None) -> Callable[[dict[str, Any]], str]:
         reason = printable(event["reason"] or "", REASON_CHARS_MAX)
         if width is None:
             return f"{event['at']}  {event['actor']:<20} {event['event']:<10} {reason}{retry}".rstrip()
-        head = f"{_clock(event['at'])}  {event['actor']:<16} {event['event']:<9} "
-        room = max(width - len(head) - len(retry), width // 4)
-        return f"{head}{shortened(reason_for_people(reason), room)}{retry}".rstrip()
+        head = f"{_clock(event['at'])}  {_shorter(event['actor'], width // 3):<16} {event['event']:<9} "
+        room = width - len(head)
+        told = shortened(reason_for_people(reason), max(room - len(retry), room // 2))
+        return shortened(f"{head}{told}{retry}".rstrip(), width)
 
     return line
 
