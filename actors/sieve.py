@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -50,9 +50,12 @@ class Sieved:
         return f"values that the store cannot hold were left out, see rejects: {', '.join(parts)}" if parts else ""
 
 
+TRY_MEMORY = "128MB"  # one row or half a block at a time
+
+
 def sieve(batch: Batch) -> Sieved:
     """Tries the rows by halves in a database in memory; blocks for some 0.1 s."""
-    with connect(MEMORY, command_limits()) as con:
+    with connect(MEMORY, replace(command_limits(), memory=TRY_MEMORY, threads=1)) as con:
         blocks, ticks, rejects = [], Counter[str](), []
         for block in batch.blocks:
             sound, bad = _halved(range(len(block)), partial(_try_ticks, con, block))
