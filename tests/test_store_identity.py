@@ -18,6 +18,7 @@ from actors.store.identity import read_identity
 from actors.store.store import Store
 from ops.export import export
 from ops.query import QueryError, run_query
+from tests.cli_process import COMMAND, environment
 from tests.recording_samples import ids, settings, store, write
 from tests.store_harness import reader
 
@@ -187,3 +188,19 @@ def test_a_storage_version_that_the_file_does_not_have_is_refused(tmp_path: Path
         pass
     with store(replace(told, storage_version="v1.2.2")):  # the same format
         pass
+
+
+def test_what_is_recorded_is_its_owners_alone_whatever_the_umask(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(
+        '[store]\npath = "t.duckdb"\n[exchanges.kraken]\nsymbols = ["BTC/USD"]\n'
+        'ws_url = "ws://127.0.0.1:9"\nrest_url = "http://127.0.0.1:9"\n'
+    )
+    command = [*COMMAND, "run", "--config", "c.toml", "--for", "1"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, umask=0, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir() if path.name != "c.toml"}
+    assert modes["t.duckdb"] == 0o600 and set(modes.values()) == {0o600}, modes
+    export(tmp_path / "t.duckdb", tmp_path / "copy.duckdb")
+    assert (tmp_path / "copy.duckdb").stat().st_mode & 0o777 == 0o600

@@ -12,6 +12,7 @@ from actors.catch import admit as admit_block
 from actors.continuity import Continuity
 from actors.dialect import IdPromise
 from actors.gaps import GapReason, GapStatus
+from actors.store import segments
 from actors.store.duckfile import FileDamaged, FileHeld, FileTrouble, _sorted_out
 from actors.store.messages import bare, held
 from actors.store.notices import Notice
@@ -126,6 +127,21 @@ def test_a_batch_without_ticks_is_missed_as_well(tmp_path: Path) -> None:
     one.merge()
     (notice,) = said(one)
     assert notice.detail["rows"] == {"events": 1} and not notice.gaps
+    one.close()
+
+
+def test_of_a_flood_the_times_are_known_and_the_gap_says_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "NOTED_IDS_ROWS_MAX", 2)
+    one = started(tmp_path)
+    number = one.next_number()
+    one.write(batch(number, [1, 2, 3]))
+    segment(one, number).unlink()
+    one.merge()
+    (gap,) = said(one)[0].gaps
+    assert (gap.from_id, gap.missing, gap.status) == (None, 3, GapStatus.UNKNOWN)
+    assert (gap.from_ns, gap.to_ns) == (1_700_000_000_000_001_000, 1_700_000_000_000_003_000)
     one.close()
 
 
