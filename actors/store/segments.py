@@ -26,7 +26,8 @@ NOTED_IDS_ROWS_MAX = 10_000
 _TIMES = (
     "coalesce(min(timestamp), min(received_at)), coalesce(max(timestamp), max(received_at)), sum(fills)::BIGINT"
 )
-_IDS = "count(trade_id) > 0, min(id - fills + 1), max(id), count(id) = count(*)"  # of several fills the ids go down from the trade's own
+# The ids of a trade of several fills go down from its own.
+_IDS = "count(trade_id) > 0, min(id - fills + 1), max(id), count(id) = count(*)"
 _WITH_ID = "(SELECT *, TRY_CAST(trade_id AS BIGINT) AS id FROM batch)"
 
 
