@@ -320,6 +320,7 @@ class Disk:
         self.finished = 0
         self.folded = 0
         self.held = False
+        self.unreached = ""
 
     def _stumble(self) -> None:
         if self.errors:
