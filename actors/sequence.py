@@ -18,7 +18,7 @@ from actors.loose import Loose
 from actors.row import Row
 from actors.seed import Before, Seed
 from actors.track import HOLD_S, RESET_NS, Shared, Snapshot, Track, Verdict
-from actors.waiting import NEAR_IDS, Held, Waiting
+from actors.waiting import NEAR_IDS, Aside, Held, Waiting
 
 REORDER_S = 2.0  # ids that are out of order for no longer are late, not missing
 HOLES_MAX = 256  # of one market; with their gaps about 190 KiB. Beyond, the oldest can no longer be filled
@@ -38,6 +38,7 @@ class Sequence(Track):
         self._mark: int | None = None  # the truth only while `marks` has none
         self._outage_mark: int | None = None
         self._waiting = Waiting()  # rows above the mark that are not believed
+        self._aside = Aside()  # stored ones that were denied
         self._left: dict[str, int] = {}  # ids of each gap that lie in holes
         self._cut: set[str] = set()  # gaps of which a hole was forgotten
         self._lowered = False
@@ -136,7 +137,9 @@ class Sequence(Track):
         hole = self.holes.find(number)
         if hole is not None and self._newer(row, hole):
             hole = None
-        if number > mark:
+        if self._aside.holds(row, number):
+            verdict = self._known(row, number, mark)
+        elif number > mark:
             verdict = self._above(row, number)
         elif hole is not None:
             row.span = min(row.span, number - hole.first + 1)  # it cannot stand for ids that are stored
@@ -182,6 +185,16 @@ class Sequence(Track):
         self._settle()
         return Verdict.NEW if row.stored else Verdict.HELD
 
+    def _known(self, row: Row, number: int, mark: int) -> Verdict:
+        """A row that was stored and then denied comes again: its id is taken, and nothing is stored."""
+        if number in self.holes:
+            self._fill(number, number, row)
+        elif mark < number <= mark + 1 + NEAR_IDS:
+            self._ahead(row, number, number)
+            self._pass(mark)
+            self._settle()
+        return Verdict.COPY
+
     def _below(self, row: Row, number: int) -> Verdict:
         lowest = self.lowest or 0
         verdict = self._suspect(row, number, lowest)
@@ -203,7 +216,7 @@ class Sequence(Track):
         self._forget_all(row.received_ns)
         for held in self._waiting:
             self._refuse(held.row, f"the ids were started again at {rows[0][0]}")
-        self._waiting = Waiting()
+        self._waiting, self._aside = Waiting(), Aside()
         self._move(rows[0][1], rows[0][0], rows[0][0] - rows[0][1].span + 1)
         for number, suspect in rows[1:]:
             first = number - suspect.span + 1
@@ -225,8 +238,14 @@ class Sequence(Track):
             if held.number in self.holes and not held.denied(before):
                 self._believe([held])
             else:
-                self._waiting.remove(held)
-                self._refuse(held.row, "its id was passed by the trades that followed")
+                self._deny(held, "its id was passed by the trades that followed")
+
+    def _deny(self, held: Held, detail: str) -> None:
+        """Refuses a row that waits; one that is stored stays so, and is known again by its id."""
+        self._waiting.remove(held)
+        if held.row.stored:
+            self._aside.add(held)
+        self._refuse(held.row, detail)
 
     def _believe(self, rows: Iterable[Held], arrived: Row | None = None) -> None:
         """Takes rows that wait, lowest first, as if they came now; `arrived` is the one that the caller returns."""
@@ -251,8 +270,7 @@ class Sequence(Track):
         if held.follows(self.mark or 0):
             self._believe([held])
         elif held.denied(self.mark or 0):
-            self._waiting.remove(held)
-            self._refuse(row, f"the id leaps {held.number - row.mark:,} ahead, and trades went on below it")
+            self._deny(held, f"the id leaps {held.number - row.mark:,} ahead, and trades went on below it")
         else:
             self._free(row)
             if self.outage is None:
@@ -289,7 +307,8 @@ class Sequence(Track):
     def _settle(self) -> None:
         """Puts the mark where the quick way looks for it, or takes it from there while something is open."""
         self._mark = self.mark
-        if self.outage is None and self._mark is not None and not len(self._waiting):
+        odd = len(self._waiting) or self._aside.near(self._mark or 0)
+        if self.outage is None and self._mark is not None and not odd:
             self._shared.marks[self.symbol] = self._mark + 1
         else:
             self._shared.marks.pop(self.symbol, None)
@@ -401,7 +420,8 @@ class Sequence(Track):
                 if held in self._waiting and (end or now - held.row.now >= HOLD_S):
                     self._decide(held)
             self._pass(mark)
-            self._waiting.forget(self.mark or 0)
+            for held in self._waiting.take_denied(self.mark or 0):
+                self._aside.add(held)
             self._settle()
         if len(self.holes):
             self._report([hole for hole in self._young() if now - hole.born >= REORDER_S], now_ns)

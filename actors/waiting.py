@@ -10,6 +10,7 @@ Where nothing comes for HOLD_S it is stored, so that a single sound trade is not
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -20,7 +21,8 @@ from actors.track import RESET_ROWS
 NEAR_IDS = 16  # so many ids are passed over when a frame is lost or comes late: nothing to wait for
 DENY_ROWS = 3
 WAITING_MAX = 64  # of one market; three that stand together are taken at once
-ASIDE_IDS = 1_000  # stored ones are known again that far below them: until then each row is looked at one by one
+ASIDE_MAX = 64  # denied rows of one market that are stored all the same, and known again by their ids
+ASIDE_IDS = 100_000  # that far below one of them each row is looked at one by one
 
 
 @dataclass(slots=True)
@@ -90,13 +92,39 @@ class Waiting:
                 return [held for held in self._held if low <= held.number <= high]
         return []
 
-    def forget(self, mark: int) -> None:
-        """Drops those that are stored, denied, and too far ahead to be met."""
-        self._held = [
-            held
-            for held in self._held
-            if not (held.row.stored and held.denied(mark) and held.number - mark > ASIDE_IDS)
-        ]
+    def take_denied(self, mark: int) -> list[Held]:
+        """Takes out those that are stored and denied."""
+        denied = [held for held in self._held if held.row.stored and held.denied(mark)]
+        self._held = [held for held in self._held if held not in denied]
+        return denied
+
+
+class Aside:
+    """Rows of one market that were stored and then denied: what comes with such an id may be that very trade."""
+
+    def __init__(self) -> None:
+        self._held: list[Held] = []
+
+    def add(self, held: Held) -> None:
+        """The oldest makes room where there are too many."""
+        self._held = [*self._held[-ASIDE_MAX + 1 :], held]
+
+    def holds(self, row: Row, number: int) -> bool:
+        """Whether the row is stored: by its id and its time, and by its amounts where both are single trades."""
+        return any(held.first <= number <= held.number and _one_trade(row, held.row) for held in self._held)
+
+    def near(self, mark: int) -> bool:
+        """Whether the ids may soon come to one of these."""
+        return any(mark < held.number and held.first - mark <= ASIDE_IDS for held in self._held)
+
+
+def _one_trade(row: Row, stored: Row) -> bool:
+    if not row.same(stored):
+        return False
+    if row.span > 1 or stored.span > 1 or not stored.content[0]:
+        return True
+    amounts = zip(row.content[:2], stored.content[:2], strict=True)
+    return all(Decimal(mine) == Decimal(other) for mine, other in amounts)
 
 
 class Top(NamedTuple):

@@ -94,6 +94,30 @@ def test_a_single_trade_after_a_leap_and_then_silence_is_stored_and_believed_whe
     assert status is (GapStatus.UNKNOWN if far else GapStatus.OPEN)
 
 
+@pytest.mark.parametrize("leap", [18, 30, 200, 2_000, 5_000])
+@pytest.mark.parametrize("above", [5, 18, 40, 500])
+def test_a_trade_stored_after_silence_is_not_stored_again_when_the_history_comes_to_it(
+    leap: int, above: int
+) -> None:
+    """The history's rows go on below it, as those that deny a bad id do."""
+    continuity = one()
+    stored: Counter[str | None] = Counter()
+
+    def take(ids: range, at: float, source: str = "stream") -> None:
+        stored.update(admit(continuity, ids, at=at, source=source, time_s=1.0 if source == "backfill" else at))
+        stored.update(tick(continuity, at + 0.5)[0])
+
+    take(range(101), 0.0)
+    continuity.disconnected([BTC], T0_NS + SECOND_NS // 2)
+    take(range(100 + leap, 101 + leap), 1.0)
+    stored.update(tick(continuity, 1.0 + HOLD_S + 1)[0])
+    take(range(101, 106), 5.0, "backfill")
+    take(range(100 + leap + above, 103 + leap + above), 6.0)
+    take(range(97 + leap, 104 + leap), 7.0, "backfill")
+    take(range(106, 100 + leap + above), 8.0, "backfill")
+    assert stored == Counter(map(str, range(103 + leap + above)))
+
+
 def test_silence_after_a_bad_id_ends_with_the_next_trade_and_nothing_is_missing() -> None:
     continuity = one()
     admit(continuity, range(100), at=0.0)
