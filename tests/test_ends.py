@@ -122,6 +122,7 @@ def test_a_service_in_the_foreground_ends_in_order_with_its_terminal(tmp_path: P
     (tmp_path / "tickwarden.toml").write_text(QUICK + sandbox.tables("binance"))
     pid, terminal = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
         os.chdir(tmp_path)
         os.execve(sys.executable, [*COMMAND, "run"], environment(tmp_path))
     Service(tmp_path, pid).wait_for_more("binance")
@@ -135,7 +136,8 @@ def test_where_no_signal_comes_the_end_of_the_terminal_is_seen_unless_it_was_sta
     tmp_path: Path, outlives: bool
 ) -> None:
     (tmp_path / "tickwarden.toml").write_text(QUICK + ALONE)
-    first = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)" if outlives else ""  # as nohup does
+    action = "SIG_IGN" if outlives else "SIG_DFL"  # as nohup does, and as a shell does
+    first = f"import signal; signal.signal(signal.SIGHUP, signal.{action})"
     terminal, theirs = pty.openpty()
     process = subprocess.Popen(
         [*command(first), "run"], cwd=tmp_path, env=environment(tmp_path), start_new_session=True,
