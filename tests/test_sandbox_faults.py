@@ -91,14 +91,14 @@ async def test_silence_is_an_acknowledgement_and_nothing_more() -> None:
 
 
 async def test_a_stalled_connection_goes_on_later_without_a_loss() -> None:
-    sandbox = Sandbox(["binance"], FAST, parse_faults(["stall=0.5"], every_s=0.3))
+    sandbox = Sandbox(["binance"], FAST, parse_faults(["stall=1"], every_s=0.3))
     async with serving(sandbox), client(sandbox, *ASK["binance"]) as socket:
         ids: list[int] = []
         longest, last = 0.0, trio.current_time()
         while len(ids) < 1500:
             ids += binance_ids([await text(socket)])
             longest, last = max(longest, trio.current_time() - last), trio.current_time()
-    assert longest > 0.4 and set(jumps(ids)) == {1}
+    assert longest > 0.4 and set(jumps(ids)) == {1}  # a client that is behind sees only the rest of a stall
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1006, 1008, 4000])
