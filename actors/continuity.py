@@ -205,6 +205,11 @@ class Continuity(Admission):
         track.vanished(gap)
         return True
 
+    def doubts(self, symbol: str) -> bool:
+        """Whether what is taken for missing there may be stored all the same, so that the file is to be asked."""
+        kept = map(self._book.get, self._book.kept(symbol))
+        return self._tracks[symbol].blind or any(row and row.reason is GapReason.VANISHED for row in kept)
+
     def unfinished(self) -> list[GapRow]:
         """The open gaps, oldest first; those that are not `bounded` end with the next trade."""
         return self._book.unfinished()

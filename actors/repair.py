@@ -154,7 +154,7 @@ class Repair:
         Ids without a sequence are remembered for a short time only, so the file is asked which of these it has.
         """
         symbol = block.symbol[0]
-        if self._continuity.counts(symbol) and symbol not in self._continuity.blind:
+        if self._continuity.counts(symbol) and not self._continuity.doubts(symbol):
             return await self._deliver(block)
         await self._settle()
         stored = await self._shelf.stored(symbol, block)

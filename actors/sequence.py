@@ -130,6 +130,9 @@ class Sequence(Track):
             if self._odd is None:
                 self._odd = Loose(self.symbol, self._shared, sorts=False, keys_min=ODD_KEYS, keys_max=4 * ODD_KEYS)
             return self._odd.admit(row)
+        if row.trade_id in row.known:  # stored, though it was taken for missing
+            self._fill(number - row.span + 1, number, row)
+            return Verdict.COPY
         mark = self.mark
         if mark is None or self.lowest is None:
             self._begin(row, number, number - row.span + 1)

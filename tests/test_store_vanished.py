@@ -7,17 +7,19 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from actors.batch import Batch
+from actors.batch import Batch, EventRow
 from actors.catch import admit as admit_block
 from actors.continuity import Continuity
 from actors.dialect import IdPromise
-from actors.gaps import GapReason, GapStatus
+from actors.gaps import GapReason, GapRow, GapStatus
 from actors.store import segments
 from actors.store.duckfile import FileDamaged, FileHeld, FileTrouble, _sorted_out
 from actors.store.messages import bare, held
 from actors.store.notices import Notice
 from actors.store.store import Store
+from actors.store.tail import Segment
 from actors.ticks import Block
+from tests.continuity_rows import T0_NS, block_of
 from tests.store_harness import batch, ids_in, settings
 
 
@@ -248,3 +250,57 @@ def test_an_error_is_not_judged_by_words_of_the_path(word: str) -> None:
         torn = _sorted_out(error, path)
         assert isinstance(torn, FileDamaged) and not torn.wal
     assert word not in bare(trouble, [path])
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_fold_of_batches_of_which_only_some_have_rows_of_a_table_is_no_loss(
+    restart: bool, tmp_path: Path
+) -> None:
+    one = started(tmp_path)
+    for number in range(32):
+        event = EventRow(number * 1_000, "store", "noted") if number % 5 == 0 else None
+        one.write(Batch(one.next_number(), blocks=batch(0, [number]).blocks, events=(event,) if event else ()))
+    assert one.fold()
+    if restart:
+        one.close()
+        one = started(tmp_path)
+    one.merge()
+    assert said(one) == [] and len(ids_in(one.path)) == 32
+
+
+def test_a_batch_that_is_written_while_the_segments_are_listed_is_not_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = started(tmp_path)
+    put(one, 1)
+    listed = one._tail.listed
+
+    def and_then_written() -> dict[str, list[Segment]]:
+        found = listed()
+        monkeypatch.setattr(one._tail, "listed", listed)
+        put(one, 2)
+        return found
+
+    monkeypatch.setattr(one._tail, "listed", and_then_written)
+    one.merge()
+    one.merge()
+    assert said(one) == [] and sorted(ids_in(one.path)) == [1, 2]
+
+
+def test_what_was_only_believed_to_be_gone_is_not_stored_again() -> None:
+    continuity = Continuity("x", {"BTC/USDT": IdPromise.CONTIGUOUS})
+    rows_admitted(continuity, range(1, 11), "stream")
+    gap = GapRow(9, "g", "x", "BTC/USDT", GapReason.VANISHED, 9, "3", 1, "7", 2, missing=3)
+    assert continuity.vanished(gap) and continuity.doubts("BTC/USDT")
+    stored = frozenset(map(str, range(1, 11))) - {"5"}
+    assert rows_admitted(continuity, range(3, 8), "backfill", stored) == ["5"]
+    (state,) = [row for row in continuity.take_gaps() if row.status is not GapStatus.OPEN]
+    assert (state.status, state.recovered) == (GapStatus.FILLED, 3) and not continuity.doubts("BTC/USDT")
+
+
+def rows_admitted(
+    continuity: Continuity, ids: range, source: str, known: frozenset[str] = frozenset()
+) -> list[str | None]:
+    block = block_of([("BTC/USDT", str(number), T0_NS + number) for number in ids], source)
+    continuity.admit(block, 0, None, 0.0, known=known)
+    return list(block.trade_id)

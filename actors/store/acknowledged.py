@@ -60,6 +60,13 @@ class Note:
     rows: dict[str, int]
     spans: dict[Market, Span] = field(default_factory=dict)
     others: dict[Market, Span] = field(default_factory=dict)
+    some: dict[str, list[int]] = field(
+        default_factory=dict
+    )  # by table, where only some of the batches have rows of it
+
+    def numbers_of(self, table: str) -> list[int]:
+        """The batches that have rows of a table."""
+        return self.some.get(table, self.numbers)
 
     @property
     def weight(self) -> int:
@@ -141,18 +148,28 @@ class Acknowledged:
                 self._notes[at : at + len(within)] = [_joined(within)]
             self._write()
 
-    def missing(self, listed: Listed, merged_through: int) -> Vanished | None:
-        """What is noted down, not merged and in no segment any more; it is forgotten with this answer."""
+    @property
+    def newest(self) -> int:
+        """The newest batch that is noted down, 0 if none is."""
+        with self._lock:
+            return self._notes[-1].numbers[-1] if self._notes else 0
+
+    def missing(self, listed: Listed, merged_through: int, until: int) -> Vanished | None:
+        """What is noted down, not merged and in no segment any more; it is forgotten with this answer.
+
+        `until` is what was `newest` before the segments were listed: a batch that came since is not among them.
+        """
         reach = {table: _Reach(segments) for table, segments in listed.items()}
         with self._lock:
-            # Listed before: a batch that came since is not among the segments.
             gone: list[tuple[Note, set[str]]] = []
             runs: list[list[tuple[Note, set[str]]]] = [[]]
             for note in self._notes:
-                numbers = [n for n in note.numbers if n > merged_through]
-                tables = {table for table in (*note.rows, "ticks") if not all(map(reach[table].holds, numbers))}
-                tables &= note.rows.keys()
-                if numbers and tables:
+                tables = {
+                    table
+                    for table in note.rows
+                    if not all(reach[table].holds(n) for n in note.numbers_of(table) if merged_through < n <= until)
+                }
+                if tables:
                     gone.append((note, tables))
                     runs[-1].append((note, tables))
                 elif runs[-1]:
@@ -196,6 +213,7 @@ def _joined(notes: list[Note]) -> Note:
         joined.numbers += note.numbers
         for table, count in note.rows.items():
             joined.rows[table] = joined.rows.get(table, 0) + count
+            joined.some.setdefault(table, []).extend(note.numbers_of(table))
         for market, span in note.spans.items():
             _add(joined.spans, market, span)
         for market, span in note.others.items():
@@ -240,15 +258,19 @@ def _line(note: Note) -> str:
         return [[*m, s.from_ns, s.to_ns, s.trades, s.low, s.high, s.named] for m, s in spans.items()]
 
     return (
-        json.dumps([note.numbers, note.rows, listed(note.spans), listed(note.others)], separators=(",", ":")) + "\n"
+        json.dumps(
+            [note.numbers, note.rows, listed(note.spans), listed(note.others), note.some], separators=(",", ":")
+        )
+        + "\n"
     )
 
 
 def _parsed(line: str) -> Note | None:
     """The note of a line, None for one that is torn or no note."""
     try:
-        numbers, rows, spans, others = json.loads(line)
+        numbers, rows, spans, others, *some = json.loads(line)
         note = Note([int(n) for n in numbers], {str(t): int(n) for t, n in rows.items()})
+        note.some = {str(t): [int(n) for n in found] for t, found in (some[0] if some else {}).items()}
         for into, rest in ((note.spans, spans), (note.others, others)):
             for exchange, symbol, since, until, trades, low, high, named in rest:
                 into[exchange, symbol] = Span(int(since), int(until), int(trades), low, high, bool(named))

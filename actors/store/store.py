@@ -318,7 +318,8 @@ class Store:
     def _miss_vanished(self) -> None:
         """Says what was acknowledged, is not merged, and is in no segment any more."""
         self._acknowledged.settle(self._through)
-        found = self._acknowledged.missing(self._tail.listed(), self._through)
+        until = self._acknowledged.newest  # before the segments are listed: the writer goes on
+        found = self._acknowledged.missing(self._tail.listed(), self._through, until)
         if found is not None:
             self.notices.append(vanished(found))
 
