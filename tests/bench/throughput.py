@@ -68,12 +68,14 @@ def rss_mb(pid: int) -> float:
 
 
 def stored(folder: Path) -> int:
-    """What the service says is durable; -1 while it does not answer."""
+    """What the service says is durable; -1 while it does not answer or is starting, which is not measured."""
     from ops.control.client import ControlClient, NoService
 
     try:
         status: Any = ControlClient(folder / "ticks.duckdb.sock").get("/v1/status")
     except NoService:
+        return -1
+    if status["state"] == "starting":
         return -1
     return int(status["exchanges"]["binance"]["stored"])
 
