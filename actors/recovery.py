@@ -33,7 +33,7 @@ TRIES_MAX = 50  # with the delays of patience_s about four hours; what has not c
 QUIET_S = 10.0
 BUSY_S = 2.0  # until a file that was busy is asked again
 LYING_S = 5.0  # how often the history is asked in place of a feed that brings nothing
-ABSENT_TOLD_MAX = 10  # markets that the exchange does not have which health names
+ABSENT_SHOWN_MAX = 10  # markets that the exchange does not have which health names
 REJECTS_KNOWN_MAX = 1_000  # odd rows that are remembered, so that each becomes a reject once however often it comes
 
 
@@ -78,7 +78,6 @@ class Recovery:
         self._attempts: dict[str, _Attempts] = {}
         self.questions = Questions(self._history, markets, continuity, self._lied)
         self._new = 0  # rows that were new, ever
-        self._amiss = ""  # what health says
 
     def rest(self) -> Rest:
         """A client of the exchange, to be used as an async context manager."""
@@ -109,7 +108,6 @@ class Recovery:
     async def fetch(self, context: Context) -> None:
         """Until cancelled: asks for what is missing, gap by gap, round by round."""
         context.ok()
-        self._amiss = ""
         async with self.rest() as rest:
             backfill, probe = self.backfill(rest, self._take), self.backfill(rest, _ignore, Budget(pages=1))
             while True:
@@ -137,14 +135,7 @@ class Recovery:
         """Says in health which markets the exchange does not have."""
         for symbol, why in self.questions.look():
             context.note("unknown_market", why, symbol=symbol)
-        absent = list(self.questions.absent.values())
-        more = f"; and {len(absent) - ABSENT_TOLD_MAX} more" if len(absent) > ABSENT_TOLD_MAX else ""
-        amiss = "; ".join(absent[:ABSENT_TOLD_MAX]) + more
-        if amiss and amiss != self._amiss:
-            context.degraded(amiss)
-        elif not amiss:
-            context.ok()
-        self._amiss = amiss
+        context.degraded_by(list(self.questions.absent.values()), ABSENT_SHOWN_MAX)
 
     def _attempts_at(self, gap: GapRow) -> _Attempts:
         attempts = self._attempts.get(gap.gap_id)

@@ -22,7 +22,7 @@ from supervisor.context import Context
 from supervisor.mailbox import Mailbox
 
 NEWS_S = 1.0  # how long a connection waits for a full buffer before it connects all the same
-ALARMS_TOLD_MAX = 5  # refused markets that health names
+ALARMS_SHOWN_MAX = 5  # refused markets that health names
 TICK_S = 1.0  # how often it is looked at what has been missing for too long
 
 
@@ -47,7 +47,6 @@ class Repair:
         halted: Callable[[], bool] = lambda: False,
     ) -> None:
         self._hand_over, self._surroundings, self._markets = hand_over, surroundings, markets
-        self._amiss = ""  # what health says
         self._settings = settings
         self._continuity, self._account, self._intake = continuity, account, intake
         # What stands behind a ws_url may be anything; its trades are not to be mended with those of the real
@@ -67,7 +66,6 @@ class Repair:
     async def keep(self, context: Context) -> None:
         """Until cancelled: what is missing becomes rows behind the ticks that were read so far."""
         context.ok()
-        self._amiss = ""
         while True:
             self._judge_refusals(context)
             if self._continuity.blind:
@@ -93,14 +91,7 @@ class Repair:
             for symbol in missing if one.fresh else ():
                 self._continuity.refused(symbol, one.since_ns, now_ns)
             one.fresh = False
-        amiss = "; ".join(one.alarm for one in alarms[:ALARMS_TOLD_MAX])
-        if len(alarms) > ALARMS_TOLD_MAX:
-            amiss += f"; and {len(alarms) - ALARMS_TOLD_MAX} more"
-        if amiss and amiss != self._amiss:
-            context.degraded(amiss)
-        elif not amiss:
-            context.ok()
-        self._amiss = amiss
+        context.degraded_by([one.alarm for one in alarms], ALARMS_SHOWN_MAX)
 
     def _refuse(self, reject: Reject) -> None:
         """A row of the history that is no sound trade."""

@@ -1,6 +1,6 @@
 """What a running child is given: its name, the request to stop, and the words to report with."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -49,6 +49,15 @@ class Context:
         """It works, but something is amiss; `reason` says what, for people. Lasts until `ok()`."""
         if self._listener is not None:
             self._listener.reported_degraded(reason)
+
+    def degraded_by(self, reasons: Sequence[str], shown_max: int) -> None:
+        """Degraded for these reasons, of which health shows so many and counts the others; ok without any."""
+        more = len(reasons) - shown_max
+        shown = [*reasons[:shown_max], f"and {more} more"] if more > 0 else reasons
+        if shown:
+            self.degraded("; ".join(shown))
+        else:
+            self.ok()
 
     def healthy(self) -> None:
         """Real work flows (data, not a mere connection). Call it often: it is what resets the backoff.
