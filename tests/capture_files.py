@@ -7,6 +7,14 @@ from pathlib import Path
 from typing import Any
 
 CAPTURES = Path(__file__).parent / "captures"
+# The markets of the recorded REST answers.
+REST_MARKETS = {
+    "binance": "ETH/BTC",
+    "bybit": "BTC/USDT:USDT",
+    "coinbaseexchange": "BTC/USD",
+    "kraken": "BTC/USDT",
+    "okx": "BTC/USDT",
+}
 EXCHANGES = ("binance", "bybit", "coinbaseexchange", "kraken", "okx")
 
 

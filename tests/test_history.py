@@ -22,22 +22,15 @@ from actors.history import Ask, Busy, Garbled, History, Kind, Page, Query, RateL
 from actors.paging import Progress
 from actors.stretches import status_of, stretches
 from actors.symbols import parse_symbol
-from tests.capture_files import CAPTURES
+from tests.capture_files import CAPTURES, REST_MARKETS
 
 MS = 1_000_000
 FROM_NS = 1_762_795_433_971_744_500
-MARKETS = {
-    "binance": "ETH/BTC",
-    "bybit": "BTC/USDT:USDT",
-    "coinbaseexchange": "BTC/USD",
-    "kraken": "BTC/USDT",
-    "okx": "BTC/USDT",
-}
 CHANNELS = {name: DIALECTS[name].channels[0] for name in HISTORIES}
 
 
 def query(name: str, stretch: Stretch | None = None, cursor: str | None = None, **other: Any) -> Query:
-    market = DIALECTS[name].market(parse_symbol(other.pop("symbol", MARKETS[name])))
+    market = DIALECTS[name].market(parse_symbol(other.pop("symbol", REST_MARKETS[name])))
     rows = HISTORIES[name].page_rows
     stretch = stretch or Stretch(from_id=1, to_id=10, from_ns=FROM_NS)
     return Query(

@@ -25,16 +25,9 @@ from actors.rest import Rest, RestLimits
 from actors.symbols import parse_symbol
 from actors.ticks import Block
 from supervisor.failures import Weather
-from tests.capture_files import CAPTURES
+from tests.capture_files import CAPTURES, REST_MARKETS
 from tests.continuity_rows import SECOND_NS, T0_NS
 
-MARKETS = {
-    "binance": "ETH/BTC",
-    "bybit": "BTC/USDT:USDT",
-    "coinbaseexchange": "BTC/USD",
-    "kraken": "BTC/USDT",
-    "okx": "BTC/USDT",
-}
 RECORDED = {
     "binance": "binance/rest/trades_ETHBTC_limit1000_2023-03-20.json",
     "kraken": "kraken/rest/Trades_XBTUSDT_1000_2025-11-10.json",
@@ -90,7 +83,7 @@ def body_of(name: str) -> bytes:
 
 def query_of(name: str, rows: int = 0, cursor: str | None = None) -> Query:
     channel = DIALECTS[name].channels[0]
-    market = DIALECTS[name].market(parse_symbol(MARKETS[name]), channel)
+    market = DIALECTS[name].market(parse_symbol(REST_MARKETS[name]), channel)
     stretch = Stretch(from_id=1, from_ns=1, to_ns=YEAR_2200_NS) if name == "kraken" else Stretch(from_id=1)
     rows = rows or HISTORIES[name].page_rows
     return Query(market=market, channel=channel, stretch=stretch, rows=rows, cursor=cursor)
