@@ -20,13 +20,20 @@ from typing import Any
 
 import duckdb
 
-from tests.store_harness import wait_until
+from tests.store_harness import CRASH_POINTS, wait_until
 
 ROOT = Path(__file__).parents[1]
 FIRST_ID = 1_000_000
 LOCKED = "Could not set lock"
 PATIENCE_S = 60.0  # on a busy machine
 CLOSE = 8  # the opcode, RFC 6455 (5.2)
+# Points that this file's service does not pass; each has its own test where it belongs.
+ELSEWHERE = ("archive.", "retention.")
+POINTS = [point for point in CRASH_POINTS if not point.startswith(ELSEWHERE)]
+# A file is begun only once: first the kill before it has its name, then the one after.
+FIRST = ["create.written", "create.named"]
+assert {point for point in POINTS if point.startswith("create.")} == set(FIRST)
+FOLDS = ["segment.renamed", "fold.renamed", "fold.hidden", "fold.deleted"]
 GOODBYE = b"\x88\x02\x03\xe8"  # a close frame with code 1000
 
 # The real command line, with the patience of hours cut to moments, and each acknowledged batch noted on a pipe.

@@ -11,27 +11,23 @@ from random import Random
 
 import pytest
 
+from tests.amounts import amount
 from tests.kill_harness import (
+    FIRST,
     PATIENCE_S,
+    POINTS,
     ROOT,
     Flood,
     Victim,
     Watcher,
-    held_through_kills,
     kill_at,
     kill_at_random,
     seed_of_this_run,
 )
-from tests.store_harness import CRASH_POINTS, wait_until
+from tests.store_harness import wait_until
 
-# Points that this file's service does not pass; each has its own test where it belongs.
-ELSEWHERE = ("archive.", "retention.")
-POINTS = [point for point in CRASH_POINTS if not point.startswith(ELSEWHERE)]
-# A file is begun only once: first the kill before it has its name, then the one after.
-FIRST = ["create.written", "create.named"]
-assert {point for point in POINTS if point.startswith("create.")} == set(FIRST)
-FOLDS = ["segment.renamed", "fold.renamed", "fold.hidden", "fold.deleted"]
-FOLDERS, KILLS = 2, 10  # begun anew, and kills of each; tests/chaos makes hundreds
+# Files from their creation on, and kills of each; tests/chaos makes hundreds.
+FOLDERS, KILLS = amount(1, 2), amount(7, 10)
 
 
 @pytest.fixture
@@ -43,7 +39,7 @@ def flood() -> Iterator[Flood]:
 
 
 @pytest.mark.parametrize("_folder", range(FOLDERS))
-def test_twenty_kills_lose_and_double_nothing_and_no_reader_sees_an_error(
+def test_kills_lose_and_double_nothing_and_no_reader_sees_an_error(
     tmp_path: Path, flood: Flood, _folder: int
 ) -> None:
     """Half at random moments, half at named points; four processes open, ask and close all the time."""
@@ -78,10 +74,6 @@ def test_twenty_kills_lose_and_double_nothing_and_no_reader_sees_an_error(
     assert len(victim.acknowledged) > KILLS // 2
     most = max(watcher.said["last"][0] for watcher in watchers)
     assert 0 < most <= len(victim.truth())
-
-
-def test_one_who_holds_the_file_all_the_time_sees_every_tick_through_kills(tmp_path: Path, flood: Flood) -> None:
-    held_through_kills(tmp_path, flood, Random(seed_of_this_run()).sample(FOLDS, 1))
 
 
 def test_a_second_service_is_refused_with_the_firsts_pid_and_socket_and_takes_over_when_it_is_dead(

@@ -9,6 +9,9 @@ from pathlib import Path
 from random import Random
 
 from tests.kill_harness import (
+    FIRST,
+    FOLDS,
+    POINTS,
     Flood,
     Victim,
     Watcher,
@@ -17,7 +20,6 @@ from tests.kill_harness import (
     kill_at_random,
     seed_of_this_run,
 )
-from tests.test_store_kill import FIRST, FOLDS, POINTS
 
 KILLS = int(os.environ.get("TICKWARDEN_KILLS", "200"))
 FOLDERS = 4  # each begun anew: the first moments of a file are passed as often
