@@ -1,5 +1,6 @@
 """Opens TCP, and TLS on top of it, to where a WebSocket URL points."""
 
+import functools
 import os
 import socket
 import ssl
@@ -48,12 +49,20 @@ def parse_url(url: str) -> Target:
 def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
     """A TLS context that checks certificate and host name, against the system's CAs or those in `ca_file`.
 
-    Raises Misfit when the file cannot be used.
+    It is shared by all that ask until the file changes: parsing the system's CAs takes about 45 ms, in which
+    nothing else runs. Raises Misfit when the file cannot be used.
     """
+    source = ca_file or ssl.get_default_verify_paths().cafile
     try:
-        context = ssl.create_default_context(cafile=ca_file)
+        changed_ns = Path(source).stat().st_mtime_ns if source else 0
+        return _context(ca_file, changed_ns)
     except OSError as exc:  # ssl.SSLError is one too
         raise Misfit(f"ca_file {ca_file} cannot be used ({exc}); it must hold PEM certificates") from exc
+
+
+@functools.lru_cache(maxsize=8)
+def _context(ca_file: Path | None, _changed_ns: int) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca_file)
     context.options |= ssl.OP_NO_RENEGOTIATION  # see TlsStream
     return context
 

@@ -1,6 +1,7 @@
 """What holds for all tests: folders in memory, and nothing tried by the clock or, in the normal run, by chance."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,12 +22,28 @@ settings.register_profile(
 settings.load_profile("tickwarden")
 
 
+# A run that was started in the background, or by nohup, ignores these, and so would every process it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# The services that tests start, over a hundred, would each compile all modules again: a third of a second.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # What waits longest begins first, so that no process is left alone with it at the end.
 LONG = ("test_store_kill.py", "test_truth.py", "test_repair_command.py", "test_cli.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONG)
+
+
+@pytest.fixture(autouse=True)
+def _handlers() -> Iterator[None]:
+    """The command line that a test runs in this process changes what signals do; the next test starts afresh."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

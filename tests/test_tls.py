@@ -1,5 +1,6 @@
 """Tests of TLS on a stream, with trio.SSLStream as the server."""
 
+import os
 import random
 import ssl
 from collections.abc import AsyncIterator
@@ -136,3 +137,14 @@ async def test_the_clients_context_refuses_renegotiation_and_unknown_names() -> 
     context = client_context()
     assert context.options & ssl.OP_NO_RENEGOTIATION
     assert context.check_hostname and context.verify_mode is ssl.CERT_REQUIRED
+
+
+def test_the_system_certificates_are_parsed_once_and_a_file_again_when_it_changes(tmp_path: Path) -> None:
+    """Each connection attempt asks for them, and parsing holds up everything else."""
+    assert client_context() is client_context()
+    copy = tmp_path / "ca.pem"
+    copy.write_bytes((CERTS / "ca.pem").read_bytes())
+    first = client_context(copy)
+    assert client_context(copy) is first
+    os.utime(copy, ns=(0, 1))
+    assert client_context(copy) is not first
