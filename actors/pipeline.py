@@ -12,32 +12,32 @@ from typing import Any
 import duckdb
 import trio
 
-from actors.batch import EventRow
-from actors.buffer import Buffer
-from actors.clock import STOP_S as CLOCK_STOP_S
-from actors.clock import Clock
-from actors.dialect import IdPromise
-from actors.exchange import Exchange
-from actors.gaps import GapRow
-from actors.lags import Lags
-from actors.ledger import Account, Ledger
-from actors.limiter import Limiters
-from actors.neighbours import Neighbours
-from actors.parcel import Parcel
+from actors.backfill.rate_limiter import Limiters
+from actors.continuity.gap_log import GapRow
+from actors.continuity.restore import read_seeds
+from actors.continuity.tracker_state import Before, Seed
+from actors.exchanges.contract.feed import IdPromise
+from actors.feed.peer_activity import Neighbours
+from actors.model.batch import EventRow
+from actors.model.chunk import Parcel
+from actors.model.ticks import Block
 from actors.policy import BUFFER_STOP_S, MERGE_STOP_S, WRITER_STOP_S, backoff_of, intensity_of
-from actors.room import disk_trouble, is_full
-from actors.seed import Before, Seed
-from actors.seeds import read_seeds
+from actors.recorder import Exchange
 from actors.settings import ExchangeSettings, PipelineSettings
-from actors.store.claim import Claim
+from actors.sink.buffer import Buffer
+from actors.sink.writer import RETRY_MAX_S, Merger, Writer
+from actors.store.disk_full import disk_trouble, is_full
+from actors.store.lock import Claim
 from actors.store.store import Store
 from actors.surroundings import Surroundings
-from actors.ticks import Block
-from actors.weather import classify
-from actors.writer import RETRY_MAX_S, Merger, Writer
+from actors.telemetry.host_clock import STOP_S as CLOCK_STOP_S
+from actors.telemetry.host_clock import Clock
+from actors.telemetry.lag import Lags
+from actors.telemetry.ledger import Account, Ledger
+from actors.wire.errors import classify
 from supervisor.spec import ChildSpec
 from supervisor.states import Event
-from supervisor.tree import Supervisor
+from supervisor.supervisor import Supervisor
 
 TREE = "tickwarden"
 HELD_PATIENCE_S = 5.0  # how long a start waits for a file that another process has open ...

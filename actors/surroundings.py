@@ -3,11 +3,11 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from actors.dialect import IdPromise
-from actors.limiter import Limiters
-from actors.neighbours import Neighbours
-from actors.seed import Before, Seed
-from actors.shelf import Consult
+from actors.backfill.rate_limiter import Limiters
+from actors.backfill.stored_trades import Consult
+from actors.continuity.tracker_state import Before, Seed
+from actors.exchanges.contract.feed import IdPromise
+from actors.feed.peer_activity import Neighbours
 
 Past = Callable[[str, Mapping[str, IdPromise], Mapping[str, Before]], Awaitable[Sequence[Seed] | None]]
 

@@ -1,6 +1,6 @@
 """The entry point of the command `tickwarden`: what has to be done before anything heavy is imported."""
 
-from ops import signals
+from ops.service import signals
 
 
 def main() -> None:

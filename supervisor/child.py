@@ -9,15 +9,15 @@ from typing import Protocol
 import trio
 
 from supervisor.backoff import Retries
-from supervisor.failures import Stuck, Verdict, describe
+from supervisor.errors import Stuck, Verdict, describe
 from supervisor.health import ActorHealth, MailboxHealth
+from supervisor.incarnation import Life, Wish
 from supervisor.intensity import Window
-from supervisor.life import Life, Wish
 from supervisor.notes import Notes
 from supervisor.spec import ChildSpec
 from supervisor.states import Event, State, check
 from supervisor.text import REASON_CHARS_MAX, printable
-from supervisor.watch import STACK_CHARS_MAX, stack_of
+from supervisor.watchdog import STACK_CHARS_MAX, stack_of
 
 
 class Keeper(Protocol):

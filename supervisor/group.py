@@ -10,12 +10,12 @@ from collections.abc import Callable
 import trio
 
 from supervisor.child import Child
-from supervisor.ending import ended_as_asked, give_up_drain, launch_drain, must_stay_up, pause_s, wind_down
-from supervisor.failures import GaveUp, Verdict, describe
-from supervisor.life import Life, Wish
+from supervisor.errors import GaveUp, Verdict, describe
+from supervisor.incarnation import Life, Wish
+from supervisor.shutdown import ended_as_asked, give_up_drain, launch_drain, must_stay_up, pause_s, wind_down
 from supervisor.spec import Restart, Strategy
 from supervisor.states import State
-from supervisor.watch import WATCH_EVERY_S
+from supervisor.watchdog import WATCH_EVERY_S
 
 
 class Group:

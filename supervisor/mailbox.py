@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import trio
 from trio.lowlevel import Abort, ParkingLot, RaiseCancelT, Task
 
-from supervisor.failures import Verdict, classify
+from supervisor.errors import Verdict, classify
 
 T = TypeVar("T")
 

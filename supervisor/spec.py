@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from supervisor.backoff import Backoff
 from supervisor.context import Context
-from supervisor.failures import Verdict, classify
+from supervisor.errors import Verdict, classify
 from supervisor.intensity import Intensity, check_policy
 from supervisor.mailbox import Mailbox
 

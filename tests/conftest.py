@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.amounts import CHAOS, amount
-from tests.store_harness import memory_folder
+from tests.harness.amounts import CHAOS, amount
+from tests.harness.store_harness import memory_folder
 
 # The same examples every time, so that a run fails for what was changed; tests/chaos draws new ones.
 settings.register_profile(
@@ -30,7 +30,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # What waits longest begins first, so that no process is left alone with it at the end.
-LONG = ("test_store_kill.py", "test_truth.py", "test_repair_command.py", "test_cli.py")
+LONG = ("test_kill.py", "test_truth.py", "test_repair.py", "test_cli.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from actors.batch import Batch
-from actors.gaps import GapReason, GapRow, GapStatus, gap_id
-from actors.store.files import read_text
+from actors.continuity.gap_log import GapReason, GapRow, GapStatus, gap_id
+from actors.model.batch import Batch
+from actors.store.filesystem import read_text
 from actors.store.tail import Listed, Segment
 
 # Beyond so many markets of batches the oldest are noticed no more: about 30 MB. A fold makes one note of many.

@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 
 from actors.store import partitions
-from actors.store.files import Files, crash_point
+from actors.store.filesystem import Files, crash_point
 from actors.store.segments import parquet
 
 

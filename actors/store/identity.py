@@ -14,7 +14,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.store.files import Files, read_text
+from actors.store.filesystem import Files, read_text
 
 MARKER_NAME = "copy-a-running-file-with-tickwarden-export.txt"
 _EXPLANATION = """

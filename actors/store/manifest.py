@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.store.files import Files, read_text
+from actors.store.filesystem import Files, read_text
 from actors.store.notices import Notice
 from actors.store.tail import Listed, rows_between
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from actors.batch import EventRow
-from actors.gaps import GapRow
+from actors.continuity.gap_log import GapRow
+from actors.model.batch import EventRow
 from actors.store.acknowledged import Vanished
 
 

@@ -14,8 +14,8 @@ import duckdb
 
 from actors.settings import StoreSettings
 from actors.store.archive import Archive
-from actors.store.duckfile import DuckFile
-from actors.store.files import Files, crash_point
+from actors.store.database import DuckFile
+from actors.store.filesystem import Files, crash_point
 from actors.store.manifest import Entry
 from actors.store.notices import Notice
 from actors.store.partitions import DAY_US, TIMES, condition, moment, within

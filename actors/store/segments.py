@@ -8,10 +8,10 @@ from pathlib import Path
 
 import duckdb
 
-from actors.batch import Batch
+from actors.model.batch import Batch
 from actors.store.acknowledged import Market, Note, Span, note_of
 from actors.store.connecting import MEMORY, Limits, connect
-from actors.store.files import Files, crash_point
+from actors.store.filesystem import Files, crash_point
 from actors.store.tables import TABLES, TICKS, TableSpec
 from actors.store.tail import EMPTY_NAME, Segment, Tail, parse_name
 

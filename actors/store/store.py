@@ -15,19 +15,19 @@ from typing import TypeVar
 
 import duckdb
 
-from actors.batch import Batch
+from actors.model.batch import Batch
 from actors.settings import StoreSettings
 from actors.store.acknowledged import Acknowledged
-from actors.store.beside import owner_of, tail_of
-from actors.store.claim import StoreTaken
+from actors.store.adjacent_tail import owner_of, tail_of
+from actors.store.compaction import Folding
 from actors.store.connecting import clear_spill, service_limits
-from actors.store.damage import VERIFY_BYTES_MAX, Damage
-from actors.store.duckfile import DuckFile, FileDamaged, FileHeld, FileTrouble, Found
-from actors.store.files import Files, crash_point
-from actors.store.folding import Folding
+from actors.store.database import DuckFile, FileDamaged, FileHeld, FileTrouble, Found
+from actors.store.filesystem import Files, crash_point
 from actors.store.identity import Identity, new_id, read_identity
+from actors.store.lock import StoreTaken
 from actors.store.manifest import Entry, Manifest
 from actors.store.notices import Merged, Notice, held_at_start, migrated, tail_missing, vanished
+from actors.store.quarantine import VERIFY_BYTES_MAX, Damage
 from actors.store.retention import Retained, Retention
 from actors.store.segments import SegmentWriter
 from actors.store.tables import SCHEMA_VERSION, TABLES, TICKS

@@ -8,9 +8,9 @@ from typing import Any
 
 from arro3.core import Array, ChunkedArray, DataType, Table
 
-from actors.batch import Batch
-from actors.packing import INT, KINDS, TEXT, constant
-from actors.ticks import Block
+from actors.model.batch import Batch
+from actors.model.columns import INT, KINDS, TEXT, constant
+from actors.model.ticks import Block
 
 SCHEMA_VERSION = 3
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from actors.store.files import Files
+from actors.store.filesystem import Files
 from actors.store.identity import MARKER_NAME, Identity, read_identity, write_identity
 from actors.store.tables import TABLES, TICKS, TableSpec
 

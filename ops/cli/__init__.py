@@ -11,9 +11,9 @@ from importlib.metadata import version
 import click
 
 from ops.cli import streams
-from ops.exits import FAILED, INTERRUPTED, OK, USAGE
-from ops.nearest import did_you_mean
-from ops.signals import note_from_now_on
+from ops.service.signals import note_from_now_on
+from ops.terminal.exit_codes import FAILED, INTERRUPTED, OK, USAGE
+from ops.terminal.suggestions import did_you_mean
 
 # In the order in which a new user meets them: name -> module of ops.cli, and what it is called there.
 COMMANDS = {

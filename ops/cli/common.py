@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
-from ops.config import Config, find_config, load_config
+from ops.config.config import Config, find_config, load_config
 from ops.control.client import ControlClient
-from ops.tables import takes_unicode
+from ops.terminal.output import takes_unicode
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -11,10 +11,10 @@ import trio
 from actors.settings import ExchangeSettings
 from ops.cli.common import Number, config_option, configuration, json_option, print_json, quiet_option
 from ops.doctor import Finding, Report, State, examine
-from ops.exits import FAILED, INTERRUPTED, OK
-from ops.fit import Fit
-from ops.nearest import did_you_mean
-from ops.tables import write_table
+from ops.terminal.exit_codes import FAILED, INTERRUPTED, OK
+from ops.terminal.layout import Fit
+from ops.terminal.output import write_table
+from ops.terminal.suggestions import did_you_mean
 
 FINDINGS = Fit(drop=("took",), shorten=("found",))
 

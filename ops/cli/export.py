@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from ops.cli.common import config_option, configuration, json_option, print_json, quiet_option, timeout_option
-from ops.exits import FAILED, OK
-from ops.export import Exported, Stretch, export
-from ops.export_target import ExportError
-from ops.instants import instant
-from ops.query import QueryError
-from ops.tables import write_table
+from ops.export.export import Exported, Stretch, export
+from ops.export.query import QueryError
+from ops.export.target import ExportError
+from ops.terminal.exit_codes import FAILED, OK
+from ops.terminal.output import write_table
+from ops.terminal.time_options import instant
 
 _NO_FOLDER = (".parquet", ".pq", ".csv", ".json")  # somebody who writes these expects another format
 

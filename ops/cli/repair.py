@@ -9,8 +9,8 @@ import click
 
 from ops.cli.common import client, config_option, json_option, print_json, quiet_option, socket_option
 from ops.control.client import ControlClient, segment
-from ops.exits import FAILED, OK
-from ops.instants import microseconds
+from ops.terminal.exit_codes import FAILED, OK
+from ops.terminal.time_options import microseconds
 
 POLL_S = 0.5
 _SAME = ("repair", "exchange", "symbol", "from", "to")

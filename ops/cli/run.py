@@ -7,10 +7,10 @@ import click
 import trio
 
 from ops.cli.common import YEAR_S, Number, config_option, configuration, quiet_option
-from ops.config import Config
-from ops.logs import configure
-from ops.screen import Screen, screen_for
-from ops.service import run_service
+from ops.config.config import Config
+from ops.monitoring.logs import configure
+from ops.service.run_screen import Screen, screen_for
+from ops.service.service import run_service
 
 LOG_DRAIN_S = 2.0
 

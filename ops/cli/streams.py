@@ -8,7 +8,7 @@ from typing import TextIO
 
 import click
 
-from ops.exits import FAILED, OK
+from ops.terminal.exit_codes import FAILED, OK
 
 
 def prepare() -> None:

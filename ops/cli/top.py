@@ -18,10 +18,10 @@ from rich.segment import Segment
 from rich.text import Text
 
 from ops.cli.common import Number, client, config_option, socket_option
-from ops.cli.inspect import ACTORS, EXCHANGES, actor_rows, exchange_rows, headline
+from ops.cli.status import ACTORS, EXCHANGES, actor_rows, exchange_rows, headline
 from ops.control.client import ControlClient
-from ops.exits import OK
-from ops.tables import PIPE_COLUMNS, laid_out, terminal_width
+from ops.terminal.exit_codes import OK
+from ops.terminal.output import PIPE_COLUMNS, laid_out, terminal_width
 
 KEY_BYTES = 64  # of one look at the keyboard; more are fingers that rest on it
 _STEPS = {b"\x1b[A": -1, b"k": -1, b"\x1b[B": 1, b"j": 1}

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import msgspec
 
 from ops.control.listener import PATH_BYTES_MAX
-from ops.exits import FAILED, NO_SERVICE
+from ops.terminal.exit_codes import FAILED, NO_SERVICE
 
 _CONNECT_S = 2.0
 _LOOK_S = (

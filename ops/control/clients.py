@@ -12,12 +12,12 @@ import trio
 
 from ops.control import problem
 from ops.control.app import ControlApp
+from ops.control.client_slots import LOOK_EVERY_S, WASTED_S, Place
 from ops.control.dispatch import app_errors_as_problems, check_host, dispatch
 from ops.control.http import CLIENT_GONE, HttpConnection, Reply, Request, drain
 from ops.control.limits import ControlLimits
 from ops.control.pace import Pace
 from ops.control.peers import Peer
-from ops.control.places import LOOK_EVERY_S, WASTED_S, Place
 from ops.control.problem import Problem
 from ops.control.routes import Lines
 

@@ -1,6 +1,6 @@
 """Examines exchanges from here, step by step: what works, how long it took, and what to do where it does not."""
 
-from ops.doctor.examination import Report, examine
+from ops.doctor.diagnosis import Report, examine
 from ops.doctor.findings import Finding, State, Step
 
 __all__ = ["Finding", "Report", "State", "Step", "examine"]

@@ -5,9 +5,9 @@ import socket
 import ssl
 from collections.abc import Iterable
 
-from actors.history import Busy, Garbled, Refused
-from actors.weather import CannotConnect, ConnectionLost, HandshakeRefused, NetworkTimeout, WrongCertificate
-from supervisor.failures import Misfit
+from actors.exchanges.contract.history import Busy, Garbled, Refused
+from actors.wire.errors import CannotConnect, ConnectionLost, HandshakeRefused, NetworkTimeout, WrongCertificate
+from supervisor.errors import Misfit
 
 # Rest tells an HTTP status in its words only.
 _REST_STATUS = re.compile(r": HTTP (\d{3})\b")

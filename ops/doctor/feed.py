@@ -5,14 +5,14 @@ from contextlib import AsyncExitStack, suppress
 
 import trio
 
-from actors.dial import client_context
-from actors.dialect import Dialect
-from actors.plan import Plan
+from actors.exchanges.contract.feed import Dialect
+from actors.feed.sharding import Plan
 from actors.settings import ExchangeSettings
-from actors.wire import Wire, WireLimits, connect
+from actors.wire.dial import client_context
+from actors.wire.websocket import Wire, WireLimits, connect
 from ops.doctor.advice import PROXY, Trouble
 from ops.doctor.findings import Chart, Step, Stop
-from ops.doctor.talk import Talk
+from ops.doctor.probe_session import Talk
 
 ANSWERS_S = 120.0  # all answers together: a thousand markets that are asked for one by one take their time
 NOTICE_S = 1.0  # a trade that has not come by then is worth a word to whoever waits

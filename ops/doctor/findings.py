@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import trio
 
-from actors.history import Refused
+from actors.exchanges.contract.history import Refused
 from ops.doctor.advice import Trouble, advice_on
-from supervisor.failures import Misfit, Weather, describe
+from supervisor.errors import Misfit, Weather, describe
 from supervisor.text import REASON_CHARS_MAX, printable
 
 

@@ -5,15 +5,15 @@ from email.utils import parsedate_to_datetime
 
 import trio
 
-from actors.dialect import Market
-from actors.dialects.histories import HISTORIES
-from actors.history import Query, Stretch
-from actors.limiter import Limiter, Limiters
-from actors.rest import Answer, Rest, RestLimits
+from actors.backfill.rate_limiter import Limiter, Limiters
+from actors.backfill.rest_client import Answer, Rest, RestLimits
+from actors.exchanges.contract.feed import Market
+from actors.exchanges.contract.history import Query, Stretch
+from actors.exchanges.histories import HISTORIES
 from actors.settings import ExchangeSettings
 from ops.doctor.clock import Dated
 from ops.doctor.findings import Chart, State, Step
-from ops.doctor.talk import FirstTrade
+from ops.doctor.probe_session import FirstTrade
 
 S_NS = 1_000_000_000
 BACK_S = 60  # how long ago is asked for where no trade says what there is

@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import trio
 
-from actors.backfill import Backfill, Budget, Recovered
-from actors.dialect import Market
-from actors.dialects import DIALECTS
-from actors.dialects.histories import HISTORIES
-from actors.history import Stretch
-from actors.limiter import Limiters
-from actors.rest import Rest, RestLimits
+from actors.backfill.fetcher import Backfill, Budget, Recovered
+from actors.backfill.rate_limiter import Limiters
+from actors.backfill.rest_client import Rest, RestLimits
+from actors.exchanges.contract.feed import Market
+from actors.exchanges.contract.history import Stretch
+from actors.exchanges.histories import HISTORIES
+from actors.exchanges.registry import DIALECTS
+from actors.model.symbols import Symbol, SymbolError, parse_symbol
+from actors.model.ticks import Block
 from actors.settings import ExchangeSettings
-from actors.symbols import Symbol, SymbolError, parse_symbol
-from actors.ticks import Block
 from ops.doctor.findings import Chart, State, Step
 
 S_NS = 1_000_000_000

@@ -1,7 +1,7 @@
 """Loopback exchanges that speak the real wire protocols, for demos and tests, with faults to switch on."""
 
+from actors.exchanges.contract.loopback_market import Fill
 from ops.sandbox.faults import FAULTS, FaultError, Faults, faults_help, parse_faults
-from ops.sandbox.market import Fill
 from ops.sandbox.server import Sandbox
 from ops.sandbox.venues import VENUES
 

@@ -5,13 +5,13 @@ import random
 from collections import Counter, deque
 from collections.abc import Callable
 
+from actors.exchanges.contract.loopback import Venue
+from actors.exchanges.contract.loopback_market import Fill, Market
+from actors.exchanges.contract.loopback_rest import Meter
 from ops.sandbox.faults import Faults
-from ops.sandbox.listing import Listing, listings
-from ops.sandbox.market import Fill, Market
+from ops.sandbox.instruments import Listing, listings
 from ops.sandbox.outage import Outage
-from ops.sandbox.past import Meter
 from ops.sandbox.session import Session
-from ops.sandbox.venue import Venue
 
 WARM_UP_NS = 2_000_000_000  # how old the trade is that a market re-sends to its first subscriber
 

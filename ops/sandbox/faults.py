@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ops.nearest import did_you_mean
+from ops.terminal.suggestions import did_you_mean
 
 
 class FaultError(ValueError):

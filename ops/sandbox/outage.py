@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import trio
 
+from ops.sandbox.fault_schedule import LOOK_S, next_strike
 from ops.sandbox.faults import Faults
-from ops.sandbox.pace import LOOK_S, next_strike
 
 
 class Outage:

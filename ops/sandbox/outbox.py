@@ -4,7 +4,7 @@ from collections import deque
 
 import trio
 
-from ops.sandbox.pipe import text_frame
+from ops.sandbox.shared_stream import text_frame
 
 OUTBOX_FRAMES_MAX = 50_000  # a client this far behind is cut off, as exchanges do; some 10 MB
 SEND_BYTES = 64 * 1024

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 import h11
 import trio
 
-from ops.sandbox.past import Question, Reply
-from ops.sandbox.pipe import SharedStream
+from actors.exchanges.contract.loopback_rest import Question, Reply
+from ops.sandbox.shared_stream import SharedStream
 
 HEAD_BYTES_MAX = 16 * 1024
 IDLE_S = 60.0  # how long a connection may stay without a question

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
-from ops.nearest import did_you_mean
-from ops.sandbox.desk import Desk
-from ops.sandbox.door import Door
+from actors.exchanges.contract.loopback_market import Fill
 from ops.sandbox.exchange import Exchange
 from ops.sandbox.faults import Faults
-from ops.sandbox.history import PASTS
-from ops.sandbox.market import Fill
+from ops.sandbox.listener import Door
+from ops.sandbox.rest_api import Desk
+from ops.sandbox.rest_registry import PASTS
 from ops.sandbox.venues import VENUES
+from ops.terminal.suggestions import did_you_mean
 
 PACE_S = 0.01  # the trades of so long are made at once
 PAUSE_MAX_S = 0.25

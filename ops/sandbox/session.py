@@ -7,13 +7,13 @@ from collections.abc import Callable
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
+from actors.exchanges.contract.loopback import Answer, Talk, Venue
+from actors.exchanges.contract.loopback_market import Market
+from ops.sandbox.fault_injector import Spoiler
+from ops.sandbox.fault_schedule import LOOK_S, next_strike
 from ops.sandbox.faults import Faults
-from ops.sandbox.market import Market
 from ops.sandbox.outbox import Outbox
-from ops.sandbox.pace import LOOK_S, next_strike
-from ops.sandbox.pipe import SharedStream
-from ops.sandbox.spoil import Spoiler
-from ops.sandbox.venue import Answer, Talk, Venue
+from ops.sandbox.shared_stream import SharedStream
 
 CLOSE_S = 2.0  # how long a client may take to answer a close
 TOO_MANY = (1008, "Too many requests")

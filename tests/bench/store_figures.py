@@ -21,15 +21,15 @@ from pathlib import Path
 
 import duckdb
 
-from actors.batch import AuditRow, Batch
+from actors.model.batch import AuditRow, Batch
+from actors.model.ticks import Block
 from actors.settings import StoreSettings
-from actors.store import folding
-from actors.store.files import Files
+from actors.store import compaction as folding
+from actors.store.filesystem import Files
 from actors.store.segments import crc_of
 from actors.store.store import MERGE_ROWS_MAX, Store
 from actors.store.tables import TICKS
 from actors.store.tail import Segment
-from actors.ticks import Block
 
 MERGE_INTERVAL_S = 60.0
 QUERY = "SELECT count(*) FROM ticks WHERE timestamp > now() - INTERVAL 1 MINUTE"

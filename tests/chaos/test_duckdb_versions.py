@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.recording_samples import store
-from tests.store_harness import batch, settings
+from tests.harness.recording_samples import store
+from tests.harness.store_harness import batch, settings
 
 VERSIONS = ("1.2.2", "1.3.2", "1.4.0", "1.4.1", "1.4.5", "1.5.0", "1.5.6", "2.0.0", "2.0.1")
 

@@ -14,9 +14,9 @@ from random import Random
 
 import pytest
 
-from tests.capture_files import EXCHANGES
-from tests.fuzz_frames import Mutator, check, inflated
-from tests.kill_harness import seed_of_this_run
+from tests.harness.capture_files import EXCHANGES
+from tests.harness.fuzz_frames import Mutator, check, inflated
+from tests.harness.kill_harness import seed_of_this_run
 
 FUZZ_S = float(os.environ.get("TICKWARDEN_FUZZ_S", "60"))
 MESSAGES_AT_ONCE = 50

@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from random import Random
 
-from tests.kill_harness import seed_of_this_run
-from tests.kills_under_flood import kills_under_flood
+from tests.harness.kill_harness import seed_of_this_run
+from tests.harness.kills_under_flood import kills_under_flood
 
 KILLS = int(os.environ.get("TICKWARDEN_KILLS", "50"))
 RATE_PER_S = float(os.environ.get("TICKWARDEN_RATE", "400"))

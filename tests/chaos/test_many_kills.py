@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
-from tests.kill_harness import (
+from tests.harness.kill_harness import (
     FIRST,
     FOLDS,
     POINTS,

@@ -3,14 +3,19 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests.amounts import CHAOS
+from tests.harness.amounts import CHAOS
+from tests.harness.paths import TESTS
 
-TESTS = Path(__file__).parents[1]
-SAMPLED = sorted(path.name for path in TESTS.glob("test_*.py") if "from tests.amounts import" in path.read_text())
+SAMPLED = sorted(
+    str(path.relative_to(TESTS))
+    for path in TESTS.rglob("test_*.py")
+    if "bench" not in path.parts
+    and "chaos" not in path.parts
+    and "from tests.harness.amounts import" in path.read_text()
+)
 
 
 @pytest.mark.parametrize("name", SAMPLED)

@@ -16,8 +16,8 @@ from random import Random
 import trio
 
 from ops.sandbox import VENUES, Sandbox, parse_faults
-from tests.kill_harness import seed_of_this_run
-from tests.truth_service import Service
+from tests.harness.kill_harness import seed_of_this_run
+from tests.harness.truth_service import Service
 
 RATE_PER_S = 20.0
 FLAPPING_S = 60.0

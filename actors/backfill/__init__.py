@@ -1,0 +1,1 @@
+"""Backfill: fetches missing trades from an exchange's REST history."""

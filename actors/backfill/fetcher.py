@@ -1,0 +1,203 @@
+"""Fetches a stretch of one market from the exchange's history, page by page, until the ends meet."""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import trio
+
+from actors.backfill.paging import Progress
+from actors.backfill.rest_client import Answer, Rest
+from actors.exchanges.contract.feed import Market
+from actors.exchanges.contract.feed_helpers import S_NS
+from actors.exchanges.contract.history import Garbled, History, Kind, OddRow, Page, Query, Refused, Stretch
+from actors.model.ticks import Block, Reject
+from supervisor.errors import Misfit, Weather
+
+# Histories are fed from a database and lag behind the stream: what has just been traded may not be there yet.
+SETTLE_S = 2.0
+
+Deliver = Callable[[Block], Awaitable[None]]
+Refuse = Callable[[Reject], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What one call may take, so that a long outage neither floods the buffer that live feeds share nor
+    keeps another market's gap waiting: after `pages` it says what remains, and can be called again. Pages
+    without trades, on the way to where a stretch begins, are not among them: that way is not gone twice."""
+
+    pages: int = 50
+    searches: int = 500
+    rows_per_s: float = 2_000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """What came of a stretch.
+
+    `count` rows were delivered. `complete`: nothing is missing, and `reason` is "". Otherwise `reason` says
+    why, `missing` how many ids have not come (None where that cannot be known) and `remaining` what is
+    still to be asked for. `final`: asking again brings no more; else it may, after `retry_after_s`.
+    `refused`: the exchange's words where it refused the question for good, "" where it did not.
+    """
+
+    count: int
+    complete: bool
+    reason: str = ""
+    missing: int | None = None
+    remaining: Stretch | None = None
+    final: bool = True
+    retry_after_s: float | None = None
+    refused: str = ""
+
+
+class Backfill:
+    """Asks one exchange. `deliver` gets blocks of the wanted rows with source 'backfill', and may wait; `refuse`
+    gets the rows that are no sound trades, each time that a page holds them.
+
+    On channels in `history.aggregated` a row of the stream holds several of the trades delivered here: the
+    stretch must leave the ids inside such rows out (see History). Rows are delivered once for each call;
+    trades that the stream brought too are for continuity to drop.
+    """
+
+    def __init__(
+        self,
+        exchange: str,
+        history: History,
+        channel: str,
+        rest: Rest,
+        deliver: Deliver,
+        *,
+        refuse: Refuse | None = None,
+        budget: Budget | None = None,
+        settle_s: float = SETTLE_S,
+    ) -> None:
+        self._exchange, self._history, self._channel = exchange, history, channel
+        self._rest, self._deliver, self._refuse = rest, deliver, refuse
+        self._budget, self._settle_s = budget or Budget(), settle_s
+
+    async def recover(self, market: Market, stretch: Stretch) -> Recovered:
+        """Delivers what can be had of the stretch now. Never raises for what the exchange does or says.
+
+        A stretch that ends by time is asked for once that time is `settle_s` past, and no later than
+        `settle_s` from now; one without an end ends now. Rows come page by page, oldest first within each.
+        """
+        if stretch.to_id is None and stretch.to_ns is None:
+            stretch = replace(stretch, to_ns=max(time.time_ns(), stretch.from_ns or 0))
+        if stretch.to_id is None and stretch.to_ns is not None:
+            # An end that lies ahead of us is a clock that is off: the trade that ends the gap has come already.
+            ahead_s = min(0.0, (stretch.to_ns - time.time_ns()) / S_NS)
+            await trio.sleep(max(0.0, ahead_s + self._settle_s))
+        run = _Run(self._history, market, self._channel, stretch)
+        try:
+            while run.pages < self._budget.pages and run.searches < self._budget.searches:
+                page, received_ns = await self._rest.get(self._history.ask(run.query), run.read)
+                block = run.take(page, received_ns, self._exchange)
+                if self._refuse is not None:
+                    for odd in page.odd:
+                        self._refuse(_reject(odd, received_ns, self._exchange, market.symbol))
+                if len(block):
+                    await self._deliver(block)
+                if run.over:
+                    return run.verdict()
+                await trio.sleep(len(block) / self._budget.rows_per_s)
+        except Refused as refused:
+            return run.unfinished(str(refused), final=True, refused=str(refused))
+        except Misfit as misfit:
+            return run.unfinished(str(misfit), final=False)
+        except Weather as weather:
+            return run.unfinished(str(weather), final=False, retry_after_s=weather.retry_after_s)
+        budget = f"{run.pages} pages" if run.pages >= self._budget.pages else f"{run.searches} searches"
+        return run.unfinished(f"the budget of {budget} is used up", final=False)
+
+
+class _Run:
+    """One call of `recover`: the query for the next page, and what the pages so far amount to."""
+
+    def __init__(self, history: History, market: Market, channel: str, stretch: Stretch) -> None:
+        self.query = Query(market=market, channel=channel, stretch=stretch, rows=history.page_rows)
+        self.progress = Progress(history, stretch)
+        self.pages = self.searches = 0
+        self.over = False
+        self._odd: list[str] = []
+        self._cursors: set[str | None] = {None}
+        self._oldest_ns: int | None = None
+
+    def read(self, answer: Answer) -> tuple[Page, int]:
+        """Makes a page of an answer. Pages must lead on: one that leads to where we have been would never end."""
+        page = self.progress.history.page(answer.body, answer.headers, self.query)
+        if page.cursor is not None and page.cursor in self._cursors:
+            raise Garbled(f"the page leads back to {page.cursor!r}, which was asked for already")
+        return page, answer.received_ns
+
+    def take(self, page: Page, received_ns: int, exchange: str) -> Block:
+        """The page's wanted rows."""
+        if page.trades.price or page.odd:
+            self.pages += 1
+        else:
+            self.searches += 1
+        wanted = self.progress.take(page)
+        if page.times_ns:
+            self._oldest_ns = min(page.times_ns + ([self._oldest_ns] if self._oldest_ns else []))
+        self._odd += [odd.detail for odd in page.odd]
+        if page.cursor is None:
+            self.progress.exhausted()
+            self.over = True
+        self.over |= self.progress.arrived
+        self._cursors.add(page.cursor)
+        self.query = replace(self.query, cursor=page.cursor)
+        trades, count, block = page.trades, len(wanted), Block(exchange)
+        block.extend(
+            [self.query.market.symbol] * count,
+            [trades.exchange_ns[at] for at in wanted],
+            [received_ns] * count,
+            [trades.price[at] for at in wanted],
+            [trades.volume[at] for at in wanted],
+            [trades.side[at] for at in wanted],
+            [trades.trade_id[at] for at in wanted],
+            ["backfill"] * count,
+        )
+        return block
+
+    def verdict(self) -> Recovered:
+        """After the last page."""
+        progress, name = self.progress, self.progress.history.name
+        if self._odd and progress.missing != 0:  # one of these may be what is missing
+            return self.unfinished(f"not readable: {'; '.join(self._odd[:3])}", final=False)
+        if progress.complete:
+            return Recovered(count=progress.count, complete=True, missing=progress.missing)
+        if not progress.high_met:
+            return self.unfinished(f"{name}'s history does not reach up to the end yet", final=False)
+        if self._oldest_ns is None:  # a market that has traded has a newest trade: this history lags, or is empty
+            return self.unfinished(f"{name}'s history has no trades", final=False)
+        if not progress.low_met or progress.history.kind is Kind.RECENT_ONLY:
+            depth = progress.history.depth
+            said = f"{name} gives nothing before {_utc(self._oldest_ns)}; its history: {depth}"
+            return self.unfinished(said, final=True)
+        return self.unfinished(f"{name}'s history lacks {progress.missing} of these ids", final=True)
+
+    def unfinished(
+        self, reason: str, *, final: bool, retry_after_s: float | None = None, refused: str = ""
+    ) -> Recovered:
+        """The outcome of a stretch that is not complete."""
+        progress = self.progress
+        return Recovered(
+            count=progress.count,
+            complete=False,
+            reason=reason,
+            missing=progress.missing,
+            remaining=progress.remaining(),
+            final=final,
+            retry_after_s=retry_after_s,
+            refused=refused,
+        )
+
+
+def _reject(odd: OddRow, received_ns: int, exchange: str, symbol: str) -> Reject:
+    return Reject(received_ns, exchange, symbol, odd.reason, odd.detail, odd.payload, len(odd.payload))
+
+
+def _utc(ns: int) -> str:
+    return f"{datetime.fromtimestamp(ns // S_NS, UTC):%Y-%m-%dT%H:%M:%SZ}"

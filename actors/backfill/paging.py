@@ -1,0 +1,117 @@
+"""Follows the pages of one stretch: which rows are wanted, when the ends have met, and what is left."""
+
+from actors.exchanges.contract.history import History, Page, Stretch, id_number
+
+
+class Progress:
+    """How far the pages of one stretch have come.
+
+    All ids of the pages are kept, which the budget of a call bounds: a trade that comes twice counts once.
+    """
+
+    def __init__(self, history: History, stretch: Stretch) -> None:
+        self.history, self.stretch = history, stretch
+        # Where the pages begin the exchange itself began: at the time asked for, or at the newest trade.
+        self.low_met = not history.newest_first and stretch.from_id is None
+        self.high_met = history.newest_first and stretch.to_id is None
+        self.count = 0
+        self.distinct = 0  # of `count`, those with a number as id
+        self.reached: tuple[int | None, int | None] | None = None  # id and time of the furthest row so far
+        self._ids: set[str] = set()
+
+    @property
+    def arrived(self) -> bool:
+        """The pages have come to the far end; what follows is of no use."""
+        return self.low_met if self.history.newest_first else self.high_met
+
+    def take(self, page: Page) -> list[int]:
+        """The places of the page's wanted rows, oldest first."""
+        ids, times = page.trades.trade_id, page.trades.exchange_ns
+        wanted: list[int] = []
+        for at, (id_, time) in enumerate(zip(ids, times, strict=True)):
+            if self._inside(id_, time) and (id_ is None or id_ not in self._ids):
+                wanted.append(at)
+            if id_ is not None:
+                self._ids.add(id_)
+        self._meet(page)
+        self.count += len(wanted)
+        self.distinct += sum(1 for at in wanted if id_number(ids[at]) is not None)
+        if self.history.newest_first:
+            wanted.reverse()
+        if ids:  # pages are in order, so the last row is the furthest
+            self.reached = (id_number(ids[-1]), times[-1])
+        return wanted
+
+    def exhausted(self) -> None:
+        """No page follows. On from the beginning this was the newest trade: nothing lies between it and now."""
+        if not self.history.newest_first and self.stretch.to_id is None:
+            self.high_met = True
+
+    @property
+    def missing(self) -> int | None:
+        """How many ids of the stretch have not come, None where that cannot be known."""
+        spanned = self.stretch.ids
+        return None if spanned is None or not self.history.dense else max(0, spanned - self.distinct)
+
+    @property
+    def complete(self) -> bool:
+        """Everything that the stretch held has come."""
+        if self.missing is not None:
+            return self.missing == 0
+        return self.low_met and self.high_met
+
+    def remaining(self) -> Stretch:
+        """What is left of the stretch after the pages so far."""
+        if self.reached is None:
+            return self.stretch
+        (id_, time), old = self.reached, self.stretch
+        if self.history.newest_first:
+            low, high = old.from_id, old.to_id if id_ is None else id_ - 1
+            from_ns, to_ns = old.from_ns, _bounded(time, old.from_ns, None)
+        else:
+            low, high = old.from_id if id_ is None else id_ + 1, old.to_id
+            from_ns, to_ns = _bounded(time, None, old.to_ns), old.to_ns
+        if low is not None and high is not None and low > high:
+            return old  # nothing is left, though something in between may be missing
+        return Stretch(from_id=low, to_id=high, from_ns=from_ns, to_ns=to_ns)
+
+    def _inside(self, id_: str | None, time: int | None) -> bool:
+        number, stretch, slack = id_number(id_), self.stretch, self.history.slack_ns
+        if number is not None and stretch.from_id is not None:
+            late_enough = number >= stretch.from_id
+        else:
+            late_enough = stretch.from_ns is None or time is None or time >= stretch.from_ns - slack
+        if number is not None and stretch.to_id is not None:
+            return late_enough and number <= stretch.to_id
+        return late_enough and (stretch.to_ns is None or time is None or time <= stretch.to_ns + slack)
+
+    def _meet(self, page: Page) -> None:
+        """An id meets its end by being there; a time only by being past, as several trades may share it.
+
+        Only the first and the last row of a page count: one in between that is out of order proves nothing.
+        """
+        stretch, slack = self.stretch, self.history.slack_ns
+        ids, times = _ends(page.ids), _ends(page.times_ns)
+        if self.history.newest_first:
+            ids, times = ids[::-1], times[::-1]
+        if ids and stretch.from_id is not None:
+            self.low_met |= ids[0] <= stretch.from_id
+        elif times and stretch.from_ns is not None:
+            self.low_met |= times[0] < stretch.from_ns - slack
+        if ids and stretch.to_id is not None:
+            self.high_met |= ids[-1] >= stretch.to_id
+        elif times and stretch.to_ns is not None:
+            self.high_met |= times[-1] > stretch.to_ns + slack
+
+
+def _ends(values: list[int]) -> list[int]:
+    """The first and the last, [] for none."""
+    return [values[0], values[-1]] if values else []
+
+
+def _bounded(time: int | None, low: int | None, high: int | None) -> int | None:
+    """The time, but not before `low` or after `high`."""
+    if time is None:
+        return None
+    time = time if low is None else max(time, low)
+    return time if high is None else min(time, high)

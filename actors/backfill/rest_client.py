@@ -1,0 +1,183 @@
+"""Asks one exchange over REST: within its rate limits, with deadlines, size limits and patience."""
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+import trio
+
+from actors.backfill.rate_limiter import Limiter
+from actors.exchanges.contract.history import Ask, Busy, Garbled, History, Refused
+from actors.wire.dial import client_context, deadline
+from actors.wire.errors import WrongCertificate, classify, refusal_floor_s
+from supervisor.backoff import Backoff
+from supervisor.errors import Verdict, Weather
+
+TOO_MANY = (418, 429)  # said of the address: nobody behind it should go on asking
+# How long to stay away after these where the answer says nothing of it; other errors pass with our own backoff.
+FLOORED = (*TOO_MANY, 401, 403, 451)
+HEADERS = {"user-agent": "tickwarden", "accept": "application/json", "accept-encoding": "identity"}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestLimits:
+    """Bounds of one request and of the patience with it; seconds and bytes."""
+
+    connect_s: float = 10.0
+    answer_s: float = 30.0  # from the request to the last byte
+    body_bytes: int = 4 << 20  # the largest page known is 1,000 rows, about 250 KB
+    tries: int = 6
+    wait_s: float = 120.0  # waits longer than this in one go are the caller's
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A body with status 200; header names in small letters. `received_ns`: when its last byte was read."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    received_ns: int
+
+
+class Unanswered(Weather):
+    """REST could not be reached or answered nothing that helps."""
+
+
+class Rest:
+    """A client of one exchange; an async context manager that owns its connections.
+
+    `limiter` is shared by all clients of the exchange. Misuse aside it raises Refused (the exchange will not
+    answer this), Misfit (a wrong certificate) and Weather (all else), each after the patience it deserves.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        limiter: Limiter,
+        *,
+        rest_url: str | None = None,
+        ca_file: Path | None = None,
+        limits: RestLimits | None = None,
+        backoff: Backoff | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.origin = history.origin(rest_url)
+        self._history, self._limiter, self._ca_file = history, limiter, ca_file
+        self._limits = limits or RestLimits()
+        self._backoff = backoff or Backoff(initial_s=0.5, max_s=20.0)
+        self._random = random.Random()  # noqa: S311 - spreads retries, keeps no secret
+        self._transport = transport
+        self._stack = AsyncExitStack()
+        self._client: httpx.AsyncClient | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._stack.__aenter__()
+        verify = client_context(self._ca_file) if self.origin.startswith("https:") else False
+        # No proxies from the environment: the WebSocket uses none either.
+        client = httpx.AsyncClient(
+            base_url=self.origin,
+            headers=HEADERS,
+            verify=verify,
+            trust_env=False,
+            timeout=httpx.Timeout(self._limits.answer_s, connect=self._limits.connect_s),
+            limits=httpx.Limits(max_connections=2, max_keepalive_connections=1, keepalive_expiry=30.0),
+            transport=self._transport,
+        )
+        self._client = await self._stack.enter_async_context(client)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client = None
+        await self._stack.__aexit__(kind, error, trace)
+
+    async def get(self, ask: Ask, read: Callable[[Answer], T]) -> T:
+        """What `read` makes of the answer. Weather is waited out, `tries` times; then it is raised.
+
+        `read` may raise Weather too: an answer that makes no sense is asked for again. A wait that the
+        exchange asks for is never cut short; one of more than `wait_s` is raised at once, to the caller.
+        """
+        failures = 0
+        while True:
+            try:
+                await self._wait_for_turn(ask)
+                return read(await self._once(ask))
+            except Weather as weather:
+                self._calm_down(weather)
+                failures += 1
+                delay_s = self._backoff.delay_s(failures - 1, self._random, weather.retry_after_s)
+                if failures >= self._limits.tries or delay_s > self._limits.wait_s:
+                    raise
+            await trio.sleep(delay_s)
+
+    async def _wait_for_turn(self, ask: Ask) -> None:
+        paused_s = self._limiter.paused_s
+        if paused_s > self._limits.wait_s:
+            raise Unanswered(f"{self.origin} wants to be left alone for {paused_s:.0f} s", retry_after_s=paused_s)
+        await self._limiter.take(ask.costs)
+
+    def _calm_down(self, weather: Weather) -> None:
+        """What the exchange said of us, and not of this request, holds for everybody who asks it."""
+        if isinstance(weather, _TooMany | Busy) and weather.retry_after_s is not None:
+            self._limiter.pause(weather.retry_after_s)
+
+    async def _once(self, ask: Ask) -> Answer:
+        assert self._client is not None, "a Rest is used inside `async with`"
+        what = f"{ask.method} {self.origin}{ask.path}"
+        try:
+            with deadline(what, self._limits.answer_s):
+                async with self._client.stream(ask.method, ask.target) as response:
+                    body = await self._body(response, what)
+        except httpx.HTTPError as error:
+            if classify(error)[0] is Verdict.MISFIT:
+                raise WrongCertificate(f"the certificate of {self.origin} cannot be trusted: {error}") from error
+            raise Unanswered(f"{what}: {str(error) or type(error).__name__}") from error
+        received_ns = time.time_ns()
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        if response.status_code != 200:
+            raise self._failure(response.status_code, headers, body, what)
+        return Answer(body, headers, received_ns)
+
+    async def _body(self, response: httpx.Response, what: str) -> bytes:
+        """The body as sent: what was compressed although we took nothing compressed could be any size."""
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise Garbled(f"{what}: the answer is compressed, which was not asked for")
+        parts: list[bytes] = []
+        size = 0
+        # Cancelled from inside: to break out would leave httpx's generators half read.
+        with trio.CancelScope() as reading:
+            async for part in response.aiter_raw():
+                size += len(part)
+                if size > self._limits.body_bytes:
+                    reading.cancel()
+                else:
+                    parts.append(part)
+        if size > self._limits.body_bytes:
+            raise Garbled(f"{what}: the answer is larger than {self._limits.body_bytes} bytes")
+        return b"".join(parts)
+
+    def _failure(self, status: int, headers: Mapping[str, str], body: bytes, what: str) -> Exception:
+        said = self._history.said(status, body)
+        text = f"{what}: HTTP {status} {said.words}".strip()
+        ban_s = self._history.banned.get(status, 0.0)
+        asked_s = refusal_floor_s(0, headers.get("retry-after"))
+        # Our own idea of how long to stay away counts only where the exchange has said nothing.
+        floor_s = refusal_floor_s(status, None) if asked_s is None and status in FLOORED else asked_s
+        if status in TOO_MANY or ban_s or said.busy_s is not None:
+            return _TooMany(text, retry_after_s=max(ban_s, floor_s or 0.0, said.busy_s or 0.0))
+        if said.final and 400 <= status < 500:
+            return Refused(text)
+        return Unanswered(text, retry_after_s=floor_s)
+
+
+class _TooMany(Unanswered):
+    """The rate limit was exceeded, as the exchange counts."""

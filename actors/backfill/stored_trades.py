@@ -1,0 +1,72 @@
+"""What the file knows of one exchange's past, asked while the service records: stored ids, and gaps."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+import duckdb
+
+from actors.continuity.gap_log import GapRow
+from actors.continuity.restore import gap_row
+from actors.continuity.restore_sql import AT, GAP_COLUMNS, NEWEST_GAPS
+from actors.model.ticks import Block
+
+AROUND_NS = 60 * 10**9  # the stream's time of a trade and the history's may differ by less
+
+_STORED = f"""
+SELECT trade_id, fills FROM ticks
+WHERE exchange = $exchange AND symbol = $symbol
+  AND (trade_id IN (SELECT unnest($ids::VARCHAR[])) OR fills > 1)
+  AND coalesce(timestamp, received_at) BETWEEN {AT.format("$since")} AND {AT.format("$until")}
+"""
+_GAPS = f"""
+SELECT {GAP_COLUMNS} FROM ({NEWEST_GAPS})
+WHERE exchange = $exchange AND symbol = $symbol AND status <> 'filled'
+  AND from_time <= {AT.format("$until")} AND (to_time IS NULL OR to_time >= {AT.format("$since")})
+ORDER BY opened_at
+"""
+
+
+class FileBusy(Exception):
+    """The file cannot be asked now: another process writes it."""
+
+
+class Consult(Protocol):
+    """Runs a question on the DuckDB file in a worker thread; None while another process writes the file."""
+
+    async def __call__(self, question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any: ...
+
+
+class Shelf:
+    """One exchange's. `settle` returns once all that was received before is durable."""
+
+    def __init__(self, exchange: str, consult: Consult, settle: Callable[[], Awaitable[None]]) -> None:
+        self._exchange, self._consult, self.settle = exchange, consult, settle
+
+    async def stored(self, symbol: str, block: Block) -> set[str]:
+        """The ids of these rows that are stored, ids within aggregated rows among them. Raises FileBusy."""
+        times = [time for time in block.exchange_ns if time is not None]
+        ids = [trade_id for trade_id in block.trade_id if trade_id is not None]
+        if not times or not ids:
+            return set()
+        values = {"ids": ids, "since": min(times) - AROUND_NS, "until": max(times) + AROUND_NS}
+        rows = await self._ask(_STORED, symbol, **values)
+        return {one for trade_id, fills in rows for one in _ids_of(trade_id, fills)}
+
+    async def gaps(self, symbol: str, from_ns: int, to_ns: int) -> list[GapRow]:
+        """The newest states of the gaps that touch a stretch and are not filled. Raises FileBusy."""
+        return [gap_row(row) for row in await self._ask(_GAPS, symbol, since=from_ns, until=to_ns)]
+
+    async def _ask(self, sql: str, symbol: str, **values: object) -> Sequence[tuple[Any, ...]]:
+        def question(con: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
+            return con.execute(sql, {"exchange": self._exchange, "symbol": symbol, **values}).fetchall()
+
+        rows: Sequence[tuple[Any, ...]] | None = await self._consult(question)
+        if rows is None:
+            raise FileBusy
+        return rows
+
+
+def _ids_of(trade_id: str, fills: int) -> list[str]:
+    if fills == 1:
+        return [trade_id]
+    return [str(number) for number in range(int(trade_id) - fills + 1, int(trade_id) + 1)]

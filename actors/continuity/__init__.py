@@ -1,0 +1,1 @@
+"""Continuity: which trades are new, and which are missing."""

@@ -1,0 +1,293 @@
+"""Admission: which of the trades just read are new, market by market, in order or not.
+
+Rows whose ids or times are not to be believed alone are taken out of the block and held. Once they are decided
+they come back at the end of a later block, or are found in `Shared.decided`.
+"""
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
+from operator import length_hint
+
+from actors.continuity.clock_lead import Lead
+from actors.continuity.gap_log import GapBook
+from actors.continuity.row import Row
+from actors.continuity.sequenced import SPAN_SURE
+from actors.continuity.sequenced import Sequence as SequenceTrack
+from actors.continuity.tracker import Decided, Shared, Snapshot, Track, Verdict
+from actors.continuity.unsequenced import Loose
+from actors.exchanges.contract.feed import IdPromise
+from actors.model.ticks import Block
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What became of the rows asked about: so many were copies and are no longer in the block.
+
+    Rows that are held are not in it either, and are none of these.
+    """
+
+    duplicates: int = 0
+
+
+_NONE_REFUSED = Admitted()
+
+
+class Known:
+    """Ids that were looked up in the file: true even where none was found."""
+
+    def __init__(self, ids: Container[str]) -> None:
+        self._ids = ids
+
+    def __contains__(self, trade_id: object) -> bool:
+        return trade_id in self._ids
+
+
+class Admission:
+    """Base of Continuity: what its connections and its backfill ask about rows. Nothing here waits.
+
+    `promises` says of each symbol what its ids promise. `now` is any clock that only rises, in seconds.
+    """
+
+    def __init__(self, exchange: str, promises: Mapping[str, IdPromise]) -> None:
+        self._shared = Shared(exchange, GapBook(exchange))
+        self._book = self._shared.book
+        self._tracks: dict[str, Track] = {}
+        self._lead = Lead()
+        self.promises: dict[str, IdPromise] = {}
+        self._reads = 0
+        for symbol, promise in promises.items():
+            self.add(symbol, promise)
+
+    def add(self, symbol: str, promise: IdPromise) -> None:
+        """Another market, or (with its state kept) one that is known."""
+        if symbol in self._tracks:
+            return
+        self.promises[symbol] = promise
+        if promise is IdPromise.CONTIGUOUS:
+            self._tracks[symbol] = SequenceTrack(symbol, self._shared)
+        else:
+            self._tracks[symbol] = Loose(symbol, self._shared, sorts=promise is IdPromise.INCREASING)
+
+    def admit(
+        self,
+        block: Block,
+        start: int,
+        spans: Sequence[int] | None,
+        now: float,
+        *,
+        known: Container[str] = (),
+    ) -> Admitted:
+        """Takes the rows from `start` on that are stored, on their way, or held out of the block, in place.
+
+        `spans` says of each of these rows how many ids it stands for, its own and those before; None: one.
+        `known` (see Known) are ids that were looked up, for answers about a time beyond what memory holds.
+        """
+        self._reads += 1
+        if start < len(block) and self._leads(block, start):
+            self._doubt(block, start, spans, now, known)
+            spans = None if spans is None else block.fills[start:]
+        at, end = start, len(block)
+        out: list[int] = []
+        held = 0
+        while True:
+            at = self._in_order(block, at, None if spans is None else spans[at - start :])
+            if at >= end:
+                break
+            while at < end:
+                verdict = self._admit_odd(block, at, 1 if spans is None else spans[at - start], now, known)
+                new = verdict is Verdict.NEW
+                if not new:
+                    out.append(at)
+                    held += verdict is Verdict.HELD
+                at += 1
+                if new and at < end and self._follows(block, at, spans):
+                    break
+        if out:
+            block.remove(start, out)
+        if self._shared.decided.freed:
+            self._put_back(block)
+        return Admitted(len(out) - held) if len(out) > held else _NONE_REFUSED
+
+    def take_decided(self, now: float, *, end: bool = False) -> tuple[Block, Decided]:
+        """What became of rows that were held: those that are stored after all as a block, and the others."""
+        block = Block(self._shared.exchange)
+        for symbol, row in self._lead.decide(now, self._shared.decided, end=end):
+            _append(block, symbol, row)
+        if len(block):
+            self._shared.decided.copies += self.admit(block, 0, block.fills[:], now).duplicates
+        self._put_back(block)
+        decided, self._shared.decided = self._shared.decided, Decided()
+        return block, decided
+
+    def _put_back(self, block: Block) -> None:
+        for symbol, row in self._shared.decided.freed:
+            _append(block, symbol, row)
+        self._shared.decided.freed.clear()
+
+    def _leads(self, block: Block, start: int) -> bool:
+        """Whether some row is stamped too far ahead to be believed alone."""
+        times = block.exchange_ns[start:] if start else block.exchange_ns
+        try:
+            newest = max(times)  # type: ignore[type-var]  # None raises
+        except TypeError:
+            newest = max((time for time in times if time is not None), default=None)
+        if newest is None:
+            return False
+        received_ns = block.received_ns[-1]
+        if newest - received_ns > self._lead.limit_ns:
+            return True
+        if block.source[-1] == "stream":
+            self._lead.saw(newest - received_ns, received_ns, len(times))
+        return False
+
+    def _doubt(
+        self, block: Block, start: int, spans: Sequence[int] | None, now: float, known: Container[str]
+    ) -> None:
+        """Holds the rows that are stamped too far ahead; brings them back once enough of them agree."""
+        out, back = [], []
+        for at in range(start, len(block)):
+            time_ns = block.exchange_ns[at]
+            lead_ns = 0 if time_ns is None else time_ns - block.received_ns[at]
+            if time_ns is not None and lead_ns > self._lead.limit_ns:
+                out.append(at)
+                row = self._row(block, at, 1 if spans is None else spans[at - start], now, known)
+                back += self._lead.doubt(block.symbol[at], row)
+            elif time_ns is not None and block.source[at] == "stream":
+                self._lead.saw(lead_ns, block.received_ns[at], 1)
+        block.remove(start, out)
+        for symbol, row in back:
+            _append(block, symbol, row)
+
+    def snapshot(self, symbol: str) -> Snapshot:
+        """What is in memory of a market now, for `admit_again`."""
+        track = self._tracks[symbol]
+        return replace(track.snapshot(), gaps=frozenset(self._book.kept(symbol)))
+
+    def remembered(self, block: Block) -> set[str]:
+        """The ids of these rows that alone make `admit_again` take them for copies: on their way, or stored."""
+        rows = zip(block.symbol, block.trade_id, block.exchange_ns, strict=True)
+        return {one for symbol, one, time_ns in rows if one and self._tracks[symbol].remembers(one, time_ns)}
+
+    def admit_again(
+        self,
+        block: Block,
+        snapshot: Snapshot,
+        stored: Container[str],
+        now: float,
+        *,
+        gone: Container[str] = (),
+    ) -> int:
+        """Takes copies out of rows of one market's old times, beyond what memory knows; returns how many.
+
+        `stored` are the ids that the file holds, looked up after everything that was admitted before the
+        snapshot had become durable; `gone` those that were once stored and are not in the file any more.
+        """
+        self._reads += 1
+        if len(block) and self._leads(block, 0):
+            self._doubt(block, 0, None, now, ())
+        out, held = [], 0
+        for at, trade_id in enumerate(block.trade_id):
+            if trade_id in gone:
+                continue
+            row = self._row(block, at, 1, now, Known(stored))
+            verdict = Verdict.COPY
+            if trade_id not in stored:
+                verdict = self._tracks[block.symbol[at]].readmit(row, snapshot)
+            if verdict is not Verdict.NEW:
+                out.append(at)
+                held += verdict is Verdict.HELD
+        if out:
+            block.remove(0, out)
+        self._put_back(block)
+        return len(out) - held
+
+    def _in_order(self, block: Block, at: int, spans: Sequence[int] | None) -> int:
+        """Goes through rows that follow their predecessors; gives the index of the first that does not.
+
+        This is where nearly all rows stay, so it is written for speed: conversions and pairs are made in C,
+        and what is kept beside the marks is set once, at the end.
+        """
+        marks = self._shared.marks
+        if at >= len(block) or marks[block.symbol[at]] is None:
+            return at
+        symbols, ids = (block.symbol[at:], block.trade_id[at:]) if at else (block.symbol, block.trade_id)
+        if spans is None and len(ids) > 1 and symbols.count(symbols[0]) == len(ids):
+            first = marks[symbols[0]]
+            if ids == list(map(str, range(first, first + len(ids)))):  # a burst of one market, all in order
+                marks[symbols[0]] = first + len(ids)
+                self._shared.lasts[symbols[0]] = block.exchange_ns[-1]
+                return len(block)
+        rest = iter(ids)
+        stopped = 1
+        try:
+            numbers = map(int, rest)  # type: ignore[arg-type]  # None ends it, as does a text that is no number
+            if spans is None:
+                for symbol, number in zip(symbols, numbers, strict=True):
+                    if marks[symbol] != number:
+                        break
+                    marks[symbol] = number + 1
+                else:
+                    stopped = 0
+            elif max(spans) > SPAN_SURE:
+                return at
+            else:
+                for symbol, number, span in zip(symbols, numbers, spans, strict=True):
+                    if marks[symbol] != number - span + 1:
+                        break
+                    marks[symbol] = number + 1
+                else:
+                    stopped = 0
+        except (TypeError, ValueError):
+            pass
+        done = len(ids) - length_hint(rest) - stopped
+        self._shared.lasts.update(zip(symbols[:done], block.exchange_ns[at : at + done], strict=True))
+        return at + done
+
+    def _follows(self, block: Block, at: int, spans: Sequence[int] | None) -> bool:
+        """Whether to go on in order: where row after row is odd, each try would copy what is left of the block."""
+        expected = self._shared.marks[block.symbol[at]]
+        return expected is not None and (spans is not None or block.trade_id[at] == str(expected))
+
+    def _admit_odd(self, block: Block, at: int, span: int, now: float, known: Container[str]) -> Verdict:
+        symbol = block.symbol[at]
+        track = self._tracks.get(symbol)
+        if track is None:
+            self.add(symbol, IdPromise.OPAQUE)
+            track = self._tracks[symbol]
+        if track.blind and not track.passes(self._row(block, at, span, now, known)):
+            return Verdict.COPY
+        if block.source[at] == "stream" and track.quick(block.trade_id[at], block.exchange_ns[at]):
+            return Verdict.NEW
+        row = self._row(block, at, span, now, known)
+        verdict = track.admit(row)
+        if row.span != span:
+            block.fills[at] = row.span  # what it claims beyond is stored already
+        return verdict
+
+    def _row(self, block: Block, at: int, span: int, now: float, known: Container[str]) -> Row:
+        return Row(
+            block.trade_id[at],
+            span,
+            block.exchange_ns[at],
+            block.received_ns[at],
+            now,
+            block.source[at],
+            (block.price[at], block.volume[at], block.side[at]),
+            self._reads,
+            known,
+        )
+
+
+def _append(block: Block, symbol: str, row: Row) -> None:
+    price, volume, side = row.content
+    block.extend(
+        [symbol],
+        [row.time_ns],
+        [row.received_ns],
+        [price],
+        [volume],
+        [side],
+        [row.trade_id],
+        [row.source],
+        [row.span],
+    )

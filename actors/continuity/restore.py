@@ -1,0 +1,333 @@
+"""Reads from the file and its tail what continuity starts from, without going through months of ticks.
+
+The rows that were stored last answer for nearly every market; one that is silent there is looked for further
+back. Contiguous ids need their highest and what is missing below it: the gaps that may still change say what was
+told, and jumps that lie in no gap what a crash left untold. All other ids need the newest trades, as many as the
+memory holds. What the questions take of memory is bounded: they aggregate, sort a bounded piece, or are read row
+by row.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from actors.continuity.gap_log import GapReason, GapRow, GapStatus
+from actors.continuity.missing_ranges import Hole
+from actors.continuity.recent_ids import HORIZON_NS, KEYS_MAX, KEYS_MIN, Recent
+from actors.continuity.restore_sql import (
+    AT,
+    ENDS,
+    FIRSTS,
+    GAPS,
+    JUMPS,
+    MISSING,
+    RECENT,
+    ROWS,
+    SAID,
+    TOPS,
+    WANTED,
+    stored_sql,
+)
+from actors.continuity.row import Row
+from actors.continuity.sequenced import HOLES_MAX
+from actors.continuity.tracker_state import Before, Seed
+from actors.continuity.unconfirmed import Top, believed
+from actors.exchanges.contract.feed import IdPromise
+
+WINDOW_ROWS = (1_000_000, 20_000_000, 1 << 62)  # merged rows looked at: for most markets; for silent ones; all
+GAPS_DAYS = 7  # before the newest trade; older gaps are filled by asking for a repair: their ticks are too many
+FINAL_GAPS_DAYS = 1  # the same for those that were given up: late trades may still fill them
+FETCH_ROWS = 10_000
+JUMPS_IDS = 1_000_000  # below the highest: what a crash left untold was among the last
+FEW = 4 * KEYS_MIN  # so many trades are all taken into the memory, whatever their times
+HOUR_NS = 3_600 * 10**9  # by so much the times of a gap and those of its trades may differ
+DAY_NS = 24 * HOUR_NS
+_BEFORE_ANY = float("-inf")
+_NEVER = (None, None, None)
+assert WINDOW_ROWS[0] >= KEYS_MAX, "what the memory can hold is among the rows that are looked at first"
+
+
+def read_seeds(
+    con: duckdb.DuckDBPyConnection,
+    exchange: str,
+    promises: Mapping[str, IdPromise],
+    tail: Path | None = None,
+    before: Mapping[str, Before] | None = None,
+) -> list[Seed]:
+    """One seed for each of these markets. `con` is a DuckDB connection that sees the views; this blocks.
+
+    `before` says of a market where another recording of it began, whose trades are left out.
+    """
+    return _Reading(con, exchange, promises, tail, before or {}).seeds()
+
+
+@dataclass(slots=True)
+class _Found:
+    """Of one market."""
+
+    last_ns: int
+    last_id: str | None
+    mark: int | None
+    lowest: int | None
+    usual_ns: int  # nearly all trades are older; 0 where there are too few to say so
+    jumps: list[Hole] = field(default_factory=list)
+    aside: tuple[Row, ...] = ()
+    recent: Recent | None = None
+    highest: int = -1
+    floor: int = -1
+
+
+class _Reading:
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        exchange: str,
+        promises: Mapping[str, IdPromise],
+        tail: Path | None,
+        before: Mapping[str, Before],
+    ) -> None:
+        self._con, self._exchange, self._promises, self._tail, self._before = con, exchange, promises, tail, before
+        self._found: dict[str, _Found] = {}
+        self._holes: dict[str, list[Hole]] = {}
+        self._left: dict[str, int] = {}
+        (self._rows,) = con.execute(ROWS).fetchone() or (0,)
+        # Of each market that was ever recorded: since when its ids count, the lowest, and where its record began.
+        self._firsts = {symbol: (since, lowest, start) for symbol, since, lowest, start in self._ask(FIRSTS)}
+        self._said: dict[str, list[tuple[int, int]]] = {}
+        self._gaps: dict[str, list[GapRow]] = {}
+
+    def _ask(self, sql: str, first_row: int = 0, **values: Any) -> Iterator[tuple[Any, ...]]:
+        """Row by row; one question after the other."""
+        sql = sql.format(stored=stored_sql(first_row, self._tail)) if "{stored}" in sql else sql
+        result = self._con.execute(sql, {"exchange": self._exchange, **values})
+        while rows := result.fetchmany(FETCH_ROWS):
+            yield from rows
+
+    def seeds(self) -> list[Seed]:
+        self._read_gaps()
+        for rows in WINDOW_ROWS:
+            first_row = max(0, self._rows - rows)
+            wanted = [symbol for symbol in self._promises if symbol not in self._found]
+            if rows != WINDOW_ROWS[0]:
+                wanted = [symbol for symbol in wanted if symbol in self._firsts]
+            if wanted:
+                self._look(wanted, first_row)
+            if not first_row:
+                break
+        self._choose_gaps()
+        self._read_missing()
+        return [self._seed(symbol) for symbol in self._promises]
+
+    def _since(self, symbol: str) -> int | None:
+        since: int | None = self._firsts.get(symbol, _NEVER)[0]
+        return since
+
+    # -- what is stored -------------------------------------------------------------------------------
+
+    def _look(self, wanted: list[str], first_row: int) -> None:
+        self._want(wanted)
+        found = {}
+        for symbol, last_ns, last_id, mark, lowest, live, count, usual_ns in list(self._ask(ENDS, first_row)):
+            loose = self._promises[symbol] is not IdPromise.CONTIGUOUS
+            if first_row and (not live or (loose and count < KEYS_MIN and symbol in self._firsts)):
+                continue  # answers about old times only, or too few: there is more further back
+            found[symbol] = _Found(last_ns, last_id, mark, lowest, usual_ns if count > FEW else 0)
+        self._found.update(found)
+        contiguous = [symbol for symbol in found if self._promises[symbol] is IdPromise.CONTIGUOUS]
+        if contiguous:
+            self._want(contiguous)
+            for symbol, tops, denied_ns in self._ask(TOPS, first_row):
+                self._take_tops(found[symbol], [Top(*top) for top in tops], denied_ns)
+            ceilings = [found[symbol].mark or 0 for symbol in contiguous]
+            floors = [(found[symbol].mark or 0) - JUMPS_IDS for symbol in contiguous]
+            self._take_jumps(self._ask(JUMPS, first_row, symbols=contiguous, floors=floors, ceilings=ceilings))
+        loose_ones = [symbol for symbol in found if symbol not in contiguous]
+        if loose_ones:
+            self._want(loose_ones)
+            cuts = [max(0, found[symbol].usual_ns - HORIZON_NS) for symbol in loose_ones]
+            self._take_recent(self._ask(RECENT, first_row, symbols=loose_ones, cuts=cuts))
+
+    @staticmethod
+    def _take_tops(found: _Found, tops: list[Top], denied_ns: int | None) -> None:
+        """The highest id is believed only with others around it, as while it was recorded."""
+        tops, aside = believed(tops, denied_ns)
+        found.mark, found.aside = tops[0].id, tuple(map(Top.row, aside))
+        if aside:
+            found.last_ns = tops[0].made_ns
+
+    def _want(self, symbols: list[str]) -> None:
+        before = [self._before.get(symbol, Before()) for symbol in symbols]
+        self._con.execute(WANTED)
+        self._con.execute(
+            f"INSERT INTO wanted SELECT unnest(?::VARCHAR[]), {AT.format('unnest(?::BIGINT[])')},"
+            f" {AT.format('unnest(?::BIGINT[])')}, unnest(?::BIGINT[])",
+            [
+                symbols,
+                [self._since(symbol) for symbol in symbols],
+                [one.time_ns for one in before],
+                [one.trade_id for one in before],
+            ],
+        )
+
+    def _take_recent(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        lowest: dict[str, tuple[int, int]] = {}
+        for symbol, trade_id, number, made_ns in rows:
+            found = self._found[symbol]
+            if found.recent is None:
+                found.recent = Recent()
+                lowest[symbol] = (made_ns, -1 if number is None else number)
+            key = hash(trade_id)
+            if not found.recent.holds(key, made_ns) and not found.recent.beyond(made_ns):
+                found.recent.add(key, made_ns)
+            if number is not None:
+                found.highest = max(found.highest, number)
+            lowest[symbol] = min(lowest[symbol], (made_ns, -1 if number is None else number))
+        for symbol, (made_ns, number) in lowest.items():
+            found = self._found[symbol]
+            assert found.recent is not None
+            if found.recent.reach_ns is None:
+                found.recent.reach_ns = made_ns
+            found.floor = number
+
+    def _take_jumps(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Keeps what lies in no gap: each part of a jump that was not told, and after the record began."""
+        for symbol, first, last, from_ns, to_id, to_ns in rows:
+            first = max(first, self._firsts.get(symbol, _NEVER)[2] or 0)
+            for low, high in _outside(first, last, self._said.get(symbol, [])):
+                hole = Hole(low, high, _BEFORE_ANY, to_ns, from_ns, to_id if high == last else str(high + 1), to_ns)
+                self._found[symbol].jumps.append(hole)
+
+    # -- what was told of it --------------------------------------------------------------------------
+
+    def _read_gaps(self) -> None:
+        for row in map(gap_row, self._ask(GAPS)):
+            self._gaps.setdefault(row.symbol, []).append(row)
+        for symbol, first, last, at_ns in self._ask(SAID):
+            if at_ns >= (self._since(symbol) or 0):  # else it speaks of ids that have been started anew since
+                self._said.setdefault(symbol, []).append((first, last))
+        self._said = {symbol: _joined(stretches) for symbol, stretches in self._said.items()}
+
+    def _choose_gaps(self) -> None:
+        """Of each market those that lie shortly before its newest trade, on the clock of the exchange."""
+        for symbol, found in self._found.items():
+            rows = self._gaps.get(symbol, [])
+            self._gaps[symbol] = [
+                row for row in rows if not row.bounded or found.last_ns - _at_ns(row) <= _days(row) * DAY_NS
+            ]
+
+    def _read_missing(self) -> None:
+        """What of each gap is not stored. Ids that were started anew since say nothing of older gaps."""
+        asked = []
+        for symbol in self._found:
+            for row in self._gaps.get(symbol, ()):
+                if not row.missing or row.to_id is None:
+                    continue
+                if _at_ns(row) < (self._since(symbol) or 0):
+                    self._left[row.gap_id] = row.missing
+                else:
+                    asked.append(row)
+        if not asked:
+            return
+        self._want(list(self._found))
+        reach_ns = min(min(row.from_ns or row.opened_ns, _at_ns(row)) for row in asked) - HOUR_NS
+        for symbol, first, last, opened_ns, from_ns, to_id, to_ns, gap, _ in self._ask(
+            MISSING, gaps=[row.gap_id for row in asked], reach=max(0, reach_ns)
+        ):
+            self._left[gap] = self._left.get(gap, 0) + last - first + 1
+            holes = self._holes.setdefault(symbol, [])
+            if len(holes) < HOLES_MAX and all(hole.last < first or hole.first > last for hole in holes):
+                holes.append(Hole(first, last, _BEFORE_ANY, opened_ns, from_ns, to_id, to_ns, gap))
+
+    def _seed(self, symbol: str) -> Seed:
+        gaps = tuple(self._gaps.get(symbol, ()))
+        if symbol not in self._found:
+            return Seed(self._exchange, symbol, gaps=gaps)
+        found, first = self._found[symbol], self._firsts.get(symbol, _NEVER)[1]
+        return Seed(
+            exchange=self._exchange,
+            symbol=symbol,
+            last_id=found.last_id,
+            last_ns=found.last_ns,
+            mark=found.mark,
+            lowest=None if first is None else min(first, first if found.lowest is None else found.lowest),
+            holes=tuple(
+                hole for hole in (*self._holes.get(symbol, ()), *found.jumps) if hole.first <= (found.mark or 0)
+            ),
+            left={row.gap_id: self._left[row.gap_id] for row in gaps if row.gap_id in self._left},
+            recent=found.recent,
+            highest=found.highest,
+            floor=found.floor,
+            gaps=gaps,
+            aside=found.aside,
+        )
+
+
+def _at_ns(row: GapRow) -> int:
+    return row.opened_ns if row.to_ns is None else row.to_ns
+
+
+def _days(row: GapRow) -> int:
+    return GAPS_DAYS if row.status in (GapStatus.OPEN, GapStatus.PARTIAL) else FINAL_GAPS_DAYS
+
+
+def _joined(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Stretches in order of their first ids, those that touch made one."""
+    joined: list[tuple[int, int]] = []
+    for first, last in stretches:
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
+        else:
+            joined.append((first, last))
+    return joined
+
+
+def _outside(first: int, last: int, told: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The parts of a stretch that lie in none of these disjoint ones, which stand in order."""
+    at = max(0, bisect_right(told, (first, last)) - 1)
+    while at < len(told) and told[at][0] <= last:
+        low, high = told[at]
+        if low > first:
+            yield first, low - 1
+        first, at = max(first, high + 1), at + 1
+    if first <= last:
+        yield first, last
+
+
+def gap_row(row: tuple[Any, ...]) -> GapRow:
+    """A state of a gap from GAP_COLUMNS."""
+    (
+        at_ns,
+        gap,
+        exchange,
+        symbol,
+        reason,
+        opened,
+        from_id,
+        from_ns,
+        to_id,
+        to_ns,
+        missing,
+        recovered,
+        status,
+        closed,
+    ) = row
+    return GapRow(
+        at_ns,
+        gap,
+        exchange,
+        symbol,
+        GapReason(reason),
+        opened,
+        from_id,
+        from_ns,
+        to_id,
+        to_ns,
+        missing,
+        recovered,
+        GapStatus(status),
+        closed,
+    )

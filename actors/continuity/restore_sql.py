@@ -1,0 +1,143 @@
+"""The SQL of restore: over `gap_states`, `feeds`, the newest `stored` rows, and a temporary `wanted`.
+
+What is stored is found by the order in which it was stored, by ids and by the exchange's times; never by when it
+was received: the clock of this host may have been wrong then, or be wrong now.
+"""
+
+from pathlib import Path
+
+from actors.continuity.unconfirmed import DENY_ROWS
+from actors.store.tables import TICKS
+from actors.store.views import SCHEMA, tail_select
+
+LATE_S = 2  # trades of the other run may have come so much out of order
+
+# An instant as nanoseconds, as far as the file keeps them.
+_NS = "epoch_us({}) * 1000"
+_QUOTED_AT = '"at"'
+AT = "make_timestamptz({} // 1000)"
+
+# A number only if it is written as one, so that number and text stand for each other.
+_ID = "CASE WHEN TRY_CAST({0} AS BIGINT)::VARCHAR = {0} THEN TRY_CAST({0} AS BIGINT) END"
+NEWEST_GAPS = 'SELECT * FROM gap_states QUALIFY row_number() OVER (PARTITION BY gap_id ORDER BY "at" DESC) = 1'
+_MADE = "coalesce(t.timestamp, t.received_at)"
+
+ROWS = f"SELECT coalesce(max(rowid), -1) + 1 FROM {SCHEMA}.ticks"
+WANTED = "CREATE OR REPLACE TEMP TABLE wanted (symbol VARCHAR, since TIMESTAMPTZ, until TIMESTAMPTZ, below BIGINT)"
+
+
+def stored_sql(first_row: int, tail: Path | None) -> str:
+    """The rows of `ticks` from that row of the merged table on, and the whole tail, in the order of storing."""
+    merged = f"SELECT {TICKS.names} FROM {SCHEMA}.{TICKS.name} WHERE rowid >= {first_row:d}"
+    return merged if tail is None else f"{merged} UNION ALL {tail_select(TICKS, tail)}"
+
+
+# `wanted` says from where on its ids count (`since`), and where another run began (`until`, `below`).
+# `fills` tells how many ids a row stands for.
+_RECENT = f"""
+WITH recent AS (
+  SELECT t.symbol, t.trade_id, {_ID.format("t.trade_id")} AS id, {_MADE} AS made_at, t.source, t.fills, w.until
+  FROM ({{stored}}) t JOIN wanted w ON w.symbol = t.symbol
+  WHERE t.exchange = $exchange AND (w.since IS NULL OR {_MADE} >= w.since)
+    AND (w.until IS NULL OR {_MADE} < w.until)
+    AND (w.below IS NULL OR coalesce({_ID.format("t.trade_id")} < w.below, true)))
+"""
+
+# Nearly all rows of a market stand in the order of their times, whatever a few are stamped with.
+_AT_LAST = f"FILTER (until IS NULL OR made_at < until - INTERVAL {LATE_S} SECOND)"
+ENDS = f"""{_RECENT}
+SELECT symbol, {_NS.format(f"max(made_at) {_AT_LAST}")}, arg_max(trade_id, made_at) {_AT_LAST},
+       max(id), min(id - fills + 1), bool_or(source = 'stream'), count(*),
+       approx_quantile(epoch_us(made_at), 0.95) * 1000
+FROM recent GROUP BY symbol HAVING bool_or(until IS NULL OR made_at < until - INTERVAL {LATE_S} SECOND)
+"""
+
+# The rows with the highest ids (id, fills, time, whether it was live), and the time of the last but two live ones.
+TOPS_ROWS = 16
+TOPS = f"""{_RECENT}
+SELECT symbol, arg_max([id, fills, {_NS.format("made_at")}, (source = 'stream')::BIGINT], id, {TOPS_ROWS}),
+       (arg_max({_NS.format("made_at")}, made_at, {DENY_ROWS}) FILTER (source = 'stream'))[{DENY_ROWS}]
+FROM recent WHERE id IS NOT NULL GROUP BY symbol
+"""
+
+# $floors and $ceilings: between which ids jumps are wanted.
+JUMPS = f"""{_RECENT}
+SELECT * FROM (
+  SELECT r.symbol,
+         lag(r.id) OVER m + 1 AS first, r.id - r.fills AS last,
+         {_NS.format("lag(r.made_at) OVER m")}, r.trade_id, {_NS.format("r.made_at")}
+  FROM recent r JOIN (SELECT unnest($symbols::VARCHAR[]) AS symbol, unnest($floors::BIGINT[]) AS floor,
+                             unnest($ceilings::BIGINT[]) AS ceiling) f
+    USING (symbol)
+  WHERE r.id BETWEEN f.floor AND f.ceiling
+  WINDOW m AS (PARTITION BY r.symbol ORDER BY r.id))
+WHERE first <= last
+"""
+
+# $cuts: from which time on (ns) the trades of a market are wanted.
+RECENT = f"""{_RECENT}
+SELECT r.symbol, r.trade_id, r.id, {_NS.format("r.made_at")}
+FROM recent r JOIN (SELECT unnest($symbols::VARCHAR[]) AS symbol, unnest($cuts::BIGINT[]) AS cut) c USING (symbol)
+WHERE r.trade_id IS NOT NULL AND epoch_us(r.made_at) >= c.cut // 1000
+"""
+
+# Of the gaps that are given up only the latest: late trades may still fill them.
+GAPS_MAX = 1_000  # of one market that are taken up, those that are open before others, the newest first
+_TOLD = f"""
+SELECT * FROM ({NEWEST_GAPS}) WHERE exchange = $exchange AND status <> 'filled'
+QUALIFY row_number() OVER (
+  PARTITION BY symbol ORDER BY status = 'open' DESC, "at" DESC, gap_id) <= {GAPS_MAX}
+"""
+
+# Of gaps ($gaps) whose end came: what of their ids lies between no stored ones. Trades have their gaps' times.
+MISSING = f"""
+WITH told AS (
+  SELECT gap_id, symbol, opened_at, status, from_time,
+         TRY_CAST(from_id AS BIGINT) AS low, TRY_CAST(to_id AS BIGINT) AS high
+  FROM ({NEWEST_GAPS}) WHERE gap_id IN (SELECT unnest($gaps::VARCHAR[]))),
+rows AS (
+  SELECT t.symbol, t.trade_id, {_ID.format("t.trade_id")} AS id, t.fills, {_MADE} AS made_at
+  FROM ({{stored}}) t JOIN wanted w ON w.symbol = t.symbol
+  WHERE t.exchange = $exchange AND (w.since IS NULL OR {_MADE} >= w.since)
+    AND (t.timestamp >= {AT.format("$reach")} OR t.timestamp IS NULL)),
+edges AS (
+  SELECT gap_id, symbol, low AS id, 1 AS fills, from_time AS made_at, NULL AS trade_id, opened_at, status
+  FROM told
+  UNION ALL
+  SELECT g.gap_id, g.symbol, s.id, s.fills, s.made_at, s.trade_id, g.opened_at, g.status
+  FROM told g JOIN rows s ON s.symbol = g.symbol AND s.id > g.low AND s.id <= g.high)
+SELECT * FROM (
+  SELECT symbol, lag(id) OVER g + 1 AS first, id - fills AS last, {_NS.format("opened_at")},
+         {_NS.format("lag(made_at) OVER g")}, trade_id, {_NS.format("made_at")}, gap_id, status
+  FROM edges WINDOW g AS (PARTITION BY gap_id ORDER BY id, trade_id NULLS FIRST))
+WHERE first <= last ORDER BY status = 'open' DESC, last DESC
+"""
+
+# What gaps say that are not filled, however old they are: a jump within them has been told.
+SAID = f"""
+SELECT symbol, TRY_CAST(from_id AS BIGINT) + 1 AS first, TRY_CAST(to_id AS BIGINT) - 1 AS last,
+       {_NS.format("coalesce(to_time, opened_at)")}
+FROM ({NEWEST_GAPS})
+WHERE exchange = $exchange AND status <> 'filled' AND first <= last
+ORDER BY symbol, first
+"""
+
+GAP_COLUMNS = f"""{_NS.format(_QUOTED_AT)}, gap_id, exchange, symbol, reason, {_NS.format("opened_at")}, from_id,
+       {_NS.format("from_time")}, to_id, {_NS.format("to_time")}, missing, recovered, status,
+       {_NS.format("closed_at")}"""
+
+GAPS = f"""
+SELECT {GAP_COLUMNS} FROM ({_TOLD}) ORDER BY opened_at, "at"
+"""
+
+FIRSTS = """
+WITH resets AS (
+  SELECT symbol, max(coalesce(time, "at")) AS since FROM feeds
+  WHERE exchange = $exchange AND event = 'reset' GROUP BY symbol)
+SELECT f.symbol, epoch_us(r.since) * 1000,
+       min(TRY_CAST(f.trade_id AS BIGINT)) FILTER (
+         event IN ('first', 'reset') AND (r.since IS NULL OR coalesce(f.time, f."at") >= r.since)) AS lowest,
+       max(TRY_CAST(f.trade_id AS BIGINT)) FILTER (
+         event IN ('first', 'reset') AND (r.since IS NULL OR coalesce(f.time, f."at") >= r.since)) AS start
+FROM feeds f LEFT JOIN resets r USING (symbol) WHERE f.exchange = $exchange GROUP BY ALL
+"""

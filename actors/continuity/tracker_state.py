@@ -1,0 +1,45 @@
+"""What one market's continuity starts from after a restart, as read from the file and its tail."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from actors.continuity.gap_log import GapRow
+from actors.continuity.missing_ranges import Hole
+from actors.continuity.recent_ids import Recent
+from actors.continuity.row import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """Where the recording of a market by this run began: what is asked for was stored before."""
+
+    trade_id: int | None = None  # where ids are numbers
+    time_ns: int | None = None
+    row_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """One market. Contiguous ids need `mark`, `lowest`, `holes` and `left`, all others `recent`.
+
+    `last_id` and `last_ns` are the newest stored trade, None where there is none. `mark` and `lowest` bound
+    the stored ids of the exchange's present count (`lowest` None: unknown, so that nothing is believed to be
+    older than the record). `gaps` are those that may still change, oldest first; `left` says of each of them
+    how many of its ids up to `mark` the file lacks, of which `holes` may hold only some. `recent` knows the
+    newest trades, and is handed over for good; ids that rise have come up to `highest`, and those below
+    `floor` are older than what it reaches. `aside` are stored rows far above the mark that no other row confirms.
+    """
+
+    exchange: str
+    symbol: str
+    last_id: str | None = None
+    last_ns: int | None = None
+    mark: int | None = None
+    lowest: int | None = None
+    holes: tuple[Hole, ...] = ()
+    left: Mapping[str, int] = field(default_factory=dict)
+    recent: Recent | None = None
+    highest: int = -1
+    floor: int = -1
+    gaps: tuple[GapRow, ...] = ()
+    aside: tuple[Row, ...] = ()

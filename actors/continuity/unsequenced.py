@@ -1,0 +1,259 @@
+"""Continuity where ids only rise, have no order, or do not exist: a bounded memory of the newest.
+
+A trade of a time before what the memory reaches back to is taken for a copy: nothing is stored twice. Should it
+have been a new one, it is not lost unsaid: its time becomes a gap, which is asked of the history and compared
+with the file.
+
+A trade without an id cannot be told from its twin (same time, price, volume and side), so a live one is never
+dropped. Only of rows that are re-sent (a marked snapshot, a backfill) is the n-th twin within that answer the
+n-th twin that is remembered.
+"""
+
+from actors.continuity.gap_log import GapReason, GapRow, GapStatus
+from actors.continuity.recent_ids import KEYS_MAX, KEYS_MIN, YOUNG_MAX, Recent
+from actors.continuity.row import Row
+from actors.continuity.tracker import RESET_ROWS, Shared, Track, Verdict
+from actors.continuity.tracker_state import Before, Seed
+
+TWINS_MAX = 1_000  # different trades of one instant whose twins are counted
+
+
+class Loose(Track):
+    """One market whose ids promise no sequence.
+
+    `sorts`: ids rise. Where the exchange sends no times an id at or below `floor`, which is more than the memory
+    reaches back, is taken for a duplicate rather than for news.
+    """
+
+    def __init__(
+        self,
+        symbol: str,
+        shared: Shared,
+        *,
+        sorts: bool,
+        keys_min: int = KEYS_MIN,
+        keys_max: int = KEYS_MAX,
+    ) -> None:
+        super().__init__(symbol, shared)
+        self._sorts = sorts
+        self._recent = Recent(keys_min, keys_max)
+        self._highest = -1
+        self._above = (-1, -1, 0)  # the highest id, the last below it, and how many rose there
+        self._floors = (-1, -1)  # the highest id after the last and the last but one KEYS_MIN trades
+        self._added = 0
+        self._beyond: tuple[int, int] | None = None  # times of live trades that were taken for copies: first, last
+        self._last_id: str | None = None
+        self._live_ns: int | None = None
+        self._live_twins: dict[tuple[str, str, str | None], int] = {}
+        self._read = -1
+        self._read_twins: dict[tuple[int | None, str, str, str | None], int] = {}
+        self._proof: tuple[str, str] | None = None  # (last id before, gap): re-sent, it shows nothing is missing
+
+    @property
+    def mark(self) -> int | None:
+        return self._highest
+
+    @property
+    def last_id(self) -> str | None:
+        return self._last_id
+
+    @property
+    def floor(self) -> int:
+        """Ids at or below may have been forgotten."""
+        return self._floors[1]
+
+    def restore(self, seed: Seed, now_ns: int) -> None:
+        self._last_id = seed.last_id
+        if seed.recent is not None:
+            self._recent = seed.recent
+            self._highest, self._floors = seed.highest, (seed.floor, seed.floor)
+        super().restore(seed, now_ns)
+        for row in seed.gaps:
+            if row.status is not GapStatus.OPEN:
+                self._book.drop(row.gap_id)
+        going_on = self._book.get(self.outage or "")
+        if going_on is not None and self._last_id is not None and going_on.from_id == self._last_id:
+            self._proof = (self._last_id, going_on.gap_id)
+
+    def _take_before(self, seed: Seed, began: Before, gap: str, now_ns: int) -> int | None:
+        del gap, now_ns
+        if seed.recent is not None and began.time_ns is not None:
+            self._recent.put_before(seed.recent, began.time_ns)
+            self._floors = (max(self._floors[0], seed.floor), max(self._floors[1], seed.floor))
+        for row in seed.gaps:
+            if row.status is not GapStatus.OPEN:
+                self._book.drop(row.gap_id)
+        return None
+
+    def _rebases(self, gap: GapRow, seed: Seed) -> bool:
+        """Trades that were stored after the gap began ended it, and a crash came before that was stored.
+
+        Nothing but the gap tells of what is missing before them, so it keeps its beginning and ends later.
+        """
+        return gap.from_ns is None or seed.last_ns is None or seed.last_ns < gap.from_ns
+
+    def interrupted(self, reason: GapReason, now_ns: int, since_ns: int | None = None) -> str:
+        gap = super().interrupted(reason, now_ns, since_ns)
+        self._proof = (self._last_id, gap) if self._last_id is not None else None
+        return gap
+
+    def quick(self, trade_id: str | None, time_ns: int | None) -> bool:
+        if trade_id is None or time_ns is None or self.outage is not None:
+            return False
+        recent, key = self._recent, hash(trade_id)
+        if time_ns < recent.start_ns or key in recent.young:
+            return False
+        if self._sorts:
+            number = _number(trade_id)
+            if number <= self._highest:
+                return False
+            self._highest = number
+        recent.young[key] = time_ns
+        if len(recent.young) >= YOUNG_MAX:
+            recent.turn()
+            self._turned(YOUNG_MAX)
+        lasts = self._shared.lasts
+        last_ns = lasts.get(self.symbol)
+        if last_ns is None or time_ns >= last_ns:
+            lasts[self.symbol], self._last_id = time_ns, trade_id
+        return True
+
+    def admit(self, row: Row) -> Verdict:
+        if row.trade_id is None:
+            return self._admit_nameless(row)
+        if row.trade_id in row.known:
+            return Verdict.COPY
+        key = hash(row.trade_id)
+        if self._recent.holds(key, row.time_ns):
+            if row.source == "snapshot" and self._proof is not None and row.trade_id == self._proof[0]:
+                self._proved(row.received_ns)
+            return Verdict.COPY
+        number = _number(row.trade_id) if self._sorts else -1
+        if not row.known and self._recent.beyond(row.time_ns):
+            self._taken_for_copy(row)
+            return Verdict.COPY
+        low = 0 <= number <= self.floor and not row.known
+        verdict = self._suspect(row, number, None) if low else None
+        if verdict is Verdict.NEW:
+            self._reset(row)
+        if verdict is not None:
+            return verdict
+        if low and row.time_ns is None:
+            return Verdict.COPY
+        if number < self._highest and row.source == "stream":
+            self._lower(number)
+        self._remember(key, row.time_ns, number)
+        if not low:  # else it is late
+            self._count(row)
+        return Verdict.NEW
+
+    def _reset(self, row: Row) -> None:
+        """The suspects are the beginning of another numbering."""
+        rows = self._take_suspects(row)
+        if row.time_ns is None:
+            self._recent = Recent()
+        self._highest, self._floors, self._added = -1, (-1, -1), 0
+        for number, suspect in rows:
+            self._remember(hash(suspect.trade_id), suspect.time_ns, number)
+            self._count(suspect)
+
+    def _lower(self, number: int) -> None:
+        """Rows that rise below the highest id, and none above it: that id was not of their numbering.
+
+        Ids at or below `floor` are taken for old, so one that is far too high must not become it.
+        """
+        if self._highest != self._above[0]:
+            self._above = (self._highest, -1, 0)
+        highest, last, rows = self._above
+        if number <= last:
+            return
+        self._above = (highest, number, rows + 1)
+        if rows + 1 >= RESET_ROWS:
+            self._highest = number
+            self._floors = (min(self._floors[0], number), min(self._floors[1], number))
+
+    def _taken_for_copy(self, row: Row) -> None:
+        if row.source == "stream" and row.time_ns is not None:
+            first_ns, last_ns = self._beyond or (row.time_ns, row.time_ns)
+            self._beyond = min(first_ns, row.time_ns), max(last_ns, row.time_ns)
+
+    def tick(self, now: float, now_ns: int, *, end: bool = False) -> None:
+        """What was taken for copies without being known becomes a gap, for the history and the file to judge."""
+        super().tick(now, now_ns, end=end)
+        if self._beyond is None:
+            return
+        (from_ns, to_ns), self._beyond = self._beyond, None
+        self._book.open(
+            self.symbol, GapReason.OVERFLOW, now_ns, at_ns=now_ns, from_id=None, from_ns=from_ns, to_ns=to_ns
+        )
+
+    def remembers(self, trade_id: str | None, time_ns: int | None) -> bool:
+        return trade_id is not None and self._recent.holds(hash(trade_id), time_ns)
+
+    def _admit_nameless(self, row: Row) -> Verdict:
+        content = row.content
+        if row.source == "stream":
+            if row.time_ns != self._live_ns or len(self._live_twins) >= TWINS_MAX:
+                self._live_ns = row.time_ns
+                self._live_twins.clear()
+            nth = self._live_twins[content] = self._live_twins.get(content, 0) + 1
+        else:
+            if row.read != self._read:
+                self._read = row.read
+                self._read_twins.clear()
+            twin = (row.time_ns, *content)
+            nth = self._read_twins[twin] = self._read_twins.get(twin, 0) + 1
+        key = hash((row.time_ns, content, nth))
+        if self._recent.holds(key, row.time_ns):
+            if row.source != "stream":
+                return Verdict.COPY
+        else:
+            self._remember(key, row.time_ns, -1)
+        self._count(row)
+        return Verdict.NEW
+
+    def _remember(self, key: int, time_ns: int | None, number: int) -> None:
+        self._recent.add(key, time_ns)
+        self._highest = max(self._highest, number)
+        self._turned(1)
+
+    def _turned(self, added: int) -> None:
+        """Ids far below those of the last KEYS_MIN trades and more are too low to be merely late."""
+        self._added += added
+        if self._added >= KEYS_MIN:
+            self._added = 0
+            self._floors = (self._highest, self._floors[0])
+
+    def _count(self, row: Row) -> None:
+        """A new trade: the newest one, unless it is an older one. One that was asked for ends no outage."""
+        last_ns, asked_for = self._shared.lasts.get(self.symbol), row.source == "backfill"
+        if row.time_ns is None and asked_for:
+            return
+        if last_ns is not None and row.time_ns is not None and row.time_ns < last_ns:
+            return
+        if self.outage is not None and not asked_for:
+            self._book.bound(self.outage, row.received_ns, row.trade_id, row.at_ns, None)
+            self.outage = None
+        self._last_id = row.trade_id
+        self._advance(row)
+
+    def _proved(self, now_ns: int) -> None:
+        """What the exchange sent again reaches back to our last trade: nothing was missed in between."""
+        gap = self._proof[1] if self._proof else ""
+        self._proof = None
+        if gap in self._book:
+            if gap == self.outage:
+                self.outage = None
+                last_ns = self._shared.lasts.get(self.symbol)
+                self._book.bound(gap, now_ns, self._last_id, last_ns, 0, say=False)
+            self._book.close(gap, GapStatus.FILLED, now_ns)
+
+    def resolved(self, gap: str, status: GapStatus, now_ns: int, recovered: int) -> None:
+        if gap == self.outage:
+            self.outage = None
+        self._book.close(gap, status, now_ns, recovered=recovered)
+
+
+def _number(trade_id: str) -> int:
+    """An id that rises, -1 where it is no number."""
+    return int(trade_id) if trade_id.isascii() and trade_id.isdecimal() else -1

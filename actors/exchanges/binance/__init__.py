@@ -1,0 +1,1 @@
+"""Binance: feed, history and loopback."""

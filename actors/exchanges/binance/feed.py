@@ -1,0 +1,169 @@
+"""Binance spot: individual trades (`trade`) or one row a taker order and price (`aggTrade`)."""
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from actors.exchanges.contract.feed import (
+    MS,
+    Ack,
+    Control,
+    Dialect,
+    IdPromise,
+    Leaving,
+    Limits,
+    Market,
+    Refusal,
+    Request,
+    TradeLike,
+    Trades,
+)
+from actors.exchanges.contract.feed_helpers import (
+    compact,
+    decode_frames,
+    inside,
+    requests,
+    require_kind,
+    require_upper,
+    text_inside,
+)
+from actors.model.symbols import Symbol
+
+# https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md (a5e0bc3), read
+# 2026-11-22 via stored copy; whatever is not from there says so.
+ENDPOINT = "wss://stream.binance.com:9443/stream"
+CHANNELS = ("trade", "aggTrade")
+
+LIMITS = Limits(
+    symbols_per_connection=1024,  # streams a connection
+    symbols_per_request=200,  # ours: the documents give no number
+    requests_per_s=3.0,  # 5 incoming messages a second, and our pongs count
+    connects_per_s=1.0,  # 300 attempts in 5 minutes an IP
+)
+
+
+# Not about a market: the rate, and troubles of its own
+# (https://developers.binance.com/docs/binance-spot-api-docs/errors, read 2026-11-26 via stored copy).
+_PASSING = frozenset(("-1000", "-1001", "-1003", "-1006", "-1007", "-1008", "-1015", "-1034"))
+_PASSING_WORDS = re.compile(r"too many|rate limit|overloaded|timeout|internal error", re.IGNORECASE)
+
+
+class _Trade(
+    msgspec.Struct,
+    gc=False,
+    tag_field="e",
+    tag="trade",
+    rename={"native": "s", "id": "t", "price": "p", "volume": "q", "time": "T", "buyer_is_maker": "m"},
+):
+    """{"e":"trade","E":1723161255343,"s":"BTCUSDT","t":3735683259,"p":"61837.63000000","q":"0.02000000",
+    "T":1723161255342,"m":true,"M":true}. Keys that differ by case mean different things (m, M)."""
+
+    native: str
+    id: int
+    price: str
+    volume: str
+    time: int
+    buyer_is_maker: bool
+
+
+class _AggTrade(
+    msgspec.Struct,
+    gc=False,
+    tag_field="e",
+    tag="aggTrade",
+    rename={"native": "s", "id": "a", "price": "p", "volume": "q", "time": "T", "buyer_is_maker": "m"},
+):
+    """{"e":"aggTrade","E":1617566591315,"s":"BTCUSDT","a":665076760,"p":"58001.03000000","q":"0.08620500",
+    "f":745522877,"l":745522877,"T":1617566591314,"m":true,"M":true}; `a` has its own id space."""
+
+    native: str
+    id: int
+    price: str
+    volume: str
+    time: int
+    buyer_is_maker: bool
+
+
+class _Combined(msgspec.Struct, gc=False):
+    """{"stream":"btcusdt@trade","data":{...}}, the form of /stream; /ws sends the data alone."""
+
+    data: _Trade | _AggTrade
+
+
+_combined = msgspec.json.Decoder(_Combined)
+_raw: msgspec.json.Decoder[_Trade | _AggTrade] = msgspec.json.Decoder(_Trade | _AggTrade)
+
+
+def _market(symbol: Symbol, _channel: str = "") -> Market:
+    """BTC/USDT is BTCUSDT in frames (no separator) and btcusdt in stream names."""
+    require_kind(symbol, "binance", ("spot",))
+    require_upper(symbol, "binance")
+    return Market(str(symbol), symbol.base + symbol.quote, ENDPOINT)
+
+
+def _subscribe(natives: Sequence[str], channel: str, first_id: int) -> list[Request]:
+    def render(part: Sequence[str], request_id: str) -> str:
+        streams = [f"{native.lower()}@{channel}" for native in part]
+        return compact({"method": "SUBSCRIBE", "params": streams, "id": int(request_id)})
+
+    return requests(natives, LIMITS, first_id, render)
+
+
+def _trades(frames: Sequence[bytes]) -> Trades:
+    events: list[_Trade | _AggTrade]
+    if b'"data"' in frames[0]:
+        events = [frame.data for frame in decode_frames(_combined, frames)]
+    else:
+        events = decode_frames(_raw, frames)
+    return Trades(
+        native=[event.native for event in events],
+        price=[event.price for event in events],
+        volume=[event.volume for event in events],
+        side=["sell" if event.buyer_is_maker else "buy" for event in events],
+        trade_id=[str(event.id) for event in events],
+        exchange_ns=[event.time * MS for event in events],
+        snapshot=[False] * len(events),
+    )
+
+
+def _control(message: object) -> Control | None:
+    stream = text_inside(message, "stream")
+    event = text_inside(message, "data", "e") if stream else text_inside(message, "e")
+    if event in CHANNELS or stream.rpartition("@")[2] in CHANNELS:
+        return TradeLike()
+    if event == "serverShutdown":  # ten minutes before the cut, since 2026-05-08 (CHANGELOG)
+        return Leaving("serverShutdown")
+    if not isinstance(message, dict) or stream:
+        return None
+    request_id = text_inside(message, "id")
+    error = message if "code" in message else inside(message, "error")
+    if error is not None:
+        code, text = text_inside(error, "code"), text_inside(error, "msg")
+        passing = code in _PASSING or bool(_PASSING_WORDS.search(text))
+        return Refusal(f"{code} {text}".strip(), request_id=request_id, passing=passing)
+    # A well-formed symbol that does not exist is acknowledged too, and stays silent (long-standing, unsure).
+    return Ack(request_id=request_id) if "result" in message else None
+
+
+BINANCE = Dialect(
+    name="binance",
+    title="Binance spot",
+    doc="https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md",
+    doc_read="2026-11-22",
+    channels=CHANNELS,
+    limits=LIMITS,
+    silence_s=50.0,  # the server pings every 20 s: two pings missed, and a little
+    lifetime_s=24 * 3600.0,
+    market=_market,
+    examples=("BTC/USDT",),
+    subscribe=_subscribe,
+    trades=_trades,
+    control=_control,
+    ids={"spot": IdPromise.CONTIGUOUS},
+    ids_note="contiguous per symbol; trade and aggTrade count apart",
+    history="by id without end: /api/v3/historicalTrades (aggTrade: /api/v3/aggTrades), 1000 a request",
+    markets_note="spot, BTC/USDT",
+    ping_note="the server pings every 20 s and wants its pong within 60 s",
+    notes=("an unknown symbol is acknowledged and stays silent", "connections end after 24 h, announced"),
+)

@@ -1,0 +1,1 @@
+"""Bybit: feed, history and loopback."""

@@ -1,0 +1,180 @@
+"""Bybit v5: `publicTrade` of spot, linear and inverse perpetuals; the category is part of the endpoint."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import msgspec
+
+from actors.exchanges.contract.feed import (
+    MS,
+    Ack,
+    Alive,
+    AppPing,
+    Control,
+    Dialect,
+    IdPromise,
+    Limits,
+    Market,
+    Refusal,
+    Request,
+    TradeLike,
+    Trades,
+    Unsubscribed,
+)
+from actors.exchanges.contract.feed_helpers import (
+    compact,
+    decode_frames,
+    inside,
+    requests,
+    require_kind,
+    require_upper,
+    text_inside,
+)
+from actors.model.symbols import Symbol, SymbolError
+
+# https://bybit-exchange.github.io/docs/v5/websocket/public/trade (docs 072c197), read
+# 2026-11-22 via stored copy.
+ENDPOINT = "wss://stream.bybit.com/v5/public/"
+TOPIC = "publicTrade."
+
+LIMITS = Limits(
+    symbols_per_connection=500,  # 21 000 characters of args a connection
+    symbols_per_request=10,  # spot takes no more; one bad topic fails its whole request
+    requests_per_s=5.0,  # ours
+    connects_per_s=1.0,  # 500 in 5 minutes an IP
+)
+
+# Not about a market: the rate (10006, 10018), and troubles of the exchange's own (10016)
+# (https://bybit-exchange.github.io/docs/v5/rate-limit and .../v5/error, read 2026-11-26 via stored copy).
+_PASSING = frozenset(("10006", "10016", "10018"))
+_PASSING_WORDS = re.compile(
+    r"too many|too frequent|rate.?limit|timeout|server error|system busy|internal error", re.IGNORECASE
+)
+_TOPIC = re.compile(r"publicTrade\.([^\s,\]]+)")
+
+_SIDES = {"Buy": "buy", "Sell": "sell"}
+
+
+class _Trade(
+    msgspec.Struct,
+    gc=False,
+    rename={"native": "s", "id": "i", "price": "p", "volume": "v", "side": "S", "time": "T"},
+):
+    """{"T":1786310819680,"s":"BTCUSDT","S":"Sell","v":"0.004","p":"65114.20","L":"MinusTick",
+    "i":"a9188a0a-82bc-50de-be60-03eedbe3cdd7","BT":false,"RPI":false,"seq":753843954913}; `S` is the taker's
+    side; block trades ("BT":true) are trades too and stay. Volumes are USD on inverse, else base."""
+
+    native: str
+    id: str
+    price: str
+    volume: str
+    side: Literal["Buy", "Sell"]
+    time: int
+
+
+class _Frame(msgspec.Struct, gc=False):
+    """{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1786310819681,"data":[...]}: up to 1024 trades,
+    oldest first. "snapshot" stands on every live frame and is no replay."""
+
+    topic: str
+    data: Annotated[list[_Trade], msgspec.Meta(min_length=1)]
+
+
+_decoder = msgspec.json.Decoder(_Frame)
+
+
+def _market(symbol: Symbol, _channel: str = "") -> Market:
+    """BTCUSDT on spot and linear, BTCPERP for BTC/USDC:USDC, BTCUSD on inverse."""
+    require_kind(symbol, "bybit", ("spot", "swap"))
+    require_upper(symbol, "bybit")
+    base, quote, settle = symbol.base, symbol.quote, symbol.settle
+    if not settle:
+        return Market(str(symbol), base + quote, ENDPOINT + "spot")
+    if (quote, settle) == ("USDT", "USDT"):
+        return Market(str(symbol), base + "USDT", ENDPOINT + "linear")
+    if (quote, settle) == ("USDC", "USDC"):
+        return Market(str(symbol), base + "PERP", ENDPOINT + "linear")
+    if (quote, settle) == ("USD", base):
+        return Market(str(symbol), base + "USD", ENDPOINT + "inverse", "quote")
+    right = f"{base}/{quote}:{quote}" if quote in ("USDT", "USDC") else f"{base}/USD:{base}"
+    if quote != "USD" and settle in ("USDT", "USDC"):
+        right = f"{base}/{settle}:{settle}"
+    raise SymbolError(
+        f"{symbol}: bybit's perpetuals are settled in USDT, in USDC, or (against USD) in the base coin", right
+    )
+
+
+def _subscribe(natives: Sequence[str], channel: str, first_id: int) -> list[Request]:
+    def render(part: Sequence[str], request_id: str) -> str:
+        topics = [f"{channel}.{native}" for native in part]
+        return compact({"req_id": request_id, "op": "subscribe", "args": topics})
+
+    return requests(natives, LIMITS, first_id, render)
+
+
+def _trades(frames: Sequence[bytes]) -> Trades:
+    batches = decode_frames(_decoder, frames)
+    if not all(batch.topic.startswith(TOPIC) for batch in batches):
+        raise ValueError("a topic other than publicTrade")
+    trades = [trade for batch in batches for trade in batch.data]
+    return Trades(
+        native=[trade.native for trade in trades],
+        price=[trade.price for trade in trades],
+        volume=[trade.volume for trade in trades],
+        side=[_SIDES[trade.side] for trade in trades],
+        trade_id=[trade.id for trade in trades],
+        exchange_ns=[trade.time * MS for trade in trades],
+        snapshot=[False] * len(trades),
+    )
+
+
+def _control(message: object) -> Control | None:
+    if text_inside(message, "topic").startswith(TOPIC):
+        return Alive() if inside(message, "data") == [] else TradeLike()
+    operation = text_inside(message, "op")
+    if "pong" in (operation, text_inside(message, "ret_msg")):
+        return Alive()
+    request_id = text_inside(message, "req_id")
+    match inside(message, "success"):
+        case False if operation == "unsubscribe":
+            return Alive()
+        case False:
+            code, reason = text_inside(message, "ret_code"), text_inside(message, "ret_msg")
+            if "already subscribed" in reason.lower():
+                return Ack(tuple(_TOPIC.findall(reason)), request_id)
+            passing = code in _PASSING or bool(_PASSING_WORDS.search(reason))
+            return Refusal(reason, request_id=request_id, passing=passing)
+        case True if operation == "subscribe":
+            return Ack(request_id=request_id)
+        case True if operation == "unsubscribe":  # we never ask for that, so it is the exchange's doing
+            topics = inside(message, "args")
+            named = [text for text in topics if isinstance(text, str)] if isinstance(topics, list) else []
+            return Unsubscribed(tuple(_TOPIC.findall(" ".join(named))))
+        case True if operation == "ping":
+            return Alive()
+    return None
+
+
+BYBIT = Dialect(
+    name="bybit",
+    title="Bybit",
+    doc="https://bybit-exchange.github.io/docs/v5/websocket/public/trade",
+    doc_read="2026-11-22",
+    channels=("publicTrade",),
+    limits=LIMITS,
+    silence_s=45.0,  # our ping is answered every 20 s: two answers missed
+    ping=AppPing(text='{"op":"ping"}', interval_s=20.0),
+    market=_market,
+    examples=("BTC/USDT", "BTC/USDT:USDT", "BTC/USD:BTC"),
+    subscribe=_subscribe,
+    trades=_trades,
+    control=_control,
+    list_key="data",
+    ids={"spot": IdPromise.INCREASING, "swap": IdPromise.OPAQUE},
+    ids_note="spot ids rise, mostly by one (14 steps of +1, 4 larger recorded); perpetuals have UUIDs",
+    history="the last 60 (spot) or 1000 trades only: /v5/market/recent-trade has no cursor",
+    markets_note="spot BTC/USDT, linear BTC/USDT:USDT and BTC/USDC:USDC, inverse BTC/USD:BTC",
+    ping_note='{"op":"ping"} every 20 s; the server cuts after 10 minutes',
+    notes=("volumes of inverse perpetuals are US dollars", "one unknown symbol makes its whole request fail"),
+)

@@ -1,0 +1,110 @@
+"""Bybit v5, public trades: wss://stream.bybit.com/v5/public/{spot,linear,inverse}, as recorded in 2026."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from actors.exchanges.contract.loopback import MS, Answer, Talk, Venue, compact, parsed, texts
+from actors.exchanges.contract.loopback_market import Fill, Market, Seed, Style
+
+TOPIC = "publicTrade."
+SPOT_ARGS_MAX = 10
+ARGS_CHARS_MAX = 21_000
+
+
+def _reply(talk: Talk, message: Mapping[str, object], success: bool, ret_msg: str, op: str) -> str:
+    reply: dict[str, object] = {
+        "success": success,
+        "ret_msg": ret_msg,
+        "conn_id": f"sandbox-{talk.connection:05d}",
+    }
+    # Derivatives always name the request, spot only where the client did.
+    if "req_id" in message or talk.category != "spot":
+        reply["req_id"] = message.get("req_id", "")
+    reply["op"] = op
+    return compact(reply)
+
+
+def _hear(talk: Talk, text: str) -> Answer:
+    message = parsed(text)
+    if message is None:
+        return Answer([compact({"success": False, "ret_msg": "error:invalid json", "conn_id": "", "op": ""})])
+    op = message.get("op")
+    if op == "ping":
+        return Answer([_reply(talk, message, True, "pong", "ping")])
+    if op not in ("subscribe", "unsubscribe"):
+        return Answer([_reply(talk, message, False, f"error:request op {op} is not supported", str(op))])
+    args = texts(message.get("args"))
+    problem = _problem(talk, args)
+    if problem:  # the whole request fails when one topic is bad
+        return Answer([_reply(talk, message, False, problem, op)])
+    names = [arg.removeprefix(TOPIC) for arg in args]
+    ack = _reply(talk, message, True, "subscribe" if talk.category == "spot" else "", op)
+    return Answer([ack], remove=names) if op == "unsubscribe" else Answer([ack], add=names)
+
+
+def _problem(talk: Talk, args: Sequence[str]) -> str:
+    if not args:
+        return "error:args is empty"
+    if talk.category == "spot" and len(args) > SPOT_ARGS_MAX:
+        return f"args size >{SPOT_ARGS_MAX}"
+    if sum(map(len, args)) > ARGS_CHARS_MAX:
+        return "error:args too long"
+    for arg in args:
+        if not arg.startswith(TOPIC):
+            return f"error:handler not found,topic:{arg}"
+        if arg.removeprefix(TOPIC) not in talk.known:
+            return f"Invalid symbol :[{arg}]"
+    return ""
+
+
+def _direction(fill: Fill) -> str:
+    return ("" if fill.changed else "Zero") + ("PlusTick" if fill.rising else "MinusTick")
+
+
+def _spot_row(market: Market, fill: Fill) -> str:
+    return (
+        f'{{"i":"{fill.trade_id}","T":{fill.ns // MS},"p":"{fill.price}","v":"{fill.volume}",'
+        f'"S":"{fill.side.capitalize()}","seq":{fill.seq},"s":"{market.native}","BT":false,"RPI":false}}'
+    )
+
+
+def _row(market: Market, fill: Fill) -> str:
+    return (
+        f'{{"T":{fill.ns // MS},"s":"{market.native}","S":"{fill.side.capitalize()}","v":"{fill.volume}",'
+        f'"p":"{fill.price}","L":"{_direction(fill)}","i":"{fill.trade_id}","BT":false,"RPI":false,"seq":{fill.seq}}}'
+    )
+
+
+def _tell(market: Market, fills: Sequence[Fill]) -> list[str]:
+    """All fills of one order in one frame, oldest first. Every live frame says "snapshot"."""
+    topic, ts = f'"topic":"{TOPIC}{market.native}"', f'"ts":{fills[-1].ns // MS + 1}'
+    if market.category == "spot":
+        rows = ",".join(_spot_row(market, fill) for fill in fills)
+        return [f'{{{topic},{ts},"type":"snapshot","data":[{rows}]}}']
+    rows = ",".join(_row(market, fill) for fill in fills)
+    return [f'{{{topic},"type":"snapshot",{ts},"data":[{rows}]}}']
+
+
+def _seed(frame: Mapping[str, Any]) -> Seed:
+    rows = frame["data"]
+    last = rows[-1]
+    last_id = int(last["i"]) if last["i"].isdigit() else 0
+    return Seed(last_id, last.get("seq", 0), [row["p"] for row in rows], [row["v"] for row in rows])
+
+
+BYBIT = Venue(
+    name="bybit",
+    doc="https://bybit-exchange.github.io/docs/v5/websocket/public/trade",
+    paths={f"/v5/public/{category}": category for category in ("spot", "linear", "inverse")},
+    styles={
+        "spot": Style(resolution_ns=MS, trims_zeros=True),
+        "linear": Style(resolution_ns=MS, trims_zeros=False, uuid_ids=True),
+        "inverse": Style(resolution_ns=MS, trims_zeros=False, uuid_ids=True),
+    },
+    seed=_seed,
+    hear=_hear,
+    tell=_tell,
+    deaf_s=600.0,
+    deaf_close=(1000, "ping timeout"),
+    connects=(500.0, 300.0),
+)

@@ -1,0 +1,1 @@
+"""Coinbase Exchange: feed, history and loopback."""

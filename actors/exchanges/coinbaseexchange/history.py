@@ -1,0 +1,124 @@
+"""Coinbase Exchange over REST: a product's trades by id, newest first, without end."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from actors.exchanges.contract.feed import Trades
+from actors.exchanges.contract.feed_helpers import rfc3339_ns, text_inside
+from actors.exchanges.contract.history import Ask, Garbled, History, Kind, Page, Query, RateLimit, Said, id_number
+from actors.exchanges.contract.history_helpers import NO_TRADES, TradeId, decoded, read_rows, said_in, trades, words
+
+# https://docs.cdp.coinbase.com/exchange/rest-api/pagination and .../rate-limits, read 2026-11-22 via stored
+# copy: `after` is older, `before` newer; cb-after names the last row of the page.
+ROWS_MAX = 1000
+SEEK = "seek"
+_UNKNOWN = {"notfound", "productnotfound"}
+
+# `side` is the maker's here as on the feed.
+_TAKER = {"buy": "sell", "sell": "buy"}
+
+
+class _Trade(msgspec.Struct, gc=False, rename={"id": "trade_id", "volume": "size", "maker_side": "side"}):
+    """{"time":"2020-12-30T13:45:30.397Z","trade_id":116922625,"price":"28026.04000000","size":"0.17982618",
+    "side":"sell"}, newest first."""
+
+    id: TradeId
+    price: str
+    volume: str
+    maker_side: Literal["buy", "sell"]
+    time: str
+
+
+_decoder = msgspec.json.Decoder(list[_Trade])
+
+
+def _ask(query: Query) -> Ask:
+    """Times cannot be asked for, so an end known by time only is sought: "seek LOW HIGH", halved each time."""
+    older_than, rows = query.cursor, min(query.rows, ROWS_MAX)
+    if query.cursor is None and query.stretch.to_id is not None:
+        older_than = str(query.stretch.to_id + 1)
+    elif query.cursor is None and query.stretch.to_ns is not None:
+        rows = 1  # the newest trade: where the search begins
+    elif query.cursor is not None and _seeking(query.cursor):
+        low, high = _bounds(query.cursor)
+        older_than, rows = str((low + high) // 2 + 1), 1
+    parameters = (("limit", str(rows)),) + ((("after", older_than),) if older_than else ())
+    return Ask(path=f"/products/{query.market.native}/trades", query=parameters)
+
+
+def _parse(body: bytes, headers: Mapping[str, str], query: Query) -> Page:
+    if body[:1] == b"{" and text_inside(said_in(body), "message"):  # an error; with status 200 only behind a proxy
+        raise _refusal(200, body).error("coinbaseexchange")
+    to_ns = query.stretch.to_ns
+    if query.stretch.to_id is None and to_ns is not None and _seeking(query.cursor):
+        return Page(NO_TRADES, _narrowed(query, decoded(_decoder, body), to_ns))
+    native = query.market.native
+    rows = read_rows(_decoder, body, lambda rows: _columns(rows, native), query)
+    following = headers.get("cb-after") if rows.total else None
+    if following is not None:
+        before = id_number(query.cursor)
+        if id_number(following) is None or (before is not None and int(following) >= before):
+            raise Garbled(f"cb-after leads to no older page: {following[:40]!r}")
+    return Page(rows.trades, following, rows.odd)
+
+
+def _columns(rows: list[_Trade], native: str) -> Trades:
+    return trades(
+        [native] * len(rows),
+        [row.price for row in rows],
+        [row.volume for row in rows],
+        [_TAKER[row.maker_side] for row in rows],
+        [str(row.id) for row in rows],
+        [rfc3339_ns(row.time) for row in rows],
+    )
+
+
+def _seeking(cursor: str | None) -> bool:
+    return cursor is None or cursor.startswith(SEEK)
+
+
+def _narrowed(query: Query, rows: list[_Trade], to_ns: int) -> str | None:
+    """The next cursor of the search for the newest trade not after `to_ns`: its id lies from LOW to HIGH."""
+    late = bool(rows) and rfc3339_ns(rows[0].time) > to_ns
+    if query.cursor is None:  # the newest trade
+        low, high = 0, rows[0].id if rows else -1
+        if not late:
+            return str(high + 1) if rows else None
+    else:
+        low, high = _bounds(query.cursor)
+        middle = (low + high) // 2
+        low, high = (low, middle - 1) if late else (middle, high)
+    # One page reaches over the rest of the way; what is too new in it is left out.
+    return f"{SEEK} {low} {high}" if high - low > max(1, query.rows // 2) else str(high + 1)
+
+
+def _bounds(cursor: str) -> tuple[int, int]:
+    _, low, high = cursor.split()
+    return int(low), int(high)
+
+
+def _refusal(status: int, body: bytes) -> Said:
+    """{"message":"NotFound"}: there are no codes, only statuses. A 404 without a message is a proxy's."""
+    message = text_inside(said_in(body), "message")
+    final = status == 404 and message.replace(" ", "").casefold() in _UNKNOWN
+    return Said(words(body, "message"), final or (status == 400 and bool(message)))
+
+
+COINBASEEXCHANGE_HISTORY = History(
+    name="coinbaseexchange",
+    kind=Kind.BY_ID,
+    depth="without end",
+    doc="https://docs.cdp.coinbase.com/api-reference/exchange-api/rest-api/products/get-product-trades",
+    doc_read="2026-11-22",
+    base="https://api.exchange.coinbase.com",
+    # A bucket of 15 that gains 10 a second, by IP; ours never takes more than 10 in a second.
+    limits=(RateLimit(name="requests", units=10.0, window_s=1.0, burst=5.0),),
+    page_rows=ROWS_MAX,
+    newest_first=True,
+    ask=_ask,
+    parse=_parse,
+    refusal=_refusal,
+    notes=("the wire's side is the maker's and is turned round", "a time is found by halving the ids"),
+)

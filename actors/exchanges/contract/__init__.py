@@ -1,0 +1,1 @@
+"""The exchange contract: what a folder under exchanges/ provides."""

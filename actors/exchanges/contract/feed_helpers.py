@@ -1,0 +1,123 @@
+"""What several dialects share: decoding a batch at once, exact times, requests within limits, spelling."""
+
+import functools
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+import msgspec
+
+from actors.exchanges.contract.feed import MS, FieldError, Limits, Request
+from actors.model.symbols import Symbol, SymbolError
+from actors.model.ticks import Reason
+
+S_NS = 1_000_000_000
+_OPENED, _CLOSED = b"{}"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", re.ASCII)
+# 10 to 18 digits: more is a unit mistake or an attack on int(), not a time
+_MS_COLUMN = re.compile(r"(?:[0-9]{1,18}+\n)*+")
+
+T = TypeVar("T")
+
+
+def decode_frames(decoder: "msgspec.json.Decoder[T]", frames: Sequence[bytes]) -> list[T]:
+    """One value a frame, all decoded at once; raises ValueError if any frame is not one such value.
+
+    A newline is only white space to JSON, so two broken frames joined by one could make a sound value. They
+    cannot where each frame starts with "{" and ends with "}", for no value goes on from "}" to "{"; so each
+    frame is one value or several, and as many values as frames are one each.
+    """
+    text = b"\n".join(frames)
+    if not text.isascii():
+        text.decode()  # msgspec does not look into strings that it skips
+    if len(frames) == 1:
+        return [decoder.decode(text)]  # with white space around it, which the test below would refuse
+    if not all(frames) or [frame for frame in frames if frame[0] != _OPENED or frame[-1] != _CLOSED]:
+        raise ValueError("not one JSON object a frame")
+    values = decoder.decode_lines(text)
+    if len(values) != len(frames):
+        raise ValueError("more or fewer values than frames")
+    return values
+
+
+def rfc3339_ns(text: str) -> int:
+    """Nanoseconds since 1970 of "2021-04-17T16:43:37.089723Z", exactly; raises FieldError."""
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise FieldError(Reason.BAD_TIME, f"not an RFC 3339 time in UTC: {text[:60]!r}")
+    return _second(match[1]) * S_NS + int((match[2] or "0").ljust(9, "0"))
+
+
+@functools.lru_cache(maxsize=64)
+def _second(text: str) -> int:
+    """Seconds since 1970 of "2021-04-17T16:43:37"; many trades share one."""
+    try:
+        return (datetime.fromisoformat(text).replace(tzinfo=UTC) - _EPOCH) // timedelta(seconds=1)
+    except ValueError as error:
+        raise FieldError(Reason.BAD_TIME, f"{text}: {error}") from error
+
+
+def ms_texts_ns(texts: Sequence[str]) -> list[int | None]:
+    """Nanoseconds of milliseconds written as text; raises FieldError."""
+    if not _MS_COLUMN.fullmatch("\n".join((*texts, ""))):
+        raise FieldError(Reason.BAD_TIME, f"not milliseconds: {', '.join(texts)[:60]!r}")
+    return [int(text) * MS for text in texts]
+
+
+def inside(message: object, *keys: str) -> object:
+    """What stands under these keys of nested objects, None where there is nothing."""
+    for key in keys:
+        if not isinstance(message, dict):
+            return None
+        message = message.get(key)
+    return message
+
+
+def text_inside(message: object, *keys: str) -> str:
+    """The text or number under these keys as text, "" where there is neither."""
+    value = inside(message, *keys)
+    return str(value) if isinstance(value, str | int) else ""
+
+
+def named(native: str) -> tuple[str, ...]:
+    """The native as a tuple, empty where a message names none."""
+    return (native,) if native else ()
+
+
+def compact(message: object) -> str:
+    """JSON without white space, as it goes over the wire."""
+    return msgspec.json.encode(message).decode()
+
+
+def requests(
+    natives: Sequence[str], limits: Limits, first_id: int, render: Callable[[Sequence[str], str], str]
+) -> list[Request]:
+    """Requests of at most `symbols_per_request` natives and `request_bytes` bytes; `render(natives, id)`."""
+    done: list[Request] = []
+    start = 0
+    while start < len(natives):
+        request_id = str(first_id + len(done))
+        take = min(limits.symbols_per_request, len(natives) - start)
+        text = render(natives[start : start + take], request_id)
+        while len(text.encode()) > limits.request_bytes and take > 1:
+            take = max(1, take // 2)
+            text = render(natives[start : start + take], request_id)
+        done.append(Request(text, request_id, tuple(natives[start : start + take])))
+        start += take
+    return done
+
+
+def require_kind(symbol: Symbol, exchange: str, kinds: Sequence[str]) -> None:
+    """Raises SymbolError where the exchange has no such kind of market here."""
+    if symbol.kind not in kinds:
+        swap = Symbol(symbol.base, symbol.quote, symbol.settle)
+        right = str(swap) if swap.kind in kinds else f"{symbol.base}/{symbol.quote}"
+        raise SymbolError(f"{symbol}: {exchange} records {' and '.join(kinds)} markets only", right)
+
+
+def require_upper(symbol: Symbol, exchange: str) -> None:
+    """Raises SymbolError with the right spelling where the exchange writes its codes in capitals."""
+    if (upper := str(symbol).upper()) != str(symbol):
+        raise SymbolError(f"{symbol}: {exchange} writes its codes in capitals", upper)

@@ -1,0 +1,229 @@
+"""What an exchange's history over REST is: how old trades are asked for and read, and what a page of it holds.
+
+A `History` is to REST what a `Dialect` is to the WebSocket: a frozen value and pure functions, no I/O.
+"""
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlencode, urlsplit
+
+from actors.exchanges.contract.feed import Market, Trades
+from actors.model.ticks import Reason
+from supervisor.errors import Weather
+
+# What the content of an answer can make a parser raise (msgspec's errors and FieldError are ValueErrors, as is an
+# int of 5,000 digits). Anything else is a bug of ours and must show.
+UNREADABLE = (ValueError, ArithmeticError, LookupError, RecursionError)
+DETAIL_CHARS_MAX = 300
+ID_DIGITS_MAX = 20  # 64 bits have no more; a longer number is no id to count with
+
+
+class Refused(Exception):
+    """The exchange will not answer this question, now or later; the message holds its words.
+
+    Raised only for answers that the dialect lists as final: an unknown market, a wrong argument.
+    """
+
+
+class Busy(Weather):
+    """The exchange asks for patience, in a sound answer or in words of its own."""
+
+
+class Garbled(Weather):
+    """What came is no answer to what was asked: a page of a proxy, half a body, another shape."""
+
+
+class Kind(enum.StrEnum):
+    """How old trades can be asked for."""
+
+    BY_ID = "by_id"
+    BY_TIME = "by_time"
+    RECENT_ONLY = "recent_only"  # the newest few, no way further back
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """At most `units` in any `window_s`: `burst` of them at once, the rest refilled evenly.
+
+    A bucket that holds `burst` and gains `rate_per_s` gives out at most burst + rate * window in a window;
+    the rate is what makes that `units`.
+    """
+
+    name: str
+    units: float
+    window_s: float
+    burst: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.burst < self.units or not self.window_s > 0:
+            raise ValueError(f"{self.name}: a rate limit needs 0 < burst < units and a window")
+
+    @property
+    def rate_per_s(self) -> float:
+        """Units gained a second."""
+        return (self.units - self.burst) / self.window_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One request as a value; `costs` is what it takes of each named limit."""
+
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    costs: Mapping[str, float] = field(default_factory=lambda: {"requests": 1.0})
+    method: str = "GET"
+
+    @property
+    def target(self) -> str:
+        """Path and query as they go over the wire."""
+        return self.path + (f"?{urlencode(self.query)}" if self.query else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """What is wanted of one market, both ends inclusive: by ids where they are known, else by times.
+
+    `from_id` and `to_id` are the first and last id that is missing; `from_ns` and `to_ns` the times (UTC)
+    between which it lies, and may be the last trade's before and the first one's after. An end with both
+    is filtered by its id; the time then only says where to look. No upper end means: up to now.
+    """
+
+    from_id: int | None = None
+    to_id: int | None = None
+    from_ns: int | None = None
+    to_ns: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.from_id is None and self.from_ns is None:
+            raise ValueError("a stretch needs a first id or a first time")
+        for low, high in ((self.from_id, self.to_id), (self.from_ns, self.to_ns)):
+            if low is not None and high is not None and low > high:
+                raise ValueError("a stretch begins before it ends")
+
+    @property
+    def ids(self) -> int | None:
+        """How many ids it spans, None where an end is not known by id."""
+        if self.from_id is None or self.to_id is None:
+            return None
+        return self.to_id - self.from_id + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """One page that is wanted; `cursor` is the page before's, None for the first. At most `rows` rows."""
+
+    market: Market
+    channel: str
+    stretch: Stretch
+    rows: int
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What an answer that is no page says: `words` are the exchange's own.
+
+    `final`: the market is unknown or an argument is wrong, so that asking again cannot help. Everything else
+    passes; `busy_s` is how long the exchange wants no request at all from this address.
+    """
+
+    words: str
+    final: bool = False
+    busy_s: float | None = None
+
+    def error(self, name: str) -> Refused | Weather:
+        """What to raise where an answer with status 200 says this."""
+        text = f"{name}: {self.words or 'an error without a reason'}"
+        return Refused(text) if self.final else Busy(text, retry_after_s=self.busy_s)
+
+
+@dataclass(frozen=True, slots=True)
+class OddRow:
+    """A row of a page that is no sound trade."""
+
+    reason: Reason
+    detail: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer: its sound trades, and the cursor of the page that follows, None where there is none."""
+
+    trades: Trades
+    cursor: str | None
+    odd: tuple[OddRow, ...] = ()
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids that are numbers."""
+        return [number for text in self.trades.trade_id if (number := id_number(text)) is not None]
+
+    @property
+    def times_ns(self) -> list[int]:
+        """The times that are known."""
+        return [time for time in self.trades.exchange_ns if time is not None]
+
+
+def id_number(text: str | None) -> int | None:
+    """The id as a number, None where it is none that can be counted with."""
+    plain = text is not None and text.isascii() and text.isdecimal() and len(text) <= ID_DIGITS_MAX
+    return int(text or "0") if plain else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """How one exchange's old trades are had.
+
+    - `ask(query)`: the request for one page; raises Refused where the stretch cannot be asked for so.
+    - `parse(body, headers, query)`: reads the answer with status 200 (header names in small letters);
+      raises Garbled, Busy, Refused or one of UNREADABLE. To be called through `page`.
+    - `refusal(status, body)`: what an answer with another status says, and whether that is final. To be
+      called through `said`.
+    - `newest_first`: pages lead back from the end of the stretch; otherwise on from its beginning.
+    - `dense`: every id between two of a market's ids belongs to a trade that the history has.
+    - `aggregated`: the channels of which one row stands for several of the history's trades. The ids of
+      such a row's inner trades are not missing: who asks for a stretch must leave them out of it, or the
+      same volume is recorded twice.
+    - `banned`: statuses that mean that all requests of this address are refused for `ban_s`.
+    - `slack_ns`: the history's times may differ from the stream's by so much.
+    """
+
+    name: str
+    kind: Kind
+    depth: str
+    doc: str
+    doc_read: str
+    base: str
+    limits: tuple[RateLimit, ...]
+    page_rows: int
+    newest_first: bool
+    ask: Callable[[Query], Ask]
+    parse: Callable[[bytes, Mapping[str, str], Query], Page]
+    refusal: Callable[[int, bytes], Said]
+    dense: bool = True
+    aggregated: frozenset[str] = frozenset()
+    banned: Mapping[int, float] = field(default_factory=dict)
+    slack_ns: int = 0
+    notes: tuple[str, ...] = ()
+
+    def origin(self, rest_url: str | None) -> str:
+        """Scheme, host and port: those of `rest_url` where it is set."""
+        parts = urlsplit(rest_url or self.base)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    def page(self, body: bytes, headers: Mapping[str, str], query: Query) -> Page:
+        """What an answer with status 200 holds. Raises Refused and Weather: what is odd is the exchange's fault."""
+        try:
+            return self.parse(body, headers, query)
+        except UNREADABLE as error:
+            detail = (str(error) or type(error).__name__)[:DETAIL_CHARS_MAX]
+            raise Garbled(f"the answer makes no sense: {detail}") from error
+
+    def said(self, status: int, body: bytes) -> Said:
+        """What an answer with another status says; never raises."""
+        try:
+            return self.refusal(status, body)
+        except UNREADABLE:
+            return Said("")

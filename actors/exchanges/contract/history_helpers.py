@@ -1,0 +1,170 @@
+"""What several histories share: reading answers strictly, row by row where one is odd, and exact numbers."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from actors.exchanges.contract.feed import FieldError, Trades
+from actors.exchanges.contract.feed_helpers import S_NS, inside
+from actors.exchanges.contract.history import DETAIL_CHARS_MAX, UNREADABLE, Garbled, OddRow, Query
+from actors.feed.decoder import why_refused
+from actors.model.ticks import REJECT_PAYLOAD_BYTES_MAX, Reason
+from actors.model.validation import amounts, check_ids, check_times
+
+EXCERPT_CHARS = 120
+WORDS_CHARS = 300
+SAID_BYTES_MAX = 64 * 1024  # errors have some hundred bytes; a million of small values would take seconds
+# A row of the exchanges known has at most 15 commas, inside and behind it. An answer with more is not split into
+# its rows: it would cost seconds and hundreds of MB where 4 MiB hold a million of them.
+ROW_COMMAS_MAX = 50
+_SECONDS = re.compile(r"(\d{1,12})(?:\.(\d{1,20}))?", re.ASCII)
+
+T = TypeVar("T")
+TradeId = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+def decoded(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
+    """The answer, or Garbled with how it begins."""
+    try:
+        body.decode()  # msgspec does not look into strings that it skips
+        return decoder.decode(body)
+    except UNREADABLE as error:
+        raise Garbled(f"the answer makes no sense ({error}): {excerpt(body)}") from error
+
+
+class Rows(NamedTuple, Generic[T]):
+    """The rows of one page: the sound ones as they came and as `trades`, and the `odd` ones."""
+
+    sound: list[T]
+    trades: Trades
+    odd: tuple[OddRow, ...]
+
+    @property
+    def total(self) -> int:
+        """How many there were."""
+        return len(self.sound) + len(self.odd)
+
+
+_parts: "msgspec.json.Decoder[list[msgspec.Raw]]" = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def read_rows(
+    decoder: "msgspec.json.Decoder[list[T]]", body: bytes, columns: Callable[[list[T]], Trades], query: Query
+) -> Rows[T]:
+    """Reads all rows at once, or row by row where one is odd; raises Garbled where no row is sound.
+
+    `columns` makes Trades of rows; it may raise any of UNREADABLE.
+    """
+    try:
+        body.decode()
+        rows = decoder.decode(body)
+        return Rows(rows, _sound(columns(rows), query), ())
+    except UNREADABLE as error:
+        failure = error
+    if body.count(b",") > ROW_COMMAS_MAX * query.rows:
+        raise Garbled(f"the answer has more rows than the {query.rows} asked for: {excerpt(body)}") from failure
+    sound, made, odd = list[T](), list[Trades](), list[OddRow]()
+    for raw in decoded(_parts, body):
+        part = bytes(raw)
+        try:
+            part.decode()
+            row = decoder.decode(b"[" + part + b"]")
+            made.append(_sound(columns(row), query))
+        except UNREADABLE as error:
+            detail = (str(error) or type(error).__name__)[:DETAIL_CHARS_MAX]
+            odd.append(OddRow(why_refused(error)[0], detail, part[:REJECT_PAYLOAD_BYTES_MAX]))
+        else:
+            sound += row
+    if not sound:
+        raise Garbled(f"not one row of the answer is a trade ({failure}): {excerpt(body)}") from failure
+    return Rows(sound, _joined(made), tuple(odd))
+
+
+def _sound(page: Trades, query: Query) -> Trades:
+    """The page with its amounts in plain digits; raises FieldError where a row is no sound trade of this market."""
+    if page.native.count(query.market.native) != len(page.native):
+        other = next(native for native in page.native if native != query.market.native)
+        raise FieldError(Reason.UNKNOWN_SYMBOL, f"a market that was not asked for: {other[:60]!r}")
+    page.price, page.volume = amounts(page.price, page.volume)
+    check_times(page.exchange_ns)
+    check_ids(page.trade_id)
+    return page
+
+
+def _joined(pages: Sequence[Trades]) -> Trades:
+    whole = trades([], [], [], [], [], [])
+    for page in pages:
+        whole.native += page.native
+        whole.price += page.price
+        whole.volume += page.volume
+        whole.side += page.side
+        whole.trade_id += page.trade_id
+        whole.exchange_ns += page.exchange_ns
+        whole.snapshot += page.snapshot
+    return whole
+
+
+def excerpt(body: bytes) -> str:
+    """How a body begins, in one line."""
+    return " ".join(body[: 4 * EXCERPT_CHARS].decode("utf-8", "replace").split())[:EXCERPT_CHARS]
+
+
+def said_in(body: bytes) -> object:
+    """The JSON of an error's body, None where it is none, or longer than any error."""
+    if len(body) > SAID_BYTES_MAX:
+        return None
+    try:
+        return msgspec.json.decode(body)
+    except UNREADABLE:
+        return None
+
+
+def words(body: bytes, *keys: str) -> str:
+    """What stands under these keys of an error's JSON object, else how the body begins."""
+    message = said_in(body)
+    said = (inside(message, key) for key in keys)
+    texts = [str(value)[:WORDS_CHARS] for value in said if isinstance(value, str | int)]
+    return " ".join(filter(None, texts)) or excerpt(body)
+
+
+def digits(token: msgspec.Raw, name: str) -> str:
+    """A decimal as it stands on the wire, a JSON number or a string: a float would lose a 0 of 0.00123440."""
+    text = str(token, "ascii", "replace")
+    if text[:1] == '"':
+        return text[1:-1]
+    if text[:1] not in tuple("-0123456789"):
+        raise FieldError(Reason.BAD_TYPE, f"`{name}` is neither a JSON number nor a string: {text[:60]}")
+    return text
+
+
+def seconds_ns(text: str) -> int:
+    """Nanoseconds of seconds in decimal digits, exactly; digits past the ninth decimal are cut off."""
+    match = _SECONDS.fullmatch(text)
+    if match is None:
+        raise FieldError(Reason.BAD_TIME, f"not seconds: {text[:60]!r}")
+    return int(match[1]) * S_NS + int((match[2] or "0")[:9].ljust(9, "0"))
+
+
+def trades(
+    native: Sequence[str],
+    price: Sequence[str],
+    volume: Sequence[str],
+    side: Sequence[str | None],
+    trade_id: Sequence[str | None],
+    exchange_ns: Sequence[int | None],
+) -> Trades:
+    """Columns; none is marked as re-sent."""
+    return Trades(
+        native=list(native),
+        price=list(price),
+        volume=list(volume),
+        side=list(side),
+        trade_id=list(trade_id),
+        exchange_ns=list(exchange_ns),
+        snapshot=[False] * len(price),
+    )
+
+
+NO_TRADES = trades([], [], [], [], [], [])

@@ -1,0 +1,1 @@
+"""Kraken: feed, history and loopback."""

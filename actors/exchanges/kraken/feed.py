@@ -1,0 +1,188 @@
+"""Kraken spot, WebSocket v2: the `trade` channel, whose numbers are kept as the wire's digits."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import msgspec
+
+from actors.exchanges.contract.feed import (
+    Ack,
+    Alive,
+    Condition,
+    Control,
+    Dialect,
+    FieldError,
+    IdPromise,
+    Limits,
+    Market,
+    Refusal,
+    Request,
+    TradeLike,
+    Trades,
+    Unsubscribed,
+)
+from actors.exchanges.contract.feed_helpers import (
+    compact,
+    decode_frames,
+    inside,
+    named,
+    requests,
+    require_kind,
+    rfc3339_ns,
+    text_inside,
+)
+from actors.model.symbols import Symbol, SymbolError
+from actors.model.ticks import Reason
+
+# https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/trade, read 2026-11-22 via stored copy.
+ENDPOINT = "wss://ws.kraken.com/v2"
+
+LIMITS = Limits(
+    symbols_per_connection=200,  # ours: no number is documented
+    symbols_per_request=100,  # ours
+    requests_per_s=5.0,  # ours
+    connects_per_s=0.2,  # about 150 in 10 minutes an IP, then banned for 10 (unsure)
+)
+
+# The status channel says what the trading engine does; in these states orders are not matched
+# (https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/status, read 2026-11-26 via stored copy).
+_HALTED = ("maintenance", "cancel_only", "post_only")
+
+# Not about a market: {"Error":"Exceeded msg rate"} (bitrich-info/xchange-stream#502), "EAPI:Rate limit exceeded",
+# "EService:Busy", "EService:Market in cancel_only mode", "EGeneral:Internal error"
+# (https://docs.kraken.com/exchange/guides/general/errors, read 2026-11-26 via stored copy).
+_PASSING = re.compile(r"msg rate|rate limit|too many|throttl|EService:|internal error|temporar", re.IGNORECASE)
+
+# v2 knows only the new names; REST still returns the old ones.
+_RENAMED = {"XBT": "BTC", "XDG": "DOGE"}
+# REST's own codes of the oldest assets; "XXBTZUSD" cut at its USD leaves a Z behind.
+_OLD = re.compile(r"X(ETC|ETH|LTC|MLN|REP|XBT|XDG|XLM|XMR|XRP|ZEC)Z?|Z(AUD|CAD|EUR|GBP|JPY|USD)")
+
+
+class _Trade(
+    msgspec.Struct,
+    gc=False,
+    rename={"native": "symbol", "id": "trade_id", "volume": "qty", "time": "timestamp"},
+):
+    """{"symbol":"BTC/USD","side":"sell","price":68466.9,"qty":0.01919415,"ord_type":"market",
+    "trade_id":70635251,"timestamp":"2024-05-27T12:33:10.826003Z"}; `side` is the taker's."""
+
+    native: str
+    side: Literal["buy", "sell"]
+    price: msgspec.Raw
+    volume: msgspec.Raw
+    id: int
+    time: str
+
+
+class _Frame(msgspec.Struct, gc=False, tag_field="channel", tag="trade"):
+    """{"channel":"trade","type":"update","data":[...]}; `type` is "snapshot" for the last 50 on subscribe."""
+
+    type: str
+    data: Annotated[list[_Trade], msgspec.Meta(min_length=1)]
+
+
+_decoder = msgspec.json.Decoder(_Frame)
+
+
+def _market(symbol: Symbol, _channel: str = "") -> Market:
+    """The native name is the unified one; codes may be of mixed case ("AAPLx/USD")."""
+    require_kind(symbol, "kraken", ("spot",))
+    right = Symbol(_right_code(symbol.base), _right_code(symbol.quote))
+    if right != symbol:
+        raise SymbolError(f"{symbol}: Kraken's WebSocket v2 has other codes than its REST interface", str(right))
+    return Market(str(symbol), str(symbol), ENDPOINT)
+
+
+def _right_code(code: str) -> str:
+    code = code.upper() if code.islower() else code  # no code is all small letters
+    if old := _OLD.fullmatch(code):
+        code = old[1] or old[2]
+    return _RENAMED.get(code, code)
+
+
+def _subscribe(natives: Sequence[str], channel: str, first_id: int) -> list[Request]:
+    def render(part: Sequence[str], request_id: str) -> str:
+        params = {"channel": channel, "symbol": list(part), "snapshot": False}
+        return compact({"method": "subscribe", "params": params, "req_id": int(request_id)})
+
+    return requests(natives, LIMITS, first_id, render)
+
+
+def _trades(frames: Sequence[bytes]) -> Trades:
+    batches = decode_frames(_decoder, frames)
+    trades = [trade for batch in batches for trade in batch.data]
+    return Trades(
+        native=[trade.native for trade in trades],
+        price=[_digits(trade.price, "price") for trade in trades],
+        volume=[_digits(trade.volume, "qty") for trade in trades],
+        side=[trade.side for trade in trades],
+        trade_id=[str(trade.id) for trade in trades],
+        exchange_ns=[rfc3339_ns(trade.time) for trade in trades],
+        snapshot=[batch.type == "snapshot" for batch in batches for _ in batch.data],
+    )
+
+
+def _digits(token: msgspec.Raw, name: str) -> str:
+    """A JSON number as it stands on the wire: a float would lose the 0 of 0.00123440."""
+    text = str(token, "ascii", "replace")
+    if text[:1] not in "-0123456789":
+        raise FieldError(Reason.BAD_TYPE, f"`{name}` is not a JSON number: {text[:60]}")
+    return text
+
+
+def _control(message: object) -> Control | None:
+    match text_inside(message, "channel"):
+        case "trade":
+            return Alive() if inside(message, "data") == [] else TradeLike()
+        case "heartbeat":
+            return Alive()
+        case "status":
+            return _condition(inside(message, "data"))
+    method = text_inside(message, "method")
+    refused = text_inside(message, "error") or text_inside(message, "Error")
+    if method == "unsubscribe":  # we never ask for that, so it is the exchange's doing
+        natives = named(text_inside(message, "result", "symbol") or text_inside(message, "symbol"))
+        channel = text_inside(message, "result", "channel")
+        ours = inside(message, "success") is True and channel in ("", "trade")
+        return Unsubscribed(natives) if ours else Alive()
+    if inside(message, "success") is False or refused:
+        natives = named(text_inside(message, "symbol"))
+        request_id = "" if natives else text_inside(message, "req_id")
+        if "already subscribed" in refused.lower():
+            return Ack(natives, request_id)
+        return Refusal(refused, natives, request_id, passing=bool(_PASSING.search(refused)))
+    if method == "subscribe" and text_inside(message, "result", "channel") == "trade":
+        natives = named(text_inside(message, "result", "symbol"))
+        return Ack(natives, "" if natives else text_inside(message, "req_id"))
+    return Alive() if method in ("subscribe", "pong") else None
+
+
+def _condition(data: object) -> Control:
+    """{"channel":"status","type":"update","data":[{"system":"maintenance"}]}, on connect and on changes."""
+    words = text_inside(data[0], "system") if isinstance(data, list) and data else ""
+    return Condition() if words in ("", "online") else Condition(words, matches=words not in _HALTED)
+
+
+KRAKEN = Dialect(
+    name="kraken",
+    title="Kraken spot",
+    doc="https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/trade",
+    doc_read="2026-11-22",
+    channels=("trade",),
+    limits=LIMITS,
+    silence_s=30.0,  # a heartbeat about every second while subscribed and idle
+    market=_market,
+    examples=("BTC/USD",),
+    subscribe=_subscribe,
+    trades=_trades,
+    control=_control,
+    list_key="data",
+    answers_each=True,
+    ids={"spot": IdPromise.CONTIGUOUS},
+    ids_note="contiguous per book (999 of 999 steps recorded)",
+    history="by time without end: /0/public/Trades?since=, 1000 a request, about one request a second",
+    markets_note="spot, BTC/USD; XBT is BTC and XDG is DOGE",
+    ping_note="the server sends a heartbeat about every second",
+)

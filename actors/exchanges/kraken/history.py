@@ -1,0 +1,167 @@
+"""Kraken spot over REST: a pair's trades by time, oldest first, without end."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from actors.exchanges.contract.feed import Trades
+from actors.exchanges.contract.feed_helpers import inside
+from actors.exchanges.contract.history import (
+    ID_DIGITS_MAX,
+    Ask,
+    Garbled,
+    History,
+    Kind,
+    Page,
+    Query,
+    RateLimit,
+    Refused,
+    Said,
+)
+from actors.exchanges.contract.history_helpers import (
+    NO_TRADES,
+    WORDS_CHARS,
+    TradeId,
+    decoded,
+    digits,
+    excerpt,
+    read_rows,
+    said_in,
+    seconds_ns,
+    trades,
+)
+
+# https://docs.kraken.com/api/docs/rest-api/get-recent-trades, read 2026-11-22 via stored copy.
+ROWS_MAX = 1000
+# REST knows the old names only; the WebSocket the new ones.
+_RENAMED = {"BTC": "XBT", "DOGE": "XDG"}
+_SIDES = {"b": "buy", "s": "sell"}
+# Times have at most seven decimals here and six on the feed, and are rounded each in its own way.
+SLACK_NS = 1_000
+# https://docs.kraken.com/api/docs/guides/spot-errors. All else passes: EService:Unavailable, EGeneral:Internal
+# error (which XChange saw answered well when asked again), ...
+_UNKNOWN_PAIR = "EQuery:Unknown asset pair"
+_FINAL = (_UNKNOWN_PAIR, "EQuery:Invalid asset pair", "EGeneral:Invalid arguments")
+_BUSY = ("EGeneral:Too many requests", "EAPI:Rate limit", "EService", "EGeneral:Temporary lockout")
+BUSY_S = 5.0
+# Tokenised stocks ("AAPLx/USD") are found only with asset_class (https://docs.kraken.com/api/docs/rest-api/
+# get-tradable-asset-pairs, Kraken.Net issue 146); the WebSocket knows them without. Nothing in the name says it for
+# sure, so a pair that is unknown is asked for again with it; the cursor remembers that.
+TOKENIZED = "tokenized "
+
+
+class _Trade(msgspec.Struct, gc=False, array_like=True):
+    """["105433.60000","0.00027625",1762795433.9717445,"b","l","",10218208]; the side is the taker's."""
+
+    price: msgspec.Raw
+    volume: msgspec.Raw
+    time: msgspec.Raw
+    side: Literal["b", "s"]
+    order_type: str
+    misc: str
+    id: TradeId
+
+
+class _Answer(msgspec.Struct, gc=False):
+    """{"error":[],"result":{"XXBTZUSD":[[...],...],"last":"1762820035982277754"}}: the key is Kraken's own name
+    of the pair, `last` the next `since`. An error comes with status 200."""
+
+    error: list[str]
+    result: dict[str, msgspec.Raw] = {}
+
+
+_decoder = msgspec.json.Decoder(_Answer)
+_rows = msgspec.json.Decoder(list[_Trade])
+_text = msgspec.json.Decoder(str)
+
+
+def _ask(query: Query) -> Ask:
+    """`since` is exclusive (some say inclusive), in nanoseconds."""
+    if query.cursor is None and query.stretch.from_ns is None:
+        raise Refused("kraken's history is asked by time, and no time is known for this stretch")
+    cursor, tokenized = _cursor(query)
+    since = cursor or str(max(0, (query.stretch.from_ns or 0) - SLACK_NS - 1))
+    base, _, quote = query.market.native.partition("/")
+    pair = _RENAMED.get(base, base) + _RENAMED.get(quote, quote)
+    parameters = (("pair", pair), ("since", since), ("count", str(min(query.rows, ROWS_MAX))))
+    asset_class = (("asset_class", "tokenized_asset"),) if tokenized else ()
+    return Ask(path="/0/public/Trades", query=parameters + asset_class)
+
+
+def _cursor(query: Query) -> tuple[str, bool]:
+    """The `since` of the page ("" for the first), and whether the pair is asked for as a tokenised asset."""
+    cursor = query.cursor or ""
+    return cursor.removeprefix(TOKENIZED), cursor.startswith(TOKENIZED)
+
+
+def _parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
+    answer, (cursor, tokenized) = decoded(_decoder, body), _cursor(query)
+    if answer.error:
+        said = _refusal(200, body)
+        if said.final and said.words.startswith(_UNKNOWN_PAIR) and query.cursor is None:
+            return Page(NO_TRADES, TOKENIZED)
+        raise said.error("kraken")
+    pairs = [key for key in answer.result if key != "last"]
+    if len(pairs) != 1 or "last" not in answer.result:
+        raise Garbled("the answer holds no trades of one pair, or no `last`")
+    native = query.market.native
+    rows = read_rows(_rows, bytes(answer.result[pairs[0]]), lambda rows: _columns(rows, native), query)
+    last = decoded(_text, bytes(answer.result["last"]))
+    if not (last.isascii() and last.isdecimal() and len(last) <= ID_DIGITS_MAX):
+        raise Garbled(f"`last` is no time: {last[:40]}")
+    if rows.total < min(query.rows, ROWS_MAX):
+        return Page(rows.trades, None, rows.odd)
+    if cursor and int(last) < int(cursor):
+        raise Garbled(f"`last` ({last}) lies before what was asked for ({cursor})")
+    return Page(rows.trades, (TOKENIZED if tokenized else "") + _following(last, cursor), rows.odd)
+
+
+def _columns(rows: list[_Trade], native: str) -> Trades:
+    return trades(
+        [native] * len(rows),
+        [digits(row.price, "price") for row in rows],
+        [digits(row.volume, "volume") for row in rows],
+        [_SIDES[row.side] for row in rows],
+        [str(row.id) for row in rows],
+        [seconds_ns(digits(row.time, "time")) for row in rows],
+    )
+
+
+def _following(last: str, before: str) -> str:
+    """One step back: the page may have been cut between trades of the same nanosecond.
+
+    Where a whole page was of one nanosecond that would lead nowhere, so there it is `last` itself.
+    """
+    step_back = str(int(last) - 1)
+    return step_back if step_back != before else last
+
+
+def _refusal(_status: int, body: bytes) -> Said:
+    """{"error":["EQuery:Unknown asset pair"]}"""
+    errors = inside(said_in(body), "error")
+    errors = [error for error in errors if isinstance(error, str)] if isinstance(errors, list) else []
+    if not errors:
+        return Said(excerpt(body))
+    busy_s = BUSY_S if any(error.startswith(_BUSY) for error in errors) else None
+    final = busy_s is None and all(error.startswith(_FINAL) for error in errors)
+    return Said(", ".join(errors)[:WORDS_CHARS], final, busy_s)
+
+
+KRAKEN_HISTORY = History(
+    name="kraken",
+    kind=Kind.BY_TIME,
+    depth="without end",
+    doc="https://docs.kraken.com/api/docs/rest-api/get-recent-trades",
+    doc_read="2026-11-22",
+    base="https://api.kraken.com",
+    # About one a second by IP and pair (unsure); one bucket for all pairs is on the safe side.
+    limits=(RateLimit(name="requests", units=10.0, window_s=10.0, burst=1.0),),
+    page_rows=ROWS_MAX,
+    newest_first=False,
+    ask=_ask,
+    parse=_parse,
+    refusal=_refusal,
+    slack_ns=SLACK_NS,
+    notes=("a stretch known by ids alone cannot be asked for: it needs the time of its beginning",),
+)

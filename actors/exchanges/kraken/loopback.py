@@ -1,0 +1,108 @@
+"""Kraken spot v2, trades: wss://ws.kraken.com/v2, as documented and captured in 2024 to 2026."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from actors.exchanges.contract.loopback import US, Answer, Talk, Venue, compact, parsed, rfc3339_us, texts
+from actors.exchanges.contract.loopback_market import Fill, Market, Seed, Style
+
+CONNECTION_ID = 16_389_994_220_698_793_191  # beyond 63 bits, as the real ones are
+
+
+def _opening(talk: Talk) -> Answer:
+    data = {
+        "version": "2.0.10",
+        "system": "online",
+        "api_version": "v2",
+        "connection_id": CONNECTION_ID + talk.connection,
+    }
+    return Answer([compact({"channel": "status", "type": "update", "data": [data]})])
+
+
+def _hear(talk: Talk, text: str) -> Answer:
+    message = parsed(text)
+    now = rfc3339_us(talk.now_ns())
+    times = {"time_in": now, "time_out": now}
+    if message is None:
+        return Answer([compact({"error": "Malformed request", "success": False, **times})])
+    method = message.get("method")
+    echo = {"req_id": message["req_id"]} if "req_id" in message else {}
+    params = message.get("params")
+    params = params if isinstance(params, dict) else {}
+    if method == "ping":
+        return Answer([compact({"method": "pong", **echo, **times})])
+    if method not in ("subscribe", "unsubscribe"):
+        return Answer(
+            [compact({"error": "Unsupported method", "method": method, **echo, "success": False, **times})]
+        )
+
+    def refused(error: str, **symbol: str) -> str:
+        return compact({"error": error, "method": method, **echo, "success": False, **symbol, **times})
+
+    if params.get("channel") != "trade":
+        return Answer([refused("Subscription name invalid")])
+    snapshot = params.get("snapshot") is True
+    frames: list[str] = []
+    names: list[str] = []
+    for symbol in texts(params.get("symbol")):  # each is answered for itself
+        if symbol not in talk.known:
+            frames.append(refused(f"Currency pair not supported {symbol}", symbol=symbol))
+        elif method == "subscribe" and (symbol in talk.subscribed or symbol in names):
+            frames.append(refused("Already subscribed", symbol=symbol))
+        else:
+            names.append(symbol)
+            result: dict[str, object] = {"channel": "trade"}
+            if method == "subscribe":
+                result["snapshot"] = snapshot
+            result["symbol"] = symbol
+            frames.append(compact({"method": method, **echo, "result": result, "success": True, **times}))
+    if method == "unsubscribe":
+        return Answer(frames, remove=names)
+    return Answer(frames, add=names, replay=names if snapshot else ())
+
+
+def _row(market: Market, fill: Fill) -> str:
+    # Prices and sizes are JSON numbers with the market's own count of digits, trailing zeros and all.
+    return (
+        f'{{"symbol":"{market.native}","side":"{fill.side}","price":{fill.price},"qty":{fill.volume},'
+        f'"ord_type":"{"limit" if fill.order % 3 else "market"}","trade_id":{fill.trade_id},'
+        f'"timestamp":"{rfc3339_us(fill.ns)}"}}'
+    )
+
+
+def _frame(market: Market, kind: str, fills: Sequence[Fill]) -> str:
+    rows = ",".join(_row(market, fill) for fill in fills)
+    return f'{{"channel":"trade","type":"{kind}","data":[{rows}]}}'
+
+
+def _tell(market: Market, fills: Sequence[Fill]) -> list[str]:
+    return [_frame(market, "update", fills)]
+
+
+def _replay(market: Market) -> list[str]:
+    return [_frame(market, "snapshot", list(market.recent))] if market.recent else []
+
+
+def _beat(talk: Talk) -> list[str]:
+    return ['{"channel":"heartbeat"}'] if talk.subscribed else []
+
+
+def _seed(frame: Mapping[str, Any]) -> Seed:
+    rows = frame["data"]
+    return Seed(int(rows[-1]["trade_id"]), 0, [row["price"] for row in rows], [row["qty"] for row in rows])
+
+
+KRAKEN = Venue(
+    name="kraken",
+    doc="https://docs.kraken.com/api/docs/websocket-v2/trade",
+    paths={"/v2": ""},
+    styles={"": Style(resolution_ns=US, trims_zeros=False)},
+    seed=_seed,
+    opening=_opening,
+    hear=_hear,
+    tell=_tell,
+    replay=_replay,
+    beat=_beat,
+    beat_when_idle=True,
+    connects=(150.0, 600.0),  # about; then banned for 10 minutes, which this one leaves out
+)

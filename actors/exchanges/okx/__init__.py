@@ -1,0 +1,1 @@
+"""OKX: feed, history and loopback."""

@@ -1,0 +1,84 @@
+"""OKX v5, trades: wss://ws.okx.com:8443/ws/v5/public, as documented and recorded in 2022, 2025 and 2026."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from actors.exchanges.contract.loopback import MS, Answer, Talk, Venue, compact, parsed
+from actors.exchanges.contract.loopback_market import Fill, Market, Seed, Style
+
+REQUEST_BYTES_MAX = 65_536
+
+
+def _error(talk: Talk, code: str, msg: str, echo: Mapping[str, object]) -> str:
+    return compact({**echo, "event": "error", "code": code, "msg": msg, "connId": _connection_id(talk)})
+
+
+def _connection_id(talk: Talk) -> str:
+    return f"{0xC7F0BA8E + talk.connection & 0xFFFFFFFF:08x}"
+
+
+def _hear(talk: Talk, text: str) -> Answer:
+    if text == "ping":
+        return Answer(["pong"])
+    message = parsed(text)
+    echo = {"id": message["id"]} if message is not None and "id" in message else {}
+    op = message.get("op") if message is not None else None
+    args = message.get("args") if message is not None else None
+    if op not in ("subscribe", "unsubscribe") or not isinstance(args, list) or len(text) > REQUEST_BYTES_MAX:
+        return Answer([_error(talk, "60012", f"Invalid request: {text[:200]}", echo)])
+    frames: list[str] = []
+    names: list[str] = []
+    for arg in args:
+        channel, inst_id = (arg.get("channel"), str(arg.get("instId"))) if isinstance(arg, dict) else (None, "")
+        if channel != "trades" or inst_id not in talk.known:
+            where = "Please use the correct URL, channel and parameters referring to API document."
+            msg = f"Wrong URL or channel:{channel},instId:{inst_id} doesn't exist. {where}"
+            frames.append(_error(talk, "60018", msg, echo))
+            continue
+        names.append(inst_id)
+        ack = {"event": op, "arg": {"channel": channel, "instId": inst_id}, "connId": _connection_id(talk)}
+        frames.append(compact({**echo, **ack}))
+    if op == "unsubscribe":
+        return Answer(frames, remove=names)
+    new = [name for name in dict.fromkeys(names) if name not in talk.subscribed]
+    return Answer(frames, add=new, replay=new)
+
+
+def _frame(market: Market, fill: Fill) -> str:
+    return (
+        f'{{"arg":{{"channel":"trades","instId":"{market.native}"}},"data":[{{"instId":"{market.native}",'
+        f'"tradeId":"{fill.trade_id}","px":"{fill.price}","sz":"{fill.volume}","side":"{fill.side}",'
+        f'"ts":"{fill.ns // MS}","count":"{fill.count}","source":"0","seqId":{fill.seq}}}]}}'
+    )
+
+
+def _tell(market: Market, fills: Sequence[Fill]) -> list[str]:
+    return [_frame(market, fill) for fill in fills]
+
+
+def _replay(market: Market) -> list[str]:
+    """The last trade once more, not marked, as OKX was seen to do."""
+    return [_frame(market, market.recent[-1])]
+
+
+def _seed(frame: Mapping[str, Any]) -> Seed:
+    row = frame["data"][-1]
+    return Seed(int(row["tradeId"]), row["seqId"], [row["px"]], [row["sz"]])
+
+
+OKX = Venue(
+    name="okx",
+    doc="https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-trades-channel",
+    paths={"/ws/v5/public": ""},
+    styles={"": Style(resolution_ns=MS, trims_zeros=True, merges_fills=True)},
+    seed=_seed,
+    hear=_hear,
+    tell=_tell,
+    replay=_replay,
+    deaf_s=30.0,
+    deaf_counts_pushes=True,
+    deaf_close=(4004, "No data received in 30s."),
+    requests_per_s=10,
+    warm_up=1,
+    connects=(3.0, 1.0),
+)

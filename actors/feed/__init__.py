@@ -1,0 +1,1 @@
+"""Feeds: the connections of one exchange, from subscription to chunks of decoded trades."""

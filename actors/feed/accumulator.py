@@ -1,0 +1,226 @@
+"""What one connection has read and not yet handed to the buffer: booked at once, lost by no crash."""
+
+import time
+from collections.abc import Container
+from contextlib import suppress
+
+import msgspec
+import trio
+
+from actors.continuity.continuity import Continuity
+from actors.continuity.tracker import Refused
+from actors.feed.chunk_timer import Beat
+from actors.feed.decoder import Outcome, Reader
+from actors.model.chunk import Parcel, reject_rows
+from actors.model.ticks import REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
+from actors.telemetry.ledger import Account
+from actors.wire.frame_parser import Violation
+from supervisor.errors import describe
+from supervisor.mailbox import Mailbox
+from supervisor.text import printable
+
+PARCEL_ROWS = 500  # a parcel goes to the buffer when it has so many ticks, or rejects that weigh as much ...
+PARCEL_S = 0.02  # ... or when its first is so old
+OVERSIZE_CLOSE = 1009  # RFC 6455, section 7.4.1
+
+_beats: trio.lowlevel.RunVar[Beat] = trio.lowlevel.RunVar("the parcels' beat")
+
+
+class Catch:
+    """Owned by the connection; outlives the crashes of its task."""
+
+    def __init__(self, exchange: str, account: Account, intake: Mailbox[Parcel], continuity: Continuity) -> None:
+        self._exchange, self._account, self._intake = exchange, account, intake
+        self._continuity = continuity
+        self._block = Block(exchange)
+        self._rejects: list[Reject] = []
+        self._evidence_rows = 0  # what they weigh, see parcel.reject_rows
+        self._filling = trio.Event()
+        self._handing = trio.Lock()
+
+    def take(self, messages: list[bytes], received_ns: int, reader: Reader) -> Outcome:
+        """Decodes messages where they were read and books them; nothing in between can be interrupted.
+
+        Trades that are stored or on their way already are counted and left out. Messages behind the first
+        `Outcome.messages` are untouched, to be taken next, after others had their turn. What the reader raises is a
+        bug of ours and is raised again; none of these messages is then a tick, and each is kept as a reject.
+        """
+        mark = len(self._block)
+        crash: Exception | None = None
+        duplicates = 0
+        try:
+            outcome = reader.read(messages, received_ns, self._block)
+            if outcome.ticks:
+                duplicates = admit(self._continuity, self._block, mark, joined=outcome.joined)
+        except Exception as error:  # noqa: BLE001 - raised again below, after the books agree
+            crash, self._block = error, _first(self._block, mark)
+            detail = describe(error)[:REJECT_DETAIL_CHARS_MAX]
+            rejects = [self._crashed(message, received_ns, detail) for message in messages]
+            outcome = Outcome(len(messages), rejects=rejects)
+            self._account.rejected_by[Reason.CRASHED.value] += len(messages)  # at once, as `Ledger.refused` does
+        if outcome.messages < len(messages):
+            messages = messages[: outcome.messages]
+        self._account.bytes += sum(map(len, messages))
+        self._account.read(len(messages), received_ns, outcome.ticks, len(outcome.rejects), self._block, duplicates)
+        if outcome.rejects:
+            self._rejects += outcome.rejects
+            self._evidence_rows += reject_rows(outcome.rejects)
+        refusals = self._account.refusals
+        if outcome.rejects or refusals.watched:
+            refusals.note(outcome.rejects, self._block.symbol[mark:], reader.markets, trio.current_time())
+        if crash is not None:
+            raise crash
+        return outcome
+
+    def take_violation(self, violation: Violation) -> None:
+        """A message too large to be read: booked as one that was refused."""
+        if violation.code != OVERSIZE_CLOSE:
+            return
+        self._account.reject_unsaved(1)
+        self._rejects.append(
+            Reject(
+                time.time_ns(),
+                self._exchange,
+                None,
+                Reason.OVERSIZE,
+                printable(violation.detail, REJECT_DETAIL_CHARS_MAX),
+                violation.excerpt,
+                violation.size_bytes,
+            )
+        )
+
+    def rest(self) -> Parcel | None:
+        """Takes out all there is; None for nothing."""
+        if not (len(self._block) or self._rejects):
+            return None
+        parcel = Parcel(self._block, tuple(self._rejects))
+        self._block, self._rejects, self._evidence_rows = Block(self._exchange), [], 0
+        return parcel
+
+    async def hand_over(self) -> None:
+        """Puts what there is into the buffer's mailbox; if that is cancelled it is still here.
+
+        One caller after the other: two parcels that come back at once could not be put in their order again.
+        """
+        if not self._handing.locked() and self._hand_over_now():
+            return
+        async with self._handing:
+            parcel = self._packed_rest()
+            if parcel is None:
+                return
+            put = False
+            try:
+                await self._intake.put(parcel)
+                put = True
+            finally:
+                if not put:
+                    self._take_back(parcel)
+
+    def _hand_over_now(self) -> bool:
+        """Nearly always there is room: it is then done without a turn of the scheduler."""
+        parcel = self._packed_rest()
+        if parcel is None:
+            return True
+        put = False
+        with suppress(trio.WouldBlock):
+            try:
+                self._intake.put_nowait(parcel)
+                put = True
+            finally:
+                if not put:
+                    self._take_back(parcel)
+        return put
+
+    def _packed_rest(self) -> Parcel | None:
+        parcel = self.rest()
+        if parcel is not None:
+            parcel.block.pack()
+        return parcel
+
+    def _take_back(self, parcel: Parcel) -> None:
+        newer, self._block = self._block, parcel.block
+        if len(newer):
+            _append(self._block, newer)
+        self._rejects = [*parcel.rejects, *self._rejects]
+        self._evidence_rows += reject_rows(parcel.rejects)
+
+    async def hand_over_if_due(self) -> None:
+        """Called after each read."""
+        if len(self._block) >= PARCEL_ROWS or self._evidence_rows >= PARCEL_ROWS:
+            await self.hand_over()
+        elif len(self._block) or self._rejects:
+            self._filling.set()
+
+    async def hand_over_by_age(self) -> None:
+        """Runs beside the reading: no tick waits here longer than PARCEL_S."""
+        while True:
+            await self._filling.wait()
+            await _beat().wait()
+            self._filling = trio.Event()
+            await self.hand_over()
+
+    def _crashed(self, message: bytes, received_ns: int, detail: str) -> Reject:
+        payload = message[:REJECT_PAYLOAD_BYTES_MAX]
+        return Reject(received_ns, self._exchange, None, Reason.CRASHED, detail, payload, len(message))
+
+
+def admit(
+    continuity: Continuity, block: Block, start: int, *, joined: bool = True, known: Container[str] = ()
+) -> int:
+    """Takes copies of stored trades out of the block's rows from `start` on; returns how many there were.
+
+    `joined` False: none of these rows stands for more than one trade. `known`: see Continuity.admit.
+    """
+    spans = block.fills[start:] if joined else None
+    if spans is not None and max(spans) == 1:
+        spans = None
+    return continuity.admit(block, start, spans, trio.current_time(), known=known).duplicates
+
+
+def rejected(exchange: str, refused: Refused) -> Reject:
+    """The reject of a row that was held and refused. Its message is gone: the payload is the row, as JSON."""
+    row = refused.row
+    price, volume, side = row.content
+    payload = msgspec.json.encode(
+        {
+            "symbol": refused.symbol,
+            "exchange_ns": row.time_ns,
+            "price": price,
+            "volume": volume,
+            "side": side,
+            "trade_id": row.trade_id,
+            "source": row.source,
+            "fills": row.span,
+        }
+    )
+    return Reject(row.received_ns, exchange, refused.symbol, refused.reason, refused.detail, payload, len(payload))
+
+
+def _beat() -> Beat:
+    """The run's: the connections of all exchanges hand over together."""
+    try:
+        return _beats.get()
+    except LookupError:
+        _beats.set(beat := Beat(PARCEL_S))
+        return beat
+
+
+def _append(block: Block, more: Block, rows: int | None = None) -> None:
+    """Appends the first `rows` of `more`, or all."""
+    block.extend(
+        more.symbol[:rows],
+        more.exchange_ns[:rows],
+        more.received_ns[:rows],
+        more.price[:rows],
+        more.volume[:rows],
+        more.side[:rows],
+        more.trade_id[:rows],
+        more.source[:rows],
+        more.fills[:rows],
+    )
+
+
+def _first(block: Block, rows: int) -> Block:
+    kept = Block(block.exchange)
+    _append(kept, block, rows)
+    return kept

@@ -1,0 +1,60 @@
+"""The connection actor: one WebSocket to one exchange, from the address to parcels for the buffer."""
+
+import time
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from actors.continuity.continuity import Continuity
+from actors.continuity.gap_log import GapReason
+from actors.exchanges.contract.feed import Dialect
+from actors.feed.accumulator import Catch
+from actors.feed.connection_state import Line
+from actors.feed.session import Session
+from actors.feed.sharding import Plan
+from actors.model.chunk import Parcel
+from actors.policy import LAST_PARCEL_S
+from actors.settings import ExchangeSettings
+from actors.telemetry.ledger import Account
+from actors.wire.errors import HandshakeRefused
+from supervisor.context import Context
+from supervisor.mailbox import Mailbox
+
+
+class Connection(Line):
+    """Owned by the exchange: its catch outlives the crashes of `run`."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        settings: ExchangeSettings,
+        dialect: Dialect,
+        account: Account,
+        intake: Mailbox[Parcel],
+        pace: Callable[[], Awaitable[None]],
+        continuity: Continuity,
+        turned_away: Callable[[HandshakeRefused], None],
+    ) -> None:
+        super().__init__(plan, settings, dialect, Catch(settings.name, account, intake, continuity), continuity)
+        self._pace, self._turned_away = pace, turned_away
+
+    async def run(self, context: Context) -> None:
+        """One connection until it ends; raises what ended it (weather, mostly). Ends on `context.stopping`."""
+        await self.catch.hand_over()
+        await self._pace()
+        session = Session(self, context)
+        try:
+            await session.run()
+        except HandshakeRefused as refusal:
+            self._turned_away(refusal)
+            raise
+        finally:
+            reason = GapReason.OVERFLOW if self.overflowed else GapReason.DISCONNECT
+            self.continuity.disconnected(self.since.keys() - self.given_up, time.time_ns(), reason)
+            self.ended()
+            with trio.move_on_after(LAST_PARCEL_S, shield=True):
+                await self.catch.hand_over()
+
+    def rest(self) -> Parcel | None:
+        """Takes what was read and not handed over, once it runs no more."""
+        return self.catch.rest()

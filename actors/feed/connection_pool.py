@@ -1,0 +1,218 @@
+"""The connections of one exchange: started, replaced without a gap before they end, and ended."""
+
+import math
+import random
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import trio
+
+from actors.exchanges.contract.feed import Dialect, Market
+from actors.feed.connection import Connection
+from actors.feed.sharding import Plan, plan_connections
+from actors.model.chunk import Parcel
+from actors.policy import CONNECTION_STOP_S, LAST_PARCEL_S, backoff_of, intensity_of
+from actors.settings import ExchangeSettings
+from actors.wire.errors import classify
+from supervisor.spec import ChildSpec
+from supervisor.supervisor import Supervisor, UnknownActorError
+
+OVERLAP_S = 5.0  # old and new deliver together for so long: more than ids may be out of order
+KEEPS_UP_S = 2.0  # so much later a trade may come on the new one: about what looks and watches are apart
+# The rest of an exchange may be leaving too: a connection that is told so when it has just come is given so long.
+LEAVING_S = 30.0
+RELIEF_S = 60.0  # a new connection that does not deliver what the old one does by then is given up ...
+RELIEF_AGAIN_S, RELIEF_AGAIN_MAX_S = 60.0, 3600.0  # ... and another tried after so long, twice as long each time
+# A connection is replaced when it has lived so much of its known lifetime; which part exactly is left to chance,
+# so that connections that were opened together do not go together.
+AGED = (0.90, 0.95)
+
+
+@dataclass(slots=True)
+class _Relief:
+    """One connection that takes over from another; `overlaps_at` is when both began to deliver the same."""
+
+    old: Connection
+    new: Connection
+    reason: str
+    since: float
+    overlaps_at: float = math.inf
+
+
+class Fleet:
+    """Owned by the exchange. `make` builds a connection for a plan; times are trio's clock.
+
+    Nothing here is lost by a crash of the task that calls `look`: what is under way is kept as data.
+    """
+
+    def __init__(
+        self,
+        settings: ExchangeSettings,
+        dialect: Dialect,
+        make: Callable[[Plan], Connection],
+        markets: Sequence[Market],
+    ) -> None:
+        self._settings, self._dialect, self._make = settings, dialect, make
+        self._branch: Supervisor | None = None
+        self._changing = trio.Lock()
+        self._retired = False
+        self._planned = 0  # numbers are not used again
+        self._reliefs: list[_Relief] = []
+        self._failed: dict[Connection, tuple[int, float]] = {}  # reliefs of it in vain, and when to try again
+        self._lifetimes: dict[Connection, float] = {}
+        self._gone: list[Connection] = []  # that may have left something behind
+        self._random = random.Random()  # noqa: S311 - spreads load, keeps no secret
+        self.connections = self._plan(markets)
+
+    def _plan(self, markets: Sequence[Market]) -> list[Connection]:
+        plans = plan_connections(self._settings, self._dialect, markets, first=self._planned + 1)
+        self._planned += len(plans)
+        return [self._make(plan) for plan in plans]
+
+    async def start(self, branch: Supervisor) -> None:
+        """Starts all connections as children of `branch`."""
+        self._branch = branch
+        for connection in list(self.connections):
+            await self._start(connection)
+
+    async def _start(self, connection: Connection) -> None:
+        assert self._branch is not None
+        supervision = self._settings.supervision
+        await self._branch.start(
+            ChildSpec(
+                connection.plan.name,
+                connection.run,
+                kind="connection",
+                backoff=backoff_of(supervision),
+                intensity=intensity_of(supervision),
+                classify=classify,
+                stop_s=CONNECTION_STOP_S + LAST_PARCEL_S,
+                probe_interval_s=supervision.probe_interval_s,
+            )
+        )
+
+    async def _end(self, connection: Connection) -> None:
+        assert self._branch is not None
+        with suppress(UnknownActorError):  # a caller that was cancelled here has stopped it all the same
+            await self._branch.stop_child(connection.plan.name)
+        self.connections.remove(connection)
+        self._gone.append(connection)  # what it has read may be in the hands of `hand_over`, and come back
+        self._failed.pop(connection, None)
+        self._lifetimes.pop(connection, None)
+
+    async def change(self, new: Sequence[Market], gone: set[str]) -> None:
+        """New markets get connections of their own; one with a market that is gone makes way for the rest."""
+        async with self._changing:
+            wanted = {market.symbol: market for market in new}
+            for connection in list(self.connections):
+                if any(market.symbol in gone for market in connection.plan.markets):
+                    connection.given_up |= gone
+                    wanted.update((market.symbol, market) for market in connection.plan.markets)
+                    await self._end(connection)
+            for connection in self._plan([market for symbol, market in wanted.items() if symbol not in gone]):
+                self.connections.append(connection)
+                await self._start(connection)
+
+    @property
+    def halted(self) -> bool:
+        """Whether the exchange says that no trades are made at present."""
+        return any(connection.halted for connection in self.connections)
+
+    def retire(self, symbols: Iterable[str]) -> None:
+        """Before the end: nothing is begun any more, and no gap opens for these because a connection ends."""
+        self._retired = True
+        for connection in self.connections:
+            connection.given_up |= set(symbols)
+
+    async def hand_over(self) -> None:
+        """Puts what all have read so far into the buffer's mailbox."""
+        gone = self._gone.copy()
+        for connection in (*gone, *self.connections):
+            await connection.catch.hand_over()
+        self._gone = [connection for connection in self._gone if connection not in gone]
+
+    def rests(self) -> list[Parcel]:
+        """At the end: takes what was read and not handed over."""
+        parcels = (connection.rest() for connection in (*self._gone, *self.connections))
+        return [parcel for parcel in parcels if parcel is not None]
+
+    # -- relief --------------------------------------------------------------------------------------
+
+    async def relieve(self, old: Connection, reason: str) -> bool:
+        """Opens a second connection for the markets of `old`, which ends once the new one delivers them too.
+
+        False where that is under way already, or was tried in vain not long ago, or no trades are made.
+        """
+        async with self._changing:
+            under_way = any(old in (relief.old, relief.new) for relief in self._reliefs)
+            if self._retired or under_way or old.halted or old not in self.connections:
+                return False
+            if trio.current_time() < self._failed.get(old, (0, -math.inf))[1]:
+                return False
+            self._planned += 1
+            new = self._make(Plan(f"{self._settings.name}:{self._planned}", old.plan.url, old.plan.markets))
+            self.connections.append(new)
+            self._reliefs.append(_Relief(old, new, reason, trio.current_time()))
+            await self._start(new)
+            return True
+
+    async def look(self) -> list[tuple[str, str]]:
+        """About once a second: begins and ends reliefs. Returns what is to be told, as (event, reason)."""
+        told: list[tuple[str, str]] = []
+        if self._retired:
+            return told
+        for connection in list(self.connections):
+            why = self._told_to_leave(connection) or self._aged(connection)
+            if why and await self.relieve(connection, why):
+                told.append(("relieving", f"{connection.plan.name}: {why}; a second connection is opened"))
+        async with self._changing:
+            for relief in list(self._reliefs):
+                outcome = await self._carry_on(relief)
+                if outcome:
+                    self._reliefs.remove(relief)
+                    told.append(outcome)
+        return told
+
+    def _told_to_leave(self, connection: Connection) -> str:
+        return connection.leaving if trio.current_time() - connection.opened_at >= LEAVING_S else ""
+
+    def _aged(self, connection: Connection) -> str:
+        lifetime_s = self._settings.lifetime_s or self._dialect.lifetime_s
+        if lifetime_s is None or not connection.connected:
+            return ""
+        share = self._lifetimes.setdefault(connection, self._random.uniform(*AGED))
+        aged = trio.current_time() - connection.opened_at > lifetime_s * share
+        return f"{self._settings.name} ends connections after {lifetime_s:g} s" if aged else ""
+
+    async def _carry_on(self, relief: _Relief) -> tuple[str, str] | None:
+        """What is next for one relief; what came of it once it is over."""
+        old, new, now = relief.old, relief.new, trio.current_time()
+        if old not in self.connections or new not in self.connections:
+            return "relief_dropped", f"{old.plan.name}: its markets have changed"
+        if not _delivers(new, old):
+            relief.overlaps_at = math.inf
+        elif relief.overlaps_at == math.inf:
+            relief.overlaps_at = now
+        elif now - relief.overlaps_at >= OVERLAP_S and _as_much(new, old, relief.overlaps_at):
+            await self._end(old)
+            return "relieved", f"{new.plan.name} has taken over from {old.plan.name}: {relief.reason}"
+        if now - relief.since < RELIEF_S:
+            return None
+        await self._end(new)
+        tries = self._failed.get(old, (0, 0.0))[0] + 1
+        again_s = min(RELIEF_AGAIN_MAX_S, RELIEF_AGAIN_S * 2 ** (tries - 1))
+        self._failed[old] = tries, now + again_s
+        return "relief_failed", f"{old.plan.name}: no second connection delivered the same within {RELIEF_S:g} s"
+
+
+def _delivers(new: Connection, old: Connection) -> bool:
+    """Whether the new one has all that the old one has, or anything where that has ended meanwhile."""
+    return bool(new.since) and new.since.keys() >= old.since.keys()
+
+
+def _as_much(new: Connection, old: Connection, since: float) -> bool:
+    """Whether the new one has kept up in every market in which the old one had trades."""
+    return all(
+        at - new.heard.get(symbol, -math.inf) <= KEEPS_UP_S for symbol, at in old.heard.items() if at > since
+    )

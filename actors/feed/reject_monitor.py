@@ -1,0 +1,141 @@
+"""What one exchange sends that is refused: whether it is a considerable share, of which markets, and since when.
+
+A reject now and then is no alarm. While any are recent the sound trades of the same markets are counted too;
+nothing is counted otherwise, so that sound trades cost nothing here.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from actors.model.ticks import Reject
+
+SHARE = 0.1  # of what came; less is a nuisance, for which the rejects themselves are evidence
+READS_MIN = 5  # reads of a socket with rejects: one frame with many bad trades is one accident
+UNNAMED_READS_MIN = 10  # the same where no market is named: it need not be a trade at all
+SETTLE_S = 5.0  # from the first reject until the share is judged, so that sound trades have their chance
+WINDOW_S = 60.0  # how long a few rejects are remembered while sound trades come
+ALARM_WINDOW_S = 10.0  # an alarm ends when the share in such a window is small again
+EXCERPT_BYTES = 100
+SEARCHED_BYTES = 1024  # of a payload are searched for the name of its market: it stands near the beginning
+SEARCHED_MAX = 20  # rejects of one read that are searched; the others are taken to be like the last
+_TEXT = re.compile(rb'"((?:[^"\\]|\\.)*+)"')
+
+
+@dataclass(slots=True)
+class Refused:
+    """Rejects of one market, or (`symbol` None) of none that is known: then `markets` are those they may be of.
+
+    Counts are of the present window; `sound` by market. `alarm` says what is wrong, "" while nothing is.
+    """
+
+    symbol: str | None
+    since: float
+    since_ns: int
+    first: Reject
+    markets: set[str] = field(default_factory=set)
+    reads: int = 0
+    rejects: int = 0
+    sound: Counter[str] = field(default_factory=Counter)
+    alarm: str = ""
+    fresh: bool = False  # a window with rejects is over (or the first is an alarm): no gap stands for it yet
+    heard: frozenset[str] = frozenset()  # markets with sound trades in that window
+
+    @property
+    def considerable(self) -> bool:
+        """Whether so much of the window is refused that something must be said."""
+        return self.rejects > 0 and self.rejects >= SHARE * (self.rejects + self.sound.total())
+
+    def begin(self, now: float) -> None:
+        """Begins the next window of an alarm."""
+        self.show()
+        self.since, self.reads, self.rejects = now, 0, 0
+        self.sound.clear()
+
+    def show(self) -> None:
+        """Sets what the window so far says of gaps."""
+        self.fresh, self.heard = self.rejects > 0, frozenset(self.sound)
+
+
+class Refusals:
+    """Of one exchange. `now` is any clock that only rises, in seconds."""
+
+    def __init__(self) -> None:
+        self.watched: dict[str | None, Refused] = {}
+
+    def note(self, rejects: Sequence[Reject], sound: Iterable[str], markets: Mapping[str, str], now: float) -> None:
+        """One read of a connection that carries `markets` (unified symbols by native name) brought these."""
+        counts = Counter(sound) if self.watched else Counter[str]()
+        for symbol, one in self.watched.items():
+            if symbol is None:
+                one.sound.update(counts)
+            elif symbol in counts:
+                one.sound[symbol] += counts[symbol]
+        found: dict[str | None, list[Reject]] = {}
+        subjects: Sequence[str | None] = (None,)
+        for at, reject in enumerate(rejects):
+            if at < SEARCHED_MAX:
+                subjects = [reject.symbol] if reject.symbol else _named(reject.payload, markets) or (None,)
+            for symbol in subjects:
+                found.setdefault(symbol, []).append(reject)
+        for symbol, here in found.items():
+            refused = self.watched.get(symbol)
+            if refused is None:
+                refused = self.watched[symbol] = Refused(symbol, now, here[0].received_ns, here[0])
+            refused.markets.update(markets.values() if symbol is None else (symbol,))
+            if not refused.rejects:
+                refused.since_ns, refused.first = here[0].received_ns, here[0]
+            refused.reads += 1
+            refused.rejects += len(here)
+
+    def tick(self, now: float) -> tuple[list[Refused], list[Refused]]:
+        """About once a second. Returns those that are an alarm from now on, and those that are none any more."""
+        begun, ended = [], []
+        for symbol, one in list(self.watched.items()):
+            age_s = now - one.since
+            if one.alarm:
+                if age_s < ALARM_WINDOW_S:
+                    continue
+                if one.considerable or not one.sound:  # it lasts until sound trades come
+                    one.begin(now)
+                else:
+                    ended.append(self.watched.pop(symbol))
+            elif age_s >= SETTLE_S and one.considerable and one.reads >= _reads_min(symbol):
+                one.alarm = _alarm(one)
+                one.show()
+                begun.append(one)
+            elif age_s >= WINDOW_S and one.sound:
+                del self.watched[symbol]
+        return begun, ended
+
+    def forget(self, markets: Iterable[str]) -> None:
+        """These are not recorded any more."""
+        for symbol in markets:
+            self.watched.pop(symbol, None)
+
+    @property
+    def alarms(self) -> list[Refused]:
+        """Those that are an alarm now."""
+        return [one for one in self.watched.values() if one.alarm]
+
+
+def _reads_min(symbol: str | None) -> int:
+    return UNNAMED_READS_MIN if symbol is None else READS_MIN
+
+
+def _named(payload: bytes, markets: Mapping[str, str]) -> list[str]:
+    """The markets that stand in a message as texts of their own, whatever its fields are called."""
+    texts = _TEXT.findall(payload[:SEARCHED_BYTES].replace(b"\\/", b"/"))
+    found = (markets.get(text.decode("utf-8", "replace")) for text in texts)
+    return list(dict.fromkeys(symbol for symbol in found if symbol is not None))
+
+
+def _alarm(one: Refused) -> str:
+    payload = one.first.payload[:EXCERPT_BYTES].decode("utf-8", "replace")
+    example = "".join(char if char.isprintable() else "?" for char in payload)
+    of = one.rejects + one.sound.total()
+    return (
+        f"{one.symbol or 'messages of no known market'}: {one.rejects:,} of {of:,} refused"
+        f" ({one.first.reason}: {one.first.detail}), for example {example}"
+    )

@@ -1,0 +1,212 @@
+"""The vigil over one exchange: tells feeds that lie from markets that are quiet, and has connections replaced.
+
+A market is looked into when its newest trade is older than its own rhythm explains. That alone proves nothing.
+It is a stall if the coin is traded at the other exchanges, if another connection delivers it, or if the history of
+this exchange has trades that did not arrive. Then a gap is opened, a second connection takes over, and the history
+is asked for what was missed.
+"""
+
+import math
+import time
+from collections.abc import Iterable
+from typing import Protocol
+
+import trio
+
+from actors.continuity.continuity import Continuity
+from actors.continuity.gap_log import GapReason
+from actors.feed.connection import Connection
+from actors.feed.connection_pool import OVERLAP_S, Fleet
+from actors.feed.interarrival import PATIENCE_S_MAX, Rhythm
+from actors.feed.peer_activity import Neighbours
+from supervisor.context import Context
+
+TICK_S = 1.0
+ANSWER_S = 60.0  # how long the history may take before the other exchanges decide
+STALLED_S = 300.0  # a stall that goes on is met again after so long at the latest
+LATE_S = 5.0  # a look that comes so late means that we stood still, and what came meanwhile is yet to be read
+# One connection may have a trade a little before another, and one that is being replaced is no news.
+BEHIND_S = 2 * OVERLAP_S
+TOLD_MAX = 10  # stalled markets that health names
+
+
+class Doubts(Protocol):
+    """Whoever can ask the exchange's history."""
+
+    def doubt(self, symbol: str, silent_s: float) -> None:
+        """Has it asked whether trades of the last so many seconds did not arrive; twice is the same as once."""
+
+    def doubted(self, symbol: str, since: float) -> bool | None:
+        """What was answered to a question asked after `since` (trio's clock), once; None while nothing was."""
+
+
+class Vigil:
+    """Owned by the exchange: what it has learnt outlives crashes of the task that runs `run`.
+
+    `least_s` is the shortest silence of a market that may be suspicious; `doubts` None where there is no history.
+    """
+
+    def __init__(
+        self,
+        exchange: str,
+        fleet: Fleet,
+        continuity: Continuity,
+        neighbours: Neighbours,
+        doubts: Doubts | None,
+        *,
+        least_s: float,
+    ) -> None:
+        self._exchange, self._least_s = exchange, least_s
+        self._fleet, self._continuity = fleet, continuity
+        self._neighbours, self._doubts = neighbours, doubts
+        self._rhythms: dict[str, Rhythm] = {}
+        self._last: dict[str, float] = {}  # when each market was last heard on any connection
+        self._asked: dict[str, float] = {}  # since when an answer about each is waited for
+        self._stalled: dict[str, str] = {}  # markets that are known to be stalled, in words
+        self._behind: dict[str, float] = {}  # since when one connection brings what another does not
+        self._uneven: dict[str, str] = {}  # the same in words, once it has lasted
+        self._condition = ""  # what the exchange says of its own state
+        self._looked_at = self._awake_since = -math.inf
+
+    async def run(self, context: Context) -> None:
+        """Until cancelled."""
+        context.ok()
+        said = ""
+        while True:
+            for event, reason in await self._fleet.look():
+                context.note(event, reason)
+            await self._look(context)
+            self._note_condition(context)
+            parts = [*self._stalled.values(), *self._uneven.values()][:TOLD_MAX]
+            if self._condition:
+                parts.insert(0, f"{self._exchange} says: {self._condition}")
+            amiss = "; ".join(parts)
+            if amiss and amiss != said:
+                context.degraded(amiss)
+            elif not amiss:
+                context.ok()
+            said = amiss
+            context.handled(0)
+            await trio.sleep(TICK_S)
+
+    def _note_condition(self, context: Context) -> None:
+        """The same news of several connections is one event."""
+        conditions = (connection.condition for connection in self._fleet.connections)
+        said = ", ".join(dict.fromkeys(filter(None, conditions)))
+        if said != self._condition:
+            self._condition = said
+            context.note("condition", said or "normal again")
+
+    async def _look(self, context: Context) -> None:
+        now = trio.current_time()
+        if now - self._looked_at > LATE_S:
+            self._awake_since = now
+        self._looked_at = now
+        carriers: dict[str, list[Connection]] = {}
+        for connection in self._fleet.connections:
+            for symbol in connection.since:
+                carriers.setdefault(symbol, []).append(connection)
+        for symbol in list(self._stalled):
+            if all(connection.halted for connection in carriers.get(symbol, ())):
+                del self._stalled[symbol]  # that connections have ended, or no trades are made, is what matters now
+        for symbol in self._behind.keys() - carriers.keys():
+            self._level(symbol)
+        heard = {_coin(symbol) for symbol in carriers if self._heard(symbol, carriers[symbol], now)}
+        self._neighbours.traded(self._exchange, heard, now)
+        for symbol, connections in carriers.items():
+            rhythm, at_most_s = self._rhythm(symbol), STALLED_S if symbol in self._stalled else PATIENCE_S_MAX
+            silent = [c for c in connections if rhythm.due(self._idle_since(c, symbol), now, at_most_s)]
+            if silent:
+                await self._judge(context, symbol, silent, connections, now)
+            else:
+                self._level(symbol)
+
+    def _rhythm(self, symbol: str) -> Rhythm:
+        return self._rhythms.setdefault(symbol, Rhythm(self._least_s))
+
+    def _idle_since(self, connection: Connection, symbol: str) -> float:
+        return max(connection.idle_since(symbol), self._awake_since)
+
+    def _heard(self, symbol: str, connections: Iterable[Connection], now: float) -> bool:
+        """Whether it had trades since the last look; what its silence before says of its rhythm is learnt."""
+        last = max(connection.heard.get(symbol, -1.0) for connection in connections)
+        before = self._last.get(symbol)
+        if last < 0 or (before is not None and last <= before):
+            return False
+        self._last[symbol] = last
+        self._asked.pop(symbol, None)
+        rhythm = self._rhythm(symbol)
+        own = before is not None and any(
+            max(c.since[symbol], c.reading_since, c.matching_since, self._awake_since) <= before
+            for c in connections
+        )
+        if self._stalled.pop(symbol, None) is None and own and before is not None:
+            rhythm.heard(max(0.0, last - before - TICK_S), now)  # the pause between two looks is not its own
+        else:
+            rhythm.heard_after_loss()
+        return True
+
+    async def _judge(
+        self, context: Context, symbol: str, silent: list[Connection], connections: list[Connection], now: float
+    ) -> None:
+        rhythm = self._rhythm(symbol)
+        since = min(self._idle_since(connection, symbol) for connection in silent)
+        others = [c for c in connections if c not in silent and c.heard.get(symbol, -1.0) > since]
+        if others:
+            await self._fall_behind(context, symbol, silent, others[0], now)
+            return
+        self._level(symbol)
+        evidence = self._evidence(symbol, since, now)
+        if evidence is None:
+            return
+        self._asked.pop(symbol, None)
+        rhythm.doubted(now)
+        if not evidence:
+            self._stalled.pop(symbol, None)
+            return
+        rule = f", {rhythm.rule_s:.3g} s as a rule" if rhythm.known else ""
+        why = f"{symbol} silent for {now - since:.0f} s{rule}: {evidence}"
+        self._stalled[symbol] = why
+        now_ns = time.time_ns()
+        self._continuity.suspect(symbol, now_ns, GapReason.STALL, now_ns - int((now - since) * 1e9))
+        context.note("stalled", why, symbol=symbol, connections=[connection.plan.name for connection in silent])
+        for connection in silent:
+            await self._fleet.relieve(connection, why)
+
+    async def _fall_behind(
+        self, context: Context, symbol: str, silent: list[Connection], other: Connection, now: float
+    ) -> None:
+        """One connection brings what others do not: nothing is missed, but those are not to be relied on."""
+        if now - self._behind.setdefault(symbol, now) < BEHIND_S:
+            return
+        for connection in silent:
+            why = f"{symbol} silent on {connection.plan.name}: {other.plan.name} delivers it"
+            self._uneven.setdefault(symbol, why)
+            if await self._fleet.relieve(connection, why):
+                context.note("stalled", why, symbol=symbol, connections=[connection.plan.name])
+
+    def _level(self, symbol: str) -> None:
+        self._behind.pop(symbol, None)
+        self._uneven.pop(symbol, None)
+
+    def _evidence(self, symbol: str, since: float, now: float) -> str | None:
+        """What shows that a silent market is not quiet; "" for nothing, None while that is not known yet.
+
+        The other exchanges are believed at once where a market's own rhythm is broken, and where there is no
+        history to ask; beyond that the history decides, or they do if it does not answer.
+        """
+        coin = _coin(symbol)
+        busy = self._neighbours.busy(self._exchange, coin, since)
+        elsewhere = f"{coin} is traded on {', '.join(busy)}" if busy else ""
+        if self._doubts is None or (busy and self._rhythm(symbol).known and symbol not in self._stalled):
+            return elsewhere  # a quiet market alone is no reason for anything
+        missed = self._doubts.doubted(symbol, since)
+        if missed is not None:
+            return "its history has newer trades" if missed else ""
+        self._doubts.doubt(symbol, now - since)
+        late = now - self._asked.setdefault(symbol, now) > ANSWER_S
+        return elsewhere if late and busy else None
+
+
+def _coin(symbol: str) -> str:
+    return symbol.partition("/")[0]  # as unified symbols are written

@@ -1,0 +1,288 @@
+"""What one connection asked for, what was confirmed, and what is to be asked again and when; no I/O."""
+
+import random
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from actors.exchanges.contract.feed import Ack, Dialect, Refusal, Request
+from supervisor.backoff import Backoff
+
+# What was refused or not answered is asked again after 5 to 10 s, then after twice as long each time, up to 10 min.
+AGAIN = Backoff(initial_s=10.0, max_s=600.0)
+TRIES_COUNTED_MAX = 6  # from then on the pause is the longest
+STANDS_S = 600.0  # a subscription that stood for so long is a new one to the pauses when the exchange ends it
+TOGETHER_S = 1.0  # what is due so soon goes into the same request
+DOUBT_S = 2.0  # after a market was refused by name, how long the others of its request may go unanswered
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A market that is to be asked for, at `due` or later, together with those of `group` that are due too.
+
+    `again`: it was asked for in vain, so it waits for its turn.
+    """
+
+    due: float
+    group: tuple[str, ...]
+    again: bool
+
+
+@dataclass(slots=True)
+class _Open:
+    """A request without a full answer; `left` are its markets without one.
+
+    `sent_at` is None before it is sent, and once an answer is late.
+    """
+
+    request: Request
+    left: set[str]
+    sent_at: float | None = None
+
+
+class Subscription:
+    """Keeps every market of one connection wanted. All times are trio's clock.
+
+    `next` gives the requests to send, one by one. A market that is refused, gets no answer, or whose
+    subscription the exchange ends is asked for again, with growing pauses and one request at a time.
+
+    Data is a confirmation too: some exchanges acknowledge late, or with words that name nobody. A request
+    for several markets that is refused as a whole is asked again market by market, so that one unknown
+    symbol costs only itself; where that was about the rate it is asked again as it was, and nothing is asked
+    for before. Where the refusal names one market, nobody can tell whether the others of its request still get
+    their answer: those that do not are asked for again by themselves.
+    """
+
+    def __init__(self, dialect: Dialect, natives: Sequence[str], channel: str) -> None:
+        self._dialect, self._channel = dialect, channel
+        self._next_id = 1
+        self._all, self._ours = tuple(natives), set(natives)
+        self._random = random.Random()  # noqa: S311 - spreads load, keeps no secret
+        self._pauses: dict[int, float] = {}  # by tries: what is refused together is asked again together
+        self._queue: deque[Request] = deque()
+        self._open: dict[str, _Open] = {}
+        self._turn = ""  # id of the last request for what was asked for in vain before
+        self._tries: dict[str, int] = {}  # in vain, in a row
+        self._stood_since: dict[str, float] = {}
+        self._held_until, self._holds = -1.0, 0  # no request before, because of their rate; how often in a row
+        self._ended: set[str] = set()  # not asked for since the exchange ended them: trades are no confirmation
+        self._listed: set[str] = set()  # what the exchange said this connection is subscribed to
+        self._waiting = {native: _Waiting(-1.0, self._all, again=False) for native in self._all}
+        self.pending = dict.fromkeys(natives)  # in order; what waits for an answer, or to be asked for again
+        self.refused: dict[str, str] = {}
+        self.held: dict[str, str] = {}  # of those pending: why they are asked for again, in words
+        self.unanswered: dict[str, None] = {}  # of those pending: no answer came in time
+        self.confirmed: set[str] = set()
+        self.answered = False  # the exchange has reacted to a request, with whatever words or data
+
+    # -- what to send ---------------------------------------------------------------------------------
+
+    def next(self, now: float) -> Request | None:
+        """The request to send now, if there is one."""
+        self._look_for_late(now)
+        if now < self._held_until:
+            return None
+        self._refill(now)
+        while self._queue:
+            request = self._queue.popleft()
+            if opened := self._open.get(request.request_id):  # else data has answered it
+                opened.sent_at = now
+                return request
+        return None
+
+    def hurry(self, now: float) -> None:
+        """What kept the exchange from answering is over: all that waits is due, as if for the first time."""
+        self._held_until, self._holds = -1.0, 0
+        self._tries.clear()
+        for waiting in self._waiting.values():
+            waiting.due, waiting.again = now, False
+
+    def _refill(self, now: float) -> None:
+        """Queues what is due: all that is asked for the first time, and one request of what is not."""
+        turn = self._open.get(self._turn)
+        busy = turn is not None and (turn.sent_at is not None or turn.request in self._queue)
+        for native in list(self._waiting):
+            first = self._waiting.get(native)
+            if first is None or first.due > now or (first.again and busy):
+                continue
+            natives = [one for one in first.group if self._goes_with(one, first, now)]
+            if not first.again:
+                self._ask(natives)
+                continue
+            self._ask(natives[: self._dialect.limits.symbols_per_request])
+            self._turn, busy = self._queue[-1].request_id, True
+
+    def _goes_with(self, native: str, first: _Waiting, now: float) -> bool:
+        waiting = self._waiting.get(native)
+        return waiting is not None and waiting.again == first.again and waiting.due <= now + TOGETHER_S
+
+    def _ask(self, natives: Sequence[str]) -> None:
+        for native in natives:
+            del self._waiting[native]
+            self._ended.discard(native)
+        for request_id, opened in list(self._open.items()):
+            if opened.left <= set(natives):  # a late answer to it would be taken for one to the new request
+                del self._open[request_id]
+        made = self._dialect.subscribe(natives, self._channel, self._next_id)
+        self._next_id += len(made)
+        self._queue += made
+        self._open.update((request.request_id, _Open(request, set(request.natives))) for request in made)
+
+    def _look_for_late(self, now: float) -> None:
+        """What got no answer in time is to be asked for again; a late answer is welcome all the same."""
+        for opened in self._open.values():
+            if opened.sent_at is None or now - opened.sent_at <= self._dialect.ack_s:
+                continue
+            opened.sent_at = None
+            left = opened.left - self._waiting.keys()
+            late = tuple(native for native in opened.request.natives if native in left)
+            self.unanswered.update((native, None) for native in late if native in self.pending)
+            self._wait(late, now, late)
+
+    def _wait(self, natives: Iterable[str], now: float, group: tuple[str, ...]) -> None:
+        """These are to be asked for again, after the pause that is due."""
+        for native in natives:
+            self._waiting[native] = _Waiting(now + self._pause_s(self._in_vain(native, now)), group, again=True)
+
+    def _in_vain(self, native: str, now: float) -> int:
+        """Counts one more try; returns how many there were before, in a row."""
+        if now - self._stood_since.pop(native, now) >= STANDS_S:
+            self._tries.pop(native, None)
+        tries = self._tries.get(native, 0)
+        self._tries[native] = tries + 1
+        return tries
+
+    def _pause_s(self, tries: int) -> float:
+        tries = min(tries, TRIES_COUNTED_MAX)
+        return self._pauses.setdefault(tries, AGAIN.delay_s(tries, self._random))
+
+    # -- what the exchange says -----------------------------------------------------------------------
+
+    def acknowledged(self, ack: Ack, now: float) -> set[str]:
+        """The exchange said yes. Returns the markets that it lists no more although it did before."""
+        self.answered, self._holds = True, 0
+        gone: set[str] = set()
+        if ack.whole:
+            gone, self._listed = self._listed - set(ack.natives), self._ours & set(ack.natives)
+        opened = None if ack.whole else self._meant(ack)
+        self._settle(ack.natives or (opened.request.natives if opened else ()), now)
+        return gone
+
+    def refuse(self, refusal: Refusal, now: float) -> list[str]:
+        """The exchange said no. Returns the markets that it leaves without a subscription for now."""
+        self.answered = True
+        if refusal.passing:
+            return self._hold(refusal, now)
+        if refusal.natives and all(n in self.refused and n in self._waiting for n in refusal.natives):
+            return []  # said already, and not asked for since
+        opened = self._meant(refusal)
+        asked = opened.request.natives if opened else ()
+        natives = [native for native in refusal.natives or asked if native in self._ours]
+        if not refusal.natives:
+            natives = [native for native in natives if native not in self.confirmed]
+        for request_id, one in list(self._open.items()):
+            one.left -= set(natives) if one is opened or refusal.natives else set()
+            if not one.left:
+                del self._open[request_id]
+        if not refusal.natives and len(natives) > 1:
+            for native in natives:
+                self._waiting[native] = _Waiting(now, (native,), again=native in self._tries)
+            return []
+        for native in natives:
+            self.refused[native] = refusal.reason
+            self.confirmed.discard(native)
+            for standing in (self.pending, self.held, self.unanswered):
+                standing.pop(native, None)
+            self._wait([native], now, self._all if self._dialect.answers_each else (native,))
+            if not self._dialect.answers_each:
+                self._doubt([other for other in asked if other in self.pending], now)
+        return natives
+
+    def _doubt(self, natives: Iterable[str], now: float) -> None:
+        for native in natives:
+            if native not in self._waiting:
+                self._waiting[native] = _Waiting(now + DOUBT_S, (native,), again=native in self._tries)
+
+    def _hold(self, refusal: Refusal, now: float) -> list[str]:
+        """Too many requests, as the exchange counts: none for a while, and then the same ones."""
+        named = refusal.natives or refusal.request_id in self._open
+        if now < self._held_until and not named:
+            return []  # all requests are held already
+        if now >= self._held_until:
+            self._held_until = now + AGAIN.delay_s(self._holds, self._random)
+            self._holds += 1
+        opened = self._meant(refusal) if named else None
+        if opened or refusal.natives:
+            asked = opened.request.natives if opened else refusal.natives
+            about = [(refusal.natives or asked, asked)]
+            turned_down = [opened] if opened else []
+        else:  # it may be any that has been sent
+            turned_down = [one for one in self._open.values() if one.sent_at is not None]
+            about = [(one.request.natives, one.request.natives) for one in turned_down]
+            for native in self.pending:  # those not asked for yet wait as well
+                self.held.setdefault(native, refusal.reason)
+        held: list[str] = []
+        for natives, group in about:
+            for native in natives:
+                if native in self._ours and native not in self.confirmed and native not in self._waiting:
+                    self._waiting[native] = _Waiting(self._held_until, group, again=True)
+                    held.append(native)
+        for one in turned_down:
+            if one.left <= self._waiting.keys():
+                one.sent_at = None  # its answer has come; else the others of it may still get theirs
+        self.held.update((native, refusal.reason) for native in held if native in self.pending)
+        return held
+
+    def unsubscribed(self, natives: Iterable[str], now: float, words: str) -> list[str]:
+        """The exchange ended these subscriptions, or (none named) all. Returns those that stood until now.
+
+        They are asked for again at once, and with growing pauses where it ends them again and again.
+        """
+        ended = [native for native in natives or self._all if native in self.confirmed]
+        for native in ended:
+            self.confirmed.discard(native)
+            self._listed.discard(native)
+            self.pending[native] = None
+            self.held[native] = words
+            self._ended.add(native)
+            tries = self._in_vain(native, now)
+            due = now + self._pause_s(tries - 1) if tries else now
+            self._waiting[native] = _Waiting(due, self._all, again=tries > 0)
+        return ended
+
+    def delivered(self, natives: Iterable[str], now: float) -> None:
+        """Trades of these have come."""
+        new = [native for native in natives if native not in self.confirmed and native not in self._ended]
+        if new:
+            self.answered = True
+            self._settle(new, now)
+
+    def _settle(self, natives: Iterable[str], now: float) -> None:
+        settled = self._ours & set(natives)
+        if settled <= self.confirmed and not settled & self._waiting.keys():
+            return
+        for native in settled:
+            for standing in (self.pending, self.refused, self.held, self.unanswered, self._waiting):
+                standing.pop(native, None)
+            self._ended.discard(native)
+            self._stood_since.setdefault(native, now)
+        self.confirmed |= settled
+        for request_id, opened in list(self._open.items()):
+            opened.left -= settled
+            if not opened.left:
+                del self._open[request_id]
+
+    def _meant(self, answer: Ack | Refusal) -> _Open | None:
+        """The request an answer belongs to: by its id, by a market it names, or the oldest still open."""
+        if answer.request_id in self._open:
+            return self._open[answer.request_id]
+        for opened in self._open.values():
+            if set(answer.natives) & set(opened.request.natives):
+                return opened
+        if answer.natives or self._was_asked(answer.request_id):  # a late answer to what data has settled already
+            return None
+        return next(iter(self._open.values()), None)
+
+    def _was_asked(self, request_id: str) -> bool:
+        number = request_id if request_id.isascii() and request_id.isdecimal() and len(request_id) < 10 else "0"
+        return 0 < int(number) < self._next_id

@@ -1,0 +1,30 @@
+"""What exchanges hand to the buffer: ticks and rejects of one stretch of one connection, and what is missing."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from actors.continuity.coverage import FeedRow
+from actors.continuity.gap_log import GapRow
+from actors.model.ticks import ROW_BYTES, Block, Reject
+
+REJECT_ROWS = 3  # writing a reject takes as long as writing three ticks
+
+
+def reject_rows(rejects: Iterable[Reject]) -> int:
+    """What rejects weigh in rows: their evidence counts by its bytes."""
+    return sum(REJECT_ROWS - 1 + reject.evidence_bytes // ROW_BYTES for reject in rejects)
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """Handed over for good."""
+
+    block: Block
+    rejects: tuple[Reject, ...] = ()
+    gaps: tuple[GapRow, ...] = ()
+    feeds: tuple[FeedRow, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Its weight in rows."""
+        return max(1, len(self.block) + reject_rows(self.rejects) + len(self.gaps) + len(self.feeds))

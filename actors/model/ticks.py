@@ -1,0 +1,146 @@
+"""The tick schema in memory: columns of one exchange's ticks, and what was refused with its reason."""
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import compress
+from typing import TYPE_CHECKING, Any
+
+from actors.model.columns import KINDS, PACK_ROWS_MIN, pack
+
+REJECT_PAYLOAD_BYTES_MAX = 64 * 1024  # a reject keeps its evidence, not a whole flood
+REJECT_DETAIL_CHARS_MAX = 300
+ROW_BYTES = 500  # what a row without evidence takes in memory; mailboxes are bounded in such rows
+FEW_ROWS = 3  # are taken out of a block one by one
+
+
+class Reason(enum.StrEnum):
+    """Why something received is no tick. The strings are stored and queried: they are never renamed."""
+
+    NOT_UTF8 = "not_utf8"  # the bytes are not text, wherever in the message
+    NOT_JSON = "not_json"  # text, but neither JSON nor a word of the exchange's own
+    UNKNOWN_MESSAGE = "unknown_message"  # sound JSON of a type that the dialect does not know
+    OVERSIZE = "oversize"  # larger than the dialect's message limit
+    MISSING_FIELD = "missing_field"  # a trade without a field that is needed
+    BAD_TYPE = "bad_type"  # a field of another JSON type than documented
+    BAD_PRICE = "bad_price"  # no positive decimal that DECIMAL(38,18) holds exactly
+    BAD_VOLUME = "bad_volume"  # the same for the volume
+    BAD_SIDE = "bad_side"  # neither of the exchange's two words for the sides
+    BAD_TIME = "bad_time"  # no time, none between 1970 and 2200, or far ahead of the exchange's other trades
+    BAD_ID = "bad_id"  # empty, endless, not printable, or it leaps and the next trades deny it
+    BAD_COUNT = "bad_count"  # it claims to stand for more trades than one order makes
+    UNKNOWN_SYMBOL = "unknown_symbol"  # a trade of a market that was never asked for
+    UNSTORABLE = "unstorable"  # a row that passed every check and that the store cannot hold all the same
+    CRASHED = "crashed"  # it crashed the actor that handled it three times; the detail holds the traceback
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A message or trade that was not stored; `payload` is its first 64 KiB, `payload_bytes` its size."""
+
+    received_ns: int
+    exchange: str
+    symbol: str | None
+    reason: Reason
+    detail: str
+    payload: bytes
+    payload_bytes: int
+
+    @property
+    def evidence_bytes(self) -> int:
+        """What keeping it takes, in memory and in the file."""
+        return ROW_BYTES + len(self.payload) + len(self.detail)
+
+
+class Block:
+    """Ticks of one exchange as columns of equal length, in the order of arrival; handed over for good.
+
+    `symbol` is unified; `exchange_ns` and `received_ns` are nanoseconds UTC, the former None where the
+    exchange sends no time; `price` and `volume` are plain decimal digits; `side` is the taker's, 'buy',
+    'sell' or None; `source` is 'stream', 'snapshot' or 'backfill'; `fills` is how many single trades (and
+    ids, ending with trade_id) the exchange joined into the row.
+
+    `arrays` holds the columns, and nothing else does, from `pack` until one of them is asked for as a list.
+    """
+
+    __slots__ = ("_first_ns", "_rows", "arrays", "exchange", *KINDS)
+
+    def __init__(self, exchange: str) -> None:
+        self.exchange = exchange
+        self.arrays: dict[str, Any] | None = None
+        self.symbol: list[str] = []
+        self.exchange_ns: list[int | None] = []
+        self.received_ns: list[int] = []
+        self.price: list[str] = []
+        self.volume: list[str] = []
+        self.side: list[str | None] = []
+        self.trade_id: list[str | None] = []
+        self.source: list[str] = []
+        self.fills: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.symbol) if self.arrays is None else self._rows
+
+    @property
+    def first_received_ns(self) -> int:
+        """When the first row was received; there must be one."""
+        return self.received_ns[0] if self.arrays is None else self._first_ns
+
+    def pack(self) -> None:
+        """Turns lists that are long enough into arrays; what arrays cannot hold stays as it is."""
+        if self.arrays is not None or len(self) < PACK_ROWS_MIN:
+            return
+        arrays = pack({name: getattr(self, name) for name in KINDS})
+        if arrays is not None:
+            self._rows, self._first_ns = len(self), self.received_ns[0]
+            self.arrays = arrays
+            for name in KINDS:
+                delattr(self, name)
+
+    if not TYPE_CHECKING:  # every name would be sound to the type checker
+
+        def __getattr__(self, name: str) -> list[Any]:
+            """A column of a packed block, which is lists again from now on."""
+            if name not in KINDS or self.arrays is None:
+                raise AttributeError(name)
+            arrays, self.arrays = self.arrays, None
+            for column, array in arrays.items():
+                setattr(self, column, array.to_pylist())
+            return getattr(self, name)
+
+    def remove(self, start: int, rows: Sequence[int]) -> None:
+        """Takes these rows, all of them at `start` or behind, out of all columns; `rows` ascends."""
+        columns: list[list[Any]] = [getattr(self, name) for name in KINDS]
+        if len(rows) <= FEW_ROWS:
+            for at in reversed(rows):
+                for column in columns:
+                    del column[at]
+            return
+        keep = bytearray(b"\x01") * (len(self) - start)
+        for at in rows:
+            keep[at - start] = 0
+        for column in columns:
+            column[start:] = list(compress(column[start:], keep))
+
+    def extend(
+        self,
+        symbol: Sequence[str],
+        exchange_ns: Sequence[int | None],
+        received_ns: Sequence[int],
+        price: Sequence[str],
+        volume: Sequence[str],
+        side: Sequence[str | None],
+        trade_id: Sequence[str | None],
+        source: Sequence[str],
+        fills: Sequence[int] | None = None,
+    ) -> None:
+        """Appends columns, in the schema's order; all have the length of `symbol`; `fills` None: one each."""
+        self.symbol.extend(symbol)
+        self.exchange_ns.extend(exchange_ns)
+        self.received_ns.extend(received_ns)
+        self.price.extend(price)
+        self.volume.extend(volume)
+        self.side.extend(side)
+        self.trade_id.extend(trade_id)
+        self.source.extend(source)
+        self.fills.extend([1] * len(symbol) if fills is None else fills)

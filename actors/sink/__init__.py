@@ -1,0 +1,1 @@
+"""The sink: the buffer and writer actors between the feeds and the store."""

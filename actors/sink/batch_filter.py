@@ -1,0 +1,136 @@
+"""Takes out of a batch what the store cannot hold, so that one bad value costs its row and nothing else.
+
+Everything from the wire is checked where it enters, so this is for what those checks do not foresee.
+"""
+
+import dataclasses
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeVar
+
+import duckdb
+
+from actors.model.batch import AuditRow, Batch
+from actors.model.columns import KINDS
+from actors.model.ticks import REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
+from actors.store.connecting import MEMORY, command_limits, connect
+from actors.store.tables import TABLES, TICKS, TableSpec
+from supervisor.errors import describe
+from supervisor.text import printable
+
+R = TypeVar("R")
+
+_TABLE = {table.name: table for table in TABLES}
+# The tables of the fields of a batch, blocks and rejects aside.
+_SMALL = {"events": "events", "audit": "audit", "gaps": "gap_states", "feeds": "feeds", "lags": "lags"}
+SHOWN_MAX, SHOWN_CHARS_MAX = 10, 1_000  # of rows that were left out, what the event keeps
+
+
+@dataclass(frozen=True, slots=True)
+class Sieved:
+    """A batch of the same number without what cannot be stored.
+
+    `ticks` is how many ticks of each exchange are rejects in it now, `others` the other rows that are left out.
+    """
+
+    batch: Batch
+    ticks: Counter[str]
+    others: tuple[str, ...]
+
+    @property
+    def reason(self) -> str:
+        """What was done, for the event; "" where everything can be stored."""
+        parts = [f"{count} ticks of {name}" for name, count in self.ticks.items()]
+        parts += [f"{len(self.others)} other rows"] if self.others else []
+        return f"values that the store cannot hold were left out, see rejects: {', '.join(parts)}" if parts else ""
+
+
+TRY_MEMORY = "128MB"  # one row or half a block at a time
+
+
+def sieve(batch: Batch) -> Sieved:
+    """Tries the rows by halves in a database in memory; blocks for some 0.1 s."""
+    with connect(MEMORY, replace(command_limits(), memory=TRY_MEMORY, threads=1)) as con:
+        blocks, ticks, rejects = [], Counter[str](), []
+        for block in batch.blocks:
+            sound, bad = _halved(range(len(block)), partial(_try_ticks, con, block))
+            blocks.append(_rows(block, sound) if bad else block)
+            ticks[block.exchange] += len(bad)
+            rejects += [_refused_tick(block, row, error) for row, error in bad]
+        small: dict[str, Any] = {}
+        others = []
+        for field, table in _SMALL.items():
+            small[field], left_out = _halved(getattr(batch, field), partial(_try_rows, con, _TABLE[table], field))
+            others += [ascii(row)[:SHOWN_CHARS_MAX] for row, _ in left_out]
+        old, unsound = _halved(batch.rejects, partial(_try_rows, con, _TABLE["rejects"], "rejects"))
+        rejects += [
+            _reject(printable(reject.exchange), reject.reason, ascii(reject), error) for reject, error in unsound
+        ]
+    small["audit"] = [_without(row, ticks[row.exchange]) for row in small["audit"]]
+    replaced: dict[str, Any] = {field: tuple(rows) for field, rows in small.items()}
+    replaced.update(blocks=tuple(filter(len, blocks)), rejects=(*old, *rejects))
+    clean = dataclasses.replace(batch, **replaced)
+    return Sieved(clean, +ticks, tuple(others))
+
+
+def _without(row: AuditRow, ticks: int) -> AuditRow:
+    return dataclasses.replace(row, stored=row.stored - ticks, rejected=row.rejected + ticks)
+
+
+def _halved(
+    rows: Sequence[R], attempt: Callable[[Sequence[R]], Exception | None]
+) -> tuple[list[R], list[tuple[R, Exception]]]:
+    """The rows that can be stored, in order, and those that cannot, each with why."""
+    error = attempt(rows) if rows else None
+    if error is None:
+        return list(rows), []
+    if len(rows) == 1:
+        return [], [(rows[0], error)]
+    middle = len(rows) // 2
+    (first, bad), (second, more) = _halved(rows[:middle], attempt), _halved(rows[middle:], attempt)
+    return first + second, bad + more
+
+
+def _try_ticks(con: duckdb.DuckDBPyConnection, block: Block, rows: Sequence[int]) -> Exception | None:
+    return _try(con, TICKS, Batch(0, blocks=(_rows(block, rows),)))
+
+
+def _try_rows(
+    con: duckdb.DuckDBPyConnection, table: TableSpec, field: str, rows: Sequence[object]
+) -> Exception | None:
+    return _try(con, table, dataclasses.replace(Batch(0), **{field: tuple(rows)}))  # type: ignore[arg-type]
+
+
+def _try(con: duckdb.DuckDBPyConnection, table: TableSpec, batch: Batch) -> Exception | None:
+    """Why these rows cannot be stored; None if they can."""
+    try:
+        con.register("batch", table.arrow(batch))
+        con.execute(f"CREATE OR REPLACE TEMP TABLE trial AS {table.select('batch')}")
+    except Exception as error:  # noqa: BLE001 - whatever a value can make Arrow or DuckDB raise
+        return error
+    finally:
+        with suppress(duckdb.Error):
+            con.unregister("batch")
+    return None
+
+
+def _rows(block: Block, rows: Sequence[int]) -> Block:
+    part = Block(block.exchange)
+    part.extend(*([getattr(block, name)[row] for row in rows] for name in KINDS))
+    return part
+
+
+def _refused_tick(block: Block, row: int, error: Exception) -> Reject:
+    values = {name: getattr(block, name)[row] for name in KINDS}
+    return _reject(block.exchange, Reason.UNSTORABLE, json.dumps(values, default=repr), error)
+
+
+def _reject(exchange: str, reason: Reason, shown: str, error: Exception) -> Reject:
+    payload = shown.encode("ascii", "backslashreplace")
+    detail = printable(describe(error), REJECT_DETAIL_CHARS_MAX)
+    return Reject(time.time_ns(), exchange, None, reason, detail, payload[:REJECT_PAYLOAD_BYTES_MAX], len(payload))

@@ -1,0 +1,257 @@
+"""The buffer actor: joins the parcels of all exchanges and hands a batch to the writer by rows or by age."""
+
+import dataclasses
+import json
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import trio
+
+from actors.model.batch import Batch, EventRow, LagRow
+from actors.model.chunk import Parcel
+from actors.model.ticks import REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
+from actors.settings import StoreSettings
+from actors.sink.evidence import Evidence
+from actors.telemetry.ledger import Ledger
+from supervisor.context import Context
+from supervisor.mailbox import Mailbox
+
+# What may wait for the buffer, and what may wait for the writer, in rows of about 500 bytes. When both are
+# full the exchanges stop reading their sockets.
+INTAKE_ROWS_MAX = 100_000
+SEALED_ROWS_MAX = 200_000
+PARCELS_AT_ONCE = 256
+DRAINED_POLL_S = 0.01  # how often, at the end, the buffer looks whether the writer is through
+EVENTS_MAX = 10_000
+LAGS_MAX = 10_000  # rows of one a minute and exchange
+AUDIT_EVERY_S = 60.0  # audit rows are signs of life: at least so often, whether or not anything came
+# Of flush_interval_s, what is kept for the way to the buffer and for the write itself.
+MARGIN_S = 0.05
+
+
+class Buffer:
+    """Owned by the pipeline: what it holds outlives crashes of the task that runs `run`.
+
+    `number()` gives the next batch number. `intake` is where parcels arrive, `outbox` the writer's input.
+    """
+
+    def __init__(self, settings: StoreSettings, ledger: Ledger, number: Callable[[], int]) -> None:
+        self._interval_s = max(settings.flush_interval_s - MARGIN_S, settings.flush_interval_s / 2)
+        self._rows_max = settings.flush_rows_max
+        self._ledger = ledger
+        self._number = number
+        self._pending: list[Parcel] = []
+        self._pending_rows = 0
+        self._rests: deque[tuple[int, Parcel]] = deque()  # each behind what had been put into the intake
+        self._due = 0.0  # when the oldest pending thing must be handed on
+        self._since = 0.0  # when the oldest thing that is here came
+        self._sealed: Batch | None = None
+        self._evidence = Evidence(settings.rejects_bytes_per_day)
+        self._events: deque[EventRow] = deque(maxlen=EVENTS_MAX)
+        self._lags: deque[LagRow] = deque(maxlen=LAGS_MAX)
+        self._audit_due = float("inf")
+        self._wanted: int | None = None  # how much of the intake the batch that was asked for takes in
+        self._waiting = trio.CancelScope()
+        self.sealed_number = 0  # of the newest batch
+        self.listeners: set[Callable[[Block], None]] = set()
+        self.intake: Mailbox[Parcel] = Mailbox(
+            INTAKE_ROWS_MAX, weigh=lambda parcel: parcel.rows, on_dead_letter=self._refuse
+        )
+        self.outbox: Mailbox[Batch] = Mailbox(
+            SEALED_ROWS_MAX, weigh=lambda batch: batch.rows, on_dead_letter=self.refuse_batch
+        )
+
+    def record(self, event: EventRow) -> None:
+        """Takes an event for the next batch; never waits. Of a storm the newest EVENTS_MAX are kept."""
+        self._touch()
+        self._events.append(event)
+
+    def record_lag(self, row: LagRow) -> None:
+        """Likewise a row of lags."""
+        self._touch()
+        self._lags.append(row)
+
+    def take_rest(self, parcel: Parcel) -> None:
+        """From a connection that has ended: what it could not hand over any more. Never waits.
+
+        It goes behind all that is in the intake now, some of which may be of the same connection.
+        """
+        self._rests.append((self._put_so_far(), parcel))
+        self._take_rests()
+
+    def oldest_s(self) -> float:
+        """How long the oldest thing here has waited to be handed to the writer; 0 when there is nothing."""
+        if self._sealed is None and not self._has_something():
+            return 0.0
+        return max(0.0, trio.current_time() - self._since)
+
+    def flush(self) -> None:
+        """Asks for a batch now, of all that is pending or in the intake."""
+        self._wanted = self._put_so_far()
+        self._waiting.cancel()
+
+    @property
+    def flush_wanted(self) -> bool:
+        """Whether a batch was asked for and not made yet."""
+        return self._wanted is not None
+
+    async def run(self, context: Context) -> None:
+        """Until the intake is closed and empty; everything is then with the writer."""
+        self._audit_due = min(self._audit_due, trio.current_time() + AUDIT_EVERY_S)
+        while True:
+            await self._deliver()
+            try:
+                await self._collect(context)
+            except trio.EndOfChannel:
+                await self._finish()
+                return
+            if self._ripe():
+                self._seal()
+
+    async def _finish(self) -> None:
+        """The last batches: what the writer refuses while it drains becomes rejects, which need a batch too."""
+        while True:
+            self._seal()
+            await self._deliver()
+            while self.outbox.statistics().depth and not self._pending:  # noqa: ASYNC110 - rare, and two ends
+                await trio.sleep(DRAINED_POLL_S)
+            if not self._has_something():
+                return
+
+    async def _collect(self, context: Context) -> None:
+        """Takes what is there, or waits for it until something is due."""
+        self._take_rests()  # here too: a parcel before them may have left as a dead letter
+        self._waiting = trio.CancelScope(deadline=self._batch_due())
+        if self._asked():
+            return
+        with self._waiting:
+            async with self.intake.receive_many(PARCELS_AT_ONCE) as parcels:
+                self._show(parcels)  # first: should it raise, the parcels are in the intake and nowhere else
+                self._take(parcels)
+            self._take_rests()
+            for name in self._evidence.take_news():
+                why = f"rejects of {name} have reached the day's limit; until midnight UTC more are only counted"
+                context.note("rejects_limited", why, exchange=name)
+            context.handled(len(parcels))
+            context.healthy()
+
+    def _take_rests(self) -> None:
+        while self._rests and self._rests[0][0] <= self.intake.statistics().taken:
+            self._take([self._rests.popleft()[1]])
+
+    def _take(self, parcels: Iterable[Parcel]) -> None:
+        self._touch()
+        for parcel in parcels:
+            kept = self._limited(parcel) if parcel.rejects else parcel
+            self._pending.append(kept)
+            self._pending_rows += kept.rows
+
+    def _limited(self, parcel: Parcel) -> Parcel:
+        """Without the evidence beyond the day's limit; those rejects stay counted."""
+        kept, beyond = self._evidence.split(parcel.rejects, time.time_ns())
+        for reject in beyond:
+            account = self._ledger.account(reject.exchange)
+            account.rejects_unkept += 1
+            account.rejected_by[reject.reason.value] += 1
+        return dataclasses.replace(parcel, rejects=kept) if beyond else parcel
+
+    def _show(self, parcels: list[Parcel]) -> None:
+        """To those who watch live; they only note it and never wait."""
+        for listener in self.listeners:
+            for parcel in parcels:
+                listener(parcel.block)
+
+    def _has_something(self) -> bool:
+        return bool(self._pending or self._events or self._lags)
+
+    def _put_so_far(self) -> int:
+        intake = self.intake.statistics()
+        return intake.taken + intake.depth
+
+    def _asked(self) -> bool:
+        """Whether a batch was asked for and all that it is to hold has come."""
+        return self._wanted is not None and self.intake.statistics().taken >= self._wanted
+
+    def _touch(self) -> None:
+        if not self._has_something():
+            if self._sealed is None:
+                self._since = trio.current_time()
+            self._due = trio.current_time() + self._interval_s
+            self._waiting.deadline = self._due
+
+    def _ripe(self) -> bool:
+        if self._asked() or self._pending_rows >= self._rows_max:
+            return True
+        return trio.current_time() >= self._batch_due()
+
+    def _batch_due(self) -> float:
+        """When what is here has to go on, or audit rows alone."""
+        if self._has_something():
+            return self._due
+        return self._audit_due if self._ledger.accounts else float("inf")
+
+    def _seal(self) -> None:
+        """Makes a batch of all that is pending; nothing in between can be interrupted."""
+        if self._asked():
+            self._wanted = None
+        if not self._has_something() and trio.current_time() < self._batch_due():
+            return
+        self._touch()
+        self._audit_due = trio.current_time() + AUDIT_EVERY_S
+        blocks = tuple(parcel.block for parcel in self._pending if len(parcel.block))
+        self._sealed = Batch(
+            number=self._number(),
+            blocks=blocks,
+            rejects=tuple(reject for parcel in self._pending for reject in parcel.rejects),
+            events=tuple(self._events),
+            lags=tuple(self._lags),
+            gaps=tuple(gap for parcel in self._pending for gap in parcel.gaps),
+            feeds=tuple(
+                dataclasses.replace(feed, run_id=self._ledger.run_id)
+                for parcel in self._pending
+                for feed in parcel.feeds
+            ),
+            audit=self._ledger.seal(blocks, time.time_ns()),
+        )
+        self.sealed_number = self._sealed.number
+        self._pending, self._pending_rows = [], 0
+        self._events.clear()
+        self._lags.clear()
+
+    async def _deliver(self) -> None:
+        if self._sealed is not None:
+            await self.outbox.put(self._sealed)
+            self._sealed, self._since = None, trio.current_time()
+
+    def _refuse(self, parcel: Parcel, error: BaseException) -> None:
+        self._ledger.refused([parcel.block], sealed=False)
+        self._touch()
+        rejects = (*parcel.rejects, *refusals([parcel.block], error))
+        self._pending.append(Parcel(Block(parcel.block.exchange), rejects, parcel.gaps, parcel.feeds))
+
+    def refuse_batch(self, batch: Batch, error: BaseException) -> None:
+        """A batch that crashed the writer three times: its ticks become rejects, and the writer lives on."""
+        self._ledger.refused(batch.blocks, sealed=True)
+        self._touch()  # before there is something: what comes first sets the time of the next batch
+        for reject in (*batch.rejects, *refusals(batch.blocks, error)):
+            self._pending.append(Parcel(Block(reject.exchange), (reject,)))
+        for gap in batch.gaps:
+            self._pending.append(Parcel(Block(gap.exchange), gaps=(gap,)))
+        for feed in batch.feeds:
+            self._pending.append(Parcel(Block(feed.exchange), feeds=(feed,)))
+        self._events.extend(batch.events)
+        self._lags.extend(batch.lags)
+
+
+def refusals(blocks: tuple[Block, ...] | list[Block], error: BaseException) -> tuple[Reject, ...]:
+    """One reject a block, with the traceback and as many of its ticks as fit."""
+    detail = "".join(traceback.format_exception(error))[-4000:]
+    found = []
+    for block in blocks:
+        rows = zip(block.symbol, block.trade_id, block.price, block.volume, block.side, strict=True)
+        payload = json.dumps(list(rows)).encode()
+        kept = payload[:REJECT_PAYLOAD_BYTES_MAX]
+        found.append(Reject(time.time_ns(), block.exchange, None, Reason.CRASHED, detail, kept, len(payload)))
+    return tuple(found)

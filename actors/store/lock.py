@@ -1,0 +1,161 @@
+"""One service for one file: locks that tell a second service who has it, by whatever name it knows the file.
+
+The lock "<file>.lock" keeps out services that come by the same folder, also while there is no file yet. A file
+has other names too: hard links, and bind mounts of the file alone. So the file itself is locked as well, with
+flock, which goes with device and inode. It is no lock to DuckDB, which uses those of fcntl(2); but the system
+drops these as soon as the process closes any descriptor of the file, so ours is opened and closed only while
+DuckDB does not have it open here. The system drops both locks with their process: what a dead one left is taken
+over without a question.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from actors.store.database import FileRefused
+
+_BYTES_MAX = 4096
+# Where flock is carried out with the locks of fcntl it would lock out DuckDB, and on these it may be.
+_NETWORK = ("nfs", "cifs", "smb", "9p", "ceph", "gpfs", "lustre")
+
+
+class StoreTaken(OSError):
+    """Another living service records into this file; `pid` and `socket` are its own, as far as it told."""
+
+    def __init__(self, path: Path, pid: int | None, socket: str, how: str = "") -> None:
+        who = f"process {pid}" if pid else "another process"
+        where = f" (control socket {socket})" if socket else ""
+        super().__init__(
+            f"{who}{where} already records into {path}{how}. Stop that one, or give this one another store.path."
+        )
+        self.pid, self.socket = pid, socket
+
+
+class Claim:
+    """Holds the locks while its block runs; raises StoreTaken at once if somebody else does, and FileRefused if
+    something that is no lock file of ours has the name of one."""
+
+    def __init__(self, store: Path, socket: str = "") -> None:
+        self._store, self._socket = store, socket
+        self._path = store.with_name(store.name + ".lock")
+        self._fd = self._file_fd = -1
+
+    def __enter__(self) -> "Claim":
+        fd = self._open()
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid, socket = self._holder(fd)
+            os.close(fd)
+            raise StoreTaken(self._store, pid, socket) from None
+        except OSError:  # a file system without flock: nothing to hold on to, and nothing to lose by going on
+            pass
+        with suppress(OSError):  # a full disk: a second service then learns only that there is a first
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, json.dumps({"pid": os.getpid(), "socket": self._socket}).encode(), 0)
+        self._fd = fd
+        return self
+
+    def file(self, path: Path) -> None:
+        """Locks the DuckDB file that has the name now, or is about to get it, and lets go of an earlier one.
+
+        Raises StoreTaken. Does nothing for a file that is locked already; else DuckDB must not have it open here.
+        """
+        if self._fd < 0:
+            return
+        found = path.stat()
+        if self._file_fd >= 0:
+            mine = os.fstat(self._file_fd)
+            if (mine.st_dev, mine.st_ino) == (found.st_dev, found.st_ino):
+                return
+        if _on_network(found.st_dev):
+            return
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:  # DuckDB will find the same, and say so
+            return
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise StoreTaken(self._store, _locker(found), "", ", by another name of it") from None
+        except OSError:
+            pass
+        if self._file_fd >= 0:
+            os.close(self._file_fd)
+        self._file_fd = fd
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # The lock file itself stays: were it removed, two later services could each lock a file of that name.
+        os.ftruncate(self._fd, 0)
+        for fd in (self._file_fd, self._fd):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._file_fd = -1
+
+    def _open(self) -> int:
+        """The lock file, empty or written by us: what else has its name is neither followed nor changed."""
+        try:
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+                raise self._refused() from error
+            raise
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1 or (status.st_size and not _is_ours(fd)):
+            os.close(fd)
+            raise self._refused()
+        return fd
+
+    def _refused(self) -> FileRefused:
+        return FileRefused(
+            f"{self._path} is no lock file of this software (a link, or something else of that name); it was left"
+            " as it is. Move it away, or give store.path another file."
+        )
+
+    @staticmethod
+    def _holder(fd: int) -> tuple[int | None, str]:
+        try:
+            said = json.loads(os.pread(fd, _BYTES_MAX, 0))
+            return int(said["pid"]), str(said["socket"])
+        except (ValueError, KeyError, TypeError):
+            return None, ""
+
+
+def _is_ours(fd: int) -> bool:
+    """Whether it holds what we write, perhaps cut short by a power cut."""
+    found = os.pread(fd, _BYTES_MAX, 0).strip(b"\0")
+    return not found or found.startswith(b'{"pid": ')
+
+
+def _on_network(device: int) -> bool:
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+    except OSError:  # no Linux
+        return False
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        if before.split(" ")[2] == wanted and after.startswith(_NETWORK):
+            return True
+    return False
+
+
+def _locker(found: os.stat_result) -> int | None:
+    """The process that has the flock of a file, where the system tells."""
+    try:
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        words = line.split()
+        if "FLOCK" in words and words[5].split(":")[-1] == str(found.st_ino):
+            return int(words[4])
+    return None

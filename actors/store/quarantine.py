@@ -1,0 +1,121 @@
+"""Finds what cannot be read and sets it aside under a name with the time, so that recording goes on."""
+
+import errno
+from collections.abc import Iterable
+from pathlib import Path
+
+from actors.store.filesystem import Files
+from actors.store.notices import Notice
+from actors.store.segments import SegmentWriter, crc_of
+from actors.store.tables import TABLES, TICKS, TableSpec
+from actors.store.tail import Listed, Segment, Tail, live, shown, stamped
+
+VERIFY_BYTES_MAX = 1 << 30  # at start, about a second; what is beyond is verified before it is merged
+
+
+class Damage:
+    """Looks at each segment once. Works in the thread that merges."""
+
+    def __init__(self, tail: Tail, files: Files, writer: SegmentWriter) -> None:
+        self._tail, self._files, self._writer = tail, files, writer
+        self._sound: set[tuple[TableSpec, Segment]] = set()
+
+    def forget(self) -> None:
+        """Look at everything again: something in it could not be read."""
+        self._sound.clear()
+
+    def find(self, counted: Listed, bytes_max: int | None = None) -> list[Notice]:
+        """Verifies the segments, the newest first, and sets aside what is damaged."""
+        there = {(table, s) for table in TABLES for s in counted[table.name]}
+        self._sound &= there
+        notices: list[Notice] = []
+        for table, segment in sorted(there - self._sound, key=lambda entry: entry[1], reverse=True):
+            path = self._tail.path(table, segment)
+            if bytes_max is not None:
+                bytes_max -= path.stat().st_size
+                if bytes_max < 0:
+                    break
+            why = _why_damaged(path, segment)
+            if why:
+                notices.append(self._set_aside(table, segment, why))
+            else:
+                self._sound.add((table, segment))
+        return notices
+
+    def _set_aside(self, table: TableSpec, segment: Segment, why: str) -> Notice:
+        path = self._tail.path(table, segment)
+        aside = self._tail.set_aside(path, "damaged")
+        within = [s for s in self._tail.listed()[table.name] if segment.first <= s.first and s.last <= segment.last]
+        # Of a fold the parts may still be there; they count again now that it is gone.
+        rows_lost = segment.rows - sum(s.rows for s in live(within, 0))
+        if table is TICKS and not any(s.last == segment.last for s in within):
+            self._writer.write_empty(table, segment.last)  # its batches did happen: what else they hold counts
+        self._files.sync_folder(path.parent)
+        return Notice(
+            "segment_damaged",
+            f"segment {segment.name} of {table.name} {why}; {rows_lost} rows are lost. It was set aside as {aside}",
+            {
+                "table": table.name,
+                "first_batch": segment.first,
+                "last_batch": segment.last,
+                "rows_lost": rows_lost,
+                "set_aside": str(aside),
+            },
+        )
+
+    def clear_strays(self) -> list[Notice]:
+        """Moves what is not ours out of the folders that DuckDB reads."""
+        found = [
+            self._moved(path, "stray_file", "is no segment, and queries would stumble over it")
+            for path in self._tail.strays()
+        ]
+        if found:
+            self._writer.prepare()  # it may have had the place of an empty segment
+        return found
+
+    def set_all_aside(self, listed: Listed, why: str) -> list[Notice]:
+        """Moves a whole tail out of sight."""
+        return [
+            self._moved(self._tail.path(table, segment), "segment_foreign", why)
+            for table in TABLES
+            for segment in listed[table.name]
+        ]
+
+    def _moved(self, path: Path, event: str, why: str) -> Notice:
+        aside = self._tail.set_aside(path, "foreign")
+        words = f"{shown(path.name)} in {path.parent.name} {why}; moved to {aside}"
+        return Notice(event, words, {"set_aside": str(aside)})
+
+    def set_wal_aside(self, wal: Path, why: str) -> list[Notice]:
+        """A write-ahead log that is of no use; nothing to say if there is none."""
+        moved = self._renamed([wal])
+        words = (
+            f"DuckDB cannot use {wal.name}: {why[:300]}. It was set aside as {', '.join(moved)};"
+            " what it held is merged again from the tail, or counted as missing"
+        )
+        return [Notice("store_wal_damaged", words, {"set_aside": moved})] if moved else []
+
+    def set_file_aside(self, path: Path, wal: Path, why: str, rows: dict[str, int]) -> Notice:
+        """A DuckDB file that cannot be read; `rows` are what it held, by the manifest."""
+        moved = self._renamed([path, wal])
+        words = f"DuckDB cannot read {path.name}: {why[:300]}. It was set aside as {', '.join(moved)}"
+        return Notice("store_file_damaged", f"{words} and a new file is begun", {"set_aside": moved, "rows": rows})
+
+    def _renamed(self, paths: Iterable[Path]) -> list[str]:
+        moved = []
+        for path in paths:
+            if path.exists():
+                aside = stamped(path, "damaged")
+                self._files.rename(path, aside)
+                self._files.sync_folder(path.parent)
+                moved.append(str(aside))
+        return moved
+
+
+def _why_damaged(path: Path, segment: Segment) -> str:
+    try:
+        return "" if crc_of(path) == segment.crc else "does not match its checksum"
+    except OSError as error:
+        if error.errno in (errno.EIO, errno.ENOENT, errno.ELOOP):
+            return f"cannot be read ({error.strerror})"
+        raise

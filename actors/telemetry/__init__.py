@@ -1,0 +1,1 @@
+"""Telemetry: running totals, histograms, lags, and the host's clock."""

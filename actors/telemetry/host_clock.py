@@ -1,0 +1,174 @@
+"""The clock actor: notices when this host's clock is set, and turns the lags of all exchanges into rows and words.
+
+A jump is where the wall clock goes on by another amount than the clock that nobody sets. A loop that stood
+still, or a machine under load, moves both; a machine that slept is told apart by CLOCK_BOOTTIME where there
+is one (Linux, clock_gettime(2), read 2026-11). Slewing moves both as well, or by 0.05% at most.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from actors.model.batch import LagRow
+from actors.telemetry.lag import Lags, host_ahead_ms, seconds_text
+from supervisor.context import Context
+
+LOOK_S = 1.0
+MINUTE_S = 60.0  # of lags that make one row
+# ntpd sets the clock from 0.128 s on and slews below. Between two clocks that are read together lie microseconds.
+JUMP_S = 0.1
+SLEW = 0.001  # twice the 500 ppm by which a clock may be slewed
+ALARM_S = 300.0  # how long health speaks of a jump; the events keep it for good
+READ_S_MAX = 0.01  # a reading that took longer was interrupted: its clocks are not of one moment
+READ_TRIES = 10
+STOP_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The clocks at one moment: the wall's, the one that stops while the machine sleeps, and (None where there
+    is none) the one that does not."""
+
+    wall_ns: int
+    mono_s: float
+    boot_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """The clock was set by `jump_s`, forward if above 0. Without a clock that counts sleep, `sure` is false for
+    a jump forward: the machine may have slept."""
+
+    jump_s: float
+    sure: bool = True
+    event = "clock_jumped"
+
+    @property
+    def reason(self) -> str:
+        """For people."""
+        way = "forward" if self.jump_s > 0 else "back"
+        text = f"this host's clock jumped {seconds_text(abs(self.jump_s))} {way}"
+        return text if self.sure else f"{text}, or the machine slept"
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """The machine slept for `slept_s`; its clock is as right as before."""
+
+    slept_s: float
+    event = "host_slept"
+
+    @property
+    def reason(self) -> str:
+        """For people."""
+        return f"this machine slept for {seconds_text(self.slept_s)}"
+
+
+class ClockWatch:
+    """Compares each look with the one before."""
+
+    def __init__(self) -> None:
+        self._last: Reading | None = None
+
+    def look(self, wall_ns: int, mono_s: float, boot_s: float | None) -> Jump | Sleep | None:
+        """What happened to the clock since the last look. If both did, the jump is told."""
+        last, self._last = self._last, Reading(wall_ns, mono_s, boot_s)
+        if last is None:
+            return None
+        awake_s = mono_s - last.mono_s
+        counts_sleep = boot_s is not None and last.boot_s is not None
+        passed_s = boot_s - last.boot_s if boot_s is not None and last.boot_s is not None else awake_s
+        jump_s = (wall_ns - last.wall_ns) / 1e9 - passed_s
+        if abs(jump_s) > JUMP_S + SLEW * passed_s:
+            return Jump(jump_s, sure=counts_sleep or jump_s < 0)
+        return Sleep(passed_s - awake_s) if passed_s - awake_s > JUMP_S else None
+
+
+def read_clocks() -> Reading | None:
+    """All clocks at one moment; None if that could not be had."""
+    for _ in range(READ_TRIES):
+        began = time.monotonic()
+        mono_s, slept_s, wall_ns = trio.current_time(), _slept_s(), time.time_ns()
+        if time.monotonic() - began < READ_S_MAX:
+            return Reading(wall_ns, mono_s, None if slept_s is None else mono_s + slept_s)
+    return None
+
+
+def _slept_s() -> float | None:
+    """How long the machine has slept since it was started."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return None
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+class Clock:
+    """Owned by the pipeline. `record` takes the rows for the file; `jumps` counts, `last` is the newest jump."""
+
+    def __init__(self, lags: Lags, record: Callable[[LagRow], None]) -> None:
+        self.lags, self._record = lags, record
+        self._watch = ClockWatch()
+        self._minute_ends = float("inf")
+        self._alarm, self._alarm_until = "", 0.0
+        self._host = ""  # what is wrong with this host's clock by the word of all exchanges
+        self.jumps = 0
+        self.last: Jump | None = None
+        self.last_ns: int | None = None  # when it was noticed
+
+    async def run(self, context: Context) -> None:
+        """Until it is asked to stop; what has come of the last minute is then recorded too."""
+        self._minute_ends = min(self._minute_ends, trio.current_time() + MINUTE_S)
+        context.ok()
+        while not context.stopping.is_set():
+            with trio.move_on_after(LOOK_S):
+                await context.stopping.wait()
+            self._look(context)
+            context.handled(self.lags.collect())
+            if trio.current_time() >= self._minute_ends:
+                self._minute_ends = trio.current_time() + MINUTE_S
+                self._judge(context, await self._rows())
+            self._report(context)
+            context.healthy()
+        await self._rows()
+
+    def _look(self, context: Context) -> None:
+        reading = read_clocks()
+        if reading is None:
+            return
+        found = self._watch.look(reading.wall_ns, reading.mono_s, reading.boot_s)
+        if isinstance(found, Jump):
+            self.jumps, self.last, self.last_ns = self.jumps + 1, found, reading.wall_ns
+            self._alarm, self._alarm_until = found.reason, trio.current_time() + ALARM_S
+            context.note(found.event, found.reason, jump_s=round(found.jump_s, 6))
+        elif found is not None:
+            context.note(found.event, found.reason, slept_s=round(found.slept_s, 6))
+
+    async def _rows(self) -> list[LagRow]:
+        rows = []
+        for row in self.lags.rows(time.time_ns()):
+            self._record(row)
+            rows.append(row)
+            await trio.lowlevel.checkpoint()  # of a busy exchange 30,000 numbers were sorted: others go first
+        return rows
+
+    def _judge(self, context: Context, rows: Sequence[LagRow]) -> None:
+        """Says what begins or ends with this minute, the host's own clock first."""
+        ahead_ms = host_ahead_ms(rows)
+        if ahead_ms is None:
+            self._host = ""
+        elif not self._host:
+            off = seconds_text(abs(ahead_ms) / 1000)
+            way = f"{off} ahead, or everything comes that late" if ahead_ms > 0 else f"{off} behind"
+            self._host = f"all exchanges agree that this host's clock is {way}; check NTP"
+            context.note("host_clock_off", self._host, ahead_ms=ahead_ms)
+        for turn in self.lags.judge(rows):
+            context.note(turn.event, turn.reason, exchange=turn.row.exchange, p50_ms=turn.row.p50_ms)
+
+    def _report(self, context: Context) -> None:
+        if self._host:
+            context.degraded(self._host)
+        elif trio.current_time() < self._alarm_until:
+            context.degraded(self._alarm)
+        else:
+            context.ok()

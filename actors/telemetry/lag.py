@@ -1,0 +1,154 @@
+"""Lags as data: receipt minus the exchange's own time of a trade, one row an exchange and minute, and what is odd.
+
+Sampled once per read of a socket, which is what `Account.read` notes anyway. `collect` takes the samples off
+the account once a second; of a second with more than LAG_SAMPLES reads, those are the last ones.
+"""
+
+import enum
+from array import array
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from actors.model.batch import LagRow
+from actors.telemetry.ledger import Account
+
+# Two clocks kept by NTP over the internet differ by some ms; what is more is worth a word.
+AHEAD_MS = 50.0
+AHEAD_SHARE = 0.9  # or nearly every trade from the future, by however little
+LATE_MS = 5_000.0  # no network is so slow
+HOST_MS = 500.0
+HOST_EXCHANGES_MIN = 2  # one alone may be wrong itself
+SAMPLES_JUDGED_MIN = 5  # of a quiet minute nothing is concluded
+CALM = 0.5  # an episode is over below so much of what began it, so that none flickers
+
+
+class Flag(enum.StrEnum):
+    """What is odd about an exchange's times. Shown in status: never renamed."""
+
+    AHEAD = "ahead"  # its trades are stamped later than they come
+    LATE = "late"  # they come long after their stamps
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """An episode began (or ended: no flag) with the minute that `row` tells of."""
+
+    row: LagRow
+    flag: Flag | None
+
+    @property
+    def event(self) -> str:
+        """A stable word."""
+        return {Flag.AHEAD: "clock_ahead", Flag.LATE: "feed_late", None: "lag_normal"}[self.flag]
+
+    @property
+    def reason(self) -> str:
+        """For people: what it is, and what to do."""
+        name, off = self.row.exchange, seconds_text(abs(self.row.p50_ms) / 1000)
+        if self.flag is Flag.AHEAD:
+            return f"{name} stamps trades {off} ahead of this host's clock; check NTP"
+        if self.flag is Flag.LATE:
+            return f"trades of {name} come {off} after their own time: the feed lags or a clock is off; check NTP"
+        return f"the times of {name} are plausible again: {self.row.p50_ms:.0f} ms from trade to receipt"
+
+
+class Lags:
+    """Samples of all exchanges in this run. `flags` holds the exchanges that are in an episode, `reasons` why."""
+
+    def __init__(self, accounts: Mapping[str, Account], run_id: str) -> None:
+        self._accounts, self._run_id = accounts, run_id
+        self._samples = _no_samples()
+        self._taken: Counter[str] = Counter()
+        self.negative: Counter[str] = Counter()  # of all samples ever
+        self.flags: dict[str, Flag] = {}
+        self.reasons: dict[str, str] = {}
+
+    def collect(self) -> int:
+        """Takes what came since the last call; returns how many samples that are."""
+        found = 0
+        for name, account in self._accounts.items():
+            noted = sum(account.lag_s.counts)
+            new = min(noted - self._taken[name], len(account.lags_ns))
+            self._taken[name] = noted
+            if new:
+                samples = list(account.lags_ns)[-new:]
+                self._samples[name].extend(samples)
+                self.negative[name] += _negative(samples)
+                found += new
+        return found
+
+    def rows(self, at_ns: int) -> Iterator[LagRow]:
+        """Ends the stretch: one row for each exchange that has samples."""
+        ended, self._samples = self._samples, _no_samples()
+        for name, samples in ended.items():
+            yield _row(at_ns, name, sorted(samples), self._run_id)
+
+    def judge(self, rows: Iterable[LagRow]) -> list[Turn]:
+        """What is to be said after these minutes; an episode is told of when it begins and when it ends."""
+        turns = []
+        for row in rows:
+            was = self.flags.get(row.exchange)
+            flag = was if row.samples < SAMPLES_JUDGED_MIN else flag_of(row, was)
+            if flag is was:
+                continue
+            turn = Turn(row, flag)
+            turns.append(turn)
+            self.flags.pop(row.exchange, None)
+            self.reasons.pop(row.exchange, None)
+            if flag is not None:
+                self.flags[row.exchange], self.reasons[row.exchange] = flag, turn.reason
+        return turns
+
+
+def flag_of(row: LagRow, was: Flag | None) -> Flag | None:
+    """What is odd about a minute, given what was about the one before."""
+    ahead, late = CALM if was is Flag.AHEAD else 1.0, CALM if was is Flag.LATE else 1.0
+    if row.p50_ms < -AHEAD_MS * ahead or row.negative >= AHEAD_SHARE * ahead * row.samples:
+        return Flag.AHEAD
+    return Flag.LATE if row.p50_ms > LATE_MS * late else None
+
+
+def host_ahead_ms(rows: Iterable[LagRow]) -> float | None:
+    """By how much this host's clock is ahead (negative: behind) if all exchanges of a minute say that it is off."""
+    medians = [row.p50_ms for row in rows if row.samples >= SAMPLES_JUDGED_MIN]
+    if len(medians) < HOST_EXCHANGES_MIN or not (max(medians) < -HOST_MS or min(medians) > HOST_MS):
+        return None
+    return median(medians)
+
+
+def negative_share(account: Account) -> float | None:
+    """Of the last reads, the share whose trade was stamped later than it came; None before the first."""
+    return round(_negative(account.lags_ns) / len(account.lags_ns), 4) if account.lags_ns else None
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration as people say it."""
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _no_samples() -> "defaultdict[str, array[int]]":  # array takes no parameter at run time before 3.12
+    return defaultdict(lambda: array("q"))
+
+
+def _negative(lags_ns: Iterable[int]) -> int:
+    return sum(1 for lag in lags_ns if lag < 0)
+
+
+def _row(at_ns: int, exchange: str, ordered: Sequence[int], run_id: str) -> LagRow:
+    def at(share: float) -> float:
+        return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))] / 1e6, 3)
+
+    return LagRow(
+        at_ns=at_ns,
+        exchange=exchange,
+        samples=len(ordered),
+        p50_ms=at(0.50),
+        p99_ms=at(0.99),
+        min_ms=at(0.0),
+        max_ms=at(1.0),
+        negative=bisect_left(ordered, 0),
+        run_id=run_id,
+    )

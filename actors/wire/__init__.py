@@ -1,0 +1,1 @@
+"""The wire: one WebSocket connection from the address to whole messages, and its errors."""

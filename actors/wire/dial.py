@@ -1,0 +1,127 @@
+"""Opens TCP, and TLS on top of it, to where a WebSocket URL points."""
+
+import functools
+import os
+import socket
+import ssl
+import urllib.parse
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from actors.wire.errors import CannotConnect, NetworkTimeout, WrongCertificate
+from actors.wire.tls import TlsStream
+from supervisor.errors import Misfit
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A WebSocket URL in the parts that connecting needs; `host_header` and `resource` as HTTP wants them."""
+
+    tls: bool
+    host: str
+    port: int
+    host_header: str
+    resource: str
+
+
+def parse_url(url: str) -> Target:
+    """Takes a ws:// or wss:// URL apart; raises ValueError with what is wrong with it."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+        raise ValueError(f"{url!r} is not a WebSocket URL; write ws://host:port/path or wss://host:port/path")
+    tls = parts.scheme == "wss"
+    usual_port = 443 if tls else 80
+    port = usual_port if parts.port is None else parts.port
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return Target(
+        tls=tls,
+        host=parts.hostname,
+        port=port,
+        host_header=host if port == usual_port else f"{host}:{port}",
+        resource=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
+    )
+
+
+def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
+    """A TLS context that checks certificate and host name, against the system's CAs or those in `ca_file`.
+
+    It is shared by all that ask until the file changes: parsing the system's CAs takes about 45 ms, in which
+    nothing else runs. Raises Misfit when the file cannot be used.
+    """
+    source = ca_file or ssl.get_default_verify_paths().cafile
+    try:
+        changed_ns = Path(source).stat().st_mtime_ns if source else 0
+        return _context(ca_file, changed_ns)
+    except OSError as exc:  # ssl.SSLError is one too
+        raise Misfit(f"ca_file {ca_file} cannot be used ({exc}); it must hold PEM certificates") from exc
+
+
+@functools.lru_cache(maxsize=8)
+def _context(ca_file: Path | None, _changed_ns: int) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca_file)
+    context.options |= ssl.OP_NO_RENEGOTIATION  # see TlsStream
+    return context
+
+
+@contextmanager
+def deadline(what: str, limit_s: float) -> Iterator[None]:
+    """Raises NetworkTimeout naming `what` when the block takes longer than `limit_s`."""
+    with trio.move_on_after(limit_s) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise NetworkTimeout(what, limit_s)
+
+
+@asynccontextmanager
+async def dial(
+    target: Target, *, ssl_context: ssl.SSLContext | None, connect_s: float, tls_s: float
+) -> AsyncIterator[trio.abc.Stream]:
+    """Opens the stream, and cuts it off when the block is left: goodbyes are the WebSocket's business.
+
+    Addresses are tried as in RFC 6555 (happy eyeballs). `ssl_context` is one of `client_context`; None means
+    the system's CAs. Raises CannotConnect, NetworkTimeout and WrongCertificate.
+    """
+    where = f"{target.host}:{target.port}"
+    try:
+        with deadline(f"connecting to {where}", connect_s):
+            tcp = await trio.open_tcp_stream(target.host, target.port)  # sets TCP_NODELAY
+    except (OSError, UnicodeError) as exc:  # UnicodeError: no such name can exist
+        raise CannotConnect(f"cannot connect to {where}: {_why(exc)}") from exc
+    try:
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if not target.tls:
+            yield tcp
+            return
+        tls = TlsStream(tcp, ssl_context or client_context(), target.host)
+        try:
+            with deadline(f"the TLS handshake with {where}", tls_s):
+                await tls.do_handshake()
+        except trio.BrokenResourceError as exc:
+            raise _tls_failure(where, exc) from exc
+        yield tls
+    finally:
+        with trio.CancelScope(shield=True):  # takes no time: nothing is waited for
+            await trio.aclose_forcefully(tcp)
+
+
+def _tls_failure(where: str, exc: trio.BrokenResourceError) -> CannotConnect | WrongCertificate:
+    cause = exc.__cause__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return WrongCertificate(
+            f"the certificate of {where} cannot be trusted: {cause.verify_message}; if this server has its "
+            "own CA, name that CA's certificate as ca_file"
+        )
+    return CannotConnect(f"the TLS handshake with {where} failed: {cause or 'the connection broke'}")
+
+
+def _why(exc: Exception) -> str:
+    """The reasons behind trio's summary, which alone says only that all addresses failed."""
+    if isinstance(exc.__cause__, ExceptionGroup):
+        return "; ".join(sorted({_why(inner) for inner in exc.__cause__.exceptions}))
+    if isinstance(exc, OSError) and exc.errno is not None and exc.strerror:
+        return os.strerror(exc.errno) if exc.errno > 0 else exc.strerror  # those of name servers are below 0
+    return str(exc)

@@ -1,0 +1,166 @@
+"""Tells the world's weather from our bugs: the network's errors in our words, and one verdict on any error.
+
+Weather (refused, reset, silent, 5xx) is waited out for ever, a misfit (a wrong certificate) needs an
+operator, and all else is a bug of ours that must show.
+"""
+
+import email.utils
+import errno
+import re
+import socket
+import ssl
+import time
+from datetime import UTC
+
+import httpx
+import trio
+import trio_websocket
+
+from supervisor.backoff import RETRY_AFTER_S_MAX
+from supervisor.errors import Misfit, Verdict, Weather, leaves
+
+# How long to stay away at least, where the answer says why but not how long. Asking on while refused is
+# what turns a rate limit into a ban (Binance: 429, then 418 and a ban of 2 minutes to 3 days:
+# https://developers.binance.com/docs/binance-spot-api-docs/rest-api/limits).
+STATUS_FLOORS_S = {429: 10.0, 418: 120.0, 401: 300.0, 403: 300.0, 404: 300.0, 451: 300.0}
+CLIENT_ERROR_FLOOR_S = 60.0  # any other 4xx: the same request will hardly fare better at once
+CLOSE_FLOORS_S = {1008: 30.0, 1013: 10.0}  # policy violation (used for rate limits), try again later
+
+_NETWORK_ERRNOS = frozenset(
+    {
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ENETRESET,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EADDRNOTAVAIL,
+        errno.ENOTCONN,
+        errno.ETIMEDOUT,
+        errno.ENOBUFS,
+    }
+)
+_WEATHER = (
+    Weather,
+    ConnectionError,
+    TimeoutError,
+    socket.gaierror,
+    ssl.SSLError,
+    trio.BrokenResourceError,
+    trio.ClosedResourceError,
+    trio.TooSlowError,
+    trio_websocket.ConnectionClosed,
+    trio_websocket.HandshakeError,
+    httpx.TransportError,
+)
+_SECONDS = re.compile(r"([0-9]+)(?:\.[0-9]*)?")
+_CHAIN_MAX = 16  # how many causes are followed
+
+
+class CannotConnect(Weather):
+    """No name, no route, refused, or what answers is no WebSocket server."""
+
+
+class HandshakeRefused(Weather):
+    """The server answered the WebSocket handshake with another status than 101.
+
+    `retry_after_s` is the longer of its Retry-After and what such a status calls for.
+    """
+
+    def __init__(self, status: int, *, retry_after_s: float | None = None, detail: str = "") -> None:
+        text = f"the server refused the WebSocket handshake with HTTP {status}"
+        if retry_after_s:
+            text += f", next try in {retry_after_s:.0f} s or more"
+        super().__init__(f"{text}: {detail}" if detail else text, retry_after_s=retry_after_s)
+        self.status = status
+
+
+class KeptAway(Weather):
+    """Another connection was told that this address is to stay away from the exchange for `left_s` more."""
+
+    def __init__(self, left_s: float, reason: str) -> None:
+        super().__init__(f"no connection for another {left_s:.0f} s: {reason}", retry_after_s=left_s)
+
+
+class ConnectionLost(Weather):
+    """The connection is over: closed with `code` by either side, or 1006 when it just ended."""
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        text = f"the connection was closed with code {code}"
+        super().__init__(f"{text}: {reason}" if reason else text, retry_after_s=CLOSE_FLOORS_S.get(code))
+        self.code = code
+        self.reason = reason
+
+
+class NetworkTimeout(Weather):
+    """`what` did not happen within its `limit_s`."""
+
+    def __init__(self, what: str, limit_s: float) -> None:
+        super().__init__(f"{what} took longer than {limit_s:g} s")
+        self.what = what
+        self.limit_s = limit_s
+
+
+class WrongCertificate(Misfit):
+    """The server's certificate cannot be trusted. Never retried without it, never waved through."""
+
+
+def refusal_floor_s(status: int, retry_after: str | None, now_s: float | None = None) -> float | None:
+    """How long to stay away after an HTTP status that is no success; None where backoff alone decides.
+
+    `retry_after` is the header's value, seconds or an HTTP date (RFC 9110, section 10.2.3); `now_s` the
+    time to count a date from, in seconds since 1970.
+    """
+    floor = STATUS_FLOORS_S.get(status, CLIENT_ERROR_FLOOR_S if 400 <= status < 500 else None)
+    asked = _retry_after_s(retry_after, time.time() if now_s is None else now_s) if retry_after else None
+    return max((seconds for seconds in (floor, asked) if seconds is not None), default=None)
+
+
+def _retry_after_s(value: str, now_s: float) -> float | None:
+    """None for a value that is neither. What is absurd is bounded: a mistake must not silence us for ever."""
+    text = value.strip()
+    if match := _SECONDS.fullmatch(text):  # some servers send decimals
+        return min(float(match[1][:9]), RETRY_AFTER_S_MAX)
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+        wait_s = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now_s
+    except (ValueError, OverflowError):
+        return None
+    return min(max(wait_s, 0.0), RETRY_AFTER_S_MAX)
+
+
+def classify(exc: BaseException) -> tuple[Verdict, float | None]:
+    """The verdict on an error, and how many seconds a retry has to wait at least (None: no floor).
+
+    Of a group the worst counts: a bug, then a misfit; among weather the longest floor. Cancellations
+    inside a group are how trio stops the siblings of what failed; they say nothing themselves.
+    """
+    found = [_judge(leaf) for leaf in leaves(exc) if not isinstance(leaf, trio.Cancelled)]
+    verdicts = {verdict for verdict, _ in found}
+    if not found or Verdict.BUG in verdicts:
+        return Verdict.BUG, None
+    floor_s = max((seconds for _, seconds in found if seconds is not None), default=None)
+    return (Verdict.MISFIT if Verdict.MISFIT in verdicts else Verdict.WEATHER), floor_s
+
+
+def _judge(exc: BaseException) -> tuple[Verdict, float | None]:
+    if isinstance(exc, Misfit):
+        return Verdict.MISFIT, None
+    floor_s = None
+    if isinstance(exc, httpx.HTTPStatusError):
+        response = exc.response
+        floor_s = refusal_floor_s(response.status_code, response.headers.get("retry-after"))
+    elif isinstance(exc, Weather):
+        floor_s = exc.retry_after_s
+    elif not isinstance(exc, _WEATHER) and not (isinstance(exc, OSError) and exc.errno in _NETWORK_ERRNOS):
+        return Verdict.BUG, None
+    return (Verdict.MISFIT if _wrong_certificate(exc) else Verdict.WEATHER), floor_s
+
+
+def _wrong_certificate(exc: BaseException) -> bool:
+    """Whether a failed certificate check is what this error goes back to."""
+    link: BaseException | None = exc
+    for _ in range(_CHAIN_MAX):
+        if link is None or isinstance(link, ssl.SSLCertVerificationError):
+            break
+        link = link.__cause__ or link.__context__
+    return isinstance(link, ssl.SSLCertVerificationError)

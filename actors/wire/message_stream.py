@@ -1,0 +1,190 @@
+"""The stream that trio-websocket reads: the handshake's answer and control frames; messages go to the sink.
+
+trio-websocket moves every message through wsproto and a channel (36 us each, measured); taken off here
+they cost 0.3 us. Handshake, ping and close stay the library's.
+"""
+
+import re
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import trio
+
+from actors.wire.errors import CannotConnect, HandshakeRefused, NetworkTimeout, refusal_floor_s
+from actors.wire.frame_parser import FrameCutter
+from supervisor.text import printable
+
+Sink = Callable[[list[bytes], int], Awaitable[None]]
+
+HEAD_BYTES_MAX = 16 * 1024  # an answer to the handshake is a few hundred bytes; h11 draws the line here too
+LOCATION_CHARS_MAX = 300  # of where a refusal points to
+BODY_EXCERPT_BYTES_MAX = 200  # of a refusal's body, for people to read
+
+# A read may hold 131,072 pings. The library answers one in 30 us and yields only to send, so it is handed a few ms
+# of work at a time.
+CONTROLS_AT_ONCE = 256
+
+_HEAD_END = re.compile(rb"\n\r?\n")
+_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
+_PRINTABLE = re.compile(r"[^ -~]+")
+_CLOSE_BYTE = 0x88
+
+
+@dataclass(slots=True)
+class WireStats:
+    """Counters of one connection. `frames` counts whole messages.
+
+    `last_frame_ns` (UTC) and `last_frame_at` (trio's clock, which no clock change moves) say when the last
+    message or control frame was read: any of them is a sign of life.
+    """
+
+    bytes: int = 0
+    frames: int = 0
+    last_frame_ns: int = 0
+    last_frame_at: float = 0.0
+
+
+class CuttingStream(trio.abc.Stream):
+    """Wraps `inner`, which the caller closes.
+
+    `receive_some` awaits `sink(messages, received_ns)` once for each read that completed messages, and
+    returns only when there is something for the library: control frames, or b"" at the end. While the
+    sink waits nothing is read, so a slow sink slows the server down through TCP. `before_read` is called
+    whenever the library has dealt with all it was handed.
+
+    Raises CannotConnect and HandshakeRefused until the handshake is answered, NetworkTimeout when nothing
+    can be sent for `send_s`, and what the sink raises. Reading has no deadline here: how long silence may
+    last is the exchange's to say.
+    """
+
+    def __init__(
+        self,
+        inner: trio.abc.Stream,
+        cutter: FrameCutter,
+        sink: Sink,
+        *,
+        before_read: Callable[[], None],
+        read_bytes: int,
+        send_s: float,
+    ) -> None:
+        self.stats = WireStats(last_frame_at=trio.current_time())
+        self.leaving = False  # nothing new is delivered, and only a close frame still matters
+        self._inner = inner
+        self._cutter = cutter
+        self._sink = sink
+        self._before_read = before_read
+        self._read_bytes = read_bytes
+        self._send_s = send_s
+        self._answered = False
+        self._rest = b""  # frames that came in the same read as the handshake's answer
+        self._rest_ns = 0
+        self._controls: deque[bytes] = deque()  # cut, and not yet handed to the library
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:  # noqa: ARG002 (reads are larger)
+        """See trio.abc.ReceiveStream; reads `read_bytes` at a time whatever the library asks for."""
+        if not self._answered:
+            return await self._receive_answer()
+        while True:
+            self._before_read()
+            if self._controls:
+                await trio.lowlevel.checkpoint()
+                if portion := self._some_controls():
+                    return portion
+            if self._rest:
+                data, received_ns, self._rest = self._rest, self._rest_ns, b""
+            else:
+                data, received_ns = await self._read()
+            if not data:
+                return b""
+            messages, controls = self._cutter.feed(data)
+            if messages or controls:
+                self.stats.last_frame_ns = received_ns
+                self.stats.last_frame_at = trio.current_time()
+            if self.leaving:
+                messages = []
+            if messages:
+                self.stats.frames += len(messages)
+                await self._sink(messages, received_ns)
+            self._controls.extend(controls)
+            if portion := self._some_controls():
+                return portion
+
+    def _some_controls(self) -> bytes:
+        """The next few control frames; b"" where there is none that matters."""
+        if self.leaving:
+            # The library would fail on a ping after its own close frame, which it cannot answer then.
+            self._controls = deque(frame for frame in self._controls if frame[0] == _CLOSE_BYTE)
+        return b"".join(self._controls.popleft() for _ in range(min(CONTROLS_AT_ONCE, len(self._controls))))
+
+    async def _read(self) -> tuple[bytes, int]:
+        data = await self._inner.receive_some(self._read_bytes)
+        received_ns = time.time_ns()
+        self.stats.bytes += len(data)
+        return bytes(data), received_ns
+
+    async def _receive_answer(self) -> bytes:
+        """Returns the head of a 101 answer, which the library then checks; anything else is refused here.
+
+        The library would wait for the end of a refusal's body, for ever if the connection ends instead,
+        and keep all of it.
+        """
+        head = bytearray()
+        searched = 0
+        while (end := _HEAD_END.search(head, searched)) is None:
+            if not b"HTTP/".startswith(head[:5]):
+                raise CannotConnect(f"what answers does not speak HTTP: {_excerpt(head)!r}")
+            if len(head) > HEAD_BYTES_MAX:
+                raise CannotConnect(f"the answer to the handshake is longer than {HEAD_BYTES_MAX} bytes")
+            try:
+                data, self._rest_ns = await self._read()
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+                raise CannotConnect("the connection broke during the handshake") from exc
+            if not data:
+                raise CannotConnect("the server closed the connection instead of answering the handshake")
+            searched = max(0, len(head) - 2)  # the pattern is three bytes long
+            head += data
+        answer, self._rest = bytes(head[: end.end()]), bytes(head[end.end() :])
+        status = _STATUS.match(answer)
+        if status is None:
+            raise CannotConnect(f"what answers does not speak HTTP/1.1: {_excerpt(head)!r}")
+        if status[1] != b"101":
+            raise _refusal(int(status[1]), answer, self._rest)
+        self._answered = True
+        return answer
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """See trio.abc.SendStream; gives up after `send_s`."""
+        try:
+            with trio.fail_after(self._send_s):
+                await self._inner.send_all(data)
+        except trio.TooSlowError as exc:
+            raise NetworkTimeout("sending", self._send_s) from exc
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            if self._answered:
+                raise
+            raise CannotConnect("the connection broke during the handshake") from exc
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """See trio.abc.SendStream."""
+        await self._inner.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        """Closes the inner stream."""
+        await self._inner.aclose()
+
+
+def _refusal(status: int, head: bytes, body: bytes) -> HandshakeRefused:
+    headers = {}
+    for line in head.decode("latin-1").splitlines()[1:]:
+        name, _, value = line.partition(":")
+        headers[name.strip().lower()] = value.strip()
+    detail = printable(headers.get("location", ""), LOCATION_CHARS_MAX) or _excerpt(body)
+    return HandshakeRefused(
+        status, retry_after_s=refusal_floor_s(status, headers.get("retry-after")), detail=detail
+    )
+
+
+def _excerpt(data: bytes | bytearray) -> str:
+    return _PRINTABLE.sub(" ", data[:BODY_EXCERPT_BYTES_MAX].decode("latin-1")).strip()

@@ -1,0 +1,244 @@
+"""Opens one WebSocket connection to an exchange and delivers its messages in batches."""
+
+import ssl
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+
+import h11
+import trio
+import trio_websocket
+import wsproto.utilities
+
+from actors.wire.dial import Target, client_context, deadline, dial, parse_url
+from actors.wire.errors import (
+    CannotConnect,
+    ConnectionLost,
+    HandshakeRefused,
+    NetworkTimeout,
+    WrongCertificate,
+)
+from actors.wire.frame_parser import CONTROL_BYTES_MAX, FrameCutter, Violation
+from actors.wire.message_stream import CuttingStream, Sink, WireStats
+from supervisor.text import printable
+
+__all__ = [
+    "CannotConnect",
+    "CloseReason",
+    "ConnectionLost",
+    "HandshakeRefused",
+    "NetworkTimeout",
+    "Sink",
+    "Wire",
+    "WireLimits",
+    "WireStats",
+    "WrongCertificate",
+    "client_context",
+    "connect",
+]
+
+ENDED_WITHOUT_CLOSE = 1006  # RFC 6455, section 7.1.5
+_WRONG_ANSWER = "what answers does not speak WebSocket: its 101 is not one to our request"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireLimits:
+    """What one connection may cost: the longest message, and a deadline in seconds for every wait."""
+
+    message_bytes: int
+    connect_s: float = 10.0
+    tls_s: float = 10.0
+    handshake_s: float = 10.0
+    close_s: float = 2.0
+    send_s: float = 10.0
+    read_bytes: int = 262_144
+
+
+@dataclass(frozen=True, slots=True)
+class CloseReason:
+    """How a connection ended: RFC 6455's code (1006: without a close frame) and the words that came along."""
+
+    code: int
+    reason: str
+
+
+class Wire:
+    """One open connection; `connect` makes it and closes it."""
+
+    def __init__(self, inner: trio.abc.Stream, target: Target, sink: Sink, limits: WireLimits) -> None:
+        self._target = target
+        self._limits = limits
+        self._cutter = FrameCutter(limits.message_bytes)
+        self._stream = CuttingStream(
+            inner,
+            self._cutter,
+            sink,
+            before_read=self._look,
+            read_bytes=limits.read_bytes,
+            send_s=limits.send_s,
+        )
+        self._nursery: trio.Nursery | None = None
+        self._library: trio_websocket.WebSocketConnection | None = None
+        self._shaken = False  # the library has accepted the server's answer to the handshake
+        self._failing = False  # this side is closing because of a violation
+        self._over = trio.Event()
+        self._reading = trio.CancelScope()
+        self._goodbye = trio.CancelScope(shield=True)
+
+    @property
+    def stats(self) -> WireStats:
+        """Live counters of this connection."""
+        return self._stream.stats
+
+    @property
+    def violation(self) -> Violation | None:
+        """What the server did wrong, with an excerpt, if that is why this side closed (code 1002 or 1009)."""
+        return self._cutter.violation
+
+    async def send(self, text: str) -> None:
+        """Sends one text message. Raises ConnectionLost if the connection is over, or NetworkTimeout."""
+        assert self._library is not None
+        try:
+            await self._library.send_message(text)
+        except trio_websocket.ConnectionClosed as exc:
+            self._look()
+            how = self._how()
+            raise ConnectionLost(how.code, how.reason) from exc
+
+    async def closed(self) -> CloseReason:
+        """Waits until the connection is over, by whichever side, and says how it ended."""
+        await self._over.wait()
+        return self._how()
+
+    def _how(self) -> CloseReason:
+        if self._cutter.violation is not None:
+            return CloseReason(self._cutter.violation.code, self._cutter.violation.detail)
+        assert self._library is not None
+        said = self._library.closed
+        if said is None or said.code == ENDED_WITHOUT_CLOSE:
+            return CloseReason(ENDED_WITHOUT_CLOSE, "the connection ended without a close frame")
+        return CloseReason(int(said.code), printable(said.reason or "", CONTROL_BYTES_MAX))
+
+    async def _run(
+        self,
+        headers: list[tuple[bytes, bytes]],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Shakes hands, then runs the library's reading task until the connection ends or `_leave` is done.
+
+        A cancellation from outside does not reach the reading task: without it there would be no orderly
+        close and a delivery to the sink would be cut short. `_leave` bounds how long it may go on.
+        """
+        try:
+            with self._reading:
+                async with trio.open_nursery() as self._nursery:
+                    with deadline("the WebSocket handshake", self._limits.handshake_s):
+                        self._library = await trio_websocket.wrap_client_stream(
+                            self._nursery,
+                            self._stream,  # type: ignore[arg-type]  # any trio.abc.Stream will do, its docs say
+                            self._target.host_header,
+                            self._target.resource,
+                            extra_headers=headers,
+                            max_message_size=self._limits.message_bytes,
+                        )
+                    # A cancellation of just this moment must strike now: behind the shield, and with a start
+                    # that trio then takes for failed, nobody would ever end the reading.
+                    await trio.lowlevel.checkpoint_if_cancelled()
+                    self._reading.shield = True
+                    self._look()
+                    task_status.started()
+        except* wsproto.utilities.LocalProtocolError as errors:
+            if not self._shaken:
+                raise CannotConnect(_WRONG_ANSWER) from errors
+            # A ping that comes after this side's close frame is one the library fails to answer.
+            if not (self._failing or self._stream.leaving):
+                raise
+        except* (wsproto.utilities.RemoteProtocolError, h11.ProtocolError, UnicodeError) as errors:
+            if self._shaken:
+                raise
+            raise CannotConnect(_WRONG_ANSWER) from errors
+        finally:
+            self._goodbye.cancel()
+        self._over.set()
+
+    def _look(self) -> None:
+        """Notices how things stand; called whenever the library has dealt with all it was handed."""
+        self._shaken = True
+        if self._library is None or self._failing:
+            return
+        if self._cutter.violation is not None:
+            self._failing = True
+            assert self._nursery is not None
+            self._nursery.start_soon(self._fail)
+            self._over.set()
+        elif self._library.closed is not None:
+            self._over.set()
+
+    async def _fail(self) -> None:
+        # trio-websocket would note a protocol error without telling the server, and go on reading into
+        # memory; so the connection is failed from here, as RFC 6455 section 7.1.7 asks.
+        with trio.move_on_after(self._limits.close_s):
+            await self._say_goodbye()
+
+    async def _say_goodbye(self) -> None:
+        assert self._library is not None
+        violation = self._cutter.violation
+        if violation is None:
+            await self._library.aclose()
+        else:
+            await self._library.aclose(violation.code, violation.detail)
+
+    async def _leave(self) -> None:
+        """Says goodbye and waits for the other side's, both at most `close_s`."""
+        self._stream.leaving = True
+        self._goodbye.deadline = trio.current_time() + self._limits.close_s
+        with self._goodbye:  # left when the reading task has ended, or at the deadline
+            with suppress(NetworkTimeout):
+                await self._say_goodbye()
+            await trio.sleep_forever()
+        self._reading.cancel()
+
+
+@asynccontextmanager
+async def connect(
+    url: str,
+    *,
+    sink: Sink,
+    limits: WireLimits,
+    ssl_context: ssl.SSLContext | None = None,
+    headers: Sequence[tuple[str, str]] = (),
+) -> AsyncIterator[Wire]:
+    """Opens `url` (ws:// or wss://) and closes it when the block is left, within `limits.close_s`.
+
+    `sink(messages, received_ns)` is awaited once for each read that completed messages, in order, possibly
+    before this yields; no new delivery starts once the block is left. What the sink raises leaves the
+    block as it is. The end of the connection does not end the block: await `Wire.closed`.
+
+    Raises CannotConnect, HandshakeRefused, NetworkTimeout (all Weather) and WrongCertificate (a Misfit).
+    """
+    target = parse_url(url)
+    dialled = dial(target, ssl_context=ssl_context, connect_s=limits.connect_s, tls_s=limits.tls_s)
+    with _unwrapped():
+        async with dialled as inner, trio.open_nursery() as nursery:
+            wire = Wire(inner, target, sink, limits)
+            extra = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers]
+            await nursery.start(wire._run, extra)
+            try:
+                yield wire
+            finally:
+                await wire._leave()
+
+
+@contextmanager
+def _unwrapped() -> Iterator[None]:
+    """Nurseries raise groups: a single error leaves as itself, so that its type tells whose fault it is."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        single: BaseException = group
+        while isinstance(single, BaseExceptionGroup) and len(single.exceptions) == 1:
+            single = single.exceptions[0]
+        if single is group:
+            raise
+        raise single from single.__cause__

@@ -1,0 +1,123 @@
+"""`tickwarden check-config` and `tickwarden exchanges`: what can be known without a service."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from actors.exchanges.contract.feed import Dialect
+from actors.exchanges.histories import HISTORIES
+from actors.exchanges.registry import DIALECTS
+from ops.cli.common import json_option, print_json
+from ops.config.config import Config, ConfigErrors, find_config, load_config
+from ops.config.paths import host_mistakes
+from ops.terminal.exit_codes import CONFIGURATION, OK
+from ops.terminal.layout import wrapped
+from ops.terminal.output import PIPE_COLUMNS, terminal_width, write_table
+from ops.terminal.suggestions import did_you_mean
+
+
+@click.command("check-config")
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+@json_option
+def check_config(path: Path | None, as_json: bool) -> int:
+    """Report every mistake in a configuration with its key and what would be right; exit 78 if there is any.
+
+    Paths, the group and the http port are checked for this host and this user: run it as the service's user.
+    """
+    found = find_config(path)
+    try:
+        config = _checked(found)
+    except ConfigErrors as errors:
+        if as_json:
+            print_json({"path": str(found), "mistakes": [str(mistake) for mistake in errors.mistakes]})
+        else:
+            click.echo(str(errors), err=True)
+        return CONFIGURATION
+    symbols = sum(len(exchange.symbols) for exchange in config.exchanges.values())
+    if as_json:
+        print_json({"path": str(found) if found else None, "mistakes": []})
+    else:
+        name = found or "the built-in default"
+        click.echo(
+            f"{name}: fine; {symbols} symbols on {len(config.exchanges)} exchanges, into {config.store.path}"
+        )
+    return OK
+
+
+def _checked(path: Path | None) -> Config:
+    """The configuration, if it can work here; raises ConfigErrors."""
+    config = load_config(path)
+    if mistakes := list(host_mistakes(config)):
+        raise ConfigErrors(path, mistakes)
+    return config
+
+
+@click.command()
+@click.argument("name", required=False)
+@json_option
+def exchanges(name: str | None, as_json: bool) -> int:
+    """What each exchange offers and promises: markets, limits, pings, trade ids, history."""
+    if name is not None and name not in DIALECTS:
+        raise click.UsageError(f"there is no exchange {name!r}; {did_you_mean(name, DIALECTS)}")
+    chosen = [DIALECTS[name]] if name else list(DIALECTS.values())
+    if as_json:
+        print_json([_facts(dialect) for dialect in chosen])
+    elif name:
+        room = terminal_width(sys.stdout) or PIPE_COLUMNS
+        for key, value in _facts(chosen[0]).items():
+            lines = [str(part) for part in value] if isinstance(value, list) else [str(value)]
+            parts = [part for line in lines for part in wrapped(line, max(room - 26, 20))]
+            for head, part in zip((key, *[""] * len(parts)), parts, strict=False):
+                click.echo(f"{head:>24}  {part}".rstrip())
+    elif width := terminal_width(sys.stdout):
+        for dialect in chosen:
+            about = (
+                f"records {dialect.markets_note}",
+                f"trade ids: {dialect.ids_note}",
+                f"history: {dialect.history}",
+            )
+            click.echo(f"{dialect.name} ({dialect.title})")
+            for line in (line for text in about for line in wrapped(f"  {text}", width, "    ")):
+                click.echo(line)
+    else:
+        columns = ["name", "markets", "trade ids", "history"]
+        write_table(columns, [(d.name, d.markets_note, d.ids_note, d.history) for d in chosen], sys.stdout)
+    return OK
+
+
+def _given_back(dialect: Dialect) -> dict[str, object]:
+    """What can be had again of trades that were missed, and what cannot."""
+    history = HISTORIES.get(dialect.name)
+    if history is None:
+        return {"history_kind": "none", "history_depth": "nothing: what was missed is lost", "history_notes": []}
+    return {
+        "history_kind": history.kind.value,
+        "history_depth": history.depth,
+        "history_notes": list(history.notes),
+    }
+
+
+def _facts(dialect: Dialect) -> dict[str, object]:
+    limits = dialect.limits
+    return {
+        "name": dialect.name,
+        "title": dialect.title,
+        "markets": dialect.markets_note,
+        "channels": list(dialect.channels),
+        "trade_ids": {kind: promise.value for kind, promise in dialect.ids.items()},
+        "trade_ids_note": dialect.ids_note,
+        "history": dialect.history,
+        **_given_back(dialect),
+        "ping": dialect.ping_note,
+        "silence_s": dialect.silence_s,
+        "connection_lifetime_s": dialect.lifetime_s,
+        "symbols_per_connection": limits.symbols_per_connection,
+        "symbols_per_request": limits.symbols_per_request,
+        "requests_per_s": limits.requests_per_s,
+        "connects_per_s": limits.connects_per_s,
+        "message_bytes_max": limits.message_bytes,
+        "notes": list(dialect.notes),
+        "doc": dialect.doc,
+        "doc_read": dialect.doc_read,
+    }

@@ -1,0 +1,83 @@
+"""`tickwarden gaps` and `tickwarden coverage`: what is known to be missing, and whether a stretch is complete."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from ops.cli.common import config_option, configuration, json_option
+from ops.export.query import QueryError, run_query
+from ops.terminal.exit_codes import FAILED, OK
+from ops.terminal.layout import Fit
+from ops.terminal.output import write_json, write_table
+from ops.terminal.time_options import instant
+
+_GAPS = """
+SELECT exchange, symbol, reason, status, opened_at, closed_at, from_id, to_id, from_time, to_time, missing,
+       recovered, gap_id
+FROM gaps
+WHERE ($1 IS NULL OR exchange = $1) AND ($2 IS NULL OR symbol = $2)
+  AND ($3 IS NULL OR coalesce(to_time, now()) >= make_timestamptz($3::BIGINT))
+  AND ($4 IS NULL OR from_time < make_timestamptz($4::BIGINT))
+ORDER BY from_time, exchange, symbol
+"""
+
+# A stretch that reaches over an end of the one asked about is cut there.
+_COVERAGE = """
+SELECT exchange, symbol, status,
+       greatest(from_time, coalesce(make_timestamptz($3::BIGINT), from_time)) AS from_time,
+       least(to_time, coalesce(make_timestamptz($4::BIGINT), to_time)) AS to_time
+FROM coverage
+WHERE ($1 IS NULL OR exchange = $1) AND ($2 IS NULL OR symbol = $2)
+  AND ($3 IS NULL OR to_time > make_timestamptz($3::BIGINT))
+  AND ($4 IS NULL OR from_time < make_timestamptz($4::BIGINT))
+ORDER BY exchange, symbol, from_time
+"""
+
+
+def _command(name: str, sql: str, help_text: str, fit: Fit) -> click.Command:
+    @click.command(name, help=help_text)
+    @click.option("--exchange", help="Only this exchange, by its name in the configuration.")
+    @click.option("--symbol", help="Only this symbol, such as BTC/USDT.")
+    @click.option("--from", "since_us", callback=instant, metavar="T", help="From this time or UTC day on.")
+    @click.option("--to", "until_us", callback=instant, metavar="T", help="To before this time or UTC day.")
+    @click.option("--file", "path", type=click.Path(path_type=Path), help="The DuckDB file; default: the config's.")
+    @config_option
+    @json_option
+    def command(
+        exchange: str | None,
+        symbol: str | None,
+        since_us: int | None,
+        until_us: int | None,
+        path: Path | None,
+        config_path: Path | None,
+        as_json: bool,
+    ) -> int:
+        try:
+            file = path or configuration(config_path).store.path
+            result = run_query(file, sql, values=[exchange, symbol, since_us, until_us])
+        except QueryError as error:
+            click.echo(str(error), err=True)
+            return FAILED
+        if as_json:
+            write_json(result.columns, result.rows, sys.stdout)
+        else:
+            write_table(result.columns, result.rows, sys.stdout, fit=fit)
+        return OK
+
+    return command
+
+
+_IDS = ("from_id", "to_id")
+gaps = _command(
+    "gaps",
+    _GAPS,
+    "What is known to be missing: each gap with its newest state.",
+    Fit(drop=("gap_id", *_IDS, "opened_at", "closed_at", "recovered", "to_time")),
+)
+coverage = _command(
+    "coverage",
+    _COVERAGE,
+    "Is this stretch complete? Intervals that are live, repaired, lost or unknown.",
+    Fit(),
+)

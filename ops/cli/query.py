@@ -1,0 +1,35 @@
+"""`tickwarden query`: SQL on the DuckDB file, whatever state the service is in."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from ops.cli.common import config_option, configuration, json_option, timeout_option
+from ops.export.query import QueryError, run_query
+from ops.terminal.exit_codes import FAILED, OK
+from ops.terminal.layout import Fit
+from ops.terminal.output import write_csv, write_json, write_table
+
+
+@click.command()
+@click.argument("sql")
+@click.option("--file", "path", type=click.Path(path_type=Path), help="The DuckDB file; without it, the config's.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of a table.")
+@json_option
+@timeout_option
+@config_option
+def query(
+    sql: str, path: Path | None, as_csv: bool, as_json: bool, timeout_s: float, config_path: Path | None
+) -> int:
+    """Run SQL on the DuckDB file, waiting through the short moments in which the service holds it."""
+    try:
+        result = run_query(path or configuration(config_path).store.path, sql, timeout_s=timeout_s)
+    except QueryError as error:
+        click.echo(str(error), err=True)
+        return FAILED
+    if as_json or as_csv:
+        (write_json if as_json else write_csv)(result.columns, result.rows, sys.stdout)
+    else:
+        write_table(result.columns, result.rows, sys.stdout, fit=Fit(shorten=tuple(result.columns)))
+    return OK

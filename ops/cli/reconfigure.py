@@ -1,0 +1,78 @@
+"""`tickwarden reload`, `symbols` and `log-level`: live changes to what a running service does."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ops.cli.common import client, config_option, json_option, print_json, socket_option
+from ops.control.client import segment
+from ops.terminal.exit_codes import OK
+
+
+@click.command()
+@config_option
+@socket_option
+@json_option
+def reload(config_path: Path | None, socket_path: Path | None, as_json: bool) -> int:
+    """Have the service read its configuration again and apply what differs; a wrong one changes nothing."""
+    said: Any = client(config_path, socket_path).post("/v1/reload")
+    if as_json:
+        print_json(said)
+        return OK
+    for what in ("added", "removed", "replaced"):
+        if said[what]:
+            click.echo(f"{what}: {', '.join(said[what])}")
+    for exchange, change in said["symbols"].items():
+        click.echo(f"{exchange}: {_symbols(change)}")
+    if said["needs_restart"]:
+        click.echo(f"takes a restart: {', '.join(said['needs_restart'])}")
+    click.echo("reloaded")
+    return OK
+
+
+def _symbols(change: dict[str, list[str]]) -> str:
+    signed = [f"+{symbol}" for symbol in change["add"]] + [f"-{symbol}" for symbol in change["remove"]]
+    return " ".join(signed)
+
+
+@click.command()
+@click.argument("exchange")
+@click.option("--add", multiple=True, metavar="SYMBOL", help="May be given again.")
+@click.option("--remove", multiple=True, metavar="SYMBOL", help="May be given again.")
+@config_option
+@socket_option
+@json_option
+def symbols(
+    exchange: str,
+    add: tuple[str, ...],
+    remove: tuple[str, ...],
+    config_path: Path | None,
+    socket_path: Path | None,
+    as_json: bool,
+) -> int:
+    """Add and remove symbols of a running exchange, until the next reload or start."""
+    if not (add or remove):
+        raise click.UsageError("nothing to change: give --add SYMBOL or --remove SYMBOL")
+    route = f"/v1/exchanges/{segment(exchange)}/symbols"
+    said: Any = client(config_path, socket_path).post(route, {"add": list(add), "remove": list(remove)})
+    if as_json:
+        print_json(said)
+    else:
+        click.echo(f"{said['exchange']} records {', '.join(said['symbols']) or 'nothing'}")
+    return OK
+
+
+@click.command("log-level")
+@click.argument("level", type=click.Choice(["debug", "info", "warning", "error"]))
+@config_option
+@socket_option
+@json_option
+def log_level(level: str, config_path: Path | None, socket_path: Path | None, as_json: bool) -> int:
+    """Change how much the service logs, until the next reload or start."""
+    said = client(config_path, socket_path).post("/v1/log-level", {"level": level})
+    if as_json:
+        print_json(said)
+    else:
+        click.echo(f"the service logs from {level} on")
+    return OK

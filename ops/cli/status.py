@@ -1,0 +1,147 @@
+"""`tickwarden status` and `tickwarden actors`: health, through the control socket."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ops.cli.common import client, config_option, json_option, print_json, socket_option
+from ops.terminal.exit_codes import OK
+from ops.terminal.layout import Fit, reason_for_people, shortened, wrapped
+from ops.terminal.output import terminal_width, write_table
+from supervisor.text import REASON_CHARS_MAX, printable
+
+REASONS_MAX = 5  # on a terminal; what is wrong first must not push the table out of sight
+REASON_LINES = 2
+EXCHANGES = Fit(
+    drop=("lag p99", "in flight", "dup", "lag p50", "rejected", "received", "conn"),
+)
+ACTORS = Fit(drop=("handled", "mailbox", "since", "restarts"), shorten=("why",), text_width_min=36)
+Rows = tuple[Sequence[str], list[tuple[object, ...]]]
+
+
+@click.command()
+@config_option
+@socket_option
+@json_option
+def status(config_path: Path | None, socket_path: Path | None, as_json: bool) -> int:
+    """Is it recording? The store and every exchange at a glance."""
+    said: Any = client(config_path, socket_path).get("/v1/status")
+    if as_json:
+        print_json(said)
+        return OK
+    width = terminal_width(sys.stdout)
+    for line in headline(said, width):
+        click.echo(line)
+    write_table(*exchange_rows(said), sys.stdout, fit=EXCHANGES)
+    return OK
+
+
+@click.command()
+@config_option
+@socket_option
+@json_option
+def actors(config_path: Path | None, socket_path: Path | None, as_json: bool) -> int:
+    """Every actor: state, restarts, what it last died of, and how full its mailbox is."""
+    said: Any = client(config_path, socket_path).get("/v1/actors")
+    if as_json:
+        print_json(said)
+    else:
+        write_table(*actor_rows(said), sys.stdout, fit=ACTORS)
+    return OK
+
+
+def headline(said: Mapping[str, Any], width: int | None = None) -> list[str]:
+    """The service in a few lines of at most `width`: its state, what is wrong, and the store."""
+    if width is None:
+        return _headline(said)
+    reasons = [printable(reason_for_people(reason), REASON_CHARS_MAX) for reason in said["reasons"]]
+    plain = {**said, "reasons": [shortened(reason, REASON_LINES * (width - 8)) for reason in reasons]}
+    if len(plain["reasons"]) > REASONS_MAX:
+        left = len(plain["reasons"]) - REASONS_MAX
+        plain["reasons"] = [
+            *plain["reasons"][:REASONS_MAX],
+            f"and {left} more; `tickwarden status --json` lists all",
+        ]
+    return [part for line in _headline(plain) for part in wrapped(line, width, "    ")]
+
+
+def _headline(said: Mapping[str, Any]) -> list[str]:
+    store = said["store"]
+    up = since(said["started_at"])
+    lines = [f"{said['state']}  tickwarden {said['version']}, pid {said['pid']}, up {up}"]
+    lines += [f"  ! {reason}" for reason in said["reasons"]]
+    jumps = said["clock"]["jumps"]
+    if jumps:
+        jump_s, ago = said["clock"]["last_jump_s"], since(said["clock"]["last_jump_at"])
+        lines.append(f"jumps of this host's clock: {jumps}, the last {ago} ago by {jump_s:+.3f} s")
+    text = f"{store['path']}: {_done('flushed', store['last_flush_at'])}, {_done('merged', store['last_merge_at'])}"
+    text += f", {store['segments']} segments in the tail ({store['segment_bytes'] / 1e6:.1f} MB)"
+    if store["held"]:
+        who = f"process {store['held_by_pid']}" if store["held_by_pid"] else "another process"
+        text += f"; {who} has the file open, merging waits for it"
+    return [*lines, text]
+
+
+def exchange_rows(said: Mapping[str, Any]) -> Rows:
+    """The exchanges of /v1/status as a table."""
+    names = ["received", "stored", "duplicates", "rejected", "in_flight", "gaps_open"]
+    head = ["exchange", "state", "conn", "last tick", "received", "stored", "dup", "rejected", "in flight", "gaps"]
+    rows = [
+        (
+            name,
+            row["state"],
+            f"{row['connections']}/{row['connections_wanted']}",
+            since(row["last_tick_at"]),
+            *(row[key] for key in names),
+            " ".join(filter(None, (_milliseconds(row["lag_ms_p50"]), row["lag_flag"]))),
+            _milliseconds(row["lag_ms_p99"]),
+        )
+        for name, row in said["exchanges"].items()
+    ]
+    return [*head, "lag p50", "lag p99"], rows
+
+
+def actor_rows(said: Sequence[Mapping[str, Any]]) -> Rows:
+    """/v1/actors as a table, each actor indented below its supervisor."""
+    depth: dict[str | None, int] = {None: 0}
+    rows: list[tuple[object, ...]] = []
+    for actor in said:
+        depth[actor["name"]] = depth.get(actor["parent"], 0) + 1
+        box = actor["mailbox"]
+        rows.append(
+            (
+                "  " * (depth[actor["name"]] - 1) + actor["name"],
+                actor["state"],
+                since(actor["since"]),
+                actor["restarts"],
+                f"{box['depth']}/{box['capacity']}" if box else "",
+                actor["handled"],
+                reason_for_people(actor["reason"] or actor["last_error"] or ""),
+            )
+        )
+    return ["actor", "state", "since", "restarts", "mailbox", "handled", "why"], rows
+
+
+def _done(what: str, instant: str | None) -> str:
+    return f"{what} {since(instant)} ago" if instant else f"not {what} yet"
+
+
+def since(instant: str | None) -> str:
+    """How long ago, in one unit that a person reads; "-" for None."""
+    if instant is None:
+        return "-"
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(instant)).total_seconds()
+    if seconds < 100:
+        return f"{max(0.0, seconds):.1f}s"
+    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
+    if minutes < 100:
+        return f"{minutes:.0f}min"
+    return f"{hours:.0f}h" if hours < 72 else f"{days:.0f}d"
+
+
+def _milliseconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}ms"

@@ -1,0 +1,1 @@
+"""The configuration: keys, reading, checks, and the built-in default."""

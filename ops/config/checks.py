@@ -1,0 +1,249 @@
+"""The kinds of value a config key may have: a check takes a TOML value and returns ours or raises Wrong."""
+
+import ipaddress
+import re
+import tempfile
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from actors.settings import StoreSettings
+from ops.terminal.suggestions import nearest
+from supervisor.spec import NAME_CHARS_MAX as ACTOR_CHARS_MAX
+
+if TYPE_CHECKING:
+    import duckdb
+
+STORAGE_VERSION = StoreSettings.__dataclass_fields__["storage_version"].default
+TEXT_CHARS_MAX = 4096  # longer than any path, URL or name that a system would take
+# Measured with DuckDB 2.0 on merges of 50,000 and 1,000,000 rows a segment: 16 MB fail, 24 MB do.
+MEMORY_BYTES_MIN = 32_000_000
+# Its longest actor is "NAME:backfill", and the numbers of its connections ("NAME:123") rise.
+NAME_CHARS_MAX = ACTOR_CHARS_MAX - 10
+_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{NAME_CHARS_MAX - 1}}}")
+_TAKEN = ("tickwarden", "writer", "buffer", "merger", "clock", "exchanges")
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+
+
+class Wrong(Exception):
+    """The value cannot be used; the message says what would be right."""
+
+
+Check = Callable[[object], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number of `unit` from `low` to `high`, kept as float."""
+
+    low: float
+    high: float
+    unit: str = "seconds"
+
+    def __call__(self, value: object) -> float:
+        right = f"a number of {self.unit} from {self.low:.12g} to {self.high:.12g}"
+        # A TOML boolean is a Python int; "inf" and "nan" are TOML floats, and nan is not between any two numbers.
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise Wrong(right)
+        if not self.low <= value <= self.high:
+            raise Wrong(right)
+        return float(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole number from `low` to `high`."""
+
+    low: int
+    high: int
+
+    def __call__(self, value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not self.low <= value <= self.high:
+            raise Wrong(f"a whole number from {self.low:,} to {self.high:,}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    def __call__(self, value: object) -> str:
+        if not isinstance(value, str) or value not in self.words:
+            near = nearest(value, self.words) if isinstance(value, str) else None
+            hint = f" (nearest: {near!r})" if near else ""
+            raise Wrong("one of " + ", ".join(f'"{word}"' for word in self.words) + hint)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Text of a form; `right` says it in words."""
+
+    form: str
+    right: str
+
+    def __call__(self, value: object) -> str:
+        if not isinstance(value, str) or re.fullmatch(self.form, value) is None:
+            raise Wrong(self.right)
+        return value
+
+
+def file_name(value: object) -> Path:
+    """The name of a file; "~" is the home folder. Relative ones are placed by the caller."""
+    if not isinstance(value, str) or not value or "\0" in value or len(value) > TEXT_CHARS_MAX:
+        raise Wrong("the name of a file, as text")
+    if value.endswith("/"):
+        raise Wrong("the name of a file, not of a folder")
+    if odd := unusable_in_path(value):
+        raise Wrong(f"a path without {odd}")
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:
+        raise Wrong(f"a path without an unknown home folder ({error})") from error
+
+
+def unusable_in_path(path: str) -> str:
+    """What in a path no file of ours can be called, described for a message; "" where there is nothing."""
+    if any(unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp", "Co", "Cn") for char in path):
+        return "control and invisible characters"
+    # What is not UTF-8 on disk reaches Python as lone surrogates, which neither TOML nor DuckDB can write.
+    return "bytes that are not UTF-8" if any(unicodedata.category(char) == "Cs" for char in path) else ""
+
+
+def read_as_pattern(path: Path) -> str:
+    """What DuckDB would read as more than a name, described for a message; "" where there is nothing.
+
+    The views in the file reach its tail by a pattern, in which a backslash stands for a slash.
+    """
+    odd = [char for char in "*?[]\\" if char in str(path)]
+    return f"{' '.join(odd)} anywhere in it, which DuckDB reads as part of a pattern" if odd else ""
+
+
+def folder_name(value: object) -> Path | None:
+    """Nothing for none, or the name of a folder."""
+    if value == "":
+        return None
+    return file_name(value.rstrip("/") or value if isinstance(value, str) else value)
+
+
+def memory_limit(value: object) -> str:
+    """A size as DuckDB reads it, enough for what the store does."""
+    match = (
+        re.fullmatch(r"([1-9][0-9]{0,5}(?:\.[0-9]{1,3})?) ?([MG])(i?)B", value) if isinstance(value, str) else None
+    )
+    if not isinstance(value, str) or match is None:
+        raise Wrong('a size like "512MB" or "2GiB"')
+    unit = (1024 if match[3] else 1000) ** (2 if match[2] == "M" else 3)
+    if float(match[1]) * unit < MEMORY_BYTES_MIN:
+        raise Wrong(f'at least "{MEMORY_BYTES_MIN // 1_000_000}MB": merges fail with less')
+    return value
+
+
+def exchange_name(name: str) -> str:
+    """What is wrong with a name for a table under [exchanges], or ""; it also names actors, routes and metrics."""
+    if _NAME.fullmatch(name) and name not in _TAKEN:
+        return ""
+    return f"a name of letters, digits, '_', '-' and '.', {NAME_CHARS_MAX} at most, not {', '.join(_TAKEN)}"
+
+
+def storage_version(value: object) -> str:
+    """A DuckDB release whose file format is to be written; DuckDB itself knows which there are.
+
+    Several releases share a format ("v1.2.2" writes that of v1.2.0): the first of them names it, as in files.
+    """
+    right = 'a DuckDB version like "v1.2.0", or "latest"'
+    if not isinstance(value, str):
+        raise Wrong(right)
+    if value in ("latest", STORAGE_VERSION):
+        return value
+    import duckdb
+
+    from actors.store.connecting import command_limits, connect
+
+    try:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            connect(Path(folder, "new.duckdb"), command_limits(), storage_version=value) as con,
+        ):
+            return storage_of(con) or value
+    except duckdb.Error as error:
+        raise Wrong(right) from error
+
+
+def storage_of(con: "duckdb.DuckDBPyConnection") -> str:
+    """The storage version of an open file, "" where DuckDB does not tell."""
+    row = con.execute(
+        "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = current_database()"
+    ).fetchone()
+    found = str(row[0] if row else "").split("+")[0].split(" ")[0]
+    return found if found.startswith("v") else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """Scheme, host and perhaps a port: what replaces the same parts of an exchange's own addresses."""
+
+    schemes: tuple[str, ...]
+
+    def __call__(self, value: object) -> str:
+        example = f'"{self.schemes[0]}://127.0.0.1:9443"'
+        heads = " or ".join(f"{scheme}://" for scheme in self.schemes)
+        right = f"{heads} with a host and perhaps a port, like {example}"
+        if not isinstance(value, str) or len(value) > TEXT_CHARS_MAX or re.search(r"[\s\x00-\x1f\x7f]", value):
+            raise Wrong(right)
+        try:
+            parts = urlsplit(value)
+            usable = parts.scheme in self.schemes and parts.port != 0 and _is_host(parts.hostname or "")
+        except ValueError as error:
+            raise Wrong(f"{right} ({error})") from error
+        if not usable:
+            raise Wrong(right)
+        if parts.path not in ("", "/") or set("?#@") & set(value):
+            raise Wrong(f"{right}, nothing after it: the path stays the exchange's own")
+        return f"{parts.scheme}://{parts.netloc.rstrip(':')}"
+
+
+def _is_host(host: str) -> bool:
+    """Whether an address or a name can be meant; names of other scripts are written as their xn-- form in DNS."""
+    if ":" in host or re.fullmatch(r"[0-9.]*", host):
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return True
+    try:
+        ascii_host = host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError:
+        return False
+    labels = ascii_host.removesuffix(".").split(".")
+    return len(ascii_host) <= 253 and all(_LABEL.fullmatch(label) for label in labels)
+
+
+def loopback(value: object) -> str:
+    """Nothing for off, or host:port on this machine only: other machines go through a proxy."""
+    right = '"" or an address of this machine with a port, like "127.0.0.1:8787"'
+    if value == "":
+        return ""
+    if not isinstance(value, str) or re.search(r"[\s/@?#%]", value):
+        raise Wrong(right)
+    try:
+        parts = urlsplit(f"//{value}")
+        host, port = parts.hostname or "", parts.port
+        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError as error:
+        raise Wrong(right) from error
+    if not local or not port:
+        raise Wrong(right)
+    return value
+
+
+def words(value: object) -> tuple[str, ...]:
+    """A list of at least one text."""
+    if not isinstance(value, list) or not value:
+        raise Wrong('a list like ["BTC/USDT", "ETH/USDT"]')
+    return tuple(value)  # the entries are checked one by one, so that each mistake has its own place

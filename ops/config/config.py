@@ -1,0 +1,163 @@
+"""The configuration: found, read and checked whole, so that every mistake is told at once."""
+
+import grp
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from actors.settings import ExchangeSettings, PipelineSettings, StoreSettings, SupervisionSettings
+from ops.config.keys import DEFAULT_SYMBOLS, EXCHANGES, SECTIONS, STORE, ControlSettings, LogSettings
+from ops.config.paths import place_mistakes
+from ops.config.reader import Mistake, Reader, shown
+from ops.terminal.exit_codes import CONFIGURATION
+
+FILE_BYTES_MAX = 1 << 20  # a config of thousands of symbols is far smaller; more is some other file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything an operator can set. `source` is the file it came from, None for the built-in default."""
+
+    store: StoreSettings
+    exchanges: dict[str, ExchangeSettings]
+    supervision: SupervisionSettings
+    control: ControlSettings
+    log: LogSettings
+    source: Path | None = None
+
+    def pipeline(self) -> PipelineSettings:
+        """The part that everything below the command line and the control socket needs."""
+        group = grp.getgrnam(self.control.group).gr_gid if self.control.group else None
+        store = replace(self.store, group=group)
+        return PipelineSettings(store=store, exchanges=self.exchanges, supervision=self.supervision)
+
+
+class ConfigErrors(Exception):
+    """The configuration cannot be used. `mistakes` holds every one; str() is one line for each."""
+
+    exit_code = CONFIGURATION
+
+    def __init__(self, source: Path | None, mistakes: list[Mistake]) -> None:
+        self.source = source
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(f"{source or 'built-in default'}: {mistake}" for mistake in mistakes))
+
+
+def find_config(explicit: Path | None) -> Path | None:
+    """The file to read, None for the built-in default.
+
+    In this order: `explicit`, $TICKWARDEN_CONFIG, ./tickwarden.toml, $XDG_CONFIG_HOME/tickwarden/config.toml.
+    The first two are taken as given, so that a wrong name is an error and not another configuration.
+    """
+    if explicit is not None:
+        return explicit
+    if named := os.environ.get("TICKWARDEN_CONFIG"):
+        return Path(named)
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config")
+    if not home.is_absolute():  # the XDG specification has relative ones ignored
+        home = Path("~/.config")
+    try:
+        home = home.expanduser()
+    except RuntimeError:  # a system user without a home folder
+        home = Path("/nonexistent")
+    candidates = (Path("tickwarden.toml"), home / "tickwarden" / "config.toml")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def load_config(path: Path | None) -> Config:
+    """Reads `path`, or the built-in default for None; raises ConfigErrors with every mistake.
+
+    Relative file names start at the folder of the config file, those of the built-in default here.
+    """
+    if path is None:
+        default = {EXCHANGES: {name: {"symbols": list(symbols)} for name, symbols in DEFAULT_SYMBOLS.items()}}
+        return _build(default, Path.cwd(), None)
+    return _build(_parse(path), path.absolute().parent, path.absolute())
+
+
+def _parse(path: Path) -> Mapping[str, object]:
+    def fail(found: str, right: str) -> ConfigErrors:
+        return ConfigErrors(path, [Mistake("", found, right)])
+
+    try:
+        with path.open("rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise fail(
+            f"nothing readable ({error.strerror})", "a TOML file; `tickwarden check-config` tells more"
+        ) from error
+    if len(data) > FILE_BYTES_MAX:
+        raise fail(f"more than {FILE_BYTES_MAX:,} bytes", "a TOML file")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise fail("UTF-16 (by its byte order mark)", "the same text saved as UTF-8")
+    try:
+        # Some editors put a byte order mark before UTF-8: it says nothing and harms nothing.
+        return tomllib.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise fail(f"bytes that are not UTF-8 (line {line})", "a TOML file in UTF-8") from error
+    except ValueError as error:  # TOMLDecodeError, and what Python says of a number with 4,300 digits
+        raise fail(f"no TOML: {error}{_line_text(data, str(error))}", "TOML, see https://toml.io") from error
+    except RecursionError as error:
+        raise fail("brackets nested too deep", "a TOML file") from error
+
+
+def _line_text(data: bytes, message: str) -> str:
+    """The line that tomllib's message names, for people who look for the slip."""
+    match = re.search(r"at line (\d+)", message)
+    lines = data.decode("utf-8", "replace").splitlines()
+    if match is None or int(match[1]) > len(lines):
+        return ""
+    return f": {shown(lines[int(match[1]) - 1].strip())}"
+
+
+def _build(document: Mapping[str, object], base: Path, source: Path | None) -> Config:
+    reader = Reader(base)
+    known = (*SECTIONS, EXCHANGES)
+    for name in document:
+        if name not in known:
+            reader.unknown(name, known, name)
+    values = {
+        section: reader.keys(reader.table(document.get(section, {}), section), keys, section)
+        for section, (_, keys) in SECTIONS.items()
+    }
+    supervision = reader.supervision(values["supervision"], SupervisionSettings(), "supervision")
+    exchanges = _exchanges(reader, document, supervision)
+    store = StoreSettings(**{"path": base / str(STORE["path"].default), **values["store"]})
+    control = _control(reader, values["control"], store.path)
+    reader.mistakes.extend(place_mistakes(store, control.socket))
+    if reader.mistakes:
+        raise ConfigErrors(source, reader.mistakes)
+    log = LogSettings(**values["log"])
+    return Config(
+        store=store, exchanges=exchanges, supervision=supervision, control=control, log=log, source=source
+    )
+
+
+def _exchanges(
+    reader: Reader, document: Mapping[str, object], supervision: SupervisionSettings
+) -> dict[str, ExchangeSettings]:
+    if not document.get(EXCHANGES, {}):
+        # Recording markets that nobody named would be a surprise on disk.
+        reader.wrong(EXCHANGES, "none", '[exchanges.binance] with symbols = ["BTC/USDT"], and so on')
+        return {}
+    exchanges: dict[str, ExchangeSettings] = {}
+    for name, value in reader.table(document[EXCHANGES], EXCHANGES).items():
+        exchange = reader.exchange(name, value, supervision)
+        if exchange is not None:
+            exchanges[name] = exchange
+    return exchanges
+
+
+def _control(reader: Reader, values: dict[str, Any], store: Path) -> ControlSettings:
+    control = ControlSettings(**{"socket": store.with_name(store.name + ".sock"), **values})
+    if control.group:
+        try:
+            grp.getgrnam(control.group)
+        except KeyError:
+            reader.wrong("control.group", shown(control.group), "a group of this system")
+    return control

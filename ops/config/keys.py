@@ -1,0 +1,150 @@
+"""Every key of the config file, once: its check, its default and its help. Readers and printers use this."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from actors.settings import ExchangeSettings, StoreSettings, SupervisionSettings
+from ops.config.checks import (
+    Check,
+    Choice,
+    Number,
+    Text,
+    Url,
+    Whole,
+    file_name,
+    folder_name,
+    loopback,
+    memory_limit,
+    storage_version,
+    words,
+)
+
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlSettings:
+    """The control socket (0600, or 0660 for `group`) and, where `http` is set, loopback HTTP."""
+
+    socket: Path
+    group: str = ""
+    http: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """`format` "auto" is console on a terminal and JSON lines otherwise."""
+
+    level: str = "info"
+    format: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key. `default` is what the file would hold; None: `sample` is shown, commented out."""
+
+    check: Check
+    help: str
+    default: object = None
+    sample: object = None
+
+
+def _keys(settings: type[Any], **keys: Key) -> Mapping[str, Key]:
+    """Takes the defaults from the settings class, so that each is written down once."""
+    defaults = {field.name: field.default for field in dataclasses.fields(settings)}
+    return {
+        name: key
+        if key.default is not None or defaults[name] is dataclasses.MISSING
+        else dataclasses.replace(key, default=defaults[name])
+        for name, key in keys.items()
+    }
+
+
+STORE = _keys(
+    StoreSettings,
+    path=Key(file_name, 'the DuckDB file; segments go to "<path>.tail/"', "ticks.duckdb"),
+    flush_interval_s=Key(Number(0.001, 3600), "longest a tick waits in memory"),
+    flush_rows_max=Key(Whole(1, 1_000_000), "or this many rows, whichever is first"),
+    merge_interval_s=Key(Number(0.01, DAY_S), "how often segments are folded into the file"),
+    storage_version=Key(storage_version, "the oldest DuckDB that can open the file"),
+    memory_limit=Key(memory_limit, "what DuckDB may take"),
+    rejects_bytes_per_day=Key(
+        Whole(0, 1_000_000_000_000), "evidence kept of an exchange's rejects a UTC day; more are counted only"
+    ),
+    keep_days=Key(Whole(0, 36_500), "older days (UTC) leave the file; 0 keeps all"),
+    archive_dir=Key(folder_name, "they become Parquet files here first", ""),
+)
+
+CONTROL = _keys(
+    ControlSettings,
+    socket=Key(file_name, 'the control socket; default "<store.path>.sock"; mode 0600', sample="ticks.duckdb.sock"),
+    group=Key(
+        Text(r"[^\s:/\x00]{0,64}", 'the name of a group, or ""'),
+        "a group that may read (0660), never command",
+    ),
+    http=Key(loopback, 'like "127.0.0.1:8787": read-only routes and the dashboard on loopback too'),
+)
+
+LOG = _keys(
+    LogSettings,
+    level=Key(Choice(("debug", "info", "warning", "error")), "debug, info, warning or error"),
+    format=Key(Choice(("auto", "console", "json")), "auto is console on a terminal, json otherwise"),
+)
+
+SUPERVISION = _keys(
+    SupervisionSettings,
+    backoff_initial_s=Key(Number(0.001, 3600), "the first wait before a reconnect or restart"),
+    backoff_max_s=Key(Number(0.001, 3600), "the longest"),
+    backoff_reset_s=Key(Number(0, DAY_S), "healthy data for so long resets the wait"),
+    restarts_max=Key(Whole(0, 1000), "more than this many crashes (bugs, not weather) ..."),
+    restarts_period_s=Key(Number(0.1, DAY_S), "... in so long: failed, probed from then on"),
+    probe_interval_s=Key(Number(0.1, DAY_S), "how often a failed exchange is probed"),
+)
+
+EXCHANGE = _keys(
+    ExchangeSettings,
+    symbols=Key(words, "unified symbols, as ccxt writes them"),
+    dialect=Key(Text(r"\S{1,64}", "the name of a dialect"), "where the table has another name", sample="binance"),
+    ws_url=Key(
+        Url(("ws", "wss")),
+        "replaces scheme, host and port of every WebSocket endpoint",
+        sample="ws://127.0.0.1:9443",
+    ),
+    rest_url=Key(Url(("http", "https")), "the same for REST", sample="http://127.0.0.1:9444"),
+    silence_s=Key(
+        Number(0.1, DAY_S), "no frame at all for so long: reconnect; default: the exchange's own", sample=30
+    ),
+    stall_s=Key(
+        Number(0.5, DAY_S), "a market without trades for so long, and against its own rhythm, is looked into"
+    ),
+    lifetime_s=Key(
+        Number(120, 365 * DAY_S),  # the two overlap for some seconds
+        "a second connection takes over before one is so old; default: the exchange's own",
+        sample=86400,
+    ),
+    redundancy=Key(Whole(1, 3), "so many connections carry each market at all times; copies are dropped"),
+    channel=Key(
+        Text(r"\S{1,64}", "the name of a channel"), "one of the dialect's; default: its first", sample="trade"
+    ),
+    ca_file=Key(file_name, "trust this CA for this exchange instead of the system's", sample="ca.pem"),
+)
+
+# The tables at the top of the file. The exchanges are tables in a table and take the supervision keys too.
+SECTIONS: Mapping[str, tuple[type[Any], Mapping[str, Key]]] = {
+    "store": (StoreSettings, STORE),
+    "control": (ControlSettings, CONTROL),
+    "log": (LogSettings, LOG),
+    "supervision": (SupervisionSettings, SUPERVISION),
+}
+EXCHANGES = "exchanges"
+
+DEFAULT_SYMBOLS: Mapping[str, tuple[str, ...]] = {
+    "binance": ("BTC/USDT", "ETH/USDT"),
+    "coinbaseexchange": ("BTC/USD", "ETH/USD"),
+    "kraken": ("BTC/USD", "ETH/USD"),
+    "okx": ("BTC/USDT", "ETH/USDT"),
+    "bybit": ("BTC/USDT:USDT", "ETH/USDT:USDT"),
+}

@@ -1,0 +1,267 @@
+"""Whether the paths of a configuration can work: by themselves, together, and (for check-config) on this host."""
+
+import errno
+import grp
+import os
+import socket
+import ssl
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from actors.settings import StoreSettings
+from ops.config.checks import read_as_pattern, storage_of
+from ops.config.reader import Mistake, shown
+from ops.control.listener import PATH_BYTES_MAX, bytes_needed
+
+if TYPE_CHECKING:
+    from ops.config.config import Config
+
+NAME_BYTES_MAX = 255  # of every file system that Linux has in use
+# What the store appends to its file's name; the longest is a damaged write-ahead log that is set aside.
+_OWN = (".tail", ".lock", ".wal", ".new", ".new.wal", ".tmp", ".new.tmp")
+_LONGEST = ".wal.damaged-20260101T000000.000000Z"
+PATH_CHARS_LEFT = 96  # for the names of segments and of what is being written
+
+
+def place_mistakes(store: StoreSettings, control: Path) -> Iterator[Mistake]:
+    """What cannot work wherever it runs: characters, lengths, and paths that mean each other."""
+    try:
+        path = store.path.resolve()
+    except (OSError, RuntimeError) as error:
+        yield Mistake("store.path", _quoted(store.path), f"a path that leads somewhere ({_why(error)})")
+        return
+    if odd := read_as_pattern(path) or _not_utf8(path):
+        yield Mistake("store.path", _quoted(path), f"a path without {odd}")
+    yield from _too_long("store.path", path, _LONGEST)
+    if _is_folder(path):
+        yield Mistake("store.path", f"a folder, {_quoted(path)}", "the name of a file")
+    own = [path, *(path.with_name(path.name + ending) for ending in _OWN)]
+    yield from _socket(control, own)
+    if store.archive_dir is not None:
+        yield from _archive(store.archive_dir, [*own, control])
+
+
+def _socket(control: Path, own: list[Path]) -> Iterator[Mistake]:
+    needed = bytes_needed(control)
+    if needed > PATH_BYTES_MAX:
+        right = f"at most {PATH_BYTES_MAX} bytes, the system's limit; set control.socket to a shorter one"
+        yield Mistake("control.socket", f"{needed} bytes, {_quoted(control)}", right)
+        return
+    if within := _within(control, own):
+        yield Mistake("control.socket", _quoted(control), f"another file than those of the store ({within})")
+
+
+def _archive(archive: Path, taken: list[Path]) -> Iterator[Mistake]:
+    if odd := read_as_pattern(_resolved(archive)) or _not_utf8(archive):
+        yield Mistake("store.archive_dir", _quoted(archive), f"a path without {odd}")
+    if within := _within(archive, taken):
+        yield Mistake("store.archive_dir", _quoted(archive), f"a folder that nothing else uses ({within})")
+    yield from _too_long("store.archive_dir", archive, "")
+
+
+def _not_utf8(path: Path) -> str:
+    """DuckDB takes paths as UTF-8; a folder above the configuration may have another name."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return "bytes that are not UTF-8"
+    return ""
+
+
+def _within(path: Path, taken: list[Path]) -> str:
+    """Which of `taken` the path is or lies in, "" for none."""
+    found = _resolved(path)
+    return next((str(one) for one in taken if found == _resolved(one) or _resolved(one) in found.parents), "")
+
+
+def _too_long(key: str, path: Path, ending: str) -> Iterator[Mistake]:
+    """A file system takes names of a certain length, and the kernel paths."""
+    most = NAME_BYTES_MAX - len(ending)
+    for index, part in enumerate(reversed(path.parts)):
+        size, limit = len(os.fsencode(part)), most if index == 0 else NAME_BYTES_MAX
+        if size > limit:
+            yield Mistake(key, f"a name of {size} bytes, {shown(part)}", f"names of at most {limit} bytes")
+    if len(os.fsencode(path)) > os.pathconf("/", "PC_PATH_MAX") - PATH_CHARS_LEFT:
+        yield Mistake(key, f"a path of {len(os.fsencode(path))} bytes", "a shorter one")
+
+
+def host_mistakes(config: "Config") -> Iterator[Mistake]:
+    """What cannot work on this host and for this user, as `check-config` looks at it.
+
+    Not for `run`: a disk that comes back needs no other configuration. Nothing that is written stays.
+    """
+    store, control = config.store, config.control
+    yield from _file("store.path", store.path.resolve())
+    yield from _tail(store.path.resolve())
+    yield from _storage(store.path.resolve(), store.storage_version)
+    if store.archive_dir is not None and (trouble := _folder(store.archive_dir)):
+        yield Mistake("store.archive_dir", _quoted(store.archive_dir), trouble)
+    yield from _control(control.socket, store.path.resolve().parent)
+    yield from _group(control.group)
+    yield from _address(control.http)
+    for name, exchange in config.exchanges.items():
+        if exchange.ca_file is not None and (trouble := _certificates(exchange.ca_file)):
+            yield Mistake(f"exchanges.{name}.ca_file", _quoted(exchange.ca_file), trouble)
+
+
+def _file(key: str, path: Path) -> Iterator[Mistake]:
+    """A file that can be read and written, or one that can be made."""
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        if trouble := _folder(path.parent):
+            yield Mistake(key, _quoted(path), trouble)
+        return
+    except OSError as error:
+        yield Mistake(key, _quoted(path), f"a path that can be reached ({_why(error)})")
+        return
+    if not stat.S_ISREG(found.st_mode):
+        yield Mistake(key, f"{_quoted(path)}, which is no plain file", "a file, or a name that is free")
+    elif not os.access(path, os.R_OK | os.W_OK):
+        yield Mistake(key, _quoted(path), f"a file that {_user()} may read and write")
+    elif not _may_be_duckdb(path):
+        yield Mistake(key, f"{_quoted(path)}, which is no DuckDB file", "a DuckDB file, or a name that is free")
+    elif trouble := _folder(path.parent):  # its lock, its tail and its log stand beside it
+        yield Mistake(key, _quoted(path), trouble)
+
+
+def _storage(path: Path, wanted: str) -> Iterator[Mistake]:
+    """A file keeps the storage version that it was begun with. One that is held by a service is not looked at."""
+    import duckdb
+
+    from actors.store.connecting import command_limits, connect
+
+    if wanted == "latest" or not path.is_file():
+        return
+    try:
+        with connect(path, command_limits(), read_only=True) as con:
+            found = storage_of(con)
+    except duckdb.Error:
+        return
+    if found and found != wanted:
+        right = f"{shown(found)}, with which {_quoted(path)} was begun, or another store.path"
+        yield Mistake("store.storage_version", shown(wanted), right)
+
+
+def _may_be_duckdb(path: Path) -> bool:
+    """By the mark that every DuckDB file has; an empty one is begun by DuckDB."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    return not head or head[8:] == b"DUCK"
+
+
+def _tail(path: Path) -> Iterator[Mistake]:
+    """What stands where the store's own files go."""
+    tail, lock = path.with_name(path.name + ".tail"), path.with_name(path.name + ".lock")
+    if _exists(tail) and not (_is_folder(tail) and os.access(tail, os.W_OK | os.X_OK)):
+        yield Mistake(
+            "store.path", f"{_quoted(tail)} beside it", f"a folder that {_user()} may write, or nothing there"
+        )
+    if _exists(lock) and not (lock.is_file() and os.access(lock, os.W_OK)):
+        yield Mistake(
+            "store.path", f"{_quoted(lock)} beside it", f"a file that {_user()} may write, or nothing there"
+        )
+
+
+def _control(path: Path, made: Path) -> Iterator[Mistake]:
+    """The socket's folder must be there, or be one that is `made` with the store. A socket may stand there."""
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        found = None
+    except OSError as error:
+        yield Mistake("control.socket", _quoted(path), f"a path that can be reached ({_why(error)})")
+        return
+    if found is not None and not stat.S_ISSOCK(found.st_mode):
+        yield Mistake("control.socket", f"{_quoted(path)}, which exists and is no socket", "another path")
+    elif not _is_folder(path.parent) and _resolved(path.parent) not in (made, *made.parents):
+        yield Mistake(
+            "control.socket", _quoted(path), f"a path in a folder that exists; {_quoted(path.parent)} does not"
+        )
+    elif _resolved(path.parent) != made and (trouble := _folder(path.parent)):  # else store.path is named
+        yield Mistake("control.socket", _quoted(path), trouble)
+
+
+def _folder(path: Path) -> str:
+    """What is right instead of a folder that cannot be made or written, "" where nothing is wrong."""
+    place = path
+    while not _exists(place) and place != place.parent:
+        place = place.parent
+    if not _is_folder(place):
+        return f"a path through folders; {_quoted(place)} is none"
+    try:
+        with tempfile.TemporaryFile(dir=place):  # root may write everywhere, but not in /proc
+            return ""
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # passes, and is not the configuration's fault
+            return ""
+        return f"a path where {_user()} may write; not in {_quoted(place)} ({_why(error)})"
+
+
+def _group(name: str) -> Iterator[Mistake]:
+    if not name or os.geteuid() == 0:
+        return
+    if grp.getgrnam(name).gr_gid not in (os.getegid(), *os.getgroups()):
+        yield Mistake("control.group", shown(name), f"a group that {_user()} is a member of")
+
+
+def _address(address: str) -> Iterator[Mistake]:
+    """Whether the port may be opened. One in use may be the running service's own."""
+    if not address:
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[
+            0
+        ]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            yield Mistake("control.http", shown(address), f"an address and port that can be opened ({_why(error)})")
+
+
+def _certificates(path: Path) -> str:
+    """What is right instead of a file that holds no certificates, "" where it does."""
+    try:
+        ssl.create_default_context(cafile=str(path))
+    except ssl.SSLError:
+        return "a file with certificates in PEM form (-----BEGIN CERTIFICATE-----)"
+    except (OSError, ValueError) as error:
+        return f"a file that {_user()} can read ({_why(error)})"
+    return ""
+
+
+def _exists(path: Path) -> bool:
+    """Also where a link leads nowhere, which nothing can be made over."""
+    return os.path.lexists(path)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long
+        return False
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path
+
+
+def _user() -> str:
+    return f"this user ({os.geteuid()})"
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _quoted(path: Path) -> str:
+    return shown(str(path))

@@ -1,0 +1,183 @@
+"""From a parsed TOML document to settings, collecting every mistake instead of stopping at the first."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from actors.exchanges.contract.feed import Dialect
+from actors.exchanges.registry import DIALECTS
+from actors.exchanges.spelling import SYMBOLS_MAX, market_of
+from actors.model.symbols import SymbolError
+from actors.settings import ExchangeSettings, SupervisionSettings
+from ops.config.checks import Wrong, exchange_name
+from ops.config.keys import EXCHANGE, EXCHANGES, SECTIONS, SUPERVISION, Key
+from ops.terminal.suggestions import did_you_mean
+from supervisor.backoff import Backoff
+from supervisor.intensity import Intensity, PolicyError, check_policy
+
+FOUND_CHARS_MAX = 80
+INT_BITS_SHOWN = (
+    1_000  # Python refuses to write longer numbers with more than 4,300 digits, and takes long for them
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """`key` is the path in the file ("" for the file), `found` what stands there, `right` what would do."""
+
+    key: str
+    found: str
+    right: str
+
+    def __str__(self) -> str:
+        place = f"{self.key}: " if self.key else ""
+        return f"{place}found {self.found}; right would be {self.right}" if self.found else f"{place}{self.right}"
+
+
+def shown(value: object) -> str:
+    """A value as TOML would write it, cut short where it is long."""
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, bool):
+        text = str(value).lower()
+    elif isinstance(value, str):
+        text = '"' + value.encode("unicode_escape").decode().replace('"', '\\"') + '"'
+    elif isinstance(value, list):
+        text = "[" + ", ".join(shown(item) for item in value) + "]"
+    else:
+        text = hex(value) if isinstance(value, int) and value.bit_length() > INT_BITS_SHOWN else str(value)
+    return text if len(text) <= FOUND_CHARS_MAX else text[: FOUND_CHARS_MAX - 3] + "..."
+
+
+def _joined(*parts: str) -> str:
+    return ".".join(part if re.fullmatch(r"[\w-]+", part, re.ASCII) else shown(part) for part in parts)
+
+
+@dataclass(slots=True)
+class Reader:
+    """One pass over one document. `base` is where relative file names start."""
+
+    base: Path
+    mistakes: list[Mistake] = field(default_factory=list)
+
+    def wrong(self, key: str, found: str, right: str) -> None:
+        self.mistakes.append(Mistake(key, found, right))
+
+    def unknown(self, name: str, known: Iterable[str], *path: str) -> None:
+        """Records that `name` is no key here, with the nearest one that is."""
+        self.wrong(_joined(*path), "a key that is not known", did_you_mean(name, known) + _elsewhere(name))
+
+    def table(self, value: object, *path: str) -> Mapping[str, object]:
+        """`value` where it is a table; else a mistake and an empty one."""
+        if isinstance(value, Mapping):
+            return value
+        self.wrong(_joined(*path), shown(value), f"a table: [{_joined(*path)}]")
+        return {}
+
+    def keys(self, table: Mapping[str, object], keys: Mapping[str, Key], *path: str) -> dict[str, Any]:
+        """The sound values of `table`, checked; each unknown key and unsound value is a mistake."""
+        values: dict[str, Any] = {}
+        for name, value in table.items():
+            place = _joined(*path, name)
+            key = keys.get(name)
+            if key is None:
+                self.unknown(name, keys, *path, name)
+                continue
+            try:
+                checked = key.check(value)
+            except Wrong as error:
+                self.wrong(place, shown(value), str(error))
+                continue
+            values[name] = self.base / checked if isinstance(checked, Path) else checked
+        return values
+
+    def supervision(self, values: Mapping[str, Any], above: SupervisionSettings, *path: str) -> SupervisionSettings:
+        """The supervision keys of `values` over those `above`; a pair in the wrong order is a mistake."""
+        own = {name: values[name] for name in SUPERVISION if name in values}
+        merged = {name: own.get(name, getattr(above, name)) for name in SUPERVISION}
+        initial, longest = merged["backoff_initial_s"], merged["backoff_max_s"]
+        if initial > longest and own.keys() & {"backoff_initial_s", "backoff_max_s"}:
+            name = "backoff_initial_s" if "backoff_initial_s" in own else "backoff_max_s"
+            relation = f"backoff_initial_s ({initial:g}) at most backoff_max_s ({longest:g})"
+            self.wrong(_joined(*path, name), f"{own[name]:g}", relation)
+        elif own:
+            self._reachable(SupervisionSettings(**merged), *path)
+        return SupervisionSettings(**merged)
+
+    def _reachable(self, policy: SupervisionSettings, *path: str) -> None:
+        """Delays so long that restarts_max can never be exceeded would hide a bug for ever."""
+        try:
+            check_policy(
+                Backoff(policy.backoff_initial_s, policy.backoff_max_s, policy.backoff_reset_s),
+                Intensity(policy.restarts_max, policy.restarts_period_s),
+            )
+        except PolicyError as error:
+            self.wrong(_joined(*path, "restarts_period_s"), f"{policy.restarts_period_s:g}", str(error))
+
+    def exchange(self, name: str, value: object, above: SupervisionSettings) -> ExchangeSettings | None:
+        """One table under [exchanges]; None where it has a mistake."""
+        path = (EXCHANGES, name)
+        before = len(self.mistakes)
+        if right := exchange_name(name):
+            self.wrong(_joined(*path), shown(name), right)
+        values = self.keys(self.table(value, *path), {**EXCHANGE, **SUPERVISION}, *path)
+        supervision = self.supervision(values, above, *path)
+        dialect = self._dialect(name, values)
+        symbols = self._symbols(values.get("symbols"), dialect, *path, "symbols")
+        if isinstance(value, Mapping) and "symbols" not in value:
+            self.wrong(_joined(*path, "symbols"), "nothing", 'a list like ["BTC/USDT", "ETH/USDT"]')
+        channel = values.get("channel")
+        if dialect is not None and channel is not None and channel not in dialect.channels:
+            self.wrong(_joined(*path, "channel"), shown(channel), did_you_mean(channel, dialect.channels))
+        ca_file = values.get("ca_file")
+        if ca_file is not None and not ca_file.is_file():
+            self.wrong(_joined(*path, "ca_file"), shown(str(ca_file)), "a file that is there")
+        if len(self.mistakes) > before or dialect is None:
+            return None
+        plain = {key: values[key] for key in EXCHANGE if key in values}
+        plain.update(name=name, dialect=dialect.name, symbols=symbols, supervision=supervision)
+        return ExchangeSettings(**plain)
+
+    def _dialect(self, name: str, values: Mapping[str, Any]) -> Dialect | None:
+        wanted = values.get("dialect", name)
+        if wanted in DIALECTS:
+            return DIALECTS[wanted]
+        place = _joined(EXCHANGES, name, "dialect") if "dialect" in values else _joined(EXCHANGES, name)
+        right = did_you_mean(wanted, DIALECTS)
+        if "dialect" not in values:
+            right += '; or dialect = "..." where the table has a name of your own'
+        self.wrong(place, f"a dialect that is not known, {shown(wanted)}", right)
+        return None
+
+    def _symbols(self, symbols: object, dialect: Dialect | None, *path: str) -> tuple[str, ...]:
+        """The symbols, each known to the dialect and each once."""
+        if not isinstance(symbols, tuple):
+            return ()
+        if len(symbols) > SYMBOLS_MAX:
+            self.wrong(_joined(*path), f"{len(symbols)} symbols", f"at most {SYMBOLS_MAX}")
+            return ()
+        seen: dict[tuple[str, str], str] = {}
+        for index, symbol in enumerate(symbols):
+            place = f"{_joined(*path)}[{index}]"
+            if not isinstance(symbol, str):
+                self.wrong(place, shown(symbol), 'text like "BTC/USDT"')
+                continue
+            try:
+                market = market_of(symbol, dialect) if dialect is not None else None
+            except SymbolError as error:
+                self.wrong(place, shown(symbol), f"a symbol of this exchange: {error}")
+                continue
+            identity = (market.endpoint, market.native) if market is not None else ("", symbol)
+            if identity in seen:
+                self.wrong(place, shown(symbol), f"each market once: {shown(seen[identity])} stands there already")
+            seen[identity] = symbol
+        return tuple(symbol for symbol in symbols if isinstance(symbol, str))
+
+
+def _elsewhere(name: str) -> str:
+    """Where a key belongs that stands in the wrong table."""
+    homes = [f"[{section}]" for section, (_, keys) in SECTIONS.items() if name in keys]
+    homes += ["[exchanges.NAME]"] if name in EXCHANGE else []
+    return f"; {name} belongs under {' or '.join(homes)}" if homes else ""

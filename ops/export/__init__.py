@@ -1,0 +1,1 @@
+"""Export: copies of a recording, and queries against its file."""

@@ -1,0 +1,179 @@
+"""Standalone copies of a recording: one DuckDB file, or Parquet files in folders; whole or not at all."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+
+import duckdb
+
+from actors.store.partitions import DAY_US, moment, within, write
+from actors.store.segments import sql_text
+from actors.store.tables import TABLES, TICKS
+from actors.store.views import extra_view_sql
+from ops.export.progress import watched
+from ops.export.query import LOCK_TIMEOUT_S
+from ops.export.source import Source, opened
+from ops.export.target import ExportError, check, make_durable, place_file, place_folder, workshop
+
+STORAGE_VERSION = "v1.2.0"  # the oldest format: every DuckDB since 1.2 opens the copy
+MEMORY_LIMIT = "512MB"
+UNIT_ROWS_MAX = 5_000_000  # rows sorted at once; what exceeds the memory limit is spilled beside the target
+THREADS = 2  # a service may be recording on the same machine
+
+Progress = Callable[[int, int], None]  # rows done, rows in all
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written: rows by table, and bytes of all files."""
+
+    path: Path
+    format: str
+    rows: dict[str, int]
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """From `since_us` to before `until_us`, microseconds UTC; None is no bound."""
+
+    since_us: int | None = None
+    until_us: int | None = None
+
+    def of_day(self, day: int) -> tuple[int, int]:
+        """Its part of the day with that number since 1970."""
+        first, end = day * DAY_US, (day + 1) * DAY_US
+        since = first if self.since_us is None else max(first, self.since_us)
+        until = end if self.until_us is None else min(end, self.until_us)
+        return since, until
+
+
+def export(
+    source: Path,
+    target: Path,
+    *,
+    stretch: Stretch = Stretch(),
+    as_folder: bool = False,
+    overwrite: bool = False,
+    timeout_s: float = LOCK_TIMEOUT_S,
+    progress: Progress = lambda _done, _all: None,
+) -> Exported:
+    """Copies `source` and its tail as of one batch; `target` appears whole and durable, or not at all.
+
+    A folder gets the ticks alone, parted by exchange, symbol and day. One that holds files already gets the
+    new ones one by one after all have been written. Raises ExportError, QueryError, LockedError, OSError,
+    and KeyboardInterrupt after having cleared up.
+    """
+    began = time.monotonic()
+    target = target.absolute()
+    check(source.absolute(), target, as_folder=as_folder, overwrite=overwrite)
+    # One thread writes the rows of a folder in order, see partitions.write.
+    make, place, threads = (_make_folder, place_folder, 1) if as_folder else (_make_file, place_file, THREADS)
+    with workshop(target) as work, _interrupts():
+        made, spill = work / "made", work / "spill"
+        with opened(source, timeout_s=timeout_s, threads=threads, memory_limit=MEMORY_LIMIT, spill=spill) as src:
+            rows = make(src, made, stretch, progress)
+        size = make_durable(made)
+        place(made, target, overwrite=overwrite)
+    return Exported(target, "parquet" if as_folder else "duckdb", rows, size, time.monotonic() - began)
+
+
+_INTERRUPTED = "Query interrupted"  # DuckDB's whole text; the type is RuntimeError for this alone
+
+
+@contextmanager
+def _interrupts() -> Iterator[None]:
+    """DuckDB stops a statement on Ctrl-C and says so with an error of its own."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) == _INTERRUPTED:
+            raise KeyboardInterrupt from error
+        raise
+
+
+def _make_file(src: Source, made: Path, stretch: Stretch, progress: Progress) -> dict[str, int]:
+    """All that the file shows, as plain tables of the same names and types."""
+    con = src.con
+    bounds = stretch.since_us, stretch.until_us
+    selects = {name: within(name, source, *bounds) for name, source in src.tables.items()}
+    wanted = {name: _count(con, select) for name, select in selects.items()}
+    done, total = 0, sum(wanted.values())
+    con.execute(f"ATTACH {sql_text(made)} AS made (STORAGE_VERSION {sql_text(STORAGE_VERSION)})")
+    for name, select in selects.items():
+        progress(done, total)
+        say = _reporter(progress, done, wanted[name], total)
+        watched(con, say, partial(con.execute, f'CREATE TABLE made.main."{name}" AS {select}'))
+        written = _count(con, f'SELECT * FROM made.main."{name}"')
+        _same(written, wanted[name], name)
+        done += written
+    if set(wanted) >= {table.name for table in TABLES}:  # a file of an older version may lack some
+        con.execute("USE made")
+        for statement in extra_view_sql():
+            con.execute(statement)
+        con.execute("USE memory")
+    con.execute("CHECKPOINT made")
+    con.execute("DETACH made")
+    progress(done, total)
+    return wanted
+
+
+def _make_folder(src: Source, made: Path, stretch: Stretch, progress: Progress) -> dict[str, int]:
+    """The ticks as Parquet, one day at a time, and a day of very many rows by some symbols at a time."""
+    con, name = src.con, TICKS.name
+    made.mkdir()
+    selected = within(name, src.tables[name], stretch.since_us, stretch.until_us)
+    counts = con.execute(
+        f"SELECT epoch_us({moment(name)}) // {DAY_US} AS day, exchange, symbol, count(*) FROM ({selected})"
+        " GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    done, total = 0, sum(count for *_, count in counts)
+    con.execute("CREATE TEMP TABLE wanted (exchange VARCHAR, symbol VARCHAR)")
+    for day, of_day in groupby(counts, lambda row: row[0]):
+        rows = within(name, src.tables[name], *stretch.of_day(day))
+        for unit in _units([row[1:] for row in of_day]):
+            expected = sum(count for *_, count in unit)
+            con.execute("DELETE FROM wanted")
+            con.executemany("INSERT INTO wanted VALUES (?, ?)", [pair[:2] for pair in unit])
+            progress(done, total)
+            only = "(exchange, symbol) IN (FROM wanted)"
+            say = _reporter(progress, done, expected, total)
+            written = watched(con, say, partial(write, con, name, rows, made, "ticks", only=only))
+            _same(written, expected, f"ticks of day {day}")
+            done += written
+    progress(done, total)
+    return {name: done}
+
+
+def _units(pairs: list[tuple[str, str, int]]) -> Iterator[list[tuple[str, str, int]]]:
+    """Markets of one day together as long as they have few enough rows; always at least one."""
+    unit: list[tuple[str, str, int]] = []
+    rows = 0
+    for pair in pairs:
+        if unit and rows + pair[2] > UNIT_ROWS_MAX:
+            yield unit
+            unit, rows = [], 0
+        unit.append(pair)
+        rows += pair[2]
+    if unit:
+        yield unit
+
+
+def _reporter(progress: Progress, done: int, rows: int, total: int) -> Callable[[float], None]:
+    """Turns the part done of a statement about so many rows into rows done in all."""
+    return lambda part: progress(done + int(part * rows), total)
+
+
+def _count(con: duckdb.DuckDBPyConnection, select: str) -> int:
+    row = con.execute(f"SELECT count(*) FROM ({select})").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _same(written: int, expected: int, what: str) -> None:
+    if written != expected:
+        raise ExportError(f"{what}: {written} rows were written instead of {expected}; nothing was kept")

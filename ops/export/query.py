@@ -1,0 +1,108 @@
+"""One SQL question to the DuckDB file, from this process, whatever the service is doing with it."""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+
+from actors.store.adjacent_tail import TailMissing, reach
+from actors.store.connecting import command_limits, connect
+from actors.store.duckdb_messages import held
+
+# The service holds the lock for some tens of milliseconds a merge: ask again soon, then less often.
+WAIT_FIRST_S = 0.01
+WAIT_MAX_S = 0.25
+LOCK_TIMEOUT_S = 10.0
+
+T = TypeVar("T")
+
+
+class QueryError(Exception):
+    """The question has no answer: no such file, no DuckDB file, or wrong SQL. The message is for people."""
+
+
+class LockedError(QueryError):
+    """Another process held the file all the while; asking again later may work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Rows in order. DECIMAL is Decimal, TIMESTAMPTZ an aware datetime in UTC; `more` if rows were left out."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+    more: bool = False
+
+
+def run_query(
+    path: Path,
+    sql: str,
+    *,
+    values: Sequence[object] = (),
+    timeout_s: float = LOCK_TIMEOUT_S,
+    rows_max: int | None = None,
+) -> Result:
+    """Runs `sql` read-only and returns at most `rows_max` rows; the file is let go before this returns.
+
+    `values` stand for $1, $2 and so on in the SQL.
+
+    Where the views of the file do not reach the tail that lies beside it and belongs to it, they are made to.
+    Waits up to `timeout_s` for another process to let go of the file, then raises LockedError; raises
+    QueryError for everything else that is wrong. The query itself may take as long as it needs.
+    """
+    if not path.is_file():
+        raise QueryError(f"{path}: no such file; it appears with the first merge, or --file names another one")
+    connection = unlocked(path, timeout_s, lambda: connect(path, command_limits(), read_only=True))
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        with suppress(TailMissing):  # a question that needs no tail has its answer all the same
+            reach(connection, path)
+        # Against its type stubs, DuckDB answers None where there is no statement at all.
+        cursor: duckdb.DuckDBPyConnection | None = connection.execute(sql, values or None)
+        if cursor is None:
+            raise QueryError("the question is empty; write one like: SELECT count(*) FROM ticks")
+        columns = tuple(column[0] for column in cursor.description)
+        if rows_max is None:
+            return Result(columns, cursor.fetchall())
+        rows = cursor.fetchmany(rows_max + 1)
+        return Result(columns, rows[:rows_max], len(rows) > rows_max)
+    except duckdb.Error as error:
+        raise QueryError(_explained(connection, path, error)) from error
+    finally:
+        connection.close()
+
+
+def _explained(connection: duckdb.DuckDBPyConnection, path: Path, error: duckdb.Error) -> str:
+    """DuckDB's words, behind what is wrong with the file if something is."""
+    try:
+        reach(connection, path)
+    except TailMissing as missing:
+        return f"{missing} DuckDB says: {error}"
+    except duckdb.Error:  # a fatal error; the connection answers nothing any more
+        pass
+    return str(error)
+
+
+def unlocked(path: Path, timeout_s: float, attempt: Callable[[], T]) -> T:
+    """What `attempt` returns, tried again while another process holds the file.
+
+    Raises LockedError after `timeout_s`, QueryError for whatever else DuckDB says.
+    """
+    deadline, wait_s = time.monotonic() + timeout_s, WAIT_FIRST_S
+    while True:
+        try:
+            return attempt()
+        except duckdb.Error as error:
+            if not held(error, path):
+                raise QueryError(f"{path}: {error}") from error
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise LockedError(f"{path} is held by another process: {error}") from error
+        # Several askers spread out; one that comes late still gets its last try at the deadline.
+        time.sleep(min(left_s, wait_s * random.uniform(0.5, 1.0)))  # noqa: S311
+        wait_s = min(WAIT_MAX_S, wait_s * 2)

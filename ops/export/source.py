@@ -1,0 +1,124 @@
+"""A Tickwarden file and its tail as of one batch, to be read for as long as it takes.
+
+While the file is open here the service merges nothing, so the merged rows stand still. The tail goes on
+growing and being folded: it is listed once, ticks first, because a batch's ticks segment is its commit. What
+other tables hold beyond that batch is left out, so `audit` says of `ticks` exactly what was true then.
+"""
+
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+
+from actors.store.adjacent_tail import TailMissing, owner_of, usable_tail
+from actors.store.connecting import MEMORY, Limits, connect
+from actors.store.filesystem import Files
+from actors.store.segments import sql_text
+from actors.store.tables import TICKS
+from actors.store.tail import Segment, Tail, committed
+from actors.store.views import EXTRA_VIEWS
+from ops.export.query import QueryError, unlocked
+
+_OPEN_FILES = Path("/proc/self/fd")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """`tables` gives for each table what may follow FROM; `con` has the file attached as `src`."""
+
+    con: duckdb.DuckDBPyConnection
+    tables: dict[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def opened(path: Path, *, timeout_s: float, threads: int, memory_limit: str, spill: Path) -> Iterator[Source]:
+    """Holds the file until the block ends; raises LockedError after `timeout_s`, QueryError if it is no such file.
+
+    DuckDB puts what exceeds `memory_limit` into the folder `spill`.
+    """
+    if not path.is_file():
+        raise QueryError(f"{path}: no such file")
+    with connect(MEMORY, Limits(memory_limit, spill, threads)) as con, ExitStack() as stack:
+        # DuckDB counts how far it is, and leaves the drawing to us.
+        con.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
+        con.execute("SET TimeZone = 'UTC'")
+        attach = f"ATTACH {sql_text(path.absolute())} AS src (READ_ONLY)"
+        unlocked(path, timeout_s, lambda: con.execute(attach))
+        names = _relations(con)
+        if TICKS.name not in names:
+            raise QueryError(f"{path} holds no ticks: it is not a file of Tickwarden's")
+        pinned = _pinned(con, path.absolute(), stack)
+        yield Source(con, {name: pinned.get(name, f'src.main."{name}"') for name in names})
+
+
+def _relations(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """What a user sees in the file, tables and views; not the views that only tell of the others."""
+    found = con.execute(
+        "SELECT table_name FROM duckdb_tables() WHERE database_name = 'src' AND schema_name = 'main'"
+        " UNION SELECT view_name FROM duckdb_views() WHERE database_name = 'src' AND schema_name = 'main'"
+        " AND NOT internal ORDER BY 1"
+    ).fetchall()
+    return [name for (name,) in found if name not in EXTRA_VIEWS]
+
+
+def _pinned(con: duckdb.DuckDBPyConnection, path: Path, stack: ExitStack) -> dict[str, str]:
+    """For each table with a tail, merged rows and the tail's as of one batch."""
+    tail = _tail(con, path)
+    if tail is None:
+        return {}
+    row = con.execute("SELECT max(merged_through) FROM src.store.watermark").fetchone()
+    merged_through = int(row[0]) if row and row[0] is not None else 0
+    while True:
+        try:
+            with ExitStack() as attempt:
+                files = {
+                    name: [_hold(tail.root / name / segment.name, attempt) for segment in segments]
+                    for name, segments in _as_of_one_batch(tail, merged_through).items()
+                }
+                stack.enter_context(attempt.pop_all())
+                return {name: _rows(name, paths) for name, paths in files.items()}
+        except FileNotFoundError:  # folded and cleared away before it was opened: list again
+            continue
+
+
+def _tail(con: duckdb.DuckDBPyConnection, path: Path) -> Tail | None:
+    """The tail that belongs to the file, None if the file is complete by itself."""
+    owner = owner_of(con, "src")
+    try:
+        root = usable_tail(path, owner) if owner else None
+    except TailMissing as missing:
+        raise QueryError(str(missing)) from missing
+    return Tail(root, Files()) if root else None
+
+
+def _as_of_one_batch(tail: Tail, merged_through: int) -> dict[str, list[Segment]]:
+    """A fold joins the oldest of many segments, so it never reaches batches that came between the two listings."""
+    ticks = tail.live(merged_through)[TICKS.name]
+    until = max(committed({TICKS.name: ticks}), merged_through)
+    others = tail.live(merged_through)
+    return {name: [s for s in segments if s.last <= until] for name, segments in others.items()} | {
+        TICKS.name: ticks
+    }
+
+
+def _hold(path: Path, stack: ExitStack) -> str:
+    """Keeps a segment readable even after the service has deleted it; returns the name to read it by."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    stack.callback(os.close, fd)
+    return f"{_OPEN_FILES}/{fd}" if _OPEN_FILES.is_dir() else str(path)
+
+
+def _rows(table: str, paths: list[str]) -> str:
+    merged = f"SELECT * FROM src.store.{table}"
+    if not paths:
+        return f"({merged})"
+    listed = "[" + ", ".join(map(sql_text, paths)) + "]"
+    options = "union_by_name = true, hive_partitioning = false"
+    return f"({merged} UNION ALL BY NAME SELECT * FROM read_parquet({listed}, {options}))"

@@ -1,0 +1,89 @@
+"""Where a copy goes: made beside its target, durable, then put in place by one rename."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from actors.store.filesystem import Files
+
+
+class ExportError(Exception):
+    """The copy cannot be made where it was asked for; the message is for people."""
+
+
+def check(source: Path, target: Path, *, as_folder: bool, overwrite: bool) -> None:
+    """Says before the work what would be said after it."""
+    if as_folder:
+        if target.exists() and not target.is_dir():
+            raise ExportError(f"{target} is a file; name a folder, or leave out the slash for a DuckDB file")
+        return
+    if target.exists() and source.exists() and target.samefile(source):
+        raise ExportError(f"{target} is the recording itself; give the copy another name")
+    if target.exists() and not overwrite:
+        raise ExportError(f"{target} exists; --overwrite replaces it")
+    log = target.with_name(target.name + ".wal")
+    if log.exists():
+        raise ExportError(f"{log} belongs to another database file; DuckDB would read it as part of the copy")
+
+
+@contextmanager
+def workshop(target: Path) -> Iterator[Path]:
+    """A folder beside the target for everything unfinished; gone afterwards, however it ends."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f"{target.name}.partial-", dir=target.parent))
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def make_durable(made: Path) -> int:
+    """Everything at or below `made` to the disk, for its owner alone whatever the umask; returns its bytes."""
+    files, size = Files(), 0
+    for path in (made, *made.rglob("*")):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+        if path.is_file():
+            size += path.stat().st_size
+        files.sync_file(path)
+    return size
+
+
+def place_file(made: Path, target: Path, *, overwrite: bool) -> None:
+    """One rename; a file that came to be there meanwhile is not replaced unless that was asked for."""
+    if overwrite:
+        made.replace(target)
+    else:
+        try:
+            os.link(made, target)  # unlike a rename it fails if the name is taken
+        except FileExistsError:
+            raise ExportError(f"{target} came to be there meanwhile; --overwrite replaces it") from None
+        except OSError:  # a file system without links
+            made.rename(target)
+    Files().sync_folder(target.parent)
+
+
+def place_folder(made: Path, target: Path, *, overwrite: bool) -> None:
+    """One rename where there is no folder or an empty one; else file by file, after a look at all of them.
+
+    A partition that has files already is replaced as a whole, or is an error without `overwrite`.
+    """
+    files = Files()
+    if not target.exists() or not any(target.iterdir()):
+        made.replace(target)
+        files.sync_folder(target.parent)
+        return
+    new = sorted(path.relative_to(made) for path in made.rglob("*.parquet"))
+    taken = [name.parent for name in new if any((target / name.parent).glob("*.parquet"))]
+    if taken and not overwrite:
+        raise ExportError(f"{target / taken[0]} has files already; --overwrite replaces them")
+    for name in new:
+        folder = (target / name).parent
+        files.make_folder(folder)
+        old = set(folder.glob("*.parquet")) - {folder / other.name for other in new if other.parent == name.parent}
+        (made / name).replace(target / name)
+        for path in old:
+            path.unlink()
+        files.sync_folder(folder)

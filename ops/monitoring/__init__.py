@@ -1,0 +1,1 @@
+"""Monitoring: status, metrics, logs, and the notifications to the service manager."""

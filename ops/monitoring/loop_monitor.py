@@ -1,0 +1,115 @@
+"""Watches what no actor can see of itself: whether the loop turns, how late, and what room the disk has left."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+import trio
+
+from actors.pipeline import Pipeline
+from actors.telemetry.histogram import LAG_BOUNDS_S, Histogram
+from ops.monitoring import status as report
+from supervisor.loop_watchdog import Blocked, watch_loop
+
+LOOP_EVERY_S = 0.25  # four wake-ups a second cost nothing and find a loop that stutters
+LOOP_BLOCKED_S = 5.0  # a loop that stands so long is a bug of ours; its stack is logged while it stands
+DISK_EVERY_S = 10.0
+# How long what is to be flushed may wait before the service counts as stuck. A flush takes milliseconds; a
+# disk that hangs for shorter than this recovers without losing what is in memory. A disk that answers, but has
+# no room, is waited for: a restart would only lose what memory holds.
+FLUSH_YOUNG_S = 30.0
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Watch:
+    """What was seen. `file_bytes` and `disk_free_bytes` are None until they were looked at, and while they
+    cannot be: the file may not exist yet, the disk may be gone."""
+
+    path: Path
+    loop_lag_s: Histogram = field(default_factory=lambda: Histogram(LAG_BOUNDS_S))
+    file_bytes: int | None = None
+    disk_free_bytes: int | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._time_loop)
+            nursery.start_soon(self._look_at_disk)
+            nursery.start_soon(watch_loop, LOOP_BLOCKED_S, report_blocked)
+            task_status.started()
+
+    async def _time_loop(self) -> None:
+        while True:
+            due = trio.current_time() + LOOP_EVERY_S
+            await trio.sleep_until(due)
+            self.loop_lag_s.observe(trio.current_time() - due)
+
+    async def _look_at_disk(self) -> None:
+        """In a thread that may be left behind: a dead network disk answers no stat at all."""
+        while True:
+            self.file_bytes, self.disk_free_bytes = await trio.to_thread.run_sync(
+                sizes, self.path, abandon_on_cancel=True
+            )
+            await trio.sleep(DISK_EVERY_S)
+
+
+def sizes(path: Path) -> tuple[int | None, int | None]:
+    """The bytes of the file, and those that its disk has left for this user."""
+    return _or_none(lambda: path.stat().st_size), _or_none(lambda: _free(path.parent))
+
+
+def _free(folder: Path) -> int:
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
+
+
+def _or_none(look: Callable[[], int]) -> int | None:
+    try:
+        return look()
+    except OSError:
+        return None
+
+
+def report_blocked(blocked: Blocked) -> None:
+    """Called in a thread of its own, while the loop stands."""
+    _log.error(
+        "loop_blocked", reason=f"the event loop has stood for {blocked.blocked_s:.1f} s", stack=blocked.stack
+    )
+
+
+class Progress:
+    """Whether ticks become durable: the last flush is young, there is nothing to flush, or the writer waits for
+    the disk and says so.
+
+    Asked again and again, at least every few seconds; goes by the monotonic clock, since a wall clock that
+    jumps must neither hide a stall nor invent one.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._young_s = pipeline.settings.store.flush_interval_s + FLUSH_YOUNG_S
+        self._acknowledged = pipeline.writer.acknowledged
+        self._moved_at = trio.current_time()
+
+    def __call__(self) -> str | None:
+        """What is wrong, in words, or None."""
+        buffer, acknowledged = self._pipeline.buffer, self._pipeline.writer.acknowledged
+        waiting = buffer.oldest_s() or buffer.intake.statistics().depth or buffer.outbox.statistics().depth
+        if not waiting or acknowledged != self._acknowledged or self._pipeline.writer.trouble is not None:
+            self._acknowledged, self._moved_at = acknowledged, trio.current_time()
+        still_s = trio.current_time() - self._moved_at
+        return None if still_s <= self._young_s else f"nothing became durable for {still_s:.0f} s"
+
+
+def status_line(pipeline: Pipeline) -> str:
+    """For `systemctl status`: how it is, in one line."""
+    status = report.status(pipeline)
+    reasons = status["reasons"]
+    fresh = sum(exchange.fresh(report.FRESH_S) for exchange in pipeline.exchanges.values())
+    stored = sum(account.stored for account in pipeline.ledger.accounts.values())
+    line = f"{status['state']}: {fresh} of {len(pipeline.exchanges)} exchanges fresh, {stored:,} trades durable"
+    return f"{line}; {reasons[0]}" if isinstance(reasons, list) and reasons else line

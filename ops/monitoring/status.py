@@ -1,0 +1,185 @@
+"""What the service says of itself: the objects of /v1/status, /v1/actors and /v1/ready, made from the pipeline."""
+
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from actors.backfill.repairs import Mending
+from actors.pipeline import Pipeline
+from actors.recorder import Exchange
+from actors.telemetry.lag import Lags, negative_share
+from supervisor.health import ActorHealth
+from supervisor.states import State
+
+# A feed is fresh when anything, a heartbeat included, came this lately; all venues known send one within 20 s.
+FRESH_S = 30.0
+# How much older than flush_interval_s the oldest waiting tick may be before the service is no longer ready.
+FLUSH_SLACK_S = 5.0
+
+# An exchange or the service is as bad as its worst part; what a person should look at first comes first.
+_WORST = (
+    State.FAILED,
+    State.BACKOFF,
+    State.DEGRADED,
+    State.STARTING,
+    State.STOPPING,
+    State.PAUSED,
+    State.OK,
+    State.STOPPED,
+)
+
+
+def instant(ns: int | None) -> str | None:
+    """Nanoseconds UTC as RFC 3339 with microseconds."""
+    if ns is None:
+        return None
+    whole = datetime.fromtimestamp(ns // 1_000_000_000, UTC)
+    return f"{whole:%Y-%m-%dT%H:%M:%S}.{ns % 1_000_000_000 // 1000:06}Z"
+
+
+def worst(states: Iterable[State]) -> State:
+    """The state that says most about trouble; STOPPED for none."""
+    found = set(states)
+    return next((state for state in _WORST if state in found), State.STOPPED)
+
+
+def status(pipeline: Pipeline) -> dict[str, object]:
+    """The object of /v1/status."""
+    health = pipeline.tree.snapshot()
+    state, reasons = _overall(pipeline, health)
+    clock = pipeline.clock
+    return {
+        "version": version("tickwarden"),
+        "pid": os.getpid(),
+        "run_id": pipeline.run_id,
+        "started_at": instant(pipeline.started_ns),
+        "state": state,
+        "reasons": reasons,
+        "store": {
+            "path": str(pipeline.store.path),
+            "last_flush_at": instant(pipeline.writer.last_flush_ns),
+            "last_merge_at": instant(pipeline.merger.last_merge_ns),
+            "segments": pipeline.store.segment_count,
+            "segment_bytes": pipeline.store.segment_bytes,
+            "held": pipeline.merger.held,
+            "held_by_pid": pipeline.merger.held_by_pid,
+            "locked_s": round(pipeline.merger.locked_s, 3),
+        },
+        "clock": {
+            "jumps": clock.jumps,
+            "last_jump_at": instant(clock.last_ns),
+            "last_jump_s": None if clock.last is None else round(clock.last.jump_s, 6),
+        },
+        "exchanges": {
+            name: _exchange(exchange, health, clock.lags) for name, exchange in pipeline.exchanges.items()
+        },
+    }
+
+
+def _overall(pipeline: Pipeline, health: list[ActorHealth]) -> tuple[str, list[str]]:
+    reasons = [
+        f"{actor.name} is {actor.state.value}{': ' + actor.reason if actor.reason else ''}"
+        for actor in health
+        if actor.state in (State.FAILED, State.BACKOFF, State.DEGRADED)
+    ]
+    if pipeline.state != "running":
+        return pipeline.state, [pipeline.trouble, *reasons] if pipeline.trouble else reasons
+    vital = [actor.state for actor in health if actor.name in ("writer", "buffer")]
+    if State.FAILED in vital:
+        return "failed", reasons
+    if reasons:
+        return "degraded", reasons
+    feeds = [actor for actor in health if actor.kind == "connection"]
+    if feeds and all(actor.state is State.STARTING for actor in feeds):
+        return "starting", ["no exchange has confirmed a subscription yet"]
+    return "ok", []
+
+
+def exchange_state(pipeline: Pipeline, name: str) -> str:
+    """An exchange's state: that of its worst connection."""
+    return worst(actor.state for actor in pipeline.tree.snapshot() if actor.parent == name).value
+
+
+def _exchange(exchange: Exchange, health: list[ActorHealth], lags: Lags) -> dict[str, object]:
+    account, name = exchange.account, exchange.settings.name
+    own = [actor for actor in health if actor.parent == name]
+    reasons = [actor.reason for actor in own if actor.reason and actor.state is not State.OK]
+    return {
+        "state": worst(actor.state for actor in own).value,
+        "reasons": [*reasons, lags.reasons[name]] if name in lags.reasons else reasons,
+        "connections": sum(connection.connected for connection in exchange.connections),
+        "connections_wanted": len(exchange.connections),
+        "symbols": [market.symbol for market in exchange.markets],
+        "last_tick_at": instant(account.last_tick_ns),
+        "frames": account.frames,
+        "received": account.received,
+        "stored": account.stored,
+        "duplicates": account.duplicates,
+        "rejected": account.rejected,
+        "rejects_unkept": account.rejects_unkept,
+        "in_flight": account.in_flight,
+        "gaps_open": len(exchange.continuity.unfinished()),
+        "lag_ms_p50": account.lag_ms(0.50),
+        "lag_ms_p99": account.lag_ms(0.99),
+        "lag_negative": negative_share(account),
+        "lag_flag": lags.flags.get(name),
+    }
+
+
+def actors(pipeline: Pipeline) -> list[dict[str, object]]:
+    """The list of /v1/actors."""
+    return [
+        {
+            "name": actor.name,
+            "parent": actor.parent,
+            "kind": actor.kind,
+            "state": actor.state.value,
+            "reason": actor.reason or None,
+            "since": instant(actor.since_ns),
+            "restarts": actor.restarts,
+            "last_error": actor.last_error,
+            "next_retry_at": instant(actor.next_retry_at_ns),
+            "mailbox": None
+            if actor.mailbox is None
+            else {
+                "depth": actor.mailbox.depth,
+                "capacity": actor.mailbox.capacity,
+                "peak": actor.mailbox.peak,
+            },
+            "handled": actor.handled,
+        }
+        for actor in pipeline.tree.snapshot()
+    ]
+
+
+def not_ready(pipeline: Pipeline) -> list[str]:
+    """Why the service does not record as it should; empty when it does."""
+    reasons = []
+    if pipeline.state != "running":
+        reasons.append(f"the service is {pipeline.state}{f': {pipeline.trouble}' if pipeline.trouble else ''}")
+    if pipeline.writer.trouble:
+        reasons.append(pipeline.writer.trouble)
+    late_s = pipeline.buffer.oldest_s() - pipeline.settings.store.flush_interval_s
+    if late_s > FLUSH_SLACK_S:
+        reasons.append(f"ticks have waited {late_s:.0f} s longer than flush_interval_s for the writer")
+    if not any(exchange.fresh(FRESH_S) for exchange in pipeline.exchanges.values()):
+        reasons.append(f"nothing came from any exchange in the last {FRESH_S:g} s")
+    return reasons
+
+
+def mending(exchange: str, order: Mending) -> dict[str, object]:
+    """One order to ask for a stretch again: "running" until "complete" or "incomplete"."""
+    state = "running" if order.complete is None else "complete" if order.complete else "incomplete"
+    return {
+        "repair": order.number,
+        "exchange": exchange,
+        "symbol": order.symbol,
+        "from": instant(order.from_ns),
+        "to": instant(order.to_ns),
+        "state": state,
+        "reason": order.reason or None,
+        "came": order.came,
+        "stored": order.stored,
+        "gaps": order.gaps,
+    }

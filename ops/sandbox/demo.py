@@ -1,0 +1,139 @@
+"""The demo: loopback exchanges, the real service recording them, a live view, and queries for what it leaves."""
+
+import sys
+import time
+from pathlib import Path
+
+import trio
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from actors.pipeline import Pipeline
+from actors.settings import ExchangeSettings, StoreSettings, SupervisionSettings
+from actors.store.connecting import command_limits, connect
+from ops.config.config import Config
+from ops.config.keys import ControlSettings, LogSettings
+from ops.monitoring.logs import configure
+from ops.monitoring.status import exchange_state
+from ops.sandbox import VENUES, Sandbox
+from ops.service.service import run_service
+from ops.terminal.exit_codes import OK
+from ops.terminal.output import write_table
+
+REFRESH_S = 0.25
+QUIET_REFRESH_S = 3.0
+MERGE_S = 3.0  # so that a short demo shows merges too
+TRADES_PER_S = 40.0  # each exchange
+
+QUERIES = (
+    (
+        "what was recorded",
+        "SELECT exchange, symbol, count(*) AS trades, min(price) AS low, max(price) AS high"
+        " FROM ticks GROUP BY ALL ORDER BY ALL",
+    ),
+    (
+        "one-second bars",
+        # By time and id, not as the rows lie: what a history gave back lies behind what came after it.
+        "SELECT time_bucket(INTERVAL 1 second, timestamp) AS second,"
+        " first(price ORDER BY timestamp, trade_id::BIGINT) AS open, max(price) AS high, min(price) AS low,"
+        " last(price ORDER BY timestamp, trade_id::BIGINT) AS close, sum(volume) AS volume"
+        " FROM ticks WHERE exchange = 'binance' AND symbol = 'BTC/USDT' GROUP BY second ORDER BY second LIMIT 5",
+    ),
+    (
+        "the books: nothing is dropped silently",
+        "SELECT exchange, received, stored, duplicates, rejected, in_flight FROM audit"
+        ' QUALIFY row_number() OVER (PARTITION BY run_id, exchange ORDER BY "at" DESC) = 1 ORDER BY exchange',
+    ),
+)
+
+
+async def run_demo(seconds: float, folder: Path, quiet: bool = False) -> int:
+    """Records for `seconds` into `folder`/ticks.duckdb; returns the service's exit code."""
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=quiet)
+    sink = configure("warning", "auto")
+    path = folder / "ticks.duckdb"
+    exchanges = Sandbox(tuple(VENUES), TRADES_PER_S, ids_from=int(time.time()) * 1000)
+    codes: list[int] = []
+    async with trio.open_nursery() as nursery:
+        await nursery.start(exchanges.serve)
+        _introduce(console, exchanges, path, seconds)
+        watching = trio.CancelScope()
+
+        async def watch(*, task_status: trio.TaskStatus[trio.MemorySendChannel[Pipeline]]) -> None:
+            send, receive = trio.open_memory_channel[Pipeline](1)
+            task_status.started(send)
+            with watching, receive:
+                await _watch(await receive.receive(), console)
+
+        handing = await nursery.start(watch)
+        codes.append(await run_service(_config(path, exchanges), for_s=seconds, on_started=handing.send_nowait))
+        watching.cancel()
+        nursery.cancel_scope.cancel()
+    sink.drain(1.0)
+    if codes[0] == OK:
+        _show(path)
+    return codes[0]
+
+
+def _introduce(console: Console, exchanges: Sandbox, path: Path, seconds: float) -> None:
+    console.print(f"{len(VENUES)} exchanges speak their real wire protocols on 127.0.0.1:{exchanges.port}.")
+    console.print(f"Recording for {seconds:g} s into {path}; ask it meanwhile from another terminal:")
+    console.print(f"  tickwarden status --socket {path}.sock")
+    console.print(f"  tickwarden query 'SELECT count(*) FROM ticks' --file {path}\n")
+
+
+def _config(path: Path, exchanges: Sandbox) -> Config:
+    """What `exchanges.config_toml()` would say, with a store for the demo."""
+    here = f"{exchanges.host}:{exchanges.port}"
+    return Config(
+        store=StoreSettings(path=path, merge_interval_s=MERGE_S),
+        exchanges={
+            name: ExchangeSettings(
+                name=name,
+                dialect=name,
+                symbols=tuple(exchanges.symbols(name)),
+                ws_url=f"ws://{here}",
+                rest_url=f"http://{here}",
+            )
+            for name in VENUES
+        },
+        supervision=SupervisionSettings(),
+        control=ControlSettings(socket=path.with_name(path.name + ".sock")),
+        log=LogSettings(level="warning"),
+    )
+
+
+async def _watch(pipeline: Pipeline, console: Console) -> None:
+    """Until cancelled: a table that follows, on a terminal; a line every few seconds anywhere else."""
+    if not console.is_terminal:
+        while True:
+            await trio.sleep(QUIET_REFRESH_S)
+            stored = ", ".join(f"{n} {e.account.stored}" for n, e in pipeline.exchanges.items())
+            console.print(f"durable so far: {stored}")
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            live.update(_picture(pipeline), refresh=True)
+            await trio.sleep(REFRESH_S)
+
+
+def _picture(pipeline: Pipeline) -> Table:
+    table = Table("exchange", "state", "received", "durable", "in flight", "rejected")
+    for name, exchange in pipeline.exchanges.items():
+        account = exchange.account
+        numbers = (account.received, account.stored, account.in_flight, account.rejected)
+        table.add_row(name, exchange_state(pipeline, name), *map(str, numbers))
+    return table
+
+
+def _show(path: Path) -> None:
+    """The queries to try, with their answers, on stdout."""
+    say = Console(highlight=False, markup=False, soft_wrap=True).print
+    say(f"\nThe file is complete by itself: {path} ({path.stat().st_size / 1e6:.1f} MB). Queries to try:")
+    with connect(path, command_limits(), read_only=True) as con:
+        for title, sql in QUERIES:
+            say(f"\n-- {title}\n{sql};")
+            result = con.execute(sql)
+            columns = [column[0] for column in result.description or []]
+            write_table(columns, result.fetchall(), sys.stdout)
+    say(f"Go on with: tickwarden query 'FROM ticks LIMIT 5' --file {path}")

@@ -1,0 +1,55 @@
+"""What the faults make of the trades on one connection: fewer frames, more, others, or none at all."""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+
+from actors.exchanges.contract.loopback_market import Market
+from ops.sandbox.faults import Faults
+from ops.sandbox.malformed import garbage
+
+
+class Spoiler:
+    """One connection's. `silent`: it never trades, nor beats. `struck` counts faults by name."""
+
+    def __init__(self, faults: Callable[[], Faults], rng: random.Random, struck: Counter[str]) -> None:
+        self._faults, self._rng, self._struck = faults, rng, struck
+        self.silent = rng.random() < faults()["silence"]
+        self._held: dict[Market, str] = {}
+        self._lots: dict[Market, float] = {}
+        self._mute: set[Market] = set()
+
+    def muted(self, market: Market) -> bool:
+        """Whether a market never trades here: its lot is drawn once, and what has gone mute stays so."""
+        lot = self._lots.setdefault(market, self._rng.random())
+        if market not in self._mute and lot < self._faults()["mute"]:
+            self._mute.add(market)
+        return market in self._mute
+
+    def frames(self, market: Market, frame: str) -> list[str]:
+        """What is sent where this trade frame was due."""
+        for name, on in (("silence", self.silent), ("mute", self.muted(market))):
+            if on:
+                self._struck[name] += 1
+                return []
+        if self.strikes("gap"):
+            return []
+        found = [garbage(frame, self._rng)] if self.strikes("garbage") else []
+        held = self._held.pop(market, None)
+        if held is None and self.strikes("reorder"):
+            self._held[market] = frame
+            return found
+        found.append(frame)
+        if held is not None:
+            found.append(held)
+        if self.strikes("duplicate"):
+            found.append(frame)
+        return found
+
+    def strikes(self, name: str) -> bool:
+        """Whether a fault whose value is a share strikes now; counted if so."""
+        share = self._faults()[name]
+        if not share or self._rng.random() >= share:
+            return False
+        self._struck[name] += 1
+        return True

@@ -1,0 +1,1 @@
+"""The service: pipeline, control API, signals and reload in one process."""

@@ -1,0 +1,263 @@
+"""The service as the control socket sees it: what may be asked and commanded, carried out on the pipeline."""
+
+import dataclasses
+import json
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from enum import Enum
+from pathlib import Path
+
+import msgspec
+import trio
+
+from actors.model.symbols import SymbolError
+from actors.model.ticks import Block
+from actors.pipeline import Held, Pipeline
+from actors.recorder import CannotMend
+from ops.config.config import Config, ConfigErrors, load_config
+from ops.config.redact import redact
+from ops.control.app import ControlApp, Refused, Stretch, UnknownName
+from ops.control.tap import LineBuffer
+from ops.monitoring import status as report
+from ops.monitoring.logs import set_level
+from ops.service.reload import apply_changes
+from ops.terminal.time_options import microseconds
+from supervisor.errors import describe
+from supervisor.states import Event
+from supervisor.supervisor import UnknownActorError
+
+EVENTS_KEPT = 2000  # for /v1/events; the table `events` has them all
+_encode = msgspec.json.Encoder().encode
+
+
+class ServiceApp(ControlApp):
+    """Implements ControlApp. `heard` is to be called with every event of the pipeline."""
+
+    capabilities = frozenset(
+        {
+            "config",
+            "events",
+            "tap",
+            "restart",
+            "pause",
+            "resume",
+            "flush",
+            "merge",
+            "reload",
+            "change_symbols",
+            "log_level",
+            "repair",
+            "repairs",
+        }
+    )
+
+    def __init__(self, pipeline: Pipeline, config: Config) -> None:
+        self._pipeline, self._config = pipeline, config
+        self._changing = trio.Lock()  # two changes at once would each work on what the other is changing
+        self._events: deque[dict[str, object]] = deque(maxlen=EVENTS_KEPT)
+        self._numbered = 0
+
+    def heard(self, event: Event) -> None:
+        """Keeps an event for those who ask; `number` only rises while this process lives."""
+        self._numbered += 1
+        self._events.append(
+            {
+                "number": self._numbered,
+                "at": report.instant(event.at_ns),
+                "actor": event.actor,
+                "event": event.event,
+                "reason": event.reason or None,
+                "restarts": event.restarts,
+                "retry_in_s": event.retry_in_s,
+                "detail": json.loads(json.dumps(event.detail, default=str)),
+            }
+        )
+
+    def status(self) -> Mapping[str, object]:
+        return report.status(self._pipeline)
+
+    def actors(self) -> Sequence[Mapping[str, object]]:
+        return report.actors(self._pipeline)
+
+    def live(self) -> bool:
+        return True  # that it is called shows that the loop turns
+
+    def ready(self) -> Sequence[str]:
+        return report.not_ready(self._pipeline)
+
+    def config(self) -> Mapping[str, object]:
+        """What is in force, without the passwords and tokens that an address may carry."""
+        plain = {name: _plain(getattr(self._config, name)) for name in Config.__dataclass_fields__}
+        hidden = redact(plain)
+        assert isinstance(hidden, dict)
+        return hidden
+
+    def events(self, since: int) -> Sequence[Mapping[str, object]]:
+        return [event for event in self._events if int(str(event["number"])) > since]
+
+    @asynccontextmanager
+    async def tap(self, exchange: str, symbol: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Lines for one reader; ticks go by in the order in which they reach the buffer actor."""
+        if exchange and exchange not in self._pipeline.exchanges:
+            raise UnknownName(f"no exchange is called {exchange!r}")
+        lines = LineBuffer()
+
+        def listen(block: Block) -> None:
+            if not exchange or block.exchange == exchange:
+                _offer(lines, block, symbol)
+
+        self._pipeline.buffer.listeners.add(listen)
+        try:
+            yield lines
+        finally:
+            self._pipeline.buffer.listeners.discard(listen)
+            lines.close()
+
+    async def restart(self, name: str) -> None:
+        self._must_run()
+        with _names():
+            await self._pipeline.tree.restart(name)
+
+    async def pause(self, name: str) -> None:
+        self._must_run()
+        with _names():
+            await self._pipeline.tree.pause(name)
+
+    async def resume(self, name: str) -> None:
+        self._must_run()
+        with _names():
+            await self._pipeline.tree.resume(name)
+
+    def _must_run(self) -> None:
+        """Commands need the actors, which there are when the start is over."""
+        if self._pipeline.state == "starting":
+            why = f": {self._pipeline.trouble}" if self._pipeline.trouble else ""
+            raise Refused(f"nothing was done: the service is starting{why}")
+
+    async def flush(self) -> None:
+        self._must_run()
+        await self._pipeline.flush()
+
+    async def merge(self) -> None:
+        self._must_run()
+        try:
+            await self._pipeline.merge()
+        except Held as held:
+            raise Refused(f"{held}; what was recorded can be queried all the same") from held
+
+    async def reload(self) -> Mapping[str, object]:
+        """Reads the configuration again; a wrong one changes nothing, and every mistake in it is told."""
+        try:
+            new = load_config(self._config.source)
+        except ConfigErrors as errors:
+            raise Refused(f"nothing was changed: {errors}") from errors
+        async with self._changing:
+            self._must_run()
+            try:
+                with _names():
+                    done = await apply_changes(self._pipeline, self._config, new)
+            except (ValueError, LookupError) as error:
+                raise Refused(f"nothing was changed: {describe(error)}") from error
+            # What could not be applied is still in force, and differs again at the next reload.
+            self._config = dataclasses.replace(self._config, exchanges=new.exchanges, log=new.log)
+            set_level(new.log.level)
+        return done
+
+    async def change_symbols(
+        self, exchange: str, add: Sequence[str], remove: Sequence[str]
+    ) -> Mapping[str, object]:
+        """Until the next reload or start, which go by the file."""
+        async with self._changing:
+            self._must_run()
+            if exchange not in self._pipeline.exchanges:
+                raise UnknownName(f"no exchange is called {exchange!r}")
+            recording = self._pipeline.exchanges[exchange]
+            unknown = [symbol for symbol in remove if symbol not in recording.settings.symbols]
+            if unknown:
+                raise Refused(f"{exchange} does not record {', '.join(unknown)}; nothing was changed")
+            try:
+                with _names():
+                    await recording.change(add, remove)
+            except SymbolError as error:
+                raise Refused(f"nothing was changed: {error}") from error
+            exchanges = {**self._config.exchanges, exchange: recording.settings}
+            self._config = dataclasses.replace(self._config, exchanges=exchanges)
+        return {"exchange": exchange, "symbols": list(recording.settings.symbols)}
+
+    def repair(self, exchange: str, stretch: Stretch) -> Mapping[str, object]:
+        """The order goes on in the service, whoever waits for it or not."""
+        self._must_run()
+        if exchange not in self._pipeline.exchanges:
+            raise UnknownName(f"no exchange is called {exchange!r}")
+        now_us = time.time_ns() // 1000
+        try:
+            from_us = microseconds(stretch.from_)
+            to_us = min(microseconds(stretch.to), now_us) if stretch.to else now_us
+        except ValueError as error:
+            raise Refused(str(error)) from error
+        if from_us >= to_us:
+            raise Refused(f"a stretch begins before it ends, and before now; it begins at {stretch.from_}")
+        try:
+            order = self._pipeline.exchanges[exchange].mend(stretch.symbol, from_us * 1000, to_us * 1000)
+        except CannotMend as error:
+            raise Refused(str(error)) from error
+        return report.mending(exchange, order)
+
+    def repairs(self) -> Sequence[Mapping[str, object]]:
+        exchanges = self._pipeline.exchanges.items()
+        return [report.mending(name, order) for name, exchange in exchanges for order in exchange.mendings]
+
+    def log_level(self, level: str) -> None:
+        set_level(level)
+
+
+@contextmanager
+def _names() -> Iterator[None]:
+    """The supervisor's refusals in the control socket's words."""
+    try:
+        yield
+    except UnknownActorError as error:
+        raise UnknownName(str(error)) from error
+    except RuntimeError as error:  # it is stopping
+        raise Refused(str(error)) from error
+
+
+def _offer(lines: LineBuffer, block: Block, symbol: str) -> None:
+    """Offers a block's ticks as lines, rendered only if there is room for them."""
+    chosen = [i for i, name in enumerate(block.symbol) if not symbol or name == symbol]
+
+    def render(count: int) -> bytes:
+        return b"".join(_encode(_tick(block, i)) + b"\n" for i in chosen[:count])
+
+    if chosen:
+        lines.offer(len(chosen), render)
+
+
+def _tick(block: Block, i: int) -> dict[str, object]:
+    """One tick with the names of the `ticks` table; decimals are text, so that no digit is lost."""
+    return {
+        "exchange": block.exchange,
+        "symbol": block.symbol[i],
+        "timestamp": report.instant(block.exchange_ns[i]),
+        "received_at": report.instant(block.received_ns[i]),
+        "price": block.price[i],
+        "volume": block.volume[i],
+        "side": block.side[i],
+        "trade_id": block.trade_id[i],
+        "source": block.source[i],
+    }
+
+
+def _plain(value: object) -> object:
+    """Settings as JSON can hold them."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, Path | Enum):
+        return str(value)
+    return value

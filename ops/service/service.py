@@ -1,0 +1,229 @@
+"""The service: pipeline, control socket, signals and logs in one place; what `tickwarden run` runs."""
+
+import errno
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
+
+import duckdb
+import structlog
+import trio
+
+from actors.pipeline import Pipeline
+from actors.policy import STOP_S_MAX
+from actors.store.database import FileRefused
+from actors.store.lock import StoreTaken
+from ops.config.config import Config
+from ops.control.app import Refused
+from ops.control.listener import ControlError, SocketInUse
+from ops.control.server import http_listener, unix_listener
+from ops.monitoring.logs import drain_logs, lines_dropped, log_event, set_level
+from ops.monitoring.loop_monitor import Progress, Watch, status_line
+from ops.monitoring.metrics import Metrics
+from ops.monitoring.systemd_notify import Notifier
+from ops.service.api import ServiceApp
+from ops.service.signals import Terminal, first_noted
+from ops.terminal.exit_codes import CONFIGURATION, GAVE_UP, LOST, OK
+from supervisor.errors import GaveUp, leaves
+
+_log = structlog.get_logger()
+
+# What may end the service with a message instead of a traceback.
+_EXPECTED = (StoreTaken, FileRefused, ControlError, GaveUp, OSError, duckdb.IOException)
+# Errors of the system that stay until somebody changes something.
+_TO_BE_MENDED = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG, errno.EISDIR}
+STARTED_POLL_S = 0.1  # how often a reload that comes too early looks whether the start is over
+START_TOLD_EVERY_S = 1.0  # how often the service manager is asked for patience with a start that waits
+TERMINAL_EVERY_S = 1.0  # how often to look whether the terminal is still there
+# What an end may take beyond the deadlines of the actors. A call into a dead disk never returns and cannot be
+# cancelled; the process ends all the same, before systemd's TimeoutStopSec.
+STOP_SLACK_S = 3.0
+LOG_DRAIN_S = 2.0
+
+
+class _App(ServiceApp):
+    """What the control socket may ask, with what Prometheus scrapes and what the service manager is told."""
+
+    capabilities = ServiceApp.capabilities | {"metrics"}
+
+    def __init__(self, pipeline: Pipeline, config: Config, metrics: Metrics, notifier: Notifier) -> None:
+        super().__init__(pipeline, config)
+        self._metrics, self._notifier = metrics, notifier
+
+    def metrics(self) -> bytes:
+        return self._metrics.render()
+
+    async def reload(self) -> Mapping[str, object]:
+        self._notifier.reloading()
+        try:
+            return await super().reload()
+        finally:
+            self._notifier.ready()
+
+
+async def run_service(
+    config: Config,
+    *,
+    for_s: float | None = None,
+    on_started: Callable[[Pipeline], None] = lambda _: None,
+) -> int:
+    """Records until SIGTERM, SIGINT, the end of its terminal or `for_s` seconds; returns the exit code.
+
+    Stopping drains, commits and merges. A second signal ends the process at once: what was acknowledged
+    is safe, and the next start takes the rest up.
+    """
+    os.umask(0o027 if config.control.group else 0o077)  # what is recorded is nobody else's, whoever starts us
+    terminal = Terminal()
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals, ExitStack() as sockets:
+        pipeline = Pipeline(config.pipeline(), socket=str(config.control.socket))
+        notifier, watch = Notifier(), Watch(pipeline.store.path)
+        metrics = Metrics(pipeline, watch, lines_dropped=lines_dropped)
+        app = _App(pipeline, config, metrics, notifier)
+        pipeline.listeners += [log_event, app.heard, metrics.heard]
+        stop = partial(_stop, pipeline, notifier)
+        ended_by: list[BaseException] = []
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(watch.run)
+                nursery.start_soon(notifier.watch, Progress(pipeline), partial(status_line, pipeline))
+                nursery.start_soon(_heed_signals, signals, terminal, app, pipeline, stop)
+                nursery.start_soon(_stop_with_terminal, terminal, stop)
+                nursery.start_soon(_end_at_last, pipeline)
+                # Sockets first: one that cannot be had must end the service before there are trades to lose.
+                bind = partial(_bind, config, sockets, app, nursery)
+                nursery.start_soon(_wait_for_start, pipeline, notifier)
+                if for_s is not None:
+                    nursery.start_soon(_stop_after, pipeline, stop, for_s)
+                await nursery.start(partial(pipeline.run, before=bind))
+                _log.info("recording", store=str(pipeline.store.path), exchanges=list(pipeline.exchanges))
+                on_started(pipeline)
+                if not pipeline.stopping:
+                    notifier.ready()
+                await pipeline.ended.wait()
+                nursery.cancel_scope.cancel()
+        except* _EXPECTED as group:
+            ended_by += leaves(group)
+        if terminal.is_gone():
+            terminal.let_go()
+        return _conclude(pipeline, ended_by)
+
+
+def _conclude(pipeline: Pipeline, ended_by: list[BaseException]) -> int:
+    """Says how it ended; returns the exit code."""
+    for error in ended_by:
+        _log.error("ended", reason=getattr(error, "strerror", None) or str(error))
+    lost = _say_lost(pipeline)
+    if pipeline.trouble is not None and pipeline.stopping:  # it was ended while it still waited
+        return LOST
+    if ended_by:
+        return GAVE_UP if any(_passes(error) for error in ended_by) else CONFIGURATION
+    _log.info("stopped", store=str(pipeline.store.path), stored=_stored(pipeline))
+    return LOST if lost else OK
+
+
+def _say_lost(pipeline: Pipeline) -> bool:
+    """Whether trades were received that are not stored now that all is over; says how many, at every log level."""
+    lost = pipeline.ledger.unstored()
+    if lost:
+        why = f": {pipeline.writer.trouble}" if pipeline.writer.trouble else ""
+        reason = f"{sum(lost.values())} trades that had been received could not be stored{why}"
+        set_level("warning")
+        _log.warning("trades_lost", reason=reason, **{"exchanges": lost})
+    return bool(lost)
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether starting the service again later can help without anybody mending anything."""
+    cause = error.__cause__ if isinstance(error, ControlError) else error  # a socket's folder may be full, too
+    if isinstance(cause, OSError):
+        return cause.errno not in _TO_BE_MENDED
+    return isinstance(error, StoreTaken | GaveUp | SocketInUse | duckdb.IOException)
+
+
+async def _bind(config: Config, sockets: ExitStack, app: ServiceApp, nursery: trio.Nursery) -> None:
+    """Opens the control interface, all of it or nothing; raises ControlError."""
+    with ExitStack() as opened:
+        listeners = [opened.enter_context(unix_listener(config.control.socket, group=config.control.group))]
+        if config.control.http:
+            host, _, port = config.control.http.rpartition(":")
+            listeners.append(opened.enter_context(http_listener(host.strip("[]"), int(port))))
+        sockets.push(opened.pop_all())
+    for listener in listeners:
+        nursery.start_soon(listener.serve, app)
+
+
+def _stored(pipeline: Pipeline) -> int:
+    return sum(account.stored for account in pipeline.ledger.accounts.values())
+
+
+def _stop(pipeline: Pipeline, notifier: Notifier, **why: object) -> None:
+    if not pipeline.stopping:
+        _log.info("stopping", **why)
+        notifier.stopping()
+        pipeline.stop()
+
+
+async def _heed_signals(
+    signals: AsyncIterator[int], terminal: Terminal, app: ServiceApp, pipeline: Pipeline, stop: Callable[..., None]
+) -> None:
+    """The first signal asks for an orderly end; the second ends the process, whatever it is doing. SIGHUP is one of
+    them where it says that the terminal is gone, and asks for a reload elsewhere."""
+    asked = first_noted()
+    if asked is not None:
+        stop(signal=signal.Signals(asked).name)
+    async with trio.open_nursery() as nursery:
+        async for number in signals:
+            if number == signal.SIGHUP and not terminal.ends_with_it:
+                nursery.start_soon(_reload, app, pipeline)
+            elif not pipeline.stopping:
+                stop(signal=signal.Signals(number).name, hint="again to end at once")
+            elif number != signal.SIGHUP:  # a closing terminal says so more than once
+                os._exit(128 + number)
+
+
+async def _reload(app: ServiceApp, pipeline: Pipeline) -> None:
+    while pipeline.state == "starting":  # noqa: ASYNC110 - seconds at most, and rare
+        await trio.sleep(STARTED_POLL_S)
+    try:
+        _log.info("reloaded", **await app.reload())
+    except Refused as why:
+        _log.error("reload_refused", reason=str(why))
+
+
+async def _stop_with_terminal(terminal: Terminal, stop: Callable[..., None]) -> None:
+    while not terminal.is_gone():  # noqa: ASYNC110 - trio waits for no hang-up alone
+        await trio.sleep(TERMINAL_EVERY_S)
+    terminal.let_go()
+    stop(reason="its terminal is gone")
+
+
+async def _stop_after(pipeline: Pipeline, stop: Callable[..., None], seconds: float) -> None:
+    """Counts from when it records, or from when it cannot."""
+    while pipeline.state == "starting" and pipeline.trouble is None:  # noqa: ASYNC110 - seconds at most, and rare
+        await trio.sleep(STARTED_POLL_S)
+    await trio.sleep(seconds)
+    stop(reason=f"{seconds:g} s are over")
+
+
+async def _wait_for_start(pipeline: Pipeline, notifier: Notifier) -> None:
+    """Says what the start waits for, as long as it does."""
+    said = None
+    while pipeline.state == "starting":
+        if pipeline.trouble is not None:
+            notifier.starting()
+            if said != pipeline.trouble:
+                _log.warning("degraded", reason=pipeline.trouble)
+            said = pipeline.trouble
+        await trio.sleep(START_TOLD_EVERY_S)
+
+
+async def _end_at_last(pipeline: Pipeline) -> None:
+    """Ends the process when an orderly end does not come, because a call into the disk does not return."""
+    await pipeline.stop_asked.wait()
+    await trio.sleep(STOP_S_MAX + STOP_SLACK_S)
+    _log.error("ended", reason="the disk does not answer; what was made durable is safe")
+    code = LOST if _say_lost(pipeline) else GAVE_UP
+    drain_logs(LOG_DRAIN_S)
+    os._exit(code)

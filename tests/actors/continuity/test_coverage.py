@@ -1,0 +1,156 @@
+"""Any stretch of any market is live, repaired, lost or unknown, and the view says which."""
+
+from itertools import pairwise
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.continuity.coverage import FeedEvent, FeedRow
+from actors.continuity.gap_log import GapReason, GapRow, GapStatus
+from tests.harness.amounts import amount
+from tests.harness.continuity_file import new_file, put_audit, put_feeds, put_gaps
+from tests.harness.continuity_rows import BTC, ETH, SECOND_NS, T0_NS
+
+Stretch = tuple[float, float, str]
+
+
+def s(seconds: float) -> int:
+    return T0_NS + round(seconds * SECOND_NS)
+
+
+def run(con: duckdb.DuckDBPyConnection, run_id: str, since: float, alive: float, stop: float | None = None) -> None:
+    rows = [FeedRow(s(since), "x", BTC, FeedEvent.STARTED, run_id)]
+    if stop is not None:
+        rows.append(FeedRow(s(stop), "x", BTC, FeedEvent.STOPPED, run_id))
+    put_feeds(con, rows)
+    put_audit(con, run_id, s(alive))
+
+
+def gap(
+    number: int, since: float, until: float | None, status: str, missing: int | None = 5, at: float = 0.0
+) -> GapRow:
+    return GapRow(
+        s(at), f"g{number}", "x", BTC, GapReason.DISCONNECT, s(since), "1", s(since),
+        None if until is None else "9", None if until is None else s(until), missing, 0, GapStatus(status),
+    )  # fmt: skip
+
+
+def coverage(con: duckdb.DuckDBPyConnection, symbol: str = BTC) -> list[Stretch]:
+    rows = con.execute(
+        "SELECT epoch_us(from_time), epoch_us(to_time), status FROM coverage WHERE exchange = 'x' AND symbol = ?",
+        [symbol],
+    ).fetchall()
+    return [((a - T0_NS // 1000) / 1e6, (b - T0_NS // 1000) / 1e6, status) for a, b, status in rows]
+
+
+def test_a_quiet_market_is_complete_as_long_as_the_service_lives() -> None:
+    con = new_file()
+    run(con, "r1", 0, 100)
+    assert coverage(con) == [(0, 100, "live")]
+    assert coverage(con, ETH) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "missing", "word"),
+    [
+        ("filled", 5, "repaired"),
+        ("partial", 5, "lost"),
+        ("lost", 5, "lost"),
+        ("unknown", None, "unknown"),
+        ("open", 5, "unknown"),
+    ],
+)
+def test_a_gap_says_what_became_of_its_stretch(status: str, missing: int | None, word: str) -> None:
+    con = new_file()
+    run(con, "r1", 0, 100)
+    put_gaps(con, [gap(1, 20, 30, status, missing)])
+    assert coverage(con) == [(0, 20, "live"), (20, 30.000001, word), (30.000001, 100, "live")]
+
+
+def test_a_gap_that_missed_nothing_leaves_no_trace() -> None:
+    con = new_file()
+    run(con, "r1", 0, 100)
+    put_gaps(con, [gap(1, 20, 30, "filled", 0)])
+    assert coverage(con) == [(0, 100, "live")]
+
+
+def test_the_newest_state_of_a_gap_counts() -> None:
+    con = new_file()
+    run(con, "r1", 0, 100)
+    put_gaps(con, [gap(1, 20, 30, "filled", 5, at=9), gap(1, 20, None, "open", None, at=1)])
+    assert con.execute("SELECT status FROM gaps").fetchall() == [("filled",)]
+    assert [word for _, _, word in coverage(con)] == ["live", "repaired", "live"]
+
+
+def test_trades_lost_within_one_instant_are_seen() -> None:
+    con = new_file()
+    run(con, "r1", 0, 100)
+    put_gaps(con, [gap(1, 20, 20, "lost")])
+    assert (20, 20.000001, "lost") in coverage(con)
+
+
+def test_an_outage_that_goes_on_is_unknown_to_the_end() -> None:
+    con = new_file()
+    run(con, "r1", 0, 100)
+    put_gaps(con, [gap(1, 20, None, "open", None)])
+    assert coverage(con) == [(0, 20, "live"), (20, 100, "unknown")]
+
+
+def test_of_two_gaps_the_worse_counts() -> None:
+    con = new_file()
+    run(con, "r1", 0, 100)
+    put_gaps(con, [gap(1, 10, 60, "filled"), gap(2, 30, 40, "lost")])
+    assert [word for _, _, word in coverage(con)] == ["live", "repaired", "lost", "repaired", "live"]
+
+
+def test_between_two_runs_nothing_is_known_but_what_a_gap_says() -> None:
+    con = new_file()
+    run(con, "r1", 0, 50)
+    run(con, "r2", 80, 100)
+    assert coverage(con) == [(0, 50, "live"), (50, 80, "unknown"), (80, 100, "live")]
+    put_gaps(con, [gap(1, 45, 85, "filled")])
+    assert coverage(con) == [(0, 45, "live"), (45, 85.000001, "repaired"), (85.000001, 100, "live")]
+
+
+def test_a_market_that_was_taken_off_ends_there_although_its_run_goes_on() -> None:
+    con = new_file()
+    run(con, "r1", 0, 100, stop=30)
+    assert coverage(con) == [(0, 30, "live")]
+
+
+def test_runs_that_follow_at_once_are_one_stretch() -> None:
+    con = new_file()
+    run(con, "r1", 0, 50, stop=50)
+    run(con, "r2", 50, 90)
+    assert coverage(con) == [(0, 90, "live")]
+
+
+WORDS = ["filled", "lost", "unknown"]
+
+
+@settings(max_examples=amount(12, 300))
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 20), st.sampled_from(WORDS)), max_size=6),
+    st.lists(st.tuples(st.integers(0, 40), st.integers(1, 15)), min_size=1, max_size=3),
+)
+def test_the_view_says_of_every_instant_what_the_rows_say(
+    gaps: list[tuple[int, int, str]], runs: list[tuple[int, int]]
+) -> None:
+    con = new_file()
+    for number, (since, lasts) in enumerate(sorted(runs)):
+        run(con, f"r{number}", since, since + lasts)
+    put_gaps(con, [gap(n, since, since + lasts, word) for n, (since, lasts, word) in enumerate(gaps)])
+    stretches = coverage(con)
+    for before, after in pairwise(stretches):
+        assert before[1] <= after[0]
+        assert before[1] < after[0] or before[2] != after[2]
+    low, high = min(a for a, _ in runs), max(a + n for a, n in runs)
+    for instant in (x + 0.5 for x in range(-1, 62)):
+        words = {word for since, lasts, word in gaps if since <= instant < since + lasts}
+        expected = "lost" if "lost" in words else "unknown" if "unknown" in words else "repaired" if words else None
+        if expected is None and low <= instant < high:
+            expected = "live" if any(a <= instant < a + n for a, n in runs) else "unknown"
+        found = [word for since, until, word in stretches if since <= instant < until]
+        assert found == ([expected] if expected else [])

@@ -1,0 +1,102 @@
+"""A trade is remembered for minutes whatever the rate, in few bytes, and found by its time."""
+
+from random import Random
+
+import pytest
+
+from actors.continuity import recent_ids as recent
+from actors.continuity.gap_log import GapReason
+from actors.continuity.recent_ids import HORIZON_NS, KEYS_MIN, Recent
+from actors.exchanges.contract.feed import IdPromise
+from actors.exchanges.histories import HISTORIES
+from actors.exchanges.registry import DIALECTS
+from tests.harness.continuity_rows import SECOND_NS, T0_NS, admit, one, tick
+
+
+def filled(per_s: int, seconds: int) -> tuple[Recent, list[tuple[int, int]]]:
+    memory, trades = Recent(), []
+    for n in range(per_s * seconds):
+        trade = (hash(f"id-{n}"), T0_NS + n * SECOND_NS // per_s)
+        trades.append(trade)
+        memory.add(*trade)
+    return memory, trades
+
+
+def test_a_trade_is_remembered_for_as_long_as_feeds_are_late_and_then_forgotten() -> None:
+    memory, trades = filled(per_s=100, seconds=400)
+    newest_ns = trades[-1][1]
+    young = [trade for trade in trades if trade[1] > newest_ns - HORIZON_NS]
+    assert all(memory.holds(*trade) for trade in young)
+    assert memory.beyond(trades[0][1]) and not memory.holds(*trades[0])
+    assert not memory.holds(hash("another"), young[0][1])
+    assert len(memory) < 1.2 * len(young)
+
+
+def test_a_quiet_market_keeps_the_newest_whatever_their_age() -> None:
+    memory = Recent()
+    trades = [(hash(f"id-{n}"), T0_NS + n * 60 * SECOND_NS) for n in range(3 * KEYS_MIN)]
+    for trade in trades:
+        memory.add(*trade)
+    assert all(memory.holds(*trade) for trade in trades[-KEYS_MIN:])
+
+
+def test_a_flood_is_remembered_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, count = Recent(keys_max=5_000), 20_000
+    for n in range(count):
+        memory.add(n, T0_NS + n)
+    assert len(memory) <= 5_000 + recent.YOUNG_MAX
+    held = [n for n in range(count) if memory.holds(n, T0_NS + n)]
+    assert held == list(range(count - len(held), count))
+    assert memory.reach_ns == T0_NS + held[0]
+
+
+def test_trades_out_of_order_or_stamped_far_ahead_are_found_again() -> None:
+    random, memory = Random(1), Recent()
+    trades = [(n, T0_NS + n * SECOND_NS // 50 + random.randint(-SECOND_NS, SECOND_NS)) for n in range(10_000)]
+    trades[2_000] = (2_000, T0_NS + 3_600 * SECOND_NS)
+    for trade in trades:
+        assert not memory.holds(*trade)
+        memory.add(*trade)
+        assert memory.holds(*trade)
+    assert all(memory.holds(*trade) for trade in trades)
+
+
+def test_what_was_stored_before_is_put_in_front_of_what_came_since() -> None:
+    older, trades = filled(per_s=100, seconds=60)
+    memory, begins_ns = Recent(), trades[-1][1] + SECOND_NS
+    for n in range(2_000):
+        memory.add(n, begins_ns + n * SECOND_NS // 100)
+    memory.put_before(older, begins_ns)
+    assert all(memory.holds(*trade) for trade in trades)
+    assert all(memory.holds(n, begins_ns + n * SECOND_NS // 100) for n in range(2_000))
+
+
+@pytest.mark.parametrize("promise", [IdPromise.OPAQUE, IdPromise.INCREASING])
+def test_copies_that_come_ten_seconds_late_at_a_thousand_a_second_are_stored_once(promise: IdPromise) -> None:
+    continuity, per_s = one(promise), 1_000
+    for second in range(30):
+        for late_s in (0, 10):
+            since = (second - late_s) * per_s
+            ids = [str(n) for n in range(max(0, since), since + per_s)]
+            assert len(admit(continuity, ids, time_s=float(second - late_s))) == (0 if late_s else per_s)
+    tick(continuity, 100.0)
+    assert continuity.take_gaps() == []
+
+
+def test_what_is_older_than_the_memory_is_not_stored_and_its_time_is_asked_of_the_history() -> None:
+    continuity = one(IdPromise.OPAQUE)
+    for second in range(500):
+        admit(continuity, [f"{second}-{n}" for n in range(10)], time_s=float(second))
+    assert admit(continuity, ["1-1", "1-x"], time_s=1.0) == []
+    tick(continuity, 501.0)
+    (doubt,) = continuity.unfinished()
+    assert (doubt.reason, doubt.from_ns, doubt.to_ns) == (GapReason.OVERFLOW, *(T0_NS + SECOND_NS,) * 2)
+    stored = frozenset({"1-1"})
+    assert admit(continuity, ["1-1", "1-x"], time_s=1.0, source="backfill", known=stored) == ["1-x"]
+
+
+def test_where_ids_do_not_count_stream_and_history_have_the_same_times() -> None:
+    """Copies are looked for by their times."""
+    for name, dialect in DIALECTS.items():
+        if any(promise is not IdPromise.CONTIGUOUS for promise in dialect.ids.values()) and name in HISTORIES:
+            assert HISTORIES[name].slack_ns == 0, name

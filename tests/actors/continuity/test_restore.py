@@ -1,0 +1,272 @@
+"""What the file says at start is what the continuity knew when it ended."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import duckdb
+import pytest
+
+from actors.continuity import restore as seeds
+from actors.continuity.continuity import Continuity
+from actors.continuity.coverage import FeedEvent, FeedRow
+from actors.continuity.gap_log import GapReason, GapRow, GapStatus
+from actors.continuity.restore import DAY_NS, gap_row, read_seeds
+from actors.continuity.restore_sql import GAP_COLUMNS
+from actors.continuity.sequenced import HOLES_MAX, REORDER_S
+from actors.continuity.tracker_state import Seed
+from actors.exchanges.contract.feed import IdPromise
+from tests.harness.continuity_file import new_file, put_feeds, put_gaps, put_tick
+from tests.harness.continuity_rows import BTC, ETH, SECOND_NS, T0_NS, admit, newest, one, reported, tick
+
+NOW_NS = T0_NS + 600 * SECOND_NS
+DAY_S = 86_400
+
+
+def gap_rows(con: duckdb.DuckDBPyConnection) -> list[GapRow]:
+    return list(map(gap_row, con.execute(f"SELECT {GAP_COLUMNS} FROM gap_states").fetchall()))
+
+
+def seed_of(con: duckdb.DuckDBPyConnection, promise: IdPromise = IdPromise.CONTIGUOUS) -> Seed:
+    (seed,) = read_seeds(con, "x", {BTC: promise})
+    return seed
+
+
+def holes(seed: Seed) -> list[tuple[int, int]]:
+    return sorted((hole.first, hole.last) for hole in seed.holes)
+
+
+def put(con: duckdb.DuckDBPyConnection, ids: Iterable[int], at_s: float, source: str = "stream") -> None:
+    for number in ids:
+        put_tick(con, str(number), T0_NS + round(at_s * SECOND_NS), source=source)
+
+
+def test_an_empty_file_gives_a_seed_that_knows_nothing() -> None:
+    assert seed_of(new_file()) == Seed("x", BTC)
+
+
+def test_the_highest_id_and_the_last_trade_are_found_among_other_markets() -> None:
+    con = new_file()
+    put(con, range(95, 103), 10.0)
+    put_tick(con, "999", T0_NS + 20 * SECOND_NS, symbol=ETH)
+    seed = seed_of(con)
+    assert (seed.mark, seed.last_ns, seed.holes) == (102, T0_NS + 10 * SECOND_NS, ())
+    assert seed.lowest is None
+
+
+def test_the_lowest_id_is_what_was_said_or_what_is_stored_below_it() -> None:
+    con = new_file()
+    put(con, range(95, 103), 10.0)
+    put_feeds(con, [FeedRow(T0_NS, "x", BTC, FeedEvent.FIRST, trade_id="50")])
+    assert seed_of(con).lowest == 50
+    put(con, [40], 11.0, "backfill")
+    assert seed_of(con).lowest == 40
+
+
+def small_windows(monkeypatch: pytest.MonkeyPatch, *rows: int) -> None:
+    monkeypatch.setattr(seeds, "WINDOW_ROWS", rows)
+
+
+def test_a_market_that_has_been_silent_for_long_is_found_if_it_was_ever_recorded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    con = new_file()
+    put(con, [7], 0.0)
+    put_tick(con, "1", T0_NS, symbol=ETH)
+    put_tick(con, "2", T0_NS, symbol=ETH)
+    small_windows(monkeypatch, 1, 10)
+    assert seed_of(con).mark is None
+    put_feeds(con, [FeedRow(T0_NS, "x", BTC, FeedEvent.FIRST, trade_id="7")])
+    assert seed_of(con).mark == 7
+
+
+def test_answers_about_old_times_do_not_hide_the_highest_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    con = new_file()
+    put_feeds(con, [FeedRow(T0_NS, "x", BTC, FeedEvent.FIRST, trade_id="20")])
+    put(con, [5000], 0.0)
+    put_tick(con, "20", T0_NS, source="backfill")
+    small_windows(monkeypatch, 1, 10)
+    assert seed_of(con).mark == 5000
+
+
+@pytest.mark.parametrize("promise", [IdPromise.CONTIGUOUS, IdPromise.OPAQUE])
+@pytest.mark.parametrize("off_s", [-400 * DAY_S, -1, 1, DAY_S, 400 * DAY_S])
+def test_what_was_received_under_a_wrong_clock_is_found_all_the_same(promise: IdPromise, off_s: int) -> None:
+    """An earlier run's clock was off by so much; the last one, which a kill ended, had the right one."""
+    con = new_file()
+    for number in range(1, 6):
+        put_tick(con, str(number), T0_NS, received_ns=T0_NS + off_s * SECOND_NS)
+    put(con, [6, 7], 1.0)
+    put(con, [9], 1.5)
+    seed = seed_of(con, promise)
+    assert (seed.last_id, seed.last_ns) == ("9", T0_NS + SECOND_NS * 3 // 2)
+    continuity = one(promise)
+    continuity.restore([seed], T0_NS - 900 * DAY_NS)
+    assert admit(continuity, range(1, 6), time_s=0.0) == []
+    assert admit(continuity, [6, 7], time_s=1.0) == admit(continuity, [9], time_s=1.5) == []
+    if promise is IdPromise.CONTIGUOUS:
+        tick(continuity, 0.0)
+        assert reported(continuity.take_gaps(), 8)
+
+
+def test_a_jump_that_lies_in_no_gap_is_a_hole_however_old_and_one_that_was_told_is_not() -> None:
+    con = new_file()
+    put(con, [10, 12, 13], 0.0)
+    put(con, [14, 15], 100.0)
+    put(con, [19, 18, 22], 130.0)
+    put(con, [3, 5], 131.0, "backfill")
+    put_feeds(con, [FeedRow(T0_NS, "x", BTC, FeedEvent.FIRST, trade_id="10")])
+    told = GapRow(T0_NS, "g", "x", BTC, GapReason.SEQUENCE, T0_NS, "14", T0_NS, "18", T0_NS)
+    put_gaps(con, [replace(told, status=GapStatus.LOST), replace(told, gap_id="f", from_id="9", to_id="12")])
+    put_gaps(
+        con, [replace(told, gap_id="f", from_id="9", to_id="12", at_ns=T0_NS + 5_000, status=GapStatus.FILLED)]
+    )
+    assert holes(seed_of(con)) == [(11, 11), (20, 21)]
+
+
+def test_a_gap_is_filled_only_when_its_trades_are_stored_though_memory_has_no_room_for_all() -> None:
+    con, before = new_file(), one()
+    count = HOLES_MAX + 40
+    for n in range(count):
+        admit(before, [1000 + 2 * n], at=float(n))
+        tick(before, float(n))
+    tick(before, count + REORDER_S)
+    put_gaps(con, before.take_gaps())
+    put_feeds(con, before.take_feeds())
+    put(con, range(1000, 1000 + 2 * count, 2), 0.0)
+    after = one()
+    after.restore([seed_of(con)], NOW_NS)
+    tick(after, 2_000.0)
+    con.execute("DELETE FROM gap_states WHERE status <> 'open'")  # what the earlier run said of them at its end
+    again = one()
+    again.restore([seed_of(con)], NOW_NS)
+    states = newest(again.take_gaps()).values()
+    assert GapStatus.FILLED not in {row.status for row in states}
+    missing = {n for n in range(1000, 998 + 2 * count) if n % 2}
+    listed = [row for row in gap_rows(con) if row.status is not GapStatus.FILLED] + list(states)
+    assert all(reported(listed, n) for n in missing)
+    kept = [
+        n
+        for parts in map(again.missing_ids, again._book._gaps)
+        for low, high in parts
+        for n in range(low, high + 1)
+    ]
+    assert len(kept) == HOLES_MAX
+
+
+def test_a_gap_whose_end_never_reached_the_file_is_not_filled_by_what_did() -> None:
+    con = new_file()
+    put(con, [10, 13, 14], 0.0)
+    row = GapRow(T0_NS, "g", "x", BTC, GapReason.SEQUENCE, T0_NS, "10", T0_NS, "20", T0_NS, missing=4)
+    put_gaps(con, [row])
+    continuity = one()
+    continuity.restore([seed_of(con)], NOW_NS)
+    assert admit(continuity, [11, 12], at=900.0, source="backfill") == ["11", "12"]
+    assert newest(continuity.take_gaps())["g"].status is GapStatus.UNKNOWN
+
+
+def test_a_row_that_stands_for_several_ids_is_no_jump() -> None:
+    con = new_file()
+    put(con, [10], 0.0)
+    put_tick(con, "13", T0_NS, fills=3)
+    put_tick(con, "18", T0_NS, fills=2)
+    assert holes(seed_of(con)) == [(14, 16)]
+
+
+def test_ids_from_before_they_were_started_anew_do_not_count() -> None:
+    con = new_file()
+    put(con, range(9000, 9005), 0.0)
+    put(con, range(1, 4), 50.0)
+    put_feeds(con, [FeedRow(T0_NS, "x", BTC, FeedEvent.FIRST, trade_id="9000")])
+    put_feeds(con, [FeedRow(T0_NS + 50 * SECOND_NS, "x", BTC, FeedEvent.RESET, trade_id="1")])
+    seed = seed_of(con)
+    assert (seed.mark, seed.lowest, seed.holes) == (3, 1, ())
+
+
+def put_many(con: duckdb.DuckDBPyConnection, count: int, per_s: int, prefix: str = "") -> None:
+    con.execute(
+        "INSERT INTO store.ticks SELECT 'x', 'BTC/USDT', t, t, 1, 1, 'buy', $3 || i, 'stream', 1"
+        " FROM (SELECT i, make_timestamptz($1 + i * 1000000 // $4) AS t FROM range($2) AS r(i))",
+        [T0_NS // 1000, count, prefix, per_s],
+    )
+
+
+@pytest.mark.parametrize("promise", [IdPromise.OPAQUE, IdPromise.INCREASING])
+def test_ids_without_sequence_are_remembered_over_a_restart_as_far_back_as_in_one_run(promise: IdPromise) -> None:
+    con = new_file()
+    count, per_s = 30_000, 50  # ten minutes
+    put_many(con, count, per_s)
+    put_tick(con, "999999999", T0_NS + 3_600 * SECOND_NS)  # one that is stamped an hour ahead
+    continuity = one(promise)
+    seed = seed_of(con, promise)
+    assert seed.recent is not None and len(seed.recent) < count
+    continuity.restore([seed], NOW_NS)
+    tick(continuity, 0.0)
+    continuity.take_gaps()
+    minutes = [(str(n), n / per_s) for n in range(count - 250 * per_s, count, 111)]
+    assert [n for n, at in minutes if admit(continuity, [n], time_s=at)] == []
+    assert continuity.unfinished() == [] or {row.reason for row in continuity.unfinished()} == {GapReason.DOWNTIME}
+    assert admit(continuity, ["5"], time_s=0.1) == []  # beyond: stored, or not; the history and the file will say
+    tick(continuity, 1.0)
+    (doubt,) = [row for row in continuity.unfinished() if row.reason is GapReason.OVERFLOW]
+    assert (doubt.from_ns, doubt.to_ns) == (T0_NS + SECOND_NS // 10,) * 2
+    assert admit(continuity, ["5"], time_s=0.1, source="backfill", known=frozenset({"5"})) == []
+
+
+def test_an_id_that_is_no_number_does_not_move_the_mark() -> None:
+    con = new_file()
+    for text in ("7", "1e5", "99.6", "uuid", None, " 88"):
+        put_tick(con, text, T0_NS)
+    assert seed_of(con).mark == 7
+
+
+def _recorded(ids: list[int], late: list[int]) -> tuple[duckdb.DuckDBPyConnection, Continuity]:
+    """A run that saw these ids (and `late` as a backfill), with all of it in the file."""
+    con, continuity = new_file(), one()
+    for position, number in enumerate(ids):
+        admit(continuity, [number], at=float(position))
+        put(con, [number], position)
+        tick(continuity, float(position))
+    tick(continuity, len(ids) + REORDER_S)
+    for number in late:
+        admit(continuity, [number], at=200.0, time_s=0.0, source="backfill")
+        put_tick(con, str(number), T0_NS, received_ns=T0_NS + 200 * SECOND_NS, source="backfill")
+    put_gaps(con, continuity.take_gaps())
+    put_feeds(con, continuity.take_feeds())
+    return con, continuity
+
+
+def test_a_gap_that_was_partly_filled_keeps_the_rest_of_its_ids() -> None:
+    con, continuity = _recorded([1, 10, 11, 20, 21], [3, 4, 9])
+    (old, other) = continuity.unfinished()
+    seed = seed_of(con)
+    assert holes(seed) == [(2, 2), (5, 8), (12, 19)]
+    assert {hole.gap_id for hole in seed.holes} == {old.gap_id, other.gap_id}
+    after = one()
+    after.restore([seed], NOW_NS)
+    assert after.missing_ids(old.gap_id) == continuity.missing_ids(old.gap_id) == [(2, 2), (5, 8)]
+    assert admit(after, [2, 3, 5, 6, 7, 8, 9], at=900.0, source="backfill") == ["2", "5", "6", "7", "8"]
+    filled = newest(after.take_gaps())[old.gap_id]
+    assert (filled.status, filled.recovered) == (GapStatus.FILLED, 8)
+
+
+def test_a_gap_that_was_filled_just_before_the_crash_is_closed_at_start() -> None:
+    con, continuity = _recorded([1, 4, 5], [2])
+    put(con, [3], 201.0, "backfill")
+    (gap,) = continuity.unfinished()
+    after = one()
+    after.restore([seed_of(con)], NOW_NS)
+    closed = newest(after.take_gaps())[gap.gap_id]
+    assert (closed.status, closed.recovered) == (GapStatus.FILLED, 2)
+
+
+def test_a_gap_given_up_lately_is_not_told_again() -> None:
+    con, continuity = _recorded([1, 4, 5], [])
+    (gap,) = continuity.unfinished()
+    continuity.resolved(gap.gap_id, 0, GapStatus.LOST, NOW_NS)
+    put_gaps(con, continuity.take_gaps())
+    after = one()
+    after.restore([seed_of(con)], NOW_NS)
+    tick(after, 10_000.0)
+    assert {row.reason for row in after.take_gaps()} == {GapReason.DOWNTIME}
+    assert admit(after, [2, 3], at=900.0, source="backfill") == ["2", "3"]
+    assert newest(after.take_gaps())[gap.gap_id].status is GapStatus.FILLED

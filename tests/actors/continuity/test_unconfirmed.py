@@ -1,0 +1,541 @@
+"""No id and no time from the wire is believed alone: a bad one costs its own trade, and nothing else is derived."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.continuity.clock_lead import DOUBTED_MAX
+from actors.continuity.continuity import Continuity
+from actors.continuity.coverage import FeedRow
+from actors.continuity.gap_log import GapReason, GapRow, GapStatus
+from actors.continuity.restore import read_seeds
+from actors.continuity.sequenced import JUMP_MAX, SPAN_SURE
+from actors.continuity.tracker import HOLD_S, SUSPECTS_MAX
+from actors.continuity.unconfirmed import WAITING_MAX
+from actors.exchanges.contract.feed import IdPromise
+from actors.model.ticks import Block, Reason
+from tests.harness.amounts import amount
+from tests.harness.continuity_file import new_file, put_feeds, put_gaps, put_ticks
+from tests.harness.continuity_rows import BTC, ETH, SECOND_NS, T0_NS, admit, block_of, newest, one, tick
+
+FAR = [20, 1_000, 100_000, 20_000_000, 10**12, 10**17]
+HOUR_S = 3_600.0
+
+
+def gaps_of(continuity: Continuity) -> list[tuple[str | None, str | None, int | None, GapStatus]]:
+    rows = newest(continuity.take_gaps()).values()
+    return [(row.from_id, row.to_id, row.missing, row.status) for row in rows]
+
+
+# -- ids far too high ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("leap", FAR)
+def test_one_id_that_is_far_too_high_costs_its_own_trade_alone(leap: int) -> None:
+    continuity = one()
+    admit(continuity, range(100), at=0.0)
+    assert admit(continuity, [99 + leap], at=0.1) == []
+    for n in range(100, 150):
+        assert admit(continuity, [n], at=n / 500) == [str(n)]
+    assert tick(continuity, HOLD_S + 1) == ([], [str(99 + leap)], 0)
+    assert continuity.take_gaps() == []
+    assert admit(continuity, [160], at=4.0) == ["160"]
+    tick(continuity, 9.0)
+    assert gaps_of(continuity) == [("149", "160", 10, GapStatus.OPEN)]
+
+
+def test_the_sound_trade_with_the_id_of_a_bad_one_is_stored_and_the_bad_one_is_refused() -> None:
+    continuity = one()
+    admit(continuity, range(100), at=0.0)
+    admit(continuity, [120], at=0.05)
+    assert admit(continuity, range(100, 125), at=0.1) == [str(n) for n in range(100, 125)]
+    assert tick(continuity, 0.2)[1] == ["120"]
+
+
+def test_a_trade_that_is_early_is_stored_once_when_its_predecessors_come() -> None:
+    continuity = one()
+    admit(continuity, range(100), at=0.0)
+    assert admit(continuity, [130], at=0.1) == []
+    assert admit(continuity, range(100, 130), at=0.1, time_s=0.05) == [str(n) for n in range(100, 130)]
+    assert admit(continuity, [130], at=0.2, time_s=0.1) == ["130"]
+    assert admit(continuity, [131], at=0.2) == ["131"]
+    assert continuity.take_gaps() == []
+
+
+@pytest.mark.parametrize("leap", FAR[:3])
+def test_a_real_leap_is_a_gap_of_exactly_what_is_missing_once_three_trades_show_it(leap: int) -> None:
+    continuity = one()
+    admit(continuity, range(100), at=0.0)
+    assert admit(continuity, [99 + leap], at=0.1) == []
+    assert admit(continuity, [100 + leap], at=0.2) == []
+    assert admit(continuity, [101 + leap], at=0.3) == [str(n + leap) for n in (101, 99, 100)]
+    tick(continuity, HOLD_S + 1)
+    assert gaps_of(continuity) == [("99", str(99 + leap), leap - 1, GapStatus.OPEN)]
+
+
+@pytest.mark.parametrize("leap", FAR)
+def test_a_single_trade_after_a_leap_and_then_silence_is_stored_and_believed_when_others_follow(leap: int) -> None:
+    continuity = one()
+    continuity.connected([BTC], T0_NS)
+    admit(continuity, range(100), at=0.0)
+    admit(continuity, [99 + leap], at=1.0)
+    assert tick(continuity, 1.0 + HOLD_S) == ([str(99 + leap)], [], 0)
+    (gap,) = continuity.take_gaps()
+    assert (gap.from_id, gap.to_id, gap.bounded) == ("99", None, False)
+    assert continuity.settled_ns(gap) is not None, "the history can be asked"
+    assert admit(continuity, [99 + leap], at=4.0, time_s=1.0) == []
+    admit(continuity, [100 + leap, 101 + leap], at=60.0)
+    low, high, missing, status = gaps_of(continuity)[0]
+    far = leap > JUMP_MAX
+    assert (low, high, missing) == ("99", str(99 + leap), None if far else leap - 1)
+    assert status is (GapStatus.UNKNOWN if far else GapStatus.OPEN)
+
+
+@pytest.mark.parametrize("leap", [18, 30, 200, 2_000, 5_000])
+@pytest.mark.parametrize("above", [5, 18, 40, 500])
+def test_a_trade_stored_after_silence_is_not_stored_again_when_the_history_comes_to_it(
+    leap: int, above: int
+) -> None:
+    """The history's rows go on below it, as those that deny a bad id do."""
+    continuity = one()
+    stored: Counter[str | None] = Counter()
+
+    def take(ids: range, at: float, source: str = "stream") -> None:
+        stored.update(admit(continuity, ids, at=at, source=source, time_s=1.0 if source == "backfill" else at))
+        stored.update(tick(continuity, at + 0.5)[0])
+
+    take(range(101), 0.0)
+    continuity.disconnected([BTC], T0_NS + SECOND_NS // 2)
+    take(range(100 + leap, 101 + leap), 1.0)
+    stored.update(tick(continuity, 1.0 + HOLD_S + 1)[0])
+    take(range(101, 106), 5.0, "backfill")
+    take(range(100 + leap + above, 103 + leap + above), 6.0)
+    take(range(97 + leap, 104 + leap), 7.0, "backfill")
+    take(range(106, 100 + leap + above), 8.0, "backfill")
+    assert stored == Counter(map(str, range(103 + leap + above)))
+
+
+def test_silence_after_a_bad_id_ends_with_the_next_trade_and_nothing_is_missing() -> None:
+    continuity = one()
+    admit(continuity, range(100), at=0.0)
+    admit(continuity, [20_000_000], at=1.0)
+    tick(continuity, 1.0 + HOLD_S)
+    assert admit(continuity, [100], at=30.0) == ["100"]
+    assert gaps_of(continuity) == [("99", "100", 0, GapStatus.FILLED)]
+    admit(continuity, [101, 102, 106], at=40.0)
+    tick(continuity, 50.0)
+    assert gaps_of(continuity) == [("102", "106", 3, GapStatus.OPEN)]
+
+
+@pytest.mark.parametrize("source", ["stream", "snapshot", "backfill"])
+def test_no_outage_ends_with_a_bad_id(source: str) -> None:
+    continuity = one()
+    admit(continuity, range(100), at=0.0)
+    continuity.suspect(BTC, T0_NS, GapReason.STALL)
+    admit(continuity, [10**9], at=5.0, source=source)
+    admit(continuity, range(110, 130), at=6.0)
+    tick(continuity, 9.0)
+    assert gaps_of(continuity) == [("99", "110", 10, GapStatus.OPEN)]
+
+
+def test_several_bad_ids_among_sound_trades_confirm_nothing() -> None:
+    continuity = one()
+    ids = [n for k in range(40) for n in (10 * k, *range(10 * k + 1, 10 * k + 10), 10**6 * (k + 1))]
+    admit(continuity, [*ids, *range(400, 410)], at=0.0)
+    stored, refused, _ = tick(continuity, HOLD_S)
+    assert (stored, len(refused)) == ([], 40)
+    assert continuity.newest(BTC)[0] == "409"
+    assert continuity.take_gaps() == []
+
+
+@pytest.mark.parametrize("apart", [75, 150, 1_000])
+def test_two_connections_that_deliver_apart_from_each_other_lose_no_trade(apart: int) -> None:
+    continuity = one()
+    kept = admit(continuity, [0])
+    kept += admit(continuity, [apart], time_s=apart / 100)
+    kept += admit(continuity, range(1, 5))  # so many that they deny the one that is ahead
+    for n in range(5, apart):  # each second trade comes from the connection that is ahead
+        kept += admit(continuity, [n + apart - 4], at=n / 100, time_s=(n + apart) / 100)
+        kept += admit(continuity, [n], at=n / 100)
+    kept += admit(continuity, range(2 * apart - 4, 2 * apart + 5), at=apart / 50)
+    assert Counter(kept) == Counter(str(n) for n in range(2 * apart + 5))
+    assert tick(continuity, 3 * HOLD_S + apart)[:2] == ([], [])
+
+
+def test_one_rising_id_that_is_far_too_high_makes_no_later_one_old() -> None:
+    continuity = one(IdPromise.INCREASING)
+    for n in range(20_000):
+        if n % 4_000 == 1_000:
+            admit(continuity, [10**20 + n], at=n / 1000)
+        assert admit(continuity, [2_100_000_000 + 3 * n], at=n / 1000) == [str(2_100_000_000 + 3 * n)]
+
+
+# -- what a row claims --------------------------------------------------------------------------------
+
+
+def test_a_row_that_claims_to_stand_for_many_ids_is_believed_only_with_those_that_follow() -> None:
+    continuity = one()
+    admit(continuity, range(100), at=0.0)
+    span = 5 * SPAN_SURE
+    assert admit(continuity, [99 + span], spans=[span], at=0.1) == []
+    assert admit(continuity, [100], spans=[1], at=0.2) == ["100"]
+    assert admit(continuity, [104], spans=[1], at=0.3) == ["104"]
+    assert admit(continuity, [105], spans=[1], at=0.3) == ["105"]
+    assert tick(continuity, 9.0)[1] == [str(99 + span)]
+    assert gaps_of(continuity) == [("100", "104", 3, GapStatus.OPEN)]
+
+
+def test_a_claim_over_open_gaps_fills_none_of_them() -> None:
+    continuity = one()
+    admit(continuity, [*range(100), 105, 110, 111], at=0.0)
+    tick(continuity, 3.0)
+    continuity.take_gaps()
+    block = block_of([(BTC, "112", T0_NS + 4 * SECOND_NS)])
+    block.fills[:] = [100]
+    continuity.admit(block, 0, [100], 4.0)
+    assert (block.trade_id, block.fills) == (["112"], [1])
+    assert {part for row in continuity.unfinished() for part in continuity.missing_ids(row.gap_id)} == {
+        (100, 104),
+        (106, 109),
+    }
+
+
+# -- ids that are started again -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("start", [1, 700_000, 1_000_005])
+@pytest.mark.parametrize("outage", [False, True])
+def test_after_the_ids_were_started_again_losses_are_counted_in_the_new_numbering(start: int, outage: bool) -> None:
+    continuity = one()
+    admit(continuity, range(1_000_000, 1_000_010), at=0.0)
+    if outage:
+        continuity.suspect(BTC, T0_NS + SECOND_NS, GapReason.DISCONNECT)
+    kept = [n for i in range(40) for n in admit(continuity, [start + i] if i != 30 else [], at=2.0 + i / 10)]
+    assert sorted(map(int, filter(None, kept))) == [start + i for i in range(40) if i != 30]
+    tick(continuity, 20.0)
+    found = gaps_of(continuity)
+    assert ("1000009", str(start), None, GapStatus.UNKNOWN) in found
+    assert (str(start + 29), str(start + 31), 1, GapStatus.OPEN) in found
+    assert len(found) == 2
+
+
+def test_ids_that_are_started_again_at_once_lose_no_trade_of_the_first_second() -> None:
+    continuity = one()
+    admit(continuity, range(1000, 2000), at=0.0)
+    kept = [n for i in range(300) for n in admit(continuity, [1000 + i], at=0.01 * (i + 1))]
+    assert Counter(kept) == Counter(str(1000 + i) for i in range(300))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_few_trades_after_a_reset_are_stored_and_what_lies_before_them_is_unknown(count: int) -> None:
+    continuity = one()
+    admit(continuity, range(1_000_000, 1_000_010), at=0.0)
+    assert admit(continuity, range(1, 1 + count), at=5.0) == []
+    assert tick(continuity, 5.0 + HOLD_S) == ([str(n) for n in range(1, 1 + count)], [], 0)
+    assert gaps_of(continuity) == [("1000009", "1", None, GapStatus.UNKNOWN)]
+    assert admit(continuity, range(1, 1 + count), at=8.0, time_s=5.0) == []
+    rest = admit(continuity, range(1 + count, 8), at=60.0)
+    assert sorted(map(int, filter(None, rest))) == list(range(1 + count, 8))
+    admit(continuity, [12], at=61.0)
+    tick(continuity, 70.0)
+    assert ("7", "12", 4, GapStatus.OPEN) in gaps_of(continuity)
+
+
+def test_old_trades_that_are_sent_again_are_no_reset() -> None:
+    continuity = one()
+    admit(continuity, range(1000, 1100), at=100.0)
+    for source in ("snapshot", "stream", "backfill"):
+        admit(continuity, [900, 901, 902, 1000, 1001], at=200.0, time_s=50.0, source=source)
+    assert continuity.take_gaps() == []
+    assert [row.event.value for row in continuity.take_feeds()] == ["first"]
+    assert continuity.newest(BTC)[0] == "1099"
+
+
+def test_a_bad_low_id_among_sound_trades_is_refused_and_no_copy() -> None:
+    continuity = one()
+    admit(continuity, range(1000, 1100), at=0.0)
+    admit(continuity, [7], at=5.0)
+    assert admit(continuity, range(1100, 1110), at=6.0) == [str(n) for n in range(1100, 1110)]
+    assert tick(continuity, 6.1) == ([], ["7"], 0)
+    assert continuity.take_gaps() == []
+
+
+# -- times --------------------------------------------------------------------------------------------
+
+
+def timed(
+    continuity: Continuity, numbers: range | list[int], at: float, ahead_s: float, symbol: str = BTC
+) -> Block:
+    """Admits trades received at `at` and stamped so far ahead."""
+    block = Block("x")
+    for n in numbers:
+        made_ns, received_ns = (T0_NS + round(s * SECOND_NS) for s in (at + ahead_s, at))
+        block.extend([symbol], [made_ns], [received_ns], ["1"], ["1"], ["buy"], [str(n)], ["stream"])
+    continuity.admit(block, 0, None, at)
+    return block
+
+
+@pytest.mark.parametrize("promise", [IdPromise.CONTIGUOUS, IdPromise.OPAQUE])
+@pytest.mark.parametrize("ahead_s", [10.0, HOUR_S, 365 * 24 * HOUR_S])
+@pytest.mark.parametrize("host_s", [0.0, -7 * HOUR_S, 7 * HOUR_S])
+def test_a_time_far_ahead_of_the_others_is_refused_whatever_the_hosts_clock_says(
+    promise: IdPromise, ahead_s: float, host_s: float
+) -> None:
+    continuity = one(promise)
+    kept = [timed(continuity, [n], n / 10, host_s).trade_id for n in range(100)]
+    assert [n for ids in kept for n in ids if n] == [str(n) for n in range(100)]
+    assert timed(continuity, [100], 10.0, host_s + ahead_s).trade_id == []
+    newest_ns = continuity.newest(BTC)[1]
+    assert newest_ns is not None and newest_ns <= T0_NS + round((9.9 + host_s) * SECOND_NS)
+    timed(continuity, [101, 102], 10.1, host_s)
+    continuity.tick(13.0, T0_NS)
+    block, decided = continuity.take_decided(13.0)
+    assert len(block) == 0
+    assert [(refused.row.trade_id, refused.reason) for refused in decided.refused] == [("100", Reason.BAD_TIME)]
+
+
+def test_a_first_trade_stamped_an_hour_ahead_spoils_nothing() -> None:
+    continuity = one(IdPromise.OPAQUE)
+    assert len(timed(continuity, [0], 0.0, HOUR_S)) == 0
+    assert timed(continuity, [1, 2], 0.1, 0.0).trade_id == ["1", "2"]
+    continuity.tick(3.0, T0_NS)
+    assert [refused.row.trade_id for refused in continuity.take_decided(3.0)[1].refused] == ["0"]
+
+
+def test_a_clock_that_is_set_back_costs_no_trade() -> None:
+    continuity = Continuity("x", {BTC: IdPromise.CONTIGUOUS, ETH: IdPromise.OPAQUE})
+    timed(continuity, range(100), 0.0, 0.0)
+    kept = [text for n in range(100, 120) for text in timed(continuity, [n], n / 10, HOUR_S).trade_id]
+    assert Counter(kept) == Counter(map(str, range(100, 120)))
+    assert timed(continuity, [1], 13.0, HOUR_S, ETH).trade_id == ["1"]
+
+
+def test_a_single_trade_before_any_other_is_stored_even_if_a_clock_is_wrong() -> None:
+    continuity = one()
+    assert timed(continuity, [5], 0.0, HOUR_S).trade_id == []
+    block, decided = continuity.take_decided(HOLD_S)
+    assert (block.trade_id, decided.refused) == (["5"], [])
+    assert continuity.newest(BTC)[0] == "5"
+
+
+def test_what_is_held_is_bounded_and_decided_at_the_end() -> None:
+    continuity = one()
+    admit(continuity, range(1_000_000, 1_000_010), at=0.0)
+    for n in range(3 * WAITING_MAX):  # none stands close to another
+        admit(continuity, [1_000_100 + 4**n], at=0.1)
+    for n in range(SUSPECTS_MAX * 2):
+        admit(continuity, [1_000_000 + n % 2], at=0.5, time_s=0.5 + n / 1e6)
+    for n in range(DOUBTED_MAX * 2):
+        timed(continuity, [n], 0.6, HOUR_S + n)
+    track = continuity._tracks[BTC]
+    assert len(track._waiting) <= WAITING_MAX + 1  # type: ignore[attr-defined]
+    assert len(track._suspects) <= SUSPECTS_MAX
+    assert len(continuity._lead.doubted) <= DOUBTED_MAX
+    continuity.tick(0.7, T0_NS, end=True)
+    continuity.take_decided(0.7, end=True)
+    assert all(held.row.stored for held in track._waiting)  # type: ignore[attr-defined]
+    assert continuity._lead.doubted == []
+
+
+# -- over a restart -----------------------------------------------------------------------------------
+
+
+@dataclass
+class Run:
+    """What reaches the file of runs that follow each other; ids and times of sound trades are the truth."""
+
+    promise: IdPromise = IdPromise.CONTIGUOUS
+
+    def __post_init__(self) -> None:
+        self.continuity = one(self.promise)
+        self.continuity.connected([BTC], T0_NS)
+        self.ticks: list[tuple[str, int, int, str, int]] = []  # id, time, received, source, span
+        self.gaps: list[GapRow] = []
+        self.feeds: list[FeedRow] = []
+        self.received = self.copies = 0
+        self.refused: list[tuple[str, int]] = []
+        self.now = 0.0
+
+    def feed(self, trades: list[tuple[int, float]], source: str = "stream") -> None:
+        block = block_of([(BTC, str(n), T0_NS + round(at * SECOND_NS)) for n, at in trades], source)
+        self.received += len(trades)
+        self.copies += self.continuity.admit(block, 0, None, self.now).duplicates
+        self._store(block)
+
+    def _store(self, block: Block) -> None:
+        columns = (block.trade_id, block.exchange_ns, block.received_ns, block.source, block.fills)
+        self.ticks += zip(*columns, strict=True)  # type: ignore[arg-type]
+
+    def tick(self, *, end: bool = False) -> None:
+        self.continuity.tick(self.now, T0_NS + round(self.now * SECOND_NS), end=end)
+        block, decided = self.continuity.take_decided(self.now, end=end)
+        self._store(block)
+        self.copies += decided.copies
+        self.refused += [(held.row.trade_id or "", held.row.time_ns or 0) for held in decided.refused]
+        self.gaps += self.continuity.take_gaps()
+        self.feeds += self.continuity.take_feeds()
+
+    @property
+    def held(self) -> int:
+        return self.received - self.copies - len(self.refused) - len(self.ticks)
+
+    def restart(self, *, killed: bool) -> None:
+        """A kill takes what is held; a stop decides it."""
+        self.tick(end=not killed)
+        self.received -= self.held
+        con = new_file()
+        put_ticks(con, self.ticks)
+        put_gaps(con, self.gaps)
+        put_feeds(con, self.feeds)
+        self.continuity = one(self.promise)
+        self.continuity.restore(read_seeds(con, "x", {BTC: self.promise}), T0_NS + round(self.now * SECOND_NS))
+        self.continuity.connected([BTC], T0_NS + round(self.now * SECOND_NS))
+
+    def listed(self, number: int, made_ns: int) -> bool:
+        """Whether an unfilled gap says of a trade that it may be missing, by its id or by its time."""
+        return any(
+            row.status is not GapStatus.FILLED
+            and (
+                row.spans(str(number), made_ns)
+                or (row.from_ns is not None and row.from_ns <= made_ns <= (row.to_ns or made_ns))
+            )
+            for row in newest(self.gaps).values()
+        )
+
+
+@pytest.mark.parametrize("leap", FAR)
+@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_bad_id_that_was_the_last_before_a_restart_spoils_nothing(leap: int, killed: bool, silent: bool) -> None:
+    run = Run()
+    run.feed([(n, n / 10) for n in range(100)])
+    run.now = 10.0
+    run.feed([(99 + leap, 10.0)])
+    run.now = 15.0 if silent else 10.1
+    run.tick()
+    run.restart(killed=killed)
+    run.now = 20.0
+    run.feed([(n, 20 + n / 10) for n in (*range(110, 140), *range(145, 160))])
+    run.now = 40.0
+    run.tick()
+    sound = [n for n in map(int, (row[0] for row in run.ticks)) if n != 99 + leap or leap == 20]
+    assert set(sound) >= {*range(100), *range(110, 140), *range(145, 160)}
+    told = {
+        (row.from_id, row.to_id, row.missing) for row in newest(run.gaps).values() if row.status is GapStatus.OPEN
+    }
+    assert told == {("99", "110", 10), ("139", "145", 5)}
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_a_reset_is_seen_over_a_restart_and_counts_on_after_the_next(down: bool) -> None:
+    run = Run()
+    run.feed([(n, n / 1e6) for n in range(1_000_000, 1_000_020)])
+    if down:
+        run.restart(killed=True)
+    run.now = 5.0
+    run.feed([(n, 5 + n / 10) for n in range(1, 21)])
+    run.tick()
+    run.restart(killed=True)
+    run.now = 30.0
+    run.feed([(n, 30 + n / 10) for n in (*range(23, 40), *range(45, 60))])
+    run.now = 60.0
+    run.tick()
+    assert {n for n in map(int, (row[0] for row in run.ticks)) if n < 1000} == {
+        *range(1, 21),
+        *range(23, 40),
+        *range(45, 60),
+    }
+    found = {(row.from_id, row.to_id, row.missing, row.status) for row in newest(run.gaps).values()}
+    assert ("1000019", "1", None, GapStatus.UNKNOWN) in found
+    assert ("20", "23", 2, GapStatus.OPEN) in found
+    assert ("39", "45", 5, GapStatus.OPEN) in found
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("live"), st.integers(1, 12)),
+        st.tuples(st.just("drop"), st.integers(1, 60)),
+        st.tuples(st.just("bad"), st.sampled_from(FAR)),
+        st.tuples(st.just("low"), st.integers(1, 400)),
+        st.tuples(st.just("late"), st.integers(2, 40)),
+        st.tuples(st.just("copies"), st.integers(1, 30)),
+        st.tuples(st.just("history"), st.integers(1, 60)),
+        st.tuples(st.just("reset"), st.sampled_from([-4_000, -900, 50_000_000])),
+        st.tuples(st.just("kill"), st.just(0)),
+        st.tuples(st.just("stop"), st.just(0)),
+        st.tuples(st.just("wait"), st.integers(1, 4)),
+    ),
+    max_size=14,
+)
+
+
+@settings(max_examples=amount(60, 3_000), deadline=None)
+@given(STEPS)
+def test_whatever_is_lost_bad_late_or_started_again_sound_trades_are_stored_once_or_listed(
+    steps: list[tuple[str, int]],
+) -> None:
+    run, number, truth, bad = Run(), 10_000, {}, set()  # type: ignore[var-annotated]
+
+    def make(count: int) -> list[tuple[int, float]]:
+        nonlocal number
+        trades = [(number + n, run.now + n / 100) for n in range(count)]
+        truth.update(((n, T0_NS + round(at * SECOND_NS)), (n, at)) for n, at in trades)
+        number, run.now = number + count, run.now + count / 100
+        return trades
+
+    def live(count: int) -> None:
+        for trade in make(count):
+            run.feed([trade])
+
+    live(8)
+    for what, n in steps:
+        if what == "live":
+            live(n)
+        elif what == "drop":
+            make(n)
+        elif what in ("bad", "low"):
+            taken = [i for (i, _) in truth if i < number and str(i) in {row[0] for row in run.ticks}]
+            trade = (number - 1 + n if what == "bad" else taken[-min(n, len(taken))], run.now + 0.003)
+            bad.add((trade[0], T0_NS + round(trade[1] * SECOND_NS)))
+            run.feed([trade])
+            live(6)
+        elif what == "late":
+            first, *rest = make(n)
+            run.feed(rest)
+            run.feed([first])
+        elif what == "copies":
+            run.feed([(i, at) for i, at in truth.values() if number - n <= i < number and at < run.now])
+        elif what == "history":
+            run.feed([(i, at) for i, at in truth.values() if number - n <= i < number], "backfill")
+        elif what == "reset":
+            run.now += 3.0
+            run.tick()
+            number = max(10, number + n)
+            run.now += 0.5
+            live(6)
+        elif what in ("kill", "stop"):
+            run.restart(killed=what == "kill")
+            run.now += 2.0
+            make(3)
+            live(6)
+        elif what == "wait":
+            run.now += n
+            run.tick()
+        assert run.held >= 0
+    run.now += 3.0
+    run.tick()
+    live(8)
+    run.now += 9.0
+    run.tick()
+    run.tick(end=True)
+    stored = Counter((int(trade_id), made_ns) for trade_id, made_ns, *_ in run.ticks)
+    assert run.held == 0
+    assert max(stored.values()) == 1
+    first = min(truth)[0]
+    for n, made_ns in truth:
+        assert (n, made_ns) in stored or run.listed(n, made_ns), (n, (made_ns - T0_NS) / 1e9, first)
+    for text, made_ns in run.refused:
+        assert (int(text), made_ns) in bad or run.listed(int(text), made_ns), text

@@ -1,0 +1,287 @@
+"""What is bad costs only itself: one field, trade or message broken in every way, between sound neighbours."""
+
+import copy
+import functools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from actors.exchanges.okx.feed import COUNT_MAX
+from actors.exchanges.registry import DIALECTS
+from actors.feed.decoder import Reader
+from actors.model.ticks import REJECT_PAYLOAD_BYTES_MAX, Block, Reason
+from tests.harness.capture_files import EXCHANGES, incoming
+
+# One real trade frame of each exchange, and where its fields stand.
+RECORDED = {
+    "binance": "trades_2024-08-08.jsonl",
+    "bybit": "live_2026-09_spot.jsonl",
+    "coinbaseexchange": "live_2026-09.jsonl",
+    "kraken": "single_frames_2024-2026.jsonl",
+    "okx": "live_2026-09.jsonl",
+}
+FIELDS = {
+    "binance": {"native": "s", "price": "p", "volume": "q", "side": "m", "time": "T", "id": "t"},
+    "bybit": {"native": "s", "price": "p", "volume": "v", "side": "S", "time": "T", "id": "i"},
+    "coinbaseexchange": {"native": "product_id", "price": "price", "volume": "size", "side": "side", "time": "time"}
+    | {"id": "trade_id"},
+    "kraken": {"native": "symbol", "price": "price", "volume": "qty", "side": "side", "time": "timestamp"}
+    | {"id": "trade_id"},
+    "okx": {"native": "instId", "price": "px", "volume": "sz", "side": "side", "time": "ts", "id": "tradeId"},
+}
+OTHER_TYPES: tuple[object, ...] = (None, [], {}, {"a": [1]})
+LISTS = ("bybit", "kraken", "okx")
+SQL = "'); drop table ticks; --"
+RFC3339_BAD = ["", "yesterday", "2026-13-01T00:00:00Z", "1969-12-31T23:59:59Z", "2200-01-01T00:00:00Z"]
+RFC3339_BAD += ["2021-04-17T16:43:37.0897231234Z", "2021-04-17T16:43:37", "\uff12021-04-17T16:43:37Z"]
+TIMES_BAD: dict[str, list[Any]] = {
+    "binance": [0, -5, 10**16, 10**40],
+    "bybit": [0, -5, 10**16, 10**40],
+    "coinbaseexchange": RFC3339_BAD,
+    "kraken": RFC3339_BAD,
+    "okx": ["", "0", "-5", "x", "1.5", "1_0", "9" * 16, "9" * 5000],
+}
+
+
+@functools.cache
+def good(exchange: str) -> bytes:
+    """The last trade frame of the recording."""
+    control = DIALECTS[exchange].control
+    return [m for m in incoming(exchange, RECORDED[exchange]) if "TradeLike" in repr(control(json.loads(m)))][-1]
+
+
+def trade_in(exchange: str, frame: dict[str, Any]) -> dict[str, Any]:
+    if exchange in LISTS:
+        return frame["data"][0]  # type: ignore[no-any-return]
+    return frame.get("data", frame)  # type: ignore[no-any-return]
+
+
+def raw(token: str) -> str:
+    """Stands in JSON text as this very token, where the value is no Python number."""
+    return f"<raw>{token}</raw>"
+
+
+def dump(frame: object) -> bytes:
+    return json.dumps(frame).replace('"<raw>', "").replace('</raw>"', "").encode()
+
+
+def changes(exchange: str) -> Iterator[tuple[str, Any, Reason]]:
+    """Every way to break one field of a trade: the field, its new value, the reason that must be given."""
+    for field in FIELDS[exchange]:
+        for other in OTHER_TYPES:
+            yield field, other, Reason.BAD_TYPE
+    numbers = exchange == "kraken"
+    for field, reason in (("price", Reason.BAD_PRICE), ("volume", Reason.BAD_VOLUME)):
+        yield field, "5" if numbers else 5, Reason.BAD_TYPE
+        yield field, True, Reason.BAD_TYPE
+        for text in ("0", "0.000", "-1.5", "1e400", "1e-400", "0.0000000000000000001", "9" * 21, "9" * 5000):
+            yield field, raw(text) if numbers else text, reason
+        for text in ("NaN", "Infinity", "-Infinity", "+1", "1.", "0x1", "1\n2"):
+            yield field, raw(text) if numbers else text, Reason.NOT_JSON if numbers else reason
+        if not numbers:
+            for text in ("", " ", "\uff11", SQL, "1\x00"):
+                yield field, text, reason
+    for time in TIMES_BAD[exchange]:
+        yield "time", time, Reason.BAD_TIME
+    yield "time", "1723161255342" if exchange in ("binance", "bybit") else 5, Reason.BAD_TYPE
+    yield "native", SQL, Reason.UNKNOWN_SYMBOL
+    yield "native", "", Reason.UNKNOWN_SYMBOL
+    yield "native", 5, Reason.BAD_TYPE
+    if exchange == "binance":
+        yield "side", "true", Reason.BAD_TYPE
+    else:
+        yield "side", "", Reason.BAD_SIDE
+        yield "side", "hold", Reason.BAD_SIDE
+        yield "side", 1, Reason.BAD_TYPE
+    if exchange in ("bybit", "okx"):
+        yield "id", "", Reason.BAD_ID
+        yield "id", "x" * 129, Reason.BAD_ID
+        yield "id", 5, Reason.BAD_TYPE
+    else:
+        yield "id", 10**129, Reason.BAD_ID
+        yield "id", raw("9" * 5000), Reason.BAD_TYPE
+        yield "id", "5", Reason.BAD_TYPE
+        yield "id", 5.5, Reason.BAD_TYPE
+
+
+def reader(exchange: str) -> Reader:
+    native = trade_in(exchange, json.loads(good(exchange)))[FIELDS[exchange]["native"]]
+    return Reader(exchange, DIALECTS[exchange], {native: "THE/MARKET"})
+
+
+def check_between_good_ones(exchange: str, bad: bytes, reason: Reason) -> None:
+    for messages in ([good(exchange), bad, good(exchange)], [bad, good(exchange), good(exchange)]):
+        block = Block(exchange)
+        outcome = reader(exchange).read(messages, 5, block)
+        assert [reject.reason for reject in outcome.rejects] == [reason], outcome.rejects[0].detail
+        assert (outcome.ticks, len(block), outcome.controls) == (2, 2, [])
+        (reject,) = outcome.rejects
+        assert (reject.received_ns, reject.exchange, reject.payload_bytes) == (5, exchange, len(bad))
+        assert reject.payload == bad[:REJECT_PAYLOAD_BYTES_MAX] and reject.detail and len(reject.detail) <= 300
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES)
+def test_one_broken_field_is_one_reject_with_its_reason_and_both_neighbours_are_stored(exchange: str) -> None:
+    for field, value, reason in changes(exchange):
+        frame = json.loads(good(exchange))
+        trade_in(exchange, frame)[FIELDS[exchange][field]] = value
+        check_between_good_ones(exchange, dump(frame), reason)
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES)
+def test_one_missing_field_is_one_reject_that_names_it(exchange: str) -> None:
+    for field in FIELDS[exchange].values():
+        frame = json.loads(good(exchange))
+        del trade_in(exchange, frame)[field]
+        check_between_good_ones(exchange, dump(frame), Reason.MISSING_FIELD)
+        outcome = reader(exchange).read([dump(frame)], 5, Block(exchange))
+        assert f"`{field}`" in outcome.rejects[0].detail
+
+
+@pytest.mark.parametrize("exchange", LISTS)
+def test_one_bad_trade_among_good_ones_of_its_frame_costs_only_itself(exchange: str) -> None:
+    for field, value, reason in changes(exchange):
+        if reason is Reason.NOT_JSON:
+            continue  # then the frame is none
+        frame = json.loads(good(exchange))
+        bad = copy.deepcopy(frame["data"][0])
+        bad[FIELDS[exchange][field]] = value
+        frame["data"] = [frame["data"][0], bad, frame["data"][0]]
+        block = Block(exchange)
+        outcome = reader(exchange).read([dump(frame)], 5, block)
+        assert [reject.reason for reject in outcome.rejects] == [reason]
+        assert (outcome.ticks, len(block), outcome.controls) == (2, 2, [])
+        assert json.loads(dump({**frame, "data": [bad]}), parse_int=str) == json.loads(
+            outcome.rejects[0].payload, parse_int=str
+        )
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES)
+def test_a_broken_message_is_one_reject_with_its_reason_and_both_neighbours_are_stored(exchange: str) -> None:
+    frame = good(exchange)
+    unread = b'{"unread":"\xff",' + frame[1:]
+    nested = b'{"unread":' + b"[" * 100_000 + b"]" * 100_000 + b"," + frame[1:]
+    for bad in (unread, b"\xff", frame.replace(b"BTC", b"BT\xc3"), frame[:-3] + b"\xed\xa0\x80" + frame[-3:]):
+        if bad != frame:
+            check_between_good_ones(exchange, bad, Reason.NOT_UTF8)
+    for bad in (
+        b"",
+        b" ",
+        b"{",
+        frame[:-1],
+        frame + frame,
+        frame + b"\n" + frame,
+        b"\xef\xbb\xbf" + frame,
+        nested,
+        b"hi",
+    ):
+        check_between_good_ones(exchange, bad, Reason.NOT_JSON)
+    for bad in (b"{}", b"[]", b"5", b"null", b'"x"', b'{"hello":"world"}', b'{"x":1e400}', b"[" + frame + b"]"):
+        check_between_good_ones(exchange, bad, Reason.UNKNOWN_MESSAGE)
+    check_between_good_ones(exchange, b'{"x":' + b"9" * 5000 + b"}", Reason.UNKNOWN_MESSAGE)
+    check_between_good_ones(exchange, b'{"x":"' + b"a" * 200_000 + b'"}', Reason.UNKNOWN_MESSAGE)
+
+
+@pytest.mark.parametrize("exchange", LISTS)
+def test_a_trade_frame_without_a_list_of_trades_is_one_reject(exchange: str) -> None:
+    for value in (*OTHER_TYPES[2:], "x", None, 5):
+        check_between_good_ones(exchange, dump({**json.loads(good(exchange)), "data": value}), Reason.BAD_TYPE)
+    frame = json.loads(good(exchange))
+    del frame["data"]
+    check_between_good_ones(exchange, dump(frame), Reason.MISSING_FIELD)
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES)
+def test_white_space_and_key_order_change_nothing(exchange: str) -> None:
+    frame = json.loads(good(exchange))
+    tidy, turned = Block(exchange), Block(exchange)
+    reader(exchange).read([good(exchange)] * 3, 5, tidy)
+    pretty = json.dumps(frame, indent=2, sort_keys=True).encode() + b"\n"
+    outcome = reader(exchange).read([b" " + good(exchange), pretty, json.dumps(frame).encode()], 5, turned)
+    assert (outcome.ticks, outcome.rejects) == (3, [])
+    assert (tidy.price, tidy.trade_id, tidy.exchange_ns) == (turned.price, turned.trade_id, turned.exchange_ns)
+
+
+def test_two_halves_of_a_frame_never_make_a_trade_whatever_stands_beside_them() -> None:
+    frame = good("binance")
+    cut = frame.index(b',"p"') + 1
+    in_text = [frame[:cut] + b'"x":"}', b'{",' + frame[cut:]]  # as one value would be, were the break no break
+    for halves in ([frame[:cut], frame[cut:]], [frame[:cut], b'"x":{},' + frame[cut:]], in_text):
+        for third in (frame + frame, frame + b" " + frame):  # two values in one: the count alone would be right
+            outcome = reader("binance").read([*halves, third], 5, block := Block("binance"))
+            assert (outcome.ticks, len(block), len(outcome.rejects)) == (0, 0, 3)
+
+
+vocabulary = st.sampled_from(
+    ["data", "arg", "channel", "trade", "trades", "topic", "publicTrade.X", "type", "e", "s"]
+)
+junk = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+    | vocabulary,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(vocabulary | st.text(), inner, max_size=4),
+)
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES)
+@given(messages=st.lists(st.binary(max_size=40) | junk.map(lambda value: json.dumps(value).encode()), max_size=6))
+def test_no_rubbish_is_a_tick_and_none_is_lost(exchange: str, messages: list[bytes]) -> None:
+    block = Block(exchange)
+    outcome = reader(exchange).read([*messages, good(exchange)], 5, block)
+    assert outcome.ticks == len(block) == 1
+    assert len(outcome.rejects) + len(outcome.controls) >= len(messages)
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES)
+@given(place=st.integers(0, 10_000), piece=st.binary(max_size=3), length=st.integers(0, 3))
+@example(place=0, piece=b"", length=0)
+def test_a_frame_with_any_bytes_exchanged_is_one_tick_one_reject_or_known(
+    exchange: str, place: int, piece: bytes, length: int
+) -> None:
+    frame = good(exchange)
+    place %= len(frame)
+    block = Block(exchange)
+    outcome = reader(exchange).read([frame[:place] + piece + frame[place + length :], frame], 5, block)
+    assert outcome.ticks == len(block)
+    assert outcome.ticks - 1 + len(outcome.rejects) + len(outcome.controls) == 1
+
+
+@pytest.mark.parametrize("exchange", LISTS)
+@given(elements=st.lists(st.none() | junk, min_size=1, max_size=8))
+def test_every_element_of_a_trade_list_is_one_tick_or_one_reject(exchange: str, elements: list[object]) -> None:
+    frame = json.loads(good(exchange))
+    trades = [frame["data"][0] if element is None else element for element in elements]
+    block = Block(exchange)
+    outcome = reader(exchange).read([json.dumps({**frame, "data": trades}).encode()], 5, block)
+    assert outcome.ticks == len(block) == sum(element is None for element in elements)
+    assert len(outcome.rejects) == len(elements) - outcome.ticks
+
+
+@pytest.mark.parametrize(
+    ("count", "reason"),
+    [
+        ("20000000", Reason.BAD_COUNT),
+        (str(COUNT_MAX + 1), Reason.BAD_COUNT),
+        ("0", Reason.BAD_TYPE),
+        ("9" * 5_000, Reason.BAD_TYPE),
+    ],
+)
+def test_an_okx_row_that_claims_more_trades_than_one_order_makes_costs_only_itself(
+    count: str, reason: Reason
+) -> None:
+    frame = json.loads(good("okx"))
+    sound, bad = frame["data"][0], {**frame["data"][0], "count": count}
+    frame["data"] = [sound, bad, {**sound, "count": str(COUNT_MAX)}]
+    block = Block("okx")
+    outcome = Reader("okx", DIALECTS["okx"], {sound["instId"]: "THE/MARKET"}).read(
+        [json.dumps(frame).encode()], 1_790_000_000_000_000_000, block
+    )
+    assert block.fills == [int(sound.get("count", "1")), COUNT_MAX]
+    assert [(reject.reason, json.loads(reject.payload)["data"]) for reject in outcome.rejects] == [(reason, [bad])]

@@ -1,0 +1,344 @@
+"""Connections take over from each other without a gap and without a trade twice, and only if they deliver."""
+
+import itertools
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from actors.continuity.gap_log import GapReason, GapStatus
+from actors.feed.connection_pool import AGED, LEAVING_S, OVERLAP_S
+from actors.policy import CONNECTION_STOP_S, LAST_PARCEL_S
+from supervisor.supervisor import Supervisor
+from tests.harness.memory_exchange import BTC, ETH, Recorder, Venue, recorded, seen
+
+LIFE_S = 20.0
+BOTH = ("BTC/USDT", "ETH/USDT")
+NOTICE = '{"event":"notice","code":"64008","msg":"The connection will soon be closed for a service upgrade."}'
+STOP_S = CONNECTION_STOP_S + LAST_PARCEL_S
+
+
+def check_whole(recorder: Recorder, venue: Venue, *natives: str) -> None:
+    """Every trade that was ever made is stored once, and nothing is said to be missing."""
+    for native in natives or (BTC,):
+        assert recorder.ids(native.replace("-", "/")) == venue.ids(native)
+    assert recorder.gaps() == []
+
+
+async def test_a_second_connection_takes_over_before_the_first_has_lived_as_long_as_it_may(
+    autojump_clock: MockClock,
+) -> None:
+    venue = Venue()
+    async with recorded(venue, lifetime_s=100.0) as recorder, trio.open_nursery() as nursery:
+        nursery.start_soon(venue.go_on, BTC, 0.5, 130.0)
+        await trio.sleep(AGED[0] * 100 - 1)
+        assert recorder.names == ["x:1"]
+        await seen(lambda: len(venue.open) == 2)
+        began, copies = trio.current_time(), recorder.account.duplicates
+        assert began <= AGED[1] * 100 + 2 and recorder.names == ["x:1", "x:2"]
+        await seen(lambda: 1 not in venue.open)
+        assert OVERLAP_S <= trio.current_time() - began <= OVERLAP_S + 3 and trio.current_time() < 102
+        assert recorder.account.duplicates - copies >= 2 * OVERLAP_S - 2
+        assert (recorder.names, venue.open) == (["x:2"], [2])
+        assert [event.event for event in recorder.told("relieving", "relieved")] == ["relieving", "relieved"]
+        assert venue.server.clients[0].close_code == 1000
+    check_whole(recorder, venue)
+    recorder.check()
+
+
+async def test_a_connection_that_is_told_of_its_end_is_replaced_before_it(autojump_clock: MockClock) -> None:
+    venue = Venue()
+    async with recorded(venue) as recorder, trio.open_nursery() as nursery:
+        nursery.start_soon(venue.go_on, BTC, 0.5, 60.0)
+        await trio.sleep(LEAVING_S + 1)
+        await venue.say(1, NOTICE)
+        await trio.sleep(OVERLAP_S / 2)
+        assert recorder.names == ["x:1", "x:2"] == [f"x:{number}" for number in venue.open]
+        await trio.sleep(OVERLAP_S / 2 + 3)
+        assert (recorder.names, venue.open) == (["x:2"], [2])
+        assert "64008" in recorder.told("relieved")[0].reason
+    check_whole(recorder, venue)
+    recorder.check()
+
+
+async def test_an_exchange_that_bids_every_connection_farewell_is_not_overrun(autojump_clock: MockClock) -> None:
+    venue = Venue()
+
+    async def farewell() -> None:
+        told = 0
+        while True:
+            await trio.sleep(0.5)
+            for number in [number for number in venue.open if number > told]:
+                told = number
+                await venue.say(number, NOTICE)
+
+    async with recorded(venue) as recorder, trio.open_nursery() as nursery:
+        nursery.start_soon(farewell)
+        await venue.go_on(BTC, 1.0, 130.0)
+        assert 3 <= len(venue.server.clients) <= 130 / LEAVING_S + 1
+        nursery.cancel_scope.cancel()
+    check_whole(recorder, venue)
+
+
+async def test_one_that_never_delivers_is_given_up_and_tried_again_after_longer_and_longer_pauses(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.feed.connection_pool.RELIEF_S", 10.0)
+    monkeypatch.setattr("actors.feed.connection_pool.RELIEF_AGAIN_S", 10.0)
+    venue = Venue()
+    venue.deaf = {*range(2, 99)}
+    async with recorded(venue, lifetime_s=LIFE_S) as recorder, trio.open_nursery() as nursery:
+        nursery.start_soon(venue.go_on, BTC, 1.0, 300.0)
+        await trio.sleep(150)
+        begun = recorder.told("relieving")
+        failed = recorder.told("relief_failed")
+        assert [event.at_ns - before.at_ns for before, event in zip(begun, failed, strict=False)] == pytest.approx(
+            [10e9] * len(failed), abs=2e9
+        )
+        pauses = [later.at_ns - event.at_ns for event, later in zip(failed, begun[1:], strict=False)]
+        assert pauses == pytest.approx([10e9 * 2**n for n in range(len(pauses))], abs=2e9)
+        assert len(pauses) >= 3
+        assert 1 in venue.open, "the old one goes on"
+        venue.deaf.clear()
+        await trio.sleep(10 * 2 ** (len(pauses) + 1))
+        assert 1 not in venue.open and recorder.told("relieved")
+        nursery.cancel_scope.cancel()
+    check_whole(recorder, venue)
+    # What waits for its subscription in vain says so and is connected anew; nobody else fails.
+    recorder.check({f"x:{number}" for number in range(2, 99)})
+
+
+async def test_one_that_lacks_a_market_does_not_take_over(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.feed.connection_pool.RELIEF_S", 10.0)
+    venue = Venue()
+    venue.mute = {(2, ETH)}
+    async with recorded(venue, *BOTH, lifetime_s=LIFE_S) as recorder, trio.open_nursery() as nursery:
+        nursery.start_soon(venue.go_on, BTC, 1.0, 60.0)
+        nursery.start_soon(venue.go_on, ETH, 1.0, 60.0)
+        await trio.sleep(LIFE_S + 12)
+        assert len(recorder.told("relief_failed")) == 1 and recorder.names == ["x:1"]
+    check_whole(recorder, venue, BTC, ETH)
+
+
+async def test_a_market_that_was_only_sent_again_at_the_start_is_not_delivered(autojump_clock: MockClock) -> None:
+    venue = Venue()
+    async with recorded(venue, lifetime_s=LIFE_S) as recorder, trio.open_nursery() as nursery:
+        nursery.start_soon(venue.go_on, BTC, 1.0, 60.0)
+        await seen(lambda: 2 in venue.open)
+        await trio.sleep(1.3)  # some trades come, and then no more
+        venue.mute = {(2, BTC)}
+        await trio.sleep(10)
+        assert recorder.names == ["x:1", "x:2"], "it has fallen behind"
+        venue.mute = set()
+        await trio.sleep(OVERLAP_S + 1)
+        assert "x:1" not in recorder.names
+    check_whole(recorder, venue)
+
+
+async def test_quiet_markets_do_not_keep_a_second_connection_from_taking_over(autojump_clock: MockClock) -> None:
+    venue = Venue()
+    async with recorded(venue, *BOTH, lifetime_s=LIFE_S) as recorder:
+        await venue.go_on(BTC, 1.0, 30.0)  # ETH never trades
+        assert recorder.names == ["x:2"]
+    check_whole(recorder, venue)
+
+
+@pytest.mark.parametrize("late_s", [0.5, OVERLAP_S / 2])
+async def test_an_old_one_that_dies_in_the_middle_leaves_its_work_to_the_new_one(
+    late_s: float, autojump_clock: MockClock
+) -> None:
+    venue = Venue()
+    async with recorded(venue, lifetime_s=LIFE_S) as recorder, trio.open_nursery() as nursery:
+        nursery.start_soon(venue.go_on, BTC, 0.5, 45.0)
+        await seen(lambda: 2 in venue.open)
+        await trio.sleep(late_s)
+        await venue.end(1)
+        await trio.sleep(2 * OVERLAP_S)
+        assert recorder.names == ["x:2"]
+    check_whole(recorder, venue)
+    recorder.check({"x:1"})
+
+
+async def test_a_new_one_that_dies_in_the_middle_comes_back_or_is_given_up(autojump_clock: MockClock) -> None:
+    venue = Venue()
+    async with recorded(venue, lifetime_s=LIFE_S) as recorder, trio.open_nursery() as nursery:
+        nursery.start_soon(venue.go_on, BTC, 0.5, 45.0)
+        await seen(lambda: 2 in venue.open)
+        await trio.sleep(OVERLAP_S / 2)
+        await venue.end(2)
+        await trio.sleep(OVERLAP_S / 2 + 1)
+        assert recorder.names == ["x:1", "x:2"], "both have to deliver together for so long"
+        await trio.sleep(OVERLAP_S + 3)
+        assert recorder.names == ["x:2"]
+    check_whole(recorder, venue)
+    recorder.check({"x:2"})
+
+
+# -- two at all times --------------------------------------------------------------------------------------
+
+
+async def test_of_two_connections_one_may_die_and_nothing_is_missed(autojump_clock: MockClock) -> None:
+    venue = Venue()
+    async with recorded(venue, *BOTH, redundancy=2) as recorder, trio.open_nursery() as nursery:
+        nursery.start_soon(venue.go_on, BTC, 0.5, 40.0)
+        nursery.start_soon(venue.go_on, ETH, 3.0, 40.0)
+        await trio.sleep(4.75)
+        assert recorder.names == ["x:1", "x:2"]
+        for number in (1, 2, 3):  # whichever it is
+            await venue.end(number)
+            await trio.sleep(10)
+        assert len(venue.open) == 2
+        assert recorder.account.duplicates > 60
+    check_whole(recorder, venue, BTC, ETH)
+    recorder.check({"x:1", "x:2"})
+
+
+async def test_when_both_die_it_is_one_gap_and_it_is_filled(autojump_clock: MockClock) -> None:
+    venue = Venue()
+    async with recorded(venue, redundancy=2) as recorder, trio.open_nursery() as nursery:
+        nursery.start_soon(venue.go_on, BTC, 0.5, 40.0)
+        await trio.sleep(5)
+        venue.refuses = True
+        for number in (1, 2):
+            await venue.end(number)
+        await trio.sleep(5)
+        venue.refuses = False
+        await trio.sleep(25)
+    (gap,) = recorder.gaps()
+    assert (gap.reason, gap.status) == (GapReason.DISCONNECT, GapStatus.FILLED)
+    assert gap.missing == gap.recovered and gap.missing is not None and gap.missing >= 9
+    assert sorted(recorder.ids(), key=str) == venue.ids()
+    recorder.check({"x:1", "x:2"})
+
+
+async def test_both_are_replaced_before_they_grow_too_old(autojump_clock: MockClock) -> None:
+    venue = Venue()
+    async with recorded(venue, redundancy=2, lifetime_s=LIFE_S) as recorder:
+        await venue.go_on(BTC, 0.5, 65.0)
+        assert len(recorder.names) in (2, 3, 4) and min(venue.open) > 4
+        assert len(recorder.told("relieved")) >= 4
+    check_whole(recorder, venue)
+    recorder.check()
+
+
+# -- what else may happen meanwhile ------------------------------------------------------------------------
+
+
+async def under_way(venue: Venue) -> None:
+    """Waits until a second connection is there and delivers."""
+    await seen(lambda: 2 in venue.open)
+    await trio.sleep(1.5)
+
+
+async def test_markets_may_change_while_a_connection_is_being_replaced(autojump_clock: MockClock) -> None:
+    venue = Venue()
+    async with recorded(venue, *BOTH, lifetime_s=LIFE_S) as recorder, trio.open_nursery() as nursery:
+        nursery.start_soon(venue.go_on, BTC, 0.5, 150.0)
+        nursery.start_soon(venue.go_on, ETH, 0.5, 150.0)
+        await under_way(venue)
+        await recorder.exchange.change(["SOL/USDT"], ["ETH/USDT"])
+        await trio.sleep(3)
+        recorder.check()
+        assert len(recorder.told("relief_dropped")) == 1
+        carried = sorted(s for one in recorder.exchange.connections for s in one.since)
+        assert carried == ["BTC/USDT", "SOL/USDT"]
+        await trio.sleep(30)  # and these are replaced in their time
+        assert len(recorder.told("relieved")) >= 1
+        nursery.cancel_scope.cancel()
+    recorder.check()
+    ids = recorder.ids()
+    assert len(ids) == len(set(ids)) and sorted(map(str, ids)) == venue.ids()[: len(ids)]
+    assert all(gap.status is GapStatus.FILLED for gap in recorder.gaps())
+
+
+async def test_a_market_may_be_added_while_a_connection_is_being_replaced(autojump_clock: MockClock) -> None:
+    venue = Venue()
+    async with recorded(venue, lifetime_s=LIFE_S) as recorder, trio.open_nursery() as nursery:
+        nursery.start_soon(venue.go_on, BTC, 0.5, 70.0)
+        await under_way(venue)
+        await recorder.exchange.change(["ETH/USDT"], [])
+        await venue.go_on(ETH, 0.5, 10.0)
+        assert recorder.names == ["x:2", "x:3"] and len(recorder.told("relieved")) == 1
+        nursery.cancel_scope.cancel()
+    check_whole(recorder, venue)
+    recorder.check()
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.3, 2.0, OVERLAP_S + 1.0])
+async def test_a_vigil_that_is_restarted_in_the_middle_goes_on_where_it_was(
+    after_s: float, autojump_clock: MockClock
+) -> None:
+    venue = Venue()
+    async with recorded(venue, lifetime_s=LIFE_S) as recorder, trio.open_nursery() as nursery:
+        nursery.start_soon(venue.go_on, BTC, 0.5, 50.0)
+        await seen(lambda: len(recorder.names) == 2)
+        await trio.sleep(after_s)
+        await recorder.tree.restart("x:vigil")
+        await trio.sleep(2 * OVERLAP_S + 3)
+        assert (recorder.names, venue.open) == (["x:2"], [2])
+    check_whole(recorder, venue)
+    recorder.check()
+
+
+async def test_a_vigil_that_crashes_at_any_step_leaves_a_fleet_that_goes_on(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    venue = Venue()
+    steps = itertools.count()
+
+    def brittle(name: str) -> Callable[..., Awaitable[None]]:
+        real = getattr(Supervisor, name)
+
+        async def call(self: Supervisor, what: object) -> None:
+            """Mostly a crash, once the thing was done and before anybody knew."""
+            await real(self, what)
+            if next(steps) % 3 != 2:
+                raise ZeroDivisionError("a bug of ours")
+
+        return call
+
+    async with recorded(venue, lifetime_s=LIFE_S) as recorder, trio.open_nursery() as nursery:
+        for name in ("start", "stop_child"):
+            monkeypatch.setattr(Supervisor, name, brittle(name))
+        nursery.start_soon(venue.go_on, BTC, 0.5, 110.0)
+        await trio.sleep(85)
+        assert recorder.told("relieved") and len(recorder.told("backoff")) >= 2
+        await seen(lambda: len(recorder.names) == 1)
+        recorder.check({"x:vigil"})
+    check_whole(recorder, venue)
+
+
+async def test_what_a_connection_could_not_hand_over_before_it_was_replaced_is_kept(
+    autojump_clock: MockClock,
+) -> None:
+    venue = Venue()
+    async with (
+        recorded(venue, lifetime_s=LIFE_S, rows=1, consuming=False) as recorder,
+        trio.open_nursery() as nursery,
+    ):
+        await venue.go_on(BTC, 0.5, 40.0)
+        assert "x:1" not in recorder.names and recorder.ids() == []
+        await recorder.tree.restart("x:gaps")  # which had it in its hands
+        nursery.start_soon(recorder.consume)
+        await trio.sleep(3)
+        nursery.cancel_scope.cancel()
+    assert sorted(map(str, recorder.ids())) == venue.ids() and recorder.gaps() == []
+    assert recorder.account.balanced
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.05, 1.0, OVERLAP_S])
+async def test_a_stop_in_the_middle_is_orderly(after_s: float, autojump_clock: MockClock) -> None:
+    venue = Venue()
+    async with recorded(venue, lifetime_s=LIFE_S) as recorder, trio.open_nursery() as nursery:
+        nursery.start_soon(venue.go_on, BTC, 0.5, 100.0)
+        await seen(lambda: len(recorder.names) == 2)
+        await trio.sleep(after_s)
+        nursery.cancel_scope.cancel()
+        began = trio.current_time()
+    assert trio.current_time() - began <= STOP_S
+    check_whole(recorder, venue)
+    assert recorder.told("backoff", "failed", "stuck") == []
+    assert recorder.account.balanced

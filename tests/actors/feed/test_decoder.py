@@ -1,0 +1,185 @@
+"""The Reader on real recordings: every expected trade, whole or in pieces, and nothing else unseen."""
+
+import json
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.exchanges.contract.feed import Ack, Alive, Condition
+from actors.exchanges.registry import DIALECTS
+from actors.feed.decoder import Outcome, Reader
+from actors.model.symbols import SymbolError, parse_symbol
+from actors.model.ticks import Block, Reason
+from tests.harness.capture_files import EXCHANGES, expected, frames, incoming, recordings
+
+RECEIVED_NS = 1_790_000_000_000_000_000
+FULL = [(exchange, name) for exchange in EXCHANGES for name in recordings(exchange) if "mixed" not in name]
+MIXED = [(exchange, name) for exchange in EXCHANGES for name in recordings(exchange) if "mixed" in name]
+# The only other options market recorded; the dialect does not subscribe to options.
+OPTION = {"BTC/USDC:USDC-230428-29500-C": "BTC-28APR23-29500-C"}
+
+
+def markets(exchange: str, name: str) -> dict[str, str]:
+    """The natives of a recording, as the dialect itself names them."""
+    found = {}
+    for row in expected(exchange, name):
+        try:
+            native = DIALECTS[exchange].market(parse_symbol(row["symbol"])).native
+        except SymbolError:
+            native = OPTION[row["symbol"]]
+        found[native] = row["symbol"]
+    return found
+
+
+def rows(block: Block) -> list[tuple[object, ...]]:
+    return list(
+        zip(
+            block.symbol,
+            block.exchange_ns,
+            block.received_ns,
+            block.price,
+            block.volume,
+            block.side,
+            block.trade_id,
+            block.source,
+            strict=True,
+        )
+    )
+
+
+@pytest.mark.parametrize(("exchange", "name"), FULL)
+def test_every_recorded_trade_is_read_field_by_field_as_expected(exchange: str, name: str) -> None:
+    reader = Reader(exchange, DIALECTS[exchange], markets(exchange, name))
+    sent = [frame.recv_ns for frame in frames(exchange, name) if not frame.incoming and frame.recv_ns]
+    reader.subscribed_ns = min(sent, default=0)
+    read = {}
+    for frame in frames(exchange, name):
+        if frame.incoming:
+            block = Block(exchange)
+            outcome = reader.read([frame.data], RECEIVED_NS, block)
+            assert outcome.ticks == len(block)
+            assert all(reject.reason is Reason.UNKNOWN_MESSAGE for reject in outcome.rejects)
+            assert not (block and outcome.controls)
+            read.update({(frame.line, place): row for place, row in enumerate(rows(block))})
+    wanted = expected(exchange, name)
+    for row in wanted:
+        symbol, exchange_ns, received_ns, price, volume, side, trade_id, source = read[row["line"], row["idx"]]
+        assert (symbol, exchange_ns, side, trade_id) == (row["symbol"], row["ts_ns"], row["side"], row["trade_id"])
+        assert (price, volume) == (row.get("price_wire", row["price"]), row.get("size_wire", row["size"]))
+        assert (Decimal(str(price)), Decimal(str(volume))) == (Decimal(row["price"]), Decimal(row["size"]))
+        assert source == ("snapshot" if row["snapshot"] else "stream")
+        assert received_ns == RECEIVED_NS
+    assert len(read) == len(wanted) or len(wanted) >= 200, "a trade that nobody expected"
+
+
+def all_messages(exchange: str) -> tuple[dict[str, str], list[bytes]]:
+    names, messages = {}, []
+    for name in recordings(exchange):
+        names.update(markets(exchange, name))
+        messages += incoming(exchange, name)[:150]
+    return names, messages
+
+
+def together(*outcomes: Outcome) -> tuple[int, list[object], list[object]]:
+    return (
+        sum(outcome.ticks for outcome in outcomes),
+        [reject for outcome in outcomes for reject in outcome.rejects],
+        [control for outcome in outcomes for control in outcome.controls],
+    )
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES)
+@settings(max_examples=12, deadline=None)
+@given(data=st.data())
+def test_messages_give_the_same_alone_and_in_batches_of_any_size(exchange: str, data: st.DataObject) -> None:
+    names, messages = all_messages(exchange)
+    start = data.draw(st.integers(0, max(0, len(messages) - 60)))
+    messages = messages[start : start + 60]
+    for bad in data.draw(st.lists(st.sampled_from([b"{", b"\xff", b"{}", b"pong", b'{"a":\n1}', b""]), max_size=3)):
+        messages.insert(data.draw(st.integers(0, len(messages))), bad)
+    alone, batched = Block(exchange), Block(exchange)
+    one = Reader(exchange, DIALECTS[exchange], names)
+    many = Reader(exchange, DIALECTS[exchange], names)
+    singles = [one.read([message], RECEIVED_NS, alone) for message in messages]
+    batches = []
+    while messages:
+        size = data.draw(st.integers(1, 40))
+        batches.append(many.read(messages[:size], RECEIVED_NS, batched))
+        messages = messages[size:]
+    assert rows(alone) == rows(batched)
+    assert together(*singles) == together(*batches)
+    assert one.seen == many.seen == {native for native, symbol in names.items() if symbol in alone.symbol}
+
+
+@pytest.mark.parametrize(("exchange", "name"), MIXED)
+def test_a_stream_of_books_and_tickers_gives_its_trades_and_counts_the_rest(exchange: str, name: str) -> None:
+    messages = incoming(exchange, name)
+    names = {native: native for message in messages for native in natives_of(json.loads(message))}
+    trades = sum(len(natives_of(json.loads(message))) for message in messages)
+    block = Block(exchange)
+    reader, outcomes, rest = Reader(exchange, DIALECTS[exchange], names), [], messages
+    while rest:
+        outcomes.append(reader.read(rest, RECEIVED_NS, block))
+        rest = rest[outcomes[-1].messages :]
+    ticks, rejects, controls = together(*outcomes)
+    assert trades == ticks == len(block) > 0
+    assert {reject.reason for outcome in outcomes for reject in outcome.rejects} == {Reason.UNKNOWN_MESSAGE}
+    carriers = sum(1 for message in messages if natives_of(json.loads(message)))
+    assert carriers + len(rejects) + len(controls) == len(messages)
+
+
+def natives_of(message: dict[str, object]) -> list[str]:
+    """The natives of the trades in a frame, told apart without the dialects."""
+    data = message.get("data", message)
+    trades = data if isinstance(data, list) else [data]
+    return [
+        str(trade.get("instId") or trade.get("product_id") or trade["s"])
+        for trade in trades
+        if isinstance(trade, dict)
+        and (
+            trade.get("e") == "trade"
+            or message.get("type") in ("match", "last_match")
+            or str(message.get("topic")).startswith("publicTrade")
+            or "tradeId" in trade
+        )
+    ]
+
+
+def test_answers_and_heartbeats_come_out_in_order_and_count_as_neither_tick_nor_reject() -> None:
+    messages = incoming("kraken", "single_frames_2024-2026.jsonl")
+    ack = b'{"method":"subscribe","result":{"channel":"trade","symbol":"BTC/USD"},"success":true}'
+    reader = Reader("kraken", DIALECTS["kraken"], {"BTC/USD": "BTC/USD", "USDC/USD": "USDC/USD"})
+    outcome = reader.read([*messages, ack], RECEIVED_NS, Block("kraken"))
+    assert (outcome.ticks, outcome.rejects) == (3, [])
+    assert outcome.controls == [Condition(), Alive(), Alive(), Ack(("BTC/USD",))]
+
+
+def okx_trade(native: str, ms: int, trade_id: int) -> bytes:
+    trade = {"instId": native, "tradeId": str(trade_id), "px": "1", "sz": "1", "side": "buy", "ts": str(ms)}
+    return json.dumps({"arg": {"channel": "trades", "instId": native}, "data": [trade]}).encode()
+
+
+def test_only_the_first_trade_of_a_market_can_be_one_that_was_sent_again_without_a_mark() -> None:
+    reader = Reader("okx", DIALECTS["okx"], {"A-B": "A/B", "C-D": "C/D"})
+    reader.subscribed_ns = 1_000 * 1_000_000
+    block = Block("okx")
+    messages = [
+        okx_trade("A-B", 900, 1),
+        okx_trade("A-B", 999, 2),
+        okx_trade("A-B", 1000, 3),
+        okx_trade("A-B", 950, 4),
+        okx_trade("C-D", 10, 5),
+    ]
+    reader.read(messages, RECEIVED_NS, block)
+    assert block.source == ["snapshot", "stream", "stream", "stream", "snapshot"]
+    reader.read([okx_trade("C-D", 2000, 6), okx_trade("C-D", 20, 7)], RECEIVED_NS, block)
+    assert block.source[5:] == ["stream", "stream"]
+
+
+def test_a_market_counts_as_seen_once_it_has_delivered_a_trade() -> None:
+    reader = Reader("okx", DIALECTS["okx"], {"A-B": "A/B", "C-D": "C/D"})
+    assert reader.seen == set()
+    reader.read([okx_trade("C-D", 1000, 1), okx_trade("X-Y", 1000, 1)], RECEIVED_NS, Block("okx"))
+    assert reader.seen == {"C-D"}

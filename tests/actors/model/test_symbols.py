@@ -1,0 +1,163 @@
+"""Symbols: which characters a code may have, and that every advice is a symbol that the exchange takes."""
+
+# ruff: noqa: RUF001 - characters that look like others are what is tested
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from actors.exchanges.registry import DIALECTS
+from actors.exchanges.spelling import market_of, markets_of
+from actors.model.symbols import SymbolError, parse_symbol
+
+BINANCE = DIALECTS["binance"]
+
+
+@pytest.mark.parametrize(
+    "base", ["BTC", "AAPLx", "1000PEPE", "币安人生", "カメラー", "한국", "X.D", "$WIF", "ÉTÉ", "A_B"]
+)
+def test_letters_of_many_scripts_digits_and_a_few_signs_make_a_code(base: str) -> None:
+    assert parse_symbol(f"{base}/USDT").base == base
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        *("\u200b", "\u200d", "\u2060", "\ufeff", "\u00ad", "\u034f", "\u180e", "\u2063", "\U000e0041"),  # unseen
+        *("\u200e", "\u202e", "\u2066", "\u061c"),  # turn the direction of writing
+        *("\ue000", "\U0010ffff", "\ud800", "\u0378"),  # private, no character, a half, not assigned
+        *("\ufe0f", "\u0301", "\u20e3", "\U000e0100"),  # change the character before
+        *(" ", "\u00a0", "\u3000", "\t", "\n", "\x85", "\u2028", "\x00", "\x1b", "\x7f"),
+        *("\uff22", "ﬀ", "²", "Ⅷ", "\u212a", "①", "\uf900"),  # NFKC makes others of them
+        *("\u115f", "\u1160", "\u3164", "\uffa0", "\u2800"),  # letters that have no shape
+        *("А", "В", "Ο", "Ρ", "Ꭺ", "ꓐ", "ʙ", "ǃ"),  # look like A, B, O, P, !
+        *(
+            "٣",
+            "४",
+            "🚀",
+            "😀",
+            "*",
+            "?",
+            "'",
+            '"',
+            "\\",
+            ";",
+            "(",
+            "%",
+            "#",
+            "&",
+            "@",
+            "=",
+            "|",
+            "`",
+            "<",
+            "{",
+            ",",
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    "form", ["{0}BTC/USDT", "B{0}TC/USDT", "BTC{0}/USDT", "BTC/US{0}DT", "BTC/USDT{0}", "{0}/USDT"]
+)
+def test_what_cannot_be_seen_or_looks_like_something_else_is_refused_with_the_symbol_that_was_meant(
+    odd: str, form: str
+) -> None:
+    with pytest.raises(SymbolError) as caught:
+        market_of(form.format(odd), BINANCE)
+    assert BINANCE.market(parse_symbol(caught.value.right))
+    assert caught.value.right in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "written", "right"),
+    [
+        ("binance", "BTCUSDT", "BTC/USDT"),
+        ("binance", "btcusdt", "BTC/USDT"),
+        ("binance", "btc/usdt", "BTC/USDT"),
+        ("binance", "BTC_USDT", "BTC/USDT"),
+        ("binance", "BTC-USDT", "BTC/USDT"),
+        ("binance", "BTC/USDT-PERP", "BTC/USDT"),
+        ("binance", "BTC/USDT:USDT", "BTC/USDT"),
+        ("binance", "btcusdt@trade", "BTC/USDT"),
+        ("binance", "BTC/USDT\u200b", "BTC/USDT"),
+        ("binance", "ВТС/USDT", "BTC/USDT"),
+        ("binance", "*/USDT", "BTC/USDT"),
+        ("binance", "BTCTUSD", "BTC/TUSD"),
+        ("binance", "币安人生USDT", "币安人生/USDT"),
+        ("kraken", "XBTUSD", "BTC/USD"),
+        ("kraken", "XXBTZUSD", "BTC/USD"),
+        ("kraken", "XBT/USD", "BTC/USD"),
+        ("kraken", "XDGEUR", "DOGE/EUR"),
+        ("kraken", "PI_XBTUSD", "BTC/USD"),
+        ("kraken", "tBTCUSD", "BTC/USD"),
+        ("coinbaseexchange", "BTC-USD", "BTC/USD"),
+        ("coinbaseexchange", "btc", "BTC/USD"),
+        ("okx", "BTC-USDT-SWAP", "BTC/USDT:USDT"),
+        ("okx", "BTC-USD-SWAP", "BTC/USD:BTC"),
+        ("okx", "BTC-USD-260925", "BTC/USD:BTC-260925"),
+        ("okx", "BTC-USD-260925-100000-C", "BTC/USD:BTC-260925-100000-C"),
+        ("okx", "BTC/USD:USD", "BTC/USD:BTC"),
+        ("okx", "btc-usdt", "BTC/USDT"),
+        ("bybit", "BTCPERP", "BTC/USDC:USDC"),
+        ("bybit", "BTCUSDT.P", "BTC/USDT:USDT"),
+        ("bybit", "BYBIT:BTCUSDT", "BTC/USDT"),
+        ("bybit", "BTC/USDT:USDT-261225", "BTC/USDT:USDT"),
+        ("bybit", "DOTUSD", "DOT/USD"),
+    ],
+)
+def test_the_advice_is_made_of_the_codes_that_somebody_wrote(exchange: str, written: str, right: str) -> None:
+    with pytest.raises(SymbolError) as caught:
+        market_of(written, DIALECTS[exchange])
+    assert caught.value.right == right
+
+
+def test_a_kind_of_market_that_the_exchange_has_not_names_those_that_have_it() -> None:
+    with pytest.raises(SymbolError, match="is a symbol of bybit and okx") as caught:
+        market_of("BTC/USDT:USDT", BINANCE)
+    assert "binanceusdm" not in str(caught.value)
+
+
+codes = st.sampled_from(
+    ["BTC", "btc", "XBT", "XXBT", "USDT", "USD", "ZUSD", "USDC", "EUR", "1INCH", "t", "PERP", "SWAP"]
+)
+pieces = st.one_of(codes, st.sampled_from([*"/:-_.@* \u200b", "260925", "100000", "C", "P"]), st.text(max_size=3))
+
+
+@given(st.sampled_from(list(DIALECTS)), st.lists(pieces, max_size=8).map("".join))
+@example("bybit", "BTC/EUR:EUR")
+@example("okx", "BTC/USD:BTC-269999")
+def test_every_advice_is_accepted_by_its_exchange(exchange: str, written: str) -> None:
+    dialect, refused = DIALECTS[exchange], None
+    try:
+        assert market_of(written, dialect).symbol == written
+    except SymbolError as error:
+        refused = error
+    if refused is not None:
+        assert market_of(refused.right, dialect).symbol == refused.right
+        assert f'write "{refused.right}"' in str(refused)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "BTC/BTC",
+        "BTC/USD:BTC-269999",
+        "BTC/USD:BTC-261225-0-C",
+        "../USDT",
+        "_/USDT",
+        "$/USDT",
+        "BTC/USDT:",
+        "/USDT",
+    ],
+)
+def test_a_symbol_that_no_exchange_can_have_is_refused(text: str) -> None:
+    with pytest.raises(SymbolError):
+        parse_symbol(text)
+
+
+def test_two_spellings_of_one_native_name_are_one_market() -> None:
+    with pytest.raises(SymbolError, match="same market"):
+        markets_of(["A/BUSDT", "AB/USDT"], BINANCE)
+    known = markets_of(["A/BUSDT"], BINANCE)
+    with pytest.raises(SymbolError, match="same market"):
+        markets_of(["AB/USDT"], BINANCE, known=known)

@@ -1,0 +1,499 @@
+"""The way from parcels to durable batches: by rows, by age, through crashes and a sick disk."""
+
+import errno
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import duckdb
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from actors.model.batch import Batch, EventRow, LagRow
+from actors.model.chunk import Parcel
+from actors.model.ticks import Block, Reason, Reject
+from actors.settings import StoreSettings
+from actors.sink import buffer
+from actors.sink.buffer import AUDIT_EVERY_S, EVENTS_MAX, MARGIN_S, Buffer
+from actors.sink.writer import Merger, Writer
+from actors.store.store import Merged, Store
+from actors.telemetry.ledger import Ledger
+from actors.wire.errors import classify
+from supervisor.context import Context
+from supervisor.errors import Verdict
+from supervisor.spec import ChildSpec
+from supervisor.states import Event, State
+from supervisor.supervisor import Supervisor
+
+SETTINGS = StoreSettings(path=Path("never-opened"), flush_interval_s=1.0, flush_rows_max=1000)
+NS = 1_790_000_000_000_000_000
+
+
+def block(rows: int, exchange: str = "x", first: int = 0) -> Block:
+    made = Block(exchange)
+    ids = [str(number) for number in range(first, first + rows)]
+    made.extend(
+        ["A/B"] * rows, [NS] * rows, [NS] * rows, ["1"] * rows, ["2"] * rows, ["buy"] * rows, ids, ["stream"] * rows
+    )
+    return made
+
+
+def reject(exchange: str = "x") -> Reject:
+    return Reject(NS, exchange, None, Reason.NOT_JSON, "", b"{", 1)
+
+
+LAG = LagRow(NS, "x", 3, 1.0, 2.0, -0.5, 2.0, 1, "run")
+
+
+class Desk:
+    """A ledger and a buffer; `give` books and puts in what a connection would."""
+
+    def __init__(self, settings: StoreSettings = SETTINGS) -> None:
+        self.ledger = Ledger("run")
+        numbers = itertools.count(101)
+        self.buffer = Buffer(settings, self.ledger, lambda: next(numbers))
+        self.given = 0
+        self.context = Context("buffer")
+
+    async def give(self, rows: int, rejects: int = 0, exchange: str = "x") -> None:
+        made = block(rows, exchange, self.given)
+        self.given += rows
+        self.ledger.account(exchange).read(1, NS, rows, rejects, made)
+        await self.buffer.intake.put(Parcel(made, (reject(exchange),) * rejects))
+
+    async def batch(self) -> Batch:
+        async with self.buffer.outbox.receive() as batch:
+            self.ledger.stored(batch)
+            return batch
+
+    def balanced(self) -> bool:
+        return all(account.balanced for account in self.ledger.accounts.values())
+
+
+@asynccontextmanager
+async def buffering(desk: Desk) -> AsyncIterator[Desk]:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(desk.buffer.run, desk.context)
+        yield desk
+        nursery.cancel_scope.cancel()
+
+
+def event(number: int = 0) -> EventRow:
+    return EventRow(NS, "x:1", "ok", str(number))
+
+
+# -- the buffer --------------------------------------------------------------------------------------------
+
+
+async def test_a_tick_waits_no_longer_than_the_flush_interval(autojump_clock: MockClock) -> None:
+    async with buffering(Desk()) as desk:
+        await trio.sleep(100)
+        began = trio.current_time()
+        await desk.give(1)
+        await trio.sleep(0.5)
+        await desk.give(1)
+        batch = await desk.batch()
+        assert batch.ticks == 2
+        assert trio.current_time() - began == pytest.approx(SETTINGS.flush_interval_s - MARGIN_S)
+
+
+async def test_enough_rows_are_handed_on_at_once(autojump_clock: MockClock) -> None:
+    async with buffering(Desk()) as desk:
+        began = trio.current_time()
+        for _ in range(11):
+            await desk.give(100)
+        assert (await desk.batch()).ticks >= SETTINGS.flush_rows_max
+        assert trio.current_time() == began
+
+
+async def test_batches_keep_the_order_of_arrival_and_their_numbers_rise(autojump_clock: MockClock) -> None:
+    async with buffering(Desk()) as desk:
+        batches = []
+        for round_ in range(5):
+            for _ in range(round_ + 1):
+                await desk.give(7)
+            batches.append(await desk.batch())
+        assert [batch.number for batch in batches] == [101, 102, 103, 104, 105]
+        ids = [number for batch in batches for part in batch.blocks for number in part.trade_id]
+        assert ids == [str(number) for number in range(desk.given)]
+
+
+async def test_rejects_and_events_become_durable_like_ticks(autojump_clock: MockClock) -> None:
+    async with buffering(Desk()) as desk:
+        await desk.give(0, rejects=2)
+        desk.buffer.record(event())
+        batch = await desk.batch()
+        assert (batch.ticks, len(batch.rejects), len(batch.events)) == (0, 2, 1)
+        desk.buffer.record(event())
+        assert len((await desk.batch()).events) == 1
+
+
+async def test_of_a_quiet_service_the_audit_is_told_every_minute(autojump_clock: MockClock) -> None:
+    async with buffering(Desk()) as desk:
+        await desk.give(3)
+        assert (await desk.batch()).ticks == 3
+        for _ in range(3):
+            began = trio.current_time()
+            batch = await desk.batch()
+            assert trio.current_time() - began == pytest.approx(AUDIT_EVERY_S)
+            assert (batch.blocks, batch.events, [row.stored for row in batch.audit]) == ((), (), [3])
+            assert desk.buffer.oldest_s() == 0.0
+        await trio.sleep(AUDIT_EVERY_S / 2)
+        desk.buffer.record(event())
+        desk.buffer.record_lag(LAG)
+        batch = await desk.batch()
+        assert (batch.events, batch.lags) == ((event(),), (LAG,))
+        began = trio.current_time()
+        batch = await desk.batch()
+        assert (batch.events, batch.lags) == ((), ())
+        assert trio.current_time() - began == pytest.approx(AUDIT_EVERY_S)  # after the last batch, whatever it held
+
+
+async def test_a_sign_of_life_that_cannot_go_on_is_no_older_than_itself(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buffer, "SEALED_ROWS_MAX", 1)
+    async with buffering(Desk()) as desk:
+        desk.ledger.account("x")
+        await trio.sleep(2.5 * AUDIT_EVERY_S)
+        assert desk.buffer.oldest_s() == pytest.approx(AUDIT_EVERY_S / 2)
+
+
+async def test_nothing_is_written_when_there_is_nothing(autojump_clock: MockClock) -> None:
+    async with buffering(Desk()) as desk:
+        desk.buffer.flush()
+        await trio.sleep(1000)
+        assert desk.buffer.outbox.statistics().depth == 0
+
+
+async def test_a_flush_that_is_asked_for_comes_at_once(autojump_clock: MockClock) -> None:
+    async with buffering(Desk()) as desk:
+        await desk.give(1)
+        await trio.testing.wait_all_tasks_blocked()
+        began = trio.current_time()
+        desk.buffer.flush()
+        assert (await desk.batch()).ticks == 1 and trio.current_time() == began
+
+
+async def test_of_a_storm_of_events_the_newest_are_kept(autojump_clock: MockClock) -> None:
+    async with buffering(Desk()) as desk:
+        for number in range(EVENTS_MAX + 10):
+            desk.buffer.record(event(number))
+        batch = await desk.batch()
+        assert len(batch.events) == EVENTS_MAX and batch.events[-1].reason == str(EVENTS_MAX + 9)
+
+
+async def test_a_writer_that_is_behind_holds_up_the_givers_and_loses_nothing(autojump_clock: MockClock) -> None:
+    async with buffering(Desk()) as desk:
+        async with trio.open_nursery() as nursery:
+
+            async def giver() -> None:
+                for _ in range(900):
+                    await desk.give(500)
+
+            nursery.start_soon(giver)
+            await trio.sleep(60)
+            given = desk.given
+            assert given < 450_000  # blocked
+            assert desk.buffer.oldest_s() > 50
+            await trio.sleep(60)
+            assert desk.given == given
+            ids: list[str | None] = []
+            while len(ids) < 450_000:
+                ids += [number for part in (await desk.batch()).blocks for number in part.trade_id]
+        assert ids == [str(number) for number in range(450_000)]
+        account = desk.ledger.account("x")
+        assert (account.stored, account.in_flight) == (450_000, 0)
+
+
+async def test_a_closed_intake_is_emptied_to_the_last_tick_before_the_buffer_ends() -> None:
+    desk = Desk()
+    for _ in range(600):
+        await desk.give(1, rejects=1)
+    desk.buffer.take_rest(Parcel(block(3), ()))
+    desk.buffer.intake.close()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(desk.buffer.run, desk.context)
+        ticks = rejects = 0
+        while ticks < 603:
+            async with desk.buffer.outbox.receive() as batch:
+                ticks, rejects = ticks + batch.ticks, rejects + len(batch.rejects)
+    assert (ticks, rejects) == (603, 600)
+
+
+async def test_a_crash_of_the_buffers_task_loses_and_doubles_nothing(autojump_clock: MockClock) -> None:
+    desk = Desk()
+    ids: list[str | None] = []
+    for _ in range(40):
+        with trio.move_on_after(0.4):  # cut down wherever it stands
+            async with buffering(desk):
+                for _ in range(3):
+                    await desk.give(10)
+                while True:
+                    ids += [number for part in (await desk.batch()).blocks for number in part.trade_id]
+    async with buffering(desk):
+        while len(ids) < desk.given:
+            ids += [number for part in (await desk.batch()).blocks for number in part.trade_id]
+    assert ids == [str(number) for number in range(1200)]
+
+
+# -- the accounts ------------------------------------------------------------------------------------------
+
+step = st.one_of(
+    st.tuples(st.just("give"), st.sampled_from("xyz"), st.integers(0, 5), st.integers(0, 3)),
+    st.tuples(st.just("seal")),
+    st.tuples(st.just("stored")),
+    st.tuples(st.just("parcel dies")),
+    st.tuples(st.just("batch dies")),
+)
+
+
+@given(st.lists(step, max_size=40))
+@settings(deadline=None)
+def test_the_books_agree_at_every_moment_and_in_every_row_of_the_audit(steps: list[tuple[Any, ...]]) -> None:
+    ledger = Ledger("run")
+    pending: list[Block] = []
+    sealed: list[Batch] = []
+    for what, *more in steps:
+        if what == "give":
+            exchange, rows, rejects = more
+            pending.append(block(rows, exchange))
+            ledger.account(exchange).read(1, NS, rows, rejects, pending[-1])
+        elif what == "seal":
+            audit = ledger.seal(pending, NS)
+            sealed.append(Batch(len(sealed), tuple(pending), audit=audit))
+            pending = []
+            for row in audit:
+                assert row.received == row.stored + row.duplicates + row.rejected + row.in_flight
+        elif what == "stored" and sealed:
+            batch = sealed.pop(0)
+            ledger.stored(batch)
+            for row in batch.audit:  # what was foretold has come true
+                assert ledger.account(row.exchange).stored >= row.stored - refused(ledger)
+        elif what == "parcel dies" and pending:
+            ledger.refused([pending.pop()], sealed=False)
+        elif what == "batch dies" and sealed:
+            ledger.refused(sealed.pop(0).blocks, sealed=True)
+        for account in ledger.accounts.values():
+            assert account.balanced and account.in_flight >= 0
+            waiting = sum(map(len, pending)) + sum(batch.ticks for batch in sealed)
+        assert sum(account.in_flight for account in ledger.accounts.values()) == (waiting if ledger.accounts else 0)
+
+
+def refused(ledger: Ledger) -> int:
+    return sum(account.rejected for account in ledger.accounts.values())
+
+
+def test_lag_is_told_in_quantiles_of_the_last_reads_and_never_of_old_trades() -> None:
+    ledger = Ledger("run")
+    account = ledger.account("x")
+    assert account.lag_ms(0.5) is None
+    for lag_ms in range(100):
+        made = block(1)
+        made.exchange_ns[0] = NS - lag_ms * 1_000_000
+        account.read(1, NS, 1, 0, made)
+    assert (account.lag_ms(0.5), account.lag_ms(0.99)) == (50.0, 99.0)
+    old = block(1)
+    old.source[0], old.exchange_ns[0] = "snapshot", 5
+    account.read(1, NS, 1, 0, old)
+    assert account.lag_ms(1.0) == 99.0
+
+
+# -- writer and merger -------------------------------------------------------------------------------------
+
+
+class Disk:
+    """A store that does what it is told: errors first, then it remembers the batches."""
+
+    path = tail = Path("disk")
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+        self.batches: list[Batch] = []
+        self.notices: list[Any] = []
+        self.finished = 0
+        self.folded = 0
+        self.held = False
+        self.unreached = ""
+
+    def _stumble(self) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+
+    def write(self, batch: Batch) -> None:
+        self._stumble()
+        self.batches.append(batch)
+
+    def merge(self) -> Merged:
+        self._stumble()
+        return Merged(held=self.held, held_by_pid=77 if self.held else None, rows=1, segments=1)
+
+    def fold(self) -> int:
+        self.folded += 1
+        return 0
+
+    def finish(self, deadline: Callable[[], bool]) -> Merged:
+        self._stumble()
+        self.finished += 1
+        return Merged()
+
+
+# Made anew for each use: an exception that was raised keeps its frames, and what they hold, alive.
+SICK: dict[str, Callable[[], Exception]] = {
+    "full": lambda: OSError(errno.ENOSPC, "No space left on device"),
+    "unwritable": lambda: duckdb.IOException("Could not write file"),
+    "fatal": lambda: duckdb.FatalException("gone"),
+    "no memory": lambda: duckdb.OutOfMemoryException("no"),
+}
+
+
+@asynccontextmanager
+async def writing(desk: Desk, disk: Disk) -> AsyncIterator[tuple[Writer, Supervisor]]:
+    writer = Writer(cast(Store, disk), desk.ledger, desk.buffer.outbox)
+    async with Supervisor("tree", on_event=lambda _: None) as tree:
+        await tree.start(
+            ChildSpec(
+                "writer",
+                writer.run,
+                mailbox=desk.buffer.outbox,
+                classify=classify,
+                on_stop=desk.buffer.outbox.close,
+            )
+        )
+        yield writer, tree
+
+
+async def until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+        await trio.sleep(0.005)
+
+
+@pytest.mark.parametrize("sick", SICK.values(), ids=SICK)
+async def test_a_sick_disk_is_waited_for_and_is_no_crash_of_the_writer(
+    sick: Callable[[], Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.sink.writer.RETRY_FIRST_S", 0.02)
+    desk, disk = Desk(), Disk(sick(), sick(), sick())
+    async with writing(desk, disk) as (writer, tree):
+        batch = Batch(1, (block(5),), audit=desk.ledger.seal([], NS))
+        desk.ledger.account("x").read(1, NS, 5, 0, batch.blocks[0])
+        await desk.buffer.outbox.put(batch)
+        await until(lambda: writer.trouble)
+        health = tree.health("writer")
+        assert health.state is State.DEGRADED and str(sick()) in health.reason and "disk" in health.reason
+        await until(lambda: disk.batches)
+        await until(lambda: tree.health("writer").state is State.OK)
+        assert (tree.health("writer").restarts, writer.trouble) == (0, None)
+    assert disk.batches == [batch] and desk.ledger.account("x").stored == 5
+    assert writer.last_flush_ns is not None
+
+
+async def test_what_the_data_does_to_the_writer_is_a_crash_and_the_third_makes_the_batch_a_reject() -> None:
+    desk, disk = Desk(), Disk(*(duckdb.ConversionException("Could not cast") for _ in range(3)))
+    seen = []
+    async with buffering(desk):
+        for number in (1, 2):
+            made = block(3, first=number * 10)
+            desk.ledger.account("x").read(1, NS, 3, 0, made)
+            await desk.buffer.outbox.put(Batch(number, (made,), audit=desk.ledger.seal([made], NS)))
+        writer = Writer(cast(Store, disk), desk.ledger, desk.buffer.outbox)
+        for _ in range(3):
+            with pytest.raises(duckdb.ConversionException) as caught:
+                await writer.run(Context("writer"))
+            seen.append(classify(caught.value)[0])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(writer.run, Context("writer"))
+            await until(lambda: len(disk.batches) == 2)
+            nursery.cancel_scope.cancel()
+    assert seen == [Verdict.BUG] * 3
+    assert [batch.ticks for batch in disk.batches] == [3, 0]
+    (evidence,) = disk.batches[1].rejects
+    assert evidence.reason is Reason.CRASHED and "Could not cast" in evidence.detail and b'"10"' in evidence.payload
+    account = desk.ledger.account("x")
+    assert (account.received, account.stored, account.rejected, account.in_flight) == (6, 3, 3, 0)
+
+
+async def test_a_batch_that_was_made_durable_while_the_writer_was_cut_down_is_not_written_again() -> None:
+    desk, disk = Desk(), Disk()
+    slow, held = trio.Event(), trio.CancelScope()
+    token = trio.lowlevel.current_trio_token()
+    write = disk.write
+
+    def slowly(batch: Batch) -> None:
+        trio.from_thread.run_sync(slow.set, trio_token=token)
+        time.sleep(0.1)
+        write(batch)
+
+    disk.write = slowly  # type: ignore[method-assign]
+    made = block(4)
+    desk.ledger.account("x").read(1, NS, 4, 0, made)
+    await desk.buffer.outbox.put(Batch(1, (made,), audit=desk.ledger.seal([made], NS)))
+    writer = Writer(cast(Store, disk), desk.ledger, desk.buffer.outbox)
+    async with trio.open_nursery() as nursery:
+
+        async def run() -> None:
+            with held:
+                await writer.run(Context("writer"))
+
+        nursery.start_soon(run)
+        await slow.wait()
+        held.cancel()
+    assert held.cancelled_caught and len(disk.batches) == 1
+    assert desk.buffer.outbox.statistics().depth == 1  # handed out again to the next life ...
+    desk.buffer.outbox.close()
+    await writer.run(Context("writer"))
+    assert len(disk.batches) == 1 and desk.ledger.account("x").stored == 4  # ... which knows it
+
+
+def merger_of(disk: Disk, told: list[EventRow], **more: Any) -> Merger:
+    store = StoreSettings(path=Path("disk"), merge_interval_s=0.02, **more)
+    return Merger(cast(Store, disk), store, told.append, finish_s=5.0)
+
+
+@pytest.mark.parametrize("sick", SICK.values(), ids=SICK)
+async def test_a_merge_that_fails_for_the_disk_is_tried_again_and_is_no_crash(
+    sick: Callable[[], Exception],
+) -> None:
+    disk = Disk(sick(), sick())
+    merger = merger_of(disk, [])
+    async with Supervisor("tree", on_event=lambda _: None) as tree:
+        await tree.start(ChildSpec("merger", merger.run, on_stop=merger.stop))
+        await until(lambda: tree.health("merger").state is State.DEGRADED)
+        assert str(sick()) in tree.health("merger").reason
+        await until(lambda: merger.last_merge_ns)
+        await until(lambda: tree.health("merger").state is State.OK)
+        assert tree.health("merger").restarts == 0
+    assert disk.finished == 1
+
+
+async def test_a_last_merge_that_fails_leaves_the_tail_and_says_so() -> None:
+    disk = Disk()
+    events: list[Event] = []
+    merger = merger_of(disk, [])
+    async with Supervisor("tree", on_event=events.append) as tree:
+        await tree.start(ChildSpec("merger", merger.run, on_stop=merger.stop))
+        await until(lambda: merger.last_merge_ns)
+        disk.errors = [SICK["full"]() for _ in range(100)]
+    assert any(e.event == "merge_failed" and "No space left" in e.reason for e in events)
+
+
+async def test_a_held_file_is_told_and_the_tail_is_folded_meanwhile() -> None:
+    disk = Disk()
+    disk.held = True
+    merger = merger_of(disk, [])
+    async with Supervisor("tree", on_event=lambda _: None) as tree:
+        await tree.start(ChildSpec("merger", merger.run, on_stop=merger.stop))
+        await until(lambda: disk.folded >= 2)
+        assert (merger.held, merger.held_by_pid, merger.last_merge_ns) == (True, 77, None)
+        assert tree.health("merger").state is State.OK  # no fault
+        disk.held = False
+        await until(lambda: merger.last_merge_ns)
+        assert not merger.held

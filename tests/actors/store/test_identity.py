@@ -1,0 +1,206 @@
+"""File and tail belong together by a random id: a copy or a move is an error and never a silent hole."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from actors.store import lock as claim
+from actors.store.adjacent_tail import TailMissing, owner_of, usable_tail
+from actors.store.database import FileRefused
+from actors.store.identity import read_identity
+from actors.store.lock import Claim
+from actors.store.store import Store
+from ops.export.export import export
+from ops.export.query import QueryError, run_query
+from tests.harness.cli_process import COMMAND, environment
+from tests.harness.recording_samples import ids, settings, store, write
+from tests.harness.store_harness import reader
+
+COUNT = "SELECT count(*) FROM ticks"
+
+
+def counted(path: Path) -> int:
+    """What `tickwarden query` finds."""
+    found: int = run_query(path, COUNT).rows[0][0]
+    return found
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["", "WHERE symbol = 'no such'", "WHERE timestamp > now()", "WHERE price < 0", "WHERE side IS NULL"],
+)
+def test_a_copy_from_before_a_merge_is_an_error_whatever_is_asked_of_it(where: str, tmp_path: Path) -> None:
+    """Also where statistics would let DuckDB leave the tail out."""
+    told, copy = settings(tmp_path), tmp_path / "copy.duckdb"
+    with store(told) as made:
+        write(made, 2)
+        shutil.copy(told.path, copy)
+        assert len(ids(copy)) == 12  # nothing is missing yet
+        write(made, 2)
+        made.merge()
+        made.merge()  # deletes what the first has merged
+        with (
+            duckdb.connect(copy, read_only=True) as con,
+            pytest.raises(duckdb.Error, match="tickwarden export PATH"),
+        ):
+            con.execute(f"{COUNT} {where}").fetchall()
+        with pytest.raises(QueryError, match="tickwarden export"):
+            run_query(copy, f"{COUNT} {where}")
+        with pytest.raises(QueryError, match="tickwarden export"):
+            export(copy, tmp_path / "export.duckdb")
+        assert counted(told.path) == 24
+
+
+def test_another_recording_under_the_same_path_is_never_read(tmp_path: Path) -> None:
+    here, other = tmp_path / "here", tmp_path / "other"
+    here.mkdir()
+    other.mkdir()
+    for folder in (here, other):
+        with store(settings(folder)) as made:
+            write(made, 2)
+    shutil.rmtree(here / "ticks.duckdb.tail")
+    (other / "ticks.duckdb.tail").rename(here / "ticks.duckdb.tail")
+    file = here / "ticks.duckdb"
+    with duckdb.connect(file, read_only=True) as con, pytest.raises(duckdb.Error, match="does not belong"):
+        con.execute(COUNT)
+    with pytest.raises(QueryError):
+        run_query(file, COUNT)
+    with store(settings(here)) as made:  # a start sorts it out: what is not its own is set aside
+        assert "segment_foreign" in [notice.event for notice in made.notices]
+        assert counted(file) == 0
+        write(made)
+        assert counted(file) == len(ids(file)) == 6
+
+
+def test_a_folder_seen_elsewhere_is_read_with_the_tail_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    with store(settings(tmp_path / "here")) as made:
+        write(made, 2)
+        made.merge()
+        write(made, 2)
+    (tmp_path / "here").rename(tmp_path / "there")
+    file = tmp_path / "there" / "ticks.duckdb"
+    assert counted(file) == 24
+    for view in ("gaps", "coverage"):
+        run_query(file, f"FROM {view}")
+    (tmp_path / "there" / "ticks.duckdb.tail").rename(tmp_path / "lost")
+    with duckdb.connect(file, read_only=True) as con, pytest.raises(duckdb.Error, match="No files found"):
+        con.execute(COUNT)
+    with pytest.raises(QueryError, match="Put the tail back"):
+        run_query(file, COUNT)
+    assert run_query(file, "SELECT 1").rows == [(1,)]
+
+
+def test_a_copy_that_is_recorded_into_gets_an_id_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    told, twin = settings(tmp_path), settings(tmp_path / "b")
+    with store(told) as made:
+        write(made, 2)
+        shutil.copy(told.path, twin.path)
+        with store(twin) as other:
+            write(other)
+            first, second = read_identity(made.tail), read_identity(other.tail)
+            assert first and second and first.store_id != second.store_id
+            with duckdb.connect(twin.path, read_only=True) as con:
+                owner = owner_of(con)
+            assert owner and owner.store_id == second.store_id
+            shutil.rmtree(other.tail)
+            shutil.copytree(made.tail, other.tail)
+            with pytest.raises(TailMissing):
+                usable_tail(twin.path, owner)
+
+
+def test_who_holds_the_file_before_the_start_is_named_and_our_queries_see_all_the_same(tmp_path: Path) -> None:
+    told = settings(tmp_path)
+    with store(told) as made:
+        write(made, 2)
+        made.finish(lambda: False)
+    with reader() as other:
+        assert other.open(told.path) == []
+        with store(told) as made:
+            write(made, 2)
+            (notice,) = made.notices
+            assert notice.event == "store_held_at_start" and f"process {other.process.pid}" in notice.reason
+            assert made.unreached == notice.reason
+            assert made.merge().held
+            assert counted(told.path) == 24
+            assert made.consult(lambda con: con.execute(COUNT).fetchall()) == [(24,)]
+            assert export(told.path, tmp_path / "copy.duckdb").rows["ticks"] == 24
+            other.end()
+            assert not made.merge().held and not made.unreached
+            assert len(ids(told.path)) == 24
+
+
+def test_every_name_of_a_file_is_one_service(tmp_path: Path) -> None:
+    """From another process: flock of one process by two descriptors would do as well, but this is what happens."""
+    told = settings(tmp_path)
+    with Claim(told.path) as mine:
+        one = Store(told, claim=mine.file)
+        one.start()
+        twin = tmp_path / "twin.duckdb"
+        twin.hardlink_to(told.path)
+        script = (
+            "import sys; from pathlib import Path; from actors.store.lock import Claim, StoreTaken\n"
+            "path = Path(sys.argv[1])\n"
+            "try:\n    with Claim(path) as mine: mine.file(path)\n    print('free')\n"
+            "except StoreTaken as taken: print(taken.pid)"
+        )
+        command = [sys.executable, "-c", script, str(twin)]
+        root = Path(claim.__file__).parents[2]
+        assert subprocess.run(command, capture_output=True, text=True, cwd=root).stdout.strip() == str(os.getpid())
+        one.close()
+    assert subprocess.run(command, capture_output=True, text=True, cwd=root).stdout.strip() == "free"
+
+
+@pytest.mark.parametrize("kind", ["symlink", "hardlink", "fifo", "folder", "text"])
+def test_a_lock_that_is_not_ours_is_neither_followed_nor_changed(kind: str, tmp_path: Path) -> None:
+    precious, lock = tmp_path / "precious", tmp_path / "t.duckdb.lock"
+    precious.write_text("precious")
+    match kind:
+        case "symlink":
+            lock.symlink_to(precious)
+        case "hardlink":
+            lock.hardlink_to(precious)
+        case "fifo":
+            os.mkfifo(lock)
+        case "folder":
+            lock.mkdir()
+        case _:
+            lock.write_text("precious")
+    with pytest.raises(FileRefused, match="no lock file"), Claim(tmp_path / "t.duckdb"):
+        pass
+    assert precious.read_text() == "precious"
+    if kind == "text":
+        assert lock.read_text() == "precious"
+
+
+def test_a_storage_version_that_the_file_does_not_have_is_refused(tmp_path: Path) -> None:
+    told = settings(tmp_path)
+    with store(told) as made:
+        made.finish(lambda: False)
+    with pytest.raises(FileRefused, match="Set it to v1"), store(replace(told, storage_version="v1.4.0")):
+        pass
+    with store(replace(told, storage_version="v1.2.2")):  # the same format
+        pass
+
+
+def test_what_is_recorded_is_its_owners_alone_whatever_the_umask(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(
+        '[store]\npath = "t.duckdb"\n[exchanges.kraken]\nsymbols = ["BTC/USD"]\n'
+        'ws_url = "ws://127.0.0.1:9"\nrest_url = "http://127.0.0.1:9"\n'
+    )
+    command = [*COMMAND, "run", "--config", "c.toml", "--for", "1"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, umask=0, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir() if path.name != "c.toml"}
+    assert modes["t.duckdb"] == 0o600 and set(modes.values()) == {0o600}, modes
+    export(tmp_path / "t.duckdb", tmp_path / "copy.duckdb")
+    assert (tmp_path / "copy.duckdb").stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,180 @@
+"""Files of older versions are brought up to date in one transaction; newer and foreign ones are left alone."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from actors.store import database as duckfile
+from actors.store.database import FileRefused, SchemaNewer
+from actors.store.migration import STEPS, NoWayUp, migrate
+from actors.store.tables import SCHEMA_VERSION, TABLES
+from tests.harness.recording_samples import ask, ids, record, settings, store, write
+
+# A version that never was: without the source of a tick, and without any audit.
+OLDER: Mapping[int, tuple[str, ...]] = {
+    0: (
+        "ALTER TABLE store.ticks ADD COLUMN source VARCHAR",
+        'CREATE TABLE store.audit ("at" TIMESTAMPTZ, exchange VARCHAR, frames BIGINT, received BIGINT,'
+        " stored BIGINT, duplicates BIGINT, rejected BIGINT, in_flight BIGINT, run_id VARCHAR)",
+    )
+}
+
+
+@pytest.fixture
+def older(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The steps lead from version 0 on."""
+
+    def from_zero(con: duckdb.DuckDBPyConnection, found: int) -> None:
+        migrate(con, found, SCHEMA_VERSION, {**OLDER, **STEPS})
+
+    monkeypatch.setattr(duckfile, "migrate", from_zero)
+
+
+def make_older(path: Path) -> None:
+    """Takes a file back to version 0."""
+    with duckdb.connect(path) as con:
+        for table in TABLES:
+            con.execute(f"DROP VIEW main.{table.name}")
+        con.execute("ALTER TABLE store.ticks DROP COLUMN source")
+        con.execute("DROP TABLE store.audit")
+        con.execute("DROP TABLE store.lags")
+        con.execute("UPDATE main.schema_version SET version = 0")
+
+
+def strip(tail: Path) -> None:
+    """Takes the segments of a tail back to version 0, under names that say so."""
+    from actors.store.segments import crc_of
+    from actors.store.tail import parse_name
+
+    con = duckdb.connect()
+    for path in [*(tail / "audit").iterdir(), *(tail / "ticks").iterdir()]:
+        if path.parent.name == "audit":
+            path.unlink()
+            continue
+        con.execute(f"CREATE OR REPLACE TABLE t AS SELECT * EXCLUDE (source) FROM read_parquet('{path}')")
+        con.execute(f"COPY t TO '{path}' (FORMAT parquet)")
+        segment = parse_name(path.name)
+        if segment is not None:
+            path.rename(path.with_name(path.name.replace(f"{segment.crc:08x}", f"{crc_of(path):08x}")))
+
+
+def test_there_is_a_step_from_every_version_since_the_first() -> None:
+    assert sorted(STEPS) == list(range(1, SCHEMA_VERSION))
+
+
+def test_the_steps_from_version_1_lead_to_what_a_new_file_has(tmp_path: Path) -> None:
+    told = settings(tmp_path)
+    record(told, 5)
+    columns = (
+        "FROM duckdb_columns() SELECT table_name, column_name, data_type WHERE schema_name = 'store' ORDER BY ALL"
+    )
+    new = ask(told.path, columns)
+    with duckdb.connect(told.path) as con:
+        con.execute("DROP VIEW main.lags; DROP TABLE store.lags; UPDATE main.schema_version SET version = 1")
+    with store(told) as made:
+        write(made)
+        made.finish(lambda: False)
+    assert ask(told.path, columns) == new
+    assert (len(ids(told.path)), ask(told.path, "SELECT count(*) FROM lags")) == (11, [(0,)])
+
+
+@pytest.mark.usefixtures("older")
+def test_an_older_file_is_brought_up_to_date_with_its_rows_and_says_so(tmp_path: Path) -> None:
+    told = settings(tmp_path)
+    record(told, 5)
+    before = ids(told.path)
+    make_older(told.path)
+    with store(told) as made:
+        (notice,) = made.notices
+        assert notice.event == "store_migrated" and notice.detail == {"from": 0, "to": SCHEMA_VERSION}
+        assert ids(told.path) == before
+        write(made)
+        assert ask(told.path, "SELECT source, count(*) FROM ticks GROUP BY 1 ORDER BY 1") == [
+            ("stream", 6),
+            (None, 5),
+        ]
+        assert ask(told.path, "SELECT count(*) FROM audit") == [(1,)]
+        made.finish(lambda: False)
+    assert ask(told.path, "FROM schema_version") == [(SCHEMA_VERSION,)]
+    assert len(ids(told.path)) == 11
+    with store(told) as made:
+        assert not made.notices
+
+
+@pytest.mark.usefixtures("older")
+def test_segments_of_an_older_version_are_read_folded_and_merged_with_null_for_what_they_lack(
+    tmp_path: Path,
+) -> None:
+    told = settings(tmp_path)
+    with store(told) as made:
+        write(made)
+        made.merge()
+        write(made, 20)
+    make_older(told.path)
+    strip(made.tail)
+    with store(told) as made:
+        migrated, gone, missing = made.notices
+        assert gone.event == "segments_vanished" and gone.detail["rows"] == {"audit": 20}  # stripped away too
+        assert migrated.event == "store_migrated"
+        assert missing.detail["lost"] == {"audit": 1}  # went with the table that this test has dropped
+        nulls = "SELECT count(*), count(source) FROM ticks"
+        assert ask(told.path, nulls) == [(126, 0)]
+        write(made)
+        assert ask(told.path, nulls) == [(132, 6)]
+        assert made.fold() >= 16
+        assert ask(told.path, nulls) == [(132, 6)]
+        while made.merge().backlog:
+            pass
+        assert ask(told.path, nulls) == [(132, 6)]
+        assert ask(told.path, "SELECT count(*) FROM audit") == [(1,)]
+
+
+def test_a_step_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = settings(tmp_path)
+    record(told, 5)
+    make_older(told.path)
+    broken = {0: (OLDER[0][0], "ALTER TABLE store.nothing ADD COLUMN x INTEGER")}
+    monkeypatch.setattr(duckfile, "migrate", lambda con, found: migrate(con, found, SCHEMA_VERSION, broken))
+    with pytest.raises(FileRefused, match="nothing"), store(told):
+        pass
+    assert ask(told.path, "FROM schema_version") == [(0,)]
+    assert ask(told.path, "SELECT count(*) FROM store.ticks") == [(5,)]
+    columns = [name for (name,) in ask(told.path, "SELECT column_name FROM (DESCRIBE store.ticks)")]
+    assert "source" not in columns
+
+
+def test_a_version_that_nothing_leads_on_from_is_refused_untouched(tmp_path: Path) -> None:
+    told = settings(tmp_path)
+    record(told, 5)
+    with duckdb.connect(told.path) as con:
+        con.execute("UPDATE main.schema_version SET version = 0")
+    before = told.path.read_bytes()
+    with pytest.raises(FileRefused, match="version 0 of the schema cannot be brought to"), store(told):
+        pass
+    assert told.path.read_bytes() == before
+
+
+def test_a_newer_version_is_refused_untouched(tmp_path: Path) -> None:
+    told = settings(tmp_path)
+    record(told, 5)
+    with duckdb.connect(told.path) as con:
+        con.execute("UPDATE main.schema_version SET version = 99")
+    before = told.path.read_bytes()
+    with pytest.raises(SchemaNewer, match="99"), store(told):
+        pass
+    assert told.path.read_bytes() == before
+
+
+def test_versions_are_taken_one_after_the_other() -> None:
+    con = duckdb.connect()
+    con.execute("CREATE TABLE schema_version AS SELECT 3 AS version")
+    con.execute("CREATE TABLE log (said INTEGER)")
+    steps = {n: (f"INSERT INTO log VALUES ({n})",) for n in range(1, 9)}
+    migrate(con, 3, 6, steps)
+    assert con.execute("FROM log").fetchall() == [(3,), (4,), (5,)]
+    assert con.execute("FROM schema_version").fetchall() == [(6,)]
+    with pytest.raises(NoWayUp, match="from 9"):
+        migrate(con, 6, 11, steps)
+    assert len(con.execute("FROM log").fetchall()) == 3

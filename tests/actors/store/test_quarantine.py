@@ -1,0 +1,429 @@
+"""Whatever is damaged is set aside and said, what is gone is counted, and recording goes on."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from random import Random
+
+import duckdb
+import pytest
+
+from actors.store.database import (
+    DuckFile,
+    FileDamaged,
+    FileHeld,
+    FileRefused,
+    FileTrouble,
+    SchemaNewer,
+    _sorted_out,
+)
+from actors.store.filesystem import Files
+from actors.store.store import Store
+from tests.harness.amounts import amount
+from tests.harness.paths import ROOT
+from tests.harness.store_harness import batch, ids_in, memory_folder, never, reader, settings
+from tests.harness.store_reader import looking
+
+
+def started(folder: Path) -> Store:
+    """A store that has recovered."""
+    one = Store(settings(folder))
+    one.start()
+    return one
+
+
+def write(one: Store, *ids: int) -> int:
+    """One batch; its number."""
+    number = one.next_number()
+    one.write(batch(number, ids))
+    return number
+
+
+@pytest.fixture(scope="module")
+def shelf() -> Iterator[Path]:
+    """In memory, for what several tests begin with."""
+    with memory_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def filled_once(shelf: Path) -> Path:
+    one = started(shelf / "filled")
+    for i in (1, 2):
+        write(one, i)
+        one.merge()
+    one.merge()  # the segments of 1 and 2 are gone now
+    for i in (3, 4):
+        write(one, i)
+    one.close()
+    return one.path.parent
+
+
+@pytest.fixture
+def filled(filled_once: Path, tmp_path: Path) -> Path:
+    """A store that was killed: ticks 1 and 2 merged, 3 and 4 in the tail. The file's path."""
+    shutil.copytree(filled_once, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "ticks.duckdb"
+
+
+def events(one: Store) -> list[str]:
+    """What the operator heard."""
+    return [notice.event for notice in one.notices]
+
+
+def truncate(data: bytes) -> bytes:
+    """Its end is missing, which DuckDB does not mind."""
+    return data[:-1000]
+
+
+def flip_header(data: bytes) -> bytes:
+    """One byte of the header."""
+    return data[:4200] + bytes([data[4200] ^ 255]) + data[4201:]
+
+
+def overwrite(data: bytes) -> bytes:
+    """Nothing of it is left."""
+    return Random(1).randbytes(len(data))
+
+
+def empty(_: bytes) -> bytes:
+    """No byte."""
+    return b""
+
+
+@pytest.mark.parametrize(
+    ("spoil", "when"),
+    [
+        *[(spoil, "at start") for spoil in (truncate, flip_header, overwrite, empty)],
+        *[(spoil, "while running") for spoil in (truncate, overwrite)],
+    ],
+)
+def test_a_corrupt_file_is_set_aside_and_recording_goes_on(
+    tmp_path: Path, filled: Path, spoil: Callable[[bytes], bytes], when: str
+) -> None:
+    """Under a name with the time; what was in the tail is in the new file; the next start has nothing to say."""
+    path = filled
+    one = started(tmp_path) if when == "while running" else Store(settings(tmp_path))
+    damaged = spoil(path.read_bytes())
+    path.write_bytes(damaged)
+    if when == "at start":
+        one.start()
+    else:
+        assert one.merge().backlog
+    (notice,) = one.notices
+    assert notice.event == "store_file_damaged" and "2" in str(notice.detail["rows"])
+    aside = [p for p in tmp_path.iterdir() if ".damaged-20" in p.name]
+    assert [p.read_bytes() for p in aside] == [damaged] and str(aside[0]) in notice.reason
+    write(one, 5)
+    one.merge()
+    assert ids_in(path) == {3: 1, 4: 1, 5: 1}
+    one.close()
+    again = started(tmp_path)
+    assert not again.notices
+    assert not again.finish(never).backlog
+    assert ids_in(path) == {3: 1, 4: 1, 5: 1}
+    again.close()
+
+
+def cut(data: bytes, at: int) -> bytes:
+    """Nothing from there on."""
+    return data[:at]
+
+
+def flip(data: bytes, at: int) -> bytes:
+    """One byte is wrong."""
+    return data[:at] + bytes([data[at] ^ 255]) + data[at + 1 :]
+
+
+CRASHING = """
+import sys
+from pathlib import Path
+from actors.store.filesystem import Files
+from actors.store.store import Store
+from tests.harness.store_harness import batch, settings
+one = Store(settings(Path(sys.argv[1])))
+one.start()
+for i in range(1, 6):
+    one.write(batch(one.next_number(), [i]))
+one.merge()
+one.write(batch(one.next_number(), [6]))
+one.merge()
+"""
+
+
+@pytest.fixture(scope="module")
+def killed_in_merge(shelf: Path) -> Path:
+    """The folder of a store killed between the commit of its second merge and the checkpoint."""
+    folder = shelf / "killed"
+    environment = {**os.environ, "TICKWARDEN_CRASH_AT": "merge.committed:2"}
+    done = subprocess.run([sys.executable, "-c", CRASHING, str(folder)], cwd=ROOT, env=environment)
+    assert done.returncode == -signal.SIGKILL
+    assert (folder / "ticks.duckdb.wal").stat().st_size > 0
+    return folder
+
+
+def test_a_wal_that_is_missing_cut_or_damaged_costs_nothing_and_does_not_pass_unseen(
+    tmp_path: Path, killed_in_merge: Path
+) -> None:
+    """The segments of a merge go only after it has been closed, opened again and counted."""
+    random = Random(5)
+    size = (killed_in_merge / "ticks.duckdb.wal").stat().st_size
+    spoilt: dict[str, Callable[[bytes], bytes | None]] = {
+        "missing": lambda _: None,
+        "whole": lambda data: data,
+        "rubbish": lambda data: random.randbytes(len(data)),
+    }
+    for at in [size // 2, *random.sample(range(size), amount(0, 30))]:
+        spoilt[f"cut at {at}"] = partial(cut, at=at)
+        spoilt[f"flipped at {at}"] = partial(flip, at=at)
+    for case, (how, spoil) in enumerate(spoilt.items()):
+        folder = tmp_path / str(case)
+        shutil.copytree(killed_in_merge, folder)
+        wal = folder / "ticks.duckdb.wal"
+        data = spoil(wal.read_bytes())
+        wal.unlink() if data is None else wal.write_bytes(data)
+        one = started(folder)
+        while one.merge().backlog:
+            pass
+        assert ids_in(one.path) == dict.fromkeys(range(1, 7), 1), how
+        assert set(events(one)) <= {"store_wal_damaged"}, how
+        one.close()
+
+
+def test_an_older_copy_of_the_file_is_noticed_and_what_is_gone_is_counted(tmp_path: Path) -> None:
+    """A WAL lost after its segments were deleted looks the same."""
+    one = started(tmp_path)
+    write(one, 1)
+    one.merge()
+    old = one.path.read_bytes()
+    write(one, 2, 3)
+    one.merge()
+    write(one, 4)
+    one.merge()
+    one.close()
+    one.path.write_bytes(old)
+    again = started(tmp_path)
+    (notice,) = again.notices
+    assert notice.event == "store_rows_missing" and "2 of ticks" in notice.reason
+    assert notice.detail["lost"] == {"ticks": 2, "events": 1, "audit": 1}
+    again.merge()
+    assert ids_in(again.path) == {1: 1, 4: 1}
+    assert len(again.notices) == 1
+    again.close()
+
+
+def test_a_wal_without_its_file_is_set_aside(tmp_path: Path, killed_in_merge: Path) -> None:
+    """DuckDB would replay it into the new file; what the tail still has is merged again."""
+    shutil.copytree(killed_in_merge, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "ticks.duckdb").unlink()
+    one = started(tmp_path)
+    assert events(one) == ["store_wal_damaged", "store_rows_missing"]
+    assert one.notices[1].detail["lost"] == {"ticks": 5, "events": 5, "audit": 5}
+    assert not (tmp_path / "ticks.duckdb.wal").exists()
+    one.merge()
+    assert ids_in(one.path) == {6: 1}
+    one.close()
+
+
+def test_any_flipped_byte_of_a_segment_is_found_its_rows_are_counted_and_the_rest_goes_on(tmp_path: Path) -> None:
+    """Also where the format has no checksum; what else the batch held is kept."""
+    one = started(tmp_path)
+    for i in (1, 2, 3):
+        write(one, 10 * i, 10 * i + 1)
+    one.close()
+    middle = sorted((one.tail / "ticks").glob("0-*"))[1]
+    sound = middle.read_bytes()
+    random = Random(3)
+    for at in [len(sound) - 1, *random.sample(range(len(sound)), amount(2, 50))]:
+        case = tmp_path / str(at)
+        case.mkdir()
+        for name in ("ticks.duckdb", "ticks.duckdb.tail"):
+            copy = shutil.copytree if (tmp_path / name).is_dir() else shutil.copy
+            copy(tmp_path / name, case / name)
+        damaged = case / "ticks.duckdb.tail" / "ticks" / middle.name
+        damaged.write_bytes(sound[:at] + bytes([sound[at] ^ 1]) + sound[at + 1 :])
+        one = started(case)
+        (notice,) = one.notices
+        assert notice.event == "segment_damaged" and notice.detail["rows_lost"] == 2, at
+        assert Path(str(notice.detail["set_aside"])).read_bytes() != sound
+        assert ids_in(one.path) == {10: 1, 11: 1, 30: 1, 31: 1}
+        one.close()
+        again = started(case)
+        again.merge()
+        assert not again.notices and ids_in(again.path) == {10: 1, 11: 1, 30: 1, 31: 1}
+        with looking(again.path) as con:
+            assert con.execute("SELECT count(*) FROM events").fetchone() == (3,)
+        again.close()
+
+
+def test_a_damaged_newest_segment_does_not_take_the_rest_of_its_batch_with_it(tmp_path: Path) -> None:
+    """The ticks segment says that a batch happened; an empty one takes its place."""
+    one = started(tmp_path)
+    write(one, 1)
+    write(one, 2)
+    one.close()
+    newest = max((one.tail / "ticks").glob("0-*"))
+    newest.write_bytes(newest.read_bytes()[:10])
+    for _ in range(3):
+        one = started(tmp_path)
+        with looking(one.path) as con:
+            assert con.execute("SELECT count(*) FROM events").fetchone() == (2,)
+        one.close()
+    assert ids_in(one.path) == {1: 1}
+
+
+def test_a_segment_that_is_damaged_while_the_service_runs_stops_no_merge(tmp_path: Path) -> None:
+    """Nor a fold."""
+    one = started(tmp_path)
+    for i in range(20):
+        write(one, i)
+    one.close()
+    one = started(tmp_path)
+    names = sorted((one.tail / "ticks").glob("0-*"))
+    for i in (3, 17):
+        names[i].write_bytes(overwrite(names[i].read_bytes()))
+    one._damage.forget()
+    one.fold()
+    while one.merge().backlog:
+        pass
+    assert events(one) == ["segment_damaged"] * 2
+    assert ids_in(one.path) == {i: 1 for i in range(20) if i not in (3, 17)}
+    one.close()
+
+
+def test_a_merge_that_stumbles_over_a_segment_looks_at_all_of_them_again(tmp_path: Path) -> None:
+    """It was sound when it was looked at."""
+    one = started(tmp_path)
+    for i in range(3):
+        write(one, i)
+    assert one.fold() == 0  # everything has been looked at
+    name = sorted((one.tail / "ticks").glob("0-*"))[1]
+    name.write_bytes(overwrite(name.read_bytes()))
+    assert one.merge().backlog
+    assert events(one) == ["segment_damaged"]
+    assert one.merge().rows == 2
+    assert ids_in(one.path) == {0: 1, 2: 1}
+    one.close()
+
+
+def test_the_parts_of_a_damaged_fold_count_again_while_they_are_there(tmp_path: Path) -> None:
+    """Hidden ones too; nothing is lost then."""
+    one = started(tmp_path)
+    with reader() as other:
+        other.open(one.path)
+        for i in range(16):
+            write(one, i)
+        assert one.fold() > 0
+        (fold,) = (one.tail / "ticks").glob("1-*")
+        fold.write_bytes(overwrite(fold.read_bytes()))
+    one.close()
+    again = started(tmp_path)
+    (notice,) = again.notices
+    assert notice.event == "segment_damaged" and notice.detail["rows_lost"] == 0
+    assert ids_in(again.path) == dict.fromkeys(range(16), 1)
+    again.merge()
+    assert ids_in(again.path) == dict.fromkeys(range(16), 1)
+    again.close()
+
+
+def test_a_tail_beside_another_file_is_not_thrown_away_as_merged(tmp_path: Path) -> None:
+    """Its batches are below that file's watermark, and not in it."""
+    (tmp_path / "other").mkdir()
+    one = started(tmp_path)
+    write(one, 1, 11)
+    one.merge()
+    write(one, 2)
+    one.close()
+    other = started(tmp_path / "other")
+    write(other, 100)
+    other.merge()
+    other.close()
+    shutil.copy(other.path, one.path)
+    again = started(tmp_path)
+    assert set(events(again)) == {"segment_foreign", "store_rows_missing"}
+    kept = [p for p in (one.tail / "aside").iterdir() if p.name.startswith("ticks-")]
+    assert kept and "foreign" in kept[0].name
+    write(again, 3)
+    again.merge()
+    assert ids_in(again.path) == {100: 1, 3: 1}
+    again.close()
+
+
+def test_a_file_of_a_later_version_or_with_tables_of_its_own_is_refused_untouched(
+    tmp_path: Path, filled: Path
+) -> None:
+    """Somebody has to decide; nothing is renamed and nothing overwritten."""
+    path = filled
+    with duckdb.connect(str(path)) as con:
+        con.execute("UPDATE schema_version SET version = 999")
+    before = path.read_bytes()
+    with pytest.raises(SchemaNewer, match="999"):
+        started(tmp_path)
+    assert path.read_bytes() == before
+    (tmp_path / "own").mkdir()
+    own = tmp_path / "own" / "ticks.duckdb"
+    with duckdb.connect(str(own)) as con:
+        con.execute("CREATE TABLE ticks AS SELECT 42 AS mine")
+    with pytest.raises(FileRefused, match="another file"):
+        started(tmp_path / "own")
+    with duckdb.connect(str(own), read_only=True) as con:
+        assert con.execute("FROM ticks").fetchall() == [(42,)]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (
+            duckdb.IOException('Could not set lock on file "x": Conflicting lock is held in python (PID 42).'),
+            FileHeld,
+        ),
+        (duckdb.IOException('Could not set lock on file "x": File locks are not supported for this'), FileTrouble),
+        (duckdb.IOException('Could not set lock on file "x": No locks available'), FileTrouble),
+        (duckdb.ConnectionException("Can't open a connection to same database file with a different"), FileHeld),
+        (duckdb.IOException('Cannot open file "x": Permission denied'), FileTrouble),
+        (duckdb.IOException('Could not write file "x": No space left on device'), FileTrouble),
+        (duckdb.IOException("something never seen before"), FileTrouble),
+        (duckdb.IOException('The file "x" exists, but it is not a valid DuckDB database file!'), FileDamaged),
+        (duckdb.IOException('Could not read enough bytes from file "x": attempted'), FileDamaged),
+        (duckdb.Error("Corrupt database file: computed checksum 1 does not match stored checksum 2"), FileDamaged),
+        (duckdb.InternalException("INTERNAL Error: Failure while replaying WAL file"), FileDamaged),
+        (duckdb.IOException("The database file was created with an newer version of DuckDB."), SchemaNewer),
+        (duckdb.CatalogException("Cannot open encrypted database without a key"), SchemaNewer),
+    ],
+)
+def test_an_error_on_opening_is_damage_only_where_the_content_is_to_blame(error: duckdb.Error, kind: type) -> None:
+    """A full disk, a missing right or a file system without locks must never get a good file renamed."""
+    found = _sorted_out(error, Path("x"))
+    assert type(found) is kind
+    if "PID" in str(error):
+        assert isinstance(found, FileHeld) and found.pid == 42
+
+
+def test_whatever_bytes_a_file_consists_of_it_is_opened_or_called_damaged(tmp_path: Path, filled: Path) -> None:
+    """Never an error that would be tried again for ever."""
+    sound = filled.read_bytes()
+    random = Random(7)
+    files = Files()
+    for case in range(amount(12, 300)):
+        data = bytearray(sound)
+        match case % 3:
+            case 0:
+                del data[random.randrange(len(data)) :]
+            case 1:
+                data[random.randrange(12288)] ^= 1 << random.randrange(8)
+            case _:
+                at = random.randrange(len(data) - 64)
+                data[at : at + 64] = random.randbytes(64)
+        spoilt = tmp_path / "spoilt"
+        spoilt.write_bytes(data)
+        one = DuckFile(spoilt, settings(tmp_path), tmp_path, files)
+        try:
+            with one.opened() as con:
+                one.exists_in(con)
+        except (FileDamaged, SchemaNewer):
+            pass

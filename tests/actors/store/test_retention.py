@@ -1,0 +1,375 @@
+"""Old days leave the file whole, by way of the archive, each row once, and what they took is used again."""
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import trio
+
+from actors.model.batch import EventRow
+from actors.settings import StoreSettings
+from actors.sink import retention_schedule as retainer_module
+from actors.sink.retention_schedule import LOOK_S, REST, RETRY_S, Retainer
+from actors.sink.writer import Merger
+from actors.store import retention as retention_module
+from actors.store.archive import Archive, ArchiveWrong
+from actors.store.retention import Retained
+from actors.store.store import Store
+from ops.config.config import ConfigErrors, load_config
+from supervisor.spec import ChildSpec
+from supervisor.supervisor import Supervisor
+from tests.harness.amounts import amount
+from tests.harness.cli_process import environment
+from tests.harness.recording_samples import DAY_NS, ask, ids, settings, store, tree, write
+from tests.harness.store_harness import memory_folder
+from tests.harness.store_reader import answer
+
+TODAY_NS = time.time_ns() // DAY_NS * DAY_NS
+TABLES = ("ticks", "rejects", "events", "audit")
+
+
+def ago(days: int) -> int:
+    """The start of a day so many days ago."""
+    return TODAY_NS - days * DAY_NS
+
+
+def date(days: int) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(ago(days) // 10**9))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept() -> Iterator[None]:
+    """Recordings that several tests begin with."""
+    with memory_folder() as folder:
+        _kept.append(folder)
+        yield
+        _kept.clear()
+
+
+_kept: list[Path] = []
+
+
+def recorded(told: StoreSettings, *days: int, ticks: int = 6) -> list[str]:
+    """A file with a batch for each of those days ago; returns every trade id."""
+    folder = _kept[0] / f"{days} {ticks}"
+    if not folder.exists():
+        folder.mkdir()
+        with store(settings(folder)) as made:
+            for day in days:
+                write(made, at_ns=ago(day), ticks=ticks)
+            made.finish(lambda: False)
+    shutil.copy(folder / told.path.name, told.path)
+    return ids(told.path)
+
+
+def retain(made: Store) -> list[Retained]:
+    """Merges, then step after step until nothing is too old."""
+    while made.merge().backlog:
+        pass
+    steps = [made.retain()]
+    while steps[-1].more:
+        steps.append(made.retain())
+    return steps
+
+
+def archived(folder: Path, table: str = "ticks", column: str = "trade_id") -> list[Any]:
+    files = f"read_parquet('{folder}/{table}/**/*.parquet', hive_partitioning = true)"
+    return [row[0] for row in answer(f"SELECT {column} FROM {files} ORDER BY 1")]
+
+
+def events(made: Store) -> list[str]:
+    return [notice.event for notice in made.notices]
+
+
+def test_whole_days_older_than_keep_days_leave_every_table_and_younger_ones_stay(tmp_path: Path) -> None:
+    told = settings(tmp_path, keep_days=2)
+    recorded(settings(tmp_path), 5, 3, 2, 1, 0)
+    times = {"ticks": "received_at", "rejects": "received_at", "events": '"at"', "audit": '"at"'}
+    with store(told) as made:
+        steps = retain(made)
+        for table, column in times.items():
+            found = ask(told.path, f"SELECT DISTINCT {column}::DATE::VARCHAR FROM {table} ORDER BY 1")
+            assert [day for (day,) in found] == [date(2), date(1), date(0)]
+        assert sum(step.rows for step in steps) == 2 * (6 + 3)
+        assert events(made) == ["retention"] * 8
+        assert made.notices[0].detail == {"table": "ticks", "day": date(5), "rows": 6, "archive": None}
+        made.finish(lambda: False)
+    assert len(ids(told.path)) == 18
+
+
+def test_what_coverage_stands_on_never_leaves(tmp_path: Path) -> None:
+    recorded(settings(tmp_path), 5)
+    with duckdb.connect(tmp_path / "ticks.duckdb") as con:
+        con.execute("INSERT INTO store.feeds BY NAME SELECT TIMESTAMPTZ '2020-01-01' AS \"at\", 'started' AS event")
+        con.execute("INSERT INTO store.gap_states BY NAME SELECT TIMESTAMPTZ '2020-01-01' AS \"at\", 'a' AS gap_id")
+    with store(settings(tmp_path, keep_days=2)) as made:
+        retain(made)
+        kept = ask(
+            tmp_path / "ticks.duckdb", "SELECT (FROM (SELECT count(*) FROM feeds)), count(*) FROM gap_states"
+        )
+        assert kept == [(1, 1)] and ids(tmp_path / "ticks.duckdb") == []
+
+
+def test_nothing_leaves_by_default(tmp_path: Path) -> None:
+    assert settings(tmp_path).keep_days == 0
+    assert Retainer(settings(tmp_path), lambda: 0.0).wait_s() == float("inf")
+
+
+def test_a_tick_without_a_time_of_the_exchange_is_as_old_as_its_receipt(tmp_path: Path) -> None:
+    told = settings(tmp_path, keep_days=2)
+    recorded(settings(tmp_path), 3, 2, ticks=10)
+    assert ask(told.path, "SELECT count(*) FROM ticks WHERE timestamp IS NULL") == [(4,)]
+    with store(told) as made:
+        retain(made)
+        assert ask(told.path, "SELECT count(*), count(timestamp) FROM ticks") == [(10, 8)]
+
+
+def test_what_leaves_is_in_the_archive_first_value_by_value(tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    told = settings(tmp_path, keep_days=2, archive_dir=folder)
+    everything = recorded(settings(tmp_path), 5, 4, 0)
+    before = {table: ask(told.path, f"SELECT * FROM {table}") for table in TABLES}
+    with store(told) as made:
+        retain(made)
+        left = {table: ask(told.path, f"SELECT * FROM {table}") for table in TABLES}
+    for table in TABLES:
+        names = [row[0] for row in ask(told.path, f"SELECT column_name FROM (DESCRIBE store.{table})")]
+        columns = ", ".join(f'"{name}"' for name in names)
+        files = f"read_parquet('{folder}/{table}/**/*.parquet', hive_partitioning = true)"
+        kept = answer(f"SELECT {columns} FROM {files}")
+        assert sorted(kept + left[table], key=repr) == sorted(before[table], key=repr)
+    assert sorted(archived(folder) + ids(told.path)) == everything
+    assert all("/date=" in name and not name.startswith(".") for name in tree(folder))
+    assert f"symbol=BTC%2FUSDT%3AUSDT/date={date(5)}/" in "\n".join(tree(folder))
+
+
+def test_rows_that_come_late_for_an_archived_day_are_added_to_it(tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    told = settings(tmp_path, keep_days=2, archive_dir=folder)
+    recorded(settings(tmp_path), 5)
+    with store(told) as made:
+        retain(made)
+        write(made, 2, at_ns=ago(5), ticks=3)
+        retain(made)
+        assert len(archived(folder)) == len(set(archived(folder))) == 12
+        assert ids(told.path) == []
+        assert [notice.detail["rows"] for notice in made.notices if notice.detail["table"] == "ticks"] == [6, 12]
+
+
+def test_two_recordings_may_share_an_archive(tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        with store(settings(tmp_path / name, keep_days=2, archive_dir=folder)) as made:
+            write(made, at_ns=ago(5))
+            retain(made)
+    assert len(archived(folder)) == 12
+
+
+def test_a_day_of_many_rows_leaves_in_pieces_and_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention_module, "PIECE_ROWS_MAX", 100)
+    folder = tmp_path / "archive"
+    told = settings(tmp_path, keep_days=2, archive_dir=folder)
+    everything = recorded(settings(tmp_path), 5, ticks=400)
+    with store(told) as made:
+        steps = [step.rows for step in retain(made)]
+        # 400 trades a second apart, 60 a minute: a piece is one minute, but for the last two, of 60 and 40.
+        assert steps == [60] * 5 + [100, 1, 1, 1, 0]
+        assert archived(folder) == everything and ids(told.path) == []
+        ticks = [notice.detail for notice in made.notices if notice.detail["table"] == "ticks"]
+        assert [detail["rows"] for detail in ticks] == [400]
+
+
+def test_what_retention_took_is_not_missed_afterwards_nor_does_it_hide_a_loss(tmp_path: Path) -> None:
+    told = settings(tmp_path, keep_days=2)
+    with store(told) as made:
+        write(made, at_ns=ago(5), ticks=50)
+        write(made, at_ns=ago(0), ticks=20)
+        retain(made)
+        made.merge()
+        assert "store_rows_missing" not in events(made)
+    with store(told) as made:
+        assert "store_rows_missing" not in events(made)
+    with duckdb.connect(told.path) as con:
+        con.execute("DELETE FROM store.ticks WHERE trade_id LIKE '%-7'")
+    with store(told) as made:
+        (missing,) = [notice for notice in made.notices if notice.event == "store_rows_missing"]
+        assert missing.detail["lost"] == {"ticks": 1}
+
+
+def test_while_somebody_reads_the_file_nothing_leaves_it(tmp_path: Path) -> None:
+    told = settings(tmp_path, keep_days=2, archive_dir=tmp_path / "archive")
+    recorded(settings(tmp_path), 5)
+    with store(told) as made:
+        made.merge()
+        with subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(told.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as reader:
+            assert reader.stdout is not None and reader.stdout.readline() == "held\n"
+            assert made.retain() == Retained(more=True)
+            reader.communicate("\n")
+        assert len(ids(told.path)) == 6
+        assert made.retain().rows == 6
+
+
+def test_an_archive_that_cannot_be_written_keeps_everything_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / "archive").write_text("a file stands where the folder should be")
+    told = settings(tmp_path, keep_days=2, archive_dir=tmp_path / "archive")
+    everything = recorded(settings(tmp_path), 5)
+    with store(told) as made:
+        made.merge()
+        with pytest.raises(OSError, match="archive"):
+            made.retain()
+        assert ids(told.path) == everything
+        (tmp_path / "archive").unlink()
+        assert made.retain().rows == 6
+    assert archived(tmp_path / "archive") == everything
+
+
+def test_an_archive_that_does_not_hold_what_was_written_keeps_everything_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forgetful(self: Archive, con: duckdb.DuckDBPyConnection, paths: list[Path]) -> int:
+        paths.pop().unlink()
+        return count(self, con, paths)
+
+    count = Archive._count
+    monkeypatch.setattr(Archive, "_count", forgetful)
+    told = settings(tmp_path, keep_days=2, archive_dir=tmp_path / "archive")
+    everything = recorded(settings(tmp_path), 5)
+    with store(told) as made:
+        made.merge()
+        with pytest.raises(ArchiveWrong, match="4 of 6 rows of ticks"):
+            made.retain()
+        assert ids(told.path) == everything
+
+
+HOLD = """
+import sys, duckdb
+reader = duckdb.connect(sys.argv[1], read_only=True)
+print("held", flush=True)
+input()
+"""
+CRASH = """
+import sys
+from pathlib import Path
+from actors.settings import StoreSettings
+from actors.store.store import Store
+folder = Path(sys.argv[1])
+made = Store(StoreSettings(path=folder / "ticks.duckdb", keep_days=2, archive_dir=folder / "archive"))
+made.start()
+made.merge()
+while made.retain().more:
+    pass
+"""
+POINTS = ("archive.placed", "retention.deleted", "retention.noted", "retention.committed")
+
+
+@pytest.mark.parametrize("point", POINTS[: amount(1, 4)])
+def test_a_crash_at_any_moment_loses_no_row_and_doubles_none(point: str, tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    everything = recorded(settings(tmp_path), 6, 5, 0, ticks=9)
+    # The second time: one piece has left by then, and another is on its way.
+    ended = subprocess.run(
+        [sys.executable, "-c", CRASH, str(tmp_path)],
+        env=environment(tmp_path, TICKWARDEN_CRASH_AT=f"{point}:2"),
+        check=False,
+    )
+    assert ended.returncode == -9
+    # A row that comes late for a day in the archive must neither replace what is there nor be lost.
+    with store(settings(tmp_path, keep_days=2, archive_dir=folder)) as made:
+        (number,) = write(made, at_ns=ago(6), ticks=1)
+        retain(made)
+        assert "store_rows_missing" not in events(made)
+        made.finish(lambda: False)
+    assert sorted(archived(folder) + ids(tmp_path / "ticks.duckdb")) == sorted([*everything, f"{number}-0"])
+    assert len(ids(tmp_path / "ticks.duckdb")) == 9
+    assert not list(folder.glob(".partial-*"))
+
+
+def test_the_file_does_not_grow_while_as_much_leaves_as_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = settings(tmp_path, keep_days=2)
+    sizes = []
+    with store(told) as made:
+        made.merge()
+        for day in range(8):
+            with duckdb.connect(told.path) as con:
+                con.execute(
+                    "INSERT INTO store.ticks BY NAME SELECT 'x' AS exchange, 'S' AS symbol, random() AS price,"
+                    " make_timestamptz(? + i * 1000) AS timestamp, i AS trade_id FROM range(60_000) r(i)",
+                    [(TODAY_NS + day * DAY_NS) // 1000],
+                )
+            monkeypatch.setattr(time, "time_ns", lambda now=TODAY_NS + (day + 1) * DAY_NS: now)
+            while made.retain().more:
+                pass
+            sizes.append(told.path.stat().st_size)
+        assert ask(told.path, "SELECT count(*) FROM ticks") == [(120_000,)]
+    # Two days stay, a third comes before one leaves, and the rest is blocks that wait to be used again.
+    assert max(sizes) < 6 * sizes[0]
+
+
+def test_pieces_follow_each_other_at_an_easy_pace_and_then_it_looks_seldom() -> None:
+    now = 1000.0
+    retainer = Retainer(StoreSettings(path=Path("x"), keep_days=1), lambda: now)
+    assert retainer.wait_s() == 0
+    retainer.done(Retained(rows=5, locked_s=0.3, more=True))
+    assert retainer.wait_s() == pytest.approx(0.3 * REST)
+    now += 0.3 * REST
+    assert retainer.wait_s() == 0
+    retainer.done(Retained())
+    assert retainer.wait_s() == LOOK_S
+    retainer.failed(OSError("no space"))
+    assert retainer.wait_s() == RETRY_S and "no space" in (retainer.trouble or "")
+    retainer.done(Retained())
+    assert retainer.trouble is None
+
+
+async def test_the_merger_lets_old_days_leave_says_so_in_events_and_bears_a_sick_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retainer_module, "REST", 0.0)
+    (tmp_path / "archive").write_text("a file stands where the folder should be")
+    recorded(settings(tmp_path), 5)
+    told = settings(tmp_path, keep_days=2, archive_dir=tmp_path / "archive", merge_interval_s=0.01)
+    said: list[EventRow] = []
+    with store(told) as made:
+        merger = Merger(made, told, said.append, finish_s=5)
+        async with Supervisor("tree", on_event=lambda _: None) as tree:
+            await tree.start(ChildSpec("merger", merger.run, kind="merger", stop_s=30, on_stop=merger.stop))
+            with trio.fail_after(30):
+                await until(lambda: merger.retainer.trouble is not None and merger.merges >= 3)
+                assert "archive" in tree.health("merger").reason
+                (tmp_path / "archive").unlink()
+                merger.retainer.done(Retained(more=True))  # not to wait for the retry
+                await until(lambda: [row.event for row in said].count("retention") == 4)
+        assert merger.locked_s > 0
+    assert ids(told.path) == [] and len(archived(tmp_path / "archive")) == 6
+
+
+async def until(true: Callable[[], bool]) -> None:
+    while not true():  # noqa: ASYNC110 - what threads bring about sets no event
+        await trio.sleep(0.01)
+
+
+def test_the_configuration_says_how_long_and_where_to(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    exchange = '\n[exchanges.okx]\nsymbols = ["BTC/USDT"]\n'
+    file.write_text('[store]\nkeep_days = 30\narchive_dir = "old/"' + exchange)
+    assert load_config(file).store.keep_days == 30
+    assert load_config(file).store.archive_dir == tmp_path / "old"
+    file.write_text('[store]\narchive_dir = ""' + exchange)
+    assert load_config(file).store.archive_dir is None and load_config(file).store.keep_days == 0
+    for wrong in ("keep_days = -1", "keep_days = 1.5", 'archive_dir = "a*"', "archive_dir = 1"):
+        file.write_text(f"[store]\n{wrong}{exchange}")
+        with pytest.raises(ConfigErrors, match=wrong.split()[0]):
+            load_config(file)

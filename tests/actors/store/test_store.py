@@ -1,0 +1,551 @@
+"""The store with real files and real reader processes: what is written is seen, once, by anybody, at any time."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from actors.model.batch import Batch
+from actors.model.ticks import Block
+from actors.store import compaction as folding
+from actors.store import database as duckfile
+from actors.store import filesystem as files
+from actors.store import store
+from actors.store.segments import sql_text
+from actors.store.store import Store
+from actors.store.tables import TICKS
+from actors.store.tail import EMPTY_NAME, Segment, Tail, live, parse_name, plan
+from actors.store.views import select_sql
+from tests.harness.amounts import amount
+from tests.harness.store_harness import Reader, StumblingFiles, batch, ids_in, never, reader
+from tests.harness.store_harness import settings as settings_in
+
+HOSTILE = "'); drop table ticks; --"
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Iterator[Store]:
+    """A running store."""
+    one = Store(settings_in(tmp_path))
+    one.start()
+    yield one
+    one.close()
+
+
+def write(one: Store, *ids: int) -> int:
+    """One batch of these ticks; its number."""
+    number = one.next_number()
+    one.write(batch(number, ids))
+    return number
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_batch_is_seen_by_another_process_as_soon_as_write_has_returned(one: Store, read_only: bool) -> None:
+    """By one that comes, and by one that is there."""
+    with reader() as other:
+        write(one, 1, 2)
+        assert other.open(one.path, read_only=read_only) == []
+        assert other.ids() == {1: 1, 2: 1}
+        write(one, 3)
+        assert other.ids() == {1: 1, 2: 1, 3: 1}
+
+
+def test_every_value_comes_back_as_it_was_from_tail_and_file_in_any_time_zone(one: Store) -> None:
+    """Nothing goes through a float or a time zone, and names and payloads are data, whatever they spell."""
+    block = Block("binance")
+    at_ns = 1_700_000_000_123_456_000
+    digits = "12345678901234567890.123456789012345678"
+    block.extend(
+        [HOSTILE, "BTC/USDT"],
+        [None, at_ns],
+        [at_ns, at_ns],
+        [digits, "0.000000000000000001"],
+        ["1", "1e-18"],
+        [None, "sell"],
+        [None, "x\x00é'\""],
+        ["snapshot", "stream"],
+    )
+    one.write(Batch(one.next_number(), (block,)))
+    at = datetime(2023, 11, 14, 22, 13, 20, 123456, tzinfo=UTC)
+    names = "exchange, symbol, timestamp, received_at, price, volume, side, trade_id, source"
+    tiny = Decimal("0.000000000000000001")
+    for turn in ("tail", "file"):
+        with duckdb.connect(str(one.path), read_only=True) as con:
+            con.execute("SET TimeZone = 'Asia/Kathmandu'")
+            rows = con.execute(f"SELECT {names} FROM ticks ORDER BY price DESC").fetchall()
+        assert rows == [
+            ("binance", HOSTILE, None, at, Decimal(digits), Decimal(1), None, None, "snapshot"),
+            ("binance", "BTC/USDT", at, at, tiny, tiny, "sell", "x\x00é'\"", "stream"),
+        ], turn
+        one.merge()
+
+
+def test_whoever_holds_the_file_is_named_sees_new_ticks_and_lets_the_backlog_in_when_gone(one: Store) -> None:
+    """Read-only and read-write alike."""
+    for read_only in (True, False):
+        with reader() as other:
+            assert other.open(one.path, read_only=read_only) == []
+            seen = sum(other.ids().values())
+            for i in range(20):
+                write(one, seen + i)
+                if i % 10 == 0:
+                    report = one.merge()
+                    assert report.held and report.held_by_pid == other.process.pid and report.rows == 0
+            assert one.fold() > 0
+            assert other.ids() == dict.fromkeys(range(seen + 20), 1)
+        report = one.merge()
+        assert not report.held and report.rows == 20 and not report.backlog
+        assert one.segment_count == 0
+
+
+def test_a_clean_stop_leaves_one_file_that_can_be_moved_and_taken_up_elsewhere(one: Store, tmp_path: Path) -> None:
+    """The views then reach into the new place's tail."""
+    write(one, 1, 2, 3)
+    report = one.finish(never)
+    assert not report.backlog and not report.held
+    assert [p.name for p in tmp_path.iterdir()] == ["ticks.duckdb"]
+    elsewhere = tmp_path / "else where"
+    elsewhere.mkdir()
+    one.path.rename(elsewhere / "moved.duckdb")
+    assert ids_in(elsewhere / "moved.duckdb") == {1: 1, 2: 1, 3: 1}
+    again = Store(settings_in(elsewhere, "moved.duckdb"))
+    again.start()
+    write(again, 4)
+    assert ids_in(again.path) == {1: 1, 2: 1, 3: 1, 4: 1}
+    assert not again.notices
+    again.close()
+
+
+def test_a_tail_that_is_moved_with_its_file_is_taken_up_there(one: Store, tmp_path: Path) -> None:
+    """As after a kill and a move."""
+    write(one, 1)
+    one.merge()
+    write(one, 2)
+    (tmp_path / "new").mkdir()
+    for name in ("ticks.duckdb", "ticks.duckdb.tail"):
+        (tmp_path / name).rename(tmp_path / "new" / name)
+    again = Store(settings_in(tmp_path / "new"))
+    again.start()
+    assert ids_in(again.path) == {1: 1, 2: 1}
+    assert not again.notices
+    again.close()
+
+
+@pytest.mark.parametrize("name", ["exchange=kraken", "~", 'it\'s {a,b} "x" ünï→ %20;-- $HOME'])
+def test_any_path_will_do(tmp_path: Path, name: str) -> None:
+    """Also one that DuckDB could take for a partition, a pattern or SQL."""
+    folder = tmp_path / name
+    folder.mkdir()
+    one = Store(settings_in(folder, f"{name}.duckdb"))
+    one.start()
+    write(one, 1)
+    with duckdb.connect(str(one.path), read_only=True) as con:
+        assert con.execute("SELECT exchange, trade_id FROM ticks").fetchall() == [("binance", "1")]
+    for i in range(2, 20):
+        write(one, i)
+    assert one.fold() > 0
+    assert one.merge().rows == 19
+    assert one.finish(never).segments == 0
+    with duckdb.connect(str(one.path), read_only=True) as con:
+        assert con.execute("SELECT DISTINCT exchange FROM ticks").fetchall() == [("binance",)]
+    one.close()
+
+
+@pytest.mark.parametrize("name", ["a*b", "a?b", "a[b", "a]b", "a\\b"])
+def test_a_path_that_duckdb_takes_for_a_pattern_is_refused_with_what_to_do(tmp_path: Path, name: str) -> None:
+    """Before anything is made."""
+    with pytest.raises(ValueError, match="choose a path without them"):
+        Store(settings_in(tmp_path / name))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_names_of_one_file_are_one_store(tmp_path: Path) -> None:
+    """A second tail beside a symbolic link would be merged past the first one's watermark."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link.duckdb").symlink_to(tmp_path / "real" / "ticks.duckdb")
+    one = Store(settings_in(tmp_path, "link.duckdb"))
+    assert one.path == tmp_path / "real" / "ticks.duckdb"
+    one.close()
+
+
+def test_numbers_rise_even_when_the_clock_has_been_set_back(
+    one: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch numbered below the watermark would count as merged."""
+    write(one, 1)
+    one.merge()
+    last = write(one, 2)
+    one.merge()
+    monkeypatch.setattr(time, "time_ns", lambda: 1_000_000_000)
+    again = Store(settings_in(tmp_path))
+    again.start()
+    assert again.next_number() > last
+    write(again, 3)
+    assert ids_in(again.path) == {1: 1, 2: 1, 3: 1}
+    again.close()
+
+
+def test_nobody_can_open_the_file_at_any_moment_of_a_merge(one: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock goes as soon as the process closes any descriptor of the file: nothing may do that meanwhile."""
+    passed: list[str] = []
+    answers: list[str] = []
+    with reader() as other:
+
+        def at(point: str) -> None:
+            if point.startswith(("merge.", "finish.")) and point not in ("merge.closed",):
+                passed.append(point)
+                answers.extend([str(other.open(one.path)), str(other.open(one.path, read_only=False))])
+
+        monkeypatch.setattr(store, "crash_point", at)
+        monkeypatch.setattr(duckfile, "crash_point", at)
+        monkeypatch.setattr(folding, "crash_point", at)
+        for i in range(3):
+            write(one, i)
+            one.merge()
+        one.finish(never)
+    wanted = {"opened", "deleting", "deleted", "inserted", "committed", "checkpointed"}
+    assert {point for point in passed if point.startswith("merge.")} == {f"merge.{name}" for name in wanted}
+    assert {"finish.committed", "finish.left"} <= set(passed)
+    assert answers and all(f"PID {os.getpid()}" in answer for answer in answers), answers
+
+
+def test_the_file_is_not_open_between_merges(one: Store) -> None:
+    """Or readers would be locked out."""
+    write(one, 1)
+    one.merge()
+    links = [fd.readlink() for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
+    assert links and not [link for link in links if str(link).startswith(f"{one.path}")]
+
+
+def test_nothing_in_the_service_but_the_duckdb_file_module_opens_a_duckdb_file() -> None:
+    """Whoever reads the file from inside the service drops the lock under a merge."""
+    root = Path(files.__file__).parents[2]
+    texts = {
+        str(path.relative_to(root)): path.read_text()
+        for folder in ("actors", "supervisor", "ops")
+        for path in (root / folder).rglob("*.py")
+    }
+    plain = {
+        name for name, text in texts.items() if "duckdb.connect(" in text.replace('duckdb.connect(":memory:"', "")
+    }
+    assert plain == {"actors/store/connecting.py"}, "others open a file without limits"
+    openers = {
+        name
+        for name, text in texts.items()
+        if "actors.store.connecting import" in text and " connect(" in text.replace(" connect(MEMORY", "")
+    }
+    check = (
+        "import sys, ops.service.service; print(*[m for m in sys.modules if m.split('.')[0] in ('ops','actors')])"
+    )
+    loaded = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=root)
+    loaded_files = {module.replace(".", "/") + ".py" for module in loaded.stdout.split()}
+    # The checks of a config open a new file, or one with limits of other connections: then DuckDB refuses it here.
+    checks = {"ops/config/checks.py", "ops/config/paths.py"}
+    assert openers & loaded_files - checks == {"actors/store/database.py"}
+
+
+def test_a_hold_of_many_flushes_leaves_few_segments_and_old_names_stay_openable(
+    one: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What folds replace is not listed by new queries, can be opened by old ones, and goes in the end."""
+    monkeypatch.setattr(folding, "HIDE_S", 0.0)
+    listing = f"SELECT file FROM glob({sql_text(one.tail / 'ticks' / '**')})"
+    with reader() as other:
+        other.open(one.path)
+        old_names: set[str] = set()
+        for i in range(100):
+            write(one, i)
+            if i % 10 == 9:
+                old_names.update(row[0] for row in other.sql(listing))
+                one.fold()
+        assert len(old_names) > 100
+        for name in old_names:
+            assert other.sql(f"SELECT count(*) > -1 FROM read_parquet({sql_text(name)})") == [[True]], name
+        assert len(other.sql(listing)) < 30
+        assert other.ids() == dict.fromkeys(range(100), 1)
+        monkeypatch.setattr(folding, "KEEP_S", 0.0)
+        one.fold()
+        assert len(list((one.tail / "ticks").iterdir())) < 30
+        assert other.ids() == dict.fromkeys(range(100), 1)
+    assert one.merge().rows == 100
+    one.merge()
+    assert [p.name for p in (one.tail / "ticks").iterdir()] == [EMPTY_NAME]
+    assert list((one.tail / ".replaced" / "ticks").iterdir()) == []
+
+
+def test_nothing_is_deleted_while_any_process_has_a_segment_open(
+    one: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be a query that has not come to the others yet."""
+    monkeypatch.setattr(folding, "HIDE_S", 0.0)
+    monkeypatch.setattr(folding, "KEEP_S", 0.0)
+    for i in range(16):
+        write(one, i)
+    one.merge(rows_max=0)
+    first = one._tail.live(0)["ticks"][0]
+    one._folding.fold(one._tail.live(0))
+    path = one._tail.path(TICKS, first)
+    with path.open("rb") as file:
+        sleeper = subprocess.Popen(["sleep", "60"], stdin=file)
+    with sleeper:
+        one.fold()
+        assert path.is_symlink() and path.exists()
+        sleeper.kill()
+    one.fold()
+    assert not path.is_symlink()
+    assert ids_in(one.path) == dict.fromkeys(range(16), 1)
+
+
+def test_queries_give_whole_answers_while_segments_are_folded_hidden_and_deleted(
+    one: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes count in a loop; no count falls, none fails, none doubles."""
+    monkeypatch.setattr(folding, "HIDE_S", 0.1)
+    monkeypatch.setattr(folding, "KEEP_S", 2.0)  # longer than a query takes on a busy machine
+    wrong: list[object] = []
+    asked = 0
+    written = 0
+    done = threading.Event()
+
+    def ask(other: Reader) -> None:
+        nonlocal asked
+        least = 0
+        while not done.is_set():
+            before = written
+            answer = other.sql("SELECT count(*), count(DISTINCT trade_id) FROM ticks")
+            asked += 1
+            if isinstance(answer, str) or answer[0][0] != answer[0][1] or answer[0][0] < max(least, before):
+                wrong.append((answer, least, before))
+            else:
+                least = answer[0][0]
+
+    with reader() as first, reader() as second:
+        askers = [threading.Thread(target=ask, args=(other,)) for other in (first, second)]
+        for other in (first, second):
+            other.open(one.path)
+        for asker in askers:
+            asker.start()
+        began = time.monotonic()
+        while written < 50 or asked < 20 or time.monotonic() < began + 3.0:
+            write(one, written)
+            written += 1
+            if written % 4 == 0:
+                one.fold()
+        done.set()
+        for asker in askers:
+            asker.join()
+    assert not wrong
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is what stops a query between its two listings")
+def test_a_fold_between_a_querys_two_listings_changes_nothing(one: Store, tmp_path: Path) -> None:
+    """The rule is listed before the rows: with the order turned round a fold in between would hide its sources."""
+    for i in range(16):
+        write(one, i)
+    one.merge(rows_max=0)
+    script = (
+        f"import duckdb; con = duckdb.connect({str(one.path)!r}, read_only=True)\n"
+        "con.execute('SELECT 1').fetchall(); print('ready', flush=True); input()\n"
+        "print(con.execute('SELECT count(*), count(DISTINCT trade_id) FROM ticks').fetchall(), flush=True)"
+    )
+    trace = tmp_path / "trace"
+    command = ["strace", "-f", "-o", str(trace), "-P", str(one.tail / "ticks"), "-e", "trace=openat"]
+    command += ["-e", "inject=openat:delay_enter=1500000:when=2", sys.executable, "-c", script]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        if process.stdout.readline() != "ready\n":
+            pytest.skip("strace may not trace here")
+        process.stdin.write("\n")
+        process.stdin.flush()
+        deadline = time.monotonic() + 10
+        while "openat" not in trace.read_text() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.3)  # the first listing is over, the second waits
+        assert one.fold() == 48
+        assert process.stdout.readline() == "[(16, 16)]\n"
+    assert "DELAYED" in trace.read_text()
+
+
+def test_a_stray_file_in_the_tail_is_moved_away_and_said(one: Store) -> None:
+    """DuckDB would stumble over it at every query."""
+    write(one, 1)
+    (one.tail / "ticks" / ".DS_Store").write_bytes(b"rubbish")
+    one.merge()
+    assert [notice.event for notice in one.notices] == ["stray_file"]
+    assert ids_in(one.path) == {1: 1}
+
+
+def test_a_file_or_a_tail_that_somebody_deleted_is_begun_again(one: Store) -> None:
+    """Recording goes on by itself; what was in the file is said to be missing."""
+    write(one, 1)
+    one.merge()
+    write(one, 2)
+    one.merge()
+    one.path.unlink()
+    write(one, 3)
+    one.merge()
+    assert [notice.event for notice in one.notices] == ["store_rows_missing"]
+    assert one.notices[0].detail["lost"] == {"ticks": 1, "events": 1, "audit": 1}
+    assert ids_in(one.path) == {2: 1, 3: 1}
+    shutil.rmtree(one.tail)
+    number = one.next_number()
+    with pytest.raises((OSError, duckdb.Error)):
+        one.write(batch(number, [4]))
+    one.write(batch(number, [4]))
+    assert ids_in(one.path) == {2: 1, 3: 1, 4: 1}
+
+
+def test_a_fold_never_reaches_over_a_watermark_that_cannot_be_read(
+    one: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Merged, not noted down, killed; then somebody has the file open for writing, so it cannot be asked."""
+    for i in range(20):
+        write(one, i)
+    monkeypatch.setattr(one._manifest, "append", lambda _: None)
+    assert one.merge(rows_max=10).rows == 10
+    with reader() as other:
+        assert other.open(one.path, read_only=False) == []
+        again = Store(settings_in(tmp_path))
+        again.start()
+        assert again.fold() == 0
+        for i in range(20, 40):
+            write(again, i)
+        assert again.fold() == 0
+        assert other.ids() == dict.fromkeys(range(40), 1)
+    assert again.merge().rows == 30
+    assert ids_in(again.path) == dict.fromkeys(range(40), 1)
+    assert not again.notices
+    with reader() as other:  # now nothing is in doubt, although nobody can ask
+        assert other.open(one.path, read_only=False) == []
+        third = Store(settings_in(tmp_path))
+        third.start()
+        for i in range(40, 60):
+            write(third, i)
+        assert third.fold() > 0
+        assert other.ids() == dict.fromkeys(range(60), 1)
+    for one_of_them in (again, third):
+        one_of_them.close()
+
+
+def test_a_fold_leaves_alone_what_is_not_committed_yet(tmp_path: Path) -> None:
+    """Events come before the ticks of their batch; were they folded with others, a crash would take those along."""
+    stumbling = StumblingFiles()
+    one = Store(settings_in(tmp_path), stumbling)
+    one.start()
+    for i in range(15):
+        write(one, i)
+    number = one.next_number()
+    stumbling.stumble = 8  # three files, then two names with their folders: the ticks get none
+    with pytest.raises(OSError, match="injected"):
+        one.write(batch(number, [15]))
+    counted = one._tail.live(0)
+    assert [len(counted[table]) for table in ("events", "audit", "ticks")] == [16, 16, 15]
+    assert one.fold() == 0
+    again = Store(settings_in(tmp_path))  # it was killed before it could try again
+    again.start()
+    for table in ("events", "audit", "ticks"):
+        with duckdb.connect(str(one.path), read_only=True) as con:
+            assert con.execute(f"SELECT count(*) FROM {table}").fetchone() == (15,), table
+    for one_of_them in (one, again):
+        one_of_them.close()
+
+
+# -- the rule of what counts, and the plan ---------------------------------------------------------------
+
+_spans = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 12), st.integers(0, 6)), max_size=8, unique=True)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, duckdb.DuckDBPyConnection]]:
+    """A segment to be linked under many names, and a database with a view over them."""
+    folder = tmp_path_factory.mktemp("rule")
+    with duckdb.connect(":memory:") as con:
+        con.execute("CREATE SCHEMA store")
+        con.execute("CREATE TABLE store.watermark AS SELECT 0::BIGINT AS merged_through")
+        con.execute(f"CREATE TABLE store.ticks ({TICKS.definition})")
+        con.register("empty", TICKS.arrow(batch(0, [])))
+        con.register("one", TICKS.arrow(batch(0, [1])))
+        for name in ("empty", "one"):
+            con.execute(f"COPY ({TICKS.select(name)}) TO {sql_text(folder / name)} (FORMAT parquet)")
+        yield folder, con
+
+
+@settings(max_examples=amount(30, 500), suppress_health_check=list(HealthCheck))
+@given(spans=_spans, watermark=st.integers(0, 12))
+def test_the_views_and_the_service_agree_on_which_segments_count(
+    template: tuple[Path, duckdb.DuckDBPyConnection], spans: list[tuple[int, int, int]], watermark: int
+) -> None:
+    """One rule in two languages."""
+    folder, con = template
+    tail = folder / "tail"
+    shutil.rmtree(tail, ignore_errors=True)
+    (tail / "ticks").mkdir(parents=True)
+    (tail / "ticks" / EMPTY_NAME).hardlink_to(folder / "empty")
+    segments = {Segment(first, first + more, level, 1, 0) for level, first, more in spans}
+    for segment in segments:
+        (tail / "ticks" / segment.name).hardlink_to(folder / "one")
+        assert parse_name(segment.name) == segment
+    con.execute("UPDATE store.watermark SET merged_through = ?", [watermark])
+    con.execute(f"CREATE OR REPLACE VIEW ticks AS {select_sql(TICKS, tail, checked=False)}")
+    row = con.execute("SELECT count(*) FROM ticks").fetchone()
+    assert row == (len(live(segments, watermark)),)
+
+
+def test_a_merge_takes_about_as_much_as_it_may_and_never_cuts_a_segment_in_two() -> None:
+    """A fold of another table reaches over several batches; the watermark goes round it."""
+    ticks = [Segment(n, n, 0, 10, 0) for n in range(1, 9)]
+    folded = [Segment(1, 4, 1, 4, 0), Segment(5, 5, 0, 1, 0), Segment(6, 7, 1, 2, 0)]
+    counted = {"ticks": ticks, "events": folded}
+    cut = plan(counted, 1)
+    assert (cut.through, cut.rows, cut.more) == (4, 40, True)
+    assert cut.segments == {"ticks": ticks[:4], "events": folded[:1]}
+    assert plan(counted, 45).through == 5
+    assert plan(counted, 50).through == 5
+    assert plan(counted, 51).through == 7
+    everything = plan(counted, 1000)
+    assert (everything.through, everything.rows, everything.more) == (8, 80, False)
+    beyond = plan({"ticks": ticks[:2], "events": folded[:1]}, 1000)
+    assert (beyond.through, beyond.more) == (0, True)
+    assert plan({"ticks": [], "events": []}, 1000).more is False
+
+
+def test_a_torn_or_foreign_line_of_the_manifest_is_passed_over(one: Store) -> None:
+    """The newest line that is whole counts."""
+    write(one, 1)
+    one.merge()
+    path = one.tail / "manifest.jsonl"
+    text = path.read_text()
+    path.write_text(text + '{"through": 99, "ro\n[1]\nnull\n{"through": "x", "rows": {}}\n\xff')
+    one._manifest.load()
+    last = one._manifest.last
+    assert last is not None and last.rows["ticks"] == 1
+    path.unlink()
+    one._manifest.load()
+    assert one._manifest.last is None
+
+
+def test_leftovers_of_a_crash_are_cleared_at_the_next_start(one: Store, tmp_path: Path) -> None:
+    """Half-written files, links that lead nowhere, replaced segments that nobody can name any more."""
+    write(one, 1)
+    tail = Tail(one.tail, files.Files())
+    rubbish = [tail.partial / "flush-ticks-1", tail.replaced(TICKS) / "x", tail.replaced(TICKS) / "x.link"]
+    for path in rubbish:
+        path.write_bytes(b"half")
+    dangling = one.tail / "ticks" / Segment(5, 5, 0, 1, 0).name
+    dangling.symlink_to(tail.replaced(TICKS) / "nothing")
+    again = Store(settings_in(tmp_path))
+    again.start()
+    assert not any(path.exists() for path in rubbish) and not dangling.is_symlink()
+    assert ids_in(again.path) == {1: 1}
+    again.close()

@@ -1,0 +1,244 @@
+"""The service as a whole: what it says of itself, how it ends, and what it finds again after a kill."""
+
+import json
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from ops.control.client import ControlClient, NoService
+from ops.monitoring import status as report
+from tests.harness.cli_process import COMMAND, environment
+from tests.harness.exchange_server import (
+    HASTE,
+    PATIENCE_S,
+    Client,
+    Server,
+    actor,
+    check_audit,
+    pipeline_of,
+    query,
+    recording,
+    serving,
+    settled,
+    table,
+    trade,
+    until,
+)
+
+ACK = '{"success":true,"op":"subscribe"}'
+
+
+class Steady:
+    """An exchange that trades for ever, over all connections: ids rise by one and none comes twice."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.left = 0  # connections that are over
+        self.server = Server(self.script)
+        self.trading = trio.Event()
+        self.trading.set()
+
+    async def script(self, client: Client) -> None:
+        await client.accept()
+        await client.ask()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.trade, client)
+            await client.gone()
+            nursery.cancel_scope.cancel()
+        self.left += 1
+
+    async def trade(self, client: Client) -> None:
+        while True:
+            if not self.trading.is_set():  # waiting for a set event is a pause, in which it may be taken away
+                await self.trading.wait()
+            self.sent += 10
+            await client.send(*(trade("bybit", "BTCUSDT", n) for n in range(self.sent - 10, self.sent)))
+            await trio.sleep(0.005)
+
+
+# -- in this process ---------------------------------------------------------------------------------------
+
+
+async def test_a_service_that_heard_nothing_leaves_a_complete_file_without_rows(tmp_path: Path) -> None:
+    server = Server(Client.gone)
+    async with serving(server):
+        pipeline = pipeline_of(tmp_path, table("okx", "okx", ["BTC/USDT"], server.url))
+        async with recording(pipeline):
+            assert pipeline.state == "running"
+        assert pipeline.state == "stopped" and pipeline.ended.is_set()
+    assert query(tmp_path, "SELECT count(*) FROM ticks") == [(0,)]
+    assert query(tmp_path, "SELECT count(*) FROM schema_version") == [(1,)]
+
+
+async def test_the_service_is_ready_when_something_flows_and_says_why_it_is_not(tmp_path: Path) -> None:
+    steady = Steady()
+    steady.trading = trio.Event()
+    async with serving(steady.server):
+        pipeline = pipeline_of(tmp_path, table("bybit", "bybit", ["BTC/USDT"], steady.server.url))
+        assert "the service is starting" in report.not_ready(pipeline)
+        async with recording(pipeline):
+            assert report.status(pipeline)["state"] == "starting"
+            assert [why for why in report.not_ready(pipeline) if "nothing came from any exchange" in why]
+            steady.trading.set()
+            await until(lambda: pipeline.ledger.account("bybit").stored >= 10)
+            assert report.not_ready(pipeline) == []
+            status: Any = report.status(pipeline)
+            assert (status["state"], status["reasons"]) == ("ok", [])
+            assert status["exchanges"]["bybit"]["connections"] == 1
+            assert status["exchanges"]["bybit"]["lag_ms_p50"] is not None
+            json.dumps(status)
+        assert "the service is stopped" in report.not_ready(pipeline)
+
+
+async def test_every_change_of_an_actor_is_a_row_of_events(tmp_path: Path) -> None:
+    async def script(client: Client) -> None:
+        await client.accept()
+        await client.send(trade("bybit", "BTCUSDT", client.number))
+        if client.number == 1:
+            await client.close(1012)
+        await client.gone()
+
+    server = Server(script)
+    async with serving(server):
+        pipeline = pipeline_of(tmp_path, table("bybit", "bybit", ["BTC/USDT"], server.url))
+        async with recording(pipeline):
+            await until(lambda: settled(pipeline.ledger.account("bybit"), 2))
+            assert actor(pipeline, "bybit:1")["restarts"] == 1
+    rows = query(tmp_path, "SELECT event, reason, restarts, retry_in_s FROM events WHERE actor = 'bybit:1'")
+    assert [row[0] for row in rows[:5]] == ["starting", "ok", "backoff", "starting", "ok"]
+    assert "closed with code 1012" in rows[2][1] and rows[2][3] > 0 and rows[3][2] == 1
+
+
+async def test_the_last_ticks_before_a_stop_are_in_the_file(tmp_path: Path) -> None:
+    steady = Steady()
+    async with serving(steady.server):
+        pipeline = pipeline_of(tmp_path, table("bybit", "bybit", ["BTC/USDT"], steady.server.url))
+        async with recording(pipeline):
+            account = pipeline.ledger.account("bybit")
+            await until(lambda: account.received >= 500)
+    assert account.stored == account.received and account.in_flight == 0
+    assert query(tmp_path, "SELECT count(*), max(trade_id::INT) + 1 FROM ticks") == [(account.stored,) * 2]
+    assert query(tmp_path, "SELECT max(stored) FROM audit") == [(account.stored,)]
+    check_audit(tmp_path)
+
+
+# -- in a process of its own -------------------------------------------------------------------------------
+
+
+class Service:
+    """`tickwarden run` as a child process, and its control socket."""
+
+    def __init__(self, process: trio.Process, folder: Path) -> None:
+        self.process = process
+        self._control = ControlClient(folder / "ticks.duckdb.sock")
+
+    async def stored(self) -> int:
+        """What /v1/status says is durable; -1 while nobody answers."""
+        try:
+            status: Any = await trio.to_thread.run_sync(self._control.get, "/v1/status")
+        except NoService:
+            return -1
+        return int(status["exchanges"]["bybit"]["stored"])
+
+    async def until_stored(self, ticks: int) -> None:
+        with trio.fail_after(PATIENCE_S):
+            while await self.stored() < ticks:
+                assert self.process.poll() is None
+                await trio.sleep(0.02)
+
+    async def exit_code(self) -> int:
+        with trio.fail_after(PATIENCE_S):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def running(folder: Path, server: Server, *words: str) -> AsyncIterator[Service]:
+    """The service on the real command line; killed when the block is left, if it still runs."""
+    (folder / "tickwarden.toml").write_text(HASTE + table("bybit", "bybit", ["BTC/USDT"], server.url))
+    command = [*COMMAND, "run", *words]
+    with (folder / "log").open("ab") as log:
+        process = await trio.lowlevel.open_process(
+            command, cwd=folder, env=environment(folder), stdout=log, stderr=log
+        )
+    try:
+        yield Service(process, folder)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+
+
+def check_run(folder: Path, stored: int) -> None:
+    """At least so many ticks, each once, none missing between the first and the last; books that agree."""
+    ((rows, ids, last),) = query(folder, "SELECT count(*), count(DISTINCT trade_id), max(trade_id::INT) FROM ticks")
+    assert rows == ids == last + 1 >= stored
+    check_audit(folder)
+
+
+async def test_sigterm_drains_commits_merges_and_exits_0(tmp_path: Path) -> None:
+    steady = Steady()
+    async with serving(steady.server), running(tmp_path, steady.server) as service:
+        await service.until_stored(300)
+        service.process.send_signal(signal.SIGTERM)
+        assert await service.exit_code() == 0
+    check_run(tmp_path, 300)
+    assert query(tmp_path, "SELECT max(stored), max(received) FROM audit") == query(
+        tmp_path, "SELECT count(*), count(*) FROM ticks"
+    )
+    assert not (tmp_path / "ticks.duckdb.sock").exists()
+
+
+async def test_a_second_signal_ends_at_once_and_the_next_start_takes_up_what_was_durable(tmp_path: Path) -> None:
+    async def deaf(client: Client) -> None:
+        """Never answers a goodbye, so that an orderly end takes its time."""
+        await client.accept()
+        await client.send(*(trade("bybit", "BTCUSDT", n) for n in range(100)))
+        await trio.sleep_forever()
+
+    async with serving(server := Server(deaf)), running(tmp_path, server) as service:
+        await service.until_stored(100)
+        service.process.send_signal(signal.SIGTERM)
+        await trio.sleep(0.3)
+        assert service.process.poll() is None
+        service.process.send_signal(signal.SIGTERM)
+        assert await service.exit_code() == 128 + signal.SIGTERM  # 0 is for an end in order
+    assert (tmp_path / "ticks.duckdb.tail").exists()
+    nobody = table("bybit", "bybit", ["BTC/USDT"], "ws://127.0.0.1:9")
+    async with recording(pipeline_of(tmp_path, nobody)):
+        pass
+    check_run(tmp_path, 100)
+
+
+async def test_what_was_durable_survives_a_kill_and_recording_goes_on(tmp_path: Path) -> None:
+    steady = Steady()
+    async with serving(steady.server):
+        async with running(tmp_path, steady.server) as service:
+            await service.until_stored(300)
+            steady.trading = trio.Event()  # what is under way becomes durable, so that nothing is missing below
+            await service.until_stored(steady.sent)
+            service.process.kill()
+            assert await service.exit_code() == -signal.SIGKILL
+        await until(lambda: steady.left)
+        before = steady.sent
+        steady.trading.set()
+        async with running(tmp_path, steady.server) as service:
+            await service.until_stored(300)  # of this run
+            service.process.send_signal(signal.SIGTERM)
+            assert await service.exit_code() == 0
+    check_run(tmp_path, before + 300)
+    assert query(tmp_path, "SELECT count(DISTINCT run_id) FROM audit") == [(2,)]
+
+
+async def test_ctrl_c_ends_a_service_whose_exchange_cannot_be_reached(tmp_path: Path) -> None:
+    async with serving(server := Server(Client.gone)):
+        pass  # nobody listens there now
+    async with running(tmp_path, server) as service:
+        await service.until_stored(0)  # it answers
+        service.process.send_signal(signal.SIGINT)
+        assert await service.exit_code() == 0
+    assert query(tmp_path, "SELECT count(*) FROM ticks") == [(0,)]

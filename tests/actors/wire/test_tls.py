@@ -1,0 +1,150 @@
+"""Tests of TLS on a stream, with trio.SSLStream as the server."""
+
+import os
+import random
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from actors.wire.dial import client_context
+from actors.wire.tls import TlsStream
+from tests.harness.paths import CERTS
+
+Server = trio.SSLStream[trio.abc.Stream]
+
+
+class Dripping(trio.abc.Stream):
+    """Hands on what it reads one byte at a time."""
+
+    def __init__(self, inner: trio.abc.Stream) -> None:
+        self._inner = inner
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        return bytes(await self._inner.receive_some(1))
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._inner.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+@asynccontextmanager
+async def joined(
+    *, drip: bool = False, version: ssl.TLSVersion | None = None
+) -> AsyncIterator[tuple[TlsStream, Server]]:
+    """A client and a server that have shaken hands."""
+    near, far = trio.testing.memory_stream_pair()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(CERTS / "localhost.pem")
+    if version:
+        context.maximum_version = version
+    client = TlsStream(Dripping(near) if drip else near, client_context(CERTS / "ca.pem"), "localhost")
+    server: Server = trio.SSLStream(far, context, server_side=True)
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.do_handshake)
+            await client.do_handshake()
+        yield client, server
+
+
+async def read(stream: TlsStream, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        part = await stream.receive_some(65_536)
+        assert part
+        data += part
+    return data
+
+
+@pytest.mark.parametrize("drip", [False, True], ids=["whole", "dripping"])
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_bytes_pass_both_ways_at_once_unchanged(drip: bool, version: ssl.TLSVersion) -> None:
+    size = 20_000 if drip else 2_000_000
+    down, up = random.Random(1).randbytes(size), random.Random(2).randbytes(size)
+    heard = bytearray()
+
+    async with joined(drip=drip, version=version) as (client, server):
+
+        async def listen() -> None:
+            while len(heard) < size:
+                heard.extend(await server.receive_some())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.send_all, down)
+            nursery.start_soon(client.send_all, up)
+            nursery.start_soon(listen)
+            assert await read(client, size) == down
+    assert heard == up
+
+
+async def test_one_call_hands_out_all_the_records_that_one_read_brought() -> None:
+    async with joined() as (client, server):
+        for i in range(20):
+            await server.send_all(b"%02d" % i)
+        assert await client.receive_some(262_144) == b"".join(b"%02d" % i for i in range(20))
+
+
+async def test_tls_goodbye_is_the_end_though_the_transport_stays_open() -> None:
+    async with joined() as (client, server), trio.open_nursery() as nursery:
+        await server.send_all(b"last words")
+        nursery.start_soon(server.unwrap)  # waits for an answer
+        await trio.testing.wait_all_tasks_blocked()
+        assert await client.receive_some(65_536) == b"last words"
+        assert [await client.receive_some(65_536), await client.receive_some(65_536)] == [b"", b""]
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_end_without_tls_goodbye_is_an_end_too() -> None:
+    async with joined() as (client, server):
+        await server.transport_stream.aclose()
+        assert await client.receive_some(65_536) == b""
+
+
+async def test_bytes_that_are_not_tls_break_the_stream() -> None:
+    async with joined() as (client, server):
+        await server.transport_stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        with pytest.raises(trio.BrokenResourceError) as caught:
+            await client.receive_some(65_536)
+        assert isinstance(caught.value.__cause__, ssl.SSLError)
+
+
+async def test_a_record_that_was_tampered_with_breaks_the_stream() -> None:
+    class Tampering(Dripping):
+        armed = False
+
+        async def receive_some(self, max_bytes: int | None = None) -> bytes:
+            data = bytes(await self._inner.receive_some(max_bytes))
+            return data[:-1] + bytes([data[-1] ^ 1]) if self.armed else data
+
+    async with joined() as (client, server):
+        client._transport = tampering = Tampering(client._transport)
+        tampering.armed = True
+        await server.send_all(b"price 100")
+        with pytest.raises(trio.BrokenResourceError):
+            await client.receive_some(65_536)
+
+
+async def test_the_clients_context_refuses_renegotiation_and_unknown_names() -> None:
+    context = client_context()
+    assert context.options & ssl.OP_NO_RENEGOTIATION
+    assert context.check_hostname and context.verify_mode is ssl.CERT_REQUIRED
+
+
+def test_the_system_certificates_are_parsed_once_and_a_file_again_when_it_changes(tmp_path: Path) -> None:
+    """Each connection attempt asks for them, and parsing holds up everything else."""
+    assert client_context() is client_context()
+    copy = tmp_path / "ca.pem"
+    copy.write_bytes((CERTS / "ca.pem").read_bytes())
+    first = client_context(copy)
+    assert client_context(copy) is first
+    os.utime(copy, ns=(0, 1))
+    assert client_context(copy) is not first

@@ -1,0 +1,96 @@
+"""The edges of the pipeline in a chaos run: what is put in place of the world, and how small all is made."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+import actors.feed.decoder
+import actors.feed.session
+import actors.wire.websocket
+from actors import pipeline
+from actors import recorder as exchange
+from actors.exchanges.registry import DIALECTS
+from actors.feed import accumulator as catch
+from actors.model.chunk import Parcel
+from actors.settings import ExchangeSettings, PipelineSettings, StoreSettings, SupervisionSettings
+from actors.sink import buffer
+from supervisor.mailbox import Mailbox
+from supervisor.supervisor import Supervisor
+from tests.harness.chaos_store import Boom, FakeStore, NoClaim
+from tests.harness.chaos_venue import DIALECT, SYMBOLS
+
+if TYPE_CHECKING:
+    from tests.harness.chaos_pipeline import Chaos
+
+
+def install(chaos: "Chaos", patch: pytest.MonkeyPatch) -> None:
+    """Puts the edges in place and makes everything small."""
+    dice = chaos.random
+
+    class DoorMailbox(Mailbox[Any]):
+        async def put(self, item: Any) -> None:
+            await chaos.door("put")
+            await super().put(item)
+            if isinstance(item, Parcel):
+                chaos.arrived.update(item.block.price)
+
+        @asynccontextmanager
+        async def receive_many(self, items_max: int) -> AsyncGenerator[list[Any], None]:
+            await chaos.door("receive")
+            async with super().receive_many(items_max) as items:
+                yield items
+
+    class FrailReader(actors.feed.decoder.Reader):
+        def read(self, messages: list[bytes], *more: Any) -> actors.feed.decoder.Outcome:
+            outcome = super().read(messages, *more)
+            if chaos.crashes_reader(messages):
+                raise Boom("poison")
+            return outcome
+
+    patch.setattr("time.time_ns", chaos.wall)
+    patch.setattr(trio.to_thread, "run_sync", chaos.in_place)
+    patch.setattr(actors.wire.websocket, "dial", chaos.venue.dial)
+    patch.setattr(actors.feed.session, "connect", chaos.connect)
+    patch.setattr(actors.feed.session, "Reader", FrailReader)
+    patch.setattr(buffer, "Mailbox", DoorMailbox)
+    patch.setattr(pipeline, "Store", lambda settings, claim: FakeStore(settings, dice))
+    patch.setattr(pipeline, "Claim", NoClaim)
+    patch.setattr(pipeline, "Supervisor", partial(Supervisor, random=dice))
+    patch.setattr(pipeline, "ChildSpec", chaos.haunted)
+    patch.setattr(exchange, "ChildSpec", chaos.haunted)
+    patch.setitem(DIALECTS, "chaos", DIALECT)
+    patch.setattr(buffer, "INTAKE_ROWS_MAX", dice.choice([1, 5, 50, 1000]))
+    patch.setattr(buffer, "SEALED_ROWS_MAX", dice.choice([1, 20, 1000]))
+    patch.setattr(buffer, "PARCELS_AT_ONCE", dice.choice([1, 4, 256]))
+    patch.setattr(catch, "PARCEL_ROWS", dice.choice([1, 10, 500]))
+
+
+def settings(dice: Random, *, frail: bool) -> PipelineSettings:
+    """Two exchanges of up to three connections."""
+    policy = SupervisionSettings(
+        backoff_initial_s=0.1,
+        backoff_max_s=1.0,
+        backoff_reset_s=5.0,
+        restarts_max=2 if frail else 200,
+        restarts_period_s=600.0,
+        probe_interval_s=2.0,
+    )
+    store = StoreSettings(
+        path=Path("ticks.duckdb"),
+        flush_interval_s=dice.choice([0.2, 1.0]),
+        flush_rows_max=dice.choice([1, 20, 1000]),
+        merge_interval_s=dice.choice([0.5, 3.0]),
+    )
+    exchanges = {
+        name: ExchangeSettings(
+            name=name, dialect="chaos", symbols=SYMBOLS[:count], ws_url=f"ws://{name}:1", supervision=policy
+        )
+        for name, count in {"alpha": dice.randint(1, 5), "beta": 2}.items()
+    }
+    return PipelineSettings(store=store, exchanges=exchanges, supervision=policy)

@@ -1,0 +1,247 @@
+"""An exchange in memory that keeps the whole truth, and one exchange of the service that records it."""
+
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+from urllib.parse import parse_qs
+
+import httpx
+import pytest
+import trio
+import trio.testing
+
+from actors.backfill.rate_limiter import Limiters
+from actors.backfill.rest_client import Rest
+from actors.continuity.gap_log import GapRow
+from actors.feed.connection import Connection
+from actors.feed.peer_activity import Neighbours
+from actors.model.chunk import Parcel
+from actors.recorder import Exchange
+from actors.settings import ExchangeSettings, SupervisionSettings
+from actors.surroundings import Surroundings
+from actors.telemetry.ledger import Account
+from supervisor.mailbox import Mailbox
+from supervisor.states import Event
+from supervisor.supervisor import Supervisor
+from tests.harness.exchange_server import Client, Server, trade
+
+EPOCH_NS = 1_790_000_000_000_000_000
+POLICY = SupervisionSettings(backoff_initial_s=1.0, backoff_max_s=60.0, backoff_reset_s=60.0)
+PAST = (999, EPOCH_NS - 60 * 10**9)  # each market has traded before anybody recorded it
+BEGUN_S = 1.0  # by then two connections have subscribed
+BTC, ETH = "BTC-USDT", "ETH-USDT"
+
+
+class Venue:
+    """Speaks as okx does. What it withholds can be changed at any time; `truth` is every trade made.
+
+    `deaf` are connections (the first is 1) that never subscribe anybody, `mute` (connection, market) pairs that
+    bring no trade; connection 0 is all of them.
+    """
+
+    def __init__(self) -> None:
+        self.server = Server(self.talk)
+        self.truth: dict[str, list[tuple[int, int]]] = {}
+        self.deaf: set[int] = set()
+        self.mute: set[tuple[int, str]] = set()
+        self.refuses = False
+        self.answers = True  # over REST
+        self.past: tuple[tuple[int, int], ...] = (PAST,)
+        self.asked = 0  # over REST
+        self.unlisted: set[str] = set()  # markets that REST does not know
+        self.failures = 0  # of REST's answers the next so many are an internal error
+        self.spoil: Callable[[str], str] = str  # what becomes of the frames with trades
+        self._open: dict[Client, set[str]] = {}
+
+    @property
+    def open(self) -> list[int]:
+        """The connections that there are now."""
+        return [client.number for client in self._open]
+
+    async def talk(self, client: Client) -> None:
+        """One connection."""
+        if self.refuses:
+            await client.stream.receive_some()
+            await client.raw(b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
+            return
+        await client.accept()
+        self._open[client] = set()
+        try:
+            while (text := await client.ask()) is not None:
+                if text == "ping":
+                    await client.send("pong")
+                elif client.number not in self.deaf and 0 not in self.deaf:
+                    for arg in json.loads(text)["args"]:
+                        await client.send(json.dumps({"event": "subscribe", "arg": arg, "connId": "a4d3ae55"}))
+                        self._open[client].add(arg["instId"])
+        finally:
+            del self._open[client]
+
+    async def trade(self, native: str = BTC, count: int = 1, times: int = 1) -> None:
+        """Makes trades and tells of each, `times` times, whoever may hear."""
+        made = self.truth.setdefault(native, [])
+        for _ in range(count):
+            made.append((1000 + len(made), time.time_ns() // 1_000_000 * 1_000_000))
+            frame = self.spoil(trade("okx", native, *made[-1]).decode())
+            for client, natives in list(self._open.items()):
+                withheld = {(0, native), (client.number, native)} & self.mute
+                if native in natives and not withheld:
+                    await client.send(*[frame] * times)
+
+    async def go_on(self, native: str, every_s: float, seconds: float) -> None:
+        """A trade every so often for so long."""
+        for _ in range(round(seconds / every_s)):
+            await self.trade(native)
+            await trio.sleep(every_s)
+
+    async def say(self, number: int, text: str) -> None:
+        """A message of its own to one connection."""
+        await next(client for client in self._open if client.number == number).send(text)
+
+    async def end(self, number: int) -> None:
+        """Drops a connection without a close."""
+        await trio.aclose_forcefully(next(client for client in self._open if client.number == number).stream)
+
+    def ids(self, native: str = BTC) -> list[str]:
+        """Of all trades ever made."""
+        return [str(number) for number, _ in self.truth.get(native, ())]
+
+    def rest(self, request: httpx.Request) -> httpx.Response:
+        """/api/v5/market/history-trades: newest first, older than an id or a time."""
+        self.asked += 1
+        if not self.answers:
+            return httpx.Response(503, stream=httpx.ByteStream(b""))
+        if self.failures:
+            self.failures -= 1
+            return _json({"code": "50026", "msg": "System error", "data": []})
+        query = {key: values[0] for key, values in parse_qs(request.url.query.decode()).items()}
+        if query["instId"] in self.unlisted:
+            return _json({"code": "51001", "msg": "Instrument ID does not exist", "data": []})
+        place = 1 if query.get("type") == "2" else 0  # by time or by id
+        below = int(query["after"]) * (1_000_000 if place else 1)
+        rows = [row for row in (*self.past, *self.truth.get(query["instId"], ())) if row[place] < below][::-1]
+        data = [
+            {"tradeId": str(number), "px": "1.5", "sz": "2.5", "side": "buy", "ts": str(ns // 1_000_000)}
+            for number, ns in rows[: int(query["limit"])]
+        ]
+        return _json({"code": "0", "msg": "", "data": data})
+
+
+def _json(answer: object) -> httpx.Response:
+    return httpx.Response(200, stream=httpx.ByteStream(json.dumps(answer).encode()))
+
+
+class Recorder:
+    """One exchange of the service under a supervisor, with all that came of it."""
+
+    def __init__(self, symbols: tuple[str, ...], neighbours: Neighbours, rows: int, **settings: Any) -> None:
+        self.account = Account()
+        self.intake: Mailbox[Parcel] = Mailbox(rows, weigh=lambda p: p.rows, on_dead_letter=lambda _p, _e: None)
+        self.parcels: list[Parcel] = []
+        self.events: list[Event] = []
+        self.tree = Supervisor("tree", on_event=self.events.append)
+        self.neighbours = neighbours
+        own = ExchangeSettings(name="x", dialect="okx", symbols=symbols, **{"supervision": POLICY, **settings})
+        around = Surroundings(Limiters(), neighbours, lambda _question: _nothing(), _nothing, _no_past)
+        self.exchange = Exchange(own, self.account, self.intake, around)
+
+    async def consume(self) -> None:
+        """As the buffer does."""
+        while True:
+            async with self.intake.receive() as parcel:
+                self.parcels.append(parcel)
+
+    def ids(self, symbol: str = "BTC/USDT") -> list[str | None]:
+        """Of all rows that went to the store, in order."""
+        rows = (zip(p.block.symbol, p.block.trade_id, strict=True) for p in self.parcels)
+        return [number for pairs in rows for name, number in pairs if name == symbol]
+
+    def gaps(self) -> list[GapRow]:
+        """The newest state of each gap."""
+        return list({gap.gap_id: gap for parcel in self.parcels for gap in parcel.gaps}.values())
+
+    def told(self, *words: str) -> list[Event]:
+        """The events of these names."""
+        return [event for event in self.events if event.event in words]
+
+    @property
+    def names(self) -> list[str]:
+        """The connections that there are."""
+        return [connection.plan.name for connection in self.exchange.connections]
+
+    def connection(self, name: str) -> Connection:
+        """One of them."""
+        return next(one for one in self.exchange.connections if one.plan.name == name)
+
+    def check(self, restarts: Iterable[str] = ()) -> None:
+        """What holds at every moment: the books agree, the tree runs what the fleet has, and nobody else failed."""
+        account = self.account
+        assert account.balanced
+        rows = self.tree.snapshot()
+        running = {row.name for row in rows if row.kind == "connection"}
+        assert running == set(self.names)
+        failed = {event.actor for event in self.events if event.event in ("backoff", "failed", "stuck")}
+        assert failed <= set(restarts), [event for event in self.events if event.actor in failed]
+
+
+async def seen(true: Callable[[], object]) -> None:
+    """Waits, on a clock that jumps, until it is so."""
+    with trio.fail_after(1000):
+        while not true():  # noqa: ASYNC110 - it looks from outside, where nobody tells
+            await trio.sleep(0.05)
+
+
+async def _no_past(*_: object) -> None: ...
+
+
+async def _nothing() -> None:
+    """The file is held, and what is to be flushed is flushed."""
+
+
+@asynccontextmanager
+async def recorded(
+    venue: Venue,
+    *symbols: str,
+    neighbours: Neighbours | None = None,
+    rows: int = 100_000,
+    consuming: bool = True,
+    history: bool = True,
+    **settings: Any,
+) -> AsyncIterator[Recorder]:
+    """Records the venue's markets while the block runs; wall time goes with trio's clock.
+
+    Without `history` the exchange is one whose REST may not be asked.
+    """
+    settings["ws_url"] = "ws://127.0.0.1"  # without TLS
+    if history:
+        settings["rest_url"] = "http://127.0.0.1"
+    recorder = Recorder(symbols or ("BTC/USDT",), neighbours or Neighbours(), rows, **settings)
+    async with trio.open_nursery() as nursery:
+
+        @asynccontextmanager
+        async def dial(*_: object, **__: object) -> AsyncIterator[trio.abc.Stream]:
+            ours, theirs = trio.testing.memory_stream_pair()
+            nursery.start_soon(venue.server.handle, theirs)
+            try:
+                yield ours
+            finally:
+                await trio.aclose_forcefully(ours)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("actors.wire.websocket.dial", dial)
+            patch.setattr(
+                "actors.backfill.gap_filler.Rest", partial(Rest, transport=httpx.MockTransport(venue.rest))
+            )
+            patch.setattr(time, "time_ns", lambda: EPOCH_NS + int(trio.current_time() * 1e9))
+            if consuming:
+                nursery.start_soon(recorder.consume)
+            async with recorder.tree:
+                await recorder.exchange.start(recorder.tree)
+                await trio.sleep(BEGUN_S)
+                yield recorder
+                recorder.exchange.retire()
+            recorder.parcels += recorder.exchange.rests()
+        nursery.cancel_scope.cancel()

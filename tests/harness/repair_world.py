@@ -1,0 +1,218 @@
+"""One market whose trades are all known, a file that loses some of them, and the real mender between them."""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import Any, cast
+
+import duckdb
+import trio
+
+from actors.backfill.fetcher import Recovered
+from actors.backfill.repairs import Mender, Mending
+from actors.backfill.stored_trades import FileBusy, Shelf
+from actors.continuity.tracker_state import Seed
+from actors.exchanges.contract.feed import IdPromise
+from actors.exchanges.contract.history import Stretch
+from actors.model.ticks import Block
+from tests.harness.continuity_file import new_file, put_gaps, put_tick
+from tests.harness.continuity_rows import BTC, SECOND_NS, T0_NS, block_of, one, remembering
+
+PAGE_ROWS = 4
+ROUNDS_MAX = 100
+
+
+def name_of(promise: IdPromise, at: int) -> str:
+    """The id of the trade at this place."""
+    number = at + 1000
+    if promise is IdPromise.CONTIGUOUS:
+        return str(number)
+    return str(number * 3 + number % 2) if promise is IdPromise.INCREASING else f"{number * 7919 % 10007:x}-x"
+
+
+def time_of(at: int) -> int:
+    """One trade a second."""
+    return T0_NS + at * SECOND_NS
+
+
+class World:
+    """`flight` is admitted and not durable yet. Wherever the mender waits, the next of `script` happens."""
+
+    def __init__(self, promise: IdPromise, *, stored: Iterable[int] = (), real_file: bool = False) -> None:
+        self.promise, self.continuity = promise, one(promise)
+        self.traded = 0
+        self.file: Counter[str] = Counter()
+        self.flight: list[tuple[str, int]] = []
+        self.script: Iterator[Callable[[], None]] = iter(())
+        self.depth_from = 0  # the history has nothing before this trade
+        self.pages_left = 10**6  # until the history's task crashes
+        self.budget = 10**6
+        self.held = False
+        self.told: list[Mending] = []
+        self.con: duckdb.DuckDBPyConnection | None = new_file() if real_file else None
+        self._take_up(sorted(stored))
+        shelf: Any = Shelf("x", self._consult, self.settle) if real_file else _FakeShelf(self)
+        self.mender = Mender(self.continuity, shelf, self._deliver)
+
+    def _take_up(self, stored: Sequence[int]) -> None:
+        """What an earlier run stored: the memory knows little more than where it ended."""
+        if not stored:
+            return
+        ids = [name_of(self.promise, at) for at in stored]
+        self.traded = stored[-1] + 1
+        self._store(zip(ids, map(time_of, stored), strict=True))
+        first, last = self._number(ids[0]), self._number(ids[-1])
+        newest = zip(ids[-3:], map(time_of, stored[-3:]), strict=True)
+        recent = None if self.promise is IdPromise.CONTIGUOUS else remembering(newest, time_of(stored[-1]))
+        seed = Seed("x", BTC, ids[-1], time_of(stored[-1]), last, first, recent=recent)
+        self.continuity.restore([seed], time_of(self.traded))
+
+    def _number(self, trade_id: str) -> int | None:
+        return int(trade_id) if self.promise is IdPromise.CONTIGUOUS else None
+
+    def rows(self, places: Iterable[int], source: str) -> Block:
+        return block_of([(BTC, name_of(self.promise, at), time_of(at)) for at in places], source)
+
+    # -- what happens ---------------------------------------------------------------------------------
+
+    def live(self, *delivered: bool) -> None:
+        """The next trades, of which some do not arrive."""
+        places = range(self.traded, self.traded + len(delivered))
+        self.traded += len(delivered)
+        self.arrive([at for at, came in zip(places, delivered, strict=True) if came], "stream")
+
+    def arrive(self, places: Sequence[int], source: str) -> None:
+        """Trades come, for the first time or not, and are admitted as live rows and backfilled ones are."""
+        block = self.rows(places, source)
+        self.continuity.admit(block, 0, None, 0.0)
+        self._fly(block)
+
+    def lose(self, places: Iterable[int]) -> None:
+        """Somebody deletes rows from the file."""
+        for at in places:
+            del self.file[name_of(self.promise, at)]
+            if self.con is not None:
+                self.con.execute("DELETE FROM ticks WHERE trade_id = ?", [name_of(self.promise, at)])
+
+    def flush(self) -> None:
+        """What is in flight becomes durable, and so do the states of gaps."""
+        flown, self.flight = self.flight, []
+        self._store(flown)
+        gaps = self.continuity.take_gaps()
+        if self.con is not None:
+            put_gaps(self.con, gaps)
+
+    def _store(self, rows: Iterable[tuple[str, int]]) -> None:
+        for trade_id, at_ns in rows:
+            self.file[trade_id] += 1
+            if self.con is not None:
+                put_tick(self.con, trade_id, at_ns)
+
+    def _fly(self, block: Block) -> None:
+        for trade_id, at_ns in zip(block.trade_id, block.exchange_ns, strict=True):
+            assert trade_id is not None
+            assert at_ns is not None
+            self.flight.append((trade_id, at_ns))
+
+    @property
+    def copies(self) -> list[str]:
+        """Trades that are there more than once, stored or in flight."""
+        there = self.file + Counter(trade_id for trade_id, _ in self.flight)
+        return [trade_id for trade_id, count in there.items() if count > 1]
+
+    @property
+    def lacking(self) -> list[int]:
+        """The places of trades that are not stored."""
+        return [at for at in range(self.traded) if not self.file[name_of(self.promise, at)]]
+
+    # -- what the mender sees -------------------------------------------------------------------------
+
+    async def step(self) -> None:
+        await trio.lowlevel.checkpoint()
+        next(self.script, lambda: None)()
+
+    async def settle(self) -> None:
+        await self.step()
+        self.flush()
+        await self.step()
+
+    async def _consult(self, question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
+        assert self.con is not None
+        return None if self.held else question(self.con)
+
+    async def _deliver(self, block: Block, admit: Callable[[Block], int]) -> int:
+        rows = len(block)
+        copies = admit(block)
+        assert len(block) == rows - copies
+        self._fly(block)
+        await self.step()
+        return len(block)
+
+    async def carry_on(self, *, newest_first: bool = False) -> None:
+        """One round of the mender."""
+
+        def backfill(take: Callable[[Block], Awaitable[None]]) -> Any:
+            return _History(self, take, newest_first)
+
+        await self.mender.carry_on({BTC: cast(Any, "the market")}, backfill, self.told.append)
+
+    async def repair(self, low: int, high: int, *, newest_first: bool = False) -> Mending:
+        """An order for the trades between two places, both included, to its end."""
+        order = self.mender.order(BTC, time_of(low), time_of(high))
+        for _ in range(ROUNDS_MAX):
+            await self.carry_on(newest_first=newest_first)
+            await trio.sleep(1)
+            if order.complete is not None:
+                break
+        self.flush()
+        return order
+
+
+class Crashed(Exception):
+    """The task that asks the history ends in the middle."""
+
+
+class _FakeShelf:
+    def __init__(self, world: World) -> None:
+        self._world, self.settle = world, world.settle
+
+    async def stored(self, _symbol: str, block: Block) -> set[str]:
+        await self._world.step()
+        found = {trade_id for trade_id in block.trade_id if trade_id and self._world.file[trade_id]}
+        await self._world.step()
+        if self._world.held:
+            raise FileBusy
+        return found
+
+    async def gaps(self, _symbol: str, _from_ns: int, _to_ns: int) -> list[Any]:
+        if self._world.held:
+            raise FileBusy
+        return []
+
+
+class _History:
+    def __init__(self, world: World, take: Callable[[Block], Awaitable[None]], newest_first: bool) -> None:
+        self._world, self._take, self._newest_first = world, take, newest_first
+
+    async def recover(self, _market: object, stretch: Stretch) -> Recovered:
+        """Pages of the trades in the stretch, until the budget is used up."""
+        world, count = self._world, 0
+        assert stretch.from_ns is not None
+        assert stretch.to_ns is not None
+        low, high = (max(0, (ns - T0_NS) // SECOND_NS) for ns in (stretch.from_ns, stretch.to_ns))
+        places = list(range(max(low, world.depth_from), min(high + 1, world.traded)))
+        pages = [places[at : at + PAGE_ROWS] for at in range(0, len(places), PAGE_ROWS)]
+        for done, page in enumerate(reversed(pages) if self._newest_first else pages):
+            if done == world.budget:
+                span = (
+                    (time_of(low), time_of(page[-1])) if self._newest_first else (time_of(page[0]), time_of(high))
+                )
+                rest = Stretch(from_ns=span[0], to_ns=span[1])
+                return Recovered(count=count, complete=False, reason="budget", remaining=rest, final=False)
+            if not world.pages_left:
+                raise Crashed
+            world.pages_left -= 1
+            count += len(page)
+            await self._take(world.rows(page, "backfill"))
+        if low < world.depth_from:
+            return Recovered(count=count, complete=False, reason="x gives nothing before that", final=True)
+        return Recovered(count=count, complete=True)

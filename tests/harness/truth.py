@@ -1,0 +1,150 @@
+"""The whole truth against the file: every trade is stored once, or lies in a gap that is listed; nothing else."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from actors.exchanges.contract.feed import IdPromise
+from actors.exchanges.registry import DIALECTS
+from actors.model.symbols import parse_symbol
+from ops.export.query import unlocked
+from ops.sandbox import Fill, Sandbox
+
+UNFINISHED = ("open", "lost", "partial", "unknown")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LOCK_PATIENCE_S = 10.0
+Newest = Mapping[tuple[str, str], str]
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was found: trades that happened, of them stored, and of them missing but listed."""
+
+    happened: int = 0
+    stored: int = 0
+    listed: Counter[str] = field(default_factory=Counter)  # by exchange
+    gaps_open: int = 0
+    gaps_filled: int = 0
+    fetched: int = 0  # rows that came from the history
+
+    def __str__(self) -> str:
+        return (
+            f"{self.happened} trades, {self.stored} stored ({self.fetched} rows from history),"
+            f" {self.listed.total()} missing and listed {dict(self.listed)},"
+            f" {self.gaps_filled} gaps filled, {self.gaps_open} open"
+        )
+
+
+class Untrue(AssertionError):
+    """The file and the truth differ; the message has the seed and the first trade at which they do."""
+
+
+def newest(sandbox: Sandbox) -> dict[tuple[str, str], str]:
+    """The newest trade of each market now: up to here a service has to account for all."""
+    return {
+        (exchange, symbol): fills[-1].trade_id
+        for exchange, markets in sandbox.truth.items()
+        for symbol, fills in markets.items()
+        if fills
+    }
+
+
+def compare(path: Path, sandbox: Sandbox, until: Newest, seed: int) -> Verdict:
+    """Raises Untrue unless each trade from the first stored of its market to `until` is stored once, as it was
+    made, or listed; and unless everything stored was traded, and no limit of an exchange was exceeded."""
+    verdict = Verdict()
+    with unlocked(path, LOCK_PATIENCE_S, lambda: duckdb.connect(path, read_only=True)) as con:
+        for exchange, markets in sandbox.truth.items():
+            struck = sandbox.struck[exchange]
+            if struck["rate_limit"] or struck["rest_impatient"]:
+                raise Untrue(f"seed {seed}: {exchange} was asked too much: {dict(struck)}")
+            for symbol, fills in markets.items():
+                market = _Market(exchange, symbol, fills, until.get((exchange, symbol)))
+                _compare_market(con, market, verdict, seed)
+        count = "SELECT count(*) FILTER (status = 'open'), count(*) FILTER (status = 'filled' AND recovered > 0)"
+        verdict.gaps_open, verdict.gaps_filled = con.execute(f"{count} FROM gaps").fetchone() or (0, 0)
+        backfilled = con.execute("SELECT count(*) FROM ticks WHERE source = 'backfill'").fetchone()
+        verdict.fetched = backfilled[0] if backfilled else 0
+        wrong = con.execute(
+            "SELECT * FROM audit WHERE received <> stored + duplicates + rejected + in_flight"
+        ).fetchone()
+        if wrong is not None:
+            raise Untrue(f"seed {seed}: the audit does not add up: {wrong}")
+    return verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Market:
+    exchange: str
+    symbol: str
+    fills: Sequence[Fill]
+    until: str | None
+
+    @property
+    def by_id(self) -> bool:
+        """Whether gaps say by their ids what they hold; elsewhere only their times do."""
+        return DIALECTS[self.exchange].ids.get(parse_symbol(self.symbol).kind) is IdPromise.CONTIGUOUS
+
+
+def _compare_market(con: duckdb.DuckDBPyConnection, market: _Market, verdict: Verdict, seed: int) -> None:
+    name, key = f"seed {seed}: {market.exchange} {market.symbol}", [market.exchange, market.symbol]
+    rows = con.execute(
+        "SELECT trade_id, fills, price, volume, side, timestamp FROM ticks WHERE exchange = ? AND symbol = ?", key
+    ).fetchall()
+    fills = list(market.fills)  # after the rows, for trading goes on
+    ids = [number for trade_id, count, *_ in rows for number in span(trade_id, count)]
+    stored = set(ids)
+    if not stored:
+        raise Untrue(f"{name}: nothing is stored")
+    if len(ids) != len(stored):
+        twice = min(number for number in stored if ids.count(number) > 1)
+        raise Untrue(f"{name}: {twice} is stored twice")
+    truth = {number: fill for fill in fills for number in span(fill.trade_id, fill.count)}
+    if not stored <= truth.keys():
+        raise Untrue(f"{name}: {min(stored - truth.keys())} is stored and was never traded")
+    for trade_id, count, price, volume, side, at in rows:
+        fill = truth[trade_id]
+        # A trade that used up several ids may come back from the history in parts, each with its share.
+        whole = count != fill.count or volume == Decimal(fill.volume)
+        if (price, side, at) != (Decimal(fill.price), fill.side, _time(fill)) or not whole:
+            raise Untrue(f"{name}: {trade_id} is stored as {side} {volume} at {price}, {at}, but was {fill}")
+    gaps = con.execute(
+        "SELECT from_id, to_id, from_time, coalesce(to_time, closed_at) FROM gaps"
+        " WHERE exchange = ? AND symbol = ? AND status IN ?",
+        [*key, list(UNFINISHED)],
+    ).fetchall()
+    order = list(truth)
+    first = next(at for at, number in enumerate(order) if number in stored)
+    last = order.index(market.until) if market.until is not None else -1
+    for number in order[first : last + 1]:
+        verdict.happened += 1
+        if number in stored:
+            verdict.stored += 1
+        elif any(_inside(gap, number, truth[number], by_id=market.by_id) for gap in gaps):
+            verdict.listed[market.exchange] += 1
+        else:
+            raise Untrue(f"{name}: {number} is neither stored nor listed: {truth[number]}; gaps: {gaps[-5:]}")
+
+
+def _inside(gap: tuple[Any, ...], number: str, fill: Fill, *, by_id: bool) -> bool:
+    """Whether a gap names a trade; one without an end goes on, until it is given up."""
+    from_id, to_id, from_time, to_time = gap
+    at = _time(fill)
+    if by_id and from_id is not None and to_id is not None:
+        return int(from_id) < int(number) < int(to_id)
+    return bool(from_time <= at and (to_time is None or at <= to_time))
+
+
+def _time(fill: Fill) -> datetime:
+    return EPOCH + timedelta(microseconds=fill.ns // 1_000)
+
+
+def span(trade_id: str, count: int) -> list[str]:
+    """The ids that a trade used up, oldest first."""
+    return [trade_id] if count == 1 else [str(int(trade_id) - back) for back in reversed(range(count))]

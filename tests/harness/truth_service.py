@@ -1,0 +1,132 @@
+"""The real service as a process that is killed and started again, recording exchanges that keep the truth."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import trio
+
+from ops.control.client import ControlClient, NoService
+from ops.sandbox import Sandbox
+from tests.harness.cli_process import COMMAND, environment
+from tests.harness.truth import Newest, Untrue, Verdict, compare, newest
+
+PATIENCE_S = 60.0  # for what takes a second or two on a machine that has nothing else to do
+SETTLED_S = 1.0  # what was traded before is on its way no longer
+POLICY = """
+[store]
+flush_interval_s = 0.2
+merge_interval_s = 1
+[log]
+level = "warning"
+format = "json"
+[supervision]
+backoff_initial_s = 0.1
+backoff_max_s = 1.0
+"""
+# The real command line, on a host whose clock is wrong.
+WRONG_CLOCK = """
+import sys, time
+off_s = float(sys.argv.pop(1))
+real, real_ns = time.time, time.time_ns
+time.time, time.time_ns = lambda: real() + off_s, lambda: real_ns() + int(off_s * 1e9)
+from ops.cli import main
+main()
+"""
+NOTICING = "silence_s = 1.0\nstall_s = 0.5\n"
+
+
+class Service:
+    """`tickwarden run` in a folder, over and over; a context manager that leaves no process behind.
+
+    What it logs goes to `folder/log`.
+    """
+
+    def __init__(self, folder: Path, sandbox: Sandbox, *, noticing: str = NOTICING) -> None:
+        self.folder, self.path, self.kills = folder, folder / "ticks.duckdb", 0
+        self._sandbox = sandbox
+        self._control = ControlClient(folder / "ticks.duckdb.sock")
+        self._process: subprocess.Popen[bytes] | None = None
+        tables = sandbox.config_toml().replace("\nsymbols", f"\n{noticing}symbols")
+        (folder / "tickwarden.toml").write_text(POLICY + tables)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def start(self, clock_off_s: float = 0.0) -> None:
+        """Starts it, and does not wait. Its host's clock is ahead by so much, or behind."""
+        command = [sys.executable, "-c", WRONG_CLOCK, str(clock_off_s)] if clock_off_s else COMMAND
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, "run", "--config", "tickwarden.toml"],
+                cwd=self.folder,
+                env=environment(self.folder),
+                stdout=log,
+                stderr=log,
+            )
+
+    async def records(self, *, each: bool = False) -> None:
+        """Returns when it has stored something, or something of each exchange."""
+        await until(partial(self._records, all if each else any))
+
+    async def _records(self, of: Callable[[Iterable[bool]], bool]) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError(f"the service ended: {(self.folder / 'log').read_text()[-2000:]}")
+        try:
+            status: Any = await trio.to_thread.run_sync(self._control.get, "/v1/status")
+        except (NoService, OSError):
+            return False
+        return of(status["exchanges"][name]["stored"] > 0 for name in self._sandbox.truth)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self.kills += 1
+
+    async def stop(self) -> None:
+        """An orderly end, with exit code 0."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        with trio.fail_after(PATIENCE_S):
+            code = await trio.to_thread.run_sync(self._process.wait, abandon_on_cancel=True)
+        assert code == 0, (self.folder / "log").read_text()[-2000:]
+
+    async def settle(self, seed: int, patience_s: float = PATIENCE_S) -> Verdict:
+        """Waits until the file accounts for all that has been traded so far and no gap waits for an answer,
+        ends the service and gives the verdict. After `patience_s` gaps may be open; what is untrue then is so."""
+        marks = newest(self._sandbox)
+        await trio.sleep(SETTLED_S)
+        with suppress(trio.TooSlowError):
+            await until(partial(self._settled, marks, seed), patience_s)
+        await self.stop()
+        return compare(self.path, self._sandbox, marks, seed)
+
+    async def _settled(self, marks: Newest, seed: int) -> bool:
+        try:
+            verdict = await trio.to_thread.run_sync(compare, self.path, self._sandbox, marks, seed)
+        except Untrue:
+            return False
+        return verdict.gaps_open == 0
+
+
+async def until(look: Callable[[], Awaitable[bool]], patience_s: float = PATIENCE_S) -> None:
+    """Looks until it is so; raises TooSlowError when it does not come."""
+    with trio.fail_after(patience_s):
+        while not await look():  # noqa: ASYNC110 - nobody tells when
+            await trio.sleep(0.2)

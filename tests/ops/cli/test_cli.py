@@ -1,0 +1,178 @@
+"""The command line, as a new user meets it."""
+
+import json
+import shutil
+import signal
+import subprocess
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from ops.cli import COMMANDS, cli
+from tests.harness.cli_process import PATIENCE_S, running, sandbox, status, tickwarden, tickwarden_here, wait_for
+from tests.harness.store_reader import looking
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_every_command_explains_itself(name: str, tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    result = CliRunner().invoke(cli, [*([name] if name else []), "--help"])
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+    assert len(result.output.splitlines()) >= 4
+
+
+def test_a_wrong_command_is_wrong_use_and_names_the_nearest(tmp_path: Path) -> None:
+    result = tickwarden("stats", folder=tmp_path)
+    assert result.returncode == 64
+    assert "status" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_wrong_option_is_wrong_use(tmp_path: Path) -> None:
+    assert tickwarden_here("run", "--fro", "3", folder=tmp_path).returncode == 64
+    assert tickwarden_here("sandbox", "--fault", "stal", folder=tmp_path).returncode == 64
+
+
+def test_without_a_service_health_commands_say_so_with_exit_69(tmp_path: Path) -> None:
+    for command in (["status"], ["actors"], ["top", "--once"], ["flush"], ["restart", "writer"], ["events"]):
+        result = tickwarden_here(*command, folder=tmp_path)
+        assert result.returncode == 69, command
+        assert "no service is running" in result.stderr
+        assert "tickwarden run" in result.stderr
+
+
+def test_check_config_tells_every_mistake_and_exits_78(tmp_path: Path) -> None:
+    (tmp_path / "tickwarden.toml").write_text(
+        '[store]\nflush_intervall_s = 1\n[exchanges.binanse]\nsymbols = ["BTC/USDT"]\n'
+        '[exchanges.okx]\nsymbols = ["btcusdt"]\n'
+    )
+    for command in (["check-config"], ["run", "--for", "1"]):
+        result = tickwarden_here(*command, folder=tmp_path)
+        assert result.returncode == 78
+        for expected in ("flush_intervall_s", "flush_interval_s", "binanse", "binance", "btcusdt"):
+            assert expected in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_check_config_is_content_with_the_built_in_default(tmp_path: Path) -> None:
+    result = tickwarden_here("check-config", folder=tmp_path)
+    assert result.returncode == 0
+    assert "5 exchanges" in result.stdout
+
+
+def test_exchanges_lists_all_and_tells_one(tmp_path: Path) -> None:
+    everything = json.loads(tickwarden_here("exchanges", "--json", folder=tmp_path).stdout)
+    assert {row["name"] for row in everything} >= {"binance", "coinbaseexchange", "kraken", "okx", "bybit"}
+    assert all(row["doc"].startswith("https://") and row["history"] for row in everything)
+    one = tickwarden_here("exchanges", "kraken", folder=tmp_path)
+    assert "contiguous" in one.stdout
+    unknown = tickwarden_here("exchanges", "krake", folder=tmp_path)
+    assert unknown.returncode == 64
+    assert "kraken" in unknown.stderr
+
+
+def test_query_says_what_is_wrong_without_a_traceback(tmp_path: Path) -> None:
+    missing = tickwarden_here("query", "SELECT 1", "--file", "none.duckdb", folder=tmp_path)
+    assert missing.returncode == 1
+    assert "none.duckdb" in missing.stderr
+    duckdb.connect(str(tmp_path / "a.duckdb")).close()
+    wrong = tickwarden_here("query", "SELEC 1", "--file", "a.duckdb", folder=tmp_path)
+    assert wrong.returncode == 1
+    assert "syntax error" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """The folder in which a demo was run, and what it said."""
+    folder = tmp_path_factory.mktemp("demo")
+    return folder, tickwarden("demo", "--seconds", "3", "--dir", "d", folder=folder)
+
+
+def test_the_demo_records_five_exchanges_and_leaves_a_complete_file(
+    demo: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, result = demo
+    assert result.returncode == 0, result.stderr
+    assert "SELECT exchange, symbol" in result.stdout
+    assert sorted(path.name for path in (folder / "d").iterdir()) == ["ticks.duckdb", "ticks.duckdb.lock"]
+    with looking(folder / "d" / "ticks.duckdb") as con:
+        rows = con.execute("SELECT exchange, count(*), min(price) FROM ticks GROUP BY ALL").fetchall()
+        audit = con.execute("SELECT received, stored + duplicates + rejected + in_flight FROM audit").fetchall()
+    assert {row[0] for row in rows} == {"binance", "coinbaseexchange", "kraken", "okx", "bybit"}
+    assert all(count > 2 and isinstance(low, Decimal) for _, count, low in rows)
+    assert audit
+    assert all(received == accounted for received, accounted in audit)
+
+
+def test_a_second_demo_into_the_same_folder_adds_to_the_file(
+    demo: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    shutil.copytree(demo[0] / "d", tmp_path / "d")
+    assert tickwarden("demo", "--seconds", "1", "--dir", "d", folder=tmp_path).returncode == 0
+    sql = "SELECT count(DISTINCT run_id) AS runs FROM audit"
+    runs = tickwarden_here("query", sql, "--json", "--file", "d/ticks.duckdb", folder=tmp_path)
+    assert json.loads(runs.stdout) == [{"runs": 2}]
+
+
+def test_a_running_service_answers_every_command(tmp_path: Path) -> None:
+    with sandbox(tmp_path, rate=50.0) as config:
+        (tmp_path / "tickwarden.toml").write_text(config)
+        with running("run", folder=tmp_path) as service:
+            wait_for(
+                "recording on all exchanges",
+                lambda: (
+                    (said := status(tmp_path))
+                    and all(row["stored"] > 0 for row in said["exchanges"].values())
+                    and said["state"] == "ok"
+                ),
+            )
+            names = {row["name"] for row in json.loads(tickwarden_here("actors", "--json", folder=tmp_path).stdout)}
+            assert {"writer", "buffer", "merger", "exchanges", "binance", "binance:1"} <= names
+            for command in (
+                ["status"],
+                ["actors"],
+                ["top", "--once"],
+                ["events"],
+                ["flush"],
+                ["merge"],
+                ["restart", "binance:1"],
+                ["pause", "okx"],
+                ["resume", "okx"],
+                ["symbols", "kraken", "--remove", "ETH/USD"],
+                ["reload"],
+                ["log-level", "debug"],
+                ["query", "SELECT exchange, count(*) FROM ticks GROUP BY ALL"],
+            ):
+                result = tickwarden_here(*command, folder=tmp_path)
+                assert result.returncode == 0, (command, result.stderr)
+                assert result.stdout.strip(), command
+            assert tickwarden_here("restart", "nobody", folder=tmp_path).returncode == 1
+            second = tickwarden("run", "--for", "1", folder=tmp_path)
+            assert second.returncode == 75
+            assert str(service.pid) in second.stderr
+            assert "ticks.duckdb.sock" in second.stderr
+            with running("tail", "--exchange", "binance", "--json", folder=tmp_path) as tail:
+                assert tail.stdout is not None
+                tick = json.loads(tail.stdout.readline())
+                assert tick["exchange"] == "binance"
+                assert isinstance(tick["price"], str)
+            service.send_signal(signal.SIGINT)
+            service.communicate(timeout=PATIENCE_S)
+            assert service.returncode == 0
+    assert not (tmp_path / "ticks.duckdb.tail").exists()
+    assert not (tmp_path / "ticks.duckdb.sock").exists()
+
+
+def test_ctrl_c_ends_the_sandbox_without_a_traceback(tmp_path: Path) -> None:
+    with running("sandbox", folder=tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()  # the configuration: it serves
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130
+    assert "Traceback" not in complaints

@@ -1,0 +1,579 @@
+"""The configuration: what is read, from where, and that every mistake is told with what would be right."""
+
+import os
+import socket
+import tomllib
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.exchanges.registry import DIALECTS
+from actors.model.batch import Batch
+from actors.model.ticks import Block
+from actors.settings import ExchangeSettings, StoreSettings, SupervisionSettings
+from actors.store.store import Store
+from ops.cli import COMMANDS
+from ops.config.checks import Wrong
+from ops.config.config import Config, ConfigErrors, find_config, load_config
+from ops.config.default import default_toml
+from ops.config.keys import CONTROL, EXCHANGE, LOG, STORE, SUPERVISION
+from ops.config.paths import host_mistakes
+from ops.config.reader import shown
+from ops.terminal.suggestions import did_you_mean, nearest
+from supervisor.spec import ChildSpec
+
+ONE = '[exchanges.binance]\nsymbols = ["BTC/USDT"]\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, home and environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.delenv("TICKWARDEN_CONFIG", raising=False)
+    return tmp_path
+
+
+def load(folder: Path, text: str | bytes) -> Config:
+    path = folder / "c.toml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return load_config(path)
+
+
+def mistakes(folder: Path, text: str | bytes) -> dict[str, str]:
+    with pytest.raises(ConfigErrors) as caught:
+        load(folder, text)
+    assert all(mistake.right for mistake in caught.value.mistakes)
+    assert len(str(caught.value).splitlines()) == len(caught.value.mistakes)
+    return {mistake.key: str(mistake) for mistake in caught.value.mistakes}
+
+
+def test_no_file_means_bitcoin_and_ether_on_five_exchanges_in_the_working_folder(folder: Path) -> None:
+    config = load_config(None)
+    assert config.source is None
+    assert config.store == StoreSettings(path=folder / "ticks.duckdb")
+    assert config.control.socket == folder / "ticks.duckdb.sock"
+    assert {name: exchange.symbols for name, exchange in config.exchanges.items()} == {
+        "binance": ("BTC/USDT", "ETH/USDT"),
+        "coinbaseexchange": ("BTC/USD", "ETH/USD"),
+        "kraken": ("BTC/USD", "ETH/USD"),
+        "okx": ("BTC/USDT", "ETH/USDT"),
+        "bybit": ("BTC/USDT:USDT", "ETH/USDT:USDT"),
+    }
+    pipeline = config.pipeline()
+    assert (pipeline.store, pipeline.exchanges) == (config.store, config.exchanges)
+
+
+def test_the_printed_default_means_the_same_as_no_file(folder: Path) -> None:
+    printed, built_in = load(folder, default_toml()), load_config(None)
+    assert (printed.store, printed.exchanges, printed.supervision) == (
+        built_in.store,
+        built_in.exchanges,
+        built_in.supervision,
+    )
+    assert (printed.control, printed.log) == (built_in.control, built_in.log)
+
+
+def test_the_printed_default_shows_every_key_and_its_samples_are_sound(folder: Path) -> None:
+    (folder / "ca.pem").touch()
+    uncommented = default_toml().replace("\n# ", "\n").replace("# Tickwarden", "# ", 1)
+    document = tomllib.loads(uncommented)
+    assert document["store"].keys() == STORE.keys() and document["control"].keys() == CONTROL.keys()
+    assert document["log"].keys() == LOG.keys() and document["supervision"].keys() == SUPERVISION.keys()
+    assert document["exchanges"]["binance"].keys() == EXCHANGE.keys()
+    assert load(folder, uncommented).exchanges["binance"].silence_s == 30.0
+
+
+def test_every_setting_has_a_key_and_every_key_a_setting_with_its_default() -> None:
+    assert set(STORE) | {"group"} == set(StoreSettings.__dataclass_fields__)  # the group is that of [control]
+    assert set(SUPERVISION) == set(SupervisionSettings.__dataclass_fields__)
+    assert set(EXCHANGE) | {"name", "supervision"} == set(ExchangeSettings.__dataclass_fields__)
+    assert SUPERVISION["restarts_max"].default == SupervisionSettings().restarts_max
+
+
+def test_everything_can_be_set_and_relative_names_start_at_the_config_files_folder(folder: Path) -> None:
+    deep = folder / "etc"
+    deep.mkdir()
+    (deep / "ca.pem").touch()
+    config = load(
+        deep,
+        """
+        [store]
+        path = "data/t.duckdb"
+        flush_interval_s = 2
+        flush_rows_max = 10
+        merge_interval_s = 5.5
+        storage_version = "latest"
+        memory_limit = "1.5 GiB"
+        [control]
+        http = "[::1]:8787"
+        [log]
+        level = "debug"
+        format = "json"
+        [supervision]
+        backoff_max_s = 30
+        restarts_max = 3
+        [exchanges.mine]
+        dialect = "binance"
+        symbols = ["ETH/USDT"]
+        ws_url = "ws://127.0.0.1:9443/"
+        rest_url = "http://localhost:1"
+        silence_s = 5
+        channel = "trade"
+        ca_file = "ca.pem"
+        restarts_max = 9
+        """,
+    )
+    assert config.source == deep / "c.toml"
+    assert config.store.path == deep / "data/t.duckdb"
+    assert config.control.socket == deep / "data/t.duckdb.sock"
+    assert isinstance(config.store.flush_interval_s, float) and config.store.memory_limit == "1.5 GiB"
+    assert config.exchanges["mine"] == ExchangeSettings(
+        name="mine",
+        dialect="binance",
+        symbols=("ETH/USDT",),
+        ws_url="ws://127.0.0.1:9443",
+        rest_url="http://localhost:1",
+        silence_s=5.0,
+        channel="trade",
+        ca_file=deep / "ca.pem",
+        supervision=SupervisionSettings(backoff_max_s=30.0, restarts_max=9),
+    )
+    assert config.log.level == "debug" and config.control.http == "[::1]:8787"
+
+
+def test_every_mistake_is_told_at_once(folder: Path) -> None:
+    found = mistakes(
+        folder,
+        """
+        [store]
+        flush_interval = 1
+        flush_rows_max = true
+        [stores]
+        [log]
+        level = "verbose"
+        [supervision]
+        restarts_max = -1
+        [exchanges.binanse]
+        symbols = ["BTC/USDT"]
+        [exchanges.kraken]
+        symbols = ["BTC/USD", "BTCUSD", 5, "BTC/USD", "BTC/USD:BTC"]
+        chanel = "trade"
+        """,
+    )
+    assert list(found) == [
+        "stores",
+        "store.flush_interval",
+        "store.flush_rows_max",
+        "log.level",
+        "supervision.restarts_max",
+        "exchanges.binanse",
+        "exchanges.kraken.chanel",
+        "exchanges.kraken.symbols[1]",
+        "exchanges.kraken.symbols[2]",
+        "exchanges.kraken.symbols[3]",
+        "exchanges.kraken.symbols[4]",
+    ]
+    assert "nearest known one is 'flush_interval_s'" in found["store.flush_interval"]
+    assert "'store'" in found["stores"]
+    assert "found true; right would be a whole number from 1 to" in found["store.flush_rows_max"]
+    assert "'binance'" in found["exchanges.binanse"] and "dialect =" in found["exchanges.binanse"]
+    assert "each market once" in found["exchanges.kraken.symbols[3]"]
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "said"),
+    [
+        (
+            'flush_interval_s = "fast"',
+            "store.flush_interval_s",
+            'found "fast"; right would be a number of seconds',
+        ),
+        ("flush_interval_s = nan", "store.flush_interval_s", "found nan"),
+        ("flush_interval_s = true", "store.flush_interval_s", "found true"),
+        ("merge_interval_s = 0", "store.merge_interval_s", "from 0.01"),
+        ("flush_rows_max = 1.5", "store.flush_rows_max", "a whole number"),
+        ('memory_limit = "lots"', "store.memory_limit", '"512MB"'),
+        ('storage_version = "1.2"', "store.storage_version", '"v1.2.0"'),
+        ('path = ""', "store.path", "the name of a file"),
+        ('path = "data/"', "store.path", "not of a folder"),
+        ('path = "."', "store.path", "a folder"),
+        ("socket = 1979-05-27", "store.socket", "belongs under [control]"),
+    ],
+)
+def test_a_wrong_store_value_is_told_with_what_would_be_right(folder: Path, text: str, key: str, said: str) -> None:
+    found = mistakes(folder, f"[store]\n{text}\n{ONE}")
+    assert list(found) == [key] and said in found[key]
+
+
+@pytest.mark.parametrize(
+    "http",
+    [
+        "0.0.0.0:8787",
+        "example.com:80",
+        "127.0.0.1",
+        "127.0.0.1:0",
+        "127.0.0.1:99999",
+        "::1",
+        "http://[::1]:1",
+    ],
+)
+def test_http_is_refused_on_anything_but_loopback(folder: Path, http: str) -> None:
+    assert "127.0.0.1:8787" in mistakes(folder, f'[control]\nhttp = "{http}"\n{ONE}')["control.http"]
+
+
+@pytest.mark.parametrize("http", ["", "127.0.0.1:8787", "localhost:1", "[::1]:8787", "127.9.9.9:1"])
+def test_http_on_loopback_or_off_is_taken(folder: Path, http: str) -> None:
+    assert load(folder, f'[control]\nhttp = "{http}"\n{ONE}').control.http == http
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:1",
+        "127.0.0.1:9443",
+        "ws://",
+        "ws://:9443",
+        "ws://h:port",
+        "ws://h:0",
+        "ws://h:99999",
+        "ws://h/ws",
+        "ws://h?x",
+        "ws://user@h",
+        "ws://h h",
+        "ws://[::1",
+        "ws://h\\u0000",
+        "",
+    ],
+)
+def test_a_ws_url_that_is_not_scheme_host_and_port_is_refused(folder: Path, url: str) -> None:
+    found = mistakes(folder, f'{ONE}ws_url = "{url}"')
+    assert "ws:// or wss://" in found["exchanges.binance.ws_url"]
+
+
+@pytest.mark.parametrize(
+    "name", ["writer", "clock", "tickwarden", "a b", "x:1", "", "é", "a" * 55, "x\\u200b", "..", "a/b", "-x"]
+)
+def test_an_exchange_cannot_take_a_name_that_other_actors_or_urls_need(folder: Path, name: str) -> None:
+    found = mistakes(folder, f'[exchanges."{name}"]\ndialect = "binance"\nsymbols = ["BTC/USDT"]')
+    assert "a name of letters" in "".join(found.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "said"),
+    [
+        ("", "exchanges", "[exchanges.binance]"),
+        ("exchanges = 5", "exchanges", "a table"),
+        ("[exchanges]\nbinance = 5", "exchanges.binance", "a table"),
+        ("[exchanges.binance]", "exchanges.binance.symbols", "found nothing"),
+        ("[exchanges.binance]\nsymbols = []", "exchanges.binance.symbols", "a list"),
+        ('[exchanges.binance]\nsymbols = "BTC/USDT"', "exchanges.binance.symbols", "a list"),
+        (f'{ONE}channel = "trades"', "exchanges.binance.channel", "'trade'"),
+        (f'{ONE}ca_file = "none.pem"', "exchanges.binance.ca_file", "a file that is there"),
+        (f"{ONE}backoff_initial_s = 61", "exchanges.binance.backoff_initial_s", "at most backoff_max_s (60)"),
+        (
+            f"[supervision]\nbackoff_max_s = 0.5\n{ONE}",
+            "supervision.backoff_max_s",
+            "backoff_initial_s (1) at most",
+        ),
+        (f'[control]\ngroup = "no-such-group-here"\n{ONE}', "control.group", "a group of this system"),
+        (f'[control]\nsocket = "ticks.duckdb"\n{ONE}', "control.socket", "another file"),
+        ("store = 1\n" + ONE, "store", "a table: [store]"),
+    ],
+)
+def test_mistakes_between_keys_name_the_key_and_the_relation(folder: Path, text: str, key: str, said: str) -> None:
+    found = mistakes(folder, text)
+    assert list(found) == [key] and said in found[key]
+
+
+def test_a_socket_path_that_the_system_cannot_bind_is_refused(folder: Path) -> None:
+    found = mistakes(folder, f'[control]\nsocket = "{"s" * 107}"\n{ONE}')
+    assert "at most 107 bytes" in found["control.socket"]
+
+
+def test_an_exchanges_name_may_be_so_long_that_its_actors_still_have_names(folder: Path) -> None:
+    name = "a" * 54
+    config = load(folder, f'[exchanges.{name}]\ndialect = "binance"\nsymbols = ["BTC/USDT"]')
+    for actor in (f"{name}:backfill", f"{name}:12345678"):
+
+        async def run(_: object) -> None: ...
+
+        ChildSpec(actor, run)  # raises ValueError for a name that is too long
+    assert list(config.exchanges) == [name]
+
+
+@pytest.mark.parametrize("odd", ["*", "?", "[", "]", "\\"])
+@pytest.mark.parametrize("inside", ["file", "folder"])
+def test_a_path_that_duckdb_reads_as_a_pattern_is_refused_wherever_the_character_stands(
+    folder: Path, odd: str, inside: str
+) -> None:
+    base = folder / f"x{odd}y" if inside == "folder" else folder
+    base.mkdir(exist_ok=True)
+    name = f"t{odd}.duckdb" if inside == "file" else "t.duckdb"
+    found = mistakes(base, f"[store]\npath = '{name}'\n{ONE}")
+    assert list(found) == ["store.path"] and "pattern" in found["store.path"]
+
+
+def test_a_link_is_judged_by_where_it_leads_because_the_store_works_there(folder: Path) -> None:
+    (folder / "odd [1]").mkdir()
+    (folder / "fine").symlink_to(folder / "odd [1]")
+    assert "pattern" in mistakes(folder, f'[store]\npath = "fine/t.duckdb"\n{ONE}')["store.path"]
+    (folder / "plain").mkdir()
+    (folder / "link [1]").symlink_to(folder / "plain")
+    assert load(folder, f'[store]\npath = "link [1]/t.duckdb"\n{ONE}').store.path.name == "t.duckdb"
+    (folder / "a").symlink_to("b")
+    (folder / "b").symlink_to("a")
+    assert "store.path" in mistakes(folder, f'[store]\npath = "a/t.duckdb"\n{ONE}')
+
+
+@pytest.mark.parametrize("quote", ["'", '"', ";", "#", "%", "$(x)", "{a}", "ünï", "=", ",", "  "])
+def test_a_path_with_signs_that_duckdb_takes_as_they_are_holds_a_store(folder: Path, quote: str) -> None:
+    (folder / f"d{quote}").mkdir()
+    config = load(folder / f"d{quote}", ONE)
+    store = Store(config.store)
+    store.start()
+    store.close()
+    assert config.store.path.is_file()
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        *(
+            ("t.duckdb" + ending, "another file")
+            for ending in ("", ".lock", ".wal", ".tail", ".tail/s", ".new", ".tmp/s")
+        ),
+        ("x/../t.duckdb.lock", "another file"),
+        ("./t.duckdb/s", "another file"),
+        ("archive/s", "archive"),
+        ("s" * 120, "107 bytes"),
+    ],
+)
+def test_the_socket_takes_no_place_that_the_store_uses(folder: Path, place: str, said: str) -> None:
+    text = f'[store]\npath = "t.duckdb"\narchive_dir = "archive"\n[control]\nsocket = "{place}"\n{ONE}'
+    if said == "archive":
+        assert load(folder, text).control.socket == folder / place  # parquet files and a socket do not meet
+    else:
+        assert said in mistakes(folder, text)["control.socket"]
+
+
+@pytest.mark.parametrize(
+    "archive", ["t.duckdb", "t.duckdb.tail", "t.duckdb.tail/old", "t.duckdb.sock", "a[1]", "a\\b"]
+)
+def test_the_archive_is_a_folder_of_its_own(folder: Path, archive: str) -> None:
+    found = mistakes(folder, f"[store]\npath = 't.duckdb'\narchive_dir = '{archive}'\n{ONE}")
+    assert list(found) == ["store.archive_dir"]
+
+
+@pytest.mark.parametrize("path", ["n" * 230, "d" * 256 + "/t.duckdb", "/".join(["d" * 200] * 20) + "/t"])
+def test_a_path_longer_than_file_systems_take_is_refused(folder: Path, path: str) -> None:
+    text = f'[store]\npath = "{path}"\n[control]\nsocket = "s"\n{ONE}'
+    assert "store.path" in mistakes(folder, text)
+
+
+@pytest.mark.parametrize(
+    "limit", ["1MB", "16MB", "31.9MB", "30MiB", "0.5GB", "64", "64KB", "\u0661GB", "1e3MB", "-1GB", "80%"]
+)
+def test_a_memory_limit_with_which_merges_fail_is_refused(folder: Path, limit: str) -> None:
+    assert "store.memory_limit" in mistakes(folder, f'[store]\nmemory_limit = "{limit}"\n{ONE}')
+
+
+def test_the_least_memory_limit_is_enough_to_flush_and_merge(folder: Path) -> None:
+    settings = load(folder, f'[store]\nmemory_limit = "32MB"\n{ONE}').store
+    store = Store(settings)
+    store.start()
+    rows = 50_000
+    for _ in range(2):
+        block = Block("binance")
+        texts = [str(number) for number in range(rows)]
+        block.extend(
+            ["BTC/USDT"] * rows, [1] * rows, [1] * rows, texts, texts, ["buy"] * rows, texts, ["stream"] * rows
+        )
+        store.write(Batch(store.next_number(), (block,)))
+    while store.merge().backlog:
+        pass
+    store.close()
+    assert store.segment_count == 0 or settings.path.stat().st_size > 1_000_000
+
+
+@pytest.mark.parametrize(
+    "number", ["1" + "0" * 400, "-1" + "0" * 400, "0x" + "f" * 50_000, "9" * 5_000, "1e999", "-inf"]
+)
+def test_a_number_of_any_size_is_a_mistake_and_no_crash(folder: Path, number: str) -> None:
+    for key in ("flush_interval_s", "flush_rows_max"):
+        mistakes(folder, f"[store]\n{key} = {number}\n{ONE}")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["999.1.1.1", "1.2.3", "a..b", "-a.de", "a b", "ws\\\\x", "é" * 70 + ".de", "a" * 64 + ".de", "[1::2::3]"],
+)
+def test_a_host_that_cannot_be_is_refused(folder: Path, host: str) -> None:
+    assert "exchanges.binance.ws_url" in mistakes(folder, f'{ONE}ws_url = "ws://{host}:1"')
+
+
+def test_a_scheme_in_capitals_and_a_lone_colon_are_made_plain(folder: Path) -> None:
+    config = load(folder, f'{ONE}ws_url = "WSS://Example.com:"\nrest_url = "HTTP://[::1]:9/"')
+    exchange = config.exchanges["binance"]
+    assert (exchange.ws_url, exchange.rest_url) == ("wss://Example.com", "http://[::1]:9")
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "said"),
+    [
+        ('[store]\npath = "file/t.duckdb"', "store.path", "none"),
+        ('[store]\npath = "fifo"', "store.path", "no plain file"),
+        ('[store]\npath = "/proc/t.duckdb"\n[control]\nsocket = "s"', "store.path", "may write"),
+        ('[control]\nsocket = "/proc/s"', "control.socket", "may write"),
+        ('[store]\npath = "c.toml"', "store.path", "no DuckDB file"),
+        ('[store]\npath = "dangling"', "store.path", ""),
+        ('[store]\npath = "dir/t.duckdb"', "store.path", "beside it"),
+        ('[store]\narchive_dir = "file/a"', "store.archive_dir", "none"),
+        ('[control]\nsocket = "missing/s"', "control.socket", "does not"),
+        ('[control]\nsocket = "file"', "control.socket", "no socket"),
+        ('[control]\nsocket = "file/s"', "control.socket", ""),
+        ('[control]\nhttp = "IN_USE"', None, ""),
+        (f'{ONE}ca_file = "file"', "exchanges.binance.ca_file", "PEM"),
+    ],
+)
+def test_check_config_looks_at_this_host(folder: Path, text: str, key: str | None, said: str) -> None:
+    (folder / "file").write_text("x")
+    os.mkfifo(folder / "fifo")
+    (folder / "dangling").symlink_to(folder / "file" / "x")
+    (folder / "dir").mkdir()
+    (folder / "dir" / "t.duckdb.tail").write_text("")
+    with socket.create_server(("127.0.0.1", 0)) as running:  # perhaps the service's own, which is no mistake
+        text = text.replace("IN_USE", f"127.0.0.1:{running.getsockname()[1]}")
+        found = {m.key: str(m) for m in host_mistakes(load(folder, text if ONE in text else f"{text}\n{ONE}"))}
+    assert list(found) == ([key] if key else [])
+    assert said in found.get(key or "", "")
+
+
+def test_a_host_without_a_recording_yet_and_one_with_a_recording_are_fine(folder: Path) -> None:
+    text = f'[store]\npath = "new/deep/t.duckdb"\n{ONE}'
+    assert not list(host_mistakes(load(folder, text)))
+    store = Store(load(folder, text).store)
+    store.start()
+    assert not list(host_mistakes(load(folder, text)))
+    store.close()
+    other = text.replace("[store]", '[store]\nstorage_version = "v1.4.2"')
+    (mistake,) = host_mistakes(load(folder, other))
+    assert mistake.key == "store.storage_version" and '"v1.2.0"' in str(mistake)
+
+
+@pytest.mark.parametrize(("version", "named"), [("v1.2.0", "v1.2.0"), ("v1.2.2", "v1.2.0"), ("latest", "latest")])
+def test_a_storage_version_is_named_as_files_name_it(folder: Path, version: str, named: str) -> None:
+    assert load(folder, f'[store]\nstorage_version = "{version}"\n{ONE}').store.storage_version == named
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_this_user_may_not_write_is_named(folder: Path) -> None:
+    (folder / "ro").mkdir(mode=0o500)
+    found = list(host_mistakes(load(folder, f'[store]\npath = "ro/t.duckdb"\n{ONE}')))
+    assert "may write" in str(found[0])
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "near"),
+    [
+        ("gdax", DIALECTS, None),
+        ("version", COMMANDS, None),
+        ("stop", COMMANDS, None),
+        ("ftx", DIALECTS, None),
+        ("xyz", STORE, None),
+        ("binanse", DIALECTS, "binance"),
+        ("Kraken", DIALECTS, "kraken"),
+        ("coinbase", DIALECTS, "coinbaseexchange"),
+        ("stats", COMMANDS, "status"),
+        ("config", COMMANDS, "check-config"),
+        ("flush_interval", STORE, "flush_interval_s"),
+        ("version", STORE, "storage_version"),
+        ("memory", STORE, "memory_limit"),
+    ],
+)
+def test_only_a_word_that_is_like_it_is_called_the_nearest(
+    word: str, known: Mapping[str, object], near: str
+) -> None:
+    assert nearest(word, known) == near
+    said = did_you_mean(word, known)
+    assert (repr(near) in said) if near else ("nearest" not in said)
+
+
+def test_broken_toml_is_told_with_its_line(folder: Path) -> None:
+    said = mistakes(folder, '[store]\npath = "x"\nflush_rows_max = = 5\n')[""]
+    assert "line 3" in said and "flush_rows_max = = 5" in said
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"\xff\xfe[\x00s\x00", "UTF-16"),
+        (b"[store]\npath = '\xe9'\n", "not UTF-8 (line 2)"),
+        (b"#" * (1 << 20) + b"\n", "more than 1,048,576 bytes"),
+        (b"a = " + b"[" * 100_000, "brackets nested too deep"),
+    ],
+)
+def test_a_file_that_is_no_toml_text_is_told(folder: Path, data: bytes, said: str) -> None:
+    assert said in mistakes(folder, data)[""]
+
+
+def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(folder: Path) -> None:
+    config = load(folder, b"\xef\xbb\xbf" + ONE.replace("\n", "\r\n").encode())
+    assert config.exchanges["binance"].symbols == ("BTC/USDT",)
+
+
+def test_a_file_that_cannot_be_read_is_told(folder: Path) -> None:
+    for path in (folder / "missing.toml", folder):
+        with pytest.raises(ConfigErrors, match=r"nothing readable \(") as caught:
+            load_config(path)
+        assert str(path) in str(caught.value)
+
+
+def test_the_config_is_looked_for_in_the_documented_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_config(None) is None
+    home = folder / "home/.config/tickwarden"
+    xdg = folder / "xdg/tickwarden"
+    for place in (home, xdg):
+        place.mkdir(parents=True)
+        (place / "config.toml").touch()
+    assert find_config(None) == home / "config.toml"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "xdg"))
+    assert find_config(None) == xdg / "config.toml"
+    Path("tickwarden.toml").touch()
+    assert find_config(None) == Path("tickwarden.toml")
+    monkeypatch.setenv("TICKWARDEN_CONFIG", "named.toml")
+    assert find_config(None) == Path("named.toml")  # missing: an error when read, not another file
+    assert find_config(Path("given.toml")) == Path("given.toml")
+
+
+def test_a_relative_xdg_folder_is_ignored_as_its_specification_says(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", "xdg")
+    (folder / "xdg/tickwarden").mkdir(parents=True)
+    (folder / "xdg/tickwarden/config.toml").touch()
+    assert find_config(None) is None
+
+
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(value=_values)
+def test_no_value_makes_a_check_fail_in_another_way_than_saying_what_is_right(value: object) -> None:
+    for key in (*STORE.values(), *CONTROL.values(), *LOG.values(), *SUPERVISION.values(), *EXCHANGE.values()):
+        with suppress(Wrong):  # any other exception fails the test
+            key.check(value)
+    assert len(shown(value)) <= 80 and "\n" not in shown(value)
+
+
+def test_the_home_folder_may_stand_as_a_tilde(folder: Path) -> None:
+    assert load(folder, f'[store]\npath = "~/t.duckdb"\n{ONE}').store.path == Path(os.environ["HOME"]) / "t.duckdb"

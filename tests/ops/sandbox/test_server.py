@@ -1,0 +1,156 @@
+"""The loopback server: dialects read it field by field, clients come, stay silent and go."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import trio
+from trio_websocket import (
+    ConnectionClosed,
+)
+
+from actors.exchanges.contract.feed import Ack, Refusal
+from actors.exchanges.registry import DIALECTS
+from actors.feed.decoder import Reader
+from actors.model.symbols import parse_symbol
+from actors.model.ticks import Block
+from ops.sandbox import VENUES, Sandbox
+from tests.harness.sandbox_client import (
+    ASK,
+    FAST,
+    NOW_NS,
+    binance_ids,
+    client,
+    handshake,
+    hear,
+    refusal,
+    serving,
+    text,
+)
+
+
+@pytest.mark.parametrize("exchange", VENUES)
+async def test_every_dialect_reads_what_its_exchange_sends_field_by_field(exchange: str) -> None:
+    dialect = DIALECTS[exchange]
+    sandbox = Sandbox([exchange], FAST)
+    symbol = {"binance": "ETH/USDT", "bybit": "ETH/USDT:USDT", "okx": "BTC/USDT:USDT"}.get(exchange, "ETH/USD")
+    market = dialect.market(parse_symbol(symbol))
+    path = "/" + market.endpoint.split("/", 3)[3] if market.endpoint.count("/") > 2 else "/"
+    (request,) = dialect.subscribe([market.native], dialect.channels[0], 1)
+    reader = Reader(exchange, dialect, {market.native: symbol})
+    block = Block(exchange)
+    controls: list[object] = []
+    async with serving(sandbox), client(sandbox, path, request.text) as socket:
+        while len(block.symbol) < 200:
+            outcome = reader.read([(await text(socket)).encode()], NOW_NS, block)
+            assert not outcome.rejects
+            controls += outcome.controls
+        truth = {fill.trade_id: fill for fill in sandbox.truth[exchange][symbol]}
+    assert any(isinstance(control, Ack) for control in controls)
+    assert not any(isinstance(control, Refusal) for control in controls)
+    for index, trade_id in enumerate(block.trade_id):
+        assert trade_id is not None
+        fill = truth[trade_id]
+        assert block.symbol[index] == symbol and block.exchange_ns[index] == fill.ns
+        assert (str(block.price[index]), str(block.volume[index])) == (fill.price, fill.volume)
+        assert block.side[index] == fill.side
+    assert set(block.source) <= {"stream", "snapshot"}
+
+
+async def test_the_truth_is_what_every_client_heard_and_markets_go_on_without_them() -> None:
+    sandbox = Sandbox(["binance"], FAST)
+    async with serving(sandbox):
+        async with client(sandbox, *ASK["binance"]) as one, client(sandbox, *ASK["binance"]) as two:
+            first = binance_ids([await text(one) for _ in range(100)])
+            second = binance_ids([await text(two) for _ in range(100)])
+        while len(sandbox.truth["binance"]["BTC/USDT"]) < 300:  # noqa: ASYNC110 - nobody tells when
+            await trio.sleep(0.01)
+        async with client(sandbox, *ASK["binance"]) as three:
+            later = binance_ids([await text(three) for _ in range(5)])
+    truth = [int(fill.trade_id) for fill in sandbox.truth["binance"]["BTC/USDT"]]
+    assert truth == list(range(truth[0], truth[0] + len(truth)))
+    assert set(first + second + later) <= set(truth) and later[0] > truth[250]
+
+
+@pytest.mark.parametrize(
+    ("exchange", "change", "code"),
+    [
+        ("okx", {"deaf_s": 0.2}, 4004),
+        ("bybit", {"deaf_s": 0.2}, 1000),
+        ("coinbaseexchange", {"subscribe_within_s": 0.2}, 1000),
+    ],
+)
+async def test_a_client_that_says_nothing_is_sent_away(
+    exchange: str, change: dict[str, Any], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(VENUES, exchange, replace(VENUES[exchange], **change))
+    sandbox = Sandbox([exchange], FAST)
+    async with serving(sandbox), client(sandbox, ASK[exchange][0]) as socket:
+        with pytest.raises(ConnectionClosed) as caught:
+            await hear(socket, 1)
+        assert caught.value.reason is not None and caught.value.reason.code == code
+
+
+async def test_pushes_count_as_life_on_okx_but_not_on_bybit(monkeypatch: pytest.MonkeyPatch) -> None:
+    for exchange in ("okx", "bybit"):
+        monkeypatch.setitem(VENUES, exchange, replace(VENUES[exchange], deaf_s=0.3))
+    sandbox = Sandbox(["okx", "bybit"], FAST)
+    async with serving(sandbox), client(sandbox, *ASK["okx"]) as okx, client(sandbox, *ASK["bybit"]) as bybit:
+        with pytest.raises(ConnectionClosed):
+            await hear(bybit, 100_000)
+        await hear(okx, 100)
+
+
+async def test_protocol_pings_come_and_must_be_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(VENUES, "binance", replace(VENUES["binance"], ping_s=0.05, pong_s=0.2))
+    sandbox = Sandbox(["binance"], FAST)
+    async with serving(sandbox):
+        async with client(sandbox, "/ws") as answering:  # the client library pongs by itself
+            await trio.sleep(0.5)
+            assert answering.closed is None
+        async with await trio.open_tcp_stream("127.0.0.1", sandbox.port) as stream:
+            await stream.send_all(handshake("/ws"))
+            data = b""
+            async for part in stream:  # ends, as no pong is ever sent
+                data += part
+            assert b"\x89" in data and b"Pong timeout" in data
+
+
+async def test_the_rate_is_shared_by_the_markets_of_an_exchange() -> None:
+    sandbox = Sandbox(["okx"], 400.0)
+    args = [{"channel": "trades", "instId": name} for name in ("BTC-USDT", "ETH-USDT")]
+    both = json.dumps({"op": "subscribe", "args": args})
+    async with serving(sandbox), client(sandbox, "/ws/v5/public", both):
+        await trio.sleep(1.0)
+        made = [len(fills) for fills in sandbox.truth["okx"].values()]
+    assert len(made) == 2 and min(made) > 0.3 * sum(made)
+    assert 100 < sum(made) < 600
+
+
+async def test_who_connects_more_often_than_the_exchange_allows_is_refused_and_counted() -> None:
+    sandbox = Sandbox(["okx"], FAST)
+    async with serving(sandbox):
+        said = [await refusal(sandbox, "/ws/v5/public") for _ in range(5)]
+        assert said == [101, 101, 101, 429, 429] and sandbox.struck["okx"]["rate_limit"] == 2
+        await trio.sleep(1.0)
+        assert await refusal(sandbox, "/ws/v5/public") == 101
+
+
+async def test_paths_that_no_exchange_serves_are_not_found() -> None:
+    sandbox = Sandbox(["binance"], FAST)
+    async with serving(sandbox):
+        for path in ("/v2", "/wsx", "//[", "/"):
+            assert await refusal(sandbox, path) == 404
+
+
+async def test_clients_that_are_no_websocket_or_leave_rudely_hurt_nobody() -> None:
+    sandbox = Sandbox(["binance"], FAST)
+    async with serving(sandbox), client(sandbox, *ASK["binance"]) as socket:
+        for data in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\x00" * 100, b"GET /ws HTTP/1.1\r\nHost: x\r\n"):
+            async with await trio.open_tcp_stream("127.0.0.1", sandbox.port) as stream:
+                await stream.send_all(data)
+        async with client(sandbox, *ASK["binance"]) as rude:
+            await hear(rude, 2)
+            await rude._stream.aclose()
+        assert len(await hear(socket, 50)) == 50

@@ -1,0 +1,73 @@
+"""Foreign text is made safe where it enters: one printable line of bounded length, in events, health and errors."""
+
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.errors import LINE_CHARS_MAX, Weather, describe
+from supervisor.notes import NOTES_MAX, PERIOD_S, SAME_MAX, Notes
+from supervisor.states import Event
+from supervisor.text import REASON_CHARS_MAX, printable, printable_detail, printable_lines
+
+EVIL = "\x1b]0;OWNED\x07\x1b[2J\x9b31m\nfake:1  ok\u2028\u202e\u2066\u200b\x00\x7f\ud800\udc00"
+anything = st.text(st.characters(categories=None) | st.sampled_from(EVIL))
+
+
+@given(anything, st.integers(2, 50))
+def test_any_text_becomes_one_printable_line_of_utf8_within_its_length(text: str, chars_max: int) -> None:
+    line = printable(text, chars_max)
+    assert line.isprintable()
+    assert len(line) <= chars_max
+    line.encode()
+
+
+@given(st.text(st.characters(categories=["L", "N", "P", "S"]), max_size=300))
+def test_text_that_is_safe_stays_as_it_is(text: str) -> None:
+    assert printable(text) == text
+
+
+def test_what_cannot_be_shown_is_written_out_and_what_is_cut_is_marked() -> None:
+    assert printable("a\nb\tc") == "a b c"
+    assert printable("\x1b[2J\x9b\u202e\ud800") == r"\x1b[2J\x9b\u202e\ud800"
+    assert printable("x" * 400, 10) == "x" * 9 + "…"
+    assert printable_lines("our\nlines\x1b\nstay") == "our\nlines\\x1b\nstay"
+
+
+def test_an_event_and_an_error_are_safe_whatever_they_quote() -> None:
+    event = Event(
+        at_ns=0, actor="a", event="refused", reason=EVIL * 500, detail={EVIL: [EVIL, {"x": EVIL}], "n": 1}
+    )
+    assert event.reason.isprintable()
+    assert len(event.reason) <= REASON_CHARS_MAX
+    assert all(line.isprintable() for line in str(event.detail).split("\\n"))
+    assert event.detail["n"] == 1
+    line = describe(ExceptionGroup("", [Weather(EVIL * 100), ValueError(EVIL)]))
+    assert line.isprintable()
+    assert len(line) <= LINE_CHARS_MAX
+
+
+def test_a_detail_that_is_nested_without_end_is_cut_off() -> None:
+    nested: list[object] = []
+    nested.append(nested)
+    assert "..." in str(printable_detail(nested))
+
+
+async def test_the_same_note_again_and_again_is_counted(autojump_clock: object) -> None:
+    notes = Notes()
+    assert [notes.admit("leaving", "bye", {}) for _ in range(1_000)] == [{}] * SAME_MAX + [None] * (
+        1_000 - SAME_MAX
+    )
+    await trio.sleep(PERIOD_S)
+    assert notes.admit("leaving", "bye", {}) == {"repeated": 1_000 - SAME_MAX}
+    assert notes.admit("leaving", "bye", {}) is None
+    assert notes.admit("leaving", "bye", {"symbol": "A/B"}) == {}
+    await trio.sleep(2 * PERIOD_S)
+    assert notes.admit("leaving", "bye", {}) == {}
+
+
+async def test_a_storm_of_different_notes_is_bounded_and_counted(autojump_clock: object) -> None:
+    notes = Notes()
+    admitted = [notes.admit("leaving", str(number), {}) for number in range(NOTES_MAX + 500)]
+    assert admitted.count(None) == 500
+    await trio.sleep(PERIOD_S)
+    assert notes.admit("leaving", "another", {}) == {"left_out": 500}

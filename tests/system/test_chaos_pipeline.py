@@ -1,0 +1,114 @@
+"""Promises of the whole pipeline that hold whatever happens: crashes, stalls, sick disks, commands, by seed.
+
+TICKWARDEN_SEED=n runs one seed again, TICKWARDEN_SEEDS=n runs so many.
+"""
+
+import os
+from collections import Counter
+from random import Random
+
+import pytest
+import trio
+
+from actors.model.batch import AuditRow
+from actors.model.ticks import Reason
+from tests.harness.amounts import amount
+from tests.harness.chaos_edges import install
+from tests.harness.chaos_pipeline import IDENTITY, Chaos
+
+SEEDS = int(os.environ.get("TICKWARDEN_SEEDS", amount(150, 3000)))
+BLOCKS = 4
+# exchanges, buffer, writer, merger: what the end may take if all of them need all the time they are given
+STOP_S_MAX = 3.0 + 5.0 + 10.0 + 10.0
+
+
+def seeds(block: int) -> range | list[int]:
+    one = os.environ.get("TICKWARDEN_SEED")
+    if one is not None:
+        return [int(one)] if int(one) % BLOCKS == block else []
+    return range(block, SEEDS, BLOCKS)
+
+
+def run(seed: int) -> Chaos:
+    chaos = Chaos(seed)
+    with pytest.MonkeyPatch.context() as patch:
+        # trio shuffles who runs first; with its dice seeded too, a seed that fails fails again
+        patch.setattr("trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING", True)
+        patch.setattr("trio._core._run._r", Random(seed))
+        install(chaos, patch)
+        trio.run(chaos.run, clock=chaos.clock(), instruments=[chaos])
+    return chaos
+
+
+def check(chaos: Chaos) -> None:
+    """What has to be true when it is over."""
+    assert not chaos.wrong, chaos.wrong[:3]
+    stored, rejected, oversize = kept(chaos)
+    delivered = [identity for found in chaos.delivered.values() for identity in found]
+    assert set(stored.values()) | set(rejected.values()) <= {1}, "twice"
+    assert not stored.keys() & rejected.keys(), "stored and refused"
+    assert stored.keys() | rejected.keys() <= set(delivered), "invented"
+    for found in chaos.delivered.values():
+        mine = set(found)
+        assert [one for one in stored if one in mine] == [one for one in found if one in stored], "out of order"
+    if chaos.gave_up:
+        assert chaos.frail, "gave up though it is patient"
+        return
+    accounts = chaos.pipeline.ledger.accounts
+    missing = set(delivered) - stored.keys() - rejected.keys()
+    assert len(missing) == sum(a.duplicates for a in accounts.values()), f"lost: {sorted(missing)[:5]}"
+    trades = chaos.venue.trades
+    known = {trades[identity] for identity in (*stored, *rejected) if identity in trades}
+    assert {trades[identity] for identity in missing} <= known, "a copy was left out, but of nothing"
+    for record, mine in by_record(chaos).items():
+        once = Counter(trades[identity] for identity in stored if identity in mine)
+        assert set(once.values()) <= {1}, f"stored again by {record}"
+    audit = {row.exchange: row for row in audit_rows(chaos)}
+    for name, account in accounts.items():
+        assert account.received == chaos.heard[name] + oversize[name]
+        assert account.stored == chaos.store.rows.get(name, 0)
+        assert account.in_flight == 0
+        assert sum(account.rejected_by.values()) == account.rejected
+        last = audit[name] if account.received else account
+        for total in ("received", "stored", "duplicates", "rejected", "in_flight"):
+            assert getattr(last, total) == getattr(account, total), f"the last audit row of {name} is not true"
+    assert all(
+        row.received == row.stored + row.duplicates + row.rejected + row.in_flight for row in audit_rows(chaos)
+    )
+    assert set(chaos.states.values()) == {"stopped"}
+    assert chaos.stop_took_s <= STOP_S_MAX
+
+
+def by_record(chaos: Chaos) -> dict[str, set[str]]:
+    """What was delivered to each exchange as long as it was recorded without a break."""
+    found: dict[str, set[str]] = {}
+    for connection, identities in chaos.delivered.items():
+        name = f"{connection.settings.name}, {id(connection.continuity):x}"
+        found.setdefault(name, set()).update(identities)
+    return found
+
+
+def audit_rows(chaos: Chaos) -> list[AuditRow]:
+    return [row for batch in chaos.store.batches for row in batch.audit]
+
+
+def kept(chaos: Chaos) -> tuple[Counter[str], Counter[str], Counter[str]]:
+    """What the store has: identities as ticks and in rejects, and how many rejects were too large to read."""
+    stored, rejected, oversize = Counter[str](), Counter[str](), Counter[str]()
+    for batch in chaos.store.batches:
+        stored.update(identity for block in batch.blocks for identity in block.price)
+        for reject in batch.rejects:
+            rejected.update(IDENTITY.findall(reject.payload.decode()))
+            oversize[reject.exchange] += reject.reason is Reason.OVERSIZE
+    return stored, rejected, oversize
+
+
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_whatever_happens_every_tick_is_kept_once_in_order_and_the_books_agree(block: int) -> None:
+    for seed in seeds(block):
+        chaos = run(seed)
+        try:
+            check(chaos)
+        except AssertionError as error:
+            error.add_note(f"TICKWARDEN_SEED={seed}; what was done to it:\n" + "\n".join(chaos.log[-40:]))
+            raise

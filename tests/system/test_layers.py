@@ -1,0 +1,55 @@
+"""The layers: imports point ops -> actors -> supervisor, and the top of the tree holds nothing else."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness.paths import ROOT
+
+LAYERS = ("supervisor", "actors", "ops")  # each may import those before it
+TOP = {"pyproject.toml", "README.md", "supervisor", "actors", "tests", "ops"}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The packages that a module imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide the layer"
+            assert node.module is not None
+            yield node.module.partition(".")[0]
+
+
+def modules(layer: str) -> list[Path]:
+    return sorted((ROOT / layer).rglob("*.py"))
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_imports_point_only_to_the_layers_below(layer: str) -> None:
+    above = {*LAYERS[LAYERS.index(layer) + 1 :], "tests"}
+    wrong = {str(path): bad for path in modules(layer) if (bad := above & set(imports(path)))}
+    assert len(modules(layer)) > 5 and wrong == {}
+
+
+def test_the_supervisor_needs_only_trio_and_the_standard_library() -> None:
+    allowed = {"trio", "supervisor"} | set(sys.stdlib_module_names)
+    assert {name for path in modules("supervisor") for name in imports(path)} <= allowed
+
+
+def test_the_actors_know_nothing_of_the_command_line_and_the_control_socket() -> None:
+    theirs = {"click", "rich", "structlog", "prometheus_client", "tomllib", "argparse"}
+    assert not theirs & {name for path in modules("actors") for name in imports(path)}
+
+
+def test_nothing_else_lies_at_the_top_of_the_tree() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.splitlines()
+    if not listed:
+        pytest.skip("not a git checkout")
+    assert {name for name in (line.partition("/")[0] for line in listed) if not name.startswith(".")} == TOP
