@@ -12,24 +12,24 @@ from typing import Any
 import duckdb
 import trio
 
-from actors.backfill.rate_limiter import Limiters
+from actors.backfill.rate_limiter import RateLimiters
 from actors.continuity.gap_log import GapRow
-from actors.continuity.restore import read_seeds
-from actors.continuity.tracker_state import Before, Seed
+from actors.continuity.restore import read_states
+from actors.continuity.tracker_state import Before, TrackerState
 from actors.exchanges.contract.feed import IdPromise
-from actors.feed.peer_activity import Neighbours
+from actors.feed.peer_activity import PeerActivity
 from actors.model.batch import EventRow
-from actors.model.chunk import Parcel
+from actors.model.chunk import Chunk
 from actors.model.ticks import Block
 from actors.policy import BUFFER_STOP_S, MERGE_STOP_S, WRITER_STOP_S, backoff_of, intensity_of
-from actors.recorder import Exchange
+from actors.recorder import ExchangeRecorder
 from actors.settings import ExchangeSettings, PipelineSettings
 from actors.sink.buffer import Buffer
 from actors.sink.writer import RETRY_MAX_S, Merger, Writer
 from actors.store.disk_full import disk_trouble, is_full
-from actors.store.lock import Claim
+from actors.store.lock import StoreLock
 from actors.store.store import Store
-from actors.surroundings import Surroundings
+from actors.surroundings import SharedServices
 from actors.telemetry.host_clock import STOP_S as CLOCK_STOP_S
 from actors.telemetry.host_clock import Clock
 from actors.telemetry.lag import Lags
@@ -62,7 +62,7 @@ class Pipeline:
         self.state = "starting"
         self.trouble: str | None = None  # what the start waits for
         self.ledger = Ledger(self.run_id)
-        self._claim = Claim(settings.store.path.resolve(), socket)
+        self._claim = StoreLock(settings.store.path.resolve(), socket)
         self.store = Store(settings.store, claim=self._claim.file)
         self.buffer = Buffer(settings.store, self.ledger, self.store.next_number)
         self.clock = Clock(Lags(self.ledger.accounts, self.run_id), self.buffer.record_lag)
@@ -75,7 +75,7 @@ class Pipeline:
             observe=self.ledger.merge_s.observe,
             miss=self._miss,
         )
-        self._surroundings = Surroundings(Limiters(), Neighbours(), self._consult, self.flush, self._past)
+        self._surroundings = SharedServices(RateLimiters(), PeerActivity(), self._consult, self.flush, self._past)
         self.exchanges = {name: self._exchange(exchange) for name, exchange in settings.exchanges.items()}
         self.tree = Supervisor(TREE, on_event=self._heard)
         self.listeners: list[Callable[[Event], None]] = []
@@ -83,9 +83,9 @@ class Pipeline:
         self.stop_asked = trio.Event()
         self.ended = trio.Event()
 
-    def _exchange(self, settings: ExchangeSettings) -> Exchange:
+    def _exchange(self, settings: ExchangeSettings) -> ExchangeRecorder:
         account = self.ledger.account(settings.name)
-        return Exchange(settings, account, self.buffer.intake, self._surroundings)
+        return ExchangeRecorder(settings, account, self.buffer.intake, self._surroundings)
 
     async def run(
         self,
@@ -142,14 +142,16 @@ class Pipeline:
             with trio.move_on_after(RETRY_MAX_S):
                 await self.stop_asked.wait()
 
-    async def _restore(self, exchanges: Sequence[Exchange]) -> None:
+    async def _restore(self, exchanges: Sequence[ExchangeRecorder]) -> None:
         """Tells each exchange's continuity what is stored, so that nothing is stored again or missed unsaid.
 
         A file that another process holds is waited for a moment; then recording begins all the same, and each
         exchange asks again until it can be read.
         """
         give_up_at = trio.current_time() + (HELD_PATIENCE_S if self.store.path.exists() else 0.0)
-        found: list[Sequence[Seed] | None] = []  # all of it before anything is told: a full disk has this repeated
+        found: list[
+            Sequence[TrackerState] | None
+        ] = []  # all of it before anything is told: a full disk has this repeated
         for exchange in exchanges:
             name, promises = exchange.settings.name, exchange.promises
             while (seeds := await self._past(name, promises, {})) is None:
@@ -168,9 +170,9 @@ class Pipeline:
 
     async def _past(
         self, exchange: str, promises: Mapping[str, IdPromise], before: Mapping[str, Before]
-    ) -> Sequence[Seed] | None:
-        question = partial(read_seeds, exchange=exchange, promises=promises, tail=self.store.tail, before=before)
-        seeds: Sequence[Seed] | None = await self._consult(question)
+    ) -> Sequence[TrackerState] | None:
+        question = partial(read_states, exchange=exchange, promises=promises, tail=self.store.tail, before=before)
+        seeds: Sequence[TrackerState] | None = await self._consult(question)
         return seeds
 
     async def _consult(self, question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
@@ -179,7 +181,7 @@ class Pipeline:
 
     def check_exchange(self, settings: ExchangeSettings) -> None:
         """Raises ValueError or KeyError where `add_exchange` would; changes nothing."""
-        Exchange(settings, Account(), self.buffer.intake, self._surroundings).check()
+        ExchangeRecorder(settings, Account(), self.buffer.intake, self._surroundings).check()
         own = settings.name if settings.name in self.exchanges else None
         if settings.name in {TREE, *(actor.name for actor in self.tree.snapshot())} - {own}:
             raise ValueError(f"there is an actor named {settings.name} already")
@@ -280,7 +282,7 @@ class Pipeline:
         for gap in gaps:
             exchange = self.exchanges.get(gap.exchange)
             if exchange is None or not exchange.continuity.vanished(gap):
-                self.buffer.take_rest(Parcel(Block(gap.exchange), gaps=(gap,)))
+                self.buffer.take_rest(Chunk(Block(gap.exchange), gaps=(gap,)))
 
     def _told(self, row: EventRow) -> None:
         """What the store has to say is heard as any event is: in the file, in the log, by whoever follows."""

@@ -7,22 +7,22 @@ from collections.abc import Iterable, Sequence
 
 import trio
 
-from actors.backfill.repairs import Mending, TooManyOrders
+from actors.backfill.repairs import RepairJob, TooManyOrders
 from actors.backfill.rest_client import TOO_MANY
 from actors.continuity.continuity import Continuity
 from actors.exchanges.contract.feed import IdPromise, Market
 from actors.exchanges.registry import DIALECTS
 from actors.exchanges.spelling import markets_of
 from actors.feed.connection import Connection
-from actors.feed.connection_pool import Fleet
-from actors.feed.gap_reporter import Repair
-from actors.feed.peer_activity import Neighbours
-from actors.feed.sharding import Plan
-from actors.feed.stall_detector import Vigil
-from actors.model.chunk import Parcel
+from actors.feed.connection_pool import ConnectionPool
+from actors.feed.gap_reporter import GapReporter
+from actors.feed.peer_activity import PeerActivity
+from actors.feed.sharding import ConnectionSpec
+from actors.feed.stall_detector import StallDetector
+from actors.model.chunk import Chunk
 from actors.model.symbols import parse_symbol
 from actors.settings import ExchangeSettings
-from actors.surroundings import Surroundings
+from actors.surroundings import SharedServices
 from actors.telemetry.ledger import Account
 from actors.wire.errors import HandshakeRefused, KeptAway, classify
 from supervisor.backoff import RETRY_AFTER_S_MAX
@@ -31,11 +31,11 @@ from supervisor.spec import ChildSpec
 from supervisor.supervisor import Supervisor
 
 
-class CannotMend(Exception):
+class CannotRepair(Exception):
     """A stretch cannot be asked for again; the message says why and what would help."""
 
 
-class Exchange:
+class ExchangeRecorder:
     """Owned by the pipeline; its connections are children of the supervisor that bears its name.
 
     Raises SymbolError and KeyError for settings that ops.config.config would have refused.
@@ -45,8 +45,8 @@ class Exchange:
         self,
         settings: ExchangeSettings,
         account: Account,
-        intake: Mailbox[Parcel],
-        surroundings: Surroundings | None = None,
+        intake: Mailbox[Chunk],
+        surroundings: SharedServices | None = None,
     ) -> None:
         self.settings, self.account = settings, account
         self.dialect = DIALECTS[settings.dialect]
@@ -55,7 +55,7 @@ class Exchange:
         self._away_until, self._away_reason = -math.inf, ""  # what one connection was told holds for all
         self.continuity = Continuity(settings.name, {})
         self.markets = self._markets(settings.symbols)
-        self.repair = Repair(
+        self.repair = GapReporter(
             settings,
             settings.channel or self.dialect.channels[0],
             lambda: {market.symbol: market for market in self.markets},
@@ -66,9 +66,9 @@ class Exchange:
             surroundings,
             halted=lambda: self.fleet.halted,
         )
-        self.fleet = Fleet(settings, self.dialect, self._connection, self.markets)
-        self._neighbours = surroundings.neighbours if surroundings else Neighbours()
-        self._vigil = Vigil(
+        self.fleet = ConnectionPool(settings, self.dialect, self._connection, self.markets)
+        self._neighbours = surroundings.neighbours if surroundings else PeerActivity()
+        self._vigil = StallDetector(
             settings.name,
             self.fleet,
             self.continuity,
@@ -91,7 +91,7 @@ class Exchange:
         symbols = (parse_symbol(symbol) for symbol in self.settings.symbols)
         return {str(symbol): self.dialect.ids.get(symbol.kind, IdPromise.OPAQUE) for symbol in symbols}
 
-    def _connection(self, plan: Plan) -> Connection:
+    def _connection(self, plan: ConnectionSpec) -> Connection:
         return Connection(
             plan,
             self.settings,
@@ -151,13 +151,13 @@ class Exchange:
         await self.fleet.change(new, gone)
         self.markets = self._markets(symbols)
 
-    def mend(self, symbol: str, from_ns: int, to_ns: int) -> Mending:
+    def mend(self, symbol: str, from_ns: int, to_ns: int) -> RepairJob:
         """Has the history asked for a stretch again; goes on by itself. Raises CannotMend."""
         if symbol not in self.settings.symbols:
-            raise CannotMend(f"{self.settings.name} does not record {symbol}")
+            raise CannotRepair(f"{self.settings.name} does not record {symbol}")
         recovery = self.repair.recovery
         if recovery is None:
-            raise CannotMend(
+            raise CannotRepair(
                 f"the history of {self.settings.name} is not asked: ws_url is set, so set rest_url as well"
                 if self.settings.ws_url
                 else f"{self.settings.dialect} has no history that can be asked"
@@ -165,14 +165,14 @@ class Exchange:
         try:
             return recovery.mender.order(symbol, from_ns, to_ns)
         except TooManyOrders as error:
-            raise CannotMend(str(error)) from error
+            raise CannotRepair(str(error)) from error
 
     @property
-    def mendings(self) -> Sequence[Mending]:
+    def mendings(self) -> Sequence[RepairJob]:
         """The orders of `mend`, oldest first."""
         return self.repair.recovery.mender.orders if self.repair.recovery is not None else ()
 
-    def rests(self) -> list[Parcel]:
+    def rests(self) -> list[Chunk]:
         """At the end: takes what was read and not handed over."""
         return self.fleet.rests() + self.repair.rests()
 

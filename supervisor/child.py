@@ -11,7 +11,7 @@ import trio
 from supervisor.backoff import Retries
 from supervisor.errors import Stuck, Verdict, describe
 from supervisor.health import ActorHealth, MailboxHealth
-from supervisor.incarnation import Life, Wish
+from supervisor.incarnation import DesiredState, Incarnation
 from supervisor.intensity import Window
 from supervisor.notes import Notes
 from supervisor.spec import ChildSpec
@@ -26,7 +26,7 @@ class Keeper(Protocol):
     def reconcile(self) -> None:
         """Something changed: a child runs now."""
 
-    def over(self, child: "Child", life: Life, error: Exception | None) -> None:
+    def over(self, child: "Child", life: Incarnation, error: Exception | None) -> None:
         """A life has ended by itself, as asked or as stuck; not called when it is torn down from outside."""
 
 
@@ -42,14 +42,14 @@ class Child:
     ) -> None:
         self.spec = spec
         self.parent = parent
-        self.wish = Wish.RUN
-        self.life: Life | None = None
+        self.wish = DesiredState.RUN
+        self.life: Incarnation | None = None
         self.gone = trio.Event()
         self.due = -1.0  # trio time of the next start
         self.finished = False  # not to be started again: transient and done, or torn down
         self.exhausted = False  # it made its supervisor give up
         self.cycle_reason = ""
-        self.on_asked: Callable[[Wish], None] | None = None  # a supervisor below is told how it is to end
+        self.on_asked: Callable[[DesiredState], None] | None = None  # a supervisor below is told how it is to end
         self.drain_until: float | None = None  # set once, when its input has been closed for good
         self.drain_again = False  # it ended without having emptied its mailbox, and there is time left
         self.drain_tries = 0
@@ -80,17 +80,17 @@ class Child:
 
     def launch(self, nursery: trio.Nursery, keeper: Keeper) -> None:
         """Starts a life. While stopping it is a last chance to drain, while failed a probe."""
-        self.life = Life(self.spec, self)
+        self.life = Incarnation(self.spec, self)
         self.retries.started()
         self.restarts += self._started
         self._started = True
-        if self.state not in (State.FAILED, State.STOPPING) or self.wish is Wish.CYCLE:
+        if self.state not in (State.FAILED, State.STOPPING) or self.wish is DesiredState.CYCLE:
             self.enter(State.STARTING, "")
-        if self.wish is Wish.CYCLE:
-            self.wish = Wish.RUN
+        if self.wish is DesiredState.CYCLE:
+            self.wish = DesiredState.RUN
         nursery.start_soon(self._live, self.life, keeper, name=self.spec.name)
 
-    async def _live(self, life: Life, keeper: Keeper) -> None:
+    async def _live(self, life: Incarnation, keeper: Keeper) -> None:
         error: Exception | None = None
         torn = True
         try:
@@ -155,7 +155,7 @@ class Child:
         life = self.life
         if life is None or life.task is None or life.stuck is not None:
             return
-        if life.asked is not None and (life.asked is not Wish.END or self.spec.on_stop is None):
+        if life.asked is not None and (life.asked is not DesiredState.END or self.spec.on_stop is None):
             return  # it is ending and has its deadline; only one that should be draining is still judged
         complaint = life.watch.look(life.task) if life.watch.needed else None
         if complaint is not None:

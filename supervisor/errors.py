@@ -8,7 +8,7 @@ import trio
 from supervisor.text import printable
 
 
-class Weather(Exception):
+class TransientError(Exception):
     """The world's fault (refused, reset, silent, 5xx): retried for ever, with backoff.
 
     `retry_after_s` is how long the other side asked us to stay away; it is a floor under the delay.
@@ -19,7 +19,7 @@ class Weather(Exception):
         self.retry_after_s = retry_after_s
 
 
-class Misfit(Exception):
+class MisconfiguredError(Exception):
     """Something that only an operator can mend (a wrong certificate): failed at once, probed later."""
 
 
@@ -57,11 +57,13 @@ def classify(error: BaseException) -> tuple[Verdict, float | None]:
     longest Retry-After counts. Cancellations inside a group are trio's and say nothing.
     """
     found = [leaf for leaf in leaves(error) if not isinstance(leaf, trio.Cancelled)]
-    if not all(isinstance(leaf, Weather | Misfit) for leaf in found) or not found:
+    if not all(isinstance(leaf, TransientError | MisconfiguredError) for leaf in found) or not found:
         return Verdict.BUG, None
-    waits = [leaf.retry_after_s for leaf in found if isinstance(leaf, Weather) and leaf.retry_after_s is not None]
+    waits = [
+        leaf.retry_after_s for leaf in found if isinstance(leaf, TransientError) and leaf.retry_after_s is not None
+    ]
     retry_after_s = max(waits, default=None)
-    if any(isinstance(leaf, Misfit) for leaf in found):
+    if any(isinstance(leaf, MisconfiguredError) for leaf in found):
         return Verdict.MISFIT, retry_after_s
     return Verdict.WEATHER, retry_after_s
 

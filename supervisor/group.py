@@ -11,7 +11,7 @@ import trio
 
 from supervisor.child import Child
 from supervisor.errors import GaveUp, Verdict, describe
-from supervisor.incarnation import Life, Wish
+from supervisor.incarnation import DesiredState, Incarnation
 from supervisor.shutdown import ended_as_asked, give_up_drain, launch_drain, must_stay_up, pause_s, wind_down
 from supervisor.spec import Restart, Strategy
 from supervisor.states import State
@@ -23,7 +23,7 @@ class Group:
 
     def __init__(self, name: str, strategy: Strategy, *, together: bool) -> None:
         self.children: list[Child] = []
-        self.closing: Wish | None = None  # HOLD or END
+        self.closing: DesiredState | None = None  # HOLD or END
         self.gave_up: GaveUp | None = None
         self.on_gave_up: Callable[[], None] = lambda: None
         self.is_outermost = False
@@ -57,13 +57,13 @@ class Group:
         if self.gave_up is not None:
             raise self.gave_up
 
-    def close(self, wish: Wish) -> None:
+    def close(self, wish: DesiredState) -> None:
         """All children end: for good where `wish` is END, else only with this life of the supervisor."""
-        if wish is Wish.END and self.closing is not Wish.END:
+        if wish is DesiredState.END and self.closing is not DesiredState.END:
             self.closing = wish
             for child in self.children:
                 child.due = min(child.due, trio.current_time())
-        self.closing = self.closing or Wish.HOLD
+        self.closing = self.closing or DesiredState.HOLD
         self.reconcile()
 
     def reconcile(self) -> None:
@@ -87,12 +87,12 @@ class Group:
             child.drain_again = False
             if child.state not in (State.STOPPED, State.PAUSED):
                 child.enter(State.STOPPED, "its supervisor ended")
-            if child.wish is Wish.CYCLE:
-                child.wish = Wish.RUN
+            if child.wish is DesiredState.CYCLE:
+                child.wish = DesiredState.RUN
             never_again = child.spec.restart is Restart.TEMPORARY and child.state is State.STOPPED
-            if child.wish is Wish.END or never_again:
+            if child.wish is DesiredState.END or never_again:
                 self._forget(child)
-        if self.closing is Wish.HOLD:
+        if self.closing is DesiredState.HOLD:
             self.closing = None
 
     def _forget(self, child: Child) -> None:
@@ -107,9 +107,9 @@ class Group:
             moments.append(now + WATCH_EVERY_S)
         return min(moments, default=float("inf"))
 
-    def _wish(self, child: Child) -> Wish:
-        if child.wish is Wish.END:
-            return Wish.END
+    def _wish(self, child: Child) -> DesiredState:
+        if child.wish is DesiredState.END:
+            return DesiredState.END
         return self.closing or child.wish
 
     def _stop_who_must(self, now: float) -> None:
@@ -117,27 +117,27 @@ class Group:
         linked = self._strategy is not Strategy.ONE_FOR_ONE
         for child in reversed(self.children.copy()):
             wish = self._wish(child)
-            in_turn = not self._together if self.closing else linked and wish is Wish.CYCLE
+            in_turn = not self._together if self.closing else linked and wish is DesiredState.CYCLE
             give_up_drain(child, now)
             child.awaits_turn = in_turn and later_is_ending
-            if wish is Wish.RUN or child.awaits_turn:
+            if wish is DesiredState.RUN or child.awaits_turn:
                 continue
             wind_down(child, wish)
             if self._nursery is None and child.drain_again:
                 child.drain_again = False  # nobody could run it
                 wind_down(child, wish)
             later_is_ending |= in_turn and child.active
-            if child.wish is Wish.END and child.gone.is_set():
+            if child.wish is DesiredState.END and child.gone.is_set():
                 self._forget(child)
 
     def _start_who_may(self, now: float) -> None:
         if self._nursery is None:
             return
         for child in self.children:
-            if self.closing is Wish.END and must_stay_up(child) and now >= child.due:
+            if self.closing is DesiredState.END and must_stay_up(child) and now >= child.due:
                 child.launch(self._nursery, self)
         linked = self._strategy is not Strategy.ONE_FOR_ONE
-        if linked and any(c.wish is not Wish.RUN and c.life is not None for c in self.children):
+        if linked and any(c.wish is not DesiredState.RUN and c.life is not None for c in self.children):
             return  # all who are restarted together have ended before the first starts
         for child in self.children:
             if child.life is not None:
@@ -149,7 +149,7 @@ class Group:
                     launch_drain(child, self._nursery, self)
                     return
                 continue
-            if child.finished or self._wish(child) not in (Wish.RUN, Wish.CYCLE):
+            if child.finished or self._wish(child) not in (DesiredState.RUN, DesiredState.CYCLE):
                 continue
             if now >= child.due:
                 child.launch(self._nursery, self)
@@ -157,7 +157,7 @@ class Group:
             if linked:
                 return  # who comes after it may need it
 
-    def over(self, child: Child, life: Life, error: Exception | None) -> None:
+    def over(self, child: Child, life: Incarnation, error: Exception | None) -> None:
         """A life has ended; decides what follows."""
         if life.asked is not None:
             ended_as_asked(child, life, error)
@@ -182,9 +182,9 @@ class Group:
         if too_many and child.spec.on_exhausted == "escalate":
             self._give_up(child, error, detail)
             return
-        delay_s = child.retries.failed(retry_after_s) if self.closing is not Wish.END else pause_s(child)
+        delay_s = child.retries.failed(retry_after_s) if self.closing is not DesiredState.END else pause_s(child)
         failed = too_many or verdict is Verdict.MISFIT or child.state is State.FAILED
-        if failed and self.closing is not Wish.END:
+        if failed and self.closing is not DesiredState.END:
             delay_s = max(child.spec.probe_interval_s, delay_s if retry_after_s else 0.0)
             if too_many:
                 limit = child.spec.intensity
@@ -198,9 +198,9 @@ class Group:
             return
         first = self.children.index(crashed) if self._strategy is Strategy.REST_FOR_ONE else 0
         for child in self.children[first:]:
-            if child is not crashed and child.life is not None and child.wish is Wish.RUN:
+            if child is not crashed and child.life is not None and child.wish is DesiredState.RUN:
                 # a temporary child is stopped with the others and, being never restarted, for good
-                child.wish = Wish.END if child.spec.restart is Restart.TEMPORARY else Wish.CYCLE
+                child.wish = DesiredState.END if child.spec.restart is Restart.TEMPORARY else DesiredState.CYCLE
                 child.cycle_reason = f"restarted with {crashed.spec.name}"
                 child.due = crashed.due
 
@@ -212,4 +212,4 @@ class Group:
         self.gave_up = GaveUp(f"{self._name}: {text}: {describe(error)}")
         self.gave_up.__cause__ = error
         self.on_gave_up()
-        self.close(Wish.END if self.is_outermost else Wish.HOLD)
+        self.close(DesiredState.END if self.is_outermost else DesiredState.HOLD)

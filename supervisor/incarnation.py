@@ -7,10 +7,10 @@ import trio
 from supervisor.context import Context, Listener
 from supervisor.errors import Stuck
 from supervisor.spec import ChildSpec
-from supervisor.watchdog import Watch
+from supervisor.watchdog import Watchdog
 
 
-class Wish(enum.Enum):
+class DesiredState(enum.Enum):
     """What is wanted of a child at this moment."""
 
     RUN = "run"
@@ -20,15 +20,15 @@ class Wish(enum.Enum):
     END = "end"  # for good: its input is closed and drained
 
 
-class Life:
+class Incarnation:
     """One start of a child until its end."""
 
     def __init__(self, spec: ChildSpec, listener: Listener) -> None:
         self.scope = trio.CancelScope()
         self.context = Context(spec.name, listener)
-        self.watch = Watch(spec)
+        self.watch = Watchdog(spec)
         self.entered = trio.Event()
         self.over = trio.Event()
-        self.asked: Wish | None = None
+        self.asked: DesiredState | None = None
         self.stuck: Stuck | None = None
         self.task: trio.lowlevel.Task | None = None

@@ -4,22 +4,22 @@ import trio
 
 from supervisor.child import Child, Keeper
 from supervisor.errors import describe
-from supervisor.incarnation import Life, Wish
+from supervisor.incarnation import DesiredState, Incarnation
 from supervisor.states import State
 
 DRAIN_PAUSE_S = 0.1  # between runs that crash while draining; doubles, so that ten seconds hold few
 DRAIN_PAUSE_S_MAX = 2.0  # and a few are left for the end of a long drain
 
 _REASONS = {
-    Wish.HOLD: "its supervisor ends",
-    Wish.PAUSE: "paused by an operator",
-    Wish.END: "stop requested",
+    DesiredState.HOLD: "its supervisor ends",
+    DesiredState.PAUSE: "paused by an operator",
+    DesiredState.END: "stop requested",
 }
 
 
-def wind_down(child: Child, wish: Wish) -> None:
+def wind_down(child: Child, wish: DesiredState) -> None:
     """Takes the next step towards the end that is wished; called again until the child is at rest."""
-    if wish is Wish.END and child.drain_until is None:
+    if wish is DesiredState.END and child.drain_until is None:
         _close_input(child)
     life = child.life
     if life is None:
@@ -27,7 +27,7 @@ def wind_down(child: Child, wish: Wish) -> None:
             _settle(child, wish)
     elif life.asked is None:
         life.asked = wish
-        child.enter(State.STOPPING, child.cycle_reason if wish is Wish.CYCLE else _REASONS[wish])
+        child.enter(State.STOPPING, child.cycle_reason if wish is DesiredState.CYCLE else _REASONS[wish])
         if child.on_asked is not None:
             child.on_asked(wish)
         life.context.request_stop()
@@ -35,7 +35,7 @@ def wind_down(child: Child, wish: Wish) -> None:
             life.scope.deadline = trio.current_time() + child.spec.stop_s
         else:
             life.scope.cancel()
-    elif wish is Wish.END and life.asked is not Wish.END:
+    elif wish is DesiredState.END and life.asked is not DesiredState.END:
         life.asked = wish
         if child.on_asked is not None:
             child.on_asked(wish)
@@ -49,12 +49,12 @@ def launch_drain(child: Child, nursery: trio.Nursery, keeper: Keeper) -> None:
         child.enter(State.STOPPING, "draining what is left in its mailbox")
     child.launch(nursery, keeper)
     assert child.life is not None
-    child.life.asked = Wish.END
+    child.life.asked = DesiredState.END
     child.life.scope.deadline = child.drain_until
     child.life.context.request_stop()
 
 
-def ended_as_asked(child: Child, life: Life, error: Exception | None) -> None:
+def ended_as_asked(child: Child, life: Incarnation, error: Exception | None) -> None:
     """Notes how a life ended that had been asked to, and whether its mailbox needs another."""
     if error is not None:
         verdict, _ = child.judge(error)
@@ -62,12 +62,12 @@ def ended_as_asked(child: Child, life: Life, error: Exception | None) -> None:
         child.enter(State.STOPPING, f"crashed while stopping: {describe(error)}", detail=detail)
     elif not _was_cut_off(child, life):
         return
-    if life.asked is Wish.END and _must_drain(child):
+    if life.asked is DesiredState.END and _must_drain(child):
         child.drain_again = True
         child.due = trio.current_time() + pause_s(child)
 
 
-def _was_cut_off(child: Child, life: Life) -> bool:
+def _was_cut_off(child: Child, life: Incarnation) -> bool:
     """Whether it was cancelled for a restart or a pause and the final stop came just then."""
     in_time = child.drain_until is not None and trio.current_time() < child.drain_until
     return life.scope.cancelled_caught and in_time
@@ -105,7 +105,7 @@ def _close_input(child: Child) -> None:
             child.drain_until = trio.current_time()
     if child.life is None:
         if child.on_asked is not None:
-            child.on_asked(Wish.END)
+            child.on_asked(DesiredState.END)
         child.drain_again = _must_drain(child)
         child.due = trio.current_time()
 
@@ -119,22 +119,22 @@ def _must_drain(child: Child) -> bool:
     return not child.finished or (mailbox is not None and mailbox.statistics().depth > 0)
 
 
-def _is_given_time(child: Child, wish: Wish) -> bool:
+def _is_given_time(child: Child, wish: DesiredState) -> bool:
     """Only a child that can know of the request is waited for: see ChildSpec."""
     assert child.life is not None
-    input_closed = wish is Wish.END and child.spec.on_stop is not None
+    input_closed = wish is DesiredState.END and child.spec.on_stop is not None
     return input_closed or child.life.context.watches_stopping or child.on_asked is not None
 
 
-def _settle(child: Child, wish: Wish) -> None:
+def _settle(child: Child, wish: DesiredState) -> None:
     now = trio.current_time()
-    if wish is Wish.PAUSE and child.state is not State.PAUSED:
+    if wish is DesiredState.PAUSE and child.state is not State.PAUSED:
         child.enter(State.PAUSED, _REASONS[wish])
-    elif wish is Wish.CYCLE and child.state is State.STOPPING and child.due > now:
+    elif wish is DesiredState.CYCLE and child.state is State.STOPPING and child.due > now:
         child.enter(State.BACKOFF, child.cycle_reason, retry_in_s=child.due - now)
-    elif wish is Wish.HOLD and child.state not in (State.PAUSED, State.STOPPED):
+    elif wish is DesiredState.HOLD and child.state not in (State.PAUSED, State.STOPPED):
         child.enter(State.STOPPED, _REASONS[wish])
-    elif wish is Wish.END:
+    elif wish is DesiredState.END:
         if child.state is not State.STOPPED:
             left = child.spec.mailbox.statistics().depth if child.spec.mailbox is not None else 0
             child.enter(State.STOPPED, f"{left} items left in its mailbox" if left else "")

@@ -15,7 +15,7 @@ from supervisor.context import Context
 from supervisor.errors import GaveUp, describe
 from supervisor.group import Group
 from supervisor.health import ActorHealth
-from supervisor.incarnation import Wish
+from supervisor.incarnation import DesiredState
 from supervisor.intensity import Intensity
 from supervisor.spec import ChildSpec, Strategy
 from supervisor.states import Event
@@ -116,7 +116,7 @@ class Supervisor:
     async def stop_child(self, name: str) -> None:
         """Stops a child for good, within its `stop_s`, and forgets it; its name is free again."""
         owner, child = self._find(name)
-        child.wish = Wish.END
+        child.wish = DesiredState.END
         owner._group.reconcile()
         await child.gone.wait()
         owner._below.pop(name, None)
@@ -127,23 +127,23 @@ class Supervisor:
         owner._refuse_while_closing()
         child.forget_failures()
         child.cycle_reason = "restarted by an operator"
-        child.wish = Wish.CYCLE
+        child.wish = DesiredState.CYCLE
         await owner._carry_out(child)
 
     async def pause(self, name: str) -> None:
         """Ends a child and keeps it from starting until `resume` or `restart`."""
         owner, child = self._find(name)
         owner._refuse_while_closing()
-        child.wish = Wish.PAUSE
+        child.wish = DesiredState.PAUSE
         await owner._carry_out(child)
 
     async def resume(self, name: str) -> None:
         """Starts a paused child; does nothing for any other."""
         owner, child = self._find(name)
         owner._refuse_while_closing()
-        if child.wish is Wish.PAUSE:
+        if child.wish is DesiredState.PAUSE:
             child.forget_failures()
-            child.wish = Wish.RUN
+            child.wish = DesiredState.RUN
             await owner._carry_out(child)
 
     def snapshot(self) -> list[ActorHealth]:
@@ -180,7 +180,7 @@ class Supervisor:
                     yield self
             except Exception as error:  # noqa: BLE001 - raised again below, after the children were stopped
                 failure = error
-            self._group.close(Wish.END)
+            self._group.close(DesiredState.END)
         if gave_up:
             if failure is not None:
                 gave_up[0].add_note(f"the block had failed as well: {describe(failure)}")
@@ -209,7 +209,7 @@ class Supervisor:
         """Has the wish acted on, and waits until the old life is over and the new one has begun."""
         old = child.life
         self._group.reconcile()
-        if old is not None and (old.asked is not None or child.wish is not Wish.RUN):
+        if old is not None and (old.asked is not None or child.wish is not DesiredState.RUN):
             await old.over.wait()
         while (entering := self._group.entering()) is not None:
             await entering.wait()
@@ -226,7 +226,7 @@ class Supervisor:
         raise UnknownActorError(f"there is no actor named {name!r}")
 
     def _refuse_while_closing(self) -> None:
-        if self._group.closing is Wish.END:
+        if self._group.closing is DesiredState.END:
             raise RuntimeError(f"{self.name} is stopping")
 
     def _emit(self, event: Event) -> None:

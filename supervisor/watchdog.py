@@ -11,7 +11,7 @@ WATCH_EVERY_S = 1.0  # how often each running actor is looked at
 STACK_CHARS_MAX = 16_384  # a stack goes into an event; deep recursion must not make a huge row
 
 
-class Watch:
+class Watchdog:
     """Follows one life of one child. `look()` is called about every `WATCH_EVERY_S`."""
 
     def __init__(self, spec: ChildSpec) -> None:

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 import trio
 
 from actors.backfill.paging import Progress
-from actors.backfill.rest_client import Answer, Rest
+from actors.backfill.rest_client import Answer, RestClient
 from actors.exchanges.contract.feed import Market
 from actors.exchanges.contract.feed_helpers import S_NS
-from actors.exchanges.contract.history import Garbled, History, Kind, OddRow, Page, Query, Refused, Stretch
+from actors.exchanges.contract.history import Garbled, History, Kind, OddRow, Page, Query, Refused, TradeRange
 from actors.model.ticks import Block, Reject
-from supervisor.errors import Misfit, Weather
+from supervisor.errors import MisconfiguredError, TransientError
 
 # Histories are fed from a database and lag behind the stream: what has just been traded may not be there yet.
 SETTLE_S = 2.0
@@ -47,13 +47,13 @@ class Recovered:
     complete: bool
     reason: str = ""
     missing: int | None = None
-    remaining: Stretch | None = None
+    remaining: TradeRange | None = None
     final: bool = True
     retry_after_s: float | None = None
     refused: str = ""
 
 
-class Backfill:
+class Fetcher:
     """Asks one exchange. `deliver` gets blocks of the wanted rows with source 'backfill', and may wait; `refuse`
     gets the rows that are no sound trades, each time that a page holds them.
 
@@ -67,7 +67,7 @@ class Backfill:
         exchange: str,
         history: History,
         channel: str,
-        rest: Rest,
+        rest: RestClient,
         deliver: Deliver,
         *,
         refuse: Refuse | None = None,
@@ -78,7 +78,7 @@ class Backfill:
         self._rest, self._deliver, self._refuse = rest, deliver, refuse
         self._budget, self._settle_s = budget or Budget(), settle_s
 
-    async def recover(self, market: Market, stretch: Stretch) -> Recovered:
+    async def recover(self, market: Market, stretch: TradeRange) -> Recovered:
         """Delivers what can be had of the stretch now. Never raises for what the exchange does or says.
 
         A stretch that ends by time is asked for once that time is `settle_s` past, and no later than
@@ -105,9 +105,9 @@ class Backfill:
                 await trio.sleep(len(block) / self._budget.rows_per_s)
         except Refused as refused:
             return run.unfinished(str(refused), final=True, refused=str(refused))
-        except Misfit as misfit:
+        except MisconfiguredError as misfit:
             return run.unfinished(str(misfit), final=False)
-        except Weather as weather:
+        except TransientError as weather:
             return run.unfinished(str(weather), final=False, retry_after_s=weather.retry_after_s)
         budget = f"{run.pages} pages" if run.pages >= self._budget.pages else f"{run.searches} searches"
         return run.unfinished(f"the budget of {budget} is used up", final=False)
@@ -116,7 +116,7 @@ class Backfill:
 class _Run:
     """One call of `recover`: the query for the next page, and what the pages so far amount to."""
 
-    def __init__(self, history: History, market: Market, channel: str, stretch: Stretch) -> None:
+    def __init__(self, history: History, market: Market, channel: str, stretch: TradeRange) -> None:
         self.query = Query(market=market, channel=channel, stretch=stretch, rows=history.page_rows)
         self.progress = Progress(history, stretch)
         self.pages = self.searches = 0

@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 
 import trio
 
-from actors.backfill.fetcher import SETTLE_S, Backfill, Budget, Deliver, Recovered, Refuse
-from actors.backfill.rate_limiter import Limiters
-from actors.backfill.repairs import Mender, Mending
-from actors.backfill.rest_client import Rest
+from actors.backfill.fetcher import SETTLE_S, Budget, Deliver, Fetcher, Recovered, Refuse
+from actors.backfill.rate_limiter import RateLimiters
+from actors.backfill.repairs import RepairJob, Repairs
+from actors.backfill.rest_client import RestClient
 from actors.backfill.retry import patience_s
-from actors.backfill.stall_probe import Questions
-from actors.backfill.stored_trades import FileBusy
+from actors.backfill.stall_probe import StallProbes
+from actors.backfill.stored_trades import DatabaseLocked
 from actors.backfill.trade_ranges import status_of, stretches
 from actors.continuity.continuity import CLOCKS_NS, Continuity
 from actors.continuity.gap_log import GapReason, GapRow, GapStatus
 from actors.exchanges.contract.feed import Market
-from actors.exchanges.contract.history import Stretch
+from actors.exchanges.contract.history import TradeRange
 from actors.exchanges.histories import HISTORIES
 from actors.model.ticks import Block, Reject
 from actors.settings import ExchangeSettings
@@ -45,11 +45,11 @@ class _Attempts:
     tries: int = 0
     recovered: int = 0
     due: float = 0.0
-    left: list[Stretch] = field(default_factory=list)  # to be asked for in the next round, where ids do not tell
+    left: list[TradeRange] = field(default_factory=list)  # to be asked for in the next round, where ids do not tell
     from_ns: int = 0  # of an outage without an end: what is older has come
 
 
-class Recovery:
+class GapFiller:
     """Owned by the exchange: what it holds outlives crashes of the task that runs `fetch`.
 
     `markets` gives the markets by symbol as they are now; `limiters` are shared by all who ask the same host.
@@ -64,9 +64,9 @@ class Recovery:
         channel: str,
         markets: Callable[[], Mapping[str, Market]],
         continuity: Continuity,
-        limiters: Limiters,
+        limiters: RateLimiters,
         deliver: Callable[[Block], Awaitable[int]],
-        mender: Mender,
+        mender: Repairs,
         refuse: Refuse | None = None,
         halted: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -76,17 +76,17 @@ class Recovery:
         self.mender, self._halted = mender, halted
         self._history = HISTORIES[settings.dialect]
         self._attempts: dict[str, _Attempts] = {}
-        self.questions = Questions(self._history, markets, continuity, self._lied)
+        self.questions = StallProbes(self._history, markets, continuity, self._lied)
         self._new = 0  # rows that were new, ever
 
-    def rest(self) -> Rest:
+    def rest(self) -> RestClient:
         """A client of the exchange, to be used as an async context manager."""
         limiter = self._limiters.of(self._settings)
-        return Rest(self._history, limiter, rest_url=self._settings.rest_url, ca_file=self._settings.ca_file)
+        return RestClient(self._history, limiter, rest_url=self._settings.rest_url, ca_file=self._settings.ca_file)
 
-    def backfill(self, rest: Rest, deliver: Deliver, budget: Budget = ROUND_BUDGET) -> Backfill:
+    def backfill(self, rest: RestClient, deliver: Deliver, budget: Budget = ROUND_BUDGET) -> Fetcher:
         """Asks through `rest`."""
-        return Backfill(
+        return Fetcher(
             self._settings.name,
             self._history,
             self._channel,
@@ -119,7 +119,7 @@ class Recovery:
                                 await self._recover(backfill, market, gap, attempts)
                             elif self._quiet(gap) and not self._halted():
                                 await self._end(backfill, market, gap, attempts)
-                        except FileBusy:
+                        except DatabaseLocked:
                             attempts.due = trio.current_time() + BUSY_S
                         context.handled(0)
                 self._judge_absent(context)
@@ -144,8 +144,8 @@ class Recovery:
             attempts = self._attempts[gap.gap_id] = _Attempts(gap.bounded, recovered=recovered)
         return attempts
 
-    async def _mend(self, context: Context, rest: Rest) -> None:
-        def tell(order: Mending) -> None:
+    async def _mend(self, context: Context, rest: RestClient) -> None:
+        def tell(order: RepairJob) -> None:
             outcome = "complete" if order.complete else order.reason
             reason = f"{order.symbol}: {order.stored:,} trades were missing and are stored; {outcome}"
             context.note(
@@ -157,7 +157,7 @@ class Recovery:
     async def _take(self, block: Block) -> None:
         self._new += await self._deliver(block)
 
-    async def _recover(self, backfill: Backfill, market: Market, gap: GapRow, attempts: _Attempts) -> None:
+    async def _recover(self, backfill: Fetcher, market: Market, gap: GapRow, attempts: _Attempts) -> None:
         parts = attempts.left or stretches(gap, self._continuity.missing_ids(gap.gap_id), self._history)
         before = self._new
         results: list[Recovered] = [await backfill.recover(market, part) for part in parts]
@@ -185,7 +185,7 @@ class Recovery:
         stalled = gap.reason in (GapReason.STALL, GapReason.REJECTED) and not gap.bounded
         return gap.opened_ns if settled_ns is None and stalled else settled_ns
 
-    async def _end(self, backfill: Backfill, market: Market, gap: GapRow, attempts: _Attempts) -> None:
+    async def _end(self, backfill: Fetcher, market: Market, gap: GapRow, attempts: _Attempts) -> None:
         """The market is delivered again and nothing comes: the history shows whether there is nothing to come.
 
         Where it has trades from after the market was delivered again, the feed lies: what it does not bring is
@@ -195,7 +195,7 @@ class Recovery:
         from_ns = attempts.from_ns or gap.from_ns
         until_ns = max(time.time_ns() - int(SETTLE_S * 1e9), from_ns)
         before = self._new
-        result = await backfill.recover(market, Stretch(from_ns=from_ns, to_ns=until_ns))
+        result = await backfill.recover(market, TradeRange(from_ns=from_ns, to_ns=until_ns))
         attempts.recovered += self._new - before
         in_place = self._lies(gap) or self._continuity.settled_ns(gap) is None
         if in_place and (result.complete or (result.final and result.count)):  # what is older cannot be had

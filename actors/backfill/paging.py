@@ -1,6 +1,6 @@
 """Follows the pages of one stretch: which rows are wanted, when the ends have met, and what is left."""
 
-from actors.exchanges.contract.history import History, Page, Stretch, id_number
+from actors.exchanges.contract.history import History, Page, TradeRange, id_number
 
 
 class Progress:
@@ -9,7 +9,7 @@ class Progress:
     All ids of the pages are kept, which the budget of a call bounds: a trade that comes twice counts once.
     """
 
-    def __init__(self, history: History, stretch: Stretch) -> None:
+    def __init__(self, history: History, stretch: TradeRange) -> None:
         self.history, self.stretch = history, stretch
         # Where the pages begin the exchange itself began: at the time asked for, or at the newest trade.
         self.low_met = not history.newest_first and stretch.from_id is None
@@ -60,7 +60,7 @@ class Progress:
             return self.missing == 0
         return self.low_met and self.high_met
 
-    def remaining(self) -> Stretch:
+    def remaining(self) -> TradeRange:
         """What is left of the stretch after the pages so far."""
         if self.reached is None:
             return self.stretch
@@ -73,7 +73,7 @@ class Progress:
             from_ns, to_ns = _bounded(time, None, old.to_ns), old.to_ns
         if low is not None and high is not None and low > high:
             return old  # nothing is left, though something in between may be missing
-        return Stretch(from_id=low, to_id=high, from_ns=from_ns, to_ns=to_ns)
+        return TradeRange(from_id=low, to_id=high, from_ns=from_ns, to_ns=to_ns)
 
     def _inside(self, id_: str | None, time: int | None) -> bool:
         number, stretch, slack = id_number(id_), self.stretch, self.history.slack_ns

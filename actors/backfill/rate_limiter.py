@@ -20,22 +20,22 @@ class LimiterStatistics:
     taken: Mapping[str, float]
 
 
-class Limiters:
+class RateLimiters:
     """One Limiter for each exchange and host, shared by all tables of the configuration that ask there."""
 
     def __init__(self) -> None:
-        self._limiters: dict[tuple[str, str], Limiter] = {}
+        self._limiters: dict[tuple[str, str], RateLimiter] = {}
 
-    def of(self, settings: ExchangeSettings) -> "Limiter":
+    def of(self, settings: ExchangeSettings) -> "RateLimiter":
         """The one to share; to be called in the event loop."""
         history = HISTORIES[settings.dialect]
         key = (history.name, history.origin(settings.rest_url))
         if key not in self._limiters:
-            self._limiters[key] = Limiter(history.limits)
+            self._limiters[key] = RateLimiter(history.limits)
         return self._limiters[key]
 
 
-class Limiter:
+class RateLimiter:
     """Hands out what the limits allow, first come first served. Addresses are limited, not markets: whoever
     asks one exchange from here must share one."""
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 import trio
 
-from actors.backfill.fetcher import SETTLE_S, Backfill, Deliver
+from actors.backfill.fetcher import SETTLE_S, Deliver, Fetcher
 from actors.backfill.retry import patience_s
-from actors.backfill.stored_trades import FileBusy, Shelf
+from actors.backfill.stored_trades import DatabaseLocked, StoredTrades
 from actors.continuity.continuity import Continuity
 from actors.continuity.gap_log import GapRow
 from actors.continuity.tracker import Snapshot
 from actors.exchanges.contract.feed import Market
-from actors.exchanges.contract.history import Stretch
+from actors.exchanges.contract.history import TradeRange
 from actors.model.ticks import Block
 
 ORDERS_MAX = 100  # that are remembered; of them those that are carried out make room
@@ -28,7 +28,7 @@ class TooManyOrders(Exception):
 
 
 @dataclass(slots=True)
-class Mending:
+class RepairJob:
     """One order and how far it has come. Nanoseconds UTC of the exchange's time, both ends inclusive.
 
     `came` rows were in the history, `stored` of them had been missing. `complete` None while it goes on; `reason`
@@ -44,7 +44,7 @@ class Mending:
     complete: bool | None = None
     reason: str = "waiting for its turn"
     gaps: dict[str, str] = field(default_factory=dict)
-    _remaining: Stretch | None = None
+    _remaining: TradeRange | None = None
     _snapshot: Snapshot = field(default_factory=Snapshot)
     _known: list[GapRow] = field(default_factory=list)
     _found: dict[str, int] = field(default_factory=dict)  # rows that were stored, by the gap they lay in
@@ -52,7 +52,7 @@ class Mending:
     _due: float = 0.0
 
 
-class Mender:
+class Repairs:
     """Owned by the recovery of one exchange: orders outlive crashes of the task that carries them on.
 
     `deliver(block, admit)` books the block's rows, of which `admit` takes the copies out, and hands on the rest.
@@ -61,20 +61,20 @@ class Mender:
     def __init__(
         self,
         continuity: Continuity,
-        shelf: Shelf,
+        shelf: StoredTrades,
         deliver: Callable[[Block, Callable[[Block], int]], Awaitable[int]],
     ) -> None:
         self._continuity, self._shelf, self._deliver = continuity, shelf, deliver
-        self.orders: list[Mending] = []
+        self.orders: list[RepairJob] = []
 
-    def order(self, symbol: str, from_ns: int, to_ns: int) -> Mending:
+    def order(self, symbol: str, from_ns: int, to_ns: int) -> RepairJob:
         """Takes an order. Raises TooManyOrders."""
         if len(self.orders) >= ORDERS_MAX:
             over = next((order for order in self.orders if order.complete is not None), None)
             if over is None:
                 raise TooManyOrders(f"{ORDERS_MAX} stretches are being mended already; wait until some are done")
             self.orders.remove(over)
-        order = Mending(symbol, from_ns, max(from_ns, to_ns))
+        order = RepairJob(symbol, from_ns, max(from_ns, to_ns))
         # By then the history has it all, and what the stream brings of it has come: see _round.
         order._due = trio.current_time() + max(0.0, (order.to_ns - time.time_ns()) / 1e9 + SETTLE_S)
         self.orders.append(order)
@@ -83,8 +83,8 @@ class Mender:
     async def carry_on(
         self,
         markets: Mapping[str, Market],
-        backfill: Callable[[Deliver], Backfill],
-        tell: Callable[[Mending], None],
+        backfill: Callable[[Deliver], Fetcher],
+        tell: Callable[[RepairJob], None],
     ) -> None:
         """One round for each order that is due: a few pages. Those that are carried out then are told at once."""
         for order in [order for order in self.orders if order.complete is None]:
@@ -94,19 +94,19 @@ class Mender:
             elif trio.current_time() >= order._due:
                 try:
                     await self._round(order, market, backfill)
-                except FileBusy:
+                except DatabaseLocked:
                     _wait(order, "another process writes the file", 0.0)
             if order.complete is not None:
                 tell(order)
 
-    async def _round(self, order: Mending, market: Market, backfill: Callable[[Deliver], Backfill]) -> None:
+    async def _round(self, order: RepairJob, market: Market, backfill: Callable[[Deliver], Fetcher]) -> None:
         snapshot = self._continuity.snapshot(order.symbol)
         await self._shelf.settle()  # what the last round has stored is in the file, as is all before the snapshot
         # Others may have closed some since the last round.
         order._known = await self._shelf.gaps(order.symbol, order.from_ns, order.to_ns)
         order._snapshot = snapshot
         if order._remaining is None:
-            order._remaining = Stretch(from_ns=order.from_ns, to_ns=order.to_ns)
+            order._remaining = TradeRange(from_ns=order.from_ns, to_ns=order.to_ns)
 
         async def take(block: Block) -> None:
             await self._take(order, block)
@@ -124,7 +124,7 @@ class Mender:
         else:
             _wait(order, result.reason, result.retry_after_s or 0.0)
 
-    async def _take(self, order: Mending, block: Block) -> None:
+    async def _take(self, order: RepairJob, block: Block) -> None:
         stored = await self._shelf.stored(order.symbol, block)
         gone: set[str] = set()
         if doubtful := self._continuity.remembered(block) - stored:
@@ -142,7 +142,7 @@ class Mender:
 
         order.stored += await self._deliver(block, admit)
 
-    def _close_gaps(self, order: Mending) -> None:
+    def _close_gaps(self, order: RepairJob) -> None:
         """What the order means for the gaps that it touched."""
         for gap in order._known:
             inside = gap.from_ns is not None and gap.to_ns is not None
@@ -153,7 +153,7 @@ class Mender:
                 order.gaps[gap.gap_id] = status.value
 
 
-def _wait(order: Mending, reason: str, floor_s: float) -> None:
+def _wait(order: RepairJob, reason: str, floor_s: float) -> None:
     order.reason = reason
     order._tries += 1
     order._due = trio.current_time() + max(floor_s, patience_s(order._tries))

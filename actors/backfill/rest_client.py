@@ -12,12 +12,12 @@ from typing import Self, TypeVar
 import httpx
 import trio
 
-from actors.backfill.rate_limiter import Limiter
+from actors.backfill.rate_limiter import RateLimiter
 from actors.exchanges.contract.history import Ask, Busy, Garbled, History, Refused
 from actors.wire.dial import client_context, deadline
 from actors.wire.errors import WrongCertificate, classify, refusal_floor_s
 from supervisor.backoff import Backoff
-from supervisor.errors import Verdict, Weather
+from supervisor.errors import TransientError, Verdict
 
 TOO_MANY = (418, 429)  # said of the address: nobody behind it should go on asking
 # How long to stay away after these where the answer says nothing of it; other errors pass with our own backoff.
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RestLimits:
+class RestClientLimits:
     """Bounds of one request and of the patience with it; seconds and bytes."""
 
     connect_s: float = 10.0
@@ -47,11 +47,11 @@ class Answer:
     received_ns: int
 
 
-class Unanswered(Weather):
+class Unanswered(TransientError):
     """REST could not be reached or answered nothing that helps."""
 
 
-class Rest:
+class RestClient:
     """A client of one exchange; an async context manager that owns its connections.
 
     `limiter` is shared by all clients of the exchange. Misuse aside it raises Refused (the exchange will not
@@ -61,17 +61,17 @@ class Rest:
     def __init__(
         self,
         history: History,
-        limiter: Limiter,
+        limiter: RateLimiter,
         *,
         rest_url: str | None = None,
         ca_file: Path | None = None,
-        limits: RestLimits | None = None,
+        limits: RestClientLimits | None = None,
         backoff: Backoff | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.origin = history.origin(rest_url)
         self._history, self._limiter, self._ca_file = history, limiter, ca_file
-        self._limits = limits or RestLimits()
+        self._limits = limits or RestClientLimits()
         self._backoff = backoff or Backoff(initial_s=0.5, max_s=20.0)
         self._random = random.Random()  # noqa: S311 - spreads retries, keeps no secret
         self._transport = transport
@@ -111,7 +111,7 @@ class Rest:
             try:
                 await self._wait_for_turn(ask)
                 return read(await self._once(ask))
-            except Weather as weather:
+            except TransientError as weather:
                 self._calm_down(weather)
                 failures += 1
                 delay_s = self._backoff.delay_s(failures - 1, self._random, weather.retry_after_s)
@@ -125,7 +125,7 @@ class Rest:
             raise Unanswered(f"{self.origin} wants to be left alone for {paused_s:.0f} s", retry_after_s=paused_s)
         await self._limiter.take(ask.costs)
 
-    def _calm_down(self, weather: Weather) -> None:
+    def _calm_down(self, weather: TransientError) -> None:
         """What the exchange said of us, and not of this request, holds for everybody who asks it."""
         if isinstance(weather, _TooMany | Busy) and weather.retry_after_s is not None:
             self._limiter.pause(weather.retry_after_s)

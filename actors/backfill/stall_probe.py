@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import trio
 
-from actors.backfill.fetcher import SETTLE_S, Backfill
+from actors.backfill.fetcher import SETTLE_S, Fetcher
 from actors.backfill.retry import patience_s
 from actors.continuity.continuity import Continuity
 from actors.exchanges.contract.feed import Market
-from actors.exchanges.contract.history import History, Stretch
+from actors.exchanges.contract.history import History, TradeRange
 
 # A market that has never traded is asked for once: if the history refuses it, the exchange does not have it.
 SILENT_S = 60.0  # from when on it is delivered, which the exchange may say of any name
@@ -20,7 +20,7 @@ QUESTIONS_MAX = 10  # in one round: gaps are asked for between them, however man
 
 
 @dataclass(slots=True)
-class Question:
+class StallProbe:
     """About the last `silent_s` before `asked_at`. `answer` None while there is none."""
 
     symbol: str
@@ -31,7 +31,7 @@ class Question:
     tries: int = 0
 
 
-class Questions:
+class StallProbes:
     """Owned by the recovery. `lied` says of a market that the history has brought what its feed should have."""
 
     def __init__(
@@ -42,7 +42,7 @@ class Questions:
         lied: Callable[[str], bool],
     ) -> None:
         self._history, self._markets, self._continuity, self._lied = history, markets, continuity, lied
-        self._questions: dict[str, Question] = {}
+        self._questions: dict[str, StallProbe] = {}
         self._look_at: dict[str, float] = {}  # when a market that has never traded is asked for again
         self._news: list[str] = []
         self.absent: dict[str, str] = {}  # markets that the exchange does not have, in words
@@ -60,7 +60,7 @@ class Questions:
             elif now_ns - since_ns > SILENT_S * 1e9 and now >= self._look_at.get(symbol, 0.0):
                 asked = self._questions.get(symbol)
                 if asked is None or asked.answer is not None:
-                    self._questions[symbol] = Question(symbol, now, (now_ns - since_ns) / 1e9)
+                    self._questions[symbol] = StallProbe(symbol, now, (now_ns - since_ns) / 1e9)
         news, self._news = self._news, []
         return [(symbol, self.absent[symbol]) for symbol in news if symbol in self.absent]
 
@@ -81,7 +81,7 @@ class Questions:
 
     def doubt(self, symbol: str, silent_s: float) -> None:
         """Has it asked whether trades of the last so many seconds did not arrive; twice is the same as once."""
-        self._questions.setdefault(symbol, Question(symbol, trio.current_time(), silent_s))
+        self._questions.setdefault(symbol, StallProbe(symbol, trio.current_time(), silent_s))
 
     def doubted(self, symbol: str, since: float) -> bool | None:
         """What was answered to a question asked after `since` (trio's clock), once; None while nothing was."""
@@ -91,14 +91,14 @@ class Questions:
         del self._questions[symbol]
         return question.answer if question.asked_at >= since else None
 
-    def due(self) -> list[Question]:
+    def due(self) -> list[StallProbe]:
         """A few that may be asked now."""
         markets, now = self._markets(), trio.current_time()
         self._questions = {symbol: one for symbol, one in self._questions.items() if symbol in markets}
         unanswered = [one for one in self._questions.values() if one.answer is None and now >= one.due]
         return unanswered[:QUESTIONS_MAX]
 
-    async def answer(self, probe: Backfill, question: Question) -> None:
+    async def answer(self, probe: Fetcher, question: StallProbe) -> None:
         """Asks; `probe` takes one page. Where nothing is answered it is asked again later."""
         market, now = self._markets().get(question.symbol), trio.current_time()
         if market is None:
@@ -112,7 +112,7 @@ class Questions:
             last_ns = time.time_ns() - int((now - question.asked_at + question.silent_s) * 1e9)
         from_ns = last_ns + 1 + self._history.slack_ns
         until_ns = max(time.time_ns() - int(SETTLE_S * 1e9), from_ns)
-        result = await probe.recover(market, Stretch(from_ns=from_ns, to_ns=until_ns))
+        result = await probe.recover(market, TradeRange(from_ns=from_ns, to_ns=until_ns))
         if result.refused and untraded:
             self._lost(question.symbol, result.refused)
             question.answer = False

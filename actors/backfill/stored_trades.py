@@ -26,7 +26,7 @@ ORDER BY opened_at
 """
 
 
-class FileBusy(Exception):
+class DatabaseLocked(Exception):
     """The file cannot be asked now: another process writes it."""
 
 
@@ -36,7 +36,7 @@ class Consult(Protocol):
     async def __call__(self, question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any: ...
 
 
-class Shelf:
+class StoredTrades:
     """One exchange's. `settle` returns once all that was received before is durable."""
 
     def __init__(self, exchange: str, consult: Consult, settle: Callable[[], Awaitable[None]]) -> None:
@@ -62,7 +62,7 @@ class Shelf:
 
         rows: Sequence[tuple[Any, ...]] | None = await self._consult(question)
         if rows is None:
-            raise FileBusy
+            raise DatabaseLocked
         return rows
 
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from actors.backfill.fetcher import Recovered
 from actors.continuity.gap_log import GapRow, GapStatus
-from actors.exchanges.contract.history import History, Stretch
+from actors.exchanges.contract.history import History, TradeRange
 
 
-def stretches(gap: GapRow, missing_ids: Sequence[tuple[int, int]], history: History) -> list[Stretch]:
+def stretches(gap: GapRow, missing_ids: Sequence[tuple[int, int]], history: History) -> list[TradeRange]:
     """What to ask for, lowest first: ranges of ids (both ends missing) where they are known, else the times.
 
     Ranges that one page reaches over are asked for together; what lies between them comes as copies, which
@@ -16,7 +16,7 @@ def stretches(gap: GapRow, missing_ids: Sequence[tuple[int, int]], history: Hist
     if not missing_ids:
         if gap.from_ns is None or gap.to_ns is None:
             return []
-        return [Stretch(from_ns=min(gap.from_ns, gap.to_ns), to_ns=gap.to_ns)]
+        return [TradeRange(from_ns=min(gap.from_ns, gap.to_ns), to_ns=gap.to_ns)]
     joined = [missing_ids[0]]
     for first, last in missing_ids[1:]:
         if last - joined[-1][0] < history.page_rows:
@@ -25,7 +25,7 @@ def stretches(gap: GapRow, missing_ids: Sequence[tuple[int, int]], history: Hist
             joined.append((first, last))
     # Times of different clocks may be out of order by a little; they only say where to look.
     to_ns = gap.to_ns if gap.from_ns is None or gap.to_ns is None else max(gap.from_ns, gap.to_ns)
-    return [Stretch(from_id=first, to_id=last, from_ns=gap.from_ns, to_ns=to_ns) for first, last in joined]
+    return [TradeRange(from_id=first, to_id=last, from_ns=gap.from_ns, to_ns=to_ns) for first, last in joined]
 
 
 def status_of(parts: Sequence[Recovered]) -> GapStatus:

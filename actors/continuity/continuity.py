@@ -3,23 +3,23 @@
 from collections.abc import Iterable, Mapping
 
 from actors.continuity.coverage import FeedRow
-from actors.continuity.deduplicator import Admission
+from actors.continuity.deduplicator import Deduplicator
 from actors.continuity.gap_log import GapReason, GapRow, GapStatus
-from actors.continuity.sequenced import Sequence
-from actors.continuity.tracker import Snapshot, Track
-from actors.continuity.tracker_state import Before, Seed
+from actors.continuity.sequenced import SequencedTracker
+from actors.continuity.tracker import Snapshot, Tracker
+from actors.continuity.tracker_state import Before, TrackerState
 
 CLOCKS_NS = 2_000_000_000  # by so much the exchange's clock and ours may differ in what follows from both
 
 
-class Continuity(Admission):
+class Continuity(Deduplicator):
     """One per exchange, shared by its connections and its backfill; one event loop, nothing here waits.
 
     `now` is any clock that only rises, in seconds; `now_ns` nanoseconds UTC. Rows for `gap_states` and `feeds`
     collect here until they are taken.
     """
 
-    def restore(self, seeds: Iterable[Seed], now_ns: int) -> None:
+    def restore(self, seeds: Iterable[TrackerState], now_ns: int) -> None:
         """Before anything is admitted: what the file knows. Opens a downtime gap for each market with trades."""
         for seed in seeds:
             if seed.symbol in self._tracks:
@@ -38,7 +38,7 @@ class Continuity(Admission):
         """The markets whose past is not known, and where the recording of each began."""
         return {symbol: track.began or Before() for symbol, track in self._tracks.items() if track.blind}
 
-    def restore_late(self, seeds: Iterable[Seed], asked: Mapping[str, Before], now_ns: int) -> None:
+    def restore_late(self, seeds: Iterable[TrackerState], asked: Mapping[str, Before], now_ns: int) -> None:
         """What the file knows of the time before; `asked` is what `blind` was when it was asked."""
         for seed in seeds:
             track = self._tracks[seed.symbol]
@@ -103,7 +103,7 @@ class Continuity(Admission):
         track.stopped(now_ns)
         track.absent = True
 
-    def _close_unknown(self, track: Track, gap: str, now_ns: int) -> None:
+    def _close_unknown(self, track: Tracker, gap: str, now_ns: int) -> None:
         self._book.bound(gap, now_ns, None, now_ns, None, say=False)
         track.resolved(gap, GapStatus.UNKNOWN, now_ns, 0)
 
@@ -139,7 +139,7 @@ class Continuity(Admission):
 
     def counts(self, symbol: str) -> bool:
         """Whether ids tell for good which trades of the market are stored."""
-        return isinstance(self._tracks.get(symbol), Sequence)
+        return isinstance(self._tracks.get(symbol), SequencedTracker)
 
     def newest(self, symbol: str) -> tuple[str | None, int | None]:
         """Id and time of the newest stored trade, where there is one."""
@@ -232,6 +232,6 @@ class Continuity(Admission):
         """The stretches of ids of a gap that are still missing, lowest first; [] where ids cannot say."""
         row = self._book.get(gap)
         track = self._tracks.get(row.symbol) if row is not None else None
-        if not isinstance(track, Sequence):
+        if not isinstance(track, SequencedTracker):
             return []
         return [(hole.first, hole.last) for hole in track.holes if hole.gap_id == gap]

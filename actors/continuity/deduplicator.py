@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from operator import length_hint
 
 from actors.continuity.clock_lead import Lead
-from actors.continuity.gap_log import GapBook
+from actors.continuity.gap_log import GapLog
 from actors.continuity.row import Row
 from actors.continuity.sequenced import SPAN_SURE
-from actors.continuity.sequenced import Sequence as SequenceTrack
-from actors.continuity.tracker import Decided, Shared, Snapshot, Track, Verdict
-from actors.continuity.unsequenced import Loose
+from actors.continuity.sequenced import SequencedTracker as SequenceTrack
+from actors.continuity.tracker import Decided, Shared, Snapshot, Tracker, Verdict
+from actors.continuity.unsequenced import UnsequencedTracker
 from actors.exchanges.contract.feed import IdPromise
 from actors.model.ticks import Block
 
@@ -42,16 +42,16 @@ class Known:
         return trade_id in self._ids
 
 
-class Admission:
+class Deduplicator:
     """Base of Continuity: what its connections and its backfill ask about rows. Nothing here waits.
 
     `promises` says of each symbol what its ids promise. `now` is any clock that only rises, in seconds.
     """
 
     def __init__(self, exchange: str, promises: Mapping[str, IdPromise]) -> None:
-        self._shared = Shared(exchange, GapBook(exchange))
+        self._shared = Shared(exchange, GapLog(exchange))
         self._book = self._shared.book
-        self._tracks: dict[str, Track] = {}
+        self._tracks: dict[str, Tracker] = {}
         self._lead = Lead()
         self.promises: dict[str, IdPromise] = {}
         self._reads = 0
@@ -66,7 +66,7 @@ class Admission:
         if promise is IdPromise.CONTIGUOUS:
             self._tracks[symbol] = SequenceTrack(symbol, self._shared)
         else:
-            self._tracks[symbol] = Loose(symbol, self._shared, sorts=promise is IdPromise.INCREASING)
+            self._tracks[symbol] = UnsequencedTracker(symbol, self._shared, sorts=promise is IdPromise.INCREASING)
 
     def admit(
         self,

@@ -83,7 +83,7 @@ def gap_id(exchange: str, symbol: str, reason: str, from_id: str | None, opened_
     return hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
 
 
-class GapBook:
+class GapLog:
     """The gaps of one exchange that may still change, and the rows that wait to be stored.
 
     A gap stays here while it is open, and beyond that while the continuity holds ids of it that could be

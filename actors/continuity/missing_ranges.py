@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 
 @dataclass(slots=True)
-class Hole:
+class MissingRange:
     """Ids `first` to `last` are missing. `born` is when that was seen, on the clock of the caller.
 
     `gap_id` is the gap that says so, None as long as none does; `quiet` holes never become a gap: they lie
@@ -30,41 +30,41 @@ class Hole:
         return self.last - self.first + 1
 
 
-def _first(hole: Hole) -> int:
+def _first(hole: MissingRange) -> int:
     return hole.first
 
 
-class Holes:
+class MissingRanges:
     """Disjoint holes of one market, lowest first."""
 
     __slots__ = ("_holes",)
 
     def __init__(self) -> None:
-        self._holes: list[Hole] = []
+        self._holes: list[MissingRange] = []
 
     def __len__(self) -> int:
         return len(self._holes)
 
-    def __iter__(self) -> Iterator[Hole]:
+    def __iter__(self) -> Iterator[MissingRange]:
         return iter(self._holes)
 
     def __contains__(self, number: int) -> bool:
         return self.find(number) is not None
 
-    def find(self, number: int) -> Hole | None:
+    def find(self, number: int) -> MissingRange | None:
         """The hole that an id lies in."""
         at = bisect_right(self._holes, number, key=_first) - 1
         return self._holes[at] if at >= 0 and number <= self._holes[at].last else None
 
-    def add(self, hole: Hole) -> None:
+    def add(self, hole: MissingRange) -> None:
         """Adds a hole that overlaps none."""
         self._holes.insert(bisect_right(self._holes, hole.first, key=_first), hole)
 
-    def remove(self, hole: Hole) -> None:
+    def remove(self, hole: MissingRange) -> None:
         """Forgets it."""
         self._holes.remove(hole)
 
-    def take(self, first: int, last: int, row_id: str, time_ns: int | None) -> list[tuple[Hole, int]]:
+    def take(self, first: int, last: int, row_id: str, time_ns: int | None) -> list[tuple[MissingRange, int]]:
         """Takes the ids of one row out; gives what they lay in, with how many each lost.
 
         A hole that is cut in two keeps its lower part; the upper part is a new one with the same gap.

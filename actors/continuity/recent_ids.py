@@ -15,7 +15,7 @@ HORIZON_NS = 300 * 10**9  # older ones are forgotten: feeds are late by seconds,
 _BEFORE_ALL = -(1 << 63)
 
 
-class Recent:
+class RecentIds:
     """Remembers the trades of the last HORIZON_NS, at least `keys_min` and at most `keys_max` of them.
 
     Keys are hashes of ids, 64 bits: the chance that a new one equals one of those in the same slice is about
@@ -91,7 +91,7 @@ class Recent:
             del self._starts[:old], self._slices[:old]
             self.reach_ns = self._starts[0]
 
-    def put_before(self, older: "Recent", until_ns: int) -> None:
+    def put_before(self, older: "RecentIds", until_ns: int) -> None:
         """Takes over what another one knows of the time before `until_ns`, where this one begins."""
         if older.young:
             older._close(until_ns)

@@ -16,8 +16,8 @@ from typing import Any
 import duckdb
 
 from actors.continuity.gap_log import GapReason, GapRow, GapStatus
-from actors.continuity.missing_ranges import Hole
-from actors.continuity.recent_ids import HORIZON_NS, KEYS_MAX, KEYS_MIN, Recent
+from actors.continuity.missing_ranges import MissingRange
+from actors.continuity.recent_ids import HORIZON_NS, KEYS_MAX, KEYS_MIN, RecentIds
 from actors.continuity.restore_sql import (
     AT,
     ENDS,
@@ -34,7 +34,7 @@ from actors.continuity.restore_sql import (
 )
 from actors.continuity.row import Row
 from actors.continuity.sequenced import HOLES_MAX
-from actors.continuity.tracker_state import Before, Seed
+from actors.continuity.tracker_state import Before, TrackerState
 from actors.continuity.unconfirmed import Top, believed
 from actors.exchanges.contract.feed import IdPromise
 
@@ -51,13 +51,13 @@ _NEVER = (None, None, None)
 assert WINDOW_ROWS[0] >= KEYS_MAX, "what the memory can hold is among the rows that are looked at first"
 
 
-def read_seeds(
+def read_states(
     con: duckdb.DuckDBPyConnection,
     exchange: str,
     promises: Mapping[str, IdPromise],
     tail: Path | None = None,
     before: Mapping[str, Before] | None = None,
-) -> list[Seed]:
+) -> list[TrackerState]:
     """One seed for each of these markets. `con` is a DuckDB connection that sees the views; this blocks.
 
     `before` says of a market where another recording of it began, whose trades are left out.
@@ -74,9 +74,9 @@ class _Found:
     mark: int | None
     lowest: int | None
     usual_ns: int  # nearly all trades are older; 0 where there are too few to say so
-    jumps: list[Hole] = field(default_factory=list)
+    jumps: list[MissingRange] = field(default_factory=list)
     aside: tuple[Row, ...] = ()
-    recent: Recent | None = None
+    recent: RecentIds | None = None
     highest: int = -1
     floor: int = -1
 
@@ -92,7 +92,7 @@ class _Reading:
     ) -> None:
         self._con, self._exchange, self._promises, self._tail, self._before = con, exchange, promises, tail, before
         self._found: dict[str, _Found] = {}
-        self._holes: dict[str, list[Hole]] = {}
+        self._holes: dict[str, list[MissingRange]] = {}
         self._left: dict[str, int] = {}
         (self._rows,) = con.execute(ROWS).fetchone() or (0,)
         # Of each market that was ever recorded: since when its ids count, the lowest, and where its record began.
@@ -107,7 +107,7 @@ class _Reading:
         while rows := result.fetchmany(FETCH_ROWS):
             yield from rows
 
-    def seeds(self) -> list[Seed]:
+    def seeds(self) -> list[TrackerState]:
         self._read_gaps()
         for rows in WINDOW_ROWS:
             first_row = max(0, self._rows - rows)
@@ -178,7 +178,7 @@ class _Reading:
         for symbol, trade_id, number, made_ns in rows:
             found = self._found[symbol]
             if found.recent is None:
-                found.recent = Recent()
+                found.recent = RecentIds()
                 lowest[symbol] = (made_ns, -1 if number is None else number)
             key = hash(trade_id)
             if not found.recent.holds(key, made_ns) and not found.recent.beyond(made_ns):
@@ -198,7 +198,9 @@ class _Reading:
         for symbol, first, last, from_ns, to_id, to_ns in rows:
             first = max(first, self._firsts.get(symbol, _NEVER)[2] or 0)
             for low, high in _outside(first, last, self._said.get(symbol, [])):
-                hole = Hole(low, high, _BEFORE_ANY, to_ns, from_ns, to_id if high == last else str(high + 1), to_ns)
+                hole = MissingRange(
+                    low, high, _BEFORE_ANY, to_ns, from_ns, to_id if high == last else str(high + 1), to_ns
+                )
                 self._found[symbol].jumps.append(hole)
 
     # -- what was told of it --------------------------------------------------------------------------
@@ -240,14 +242,14 @@ class _Reading:
             self._left[gap] = self._left.get(gap, 0) + last - first + 1
             holes = self._holes.setdefault(symbol, [])
             if len(holes) < HOLES_MAX and all(hole.last < first or hole.first > last for hole in holes):
-                holes.append(Hole(first, last, _BEFORE_ANY, opened_ns, from_ns, to_id, to_ns, gap))
+                holes.append(MissingRange(first, last, _BEFORE_ANY, opened_ns, from_ns, to_id, to_ns, gap))
 
-    def _seed(self, symbol: str) -> Seed:
+    def _seed(self, symbol: str) -> TrackerState:
         gaps = tuple(self._gaps.get(symbol, ()))
         if symbol not in self._found:
-            return Seed(self._exchange, symbol, gaps=gaps)
+            return TrackerState(self._exchange, symbol, gaps=gaps)
         found, first = self._found[symbol], self._firsts.get(symbol, _NEVER)[1]
-        return Seed(
+        return TrackerState(
             exchange=self._exchange,
             symbol=symbol,
             last_id=found.last_id,

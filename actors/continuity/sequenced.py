@@ -13,12 +13,12 @@ from dataclasses import replace
 
 from actors.continuity.coverage import FeedEvent
 from actors.continuity.gap_log import GapReason, GapRow, GapStatus, decimal
-from actors.continuity.missing_ranges import Hole, Holes
+from actors.continuity.missing_ranges import MissingRange, MissingRanges
 from actors.continuity.row import Row
-from actors.continuity.tracker import HOLD_S, RESET_NS, Shared, Snapshot, Track, Verdict
-from actors.continuity.tracker_state import Before, Seed
+from actors.continuity.tracker import HOLD_S, RESET_NS, Shared, Snapshot, Tracker, Verdict
+from actors.continuity.tracker_state import Before, TrackerState
 from actors.continuity.unconfirmed import NEAR_IDS, Aside, Held, Waiting
-from actors.continuity.unsequenced import Loose
+from actors.continuity.unsequenced import UnsequencedTracker
 
 REORDER_S = 2.0  # ids that are out of order for no longer are late, not missing
 HOLES_MAX = 256  # of one market; with their gaps about 190 KiB. Beyond, the oldest can no longer be filled
@@ -28,12 +28,12 @@ SPAN_SURE = 100  # a row that stands for more ids must be confirmed as well; 21 
 JUMP_MAX = 10_000_000  # ids do not jump so far by loss: what lies between is unknown rather than missing
 
 
-class Sequence(Track):
+class SequencedTracker(Tracker):
     """One market with contiguous ids."""
 
     def __init__(self, symbol: str, shared: Shared) -> None:
         super().__init__(symbol, shared)
-        self.holes = Holes()
+        self.holes = MissingRanges()
         self.lowest: int | None = None
         self._mark: int | None = None  # the truth only while `marks` has none
         self._outage_mark: int | None = None
@@ -42,7 +42,7 @@ class Sequence(Track):
         self._left: dict[str, int] = {}  # ids of each gap that lie in holes
         self._cut: set[str] = set()  # gaps of which a hole was forgotten
         self._lowered = False
-        self._odd: Loose | None = None
+        self._odd: UnsequencedTracker | None = None
 
     @property
     def mark(self) -> int | None:
@@ -55,7 +55,7 @@ class Sequence(Track):
         mark = self.mark
         return None if mark is None else str(mark)
 
-    def restore(self, seed: Seed, now_ns: int) -> None:
+    def restore(self, seed: TrackerState, now_ns: int) -> None:
         self._mark = seed.mark
         self.lowest = 0 if seed.lowest is None else seed.lowest
         super().restore(seed, now_ns)
@@ -66,14 +66,14 @@ class Sequence(Track):
         self._limit(now_ns)
         self._settle()
 
-    def _take_before(self, seed: Seed, began: Before, gap: str, now_ns: int) -> int | None:
+    def _take_before(self, seed: TrackerState, began: Before, gap: str, now_ns: int) -> int | None:
         self.lowest = 0 if seed.lowest is None else min(seed.lowest, self.lowest or 0)
         self._take_holes(seed, gap, now_ns)
         if seed.mark is None or began.trade_id is None:
             return None
         missing = max(0, began.trade_id - seed.mark - 1)
         if missing:
-            hole = Hole(
+            hole = MissingRange(
                 seed.mark + 1,
                 began.trade_id - 1,
                 float("-inf"),
@@ -88,7 +88,7 @@ class Sequence(Track):
         self._limit(now_ns)
         return missing
 
-    def _take_holes(self, seed: Seed, outage: str | None, now_ns: int) -> None:
+    def _take_holes(self, seed: TrackerState, outage: str | None, now_ns: int) -> None:
         for hole in seed.holes:
             if hole.gap_id is not None and hole.gap_id not in self._book:
                 hole.gap_id = None
@@ -128,7 +128,9 @@ class Sequence(Track):
         number = decimal(row.trade_id)
         if number is None:  # the promise is broken by this row alone
             if self._odd is None:
-                self._odd = Loose(self.symbol, self._shared, sorts=False, keys_min=ODD_KEYS, keys_max=4 * ODD_KEYS)
+                self._odd = UnsequencedTracker(
+                    self.symbol, self._shared, sorts=False, keys_min=ODD_KEYS, keys_max=4 * ODD_KEYS
+                )
             return self._odd.admit(row)
         if row.trade_id in row.known:  # stored, though it was taken for missing
             self._fill(number - row.span + 1, number, row)
@@ -153,7 +155,7 @@ class Sequence(Track):
         self._limit(row.received_ns)
         return verdict
 
-    def _newer(self, row: Row, hole: Hole) -> bool:
+    def _newer(self, row: Row, hole: MissingRange) -> bool:
         """Whether the row is newer than all that may lie in a hole."""
         last_ns = self._shared.lasts.get(self.symbol)
         if row.time_ns is None or last_ns is None or row.source == "backfill":
@@ -208,7 +210,9 @@ class Sequence(Track):
         if number >= lowest:
             return Verdict.COPY
         if number < lowest - 1:
-            hole = Hole(number + 1, lowest - 1, row.now, row.received_ns, row.at_ns, str(lowest), None, quiet=True)
+            hole = MissingRange(
+                number + 1, lowest - 1, row.now, row.received_ns, row.at_ns, str(lowest), None, quiet=True
+            )
             self.holes.add(hole)
         self.lowest, self._lowered = number - row.span + 1, True
         return Verdict.NEW
@@ -321,7 +325,7 @@ class Sequence(Track):
         far = first - mark > JUMP_MAX
         if first > mark + 1:
             from_ns = self._shared.lasts.get(self.symbol)
-            hole = Hole(
+            hole = MissingRange(
                 mark + 1, first - 1, row.now, row.received_ns, from_ns, row.trade_id or "", row.at_ns, quiet=far
             )
             if self.outage is not None and not far:
@@ -397,7 +401,7 @@ class Sequence(Track):
         count = 0
         for start, end in self._between_holes(first, last):
             self.holes.add(
-                Hole(start, end, 0.0, gap.opened_ns, gap.from_ns, gap.to_id or "", gap.to_ns, gap.gap_id)
+                MissingRange(start, end, 0.0, gap.opened_ns, gap.from_ns, gap.to_id or "", gap.to_ns, gap.gap_id)
             )
             count += end - start + 1
         self._left[gap.gap_id] = count
@@ -432,10 +436,10 @@ class Sequence(Track):
             self._lowered = False
             self._say_feed(FeedEvent.FIRST, now_ns, str(self.lowest), None)
 
-    def _young(self) -> list[Hole]:
+    def _young(self) -> list[MissingRange]:
         return [hole for hole in self.holes if hole.gap_id is None and not hole.quiet]
 
-    def _report(self, holes: list[Hole], now_ns: int) -> None:
+    def _report(self, holes: list[MissingRange], now_ns: int) -> None:
         if len(holes) <= APART_MAX:
             for hole in holes:
                 self._open(hole, hole.to_id, hole.to_ns, now_ns, hole.count)
@@ -445,7 +449,9 @@ class Sequence(Track):
             for hole in holes[1:]:
                 hole.gap_id = gap
 
-    def _open(self, hole: Hole, to_id: str | None, to_ns: int | None, now_ns: int, missing: int | None) -> str:
+    def _open(
+        self, hole: MissingRange, to_id: str | None, to_ns: int | None, now_ns: int, missing: int | None
+    ) -> str:
         gap = self._book.open(
             self.symbol,
             GapReason.SEQUENCE,
@@ -471,11 +477,11 @@ class Sequence(Track):
         while len(self.holes) > HOLES_MAX:
             self._forget(min(self.holes, key=self._worth), now_ns)
 
-    def _worth(self, hole: Hole) -> tuple[bool, int]:
+    def _worth(self, hole: MissingRange) -> tuple[bool, int]:
         row = self._book.get(hole.gap_id) if hole.gap_id else None
         return row is not None and row.status is GapStatus.OPEN, hole.first
 
-    def _forget(self, hole: Hole, now_ns: int) -> None:
+    def _forget(self, hole: MissingRange, now_ns: int) -> None:
         self.holes.remove(hole)
         gap = hole.gap_id
         if gap is None:

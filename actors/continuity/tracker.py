@@ -11,9 +11,9 @@ import enum
 from dataclasses import dataclass, field
 
 from actors.continuity.coverage import FeedEvent, FeedRow
-from actors.continuity.gap_log import GapBook, GapReason, GapRow, GapStatus, decimal
+from actors.continuity.gap_log import GapLog, GapReason, GapRow, GapStatus, decimal
 from actors.continuity.row import Row
-from actors.continuity.tracker_state import Before, Seed
+from actors.continuity.tracker_state import Before, TrackerState
 from actors.model.ticks import Reason
 
 RESET_ROWS = 3  # one or two rows may be damaged frames
@@ -77,14 +77,14 @@ class Shared:
     """What the tracks of one exchange write to; `marks` and `lasts` are also read and written row by row."""
 
     exchange: str
-    book: GapBook
+    book: GapLog
     marks: Marks = field(default_factory=Marks)
     lasts: dict[str, int | None] = field(default_factory=dict)
     feeds: list[FeedRow] = field(default_factory=list)
     decided: Decided = field(default_factory=Decided)
 
 
-class Track:
+class Tracker:
     """Base of Sequence and Loose."""
 
     def __init__(self, symbol: str, shared: Shared) -> None:
@@ -158,7 +158,7 @@ class Track:
         """A backfill can do no more for this gap; `recovered` counts where ids do not."""
         raise NotImplementedError
 
-    def restore(self, seed: Seed, now_ns: int) -> None:
+    def restore(self, seed: TrackerState, now_ns: int) -> None:
         """Takes up what an earlier run left, and opens what was missed since (or leaves it open)."""
         self._shared.lasts[self.symbol] = seed.last_ns
         self._book.restore(seed.gaps)
@@ -204,7 +204,7 @@ class Track:
         self.interrupted(GapReason.DOWNTIME, now_ns, since_ns)
         self._blind_gap = self.outage or ""
 
-    def restore_late(self, seed: Seed, now_ns: int) -> None:
+    def restore_late(self, seed: TrackerState, now_ns: int) -> None:
         """The file can be read at last. `seed` is what had been stored before this run began to record."""
         began, self.blind, self.began = self.began, False, None
         gap, book = self._blind_gap, self._book
@@ -232,7 +232,7 @@ class Track:
         if missing == 0:
             book.close(gap, GapStatus.FILLED, now_ns)
 
-    def _take_before(self, seed: Seed, began: Before, gap: str, now_ns: int) -> int | None:
+    def _take_before(self, seed: TrackerState, began: Before, gap: str, now_ns: int) -> int | None:
         """Adds what the seed knows below what is known; returns how many trades lie in between, if ids say so."""
         raise NotImplementedError
 
@@ -248,7 +248,7 @@ class Track:
             self.started_ns = None
             self._say_feed(FeedEvent.STOPPED, now_ns, None, None)
 
-    def _rebases(self, gap: GapRow, seed: Seed) -> bool:
+    def _rebases(self, gap: GapRow, seed: TrackerState) -> bool:
         """Whether a gap that goes on begins with the last trade stored; what lies before is known otherwise."""
         del gap, seed
         return True

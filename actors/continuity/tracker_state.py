@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from actors.continuity.gap_log import GapRow
-from actors.continuity.missing_ranges import Hole
-from actors.continuity.recent_ids import Recent
+from actors.continuity.missing_ranges import MissingRange
+from actors.continuity.recent_ids import RecentIds
 from actors.continuity.row import Row
 
 
@@ -19,7 +19,7 @@ class Before:
 
 
 @dataclass(frozen=True, slots=True)
-class Seed:
+class TrackerState:
     """One market. Contiguous ids need `mark`, `lowest`, `holes` and `left`, all others `recent`.
 
     `last_id` and `last_ns` are the newest stored trade, None where there is none. `mark` and `lowest` bound
@@ -36,9 +36,9 @@ class Seed:
     last_ns: int | None = None
     mark: int | None = None
     lowest: int | None = None
-    holes: tuple[Hole, ...] = ()
+    holes: tuple[MissingRange, ...] = ()
     left: Mapping[str, int] = field(default_factory=dict)
-    recent: Recent | None = None
+    recent: RecentIds | None = None
     highest: int = -1
     floor: int = -1
     gaps: tuple[GapRow, ...] = ()

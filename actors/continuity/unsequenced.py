@@ -10,15 +10,15 @@ n-th twin that is remembered.
 """
 
 from actors.continuity.gap_log import GapReason, GapRow, GapStatus
-from actors.continuity.recent_ids import KEYS_MAX, KEYS_MIN, YOUNG_MAX, Recent
+from actors.continuity.recent_ids import KEYS_MAX, KEYS_MIN, YOUNG_MAX, RecentIds
 from actors.continuity.row import Row
-from actors.continuity.tracker import RESET_ROWS, Shared, Track, Verdict
-from actors.continuity.tracker_state import Before, Seed
+from actors.continuity.tracker import RESET_ROWS, Shared, Tracker, Verdict
+from actors.continuity.tracker_state import Before, TrackerState
 
 TWINS_MAX = 1_000  # different trades of one instant whose twins are counted
 
 
-class Loose(Track):
+class UnsequencedTracker(Tracker):
     """One market whose ids promise no sequence.
 
     `sorts`: ids rise. Where the exchange sends no times an id at or below `floor`, which is more than the memory
@@ -36,7 +36,7 @@ class Loose(Track):
     ) -> None:
         super().__init__(symbol, shared)
         self._sorts = sorts
-        self._recent = Recent(keys_min, keys_max)
+        self._recent = RecentIds(keys_min, keys_max)
         self._highest = -1
         self._above = (-1, -1, 0)  # the highest id, the last below it, and how many rose there
         self._floors = (-1, -1)  # the highest id after the last and the last but one KEYS_MIN trades
@@ -62,7 +62,7 @@ class Loose(Track):
         """Ids at or below may have been forgotten."""
         return self._floors[1]
 
-    def restore(self, seed: Seed, now_ns: int) -> None:
+    def restore(self, seed: TrackerState, now_ns: int) -> None:
         self._last_id = seed.last_id
         if seed.recent is not None:
             self._recent = seed.recent
@@ -75,7 +75,7 @@ class Loose(Track):
         if going_on is not None and self._last_id is not None and going_on.from_id == self._last_id:
             self._proof = (self._last_id, going_on.gap_id)
 
-    def _take_before(self, seed: Seed, began: Before, gap: str, now_ns: int) -> int | None:
+    def _take_before(self, seed: TrackerState, began: Before, gap: str, now_ns: int) -> int | None:
         del gap, now_ns
         if seed.recent is not None and began.time_ns is not None:
             self._recent.put_before(seed.recent, began.time_ns)
@@ -85,7 +85,7 @@ class Loose(Track):
                 self._book.drop(row.gap_id)
         return None
 
-    def _rebases(self, gap: GapRow, seed: Seed) -> bool:
+    def _rebases(self, gap: GapRow, seed: TrackerState) -> bool:
         """Trades that were stored after the gap began ended it, and a crash came before that was stored.
 
         Nothing but the gap tells of what is missing before them, so it keeps its beginning and ends later.
@@ -151,7 +151,7 @@ class Loose(Track):
         """The suspects are the beginning of another numbering."""
         rows = self._take_suspects(row)
         if row.time_ns is None:
-            self._recent = Recent()
+            self._recent = RecentIds()
         self._highest, self._floors, self._added = -1, (-1, -1), 0
         for number, suspect in rows:
             self._remember(hash(suspect.trade_id), suspect.time_ns, number)

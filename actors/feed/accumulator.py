@@ -9,9 +9,9 @@ import trio
 
 from actors.continuity.continuity import Continuity
 from actors.continuity.tracker import Refused
-from actors.feed.chunk_timer import Beat
-from actors.feed.decoder import Outcome, Reader
-from actors.model.chunk import Parcel, reject_rows
+from actors.feed.chunk_timer import ChunkTimer
+from actors.feed.decoder import Decoder, Outcome
+from actors.model.chunk import Chunk, reject_rows
 from actors.model.ticks import REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
 from actors.telemetry.ledger import Account
 from actors.wire.frame_parser import Violation
@@ -23,13 +23,13 @@ PARCEL_ROWS = 500  # a parcel goes to the buffer when it has so many ticks, or r
 PARCEL_S = 0.02  # ... or when its first is so old
 OVERSIZE_CLOSE = 1009  # RFC 6455, section 7.4.1
 
-_beats: trio.lowlevel.RunVar[Beat] = trio.lowlevel.RunVar("the parcels' beat")
+_beats: trio.lowlevel.RunVar[ChunkTimer] = trio.lowlevel.RunVar("the parcels' beat")
 
 
-class Catch:
+class Accumulator:
     """Owned by the connection; outlives the crashes of its task."""
 
-    def __init__(self, exchange: str, account: Account, intake: Mailbox[Parcel], continuity: Continuity) -> None:
+    def __init__(self, exchange: str, account: Account, intake: Mailbox[Chunk], continuity: Continuity) -> None:
         self._exchange, self._account, self._intake = exchange, account, intake
         self._continuity = continuity
         self._block = Block(exchange)
@@ -38,7 +38,7 @@ class Catch:
         self._filling = trio.Event()
         self._handing = trio.Lock()
 
-    def take(self, messages: list[bytes], received_ns: int, reader: Reader) -> Outcome:
+    def take(self, messages: list[bytes], received_ns: int, reader: Decoder) -> Outcome:
         """Decodes messages where they were read and books them; nothing in between can be interrupted.
 
         Trades that are stored or on their way already are counted and left out. Messages behind the first
@@ -89,11 +89,11 @@ class Catch:
             )
         )
 
-    def rest(self) -> Parcel | None:
+    def rest(self) -> Chunk | None:
         """Takes out all there is; None for nothing."""
         if not (len(self._block) or self._rejects):
             return None
-        parcel = Parcel(self._block, tuple(self._rejects))
+        parcel = Chunk(self._block, tuple(self._rejects))
         self._block, self._rejects, self._evidence_rows = Block(self._exchange), [], 0
         return parcel
 
@@ -131,13 +131,13 @@ class Catch:
                     self._take_back(parcel)
         return put
 
-    def _packed_rest(self) -> Parcel | None:
+    def _packed_rest(self) -> Chunk | None:
         parcel = self.rest()
         if parcel is not None:
             parcel.block.pack()
         return parcel
 
-    def _take_back(self, parcel: Parcel) -> None:
+    def _take_back(self, parcel: Chunk) -> None:
         newer, self._block = self._block, parcel.block
         if len(newer):
             _append(self._block, newer)
@@ -196,12 +196,12 @@ def rejected(exchange: str, refused: Refused) -> Reject:
     return Reject(row.received_ns, exchange, refused.symbol, refused.reason, refused.detail, payload, len(payload))
 
 
-def _beat() -> Beat:
+def _beat() -> ChunkTimer:
     """The run's: the connections of all exchanges hand over together."""
     try:
         return _beats.get()
     except LookupError:
-        _beats.set(beat := Beat(PARCEL_S))
+        _beats.set(beat := ChunkTimer(PARCEL_S))
         return beat
 
 

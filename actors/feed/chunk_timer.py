@@ -6,7 +6,7 @@ With 100 connections that each deliver now and then, a timer for each took a fif
 import trio
 
 
-class Beat:
+class ChunkTimer:
     """Ends every `period_s` while somebody waits: the first sleeps, and who comes meanwhile is woken with it."""
 
     def __init__(self, period_s: float) -> None:

@@ -8,11 +8,11 @@ import trio
 from actors.continuity.continuity import Continuity
 from actors.continuity.gap_log import GapReason
 from actors.exchanges.contract.feed import Dialect
-from actors.feed.accumulator import Catch
-from actors.feed.connection_state import Line
+from actors.feed.accumulator import Accumulator
+from actors.feed.connection_state import ConnectionState
 from actors.feed.session import Session
-from actors.feed.sharding import Plan
-from actors.model.chunk import Parcel
+from actors.feed.sharding import ConnectionSpec
+from actors.model.chunk import Chunk
 from actors.policy import LAST_PARCEL_S
 from actors.settings import ExchangeSettings
 from actors.telemetry.ledger import Account
@@ -21,21 +21,23 @@ from supervisor.context import Context
 from supervisor.mailbox import Mailbox
 
 
-class Connection(Line):
+class Connection(ConnectionState):
     """Owned by the exchange: its catch outlives the crashes of `run`."""
 
     def __init__(
         self,
-        plan: Plan,
+        plan: ConnectionSpec,
         settings: ExchangeSettings,
         dialect: Dialect,
         account: Account,
-        intake: Mailbox[Parcel],
+        intake: Mailbox[Chunk],
         pace: Callable[[], Awaitable[None]],
         continuity: Continuity,
         turned_away: Callable[[HandshakeRefused], None],
     ) -> None:
-        super().__init__(plan, settings, dialect, Catch(settings.name, account, intake, continuity), continuity)
+        super().__init__(
+            plan, settings, dialect, Accumulator(settings.name, account, intake, continuity), continuity
+        )
         self._pace, self._turned_away = pace, turned_away
 
     async def run(self, context: Context) -> None:
@@ -55,6 +57,6 @@ class Connection(Line):
             with trio.move_on_after(LAST_PARCEL_S, shield=True):
                 await self.catch.hand_over()
 
-    def rest(self) -> Parcel | None:
+    def rest(self) -> Chunk | None:
         """Takes what was read and not handed over, once it runs no more."""
         return self.catch.rest()

@@ -10,8 +10,8 @@ import trio
 
 from actors.exchanges.contract.feed import Dialect, Market
 from actors.feed.connection import Connection
-from actors.feed.sharding import Plan, plan_connections
-from actors.model.chunk import Parcel
+from actors.feed.sharding import ConnectionSpec, shard
+from actors.model.chunk import Chunk
 from actors.policy import CONNECTION_STOP_S, LAST_PARCEL_S, backoff_of, intensity_of
 from actors.settings import ExchangeSettings
 from actors.wire.errors import classify
@@ -30,7 +30,7 @@ AGED = (0.90, 0.95)
 
 
 @dataclass(slots=True)
-class _Relief:
+class _Replacement:
     """One connection that takes over from another; `overlaps_at` is when both began to deliver the same."""
 
     old: Connection
@@ -40,7 +40,7 @@ class _Relief:
     overlaps_at: float = math.inf
 
 
-class Fleet:
+class ConnectionPool:
     """Owned by the exchange. `make` builds a connection for a plan; times are trio's clock.
 
     Nothing here is lost by a crash of the task that calls `look`: what is under way is kept as data.
@@ -50,7 +50,7 @@ class Fleet:
         self,
         settings: ExchangeSettings,
         dialect: Dialect,
-        make: Callable[[Plan], Connection],
+        make: Callable[[ConnectionSpec], Connection],
         markets: Sequence[Market],
     ) -> None:
         self._settings, self._dialect, self._make = settings, dialect, make
@@ -58,7 +58,7 @@ class Fleet:
         self._changing = trio.Lock()
         self._retired = False
         self._planned = 0  # numbers are not used again
-        self._reliefs: list[_Relief] = []
+        self._reliefs: list[_Replacement] = []
         self._failed: dict[Connection, tuple[int, float]] = {}  # reliefs of it in vain, and when to try again
         self._lifetimes: dict[Connection, float] = {}
         self._gone: list[Connection] = []  # that may have left something behind
@@ -66,7 +66,7 @@ class Fleet:
         self.connections = self._plan(markets)
 
     def _plan(self, markets: Sequence[Market]) -> list[Connection]:
-        plans = plan_connections(self._settings, self._dialect, markets, first=self._planned + 1)
+        plans = shard(self._settings, self._dialect, markets, first=self._planned + 1)
         self._planned += len(plans)
         return [self._make(plan) for plan in plans]
 
@@ -132,7 +132,7 @@ class Fleet:
             await connection.catch.hand_over()
         self._gone = [connection for connection in self._gone if connection not in gone]
 
-    def rests(self) -> list[Parcel]:
+    def rests(self) -> list[Chunk]:
         """At the end: takes what was read and not handed over."""
         parcels = (connection.rest() for connection in (*self._gone, *self.connections))
         return [parcel for parcel in parcels if parcel is not None]
@@ -151,9 +151,11 @@ class Fleet:
             if trio.current_time() < self._failed.get(old, (0, -math.inf))[1]:
                 return False
             self._planned += 1
-            new = self._make(Plan(f"{self._settings.name}:{self._planned}", old.plan.url, old.plan.markets))
+            new = self._make(
+                ConnectionSpec(f"{self._settings.name}:{self._planned}", old.plan.url, old.plan.markets)
+            )
             self.connections.append(new)
-            self._reliefs.append(_Relief(old, new, reason, trio.current_time()))
+            self._reliefs.append(_Replacement(old, new, reason, trio.current_time()))
             await self._start(new)
             return True
 
@@ -185,7 +187,7 @@ class Fleet:
         aged = trio.current_time() - connection.opened_at > lifetime_s * share
         return f"{self._settings.name} ends connections after {lifetime_s:g} s" if aged else ""
 
-    async def _carry_on(self, relief: _Relief) -> tuple[str, str] | None:
+    async def _carry_on(self, relief: _Replacement) -> tuple[str, str] | None:
         """What is next for one relief; what came of it once it is over."""
         old, new, now = relief.old, relief.new, trio.current_time()
         if old not in self.connections or new not in self.connections:

@@ -6,8 +6,8 @@ import trio
 
 from actors.continuity.continuity import Continuity
 from actors.exchanges.contract.feed import Condition, Dialect
-from actors.feed.accumulator import Catch
-from actors.feed.sharding import Plan
+from actors.feed.accumulator import Accumulator
+from actors.feed.sharding import ConnectionSpec
 from actors.settings import ExchangeSettings
 
 WATCH_S = 0.25  # how often it is noted what was heard
@@ -15,11 +15,16 @@ STRAGGLERS_S = 5.0  # trades that come so much later disprove that the exchange 
 OVERFLOW_S = 60.0  # an exchange that is not read from for a while hangs up within so long
 
 
-class Line:
+class ConnectionState:
     """Base of Connection; a Session writes to it. All times are trio's clock; inf where there is none."""
 
     def __init__(
-        self, plan: Plan, settings: ExchangeSettings, dialect: Dialect, catch: Catch, continuity: Continuity
+        self,
+        plan: ConnectionSpec,
+        settings: ExchangeSettings,
+        dialect: Dialect,
+        catch: Accumulator,
+        continuity: Continuity,
     ) -> None:
         self.plan, self.settings, self.dialect = plan, settings, dialect
         self.catch, self.continuity = catch, continuity

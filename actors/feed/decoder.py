@@ -43,7 +43,7 @@ class Outcome:
     controls: list[Control] = field(default_factory=list)
 
 
-class Reader:
+class Decoder:
     """Reads the messages of one connection; `markets` maps the natives asked for on it to unified symbols.
 
     `seen` holds the natives that have delivered a trade: data is an acknowledgement too.

@@ -5,18 +5,18 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import trio
 
-from actors.backfill.gap_filler import Recovery
-from actors.backfill.repairs import Mender
-from actors.backfill.stored_trades import Shelf
+from actors.backfill.gap_filler import GapFiller
+from actors.backfill.repairs import Repairs
+from actors.backfill.stored_trades import StoredTrades
 from actors.continuity.continuity import Continuity
 from actors.continuity.deduplicator import Known
 from actors.exchanges.contract.feed import Market
 from actors.exchanges.histories import HISTORIES
 from actors.feed.accumulator import admit, rejected
-from actors.model.chunk import Parcel
+from actors.model.chunk import Chunk
 from actors.model.ticks import Block, Reject
 from actors.settings import ExchangeSettings
-from actors.surroundings import Surroundings
+from actors.surroundings import SharedServices
 from actors.telemetry.ledger import Account
 from supervisor.context import Context
 from supervisor.mailbox import Mailbox
@@ -26,7 +26,7 @@ ALARMS_SHOWN_MAX = 5  # refused markets that health names
 TICK_S = 1.0  # how often it is looked at what has been missing for too long
 
 
-class Repair:
+class GapReporter:
     """Owned by the exchange: what it holds outlives crashes of the tasks that run `keep` and `fetch`.
 
     `markets` gives the markets by symbol as they are now; `hand_over` passes on what the connections have read so
@@ -41,9 +41,9 @@ class Repair:
         markets: Callable[[], Mapping[str, Market]],
         continuity: Continuity,
         account: Account,
-        intake: Mailbox[Parcel],
+        intake: Mailbox[Chunk],
         hand_over: Callable[[], Awaitable[None]],
-        surroundings: Surroundings | None = None,
+        surroundings: SharedServices | None = None,
         halted: Callable[[], bool] = lambda: False,
     ) -> None:
         self._hand_over, self._surroundings, self._markets = hand_over, surroundings, markets
@@ -52,14 +52,14 @@ class Repair:
         # What stands behind a ws_url may be anything; its trades are not to be mended with those of the real
         # exchange, so its history is asked for only where rest_url says where.
         own = settings.ws_url is None or settings.rest_url is not None
-        self.recovery: Recovery | None = None
+        self.recovery: GapFiller | None = None
         if surroundings is not None and own and settings.dialect in HISTORIES:
-            self._shelf = Shelf(settings.name, surroundings.consult, self._settle)
-            mender, limiters = Mender(continuity, self._shelf, self._deliver), surroundings.limiters
-            self.recovery = Recovery(
+            self._shelf = StoredTrades(settings.name, surroundings.consult, self._settle)
+            mender, limiters = Repairs(continuity, self._shelf, self._deliver), surroundings.limiters
+            self.recovery = GapFiller(
                 settings, channel, markets, continuity, limiters, self._fetched, mender, self._refuse, halted
             )
-        self._unsent: list[Parcel] = []
+        self._unsent: list[Chunk] = []
         self._opened = 0  # gaps that the account knows of
         self._sending = trio.Lock()
 
@@ -96,7 +96,7 @@ class Repair:
     def _refuse(self, reject: Reject) -> None:
         """A row of the history that is no sound trade."""
         self._account.reject_unsaved(1)
-        self._unsent.append(Parcel(Block(self._settings.name), (reject,)))
+        self._unsent.append(Chunk(Block(self._settings.name), (reject,)))
 
     async def _look_back(self, context: Context) -> None:
         """Takes up what was stored before, once another process lets go of the file."""
@@ -135,7 +135,7 @@ class Repair:
         duplicates = admit_rows(block) if admit_rows else admit(self._continuity, block, 0)
         self._account.recovered(rows, duplicates)
         if len(block):
-            self._unsent.append(Parcel(block))
+            self._unsent.append(Chunk(block))
             await self._send()
         return rows - duplicates
 
@@ -172,14 +172,14 @@ class Repair:
         self._account.decided(decided.copies, len(decided.refused))
         if len(block) or decided.refused:
             rejects = tuple(rejected(self._settings.name, refused) for refused in decided.refused)
-            self._unsent.append(Parcel(block, rejects))
+            self._unsent.append(Chunk(block, rejects))
         gaps, feeds = tuple(self._continuity.take_gaps()), tuple(self._continuity.take_feeds())
         self._account.gaps += self._continuity.gaps_opened - self._opened
         self._opened = self._continuity.gaps_opened
         if gaps or feeds:
-            self._unsent.append(Parcel(Block(self._settings.name), gaps=gaps, feeds=feeds))
+            self._unsent.append(Chunk(Block(self._settings.name), gaps=gaps, feeds=feeds))
 
-    def rests(self) -> list[Parcel]:
+    def rests(self) -> list[Chunk]:
         """At the end: takes out all that has not been handed over."""
         self._look(end=True)
         rest, self._unsent = self._unsent, []

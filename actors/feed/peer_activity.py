@@ -8,7 +8,7 @@ MOMENTS_MIN = 3  # fewer could be chance
 MOST = 2 / 3  # "everywhere" allows for one of several being down itself
 
 
-class Neighbours:
+class PeerActivity:
     """Times are seconds on one clock that only rises."""
 
     def __init__(self) -> None:

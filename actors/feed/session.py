@@ -8,12 +8,12 @@ from collections.abc import Collection, Iterable, Sequence
 import trio
 
 from actors.exchanges.contract.feed import Ack, Condition, Control, Leaving, Refusal, Unsubscribed
-from actors.feed.connection_state import STRAGGLERS_S, WATCH_S, Line
-from actors.feed.decoder import Reader
+from actors.feed.connection_state import STRAGGLERS_S, WATCH_S, ConnectionState
+from actors.feed.decoder import Decoder
 from actors.feed.subscription import Subscription
-from actors.wire.websocket import ConnectionLost, Wire, WireLimits, client_context, connect
+from actors.wire.websocket import ConnectionLost, WebSocket, WebSocketLimits, client_context, connect
 from supervisor.context import Context
-from supervisor.errors import Weather
+from supervisor.errors import TransientError
 
 REFUSALS_TOLD_MAX = 50  # different words of refusal that name no market and become events, a connection
 HOUR_S = 3600.0
@@ -21,23 +21,23 @@ NAMES_MAX = 5  # markets that health names for one reason
 UNSUBSCRIBED = "unsubscribed by the exchange"
 
 
-class Silent(Weather):
+class Silent(TransientError):
     """Nothing at all came for longer than the exchange's silence deadline."""
 
 
-class NotSubscribed(Weather):
+class NotSubscribed(TransientError):
     """The exchange answered no subscription and sent no data."""
 
 
 class Session:
     """Raises what ended it; ends in order when the context is asked to stop."""
 
-    def __init__(self, line: Line, context: Context) -> None:
+    def __init__(self, line: ConnectionState, context: Context) -> None:
         self._line, self._context = line, context
         self._dialect, self._settings, self._catch = line.dialect, line.settings, line.catch
         channel = self._settings.channel or self._dialect.channels[0]
         self._subscription = Subscription(self._dialect, list(line.symbols), channel)
-        self._reader = Reader(self._settings.name, self._dialect, line.symbols)
+        self._reader = Decoder(self._settings.name, self._dialect, line.symbols)
         self._reader.subscribed_ns = time.time_ns()  # re-sent trades can come before anything was asked
         self._asked_at = math.inf
         self._news = trio.Event()  # there may be something to send
@@ -46,7 +46,7 @@ class Session:
 
     async def run(self) -> None:
         silence_s = self._settings.silence_s or self._dialect.silence_s
-        limits = WireLimits(message_bytes=self._dialect.limits.message_bytes)
+        limits = WebSocketLimits(message_bytes=self._dialect.limits.message_bytes)
         tls = client_context(self._settings.ca_file) if self._line.plan.url.startswith("wss:") else None
         async with connect(self._line.plan.url, sink=self._sink, limits=limits, ssl_context=tls) as wire:
             self._line.opened()
@@ -152,7 +152,7 @@ class Session:
         ended = self._subscription.unsubscribed(natives, trio.current_time(), words) if natives else []
         self._drop(ended, "unsubscribed", words)
 
-    async def _subscribe(self, wire: Wire) -> None:
+    async def _subscribe(self, wire: WebSocket) -> None:
         """Sends requests no faster than the exchange allows, and again what is refused or not answered."""
         limits = self._dialect.limits
         sent: deque[float] = deque()  # in the last hour
@@ -170,16 +170,16 @@ class Session:
             await wire.send(request.text)
             await trio.sleep(1 / limits.requests_per_s)
 
-    async def _ping(self, wire: Wire, text: str, interval_s: float) -> None:
+    async def _ping(self, wire: WebSocket, text: str, interval_s: float) -> None:
         while True:
             await trio.sleep(interval_s)
             await wire.send(text)
 
-    async def _end_with(self, wire: Wire) -> None:
+    async def _end_with(self, wire: WebSocket) -> None:
         how = await wire.closed()
         raise ConnectionLost(how.code, how.reason)
 
-    async def _watch(self, wire: Wire, silence_s: float) -> None:
+    async def _watch(self, wire: WebSocket, silence_s: float) -> None:
         """Ends a connection on which nothing moves, and says in health what was refused or not answered."""
         said = ""
         while True:

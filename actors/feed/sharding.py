@@ -9,7 +9,7 @@ from actors.settings import ExchangeSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ConnectionSpec:
     """What one connection is for: its actor's name, one endpoint, and its markets."""
 
     name: str
@@ -17,9 +17,9 @@ class Plan:
     markets: tuple[Market, ...]
 
 
-def plan_connections(
+def shard(
     settings: ExchangeSettings, dialect: Dialect, markets: Sequence[Market], *, first: int = 1
-) -> list[Plan]:
+) -> list[ConnectionSpec]:
     """Spreads markets over connections, numbered from `first`: one endpoint each, no more than it may carry.
 
     With redundancy the whole comes as many times.
@@ -34,7 +34,7 @@ def plan_connections(
         for at in range(0, len(group), width)
     ] * settings.redundancy
     return [
-        Plan(f"{settings.name}:{number}", redirected(endpoint, settings.ws_url), part)
+        ConnectionSpec(f"{settings.name}:{number}", redirected(endpoint, settings.ws_url), part)
         for number, (endpoint, part) in enumerate(parts, first)
     ]
 

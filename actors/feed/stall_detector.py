@@ -16,9 +16,9 @@ import trio
 from actors.continuity.continuity import Continuity
 from actors.continuity.gap_log import GapReason
 from actors.feed.connection import Connection
-from actors.feed.connection_pool import OVERLAP_S, Fleet
+from actors.feed.connection_pool import OVERLAP_S, ConnectionPool
 from actors.feed.interarrival import PATIENCE_S_MAX, Rhythm
-from actors.feed.peer_activity import Neighbours
+from actors.feed.peer_activity import PeerActivity
 from supervisor.context import Context
 
 TICK_S = 1.0
@@ -40,7 +40,7 @@ class Doubts(Protocol):
         """What was answered to a question asked after `since` (trio's clock), once; None while nothing was."""
 
 
-class Vigil:
+class StallDetector:
     """Owned by the exchange: what it has learnt outlives crashes of the task that runs `run`.
 
     `least_s` is the shortest silence of a market that may be suspicious; `doubts` None where there is no history.
@@ -49,9 +49,9 @@ class Vigil:
     def __init__(
         self,
         exchange: str,
-        fleet: Fleet,
+        fleet: ConnectionPool,
         continuity: Continuity,
-        neighbours: Neighbours,
+        neighbours: PeerActivity,
         doubts: Doubts | None,
         *,
         least_s: float,

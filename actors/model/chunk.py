@@ -16,7 +16,7 @@ def reject_rows(rejects: Iterable[Reject]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class Chunk:
     """Handed over for good."""
 
     block: Block

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import trio
 
 from actors.model.batch import Batch, EventRow, LagRow
-from actors.model.chunk import Parcel
+from actors.model.chunk import Chunk
 from actors.model.ticks import REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
 from actors.settings import StoreSettings
 from actors.sink.evidence import Evidence
@@ -42,9 +42,9 @@ class Buffer:
         self._rows_max = settings.flush_rows_max
         self._ledger = ledger
         self._number = number
-        self._pending: list[Parcel] = []
+        self._pending: list[Chunk] = []
         self._pending_rows = 0
-        self._rests: deque[tuple[int, Parcel]] = deque()  # each behind what had been put into the intake
+        self._rests: deque[tuple[int, Chunk]] = deque()  # each behind what had been put into the intake
         self._due = 0.0  # when the oldest pending thing must be handed on
         self._since = 0.0  # when the oldest thing that is here came
         self._sealed: Batch | None = None
@@ -56,7 +56,7 @@ class Buffer:
         self._waiting = trio.CancelScope()
         self.sealed_number = 0  # of the newest batch
         self.listeners: set[Callable[[Block], None]] = set()
-        self.intake: Mailbox[Parcel] = Mailbox(
+        self.intake: Mailbox[Chunk] = Mailbox(
             INTAKE_ROWS_MAX, weigh=lambda parcel: parcel.rows, on_dead_letter=self._refuse
         )
         self.outbox: Mailbox[Batch] = Mailbox(
@@ -73,7 +73,7 @@ class Buffer:
         self._touch()
         self._lags.append(row)
 
-    def take_rest(self, parcel: Parcel) -> None:
+    def take_rest(self, parcel: Chunk) -> None:
         """From a connection that has ended: what it could not hand over any more. Never waits.
 
         It goes behind all that is in the intake now, some of which may be of the same connection.
@@ -141,14 +141,14 @@ class Buffer:
         while self._rests and self._rests[0][0] <= self.intake.statistics().taken:
             self._take([self._rests.popleft()[1]])
 
-    def _take(self, parcels: Iterable[Parcel]) -> None:
+    def _take(self, parcels: Iterable[Chunk]) -> None:
         self._touch()
         for parcel in parcels:
             kept = self._limited(parcel) if parcel.rejects else parcel
             self._pending.append(kept)
             self._pending_rows += kept.rows
 
-    def _limited(self, parcel: Parcel) -> Parcel:
+    def _limited(self, parcel: Chunk) -> Chunk:
         """Without the evidence beyond the day's limit; those rejects stay counted."""
         kept, beyond = self._evidence.split(parcel.rejects, time.time_ns())
         for reject in beyond:
@@ -157,7 +157,7 @@ class Buffer:
             account.rejected_by[reject.reason.value] += 1
         return dataclasses.replace(parcel, rejects=kept) if beyond else parcel
 
-    def _show(self, parcels: list[Parcel]) -> None:
+    def _show(self, parcels: list[Chunk]) -> None:
         """To those who watch live; they only note it and never wait."""
         for listener in self.listeners:
             for parcel in parcels:
@@ -225,22 +225,22 @@ class Buffer:
             await self.outbox.put(self._sealed)
             self._sealed, self._since = None, trio.current_time()
 
-    def _refuse(self, parcel: Parcel, error: BaseException) -> None:
+    def _refuse(self, parcel: Chunk, error: BaseException) -> None:
         self._ledger.refused([parcel.block], sealed=False)
         self._touch()
         rejects = (*parcel.rejects, *refusals([parcel.block], error))
-        self._pending.append(Parcel(Block(parcel.block.exchange), rejects, parcel.gaps, parcel.feeds))
+        self._pending.append(Chunk(Block(parcel.block.exchange), rejects, parcel.gaps, parcel.feeds))
 
     def refuse_batch(self, batch: Batch, error: BaseException) -> None:
         """A batch that crashed the writer three times: its ticks become rejects, and the writer lives on."""
         self._ledger.refused(batch.blocks, sealed=True)
         self._touch()  # before there is something: what comes first sets the time of the next batch
         for reject in (*batch.rejects, *refusals(batch.blocks, error)):
-            self._pending.append(Parcel(Block(reject.exchange), (reject,)))
+            self._pending.append(Chunk(Block(reject.exchange), (reject,)))
         for gap in batch.gaps:
-            self._pending.append(Parcel(Block(gap.exchange), gaps=(gap,)))
+            self._pending.append(Chunk(Block(gap.exchange), gaps=(gap,)))
         for feed in batch.feeds:
-            self._pending.append(Parcel(Block(feed.exchange), feeds=(feed,)))
+            self._pending.append(Chunk(Block(feed.exchange), feeds=(feed,)))
         self._events.extend(batch.events)
         self._lags.extend(batch.lags)
 

@@ -36,7 +36,7 @@ class StoreTaken(OSError):
         self.pid, self.socket = pid, socket
 
 
-class Claim:
+class StoreLock:
     """Holds the locks while its block runs; raises StoreTaken at once if somebody else does, and FileRefused if
     something that is no lock file of ours has the name of one."""
 
@@ -45,7 +45,7 @@ class Claim:
         self._path = store.with_name(store.name + ".lock")
         self._fd = self._file_fd = -1
 
-    def __enter__(self) -> "Claim":
+    def __enter__(self) -> "StoreLock":
         fd = self._open()
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -13,7 +13,7 @@ from actors.store.tail import Listed, Segment, Tail, live, shown, stamped
 VERIFY_BYTES_MAX = 1 << 30  # at start, about a second; what is beyond is verified before it is merged
 
 
-class Damage:
+class Quarantine:
     """Looks at each segment once. Works in the thread that merges."""
 
     def __init__(self, tail: Tail, files: Files, writer: SegmentWriter) -> None:

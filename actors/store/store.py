@@ -27,7 +27,7 @@ from actors.store.identity import Identity, new_id, read_identity
 from actors.store.lock import StoreTaken
 from actors.store.manifest import Entry, Manifest
 from actors.store.notices import Merged, Notice, held_at_start, migrated, tail_missing, vanished
-from actors.store.quarantine import VERIFY_BYTES_MAX, Damage
+from actors.store.quarantine import VERIFY_BYTES_MAX, Quarantine
 from actors.store.retention import Retained, Retention
 from actors.store.segments import SegmentWriter
 from actors.store.tables import SCHEMA_VERSION, TABLES, TICKS
@@ -70,7 +70,7 @@ class Store:
         self._segments = SegmentWriter(self._tail, self._files, flush, "flush")
         self._upkeep = SegmentWriter(self._tail, self._files, fold, "fold")
         self._folding = Folding(self._tail, self._files, self._upkeep)
-        self._damage = Damage(self._tail, self._files, self._upkeep)
+        self._damage = Quarantine(self._tail, self._files, self._upkeep)
         self._acknowledged = Acknowledged(self.tail / JOURNAL_NAME)
         self._manifest = Manifest(self.tail / "manifest.jsonl", self._files)
         self._retention = Retention(settings, self._duck, self._files, self._check, self._manifest.append)

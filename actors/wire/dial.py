@@ -14,7 +14,7 @@ import trio
 
 from actors.wire.errors import CannotConnect, NetworkTimeout, WrongCertificate
 from actors.wire.tls import TlsStream
-from supervisor.errors import Misfit
+from supervisor.errors import MisconfiguredError
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,9 @@ def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
         changed_ns = Path(source).stat().st_mtime_ns if source else 0
         return _context(ca_file, changed_ns)
     except OSError as exc:  # ssl.SSLError is one too
-        raise Misfit(f"ca_file {ca_file} cannot be used ({exc}); it must hold PEM certificates") from exc
+        raise MisconfiguredError(
+            f"ca_file {ca_file} cannot be used ({exc}); it must hold PEM certificates"
+        ) from exc
 
 
 @functools.lru_cache(maxsize=8)

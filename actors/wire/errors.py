@@ -17,7 +17,7 @@ import trio
 import trio_websocket
 
 from supervisor.backoff import RETRY_AFTER_S_MAX
-from supervisor.errors import Misfit, Verdict, Weather, leaves
+from supervisor.errors import MisconfiguredError, TransientError, Verdict, leaves
 
 # How long to stay away at least, where the answer says why but not how long. Asking on while refused is
 # what turns a rate limit into a ban (Binance: 429, then 418 and a ban of 2 minutes to 3 days:
@@ -40,7 +40,7 @@ _NETWORK_ERRNOS = frozenset(
     }
 )
 _WEATHER = (
-    Weather,
+    TransientError,
     ConnectionError,
     TimeoutError,
     socket.gaierror,
@@ -56,11 +56,11 @@ _SECONDS = re.compile(r"([0-9]+)(?:\.[0-9]*)?")
 _CHAIN_MAX = 16  # how many causes are followed
 
 
-class CannotConnect(Weather):
+class CannotConnect(TransientError):
     """No name, no route, refused, or what answers is no WebSocket server."""
 
 
-class HandshakeRefused(Weather):
+class HandshakeRefused(TransientError):
     """The server answered the WebSocket handshake with another status than 101.
 
     `retry_after_s` is the longer of its Retry-After and what such a status calls for.
@@ -74,14 +74,14 @@ class HandshakeRefused(Weather):
         self.status = status
 
 
-class KeptAway(Weather):
+class KeptAway(TransientError):
     """Another connection was told that this address is to stay away from the exchange for `left_s` more."""
 
     def __init__(self, left_s: float, reason: str) -> None:
         super().__init__(f"no connection for another {left_s:.0f} s: {reason}", retry_after_s=left_s)
 
 
-class ConnectionLost(Weather):
+class ConnectionLost(TransientError):
     """The connection is over: closed with `code` by either side, or 1006 when it just ended."""
 
     def __init__(self, code: int, reason: str = "") -> None:
@@ -91,7 +91,7 @@ class ConnectionLost(Weather):
         self.reason = reason
 
 
-class NetworkTimeout(Weather):
+class NetworkTimeout(TransientError):
     """`what` did not happen within its `limit_s`."""
 
     def __init__(self, what: str, limit_s: float) -> None:
@@ -100,7 +100,7 @@ class NetworkTimeout(Weather):
         self.limit_s = limit_s
 
 
-class WrongCertificate(Misfit):
+class WrongCertificate(MisconfiguredError):
     """The server's certificate cannot be trusted. Never retried without it, never waved through."""
 
 
@@ -143,13 +143,13 @@ def classify(exc: BaseException) -> tuple[Verdict, float | None]:
 
 
 def _judge(exc: BaseException) -> tuple[Verdict, float | None]:
-    if isinstance(exc, Misfit):
+    if isinstance(exc, MisconfiguredError):
         return Verdict.MISFIT, None
     floor_s = None
     if isinstance(exc, httpx.HTTPStatusError):
         response = exc.response
         floor_s = refusal_floor_s(response.status_code, response.headers.get("retry-after"))
-    elif isinstance(exc, Weather):
+    elif isinstance(exc, TransientError):
         floor_s = exc.retry_after_s
     elif not isinstance(exc, _WEATHER) and not (isinstance(exc, OSError) and exc.errno in _NETWORK_ERRNOS):
         return Verdict.BUG, None

@@ -46,7 +46,7 @@ class Violation:
     size_bytes: int
 
 
-class FrameCutter:
+class FrameParser:
     """Fed what was read, in any portions, it hands out whole messages and raw control frames."""
 
     __slots__ = ("_gathered", "_limit", "_need", "_pending", "closed", "violation")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import trio
 
 from actors.wire.errors import CannotConnect, HandshakeRefused, NetworkTimeout, refusal_floor_s
-from actors.wire.frame_parser import FrameCutter
+from actors.wire.frame_parser import FrameParser
 from supervisor.text import printable
 
 Sink = Callable[[list[bytes], int], Awaitable[None]]
@@ -33,7 +33,7 @@ _CLOSE_BYTE = 0x88
 
 
 @dataclass(slots=True)
-class WireStats:
+class WebSocketStats:
     """Counters of one connection. `frames` counts whole messages.
 
     `last_frame_ns` (UTC) and `last_frame_at` (trio's clock, which no clock change moves) say when the last
@@ -46,7 +46,7 @@ class WireStats:
     last_frame_at: float = 0.0
 
 
-class CuttingStream(trio.abc.Stream):
+class MessageStream(trio.abc.Stream):
     """Wraps `inner`, which the caller closes.
 
     `receive_some` awaits `sink(messages, received_ns)` once for each read that completed messages, and
@@ -62,14 +62,14 @@ class CuttingStream(trio.abc.Stream):
     def __init__(
         self,
         inner: trio.abc.Stream,
-        cutter: FrameCutter,
+        cutter: FrameParser,
         sink: Sink,
         *,
         before_read: Callable[[], None],
         read_bytes: int,
         send_s: float,
     ) -> None:
-        self.stats = WireStats(last_frame_at=trio.current_time())
+        self.stats = WebSocketStats(last_frame_at=trio.current_time())
         self.leaving = False  # nothing new is delivered, and only a close frame still matters
         self._inner = inner
         self._cutter = cutter

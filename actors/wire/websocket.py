@@ -18,8 +18,8 @@ from actors.wire.errors import (
     NetworkTimeout,
     WrongCertificate,
 )
-from actors.wire.frame_parser import CONTROL_BYTES_MAX, FrameCutter, Violation
-from actors.wire.message_stream import CuttingStream, Sink, WireStats
+from actors.wire.frame_parser import CONTROL_BYTES_MAX, FrameParser, Violation
+from actors.wire.message_stream import MessageStream, Sink, WebSocketStats
 from supervisor.text import printable
 
 __all__ = [
@@ -29,9 +29,9 @@ __all__ = [
     "HandshakeRefused",
     "NetworkTimeout",
     "Sink",
-    "Wire",
-    "WireLimits",
-    "WireStats",
+    "WebSocket",
+    "WebSocketLimits",
+    "WebSocketStats",
     "WrongCertificate",
     "client_context",
     "connect",
@@ -42,7 +42,7 @@ _WRONG_ANSWER = "what answers does not speak WebSocket: its 101 is not one to ou
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WireLimits:
+class WebSocketLimits:
     """What one connection may cost: the longest message, and a deadline in seconds for every wait."""
 
     message_bytes: int
@@ -62,14 +62,14 @@ class CloseReason:
     reason: str
 
 
-class Wire:
+class WebSocket:
     """One open connection; `connect` makes it and closes it."""
 
-    def __init__(self, inner: trio.abc.Stream, target: Target, sink: Sink, limits: WireLimits) -> None:
+    def __init__(self, inner: trio.abc.Stream, target: Target, sink: Sink, limits: WebSocketLimits) -> None:
         self._target = target
         self._limits = limits
-        self._cutter = FrameCutter(limits.message_bytes)
-        self._stream = CuttingStream(
+        self._cutter = FrameParser(limits.message_bytes)
+        self._stream = MessageStream(
             inner,
             self._cutter,
             sink,
@@ -86,7 +86,7 @@ class Wire:
         self._goodbye = trio.CancelScope(shield=True)
 
     @property
-    def stats(self) -> WireStats:
+    def stats(self) -> WebSocketStats:
         """Live counters of this connection."""
         return self._stream.stats
 
@@ -205,10 +205,10 @@ async def connect(
     url: str,
     *,
     sink: Sink,
-    limits: WireLimits,
+    limits: WebSocketLimits,
     ssl_context: ssl.SSLContext | None = None,
     headers: Sequence[tuple[str, str]] = (),
-) -> AsyncIterator[Wire]:
+) -> AsyncIterator[WebSocket]:
     """Opens `url` (ws:// or wss://) and closes it when the block is left, within `limits.close_s`.
 
     `sink(messages, received_ns)` is awaited once for each read that completed messages, in order, possibly
@@ -221,7 +221,7 @@ async def connect(
     dialled = dial(target, ssl_context=ssl_context, connect_s=limits.connect_s, tls_s=limits.tls_s)
     with _unwrapped():
         async with dialled as inner, trio.open_nursery() as nursery:
-            wire = Wire(inner, target, sink, limits)
+            wire = WebSocket(inner, target, sink, limits)
             extra = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers]
             await nursery.start(wire._run, extra)
             try:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from actors.exchanges.contract.history import Busy, Garbled, Refused
 from actors.wire.errors import CannotConnect, ConnectionLost, HandshakeRefused, NetworkTimeout, WrongCertificate
-from supervisor.errors import Misfit
+from supervisor.errors import MisconfiguredError
 
 # Rest tells an HTTP status in its words only.
 _REST_STATUS = re.compile(r": HTTP (\d{3})\b")
@@ -53,7 +53,7 @@ def advice_on(error: Exception) -> str:
             return LATER
         case CannotConnect() | Garbled():
             return PROXY
-        case Misfit():
+        case MisconfiguredError():
             return "mend the configuration as it says"
         case Busy():
             return "wait a little and try again: the exchange has much to do, or has been asked too much from here"

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import trio
 
-from actors.backfill.rate_limiter import Limiters
+from actors.backfill.rate_limiter import RateLimiters
 from actors.exchanges.contract.feed import Dialect
 from actors.exchanges.registry import DIALECTS
-from actors.feed.sharding import Plan, plan_connections
+from actors.feed.sharding import ConnectionSpec, shard
 from actors.model.symbols import parse_symbol
 from actors.settings import ExchangeSettings
 from actors.wire.dial import parse_url
@@ -47,7 +47,7 @@ async def examine(exchanges: Sequence[ExchangeSettings], wait_s: float, tell: Te
 
     `wait_s` is how long a trade may take once the subscription is answered.
     """
-    limiters, reports = Limiters(), dict[str, Report]()
+    limiters, reports = RateLimiters(), dict[str, Report]()
 
     async def one(settings: ExchangeSettings) -> None:
         reports[settings.name] = report = await _examine(settings, wait_s, tell, limiters)
@@ -59,11 +59,11 @@ async def examine(exchanges: Sequence[ExchangeSettings], wait_s: float, tell: Te
     return [reports[settings.name] for settings in exchanges]
 
 
-async def _examine(settings: ExchangeSettings, wait_s: float, tell: Tell, limiters: Limiters) -> Report:
+async def _examine(settings: ExchangeSettings, wait_s: float, tell: Tell, limiters: RateLimiters) -> Report:
     dialect = DIALECTS[settings.dialect]
     channel = settings.channel or dialect.channels[0]
     markets = [dialect.market(parse_symbol(symbol), channel) for symbol in settings.symbols]
-    plans = plan_connections(settings, dialect, markets)
+    plans = shard(settings, dialect, markets)
     charts = [Chart(plan.name, _CONNECTION_STEPS) for plan in plans]
     talks: list[Talk] = []
 
@@ -94,7 +94,7 @@ async def _examine(settings: ExchangeSettings, wait_s: float, tell: Tell, limite
 
 
 async def _connection(
-    chart: Chart, plan: Plan, settings: ExchangeSettings, dialect: Dialect, wait_s: float, tell: Tell
+    chart: Chart, plan: ConnectionSpec, settings: ExchangeSettings, dialect: Dialect, wait_s: float, tell: Tell
 ) -> Talk | None:
     """All steps of one connection; None where it did not come so far that anything was said."""
     talk = None

@@ -6,10 +6,10 @@ from contextlib import AsyncExitStack, suppress
 import trio
 
 from actors.exchanges.contract.feed import Dialect
-from actors.feed.sharding import Plan
+from actors.feed.sharding import ConnectionSpec
 from actors.settings import ExchangeSettings
 from actors.wire.dial import client_context
-from actors.wire.websocket import Wire, WireLimits, connect
+from actors.wire.websocket import WebSocket, WebSocketLimits, connect
 from ops.doctor.advice import PROXY, Trouble
 from ops.doctor.findings import Chart, Step, Stop
 from ops.doctor.probe_session import Talk
@@ -24,7 +24,7 @@ Tell = Callable[[str], None]
 
 async def examine_feed(
     chart: Chart,
-    plan: Plan,
+    plan: ConnectionSpec,
     settings: ExchangeSettings,
     dialect: Dialect,
     wait_s: float,
@@ -35,7 +35,7 @@ async def examine_feed(
     A refusal of some of the markets is a failure, but the others may show a trade all the same.
     """
     talk = Talk(plan, settings, dialect)
-    limits = WireLimits(message_bytes=dialect.limits.message_bytes)
+    limits = WebSocketLimits(message_bytes=dialect.limits.message_bytes)
     async with AsyncExitStack() as stack:
         with chart.step(Step.WEBSOCKET) as note:
             tls = client_context(settings.ca_file) if plan.url.startswith("wss:") else None
@@ -51,7 +51,7 @@ async def examine_feed(
     return talk
 
 
-async def _converse(chart: Chart, talk: Talk, wire: Wire, wait_s: float, tell: Tell) -> None:
+async def _converse(chart: Chart, talk: Talk, wire: WebSocket, wait_s: float, tell: Tell) -> None:
     with chart.step(Step.SUBSCRIBE) as note:
         requests = await talk.subscribe(wire)
         note.found = f"asked for {_count(len(talk.markets), 'market')} in {_count(requests, 'request')}"

@@ -9,7 +9,7 @@ import trio
 
 from actors.exchanges.contract.history import Refused
 from ops.doctor.advice import Trouble, advice_on
-from supervisor.errors import Misfit, Weather, describe
+from supervisor.errors import MisconfiguredError, TransientError, describe
 from supervisor.text import REASON_CHARS_MAX, printable
 
 
@@ -72,7 +72,7 @@ class Chart:
         begun, note = trio.current_time(), Note()
         try:
             yield note
-        except (Trouble, Refused, Weather, Misfit) as error:
+        except (Trouble, Refused, TransientError, MisconfiguredError) as error:
             found = str(error) or describe(error)
             self.add(step, State.FAIL, trio.current_time() - begun, found, advice_on(error))
             raise Stop from error

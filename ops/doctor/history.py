@@ -5,10 +5,10 @@ from email.utils import parsedate_to_datetime
 
 import trio
 
-from actors.backfill.rate_limiter import Limiter, Limiters
-from actors.backfill.rest_client import Answer, Rest, RestLimits
+from actors.backfill.rate_limiter import RateLimiter, RateLimiters
+from actors.backfill.rest_client import Answer, RestClient, RestClientLimits
 from actors.exchanges.contract.feed import Market
-from actors.exchanges.contract.history import Query, Stretch
+from actors.exchanges.contract.history import Query, TradeRange
 from actors.exchanges.histories import HISTORIES
 from actors.settings import ExchangeSettings
 from ops.doctor.clock import Dated
@@ -18,7 +18,7 @@ from ops.doctor.probe_session import FirstTrade
 S_NS = 1_000_000_000
 BACK_S = 60  # how long ago is asked for where no trade says what there is
 ROWS = 10
-LIMITS = RestLimits(answer_s=15.0, tries=1)  # patience would hide what is wrong
+LIMITS = RestClientLimits(answer_s=15.0, tries=1)  # patience would hide what is wrong
 
 
 async def examine_history(
@@ -27,7 +27,7 @@ async def examine_history(
     channel: str,
     market: Market,
     first: FirstTrade | None,
-    limiters: Limiters,
+    limiters: RateLimiters,
 ) -> Dated | None:
     """Takes the step REST; returns what its answer's Date says, and raises Stop if it fails.
 
@@ -46,8 +46,10 @@ async def examine_history(
         ask = history.ask(query)
         # The turn is waited for before the time counts; a limiter of its own then lets it pass at once.
         await limiters.of(settings).take(ask.costs)
-        own = Limiter(history.limits)
-        async with Rest(history, own, rest_url=settings.rest_url, ca_file=settings.ca_file, limits=LIMITS) as rest:
+        own = RateLimiter(history.limits)
+        async with RestClient(
+            history, own, rest_url=settings.rest_url, ca_file=settings.ca_file, limits=LIMITS
+        ) as rest:
             asked = trio.current_time()
             dated, page = await rest.get(
                 ask, lambda answer: (_dated(answer), history.page(answer.body, answer.headers, query))
@@ -58,13 +60,13 @@ async def examine_history(
     return dated
 
 
-def _stretch(first: FirstTrade | None) -> Stretch:
+def _stretch(first: FirstTrade | None) -> TradeRange:
     if first is None:
         now_ns = time.time_ns()
-        return Stretch(from_ns=now_ns - BACK_S * S_NS, to_ns=now_ns)
+        return TradeRange(from_ns=now_ns - BACK_S * S_NS, to_ns=now_ns)
     around_ns = time.time_ns() if first.exchange_ns is None else first.exchange_ns
     number = int(first.trade_id) if first.trade_id is not None and first.trade_id.isdecimal() else None
-    return Stretch(from_id=number, to_id=number, from_ns=around_ns - S_NS, to_ns=around_ns + S_NS)
+    return TradeRange(from_id=number, to_id=number, from_ns=around_ns - S_NS, to_ns=around_ns + S_NS)
 
 
 def _dated(answer: Answer) -> Dated | None:

@@ -9,13 +9,13 @@ import trio
 
 from actors.exchanges.contract.feed import Ack, Condition, Dialect, Leaving, Market, Refusal, Request, Unsubscribed
 from actors.feed.connection_state import WATCH_S
-from actors.feed.decoder import Reader
-from actors.feed.sharding import Plan
+from actors.feed.decoder import Decoder
+from actors.feed.sharding import ConnectionSpec
 from actors.feed.subscription import Subscription
 from actors.model.ticks import Block
 from actors.settings import ExchangeSettings
-from actors.wire.websocket import ConnectionLost, Wire
-from supervisor.errors import Weather
+from actors.wire.websocket import ConnectionLost, WebSocket
+from supervisor.errors import TransientError
 
 STREAM = "stream"  # the source of a live trade; others were re-sent on subscribe
 
@@ -39,7 +39,7 @@ class Talk:
     `condition` is what the exchange says of its own state, "" where that is normal.
     """
 
-    def __init__(self, plan: Plan, settings: ExchangeSettings, dialect: Dialect) -> None:
+    def __init__(self, plan: ConnectionSpec, settings: ExchangeSettings, dialect: Dialect) -> None:
         self.markets = {market.native: market for market in plan.markets}
         self.by_symbol = {market.symbol: market for market in plan.markets}
         names = {market.native: market.symbol for market in plan.markets}
@@ -52,11 +52,11 @@ class Talk:
         self.reject = ""
         self.asked_at = self.first_asked_at = -math.inf
         self._name, self._dialect = settings.name, dialect
-        self._reader = Reader(settings.name, dialect, names)
+        self._reader = Decoder(settings.name, dialect, names)
         self._reader.subscribed_ns = time.time_ns()
         self.condition = ""
         self._leaving = ""
-        self._lost: Weather | None = None
+        self._lost: TransientError | None = None
         self._news = trio.Event()
 
     async def sink(self, messages: list[bytes], received_ns: int) -> None:
@@ -105,7 +105,7 @@ class Talk:
                     market, block.trade_id[row], exchange_ns, block.price[row], trio.current_time()
                 )
 
-    async def subscribe(self, wire: Wire) -> int:
+    async def subscribe(self, wire: WebSocket) -> int:
         """Asks for everything, no faster than the exchange allows; returns how many requests that took."""
         count = 0
         while request := await self._next():
@@ -113,7 +113,7 @@ class Talk:
             count += 1
         return count
 
-    async def settle(self, wire: Wire) -> None:
+    async def settle(self, wire: WebSocket) -> None:
         """Until each market has its answer or none came for the exchange's `ack_s`; asks again where it helps."""
         subscription = self.subscription
         while subscription.pending.keys() - subscription.unanswered.keys():
@@ -127,7 +127,7 @@ class Talk:
         await trio.sleep_until(self.asked_at + 1 / self._dialect.limits.requests_per_s)
         return self.subscription.next(trio.current_time())
 
-    async def _ask(self, wire: Wire, request: Request) -> None:
+    async def _ask(self, wire: WebSocket, request: Request) -> None:
         self._reader.subscribed_ns = time.time_ns()
         self.asked_at = trio.current_time()
         if math.isinf(self.first_asked_at):
@@ -146,21 +146,21 @@ class Talk:
                 await self._news.wait()
         return bool(true())
 
-    async def follow(self, wire: Wire) -> None:
+    async def follow(self, wire: WebSocket) -> None:
         """Runs beside: notes how the connection ends."""
         how = await wire.closed()
         words = "; ".join(filter(None, [how.reason, self._leaving]))
         self._lost = ConnectionLost(how.code, words)
         self._tell()
 
-    async def ping(self, wire: Wire) -> None:
+    async def ping(self, wire: WebSocket) -> None:
         """Runs beside: the pings in the exchange's own words; how the connection ends is `follow`'s to note."""
         ping = self._dialect.ping
         while ping is not None:
             await trio.sleep(ping.interval_s)
             try:
                 await wire.send(ping.text)
-            except Weather as error:
+            except TransientError as error:
                 self._lost = error
                 self._tell()
                 return

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import trio
 
-from actors.backfill.fetcher import Backfill, Budget, Recovered
-from actors.backfill.rate_limiter import Limiters
-from actors.backfill.rest_client import Rest, RestLimits
+from actors.backfill.fetcher import Budget, Fetcher, Recovered
+from actors.backfill.rate_limiter import RateLimiters
+from actors.backfill.rest_client import RestClient, RestClientLimits
 from actors.exchanges.contract.feed import Market
-from actors.exchanges.contract.history import Stretch
+from actors.exchanges.contract.history import TradeRange
 from actors.exchanges.histories import HISTORIES
 from actors.exchanges.registry import DIALECTS
 from actors.model.symbols import Symbol, SymbolError, parse_symbol
@@ -26,7 +26,7 @@ ASK_S = 60.0  # and for no longer than this: rate limits are kept, and somebody 
 NEAR_MAX = 3  # near names in one piece of advice
 ALIKE = 0.8  # what difflib takes for a slip of the pen
 QUOTES = ("USDT", "USDC", "USD", "EUR")  # what a quote is mistaken for
-LIMITS = RestLimits(answer_s=15.0, tries=2)
+LIMITS = RestClientLimits(answer_s=15.0, tries=2)
 BUDGET = Budget(pages=1, searches=3)
 
 
@@ -36,7 +36,7 @@ async def examine_silent(
     channel: str,
     silent: Sequence[Market],
     traded: Sequence[str],
-    limiters: Limiters,
+    limiters: RateLimiters,
 ) -> None:
     """A failure of the step REST for each silent market that the exchange does not have.
 
@@ -46,8 +46,10 @@ async def examine_silent(
     if history is None or (settings.ws_url is not None and settings.rest_url is None) or not silent:
         return
     limiter = limiters.of(settings)
-    async with Rest(history, limiter, rest_url=settings.rest_url, ca_file=settings.ca_file, limits=LIMITS) as rest:
-        backfill = Backfill(settings.name, history, channel, rest, _ignore, budget=BUDGET, settle_s=0)
+    async with RestClient(
+        history, limiter, rest_url=settings.rest_url, ca_file=settings.ca_file, limits=LIMITS
+    ) as rest:
+        backfill = Fetcher(settings.name, history, channel, rest, _ignore, budget=BUDGET, settle_s=0)
         asked = 0
         with trio.move_on_after(ASK_S):
             for market in silent[:MARKETS_MAX]:
@@ -67,7 +69,7 @@ async def examine_silent(
 
 
 async def _near(
-    backfill: Backfill, settings: ExchangeSettings, channel: str, market: Market, traded: Sequence[str]
+    backfill: Fetcher, settings: ExchangeSettings, channel: str, market: Market, traded: Sequence[str]
 ) -> list[str]:
     """Markets that have traded and look alike, and those that differ in the quote only, if REST has them."""
     near = difflib.get_close_matches(market.symbol, traded, NEAR_MAX, ALIKE)
@@ -95,9 +97,9 @@ def _other_quotes(symbol: Symbol) -> list[Symbol]:
     ]
 
 
-async def _ask(backfill: Backfill, market: Market) -> Recovered:
+async def _ask(backfill: Fetcher, market: Market) -> Recovered:
     now_ns = time.time_ns()
-    return await backfill.recover(market, Stretch(from_ns=now_ns - BACK_NS, to_ns=now_ns))
+    return await backfill.recover(market, TradeRange(from_ns=now_ns - BACK_NS, to_ns=now_ns))
 
 
 async def _ignore(block: Block) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from actors.backfill.repairs import Mending
+from actors.backfill.repairs import RepairJob
 from actors.pipeline import Pipeline
-from actors.recorder import Exchange
+from actors.recorder import ExchangeRecorder
 from actors.telemetry.lag import Lags, negative_share
 from supervisor.health import ActorHealth
 from supervisor.states import State
@@ -101,7 +101,7 @@ def exchange_state(pipeline: Pipeline, name: str) -> str:
     return worst(actor.state for actor in pipeline.tree.snapshot() if actor.parent == name).value
 
 
-def _exchange(exchange: Exchange, health: list[ActorHealth], lags: Lags) -> dict[str, object]:
+def _exchange(exchange: ExchangeRecorder, health: list[ActorHealth], lags: Lags) -> dict[str, object]:
     account, name = exchange.account, exchange.settings.name
     own = [actor for actor in health if actor.parent == name]
     reasons = [actor.reason for actor in own if actor.reason and actor.state is not State.OK]
@@ -168,7 +168,7 @@ def not_ready(pipeline: Pipeline) -> list[str]:
     return reasons
 
 
-def mending(exchange: str, order: Mending) -> dict[str, object]:
+def mending(exchange: str, order: RepairJob) -> dict[str, object]:
     """One order to ask for a stretch again: "running" until "complete" or "incomplete"."""
     state = "running" if order.complete is None else "complete" if order.complete else "incomplete"
     return {

@@ -9,7 +9,7 @@ from ops.sandbox.faults import Faults
 from ops.sandbox.malformed import garbage
 
 
-class Spoiler:
+class FaultInjector:
     """One connection's. `silent`: it never trades, nor beats. `struck` counts faults by name."""
 
     def __init__(self, faults: Callable[[], Faults], rng: random.Random, struck: Counter[str]) -> None:

@@ -10,7 +10,7 @@ from actors.exchanges.contract.loopback import Talk
 from actors.exchanges.contract.loopback_rest import Question, Reply
 from ops.sandbox.exchange import Exchange
 from ops.sandbox.rest import serve_rest, wants_websocket
-from ops.sandbox.rest_api import Desk
+from ops.sandbox.rest_api import RestApi
 from ops.sandbox.session import Session
 from ops.sandbox.shared_stream import SharedStream
 
@@ -18,10 +18,10 @@ HANDSHAKE_S = 10.0
 TOO_MANY = 429
 
 
-class Door:
+class Listener:
     """One port for all exchanges; URL paths tell them apart. `seed` decides whom the faults meet."""
 
-    def __init__(self, exchanges: Sequence[Exchange], desks: Sequence[Desk], seed: int) -> None:
+    def __init__(self, exchanges: Sequence[Exchange], desks: Sequence[RestApi], seed: int) -> None:
         self._exchanges, self._desks, self._seed = exchanges, desks, seed
 
     async def connection(self, socket: trio.SocketStream) -> None:

@@ -12,7 +12,7 @@ FAILURE = Reply("<html><body><h1>500 Internal Server Error</h1></body></html>", 
 RETRY_AFTER_S = 1
 
 
-class Desk:
+class RestApi:
     """Answers one exchange's REST questions; whoever asks stands behind one address, as on loopback they do.
 
     Counts in the exchange's `struck`: "rate_limit" for each request beyond the exchange's documented limit,

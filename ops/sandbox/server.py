@@ -9,8 +9,8 @@ import trio
 from actors.exchanges.contract.loopback_market import Fill
 from ops.sandbox.exchange import Exchange
 from ops.sandbox.faults import Faults
-from ops.sandbox.listener import Door
-from ops.sandbox.rest_api import Desk
+from ops.sandbox.listener import Listener
+from ops.sandbox.rest_api import RestApi
 from ops.sandbox.rest_registry import PASTS
 from ops.sandbox.venues import VENUES
 from ops.terminal.suggestions import did_you_mean
@@ -61,8 +61,8 @@ class Sandbox:
             for name in dict.fromkeys(exchanges)
         }
         self._faults = dict.fromkeys(self._exchanges, Faults())
-        desks = [Desk(exchange, PASTS[name]) for name, exchange in self._exchanges.items()]
-        self._door = Door(list(self._exchanges.values()), desks, seed)
+        desks = [RestApi(exchange, PASTS[name]) for name, exchange in self._exchanges.items()]
+        self._door = Listener(list(self._exchanges.values()), desks, seed)
         if isinstance(faults, Faults):
             self.set_faults(faults)
         for name, own in faults.items() if isinstance(faults, Mapping) else ():

@@ -9,7 +9,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from actors.exchanges.contract.loopback import Answer, Talk, Venue
 from actors.exchanges.contract.loopback_market import Market
-from ops.sandbox.fault_injector import Spoiler
+from ops.sandbox.fault_injector import FaultInjector
 from ops.sandbox.fault_schedule import LOOK_S, next_strike
 from ops.sandbox.faults import Faults
 from ops.sandbox.outbox import Outbox
@@ -44,7 +44,7 @@ class Session:
         self._open_market, self._audience = open_market, audience
         self._outbox = Outbox(stream)
         self._over = trio.CancelScope()
-        self._spoiler = Spoiler(faults, rng, struck)
+        self._spoiler = FaultInjector(faults, rng, struck)
         self._dead = False
         self._born = self._last_heard = trio.current_time()
         self._heard: deque[float] = deque()

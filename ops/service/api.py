@@ -15,7 +15,7 @@ import trio
 from actors.model.symbols import SymbolError
 from actors.model.ticks import Block
 from actors.pipeline import Held, Pipeline
-from actors.recorder import CannotMend
+from actors.recorder import CannotRepair
 from ops.config.config import Config, ConfigErrors, load_config
 from ops.config.redact import redact
 from ops.control.app import ControlApp, Refused, Stretch, UnknownName
@@ -201,7 +201,7 @@ class ServiceApp(ControlApp):
             raise Refused(f"a stretch begins before it ends, and before now; it begins at {stretch.from_}")
         try:
             order = self._pipeline.exchanges[exchange].mend(stretch.symbol, from_us * 1000, to_us * 1000)
-        except CannotMend as error:
+        except CannotRepair as error:
             raise Refused(str(error)) from error
         return report.mending(exchange, order)
 

@@ -26,7 +26,7 @@ from actors.exchanges.contract.history import (
     Query,
     RateLimit,
     Refused,
-    Stretch,
+    TradeRange,
 )
 from actors.exchanges.contract.history_helpers import digits, seconds_ns
 from actors.exchanges.histories import HISTORIES
@@ -41,10 +41,10 @@ FROM_NS = 1_762_795_433_971_744_500
 CHANNELS = {name: DIALECTS[name].channels[0] for name in HISTORIES}
 
 
-def query(name: str, stretch: Stretch | None = None, cursor: str | None = None, **other: Any) -> Query:
+def query(name: str, stretch: TradeRange | None = None, cursor: str | None = None, **other: Any) -> Query:
     market = DIALECTS[name].market(parse_symbol(other.pop("symbol", REST_MARKETS[name])))
     rows = HISTORIES[name].page_rows
-    stretch = stretch or Stretch(from_id=1, to_id=10, from_ns=FROM_NS)
+    stretch = stretch or TradeRange(from_id=1, to_id=10, from_ns=FROM_NS)
     return Query(
         **{"market": market, "channel": CHANNELS[name], "stretch": stretch, "rows": rows, "cursor": cursor, **other}
     )
@@ -87,7 +87,7 @@ def test_binance_trades_are_read_as_recorded() -> None:
 
 def test_binance_aggregates_are_trades_on_their_own_channel() -> None:
     body, rows = recorded("binance/rest/aggTrades_BTCUSDT_fromId202790190_2020.json")
-    asked = query("binance", Stretch(from_id=202790190), symbol="BTC/USDT", channel="aggTrade")
+    asked = query("binance", TradeRange(from_id=202790190), symbol="BTC/USDT", channel="aggTrade")
     ask = HISTORIES["binance"].ask(asked)
     said = capture("binance/rest/aggTrades_BTCUSDT_fromId202790190_2020.txt").read_text("utf-8").split()[1]
     assert ask.path == said.partition("?")[0] and set(ask.target.split("?")[1].split("&")) == set(
@@ -101,7 +101,7 @@ def test_binance_aggregates_are_trades_on_their_own_channel() -> None:
 
 def test_binance_finds_the_id_of_a_time_among_the_aggregates() -> None:
     body, rows = recorded("binance/rest/aggTrades_BTCUSDT_startTime_endTime_2020-11-18.json")
-    stretch = Stretch(from_ns=1605740428000 * MS, to_ns=1605750000000 * MS)
+    stretch = TradeRange(from_ns=1605740428000 * MS, to_ns=1605750000000 * MS)
     asked = query("binance", stretch, symbol="BTC/USDT")
     assert dict(HISTORIES["binance"].ask(asked).query)["startTime"] == "1605740428000"
     page = parse("binance", body, asked)
@@ -112,7 +112,7 @@ def test_binance_finds_the_id_of_a_time_among_the_aggregates() -> None:
 
 
 def test_binance_goes_on_looking_hour_by_hour_but_not_past_the_stretch() -> None:
-    asked, hours = query("binance", Stretch(from_ns=5 * MS, to_ns=2 * 3_600_000 * MS)), 0
+    asked, hours = query("binance", TradeRange(from_ns=5 * MS, to_ns=2 * 3_600_000 * MS)), 0
     while True:
         parameters = dict(HISTORIES["binance"].ask(asked).query)
         assert int(parameters["endTime"]) - int(parameters["startTime"]) < 3_600_000
@@ -212,7 +212,7 @@ def test_coinbase_gives_the_makers_side_and_is_turned_round() -> None:
 def test_coinbase_finds_a_time_by_halving_the_ids(newest: int) -> None:
     """A market of one trade a second, the first with id 1 at second 1."""
     for wanted in sorted({1, newest // 3 + 1, newest - 1, newest, newest + 5}):
-        stretch = Stretch(from_ns=0, to_ns=wanted * 1_000_000_000)
+        stretch = TradeRange(from_ns=0, to_ns=wanted * 1_000_000_000)
         asked, requests = query("coinbaseexchange", stretch), 0
         while asked.cursor is None or asked.cursor.startswith("seek"):
             requests += 1
@@ -230,11 +230,11 @@ def test_coinbase_finds_a_time_by_halving_the_ids(newest: int) -> None:
 
 
 def test_what_is_asked_is_what_the_documents_say() -> None:
-    def target(name: str, stretch: Stretch, cursor: str | None = None, **other: Any) -> str:
+    def target(name: str, stretch: TradeRange, cursor: str | None = None, **other: Any) -> str:
         return HISTORIES[name].ask(query(name, stretch, cursor, **other)).target
 
-    by_id = Stretch(from_id=5, to_id=9, from_ns=FROM_NS, to_ns=FROM_NS + 10)
-    by_time = Stretch(from_ns=FROM_NS, to_ns=FROM_NS + 10)
+    by_id = TradeRange(from_id=5, to_id=9, from_ns=FROM_NS, to_ns=FROM_NS + 10)
+    by_time = TradeRange(from_ns=FROM_NS, to_ns=FROM_NS + 10)
     assert target("binance", by_id) == "/api/v3/historicalTrades?symbol=ETHBTC&fromId=5&limit=1000"
     assert target("coinbaseexchange", by_id) == "/products/BTC-USD/trades?limit=1000&after=10"
     assert target("coinbaseexchange", by_time) == "/products/BTC-USD/trades?limit=1"
@@ -247,7 +247,7 @@ def test_what_is_asked_is_what_the_documents_say() -> None:
     assert target("bybit", by_id) == "/v5/market/recent-trade?category=linear&symbol=BTCUSDT&limit=1000"
     assert "category=spot&symbol=BTCUSDT&limit=60" in target("bybit", by_id, symbol="BTC/USDT")
     with pytest.raises(Refused, match="no time is known"):
-        target("kraken", Stretch(from_id=5, to_id=9))
+        target("kraken", TradeRange(from_id=5, to_id=9))
 
 
 @pytest.mark.parametrize("name", HISTORIES)
@@ -363,7 +363,7 @@ def test_every_wanted_row_is_taken_once_whatever_the_pages(
     newest_first: bool, first: int, more: int, rows: int, overlap: int, by_time: bool
 ) -> None:
     last, step = first + more, rows - overlap
-    stretch = Stretch(from_ns=first, to_ns=last) if by_time else Stretch(from_id=first, to_id=last)
+    stretch = TradeRange(from_ns=first, to_ns=last) if by_time else TradeRange(from_id=first, to_id=last)
     progress = Progress(_history(newest_first=newest_first), stretch)
     ids = list(range(100, 0, -1) if newest_first else range(1, 101))
     got: list[int] = []
@@ -377,21 +377,21 @@ def test_every_wanted_row_is_taken_once_whatever_the_pages(
 
 
 def test_what_remains_begins_where_the_pages_have_come_to() -> None:
-    stretch = Stretch(from_id=10, to_id=30, from_ns=10, to_ns=30)
+    stretch = TradeRange(from_id=10, to_id=30, from_ns=10, to_ns=30)
     onwards = Progress(_history(newest_first=False), stretch)
     onwards.take(_page([10, 11, 12]))
-    assert onwards.remaining() == Stretch(from_id=13, to_id=30, from_ns=12, to_ns=30) and onwards.missing == 18
+    assert onwards.remaining() == TradeRange(from_id=13, to_id=30, from_ns=12, to_ns=30) and onwards.missing == 18
     back = Progress(_history(newest_first=True), stretch)
     assert back.remaining() == stretch
     back.take(_page([32, 31, 30, 29]))
-    assert back.remaining() == Stretch(from_id=10, to_id=28, from_ns=10, to_ns=29)
+    assert back.remaining() == TradeRange(from_id=10, to_id=28, from_ns=10, to_ns=29)
     back.take(_page([12, 11, 10]))
     assert back.remaining() == stretch and back.missing == 16 and not back.complete
 
 
 def test_a_time_is_met_only_by_what_lies_past_it() -> None:
     """Several trades may share a time, and a page may have been cut between them."""
-    progress = Progress(_history(newest_first=True, dense=False), Stretch(from_ns=5, to_ns=9))
+    progress = Progress(_history(newest_first=True, dense=False), TradeRange(from_ns=5, to_ns=9))
     progress.take(_page([9, 8, 7, 6, 5]))
     assert not progress.complete
     progress.take(_page([4]))
@@ -400,9 +400,9 @@ def test_a_time_is_met_only_by_what_lies_past_it() -> None:
 
 def test_wrong_stretches_and_limits_are_refused_at_once() -> None:
     with pytest.raises(ValueError, match="first id or a first time"):
-        Stretch(to_id=5)
+        TradeRange(to_id=5)
     with pytest.raises(ValueError, match="begins before it ends"):
-        Stretch(from_id=6, to_id=5)
+        TradeRange(from_id=6, to_id=5)
     with pytest.raises(ValueError, match="0 < burst < units"):
         RateLimit(name="x", units=1, window_s=1, burst=1)
 
@@ -414,14 +414,14 @@ def test_a_gap_is_asked_for_by_its_ids_and_ranges_that_share_a_page_together() -
     assert {(part.from_ns, part.to_ns) for part in asked} == {(100, 200)}
     clocks = replace(gap, from_ns=201)
     assert stretches(clocks, [(10, 12)], HISTORIES["okx"]) == [
-        Stretch(from_id=10, to_id=12, from_ns=201, to_ns=201)
+        TradeRange(from_id=10, to_id=12, from_ns=201, to_ns=201)
     ]
 
 
 def test_a_gap_without_ids_is_asked_for_by_its_times_once_it_has_an_end() -> None:
     gap = GapRow(1, "g", "bybit", "BTC/USDT:USDT", GapReason.DISCONNECT, 1, None, 100, None, 200)
-    assert stretches(gap, [], HISTORIES["bybit"]) == [Stretch(from_ns=100, to_ns=200)]
-    assert stretches(replace(gap, from_ns=300), [], HISTORIES["bybit"]) == [Stretch(from_ns=200, to_ns=200)]
+    assert stretches(gap, [], HISTORIES["bybit"]) == [TradeRange(from_ns=100, to_ns=200)]
+    assert stretches(replace(gap, from_ns=300), [], HISTORIES["bybit"]) == [TradeRange(from_ns=200, to_ns=200)]
     assert stretches(replace(gap, to_ns=None), [], HISTORIES["bybit"]) == []
     assert stretches(replace(gap, from_ns=None), [], HISTORIES["bybit"]) == []
 

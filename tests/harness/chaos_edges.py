@@ -17,7 +17,7 @@ from actors import pipeline
 from actors import recorder as exchange
 from actors.exchanges.registry import DIALECTS
 from actors.feed import accumulator as catch
-from actors.model.chunk import Parcel
+from actors.model.chunk import Chunk
 from actors.settings import ExchangeSettings, PipelineSettings, StoreSettings, SupervisionSettings
 from actors.sink import buffer
 from supervisor.mailbox import Mailbox
@@ -37,7 +37,7 @@ def install(chaos: "Chaos", patch: pytest.MonkeyPatch) -> None:
         async def put(self, item: Any) -> None:
             await chaos.door("put")
             await super().put(item)
-            if isinstance(item, Parcel):
+            if isinstance(item, Chunk):
                 chaos.arrived.update(item.block.price)
 
         @asynccontextmanager
@@ -46,7 +46,7 @@ def install(chaos: "Chaos", patch: pytest.MonkeyPatch) -> None:
             async with super().receive_many(items_max) as items:
                 yield items
 
-    class FrailReader(actors.feed.decoder.Reader):
+    class FrailReader(actors.feed.decoder.Decoder):
         def read(self, messages: list[bytes], *more: Any) -> actors.feed.decoder.Outcome:
             outcome = super().read(messages, *more)
             if chaos.crashes_reader(messages):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from actors.pipeline import Held
-from supervisor.errors import Weather
+from supervisor.errors import TransientError
 from supervisor.supervisor import UnknownActorError
 from tests.harness.chaos_store import Boom
 from tests.harness.chaos_venue import SYMBOLS
@@ -42,7 +42,7 @@ class Operator:
         what = dice.choice(list(commands))
         patience_s = 20.0 if what in ("symbols", "exchange") else dice.choice([0.0, 0.1, 1.0, 20.0])
         self._log.append(f"{trio.current_time():.3f} s: {what} for {patience_s} s")
-        with trio.move_on_after(patience_s), suppress(UnknownActorError, RuntimeError, Held, Boom, Weather):
+        with trio.move_on_after(patience_s), suppress(UnknownActorError, RuntimeError, Held, Boom, TransientError):
             await commands[what]()
             if what.startswith("pause"):
                 await trio.sleep(dice.random() * 5)

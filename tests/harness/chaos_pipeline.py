@@ -23,7 +23,7 @@ import actors.wire.websocket
 from actors.model.ticks import Block
 from actors.pipeline import Pipeline
 from supervisor.context import Context
-from supervisor.errors import GaveUp, Weather
+from supervisor.errors import GaveUp, TransientError
 from supervisor.spec import ChildSpec
 from supervisor.states import Event
 from tests.harness.chaos_edges import settings
@@ -94,7 +94,7 @@ class Chaos(trio.abc.Instrument):
         if self._strikes_left and self.random.random() < self._door_share:
             self._strikes_left -= 1
             self.log.append(f"crash at {where}")
-            raise self.random.choice([Boom, Weather])(where)
+            raise self.random.choice([Boom, TransientError])(where)
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         """Looks at the books, and strikes when it is time."""
@@ -123,7 +123,7 @@ class Chaos(trio.abc.Instrument):
             finally:
                 del self._lives[name]
             if scope.cancelled_caught:
-                raise self.random.choice([Boom, Boom, Weather])("struck")
+                raise self.random.choice([Boom, Boom, TransientError])("struck")
 
         return ChildSpec(name, live, **more)
 
@@ -155,7 +155,7 @@ class Chaos(trio.abc.Instrument):
 
     def connect(
         self, url: str, *, sink: Any, **more: Any
-    ) -> AbstractAsyncContextManager[actors.wire.websocket.Wire]:
+    ) -> AbstractAsyncContextManager[actors.wire.websocket.WebSocket]:
         """In place of actors.wire.websocket.connect: notes what the wire delivers."""
         owner = sink.__self__._owner
         delivered = self.delivered.setdefault(owner, [])

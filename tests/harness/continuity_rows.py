@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from actors.continuity.continuity import Continuity
 from actors.continuity.gap_log import GapRow, GapStatus
-from actors.continuity.recent_ids import Recent
+from actors.continuity.recent_ids import RecentIds
 from actors.exchanges.contract.feed import IdPromise
 from actors.model.ticks import Block
 
@@ -52,9 +52,9 @@ def admit(
     return list(block.trade_id)
 
 
-def remembering(trades: Iterable[tuple[str, int]], reach_ns: int | None = None) -> Recent:
+def remembering(trades: Iterable[tuple[str, int]], reach_ns: int | None = None) -> RecentIds:
     """What the file gives of ids without a sequence: the newest trades, as (id, time in ns)."""
-    recent = Recent()
+    recent = RecentIds()
     for trade_id, time_ns in trades:
         recent.add(hash(trade_id), time_ns)
     recent.reach_ns = reach_ns

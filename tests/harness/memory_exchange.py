@@ -13,15 +13,15 @@ import pytest
 import trio
 import trio.testing
 
-from actors.backfill.rate_limiter import Limiters
-from actors.backfill.rest_client import Rest
+from actors.backfill.rate_limiter import RateLimiters
+from actors.backfill.rest_client import RestClient
 from actors.continuity.gap_log import GapRow
 from actors.feed.connection import Connection
-from actors.feed.peer_activity import Neighbours
-from actors.model.chunk import Parcel
-from actors.recorder import Exchange
+from actors.feed.peer_activity import PeerActivity
+from actors.model.chunk import Chunk
+from actors.recorder import ExchangeRecorder
 from actors.settings import ExchangeSettings, SupervisionSettings
-from actors.surroundings import Surroundings
+from actors.surroundings import SharedServices
 from actors.telemetry.ledger import Account
 from supervisor.mailbox import Mailbox
 from supervisor.states import Event
@@ -137,16 +137,16 @@ def _json(answer: object) -> httpx.Response:
 class Recorder:
     """One exchange of the service under a supervisor, with all that came of it."""
 
-    def __init__(self, symbols: tuple[str, ...], neighbours: Neighbours, rows: int, **settings: Any) -> None:
+    def __init__(self, symbols: tuple[str, ...], neighbours: PeerActivity, rows: int, **settings: Any) -> None:
         self.account = Account()
-        self.intake: Mailbox[Parcel] = Mailbox(rows, weigh=lambda p: p.rows, on_dead_letter=lambda _p, _e: None)
-        self.parcels: list[Parcel] = []
+        self.intake: Mailbox[Chunk] = Mailbox(rows, weigh=lambda p: p.rows, on_dead_letter=lambda _p, _e: None)
+        self.parcels: list[Chunk] = []
         self.events: list[Event] = []
         self.tree = Supervisor("tree", on_event=self.events.append)
         self.neighbours = neighbours
         own = ExchangeSettings(name="x", dialect="okx", symbols=symbols, **{"supervision": POLICY, **settings})
-        around = Surroundings(Limiters(), neighbours, lambda _question: _nothing(), _nothing, _no_past)
-        self.exchange = Exchange(own, self.account, self.intake, around)
+        around = SharedServices(RateLimiters(), neighbours, lambda _question: _nothing(), _nothing, _no_past)
+        self.exchange = ExchangeRecorder(own, self.account, self.intake, around)
 
     async def consume(self) -> None:
         """As the buffer does."""
@@ -205,7 +205,7 @@ async def _nothing() -> None:
 async def recorded(
     venue: Venue,
     *symbols: str,
-    neighbours: Neighbours | None = None,
+    neighbours: PeerActivity | None = None,
     rows: int = 100_000,
     consuming: bool = True,
     history: bool = True,
@@ -218,7 +218,7 @@ async def recorded(
     settings["ws_url"] = "ws://127.0.0.1"  # without TLS
     if history:
         settings["rest_url"] = "http://127.0.0.1"
-    recorder = Recorder(symbols or ("BTC/USDT",), neighbours or Neighbours(), rows, **settings)
+    recorder = Recorder(symbols or ("BTC/USDT",), neighbours or PeerActivity(), rows, **settings)
     async with trio.open_nursery() as nursery:
 
         @asynccontextmanager
@@ -233,7 +233,7 @@ async def recorded(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("actors.wire.websocket.dial", dial)
             patch.setattr(
-                "actors.backfill.gap_filler.Rest", partial(Rest, transport=httpx.MockTransport(venue.rest))
+                "actors.backfill.gap_filler.Rest", partial(RestClient, transport=httpx.MockTransport(venue.rest))
             )
             patch.setattr(time, "time_ns", lambda: EPOCH_NS + int(trio.current_time() * 1e9))
             if consuming:

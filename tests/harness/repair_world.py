@@ -8,11 +8,11 @@ import duckdb
 import trio
 
 from actors.backfill.fetcher import Recovered
-from actors.backfill.repairs import Mender, Mending
-from actors.backfill.stored_trades import FileBusy, Shelf
-from actors.continuity.tracker_state import Seed
+from actors.backfill.repairs import RepairJob, Repairs
+from actors.backfill.stored_trades import DatabaseLocked, StoredTrades
+from actors.continuity.tracker_state import TrackerState
 from actors.exchanges.contract.feed import IdPromise
-from actors.exchanges.contract.history import Stretch
+from actors.exchanges.contract.history import TradeRange
 from actors.model.ticks import Block
 from tests.harness.continuity_file import new_file, put_gaps, put_tick
 from tests.harness.continuity_rows import BTC, SECOND_NS, T0_NS, block_of, one, remembering
@@ -47,11 +47,11 @@ class World:
         self.pages_left = 10**6  # until the history's task crashes
         self.budget = 10**6
         self.held = False
-        self.told: list[Mending] = []
+        self.told: list[RepairJob] = []
         self.con: duckdb.DuckDBPyConnection | None = new_file() if real_file else None
         self._take_up(sorted(stored))
-        shelf: Any = Shelf("x", self._consult, self.settle) if real_file else _FakeShelf(self)
-        self.mender = Mender(self.continuity, shelf, self._deliver)
+        shelf: Any = StoredTrades("x", self._consult, self.settle) if real_file else _FakeShelf(self)
+        self.mender = Repairs(self.continuity, shelf, self._deliver)
 
     def _take_up(self, stored: Sequence[int]) -> None:
         """What an earlier run stored: the memory knows little more than where it ended."""
@@ -63,7 +63,7 @@ class World:
         first, last = self._number(ids[0]), self._number(ids[-1])
         newest = zip(ids[-3:], map(time_of, stored[-3:]), strict=True)
         recent = None if self.promise is IdPromise.CONTIGUOUS else remembering(newest, time_of(stored[-1]))
-        seed = Seed("x", BTC, ids[-1], time_of(stored[-1]), last, first, recent=recent)
+        seed = TrackerState("x", BTC, ids[-1], time_of(stored[-1]), last, first, recent=recent)
         self.continuity.restore([seed], time_of(self.traded))
 
     def _number(self, trade_id: str) -> int | None:
@@ -155,7 +155,7 @@ class World:
 
         await self.mender.carry_on({BTC: cast(Any, "the market")}, backfill, self.told.append)
 
-    async def repair(self, low: int, high: int, *, newest_first: bool = False) -> Mending:
+    async def repair(self, low: int, high: int, *, newest_first: bool = False) -> RepairJob:
         """An order for the trades between two places, both included, to its end."""
         order = self.mender.order(BTC, time_of(low), time_of(high))
         for _ in range(ROUNDS_MAX):
@@ -180,12 +180,12 @@ class _FakeShelf:
         found = {trade_id for trade_id in block.trade_id if trade_id and self._world.file[trade_id]}
         await self._world.step()
         if self._world.held:
-            raise FileBusy
+            raise DatabaseLocked
         return found
 
     async def gaps(self, _symbol: str, _from_ns: int, _to_ns: int) -> list[Any]:
         if self._world.held:
-            raise FileBusy
+            raise DatabaseLocked
         return []
 
 
@@ -193,7 +193,7 @@ class _History:
     def __init__(self, world: World, take: Callable[[Block], Awaitable[None]], newest_first: bool) -> None:
         self._world, self._take, self._newest_first = world, take, newest_first
 
-    async def recover(self, _market: object, stretch: Stretch) -> Recovered:
+    async def recover(self, _market: object, stretch: TradeRange) -> Recovered:
         """Pages of the trades in the stretch, until the budget is used up."""
         world, count = self._world, 0
         assert stretch.from_ns is not None
@@ -206,7 +206,7 @@ class _History:
                 span = (
                     (time_of(low), time_of(page[-1])) if self._newest_first else (time_of(page[0]), time_of(high))
                 )
-                rest = Stretch(from_ns=span[0], to_ns=span[1])
+                rest = TradeRange(from_ns=span[0], to_ns=span[1])
                 return Recovered(count=count, complete=False, reason="budget", remaining=rest, final=False)
             if not world.pages_left:
                 raise Crashed

@@ -9,7 +9,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from supervisor.errors import Misfit, Weather
+from supervisor.errors import MisconfiguredError, TransientError
 from supervisor.mailbox import Mailbox
 from tests.harness.amounts import amount
 
@@ -99,7 +99,8 @@ async def test_an_item_that_crashes_three_times_becomes_a_dead_letter_and_the_ne
 
 
 @pytest.mark.parametrize(
-    "error", [Weather("disk full"), Misfit("newer schema"), ExceptionGroup("", [Weather("x")])]
+    "error",
+    [TransientError("disk full"), MisconfiguredError("newer schema"), ExceptionGroup("", [TransientError("x")])],
 )
 async def test_weather_is_never_the_items_fault(error: Exception) -> None:
     dead = Dead()
@@ -316,7 +317,7 @@ async def _storm(seed: int, capacity: int, producers: int, batch: int) -> None:
             async with mailbox.receive_many(batch) as items:
                 await trio.sleep(random.random())
                 if random.random() < 0.1:
-                    raise Weather("the disk, not the item")
+                    raise TransientError("the disk, not the item")
                 if poison & set(items):
                     raise ValueError("poison")
                 stored.extend(items)  # the acknowledgement; nothing is awaited after it
@@ -327,7 +328,7 @@ async def _storm(seed: int, capacity: int, producers: int, batch: int) -> None:
             try:
                 with trio.move_on_after(random.random() * 10):
                     await live()
-            except (Weather, ValueError):
+            except (TransientError, ValueError):
                 pass
             except trio.EndOfChannel:
                 return

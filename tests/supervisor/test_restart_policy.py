@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from supervisor.backoff import DELAY_S_MAX, RETRY_AFTER_S_MAX, Backoff, Retries
 from supervisor.context import Context
-from supervisor.errors import LINE_CHARS_MAX, Misfit, Verdict, Weather, classify, describe
+from supervisor.errors import LINE_CHARS_MAX, MisconfiguredError, TransientError, Verdict, classify, describe
 from supervisor.intensity import Intensity, PolicyError, Window, check_policy
 from supervisor.spec import ChildSpec
 from supervisor.states import ALLOWED, State, TransitionError, check
@@ -151,14 +151,20 @@ async def _nothing(context: Context) -> None:
 @pytest.mark.parametrize(
     ("error", "verdict"),
     [
-        (Weather("refused"), (Verdict.WEATHER, None)),
-        (Weather("slow down", retry_after_s=7), (Verdict.WEATHER, 7)),
-        (Misfit("wrong certificate"), (Verdict.MISFIT, None)),
+        (TransientError("refused"), (Verdict.WEATHER, None)),
+        (TransientError("slow down", retry_after_s=7), (Verdict.WEATHER, 7)),
+        (MisconfiguredError("wrong certificate"), (Verdict.MISFIT, None)),
         (ValueError("ours"), (Verdict.BUG, None)),
         (OSError("not translated at the edge"), (Verdict.BUG, None)),
-        (ExceptionGroup("", [Weather("a", retry_after_s=3), Weather("b", retry_after_s=9)]), (Verdict.WEATHER, 9)),
-        (ExceptionGroup("", [Weather("a"), Misfit("b")]), (Verdict.MISFIT, None)),
-        (ExceptionGroup("", [Weather("a"), ExceptionGroup("", [Misfit("b"), KeyError()])]), (Verdict.BUG, None)),
+        (
+            ExceptionGroup("", [TransientError("a", retry_after_s=3), TransientError("b", retry_after_s=9)]),
+            (Verdict.WEATHER, 9),
+        ),
+        (ExceptionGroup("", [TransientError("a"), MisconfiguredError("b")]), (Verdict.MISFIT, None)),
+        (
+            ExceptionGroup("", [TransientError("a"), ExceptionGroup("", [MisconfiguredError("b"), KeyError()])]),
+            (Verdict.BUG, None),
+        ),
     ],
 )
 def test_a_failure_is_as_bad_as_its_worst_part(error: Exception, verdict: tuple[Verdict, float | None]) -> None:
@@ -166,7 +172,9 @@ def test_a_failure_is_as_bad_as_its_worst_part(error: Exception, verdict: tuple[
 
 
 def test_a_description_is_one_bounded_line_naming_each_leaf_once() -> None:
-    error = ExceptionGroup("group", [Weather("refused\nby peer"), Weather("refused\nby peer"), KeyError()])
+    error = ExceptionGroup(
+        "group", [TransientError("refused\nby peer"), TransientError("refused\nby peer"), KeyError()]
+    )
     assert describe(error) == "Weather: refused by peer | KeyError"
     assert len(describe(ValueError("x" * 10_000))) == LINE_CHARS_MAX
 

@@ -8,7 +8,7 @@ import trio
 
 from supervisor.backoff import Backoff
 from supervisor.context import Context
-from supervisor.errors import GaveUp, Misfit, Verdict, Weather
+from supervisor.errors import GaveUp, MisconfiguredError, TransientError, Verdict
 from supervisor.intensity import Intensity
 from supervisor.spec import ChildSpec, Restart, Strategy
 from supervisor.states import State
@@ -28,7 +28,7 @@ async def ends(context: Context) -> None:
 async def test_weather_backs_off_for_ever_and_is_never_failed(autojump_clock: object) -> None:
     record = Record()
     async with Supervisor("root", on_event=record) as root:
-        await root.start(ChildSpec("x", crashes(Weather("refused")), intensity=Intensity(2, 60)))
+        await root.start(ChildSpec("x", crashes(TransientError("refused")), intensity=Intensity(2, 60)))
         await trio.sleep(24 * 3600)
         assert root.health("x").state is State.BACKOFF
         assert root.health("x").restarts > 1000
@@ -42,7 +42,7 @@ async def test_weather_backs_off_for_ever_and_is_never_failed(autojump_clock: ob
 async def test_the_announced_wait_is_the_wait(autojump_clock: object) -> None:
     record = Record()
     async with Supervisor("root", on_event=record) as root:
-        await root.start(ChildSpec("x", crashes(Weather("refused"))))
+        await root.start(ChildSpec("x", crashes(TransientError("refused"))))
         await trio.sleep(300)
     starts = record.times("x", "starting")
     backoffs = [(at, event.retry_in_s or 0) for at, event in record.events if event.event == "backoff"]
@@ -56,10 +56,10 @@ async def test_accept_then_drop_does_not_reset_the_backoff_but_a_healthy_minute_
     async def accepted_then_dropped(context: Context) -> None:
         context.ok()
         await trio.sleep(100)
-        raise Weather("dropped")
+        raise TransientError("dropped")
 
     record = Record()
-    healthy = crashes(Weather("reset"), after_s=61, healthy=True)
+    healthy = crashes(TransientError("reset"), after_s=61, healthy=True)
     async with Supervisor("root", on_event=record) as root:
         await root.start(ChildSpec("x", lives(*[accepted_then_dropped] * 6, healthy, works)))
         await trio.sleep(2000)
@@ -74,7 +74,7 @@ async def test_the_same_seed_gives_the_same_waits(autojump_clock: object) -> Non
         record = Record()
         async with Supervisor("root", on_event=record, random=Random(7)) as root:
             branch = await root.start_supervisor("branch")
-            await branch.start(ChildSpec("x", crashes(Weather("refused"))))
+            await branch.start(ChildSpec("x", crashes(TransientError("refused"))))
             await trio.sleep(300)
         return [event.retry_in_s for _, event in record.events if event.event == "backoff"]
 
@@ -83,7 +83,7 @@ async def test_the_same_seed_gives_the_same_waits(autojump_clock: object) -> Non
 
 async def test_too_many_bugs_fail_the_child_alone_and_a_probe_brings_it_back(autojump_clock: object) -> None:
     record = Record()
-    act = lives(*[crashes(BUG)] * 5, crashes(Weather("down too")), polite)
+    act = lives(*[crashes(BUG)] * 5, crashes(TransientError("down too")), polite)
     async with Supervisor("root", on_event=record) as root:
         await root.start(ChildSpec("sibling", works))
         await root.start(ChildSpec("x", act, backoff=QUICK, intensity=Intensity(3, 60), probe_interval_s=100))
@@ -111,7 +111,7 @@ async def test_a_failed_child_shows_as_failed_until_the_probe_says_that_it_works
         await trio.sleep_forever()
 
     async with Supervisor("root", on_event=Record()) as root:
-        act = lives(crashes(Misfit("wrong certificate")), slow_to_prove)
+        act = lives(crashes(MisconfiguredError("wrong certificate")), slow_to_prove)
         await root.start(ChildSpec("x", act, probe_interval_s=100))
         await trio.sleep(1)
         assert (root.health("x").state, root.health("x").reason) == (State.FAILED, "Misfit: wrong certificate")
@@ -149,7 +149,7 @@ async def test_bugs_that_are_far_apart_never_fail_a_child(autojump_clock: object
 
 async def test_weather_does_not_count_towards_the_intensity(autojump_clock: object) -> None:
     record = Record()
-    act = lives(*[crashes(Weather("refused")), crashes(BUG)] * 3, works)
+    act = lives(*[crashes(TransientError("refused")), crashes(BUG)] * 3, works)
     async with Supervisor("root", on_event=record) as root:
         await root.start(ChildSpec("x", act, backoff=QUICK, intensity=Intensity(3, 600)))
         await trio.sleep(100)
@@ -236,7 +236,9 @@ async def test_transient_is_restarted_only_after_a_failure(autojump_clock: objec
         assert root.health("x").state is State.OK
 
 
-@pytest.mark.parametrize("act", [ends, crashes(BUG), crashes(Weather("refused")), crashes(Misfit("no"))])
+@pytest.mark.parametrize(
+    "act", [ends, crashes(BUG), crashes(TransientError("refused")), crashes(MisconfiguredError("no"))]
+)
 async def test_temporary_is_never_restarted_and_then_forgotten(autojump_clock: object, act: object) -> None:
     record = Record()
     async with Supervisor("root", on_event=record, strategy=Strategy.ONE_FOR_ALL) as root:
@@ -264,7 +266,7 @@ async def test_a_classify_that_crashes_makes_it_a_bug(autojump_clock: object) ->
 
     record = Record()
     async with Supervisor("root", on_event=record) as root:
-        error = Weather("refused")
+        error = TransientError("refused")
         await root.start(ChildSpec("x", crashes(error), classify=broken, intensity=Intensity(0, 60)))
         await trio.sleep(1)
         assert root.health("x").state is State.FAILED
@@ -276,7 +278,7 @@ async def test_a_group_out_of_a_childs_nursery_is_judged_like_its_parts(autojump
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.sleep_forever)
             await trio.sleep(1)
-            raise Weather("reset", retry_after_s=77)
+            raise TransientError("reset", retry_after_s=77)
 
     record = Record()
     async with Supervisor("root", on_event=record) as root:

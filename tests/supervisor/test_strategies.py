@@ -5,7 +5,7 @@ import trio
 
 from supervisor.backoff import Backoff
 from supervisor.context import Context
-from supervisor.errors import Misfit, Weather
+from supervisor.errors import MisconfiguredError, TransientError
 from supervisor.intensity import Intensity
 from supervisor.spec import ChildSpec, Restart, Strategy
 from supervisor.states import State
@@ -43,7 +43,7 @@ async def test_those_who_belong_together_end_in_reverse_and_start_in_order(
 async def test_siblings_that_wait_say_for_whom_and_how_long(autojump_clock: object) -> None:
     async with Supervisor("root", on_event=Record(), strategy=ALL) as root:
         await root.start(ChildSpec("a", works))
-        await root.start(ChildSpec("b", crashes(Weather("refused", retry_after_s=100), after_s=1)))
+        await root.start(ChildSpec("b", crashes(TransientError("refused", retry_after_s=100), after_s=1)))
         await trio.sleep(2)
         a, b = root.snapshot()
         assert (a.state, a.reason) == (State.BACKOFF, "restarted with b")
@@ -83,7 +83,7 @@ async def test_siblings_stopped_for_a_restart_keep_their_input(autojump_clock: o
 
 async def test_who_depends_on_a_failed_child_waits_for_its_probe(autojump_clock: object) -> None:
     record = Record()
-    act = lives(crashes(Misfit("wrong key"), after_s=1), works)
+    act = lives(crashes(MisconfiguredError("wrong key"), after_s=1), works)
     async with Supervisor("root", on_event=record, strategy=REST) as root:
         await root.start(ChildSpec("a", works))
         await root.start(ChildSpec("b", act, probe_interval_s=100))
@@ -98,7 +98,7 @@ async def test_who_depends_on_a_failed_child_waits_for_its_probe(autojump_clock:
 async def test_a_child_added_behind_one_that_waits_starts_in_its_turn(autojump_clock: object) -> None:
     record = Record()
     async with Supervisor("root", on_event=record, strategy=REST) as root:
-        act = lives(crashes(Weather("refused", retry_after_s=50)), works)
+        act = lives(crashes(TransientError("refused", retry_after_s=50)), works)
         await root.start(ChildSpec("a", record.writes(act)))
         await trio.sleep(1)
         await root.start(ChildSpec("b", record.writes(works)))

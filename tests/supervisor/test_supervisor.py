@@ -9,7 +9,7 @@ import trio.testing
 
 from supervisor.backoff import Backoff
 from supervisor.context import Context
-from supervisor.errors import Misfit, Weather, leaves
+from supervisor.errors import MisconfiguredError, TransientError, leaves
 from supervisor.intensity import Intensity
 from supervisor.mailbox import Mailbox
 from supervisor.spec import ChildSpec, Restart, Strategy
@@ -140,7 +140,7 @@ async def test_a_crash_while_draining_loses_nothing_that_there_is_time_for(autoj
 
 async def test_work_left_while_in_backoff_is_drained_at_the_stop(autojump_clock: object) -> None:
     mailbox, stored, record = box(), list[int](), Record()
-    act = lives(crashes(Weather("disk full", retry_after_s=1000)), drains(mailbox, stored))
+    act = lives(crashes(TransientError("disk full", retry_after_s=1000)), drains(mailbox, stored))
     async with Supervisor("root", on_event=record) as root:
         await root.start(ChildSpec("sink", act, on_stop=mailbox.close, mailbox=mailbox, stop_s=10))
         await mailbox.put(1)
@@ -151,7 +151,9 @@ async def test_work_left_while_in_backoff_is_drained_at_the_stop(autojump_clock:
     assert record.of("sink") == ["starting", "backoff", "stopping", "stopped"]
 
 
-@pytest.mark.parametrize("trouble", [Misfit("read-only"), Weather("disk full", retry_after_s=99), BUG])
+@pytest.mark.parametrize(
+    "trouble", [MisconfiguredError("read-only"), TransientError("disk full", retry_after_s=99), BUG]
+)
 async def test_a_consumer_that_is_down_is_brought_up_for_those_who_drain_into_it(
     autojump_clock: object, trouble: Exception
 ) -> None:
@@ -191,7 +193,7 @@ async def test_a_drain_that_always_crashes_ends_at_its_deadline(autojump_clock: 
 async def test_a_child_in_backoff_stops_at_once(autojump_clock: object, how: str) -> None:
     record = Record()
     async with Supervisor("root", on_event=record) as root:
-        await root.start(ChildSpec("x", crashes(Weather("refused", retry_after_s=3600))))
+        await root.start(ChildSpec("x", crashes(TransientError("refused", retry_after_s=3600))))
         await trio.sleep(1)
         assert root.health("x").state is State.BACKOFF
         begun = trio.current_time()
@@ -206,7 +208,9 @@ async def test_a_stop_is_not_starved_by_children_that_crash_all_the_time(autojum
     record = Record()
     async with Supervisor("root", on_event=record, strategy=Strategy.ONE_FOR_ALL) as root:
         for n in range(5):
-            await root.start(ChildSpec(f"x{n}", crashes(Weather("refused")), backoff=Backoff(0.001, 0.001, 0)))
+            await root.start(
+                ChildSpec(f"x{n}", crashes(TransientError("refused")), backoff=Backoff(0.001, 0.001, 0))
+            )
         await trio.sleep(1)
         begun = trio.current_time()
         with trio.fail_after(0.01):
@@ -235,7 +239,7 @@ async def test_cancelled_from_outside_nothing_is_waited_for(autojump_clock: obje
         async with Supervisor("root", on_event=record) as root:
             branch = await root.start_supervisor("branch")
             await branch.start(ChildSpec("a", deaf, stop_s=100))
-            await branch.start(ChildSpec("b", crashes(Weather("refused", retry_after_s=99))))
+            await branch.start(ChildSpec("b", crashes(TransientError("refused", retry_after_s=99))))
             await trio.sleep_forever()
     assert scope.cancelled_caught
     assert set(record.states.values()) == {State.STOPPED}
@@ -286,7 +290,7 @@ async def test_a_paused_child_stays_paused_over_its_supervisors_restart(autojump
 
 async def test_restart_ends_the_wait_of_a_child_in_backoff_and_forgives_it(autojump_clock: object) -> None:
     record = Record()
-    act = lives(crashes(Weather("refused")), crashes(Weather("refused", retry_after_s=3600)), works)
+    act = lives(crashes(TransientError("refused")), crashes(TransientError("refused", retry_after_s=3600)), works)
     async with Supervisor("root", on_event=record) as root:
         await root.start(ChildSpec("x", act))
         await trio.sleep(10)
@@ -443,7 +447,7 @@ async def test_health_shows_what_an_actor_reports(autojump_clock: object) -> Non
         context.ok()
         context.note("reconnected", "went away", code=1001)
         await trio.sleep(1)
-        raise Weather("reset by peer", retry_after_s=50)
+        raise TransientError("reset by peer", retry_after_s=50)
 
     record = Record()
     async with Supervisor("root", on_event=record) as root:

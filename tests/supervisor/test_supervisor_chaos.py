@@ -9,7 +9,7 @@ import trio
 
 from supervisor.backoff import Backoff
 from supervisor.context import Context
-from supervisor.errors import Misfit, Weather
+from supervisor.errors import MisconfiguredError, TransientError
 from supervisor.intensity import Intensity
 from supervisor.mailbox import Mailbox
 from supervisor.spec import ChildSpec, Restart, Strategy
@@ -50,11 +50,11 @@ class Chaos:
             return
         dice = self.random.random()
         if dice < 0.03:
-            raise Weather("reset", retry_after_s=self.random.choice([None, 0, 5]))
+            raise TransientError("reset", retry_after_s=self.random.choice([None, 0, 5]))
         if dice < 0.06:
             raise ValueError("bug")
         if dice < 0.065:
-            raise Misfit("certificate")
+            raise MisconfiguredError("certificate")
         if dice < 0.07:
             await trio.sleep_forever()
         if dice < 0.3:

@@ -4,7 +4,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.errors import LINE_CHARS_MAX, Weather, describe
+from supervisor.errors import LINE_CHARS_MAX, TransientError, describe
 from supervisor.notes import NOTES_MAX, PERIOD_S, SAME_MAX, Notes
 from supervisor.states import Event
 from supervisor.text import REASON_CHARS_MAX, printable, printable_detail, printable_lines
@@ -41,7 +41,7 @@ def test_an_event_and_an_error_are_safe_whatever_they_quote() -> None:
     assert len(event.reason) <= REASON_CHARS_MAX
     assert all(line.isprintable() for line in str(event.detail).split("\\n"))
     assert event.detail["n"] == 1
-    line = describe(ExceptionGroup("", [Weather(EVIL * 100), ValueError(EVIL)]))
+    line = describe(ExceptionGroup("", [TransientError(EVIL * 100), ValueError(EVIL)]))
     assert line.isprintable()
     assert len(line) <= LINE_CHARS_MAX
 

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from actors.exchanges.contract.feed import Ack, Refusal
 from actors.exchanges.registry import DIALECTS
-from actors.feed.decoder import ENTRIES_MAX, ODD_AT_ONCE, Outcome, Reader
+from actors.feed.decoder import ENTRIES_MAX, ODD_AT_ONCE, Decoder, Outcome
 from actors.feed.subscription import Subscription
 from actors.model.batch import Batch
-from actors.model.chunk import Parcel
+from actors.model.chunk import Chunk
 from actors.model.ticks import REJECT_PAYLOAD_BYTES_MAX, ROW_BYTES, Block, Reason, Reject
-from actors.wire.frame_parser import FrameCutter
-from actors.wire.message_stream import CONTROLS_AT_ONCE, CuttingStream
+from actors.wire.frame_parser import FrameParser
+from actors.wire.message_stream import CONTROLS_AT_ONCE, MessageStream
 from supervisor.text import WORDS_CHARS_MAX
 from tests.actors.feed.test_bad_messages import FIELDS, LISTS, good, reader
 from tests.harness.capture_files import EXCHANGES
@@ -80,8 +80,8 @@ def test_a_read_full_of_tiny_messages_is_taken_in_portions_and_each_is_accounted
 async def test_pings_of_one_read_are_handed_on_in_portions_with_a_turn_for_others_between_them() -> None:
     pings = 131_072
     ours, theirs = trio.testing.memory_stream_pair()
-    stream = CuttingStream(
-        ours, FrameCutter(1_000), _no_messages, before_read=lambda: None, read_bytes=4 * pings, send_s=1.0
+    stream = MessageStream(
+        ours, FrameParser(1_000), _no_messages, before_read=lambda: None, read_bytes=4 * pings, send_s=1.0
     )
     stream._answered = True
     turns, handed = 0, []
@@ -144,7 +144,7 @@ def test_an_id_that_cannot_be_shown_or_encoded_is_a_reject(exchange: str) -> Non
 
 def test_markets_that_nobody_asked_for_leave_nothing_behind() -> None:
     dialect = DIALECTS["okx"]
-    mine = Reader("okx", dialect, {"BTC-USDT": "BTC/USDT"})
+    mine = Decoder("okx", dialect, {"BTC-USDT": "BTC/USDT"})
     subscription = Subscription(dialect, ["BTC-USDT"], "trades")
     assert subscription.next(0.0) is not None
     acks = [{"event": "subscribe", "arg": {"channel": "trades", "instId": f"X{n}-USDT"}} for n in range(1_000)]
@@ -159,7 +159,7 @@ def test_markets_that_nobody_asked_for_leave_nothing_behind() -> None:
 def test_the_evidence_of_rejects_weighs_in_the_intake_and_in_the_outbox() -> None:
     reject = Reject(5, "okx", None, Reason.NOT_JSON, "", b"x" * 65_000, 65_000)
     weight = 65_000 // ROW_BYTES
-    assert Parcel(Block("okx"), (reject,) * 10).rows >= 10 * weight
+    assert Chunk(Block("okx"), (reject,) * 10).rows >= 10 * weight
     assert Batch(1, rejects=(reject,) * 10).rows >= 10 * weight
     assert Batch(1).rows == 1
 

@@ -10,7 +10,7 @@ from urllib.parse import urlencode, urlsplit
 
 from actors.exchanges.contract.feed import Market, Trades
 from actors.model.ticks import Reason
-from supervisor.errors import Weather
+from supervisor.errors import TransientError
 
 # What the content of an answer can make a parser raise (msgspec's errors and FieldError are ValueErrors, as is an
 # int of 5,000 digits). Anything else is a bug of ours and must show.
@@ -26,11 +26,11 @@ class Refused(Exception):
     """
 
 
-class Busy(Weather):
+class Busy(TransientError):
     """The exchange asks for patience, in a sound answer or in words of its own."""
 
 
-class Garbled(Weather):
+class Garbled(TransientError):
     """What came is no answer to what was asked: a page of a proxy, half a body, another shape."""
 
 
@@ -81,7 +81,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stretch:
+class TradeRange:
     """What is wanted of one market, both ends inclusive: by ids where they are known, else by times.
 
     `from_id` and `to_id` are the first and last id that is missing; `from_ns` and `to_ns` the times (UTC)
@@ -115,7 +115,7 @@ class Query:
 
     market: Market
     channel: str
-    stretch: Stretch
+    stretch: TradeRange
     rows: int
     cursor: str | None = None
 
@@ -132,7 +132,7 @@ class Said:
     final: bool = False
     busy_s: float | None = None
 
-    def error(self, name: str) -> Refused | Weather:
+    def error(self, name: str) -> Refused | TransientError:
         """What to raise where an answer with status 200 says this."""
         text = f"{name}: {self.words or 'an error without a reason'}"
         return Refused(text) if self.final else Busy(text, retry_after_s=self.busy_s)

@@ -13,12 +13,12 @@ import pytest
 import trio
 import trio.testing
 
-from actors.backfill.fetcher import Backfill, Budget, Recovered, Refuse
-from actors.backfill.rate_limiter import Limiter
-from actors.backfill.rest_client import Rest, RestLimits
+from actors.backfill.fetcher import Budget, Fetcher, Recovered, Refuse
+from actors.backfill.rate_limiter import RateLimiter
+from actors.backfill.rest_client import RestClient, RestClientLimits
 from actors.exchanges.contract import loopback_market as sandbox_market
 from actors.exchanges.contract.feed import Market
-from actors.exchanges.contract.history import RateLimit, Stretch
+from actors.exchanges.contract.history import RateLimit, TradeRange
 from actors.exchanges.histories import HISTORIES
 from actors.exchanges.registry import DIALECTS
 from actors.model.symbols import parse_symbol
@@ -52,16 +52,16 @@ class Place:
     traded: sandbox_market.Market
     fills: list[Fill]  # single ones, as REST tells them
     blocks: list[Block] = field(default_factory=list)
-    rest: Rest | None = None
+    rest: RestClient | None = None
 
     async def deliver(self, block: Block) -> None:
         await trio.lowlevel.checkpoint()
         self.blocks.append(block)
 
-    async def recover(self, stretch: Stretch, rows: int = 1000, budget: Budget | None = None) -> Recovered:
+    async def recover(self, stretch: TradeRange, rows: int = 1000, budget: Budget | None = None) -> Recovered:
         assert self.rest is not None
         history = replace(HISTORIES[self.name], page_rows=min(rows, HISTORIES[self.name].page_rows))
-        backfill = Backfill(
+        backfill = Fetcher(
             "mine",
             history,
             DIALECTS[self.name].channels[0],
@@ -91,14 +91,14 @@ def as_rows(fills: Sequence[Fill]) -> list[Row]:
     return sorted((fill.trade_id, fill.price, fill.volume, fill.side, fill.ns) for fill in fills)
 
 
-def by_id(fills: Sequence[Fill]) -> Stretch:
-    return Stretch(
+def by_id(fills: Sequence[Fill]) -> TradeRange:
+    return TradeRange(
         from_id=int(fills[0].trade_id), to_id=int(fills[-1].trade_id), from_ns=fills[0].ns, to_ns=fills[-1].ns
     )
 
 
-def by_time(fills: Sequence[Fill]) -> Stretch:
-    return Stretch(from_ns=fills[0].ns, to_ns=fills[-1].ns)
+def by_time(fills: Sequence[Fill]) -> TradeRange:
+    return TradeRange(from_ns=fills[0].ns, to_ns=fills[-1].ns)
 
 
 def whole_orders(fills: Sequence[Fill], low: int, high: int) -> list[Fill]:
@@ -115,7 +115,7 @@ async def place(
     keep: int = 100_000,
     symbol: str = "",
     limited: bool = False,
-    rest_limits: RestLimits | None = None,
+    rest_limits: RestClientLimits | None = None,
 ) -> AsyncIterator[Place]:
     """`limited`: with the exchange's real limits, on both sides."""
     ticks = iter(range(START_NS, START_NS + 10**9 * STEP_NS, STEP_NS))
@@ -128,13 +128,13 @@ async def place(
         exchange.trade(traded)
     fills = [part for fill in sandbox.truth[name][market.symbol] for part in traded.parts(fill)]
     history = HISTORIES[name]
-    limiter = Limiter(history.limits if limited else FREE + FREE_WEIGHT)
+    limiter = RateLimiter(history.limits if limited else FREE + FREE_WEIGHT)
     with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
             port = await nursery.start(sandbox.serve)
             here = Place(sandbox, name, market, traded, fills)
             backoff = Backoff(0.01, 0.05)
-            async with Rest(
+            async with RestClient(
                 history, limiter, rest_url=f"http://127.0.0.1:{port}", backoff=backoff, limits=rest_limits
             ) as rest:
                 here.rest = rest
@@ -191,20 +191,20 @@ async def test_one_missing_trade_is_one_row(name: str, unlimited: None) -> None:
 async def test_a_stretch_in_which_nothing_was_traded_is_complete(name: str, unlimited: None) -> None:
     async with place(name) as here:
         at = next(at for at in range(100, 200) if here.fills[at].ns != here.fills[at + 1].ns)
-        quiet = Stretch(from_ns=here.fills[at].ns + 2_000_000, to_ns=here.fills[at].ns + 3_000_000)
+        quiet = TradeRange(from_ns=here.fills[at].ns + 2_000_000, to_ns=here.fills[at].ns + 3_000_000)
         assert await here.recover(quiet) == Recovered(count=0, complete=True) and not here.rows
 
 
 @pytest.mark.parametrize("name", DEEP)
 async def test_a_stretch_without_an_end_reaches_up_to_now(name: str, unlimited: None) -> None:
     async with place(name) as here:
-        recovered = await here.recover(Stretch(from_ns=here.fills[150].ns))
+        recovered = await here.recover(TradeRange(from_ns=here.fills[150].ns))
         assert recovered.complete and here.rows == as_rows([f for f in here.fills if f.ns >= here.fills[150].ns])
 
 
 async def test_binance_searches_the_beginning_of_a_quiet_stretch_hour_by_hour(unlimited: None) -> None:
     async with place("binance") as here:
-        early = Stretch(from_ns=START_NS - 5 * 3_600_000_000_000, to_ns=here.fills[9].ns)
+        early = TradeRange(from_ns=START_NS - 5 * 3_600_000_000_000, to_ns=here.fills[9].ns)
         recovered = await here.recover(early)
         assert recovered.complete and here.rows == as_rows(whole_orders(here.fills, 0, 9))
 
@@ -232,7 +232,7 @@ async def test_what_bybit_no_longer_has_is_said_and_final(symbol: str, reach: in
 async def test_what_lies_before_the_exchanges_history_is_said_and_final(name: str, unlimited: None) -> None:
     async with place(name, keep=100) as here:
         first = int(here.fills[0].trade_id)
-        stretch = Stretch(from_id=first - 5, to_id=first + 9, from_ns=START_NS, to_ns=here.fills[9].ns)
+        stretch = TradeRange(from_id=first - 5, to_id=first + 9, from_ns=START_NS, to_ns=here.fills[9].ns)
         recovered = await here.recover(stretch)
         assert recovered.count == 10 and here.rows == as_rows(here.fills[:10])
         assert not recovered.complete and recovered.final and "gives nothing before 2026-" in recovered.reason
@@ -264,7 +264,7 @@ async def test_a_budget_parts_a_long_stretch_into_calls_that_lose_and_repeat_not
 ) -> None:
     async with place(name) as here:
         missed = here.fills[30:250]
-        left: Stretch | None = by_id(missed)
+        left: TradeRange | None = by_id(missed)
         calls = []
         while left is not None:
             calls.append(await here.recover(left, 23, Budget(pages=2, rows_per_s=1e9)))
@@ -279,7 +279,7 @@ async def test_a_budget_parts_a_long_stretch_into_calls_that_lose_and_repeat_not
 async def test_a_budget_parts_a_stretch_of_time_too(name: str, unlimited: None) -> None:
     async with place(name) as here:
         missed = whole_orders(here.fills, 30, 250)
-        left: Stretch | None = by_time(missed)
+        left: TradeRange | None = by_time(missed)
         for _ in range(20):
             assert left is not None
             left = (await here.recover(left, 23, Budget(pages=3, rows_per_s=1e9))).remaining
@@ -293,7 +293,7 @@ async def test_fills_inside_a_row_of_okx_are_left_out_by_who_knows_its_count(unl
         told = list(here.sandbox.truth["okx"]["BTC/USDT"])
         row = next(at for at in range(100, 150) if told[at].count > 2)
         before, after = told[row - 20], told[row]
-        stretch = Stretch(from_id=int(before.trade_id) + 1, to_id=int(after.trade_id) - after.count)
+        stretch = TradeRange(from_id=int(before.trade_id) + 1, to_id=int(after.trade_id) - after.count)
         assert (await here.recover(stretch)).complete
         lost = told[row - 19 : row]
         assert len(here.rows) == sum(fill.count for fill in lost) > len(lost)
@@ -318,7 +318,7 @@ async def test_who_exceeds_a_rate_limit_is_told_so_and_asks_later(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(PASTS, name, replace(PASTS[name], units=PASTS[name].units * 1e-9))
-    async with place(name, rest_limits=RestLimits(wait_s=0.1)) as here:
+    async with place(name, rest_limits=RestClientLimits(wait_s=0.1)) as here:
         recovered = await here.recover(by_time(here.fills[10:20]))
         assert here.struck["rate_limit"] == 1 and not recovered.final
         assert recovered.retry_after_s is not None and recovered.retry_after_s >= 5
@@ -326,7 +326,7 @@ async def test_who_exceeds_a_rate_limit_is_told_so_and_asks_later(
 
 @pytest.mark.parametrize("name", DEEP)
 async def test_an_exchange_that_fails_half_the_time_is_asked_until_it_answers(name: str, unlimited: None) -> None:
-    async with place(name, faults=parse_faults(["rest_fail=0.5"]), rest_limits=RestLimits(tries=30)) as here:
+    async with place(name, faults=parse_faults(["rest_fail=0.5"]), rest_limits=RestClientLimits(tries=30)) as here:
         missed = here.fills[57:240]
         assert (await here.recover(by_id(missed), 23)).complete
         assert here.rows == as_rows(missed) and here.struck["rest_fail"] > 2
@@ -334,7 +334,7 @@ async def test_an_exchange_that_fails_half_the_time_is_asked_until_it_answers(na
 
 async def test_who_is_told_to_wait_never_comes_back_too_early(unlimited: None) -> None:
     faults = parse_faults(["rest_429=0.25", "rest_fail=0.25"])
-    async with place("binance", faults=faults, rest_limits=RestLimits(tries=30)) as here:
+    async with place("binance", faults=faults, rest_limits=RestClientLimits(tries=30)) as here:
         missed = here.fills[57:240]
         assert (await here.recover(by_id(missed), 60)).complete and here.rows == as_rows(missed)
         assert here.struck["rest_429"] > 0 and "rest_impatient" not in here.struck
@@ -344,7 +344,7 @@ async def test_a_slow_exchange_is_waited_for_only_so_long(unlimited: None) -> No
     faults = parse_faults(["rest_slow=0.2"])
     async with place("okx", faults=faults) as here:
         assert (await here.recover(by_id(here.fills[10:20]))).complete
-    async with place("okx", faults=faults, rest_limits=RestLimits(answer_s=0.05, tries=2)) as here:
+    async with place("okx", faults=faults, rest_limits=RestClientLimits(answer_s=0.05, tries=2)) as here:
         recovered = await here.recover(by_id(here.fills[10:20]))
         assert not recovered.complete and not recovered.final and "took longer than 0.05 s" in recovered.reason
         assert recovered.remaining == by_id(here.fills[10:20])
@@ -367,12 +367,12 @@ async def test_a_market_that_the_exchange_does_not_know_is_said_in_its_words(nam
 
 async def test_a_stretch_that_cannot_be_asked_for_is_said() -> None:
     async with place("kraken") as here:
-        recovered = await here.recover(Stretch(from_id=5, to_id=9))
+        recovered = await here.recover(TradeRange(from_id=5, to_id=9))
         assert recovered.final and "no time is known" in recovered.reason and recovered.missing == 5
 
 
 async def test_an_exchange_out_of_reach_is_said_and_not_final() -> None:
-    async with place("kraken", rest_limits=RestLimits(tries=2)) as here:
+    async with place("kraken", rest_limits=RestClientLimits(tries=2)) as here:
         assert here.rest is not None and here.rest._client is not None
         here.rest._client.base_url = httpx.URL("http://127.0.0.1:9")
         recovered = await here.recover(by_id(here.fills[10:20]))
@@ -404,7 +404,7 @@ class Scripted(httpx.AsyncBaseTransport):
 
 
 async def scripted(
-    transport: Scripted, stretch: Stretch, budget: Budget, refuse: Refuse | None = None
+    transport: Scripted, stretch: TradeRange, budget: Budget, refuse: Refuse | None = None
 ) -> tuple[Recovered, list[Block]]:
     blocks: list[Block] = []
 
@@ -413,14 +413,14 @@ async def scripted(
         blocks.append(block)
 
     history, market = HISTORIES["binance"], DIALECTS["binance"].market(parse_symbol("BTC/USDT"))
-    async with Rest(history, Limiter(FREE_WEIGHT), transport=transport) as rest:
-        backfill = Backfill("binance", history, "trade", rest, deliver, refuse=refuse, budget=budget)
+    async with RestClient(history, RateLimiter(FREE_WEIGHT), transport=transport) as rest:
+        backfill = Fetcher("binance", history, "trade", rest, deliver, refuse=refuse, budget=budget)
         return await backfill.recover(market, stretch), blocks
 
 
 async def test_rows_come_no_faster_than_the_budget_allows(autojump_clock: trio.testing.MockClock) -> None:
     transport = Scripted()
-    recovered, _ = await scripted(transport, Stretch(from_id=1, to_id=10_000), Budget(pages=50, rows_per_s=500))
+    recovered, _ = await scripted(transport, TradeRange(from_id=1, to_id=10_000), Budget(pages=50, rows_per_s=500))
     assert recovered.complete and recovered.count == 10_000
     assert all(
         later - earlier >= 2 for earlier, later in zip(transport.asked_at, transport.asked_at[1:], strict=False)
@@ -433,10 +433,10 @@ async def test_a_row_that_is_no_sound_trade_costs_only_itself(
 ) -> None:
     transport = Scripted(lambda id_: price if id_ == 7 else "1.5")
     rejects: list[Reject] = []
-    recovered, blocks = await scripted(transport, Stretch(from_id=5, to_id=9), Budget(), rejects.append)
+    recovered, blocks = await scripted(transport, TradeRange(from_id=5, to_id=9), Budget(), rejects.append)
     assert [block.trade_id for block in blocks] == [["5", "6", "8", "9"]]
     assert (recovered.count, recovered.complete, recovered.missing, recovered.final) == (4, False, 1, False)
-    assert recovered.reason.startswith("not readable: ") and recovered.remaining == Stretch(from_id=5, to_id=9)
+    assert recovered.reason.startswith("not readable: ") and recovered.remaining == TradeRange(from_id=5, to_id=9)
     (reject,) = rejects
     assert (reject.exchange, reject.symbol) == ("binance", "BTC/USDT") and b'"id": 7' in reject.payload
     assert reject.reason in (Reason.BAD_PRICE, Reason.BAD_TYPE) and reject.detail
@@ -444,14 +444,14 @@ async def test_a_row_that_is_no_sound_trade_costs_only_itself(
 
 async def test_a_page_that_says_the_same_trade_twice_fills_one_hole(autojump_clock: trio.testing.MockClock) -> None:
     transport = Scripted(lambda _: "1.5", number=lambda id_: min(id_, 7))
-    recovered, blocks = await scripted(transport, Stretch(from_id=5, to_id=9), Budget(pages=1))
+    recovered, blocks = await scripted(transport, TradeRange(from_id=5, to_id=9), Budget(pages=1))
     assert [block.trade_id for block in blocks] == [["5", "6", "7"]]
     assert (recovered.count, recovered.complete, recovered.missing) == (3, False, 2)
 
 
 async def test_pages_that_never_lead_on_are_given_up_for_now(autojump_clock: trio.testing.MockClock) -> None:
     transport = Scripted(lambda _: "1.5", number=lambda id_: id_ % 1000)
-    recovered, _ = await scripted(transport, Stretch(from_id=5, to_id=90_000), Budget())
+    recovered, _ = await scripted(transport, TradeRange(from_id=5, to_id=90_000), Budget())
     assert not recovered.complete and not recovered.final and len(transport.asked_at) <= 10
 
 
@@ -461,6 +461,6 @@ async def test_a_stretch_that_ends_just_now_is_asked_for_a_little_later_whatever
 ) -> None:
     transport, now = Scripted(), time.time_ns()
     began = trio.current_time()
-    stretch = Stretch(from_id=1, from_ns=now, to_ns=now + ahead_s * 1_000_000_000)
+    stretch = TradeRange(from_id=1, from_ns=now, to_ns=now + ahead_s * 1_000_000_000)
     recovered, _ = await scripted(transport, stretch, Budget(pages=1))
     assert transport.asked_at[0] - began == pytest.approx(2, abs=1) and not recovered.complete

@@ -11,22 +11,22 @@ import pytest
 import trio
 
 from actors.backfill.fetcher import Budget, Recovered
-from actors.backfill.gap_filler import Recovery
-from actors.backfill.rate_limiter import Limiters
-from actors.backfill.repairs import Mender
-from actors.backfill.stored_trades import FileBusy, Shelf
+from actors.backfill.gap_filler import GapFiller
+from actors.backfill.rate_limiter import RateLimiters
+from actors.backfill.repairs import Repairs
+from actors.backfill.stored_trades import DatabaseLocked, StoredTrades
 from actors.continuity.continuity import Continuity
 from actors.continuity.gap_log import GapReason, GapStatus
 from actors.exchanges.contract.feed import MS, IdPromise, Market
-from actors.exchanges.contract.history import Stretch
+from actors.exchanges.contract.history import TradeRange
 from actors.exchanges.registry import DIALECTS
-from actors.feed.gap_reporter import Repair
-from actors.feed.peer_activity import Neighbours
-from actors.model.chunk import Parcel
+from actors.feed.gap_reporter import GapReporter
+from actors.feed.peer_activity import PeerActivity
+from actors.model.chunk import Chunk
 from actors.model.symbols import parse_symbol
 from actors.model.ticks import Block
 from actors.settings import ExchangeSettings
-from actors.surroundings import Surroundings
+from actors.surroundings import SharedServices
 from actors.telemetry.ledger import Account
 from supervisor.context import Context
 from supervisor.mailbox import Mailbox
@@ -42,7 +42,7 @@ class Paged:
     def __init__(self, deliver: Callable[[Block], Awaitable[None]]) -> None:
         self._deliver = deliver
 
-    async def recover(self, market: Market, stretch: Stretch) -> Recovered:
+    async def recover(self, market: Market, stretch: TradeRange) -> Recovered:
         assert stretch.from_id is not None
         assert stretch.to_id is not None
         ids = range(max(stretch.from_id, stretch.to_id + 1 - ROUND_ROWS), stretch.to_id + 1)
@@ -51,7 +51,7 @@ class Paged:
         return Recovered(count=len(ids), complete=not left, missing=left, final=False)
 
 
-class PagedRecovery(Recovery):
+class PagedRecovery(GapFiller):
     def rest(self) -> AbstractAsyncContextManager[Any]:  # type: ignore[override]
         return nullcontext()
 
@@ -60,8 +60,8 @@ class PagedRecovery(Recovery):
 
 
 def recovering(
-    kind: type[Recovery], continuity: Continuity, deliver: Callable[[Block], Awaitable[int]]
-) -> Recovery:
+    kind: type[GapFiller], continuity: Continuity, deliver: Callable[[Block], Awaitable[int]]
+) -> GapFiller:
     async def no_past(*_: object) -> None: ...
 
     async def consult(question: object) -> None: ...
@@ -73,12 +73,12 @@ def recovering(
 
     settings = ExchangeSettings(name="x", dialect="okx", symbols=(BTC,))
     market = DIALECTS["okx"].market(parse_symbol(BTC), "trades")
-    mender = Mender(continuity, Shelf("x", consult, settle), mend)
-    return kind(settings, "trades", lambda: {BTC: market}, continuity, Limiters(), deliver, mender)
+    mender = Repairs(continuity, StoredTrades("x", consult, settle), mend)
+    return kind(settings, "trades", lambda: {BTC: market}, continuity, RateLimiters(), deliver, mender)
 
 
 async def until_filled(
-    kind: type[Recovery], continuity: Continuity, deliver: Callable[[Block], Awaitable[int]]
+    kind: type[GapFiller], continuity: Continuity, deliver: Callable[[Block], Awaitable[int]]
 ) -> None:
     recovery = recovering(kind, continuity, deliver)
     with trio.fail_after(4 * MISSING / ROUND_ROWS):
@@ -109,12 +109,12 @@ async def test_a_long_outage_is_asked_for_round_after_round_without_growing_wait
 class PagedByTime(Paged):
     """The same where ids tell nothing: a trade each millisecond."""
 
-    async def recover(self, market: Market, stretch: Stretch) -> Recovered:
+    async def recover(self, market: Market, stretch: TradeRange) -> Recovered:
         assert stretch.from_ns is not None
         assert stretch.to_ns is not None
         times = range(stretch.from_ns, stretch.to_ns + 1, MS)[:ROUND_ROWS]
         await self._deliver(block_of([(market.symbol, f"trade-{at}", at) for at in times], "backfill"))
-        left = Stretch(from_ns=times[-1] + MS, to_ns=stretch.to_ns) if times[-1] + MS <= stretch.to_ns else None
+        left = TradeRange(from_ns=times[-1] + MS, to_ns=stretch.to_ns) if times[-1] + MS <= stretch.to_ns else None
         return Recovered(count=len(times), complete=left is None, remaining=left, final=False)
 
 
@@ -151,10 +151,10 @@ async def test_what_a_stalled_feed_does_not_bring_is_taken_from_the_history_unti
     continuity.connected([BTC], T0_NS)
     admit(continuity, [1])
     continuity.suspect(BTC, T0_NS, GapReason.STALL)
-    asked: list[Stretch] = []
+    asked: list[TradeRange] = []
 
     class Trading(Paged):
-        async def recover(self, market: Market, stretch: Stretch) -> Recovered:
+        async def recover(self, market: Market, stretch: TradeRange) -> Recovered:
             asked.append(stretch)
             last = 1 + int(trio.current_time() - began)  # a trade a second
             await self._deliver(
@@ -189,8 +189,8 @@ async def test_ids_that_memory_has_forgotten_are_looked_up_before_they_are_store
     swap = "BTC/USDT:USDT"
     stored = [str(uuid.UUID(int=number)) for number in range(3)]
     held = [True]
-    parcels: list[Parcel] = []
-    intake: Mailbox[Parcel] = Mailbox(100_000, weigh=lambda p: p.rows, on_dead_letter=lambda _p, _e: None)
+    parcels: list[Chunk] = []
+    intake: Mailbox[Chunk] = Mailbox(100_000, weigh=lambda p: p.rows, on_dead_letter=lambda _p, _e: None)
 
     async def nothing() -> None: ...
 
@@ -212,9 +212,9 @@ async def test_ids_that_memory_has_forgotten_are_looked_up_before_they_are_store
 
     continuity = Continuity("x", {swap: IdPromise.OPAQUE})
     account = Account()
-    surroundings = Surroundings(Limiters(), Neighbours(), consult, nothing, no_past)
+    surroundings = SharedServices(RateLimiters(), PeerActivity(), consult, nothing, no_past)
     settings = ExchangeSettings(name="x", dialect="bybit", symbols=(swap,))
-    repair = Repair(settings, "trade", dict, continuity, account, intake, nothing, surroundings)
+    repair = GapReporter(settings, "trade", dict, continuity, account, intake, nothing, surroundings)
     assert repair.recovery is not None
     deliver = repair.recovery._deliver
     fresh = [str(uuid.UUID(int=number)) for number in range(3, 6)]
@@ -222,7 +222,7 @@ async def test_ids_that_memory_has_forgotten_are_looked_up_before_they_are_store
     def page() -> Block:
         return block_of([(swap, one, T0_NS) for one in stored + fresh], "backfill")
 
-    with pytest.raises(FileBusy):
+    with pytest.raises(DatabaseLocked):
         await deliver(page())
     assert (account.received, intake.statistics().depth) == (0, 0)
     assert await deliver(page()) == 3

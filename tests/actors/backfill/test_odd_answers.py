@@ -13,18 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from actors.backfill.fetcher import Backfill, Budget, Recovered
+from actors.backfill.fetcher import Budget, Fetcher, Recovered
 from actors.backfill.paging import Progress
-from actors.backfill.rate_limiter import Limiter
-from actors.backfill.rest_client import Rest, RestLimits
-from actors.exchanges.contract.history import Page, Query, RateLimit, Refused, Stretch
+from actors.backfill.rate_limiter import RateLimiter
+from actors.backfill.rest_client import RestClient, RestClientLimits
+from actors.exchanges.contract.history import Page, Query, RateLimit, Refused, TradeRange
 from actors.exchanges.contract.history_helpers import trades
 from actors.exchanges.histories import HISTORIES
 from actors.exchanges.registry import DIALECTS
 from actors.model.symbols import parse_symbol
 from actors.model.ticks import Block
 from actors.model.validation import YEAR_2200_NS, amounts, check_ids, check_times
-from supervisor.errors import Weather
+from supervisor.errors import TransientError
 from tests.harness.capture_files import REST_MARKETS
 from tests.harness.continuity_rows import SECOND_NS, T0_NS
 from tests.harness.paths import capture
@@ -85,7 +85,7 @@ def body_of(name: str) -> bytes:
 def query_of(name: str, rows: int = 0, cursor: str | None = None) -> Query:
     channel = DIALECTS[name].channels[0]
     market = DIALECTS[name].market(parse_symbol(REST_MARKETS[name]), channel)
-    stretch = Stretch(from_id=1, from_ns=1, to_ns=YEAR_2200_NS) if name == "kraken" else Stretch(from_id=1)
+    stretch = TradeRange(from_id=1, from_ns=1, to_ns=YEAR_2200_NS) if name == "kraken" else TradeRange(from_id=1)
     rows = rows or HISTORIES[name].page_rows
     return Query(market=market, channel=channel, stretch=stretch, rows=rows, cursor=cursor)
 
@@ -97,7 +97,7 @@ def check(name: str, body: bytes, headers: dict[str, str] | None = None, query: 
     page, words = None, history.said(400, body).words
     try:
         page = history.page(body, headers or {}, asked)
-    except (Refused, Weather) as error:
+    except (Refused, TransientError) as error:
         words += str(error)
     assert len(words) < 1500
     assert time.perf_counter() - began < SECOND_S
@@ -109,7 +109,7 @@ def check(name: str, body: bytes, headers: dict[str, str] | None = None, query: 
         assert page.cursor is None or history.ask(
             Query(market=asked.market, channel=asked.channel, stretch=asked.stretch, rows=10, cursor=page.cursor)
         )
-        for stretch in (Stretch(from_id=1, to_id=9), Stretch(from_ns=1, to_ns=9)):
+        for stretch in (TradeRange(from_id=1, to_id=9), TradeRange(from_ns=1, to_ns=9)):
             progress = Progress(history, stretch)
             progress.take(page)
             progress.remaining()
@@ -218,14 +218,14 @@ def test_a_row_of_another_market_is_not_stored_as_this_one(name: str, key: str) 
         .replace(f'"{key}": "'.encode(), f'"{key}":"'.encode())
         .replace(f'"{key}":"'.encode(), f'"{key}":"X'.encode())
     )
-    with pytest.raises(Weather, match="was not asked for"):
+    with pytest.raises(TransientError, match="was not asked for"):
         HISTORIES[name].page(other, {}, query_of(name))
 
 
 def test_one_row_far_ahead_in_the_middle_of_a_page_ends_no_stretch() -> None:
     ids, times = ["1", "2", "900", "4", "5"], [T0_NS + at * SECOND_NS for at in (1, 2, 10**6, 4, 5)]
     page = Page(trades(["x"] * 5, ["1"] * 5, ["1"] * 5, ["buy"] * 5, ids, times), "next")
-    for stretch in (Stretch(from_ns=T0_NS, to_ns=T0_NS + 100 * SECOND_NS), Stretch(from_id=1, to_id=100)):
+    for stretch in (TradeRange(from_ns=T0_NS, to_ns=T0_NS + 100 * SECOND_NS), TradeRange(from_id=1, to_id=100)):
         progress = Progress(HISTORIES["kraken"], stretch)
         progress.take(page)
         assert not progress.arrived and not progress.complete
@@ -243,10 +243,12 @@ async def test_pages_that_lead_round_in_a_circle_are_given_up_for_now(autojump_c
     async def deliver(block: Block) -> None:
         await trio.lowlevel.checkpoint()
 
-    history, free = HISTORIES["kraken"], Limiter([RateLimit(name="requests", units=1e6, window_s=1, burst=1e5)])
-    async with Rest(history, free, transport=httpx.MockTransport(circle)) as rest:
-        backfill = Backfill("x", history, "trade", rest, deliver, settle_s=0)
-        recovered = await backfill.recover(query_of("kraken").market, Stretch(from_ns=T0_NS, to_ns=T0_NS + 10**12))
+    history, free = HISTORIES["kraken"], RateLimiter([RateLimit(name="requests", units=1e6, window_s=1, burst=1e5)])
+    async with RestClient(history, free, transport=httpx.MockTransport(circle)) as rest:
+        backfill = Fetcher("x", history, "trade", rest, deliver, settle_s=0)
+        recovered = await backfill.recover(
+            query_of("kraken").market, TradeRange(from_ns=T0_NS, to_ns=T0_NS + 10**12)
+        )
     assert not recovered.complete and not recovered.final and "leads back" in recovered.reason
     assert len(set(asked)) <= 4 and len(asked) <= 10
 
@@ -312,11 +314,11 @@ async def recover(url: str) -> Recovered:
     async def deliver(block: Block) -> None:
         await trio.lowlevel.checkpoint()
 
-    limits = RestLimits(answer_s=0.5, tries=1)
-    free = Limiter([RateLimit(name="request weight", units=1e6, window_s=1, burst=1e5)])
-    async with Rest(HISTORIES["binance"], free, rest_url=url, limits=limits) as rest:
-        backfill = Backfill("x", HISTORIES["binance"], "trade", rest, deliver, budget=Budget(pages=2), settle_s=0)
-        return await backfill.recover(query_of("binance").market, Stretch(from_id=1, to_id=9))
+    limits = RestClientLimits(answer_s=0.5, tries=1)
+    free = RateLimiter([RateLimit(name="request weight", units=1e6, window_s=1, burst=1e5)])
+    async with RestClient(HISTORIES["binance"], free, rest_url=url, limits=limits) as rest:
+        backfill = Fetcher("x", HISTORIES["binance"], "trade", rest, deliver, budget=Budget(pages=2), settle_s=0)
+        return await backfill.recover(query_of("binance").market, TradeRange(from_id=1, to_id=9))
 
 
 @pytest.mark.parametrize("kind", [*WHOLE, *ENDLESS])

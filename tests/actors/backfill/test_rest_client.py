@@ -16,13 +16,13 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.backfill.rate_limiter import Limiter
-from actors.backfill.rest_client import Answer, Rest, RestLimits, Unanswered
+from actors.backfill.rate_limiter import RateLimiter
+from actors.backfill.rest_client import Answer, RestClient, RestClientLimits, Unanswered
 from actors.exchanges.contract.history import Ask, Busy, Garbled, RateLimit, Refused
 from actors.exchanges.histories import HISTORIES
 from actors.wire.errors import NetworkTimeout, WrongCertificate
 from supervisor.backoff import Backoff
-from supervisor.errors import Weather
+from supervisor.errors import TransientError
 from tests.harness.paths import CERTS
 
 ONE = RateLimit(name="requests", units=10.0, window_s=10.0, burst=2.0)
@@ -63,16 +63,18 @@ def ok(body: bytes = b"[]") -> httpx.Response:
     return httpx.Response(200, content=body)
 
 
-def client(transport: Scripted, name: str = "binance", limits: RestLimits | None = None) -> Rest:
+def client(transport: Scripted, name: str = "binance", limits: RestClientLimits | None = None) -> RestClient:
     history = replace(HISTORIES[name], limits=FREE)
-    return Rest(history, Limiter(history.limits), limits=limits, transport=transport, backoff=Backoff(1.0, 8.0))
+    return RestClient(
+        history, RateLimiter(history.limits), limits=limits, transport=transport, backoff=Backoff(1.0, 8.0)
+    )
 
 
 def raw(answer: Answer) -> bytes:
     return answer.body
 
 
-async def get(transport: Scripted, name: str = "binance", limits: RestLimits | None = None) -> bytes:
+async def get(transport: Scripted, name: str = "binance", limits: RestClientLimits | None = None) -> bytes:
     async with client(transport, name, limits) as rest:
         return await rest.get(ASK, raw)
 
@@ -94,13 +96,13 @@ def test_no_window_ever_holds_more_than_the_limit(
     limit = RateLimit(name="weight", units=units * 4.0, window_s=window_s, burst=max(3.0, share * units))
     taken: list[tuple[float, int]] = []
 
-    async def one(limiter: Limiter, at: float, cost: int) -> None:
+    async def one(limiter: RateLimiter, at: float, cost: int) -> None:
         await trio.sleep(at)
         await limiter.take({"weight": cost})
         taken.append((trio.current_time(), cost))
 
     async def main() -> None:
-        limiter = Limiter([limit])
+        limiter = RateLimiter([limit])
         async with trio.open_nursery() as nursery:
             for at, cost in asks:
                 nursery.start_soon(one, limiter, at, cost)
@@ -114,7 +116,7 @@ def test_no_window_ever_holds_more_than_the_limit(
 
 
 async def test_the_limit_is_used_up_to_its_rate(autojump_clock: trio.testing.MockClock) -> None:
-    limiter = Limiter([ONE])
+    limiter = RateLimiter([ONE])
     for _ in range(42):
         await limiter.take({"requests": 1})
     assert trio.current_time() == pytest.approx(40 / ONE.rate_per_s)
@@ -123,7 +125,7 @@ async def test_the_limit_is_used_up_to_its_rate(autojump_clock: trio.testing.Moc
 async def test_who_came_first_is_served_first_and_a_cancelled_wait_takes_nothing(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    limiter, served = Limiter([ONE]), list[int]()
+    limiter, served = RateLimiter([ONE]), list[int]()
 
     async def one(number: int) -> None:
         await limiter.take({"requests": 2 if number == 1 else 1})
@@ -142,7 +144,7 @@ async def test_who_came_first_is_served_first_and_a_cancelled_wait_takes_nothing
 
 
 async def test_a_pause_holds_for_everybody_and_only_grows(autojump_clock: trio.testing.MockClock) -> None:
-    limiter, began = Limiter([ONE]), trio.current_time()
+    limiter, began = RateLimiter([ONE]), trio.current_time()
     limiter.pause(30)
     limiter.pause(5)
     async with trio.open_nursery() as nursery:
@@ -155,16 +157,16 @@ async def test_a_pause_holds_for_everybody_and_only_grows(autojump_clock: trio.t
 
 async def test_a_cost_that_no_wait_can_bring_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="more than can be had at once"):
-        await Limiter([ONE]).take({"requests": 3})
+        await RateLimiter([ONE]).take({"requests": 3})
     with pytest.raises(KeyError):
-        await Limiter([ONE]).take({"weight": 1})
+        await RateLimiter([ONE]).take({"weight": 1})
 
 
 async def test_every_request_takes_its_cost_even_when_it_fails(autojump_clock: trio.testing.MockClock) -> None:
     history = HISTORIES["binance"]
     transport = Scripted(httpx.Response(500), httpx.Response(500), ok())
-    limiter = Limiter(history.limits)
-    async with Rest(history, limiter, transport=transport) as rest:
+    limiter = RateLimiter(history.limits)
+    async with RestClient(history, limiter, transport=transport) as rest:
         await rest.get(replace(ASK, costs={"request weight": 25.0}), raw)
     assert limiter.statistics().taken == {"request weight": 75.0}
 
@@ -189,7 +191,7 @@ async def test_server_errors_are_asked_again_with_growing_pauses(autojump_clock:
 async def test_patience_ends_and_says_what_the_exchange_said(autojump_clock: trio.testing.MockClock) -> None:
     transport = Scripted(httpx.Response(503, content=b'{"code":-1001,"msg":"DISCONNECTED"}'))
     with pytest.raises(Unanswered, match=r"GET https://api.binance.com/x: HTTP 503 -1001 DISCONNECTED"):
-        await get(transport, limits=RestLimits(tries=3))
+        await get(transport, limits=RestClientLimits(tries=3))
     assert len(transport.asked) == 3
 
 
@@ -217,10 +219,13 @@ async def test_too_many_without_retry_after_is_met_with_a_pause_of_our_own(
 
 async def test_one_who_is_told_to_wait_makes_all_wait(autojump_clock: trio.testing.MockClock) -> None:
     history = replace(HISTORIES["binance"], limits=FREE)
-    limiter = Limiter(FREE)
+    limiter = RateLimiter(FREE)
     told = Scripted(httpx.Response(429, headers={"retry-after": "20"}), ok())
     other = Scripted(ok())
-    async with Rest(history, limiter, transport=told) as one, Rest(history, limiter, transport=other) as two:
+    async with (
+        RestClient(history, limiter, transport=told) as one,
+        RestClient(history, limiter, transport=other) as two,
+    ):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(one.get, ASK, raw)
             await trio.sleep(1)
@@ -294,14 +299,14 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_whole(autojump_cloc
 
     transport = Scripted(httpx.Response(200, content=endless()))
     with pytest.raises(Garbled, match="larger than 5000 bytes"):
-        await get(transport, limits=RestLimits(body_bytes=5000, tries=1))
+        await get(transport, limits=RestClientLimits(body_bytes=5000, tries=1))
     assert len(sent) == 6
 
 
 async def test_a_compressed_answer_is_refused_as_none_was_asked_for(autojump_clock: trio.testing.MockClock) -> None:
     transport = Scripted(httpx.Response(200, content=b"\x1f\x8b", headers={"content-encoding": "gzip"}))
     with pytest.raises(Garbled, match="compressed"):
-        await get(transport, limits=RestLimits(tries=1))
+        await get(transport, limits=RestClientLimits(tries=1))
 
 
 async def test_an_answer_that_makes_no_sense_is_asked_for_again(autojump_clock: trio.testing.MockClock) -> None:
@@ -347,7 +352,7 @@ async def test_what_the_network_does_is_weather(error: Exception, autojump_clock
 async def test_an_exchange_that_never_answers_is_given_up_in_time(autojump_clock: trio.testing.MockClock) -> None:
     began = trio.current_time()
     with pytest.raises(NetworkTimeout, match="took longer than 30 s"):
-        await get(Scripted(ok(), takes_s=1e6), limits=RestLimits(tries=2))
+        await get(Scripted(ok(), takes_s=1e6), limits=RestClientLimits(tries=2))
     assert trio.current_time() - began < 63
 
 
@@ -386,9 +391,11 @@ async def test_whatever_a_server_sends_is_weather(data: bytes) -> None:
     history = HISTORIES["binance"]
     async with (
         answering(data) as url,
-        Rest(history, Limiter(FREE), rest_url=url, limits=RestLimits(tries=2), backoff=Backoff(0.01, 0.02)) as rest,
+        RestClient(
+            history, RateLimiter(FREE), rest_url=url, limits=RestClientLimits(tries=2), backoff=Backoff(0.01, 0.02)
+        ) as rest,
     ):
-        with pytest.raises(Weather):
+        with pytest.raises(TransientError):
             await rest.get(ASK, raw)
 
 
@@ -397,7 +404,7 @@ async def test_nobody_there_is_weather() -> None:
         taken.bind(("127.0.0.1", 0))  # bound and not listening
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         history = HISTORIES["binance"]
-        async with Rest(history, Limiter(FREE), rest_url=url, limits=RestLimits(tries=1)) as rest:
+        async with RestClient(history, RateLimiter(FREE), rest_url=url, limits=RestClientLimits(tries=1)) as rest:
             with pytest.raises(Unanswered):
                 await rest.get(ASK, raw)
 
@@ -409,7 +416,7 @@ async def test_a_certificate_is_checked_and_a_wrong_one_is_told_at_once(name: st
     history = HISTORIES["binance"]
     async with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", tls) as url:
         url = url.replace("127.0.0.1", "localhost")
-        async with Rest(history, Limiter(FREE), rest_url=url, ca_file=CERTS / "ca.pem") as rest:
+        async with RestClient(history, RateLimiter(FREE), rest_url=url, ca_file=CERTS / "ca.pem") as rest:
             if trusted:
                 assert await rest.get(ASK, raw) == b"[]"
             else:

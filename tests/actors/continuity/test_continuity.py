@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from actors.continuity.continuity import Continuity
 from actors.continuity.coverage import FeedEvent
 from actors.continuity.gap_log import GapReason, GapRow, GapStatus
-from actors.continuity.missing_ranges import Hole
+from actors.continuity.missing_ranges import MissingRange
 from actors.continuity.recent_ids import KEYS_MIN
 from actors.continuity.sequenced import APART_MAX, HOLES_MAX, JUMP_MAX, REORDER_S
-from actors.continuity.tracker_state import Seed
+from actors.continuity.tracker_state import TrackerState
 from actors.exchanges.contract.feed import IdPromise
 from tests.harness.continuity_rows import (
     BTC,
@@ -443,14 +443,14 @@ class World:
         self.continuity.restore([self.seed()], T0_NS + round(self.now * SECOND_NS))
         self.continuity.connected([BTC], 0)
 
-    def seed(self) -> Seed:
+    def seed(self) -> TrackerState:
         """What reading the file would give."""
         gaps = sorted(newest(self.gaps).values(), key=lambda row: row.opened_ns)
         unfilled = tuple(row for row in gaps if row.status is not GapStatus.FILLED)
         if not self.stored:
-            return Seed("x", BTC, gaps=unfilled)
+            return TrackerState("x", BTC, gaps=unfilled)
         low, high, have = min(self.stored), max(self.stored), set(self.stored)
-        holes: list[Hole] = []
+        holes: list[MissingRange] = []
         for n in range(max(low, 1000), high):
             if n not in have:
                 named = [
@@ -462,7 +462,7 @@ class World:
                 if holes and holes[-1].last == n - 1 and holes[-1].gap_id == gap:
                     holes[-1].last, holes[-1].to_id = n, str(n + 1)
                 else:
-                    holes.append(Hole(n, n, float("-inf"), T0_NS, T0_NS, str(n + 1), T0_NS, gap))
+                    holes.append(MissingRange(n, n, float("-inf"), T0_NS, T0_NS, str(n + 1), T0_NS, gap))
         last = max(self.stored, key=lambda n: self.made.get(n, -1.0))
         last_ns = T0_NS + round(self.made.get(last, 0.0) * SECOND_NS)
         left: dict[str, int] = {}
@@ -471,7 +471,7 @@ class World:
                 left[hole.gap_id] = left.get(hole.gap_id, 0) + hole.count
         trades = [(str(n), T0_NS + round(self.made.get(n, 0.0) * SECOND_NS)) for n in self.stored]
         recent = remembering(trades)
-        return Seed(
+        return TrackerState(
             "x", BTC, str(last), last_ns, high, low, tuple(holes), left, recent, highest=high, gaps=unfilled
         )
 

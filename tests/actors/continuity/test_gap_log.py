@@ -6,13 +6,13 @@ from actors.continuity.continuity import Continuity
 from actors.continuity.gap_log import (
     OPEN_MAX_PER_SYMBOL,
     STATE_STEP_NS,
-    GapBook,
+    GapLog,
     GapReason,
     GapRow,
     GapStatus,
     gap_id,
 )
-from actors.continuity.tracker_state import Seed
+from actors.continuity.tracker_state import TrackerState
 from actors.exchanges.contract.feed import IdPromise
 from tests.harness.continuity_rows import BTC, ETH, SECOND_NS, T0_NS, admit, newest, one, remembering
 
@@ -39,7 +39,7 @@ def test_a_gap_has_the_same_id_wherever_it_is_named() -> None:
 
 
 def test_states_of_a_gap_are_apart_by_what_the_file_can_tell_and_never_go_back() -> None:
-    book = GapBook("x")
+    book = GapLog("x")
     gap = book.open(BTC, GapReason.STALL, NOW_NS, at_ns=NOW_NS, from_id="1", from_ns=T0_NS)
     book.bound(gap, NOW_NS, "9", NOW_NS, None)
     book.close(gap, GapStatus.LOST, NOW_NS - SECOND_NS)
@@ -196,9 +196,9 @@ def test_a_restart_opens_a_gap_from_the_last_stored_trade_to_the_first_after() -
     continuity = Continuity("x", {BTC: IdPromise.CONTIGUOUS, ETH: IdPromise.OPAQUE})
     continuity.restore(
         [
-            Seed("x", BTC, "7", T0_NS, mark=7, lowest=1),
-            Seed("x", ETH, "e", T0_NS, recent=remembering([("d", T0_NS - 5), ("e", T0_NS)], T0_NS - 5)),
-            Seed("x", "GONE/USD", "1", T0_NS, mark=1),
+            TrackerState("x", BTC, "7", T0_NS, mark=7, lowest=1),
+            TrackerState("x", ETH, "e", T0_NS, recent=remembering([("d", T0_NS - 5), ("e", T0_NS)], T0_NS - 5)),
+            TrackerState("x", "GONE/USD", "1", T0_NS, mark=1),
         ],
         NOW_NS,
     )
@@ -218,7 +218,7 @@ def test_a_restart_opens_a_gap_from_the_last_stored_trade_to_the_first_after() -
 def test_a_restart_in_the_middle_of_an_outage_goes_on_with_its_gap() -> None:
     _, row = cut(IdPromise.CONTIGUOUS, [1, 2])
     continuity = one()
-    continuity.restore([Seed("x", BTC, "2", T0_NS, mark=2, lowest=1, gaps=(row,))], NOW_NS)
+    continuity.restore([TrackerState("x", BTC, "2", T0_NS, mark=2, lowest=1, gaps=(row,))], NOW_NS)
     assert continuity.take_gaps() == []
     admit(continuity, [5], at=200.0)
     (bounded,) = continuity.take_gaps()
@@ -230,7 +230,7 @@ def test_an_outage_of_a_market_that_never_traded_goes_on_over_a_restart() -> Non
     before.suspect(BTC, NOW_NS, GapReason.STALL)
     (row,) = before.take_gaps()
     continuity = one()
-    continuity.restore([Seed("x", BTC, gaps=(row,))], NOW_NS)
+    continuity.restore([TrackerState("x", BTC, gaps=(row,))], NOW_NS)
     admit(continuity, [2], at=200.0)
     assert [(r.gap_id, r.to_id, r.status) for r in continuity.take_gaps()] == [(row.gap_id, "2", GapStatus.OPEN)]
 
@@ -238,7 +238,7 @@ def test_an_outage_of_a_market_that_never_traded_goes_on_over_a_restart() -> Non
 def test_a_gap_whose_last_trade_was_lost_with_a_crash_begins_earlier() -> None:
     _, row = cut(IdPromise.CONTIGUOUS, [1, 2])
     continuity = one()
-    continuity.restore([Seed("x", BTC, "1", T0_NS - 1, mark=1, lowest=1, gaps=(row,))], NOW_NS)
+    continuity.restore([TrackerState("x", BTC, "1", T0_NS - 1, mark=1, lowest=1, gaps=(row,))], NOW_NS)
     (rebased,) = continuity.take_gaps()
     assert (rebased.gap_id, rebased.from_id, rebased.from_ns) == (row.gap_id, "1", T0_NS - 1)
     admit(continuity, [2, 3], at=200.0)
@@ -249,7 +249,7 @@ def test_a_gap_whose_end_was_lost_with_a_crash_keeps_its_beginning_where_ids_sho
     _, row = cut(IdPromise.OPAQUE, [1, 2])
     continuity = one(IdPromise.OPAQUE)
     known = remembering([("1", T0_NS), ("2", T0_NS), ("7", NOW_NS), ("8", NOW_NS + 1)], T0_NS - 5)
-    later = Seed("x", BTC, "8", NOW_NS + 1, recent=known, gaps=(row,))
+    later = TrackerState("x", BTC, "8", NOW_NS + 1, recent=known, gaps=(row,))
     continuity.restore([later], NOW_NS + 2)
     admit(continuity, [8], at=200.0, source="snapshot")  # proves nothing of what lies between 2 and 7
     admit(continuity, [9], at=200.0)
@@ -273,6 +273,8 @@ def test_a_gap_without_ids_that_was_given_up_before_a_restart_stays_as_it_is() -
         closed_ns=T0_NS,
     )
     continuity = one(IdPromise.OPAQUE)
-    continuity.restore([Seed("x", BTC, "b", NOW_NS, recent=remembering([("b", NOW_NS)]), gaps=(row,))], NOW_NS)
+    continuity.restore(
+        [TrackerState("x", BTC, "b", NOW_NS, recent=remembering([("b", NOW_NS)]), gaps=(row,))], NOW_NS
+    )
     continuity.resolved("g", 1, GapStatus.FILLED, NOW_NS)
     assert [r.gap_id for r in continuity.take_gaps() if r.gap_id == "g"] == []

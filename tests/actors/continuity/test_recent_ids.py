@@ -6,15 +6,15 @@ import pytest
 
 from actors.continuity import recent_ids as recent
 from actors.continuity.gap_log import GapReason
-from actors.continuity.recent_ids import HORIZON_NS, KEYS_MIN, Recent
+from actors.continuity.recent_ids import HORIZON_NS, KEYS_MIN, RecentIds
 from actors.exchanges.contract.feed import IdPromise
 from actors.exchanges.histories import HISTORIES
 from actors.exchanges.registry import DIALECTS
 from tests.harness.continuity_rows import SECOND_NS, T0_NS, admit, one, tick
 
 
-def filled(per_s: int, seconds: int) -> tuple[Recent, list[tuple[int, int]]]:
-    memory, trades = Recent(), []
+def filled(per_s: int, seconds: int) -> tuple[RecentIds, list[tuple[int, int]]]:
+    memory, trades = RecentIds(), []
     for n in range(per_s * seconds):
         trade = (hash(f"id-{n}"), T0_NS + n * SECOND_NS // per_s)
         trades.append(trade)
@@ -33,7 +33,7 @@ def test_a_trade_is_remembered_for_as_long_as_feeds_are_late_and_then_forgotten(
 
 
 def test_a_quiet_market_keeps_the_newest_whatever_their_age() -> None:
-    memory = Recent()
+    memory = RecentIds()
     trades = [(hash(f"id-{n}"), T0_NS + n * 60 * SECOND_NS) for n in range(3 * KEYS_MIN)]
     for trade in trades:
         memory.add(*trade)
@@ -41,7 +41,7 @@ def test_a_quiet_market_keeps_the_newest_whatever_their_age() -> None:
 
 
 def test_a_flood_is_remembered_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    memory, count = Recent(keys_max=5_000), 20_000
+    memory, count = RecentIds(keys_max=5_000), 20_000
     for n in range(count):
         memory.add(n, T0_NS + n)
     assert len(memory) <= 5_000 + recent.YOUNG_MAX
@@ -51,7 +51,7 @@ def test_a_flood_is_remembered_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_trades_out_of_order_or_stamped_far_ahead_are_found_again() -> None:
-    random, memory = Random(1), Recent()
+    random, memory = Random(1), RecentIds()
     trades = [(n, T0_NS + n * SECOND_NS // 50 + random.randint(-SECOND_NS, SECOND_NS)) for n in range(10_000)]
     trades[2_000] = (2_000, T0_NS + 3_600 * SECOND_NS)
     for trade in trades:
@@ -63,7 +63,7 @@ def test_trades_out_of_order_or_stamped_far_ahead_are_found_again() -> None:
 
 def test_what_was_stored_before_is_put_in_front_of_what_came_since() -> None:
     older, trades = filled(per_s=100, seconds=60)
-    memory, begins_ns = Recent(), trades[-1][1] + SECOND_NS
+    memory, begins_ns = RecentIds(), trades[-1][1] + SECOND_NS
     for n in range(2_000):
         memory.add(n, begins_ns + n * SECOND_NS // 100)
     memory.put_before(older, begins_ns)

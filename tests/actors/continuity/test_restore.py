@@ -10,10 +10,10 @@ from actors.continuity import restore as seeds
 from actors.continuity.continuity import Continuity
 from actors.continuity.coverage import FeedEvent, FeedRow
 from actors.continuity.gap_log import GapReason, GapRow, GapStatus
-from actors.continuity.restore import DAY_NS, gap_row, read_seeds
+from actors.continuity.restore import DAY_NS, gap_row, read_states
 from actors.continuity.restore_sql import GAP_COLUMNS
 from actors.continuity.sequenced import HOLES_MAX, REORDER_S
-from actors.continuity.tracker_state import Seed
+from actors.continuity.tracker_state import TrackerState
 from actors.exchanges.contract.feed import IdPromise
 from tests.harness.continuity_file import new_file, put_feeds, put_gaps, put_tick
 from tests.harness.continuity_rows import BTC, ETH, SECOND_NS, T0_NS, admit, newest, one, reported, tick
@@ -26,12 +26,12 @@ def gap_rows(con: duckdb.DuckDBPyConnection) -> list[GapRow]:
     return list(map(gap_row, con.execute(f"SELECT {GAP_COLUMNS} FROM gap_states").fetchall()))
 
 
-def seed_of(con: duckdb.DuckDBPyConnection, promise: IdPromise = IdPromise.CONTIGUOUS) -> Seed:
-    (seed,) = read_seeds(con, "x", {BTC: promise})
+def seed_of(con: duckdb.DuckDBPyConnection, promise: IdPromise = IdPromise.CONTIGUOUS) -> TrackerState:
+    (seed,) = read_states(con, "x", {BTC: promise})
     return seed
 
 
-def holes(seed: Seed) -> list[tuple[int, int]]:
+def holes(seed: TrackerState) -> list[tuple[int, int]]:
     return sorted((hole.first, hole.last) for hole in seed.holes)
 
 
@@ -41,7 +41,7 @@ def put(con: duckdb.DuckDBPyConnection, ids: Iterable[int], at_s: float, source:
 
 
 def test_an_empty_file_gives_a_seed_that_knows_nothing() -> None:
-    assert seed_of(new_file()) == Seed("x", BTC)
+    assert seed_of(new_file()) == TrackerState("x", BTC)
 
 
 def test_the_highest_id_and_the_last_trade_are_found_among_other_markets() -> None:

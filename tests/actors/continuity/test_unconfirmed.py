@@ -11,7 +11,7 @@ from actors.continuity.clock_lead import DOUBTED_MAX
 from actors.continuity.continuity import Continuity
 from actors.continuity.coverage import FeedRow
 from actors.continuity.gap_log import GapReason, GapRow, GapStatus
-from actors.continuity.restore import read_seeds
+from actors.continuity.restore import read_states
 from actors.continuity.sequenced import JUMP_MAX, SPAN_SURE
 from actors.continuity.tracker import HOLD_S, SUSPECTS_MAX
 from actors.continuity.unconfirmed import WAITING_MAX
@@ -391,7 +391,7 @@ class Run:
         put_gaps(con, self.gaps)
         put_feeds(con, self.feeds)
         self.continuity = one(self.promise)
-        self.continuity.restore(read_seeds(con, "x", {BTC: self.promise}), T0_NS + round(self.now * SECOND_NS))
+        self.continuity.restore(read_states(con, "x", {BTC: self.promise}), T0_NS + round(self.now * SECOND_NS))
         self.continuity.connected([BTC], T0_NS + round(self.now * SECOND_NS))
 
     def listed(self, number: int, made_ns: int) -> bool:

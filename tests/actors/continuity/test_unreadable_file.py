@@ -4,7 +4,7 @@ import pytest
 
 from actors.continuity.continuity import Continuity
 from actors.continuity.gap_log import GapReason, GapStatus
-from actors.continuity.restore import read_seeds
+from actors.continuity.restore import read_states
 from actors.exchanges.contract.feed import IdPromise
 from tests.harness.continuity_file import new_file, put_tick
 from tests.harness.continuity_rows import BTC, SECOND_NS, T0_NS, admit, newest, one, tick
@@ -26,7 +26,7 @@ def look_back(continuity: Continuity, promise: IdPromise, stored: range) -> None
     for n in range(90, 95):
         put_tick(con, str(n), T0_NS + n * SECOND_NS)
     asked = continuity.blind
-    continuity.restore_late(read_seeds(con, "x", {BTC: promise}, None, asked), asked, NOW_NS + SECOND_NS)
+    continuity.restore_late(read_states(con, "x", {BTC: promise}, None, asked), asked, NOW_NS + SECOND_NS)
 
 
 @pytest.mark.parametrize("promise", [IdPromise.CONTIGUOUS, IdPromise.INCREASING, IdPromise.OPAQUE])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from actors.exchanges.okx.feed import COUNT_MAX
 from actors.exchanges.registry import DIALECTS
-from actors.feed.decoder import Reader
+from actors.feed.decoder import Decoder
 from actors.model.ticks import REJECT_PAYLOAD_BYTES_MAX, Block, Reason
 from tests.harness.capture_files import EXCHANGES, incoming
 
@@ -108,9 +108,9 @@ def changes(exchange: str) -> Iterator[tuple[str, Any, Reason]]:
         yield "id", 5.5, Reason.BAD_TYPE
 
 
-def reader(exchange: str) -> Reader:
+def reader(exchange: str) -> Decoder:
     native = trade_in(exchange, json.loads(good(exchange)))[FIELDS[exchange]["native"]]
-    return Reader(exchange, DIALECTS[exchange], {native: "THE/MARKET"})
+    return Decoder(exchange, DIALECTS[exchange], {native: "THE/MARKET"})
 
 
 def check_between_good_ones(exchange: str, bad: bytes, reason: Reason) -> None:
@@ -280,7 +280,7 @@ def test_an_okx_row_that_claims_more_trades_than_one_order_makes_costs_only_itse
     sound, bad = frame["data"][0], {**frame["data"][0], "count": count}
     frame["data"] = [sound, bad, {**sound, "count": str(COUNT_MAX)}]
     block = Block("okx")
-    outcome = Reader("okx", DIALECTS["okx"], {sound["instId"]: "THE/MARKET"}).read(
+    outcome = Decoder("okx", DIALECTS["okx"], {sound["instId"]: "THE/MARKET"}).read(
         [json.dumps(frame).encode()], 1_790_000_000_000_000_000, block
     )
     assert block.fills == [int(sound.get("count", "1")), COUNT_MAX]

@@ -3,13 +3,13 @@
 import trio
 from trio.testing import MockClock
 
-from actors.feed.chunk_timer import Beat
+from actors.feed.chunk_timer import ChunkTimer
 
 
 async def test_who_comes_meanwhile_is_woken_with_the_first_and_nobody_waits_longer_than_a_period(
     autojump_clock: MockClock,
 ) -> None:
-    beat, woken = Beat(1.0), []
+    beat, woken = ChunkTimer(1.0), []
 
     async def waiter(come_s: float) -> None:
         await trio.sleep(come_s)
@@ -24,7 +24,7 @@ async def test_who_comes_meanwhile_is_woken_with_the_first_and_nobody_waits_long
 
 
 async def test_the_others_are_woken_at_once_when_the_first_is_cancelled(autojump_clock: MockClock) -> None:
-    beat, woken = Beat(1.0), []
+    beat, woken = ChunkTimer(1.0), []
 
     async def first() -> None:
         with trio.move_on_after(0.2):

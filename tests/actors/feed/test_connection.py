@@ -17,10 +17,10 @@ from actors.continuity.gap_log import GapReason
 from actors.exchanges.contract.feed import Trades
 from actors.exchanges.registry import DIALECTS
 from actors.feed.accumulator import PARCEL_ROWS, PARCEL_S
-from actors.model.chunk import Parcel
+from actors.model.chunk import Chunk
 from actors.model.ticks import Reason
 from actors.policy import CONNECTION_STOP_S
-from actors.recorder import Exchange
+from actors.recorder import ExchangeRecorder
 from actors.settings import ExchangeSettings, SupervisionSettings
 from actors.telemetry.ledger import Account
 from supervisor.health import ActorHealth
@@ -40,12 +40,12 @@ class Feed:
     def __init__(self, script: Script, exchange: str, symbols: tuple[str, ...], rows: int, **more: Any) -> None:
         self.server = Server(script)
         self.account = Account()
-        self.intake: Mailbox[Parcel] = Mailbox(rows, weigh=lambda p: p.rows, on_dead_letter=lambda _p, _e: None)
-        self.parcels: list[Parcel] = []
+        self.intake: Mailbox[Chunk] = Mailbox(rows, weigh=lambda p: p.rows, on_dead_letter=lambda _p, _e: None)
+        self.parcels: list[Chunk] = []
         self.events: list[Event] = []
         self.tree = Supervisor("tree", on_event=self.events.append)
         settings = ExchangeSettings(name="x", dialect=exchange, symbols=symbols, **{"supervision": POLICY, **more})
-        self.exchange = Exchange(settings, self.account, self.intake)
+        self.exchange = ExchangeRecorder(settings, self.account, self.intake)
 
     def health(self, name: str = "x:1") -> ActorHealth:
         return self.tree.health(name)

@@ -18,7 +18,7 @@ from actors.feed.interarrival import (
     UNKNOWN_FACTOR,
     Rhythm,
 )
-from actors.feed.peer_activity import MOMENTS_KEPT, MOMENTS_MIN, Neighbours
+from actors.feed.peer_activity import MOMENTS_KEPT, MOMENTS_MIN, PeerActivity
 
 LEAST_S = 10.0
 DAY_S = 86_400.0
@@ -192,7 +192,7 @@ def test_a_quiet_night_is_learnt() -> None:
 
 
 def test_a_coin_is_busy_where_most_of_the_others_have_traded_it_several_times_since() -> None:
-    neighbours = Neighbours()
+    neighbours = PeerActivity()
     for second in range(10):
         neighbours.traded("a", ["BTC"], second)
         neighbours.traded("b", ["BTC", "ETH"], second)
@@ -206,7 +206,7 @@ def test_a_coin_is_busy_where_most_of_the_others_have_traded_it_several_times_si
 
 @given(st.lists(st.booleans(), min_size=1, max_size=9))
 def test_it_is_busy_only_if_two_thirds_of_those_known_to_trade_it_do(trading: list[bool]) -> None:
-    neighbours = Neighbours()
+    neighbours = PeerActivity()
     for number, trades in enumerate(trading):
         for second in range(MOMENTS_MIN):
             neighbours.traded(f"x{number}", ["BTC"], second + (100.0 if trades else 0.0))
@@ -216,7 +216,7 @@ def test_it_is_busy_only_if_two_thirds_of_those_known_to_trade_it_do(trading: li
 
 
 def test_an_exchange_that_is_forgotten_neither_witnesses_nor_counts() -> None:
-    neighbours = Neighbours()
+    neighbours = PeerActivity()
     for second in range(MOMENTS_MIN):
         for name, since in (("a", 100.0), ("b", 0.0), ("c", 0.0)):
             neighbours.traded(name, ["BTC"], since + second)
@@ -231,7 +231,7 @@ def test_an_exchange_that_is_forgotten_neither_witnesses_nor_counts() -> None:
 
 
 def test_what_is_kept_of_a_coin_is_bounded() -> None:
-    neighbours = Neighbours()
+    neighbours = PeerActivity()
     for second in range(10 * MOMENTS_KEPT):
         neighbours.traded("a", ["BTC"], second)
     assert sum(len(moments) for there in neighbours._moments.values() for moments in there.values()) == MOMENTS_KEPT

@@ -18,7 +18,7 @@ from actors.exchanges.registry import DIALECTS
 from actors.feed.connection_pool import OVERLAP_S
 from actors.feed.connection_state import STRAGGLERS_S
 from actors.feed.interarrival import UNKNOWN_FACTOR
-from actors.feed.peer_activity import Neighbours
+from actors.feed.peer_activity import PeerActivity
 from actors.feed.stall_detector import BEHIND_S, LATE_S
 from supervisor.states import State
 from tests.harness.continuity_file import new_file, put_audit, put_feeds, put_gaps
@@ -32,7 +32,7 @@ BOTH = ("BTC/USDT", "ETH/USDT")
 
 
 @asynccontextmanager
-async def elsewhere(neighbours: Neighbours, *coins: str) -> AsyncIterator[None]:
+async def elsewhere(neighbours: PeerActivity, *coins: str) -> AsyncIterator[None]:
     """Two other exchanges that trade these coins all the while."""
     async with trio.open_nursery() as nursery:
 
@@ -83,7 +83,7 @@ def coverage(recorder: Recorder, now_ns: int) -> list[str]:
 
 
 async def test_a_market_that_falls_silent_here_only_is_stalled(autojump_clock: MockClock) -> None:
-    venue, neighbours = Venue(), Neighbours()
+    venue, neighbours = Venue(), PeerActivity()
     async with (
         recorded(venue, neighbours=neighbours, stall_s=STALL_S) as recorder,
         elsewhere(neighbours, "BTC"),
@@ -129,7 +129,7 @@ async def test_a_market_of_which_the_history_has_more_is_stalled(learnt: bool, a
 async def test_a_market_of_which_the_history_has_no_more_is_quiet_and_asked_about_ever_less(
     autojump_clock: MockClock,
 ) -> None:
-    venue, neighbours = Venue(), Neighbours()
+    venue, neighbours = Venue(), PeerActivity()
     async with recorded(venue, neighbours=neighbours, stall_s=STALL_S) as recorder:
         await venue.go_on(BTC, 0.5, LEARN_S)
         asked_at: list[float] = []
@@ -147,7 +147,7 @@ async def test_where_the_history_cannot_be_reached_the_others_decide_after_a_whi
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("actors.feed.stall_detector.ANSWER_S", 10.0)
-    venue, neighbours = Venue(), Neighbours()
+    venue, neighbours = Venue(), PeerActivity()
     venue.mute, venue.answers = {(1, BTC)}, False
     async with (
         recorded(venue, neighbours=neighbours, stall_s=STALL_S) as recorder,
@@ -170,7 +170,7 @@ async def test_where_the_history_cannot_be_reached_the_others_decide_after_a_whi
 
 @pytest.mark.parametrize("history", [False, True])
 async def test_a_quiet_market_alone_is_no_reason_for_anything(history: bool, autojump_clock: MockClock) -> None:
-    venue, neighbours = Venue(), Neighbours()
+    venue, neighbours = Venue(), PeerActivity()
     venue.answers = False
     async with recorded(venue, *BOTH, neighbours=neighbours, stall_s=STALL_S, history=history) as recorder:
         async with elsewhere(neighbours, "SOL"):
@@ -183,7 +183,7 @@ async def test_a_quiet_market_alone_is_no_reason_for_anything(history: bool, aut
 async def test_trades_that_stop_while_all_else_goes_on_are_one_change_of_connections(
     autojump_clock: MockClock,
 ) -> None:
-    venue, neighbours = Venue(), Neighbours()
+    venue, neighbours = Venue(), PeerActivity()
     async with (
         recorded(venue, *BOTH, neighbours=neighbours, stall_s=STALL_S) as recorder,
         elsewhere(neighbours, "BTC", "ETH"),
@@ -203,7 +203,7 @@ async def test_trades_that_stop_while_all_else_goes_on_are_one_change_of_connect
 
 
 async def test_a_full_buffer_is_not_taken_for_a_stall(autojump_clock: MockClock) -> None:
-    venue, neighbours = Venue(), Neighbours()
+    venue, neighbours = Venue(), PeerActivity()
     async with (
         recorded(venue, neighbours=neighbours, stall_s=STALL_S, rows=1000, consuming=False) as recorder,
         elsewhere(neighbours, "BTC"),
@@ -222,7 +222,7 @@ async def test_a_full_buffer_is_not_taken_for_a_stall(autojump_clock: MockClock)
 
 
 async def test_our_own_standstill_is_neither_a_stall_nor_learnt(autojump_clock: MockClock) -> None:
-    venue, neighbours = Venue(), Neighbours()
+    venue, neighbours = Venue(), PeerActivity()
     async with (
         recorded(venue, neighbours=neighbours, stall_s=STALL_S) as recorder,
         elsewhere(neighbours, "BTC"),
@@ -243,7 +243,7 @@ async def test_our_own_standstill_is_neither_a_stall_nor_learnt(autojump_clock: 
 
 
 async def test_a_stall_that_ends_is_forgotten(autojump_clock: MockClock) -> None:
-    venue, neighbours = Venue(), Neighbours()
+    venue, neighbours = Venue(), PeerActivity()
     async with (
         recorded(venue, neighbours=neighbours, stall_s=STALL_S) as recorder,
         elsewhere(neighbours, "BTC"),
@@ -269,7 +269,7 @@ async def test_a_stall_that_goes_on_is_told_of_now_and_then(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("actors.feed.stall_detector.STALLED_S", 20.0)
-    venue, neighbours = Venue(), Neighbours()
+    venue, neighbours = Venue(), PeerActivity()
     async with (
         recorded(venue, neighbours=neighbours, stall_s=STALL_S) as recorder,
         elsewhere(neighbours, "BTC"),
@@ -311,7 +311,7 @@ def says(words: str) -> str:
 async def test_while_an_exchange_says_that_it_does_not_trade_its_silence_is_no_stall(
     words: str, learnt: bool, autojump_clock: MockClock
 ) -> None:
-    venue, neighbours = Venue(), Neighbours()
+    venue, neighbours = Venue(), PeerActivity()
     async with (
         recorded(venue, neighbours=neighbours, stall_s=STALL_S, redundancy=2) as recorder,
         elsewhere(neighbours, "BTC"),
@@ -365,7 +365,7 @@ async def test_an_outage_in_a_maintenance_is_no_question_to_the_history_and_no_l
 async def test_trades_or_a_state_in_which_they_are_made_keep_the_watch_up(
     words: str, autojump_clock: MockClock
 ) -> None:
-    venue, neighbours = Venue(), Neighbours()
+    venue, neighbours = Venue(), PeerActivity()
     async with (
         recorded(venue, neighbours=neighbours, stall_s=STALL_S) as recorder,
         elsewhere(neighbours, "BTC"),
@@ -439,7 +439,7 @@ async def test_a_trade_that_one_connection_has_a_moment_earlier_shows_nothing(au
 
 
 async def test_an_exchange_is_no_witness_for_what_it_records_no_more(autojump_clock: MockClock) -> None:
-    venue, neighbours = Venue(), Neighbours()
+    venue, neighbours = Venue(), PeerActivity()
     async with (
         recorded(venue, *BOTH, neighbours=neighbours) as recorder,
         trio.open_nursery() as nursery,

@@ -12,10 +12,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from actors.continuity.continuity import Continuity
 from actors.exchanges.contract.feed import IdPromise
 from actors.exchanges.registry import DIALECTS
-from actors.feed.accumulator import Catch
-from actors.feed.decoder import Reader
+from actors.feed.accumulator import Accumulator
+from actors.feed.decoder import Decoder
 from actors.model.batch import Batch
-from actors.model.chunk import Parcel
+from actors.model.chunk import Chunk
 from actors.model.columns import KINDS, PACK_ROWS_MIN
 from actors.model.ticks import Block
 from actors.sink.buffer import refusals
@@ -120,10 +120,10 @@ async def test_a_flood_is_packed_on_its_way_and_comes_back_whole_if_it_cannot_go
         return b'{"e":"trade",' + data.encode() + b"}"
 
     account, continuity = Account(), Continuity("binance", {"A/B": IdPromise.CONTIGUOUS})
-    intake: Mailbox[Parcel] = Mailbox(PACK_ROWS_MIN, weigh=lambda parcel: parcel.rows, on_dead_letter=print)
-    catch = Catch("binance", account, intake, continuity)
-    reader = Reader("binance", DIALECTS["binance"], {"AB": "A/B"})
-    parcels: list[Parcel] = []
+    intake: Mailbox[Chunk] = Mailbox(PACK_ROWS_MIN, weigh=lambda parcel: parcel.rows, on_dead_letter=print)
+    catch = Accumulator("binance", account, intake, continuity)
+    reader = Decoder("binance", DIALECTS["binance"], {"AB": "A/B"})
+    parcels: list[Chunk] = []
     for first in (0, 1_000):
         catch.take([frame(n) for n in range(first, first + 1_000)], NS, reader)
         with trio.move_on_after(1) as patience:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from actors.model.batch import Batch, EventRow, LagRow
-from actors.model.chunk import Parcel
+from actors.model.chunk import Chunk
 from actors.model.ticks import Block, Reason, Reject
 from actors.settings import StoreSettings
 from actors.sink import buffer
@@ -65,7 +65,7 @@ class Desk:
         made = block(rows, exchange, self.given)
         self.given += rows
         self.ledger.account(exchange).read(1, NS, rows, rejects, made)
-        await self.buffer.intake.put(Parcel(made, (reject(exchange),) * rejects))
+        await self.buffer.intake.put(Chunk(made, (reject(exchange),) * rejects))
 
     async def batch(self) -> Batch:
         async with self.buffer.outbox.receive() as batch:
@@ -216,7 +216,7 @@ async def test_a_closed_intake_is_emptied_to_the_last_tick_before_the_buffer_end
     desk = Desk()
     for _ in range(600):
         await desk.give(1, rejects=1)
-    desk.buffer.take_rest(Parcel(block(3), ()))
+    desk.buffer.take_rest(Chunk(block(3), ()))
     desk.buffer.intake.close()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(desk.buffer.run, desk.context)

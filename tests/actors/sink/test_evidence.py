@@ -6,7 +6,7 @@ import time
 import pytest
 import trio
 
-from actors.model.chunk import Parcel
+from actors.model.chunk import Chunk
 from actors.model.ticks import Block, Reason, Reject
 from actors.sink.evidence import DAY_NS, Evidence
 from tests.actors.sink.test_buffer import NS, SETTINGS, Desk, buffering
@@ -42,7 +42,7 @@ async def test_beyond_the_limit_rejects_are_counted_by_reason_and_one_event_repo
     async with buffering(desk):
         for _ in range(3):
             account.reject_unsaved(4)
-            await desk.buffer.intake.put(Parcel(Block("x"), (reject(),) * 4))
+            await desk.buffer.intake.put(Chunk(Block("x"), (reject(),) * 4))
             await trio.sleep(0.1)
         batch = await desk.batch()
     assert len(batch.rejects) == 5

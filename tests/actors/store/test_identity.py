@@ -14,7 +14,7 @@ from actors.store import lock as claim
 from actors.store.adjacent_tail import TailMissing, owner_of, usable_tail
 from actors.store.database import FileRefused
 from actors.store.identity import read_identity
-from actors.store.lock import Claim
+from actors.store.lock import StoreLock
 from actors.store.store import Store
 from ops.export.export import export
 from ops.export.query import QueryError, run_query
@@ -140,7 +140,7 @@ def test_who_holds_the_file_before_the_start_is_named_and_our_queries_see_all_th
 def test_every_name_of_a_file_is_one_service(tmp_path: Path) -> None:
     """From another process: flock of one process by two descriptors would do as well, but this is what happens."""
     told = settings(tmp_path)
-    with Claim(told.path) as mine:
+    with StoreLock(told.path) as mine:
         one = Store(told, claim=mine.file)
         one.start()
         twin = tmp_path / "twin.duckdb"
@@ -173,7 +173,7 @@ def test_a_lock_that_is_not_ours_is_neither_followed_nor_changed(kind: str, tmp_
             lock.mkdir()
         case _:
             lock.write_text("precious")
-    with pytest.raises(FileRefused, match="no lock file"), Claim(tmp_path / "t.duckdb"):
+    with pytest.raises(FileRefused, match="no lock file"), StoreLock(tmp_path / "t.duckdb"):
         pass
     assert precious.read_text() == "precious"
     if kind == "text":

@@ -23,7 +23,7 @@ from actors.wire.errors import (
     refusal_floor_s,
 )
 from supervisor.backoff import RETRY_AFTER_S_MAX
-from supervisor.errors import Misfit, Verdict, Weather
+from supervisor.errors import MisconfiguredError, TransientError, Verdict
 
 NOON = 1_793_188_800.0  # 2026-10-28 12:00:00 UTC
 
@@ -62,7 +62,7 @@ WEATHER: list[BaseException] = [
     HandshakeRefused(503),
     answered(500),
     answered(502),
-    Weather("silent for 30 s"),
+    TransientError("silent for 30 s"),
 ]
 
 BUGS: list[BaseException] = [
@@ -97,7 +97,7 @@ def test_all_else_is_a_bug(exc: BaseException) -> None:
     "exc",
     [
         WrongCertificate("expired"),
-        Misfit("ca_file missing"),
+        MisconfiguredError("ca_file missing"),
         ssl.SSLCertVerificationError("expired"),
         caused(trio.BrokenResourceError(), ssl.SSLCertVerificationError("expired")),
         caused(httpx.ConnectError(""), caused(OSError(), ssl.SSLCertVerificationError("expired"))),
@@ -165,7 +165,7 @@ def test_the_floor_of_a_refusal_comes_with_the_verdict() -> None:
     assert classify(HandshakeRefused(403, retry_after_s=300)) == (Verdict.WEATHER, 300)
     assert classify(answered(429, **{"Retry-After": "33"})) == (Verdict.WEATHER, 33)
     assert classify(answered(403)) == (Verdict.WEATHER, 300)
-    assert classify(Weather("leave me alone", retry_after_s=5)) == (Verdict.WEATHER, 5)
+    assert classify(TransientError("leave me alone", retry_after_s=5)) == (Verdict.WEATHER, 5)
 
 
 def test_a_close_for_policy_or_overload_keeps_us_away_for_a_while() -> None:
@@ -176,11 +176,14 @@ def test_a_close_for_policy_or_overload_keeps_us_away_for_a_while() -> None:
 
 
 def test_of_a_group_the_worst_counts() -> None:
-    slow, slower = Weather("", retry_after_s=5), HandshakeRefused(429, retry_after_s=70)
+    slow, slower = TransientError("", retry_after_s=5), HandshakeRefused(429, retry_after_s=70)
     weather = ExceptionGroup("", [slow, ExceptionGroup("", [slower, ConnectionResetError()])])
     assert classify(weather) == (Verdict.WEATHER, 70)
-    assert classify(ExceptionGroup("", [weather, Misfit("ca_file")]))[0] is Verdict.MISFIT
-    assert classify(ExceptionGroup("", [weather, Misfit("ca_file"), KeyError("p")])) == (Verdict.BUG, None)
+    assert classify(ExceptionGroup("", [weather, MisconfiguredError("ca_file")]))[0] is Verdict.MISFIT
+    assert classify(ExceptionGroup("", [weather, MisconfiguredError("ca_file"), KeyError("p")])) == (
+        Verdict.BUG,
+        None,
+    )
 
 
 async def test_cancelled_siblings_in_a_group_say_nothing() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol, Opcode, ParseFailed
 
-from actors.wire.frame_parser import EXCERPT_BYTES_MAX, FrameCutter, Violation
+from actors.wire.frame_parser import EXCERPT_BYTES_MAX, FrameParser, Violation
 from tests.harness.amounts import amount
 
 HUGE = 1 << 24
@@ -37,7 +37,7 @@ class Heard:
 
 
 def cut(portions: Iterable[bytes], limit: int = HUGE) -> Heard:
-    cutter, heard = FrameCutter(limit), Heard()
+    cutter, heard = FrameParser(limit), Heard()
     for portion in portions:
         messages, controls = cutter.feed(portion)
         heard.messages += messages
@@ -158,7 +158,7 @@ def test_a_violation_ends_the_cutting_with_1002_and_keeps_what_came_before(name:
     for portions in ways_to_feed(stream):
         heard = cut(portions)
         assert (heard.messages, heard.controls, heard.code) == ([b"before"], [(PING, b"?")], 1002)
-    cutter = FrameCutter(HUGE)
+    cutter = FrameParser(HUGE)
     cutter.feed(stream)
     assert cutter.closed and cutter.violation is not None
     assert cutter.violation.kind == kind and cutter.violation.detail
@@ -166,7 +166,7 @@ def test_a_violation_ends_the_cutting_with_1002_and_keeps_what_came_before(name:
 
 
 def refused(portions: Iterable[bytes], limit: int) -> Violation:
-    cutter = FrameCutter(limit)
+    cutter = FrameParser(limit)
     for portion in portions:
         cutter.feed(portion)
     assert cutter.violation is not None
@@ -208,7 +208,7 @@ def test_the_excerpt_of_an_oversize_message_is_its_own_first_64_kib() -> None:
 
 
 def test_memory_stays_bounded_by_the_limit_and_one_read() -> None:
-    cutter, read = FrameCutter(10_000), b"\xff" * 4096
+    cutter, read = FrameParser(10_000), b"\xff" * 4096
     cutter.feed(frame(b"x" * 5000, BINARY, final=False))
     cutter.feed(b"\x00\x7e" + (5000).to_bytes(2, "big"))
     cutter.feed(read)
@@ -294,11 +294,11 @@ def test_cutter_and_wsproto_refuse_the_same_garbage(garbage: bytes, places: list
 
 def test_a_flood_of_tiny_reads_costs_no_more_than_its_bytes() -> None:
     message = frame(b"x" * 70_000)
-    cutter = FrameCutter(HUGE)
+    cutter = FrameParser(HUGE)
     looks = 0
-    original = FrameCutter._other
+    original = FrameParser._other
 
-    class Counting(FrameCutter):
+    class Counting(FrameParser):
         def _other(self, *args: object) -> int:
             nonlocal looks
             looks += 1

@@ -25,17 +25,17 @@ from actors.wire.websocket import (
     HandshakeRefused,
     NetworkTimeout,
     Sink,
-    Wire,
-    WireLimits,
+    WebSocket,
+    WebSocketLimits,
     WrongCertificate,
     client_context,
     connect,
 )
-from supervisor.errors import Misfit, Verdict, Weather
+from supervisor.errors import MisconfiguredError, TransientError, Verdict
 from tests.actors.wire.test_frame_parser import BINARY, CLOSE, CONTINUATION, NORMAL_CLOSE, PING, frame
 from tests.harness.paths import CERTS
 
-LIMITS = WireLimits(message_bytes=1 << 20, connect_s=20, tls_s=20, handshake_s=20, close_s=20, send_s=20)
+LIMITS = WebSocketLimits(message_bytes=1 << 20, connect_s=20, tls_s=20, handshake_s=20, close_s=20, send_s=20)
 HASTY = replace(LIMITS, close_s=0.2)
 PATIENCE_S = 30  # no test takes this long unless it fails
 
@@ -128,8 +128,8 @@ class Catch:
 
 
 async def exchange(
-    script: Script, *, limits: WireLimits = LIMITS, certificate: str = ""
-) -> tuple[Catch, CloseReason, Wire]:
+    script: Script, *, limits: WebSocketLimits = LIMITS, certificate: str = ""
+) -> tuple[Catch, CloseReason, WebSocket]:
     """Connects, waits until the server's script brings the connection to its end, and leaves."""
     catch = Catch()
     trusted = client_context(CERTS / "ca.pem") if certificate else None
@@ -141,13 +141,13 @@ async def exchange(
     return catch, how, wire
 
 
-async def refused(script: Script, limits: WireLimits = LIMITS) -> Weather:
+async def refused(script: Script, limits: WebSocketLimits = LIMITS) -> TransientError:
     """The error that a server's script makes connecting end with."""
     async with serving(script) as url:
         try:
             async with connect(url, sink=Catch(), limits=limits):
                 pytest.fail("connected")
-        except Weather as exc:
+        except TransientError as exc:
             return exc
     raise AssertionError
 
@@ -207,7 +207,7 @@ async def test_a_message_of_20_mb_arrives_whole(certificate: str) -> None:
         await peer.accept()
         await peer.send(frame(payload, BINARY), NORMAL_CLOSE)
 
-    catch, how, _ = await exchange(script, limits=WireLimits(message_bytes=32 << 20), certificate=certificate)
+    catch, how, _ = await exchange(script, limits=WebSocketLimits(message_bytes=32 << 20), certificate=certificate)
     assert (catch.messages == [payload], how.code) == (True, 1000)
 
 
@@ -443,7 +443,7 @@ async def test_a_violation_is_answered_with_its_code_and_reported(wrong: bytes, 
         await peer.send(frame(b"before"), frame(b"?", PING), wrong, frame(b"after"))
         heard.extend([await peer.hear(), await peer.hear()])
 
-    catch, how, wire = await exchange(script, limits=WireLimits(message_bytes=1024, close_s=5))
+    catch, how, wire = await exchange(script, limits=WebSocketLimits(message_bytes=1024, close_s=5))
     assert isinstance(heard[0], Pong)
     assert isinstance(heard[1], CloseConnection)
     assert (heard[1].code, how.code, catch.messages) == (code, code, [b"before"])
@@ -459,7 +459,7 @@ async def test_an_oversize_fragmented_message_is_answered_with_1009_and_an_excer
         await peer.send(frame(b"a" * 1000, final=False), frame(b"b" * 1000, CONTINUATION))
         heard.append(await peer.hear())
 
-    catch, how, wire = await exchange(script, limits=WireLimits(message_bytes=1024, close_s=5))
+    catch, how, wire = await exchange(script, limits=WebSocketLimits(message_bytes=1024, close_s=5))
     assert isinstance(heard[0], CloseConnection)
     assert (heard[0].code, how.code, catch.messages) == (1009, 1009, [])
     assert wire.violation is not None
@@ -620,7 +620,7 @@ async def test_a_certificate_that_cannot_be_trusted_is_a_misfit(
         with pytest.raises(WrongCertificate, match=said) as caught:
             async with connect(url, sink=Catch(), limits=LIMITS, ssl_context=client_context(ca_file)):
                 pytest.fail("connected")
-    assert isinstance(caught.value, Misfit)
+    assert isinstance(caught.value, MisconfiguredError)
     assert isinstance(caught.value.__cause__, trio.BrokenResourceError)
     assert classify(caught.value) == (Verdict.MISFIT, None)
 
@@ -642,7 +642,7 @@ def test_a_ca_file_that_cannot_be_used_is_said_to_be_so(tmp_path: Path) -> None:
     empty = tmp_path / "empty.pem"
     empty.write_text("nothing")
     for path in (empty, tmp_path / "missing.pem"):
-        with pytest.raises(Misfit, match=path.name):
+        with pytest.raises(MisconfiguredError, match=path.name):
             client_context(path)
 
 

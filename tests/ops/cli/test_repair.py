@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 
 import ops.cli
 import ops.cli.repair
-from actors.backfill.repairs import ORDERS_MAX, Mending
+from actors.backfill.repairs import ORDERS_MAX, RepairJob
 from actors.exchanges.histories import HISTORIES
 from actors.pipeline import Pipeline
 from ops.config.config import load_config
@@ -54,7 +54,7 @@ class Desk:
         self.app = ServiceApp(self.pipeline, config)
 
     @property
-    def orders(self) -> list[Mending]:
+    def orders(self) -> list[RepairJob]:
         return list(self.pipeline.exchanges["binance"].mendings)
 
     async def type(self, *words: str) -> tuple[int, str, str]:

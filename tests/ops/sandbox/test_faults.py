@@ -10,7 +10,7 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from actors.exchanges.registry import DIALECTS
-from actors.feed.decoder import Reader
+from actors.feed.decoder import Decoder
 from actors.model.ticks import Block
 from ops.sandbox import FAULTS, VENUES, FaultError, Faults, Sandbox, faults_help, parse_faults
 from ops.sandbox.malformed import garbage
@@ -76,7 +76,7 @@ def test_garbage_never_reads_as_a_sound_trade(exchange: str) -> None:
     dialect = DIALECTS[exchange]
     for index in range(300):
         (frame, *_) = VENUES[exchange].tell(market, market.trade(NOW_NS)[:1])
-        reader = Reader(exchange, dialect, {market.native: market.symbol})
+        reader = Decoder(exchange, dialect, {market.native: market.symbol})
         outcome = reader.read([garbage(frame, market.rng).encode()], NOW_NS, Block(exchange))
         assert outcome.ticks == 0, index
 

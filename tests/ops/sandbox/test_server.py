@@ -12,7 +12,7 @@ from trio_websocket import (
 
 from actors.exchanges.contract.feed import Ack, Refusal
 from actors.exchanges.registry import DIALECTS
-from actors.feed.decoder import Reader
+from actors.feed.decoder import Decoder
 from actors.model.symbols import parse_symbol
 from actors.model.ticks import Block
 from ops.sandbox import VENUES, Sandbox
@@ -38,7 +38,7 @@ async def test_every_dialect_reads_what_its_exchange_sends_field_by_field(exchan
     market = dialect.market(parse_symbol(symbol))
     path = "/" + market.endpoint.split("/", 3)[3] if market.endpoint.count("/") > 2 else "/"
     (request,) = dialect.subscribe([market.native], dialect.channels[0], 1)
-    reader = Reader(exchange, dialect, {market.native: symbol})
+    reader = Decoder(exchange, dialect, {market.native: symbol})
     block = Block(exchange)
     controls: list[object] = []
     async with serving(sandbox), client(sandbox, path, request.text) as socket:
