@@ -199,8 +199,8 @@ class Pipeline:
         assert self._feeds is not None
         self.exchanges[name].retire()
         await self._feeds.stop_child(name)
-        for parcel in self.exchanges.pop(name).rests():
-            self.buffer.take_rest(parcel)
+        for chunk in self.exchanges.pop(name).rests():
+            self.buffer.take_rest(chunk)
 
     async def flush(self) -> None:
         """Returns when everything that had reached the buffer is durable."""
@@ -273,8 +273,8 @@ class Pipeline:
 
     def _close_intake(self) -> None:
         for exchange in self.exchanges.values():
-            for parcel in exchange.rests():
-                self.buffer.take_rest(parcel)
+            for chunk in exchange.rests():
+                self.buffer.take_rest(chunk)
         self.buffer.intake.close()
 
     def _miss(self, gaps: Sequence[GapRow]) -> None:

@@ -62,15 +62,15 @@ class ExchangeRecorder:
             self.continuity,
             account,
             intake,
-            lambda: self.fleet.hand_over(),
+            lambda: self.pool.hand_over(),
             surroundings,
-            halted=lambda: self.fleet.halted,
+            halted=lambda: self.pool.halted,
         )
-        self.fleet = ConnectionPool(settings, self.dialect, self._connection, self.markets)
+        self.pool = ConnectionPool(settings, self.dialect, self._connection, self.markets)
         self._neighbours = surroundings.neighbours if surroundings else PeerActivity()
-        self._vigil = StallDetector(
+        self._stall_detector = StallDetector(
             settings.name,
-            self.fleet,
+            self.pool,
             self.continuity,
             self._neighbours,
             self.repair.recovery.questions if self.repair.recovery else None,
@@ -106,17 +106,17 @@ class ExchangeRecorder:
     @property
     def connections(self) -> Sequence[Connection]:
         """Those that there are now."""
-        return self.fleet.connections
+        return self.pool.connections
 
     async def start(self, above: Supervisor) -> None:
         """Adds the exchange's supervisor and connections below `above`."""
-        gaps, fetch, vigil = self._specs()
+        gaps, fetch, stall_detector = self._specs()
         branch = await above.start_supervisor(self.settings.name, stop_together=True)
         await branch.start(gaps)
         if self.repair.recovery is not None:
             await branch.start(fetch)
-        await self.fleet.start(branch)
-        await branch.start(vigil)
+        await self.pool.start(branch)
+        await branch.start(stall_detector)
 
     def _specs(self) -> tuple[ChildSpec, ChildSpec, ChildSpec]:
         """Its actors beside the connections. Raises ValueError for a name that no actor can have."""
@@ -124,7 +124,7 @@ class ExchangeRecorder:
         return (
             ChildSpec(f"{name}:gaps", self.repair.keep, kind="continuity"),
             ChildSpec(f"{name}:backfill", self.repair.fetch, kind="backfill", classify=classify),
-            ChildSpec(f"{name}:vigil", self._vigil.run, kind="vigil"),
+            ChildSpec(f"{name}:stall_detector", self._stall_detector.run, kind="stall_detector"),
         )
 
     def check(self) -> None:
@@ -148,7 +148,7 @@ class ExchangeRecorder:
         self.continuity.wanted_again(started, time.time_ns())
         self.continuity.dropped(gone, time.time_ns())
         self._neighbours.forget(self.settings.name)  # what is still recorded is soon known again
-        await self.fleet.change(new, gone)
+        await self.pool.change(new, gone)
         self.markets = self._markets(symbols)
 
     def mend(self, symbol: str, from_ns: int, to_ns: int) -> RepairJob:
@@ -174,12 +174,12 @@ class ExchangeRecorder:
 
     def rests(self) -> list[Chunk]:
         """At the end: takes what was read and not handed over."""
-        return self.fleet.rests() + self.repair.rests()
+        return self.pool.rests() + self.repair.rests()
 
     def retire(self) -> None:
         """Before the end: its markets end in good order, and no gap opens because a connection ends."""
         self.continuity.dropped(self.settings.symbols, time.time_ns())
-        self.fleet.retire(self.settings.symbols)
+        self.pool.retire(self.settings.symbols)
         self._neighbours.forget(self.settings.name)
 
     async def _pace(self) -> None:

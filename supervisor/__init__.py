@@ -18,8 +18,8 @@ system/doc/design_principles/sup_princ.md, read 2026-11-22). What is the same:
 
 What differs, and why:
 
-- Failures are judged first (`failures.classify`). Weather, the fault of the world outside, never counts
-  towards the intensity: an outage elsewhere must not stop us. A misfit, which only an operator can mend,
+- Failures are judged first (`failures.classify`). TransientError, the fault of the world outside, never counts
+  towards the intensity: an outage elsewhere must not stop us. A misconfigured, which only an operator can mend,
   is failed at once. Only bugs count, and a permanent child that ends unasked is one.
 - Restarts wait: d = min(max_s, initial_s * 2^n), of which d/2 + uniform(0, d/2) is waited, Retry-After
   being a floor. OTP restarts at once, which is right for a broken process and wrong for a busy server.

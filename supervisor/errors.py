@@ -1,4 +1,4 @@
-"""Tells whose fault a failure is: the weather's, the operator's to mend, or a bug of ours."""
+"""Classifies a failure: transient (the world outside), misconfigured (an operator must act), or a bug of ours."""
 
 import enum
 import re
@@ -38,8 +38,8 @@ class GaveUp(Exception):
 class Verdict(enum.Enum):
     """Whose fault it is, and so what happens next."""
 
-    WEATHER = "weather"  # backoff, for ever
-    MISFIT = "misfit"  # failed at once, then probed
+    TRANSIENT = "transient"  # backoff, for ever
+    MISCONFIGURED = "misconfigured"  # failed at once, then probed
     BUG = "bug"  # backoff, and one more towards the intensity
 
 
@@ -53,7 +53,7 @@ def leaves(error: BaseException) -> list[BaseException]:
 def classify(error: BaseException) -> tuple[Verdict, float | None]:
     """The verdict on an error, and the Retry-After in seconds where the other side gave one.
 
-    A group is as bad as its worst member: a bug outweighs a misfit, a misfit outweighs weather, and the
+    A group is as bad as its worst member: a bug outweighs misconfiguration, which outweighs a transient error; the
     longest Retry-After counts. Cancellations inside a group are trio's and say nothing.
     """
     found = [leaf for leaf in leaves(error) if not isinstance(leaf, trio.Cancelled)]
@@ -64,8 +64,8 @@ def classify(error: BaseException) -> tuple[Verdict, float | None]:
     ]
     retry_after_s = max(waits, default=None)
     if any(isinstance(leaf, MisconfiguredError) for leaf in found):
-        return Verdict.MISFIT, retry_after_s
-    return Verdict.WEATHER, retry_after_s
+        return Verdict.MISCONFIGURED, retry_after_s
+    return Verdict.TRANSIENT, retry_after_s
 
 
 _ERRNO = re.compile(r"\[Errno -?[0-9]+\] ")  # what follows it says the same in words

@@ -183,7 +183,7 @@ class Group:
             self._give_up(child, error, detail)
             return
         delay_s = child.retries.failed(retry_after_s) if self.closing is not DesiredState.END else pause_s(child)
-        failed = too_many or verdict is Verdict.MISFIT or child.state is State.FAILED
+        failed = too_many or verdict is Verdict.MISCONFIGURED or child.state is State.FAILED
         if failed and self.closing is not DesiredState.END:
             delay_s = max(child.spec.probe_interval_s, delay_s if retry_after_s else 0.0)
             if too_many:

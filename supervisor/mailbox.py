@@ -53,7 +53,7 @@ class Mailbox(Generic[T]):
     counted, while its handler runs. It leaves when the block ends normally; when the block is cancelled
     or raises, it is still at the front for whoever receives next.
 
-    An exception out of the block (not a cancellation, and not weather or a misfit, by `blames`: a full
+    An exception out of the block (not a cancellation, and not transient or a misconfigured, by `blames`: a full
     disk is not the item's fault) counts as an attempt. The last of `attempts_max` attempts hands the item
     to `on_dead_letter(item, error)` and removes it. The exception propagates each time, so that the actor
     crashes in sight; the restarted one sees the next item. Should `on_dead_letter` itself raise, the item

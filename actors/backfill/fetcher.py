@@ -105,10 +105,10 @@ class Fetcher:
                 await trio.sleep(len(block) / self._budget.rows_per_s)
         except Refused as refused:
             return run.unfinished(str(refused), final=True, refused=str(refused))
-        except MisconfiguredError as misfit:
-            return run.unfinished(str(misfit), final=False)
-        except TransientError as weather:
-            return run.unfinished(str(weather), final=False, retry_after_s=weather.retry_after_s)
+        except MisconfiguredError as misconfigured:
+            return run.unfinished(str(misconfigured), final=False)
+        except TransientError as transient:
+            return run.unfinished(str(transient), final=False, retry_after_s=transient.retry_after_s)
         budget = f"{run.pages} pages" if run.pages >= self._budget.pages else f"{run.searches} searches"
         return run.unfinished(f"the budget of {budget} is used up", final=False)
 

@@ -61,10 +61,10 @@ class Repairs:
     def __init__(
         self,
         continuity: Continuity,
-        shelf: StoredTrades,
+        stored_trades: StoredTrades,
         deliver: Callable[[Block, Callable[[Block], int]], Awaitable[int]],
     ) -> None:
-        self._continuity, self._shelf, self._deliver = continuity, shelf, deliver
+        self._continuity, self._stored_trades, self._deliver = continuity, stored_trades, deliver
         self.orders: list[RepairJob] = []
 
     def order(self, symbol: str, from_ns: int, to_ns: int) -> RepairJob:
@@ -101,9 +101,11 @@ class Repairs:
 
     async def _round(self, order: RepairJob, market: Market, backfill: Callable[[Deliver], Fetcher]) -> None:
         snapshot = self._continuity.snapshot(order.symbol)
-        await self._shelf.settle()  # what the last round has stored is in the file, as is all before the snapshot
+        await (
+            self._stored_trades.settle()
+        )  # what the last round has stored is in the file, as is all before the snapshot
         # Others may have closed some since the last round.
-        order._known = await self._shelf.gaps(order.symbol, order.from_ns, order.to_ns)
+        order._known = await self._stored_trades.gaps(order.symbol, order.from_ns, order.to_ns)
         order._snapshot = snapshot
         if order._remaining is None:
             order._remaining = TradeRange(from_ns=order.from_ns, to_ns=order.to_ns)
@@ -125,11 +127,11 @@ class Repairs:
             _wait(order, result.reason, result.retry_after_s or 0.0)
 
     async def _take(self, order: RepairJob, block: Block) -> None:
-        stored = await self._shelf.stored(order.symbol, block)
+        stored = await self._stored_trades.stored(order.symbol, block)
         gone: set[str] = set()
         if doubtful := self._continuity.remembered(block) - stored:
-            await self._shelf.settle()  # those that were on their way have arrived by now
-            stored = await self._shelf.stored(order.symbol, block)
+            await self._stored_trades.settle()  # those that were on their way have arrived by now
+            stored = await self._stored_trades.stored(order.symbol, block)
             gone = doubtful - stored
 
         def admit(rows: Block) -> int:

@@ -55,7 +55,8 @@ class RestClient:
     """A client of one exchange; an async context manager that owns its connections.
 
     `limiter` is shared by all clients of the exchange. Misuse aside it raises Refused (the exchange will not
-    answer this), Misfit (a wrong certificate) and Weather (all else), each after the patience it deserves.
+    answer this), MisconfiguredError (a wrong certificate) and TransientError (all else), each after the patience
+    it deserves.
     """
 
     def __init__(
@@ -101,9 +102,9 @@ class RestClient:
         await self._stack.__aexit__(kind, error, trace)
 
     async def get(self, ask: Ask, read: Callable[[Answer], T]) -> T:
-        """What `read` makes of the answer. Weather is waited out, `tries` times; then it is raised.
+        """What `read` makes of the answer. TransientError is waited out, `tries` times; then it is raised.
 
-        `read` may raise Weather too: an answer that makes no sense is asked for again. A wait that the
+        `read` may raise TransientError too: an answer that makes no sense is asked for again. A wait that the
         exchange asks for is never cut short; one of more than `wait_s` is raised at once, to the caller.
         """
         failures = 0
@@ -111,10 +112,10 @@ class RestClient:
             try:
                 await self._wait_for_turn(ask)
                 return read(await self._once(ask))
-            except TransientError as weather:
-                self._calm_down(weather)
+            except TransientError as transient:
+                self._calm_down(transient)
                 failures += 1
-                delay_s = self._backoff.delay_s(failures - 1, self._random, weather.retry_after_s)
+                delay_s = self._backoff.delay_s(failures - 1, self._random, transient.retry_after_s)
                 if failures >= self._limits.tries or delay_s > self._limits.wait_s:
                     raise
             await trio.sleep(delay_s)
@@ -125,10 +126,10 @@ class RestClient:
             raise Unanswered(f"{self.origin} wants to be left alone for {paused_s:.0f} s", retry_after_s=paused_s)
         await self._limiter.take(ask.costs)
 
-    def _calm_down(self, weather: TransientError) -> None:
+    def _calm_down(self, transient: TransientError) -> None:
         """What the exchange said of us, and not of this request, holds for everybody who asks it."""
-        if isinstance(weather, _TooMany | Busy) and weather.retry_after_s is not None:
-            self._limiter.pause(weather.retry_after_s)
+        if isinstance(transient, _TooMany | Busy) and transient.retry_after_s is not None:
+            self._limiter.pause(transient.retry_after_s)
 
     async def _once(self, ask: Ask) -> Answer:
         assert self._client is not None, "a Rest is used inside `async with`"
@@ -138,7 +139,7 @@ class RestClient:
                 async with self._client.stream(ask.method, ask.target) as response:
                     body = await self._body(response, what)
         except httpx.HTTPError as error:
-            if classify(error)[0] is Verdict.MISFIT:
+            if classify(error)[0] is Verdict.MISCONFIGURED:
                 raise WrongCertificate(f"the certificate of {self.origin} cannot be trusted: {error}") from error
             raise Unanswered(f"{what}: {str(error) or type(error).__name__}") from error
         received_ns = time.time_ns()

@@ -234,4 +234,8 @@ class Continuity(Deduplicator):
         track = self._tracks.get(row.symbol) if row is not None else None
         if not isinstance(track, SequencedTracker):
             return []
-        return [(hole.first, hole.last) for hole in track.holes if hole.gap_id == gap]
+        return [
+            (missing_range.first, missing_range.last)
+            for missing_range in track.missing_ranges
+            if missing_range.gap_id == gap
+        ]

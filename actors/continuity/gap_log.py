@@ -87,7 +87,7 @@ class GapLog:
     """The gaps of one exchange that may still change, and the rows that wait to be stored.
 
     A gap stays here while it is open, and beyond that while the continuity holds ids of it that could be
-    filled (`holes`): a gap given up as lost becomes partial or filled when a repair brings its trades.
+    filled (`missing_ranges`): a gap given up as lost becomes partial or filled when a repair brings its trades.
     """
 
     def __init__(self, exchange: str) -> None:
@@ -209,7 +209,7 @@ class GapLog:
         self._outbox.append(row)
 
     def _make_room(self, symbol: str, at_ns: int) -> None:
-        """Only gaps without ids to count fill up here; the others are bounded by their holes."""
+        """Only gaps without ids to count fill up here; the others are bounded by their missing ranges."""
         waiting = [
             row for row in self._gaps.values() if row.symbol == symbol and row.bounded and row.missing is None
         ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 class MissingRange:
     """Ids `first` to `last` are missing. `born` is when that was seen, on the clock of the caller.
 
-    `gap_id` is the gap that says so, None as long as none does; `quiet` holes never become a gap: they lie
+    `gap_id` is the gap that says so, None as long as none does; `quiet` missing ranges never become a gap: they lie
     where nothing was promised. `to_id` is the row that stands right after, `from_ns` and `to_ns` the times of
     the rows around it.
     """
@@ -30,61 +30,63 @@ class MissingRange:
         return self.last - self.first + 1
 
 
-def _first(hole: MissingRange) -> int:
-    return hole.first
+def _first(missing_range: MissingRange) -> int:
+    return missing_range.first
 
 
 class MissingRanges:
-    """Disjoint holes of one market, lowest first."""
+    """Disjoint missing ranges of one market, lowest first."""
 
-    __slots__ = ("_holes",)
+    __slots__ = ("_missing_ranges",)
 
     def __init__(self) -> None:
-        self._holes: list[MissingRange] = []
+        self._missing_ranges: list[MissingRange] = []
 
     def __len__(self) -> int:
-        return len(self._holes)
+        return len(self._missing_ranges)
 
     def __iter__(self) -> Iterator[MissingRange]:
-        return iter(self._holes)
+        return iter(self._missing_ranges)
 
     def __contains__(self, number: int) -> bool:
         return self.find(number) is not None
 
     def find(self, number: int) -> MissingRange | None:
-        """The hole that an id lies in."""
-        at = bisect_right(self._holes, number, key=_first) - 1
-        return self._holes[at] if at >= 0 and number <= self._holes[at].last else None
+        """The missing range that an id lies in."""
+        at = bisect_right(self._missing_ranges, number, key=_first) - 1
+        return self._missing_ranges[at] if at >= 0 and number <= self._missing_ranges[at].last else None
 
-    def add(self, hole: MissingRange) -> None:
-        """Adds a hole that overlaps none."""
-        self._holes.insert(bisect_right(self._holes, hole.first, key=_first), hole)
+    def add(self, missing_range: MissingRange) -> None:
+        """Adds a missing range that overlaps none."""
+        self._missing_ranges.insert(
+            bisect_right(self._missing_ranges, missing_range.first, key=_first), missing_range
+        )
 
-    def remove(self, hole: MissingRange) -> None:
+    def remove(self, missing_range: MissingRange) -> None:
         """Forgets it."""
-        self._holes.remove(hole)
+        self._missing_ranges.remove(missing_range)
 
     def take(self, first: int, last: int, row_id: str, time_ns: int | None) -> list[tuple[MissingRange, int]]:
         """Takes the ids of one row out; gives what they lay in, with how many each lost.
 
-        A hole that is cut in two keeps its lower part; the upper part is a new one with the same gap.
+        A missing range that is cut in two keeps its lower part; the upper part is a new one with the same gap.
         """
         taken = []
-        at = max(0, bisect_right(self._holes, first, key=_first) - 1)
-        while at < len(self._holes) and self._holes[at].first <= last:
-            hole = self._holes[at]
-            low, high = max(first, hole.first), min(last, hole.last)
+        at = max(0, bisect_right(self._missing_ranges, first, key=_first) - 1)
+        while at < len(self._missing_ranges) and self._missing_ranges[at].first <= last:
+            missing_range = self._missing_ranges[at]
+            low, high = max(first, missing_range.first), min(last, missing_range.last)
             if low > high:
                 at += 1
                 continue
-            taken.append((hole, high - low + 1))
-            rest = replace(hole, first=high + 1, from_ns=time_ns)
-            if low > hole.first:
-                hole.last, hole.to_id, hole.to_ns = low - 1, row_id, time_ns
+            taken.append((missing_range, high - low + 1))
+            rest = replace(missing_range, first=high + 1, from_ns=time_ns)
+            if low > missing_range.first:
+                missing_range.last, missing_range.to_id, missing_range.to_ns = low - 1, row_id, time_ns
                 at += 1
             else:
-                del self._holes[at]
+                del self._missing_ranges[at]
             if rest.first <= rest.last:
-                self._holes.insert(at, rest)
+                self._missing_ranges.insert(at, rest)
                 at += 1
         return taken

@@ -92,7 +92,7 @@ class _Reading:
     ) -> None:
         self._con, self._exchange, self._promises, self._tail, self._before = con, exchange, promises, tail, before
         self._found: dict[str, _Found] = {}
-        self._holes: dict[str, list[MissingRange]] = {}
+        self._missing_ranges: dict[str, list[MissingRange]] = {}
         self._left: dict[str, int] = {}
         (self._rows,) = con.execute(ROWS).fetchone() or (0,)
         # Of each market that was ever recorded: since when its ids count, the lowest, and where its record began.
@@ -198,10 +198,10 @@ class _Reading:
         for symbol, first, last, from_ns, to_id, to_ns in rows:
             first = max(first, self._firsts.get(symbol, _NEVER)[2] or 0)
             for low, high in _outside(first, last, self._said.get(symbol, [])):
-                hole = MissingRange(
+                missing_range = MissingRange(
                     low, high, _BEFORE_ANY, to_ns, from_ns, to_id if high == last else str(high + 1), to_ns
                 )
-                self._found[symbol].jumps.append(hole)
+                self._found[symbol].jumps.append(missing_range)
 
     # -- what was told of it --------------------------------------------------------------------------
 
@@ -240,9 +240,11 @@ class _Reading:
             MISSING, gaps=[row.gap_id for row in asked], reach=max(0, reach_ns)
         ):
             self._left[gap] = self._left.get(gap, 0) + last - first + 1
-            holes = self._holes.setdefault(symbol, [])
-            if len(holes) < HOLES_MAX and all(hole.last < first or hole.first > last for hole in holes):
-                holes.append(MissingRange(first, last, _BEFORE_ANY, opened_ns, from_ns, to_id, to_ns, gap))
+            missing_ranges = self._missing_ranges.setdefault(symbol, [])
+            if len(missing_ranges) < HOLES_MAX and all(
+                missing_range.last < first or missing_range.first > last for missing_range in missing_ranges
+            ):
+                missing_ranges.append(MissingRange(first, last, _BEFORE_ANY, opened_ns, from_ns, to_id, to_ns, gap))
 
     def _seed(self, symbol: str) -> TrackerState:
         gaps = tuple(self._gaps.get(symbol, ()))
@@ -256,8 +258,10 @@ class _Reading:
             last_ns=found.last_ns,
             mark=found.mark,
             lowest=None if first is None else min(first, first if found.lowest is None else found.lowest),
-            holes=tuple(
-                hole for hole in (*self._holes.get(symbol, ()), *found.jumps) if hole.first <= (found.mark or 0)
+            missing_ranges=tuple(
+                missing_range
+                for missing_range in (*self._missing_ranges.get(symbol, ()), *found.jumps)
+                if missing_range.first <= (found.mark or 0)
             ),
             left={row.gap_id: self._left[row.gap_id] for row in gaps if row.gap_id in self._left},
             recent=found.recent,

@@ -1,9 +1,11 @@
-"""Continuity where each id is the one before plus one: a mark, the holes below it, and nothing else to keep.
+"""Continuity where each id is the one before plus one: a mark, the missing ranges below it, and nothing else to
+keep.
 
-Rules, for an id and the lowest id and mark (the highest) known:
-- above the mark: new; ids passed over become a hole, and after REORDER_S a gap; further than NEAR_IDS above it is
+Rules, for an id and the lowest id and mark (the highest)
+known:
+- above the mark: new; ids passed over become a missing range, and after REORDER_S a gap; further than NEAR_IDS above it is
   held until the next rows confirm it (see actors.continuity.unconfirmed);
-- in a hole: new; the hole shrinks, and its gap with it;
+- in a missing range: new; the missing range shrinks, and its gap with it;
 - below the lowest: new, older than the record; what lies between was never promised and is no gap;
 - anything else: a duplicate. The last two only if the time is not newer than the last trade's (see Track).
 """
@@ -22,7 +24,7 @@ from actors.continuity.unsequenced import UnsequencedTracker
 
 REORDER_S = 2.0  # ids that are out of order for no longer are late, not missing
 HOLES_MAX = 256  # of one market; with their gaps about 190 KiB. Beyond, the oldest can no longer be filled
-APART_MAX = 8  # holes due at once that are told apart; more become one gap with their sum
+APART_MAX = 8  # missing ranges due at once that are told apart; more become one gap with their sum
 ODD_KEYS = 128  # ids that are no numbers, remembered where only numbers were promised
 SPAN_SURE = 100  # a row that stands for more ids must be confirmed as well; 21 is the most that was recorded
 JUMP_MAX = 10_000_000  # ids do not jump so far by loss: what lies between is unknown rather than missing
@@ -33,14 +35,14 @@ class SequencedTracker(Tracker):
 
     def __init__(self, symbol: str, shared: Shared) -> None:
         super().__init__(symbol, shared)
-        self.holes = MissingRanges()
+        self.missing_ranges = MissingRanges()
         self.lowest: int | None = None
         self._mark: int | None = None  # the truth only while `marks` has none
         self._outage_mark: int | None = None
         self._waiting = Waiting()  # rows above the mark that are not believed
         self._aside = Aside()  # stored ones that were denied
-        self._left: dict[str, int] = {}  # ids of each gap that lie in holes
-        self._cut: set[str] = set()  # gaps of which a hole was forgotten
+        self._left: dict[str, int] = {}  # ids of each gap that lie in missing ranges
+        self._cut: set[str] = set()  # gaps of which a missing range was forgotten
         self._lowered = False
         self._odd: UnsequencedTracker | None = None
 
@@ -62,18 +64,18 @@ class SequencedTracker(Tracker):
         self._outage_mark = self._mark
         for aside in seed.aside:
             self._waiting.add(replace(aside, mark=seed.mark or 0, stored=True))
-        self._take_holes(seed, self.outage, now_ns)
+        self._take_missing_ranges(seed, self.outage, now_ns)
         self._limit(now_ns)
         self._settle()
 
     def _take_before(self, seed: TrackerState, began: Before, gap: str, now_ns: int) -> int | None:
         self.lowest = 0 if seed.lowest is None else min(seed.lowest, self.lowest or 0)
-        self._take_holes(seed, gap, now_ns)
+        self._take_missing_ranges(seed, gap, now_ns)
         if seed.mark is None or began.trade_id is None:
             return None
         missing = max(0, began.trade_id - seed.mark - 1)
         if missing:
-            hole = MissingRange(
+            missing_range = MissingRange(
                 seed.mark + 1,
                 began.trade_id - 1,
                 float("-inf"),
@@ -83,18 +85,18 @@ class SequencedTracker(Tracker):
                 began.time_ns,
                 gap,
             )
-            self.holes.add(hole)
+            self.missing_ranges.add(missing_range)
             self._left[gap] = missing
         self._limit(now_ns)
         return missing
 
-    def _take_holes(self, seed: TrackerState, outage: str | None, now_ns: int) -> None:
-        for hole in seed.holes:
-            if hole.gap_id is not None and hole.gap_id not in self._book:
-                hole.gap_id = None
-            self.holes.add(hole)
-            if hole.gap_id is not None:
-                self._left[hole.gap_id] = self._left.get(hole.gap_id, 0) + hole.count
+    def _take_missing_ranges(self, seed: TrackerState, outage: str | None, now_ns: int) -> None:
+        for missing_range in seed.missing_ranges:
+            if missing_range.gap_id is not None and missing_range.gap_id not in self._book:
+                missing_range.gap_id = None
+            self.missing_ranges.add(missing_range)
+            if missing_range.gap_id is not None:
+                self._left[missing_range.gap_id] = self._left.get(missing_range.gap_id, 0) + missing_range.count
         for row in seed.gaps:
             if row.gap_id != outage and row.gap_id in self._book:
                 self._take_up(row, seed.left.get(row.gap_id, 0), seed.mark, now_ns)
@@ -139,15 +141,15 @@ class SequencedTracker(Tracker):
         if mark is None or self.lowest is None:
             self._begin(row, number, number - row.span + 1)
             return Verdict.NEW
-        hole = self.holes.find(number)
-        if hole is not None and self._newer(row, hole):
-            hole = None
+        missing_range = self.missing_ranges.find(number)
+        if missing_range is not None and self._newer(row, missing_range):
+            missing_range = None
         if self._aside.holds(row, number):
             verdict = self._known(row, number, mark)
         elif number > mark:
             verdict = self._above(row, number)
-        elif hole is not None:
-            row.span = min(row.span, number - hole.first + 1)  # it cannot stand for ids that are stored
+        elif missing_range is not None:
+            row.span = min(row.span, number - missing_range.first + 1)  # it cannot stand for ids that are stored
             self._fill(number - row.span + 1, number, row)
             verdict = Verdict.NEW
         else:
@@ -155,12 +157,14 @@ class SequencedTracker(Tracker):
         self._limit(row.received_ns)
         return verdict
 
-    def _newer(self, row: Row, hole: MissingRange) -> bool:
-        """Whether the row is newer than all that may lie in a hole."""
+    def _newer(self, row: Row, missing_range: MissingRange) -> bool:
+        """Whether the row is newer than all that may lie in a missing range."""
         last_ns = self._shared.lasts.get(self.symbol)
         if row.time_ns is None or last_ns is None or row.source == "backfill":
             return False
-        return row.time_ns > RESET_NS + (last_ns if hole.to_ns is None else max(last_ns, hole.to_ns))
+        return row.time_ns > RESET_NS + (
+            last_ns if missing_range.to_ns is None else max(last_ns, missing_range.to_ns)
+        )
 
     def _above(self, row: Row, number: int) -> Verdict:
         waiting = self._waiting
@@ -192,7 +196,7 @@ class SequencedTracker(Tracker):
 
     def _known(self, row: Row, number: int, mark: int) -> Verdict:
         """A row that was stored and then denied comes again: its id is taken, and nothing is stored."""
-        if number in self.holes:
+        if number in self.missing_ranges:
             self._fill(number, number, row)
         elif mark < number <= mark + 1 + NEAR_IDS:
             self._ahead(row, number, number)
@@ -210,10 +214,10 @@ class SequencedTracker(Tracker):
         if number >= lowest:
             return Verdict.COPY
         if number < lowest - 1:
-            hole = MissingRange(
+            missing_range = MissingRange(
                 number + 1, lowest - 1, row.now, row.received_ns, row.at_ns, str(lowest), None, quiet=True
             )
-            self.holes.add(hole)
+            self.missing_ranges.add(missing_range)
         self.lowest, self._lowered = number - row.span + 1, True
         return Verdict.NEW
 
@@ -242,7 +246,7 @@ class SequencedTracker(Tracker):
         """The mark has moved above some of those that wait: they were early, unless trades went on below them."""
         mark = self.mark or 0
         for held in [held for held in self._waiting if held.number <= mark]:
-            if held.number in self.holes and not held.denied(before):
+            if held.number in self.missing_ranges and not held.denied(before):
                 self._believe([held])
             else:
                 self._deny(held, "its id was passed by the trades that followed")
@@ -264,7 +268,7 @@ class SequencedTracker(Tracker):
             mark = self.mark or 0
             if held.number > mark:
                 self._ahead(held.row, held.number, max(held.first, mark + 1))
-            elif held.number in self.holes:
+            elif held.number in self.missing_ranges:
                 self._fill(held.number, held.number, held.row)
         self._settle()
 
@@ -289,12 +293,14 @@ class SequencedTracker(Tracker):
         number, mark = decimal(row.trade_id), snapshot.mark
         if number is None or mark is None or number > mark or number < (self.lowest or 0):
             return self.admit(row)
-        if number in self.holes or any(first <= number <= last for first, last in snapshot.holes):
+        if number in self.missing_ranges or any(first <= number <= last for first, last in snapshot.missing_ranges):
             return self.admit(row)
         return Verdict.NEW  # neither stored nor known to be missing: it was forgotten
 
     def snapshot(self) -> Snapshot:
-        return Snapshot(self.mark, tuple((hole.first, hole.last) for hole in self.holes))
+        return Snapshot(
+            self.mark, tuple((missing_range.first, missing_range.last) for missing_range in self.missing_ranges)
+        )
 
     def _begin(self, row: Row, number: int, first: int) -> None:
         if self.outage is not None and row.source != "backfill":
@@ -325,15 +331,15 @@ class SequencedTracker(Tracker):
         far = first - mark > JUMP_MAX
         if first > mark + 1:
             from_ns = self._shared.lasts.get(self.symbol)
-            hole = MissingRange(
+            missing_range = MissingRange(
                 mark + 1, first - 1, row.now, row.received_ns, from_ns, row.trade_id or "", row.at_ns, quiet=far
             )
             if self.outage is not None and not far:
-                hole.gap_id = self.outage
-                self._left[self.outage] = self._left.get(self.outage, 0) + hole.count
+                missing_range.gap_id = self.outage
+                self._left[self.outage] = self._left.get(self.outage, 0) + missing_range.count
             elif self.outage is None and far:
-                self._open(hole, row.trade_id, row.at_ns, row.received_ns, None)
-            self.holes.add(hole)
+                self._open(missing_range, row.trade_id, row.at_ns, row.received_ns, None)
+            self.missing_ranges.add(missing_range)
         if self.outage is not None and row.source != "backfill":
             self._end_outage(row, first, far)
         self._move(row, number)
@@ -354,8 +360,8 @@ class SequencedTracker(Tracker):
         self._done(gap, row.received_ns)
 
     def _fill(self, first: int, last: int, row: Row) -> None:
-        for hole, count in self.holes.take(first, last, row.trade_id or "", row.at_ns):
-            gap = hole.gap_id
+        for missing_range, count in self.missing_ranges.take(first, last, row.trade_id or "", row.at_ns):
+            gap = missing_range.gap_id
             if gap is not None:
                 self._left[gap] -= count
                 if gap != self.outage:  # while it is open, what came back is counted at its end
@@ -395,12 +401,16 @@ class SequencedTracker(Tracker):
             return
         first, last = low + 1, min(high - 1, self.mark or 0)
         # What was missing there before stays with its own gap; what no gap names yet is part of this one.
-        for hole in [hole for hole in self.holes if hole.last >= first and hole.first <= last]:
-            if hole.gap_id is None and first <= hole.first and hole.last <= last:
-                self.holes.remove(hole)
+        for missing_range in [
+            missing_range
+            for missing_range in self.missing_ranges
+            if missing_range.last >= first and missing_range.first <= last
+        ]:
+            if missing_range.gap_id is None and first <= missing_range.first and missing_range.last <= last:
+                self.missing_ranges.remove(missing_range)
         count = 0
-        for start, end in self._between_holes(first, last):
-            self.holes.add(
+        for start, end in self._between_missing_ranges(first, last):
+            self.missing_ranges.add(
                 MissingRange(start, end, 0.0, gap.opened_ns, gap.from_ns, gap.to_id or "", gap.to_ns, gap.gap_id)
             )
             count += end - start + 1
@@ -409,14 +419,14 @@ class SequencedTracker(Tracker):
         if not count:
             self._done(gap.gap_id, gap.at_ns)
 
-    def _between_holes(self, first: int, last: int) -> list[tuple[int, int]]:
-        """The stretches of ids from `first` to `last` that lie in no hole."""
+    def _between_missing_ranges(self, first: int, last: int) -> list[tuple[int, int]]:
+        """The stretches of ids from `first` to `last` that lie in no missing range."""
         found = []
-        for hole in list(self.holes):
-            if hole.last >= first and hole.first <= last:
-                if hole.first > first:
-                    found.append((first, hole.first - 1))
-                first = hole.last + 1
+        for missing_range in list(self.missing_ranges):
+            if missing_range.last >= first and missing_range.first <= last:
+                if missing_range.first > first:
+                    found.append((first, missing_range.first - 1))
+                first = missing_range.last + 1
         return [*found, *([(first, last)] if first <= last else [])]
 
     def tick(self, now: float, now_ns: int, *, end: bool = False) -> None:
@@ -430,35 +440,41 @@ class SequencedTracker(Tracker):
             for held in self._waiting.take_denied(self.mark or 0):
                 self._aside.add(held)
             self._settle()
-        if len(self.holes):
-            self._report([hole for hole in self._young() if now - hole.born >= REORDER_S], now_ns)
+        if len(self.missing_ranges):
+            self._report(
+                [missing_range for missing_range in self._young() if now - missing_range.born >= REORDER_S], now_ns
+            )
         if self._lowered:
             self._lowered = False
             self._say_feed(FeedEvent.FIRST, now_ns, str(self.lowest), None)
 
     def _young(self) -> list[MissingRange]:
-        return [hole for hole in self.holes if hole.gap_id is None and not hole.quiet]
+        return [
+            missing_range
+            for missing_range in self.missing_ranges
+            if missing_range.gap_id is None and not missing_range.quiet
+        ]
 
-    def _report(self, holes: list[MissingRange], now_ns: int) -> None:
-        if len(holes) <= APART_MAX:
-            for hole in holes:
-                self._open(hole, hole.to_id, hole.to_ns, now_ns, hole.count)
+    def _report(self, missing_ranges: list[MissingRange], now_ns: int) -> None:
+        if len(missing_ranges) <= APART_MAX:
+            for missing_range in missing_ranges:
+                self._open(missing_range, missing_range.to_id, missing_range.to_ns, now_ns, missing_range.count)
         else:
-            missing = sum(hole.count for hole in holes)
-            gap = self._open(holes[0], holes[-1].to_id, holes[-1].to_ns, now_ns, missing)
-            for hole in holes[1:]:
-                hole.gap_id = gap
+            missing = sum(missing_range.count for missing_range in missing_ranges)
+            gap = self._open(missing_ranges[0], missing_ranges[-1].to_id, missing_ranges[-1].to_ns, now_ns, missing)
+            for missing_range in missing_ranges[1:]:
+                missing_range.gap_id = gap
 
     def _open(
-        self, hole: MissingRange, to_id: str | None, to_ns: int | None, now_ns: int, missing: int | None
+        self, missing_range: MissingRange, to_id: str | None, to_ns: int | None, now_ns: int, missing: int | None
     ) -> str:
         gap = self._book.open(
             self.symbol,
             GapReason.SEQUENCE,
-            hole.opened_ns,
+            missing_range.opened_ns,
             at_ns=now_ns,
-            from_id=str(hole.first - 1),
-            from_ns=hole.from_ns,
+            from_id=str(missing_range.first - 1),
+            from_ns=missing_range.from_ns,
             to_id=to_id,
             to_ns=to_ns,
             missing=missing,
@@ -466,27 +482,27 @@ class SequencedTracker(Tracker):
         if missing is None:
             self._book.close(gap, GapStatus.UNKNOWN, now_ns)
         else:
-            hole.gap_id, self._left[gap] = gap, missing
+            missing_range.gap_id, self._left[gap] = gap, missing
         return gap
 
     def _limit(self, now_ns: int) -> None:
-        """Keeps the holes within their number; what is dropped is said before."""
-        if len(self.holes) <= HOLES_MAX:
+        """Keeps the missing ranges within their number; what is dropped is said before."""
+        if len(self.missing_ranges) <= HOLES_MAX:
             return
         self._report(self._young(), now_ns)
-        while len(self.holes) > HOLES_MAX:
-            self._forget(min(self.holes, key=self._worth), now_ns)
+        while len(self.missing_ranges) > HOLES_MAX:
+            self._forget(min(self.missing_ranges, key=self._worth), now_ns)
 
-    def _worth(self, hole: MissingRange) -> tuple[bool, int]:
-        row = self._book.get(hole.gap_id) if hole.gap_id else None
-        return row is not None and row.status is GapStatus.OPEN, hole.first
+    def _worth(self, missing_range: MissingRange) -> tuple[bool, int]:
+        row = self._book.get(missing_range.gap_id) if missing_range.gap_id else None
+        return row is not None and row.status is GapStatus.OPEN, missing_range.first
 
-    def _forget(self, hole: MissingRange, now_ns: int) -> None:
-        self.holes.remove(hole)
-        gap = hole.gap_id
+    def _forget(self, missing_range: MissingRange, now_ns: int) -> None:
+        self.missing_ranges.remove(missing_range)
+        gap = missing_range.gap_id
         if gap is None:
             return
-        self._left[gap] -= hole.count
+        self._left[gap] -= missing_range.count
         self._cut.add(gap)
         if not self._left[gap] and gap != self.outage:
             row = self._book.get(gap)
@@ -499,5 +515,5 @@ class SequencedTracker(Tracker):
 
     def _forget_all(self, now_ns: int) -> None:
         self._report(self._young(), now_ns)
-        for hole in list(self.holes):
-            self._forget(hole, now_ns)
+        for missing_range in list(self.missing_ranges):
+            self._forget(missing_range, now_ns)

@@ -46,10 +46,12 @@ class Marks(dict[str, int]):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What was in memory of one market at one moment: ids above `mark` and in `holes` were not stored then."""
+    """What was in memory of one market at one moment: ids above `mark` and in `missing_ranges` were not stored
+    then.
+    """
 
     mark: int | None = None
-    holes: tuple[tuple[int, int], ...] = ()
+    missing_ranges: tuple[tuple[int, int], ...] = ()
     gaps: frozenset[str] = frozenset()  # whose states are kept in memory
 
 

@@ -20,12 +20,13 @@ class Before:
 
 @dataclass(frozen=True, slots=True)
 class TrackerState:
-    """One market. Contiguous ids need `mark`, `lowest`, `holes` and `left`, all others `recent`.
+    """One market. Contiguous ids need `mark`, `lowest`, `missing_ranges` and `left`, all others `recent`.
 
     `last_id` and `last_ns` are the newest stored trade, None where there is none. `mark` and `lowest` bound
     the stored ids of the exchange's present count (`lowest` None: unknown, so that nothing is believed to be
     older than the record). `gaps` are those that may still change, oldest first; `left` says of each of them
-    how many of its ids up to `mark` the file lacks, of which `holes` may hold only some. `recent` knows the
+    how many of its ids up to `mark` the file lacks, of which `missing_ranges` may hold only some. `recent` knows
+    the
     newest trades, and is handed over for good; ids that rise have come up to `highest`, and those below
     `floor` are older than what it reaches. `aside` are stored rows far above the mark that no other row confirms.
     """
@@ -36,7 +37,7 @@ class TrackerState:
     last_ns: int | None = None
     mark: int | None = None
     lowest: int | None = None
-    holes: tuple[MissingRange, ...] = ()
+    missing_ranges: tuple[MissingRange, ...] = ()
     left: Mapping[str, int] = field(default_factory=dict)
     recent: RecentIds | None = None
     highest: int = -1

@@ -1,6 +1,7 @@
 """Rows with ids far above the highest believed: they wait for the next rows, which confirm or deny them.
 
-Ids from the wire are not believed alone. Nothing is derived from a row that waits: the mark stays, no hole is made,
+Ids from the wire are not believed alone. Nothing is derived from a row that waits: the mark stays, no missing
+range is made,
 no outage ends. Other rows decide:
 - RESET_ROWS rows that stand close together, compared with how far they leap, confirm each other: a loss;
 - rows that go on below it, DENY_ROWS and more, deny it: its id is bad, and it is refused;

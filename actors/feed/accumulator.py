@@ -19,11 +19,11 @@ from supervisor.errors import describe
 from supervisor.mailbox import Mailbox
 from supervisor.text import printable
 
-PARCEL_ROWS = 500  # a parcel goes to the buffer when it has so many ticks, or rejects that weigh as much ...
+PARCEL_ROWS = 500  # a chunk goes to the buffer when it has so many ticks, or rejects that weigh as much ...
 PARCEL_S = 0.02  # ... or when its first is so old
 OVERSIZE_CLOSE = 1009  # RFC 6455, section 7.4.1
 
-_beats: trio.lowlevel.RunVar[ChunkTimer] = trio.lowlevel.RunVar("the parcels' beat")
+_beats: trio.lowlevel.RunVar[ChunkTimer] = trio.lowlevel.RunVar("the chunks' beat")
 
 
 class Accumulator:
@@ -34,7 +34,7 @@ class Accumulator:
         self._continuity = continuity
         self._block = Block(exchange)
         self._rejects: list[Reject] = []
-        self._evidence_rows = 0  # what they weigh, see parcel.reject_rows
+        self._evidence_rows = 0  # what they weigh, see chunk.reject_rows
         self._filling = trio.Event()
         self._handing = trio.Lock()
 
@@ -93,56 +93,56 @@ class Accumulator:
         """Takes out all there is; None for nothing."""
         if not (len(self._block) or self._rejects):
             return None
-        parcel = Chunk(self._block, tuple(self._rejects))
+        chunk = Chunk(self._block, tuple(self._rejects))
         self._block, self._rejects, self._evidence_rows = Block(self._exchange), [], 0
-        return parcel
+        return chunk
 
     async def hand_over(self) -> None:
         """Puts what there is into the buffer's mailbox; if that is cancelled it is still here.
 
-        One caller after the other: two parcels that come back at once could not be put in their order again.
+        One caller after the other: two chunks that come back at once could not be put in their order again.
         """
         if not self._handing.locked() and self._hand_over_now():
             return
         async with self._handing:
-            parcel = self._packed_rest()
-            if parcel is None:
+            chunk = self._packed_rest()
+            if chunk is None:
                 return
             put = False
             try:
-                await self._intake.put(parcel)
+                await self._intake.put(chunk)
                 put = True
             finally:
                 if not put:
-                    self._take_back(parcel)
+                    self._take_back(chunk)
 
     def _hand_over_now(self) -> bool:
         """Nearly always there is room: it is then done without a turn of the scheduler."""
-        parcel = self._packed_rest()
-        if parcel is None:
+        chunk = self._packed_rest()
+        if chunk is None:
             return True
         put = False
         with suppress(trio.WouldBlock):
             try:
-                self._intake.put_nowait(parcel)
+                self._intake.put_nowait(chunk)
                 put = True
             finally:
                 if not put:
-                    self._take_back(parcel)
+                    self._take_back(chunk)
         return put
 
     def _packed_rest(self) -> Chunk | None:
-        parcel = self.rest()
-        if parcel is not None:
-            parcel.block.pack()
-        return parcel
+        chunk = self.rest()
+        if chunk is not None:
+            chunk.block.pack()
+        return chunk
 
-    def _take_back(self, parcel: Chunk) -> None:
-        newer, self._block = self._block, parcel.block
+    def _take_back(self, chunk: Chunk) -> None:
+        newer, self._block = self._block, chunk.block
         if len(newer):
             _append(self._block, newer)
-        self._rejects = [*parcel.rejects, *self._rejects]
-        self._evidence_rows += reject_rows(parcel.rejects)
+        self._rejects = [*chunk.rejects, *self._rejects]
+        self._evidence_rows += reject_rows(chunk.rejects)
 
     async def hand_over_if_due(self) -> None:
         """Called after each read."""

@@ -1,4 +1,4 @@
-"""The connection actor: one WebSocket to one exchange, from the address to parcels for the buffer."""
+"""The connection actor: one WebSocket to one exchange, from the address to chunks for the buffer."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -41,7 +41,9 @@ class Connection(ConnectionState):
         self._pace, self._turned_away = pace, turned_away
 
     async def run(self, context: Context) -> None:
-        """One connection until it ends; raises what ended it (weather, mostly). Ends on `context.stopping`."""
+        """One connection until it ends; raises what ended it (a transient error, mostly). Ends on
+        `context.stopping`.
+        """
         await self.catch.hand_over()
         await self._pace()
         session = Session(self, context)

@@ -22,8 +22,11 @@ OVERLAP_S = 5.0  # old and new deliver together for so long: more than ids may b
 KEEPS_UP_S = 2.0  # so much later a trade may come on the new one: about what looks and watches are apart
 # The rest of an exchange may be leaving too: a connection that is told so when it has just come is given so long.
 LEAVING_S = 30.0
-RELIEF_S = 60.0  # a new connection that does not deliver what the old one does by then is given up ...
-RELIEF_AGAIN_S, RELIEF_AGAIN_MAX_S = 60.0, 3600.0  # ... and another tried after so long, twice as long each time
+REPLACEMENT_S = 60.0  # a new connection that does not deliver what the old one does by then is given up ...
+REPLACEMENT_AGAIN_S, REPLACEMENT_AGAIN_MAX_S = (
+    60.0,
+    3600.0,
+)  # ... and another tried after so long, twice as long each time
 # A connection is replaced when it has lived so much of its known lifetime; which part exactly is left to chance,
 # so that connections that were opened together do not go together.
 AGED = (0.90, 0.95)
@@ -58,8 +61,8 @@ class ConnectionPool:
         self._changing = trio.Lock()
         self._retired = False
         self._planned = 0  # numbers are not used again
-        self._reliefs: list[_Replacement] = []
-        self._failed: dict[Connection, tuple[int, float]] = {}  # reliefs of it in vain, and when to try again
+        self._replacements: list[_Replacement] = []
+        self._failed: dict[Connection, tuple[int, float]] = {}  # replacements of it in vain, and when to try again
         self._lifetimes: dict[Connection, float] = {}
         self._gone: list[Connection] = []  # that may have left something behind
         self._random = random.Random()  # noqa: S311 - spreads load, keeps no secret
@@ -134,18 +137,18 @@ class ConnectionPool:
 
     def rests(self) -> list[Chunk]:
         """At the end: takes what was read and not handed over."""
-        parcels = (connection.rest() for connection in (*self._gone, *self.connections))
-        return [parcel for parcel in parcels if parcel is not None]
+        chunks = (connection.rest() for connection in (*self._gone, *self.connections))
+        return [chunk for chunk in chunks if chunk is not None]
 
-    # -- relief --------------------------------------------------------------------------------------
+    # -- replacement --------------------------------------------------------------------------------------
 
-    async def relieve(self, old: Connection, reason: str) -> bool:
+    async def replace(self, old: Connection, reason: str) -> bool:
         """Opens a second connection for the markets of `old`, which ends once the new one delivers them too.
 
         False where that is under way already, or was tried in vain not long ago, or no trades are made.
         """
         async with self._changing:
-            under_way = any(old in (relief.old, relief.new) for relief in self._reliefs)
+            under_way = any(old in (replacement.old, replacement.new) for replacement in self._replacements)
             if self._retired or under_way or old.halted or old not in self.connections:
                 return False
             if trio.current_time() < self._failed.get(old, (0, -math.inf))[1]:
@@ -155,24 +158,24 @@ class ConnectionPool:
                 ConnectionSpec(f"{self._settings.name}:{self._planned}", old.plan.url, old.plan.markets)
             )
             self.connections.append(new)
-            self._reliefs.append(_Replacement(old, new, reason, trio.current_time()))
+            self._replacements.append(_Replacement(old, new, reason, trio.current_time()))
             await self._start(new)
             return True
 
     async def look(self) -> list[tuple[str, str]]:
-        """About once a second: begins and ends reliefs. Returns what is to be told, as (event, reason)."""
+        """About once a second: begins and ends replacements. Returns what is to be told, as (event, reason)."""
         told: list[tuple[str, str]] = []
         if self._retired:
             return told
         for connection in list(self.connections):
             why = self._told_to_leave(connection) or self._aged(connection)
-            if why and await self.relieve(connection, why):
-                told.append(("relieving", f"{connection.plan.name}: {why}; a second connection is opened"))
+            if why and await self.replace(connection, why):
+                told.append(("replacing", f"{connection.plan.name}: {why}; a second connection is opened"))
         async with self._changing:
-            for relief in list(self._reliefs):
-                outcome = await self._carry_on(relief)
+            for replacement in list(self._replacements):
+                outcome = await self._carry_on(replacement)
                 if outcome:
-                    self._reliefs.remove(relief)
+                    self._replacements.remove(replacement)
                     told.append(outcome)
         return told
 
@@ -187,25 +190,28 @@ class ConnectionPool:
         aged = trio.current_time() - connection.opened_at > lifetime_s * share
         return f"{self._settings.name} ends connections after {lifetime_s:g} s" if aged else ""
 
-    async def _carry_on(self, relief: _Replacement) -> tuple[str, str] | None:
-        """What is next for one relief; what came of it once it is over."""
-        old, new, now = relief.old, relief.new, trio.current_time()
+    async def _carry_on(self, replacement: _Replacement) -> tuple[str, str] | None:
+        """What is next for one replacement; what came of it once it is over."""
+        old, new, now = replacement.old, replacement.new, trio.current_time()
         if old not in self.connections or new not in self.connections:
-            return "relief_dropped", f"{old.plan.name}: its markets have changed"
+            return "replacement_dropped", f"{old.plan.name}: its markets have changed"
         if not _delivers(new, old):
-            relief.overlaps_at = math.inf
-        elif relief.overlaps_at == math.inf:
-            relief.overlaps_at = now
-        elif now - relief.overlaps_at >= OVERLAP_S and _as_much(new, old, relief.overlaps_at):
+            replacement.overlaps_at = math.inf
+        elif replacement.overlaps_at == math.inf:
+            replacement.overlaps_at = now
+        elif now - replacement.overlaps_at >= OVERLAP_S and _as_much(new, old, replacement.overlaps_at):
             await self._end(old)
-            return "relieved", f"{new.plan.name} has taken over from {old.plan.name}: {relief.reason}"
-        if now - relief.since < RELIEF_S:
+            return "replaced", f"{new.plan.name} has taken over from {old.plan.name}: {replacement.reason}"
+        if now - replacement.since < REPLACEMENT_S:
             return None
         await self._end(new)
         tries = self._failed.get(old, (0, 0.0))[0] + 1
-        again_s = min(RELIEF_AGAIN_MAX_S, RELIEF_AGAIN_S * 2 ** (tries - 1))
+        again_s = min(REPLACEMENT_AGAIN_MAX_S, REPLACEMENT_AGAIN_S * 2 ** (tries - 1))
         self._failed[old] = tries, now + again_s
-        return "relief_failed", f"{old.plan.name}: no second connection delivered the same within {RELIEF_S:g} s"
+        return (
+            "replacement_failed",
+            f"{old.plan.name}: no second connection delivered the same within {REPLACEMENT_S:g} s",
+        )
 
 
 def _delivers(new: Connection, old: Connection) -> bool:

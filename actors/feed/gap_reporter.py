@@ -54,8 +54,8 @@ class GapReporter:
         own = settings.ws_url is None or settings.rest_url is not None
         self.recovery: GapFiller | None = None
         if surroundings is not None and own and settings.dialect in HISTORIES:
-            self._shelf = StoredTrades(settings.name, surroundings.consult, self._settle)
-            mender, limiters = Repairs(continuity, self._shelf, self._deliver), surroundings.limiters
+            self._stored_trades = StoredTrades(settings.name, surroundings.consult, self._settle)
+            mender, limiters = Repairs(continuity, self._stored_trades, self._deliver), surroundings.limiters
             self.recovery = GapFiller(
                 settings, channel, markets, continuity, limiters, self._fetched, mender, self._refuse, halted
             )
@@ -148,7 +148,7 @@ class GapReporter:
         if self._continuity.counts(symbol) and not self._continuity.doubts(symbol):
             return await self._deliver(block)
         await self._settle()
-        stored = await self._shelf.stored(symbol, block)
+        stored = await self._stored_trades.stored(symbol, block)
         return await self._deliver(block, lambda rows: admit(self._continuity, rows, 0, known=Known(stored)))
 
     async def _settle(self) -> None:

@@ -1,4 +1,5 @@
-"""The vigil over one exchange: tells feeds that lie from markets that are quiet, and has connections replaced.
+"""The stall detector over one exchange: tells feeds that lie from markets that are quiet, and has connections
+replaced.
 
 A market is looked into when its newest trade is older than its own rhythm explains. That alone proves nothing.
 It is a stall if the coin is traded at the other exchanges, if another connection delivers it, or if the history of
@@ -49,7 +50,7 @@ class StallDetector:
     def __init__(
         self,
         exchange: str,
-        fleet: ConnectionPool,
+        pool: ConnectionPool,
         continuity: Continuity,
         neighbours: PeerActivity,
         doubts: Doubts | None,
@@ -57,7 +58,7 @@ class StallDetector:
         least_s: float,
     ) -> None:
         self._exchange, self._least_s = exchange, least_s
-        self._fleet, self._continuity = fleet, continuity
+        self._pool, self._continuity = pool, continuity
         self._neighbours, self._doubts = neighbours, doubts
         self._rhythms: dict[str, Rhythm] = {}
         self._last: dict[str, float] = {}  # when each market was last heard on any connection
@@ -73,7 +74,7 @@ class StallDetector:
         context.ok()
         said = ""
         while True:
-            for event, reason in await self._fleet.look():
+            for event, reason in await self._pool.look():
                 context.note(event, reason)
             await self._look(context)
             self._note_condition(context)
@@ -91,7 +92,7 @@ class StallDetector:
 
     def _note_condition(self, context: Context) -> None:
         """The same news of several connections is one event."""
-        conditions = (connection.condition for connection in self._fleet.connections)
+        conditions = (connection.condition for connection in self._pool.connections)
         said = ", ".join(dict.fromkeys(filter(None, conditions)))
         if said != self._condition:
             self._condition = said
@@ -103,7 +104,7 @@ class StallDetector:
             self._awake_since = now
         self._looked_at = now
         carriers: dict[str, list[Connection]] = {}
-        for connection in self._fleet.connections:
+        for connection in self._pool.connections:
             for symbol in connection.since:
                 carriers.setdefault(symbol, []).append(connection)
         for symbol in list(self._stalled):
@@ -171,7 +172,7 @@ class StallDetector:
         self._continuity.suspect(symbol, now_ns, GapReason.STALL, now_ns - int((now - since) * 1e9))
         context.note("stalled", why, symbol=symbol, connections=[connection.plan.name for connection in silent])
         for connection in silent:
-            await self._fleet.relieve(connection, why)
+            await self._pool.replace(connection, why)
 
     async def _fall_behind(
         self, context: Context, symbol: str, silent: list[Connection], other: Connection, now: float
@@ -182,7 +183,7 @@ class StallDetector:
         for connection in silent:
             why = f"{symbol} silent on {connection.plan.name}: {other.plan.name} delivers it"
             self._uneven.setdefault(symbol, why)
-            if await self._fleet.relieve(connection, why):
+            if await self._pool.replace(connection, why):
                 context.note("stalled", why, symbol=symbol, connections=[connection.plan.name])
 
     def _level(self, symbol: str) -> None:

@@ -1,4 +1,4 @@
-"""The buffer actor: joins the parcels of all exchanges and hands a batch to the writer by rows or by age."""
+"""The buffer actor: joins the chunks of all exchanges and hands a batch to the writer by rows or by age."""
 
 import dataclasses
 import json
@@ -34,7 +34,7 @@ MARGIN_S = 0.05
 class Buffer:
     """Owned by the pipeline: what it holds outlives crashes of the task that runs `run`.
 
-    `number()` gives the next batch number. `intake` is where parcels arrive, `outbox` the writer's input.
+    `number()` gives the next batch number. `intake` is where chunks arrive, `outbox` the writer's input.
     """
 
     def __init__(self, settings: StoreSettings, ledger: Ledger, number: Callable[[], int]) -> None:
@@ -57,7 +57,7 @@ class Buffer:
         self.sealed_number = 0  # of the newest batch
         self.listeners: set[Callable[[Block], None]] = set()
         self.intake: Mailbox[Chunk] = Mailbox(
-            INTAKE_ROWS_MAX, weigh=lambda parcel: parcel.rows, on_dead_letter=self._refuse
+            INTAKE_ROWS_MAX, weigh=lambda chunk: chunk.rows, on_dead_letter=self._refuse
         )
         self.outbox: Mailbox[Batch] = Mailbox(
             SEALED_ROWS_MAX, weigh=lambda batch: batch.rows, on_dead_letter=self.refuse_batch
@@ -73,12 +73,12 @@ class Buffer:
         self._touch()
         self._lags.append(row)
 
-    def take_rest(self, parcel: Chunk) -> None:
+    def take_rest(self, chunk: Chunk) -> None:
         """From a connection that has ended: what it could not hand over any more. Never waits.
 
         It goes behind all that is in the intake now, some of which may be of the same connection.
         """
-        self._rests.append((self._put_so_far(), parcel))
+        self._rests.append((self._put_so_far(), chunk))
         self._take_rests()
 
     def oldest_s(self) -> float:
@@ -122,46 +122,46 @@ class Buffer:
 
     async def _collect(self, context: Context) -> None:
         """Takes what is there, or waits for it until something is due."""
-        self._take_rests()  # here too: a parcel before them may have left as a dead letter
+        self._take_rests()  # here too: a chunk before them may have left as a dead letter
         self._waiting = trio.CancelScope(deadline=self._batch_due())
         if self._asked():
             return
         with self._waiting:
-            async with self.intake.receive_many(PARCELS_AT_ONCE) as parcels:
-                self._show(parcels)  # first: should it raise, the parcels are in the intake and nowhere else
-                self._take(parcels)
+            async with self.intake.receive_many(PARCELS_AT_ONCE) as chunks:
+                self._show(chunks)  # first: should it raise, the chunks are in the intake and nowhere else
+                self._take(chunks)
             self._take_rests()
             for name in self._evidence.take_news():
                 why = f"rejects of {name} have reached the day's limit; until midnight UTC more are only counted"
                 context.note("rejects_limited", why, exchange=name)
-            context.handled(len(parcels))
+            context.handled(len(chunks))
             context.healthy()
 
     def _take_rests(self) -> None:
         while self._rests and self._rests[0][0] <= self.intake.statistics().taken:
             self._take([self._rests.popleft()[1]])
 
-    def _take(self, parcels: Iterable[Chunk]) -> None:
+    def _take(self, chunks: Iterable[Chunk]) -> None:
         self._touch()
-        for parcel in parcels:
-            kept = self._limited(parcel) if parcel.rejects else parcel
+        for chunk in chunks:
+            kept = self._limited(chunk) if chunk.rejects else chunk
             self._pending.append(kept)
             self._pending_rows += kept.rows
 
-    def _limited(self, parcel: Chunk) -> Chunk:
+    def _limited(self, chunk: Chunk) -> Chunk:
         """Without the evidence beyond the day's limit; those rejects stay counted."""
-        kept, beyond = self._evidence.split(parcel.rejects, time.time_ns())
+        kept, beyond = self._evidence.split(chunk.rejects, time.time_ns())
         for reject in beyond:
             account = self._ledger.account(reject.exchange)
             account.rejects_unkept += 1
             account.rejected_by[reject.reason.value] += 1
-        return dataclasses.replace(parcel, rejects=kept) if beyond else parcel
+        return dataclasses.replace(chunk, rejects=kept) if beyond else chunk
 
-    def _show(self, parcels: list[Chunk]) -> None:
+    def _show(self, chunks: list[Chunk]) -> None:
         """To those who watch live; they only note it and never wait."""
         for listener in self.listeners:
-            for parcel in parcels:
-                listener(parcel.block)
+            for chunk in chunks:
+                listener(chunk.block)
 
     def _has_something(self) -> bool:
         return bool(self._pending or self._events or self._lags)
@@ -200,18 +200,18 @@ class Buffer:
             return
         self._touch()
         self._audit_due = trio.current_time() + AUDIT_EVERY_S
-        blocks = tuple(parcel.block for parcel in self._pending if len(parcel.block))
+        blocks = tuple(chunk.block for chunk in self._pending if len(chunk.block))
         self._sealed = Batch(
             number=self._number(),
             blocks=blocks,
-            rejects=tuple(reject for parcel in self._pending for reject in parcel.rejects),
+            rejects=tuple(reject for chunk in self._pending for reject in chunk.rejects),
             events=tuple(self._events),
             lags=tuple(self._lags),
-            gaps=tuple(gap for parcel in self._pending for gap in parcel.gaps),
+            gaps=tuple(gap for chunk in self._pending for gap in chunk.gaps),
             feeds=tuple(
                 dataclasses.replace(feed, run_id=self._ledger.run_id)
-                for parcel in self._pending
-                for feed in parcel.feeds
+                for chunk in self._pending
+                for feed in chunk.feeds
             ),
             audit=self._ledger.seal(blocks, time.time_ns()),
         )
@@ -225,11 +225,11 @@ class Buffer:
             await self.outbox.put(self._sealed)
             self._sealed, self._since = None, trio.current_time()
 
-    def _refuse(self, parcel: Chunk, error: BaseException) -> None:
-        self._ledger.refused([parcel.block], sealed=False)
+    def _refuse(self, chunk: Chunk, error: BaseException) -> None:
+        self._ledger.refused([chunk.block], sealed=False)
         self._touch()
-        rejects = (*parcel.rejects, *refusals([parcel.block], error))
-        self._pending.append(Chunk(Block(parcel.block.exchange), rejects, parcel.gaps, parcel.feeds))
+        rejects = (*chunk.rejects, *refusals([chunk.block], error))
+        self._pending.append(Chunk(Block(chunk.block.exchange), rejects, chunk.gaps, chunk.feeds))
 
     def refuse_batch(self, batch: Batch, error: BaseException) -> None:
         """A batch that crashed the writer three times: its ticks become rejects, and the writer lives on."""

@@ -50,7 +50,7 @@ def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
     """A TLS context that checks certificate and host name, against the system's CAs or those in `ca_file`.
 
     It is shared by all that ask until the file changes: parsing the system's CAs takes about 45 ms, in which
-    nothing else runs. Raises Misfit when the file cannot be used.
+    nothing else runs. Raises MisconfiguredError when the file cannot be used.
     """
     source = ca_file or ssl.get_default_verify_paths().cafile
     try:

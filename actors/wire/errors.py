@@ -1,6 +1,6 @@
-"""Tells the world's weather from our bugs: the network's errors in our words, and one verdict on any error.
+"""Tells the world's transient from our bugs: the network's errors in our words, and one verdict on any error.
 
-Weather (refused, reset, silent, 5xx) is waited out for ever, a misfit (a wrong certificate) needs an
+TransientError (refused, reset, silent, 5xx) is waited out for ever, a misconfigured (a wrong certificate) needs an
 operator, and all else is a bug of ours that must show.
 """
 
@@ -39,7 +39,7 @@ _NETWORK_ERRNOS = frozenset(
         errno.ENOBUFS,
     }
 )
-_WEATHER = (
+_TRANSIENT = (
     TransientError,
     ConnectionError,
     TimeoutError,
@@ -131,7 +131,7 @@ def _retry_after_s(value: str, now_s: float) -> float | None:
 def classify(exc: BaseException) -> tuple[Verdict, float | None]:
     """The verdict on an error, and how many seconds a retry has to wait at least (None: no floor).
 
-    Of a group the worst counts: a bug, then a misfit; among weather the longest floor. Cancellations
+    Of a group the worst counts: a bug, then a misconfigured; among transient the longest floor. Cancellations
     inside a group are how trio stops the siblings of what failed; they say nothing themselves.
     """
     found = [_judge(leaf) for leaf in leaves(exc) if not isinstance(leaf, trio.Cancelled)]
@@ -139,21 +139,21 @@ def classify(exc: BaseException) -> tuple[Verdict, float | None]:
     if not found or Verdict.BUG in verdicts:
         return Verdict.BUG, None
     floor_s = max((seconds for _, seconds in found if seconds is not None), default=None)
-    return (Verdict.MISFIT if Verdict.MISFIT in verdicts else Verdict.WEATHER), floor_s
+    return (Verdict.MISCONFIGURED if Verdict.MISCONFIGURED in verdicts else Verdict.TRANSIENT), floor_s
 
 
 def _judge(exc: BaseException) -> tuple[Verdict, float | None]:
     if isinstance(exc, MisconfiguredError):
-        return Verdict.MISFIT, None
+        return Verdict.MISCONFIGURED, None
     floor_s = None
     if isinstance(exc, httpx.HTTPStatusError):
         response = exc.response
         floor_s = refusal_floor_s(response.status_code, response.headers.get("retry-after"))
     elif isinstance(exc, TransientError):
         floor_s = exc.retry_after_s
-    elif not isinstance(exc, _WEATHER) and not (isinstance(exc, OSError) and exc.errno in _NETWORK_ERRNOS):
+    elif not isinstance(exc, _TRANSIENT) and not (isinstance(exc, OSError) and exc.errno in _NETWORK_ERRNOS):
         return Verdict.BUG, None
-    return (Verdict.MISFIT if _wrong_certificate(exc) else Verdict.WEATHER), floor_s
+    return (Verdict.MISCONFIGURED if _wrong_certificate(exc) else Verdict.TRANSIENT), floor_s
 
 
 def _wrong_certificate(exc: BaseException) -> bool:

@@ -215,7 +215,8 @@ async def connect(
     before this yields; no new delivery starts once the block is left. What the sink raises leaves the
     block as it is. The end of the connection does not end the block: await `Wire.closed`.
 
-    Raises CannotConnect, HandshakeRefused, NetworkTimeout (all Weather) and WrongCertificate (a Misfit).
+    Raises CannotConnect, HandshakeRefused, NetworkTimeout (all TransientError) and WrongCertificate (a
+    MisconfiguredError).
     """
     target = parse_url(url)
     dialled = dial(target, ssl_context=ssl_context, connect_s=limits.connect_s, tls_s=limits.tls_s)

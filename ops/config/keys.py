@@ -99,7 +99,7 @@ SUPERVISION = _keys(
     backoff_initial_s=Key(Number(0.001, 3600), "the first wait before a reconnect or restart"),
     backoff_max_s=Key(Number(0.001, 3600), "the longest"),
     backoff_reset_s=Key(Number(0, DAY_S), "healthy data for so long resets the wait"),
-    restarts_max=Key(Whole(0, 1000), "more than this many crashes (bugs, not weather) ..."),
+    restarts_max=Key(Whole(0, 1000), "more than this many crashes (bugs, not transient errors) ..."),
     restarts_period_s=Key(Number(0.1, DAY_S), "... in so long: failed, probed from then on"),
     probe_interval_s=Key(Number(0.1, DAY_S), "how often a failed exchange is probed"),
 )

@@ -4,8 +4,8 @@ from collections import Counter
 
 from supervisor.states import Event, State
 
-# Weather, misfit and bug are the supervisor's verdicts; "other" is a start that follows from another actor's.
-REASONS = ("weather", "misfit", "bug", "stuck", "operator", "other")
+# Transient, misconfigured and bug are the supervisor's verdicts; "other" is a start that follows another actor's.
+REASONS = ("transient", "misconfigured", "bug", "stuck", "operator", "other")
 
 
 class Restarts:

@@ -254,7 +254,7 @@ def test_what_is_asked_is_what_the_documents_say() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"null", b"[[]]", b'"x"', b"<html>busy</html>", b"\xff\xfe", b"[" * 5000, b'{"a":1}']
 )
-def test_an_answer_without_sense_is_weather(name: str, body: bytes) -> None:
+def test_an_answer_without_sense_is_transient(name: str, body: bytes) -> None:
     with pytest.raises(Garbled):
         parse(name, body)
 

@@ -140,7 +140,7 @@ class Recorder:
     def __init__(self, symbols: tuple[str, ...], neighbours: PeerActivity, rows: int, **settings: Any) -> None:
         self.account = Account()
         self.intake: Mailbox[Chunk] = Mailbox(rows, weigh=lambda p: p.rows, on_dead_letter=lambda _p, _e: None)
-        self.parcels: list[Chunk] = []
+        self.chunks: list[Chunk] = []
         self.events: list[Event] = []
         self.tree = Supervisor("tree", on_event=self.events.append)
         self.neighbours = neighbours
@@ -151,17 +151,17 @@ class Recorder:
     async def consume(self) -> None:
         """As the buffer does."""
         while True:
-            async with self.intake.receive() as parcel:
-                self.parcels.append(parcel)
+            async with self.intake.receive() as chunk:
+                self.chunks.append(chunk)
 
     def ids(self, symbol: str = "BTC/USDT") -> list[str | None]:
         """Of all rows that went to the store, in order."""
-        rows = (zip(p.block.symbol, p.block.trade_id, strict=True) for p in self.parcels)
+        rows = (zip(p.block.symbol, p.block.trade_id, strict=True) for p in self.chunks)
         return [number for pairs in rows for name, number in pairs if name == symbol]
 
     def gaps(self) -> list[GapRow]:
         """The newest state of each gap."""
-        return list({gap.gap_id: gap for parcel in self.parcels for gap in parcel.gaps}.values())
+        return list({gap.gap_id: gap for chunk in self.chunks for gap in chunk.gaps}.values())
 
     def told(self, *words: str) -> list[Event]:
         """The events of these names."""
@@ -177,7 +177,7 @@ class Recorder:
         return next(one for one in self.exchange.connections if one.plan.name == name)
 
     def check(self, restarts: Iterable[str] = ()) -> None:
-        """What holds at every moment: the books agree, the tree runs what the fleet has, and nobody else failed."""
+        """What holds at every moment: the books agree, the tree runs what the pool has, and nobody else failed."""
         account = self.account
         assert account.balanced
         rows = self.tree.snapshot()
@@ -243,5 +243,5 @@ async def recorded(
                 await trio.sleep(BEGUN_S)
                 yield recorder
                 recorder.exchange.retire()
-            recorder.parcels += recorder.exchange.rests()
+            recorder.chunks += recorder.exchange.rests()
         nursery.cancel_scope.cancel()

@@ -50,8 +50,8 @@ class World:
         self.told: list[RepairJob] = []
         self.con: duckdb.DuckDBPyConnection | None = new_file() if real_file else None
         self._take_up(sorted(stored))
-        shelf: Any = StoredTrades("x", self._consult, self.settle) if real_file else _FakeShelf(self)
-        self.mender = Repairs(self.continuity, shelf, self._deliver)
+        stored_trades: Any = StoredTrades("x", self._consult, self.settle) if real_file else _FakeShelf(self)
+        self.mender = Repairs(self.continuity, stored_trades, self._deliver)
 
     def _take_up(self, stored: Sequence[int]) -> None:
         """What an earlier run stored: the memory knows little more than where it ended."""

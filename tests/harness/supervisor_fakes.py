@@ -24,7 +24,7 @@ class Record:
         self.events.append((trio.current_time(), event))
         if event.event in {state.value for state in State}:
             old, new = self.states.get(event.actor, State.STOPPED), State(event.event)
-            if old is not new:  # what is emitted is a path through the table, without holes
+            if old is not new:  # what is emitted is a path through the table, without missing ranges
                 check(event.actor, old, new)
             assert event.detail["from"] == old.value
             self.states[event.actor] = new

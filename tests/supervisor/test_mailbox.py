@@ -102,7 +102,7 @@ async def test_an_item_that_crashes_three_times_becomes_a_dead_letter_and_the_ne
     "error",
     [TransientError("disk full"), MisconfiguredError("newer schema"), ExceptionGroup("", [TransientError("x")])],
 )
-async def test_weather_is_never_the_items_fault(error: Exception) -> None:
+async def test_transient_is_never_the_items_fault(error: Exception) -> None:
     dead = Dead()
     mailbox = Mailbox[int](10, on_dead_letter=dead)
     mailbox.put_nowait(1)

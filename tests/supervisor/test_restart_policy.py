@@ -151,16 +151,16 @@ async def _nothing(context: Context) -> None:
 @pytest.mark.parametrize(
     ("error", "verdict"),
     [
-        (TransientError("refused"), (Verdict.WEATHER, None)),
-        (TransientError("slow down", retry_after_s=7), (Verdict.WEATHER, 7)),
-        (MisconfiguredError("wrong certificate"), (Verdict.MISFIT, None)),
+        (TransientError("refused"), (Verdict.TRANSIENT, None)),
+        (TransientError("slow down", retry_after_s=7), (Verdict.TRANSIENT, 7)),
+        (MisconfiguredError("wrong certificate"), (Verdict.MISCONFIGURED, None)),
         (ValueError("ours"), (Verdict.BUG, None)),
         (OSError("not translated at the edge"), (Verdict.BUG, None)),
         (
             ExceptionGroup("", [TransientError("a", retry_after_s=3), TransientError("b", retry_after_s=9)]),
-            (Verdict.WEATHER, 9),
+            (Verdict.TRANSIENT, 9),
         ),
-        (ExceptionGroup("", [TransientError("a"), MisconfiguredError("b")]), (Verdict.MISFIT, None)),
+        (ExceptionGroup("", [TransientError("a"), MisconfiguredError("b")]), (Verdict.MISCONFIGURED, None)),
         (
             ExceptionGroup("", [TransientError("a"), ExceptionGroup("", [MisconfiguredError("b"), KeyError()])]),
             (Verdict.BUG, None),
@@ -175,7 +175,7 @@ def test_a_description_is_one_bounded_line_naming_each_leaf_once() -> None:
     error = ExceptionGroup(
         "group", [TransientError("refused\nby peer"), TransientError("refused\nby peer"), KeyError()]
     )
-    assert describe(error) == "Weather: refused by peer | KeyError"
+    assert describe(error) == "TransientError: refused by peer | KeyError"
     assert len(describe(ValueError("x" * 10_000))) == LINE_CHARS_MAX
 
 

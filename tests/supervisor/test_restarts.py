@@ -25,7 +25,7 @@ async def ends(context: Context) -> None:
     await trio.sleep(1)
 
 
-async def test_weather_backs_off_for_ever_and_is_never_failed(autojump_clock: object) -> None:
+async def test_transient_backs_off_for_ever_and_is_never_failed(autojump_clock: object) -> None:
     record = Record()
     async with Supervisor("root", on_event=record) as root:
         await root.start(ChildSpec("x", crashes(TransientError("refused")), intensity=Intensity(2, 60)))
@@ -94,7 +94,7 @@ async def test_too_many_bugs_fail_the_child_alone_and_a_probe_brings_it_back(aut
         assert row.next_retry_at_ns is not None
         await trio.sleep(70)  # the first probe met the bug again
         assert (root.health("x").state, root.health("x").restarts) == (State.FAILED, 4)
-        await trio.sleep(100)  # the second one weather: no proof that the bug is gone
+        await trio.sleep(100)  # the second one transient: no proof that the bug is gone
         assert (root.health("x").state, root.health("x").restarts) == (State.FAILED, 5)
         await trio.sleep(100)
         assert (root.health("x").state, root.health("x").restarts) == (State.OK, 6)
@@ -114,7 +114,10 @@ async def test_a_failed_child_shows_as_failed_until_the_probe_says_that_it_works
         act = lives(crashes(MisconfiguredError("wrong certificate")), slow_to_prove)
         await root.start(ChildSpec("x", act, probe_interval_s=100))
         await trio.sleep(1)
-        assert (root.health("x").state, root.health("x").reason) == (State.FAILED, "Misfit: wrong certificate")
+        assert (root.health("x").state, root.health("x").reason) == (
+            State.FAILED,
+            "MisconfiguredError: wrong certificate",
+        )
         await trio.sleep(110)
         assert (root.health("x").state, root.health("x").restarts) == (State.FAILED, 1)
         await trio.sleep(30)
@@ -147,7 +150,7 @@ async def test_bugs_that_are_far_apart_never_fail_a_child(autojump_clock: object
     assert "failed" not in record.of("x")
 
 
-async def test_weather_does_not_count_towards_the_intensity(autojump_clock: object) -> None:
+async def test_transient_does_not_count_towards_the_intensity(autojump_clock: object) -> None:
     record = Record()
     act = lives(*[crashes(TransientError("refused")), crashes(BUG)] * 3, works)
     async with Supervisor("root", on_event=record) as root:
@@ -252,7 +255,7 @@ async def test_temporary_is_never_restarted_and_then_forgotten(autojump_clock: o
 
 async def test_a_child_may_judge_its_failures_itself(autojump_clock: object) -> None:
     def forgiving(error: BaseException) -> tuple[Verdict, float | None]:
-        return Verdict.WEATHER, 42
+        return Verdict.TRANSIENT, 42
 
     async with Supervisor("root", on_event=Record()) as root:
         await root.start(ChildSpec("x", crashes(BUG), classify=forgiving, intensity=Intensity(0, 60)))
@@ -284,7 +287,7 @@ async def test_a_group_out_of_a_childs_nursery_is_judged_like_its_parts(autojump
     async with Supervisor("root", on_event=record) as root:
         await root.start(ChildSpec("x", nested))
         await trio.sleep(2)
-        assert root.health("x").reason == "Weather: reset"
+        assert root.health("x").reason == "TransientError: reset"
     assert record.last("x", "backoff").retry_in_s == 77
 
 

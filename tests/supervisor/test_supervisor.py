@@ -298,7 +298,7 @@ async def test_restart_ends_the_wait_of_a_child_in_backoff_and_forgives_it(autoj
         await root.restart("x")
         assert root.health("x").state is State.OK
         assert root.health("x").restarts == 2
-        assert root.health("x").last_error == "Weather: refused"
+        assert root.health("x").last_error == "TransientError: refused"
 
 
 async def test_a_stopped_childs_name_is_free_again(autojump_clock: object) -> None:
@@ -466,14 +466,14 @@ async def test_health_shows_what_an_actor_reports(autojump_clock: object) -> Non
         assert row.since_ns > amiss_since_ns
         await trio.sleep(1)
         row = root.health("x")
-        assert (row.state, row.reason, row.kind) == (State.BACKOFF, "Weather: reset by peer", "exchange")
+        assert (row.state, row.reason, row.kind) == (State.BACKOFF, "TransientError: reset by peer", "exchange")
         assert row.next_retry_at_ns is not None
         assert math.isclose((row.next_retry_at_ns - time.time_ns()) / 1e9, 49.5, abs_tol=1)
     noted = record.last("x", "reconnected")
     assert (noted.reason, noted.detail) == ("went away", {"code": 1001})
     crashed = record.last("x", "backoff")
     assert crashed.retry_in_s == 50
-    assert crashed.detail == {"from": "ok", "verdict": "weather", "error": "Weather: reset by peer"}
+    assert crashed.detail == {"from": "ok", "verdict": "transient", "error": "TransientError: reset by peer"}
 
 
 async def test_reports_after_the_end_of_a_life_go_nowhere(autojump_clock: object) -> None:

@@ -214,7 +214,9 @@ class History:
         return f"{parts.scheme}://{parts.netloc}"
 
     def page(self, body: bytes, headers: Mapping[str, str], query: Query) -> Page:
-        """What an answer with status 200 holds. Raises Refused and Weather: what is odd is the exchange's fault."""
+        """What an answer with status 200 holds. Raises Refused and TransientError: what is odd is the
+        exchange's fault.
+        """
         try:
             return self.parse(body, headers, query)
         except UNREADABLE as error:

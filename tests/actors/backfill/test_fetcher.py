@@ -442,7 +442,9 @@ async def test_a_row_that_is_no_sound_trade_costs_only_itself(
     assert reject.reason in (Reason.BAD_PRICE, Reason.BAD_TYPE) and reject.detail
 
 
-async def test_a_page_that_says_the_same_trade_twice_fills_one_hole(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_page_that_says_the_same_trade_twice_fills_one_missing_range(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     transport = Scripted(lambda _: "1.5", number=lambda id_: min(id_, 7))
     recovered, blocks = await scripted(transport, TradeRange(from_id=5, to_id=9), Budget(pages=1))
     assert [block.trade_id for block in blocks] == [["5", "6", "7"]]

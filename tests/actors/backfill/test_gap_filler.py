@@ -189,7 +189,7 @@ async def test_ids_that_memory_has_forgotten_are_looked_up_before_they_are_store
     swap = "BTC/USDT:USDT"
     stored = [str(uuid.UUID(int=number)) for number in range(3)]
     held = [True]
-    parcels: list[Chunk] = []
+    chunks: list[Chunk] = []
     intake: Mailbox[Chunk] = Mailbox(100_000, weigh=lambda p: p.rows, on_dead_letter=lambda _p, _e: None)
 
     async def nothing() -> None: ...
@@ -227,6 +227,6 @@ async def test_ids_that_memory_has_forgotten_are_looked_up_before_they_are_store
     assert (account.received, intake.statistics().depth) == (0, 0)
     assert await deliver(page()) == 3
     assert await deliver(page()) == 0
-    async with intake.receive() as parcel:
-        parcels.append(parcel)
-    assert parcels[0].block.trade_id == fresh and account.duplicates == 3 + 6
+    async with intake.receive() as chunk:
+        chunks.append(chunk)
+    assert chunks[0].block.trade_id == fresh and account.duplicates == 3 + 6

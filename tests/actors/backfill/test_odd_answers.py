@@ -1,4 +1,4 @@
-"""Whatever a history answers is the exchange's fault: weather, a refusal or a reject, in bounded time."""
+"""Whatever a history answers is the exchange's fault: transient, a refusal or a reject, in bounded time."""
 
 import json
 import time
@@ -165,7 +165,7 @@ def test_a_spoiled_page_is_the_exchanges_fault_or_costs_its_rows(
 @pytest.mark.parametrize("name", HISTORIES)
 @settings(max_examples=60, deadline=None)
 @given(body=st.binary(max_size=200), kept=st.integers(0, 300))
-def test_bytes_that_are_no_answer_are_weather(name: str, body: bytes, kept: int) -> None:
+def test_bytes_that_are_no_answer_are_transient(name: str, body: bytes, kept: int) -> None:
     check(name, body_of(name)[:kept] + body)
 
 
@@ -322,7 +322,7 @@ async def recover(url: str) -> Recovered:
 
 
 @pytest.mark.parametrize("kind", [*WHOLE, *ENDLESS])
-async def test_no_answer_is_more_than_weather(kind: str) -> None:
+async def test_no_answer_is_more_than_transient(kind: str) -> None:
     async def talk(stream: trio.SocketStream) -> None:
         if kind in WHOLE:
             await stream.send_all(WHOLE[kind])

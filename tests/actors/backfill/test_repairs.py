@@ -99,7 +99,7 @@ async def test_a_replay_after_a_repair_of_the_time_before_the_record_brings_noth
 
 
 @pytest.mark.parametrize("source", ["stream", "backfill"])
-async def test_a_hole_that_is_filled_while_it_is_asked_for_is_filled_once(
+async def test_a_missing_range_that_is_filled_while_it_is_asked_for_is_filled_once(
     source: str, autojump_clock: trio.testing.MockClock
 ) -> None:
     for moment in range(6):

@@ -324,7 +324,7 @@ async def test_an_answer_that_makes_no_sense_is_asked_for_again(autojump_clock: 
     assert waits(transport)[1] >= 15
 
 
-async def test_a_bug_in_reading_is_not_taken_for_weather(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_bug_in_reading_is_not_taken_for_transient(autojump_clock: trio.testing.MockClock) -> None:
     def read(answer: Answer) -> bytes:
         raise ZeroDivisionError
 
@@ -342,7 +342,7 @@ async def test_a_bug_in_reading_is_not_taken_for_weather(autojump_clock: trio.te
         httpx.PoolTimeout(""),
     ],
 )
-async def test_what_the_network_does_is_weather(error: Exception, autojump_clock: trio.testing.MockClock) -> None:
+async def test_what_the_network_does_is_transient(error: Exception, autojump_clock: trio.testing.MockClock) -> None:
     transport = Scripted(error, ok(b"x"))
     assert await get(transport) == b"x"
     with pytest.raises(Unanswered, match=r"GET https://api.binance.com/x: .+"):
@@ -387,7 +387,7 @@ async def answering(data: bytes, tls: ssl.SSLContext | None = None) -> AsyncIter
         b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000 + b"\r\n\r\n",
     ],
 )
-async def test_whatever_a_server_sends_is_weather(data: bytes) -> None:
+async def test_whatever_a_server_sends_is_transient(data: bytes) -> None:
     history = HISTORIES["binance"]
     async with (
         answering(data) as url,
@@ -399,7 +399,7 @@ async def test_whatever_a_server_sends_is_weather(data: bytes) -> None:
             await rest.get(ASK, raw)
 
 
-async def test_nobody_there_is_weather() -> None:
+async def test_nobody_there_is_transient() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"

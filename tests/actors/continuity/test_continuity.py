@@ -31,7 +31,10 @@ from tests.harness.continuity_rows import (
     tick,
 )
 
-STATE_BYTES_MAX = {True: 224 * 1024, False: 96 * 1024}  # by whether ids are counted, so that holes are kept
+STATE_BYTES_MAX = {
+    True: 224 * 1024,
+    False: 96 * 1024,
+}  # by whether ids are counted, so that missing ranges are kept
 
 
 def size_of(thing: Any) -> int:
@@ -77,7 +80,7 @@ def test_copies_are_taken_out_of_every_column_and_the_rest_keeps_its_order(copie
     assert admit(continuity, ids) == ["100", "101", "102"]
 
 
-def test_an_id_that_comes_late_fills_its_hole_once() -> None:
+def test_an_id_that_comes_late_fills_its_missing_range_once() -> None:
     continuity = one()
     assert admit(continuity, [1, 2, 6, 4, 4, 3, 5, 3]) == ["1", "2", "6", "4", "3", "5"]
     tick(continuity, REORDER_S * 2)
@@ -196,7 +199,7 @@ def test_ids_started_anew_are_believed_after_three_and_said() -> None:
     assert admit(continuity, [1003, 1004, 1005], at=70.0) == ["1005"]
 
 
-def test_holes_from_before_the_ids_started_anew_are_said_to_be_unknown() -> None:
+def test_missing_ranges_from_before_the_ids_started_anew_are_said_to_be_unknown() -> None:
     continuity = one()
     admit(continuity, [500, *range(1000, 1003), 1005], at=0.0)
     tick(continuity, REORDER_S)
@@ -219,7 +222,7 @@ def test_neither_a_damaged_frame_nor_a_backfill_starts_ids_anew() -> None:
     assert continuity.take_gaps() == []
 
 
-def test_a_hole_that_is_cut_in_two_becomes_two_gaps_with_their_own_edges() -> None:
+def test_a_missing_range_that_is_cut_in_two_becomes_two_gaps_with_their_own_edges() -> None:
     continuity = one()
     admit(continuity, [10], at=0.0)
     admit(continuity, [20], at=1.0)
@@ -346,7 +349,7 @@ def test_the_memory_of_a_market_is_bounded(promise: IdPromise) -> None:
     assert size_of(continuity._tracks[BTC]) - empty < STATE_BYTES_MAX[promise is IdPromise.CONTIGUOUS]
 
 
-def test_holes_beyond_their_number_are_said_before_they_are_forgotten() -> None:
+def test_missing_ranges_beyond_their_number_are_said_before_they_are_forgotten() -> None:
     continuity = one()
     rows: list[GapRow] = []
     count = 3 * HOLES_MAX
@@ -450,7 +453,7 @@ class World:
         if not self.stored:
             return TrackerState("x", BTC, gaps=unfilled)
         low, high, have = min(self.stored), max(self.stored), set(self.stored)
-        holes: list[MissingRange] = []
+        missing_ranges: list[MissingRange] = []
         for n in range(max(low, 1000), high):
             if n not in have:
                 named = [
@@ -459,20 +462,30 @@ class World:
                     if row.missing and int(row.from_id or 0) < n < int(row.to_id or 0)
                 ]
                 gap = named[-1] if named else None
-                if holes and holes[-1].last == n - 1 and holes[-1].gap_id == gap:
-                    holes[-1].last, holes[-1].to_id = n, str(n + 1)
+                if missing_ranges and missing_ranges[-1].last == n - 1 and missing_ranges[-1].gap_id == gap:
+                    missing_ranges[-1].last, missing_ranges[-1].to_id = n, str(n + 1)
                 else:
-                    holes.append(MissingRange(n, n, float("-inf"), T0_NS, T0_NS, str(n + 1), T0_NS, gap))
+                    missing_ranges.append(MissingRange(n, n, float("-inf"), T0_NS, T0_NS, str(n + 1), T0_NS, gap))
         last = max(self.stored, key=lambda n: self.made.get(n, -1.0))
         last_ns = T0_NS + round(self.made.get(last, 0.0) * SECOND_NS)
         left: dict[str, int] = {}
-        for hole in holes:
-            if hole.gap_id is not None:
-                left[hole.gap_id] = left.get(hole.gap_id, 0) + hole.count
+        for missing_range in missing_ranges:
+            if missing_range.gap_id is not None:
+                left[missing_range.gap_id] = left.get(missing_range.gap_id, 0) + missing_range.count
         trades = [(str(n), T0_NS + round(self.made.get(n, 0.0) * SECOND_NS)) for n in self.stored]
         recent = remembering(trades)
         return TrackerState(
-            "x", BTC, str(last), last_ns, high, low, tuple(holes), left, recent, highest=high, gaps=unfilled
+            "x",
+            BTC,
+            str(last),
+            last_ns,
+            high,
+            low,
+            tuple(missing_ranges),
+            left,
+            recent,
+            highest=high,
+            gaps=unfilled,
         )
 
 

@@ -245,7 +245,7 @@ def test_a_gap_whose_last_trade_was_lost_with_a_crash_begins_earlier() -> None:
     assert states(continuity) == [GapStatus.FILLED]
 
 
-def test_a_gap_whose_end_was_lost_with_a_crash_keeps_its_beginning_where_ids_show_no_holes() -> None:
+def test_a_gap_whose_end_was_lost_with_a_crash_keeps_its_beginning_where_ids_show_no_missing_ranges() -> None:
     _, row = cut(IdPromise.OPAQUE, [1, 2])
     continuity = one(IdPromise.OPAQUE)
     known = remembering([("1", T0_NS), ("2", T0_NS), ("7", NOW_NS), ("8", NOW_NS + 1)], T0_NS - 5)

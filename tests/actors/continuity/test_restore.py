@@ -31,8 +31,8 @@ def seed_of(con: duckdb.DuckDBPyConnection, promise: IdPromise = IdPromise.CONTI
     return seed
 
 
-def holes(seed: TrackerState) -> list[tuple[int, int]]:
-    return sorted((hole.first, hole.last) for hole in seed.holes)
+def missing_ranges(seed: TrackerState) -> list[tuple[int, int]]:
+    return sorted((missing_range.first, missing_range.last) for missing_range in seed.missing_ranges)
 
 
 def put(con: duckdb.DuckDBPyConnection, ids: Iterable[int], at_s: float, source: str = "stream") -> None:
@@ -49,7 +49,7 @@ def test_the_highest_id_and_the_last_trade_are_found_among_other_markets() -> No
     put(con, range(95, 103), 10.0)
     put_tick(con, "999", T0_NS + 20 * SECOND_NS, symbol=ETH)
     seed = seed_of(con)
-    assert (seed.mark, seed.last_ns, seed.holes) == (102, T0_NS + 10 * SECOND_NS, ())
+    assert (seed.mark, seed.last_ns, seed.missing_ranges) == (102, T0_NS + 10 * SECOND_NS, ())
     assert seed.lowest is None
 
 
@@ -108,7 +108,7 @@ def test_what_was_received_under_a_wrong_clock_is_found_all_the_same(promise: Id
         assert reported(continuity.take_gaps(), 8)
 
 
-def test_a_jump_that_lies_in_no_gap_is_a_hole_however_old_and_one_that_was_told_is_not() -> None:
+def test_a_jump_that_lies_in_no_gap_is_a_missing_range_however_old_and_one_that_was_told_is_not() -> None:
     con = new_file()
     put(con, [10, 12, 13], 0.0)
     put(con, [14, 15], 100.0)
@@ -120,7 +120,7 @@ def test_a_jump_that_lies_in_no_gap_is_a_hole_however_old_and_one_that_was_told_
     put_gaps(
         con, [replace(told, gap_id="f", from_id="9", to_id="12", at_ns=T0_NS + 5_000, status=GapStatus.FILLED)]
     )
-    assert holes(seed_of(con)) == [(11, 11), (20, 21)]
+    assert missing_ranges(seed_of(con)) == [(11, 11), (20, 21)]
 
 
 def test_a_gap_is_filled_only_when_its_trades_are_stored_though_memory_has_no_room_for_all() -> None:
@@ -169,7 +169,7 @@ def test_a_row_that_stands_for_several_ids_is_no_jump() -> None:
     put(con, [10], 0.0)
     put_tick(con, "13", T0_NS, fills=3)
     put_tick(con, "18", T0_NS, fills=2)
-    assert holes(seed_of(con)) == [(14, 16)]
+    assert missing_ranges(seed_of(con)) == [(14, 16)]
 
 
 def test_ids_from_before_they_were_started_anew_do_not_count() -> None:
@@ -179,7 +179,7 @@ def test_ids_from_before_they_were_started_anew_do_not_count() -> None:
     put_feeds(con, [FeedRow(T0_NS, "x", BTC, FeedEvent.FIRST, trade_id="9000")])
     put_feeds(con, [FeedRow(T0_NS + 50 * SECOND_NS, "x", BTC, FeedEvent.RESET, trade_id="1")])
     seed = seed_of(con)
-    assert (seed.mark, seed.lowest, seed.holes) == (3, 1, ())
+    assert (seed.mark, seed.lowest, seed.missing_ranges) == (3, 1, ())
 
 
 def put_many(con: duckdb.DuckDBPyConnection, count: int, per_s: int, prefix: str = "") -> None:
@@ -239,8 +239,8 @@ def test_a_gap_that_was_partly_filled_keeps_the_rest_of_its_ids() -> None:
     con, continuity = _recorded([1, 10, 11, 20, 21], [3, 4, 9])
     (old, other) = continuity.unfinished()
     seed = seed_of(con)
-    assert holes(seed) == [(2, 2), (5, 8), (12, 19)]
-    assert {hole.gap_id for hole in seed.holes} == {old.gap_id, other.gap_id}
+    assert missing_ranges(seed) == [(2, 2), (5, 8), (12, 19)]
+    assert {missing_range.gap_id for missing_range in seed.missing_ranges} == {old.gap_id, other.gap_id}
     after = one()
     after.restore([seed], NOW_NS)
     assert after.missing_ids(old.gap_id) == continuity.missing_ids(old.gap_id) == [(2, 2), (5, 8)]

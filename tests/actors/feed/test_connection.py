@@ -41,7 +41,7 @@ class Feed:
         self.server = Server(script)
         self.account = Account()
         self.intake: Mailbox[Chunk] = Mailbox(rows, weigh=lambda p: p.rows, on_dead_letter=lambda _p, _e: None)
-        self.parcels: list[Chunk] = []
+        self.chunks: list[Chunk] = []
         self.events: list[Event] = []
         self.tree = Supervisor("tree", on_event=self.events.append)
         settings = ExchangeSettings(name="x", dialect=exchange, symbols=symbols, **{"supervision": POLICY, **more})
@@ -51,15 +51,15 @@ class Feed:
         return self.tree.health(name)
 
     def stored(self) -> list[str]:
-        return [f"{parcel.block.symbol[n]}" for parcel in self.parcels for n in range(len(parcel.block))]
+        return [f"{chunk.block.symbol[n]}" for chunk in self.chunks for n in range(len(chunk.block))]
 
     def ids(self) -> list[str | None]:
-        return [number for parcel in self.parcels for number in parcel.block.trade_id]
+        return [number for chunk in self.chunks for number in chunk.block.trade_id]
 
     async def consume(self) -> None:
         while True:
-            async with self.intake.receive() as parcel:
-                self.parcels.append(parcel)
+            async with self.intake.receive() as chunk:
+                self.chunks.append(chunk)
 
 
 Feeding = Callable[..., Any]
@@ -503,7 +503,7 @@ async def test_a_maintenance_at_the_start_is_waited_out_on_the_open_connection(
     async with feeding(script, "kraken") as feed:
         await trio.sleep(online_at - 1)
         assert feed.health().reason == "no answer to the subscription of BTC/USDT"
-        assert feed.health("x:vigil").reason == "x says: maintenance"
+        assert feed.health("x:stall_detector").reason == "x says: maintenance"
         await trio.sleep(3)
         assert feed.stored() == ["BTC/USDT"] and feed.health().state is State.OK
         assert len(feed.server.clients) == 1
@@ -578,7 +578,7 @@ async def test_what_the_exchange_unsubscribes_is_asked_for_at_once_and_the_gap_i
         assert feed.health().state is State.OK
         told = [event.reason for event in feed.events if event.event == "unsubscribed"]
         assert told == ["BTC/USDT: unsubscribed by the exchange"]
-        gaps = [gap for parcel in feed.parcels for gap in parcel.gaps]
+        gaps = [gap for chunk in feed.chunks for gap in chunk.gaps]
         assert {(gap.symbol, gap.reason) for gap in gaps} == {("BTC/USDT", GapReason.DISCONNECT)}
         assert len(feed.server.clients) == 1
 
@@ -769,7 +769,7 @@ async def test_a_single_tick_is_handed_over_within_a_moment(feeding: Feeding, au
         assert feed.stored() == ["BTC/USDT"]
 
 
-async def test_a_stop_says_goodbye_and_keeps_the_last_parcel(feeding: Feeding, autojump_clock: MockClock) -> None:
+async def test_a_stop_says_goodbye_and_keeps_the_last_chunk(feeding: Feeding, autojump_clock: MockClock) -> None:
     async def script(client: Client) -> None:
         await client.accept()
         await client.send(trade("okx", "BTC-USDT", 1))
@@ -849,7 +849,7 @@ async def test_a_hang_up_after_a_full_buffer_is_an_overflow(
             nursery.start_soon(feed.consume)
             await trio.sleep(2)
             nursery.cancel_scope.cancel()
-        assert [gap.reason for parcel in feed.parcels for gap in parcel.gaps] == [reason]
+        assert [gap.reason for chunk in feed.chunks for gap in chunk.gaps] == [reason]
 
 
 async def test_what_a_stuck_buffer_does_not_take_is_kept_for_the_end(
@@ -862,12 +862,12 @@ async def test_what_a_stuck_buffer_does_not_take_is_kept_for_the_end(
         assert trio.current_time() - began <= CONNECTION_STOP_S + 2.0
         async with feed.intake.receive() as first:
             taken = len(first.block)
-        left = sum(len(parcel.block) for parcel in feed.exchange.rests())
+        left = sum(len(chunk.block) for chunk in feed.exchange.rests())
         assert taken + left == feed.account.received == feed.account.in_flight > 0
         assert feed.exchange.rests() == []
 
 
-async def test_what_is_read_while_an_older_parcel_waits_is_kept_too_and_in_order(
+async def test_what_is_read_while_an_older_chunk_waits_is_kept_too_and_in_order(
     feeding: Feeding, autojump_clock: MockClock
 ) -> None:
     async def script(client: Client) -> None:
@@ -882,7 +882,7 @@ async def test_what_is_read_while_an_older_parcel_waits_is_kept_too_and_in_order
         await feed.tree.stop_child("x")
         async with feed.intake.receive() as first:
             ids = [*first.block.trade_id]
-        ids += [number for parcel in feed.exchange.rests() for number in parcel.block.trade_id]
+        ids += [number for chunk in feed.exchange.rests() for number in chunk.block.trade_id]
         assert ids == [str(number) for number in range(200)]
 
 
@@ -911,7 +911,7 @@ async def test_what_was_read_outlives_a_crash_of_the_actor(
     async with feeding(script) as feed:
         await trio.sleep(10)
         assert feed.ids() == ["11", "12", "14"]
-        rejects = [reject for parcel in feed.parcels for reject in parcel.rejects]
+        rejects = [reject for chunk in feed.chunks for reject in chunk.rejects]
         assert [(reject.reason, b'"13"' in reject.payload) for reject in rejects] == [(Reason.CRASHED, True)]
         assert "a bug of ours" in rejects[0].detail
         account = feed.account
@@ -938,7 +938,7 @@ async def test_a_crash_in_the_middle_of_a_read_leaves_no_tick_that_is_not_booked
     async with feeding(script) as feed:
         await trio.sleep(5)
         assert feed.ids() == []
-        assert [len(parcel.rejects) for parcel in feed.parcels if parcel.rejects] == [7]
+        assert [len(chunk.rejects) for chunk in feed.chunks if chunk.rejects] == [7]
         assert (feed.account.received, feed.account.rejected, feed.account.in_flight) == (7, 7, 0)
 
 

@@ -41,7 +41,7 @@ async def test_a_second_connection_takes_over_before_the_first_has_lived_as_long
         assert OVERLAP_S <= trio.current_time() - began <= OVERLAP_S + 3 and trio.current_time() < 102
         assert recorder.account.duplicates - copies >= 2 * OVERLAP_S - 2
         assert (recorder.names, venue.open) == (["x:2"], [2])
-        assert [event.event for event in recorder.told("relieving", "relieved")] == ["relieving", "relieved"]
+        assert [event.event for event in recorder.told("replacing", "replaced")] == ["replacing", "replaced"]
         assert venue.server.clients[0].close_code == 1000
     check_whole(recorder, venue)
     recorder.check()
@@ -57,7 +57,7 @@ async def test_a_connection_that_is_told_of_its_end_is_replaced_before_it(autoju
         assert recorder.names == ["x:1", "x:2"] == [f"x:{number}" for number in venue.open]
         await trio.sleep(OVERLAP_S / 2 + 3)
         assert (recorder.names, venue.open) == (["x:2"], [2])
-        assert "64008" in recorder.told("relieved")[0].reason
+        assert "64008" in recorder.told("replaced")[0].reason
     check_whole(recorder, venue)
     recorder.check()
 
@@ -84,15 +84,15 @@ async def test_an_exchange_that_bids_every_connection_farewell_is_not_overrun(au
 async def test_one_that_never_delivers_is_given_up_and_tried_again_after_longer_and_longer_pauses(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actors.feed.connection_pool.RELIEF_S", 10.0)
-    monkeypatch.setattr("actors.feed.connection_pool.RELIEF_AGAIN_S", 10.0)
+    monkeypatch.setattr("actors.feed.connection_pool.REPLACEMENT_S", 10.0)
+    monkeypatch.setattr("actors.feed.connection_pool.REPLACEMENT_AGAIN_S", 10.0)
     venue = Venue()
     venue.deaf = {*range(2, 99)}
     async with recorded(venue, lifetime_s=LIFE_S) as recorder, trio.open_nursery() as nursery:
         nursery.start_soon(venue.go_on, BTC, 1.0, 300.0)
         await trio.sleep(150)
-        begun = recorder.told("relieving")
-        failed = recorder.told("relief_failed")
+        begun = recorder.told("replacing")
+        failed = recorder.told("replacement_failed")
         assert [event.at_ns - before.at_ns for before, event in zip(begun, failed, strict=False)] == pytest.approx(
             [10e9] * len(failed), abs=2e9
         )
@@ -102,7 +102,7 @@ async def test_one_that_never_delivers_is_given_up_and_tried_again_after_longer_
         assert 1 in venue.open, "the old one goes on"
         venue.deaf.clear()
         await trio.sleep(10 * 2 ** (len(pauses) + 1))
-        assert 1 not in venue.open and recorder.told("relieved")
+        assert 1 not in venue.open and recorder.told("replaced")
         nursery.cancel_scope.cancel()
     check_whole(recorder, venue)
     # What waits for its subscription in vain says so and is connected anew; nobody else fails.
@@ -112,14 +112,14 @@ async def test_one_that_never_delivers_is_given_up_and_tried_again_after_longer_
 async def test_one_that_lacks_a_market_does_not_take_over(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actors.feed.connection_pool.RELIEF_S", 10.0)
+    monkeypatch.setattr("actors.feed.connection_pool.REPLACEMENT_S", 10.0)
     venue = Venue()
     venue.mute = {(2, ETH)}
     async with recorded(venue, *BOTH, lifetime_s=LIFE_S) as recorder, trio.open_nursery() as nursery:
         nursery.start_soon(venue.go_on, BTC, 1.0, 60.0)
         nursery.start_soon(venue.go_on, ETH, 1.0, 60.0)
         await trio.sleep(LIFE_S + 12)
-        assert len(recorder.told("relief_failed")) == 1 and recorder.names == ["x:1"]
+        assert len(recorder.told("replacement_failed")) == 1 and recorder.names == ["x:1"]
     check_whole(recorder, venue, BTC, ETH)
 
 
@@ -219,7 +219,7 @@ async def test_both_are_replaced_before_they_grow_too_old(autojump_clock: MockCl
     async with recorded(venue, redundancy=2, lifetime_s=LIFE_S) as recorder:
         await venue.go_on(BTC, 0.5, 65.0)
         assert len(recorder.names) in (2, 3, 4) and min(venue.open) > 4
-        assert len(recorder.told("relieved")) >= 4
+        assert len(recorder.told("replaced")) >= 4
     check_whole(recorder, venue)
     recorder.check()
 
@@ -242,11 +242,11 @@ async def test_markets_may_change_while_a_connection_is_being_replaced(autojump_
         await recorder.exchange.change(["SOL/USDT"], ["ETH/USDT"])
         await trio.sleep(3)
         recorder.check()
-        assert len(recorder.told("relief_dropped")) == 1
+        assert len(recorder.told("replacement_dropped")) == 1
         carried = sorted(s for one in recorder.exchange.connections for s in one.since)
         assert carried == ["BTC/USDT", "SOL/USDT"]
         await trio.sleep(30)  # and these are replaced in their time
-        assert len(recorder.told("relieved")) >= 1
+        assert len(recorder.told("replaced")) >= 1
         nursery.cancel_scope.cancel()
     recorder.check()
     ids = recorder.ids()
@@ -261,14 +261,14 @@ async def test_a_market_may_be_added_while_a_connection_is_being_replaced(autoju
         await under_way(venue)
         await recorder.exchange.change(["ETH/USDT"], [])
         await venue.go_on(ETH, 0.5, 10.0)
-        assert recorder.names == ["x:2", "x:3"] and len(recorder.told("relieved")) == 1
+        assert recorder.names == ["x:2", "x:3"] and len(recorder.told("replaced")) == 1
         nursery.cancel_scope.cancel()
     check_whole(recorder, venue)
     recorder.check()
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.3, 2.0, OVERLAP_S + 1.0])
-async def test_a_vigil_that_is_restarted_in_the_middle_goes_on_where_it_was(
+async def test_a_stall_detector_that_is_restarted_in_the_middle_goes_on_where_it_was(
     after_s: float, autojump_clock: MockClock
 ) -> None:
     venue = Venue()
@@ -276,14 +276,14 @@ async def test_a_vigil_that_is_restarted_in_the_middle_goes_on_where_it_was(
         nursery.start_soon(venue.go_on, BTC, 0.5, 50.0)
         await seen(lambda: len(recorder.names) == 2)
         await trio.sleep(after_s)
-        await recorder.tree.restart("x:vigil")
+        await recorder.tree.restart("x:stall_detector")
         await trio.sleep(2 * OVERLAP_S + 3)
         assert (recorder.names, venue.open) == (["x:2"], [2])
     check_whole(recorder, venue)
     recorder.check()
 
 
-async def test_a_vigil_that_crashes_at_any_step_leaves_a_fleet_that_goes_on(
+async def test_a_stall_detector_that_crashes_at_any_step_leaves_a_pool_that_goes_on(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     venue = Venue()
@@ -305,9 +305,9 @@ async def test_a_vigil_that_crashes_at_any_step_leaves_a_fleet_that_goes_on(
             monkeypatch.setattr(Supervisor, name, brittle(name))
         nursery.start_soon(venue.go_on, BTC, 0.5, 110.0)
         await trio.sleep(85)
-        assert recorder.told("relieved") and len(recorder.told("backoff")) >= 2
+        assert recorder.told("replaced") and len(recorder.told("backoff")) >= 2
         await seen(lambda: len(recorder.names) == 1)
-        recorder.check({"x:vigil"})
+        recorder.check({"x:stall_detector"})
     check_whole(recorder, venue)
 
 

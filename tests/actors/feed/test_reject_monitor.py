@@ -68,8 +68,8 @@ def gaps_of(recorder: Recorder) -> tuple[State, str]:
 
 def coverage(recorder: Recorder, symbol: str = BOTH[0]) -> list[str]:
     con = new_file()
-    put_gaps(con, [gap for parcel in recorder.parcels for gap in parcel.gaps])
-    put_feeds(con, [dataclasses.replace(feed, run_id="r") for parcel in recorder.parcels for feed in parcel.feeds])
+    put_gaps(con, [gap for chunk in recorder.chunks for gap in chunk.gaps])
+    put_feeds(con, [dataclasses.replace(feed, run_id="r") for chunk in recorder.chunks for feed in chunk.feeds])
     put_audit(con, "r", time.time_ns())
     rows = con.execute("SELECT status FROM coverage WHERE symbol = ? ORDER BY from_time", [symbol]).fetchall()
     return [status for (status,) in rows]

@@ -47,15 +47,15 @@ async def elsewhere(neighbours: PeerActivity, *coins: str) -> AsyncIterator[None
         nursery.cancel_scope.cancel()
 
 
-def vigil_of(recorder: Recorder) -> tuple[State, str]:
-    health = recorder.tree.health("x:vigil")
+def stall_detector_of(recorder: Recorder) -> tuple[State, str]:
+    health = recorder.tree.health("x:stall_detector")
     return health.state, health.reason
 
 
 def check_untouched(recorder: Recorder) -> None:
     """Nobody has done anything about the exchange."""
     assert recorder.names == [f"x:{number}" for number in range(1, recorder.exchange.settings.redundancy + 1)]
-    assert recorder.gaps() == [] == recorder.told("stalled", "relieving", "degraded")
+    assert recorder.gaps() == [] == recorder.told("stalled", "replacing", "degraded")
     recorder.check()
 
 
@@ -73,8 +73,8 @@ def check_repaired(recorder: Recorder, venue: Venue, *natives: str) -> None:
 def coverage(recorder: Recorder, now_ns: int) -> list[str]:
     """What the file would say of the one market from the beginning to now, stretch by stretch."""
     con = new_file()
-    put_gaps(con, [gap for parcel in recorder.parcels for gap in parcel.gaps])
-    put_feeds(con, [dataclasses.replace(feed, run_id="r") for parcel in recorder.parcels for feed in parcel.feeds])
+    put_gaps(con, [gap for chunk in recorder.chunks for gap in chunk.gaps])
+    put_feeds(con, [dataclasses.replace(feed, run_id="r") for chunk in recorder.chunks for feed in chunk.feeds])
     put_audit(con, "r", now_ns)
     return [status for (status,) in con.execute("SELECT status FROM coverage ORDER BY from_time").fetchall()]
 
@@ -99,10 +99,10 @@ async def test_a_market_that_falls_silent_here_only_is_stalled(autojump_clock: M
         assert "BTC is traded on y, z" in stalled.reason and stalled.detail["connections"] == ["x:1"]
         assert venue.asked == 0, "that was enough"
         await trio.sleep(0.5)
-        assert vigil_of(recorder) == (State.DEGRADED, stalled.reason)
+        assert stall_detector_of(recorder) == (State.DEGRADED, stalled.reason)
         await trio.sleep(OVERLAP_S + 3)
-        assert venue.open == [2] and vigil_of(recorder) == (State.OK, "")
-        assert stalled.reason in recorder.told("relieved")[0].reason
+        assert venue.open == [2] and stall_detector_of(recorder) == (State.OK, "")
+        assert stalled.reason in recorder.told("replaced")[0].reason
     check_repaired(recorder, venue, BTC)
     assert recorder.gaps()[0].from_id == last
 
@@ -177,7 +177,7 @@ async def test_a_quiet_market_alone_is_no_reason_for_anything(history: bool, aut
             await venue.go_on(BTC, 0.5, LEARN_S)
             await trio.sleep(120)
         check_untouched(recorder)
-        assert {event.event for event in recorder.events if event.actor == "x:vigil"} == {"starting", "ok"}
+        assert {event.event for event in recorder.events if event.actor == "x:stall_detector"} == {"starting", "ok"}
 
 
 async def test_trades_that_stop_while_all_else_goes_on_are_one_change_of_connections(
@@ -195,7 +195,7 @@ async def test_trades_that_stop_while_all_else_goes_on_are_one_change_of_connect
         venue.mute = {(1, BTC), (1, ETH)}
         await trio.sleep(STALL_S + LOOKS_S + OVERLAP_S + 3)
         assert venue.open == [2] and len(venue.server.clients) == 2
-    assert len(recorder.told("relieved")) == 1
+    assert len(recorder.told("replaced")) == 1
     check_repaired(recorder, venue, BTC, ETH)
 
 
@@ -255,11 +255,11 @@ async def test_a_stall_that_ends_is_forgotten(autojump_clock: MockClock) -> None
         for count in (1, 2):
             venue.mute = {(1, BTC)}
             await trio.sleep(STALL_S + LOOKS_S)
-            assert len(recorder.gaps()) == count and vigil_of(recorder)[0] is State.DEGRADED
+            assert len(recorder.gaps()) == count and stall_detector_of(recorder)[0] is State.DEGRADED
             await trio.sleep(15)
             venue.mute = set()
             await trio.sleep(LOOKS_S)
-            assert vigil_of(recorder) == (State.OK, "")
+            assert stall_detector_of(recorder) == (State.OK, "")
         assert 1 in venue.open
     assert {gap.status for gap in recorder.gaps()} == {GapStatus.FILLED}
     assert sorted(map(str, recorder.ids())) == venue.ids()
@@ -280,7 +280,7 @@ async def test_a_stall_that_goes_on_is_told_of_now_and_then(
         venue.mute, venue.refuses = {(1, BTC)}, True
         await trio.sleep(120)
         assert 9 <= len(recorder.told("stalled")) <= 3 + 120 / 10
-        assert len(recorder.gaps()) == 1 and vigil_of(recorder)[0] is State.DEGRADED
+        assert len(recorder.gaps()) == 1 and stall_detector_of(recorder)[0] is State.DEGRADED
         nursery.cancel_scope.cancel()
 
 
@@ -322,15 +322,15 @@ async def test_while_an_exchange_says_that_it_does_not_trade_its_silence_is_no_s
         for _ in range(3):  # it says so again and again
             await trio.sleep(100)
             await venue.say(1, says(words))
-            assert vigil_of(recorder) == (State.DEGRADED, f"x says: {words}")
+            assert stall_detector_of(recorder) == (State.DEGRADED, f"x says: {words}")
         assert (recorder.names, venue.asked, recorder.gaps()) == (["x:1", "x:2"], 0, [])
         for number in (1, 2):
             await venue.say(number, says("online"))
         await trio.sleep(1.5)
-        assert vigil_of(recorder) == (State.OK, "")
+        assert stall_detector_of(recorder) == (State.OK, "")
         assert [event.reason for event in recorder.told("condition")] == [words, "normal again"]
         await venue.go_on(BTC, 0.5, LEARN_S)
-        assert not recorder.told("stalled", "relieving") and not recorder.gaps()
+        assert not recorder.told("stalled", "replacing") and not recorder.gaps()
         venue.mute = {(0, BTC)}  # and from now on silence is a stall again, after as little as before
         await venue.go_on(BTC, 0.5, STALL_S + LOOKS_S + 1)
         assert len(recorder.told("stalled")) == 1
@@ -373,7 +373,7 @@ async def test_trades_or_a_state_in_which_they_are_made_keep_the_watch_up(
         await venue.go_on(BTC, 0.5, LEARN_S)
         await venue.say(1, says(words))
         await venue.go_on(BTC, 0.5, 2 * STRAGGLERS_S)  # it trades on, whatever it says
-        assert vigil_of(recorder) == (State.DEGRADED, f"x says: {words}")
+        assert stall_detector_of(recorder) == (State.DEGRADED, f"x says: {words}")
         venue.mute = {(1, BTC)}
         await venue.go_on(BTC, 0.5, STALL_S + LOOKS_S + 1)
         assert len(recorder.told("stalled")) == 1
@@ -414,13 +414,13 @@ async def test_of_two_connections_the_one_that_lacks_a_market_is_replaced_withou
         (stalled,) = recorder.told("stalled")
         assert stalled.reason == "BTC/USDT silent on x:1: x:2 delivers it"
         assert recorder.names == ["x:1", "x:2", "x:3"]
-        assert vigil_of(recorder) == (State.DEGRADED, stalled.reason)
+        assert stall_detector_of(recorder) == (State.DEGRADED, stalled.reason)
         await trio.sleep(70)
-        assert len(recorder.told("relief_failed")) == 1 == len(recorder.told("stalled")), "and no more words"
+        assert len(recorder.told("replacement_failed")) == 1 == len(recorder.told("stalled")), "and no more words"
         venue.deaf = set()
         await trio.sleep(80)
         assert recorder.names[0] == "x:2" and len(recorder.names) == 2
-        assert vigil_of(recorder) == (State.OK, "")
+        assert stall_detector_of(recorder) == (State.OK, "")
     assert recorder.gaps() == []
     assert recorder.ids() == venue.ids() and recorder.ids("ETH/USDT") == venue.ids(ETH)
 

@@ -28,7 +28,9 @@ ROWS = st.integers(PACK_ROWS_MIN - 2, PACK_ROWS_MIN + 2) | st.sampled_from((1, 4
 
 
 def block(rows: int, first: int = 0, *, steady: bool = True, exchange: str = "x") -> Block:
-    """Rows that are told apart by their ids; not `steady`: every column varies and has holes where it may."""
+    """Rows that are told apart by their ids; not `steady`: every column varies and has missing ranges where it
+    may.
+    """
     made = Block(exchange)
     numbers = range(first, first + rows)
     made.extend(
@@ -120,10 +122,10 @@ async def test_a_flood_is_packed_on_its_way_and_comes_back_whole_if_it_cannot_go
         return b'{"e":"trade",' + data.encode() + b"}"
 
     account, continuity = Account(), Continuity("binance", {"A/B": IdPromise.CONTIGUOUS})
-    intake: Mailbox[Chunk] = Mailbox(PACK_ROWS_MIN, weigh=lambda parcel: parcel.rows, on_dead_letter=print)
+    intake: Mailbox[Chunk] = Mailbox(PACK_ROWS_MIN, weigh=lambda chunk: chunk.rows, on_dead_letter=print)
     catch = Accumulator("binance", account, intake, continuity)
     reader = Decoder("binance", DIALECTS["binance"], {"AB": "A/B"})
-    parcels: list[Chunk] = []
+    chunks: list[Chunk] = []
     for first in (0, 1_000):
         catch.take([frame(n) for n in range(first, first + 1_000)], NS, reader)
         with trio.move_on_after(1) as patience:
@@ -134,8 +136,8 @@ async def test_a_flood_is_packed_on_its_way_and_comes_back_whole_if_it_cannot_go
         nursery.start_soon(catch.hand_over)
         await wait_all_tasks_blocked()
         for _ in range(2):
-            async with intake.receive() as parcel:
-                parcels.append(parcel)
-    assert all(parcel.block.arrays is not None for parcel in parcels)
-    assert [number for parcel in parcels for number in parcel.block.trade_id] == list(map(str, range(2_001)))
+            async with intake.receive() as chunk:
+                chunks.append(chunk)
+    assert all(chunk.block.arrays is not None for chunk in chunks)
+    assert [number for chunk in chunks for number in chunk.block.trade_id] == list(map(str, range(2_001)))
     assert account.in_flight == 2_001 and account.balanced

@@ -1,4 +1,4 @@
-"""The way from parcels to durable batches: by rows, by age, through crashes and a sick disk."""
+"""The way from chunks to durable batches: by rows, by age, through crashes and a sick disk."""
 
 import errno
 import itertools
@@ -249,7 +249,7 @@ step = st.one_of(
     st.tuples(st.just("give"), st.sampled_from("xyz"), st.integers(0, 5), st.integers(0, 3)),
     st.tuples(st.just("seal")),
     st.tuples(st.just("stored")),
-    st.tuples(st.just("parcel dies")),
+    st.tuples(st.just("chunk dies")),
     st.tuples(st.just("batch dies")),
 )
 
@@ -276,7 +276,7 @@ def test_the_books_agree_at_every_moment_and_in_every_row_of_the_audit(steps: li
             ledger.stored(batch)
             for row in batch.audit:  # what was foretold has come true
                 assert ledger.account(row.exchange).stored >= row.stored - refused(ledger)
-        elif what == "parcel dies" and pending:
+        elif what == "chunk dies" and pending:
             ledger.refused([pending.pop()], sealed=False)
         elif what == "batch dies" and sealed:
             ledger.refused(sealed.pop(0).blocks, sealed=True)

@@ -1,4 +1,4 @@
-"""File and tail belong together by a random id: a copy or a move is an error and never a silent hole."""
+"""File and tail belong together by a random id: a copy or a move is an error and never a silent missing range."""
 
 import os
 import shutil

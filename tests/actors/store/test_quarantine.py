@@ -45,15 +45,15 @@ def write(one: Store, *ids: int) -> int:
 
 
 @pytest.fixture(scope="module")
-def shelf() -> Iterator[Path]:
+def stored_trades() -> Iterator[Path]:
     """In memory, for what several tests begin with."""
     with memory_folder() as folder:
         yield folder
 
 
 @pytest.fixture(scope="module")
-def filled_once(shelf: Path) -> Path:
-    one = started(shelf / "filled")
+def filled_once(stored_trades: Path) -> Path:
+    one = started(stored_trades / "filled")
     for i in (1, 2):
         write(one, i)
         one.merge()
@@ -157,9 +157,9 @@ one.merge()
 
 
 @pytest.fixture(scope="module")
-def killed_in_merge(shelf: Path) -> Path:
+def killed_in_merge(stored_trades: Path) -> Path:
     """The folder of a store killed between the commit of its second merge and the checkpoint."""
-    folder = shelf / "killed"
+    folder = stored_trades / "killed"
     environment = {**os.environ, "TICKWARDEN_CRASH_AT": "merge.committed:2"}
     done = subprocess.run([sys.executable, "-c", CRASHING, str(folder)], cwd=ROOT, env=environment)
     assert done.returncode == -signal.SIGKILL

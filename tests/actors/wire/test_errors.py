@@ -1,4 +1,4 @@
-"""Tests of the one place that tells weather from bugs."""
+"""Tests of the one place that tells transient from bugs."""
 
 import errno
 import socket
@@ -38,7 +38,7 @@ def caused(exc: Exception, cause: Exception) -> Exception:
     return exc
 
 
-WEATHER: list[BaseException] = [
+TRANSIENT: list[BaseException] = [
     ConnectionRefusedError(),
     ConnectionResetError(),
     BrokenPipeError(),
@@ -83,9 +83,9 @@ BUGS: list[BaseException] = [
 ]
 
 
-@pytest.mark.parametrize("exc", WEATHER, ids=repr)
-def test_weather_is_waited_out(exc: BaseException) -> None:
-    assert classify(exc) == (Verdict.WEATHER, None)
+@pytest.mark.parametrize("exc", TRANSIENT, ids=repr)
+def test_transient_is_waited_out(exc: BaseException) -> None:
+    assert classify(exc) == (Verdict.TRANSIENT, None)
 
 
 @pytest.mark.parametrize("exc", BUGS, ids=repr)
@@ -104,8 +104,8 @@ def test_all_else_is_a_bug(exc: BaseException) -> None:
     ],
     ids=repr,
 )
-def test_a_wrong_certificate_is_a_misfit_however_it_comes(exc: Exception) -> None:
-    assert classify(exc) == (Verdict.MISFIT, None)
+def test_a_wrong_certificate_is_a_misconfigured_however_it_comes(exc: Exception) -> None:
+    assert classify(exc) == (Verdict.MISCONFIGURED, None)
 
 
 def test_a_bug_met_while_a_certificate_was_refused_is_still_a_bug() -> None:
@@ -162,25 +162,25 @@ def test_no_retry_after_header_can_stop_us_or_hold_us_for_ever(status: int, head
 
 
 def test_the_floor_of_a_refusal_comes_with_the_verdict() -> None:
-    assert classify(HandshakeRefused(403, retry_after_s=300)) == (Verdict.WEATHER, 300)
-    assert classify(answered(429, **{"Retry-After": "33"})) == (Verdict.WEATHER, 33)
-    assert classify(answered(403)) == (Verdict.WEATHER, 300)
-    assert classify(TransientError("leave me alone", retry_after_s=5)) == (Verdict.WEATHER, 5)
+    assert classify(HandshakeRefused(403, retry_after_s=300)) == (Verdict.TRANSIENT, 300)
+    assert classify(answered(429, **{"Retry-After": "33"})) == (Verdict.TRANSIENT, 33)
+    assert classify(answered(403)) == (Verdict.TRANSIENT, 300)
+    assert classify(TransientError("leave me alone", retry_after_s=5)) == (Verdict.TRANSIENT, 5)
 
 
 def test_a_close_for_policy_or_overload_keeps_us_away_for_a_while() -> None:
     for code in (1008, 1013):
         verdict, floor_s = classify(ConnectionLost(code, "slow down"))
-        assert verdict is Verdict.WEATHER
+        assert verdict is Verdict.TRANSIENT
         assert floor_s is not None and floor_s >= 10
 
 
 def test_of_a_group_the_worst_counts() -> None:
     slow, slower = TransientError("", retry_after_s=5), HandshakeRefused(429, retry_after_s=70)
-    weather = ExceptionGroup("", [slow, ExceptionGroup("", [slower, ConnectionResetError()])])
-    assert classify(weather) == (Verdict.WEATHER, 70)
-    assert classify(ExceptionGroup("", [weather, MisconfiguredError("ca_file")]))[0] is Verdict.MISFIT
-    assert classify(ExceptionGroup("", [weather, MisconfiguredError("ca_file"), KeyError("p")])) == (
+    transient = ExceptionGroup("", [slow, ExceptionGroup("", [slower, ConnectionResetError()])])
+    assert classify(transient) == (Verdict.TRANSIENT, 70)
+    assert classify(ExceptionGroup("", [transient, MisconfiguredError("ca_file")]))[0] is Verdict.MISCONFIGURED
+    assert classify(ExceptionGroup("", [transient, MisconfiguredError("ca_file"), KeyError("p")])) == (
         Verdict.BUG,
         None,
     )
@@ -194,6 +194,6 @@ async def test_cancelled_siblings_in_a_group_say_nothing() -> None:
         except trio.Cancelled as cancelled:
             group = BaseExceptionGroup("", [cancelled, ConnectionResetError()])
             alone = BaseExceptionGroup("", [cancelled])
-            assert classify(group) == (Verdict.WEATHER, None)
+            assert classify(group) == (Verdict.TRANSIENT, None)
             assert classify(alone) == (Verdict.BUG, None)
             raise

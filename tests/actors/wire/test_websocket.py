@@ -507,7 +507,7 @@ async def test_a_refused_handshake_says_the_status_and_how_long_to_wait(
     exc = await refused(script)
     assert isinstance(exc, HandshakeRefused)
     assert (exc.status, exc.retry_after_s) == (status, floor_s)
-    assert classify(exc) == (Verdict.WEATHER, floor_s)
+    assert classify(exc) == (Verdict.TRANSIENT, floor_s)
     assert str(status) in str(exc)
 
 
@@ -529,7 +529,7 @@ CUT_OFF = b"HTTP/1.1 101 cut off"
     ],
     ids=["ssh", "tls", "accept", "bare", "header", "version", "endless", "cut", "nothing"],
 )
-async def test_what_is_no_websocket_answer_is_weather_and_said_at_once(answer: bytes) -> None:
+async def test_what_is_no_websocket_answer_is_transient_and_said_at_once(answer: bytes) -> None:
     async def script(peer: Peer) -> None:
         await peer.read_request()
         await peer.send(answer)
@@ -538,7 +538,7 @@ async def test_what_is_no_websocket_answer_is_weather_and_said_at_once(answer: b
 
     exc = await refused(script)
     assert isinstance(exc, CannotConnect)
-    assert classify(exc)[0] is Verdict.WEATHER
+    assert classify(exc)[0] is Verdict.TRANSIENT
 
 
 async def test_each_stage_of_connecting_has_its_deadline() -> None:
@@ -564,7 +564,7 @@ class NoNames(trio.abc.HostnameResolver):
     getnameinfo = getaddrinfo
 
 
-async def test_a_refused_connection_and_an_unknown_name_are_weather() -> None:
+async def test_a_refused_connection_and_an_unknown_name_are_transient() -> None:
     listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
     port = listener.socket.getsockname()[1]
     await listener.aclose()
@@ -574,7 +574,7 @@ async def test_a_refused_connection_and_an_unknown_name_are_weather() -> None:
         with pytest.raises(CannotConnect, match=said) as caught:
             async with connect(url, sink=Catch(), limits=LIMITS):
                 pytest.fail("connected")
-        assert classify(caught.value) == (Verdict.WEATHER, None)
+        assert classify(caught.value) == (Verdict.TRANSIENT, None)
 
 
 @pytest.mark.parametrize("url", ["http://example.com", "ws://", "example.com"])
@@ -610,7 +610,7 @@ async def test_a_trusted_certificate_is_talked_to(host: str) -> None:
         ("localhost.pem", None, "unable to get"),
     ],
 )
-async def test_a_certificate_that_cannot_be_trusted_is_a_misfit(
+async def test_a_certificate_that_cannot_be_trusted_is_a_misconfigured(
     certificate: str, ca_file: Path | None, said: str
 ) -> None:
     async def script(peer: Peer) -> None:
@@ -622,11 +622,11 @@ async def test_a_certificate_that_cannot_be_trusted_is_a_misfit(
                 pytest.fail("connected")
     assert isinstance(caught.value, MisconfiguredError)
     assert isinstance(caught.value.__cause__, trio.BrokenResourceError)
-    assert classify(caught.value) == (Verdict.MISFIT, None)
+    assert classify(caught.value) == (Verdict.MISCONFIGURED, None)
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 plain HTTP\r\n\r\n", b""], ids=["plain", "nothing"])
-async def test_a_tls_handshake_that_fails_is_weather_and_said_at_once(answer: bytes) -> None:
+async def test_a_tls_handshake_that_fails_is_transient_and_said_at_once(answer: bytes) -> None:
     async def script(peer: Peer) -> None:
         await peer.stream.receive_some()
         await peer.send(answer)
@@ -635,7 +635,7 @@ async def test_a_tls_handshake_that_fails_is_weather_and_said_at_once(answer: by
         with pytest.raises(CannotConnect, match="TLS") as caught:
             async with connect(url.replace("ws:", "wss:"), sink=Catch(), limits=LIMITS):
                 pytest.fail("connected")
-    assert classify(caught.value) == (Verdict.WEATHER, None)
+    assert classify(caught.value) == (Verdict.TRANSIENT, None)
 
 
 def test_a_ca_file_that_cannot_be_used_is_said_to_be_so(tmp_path: Path) -> None:

@@ -220,7 +220,7 @@ def test_top_scrolls_through_more_than_the_screen_holds(service: Service) -> Non
         screen.press(" ")
         screen.until("lines 13-23 of")
         screen.press("G")
-        screen.until("bybit:vigil")
+        screen.until("bybit:stall_detector")
         screen.press("g")
         screen.press("q")
         assert screen.end() == 0

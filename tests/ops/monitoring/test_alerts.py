@@ -52,7 +52,7 @@ SCENES: list[tuple[str, dict[str, str], list[int], list[int]]] = [
     ("Bugs", {'tickwarden_actor_restarts_total{actor="a",reason="bug"}': "0x70 1x130"}, [75, 120], [60, 140, 190]),
     # a bug before the first scrape
     ("Bugs", {'tickwarden_actor_restarts_total{actor="a",reason="stuck"}': "1x130"}, [1, 50], [70, 120]),
-    ("Bugs", {'tickwarden_actor_restarts_total{actor="a",reason="weather"}': "0+5x100"}, [], [10, 90]),
+    ("Bugs", {'tickwarden_actor_restarts_total{actor="a",reason="transient"}': "0+5x100"}, [], [10, 90]),
     (
         "Rejects",
         {'tickwarden_ticks_rejected_total{exchange="x",reason="bad_price"}': "0x10 1+1x40 41x40"},

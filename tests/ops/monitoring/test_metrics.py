@@ -273,7 +273,12 @@ async def test_no_series_is_born_while_the_service_records(tmp_path: Path) -> No
         ledger = pipeline.ledger
         for reason in Reason:
             ledger.account("venue0").rejected_by[reason.value] += 1
-        for actor, verdict in (("writer", "bug"), ("buffer", "stuck"), ("venue0:1", "weather"), ("merger", "new")):
+        for actor, verdict in (
+            ("writer", "bug"),
+            ("buffer", "stuck"),
+            ("venue0:1", "transient"),
+            ("merger", "new"),
+        ):
             metrics.heard(told(actor, "backoff", 0, verdict=verdict))
             metrics.heard(told(actor, "starting", 1))
         pipeline.clock.jumps += 1
@@ -292,13 +297,13 @@ def test_a_restart_is_put_down_to_what_led_to_it_probes_included() -> None:
     restarts = Restarts()
     for event in (
         told("x:1", "starting", 0),
-        told("x:1", "backoff", 0, verdict="weather", error="Silent"),
+        told("x:1", "backoff", 0, verdict="transient", error="Silent"),
         told("x:1", "starting", 1),
         told("x:1", "stuck", 1),
         told("x:1", "backoff", 1, verdict="bug", error="Stuck: handled nothing"),
         told("x:1", "starting", 2),
-        told("x:1", "failed", 2, verdict="misfit", error="certificate"),
-        told("x:1", "failed", 3, verdict="misfit", error="certificate"),  # a probe, which has no event
+        told("x:1", "failed", 2, verdict="misconfigured", error="certificate"),
+        told("x:1", "failed", 3, verdict="misconfigured", error="certificate"),  # a probe, which has no event
         told("x:1", "stopping", 3, "restarted by an operator"),
         told("x:1", "starting", 4),
         told("x:1", "stopping", 4, "restarted with y"),
@@ -307,7 +312,7 @@ def test_a_restart_is_put_down_to_what_led_to_it_probes_included() -> None:
         told("x:1", "starting", 6),
     ):
         restarts.heard(event)
-    expected = {"weather": 1, "stuck": 1, "misfit": 1, "operator": 2, "other": 1}
+    expected = {"transient": 1, "stuck": 1, "misconfigured": 1, "operator": 2, "other": 1}
     assert restarts.by_actor_and_reason == {("x:1", reason): count for reason, count in expected.items()}
     assert set(expected) <= set(REASONS)
 
@@ -318,7 +323,7 @@ def test_a_restart_is_put_down_to_what_led_to_it_probes_included() -> None:
             st.sampled_from(("a", "b:1")),
             st.sampled_from([state.value for state in State] + ["stuck", "leaving"]),
             st.integers(0, 5),
-            st.sampled_from((None, "weather", "bug", "novel")),
+            st.sampled_from((None, "transient", "bug", "novel")),
         )
     )
 )
