@@ -233,7 +233,8 @@ async def recorded(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("actors.wire.websocket.dial", dial)
             patch.setattr(
-                "actors.backfill.gap_filler.Rest", partial(RestClient, transport=httpx.MockTransport(venue.rest))
+                "actors.backfill.gap_filler.RestClient",
+                partial(RestClient, transport=httpx.MockTransport(venue.rest)),
             )
             patch.setattr(time, "time_ns", lambda: EPOCH_NS + int(trio.current_time() * 1e9))
             if consuming:

@@ -146,9 +146,9 @@ def test_every_name_of_a_file_is_one_service(tmp_path: Path) -> None:
         twin = tmp_path / "twin.duckdb"
         twin.hardlink_to(told.path)
         script = (
-            "import sys; from pathlib import Path; from actors.store.lock import Claim, StoreTaken\n"
+            "import sys; from pathlib import Path; from actors.store.lock import StoreLock, StoreTaken\n"
             "path = Path(sys.argv[1])\n"
-            "try:\n    with Claim(path) as mine: mine.file(path)\n    print('free')\n"
+            "try:\n    with StoreLock(path) as mine: mine.file(path)\n    print('free')\n"
             "except StoreTaken as taken: print(taken.pid)"
         )
         command = [sys.executable, "-c", script, str(twin)]

@@ -29,7 +29,7 @@ def _shape(value: Any) -> Any:
 def test_frames_have_the_shape_of_the_recorded_ones(exchange: str) -> None:
     venue = VENUES[exchange]
     recorded: dict[tuple[str, str], Any] = {}
-    for line in (FOLDER / f"{exchange}.jsonl").read_text().splitlines():
+    for line in (FOLDER / exchange / "recorded.jsonl").read_text().splitlines():
         row = json.loads(line)
         assert row["src"]
         recorded[row["category"], row["native"]] = json.loads(row["data"])
