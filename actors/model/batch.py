@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from actors.continuity.coverage import FeedRow
 from actors.continuity.gap_log import GapRow
 from actors.model.chunk import reject_rows
 from actors.model.ticks import Block, Reject
+from actors.store.coverage_sql import FeedRow
 
 
 @dataclass(frozen=True, slots=True)

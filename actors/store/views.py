@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 
-from actors.continuity.coverage import COVERAGE_SELECT, GAPS_SELECT
+from actors.store.coverage_sql import COVERAGE_SELECT, GAPS_SELECT
 from actors.store.identity import MARKER_NAME
 from actors.store.segments import sql_text
 from actors.store.tables import TABLES, TICKS, TableSpec
