@@ -13,13 +13,12 @@ import duckdb
 import trio
 
 from actors.backfill.rate_limiter import RateLimiters
-from actors.continuity.gap_log import GapRow
 from actors.continuity.restore import read_states
 from actors.continuity.tracker_state import Before, TrackerState
 from actors.exchanges.contract.feed import IdPromise
 from actors.feed.peer_activity import PeerActivity
-from actors.model.batch import EventRow
 from actors.model.chunk import Chunk
+from actors.model.records import EventRow, GapRow
 from actors.model.ticks import Block
 from actors.policy import BUFFER_STOP_S, MERGE_STOP_S, WRITER_STOP_S, backoff_of, intensity_of
 from actors.recorder import ExchangeRecorder

@@ -16,10 +16,10 @@ from actors.backfill.stall_probe import StallProbes
 from actors.backfill.stored_trades import DatabaseLocked
 from actors.backfill.trade_ranges import status_of, stretches
 from actors.continuity.continuity import CLOCKS_NS, Continuity
-from actors.continuity.gap_log import GapReason, GapRow, GapStatus
 from actors.exchanges.contract.feed import Market
 from actors.exchanges.contract.history import TradeRange
 from actors.exchanges.histories import HISTORIES
+from actors.model.records import GapReason, GapRow, GapStatus
 from actors.model.ticks import Block, Reject
 from actors.settings import ExchangeSettings
 from supervisor.context import Context

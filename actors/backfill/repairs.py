@@ -11,10 +11,10 @@ from actors.backfill.fetcher import SETTLE_S, Deliver, Fetcher
 from actors.backfill.retry import patience_s
 from actors.backfill.stored_trades import DatabaseLocked, StoredTrades
 from actors.continuity.continuity import Continuity
-from actors.continuity.gap_log import GapRow
 from actors.continuity.tracker import Snapshot
 from actors.exchanges.contract.feed import Market
 from actors.exchanges.contract.history import TradeRange
+from actors.model.records import GapRow
 from actors.model.ticks import Block
 
 ORDERS_MAX = 100  # that are remembered; of them those that are carried out make room

@@ -5,9 +5,9 @@ from typing import Any, Protocol
 
 import duckdb
 
-from actors.continuity.gap_log import GapRow
 from actors.continuity.restore import gap_row
 from actors.continuity.restore_sql import AT, GAP_COLUMNS, NEWEST_GAPS
+from actors.model.records import GapRow
 from actors.model.ticks import Block
 
 AROUND_NS = 60 * 10**9  # the stream's time of a trade and the history's may differ by less

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from actors.backfill.fetcher import Recovered
-from actors.continuity.gap_log import GapRow, GapStatus
 from actors.exchanges.contract.history import History, TradeRange
+from actors.model.records import GapRow, GapStatus
 
 
 def stretches(gap: GapRow, missing_ids: Sequence[tuple[int, int]], history: History) -> list[TradeRange]:

@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Mapping
 
 from actors.continuity.deduplicator import Deduplicator
-from actors.continuity.gap_log import GapReason, GapRow, GapStatus
 from actors.continuity.sequenced import SequencedTracker
 from actors.continuity.tracker import Snapshot, Tracker
 from actors.continuity.tracker_state import Before, TrackerState
-from actors.store.coverage_sql import FeedRow
+from actors.model.records import FeedRow, GapReason, GapRow, GapStatus
 
 CLOCKS_NS = 2_000_000_000  # by so much the exchange's clock and ours may differ in what follows from both
 

@@ -1,80 +1,13 @@
 """The ledger of what is missing: one gap is a row whose newer states are appended and never edited."""
 
-import enum
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from actors.model.records import GapReason, GapRow, GapStatus
 
 STATE_STEP_NS = 1_000  # states of one gap differ by what the file can tell apart, a microsecond
 OPEN_MAX_PER_SYMBOL = 32  # gaps waiting for an answer; the oldest beyond are said to be unknown
-
-
-class GapReason(enum.StrEnum):
-    """Why something may be missing. Stored and queried: never renamed."""
-
-    SEQUENCE = "sequence"  # contiguous ids jumped, or were started anew
-    DISCONNECT = "disconnect"
-    DOWNTIME = "downtime"  # the service did not run, or did not record this market
-    OVERFLOW = "overflow"
-    STALL = "stall"
-    REJECTED = "rejected"  # trades came and were refused, or the exchange does not have the market
-    VANISHED = "vanished"  # it was stored, and somebody or something deleted it before it was merged
-
-
-class GapStatus(enum.StrEnum):
-    """What is known about it. Only 'open' may still change by itself."""
-
-    OPEN = "open"
-    FILLED = "filled"
-    PARTIAL = "partial"
-    LOST = "lost"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class GapRow:
-    """One state of one gap; the newest by `at_ns` counts. Nanoseconds UTC.
-
-    `from_*` is the last trade stored before, `to_*` the first stored after (None until it came); times are
-    the exchange's, or ours where it has none. `missing` trades lie between them, None where that cannot be
-    known; `recovered` of them were stored later. `closed_ns` is when the status stopped being 'open'.
-    """
-
-    at_ns: int
-    gap_id: str
-    exchange: str
-    symbol: str
-    reason: GapReason
-    opened_ns: int
-    from_id: str | None
-    from_ns: int | None
-    to_id: str | None = None
-    to_ns: int | None = None
-    missing: int | None = None
-    recovered: int = 0
-    status: GapStatus = GapStatus.OPEN
-    closed_ns: int | None = None
-
-    @property
-    def bounded(self) -> bool:
-        """Whether its end is known, so that a backfill knows when the ends meet."""
-        return self.to_ns is not None
-
-    def spans(self, trade_id: str | None, time_ns: int | None) -> bool:
-        """Whether a trade that is not stored would lie in it: by its id where ids are numbers, else by its time."""
-        low, high, number = decimal(self.from_id), decimal(self.to_id), decimal(trade_id)
-        if low is not None and high is not None and number is not None:
-            return low < number < high
-        if self.from_ns is None or time_ns is None:
-            return False
-        return self.from_ns <= time_ns and (self.to_ns is None or time_ns <= self.to_ns)
-
-
-def decimal(trade_id: str | None) -> int | None:
-    """The number, if the text is one in its plain form, so that number and text stand for each other."""
-    if trade_id is None or not (trade_id.isascii() and trade_id.isdecimal()) or len(trade_id) > 18:
-        return None
-    return None if trade_id[0] == "0" and trade_id != "0" else int(trade_id)
 
 
 def gap_id(exchange: str, symbol: str, reason: str, from_id: str | None, opened_ns: int) -> str:

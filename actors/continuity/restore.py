@@ -15,7 +15,6 @@ from typing import Any
 
 import duckdb
 
-from actors.continuity.gap_log import GapReason, GapRow, GapStatus
 from actors.continuity.missing_ranges import MissingRange
 from actors.continuity.recent_ids import HORIZON_NS, KEYS_MAX, KEYS_MIN, RecentIds
 from actors.continuity.restore_sql import (
@@ -37,6 +36,7 @@ from actors.continuity.sequenced import HOLES_MAX
 from actors.continuity.tracker_state import Before, TrackerState
 from actors.continuity.unconfirmed import Top, believed
 from actors.exchanges.contract.feed import IdPromise
+from actors.model.records import GapReason, GapRow, GapStatus
 
 WINDOW_ROWS = (1_000_000, 20_000_000, 1 << 62)  # merged rows looked at: for most markets; for silent ones; all
 GAPS_DAYS = 7  # before the newest trade; older gaps are filled by asking for a repair: their ticks are too many

@@ -13,14 +13,13 @@ known:
 from collections.abc import Iterable
 from dataclasses import replace
 
-from actors.continuity.gap_log import GapReason, GapRow, GapStatus, decimal
 from actors.continuity.missing_ranges import MissingRange, MissingRanges
 from actors.continuity.row import Row
 from actors.continuity.tracker import HOLD_S, RESET_NS, Shared, Snapshot, Tracker, Verdict
 from actors.continuity.tracker_state import Before, TrackerState
 from actors.continuity.unconfirmed import NEAR_IDS, Aside, Held, Waiting
 from actors.continuity.unsequenced import UnsequencedTracker
-from actors.store.coverage_sql import FeedEvent
+from actors.model.records import FeedEvent, GapReason, GapRow, GapStatus, decimal
 
 REORDER_S = 2.0  # ids that are out of order for no longer are late, not missing
 HOLES_MAX = 256  # of one market; with their gaps about 190 KiB. Beyond, the oldest can no longer be filled

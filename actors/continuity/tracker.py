@@ -10,11 +10,11 @@ else is derived from them.
 import enum
 from dataclasses import dataclass, field
 
-from actors.continuity.gap_log import GapLog, GapReason, GapRow, GapStatus, decimal
+from actors.continuity.gap_log import GapLog
 from actors.continuity.row import Row
 from actors.continuity.tracker_state import Before, TrackerState
+from actors.model.records import FeedEvent, FeedRow, GapReason, GapRow, GapStatus, decimal
 from actors.model.ticks import Reason
-from actors.store.coverage_sql import FeedEvent, FeedRow
 
 RESET_ROWS = 3  # one or two rows may be damaged frames
 RESET_NS = 1_000_000_000  # times of one market are out of order by less: closer to the last trade it may be a copy

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from actors.continuity.gap_log import GapRow
 from actors.continuity.missing_ranges import MissingRange
 from actors.continuity.recent_ids import RecentIds
 from actors.continuity.row import Row
+from actors.model.records import GapRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple
 
-from actors.continuity.gap_log import decimal
 from actors.continuity.row import Row
 from actors.continuity.tracker import RESET_ROWS
+from actors.model.records import decimal
 
 NEAR_IDS = 16  # so many ids are passed over when a frame is lost or comes late: nothing to wait for
 DENY_ROWS = 3

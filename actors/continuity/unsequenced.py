@@ -9,11 +9,11 @@ dropped. Only of rows that are re-sent (a marked snapshot, a backfill) is the n-
 n-th twin that is remembered.
 """
 
-from actors.continuity.gap_log import GapReason, GapRow, GapStatus
 from actors.continuity.recent_ids import KEYS_MAX, KEYS_MIN, YOUNG_MAX, RecentIds
 from actors.continuity.row import Row
 from actors.continuity.tracker import RESET_ROWS, Shared, Tracker, Verdict
 from actors.continuity.tracker_state import Before, TrackerState
+from actors.model.records import GapReason, GapRow, GapStatus
 
 TWINS_MAX = 1_000  # different trades of one instant whose twins are counted
 

@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from actors.continuity.continuity import Continuity
-from actors.continuity.gap_log import GapReason
 from actors.exchanges.contract.feed import Dialect
 from actors.feed.accumulator import Accumulator
 from actors.feed.connection_state import ConnectionState
 from actors.feed.session import Session
 from actors.feed.sharding import ConnectionSpec
 from actors.model.chunk import Chunk
+from actors.model.records import GapReason
 from actors.policy import LAST_PARCEL_S
 from actors.settings import ExchangeSettings
 from actors.telemetry.ledger import Account

@@ -15,11 +15,11 @@ from typing import Protocol
 import trio
 
 from actors.continuity.continuity import Continuity
-from actors.continuity.gap_log import GapReason
 from actors.feed.connection import Connection
 from actors.feed.connection_pool import OVERLAP_S, ConnectionPool
 from actors.feed.interarrival import PATIENCE_S_MAX, Rhythm
 from actors.feed.peer_activity import PeerActivity
+from actors.model.records import GapReason
 from supervisor.context import Context
 
 TICK_S = 1.0

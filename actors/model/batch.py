@@ -2,53 +2,9 @@
 
 from dataclasses import dataclass
 
-from actors.continuity.gap_log import GapRow
 from actors.model.chunk import reject_rows
+from actors.model.records import AuditRow, EventRow, FeedRow, GapRow, LagRow
 from actors.model.ticks import Block, Reject
-from actors.store.coverage_sql import FeedRow
-
-
-@dataclass(frozen=True, slots=True)
-class EventRow:
-    """One row of `events`; `at_ns` nanoseconds UTC, `detail_json` a JSON object as text."""
-
-    at_ns: int
-    actor: str
-    event: str
-    reason: str | None = None
-    restarts: int | None = None
-    retry_in_s: float | None = None
-    detail_json: str = "{}"
-
-
-@dataclass(frozen=True, slots=True)
-class AuditRow:
-    """Running totals of one exchange in one run, true at the moment the batch that carries it is durable."""
-
-    at_ns: int
-    exchange: str
-    frames: int
-    received: int
-    stored: int
-    duplicates: int
-    rejected: int
-    in_flight: int
-    run_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class LagRow:
-    """Receipt minus the exchange's own time, in the stretch that ended at `at_ns`; `negative` samples are < 0."""
-
-    at_ns: int
-    exchange: str
-    samples: int
-    p50_ms: float
-    p99_ms: float
-    min_ms: float
-    max_ms: float
-    negative: int
-    run_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from actors.continuity.gap_log import GapRow
+from actors.model.records import FeedRow, GapRow
 from actors.model.ticks import ROW_BYTES, Block, Reject
-from actors.store.coverage_sql import FeedRow
 
 REJECT_ROWS = 3  # writing a reject takes as long as writing three ticks
 

@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 
 import duckdb
 
-from actors.model.batch import AuditRow, Batch
+from actors.model.batch import Batch
 from actors.model.columns import KINDS
+from actors.model.records import AuditRow
 from actors.model.ticks import REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
 from actors.store.connecting import MEMORY, command_limits, connect
 from actors.store.tables import TABLES, TICKS, TableSpec

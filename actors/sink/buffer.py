@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 
 import trio
 
-from actors.model.batch import Batch, EventRow, LagRow
+from actors.model.batch import Batch
 from actors.model.chunk import Chunk
+from actors.model.records import EventRow, LagRow
 from actors.model.ticks import REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
 from actors.settings import StoreSettings
 from actors.sink.evidence import Evidence

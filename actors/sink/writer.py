@@ -9,8 +9,8 @@ from typing import TypeVar
 import duckdb
 import trio
 
-from actors.continuity.gap_log import GapRow
-from actors.model.batch import Batch, EventRow
+from actors.model.batch import Batch
+from actors.model.records import EventRow, GapRow
 from actors.settings import StoreSettings
 from actors.sink.batch_filter import SHOWN_MAX, Sieved, sieve
 from actors.sink.retention_schedule import Retainer

@@ -10,32 +10,6 @@ the while and nothing known to be missing". Edges that come from our clock (star
 edges that come from the exchange's (gaps) are off against each other by as much as the clocks.
 """
 
-import enum
-from dataclasses import dataclass
-
-
-class FeedEvent(enum.StrEnum):
-    """What a row of `feeds` says. Stored and queried: never renamed."""
-
-    STARTED = "started"  # from here on a connection of this run delivers the market
-    STOPPED = "stopped"  # it ended in good order; without it the newest audit row of the run is the end
-    FIRST = "first"  # the lowest id of the record: anything below is older than it
-    RESET = "reset"  # the exchange started its ids anew with this one
-
-
-@dataclass(frozen=True, slots=True)
-class FeedRow:
-    """One row of `feeds`; `trade_id` and `time_ns` for 'first' and 'reset' only, `run_id` filled in when stored."""
-
-    at_ns: int
-    exchange: str
-    symbol: str
-    event: FeedEvent
-    run_id: str = ""
-    trade_id: str | None = None
-    time_ns: int | None = None
-
-
 # The newest state of each gap; `gap_states` holds them all. Columns as the public surface names them.
 GAPS_SELECT = """
 SELECT gap_id, exchange, symbol, reason, opened_at, closed_at, from_id, to_id, from_time, to_time, missing,

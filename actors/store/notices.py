@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from actors.continuity.gap_log import GapRow
-from actors.model.batch import EventRow
+from actors.model.records import EventRow, GapRow
 from actors.store.acknowledged import Vanished
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import trio
 
-from actors.model.batch import LagRow
+from actors.model.records import LagRow
 from actors.telemetry.lag import Lags, host_ahead_ms, seconds_text
 from supervisor.context import Context
 

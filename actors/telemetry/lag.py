@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from actors.model.batch import LagRow
+from actors.model.records import LagRow
 from actors.telemetry.ledger import Account
 
 # Two clocks kept by NTP over the internet differ by some ms; what is more is worth a word.

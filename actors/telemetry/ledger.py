@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from actors.feed.reject_monitor import Refusals
-from actors.model.batch import AuditRow, Batch
+from actors.model.batch import Batch
+from actors.model.records import AuditRow
 from actors.model.ticks import Block, Reason
 from actors.telemetry.histogram import LAG_BOUNDS_S, WORK_BOUNDS_S, Histogram
 

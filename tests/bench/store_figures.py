@@ -21,7 +21,8 @@ from pathlib import Path
 
 import duckdb
 
-from actors.model.batch import AuditRow, Batch
+from actors.model.batch import Batch
+from actors.model.records import AuditRow
 from actors.model.ticks import Block
 from actors.settings import StoreSettings
 from actors.store import compaction as folding

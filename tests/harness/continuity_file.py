@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import duckdb
 
-from actors.continuity.gap_log import GapRow
-from actors.store.coverage_sql import COVERAGE_SELECT, GAPS_SELECT, FeedRow
+from actors.model.records import FeedRow, GapRow
+from actors.store.coverage_sql import COVERAGE_SELECT, GAPS_SELECT
 
 TICKS = """CREATE TABLE store.ticks (exchange VARCHAR, symbol VARCHAR, timestamp TIMESTAMPTZ,
   received_at TIMESTAMPTZ, price DECIMAL(38,18), volume DECIMAL(38,18), side VARCHAR, trade_id VARCHAR,

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from actors.continuity.continuity import Continuity
-from actors.continuity.gap_log import GapRow, GapStatus
 from actors.continuity.recent_ids import RecentIds
 from actors.exchanges.contract.feed import IdPromise
+from actors.model.records import GapRow, GapStatus
 from actors.model.ticks import Block
 
 BTC, ETH = "BTC/USDT", "ETH/USDT"

@@ -15,10 +15,10 @@ import trio.testing
 
 from actors.backfill.rate_limiter import RateLimiters
 from actors.backfill.rest_client import RestClient
-from actors.continuity.gap_log import GapRow
 from actors.feed.connection import Connection
 from actors.feed.peer_activity import PeerActivity
 from actors.model.chunk import Chunk
+from actors.model.records import GapRow
 from actors.recorder import ExchangeRecorder
 from actors.settings import ExchangeSettings, SupervisionSettings
 from actors.surroundings import SharedServices

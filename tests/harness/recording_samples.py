@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from actors.model.batch import AuditRow, Batch, EventRow
+from actors.model.batch import Batch
+from actors.model.records import AuditRow, EventRow
 from actors.model.ticks import Block, Reason, Reject
 from actors.settings import StoreSettings
 from actors.store.store import Store

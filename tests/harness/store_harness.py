@@ -18,7 +18,8 @@ from typing import Any
 
 import duckdb
 
-from actors.model.batch import AuditRow, Batch, EventRow
+from actors.model.batch import Batch
+from actors.model.records import AuditRow, EventRow
 from actors.model.ticks import Block, Reason, Reject
 from actors.settings import StoreSettings
 from actors.store import filesystem as files

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 import trio
 
-from actors.model.batch import AuditRow
+from actors.model.records import AuditRow
 from actors.model.ticks import Reason
 from tests.harness.amounts import amount
 from tests.harness.chaos_edges import install

@@ -16,13 +16,13 @@ from actors.backfill.rate_limiter import RateLimiters
 from actors.backfill.repairs import Repairs
 from actors.backfill.stored_trades import DatabaseLocked, StoredTrades
 from actors.continuity.continuity import Continuity
-from actors.continuity.gap_log import GapReason, GapStatus
 from actors.exchanges.contract.feed import MS, IdPromise, Market
 from actors.exchanges.contract.history import TradeRange
 from actors.exchanges.registry import DIALECTS
 from actors.feed.gap_reporter import GapReporter
 from actors.feed.peer_activity import PeerActivity
 from actors.model.chunk import Chunk
+from actors.model.records import GapReason, GapStatus
 from actors.model.symbols import parse_symbol
 from actors.model.ticks import Block
 from actors.settings import ExchangeSettings

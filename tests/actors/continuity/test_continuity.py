@@ -10,13 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.continuity.continuity import Continuity
-from actors.continuity.gap_log import GapReason, GapRow, GapStatus
 from actors.continuity.missing_ranges import MissingRange
 from actors.continuity.recent_ids import KEYS_MIN
 from actors.continuity.sequenced import APART_MAX, HOLES_MAX, JUMP_MAX, REORDER_S
 from actors.continuity.tracker_state import TrackerState
 from actors.exchanges.contract.feed import IdPromise
-from actors.store.coverage_sql import FeedEvent
+from actors.model.records import FeedEvent, GapReason, GapRow, GapStatus
 from tests.harness.continuity_rows import (
     BTC,
     ETH,

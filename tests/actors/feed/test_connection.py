@@ -13,11 +13,11 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from actors.continuity.gap_log import GapReason
 from actors.exchanges.contract.feed import Trades
 from actors.exchanges.registry import DIALECTS
 from actors.feed.accumulator import PARCEL_ROWS, PARCEL_S
 from actors.model.chunk import Chunk
+from actors.model.records import GapReason
 from actors.model.ticks import Reason
 from actors.policy import CONNECTION_STOP_S
 from actors.recorder import ExchangeRecorder

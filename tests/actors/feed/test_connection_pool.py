@@ -7,8 +7,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors.continuity.gap_log import GapReason, GapStatus
 from actors.feed.connection_pool import AGED, LEAVING_S, OVERLAP_S
+from actors.model.records import GapReason, GapStatus
 from actors.policy import CONNECTION_STOP_S, LAST_PARCEL_S
 from supervisor.supervisor import Supervisor
 from tests.harness.memory_exchange import BTC, ETH, Recorder, Venue, recorded, seen

@@ -12,7 +12,6 @@ import trio
 from trio.testing import MockClock
 
 from actors.backfill.gap_filler import LYING_S, QUIET_S
-from actors.continuity.gap_log import GapReason, GapStatus
 from actors.exchanges.contract.feed import Condition, Control
 from actors.exchanges.registry import DIALECTS
 from actors.feed.connection_pool import OVERLAP_S
@@ -20,6 +19,7 @@ from actors.feed.connection_state import STRAGGLERS_S
 from actors.feed.interarrival import UNKNOWN_FACTOR
 from actors.feed.peer_activity import PeerActivity
 from actors.feed.stall_detector import BEHIND_S, LATE_S
+from actors.model.records import GapReason, GapStatus
 from supervisor.states import State
 from tests.harness.continuity_file import new_file, put_audit, put_feeds, put_gaps
 from tests.harness.exchange_server import trade

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import trio
 
-from actors.model.batch import AuditRow, Batch, EventRow
+from actors.model.batch import Batch
+from actors.model.records import AuditRow, EventRow
 from actors.model.ticks import Block, Reason, Reject
 from actors.settings import StoreSettings
 from actors.sink.batch_filter import sieve

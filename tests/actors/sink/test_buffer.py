@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from actors.model.batch import Batch, EventRow, LagRow
+from actors.model.batch import Batch
 from actors.model.chunk import Chunk
+from actors.model.records import EventRow, LagRow
 from actors.model.ticks import Block, Reason, Reject
 from actors.settings import StoreSettings
 from actors.sink import buffer

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.continuity.gap_log import GapReason, GapRow, GapStatus
-from actors.store.coverage_sql import FeedEvent, FeedRow
+from actors.model.records import FeedEvent, FeedRow, GapReason, GapRow, GapStatus
 from tests.harness.amounts import amount
 from tests.harness.continuity_file import new_file, put_audit, put_feeds, put_gaps
 from tests.harness.continuity_rows import BTC, ETH, SECOND_NS, T0_NS

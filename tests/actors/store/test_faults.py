@@ -11,7 +11,8 @@ from random import Random
 import pytest
 import trio
 
-from actors.model.batch import Batch, EventRow
+from actors.model.batch import Batch
+from actors.model.records import EventRow
 from actors.sink import writer
 from actors.sink.writer import Merger, Writer
 from actors.store import compaction as folding

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 import trio
 
-from actors.model.batch import EventRow
+from actors.model.records import EventRow
 from actors.settings import StoreSettings
 from actors.sink import retention_schedule as retainer_module
 from actors.sink.retention_schedule import LOOK_S, REST, RETRY_S, Retainer

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from actors.model.batch import LagRow
+from actors.model.records import LagRow
 from actors.model.ticks import Block
 from actors.telemetry import host_clock as clock
 from actors.telemetry.host_clock import MINUTE_S, Clock

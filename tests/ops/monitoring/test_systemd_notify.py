@@ -15,7 +15,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.model.batch import EventRow
+from actors.model.records import EventRow
 from actors.pipeline import Pipeline
 from actors.settings import PipelineSettings, StoreSettings
 from ops.config.config import Config
