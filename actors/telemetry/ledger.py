@@ -9,11 +9,11 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from actors.feed.reject_monitor import Refusals
 from actors.model.batch import Batch
 from actors.model.records import AuditRow
 from actors.model.ticks import Block, Reason
 from actors.telemetry.histogram import LAG_BOUNDS_S, WORK_BOUNDS_S, Histogram
+from actors.telemetry.reject_monitor import Refusals
 
 LAG_SAMPLES = 512  # last of each read; at one read a millisecond the percentiles look back half a second
 

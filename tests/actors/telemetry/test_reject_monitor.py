@@ -11,9 +11,16 @@ from trio.testing import MockClock
 
 from actors.continuity.continuity import Continuity
 from actors.exchanges.contract.feed import IdPromise
-from actors.feed.reject_monitor import ALARM_WINDOW_S, READS_MIN, SETTLE_S, UNNAMED_READS_MIN, WINDOW_S, Refusals
 from actors.model.records import GapReason, GapStatus
 from actors.model.ticks import Reason, Reject
+from actors.telemetry.reject_monitor import (
+    ALARM_WINDOW_S,
+    READS_MIN,
+    SETTLE_S,
+    UNNAMED_READS_MIN,
+    WINDOW_S,
+    Refusals,
+)
 from supervisor.states import State
 from tests.harness.continuity_file import new_file, put_audit, put_feeds, put_gaps
 from tests.harness.continuity_rows import SECOND_NS, T0_NS, block_of
