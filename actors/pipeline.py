@@ -15,14 +15,20 @@ import trio
 from actors.backfill.rate_limiter import RateLimiters
 from actors.continuity.restore import read_states
 from actors.continuity.tracker_state import Before, TrackerState
-from actors.exchanges.contract.feed import IdPromise
 from actors.feed.peer_activity import PeerActivity
 from actors.model.chunk import Chunk
 from actors.model.records import EventRow, GapRow
-from actors.model.ticks import Block
-from actors.policy import BUFFER_STOP_S, MERGE_STOP_S, WRITER_STOP_S, backoff_of, intensity_of
+from actors.model.ticks import Block, IdPromise
 from actors.recorder import ExchangeRecorder
-from actors.settings import ExchangeSettings, PipelineSettings
+from actors.settings import (
+    BUFFER_STOP_S,
+    MERGE_STOP_S,
+    WRITER_STOP_S,
+    ExchangeSettings,
+    PipelineSettings,
+    backoff_of,
+    intensity_of,
+)
 from actors.sink.buffer import Buffer
 from actors.sink.writer import RETRY_MAX_S, Merger, Writer
 from actors.store.disk_full import disk_trouble, is_full

@@ -10,7 +10,7 @@ import trio
 from actors.backfill.repairs import RepairJob, TooManyOrders
 from actors.backfill.rest_client import TOO_MANY
 from actors.continuity.continuity import Continuity
-from actors.exchanges.contract.feed import IdPromise, Market
+from actors.exchanges.contract.feed import Market
 from actors.exchanges.registry import DIALECTS
 from actors.exchanges.spelling import markets_of
 from actors.feed.connection import Connection
@@ -21,6 +21,7 @@ from actors.feed.sharding import ConnectionSpec
 from actors.feed.stall_detector import StallDetector
 from actors.model.chunk import Chunk
 from actors.model.symbols import parse_symbol
+from actors.model.ticks import IdPromise
 from actors.settings import ExchangeSettings
 from actors.surroundings import SharedServices
 from actors.telemetry.ledger import Account

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from actors.backfill.rate_limiter import RateLimiters
 from actors.backfill.stored_trades import Consult
 from actors.continuity.tracker_state import Before, TrackerState
-from actors.exchanges.contract.feed import IdPromise
 from actors.feed.peer_activity import PeerActivity
+from actors.model.ticks import IdPromise
 
 Past = Callable[[str, Mapping[str, IdPromise], Mapping[str, Before]], Awaitable[Sequence[TrackerState] | None]]
 

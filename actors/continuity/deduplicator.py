@@ -15,8 +15,7 @@ from actors.continuity.sequenced import SPAN_SURE
 from actors.continuity.sequenced import SequencedTracker as SequenceTrack
 from actors.continuity.tracker import Decided, Shared, Snapshot, Tracker, Verdict
 from actors.continuity.unsequenced import UnsequencedTracker
-from actors.exchanges.contract.feed import IdPromise
-from actors.model.ticks import Block
+from actors.model.ticks import Block, IdPromise
 
 
 @dataclass(frozen=True, slots=True)

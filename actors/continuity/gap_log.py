@@ -1,19 +1,12 @@
 """The ledger of what is missing: one gap is a row whose newer states are appended and never edited."""
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 
-from actors.model.records import GapReason, GapRow, GapStatus
+from actors.model.records import GapReason, GapRow, GapStatus, gap_id
 
 STATE_STEP_NS = 1_000  # states of one gap differ by what the file can tell apart, a microsecond
 OPEN_MAX_PER_SYMBOL = 32  # gaps waiting for an answer; the oldest beyond are said to be unknown
-
-
-def gap_id(exchange: str, symbol: str, reason: str, from_id: str | None, opened_ns: int) -> str:
-    """A short text that is the same wherever the same gap is named."""
-    named = "\0".join((exchange, symbol, reason, from_id or "", str(opened_ns)))
-    return hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
 
 
 class GapLog:

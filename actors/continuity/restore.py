@@ -35,8 +35,8 @@ from actors.continuity.row import Row
 from actors.continuity.sequenced import HOLES_MAX
 from actors.continuity.tracker_state import Before, TrackerState
 from actors.continuity.unconfirmed import Top, believed
-from actors.exchanges.contract.feed import IdPromise
 from actors.model.records import GapReason, GapRow, GapStatus
+from actors.model.ticks import IdPromise
 
 WINDOW_ROWS = (1_000_000, 20_000_000, 1 << 62)  # merged rows looked at: for most markets; for silent ones; all
 GAPS_DAYS = 7  # before the newest trade; older gaps are filled by asking for a repair: their ticks are too many

@@ -1,13 +1,12 @@
 """Continuity where each id is the one before plus one: a mark, the missing ranges below it, and nothing else to
 keep.
 
-Rules, for an id and the lowest id and mark (the highest)
-known:
-- above the mark: new; ids passed over become a missing range, and after REORDER_S a gap; further than NEAR_IDS above it is
-  held until the next rows confirm it (see actors.continuity.unconfirmed);
+Rules, for an id and the lowest id and mark (the highest) known:
+- above the mark: new; ids passed over become a missing range, and after REORDER_S a gap; further than NEAR_IDS
+  above it is held until the next rows confirm it (see actors.continuity.unconfirmed);
 - in a missing range: new; the missing range shrinks, and its gap with it;
 - below the lowest: new, older than the record; what lies between was never promised and is no gap;
-- anything else: a duplicate. The last two only if the time is not newer than the last trade's (see Track).
+- anything else: a duplicate. The last two only if the time is not newer than the last trade's (see Tracker).
 """
 
 from collections.abc import Iterable

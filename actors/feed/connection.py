@@ -13,8 +13,7 @@ from actors.feed.session import Session
 from actors.feed.sharding import ConnectionSpec
 from actors.model.chunk import Chunk
 from actors.model.records import GapReason
-from actors.policy import LAST_PARCEL_S
-from actors.settings import ExchangeSettings
+from actors.settings import LAST_CHUNK_S, ExchangeSettings
 from actors.telemetry.ledger import Account
 from actors.wire.errors import HandshakeRefused
 from supervisor.context import Context
@@ -56,7 +55,7 @@ class Connection(ConnectionState):
             reason = GapReason.OVERFLOW if self.overflowed else GapReason.DISCONNECT
             self.continuity.disconnected(self.since.keys() - self.given_up, time.time_ns(), reason)
             self.ended()
-            with trio.move_on_after(LAST_PARCEL_S, shield=True):
+            with trio.move_on_after(LAST_CHUNK_S, shield=True):
                 await self.catch.hand_over()
 
     def rest(self) -> Chunk | None:

@@ -12,8 +12,7 @@ from actors.exchanges.contract.feed import Dialect, Market
 from actors.feed.connection import Connection
 from actors.feed.sharding import ConnectionSpec, shard
 from actors.model.chunk import Chunk
-from actors.policy import CONNECTION_STOP_S, LAST_PARCEL_S, backoff_of, intensity_of
-from actors.settings import ExchangeSettings
+from actors.settings import CONNECTION_STOP_S, LAST_CHUNK_S, ExchangeSettings, backoff_of, intensity_of
 from actors.wire.errors import classify
 from supervisor.spec import ChildSpec
 from supervisor.supervisor import Supervisor, UnknownActorError
@@ -90,7 +89,7 @@ class ConnectionPool:
                 backoff=backoff_of(supervision),
                 intensity=intensity_of(supervision),
                 classify=classify,
-                stop_s=CONNECTION_STOP_S + LAST_PARCEL_S,
+                stop_s=CONNECTION_STOP_S + LAST_CHUNK_S,
                 probe_interval_s=supervision.probe_interval_s,
             )
         )

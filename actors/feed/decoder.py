@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from actors.exchanges.contract.feed import Control, Dialect, FieldError, TradeLike, Trades
+from actors.exchanges.contract.feed import Control, Dialect, TradeLike, Trades
 from actors.model.ticks import REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
-from actors.model.validation import amounts, check_ids, check_times
+from actors.model.validation import FieldError, amounts, check_ids, check_times, why_refused
 from supervisor.text import WORDS_CHARS_MAX, printable
 
 # What the wire's content can make a decoder raise; anything else is a bug of ours and must show.
@@ -196,18 +196,6 @@ def _parse(text: str) -> object:
         return msgspec.json.decode(text)
     except msgspec.ValidationError:  # a number beyond float, or beyond what Python turns into an int
         return json.loads(text, parse_int=lambda digits: int(digits[:20]))
-
-
-def why_refused(error: Exception) -> tuple[Reason, str | None]:
-    """The stable reason of a refused trade, and its unified symbol where that much could be read."""
-    if isinstance(error, FieldError):
-        return error.reason, error.symbol
-    if isinstance(error, UnicodeDecodeError):
-        return Reason.NOT_UTF8, None
-    text = str(error)
-    if text.startswith("Object missing required field"):
-        return Reason.MISSING_FIELD, None
-    return (Reason.BAD_SIDE if text.startswith("Invalid enum value") else Reason.BAD_TYPE), None
 
 
 def _parts(message: bytes, list_key: str) -> list[bytes]:

@@ -1,6 +1,7 @@
 """Rows of every table but ticks and rejects, as the buffer collects and the store writes them."""
 
 import enum
+import hashlib
 from dataclasses import dataclass
 
 
@@ -135,3 +136,9 @@ class LagRow:
     max_ms: float
     negative: int
     run_id: str
+
+
+def gap_id(exchange: str, symbol: str, reason: str, from_id: str | None, opened_ns: int) -> str:
+    """A short text that is the same wherever the same gap is named."""
+    named = "\0".join((exchange, symbol, reason, from_id or "", str(opened_ns)))
+    return hashlib.blake2b(named.encode(), digest_size=8).hexdigest()

@@ -144,3 +144,12 @@ class Block:
         self.trade_id.extend(trade_id)
         self.source.extend(source)
         self.fills.extend([1] * len(symbol) if fills is None else fills)
+
+
+class IdPromise(enum.Enum):
+    """What trade ids promise within one market; decides what can be known to be missing."""
+
+    CONTIGUOUS = "contiguous"  # each id is the previous one plus one (or plus the frame's count)
+    INCREASING = "increasing"
+    OPAQUE = "opaque"  # unique, without order
+    NONE = "none"

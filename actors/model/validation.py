@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import cast
 
-from actors.exchanges.contract.feed import FieldError
 from actors.model.ticks import Reason
 
 INTEGER_DIGITS_MAX = 20  # DECIMAL(38,18): 20 before the point, 18 after
@@ -82,3 +81,24 @@ def _amount(text: str, reason: Reason, name: str) -> str:
         if len(integer) > INTEGER_DIGITS_MAX:
             raise FieldError(reason, f"the {name} has more than {INTEGER_DIGITS_MAX} integer digits: {text[:60]}")
     return f"{integer}.{decimals}" if decimals else integer
+
+
+class FieldError(ValueError):
+    """A field of a trade cannot be used: `reason` is the stable code, the text says what is wrong."""
+
+    def __init__(self, reason: Reason, detail: str, symbol: str | None = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.symbol = symbol
+
+
+def why_refused(error: Exception) -> tuple[Reason, str | None]:
+    """The stable reason of a refused trade, and its unified symbol where that much could be read."""
+    if isinstance(error, FieldError):
+        return error.reason, error.symbol
+    if isinstance(error, UnicodeDecodeError):
+        return Reason.NOT_UTF8, None
+    text = str(error)
+    if text.startswith("Object missing required field"):
+        return Reason.MISSING_FIELD, None
+    return (Reason.BAD_SIDE if text.startswith("Invalid enum value") else Reason.BAD_TYPE), None

@@ -14,9 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from actors.continuity.gap_log import gap_id
 from actors.model.batch import Batch
-from actors.model.records import GapReason, GapRow, GapStatus
+from actors.model.records import GapReason, GapRow, GapStatus, gap_id
 from actors.store.filesystem import read_text
 from actors.store.tail import Listed, Segment
 

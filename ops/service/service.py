@@ -12,7 +12,7 @@ import structlog
 import trio
 
 from actors.pipeline import Pipeline
-from actors.policy import STOP_S_MAX
+from actors.settings import STOP_S_MAX
 from actors.store.database import FileRefused
 from actors.store.lock import StoreTaken
 from ops.config.config import Config

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from actors.backfill.fetcher import Recovered
 from actors.backfill.paging import Progress
 from actors.backfill.trade_ranges import status_of, stretches
-from actors.exchanges.contract.feed import FieldError, Market, Trades
+from actors.exchanges.contract.feed import Market, Trades
 from actors.exchanges.contract.history import (
     Ask,
     Busy,
@@ -32,7 +32,7 @@ from actors.exchanges.histories import HISTORIES
 from actors.exchanges.registry import DIALECTS
 from actors.model.records import GapReason, GapRow, GapStatus
 from actors.model.symbols import parse_symbol
-from actors.model.validation import amounts, check_ids, check_times
+from actors.model.validation import FieldError, amounts, check_ids, check_times
 from tests.harness.capture_files import REST_MARKETS
 from tests.harness.paths import capture
 

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from actors.continuity.continuity import Continuity
 from actors.continuity.recent_ids import RecentIds
-from actors.exchanges.contract.feed import IdPromise
 from actors.model.records import GapRow, GapStatus
-from actors.model.ticks import Block
+from actors.model.ticks import Block, IdPromise
 
 BTC, ETH = "BTC/USDT", "ETH/USDT"
 T0_NS = 1_700_000_000_000_000_000

@@ -11,9 +11,8 @@ from actors.backfill.fetcher import Recovered
 from actors.backfill.repairs import RepairJob, Repairs
 from actors.backfill.stored_trades import DatabaseLocked, StoredTrades
 from actors.continuity.tracker_state import TrackerState
-from actors.exchanges.contract.feed import IdPromise
 from actors.exchanges.contract.history import TradeRange
-from actors.model.ticks import Block
+from actors.model.ticks import Block, IdPromise
 from tests.harness.continuity_file import new_file, put_gaps, put_tick
 from tests.harness.continuity_rows import BTC, SECOND_NS, T0_NS, block_of, one, remembering
 

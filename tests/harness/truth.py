@@ -10,9 +10,9 @@ from typing import Any
 
 import duckdb
 
-from actors.exchanges.contract.feed import IdPromise
 from actors.exchanges.registry import DIALECTS
 from actors.model.symbols import parse_symbol
+from actors.model.ticks import IdPromise
 from ops.export.query import unlocked
 from ops.sandbox import Fill, Sandbox
 

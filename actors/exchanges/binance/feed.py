@@ -10,7 +10,6 @@ from actors.exchanges.contract.feed import (
     Ack,
     Control,
     Dialect,
-    IdPromise,
     Leaving,
     Limits,
     Market,
@@ -29,6 +28,7 @@ from actors.exchanges.contract.feed_helpers import (
     text_inside,
 )
 from actors.model.symbols import Symbol
+from actors.model.ticks import IdPromise
 
 # https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md (a5e0bc3), read
 # 2026-11-22 via stored copy; whatever is not from there says so.

@@ -13,7 +13,6 @@ from actors.exchanges.contract.feed import (
     AppPing,
     Control,
     Dialect,
-    IdPromise,
     Limits,
     Market,
     Refusal,
@@ -32,6 +31,7 @@ from actors.exchanges.contract.feed_helpers import (
     text_inside,
 )
 from actors.model.symbols import Symbol, SymbolError
+from actors.model.ticks import IdPromise
 
 # https://bybit-exchange.github.io/docs/v5/websocket/public/trade (docs 072c197), read
 # 2026-11-22 via stored copy.

@@ -11,7 +11,6 @@ from actors.exchanges.contract.feed import (
     Alive,
     Control,
     Dialect,
-    IdPromise,
     Limits,
     Market,
     Refusal,
@@ -30,6 +29,7 @@ from actors.exchanges.contract.feed_helpers import (
     text_inside,
 )
 from actors.model.symbols import Symbol
+from actors.model.ticks import IdPromise
 
 # https://docs.cdp.coinbase.com/exchange/websocket-feed, read 2026-11-22 via stored copy. A subscribe must
 # follow within 5 s of the connect.

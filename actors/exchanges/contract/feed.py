@@ -1,13 +1,12 @@
 """What a dialect is: how one exchange speaks, as a frozen value and a few pure functions. No I/O here."""
 
-import enum
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from actors.model.symbols import Symbol
-from actors.model.ticks import Reason
+from actors.model.ticks import IdPromise
 
 MS = 1_000_000  # nanoseconds in a millisecond: most exchanges stamp trades in milliseconds
 
@@ -24,15 +23,6 @@ class Market:
     native: str
     endpoint: str
     volume_unit: str = "base"
-
-
-class FieldError(ValueError):
-    """A field of a trade cannot be used: `reason` is the stable code, the text says what is wrong."""
-
-    def __init__(self, reason: Reason, detail: str, symbol: str | None = None) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.symbol = symbol
 
 
 @dataclass(slots=True)
@@ -136,15 +126,6 @@ class MarketRule(Protocol):
     """Makes a Market of a unified symbol; `channel` may decide its endpoint, "" is the dialect's first."""
 
     def __call__(self, symbol: Symbol, channel: str = "", /) -> Market: ...
-
-
-class IdPromise(enum.Enum):
-    """What trade ids promise within one market; decides what can be known to be missing."""
-
-    CONTIGUOUS = "contiguous"  # each id is the previous one plus one (or plus the frame's count)
-    INCREASING = "increasing"
-    OPAQUE = "opaque"  # unique, without order
-    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

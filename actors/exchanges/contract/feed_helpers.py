@@ -8,9 +8,10 @@ from typing import TypeVar
 
 import msgspec
 
-from actors.exchanges.contract.feed import MS, FieldError, Limits, Request
+from actors.exchanges.contract.feed import MS, Limits, Request
 from actors.model.symbols import Symbol, SymbolError
 from actors.model.ticks import Reason
+from actors.model.validation import FieldError
 
 S_NS = 1_000_000_000
 _OPENED, _CLOSED = b"{}"

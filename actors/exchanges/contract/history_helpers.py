@@ -6,12 +6,11 @@ from typing import Annotated, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from actors.exchanges.contract.feed import FieldError, Trades
+from actors.exchanges.contract.feed import Trades
 from actors.exchanges.contract.feed_helpers import S_NS, inside
 from actors.exchanges.contract.history import DETAIL_CHARS_MAX, UNREADABLE, Garbled, OddRow, Query
-from actors.feed.decoder import why_refused
 from actors.model.ticks import REJECT_PAYLOAD_BYTES_MAX, Reason
-from actors.model.validation import amounts, check_ids, check_times
+from actors.model.validation import FieldError, amounts, check_ids, check_times, why_refused
 
 EXCERPT_CHARS = 120
 WORDS_CHARS = 300

@@ -12,8 +12,6 @@ from actors.exchanges.contract.feed import (
     Condition,
     Control,
     Dialect,
-    FieldError,
-    IdPromise,
     Limits,
     Market,
     Refusal,
@@ -33,7 +31,8 @@ from actors.exchanges.contract.feed_helpers import (
     text_inside,
 )
 from actors.model.symbols import Symbol, SymbolError
-from actors.model.ticks import Reason
+from actors.model.ticks import IdPromise, Reason
+from actors.model.validation import FieldError
 
 # https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/trade, read 2026-11-22 via stored copy.
 ENDPOINT = "wss://ws.kraken.com/v2"

@@ -13,8 +13,6 @@ from actors.exchanges.contract.feed import (
     AppPing,
     Control,
     Dialect,
-    FieldError,
-    IdPromise,
     Leaving,
     Limits,
     Market,
@@ -35,7 +33,8 @@ from actors.exchanges.contract.feed_helpers import (
     text_inside,
 )
 from actors.model.symbols import Symbol, SymbolError
-from actors.model.ticks import Reason
+from actors.model.ticks import IdPromise, Reason
+from actors.model.validation import FieldError
 
 # https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-trades-channel, read 2026-11-22
 # via stored copy.

@@ -5,11 +5,12 @@ from typing import Literal
 
 import msgspec
 
-from actors.exchanges.contract.feed import MS, FieldError, Trades
+from actors.exchanges.contract.feed import MS, Trades
 from actors.exchanges.contract.feed_helpers import ms_texts_ns, text_inside
 from actors.exchanges.contract.history import Ask, Garbled, History, Kind, Page, Query, RateLimit, Said, id_number
 from actors.exchanges.contract.history_helpers import decoded, read_rows, said_in, trades, words
 from actors.model.ticks import Reason
+from actors.model.validation import FieldError
 
 # https://www.okx.com/docs-v5/en/#order-book-trading-market-data-get-trades-history, read 2026-11-22 via
 # stored copy. `after` is older than the id (type 1) or the time (type 2); `before` alone gives the newest

@@ -2,12 +2,12 @@
 
 import pytest
 import trio
-from tests.actors.feed.test_reject_monitor import coverage
 from trio.testing import MockClock
 
 from actors.backfill.stall_probe import ABSENT_AGAIN_S, SILENT_S
 from actors.model.records import GapReason, GapStatus
 from supervisor.states import State
+from tests.actors.telemetry.test_reject_monitor import coverage
 from tests.harness.memory_exchange import BTC, ETH, PAST, Recorder, Venue, recorded, seen
 
 BOTH = ("BTC/USDT", "ETH/USDT")

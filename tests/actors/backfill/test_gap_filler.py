@@ -16,7 +16,7 @@ from actors.backfill.rate_limiter import RateLimiters
 from actors.backfill.repairs import Repairs
 from actors.backfill.stored_trades import DatabaseLocked, StoredTrades
 from actors.continuity.continuity import Continuity
-from actors.exchanges.contract.feed import MS, IdPromise, Market
+from actors.exchanges.contract.feed import MS, Market
 from actors.exchanges.contract.history import TradeRange
 from actors.exchanges.registry import DIALECTS
 from actors.feed.gap_reporter import GapReporter
@@ -24,7 +24,7 @@ from actors.feed.peer_activity import PeerActivity
 from actors.model.chunk import Chunk
 from actors.model.records import GapReason, GapStatus
 from actors.model.symbols import parse_symbol
-from actors.model.ticks import Block
+from actors.model.ticks import Block, IdPromise
 from actors.settings import ExchangeSettings
 from actors.surroundings import SharedServices
 from actors.telemetry.ledger import Account

@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.backfill.repairs import ORDERS_MAX, TooManyOrders
-from actors.exchanges.contract.feed import IdPromise
 from actors.model.records import FeedEvent, FeedRow, GapStatus
-from actors.model.ticks import Block
+from actors.model.ticks import Block, IdPromise
 from tests.harness.amounts import amount
 from tests.harness.continuity_file import put_audit, put_feeds
 from tests.harness.continuity_rows import BTC, SECOND_NS, T0_NS, admit, block_of, one, tick

@@ -14,8 +14,8 @@ from actors.continuity.missing_ranges import MissingRange
 from actors.continuity.recent_ids import KEYS_MIN
 from actors.continuity.sequenced import APART_MAX, HOLES_MAX, JUMP_MAX, REORDER_S
 from actors.continuity.tracker_state import TrackerState
-from actors.exchanges.contract.feed import IdPromise
 from actors.model.records import FeedEvent, GapReason, GapRow, GapStatus
+from actors.model.ticks import IdPromise
 from tests.harness.continuity_rows import (
     BTC,
     ETH,

@@ -3,10 +3,10 @@
 import pytest
 
 from actors.continuity.continuity import Continuity
-from actors.continuity.gap_log import OPEN_MAX_PER_SYMBOL, STATE_STEP_NS, GapLog, gap_id
+from actors.continuity.gap_log import OPEN_MAX_PER_SYMBOL, STATE_STEP_NS, GapLog
 from actors.continuity.tracker_state import TrackerState
-from actors.exchanges.contract.feed import IdPromise
-from actors.model.records import GapReason, GapRow, GapStatus
+from actors.model.records import GapReason, GapRow, GapStatus, gap_id
+from actors.model.ticks import IdPromise
 from tests.harness.continuity_rows import BTC, ETH, SECOND_NS, T0_NS, admit, newest, one, remembering
 
 NOW_NS = T0_NS + 100 * SECOND_NS

@@ -6,10 +6,10 @@ import pytest
 
 from actors.continuity import recent_ids as recent
 from actors.continuity.recent_ids import HORIZON_NS, KEYS_MIN, RecentIds
-from actors.exchanges.contract.feed import IdPromise
 from actors.exchanges.histories import HISTORIES
 from actors.exchanges.registry import DIALECTS
 from actors.model.records import GapReason
+from actors.model.ticks import IdPromise
 from tests.harness.continuity_rows import SECOND_NS, T0_NS, admit, one, tick
 
 

@@ -12,8 +12,8 @@ from actors.continuity.restore import DAY_NS, gap_row, read_states
 from actors.continuity.restore_sql import GAP_COLUMNS
 from actors.continuity.sequenced import HOLES_MAX, REORDER_S
 from actors.continuity.tracker_state import TrackerState
-from actors.exchanges.contract.feed import IdPromise
 from actors.model.records import FeedEvent, FeedRow, GapReason, GapRow, GapStatus
+from actors.model.ticks import IdPromise
 from tests.harness.continuity_file import new_file, put_feeds, put_gaps, put_tick
 from tests.harness.continuity_rows import BTC, ETH, SECOND_NS, T0_NS, admit, newest, one, reported, tick
 

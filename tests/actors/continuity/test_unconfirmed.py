@@ -13,9 +13,8 @@ from actors.continuity.restore import read_states
 from actors.continuity.sequenced import JUMP_MAX, SPAN_SURE
 from actors.continuity.tracker import HOLD_S, SUSPECTS_MAX
 from actors.continuity.unconfirmed import WAITING_MAX
-from actors.exchanges.contract.feed import IdPromise
 from actors.model.records import FeedRow, GapReason, GapRow, GapStatus
-from actors.model.ticks import Block, Reason
+from actors.model.ticks import Block, IdPromise, Reason
 from tests.harness.amounts import amount
 from tests.harness.continuity_file import new_file, put_feeds, put_gaps, put_ticks
 from tests.harness.continuity_rows import BTC, ETH, SECOND_NS, T0_NS, admit, block_of, newest, one, tick

@@ -4,8 +4,8 @@ import pytest
 
 from actors.continuity.continuity import Continuity
 from actors.continuity.restore import read_states
-from actors.exchanges.contract.feed import IdPromise
 from actors.model.records import GapReason, GapStatus
+from actors.model.ticks import IdPromise
 from tests.harness.continuity_file import new_file, put_tick
 from tests.harness.continuity_rows import BTC, SECOND_NS, T0_NS, admit, newest, one, tick
 

@@ -19,9 +19,8 @@ from actors.feed.accumulator import PARCEL_ROWS, PARCEL_S
 from actors.model.chunk import Chunk
 from actors.model.records import GapReason
 from actors.model.ticks import Reason
-from actors.policy import CONNECTION_STOP_S
 from actors.recorder import ExchangeRecorder
-from actors.settings import ExchangeSettings, SupervisionSettings
+from actors.settings import CONNECTION_STOP_S, ExchangeSettings, SupervisionSettings
 from actors.telemetry.ledger import Account
 from supervisor.health import ActorHealth
 from supervisor.mailbox import Mailbox

@@ -9,14 +9,14 @@ from trio.testing import MockClock
 
 from actors.feed.connection_pool import AGED, LEAVING_S, OVERLAP_S
 from actors.model.records import GapReason, GapStatus
-from actors.policy import CONNECTION_STOP_S, LAST_PARCEL_S
+from actors.settings import CONNECTION_STOP_S, LAST_CHUNK_S
 from supervisor.supervisor import Supervisor
 from tests.harness.memory_exchange import BTC, ETH, Recorder, Venue, recorded, seen
 
 LIFE_S = 20.0
 BOTH = ("BTC/USDT", "ETH/USDT")
 NOTICE = '{"event":"notice","code":"64008","msg":"The connection will soon be closed for a service upgrade."}'
-STOP_S = CONNECTION_STOP_S + LAST_PARCEL_S
+STOP_S = CONNECTION_STOP_S + LAST_CHUNK_S
 
 
 def check_whole(recorder: Recorder, venue: Venue, *natives: str) -> None:

@@ -10,14 +10,13 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.continuity.continuity import Continuity
-from actors.exchanges.contract.feed import IdPromise
 from actors.exchanges.registry import DIALECTS
 from actors.feed.accumulator import Accumulator
 from actors.feed.decoder import Decoder
 from actors.model.batch import Batch
 from actors.model.chunk import Chunk
 from actors.model.columns import KINDS, PACK_ROWS_MIN
-from actors.model.ticks import Block
+from actors.model.ticks import Block, IdPromise
 from actors.sink.buffer import refusals
 from actors.store.tables import TICKS
 from actors.telemetry.ledger import Account

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.exchanges.contract.feed import FieldError
 from actors.model.ticks import Reason
-from actors.model.validation import YEAR_2200_NS, amounts, check_ids, check_times
+from actors.model.validation import YEAR_2200_NS, FieldError, amounts, check_ids, check_times
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,10 @@ import duckdb
 import pytest
 
 from actors.continuity.continuity import Continuity
-from actors.exchanges.contract.feed import IdPromise
 from actors.feed.accumulator import admit as admit_block
 from actors.model.batch import Batch
 from actors.model.records import EventRow, GapReason, GapRow, GapStatus
-from actors.model.ticks import Block
+from actors.model.ticks import Block, IdPromise
 from actors.store import segments
 from actors.store.database import FileDamaged, FileHeld, FileTrouble, _sorted_out
 from actors.store.duckdb_messages import bare, held

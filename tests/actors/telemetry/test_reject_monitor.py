@@ -10,9 +10,8 @@ import trio
 from trio.testing import MockClock
 
 from actors.continuity.continuity import Continuity
-from actors.exchanges.contract.feed import IdPromise
 from actors.model.records import GapReason, GapStatus
-from actors.model.ticks import Reason, Reject
+from actors.model.ticks import IdPromise, Reason, Reject
 from actors.telemetry.reject_monitor import (
     ALARM_WINDOW_S,
     READS_MIN,

@@ -14,8 +14,14 @@ import pytest
 import trio
 
 from actors.pipeline import Pipeline
-from actors.policy import BUFFER_STOP_S, CONNECTION_STOP_S, MERGE_STOP_S, WRITER_STOP_S
-from actors.settings import PipelineSettings, StoreSettings
+from actors.settings import (
+    BUFFER_STOP_S,
+    CONNECTION_STOP_S,
+    MERGE_STOP_S,
+    WRITER_STOP_S,
+    PipelineSettings,
+    StoreSettings,
+)
 from ops.config.config import Config, load_config
 from ops.config.keys import ControlSettings, LogSettings
 from ops.monitoring.loop_monitor import Watch
