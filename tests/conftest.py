@@ -33,7 +33,11 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 LONG = ("test_kill.py", "test_truth.py", "test_repair.py", "test_cli.py")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not os.environ.get(CHAOS):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
     items.sort(key=lambda item: item.path.name not in LONG)
 
 

@@ -57,7 +57,9 @@ def dead(folder: Path) -> None:
     (folder / "hang").touch()
 
 
-@pytest.mark.parametrize(("first", "trouble"), [(HASTY, block), (DEAD_DISK, dead)])
+@pytest.mark.parametrize(
+    ("first", "trouble"), [pytest.param(HASTY, block, marks=pytest.mark.slow), (DEAD_DISK, dead)]
+)
 def test_a_stop_that_loses_trades_says_how_many_and_the_next_start_has_a_gap_from_the_last_stored_one(
     tmp_path: Path, sandbox: Sandbox, first: str, trouble: Callable[[Path], None]
 ) -> None:
@@ -131,7 +133,7 @@ def test_a_service_in_the_foreground_ends_in_order_with_its_terminal(tmp_path: P
     assert not (tmp_path / "ticks.duckdb.tail").exists()
 
 
-@pytest.mark.parametrize("outlives", [False, True])
+@pytest.mark.parametrize("outlives", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_where_no_signal_comes_the_end_of_the_terminal_is_seen_unless_it_was_started_to_outlive_it(
     tmp_path: Path, outlives: bool
 ) -> None:

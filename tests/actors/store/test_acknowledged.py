@@ -103,6 +103,7 @@ def test_a_whole_tail_that_vanished_is_noticed_and_recording_goes_on(tmp_path: P
     one.close()
 
 
+@pytest.mark.slow
 def test_nothing_vanished_where_merges_folds_and_restarts_took_it_over(tmp_path: Path) -> None:
     one = started(tmp_path)
     for start in (0, 40, 80):

@@ -162,6 +162,7 @@ def test_rows_that_come_late_for_an_archived_day_are_added_to_it(tmp_path: Path)
         assert [notice.detail["rows"] for notice in made.notices if notice.detail["table"] == "ticks"] == [6, 12]
 
 
+@pytest.mark.slow
 def test_two_recordings_may_share_an_archive(tmp_path: Path) -> None:
     folder = tmp_path / "archive"
     for name in ("a", "b"):
@@ -172,6 +173,7 @@ def test_two_recordings_may_share_an_archive(tmp_path: Path) -> None:
     assert len(archived(folder)) == 12
 
 
+@pytest.mark.slow
 def test_a_day_of_many_rows_leaves_in_pieces_and_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,6 +297,7 @@ def test_a_crash_at_any_moment_loses_no_row_and_doubles_none(point: str, tmp_pat
     assert not list(folder.glob(".partial-*"))
 
 
+@pytest.mark.slow
 def test_the_file_does_not_grow_while_as_much_leaves_as_comes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

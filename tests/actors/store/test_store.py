@@ -255,6 +255,7 @@ def test_nothing_in_the_service_but_the_duckdb_file_module_opens_a_duckdb_file()
     assert openers & loaded_files - checks == {"actors/store/database.py"}
 
 
+@pytest.mark.slow
 def test_a_hold_of_many_flushes_leaves_few_segments_and_old_names_stay_openable(
     one: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,6 +308,7 @@ def test_nothing_is_deleted_while_any_process_has_a_segment_open(
     assert ids_in(one.path) == dict.fromkeys(range(16), 1)
 
 
+@pytest.mark.slow
 def test_queries_give_whole_answers_while_segments_are_folded_hidden_and_deleted(
     one: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,6 +109,7 @@ def test_the_demo_records_five_exchanges_and_leaves_a_complete_file(
     assert all(received == accounted for received, accounted in audit)
 
 
+@pytest.mark.slow
 def test_a_second_demo_into_the_same_folder_adds_to_the_file(
     demo: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:

@@ -276,7 +276,7 @@ def test_run_on_a_terminal_says_in_a_few_lines_what_it_does_and_what_it_did(tmp_
         )
 
 
-@pytest.mark.parametrize("words", [("--quiet",), ()])
+@pytest.mark.parametrize("words", [("--quiet",), pytest.param((), marks=pytest.mark.slow)])
 def test_quiet_and_a_log_format_take_the_screen_away(words: tuple[str, ...], tmp_path: Path) -> None:
     log = "" if words else '[log]\nformat = "json"\n'
     dead = (

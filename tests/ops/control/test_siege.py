@@ -255,6 +255,7 @@ async def answers_again(path: Path) -> None:
             await trio.sleep(0.05)
 
 
+@pytest.mark.slow
 async def test_a_siege_costs_little_of_the_processor_and_no_memory(besieged: Besieged) -> None:
     await answers_again(besieged.path)
     rss_kib = besieged.rss_kib()
