@@ -1,0 +1,131 @@
+"""The command line: one command, `tickwarden`; results to stdout, everything else to stderr.
+
+Each command lives in a module of its own that is imported only when it is called, because a `status` that
+waits for DuckDB, rich and the dialects to load is a second of somebody's impatience.
+"""
+
+import sys
+from importlib import import_module
+from importlib.metadata import version
+
+import click
+
+from ops.cli import streams
+from ops.service.signals import note_from_now_on
+from ops.terminal.exit_codes import FAILED, INTERRUPTED, OK, USAGE
+from ops.terminal.suggestions import did_you_mean
+
+# In the order in which a new user meets them: name -> module of ops.cli, and what it is called there.
+COMMANDS = {
+    "demo": ("sandbox", "demo"),
+    "run": ("run", "run"),
+    "check-config": ("exchanges", "check_config"),
+    "exchanges": ("exchanges", "exchanges"),
+    "doctor": ("doctor", "doctor"),
+    "status": ("status", "status"),
+    "actors": ("status", "actors"),
+    "top": ("top", "top"),
+    "events": ("live", "events"),
+    "tail": ("live", "tail"),
+    "query": ("query", "query"),
+    "gaps": ("gaps", "gaps"),
+    "coverage": ("gaps", "coverage"),
+    "repair": ("repair", "repair"),
+    "export": ("export", "export_command"),
+    "restart": ("actor_commands", "restart"),
+    "pause": ("actor_commands", "pause"),
+    "resume": ("actor_commands", "resume"),
+    "flush": ("actor_commands", "flush"),
+    "merge": ("actor_commands", "merge"),
+    "reload": ("reconfigure", "reload"),
+    "symbols": ("reconfigure", "symbols"),
+    "log-level": ("reconfigure", "log_level"),
+    "sandbox": ("sandbox", "sandbox"),
+}
+
+
+class _Lazy(click.Group):
+    """Imports a command when it is needed, and names the nearest for one that does not exist."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name]
+        command = getattr(import_module(f"ops.cli.{module}"), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except (BrokenPipeError, BaseExceptionGroup) as error:  # click would make a failure of it
+            others = error.split(BrokenPipeError)[1] if isinstance(error, BaseExceptionGroup) else None
+            if others is not None or not streams.reader_gone():
+                raise
+            streams.silence()
+            return OK
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            raise click.UsageError(f"{error.message} {did_you_mean(args[0], COMMANDS)}", ctx) from error
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("tickwarden"), prog_name="tickwarden")
+def cli() -> None:
+    """Records every trade of many crypto exchanges into one DuckDB file that anyone can query meanwhile."""
+
+
+def main() -> None:
+    """Runs a command and turns what went wrong into a message and an exit code; see ops.entry."""
+    note_from_now_on()
+    streams.prepare()
+    sys.exit(streams.flushed(_run()))
+
+
+def _run() -> int:
+    try:
+        result = cli.main(standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        return USAGE
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BaseExceptionGroup as group:
+        if group.split(KeyboardInterrupt)[1] is None:
+            return INTERRUPTED  # Ctrl-C, as it leaves a nursery
+        if group.split(OSError)[1] is not None:
+            raise
+        return _refused(group)
+    except OSError as error:
+        return _refused(error)
+    except Exception as error:
+        # Errors that are an answer (a wrong configuration, no service) say themselves what they exit with.
+        code = getattr(error, "exit_code", None)
+        if not isinstance(code, int):
+            raise
+        click.echo(str(error), err=True)
+        return code
+    return result if isinstance(result, int) else OK
+
+
+def _refused(error: BaseException) -> int:
+    """What the system did not let a command do; the number of its error alone helps nobody."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, OSError)
+    where = f" ({error.filename})" if error.filename else ""
+    click.echo(f"the system refused what this command needs: {error.strerror or error}{where}", err=True)
+    return FAILED
