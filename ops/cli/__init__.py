@@ -1,11 +1,14 @@
-"""The entry point of the command `tickwarden`: what has to be done before anything heavy is imported."""
+"""The command line: one command, `tickwarden`; results to stdout, everything else to stderr.
+
+This module is the entry point and imports nothing heavy, so that a signal during the imports is not lost.
+"""
 
 from ops.service import signals
 
 
 def main() -> None:
-    """Runs the command line. A stop that is asked for while it is being imported counts for `run`."""
-    signals.note_from_now_on()
-    from ops.cli import main as command_line
+    """Runs the command line. A signal that arrives while it is imported takes effect in `run`."""
+    signals.record_from_now_on()
+    from ops.cli.commands import main as run
 
-    command_line()
+    run()

@@ -1,7 +1,7 @@
-"""The command line: one command, `tickwarden`; results to stdout, everything else to stderr.
+"""The commands of `tickwarden`, and the exit code of each outcome.
 
-Each command lives in a module of its own that is imported only when it is called, because a `status` that
-waits for DuckDB, rich and the dialects to load is a second of somebody's impatience.
+Each command is imported only when it is called: loading DuckDB, rich and the exchanges takes a second, which
+`status` does not need.
 """
 
 import sys
@@ -11,15 +11,14 @@ from importlib.metadata import version
 import click
 
 from ops.cli import streams
-from ops.service.signals import note_from_now_on
-from ops.terminal.exit_codes import FAILED, INTERRUPTED, OK, USAGE
+from ops.terminal.exit_codes import CONFIGURATION, FAILED, INTERRUPTED, NO_SERVICE, OK, USAGE
 from ops.terminal.suggestions import did_you_mean
 
-# In the order in which a new user meets them: name -> module of ops.cli, and what it is called there.
+# In the order in which a new user meets them: name -> module of ops.cli, and its name there.
 COMMANDS = {
-    "demo": ("sandbox", "demo"),
+    "demo": ("demo", "demo"),
     "run": ("run", "run"),
-    "check-config": ("exchanges", "check_config"),
+    "check-config": ("check_config", "check_config"),
     "exchanges": ("exchanges", "exchanges"),
     "doctor": ("doctor", "doctor"),
     "status": ("status", "status"),
@@ -84,13 +83,13 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Runs a command and turns what went wrong into a message and an exit code; see ops.entry."""
-    note_from_now_on()
+    """Runs the command that sys.argv names and ends the process with its exit code."""
     streams.prepare()
-    sys.exit(streams.flushed(_run()))
+    sys.exit(streams.flushed(run_command()))
 
 
-def _run() -> int:
+def run_command() -> int:
+    """Runs the command that sys.argv names; returns its exit code."""
     try:
         result = cli.main(standalone_mode=False)
     except click.UsageError as error:
@@ -112,17 +111,25 @@ def _run() -> int:
     except OSError as error:
         return _refused(error)
     except Exception as error:
-        # Errors that are an answer (a wrong configuration, no service) say themselves what they exit with.
-        code = getattr(error, "exit_code", None)
-        if not isinstance(code, int):
+        code = _exit_code(error)
+        if code is None:
             raise
         click.echo(str(error), err=True)
         return code
     return result if isinstance(result, int) else OK
 
 
+def _exit_code(error: Exception) -> int | None:
+    """The exit code of an error that is an answer to the user; None for a bug."""
+    from ops.config.config import ConfigErrors
+    from ops.control.client import NoService, ProblemReply
+
+    codes = ((ConfigErrors, CONFIGURATION), (NoService, NO_SERVICE), (ProblemReply, FAILED))
+    return next((code for kind, code in codes if isinstance(error, kind)), None)
+
+
 def _refused(error: BaseException) -> int:
-    """What the system did not let a command do; the number of its error alone helps nobody."""
+    """Reports what the system did not let a command do, in text instead of an error number."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     assert isinstance(error, OSError)

@@ -1,9 +1,10 @@
-"""The demo: loopback exchanges, the real service recording them, a live view, and queries for what it leaves."""
+"""`tickwarden demo`: records loopback exchanges with the real service, shows it live, then runs example queries."""
 
 import sys
 import time
 from pathlib import Path
 
+import click
 import trio
 from rich.console import Console
 from rich.live import Live
@@ -12,6 +13,7 @@ from rich.table import Table
 from actors.pipeline import Pipeline
 from actors.settings import ExchangeSettings, StoreSettings, SupervisionSettings
 from actors.store.connecting import command_limits, connect
+from ops.cli.common import DAY_S, Number, quiet_option
 from ops.config.config import Config
 from ops.config.keys import ControlSettings, LogSettings
 from ops.monitoring.logs import configure
@@ -48,7 +50,25 @@ QUERIES = (
 )
 
 
-async def run_demo(seconds: float, folder: Path, quiet: bool = False) -> int:
+@click.command()
+@click.option(
+    "--seconds", type=Number(min=1, max=DAY_S), default=12.0, show_default=True, help="How long to record."
+)
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("tickwarden-demo"),
+    show_default=True,
+    help="Where the DuckDB file goes; made if it is not there.",
+)
+@quiet_option
+def demo(seconds: float, folder: Path, quiet: bool) -> int:
+    """Record five loopback exchanges with the real service, watch it, and keep the DuckDB file."""
+    return trio.run(_run, seconds, folder, quiet)
+
+
+async def _run(seconds: float, folder: Path, quiet: bool) -> int:
     """Records for `seconds` into `folder`/ticks.duckdb; returns the service's exit code."""
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=quiet)
     sink = configure("warning", "auto")

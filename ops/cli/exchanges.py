@@ -1,7 +1,6 @@
-"""`tickwarden check-config` and `tickwarden exchanges`: what can be known without a service."""
+"""`tickwarden exchanges`: what each exchange offers, promises and limits."""
 
 import sys
-from pathlib import Path
 
 import click
 
@@ -9,48 +8,10 @@ from actors.exchanges.contract.feed import Dialect
 from actors.exchanges.histories import HISTORIES
 from actors.exchanges.registry import DIALECTS
 from ops.cli.common import json_option, print_json
-from ops.config.config import Config, ConfigErrors, find_config, load_config
-from ops.config.paths import host_mistakes
-from ops.terminal.exit_codes import CONFIGURATION, OK
+from ops.terminal.exit_codes import OK
 from ops.terminal.layout import wrapped
 from ops.terminal.output import PIPE_COLUMNS, terminal_width, write_table
 from ops.terminal.suggestions import did_you_mean
-
-
-@click.command("check-config")
-@click.argument("path", required=False, type=click.Path(path_type=Path))
-@json_option
-def check_config(path: Path | None, as_json: bool) -> int:
-    """Report every mistake in a configuration with its key and what would be right; exit 78 if there is any.
-
-    Paths, the group and the http port are checked for this host and this user: run it as the service's user.
-    """
-    found = find_config(path)
-    try:
-        config = _checked(found)
-    except ConfigErrors as errors:
-        if as_json:
-            print_json({"path": str(found), "mistakes": [str(mistake) for mistake in errors.mistakes]})
-        else:
-            click.echo(str(errors), err=True)
-        return CONFIGURATION
-    symbols = sum(len(exchange.symbols) for exchange in config.exchanges.values())
-    if as_json:
-        print_json({"path": str(found) if found else None, "mistakes": []})
-    else:
-        name = found or "the built-in default"
-        click.echo(
-            f"{name}: fine; {symbols} symbols on {len(config.exchanges)} exchanges, into {config.store.path}"
-        )
-    return OK
-
-
-def _checked(path: Path | None) -> Config:
-    """The configuration, if it can work here; raises ConfigErrors."""
-    config = load_config(path)
-    if mistakes := list(host_mistakes(config)):
-        raise ConfigErrors(path, mistakes)
-    return config
 
 
 @click.command()

@@ -1,34 +1,14 @@
-"""`tickwarden demo` and `tickwarden sandbox`: loopback exchanges, no internet needed."""
+"""`tickwarden sandbox`: loopback exchanges with faults, no internet needed."""
 
 import sys
-from pathlib import Path
 
 import click
 import trio
 
-from ops.cli.common import DAY_S, Number, quiet_option
+from ops.cli.common import Number, quiet_option
 from ops.sandbox import FAULTS, VENUES, FaultError, Sandbox, faults_help, parse_faults
-from ops.sandbox.demo import run_demo
 from ops.sandbox.server import RATE_MAX
 from ops.terminal.exit_codes import OK
-
-
-@click.command()
-@click.option(
-    "--seconds", type=Number(min=1, max=DAY_S), default=12.0, show_default=True, help="How long to record."
-)
-@click.option(
-    "--dir",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("tickwarden-demo"),
-    show_default=True,
-    help="Where the DuckDB file goes; made if it is not there.",
-)
-@quiet_option
-def demo(seconds: float, folder: Path, quiet: bool) -> int:
-    """Record five loopback exchanges with the real service, watch it, and keep the DuckDB file."""
-    return trio.run(run_demo, seconds, folder, quiet)
 
 
 @click.command(epilog="\b\nFaults:\n" + faults_help())

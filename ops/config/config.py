@@ -13,7 +13,6 @@ from actors.settings import ExchangeSettings, PipelineSettings, StoreSettings, S
 from ops.config.keys import DEFAULT_SYMBOLS, EXCHANGES, SECTIONS, STORE, ControlSettings, LogSettings
 from ops.config.paths import place_mistakes
 from ops.config.reader import Mistake, Reader, shown
-from ops.terminal.exit_codes import CONFIGURATION
 
 FILE_BYTES_MAX = 1 << 20  # a config of thousands of symbols is far smaller; more is some other file
 
@@ -38,8 +37,6 @@ class Config:
 
 class ConfigErrors(Exception):
     """The configuration cannot be used. `mistakes` holds every one; str() is one line for each."""
-
-    exit_code = CONFIGURATION
 
     def __init__(self, source: Path | None, mistakes: list[Mistake]) -> None:
         self.source = source

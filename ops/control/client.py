@@ -17,7 +17,6 @@ from urllib.parse import quote
 import msgspec
 
 from ops.control.listener import PATH_BYTES_MAX
-from ops.terminal.exit_codes import FAILED, NO_SERVICE
 
 _CONNECT_S = 2.0
 _LOOK_S = (
@@ -33,16 +32,12 @@ _LINE_BYTES_MAX = 1 << 20  # a tick takes some hundred bytes
 class NoService(Exception):
     """No service answers on this socket. The message says what to do."""
 
-    exit_code = NO_SERVICE
-
 
 class ProblemReply(Exception):
-    """The service answered with an error: its status, stable code, and words for people.
+    """The service answered with an error: its status, stable code, and a text for people.
 
     `members` is the whole problem document, such as the "reasons" of /v1/ready.
     """
-
-    exit_code = FAILED
 
     def __init__(self, status: int, code: str, detail: str, members: Mapping[str, object] | None = None) -> None:
         super().__init__(f"{detail} ({code})")

@@ -9,9 +9,9 @@ from typing import Any
 
 import structlog
 
-from ops.config.redact import redact
 from ops.monitoring.log_repeats import Fields, Repeats
 from ops.monitoring.log_sink import LineSink
+from ops.monitoring.redact import redact
 from supervisor.states import Event
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}

@@ -17,11 +17,11 @@ from actors.model.ticks import Block
 from actors.pipeline import Held, Pipeline
 from actors.recorder import CannotRepair
 from ops.config.config import Config, ConfigErrors, load_config
-from ops.config.redact import redact
 from ops.control.app import ControlApp, Refused, Stretch, UnknownName
 from ops.control.tap import LineBuffer
 from ops.monitoring import status as report
 from ops.monitoring.logs import set_level
+from ops.monitoring.redact import redact
 from ops.service.reload import apply_changes
 from ops.terminal.time_options import microseconds
 from supervisor.errors import describe

@@ -24,7 +24,7 @@ from ops.monitoring.loop_monitor import Progress, Watch, status_line
 from ops.monitoring.metrics import Metrics
 from ops.monitoring.systemd_notify import Notifier
 from ops.service.api import ServiceApp
-from ops.service.signals import Terminal, first_noted
+from ops.service.signals import Terminal, first_recorded
 from ops.terminal.exit_codes import CONFIGURATION, GAVE_UP, LOST, OK
 from supervisor.errors import GaveUp, leaves
 
@@ -170,7 +170,7 @@ async def _heed_signals(
 ) -> None:
     """The first signal asks for an orderly end; the second ends the process, whatever it is doing. SIGHUP is one of
     them where it says that the terminal is gone, and asks for a reload elsewhere."""
-    asked = first_noted()
+    asked = first_recorded()
     if asked is not None:
         stop(signal=signal.Signals(asked).name)
     async with trio.open_nursery() as nursery:

@@ -10,7 +10,7 @@ import stat
 import sys
 from types import FrameType
 
-_noted: list[int] = []
+_recorded: list[int] = []
 
 
 class Terminal:
@@ -46,7 +46,7 @@ class Terminal:
         return os.isatty(fd) or (self.ends_with_it and fd > 0 and _is_pipe(fd))
 
 
-def note_from_now_on() -> None:
+def record_from_now_on() -> None:
     """For `tickwarden run`: an end that is asked for before the service listens for it is remembered.
 
     Otherwise Python would show a traceback on SIGINT and end at once on SIGTERM; as PID 1 of a container it would
@@ -54,21 +54,21 @@ def note_from_now_on() -> None:
     """
     if sys.argv[1:2] != ["run"]:
         return
-    signal.signal(signal.SIGINT, _note)
-    signal.signal(signal.SIGTERM, _note)
+    signal.signal(signal.SIGINT, _record)
+    signal.signal(signal.SIGTERM, _record)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
-        signal.signal(signal.SIGHUP, _note if Terminal().ends_with_it else _nothing)
+        signal.signal(signal.SIGHUP, _record if Terminal().ends_with_it else _nothing)
 
 
-def first_noted() -> int | None:
+def first_recorded() -> int | None:
     """The signal that asked for an end before the service listened; None if there was none."""
-    return _noted[0] if _noted else None
+    return _recorded[0] if _recorded else None
 
 
-def _note(number: int, _: FrameType | None) -> None:
-    if _noted:
+def _record(number: int, _: FrameType | None) -> None:
+    if _recorded:
         os._exit(128 + number)  # the second one means at once
-    _noted.append(number)
+    _recorded.append(number)
 
 
 def _nothing(_: int, __: FrameType | None) -> None:

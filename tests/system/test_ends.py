@@ -163,7 +163,7 @@ def test_where_no_signal_comes_the_end_of_the_terminal_is_seen_unless_it_was_sta
 def test_an_end_that_is_asked_for_while_the_program_is_being_loaded_counts(tmp_path: Path, number: int) -> None:
     (tmp_path / "tickwarden.toml").write_text(QUICK + ALONE)
     loading = (
-        f"import os\nfrom ops.service.signals import *\nnote_from_now_on()\nos.kill(os.getpid(), {int(number)})"
+        f"import os\nfrom ops.service.signals import *\nrecord_from_now_on()\nos.kill(os.getpid(), {int(number)})"
     )
     ended = subprocess.run(
         [*command(loading), "run"], cwd=tmp_path, env=environment(tmp_path), capture_output=True, timeout=PATIENCE_S
@@ -174,9 +174,7 @@ def test_an_end_that_is_asked_for_while_the_program_is_being_loaded_counts(tmp_p
 
 
 def test_the_entry_point_notes_signals_before_it_imports_the_rest() -> None:
-    heavy = (
-        "import ops.entry, sys; print([m for m in ('trio', 'click', 'duckdb', 'structlog') if m in sys.modules])"
-    )
+    heavy = "import ops.cli, sys; print([m for m in ('trio', 'click', 'duckdb', 'structlog') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True).stdout == "[]\n"
 
 

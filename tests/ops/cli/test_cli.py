@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from ops.cli import COMMANDS, cli
+from ops.cli.commands import COMMANDS, cli
 from tests.harness.cli_process import PATIENCE_S, running, sandbox, status, tickwarden, tickwarden_here, wait_for
 from tests.harness.store_reader import looking
 

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from ops.cli import COMMANDS, cli
+from ops.cli.commands import COMMANDS, cli
 from ops.cli.common import Number
 from ops.cli.live import _event_line
 from tests.harness.cli_process import (

@@ -16,11 +16,11 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-import ops.cli
 import ops.cli.repair
 from actors.backfill.repairs import ORDERS_MAX, RepairJob
 from actors.exchanges.histories import HISTORIES
 from actors.pipeline import Pipeline
+from ops.cli.commands import run_command
 from ops.config.config import load_config
 from ops.control import server
 from ops.control.peers import Peer
@@ -62,7 +62,7 @@ class Desk:
         line = ["tickwarden", "repair", *words, "--socket", str(self.socket)]
         self._monkeypatch.setattr(sys, "argv", line)
         with trio.fail_after(30):
-            code = await trio.to_thread.run_sync(ops.cli._run, abandon_on_cancel=True)
+            code = await trio.to_thread.run_sync(run_command, abandon_on_cancel=True)
         said = self._capfd.readouterr()
         return code, said.out, said.err
 

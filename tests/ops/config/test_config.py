@@ -16,7 +16,7 @@ from actors.model.batch import Batch
 from actors.model.ticks import Block
 from actors.settings import ExchangeSettings, StoreSettings, SupervisionSettings
 from actors.store.store import Store
-from ops.cli import COMMANDS
+from ops.cli.commands import COMMANDS
 from ops.config.checks import Wrong
 from ops.config.config import Config, ConfigErrors, find_config, load_config
 from ops.config.default import default_toml

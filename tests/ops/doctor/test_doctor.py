@@ -13,11 +13,9 @@ from typing import Any
 
 import pytest
 import trio
-from click.testing import CliRunner
 
 from actors.settings import ExchangeSettings
-from ops.cli import cli
-from ops.config.config import ConfigErrors, load_config
+from ops.config.config import load_config
 from ops.doctor import Finding, Report, State, Step, advice, examine, feed
 from ops.doctor import network as reach
 from ops.doctor.clock import Dated, judge
@@ -348,9 +346,9 @@ def test_a_name_that_is_not_configured_is_wrong_use_and_names_the_nearest(tmp_pa
 
 def test_a_wrong_configuration_is_told_before_anything_is_asked(tmp_path: Path) -> None:
     (tmp_path / "tickwarden.toml").write_text("[exchanges]\n")
-    result = CliRunner().invoke(cli, ["doctor", "--config", str(tmp_path / "tickwarden.toml")])
-    assert isinstance(result.exception, ConfigErrors)
-    assert result.exception.exit_code == 78
+    result = tickwarden("doctor", folder=tmp_path)
+    assert result.returncode == 78
+    assert result.stderr.startswith(str(tmp_path / "tickwarden.toml")) and result.stdout == ""
 
 
 def test_ctrl_c_ends_the_command_at_once_and_without_a_traceback(tmp_path: Path) -> None:

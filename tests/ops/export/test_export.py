@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from actors.store import partitions
 from actors.store.tables import TABLES, TICKS
-from ops.cli import cli
+from ops.cli.commands import cli
 from ops.export import export as export_module
 from ops.export.export import Stretch, export
 from ops.export.query import LockedError, QueryError

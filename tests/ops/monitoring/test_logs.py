@@ -19,11 +19,11 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.config.redact import HIDDEN, redact, redact_text
 from ops.monitoring import log_sink
 from ops.monitoring.log_repeats import KEYS_MAX, REPEAT_S, Fields, Repeats
 from ops.monitoring.log_sink import LineSink
 from ops.monitoring.logs import configure, log_event, set_level
+from ops.monitoring.redact import HIDDEN, redact, redact_text
 from supervisor.states import Event
 
 PATIENCE_S = 30.0

@@ -1,0 +1,46 @@
+"""`tickwarden check-config`: every mistake in a configuration, and what is expected instead."""
+
+from pathlib import Path
+
+import click
+
+from ops.cli.common import json_option, print_json
+from ops.config.config import Config, ConfigErrors, find_config, load_config
+from ops.config.paths import host_mistakes
+from ops.terminal.exit_codes import CONFIGURATION, OK
+
+
+@click.command("check-config")
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+@json_option
+def check_config(path: Path | None, as_json: bool) -> int:
+    """Report every mistake in a configuration with its key and what would be right; exit 78 if there is any.
+
+    Paths, the group and the http port are checked for this host and this user: run it as the service's user.
+    """
+    found = find_config(path)
+    try:
+        config = _checked(found)
+    except ConfigErrors as errors:
+        if as_json:
+            print_json({"path": str(found), "mistakes": [str(mistake) for mistake in errors.mistakes]})
+        else:
+            click.echo(str(errors), err=True)
+        return CONFIGURATION
+    symbols = sum(len(exchange.symbols) for exchange in config.exchanges.values())
+    if as_json:
+        print_json({"path": str(found) if found else None, "mistakes": []})
+    else:
+        name = found or "the built-in default"
+        click.echo(
+            f"{name}: fine; {symbols} symbols on {len(config.exchanges)} exchanges, into {config.store.path}"
+        )
+    return OK
+
+
+def _checked(path: Path | None) -> Config:
+    """The configuration, if it can work here; raises ConfigErrors."""
+    config = load_config(path)
+    if mistakes := list(host_mistakes(config)):
+        raise ConfigErrors(path, mistakes)
+    return config
