@@ -10,6 +10,7 @@ import trio
 from actors.exchanges.contract.feed import Ack, Condition, Control, Leaving, Refusal, Unsubscribed
 from actors.feed.connection_state import STRAGGLERS_S, WATCH_S, ConnectionState
 from actors.feed.decoder import Decoder
+from actors.feed.keep_alive import keep_alive
 from actors.feed.subscription import Subscription
 from actors.wire.websocket import ConnectionLost, WebSocket, WebSocketLimits, client_context, connect
 from supervisor.context import Context
@@ -56,7 +57,7 @@ class Session:
                     nursery.start_soon(self._subscribe, wire)
                     nursery.start_soon(self._watch, wire, silence_s)
                     if self._dialect.ping is not None:
-                        nursery.start_soon(self._ping, wire, self._dialect.ping.text, self._dialect.ping.interval_s)
+                        nursery.start_soon(keep_alive, wire, self._dialect.ping)
                     nursery.start_soon(self._end_with, wire)
                     await self._context.stopping.wait()
                     nursery.cancel_scope.cancel()
@@ -169,11 +170,6 @@ class Session:
             sent.append(now)
             await wire.send(request.text)
             await trio.sleep(1 / limits.requests_per_s)
-
-    async def _ping(self, wire: WebSocket, text: str, interval_s: float) -> None:
-        while True:
-            await trio.sleep(interval_s)
-            await wire.send(text)
 
     async def _end_with(self, wire: WebSocket) -> None:
         how = await wire.closed()

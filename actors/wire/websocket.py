@@ -105,6 +105,20 @@ class WebSocket:
             how = self._how()
             raise ConnectionLost(how.code, how.reason) from exc
 
+    async def ping(self) -> None:
+        """Sends a protocol ping and waits for its answer, at most `send_s`; that none comes is no error here.
+
+        Raises ConnectionLost if the connection is over, or NetworkTimeout where it cannot be sent.
+        """
+        assert self._library is not None
+        with trio.move_on_after(self._limits.send_s):
+            try:
+                await self._library.ping()
+            except trio_websocket.ConnectionClosed as exc:
+                self._look()
+                how = self._how()
+                raise ConnectionLost(how.code, how.reason) from exc
+
     async def closed(self) -> CloseReason:
         """Waits until the connection is over, by whichever side, and says how it ended."""
         await self._over.wait()

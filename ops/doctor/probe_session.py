@@ -10,6 +10,7 @@ import trio
 from actors.exchanges.contract.feed import Ack, Condition, Dialect, Leaving, Market, Refusal, Request, Unsubscribed
 from actors.feed.connection_state import WATCH_S
 from actors.feed.decoder import Decoder
+from actors.feed.keep_alive import keep_alive
 from actors.feed.sharding import ConnectionSpec
 from actors.feed.subscription import Subscription
 from actors.model.ticks import Block
@@ -155,15 +156,12 @@ class Talk:
 
     async def ping(self, wire: WebSocket) -> None:
         """Runs beside: the pings in the exchange's own words; how the connection ends is `follow`'s to note."""
-        ping = self._dialect.ping
-        while ping is not None:
-            await trio.sleep(ping.interval_s)
+        if self._dialect.ping is not None:
             try:
-                await wire.send(ping.text)
+                await keep_alive(wire, self._dialect.ping)
             except TransientError as error:
                 self._lost = error
                 self._tell()
-                return
 
     def _tell(self) -> None:
         self._news.set()

@@ -13,6 +13,7 @@ from ops.sandbox.shared_stream import SharedStream
 HEAD_BYTES_MAX = 16 * 1024
 IDLE_S = 60.0  # how long a connection may stay without a question
 READ_BYTES = 16 * 1024
+BODY_BYTES_MAX = 64 * 1024
 _UPGRADE = re.compile(rb"\r\nupgrade:[ \t]*websocket", re.IGNORECASE)
 
 
@@ -29,7 +30,7 @@ async def wants_websocket(stream: SharedStream) -> bool | None:
 
 
 async def serve_rest(stream: SharedStream, answer: Callable[[Question], Awaitable[Reply]]) -> None:
-    """Answers GET requests one after the other until the client leaves, is silent for long, or talks nonsense."""
+    """Answers requests one after the other until the client leaves, is silent for long, or breaks the protocol."""
     http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
     with trio.CancelScope() as idle:
         try:
@@ -39,7 +40,7 @@ async def serve_rest(stream: SharedStream, answer: Callable[[Question], Awaitabl
                 if request is None:
                     return
                 idle.deadline = float("inf")
-                await _reply(stream, http, await _answered(request, answer))
+                await _reply(stream, http, await _answered(*request, answer))
                 if http.our_state is not h11.DONE:
                     return
                 http.start_next_cycle()
@@ -48,25 +49,32 @@ async def serve_rest(stream: SharedStream, answer: Callable[[Question], Awaitabl
                 await _reply(stream, http, Reply(f"{error}\n", error.error_status_hint))
 
 
-async def _answered(request: h11.Request, answer: Callable[[Question], Awaitable[Reply]]) -> Reply:
-    if request.method != b"GET":
-        return Reply("only GET is served here\n", 405)
+async def _answered(request: h11.Request, body: bytes, answer: Callable[[Question], Awaitable[Reply]]) -> Reply:
+    if request.method not in (b"GET", b"POST"):
+        return Reply("only GET and POST are served here\n", 405)
     path, _, query = request.target.decode("latin-1").partition("?")
     parameters = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
-    return await answer(Question(urllib.parse.unquote(path), parameters))
+    return await answer(
+        Question(urllib.parse.unquote(path), parameters, body if request.method == b"POST" else None)
+    )
 
 
-async def _request(stream: SharedStream, http: h11.Connection) -> h11.Request | None:
-    """The next request, its body read and thrown away; None when the client has left."""
+async def _request(stream: SharedStream, http: h11.Connection) -> tuple[h11.Request, bytes] | None:
+    """The next request and its body; None when the client has left. Raises RemoteProtocolError."""
     request: h11.Request | None = None
+    body = b""
     while True:
         event = http.next_event()
         if event is h11.NEED_DATA:
             http.receive_data(bytes(await stream.receive_some(READ_BYTES)))
         elif isinstance(event, h11.Request):
             request = event
+        elif isinstance(event, h11.Data):
+            body += event.data
+            if len(body) > BODY_BYTES_MAX:
+                raise h11.RemoteProtocolError("the body is too long", 413)
         elif isinstance(event, h11.EndOfMessage):
-            return request
+            return None if request is None else (request, body)
         elif isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED:
             return None
 

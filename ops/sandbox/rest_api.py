@@ -8,6 +8,7 @@ from actors.exchanges.contract.loopback_rest import Meter, Past, Question, Reply
 from ops.sandbox.exchange import Exchange
 
 GONE = Reply("<html><body><h1>503 Service Unavailable</h1></body></html>", 503, {"content-type": "text/html"})
+ONLY_GET = Reply("only GET is served here\n", 405)
 FAILURE = Reply("<html><body><h1>500 Internal Server Error</h1></body></html>", 500, {"content-type": "text/html"})
 RETRY_AFTER_S = 1
 
@@ -38,6 +39,8 @@ class RestApi:
         if not self._meter.allows(self._past.cost(question), now):
             struck["rate_limit"] += 1
             return self._turned_away(self._past.too_many)
+        if question.body is not None and not self._past.posts:
+            return ONLY_GET
         if self._exchange.outage.down:
             return GONE
         if faults["rest_slow"]:

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
+from actors.exchanges.contract.rest import Ask
 from actors.model.symbols import Symbol
 from actors.model.ticks import IdPromise
 
@@ -119,7 +120,34 @@ class TradeLike:
     """The message is of the trade kind, so that what is wrong with it is a field, not its type."""
 
 
-Control = Ack | Refusal | Unsubscribed | Condition | Alive | Leaving | TradeLike
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The exchange wants `text` as the answer to this message, at once: a ping of its own, a heartbeat."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """Requests may be sent from now on; see Dialect.waits_for_welcome."""
+
+
+Control = Ack | Refusal | Unsubscribed | Condition | Alive | Leaving | TradeLike | Reply | Welcome
+
+
+class FeedDecoder(Protocol):
+    """Reads the frames of one connection; made for each, so it may keep what earlier frames defined.
+
+    `trades` and `control` promise what is written of them in Dialect.
+    """
+
+    def trades(self, frames: Sequence[bytes], /) -> Trades:
+        """The trades of frames that are all well-formed trade frames."""
+        ...
+
+    def control(self, message: object, /) -> Control | None:
+        """What a message is that is no sound trade frame."""
+        ...
 
 
 class MarketRule(Protocol):
@@ -142,11 +170,47 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AppPing:
-    """A ping in the exchange's own words, sent every `interval_s`."""
+class Ping:
+    """What this side sends every `interval_s`, so that the exchange keeps the connection.
 
-    text: str
+    `text` makes the message from its number (1, 2, ...), where an id must be new; None is a ping of the
+    WebSocket protocol (RFC 6455). `when_idle`: only after `interval_s` in which nothing was received.
+    """
+
     interval_s: float
+    text: Callable[[int], str] | None = None
+    when_idle: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """The exchange's answer to a TokenRequest: where to connect, and how often it wants a ping."""
+
+    url: str
+    ping_interval_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRequest:
+    """What is asked over REST before each connection; `parse` reads the body of the answer with status 200.
+
+    `ask.base` names the host. `parse` raises Busy or anything in rest.UNREADABLE. The settings ws_url and
+    rest_url replace scheme, host and port of `Token.url` and of the request.
+    """
+
+    ask: Ask
+    parse: Callable[[bytes], Token]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """One kind of rows that the exchange sends: the channels that carry it, the usual one first."""
+
+    channels: tuple[str, ...]
+
+
+def _undefined(_frames: object) -> Any:
+    raise AssertionError("this dialect decodes with state: use Dialect.decoder_for(markets)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,13 +225,29 @@ class Dialect:
       raises ValueError (FieldError, msgspec's errors), KeyError or RecursionError as soon as one is
       anything else, an empty trade list included. The caller then goes frame by frame and asks
       `control`. An enum that msgspec refuses is a side: only sides are typed as Literal of their words.
+      Rows of newest-first frames are reversed, so that time rises.
     - `control(message)`: what a message that is no sound trade frame is: `message` is the parsed JSON,
-      or the text itself where it is not JSON; None for a type that is not known. Never raises.
+      the text itself where it is not JSON, or the bytes where they are not text; None for a type that is
+      not known. Never raises.
+    - `decoder(markets)`: instead of `trades` and `control` where frames cannot be read without what earlier
+      ones of the connection defined; called for each connection with its markets by native name. May be
+      asked twice about a frame: first in a batch that it refuses, then alone.
     - `list_key`: where a frame's trade list stands, keys joined by dots (lists on the way are gone
-      through), when one frame may hold several trades: so one bad trade costs only itself.
+      through; a number is a place in a list), when one frame may hold several trades: so one bad trade
+      costs only itself.
     - `answers_each`: a request for several markets is answered market by market, so that a market that is
       refused costs no other of its request.
+    - `acknowledges` False: it is documented that no request is answered. A market then counts as asked for
+      once the request is sent, and as recorded from its first trade on.
+    - `request_replaces`: each request replaces all earlier ones of the connection, so each names all markets.
+    - `bad_symbol_closes`: an unknown symbol ends the connection without a word. Markets are then asked for
+      one by one, and one at which the connection ends is set aside.
+    - `waits_for_welcome`: no request before the exchange has sent what `control` calls a Welcome.
+    - `token`: is asked over REST before each connection; its answer says where to connect.
+    - `compression`: each message is compressed so. limits.message_bytes bounds it before and after.
+    - `ping`: what this side sends to keep the connection.
     - `replays_unmarked`: after a subscribe the exchange may re-send old trades that look like live ones.
+    - `streams`: what it sends beside trades, by name; `channels` are those of trades.
     """
 
     name: str
@@ -179,18 +259,37 @@ class Dialect:
     silence_s: float
     market: MarketRule
     subscribe: Callable[[Sequence[str], str, int], Sequence[Request]]
-    trades: Callable[[Sequence[bytes]], Trades]
-    control: Callable[[object], Control | None]
+    trades: Callable[[Sequence[bytes]], Trades] = _undefined
+    control: Callable[[object], Control | None] = _undefined
+    decoder: Callable[[Mapping[str, Market]], FeedDecoder] | None = None
     ids: Mapping[str, IdPromise]
     ids_note: str
     history: str
     markets_note: str
     ping_note: str
-    ping: AppPing | None = None
+    ping: Ping | None = None
     list_key: str = ""
     answers_each: bool = False
+    acknowledges: bool = True
+    request_replaces: bool = False
+    bad_symbol_closes: bool = False
+    waits_for_welcome: bool = False
+    token: TokenRequest | None = None
+    compression: Literal["gzip"] | None = None
     replays_unmarked: bool = False
     ack_s: float = 10.0
     lifetime_s: float | None = None
     examples: tuple[str, ...] = ()
+    streams: Mapping[str, Stream] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        stateless = self.trades is not _undefined and self.control is not _undefined
+        if stateless == (self.decoder is not None):
+            raise ValueError(f"{self.name}: a dialect has either `trades` and `control` or `decoder`")
+        if self.request_replaces and self.limits.symbols_per_request < self.limits.symbols_per_connection:
+            raise ValueError(f"{self.name}: a request that replaces all others must hold a connection's symbols")
+
+    def decoder_for(self, markets: Mapping[str, Market]) -> FeedDecoder:
+        """What reads the frames of one connection that carries `markets`, by native name."""
+        return self if self.decoder is None else self.decoder(markets)

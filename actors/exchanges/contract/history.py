@@ -6,32 +6,41 @@ A `History` is to REST what a `Dialect` is to the WebSocket: a frozen value and 
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlencode, urlsplit
 
 from actors.exchanges.contract.feed import Market, Trades
+from actors.exchanges.contract.rest import (
+    DETAIL_CHARS_MAX,
+    UNREADABLE,
+    Ask,
+    Busy,
+    Garbled,
+    RateLimit,
+    Refused,
+    origin,
+)
 from actors.model.ticks import Reason
 from supervisor.errors import TransientError
 
-# What the content of an answer can make a parser raise (msgspec's errors and FieldError are ValueErrors, as is an
-# int of 5,000 digits). Anything else is a bug of ours and must show.
-UNREADABLE = (ValueError, ArithmeticError, LookupError, RecursionError)
-DETAIL_CHARS_MAX = 300
+__all__ = [
+    "DETAIL_CHARS_MAX",
+    "ID_DIGITS_MAX",
+    "UNREADABLE",
+    "Ask",
+    "Busy",
+    "Garbled",
+    "History",
+    "Kind",
+    "OddRow",
+    "Page",
+    "Query",
+    "RateLimit",
+    "Refused",
+    "Said",
+    "TradeRange",
+    "id_number",
+]
+
 ID_DIGITS_MAX = 20  # 64 bits have no more; a longer number is no id to count with
-
-
-class Refused(Exception):
-    """The exchange will not answer this question, now or later; the message holds its words.
-
-    Raised only for answers that the dialect lists as final: an unknown market, a wrong argument.
-    """
-
-
-class Busy(TransientError):
-    """The exchange asks for patience, in a sound answer or in words of its own."""
-
-
-class Garbled(TransientError):
-    """What came is no answer to what was asked: a page of a proxy, half a body, another shape."""
 
 
 class Kind(enum.StrEnum):
@@ -40,44 +49,6 @@ class Kind(enum.StrEnum):
     BY_ID = "by_id"
     BY_TIME = "by_time"
     RECENT_ONLY = "recent_only"  # the newest few, no way further back
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RateLimit:
-    """At most `units` in any `window_s`: `burst` of them at once, the rest refilled evenly.
-
-    A bucket that holds `burst` and gains `rate_per_s` gives out at most burst + rate * window in a window;
-    the rate is what makes that `units`.
-    """
-
-    name: str
-    units: float
-    window_s: float
-    burst: float
-
-    def __post_init__(self) -> None:
-        if not 0 < self.burst < self.units or not self.window_s > 0:
-            raise ValueError(f"{self.name}: a rate limit needs 0 < burst < units and a window")
-
-    @property
-    def rate_per_s(self) -> float:
-        """Units gained a second."""
-        return (self.units - self.burst) / self.window_s
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """One request as a value; `costs` is what it takes of each named limit."""
-
-    path: str
-    query: tuple[tuple[str, str], ...] = ()
-    costs: Mapping[str, float] = field(default_factory=lambda: {"requests": 1.0})
-    method: str = "GET"
-
-    @property
-    def target(self) -> str:
-        """Path and query as they go over the wire."""
-        return self.path + (f"?{urlencode(self.query)}" if self.query else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,13 +82,18 @@ class TradeRange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """One page that is wanted; `cursor` is the page before's, None for the first. At most `rows` rows."""
+    """One page that is wanted; `cursor` is the page before's, None for the first. At most `rows` rows.
+
+    `now_ns` is this host's clock when the page is asked for, so that `History.ask` needs none (upbit counts days
+    back from today).
+    """
 
     market: Market
     channel: str
     stretch: TradeRange
     rows: int
     cursor: str | None = None
+    now_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +186,7 @@ class History:
 
     def origin(self, rest_url: str | None) -> str:
         """Scheme, host and port: those of `rest_url` where it is set."""
-        parts = urlsplit(rest_url or self.base)
-        return f"{parts.scheme}://{parts.netloc}"
+        return origin(rest_url or self.base)
 
     def page(self, body: bytes, headers: Mapping[str, str], query: Query) -> Page:
         """What an answer with status 200 holds. Raises Refused and TransientError: what is odd is the

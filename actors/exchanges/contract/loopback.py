@@ -28,12 +28,14 @@ class Talk:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a message does: `frames` go out, `add` and `remove` change the subscriptions (native names),
-    `replay` re-sends old trades of these. A `close` is (code, reason) and comes last."""
+    `replay` re-sends old trades of these. `pong`: it answers the server's own pings, all sent so far.
+    A `close` is (code, reason) and comes last."""
 
     frames: Sequence[str] = ()
     add: Sequence[str] = ()
     remove: Sequence[str] = ()
     replay: Sequence[str] = ()
+    pong: bool = False
     close: tuple[int, str] | None = None
 
 
@@ -50,6 +52,9 @@ class Venue:
     client said nothing for so long (`deaf_counts_pushes`: and nothing was pushed either).
     `requests_per_s`: how many messages a client may send; `connects`: how many connections an address may
     open, in how many seconds. `warm_up`: old fills that a market has before its first subscriber.
+    `server_ping(talk)`: a ping in the exchange's own words, sent every `server_ping_s`; when
+    `server_pings_unanswered` of them have no answer the connection is closed with `server_ping_close`.
+    `encode` makes the payload of each message of its text (compression), `binary` sends it as a binary message.
     """
 
     name: str
@@ -74,6 +79,12 @@ class Venue:
     requests_per_s: int | None = None
     connects: tuple[float, float]
     warm_up: int = 0
+    server_ping: Callable[[Talk], str] | None = None
+    server_ping_s: float = 5.0
+    server_pings_unanswered: int = 2
+    server_ping_close: tuple[int, str] = (1000, "")
+    encode: Callable[[str], bytes] | None = None
+    binary: bool = False
 
 
 def compact(value: object) -> str:

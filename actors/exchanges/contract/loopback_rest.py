@@ -11,10 +11,11 @@ from actors.exchanges.contract.loopback_market import Fill, Market
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A GET request: its path and query, the last value of each parameter."""
+    """A request: its path and query, the last value of each parameter; `body` is None for a GET."""
 
     path: str
     query: Mapping[str, str]
+    body: bytes | None = None
 
     def number(self, name: str, default: int | None = None) -> int | None:
         """A parameter as a whole number; `default` where it is none or missing."""
@@ -63,7 +64,7 @@ class Past:
     """How one exchange answers about the past.
 
     `paths`: the beginnings of the paths it serves. `cost(question)` in the units of its rate limit, of which
-    `units` are allowed in any `window_s`; `too_many` is what it says then.
+    `units` are allowed in any `window_s`; `too_many` is what it says then. `posts`: it is asked by POST too.
     """
 
     doc: str
@@ -73,6 +74,7 @@ class Past:
     window_s: float
     too_many: Reply
     cost: Callable[[Question], float] = lambda _question: 1.0
+    posts: bool = False
 
 
 class Meter:

@@ -10,12 +10,12 @@ import msgspec
 from actors.exchanges.contract.feed import (
     Ack,
     Alive,
-    AppPing,
     Control,
     Dialect,
     Leaving,
     Limits,
     Market,
+    Ping,
     Refusal,
     Request,
     TradeLike,
@@ -180,7 +180,7 @@ OKX = Dialect(
     channels=CHANNELS,
     limits=LIMITS,
     silence_s=45.0,  # our ping is answered every 20 s: two answers missed
-    ping=AppPing(text="ping", interval_s=20.0),  # cut after 30 s without any push
+    ping=Ping(interval_s=20.0, text=lambda _number: "ping"),  # cut after 30 s without any push
     market=_market,
     examples=("BTC/USDT", "BTC/USDT:USDT", "BTC/USD:BTC"),
     subscribe=_subscribe,

@@ -1,0 +1,72 @@
+"""What an exchange's list of markets over REST is: how it is asked for, and each market's scales and units.
+
+No I/O here; decimals are the wire's own digits.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from actors.exchanges.contract.rest import DETAIL_CHARS_MAX, UNREADABLE, Ask, Garbled
+
+PAGES_MAX = 200  # bybit's linear markets come in 1,000 a page; more pages than this is a list without end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instrument:
+    """One market as the exchange lists it.
+
+    `symbol` is the unified one, `native` the exchange's name in its frames, `kind` 'spot', 'swap', 'future' or
+    'option' (model.symbols). `base`, `quote` and `settle` are unified codes, `settle` "" for spot. A trade's
+    volume counts `volume_unit`: 'base', 'quote' or 'contracts', each worth `contract_size` of base (linear) or
+    quote (inverse). `price_step` and `volume_step` are the least differences. Decimals are digits or None where
+    the exchange says nothing. `active`: it is traded now, as far as the list says.
+    """
+
+    symbol: str
+    native: str
+    kind: str
+    base: str
+    quote: str
+    settle: str = ""
+    volume_unit: str = "base"
+    contract_size: str | None = None
+    price_step: str | None = None
+    volume_step: str | None = None
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentPage:
+    """One answer: its markets, and the request for the page that follows, None where there is none.
+
+    `odd` names the rows that could not be read or that have no unified symbol; the others are sound.
+    """
+
+    instruments: tuple[Instrument, ...]
+    following: Ask | None = None
+    odd: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstrumentList:
+    """How one exchange's markets are listed.
+
+    - `asks`: one request for each kind of market; `base` is the host of those that name none.
+    - `parse(body, ask)`: reads an answer with status 200; raises Garbled, Busy or one of UNREADABLE. To be
+      called through `page`.
+    """
+
+    name: str
+    doc: str
+    doc_read: str
+    base: str
+    asks: tuple[Ask, ...]
+    parse: Callable[[bytes, Ask], InstrumentPage]
+
+    def page(self, body: bytes, ask: Ask) -> InstrumentPage:
+        """What an answer holds. Raises TransientError: what is odd is the exchange's fault."""
+        try:
+            return self.parse(body, ask)
+        except UNREADABLE as error:
+            detail = (str(error) or type(error).__name__)[:DETAIL_CHARS_MAX]
+            raise Garbled(f"the list of instruments makes no sense: {detail}") from error

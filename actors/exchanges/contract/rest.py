@@ -1,0 +1,85 @@
+"""One REST request to an exchange as a value, its rate limits, and the errors of an answer. No I/O here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlencode, urlsplit
+
+from supervisor.errors import TransientError
+
+# What the content of an answer can make a parser raise (msgspec's errors and FieldError are ValueErrors, as is an
+# int of 5,000 digits). Anything else is a bug of ours and must show.
+UNREADABLE = (ValueError, ArithmeticError, LookupError, RecursionError)
+DETAIL_CHARS_MAX = 300
+
+
+class Refused(Exception):
+    """The exchange will not answer this question, now or later; the message holds its words.
+
+    Raised only for answers that the dialect lists as final: an unknown market, a wrong argument.
+    """
+
+
+class Busy(TransientError):
+    """The exchange asks for patience, in a sound answer or in words of its own."""
+
+
+class Garbled(TransientError):
+    """What came is no answer to what was asked: a page of a proxy, half a body, another shape."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """At most `units` in any `window_s`: `burst` of them at once, the rest refilled evenly.
+
+    A bucket that holds `burst` and gains `rate_per_s` gives out at most burst + rate * window in a window;
+    the rate is what makes that `units`.
+    """
+
+    name: str
+    units: float
+    window_s: float
+    burst: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.burst < self.units or not self.window_s > 0:
+            raise ValueError(f"{self.name}: a rate limit needs 0 < burst < units and a window")
+
+    @property
+    def rate_per_s(self) -> float:
+        """Units gained a second."""
+        return (self.units - self.burst) / self.window_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One request as a value; `costs` is what it takes of each named limit.
+
+    `base` (scheme and host) is set where the request goes to another host than the exchange's other requests;
+    the setting rest_url replaces it too. A request with a `body` is a POST of JSON, b"" an empty one.
+    """
+
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    costs: Mapping[str, float] = field(default_factory=lambda: {"requests": 1.0})
+    base: str = ""
+    body: bytes | None = None
+
+    @property
+    def method(self) -> str:
+        """GET or POST."""
+        return "GET" if self.body is None else "POST"
+
+    @property
+    def target(self) -> str:
+        """Path and query as they go over the wire."""
+        return self.path + (f"?{urlencode(self.query)}" if self.query else "")
+
+    def url(self, base: str, rest_url: str | None = None) -> str:
+        """The whole URL; `base` is the exchange's own, used where the request names none."""
+        return origin(rest_url or self.base or base) + self.target
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a URL."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
