@@ -11,7 +11,7 @@ from actors.backfill.repairs import RepairJob, TooManyOrders
 from actors.backfill.rest_client import TOO_MANY
 from actors.continuity.continuity import Continuity
 from actors.exchanges.contract.feed import Market
-from actors.exchanges.registry import DIALECTS
+from actors.exchanges.registry import EXCHANGES
 from actors.exchanges.spelling import markets_of
 from actors.feed.connection import Connection
 from actors.feed.connection_pool import ConnectionPool
@@ -50,7 +50,7 @@ class ExchangeRecorder:
         surroundings: SharedServices | None = None,
     ) -> None:
         self.settings, self.account = settings, account
-        self.dialect = DIALECTS[settings.dialect]
+        self.dialect = EXCHANGES[settings.dialect].feed
         self._intake = intake
         self._next_connect_at = 0.0
         self._away_until, self._away_reason = -math.inf, ""  # what one connection was told holds for all

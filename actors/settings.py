@@ -43,7 +43,7 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExchangeSettings:
-    """One table under [exchanges]: `name` is the user's, `dialect` a key of actors.exchanges.registry.DIALECTS.
+    """One table under [exchanges]: `name` is the user's, `dialect` a key of actors.exchanges.registry.EXCHANGES.
 
     `ws_url` and `rest_url` replace scheme, host and port of every endpoint and keep the path.
     `silence_s`, `lifetime_s` and `channel` are None where the dialect's own value counts. `stall_s` is the

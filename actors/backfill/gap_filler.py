@@ -18,7 +18,7 @@ from actors.backfill.trade_ranges import status_of, stretches
 from actors.continuity.continuity import CLOCKS_NS, Continuity
 from actors.exchanges.contract.feed import Market
 from actors.exchanges.contract.history import TradeRange
-from actors.exchanges.histories import HISTORIES
+from actors.exchanges.registry import EXCHANGES
 from actors.model.records import GapReason, GapRow, GapStatus
 from actors.model.ticks import Block, Reject
 from actors.settings import ExchangeSettings
@@ -74,7 +74,9 @@ class GapFiller:
         self._settings, self._channel, self._markets = settings, channel, markets
         self._continuity, self._limiters, self._deliver = continuity, limiters, deliver
         self.mender, self._halted = mender, halted
-        self._history = HISTORIES[settings.dialect]
+        history = EXCHANGES[settings.dialect].history
+        assert history is not None, "only an exchange with a history has gaps filled"
+        self._history = history
         self._attempts: dict[str, _Attempts] = {}
         self.questions = StallProbes(self._history, markets, continuity, self._lied)
         self._new = 0  # rows that were new, ever

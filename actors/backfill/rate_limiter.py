@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import trio
 
 from actors.exchanges.contract.history import RateLimit
-from actors.exchanges.histories import HISTORIES
+from actors.exchanges.registry import EXCHANGES
 from actors.settings import ExchangeSettings
 
 
@@ -28,7 +28,8 @@ class RateLimiters:
 
     def of(self, settings: ExchangeSettings) -> "RateLimiter":
         """The one to share; to be called in the event loop."""
-        history = HISTORIES[settings.dialect]
+        history = EXCHANGES[settings.dialect].history
+        assert history is not None, "only an exchange with a history is asked"
         key = (history.name, history.origin(settings.rest_url))
         if key not in self._limiters:
             self._limiters[key] = RateLimiter(history.limits)

@@ -1,13 +1,13 @@
-"""The dialects that are spoken, by name."""
+"""The exchanges that can be recorded, by name: one line for each, and nothing of the loopbacks."""
 
-from actors.exchanges.binance.feed import BINANCE
-from actors.exchanges.bybit.feed import BYBIT
-from actors.exchanges.coinbaseexchange.feed import COINBASEEXCHANGE
-from actors.exchanges.contract.feed import Dialect
-from actors.exchanges.kraken.feed import KRAKEN
-from actors.exchanges.okx.feed import OKX
+from actors.exchanges.binance import BINANCE
+from actors.exchanges.bybit import BYBIT
+from actors.exchanges.coinbaseexchange import COINBASEEXCHANGE
+from actors.exchanges.contract.exchange import Exchange
+from actors.exchanges.kraken import KRAKEN
+from actors.exchanges.okx import OKX
 
-DIALECTS: dict[str, Dialect] = {
+EXCHANGES: dict[str, Exchange] = {
     "binance": BINANCE,
     "bybit": BYBIT,
     "coinbaseexchange": COINBASEEXCHANGE,

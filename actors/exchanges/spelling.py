@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 
 from actors.exchanges.contract.feed import Dialect, Market
-from actors.exchanges.registry import DIALECTS
+from actors.exchanges.registry import EXCHANGES
 from actors.model.symbols import Symbol, SymbolError, parse_symbol
 
 SYMBOLS_MAX = 5_000  # per exchange: more markets than any exchange has
@@ -77,7 +77,7 @@ def _elsewhere(text: str, dialect: Dialect) -> str:
         return ""
     if kind in dialect.ids:
         return ""
-    names = [other.name for other in DIALECTS.values() if kind in other.ids and _takes(other, text)]
+    names = [name for name, other in EXCHANGES.items() if kind in other.feed.ids and _takes(other.feed, text)]
     return f' ("{text}" is a symbol of {" and ".join(names)})' if names else ""
 
 
@@ -91,7 +91,7 @@ def _candidates(text: str, examples: Iterable[str]) -> Iterator[str]:
         if re.fullmatch(r"t[A-Z0-9]{3,}(:[A-Z0-9]+)?", words):  # Bitfinex: tBTCUSD, tDOGE:USD
             words = words[1:]
         parts = [part for part in re.split(r"[^\w$]+|_", words) if part]
-        if len(parts) > 1 and parts[0].lower() in DIALECTS:  # "BINANCE:BTCUSDT"
+        if len(parts) > 1 and parts[0].lower() in EXCHANGES:  # "BINANCE:BTCUSDT"
             del parts[0]
         if len(parts) > 1 and parts[0] in _FUTURES:
             parts = [*parts[1:], _SWAP[0]]

@@ -11,7 +11,7 @@ from actors.backfill.stored_trades import StoredTrades
 from actors.continuity.continuity import Continuity
 from actors.continuity.deduplicator import Known
 from actors.exchanges.contract.feed import Market
-from actors.exchanges.histories import HISTORIES
+from actors.exchanges.registry import EXCHANGES
 from actors.feed.accumulator import admit, rejected
 from actors.model.chunk import Chunk
 from actors.model.ticks import Block, Reject
@@ -53,7 +53,7 @@ class GapReporter:
         # exchange, so its history is asked for only where rest_url says where.
         own = settings.ws_url is None or settings.rest_url is not None
         self.recovery: GapFiller | None = None
-        if surroundings is not None and own and settings.dialect in HISTORIES:
+        if surroundings is not None and own and EXCHANGES[settings.dialect].history is not None:
             self._stored_trades = StoredTrades(settings.name, surroundings.consult, self._settle)
             mender, limiters = Repairs(continuity, self._stored_trades, self._deliver), surroundings.limiters
             self.recovery = GapFiller(

@@ -18,7 +18,7 @@ from ops.config.config import Config
 from ops.config.keys import ControlSettings, LogSettings
 from ops.monitoring.logs import configure
 from ops.monitoring.status import exchange_state
-from ops.sandbox import VENUES, Sandbox
+from ops.sandbox import LOOPBACKS, Sandbox
 from ops.service.service import run_service
 from ops.terminal.exit_codes import OK
 from ops.terminal.output import write_table
@@ -73,7 +73,7 @@ async def _run(seconds: float, folder: Path, quiet: bool) -> int:
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=quiet)
     sink = configure("warning", "auto")
     path = folder / "ticks.duckdb"
-    exchanges = Sandbox(tuple(VENUES), TRADES_PER_S, ids_from=int(time.time()) * 1000)
+    exchanges = Sandbox(tuple(LOOPBACKS), TRADES_PER_S, ids_from=int(time.time()) * 1000)
     codes: list[int] = []
     async with trio.open_nursery() as nursery:
         await nursery.start(exchanges.serve)
@@ -97,7 +97,7 @@ async def _run(seconds: float, folder: Path, quiet: bool) -> int:
 
 
 def _introduce(console: Console, exchanges: Sandbox, path: Path, seconds: float) -> None:
-    console.print(f"{len(VENUES)} exchanges speak their real wire protocols on 127.0.0.1:{exchanges.port}.")
+    console.print(f"{len(LOOPBACKS)} exchanges speak their real wire protocols on 127.0.0.1:{exchanges.port}.")
     console.print(f"Recording for {seconds:g} s into {path}; ask it meanwhile from another terminal:")
     console.print(f"  tickwarden status --socket {path}.sock")
     console.print(f"  tickwarden query 'SELECT count(*) FROM ticks' --file {path}\n")
@@ -116,7 +116,7 @@ def _config(path: Path, exchanges: Sandbox) -> Config:
                 ws_url=f"ws://{here}",
                 rest_url=f"http://{here}",
             )
-            for name in VENUES
+            for name in LOOPBACKS
         },
         supervision=SupervisionSettings(),
         control=ControlSettings(socket=path.with_name(path.name + ".sock")),

@@ -4,9 +4,8 @@ import sys
 
 import click
 
-from actors.exchanges.contract.feed import Dialect
-from actors.exchanges.histories import HISTORIES
-from actors.exchanges.registry import DIALECTS
+from actors.exchanges.contract.exchange import Exchange
+from actors.exchanges.registry import EXCHANGES
 from ops.cli.common import json_option, print_json
 from ops.terminal.exit_codes import OK
 from ops.terminal.layout import wrapped
@@ -19,11 +18,11 @@ from ops.terminal.suggestions import did_you_mean
 @json_option
 def exchanges(name: str | None, as_json: bool) -> int:
     """What each exchange offers and promises: markets, limits, pings, trade ids, history."""
-    if name is not None and name not in DIALECTS:
-        raise click.UsageError(f"there is no exchange {name!r}; {did_you_mean(name, DIALECTS)}")
-    chosen = [DIALECTS[name]] if name else list(DIALECTS.values())
+    if name is not None and name not in EXCHANGES:
+        raise click.UsageError(f"there is no exchange {name!r}; {did_you_mean(name, EXCHANGES)}")
+    chosen = [EXCHANGES[name]] if name else list(EXCHANGES.values())
     if as_json:
-        print_json([_facts(dialect) for dialect in chosen])
+        print_json([_facts(exchange) for exchange in chosen])
     elif name:
         room = terminal_width(sys.stdout) or PIPE_COLUMNS
         for key, value in _facts(chosen[0]).items():
@@ -32,24 +31,29 @@ def exchanges(name: str | None, as_json: bool) -> int:
             for head, part in zip((key, *[""] * len(parts)), parts, strict=False):
                 click.echo(f"{head:>24}  {part}".rstrip())
     elif width := terminal_width(sys.stdout):
-        for dialect in chosen:
+        for exchange in chosen:
             about = (
-                f"records {dialect.markets_note}",
-                f"trade ids: {dialect.ids_note}",
-                f"history: {dialect.history}",
+                f"records {exchange.feed.markets_note}",
+                f"trade ids: {exchange.feed.ids_note}",
+                f"history: {_summary(exchange)}",
             )
-            click.echo(f"{dialect.name} ({dialect.title})")
+            click.echo(f"{exchange.name} ({exchange.title})")
             for line in (line for text in about for line in wrapped(f"  {text}", width, "    ")):
                 click.echo(line)
     else:
         columns = ["name", "markets", "trade ids", "history"]
-        write_table(columns, [(d.name, d.markets_note, d.ids_note, d.history) for d in chosen], sys.stdout)
+        rows = [(each.name, each.feed.markets_note, each.feed.ids_note, _summary(each)) for each in chosen]
+        write_table(columns, rows, sys.stdout)
     return OK
 
 
-def _given_back(dialect: Dialect) -> dict[str, object]:
+def _summary(exchange: Exchange) -> str:
+    return exchange.history.summary if exchange.history is not None else "none"
+
+
+def _given_back(exchange: Exchange) -> dict[str, object]:
     """What can be had again of trades that were missed, and what cannot."""
-    history = HISTORIES.get(dialect.name)
+    history = exchange.history
     if history is None:
         return {"history_kind": "none", "history_depth": "nothing: what was missed is lost", "history_notes": []}
     return {
@@ -59,17 +63,17 @@ def _given_back(dialect: Dialect) -> dict[str, object]:
     }
 
 
-def _facts(dialect: Dialect) -> dict[str, object]:
-    limits = dialect.limits
+def _facts(exchange: Exchange) -> dict[str, object]:
+    dialect, limits = exchange.feed, exchange.feed.limits
     return {
-        "name": dialect.name,
-        "title": dialect.title,
+        "name": exchange.name,
+        "title": exchange.title,
         "markets": dialect.markets_note,
         "channels": list(dialect.channels),
         "trade_ids": {kind: promise.value for kind, promise in dialect.ids.items()},
         "trade_ids_note": dialect.ids_note,
-        "history": dialect.history,
-        **_given_back(dialect),
+        "history": _summary(exchange),
+        **_given_back(exchange),
         "ping": dialect.ping_note,
         "silence_s": dialect.silence_s,
         "connection_lifetime_s": dialect.lifetime_s,

@@ -6,7 +6,7 @@ import click
 import trio
 
 from ops.cli.common import Number, quiet_option
-from ops.sandbox import FAULTS, VENUES, FaultError, Sandbox, faults_help, parse_faults
+from ops.sandbox import FAULTS, LOOPBACKS, FaultError, Sandbox, faults_help, parse_faults
 from ops.sandbox.server import RATE_MAX
 from ops.terminal.exit_codes import OK
 
@@ -16,7 +16,7 @@ from ops.terminal.exit_codes import OK
     "--exchange",
     "names",
     multiple=True,
-    type=click.Choice(list(VENUES)),
+    type=click.Choice(list(LOOPBACKS)),
     help="Which ones; may be given again. Without it, all.",
 )
 @click.option(
@@ -33,7 +33,7 @@ from ops.terminal.exit_codes import OK
 def sandbox(names: tuple[str, ...], rate: float, port: int, faults: tuple[str, ...], seed: int, quiet: bool) -> int:
     """Serve loopback exchanges until Ctrl-C, and print the configuration that points a service at them."""
     try:
-        exchanges = Sandbox(names or tuple(VENUES), rate, parse_faults(faults), seed)
+        exchanges = Sandbox(names or tuple(LOOPBACKS), rate, parse_faults(faults), seed)
     except (FaultError, ValueError) as error:
         raise click.UsageError(str(error)) from error
     return trio.run(_serve, exchanges, port, quiet)

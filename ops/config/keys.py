@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from actors.exchanges import registry
 from actors.settings import ExchangeSettings, StoreSettings, SupervisionSettings
 from ops.config.checks import (
     Check,
@@ -141,10 +142,7 @@ SECTIONS: Mapping[str, tuple[type[Any], Mapping[str, Key]]] = {
 }
 EXCHANGES = "exchanges"
 
+# What is recorded where there is no configuration at all.
 DEFAULT_SYMBOLS: Mapping[str, tuple[str, ...]] = {
-    "binance": ("BTC/USDT", "ETH/USDT"),
-    "coinbaseexchange": ("BTC/USD", "ETH/USD"),
-    "kraken": ("BTC/USD", "ETH/USD"),
-    "okx": ("BTC/USDT", "ETH/USDT"),
-    "bybit": ("BTC/USDT:USDT", "ETH/USDT:USDT"),
+    name: exchange.default_symbols for name, exchange in registry.EXCHANGES.items() if exchange.default_symbols
 }

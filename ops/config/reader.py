@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from actors.exchanges import registry
 from actors.exchanges.contract.feed import Dialect
-from actors.exchanges.registry import DIALECTS
 from actors.exchanges.spelling import SYMBOLS_MAX, market_of
 from actors.model.symbols import SymbolError
 from actors.settings import ExchangeSettings, SupervisionSettings
@@ -137,15 +137,15 @@ class Reader:
         if len(self.mistakes) > before or dialect is None:
             return None
         plain = {key: values[key] for key in EXCHANGE if key in values}
-        plain.update(name=name, dialect=dialect.name, symbols=symbols, supervision=supervision)
+        plain.update(name=name, dialect=values.get("dialect", name), symbols=symbols, supervision=supervision)
         return ExchangeSettings(**plain)
 
     def _dialect(self, name: str, values: Mapping[str, Any]) -> Dialect | None:
         wanted = values.get("dialect", name)
-        if wanted in DIALECTS:
-            return DIALECTS[wanted]
+        if wanted in registry.EXCHANGES:
+            return registry.EXCHANGES[wanted].feed
         place = _joined(EXCHANGES, name, "dialect") if "dialect" in values else _joined(EXCHANGES, name)
-        right = did_you_mean(wanted, DIALECTS)
+        right = did_you_mean(wanted, registry.EXCHANGES)
         if "dialect" not in values:
             right += '; or dialect = "..." where the table has a name of your own'
         self.wrong(place, f"a dialect that is not known, {shown(wanted)}", right)

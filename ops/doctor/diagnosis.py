@@ -8,7 +8,7 @@ import trio
 
 from actors.backfill.rate_limiter import RateLimiters
 from actors.exchanges.contract.feed import Dialect
-from actors.exchanges.registry import DIALECTS
+from actors.exchanges.registry import EXCHANGES
 from actors.feed.sharding import ConnectionSpec, shard
 from actors.model.symbols import parse_symbol
 from actors.settings import ExchangeSettings
@@ -60,7 +60,7 @@ async def examine(exchanges: Sequence[ExchangeSettings], wait_s: float, tell: Te
 
 
 async def _examine(settings: ExchangeSettings, wait_s: float, tell: Tell, limiters: RateLimiters) -> Report:
-    dialect = DIALECTS[settings.dialect]
+    dialect = EXCHANGES[settings.dialect].feed
     channel = settings.channel or dialect.channels[0]
     markets = [dialect.market(parse_symbol(symbol), channel) for symbol in settings.symbols]
     plans = shard(settings, dialect, markets)

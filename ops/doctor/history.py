@@ -9,7 +9,7 @@ from actors.backfill.rate_limiter import RateLimiter, RateLimiters
 from actors.backfill.rest_client import Answer, RestClient, RestClientLimits
 from actors.exchanges.contract.feed import Market
 from actors.exchanges.contract.history import Query, TradeRange
-from actors.exchanges.histories import HISTORIES
+from actors.exchanges.registry import EXCHANGES
 from actors.settings import ExchangeSettings
 from ops.doctor.clock import Dated
 from ops.doctor.findings import Chart, State, Step
@@ -33,7 +33,7 @@ async def examine_history(
 
     Asked is for the first trade of the feed, if there is one with a number: that is what a repair asks for.
     """
-    history = HISTORIES.get(settings.dialect)
+    history = EXCHANGES[settings.dialect].history
     if history is None:
         chart.add(Step.REST, State.SKIPPED, None, "no history of this exchange is asked over REST")
         return None

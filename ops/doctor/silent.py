@@ -12,8 +12,7 @@ from actors.backfill.rate_limiter import RateLimiters
 from actors.backfill.rest_client import RestClient, RestClientLimits
 from actors.exchanges.contract.feed import Market
 from actors.exchanges.contract.history import TradeRange
-from actors.exchanges.histories import HISTORIES
-from actors.exchanges.registry import DIALECTS
+from actors.exchanges.registry import EXCHANGES
 from actors.model.symbols import Symbol, SymbolError, parse_symbol
 from actors.model.ticks import Block
 from actors.settings import ExchangeSettings
@@ -42,7 +41,7 @@ async def examine_silent(
 
     What cannot be asked or is not answered is no finding: that the step REST has told already.
     """
-    history = HISTORIES.get(settings.dialect)
+    history = EXCHANGES[settings.dialect].history
     if history is None or (settings.ws_url is not None and settings.rest_url is None) or not silent:
         return
     limiter = limiters.of(settings)
@@ -79,7 +78,7 @@ async def _near(
         if str(symbol) in near:
             continue
         try:
-            other = DIALECTS[settings.dialect].market(symbol, channel)
+            other = EXCHANGES[settings.dialect].feed.market(symbol, channel)
         except SymbolError:
             continue
         answer = await _ask(backfill, other)

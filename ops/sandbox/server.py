@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 import trio
 
 from actors.exchanges.contract.loopback_market import Fill
+from actors.exchanges.loopbacks import LOOPBACKS
 from ops.sandbox.exchange import Exchange
 from ops.sandbox.faults import Faults
 from ops.sandbox.listener import Listener
 from ops.sandbox.rest_api import RestApi
-from ops.sandbox.rest_registry import PASTS
-from ops.sandbox.venues import VENUES
 from ops.terminal.suggestions import did_you_mean
 
 PACE_S = 0.01  # the trades of so long are made at once
@@ -40,7 +39,7 @@ class Sandbox:
 
     def __init__(
         self,
-        exchanges: Sequence[str] = tuple(VENUES),
+        exchanges: Sequence[str] = tuple(LOOPBACKS),
         rate_per_s: float = 20.0,
         faults: Faults | Mapping[str, Faults] | None = None,
         seed: int = 0,
@@ -50,18 +49,18 @@ class Sandbox:
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         for name in exchanges:
-            if name not in VENUES:
-                raise ValueError(f"no sandbox exchange is called {name!r}; {did_you_mean(name, VENUES)}")
+            if name not in LOOPBACKS:
+                raise ValueError(f"no sandbox exchange is called {name!r}; {did_you_mean(name, LOOPBACKS)}")
         if not 0 < rate_per_s <= RATE_MAX:
             raise ValueError(f"a rate of {rate_per_s:g} cannot be; right would be above 0 to {RATE_MAX:g} a second")
         self.host, self.port = "", 0
         self._rate_per_s = rate_per_s
         self._exchanges = {
-            name: Exchange(VENUES[name], seed, ids_from, keep_truth, now_ns, self._faults_of(name))
+            name: Exchange(LOOPBACKS[name], seed, ids_from, keep_truth, now_ns, self._faults_of(name))
             for name in dict.fromkeys(exchanges)
         }
         self._faults = dict.fromkeys(self._exchanges, Faults())
-        desks = [RestApi(exchange, PASTS[name]) for name, exchange in self._exchanges.items()]
+        desks = [RestApi(made, made.venue.past) for made in self._exchanges.values() if made.venue.past is not None]
         self._door = Listener(list(self._exchanges.values()), desks, seed)
         if isinstance(faults, Faults):
             self.set_faults(faults)

@@ -15,7 +15,7 @@ from random import Random
 
 import trio
 
-from ops.sandbox import VENUES, Sandbox, parse_faults
+from ops.sandbox import LOOPBACKS, Sandbox, parse_faults
 from tests.harness.kill_harness import seed_of_this_run
 from tests.harness.truth_service import Service
 
@@ -41,7 +41,7 @@ async def recorded(
     folder: Path, seed: int, rate_per_s: float = RATE_PER_S
 ) -> AsyncIterator[tuple[Sandbox, Service]]:
     """All loopback exchanges, each recorded by a service."""
-    sandbox = Sandbox(tuple(VENUES), rate_per_s, seed=seed)
+    sandbox = Sandbox(tuple(LOOPBACKS), rate_per_s, seed=seed)
     async with trio.open_nursery() as nursery:
         await nursery.start(sandbox.serve)
         with Service(folder, sandbox) as service:
@@ -114,7 +114,7 @@ async def test_everything_at_once(tmp_path: Path) -> None:
     async with recorded(tmp_path, seed) as (sandbox, service):
         ends_at = trio.current_time() + AT_ONCE_S
         while trio.current_time() < ends_at:
-            for name in VENUES:
+            for name in LOOPBACKS:
                 faults = {*random.sample(STREAM, random.randint(0, 5)), *HISTORY[: random.randint(0, len(HISTORY))]}
                 faults |= {random.choice(CLOSES)} if random.random() < 0.5 else set()
                 faults -= set(UNKNOWABLE.get(name, ()))

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.exchanges.contract.feed import Ack, Alive, Condition, Control, Leaving, Refusal, TradeLike, Unsubscribed
-from actors.exchanges.registry import DIALECTS
 from tests.harness.capture_files import EXCHANGES
+from tests.harness.exchange_values import dialect_of
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_message_that_is_no_trade_means_what_the_exchange_says_it_means(
     exchange: str, message: str, meaning: Control | None
 ) -> None:
     parsed = json.loads(message) if message.startswith("{") else message
-    assert DIALECTS[exchange].control(parsed) == meaning
+    assert dialect_of(exchange).control(parsed) == meaning
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_a_message_that_is_no_trade_means_what_the_exchange_says_it_means(
 def test_a_refusal_about_rate_or_the_exchanges_own_trouble_is_not_about_markets(
     exchange: str, message: str, natives: tuple[str, ...], request_id: str
 ) -> None:
-    control = DIALECTS[exchange].control(json.loads(message))
+    control = dialect_of(exchange).control(json.loads(message))
     assert isinstance(control, Refusal) and control.passing
     assert (control.natives, control.request_id) == (natives, request_id)
 
@@ -224,7 +224,7 @@ def test_a_refusal_about_rate_or_the_exchanges_own_trouble_is_not_about_markets(
 def test_what_the_exchange_does_and_says_of_its_own_accord_is_understood(
     exchange: str, message: str, meaning: Control
 ) -> None:
-    assert DIALECTS[exchange].control(json.loads(message)) == meaning
+    assert dialect_of(exchange).control(json.loads(message)) == meaning
 
 
 KEYS = """stream data e id code error result msg type channels name product_ids message reason channel method
@@ -241,4 +241,4 @@ json_values = st.recursive(
 @given(json_values)
 def test_no_message_whatever_makes_a_dialect_stumble(message: object) -> None:
     for exchange in EXCHANGES:
-        DIALECTS[exchange].control(message)
+        dialect_of(exchange).control(message)

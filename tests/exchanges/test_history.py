@@ -28,22 +28,21 @@ from actors.exchanges.contract.history import (
     TradeRange,
 )
 from actors.exchanges.contract.history_helpers import digits, seconds_ns
-from actors.exchanges.histories import HISTORIES
-from actors.exchanges.registry import DIALECTS
 from actors.model.records import GapReason, GapRow, GapStatus
 from actors.model.symbols import parse_symbol
 from actors.model.validation import FieldError, amounts, check_ids, check_times
 from tests.harness.capture_files import REST_MARKETS
+from tests.harness.exchange_values import WITH_HISTORY, dialect_of, history_of
 from tests.harness.paths import capture
 
 MS = 1_000_000
 FROM_NS = 1_762_795_433_971_744_500
-CHANNELS = {name: DIALECTS[name].channels[0] for name in HISTORIES}
+CHANNELS = {name: dialect_of(name).channels[0] for name in WITH_HISTORY}
 
 
 def query(name: str, stretch: TradeRange | None = None, cursor: str | None = None, **other: Any) -> Query:
-    market = DIALECTS[name].market(parse_symbol(other.pop("symbol", REST_MARKETS[name])))
-    rows = HISTORIES[name].page_rows
+    market = dialect_of(name).market(parse_symbol(other.pop("symbol", REST_MARKETS[name])))
+    rows = history_of(name).page_rows
     stretch = stretch or TradeRange(from_id=1, to_id=10, from_ns=FROM_NS)
     return Query(
         **{"market": market, "channel": CHANNELS[name], "stretch": stretch, "rows": rows, "cursor": cursor, **other}
@@ -51,7 +50,7 @@ def query(name: str, stretch: TradeRange | None = None, cursor: str | None = Non
 
 
 def parse(name: str, body: bytes, asked: Query | None = None, headers: Mapping[str, str] | None = None) -> Page:
-    return HISTORIES[name].page(body, headers or {}, asked or query(name))
+    return history_of(name).page(body, headers or {}, asked or query(name))
 
 
 def recorded(path: str) -> tuple[bytes, Any]:
@@ -88,7 +87,7 @@ def test_binance_trades_are_read_as_recorded() -> None:
 def test_binance_aggregates_are_trades_on_their_own_channel() -> None:
     body, rows = recorded("binance/rest/aggTrades_BTCUSDT_fromId202790190_2020.json")
     asked = query("binance", TradeRange(from_id=202790190), symbol="BTC/USDT", channel="aggTrade")
-    ask = HISTORIES["binance"].ask(asked)
+    ask = history_of("binance").ask(asked)
     said = capture("binance/rest/aggTrades_BTCUSDT_fromId202790190_2020.txt").read_text("utf-8").split()[1]
     assert ask.path == said.partition("?")[0] and set(ask.target.split("?")[1].split("&")) == set(
         said.partition("?")[2].split("&")
@@ -103,18 +102,18 @@ def test_binance_finds_the_id_of_a_time_among_the_aggregates() -> None:
     body, rows = recorded("binance/rest/aggTrades_BTCUSDT_startTime_endTime_2020-11-18.json")
     stretch = TradeRange(from_ns=1605740428000 * MS, to_ns=1605750000000 * MS)
     asked = query("binance", stretch, symbol="BTC/USDT")
-    assert dict(HISTORIES["binance"].ask(asked).query)["startTime"] == "1605740428000"
+    assert dict(history_of("binance").ask(asked).query)["startTime"] == "1605740428000"
     page = parse("binance", body, asked)
     assert not page.trades.price and page.cursor == str(rows[0]["f"])
     assert parse("binance", body, query("binance", stretch, channel="aggTrade")).cursor == str(rows[0]["a"])
-    following = HISTORIES["binance"].ask(query("binance", stretch, page.cursor))
+    following = history_of("binance").ask(query("binance", stretch, page.cursor))
     assert following.path == "/api/v3/historicalTrades" and dict(following.query)["fromId"] == str(rows[0]["f"])
 
 
 def test_binance_goes_on_looking_hour_by_hour_but_not_past_the_stretch() -> None:
     asked, hours = query("binance", TradeRange(from_ns=5 * MS, to_ns=2 * 3_600_000 * MS)), 0
     while True:
-        parameters = dict(HISTORIES["binance"].ask(asked).query)
+        parameters = dict(history_of("binance").ask(asked).query)
         assert int(parameters["endTime"]) - int(parameters["startTime"]) < 3_600_000
         cursor, hours = parse("binance", b"[]", asked).cursor, hours + 1
         if cursor is None:
@@ -157,13 +156,13 @@ def test_kraken_asks_for_an_unknown_pair_again_as_a_tokenised_asset_and_goes_on_
     page = parse("kraken", unknown, first)
     assert not page.trades.price and page.cursor is not None
     second = replace(first, cursor=page.cursor)
-    asked = dict(HISTORIES["kraken"].ask(second).query)
-    assert asked == {**dict(HISTORIES["kraken"].ask(first).query), "asset_class": "tokenized_asset"}
+    asked = dict(history_of("kraken").ask(second).query)
+    assert asked == {**dict(history_of("kraken").ask(first).query), "asset_class": "tokenized_asset"}
     row = b'["230.1","0.5",1762795433.5,"b","m","",7]'
     body = b'{"error":[],"result":{"AAPLxUSD":[%b],"last":"1762795433500000000"}}' % row
     page = parse("kraken", body, second)
     assert page.trades.native == ["AAPLx/USD"] and page.cursor is not None
-    following = dict(HISTORIES["kraken"].ask(replace(first, cursor=page.cursor)).query)
+    following = dict(history_of("kraken").ask(replace(first, cursor=page.cursor)).query)
     assert (following["since"], following["asset_class"]) == ("1762795433499999999", "tokenized_asset")
     with pytest.raises(Refused, match="Unknown asset pair"):
         parse("kraken", unknown, second)
@@ -176,7 +175,7 @@ def test_okx_trades_are_read_as_recorded() -> None:
         ("BTC-USDT", row["tradeId"], row["px"], row["sz"], row["side"], int(row["ts"]) * MS)
         for row in answer["data"]
     ]
-    assert page.cursor == "734864332" and HISTORIES["okx"].aggregated == {"trades"}
+    assert page.cursor == "734864332" and history_of("okx").aggregated == {"trades"}
 
 
 def test_bybit_trades_are_read_as_documented() -> None:
@@ -190,7 +189,7 @@ def test_bybit_trades_are_read_as_documented() -> None:
     assert rows_of(page.trades) == [
         ("BTCUSDT", "2100000000007764263", "16618.49", "0.00012", "buy", 1672052955758 * MS)
     ]
-    assert page.cursor is None and HISTORIES["bybit"].kind is Kind.RECENT_ONLY
+    assert page.cursor is None and history_of("bybit").kind is Kind.RECENT_ONLY
 
 
 def test_coinbase_gives_the_makers_side_and_is_turned_round() -> None:
@@ -216,7 +215,7 @@ def test_coinbase_finds_a_time_by_halving_the_ids(newest: int) -> None:
         asked, requests = query("coinbaseexchange", stretch), 0
         while asked.cursor is None or asked.cursor.startswith("seek"):
             requests += 1
-            parameters = dict(HISTORIES["coinbaseexchange"].ask(asked).query)
+            parameters = dict(history_of("coinbaseexchange").ask(asked).query)
             id_ = min(newest, int(parameters.get("after", newest + 1)) - 1)
             assert parameters["limit"] == "1" and requests < 20
             day, second = divmod(id_, 86_400)
@@ -231,7 +230,7 @@ def test_coinbase_finds_a_time_by_halving_the_ids(newest: int) -> None:
 
 def test_what_is_asked_is_what_the_documents_say() -> None:
     def target(name: str, stretch: TradeRange, cursor: str | None = None, **other: Any) -> str:
-        return HISTORIES[name].ask(query(name, stretch, cursor, **other)).target
+        return history_of(name).ask(query(name, stretch, cursor, **other)).target
 
     by_id = TradeRange(from_id=5, to_id=9, from_ns=FROM_NS, to_ns=FROM_NS + 10)
     by_time = TradeRange(from_ns=FROM_NS, to_ns=FROM_NS + 10)
@@ -250,7 +249,7 @@ def test_what_is_asked_is_what_the_documents_say() -> None:
         target("kraken", TradeRange(from_id=5, to_id=9))
 
 
-@pytest.mark.parametrize("name", HISTORIES)
+@pytest.mark.parametrize("name", WITH_HISTORY)
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"null", b"[[]]", b'"x"', b"<html>busy</html>", b"\xff\xfe", b"[" * 5000, b'{"a":1}']
 )
@@ -299,7 +298,7 @@ def test_errors_with_status_200_are_told_apart(name: str, body: bytes, error: ty
     ],
 )
 def test_a_refusal_is_told_in_the_exchanges_words(name: str, body: bytes, words: str) -> None:
-    assert HISTORIES[name].said(400, body).words == words
+    assert history_of(name).said(400, body).words == words
 
 
 @given(st.decimals(min_value=0, max_value=10**11, places=9))
@@ -409,21 +408,21 @@ def test_wrong_stretches_and_limits_are_refused_at_once() -> None:
 
 def test_a_gap_is_asked_for_by_its_ids_and_ranges_that_share_a_page_together() -> None:
     gap = GapRow(1, "g", "okx", "BTC/USDT", GapReason.SEQUENCE, 1, "9", 100, "500", 200)
-    asked = stretches(gap, [(10, 12), (20, 20), (105, 110), (111, 480)], HISTORIES["okx"])  # 100 rows a page
+    asked = stretches(gap, [(10, 12), (20, 20), (105, 110), (111, 480)], history_of("okx"))  # 100 rows a page
     assert [(part.from_id, part.to_id) for part in asked] == [(10, 20), (105, 110), (111, 480)]
     assert {(part.from_ns, part.to_ns) for part in asked} == {(100, 200)}
     clocks = replace(gap, from_ns=201)
-    assert stretches(clocks, [(10, 12)], HISTORIES["okx"]) == [
+    assert stretches(clocks, [(10, 12)], history_of("okx")) == [
         TradeRange(from_id=10, to_id=12, from_ns=201, to_ns=201)
     ]
 
 
 def test_a_gap_without_ids_is_asked_for_by_its_times_once_it_has_an_end() -> None:
     gap = GapRow(1, "g", "bybit", "BTC/USDT:USDT", GapReason.DISCONNECT, 1, None, 100, None, 200)
-    assert stretches(gap, [], HISTORIES["bybit"]) == [TradeRange(from_ns=100, to_ns=200)]
-    assert stretches(replace(gap, from_ns=300), [], HISTORIES["bybit"]) == [TradeRange(from_ns=200, to_ns=200)]
-    assert stretches(replace(gap, to_ns=None), [], HISTORIES["bybit"]) == []
-    assert stretches(replace(gap, from_ns=None), [], HISTORIES["bybit"]) == []
+    assert stretches(gap, [], history_of("bybit")) == [TradeRange(from_ns=100, to_ns=200)]
+    assert stretches(replace(gap, from_ns=300), [], history_of("bybit")) == [TradeRange(from_ns=200, to_ns=200)]
+    assert stretches(replace(gap, to_ns=None), [], history_of("bybit")) == []
+    assert stretches(replace(gap, from_ns=None), [], history_of("bybit")) == []
 
 
 @pytest.mark.parametrize(
@@ -441,14 +440,14 @@ def test_a_gap_is_what_its_parts_have_become(parts: list[tuple[int, bool, bool]]
     assert status_of(recovered) is status
 
 
-@pytest.mark.parametrize("name", HISTORIES)
+@pytest.mark.parametrize("name", WITH_HISTORY)
 def test_every_history_is_told_in_words_and_keeps_its_own_limits(name: str) -> None:
-    history = HISTORIES[name]
+    history = history_of(name)
     assert history.name == name and history.depth and history.doc.startswith("https://")
     assert history.origin(None).startswith("https://")
     assert history.origin("http://127.0.0.1:9444/x") == "http://127.0.0.1:9444"
     limits = {limit.name: limit for limit in history.limits}
     ask = history.ask(query(name))
     assert isinstance(ask, Ask) and all(cost <= limits[unit].burst for unit, cost in ask.costs.items())
-    assert history.aggregated <= set(DIALECTS[name].channels)
+    assert history.aggregated <= set(dialect_of(name).channels)
     assert isinstance(query(name).market, Market)

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import trio
 
-from actors.exchanges.registry import DIALECTS
 from actors.model.symbols import SymbolError, parse_symbol
 from actors.telemetry.ledger import Account
 from tests.actors.wire.test_frame_parser import frame
@@ -33,6 +32,7 @@ from tests.harness.exchange_server import (
     table,
     until,
 )
+from tests.harness.exchange_values import dialect_of
 
 ALL = [(exchange, name) for exchange in EXCHANGES for name in recordings(exchange)]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -93,7 +93,7 @@ class Case:
         self.exchange, self.name = exchange, name
         self.table = f"{exchange}_{name.removesuffix('.jsonl').replace('.', '_')}"
         self.messages = incoming(exchange, name)
-        dialect = DIALECTS[exchange]
+        dialect = dialect_of(exchange)
         self.markets = {}
         for row in expected(exchange, MARKETS_OF.get(name, name)):
             try:
@@ -227,7 +227,7 @@ def test_what_stands_in_the_file_is_what_was_recorded_field_by_field(recorded: R
             # Where old trades are re-sent without a mark, age tells them, and all of a recording is old: the
             # first trade of each market then counts as re-sent, whether it was or not.
             source = stored[key]
-            first = DIALECTS[exchange].replays_unmarked and row["symbol"] not in begun
+            first = dialect_of(exchange).replays_unmarked and row["symbol"] not in begun
             begun.add(row["symbol"])
             if not first or row["snapshot"]:
                 assert source == ("snapshot" if row["snapshot"] else "stream"), name

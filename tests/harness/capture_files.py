@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from actors.exchanges import registry
 from tests.harness.paths import EXCHANGES_FOLDER, capture
 
 # The markets of the recorded REST answers.
@@ -15,7 +16,7 @@ REST_MARKETS = {
     "kraken": "BTC/USDT",
     "okx": "BTC/USDT",
 }
-EXCHANGES = ("binance", "bybit", "coinbaseexchange", "kraken", "okx")
+EXCHANGES = tuple(registry.EXCHANGES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import actors.feed.session
 import actors.wire.websocket
 from actors import pipeline
 from actors import recorder as exchange
-from actors.exchanges.registry import DIALECTS
+from actors.exchanges.registry import EXCHANGES
 from actors.feed import accumulator as catch
 from actors.model.chunk import Chunk
 from actors.settings import ExchangeSettings, PipelineSettings, StoreSettings, SupervisionSettings
@@ -23,7 +23,7 @@ from actors.sink import buffer
 from supervisor.mailbox import Mailbox
 from supervisor.supervisor import Supervisor
 from tests.harness.chaos_store import Boom, FakeStore, NoClaim
-from tests.harness.chaos_venue import DIALECT, SYMBOLS
+from tests.harness.chaos_venue import CHAOS, SYMBOLS
 
 if TYPE_CHECKING:
     from tests.harness.chaos_pipeline import Chaos
@@ -64,7 +64,7 @@ def install(chaos: "Chaos", patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pipeline, "Supervisor", partial(Supervisor, random=dice))
     patch.setattr(pipeline, "ChildSpec", chaos.haunted)
     patch.setattr(exchange, "ChildSpec", chaos.haunted)
-    patch.setitem(DIALECTS, "chaos", DIALECT)
+    patch.setitem(EXCHANGES, "chaos", CHAOS)
     patch.setattr(buffer, "INTAKE_ROWS_MAX", dice.choice([1, 5, 50, 1000]))
     patch.setattr(buffer, "SEALED_ROWS_MAX", dice.choice([1, 20, 1000]))
     patch.setattr(buffer, "PARCELS_AT_ONCE", dice.choice([1, 4, 256]))

@@ -15,7 +15,7 @@ from random import Random
 
 import trio
 
-from actors.exchanges.kraken.feed import KRAKEN
+from actors.exchanges.kraken import KRAKEN
 from actors.wire.dial import Target
 from actors.wire.websocket import CannotConnect
 from tests.actors.wire.test_frame_parser import CLOSE, PING, frame
@@ -27,13 +27,20 @@ AGAIN_MAX = 4  # trades of before that a new connection may repeat
 _KEY = re.compile(rb"Sec-WebSocket-Key: *([^\r]+)", re.IGNORECASE)
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 
-DIALECT = dataclasses.replace(
+CHAOS = dataclasses.replace(
     KRAKEN,
     name="chaos",
-    silence_s=4.0,
-    ack_s=5.0,
-    limits=dataclasses.replace(
-        KRAKEN.limits, symbols_per_connection=2, requests_per_s=50.0, connects_per_s=20.0, message_bytes=4096
+    feed=dataclasses.replace(
+        KRAKEN.feed,
+        silence_s=4.0,
+        ack_s=5.0,
+        limits=dataclasses.replace(
+            KRAKEN.feed.limits,
+            symbols_per_connection=2,
+            requests_per_s=50.0,
+            connects_per_s=20.0,
+            message_bytes=4096,
+        ),
     ),
 )
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ops.cli import main
-from ops.sandbox import VENUES
+from ops.sandbox import LOOPBACKS
 from tests.harness.paths import ROOT
 
 COMMAND = [sys.executable, "-c", "from ops.cli import main; main()"]
@@ -88,7 +88,7 @@ def sandbox(folder: Path, rate: float = 200.0) -> Iterator[str]:
         assert process.stdout is not None
         lines: list[str] = []
         tables = 0
-        while not (tables == len(VENUES) and lines[-1].startswith("symbols")):
+        while not (tables == len(LOOPBACKS) and lines[-1].startswith("symbols")):
             lines.append(process.stdout.readline())
             assert lines[-1], "the sandbox ended"
             tables += lines[-1].startswith("[exchanges.")

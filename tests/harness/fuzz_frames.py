@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-from actors.exchanges.registry import DIALECTS
 from actors.feed.decoder import Decoder
 from actors.model.batch import Batch
 from actors.model.ticks import REJECT_PAYLOAD_BYTES_MAX, Block
 from actors.store.tables import REJECTS, TICKS
 from supervisor.text import WORDS_CHARS_MAX
 from tests.harness.capture_files import incoming, recordings
+from tests.harness.exchange_values import dialect_of
 
 NATIVES = ("BTCUSDT", "ETHUSDT", "BTC-USD", "BTC/USD", "BTC-USDT")
 # As JSON text: what breaks terminals, encodings, number parsers and stacks.
@@ -120,7 +120,7 @@ def check(exchange: str, messages: list[bytes]) -> int:
 
     Returns the bytes of evidence that are kept.
     """
-    reader = Decoder(exchange, DIALECTS[exchange], {native: f"{native}/X" for native in NATIVES})
+    reader = Decoder(exchange, dialect_of(exchange), {native: f"{native}/X" for native in NATIVES})
     block, evidence = Block(exchange), 0
     for message in messages:
         before = len(block)
@@ -143,7 +143,7 @@ def check(exchange: str, messages: list[bytes]) -> int:
     again = Block(exchange)
     rest = list(messages)
     while rest:  # all at once: in portions, as a connection takes them
-        outcome = Decoder(exchange, DIALECTS[exchange], {native: f"{native}/X" for native in NATIVES}).read(
+        outcome = Decoder(exchange, dialect_of(exchange), {native: f"{native}/X" for native in NATIVES}).read(
             rest, 5, again
         )
         assert outcome.messages >= 1

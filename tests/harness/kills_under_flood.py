@@ -9,7 +9,7 @@ from random import Random
 
 import trio
 
-from ops.sandbox import VENUES, Sandbox, parse_faults
+from ops.sandbox import LOOPBACKS, Sandbox, parse_faults
 from tests.harness.truth import Verdict
 from tests.harness.truth_service import Service
 
@@ -28,14 +28,14 @@ async def kills_under_flood(
 ) -> Verdict:
     """A life of the service for each of `lives_s`, all but the last ended by SIGKILL. Raises Untrue."""
     random = Random(seed)
-    sandbox = Sandbox(tuple(VENUES), rate_per_s, seed=seed, keep_truth=2_000_000)
+    sandbox = Sandbox(tuple(LOOPBACKS), rate_per_s, seed=seed, keep_truth=2_000_000)
     clocks = random.sample(CLOCKS_S, len(CLOCKS_S))
     async with trio.open_nursery() as nursery:
         await nursery.start(sandbox.serve)
         with Service(folder, sandbox) as service:
             for life, seconds in enumerate(lives_s):
                 service.start(clocks[life % len(clocks)])
-                for name in VENUES:
+                for name in LOOPBACKS:
                     faults = [*OTHERS, *HISTORY, *random.sample(NOW_AND_THEN, random.randint(0, 2))]
                     faults += () if name == "bybit" else DROPS
                     sandbox.set_faults(parse_faults(faults, every_s=random.uniform(0.5, 3.0)), name)

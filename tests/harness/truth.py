@@ -10,11 +10,11 @@ from typing import Any
 
 import duckdb
 
-from actors.exchanges.registry import DIALECTS
 from actors.model.symbols import parse_symbol
 from actors.model.ticks import IdPromise
 from ops.export.query import unlocked
 from ops.sandbox import Fill, Sandbox
+from tests.harness.exchange_values import dialect_of
 
 UNFINISHED = ("open", "lost", "partial", "unknown")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -89,7 +89,7 @@ class _Market:
     @property
     def by_id(self) -> bool:
         """Whether gaps say by their ids what they hold; elsewhere only their times do."""
-        return DIALECTS[self.exchange].ids.get(parse_symbol(self.symbol).kind) is IdPromise.CONTIGUOUS
+        return dialect_of(self.exchange).ids.get(parse_symbol(self.symbol).kind) is IdPromise.CONTIGUOUS
 
 
 def _compare_market(con: duckdb.DuckDBPyConnection, market: _Market, verdict: Verdict, seed: int) -> None:

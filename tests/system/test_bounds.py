@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.exchanges.contract.feed import Ack, Refusal
-from actors.exchanges.registry import DIALECTS
 from actors.feed.decoder import ENTRIES_MAX, ODD_AT_ONCE, Decoder, Outcome
 from actors.feed.subscription import Subscription
 from actors.model.batch import Batch
@@ -23,9 +22,10 @@ from actors.wire.message_stream import CONTROLS_AT_ONCE, MessageStream
 from supervisor.text import WORDS_CHARS_MAX
 from tests.actors.feed.test_bad_messages import FIELDS, LISTS, good, reader
 from tests.harness.capture_files import EXCHANGES
+from tests.harness.exchange_values import dialect_of
 from tests.harness.fuzz_frames import Mutator, check
 
-MESSAGE_BYTES = DIALECTS["okx"].limits.message_bytes
+MESSAGE_BYTES = dialect_of("okx").limits.message_bytes
 
 
 def portions(exchange: str, messages: list[bytes]) -> Iterator[Outcome]:
@@ -143,7 +143,7 @@ def test_an_id_that_cannot_be_shown_or_encoded_is_a_reject(exchange: str) -> Non
 
 
 def test_markets_that_nobody_asked_for_leave_nothing_behind() -> None:
-    dialect = DIALECTS["okx"]
+    dialect = dialect_of("okx")
     mine = Decoder("okx", dialect, {"BTC-USDT": "BTC/USDT"})
     subscription = Subscription(dialect, ["BTC-USDT"], "trades")
     assert subscription.next(0.0) is not None

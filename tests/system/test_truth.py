@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from ops.sandbox import VENUES, Sandbox, parse_faults
+from ops.sandbox import LOOPBACKS, Sandbox, parse_faults
 from tests.harness.truth_service import Service, until
 
 RATE_PER_S = 100.0
@@ -40,7 +40,7 @@ HISTORY = ("rest_fail=0.5", "rest_429=0.2")
 
 @pytest.mark.parametrize("seed", [1])
 async def test_every_trade_is_stored_once_or_lies_in_a_gap_that_is_listed(tmp_path: Path, seed: int) -> None:
-    sandbox = Sandbox(tuple(VENUES), RATE_PER_S, seed=seed)
+    sandbox = Sandbox(tuple(LOOPBACKS), RATE_PER_S, seed=seed)
     async with trio.open_nursery() as nursery:
         await nursery.start(sandbox.serve)
         with Service(tmp_path, sandbox) as service:

@@ -1,1 +1,53 @@
-"""Binance: feed, history and loopback."""
+"""Binance spot: what it documents and promises; the functions that speak to it are in feed.py and history.py."""
+
+from actors.exchanges.binance import feed, history
+from actors.exchanges.contract import feed as x
+from actors.exchanges.contract import history as h
+from actors.exchanges.contract.exchange import Exchange
+from actors.model.ticks import IdPromise
+
+BINANCE = Exchange(
+    name="binance",
+    title="Binance spot",
+    default_symbols=("BTC/USDT", "ETH/USDT"),
+    feed=x.Dialect(
+        doc="https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md",
+        doc_read="2026-11-22",
+        channels=feed.CHANNELS,
+        limits=x.Limits(
+            symbols_per_connection=1024,  # streams a connection
+            symbols_per_request=200,  # ours: the documents give no number
+            requests_per_s=3.0,  # 5 incoming messages a second, and our pongs count
+            connects_per_s=1.0,  # 300 attempts in 5 minutes an IP
+        ),
+        silence_s=50.0,  # the server pings every 20 s: two pings missed, and a little
+        lifetime_s=24 * 3600.0,
+        market=feed.market,
+        examples=("BTC/USDT",),
+        subscribe_text=feed.subscribe_text,
+        trades=feed.trades,
+        control=feed.control,
+        ids={"spot": IdPromise.CONTIGUOUS},
+        ids_note="contiguous per symbol; trade and aggTrade count apart",
+        markets_note="spot, BTC/USDT",
+        ping_note="the server pings every 20 s and wants its pong within 60 s",
+        notes=("an unknown symbol is acknowledged and stays silent", "connections end after 24 h, announced"),
+    ),
+    history=h.History(
+        name="binance",
+        kind=h.Kind.BY_ID,
+        summary="by id without end: /api/v3/historicalTrades (aggTrade: /api/v3/aggTrades), 1000 a request",
+        depth="without end",
+        doc="https://github.com/binance/binance-spot-api-docs/blob/master/rest-api.md#old-trade-lookup",
+        doc_read="2026-11-22",
+        base="https://api.binance.com",
+        # 6000 weight a minute and IP (unsure); half of it, as we may not be alone behind this address.
+        limits=(h.RateLimit(name=history.WEIGHT, units=3000.0, window_s=60.0, burst=250.0),),
+        page_rows=history.ROWS_MAX,
+        newest_first=False,
+        ask=history.ask,
+        parse=history.parse,
+        refusal=history.refusal,
+        notes=("trade and aggTrade count apart, and each is filled from its own endpoint",),
+    ),
+)

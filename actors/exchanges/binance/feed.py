@@ -9,12 +9,9 @@ from actors.exchanges.contract.feed import (
     MS,
     Ack,
     Control,
-    Dialect,
     Leaving,
-    Limits,
     Market,
     Refusal,
-    Request,
     TradeLike,
     Trades,
 )
@@ -22,25 +19,16 @@ from actors.exchanges.contract.feed_helpers import (
     compact,
     decode_frames,
     inside,
-    requests,
     require_kind,
     require_upper,
     text_inside,
 )
 from actors.model.symbols import Symbol
-from actors.model.ticks import IdPromise
 
 # https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md (a5e0bc3), read
 # 2026-11-22 via stored copy; whatever is not from there says so.
 ENDPOINT = "wss://stream.binance.com:9443/stream"
 CHANNELS = ("trade", "aggTrade")
-
-LIMITS = Limits(
-    symbols_per_connection=1024,  # streams a connection
-    symbols_per_request=200,  # ours: the documents give no number
-    requests_per_s=3.0,  # 5 incoming messages a second, and our pongs count
-    connects_per_s=1.0,  # 300 attempts in 5 minutes an IP
-)
 
 
 # Not about a market: the rate, and troubles of its own
@@ -95,22 +83,19 @@ _combined = msgspec.json.Decoder(_Combined)
 _raw: msgspec.json.Decoder[_Trade | _AggTrade] = msgspec.json.Decoder(_Trade | _AggTrade)
 
 
-def _market(symbol: Symbol, _channel: str = "") -> Market:
+def market(symbol: Symbol, _channel: str = "") -> Market:
     """BTC/USDT is BTCUSDT in frames (no separator) and btcusdt in stream names."""
     require_kind(symbol, "binance", ("spot",))
     require_upper(symbol, "binance")
     return Market(str(symbol), symbol.base + symbol.quote, ENDPOINT)
 
 
-def _subscribe(natives: Sequence[str], channel: str, first_id: int) -> list[Request]:
-    def render(part: Sequence[str], request_id: str) -> str:
-        streams = [f"{native.lower()}@{channel}" for native in part]
-        return compact({"method": "SUBSCRIBE", "params": streams, "id": int(request_id)})
-
-    return requests(natives, LIMITS, first_id, render)
+def subscribe_text(natives: Sequence[str], channel: str, request_id: str) -> str:
+    streams = [f"{native.lower()}@{channel}" for native in natives]
+    return compact({"method": "SUBSCRIBE", "params": streams, "id": int(request_id)})
 
 
-def _trades(frames: Sequence[bytes]) -> Trades:
+def trades(frames: Sequence[bytes]) -> Trades:
     events: list[_Trade | _AggTrade]
     if b'"data"' in frames[0]:
         events = [frame.data for frame in decode_frames(_combined, frames)]
@@ -127,7 +112,7 @@ def _trades(frames: Sequence[bytes]) -> Trades:
     )
 
 
-def _control(message: object) -> Control | None:
+def control(message: object) -> Control | None:
     stream = text_inside(message, "stream")
     event = text_inside(message, "data", "e") if stream else text_inside(message, "e")
     if event in CHANNELS or stream.rpartition("@")[2] in CHANNELS:
@@ -144,26 +129,3 @@ def _control(message: object) -> Control | None:
         return Refusal(f"{code} {text}".strip(), request_id=request_id, passing=passing)
     # A well-formed symbol that does not exist is acknowledged too, and stays silent (long-standing, unsure).
     return Ack(request_id=request_id) if "result" in message else None
-
-
-BINANCE = Dialect(
-    name="binance",
-    title="Binance spot",
-    doc="https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md",
-    doc_read="2026-11-22",
-    channels=CHANNELS,
-    limits=LIMITS,
-    silence_s=50.0,  # the server pings every 20 s: two pings missed, and a little
-    lifetime_s=24 * 3600.0,
-    market=_market,
-    examples=("BTC/USDT",),
-    subscribe=_subscribe,
-    trades=_trades,
-    control=_control,
-    ids={"spot": IdPromise.CONTIGUOUS},
-    ids_note="contiguous per symbol; trade and aggTrade count apart",
-    history="by id without end: /api/v3/historicalTrades (aggTrade: /api/v3/aggTrades), 1000 a request",
-    markets_note="spot, BTC/USDT",
-    ping_note="the server pings every 20 s and wants its pong within 60 s",
-    notes=("an unknown symbol is acknowledged and stays silent", "connections end after 24 h, announced"),
-)

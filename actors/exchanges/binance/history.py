@@ -6,7 +6,7 @@ import msgspec
 
 from actors.exchanges.contract.feed import MS, Trades
 from actors.exchanges.contract.feed_helpers import text_inside
-from actors.exchanges.contract.history import Ask, Garbled, History, Kind, Page, Query, RateLimit, Said
+from actors.exchanges.contract.history import Ask, Garbled, Page, Query, Said
 from actors.exchanges.contract.history_helpers import (
     NO_TRADES,
     Rows,
@@ -66,7 +66,7 @@ _trades = msgspec.json.Decoder(list[_Trade])
 _aggregates = msgspec.json.Decoder(list[_Aggregate])
 
 
-def _ask(query: Query) -> Ask:
+def ask(query: Query) -> Ask:
     """By id, inclusive, where one is known. A time is looked for among the aggregates, an hour at a time."""
     symbol, rows = ("symbol", query.market.native), ("limit", str(min(query.rows, ROWS_MAX)))
     searched_from = _searched_from(query)
@@ -86,9 +86,9 @@ def _searched_from(query: Query) -> int | None:
     return None if query.stretch.from_id is not None else (query.stretch.from_ns or 0) // MS
 
 
-def _parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
+def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
     if body[:1] == b"{" and text_inside(said_in(body), "code"):  # an error; with status 200 only behind a proxy
-        raise _refusal(200, body).error("binance")
+        raise refusal(200, body).error("binance")
     searched_from = _searched_from(query)
     if searched_from is not None:
         return Page(NO_TRADES, _found(decoded(_aggregates, body), searched_from, query))
@@ -126,24 +126,6 @@ def _found(hour: list[_Aggregate], searched_from: int, query: Query) -> str | No
     return f"{SEARCH}{following}" if to_ns is not None and following * MS <= to_ns else None
 
 
-def _refusal(_status: int, body: bytes) -> Said:
+def refusal(_status: int, body: bytes) -> Said:
     """{"code":-1121,"msg":"Invalid symbol."}"""
     return Said(words(body, "code", "msg"), text_inside(said_in(body), "code") in _FINAL)
-
-
-BINANCE_HISTORY = History(
-    name="binance",
-    kind=Kind.BY_ID,
-    depth="without end",
-    doc="https://github.com/binance/binance-spot-api-docs/blob/master/rest-api.md#old-trade-lookup",
-    doc_read="2026-11-22",
-    base="https://api.binance.com",
-    # 6000 weight a minute and IP (unsure); half of it, as we may not be alone behind this address.
-    limits=(RateLimit(name=WEIGHT, units=3000.0, window_s=60.0, burst=250.0),),
-    page_rows=ROWS_MAX,
-    newest_first=False,
-    ask=_ask,
-    parse=_parse,
-    refusal=_refusal,
-    notes=("trade and aggTrade count apart, and each is filled from its own endpoint",),
-)

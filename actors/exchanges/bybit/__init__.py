@@ -1,1 +1,56 @@
-"""Bybit: feed, history and loopback."""
+"""Bybit v5: what it documents and promises; the functions that speak to it are in feed.py and history.py."""
+
+from actors.exchanges.bybit import feed, history
+from actors.exchanges.contract import feed as x
+from actors.exchanges.contract import history as h
+from actors.exchanges.contract.exchange import Exchange
+from actors.model.ticks import IdPromise
+
+BYBIT = Exchange(
+    name="bybit",
+    title="Bybit",
+    default_symbols=("BTC/USDT:USDT", "ETH/USDT:USDT"),
+    feed=x.Dialect(
+        doc="https://bybit-exchange.github.io/docs/v5/websocket/public/trade",
+        doc_read="2026-11-22",
+        channels=("publicTrade",),
+        limits=x.Limits(
+            symbols_per_connection=500,  # 21 000 characters of args a connection
+            symbols_per_request=10,  # spot takes no more; one bad topic fails its whole request
+            requests_per_s=5.0,  # ours
+            connects_per_s=1.0,  # 500 in 5 minutes an IP
+        ),
+        silence_s=45.0,  # our ping is answered every 20 s: two answers missed
+        ping=x.Ping(interval_s=20.0, text=lambda _number: '{"op":"ping"}'),
+        market=feed.market,
+        examples=("BTC/USDT", "BTC/USDT:USDT", "BTC/USD:BTC"),
+        subscribe_text=feed.subscribe_text,
+        trades=feed.trades,
+        control=feed.control,
+        list_key="data",
+        ids={"spot": IdPromise.INCREASING, "swap": IdPromise.OPAQUE},
+        ids_note="spot ids rise, mostly by one (14 steps of +1, 4 larger recorded); perpetuals have UUIDs",
+        markets_note="spot BTC/USDT, linear BTC/USDT:USDT and BTC/USDC:USDC, inverse BTC/USD:BTC",
+        ping_note='{"op":"ping"} every 20 s; the server cuts after 10 minutes',
+        notes=("volumes of inverse perpetuals are US dollars", "one unknown symbol makes its whole request fail"),
+    ),
+    history=h.History(
+        name="bybit",
+        kind=h.Kind.RECENT_ONLY,
+        summary="the last 60 (spot) or 1000 trades only: /v5/market/recent-trade has no cursor",
+        depth=f"the newest {history.SPOT_ROWS_MAX} trades of a spot market, {history.ROWS_MAX} of a perpetual",
+        doc="https://bybit-exchange.github.io/docs/v5/market/recent-trade",
+        doc_read="2026-11-22",
+        base="https://api.bybit.com",
+        # 600 in 5 s by IP; a fiftieth, as there is but one page to ask for.
+        limits=(h.RateLimit(name="requests", units=12.0, window_s=5.0, burst=4.0),),
+        page_rows=history.ROWS_MAX,
+        newest_first=True,
+        ask=history.ask,
+        parse=history.parse,
+        refusal=history.refusal,
+        dense=False,
+        banned={403: history.BAN_S},
+        notes=("a longer gap cannot be filled: what lies before the newest trades is lost",),
+    ),
+)

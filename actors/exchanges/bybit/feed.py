@@ -11,12 +11,8 @@ from actors.exchanges.contract.feed import (
     Ack,
     Alive,
     Control,
-    Dialect,
-    Limits,
     Market,
-    Ping,
     Refusal,
-    Request,
     TradeLike,
     Trades,
     Unsubscribed,
@@ -25,25 +21,16 @@ from actors.exchanges.contract.feed_helpers import (
     compact,
     decode_frames,
     inside,
-    requests,
     require_kind,
     require_upper,
     text_inside,
 )
 from actors.model.symbols import Symbol, SymbolError
-from actors.model.ticks import IdPromise
 
 # https://bybit-exchange.github.io/docs/v5/websocket/public/trade (docs 072c197), read
 # 2026-11-22 via stored copy.
 ENDPOINT = "wss://stream.bybit.com/v5/public/"
 TOPIC = "publicTrade."
-
-LIMITS = Limits(
-    symbols_per_connection=500,  # 21 000 characters of args a connection
-    symbols_per_request=10,  # spot takes no more; one bad topic fails its whole request
-    requests_per_s=5.0,  # ours
-    connects_per_s=1.0,  # 500 in 5 minutes an IP
-)
 
 # Not about a market: the rate (10006, 10018), and troubles of the exchange's own (10016)
 # (https://bybit-exchange.github.io/docs/v5/rate-limit and .../v5/error, read 2026-11-26 via stored copy).
@@ -84,7 +71,7 @@ class _Frame(msgspec.Struct, gc=False):
 _decoder = msgspec.json.Decoder(_Frame)
 
 
-def _market(symbol: Symbol, _channel: str = "") -> Market:
+def market(symbol: Symbol, _channel: str = "") -> Market:
     """BTCUSDT on spot and linear, BTCPERP for BTC/USDC:USDC, BTCUSD on inverse."""
     require_kind(symbol, "bybit", ("spot", "swap"))
     require_upper(symbol, "bybit")
@@ -105,31 +92,28 @@ def _market(symbol: Symbol, _channel: str = "") -> Market:
     )
 
 
-def _subscribe(natives: Sequence[str], channel: str, first_id: int) -> list[Request]:
-    def render(part: Sequence[str], request_id: str) -> str:
-        topics = [f"{channel}.{native}" for native in part]
-        return compact({"req_id": request_id, "op": "subscribe", "args": topics})
-
-    return requests(natives, LIMITS, first_id, render)
+def subscribe_text(natives: Sequence[str], channel: str, request_id: str) -> str:
+    topics = [f"{channel}.{native}" for native in natives]
+    return compact({"req_id": request_id, "op": "subscribe", "args": topics})
 
 
-def _trades(frames: Sequence[bytes]) -> Trades:
+def trades(frames: Sequence[bytes]) -> Trades:
     batches = decode_frames(_decoder, frames)
     if not all(batch.topic.startswith(TOPIC) for batch in batches):
         raise ValueError("a topic other than publicTrade")
-    trades = [trade for batch in batches for trade in batch.data]
+    rows = [trade for batch in batches for trade in batch.data]
     return Trades(
-        native=[trade.native for trade in trades],
-        price=[trade.price for trade in trades],
-        volume=[trade.volume for trade in trades],
-        side=[_SIDES[trade.side] for trade in trades],
-        trade_id=[trade.id for trade in trades],
-        exchange_ns=[trade.time * MS for trade in trades],
-        snapshot=[False] * len(trades),
+        native=[trade.native for trade in rows],
+        price=[trade.price for trade in rows],
+        volume=[trade.volume for trade in rows],
+        side=[_SIDES[trade.side] for trade in rows],
+        trade_id=[trade.id for trade in rows],
+        exchange_ns=[trade.time * MS for trade in rows],
+        snapshot=[False] * len(rows),
     )
 
 
-def _control(message: object) -> Control | None:
+def control(message: object) -> Control | None:
     if text_inside(message, "topic").startswith(TOPIC):
         return Alive() if inside(message, "data") == [] else TradeLike()
     operation = text_inside(message, "op")
@@ -154,27 +138,3 @@ def _control(message: object) -> Control | None:
         case True if operation == "ping":
             return Alive()
     return None
-
-
-BYBIT = Dialect(
-    name="bybit",
-    title="Bybit",
-    doc="https://bybit-exchange.github.io/docs/v5/websocket/public/trade",
-    doc_read="2026-11-22",
-    channels=("publicTrade",),
-    limits=LIMITS,
-    silence_s=45.0,  # our ping is answered every 20 s: two answers missed
-    ping=Ping(interval_s=20.0, text=lambda _number: '{"op":"ping"}'),
-    market=_market,
-    examples=("BTC/USDT", "BTC/USDT:USDT", "BTC/USD:BTC"),
-    subscribe=_subscribe,
-    trades=_trades,
-    control=_control,
-    list_key="data",
-    ids={"spot": IdPromise.INCREASING, "swap": IdPromise.OPAQUE},
-    ids_note="spot ids rise, mostly by one (14 steps of +1, 4 larger recorded); perpetuals have UUIDs",
-    history="the last 60 (spot) or 1000 trades only: /v5/market/recent-trade has no cursor",
-    markets_note="spot BTC/USDT, linear BTC/USDT:USDT and BTC/USDC:USDC, inverse BTC/USD:BTC",
-    ping_note='{"op":"ping"} every 20 s; the server cuts after 10 minutes',
-    notes=("volumes of inverse perpetuals are US dollars", "one unknown symbol makes its whole request fail"),
-)

@@ -7,7 +7,7 @@ import msgspec
 
 from actors.exchanges.contract.feed import Trades
 from actors.exchanges.contract.feed_helpers import ms_texts_ns, text_inside
-from actors.exchanges.contract.history import Ask, History, Kind, Page, Query, RateLimit, Said
+from actors.exchanges.contract.history import Ask, Page, Query, Said
 from actors.exchanges.contract.history_helpers import decoded, read_rows, said_in, trades, words
 
 # https://bybit-exchange.github.io/docs/v5/market/recent-trade and .../v5/rate-limit, read 2026-11-22 via
@@ -55,17 +55,17 @@ _result = msgspec.json.Decoder(_Result)
 _rows = msgspec.json.Decoder(list[_Trade])
 
 
-def _ask(query: Query) -> Ask:
+def ask(query: Query) -> Ask:
     category = query.market.endpoint.rpartition("/")[2]  # .../v5/public/linear
     rows = min(query.rows, SPOT_ROWS_MAX if category == "spot" else ROWS_MAX)
     parameters = (("category", category), ("symbol", query.market.native), ("limit", str(rows)))
     return Ask(path="/v5/market/recent-trade", query=parameters)
 
 
-def _parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
+def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
     answer = decoded(_decoder, body)
     if answer.code != 0:
-        raise _refusal(200, body).error("bybit")
+        raise refusal(200, body).error("bybit")
     native, listed = query.market.native, decoded(_result, bytes(answer.result)).rows
     rows = read_rows(_rows, bytes(listed), lambda rows: _columns(rows, native), query)
     return Page(rows.trades, None, rows.odd)
@@ -82,26 +82,6 @@ def _columns(rows: list[_Trade], native: str) -> Trades:
     )
 
 
-def _refusal(_status: int, body: bytes) -> Said:
+def refusal(_status: int, body: bytes) -> Said:
     code = text_inside(said_in(body), "retCode")
     return Said(words(body, "retCode", "retMsg"), code in _FINAL, BUSY_S if code in _BUSY else None)
-
-
-BYBIT_HISTORY = History(
-    name="bybit",
-    kind=Kind.RECENT_ONLY,
-    depth=f"the newest {SPOT_ROWS_MAX} trades of a spot market, {ROWS_MAX} of a perpetual",
-    doc="https://bybit-exchange.github.io/docs/v5/market/recent-trade",
-    doc_read="2026-11-22",
-    base="https://api.bybit.com",
-    # 600 in 5 s by IP; a fiftieth, as there is but one page to ask for.
-    limits=(RateLimit(name="requests", units=12.0, window_s=5.0, burst=4.0),),
-    page_rows=ROWS_MAX,
-    newest_first=True,
-    ask=_ask,
-    parse=_parse,
-    refusal=_refusal,
-    dense=False,
-    banned={403: BAN_S},
-    notes=("a longer gap cannot be filled: what lies before the newest trades is lost",),
-)

@@ -5,6 +5,7 @@ from typing import Any
 
 from actors.exchanges.contract.loopback import MS, Answer, Talk, Venue, compact, parsed, texts
 from actors.exchanges.contract.loopback_market import Fill, Market, Seed, Style
+from actors.exchanges.contract.loopback_rest import Find, Past, Question, Reply, error
 
 TOPIC = "publicTrade."
 SPOT_ARGS_MAX = 10
@@ -92,6 +93,32 @@ def _seed(frame: Mapping[str, Any]) -> Seed:
     return Seed(last_id, last.get("seq", 0), [row["p"] for row in rows], [row["v"] for row in rows])
 
 
+# The REST side: the newest trades of a market, newest first, and no further.
+
+REST_ROWS = {"spot": (60, 60), "linear": (500, 1000), "inverse": (500, 1000)}
+
+
+def _rest_row(native: str, fill: Fill) -> str:
+    return (
+        f'{{"execId":"{fill.trade_id}","symbol":"{native}","price":"{fill.price}","size":"{fill.volume}",'
+        f'"side":"{fill.side.capitalize()}","time":"{fill.ns // MS}","isBlockTrade":false,"isRPITrade":false,'
+        f'"seq":"{fill.seq}"}}'
+    )
+
+
+def _rest_answer(question: Question, find: Find) -> Reply:
+    category, symbol = question.query.get("category", ""), question.query.get("symbol", "")
+    tape = find(category, symbol) if category in REST_ROWS else None
+    if tape is None:
+        said = "Not supported symbols" if category in REST_ROWS else "params error: Category is invalid"
+        return error(200, retCode=10001, retMsg=said, result={}, retExtInfo={}, time=0)
+    limit = question.limit("limit", *REST_ROWS[category])
+    rows = [_rest_row(tape.native, fill) for fill in tape.fills[-limit:][::-1]]
+    result = f'{{"category":"{category}","list":[{",".join(rows)}]}}'
+    time = tape.fills[-1].ns // MS if tape.fills else 0
+    return Reply(f'{{"retCode":0,"retMsg":"OK","result":{result},"retExtInfo":{{}},"time":{time}}}')
+
+
 BYBIT = Venue(
     name="bybit",
     doc="https://bybit-exchange.github.io/docs/v5/websocket/public/trade",
@@ -107,4 +134,12 @@ BYBIT = Venue(
     deaf_s=600.0,
     deaf_close=(1000, "ping timeout"),
     connects=(500.0, 300.0),
+    past=Past(
+        doc="https://bybit-exchange.github.io/docs/v5/market/recent-trade",
+        paths=("/v5/market/recent-trade",),
+        answer=_rest_answer,
+        units=600.0,
+        window_s=5.0,
+        too_many=Reply("access too frequent", 403, {"content-type": "text/plain"}),
+    ),
 )

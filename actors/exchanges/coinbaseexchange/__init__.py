@@ -1,1 +1,55 @@
-"""Coinbase Exchange: feed, history and loopback."""
+"""Coinbase Exchange: what it documents and promises; the functions that speak to it: feed.py and history.py."""
+
+from actors.exchanges.coinbaseexchange import feed, history
+from actors.exchanges.contract import feed as x
+from actors.exchanges.contract import history as h
+from actors.exchanges.contract.exchange import Exchange
+from actors.model.ticks import IdPromise
+
+COINBASEEXCHANGE = Exchange(
+    name="coinbaseexchange",
+    title="Coinbase Exchange",
+    default_symbols=("BTC/USD", "ETH/USD"),
+    feed=x.Dialect(
+        doc="https://docs.cdp.coinbase.com/exchange/websocket-feed/channels",
+        doc_read="2026-11-22",
+        channels=("matches",),
+        limits=x.Limits(
+            symbols_per_connection=200,  # ours: no number is documented
+            symbols_per_request=50,  # ours; one bad product fails a whole request (unsure), so not too many
+            requests_per_s=10.0,  # 100 messages a second an IP
+            connects_per_s=4.0,  # 8 a second an IP, bursts of 20
+        ),
+        silence_s=30.0,  # heartbeat sends one message a second and product
+        market=feed.market,
+        examples=("BTC/USD",),
+        subscribe_text=feed.subscribe_text,
+        trades=feed.trades,
+        control=feed.control,
+        ids={"spot": IdPromise.CONTIGUOUS},
+        ids_note="contiguous per product (89 of 89 recorded)",
+        markets_note="spot, BTC/USD",
+        ping_note="the heartbeat channel sends a message a second and product",
+        notes=(
+            "the wire's side is the maker's and is turned round",
+            "the last match of each product comes on subscribe",
+        ),
+    ),
+    history=h.History(
+        name="coinbaseexchange",
+        kind=h.Kind.BY_ID,
+        summary="by id without end: /products/ID/trades, 1000 a request, newest first",
+        depth="without end",
+        doc="https://docs.cdp.coinbase.com/api-reference/exchange-api/rest-api/products/get-product-trades",
+        doc_read="2026-11-22",
+        base="https://api.exchange.coinbase.com",
+        # A bucket of 15 that gains 10 a second, by IP; ours never takes more than 10 in a second.
+        limits=(h.RateLimit(name="requests", units=10.0, window_s=1.0, burst=5.0),),
+        page_rows=history.ROWS_MAX,
+        newest_first=True,
+        ask=history.ask,
+        parse=history.parse,
+        refusal=history.refusal,
+        notes=("the wire's side is the maker's and is turned round", "a time is found by halving the ids"),
+    ),
+)

@@ -10,11 +10,8 @@ from actors.exchanges.contract.feed import (
     Ack,
     Alive,
     Control,
-    Dialect,
-    Limits,
     Market,
     Refusal,
-    Request,
     TradeLike,
     Trades,
 )
@@ -22,25 +19,16 @@ from actors.exchanges.contract.feed_helpers import (
     compact,
     decode_frames,
     inside,
-    requests,
     require_kind,
     require_upper,
     rfc3339_ns,
     text_inside,
 )
 from actors.model.symbols import Symbol
-from actors.model.ticks import IdPromise
 
 # https://docs.cdp.coinbase.com/exchange/websocket-feed, read 2026-11-22 via stored copy. A subscribe must
 # follow within 5 s of the connect.
 ENDPOINT = "wss://ws-feed.exchange.coinbase.com"
-
-LIMITS = Limits(
-    symbols_per_connection=200,  # ours: no number is documented
-    symbols_per_request=50,  # ours; one bad product fails a whole request (unsure), so not too many
-    requests_per_s=10.0,  # 100 messages a second an IP
-    connects_per_s=4.0,  # 8 a second an IP, bursts of 20
-)
 
 # `side` is the maker's: the same trade in `ticker`, which gives the taker's, was opposite 107 times of 107.
 _TAKER = {"buy": "sell", "sell": "buy"}
@@ -71,20 +59,17 @@ class _Match(
 _decoder = msgspec.json.Decoder(_Match)
 
 
-def _market(symbol: Symbol, _channel: str = "") -> Market:
+def market(symbol: Symbol, _channel: str = "") -> Market:
     require_kind(symbol, "coinbaseexchange", ("spot",))
     require_upper(symbol, "coinbaseexchange")
     return Market(str(symbol), f"{symbol.base}-{symbol.quote}", ENDPOINT)
 
 
-def _subscribe(natives: Sequence[str], channel: str, first_id: int) -> list[Request]:
-    def render(part: Sequence[str], _request_id: str) -> str:
-        return compact({"type": "subscribe", "product_ids": list(part), "channels": [channel, "heartbeat"]})
-
-    return requests(natives, LIMITS, first_id, render)
+def subscribe_text(natives: Sequence[str], channel: str, _request_id: str) -> str:
+    return compact({"type": "subscribe", "product_ids": list(natives), "channels": [channel, "heartbeat"]})
 
 
-def _trades(frames: Sequence[bytes]) -> Trades:
+def trades(frames: Sequence[bytes]) -> Trades:
     matches = decode_frames(_decoder, frames)
     return Trades(
         native=[match.native for match in matches],
@@ -97,7 +82,7 @@ def _trades(frames: Sequence[bytes]) -> Trades:
     )
 
 
-def _control(message: object) -> Control | None:
+def control(message: object) -> Control | None:
     match text_inside(message, "type"):
         case "match" | "last_match":
             return TradeLike()
@@ -119,28 +104,3 @@ def _subscribed(message: object) -> tuple[str, ...]:
         if text_inside(channel, "name") == "matches" and isinstance(products, list):
             return tuple(product for product in products if isinstance(product, str))
     return ()
-
-
-COINBASEEXCHANGE = Dialect(
-    name="coinbaseexchange",
-    title="Coinbase Exchange",
-    doc="https://docs.cdp.coinbase.com/exchange/websocket-feed/channels",
-    doc_read="2026-11-22",
-    channels=("matches",),
-    limits=LIMITS,
-    silence_s=30.0,  # heartbeat sends one message a second and product
-    market=_market,
-    examples=("BTC/USD",),
-    subscribe=_subscribe,
-    trades=_trades,
-    control=_control,
-    ids={"spot": IdPromise.CONTIGUOUS},
-    ids_note="contiguous per product (89 of 89 recorded)",
-    history="by id without end: /products/ID/trades, 1000 a request, newest first",
-    markets_note="spot, BTC/USD",
-    ping_note="the heartbeat channel sends a message a second and product",
-    notes=(
-        "the wire's side is the maker's and is turned round",
-        "the last match of each product comes on subscribe",
-    ),
-)

@@ -7,7 +7,7 @@ import msgspec
 
 from actors.exchanges.contract.feed import Trades
 from actors.exchanges.contract.feed_helpers import rfc3339_ns, text_inside
-from actors.exchanges.contract.history import Ask, Garbled, History, Kind, Page, Query, RateLimit, Said, id_number
+from actors.exchanges.contract.history import Ask, Garbled, Page, Query, Said, id_number
 from actors.exchanges.contract.history_helpers import NO_TRADES, TradeId, decoded, read_rows, said_in, trades, words
 
 # https://docs.cdp.coinbase.com/exchange/rest-api/pagination and .../rate-limits, read 2026-11-22 via stored
@@ -34,7 +34,7 @@ class _Trade(msgspec.Struct, gc=False, rename={"id": "trade_id", "volume": "size
 _decoder = msgspec.json.Decoder(list[_Trade])
 
 
-def _ask(query: Query) -> Ask:
+def ask(query: Query) -> Ask:
     """Times cannot be asked for, so an end known by time only is sought: "seek LOW HIGH", halved each time."""
     older_than, rows = query.cursor, min(query.rows, ROWS_MAX)
     if query.cursor is None and query.stretch.to_id is not None:
@@ -48,9 +48,9 @@ def _ask(query: Query) -> Ask:
     return Ask(path=f"/products/{query.market.native}/trades", query=parameters)
 
 
-def _parse(body: bytes, headers: Mapping[str, str], query: Query) -> Page:
+def parse(body: bytes, headers: Mapping[str, str], query: Query) -> Page:
     if body[:1] == b"{" and text_inside(said_in(body), "message"):  # an error; with status 200 only behind a proxy
-        raise _refusal(200, body).error("coinbaseexchange")
+        raise refusal(200, body).error("coinbaseexchange")
     to_ns = query.stretch.to_ns
     if query.stretch.to_id is None and to_ns is not None and _seeking(query.cursor):
         return Page(NO_TRADES, _narrowed(query, decoded(_decoder, body), to_ns))
@@ -99,26 +99,8 @@ def _bounds(cursor: str) -> tuple[int, int]:
     return int(low), int(high)
 
 
-def _refusal(status: int, body: bytes) -> Said:
+def refusal(status: int, body: bytes) -> Said:
     """{"message":"NotFound"}: there are no codes, only statuses. A 404 without a message is a proxy's."""
     message = text_inside(said_in(body), "message")
     final = status == 404 and message.replace(" ", "").casefold() in _UNKNOWN
     return Said(words(body, "message"), final or (status == 400 and bool(message)))
-
-
-COINBASEEXCHANGE_HISTORY = History(
-    name="coinbaseexchange",
-    kind=Kind.BY_ID,
-    depth="without end",
-    doc="https://docs.cdp.coinbase.com/api-reference/exchange-api/rest-api/products/get-product-trades",
-    doc_read="2026-11-22",
-    base="https://api.exchange.coinbase.com",
-    # A bucket of 15 that gains 10 a second, by IP; ours never takes more than 10 in a second.
-    limits=(RateLimit(name="requests", units=10.0, window_s=1.0, burst=5.0),),
-    page_rows=ROWS_MAX,
-    newest_first=True,
-    ask=_ask,
-    parse=_parse,
-    refusal=_refusal,
-    notes=("the wire's side is the maker's and is turned round", "a time is found by halving the ids"),
-)

@@ -219,8 +219,7 @@ class Dialect:
 
     - `market(symbol, channel)`: the Market of a unified symbol; raises SymbolError naming what is right.
     - `examples`: symbols that the exchange takes, to show to people who wrote another one.
-    - `subscribe(natives, channel, first_id)`: the Requests for these natives of one endpoint, within
-      `limits`; request ids count up from `first_id`.
+    - `subscribe_text(natives, channel, request_id)`: the message that asks for these natives of one endpoint.
     - `trades(frames)`: the trades of frames that are all well-formed trade frames, decoded at once;
       raises ValueError (FieldError, msgspec's errors), KeyError or RecursionError as soon as one is
       anything else, an empty trade list included. The caller then goes frame by frame and asks
@@ -250,21 +249,18 @@ class Dialect:
     - `streams`: what it sends beside trades, by name; `channels` are those of trades.
     """
 
-    name: str
-    title: str
     doc: str
     doc_read: str
     channels: tuple[str, ...]
     limits: Limits
     silence_s: float
     market: MarketRule
-    subscribe: Callable[[Sequence[str], str, int], Sequence[Request]]
+    subscribe_text: Callable[[Sequence[str], str, str], str]
     trades: Callable[[Sequence[bytes]], Trades] = _undefined
     control: Callable[[object], Control | None] = _undefined
     decoder: Callable[[Mapping[str, Market]], FeedDecoder] | None = None
     ids: Mapping[str, IdPromise]
     ids_note: str
-    history: str
     markets_note: str
     ping_note: str
     ping: Ping | None = None
@@ -286,10 +282,24 @@ class Dialect:
     def __post_init__(self) -> None:
         stateless = self.trades is not _undefined and self.control is not _undefined
         if stateless == (self.decoder is not None):
-            raise ValueError(f"{self.name}: a dialect has either `trades` and `control` or `decoder`")
+            raise ValueError(f"{self.doc}: a dialect has either `trades` and `control` or `decoder`")
         if self.request_replaces and self.limits.symbols_per_request < self.limits.symbols_per_connection:
-            raise ValueError(f"{self.name}: a request that replaces all others must hold a connection's symbols")
+            raise ValueError(f"{self.doc}: a request that replaces all others must hold a connection's symbols")
 
     def decoder_for(self, markets: Mapping[str, Market]) -> FeedDecoder:
         """What reads the frames of one connection that carries `markets`, by native name."""
         return self if self.decoder is None else self.decoder(markets)
+
+    def subscribe(self, natives: Sequence[str], channel: str, first_id: int) -> list[Request]:
+        """The requests for these natives of one endpoint, within `limits`; their ids count up from `first_id`."""
+        limits, done, start = self.limits, list[Request](), 0
+        while start < len(natives):
+            request_id = str(first_id + len(done))
+            take = min(limits.symbols_per_request, len(natives) - start)
+            text = self.subscribe_text(natives[start : start + take], channel, request_id)
+            while len(text.encode()) > limits.request_bytes and take > 1:
+                take = max(1, take // 2)
+                text = self.subscribe_text(natives[start : start + take], channel, request_id)
+            done.append(Request(text, request_id, tuple(natives[start : start + take])))
+            start += take
+        return done

@@ -1,14 +1,14 @@
-"""What several dialects share: decoding a batch at once, exact times, requests within limits, spelling."""
+"""What several dialects share: decoding a batch at once, exact times, spelling."""
 
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import msgspec
 
-from actors.exchanges.contract.feed import MS, Limits, Request
+from actors.exchanges.contract.feed import MS
 from actors.model.symbols import Symbol, SymbolError
 from actors.model.ticks import Reason
 from actors.model.validation import FieldError
@@ -90,24 +90,6 @@ def named(native: str) -> tuple[str, ...]:
 def compact(message: object) -> str:
     """JSON without white space, as it goes over the wire."""
     return msgspec.json.encode(message).decode()
-
-
-def requests(
-    natives: Sequence[str], limits: Limits, first_id: int, render: Callable[[Sequence[str], str], str]
-) -> list[Request]:
-    """Requests of at most `symbols_per_request` natives and `request_bytes` bytes; `render(natives, id)`."""
-    done: list[Request] = []
-    start = 0
-    while start < len(natives):
-        request_id = str(first_id + len(done))
-        take = min(limits.symbols_per_request, len(natives) - start)
-        text = render(natives[start : start + take], request_id)
-        while len(text.encode()) > limits.request_bytes and take > 1:
-            take = max(1, take // 2)
-            text = render(natives[start : start + take], request_id)
-        done.append(Request(text, request_id, tuple(natives[start : start + take])))
-        start += take
-    return done
 
 
 def require_kind(symbol: Symbol, exchange: str, kinds: Sequence[str]) -> None:

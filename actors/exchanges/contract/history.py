@@ -152,6 +152,7 @@ def id_number(text: str | None) -> int | None:
 class History:
     """How one exchange's old trades are had.
 
+    - `summary`: how it is asked and how far back, in one line.
     - `ask(query)`: the request for one page; raises Refused where the stretch cannot be asked for so.
     - `parse(body, headers, query)`: reads the answer with status 200 (header names in small letters);
       raises Garbled, Busy, Refused or one of UNREADABLE. To be called through `page`.
@@ -182,6 +183,7 @@ class History:
     aggregated: frozenset[str] = frozenset()
     banned: Mapping[int, float] = field(default_factory=dict)
     slack_ns: int = 0
+    summary: str = ""
     notes: tuple[str, ...] = ()
 
     def origin(self, rest_url: str | None) -> str:

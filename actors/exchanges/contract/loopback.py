@@ -4,8 +4,12 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from actors.exchanges.contract.loopback_market import Fill, Market, Seed, Style
+
+if TYPE_CHECKING:
+    from actors.exchanges.contract.loopback_rest import Past
 
 MS = 1_000_000
 US = 1_000
@@ -55,6 +59,7 @@ class Venue:
     `server_ping(talk)`: a ping in the exchange's own words, sent every `server_ping_s`; when
     `server_pings_unanswered` of them have no answer the connection is closed with `server_ping_close`.
     `encode` makes the payload of each message of its text (compression), `binary` sends it as a binary message.
+    `past` is its REST side.
     """
 
     name: str
@@ -85,6 +90,7 @@ class Venue:
     server_ping_close: tuple[int, str] = (1000, "")
     encode: Callable[[str], bytes] | None = None
     binary: bool = False
+    past: "Past | None" = None
 
 
 def compact(value: object) -> str:

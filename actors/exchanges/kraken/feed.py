@@ -11,11 +11,8 @@ from actors.exchanges.contract.feed import (
     Alive,
     Condition,
     Control,
-    Dialect,
-    Limits,
     Market,
     Refusal,
-    Request,
     TradeLike,
     Trades,
     Unsubscribed,
@@ -25,24 +22,16 @@ from actors.exchanges.contract.feed_helpers import (
     decode_frames,
     inside,
     named,
-    requests,
     require_kind,
     rfc3339_ns,
     text_inside,
 )
 from actors.model.symbols import Symbol, SymbolError
-from actors.model.ticks import IdPromise, Reason
+from actors.model.ticks import Reason
 from actors.model.validation import FieldError
 
 # https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/trade, read 2026-11-22 via stored copy.
 ENDPOINT = "wss://ws.kraken.com/v2"
-
-LIMITS = Limits(
-    symbols_per_connection=200,  # ours: no number is documented
-    symbols_per_request=100,  # ours
-    requests_per_s=5.0,  # ours
-    connects_per_s=0.2,  # about 150 in 10 minutes an IP, then banned for 10 (unsure)
-)
 
 # The status channel says what the trading engine does; in these states orders are not matched
 # (https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/status, read 2026-11-26 via stored copy).
@@ -85,7 +74,7 @@ class _Frame(msgspec.Struct, gc=False, tag_field="channel", tag="trade"):
 _decoder = msgspec.json.Decoder(_Frame)
 
 
-def _market(symbol: Symbol, _channel: str = "") -> Market:
+def market(symbol: Symbol, _channel: str = "") -> Market:
     """The native name is the unified one; codes may be of mixed case ("AAPLx/USD")."""
     require_kind(symbol, "kraken", ("spot",))
     right = Symbol(_right_code(symbol.base), _right_code(symbol.quote))
@@ -101,24 +90,21 @@ def _right_code(code: str) -> str:
     return _RENAMED.get(code, code)
 
 
-def _subscribe(natives: Sequence[str], channel: str, first_id: int) -> list[Request]:
-    def render(part: Sequence[str], request_id: str) -> str:
-        params = {"channel": channel, "symbol": list(part), "snapshot": False}
-        return compact({"method": "subscribe", "params": params, "req_id": int(request_id)})
-
-    return requests(natives, LIMITS, first_id, render)
+def subscribe_text(natives: Sequence[str], channel: str, request_id: str) -> str:
+    params = {"channel": channel, "symbol": list(natives), "snapshot": False}
+    return compact({"method": "subscribe", "params": params, "req_id": int(request_id)})
 
 
-def _trades(frames: Sequence[bytes]) -> Trades:
+def trades(frames: Sequence[bytes]) -> Trades:
     batches = decode_frames(_decoder, frames)
-    trades = [trade for batch in batches for trade in batch.data]
+    rows = [trade for batch in batches for trade in batch.data]
     return Trades(
-        native=[trade.native for trade in trades],
-        price=[_digits(trade.price, "price") for trade in trades],
-        volume=[_digits(trade.volume, "qty") for trade in trades],
-        side=[trade.side for trade in trades],
-        trade_id=[str(trade.id) for trade in trades],
-        exchange_ns=[rfc3339_ns(trade.time) for trade in trades],
+        native=[trade.native for trade in rows],
+        price=[_digits(trade.price, "price") for trade in rows],
+        volume=[_digits(trade.volume, "qty") for trade in rows],
+        side=[trade.side for trade in rows],
+        trade_id=[str(trade.id) for trade in rows],
+        exchange_ns=[rfc3339_ns(trade.time) for trade in rows],
         snapshot=[batch.type == "snapshot" for batch in batches for _ in batch.data],
     )
 
@@ -131,7 +117,7 @@ def _digits(token: msgspec.Raw, name: str) -> str:
     return text
 
 
-def _control(message: object) -> Control | None:
+def control(message: object) -> Control | None:
     match text_inside(message, "channel"):
         case "trade":
             return Alive() if inside(message, "data") == [] else TradeLike()
@@ -162,26 +148,3 @@ def _condition(data: object) -> Control:
     """{"channel":"status","type":"update","data":[{"system":"maintenance"}]}, on connect and on changes."""
     words = text_inside(data[0], "system") if isinstance(data, list) and data else ""
     return Condition() if words in ("", "online") else Condition(words, matches=words not in _HALTED)
-
-
-KRAKEN = Dialect(
-    name="kraken",
-    title="Kraken spot",
-    doc="https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/trade",
-    doc_read="2026-11-22",
-    channels=("trade",),
-    limits=LIMITS,
-    silence_s=30.0,  # a heartbeat about every second while subscribed and idle
-    market=_market,
-    examples=("BTC/USD",),
-    subscribe=_subscribe,
-    trades=_trades,
-    control=_control,
-    list_key="data",
-    answers_each=True,
-    ids={"spot": IdPromise.CONTIGUOUS},
-    ids_note="contiguous per book (999 of 999 steps recorded)",
-    history="by time without end: /0/public/Trades?since=, 1000 a request, about one request a second",
-    markets_note="spot, BTC/USD; XBT is BTC and XDG is DOGE",
-    ping_note="the server sends a heartbeat about every second",
-)

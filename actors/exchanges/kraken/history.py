@@ -11,11 +11,8 @@ from actors.exchanges.contract.history import (
     ID_DIGITS_MAX,
     Ask,
     Garbled,
-    History,
-    Kind,
     Page,
     Query,
-    RateLimit,
     Refused,
     Said,
 )
@@ -76,7 +73,7 @@ _rows = msgspec.json.Decoder(list[_Trade])
 _text = msgspec.json.Decoder(str)
 
 
-def _ask(query: Query) -> Ask:
+def ask(query: Query) -> Ask:
     """`since` is exclusive (some say inclusive), in nanoseconds."""
     if query.cursor is None and query.stretch.from_ns is None:
         raise Refused("kraken's history is asked by time, and no time is known for this stretch")
@@ -95,10 +92,10 @@ def _cursor(query: Query) -> tuple[str, bool]:
     return cursor.removeprefix(TOKENIZED), cursor.startswith(TOKENIZED)
 
 
-def _parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
+def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
     answer, (cursor, tokenized) = decoded(_decoder, body), _cursor(query)
     if answer.error:
-        said = _refusal(200, body)
+        said = refusal(200, body)
         if said.final and said.words.startswith(_UNKNOWN_PAIR) and query.cursor is None:
             return Page(NO_TRADES, TOKENIZED)
         raise said.error("kraken")
@@ -137,7 +134,7 @@ def _following(last: str, before: str) -> str:
     return step_back if step_back != before else last
 
 
-def _refusal(_status: int, body: bytes) -> Said:
+def refusal(_status: int, body: bytes) -> Said:
     """{"error":["EQuery:Unknown asset pair"]}"""
     errors = inside(said_in(body), "error")
     errors = [error for error in errors if isinstance(error, str)] if isinstance(errors, list) else []
@@ -146,22 +143,3 @@ def _refusal(_status: int, body: bytes) -> Said:
     busy_s = BUSY_S if any(error.startswith(_BUSY) for error in errors) else None
     final = busy_s is None and all(error.startswith(_FINAL) for error in errors)
     return Said(", ".join(errors)[:WORDS_CHARS], final, busy_s)
-
-
-KRAKEN_HISTORY = History(
-    name="kraken",
-    kind=Kind.BY_TIME,
-    depth="without end",
-    doc="https://docs.kraken.com/api/docs/rest-api/get-recent-trades",
-    doc_read="2026-11-22",
-    base="https://api.kraken.com",
-    # About one a second by IP and pair (unsure); one bucket for all pairs is on the safe side.
-    limits=(RateLimit(name="requests", units=10.0, window_s=10.0, burst=1.0),),
-    page_rows=ROWS_MAX,
-    newest_first=False,
-    ask=_ask,
-    parse=_parse,
-    refusal=_refusal,
-    slack_ns=SLACK_NS,
-    notes=("a stretch known by ids alone cannot be asked for: it needs the time of its beginning",),
-)

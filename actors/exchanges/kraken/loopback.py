@@ -5,6 +5,7 @@ from typing import Any
 
 from actors.exchanges.contract.loopback import US, Answer, Talk, Venue, compact, parsed, rfc3339_us, texts
 from actors.exchanges.contract.loopback_market import Fill, Market, Seed, Style
+from actors.exchanges.contract.loopback_rest import Find, Past, Question, Reply
 
 CONNECTION_ID = 16_389_994_220_698_793_191  # beyond 63 bits, as the real ones are
 
@@ -92,6 +93,46 @@ def _seed(frame: Mapping[str, Any]) -> Seed:
     return Seed(int(rows[-1]["trade_id"]), 0, [row["price"] for row in rows], [row["qty"] for row in rows])
 
 
+# The REST side: a pair's trades since a time, oldest first, as recorded in 2025.
+
+REST_ROWS_MAX = 1000
+REST_NAMES = {"XBT": "BTC", "XDG": "DOGE"}
+REST_QUOTES = ("USDT", "USDC", "USD", "EUR", "GBP", "BTC", "XBT")
+
+
+def _rest_native(pair: str) -> tuple[str, str]:
+    """The WebSocket's name of a pair and the REST answer's: XBTUSD is BTC/USD and XXBTZUSD."""
+    quote = next((quote for quote in REST_QUOTES if pair.endswith(quote) and len(pair) > len(quote)), "")
+    base = pair.removesuffix(quote)
+    own = f"X{base}Z{quote}" if quote in ("USD", "EUR", "GBP") and base in ("XBT", "ETH") else pair
+    return f"{REST_NAMES.get(base, base)}/{REST_NAMES.get(quote, quote)}", own
+
+
+def _rest_row(fill: Fill) -> str:
+    # The time is a JSON number, so the zeros at its end are not there.
+    seconds, fraction = divmod(fill.ns // 100, 10_000_000)
+    time = f"{seconds}.{fraction:07d}".rstrip("0").rstrip(".")
+    kind = "l" if fill.order % 3 else "m"
+    return f'["{fill.price}","{fill.volume}",{time},"{fill.side[0]}","{kind}","",{fill.trade_id}]'
+
+
+def _rest_errors(*words: str) -> Reply:
+    """Errors come with status 200."""
+    return Reply(compact({"error": list(words)}))
+
+
+def _rest_answer(question: Question, find: Find) -> Reply:
+    native, own = _rest_native(question.query.get("pair", ""))
+    tape = find("", native)
+    if tape is None:
+        return _rest_errors("EQuery:Unknown asset pair")
+    count, since = question.limit("count", REST_ROWS_MAX, REST_ROWS_MAX), question.number("since")
+    start = max(0, len(tape.fills) - count) if since is None else tape.at_ns(since + 1)
+    rows = tape.fills[start : start + count]
+    last = rows[-1].ns if rows else since or 0
+    return Reply(f'{{"error":[],"result":{{"{own}":[{",".join(map(_rest_row, rows))}],"last":"{last}"}}}}')
+
+
 KRAKEN = Venue(
     name="kraken",
     doc="https://docs.kraken.com/api/docs/websocket-v2/trade",
@@ -105,4 +146,12 @@ KRAKEN = Venue(
     beat=_beat,
     beat_when_idle=True,
     connects=(150.0, 600.0),  # about; then banned for 10 minutes, which this one leaves out
+    past=Past(
+        doc="https://docs.kraken.com/api/docs/rest-api/get-recent-trades",
+        paths=("/0/public/Trades",),
+        answer=_rest_answer,
+        units=10.0,  # about one a second
+        window_s=10.0,
+        too_many=_rest_errors("EGeneral:Too many requests"),
+    ),
 )

@@ -1,1 +1,64 @@
-"""OKX: feed, history and loopback."""
+"""OKX v5: what it documents and promises; the functions that speak to it are in feed.py and history.py."""
+
+from actors.exchanges.contract import feed as x
+from actors.exchanges.contract import history as h
+from actors.exchanges.contract.exchange import Exchange
+from actors.exchanges.okx import feed, history
+from actors.model.ticks import IdPromise
+
+OKX = Exchange(
+    name="okx",
+    title="OKX",
+    default_symbols=("BTC/USDT", "ETH/USDT"),
+    feed=x.Dialect(
+        doc="https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-trades-channel",
+        doc_read="2026-11-22",
+        channels=feed.CHANNELS,
+        limits=x.Limits(
+            symbols_per_connection=300,  # ours: no number is documented
+            symbols_per_request=100,  # ours; a request with many args costs one of 480 an hour
+            request_bytes=60_000,  # 64 KB
+            requests_per_s=2.0,  # ours
+            requests_per_hour=400,  # 480 an hour and connection, subscribe and unsubscribe together
+            connects_per_s=2.0,  # 3 a second an IP
+        ),
+        silence_s=45.0,  # our ping is answered every 20 s: two answers missed
+        ping=x.Ping(interval_s=20.0, text=lambda _number: "ping"),  # cut after 30 s without any push
+        market=feed.market,
+        examples=("BTC/USDT", "BTC/USDT:USDT", "BTC/USD:BTC"),
+        subscribe_text=feed.subscribe_text,
+        trades=feed.trades,
+        control=feed.control,
+        list_key="data",
+        answers_each=True,
+        replays_unmarked=True,  # 18 of 18 markets in recordings of 2021 and 2022, none of 2 in one of 2026
+        ids=dict.fromkeys(("spot", "swap", "future", "option"), IdPromise.CONTIGUOUS),
+        ids_note="contiguous per market; a row of `trades` stands for `count` fills and takes as many ids",
+        markets_note="BTC/USDT, swaps BTC/USDT:USDT, dated BTC/USD:BTC-261225, options BTC/USD:BTC-261225-9000-C",
+        ping_note='the text "ping" every 20 s; the server cuts after 30 s without a word',
+        notes=(
+            "volumes of swaps, futures and options are contracts",
+            "an old trade may come on subscribe, unmarked",
+        ),
+    ),
+    history=h.History(
+        name="okx",
+        kind=h.Kind.BY_ID,
+        summary="by id, 3 months: /api/v5/market/history-trades, 100 a request",
+        depth="three months",
+        doc="https://www.okx.com/docs-v5/en/#order-book-trading-market-data-get-trades-history",
+        doc_read="2026-11-22",
+        base="https://www.okx.com",
+        # 20 in 2 s by IP.
+        limits=(h.RateLimit(name="requests", units=20.0, window_s=2.0, burst=5.0),),
+        page_rows=history.ROWS_MAX,
+        newest_first=True,
+        ask=history.ask,
+        parse=history.parse,
+        refusal=history.refusal,
+        # That every id has its row is nowhere promised, so meeting ends are what counts.
+        dense=False,
+        aggregated=frozenset({"trades"}),
+        notes=("single fills, where the feed's `trades` has one row for all fills of an order at one price",),
+    ),
+)

@@ -11,13 +11,9 @@ from actors.exchanges.contract.feed import (
     Ack,
     Alive,
     Control,
-    Dialect,
     Leaving,
-    Limits,
     Market,
-    Ping,
     Refusal,
-    Request,
     TradeLike,
     Trades,
     Unsubscribed,
@@ -28,12 +24,11 @@ from actors.exchanges.contract.feed_helpers import (
     inside,
     ms_texts_ns,
     named,
-    requests,
     require_upper,
     text_inside,
 )
 from actors.model.symbols import Symbol, SymbolError
-from actors.model.ticks import IdPromise, Reason
+from actors.model.ticks import Reason
 from actors.model.validation import FieldError
 
 # https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-trades-channel, read 2026-11-22
@@ -44,15 +39,6 @@ ENDPOINTS = {
     "trades-all": "wss://ws.okx.com:8443/ws/v5/business",
 }
 CHANNELS = tuple(ENDPOINTS)
-
-LIMITS = Limits(
-    symbols_per_connection=300,  # ours: no number is documented
-    symbols_per_request=100,  # ours; a request with many args costs one of 480 an hour
-    request_bytes=60_000,  # 64 KB
-    requests_per_s=2.0,  # ours
-    requests_per_hour=400,  # 480 an hour and connection, subscribe and unsubscribe together
-    connects_per_s=2.0,  # 3 a second an IP
-)
 
 COUNT_MAX = 10_000  # ours: one order at one price; 21 is the most in recordings, and ids are counted by it
 
@@ -96,7 +82,7 @@ class _Frame(msgspec.Struct, gc=False):
 _decoder = msgspec.json.Decoder(_Frame)
 
 
-def _market(symbol: Symbol, channel: str = "") -> Market:
+def market(symbol: Symbol, channel: str = "") -> Market:
     """BTC-USDT, BTC-USDT-SWAP, BTC-USD-260925, BTC-USD-260925-100000-C; all but spot count contracts."""
     require_upper(symbol, "okx")
     endpoint = ENDPOINTS[channel or CHANNELS[0]]
@@ -115,25 +101,22 @@ def _market(symbol: Symbol, channel: str = "") -> Market:
     return Market(str(symbol), native, endpoint, "contracts")
 
 
-def _subscribe(natives: Sequence[str], channel: str, first_id: int) -> list[Request]:
-    def render(part: Sequence[str], request_id: str) -> str:
-        args = [{"channel": channel, "instId": native} for native in part]
-        return compact({"id": request_id, "op": "subscribe", "args": args})
-
-    return requests(natives, LIMITS, first_id, render)
+def subscribe_text(natives: Sequence[str], channel: str, request_id: str) -> str:
+    args = [{"channel": channel, "instId": native} for native in natives]
+    return compact({"id": request_id, "op": "subscribe", "args": args})
 
 
-def _trades(frames: Sequence[bytes]) -> Trades:
-    trades = [trade for frame in decode_frames(_decoder, frames) for trade in frame.data]
+def trades(frames: Sequence[bytes]) -> Trades:
+    rows = [trade for frame in decode_frames(_decoder, frames) for trade in frame.data]
     return Trades(
-        native=[trade.native for trade in trades],
-        price=[trade.price for trade in trades],
-        volume=[trade.volume for trade in trades],
-        side=[trade.side for trade in trades],
-        trade_id=[trade.id for trade in trades],
-        exchange_ns=ms_texts_ns([trade.time for trade in trades]),
-        snapshot=[False] * len(trades),
-        fills=[_fills(trade.count) for trade in trades],
+        native=[trade.native for trade in rows],
+        price=[trade.price for trade in rows],
+        volume=[trade.volume for trade in rows],
+        side=[trade.side for trade in rows],
+        trade_id=[trade.id for trade in rows],
+        exchange_ns=ms_texts_ns([trade.time for trade in rows]),
+        snapshot=[False] * len(rows),
+        fills=[_fills(trade.count) for trade in rows],
     )
 
 
@@ -145,7 +128,7 @@ def _fills(count: str) -> int:
     return int(count)
 
 
-def _control(message: object) -> Control | None:
+def control(message: object) -> Control | None:
     if message == "pong":  # a text, not JSON
         return Alive()
     ours = text_inside(message, "arg", "channel") in CHANNELS
@@ -170,32 +153,3 @@ def _control(message: object) -> Control | None:
     if not ours:
         return None
     return Alive() if inside(message, "data") == [] else TradeLike()
-
-
-OKX = Dialect(
-    name="okx",
-    title="OKX",
-    doc="https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-trades-channel",
-    doc_read="2026-11-22",
-    channels=CHANNELS,
-    limits=LIMITS,
-    silence_s=45.0,  # our ping is answered every 20 s: two answers missed
-    ping=Ping(interval_s=20.0, text=lambda _number: "ping"),  # cut after 30 s without any push
-    market=_market,
-    examples=("BTC/USDT", "BTC/USDT:USDT", "BTC/USD:BTC"),
-    subscribe=_subscribe,
-    trades=_trades,
-    control=_control,
-    list_key="data",
-    answers_each=True,
-    replays_unmarked=True,  # 18 of 18 markets in recordings of 2021 and 2022, none of 2 in one of 2026
-    ids=dict.fromkeys(("spot", "swap", "future", "option"), IdPromise.CONTIGUOUS),
-    ids_note="contiguous per market; a row of `trades` stands for `count` fills and takes as many ids",
-    history="by id, 3 months: /api/v5/market/history-trades, 100 a request",
-    markets_note="BTC/USDT, swaps BTC/USDT:USDT, dated BTC/USD:BTC-261225, options BTC/USD:BTC-261225-9000-C",
-    ping_note='the text "ping" every 20 s; the server cuts after 30 s without a word',
-    notes=(
-        "volumes of swaps, futures and options are contracts",
-        "an old trade may come on subscribe, unmarked",
-    ),
-)

@@ -7,7 +7,7 @@ import msgspec
 
 from actors.exchanges.contract.feed import MS, Trades
 from actors.exchanges.contract.feed_helpers import ms_texts_ns, text_inside
-from actors.exchanges.contract.history import Ask, Garbled, History, Kind, Page, Query, RateLimit, Said, id_number
+from actors.exchanges.contract.history import Ask, Garbled, Page, Query, Said, id_number
 from actors.exchanges.contract.history_helpers import decoded, read_rows, said_in, trades, words
 from actors.model.ticks import Reason
 from actors.model.validation import FieldError
@@ -56,7 +56,7 @@ _decoder = msgspec.json.Decoder(_Answer)
 _rows = msgspec.json.Decoder(list[_Trade])
 
 
-def _ask(query: Query) -> Ask:
+def ask(query: Query) -> Ask:
     stretch, parameters = query.stretch, [("instId", query.market.native)]
     if query.cursor is not None:
         parameters += [("type", BY_ID), ("after", query.cursor)]
@@ -68,10 +68,10 @@ def _ask(query: Query) -> Ask:
     return Ask(path="/api/v5/market/history-trades", query=tuple(parameters))
 
 
-def _parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
+def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
     answer = decoded(_decoder, body)
     if answer.code != "0":
-        raise _refusal(200, body).error("okx")
+        raise refusal(200, body).error("okx")
     native = query.market.native
     rows = read_rows(_rows, bytes(answer.data), lambda rows: _columns(rows, native), query)
     last, before = rows.sound[-1].id if rows.sound else None, id_number(query.cursor)
@@ -94,27 +94,6 @@ def _columns(rows: list[_Trade], native: str) -> Trades:
     )
 
 
-def _refusal(_status: int, body: bytes) -> Said:
+def refusal(_status: int, body: bytes) -> Said:
     code = text_inside(said_in(body), "code")
     return Said(words(body, "code", "msg"), code in _FINAL, BUSY_S if code in _BUSY else None)
-
-
-OKX_HISTORY = History(
-    name="okx",
-    kind=Kind.BY_ID,
-    depth="three months",
-    doc="https://www.okx.com/docs-v5/en/#order-book-trading-market-data-get-trades-history",
-    doc_read="2026-11-22",
-    base="https://www.okx.com",
-    # 20 in 2 s by IP.
-    limits=(RateLimit(name="requests", units=20.0, window_s=2.0, burst=5.0),),
-    page_rows=ROWS_MAX,
-    newest_first=True,
-    ask=_ask,
-    parse=_parse,
-    refusal=_refusal,
-    # That every id has its row is nowhere promised, so meeting ends are what counts.
-    dense=False,
-    aggregated=frozenset({"trades"}),
-    notes=("single fills, where the feed's `trades` has one row for all fills of an order at one price",),
-)

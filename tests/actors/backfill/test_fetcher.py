@@ -19,13 +19,11 @@ from actors.backfill.rest_client import RestClient, RestClientLimits
 from actors.exchanges.contract import loopback_market as sandbox_market
 from actors.exchanges.contract.feed import Market
 from actors.exchanges.contract.history import RateLimit, TradeRange
-from actors.exchanges.histories import HISTORIES
-from actors.exchanges.registry import DIALECTS
 from actors.model.symbols import parse_symbol
 from actors.model.ticks import Block, Reason, Reject
 from ops.sandbox import Faults, Fill, Sandbox, parse_faults
-from ops.sandbox.rest_registry import PASTS
 from supervisor.backoff import Backoff
+from tests.harness.exchange_values import WITH_HISTORY, change_past, dialect_of, history_of, past_of
 
 PATIENCE_S = 20.0
 START_NS = 1_790_000_000_000_000_000
@@ -60,11 +58,11 @@ class Place:
 
     async def recover(self, stretch: TradeRange, rows: int = 1000, budget: Budget | None = None) -> Recovered:
         assert self.rest is not None
-        history = replace(HISTORIES[self.name], page_rows=min(rows, HISTORIES[self.name].page_rows))
+        history = replace(history_of(self.name), page_rows=min(rows, history_of(self.name).page_rows))
         backfill = Fetcher(
             "mine",
             history,
-            DIALECTS[self.name].channels[0],
+            dialect_of(self.name).channels[0],
             self.rest,
             self.deliver,
             budget=budget or Budget(pages=10_000, rows_per_s=1e9),
@@ -121,13 +119,13 @@ async def place(
     ticks = iter(range(START_NS, START_NS + 10**9 * STEP_NS, STEP_NS))
     sandbox = Sandbox([name], 0.001, faults, now_ns=lambda: next(ticks), keep_truth=keep)
     exchange = sandbox._exchanges[name]
-    market = DIALECTS[name].market(parse_symbol(symbol or SYMBOLS[name]))
+    market = dialect_of(name).market(parse_symbol(symbol or SYMBOLS[name]))
     category = market.endpoint.rpartition("/")[2] if name == "bybit" else ""
     traded = exchange.market(category, market.native)
     for _ in range(orders):
         exchange.trade(traded)
     fills = [part for fill in sandbox.truth[name][market.symbol] for part in traded.parts(fill)]
-    history = HISTORIES[name]
+    history = history_of(name)
     limiter = RateLimiter(history.limits if limited else FREE + FREE_WEIGHT)
     with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
@@ -145,8 +143,8 @@ async def place(
 @pytest.fixture
 def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exchanges without a rate limit, so that many pages take no time."""
-    for name, past in PASTS.items():
-        monkeypatch.setitem(PASTS, name, replace(past, units=1e9))
+    for name in WITH_HISTORY:
+        change_past(monkeypatch, name, units=1e9)
 
 
 DEEP = ("binance", "coinbaseexchange", "kraken", "okx")
@@ -299,7 +297,7 @@ async def test_fills_inside_a_row_of_okx_are_left_out_by_who_knows_its_count(unl
         assert len(here.rows) == sum(fill.count for fill in lost) > len(lost)
         volume = sum(Decimal(volume) for _, _, volume, _, _ in here.rows)
         assert volume == sum(Decimal(fill.volume) for fill in lost)
-        assert HISTORIES["okx"].aggregated == {"trades"}
+        assert history_of("okx").aggregated == {"trades"}
 
 
 async def test_the_exchanges_rate_limits_are_never_exceeded() -> None:
@@ -317,7 +315,7 @@ async def test_the_exchanges_rate_limits_are_never_exceeded() -> None:
 async def test_who_exceeds_a_rate_limit_is_told_so_and_asks_later(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(PASTS, name, replace(PASTS[name], units=PASTS[name].units * 1e-9))
+    change_past(monkeypatch, name, units=past_of(name).units * 1e-9)
     async with place(name, rest_limits=RestClientLimits(wait_s=0.1)) as here:
         recovered = await here.recover(by_time(here.fills[10:20]))
         assert here.struck["rate_limit"] == 1 and not recovered.final
@@ -350,7 +348,7 @@ async def test_a_slow_exchange_is_waited_for_only_so_long(unlimited: None) -> No
         assert recovered.remaining == by_id(here.fills[10:20])
 
 
-@pytest.mark.parametrize("name", HISTORIES)
+@pytest.mark.parametrize("name", WITH_HISTORY)
 async def test_a_market_that_the_exchange_does_not_know_is_said_in_its_words(name: str, unlimited: None) -> None:
     words = {
         "binance": "-1121 Invalid symbol.",
@@ -360,7 +358,7 @@ async def test_a_market_that_the_exchange_does_not_know_is_said_in_its_words(nam
         "okx": "51001 Instrument ID does not exist",
     }[name]
     async with place(name) as here:
-        here.market = DIALECTS[name].market(parse_symbol("NOPE/USD"))
+        here.market = dialect_of(name).market(parse_symbol("NOPE/USD"))
         recovered = await here.recover(by_time(here.fills[10:20]))
         assert words in recovered.reason and recovered.final and recovered.count == 0 and not recovered.complete
 
@@ -412,7 +410,7 @@ async def scripted(
         await trio.lowlevel.checkpoint()
         blocks.append(block)
 
-    history, market = HISTORIES["binance"], DIALECTS["binance"].market(parse_symbol("BTC/USDT"))
+    history, market = history_of("binance"), dialect_of("binance").market(parse_symbol("BTC/USDT"))
     async with RestClient(history, RateLimiter(FREE_WEIGHT), transport=transport) as rest:
         backfill = Fetcher("binance", history, "trade", rest, deliver, refuse=refuse, budget=budget)
         return await backfill.recover(market, stretch), blocks

@@ -18,7 +18,6 @@ from actors.backfill.stored_trades import DatabaseLocked, StoredTrades
 from actors.continuity.continuity import Continuity
 from actors.exchanges.contract.feed import MS, Market
 from actors.exchanges.contract.history import TradeRange
-from actors.exchanges.registry import DIALECTS
 from actors.feed.gap_reporter import GapReporter
 from actors.feed.peer_activity import PeerActivity
 from actors.model.chunk import Chunk
@@ -31,6 +30,7 @@ from actors.telemetry.ledger import Account
 from supervisor.context import Context
 from supervisor.mailbox import Mailbox
 from tests.harness.continuity_rows import BTC, T0_NS, admit, block_of, tick
+from tests.harness.exchange_values import dialect_of
 
 ROUND_ROWS = 500  # five of OKX's pages
 MISSING = 20_000
@@ -72,7 +72,7 @@ def recovering(
     async def settle() -> None: ...
 
     settings = ExchangeSettings(name="x", dialect="okx", symbols=(BTC,))
-    market = DIALECTS["okx"].market(parse_symbol(BTC), "trades")
+    market = dialect_of("okx").market(parse_symbol(BTC), "trades")
     mender = Repairs(continuity, StoredTrades("x", consult, settle), mend)
     return kind(settings, "trades", lambda: {BTC: market}, continuity, RateLimiters(), deliver, mender)
 

@@ -19,14 +19,13 @@ from actors.backfill.rate_limiter import RateLimiter
 from actors.backfill.rest_client import RestClient, RestClientLimits
 from actors.exchanges.contract.history import Page, Query, RateLimit, Refused, TradeRange
 from actors.exchanges.contract.history_helpers import trades
-from actors.exchanges.histories import HISTORIES
-from actors.exchanges.registry import DIALECTS
 from actors.model.symbols import parse_symbol
 from actors.model.ticks import Block
 from actors.model.validation import YEAR_2200_NS, amounts, check_ids, check_times
 from supervisor.errors import TransientError
 from tests.harness.capture_files import REST_MARKETS
 from tests.harness.continuity_rows import SECOND_NS, T0_NS
+from tests.harness.exchange_values import WITH_HISTORY, dialect_of, history_of
 from tests.harness.paths import capture
 
 RECORDED = {
@@ -83,17 +82,17 @@ def body_of(name: str) -> bytes:
 
 
 def query_of(name: str, rows: int = 0, cursor: str | None = None) -> Query:
-    channel = DIALECTS[name].channels[0]
-    market = DIALECTS[name].market(parse_symbol(REST_MARKETS[name]), channel)
+    channel = dialect_of(name).channels[0]
+    market = dialect_of(name).market(parse_symbol(REST_MARKETS[name]), channel)
     stretch = TradeRange(from_id=1, from_ns=1, to_ns=YEAR_2200_NS) if name == "kraken" else TradeRange(from_id=1)
-    rows = rows or HISTORIES[name].page_rows
+    rows = rows or history_of(name).page_rows
     return Query(market=market, channel=channel, stretch=stretch, rows=rows, cursor=cursor)
 
 
 def check(name: str, body: bytes, headers: dict[str, str] | None = None, query: Query | None = None) -> Page | None:
     """Reads the answer. Only what blames the exchange is raised; what is left are sound trades of the market."""
     began, asked = time.perf_counter(), query or query_of(name)
-    history = HISTORIES[name]
+    history = history_of(name)
     page, words = None, history.said(400, body).words
     try:
         page = history.page(body, headers or {}, asked)
@@ -144,7 +143,7 @@ def spoiled(body: bytes, places: list[int], odd: list[str]) -> bytes:
     return text.encode()
 
 
-@pytest.mark.parametrize("name", HISTORIES)
+@pytest.mark.parametrize("name", WITH_HISTORY)
 @settings(max_examples=120, deadline=None)
 @given(
     places=st.lists(st.integers(0, 200), min_size=1, max_size=4),
@@ -162,14 +161,14 @@ def test_a_spoiled_page_is_the_exchanges_fault_or_costs_its_rows(
     check(name, body, {"cb-after": after} if after else {}, query)
 
 
-@pytest.mark.parametrize("name", HISTORIES)
+@pytest.mark.parametrize("name", WITH_HISTORY)
 @settings(max_examples=60, deadline=None)
 @given(body=st.binary(max_size=200), kept=st.integers(0, 300))
 def test_bytes_that_are_no_answer_are_transient(name: str, body: bytes, kept: int) -> None:
     check(name, body_of(name)[:kept] + body)
 
 
-@pytest.mark.parametrize("name", HISTORIES)
+@pytest.mark.parametrize("name", WITH_HISTORY)
 def test_one_odd_row_of_many_costs_itself_alone(name: str) -> None:
     page = check(name, body_of(name))
     assert page is not None and not page.odd
@@ -190,7 +189,7 @@ def test_one_odd_row_of_many_costs_itself_alone(name: str) -> None:
     assert len(spoilt.trades.price) == len(page.trades.price) + 1
 
 
-@pytest.mark.parametrize("name", HISTORIES)
+@pytest.mark.parametrize("name", WITH_HISTORY)
 @pytest.mark.parametrize(
     "body",
     [
@@ -219,14 +218,14 @@ def test_a_row_of_another_market_is_not_stored_as_this_one(name: str, key: str) 
         .replace(f'"{key}":"'.encode(), f'"{key}":"X'.encode())
     )
     with pytest.raises(TransientError, match="was not asked for"):
-        HISTORIES[name].page(other, {}, query_of(name))
+        history_of(name).page(other, {}, query_of(name))
 
 
 def test_one_row_far_ahead_in_the_middle_of_a_page_ends_no_stretch() -> None:
     ids, times = ["1", "2", "900", "4", "5"], [T0_NS + at * SECOND_NS for at in (1, 2, 10**6, 4, 5)]
     page = Page(trades(["x"] * 5, ["1"] * 5, ["1"] * 5, ["buy"] * 5, ids, times), "next")
     for stretch in (TradeRange(from_ns=T0_NS, to_ns=T0_NS + 100 * SECOND_NS), TradeRange(from_id=1, to_id=100)):
-        progress = Progress(HISTORIES["kraken"], stretch)
+        progress = Progress(history_of("kraken"), stretch)
         progress.take(page)
         assert not progress.arrived and not progress.complete
 
@@ -243,7 +242,10 @@ async def test_pages_that_lead_round_in_a_circle_are_given_up_for_now(autojump_c
     async def deliver(block: Block) -> None:
         await trio.lowlevel.checkpoint()
 
-    history, free = HISTORIES["kraken"], RateLimiter([RateLimit(name="requests", units=1e6, window_s=1, burst=1e5)])
+    history, free = (
+        history_of("kraken"),
+        RateLimiter([RateLimit(name="requests", units=1e6, window_s=1, burst=1e5)]),
+    )
     async with RestClient(history, free, transport=httpx.MockTransport(circle)) as rest:
         backfill = Fetcher("x", history, "trade", rest, deliver, settle_s=0)
         recovered = await backfill.recover(
@@ -316,8 +318,8 @@ async def recover(url: str) -> Recovered:
 
     limits = RestClientLimits(answer_s=0.5, tries=1)
     free = RateLimiter([RateLimit(name="request weight", units=1e6, window_s=1, burst=1e5)])
-    async with RestClient(HISTORIES["binance"], free, rest_url=url, limits=limits) as rest:
-        backfill = Fetcher("x", HISTORIES["binance"], "trade", rest, deliver, budget=Budget(pages=2), settle_s=0)
+    async with RestClient(history_of("binance"), free, rest_url=url, limits=limits) as rest:
+        backfill = Fetcher("x", history_of("binance"), "trade", rest, deliver, budget=Budget(pages=2), settle_s=0)
         return await backfill.recover(query_of("binance").market, TradeRange(from_id=1, to_id=9))
 
 

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from actors.backfill.rate_limiter import RateLimiter
 from actors.backfill.rest_client import Answer, RestClient, RestClientLimits, Unanswered
 from actors.exchanges.contract.history import Ask, Busy, Garbled, RateLimit, Refused
-from actors.exchanges.histories import HISTORIES
 from actors.wire.errors import NetworkTimeout, WrongCertificate
 from supervisor.backoff import Backoff
 from supervisor.errors import TransientError
+from tests.harness.exchange_values import WITH_HISTORY, history_of
 from tests.harness.paths import CERTS
 
 ONE = RateLimit(name="requests", units=10.0, window_s=10.0, burst=2.0)
@@ -64,7 +64,7 @@ def ok(body: bytes = b"[]") -> httpx.Response:
 
 
 def client(transport: Scripted, name: str = "binance", limits: RestClientLimits | None = None) -> RestClient:
-    history = replace(HISTORIES[name], limits=FREE)
+    history = replace(history_of(name), limits=FREE)
     return RestClient(
         history, RateLimiter(history.limits), limits=limits, transport=transport, backoff=Backoff(1.0, 8.0)
     )
@@ -163,7 +163,7 @@ async def test_a_cost_that_no_wait_can_bring_is_a_mistake() -> None:
 
 
 async def test_every_request_takes_its_cost_even_when_it_fails(autojump_clock: trio.testing.MockClock) -> None:
-    history = HISTORIES["binance"]
+    history = history_of("binance")
     transport = Scripted(httpx.Response(500), httpx.Response(500), ok())
     limiter = RateLimiter(history.limits)
     async with RestClient(history, limiter, transport=transport) as rest:
@@ -218,7 +218,7 @@ async def test_too_many_without_retry_after_is_met_with_a_pause_of_our_own(
 
 
 async def test_one_who_is_told_to_wait_makes_all_wait(autojump_clock: trio.testing.MockClock) -> None:
-    history = replace(HISTORIES["binance"], limits=FREE)
+    history = replace(history_of("binance"), limits=FREE)
     limiter = RateLimiter(FREE)
     told = Scripted(httpx.Response(429, headers={"retry-after": "20"}), ok())
     other = Scripted(ok())
@@ -253,7 +253,7 @@ FINAL = {
 }
 
 
-@pytest.mark.parametrize("name", HISTORIES)
+@pytest.mark.parametrize("name", WITH_HISTORY)
 async def test_a_wrong_question_is_asked_once(name: str, autojump_clock: trio.testing.MockClock) -> None:
     status, body = FINAL[name]
     transport = Scripted(httpx.Response(status, content=body))
@@ -278,7 +278,7 @@ PASSING = [
 
 
 @pytest.mark.parametrize(("status", "body"), PASSING)
-@pytest.mark.parametrize("name", HISTORIES)
+@pytest.mark.parametrize("name", WITH_HISTORY)
 async def test_what_is_not_listed_as_final_is_asked_again(
     name: str, status: int, body: bytes, autojump_clock: trio.testing.MockClock
 ) -> None:
@@ -388,7 +388,7 @@ async def answering(data: bytes, tls: ssl.SSLContext | None = None) -> AsyncIter
     ],
 )
 async def test_whatever_a_server_sends_is_transient(data: bytes) -> None:
-    history = HISTORIES["binance"]
+    history = history_of("binance")
     async with (
         answering(data) as url,
         RestClient(
@@ -403,7 +403,7 @@ async def test_nobody_there_is_transient() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        history = HISTORIES["binance"]
+        history = history_of("binance")
         async with RestClient(history, RateLimiter(FREE), rest_url=url, limits=RestClientLimits(tries=1)) as rest:
             with pytest.raises(Unanswered):
                 await rest.get(ASK, raw)
@@ -413,7 +413,7 @@ async def test_nobody_there_is_transient() -> None:
 async def test_a_certificate_is_checked_and_a_wrong_one_is_told_at_once(name: str, trusted: bool) -> None:
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(CERTS / f"{name}.pem")
-    history = HISTORIES["binance"]
+    history = history_of("binance")
     async with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", tls) as url:
         url = url.replace("127.0.0.1", "localhost")
         async with RestClient(history, RateLimiter(FREE), rest_url=url, ca_file=CERTS / "ca.pem") as rest:

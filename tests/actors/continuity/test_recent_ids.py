@@ -6,11 +6,11 @@ import pytest
 
 from actors.continuity import recent_ids as recent
 from actors.continuity.recent_ids import HORIZON_NS, KEYS_MIN, RecentIds
-from actors.exchanges.histories import HISTORIES
-from actors.exchanges.registry import DIALECTS
+from actors.exchanges.registry import EXCHANGES
 from actors.model.records import GapReason
 from actors.model.ticks import IdPromise
 from tests.harness.continuity_rows import SECOND_NS, T0_NS, admit, one, tick
+from tests.harness.exchange_values import WITH_HISTORY, history_of
 
 
 def filled(per_s: int, seconds: int) -> tuple[RecentIds, list[tuple[int, int]]]:
@@ -97,6 +97,7 @@ def test_what_is_older_than_the_memory_is_not_stored_and_its_time_is_asked_of_th
 
 def test_where_ids_do_not_count_stream_and_history_have_the_same_times() -> None:
     """Copies are looked for by their times."""
-    for name, dialect in DIALECTS.items():
-        if any(promise is not IdPromise.CONTIGUOUS for promise in dialect.ids.values()) and name in HISTORIES:
-            assert HISTORIES[name].slack_ns == 0, name
+    for name, exchange in EXCHANGES.items():
+        dialect = exchange.feed
+        if any(promise is not IdPromise.CONTIGUOUS for promise in dialect.ids.values()) and name in WITH_HISTORY:
+            assert history_of(name).slack_ns == 0, name

@@ -11,10 +11,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from actors.exchanges.okx.feed import COUNT_MAX
-from actors.exchanges.registry import DIALECTS
 from actors.feed.decoder import Decoder
 from actors.model.ticks import REJECT_PAYLOAD_BYTES_MAX, Block, Reason
 from tests.harness.capture_files import EXCHANGES, incoming
+from tests.harness.exchange_values import dialect_of
 
 # One real trade frame of each exchange, and where its fields stand.
 RECORDED = {
@@ -50,7 +50,7 @@ TIMES_BAD: dict[str, list[Any]] = {
 @functools.cache
 def good(exchange: str) -> bytes:
     """The last trade frame of the recording."""
-    control = DIALECTS[exchange].control
+    control = dialect_of(exchange).control
     return [m for m in incoming(exchange, RECORDED[exchange]) if "TradeLike" in repr(control(json.loads(m)))][-1]
 
 
@@ -110,7 +110,7 @@ def changes(exchange: str) -> Iterator[tuple[str, Any, Reason]]:
 
 def reader(exchange: str) -> Decoder:
     native = trade_in(exchange, json.loads(good(exchange)))[FIELDS[exchange]["native"]]
-    return Decoder(exchange, DIALECTS[exchange], {native: "THE/MARKET"})
+    return Decoder(exchange, dialect_of(exchange), {native: "THE/MARKET"})
 
 
 def check_between_good_ones(exchange: str, bad: bytes, reason: Reason) -> None:
@@ -280,7 +280,7 @@ def test_an_okx_row_that_claims_more_trades_than_one_order_makes_costs_only_itse
     sound, bad = frame["data"][0], {**frame["data"][0], "count": count}
     frame["data"] = [sound, bad, {**sound, "count": str(COUNT_MAX)}]
     block = Block("okx")
-    outcome = Decoder("okx", DIALECTS["okx"], {sound["instId"]: "THE/MARKET"}).read(
+    outcome = Decoder("okx", dialect_of("okx"), {sound["instId"]: "THE/MARKET"}).read(
         [json.dumps(frame).encode()], 1_790_000_000_000_000_000, block
     )
     assert block.fills == [int(sound.get("count", "1")), COUNT_MAX]

@@ -14,7 +14,6 @@ import trio.testing
 from trio.testing import MockClock
 
 from actors.exchanges.contract.feed import Trades
-from actors.exchanges.registry import DIALECTS
 from actors.feed.accumulator import PARCEL_ROWS, PARCEL_S
 from actors.model.chunk import Chunk
 from actors.model.records import GapReason
@@ -28,6 +27,7 @@ from supervisor.states import Event, State
 from supervisor.supervisor import Supervisor
 from tests.actors.wire.test_frame_parser import CLOSE, PING, frame
 from tests.harness.exchange_server import Client, Script, Server, trade
+from tests.harness.exchange_values import change_feed, dialect_of
 
 POLICY = SupervisionSettings(backoff_initial_s=1.0, backoff_max_s=60.0, backoff_reset_s=60.0)
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "NOPE/USDT")
@@ -228,7 +228,7 @@ async def test_a_subscription_that_nobody_answers_is_tried_again_on_a_new_connec
             nursery.cancel_scope.cancel()
 
     async with feeding(script) as feed:
-        await trio.sleep(DIALECTS["okx"].ack_s + 0.5)
+        await trio.sleep(dialect_of("okx").ack_s + 0.5)
         assert feed.health().state is State.BACKOFF
         assert "no answer to the subscription within 10 s" in feed.health().reason
         await trio.sleep(300)
@@ -272,14 +272,14 @@ async def test_requests_keep_within_the_limits_and_the_pace_of_the_exchange(
         (client,) = feed.server.clients
         assert [len(json.loads(text)["args"]) for text in client.asked] == [10, 10, 10, 5]
         gaps = [later - earlier for earlier, later in pairwise(client.asked_at)]
-        assert min(gaps) >= 1 / DIALECTS["bybit"].limits.requests_per_s
+        assert min(gaps) >= 1 / dialect_of("bybit").limits.requests_per_s
         assert sorted(feed.stored()) == sorted(symbols) and feed.health().state is State.OK
 
 
 async def test_more_symbols_than_one_connection_carries_are_spread_over_several(
     feeding: Feeding, autojump_clock: MockClock
 ) -> None:
-    limits = DIALECTS["bybit"].limits
+    limits = dialect_of("bybit").limits
     symbols = tuple(f"COIN{number}/USDT" for number in range(limits.symbols_per_connection + 1))
     async with feeding(bybit, "bybit", (*symbols, "BTC/USDT:USDT"), silence_s=1000.0) as feed:
         await trio.sleep(60)
@@ -344,7 +344,7 @@ class Desk:
         words = self.refuses(natives)
         if words is not None:
             await client.send(words.replace("ID", str(asked.get("id", asked.get("req_id", "")))))
-            named = words == UNKNOWN[self.exchange] and DIALECTS[self.exchange].answers_each
+            named = words == UNKNOWN[self.exchange] and dialect_of(self.exchange).answers_each
             natives = [native for native in natives if native not in words] if named else []
         if not natives:
             return
@@ -539,8 +539,8 @@ async def test_no_more_is_asked_for_in_an_hour_than_the_exchange_allows(
                         await client.send(trade("okx", arg["instId"], 1))
             nursery.cancel_scope.cancel()
 
-    limits = dataclasses.replace(DIALECTS["okx"].limits, requests_per_hour=3)
-    monkeypatch.setitem(DIALECTS, "okx", dataclasses.replace(DIALECTS["okx"], limits=limits))
+    limits = dataclasses.replace(dialect_of("okx").limits, requests_per_hour=3)
+    change_feed(monkeypatch, "okx", limits=limits)
     monkeypatch.setattr("actors.feed.session.HOUR_S", 100.0)
     async with feeding(script, "okx", SYMBOLS[:2]) as feed:
         await trio.sleep(350)
@@ -888,14 +888,14 @@ async def test_what_is_read_while_an_older_chunk_waits_is_kept_too_and_in_order(
 async def test_what_was_read_outlives_a_crash_of_the_actor(
     feeding: Feeding, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dialect = DIALECTS["okx"]
+    dialect = dialect_of("okx")
 
     def trades(frames: Sequence[bytes]) -> Trades:
         if any(b'"13"' in frame for frame in frames):
             raise ZeroDivisionError("a bug of ours")
         return dialect.trades(frames)
 
-    monkeypatch.setitem(DIALECTS, "okx", dataclasses.replace(dialect, trades=trades))
+    change_feed(monkeypatch, "okx", trades=trades)
 
     async def script(client: Client) -> None:
         await client.accept()
@@ -933,7 +933,7 @@ async def test_a_crash_in_the_middle_of_a_read_leaves_no_tick_that_is_not_booked
             await client.send(*good, b"x", *good)  # "x" sends the reader through the frames one by one
         await client.gone()
 
-    monkeypatch.setitem(DIALECTS, "okx", dataclasses.replace(DIALECTS["okx"], control=explode))
+    change_feed(monkeypatch, "okx", control=explode)
     async with feeding(script) as feed:
         await trio.sleep(5)
         assert feed.ids() == []

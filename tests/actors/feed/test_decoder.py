@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.exchanges.contract.feed import Ack, Alive, Condition
-from actors.exchanges.registry import DIALECTS
 from actors.feed.decoder import Decoder, Outcome
 from actors.model.symbols import SymbolError, parse_symbol
 from actors.model.ticks import Block, Reason
 from tests.harness.capture_files import EXCHANGES, expected, frames, incoming, recordings
+from tests.harness.exchange_values import dialect_of
 
 RECEIVED_NS = 1_790_000_000_000_000_000
 FULL = [(exchange, name) for exchange in EXCHANGES for name in recordings(exchange) if "mixed" not in name]
@@ -26,7 +26,7 @@ def markets(exchange: str, name: str) -> dict[str, str]:
     found = {}
     for row in expected(exchange, name):
         try:
-            native = DIALECTS[exchange].market(parse_symbol(row["symbol"])).native
+            native = dialect_of(exchange).market(parse_symbol(row["symbol"])).native
         except SymbolError:
             native = OPTION[row["symbol"]]
         found[native] = row["symbol"]
@@ -51,7 +51,7 @@ def rows(block: Block) -> list[tuple[object, ...]]:
 
 @pytest.mark.parametrize(("exchange", "name"), FULL)
 def test_every_recorded_trade_is_read_field_by_field_as_expected(exchange: str, name: str) -> None:
-    reader = Decoder(exchange, DIALECTS[exchange], markets(exchange, name))
+    reader = Decoder(exchange, dialect_of(exchange), markets(exchange, name))
     sent = [frame.recv_ns for frame in frames(exchange, name) if not frame.incoming and frame.recv_ns]
     reader.subscribed_ns = min(sent, default=0)
     read = {}
@@ -100,8 +100,8 @@ def test_messages_give_the_same_alone_and_in_batches_of_any_size(exchange: str, 
     for bad in data.draw(st.lists(st.sampled_from([b"{", b"\xff", b"{}", b"pong", b'{"a":\n1}', b""]), max_size=3)):
         messages.insert(data.draw(st.integers(0, len(messages))), bad)
     alone, batched = Block(exchange), Block(exchange)
-    one = Decoder(exchange, DIALECTS[exchange], names)
-    many = Decoder(exchange, DIALECTS[exchange], names)
+    one = Decoder(exchange, dialect_of(exchange), names)
+    many = Decoder(exchange, dialect_of(exchange), names)
     singles = [one.read([message], RECEIVED_NS, alone) for message in messages]
     batches = []
     while messages:
@@ -119,7 +119,7 @@ def test_a_stream_of_books_and_tickers_gives_its_trades_and_counts_the_rest(exch
     names = {native: native for message in messages for native in natives_of(json.loads(message))}
     trades = sum(len(natives_of(json.loads(message))) for message in messages)
     block = Block(exchange)
-    reader, outcomes, rest = Decoder(exchange, DIALECTS[exchange], names), [], messages
+    reader, outcomes, rest = Decoder(exchange, dialect_of(exchange), names), [], messages
     while rest:
         outcomes.append(reader.read(rest, RECEIVED_NS, block))
         rest = rest[outcomes[-1].messages :]
@@ -150,7 +150,7 @@ def natives_of(message: dict[str, object]) -> list[str]:
 def test_answers_and_heartbeats_come_out_in_order_and_count_as_neither_tick_nor_reject() -> None:
     messages = incoming("kraken", "single_frames_2024-2026.jsonl")
     ack = b'{"method":"subscribe","result":{"channel":"trade","symbol":"BTC/USD"},"success":true}'
-    reader = Decoder("kraken", DIALECTS["kraken"], {"BTC/USD": "BTC/USD", "USDC/USD": "USDC/USD"})
+    reader = Decoder("kraken", dialect_of("kraken"), {"BTC/USD": "BTC/USD", "USDC/USD": "USDC/USD"})
     outcome = reader.read([*messages, ack], RECEIVED_NS, Block("kraken"))
     assert (outcome.ticks, outcome.rejects) == (3, [])
     assert outcome.controls == [Condition(), Alive(), Alive(), Ack(("BTC/USD",))]
@@ -162,7 +162,7 @@ def okx_trade(native: str, ms: int, trade_id: int) -> bytes:
 
 
 def test_only_the_first_trade_of_a_market_can_be_one_that_was_sent_again_without_a_mark() -> None:
-    reader = Decoder("okx", DIALECTS["okx"], {"A-B": "A/B", "C-D": "C/D"})
+    reader = Decoder("okx", dialect_of("okx"), {"A-B": "A/B", "C-D": "C/D"})
     reader.subscribed_ns = 1_000 * 1_000_000
     block = Block("okx")
     messages = [
@@ -179,7 +179,7 @@ def test_only_the_first_trade_of_a_market_can_be_one_that_was_sent_again_without
 
 
 def test_a_market_counts_as_seen_once_it_has_delivered_a_trade() -> None:
-    reader = Decoder("okx", DIALECTS["okx"], {"A-B": "A/B", "C-D": "C/D"})
+    reader = Decoder("okx", dialect_of("okx"), {"A-B": "A/B", "C-D": "C/D"})
     assert reader.seen == set()
     reader.read([okx_trade("C-D", 1000, 1), okx_trade("X-Y", 1000, 1)], RECEIVED_NS, Block("okx"))
     assert reader.seen == {"C-D"}

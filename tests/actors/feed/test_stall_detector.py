@@ -13,7 +13,6 @@ from trio.testing import MockClock
 
 from actors.backfill.gap_filler import LYING_S, QUIET_S
 from actors.exchanges.contract.feed import Condition, Control
-from actors.exchanges.registry import DIALECTS
 from actors.feed.connection_pool import OVERLAP_S
 from actors.feed.connection_state import STRAGGLERS_S
 from actors.feed.interarrival import UNKNOWN_FACTOR
@@ -23,6 +22,7 @@ from actors.model.records import GapReason, GapStatus
 from supervisor.states import State
 from tests.harness.continuity_file import new_file, put_audit, put_feeds, put_gaps
 from tests.harness.exchange_server import trade
+from tests.harness.exchange_values import change_feed, dialect_of
 from tests.harness.memory_exchange import BTC, EPOCH_NS, ETH, Recorder, Venue, recorded, seen
 
 STALL_S = 2.0
@@ -290,7 +290,7 @@ async def test_a_stall_that_goes_on_is_told_of_now_and_then(
 @pytest.fixture
 def spoken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has the exchange say of its state what stands under "system", as Kraken does."""
-    control = DIALECTS["okx"].control
+    control = dialect_of("okx").control
 
     def with_condition(message: object) -> Control | None:
         if isinstance(message, dict) and "system" in message:
@@ -298,7 +298,7 @@ def spoken(monkeypatch: pytest.MonkeyPatch) -> None:
             return Condition() if words == "online" else Condition(words, matches=words == "limit_only")
         return control(message)
 
-    monkeypatch.setitem(DIALECTS, "okx", dataclasses.replace(DIALECTS["okx"], control=with_condition))
+    change_feed(monkeypatch, "okx", control=with_condition)
 
 
 def says(words: str) -> str:

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.exchanges.contract.feed import Ack, Refusal
-from actors.exchanges.registry import DIALECTS
+from actors.exchanges.registry import EXCHANGES
 from actors.feed.subscription import AGAIN, DOUBT_S, STANDS_S, Subscription
+from tests.harness.exchange_values import dialect_of
 
 ABC = ("A-X", "B-X", "C-X")
 LEAST_S, MOST_S = 5.0, 600.0  # the pauses that are promised
@@ -17,7 +18,7 @@ BUSY = "Too many requests"
 
 
 def subscription(exchange: str = "okx", natives: tuple[str, ...] = ABC) -> Subscription:
-    dialect = DIALECTS[exchange]
+    dialect = dialect_of(exchange)
     return Subscription(dialect, natives, dialect.channels[0])
 
 
@@ -36,7 +37,7 @@ def next_asked(one: Subscription, now: float) -> tuple[float, tuple[str, ...]]:
 
 def test_everything_is_asked_for_once_and_waits_for_its_answer() -> None:
     one = subscription()
-    assert asked(one) == [ABC] and asked(one, DIALECTS["okx"].ack_s) == []
+    assert asked(one) == [ABC] and asked(one, dialect_of("okx").ack_s) == []
     assert (list(one.pending), one.refused, one.confirmed) == (list(ABC), {}, set())
 
 
@@ -128,7 +129,7 @@ def test_words_of_refusal_that_mean_nobody_when_all_is_answered_change_nothing()
 # -- asked again, for ever ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("exchange", sorted(DIALECTS))
+@pytest.mark.parametrize("exchange", sorted(EXCHANGES))
 def test_a_refused_market_is_asked_for_again_after_longer_and_longer_pauses(exchange: str) -> None:
     one = subscription(exchange, ("A-X", "B-X"))
     now, pauses = 0.0, []
@@ -147,7 +148,7 @@ def test_a_refused_market_is_asked_for_again_after_longer_and_longer_pauses(exch
 
 
 def test_a_market_without_an_answer_is_asked_for_again_and_again() -> None:
-    one, ack_s = subscription("bybit", ("A", "B")), DIALECTS["bybit"].ack_s
+    one, ack_s = subscription("bybit", ("A", "B")), dialect_of("bybit").ack_s
     asked(one)
     one.delivered(["B"], 0)
     first, natives = next_asked(one, 0)
@@ -162,7 +163,7 @@ def test_a_market_without_an_answer_is_asked_for_again_and_again() -> None:
 def test_a_late_answer_is_welcome() -> None:
     one = subscription("bybit", ("A",))
     asked(one)
-    assert asked(one, DIALECTS["bybit"].ack_s + 1) == [] and list(one.unanswered) == ["A"]
+    assert asked(one, dialect_of("bybit").ack_s + 1) == [] and list(one.unanswered) == ["A"]
     one.acknowledged(Ack(request_id="1"), 12)
     assert one.confirmed == {"A"} and asked(one, 1000) == []
 
@@ -205,7 +206,7 @@ def test_what_is_asked_again_goes_one_request_at_a_time() -> None:
     now = 2 * LEAST_S
     for _ in range(20):
         (natives,) = asked(one, now)
-        assert asked(one, now + DIALECTS["coinbaseexchange"].ack_s - 0.1) == []
+        assert asked(one, now + dialect_of("coinbaseexchange").ack_s - 0.1) == []
         one.refuse(Refusal(f"{natives[0]} is not a valid product", natives), now)
     assert asked(one, now) == []
 
@@ -290,7 +291,7 @@ answers = st.one_of(
 )
 
 
-@given(exchange=st.sampled_from(sorted(DIALECTS)), steps=st.lists(st.tuples(answers, names), max_size=30))
+@given(exchange=st.sampled_from(sorted(EXCHANGES)), steps=st.lists(st.tuples(answers, names), max_size=30))
 def test_whatever_is_answered_every_market_has_one_standing_and_is_asked_for_until_it_is_confirmed(
     exchange: str, steps: list[tuple[object, tuple[str, ...]]]
 ) -> None:
@@ -320,9 +321,9 @@ def test_whatever_is_answered_every_market_has_one_standing_and_is_asked_for_unt
     assert not wanted
 
 
-@pytest.mark.parametrize("exchange", sorted(DIALECTS))
+@pytest.mark.parametrize("exchange", sorted(EXCHANGES))
 def test_requests_keep_within_the_exchanges_limits(exchange: str) -> None:
-    limits = DIALECTS[exchange].limits
+    limits = dialect_of(exchange).limits
     natives = tuple(f"COIN{n}-USDT" for n in range(limits.symbols_per_connection))
     one = subscription(exchange, natives)
     requests = list(iter(lambda: one.next(0), None))

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.continuity.continuity import Continuity
-from actors.exchanges.registry import DIALECTS
 from actors.feed.accumulator import Accumulator
 from actors.feed.decoder import Decoder
 from actors.model.batch import Batch
@@ -21,6 +20,7 @@ from actors.sink.buffer import refusals
 from actors.store.tables import TICKS
 from actors.telemetry.ledger import Account
 from supervisor.mailbox import Mailbox
+from tests.harness.exchange_values import dialect_of
 
 NS = 1_700_000_000_000_000_000
 ROWS = st.integers(PACK_ROWS_MIN - 2, PACK_ROWS_MIN + 2) | st.sampled_from((1, 4_096, 4_097, 5_000))
@@ -123,7 +123,7 @@ async def test_a_flood_is_packed_on_its_way_and_comes_back_whole_if_it_cannot_go
     account, continuity = Account(), Continuity("binance", {"A/B": IdPromise.CONTIGUOUS})
     intake: Mailbox[Chunk] = Mailbox(PACK_ROWS_MIN, weigh=lambda chunk: chunk.rows, on_dead_letter=print)
     catch = Accumulator("binance", account, intake, continuity)
-    reader = Decoder("binance", DIALECTS["binance"], {"AB": "A/B"})
+    reader = Decoder("binance", dialect_of("binance"), {"AB": "A/B"})
     chunks: list[Chunk] = []
     for first in (0, 1_000):
         catch.take([frame(n) for n in range(first, first + 1_000)], NS, reader)

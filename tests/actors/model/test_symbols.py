@@ -6,11 +6,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from actors.exchanges.registry import DIALECTS
+from actors.exchanges.registry import EXCHANGES
 from actors.exchanges.spelling import market_of, markets_of
 from actors.model.symbols import SymbolError, parse_symbol
+from tests.harness.exchange_values import dialect_of
 
-BINANCE = DIALECTS["binance"]
+BINANCE = dialect_of("binance")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_what_cannot_be_seen_or_looks_like_something_else_is_refused_with_the_sy
 )
 def test_the_advice_is_made_of_the_codes_that_somebody_wrote(exchange: str, written: str, right: str) -> None:
     with pytest.raises(SymbolError) as caught:
-        market_of(written, DIALECTS[exchange])
+        market_of(written, dialect_of(exchange))
     assert caught.value.right == right
 
 
@@ -123,11 +124,11 @@ codes = st.sampled_from(
 pieces = st.one_of(codes, st.sampled_from([*"/:-_.@* \u200b", "260925", "100000", "C", "P"]), st.text(max_size=3))
 
 
-@given(st.sampled_from(list(DIALECTS)), st.lists(pieces, max_size=8).map("".join))
+@given(st.sampled_from(list(EXCHANGES)), st.lists(pieces, max_size=8).map("".join))
 @example("bybit", "BTC/EUR:EUR")
 @example("okx", "BTC/USD:BTC-269999")
 def test_every_advice_is_accepted_by_its_exchange(exchange: str, written: str) -> None:
-    dialect, refused = DIALECTS[exchange], None
+    dialect, refused = dialect_of(exchange), None
     try:
         assert market_of(written, dialect).symbol == written
     except SymbolError as error:

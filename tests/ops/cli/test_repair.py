@@ -18,7 +18,6 @@ from structlog.testing import capture_logs
 
 import ops.cli.repair
 from actors.backfill.repairs import ORDERS_MAX, RepairJob
-from actors.exchanges.histories import HISTORIES
 from actors.pipeline import Pipeline
 from ops.cli.commands import run_command
 from ops.config.config import load_config
@@ -28,6 +27,7 @@ from ops.sandbox import Fill, Sandbox
 from ops.service.api import ServiceApp
 from tests.harness.cli_process import running, tickwarden
 from tests.harness.control_serving import serve_control
+from tests.harness.exchange_values import WITH_HISTORY, history_of
 from tests.harness.truth import span
 
 FROM, TO = "2026-06-01T10:00:00Z", "2026-06-01T11:00:00Z"
@@ -259,12 +259,13 @@ def test_without_a_service_it_is_exit_code_69(tmp_path: Path) -> None:
 
 def test_what_an_exchange_cannot_give_back_is_told(tmp_path: Path) -> None:
     told = {row["name"]: row for row in json.loads(tickwarden("exchanges", "--json", folder=tmp_path).stdout)}
-    for name, history in HISTORIES.items():
+    for name in WITH_HISTORY:
+        history = history_of(name)
         assert told[name]["history_kind"] == history.kind
         assert told[name]["history_depth"] == history.depth
         assert told[name]["history_notes"] == list(history.notes)
     assert "what lies before the newest trades is lost" in tickwarden("exchanges", "bybit", folder=tmp_path).stdout
-    for name in told.keys() - HISTORIES.keys():
+    for name in told.keys() - set(WITH_HISTORY):
         assert "lost" in told[name]["history_depth"]
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.exchanges.registry import DIALECTS
+from actors.exchanges.registry import EXCHANGES
 from actors.model.batch import Batch
 from actors.model.ticks import Block
 from actors.settings import ExchangeSettings, StoreSettings, SupervisionSettings
@@ -481,14 +481,14 @@ def test_a_folder_that_this_user_may_not_write_is_named(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("word", "known", "near"),
     [
-        ("gdax", DIALECTS, None),
+        ("gdax", EXCHANGES, None),
         ("version", COMMANDS, None),
         ("stop", COMMANDS, None),
-        ("ftx", DIALECTS, None),
+        ("ftx", EXCHANGES, None),
         ("xyz", STORE, None),
-        ("binanse", DIALECTS, "binance"),
-        ("Kraken", DIALECTS, "kraken"),
-        ("coinbase", DIALECTS, "coinbaseexchange"),
+        ("binanse", EXCHANGES, "binance"),
+        ("Kraken", EXCHANGES, "kraken"),
+        ("coinbase", EXCHANGES, "coinbaseexchange"),
         ("stats", COMMANDS, "status"),
         ("config", COMMANDS, "check-config"),
         ("flush_interval", STORE, "flush_interval_s"),

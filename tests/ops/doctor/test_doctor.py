@@ -19,7 +19,7 @@ from ops.config.config import load_config
 from ops.doctor import Finding, Report, State, Step, advice, examine, feed
 from ops.doctor import network as reach
 from ops.doctor.clock import Dated, judge
-from ops.sandbox import VENUES, Faults, Sandbox, parse_faults
+from ops.sandbox import LOOPBACKS, Faults, Sandbox, parse_faults
 from tests.harness.cli_process import PATIENCE_S, running, tickwarden
 from tests.harness.exchange_server import Client, Server, serving, table, trade
 from tests.harness.paths import CERTS
@@ -76,9 +76,9 @@ def broke(report: Report, step: Step, *said: str, do: str) -> None:
 
 
 async def test_every_loopback_exchange_is_well_and_each_step_is_timed(tmp_path: Path) -> None:
-    async with loopback(tmp_path, *VENUES) as exchanges:
+    async with loopback(tmp_path, *LOOPBACKS) as exchanges:
         reports = await examined(exchanges)
-    assert [report.exchange for report in reports] == list(VENUES)
+    assert [report.exchange for report in reports] == list(LOOPBACKS)
     for report in reports:
         assert report.state is State.PASS, report.findings
         assert set(states(report)) == set(STEPS)
@@ -88,7 +88,7 @@ async def test_every_loopback_exchange_is_well_and_each_step_is_timed(tmp_path: 
             assert (found.took_s is None) == (found.state is State.SKIPPED or found.step is Step.CLOCK)
             assert found.found
             assert found.advice == ""
-    bybit = reports[list(VENUES).index("bybit")]
+    bybit = reports[list(LOOPBACKS).index("bybit")]
     assert len(bybit.endpoints) == 3  # spot, linear and inverse have endpoints of their own
     assert [found.about for found in bybit.findings if found.step is Step.TRADE] == list(bybit.endpoints)
     by_id = [report for report in reports if report.dialect in ("binance", "coinbaseexchange", "okx")]

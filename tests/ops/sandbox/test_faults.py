@@ -9,11 +9,11 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
-from actors.exchanges.registry import DIALECTS
 from actors.feed.decoder import Decoder
 from actors.model.ticks import Block
-from ops.sandbox import FAULTS, VENUES, FaultError, Faults, Sandbox, faults_help, parse_faults
+from ops.sandbox import FAULTS, LOOPBACKS, FaultError, Faults, Sandbox, faults_help, parse_faults
 from ops.sandbox.malformed import garbage
+from tests.harness.exchange_values import dialect_of
 from tests.harness.sandbox_client import (
     ASK,
     FAST,
@@ -66,16 +66,16 @@ async def test_garbage_comes_between_sound_trades_and_costs_none_of_them() -> No
     assert ids == list(range(ids[0], ids[0] + len(ids)))
 
 
-@pytest.mark.parametrize("exchange", VENUES)
+@pytest.mark.parametrize("exchange", LOOPBACKS)
 def test_garbage_never_reads_as_a_sound_trade(exchange: str) -> None:
     market = (
         Sandbox([exchange])
         ._exchanges[exchange]
         .market(*next(iter(Sandbox([exchange])._exchanges[exchange].listings)))
     )
-    dialect = DIALECTS[exchange]
+    dialect = dialect_of(exchange)
     for index in range(300):
-        (frame, *_) = VENUES[exchange].tell(market, market.trade(NOW_NS)[:1])
+        (frame, *_) = LOOPBACKS[exchange].tell(market, market.trade(NOW_NS)[:1])
         reader = Decoder(exchange, dialect, {market.native: market.symbol})
         outcome = reader.read([garbage(frame, market.rng).encode()], NOW_NS, Block(exchange))
         assert outcome.ticks == 0, index

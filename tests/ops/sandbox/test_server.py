@@ -1,7 +1,6 @@
 """The loopback server: dialects read it field by field, clients come, stay silent and go."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,11 +10,11 @@ from trio_websocket import (
 )
 
 from actors.exchanges.contract.feed import Ack, Refusal
-from actors.exchanges.registry import DIALECTS
 from actors.feed.decoder import Decoder
 from actors.model.symbols import parse_symbol
 from actors.model.ticks import Block
-from ops.sandbox import VENUES, Sandbox
+from ops.sandbox import LOOPBACKS, Sandbox
+from tests.harness.exchange_values import change_loopback, dialect_of
 from tests.harness.sandbox_client import (
     ASK,
     FAST,
@@ -30,9 +29,9 @@ from tests.harness.sandbox_client import (
 )
 
 
-@pytest.mark.parametrize("exchange", VENUES)
+@pytest.mark.parametrize("exchange", LOOPBACKS)
 async def test_every_dialect_reads_what_its_exchange_sends_field_by_field(exchange: str) -> None:
-    dialect = DIALECTS[exchange]
+    dialect = dialect_of(exchange)
     sandbox = Sandbox([exchange], FAST)
     symbol = {"binance": "ETH/USDT", "bybit": "ETH/USDT:USDT", "okx": "BTC/USDT:USDT"}.get(exchange, "ETH/USD")
     market = dialect.market(parse_symbol(symbol))
@@ -84,7 +83,7 @@ async def test_the_truth_is_what_every_client_heard_and_markets_go_on_without_th
 async def test_a_client_that_says_nothing_is_sent_away(
     exchange: str, change: dict[str, Any], code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(VENUES, exchange, replace(VENUES[exchange], **change))
+    change_loopback(monkeypatch, exchange, **change)
     sandbox = Sandbox([exchange], FAST)
     async with serving(sandbox), client(sandbox, ASK[exchange][0]) as socket:
         with pytest.raises(ConnectionClosed) as caught:
@@ -94,7 +93,7 @@ async def test_a_client_that_says_nothing_is_sent_away(
 
 async def test_pushes_count_as_life_on_okx_but_not_on_bybit(monkeypatch: pytest.MonkeyPatch) -> None:
     for exchange in ("okx", "bybit"):
-        monkeypatch.setitem(VENUES, exchange, replace(VENUES[exchange], deaf_s=0.3))
+        change_loopback(monkeypatch, exchange, deaf_s=0.3)
     sandbox = Sandbox(["okx", "bybit"], FAST)
     async with serving(sandbox), client(sandbox, *ASK["okx"]) as okx, client(sandbox, *ASK["bybit"]) as bybit:
         with pytest.raises(ConnectionClosed):
@@ -103,7 +102,7 @@ async def test_pushes_count_as_life_on_okx_but_not_on_bybit(monkeypatch: pytest.
 
 
 async def test_protocol_pings_come_and_must_be_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(VENUES, "binance", replace(VENUES["binance"], ping_s=0.05, pong_s=0.2))
+    change_loopback(monkeypatch, "binance", ping_s=0.05, pong_s=0.2)
     sandbox = Sandbox(["binance"], FAST)
     async with serving(sandbox):
         async with client(sandbox, "/ws") as answering:  # the client library pongs by itself

@@ -1,4 +1,4 @@
-"""The loopback exchanges by name."""
+"""The loopback servers of the exchanges, by name, for the sandbox and the tests; production never imports them."""
 
 from actors.exchanges.binance.loopback import BINANCE
 from actors.exchanges.bybit.loopback import BYBIT
@@ -7,10 +7,10 @@ from actors.exchanges.contract.loopback import Venue
 from actors.exchanges.kraken.loopback import KRAKEN
 from actors.exchanges.okx.loopback import OKX
 
-VENUES: dict[str, Venue] = {
+LOOPBACKS: dict[str, Venue] = {
     "binance": BINANCE,
+    "bybit": BYBIT,
     "coinbaseexchange": COINBASEEXCHANGE,
     "kraken": KRAKEN,
     "okx": OKX,
-    "bybit": BYBIT,
 }
