@@ -40,9 +40,7 @@ from actors.telemetry.host_clock import Clock
 from actors.telemetry.lag import Lags
 from actors.telemetry.ledger import Account, Ledger
 from actors.wire.errors import classify
-from supervisor.spec import ChildSpec
-from supervisor.states import Event
-from supervisor.supervisor import Supervisor
+from supervisor import ChildSpec, Event, Supervisor
 
 TREE = "tickwarden"
 HELD_PATIENCE_S = 5.0  # how long a start waits for a file that another process has open ...

@@ -26,10 +26,8 @@ from actors.settings import ExchangeSettings
 from actors.surroundings import SharedServices
 from actors.telemetry.ledger import Account
 from actors.wire.errors import HandshakeRefused, KeptAway, classify
-from supervisor.backoff import RETRY_AFTER_S_MAX
-from supervisor.mailbox import Mailbox
-from supervisor.spec import ChildSpec
-from supervisor.supervisor import Supervisor
+from supervisor import ChildSpec, Mailbox, Supervisor
+from supervisor.restart_policy import RETRY_AFTER_S_MAX
 
 
 class CannotRepair(Exception):

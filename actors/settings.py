@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from supervisor.backoff import Backoff
-from supervisor.intensity import Intensity
+from supervisor import Backoff, Intensity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

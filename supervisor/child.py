@@ -8,14 +8,12 @@ from typing import Protocol
 
 import trio
 
-from supervisor.backoff import Retries
 from supervisor.errors import Stuck, Verdict, describe
-from supervisor.health import ActorHealth, MailboxHealth
 from supervisor.incarnation import DesiredState, Incarnation
-from supervisor.intensity import Window
 from supervisor.notes import Notes
+from supervisor.restart_policy import Retries, Window
 from supervisor.spec import ChildSpec
-from supervisor.states import Event, State, check
+from supervisor.states import ActorHealth, Event, MailboxHealth, State, check
 from supervisor.text import REASON_CHARS_MAX, printable
 from supervisor.watchdog import STACK_CHARS_MAX, stack_of
 

@@ -6,11 +6,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
-from supervisor.backoff import Backoff
 from supervisor.context import Context
 from supervisor.errors import Verdict, classify
-from supervisor.intensity import Intensity, check_policy
 from supervisor.mailbox import Mailbox
+from supervisor.restart_policy import Backoff, Intensity, check_policy
 
 NAME_CHARS_MAX = 64
 STUCK_S = 8.0  # with the watch's own second this notices a stuck actor within ten

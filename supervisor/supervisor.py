@@ -9,16 +9,14 @@ from typing import Literal
 
 import trio
 
-from supervisor.backoff import Backoff
 from supervisor.child import Child
 from supervisor.context import Context
 from supervisor.errors import GaveUp, describe
 from supervisor.group import Group
-from supervisor.health import ActorHealth
 from supervisor.incarnation import DesiredState
-from supervisor.intensity import Intensity
+from supervisor.restart_policy import Backoff, Intensity
 from supervisor.spec import ChildSpec, Strategy
-from supervisor.states import Event
+from supervisor.states import ActorHealth, Event
 
 
 class UnknownActorError(LookupError):

@@ -13,7 +13,7 @@ from actors.exchanges.contract.feed import Market
 from actors.exchanges.contract.feed_helpers import S_NS
 from actors.exchanges.contract.history import Garbled, History, Kind, OddRow, Page, Query, Refused, TradeRange
 from actors.model.ticks import Block, Reject
-from supervisor.errors import MisconfiguredError, TransientError
+from supervisor import MisconfiguredError, TransientError
 
 # Histories are fed from a database and lag behind the stream: what has just been traded may not be there yet.
 SETTLE_S = 2.0

@@ -22,7 +22,7 @@ from actors.exchanges.registry import EXCHANGES
 from actors.model.records import GapReason, GapRow, GapStatus
 from actors.model.ticks import Block, Reject
 from actors.settings import ExchangeSettings
-from supervisor.context import Context
+from supervisor import Context
 
 TICK_S = 1.0
 # One round asks little for each gap, so that a long outage of one market does not keep the others waiting.

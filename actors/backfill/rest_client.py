@@ -16,8 +16,7 @@ from actors.backfill.rate_limiter import RateLimiter
 from actors.exchanges.contract.history import Ask, Busy, Garbled, History, Refused
 from actors.wire.dial import client_context, deadline
 from actors.wire.errors import WrongCertificate, classify, refusal_floor_s
-from supervisor.backoff import Backoff
-from supervisor.errors import TransientError, Verdict
+from supervisor import Backoff, TransientError, Verdict
 
 TOO_MANY = (418, 429)  # said of the address: nobody behind it should go on asking
 # How long to stay away after these where the answer says nothing of it; other errors pass with our own backoff.

@@ -15,8 +15,7 @@ from actors.model.chunk import Chunk, reject_rows
 from actors.model.ticks import REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
 from actors.telemetry.ledger import Account
 from actors.wire.frame_parser import Violation
-from supervisor.errors import describe
-from supervisor.mailbox import Mailbox
+from supervisor import Mailbox, describe
 from supervisor.text import printable
 
 PARCEL_ROWS = 500  # a chunk goes to the buffer when it has so many ticks, or rejects that weigh as much ...

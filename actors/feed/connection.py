@@ -16,8 +16,7 @@ from actors.model.records import GapReason
 from actors.settings import LAST_CHUNK_S, ExchangeSettings
 from actors.telemetry.ledger import Account
 from actors.wire.errors import HandshakeRefused
-from supervisor.context import Context
-from supervisor.mailbox import Mailbox
+from supervisor import Context, Mailbox
 
 
 class Connection(ConnectionState):

@@ -14,8 +14,7 @@ from actors.feed.sharding import ConnectionSpec, shard
 from actors.model.chunk import Chunk
 from actors.settings import CONNECTION_STOP_S, LAST_CHUNK_S, ExchangeSettings, backoff_of, intensity_of
 from actors.wire.errors import classify
-from supervisor.spec import ChildSpec
-from supervisor.supervisor import Supervisor, UnknownActorError
+from supervisor import ChildSpec, Supervisor, UnknownActorError
 
 OVERLAP_S = 5.0  # old and new deliver together for so long: more than ids may be out of order
 KEEPS_UP_S = 2.0  # so much later a trade may come on the new one: about what looks and watches are apart

@@ -18,8 +18,7 @@ from actors.model.ticks import Block, Reject
 from actors.settings import ExchangeSettings
 from actors.surroundings import SharedServices
 from actors.telemetry.ledger import Account
-from supervisor.context import Context
-from supervisor.mailbox import Mailbox
+from supervisor import Context, Mailbox
 
 NEWS_S = 1.0  # how long a connection waits for a full buffer before it connects all the same
 ALARMS_SHOWN_MAX = 5  # refused markets that health names

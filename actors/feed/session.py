@@ -13,8 +13,7 @@ from actors.feed.decoder import Decoder
 from actors.feed.keep_alive import keep_alive
 from actors.feed.subscription import Subscription
 from actors.wire.websocket import ConnectionLost, WebSocket, WebSocketLimits, client_context, connect
-from supervisor.context import Context
-from supervisor.errors import TransientError
+from supervisor import Context, TransientError
 
 REFUSALS_TOLD_MAX = 50  # different words of refusal that name no market and become events, a connection
 HOUR_S = 3600.0

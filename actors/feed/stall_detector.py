@@ -20,7 +20,7 @@ from actors.feed.connection_pool import OVERLAP_S, ConnectionPool
 from actors.feed.interarrival import PATIENCE_S_MAX, Rhythm
 from actors.feed.peer_activity import PeerActivity
 from actors.model.records import GapReason
-from supervisor.context import Context
+from supervisor import Context
 
 TICK_S = 1.0
 ANSWER_S = 60.0  # how long the history may take before the other exchanges decide

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from actors.exchanges.contract.feed import Ack, Dialect, Refusal, Request
-from supervisor.backoff import Backoff
+from supervisor import Backoff
 
 # What was refused or not answered is asked again after 5 to 10 s, then after twice as long each time, up to 10 min.
 AGAIN = Backoff(initial_s=10.0, max_s=600.0)

@@ -21,7 +21,7 @@ from actors.model.records import AuditRow
 from actors.model.ticks import REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
 from actors.store.connecting import MEMORY, command_limits, connect
 from actors.store.tables import TABLES, TICKS, TableSpec
-from supervisor.errors import describe
+from supervisor import describe
 from supervisor.text import printable
 
 R = TypeVar("R")

@@ -16,8 +16,7 @@ from actors.model.ticks import REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
 from actors.settings import StoreSettings
 from actors.sink.evidence import Evidence
 from actors.telemetry.ledger import Ledger
-from supervisor.context import Context
-from supervisor.mailbox import Mailbox
+from supervisor import Context, Mailbox
 
 # What may wait for the buffer, and what may wait for the writer, in rows of about 500 bytes. When both are
 # full the exchanges stop reading their sockets.

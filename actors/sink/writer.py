@@ -21,8 +21,7 @@ from actors.store.notices import ALARMS, Merged
 from actors.store.retention import Retained
 from actors.store.store import Store
 from actors.telemetry.ledger import Ledger
-from supervisor.context import Context
-from supervisor.mailbox import Mailbox
+from supervisor import Context, Mailbox
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ import trio
 
 from actors.model.records import LagRow
 from actors.telemetry.lag import Lags, host_ahead_ms, seconds_text
-from supervisor.context import Context
+from supervisor import Context
 
 LOOK_S = 1.0
 MINUTE_S = 60.0  # of lags that make one row

@@ -14,7 +14,7 @@ import trio
 
 from actors.wire.errors import CannotConnect, NetworkTimeout, WrongCertificate
 from actors.wire.tls import TlsStream
-from supervisor.errors import MisconfiguredError
+from supervisor import MisconfiguredError
 
 
 @dataclass(frozen=True, slots=True)

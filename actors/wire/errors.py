@@ -16,8 +16,8 @@ import httpx
 import trio
 import trio_websocket
 
-from supervisor.backoff import RETRY_AFTER_S_MAX
-from supervisor.errors import MisconfiguredError, TransientError, Verdict, leaves
+from supervisor import MisconfiguredError, TransientError, Verdict, leaves
+from supervisor.restart_policy import RETRY_AFTER_S_MAX
 
 # How long to stay away at least, where the answer says why but not how long. Asking on while refused is
 # what turns a rate limit into a ban (Binance: 429, then 418 and a ban of 2 minutes to 3 days:

@@ -14,8 +14,7 @@ from actors.settings import ExchangeSettings, SupervisionSettings
 from ops.config.checks import Wrong, exchange_name
 from ops.config.keys import EXCHANGE, EXCHANGES, SECTIONS, SUPERVISION, Key
 from ops.terminal.suggestions import did_you_mean
-from supervisor.backoff import Backoff
-from supervisor.intensity import Intensity, PolicyError, check_policy
+from supervisor import Backoff, Intensity, PolicyError, check_policy
 
 FOUND_CHARS_MAX = 80
 INT_BITS_SHOWN = (

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from actors.exchanges.contract.history import Busy, Garbled, Refused
 from actors.wire.errors import CannotConnect, ConnectionLost, HandshakeRefused, NetworkTimeout, WrongCertificate
-from supervisor.errors import MisconfiguredError
+from supervisor import MisconfiguredError
 
 # Rest tells an HTTP status in its words only.
 _REST_STATUS = re.compile(r": HTTP (\d{3})\b")

@@ -9,7 +9,7 @@ import trio
 
 from actors.exchanges.contract.history import Refused
 from ops.doctor.advice import Trouble, advice_on
-from supervisor.errors import MisconfiguredError, TransientError, describe
+from supervisor import MisconfiguredError, TransientError, describe
 from supervisor.text import REASON_CHARS_MAX, printable
 
 

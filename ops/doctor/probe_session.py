@@ -16,7 +16,7 @@ from actors.feed.subscription import Subscription
 from actors.model.ticks import Block
 from actors.settings import ExchangeSettings
 from actors.wire.websocket import ConnectionLost, WebSocket
-from supervisor.errors import TransientError
+from supervisor import TransientError
 
 STREAM = "stream"  # the source of a live trade; others were re-sent on subscribe
 

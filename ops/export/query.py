@@ -1,11 +1,11 @@
 """One SQL question to the DuckDB file, from this process, whatever the service is doing with it."""
 
-import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any, TypeVar
 
 import duckdb
@@ -13,10 +13,10 @@ import duckdb
 from actors.store.adjacent_tail import TailMissing, reach
 from actors.store.connecting import command_limits, connect
 from actors.store.duckdb_messages import held
+from supervisor import Backoff
 
 # The service holds the lock for some tens of milliseconds a merge: ask again soon, then less often.
-WAIT_FIRST_S = 0.01
-WAIT_MAX_S = 0.25
+LOCKED_RETRY = Backoff(initial_s=0.01, max_s=0.25)
 LOCK_TIMEOUT_S = 10.0
 
 T = TypeVar("T")
@@ -93,7 +93,7 @@ def unlocked(path: Path, timeout_s: float, attempt: Callable[[], T]) -> T:
 
     Raises LockedError after `timeout_s`, QueryError for whatever else DuckDB says.
     """
-    deadline, wait_s = time.monotonic() + timeout_s, WAIT_FIRST_S
+    deadline, failures, jitter = time.monotonic() + timeout_s, 0, Random()  # noqa: S311 - no secret
     while True:
         try:
             return attempt()
@@ -104,5 +104,5 @@ def unlocked(path: Path, timeout_s: float, attempt: Callable[[], T]) -> T:
             if left_s <= 0:
                 raise LockedError(f"{path} is held by another process: {error}") from error
         # Several askers spread out; one that comes late still gets its last try at the deadline.
-        time.sleep(min(left_s, wait_s * random.uniform(0.5, 1.0)))  # noqa: S311
-        wait_s = min(WAIT_MAX_S, wait_s * 2)
+        time.sleep(min(left_s, LOCKED_RETRY.delay_s(failures, jitter)))
+        failures += 1

@@ -12,7 +12,7 @@ import structlog
 from ops.monitoring.log_repeats import Fields, Repeats
 from ops.monitoring.log_sink import LineSink
 from ops.monitoring.redact import redact
-from supervisor.states import Event
+from supervisor import Event
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 # An actor's new state, or that its times are doubtful, by how loud it is.

@@ -11,7 +11,7 @@ import trio
 from actors.pipeline import Pipeline
 from actors.telemetry.histogram import LAG_BOUNDS_S, Histogram
 from ops.monitoring import status as report
-from supervisor.loop_watchdog import Blocked, watch_loop
+from supervisor.watchdog import Blocked, watch_loop
 
 LOOP_EVERY_S = 0.25  # four wake-ups a second cost nothing and find a loop that stutters
 LOOP_BLOCKED_S = 5.0  # a loop that stands so long is a bug of ours; its stack is logged while it stands

@@ -23,7 +23,7 @@ from ops.monitoring import status as report
 from ops.monitoring.loop_monitor import Watch
 from ops.monitoring.metrics_families import UNKNOWN, counter, gauge, histogram, seconds
 from ops.monitoring.metrics_restarts import REASONS, Restarts
-from supervisor.states import Event, State
+from supervisor import Event, State
 
 _EXCHANGE = ("exchange",)
 _ACTOR = ("actor",)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from supervisor.states import Event, State
+from supervisor import Event, State
 
 # Transient, misconfigured and bug are the supervisor's verdicts; "other" is a start that follows another actor's.
 REASONS = ("transient", "misconfigured", "bug", "stuck", "operator", "other")

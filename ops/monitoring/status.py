@@ -9,8 +9,7 @@ from actors.backfill.repairs import RepairJob
 from actors.pipeline import Pipeline
 from actors.recorder import ExchangeRecorder
 from actors.telemetry.lag import Lags, negative_share
-from supervisor.health import ActorHealth
-from supervisor.states import State
+from supervisor import ActorHealth, State
 
 # A feed is fresh when anything, a heartbeat included, came this lately; all venues known send one within 20 s.
 FRESH_S = 30.0

@@ -24,9 +24,7 @@ from ops.monitoring.logs import set_level
 from ops.monitoring.redact import redact
 from ops.service.reload import apply_changes
 from ops.terminal.time_options import microseconds
-from supervisor.errors import describe
-from supervisor.states import Event
-from supervisor.supervisor import UnknownActorError
+from supervisor import Event, UnknownActorError, describe
 
 EVENTS_KEPT = 2000  # for /v1/events; the table `events` has them all
 _encode = msgspec.json.Encoder().encode

@@ -15,7 +15,7 @@ from ops.monitoring import status as report
 from ops.monitoring.logs import set_level
 from ops.terminal.layout import Fit, reason_for_people, shortened, wrapped
 from ops.terminal.output import COLUMNS, terminal_width, write_table
-from supervisor.states import Event
+from supervisor import Event
 from supervisor.text import REASON_CHARS_MAX, printable
 
 LOOK_S = 0.5

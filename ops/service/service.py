@@ -26,7 +26,7 @@ from ops.monitoring.systemd_notify import Notifier
 from ops.service.api import ServiceApp
 from ops.service.signals import Terminal, first_recorded
 from ops.terminal.exit_codes import CONFIGURATION, GAVE_UP, LOST, OK
-from supervisor.errors import GaveUp, leaves
+from supervisor import GaveUp, leaves
 
 _log = structlog.get_logger()
 

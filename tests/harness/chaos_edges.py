@@ -20,8 +20,7 @@ from actors.feed import accumulator as catch
 from actors.model.chunk import Chunk
 from actors.settings import ExchangeSettings, PipelineSettings, StoreSettings, SupervisionSettings
 from actors.sink import buffer
-from supervisor.mailbox import Mailbox
-from supervisor.supervisor import Supervisor
+from supervisor import Mailbox, Supervisor
 from tests.harness.chaos_store import Boom, FakeStore, NoClaim
 from tests.harness.chaos_venue import CHAOS, SYMBOLS
 

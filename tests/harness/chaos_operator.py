@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from actors.pipeline import Held
-from supervisor.errors import TransientError
-from supervisor.supervisor import UnknownActorError
+from supervisor import TransientError, UnknownActorError
 from tests.harness.chaos_store import Boom
 from tests.harness.chaos_venue import SYMBOLS
 

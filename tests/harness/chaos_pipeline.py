@@ -22,10 +22,7 @@ import actors.feed.connection
 import actors.wire.websocket
 from actors.model.ticks import Block
 from actors.pipeline import Pipeline
-from supervisor.context import Context
-from supervisor.errors import GaveUp, TransientError
-from supervisor.spec import ChildSpec
-from supervisor.states import Event
+from supervisor import ChildSpec, Context, Event, GaveUp, TransientError
 from tests.harness.chaos_edges import settings
 from tests.harness.chaos_operator import Operator
 from tests.harness.chaos_store import Boom, FakeStore, poisoned

@@ -23,9 +23,7 @@ from actors.recorder import ExchangeRecorder
 from actors.settings import ExchangeSettings, SupervisionSettings
 from actors.surroundings import SharedServices
 from actors.telemetry.ledger import Account
-from supervisor.mailbox import Mailbox
-from supervisor.states import Event
-from supervisor.supervisor import Supervisor
+from supervisor import Event, Mailbox, Supervisor
 from tests.harness.exchange_server import Client, Server, trade
 
 EPOCH_NS = 1_790_000_000_000_000_000

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import trio
 
-from supervisor.context import Context
-from supervisor.states import Event, State, check
+from supervisor import Context, Event, State
+from supervisor.states import check
 
 Act = Callable[[Context], Awaitable[None]]
 

@@ -9,8 +9,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from supervisor.errors import MisconfiguredError, TransientError
-from supervisor.mailbox import Mailbox
+from supervisor import Mailbox, MisconfiguredError, TransientError
 from tests.harness.amounts import amount
 
 

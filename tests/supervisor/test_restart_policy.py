@@ -8,12 +8,23 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.backoff import DELAY_S_MAX, RETRY_AFTER_S_MAX, Backoff, Retries
-from supervisor.context import Context
-from supervisor.errors import LINE_CHARS_MAX, MisconfiguredError, TransientError, Verdict, classify, describe
-from supervisor.intensity import Intensity, PolicyError, Window, check_policy
-from supervisor.spec import ChildSpec
-from supervisor.states import ALLOWED, State, TransitionError, check
+from supervisor import (
+    Backoff,
+    ChildSpec,
+    Context,
+    Intensity,
+    MisconfiguredError,
+    PolicyError,
+    State,
+    TransientError,
+    Verdict,
+    check_policy,
+    classify,
+    describe,
+)
+from supervisor.errors import LINE_CHARS_MAX
+from supervisor.restart_policy import DELAY_S_MAX, RETRY_AFTER_S_MAX, Retries, Window
+from supervisor.states import ALLOWED, TransitionError, check
 
 policies = st.builds(
     lambda initial, factor, reset: Backoff(initial, min(initial * factor, DELAY_S_MAX), reset),

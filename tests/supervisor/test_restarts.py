@@ -6,13 +6,20 @@ from random import Random
 import pytest
 import trio
 
-from supervisor.backoff import Backoff
-from supervisor.context import Context
-from supervisor.errors import GaveUp, MisconfiguredError, TransientError, Verdict
-from supervisor.intensity import Intensity
-from supervisor.spec import ChildSpec, Restart, Strategy
-from supervisor.states import State
-from supervisor.supervisor import Supervisor
+from supervisor import (
+    Backoff,
+    ChildSpec,
+    Context,
+    GaveUp,
+    Intensity,
+    MisconfiguredError,
+    Restart,
+    State,
+    Strategy,
+    Supervisor,
+    TransientError,
+    Verdict,
+)
 from tests.harness.supervisor_fakes import Record, crashes, lives, polite, works
 
 BUG = ValueError("bug")

@@ -2,10 +2,7 @@
 
 import trio
 
-from supervisor.context import Context
-from supervisor.mailbox import Mailbox
-from supervisor.spec import ChildSpec
-from supervisor.supervisor import Supervisor
+from supervisor import ChildSpec, Context, Mailbox, Supervisor
 from tests.harness.supervisor_fakes import Record
 
 

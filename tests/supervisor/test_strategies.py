@@ -3,13 +3,18 @@
 import pytest
 import trio
 
-from supervisor.backoff import Backoff
-from supervisor.context import Context
-from supervisor.errors import MisconfiguredError, TransientError
-from supervisor.intensity import Intensity
-from supervisor.spec import ChildSpec, Restart, Strategy
-from supervisor.states import State
-from supervisor.supervisor import Supervisor
+from supervisor import (
+    Backoff,
+    ChildSpec,
+    Context,
+    Intensity,
+    MisconfiguredError,
+    Restart,
+    State,
+    Strategy,
+    Supervisor,
+    TransientError,
+)
 from tests.harness.supervisor_fakes import Record, crashes, lives, polite, works
 
 BUG = ValueError("bug")

@@ -7,14 +7,22 @@ import pytest
 import trio
 import trio.testing
 
-from supervisor.backoff import Backoff
-from supervisor.context import Context
-from supervisor.errors import MisconfiguredError, TransientError, leaves
-from supervisor.intensity import Intensity
-from supervisor.mailbox import Mailbox
-from supervisor.spec import ChildSpec, Restart, Strategy
-from supervisor.states import Event, State
-from supervisor.supervisor import Supervisor, UnknownActorError
+from supervisor import (
+    Backoff,
+    ChildSpec,
+    Context,
+    Event,
+    Intensity,
+    Mailbox,
+    MisconfiguredError,
+    Restart,
+    State,
+    Strategy,
+    Supervisor,
+    TransientError,
+    UnknownActorError,
+    leaves,
+)
 from tests.harness.supervisor_fakes import Act, Record, crashes, deaf, lives, polite, works
 
 BUG = ValueError("bug")

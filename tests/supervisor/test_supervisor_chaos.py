@@ -7,14 +7,20 @@ from random import Random
 import pytest
 import trio
 
-from supervisor.backoff import Backoff
-from supervisor.context import Context
-from supervisor.errors import MisconfiguredError, TransientError
-from supervisor.intensity import Intensity
-from supervisor.mailbox import Mailbox
-from supervisor.spec import ChildSpec, Restart, Strategy
-from supervisor.states import State
-from supervisor.supervisor import Supervisor, UnknownActorError
+from supervisor import (
+    Backoff,
+    ChildSpec,
+    Context,
+    Intensity,
+    Mailbox,
+    MisconfiguredError,
+    Restart,
+    State,
+    Strategy,
+    Supervisor,
+    TransientError,
+    UnknownActorError,
+)
 from tests.harness.amounts import amount
 from tests.harness.supervisor_fakes import Record
 

@@ -4,9 +4,9 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.errors import LINE_CHARS_MAX, TransientError, describe
+from supervisor import Event, TransientError, describe
+from supervisor.errors import LINE_CHARS_MAX
 from supervisor.notes import NOTES_MAX, PERIOD_S, SAME_MAX, Notes
-from supervisor.states import Event
 from supervisor.text import REASON_CHARS_MAX, printable, printable_detail, printable_lines
 
 EVIL = "\x1b]0;OWNED\x07\x1b[2J\x9b31m\nfake:1  ok\u2028\u202e\u2066\u200b\x00\x7f\ud800\udc00"

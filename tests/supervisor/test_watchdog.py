@@ -6,12 +6,8 @@ import time
 import pytest
 import trio
 
-from supervisor.context import Context
-from supervisor.loop_watchdog import Blocked, watch_loop
-from supervisor.mailbox import Mailbox
-from supervisor.spec import ChildSpec
-from supervisor.states import State
-from supervisor.supervisor import Supervisor
+from supervisor import ChildSpec, Context, Mailbox, State, Supervisor
+from supervisor.watchdog import Blocked, watch_loop
 from tests.harness.supervisor_fakes import Record, lives, works
 
 

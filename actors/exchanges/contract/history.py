@@ -19,7 +19,7 @@ from actors.exchanges.contract.rest import (
     origin,
 )
 from actors.model.ticks import Reason
-from supervisor.errors import TransientError
+from supervisor import TransientError
 
 __all__ = [
     "DETAIL_CHARS_MAX",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode, urlsplit
 
-from supervisor.errors import TransientError
+from supervisor import TransientError
 
 # What the content of an answer can make a parser raise (msgspec's errors and FieldError are ValueErrors, as is an
 # int of 5,000 digits). Anything else is a bug of ours and must show.

@@ -6,7 +6,7 @@ from trio.testing import MockClock
 
 from actors.backfill.stall_probe import ABSENT_AGAIN_S, SILENT_S
 from actors.model.records import GapReason, GapStatus
-from supervisor.states import State
+from supervisor import State
 from tests.actors.telemetry.test_reject_monitor import coverage
 from tests.harness.memory_exchange import BTC, ETH, PAST, Recorder, Venue, recorded, seen
 

@@ -22,7 +22,7 @@ from actors.exchanges.contract.history import RateLimit, TradeRange
 from actors.model.symbols import parse_symbol
 from actors.model.ticks import Block, Reason, Reject
 from ops.sandbox import Faults, Fill, Sandbox, parse_faults
-from supervisor.backoff import Backoff
+from supervisor import Backoff
 from tests.harness.exchange_values import WITH_HISTORY, change_past, dialect_of, history_of, past_of
 
 PATIENCE_S = 20.0

@@ -27,8 +27,7 @@ from actors.model.ticks import Block, IdPromise
 from actors.settings import ExchangeSettings
 from actors.surroundings import SharedServices
 from actors.telemetry.ledger import Account
-from supervisor.context import Context
-from supervisor.mailbox import Mailbox
+from supervisor import Context, Mailbox
 from tests.harness.continuity_rows import BTC, T0_NS, admit, block_of, tick
 from tests.harness.exchange_values import dialect_of
 

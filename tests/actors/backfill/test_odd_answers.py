@@ -22,7 +22,7 @@ from actors.exchanges.contract.history_helpers import trades
 from actors.model.symbols import parse_symbol
 from actors.model.ticks import Block
 from actors.model.validation import YEAR_2200_NS, amounts, check_ids, check_times
-from supervisor.errors import TransientError
+from supervisor import TransientError
 from tests.harness.capture_files import REST_MARKETS
 from tests.harness.continuity_rows import SECOND_NS, T0_NS
 from tests.harness.exchange_values import WITH_HISTORY, dialect_of, history_of

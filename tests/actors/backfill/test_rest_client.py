@@ -20,8 +20,7 @@ from actors.backfill.rate_limiter import RateLimiter
 from actors.backfill.rest_client import Answer, RestClient, RestClientLimits, Unanswered
 from actors.exchanges.contract.history import Ask, Busy, Garbled, RateLimit, Refused
 from actors.wire.errors import NetworkTimeout, WrongCertificate
-from supervisor.backoff import Backoff
-from supervisor.errors import TransientError
+from supervisor import Backoff, TransientError
 from tests.harness.exchange_values import WITH_HISTORY, history_of
 from tests.harness.paths import CERTS
 

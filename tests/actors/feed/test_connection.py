@@ -21,10 +21,7 @@ from actors.model.ticks import Reason
 from actors.recorder import ExchangeRecorder
 from actors.settings import CONNECTION_STOP_S, ExchangeSettings, SupervisionSettings
 from actors.telemetry.ledger import Account
-from supervisor.health import ActorHealth
-from supervisor.mailbox import Mailbox
-from supervisor.states import Event, State
-from supervisor.supervisor import Supervisor
+from supervisor import ActorHealth, Event, Mailbox, State, Supervisor
 from tests.actors.wire.test_frame_parser import CLOSE, PING, frame
 from tests.harness.exchange_server import Client, Script, Server, trade
 from tests.harness.exchange_values import change_feed, dialect_of

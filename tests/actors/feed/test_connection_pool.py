@@ -10,7 +10,7 @@ from trio.testing import MockClock
 from actors.feed.connection_pool import AGED, LEAVING_S, OVERLAP_S
 from actors.model.records import GapReason, GapStatus
 from actors.settings import CONNECTION_STOP_S, LAST_CHUNK_S
-from supervisor.supervisor import Supervisor
+from supervisor import Supervisor
 from tests.harness.memory_exchange import BTC, ETH, Recorder, Venue, recorded, seen
 
 LIFE_S = 20.0

@@ -19,7 +19,7 @@ from actors.feed.interarrival import UNKNOWN_FACTOR
 from actors.feed.peer_activity import PeerActivity
 from actors.feed.stall_detector import BEHIND_S, LATE_S
 from actors.model.records import GapReason, GapStatus
-from supervisor.states import State
+from supervisor import State
 from tests.harness.continuity_file import new_file, put_audit, put_feeds, put_gaps
 from tests.harness.exchange_server import trade
 from tests.harness.exchange_values import change_feed, dialect_of

@@ -19,7 +19,7 @@ from actors.model.ticks import Block, IdPromise
 from actors.sink.buffer import refusals
 from actors.store.tables import TICKS
 from actors.telemetry.ledger import Account
-from supervisor.mailbox import Mailbox
+from supervisor import Mailbox
 from tests.harness.exchange_values import dialect_of
 
 NS = 1_700_000_000_000_000_000

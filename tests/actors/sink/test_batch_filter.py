@@ -15,8 +15,7 @@ from actors.sink.batch_filter import sieve
 from actors.sink.writer import Writer
 from actors.store.store import Store
 from actors.telemetry.ledger import Ledger
-from supervisor.context import Context
-from supervisor.mailbox import Mailbox
+from supervisor import Context, Mailbox
 from tests.actors.sink.test_buffer import NS, block
 
 BAD: list[tuple[str, Any]] = [

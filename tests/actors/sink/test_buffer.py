@@ -26,11 +26,7 @@ from actors.sink.writer import Merger, Writer
 from actors.store.store import Merged, Store
 from actors.telemetry.ledger import Ledger
 from actors.wire.errors import classify
-from supervisor.context import Context
-from supervisor.errors import Verdict
-from supervisor.spec import ChildSpec
-from supervisor.states import Event, State
-from supervisor.supervisor import Supervisor
+from supervisor import ChildSpec, Context, Event, State, Supervisor, Verdict
 
 SETTINGS = StoreSettings(path=Path("never-opened"), flush_interval_s=1.0, flush_rows_max=1000)
 NS = 1_790_000_000_000_000_000

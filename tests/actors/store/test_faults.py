@@ -20,8 +20,7 @@ from actors.store import filesystem as files
 from actors.store.filesystem import Files
 from actors.store.store import Store
 from actors.telemetry.ledger import Ledger
-from supervisor.context import Context
-from supervisor.mailbox import Mailbox
+from supervisor import Context, Mailbox
 from tests.harness.amounts import amount
 from tests.harness.store_harness import (
     CRASH_POINTS,

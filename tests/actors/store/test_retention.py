@@ -22,8 +22,7 @@ from actors.store.archive import Archive, ArchiveWrong
 from actors.store.retention import Retained
 from actors.store.store import Store
 from ops.config.config import ConfigErrors, load_config
-from supervisor.spec import ChildSpec
-from supervisor.supervisor import Supervisor
+from supervisor import ChildSpec, Supervisor
 from tests.harness.amounts import amount
 from tests.harness.cli_process import environment
 from tests.harness.recording_samples import DAY_NS, ask, ids, settings, store, tree, write

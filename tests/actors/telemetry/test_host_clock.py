@@ -16,7 +16,7 @@ from actors.telemetry.host_clock import ALARM_S, JUMP_S, SLEW, Clock, ClockWatch
 from actors.telemetry.lag import Lags
 from ops.cli.status import headline
 from ops.monitoring import status as report
-from supervisor.context import Context
+from supervisor import Context
 from tests.harness.exchange_server import (
     Client,
     Server,

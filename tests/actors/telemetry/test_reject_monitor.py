@@ -20,7 +20,7 @@ from actors.telemetry.reject_monitor import (
     WINDOW_S,
     Refusals,
 )
-from supervisor.states import State
+from supervisor import State
 from tests.harness.continuity_file import new_file, put_audit, put_feeds, put_gaps
 from tests.harness.continuity_rows import SECOND_NS, T0_NS, block_of
 from tests.harness.memory_exchange import BTC, ETH, Recorder, Venue, recorded, seen

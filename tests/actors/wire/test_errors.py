@@ -22,8 +22,8 @@ from actors.wire.errors import (
     classify,
     refusal_floor_s,
 )
-from supervisor.backoff import RETRY_AFTER_S_MAX
-from supervisor.errors import MisconfiguredError, TransientError, Verdict
+from supervisor import MisconfiguredError, TransientError, Verdict
+from supervisor.restart_policy import RETRY_AFTER_S_MAX
 
 NOON = 1_793_188_800.0  # 2026-10-28 12:00:00 UTC
 

@@ -31,7 +31,7 @@ from actors.wire.websocket import (
     client_context,
     connect,
 )
-from supervisor.errors import MisconfiguredError, TransientError, Verdict
+from supervisor import MisconfiguredError, TransientError, Verdict
 from tests.actors.wire.test_frame_parser import BINARY, CLOSE, CONTINUATION, NORMAL_CLOSE, PING, frame
 from tests.harness.paths import CERTS
 

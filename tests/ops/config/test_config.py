@@ -24,7 +24,7 @@ from ops.config.keys import CONTROL, EXCHANGE, LOG, STORE, SUPERVISION
 from ops.config.paths import host_mistakes
 from ops.config.reader import shown
 from ops.terminal.suggestions import did_you_mean, nearest
-from supervisor.spec import ChildSpec
+from supervisor import ChildSpec
 
 ONE = '[exchanges.binance]\nsymbols = ["BTC/USDT"]\n'
 

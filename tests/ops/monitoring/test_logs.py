@@ -24,7 +24,7 @@ from ops.monitoring.log_repeats import KEYS_MAX, REPEAT_S, Fields, Repeats
 from ops.monitoring.log_sink import LineSink
 from ops.monitoring.logs import configure, log_event, set_level
 from ops.monitoring.redact import HIDDEN, redact, redact_text
-from supervisor.states import Event
+from supervisor import Event
 
 PATIENCE_S = 30.0
 

@@ -27,8 +27,8 @@ from ops.monitoring.metrics import Metrics
 from ops.monitoring.metrics_families import histogram
 from ops.monitoring.metrics_restarts import REASONS, Restarts
 from ops.sandbox import Sandbox
-from supervisor.loop_watchdog import Blocked
-from supervisor.states import Event, State
+from supervisor import Event, State
+from supervisor.watchdog import Blocked
 
 PATIENCE_S = 15.0
 WANTED = """
