@@ -1,7 +1,7 @@
-"""The connection actor: one WebSocket to one exchange, from the address to chunks for the buffer."""
+"""The connection actor: opens one session with its exchange a run, and keeps what was read across runs."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import trio
 
@@ -19,44 +19,58 @@ from actors.wire.errors import HandshakeRefused
 from supervisor import Context, Mailbox
 
 
-class Connection(ConnectionState):
-    """Owned by the exchange: its catch outlives the crashes of `run`."""
+class Connection:
+    """Owned by the connection pool: its state and accumulated ticks outlive crashes of `run`.
+
+    `pace` returns when the exchange may be connected to; `refused` receives a refused handshake.
+    """
 
     def __init__(
         self,
-        plan: ConnectionSpec,
+        spec: ConnectionSpec,
         settings: ExchangeSettings,
         dialect: Dialect,
         account: Account,
         intake: Mailbox[Chunk],
         pace: Callable[[], Awaitable[None]],
         continuity: Continuity,
-        turned_away: Callable[[HandshakeRefused], None],
+        refused: Callable[[HandshakeRefused], None],
     ) -> None:
-        super().__init__(
-            plan, settings, dialect, Accumulator(settings.name, account, intake, continuity), continuity
-        )
-        self._pace, self._turned_away = pace, turned_away
+        self.spec, self.state = spec, ConnectionState()
+        self._settings, self._dialect, self._continuity = settings, dialect, continuity
+        self._accumulator = Accumulator(settings.name, account, intake, continuity)
+        self._pace, self._refused = pace, refused
 
     async def run(self, context: Context) -> None:
-        """One connection until it ends; raises what ended it (a transient error, mostly). Ends on
+        """One session until it ends; raises what ended it (a transient error, mostly). Ends on
         `context.stopping`.
         """
-        await self.catch.hand_over()
+        state = self.state
+        await self.hand_over()
         await self._pace()
-        session = Session(self, context)
+        session = Session(
+            self.spec, self._settings, self._dialect, state, self._accumulator, self._continuity, context
+        )
         try:
             await session.run()
         except HandshakeRefused as refusal:
-            self._turned_away(refusal)
+            self._refused(refusal)
             raise
         finally:
-            reason = GapReason.OVERFLOW if self.overflowed else GapReason.DISCONNECT
-            self.continuity.disconnected(self.since.keys() - self.given_up, time.time_ns(), reason)
-            self.ended()
+            reason = GapReason.OVERFLOW if state.overflowed else GapReason.DISCONNECT
+            self._continuity.disconnected(state.since.keys() - state.given_up, time.time_ns(), reason)
+            state.ended()
             with trio.move_on_after(LAST_CHUNK_S, shield=True):
-                await self.catch.hand_over()
+                await self.hand_over()
+
+    def give_up(self, symbols: Iterable[str]) -> None:
+        """No gap opens for these when the connection ends."""
+        self.state.give_up(symbols)
+
+    async def hand_over(self) -> None:
+        """Puts what was read so far into the buffer's mailbox."""
+        await self._accumulator.hand_over()
 
     def rest(self) -> Chunk | None:
         """Takes what was read and not handed over, once it runs no more."""
-        return self.catch.rest()
+        return self._accumulator.rest()

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -82,7 +82,7 @@ class ConnectionPool:
         supervision = self._settings.supervision
         await self._branch.start(
             ChildSpec(
-                connection.plan.name,
+                connection.spec.name,
                 connection.run,
                 kind="connection",
                 backoff=backoff_of(supervision),
@@ -96,7 +96,7 @@ class ConnectionPool:
     async def _end(self, connection: Connection) -> None:
         assert self._branch is not None
         with suppress(UnknownActorError):  # a caller that was cancelled here has stopped it all the same
-            await self._branch.stop_child(connection.plan.name)
+            await self._branch.stop_child(connection.spec.name)
         self.connections.remove(connection)
         self._gone.append(connection)  # what it has read may be in the hands of `hand_over`, and come back
         self._failed.pop(connection, None)
@@ -107,9 +107,9 @@ class ConnectionPool:
         async with self._changing:
             wanted = {market.symbol: market for market in new}
             for connection in list(self.connections):
-                if any(market.symbol in gone for market in connection.plan.markets):
-                    connection.given_up |= gone
-                    wanted.update((market.symbol, market) for market in connection.plan.markets)
+                if any(market.symbol in gone for market in connection.spec.markets):
+                    connection.give_up(gone)
+                    wanted.update((market.symbol, market) for market in connection.spec.markets)
                     await self._end(connection)
             for connection in self._plan([market for symbol, market in wanted.items() if symbol not in gone]):
                 self.connections.append(connection)
@@ -118,19 +118,19 @@ class ConnectionPool:
     @property
     def halted(self) -> bool:
         """Whether the exchange says that no trades are made at present."""
-        return any(connection.halted for connection in self.connections)
+        return any(connection.state.halted for connection in self.connections)
 
-    def retire(self, symbols: Iterable[str]) -> None:
+    def retire(self, symbols: Collection[str]) -> None:
         """Before the end: nothing is begun any more, and no gap opens for these because a connection ends."""
         self._retired = True
         for connection in self.connections:
-            connection.given_up |= set(symbols)
+            connection.give_up(symbols)
 
     async def hand_over(self) -> None:
         """Puts what all have read so far into the buffer's mailbox."""
         gone = self._gone.copy()
         for connection in (*gone, *self.connections):
-            await connection.catch.hand_over()
+            await connection.hand_over()
         self._gone = [connection for connection in self._gone if connection not in gone]
 
     def rests(self) -> list[Chunk]:
@@ -147,13 +147,13 @@ class ConnectionPool:
         """
         async with self._changing:
             under_way = any(old in (replacement.old, replacement.new) for replacement in self._replacements)
-            if self._retired or under_way or old.halted or old not in self.connections:
+            if self._retired or under_way or old.state.halted or old not in self.connections:
                 return False
             if trio.current_time() < self._failed.get(old, (0, -math.inf))[1]:
                 return False
             self._planned += 1
             new = self._make(
-                ConnectionSpec(f"{self._settings.name}:{self._planned}", old.plan.url, old.plan.markets)
+                ConnectionSpec(f"{self._settings.name}:{self._planned}", old.spec.url, old.spec.markets)
             )
             self.connections.append(new)
             self._replacements.append(_Replacement(old, new, reason, trio.current_time()))
@@ -168,7 +168,7 @@ class ConnectionPool:
         for connection in list(self.connections):
             why = self._told_to_leave(connection) or self._aged(connection)
             if why and await self.replace(connection, why):
-                told.append(("replacing", f"{connection.plan.name}: {why}; a second connection is opened"))
+                told.append(("replacing", f"{connection.spec.name}: {why}; a second connection is opened"))
         async with self._changing:
             for replacement in list(self._replacements):
                 outcome = await self._carry_on(replacement)
@@ -178,28 +178,28 @@ class ConnectionPool:
         return told
 
     def _told_to_leave(self, connection: Connection) -> str:
-        return connection.leaving if trio.current_time() - connection.opened_at >= LEAVING_S else ""
+        return connection.state.leaving if trio.current_time() - connection.state.opened_at >= LEAVING_S else ""
 
     def _aged(self, connection: Connection) -> str:
         lifetime_s = self._settings.lifetime_s or self._dialect.lifetime_s
-        if lifetime_s is None or not connection.connected:
+        if lifetime_s is None or not connection.state.connected:
             return ""
         share = self._lifetimes.setdefault(connection, self._random.uniform(*AGED))
-        aged = trio.current_time() - connection.opened_at > lifetime_s * share
+        aged = trio.current_time() - connection.state.opened_at > lifetime_s * share
         return f"{self._settings.name} ends connections after {lifetime_s:g} s" if aged else ""
 
     async def _carry_on(self, replacement: _Replacement) -> tuple[str, str] | None:
         """What is next for one replacement; what came of it once it is over."""
         old, new, now = replacement.old, replacement.new, trio.current_time()
         if old not in self.connections or new not in self.connections:
-            return "replacement_dropped", f"{old.plan.name}: its markets have changed"
+            return "replacement_dropped", f"{old.spec.name}: its markets have changed"
         if not _delivers(new, old):
             replacement.overlaps_at = math.inf
         elif replacement.overlaps_at == math.inf:
             replacement.overlaps_at = now
         elif now - replacement.overlaps_at >= OVERLAP_S and _as_much(new, old, replacement.overlaps_at):
             await self._end(old)
-            return "replaced", f"{new.plan.name} has taken over from {old.plan.name}: {replacement.reason}"
+            return "replaced", f"{new.spec.name} has taken over from {old.spec.name}: {replacement.reason}"
         if now - replacement.since < REPLACEMENT_S:
             return None
         await self._end(new)
@@ -208,17 +208,19 @@ class ConnectionPool:
         self._failed[old] = tries, now + again_s
         return (
             "replacement_failed",
-            f"{old.plan.name}: no second connection delivered the same within {REPLACEMENT_S:g} s",
+            f"{old.spec.name}: no second connection delivered the same within {REPLACEMENT_S:g} s",
         )
 
 
 def _delivers(new: Connection, old: Connection) -> bool:
     """Whether the new one has all that the old one has, or anything where that has ended meanwhile."""
-    return bool(new.since) and new.since.keys() >= old.since.keys()
+    return bool(new.state.since) and new.state.since.keys() >= old.state.since.keys()
 
 
 def _as_much(new: Connection, old: Connection, since: float) -> bool:
     """Whether the new one has kept up in every market in which the old one had trades."""
     return all(
-        at - new.heard.get(symbol, -math.inf) <= KEEPS_UP_S for symbol, at in old.heard.items() if at > since
+        at - new.state.last_trade_at.get(symbol, -math.inf) <= KEEPS_UP_S
+        for symbol, at in old.state.last_trade_at.items()
+        if at > since
     )

@@ -1,4 +1,4 @@
-"""One life of a connection: connect, subscribe, read, and watch over silence and answers until it ends."""
+"""One connection attempt: connects, subscribes, reads, and ends itself when the exchange stays silent."""
 
 import math
 import time
@@ -7,15 +7,19 @@ from collections.abc import Collection, Iterable, Sequence
 
 import trio
 
-from actors.exchanges.contract.feed import Ack, Condition, Control, Leaving, Refusal, Unsubscribed
-from actors.feed.connection_state import STRAGGLERS_S, WATCH_S, ConnectionState
+from actors.continuity.continuity import Continuity
+from actors.exchanges.contract.feed import Ack, Condition, Control, Dialect, Leaving, Refusal, Unsubscribed
+from actors.feed.accumulator import Accumulator
+from actors.feed.connection_state import WATCH_S, ConnectionState
 from actors.feed.decoder import Decoder
 from actors.feed.keep_alive import keep_alive
+from actors.feed.sharding import ConnectionSpec
 from actors.feed.subscription import Subscription
+from actors.settings import ExchangeSettings
 from actors.wire.websocket import ConnectionLost, WebSocket, WebSocketLimits, client_context, connect
 from supervisor import Context, TransientError
 
-REFUSALS_TOLD_MAX = 50  # different words of refusal that name no market and become events, a connection
+REFUSALS_REPORTED_MAX = 50  # different reasons of refusals that name no market and become events, a connection
 HOUR_S = 3600.0
 NAMES_MAX = 5  # markets that health names for one reason
 UNSUBSCRIBED = "unsubscribed by the exchange"
@@ -30,29 +34,43 @@ class NotSubscribed(TransientError):
 
 
 class Session:
-    """Raises what ended it; ends in order when the context is asked to stop."""
+    """Made for one `run`, which raises what ended it, and returns when the context is asked to stop.
 
-    def __init__(self, line: ConnectionState, context: Context) -> None:
-        self._line, self._context = line, context
-        self._dialect, self._settings, self._catch = line.dialect, line.settings, line.catch
-        channel = self._settings.channel or self._dialect.channels[0]
-        self._subscription = Subscription(self._dialect, list(line.symbols), channel)
-        self._reader = Decoder(self._settings.name, self._dialect, line.symbols)
-        self._reader.subscribed_ns = time.time_ns()  # re-sent trades can come before anything was asked
-        self._asked_at = math.inf
-        self._news = trio.Event()  # there may be something to send
-        self._told: set[str] = set()
+    What it learns is written to `state` and `continuity`; ticks go to `accumulator`.
+    """
+
+    def __init__(
+        self,
+        spec: ConnectionSpec,
+        settings: ExchangeSettings,
+        dialect: Dialect,
+        state: ConnectionState,
+        accumulator: Accumulator,
+        continuity: Continuity,
+        context: Context,
+    ) -> None:
+        self.spec, self.settings, self.continuity = spec, settings, continuity
+        self._dialect, self._state, self._context = dialect, state, context
+        self._accumulator = accumulator
+        self._symbols = {market.native: market.symbol for market in spec.markets}
+        channel = settings.channel or dialect.channels[0]
+        self._subscription = Subscription(dialect, list(self._symbols), channel)
+        self._decoder = Decoder(settings.name, dialect, self._symbols)
+        self._decoder.subscribed_ns = time.time_ns()  # re-sent trades can come before any request
+        self._requested_at = math.inf
+        self._wake = trio.Event()  # there may be something to send
+        self._refusals: set[str] = set()  # reasons that were an event
         self._known = 0
 
     async def run(self) -> None:
-        silence_s = self._settings.silence_s or self._dialect.silence_s
+        silence_s = self.settings.silence_s or self._dialect.silence_s
         limits = WebSocketLimits(message_bytes=self._dialect.limits.message_bytes)
-        tls = client_context(self._settings.ca_file) if self._line.plan.url.startswith("wss:") else None
-        async with connect(self._line.plan.url, sink=self._sink, limits=limits, ssl_context=tls) as wire:
-            self._line.opened()
+        tls = client_context(self.settings.ca_file) if self.spec.url.startswith("wss:") else None
+        async with connect(self.spec.url, sink=self._read, limits=limits, ssl_context=tls) as wire:
+            self._state.opened()
             try:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._catch.hand_over_by_age)
+                    nursery.start_soon(self._accumulator.hand_over_by_age)
                     nursery.start_soon(self._subscribe, wire)
                     nursery.start_soon(self._watch, wire, silence_s)
                     if self._dialect.ping is not None:
@@ -62,110 +80,104 @@ class Session:
                     nursery.cancel_scope.cancel()
             finally:
                 if wire.violation is not None:
-                    self._catch.take_violation(wire.violation)
+                    self._accumulator.take_violation(wire.violation)
 
-    async def _sink(self, messages: list[bytes], received_ns: int) -> None:
+    async def _read(self, messages: list[bytes], received_ns: int) -> None:
         """Takes one read, in portions where much of it is no sound trade: others get their turn in between."""
         while True:
-            taken = await self._portion(messages, received_ns)
+            taken = await self._read_portion(messages, received_ns)
             if taken >= len(messages):
                 return
             messages = messages[taken:]
             await trio.lowlevel.checkpoint()
 
-    async def _portion(self, messages: list[bytes], received_ns: int) -> int:
-        outcome = self._catch.take(messages, received_ns, self._reader)
+    async def _read_portion(self, messages: list[bytes], received_ns: int) -> int:
+        outcome = self._accumulator.take(messages, received_ns, self._decoder)
         for control in outcome.controls:
-            self._take(control)
-        known = len(self._subscription.confirmed) + len(self._reader.seen)
+            self._handle(control)
+        known = len(self._subscription.confirmed) + len(self._decoder.seen)
         if known != self._known:
             self._known = known
-            self._carry()
+            self._note_delivered()
         if outcome.ticks:
             self._context.healthy()
             self._context.handled(outcome.ticks)
         await self._hand_over()
         return outcome.messages
 
-    def _take(self, control: Control) -> None:
+    def _handle(self, control: Control) -> None:
         subscription, now = self._subscription, trio.current_time()
         match control:
             case Ack():
-                self._ended(subscription.acknowledged(control, now), UNSUBSCRIBED)
+                self._unsubscribed(subscription.acknowledged(control, now), UNSUBSCRIBED)
             case Refusal():
                 self._refused(control)
             case Unsubscribed():
-                words = f"{UNSUBSCRIBED}: {control.reason}" if control.reason else UNSUBSCRIBED
-                self._ended(control.natives or subscription.confirmed.copy(), words)
+                reason = f"{UNSUBSCRIBED}: {control.reason}" if control.reason else UNSUBSCRIBED
+                self._unsubscribed(control.natives or subscription.confirmed.copy(), reason)
             case Condition():
-                halted = self._line.halted
-                self._line.says(control)
-                if halted and not self._line.halted:
+                halted = self._state.halted
+                self._state.announced(control)
+                if halted and not self._state.halted:
                     subscription.hurry(now)
             case Leaving():
-                words = control.reason or "it said so"
-                if words != self._line.leaving:
-                    self._line.leaving = words
+                if self._state.will_close(control.reason or "it said so"):
                     self._context.note("leaving", control.reason)
 
     async def _hand_over(self) -> None:
-        """What was not read while the buffer was full is our doing, not the exchange's silence."""
-        line, since, begun_at = self._line, self._line.reading_since, trio.current_time()
-        line.reading_since, line.blocked_at = math.inf, begun_at
-        await self._catch.hand_over_if_due()
-        line.blocked_at = math.inf
-        now = trio.current_time()
-        line.reading_since = now if now - begun_at > WATCH_S else since
+        """What is not read while the buffer is full is our doing, not the exchange's silence."""
+        self._state.blocked()
+        await self._accumulator.hand_over_if_due()
+        self._state.unblocked()
 
-    def _carry(self) -> None:
+    def _note_delivered(self) -> None:
         """Notes which markets this connection delivers now."""
-        line = self._line
-        if len(line.since) == len(line.symbols):
+        state = self._state
+        if len(state.since) == len(self._symbols):
             return
-        self._subscription.delivered(self._reader.seen, trio.current_time())
-        symbols = {line.symbols[native] for native in self._subscription.confirmed} - line.since.keys()
-        line.continuity.connected(symbols, time.time_ns())
-        line.since.update(dict.fromkeys(symbols, trio.current_time()))
+        self._subscription.delivered(self._decoder.seen, trio.current_time())
+        symbols = {self._symbols[native] for native in self._subscription.confirmed} - state.since.keys()
+        self.continuity.connected(symbols, time.time_ns())
+        state.delivers(symbols)
 
-    def _drop(self, natives: Iterable[str], event: str, words: str) -> None:
+    def _lost(self, natives: Iterable[str], event: str, reason: str) -> None:
         """Markets without a subscription from now on: an event for each, once until it has one again."""
-        line = self._line
         for native in natives:
-            self._reader.seen.discard(native)  # only trades that come from now on prove it wrong
-            symbol = line.symbols[native]
-            if symbol not in line.told:
-                line.told[symbol] = words
-                self._context.note(event, words if symbol in words else f"{symbol}: {words}", symbol=symbol)
-            if line.since.pop(symbol, None) is not None:
-                line.continuity.disconnected([symbol], time.time_ns())
-        self._news.set()
+            self._decoder.seen.discard(native)  # only trades that come from now on prove it wrong
+            symbol = self._symbols[native]
+            news, delivered = self._state.lost(symbol, reason)
+            if news:
+                self._context.note(event, reason if symbol in reason else f"{symbol}: {reason}", symbol=symbol)
+            if delivered:
+                self.continuity.disconnected([symbol], time.time_ns())
+        self._wake.set()
 
     def _refused(self, refusal: Refusal) -> None:
         natives = self._subscription.refuse(refusal, trio.current_time())
-        if refusal.reason not in self._told and len(self._told) < REFUSALS_TOLD_MAX:
-            self._told.add(refusal.reason)
+        if refusal.reason not in self._refusals and len(self._refusals) < REFUSALS_REPORTED_MAX:
+            self._refusals.add(refusal.reason)
             if not natives:
                 self._context.note("refused", refusal.reason)
-        self._drop(natives, "refused", refusal.reason)
+        self._lost(natives, "refused", refusal.reason)
 
-    def _ended(self, natives: Collection[str], words: str) -> None:
-        ended = self._subscription.unsubscribed(natives, trio.current_time(), words) if natives else []
-        self._drop(ended, "unsubscribed", words)
+    def _unsubscribed(self, natives: Collection[str], reason: str) -> None:
+        ended = self._subscription.unsubscribed(natives, trio.current_time(), reason) if natives else []
+        self._lost(ended, "unsubscribed", reason)
 
     async def _subscribe(self, wire: WebSocket) -> None:
         """Sends requests no faster than the exchange allows, and again what is refused or not answered."""
         limits = self._dialect.limits
         sent: deque[float] = deque()  # in the last hour
         while True:
-            self._news, now = trio.Event(), trio.current_time()
+            self._wake, now = trio.Event(), trio.current_time()
             while sent and now - sent[0] >= HOUR_S:
                 sent.popleft()
             request = self._subscription.next(now) if len(sent) < limits.requests_per_hour else None
             if request is None:
-                await self._news.wait()
+                await self._wake.wait()
                 continue
-            self._reader.subscribed_ns = time.time_ns()
-            self._asked_at = now
+            self._decoder.subscribed_ns = time.time_ns()
+            self._requested_at = now
             sent.append(now)
             await wire.send(request.text)
             await trio.sleep(1 / limits.requests_per_s)
@@ -175,39 +187,40 @@ class Session:
         raise ConnectionLost(how.code, how.reason)
 
     async def _watch(self, wire: WebSocket, silence_s: float) -> None:
-        """Ends a connection on which nothing moves, and says in health what was refused or not answered."""
-        said = ""
+        """Ends a silent connection, and reports in health what was refused or not answered."""
+        reported = ""
         while True:
             await trio.sleep(min(WATCH_S, silence_s / 4))
             now = trio.current_time()
-            if now - max(wire.stats.last_frame_at, self._line.reading_since) > silence_s:
-                raise Silent(f"nothing came from {self._settings.name} for {silence_s:g} s")
-            self._note_heard(now)
-            self._news.set()  # something may be due by now
-            amiss = self._amiss()
-            if amiss != said:
-                said = amiss
-                if amiss:
-                    self._context.degraded(amiss)
-            if not amiss and not self._subscription.pending:
+            if now - max(wire.stats.last_frame_at, self._state.reading_since) > silence_s:
+                raise Silent(f"nothing came from {self.settings.name} for {silence_s:g} s")
+            self._note_traded(now)
+            self._wake.set()  # something may be due by now
+            self._check_answered(now)
+            self._state.forget_regained()
+            problems = self._problems()
+            if problems != reported:
+                reported = problems
+                if problems:
+                    self._context.degraded(problems)
+            if not problems and not self._subscription.pending:
                 self._context.ok()
 
-    def _note_heard(self, now: float) -> None:
-        """Which markets had trades since the last look."""
-        seen, line = self._reader.seen, self._line
-        self._carry()
-        line.heard.update((line.symbols[native], now) for native in seen)
-        if seen and now - line.halted_at > STRAGGLERS_S:
-            line.matches()
+    def _note_traded(self, now: float) -> None:
+        """Notes which markets had trades since the last look."""
+        self._note_delivered()
+        seen = self._decoder.seen
+        self._state.traded((self._symbols[native] for native in seen), now)
         seen.clear()
 
-    def _amiss(self) -> str:
-        """What is wrong with the subscription and the connection, in words; "" when nothing is."""
-        symbols, subscription, line = self._line.symbols, self._subscription, self._line
-        late = trio.current_time() - max(self._asked_at, line.matching_since) > self._dialect.ack_s
-        if late and not subscription.answered and not line.halted:
+    def _check_answered(self, now: float) -> None:
+        late = now - max(self._requested_at, self._state.matching_since) > self._dialect.ack_s
+        if late and not self._subscription.answered and not self._state.halted:
             raise NotSubscribed(f"no answer to the subscription within {self._dialect.ack_s:g} s")
-        line.told = {symbol: why for symbol, why in line.told.items() if symbol not in line.since}
+
+    def _problems(self) -> str:
+        """What is wrong with the subscription and the connection, for people; "" when nothing is."""
+        symbols, subscription = self._symbols, self._subscription
         refused = [f"{symbols[native]} refused: {why}" for native, why in subscription.refused.items()]
         held: dict[str, list[str]] = {}
         for native, why in subscription.held.items():
@@ -217,8 +230,8 @@ class Session:
         silent = [symbols[native] for native in subscription.unanswered if native not in subscription.held]
         if silent:
             parts.append(f"no answer to the subscription of {', '.join(_few(silent))}")
-        if line.leaving:
-            parts.append(f"{self._settings.name} is about to close this connection: {line.leaving}")
+        if self._state.leaving:
+            parts.append(f"{self.settings.name} is about to close this connection: {self._state.leaving}")
         return "; ".join(parts)
 
 

@@ -92,7 +92,7 @@ class StallDetector:
 
     def _note_condition(self, context: Context) -> None:
         """The same news of several connections is one event."""
-        conditions = (connection.condition for connection in self._pool.connections)
+        conditions = (connection.state.condition for connection in self._pool.connections)
         said = ", ".join(dict.fromkeys(filter(None, conditions)))
         if said != self._condition:
             self._condition = said
@@ -105,10 +105,10 @@ class StallDetector:
         self._looked_at = now
         carriers: dict[str, list[Connection]] = {}
         for connection in self._pool.connections:
-            for symbol in connection.since:
+            for symbol in connection.state.since:
                 carriers.setdefault(symbol, []).append(connection)
         for symbol in list(self._stalled):
-            if all(connection.halted for connection in carriers.get(symbol, ())):
+            if all(connection.state.halted for connection in carriers.get(symbol, ())):
                 del self._stalled[symbol]  # that connections have ended, or no trades are made, is what matters now
         for symbol in self._behind.keys() - carriers.keys():
             self._level(symbol)
@@ -126,11 +126,11 @@ class StallDetector:
         return self._rhythms.setdefault(symbol, Rhythm(self._least_s))
 
     def _idle_since(self, connection: Connection, symbol: str) -> float:
-        return max(connection.idle_since(symbol), self._awake_since)
+        return max(connection.state.idle_since(symbol), self._awake_since)
 
     def _heard(self, symbol: str, connections: Iterable[Connection], now: float) -> bool:
         """Whether it had trades since the last look; what its silence before says of its rhythm is learnt."""
-        last = max(connection.heard.get(symbol, -1.0) for connection in connections)
+        last = max(connection.state.last_trade_at.get(symbol, -1.0) for connection in connections)
         before = self._last.get(symbol)
         if last < 0 or (before is not None and last <= before):
             return False
@@ -138,7 +138,7 @@ class StallDetector:
         self._asked.pop(symbol, None)
         rhythm = self._rhythm(symbol)
         own = before is not None and any(
-            max(c.since[symbol], c.reading_since, c.matching_since, self._awake_since) <= before
+            max(c.state.since[symbol], c.state.reading_since, c.state.matching_since, self._awake_since) <= before
             for c in connections
         )
         if self._stalled.pop(symbol, None) is None and own and before is not None:
@@ -152,7 +152,7 @@ class StallDetector:
     ) -> None:
         rhythm = self._rhythm(symbol)
         since = min(self._idle_since(connection, symbol) for connection in silent)
-        others = [c for c in connections if c not in silent and c.heard.get(symbol, -1.0) > since]
+        others = [c for c in connections if c not in silent and c.state.last_trade_at.get(symbol, -1.0) > since]
         if others:
             await self._fall_behind(context, symbol, silent, others[0], now)
             return
@@ -170,7 +170,7 @@ class StallDetector:
         self._stalled[symbol] = why
         now_ns = time.time_ns()
         self._continuity.suspect(symbol, now_ns, GapReason.STALL, now_ns - int((now - since) * 1e9))
-        context.note("stalled", why, symbol=symbol, connections=[connection.plan.name for connection in silent])
+        context.note("stalled", why, symbol=symbol, connections=[connection.spec.name for connection in silent])
         for connection in silent:
             await self._pool.replace(connection, why)
 
@@ -181,10 +181,10 @@ class StallDetector:
         if now - self._behind.setdefault(symbol, now) < BEHIND_S:
             return
         for connection in silent:
-            why = f"{symbol} silent on {connection.plan.name}: {other.plan.name} delivers it"
+            why = f"{symbol} silent on {connection.spec.name}: {other.spec.name} delivers it"
             self._uneven.setdefault(symbol, why)
             if await self._pool.replace(connection, why):
-                context.note("stalled", why, symbol=symbol, connections=[connection.plan.name])
+                context.note("stalled", why, symbol=symbol, connections=[connection.spec.name])
 
     def _level(self, symbol: str) -> None:
         self._behind.pop(symbol, None)

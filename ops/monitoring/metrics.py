@@ -100,7 +100,7 @@ class Metrics(Collector):
         help_text = "Samples of the lag below zero: the exchange's time of the trade was later than its receipt."
         yield counter("exchange_lag_negative", help_text, _EXCHANGE, negative)
         exchanges = pipeline.exchanges.items()
-        up = [((name,), sum(c.connected for c in exchange.connections)) for name, exchange in exchanges]
+        up = [((name,), sum(c.state.connected for c in exchange.connections)) for name, exchange in exchanges]
         yield gauge("exchange_connections", "WebSockets that are open.", _EXCHANGE, up)
         wanted = [((name,), len(exchange.connections)) for name, exchange in exchanges]
         yield gauge("exchange_connections_wanted", "WebSockets that should be open.", _EXCHANGE, wanted)

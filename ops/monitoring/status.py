@@ -107,7 +107,7 @@ def _exchange(exchange: ExchangeRecorder, health: list[ActorHealth], lags: Lags)
     return {
         "state": worst(actor.state for actor in own).value,
         "reasons": [*reasons, lags.reasons[name]] if name in lags.reasons else reasons,
-        "connections": sum(connection.connected for connection in exchange.connections),
+        "connections": sum(connection.state.connected for connection in exchange.connections),
         "connections_wanted": len(exchange.connections),
         "symbols": [market.symbol for market in exchange.markets],
         "last_tick_at": instant(account.last_tick_ns),

@@ -18,8 +18,9 @@ from typing import Any, TypeVar, cast
 import trio
 import trio.testing
 
-import actors.feed.connection
 import actors.wire.websocket
+from actors.continuity.continuity import Continuity
+from actors.feed.session import Session
 from actors.model.ticks import Block
 from actors.pipeline import Pipeline
 from supervisor import ChildSpec, Context, Event, GaveUp, TransientError
@@ -49,7 +50,9 @@ class Chaos(trio.abc.Instrument):
         self.random = random = Random(seed)
         self.wrong: list[str] = []
         self.log: list[str] = []
-        self.delivered: dict[actors.feed.connection.Connection, list[str]] = {}  # identities, in order
+        self.delivered: dict[
+            tuple[str, str, Continuity], list[str]
+        ] = {}  # identities in order, by exchange and connection
         self.heard: Counter[str] = Counter()  # what has to be booked as received, by exchange
         self.arrived: set[str] = set()  # in the buffer's mailbox
         self.states: dict[str, str] = {}
@@ -154,14 +157,14 @@ class Chaos(trio.abc.Instrument):
         self, url: str, *, sink: Any, **more: Any
     ) -> AbstractAsyncContextManager[actors.wire.websocket.WebSocket]:
         """In place of actors.wire.websocket.connect: notes what the wire delivers."""
-        owner = sink.__self__._owner
-        delivered = self.delivered.setdefault(owner, [])
+        session: Session = sink.__self__
+        delivered = self.delivered.setdefault((session.settings.name, session.spec.name, session.continuity), [])
 
         async def noted(messages: list[bytes], received_ns: int) -> None:
             found = [identity for text in messages for identity in IDENTITY.findall(text.decode())]
             delivered.extend(found)
             # of a read that crashes the decoder each message is one reject
-            self.heard[owner.settings.name] += len(messages) if self.crashes_reader(messages) else len(found)
+            self.heard[session.settings.name] += len(messages) if self.crashes_reader(messages) else len(found)
             await sink(messages, received_ns)
 
         return actors.wire.websocket.connect(url, sink=noted, **more)

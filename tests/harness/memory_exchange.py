@@ -168,11 +168,11 @@ class Recorder:
     @property
     def names(self) -> list[str]:
         """The connections that there are."""
-        return [connection.plan.name for connection in self.exchange.connections]
+        return [connection.spec.name for connection in self.exchange.connections]
 
     def connection(self, name: str) -> Connection:
         """One of them."""
-        return next(one for one in self.exchange.connections if one.plan.name == name)
+        return next(one for one in self.exchange.connections if one.spec.name == name)
 
     def check(self, restarts: Iterable[str] = ()) -> None:
         """What holds at every moment: the books agree, the tree runs what the pool has, and nobody else failed."""

@@ -82,8 +82,8 @@ def check(chaos: Chaos) -> None:
 def by_record(chaos: Chaos) -> dict[str, set[str]]:
     """What was delivered to each exchange as long as it was recorded without a break."""
     found: dict[str, set[str]] = {}
-    for connection, identities in chaos.delivered.items():
-        name = f"{connection.settings.name}, {id(connection.continuity):x}"
+    for (exchange, _, continuity), identities in chaos.delivered.items():
+        name = f"{exchange}, {id(continuity):x}"
         found.setdefault(name, set()).update(identities)
     return found
 

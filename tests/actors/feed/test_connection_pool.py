@@ -243,7 +243,7 @@ async def test_markets_may_change_while_a_connection_is_being_replaced(autojump_
         await trio.sleep(3)
         recorder.check()
         assert len(recorder.told("replacement_dropped")) == 1
-        carried = sorted(s for one in recorder.exchange.connections for s in one.since)
+        carried = sorted(s for one in recorder.exchange.connections for s in one.state.since)
         assert carried == ["BTC/USDT", "SOL/USDT"]
         await trio.sleep(30)  # and these are replaced in their time
         assert len(recorder.told("replaced")) >= 1
