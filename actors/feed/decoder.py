@@ -1,14 +1,15 @@
 """Turns whole messages into ticks, rejects and controls, so that what is bad costs only itself."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
 import msgspec
 
-from actors.exchanges.contract.feed import Control, Dialect, TradeLike, Trades
+from actors.exchanges.contract.feed import Control, Dialect, FeedDecoder, Reply, TradeLike, Trades
+from actors.feed.gunzip import gunzip
 from actors.model.ticks import REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
 from actors.model.validation import FieldError, amounts, check_ids, check_times, why_refused
 from supervisor.text import WORDS_CHARS_MAX, printable
@@ -19,6 +20,9 @@ _REFUSED = (ValueError, KeyError, RecursionError)
 # A message whose trades are looked at one by one holds at most so many: 40 ms of work, and twice the most that an
 # exchange documents (bybit: 1,024).
 ENTRIES_MAX = 2_000
+# A portion of a read holds so much once decompressed (20 ms of work), and one message more.
+INFLATED_AT_ONCE = 4 << 20
+REPLY_CHARS_MAX = 1_000  # an answer is some 50 characters; more is not worth sending back
 # A read ends after so many rejects and controls (10 ms of work), so that others get their turn.
 ODD_AT_ONCE = 500
 # What stands around a list of trades and is copied for each of them; exchanges send some 100 bytes in all.
@@ -26,6 +30,14 @@ MEMBERS_MAX, MEMBER_BYTES_MAX = 8, 256
 
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+@dataclass(slots=True)
+class _Replay:
+    """So many more rows of one native may be old ones that are sent again: those older than `requested_ns`."""
+
+    requested_ns: int
+    rows_left: int
 
 
 @dataclass(slots=True)
@@ -46,27 +58,40 @@ class Outcome:
 class Decoder:
     """Reads the messages of one connection; `markets` maps the natives asked for on it to unified symbols.
 
+    `feed` is what `Dialect.decoder_for` made for this connection; the dialect itself where it keeps no state.
     `seen` holds the natives that have delivered a trade: data is an acknowledgement too.
 
-    `subscribed_ns` is set by the connection's owner each time a subscribe request is sent (our clock).
-    Where the dialect replays without a mark, the first trade of a native is 'snapshot' if it is older than
-    that: in all recordings only the last trade before the subscription is ever re-sent. It is a label by
-    two clocks: one that differs by a second may mislabel a trade of that second, and loses none.
+    Where the dialect replays without a mark, the first rows of a native (at most dialect.replays_unmarked, until
+    one is not so) are 'snapshot' if they are older than the request for it. That is a label by two clocks: one
+    that differs by a second may mislabel a trade of that second, and loses none.
     """
 
-    def __init__(self, exchange: str, dialect: Dialect, markets: Mapping[str, str]) -> None:
+    def __init__(
+        self, exchange: str, dialect: Dialect, markets: Mapping[str, str], feed: FeedDecoder | None = None
+    ) -> None:
         self.seen: set[str] = set()
-        self.subscribed_ns = 0
         self._exchange = exchange
         self._dialect = dialect
+        self._feed: FeedDecoder = feed or dialect
         self.markets = markets
-        self._settled: set[str] = set()
+        self._replaying: dict[str, _Replay] = {}
+
+    def requested(self, natives: Iterable[str], now_ns: int) -> None:
+        """A subscribe request for these is sent now (our clock, UTC): old trades may follow."""
+        if self._dialect.replays_unmarked:
+            for native in natives:
+                self._replaying[native] = _Replay(now_ns, int(self._dialect.replays_unmarked))
 
     def read(self, messages: list[bytes], received_ns: int, block: Block) -> Outcome:
         """Appends the good trades to `block`, in order; never raises for what the messages hold.
 
         Where much is no sound trade it ends early, see Outcome.messages: the caller yields and goes on.
         """
+        if self._dialect.compression is not None:
+            return self._read_compressed(messages, received_ns, block)
+        return self._read_plain(messages, received_ns, block)
+
+    def _read_plain(self, messages: list[bytes], received_ns: int, block: Block) -> Outcome:
         outcome = Outcome(len(messages))
         if len(messages) > 1:
             try:
@@ -82,9 +107,34 @@ class Decoder:
                 break
         return outcome
 
+    def _read_compressed(self, messages: list[bytes], received_ns: int, block: Block) -> Outcome:
+        """The same of compressed messages. Decompresses no more at once than INFLATED_AT_ONCE and one message."""
+        limit = self._dialect.limits.message_bytes
+        plain: list[bytes] = []
+        places: list[int] = []  # of `plain` among the messages
+        rejects: list[tuple[int, Reject]] = []
+        size, taken = 0, len(messages)
+        for place, message in enumerate(messages):
+            if size >= INFLATED_AT_ONCE or place >= ODD_AT_ONCE:
+                taken = place
+                break
+            try:
+                plain.append(gunzip(message, limit))
+                size += len(plain[-1])
+                places.append(place)
+            except FieldError as error:
+                rejects.append((place, self._reject(message, received_ns, error)))
+                size += limit if error.reason is Reason.OVERSIZE else 0  # it took the work of so many
+        outcome = self._read_plain(plain, received_ns, block)
+        if outcome.messages < len(plain):
+            taken = places[outcome.messages]
+        outcome.messages = taken
+        outcome.rejects += [reject for place, reject in rejects if place < taken]
+        return outcome
+
     def _append(self, messages: list[bytes], received_ns: int, block: Block, outcome: Outcome) -> None:
         """All trades of `messages` or, raising one of _REFUSED, none."""
-        trades = self._dialect.trades(messages)
+        trades = self._feed.trades(messages)
         try:
             symbol = list(map(self.markets.__getitem__, trades.native))
         except KeyError as error:
@@ -114,15 +164,18 @@ class Decoder:
         outcome.joined |= trades.fills is not None
 
     def _sources(self, trades: Trades) -> list[str]:
-        settling = self._dialect.replays_unmarked and len(self._settled) < len(self.markets)
-        if not settling:
+        if not self._replaying:
             if not any(trades.snapshot):
                 return ["stream"] * len(trades.snapshot)
             return ["snapshot" if marked else "stream" for marked in trades.snapshot]
         sources = []
         for native, time, marked in zip(trades.native, trades.exchange_ns, trades.snapshot, strict=True):
-            old = native not in self._settled and time is not None and time < self.subscribed_ns
-            self._settled.add(native)
+            replay = self._replaying.get(native)
+            old = replay is not None and time is not None and time < replay.requested_ns
+            if replay is not None:
+                replay.rows_left -= 1
+                if not old or not replay.rows_left:
+                    del self._replaying[native]
             sources.append("snapshot" if old or marked else "stream")
         return sources
 
@@ -152,22 +205,26 @@ class Decoder:
 
     def _control(self, message: bytes) -> Control | FieldError:
         """What a message is that is no sound trade frame; a FieldError (not raised) if it is nothing."""
+        unknown = FieldError(Reason.UNKNOWN_MESSAGE, "a message type that is not known")
         try:
             text = message.decode()
         except UnicodeDecodeError as error:
-            return FieldError(Reason.NOT_UTF8, str(error))
+            return self._feed.control(message) or FieldError(Reason.NOT_UTF8, str(error))
         try:
             parsed = _parse(text)
         except (ValueError, RecursionError) as error:
-            return self._dialect.control(text) or FieldError(Reason.NOT_JSON, str(error))
-        return self._dialect.control(parsed) or FieldError(
-            Reason.UNKNOWN_MESSAGE, "a message type that is not known"
-        )
+            return self._feed.control(text) or FieldError(Reason.NOT_JSON, str(error))
+        control = self._feed.control(parsed)
+        if isinstance(control, Reply) and len(control.text) > REPLY_CHARS_MAX:
+            return unknown
+        return control or unknown
 
     def _safe(self, control: Control) -> Control:
         """All of the exchange's words as short printable lines, and no market that was not asked for (but one,
         so that it does not seem to name none)."""
         changes: dict[str, Any] = {}
+        if isinstance(control, Reply):  # it goes back to the exchange as it is
+            return control
         for name in control.__slots__:
             value = getattr(control, name)
             if isinstance(value, str):
@@ -212,7 +269,11 @@ def _parts(message: bytes, list_key: str) -> list[bytes]:
 
 def _split(raw: bytes, path: list[str]) -> Iterator[bytes]:
     if raw.lstrip()[:1] == b"[":
-        for element in _list.decode(raw):
+        elements = _list.decode(raw)
+        if path and path[0].isdecimal():
+            yield from _split_place(elements, int(path[0]), path[1:])
+            return
+        for element in elements:
             for part in _split(bytes(element), path) if path else [bytes(element)]:
                 yield b"[" + part + b"]"
     elif not path:
@@ -224,3 +285,13 @@ def _split(raw: bytes, path: list[str]) -> Iterator[bytes]:
         envelope = dict(islice(short, MEMBERS_MAX))
         for part in _split(trades, path[1:]):
             yield msgspec.json.encode({**envelope, path[0]: msgspec.Raw(part)})
+
+
+def _split_place(elements: list[msgspec.Raw], place: int, path: list[str]) -> Iterator[bytes]:
+    """Parts of a frame that is a list and has the trades at one place; each has all the other elements."""
+    if place >= len(elements) or len(elements) > MEMBERS_MAX:
+        raise ValueError("no trades at their place in the list")
+    if any(len(bytes(one)) > MEMBER_BYTES_MAX for at, one in enumerate(elements) if at != place):
+        raise ValueError("too much beside the trades")
+    for part in _split(bytes(elements[place]), path):
+        yield msgspec.json.encode([*elements[:place], msgspec.Raw(part), *elements[place + 1 :]])

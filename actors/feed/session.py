@@ -55,8 +55,9 @@ class Session:
         self._symbols = {market.native: market.symbol for market in spec.markets}
         channel = settings.channel or dialect.channels[0]
         self._subscription = Subscription(dialect, list(self._symbols), channel)
-        self._decoder = Decoder(settings.name, dialect, self._symbols)
-        self._decoder.subscribed_ns = time.time_ns()  # re-sent trades can come before any request
+        feed = dialect.decoder_for({market.native: market for market in spec.markets})
+        self._decoder = Decoder(settings.name, dialect, self._symbols, feed)
+        self._decoder.requested(self._symbols, time.time_ns())  # re-sent trades can come before any request
         self._requested_at = math.inf
         self._wake = trio.Event()  # there may be something to send
         self._refusals: set[str] = set()  # reasons that were an event
@@ -176,7 +177,7 @@ class Session:
             if request is None:
                 await self._wake.wait()
                 continue
-            self._decoder.subscribed_ns = time.time_ns()
+            self._decoder.requested(request.natives, time.time_ns())
             self._requested_at = now
             sent.append(now)
             await wire.send(request.text)

@@ -18,9 +18,10 @@ class Reason(enum.StrEnum):
     """Why something received is no tick. The strings are stored and queried: they are never renamed."""
 
     NOT_UTF8 = "not_utf8"  # the bytes are not text, wherever in the message
+    NOT_GZIP = "not_gzip"  # the exchange compresses its messages, and this is no whole compressed one
     NOT_JSON = "not_json"  # text, but neither JSON nor a word of the exchange's own
     UNKNOWN_MESSAGE = "unknown_message"  # sound JSON of a type that the dialect does not know
-    OVERSIZE = "oversize"  # larger than the dialect's message limit
+    OVERSIZE = "oversize"  # larger than the dialect's message limit, as sent or once decompressed
     MISSING_FIELD = "missing_field"  # a trade without a field that is needed
     BAD_TYPE = "bad_type"  # a field of another JSON type than documented
     BAD_PRICE = "bad_price"  # no positive decimal that DECIMAL(38,18) holds exactly

@@ -53,8 +53,8 @@ class Talk:
         self.reject = ""
         self.asked_at = self.first_asked_at = -math.inf
         self._name, self._dialect = settings.name, dialect
-        self._reader = Decoder(settings.name, dialect, names)
-        self._reader.subscribed_ns = time.time_ns()
+        self._reader = Decoder(settings.name, dialect, names, dialect.decoder_for(self.markets))
+        self._reader.requested(names, time.time_ns())
         self.condition = ""
         self._leaving = ""
         self._lost: TransientError | None = None
@@ -129,7 +129,7 @@ class Talk:
         return self.subscription.next(trio.current_time())
 
     async def _ask(self, wire: WebSocket, request: Request) -> None:
-        self._reader.subscribed_ns = time.time_ns()
+        self._reader.requested(request.natives, time.time_ns())
         self.asked_at = trio.current_time()
         if math.isinf(self.first_asked_at):
             self.first_asked_at = self.asked_at

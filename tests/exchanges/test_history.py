@@ -15,6 +15,7 @@ from actors.backfill.fetcher import Recovered
 from actors.backfill.paging import Progress
 from actors.backfill.trade_ranges import status_of, stretches
 from actors.exchanges.contract.feed import Market, Trades
+from actors.exchanges.contract.feed_helpers import digits, seconds_ns
 from actors.exchanges.contract.history import (
     Ask,
     Busy,
@@ -27,7 +28,6 @@ from actors.exchanges.contract.history import (
     Refused,
     TradeRange,
 )
-from actors.exchanges.contract.history_helpers import digits, seconds_ns
 from actors.model.records import GapReason, GapRow, GapStatus
 from actors.model.symbols import parse_symbol
 from actors.model.validation import FieldError, amounts, check_ids, check_times

@@ -245,7 +245,8 @@ class Dialect:
     - `token`: is asked over REST before each connection; its answer says where to connect.
     - `compression`: each message is compressed so. limits.message_bytes bounds it before and after.
     - `ping`: what this side sends to keep the connection.
-    - `replays_unmarked`: after a subscribe the exchange may re-send old trades that look like live ones.
+    - `replays_unmarked`: after a subscribe the exchange may re-send so many old trades of each market, which look
+      like live ones.
     - `streams`: what it sends beside trades, by name; `channels` are those of trades.
     """
 
@@ -272,7 +273,7 @@ class Dialect:
     waits_for_welcome: bool = False
     token: TokenRequest | None = None
     compression: Literal["gzip"] | None = None
-    replays_unmarked: bool = False
+    replays_unmarked: int = 0
     ack_s: float = 10.0
     lifetime_s: float | None = None
     examples: tuple[str, ...] = ()

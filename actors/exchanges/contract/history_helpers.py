@@ -1,13 +1,12 @@
 """What several histories share: reading answers strictly, row by row where one is odd, and exact numbers."""
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from actors.exchanges.contract.feed import Trades
-from actors.exchanges.contract.feed_helpers import S_NS, inside
+from actors.exchanges.contract.feed_helpers import inside
 from actors.exchanges.contract.history import DETAIL_CHARS_MAX, UNREADABLE, Garbled, OddRow, Query
 from actors.model.ticks import REJECT_PAYLOAD_BYTES_MAX, Reason
 from actors.model.validation import FieldError, amounts, check_ids, check_times, why_refused
@@ -18,7 +17,6 @@ SAID_BYTES_MAX = 64 * 1024  # errors have some hundred bytes; a million of small
 # A row of the exchanges known has at most 15 commas, inside and behind it. An answer with more is not split into
 # its rows: it would cost seconds and hundreds of MB where 4 MiB hold a million of them.
 ROW_COMMAS_MAX = 50
-_SECONDS = re.compile(r"(\d{1,12})(?:\.(\d{1,20}))?", re.ASCII)
 
 T = TypeVar("T")
 TradeId = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -126,24 +124,6 @@ def words(body: bytes, *keys: str) -> str:
     said = (inside(message, key) for key in keys)
     texts = [str(value)[:WORDS_CHARS] for value in said if isinstance(value, str | int)]
     return " ".join(filter(None, texts)) or excerpt(body)
-
-
-def digits(token: msgspec.Raw, name: str) -> str:
-    """A decimal as it stands on the wire, a JSON number or a string: a float would lose a 0 of 0.00123440."""
-    text = str(token, "ascii", "replace")
-    if text[:1] == '"':
-        return text[1:-1]
-    if text[:1] not in tuple("-0123456789"):
-        raise FieldError(Reason.BAD_TYPE, f"`{name}` is neither a JSON number nor a string: {text[:60]}")
-    return text
-
-
-def seconds_ns(text: str) -> int:
-    """Nanoseconds of seconds in decimal digits, exactly; digits past the ninth decimal are cut off."""
-    match = _SECONDS.fullmatch(text)
-    if match is None:
-        raise FieldError(Reason.BAD_TIME, f"not seconds: {text[:60]!r}")
-    return int(match[1]) * S_NS + int((match[2] or "0")[:9].ljust(9, "0"))
 
 
 def trades(

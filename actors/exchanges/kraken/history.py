@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from actors.exchanges.contract.feed import Trades
-from actors.exchanges.contract.feed_helpers import inside
+from actors.exchanges.contract.feed_helpers import digits, inside, seconds_ns
 from actors.exchanges.contract.history import (
     ID_DIGITS_MAX,
     Ask,
@@ -21,11 +21,9 @@ from actors.exchanges.contract.history_helpers import (
     WORDS_CHARS,
     TradeId,
     decoded,
-    digits,
     excerpt,
     read_rows,
     said_in,
-    seconds_ns,
     trades,
 )
 

@@ -53,7 +53,7 @@ def rows(block: Block) -> list[tuple[object, ...]]:
 def test_every_recorded_trade_is_read_field_by_field_as_expected(exchange: str, name: str) -> None:
     reader = Decoder(exchange, dialect_of(exchange), markets(exchange, name))
     sent = [frame.recv_ns for frame in frames(exchange, name) if not frame.incoming and frame.recv_ns]
-    reader.subscribed_ns = min(sent, default=0)
+    reader.requested(markets(exchange, name), min(sent, default=0))
     read = {}
     for frame in frames(exchange, name):
         if frame.incoming:
@@ -163,7 +163,7 @@ def okx_trade(native: str, ms: int, trade_id: int) -> bytes:
 
 def test_only_the_first_trade_of_a_market_can_be_one_that_was_sent_again_without_a_mark() -> None:
     reader = Decoder("okx", dialect_of("okx"), {"A-B": "A/B", "C-D": "C/D"})
-    reader.subscribed_ns = 1_000 * 1_000_000
+    reader.requested(("A-B", "C-D"), 1_000 * 1_000_000)
     block = Block("okx")
     messages = [
         okx_trade("A-B", 900, 1),
