@@ -15,9 +15,14 @@ import actors.feed.session
 import actors.wire.websocket
 from actors import pipeline
 from actors import recorder as exchange
+from actors.continuity.clock_lead import Lead
+from actors.continuity.continuity import Continuity
+from actors.continuity.row import Row
+from actors.continuity.tracker import Decided
 from actors.exchanges.registry import EXCHANGES
 from actors.feed import accumulator as catch
 from actors.model.chunk import Chunk
+from actors.model.ticks import Block
 from actors.settings import ExchangeSettings, PipelineSettings, StoreSettings, SupervisionSettings
 from actors.sink import buffer
 from supervisor import Mailbox, Supervisor
@@ -52,6 +57,19 @@ def install(chaos: "Chaos", patch: pytest.MonkeyPatch) -> None:
                 raise Boom("poison")
             return outcome
 
+    take_decided, doubt = Continuity.take_decided, Lead.doubt
+
+    def noting_held(continuity: Continuity, now: float, *, end: bool = False) -> tuple[Block, Decided]:
+        block, decided = take_decided(continuity, now, end=end)
+        chaos.held.update(block.price)
+        return block, decided
+
+    def noting_doubted(lead: Lead, symbol: str, row: Row) -> list[tuple[str, Row]]:
+        chaos.held.add(row.content[0])
+        return doubt(lead, symbol, row)
+
+    patch.setattr(Continuity, "take_decided", noting_held)
+    patch.setattr(Lead, "doubt", noting_doubted)
     patch.setattr("time.time_ns", chaos.wall)
     patch.setattr(trio.to_thread, "run_sync", chaos.in_place)
     patch.setattr(actors.wire.websocket, "dial", chaos.venue.dial)

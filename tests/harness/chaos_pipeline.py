@@ -50,9 +50,9 @@ class Chaos(trio.abc.Instrument):
         self.random = random = Random(seed)
         self.wrong: list[str] = []
         self.log: list[str] = []
-        self.delivered: dict[
-            tuple[str, str, Continuity], list[str]
-        ] = {}  # identities in order, by exchange and connection
+        # identities in order, by exchange and connection
+        self.delivered: dict[tuple[str, str, Continuity], list[str]] = {}
+        self.held: set[str] = set()  # those that waited until it was clear whether they are sound
         self.heard: Counter[str] = Counter()  # what has to be booked as received, by exchange
         self.arrived: set[str] = set()  # in the buffer's mailbox
         self.states: dict[str, str] = {}

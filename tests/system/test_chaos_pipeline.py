@@ -49,8 +49,9 @@ def check(chaos: Chaos) -> None:
     assert not stored.keys() & rejected.keys(), "stored and refused"
     assert stored.keys() | rejected.keys() <= set(delivered), "invented"
     for found in chaos.delivered.values():
-        mine = set(found)
-        assert [one for one in stored if one in mine] == [one for one in found if one in stored], "out of order"
+        mine = set(found) - chaos.held  # what is held comes later
+        order = [one for one in found if one in mine and one in stored]
+        assert [one for one in stored if one in mine] == order, "out of order"
     if chaos.gave_up:
         assert chaos.frail, "gave up though it is patient"
         return
@@ -105,10 +106,13 @@ def kept(chaos: Chaos) -> tuple[Counter[str], Counter[str], Counter[str]]:
 
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_whatever_happens_every_tick_is_kept_once_in_order_and_the_books_agree(block: int) -> None:
+    recorded = 0
     for seed in seeds(block):
         chaos = run(seed)
+        recorded += bool(chaos.delivered)
         try:
             check(chaos)
         except AssertionError as error:
             error.add_note(f"TICKWARDEN_SEED={seed}; what was done to it:\n" + "\n".join(chaos.log[-40:]))
             raise
+    assert recorded >= len(seeds(block)) // 2
