@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable, Iterable
 import trio
 
 from actors.continuity.continuity import Continuity
-from actors.exchanges.contract.feed import Dialect
+from actors.exchanges.contract.feed import Dialect, Token
 from actors.feed.accumulator import Accumulator
 from actors.feed.connection_state import ConnectionState
 from actors.feed.session import Session
+from actors.feed.set_aside import SetAside
 from actors.feed.sharding import ConnectionSpec
 from actors.model.chunk import Chunk
 from actors.model.records import GapReason
@@ -23,6 +24,7 @@ class Connection:
     """Owned by the connection pool: its state and accumulated ticks outlive crashes of `run`.
 
     `pace` returns when the exchange may be connected to; `refused` receives a refused handshake.
+    `token` asks the exchange where to connect, if the dialect wants that.
     """
 
     def __init__(
@@ -35,11 +37,13 @@ class Connection:
         pace: Callable[[], Awaitable[None]],
         continuity: Continuity,
         refused: Callable[[HandshakeRefused], None],
+        token: Callable[[], Awaitable[Token]] | None = None,
     ) -> None:
         self.spec, self.state = spec, ConnectionState()
         self._settings, self._dialect, self._continuity = settings, dialect, continuity
         self._accumulator = Accumulator(settings.name, account, intake, continuity)
-        self._pace, self._refused = pace, refused
+        self._pace, self._refused, self._token = pace, refused, token
+        self._set_aside = SetAside()
 
     async def run(self, context: Context) -> None:
         """One session until it ends; raises what ended it (a transient error, mostly). Ends on
@@ -49,7 +53,15 @@ class Connection:
         await self.hand_over()
         await self._pace()
         session = Session(
-            self.spec, self._settings, self._dialect, state, self._accumulator, self._continuity, context
+            self.spec,
+            self._settings,
+            self._dialect,
+            state,
+            self._accumulator,
+            self._continuity,
+            context,
+            set_aside=self._set_aside,
+            token=await self._token() if self._token else None,
         )
         try:
             await session.run()

@@ -8,15 +8,34 @@ from collections.abc import Collection, Iterable, Sequence
 import trio
 
 from actors.continuity.continuity import Continuity
-from actors.exchanges.contract.feed import Ack, Condition, Control, Dialect, Leaving, Refusal, Unsubscribed
+from actors.exchanges.contract.feed import (
+    Ack,
+    Condition,
+    Control,
+    Dialect,
+    Leaving,
+    Refusal,
+    Reply,
+    Token,
+    Unsubscribed,
+    Welcome,
+)
 from actors.feed.accumulator import Accumulator
 from actors.feed.connection_state import WATCH_S, ConnectionState
 from actors.feed.decoder import Decoder
-from actors.feed.keep_alive import keep_alive
-from actors.feed.sharding import ConnectionSpec
+from actors.feed.keep_alive import Replies, keep_alive
+from actors.feed.set_aside import REASON, SetAside
+from actors.feed.sharding import ConnectionSpec, redirected
 from actors.feed.subscription import Subscription
 from actors.settings import ExchangeSettings
-from actors.wire.websocket import ConnectionLost, WebSocket, WebSocketLimits, client_context, connect
+from actors.wire.websocket import (
+    ENDED_WITHOUT_CLOSE,
+    ConnectionLost,
+    WebSocket,
+    WebSocketLimits,
+    client_context,
+    connect,
+)
 from supervisor import Context, TransientError
 
 REFUSALS_REPORTED_MAX = 50  # different reasons of refusals that name no market and become events, a connection
@@ -36,7 +55,8 @@ class NotSubscribed(TransientError):
 class Session:
     """Made for one `run`, which raises what ended it, and returns when the context is asked to stop.
 
-    What it learns is written to `state` and `continuity`; ticks go to `accumulator`.
+    What it learns is written to `state` and `continuity`; ticks go to `accumulator`. `set_aside` outlives it;
+    `token` is where to connect in place of `spec.url`.
     """
 
     def __init__(
@@ -48,13 +68,19 @@ class Session:
         accumulator: Accumulator,
         continuity: Continuity,
         context: Context,
+        *,
+        set_aside: SetAside | None = None,
+        token: Token | None = None,
     ) -> None:
         self.spec, self.settings, self.continuity = spec, settings, continuity
         self._dialect, self._state, self._context = dialect, state, context
         self._accumulator = accumulator
         self._symbols = {market.native: market.symbol for market in spec.markets}
         channel = settings.channel or dialect.channels[0]
-        self._subscription = Subscription(dialect, list(self._symbols), channel)
+        self._subscription = Subscription(dialect, list(self._symbols), channel, set_aside)
+        self._replies, self._welcomed = Replies(), trio.Event()
+        self._url = redirected(token.url, settings.ws_url) if token else spec.url
+        self._ping_s = token.ping_interval_s if token else None
         feed = dialect.decoder_for({market.native: market for market in spec.markets})
         self._decoder = Decoder(settings.name, dialect, self._symbols, feed)
         self._decoder.requested(self._symbols, time.time_ns())  # re-sent trades can come before any request
@@ -66,8 +92,8 @@ class Session:
     async def run(self) -> None:
         silence_s = self.settings.silence_s or self._dialect.silence_s
         limits = WebSocketLimits(message_bytes=self._dialect.limits.message_bytes)
-        tls = client_context(self.settings.ca_file) if self.spec.url.startswith("wss:") else None
-        async with connect(self.spec.url, sink=self._read, limits=limits, ssl_context=tls) as wire:
+        tls = client_context(self.settings.ca_file) if self._url.startswith("wss:") else None
+        async with connect(self._url, sink=self._read, limits=limits, ssl_context=tls) as wire:
             self._state.opened()
             try:
                 async with trio.open_nursery() as nursery:
@@ -75,13 +101,16 @@ class Session:
                     nursery.start_soon(self._subscribe, wire)
                     nursery.start_soon(self._watch, wire, silence_s)
                     if self._dialect.ping is not None:
-                        nursery.start_soon(keep_alive, wire, self._dialect.ping)
+                        nursery.start_soon(keep_alive, wire, self._dialect.ping, self._ping_s)
+                    nursery.start_soon(self._replies.send_to, wire)
                     nursery.start_soon(self._end_with, wire)
                     await self._context.stopping.wait()
                     nursery.cancel_scope.cancel()
             finally:
                 if wire.violation is not None:
                     self._accumulator.take_violation(wire.violation)
+                if wire.ended is not None and (wire.ended.code == ENDED_WITHOUT_CLOSE or not wire.ended.reason):
+                    self._lost(self._subscription.closed(trio.current_time()), "refused", REASON)
 
     async def _read(self, messages: list[bytes], received_ns: int) -> None:
         """Takes one read, in portions where much of it is no sound trade: others get their turn in between."""
@@ -124,6 +153,10 @@ class Session:
             case Leaving():
                 if self._state.will_close(control.reason or "it said so"):
                     self._context.note("leaving", control.reason)
+            case Reply():
+                self._replies.add(control.text)
+            case Welcome():
+                self._welcomed.set()
 
     async def _hand_over(self) -> None:
         """What is not read while the buffer is full is our doing, not the exchange's silence."""
@@ -169,6 +202,11 @@ class Session:
         """Sends requests no faster than the exchange allows, and again what is refused or not answered."""
         limits = self._dialect.limits
         sent: deque[float] = deque()  # in the last hour
+        if self._dialect.waits_for_welcome:
+            with trio.move_on_after(self._dialect.ack_s):
+                await self._welcomed.wait()
+            if not self._welcomed.is_set():
+                raise NotSubscribed(f"{self.settings.name} sent no welcome within {self._dialect.ack_s:g} s")
         while True:
             self._wake, now = trio.Event(), trio.current_time()
             while sent and now - sent[0] >= HOUR_S:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from actors.exchanges.contract.feed import Ack, Dialect, Refusal, Request
+from actors.feed.set_aside import CLOSES_S, REASON, SetAside
 from supervisor import Backoff
 
 # What was refused or not answered is asked again after 5 to 10 s, then after twice as long each time, up to 10 min.
@@ -51,11 +52,18 @@ class Subscription:
     symbol costs only itself; where that was about the rate it is asked again as it was, and nothing is asked
     for before. Where the refusal names one market, nobody can tell whether the others of its request still get
     their answer: those that do not are asked for again by themselves.
+
+    Where an unknown market would end the connection, `set_aside` remembers such markets across connections.
     """
 
-    def __init__(self, dialect: Dialect, natives: Sequence[str], channel: str) -> None:
+    def __init__(
+        self, dialect: Dialect, natives: Sequence[str], channel: str, set_aside: SetAside | None = None
+    ) -> None:
         self._dialect, self._channel = dialect, channel
+        self._set_aside = set_aside or SetAside()
         self._next_id = 1
+        if dialect.bad_symbol_closes:  # those that it is sure to take come first
+            natives = sorted(natives, key=lambda native: native not in self._set_aside.accepted)
         self._all, self._ours = tuple(natives), set(natives)
         self._random = random.Random()  # noqa: S311 - spreads load, keeps no secret
         self._pauses: dict[int, float] = {}  # by tries: what is refused together is asked again together
@@ -74,6 +82,10 @@ class Subscription:
         self.unanswered: dict[str, None] = {}  # of those pending: no answer came in time
         self.confirmed: set[str] = set()
         self.answered = False  # the exchange has reacted to a request, with whatever words or data
+        for native in self._ours & self._set_aside.due.keys():
+            self._waiting[native] = _Waiting(self._set_aside.due[native], (native,), again=True)
+            self.pending.pop(native)
+            self.refused[native] = REASON
 
     # -- what to send ---------------------------------------------------------------------------------
 
@@ -84,11 +96,39 @@ class Subscription:
             return None
         self._refill(now)
         while self._queue:
+            opened = self._open.get(self._queue[0].request_id)
+            if opened and not self._may_go(opened.request):
+                return None
             request = self._queue.popleft()
-            if opened := self._open.get(request.request_id):  # else data has answered it
+            if opened:  # else data has answered it
                 opened.sent_at = now
+                if not self._dialect.acknowledges:
+                    self._assume(request)
                 return request
         return None
+
+    def _may_go(self, request: Request) -> bool:
+        """Whether nobody could mistake a request for another one if the connection ends because of it."""
+        if not self._dialect.bad_symbol_closes:
+            return True
+        accepted = self._set_aside.accepted
+        on_way = [natives for one in self._open.values() if one.sent_at is not None for natives in one.left]
+        return not on_way or accepted.issuperset((*on_way, *request.natives))
+
+    def _assume(self, request: Request) -> None:
+        """No answer will come: these count as asked for, and are confirmed by their first trades."""
+        self.answered = True
+        for native in request.natives:
+            self.pending.pop(native, None)
+            self.held.pop(native, None)
+        self._open.pop(request.request_id, None)
+
+    def closed(self, now: float) -> list[str]:
+        """The connection has ended without a reason. Returns the market that is set aside for that, if any."""
+        if not self._dialect.bad_symbol_closes:
+            return []
+        asked = [one for one in self._open.values() if one.sent_at is not None and now - one.sent_at <= CLOSES_S]
+        return self._set_aside.closed([native for one in asked for native in one.left], now)
 
     def hurry(self, now: float) -> None:
         """What kept the exchange from answering is over: all that waits is due, as if for the first time."""
@@ -120,6 +160,8 @@ class Subscription:
         for native in natives:
             del self._waiting[native]
             self._ended.discard(native)
+        if self._dialect.request_replaces:
+            natives = [native for native in self._all if native not in self._waiting]
         for request_id, opened in list(self._open.items()):
             if opened.left <= set(natives):  # a late answer to it would be taken for one to the new request
                 del self._open[request_id]
@@ -186,7 +228,9 @@ class Subscription:
                 del self._open[request_id]
         if not refusal.natives and len(natives) > 1:
             for native in natives:
-                self._waiting[native] = _Waiting(now, (native,), again=native in self._tries)
+                # Where each request replaces the one before, they must go one after the other.
+                again = native in self._tries or self._dialect.request_replaces
+                self._waiting[native] = _Waiting(now, (native,), again=again)
             return []
         for native in natives:
             self.refused[native] = refusal.reason
@@ -267,6 +311,7 @@ class Subscription:
             self._ended.discard(native)
             self._stood_since.setdefault(native, now)
         self.confirmed |= settled
+        self._set_aside.accept(settled)
         for request_id, opened in list(self._open.items()):
             opened.left -= settled
             if not opened.left:

@@ -95,6 +95,11 @@ class WebSocket:
         """What the server did wrong, with an excerpt, if that is why this side closed (code 1002 or 1009)."""
         return self._cutter.violation
 
+    @property
+    def ended(self) -> CloseReason | None:
+        """How the connection ended; None while it has not."""
+        return self._how() if self._over.is_set() else None
+
     async def send(self, text: str) -> None:
         """Sends one text message. Raises ConnectionLost if the connection is over, or NetworkTimeout."""
         assert self._library is not None

@@ -286,6 +286,8 @@ class Dialect:
             raise ValueError(f"{self.doc}: a dialect has either `trades` and `control` or `decoder`")
         if self.request_replaces and self.limits.symbols_per_request < self.limits.symbols_per_connection:
             raise ValueError(f"{self.doc}: a request that replaces all others must hold a connection's symbols")
+        if self.bad_symbol_closes and (self.limits.symbols_per_request > 1 or not self.acknowledges):
+            raise ValueError(f"{self.doc}: to find a bad symbol, each must be asked for and confirmed by itself")
 
     def decoder_for(self, markets: Mapping[str, Market]) -> FeedDecoder:
         """What reads the frames of one connection that carries `markets`, by native name."""
