@@ -1,137 +1,357 @@
-"""One child of a supervisor: its state, its counts, and one life of it at a time."""
+"""The state machine of one child: its rules, the table of transitions, and the only code that changes a child.
+
+Rules:
+
+1. Only the methods of `Child` change a child. The group, the supervisor and the actor call them; they read the
+   fields and never write them.
+2. `desired` is what a child should do, `state` what it does. Commands and a sibling's crash change `desired`;
+   the group compares the two in each of its steps, and calls `launch` or `wind_down` where they differ.
+3. At most one incarnation exists at a time. It is asked to stop once, and cancelled at once or at its deadline.
+   A final stop that begins while it stops for another reason changes what follows, not the deadline.
+4. A failure is classified. TRANSIENT: BACKOFF, for ever. MISCONFIGURED: FAILED, probed from time to time. BUG:
+   BACKOFF, and FAILED once the intensity is exceeded; a child that escalates is then `exhausted` instead, and
+   its supervisor gives up. During the final stop nothing is probed: there is only BACKOFF with short pauses.
+5. During a probe the state remains FAILED until the actor reports that it works.
+6. An actor that returns unasked has failed if it is permanent; else it has `finished` and is STOPPED.
+7. The final stop closes the input once. A child with an input that crashes meanwhile, or was cancelled for a
+   restart or a pause, is run again until its work is finished or its deadline has passed: see shutdown.Drain.
+8. `gone` is set when a child will never run again; its name is free then.
+9. Every change of state is checked against the table and emitted as an event.
+"""
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
+from types import MappingProxyType
 from typing import Protocol
 
 import trio
 
 from supervisor.errors import Stuck, Verdict, describe
-from supervisor.incarnation import DesiredState, Incarnation
+from supervisor.incarnation import Incarnation
 from supervisor.notes import Notes
 from supervisor.restart_policy import Retries, Window
-from supervisor.spec import ChildSpec
-from supervisor.states import ActorHealth, Event, MailboxHealth, State, check
+from supervisor.shutdown import Drain
+from supervisor.spec import ChildSpec, Restart
+from supervisor.states import ActorHealth, DesiredState, Event, MailboxHealth, State
 from supervisor.text import REASON_CHARS_MAX, printable
-from supervisor.watchdog import STACK_CHARS_MAX, stack_of
+from supervisor.watchdog import STACK_CHARS_MAX
+
+_S = State
+TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
+    {
+        # a new child is STOPPED; nothing else may come before STARTING
+        _S.STOPPED: frozenset({_S.STARTING, _S.PAUSED, _S.STOPPING}),
+        _S.STARTING: frozenset({_S.OK, _S.DEGRADED, _S.BACKOFF, _S.FAILED, _S.STOPPING, _S.STOPPED}),
+        _S.OK: frozenset({_S.DEGRADED, _S.BACKOFF, _S.FAILED, _S.STOPPING, _S.STOPPED}),
+        _S.DEGRADED: frozenset({_S.OK, _S.BACKOFF, _S.FAILED, _S.STOPPING, _S.STOPPED}),
+        # STOPPING: run once more at the final stop, to drain what is left in its mailbox
+        _S.BACKOFF: frozenset({_S.STARTING, _S.PAUSED, _S.STOPPING, _S.STOPPED}),
+        _S.PAUSED: frozenset({_S.STARTING, _S.STOPPING, _S.STOPPED}),
+        # OK and DEGRADED come from a probe, STARTING from an operator
+        _S.FAILED: frozenset({_S.OK, _S.DEGRADED, _S.STARTING, _S.PAUSED, _S.STOPPING, _S.STOPPED}),
+        # BACKOFF: stopped because of a sibling, and waiting for it
+        _S.STOPPING: frozenset({_S.STARTING, _S.BACKOFF, _S.PAUSED, _S.STOPPED}),
+    }
+)
+
+_STOP_REASONS = {
+    DesiredState.SUSPEND: "its supervisor stops",
+    DesiredState.PAUSE: "paused by an operator",
+    DesiredState.STOP: "stop requested",
+}
+
+
+class TransitionError(RuntimeError):
+    """A transition that the table does not allow: a bug in the supervisor itself."""
+
+
+def check_transition(actor: str, old: State, new: State) -> None:
+    """Raises TransitionError unless the table allows it."""
+    if new not in TRANSITIONS[old]:
+        raise TransitionError(f"{actor} may not go from {old.value} to {new.value}")
 
 
 class Keeper(Protocol):
-    """Who keeps children: the group."""
+    """Whose child it is: the group."""
 
     def reconcile(self) -> None:
-        """Something changed: a child runs now."""
+        """Something has changed: takes the steps that can be taken now."""
 
-    def over(self, child: "Child", life: Incarnation, error: Exception | None) -> None:
-        """A life has ended by itself, as asked or as stuck; not called when it is torn down from outside."""
+    def child_ended(self, child: "Child", error: Exception | None) -> None:
+        """An incarnation has ended and the child's new state is set; not called when all are cancelled."""
 
 
 class Child:
-    """Implements context.Listener. What is to be done with it is decided elsewhere: see group and ending."""
+    """One child of a supervisor. Implements incarnation.Owner, and with it context.Listener.
+
+    `on_asked`, for a child that is a supervisor, passes on to its own children how it is asked to stop.
+    """
 
     def __init__(
         self,
         spec: ChildSpec,
+        keeper: Keeper,
+        *,
         parent: str | None,
         random: Random,
         emit: Callable[[Event], None],
+        on_asked: Callable[[DesiredState], None] | None = None,
     ) -> None:
         self.spec = spec
-        self.parent = parent
-        self.wish = DesiredState.RUN
-        self.life: Incarnation | None = None
-        self.gone = trio.Event()
-        self.due = -1.0  # trio time of the next start
-        self.finished = False  # not to be started again: transient and done, or torn down
-        self.exhausted = False  # it made its supervisor give up
-        self.cycle_reason = ""
-        self.on_asked: Callable[[DesiredState], None] | None = None  # a supervisor below is told how it is to end
-        self.drain_until: float | None = None  # set once, when its input has been closed for good
-        self.drain_again = False  # it ended without having emptied its mailbox, and there is time left
-        self.drain_tries = 0
-        self.awaits_turn = False  # it is to end, but those started after it come first
-        self.retries = Retries(spec.backoff, random)
-        self.window = Window(spec.intensity)
+        self.desired = DesiredState.RUN
         self.state = State.STOPPED
-        self.restarts = 0
-        self.last_error: str | None = None
-        self._reason = ""
+        self.reason = ""
+        self.incarnation: Incarnation | None = None
+        self.due = -1.0  # trio time before which it is not started
+        self.finished = False  # not to be started again: it returned and is not permanent, or all were cancelled
+        self.exhausted = False  # it exceeded its intensity and made its supervisor give up
+        self.drain = Drain(spec)
+        self.gone = trio.Event()
+        self._keeper = keeper
+        self._parent = parent
+        self._emit = emit
+        self._on_asked = on_asked
+        self._restart_reason = ""
+        self._supervisor_stops = False
+        self._retries = Retries(spec.backoff, random)
+        self._window = Window(spec.intensity)
+        self._notes = Notes()
         self._since_ns = time.time_ns()
         self._started = False
+        self._restarts = 0
         self._handled = 0
-        self._notes = Notes()
-        self._emit = emit
+        self._last_error: str | None = None
 
-    def forget_failures(self) -> None:
-        """An operator's hand, or a new life of the supervisor: start afresh."""
-        self.retries.forget()
-        self.window.forget()
-        self.finished = self.exhausted = False
-        self.due = -1.0
+    # What is read of it
 
     @property
     def active(self) -> bool:
-        """It runs, or will run once more to drain."""
-        return self.life is not None or self.drain_again
+        """It runs, or will be run once more to drain."""
+        return self.incarnation is not None or self.drain.pending
 
-    def launch(self, nursery: trio.Nursery, keeper: Keeper) -> None:
-        """Starts a life. While stopping it is a last chance to drain, while failed a probe."""
-        self.life = Incarnation(self.spec, self)
-        self.retries.started()
-        self.restarts += self._started
+    @property
+    def can_receive(self) -> bool:
+        """It does not run but could: it has an input that others drain into."""
+        idle = not self.active and not self.finished and not self.exhausted
+        return idle and self.spec.on_stop is not None and self.spec.mailbox is not None
+
+    def health(self) -> ActorHealth:
+        """This child now."""
+        box = self.spec.mailbox.statistics() if self.spec.mailbox is not None else None
+        waiting = self.incarnation is None and self.state in (State.BACKOFF, State.FAILED)
+        left_s = max(0.0, self.due - trio.current_time()) if waiting else 0.0
+        return ActorHealth(
+            name=self.spec.name,
+            parent=self._parent,
+            kind=self.spec.kind,
+            state=self.state,
+            reason=self.reason,
+            since_ns=self._since_ns,
+            restarts=self._restarts,
+            last_error=self._last_error,
+            next_retry_at_ns=time.time_ns() + int(left_s * 1e9) if waiting else None,
+            mailbox=MailboxHealth(box.weight, box.capacity, box.peak) if box is not None else None,
+            handled=self._handled,
+        )
+
+    # Commands: what it should do
+
+    def stop(self) -> None:
+        """It stops for good."""
+        self.desired = DesiredState.STOP
+
+    def restart(self) -> None:
+        """An operator's restart, from whatever state; its failures no longer count."""
+        self.forget_failures()
+        self.desired, self._restart_reason = DesiredState.RESTART, "restarted by an operator"
+
+    def restart_with(self, crashed: "Child") -> None:
+        """It stops and starts together with a sibling that crashed. A temporary child is never restarted: it
+        stops for good."""
+        temporary = self.spec.restart is Restart.TEMPORARY
+        self.desired = DesiredState.STOP if temporary else DesiredState.RESTART
+        self._restart_reason = f"restarted with {crashed.spec.name}"
+        self.due = crashed.due
+
+    def pause(self) -> None:
+        """It stops until `resume` or `restart`."""
+        self.desired = DesiredState.PAUSE
+
+    def resume(self) -> None:
+        """It starts again if it was paused; its failures no longer count."""
+        if self.desired is DesiredState.PAUSE:
+            self.forget_failures()
+            self.desired = DesiredState.RUN
+
+    def forget_failures(self) -> None:
+        """It may start at once, as if it had never failed."""
+        self._retries.forget()
+        self._window.forget()
+        self.finished = self.exhausted = False
+        self.due = -1.0
+
+    # Its supervisor's own start and stop
+
+    def supervisor_started(self) -> None:
+        """A new incarnation of the supervisor counts failures from zero."""
+        self.forget_failures()
+
+    def supervisor_stops(self) -> None:
+        """The supervisor's final stop has begun: what waits for a delay may start at once."""
+        self._supervisor_stops = True
+        self.due = min(self.due, trio.current_time())
+
+    def supervisor_ended(self) -> None:
+        """The supervisor has ended, perhaps cancelled; what it had planned for this child is void."""
+        self.drain.cancel_run()
+        if self.state not in (State.STOPPED, State.PAUSED):
+            self._enter(State.STOPPED, "its supervisor ended")
+        if self.desired is DesiredState.RESTART:
+            self.desired = DesiredState.RUN
+
+    def forget(self) -> None:
+        """It will never run again."""
+        self.gone.set()
+
+    # Starting
+
+    def launch(self, nursery: trio.Nursery) -> None:
+        """Starts an incarnation: in state FAILED as a probe, in state STOPPING to drain."""
+        self.incarnation = Incarnation(self.spec, self)
+        self._retries.started()
+        self._restarts += self._started
         self._started = True
-        if self.state not in (State.FAILED, State.STOPPING) or self.wish is DesiredState.CYCLE:
-            self.enter(State.STARTING, "")
-        if self.wish is DesiredState.CYCLE:
-            self.wish = DesiredState.RUN
-        nursery.start_soon(self._live, self.life, keeper, name=self.spec.name)
+        if self.state not in (State.FAILED, State.STOPPING) or self.desired is DesiredState.RESTART:
+            self._enter(State.STARTING, "")
+        if self.desired is DesiredState.RESTART:
+            self.desired = DesiredState.RUN
+        nursery.start_soon(self.incarnation.run, name=self.spec.name)
 
-    async def _live(self, life: Incarnation, keeper: Keeper) -> None:
-        error: Exception | None = None
-        torn = True
-        try:
-            with life.scope:
-                life.task = trio.lowlevel.current_task()
-                life.entered.set()
-                keeper.reconcile()
-                await self.spec.run(life.context)
-            torn = False
-        except Exception as caught:  # noqa: BLE001 - whatever a child raises is judged, not lost
-            error, torn = caught, False
-        finally:
-            life.context.detach()
-            life.entered.set()
-            self.life = None
-            if torn:  # cancelled from outside, or KeyboardInterrupt: the supervisor itself is going
-                self.finished = True
-                self.enter(State.STOPPED, "cut off")
-            else:
-                keeper.over(self, life, life.stuck or error)
-            life.over.set()
+    def launch_drain(self, nursery: trio.Nursery) -> None:
+        """Starts one more incarnation, whose input is closed already, to drain before the deadline."""
+        self.drain.cancel_run()
+        if self.state is not State.STOPPING:
+            self._enter(State.STOPPING, "draining what is left in its mailbox")
+        self.launch(nursery)
+        assert self.incarnation is not None
+        self.incarnation.ask(DesiredState.STOP, self.drain.deadline)
 
-    def enter(
-        self,
-        state: State,
-        reason: str,
-        *,
-        retry_in_s: float | None = None,
-        detail: dict[str, object] | None = None,
-    ) -> None:
-        """Changes the state, checked against the table, and emits the event. The same state again is news
-        only when the reason or the plan is; its `since` stays."""
-        old, reason = self.state, printable(reason, REASON_CHARS_MAX)
-        if state is old and reason == self._reason and retry_in_s is None and not detail:
+    # Stopping
+
+    def wind_down(self, desired: DesiredState, *, can_run: bool) -> None:
+        """Takes the next step towards the stop that is desired; called again until the child is at rest.
+
+        `can_run`: its supervisor could still run it to drain.
+        """
+        if desired is DesiredState.STOP and self.drain.deadline is None:
+            self._close_input()
+        if not can_run:
+            self.drain.cancel_run()
+        if self.incarnation is not None:
+            self._ask(self.incarnation, desired)
+        elif not self.drain.pending:
+            self._settle(desired)
+
+    def _ask(self, incarnation: Incarnation, desired: DesiredState) -> None:
+        if incarnation.asked is None:
+            by_restart = desired is DesiredState.RESTART
+            self._enter(State.STOPPING, self._restart_reason if by_restart else _STOP_REASONS[desired])
+            # only an actor that can notice the request is given time: see ChildSpec
+            closed = desired is DesiredState.STOP and self.spec.on_stop is not None
+            given_time = closed or incarnation.context.watches_stopping or self._on_asked is not None
+            incarnation.ask(desired, trio.current_time() + self.spec.stop_s if given_time else None)
+        elif desired is DesiredState.STOP and incarnation.asked is not DesiredState.STOP:
+            incarnation.ask_for_good()
+        else:
             return
-        if state is not old:
-            check(self.spec.name, old, state)
-            self._since_ns = time.time_ns()
-        self.state, self._reason = state, reason
-        self._tell(state.value, reason, retry_in_s, {"from": old.value, **(detail or {})})
+        if self._on_asked is not None:
+            self._on_asked(desired)
 
-    def judge(self, error: Exception) -> tuple[Verdict, float | None]:
-        """The verdict of the child's own classify; when that fails in turn, it is a bug."""
+    def _close_input(self) -> None:
+        error = self.drain.close_input()
+        if error is not None:
+            self._last_error = describe(error)
+            self.reported_note("on_stop_failed", self._last_error, {})
+        if self.incarnation is None:
+            if self._on_asked is not None:
+                self._on_asked(DesiredState.STOP)
+            if self._must_drain():
+                self.drain.plan_run()
+            self.due = trio.current_time()
+
+    def _must_drain(self) -> bool:
+        return not self.exhausted and self.drain.is_needed(finished=self.finished)
+
+    def _settle(self, desired: DesiredState) -> None:
+        now = trio.current_time()
+        if desired is DesiredState.PAUSE and self.state is not State.PAUSED:
+            self._enter(State.PAUSED, _STOP_REASONS[desired])
+        elif desired is DesiredState.RESTART and self.state is State.STOPPING and self.due > now:
+            self._enter(State.BACKOFF, self._restart_reason, retry_in_s=self.due - now)
+        elif desired is DesiredState.SUSPEND and self.state not in (State.PAUSED, State.STOPPED):
+            self._enter(State.STOPPED, _STOP_REASONS[desired])
+        elif desired is DesiredState.STOP:
+            if self.state is not State.STOPPED:
+                left = self.drain.items_left
+                self._enter(State.STOPPED, f"{left} items left in its mailbox" if left else "")
+            self.gone.set()
+
+    # What its incarnation reports: see incarnation.Owner
+
+    def incarnation_started(self) -> None:
+        self._keeper.reconcile()
+
+    def incarnation_ended(self, incarnation: Incarnation, error: Exception | None, cancelled: bool) -> None:
+        self.incarnation = None
+        if cancelled:
+            self.finished = True
+            self._enter(State.STOPPED, "cancelled together with its supervisor")
+            return
+        if incarnation.asked is not None:
+            self._ended_as_asked(incarnation, error)
+        elif error is not None or self.spec.restart is Restart.PERMANENT:
+            error = error or RuntimeError("returned unasked, though it is permanent")
+            self._failed(error)
+        else:
+            self.finished = True
+            self._enter(State.STOPPED, "done")
+        self._keeper.child_ended(self, error)
+
+    def _ended_as_asked(self, incarnation: Incarnation, error: Exception | None) -> None:
+        if error is not None:
+            detail = self._record_failure(error, self._classify(error)[0])
+            self._enter(State.STOPPING, f"crashed while stopping: {describe(error)}", detail=detail)
+        elif not (incarnation.was_cancelled and self.drain.in_time):
+            return
+        if incarnation.asked is DesiredState.STOP and self._must_drain():
+            self.drain.plan_run()
+            self.due = trio.current_time() + self.drain.next_pause_s()
+
+    def _failed(self, error: Exception) -> None:
+        verdict, retry_after_s = self._classify(error)
+        detail = self._record_failure(error, verdict)
+        reason, limit = describe(error), self.spec.intensity
+        if self.spec.restart is Restart.TEMPORARY:
+            self._enter(State.STOPPED, reason, detail=detail)
+            return
+        too_many = verdict is Verdict.BUG and self._window.crashed()
+        if too_many and self.spec.on_exhausted == "escalate":
+            self.exhausted = True
+            crashes = f"crashed more than {limit.restarts_max} times in {limit.period_s:g} s"
+            self._enter(State.FAILED, f"{self.spec.name} {crashes}: {reason}", detail=detail)
+            return
+        delay_s = self.drain.next_pause_s() if self._supervisor_stops else self._retries.failed(retry_after_s)
+        failed = too_many or verdict is Verdict.MISCONFIGURED or self.state is State.FAILED
+        if failed and not self._supervisor_stops:
+            delay_s = max(self.spec.probe_interval_s, delay_s if retry_after_s else 0.0)
+            if too_many:
+                reason = f"more than {limit.restarts_max} crashes in {limit.period_s:g} s: {reason}"
+        self.due = trio.current_time() + delay_s
+        self._enter(State.FAILED if failed else State.BACKOFF, reason, retry_in_s=delay_s, detail=detail)
+
+    def _classify(self, error: Exception) -> tuple[Verdict, float | None]:
         if isinstance(error, Stuck):
             return Verdict.BUG, None
         try:
@@ -140,82 +360,81 @@ class Child:
             error.add_note(f"and its classify failed: {describe(broken)}")
             return Verdict.BUG, None
 
-    def failure_detail(self, error: Exception, verdict: Verdict) -> dict[str, object]:
-        """What an event says of a failure; remembers it as the last error."""
-        self.last_error = describe(error)
-        detail: dict[str, object] = {"verdict": verdict.value, "error": self.last_error}
+    def _record_failure(self, error: Exception, verdict: Verdict) -> dict[str, object]:
+        self._last_error = describe(error)
+        detail: dict[str, object] = {"verdict": verdict.value, "error": self._last_error}
         if verdict is Verdict.BUG and not isinstance(error, Stuck):
             detail["traceback"] = "".join(traceback.format_exception(error))[-STACK_CHARS_MAX:]
         return detail
 
-    def look_for_stuck(self) -> None:
-        """Cancels a life that is stuck, after reporting where it stands."""
-        life = self.life
-        if life is None or life.task is None or life.stuck is not None:
-            return
-        if life.asked is not None and (life.asked is not DesiredState.END or self.spec.on_stop is None):
-            return  # it is ending and has its deadline; only one that should be draining is still judged
-        complaint = life.watch.look(life.task) if life.watch.needed else None
-        if complaint is not None:
-            life.stuck = Stuck(complaint)
-            self._tell("stuck", complaint, None, {"stack": stack_of(life.task)})
-            life.scope.cancel()
+    def check_stuck(self) -> None:
+        """Cancels an incarnation that is stuck, after its stack has been emitted."""
+        found = self.incarnation.detect_stuck() if self.incarnation is not None else None
+        if found is not None and self.incarnation is not None:
+            complaint, stack = found
+            self._emit_event("stuck", complaint, detail={"stack": stack})
+            self.incarnation.cancel()
 
-    def health(self) -> ActorHealth:
-        """This child now."""
-        box = self.spec.mailbox.statistics() if self.spec.mailbox is not None else None
-        waiting = self.life is None and self.state in (State.BACKOFF, State.FAILED)
-        left_s = max(0.0, self.due - trio.current_time()) if waiting else 0.0
-        return ActorHealth(
-            name=self.spec.name,
-            parent=self.parent,
-            kind=self.spec.kind,
-            state=self.state,
-            reason=self._reason,
-            since_ns=self._since_ns,
-            restarts=self.restarts,
-            last_error=self.last_error,
-            next_retry_at_ns=time.time_ns() + int(left_s * 1e9) if waiting else None,
-            mailbox=MailboxHealth(box.weight, box.capacity, box.peak) if box is not None else None,
-            handled=self._handled,
-        )
+    # What its actor reports: see context.Listener
 
     def reported_ok(self) -> None:
         if self.state in (State.STARTING, State.DEGRADED, State.FAILED):
-            self.enter(State.OK, "")
+            self._enter(State.OK, "")
 
     def reported_degraded(self, reason: str) -> None:
         if self.state in (State.STARTING, State.OK, State.DEGRADED, State.FAILED):
-            self.enter(State.DEGRADED, reason)
+            self._enter(State.DEGRADED, reason)
 
     def reported_healthy(self) -> None:
-        self.retries.healthy()
+        self._retries.healthy()
         if self.state in (State.STARTING, State.FAILED):
-            self.enter(State.OK, "")
+            self._enter(State.OK, "")
 
-    def reported_waiting(self, waiting: bool) -> None:
-        if self.life is not None:
-            self.life.watch.waiting = waiting
+    def reported_waiting(self, waiting: bool, /) -> None:
+        if self.incarnation is not None:
+            self.incarnation.watchdog.set_waiting(waiting)
 
     def reported_work(self, amount: int) -> None:
         self._handled += amount
-        if self.life is not None:
-            self.life.watch.beat()
+        if self.incarnation is not None:
+            self.incarnation.watchdog.beat()
 
     def reported_note(self, event: str, reason: str, detail: dict[str, object]) -> None:
         more = self._notes.admit(event, reason, detail)
         if more is not None:
-            self._tell(event, reason, None, {**detail, **more})
+            self._emit_event(event, reason, detail={**detail, **more})
 
-    def _tell(self, event: str, reason: str, retry_in_s: float | None, detail: dict[str, object]) -> None:
+    # The one change of state, and the events
+
+    def _enter(
+        self,
+        state: State,
+        reason: str,
+        *,
+        retry_in_s: float | None = None,
+        detail: dict[str, object] | None = None,
+    ) -> None:
+        """The same state again is an event only if the reason or the planned start is new; `since` stays."""
+        old, reason = self.state, printable(reason, REASON_CHARS_MAX)
+        if state is old and reason == self.reason and retry_in_s is None and not detail:
+            return
+        if state is not old:
+            check_transition(self.spec.name, old, state)
+            self._since_ns = time.time_ns()
+        self.state, self.reason = state, reason
+        self._emit_event(state.value, reason, retry_in_s, {"from": old.value, **(detail or {})})
+
+    def _emit_event(
+        self, event: str, reason: str, retry_in_s: float | None = None, detail: dict[str, object] | None = None
+    ) -> None:
         self._emit(
             Event(
                 at_ns=time.time_ns(),
                 actor=self.spec.name,
                 event=event,
                 reason=reason,
-                restarts=self.restarts,
+                restarts=self._restarts,
                 retry_in_s=retry_in_s,
-                detail=detail,
+                detail=detail or {},
             )
         )

@@ -1,20 +1,18 @@
-"""The children of one supervisor: decides at each moment who must end and who may start.
+"""The children of one supervisor: decides in each step which of them must stop and which may start.
 
-Nothing here waits. Something happens (a child ends, a command, a delay is over), and `reconcile` compares
-what is wished with what is, in start order for starting and in reverse for stopping. So a stop request
-cannot be starved: it is looked at first, every time.
+Nothing here waits. After each change (a child ends, a command, a delay has passed) `reconcile` compares what is
+desired with what is, in reverse start order for stopping, then in start order for starting. So crashing children
+cannot starve a stop request: every step considers it first.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 import trio
 
 from supervisor.child import Child
-from supervisor.errors import GaveUp, Verdict, describe
-from supervisor.incarnation import DesiredState, Incarnation
-from supervisor.shutdown import ended_as_asked, give_up_drain, launch_drain, must_stay_up, pause_s, wind_down
+from supervisor.errors import GaveUp
 from supervisor.spec import Restart, Strategy
-from supervisor.states import State
+from supervisor.states import DesiredState, State
 from supervisor.watchdog import WATCH_EVERY_S
 
 
@@ -23,21 +21,28 @@ class Group:
 
     def __init__(self, name: str, strategy: Strategy, *, together: bool) -> None:
         self.children: list[Child] = []
-        self.closing: DesiredState | None = None  # HOLD or END
-        self.gave_up: GaveUp | None = None
-        self.on_gave_up: Callable[[], None] = lambda: None
-        self.is_outermost = False
+        self.closing: DesiredState | None = None  # SUSPEND or STOP
+        self._gave_up: GaveUp | None = None
+        self._on_gave_up: Callable[[], None] | None = None
         self._name = name
-        self._strategy = strategy
+        self._linked = strategy is not Strategy.ONE_FOR_ONE
+        self._restarts_all = strategy is Strategy.ONE_FOR_ALL
         self._together = together
         self._nursery: trio.Nursery | None = None
         self._wake = trio.Event()
 
-    async def supervise(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keeps the children as they are wished until `close` and all have ended. Raises GaveUp."""
-        self.gave_up = None
-        for child in self.children:  # a new life of the supervisor is a clean slate for its children
-            child.forget_failures()
+    async def supervise(
+        self,
+        on_gave_up: Callable[[], None] | None = None,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Runs the children as desired until `close` has been called and all have ended. Raises GaveUp.
+
+        `on_gave_up`, for the outermost supervisor, is called as soon as that is decided; its stop is final.
+        """
+        self._gave_up, self._on_gave_up = None, on_gave_up
+        for child in self.children:
+            child.supervisor_started()
         try:
             async with trio.open_nursery() as self._nursery:
                 task_status.started()
@@ -45,7 +50,7 @@ class Group:
                     self._wake = trio.Event()
                     now = trio.current_time()
                     for child in self.children:
-                        child.look_for_stuck()
+                        child.check_stuck()
                     self._step()
                     if self.closing and not any(child.active for child in self.children):
                         break
@@ -53,163 +58,128 @@ class Group:
                         await self._wake.wait()
         finally:
             self._nursery = None
-            self._lay_to_rest()
-        if self.gave_up is not None:
-            raise self.gave_up
+            self._settle_all()
+        if self._gave_up is not None:
+            raise self._gave_up
 
-    def close(self, wish: DesiredState) -> None:
-        """All children end: for good where `wish` is END, else only with this life of the supervisor."""
-        if wish is DesiredState.END and self.closing is not DesiredState.END:
-            self.closing = wish
+    def close(self, desired: DesiredState) -> None:
+        """Stops all children: for good with STOP, else until this supervisor is started again."""
+        if desired is DesiredState.STOP and self.closing is not DesiredState.STOP:
+            self.closing = desired
             for child in self.children:
-                child.due = min(child.due, trio.current_time())
-        self.closing = self.closing or DesiredState.HOLD
+                child.supervisor_stops()
+        self.closing = self.closing or DesiredState.SUSPEND
         self.reconcile()
 
     def reconcile(self) -> None:
-        """Takes every step that can be taken now, and has the next delay reckoned anew."""
+        """Takes every step that can be taken now, and has the next delay recalculated."""
         self._step()
         self._wake.set()
 
-    def entering(self) -> trio.Event | None:
-        """Set when a child has begun whose task has been made but has not run yet; None if there is none."""
-        lives = (child.life for child in self.children)
-        return next((life.entered for life in lives if life is not None and not life.entered.is_set()), None)
+    def child_ended(self, child: Child, error: Exception | None) -> None:
+        """An incarnation has ended; what follows for the others."""
+        if child.exhausted:
+            self._give_up(child, error)
+        elif child.state in (State.BACKOFF, State.FAILED):
+            self._restart_siblings(child)
+        elif child.state is State.STOPPED and child.spec.restart is Restart.TEMPORARY:
+            self._forget(child)
+        self.reconcile()
+
+    def starting(self) -> trio.Event | None:
+        """Set when the child whose task has been made but has not run yet has started; None without one."""
+        incarnations = (child.incarnation for child in self.children)
+        return next((one.started for one in incarnations if one is not None and not one.started.is_set()), None)
 
     def _step(self) -> None:
         now = trio.current_time()
-        self._stop_who_must(now)
-        self._start_who_may(now)
+        waiting = self._stop_those_who_must(now)
+        if self._nursery is not None:
+            self._start_those_who_may(now, waiting, self._nursery)
 
-    def _lay_to_rest(self) -> None:
-        # Also after a cancellation, which asks nobody: whoever waits for a child to go must be let go
-        for child in self.children.copy():
-            child.drain_again = False
-            if child.state not in (State.STOPPED, State.PAUSED):
-                child.enter(State.STOPPED, "its supervisor ended")
-            if child.wish is DesiredState.CYCLE:
-                child.wish = DesiredState.RUN
-            never_again = child.spec.restart is Restart.TEMPORARY and child.state is State.STOPPED
-            if child.wish is DesiredState.END or never_again:
+    def _stop_those_who_must(self, now: float) -> Set[Child]:
+        """Returns those that must stop and wait for their turn."""
+        waiting: set[Child] = set()
+        later_is_ending = False
+        for child in reversed(self.children.copy()):
+            desired = self._desired(child)
+            in_turn = not self._together if self.closing else self._linked and desired is DesiredState.RESTART
+            child.drain.expire(now)
+            if in_turn and later_is_ending:
+                waiting.add(child)
+                continue
+            if desired is DesiredState.RUN:
+                continue
+            child.wind_down(desired, can_run=self._nursery is not None)
+            later_is_ending |= in_turn and child.active
+            if child.desired is DesiredState.STOP and child.gone.is_set():
                 self._forget(child)
-        if self.closing is DesiredState.HOLD:
-            self.closing = None
+        return waiting
 
-    def _forget(self, child: Child) -> None:
-        child.gone.set()
-        self.children.remove(child)
+    def _start_those_who_may(self, now: float, waiting: Set[Child], nursery: trio.Nursery) -> None:
+        if self.closing is DesiredState.STOP:
+            # Those that stop before them drain into their mailboxes; a dead consumer would hold them up
+            for child in self.children:
+                if child in waiting and child.can_receive and now >= child.due:
+                    child.launch(nursery)
+        if self._linked and any(c.desired is not DesiredState.RUN and c.incarnation for c in self.children):
+            return  # all that are restarted together have ended before the first of them starts
+        for child in self.children:
+            if child.incarnation is not None:
+                if not child.incarnation.started.is_set():
+                    return  # the next one starts when this one runs: `incarnation_started` reconciles
+                continue
+            if child.drain.pending:
+                if now >= child.due:
+                    child.launch_drain(nursery)
+                    return
+                continue
+            if child.finished or self._desired(child) not in (DesiredState.RUN, DesiredState.RESTART):
+                continue
+            if now >= child.due:
+                child.launch(nursery)
+                return
+            if self._linked:
+                return  # those after it may need it
+
+    def _desired(self, child: Child) -> DesiredState:
+        if child.desired is DesiredState.STOP:
+            return DesiredState.STOP
+        return self.closing or child.desired
 
     def _next_due(self, now: float) -> float:
-        # What is due by `now` was started by this very pass, or waits for something that will wake us
-        moments = [c.due for c in self.children if c.life is None and c.due > now]
-        moments += [c.drain_until for c in self.children if c.drain_again and c.drain_until is not None]
-        if any(c.life is not None and c.life.watch.needed for c in self.children):
+        # What is due by `now` was started in this very step, or waits for something that wakes the loop
+        moments = [c.due for c in self.children if c.incarnation is None and c.due > now]
+        moments += [c.drain.deadline for c in self.children if c.drain.pending and c.drain.deadline is not None]
+        if any(c.incarnation is not None and c.spec.is_watched for c in self.children):
             moments.append(now + WATCH_EVERY_S)
         return min(moments, default=float("inf"))
 
-    def _wish(self, child: Child) -> DesiredState:
-        if child.wish is DesiredState.END:
-            return DesiredState.END
-        return self.closing or child.wish
-
-    def _stop_who_must(self, now: float) -> None:
-        later_is_ending = False
-        linked = self._strategy is not Strategy.ONE_FOR_ONE
-        for child in reversed(self.children.copy()):
-            wish = self._wish(child)
-            in_turn = not self._together if self.closing else linked and wish is DesiredState.CYCLE
-            give_up_drain(child, now)
-            child.awaits_turn = in_turn and later_is_ending
-            if wish is DesiredState.RUN or child.awaits_turn:
-                continue
-            wind_down(child, wish)
-            if self._nursery is None and child.drain_again:
-                child.drain_again = False  # nobody could run it
-                wind_down(child, wish)
-            later_is_ending |= in_turn and child.active
-            if child.wish is DesiredState.END and child.gone.is_set():
+    def _settle_all(self) -> None:
+        # Also after a cancellation, during which no child was asked: tasks that wait for `gone` must be released
+        for child in self.children.copy():
+            child.supervisor_ended()
+            never_again = child.spec.restart is Restart.TEMPORARY and child.state is State.STOPPED
+            if child.desired is DesiredState.STOP or never_again:
                 self._forget(child)
+        if self.closing is DesiredState.SUSPEND:
+            self.closing = None
 
-    def _start_who_may(self, now: float) -> None:
-        if self._nursery is None:
-            return
-        for child in self.children:
-            if self.closing is DesiredState.END and must_stay_up(child) and now >= child.due:
-                child.launch(self._nursery, self)
-        linked = self._strategy is not Strategy.ONE_FOR_ONE
-        if linked and any(c.wish is not DesiredState.RUN and c.life is not None for c in self.children):
-            return  # all who are restarted together have ended before the first starts
-        for child in self.children:
-            if child.life is not None:
-                if not child.life.entered.is_set():
-                    return  # the next one starts when this one runs: its entering wakes us
-                continue
-            if child.drain_again:
-                if now >= child.due:
-                    launch_drain(child, self._nursery, self)
-                    return
-                continue
-            if child.finished or self._wish(child) not in (DesiredState.RUN, DesiredState.CYCLE):
-                continue
-            if now >= child.due:
-                child.launch(self._nursery, self)
-                return
-            if linked:
-                return  # who comes after it may need it
+    def _forget(self, child: Child) -> None:
+        child.forget()
+        self.children.remove(child)
 
-    def over(self, child: Child, life: Incarnation, error: Exception | None) -> None:
-        """A life has ended; decides what follows."""
-        if life.asked is not None:
-            ended_as_asked(child, life, error)
-        elif error is not None or child.spec.restart is Restart.PERMANENT:
-            self._crashed(child, error or RuntimeError("ended by itself, though it is permanent"))
-        else:
-            child.finished = True
-            child.enter(State.STOPPED, "done")
-            if child.spec.restart is Restart.TEMPORARY:
-                self._forget(child)
-        self.reconcile()
-
-    def _crashed(self, child: Child, error: Exception) -> None:
-        verdict, retry_after_s = child.judge(error)
-        detail = child.failure_detail(error, verdict)
-        reason = describe(error)
-        if child.spec.restart is Restart.TEMPORARY:
-            child.enter(State.STOPPED, reason, detail=detail)
-            self._forget(child)
+    def _restart_siblings(self, crashed: Child) -> None:
+        if not self._linked:
             return
-        too_many = verdict is Verdict.BUG and child.window.crashed()
-        if too_many and child.spec.on_exhausted == "escalate":
-            self._give_up(child, error, detail)
-            return
-        delay_s = child.retries.failed(retry_after_s) if self.closing is not DesiredState.END else pause_s(child)
-        failed = too_many or verdict is Verdict.MISCONFIGURED or child.state is State.FAILED
-        if failed and self.closing is not DesiredState.END:
-            delay_s = max(child.spec.probe_interval_s, delay_s if retry_after_s else 0.0)
-            if too_many:
-                limit = child.spec.intensity
-                reason = f"more than {limit.restarts_max} crashes in {limit.period_s:g} s: {reason}"
-        child.due = trio.current_time() + delay_s
-        child.enter(State.FAILED if failed else State.BACKOFF, reason, retry_in_s=delay_s, detail=detail)
-        self._cycle_siblings(child)
-
-    def _cycle_siblings(self, crashed: Child) -> None:
-        if self._strategy is Strategy.ONE_FOR_ONE:
-            return
-        first = self.children.index(crashed) if self._strategy is Strategy.REST_FOR_ONE else 0
+        first = 0 if self._restarts_all else self.children.index(crashed)
         for child in self.children[first:]:
-            if child is not crashed and child.life is not None and child.wish is DesiredState.RUN:
-                # a temporary child is stopped with the others and, being never restarted, for good
-                child.wish = DesiredState.END if child.spec.restart is Restart.TEMPORARY else DesiredState.CYCLE
-                child.cycle_reason = f"restarted with {crashed.spec.name}"
-                child.due = crashed.due
+            if child is not crashed and child.incarnation is not None and child.desired is DesiredState.RUN:
+                child.restart_with(crashed)
 
-    def _give_up(self, child: Child, error: Exception, detail: dict[str, object]) -> None:
-        limit = child.spec.intensity
-        text = f"{child.spec.name} crashed more than {limit.restarts_max} times in {limit.period_s:g} s"
-        child.exhausted = True
-        child.enter(State.FAILED, f"{text}: {describe(error)}", detail=detail)
-        self.gave_up = GaveUp(f"{self._name}: {text}: {describe(error)}")
-        self.gave_up.__cause__ = error
-        self.on_gave_up()
-        self.close(DesiredState.END if self.is_outermost else DesiredState.HOLD)
+    def _give_up(self, child: Child, error: Exception | None) -> None:
+        self._gave_up = GaveUp(f"{self._name}: {child.reason}")
+        self._gave_up.__cause__ = error
+        if self._on_gave_up is not None:
+            self._on_gave_up()
+        self.close(DesiredState.SUSPEND if self._on_gave_up is None else DesiredState.STOP)

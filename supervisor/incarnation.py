@@ -1,34 +1,95 @@
-"""One life of a child, from its start to its end, and what may be wished of a child."""
+"""One incarnation of a child: runs its actor once, stops it on request, and detects when it is stuck."""
 
-import enum
+from typing import Protocol
 
 import trio
 
 from supervisor.context import Context, Listener
 from supervisor.errors import Stuck
 from supervisor.spec import ChildSpec
-from supervisor.watchdog import Watchdog
+from supervisor.states import DesiredState
+from supervisor.watchdog import Watchdog, stack_of
 
 
-class DesiredState(enum.Enum):
-    """What is wanted of a child at this moment."""
+class Owner(Listener, Protocol):
+    """Whose incarnation it is: the child."""
 
-    RUN = "run"
-    CYCLE = "cycle"  # end, to be started again soon
-    HOLD = "hold"  # end, because the supervisor ends; it may start again with it
-    PAUSE = "pause"
-    END = "end"  # for good: its input is closed and drained
+    def incarnation_started(self) -> None:
+        """Its run has been called."""
+
+    def incarnation_ended(self, incarnation: "Incarnation", error: Exception | None, cancelled: bool) -> None:
+        """It has ended, by itself, as requested or as stuck; `cancelled`: together with the whole supervisor."""
 
 
 class Incarnation:
-    """One start of a child until its end."""
+    """From one start of a child until that run has ended. Only this class writes its fields.
 
-    def __init__(self, spec: ChildSpec, listener: Listener) -> None:
-        self.scope = trio.CancelScope()
-        self.context = Context(spec.name, listener)
-        self.watch = Watchdog(spec)
-        self.entered = trio.Event()
-        self.over = trio.Event()
+    `asked` is how it was asked to stop, None while nobody has. `started` and `ended` are set once each.
+    """
+
+    def __init__(self, spec: ChildSpec, owner: Owner) -> None:
         self.asked: DesiredState | None = None
-        self.stuck: Stuck | None = None
-        self.task: trio.lowlevel.Task | None = None
+        self.started = trio.Event()
+        self.ended = trio.Event()
+        self.context = Context(spec.name, owner)
+        self.watchdog = Watchdog(spec)
+        self._spec = spec
+        self._owner = owner
+        self._scope = trio.CancelScope()
+        self._task: trio.lowlevel.Task | None = None
+        self._stuck: Stuck | None = None
+
+    async def run(self) -> None:
+        """Runs the actor; reports its end to the owner exactly once, whatever the cause."""
+        error: Exception | None = None
+        cancelled = True
+        try:
+            with self._scope:
+                self._task = trio.lowlevel.current_task()
+                self.started.set()
+                self._owner.incarnation_started()
+                await self._spec.run(self.context)
+            cancelled = False
+        except Exception as caught:  # noqa: BLE001 - whatever an actor raises is classified, not lost
+            error, cancelled = caught, False
+        finally:
+            self.context.detach()
+            self.started.set()
+            self._owner.incarnation_ended(self, self._stuck or error, cancelled)
+            self.ended.set()
+
+    def ask(self, desired: DesiredState, deadline: float | None) -> None:
+        """Asks it to stop; it is cancelled at `deadline` in trio time, or at once without one."""
+        self.asked = desired
+        self.context.request_stop()
+        if deadline is None:
+            self._scope.cancel()
+        else:
+            self._scope.deadline = deadline
+
+    def ask_for_good(self) -> None:
+        """The final stop begins while it stops already for another reason; its deadline stays."""
+        self.asked = DesiredState.STOP
+
+    @property
+    def was_cancelled(self) -> bool:
+        """Whether it ended because it was cancelled."""
+        return self._scope.cancelled_caught
+
+    def detect_stuck(self) -> tuple[str, str] | None:
+        """What shows that the actor is stuck, and its stack; None for one that works. Reported once.
+
+        One that is stopping has its deadline; only one that should be draining is still watched.
+        """
+        stops = self.asked is not None and (self.asked is not DesiredState.STOP or self._spec.on_stop is None)
+        if self._task is None or self._stuck is not None or stops or not self._spec.is_watched:
+            return None
+        complaint = self.watchdog.look(self._task)
+        if complaint is None:
+            return None
+        self._stuck = Stuck(complaint)
+        return complaint, stack_of(self._task)
+
+    def cancel(self) -> None:
+        """Ends it at once."""
+        self._scope.cancel()

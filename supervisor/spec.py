@@ -1,4 +1,4 @@
-"""What a child is, as one frozen and checked value."""
+"""The specification of a child, as one frozen and checked value."""
 
 import enum
 import math
@@ -12,43 +12,43 @@ from supervisor.mailbox import Mailbox
 from supervisor.restart_policy import Backoff, Intensity, check_policy
 
 NAME_CHARS_MAX = 64
-STUCK_S = 8.0  # with the watch's own second this notices a stuck actor within ten
+STUCK_S = 8.0  # with the watchdog's own second this detects a stuck actor within ten
 
 
 class Restart(enum.Enum):
     """Whether a child that has ended is started again."""
 
-    PERMANENT = "permanent"  # always; to end without having been asked is a bug
+    PERMANENT = "permanent"  # always; to return without a stop request is a bug
     TRANSIENT = "transient"  # only after a failure
     TEMPORARY = "temporary"  # never; it is forgotten
 
 
 class Strategy(enum.Enum):
-    """Who else is restarted when a child is."""
+    """Which siblings are restarted together with a child that crashed."""
 
-    ONE_FOR_ONE = "one_for_one"  # nobody
+    ONE_FOR_ONE = "one_for_one"  # none
     REST_FOR_ONE = "rest_for_one"  # those started after it
     ONE_FOR_ALL = "one_for_all"  # all
 
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """A child: its name, what to run, and how its failures and its end are met.
+    """A child: its name, what it runs, and how it is restarted, stopped and watched.
 
-    - `run(context)` is one life; it must not outlive its own return. Called anew for each start, so what
-      it opens it opens inside.
-    - `classify(error)` gives the verdict and the Retry-After in seconds; pure.
-    - `on_stop()` closes the child's input for good, so that it drains and ends by itself within `stop_s`,
+    - `run(context)` is one incarnation; no task of it may outlive its return. It is called for each start, so
+      what it opens it opens inside.
+    - `classify(error)` returns the verdict and the Retry-After in seconds; pure.
+    - `on_stop()` closes the child's input for good, so that it drains and returns by itself within `stop_s`,
       after which it is cancelled. It is called once, at the final stop, never for a restart or a pause.
     - Without `on_stop` the child is cancelled at once, unless it reads `context.stopping`: then it has
-      `stop_s` to end. The same holds for every child at a restart or a pause.
-    - `on_exhausted` is what exceeding `intensity` means: "fail" (failed, probed every `probe_interval_s`,
-      siblings untouched) or "escalate" (the supervisor stops everything and raises GaveUp).
+      `stop_s` to return. The same holds for every child at a restart or a pause.
+    - `on_exhausted` is what happens when `intensity` is exceeded: "fail" (failed, probed every
+      `probe_interval_s`, siblings untouched) or "escalate" (the supervisor stops all children and raises GaveUp).
     - `mailbox` is the child's input where it has one: shown in health, watched by the stuck check, and
       what is left in it at the final stop keeps the child draining, crashes or not, until `stop_s`.
     - `stuck_s`: with something in the mailbox and no progress for so long, the child is stuck. Progress
-      is an item taken off or `context.handled()`; to wait to put into a full mailbox, or for the world inside
-      `context.waiting()`, is not being stuck.
+      is an item taken off or `context.handled()`; a child that waits to put into a full mailbox, or for
+      something outside in `context.waiting()`, is not stuck.
     - `heartbeat_s`: the child promises `context.handled()` at least so often, mailbox or not.
     """
 
@@ -80,3 +80,8 @@ class ChildSpec:
         if not self.stuck_s > 0 or not (self.heartbeat_s is None or self.heartbeat_s > 0):
             raise ValueError(f"{self.name}: stuck_s and heartbeat_s must be above 0")
         check_policy(self.backoff, self.intensity)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether there is anything by which a stuck child can be detected."""
+        return self.mailbox is not None or self.heartbeat_s is not None

@@ -1,23 +1,21 @@
-"""The states of an actor, the one table of allowed transitions, and the event that each change emits."""
+"""The plain values of supervision: the states of an actor, its events, and its health at one moment."""
 
 import enum
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from supervisor.text import REASON_CHARS_MAX, printable, printable_detail
 
 
 class State(enum.Enum):
-    """What an actor is doing.
+    """What an actor is doing. The transitions between them are in `supervisor.child`.
 
-    - STARTING: its run has been called and it has not said yet that it works.
-    - OK, DEGRADED: it says that it works, or that it works with something amiss.
+    - STARTING: its run has been called and it has not reported yet that it works.
+    - OK, DEGRADED: it reports that it works, or that it works with an impairment.
     - BACKOFF: it waits to be started again.
     - PAUSED: an operator stopped it; only an operator starts it again.
-    - FAILED: it crashed too often, or needs an operator; it is probed from time to time, and stays
-      FAILED during a probe until it says that it works.
-    - STOPPING: it was asked to end. STOPPED: it has ended and will not start by itself.
+    - FAILED: it crashed too often, or needs an operator; it is probed from time to time, and remains
+      FAILED during a probe until it reports that it works.
+    - STOPPING: it was asked to stop. STOPPED: it has ended and will not start by itself.
     """
 
     STARTING = "starting"
@@ -30,33 +28,14 @@ class State(enum.Enum):
     STOPPED = "stopped"
 
 
-_S = State
-ALLOWED: Mapping[State, frozenset[State]] = MappingProxyType(
-    {
-        # a new actor is STOPPED; nothing else may come before STARTING
-        _S.STOPPED: frozenset({_S.STARTING, _S.PAUSED, _S.STOPPING}),
-        _S.STARTING: frozenset({_S.OK, _S.DEGRADED, _S.BACKOFF, _S.FAILED, _S.STOPPING, _S.STOPPED}),
-        _S.OK: frozenset({_S.DEGRADED, _S.BACKOFF, _S.FAILED, _S.STOPPING, _S.STOPPED}),
-        _S.DEGRADED: frozenset({_S.OK, _S.BACKOFF, _S.FAILED, _S.STOPPING, _S.STOPPED}),
-        # out of backoff into STOPPING: what is left in its mailbox gets a last chance at shutdown
-        _S.BACKOFF: frozenset({_S.STARTING, _S.PAUSED, _S.STOPPING, _S.STOPPED}),
-        _S.PAUSED: frozenset({_S.STARTING, _S.STOPPING, _S.STOPPED}),
-        # OK and DEGRADED come from a probe, STARTING from an operator
-        _S.FAILED: frozenset({_S.OK, _S.DEGRADED, _S.STARTING, _S.PAUSED, _S.STOPPING, _S.STOPPED}),
-        # BACKOFF: stopped because of a sibling, and waiting for it
-        _S.STOPPING: frozenset({_S.STARTING, _S.BACKOFF, _S.PAUSED, _S.STOPPED}),
-    }
-)
+class DesiredState(enum.Enum):
+    """What an actor should do at this moment, by its supervisor's and the operators' decision."""
 
-
-class TransitionError(RuntimeError):
-    """The supervisor's own logic is broken: a change that the table does not allow."""
-
-
-def check(actor: str, old: State, new: State) -> None:
-    """Raises TransitionError unless the table allows the change."""
-    if new not in ALLOWED[old]:
-        raise TransitionError(f"{actor} may not go from {old.value} to {new.value}")
+    RUN = "run"
+    RESTART = "restart"  # stop, and be started again soon
+    SUSPEND = "suspend"  # stop, because the supervisor does; it may start again with it
+    PAUSE = "pause"
+    STOP = "stop"  # for good: its input is closed and drained
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +57,7 @@ class Event:
     detail: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Whatever a reason or a detail quotes (a server, a library, a file name), the event itself is safe."""
+        """Makes foreign text in the reason and the detail (a server's, a library's, a file name) safe to show."""
         object.__setattr__(self, "reason", printable(self.reason, REASON_CHARS_MAX))
         if self.detail:
             object.__setattr__(self, "detail", printable_detail(self.detail))
@@ -86,7 +65,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class MailboxHealth:
-    """How full a mailbox is, all three in the unit of its capacity (rows, if items weigh their rows)."""
+    """The fill level of a mailbox, in the unit of its capacity (rows, if items weigh their rows)."""
 
     depth: int
     capacity: int
@@ -98,7 +77,7 @@ class ActorHealth:
     """One actor. Times are wall-clock nanoseconds UTC.
 
     `parent` is the supervisor's name, None for the children of the outermost one. `restarts` counts every
-    start after the first, `handled` what the actor reported as work; both over all its lives.
+    start after the first, `handled` what the actor reported as work; both over all its incarnations.
     `last_error` stays after recovery.
     """
 

@@ -1,4 +1,4 @@
-"""The supervisor: keeps its children running, and takes commands while they do."""
+"""The supervisor: starts, restarts and stops its children, and carries out commands while they run."""
 
 import math
 from collections.abc import AsyncGenerator, Callable
@@ -13,10 +13,9 @@ from supervisor.child import Child
 from supervisor.context import Context
 from supervisor.errors import GaveUp, describe
 from supervisor.group import Group
-from supervisor.incarnation import DesiredState
 from supervisor.restart_policy import Backoff, Intensity
 from supervisor.spec import ChildSpec, Strategy
-from supervisor.states import ActorHealth, Event
+from supervisor.states import ActorHealth, DesiredState, Event
 
 
 class UnknownActorError(LookupError):
@@ -35,7 +34,8 @@ class Supervisor:
 
     Commands take the name of any actor below, at any depth; names are unique in the whole tree.
     `on_event` is called synchronously for every change of state and must not block; an exception in it
-    is kept in `event_error` and harms nothing else. `random` makes the jitter repeatable.
+    is kept in `event_error` and affects nothing else. `random` makes the jitter repeatable. `above` is given by
+    `start_supervisor` only.
     """
 
     def __init__(
@@ -46,13 +46,14 @@ class Supervisor:
         on_event: Callable[[Event], None],
         stop_together: bool = False,
         random: Random | None = None,
+        above: "Supervisor | None" = None,
     ) -> None:
         self.name = name
         self.event_error: str | None = None
         self._on_event = on_event
         self._random = random if random is not None else Random()  # noqa: S311 - jitter, not a secret
         self._group = Group(name, strategy, together=stop_together)
-        self._above: Supervisor | None = None
+        self._above = above
         self._below: dict[str, Supervisor] = {}
         self._block: AbstractAsyncContextManager[Supervisor] | None = None
 
@@ -69,7 +70,7 @@ class Supervisor:
     async def start(self, spec: ChildSpec) -> None:
         """Adds a child after the others and starts it; returns when its run has been called.
 
-        It returns at once where the child cannot start yet: because this supervisor does not run itself,
+        Returns at once where the child cannot start yet: because this supervisor itself is not running,
         or (rest-for-one, one-for-all) because one before it is waiting. The child then starts in its turn.
         """
         await self._add(self._new_child(spec))
@@ -86,15 +87,19 @@ class Supervisor:
         on_exhausted: Literal["fail", "escalate"] = "fail",
         probe_interval_s: float = 300.0,
     ) -> "Supervisor":
-        """Adds a supervisor as a child and returns it; it remembers its children over its own restarts.
+        """Adds a supervisor as a child and returns it; it keeps its children over its own restarts.
 
-        `stop_s` bounds the whole branch; the default leaves the time to the children's own deadlines.
-        The rest says what happens when the branch gives up because a child in it escalated.
+        `stop_s` bounds the stop of the whole branch; by default only the children's own deadlines do.
+        The other arguments are what happens when the branch gives up because a child in it escalated.
         """
         branch = Supervisor(
-            name, strategy=strategy, on_event=self._emit, stop_together=stop_together, random=self._random
+            name,
+            strategy=strategy,
+            on_event=self._emit,
+            stop_together=stop_together,
+            random=self._random,
+            above=self,
         )
-        branch._above = self
         spec = ChildSpec(
             name,
             branch._run,
@@ -105,8 +110,7 @@ class Supervisor:
             on_exhausted=on_exhausted,
             probe_interval_s=probe_interval_s,
         )
-        child = self._new_child(spec)
-        child.on_asked = branch._group.close
+        child = self._new_child(spec, on_asked=branch._group.close)
         self._below[name] = branch
         await self._add(child)
         return branch
@@ -114,34 +118,31 @@ class Supervisor:
     async def stop_child(self, name: str) -> None:
         """Stops a child for good, within its `stop_s`, and forgets it; its name is free again."""
         owner, child = self._find(name)
-        child.wish = DesiredState.END
+        child.stop()
         owner._group.reconcile()
         await child.gone.wait()
         owner._below.pop(name, None)
 
     async def restart(self, name: str) -> None:
-        """Ends a child and starts it at once, from whatever state, its failures forgiven."""
+        """Stops a child and starts it at once, from whatever state; its failures no longer count."""
         owner, child = self._find(name)
         owner._refuse_while_closing()
-        child.forget_failures()
-        child.cycle_reason = "restarted by an operator"
-        child.wish = DesiredState.CYCLE
+        child.restart()
         await owner._carry_out(child)
 
     async def pause(self, name: str) -> None:
-        """Ends a child and keeps it from starting until `resume` or `restart`."""
+        """Stops a child until `resume` or `restart`."""
         owner, child = self._find(name)
         owner._refuse_while_closing()
-        child.wish = DesiredState.PAUSE
+        child.pause()
         await owner._carry_out(child)
 
     async def resume(self, name: str) -> None:
         """Starts a paused child; does nothing for any other."""
         owner, child = self._find(name)
         owner._refuse_while_closing()
-        if child.wish is DesiredState.PAUSE:
-            child.forget_failures()
-            child.wish = DesiredState.RUN
+        if child.desired is DesiredState.PAUSE:
+            child.resume()
             await owner._carry_out(child)
 
     def snapshot(self) -> list[ActorHealth]:
@@ -160,14 +161,12 @@ class Supervisor:
     @asynccontextmanager
     async def _open(self) -> "AsyncGenerator[Supervisor, None]":
         body = trio.CancelScope()
-        self._group.is_outermost = True
-        self._group.on_gave_up = body.cancel
         gave_up: list[GaveUp] = []
         failure: Exception | None = None
 
         async def supervise(task_status: trio.TaskStatus[None]) -> None:
             try:
-                await self._group.supervise(task_status)
+                await self._group.supervise(body.cancel, task_status)
             except GaveUp as error:
                 gave_up.append(error)
 
@@ -176,9 +175,9 @@ class Supervisor:
             try:
                 with body:
                     yield self
-            except Exception as error:  # noqa: BLE001 - raised again below, after the children were stopped
+            except Exception as error:  # noqa: BLE001 - raised again below, after the children have stopped
                 failure = error
-            self._group.close(DesiredState.END)
+            self._group.close(DesiredState.STOP)
         if gave_up:
             if failure is not None:
                 gave_up[0].add_note(f"the block had failed as well: {describe(failure)}")
@@ -190,27 +189,28 @@ class Supervisor:
         context.ok()
         await self._group.supervise()
 
-    def _new_child(self, spec: ChildSpec) -> Child:
+    def _new_child(self, spec: ChildSpec, on_asked: Callable[[DesiredState], None] | None = None) -> Child:
         self._refuse_while_closing()
         top = self
         while top._above is not None:
             top = top._above
         if spec.name == top.name or any(row.name == spec.name for row in top.snapshot()):
             raise ValueError(f"there is an actor named {spec.name} already")
-        return Child(spec, self.name if self._above is not None else None, self._random, self._emit)
+        parent = self.name if self._above is not None else None
+        return Child(spec, self._group, parent=parent, random=self._random, emit=self._emit, on_asked=on_asked)
 
     async def _add(self, child: Child) -> None:
         self._group.children.append(child)
         await self._carry_out(child)
 
     async def _carry_out(self, child: Child) -> None:
-        """Has the wish acted on, and waits until the old life is over and the new one has begun."""
-        old = child.life
+        """Reconciles, and waits until the old incarnation has ended and the new one has started."""
+        old = child.incarnation
         self._group.reconcile()
-        if old is not None and (old.asked is not None or child.wish is not DesiredState.RUN):
-            await old.over.wait()
-        while (entering := self._group.entering()) is not None:
-            await entering.wait()
+        if old is not None and (old.asked is not None or child.desired is not DesiredState.RUN):
+            await old.ended.wait()
+        while (starting := self._group.starting()) is not None:
+            await starting.wait()
 
     def _find(self, name: str) -> "tuple[Supervisor, Child]":
         for child in self._group.children:
@@ -224,11 +224,11 @@ class Supervisor:
         raise UnknownActorError(f"there is no actor named {name!r}")
 
     def _refuse_while_closing(self) -> None:
-        if self._group.closing is DesiredState.END:
+        if self._group.closing is DesiredState.STOP:
             raise RuntimeError(f"{self.name} is stopping")
 
     def _emit(self, event: Event) -> None:
         try:
             self._on_event(event)
-        except Exception as error:  # noqa: BLE001 - a broken listener must not kill the tree
+        except Exception as error:  # noqa: BLE001 - a broken listener must not stop the tree
             self.event_error = describe(error)

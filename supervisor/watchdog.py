@@ -12,32 +12,31 @@ import trio
 from supervisor.mailbox import Mailbox
 from supervisor.spec import ChildSpec
 
-WATCH_EVERY_S = 1.0  # how often each running actor is looked at
+WATCH_EVERY_S = 1.0  # how often each running actor is checked
 STACK_CHARS_MAX = 16_384  # a stack goes into an event; deep recursion must not make a huge row
-TURNS_PER_LIMIT = 4  # how often within the limit the loop shows that it turns
+TURNS_PER_LIMIT = 4  # how often within the limit the loop records that it is running
 
 
 class Watchdog:
-    """Follows one life of one child. `look()` is called about every `WATCH_EVERY_S`."""
+    """Watches one incarnation of a child. `look()` is called about every `WATCH_EVERY_S`."""
 
     def __init__(self, spec: ChildSpec) -> None:
         self._spec = spec
-        self.waiting = False  # for the world, as the child said itself: see Context.waiting
+        self._waiting = False  # for something outside, as the child reported: see Context.waiting
         self._beats = 0
         self._seen = (-1, -1)
         self._progress_at = self._beat_at = trio.current_time()
-
-    @property
-    def needed(self) -> bool:
-        """Whether there is anything to judge this child by."""
-        return self._spec.mailbox is not None or self._spec.heartbeat_s is not None
 
     def beat(self) -> None:
         """The child reported work."""
         self._beats += 1
 
+    def set_waiting(self, waiting: bool) -> None:
+        """The child began or ceased to wait for something outside."""
+        self._waiting = waiting
+
     def look(self, task: trio.lowlevel.Task) -> str | None:
-        """What is wrong, in words, or None."""
+        """Why the child is stuck, or None if it is not."""
         now = trio.current_time()
         mailbox, heartbeat_s = self._spec.mailbox, self._spec.heartbeat_s
         statistics = mailbox.statistics() if mailbox is not None else None
@@ -47,13 +46,14 @@ class Watchdog:
         if seen != self._seen or statistics is None or not statistics.depth:
             self._progress_at = now
         self._seen = seen
-        if self.waiting or waits_downstream(task):
-            # the world or the next actor is behind (which is noticed itself); to restart this one mends nothing
+        if self._waiting or waits_downstream(task):
+            # something outside or the next actor is behind (which is detected there); a restart would not help
             self._progress_at = self._beat_at = now
         if statistics is not None and now - self._progress_at >= self._spec.stuck_s:
-            return f"handled nothing for {now - self._progress_at:.0f} s with {statistics.depth} waiting"
+            idle_s = now - self._progress_at
+            return f"handled nothing for {idle_s:.0f} s with {statistics.depth} waiting in its mailbox"
         if heartbeat_s is not None and now - self._beat_at >= heartbeat_s:
-            return f"did not come round for {now - self._beat_at:.0f} s"
+            return f"sent no heartbeat for {now - self._beat_at:.0f} s"
         return None
 
 
@@ -69,7 +69,7 @@ def waits_downstream(task: trio.lowlevel.Task) -> bool:
 
 
 def stack_of(task: trio.lowlevel.Task) -> str:
-    """Where the task and those below it stand, as tracebacks, innermost call last."""
+    """The stacks of the task and those below it, as tracebacks, innermost call last."""
     parts = []
     for found in tasks_below(task):
         frames = traceback.StackSummary.extract(found.iter_await_frames(), limit=40)
@@ -79,28 +79,28 @@ def stack_of(task: trio.lowlevel.Task) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """The loop has not turned for `blocked_s` seconds; `stack` is where its thread stands."""
+    """The event loop has been blocked for `blocked_s` seconds; `stack` is its thread's."""
 
     blocked_s: float
     stack: str
 
 
 async def watch_loop(limit_s: float, on_blocked: Callable[[Blocked], None]) -> None:
-    """Runs until cancelled, and calls `on_blocked` when the loop has not turned for `limit_s` real seconds.
+    """Runs until cancelled, and calls `on_blocked` when the event loop has been blocked for `limit_s` real seconds.
 
-    It is called once for each stretch, in a thread of its own, while the loop is still held: it must be
-    thread-safe and must not wait for the loop. Nothing can be restarted from there: an actor that
-    computes or blocks without awaiting cannot be interrupted safely, so the outermost supervisor (systemd's
-    watchdog) ends the process. What this adds is the stack, which says whose fault it was.
+    It is called once for each blockage, in a thread of its own, while the loop is still blocked: it must be
+    thread-safe and must not wait for the loop. Nothing can be restarted from there: an actor that computes or
+    blocks without awaiting cannot be interrupted safely, so the outermost supervisor (systemd's watchdog) ends the
+    process. What this adds is the stack, which shows the cause.
     """
-    turned_at = time.monotonic()
-    over = threading.Event()
+    ran_at = time.monotonic()
+    finished = threading.Event()
     loop_thread = threading.get_ident()
 
     def watch() -> None:
         reported = -1.0
-        while not over.wait(limit_s / TURNS_PER_LIMIT):
-            seen = turned_at
+        while not finished.wait(limit_s / TURNS_PER_LIMIT):
+            seen = ran_at
             blocked_s = time.monotonic() - seen
             if blocked_s >= limit_s and seen != reported:
                 reported = seen
@@ -111,7 +111,7 @@ async def watch_loop(limit_s: float, on_blocked: Callable[[Blocked], None]) -> N
     threading.Thread(target=watch, name="loop-watch", daemon=True).start()
     try:
         while True:
-            turned_at = time.monotonic()
+            ran_at = time.monotonic()
             await trio.sleep(limit_s / TURNS_PER_LIMIT)
     finally:
-        over.set()
+        finished.set()

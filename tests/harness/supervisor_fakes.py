@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import trio
 
 from supervisor import Context, Event, State
-from supervisor.states import check
+from supervisor.child import check_transition
 
 Act = Callable[[Context], Awaitable[None]]
 
@@ -24,8 +24,8 @@ class Record:
         self.events.append((trio.current_time(), event))
         if event.event in {state.value for state in State}:
             old, new = self.states.get(event.actor, State.STOPPED), State(event.event)
-            if old is not new:  # what is emitted is a path through the table, without missing ranges
-                check(event.actor, old, new)
+            if old is not new:  # what is emitted is a path through the table, without omissions
+                check_transition(event.actor, old, new)
             assert event.detail["from"] == old.value
             self.states[event.actor] = new
 

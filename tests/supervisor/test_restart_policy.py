@@ -22,9 +22,9 @@ from supervisor import (
     classify,
     describe,
 )
+from supervisor.child import TRANSITIONS, TransitionError, check_transition
 from supervisor.errors import LINE_CHARS_MAX
 from supervisor.restart_policy import DELAY_S_MAX, RETRY_AFTER_S_MAX, Retries, Window
-from supervisor.states import ALLOWED, TransitionError, check
 
 policies = st.builds(
     lambda initial, factor, reset: Backoff(initial, min(initial * factor, DELAY_S_MAX), reset),
@@ -193,20 +193,20 @@ def test_a_description_is_one_bounded_line_naming_each_leaf_once() -> None:
 @pytest.mark.parametrize("old", list(State))
 @pytest.mark.parametrize("new", list(State))
 def test_only_the_transitions_of_the_table_pass(old: State, new: State) -> None:
-    if new in ALLOWED[old]:
-        check("x", old, new)
+    if new in TRANSITIONS[old]:
+        check_transition("x", old, new)
     else:
         with pytest.raises(TransitionError, match=f"x may not go from {old.value} to {new.value}"):
-            check("x", old, new)
+            check_transition("x", old, new)
 
 
 def test_every_state_can_be_reached_and_every_state_can_be_stopped() -> None:
-    assert set(ALLOWED) == set(State)
+    assert set(TRANSITIONS) == set(State)
     reached = {State.STOPPED}
-    while grown := {new for old in reached for new in ALLOWED[old]} - reached:
+    while grown := {new for old in reached for new in TRANSITIONS[old]} - reached:
         reached |= grown
     assert reached == set(State)
-    assert all(State.STOPPED in ALLOWED[state] for state in State if state is not State.STOPPED)
+    assert all(State.STOPPED in TRANSITIONS[state] for state in State if state is not State.STOPPED)
 
 
 @pytest.mark.parametrize(

@@ -232,7 +232,7 @@ async def test_permanent_is_restarted_even_after_a_normal_end_which_counts_as_a_
         await root.start(ChildSpec("x", ends, backoff=QUICK, intensity=Intensity(2, 60)))
         await trio.sleep(30)
         assert root.health("x").state is State.FAILED
-    assert record.last("x", "backoff").reason == "RuntimeError: ended by itself, though it is permanent"
+    assert record.last("x", "backoff").reason == "RuntimeError: returned unasked, though it is permanent"
 
 
 async def test_transient_is_restarted_only_after_a_failure(autojump_clock: object) -> None:

@@ -44,7 +44,7 @@ async def test_an_actor_that_leaves_its_mailbox_alone_is_noticed_shown_and_resta
         assert stored == [1]
     event = record.last("sink", "stuck")
     assert record.times("sink", "stuck")[0] - begun <= 10
-    assert event.reason == "handled nothing for 8 s with 1 waiting"
+    assert event.reason == "handled nothing for 8 s with 1 waiting in its mailbox"
     stack = str(event.detail["stack"])
     assert "waits_for_ever_deep_down" in stack
     assert "sleep_forever" in stack
@@ -168,7 +168,7 @@ async def test_a_promised_heartbeat_that_stays_away_is_noticed(autojump_clock: o
         await trio.sleep(52)
     (noticed,) = record.times("x", "stuck")
     assert 48 <= noticed - begun <= 50
-    assert record.last("x", "stuck").reason == "did not come round for 8 s"
+    assert record.last("x", "stuck").reason == "sent no heartbeat for 8 s"
 
 
 async def test_an_actor_that_was_asked_to_stop_is_not_also_called_stuck(autojump_clock: object) -> None:
