@@ -6,8 +6,8 @@ from typing import Any, Protocol
 import duckdb
 
 from actors.continuity.restore import gap_row
-from actors.continuity.restore_sql import AT, GAP_COLUMNS, NEWEST_GAPS
-from actors.model.records import GapRow
+from actors.continuity.restore_sql import AT, NEWEST_GAPS
+from actors.model.records import GAP_STATES, GapRow
 from actors.model.ticks import Block
 
 AROUND_NS = 60 * 10**9  # the stream's time of a trade and the history's may differ by less
@@ -19,7 +19,7 @@ WHERE exchange = $exchange AND symbol = $symbol
   AND coalesce(timestamp, received_at) BETWEEN {AT.format("$since")} AND {AT.format("$until")}
 """
 _GAPS = f"""
-SELECT {GAP_COLUMNS} FROM ({NEWEST_GAPS})
+SELECT {GAP_STATES.read} FROM ({NEWEST_GAPS})
 WHERE exchange = $exchange AND symbol = $symbol AND status <> 'filled'
   AND from_time <= {AT.format("$until")} AND (to_time IS NULL OR to_time >= {AT.format("$since")})
 ORDER BY opened_at

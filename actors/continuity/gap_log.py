@@ -62,7 +62,19 @@ class GapLog:
     ) -> str:
         """Opens a gap and gives its id."""
         gap = gap_id(self._exchange, symbol, reason, from_id, opened_ns)
-        row = GapRow(at_ns, gap, self._exchange, symbol, reason, opened_ns, from_id, from_ns, to_id, to_ns, missing)
+        row = GapRow(
+            at_ns,
+            gap,
+            self._exchange,
+            symbol,
+            reason,
+            opened_ns,
+            from_id=from_id,
+            to_id=to_id,
+            from_ns=from_ns,
+            to_ns=to_ns,
+            missing=missing,
+        )
         self._make_room(symbol, at_ns)
         self._append(row)
         self.opened += 1

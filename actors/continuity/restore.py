@@ -35,7 +35,7 @@ from actors.continuity.row import Row
 from actors.continuity.sequenced import HOLES_MAX
 from actors.continuity.tracker_state import Before, TrackerState
 from actors.continuity.unconfirmed import Top, believed
-from actors.model.records import GapReason, GapRow, GapStatus
+from actors.model.records import GAP_STATES, GapReason, GapRow, GapStatus
 from actors.model.ticks import IdPromise
 
 WINDOW_ROWS = (1_000_000, 20_000_000, 1 << 62)  # merged rows looked at: for most markets; for silent ones; all
@@ -304,36 +304,6 @@ def _outside(first: int, last: int, told: list[tuple[int, int]]) -> Iterator[tup
 
 
 def gap_row(row: tuple[Any, ...]) -> GapRow:
-    """A state of a gap from GAP_COLUMNS."""
-    (
-        at_ns,
-        gap,
-        exchange,
-        symbol,
-        reason,
-        opened,
-        from_id,
-        from_ns,
-        to_id,
-        to_ns,
-        missing,
-        recovered,
-        status,
-        closed,
-    ) = row
-    return GapRow(
-        at_ns,
-        gap,
-        exchange,
-        symbol,
-        GapReason(reason),
-        opened,
-        from_id,
-        from_ns,
-        to_id,
-        to_ns,
-        missing,
-        recovered,
-        GapStatus(status),
-        closed,
-    )
+    """A state of a gap from the columns GAP_STATES.read."""
+    values = dict(zip(GAP_STATES.attributes, row, strict=True))
+    return GapRow(**values | {"reason": GapReason(values["reason"]), "status": GapStatus(values["status"])})

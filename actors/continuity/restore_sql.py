@@ -7,15 +7,15 @@ was received: the clock of this host may have been wrong then, or be wrong now.
 from pathlib import Path
 
 from actors.continuity.unconfirmed import DENY_ROWS
-from actors.store.tables import TICKS
+from actors.model.records import GAP_STATES
+from actors.model.schema import INSTANT
+from actors.model.ticks import TICKS
 from actors.store.views import SCHEMA, tail_select
 
 LATE_S = 2  # trades of the other run may have come so much out of order
 
-# An instant as nanoseconds, as far as the file keeps them.
-_NS = "epoch_us({}) * 1000"
-_QUOTED_AT = '"at"'
-AT = "make_timestamptz({} // 1000)"
+_NS = INSTANT.read  # as nanoseconds, as far as the file keeps them
+AT = INSTANT.cast
 
 # A number only if it is written as one, so that number and text stand for each other.
 _ID = "CASE WHEN TRY_CAST({0} AS BIGINT)::VARCHAR = {0} THEN TRY_CAST({0} AS BIGINT) END"
@@ -122,12 +122,8 @@ WHERE exchange = $exchange AND status <> 'filled' AND first <= last
 ORDER BY symbol, first
 """
 
-GAP_COLUMNS = f"""{_NS.format(_QUOTED_AT)}, gap_id, exchange, symbol, reason, {_NS.format("opened_at")}, from_id,
-       {_NS.format("from_time")}, to_id, {_NS.format("to_time")}, missing, recovered, status,
-       {_NS.format("closed_at")}"""
-
 GAPS = f"""
-SELECT {GAP_COLUMNS} FROM ({_TOLD}) ORDER BY opened_at, "at"
+SELECT {GAP_STATES.read} FROM ({_TOLD}) ORDER BY opened_at, "at"
 """
 
 FIRSTS = """

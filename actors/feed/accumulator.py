@@ -206,17 +206,7 @@ def _beat() -> ChunkTimer:
 
 def _append(block: Block, more: Block, rows: int | None = None) -> None:
     """Appends the first `rows` of `more`, or all."""
-    block.extend(
-        more.symbol[:rows],
-        more.exchange_ns[:rows],
-        more.received_ns[:rows],
-        more.price[:rows],
-        more.volume[:rows],
-        more.side[:rows],
-        more.trade_id[:rows],
-        more.source[:rows],
-        more.fills[:rows],
-    )
+    block.extend(*(column[:rows] for column in more.lists()))
 
 
 def _first(block: Block, rows: int) -> Block:

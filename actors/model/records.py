@@ -2,7 +2,12 @@
 
 import enum
 import hashlib
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
+from typing import Annotated
+
+from actors.model.schema import INSTANT, JSON, Stored, schema_of
+
+At = Annotated[int, Stored("at", INSTANT)]  # when the row was made
 
 
 class GapReason(enum.StrEnum):
@@ -36,20 +41,21 @@ class GapRow:
     known; `recovered` of them were stored later. `closed_ns` is when the status stopped being 'open'.
     """
 
-    at_ns: int
+    at_ns: At
     gap_id: str
     exchange: str
     symbol: str
     reason: GapReason
-    opened_ns: int
+    opened_ns: Annotated[int, Stored("opened_at", INSTANT)]
+    _: KW_ONLY
+    closed_ns: Annotated[int | None, Stored("closed_at", INSTANT)] = None
     from_id: str | None
-    from_ns: int | None
     to_id: str | None = None
-    to_ns: int | None = None
+    from_ns: Annotated[int | None, Stored("from_time", INSTANT)]
+    to_ns: Annotated[int | None, Stored("to_time", INSTANT)] = None
     missing: int | None = None
     recovered: int = 0
     status: GapStatus = GapStatus.OPEN
-    closed_ns: int | None = None
 
     @property
     def bounded(self) -> bool:
@@ -86,33 +92,33 @@ class FeedEvent(enum.StrEnum):
 class FeedRow:
     """One row of `feeds`; `trade_id` and `time_ns` for 'first' and 'reset' only, `run_id` filled in when stored."""
 
-    at_ns: int
+    at_ns: At
     exchange: str
     symbol: str
     event: FeedEvent
     run_id: str = ""
     trade_id: str | None = None
-    time_ns: int | None = None
+    time_ns: Annotated[int | None, Stored("time", INSTANT)] = None
 
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
     """One row of `events`; `at_ns` nanoseconds UTC, `detail_json` a JSON object as text."""
 
-    at_ns: int
+    at_ns: At
     actor: str
     event: str
     reason: str | None = None
     restarts: int | None = None
     retry_in_s: float | None = None
-    detail_json: str = "{}"
+    detail_json: Annotated[str, Stored("detail", JSON)] = "{}"
 
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
     """Running totals of one exchange in one run, true at the moment the batch that carries it is durable."""
 
-    at_ns: int
+    at_ns: At
     exchange: str
     frames: int
     received: int
@@ -127,7 +133,7 @@ class AuditRow:
 class LagRow:
     """Receipt minus the exchange's own time, in the stretch that ended at `at_ns`; `negative` samples are < 0."""
 
-    at_ns: int
+    at_ns: At
     exchange: str
     samples: int
     p50_ms: float
@@ -136,6 +142,13 @@ class LagRow:
     max_ms: float
     negative: int
     run_id: str
+
+
+GAP_STATES = schema_of("gap_states", GapRow)
+FEEDS = schema_of("feeds", FeedRow)
+EVENTS = schema_of("events", EventRow)
+AUDIT = schema_of("audit", AuditRow)
+LAGS = schema_of("lags", LagRow)
 
 
 def gap_id(exchange: str, symbol: str, reason: str, from_id: str | None, opened_ns: int) -> str:

@@ -4,9 +4,11 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Annotated, Any
 
-from actors.model.columns import KINDS, PACK_ROWS_MIN, pack
+from actors.model.columns import PACK_ROWS_MIN, pack
+from actors.model.schema import DECIMAL, INSTANT, Stored, schema_of
 
 REJECT_PAYLOAD_BYTES_MAX = 64 * 1024  # a reject keeps its evidence, not a whole flood
 REJECT_DETAIL_CHARS_MAX = 300
@@ -39,7 +41,7 @@ class Reason(enum.StrEnum):
 class Reject:
     """A message or trade that was not stored; `payload` is its first 64 KiB, `payload_bytes` its size."""
 
-    received_ns: int
+    received_ns: Annotated[int, Stored("received_at", INSTANT)]
     exchange: str
     symbol: str | None
     reason: Reason
@@ -53,31 +55,50 @@ class Reject:
         return ROW_BYTES + len(self.payload) + len(self.detail)
 
 
-class Block:
-    """Ticks of one exchange as columns of equal length, in the order of arrival; handed over for good.
+REJECTS = schema_of("rejects", Reject)
+
+
+class _Ticks:
+    """The columns of the table `ticks`, in its order: a block holds a list for each, and its exchange once.
 
     `symbol` is unified; `exchange_ns` and `received_ns` are nanoseconds UTC, the former None where the
     exchange sends no time; `price` and `volume` are plain decimal digits; `side` is the taker's, 'buy',
     'sell' or None; `source` is 'stream', 'snapshot' or 'backfill'; `fills` is how many single trades (and
     ids, ending with trade_id) the exchange joined into the row.
+    """
+
+    __slots__ = ()
+    exchange: str
+    symbol: Annotated[list[str], Stored(steady=True)]
+    exchange_ns: Annotated[list[int | None], Stored("timestamp", INSTANT)]
+    received_ns: Annotated[list[int], Stored("received_at", INSTANT)]
+    price: Annotated[list[str], Stored(kind=DECIMAL)]
+    volume: Annotated[list[str], Stored(kind=DECIMAL)]
+    side: list[str | None]
+    trade_id: list[str | None]
+    source: Annotated[list[str], Stored(steady=True)]
+    fills: Annotated[list[int], Stored(steady=True)]
+
+
+TICKS = schema_of("ticks", _Ticks)
+_COLUMNS = TICKS.columns[1:]  # those of which a block holds lists
+COLUMNS = TICKS.attributes[1:]
+_lists = attrgetter(*COLUMNS)
+
+
+class Block(_Ticks):
+    """Ticks of one exchange as columns of equal length, in the order of arrival; handed over for good.
 
     `arrays` holds the columns, and nothing else does, from `pack` until one of them is asked for as a list.
     """
 
-    __slots__ = ("_first_ns", "_rows", "arrays", "exchange", *KINDS)
+    __slots__ = ("_first_ns", "_rows", "arrays", *TICKS.attributes)
 
     def __init__(self, exchange: str) -> None:
         self.exchange = exchange
         self.arrays: dict[str, Any] | None = None
-        self.symbol: list[str] = []
-        self.exchange_ns: list[int | None] = []
-        self.received_ns: list[int] = []
-        self.price: list[str] = []
-        self.volume: list[str] = []
-        self.side: list[str | None] = []
-        self.trade_id: list[str | None] = []
-        self.source: list[str] = []
-        self.fills: list[int] = []
+        for name in COLUMNS:
+            setattr(self, name, [])
 
     def __len__(self) -> int:
         return len(self.symbol) if self.arrays is None else self._rows
@@ -87,22 +108,26 @@ class Block:
         """When the first row was received; there must be one."""
         return self.received_ns[0] if self.arrays is None else self._first_ns
 
+    def lists(self) -> tuple[list[Any], ...]:
+        """Its columns, in the order of COLUMNS."""
+        return _lists(self)
+
     def pack(self) -> None:
         """Turns lists that are long enough into arrays; what arrays cannot hold stays as it is."""
         if self.arrays is not None or len(self) < PACK_ROWS_MIN:
             return
-        arrays = pack({name: getattr(self, name) for name in KINDS})
+        arrays = pack(_COLUMNS, _lists(self))
         if arrays is not None:
             self._rows, self._first_ns = len(self), self.received_ns[0]
             self.arrays = arrays
-            for name in KINDS:
+            for name in COLUMNS:
                 delattr(self, name)
 
     if not TYPE_CHECKING:  # every name would be sound to the type checker
 
         def __getattr__(self, name: str) -> list[Any]:
             """A column of a packed block, which is lists again from now on."""
-            if name not in KINDS or self.arrays is None:
+            if name not in COLUMNS or self.arrays is None:
                 raise AttributeError(name)
             arrays, self.arrays = self.arrays, None
             for column, array in arrays.items():
@@ -111,7 +136,7 @@ class Block:
 
     def remove(self, start: int, rows: Sequence[int]) -> None:
         """Takes these rows, all of them at `start` or behind, out of all columns; `rows` ascends."""
-        columns: list[list[Any]] = [getattr(self, name) for name in KINDS]
+        columns = _lists(self)
         if len(rows) <= FEW_ROWS:
             for at in reversed(rows):
                 for column in columns:
@@ -123,28 +148,13 @@ class Block:
         for column in columns:
             column[start:] = list(compress(column[start:], keep))
 
-    def extend(
-        self,
-        symbol: Sequence[str],
-        exchange_ns: Sequence[int | None],
-        received_ns: Sequence[int],
-        price: Sequence[str],
-        volume: Sequence[str],
-        side: Sequence[str | None],
-        trade_id: Sequence[str | None],
-        source: Sequence[str],
-        fills: Sequence[int] | None = None,
-    ) -> None:
-        """Appends columns, in the schema's order; all have the length of `symbol`; `fills` None: one each."""
-        self.symbol.extend(symbol)
-        self.exchange_ns.extend(exchange_ns)
-        self.received_ns.extend(received_ns)
-        self.price.extend(price)
-        self.volume.extend(volume)
-        self.side.extend(side)
-        self.trade_id.extend(trade_id)
-        self.source.extend(source)
-        self.fills.extend([1] * len(symbol) if fills is None else fills)
+    def extend(self, *columns: Any) -> None:
+        """Appends columns of equal length, in the order of COLUMNS; `fills` left out or None: one each."""
+        if len(columns) < len(COLUMNS) or columns[-1] is None:
+            rows = len(columns[0])
+            columns = (*columns[: len(COLUMNS) - 1], [1] * rows)
+        for into, values in zip(_lists(self), columns, strict=True):
+            into += values
 
 
 class IdPromise(enum.Enum):

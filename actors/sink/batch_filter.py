@@ -15,20 +15,25 @@ from typing import Any, TypeVar
 
 import duckdb
 
-from actors.model.batch import Batch
-from actors.model.columns import KINDS
+from actors.model.batch import FIELDS, Batch
 from actors.model.records import AuditRow
-from actors.model.ticks import REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
+from actors.model.schema import Schema
+from actors.model.ticks import (
+    COLUMNS,
+    REJECT_DETAIL_CHARS_MAX,
+    REJECT_PAYLOAD_BYTES_MAX,
+    REJECTS,
+    TICKS,
+    Block,
+    Reason,
+    Reject,
+)
 from actors.store.connecting import MEMORY, command_limits, connect
-from actors.store.tables import TABLES, TICKS, TableSpec
 from supervisor import describe
 from supervisor.text import printable
 
 R = TypeVar("R")
 
-_TABLE = {table.name: table for table in TABLES}
-# The tables of the fields of a batch, blocks and rejects aside.
-_SMALL = {"events": "events", "audit": "audit", "gaps": "gap_states", "feeds": "feeds", "lags": "lags"}
 SHOWN_MAX, SHOWN_CHARS_MAX = 10, 1_000  # of rows that were left out, what the event keeps
 
 
@@ -65,10 +70,12 @@ def sieve(batch: Batch) -> Sieved:
             rejects += [_refused_tick(block, row, error) for row, error in bad]
         small: dict[str, Any] = {}
         others = []
-        for field, table in _SMALL.items():
-            small[field], left_out = _halved(getattr(batch, field), partial(_try_rows, con, _TABLE[table], field))
+        for schema, field in FIELDS.items():
+            if schema in (TICKS, REJECTS):
+                continue
+            small[field], left_out = _halved(getattr(batch, field), partial(_try_rows, con, schema))
             others += [ascii(row)[:SHOWN_CHARS_MAX] for row, _ in left_out]
-        old, unsound = _halved(batch.rejects, partial(_try_rows, con, _TABLE["rejects"], "rejects"))
+        old, unsound = _halved(batch.rejects, partial(_try_rows, con, REJECTS))
         rejects += [
             _reject(printable(reject.exchange), reject.reason, ascii(reject), error) for reject, error in unsound
         ]
@@ -101,17 +108,15 @@ def _try_ticks(con: duckdb.DuckDBPyConnection, block: Block, rows: Sequence[int]
     return _try(con, TICKS, Batch(0, blocks=(_rows(block, rows),)))
 
 
-def _try_rows(
-    con: duckdb.DuckDBPyConnection, table: TableSpec, field: str, rows: Sequence[object]
-) -> Exception | None:
-    return _try(con, table, dataclasses.replace(Batch(0), **{field: tuple(rows)}))  # type: ignore[arg-type]
+def _try_rows(con: duckdb.DuckDBPyConnection, schema: Schema, rows: Sequence[object]) -> Exception | None:
+    return _try(con, schema, dataclasses.replace(Batch(0), **{FIELDS[schema]: tuple(rows)}))  # type: ignore[arg-type]
 
 
-def _try(con: duckdb.DuckDBPyConnection, table: TableSpec, batch: Batch) -> Exception | None:
+def _try(con: duckdb.DuckDBPyConnection, schema: Schema, batch: Batch) -> Exception | None:
     """Why these rows cannot be stored; None if they can."""
     try:
-        con.register("batch", table.arrow(batch))
-        con.execute(f"CREATE OR REPLACE TEMP TABLE trial AS {table.select('batch')}")
+        con.register("batch", batch.arrow(schema))
+        con.execute(f"CREATE OR REPLACE TEMP TABLE trial AS {schema.select('batch')}")
     except Exception as error:  # noqa: BLE001 - whatever a value can make Arrow or DuckDB raise
         return error
     finally:
@@ -122,12 +127,12 @@ def _try(con: duckdb.DuckDBPyConnection, table: TableSpec, batch: Batch) -> Exce
 
 def _rows(block: Block, rows: Sequence[int]) -> Block:
     part = Block(block.exchange)
-    part.extend(*([getattr(block, name)[row] for row in rows] for name in KINDS))
+    part.extend(*([getattr(block, name)[row] for row in rows] for name in COLUMNS))
     return part
 
 
 def _refused_tick(block: Block, row: int, error: Exception) -> Reject:
-    values = {name: getattr(block, name)[row] for name in KINDS}
+    values = {name: getattr(block, name)[row] for name in COLUMNS}
     return _reject(block.exchange, Reason.UNSTORABLE, json.dumps(values, default=repr), error)
 
 

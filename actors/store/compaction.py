@@ -3,9 +3,11 @@
 import time
 from collections.abc import Sequence
 
+from actors.model.schema import Schema
+from actors.model.ticks import TICKS
 from actors.store.filesystem import Files, crash_point
 from actors.store.segments import SegmentWriter
-from actors.store.tables import TABLES, TICKS, TableSpec
+from actors.store.tables import TABLES
 from actors.store.tail import LEVEL_MAX, Listed, Segment, Tail
 
 # While somebody holds the file for hours, a flush a second would leave 86,400 segments a day, and each costs a
@@ -28,8 +30,8 @@ class Folding:
 
     def __init__(self, tail: Tail, files: Files, writer: SegmentWriter) -> None:
         self._tail, self._files, self._writer = tail, files, writer
-        self._since: dict[tuple[TableSpec, Segment], float] = {}
-        self._hidden: set[tuple[TableSpec, Segment]] = set()
+        self._since: dict[tuple[Schema, Segment], float] = {}
+        self._hidden: set[tuple[Schema, Segment]] = set()
 
     def fold(self, counted: Listed) -> int:
         """Joins what there is too much of, the oldest first, and returns how many segments were joined.
@@ -47,7 +49,7 @@ class Folding:
                     joined += len(run)
         return joined
 
-    def _promote(self, table: TableSpec, segment: Segment) -> Segment:
+    def _promote(self, table: Schema, segment: Segment) -> Segment:
         """Gives a large segment the next level as it is: levels must not rise from old to new."""
         target = Segment(segment.first, segment.last, segment.level + 1, segment.rows, segment.crc)
         link = self._tail.partial / "promoted"
@@ -75,7 +77,7 @@ class Folding:
         self._hidden.update(to_hide)
         return self._delete(old, now) if old else 0
 
-    def _delete(self, old: Sequence[tuple[TableSpec, Segment]], now: float) -> int:
+    def _delete(self, old: Sequence[tuple[Schema, Segment]], now: float) -> int:
         listed = self._tail.listed()
         in_use = self._files.any_open([self._tail.path(t, s) for t in TABLES for s in listed[t.name]])
         gone = [entry for entry in old if not in_use or now - self._since[entry] >= KEEP_MAX_S]

@@ -10,11 +10,12 @@ the while and nothing known to be missing". Edges that come from our clock (star
 edges that come from the exchange's (gaps) are off against each other by as much as the clocks.
 """
 
+from actors.model.records import GAP_STATES
+
 # The newest state of each gap; `gap_states` holds them all. Columns as the public surface names them.
-GAPS_SELECT = """
-SELECT gap_id, exchange, symbol, reason, opened_at, closed_at, from_id, to_id, from_time, to_time, missing,
-       recovered, status
-FROM gap_states
+GAPS_SELECT = f"""
+SELECT {", ".join(column.quoted for column in GAP_STATES.columns if column.attribute != "at_ns")}
+FROM {GAP_STATES.name}
 QUALIFY row_number() OVER (PARTITION BY gap_id ORDER BY "at" DESC) = 1
 """
 

@@ -4,10 +4,12 @@ import errno
 from collections.abc import Iterable
 from pathlib import Path
 
+from actors.model.schema import Schema
+from actors.model.ticks import TICKS
 from actors.store.filesystem import Files
 from actors.store.notices import Notice
 from actors.store.segments import SegmentWriter, crc_of
-from actors.store.tables import TABLES, TICKS, TableSpec
+from actors.store.tables import TABLES
 from actors.store.tail import Listed, Segment, Tail, live, shown, stamped
 
 VERIFY_BYTES_MAX = 1 << 30  # at start, about a second; what is beyond is verified before it is merged
@@ -18,7 +20,7 @@ class Quarantine:
 
     def __init__(self, tail: Tail, files: Files, writer: SegmentWriter) -> None:
         self._tail, self._files, self._writer = tail, files, writer
-        self._sound: set[tuple[TableSpec, Segment]] = set()
+        self._sound: set[tuple[Schema, Segment]] = set()
 
     def forget(self) -> None:
         """Look at everything again: something in it could not be read."""
@@ -42,7 +44,7 @@ class Quarantine:
                 self._sound.add((table, segment))
         return notices
 
-    def _set_aside(self, table: TableSpec, segment: Segment, why: str) -> Notice:
+    def _set_aside(self, table: Schema, segment: Segment, why: str) -> Notice:
         path = self._tail.path(table, segment)
         aside = self._tail.set_aside(path, "damaged")
         within = [s for s in self._tail.listed()[table.name] if segment.first <= s.first and s.last <= segment.last]

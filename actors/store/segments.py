@@ -9,10 +9,12 @@ from pathlib import Path
 import duckdb
 
 from actors.model.batch import Batch
+from actors.model.schema import Schema
+from actors.model.ticks import TICKS
 from actors.store.acknowledged import Market, Note, Span, note_of
 from actors.store.connecting import MEMORY, Limits, connect
 from actors.store.filesystem import Files, crash_point
-from actors.store.tables import TABLES, TICKS, TableSpec
+from actors.store.tables import TABLES
 from actors.store.tail import EMPTY_NAME, Segment, Tail, parse_name
 
 _FORMAT = "FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false"  # partial names are ours
@@ -108,7 +110,7 @@ class SegmentWriter:
         if again:
             self._files.make_folder(self._tail.partial)
             self.prepare()
-        wanted = [table for table in TABLES if table is TICKS or len(table.columns_of(batch)[0])]
+        wanted = [table for table in TABLES if table is TICKS or batch.rows_of(table)]
         made = {table: self._produce(table, batch) for table in wanted}
         size = sum(partial.stat().st_size for partial, _ in made.values())
         crash_point("segment.synced")
@@ -122,7 +124,7 @@ class SegmentWriter:
         crash_point("segment.committed")
         return size
 
-    def _name(self, table: TableSpec, partial: Path, segment: Segment, *, again: bool) -> None:
+    def _name(self, table: Schema, partial: Path, segment: Segment, *, again: bool) -> None:
         """Puts a finished file in its place, where an earlier try may have left the same batch."""
         folder = self._tail.folder(table)
         if again:
@@ -134,14 +136,14 @@ class SegmentWriter:
         crash_point("segment.renamed")
         self._files.sync_folder(folder)
 
-    def write_empty(self, table: TableSpec, number: int) -> None:
+    def write_empty(self, table: Schema, number: int) -> None:
         """A segment without rows, in the place of one whose rows are lost or never counted."""
         partial, segment = self._produce(table, Batch(number))
         self._name(table, partial, segment, again=True)
 
-    def _produce(self, table: TableSpec, batch: Batch) -> tuple[Path, Segment]:
+    def _produce(self, table: Schema, batch: Batch) -> tuple[Path, Segment]:
         path = self._tail.partial / f"{self._label}-{table.name}-{batch.number:016}"
-        self._database().register("batch", table.arrow(batch))
+        self._database().register("batch", batch.arrow(table))
         try:
             rows, crc = self._copy(table.select("batch"), path)
             if table is TICKS:
@@ -186,7 +188,7 @@ class SegmentWriter:
             raise
         return made[0], made[1]
 
-    def join(self, table: TableSpec, sources: Sequence[Segment]) -> Segment:
+    def join(self, table: Schema, sources: Sequence[Segment]) -> Segment:
         """Folds segments of one level into one of the next; the sources stay until nobody can need them."""
         partial = self._tail.partial / f"{self._label}-{table.name}-join"
         names = [self._tail.path(table, source) for source in sources]

@@ -16,6 +16,7 @@ from typing import TypeVar
 import duckdb
 
 from actors.model.batch import Batch
+from actors.model.ticks import TICKS
 from actors.settings import StoreSettings
 from actors.store.acknowledged import Acknowledged
 from actors.store.adjacent_tail import owner_of, tail_of
@@ -30,7 +31,7 @@ from actors.store.notices import Merged, Notice, held_at_start, migrated, tail_m
 from actors.store.quarantine import VERIFY_BYTES_MAX, Quarantine
 from actors.store.retention import Retained, Retention
 from actors.store.segments import SegmentWriter
-from actors.store.tables import SCHEMA_VERSION, TABLES, TICKS
+from actors.store.tables import SCHEMA_VERSION, TABLES
 from actors.store.tail import JOURNAL_NAME, Tail, committed, plan
 
 __all__ = ["MERGE_ROWS_MAX", "Merged", "Notice", "Store"]

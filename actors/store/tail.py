@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from actors.model.schema import Schema
+from actors.model.ticks import TICKS
 from actors.store.filesystem import Files
 from actors.store.identity import MARKER_NAME, Identity, read_identity, write_identity
-from actors.store.tables import TABLES, TICKS, TableSpec
+from actors.store.tables import TABLES
 
 _NAME = re.compile(r"(\d)-(\d{16})-(\d{16})-(\d{1,12})-([0-9a-f]{8})\.parquet")
 LEVEL_MAX = 9
@@ -151,19 +153,19 @@ class Tail:
         if self.identity.store_id and read_identity(self.root) is None:
             self.mark(self.identity)
 
-    def folder(self, table: TableSpec) -> Path:
+    def folder(self, table: Schema) -> Path:
         """Where the table's segments lie."""
         return self.root / table.name
 
-    def replaced(self, table: TableSpec) -> Path:
+    def replaced(self, table: Schema) -> Path:
         """Where segments lie that a fold has replaced and a running query may still open."""
         return self.root / ".replaced" / table.name
 
-    def uncommitted(self, table: TableSpec) -> Path:
+    def uncommitted(self, table: Schema) -> Path:
         """Where segments of a batch that never came to be lie until nobody can be reading them."""
         return self.root / ".uncommitted" / table.name
 
-    def path(self, table: TableSpec, segment: Segment) -> Path:
+    def path(self, table: Schema, segment: Segment) -> Path:
         """The file of a segment."""
         return self.folder(table) / segment.name
 
@@ -171,7 +173,7 @@ class Tail:
         """All segments of each table, in order of their batches."""
         return {table.name: self._segments(table) for table in TABLES}
 
-    def _segments(self, table: TableSpec) -> list[Segment]:
+    def _segments(self, table: Schema) -> list[Segment]:
         forgotten = set(self._files.names(self.uncommitted(table)))
         found = (parse_name(name) for name in self._files.names(self.folder(table)) if name not in forgotten)
         return sorted(segment for segment in found if segment is not None)
@@ -207,7 +209,7 @@ class Tail:
         """Segments of each table that count, above this watermark."""
         return {name: live(segments, merged_through) for name, segments in self.listed().items()}
 
-    def unneeded(self, merged_through: int) -> list[tuple[TableSpec, Segment]]:
+    def unneeded(self, merged_through: int) -> list[tuple[Schema, Segment]]:
         """Segments that do not count: merged, or replaced by a fold."""
         listed = self.listed()
         return [
@@ -220,7 +222,7 @@ class Tail:
         """Whether segments are here that the next merge deletes because the file holds their rows."""
         return any(s.last <= merged_through for segments in self.listed().values() for s in segments)
 
-    def remove(self, table: TableSpec, segment: Segment) -> None:
+    def remove(self, table: Schema, segment: Segment) -> None:
         """Deletes a segment, wherever its content lies."""
         self._files.remove(self.path(table, segment))
         self._files.remove(self.replaced(table) / segment.name)
@@ -279,7 +281,7 @@ class Tail:
             if not self._is_ours(table, name)
         ]
 
-    def _is_ours(self, table: TableSpec, name: str) -> bool:
+    def _is_ours(self, table: Schema, name: str) -> bool:
         """An ordinary file with the name of a segment, or the link that stands for one that was hidden."""
         if parse_name(name) is None and name != EMPTY_NAME:
             return False
@@ -293,7 +295,7 @@ class Tail:
             return True
         return stat.S_ISREG(mode)
 
-    def size(self, table: TableSpec, segments: Iterable[Segment]) -> int:
+    def size(self, table: Schema, segments: Iterable[Segment]) -> int:
         """Bytes on disk."""
         total = 0
         for segment in segments:

@@ -15,10 +15,12 @@ from pathlib import Path
 
 import duckdb
 
+from actors.model.schema import Schema
+from actors.model.ticks import TICKS
 from actors.store.coverage_sql import COVERAGE_SELECT, GAPS_SELECT
 from actors.store.identity import MARKER_NAME
 from actors.store.segments import sql_text
-from actors.store.tables import TABLES, TICKS, TableSpec
+from actors.store.tables import TABLES
 
 # Views, tables and the watermark stand in two schemas, so that a user's `show tables` lists only what to query.
 SCHEMA = "store"
@@ -55,7 +57,7 @@ REFUSAL = (
 _TAIL = re.compile(rf"glob\"?\('((?:[^']|'')+)/{TICKS.name}/\*")
 
 
-def select_sql(table: TableSpec, tail: Path | None, *, merged: str | None = SCHEMA, checked: bool = True) -> str:
+def select_sql(table: Schema, tail: Path | None, *, merged: str | None = SCHEMA, checked: bool = True) -> str:
     """SELECT of one table, with its tail or (None) of the file alone.
 
     `merged` is the schema that holds the merged rows, None where the file has no such table; without `checked` file
@@ -67,12 +69,14 @@ def select_sql(table: TableSpec, tail: Path | None, *, merged: str | None = SCHE
     schema = merged or SCHEMA
     if checked:
         check = _CHECKED.format(schema=schema, refusal=sql_text(REFUSAL), marker=sql_text(tail / MARKER_NAME))
-        nothing = ", ".join(f"CASE WHEN wrong THEN TRY_CAST(said AS {column.sql}) END" for column in table.columns)
+        nothing = ", ".join(
+            f"CASE WHEN wrong THEN TRY_CAST(said AS {column.kind.sql}) END" for column in table.columns
+        )
         parts.append(f"SELECT {nothing} FROM {check} WHERE wrong")
     return " UNION ALL ".join([*parts, tail_select(table, tail, schema)])
 
 
-def tail_select(table: TableSpec, tail: Path, schema: str = SCHEMA) -> str:
+def tail_select(table: Schema, tail: Path, schema: str = SCHEMA) -> str:
     """SELECT of the rows of a tail that count."""
     pattern = sql_text(tail / table.name / "**")
     counted = _LIVE.format(pattern=pattern, schema=schema)
@@ -85,7 +89,7 @@ def tail_select(table: TableSpec, tail: Path, schema: str = SCHEMA) -> str:
     )
 
 
-def view_sql(table: TableSpec, tail: Path | None) -> str:
+def view_sql(table: Schema, tail: Path | None) -> str:
     """CREATE VIEW for one table."""
     return f"CREATE OR REPLACE VIEW main.{table.name} AS {select_sql(table, tail)}"
 

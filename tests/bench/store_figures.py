@@ -23,13 +23,12 @@ import duckdb
 
 from actors.model.batch import Batch
 from actors.model.records import AuditRow
-from actors.model.ticks import Block
+from actors.model.ticks import TICKS, Block
 from actors.settings import StoreSettings
 from actors.store import compaction as folding
 from actors.store.filesystem import Files
 from actors.store.segments import crc_of
 from actors.store.store import MERGE_ROWS_MAX, Store
-from actors.store.tables import TICKS
 from actors.store.tail import Segment
 
 MERGE_INTERVAL_S = 60.0
@@ -217,7 +216,7 @@ def a_days_folds(one: Store, rate: int) -> int:
             "volume": "(0.001 + range % 77 / 10000)",
             "trade_id": "(range + 3000000000)",
         }.get(column.name, "NULL")
-        + f"::{column.sql} AS {column.quoted}"
+        + f"::{column.kind.sql} AS {column.quoted}"
         for column in TICKS.columns
     )
     path = one.tail / "big"

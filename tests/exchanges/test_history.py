@@ -407,7 +407,7 @@ def test_wrong_stretches_and_limits_are_refused_at_once() -> None:
 
 
 def test_a_gap_is_asked_for_by_its_ids_and_ranges_that_share_a_page_together() -> None:
-    gap = GapRow(1, "g", "okx", "BTC/USDT", GapReason.SEQUENCE, 1, "9", 100, "500", 200)
+    gap = GapRow(1, "g", "okx", "BTC/USDT", GapReason.SEQUENCE, 1, from_id="9", from_ns=100, to_id="500", to_ns=200)
     asked = stretches(gap, [(10, 12), (20, 20), (105, 110), (111, 480)], history_of("okx"))  # 100 rows a page
     assert [(part.from_id, part.to_id) for part in asked] == [(10, 20), (105, 110), (111, 480)]
     assert {(part.from_ns, part.to_ns) for part in asked} == {(100, 200)}
@@ -418,7 +418,7 @@ def test_a_gap_is_asked_for_by_its_ids_and_ranges_that_share_a_page_together() -
 
 
 def test_a_gap_without_ids_is_asked_for_by_its_times_once_it_has_an_end() -> None:
-    gap = GapRow(1, "g", "bybit", "BTC/USDT:USDT", GapReason.DISCONNECT, 1, None, 100, None, 200)
+    gap = GapRow(1, "g", "bybit", "BTC/USDT:USDT", GapReason.DISCONNECT, 1, from_id=None, from_ns=100, to_ns=200)
     assert stretches(gap, [], history_of("bybit")) == [TradeRange(from_ns=100, to_ns=200)]
     assert stretches(replace(gap, from_ns=300), [], history_of("bybit")) == [TradeRange(from_ns=200, to_ns=200)]
     assert stretches(replace(gap, to_ns=None), [], history_of("bybit")) == []

@@ -9,8 +9,7 @@ from typing import Any
 
 from actors.feed.decoder import Decoder
 from actors.model.batch import Batch
-from actors.model.ticks import REJECT_PAYLOAD_BYTES_MAX, Block
-from actors.store.tables import REJECTS, TICKS
+from actors.model.ticks import REJECT_PAYLOAD_BYTES_MAX, REJECTS, TICKS, Block
 from supervisor.text import WORDS_CHARS_MAX
 from tests.harness.capture_files import incoming, recordings
 from tests.harness.exchange_values import dialect_of
@@ -137,9 +136,9 @@ def check(exchange: str, messages: list[bytes]) -> int:
             for reject in outcome.rejects
         )
         evidence += sum(len(reject.payload) for reject in outcome.rejects)
-        REJECTS.arrow(Batch(0, rejects=tuple(outcome.rejects)))
+        Batch(0, rejects=tuple(outcome.rejects)).arrow(REJECTS)
     assert all(id_ is None or id_.isprintable() for id_ in block.trade_id)
-    TICKS.arrow(Batch(0, blocks=(block,)))
+    Batch(0, blocks=(block,)).arrow(TICKS)
     again = Block(exchange)
     rest = list(messages)
     while rest:  # all at once: in portions, as a connection takes them

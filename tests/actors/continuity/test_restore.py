@@ -9,10 +9,9 @@ import pytest
 from actors.continuity import restore as seeds
 from actors.continuity.continuity import Continuity
 from actors.continuity.restore import DAY_NS, gap_row, read_states
-from actors.continuity.restore_sql import GAP_COLUMNS
 from actors.continuity.sequenced import HOLES_MAX, REORDER_S
 from actors.continuity.tracker_state import TrackerState
-from actors.model.records import FeedEvent, FeedRow, GapReason, GapRow, GapStatus
+from actors.model.records import GAP_STATES, FeedEvent, FeedRow, GapReason, GapRow, GapStatus
 from actors.model.ticks import IdPromise
 from tests.harness.continuity_file import new_file, put_feeds, put_gaps, put_tick
 from tests.harness.continuity_rows import BTC, ETH, SECOND_NS, T0_NS, admit, newest, one, reported, tick
@@ -22,7 +21,7 @@ DAY_S = 86_400
 
 
 def gap_rows(con: duckdb.DuckDBPyConnection) -> list[GapRow]:
-    return list(map(gap_row, con.execute(f"SELECT {GAP_COLUMNS} FROM gap_states").fetchall()))
+    return list(map(gap_row, con.execute(f"SELECT {GAP_STATES.read} FROM gap_states").fetchall()))
 
 
 def seed_of(con: duckdb.DuckDBPyConnection, promise: IdPromise = IdPromise.CONTIGUOUS) -> TrackerState:
@@ -114,7 +113,9 @@ def test_a_jump_that_lies_in_no_gap_is_a_missing_range_however_old_and_one_that_
     put(con, [19, 18, 22], 130.0)
     put(con, [3, 5], 131.0, "backfill")
     put_feeds(con, [FeedRow(T0_NS, "x", BTC, FeedEvent.FIRST, trade_id="10")])
-    told = GapRow(T0_NS, "g", "x", BTC, GapReason.SEQUENCE, T0_NS, "14", T0_NS, "18", T0_NS)
+    told = GapRow(
+        T0_NS, "g", "x", BTC, GapReason.SEQUENCE, T0_NS, from_id="14", from_ns=T0_NS, to_id="18", to_ns=T0_NS
+    )
     put_gaps(con, [replace(told, status=GapStatus.LOST), replace(told, gap_id="f", from_id="9", to_id="12")])
     put_gaps(
         con, [replace(told, gap_id="f", from_id="9", to_id="12", at_ns=T0_NS + 5_000, status=GapStatus.FILLED)]
@@ -155,7 +156,19 @@ def test_a_gap_is_filled_only_when_its_trades_are_stored_though_memory_has_no_ro
 def test_a_gap_whose_end_never_reached_the_file_is_not_filled_by_what_did() -> None:
     con = new_file()
     put(con, [10, 13, 14], 0.0)
-    row = GapRow(T0_NS, "g", "x", BTC, GapReason.SEQUENCE, T0_NS, "10", T0_NS, "20", T0_NS, missing=4)
+    row = GapRow(
+        T0_NS,
+        "g",
+        "x",
+        BTC,
+        GapReason.SEQUENCE,
+        T0_NS,
+        from_id="10",
+        from_ns=T0_NS,
+        to_id="20",
+        to_ns=T0_NS,
+        missing=4,
+    )
     put_gaps(con, [row])
     continuity = one()
     continuity.restore([seed_of(con)], NOW_NS)

@@ -14,10 +14,9 @@ from actors.feed.accumulator import Accumulator
 from actors.feed.decoder import Decoder
 from actors.model.batch import Batch
 from actors.model.chunk import Chunk
-from actors.model.columns import KINDS, PACK_ROWS_MIN
-from actors.model.ticks import Block, IdPromise
+from actors.model.columns import PACK_ROWS_MIN
+from actors.model.ticks import COLUMNS, TICKS, Block, IdPromise
 from actors.sink.buffer import refusals
-from actors.store.tables import TICKS
 from actors.telemetry.ledger import Account
 from supervisor import Mailbox
 from tests.harness.exchange_values import dialect_of
@@ -47,7 +46,7 @@ def block(rows: int, first: int = 0, *, steady: bool = True, exchange: str = "x"
 
 
 def columns(of: Block) -> dict[str, list[Any]]:
-    return {name: list(getattr(of, name)) for name in KINDS}
+    return {name: list(getattr(of, name)) for name in COLUMNS}
 
 
 @given(ROWS, st.booleans())
@@ -66,7 +65,7 @@ def test_rows_can_be_added_to_and_taken_out_of_a_packed_block() -> None:
     packed.pack()
     more = block(3, 1_000)
     for made in (packed, plain):
-        made.extend(*(getattr(more, name) for name in KINDS))
+        made.extend(*more.lists())
         made.remove(10, [10, 500, 700, 1_001, 1_002])
     assert len(packed) == 998 and columns(packed) == columns(plain)
 
@@ -78,7 +77,7 @@ def test_what_an_array_cannot_hold_is_left_for_the_writer_to_complain_of(name: s
     made.pack()
     assert made.arrays is None and getattr(made, name)[-1] == value
     with pytest.raises((ValueError, OverflowError, TypeError)):
-        TICKS.arrow(Batch(1, (made,)))
+        Batch(1, (made,)).arrow(TICKS)
 
 
 def test_a_name_that_is_no_column_is_an_error_packed_or_not() -> None:
@@ -101,8 +100,8 @@ def test_packed_and_plain_blocks_are_stored_in_their_order(steady: bool) -> None
         blocks[-1].pack()
         first += rows
     with duckdb.connect() as con:
-        con.register("packed", TICKS.arrow(Batch(1, tuple(blocks))))
-        con.register("plain", TICKS.arrow(Batch(1, tuple(plain))))
+        con.register("packed", Batch(1, tuple(blocks)).arrow(TICKS))
+        con.register("plain", Batch(1, tuple(plain)).arrow(TICKS))
         rows_of = {name: con.execute(TICKS.select(name)).fetchall() for name in ("packed", "plain")}
     assert rows_of["packed"] == rows_of["plain"] and len(rows_of["packed"]) == sum(sizes)
     assert sum(made.arrays is not None for made in blocks) == 3

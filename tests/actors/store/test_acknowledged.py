@@ -290,7 +290,9 @@ def test_a_batch_that_is_written_while_the_segments_are_listed_is_not_gone(
 def test_what_was_only_believed_to_be_gone_is_not_stored_again() -> None:
     continuity = Continuity("x", {"BTC/USDT": IdPromise.CONTIGUOUS})
     rows_admitted(continuity, range(1, 11), "stream")
-    gap = GapRow(9, "g", "x", "BTC/USDT", GapReason.VANISHED, 9, "3", 1, "7", 2, missing=3)
+    gap = GapRow(
+        9, "g", "x", "BTC/USDT", GapReason.VANISHED, 9, from_id="3", from_ns=1, to_id="7", to_ns=2, missing=3
+    )
     assert continuity.vanished(gap) and continuity.doubts("BTC/USDT")
     stored = frozenset(map(str, range(1, 11))) - {"5"}
     assert rows_admitted(continuity, range(3, 8), "backfill", stored) == ["5"]

@@ -31,8 +31,9 @@ def gap(
     number: int, since: float, until: float | None, status: str, missing: int | None = 5, at: float = 0.0
 ) -> GapRow:
     return GapRow(
-        s(at), f"g{number}", "x", BTC, GapReason.DISCONNECT, s(since), "1", s(since),
-        None if until is None else "9", None if until is None else s(until), missing, 0, GapStatus(status),
+        s(at), f"g{number}", "x", BTC, GapReason.DISCONNECT, s(since), from_id="1", from_ns=s(since),
+        to_id=None if until is None else "9", to_ns=None if until is None else s(until), missing=missing,
+        status=GapStatus(status),
     )  # fmt: skip
 
 

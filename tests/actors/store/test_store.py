@@ -17,14 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actors.model.batch import Batch
-from actors.model.ticks import Block
+from actors.model.ticks import TICKS, Block
 from actors.store import compaction as folding
 from actors.store import database as duckfile
 from actors.store import filesystem as files
 from actors.store import store
 from actors.store.segments import sql_text
 from actors.store.store import Store
-from actors.store.tables import TICKS
 from actors.store.tail import EMPTY_NAME, Segment, Tail, live, parse_name, plan
 from actors.store.views import select_sql
 from tests.harness.amounts import amount
@@ -476,8 +475,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, d
         con.execute("CREATE SCHEMA store")
         con.execute("CREATE TABLE store.watermark AS SELECT 0::BIGINT AS merged_through")
         con.execute(f"CREATE TABLE store.ticks ({TICKS.definition})")
-        con.register("empty", TICKS.arrow(batch(0, [])))
-        con.register("one", TICKS.arrow(batch(0, [1])))
+        con.register("empty", batch(0, []).arrow(TICKS))
+        con.register("one", batch(0, [1]).arrow(TICKS))
         for name in ("empty", "one"):
             con.execute(f"COPY ({TICKS.select(name)}) TO {sql_text(folder / name)} (FORMAT parquet)")
         yield folder, con

@@ -11,8 +11,9 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 
+from actors.model.ticks import TICKS
 from actors.store import partitions
-from actors.store.tables import TABLES, TICKS
+from actors.store.tables import TABLES
 from ops.cli.commands import cli
 from ops.export import export as export_module
 from ops.export.export import Stretch, export
