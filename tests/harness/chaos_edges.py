@@ -15,9 +15,8 @@ import actors.feed.session
 import actors.wire.websocket
 from actors import pipeline
 from actors import recorder as exchange
-from actors.continuity.clock_lead import Lead
 from actors.continuity.continuity import Continuity
-from actors.continuity.row import Row
+from actors.continuity.deduplicator import Admitted
 from actors.continuity.tracker import Decided
 from actors.exchanges.registry import EXCHANGES
 from actors.feed import accumulator as catch
@@ -57,19 +56,22 @@ def install(chaos: "Chaos", patch: pytest.MonkeyPatch) -> None:
                 raise Boom("poison")
             return outcome
 
-    take_decided, doubt = Continuity.take_decided, Lead.doubt
+    admit, take_decided = Continuity.admit, Continuity.take_decided
 
-    def noting_held(continuity: Continuity, now: float, *, end: bool = False) -> tuple[Block, Decided]:
+    def noting_put_back(continuity: Continuity, block: Block, start: int, *more: Any, **known: Any) -> Admitted:
+        came = block.price[start:]
+        admitted = admit(continuity, block, start, *more, **known)
+        unread = iter(came)
+        chaos.held.update(price for price in block.price[start:] if price not in unread)  # at the block's end
+        return admitted
+
+    def noting_decided(continuity: Continuity, now: float, *, end: bool = False) -> tuple[Block, Decided]:
         block, decided = take_decided(continuity, now, end=end)
         chaos.held.update(block.price)
         return block, decided
 
-    def noting_doubted(lead: Lead, symbol: str, row: Row) -> list[tuple[str, Row]]:
-        chaos.held.add(row.content[0])
-        return doubt(lead, symbol, row)
-
-    patch.setattr(Continuity, "take_decided", noting_held)
-    patch.setattr(Lead, "doubt", noting_doubted)
+    patch.setattr(Continuity, "admit", noting_put_back)
+    patch.setattr(Continuity, "take_decided", noting_decided)
     patch.setattr("time.time_ns", chaos.wall)
     patch.setattr(trio.to_thread, "run_sync", chaos.in_place)
     patch.setattr(actors.wire.websocket, "dial", chaos.venue.dial)
