@@ -3,7 +3,8 @@
 import random
 import re
 
-_NUMBER = re.compile(r'("(?:p|price|px)":)"?[0-9.]+"?')
+# A price by its key, or as the last number of a list in a list.
+_NUMBER = re.compile(r'("(?:p|price|px|trade_price)":|,(?=[0-9.]+\]\]$))"?[0-9.]+"?')
 _PRICES = (
     '"-1"',
     '"0"',

@@ -1,20 +1,27 @@
 """What one client is still to be sent: frames in order, each when it is due, many in one write."""
 
 from collections import deque
+from collections.abc import Callable
 
 import trio
 
-from ops.sandbox.shared_stream import text_frame
+from ops.sandbox.shared_stream import data_frame
 
 OUTBOX_FRAMES_MAX = 50_000  # a client this far behind is cut off, as exchanges do; some 10 MB
 SEND_BYTES = 64 * 1024
 
 
 class Outbox:
-    """Owned by a session, whose task runs `send`. `last_sent` and all times are trio's clock."""
+    """Owned by a session, whose task runs `send`. `last_sent` and all times are trio's clock.
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    `encode` makes the payload of each message, text in UTF-8 where it is None; `binary` is the messages' kind.
+    """
+
+    def __init__(
+        self, stream: trio.abc.Stream, encode: Callable[[str], bytes] | None = None, *, binary: bool = False
+    ) -> None:
         self._stream = stream
+        self._encode, self._binary = encode or str.encode, binary
         self._frames: deque[tuple[float, str]] = deque()
         self._posted = trio.Event()
         self._ending: tuple[int, str] | None = None
@@ -56,6 +63,6 @@ class Outbox:
         frames: list[bytes] = []
         size, now = 0, trio.current_time()
         while self._frames and (not frames or (size < SEND_BYTES and self._frames[0][0] <= now)):
-            frames.append(text_frame(self._frames.popleft()[1]))
+            frames.append(data_frame(self._encode(self._frames.popleft()[1]), binary=self._binary))
             size += len(frames[-1])
         return b"".join(frames)

@@ -42,7 +42,8 @@ class Session:
         self._venue, self._talk, self._socket, self._stream = venue, talk, socket, stream
         self._faults, self._rng, self._struck = faults, rng, struck
         self._open_market, self._audience = open_market, audience
-        self._outbox = Outbox(stream)
+        self._outbox = Outbox(stream, venue.encode, binary=venue.binary)
+        self._pings_unanswered = 0
         self._over = trio.CancelScope()
         self._spoiler = FaultInjector(faults, rng, struck)
         self._dead = False
@@ -63,6 +64,8 @@ class Session:
                 nursery.start_soon(self._flap)
                 if self._venue.beat is not None:
                     nursery.start_soon(self._beat)
+                if self._venue.server_ping is not None:
+                    nursery.start_soon(self._ping_in_words, self._venue.server_ping)
 
     def leave(self) -> None:
         """No more trades for this client."""
@@ -76,10 +79,11 @@ class Session:
 
     def trade(self, market: Market, frame: str) -> None:
         """A trade frame of a market that this client subscribed, through the faults into the outbox."""
-        if self._venue.wrap is not None:
-            frame = self._venue.wrap(self._talk, market, frame)
-        for text in self._spoiler.frames(market, frame):
+        for text in self._spoiler.frames(market, self._wrapped(market, frame)):
             self._post(text)
+
+    def _wrapped(self, market: Market, frame: str) -> str:
+        return frame if self._venue.wrap is None else self._venue.wrap(self._talk, market, frame)
 
     def _post(self, text: str) -> None:
         if not self._dead and not self._outbox.post(text, trio.current_time() + self._faults()["slow"]):
@@ -92,6 +96,8 @@ class Session:
 
     def _follow(self, answer: Answer) -> None:
         """No await in here: between the acknowledgement and the first trade nothing may come."""
+        if answer.pong:
+            self._pings_unanswered = 0
         for frame in answer.frames:
             self._post(frame)
         for native in answer.remove:
@@ -105,7 +111,7 @@ class Session:
             for native in answer.replay:
                 market = self._talk.subscribed[native]
                 for frame in () if self._spoiler.muted(market) else self._venue.replay(market):
-                    self._post(frame)
+                    self._post(self._wrapped(market, frame))
         if answer.close is not None:
             self._end(*answer.close)
 
@@ -155,6 +161,14 @@ class Session:
             if waiting.cancelled_caught:
                 self._end(1008, "Pong timeout")
                 return
+
+    async def _ping_in_words(self, server_ping: Callable[[Talk], str]) -> None:
+        """Pings as messages; closes on a client that leaves too many in a row without an answer."""
+        while self._pings_unanswered < self._venue.server_pings_unanswered:
+            self._post(server_ping(self._talk))
+            self._pings_unanswered += 1
+            await trio.sleep(self._venue.server_ping_s)
+        self._end(*self._venue.server_ping_close)
 
     async def _watch(self) -> None:
         """Closes on a client that subscribes too late or says nothing for too long."""

@@ -50,14 +50,13 @@ class SharedStream(trio.abc.Stream):
         await self._stream.aclose()
 
 
-def text_frame(text: str) -> bytes:
-    """One unfragmented, unmasked text message, as a server sends it (RFC 6455, section 5.2)."""
-    payload = text.encode()
-    size = len(payload)
+def data_frame(payload: bytes, *, binary: bool = False) -> bytes:
+    """One unfragmented, unmasked text or binary message, as a server sends it (RFC 6455, section 5.2)."""
+    first, size = 0x82 if binary else 0x81, len(payload)
     if size < 126:
-        head = bytes((0x81, size))
+        head = bytes((first, size))
     elif size < 1 << 16:
-        head = b"\x81\x7e" + size.to_bytes(2, "big")
+        head = bytes((first, 126)) + size.to_bytes(2, "big")
     else:
-        head = b"\x81\x7f" + size.to_bytes(8, "big")
+        head = bytes((first, 127)) + size.to_bytes(8, "big")
     return head + payload
