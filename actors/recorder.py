@@ -9,6 +9,7 @@ import trio
 
 from actors.backfill.repairs import RepairJob, TooManyOrders
 from actors.backfill.rest_client import TOO_MANY
+from actors.backfill.token_source import TokenSource
 from actors.continuity.continuity import Continuity
 from actors.exchanges.contract.feed import Market
 from actors.exchanges.registry import EXCHANGES
@@ -50,6 +51,7 @@ class ExchangeRecorder:
         self.settings, self.account = settings, account
         self.dialect = EXCHANGES[settings.dialect].feed
         self._intake = intake
+        self._tokens = TokenSource(self.dialect.token, settings) if self.dialect.token else None
         self._next_connect_at = 0.0
         self._away_until, self._away_reason = -math.inf, ""  # what one connection was told holds for all
         self.continuity = Continuity(settings.name, {})
@@ -100,6 +102,7 @@ class ExchangeRecorder:
             self._pace,
             self.continuity,
             self._keep_away,
+            self._tokens.get if self._tokens else None,
         )
 
     @property

@@ -117,7 +117,9 @@ class _Run:
     """One call of `recover`: the query for the next page, and what the pages so far amount to."""
 
     def __init__(self, history: History, market: Market, channel: str, stretch: TradeRange) -> None:
-        self.query = Query(market=market, channel=channel, stretch=stretch, rows=history.page_rows)
+        self.query = Query(
+            market=market, channel=channel, stretch=stretch, rows=history.page_rows, now_ns=time.time_ns()
+        )
         self.progress = Progress(history, stretch)
         self.pages = self.searches = 0
         self.over = False
@@ -147,7 +149,7 @@ class _Run:
             self.over = True
         self.over |= self.progress.arrived
         self._cursors.add(page.cursor)
-        self.query = replace(self.query, cursor=page.cursor)
+        self.query = replace(self.query, cursor=page.cursor, now_ns=time.time_ns())
         trades, count, block = page.trades, len(wanted), Block(exchange)
         block.extend(
             [self.query.market.symbol] * count,

@@ -13,7 +13,7 @@ import httpx
 import trio
 
 from actors.backfill.rate_limiter import RateLimiter
-from actors.exchanges.contract.history import Ask, Busy, Garbled, History, Refused
+from actors.exchanges.contract.rest import Ask, Busy, Garbled, Refused, RestService, origin
 from actors.wire.dial import client_context, deadline
 from actors.wire.errors import WrongCertificate, classify, refusal_floor_s
 from supervisor import Backoff, TransientError, Verdict
@@ -22,6 +22,7 @@ TOO_MANY = (418, 429)  # said of the address: nobody behind it should go on aski
 # How long to stay away after these where the answer says nothing of it; other errors pass with our own backoff.
 FLOORED = (*TOO_MANY, 401, 403, 451)
 HEADERS = {"user-agent": "tickwarden", "accept": "application/json", "accept-encoding": "identity"}
+JSON = {"content-type": "application/json"}
 
 T = TypeVar("T")
 
@@ -60,7 +61,7 @@ class RestClient:
 
     def __init__(
         self,
-        history: History,
+        service: RestService,
         limiter: RateLimiter,
         *,
         rest_url: str | None = None,
@@ -69,8 +70,8 @@ class RestClient:
         backoff: Backoff | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.origin = history.origin(rest_url)
-        self._history, self._limiter, self._ca_file = history, limiter, ca_file
+        self._rest_url, self.origin = rest_url, origin(rest_url or service.base)
+        self._service, self._limiter, self._ca_file = service, limiter, ca_file
         self._limits = limits or RestClientLimits()
         self._backoff = backoff or Backoff(initial_s=0.5, max_s=20.0)
         self._random = random.Random()  # noqa: S311 - spreads retries, keeps no secret
@@ -83,7 +84,6 @@ class RestClient:
         verify = client_context(self._ca_file) if self.origin.startswith("https:") else False
         # No proxies from the environment: the WebSocket uses none either.
         client = httpx.AsyncClient(
-            base_url=self.origin,
             headers=HEADERS,
             verify=verify,
             trust_env=False,
@@ -132,14 +132,16 @@ class RestClient:
 
     async def _once(self, ask: Ask) -> Answer:
         assert self._client is not None, "a Rest is used inside `async with`"
-        what = f"{ask.method} {self.origin}{ask.path}"
+        url = ask.url(self._service.base, self._rest_url)
+        what = f"{ask.method} {url.partition('?')[0]}"
+        posted = JSON if ask.body is not None else None
         try:
             with deadline(what, self._limits.answer_s):
-                async with self._client.stream(ask.method, ask.target) as response:
+                async with self._client.stream(ask.method, url, content=ask.body, headers=posted) as response:
                     body = await self._body(response, what)
         except httpx.HTTPError as error:
             if classify(error)[0] is Verdict.MISCONFIGURED:
-                raise WrongCertificate(f"the certificate of {self.origin} cannot be trusted: {error}") from error
+                raise WrongCertificate(f"the certificate of {origin(url)} cannot be trusted: {error}") from error
             raise Unanswered(f"{what}: {str(error) or type(error).__name__}") from error
         received_ns = time.time_ns()
         headers = {name.lower(): value for name, value in response.headers.items()}
@@ -166,9 +168,9 @@ class RestClient:
         return b"".join(parts)
 
     def _failure(self, status: int, headers: Mapping[str, str], body: bytes, what: str) -> Exception:
-        said = self._history.said(status, body)
+        said = self._service.said(status, body)
         text = f"{what}: HTTP {status} {said.words}".strip()
-        ban_s = self._history.banned.get(status, 0.0)
+        ban_s = self._service.banned.get(status, 0.0)
         asked_s = refusal_floor_s(0, headers.get("retry-after"))
         # Our own idea of how long to stay away counts only where the exchange has said nothing.
         floor_s = refusal_floor_s(status, None) if asked_s is None and status in FLOORED else asked_s

@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from actors.exchanges.contract.rest import Ask
+from actors.exchanges.contract.rest import DETAIL_CHARS_MAX, UNREADABLE, Ask, Garbled, RateLimit, Said
 from actors.model.symbols import Symbol
 from actors.model.ticks import IdPromise
 
+ANSWER_EXCERPT_BYTES = 200
 MS = 1_000_000  # nanoseconds in a millisecond: most exchanges stamp trades in milliseconds
 
 
@@ -194,12 +195,37 @@ class Token:
 class TokenRequest:
     """What is asked over REST before each connection; `parse` reads the body of the answer with status 200.
 
-    `ask.base` names the host. `parse` raises Busy or anything in rest.UNREADABLE. The settings ws_url and
-    rest_url replace scheme, host and port of `Token.url` and of the request.
+    `parse` raises Busy or anything in rest.UNREADABLE; to be called through `read`. The settings ws_url and
+    rest_url replace scheme, host and port of `Token.url` and of the request. It is a rest.RestService.
     """
 
     ask: Ask
+    limit: RateLimit
     parse: Callable[[bytes], Token]
+
+    @property
+    def base(self) -> str:
+        """Where the request goes."""
+        return self.ask.base
+
+    @property
+    def banned(self) -> Mapping[int, float]:
+        """No status is known to mean a ban."""
+        return {}
+
+    def said(self, status: int, body: bytes) -> Said:  # noqa: ARG002 - as RestService has it
+        """The beginning of the answer; never final, as nothing about a token is."""
+        return Said(body[:ANSWER_EXCERPT_BYTES].decode("utf-8", "replace"))
+
+    def read(self, body: bytes) -> Token:
+        """The token in an answer; raises TransientError."""
+        try:
+            token = self.parse(body)
+        except UNREADABLE as error:
+            raise Garbled(f"the answer holds no token: {str(error)[:DETAIL_CHARS_MAX]}") from error
+        if not token.url.startswith(("wss://", "ws://")):
+            raise Garbled(f"the answer leads to no WebSocket: {token.url[:DETAIL_CHARS_MAX]}")
+        return token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,10 +16,10 @@ from actors.exchanges.contract.rest import (
     Garbled,
     RateLimit,
     Refused,
+    Said,
     origin,
 )
 from actors.model.ticks import Reason
-from supervisor import TransientError
 
 __all__ = [
     "DETAIL_CHARS_MAX",
@@ -94,24 +94,6 @@ class Query:
     rows: int
     cursor: str | None = None
     now_ns: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What an answer that is no page says: `words` are the exchange's own.
-
-    `final`: the market is unknown or an argument is wrong, so that asking again cannot help. Everything else
-    passes; `busy_s` is how long the exchange wants no request at all from this address.
-    """
-
-    words: str
-    final: bool = False
-    busy_s: float | None = None
-
-    def error(self, name: str) -> Refused | TransientError:
-        """What to raise where an answer with status 200 says this."""
-        text = f"{name}: {self.words or 'an error without a reason'}"
-        return Refused(text) if self.final else Busy(text, retry_after_s=self.busy_s)
 
 
 @dataclass(frozen=True, slots=True)

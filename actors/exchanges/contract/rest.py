@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 from urllib.parse import urlencode, urlsplit
 
 from supervisor import TransientError
@@ -77,6 +78,42 @@ class Ask:
     def url(self, base: str, rest_url: str | None = None) -> str:
         """The whole URL; `base` is the exchange's own, used where the request names none."""
         return origin(rest_url or self.base or base) + self.target
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What an answer that is no page says: `words` are the exchange's own.
+
+    `final`: the market is unknown or an argument is wrong, so that asking again cannot help. Everything else
+    passes; `busy_s` is how long the exchange wants no request at all from this address.
+    """
+
+    words: str
+    final: bool = False
+    busy_s: float | None = None
+
+    def error(self, name: str) -> Refused | TransientError:
+        """What to raise where an answer with status 200 says this."""
+        text = f"{name}: {self.words or 'an error without a reason'}"
+        return Refused(text) if self.final else Busy(text, retry_after_s=self.busy_s)
+
+
+class RestService(Protocol):
+    """What a client of one REST service must know; a History is one."""
+
+    @property
+    def base(self) -> str:
+        """Scheme and host of requests that name none."""
+        ...
+
+    @property
+    def banned(self) -> Mapping[int, float]:
+        """Statuses that mean that all requests of this address are refused, and for how many seconds."""
+        ...
+
+    def said(self, status: int, body: bytes) -> Said:
+        """What an answer with another status than 200 says; never raises."""
+        ...
 
 
 def origin(url: str) -> str:

@@ -114,8 +114,9 @@ async def place(
     symbol: str = "",
     limited: bool = False,
     rest_limits: RestClientLimits | None = None,
+    rest_url: str = "",
 ) -> AsyncIterator[Place]:
-    """`limited`: with the exchange's real limits, on both sides."""
+    """`limited`: with the exchange's real limits, on both sides. `rest_url`: another address than its own."""
     ticks = iter(range(START_NS, START_NS + 10**9 * STEP_NS, STEP_NS))
     sandbox = Sandbox([name], 0.001, faults, now_ns=lambda: next(ticks), keep_truth=keep)
     exchange = sandbox._exchanges[name]
@@ -133,7 +134,11 @@ async def place(
             here = Place(sandbox, name, market, traded, fills)
             backoff = Backoff(0.01, 0.05)
             async with RestClient(
-                history, limiter, rest_url=f"http://127.0.0.1:{port}", backoff=backoff, limits=rest_limits
+                history,
+                limiter,
+                rest_url=rest_url or f"http://127.0.0.1:{port}",
+                backoff=backoff,
+                limits=rest_limits,
             ) as rest:
                 here.rest = rest
                 yield here
@@ -370,9 +375,7 @@ async def test_a_stretch_that_cannot_be_asked_for_is_said() -> None:
 
 
 async def test_an_exchange_out_of_reach_is_said_and_not_final() -> None:
-    async with place("kraken", rest_limits=RestClientLimits(tries=2)) as here:
-        assert here.rest is not None and here.rest._client is not None
-        here.rest._client.base_url = httpx.URL("http://127.0.0.1:9")
+    async with place("kraken", rest_limits=RestClientLimits(tries=2), rest_url="http://127.0.0.1:9") as here:
         recovered = await here.recover(by_id(here.fills[10:20]))
         assert not recovered.complete and not recovered.final and recovered.count == 0
 
