@@ -125,10 +125,12 @@ def read_as_pattern(path: Path) -> str:
 
 
 def folder_name(value: object) -> Path | None:
-    """Nothing for none, or the name of a folder."""
+    """None for "", or the name of a folder."""
     if value == "":
         return None
-    return file_name(value.rstrip("/") or value if isinstance(value, str) else value)
+    if not isinstance(value, str):
+        raise Wrong('the name of a folder, or ""')
+    return file_name(value.rstrip("/") or value)
 
 
 def memory_limit(value: object) -> str:

@@ -66,71 +66,91 @@ def _keys(settings: type[Any], **keys: Key) -> Mapping[str, Key]:
 
 STORE = _keys(
     StoreSettings,
-    path=Key(file_name, 'the DuckDB file; segments go to "<path>.tail/"', "ticks.duckdb"),
-    flush_interval_s=Key(Number(0.001, 3600), "longest a tick waits in memory"),
-    flush_rows_max=Key(Whole(1, 1_000_000), "or this many rows, whichever is first"),
-    merge_interval_s=Key(Number(0.01, DAY_S), "how often segments are folded into the file"),
-    storage_version=Key(storage_version, "the oldest DuckDB that can open the file"),
-    memory_limit=Key(memory_limit, "what DuckDB may take"),
+    path=Key(file_name, 'the DuckDB file; the newest rows lie beside it in "PATH.tail/"', "ticks.duckdb"),
+    flush_interval_s=Key(Number(0.001, 3600), "the longest time that a trade waits in memory"),
+    flush_rows_max=Key(Whole(1, 1_000_000), "a flush also starts at this many rows"),
+    merge_interval_s=Key(Number(0.01, DAY_S), "how often new rows are merged into the file"),
+    storage_version=Key(storage_version, "the oldest DuckDB release that can open the file"),
+    memory_limit=Key(memory_limit, "how much memory DuckDB may use"),
     rejects_bytes_per_day=Key(
-        Whole(0, 1_000_000_000_000), "evidence kept of an exchange's rejects a UTC day; more are counted only"
+        Whole(0, 1_000_000_000_000),
+        "bytes of rejects stored for each exchange and UTC day; further rejects are only counted",
     ),
-    keep_days=Key(Whole(0, 36_500), "older days (UTC) leave the file; 0 keeps all"),
-    archive_dir=Key(folder_name, "they become Parquet files here first", ""),
+    keep_days=Key(Whole(0, 36_500), "UTC days to keep; older days leave the file; 0 keeps all"),
+    archive_dir=Key(folder_name, "days that leave the file are first written to Parquet files in this folder", ""),
 )
 
 CONTROL = _keys(
     ControlSettings,
-    socket=Key(file_name, 'the control socket; default "<store.path>.sock"; mode 0600', sample="ticks.duckdb.sock"),
+    socket=Key(
+        file_name,
+        'the Unix socket, mode 0600; default: store.path with ".sock" appended',
+        sample="ticks.duckdb.sock",
+    ),
     group=Key(
         Text(r"[^\s:/\x00]{0,64}", 'the name of a group, or ""'),
-        "a group that may read (0660), never command",
+        "a group that may read through the socket (mode 0660) but not command",
     ),
-    http=Key(loopback, 'like "127.0.0.1:8787": read-only routes and the dashboard on loopback too'),
+    http=Key(loopback, "serves the read-only routes on this loopback address too"),
 )
 
 LOG = _keys(
     LogSettings,
-    level=Key(Choice(("debug", "info", "warning", "error")), "debug, info, warning or error"),
-    format=Key(Choice(("auto", "console", "json")), "auto is console on a terminal, json otherwise"),
+    level=Key(Choice(("debug", "info", "warning", "error")), "the least severe entries that are logged"),
+    format=Key(Choice(("auto", "console", "json")), "auto: console on a terminal, otherwise json"),
 )
 
 SUPERVISION = _keys(
     SupervisionSettings,
-    backoff_initial_s=Key(Number(0.001, 3600), "the first wait before a reconnect or restart"),
-    backoff_max_s=Key(Number(0.001, 3600), "the longest"),
-    backoff_reset_s=Key(Number(0, DAY_S), "healthy data for so long resets the wait"),
-    restarts_max=Key(Whole(0, 1000), "more than this many crashes (bugs, not transient errors) ..."),
-    restarts_period_s=Key(Number(0.1, DAY_S), "... in so long: failed, probed from then on"),
-    probe_interval_s=Key(Number(0.1, DAY_S), "how often a failed exchange is probed"),
+    backoff_initial_s=Key(
+        Number(0.001, 3600), "the first delay before a reconnect or restart; it doubles each time"
+    ),
+    backoff_max_s=Key(Number(0.001, 3600), "the longest delay"),
+    backoff_reset_s=Key(Number(0, DAY_S), "healthy data for this long resets the delay"),
+    restarts_max=Key(
+        Whole(0, 1000), "more crashes than this (bugs, not transient errors) within restarts_period_s: failed"
+    ),
+    restarts_period_s=Key(Number(0.1, DAY_S), "the period for restarts_max"),
+    probe_interval_s=Key(Number(0.1, DAY_S), "how often a failed exchange is tried again"),
 )
 
 EXCHANGE = _keys(
     ExchangeSettings,
     symbols=Key(words, "unified symbols, as ccxt writes them"),
-    dialect=Key(Text(r"\S{1,64}", "the name of a dialect"), "where the table has another name", sample="binance"),
+    dialect=Key(
+        Text(r"\S{1,64}", "the name of a dialect"),
+        "the exchange, where the table has another name",
+        sample="binance",
+    ),
     ws_url=Key(
         Url(("ws", "wss")),
         "replaces scheme, host and port of every WebSocket endpoint",
         sample="ws://127.0.0.1:9443",
     ),
-    rest_url=Key(Url(("http", "https")), "the same for REST", sample="http://127.0.0.1:9444"),
+    rest_url=Key(
+        Url(("http", "https")),
+        "replaces scheme, host and port of every REST endpoint",
+        sample="http://127.0.0.1:9444",
+    ),
     silence_s=Key(
-        Number(0.1, DAY_S), "no frame at all for so long: reconnect; default: the exchange's own", sample=30
+        Number(0.1, DAY_S), "reconnects after this long without any frame; default: the exchange's own", sample=30
     ),
     stall_s=Key(
-        Number(0.5, DAY_S), "a market without trades for so long, and against its own rhythm, is looked into"
+        Number(0.5, DAY_S),
+        "a market without trades for this long, and longer than its usual intervals, is checked for a stall",
     ),
     lifetime_s=Key(
         Number(120, 365 * DAY_S),  # the two overlap for some seconds
-        "a second connection takes over before one is so old; default: the exchange's own",
+        "a connection is replaced before it is this old; default: the exchange's own",
         sample=86400,
     ),
-    redundancy=Key(Whole(1, 3), "so many connections carry each market at all times; copies are dropped"),
+    redundancy=Key(Whole(1, 3), "connections that deliver each market; copies are dropped"),
     channel=Key(
-        Text(r"\S{1,64}", "the name of a channel"), "one of the dialect's; default: its first", sample="trade"
+        Text(r"\S{1,64}", "the name of a channel"),
+        "one of the exchange's trade channels; default: the first",
+        sample="trade",
     ),
-    ca_file=Key(file_name, "trust this CA for this exchange instead of the system's", sample="ca.pem"),
+    ca_file=Key(file_name, "certificates to trust for this exchange instead of the system's", sample="ca.pem"),
 )
 
 # The tables at the top of the file. The exchanges are tables in a table and take the supervision keys too.

@@ -1,36 +1,93 @@
-"""The built-in configuration as a commented TOML file, printed from the same table that reads it."""
+"""The configuration reference, ops/docs/configuration.md, generated from the keys that the reader checks.
 
+`python -m ops.config.reference > ops/docs/configuration.md` writes the page; a test compares the two.
+"""
+
+import sys
 from collections.abc import Iterator, Mapping
 
+from ops.config.checks import Wrong
 from ops.config.keys import DEFAULT_SYMBOLS, EXCHANGE, EXCHANGES, SECTIONS, Key
 from ops.config.reader import shown
 
-HELP_COLUMN = 38
-_NOTES = {"supervision": "each key may stand in a table under [exchanges] too, for that exchange alone"}
+_INTRODUCTION = """# Configuration
+
+`tickwarden check-config` reports every mistake in a configuration with its key and what is expected instead.
+Run it as the user of the service: it also checks the paths, the group and the port on this host. An unknown key
+is an error that names the nearest known key.
+
+The file is the first of these that exists: the one that `--config` names, the one that `$TICKWARDEN_CONFIG`
+names, `./tickwarden.toml`, `$XDG_CONFIG_HOME/tickwarden/config.toml` (`~/.config` where that variable is not
+set). Without a file the built-in default applies: BTC and ETH on five exchanges, recorded into
+`./ticks.duckdb`. Relative paths start at the folder of the file. `tickwarden reload` and SIGHUP apply a changed
+file to a running service.
+
+A file in UTF-8 TOML. Symbols are written as ccxt writes them: spot `BTC/USDT`, linear perpetual
+`BTC/USDT:USDT`, inverse perpetual `BTC/USD:BTC`. A symbol in another spelling (`BTCUSDT`, `XBTUSD`,
+`BTC-USDT-SWAP`) is refused with the spelling that the exchange takes. `tickwarden exchanges` lists the
+dialects; `dialect = "binance"` lets a table under `[exchanges]` have a name of its own. Where `ws_url` points
+somewhere else, history is requested only if `rest_url` does too.
+"""
+
+_TABLES = {
+    "store": "the DuckDB file",
+    "control": "the control socket, see [control-socket.md](control-socket.md)",
+    "log": "the log on stderr",
+    "supervision": "restarts; each key may stand in a table under `[exchanges]` too, for that exchange alone",
+}
+
+
+def reference() -> str:
+    """The page as Markdown, with the built-in configuration as a file."""
+    parts = [_INTRODUCTION]
+    parts += [_table(f"[{name}]", _TABLES[name], keys) for name, (_, keys) in SECTIONS.items()]
+    parts.append(_table(f"[{EXCHANGES}.NAME]", "one table for each exchange", EXCHANGE))
+    parts.append("## The built-in default as a file\n")
+    parts.append(f"```toml\n{default_toml()}```\n")
+    return "\n".join(parts)
 
 
 def default_toml() -> str:
-    """A file that means exactly what no file means; what has no default is shown, commented out."""
-    lines = ["# Tickwarden's configuration. Every key with its default; unknown keys are errors."]
+    """The built-in default as a commented TOML file; a key without a default is commented out, with a sample."""
+    lines = ["# Every key with its default."]
     for section, (_, keys) in SECTIONS.items():
-        note = f"  # {_NOTES[section]}" if section in _NOTES else ""
-        lines += ["", f"[{section}]{note}", *_section(keys)]
+        lines += ["", f"[{section}]", *_assignments(keys)]
     for index, (name, symbols) in enumerate(DEFAULT_SYMBOLS.items()):
         lines += ["", f"[{EXCHANGES}.{name}]", f"symbols = {shown(list(symbols))}"]
-        if index == 0:  # the other keys are explained once
-            lines += _section({key: spec for key, spec in EXCHANGE.items() if key != "symbols"})
+        if index == 0:  # the other keys are shown once
+            lines += _assignments({key: spec for key, spec in EXCHANGE.items() if key != "symbols"})
     return "\n".join(lines) + "\n"
 
 
-def _section(keys: Mapping[str, Key]) -> Iterator[str]:
+def _table(title: str, about: str, keys: Mapping[str, Key]) -> str:
+    head = [f"## `{title}`", "", f"{about[0].upper()}{about[1:]}.", "", "| key | default | expected | meaning |"]
+    rows = (f"| {name} | {_default(key)} | {_expected(key)} | {key.help} |" for name, key in keys.items())
+    return "\n".join([*head, "|---|---|---|---|", *rows]) + "\n"
+
+
+def _default(key: Key) -> str:
+    return "" if key.default is None else f"`{_toml(key.default)}`"
+
+
+def _expected(key: Key) -> str:
+    """What the check asks for, in the words of its own message."""
+    try:
+        key.check(object())  # no TOML value: every check refuses it
+    except Wrong as error:
+        return str(error)
+    raise AssertionError(f"{key} accepts anything")
+
+
+def _assignments(keys: Mapping[str, Key]) -> Iterator[str]:
     for name, key in keys.items():
-        if key.default is not None:
-            yield f"{name} = {_toml(key.default)}".ljust(HELP_COLUMN) + f"# {key.help}"
-        else:
-            yield f"# {name} = {_toml(key.sample)}".ljust(HELP_COLUMN) + f"# {key.help}"
+        yield f"# {name} = {_toml(key.sample)}" if key.default is None else f"{name} = {_toml(key.default)}"
 
 
 def _toml(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 10_000:
         return f"{value:_}"
     return shown(value)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +18,6 @@ from actors.store.store import Store
 from ops.cli.commands import COMMANDS
 from ops.config.checks import Wrong
 from ops.config.config import Config, ConfigErrors, find_config, load_config
-from ops.config.default import default_toml
 from ops.config.keys import CONTROL, EXCHANGE, LOG, STORE, SUPERVISION
 from ops.config.paths import host_mistakes
 from ops.config.reader import shown
@@ -67,26 +65,6 @@ def test_no_file_means_bitcoin_and_ether_on_five_exchanges_in_the_working_folder
     }
     pipeline = config.pipeline()
     assert (pipeline.store, pipeline.exchanges) == (config.store, config.exchanges)
-
-
-def test_the_printed_default_means_the_same_as_no_file(folder: Path) -> None:
-    printed, built_in = load(folder, default_toml()), load_config(None)
-    assert (printed.store, printed.exchanges, printed.supervision) == (
-        built_in.store,
-        built_in.exchanges,
-        built_in.supervision,
-    )
-    assert (printed.control, printed.log) == (built_in.control, built_in.log)
-
-
-def test_the_printed_default_shows_every_key_and_its_samples_are_sound(folder: Path) -> None:
-    (folder / "ca.pem").touch()
-    uncommented = default_toml().replace("\n# ", "\n").replace("# Tickwarden", "# ", 1)
-    document = tomllib.loads(uncommented)
-    assert document["store"].keys() == STORE.keys() and document["control"].keys() == CONTROL.keys()
-    assert document["log"].keys() == LOG.keys() and document["supervision"].keys() == SUPERVISION.keys()
-    assert document["exchanges"]["binance"].keys() == EXCHANGE.keys()
-    assert load(folder, uncommented).exchanges["binance"].silence_s == 30.0
 
 
 def test_every_setting_has_a_key_and_every_key_a_setting_with_its_default() -> None:
