@@ -3,7 +3,6 @@
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -19,6 +18,7 @@ from actors.telemetry.ledger import Account
 from tests.actors.wire.test_frame_parser import frame
 from tests.harness.amounts import amount
 from tests.harness.capture_files import EXCHANGES, expected, incoming, recordings
+from tests.harness.exchange_cases import cases_of
 from tests.harness.exchange_server import (
     Client,
     Server,
@@ -36,54 +36,12 @@ from tests.harness.exchange_values import dialect_of
 
 ALL = [(exchange, name) for exchange in EXCHANGES for name in recordings(exchange)]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Slices of whole streams have no expected rows of their own; they have the markets of these.
-MARKETS_OF = {
-    "mixed_2024-08-08.jsonl": "trades_2024-08-08.jsonl",
-    "linear_2026-08-09.mixed.jsonl": "linear_2026-08-09.jsonl",
-    "spot_2026-08-09.mixed.jsonl": "spot_2026-08-09.jsonl",
-    "matches_2021-04-17.mixed.jsonl": "matches_2021-04-17.jsonl",
-    "trades_2022-05-13.mixed.jsonl": "trades_2022-05-13.jsonl",
-}
 TICK = "symbol, timestamp, price, volume, side, trade_id, source, received_at"
-Row = tuple[str, datetime, Decimal, Decimal, str, str]
+Row = tuple[str, datetime, Decimal, Decimal, str | None, str]
 
 
 def instant(ns: int) -> datetime:
     return EPOCH + timedelta(microseconds=ns // 1000)
-
-
-def trades_in(message: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """(native, trade) of a frame, told apart without the dialects; numbers are read as text."""
-    data = message.get("data", message)
-    for trade in data if isinstance(data, list) else [data]:
-        if trade.get("e") in ("trade", "aggTrade") or str(message.get("topic")).startswith("publicTrade"):
-            yield trade["s"], trade
-        elif message.get("type") in ("match", "last_match"):
-            yield trade["product_id"], trade
-        elif message.get("channel") == "trade":
-            yield trade["symbol"], trade
-        elif str(message.get("arg", {}).get("channel")).startswith("trades") and "event" not in message:
-            yield trade["instId"], trade
-
-
-def normal(symbol: str, trade: dict[str, Any]) -> Row:
-    """A trade as it must stand in the file, by the exchanges' documentation alone."""
-    if "e" in trade:
-        number = trade["t"] if trade["e"] == "trade" else trade["a"]
-        time, price, volume, side = trade["T"], trade["p"], trade["q"], "sell" if trade["m"] else "buy"
-    elif "instId" in trade:
-        number, time, price, volume, side = (trade[key] for key in ("tradeId", "ts", "px", "sz", "side"))
-    elif "S" in trade:
-        number, time, price, volume, side = (trade[key] for key in ("i", "T", "p", "v", "S"))
-    elif "product_id" in trade:
-        number, time, price, volume = (trade[key] for key in ("trade_id", "time", "price", "size"))
-        side = {"buy": "sell", "sell": "buy"}[trade["side"]]
-    else:
-        number, time, price, volume, side = (
-            trade[key] for key in ("trade_id", "timestamp", "price", "qty", "side")
-        )
-    moment = instant(int(time) * 1_000_000) if str(time).isdigit() else datetime.fromisoformat(time)
-    return symbol, moment, Decimal(price), Decimal(volume), side.lower(), number
 
 
 class Case:
@@ -93,9 +51,9 @@ class Case:
         self.exchange, self.name = exchange, name
         self.table = f"{exchange}_{name.removesuffix('.jsonl').replace('.', '_')}"
         self.messages = incoming(exchange, name)
-        dialect = dialect_of(exchange)
+        dialect, self.cases = dialect_of(exchange), cases_of(exchange)
         self.markets = {}
-        for row in expected(exchange, MARKETS_OF.get(name, name)):
+        for row in expected(exchange, self.cases.markets_of.get(name, name)):
             try:
                 market = dialect.market(parse_symbol(row["symbol"]), dialect.channels[0])
             except SymbolError:  # Bybit's options are recorded, but not spoken
@@ -114,11 +72,15 @@ class Case:
         self.account = Account()
 
     def _foresee(self, message: dict[str, Any], symbols: dict[str, str]) -> None:
-        trades = list(trades_in(message))
-        self.rows.update(normal(symbols[native], trade) for native, trade in trades if native in symbols)
-        self.rejected["unknown_symbol"] += sum(native not in symbols for native, _ in trades)
-        if not trades and not is_control(message):
-            self.rejected["unknown_message"] += 1
+        trades = self.cases.wire(message)
+        if trades is None:
+            self.rejected["unknown_message"] += not self.cases.control(message)
+            return
+        for trade in trades:
+            if symbol := symbols.get(trade.native):
+                self.rows[symbol, trade.time, trade.price, trade.volume, trade.side, trade.trade_id] += 1
+            else:
+                self.rejected["unknown_symbol"] += 1
 
     async def silent(self, client: Client) -> None:
         await client.accept()
@@ -126,18 +88,6 @@ class Case:
 
     def received(self) -> int:
         return self.rows.total() + self.rejected.total()
-
-
-def is_control(message: dict[str, Any]) -> bool:
-    """Answers, heartbeats and the like; what is of another channel is none."""
-    return (
-        "event" in message
-        or "success" in message
-        or message.get("op") in ("pong", "subscribe")
-        or message.get("type") in ("subscriptions", "heartbeat")
-        or message.get("channel") in ("heartbeat", "status")
-        or "result" in message
-    )
 
 
 @dataclass

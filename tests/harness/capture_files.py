@@ -8,14 +8,6 @@ from typing import Any
 from actors.exchanges import registry
 from tests.harness.paths import EXCHANGES_FOLDER, capture
 
-# The markets of the recorded REST answers.
-REST_MARKETS = {
-    "binance": "ETH/BTC",
-    "bybit": "BTC/USDT:USDT",
-    "coinbaseexchange": "BTC/USD",
-    "kraken": "BTC/USDT",
-    "okx": "BTC/USDT",
-}
 EXCHANGES = tuple(registry.EXCHANGES)
 
 

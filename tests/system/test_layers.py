@@ -1,6 +1,7 @@
-"""The layers: imports point ops -> actors -> supervisor, and the top of the tree holds nothing else."""
+"""The layers: imports point ops -> actors -> supervisor, and nothing that records imports a loopback."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,19 +11,26 @@ import pytest
 
 from tests.harness.paths import ROOT
 
+EXCHANGES = ROOT / "actors" / "exchanges"
 LAYERS = ("supervisor", "actors", "ops")  # each may import those before it
 TOP = {"pyproject.toml", "README.md", "supervisor", "actors", "tests", "ops"}
 
 
-def imports(path: Path) -> Iterator[str]:
-    """The packages that a module imports, wherever in it."""
+def imported(path: Path) -> Iterator[str]:
+    """The modules that a file imports, wherever in it; the names it takes from them count as modules too."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative imports hide the layer"
             assert node.module is not None
-            yield node.module.partition(".")[0]
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imports(path: Path) -> set[str]:
+    """The packages that a module imports."""
+    return {name.partition(".")[0] for name in imported(path)}
 
 
 def modules(layer: str) -> list[Path]:
@@ -32,7 +40,7 @@ def modules(layer: str) -> list[Path]:
 @pytest.mark.parametrize("layer", LAYERS)
 def test_imports_point_only_to_the_layers_below(layer: str) -> None:
     above = {*LAYERS[LAYERS.index(layer) + 1 :], "tests"}
-    wrong = {str(path): bad for path in modules(layer) if (bad := above & set(imports(path)))}
+    wrong = {str(path): bad for path in modules(layer) if (bad := above & imports(path))}
     assert len(modules(layer)) > 5 and wrong == {}
 
 
@@ -44,6 +52,22 @@ def test_the_supervisor_needs_only_trio_and_the_standard_library() -> None:
 def test_the_actors_know_nothing_of_the_command_line_and_the_control_socket() -> None:
     theirs = {"click", "rich", "structlog", "prometheus_client", "tomllib", "argparse"}
     assert not theirs & {name for path in modules("actors") for name in imports(path)}
+
+
+def test_a_loopback_knows_nothing_of_the_code_that_it_is_a_witness_for() -> None:
+    loopbacks = [path for path in EXCHANGES.glob("*/loopback.py") if path.parent.name != "contract"]
+    for path in loopbacks:
+        own = f"actors.exchanges.{path.parent.name}"
+        wrong = [name for name in imported(path) if name.startswith(own) or name.endswith((".feed", ".history"))]
+        assert wrong == [], path
+    assert len(loopbacks) >= 5
+
+
+def test_nothing_that_records_imports_a_loopback() -> None:
+    fake = re.compile(r"actors\.exchanges\.(loopbacks|(?!contract)\w+\.loopback)\b")
+    users = {path for layer in LAYERS for path in modules(layer) if any(map(fake.match, imported(path)))}
+    users -= {EXCHANGES / "loopbacks.py"}
+    assert {path.relative_to(ROOT).parts[:2] for path in users} == {("ops", "sandbox")}
 
 
 def test_nothing_else_lies_at_the_top_of_the_tree() -> None:

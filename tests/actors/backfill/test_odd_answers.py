@@ -23,8 +23,8 @@ from actors.model.symbols import parse_symbol
 from actors.model.ticks import Block
 from actors.model.validation import YEAR_2200_NS, amounts, check_ids, check_times
 from supervisor import TransientError
-from tests.harness.capture_files import REST_MARKETS
 from tests.harness.continuity_rows import SECOND_NS, T0_NS
+from tests.harness.exchange_cases import cases_of
 from tests.harness.exchange_values import WITH_HISTORY, dialect_of, history_of
 from tests.harness.paths import capture
 
@@ -83,7 +83,7 @@ def body_of(name: str) -> bytes:
 
 def query_of(name: str, rows: int = 0, cursor: str | None = None) -> Query:
     channel = dialect_of(name).channels[0]
-    market = dialect_of(name).market(parse_symbol(REST_MARKETS[name]), channel)
+    market = dialect_of(name).market(parse_symbol(cases_of(name).rest_symbol), channel)
     stretch = TradeRange(from_id=1, from_ns=1, to_ns=YEAR_2200_NS) if name == "kraken" else TradeRange(from_id=1)
     rows = rows or history_of(name).page_rows
     return Query(market=market, channel=channel, stretch=stretch, rows=rows, cursor=cursor)

@@ -9,15 +9,10 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
-from actors.feed.decoder import Decoder
-from actors.model.ticks import Block
-from ops.sandbox import FAULTS, LOOPBACKS, FaultError, Faults, Sandbox, faults_help, parse_faults
-from ops.sandbox.malformed import garbage
-from tests.harness.exchange_values import dialect_of
+from ops.sandbox import FAULTS, FaultError, Faults, Sandbox, faults_help, parse_faults
 from tests.harness.sandbox_client import (
     ASK,
     FAST,
-    NOW_NS,
     binance_ids,
     client,
     hear,
@@ -64,21 +59,6 @@ async def test_garbage_comes_between_sound_trades_and_costs_none_of_them() -> No
     assert len(frames) - len(sound) > 50
     ids = sorted(set(binance_ids(sound)))
     assert ids == list(range(ids[0], ids[0] + len(ids)))
-
-
-@pytest.mark.parametrize("exchange", LOOPBACKS)
-def test_garbage_never_reads_as_a_sound_trade(exchange: str) -> None:
-    market = (
-        Sandbox([exchange])
-        ._exchanges[exchange]
-        .market(*next(iter(Sandbox([exchange])._exchanges[exchange].listings)))
-    )
-    dialect = dialect_of(exchange)
-    for index in range(300):
-        (frame, *_) = LOOPBACKS[exchange].tell(market, market.trade(NOW_NS)[:1])
-        reader = Decoder(exchange, dialect, {market.native: market.symbol})
-        outcome = reader.read([garbage(frame, market.rng).encode()], NOW_NS, Block(exchange))
-        assert outcome.ticks == 0, index
 
 
 async def test_silence_is_an_acknowledgement_and_nothing_more() -> None:

@@ -9,16 +9,11 @@ from trio_websocket import (
     ConnectionClosed,
 )
 
-from actors.exchanges.contract.feed import Ack, Refusal
-from actors.feed.decoder import Decoder
-from actors.model.symbols import parse_symbol
-from actors.model.ticks import Block
-from ops.sandbox import LOOPBACKS, Sandbox
-from tests.harness.exchange_values import change_loopback, dialect_of
+from ops.sandbox import Sandbox
+from tests.harness.exchange_values import change_loopback
 from tests.harness.sandbox_client import (
     ASK,
     FAST,
-    NOW_NS,
     binance_ids,
     client,
     handshake,
@@ -27,34 +22,6 @@ from tests.harness.sandbox_client import (
     serving,
     text,
 )
-
-
-@pytest.mark.parametrize("exchange", LOOPBACKS)
-async def test_every_dialect_reads_what_its_exchange_sends_field_by_field(exchange: str) -> None:
-    dialect = dialect_of(exchange)
-    sandbox = Sandbox([exchange], FAST)
-    symbol = {"binance": "ETH/USDT", "bybit": "ETH/USDT:USDT", "okx": "BTC/USDT:USDT"}.get(exchange, "ETH/USD")
-    market = dialect.market(parse_symbol(symbol))
-    path = "/" + market.endpoint.split("/", 3)[3] if market.endpoint.count("/") > 2 else "/"
-    (request,) = dialect.subscribe([market.native], dialect.channels[0], 1)
-    reader = Decoder(exchange, dialect, {market.native: symbol})
-    block = Block(exchange)
-    controls: list[object] = []
-    async with serving(sandbox), client(sandbox, path, request.text) as socket:
-        while len(block.symbol) < 200:
-            outcome = reader.read([(await text(socket)).encode()], NOW_NS, block)
-            assert not outcome.rejects
-            controls += outcome.controls
-        truth = {fill.trade_id: fill for fill in sandbox.truth[exchange][symbol]}
-    assert any(isinstance(control, Ack) for control in controls)
-    assert not any(isinstance(control, Refusal) for control in controls)
-    for index, trade_id in enumerate(block.trade_id):
-        assert trade_id is not None
-        fill = truth[trade_id]
-        assert block.symbol[index] == symbol and block.exchange_ns[index] == fill.ns
-        assert (str(block.price[index]), str(block.volume[index])) == (fill.price, fill.volume)
-        assert block.side[index] == fill.side
-    assert set(block.source) <= {"stream", "snapshot"}
 
 
 async def test_the_truth_is_what_every_client_heard_and_markets_go_on_without_them() -> None:

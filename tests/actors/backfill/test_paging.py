@@ -1,0 +1,142 @@
+"""Pages of a history become the wanted trades, each once, and a gap becomes ranges to ask for."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.backfill.fetcher import Recovered
+from actors.backfill.paging import Progress
+from actors.backfill.trade_ranges import status_of, stretches
+from actors.exchanges.contract.feed import Trades
+from actors.exchanges.contract.history import (
+    History,
+    Kind,
+    Page,
+    RateLimit,
+    TradeRange,
+)
+from actors.model.records import GapReason, GapRow, GapStatus
+from tests.harness.exchange_values import history_of
+
+
+def _history(*, newest_first: bool, dense: bool = True) -> History:
+    def nothing(*_: object) -> Any:
+        raise NotImplementedError
+
+    return History(
+        name="test",
+        kind=Kind.BY_ID,
+        depth="deep",
+        doc="",
+        doc_read="",
+        base="https://api.example:1/ignored",
+        limits=(),
+        page_rows=10,
+        newest_first=newest_first,
+        ask=nothing,
+        parse=nothing,
+        refusal=nothing,
+        dense=dense,
+    )
+
+
+def _page(ids: list[int], at: int = 1) -> Page:
+    texts: list[str | None] = [str(id_) for id_ in ids]
+    count = len(ids)
+    times: list[int | None] = [id_ * at for id_ in ids]
+    return Page(
+        Trades(["X"] * count, ["1"] * count, ["1"] * count, [None] * count, texts, times, [False] * count), "c"
+    )
+
+
+@given(
+    st.booleans(),
+    st.integers(2, 60),  # something older and newer proves that a time has been passed
+    st.integers(0, 39),
+    st.integers(2, 9),
+    st.integers(0, 1),
+    st.booleans(),
+)
+def test_every_wanted_row_is_taken_once_whatever_the_pages(
+    newest_first: bool, first: int, more: int, rows: int, overlap: int, by_time: bool
+) -> None:
+    last, step = first + more, rows - overlap
+    stretch = TradeRange(from_ns=first, to_ns=last) if by_time else TradeRange(from_id=first, to_id=last)
+    progress = Progress(_history(newest_first=newest_first), stretch)
+    ids = list(range(100, 0, -1) if newest_first else range(1, 101))
+    got: list[int] = []
+    for start in range(0, len(ids), step):
+        page = _page(ids[start : start + rows])
+        got += [page.ids[at] for at in progress.take(page)]
+        if progress.arrived:
+            break
+    assert sorted(got) == list(range(first, last + 1)) and len(got) == progress.count
+    assert progress.complete and progress.missing == (None if by_time else 0)
+
+
+def test_what_remains_begins_where_the_pages_have_come_to() -> None:
+    stretch = TradeRange(from_id=10, to_id=30, from_ns=10, to_ns=30)
+    onwards = Progress(_history(newest_first=False), stretch)
+    onwards.take(_page([10, 11, 12]))
+    assert onwards.remaining() == TradeRange(from_id=13, to_id=30, from_ns=12, to_ns=30) and onwards.missing == 18
+    back = Progress(_history(newest_first=True), stretch)
+    assert back.remaining() == stretch
+    back.take(_page([32, 31, 30, 29]))
+    assert back.remaining() == TradeRange(from_id=10, to_id=28, from_ns=10, to_ns=29)
+    back.take(_page([12, 11, 10]))
+    assert back.remaining() == stretch and back.missing == 16 and not back.complete
+
+
+def test_a_time_is_met_only_by_what_lies_past_it() -> None:
+    """Several trades may share a time, and a page may have been cut between them."""
+    progress = Progress(_history(newest_first=True, dense=False), TradeRange(from_ns=5, to_ns=9))
+    progress.take(_page([9, 8, 7, 6, 5]))
+    assert not progress.complete
+    progress.take(_page([4]))
+    assert progress.complete
+
+
+def test_wrong_stretches_and_limits_are_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="first id or a first time"):
+        TradeRange(to_id=5)
+    with pytest.raises(ValueError, match="begins before it ends"):
+        TradeRange(from_id=6, to_id=5)
+    with pytest.raises(ValueError, match="0 < burst < units"):
+        RateLimit(name="x", units=1, window_s=1, burst=1)
+
+
+def test_a_gap_is_asked_for_by_its_ids_and_ranges_that_share_a_page_together() -> None:
+    gap = GapRow(1, "g", "okx", "BTC/USDT", GapReason.SEQUENCE, 1, from_id="9", from_ns=100, to_id="500", to_ns=200)
+    asked = stretches(gap, [(10, 12), (20, 20), (105, 110), (111, 480)], history_of("okx"))  # 100 rows a page
+    assert [(part.from_id, part.to_id) for part in asked] == [(10, 20), (105, 110), (111, 480)]
+    assert {(part.from_ns, part.to_ns) for part in asked} == {(100, 200)}
+    clocks = replace(gap, from_ns=201)
+    assert stretches(clocks, [(10, 12)], history_of("okx")) == [
+        TradeRange(from_id=10, to_id=12, from_ns=201, to_ns=201)
+    ]
+
+
+def test_a_gap_without_ids_is_asked_for_by_its_times_once_it_has_an_end() -> None:
+    gap = GapRow(1, "g", "bybit", "BTC/USDT:USDT", GapReason.DISCONNECT, 1, from_id=None, from_ns=100, to_ns=200)
+    assert stretches(gap, [], history_of("bybit")) == [TradeRange(from_ns=100, to_ns=200)]
+    assert stretches(replace(gap, from_ns=300), [], history_of("bybit")) == [TradeRange(from_ns=200, to_ns=200)]
+    assert stretches(replace(gap, to_ns=None), [], history_of("bybit")) == []
+    assert stretches(replace(gap, from_ns=None), [], history_of("bybit")) == []
+
+
+@pytest.mark.parametrize(
+    ("parts", "status"),
+    [
+        ([(5, True, True), (0, True, True)], GapStatus.FILLED),
+        ([(5, True, True), (3, False, False)], GapStatus.OPEN),
+        ([(0, False, False), (0, False, True)], GapStatus.OPEN),
+        ([(5, True, True), (0, False, True)], GapStatus.PARTIAL),
+        ([(0, False, True)], GapStatus.LOST),
+    ],
+)
+def test_a_gap_is_what_its_parts_have_become(parts: list[tuple[int, bool, bool]], status: GapStatus) -> None:
+    recovered = [Recovered(count=count, complete=complete, final=final) for count, complete, final in parts]
+    assert status_of(recovered) is status

@@ -1,0 +1,143 @@
+"""Kraken spot: what its documents and recordings say of names, messages and history."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from actors.exchanges.contract.feed import Ack, Alive, Condition, Refusal, Unsubscribed
+from actors.exchanges.contract.history import TradeRange
+from actors.exchanges.contract.rest import Busy, Garbled, Refused
+from tests.harness.exchange_cases import Asked, Cases, Native, Paged, Row, Subscribe, WireTrade
+
+
+def wire(message: Any) -> Iterable[WireTrade] | None:
+    """{"channel":"trade","type":"update","data":[...]}; `side` is the taker's."""
+    if message.get("channel") != "trade":
+        return None
+    return [
+        WireTrade(
+            row["symbol"],
+            row["trade_id"],
+            Decimal(row["price"]),
+            Decimal(row["qty"]),
+            row["side"],
+            datetime.fromisoformat(row["timestamp"]),
+        )
+        for row in message["data"]
+    ]
+
+
+def control(message: Any) -> bool:
+    return "success" in message or message.get("channel") in ("heartbeat", "status")
+
+
+def rows(answer: Any) -> list[Row]:
+    return [
+        ("BTC/USDT", str(row[6]), row[0], row[1], {"b": "buy", "s": "sell"}[row[3]], int(Decimal(row[2]) * 10**9))
+        for row in answer["result"]["XBTUSDT"]
+    ]
+
+
+FROM_NS = 1_762_795_433_971_744_500
+BY_ID = TradeRange(from_id=5, to_id=9, from_ns=FROM_NS, to_ns=FROM_NS + 10)
+
+
+CASES = Cases(
+    markets=(
+        Native("BTC/USD", "BTC/USD", "wss://ws.kraken.com/v2"),
+        Native("AAPLx/USD", "AAPLx/USD", "wss://ws.kraken.com/v2"),
+    ),
+    refused=(
+        ("XBT/USD", "BTC/USD"),
+        ("XDG/EUR", "DOGE/EUR"),
+        ("xbt/usd", "BTC/USD"),
+        ("BTC/USD:USD", 'write "BTC/USD"'),
+    ),
+    subscribes=(
+        Subscribe(
+            ("BTC/USD", "ETH/USD"),
+            "trade",
+            '{"method":"subscribe","params":{"channel":"trade","symbol":["BTC/USD","ETH/USD"],"snapshot":false},"req_id":7}',
+        ),
+    ),
+    controls=(
+        ('{"channel":"heartbeat"}', Alive()),
+        ('{"channel":"status","type":"update","data":[{"system":"online"}]}', Condition()),
+        ('{"channel":"trade","type":"update","data":[]}', Alive()),
+        ('{"method":"pong","req_id":1,"time_in":"x"}', Alive()),
+        (
+            '{"method":"subscribe","req_id":1,"result":{"channel":"trade","symbol":"BTC/USD"},"success":true}',
+            Ack(("BTC/USD",)),
+        ),
+        (
+            '{"method":"subscribe","req_id":1,"result":{"channel":"book","symbol":"BTC/USD"},"success":true}',
+            Alive(),
+        ),
+        (
+            '{"error":"No XBT/USD","method":"subscribe","req_id":9,"success":false,"symbol":"XBT/USD"}',
+            Refusal("No XBT/USD", ("XBT/USD",)),
+        ),
+        ('{"error":"Bad request","req_id":9,"success":false}', Refusal("Bad request", request_id="9")),
+        (
+            '{"method":"unsubscribe","result":{"channel":"trade","symbol":"A/B"},"success":true}',
+            Unsubscribed(("A/B",)),
+        ),
+        ('{"method":"unsubscribe","result":{"channel":"trade"},"success":true}', Unsubscribed()),
+        ('{"method":"unsubscribe","result":{"channel":"book","symbol":"A/B"},"success":true}', Alive()),
+        ('{"method":"unsubscribe","error":"Subscription Not Found","success":false}', Alive()),
+        ('{"error":"Already subscribed","success":false,"symbol":"A/B"}', Ack(("A/B",))),
+        ('{"channel":"status","data":[{"system":"maintenance"}]}', Condition("maintenance", False)),
+        ('{"channel":"status","data":[{"system":"cancel_only"}]}', Condition("cancel_only", False)),
+        ('{"channel":"status","data":[{"system":"post_only"}]}', Condition("post_only", False)),
+        ('{"channel":"status","data":[{"system":"limit_only"}]}', Condition("limit_only")),
+        ('{"channel":"status","data":[{"system":"of a new kind"}]}', Condition("of a new kind")),
+        ('{"channel":"status","data":[]}', Condition()),
+        ('{"channel":"status","data":[[]]}', Condition()),
+        # about the rate, or the exchange's own trouble: not about markets
+        ('{"Error":"Exceeded msg rate"}', Refusal("Exceeded msg rate", passing=True)),
+        ('{"error":"Exceeded msg rate","req_id":7}', Refusal("Exceeded msg rate", request_id="7", passing=True)),
+        (
+            '{"error":"EAPI:Rate limit exceeded","method":"subscribe","req_id":7,"success":false,"symbol":"A/B"}',
+            Refusal("EAPI:Rate limit exceeded", ("A/B",), passing=True),
+        ),
+        (
+            '{"error":"EService:Unavailable","method":"subscribe","req_id":7,"success":false}',
+            Refusal("EService:Unavailable", request_id="7", passing=True),
+        ),
+    ),
+    wire=wire,
+    control=control,
+    rest_symbol="BTC/USDT",
+    asks=(
+        Asked(stretch=BY_ID, target="/0/public/Trades?pair=XBTUSDT&since=1762795433971743499&count=1000"),
+        Asked(
+            stretch=BY_ID,
+            target="/0/public/Trades?pair=XDGXBT&since=1762795433971743499&count=1000",
+            symbol="DOGE/BTC",
+        ),
+    ),
+    pages=(
+        Paged(capture="kraken/rest/Trades_XBTUSDT_1000_2025-11-10.json", rows=rows, cursor="1762820035982277753"),
+    ),
+    errors=(
+        (b'{"error":["EGeneral:Too many requests"]}', Busy),
+        (b'{"error":["EService:Unavailable"],"result":{}}', Busy),
+        (b'{"error":["EGeneral:Invalid arguments"]}', Refused),
+        (b'{"error":["EGeneral:Internal error"]}', Busy),
+        (b'{"error":["EQuery:Unknown asset pair","EService:Busy"]}', Busy),
+        (b'{"error":["EGeneral:Unknown method"]}', Busy),
+        (b'{"error":[],"result":{"XXBTZUSD":[]}}', Garbled),
+        (b'{"error":[],"result":{"XXBTZUSD":[],"last":"now"}}', Garbled),
+    ),
+    words=((400, b"\xff", "�"),),
+    loopback_errors=(("/0/public/Trades?pair=NOPEUSD", 200, '{"error":["EQuery:Unknown asset pair"]}'),),
+    loopback_shapes=(
+        (
+            "/0/public/Trades?pair=XBTUSD&count=20",
+            "kraken/rest/Trades_XBTUSDT_1000_2025-11-10.json",
+            ("result", "XXBTZUSD"),
+            ("result", "XBTUSDT"),
+        ),
+    ),
+)

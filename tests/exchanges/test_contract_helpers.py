@@ -1,0 +1,43 @@
+"""The helpers that exchanges share: exact times and digits."""
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.exchanges.contract.feed_helpers import digits, rfc3339_ns, seconds_ns
+from actors.model.validation import FieldError
+
+
+@given(st.decimals(min_value=0, max_value=10**11, places=9))
+def test_seconds_in_decimals_become_nanoseconds_exactly(seconds: Decimal) -> None:
+    assert seconds_ns(f"{seconds:f}") == int(seconds * 1_000_000_000)
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1e9", "1.", "1.2.3", " 1", "\uff11"])
+def test_a_time_that_is_no_number_of_seconds_is_refused(text: str) -> None:
+    with pytest.raises(FieldError):
+        seconds_ns(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "nanoseconds"),
+    [
+        ("2021-04-17T16:43:37.089723Z", 1618677817089723000),
+        ("2024-05-27T12:33:10Z", 1716813190000000000),
+        ("1970-01-01T00:00:00.000000001Z", 1),
+        ("2024-02-29T23:59:59.9Z", 1709251199900000000),
+    ],
+)
+def test_times_in_words_are_exact_to_the_nanosecond(text: str, nanoseconds: int) -> None:
+    assert rfc3339_ns(text) == nanoseconds
+
+
+def test_a_number_keeps_its_digits_and_nothing_else_is_one() -> None:
+    assert (
+        digits(msgspec.Raw(b"0.00123440"), "price") == digits(msgspec.Raw(b'"0.00123440"'), "price") == "0.00123440"
+    )
+    with pytest.raises(FieldError):
+        digits(msgspec.Raw(b"null"), "price")

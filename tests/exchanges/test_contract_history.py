@@ -1,0 +1,86 @@
+"""What the history of each exchange promises: what it asks, what it reads, what it makes of errors."""
+
+import json
+
+import pytest
+
+from actors.exchanges.contract.history import Kind
+from actors.exchanges.contract.rest import Ask, Garbled
+from actors.model.ticks import IdPromise
+from actors.model.validation import amounts, check_ids, check_times
+from tests.harness.exchange_cases import cases_of, query_of
+from tests.harness.exchange_values import WITH_HISTORY, dialect_of, history_of
+
+every_history = pytest.mark.parametrize("name", WITH_HISTORY)
+
+
+@every_history
+def test_a_history_keeps_its_own_limits(name: str) -> None:
+    history = history_of(name)
+    assert history.origin(None).startswith("https://")
+    assert history.origin("http://127.0.0.1:9444/x") == "http://127.0.0.1:9444"
+    limits = {limit.name: limit for limit in history.limits}
+    ask = history.ask(query_of(name))
+    assert isinstance(ask, Ask) and ask.costs
+    assert all(0 < cost <= limits[unit].burst for unit, cost in ask.costs.items())
+    assert history.aggregated <= set(dialect_of(name).channels)
+    contiguous = all(promise is IdPromise.CONTIGUOUS for promise in dialect_of(name).ids.values())
+    assert contiguous or history.slack_ns == 0  # ids that are not counted are told apart by their times
+
+
+@every_history
+def test_what_is_asked_is_what_the_documents_say(name: str) -> None:
+    cases = cases_of(name).asks
+    assert cases
+    for case in cases:
+        query = query_of(name, case.stretch, case.cursor, symbol=case.symbol, channel=case.channel)
+        assert history_of(name).ask(query).target == case.target
+
+
+@every_history
+def test_an_answer_is_read_as_recorded_or_documented(name: str) -> None:
+    cases = cases_of(name).pages
+    assert cases
+    for case in cases:
+        body, query = case.content(), query_of(name, symbol=case.symbol, channel=case.channel)
+        page = history_of(name).page(body, case.headers, query)
+        trades = page.trades
+        price, volume = amounts(trades.price, trades.volume)
+        check_times(trades.exchange_ns)
+        check_ids(trades.trade_id)
+        found = list(
+            zip(trades.native, trades.trade_id, price, volume, trades.side, trades.exchange_ns, strict=True)
+        )
+        assert found == list(case.rows(json.loads(body, parse_float=str))) and found
+        assert (page.cursor, page.odd) == (case.cursor, ()) and not any(trades.snapshot)
+
+
+NONSENSE = [b"", b"{", b"null", b"[[]]", b'"x"', b"<html>busy</html>", b"\xff\xfe", b"[" * 5000, b'{"a":1}']
+
+
+@every_history
+@pytest.mark.parametrize("body", NONSENSE)
+def test_an_answer_without_sense_is_transient(name: str, body: bytes) -> None:
+    with pytest.raises(Garbled):
+        history_of(name).page(body, {}, query_of(name))
+
+
+@every_history
+def test_errors_with_status_200_are_told_apart(name: str) -> None:
+    cases = cases_of(name).errors
+    assert cases
+    for body, error in cases:
+        with pytest.raises(error):
+            history_of(name).page(body, {}, query_of(name))
+
+
+@every_history
+def test_a_refusal_is_reported_in_the_exchanges_words(name: str) -> None:
+    for status, body, words in cases_of(name).words:
+        assert history_of(name).said(status, body).words == words
+    for body in NONSENSE:
+        assert not history_of(name).said(500, body).final
+
+
+def test_some_history_is_of_each_kind_so_that_the_tests_above_see_all() -> None:
+    assert {history_of(name).kind for name in WITH_HISTORY} == set(Kind)

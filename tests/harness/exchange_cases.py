@@ -1,0 +1,170 @@
+"""The form of tests/exchanges/NAME/cases.py: what is particular to one exchange, inputs and what must come of them.
+
+Expectations come from the exchange's documentation and from recordings, never from this code.
+"""
+
+import importlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from actors.exchanges.contract.feed import Control, Market
+from actors.exchanges.contract.history import Query, TradeRange
+from actors.exchanges.registry import EXCHANGES
+from actors.model.symbols import parse_symbol
+from tests.harness.exchange_values import dialect_of, history_of
+from tests.harness.paths import EXCHANGES_FOLDER, capture
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """The unified `symbol` is called `native` at `endpoint`, where its volumes count `unit`."""
+
+    symbol: str
+    native: str
+    endpoint: str
+    unit: str = "base"
+    channel: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Request 7 asks for these natives of a channel with `text`."""
+
+    natives: Sequence[str]
+    channel: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class WireTrade:
+    """A trade of a recorded frame, read by the documentation alone: exact values, the taker's side."""
+
+    native: str
+    trade_id: str
+    price: Decimal
+    volume: Decimal
+    side: str | None
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is asked of the history, and the request's target (path and query)."""
+
+    stretch: TradeRange
+    target: str
+    symbol: str = ""
+    channel: str = ""
+    cursor: str | None = None
+
+
+Row = tuple[str, str | None, str, str, str | None, int | None]  # native, id, price, volume, side, nanoseconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paged:
+    """An answer of the history (`body`, or what was recorded in `capture`), its rows and the next cursor.
+
+    `rows` makes the rows of the parsed answer, whose numbers with a fraction are text.
+    """
+
+    rows: Callable[[Any], Iterable[Row]]
+    cursor: str | None
+    body: bytes = b""
+    capture: str = ""
+    symbol: str = ""
+    channel: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def content(self) -> bytes:
+        """The body."""
+        return capture(self.capture).read_bytes() if self.capture else self.body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cases:
+    """What is particular to one exchange.
+
+    - `markets`: unified symbols and what the exchange calls them.
+    - `refused`: symbols that it has not, and a pattern of what the error proposes instead.
+    - `subscribes`: what is sent to subscribe.
+    - `controls`: messages that are no sound trades, and what they mean; a message that is no JSON stands for
+      itself. `before` are messages that come first on the connection, where decoding depends on them.
+    - `wire(message)`: the trades of a recorded message, its numbers with a fraction as text; None where it is no
+      trade message. `control(message)`: it is one of the exchange's other known messages.
+    - `markets_of`: recordings without expected trades, and the recording whose markets they have.
+    - `rest_symbol`: the market of the recorded answers of the history; `asks`, `pages`, and what it answers
+      with status 200 that is an error (`errors`: the class that is raised) or with another status (`words`).
+    - `loopback_errors`: requests to the loopback's REST side that it refuses: target, status, part of the body.
+    - `loopback_shapes`: recorded answers of the history whose rows the loopback's have the shape of: the
+      loopback's target, the recorded file, and the keys that lead to the rows in both.
+    """
+
+    markets: Sequence[Native]
+    refused: Sequence[tuple[str, str]] = ()
+    subscribes: Sequence[Subscribe]
+    controls: Sequence[tuple[str, Control | None]]
+    before: Sequence[bytes] = ()
+    wire: Callable[[Any], Iterable[WireTrade] | None]
+    control: Callable[[Any], bool]
+    markets_of: Mapping[str, str] = field(default_factory=dict)
+    rest_symbol: str = ""
+    asks: Sequence[Asked] = ()
+    pages: Sequence[Paged] = ()
+    errors: Sequence[tuple[bytes, type[Exception]]] = ()
+    words: Sequence[tuple[int, bytes, str]] = ()
+    loopback_errors: Sequence[tuple[str, int, str]] = ()
+    loopback_shapes: Sequence[tuple[str, str, tuple[str | int, ...], tuple[str | int, ...]]] = ()
+
+
+def cases_of(name: str) -> Cases:
+    """The cases of one exchange."""
+    assert (EXCHANGES_FOLDER / name / "cases.py").is_file(), f"tests/exchanges/{name}/cases.py is missing"
+    cases = importlib.import_module(f"tests.exchanges.{name}.cases").CASES
+    assert isinstance(cases, Cases)
+    return cases
+
+
+def of_ms(ms: str | int) -> datetime:
+    """The instant of milliseconds since 1970."""
+    return EPOCH + timedelta(milliseconds=int(ms))
+
+
+def parsed(message: str) -> object:
+    """A message as `control` gets it."""
+    try:
+        return json.loads(message)
+    except ValueError:
+        return message
+
+
+def market_of(name: str, symbol: str, channel: str = "") -> Market:
+    """The market of a unified symbol."""
+    return dialect_of(name).market(parse_symbol(symbol), channel or dialect_of(name).channels[0])
+
+
+def query_of(
+    name: str,
+    stretch: TradeRange | None = None,
+    cursor: str | None = None,
+    *,
+    symbol: str = "",
+    channel: str = "",
+    rows: int = 0,
+) -> Query:
+    """A page that is wanted of an exchange's history, of the recorded market where no other is named."""
+    channel = channel or EXCHANGES[name].feed.channels[0]
+    return Query(
+        market=market_of(name, symbol or cases_of(name).rest_symbol, channel),
+        channel=channel,
+        stretch=stretch or TradeRange(from_id=1, to_id=10, from_ns=1_762_795_433_971_744_500),
+        rows=rows or history_of(name).page_rows,
+        cursor=cursor,
+    )
