@@ -1,4 +1,4 @@
-"""Promises of the policies: who is to blame, how long to wait, how often is too often, which states may follow."""
+"""Promises of the restart policy: how long to wait, how many crashes are too many, what resets both."""
 
 import math
 from random import Random
@@ -10,20 +10,10 @@ from hypothesis import strategies as st
 
 from supervisor import (
     Backoff,
-    ChildSpec,
-    Context,
     Intensity,
-    MisconfiguredError,
     PolicyError,
-    State,
-    TransientError,
-    Verdict,
     check_policy,
-    classify,
-    describe,
 )
-from supervisor.child import TRANSITIONS, TransitionError, check_transition
-from supervisor.errors import LINE_CHARS_MAX
 from supervisor.restart_policy import DELAY_S_MAX, RETRY_AFTER_S_MAX, Retries, Window
 
 policies = st.builds(
@@ -148,92 +138,3 @@ def test_a_policy_is_refused_exactly_when_no_draw_of_delays_fits_the_period(
         assert fastest_s > period_s
     else:
         assert fastest_s <= period_s
-
-
-def test_a_refused_policy_says_which_numbers_clash_and_what_would_do() -> None:
-    with pytest.raises(PolicyError, match=r"restarts_max=10 within restarts_period_s=60 .* set restarts_period_s"):
-        ChildSpec("x", _nothing, intensity=Intensity(10, 60))
-
-
-async def _nothing(context: Context) -> None:
-    """A child's run that does nothing."""
-
-
-@pytest.mark.parametrize(
-    ("error", "verdict"),
-    [
-        (TransientError("refused"), (Verdict.TRANSIENT, None)),
-        (TransientError("slow down", retry_after_s=7), (Verdict.TRANSIENT, 7)),
-        (MisconfiguredError("wrong certificate"), (Verdict.MISCONFIGURED, None)),
-        (ValueError("ours"), (Verdict.BUG, None)),
-        (OSError("not translated at the edge"), (Verdict.BUG, None)),
-        (
-            ExceptionGroup("", [TransientError("a", retry_after_s=3), TransientError("b", retry_after_s=9)]),
-            (Verdict.TRANSIENT, 9),
-        ),
-        (ExceptionGroup("", [TransientError("a"), MisconfiguredError("b")]), (Verdict.MISCONFIGURED, None)),
-        (
-            ExceptionGroup("", [TransientError("a"), ExceptionGroup("", [MisconfiguredError("b"), KeyError()])]),
-            (Verdict.BUG, None),
-        ),
-    ],
-)
-def test_a_failure_is_as_bad_as_its_worst_part(error: Exception, verdict: tuple[Verdict, float | None]) -> None:
-    assert classify(error) == verdict
-
-
-def test_a_description_is_one_bounded_line_naming_each_leaf_once() -> None:
-    error = ExceptionGroup(
-        "group", [TransientError("refused\nby peer"), TransientError("refused\nby peer"), KeyError()]
-    )
-    assert describe(error) == "TransientError: refused by peer | KeyError"
-    assert len(describe(ValueError("x" * 10_000))) == LINE_CHARS_MAX
-
-
-@pytest.mark.parametrize("old", list(State))
-@pytest.mark.parametrize("new", list(State))
-def test_only_the_transitions_of_the_table_pass(old: State, new: State) -> None:
-    if new in TRANSITIONS[old]:
-        check_transition("x", old, new)
-    else:
-        with pytest.raises(TransitionError, match=f"x may not go from {old.value} to {new.value}"):
-            check_transition("x", old, new)
-
-
-def test_every_state_can_be_reached_and_every_state_can_be_stopped() -> None:
-    assert set(TRANSITIONS) == set(State)
-    reached = {State.STOPPED}
-    while grown := {new for old in reached for new in TRANSITIONS[old]} - reached:
-        reached |= grown
-    assert reached == set(State)
-    assert all(State.STOPPED in TRANSITIONS[state] for state in State if state is not State.STOPPED)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"name": ""},
-        {"name": "a b"},
-        {"name": "x" * 65},
-        {"stop_s": -1},
-        {"on_exhausted": "shrug"},
-        {"probe_interval_s": 0},
-        {"stuck_s": 0},
-        {"heartbeat_s": 0},
-    ],
-)
-def test_a_child_specification_is_checked_when_it_is_made(wrong: dict[str, object]) -> None:
-    values: dict[str, object] = {"name": "x", "run": _nothing, **wrong}
-    with pytest.raises(ValueError, match=r"name|stop_s|on_exhausted|probe_interval_s|stuck_s"):
-        ChildSpec(**values)  # type: ignore[arg-type]
-
-
-def test_an_actor_may_report_to_nobody() -> None:
-    context = Context("alone")
-    context.ok()
-    context.degraded("x")
-    context.healthy()
-    context.handled()
-    context.note("word", a=1)
-    context.request_stop()
-    assert context.stopping.is_set()

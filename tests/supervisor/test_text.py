@@ -1,12 +1,10 @@
-"""Foreign text is made safe where it enters: one printable line of bounded length, in events, health and errors."""
+"""Promises of foreign text: one printable line of bounded length, in events, health and errors."""
 
-import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor import Event, TransientError, describe
 from supervisor.errors import LINE_CHARS_MAX
-from supervisor.notes import NOTES_MAX, PERIOD_S, SAME_MAX, Notes
 from supervisor.text import REASON_CHARS_MAX, printable, printable_detail, printable_lines
 
 EVIL = "\x1b]0;OWNED\x07\x1b[2J\x9b31m\nfake:1  ok\u2028\u202e\u2066\u200b\x00\x7f\ud800\udc00"
@@ -50,24 +48,3 @@ def test_a_detail_that_is_nested_without_end_is_cut_off() -> None:
     nested: list[object] = []
     nested.append(nested)
     assert "..." in str(printable_detail(nested))
-
-
-async def test_the_same_note_again_and_again_is_counted(autojump_clock: object) -> None:
-    notes = Notes()
-    assert [notes.admit("leaving", "bye", {}) for _ in range(1_000)] == [{}] * SAME_MAX + [None] * (
-        1_000 - SAME_MAX
-    )
-    await trio.sleep(PERIOD_S)
-    assert notes.admit("leaving", "bye", {}) == {"repeated": 1_000 - SAME_MAX}
-    assert notes.admit("leaving", "bye", {}) is None
-    assert notes.admit("leaving", "bye", {"symbol": "A/B"}) == {}
-    await trio.sleep(2 * PERIOD_S)
-    assert notes.admit("leaving", "bye", {}) == {}
-
-
-async def test_a_storm_of_different_notes_is_bounded_and_counted(autojump_clock: object) -> None:
-    notes = Notes()
-    admitted = [notes.admit("leaving", str(number), {}) for number in range(NOTES_MAX + 500)]
-    assert admitted.count(None) == 500
-    await trio.sleep(PERIOD_S)
-    assert notes.admit("leaving", "another", {}) == {"left_out": 500}
