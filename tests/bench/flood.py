@@ -13,15 +13,11 @@ import socket
 import sys
 import time
 
+from tests.harness.server_frames import frame
+
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 BLOB_TICKS = 10_000
 SYMBOL = "BTCUSDT"
-
-
-def frame(payload: bytes) -> bytes:
-    """An unmasked text frame."""
-    size = len(payload)
-    return bytes([0x81, size] if size < 126 else [0x81, 126, size >> 8, size & 0xFF]) + payload
 
 
 def trade(number: int, ms: int) -> bytes:

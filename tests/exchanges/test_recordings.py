@@ -15,7 +15,6 @@ import trio
 
 from actors.model.symbols import SymbolError, parse_symbol
 from actors.telemetry.ledger import Account
-from tests.actors.wire.test_frame_parser import frame
 from tests.harness.amounts import amount
 from tests.harness.capture_files import EXCHANGES, expected, incoming, recordings
 from tests.harness.exchange_cases import cases_of
@@ -33,6 +32,7 @@ from tests.harness.exchange_server import (
     until,
 )
 from tests.harness.exchange_values import dialect_of
+from tests.harness.server_frames import frame
 
 ALL = [(exchange, name) for exchange in EXCHANGES for name in recordings(exchange)]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

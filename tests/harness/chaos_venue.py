@@ -18,7 +18,7 @@ import trio
 from actors.exchanges.kraken import KRAKEN
 from actors.wire.dial import Target
 from actors.wire.websocket import CannotConnect
-from tests.actors.wire.test_frame_parser import CLOSE, PING, frame
+from tests.harness.server_frames import CLOSE, PING, frame
 
 SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD", "XRP/USD", "ADA/USD")
 TRADE_TIME = "2026-11-22T12:00:00Z"

@@ -18,8 +18,8 @@ from actors.pipeline import Pipeline
 from actors.telemetry.ledger import Account
 from ops.config.config import load_config
 from ops.monitoring import status as report
-from tests.actors.wire.test_frame_parser import CLOSE, frame
 from tests.harness.paths import CERTS
+from tests.harness.server_frames import CLOSE, frame
 from tests.harness.store_reader import looking
 
 PATIENCE_S = 20.0  # for real sockets on a busy machine; nothing waits so long when all is well

@@ -21,6 +21,7 @@ from typing import Any
 import duckdb
 
 from tests.harness.paths import ROOT
+from tests.harness.server_frames import frame
 from tests.harness.store_harness import CRASH_POINTS, wait_until
 
 FIRST_ID = 1_000_000
@@ -134,12 +135,12 @@ class Flood:
                 b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
             )
             one.recv(4096)  # the subscription
-            one.sendall(_frame(b'{"result":null,"id":1}'))
+            one.sendall(frame(b'{"result":null,"id":1}'))
             began, count = time.monotonic(), 0
             while not self._over.is_set():
                 due = int((time.monotonic() - began) * self._rate) - count
                 if due:
-                    one.sendall(b"".join(map(_frame, self._trades(due))))
+                    one.sendall(b"".join(map(frame, self._trades(due))))
                     count += due
                 if select.select([one], [], [], 0.005)[0]:
                     said = one.recv(4096)
@@ -163,12 +164,6 @@ def _headers(request: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
     for line in request.split(b"\r\n"):
         name, colon, value = line.partition(b":")
         yield name.strip().lower(), colon, value.strip()
-
-
-def _frame(payload: bytes) -> bytes:
-    size = len(payload)
-    head = bytes([0x81, size]) if size < 126 else bytes([0x81, 126]) + size.to_bytes(2, "big")
-    return head + payload
 
 
 class Victim:

@@ -15,7 +15,6 @@ import trio
 from actors.model.batch import Batch
 from actors.pipeline import Pipeline
 from ops.monitoring import status as report
-from tests.actors.wire.test_frame_parser import frame
 from tests.harness.exchange_server import (
     Client,
     Server,
@@ -30,6 +29,7 @@ from tests.harness.exchange_server import (
     until,
 )
 from tests.harness.paths import CERTS
+from tests.harness.server_frames import frame
 
 STEADY_TICKS = 40
 STEADY_S = 0.01  # between two of them

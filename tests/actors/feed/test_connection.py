@@ -22,9 +22,9 @@ from actors.recorder import ExchangeRecorder
 from actors.settings import CONNECTION_STOP_S, ExchangeSettings, SupervisionSettings
 from actors.telemetry.ledger import Account
 from supervisor import ActorHealth, Event, Mailbox, State, Supervisor
-from tests.actors.wire.test_frame_parser import CLOSE, PING, frame
 from tests.harness.exchange_server import Client, Script, Server, trade
 from tests.harness.exchange_values import change_feed, dialect_of
+from tests.harness.server_frames import CLOSE, PING, frame
 
 POLICY = SupervisionSettings(backoff_initial_s=1.0, backoff_max_s=60.0, backoff_reset_s=60.0)
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "NOPE/USDT")

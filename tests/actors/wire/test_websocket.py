@@ -32,8 +32,8 @@ from actors.wire.websocket import (
     connect,
 )
 from supervisor import MisconfiguredError, TransientError, Verdict
-from tests.actors.wire.test_frame_parser import BINARY, CLOSE, CONTINUATION, NORMAL_CLOSE, PING, frame
 from tests.harness.paths import CERTS
+from tests.harness.server_frames import BINARY, CLOSE, CONTINUATION, NORMAL_CLOSE, PING, frame
 
 LIMITS = WebSocketLimits(message_bytes=1 << 20, connect_s=20, tls_s=20, handshake_s=20, close_s=20, send_s=20)
 HASTY = replace(LIMITS, close_s=0.2)

@@ -16,7 +16,6 @@ from actors.telemetry.ledger import Account
 from ops.config.config import ConfigErrors, load_config
 from ops.monitoring import status as report
 from tests.actors.feed.test_bad_messages import FIELDS, LISTS, SQL, changes, dump, good, trade_in
-from tests.actors.wire.test_frame_parser import frame
 from tests.harness.capture_files import EXCHANGES
 from tests.harness.exchange_server import (
     HASTE,
@@ -32,6 +31,7 @@ from tests.harness.exchange_server import (
     table,
     until,
 )
+from tests.harness.server_frames import frame
 
 SYMBOL = {
     "binance": "BTC/USDT",
