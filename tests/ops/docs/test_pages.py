@@ -122,6 +122,16 @@ def run_to_its_end(words: list[str], folder: Path) -> str:
 
 
 @contextmanager
+def killed_after_patience(process: subprocess.Popen[str]) -> Iterator[None]:
+    deadline = Timer(PATIENCE_S, process.kill)
+    deadline.start()
+    try:
+        yield
+    finally:
+        deadline.cancel()
+
+
+@contextmanager
 def run_on(words: list[str], folder: Path) -> Iterator[str]:
     """The same for a command that runs until Ctrl-C; `> FILE` at its end is done here."""
     stream, expected = LONG[words[0]]
@@ -143,17 +153,16 @@ def run_on(words: list[str], folder: Path) -> Iterator[str]:
             stderr=subprocess.PIPE,
             text=True,
         )
-        deadline = Timer(PATIENCE_S, process.kill)
-        deadline.start()
         lines = process.stderr if stream == "stderr" else process.stdout
         assert lines is not None
-        seen = any(expected in line for line in iter(lines.readline, ""))
+        with killed_after_patience(process):
+            seen = any(expected in line for line in iter(lines.readline, ""))
         try:
             yield "" if seen else f"{expected!r} never came on {stream}"
         finally:
             process.send_signal(signal.SIGINT)
-            process.communicate()
-            deadline.cancel()
+            with killed_after_patience(process):
+                process.communicate()
     assert process.returncode in (0, 130), words
 
 
