@@ -173,7 +173,9 @@ async def test_mute_markets_stay_mute_on_their_connection_and_all_else_goes_on()
 
 @pytest.mark.parametrize("off_s", [3600, -3600])
 async def test_a_clock_that_is_off_shifts_the_times_of_stream_and_history_alike(off_s: int) -> None:
-    sandbox = Sandbox(["binance"], FAST, parse_faults([f"clock={off_s}"]))
+    sandbox = Sandbox(
+        ["binance"], 50.0, parse_faults([f"clock={off_s}"])
+    )  # slow enough that the trade is still listed
     async with serving(sandbox), client(sandbox, *ASK["binance"]) as socket:
         _, trade = await hear(socket, 2)
         async with httpx.AsyncClient(trust_env=False) as http:
