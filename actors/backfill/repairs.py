@@ -100,7 +100,7 @@ class Repairs:
                 tell(order)
 
     async def _round(self, order: RepairJob, market: Market, backfill: Callable[[Deliver], Fetcher]) -> None:
-        snapshot = self._continuity.snapshot(order.symbol)
+        snapshot = self._continuity.deduplicator.snapshot(order.symbol)
         await (
             self._stored_trades.settle()
         )  # what the last round has stored is in the file, as is all before the snapshot
@@ -129,14 +129,14 @@ class Repairs:
     async def _take(self, order: RepairJob, block: Block) -> None:
         stored = await self._stored_trades.stored(order.symbol, block)
         gone: set[str] = set()
-        if doubtful := self._continuity.remembered(block) - stored:
+        if doubtful := self._continuity.deduplicator.remembered(block) - stored:
             await self._stored_trades.settle()  # those that were on their way have arrived by now
             stored = await self._stored_trades.stored(order.symbol, block)
             gone = doubtful - stored
 
         def admit(rows: Block) -> int:
             now = trio.current_time()
-            copies = self._continuity.admit_again(rows, order._snapshot, stored, now, gone=gone)
+            copies = self._continuity.deduplicator.admit_again(rows, order._snapshot, stored, now, gone=gone)
             for gap in order._known:
                 within = sum(map(gap.spans, rows.trade_id, rows.exchange_ns))
                 order._found[gap.gap_id] = order._found.get(gap.gap_id, 0) + within

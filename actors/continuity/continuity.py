@@ -1,28 +1,43 @@
-"""Continuity of one exchange: what of the trades just read is new, and what is missing between them."""
+"""Continuity of one exchange: since when each market is recorded without a break, and what is missing."""
 
 from collections.abc import Iterable, Mapping
 
 from actors.continuity.deduplicator import Deduplicator
 from actors.continuity.sequenced import SequencedTracker
-from actors.continuity.tracker import Snapshot, Tracker
+from actors.continuity.tracker import Snapshot
 from actors.continuity.tracker_state import Before, TrackerState
 from actors.model.records import FeedRow, GapReason, GapRow, GapStatus
+from actors.model.ticks import IdPromise
 
 CLOCKS_NS = 2_000_000_000  # by so much the exchange's clock and ours may differ in what follows from both
 
 
-class Continuity(Deduplicator):
+class Continuity:
     """One per exchange, shared by its connections and its backfill; one event loop, nothing here waits.
 
     `now` is any clock that only rises, in seconds; `now_ns` nanoseconds UTC. Rows for `gap_states` and `feeds`
-    collect here until they are taken.
+    collect here until they are taken. Rows of trades go through the `deduplicator`.
     """
+
+    def __init__(self, exchange: str, promises: Mapping[str, IdPromise]) -> None:
+        self.deduplicator = Deduplicator(exchange, promises)
+        self._trackers, self._shared = self.deduplicator.trackers, self.deduplicator.shared
+        self._book = self._shared.book
+
+    @property
+    def promises(self) -> Mapping[str, IdPromise]:
+        """What the ids of each market promise."""
+        return self.deduplicator.promises
+
+    def add(self, symbol: str, promise: IdPromise) -> None:
+        """Another market, or (with its state kept) one that is known."""
+        self.deduplicator.add(symbol, promise)
 
     def restore(self, seeds: Iterable[TrackerState], now_ns: int) -> None:
         """Before anything is admitted: what the file knows. Opens a downtime gap for each market with trades."""
         for seed in seeds:
-            if seed.symbol in self._tracks:
-                self._tracks[seed.symbol].restore(seed, now_ns)
+            if seed.symbol in self._trackers:
+                self._trackers[seed.symbol].restore(seed, now_ns)
 
     def go_blind(self, symbols: Iterable[str], since_ns: int, now_ns: int) -> None:
         """The file cannot be read: what comes is recorded all the same, until `restore_late`.
@@ -30,49 +45,44 @@ class Continuity(Deduplicator):
         Until about `since_ns` something may have been stored: from then on it is missing as far as is known.
         """
         for symbol in symbols:
-            self._tracks[symbol].go_blind(since_ns, now_ns)
+            self._trackers[symbol].go_blind(since_ns, now_ns)
 
     @property
     def blind(self) -> dict[str, Before]:
         """The markets whose past is not known, and where the recording of each began."""
-        return {symbol: track.began or Before() for symbol, track in self._tracks.items() if track.blind}
+        return {symbol: tracker.began or Before() for symbol, tracker in self._trackers.items() if tracker.blind}
 
     def restore_late(self, seeds: Iterable[TrackerState], asked: Mapping[str, Before], now_ns: int) -> None:
         """What the file knows of the time before; `asked` is what `blind` was when it was asked."""
         for seed in seeds:
-            track = self._tracks[seed.symbol]
-            if track.blind and (track.began or Before()) == asked[seed.symbol]:  # else it has begun meanwhile
-                track.restore_late(seed, now_ns)
+            tracker = self._trackers[seed.symbol]
+            if tracker.blind and (tracker.began or Before()) == asked[seed.symbol]:  # else it has begun meanwhile
+                tracker.restore_late(seed, now_ns)
 
     # -- connections --------------------------------------------------------------------------------
 
     def connected(self, symbols: Iterable[str], now_ns: int) -> None:
         """A connection delivers these now (acknowledged, or data came). Once a connection and symbol."""
         for symbol in symbols:
-            track = self._tracks.get(symbol)
-            if track is not None:
-                track.carriers += 1
-                track.carried_ns = now_ns
-                track.started(now_ns)
+            tracker = self._trackers.get(symbol)
+            if tracker is not None:
+                tracker.carried(now_ns)
 
     def disconnected(self, symbols: Iterable[str], now_ns: int, reason: GapReason = GapReason.DISCONNECT) -> None:
         """A connection that was `connected` for these delivers them no more; the last one opens a gap."""
         for symbol in symbols:
-            track = self._tracks.get(symbol)
-            if track is None:
-                continue
-            track.carriers = max(0, track.carriers - 1)
-            if not track.carriers and track.outage is None and not track.absent:
-                track.interrupted(reason, now_ns)
+            tracker = self._trackers.get(symbol)
+            if tracker is not None:
+                tracker.uncarried(reason, now_ns)
 
     def suspect(self, symbol: str, now_ns: int, reason: GapReason, since_ns: int | None = None) -> None:
         """Trades may have been missed although nobody hung up (a stall, an overflow).
 
         From the last trade on; `since_ns` is our time from which on nothing came, for where there was none.
         """
-        track = self._tracks.get(symbol)
-        if track is not None and track.outage is None:  # one outage is one gap
-            track.interrupted(reason, now_ns, since_ns)
+        tracker = self._trackers.get(symbol)
+        if tracker is not None and tracker.outage is None:  # one outage is one gap
+            tracker.interrupted(reason, now_ns, since_ns)
 
     def refused(self, symbol: str, since_ns: int, now_ns: int) -> None:
         """Trades came since then (our clock) and were refused: from the last one before on they are missing.
@@ -81,95 +91,86 @@ class Continuity(Deduplicator):
 
         Where ids do not count them, sound trades between them do not end what is missing before those.
         """
-        track = self._tracks.get(symbol)
-        if track is None or track.outage is not None or track.absent:
+        tracker = self._trackers.get(symbol)
+        if tracker is None or tracker.outage is not None or tracker.absent:
             return
-        gap = track.interrupted(GapReason.REJECTED, now_ns, track.started_ns or since_ns)
+        gap = tracker.interrupted(GapReason.REJECTED, now_ns, tracker.started_ns or since_ns)
         last_ns, from_ns = self._shared.lasts.get(symbol), since_ns - CLOCKS_NS
         if last_ns is not None and last_ns > from_ns and not self.counts(symbol):
             self._book.rebase(gap, now_ns, None, from_ns)
 
     def absent(self, symbol: str, now_ns: int) -> None:
         """The exchange does not have this market: what was taken for a record of it is none, and it ends."""
-        track = self._tracks.get(symbol)
-        if track is None or track.absent:
-            return
-        since_ns = track.started_ns
-        if track.outage is not None:
-            self._close_unknown(track, track.outage, now_ns)
-        if since_ns is not None:
-            self._close_unknown(track, track.interrupted(GapReason.REJECTED, now_ns, since_ns), now_ns)
-        track.stopped(now_ns)
-        track.absent = True
-
-    def _close_unknown(self, track: Tracker, gap: str, now_ns: int) -> None:
-        self._book.bound(gap, now_ns, None, now_ns, None, say=False)
-        track.resolved(gap, GapStatus.UNKNOWN, now_ns, 0)
+        tracker = self._trackers.get(symbol)
+        if tracker is not None and not tracker.absent:
+            tracker.became_absent(now_ns)
 
     def present(self, symbol: str, now_ns: int) -> None:
         """It has the market after all: the record begins."""
-        track = self._tracks.get(symbol)
-        if track is not None and track.absent:
-            track.absent = False
-            if track.carriers:
-                track.started(now_ns)
+        tracker = self._trackers.get(symbol)
+        if tracker is not None and tracker.absent:
+            tracker.became_present(now_ns)
 
     def untraded_ns(self, symbol: str) -> int | None:
         """Since when a market that has never traded is delivered; None for all others."""
-        track = self._tracks.get(symbol)
-        if track is None or track.last_id is not None or self._shared.lasts.get(symbol) is not None:
+        tracker = self._trackers.get(symbol)
+        if tracker is None or tracker.last_id is not None or self._shared.lasts.get(symbol) is not None:
             return None
-        return track.carried_ns if track.absent else track.started_ns
+        return tracker.carried_ns if tracker.absent else tracker.started_ns
 
     def dropped(self, symbols: Iterable[str], now_ns: int) -> None:
         """Nobody wants these any more: what they do from now on is no outage."""
         for symbol in symbols:
-            track = self._tracks.get(symbol)
-            if track is not None:
-                track.carriers = 0
-                track.stopped(now_ns)
+            tracker = self._trackers.get(symbol)
+            if tracker is not None:
+                tracker.dropped(now_ns)
 
     def wanted_again(self, symbols: Iterable[str], now_ns: int) -> None:
         """These were dropped and are recorded again; what came in between is missing."""
         for symbol in symbols:
-            track = self._tracks.get(symbol)
-            if track is not None and track.outage is None and self._shared.lasts.get(symbol) is not None:
-                track.interrupted(GapReason.DOWNTIME, now_ns)
+            tracker = self._trackers.get(symbol)
+            if tracker is not None and tracker.outage is None and self._shared.lasts.get(symbol) is not None:
+                tracker.interrupted(GapReason.DOWNTIME, now_ns)
 
     def counts(self, symbol: str) -> bool:
         """Whether ids tell for good which trades of the market are stored."""
-        return isinstance(self._tracks.get(symbol), SequencedTracker)
+        return isinstance(self._trackers.get(symbol), SequencedTracker)
 
     def newest(self, symbol: str) -> tuple[str | None, int | None]:
         """Id and time of the newest stored trade, where there is one."""
-        track = self._tracks.get(symbol)
-        return (None, None) if track is None else (track.last_id, self._shared.lasts.get(symbol))
+        tracker = self._trackers.get(symbol)
+        return (None, None) if tracker is None else (tracker.last_id, self._shared.lasts.get(symbol))
 
     # -- gaps ---------------------------------------------------------------------------------------
 
     def tick(self, now: float, now_ns: int, *, end: bool = False) -> None:
         """About once a second, and at the `end`: what was held or out of order for too long is decided."""
-        for track in self._tracks.values():
-            track.tick(now, now_ns, end=end)
+        for tracker in self._trackers.values():
+            tracker.tick(now, now_ns, end=end)
 
     def resolved(self, gap: str, recovered: int, status: GapStatus, now_ns: int) -> None:
         """A backfill is through with a gap. One that its ids have shown to be filled already stays so."""
         row = self._book.get(gap)
         if row is not None and status is not GapStatus.OPEN:
-            self._tracks[row.symbol].resolved(gap, status, now_ns, recovered)
+            self._trackers[row.symbol].resolved(gap, status, now_ns, recovered)
 
     def settled_ns(self, gap: GapRow) -> int | None:
         """From when on the market of an outage is delivered again although no trade has ended it yet."""
-        track = self._tracks.get(gap.symbol)
-        if track is None or track.outage != gap.gap_id or not track.carriers or track.carried_ns < gap.opened_ns:
+        tracker = self._trackers.get(gap.symbol)
+        if (
+            tracker is None
+            or tracker.outage != gap.gap_id
+            or not tracker.carriers
+            or tracker.carried_ns < gap.opened_ns
+        ):
             return None
-        return track.carried_ns
+        return tracker.carried_ns
 
     def ended(self, gap: str, until_ns: int, recovered: int, now_ns: int) -> None:
         """An outage that no trade has ended missed only what was recovered, up to this time of the exchange."""
         row = self._book.get(gap)
         if row is not None:
-            self._tracks[row.symbol].ended(gap, until_ns, recovered, now_ns)
+            self._trackers[row.symbol].ended(gap, until_ns, recovered, now_ns)
 
     def mended(self, gap: GapRow, snapshot: Snapshot, found: int, now_ns: int, *, whole: bool) -> GapStatus | None:
         """A repair has brought `found` trades of a gap, and all of it with `whole`. Returns what it is now.
@@ -198,16 +199,16 @@ class Continuity(Deduplicator):
 
     def vanished(self, gap: GapRow) -> bool:
         """Trades that were admitted and stored are gone. False if the market is not recorded here."""
-        track = self._tracks.get(gap.symbol)
-        if track is None:
+        tracker = self._trackers.get(gap.symbol)
+        if tracker is None:
             return False
-        track.vanished(gap)
+        tracker.vanished(gap)
         return True
 
     def doubts(self, symbol: str) -> bool:
         """Whether what is taken for missing there may be stored all the same, so that the file is to be asked."""
         kept = map(self._book.get, self._book.kept(symbol))
-        return self._tracks[symbol].blind or any(row and row.reason is GapReason.VANISHED for row in kept)
+        return self._trackers[symbol].blind or any(row and row.reason is GapReason.VANISHED for row in kept)
 
     def unfinished(self) -> list[GapRow]:
         """The open gaps, oldest first; those that are not `bounded` end with the next trade."""
@@ -230,11 +231,11 @@ class Continuity(Deduplicator):
     def missing_ids(self, gap: str) -> list[tuple[int, int]]:
         """The stretches of ids of a gap that are still missing, lowest first; [] where ids cannot say."""
         row = self._book.get(gap)
-        track = self._tracks.get(row.symbol) if row is not None else None
-        if not isinstance(track, SequencedTracker):
+        tracker = self._trackers.get(row.symbol) if row is not None else None
+        if not isinstance(tracker, SequencedTracker):
             return []
         return [
             (missing_range.first, missing_range.last)
-            for missing_range in track.missing_ranges
+            for missing_range in tracker.missing_ranges
             if missing_range.gap_id == gap
         ]

@@ -1,34 +1,20 @@
-"""Admission: which of the trades just read are new, market by market, in order or not.
+"""Deduplicator: which of the trades just read are new, market by market, in order or not.
 
 Rows whose ids or times are not to be believed alone are taken out of the block and held. Once they are decided
-they come back at the end of a later block, or are found in `Shared.decided`.
+they come back at the end of a later block, or with `take_decided`.
 """
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import length_hint
 
 from actors.continuity.clock_lead import Lead
 from actors.continuity.gap_log import GapLog
 from actors.continuity.row import Row
-from actors.continuity.sequenced import SPAN_SURE
-from actors.continuity.sequenced import SequencedTracker as SequenceTrack
+from actors.continuity.sequenced import SPAN_SURE, SequencedTracker
 from actors.continuity.tracker import Decided, Shared, Snapshot, Tracker, Verdict
 from actors.continuity.unsequenced import UnsequencedTracker
 from actors.model.ticks import Block, IdPromise
-
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """What became of the rows asked about: so many were copies and are no longer in the block.
-
-    Rows that are held are not in it either, and are none of these.
-    """
-
-    duplicates: int = 0
-
-
-_NONE_REFUSED = Admitted()
 
 
 class Known:
@@ -42,15 +28,15 @@ class Known:
 
 
 class Deduplicator:
-    """Base of Continuity: what its connections and its backfill ask about rows. Nothing here waits.
+    """One per exchange, shared by its connections and its backfill. Nothing here waits.
 
-    `promises` says of each symbol what its ids promise. `now` is any clock that only rises, in seconds.
+    `trackers` holds one a market; `promises` what the ids of each promise. `now` is any clock that only rises, in
+    seconds.
     """
 
     def __init__(self, exchange: str, promises: Mapping[str, IdPromise]) -> None:
-        self._shared = Shared(exchange, GapLog(exchange))
-        self._book = self._shared.book
-        self._tracks: dict[str, Tracker] = {}
+        self.shared = Shared(exchange, GapLog(exchange))
+        self.trackers: dict[str, Tracker] = {}
         self._lead = Lead()
         self.promises: dict[str, IdPromise] = {}
         self._reads = 0
@@ -59,13 +45,13 @@ class Deduplicator:
 
     def add(self, symbol: str, promise: IdPromise) -> None:
         """Another market, or (with its state kept) one that is known."""
-        if symbol in self._tracks:
+        if symbol in self.trackers:
             return
         self.promises[symbol] = promise
         if promise is IdPromise.CONTIGUOUS:
-            self._tracks[symbol] = SequenceTrack(symbol, self._shared)
+            self.trackers[symbol] = SequencedTracker(symbol, self.shared)
         else:
-            self._tracks[symbol] = UnsequencedTracker(symbol, self._shared, sorts=promise is IdPromise.INCREASING)
+            self.trackers[symbol] = UnsequencedTracker(symbol, self.shared, sorts=promise is IdPromise.INCREASING)
 
     def admit(
         self,
@@ -75,8 +61,10 @@ class Deduplicator:
         now: float,
         *,
         known: Container[str] = (),
-    ) -> Admitted:
+    ) -> int:
         """Takes the rows from `start` on that are stored, on their way, or held out of the block, in place.
+
+        Returns how many were duplicates; held rows are none.
 
         `spans` says of each of these rows how many ids it stands for, its own and those before; None: one.
         `known` (see Known) are ids that were looked up, for answers about a time beyond what memory holds.
@@ -103,25 +91,25 @@ class Deduplicator:
                     break
         if out:
             block.remove(start, out)
-        if self._shared.decided.freed:
+        if self.shared.decided.freed:
             self._put_back(block)
-        return Admitted(len(out) - held) if len(out) > held else _NONE_REFUSED
+        return len(out) - held
 
     def take_decided(self, now: float, *, end: bool = False) -> tuple[Block, Decided]:
         """What became of rows that were held: those that are stored after all as a block, and the others."""
-        block = Block(self._shared.exchange)
-        for symbol, row in self._lead.decide(now, self._shared.decided, end=end):
+        block = Block(self.shared.exchange)
+        for symbol, row in self._lead.decide(now, self.shared.decided, end=end):
             _append(block, symbol, row)
         if len(block):
-            self._shared.decided.copies += self.admit(block, 0, block.fills[:], now).duplicates
+            self.shared.decided.copies += self.admit(block, 0, block.fills[:], now)
         self._put_back(block)
-        decided, self._shared.decided = self._shared.decided, Decided()
+        decided, self.shared.decided = self.shared.decided, Decided()
         return block, decided
 
     def _put_back(self, block: Block) -> None:
-        for symbol, row in self._shared.decided.freed:
+        for symbol, row in self.shared.decided.freed:
             _append(block, symbol, row)
-        self._shared.decided.freed.clear()
+        self.shared.decided.freed.clear()
 
     def _leads(self, block: Block, start: int) -> bool:
         """Whether some row is stamped too far ahead to be believed alone."""
@@ -159,13 +147,13 @@ class Deduplicator:
 
     def snapshot(self, symbol: str) -> Snapshot:
         """What is in memory of a market now, for `admit_again`."""
-        track = self._tracks[symbol]
-        return replace(track.snapshot(), gaps=frozenset(self._book.kept(symbol)))
+        tracker = self.trackers[symbol]
+        return replace(tracker.snapshot(), gaps=frozenset(self.shared.book.kept(symbol)))
 
     def remembered(self, block: Block) -> set[str]:
         """The ids of these rows that alone make `admit_again` take them for copies: on their way, or stored."""
         rows = zip(block.symbol, block.trade_id, block.exchange_ns, strict=True)
-        return {one for symbol, one, time_ns in rows if one and self._tracks[symbol].remembers(one, time_ns)}
+        return {one for symbol, one, time_ns in rows if one and self.trackers[symbol].remembers(one, time_ns)}
 
     def admit_again(
         self,
@@ -191,7 +179,7 @@ class Deduplicator:
             row = self._row(block, at, 1, now, Known(stored))
             verdict = Verdict.COPY
             if trade_id not in stored:
-                verdict = self._tracks[block.symbol[at]].readmit(row, snapshot)
+                verdict = self.trackers[block.symbol[at]].readmit(row, snapshot)
             if verdict is not Verdict.NEW:
                 out.append(at)
                 held += verdict is Verdict.HELD
@@ -206,7 +194,7 @@ class Deduplicator:
         This is where nearly all rows stay, so it is written for speed: conversions and pairs are made in C,
         and what is kept beside the marks is set once, at the end.
         """
-        marks = self._shared.marks
+        marks = self.shared.marks
         if at >= len(block) or marks[block.symbol[at]] is None:
             return at
         symbols, ids = (block.symbol[at:], block.trade_id[at:]) if at else (block.symbol, block.trade_id)
@@ -214,7 +202,7 @@ class Deduplicator:
             first = marks[symbols[0]]
             if ids == list(map(str, range(first, first + len(ids)))):  # a burst of one market, all in order
                 marks[symbols[0]] = first + len(ids)
-                self._shared.lasts[symbols[0]] = block.exchange_ns[-1]
+                self.shared.lasts[symbols[0]] = block.exchange_ns[-1]
                 return len(block)
         rest = iter(ids)
         stopped = 1
@@ -239,26 +227,26 @@ class Deduplicator:
         except (TypeError, ValueError):
             pass
         done = len(ids) - length_hint(rest) - stopped
-        self._shared.lasts.update(zip(symbols[:done], block.exchange_ns[at : at + done], strict=True))
+        self.shared.lasts.update(zip(symbols[:done], block.exchange_ns[at : at + done], strict=True))
         return at + done
 
     def _follows(self, block: Block, at: int, spans: Sequence[int] | None) -> bool:
         """Whether to go on in order: where row after row is odd, each try would copy what is left of the block."""
-        expected = self._shared.marks[block.symbol[at]]
+        expected = self.shared.marks[block.symbol[at]]
         return expected is not None and (spans is not None or block.trade_id[at] == str(expected))
 
     def _admit_odd(self, block: Block, at: int, span: int, now: float, known: Container[str]) -> Verdict:
         symbol = block.symbol[at]
-        track = self._tracks.get(symbol)
-        if track is None:
+        tracker = self.trackers.get(symbol)
+        if tracker is None:
             self.add(symbol, IdPromise.OPAQUE)
-            track = self._tracks[symbol]
-        if track.blind and not track.passes(self._row(block, at, span, now, known)):
+            tracker = self.trackers[symbol]
+        if tracker.blind and not tracker.passes(self._row(block, at, span, now, known)):
             return Verdict.COPY
-        if block.source[at] == "stream" and track.quick(block.trade_id[at], block.exchange_ns[at]):
+        if block.source[at] == "stream" and tracker.quick(block.trade_id[at], block.exchange_ns[at]):
             return Verdict.NEW
         row = self._row(block, at, span, now, known)
-        verdict = track.admit(row)
+        verdict = tracker.admit(row)
         if row.span != span:
             block.fills[at] = row.span  # what it claims beyond is stored already
         return verdict

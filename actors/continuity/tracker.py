@@ -87,7 +87,7 @@ class Shared:
 
 
 class Tracker:
-    """Base of Sequence and Loose."""
+    """Base of SequencedTracker and UnsequencedTracker. Others read its fields and write none."""
 
     def __init__(self, symbol: str, shared: Shared) -> None:
         self.symbol, self._shared, self._book = symbol, shared, shared.book
@@ -249,6 +249,45 @@ class Tracker:
         if self.started_ns is not None:
             self.started_ns = None
             self._say_feed(FeedEvent.STOPPED, now_ns, None, None)
+
+    # -- what delivers it -------------------------------------------------------------------------------
+
+    def carried(self, now_ns: int) -> None:
+        """One more connection delivers it."""
+        self.carriers += 1
+        self.carried_ns = now_ns
+        self.started(now_ns)
+
+    def uncarried(self, reason: GapReason, now_ns: int) -> None:
+        """A connection delivers it no more; the last one opens a gap."""
+        self.carriers = max(0, self.carriers - 1)
+        if not self.carriers and self.outage is None and not self.absent:
+            self.interrupted(reason, now_ns)
+
+    def dropped(self, now_ns: int) -> None:
+        """It is not recorded any more."""
+        self.carriers = 0
+        self.stopped(now_ns)
+
+    def became_absent(self, now_ns: int) -> None:
+        """The exchange does not have it: what was taken for a record of it is none, and it ends."""
+        since_ns = self.started_ns
+        if self.outage is not None:
+            self._close_unknown(self.outage, now_ns)
+        if since_ns is not None:
+            self._close_unknown(self.interrupted(GapReason.REJECTED, now_ns, since_ns), now_ns)
+        self.stopped(now_ns)
+        self.absent = True
+
+    def _close_unknown(self, gap: str, now_ns: int) -> None:
+        self._book.bound(gap, now_ns, None, now_ns, None, say=False)
+        self.resolved(gap, GapStatus.UNKNOWN, now_ns, 0)
+
+    def became_present(self, now_ns: int) -> None:
+        """The exchange has it after all: the record begins."""
+        self.absent = False
+        if self.carriers:
+            self.started(now_ns)
 
     def _rebases(self, gap: GapRow, seed: TrackerState) -> bool:
         """Whether a gap that goes on begins with the last trade stored; what lies before is known otherwise."""

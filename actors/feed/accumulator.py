@@ -173,7 +173,7 @@ def admit(
     spans = block.fills[start:] if joined else None
     if spans is not None and max(spans) == 1:
         spans = None
-    return continuity.admit(block, start, spans, trio.current_time(), known=known).duplicates
+    return continuity.deduplicator.admit(block, start, spans, trio.current_time(), known=known)
 
 
 def rejected(exchange: str, refused: Refused) -> Reject:

@@ -167,7 +167,7 @@ class GapReporter:
         """Gathers what became of rows that were held, and what is to be recorded of gaps and feeds."""
         now = trio.current_time()
         self._continuity.tick(now, time.time_ns(), end=end)
-        block, decided = self._continuity.take_decided(now, end=end)
+        block, decided = self._continuity.deduplicator.take_decided(now, end=end)
         self._account.decided(decided.copies, len(decided.refused))
         if len(block) or decided.refused:
             rejects = tuple(rejected(self._settings.name, refused) for refused in decided.refused)

@@ -15,8 +15,7 @@ import actors.feed.session
 import actors.wire.websocket
 from actors import pipeline
 from actors import recorder as exchange
-from actors.continuity.continuity import Continuity
-from actors.continuity.deduplicator import Admitted
+from actors.continuity.deduplicator import Deduplicator
 from actors.continuity.tracker import Decided
 from actors.exchanges.registry import EXCHANGES
 from actors.feed import accumulator as catch
@@ -56,22 +55,22 @@ def install(chaos: "Chaos", patch: pytest.MonkeyPatch) -> None:
                 raise Boom("poison")
             return outcome
 
-    admit, take_decided = Continuity.admit, Continuity.take_decided
+    admit, take_decided = Deduplicator.admit, Deduplicator.take_decided
 
-    def noting_put_back(continuity: Continuity, block: Block, start: int, *more: Any, **known: Any) -> Admitted:
+    def noting_put_back(deduplicator: Deduplicator, block: Block, start: int, *more: Any, **known: Any) -> int:
         came = block.price[start:]
-        admitted = admit(continuity, block, start, *more, **known)
+        admitted = admit(deduplicator, block, start, *more, **known)
         unread = iter(came)
         chaos.held.update(price for price in block.price[start:] if price not in unread)  # at the block's end
         return admitted
 
-    def noting_decided(continuity: Continuity, now: float, *, end: bool = False) -> tuple[Block, Decided]:
-        block, decided = take_decided(continuity, now, end=end)
+    def noting_decided(deduplicator: Deduplicator, now: float, *, end: bool = False) -> tuple[Block, Decided]:
+        block, decided = take_decided(deduplicator, now, end=end)
         chaos.held.update(block.price)
         return block, decided
 
-    patch.setattr(Continuity, "admit", noting_put_back)
-    patch.setattr(Continuity, "take_decided", noting_decided)
+    patch.setattr(Deduplicator, "admit", noting_put_back)
+    patch.setattr(Deduplicator, "take_decided", noting_decided)
     patch.setattr("time.time_ns", chaos.wall)
     patch.setattr(trio.to_thread, "run_sync", chaos.in_place)
     patch.setattr(actors.wire.websocket, "dial", chaos.venue.dial)

@@ -45,8 +45,8 @@ def admit(
     block = block_of([(symbol, text, made_ns) for text in texts], source)
     if spans is not None:
         block.fills[:] = spans
-    admitted = continuity.admit(block, 0, spans, at, known=known)
-    assert 0 <= admitted.duplicates <= len(ids)
+    admitted = continuity.deduplicator.admit(block, 0, spans, at, known=known)
+    assert 0 <= admitted <= len(ids)
     assert len({len(getattr(block, c)) for c in ("symbol", "exchange_ns", "price", "source", "trade_id")}) == 1
     return list(block.trade_id)
 
@@ -63,7 +63,7 @@ def remembering(trades: Iterable[tuple[str, int]], reach_ns: int | None = None) 
 def tick(continuity: Continuity, at: float) -> tuple[list[str | None], list[str | None], int]:
     """One look at the clock; gives the ids of held trades stored now, those refused, how many copies."""
     continuity.tick(at, T0_NS + round(at * SECOND_NS))
-    block, decided = continuity.take_decided(at)
+    block, decided = continuity.deduplicator.take_decided(at)
     return list(block.trade_id), [refused.row.trade_id for refused in decided.refused], decided.copies
 
 

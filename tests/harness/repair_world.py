@@ -82,7 +82,7 @@ class World:
     def arrive(self, places: Sequence[int], source: str) -> None:
         """Trades come, for the first time or not, and are admitted as live rows and backfilled ones are."""
         block = self.rows(places, source)
-        self.continuity.admit(block, 0, None, 0.0)
+        self.continuity.deduplicator.admit(block, 0, None, 0.0)
         self._fly(block)
 
     def lose(self, places: Iterable[int]) -> None:

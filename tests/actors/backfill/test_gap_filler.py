@@ -97,7 +97,7 @@ async def test_a_long_outage_is_asked_for_round_after_round_without_growing_wait
     tick(continuity, 9.0)
 
     async def deliver(block: Block) -> int:
-        continuity.admit(block, 0, None, 10.0)
+        continuity.deduplicator.admit(block, 0, None, 10.0)
         return len(block)
 
     began = trio.current_time()
@@ -122,13 +122,13 @@ async def test_a_long_outage_goes_on_where_the_last_round_ended_if_ids_do_not_te
 ) -> None:
     continuity = Continuity("x", {BTC: IdPromise.OPAQUE})
     continuity.connected([BTC], T0_NS)
-    continuity.admit(block_of([(BTC, "first", T0_NS - MS)]), 0, None, 0.0)
+    continuity.deduplicator.admit(block_of([(BTC, "first", T0_NS - MS)]), 0, None, 0.0)
     continuity.disconnected([BTC], T0_NS)
-    continuity.admit(block_of([(BTC, "last", T0_NS + 5 * ROUND_ROWS * MS)]), 0, None, 1.0)
+    continuity.deduplicator.admit(block_of([(BTC, "last", T0_NS + 5 * ROUND_ROWS * MS)]), 0, None, 1.0)
     came: list[str | None] = []
 
     async def deliver(block: Block) -> int:
-        continuity.admit(block, 0, None, 10.0)
+        continuity.deduplicator.admit(block, 0, None, 10.0)
         came.extend(block.trade_id)
         return len(block)
 
@@ -168,7 +168,7 @@ async def test_what_a_stalled_feed_does_not_bring_is_taken_from_the_history_unti
     stored: list[str | None] = []
 
     async def deliver(block: Block) -> int:
-        continuity.admit(block, 0, None, trio.current_time())
+        continuity.deduplicator.admit(block, 0, None, trio.current_time())
         stored.extend(block.trade_id)
         return len(block)
 

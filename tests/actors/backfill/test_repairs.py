@@ -362,6 +362,8 @@ def test_rows_that_are_gone_are_stored_again_and_others_are_not() -> None:
     continuity = one(IdPromise.OPAQUE)
     admit(continuity, ["a", "b", "c"])
     block = block_of([(BTC, name, T0_NS + SECOND_NS) for name in ("a", "b", "c", "d")], "backfill")
-    assert continuity.remembered(block) == {"a", "b", "c"}
-    copies = continuity.admit_again(block, continuity.snapshot(BTC), {"a"}, 0.0, gone={"b"})
+    assert continuity.deduplicator.remembered(block) == {"a", "b", "c"}
+    copies = continuity.deduplicator.admit_again(
+        block, continuity.deduplicator.snapshot(BTC), {"a"}, 0.0, gone={"b"}
+    )
     assert (copies, list(block.trade_id)) == (2, ["b", "d"])

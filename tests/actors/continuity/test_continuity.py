@@ -54,9 +54,9 @@ def test_rows_in_order_of_several_markets_all_stay() -> None:
     continuity = Continuity("x", {BTC: IdPromise.CONTIGUOUS, ETH: IdPromise.CONTIGUOUS})
     rows = [((BTC, ETH)[n % 2], str(100 + n // 2 + 1000 * (n % 2)), T0_NS + n) for n in range(50)]
     block = block_of(rows)
-    assert continuity.admit(block, 0, None, 0.0).duplicates == 0
+    assert continuity.deduplicator.admit(block, 0, None, 0.0) == 0
     assert len(block) == 50
-    assert continuity.admit(block, 0, None, 0.0).duplicates == 50
+    assert continuity.deduplicator.admit(block, 0, None, 0.0) == 50
     assert len(block) == 0
     assert continuity.take_gaps() == []
 
@@ -64,10 +64,10 @@ def test_rows_in_order_of_several_markets_all_stay() -> None:
 def test_only_the_rows_from_start_on_are_asked_about() -> None:
     continuity = one()
     block = block_of([(BTC, "7", T0_NS)])
-    continuity.admit(block, 0, None, 0.0)
+    continuity.deduplicator.admit(block, 0, None, 0.0)
     for number in ("7", "8", "8"):
         block.extend([BTC], [T0_NS], [T0_NS], ["1"], ["1"], [None], [number], ["stream"])
-    assert continuity.admit(block, 1, None, 0.0).duplicates == 2
+    assert continuity.deduplicator.admit(block, 1, None, 0.0) == 2
     assert block.trade_id == ["7", "8"]
 
 
@@ -107,7 +107,7 @@ def test_a_gap_behind_a_burst_begins_with_the_bursts_last_trade(markets: tuple[s
     continuity = Continuity("x", dict.fromkeys(markets, IdPromise.CONTIGUOUS))
     for first, last in ((1, 1), (2, 20), (25, 25)):
         rows = [(market, str(n), T0_NS + n) for n in range(first, last + 1) for market in markets]
-        continuity.admit(block_of(rows), 0, None, 0.0)
+        continuity.deduplicator.admit(block_of(rows), 0, None, 0.0)
     continuity.tick(REORDER_S, T0_NS)
     found = {(row.symbol, row.from_id, row.from_ns, row.to_id, row.missing) for row in continuity.take_gaps()}
     assert found == {(market, "20", T0_NS + 20, "25", 4) for market in markets}
@@ -238,7 +238,7 @@ def test_a_row_stands_for_no_id_below_one_that_is_stored_whatever_it_claims() ->
     admit(continuity, [10, 13])
     block = block_of([(BTC, "15", T0_NS)])
     block.fills[:] = [5]
-    continuity.admit(block, 0, [5], 0.0)
+    continuity.deduplicator.admit(block, 0, [5], 0.0)
     assert (block.trade_id, block.fills) == (["15"], [2])
     tick(continuity, 9.0)
     (row,) = newest(continuity.take_gaps()).values()
@@ -266,11 +266,11 @@ def test_a_market_without_times_is_not_dropped_for_ever_either() -> None:
     continuity = one()
     for at in (1_000_000, 0):
         block = block_of([(BTC, str(n), None) for n in range(at, at + 8_000)])
-        continuity.admit(block, 0, None, 0.0)
+        continuity.deduplicator.admit(block, 0, None, 0.0)
         kept = len(block)
     assert kept > 0  # ids below the first are news anyway
     block = block_of([(BTC, str(n), None) for n in range(8_000)])
-    continuity.admit(block, 0, None, 0.0)
+    continuity.deduplicator.admit(block, 0, None, 0.0)
     assert 0 < len(block) < 8_000
 
 
@@ -344,8 +344,8 @@ def test_the_memory_of_a_market_is_bounded(promise: IdPromise) -> None:
         tick(continuity, n * 1.0)
         continuity.take_gaps()
         continuity.take_feeds()
-    empty = size_of(one(promise)._shared)
-    assert size_of(continuity._tracks[BTC]) - empty < STATE_BYTES_MAX[promise is IdPromise.CONTIGUOUS]
+    empty = size_of(one(promise).deduplicator.shared)
+    assert size_of(continuity.deduplicator.trackers[BTC]) - empty < STATE_BYTES_MAX[promise is IdPromise.CONTIGUOUS]
 
 
 def test_missing_ranges_beyond_their_number_are_said_before_they_are_forgotten() -> None:
@@ -401,7 +401,7 @@ class World:
     def feed(self, ids: list[int], source: str = "stream") -> None:
         rows = [(BTC, str(n), T0_NS + round(self.made.get(n, 0.0) * SECOND_NS)) for n in ids]
         block = block_of(rows, source)
-        self.continuity.admit(block, 0, None, self.now)
+        self.continuity.deduplicator.admit(block, 0, None, self.now)
         self.journal += [int(text or "") for text in block.trade_id]
 
     @property

@@ -146,7 +146,7 @@ def test_a_gap_is_filled_only_when_its_trades_are_stored_though_memory_has_no_ro
     assert all(reported(listed, n) for n in missing)
     kept = [
         n
-        for parts in map(again.missing_ids, again._book._gaps)
+        for parts in map(again.missing_ids, {row.gap_id for row in listed})
         for low, high in parts
         for n in range(low, high + 1)
     ]

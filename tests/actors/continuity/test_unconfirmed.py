@@ -193,7 +193,7 @@ def test_a_claim_over_open_gaps_fills_none_of_them() -> None:
     continuity.take_gaps()
     block = block_of([(BTC, "112", T0_NS + 4 * SECOND_NS)])
     block.fills[:] = [100]
-    continuity.admit(block, 0, [100], 4.0)
+    continuity.deduplicator.admit(block, 0, [100], 4.0)
     assert (block.trade_id, block.fills) == (["112"], [1])
     assert {part for row in continuity.unfinished() for part in continuity.missing_ids(row.gap_id)} == {
         (100, 104),
@@ -272,7 +272,7 @@ def timed(
     for n in numbers:
         made_ns, received_ns = (T0_NS + round(s * SECOND_NS) for s in (at + ahead_s, at))
         block.extend([symbol], [made_ns], [received_ns], ["1"], ["1"], ["buy"], [str(n)], ["stream"])
-    continuity.admit(block, 0, None, at)
+    continuity.deduplicator.admit(block, 0, None, at)
     return block
 
 
@@ -290,7 +290,7 @@ def test_a_time_far_ahead_of_the_others_is_refused_whatever_the_hosts_clock_says
     assert newest_ns is not None and newest_ns <= T0_NS + round((9.9 + host_s) * SECOND_NS)
     timed(continuity, [101, 102], 10.1, host_s)
     continuity.tick(13.0, T0_NS)
-    block, decided = continuity.take_decided(13.0)
+    block, decided = continuity.deduplicator.take_decided(13.0)
     assert len(block) == 0
     assert [(refused.row.trade_id, refused.reason) for refused in decided.refused] == [("100", Reason.BAD_TIME)]
 
@@ -300,7 +300,7 @@ def test_a_first_trade_stamped_an_hour_ahead_spoils_nothing() -> None:
     assert len(timed(continuity, [0], 0.0, HOUR_S)) == 0
     assert timed(continuity, [1, 2], 0.1, 0.0).trade_id == ["1", "2"]
     continuity.tick(3.0, T0_NS)
-    assert [refused.row.trade_id for refused in continuity.take_decided(3.0)[1].refused] == ["0"]
+    assert [refused.row.trade_id for refused in continuity.deduplicator.take_decided(3.0)[1].refused] == ["0"]
 
 
 def test_a_clock_that_is_set_back_costs_no_trade() -> None:
@@ -314,28 +314,31 @@ def test_a_clock_that_is_set_back_costs_no_trade() -> None:
 def test_a_single_trade_before_any_other_is_stored_even_if_a_clock_is_wrong() -> None:
     continuity = one()
     assert timed(continuity, [5], 0.0, HOUR_S).trade_id == []
-    block, decided = continuity.take_decided(HOLD_S)
+    block, decided = continuity.deduplicator.take_decided(HOLD_S)
     assert (block.trade_id, decided.refused) == (["5"], [])
     assert continuity.newest(BTC)[0] == "5"
 
 
 def test_what_is_held_is_bounded_and_decided_at_the_end() -> None:
     continuity = one()
+
+    def decided_at_the_end(at: float) -> int:
+        continuity.deduplicator.take_decided(at)  # what has been decided before
+        continuity.tick(at, T0_NS, end=True)
+        block, decided = continuity.deduplicator.take_decided(at, end=True)
+        return len(block) + len(decided.refused) + decided.copies
+
     admit(continuity, range(1_000_000, 1_000_010), at=0.0)
     for n in range(3 * WAITING_MAX):  # none stands close to another
-        admit(continuity, [1_000_100 + 4**n], at=0.1)
+        admit(continuity, [1_000_100 + 1_000_000 * n * n], at=0.1)
+    assert WAITING_MAX // 2 < decided_at_the_end(0.2) <= WAITING_MAX + 1
     for n in range(SUSPECTS_MAX * 2):
         admit(continuity, [1_000_000 + n % 2], at=0.5, time_s=0.5 + n / 1e6)
+    assert 0 < decided_at_the_end(0.6) <= SUSPECTS_MAX
     for n in range(DOUBTED_MAX * 2):
-        timed(continuity, [n], 0.6, HOUR_S + n)
-    track = continuity._tracks[BTC]
-    assert len(track._waiting) <= WAITING_MAX + 1  # type: ignore[attr-defined]
-    assert len(track._suspects) <= SUSPECTS_MAX
-    assert len(continuity._lead.doubted) <= DOUBTED_MAX
-    continuity.tick(0.7, T0_NS, end=True)
-    continuity.take_decided(0.7, end=True)
-    assert all(held.row.stored for held in track._waiting)  # type: ignore[attr-defined]
-    assert continuity._lead.doubted == []
+        timed(continuity, [n], 0.7, HOUR_S + n)
+    assert decided_at_the_end(0.8) <= DOUBTED_MAX
+    assert decided_at_the_end(0.9) == 0
 
 
 # -- over a restart -----------------------------------------------------------------------------------
@@ -360,7 +363,7 @@ class Run:
     def feed(self, trades: list[tuple[int, float]], source: str = "stream") -> None:
         block = block_of([(BTC, str(n), T0_NS + round(at * SECOND_NS)) for n, at in trades], source)
         self.received += len(trades)
-        self.copies += self.continuity.admit(block, 0, None, self.now).duplicates
+        self.copies += self.continuity.deduplicator.admit(block, 0, None, self.now)
         self._store(block)
 
     def _store(self, block: Block) -> None:
@@ -369,7 +372,7 @@ class Run:
 
     def tick(self, *, end: bool = False) -> None:
         self.continuity.tick(self.now, T0_NS + round(self.now * SECOND_NS), end=end)
-        block, decided = self.continuity.take_decided(self.now, end=end)
+        block, decided = self.continuity.deduplicator.take_decided(self.now, end=end)
         self._store(block)
         self.copies += decided.copies
         self.refused += [(held.row.trade_id or "", held.row.time_ns or 0) for held in decided.refused]

@@ -304,5 +304,5 @@ def rows_admitted(
     continuity: Continuity, ids: range, source: str, known: frozenset[str] = frozenset()
 ) -> list[str | None]:
     block = block_of([("BTC/USDT", str(number), T0_NS + number) for number in ids], source)
-    continuity.admit(block, 0, None, 0.0, known=known)
+    continuity.deduplicator.admit(block, 0, None, 0.0, known=known)
     return list(block.trade_id)

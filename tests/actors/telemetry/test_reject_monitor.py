@@ -154,7 +154,7 @@ def test_what_is_refused_between_sound_trades_lies_in_the_gap_where_ids_do_not_c
         continuity.connected(BOTH[:1], T0_NS)
         for at in (1, 9):
             row = block_of([(BOTH[0], str(at), T0_NS + at * SECOND_NS)])
-            continuity.admit(row, 0, None, float(at))
+            continuity.deduplicator.admit(row, 0, None, float(at))
         continuity.tick(20.0, T0_NS + 20 * SECOND_NS)
         continuity.take_gaps()
         continuity.refused(BOTH[0], T0_NS + 5 * SECOND_NS, T0_NS + 10 * SECOND_NS)
