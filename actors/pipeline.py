@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import trio
 
+from actors.backfill.fetch_job import DEFAULT_LIMITS, BackfillLimits
 from actors.backfill.rate_limiter import RateLimiters
 from actors.continuity.restore import read_states
 from actors.continuity.tracker_state import Before, TrackerState
@@ -19,7 +20,7 @@ from actors.feed.peer_activity import PeerActivity
 from actors.model.chunk import Chunk
 from actors.model.records import EventRow, GapRow
 from actors.model.ticks import Block, IdPromise
-from actors.recorder import ExchangeRecorder
+from actors.recorder import ExchangeRecorder, SharedServices
 from actors.settings import (
     BUFFER_STOP_S,
     MERGE_STOP_S,
@@ -34,7 +35,6 @@ from actors.sink.writer import RETRY_MAX_S, Merger, Writer
 from actors.store.disk_full import disk_trouble, is_full
 from actors.store.lock import StoreLock
 from actors.store.store import Store
-from actors.surroundings import SharedServices
 from actors.telemetry.host_clock import STOP_S as CLOCK_STOP_S
 from actors.telemetry.host_clock import Clock
 from actors.telemetry.lag import Lags
@@ -58,7 +58,9 @@ class Pipeline:
     `socket` is where this service can be asked, for a second one that finds the file taken.
     """
 
-    def __init__(self, settings: PipelineSettings, *, socket: str = "") -> None:
+    def __init__(
+        self, settings: PipelineSettings, *, socket: str = "", backfill: BackfillLimits = DEFAULT_LIMITS
+    ) -> None:
         self.settings = settings
         self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self.started_ns = time.time_ns()
@@ -78,7 +80,14 @@ class Pipeline:
             observe=self.ledger.merge_s.observe,
             miss=self._miss,
         )
-        self._surroundings = SharedServices(RateLimiters(), PeerActivity(), self._consult, self.flush, self._past)
+        self._services = SharedServices(
+            limiters=RateLimiters(),
+            peers=PeerActivity(),
+            consult=self._consult,
+            flush=self.flush,
+            past=self._past,
+            backfill=backfill,
+        )
         self.exchanges = {name: self._exchange(exchange) for name, exchange in settings.exchanges.items()}
         self.tree = Supervisor(TREE, on_event=self._heard)
         self.listeners: list[Callable[[Event], None]] = []
@@ -88,7 +97,7 @@ class Pipeline:
 
     def _exchange(self, settings: ExchangeSettings) -> ExchangeRecorder:
         account = self.ledger.account(settings.name)
-        return ExchangeRecorder(settings, account, self.buffer.intake, self._surroundings)
+        return ExchangeRecorder(settings, account, self.buffer.intake, self._services)
 
     async def run(
         self,
@@ -184,7 +193,7 @@ class Pipeline:
 
     def check_exchange(self, settings: ExchangeSettings) -> None:
         """Raises ValueError or KeyError where `add_exchange` would; changes nothing."""
-        ExchangeRecorder(settings, Account(), self.buffer.intake, self._surroundings).check()
+        ExchangeRecorder(settings, Account(), self.buffer.intake, self._services).check()
         own = settings.name if settings.name in self.exchanges else None
         if settings.name in {TREE, *(actor.name for actor in self.tree.snapshot())} - {own}:
             raise ValueError(f"there is an actor named {settings.name} already")

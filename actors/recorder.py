@@ -1,30 +1,38 @@
-"""One exchange: its markets spread over connections, and those under a supervisor of their own."""
+"""Records one exchange: builds its connections, gap reporter, backfill and stall detector and supervises them."""
 
 import dataclasses
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import trio
 
-from actors.backfill.repairs import RepairJob, TooManyOrders
-from actors.backfill.rest_client import TOO_MANY
+from actors.backfill.delivery import Delivery
+from actors.backfill.fetch_job import DEFAULT_LIMITS, BackfillLimits
+from actors.backfill.fetcher import Fetcher
+from actors.backfill.gap_filler import GapFiller
+from actors.backfill.rate_limiter import RateLimiters
+from actors.backfill.repairs import RepairJob, Repairs, TooManyRepairs
+from actors.backfill.rest_client import TOO_MANY, RestClient
+from actors.backfill.stall_probe import StallProbes
+from actors.backfill.stored_trades import Consult, StoredTrades
 from actors.backfill.token_source import TokenSource
+from actors.backfill.worker import BackfillWorker
 from actors.continuity.continuity import Continuity
 from actors.exchanges.contract.feed import Market
 from actors.exchanges.registry import EXCHANGES
 from actors.exchanges.spelling import markets_of
 from actors.feed.connection import Connection
 from actors.feed.connection_pool import ConnectionPool
-from actors.feed.gap_reporter import GapReporter
+from actors.feed.gap_reporter import GapReporter, Past
 from actors.feed.peer_activity import PeerActivity
 from actors.feed.sharding import ConnectionSpec
-from actors.feed.stall_detector import StallDetector
+from actors.feed.stall_detector import DEFAULT_STALL_LIMITS, StallDetector, StallLimits
 from actors.model.chunk import Chunk
 from actors.model.symbols import parse_symbol
 from actors.model.ticks import IdPromise
 from actors.settings import ExchangeSettings
-from actors.surroundings import SharedServices
 from actors.telemetry.ledger import Account
 from actors.wire.errors import HandshakeRefused, KeptAway, classify
 from supervisor import ChildSpec, Mailbox, Supervisor
@@ -32,7 +40,24 @@ from supervisor.restart_policy import RETRY_AFTER_S_MAX
 
 
 class CannotRepair(Exception):
-    """A stretch cannot be asked for again; the message says why and what would help."""
+    """A range cannot be fetched again; the message says why and what would help."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedServices:
+    """What the recorders of one pipeline share: rate limits by host, where coins are traded, the file, and limits.
+
+    `consult` runs a question on the DuckDB file; `flush` returns when what has reached the buffer is durable;
+    `past` reads the states of an exchange's markets from the file, None while that is held.
+    """
+
+    limiters: RateLimiters
+    peers: PeerActivity
+    consult: Consult
+    flush: Callable[[], Awaitable[None]]
+    past: Past
+    backfill: BackfillLimits = DEFAULT_LIMITS
+    stalls: StallLimits = DEFAULT_STALL_LIMITS
 
 
 class ExchangeRecorder:
@@ -46,7 +71,7 @@ class ExchangeRecorder:
         settings: ExchangeSettings,
         account: Account,
         intake: Mailbox[Chunk],
-        surroundings: SharedServices | None = None,
+        services: SharedServices,
     ) -> None:
         self.settings, self.account = settings, account
         self.dialect = EXCHANGES[settings.dialect].feed
@@ -55,30 +80,53 @@ class ExchangeRecorder:
         self._next_connect_at = 0.0
         self._away_until, self._away_reason = -math.inf, ""  # what one connection was told holds for all
         self.continuity = Continuity(settings.name, {})
-        self.markets = self._markets(settings.symbols)
-        self.repair = GapReporter(
-            settings,
-            settings.channel or self.dialect.channels[0],
-            lambda: {market.symbol: market for market in self.markets},
-            self.continuity,
-            account,
-            intake,
-            lambda: self.pool.hand_over(),
-            surroundings,
-            halted=lambda: self.pool.halted,
-        )
+        # By symbol; the parts below hold this very mapping, so that they see what `change` makes of it.
+        self._by_symbol = {market.symbol: market for market in self._new_markets(settings.symbols)}
         self.pool = ConnectionPool(settings, self.dialect, self._connection, self.markets)
-        self._neighbours = surroundings.neighbours if surroundings else PeerActivity()
+        self._gaps = GapReporter(
+            settings.name, self._by_symbol, self.continuity, account, intake, self.pool, services.past
+        )
+        self._backfill = self._build_backfill(services)
+        self._peers = services.peers
         self._stall_detector = StallDetector(
             settings.name,
             self.pool,
             self.continuity,
-            self._neighbours,
-            self.repair.recovery.questions if self.repair.recovery else None,
+            services.peers,
+            self._backfill.probes if self._backfill else None,
             least_s=settings.stall_s,
+            limits=services.stalls,
         )
 
-    def _markets(self, symbols: Iterable[str], known: Iterable[Market] = ()) -> list[Market]:
+    def _build_backfill(self, services: SharedServices) -> BackfillWorker | None:
+        """None for an exchange whose history is not asked."""
+        settings, history, limits = self.settings, EXCHANGES[self.settings.dialect].history, services.backfill
+        # What stands behind a ws_url may be anything; its trades are not to be repaired with those of the real
+        # exchange, so its history is asked only where rest_url says where.
+        if history is None or (settings.ws_url is not None and settings.rest_url is None):
+            return None
+        limiter = services.limiters.of(history, settings.rest_url)
+        rest = RestClient(history, limiter, rest_url=settings.rest_url, ca_file=settings.ca_file)
+        stored_trades = StoredTrades(settings.name, services.consult)
+        delivery = Delivery(settings.name, self.continuity, self.account, self._gaps, stored_trades, services.flush)
+        channel = settings.channel or self.dialect.channels[0]
+        fetcher = Fetcher(settings.name, history, channel, rest, reject=delivery.reject, settle_s=limits.settle_s)
+        markets, continuity, pool = self._by_symbol, self.continuity, self.pool
+        return BackfillWorker(
+            fetcher,
+            markets,
+            GapFiller(history, markets, continuity, delivery, pool, limits),
+            StallProbes(history, markets, continuity, pool, limits),
+            Repairs(markets, continuity, stored_trades, delivery, limits),
+            limits,
+        )
+
+    @property
+    def markets(self) -> list[Market]:
+        """Those that are recorded now."""
+        return list(self._by_symbol.values())
+
+    def _new_markets(self, symbols: Iterable[str], known: Iterable[Market] = ()) -> list[Market]:
         channel = self.settings.channel or self.dialect.channels[0]
         markets = markets_of(symbols, self.dialect, channel, known)
         for market in markets:
@@ -112,22 +160,20 @@ class ExchangeRecorder:
 
     async def start(self, above: Supervisor) -> None:
         """Adds the exchange's supervisor and connections below `above`."""
-        gaps, fetch, stall_detector = self._specs()
+        *before, stall_detector = self._specs()
         branch = await above.start_supervisor(self.settings.name, stop_together=True)
-        await branch.start(gaps)
-        if self.repair.recovery is not None:
-            await branch.start(fetch)
+        for spec in before:
+            await branch.start(spec)
         await self.pool.start(branch)
         await branch.start(stall_detector)
 
-    def _specs(self) -> tuple[ChildSpec, ChildSpec, ChildSpec]:
+    def _specs(self) -> list[ChildSpec]:
         """Its actors beside the connections. Raises ValueError for a name that no actor can have."""
         name = self.settings.name
-        return (
-            ChildSpec(f"{name}:gaps", self.repair.keep, kind="continuity"),
-            ChildSpec(f"{name}:backfill", self.repair.fetch, kind="backfill", classify=classify),
-            ChildSpec(f"{name}:stall_detector", self._stall_detector.run, kind="stall_detector"),
-        )
+        specs = [ChildSpec(f"{name}:gaps", self._gaps.run, kind="continuity")]
+        if self._backfill is not None:
+            specs.append(ChildSpec(f"{name}:backfill", self._backfill.run, kind="backfill", classify=classify))
+        return [*specs, ChildSpec(f"{name}:stall_detector", self._stall_detector.run, kind="stall_detector")]
 
     def check(self) -> None:
         """Raises ValueError where `start` would, before anything has begun."""
@@ -142,55 +188,58 @@ class ExchangeRecorder:
         has changed.
         """
         kept = [market for market in self.markets if market.symbol not in remove]
-        new = self._markets((symbol for symbol in dict.fromkeys(add) if symbol not in self.settings.symbols), kept)
+        new = self._new_markets(
+            (symbol for symbol in dict.fromkeys(add) if symbol not in self.settings.symbols), kept
+        )
         gone = set(remove)
         symbols = [market.symbol for market in (*self.markets, *new) if market.symbol not in gone]
         started = [market.symbol for market in new if market.symbol not in gone]
         self.settings = dataclasses.replace(self.settings, symbols=tuple(symbols))
         self.continuity.wanted_again(started, time.time_ns())
         self.continuity.dropped(gone, time.time_ns())
-        self._neighbours.forget(self.settings.name)  # what is still recorded is soon known again
+        self._peers.forget(self.settings.name)  # what is still recorded is soon known again
         await self.pool.change(new, gone)
-        self.markets = self._markets(symbols)
+        markets = self._new_markets(symbols)
+        self._by_symbol.clear()
+        self._by_symbol.update((market.symbol, market) for market in markets)
 
-    def mend(self, symbol: str, from_ns: int, to_ns: int) -> RepairJob:
-        """Has the history asked for a stretch again; goes on by itself. Raises CannotMend."""
+    def repair(self, symbol: str, from_ns: int, to_ns: int) -> RepairJob:
+        """Has a range fetched from the history again; goes on by itself. Raises CannotRepair."""
         if symbol not in self.settings.symbols:
             raise CannotRepair(f"{self.settings.name} does not record {symbol}")
-        recovery = self.repair.recovery
-        if recovery is None:
+        if self._backfill is None:
             raise CannotRepair(
                 f"the history of {self.settings.name} is not asked: ws_url is set, so set rest_url as well"
                 if self.settings.ws_url
                 else f"{self.settings.dialect} has no history that can be asked"
             )
         try:
-            return recovery.mender.order(symbol, from_ns, to_ns)
-        except TooManyOrders as error:
+            return self._backfill.repairs.order(symbol, from_ns, to_ns)
+        except TooManyRepairs as error:
             raise CannotRepair(str(error)) from error
 
     @property
-    def mendings(self) -> Sequence[RepairJob]:
-        """The orders of `mend`, oldest first."""
-        return self.repair.recovery.mender.orders if self.repair.recovery is not None else ()
+    def repair_jobs(self) -> Sequence[RepairJob]:
+        """The jobs of `repair`, oldest first."""
+        return self._backfill.repairs.jobs if self._backfill is not None else ()
 
     def rests(self) -> list[Chunk]:
         """At the end: takes what was read and not handed over."""
-        return self.pool.rests() + self.repair.rests()
+        return self.pool.rests() + self._gaps.rests()
 
     def retire(self) -> None:
         """Before the end: its markets end in good order, and no gap opens because a connection ends."""
         self.continuity.dropped(self.settings.symbols, time.time_ns())
         self.pool.retire(self.settings.symbols)
-        self._neighbours.forget(self.settings.name)
+        self._peers.forget(self.settings.name)
 
     async def _pace(self) -> None:
         """Keeps new connections as far apart as the exchange wants them, and what ended before them recorded first.
 
-        A gap that is told behind the trades that come after it would be forgotten by a kill in between.
+        A gap that is reported behind the trades that come after it would be forgotten by a kill in between.
         Raises KeptAway while the exchange wants no connection from this address.
         """
-        await self.repair.tell_news()
+        await self._gaps.report_news()
         at = max(trio.current_time(), self._next_connect_at)
         self._next_connect_at = at + 1 / self.dialect.limits.connects_per_s
         await trio.sleep_until(at)

@@ -1,4 +1,4 @@
-"""Fetches a stretch of one market from the exchange's history, page by page, until the ends meet."""
+"""Fetches a range of one market from the exchange's history, page by page, until the ends meet."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -18,26 +18,28 @@ from supervisor import MisconfiguredError, TransientError
 # Histories are fed from a database and lag behind the stream: what has just been traded may not be there yet.
 SETTLE_S = 2.0
 
-Deliver = Callable[[Block], Awaitable[None]]
-Refuse = Callable[[Reject], None]
+Store = Callable[[Block], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """What one call may take, so that a long outage neither floods the buffer that live feeds share nor
-    keeps another market's gap waiting: after `pages` it says what remains, and can be called again. Pages
-    without trades, on the way to where a stretch begins, are not among them: that way is not gone twice."""
+    keeps another market's gap waiting: after `pages` it returns what remains, and can be called again. Pages
+    without trades, on the way to where a range begins, are not among them: that way is not gone twice."""
 
     pages: int = 50
     searches: int = 500
     rows_per_s: float = 2_000.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recovered:
-    """What came of a stretch.
+DEFAULT_BUDGET = Budget()
 
-    `count` rows were delivered. `complete`: nothing is missing, and `reason` is "". Otherwise `reason` says
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchResult:
+    """What the history had of a range.
+
+    `count` rows were stored. `complete`: nothing is missing, and `reason` is "". Otherwise `reason` says
     why, `missing` how many ids have not come (None where that cannot be known) and `remaining` what is
     still to be asked for. `final`: asking again brings no more; else it may, after `retry_after_s`.
     `refused`: the exchange's words where it refused the question for good, "" where it did not.
@@ -54,11 +56,11 @@ class Recovered:
 
 
 class Fetcher:
-    """Asks one exchange. `deliver` gets blocks of the wanted rows with source 'backfill', and may wait; `refuse`
-    gets the rows that are no sound trades, each time that a page holds them.
+    """Asks one exchange through `rest`, which is to be entered first. `reject` gets the rows that are no sound
+    trades, each time that a page holds them.
 
-    On channels in `history.aggregated` a row of the stream holds several of the trades delivered here: the
-    stretch must leave the ids inside such rows out (see History). Rows are delivered once for each call;
+    On channels in `history.aggregated` a row of the stream holds several of the trades fetched here: the
+    range must leave the ids inside such rows out (see History). Rows are stored once for each call;
     trades that the stream brought too are for continuity to drop.
     """
 
@@ -68,21 +70,21 @@ class Fetcher:
         history: History,
         channel: str,
         rest: RestClient,
-        deliver: Deliver,
         *,
-        refuse: Refuse | None = None,
-        budget: Budget | None = None,
+        reject: Callable[[Reject], None],
         settle_s: float = SETTLE_S,
     ) -> None:
         self._exchange, self._history, self._channel = exchange, history, channel
-        self._rest, self._deliver, self._refuse = rest, deliver, refuse
-        self._budget, self._settle_s = budget or Budget(), settle_s
+        self.rest, self._reject, self._settle_s = rest, reject, settle_s
 
-    async def recover(self, market: Market, stretch: TradeRange) -> Recovered:
-        """Delivers what can be had of the stretch now. Never raises for what the exchange does or says.
+    async def fetch(
+        self, market: Market, stretch: TradeRange, store: Store, budget: Budget = DEFAULT_BUDGET
+    ) -> FetchResult:
+        """Stores what can be had of the range now. Never raises for what the exchange does or says.
 
-        A stretch that ends by time is asked for once that time is `settle_s` past, and no later than
-        `settle_s` from now; one without an end ends now. Rows come page by page, oldest first within each.
+        `store` gets blocks of the wanted rows with source 'backfill', and may wait. A range that ends by time is
+        asked for once that time is `settle_s` past, and no later than `settle_s` from now; one without an end
+        ends now. Rows come page by page, oldest first within each.
         """
         if stretch.to_id is None and stretch.to_ns is None:
             stretch = replace(stretch, to_ns=max(time.time_ns(), stretch.from_ns or 0))
@@ -92,29 +94,28 @@ class Fetcher:
             await trio.sleep(max(0.0, ahead_s + self._settle_s))
         run = _Run(self._history, market, self._channel, stretch)
         try:
-            while run.pages < self._budget.pages and run.searches < self._budget.searches:
-                page, received_ns = await self._rest.get(self._history.ask(run.query), run.read)
+            while run.pages < budget.pages and run.searches < budget.searches:
+                page, received_ns = await self.rest.get(self._history.ask(run.query), run.read)
                 block = run.take(page, received_ns, self._exchange)
-                if self._refuse is not None:
-                    for odd in page.odd:
-                        self._refuse(_reject(odd, received_ns, self._exchange, market.symbol))
+                for odd in page.odd:
+                    self._reject(_reject(odd, received_ns, self._exchange, market.symbol))
                 if len(block):
-                    await self._deliver(block)
+                    await store(block)
                 if run.over:
                     return run.verdict()
-                await trio.sleep(len(block) / self._budget.rows_per_s)
+                await trio.sleep(len(block) / budget.rows_per_s)
         except Refused as refused:
             return run.unfinished(str(refused), final=True, refused=str(refused))
         except MisconfiguredError as misconfigured:
             return run.unfinished(str(misconfigured), final=False)
         except TransientError as transient:
             return run.unfinished(str(transient), final=False, retry_after_s=transient.retry_after_s)
-        budget = f"{run.pages} pages" if run.pages >= self._budget.pages else f"{run.searches} searches"
-        return run.unfinished(f"the budget of {budget} is used up", final=False)
+        used = f"{run.pages} pages" if run.pages >= budget.pages else f"{run.searches} searches"
+        return run.unfinished(f"the budget of {used} is used up", final=False)
 
 
 class _Run:
-    """One call of `recover`: the query for the next page, and what the pages so far amount to."""
+    """One call of `fetch`: the query for the next page, and what the pages so far amount to."""
 
     def __init__(self, history: History, market: Market, channel: str, stretch: TradeRange) -> None:
         self.query = Query(
@@ -163,13 +164,13 @@ class _Run:
         )
         return block
 
-    def verdict(self) -> Recovered:
+    def verdict(self) -> FetchResult:
         """After the last page."""
         progress, name = self.progress, self.progress.history.name
         if self._odd and progress.missing != 0:  # one of these may be what is missing
             return self.unfinished(f"not readable: {'; '.join(self._odd[:3])}", final=False)
         if progress.complete:
-            return Recovered(count=progress.count, complete=True, missing=progress.missing)
+            return FetchResult(count=progress.count, complete=True, missing=progress.missing)
         if not progress.high_met:
             return self.unfinished(f"{name}'s history does not reach up to the end yet", final=False)
         if self._oldest_ns is None:  # a market that has traded has a newest trade: this history lags, or is empty
@@ -182,10 +183,10 @@ class _Run:
 
     def unfinished(
         self, reason: str, *, final: bool, retry_after_s: float | None = None, refused: str = ""
-    ) -> Recovered:
+    ) -> FetchResult:
         """The outcome of a stretch that is not complete."""
         progress = self.progress
-        return Recovered(
+        return FetchResult(
             count=progress.count,
             complete=False,
             reason=reason,

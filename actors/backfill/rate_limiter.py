@@ -6,14 +6,12 @@ from dataclasses import dataclass
 
 import trio
 
-from actors.exchanges.contract.history import RateLimit
-from actors.exchanges.registry import EXCHANGES
-from actors.settings import ExchangeSettings
+from actors.exchanges.contract.history import History, RateLimit
 
 
 @dataclass(frozen=True, slots=True)
 class LimiterStatistics:
-    """`waiting` requests stand in line; `paused_s` is how long the exchange wants to be left alone."""
+    """`waiting` requests stand in line; for `paused_s` the exchange wants no request."""
 
     waiting: int
     paused_s: float
@@ -21,24 +19,22 @@ class LimiterStatistics:
 
 
 class RateLimiters:
-    """One Limiter for each exchange and host, shared by all tables of the configuration that ask there."""
+    """One RateLimiter for each exchange and host, shared by all tables of the configuration that ask there."""
 
     def __init__(self) -> None:
         self._limiters: dict[tuple[str, str], RateLimiter] = {}
 
-    def of(self, settings: ExchangeSettings) -> "RateLimiter":
-        """The one to share; to be called in the event loop."""
-        history = EXCHANGES[settings.dialect].history
-        assert history is not None, "only an exchange with a history is asked"
-        key = (history.name, history.origin(settings.rest_url))
+    def of(self, history: History, rest_url: str | None) -> "RateLimiter":
+        """The one to share."""
+        key = (history.name, history.origin(rest_url))
         if key not in self._limiters:
             self._limiters[key] = RateLimiter(history.limits)
         return self._limiters[key]
 
 
 class RateLimiter:
-    """Hands out what the limits allow, first come first served. Addresses are limited, not markets: whoever
-    asks one exchange from here must share one."""
+    """Hands out what the limits allow, first come first served. Addresses are limited, not markets: all
+    clients of one exchange here must share one."""
 
     def __init__(self, limits: Sequence[RateLimit]) -> None:
         self._buckets = {limit.name: _Bucket(limit) for limit in limits}
@@ -83,7 +79,7 @@ class _Bucket:
         self.limit = limit
         self.taken = 0.0
         self._tokens = limit.burst
-        self._filled_at = trio.current_time()
+        self._filled_at = -math.inf
 
     def wait_s(self, cost: float) -> float:
         now = trio.current_time()

@@ -1,161 +1,149 @@
-"""The mending of stretches that an operator names: asked of the history again and compared with the file."""
+"""Repairs the ranges that an operator names: fetched from the history again and compared with the file."""
 
 import itertools
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
-from actors.backfill.fetcher import SETTLE_S, Deliver, Fetcher
-from actors.backfill.retry import patience_s
-from actors.backfill.stored_trades import DatabaseLocked, StoredTrades
+from actors.backfill.delivery import Delivery
+from actors.backfill.fetch_job import BackfillLimits, FetchJob
+from actors.backfill.fetcher import Fetcher
+from actors.backfill.stored_trades import StoredTrades
 from actors.continuity.continuity import Continuity
 from actors.continuity.tracker import Snapshot
 from actors.exchanges.contract.feed import Market
+from actors.exchanges.contract.feed_helpers import S_NS
 from actors.exchanges.contract.history import TradeRange
 from actors.model.records import GapRow
 from actors.model.ticks import Block
 
-ORDERS_MAX = 100  # that are remembered; of them those that are carried out make room
-TRIES_MAX = 50  # rounds in a row that bring nothing
-
 _numbers = itertools.count(1)
 
 
-class TooManyOrders(Exception):
-    """No order is taken any more until others are carried out."""
+class TooManyRepairs(Exception):
+    """No repair is accepted until others are finished."""
 
 
-@dataclass(slots=True)
-class RepairJob:
+@dataclass(slots=True, kw_only=True)
+class RepairJob(FetchJob):
     """One order and how far it has come. Nanoseconds UTC of the exchange's time, both ends inclusive.
 
     `came` rows were in the history, `stored` of them had been missing. `complete` None while it goes on; `reason`
     says what it waits for, or why it is not complete. `gaps` are those that have changed, with their new status.
     """
 
-    symbol: str
     from_ns: int
     to_ns: int
     number: int = field(default_factory=lambda: next(_numbers))
     came: int = 0
     stored: int = 0
     complete: bool | None = None
-    reason: str = "waiting for its turn"
     gaps: dict[str, str] = field(default_factory=dict)
-    _remaining: TradeRange | None = None
-    _snapshot: Snapshot = field(default_factory=Snapshot)
-    _known: list[GapRow] = field(default_factory=list)
-    _found: dict[str, int] = field(default_factory=dict)  # rows that were stored, by the gap they lay in
-    _tries: int = 0
-    _due: float = 0.0
+    remaining: TradeRange
+    snapshot: Snapshot = field(default_factory=Snapshot)
+    known_gaps: list[GapRow] = field(default_factory=list)  # those in the file, as of the last round
+    found: dict[str, int] = field(default_factory=dict)  # rows that were stored, by the gap they lay in
 
 
 class Repairs:
-    """Owned by the recovery of one exchange: orders outlive crashes of the task that carries them on.
-
-    `deliver(block, admit)` books the block's rows, of which `admit` takes the copies out, and hands on the rest.
-    """
+    """Owned by the exchange: jobs outlive crashes of the worker that fetches for them."""
 
     def __init__(
         self,
+        markets: Mapping[str, Market],
         continuity: Continuity,
         stored_trades: StoredTrades,
-        deliver: Callable[[Block, Callable[[Block], int]], Awaitable[int]],
+        delivery: Delivery,
+        limits: BackfillLimits,
     ) -> None:
-        self._continuity, self._stored_trades, self._deliver = continuity, stored_trades, deliver
-        self.orders: list[RepairJob] = []
+        self._markets, self._continuity = markets, continuity
+        self._stored_trades, self._delivery, self._limits = stored_trades, delivery, limits
+        self._news: list[RepairJob] = []
+        self.jobs: list[RepairJob] = []
 
     def order(self, symbol: str, from_ns: int, to_ns: int) -> RepairJob:
-        """Takes an order. Raises TooManyOrders."""
-        if len(self.orders) >= ORDERS_MAX:
-            over = next((order for order in self.orders if order.complete is not None), None)
-            if over is None:
-                raise TooManyOrders(f"{ORDERS_MAX} stretches are being mended already; wait until some are done")
-            self.orders.remove(over)
-        order = RepairJob(symbol, from_ns, max(from_ns, to_ns))
-        # By then the history has it all, and what the stream brings of it has come: see _round.
-        order._due = trio.current_time() + max(0.0, (order.to_ns - time.time_ns()) / 1e9 + SETTLE_S)
-        self.orders.append(order)
-        return order
+        """Accepts an order. Raises TooManyRepairs."""
+        limits = self._limits
+        if len(self.jobs) >= limits.repairs_max:
+            finished = next((job for job in self.jobs if job.complete is not None), None)
+            if finished is None:
+                raise TooManyRepairs(
+                    f"{limits.repairs_max} repairs are running already; wait until some are finished"
+                )
+            self.jobs.remove(finished)
+        to_ns = max(from_ns, to_ns)
+        job = RepairJob(
+            symbol=symbol, from_ns=from_ns, to_ns=to_ns, remaining=TradeRange(from_ns=from_ns, to_ns=to_ns)
+        )
+        # By then the history has it all, and what the stream brings of it has come: see `fetch`.
+        job.due = trio.current_time() + max(0.0, (to_ns - time.time_ns()) / S_NS + limits.settle_s)
+        self.jobs.append(job)
+        return job
 
-    async def carry_on(
-        self,
-        markets: Mapping[str, Market],
-        backfill: Callable[[Deliver], Fetcher],
-        tell: Callable[[RepairJob], None],
-    ) -> None:
-        """One round for each order that is due: a few pages. Those that are carried out then are told at once."""
-        for order in [order for order in self.orders if order.complete is None]:
-            market = markets.get(order.symbol)
-            if market is None:
-                order.complete, order.reason = False, "the market is not recorded any more"
-            elif trio.current_time() >= order._due:
-                try:
-                    await self._round(order, market, backfill)
-                except DatabaseLocked:
-                    _wait(order, "another process writes the file", 0.0)
-            if order.complete is not None:
-                tell(order)
+    def due(self) -> list[RepairJob]:
+        """Those that may be fetched now, oldest first."""
+        running = [job for job in self.jobs if job.complete is None]
+        for job in running:
+            if job.symbol not in self._markets:
+                self._finish(job, complete=False, reason="the market is not recorded any more")
+        now = trio.current_time()
+        return [job for job in running if job.complete is None and now >= job.due]
 
-    async def _round(self, order: RepairJob, market: Market, backfill: Callable[[Deliver], Fetcher]) -> None:
-        snapshot = self._continuity.deduplicator.snapshot(order.symbol)
-        await (
-            self._stored_trades.settle()
-        )  # what the last round has stored is in the file, as is all before the snapshot
+    def take_finished(self) -> list[RepairJob]:
+        """Those that have finished since the last call."""
+        news, self._news = self._news, []
+        return news
+
+    def _finish(self, job: RepairJob, *, complete: bool, reason: str) -> None:
+        job.complete, job.reason = complete, reason
+        self._news.append(job)
+
+    async def fetch(self, job: RepairJob, market: Market, fetcher: Fetcher) -> None:
+        """One round: a few pages. Raises DatabaseLocked."""
+        snapshot = self._continuity.deduplicator.snapshot(job.symbol)
+        # What the last round has stored is in the file then, as is all before the snapshot.
+        await self._delivery.settle()
         # Others may have closed some since the last round.
-        order._known = await self._stored_trades.gaps(order.symbol, order.from_ns, order.to_ns)
-        order._snapshot = snapshot
-        if order._remaining is None:
-            order._remaining = TradeRange(from_ns=order.from_ns, to_ns=order.to_ns)
+        job.known_gaps = await self._stored_trades.gaps(job.symbol, job.from_ns, job.to_ns)
+        job.snapshot, job.reason = snapshot, "asking the exchange"
+        store, budget = partial(self._store, job), self._limits.round_budget
+        result = await fetcher.fetch(market, job.remaining, store, budget)
+        job.came += result.count
+        job.remaining = result.remaining or job.remaining
+        if result.complete or result.final:
+            self._close_gaps(job, complete=result.complete)
+            self._finish(job, complete=result.complete, reason=result.reason)
+        elif result.count:
+            job.progressed(result.retry_after_s)
+        elif not job.failed(self._limits, result.reason, result.retry_after_s):
+            self._close_gaps(job, complete=False)
+            self._finish(job, complete=False, reason=result.reason)
 
-        async def take(block: Block) -> None:
-            await self._take(order, block)
-
-        order.reason = "asking the exchange"
-        result = await backfill(take).recover(market, order._remaining)
-        order.came += result.count
-        order.reason = result.reason
-        order._remaining = result.remaining or order._remaining
-        if result.complete or result.final or (not result.count and order._tries >= TRIES_MAX):
-            order.complete = result.complete
-            self._close_gaps(order)
-        elif result.count and result.retry_after_s is None:
-            order._tries, order.reason = 0, "asking the exchange"
-        else:
-            _wait(order, result.reason, result.retry_after_s or 0.0)
-
-    async def _take(self, order: RepairJob, block: Block) -> None:
-        stored = await self._stored_trades.stored(order.symbol, block)
-        gone: set[str] = set()
+    async def _store(self, job: RepairJob, block: Block) -> None:
+        """Stores the rows that are not in the file. What continuity remembers may be deleted from the file."""
+        stored = await self._stored_trades.stored(job.symbol, block)
+        deleted: set[str] = set()
         if doubtful := self._continuity.deduplicator.remembered(block) - stored:
-            await self._stored_trades.settle()  # those that were on their way have arrived by now
-            stored = await self._stored_trades.stored(order.symbol, block)
-            gone = doubtful - stored
+            await self._delivery.settle()  # those that were on their way have arrived by now
+            stored = await self._stored_trades.stored(job.symbol, block)
+            deleted = doubtful - stored
+        copies = self._continuity.deduplicator.admit_again(
+            block, job.snapshot, stored, trio.current_time(), gone=deleted
+        )
+        for gap in job.known_gaps:
+            within = sum(map(gap.spans, block.trade_id, block.exchange_ns))
+            job.found[gap.gap_id] = job.found.get(gap.gap_id, 0) + within
+        job.stored += await self._delivery.store(block, copies)
 
-        def admit(rows: Block) -> int:
-            now = trio.current_time()
-            copies = self._continuity.deduplicator.admit_again(rows, order._snapshot, stored, now, gone=gone)
-            for gap in order._known:
-                within = sum(map(gap.spans, rows.trade_id, rows.exchange_ns))
-                order._found[gap.gap_id] = order._found.get(gap.gap_id, 0) + within
-            return copies
-
-        order.stored += await self._deliver(block, admit)
-
-    def _close_gaps(self, order: RepairJob) -> None:
-        """What the order means for the gaps that it touched."""
-        for gap in order._known:
+    def _close_gaps(self, job: RepairJob, *, complete: bool) -> None:
+        """What the repair means for the gaps that it touched."""
+        for gap in job.known_gaps:
             inside = gap.from_ns is not None and gap.to_ns is not None
-            inside = inside and order.from_ns <= (gap.from_ns or 0) and (gap.to_ns or 0) <= order.to_ns
-            found, whole = order._found.get(gap.gap_id, 0), bool(order.complete) and inside
-            status = self._continuity.mended(gap, order._snapshot, found, time.time_ns(), whole=whole)
+            inside = inside and job.from_ns <= (gap.from_ns or 0) and (gap.to_ns or 0) <= job.to_ns
+            found, whole = job.found.get(gap.gap_id, 0), complete and inside
+            status = self._continuity.mended(gap, job.snapshot, found, time.time_ns(), whole=whole)
             if status is not None:
-                order.gaps[gap.gap_id] = status.value
-
-
-def _wait(order: RepairJob, reason: str, floor_s: float) -> None:
-    order.reason = reason
-    order._tries += 1
-    order._due = trio.current_time() + max(floor_s, patience_s(order._tries))
+                job.gaps[gap.gap_id] = status.value

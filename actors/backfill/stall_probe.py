@@ -1,76 +1,132 @@
-"""Questions to an exchange's history: whether a market that says nothing had trades that did not arrive."""
+"""Probes the history about silent markets: whether trades did not arrive, or the market does not exist."""
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import trio
 
-from actors.backfill.fetcher import SETTLE_S, Fetcher
-from actors.backfill.retry import patience_s
-from actors.continuity.continuity import Continuity
+from actors.backfill.fetch_job import BackfillLimits, FetchJob
+from actors.backfill.fetcher import Budget, Fetcher
+from actors.continuity.continuity import CLOCKS_NS, Continuity
 from actors.exchanges.contract.feed import Market
+from actors.exchanges.contract.feed_helpers import S_NS
 from actors.exchanges.contract.history import History, TradeRange
+from actors.feed.connection_pool import ConnectionPool
+from actors.model.records import GapReason, GapRow
+from actors.model.ticks import Block
 
-# A market that has never traded is asked for once: if the history refuses it, the exchange does not have it.
-SILENT_S = 60.0  # from when on it is delivered, which the exchange may say of any name
-ABSENT_AGAIN_S = 300.0  # it may be listed later
-QUESTIONS_MAX = 10  # in one round: gaps are asked for between them, however many markets are quiet
+ONE_PAGE = Budget(pages=1)
 
 
-@dataclass(slots=True)
-class StallProbe:
-    """About the last `silent_s` before `asked_at`. `answer` None while there is none."""
+@dataclass(slots=True, kw_only=True)
+class StallProbe(FetchJob):
+    """Asks about the last `silent_s` before `asked_at`. `answer` None while there is none."""
 
-    symbol: str
     asked_at: float
     silent_s: float
     answer: bool | None = None
-    due: float = 0.0
-    tries: int = 0
 
 
 class StallProbes:
-    """Owned by the recovery. `lied` says of a market that the history has brought what its feed should have."""
+    """Owned by the exchange. The stall detector asks and looks for answers; the worker fetches them."""
 
     def __init__(
         self,
         history: History,
-        markets: Callable[[], Mapping[str, Market]],
+        markets: Mapping[str, Market],
         continuity: Continuity,
-        lied: Callable[[str], bool],
+        pool: ConnectionPool,
+        limits: BackfillLimits,
     ) -> None:
-        self._history, self._markets, self._continuity, self._lied = history, markets, continuity, lied
-        self._questions: dict[str, StallProbe] = {}
-        self._look_at: dict[str, float] = {}  # when a market that has never traded is asked for again
+        self._history, self._markets, self._continuity = history, markets, continuity
+        self._pool, self._limits = pool, limits
+        self._probes: dict[str, StallProbe] = {}
+        self._look_at: dict[str, float] = {}  # when a market that has never traded is probed again
         self._news: list[str] = []
-        self.absent: dict[str, str] = {}  # markets that the exchange does not have, in words
+        self.absent: dict[str, str] = {}  # markets that the exchange does not have, and the message about each
 
-    def look(self) -> list[tuple[str, str]]:
-        """About once a second: asks for silent markets. Returns those found absent since, with why."""
-        now, now_ns, markets = trio.current_time(), time.time_ns(), self._markets()
-        for symbol in [symbol for symbol in self.absent if symbol not in markets]:
-            del self.absent[symbol]
-        for symbol in markets:
-            since_ns = self._continuity.untraded_ns(symbol)
-            if since_ns is None:
-                if symbol in self.absent and self._continuity.newest(symbol)[1] is not None:
-                    self._found(symbol)
-            elif now_ns - since_ns > SILENT_S * 1e9 and now >= self._look_at.get(symbol, 0.0):
-                asked = self._questions.get(symbol)
-                if asked is None or asked.answer is not None:
-                    self._questions[symbol] = StallProbe(symbol, now, (now_ns - since_ns) / 1e9)
+    def ask(self, symbol: str, silent_s: float) -> None:
+        """Asks whether trades of the last so many seconds did not arrive; no effect while a probe is under way."""
+        if symbol not in self._probes:
+            self._probes[symbol] = StallProbe(symbol=symbol, asked_at=trio.current_time(), silent_s=silent_s)
+
+    def answer(self, symbol: str, since: float) -> bool | None:
+        """Takes the answer to a probe asked for after `since` (trio's clock); None while there is none."""
+        probe = self._probes.get(symbol)
+        if probe is None or (probe.answer is None and probe.asked_at >= since):
+            return None
+        del self._probes[symbol]
+        return probe.answer if probe.asked_at >= since else None
+
+    def due(self) -> list[StallProbe]:
+        """A few that may be fetched now; none while the exchange says itself that no trades are made."""
+        self._probe_untraded()
+        if self._pool.halted:
+            return []
+        self._probes = {symbol: probe for symbol, probe in self._probes.items() if symbol in self._markets}
+        now = trio.current_time()
+        due = [probe for probe in self._probes.values() if probe.answer is None and now >= probe.due]
+        return due[: self._limits.probes_max]
+
+    async def fetch(self, probe: StallProbe, market: Market, fetcher: Fetcher) -> None:
+        """Asks for one page; the number of its rows is the answer. An error is no answer: it is asked again."""
+        symbol, now = probe.symbol, trio.current_time()
+        if any(
+            gap.symbol == symbol and feed_withholds(self._continuity, gap) for gap in self._continuity.unfinished()
+        ):
+            probe.answer = True
+            return
+        last_id, last_ns = self._continuity.newest(symbol)
+        untraded = last_id is None and last_ns is None
+        if last_ns is None:  # nothing was ever stored
+            last_ns = time.time_ns() - int((now - probe.asked_at + probe.silent_s) * S_NS)
+        from_ns = last_ns + 1 + self._history.slack_ns
+        until_ns = max(time.time_ns() - int(self._limits.settle_s * S_NS), from_ns)
+        result = await fetcher.fetch(market, TradeRange(from_ns=from_ns, to_ns=until_ns), _ignore, ONE_PAGE)
+        if result.refused and untraded:
+            self._mark_absent(symbol, result.refused)
+            probe.answer = False
+        elif result.count or result.complete:
+            self._mark_present(symbol)
+            probe.answer = result.count > 0
+        elif result.final:
+            if not result.refused:
+                self._mark_present(symbol)
+            probe.due = math.inf
+        else:
+            probe.failed(self._limits, result.reason, result.retry_after_s)
+
+    # -- markets that have never traded ---------------------------------------------------------------
+
+    def take_news(self) -> list[tuple[str, str]]:
+        """Markets found absent since the last call, and why."""
         news, self._news = self._news, []
         return [(symbol, self.absent[symbol]) for symbol in news if symbol in self.absent]
 
-    def _found(self, symbol: str) -> None:
+    def _probe_untraded(self) -> None:
+        now, now_ns = trio.current_time(), time.time_ns()
+        for symbol in [symbol for symbol in self.absent if symbol not in self._markets]:
+            del self.absent[symbol]
+        for symbol in self._markets:
+            since_ns = self._continuity.untraded_ns(symbol)
+            if since_ns is None:
+                if symbol in self.absent and self._continuity.newest(symbol)[1] is not None:
+                    self._mark_present(symbol)
+            elif now_ns - since_ns > self._limits.silent_s * S_NS and now >= self._look_at.get(symbol, 0.0):
+                probe = self._probes.get(symbol)
+                if probe is None or probe.answer is not None:
+                    silent_s = (now_ns - since_ns) / S_NS
+                    self._probes[symbol] = StallProbe(symbol=symbol, asked_at=now, silent_s=silent_s)
+
+    def _mark_present(self, symbol: str) -> None:
         self._look_at[symbol] = math.inf
         if self.absent.pop(symbol, None) is not None:
             self._continuity.present(symbol, time.time_ns())
 
-    def _lost(self, symbol: str, words: str) -> None:
-        self._look_at[symbol] = trio.current_time() + ABSENT_AGAIN_S
+    def _mark_absent(self, symbol: str, words: str) -> None:
+        self._look_at[symbol] = trio.current_time() + self._limits.absent_again_s
         if symbol not in self.absent:
             self._news.append(symbol)
             self.absent[symbol] = (
@@ -79,50 +135,19 @@ class StallProbes:
             )
             self._continuity.absent(symbol, time.time_ns())
 
-    def doubt(self, symbol: str, silent_s: float) -> None:
-        """Has it asked whether trades of the last so many seconds did not arrive; twice is the same as once."""
-        self._questions.setdefault(symbol, StallProbe(symbol, trio.current_time(), silent_s))
 
-    def doubted(self, symbol: str, since: float) -> bool | None:
-        """What was answered to a question asked after `since` (trio's clock), once; None while nothing was."""
-        question = self._questions.get(symbol)
-        if question is None or (question.answer is None and question.asked_at >= since):
-            return None
-        del self._questions[symbol]
-        return question.answer if question.asked_at >= since else None
+def due_ns(continuity: Continuity, gap: GapRow) -> int | None:
+    """From when on a feed should bring the market's trades: another one, or the stalled one until then."""
+    settled_ns = continuity.settled_ns(gap)
+    stalled = gap.reason in (GapReason.STALL, GapReason.REJECTED) and not gap.bounded
+    return gap.opened_ns if settled_ns is None and stalled else settled_ns
 
-    def due(self) -> list[StallProbe]:
-        """A few that may be asked now."""
-        markets, now = self._markets(), trio.current_time()
-        self._questions = {symbol: one for symbol, one in self._questions.items() if symbol in markets}
-        unanswered = [one for one in self._questions.values() if one.answer is None and now >= one.due]
-        return unanswered[:QUESTIONS_MAX]
 
-    async def answer(self, probe: Fetcher, question: StallProbe) -> None:
-        """Asks; `probe` takes one page. Where nothing is answered it is asked again later."""
-        market, now = self._markets().get(question.symbol), trio.current_time()
-        if market is None:
-            return
-        if self._lied(question.symbol):
-            question.answer = True
-            return
-        last_id, last_ns = self._continuity.newest(question.symbol)
-        untraded = last_id is None and last_ns is None
-        if last_ns is None:  # nothing was ever stored
-            last_ns = time.time_ns() - int((now - question.asked_at + question.silent_s) * 1e9)
-        from_ns = last_ns + 1 + self._history.slack_ns
-        until_ns = max(time.time_ns() - int(SETTLE_S * 1e9), from_ns)
-        result = await probe.recover(market, TradeRange(from_ns=from_ns, to_ns=until_ns))
-        if result.refused and untraded:
-            self._lost(question.symbol, result.refused)
-            question.answer = False
-        elif result.count or result.complete:
-            self._found(question.symbol)
-            question.answer = result.count > 0
-        elif result.final:
-            if not result.refused:
-                self._found(question.symbol)
-            question.due = math.inf
-        else:
-            question.tries += 1
-            question.due = now + max(patience_s(question.tries), result.retry_after_s or 0.0)
+def feed_withholds(continuity: Continuity, gap: GapRow) -> bool:
+    """Whether the history has brought trades that the feed should have brought."""
+    since_ns, newest_ns = due_ns(continuity, gap), continuity.newest(gap.symbol)[1]
+    return since_ns is not None and newest_ns is not None and newest_ns > since_ns + CLOCKS_NS
+
+
+async def _ignore(block: Block) -> None:
+    """Stores nothing: the number of rows is the answer."""

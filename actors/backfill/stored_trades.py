@@ -1,6 +1,6 @@
-"""What the file knows of one exchange's past, asked while the service records: stored ids, and gaps."""
+"""Looks up in the file, while the service records, which trades and gaps of one exchange are stored."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import duckdb
@@ -37,13 +37,13 @@ class Consult(Protocol):
 
 
 class StoredTrades:
-    """One exchange's. `settle` returns once all that was received before is durable."""
+    """Those of one exchange."""
 
-    def __init__(self, exchange: str, consult: Consult, settle: Callable[[], Awaitable[None]]) -> None:
-        self._exchange, self._consult, self.settle = exchange, consult, settle
+    def __init__(self, exchange: str, consult: Consult) -> None:
+        self._exchange, self._consult = exchange, consult
 
     async def stored(self, symbol: str, block: Block) -> set[str]:
-        """The ids of these rows that are stored, ids within aggregated rows among them. Raises FileBusy."""
+        """The ids of these rows that are stored, ids within aggregated rows among them. Raises DatabaseLocked."""
         times = [time for time in block.exchange_ns if time is not None]
         ids = [trade_id for trade_id in block.trade_id if trade_id is not None]
         if not times or not ids:
@@ -53,7 +53,7 @@ class StoredTrades:
         return {one for trade_id, fills in rows for one in _ids_of(trade_id, fills)}
 
     async def gaps(self, symbol: str, from_ns: int, to_ns: int) -> list[GapRow]:
-        """The newest states of the gaps that touch a stretch and are not filled. Raises FileBusy."""
+        """The newest states of the gaps that touch a range and are not filled. Raises DatabaseLocked."""
         return [gap_row(row) for row in await self._ask(_GAPS, symbol, since=from_ns, until=to_ns)]
 
     async def _ask(self, sql: str, symbol: str, **values: object) -> Sequence[tuple[Any, ...]]:

@@ -1,5 +1,4 @@
-"""The stall detector over one exchange: tells feeds that lie from markets that are quiet, and has connections
-replaced.
+"""Detects feeds that withhold trades, as opposed to quiet markets, and has their connections replaced.
 
 A market is looked into when its newest trade is older than its own rhythm explains. That alone proves nothing.
 It is a stall if the coin is traded at the other exchanges, if another connection delivers it, or if the history of
@@ -10,6 +9,7 @@ is asked for what was missed.
 import math
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 import trio
@@ -23,28 +23,37 @@ from actors.model.records import GapReason
 from supervisor import Context
 
 TICK_S = 1.0
-ANSWER_S = 60.0  # how long the history may take before the other exchanges decide
-STALLED_S = 300.0  # a stall that goes on is met again after so long at the latest
 LATE_S = 5.0  # a look that comes so late means that we stood still, and what came meanwhile is yet to be read
 # One connection may have a trade a little before another, and one that is being replaced is no news.
 BEHIND_S = 2 * OVERLAP_S
-TOLD_MAX = 10  # stalled markets that health names
+SHOWN_MAX = 10  # stalled markets that health names
 
 
-class Doubts(Protocol):
-    """Whoever can ask the exchange's history."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StallLimits:
+    """How long the stall detector waits; seconds."""
 
-    def doubt(self, symbol: str, silent_s: float) -> None:
-        """Has it asked whether trades of the last so many seconds did not arrive; twice is the same as once."""
+    answer_s: float = 60.0  # for the history, before the other exchanges decide
+    repeat_s: float = 300.0  # at the latest until a stall that goes on is detected again
 
-    def doubted(self, symbol: str, since: float) -> bool | None:
-        """What was answered to a question asked after `since` (trio's clock), once; None while nothing was."""
+
+DEFAULT_STALL_LIMITS = StallLimits()
+
+
+class Probes(Protocol):
+    """Probes of the exchange's history, see actors.backfill.stall_probe."""
+
+    def ask(self, symbol: str, silent_s: float) -> None:
+        """Asks whether trades of the last so many seconds did not arrive; no effect while a probe is under way."""
+
+    def answer(self, symbol: str, since: float) -> bool | None:
+        """Takes the answer to a probe asked for after `since` (trio's clock); None while there is none."""
 
 
 class StallDetector:
     """Owned by the exchange: what it has learnt outlives crashes of the task that runs `run`.
 
-    `least_s` is the shortest silence of a market that may be suspicious; `doubts` None where there is no history.
+    `least_s` is the shortest silence of a market that may be suspicious; `probes` None where there is no history.
     """
 
     def __init__(
@@ -52,20 +61,21 @@ class StallDetector:
         exchange: str,
         pool: ConnectionPool,
         continuity: Continuity,
-        neighbours: PeerActivity,
-        doubts: Doubts | None,
+        peers: PeerActivity,
+        probes: Probes | None,
         *,
         least_s: float,
+        limits: StallLimits,
     ) -> None:
         self._exchange, self._least_s = exchange, least_s
         self._pool, self._continuity = pool, continuity
-        self._neighbours, self._doubts = neighbours, doubts
+        self._peers, self._probes, self._limits = peers, probes, limits
         self._rhythms: dict[str, Rhythm] = {}
         self._last: dict[str, float] = {}  # when each market was last heard on any connection
         self._asked: dict[str, float] = {}  # since when an answer about each is waited for
-        self._stalled: dict[str, str] = {}  # markets that are known to be stalled, in words
+        self._stalled: dict[str, str] = {}  # markets that are known to be stalled, and the evidence
         self._behind: dict[str, float] = {}  # since when one connection brings what another does not
-        self._uneven: dict[str, str] = {}  # the same in words, once it has lasted
+        self._uneven: dict[str, str] = {}  # the message about it, once it has lasted
         self._condition = ""  # what the exchange says of its own state
         self._looked_at = self._awake_since = -math.inf
 
@@ -78,15 +88,15 @@ class StallDetector:
                 context.note(event, reason)
             await self._look(context)
             self._note_condition(context)
-            parts = [*self._stalled.values(), *self._uneven.values()][:TOLD_MAX]
+            parts = [*self._stalled.values(), *self._uneven.values()][:SHOWN_MAX]
             if self._condition:
                 parts.insert(0, f"{self._exchange} says: {self._condition}")
-            amiss = "; ".join(parts)
-            if amiss and amiss != said:
-                context.degraded(amiss)
-            elif not amiss:
+            reason = "; ".join(parts)
+            if reason and reason != said:
+                context.degraded(reason)
+            elif not reason:
                 context.ok()
-            said = amiss
+            said = reason
             context.handled(0)
             await trio.sleep(TICK_S)
 
@@ -113,9 +123,12 @@ class StallDetector:
         for symbol in self._behind.keys() - carriers.keys():
             self._level(symbol)
         heard = {_coin(symbol) for symbol in carriers if self._heard(symbol, carriers[symbol], now)}
-        self._neighbours.traded(self._exchange, heard, now)
+        self._peers.traded(self._exchange, heard, now)
         for symbol, connections in carriers.items():
-            rhythm, at_most_s = self._rhythm(symbol), STALLED_S if symbol in self._stalled else PATIENCE_S_MAX
+            rhythm, at_most_s = (
+                self._rhythm(symbol),
+                self._limits.repeat_s if symbol in self._stalled else PATIENCE_S_MAX,
+            )
             silent = [c for c in connections if rhythm.due(self._idle_since(c, symbol), now, at_most_s)]
             if silent:
                 await self._judge(context, symbol, silent, connections, now)
@@ -197,15 +210,15 @@ class StallDetector:
         history to ask; beyond that the history decides, or they do if it does not answer.
         """
         coin = _coin(symbol)
-        busy = self._neighbours.busy(self._exchange, coin, since)
+        busy = self._peers.busy(self._exchange, coin, since)
         elsewhere = f"{coin} is traded on {', '.join(busy)}" if busy else ""
-        if self._doubts is None or (busy and self._rhythm(symbol).known and symbol not in self._stalled):
+        if self._probes is None or (busy and self._rhythm(symbol).known and symbol not in self._stalled):
             return elsewhere  # a quiet market alone is no reason for anything
-        missed = self._doubts.doubted(symbol, since)
+        missed = self._probes.answer(symbol, since)
         if missed is not None:
             return "its history has newer trades" if missed else ""
-        self._doubts.doubt(symbol, now - since)
-        late = now - self._asked.setdefault(symbol, now) > ANSWER_S
+        self._probes.ask(symbol, now - since)
+        late = now - self._asked.setdefault(symbol, now) > self._limits.answer_s
         return elsewhere if late and busy else None
 
 

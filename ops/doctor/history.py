@@ -45,7 +45,7 @@ async def examine_history(
     with chart.step(Step.REST) as note:
         ask = history.ask(query)
         # The turn is waited for before the time counts; a limiter of its own then lets it pass at once.
-        await limiters.of(settings).take(ask.costs)
+        await limiters.of(history, settings.rest_url).take(ask.costs)
         own = RateLimiter(history.limits)
         async with RestClient(
             history, own, rest_url=settings.rest_url, ca_file=settings.ca_file, limits=LIMITS

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import trio
 
-from actors.backfill.fetcher import Budget, Fetcher, Recovered
+from actors.backfill.fetcher import Budget, Fetcher, FetchResult
 from actors.backfill.rate_limiter import RateLimiters
 from actors.backfill.rest_client import RestClient, RestClientLimits
 from actors.exchanges.contract.feed import Market
 from actors.exchanges.contract.history import TradeRange
 from actors.exchanges.registry import EXCHANGES
 from actors.model.symbols import Symbol, SymbolError, parse_symbol
-from actors.model.ticks import Block
+from actors.model.ticks import Block, Reject
 from actors.settings import ExchangeSettings
 from ops.doctor.findings import Chart, State, Step
 
@@ -44,18 +44,18 @@ async def examine_silent(
     history = EXCHANGES[settings.dialect].history
     if history is None or (settings.ws_url is not None and settings.rest_url is None) or not silent:
         return
-    limiter = limiters.of(settings)
+    limiter = limiters.of(history, settings.rest_url)
     async with RestClient(
         history, limiter, rest_url=settings.rest_url, ca_file=settings.ca_file, limits=LIMITS
     ) as rest:
-        backfill = Fetcher(settings.name, history, channel, rest, _ignore, budget=BUDGET, settle_s=0)
+        fetcher = Fetcher(settings.name, history, channel, rest, reject=_no_reject, settle_s=0)
         asked = 0
         with trio.move_on_after(ASK_S):
             for market in silent[:MARKETS_MAX]:
                 begun = trio.current_time()
-                refused = (await _ask(backfill, market)).refused
+                refused = (await _ask(fetcher, market)).refused
                 if refused:
-                    near = await _near(backfill, settings, channel, market, traded)
+                    near = await _near(fetcher, settings, channel, market, traded)
                     advice = f"write {' or '.join(near)} if that is meant" if near else "check how it is written"
                     found = f"{market.symbol}: {settings.dialect} has no such market ({refused})"
                     chart.add(
@@ -68,7 +68,7 @@ async def examine_silent(
 
 
 async def _near(
-    backfill: Fetcher, settings: ExchangeSettings, channel: str, market: Market, traded: Sequence[str]
+    fetcher: Fetcher, settings: ExchangeSettings, channel: str, market: Market, traded: Sequence[str]
 ) -> list[str]:
     """Markets that have traded and look alike, and those that differ in the quote only, if REST has them."""
     near = difflib.get_close_matches(market.symbol, traded, NEAR_MAX, ALIKE)
@@ -81,7 +81,7 @@ async def _near(
             other = EXCHANGES[settings.dialect].feed.market(symbol, channel)
         except SymbolError:
             continue
-        answer = await _ask(backfill, other)
+        answer = await _ask(fetcher, other)
         if answer.complete or answer.count:
             near.append(str(symbol))
     return near
@@ -96,10 +96,14 @@ def _other_quotes(symbol: Symbol) -> list[Symbol]:
     ]
 
 
-async def _ask(backfill: Fetcher, market: Market) -> Recovered:
+async def _ask(fetcher: Fetcher, market: Market) -> FetchResult:
     now_ns = time.time_ns()
-    return await backfill.recover(market, TradeRange(from_ns=now_ns - BACK_NS, to_ns=now_ns))
+    return await fetcher.fetch(market, TradeRange(from_ns=now_ns - BACK_NS, to_ns=now_ns), _ignore, BUDGET)
 
 
 async def _ignore(block: Block) -> None:
     """The answer alone counts."""
+
+
+def _no_reject(reject: Reject) -> None:
+    """Nothing is recorded here."""

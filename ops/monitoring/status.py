@@ -167,18 +167,18 @@ def not_ready(pipeline: Pipeline) -> list[str]:
     return reasons
 
 
-def mending(exchange: str, order: RepairJob) -> dict[str, object]:
-    """One order to ask for a stretch again: "running" until "complete" or "incomplete"."""
-    state = "running" if order.complete is None else "complete" if order.complete else "incomplete"
+def repair(exchange: str, job: RepairJob) -> dict[str, object]:
+    """One order to fetch a range again: "running" until "complete" or "incomplete"."""
+    state = "running" if job.complete is None else "complete" if job.complete else "incomplete"
     return {
-        "repair": order.number,
+        "repair": job.number,
         "exchange": exchange,
-        "symbol": order.symbol,
-        "from": instant(order.from_ns),
-        "to": instant(order.to_ns),
+        "symbol": job.symbol,
+        "from": instant(job.from_ns),
+        "to": instant(job.to_ns),
         "state": state,
-        "reason": order.reason or None,
-        "came": order.came,
-        "stored": order.stored,
-        "gaps": order.gaps,
+        "reason": job.reason or None,
+        "came": job.came,
+        "stored": job.stored,
+        "gaps": job.gaps,
     }

@@ -198,14 +198,14 @@ class ServiceApp(ControlApp):
         if from_us >= to_us:
             raise Refused(f"a stretch begins before it ends, and before now; it begins at {stretch.from_}")
         try:
-            order = self._pipeline.exchanges[exchange].mend(stretch.symbol, from_us * 1000, to_us * 1000)
+            order = self._pipeline.exchanges[exchange].repair(stretch.symbol, from_us * 1000, to_us * 1000)
         except CannotRepair as error:
             raise Refused(str(error)) from error
-        return report.mending(exchange, order)
+        return report.repair(exchange, order)
 
     def repairs(self) -> Sequence[Mapping[str, object]]:
         exchanges = self._pipeline.exchanges.items()
-        return [report.mending(name, order) for name, exchange in exchanges for order in exchange.mendings]
+        return [report.repair(name, order) for name, exchange in exchanges for order in exchange.repair_jobs]
 
     def log_level(self, level: str) -> None:
         set_level(level)

@@ -17,11 +17,11 @@ from actors.backfill.rate_limiter import RateLimiters
 from actors.backfill.rest_client import RestClient
 from actors.feed.connection import Connection
 from actors.feed.peer_activity import PeerActivity
+from actors.feed.stall_detector import StallLimits
 from actors.model.chunk import Chunk
 from actors.model.records import GapRow
-from actors.recorder import ExchangeRecorder
+from actors.recorder import ExchangeRecorder, SharedServices
 from actors.settings import ExchangeSettings, SupervisionSettings
-from actors.surroundings import SharedServices
 from actors.telemetry.ledger import Account
 from supervisor import Event, Mailbox, Supervisor
 from tests.harness.exchange_server import Client, Server, trade
@@ -135,7 +135,9 @@ def _json(answer: object) -> httpx.Response:
 class Recorder:
     """One exchange of the service under a supervisor, with all that came of it."""
 
-    def __init__(self, symbols: tuple[str, ...], neighbours: PeerActivity, rows: int, **settings: Any) -> None:
+    def __init__(
+        self, symbols: tuple[str, ...], rows: int, neighbours: PeerActivity, stalls: StallLimits, **settings: Any
+    ) -> None:
         self.account = Account()
         self.intake: Mailbox[Chunk] = Mailbox(rows, weigh=lambda p: p.rows, on_dead_letter=lambda _p, _e: None)
         self.chunks: list[Chunk] = []
@@ -143,8 +145,7 @@ class Recorder:
         self.tree = Supervisor("tree", on_event=self.events.append)
         self.neighbours = neighbours
         own = ExchangeSettings(name="x", dialect="okx", symbols=symbols, **{"supervision": POLICY, **settings})
-        around = SharedServices(RateLimiters(), neighbours, lambda _question: _nothing(), _nothing, _no_past)
-        self.exchange = ExchangeRecorder(own, self.account, self.intake, around)
+        self.exchange = ExchangeRecorder(own, self.account, self.intake, shared_services(neighbours, stalls))
 
     async def consume(self) -> None:
         """As the buffer does."""
@@ -192,11 +193,24 @@ async def seen(true: Callable[[], object]) -> None:
             await trio.sleep(0.05)
 
 
-async def _no_past(*_: object) -> None: ...
+def shared_services(peers: PeerActivity | None = None, stalls: StallLimits | None = None) -> SharedServices:
+    """Those of a pipeline without a past, whose file is held."""
+    return SharedServices(
+        limiters=RateLimiters(),
+        peers=peers or PeerActivity(),
+        consult=_held,
+        flush=_nothing,
+        past=_nothing,
+        stalls=stalls or StallLimits(),
+    )
 
 
-async def _nothing() -> None:
-    """The file is held, and what is to be flushed is flushed."""
+async def _held(question: object) -> None:
+    """Another process has the file."""
+
+
+async def _nothing(*_: object) -> None:
+    """There is no past, and nothing to flush."""
 
 
 @asynccontextmanager
@@ -204,6 +218,7 @@ async def recorded(
     venue: Venue,
     *symbols: str,
     neighbours: PeerActivity | None = None,
+    stalls: StallLimits = StallLimits(),  # noqa: B008 - frozen
     rows: int = 100_000,
     consuming: bool = True,
     history: bool = True,
@@ -216,7 +231,6 @@ async def recorded(
     settings["ws_url"] = "ws://127.0.0.1"  # without TLS
     if history:
         settings["rest_url"] = "http://127.0.0.1"
-    recorder = Recorder(symbols or ("BTC/USDT",), neighbours or PeerActivity(), rows, **settings)
     async with trio.open_nursery() as nursery:
 
         @asynccontextmanager
@@ -231,10 +245,11 @@ async def recorded(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("actors.wire.websocket.dial", dial)
             patch.setattr(
-                "actors.backfill.gap_filler.RestClient",
+                "actors.recorder.RestClient",
                 partial(RestClient, transport=httpx.MockTransport(venue.rest)),
             )
             patch.setattr(time, "time_ns", lambda: EPOCH_NS + int(trio.current_time() * 1e9))
+            recorder = Recorder(symbols or ("BTC/USDT",), rows, neighbours or PeerActivity(), stalls, **settings)
             if consuming:
                 nursery.start_soon(recorder.consume)
             async with recorder.tree:

@@ -1,22 +1,27 @@
-"""One market whose trades are all known, a file that loses some of them, and the real mender between them."""
+"""One market whose trades are all known, a file that loses some of them, and the real repairs between them."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import duckdb
 import trio
 
-from actors.backfill.fetcher import Recovered
+from actors.backfill.fetch_job import BackfillLimits
+from actors.backfill.fetcher import FetchResult, Store
 from actors.backfill.repairs import RepairJob, Repairs
 from actors.backfill.stored_trades import DatabaseLocked, StoredTrades
+from actors.backfill.worker import fetch_due
 from actors.continuity.tracker_state import TrackerState
+from actors.exchanges.contract.feed import Market
 from actors.exchanges.contract.history import TradeRange
 from actors.model.ticks import Block, IdPromise
+from supervisor import Context
 from tests.harness.continuity_file import new_file, put_gaps, put_tick
 from tests.harness.continuity_rows import BTC, SECOND_NS, T0_NS, block_of, one, remembering
 
 PAGE_ROWS = 4
+MARKETS = {BTC: cast(Market, "the market")}
 ROUNDS_MAX = 100
 
 
@@ -34,10 +39,17 @@ def time_of(at: int) -> int:
 
 
 class World:
-    """`flight` is admitted and not durable yet. Wherever the mender waits, the next of `script` happens."""
+    """`flight` is admitted and not durable yet. Wherever a repair waits, the next of `script` happens."""
 
-    def __init__(self, promise: IdPromise, *, stored: Iterable[int] = (), real_file: bool = False) -> None:
-        self.promise, self.continuity = promise, one(promise)
+    def __init__(
+        self,
+        promise: IdPromise,
+        *,
+        stored: Iterable[int] = (),
+        real_file: bool = False,
+        limits: BackfillLimits | None = None,
+    ) -> None:
+        self.promise, self._limits = promise, limits or BackfillLimits()
         self.traded = 0
         self.file: Counter[str] = Counter()
         self.flight: list[tuple[str, int]] = []
@@ -48,17 +60,20 @@ class World:
         self.held = False
         self.told: list[RepairJob] = []
         self.con: duckdb.DuckDBPyConnection | None = new_file() if real_file else None
-        self._take_up(sorted(stored))
-        stored_trades: Any = StoredTrades("x", self._consult, self.settle) if real_file else _FakeShelf(self)
-        self.mender = Repairs(self.continuity, stored_trades, self._deliver)
+        self._stored_trades: Any = StoredTrades("x", self._consult) if real_file else _FakeStoredTrades(self)
+        at = sorted(stored)
+        self._write(zip([name_of(promise, place) for place in at], map(time_of, at), strict=True))
+        self.restart(at)
 
-    def _take_up(self, stored: Sequence[int]) -> None:
-        """What an earlier run stored: the memory knows little more than where it ended."""
+    def restart(self, stored: Sequence[int]) -> None:
+        """An earlier run has stored these: continuity knows little more than where they end."""
+        self.continuity = one(self.promise)
+        delivery = cast(Any, _FakeDelivery(self))
+        self.repairs = Repairs(MARKETS, self.continuity, self._stored_trades, delivery, self._limits)
         if not stored:
             return
         ids = [name_of(self.promise, at) for at in stored]
         self.traded = stored[-1] + 1
-        self._store(zip(ids, map(time_of, stored), strict=True))
         first, last = self._number(ids[0]), self._number(ids[-1])
         newest = zip(ids[-3:], map(time_of, stored[-3:]), strict=True)
         recent = None if self.promise is IdPromise.CONTIGUOUS else remembering(newest, time_of(stored[-1]))
@@ -95,12 +110,12 @@ class World:
     def flush(self) -> None:
         """What is in flight becomes durable, and so do the states of gaps."""
         flown, self.flight = self.flight, []
-        self._store(flown)
+        self._write(flown)
         gaps = self.continuity.take_gaps()
         if self.con is not None:
             put_gaps(self.con, gaps)
 
-    def _store(self, rows: Iterable[tuple[str, int]]) -> None:
+    def _write(self, rows: Iterable[tuple[str, int]]) -> None:
         for trade_id, at_ns in rows:
             self.file[trade_id] += 1
             if self.con is not None:
@@ -123,7 +138,7 @@ class World:
         """The places of trades that are not stored."""
         return [at for at in range(self.traded) if not self.file[name_of(self.promise, at)]]
 
-    # -- what the mender sees -------------------------------------------------------------------------
+    # -- what the repairs see -------------------------------------------------------------------------
 
     async def step(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -138,25 +153,23 @@ class World:
         assert self.con is not None
         return None if self.held else question(self.con)
 
-    async def _deliver(self, block: Block, admit: Callable[[Block], int]) -> int:
-        rows = len(block)
-        copies = admit(block)
-        assert len(block) == rows - copies
+    async def send(self, block: Block) -> int:
+        """Stored rows are on their way."""
         self._fly(block)
         await self.step()
         return len(block)
 
     async def carry_on(self, *, newest_first: bool = False) -> None:
-        """One round of the mender."""
-
-        def backfill(take: Callable[[Block], Awaitable[None]]) -> Any:
-            return _History(self, take, newest_first)
-
-        await self.mender.carry_on({BTC: cast(Any, "the market")}, backfill, self.told.append)
+        """One round of the repairs."""
+        history = cast(Any, _History(self, newest_first))
+        try:
+            await fetch_due(self.repairs, MARKETS, history, self._limits, Context("x:backfill"))
+        finally:
+            self.told += self.repairs.take_finished()
 
     async def repair(self, low: int, high: int, *, newest_first: bool = False) -> RepairJob:
         """An order for the trades between two places, both included, to its end."""
-        order = self.mender.order(BTC, time_of(low), time_of(high))
+        order = self.repairs.order(BTC, time_of(low), time_of(high))
         for _ in range(ROUNDS_MAX):
             await self.carry_on(newest_first=newest_first)
             await trio.sleep(1)
@@ -170,9 +183,18 @@ class Crashed(Exception):
     """The task that asks the history ends in the middle."""
 
 
-class _FakeShelf:
+class _FakeDelivery:
     def __init__(self, world: World) -> None:
         self._world, self.settle = world, world.settle
+
+    async def store(self, block: Block, copies: int) -> int:
+        assert len(block) + copies <= PAGE_ROWS
+        return await self._world.send(block)
+
+
+class _FakeStoredTrades:
+    def __init__(self, world: World) -> None:
+        self._world = world
 
     async def stored(self, _symbol: str, block: Block) -> set[str]:
         await self._world.step()
@@ -189,10 +211,10 @@ class _FakeShelf:
 
 
 class _History:
-    def __init__(self, world: World, take: Callable[[Block], Awaitable[None]], newest_first: bool) -> None:
-        self._world, self._take, self._newest_first = world, take, newest_first
+    def __init__(self, world: World, newest_first: bool) -> None:
+        self._world, self._newest_first = world, newest_first
 
-    async def recover(self, _market: object, stretch: TradeRange) -> Recovered:
+    async def fetch(self, _market: object, stretch: TradeRange, store: Store, _budget: object) -> FetchResult:
         """Pages of the trades in the stretch, until the budget is used up."""
         world, count = self._world, 0
         assert stretch.from_ns is not None
@@ -206,12 +228,12 @@ class _History:
                     (time_of(low), time_of(page[-1])) if self._newest_first else (time_of(page[0]), time_of(high))
                 )
                 rest = TradeRange(from_ns=span[0], to_ns=span[1])
-                return Recovered(count=count, complete=False, reason="budget", remaining=rest, final=False)
+                return FetchResult(count=count, complete=False, reason="budget", remaining=rest, final=False)
             if not world.pages_left:
                 raise Crashed
             world.pages_left -= 1
             count += len(page)
-            await self._take(world.rows(page, "backfill"))
+            await store(world.rows(page, "backfill"))
         if low < world.depth_from:
-            return Recovered(count=count, complete=False, reason="x gives nothing before that", final=True)
-        return Recovered(count=count, complete=True)
+            return FetchResult(count=count, complete=False, reason="x gives nothing before that", final=True)
+        return FetchResult(count=count, complete=True)

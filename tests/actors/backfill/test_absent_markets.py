@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors.backfill.stall_probe import ABSENT_AGAIN_S, SILENT_S
+from actors.backfill.fetch_job import BackfillLimits
 from actors.model.records import GapReason, GapStatus
 from supervisor import State
 from tests.actors.telemetry.test_reject_monitor import coverage
@@ -12,6 +12,8 @@ from tests.harness.memory_exchange import BTC, ETH, PAST, Recorder, Venue, recor
 
 BOTH = ("BTC/USDT", "ETH/USDT")
 LOOK_S = 10.0
+LIMITS = BackfillLimits()
+SILENT_S, ABSENT_AGAIN_S = LIMITS.silent_s, LIMITS.absent_again_s
 
 
 def backfill_of(recorder: Recorder) -> tuple[State, str]:

@@ -13,7 +13,7 @@ import pytest
 import trio
 import trio.testing
 
-from actors.backfill.fetcher import Budget, Fetcher, Recovered, Refuse
+from actors.backfill.fetcher import Budget, Fetcher, FetchResult
 from actors.backfill.rate_limiter import RateLimiter
 from actors.backfill.rest_client import RestClient, RestClientLimits
 from actors.exchanges.contract import loopback_market as sandbox_market
@@ -40,6 +40,10 @@ SYMBOLS = {
 Row = tuple[str, str, str, str | None, int | None]
 
 
+def no_reject(reject: Reject) -> None:
+    raise AssertionError(f"{reject} is a sound trade")
+
+
 @dataclass
 class Place:
     """One loopback exchange with a market that has traded, and a client that asks it."""
@@ -52,23 +56,22 @@ class Place:
     blocks: list[Block] = field(default_factory=list)
     rest: RestClient | None = None
 
-    async def deliver(self, block: Block) -> None:
+    async def store(self, block: Block) -> None:
         await trio.lowlevel.checkpoint()
         self.blocks.append(block)
 
-    async def recover(self, stretch: TradeRange, rows: int = 1000, budget: Budget | None = None) -> Recovered:
+    async def fetch(self, stretch: TradeRange, rows: int = 1000, budget: Budget | None = None) -> FetchResult:
         assert self.rest is not None
         history = replace(history_of(self.name), page_rows=min(rows, history_of(self.name).page_rows))
-        backfill = Fetcher(
+        fetcher = Fetcher(
             "mine",
             history,
             dialect_of(self.name).channels[0],
             self.rest,
-            self.deliver,
-            budget=budget or Budget(pages=10_000, rows_per_s=1e9),
+            reject=no_reject,
             settle_s=0,
         )
-        return await backfill.recover(self.market, stretch)
+        return await fetcher.fetch(self.market, stretch, self.store, budget or Budget(pages=10_000, rows_per_s=1e9))
 
     @property
     def rows(self) -> list[Row]:
@@ -161,10 +164,10 @@ async def test_a_gap_known_by_ids_is_filled_exactly(name: str, rows: int, unlimi
     async with place(name) as here:
         missed = here.fills[57:240]
         before = time.time_ns()
-        recovered = await here.recover(by_id(missed), rows)
+        recovered = await here.fetch(by_id(missed), rows)
         assert here.rows == as_rows(missed)
         missing = None if name == "okx" else 0
-        assert recovered == Recovered(count=len(missed), complete=True, missing=missing)
+        assert recovered == FetchResult(count=len(missed), complete=True, missing=missing)
         for block in here.blocks:
             assert block.exchange == "mine" and set(block.symbol) == {here.market.symbol}
             assert set(block.source) == {"backfill"} and block.trade_id == sorted(block.trade_id, key=str)
@@ -176,9 +179,9 @@ async def test_a_gap_known_by_ids_is_filled_exactly(name: str, rows: int, unlimi
 async def test_a_gap_known_by_times_is_filled_exactly(name: str, rows: int, unlimited: None) -> None:
     async with place(name) as here:
         missed = whole_orders(here.fills, 57, 240)
-        recovered = await here.recover(by_time(missed), 1000 if name == "bybit" else rows)
+        recovered = await here.fetch(by_time(missed), 1000 if name == "bybit" else rows)
         assert here.rows == as_rows(missed)
-        assert recovered == Recovered(count=len(missed), complete=True)
+        assert recovered == FetchResult(count=len(missed), complete=True)
 
 
 @pytest.mark.parametrize("name", DEEP)
@@ -186,7 +189,7 @@ async def test_one_missing_trade_is_one_row(name: str, unlimited: None) -> None:
     async with place(name) as here:
         for at in (100, len(here.fills) - 1):
             here.blocks.clear()
-            recovered = await here.recover(by_id(here.fills[at : at + 1]))
+            recovered = await here.fetch(by_id(here.fills[at : at + 1]))
             assert recovered.complete and here.rows == as_rows(here.fills[at : at + 1])
 
 
@@ -195,27 +198,27 @@ async def test_a_stretch_in_which_nothing_was_traded_is_complete(name: str, unli
     async with place(name) as here:
         at = next(at for at in range(100, 200) if here.fills[at].ns != here.fills[at + 1].ns)
         quiet = TradeRange(from_ns=here.fills[at].ns + 2_000_000, to_ns=here.fills[at].ns + 3_000_000)
-        assert await here.recover(quiet) == Recovered(count=0, complete=True) and not here.rows
+        assert await here.fetch(quiet) == FetchResult(count=0, complete=True) and not here.rows
 
 
 @pytest.mark.parametrize("name", DEEP)
 async def test_a_stretch_without_an_end_reaches_up_to_now(name: str, unlimited: None) -> None:
     async with place(name) as here:
-        recovered = await here.recover(TradeRange(from_ns=here.fills[150].ns))
+        recovered = await here.fetch(TradeRange(from_ns=here.fills[150].ns))
         assert recovered.complete and here.rows == as_rows([f for f in here.fills if f.ns >= here.fills[150].ns])
 
 
 async def test_binance_searches_the_beginning_of_a_quiet_stretch_hour_by_hour(unlimited: None) -> None:
     async with place("binance") as here:
         early = TradeRange(from_ns=START_NS - 5 * 3_600_000_000_000, to_ns=here.fills[9].ns)
-        recovered = await here.recover(early)
+        recovered = await here.fetch(early)
         assert recovered.complete and here.rows == as_rows(whole_orders(here.fills, 0, 9))
 
 
 async def test_spot_ids_of_bybit_fill_a_short_gap(unlimited: None) -> None:
     async with place("bybit", symbol="BTC/USDT") as here:
         missed = here.fills[-40:-3]
-        assert (await here.recover(by_id(missed))).complete and here.rows == as_rows(missed)
+        assert (await here.fetch(by_id(missed))).complete and here.rows == as_rows(missed)
 
 
 @pytest.mark.parametrize(("symbol", "reach"), [("BTC/USDT", 60), ("BTC/USDT:USDT", 1000)])
@@ -223,7 +226,7 @@ async def test_what_bybit_no_longer_has_is_said_and_final(symbol: str, reach: in
     async with place("bybit", orders=900, symbol=symbol) as here:
         assert len(here.fills) > reach + 100
         stretch = by_time(here.fills[-reach - 50 :])
-        recovered = await here.recover(stretch)
+        recovered = await here.fetch(stretch)
         assert not recovered.complete and recovered.final and recovered.count == reach
         assert (
             recovered.reason.startswith("bybit gives nothing before 2026-") and "the newest 60" in recovered.reason
@@ -236,7 +239,7 @@ async def test_what_lies_before_the_exchanges_history_is_said_and_final(name: st
     async with place(name, keep=100) as here:
         first = int(here.fills[0].trade_id)
         stretch = TradeRange(from_id=first - 5, to_id=first + 9, from_ns=START_NS, to_ns=here.fills[9].ns)
-        recovered = await here.recover(stretch)
+        recovered = await here.fetch(stretch)
         assert recovered.count == 10 and here.rows == as_rows(here.fills[:10])
         assert not recovered.complete and recovered.final and "gives nothing before 2026-" in recovered.reason
         assert recovered.missing == (None if name == "okx" else 5)
@@ -247,7 +250,7 @@ async def test_what_the_history_does_not_have_yet_may_be_asked_again(name: str, 
     async with place(name) as here:
         last = int(here.fills[-1].trade_id)
         stretch = replace(by_id(here.fills[-5:]), to_id=last + 3, to_ns=here.fills[-1].ns + 10**9)
-        recovered = await here.recover(stretch)
+        recovered = await here.fetch(stretch)
         assert not recovered.complete and not recovered.final and "up to the end yet" in recovered.reason
         assert here.rows == as_rows(here.fills[-5:])
 
@@ -256,7 +259,7 @@ async def test_ids_that_the_history_lacks_are_counted(unlimited: None) -> None:
     async with place("binance") as here:
         truth = here.sandbox._exchanges["binance"].truth["BTC/USDT"]
         del truth[100], truth[150]
-        recovered = await here.recover(by_id(here.fills[90:200]))
+        recovered = await here.fetch(by_id(here.fills[90:200]))
         assert (recovered.count, recovered.missing, recovered.final) == (108, 2, True)
         assert recovered.reason == "binance's history lacks 2 of these ids"
 
@@ -270,7 +273,7 @@ async def test_a_budget_parts_a_long_stretch_into_calls_that_lose_and_repeat_not
         left: TradeRange | None = by_id(missed)
         calls = []
         while left is not None:
-            calls.append(await here.recover(left, 23, Budget(pages=2, rows_per_s=1e9)))
+            calls.append(await here.fetch(left, 23, Budget(pages=2, rows_per_s=1e9)))
             left = calls[-1].remaining
             assert len(calls) < 20
         assert all("budget of 2 pages" in call.reason and not call.final for call in calls[:-1])
@@ -285,7 +288,7 @@ async def test_a_budget_parts_a_stretch_of_time_too(name: str, unlimited: None) 
         left: TradeRange | None = by_time(missed)
         for _ in range(20):
             assert left is not None
-            left = (await here.recover(left, 23, Budget(pages=3, rows_per_s=1e9))).remaining
+            left = (await here.fetch(left, 23, Budget(pages=3, rows_per_s=1e9))).remaining
             if left is None:
                 break
         assert left is None and here.rows == as_rows(missed)
@@ -297,7 +300,7 @@ async def test_fills_inside_a_row_of_okx_are_left_out_by_who_knows_its_count(unl
         row = next(at for at in range(100, 150) if told[at].count > 2)
         before, after = told[row - 20], told[row]
         stretch = TradeRange(from_id=int(before.trade_id) + 1, to_id=int(after.trade_id) - after.count)
-        assert (await here.recover(stretch)).complete
+        assert (await here.fetch(stretch)).complete
         lost = told[row - 19 : row]
         assert len(here.rows) == sum(fill.count for fill in lost) > len(lost)
         volume = sum(Decimal(volume) for _, _, volume, _, _ in here.rows)
@@ -308,7 +311,7 @@ async def test_fills_inside_a_row_of_okx_are_left_out_by_who_knows_its_count(unl
 async def test_the_exchanges_rate_limits_are_never_exceeded() -> None:
     async def ask_on_and_on(name: str, pages: int) -> None:
         async with place(name, limited=True) as here:
-            await here.recover(by_id(here.fills[10:280]), 10, Budget(pages=pages, rows_per_s=1e9))
+            await here.fetch(by_id(here.fills[10:280]), 10, Budget(pages=pages, rows_per_s=1e9))
             assert here.struck["rest"] == pages and "rate_limit" not in here.struck
 
     async with trio.open_nursery() as nursery:
@@ -322,7 +325,7 @@ async def test_who_exceeds_a_rate_limit_is_told_so_and_asks_later(
 ) -> None:
     change_past(monkeypatch, name, units=past_of(name).units * 1e-9)
     async with place(name, rest_limits=RestClientLimits(wait_s=0.1)) as here:
-        recovered = await here.recover(by_time(here.fills[10:20]))
+        recovered = await here.fetch(by_time(here.fills[10:20]))
         assert here.struck["rate_limit"] == 1 and not recovered.final
         assert recovered.retry_after_s is not None and recovered.retry_after_s >= 5
 
@@ -331,7 +334,7 @@ async def test_who_exceeds_a_rate_limit_is_told_so_and_asks_later(
 async def test_an_exchange_that_fails_half_the_time_is_asked_until_it_answers(name: str, unlimited: None) -> None:
     async with place(name, faults=parse_faults(["rest_fail=0.5"]), rest_limits=RestClientLimits(tries=30)) as here:
         missed = here.fills[57:240]
-        assert (await here.recover(by_id(missed), 23)).complete
+        assert (await here.fetch(by_id(missed), 23)).complete
         assert here.rows == as_rows(missed) and here.struck["rest_fail"] > 2
 
 
@@ -339,16 +342,16 @@ async def test_who_is_told_to_wait_never_comes_back_too_early(unlimited: None) -
     faults = parse_faults(["rest_429=0.25", "rest_fail=0.25"])
     async with place("binance", faults=faults, rest_limits=RestClientLimits(tries=30)) as here:
         missed = here.fills[57:240]
-        assert (await here.recover(by_id(missed), 60)).complete and here.rows == as_rows(missed)
+        assert (await here.fetch(by_id(missed), 60)).complete and here.rows == as_rows(missed)
         assert here.struck["rest_429"] > 0 and "rest_impatient" not in here.struck
 
 
 async def test_a_slow_exchange_is_waited_for_only_so_long(unlimited: None) -> None:
     faults = parse_faults(["rest_slow=0.2"])
     async with place("okx", faults=faults) as here:
-        assert (await here.recover(by_id(here.fills[10:20]))).complete
+        assert (await here.fetch(by_id(here.fills[10:20]))).complete
     async with place("okx", faults=faults, rest_limits=RestClientLimits(answer_s=0.05, tries=2)) as here:
-        recovered = await here.recover(by_id(here.fills[10:20]))
+        recovered = await here.fetch(by_id(here.fills[10:20]))
         assert not recovered.complete and not recovered.final and "took longer than 0.05 s" in recovered.reason
         assert recovered.remaining == by_id(here.fills[10:20])
 
@@ -364,19 +367,19 @@ async def test_a_market_that_the_exchange_does_not_know_is_said_in_its_words(nam
     }[name]
     async with place(name) as here:
         here.market = dialect_of(name).market(parse_symbol("NOPE/USD"))
-        recovered = await here.recover(by_time(here.fills[10:20]))
+        recovered = await here.fetch(by_time(here.fills[10:20]))
         assert words in recovered.reason and recovered.final and recovered.count == 0 and not recovered.complete
 
 
 async def test_a_stretch_that_cannot_be_asked_for_is_said() -> None:
     async with place("kraken") as here:
-        recovered = await here.recover(TradeRange(from_id=5, to_id=9))
+        recovered = await here.fetch(TradeRange(from_id=5, to_id=9))
         assert recovered.final and "no time is known" in recovered.reason and recovered.missing == 5
 
 
 async def test_an_exchange_out_of_reach_is_said_and_not_final() -> None:
     async with place("kraken", rest_limits=RestClientLimits(tries=2), rest_url="http://127.0.0.1:9") as here:
-        recovered = await here.recover(by_id(here.fills[10:20]))
+        recovered = await here.fetch(by_id(here.fills[10:20]))
         assert not recovered.complete and not recovered.final and recovered.count == 0
 
 
@@ -405,18 +408,18 @@ class Scripted(httpx.AsyncBaseTransport):
 
 
 async def scripted(
-    transport: Scripted, stretch: TradeRange, budget: Budget, refuse: Refuse | None = None
-) -> tuple[Recovered, list[Block]]:
+    transport: Scripted, stretch: TradeRange, budget: Budget, reject: Callable[[Reject], None] = no_reject
+) -> tuple[FetchResult, list[Block]]:
     blocks: list[Block] = []
 
-    async def deliver(block: Block) -> None:
+    async def store(block: Block) -> None:
         await trio.lowlevel.checkpoint()
         blocks.append(block)
 
     history, market = history_of("binance"), dialect_of("binance").market(parse_symbol("BTC/USDT"))
     async with RestClient(history, RateLimiter(FREE_WEIGHT), transport=transport) as rest:
-        backfill = Fetcher("binance", history, "trade", rest, deliver, refuse=refuse, budget=budget)
-        return await backfill.recover(market, stretch), blocks
+        fetcher = Fetcher("binance", history, "trade", rest, reject=reject)
+        return await fetcher.fetch(market, stretch, store, budget), blocks
 
 
 async def test_rows_come_no_faster_than_the_budget_allows(autojump_clock: trio.testing.MockClock) -> None:

@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from actors.backfill.fetcher import Budget, Fetcher, Recovered
+from actors.backfill.fetcher import Budget, Fetcher, FetchResult
 from actors.backfill.paging import Progress
 from actors.backfill.rate_limiter import RateLimiter
 from actors.backfill.rest_client import RestClient, RestClientLimits
 from actors.exchanges.contract.history import Page, Query, RateLimit, Refused, TradeRange
 from actors.exchanges.contract.history_helpers import trades
 from actors.model.symbols import parse_symbol
-from actors.model.ticks import Block
+from actors.model.ticks import Block, Reject
 from actors.model.validation import YEAR_2200_NS, amounts, check_ids, check_times
 from supervisor import TransientError
 from tests.harness.continuity_rows import SECOND_NS, T0_NS
@@ -230,6 +230,10 @@ def test_one_row_far_ahead_in_the_middle_of_a_page_ends_no_stretch() -> None:
         assert not progress.arrived and not progress.complete
 
 
+def no_reject(reject: Reject) -> None:
+    raise AssertionError(f"{reject} is a sound trade")
+
+
 async def test_pages_that_lead_round_in_a_circle_are_given_up_for_now(autojump_clock: MockClock) -> None:
     asked: list[str] = []
 
@@ -239,7 +243,7 @@ async def test_pages_that_lead_round_in_a_circle_are_given_up_for_now(autojump_c
         body = json.dumps({"error": [], "result": {"X": rows, "last": str(T0_NS + 5 * SECOND_NS)}}).encode()
         return httpx.Response(200, stream=httpx.ByteStream(body))
 
-    async def deliver(block: Block) -> None:
+    async def store(block: Block) -> None:
         await trio.lowlevel.checkpoint()
 
     history, free = (
@@ -247,9 +251,9 @@ async def test_pages_that_lead_round_in_a_circle_are_given_up_for_now(autojump_c
         RateLimiter([RateLimit(name="requests", units=1e6, window_s=1, burst=1e5)]),
     )
     async with RestClient(history, free, transport=httpx.MockTransport(circle)) as rest:
-        backfill = Fetcher("x", history, "trade", rest, deliver, settle_s=0)
-        recovered = await backfill.recover(
-            query_of("kraken").market, TradeRange(from_ns=T0_NS, to_ns=T0_NS + 10**12)
+        fetcher = Fetcher("x", history, "trade", rest, reject=no_reject, settle_s=0)
+        recovered = await fetcher.fetch(
+            query_of("kraken").market, TradeRange(from_ns=T0_NS, to_ns=T0_NS + 10**12), store
         )
     assert not recovered.complete and not recovered.final and "leads back" in recovered.reason
     assert len(set(asked)) <= 4 and len(asked) <= 10
@@ -312,15 +316,17 @@ async def answering(talk: Callable[[trio.SocketStream], Awaitable[None]]) -> Asy
         nursery.cancel_scope.cancel()
 
 
-async def recover(url: str) -> Recovered:
-    async def deliver(block: Block) -> None:
+async def fetch(url: str) -> FetchResult:
+    async def store(block: Block) -> None:
         await trio.lowlevel.checkpoint()
 
     limits = RestClientLimits(answer_s=0.5, tries=1)
     free = RateLimiter([RateLimit(name="request weight", units=1e6, window_s=1, burst=1e5)])
     async with RestClient(history_of("binance"), free, rest_url=url, limits=limits) as rest:
-        backfill = Fetcher("x", history_of("binance"), "trade", rest, deliver, budget=Budget(pages=2), settle_s=0)
-        return await backfill.recover(query_of("binance").market, TradeRange(from_id=1, to_id=9))
+        fetcher = Fetcher("x", history_of("binance"), "trade", rest, reject=no_reject, settle_s=0)
+        return await fetcher.fetch(
+            query_of("binance").market, TradeRange(from_id=1, to_id=9), store, Budget(pages=2)
+        )
 
 
 @pytest.mark.parametrize("kind", [*WHOLE, *ENDLESS])
@@ -333,5 +339,5 @@ async def test_no_answer_is_more_than_transient(kind: str) -> None:
 
     with trio.fail_after(10):
         async with answering(talk) as url:
-            recovered = await recover(url)
+            recovered = await fetch(url)
     assert not recovered.complete and not recovered.final and not recovered.refused and recovered.reason

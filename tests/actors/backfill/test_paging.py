@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.backfill.fetcher import Recovered
+from actors.backfill.fetcher import FetchResult
+from actors.backfill.gap_filler import ranges_of, status_of
 from actors.backfill.paging import Progress
-from actors.backfill.trade_ranges import status_of, stretches
 from actors.exchanges.contract.feed import Trades
 from actors.exchanges.contract.history import (
     History,
@@ -110,21 +110,21 @@ def test_wrong_stretches_and_limits_are_refused_at_once() -> None:
 
 def test_a_gap_is_asked_for_by_its_ids_and_ranges_that_share_a_page_together() -> None:
     gap = GapRow(1, "g", "okx", "BTC/USDT", GapReason.SEQUENCE, 1, from_id="9", from_ns=100, to_id="500", to_ns=200)
-    asked = stretches(gap, [(10, 12), (20, 20), (105, 110), (111, 480)], history_of("okx"))  # 100 rows a page
+    asked = ranges_of(gap, [(10, 12), (20, 20), (105, 110), (111, 480)], history_of("okx"))  # 100 rows a page
     assert [(part.from_id, part.to_id) for part in asked] == [(10, 20), (105, 110), (111, 480)]
     assert {(part.from_ns, part.to_ns) for part in asked} == {(100, 200)}
     clocks = replace(gap, from_ns=201)
-    assert stretches(clocks, [(10, 12)], history_of("okx")) == [
+    assert ranges_of(clocks, [(10, 12)], history_of("okx")) == [
         TradeRange(from_id=10, to_id=12, from_ns=201, to_ns=201)
     ]
 
 
 def test_a_gap_without_ids_is_asked_for_by_its_times_once_it_has_an_end() -> None:
     gap = GapRow(1, "g", "bybit", "BTC/USDT:USDT", GapReason.DISCONNECT, 1, from_id=None, from_ns=100, to_ns=200)
-    assert stretches(gap, [], history_of("bybit")) == [TradeRange(from_ns=100, to_ns=200)]
-    assert stretches(replace(gap, from_ns=300), [], history_of("bybit")) == [TradeRange(from_ns=200, to_ns=200)]
-    assert stretches(replace(gap, to_ns=None), [], history_of("bybit")) == []
-    assert stretches(replace(gap, from_ns=None), [], history_of("bybit")) == []
+    assert ranges_of(gap, [], history_of("bybit")) == [TradeRange(from_ns=100, to_ns=200)]
+    assert ranges_of(replace(gap, from_ns=300), [], history_of("bybit")) == [TradeRange(from_ns=200, to_ns=200)]
+    assert ranges_of(replace(gap, to_ns=None), [], history_of("bybit")) == []
+    assert ranges_of(replace(gap, from_ns=None), [], history_of("bybit")) == []
 
 
 @pytest.mark.parametrize(
@@ -138,5 +138,5 @@ def test_a_gap_without_ids_is_asked_for_by_its_times_once_it_has_an_end() -> Non
     ],
 )
 def test_a_gap_is_what_its_parts_have_become(parts: list[tuple[int, bool, bool]], status: GapStatus) -> None:
-    recovered = [Recovered(count=count, complete=complete, final=final) for count, complete, final in parts]
+    recovered = [FetchResult(count=count, complete=complete, final=final) for count, complete, final in parts]
     assert status_of(recovered) is status

@@ -1,4 +1,4 @@
-"""What was lost comes back once: the mender, a market whose trades are all known, and the gaps that it closes."""
+"""What was lost comes back once: repairs of a market whose trades are all known, and the gaps that they close."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -9,7 +9,8 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.backfill.repairs import ORDERS_MAX, TooManyOrders
+from actors.backfill.fetch_job import BackfillLimits
+from actors.backfill.repairs import TooManyRepairs
 from actors.model.records import FeedEvent, FeedRow, GapStatus
 from actors.model.ticks import Block, IdPromise
 from tests.harness.amounts import amount
@@ -123,7 +124,7 @@ async def test_a_crash_in_the_middle_is_carried_on_and_stores_nothing_twice(
     promise: IdPromise, autojump_clock: trio.testing.MockClock
 ) -> None:
     world = World(promise, stored={0, 5, OLD - 1})
-    order = world.mender.order(BTC, time_of(0), time_of(OLD - 1))
+    order = world.repairs.order(BTC, time_of(0), time_of(OLD - 1))
     for pages in range(1, 4):
         world.pages_left = pages
         with pytest.raises(Crashed):
@@ -142,7 +143,7 @@ async def test_a_file_that_another_process_writes_delays_a_repair(
 ) -> None:
     world = World(promise, stored=set(range(OLD)) - {3, 4}, real_file=True)
     world.held = True
-    order = world.mender.order(BTC, time_of(0), time_of(OLD - 1))
+    order = world.repairs.order(BTC, time_of(0), time_of(OLD - 1))
     for _ in range(600):
         await world.carry_on()
         await trio.sleep(60)
@@ -161,7 +162,7 @@ async def test_a_file_that_is_taken_in_the_middle_of_a_page_delays_a_repair_too(
     for moment in range(2, 6):
         world = World(IdPromise.CONTIGUOUS, stored=set(range(OLD)) - {3, 4})
         world.script = iter([*[lambda: None] * moment, partial(setattr, world, "held", True)])
-        order = world.mender.order(BTC, time_of(0), time_of(OLD - 1))
+        order = world.repairs.order(BTC, time_of(0), time_of(OLD - 1))
         await world.carry_on()
         assert order.reason == "another process writes the file"
         world.held = False
@@ -175,7 +176,7 @@ async def test_a_market_that_is_not_recorded_any_more_ends_the_order(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     world = World(IdPromise.OPAQUE, stored=range(3))
-    order = world.mender.order("ETH/USDT", time_of(0), time_of(2))
+    order = world.repairs.order("ETH/USDT", time_of(0), time_of(2))
     await world.carry_on()
     assert (order.complete, order.reason) == (False, "the market is not recorded any more")
 
@@ -185,7 +186,7 @@ async def test_a_stretch_that_has_just_been_is_asked_for_when_the_history_has_it
 ) -> None:
     monkeypatch.setattr("actors.backfill.repairs.time.time_ns", lambda: time_of(10))
     world = World(IdPromise.CONTIGUOUS, stored=range(11))
-    order = world.mender.order(BTC, time_of(0), time_of(10))
+    order = world.repairs.order(BTC, time_of(0), time_of(10))
     await world.carry_on()
     assert order.came == 0
     await trio.sleep(2)
@@ -195,14 +196,14 @@ async def test_a_stretch_that_has_just_been_is_asked_for_when_the_history_has_it
 
 def test_orders_that_are_done_make_room_and_no_others() -> None:
     async def play() -> None:
-        world = World(IdPromise.OPAQUE)
-        orders = [world.mender.order(BTC, T0_NS, T0_NS) for _ in range(ORDERS_MAX)]
-        with pytest.raises(TooManyOrders, match="100"):
-            world.mender.order(BTC, T0_NS, T0_NS)
+        world = World(IdPromise.OPAQUE, limits=BackfillLimits(repairs_max=9))
+        orders = [world.repairs.order(BTC, T0_NS, T0_NS) for _ in range(9)]
+        with pytest.raises(TooManyRepairs, match="9 repairs"):
+            world.repairs.order(BTC, T0_NS, T0_NS)
         orders[7].complete = True
-        world.mender.order(BTC, T0_NS, T0_NS)
-        assert len(world.mender.orders) == ORDERS_MAX
-        assert orders[7] not in world.mender.orders
+        world.repairs.order(BTC, T0_NS, T0_NS)
+        assert len(world.repairs.jobs) == 9
+        assert orders[7] not in world.repairs.jobs
 
     trio.run(play)
 
@@ -231,10 +232,8 @@ def with_gap(promise: IdPromise, status: GapStatus, *, old: bool) -> World:
     put_feeds(world.con, [FeedRow(T0_NS, "x", BTC, FeedEvent.STARTED, run_id="r")])
     put_audit(world.con, "r", time_of(60))
     if old:
-        fresh = World(promise, stored=range(25))
-        world.continuity = fresh.continuity
-        world.mender._continuity = fresh.continuity
-        world.continuity.take_gaps()
+        world.restart(range(25))
+        world.continuity.take_gaps()  # without the downtime: the file has the gap alone
     return world
 
 
@@ -330,7 +329,7 @@ async def test_what_a_backfill_closed_between_two_rounds_is_not_closed_over(
 ) -> None:
     world = with_gap(IdPromise.OPAQUE, GapStatus.OPEN, old=False)
     world.budget = 1
-    order = world.mender.order(BTC, time_of(0), time_of(24))
+    order = world.repairs.order(BTC, time_of(0), time_of(24))
     await world.carry_on()
     (gap,) = world.continuity.unfinished()
     world.arrive(range(10, 15), "backfill")

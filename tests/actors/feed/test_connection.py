@@ -24,6 +24,7 @@ from actors.telemetry.ledger import Account
 from supervisor import ActorHealth, Event, Mailbox, State, Supervisor
 from tests.harness.exchange_server import Client, Script, Server, trade
 from tests.harness.exchange_values import change_feed, dialect_of
+from tests.harness.memory_exchange import shared_services
 from tests.harness.server_frames import CLOSE, PING, frame
 
 POLICY = SupervisionSettings(backoff_initial_s=1.0, backoff_max_s=60.0, backoff_reset_s=60.0)
@@ -40,8 +41,9 @@ class Feed:
         self.chunks: list[Chunk] = []
         self.events: list[Event] = []
         self.tree = Supervisor("tree", on_event=self.events.append)
-        settings = ExchangeSettings(name="x", dialect=exchange, symbols=symbols, **{"supervision": POLICY, **more})
-        self.exchange = ExchangeRecorder(settings, self.account, self.intake)
+        more = {"supervision": POLICY, "ws_url": "ws://127.0.0.1", **more}
+        settings = ExchangeSettings(name="x", dialect=exchange, symbols=symbols, **more)
+        self.exchange = ExchangeRecorder(settings, self.account, self.intake, shared_services())
 
     def health(self, name: str = "x:1") -> ActorHealth:
         return self.tree.health(name)

@@ -11,13 +11,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors.backfill.gap_filler import LYING_S, QUIET_S
+from actors.backfill.fetch_job import BackfillLimits
 from actors.exchanges.contract.feed import Condition, Control
 from actors.feed.connection_pool import OVERLAP_S
 from actors.feed.connection_state import STRAGGLERS_S
 from actors.feed.interarrival import UNKNOWN_FACTOR
 from actors.feed.peer_activity import PeerActivity
-from actors.feed.stall_detector import BEHIND_S, LATE_S
+from actors.feed.stall_detector import BEHIND_S, LATE_S, StallLimits
 from actors.model.records import GapReason, GapStatus
 from supervisor import State
 from tests.harness.continuity_file import new_file, put_audit, put_feeds, put_gaps
@@ -26,6 +26,7 @@ from tests.harness.exchange_values import change_feed, dialect_of
 from tests.harness.memory_exchange import BTC, EPOCH_NS, ETH, Recorder, Venue, recorded, seen
 
 STALL_S = 2.0
+QUIET_S, SUBSTITUTE_S = BackfillLimits().quiet_s, BackfillLimits().substitute_s
 LOOKS_S = 3.0  # two looks and a watch: so much later a silence is noticed
 LEARN_S = 25.0  # so many looks with trades are enough
 BOTH = ("BTC/USDT", "ETH/USDT")
@@ -144,13 +145,13 @@ async def test_a_market_of_which_the_history_has_no_more_is_quiet_and_asked_abou
 
 
 async def test_where_the_history_cannot_be_reached_the_others_decide_after_a_while(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock,
 ) -> None:
-    monkeypatch.setattr("actors.feed.stall_detector.ANSWER_S", 10.0)
+    limits = StallLimits(answer_s=10.0)
     venue, neighbours = Venue(), PeerActivity()
     venue.mute, venue.answers = {(1, BTC)}, False
     async with (
-        recorded(venue, neighbours=neighbours, stall_s=STALL_S) as recorder,
+        recorded(venue, neighbours=neighbours, stalls=limits, stall_s=STALL_S) as recorder,
         elsewhere(neighbours, "BTC"),
         trio.open_nursery() as nursery,
     ):
@@ -266,12 +267,12 @@ async def test_a_stall_that_ends_is_forgotten(autojump_clock: MockClock) -> None
 
 
 async def test_a_stall_that_goes_on_is_told_of_now_and_then(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock,
 ) -> None:
-    monkeypatch.setattr("actors.feed.stall_detector.STALLED_S", 20.0)
+    limits = StallLimits(repeat_s=20.0)
     venue, neighbours = Venue(), PeerActivity()
     async with (
-        recorded(venue, neighbours=neighbours, stall_s=STALL_S) as recorder,
+        recorded(venue, neighbours=neighbours, stalls=limits, stall_s=STALL_S) as recorder,
         elsewhere(neighbours, "BTC"),
         trio.open_nursery() as nursery,
     ):
@@ -500,7 +501,7 @@ async def test_while_a_feed_brings_nothing_after_an_outage_its_trades_come_from_
         await venue.end(1)
         await trio.sleep(QUIET_S + 15)
         for _ in range(3):
-            assert len(venue.ids()) - len(recorder.ids()) <= (LYING_S + 6) / every_s + 2
+            assert len(venue.ids()) - len(recorder.ids()) <= (SUBSTITUTE_S + 6) / every_s + 2
             assert [gap.status for gap in recorder.gaps()] == [GapStatus.OPEN]
             await trio.sleep(10)
         venue.mute = set()

@@ -17,7 +17,8 @@ import trio
 from structlog.testing import capture_logs
 
 import ops.cli.repair
-from actors.backfill.repairs import ORDERS_MAX, RepairJob
+from actors.backfill.fetch_job import BackfillLimits
+from actors.backfill.repairs import RepairJob
 from actors.pipeline import Pipeline
 from ops.cli.commands import run_command
 from ops.config.config import load_config
@@ -25,6 +26,7 @@ from ops.control import server
 from ops.control.peers import Peer
 from ops.sandbox import Fill, Sandbox
 from ops.service.api import ServiceApp
+from supervisor import Backoff
 from tests.harness.cli_process import running, tickwarden
 from tests.harness.control_serving import serve_control
 from tests.harness.exchange_values import WITH_HISTORY, history_of
@@ -42,6 +44,9 @@ ws_url = "ws://127.0.0.1:1"
 """
 
 
+REPAIRS_MAX = 3
+
+
 class Desk:
     """A service that takes orders and carries none out, and the command line at its socket."""
 
@@ -49,13 +54,13 @@ class Desk:
         self.socket, self._monkeypatch, self._capfd = folder / "s.sock", monkeypatch, capfd
         (folder / "tickwarden.toml").write_text(CONFIG)
         config = load_config(folder / "tickwarden.toml")
-        self.pipeline = Pipeline(config.pipeline())
+        self.pipeline = Pipeline(config.pipeline(), backfill=BackfillLimits(repairs_max=REPAIRS_MAX))
         self.pipeline.state = "running"  # while it starts it takes no orders
         self.app = ServiceApp(self.pipeline, config)
 
     @property
     def orders(self) -> list[RepairJob]:
-        return list(self.pipeline.exchanges["binance"].mendings)
+        return list(self.pipeline.exchanges["binance"].repair_jobs)
 
     async def type(self, *words: str) -> tuple[int, str, str]:
         """Exit code, stdout and stderr of `tickwarden repair`."""
@@ -166,11 +171,11 @@ async def test_what_cannot_be_asked_for_is_told_with_why(
 
 async def test_too_many_orders_at_once_are_refused(desk: Desk) -> None:
     async with open_desk(desk):
-        for _ in range(ORDERS_MAX):
-            desk.pipeline.exchanges["binance"].mend("BTC/USDT", 0, 1)
+        for _ in range(REPAIRS_MAX):
+            desk.pipeline.exchanges["binance"].repair("BTC/USDT", 0, 1)
         code, _, err = await desk.type(*BTC, *STRETCH)
     assert code == 1
-    assert f"{ORDERS_MAX} stretches are being mended already; wait" in err
+    assert f"{REPAIRS_MAX} repairs are running already; wait" in err
 
 
 async def test_a_service_that_was_started_anew_does_not_pass_another_order_off_as_this_one(desk: Desk) -> None:
@@ -226,7 +231,7 @@ async def ask(desk: Desk, path: str, body: str, method: str = "POST") -> tuple[i
 async def test_who_may_only_read_sees_the_orders_and_gives_none(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk.pipeline.exchanges["binance"].mend("BTC/USDT", 0, 1)
+    desk.pipeline.exchanges["binance"].repair("BTC/USDT", 0, 1)
     monkeypatch.setattr(server, "peer_of", lambda *_: Peer(may_read=True, may_command=False))
     async with open_desk(desk):
         body = json.dumps({"symbol": "BTC/USDT", "from": FROM})
@@ -313,9 +318,9 @@ def traded(venues: Mapping[str, Sandbox], exchange: str, symbol: str) -> Sequenc
 
 
 async def test_five_exchanges_give_back_what_was_lost_and_it_is_stored_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("actors.backfill.retry.FIRST_S", 0.1)
+    limits = BackfillLimits(retry=Backoff(initial_s=0.2, max_s=10.0), locked_s=0.2)
     venues = {name: Sandbox((name,), SLOW_PER_S if name == "bybit" else FAST_PER_S) for name in MARKETS}
     markets = [(name, symbol) for name, symbols in MARKETS.items() for symbol in symbols]
     async with trio.open_nursery() as nursery:
@@ -325,7 +330,7 @@ async def test_five_exchanges_give_back_what_was_lost_and_it_is_stored_once(
             urls = f'ws_url = "ws://127.0.0.1:{port}"\nrest_url = "http://127.0.0.1:{port}"\n'
             config += f"[exchanges.{name}]\n{urls}symbols = {json.dumps(MARKETS[name])}\n"
         (tmp_path / "tickwarden.toml").write_text(config)
-        pipeline = Pipeline(load_config(tmp_path / "tickwarden.toml").pipeline())
+        pipeline = Pipeline(load_config(tmp_path / "tickwarden.toml").pipeline(), backfill=limits)
         await nursery.start(lambda task_status: pipeline.run(task_status=task_status))
         with trio.fail_after(30):  # bybit's history is not known to reach back to a time before its first trade
             while not all(len(traded(venues, *market)) > 2 for market in markets):  # noqa: ASYNC110 - no event
@@ -335,7 +340,7 @@ async def test_five_exchanges_give_back_what_was_lost_and_it_is_stored_once(
         await pipeline.merge()
         async with damaged(tmp_path / "ticks.duckdb") as lost:
             until_ns = time.time_ns()
-            orders = {(name, s): pipeline.exchanges[name].mend(s, since_ns, until_ns) for name, s in markets}
+            orders = {(name, s): pipeline.exchanges[name].repair(s, since_ns, until_ns) for name, s in markets}
             with trio.fail_after(30):
                 while any("another process" not in order.reason for order in orders.values()):  # noqa: ASYNC110
                     await trio.sleep(0.02)

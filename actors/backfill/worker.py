@@ -1,0 +1,89 @@
+"""The backfill actor of one exchange: fetches what its jobs ask for, round by round."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
+
+import trio
+
+from actors.backfill.fetch_job import LOCKED, BackfillLimits, FetchJob
+from actors.backfill.fetcher import Fetcher
+from actors.backfill.gap_filler import GapFiller
+from actors.backfill.repairs import Repairs
+from actors.backfill.stall_probe import StallProbes
+from actors.backfill.stored_trades import DatabaseLocked
+from actors.exchanges.contract.feed import Market
+from supervisor import Context
+
+Job = TypeVar("Job", bound=FetchJob)
+
+
+class JobSource(Protocol[Job]):
+    """GapFiller, StallProbes and Repairs."""
+
+    def due(self) -> Sequence[Job]:
+        """The jobs that may be fetched now, in order."""
+
+    async def fetch(self, job: Job, market: Market, fetcher: Fetcher, /) -> None:
+        """One round for one job; finishes it or schedules the next. Raises DatabaseLocked."""
+
+
+class BackfillWorker:
+    """Owned by the exchange; holds nothing that a crash of `run` could lose."""
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        markets: Mapping[str, Market],
+        gap_filler: GapFiller,
+        probes: StallProbes,
+        repairs: Repairs,
+        limits: BackfillLimits,
+    ) -> None:
+        self._fetcher, self._markets, self._limits = fetcher, markets, limits
+        self._gap_filler, self.probes, self.repairs = gap_filler, probes, repairs
+
+    async def run(self, context: Context) -> None:
+        """Until cancelled: one round after the other, of a few pages for each job."""
+        context.ok()
+        async with self._fetcher.rest:
+            while True:
+                await self._fetch_due(self._gap_filler, context)
+                await self._fetch_due(self.probes, context)
+                self._report_absent(context)
+                await self._fetch_due(self.repairs, context)
+                self._report_finished(context)
+                await trio.sleep(self._limits.round_s)
+
+    async def _fetch_due(self, source: JobSource[Job], context: Context) -> None:
+        await fetch_due(source, self._markets, self._fetcher, self._limits, context)
+
+    def _report_absent(self, context: Context) -> None:
+        """Degrades health by the markets that the exchange does not have."""
+        for symbol, why in self.probes.take_news():
+            context.note("unknown_market", why, symbol=symbol)
+        context.degraded_by(list(self.probes.absent.values()), self._limits.absent_shown_max)
+
+    def _report_finished(self, context: Context) -> None:
+        for job in self.repairs.take_finished():
+            outcome = "complete" if job.complete else job.reason
+            reason = f"{job.symbol}: {job.stored:,} trades were missing and are stored; {outcome}"
+            context.note("mended", reason, symbol=job.symbol, stored=job.stored, came=job.came, gaps=job.gaps)
+
+
+async def fetch_due(
+    source: JobSource[Job],
+    markets: Mapping[str, Market],
+    fetcher: Fetcher,
+    limits: BackfillLimits,
+    context: Context,
+) -> None:
+    """One round for each job of a source that is due."""
+    for job in source.due():
+        market = markets.get(job.symbol)
+        if market is None:  # removed meanwhile
+            continue
+        try:
+            await source.fetch(job, market, fetcher)
+        except DatabaseLocked:
+            job.pause(limits.locked_s, LOCKED)
+        context.handled(0)
