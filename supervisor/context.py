@@ -1,4 +1,4 @@
-"""What a running child is given: its name, the request to stop, and the words to report with."""
+"""The context of a running actor: its name, the stop request, and the methods by which it reports its state."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import trio
 
 
 class Listener(Protocol):
-    """Who hears what a child reports; the supervisor's record of that child."""
+    """Receives what an actor reports."""
 
     def reported_ok(self) -> None: ...
     def reported_degraded(self, reason: str) -> None: ...
@@ -19,9 +19,9 @@ class Listener(Protocol):
 
 
 class Context:
-    """Passed to a child's run; valid for that one life. Afterwards its reports go nowhere.
+    """Passed to an actor's run; valid for that one incarnation. Later reports are ignored.
 
-    `Context("name")` without a listener is complete in itself, for running an actor alone.
+    `Context("name")` without a listener is complete, for running an actor alone.
     """
 
     def __init__(self, name: str, listener: Listener | None = None) -> None:
@@ -34,24 +34,24 @@ class Context:
     def stopping(self) -> trio.Event:
         """Set when a stop is requested.
 
-        To have read it once is to promise to end on it: such a child is given its `stop_s` before it is
-        cancelled, also when it has no on_stop.
+        An actor that has read it once promises to return when it is set: it is given its `stop_s` before it is
+        cancelled, even without an on_stop.
         """
         self.watches_stopping = True
         return self._stopping
 
     def ok(self) -> None:
-        """It works, and nothing is amiss."""
+        """The actor works, without impairment."""
         if self._listener is not None:
             self._listener.reported_ok()
 
     def degraded(self, reason: str) -> None:
-        """It works, but something is amiss; `reason` says what, for people. Lasts until `ok()`."""
+        """The actor works with an impairment, which `reason` describes to people. Lasts until `ok()`."""
         if self._listener is not None:
             self._listener.reported_degraded(reason)
 
     def degraded_by(self, reasons: Sequence[str], shown_max: int) -> None:
-        """Degraded for these reasons, of which health shows so many and counts the others; ok without any."""
+        """Degraded for these reasons, showing `shown_max` and counting the rest; ok without any."""
         more = len(reasons) - shown_max
         shown = [*reasons[:shown_max], f"and {more} more"] if more > 0 else reasons
         if shown:
@@ -60,25 +60,25 @@ class Context:
             self.ok()
 
     def healthy(self) -> None:
-        """Real work flows (data, not a mere connection). Call it often: it is what resets the backoff.
+        """Healthy work is done (data arrives, not only a connection). Call it often: it resets the backoff.
 
-        It also ends STARTING, and a probe, but not DEGRADED: one symbol refused stays amiss while the
-        others flow.
+        It also ends STARTING and a probe, but not DEGRADED: a refused symbol remains an impairment while the
+        others deliver.
         """
         if self._listener is not None:
             self._listener.reported_healthy()
 
     def handled(self, amount: int = 1) -> None:
-        """So much was done. Also the heartbeat of the stuck check: during long work call `handled(0)`."""
+        """Counts work that is done. Also the heartbeat of the stuck check: during long work call `handled(0)`."""
         if self._listener is not None:
             self._listener.reported_work(amount)
 
     @contextmanager
     def waiting(self, reason: str) -> Iterator[None]:
-        """The block waits for the world: room on a disk, a file that another process holds.
+        """The block waits for something outside: space on a disk, a file that another process has locked.
 
-        Health says degraded with `reason`, until `ok()`. The time inside the block is never held against the
-        child: a restart would bring no room.
+        Health shows degraded with `reason`, until `ok()`. The time inside the block never counts as stuck: a
+        restart would not help.
         """
         self.degraded(reason)
         self._report_waiting(True)
@@ -92,14 +92,14 @@ class Context:
             self._listener.reported_waiting(waiting)
 
     def note(self, event: str, reason: str = "", **detail: object) -> None:
-        """Emits an event of the child's own; `event` is a stable word."""
+        """Emits an event of the actor's own; `event` is a stable word."""
         if self._listener is not None:
             self._listener.reported_note(event, reason, detail)
 
     def request_stop(self) -> None:
-        """For the supervisor, or whoever runs the actor alone."""
+        """Sets `stopping`; called by the supervisor, or by the code that runs an actor alone."""
         self._stopping.set()
 
     def detach(self) -> None:
-        """For the supervisor: this life is over."""
+        """Called by the supervisor when the incarnation has ended."""
         self._listener = None

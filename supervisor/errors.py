@@ -1,4 +1,13 @@
-"""Classifies a failure: transient (the world outside), misconfigured (an operator must act), or a bug of ours."""
+"""The errors of supervised actors, and their classification: transient, misconfigured, or a bug.
+
+    Exception
+    +-- TransientError      the cause is outside (refused, reset, silent, 5xx): retried for ever, with backoff
+    +-- MisconfiguredError  an operator must act: failed at once, probed later
+    +-- Stuck               an actor made no progress; counts as a bug
+    +-- GaveUp              raised by a supervisor whose child exceeded its restart intensity
+
+Every other exception is a bug: it is retried with backoff and counts towards the intensity.
+"""
 
 import enum
 import re
@@ -9,9 +18,9 @@ from supervisor.text import printable
 
 
 class TransientError(Exception):
-    """The world's fault (refused, reset, silent, 5xx): retried for ever, with backoff.
+    """The cause is outside (refused, reset, silent, 5xx): retried for ever, with backoff.
 
-    `retry_after_s` is how long the other side asked us to stay away; it is a floor under the delay.
+    `retry_after_s` is how long the other side asked us to wait; it is a floor under the delay.
     """
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
@@ -20,11 +29,11 @@ class TransientError(Exception):
 
 
 class MisconfiguredError(Exception):
-    """Something that only an operator can mend (a wrong certificate): failed at once, probed later."""
+    """Only an operator can correct it (a wrong certificate): failed at once, probed later."""
 
 
 class Stuck(Exception):
-    """An actor handled nothing while there was work, or did not come round; counts as a bug of ours."""
+    """An actor handled nothing while there was work, or sent no heartbeat; counts as a bug."""
 
 
 class GaveUp(Exception):
@@ -36,7 +45,7 @@ class GaveUp(Exception):
 
 
 class Verdict(enum.Enum):
-    """Whose fault it is, and so what happens next."""
+    """The class of a failure, which decides what happens next."""
 
     TRANSIENT = "transient"  # backoff, for ever
     MISCONFIGURED = "misconfigured"  # failed at once, then probed
@@ -44,7 +53,7 @@ class Verdict(enum.Enum):
 
 
 def leaves(error: BaseException) -> list[BaseException]:
-    """The errors inside a group, however deep; an error that is no group is its own only leaf."""
+    """The errors inside a group, at any depth; an error that is no group is its own only leaf."""
     if isinstance(error, BaseExceptionGroup):
         return [leaf for inner in error.exceptions for leaf in leaves(inner)]
     return [error]
@@ -54,7 +63,7 @@ def classify(error: BaseException) -> tuple[Verdict, float | None]:
     """The verdict on an error, and the Retry-After in seconds where the other side gave one.
 
     A group is as bad as its worst member: a bug outweighs misconfiguration, which outweighs a transient error; the
-    longest Retry-After counts. Cancellations inside a group are trio's and say nothing.
+    longest Retry-After counts. Cancellations inside a group are trio's and do not count.
     """
     found = [leaf for leaf in leaves(error) if not isinstance(leaf, trio.Cancelled)]
     if not all(isinstance(leaf, TransientError | MisconfiguredError) for leaf in found) or not found:
@@ -68,7 +77,7 @@ def classify(error: BaseException) -> tuple[Verdict, float | None]:
     return Verdict.TRANSIENT, retry_after_s
 
 
-_ERRNO = re.compile(r"\[Errno -?[0-9]+\] ")  # what follows it says the same in words
+_ERRNO = re.compile(r"\[Errno -?[0-9]+\] ")  # the text after it has the same meaning
 
 
 def describe(error: BaseException) -> str:
@@ -77,4 +86,4 @@ def describe(error: BaseException) -> str:
     return printable(" | ".join(dict.fromkeys(parts)), LINE_CHARS_MAX)
 
 
-LINE_CHARS_MAX = 500  # a reason is shown in tables; a server may put a whole page into its error text
+LINE_CHARS_MAX = 500  # a reason is shown in tables; a server may send a whole page as its error text

@@ -49,17 +49,17 @@ class Mailbox(Generic[T]):
     item would fit.
 
     With respect to cancellation `put` is atomic: either the item is in the mailbox, or it raised
-    `trio.Cancelled` and left the mailbox as it was. Receiving is a move: the item stays at the front,
+    `trio.Cancelled` and left the mailbox as it was. A received item stays at the front,
     counted, while its handler runs. It leaves when the block ends normally; when the block is cancelled
-    or raises, it is still at the front for whoever receives next.
+    or raises, it is still at the front for the next receiver.
 
-    An exception out of the block (not a cancellation, and not transient or a misconfigured, by `blames`: a full
-    disk is not the item's fault) counts as an attempt. The last of `attempts_max` attempts hands the item
-    to `on_dead_letter(item, error)` and removes it. The exception propagates each time, so that the actor
-    crashes in sight; the restarted one sees the next item. Should `on_dead_letter` itself raise, the item
-    stays.
+    An exception out of the block counts as an attempt if `blames(error)`: by default a bug, and neither a
+    cancellation nor a transient or misconfigured error, for a full disk is not the item's fault. The last of
+    `attempts_max` attempts hands the item to `on_dead_letter(item, error)` and removes it. The exception
+    propagates each time, so that the actor visibly crashes; the restarted one receives the next item. If
+    `on_dead_letter` itself raises, the item stays.
 
-    Nobody owns a mailbox: it needs no clean-up. `close()` is the end-of-stream signal.
+    A mailbox has no owner and needs no clean-up. `close()` is the end-of-stream signal.
     """
 
     def __init__(
@@ -103,11 +103,11 @@ class Mailbox(Generic[T]):
             return
         task = trio.lowlevel.current_task()
         self._putters[task] = entry
-        task.custom_sleep_data = self  # lets the stuck check tell "downstream is full" from "stuck"
+        task.custom_sleep_data = self  # by this the watchdog recognizes a full mailbox downstream
 
         def abort(_: RaiseCancelT) -> Abort:
             del self._putters[task]
-            self._admit()  # whoever stood behind a heavy item may fit
+            self._admit()  # items that waited behind a heavy one may fit
             return Abort.SUCCEEDED
 
         try:
@@ -144,7 +144,7 @@ class Mailbox(Generic[T]):
     async def receive_many(self, items_max: int) -> AsyncGenerator[list[T], None]:
         """Like `receive`, for the 1 to `items_max` items that are there; all leave together or none.
 
-        After a crash nobody knows which item did it, so those are handed out again one at a time, and
+        After a crash it is unknown which item caused it, so those items are handed out again one at a time, and
         only an item that crashes alone becomes a dead letter.
         """
         if items_max < 1:

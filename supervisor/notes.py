@@ -1,6 +1,6 @@
-"""Bounds what an actor notes: the same note a few times a minute, and so many a minute in all; the rest is counted.
+"""Limits an actor's notes: repeats of one note, and all notes, per minute; the rest is counted.
 
-What is noted may quote another party, which can repeat itself, or say something new, as often as it likes.
+A note may quote another party, which can send the same text, or a new one, without limit.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import trio
 
 PERIOD_S = 60.0
 SAME_MAX = 3  # in a period; a note that came more often in the period before is noted once
-NOTES_MAX = 1_000  # in a period; above what thousands of markets that stall at once come to within seconds
+NOTES_MAX = 1_000  # in a period; more than thousands of markets that stall at once cause within seconds
 
 _Key = tuple[str, str, str]
 

@@ -7,11 +7,11 @@ from random import Random
 
 import trio
 
-DELAY_S_MAX = 7 * 86_400.0  # nobody means a week; such a value is a slip of the unit
+DELAY_S_MAX = 7 * 86_400.0  # a longer delay is a mistake in the unit
 RETRY_AFTER_S_MAX = 7 * 86_400.0  # the longest ban that servers document is three days; more is a mistake
 FACTOR_MAX = 100.0
-EXPONENT_MAX = 100  # FACTOR_MAX to this power is still a float; every delay has reached its maximum long before
-RESTARTS_MAX_MAX = 10_000  # the window remembers that many moments
+EXPONENT_MAX = 100  # keeps the power finite: FACTOR_MAX to this power is still a float
+RESTARTS_MAX_MAX = 10_000  # the window keeps that many timestamps
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Retries:
     """Counts failures in a row for one child, and forgets them only after `reset_s` of healthy work.
 
     Healthy work is reported with `healthy()`. The stretch begins with the first report since `started()`,
-    not with connecting: a server that accepts and then drops must not be met without delay for ever.
+    not with connecting: a server that accepts and then drops must not be called without delay for ever.
     """
 
     def __init__(self, policy: Backoff, random: Random) -> None:
@@ -77,11 +77,11 @@ class Retries:
         self._healthy_since: float | None = None
 
     def started(self) -> None:
-        """A new life begins; what the last one did well no longer counts."""
+        """A new incarnation begins; healthy work of the last one no longer counts."""
         self._healthy_since = None
 
     def healthy(self) -> None:
-        """Real work flows at this moment."""
+        """Healthy work is done at this moment."""
         now = trio.current_time()
         if self._healthy_since is None:
             self._healthy_since = now
@@ -95,13 +95,13 @@ class Retries:
         return delay_s
 
     def forget(self) -> None:
-        """Start afresh: an operator asked for it."""
+        """Counts from 0 again."""
         self.failures = 0
         self._healthy_since = None
 
 
 class PolicyError(ValueError):
-    """The policy contradicts itself; the message says how and what would be right."""
+    """The policy contradicts itself; the message names the values and what to set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +133,12 @@ class Window:
         return full and now - self._moments[0] <= self._limit.period_s
 
     def forget(self) -> None:
-        """Start afresh: an operator asked for it."""
+        """Counts from 0 again."""
         self._moments.clear()
 
 
 def check_policy(backoff: Backoff, intensity: Intensity) -> None:
-    """Refuses a policy whose delays make its intensity unreachable; raises PolicyError.
+    """Raises PolicyError for a policy whose delays make its intensity unreachable.
 
     A child that crashes the moment it starts must be able to exceed the intensity. Between the first of
     those crashes and the one too many lie `restarts_max` delays; if even their shortest draw is longer

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-WORDS_CHARS_MAX = 300  # what another party says: longer than any sentence an exchange sends
+FOREIGN_CHARS_MAX = 300  # a text from another party: longer than any sentence an exchange sends
 REASON_CHARS_MAX = 4_000  # a reason of ours may name some hundred markets
 DETAIL_CHARS_MAX = 16_384  # a text within an event's detail: a traceback is the longest
 _DEPTH_MAX = 8  # of nested details; what is deeper is cut off
 
 
-def printable(text: str, chars_max: int = WORDS_CHARS_MAX) -> str:
+def printable(text: str, chars_max: int = FOREIGN_CHARS_MAX) -> str:
     """The text in one line of at most `chars_max` characters.
 
     White space becomes a blank. Control characters, characters that change the direction of writing or
@@ -34,7 +34,7 @@ def printable_lines(text: str, chars_max: int = REASON_CHARS_MAX) -> str:
 
 
 def printable_detail(value: object, chars_max: int = DETAIL_CHARS_MAX, depth: int = 0) -> object:
-    """A value for JSON with all text in it safe; what JSON has no word for becomes text."""
+    """A value for JSON with all text in it safe; types that JSON does not have become text."""
     if isinstance(value, str):
         return printable_lines(value, chars_max)
     if value is None or isinstance(value, bool | int | float):

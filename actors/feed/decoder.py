@@ -12,7 +12,7 @@ from actors.exchanges.contract.feed import Control, Dialect, FeedDecoder, Reply,
 from actors.feed.gunzip import gunzip
 from actors.model.ticks import REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
 from actors.model.validation import FieldError, amounts, check_ids, check_times, why_refused
-from supervisor.text import WORDS_CHARS_MAX, printable
+from supervisor.text import FOREIGN_CHARS_MAX, printable
 
 # What the wire's content can make a decoder raise; anything else is a bug of ours and must show.
 _REFUSED = (ValueError, KeyError, RecursionError)
@@ -228,10 +228,10 @@ class Decoder:
         for name in control.__slots__:
             value = getattr(control, name)
             if isinstance(value, str):
-                changes[name] = printable(value, WORDS_CHARS_MAX)
+                changes[name] = printable(value, FOREIGN_CHARS_MAX)
             elif isinstance(value, tuple) and value:
                 ours = tuple(native for native in value if native in self.markets)
-                changes[name] = ours or (printable(value[0], WORDS_CHARS_MAX),)
+                changes[name] = ours or (printable(value[0], FOREIGN_CHARS_MAX),)
         return replace(control, **changes) if changes else control
 
     def _reject(self, payload: bytes, received_ns: int, error: Exception) -> Reject:

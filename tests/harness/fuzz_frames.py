@@ -10,7 +10,7 @@ from typing import Any
 from actors.feed.decoder import Decoder
 from actors.model.batch import Batch
 from actors.model.ticks import REJECT_PAYLOAD_BYTES_MAX, REJECTS, TICKS, Block
-from supervisor.text import WORDS_CHARS_MAX
+from supervisor.text import FOREIGN_CHARS_MAX
 from tests.harness.capture_files import incoming, recordings
 from tests.harness.exchange_values import dialect_of
 
@@ -130,7 +130,7 @@ def check(exchange: str, messages: list[bytes]) -> int:
         for control in outcome.controls:
             words = [getattr(control, name) for name in control.__slots__]
             for word in (w for value in words for w in (value if isinstance(value, tuple) else (value,))):
-                assert not isinstance(word, str) or (word.isprintable() and len(word) <= WORDS_CHARS_MAX), message
+                assert not isinstance(word, str) or (word.isprintable() and len(word) <= FOREIGN_CHARS_MAX), message
         assert all(
             reject.detail.isprintable() and len(reject.payload) <= REJECT_PAYLOAD_BYTES_MAX
             for reject in outcome.rejects

@@ -1,4 +1,4 @@
-"""Scripted actors and a recorder, for the supervision tests."""
+"""Scripted actors and a recorder of events, for the tests of the supervisor."""
 
 import copy
 from collections.abc import Awaitable, Callable, Iterator
@@ -67,7 +67,7 @@ async def polite(context: Context) -> None:
 
 
 async def deaf(context: Context) -> None:
-    """Knows of the request and works on regardless."""
+    """Notices the stop request and continues regardless."""
     context.ok()
     await context.stopping.wait()
     await trio.sleep_forever()
@@ -87,7 +87,7 @@ def crashes(error: Exception, after_s: float = 0.0, *, healthy: bool = False) ->
     return run
 
 
-def lives(*acts: Act) -> Act:
+def successively(*acts: Act) -> Act:
     """Another act at each start; the last one from then on."""
     script: Iterator[Act] = iter(acts)
     current = acts[0]

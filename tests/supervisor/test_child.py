@@ -25,7 +25,7 @@ from supervisor import (
 )
 from supervisor.child import TRANSITIONS, TransitionError, check_transition
 from tests.harness.paths import ROOT
-from tests.harness.supervisor_fakes import Record, crashes, lives, polite, works
+from tests.harness.supervisor_fakes import Record, crashes, polite, successively, works
 
 BUG = ValueError("bug")
 QUICK = Backoff(1, 4, 60)
@@ -73,7 +73,7 @@ async def test_accept_then_drop_does_not_reset_the_backoff_but_a_healthy_minute_
     record = Record()
     healthy = crashes(TransientError("reset"), after_s=61, healthy=True)
     async with Supervisor("root", on_event=record) as root:
-        await root.start(ChildSpec("x", lives(*[accepted_then_dropped] * 6, healthy, works)))
+        await root.start(ChildSpec("x", successively(*[accepted_then_dropped] * 6, healthy, works)))
         await trio.sleep(2000)
     waits = [event.retry_in_s or 0 for _, event in record.events if event.event == "backoff"]
     assert len(waits) == 7
@@ -95,7 +95,7 @@ async def test_the_same_seed_gives_the_same_waits(autojump_clock: object) -> Non
 
 async def test_too_many_bugs_fail_the_child_alone_and_a_probe_brings_it_back(autojump_clock: object) -> None:
     record = Record()
-    act = lives(*[crashes(BUG)] * 5, crashes(TransientError("down too")), polite)
+    act = successively(*[crashes(BUG)] * 5, crashes(TransientError("down too")), polite)
     async with Supervisor("root", on_event=record) as root:
         await root.start(ChildSpec("sibling", works))
         await root.start(ChildSpec("x", act, backoff=QUICK, intensity=Intensity(3, 60), probe_interval_s=100))
@@ -116,14 +116,14 @@ async def test_too_many_bugs_fail_the_child_alone_and_a_probe_brings_it_back(aut
     assert "ValueError" in str(record.last("x", "backoff").detail["traceback"])
 
 
-async def test_a_failed_child_shows_as_failed_until_the_probe_says_that_it_works(autojump_clock: object) -> None:
-    async def slow_to_prove(context: Context) -> None:
+async def test_a_failed_child_remains_failed_until_the_probe_reports_that_it_works(autojump_clock: object) -> None:
+    async def slow_to_work(context: Context) -> None:
         await trio.sleep(30)
         context.healthy()
         await trio.sleep_forever()
 
     async with Supervisor("root", on_event=Record()) as root:
-        act = lives(crashes(MisconfiguredError("wrong certificate")), slow_to_prove)
+        act = successively(crashes(MisconfiguredError("wrong certificate")), slow_to_work)
         await root.start(ChildSpec("x", act, probe_interval_s=100))
         await trio.sleep(1)
         assert (root.health("x").state, root.health("x").reason) == (
@@ -140,7 +140,7 @@ async def test_a_relapse_soon_after_a_probe_is_failed_at_once_but_not_after_an_o
     autojump_clock: object,
 ) -> None:
     record = Record()
-    act = lives(*[crashes(BUG)] * 3, crashes(BUG, after_s=5, healthy=True), crashes(BUG), works)
+    act = successively(*[crashes(BUG)] * 3, crashes(BUG, after_s=5, healthy=True), crashes(BUG), works)
     async with Supervisor("root", on_event=record) as root:
         spec = ChildSpec("x", act, backoff=QUICK, intensity=Intensity(2, 600), probe_interval_s=100)
         await root.start(spec)
@@ -164,7 +164,7 @@ async def test_bugs_that_are_far_apart_never_fail_a_child(autojump_clock: object
 
 async def test_transient_does_not_count_towards_the_intensity(autojump_clock: object) -> None:
     record = Record()
-    act = lives(*[crashes(TransientError("refused")), crashes(BUG)] * 3, works)
+    act = successively(*[crashes(TransientError("refused")), crashes(BUG)] * 3, works)
     async with Supervisor("root", on_event=record) as root:
         await root.start(ChildSpec("x", act, backoff=QUICK, intensity=Intensity(3, 600)))
         await trio.sleep(100)
@@ -173,9 +173,7 @@ async def test_transient_does_not_count_towards_the_intensity(autojump_clock: ob
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2])
-async def test_a_child_that_must_not_fail_takes_everything_down_in_order(
-    autojump_clock: object, depth: int
-) -> None:
+async def test_a_child_that_escalates_stops_the_whole_tree_in_order(autojump_clock: object, depth: int) -> None:
     record = Record()
     hasty = {"on_exhausted": "escalate", "intensity": Intensity(0, 600)}
 
@@ -202,12 +200,12 @@ async def test_a_child_that_must_not_fail_takes_everything_down_in_order(
     assert "failed" in record.of("writer")
 
 
-async def test_a_branch_that_gave_up_is_started_afresh_with_its_children(autojump_clock: object) -> None:
+async def test_a_branch_that_gave_up_is_restarted_with_its_children(autojump_clock: object) -> None:
     record = Record()
     async with Supervisor("root", on_event=record) as root:
         branch = await root.start_supervisor("branch", backoff=QUICK)
         await branch.start(ChildSpec("a", record.writes(works)))
-        act = lives(crashes(BUG), crashes(BUG), works)
+        act = successively(crashes(BUG), crashes(BUG), works)
         spec = ChildSpec("b", act, backoff=QUICK, intensity=Intensity(1, 60), on_exhausted="escalate")
         await branch.start(spec)
         await trio.sleep(30)
@@ -217,7 +215,7 @@ async def test_a_branch_that_gave_up_is_started_afresh_with_its_children(autojum
     assert record.of("branch") == ["starting", "ok", "backoff", "starting", "ok", "stopping", "stopped"]
 
 
-async def test_the_blocks_own_failure_is_not_forgotten_when_the_tree_gives_up(autojump_clock: object) -> None:
+async def test_the_blocks_own_failure_is_noted_when_the_tree_gives_up(autojump_clock: object) -> None:
     async def main() -> None:
         async with Supervisor("root", on_event=Record()) as root:
             await root.start(ChildSpec("x", crashes(BUG), intensity=Intensity(0, 1), on_exhausted="escalate"))
@@ -231,7 +229,9 @@ async def test_the_blocks_own_failure_is_not_forgotten_when_the_tree_gives_up(au
     assert caught.value.__notes__ == ["the block had failed as well: KeyError: 'mine as well'"]
 
 
-async def test_permanent_is_restarted_even_after_a_normal_end_which_counts_as_a_bug(autojump_clock: object) -> None:
+async def test_permanent_is_restarted_even_after_a_normal_return_which_counts_as_a_bug(
+    autojump_clock: object,
+) -> None:
     record = Record()
     async with Supervisor("root", on_event=record) as root:
         await root.start(ChildSpec("x", ends, backoff=QUICK, intensity=Intensity(2, 60)))
@@ -243,7 +243,7 @@ async def test_permanent_is_restarted_even_after_a_normal_end_which_counts_as_a_
 async def test_transient_is_restarted_only_after_a_failure(autojump_clock: object) -> None:
     record = Record()
     async with Supervisor("root", on_event=record) as root:
-        await root.start(ChildSpec("x", lives(crashes(BUG), ends), restart=Restart.TRANSIENT))
+        await root.start(ChildSpec("x", successively(crashes(BUG), ends), restart=Restart.TRANSIENT))
         await trio.sleep(100)
         row = root.health("x")
         assert (row.state, row.reason, row.restarts) == (State.STOPPED, "done", 1)
@@ -265,7 +265,7 @@ async def test_temporary_is_never_restarted_and_then_forgotten(autojump_clock: o
     assert record.of("sibling") == ["starting", "ok", "stopping", "stopped"]
 
 
-async def test_a_child_may_judge_its_failures_itself(autojump_clock: object) -> None:
+async def test_a_child_may_classify_its_failures_itself(autojump_clock: object) -> None:
     def forgiving(error: BaseException) -> tuple[Verdict, float | None]:
         return Verdict.TRANSIENT, 42
 
@@ -288,7 +288,7 @@ async def test_a_classify_that_crashes_makes_it_a_bug(autojump_clock: object) ->
     assert "its classify failed: KeyError" in str(record.last("x", "failed").detail["traceback"])
 
 
-async def test_a_group_out_of_a_childs_nursery_is_judged_like_its_parts(autojump_clock: object) -> None:
+async def test_a_group_out_of_a_childs_nursery_is_classified_like_its_parts(autojump_clock: object) -> None:
     async def nested(context: Context) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.sleep_forever)
@@ -303,14 +303,14 @@ async def test_a_group_out_of_a_childs_nursery_is_judged_like_its_parts(autojump
     assert record.last("x", "backoff").retry_in_s == 77
 
 
-async def test_a_crash_while_stopping_is_told_and_stops_all_the_same(autojump_clock: object) -> None:
-    async def bad_loser(context: Context) -> None:
+async def test_a_crash_while_stopping_is_reported_and_the_stop_proceeds(autojump_clock: object) -> None:
+    async def crashes_on_stop(context: Context) -> None:
         await context.stopping.wait()
         raise BUG
 
     record = Record()
     async with Supervisor("root", on_event=record) as root:
-        await root.start(ChildSpec("x", bad_loser))
+        await root.start(ChildSpec("x", crashes_on_stop))
     assert record.of("x") == ["starting", "stopping", "stopping", "stopped"]
     assert record.last("x", "stopping").reason == "crashed while stopping: ValueError: bug"
 

@@ -12,7 +12,7 @@ from supervisor.errors import LINE_CHARS_MAX
         (TransientError("refused"), (Verdict.TRANSIENT, None)),
         (TransientError("slow down", retry_after_s=7), (Verdict.TRANSIENT, 7)),
         (MisconfiguredError("wrong certificate"), (Verdict.MISCONFIGURED, None)),
-        (ValueError("ours"), (Verdict.BUG, None)),
+        (ValueError("a bug"), (Verdict.BUG, None)),
         (OSError("not translated at the edge"), (Verdict.BUG, None)),
         (
             ExceptionGroup("", [TransientError("a", retry_after_s=3), TransientError("b", retry_after_s=9)]),
@@ -25,7 +25,9 @@ from supervisor.errors import LINE_CHARS_MAX
         ),
     ],
 )
-def test_a_failure_is_as_bad_as_its_worst_part(error: Exception, verdict: tuple[Verdict, float | None]) -> None:
+def test_a_group_of_errors_is_classified_by_its_worst_member(
+    error: Exception, verdict: tuple[Verdict, float | None]
+) -> None:
     assert classify(error) == verdict
 
 

@@ -1,4 +1,4 @@
-"""Promises of the strategies: who is restarted with whom, and in which order."""
+"""Promises of a group: which siblings are restarted with a child that crashed, and in which order."""
 
 import pytest
 import trio
@@ -15,7 +15,7 @@ from supervisor import (
     Supervisor,
     TransientError,
 )
-from tests.harness.supervisor_fakes import Record, crashes, lives, polite, works
+from tests.harness.supervisor_fakes import Record, crashes, polite, successively, works
 
 BUG = ValueError("bug")
 QUICK = Backoff(1, 4, 60)
@@ -30,13 +30,13 @@ ALL, REST, ONE = Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE, Strategy.ONE_FOR_O
         (ALL, ["-b", "-d", "-c", "-a", "+a", "+b", "+c", "+d"]),
     ],
 )
-async def test_those_who_belong_together_end_in_reverse_and_start_in_order(
+async def test_linked_children_stop_in_reverse_and_start_in_order(
     autojump_clock: object, strategy: Strategy, diary: list[str]
 ) -> None:
     record = Record()
     async with Supervisor("root", on_event=record, strategy=strategy) as root:
         await root.start(ChildSpec("a", record.writes(polite)))
-        await root.start(ChildSpec("b", record.writes(lives(crashes(BUG, after_s=5), works)), backoff=QUICK))
+        await root.start(ChildSpec("b", record.writes(successively(crashes(BUG, after_s=5), works)), backoff=QUICK))
         await root.start(ChildSpec("c", record.writes(polite)))
         await root.start(ChildSpec("d", record.writes(polite)))
         record.diary.clear()
@@ -45,7 +45,7 @@ async def test_those_who_belong_together_end_in_reverse_and_start_in_order(
         assert {row.state for row in root.snapshot()} == {State.OK}
 
 
-async def test_siblings_that_wait_say_for_whom_and_how_long(autojump_clock: object) -> None:
+async def test_waiting_siblings_show_for_which_child_and_how_long(autojump_clock: object) -> None:
     async with Supervisor("root", on_event=Record(), strategy=ALL) as root:
         await root.start(ChildSpec("a", works))
         await root.start(ChildSpec("b", crashes(TransientError("refused", retry_after_s=100), after_s=1)))
@@ -66,7 +66,7 @@ async def test_none_starts_again_before_all_have_ended(autojump_clock: object) -
     record = Record()
     async with Supervisor("root", on_event=record, strategy=ALL) as root:
         await root.start(ChildSpec("a", record.writes(slow_to_end), stop_s=40))
-        await root.start(ChildSpec("b", record.writes(lives(crashes(BUG, after_s=1), works)), backoff=QUICK))
+        await root.start(ChildSpec("b", record.writes(successively(crashes(BUG, after_s=1), works)), backoff=QUICK))
         await root.start(ChildSpec("c", record.writes(slow_to_end), stop_s=40))
         record.diary.clear()
         begun = trio.current_time()
@@ -79,16 +79,16 @@ async def test_siblings_stopped_for_a_restart_keep_their_input(autojump_clock: o
     closed: list[str] = []
     async with Supervisor("root", on_event=Record(), strategy=ALL) as root:
         await root.start(ChildSpec("a", works, on_stop=lambda: closed.append("a")))
-        await root.start(ChildSpec("b", lives(crashes(BUG, after_s=1), works)))
+        await root.start(ChildSpec("b", successively(crashes(BUG, after_s=1), works)))
         await trio.sleep(10)
         assert root.health("a").restarts == 1
         assert closed == []
     assert closed == ["a"]
 
 
-async def test_who_depends_on_a_failed_child_waits_for_its_probe(autojump_clock: object) -> None:
+async def test_a_child_that_depends_on_a_failed_one_waits_for_its_probe(autojump_clock: object) -> None:
     record = Record()
-    act = lives(crashes(MisconfiguredError("wrong key"), after_s=1), works)
+    act = successively(crashes(MisconfiguredError("wrong key"), after_s=1), works)
     async with Supervisor("root", on_event=record, strategy=REST) as root:
         await root.start(ChildSpec("a", works))
         await root.start(ChildSpec("b", act, probe_interval_s=100))
@@ -103,7 +103,7 @@ async def test_who_depends_on_a_failed_child_waits_for_its_probe(autojump_clock:
 async def test_a_child_added_behind_one_that_waits_starts_in_its_turn(autojump_clock: object) -> None:
     record = Record()
     async with Supervisor("root", on_event=record, strategy=REST) as root:
-        act = lives(crashes(TransientError("refused", retry_after_s=50)), works)
+        act = successively(crashes(TransientError("refused", retry_after_s=50)), works)
         await root.start(ChildSpec("a", record.writes(act)))
         await trio.sleep(1)
         await root.start(ChildSpec("b", record.writes(works)))
@@ -116,7 +116,7 @@ async def test_two_that_crash_together_are_one_restart_for_the_rest(autojump_clo
     record = Record()
     async with Supervisor("root", on_event=record, strategy=ALL) as root:
         for name in "abc":
-            act = works if name == "c" else lives(crashes(BUG, after_s=5), works)
+            act = works if name == "c" else successively(crashes(BUG, after_s=5), works)
             await root.start(ChildSpec(name, record.writes(act), backoff=QUICK))
         record.diary.clear()
         await trio.sleep(20)
@@ -130,7 +130,7 @@ async def test_a_temporary_sibling_is_stopped_with_the_others_and_not_started_ag
 ) -> None:
     record = Record()
     async with Supervisor("root", on_event=record, strategy=strategy) as root:
-        await root.start(ChildSpec("a", lives(crashes(BUG, after_s=1), works)))
+        await root.start(ChildSpec("a", successively(crashes(BUG, after_s=1), works)))
         await root.start(ChildSpec("once", works, restart=Restart.TEMPORARY))
         await trio.sleep(10)
         assert [(row.name, row.state) for row in root.snapshot()] == [("a", State.OK)]
@@ -144,7 +144,7 @@ async def test_a_paused_or_finished_sibling_stays_so(autojump_clock: object) -> 
     async with Supervisor("root", on_event=Record(), strategy=ALL) as root:
         await root.start(ChildSpec("paused", works))
         await root.start(ChildSpec("done", done, restart=Restart.TRANSIENT))
-        await root.start(ChildSpec("x", lives(crashes(BUG, after_s=1), works)))
+        await root.start(ChildSpec("x", successively(crashes(BUG, after_s=1), works)))
         await root.pause("paused")
         await trio.sleep(10)
         assert [row.state for row in root.snapshot()] == [State.PAUSED, State.STOPPED, State.OK]
@@ -164,7 +164,7 @@ async def test_a_crash_counts_only_against_the_child_that_crashed(autojump_clock
     async with Supervisor("root", on_event=Record(), strategy=ALL) as root:
         limit = Intensity(5, 600)
         await root.start(ChildSpec("a", works, intensity=limit))
-        act = lives(*[crashes(BUG, after_s=1)] * 5, works)
+        act = successively(*[crashes(BUG, after_s=1)] * 5, works)
         await root.start(ChildSpec("b", act, intensity=limit, backoff=QUICK))
         await trio.sleep(60)
         assert [(row.state, row.restarts) for row in root.snapshot()] == [(State.OK, 5), (State.OK, 5)]

@@ -27,7 +27,7 @@ class Dead:
         return [item for item, _ in self.letters]
 
 
-def choke_on(poison: int, items: list[int]) -> None:
+def crash_on(poison: int, items: list[int]) -> None:
     if poison in items:
         raise ValueError("poison")
 
@@ -67,7 +67,7 @@ async def test_an_item_is_counted_until_its_handler_has_finished() -> None:
     assert mailbox.statistics().taken == 1
 
 
-async def test_a_cancelled_handler_leaves_its_item_at_the_front_without_blame() -> None:
+async def test_a_cancelled_handler_leaves_its_item_at_the_front_and_counts_no_attempt() -> None:
     dead = Dead()
     mailbox = Mailbox[int](10, on_dead_letter=dead, attempts_max=1)
     mailbox.put_nowait(1)
@@ -83,7 +83,7 @@ async def test_a_cancelled_handler_leaves_its_item_at_the_front_without_blame() 
     assert not dead.letters
 
 
-async def test_an_item_that_crashes_three_times_becomes_a_dead_letter_and_the_next_is_seen() -> None:
+async def test_an_item_that_crashes_three_times_becomes_a_dead_letter_and_the_next_is_received() -> None:
     dead = Dead()
     mailbox = Mailbox[int](10, on_dead_letter=dead)
     mailbox.put_nowait(1)
@@ -101,7 +101,7 @@ async def test_an_item_that_crashes_three_times_becomes_a_dead_letter_and_the_ne
     "error",
     [TransientError("disk full"), MisconfiguredError("newer schema"), ExceptionGroup("", [TransientError("x")])],
 )
-async def test_transient_is_never_the_items_fault(error: Exception) -> None:
+async def test_a_transient_error_counts_no_attempt(error: Exception) -> None:
     dead = Dead()
     mailbox = Mailbox[int](10, on_dead_letter=dead)
     mailbox.put_nowait(1)
@@ -111,7 +111,7 @@ async def test_transient_is_never_the_items_fault(error: Exception) -> None:
     assert await take(mailbox) == 1
 
 
-async def test_a_failing_dead_letter_office_keeps_the_item() -> None:
+async def test_an_item_stays_when_its_dead_letter_cannot_be_handed_over() -> None:
     def refuse(item: int, error: BaseException) -> None:
         raise OSError("no room for rejects")
 
@@ -135,7 +135,7 @@ async def test_after_a_crash_a_batch_is_handed_out_one_by_one_until_the_poison_i
         with suppress(ValueError):
             async with mailbox.receive_many(4) as items:
                 seen.append(items)
-                choke_on(2, items)
+                crash_on(2, items)
                 stored += items
     assert seen == [[0, 1, 2, 3], [0], [1], [2], [2], [3], [4, 5]]
     assert stored == [0, 1, 3, 4, 5]
@@ -180,7 +180,7 @@ async def test_capacity_is_weight_and_a_light_item_does_not_overtake_a_heavy_one
         assert [await take(mailbox) for _ in range(3)] == [8, 5, 1]
 
 
-async def test_when_a_heavy_producer_gives_up_those_behind_it_are_let_in(autojump_clock: object) -> None:
+async def test_when_a_heavy_producer_is_cancelled_those_behind_it_are_served(autojump_clock: object) -> None:
     mailbox = Mailbox[int](10, weigh=lambda n: n, on_dead_letter=Dead())
     await mailbox.put(8)
     async with trio.open_nursery() as nursery:
@@ -216,17 +216,17 @@ async def test_an_item_without_weight_is_refused(weight: int) -> None:
         await mailbox.put(1)
 
 
-async def test_close_lets_producers_go_and_the_consumer_drain(autojump_clock: object) -> None:
+async def test_close_releases_producers_and_lets_the_consumer_drain(autojump_clock: object) -> None:
     mailbox = Mailbox[int](2, on_dead_letter=Dead())
     async with trio.open_nursery() as nursery:
         await mailbox.put(1)
         await mailbox.put(2)
 
-        async def put_in_vain() -> None:
+        async def put_late() -> None:
             with pytest.raises(trio.ClosedResourceError):
                 await mailbox.put(3)
 
-        nursery.start_soon(put_in_vain)
+        nursery.start_soon(put_late)
         await trio.testing.wait_all_tasks_blocked()
         mailbox.close()
         mailbox.close()

@@ -5,7 +5,7 @@ import trio
 from supervisor.notes import NOTES_MAX, PERIOD_S, SAME_MAX, Notes
 
 
-async def test_the_same_note_again_and_again_is_counted(autojump_clock: object) -> None:
+async def test_a_repeated_note_is_counted(autojump_clock: object) -> None:
     notes = Notes()
     assert [notes.admit("leaving", "bye", {}) for _ in range(1_000)] == [{}] * SAME_MAX + [None] * (
         1_000 - SAME_MAX
@@ -18,7 +18,7 @@ async def test_the_same_note_again_and_again_is_counted(autojump_clock: object) 
     assert notes.admit("leaving", "bye", {}) == {}
 
 
-async def test_a_storm_of_different_notes_is_bounded_and_counted(autojump_clock: object) -> None:
+async def test_many_different_notes_are_limited_and_counted(autojump_clock: object) -> None:
     notes = Notes()
     admitted = [notes.admit("leaving", str(number), {}) for number in range(NOTES_MAX + 500)]
     assert admitted.count(None) == 500

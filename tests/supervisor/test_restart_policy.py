@@ -55,15 +55,33 @@ def test_retry_after_is_a_floor_and_absurd_values_are_bounded(
         assert delay_s == plain
 
 
+def test_the_factor_and_the_jitter_are_the_policys() -> None:
+    plain = Backoff(1, 100, factor=3, jitter=0)
+    assert [plain.delay_s(n, Random(1)) for n in range(6)] == [1, 3, 9, 27, 81, 100]
+    assert [plain.ceiling_s(n) for n in range(6)] == [1, 3, 9, 27, 81, 100]
+    assert Backoff(5, 5, factor=1).ceiling_s(10_000) == 5
+    drawn = [Backoff(1, 1, jitter=1).delay_s(0, Random(seed)) for seed in range(200)]
+    assert min(drawn) < 0.1
+    assert max(drawn) > 0.9
+
+
+@pytest.mark.parametrize("wrong", [{"factor": 0.9}, {"factor": math.inf}, {"jitter": -0.1}, {"jitter": 1.1}])
+def test_a_factor_or_jitter_out_of_range_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Backoff(1, 2, 3, **wrong)
+
+
 @pytest.mark.parametrize(
     "values", [(0, 1, 1), (-1, 1, 1), (2, 1, 1), (1, math.inf, 1), (1, 2, -1), (1, 2, math.nan)]
 )
-def test_a_backoff_that_makes_no_sense_is_refused(values: tuple[float, float, float]) -> None:
+def test_a_contradictory_backoff_is_refused(values: tuple[float, float, float]) -> None:
     with pytest.raises(ValueError, match="backoff needs"):
         Backoff(*values)
 
 
-async def test_the_delay_grows_through_short_lives_however_healthy_they_began(autojump_clock: object) -> None:
+async def test_the_delay_grows_through_short_incarnations_even_if_they_began_healthy(
+    autojump_clock: object,
+) -> None:
     retries = Retries(Backoff(1, 64, reset_s=10), Random(1))
     for failures in range(5):
         retries.started()
@@ -79,7 +97,7 @@ async def test_the_delay_is_reset_only_by_healthy_work_over_the_whole_stretch(au
     for _ in range(4):
         retries.failed()
     retries.started()
-    await trio.sleep(1000)  # connected, but nothing flows
+    await trio.sleep(1000)  # connected, without data
     retries.healthy()
     assert retries.failures == 4
     await trio.sleep(9.9)

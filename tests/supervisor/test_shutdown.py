@@ -1,4 +1,4 @@
-"""The final stop of actors that have taken items off their mailbox and still hold them."""
+"""Promises of the final stop to actors that have taken items off their mailbox and still hold them."""
 
 import trio
 
@@ -7,7 +7,7 @@ from tests.harness.supervisor_fakes import Record
 
 
 class Hoarder:
-    """Takes items off its mailbox at once and delivers them at the end, if nothing goes wrong there."""
+    """Takes items off its mailbox at once and delivers them when it stops, unless it crashes then."""
 
     def __init__(self, crashes: int) -> None:
         self.inbox = Mailbox[int](10, on_dead_letter=lambda item, error: None)
@@ -24,10 +24,10 @@ class Hoarder:
             await self.collect()
         finally:
             with trio.CancelScope(shield=True):
-                await trio.sleep(0.1)  # it takes its time to end
+                await trio.sleep(0.1)  # it takes some time to stop
         if self.crashes:
             self.crashes -= 1
-            raise ValueError("at the worst moment")
+            raise ValueError("while stopping")
         self.delivered, self.held = self.delivered + self.held, []
 
     async def collect(self) -> None:
@@ -48,7 +48,7 @@ async def test_an_actor_that_crashes_with_its_mailbox_empty_is_run_again_to_fini
     assert hoarder.delivered == [1]
 
 
-async def test_an_actor_that_crashes_to_the_last_is_given_up_at_its_deadline(autojump_clock: object) -> None:
+async def test_an_actor_that_crashes_on_every_stop_is_abandoned_at_its_deadline(autojump_clock: object) -> None:
     hoarder = Hoarder(crashes=1000)
     async with Supervisor("root", on_event=Record()) as root:
         await root.start(hoarder.spec())
@@ -56,7 +56,7 @@ async def test_an_actor_that_crashes_to_the_last_is_given_up_at_its_deadline(aut
     assert trio.current_time() - began <= 5.0
 
 
-async def test_an_actor_paused_with_things_in_hand_delivers_them_at_the_end(autojump_clock: object) -> None:
+async def test_an_actor_paused_with_items_in_hand_delivers_them_at_the_final_stop(autojump_clock: object) -> None:
     hoarder = Hoarder(crashes=0)
     async with Supervisor("root", on_event=Record()) as root:
         await root.start(hoarder.spec())
@@ -66,7 +66,7 @@ async def test_an_actor_paused_with_things_in_hand_delivers_them_at_the_end(auto
     assert hoarder.delivered == [1]
 
 
-async def test_a_restart_that_meets_the_final_stop_does_not_cost_what_is_in_hand(autojump_clock: object) -> None:
+async def test_a_restart_interrupted_by_the_final_stop_loses_no_item_in_hand(autojump_clock: object) -> None:
     hoarder = Hoarder(crashes=0)
     async with Supervisor("root", on_event=Record()) as root, trio.open_nursery() as nursery:
         await root.start(hoarder.spec())

@@ -1,4 +1,4 @@
-"""Promises of the tree: started in order, stopped in reverse, commanded while it lives."""
+"""Promises of the supervisor: children start in order, stop in reverse, and take commands while they run."""
 
 import math
 import time
@@ -23,7 +23,7 @@ from supervisor import (
     UnknownActorError,
     leaves,
 )
-from tests.harness.supervisor_fakes import Act, Record, crashes, deaf, lives, polite, works
+from tests.harness.supervisor_fakes import Act, Record, crashes, deaf, polite, successively, works
 
 BUG = ValueError("bug")
 
@@ -83,7 +83,7 @@ async def test_each_child_has_its_own_deadline_and_is_cancelled_after_it(autojum
     assert record.diary == ["+a", "+b", "-b", "-a"]
 
 
-async def test_a_child_that_cannot_know_of_the_request_is_cancelled_at_once(autojump_clock: object) -> None:
+async def test_a_child_that_cannot_notice_the_request_is_cancelled_at_once(autojump_clock: object) -> None:
     record = Record()
     async with Supervisor("root", on_event=record) as root:
         await root.start(ChildSpec("a", works, stop_s=100))
@@ -121,7 +121,7 @@ async def test_a_closed_input_is_drained_before_the_producer_below_is_asked(auto
     assert len(stored) >= 49
 
 
-async def test_draining_ends_at_the_deadline_and_says_what_is_left(autojump_clock: object) -> None:
+async def test_draining_ends_at_the_deadline_and_reports_what_is_left(autojump_clock: object) -> None:
     mailbox, stored, record = box(100), list[int](), Record()
     async with Supervisor("root", on_event=record) as root:
         for n in range(10):
@@ -136,7 +136,7 @@ async def test_draining_ends_at_the_deadline_and_says_what_is_left(autojump_cloc
 
 async def test_a_crash_while_draining_loses_nothing_that_there_is_time_for(autojump_clock: object) -> None:
     mailbox, stored, record = box(100), list[int](), Record()
-    act = lives(works, crashes(BUG), crashes(BUG), drains(mailbox, stored))
+    act = successively(works, crashes(BUG), crashes(BUG), drains(mailbox, stored))
     async with Supervisor("root", on_event=record) as root:
         await root.start(ChildSpec("sink", act, on_stop=mailbox.close, mailbox=mailbox, stop_s=10))
         await root.restart("sink")
@@ -148,7 +148,7 @@ async def test_a_crash_while_draining_loses_nothing_that_there_is_time_for(autoj
 
 async def test_work_left_while_in_backoff_is_drained_at_the_stop(autojump_clock: object) -> None:
     mailbox, stored, record = box(), list[int](), Record()
-    act = lives(crashes(TransientError("disk full", retry_after_s=1000)), drains(mailbox, stored))
+    act = successively(crashes(TransientError("disk full", retry_after_s=1000)), drains(mailbox, stored))
     async with Supervisor("root", on_event=record) as root:
         await root.start(ChildSpec("sink", act, on_stop=mailbox.close, mailbox=mailbox, stop_s=10))
         await mailbox.put(1)
@@ -162,7 +162,7 @@ async def test_work_left_while_in_backoff_is_drained_at_the_stop(autojump_clock:
 @pytest.mark.parametrize(
     "trouble", [MisconfiguredError("read-only"), TransientError("disk full", retry_after_s=99), BUG]
 )
-async def test_a_consumer_that_is_down_is_brought_up_for_those_who_drain_into_it(
+async def test_a_consumer_that_is_down_is_started_for_the_actors_that_drain_into_it(
     autojump_clock: object, trouble: Exception
 ) -> None:
     first, second, stored, record = box(), box(1), list[int](), Record()
@@ -176,7 +176,7 @@ async def test_a_consumer_that_is_down_is_brought_up_for_those_who_drain_into_it
                 return
 
     async with Supervisor("root", on_event=record) as root:
-        act = lives(*[crashes(trouble)] * 3, drains(second, stored))
+        act = successively(*[crashes(trouble)] * 3, drains(second, stored))
         limit = Intensity(0, 600)
         await root.start(ChildSpec("store", act, mailbox=second, on_stop=second.close, intensity=limit))
         await root.start(ChildSpec("relay", relay, mailbox=first, on_stop=first.close, stop_s=5))
@@ -227,7 +227,7 @@ async def test_a_stop_is_not_starved_by_children_that_crash_all_the_time(autojum
     assert set(record.states.values()) == {State.STOPPED}
 
 
-async def test_an_exception_in_the_block_stops_in_order_and_comes_out_as_it_is(autojump_clock: object) -> None:
+async def test_an_exception_in_the_block_stops_in_order_and_propagates_unchanged(autojump_clock: object) -> None:
     record = Record()
 
     async def main() -> None:
@@ -241,7 +241,7 @@ async def test_an_exception_in_the_block_stops_in_order_and_comes_out_as_it_is(a
     assert record.diary == ["+a", "+b", "-b", "-a"]
 
 
-async def test_cancelled_from_outside_nothing_is_waited_for(autojump_clock: object) -> None:
+async def test_a_cancellation_from_outside_waits_for_nothing(autojump_clock: object) -> None:
     record = Record()
     with trio.move_on_after(5) as scope:
         async with Supervisor("root", on_event=record) as root:
@@ -253,7 +253,7 @@ async def test_cancelled_from_outside_nothing_is_waited_for(autojump_clock: obje
     assert set(record.states.values()) == {State.STOPPED}
 
 
-async def test_pause_ends_a_child_and_only_resume_starts_it_again(autojump_clock: object) -> None:
+async def test_pause_stops_a_child_and_only_resume_starts_it_again(autojump_clock: object) -> None:
     record = Record()
     async with Supervisor("root", on_event=record) as root:
         await root.start(ChildSpec("x", record.writes(polite)))
@@ -296,9 +296,11 @@ async def test_a_paused_child_stays_paused_over_its_supervisors_restart(autojump
         assert [row.state for row in root.snapshot()] == [State.OK, State.PAUSED, State.OK]
 
 
-async def test_restart_ends_the_wait_of_a_child_in_backoff_and_forgives_it(autojump_clock: object) -> None:
+async def test_restart_ends_the_backoff_of_a_child_and_forgets_its_failures(autojump_clock: object) -> None:
     record = Record()
-    act = lives(crashes(TransientError("refused")), crashes(TransientError("refused", retry_after_s=3600)), works)
+    act = successively(
+        crashes(TransientError("refused")), crashes(TransientError("refused", retry_after_s=3600)), works
+    )
     async with Supervisor("root", on_event=record) as root:
         await root.start(ChildSpec("x", act))
         await trio.sleep(10)
@@ -324,7 +326,7 @@ async def test_a_stopped_childs_name_is_free_again(autojump_clock: object) -> No
 
 
 @pytest.mark.parametrize("command", ["stop_child", "restart", "pause", "resume"])
-async def test_a_command_to_nobody_says_so(autojump_clock: object, command: str) -> None:
+async def test_a_command_to_an_unknown_actor_is_refused(autojump_clock: object, command: str) -> None:
     async with Supervisor("root", on_event=Record()) as root:
         with pytest.raises(UnknownActorError, match="no actor named 'ghost'"):
             await getattr(root, command)("ghost")
@@ -333,7 +335,7 @@ async def test_a_command_to_nobody_says_so(autojump_clock: object, command: str)
 async def test_commands_during_the_final_stop_are_refused(autojump_clock: object) -> None:
     refused: list[str] = []
 
-    async def meddle(root: Supervisor) -> None:
+    async def give_commands(root: Supervisor) -> None:
         for command in (root.restart, root.pause, root.resume):
             with pytest.raises(RuntimeError, match="root is stopping"):
                 await command("a")
@@ -347,7 +349,7 @@ async def test_commands_during_the_final_stop_are_refused(autojump_clock: object
 
         async def later() -> None:
             await trio.sleep(1)
-            await meddle(root)
+            await give_commands(root)
 
         nursery.start_soon(later)
     assert refused == ["restart", "pause", "resume"]
@@ -399,7 +401,7 @@ async def test_children_added_to_a_paused_branch_start_when_it_is_resumed(autoju
         assert [row.name for row in root.snapshot()] == ["branch"]
 
 
-async def test_a_branch_that_overstays_its_own_deadline_is_cut_off(autojump_clock: object) -> None:
+async def test_a_branch_that_exceeds_its_own_deadline_is_cancelled(autojump_clock: object) -> None:
     record = Record()
     async with Supervisor("root", on_event=record) as root:
         branch = await root.start_supervisor("branch", stop_s=2)
@@ -426,7 +428,7 @@ async def test_the_final_stop_closes_inputs_also_in_a_branch_that_does_not_run(a
         await trio.testing.wait_all_tasks_blocked()
 
 
-async def test_a_failing_listener_or_on_stop_harms_nobody(autojump_clock: object) -> None:
+async def test_a_failing_listener_or_on_stop_does_not_prevent_the_stop(autojump_clock: object) -> None:
     words: list[str] = []
 
     def listen(event: Event) -> None:
@@ -467,11 +469,11 @@ async def test_health_shows_what_an_actor_reports(autojump_clock: object) -> Non
         assert (row.mailbox.depth, row.mailbox.capacity, row.mailbox.peak) == (30, 100, 30)
         assert begun_ns <= row.since_ns <= time.time_ns()
         assert row.next_retry_at_ns is None
-        amiss_since_ns = row.since_ns
+        degraded_since_ns = row.since_ns
         await trio.sleep(1.5)
         row = root.health("x")
         assert (row.state, row.reason) == (State.OK, "")
-        assert row.since_ns > amiss_since_ns
+        assert row.since_ns > degraded_since_ns
         await trio.sleep(1)
         row = root.health("x")
         assert (row.state, row.reason, row.kind) == (State.BACKOFF, "TransientError: reset by peer", "exchange")
@@ -484,7 +486,7 @@ async def test_health_shows_what_an_actor_reports(autojump_clock: object) -> Non
     assert crashed.detail == {"from": "ok", "verdict": "transient", "error": "TransientError: reset by peer"}
 
 
-async def test_reports_after_the_end_of_a_life_go_nowhere(autojump_clock: object) -> None:
+async def test_reports_after_an_incarnation_has_ended_are_ignored(autojump_clock: object) -> None:
     contexts: list[Context] = []
 
     async def keep(context: Context) -> None:
@@ -494,7 +496,7 @@ async def test_reports_after_the_end_of_a_life_go_nowhere(autojump_clock: object
     async with Supervisor("root", on_event=Record()) as root:
         await root.start(ChildSpec("x", keep, restart=Restart.TRANSIENT))
         await trio.sleep(1)
-        contexts[0].degraded("from the grave")
+        contexts[0].degraded("too late")
         contexts[0].handled(9)
         assert (root.health("x").state, root.health("x").handled) == (State.STOPPED, 0)
 

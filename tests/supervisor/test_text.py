@@ -24,14 +24,14 @@ def test_text_that_is_safe_stays_as_it_is(text: str) -> None:
     assert printable(text) == text
 
 
-def test_what_cannot_be_shown_is_written_out_and_what_is_cut_is_marked() -> None:
+def test_unprintable_characters_are_escaped_and_a_cut_is_marked() -> None:
     assert printable("a\nb\tc") == "a b c"
     assert printable("\x1b[2J\x9b\u202e\ud800") == r"\x1b[2J\x9b\u202e\ud800"
     assert printable("x" * 400, 10) == "x" * 9 + "…"
     assert printable_lines("our\nlines\x1b\nstay") == "our\nlines\\x1b\nstay"
 
 
-def test_an_event_and_an_error_are_safe_whatever_they_quote() -> None:
+def test_an_event_and_an_error_are_safe_with_any_quoted_text() -> None:
     event = Event(
         at_ns=0, actor="a", event="refused", reason=EVIL * 500, detail={EVIL: [EVIL, {"x": EVIL}], "n": 1}
     )
@@ -44,7 +44,7 @@ def test_an_event_and_an_error_are_safe_whatever_they_quote() -> None:
     assert len(line) <= LINE_CHARS_MAX
 
 
-def test_a_detail_that_is_nested_without_end_is_cut_off() -> None:
+def test_a_detail_nested_without_limit_is_cut() -> None:
     nested: list[object] = []
     nested.append(nested)
     assert "..." in str(printable_detail(nested))

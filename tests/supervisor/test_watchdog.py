@@ -1,4 +1,4 @@
-"""Promises about stuck actors: noticed within ten seconds, shown with their stack, restarted."""
+"""Promises of the watchdog: a stuck actor is detected within ten seconds, shown with its stack, and restarted."""
 
 import threading
 import time
@@ -8,23 +8,23 @@ import trio
 
 from supervisor import ChildSpec, Context, Mailbox, State, Supervisor
 from supervisor.watchdog import Blocked, watch_loop
-from tests.harness.supervisor_fakes import Record, lives, works
+from tests.harness.supervisor_fakes import Record, successively, works
 
 
 def box(capacity: int = 10) -> Mailbox[int]:
     return Mailbox[int](capacity, on_dead_letter=lambda item, error: None)
 
 
-async def waits_for_ever_deep_down() -> None:
+async def waits_for_ever_in_a_nested_call() -> None:
     await trio.sleep_forever()
 
 
 async def hangs(context: Context) -> None:
     context.ok()
-    await waits_for_ever_deep_down()
+    await waits_for_ever_in_a_nested_call()
 
 
-async def test_an_actor_that_leaves_its_mailbox_alone_is_noticed_shown_and_restarted(
+async def test_an_actor_that_ignores_its_mailbox_is_detected_shown_and_restarted(
     autojump_clock: object,
 ) -> None:
     mailbox, stored, record = box(), list[int](), Record()
@@ -35,9 +35,9 @@ async def test_an_actor_that_leaves_its_mailbox_alone_is_noticed_shown_and_resta
                 stored.append(item)
 
     async with Supervisor("root", on_event=record) as root:
-        await root.start(ChildSpec("sink", lives(hangs, drains), mailbox=mailbox))
+        await root.start(ChildSpec("sink", successively(hangs, drains), mailbox=mailbox))
         await trio.sleep(1000.5)
-        assert record.of("sink") == ["starting", "ok"], "an empty mailbox is no reproach"
+        assert record.of("sink") == ["starting", "ok"], "with an empty mailbox it is not stuck"
         begun = trio.current_time()
         await mailbox.put(1)
         await trio.sleep(20)
@@ -46,7 +46,7 @@ async def test_an_actor_that_leaves_its_mailbox_alone_is_noticed_shown_and_resta
     assert record.times("sink", "stuck")[0] - begun <= 10
     assert event.reason == "handled nothing for 8 s with 1 waiting in its mailbox"
     stack = str(event.detail["stack"])
-    assert "waits_for_ever_deep_down" in stack
+    assert "waits_for_ever_in_a_nested_call" in stack
     assert "sleep_forever" in stack
     assert record.last("sink", "backoff").detail["verdict"] == "bug"
     assert record.last("sink", "backoff").reason.startswith("Stuck: ")
@@ -72,7 +72,7 @@ async def test_a_handler_that_hangs_is_stuck_and_its_item_is_handed_out_again(au
     assert record.of("sink").count("stuck") == 1
 
 
-async def test_an_actor_that_waits_for_the_world_is_degraded_and_not_stuck_and_may_be_stuck_afterwards(
+async def test_an_actor_that_waits_for_something_outside_is_degraded_and_not_stuck_until_afterwards(
     autojump_clock: object,
 ) -> None:
     mailbox, record, room = box(), Record(), trio.Event()
@@ -101,7 +101,7 @@ async def test_the_stack_shows_the_tasks_in_an_actors_nursery_too(autojump_clock
 
     async def with_nursery(context: Context) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(waits_for_ever_deep_down)
+            nursery.start_soon(waits_for_ever_in_a_nested_call)
 
     async with Supervisor("root", on_event=record) as root:
         await root.start(ChildSpec("sink", with_nursery, mailbox=mailbox))
@@ -109,7 +109,7 @@ async def test_the_stack_shows_the_tasks_in_an_actors_nursery_too(autojump_clock
         await trio.sleep(10)
     stack = str(record.last("sink", "stuck").detail["stack"])
     assert "with_nursery" in stack
-    assert "waits_for_ever_deep_down" in stack
+    assert "waits_for_ever_in_a_nested_call" in stack
 
 
 async def test_an_actor_that_waits_for_a_full_mailbox_downstream_is_not_stuck(autojump_clock: object) -> None:
@@ -135,7 +135,7 @@ async def test_an_actor_that_waits_for_a_full_mailbox_downstream_is_not_stuck(au
 
 
 @pytest.mark.parametrize("how", ["handled", "taken"])
-async def test_slow_work_that_moves_is_not_stuck(autojump_clock: object, how: str) -> None:
+async def test_slow_progress_is_not_stuck(autojump_clock: object, how: str) -> None:
     mailbox, record = box(100), Record()
 
     async def slow(context: Context) -> None:
@@ -154,7 +154,7 @@ async def test_slow_work_that_moves_is_not_stuck(autojump_clock: object, how: st
     assert "stuck" not in record.of("sink")
 
 
-async def test_a_promised_heartbeat_that_stays_away_is_noticed(autojump_clock: object) -> None:
+async def test_a_missing_heartbeat_is_detected(autojump_clock: object) -> None:
     async def beats_then_hangs(context: Context) -> None:
         for _ in range(20):
             await trio.sleep(2)
@@ -163,15 +163,15 @@ async def test_a_promised_heartbeat_that_stays_away_is_noticed(autojump_clock: o
 
     record = Record()
     async with Supervisor("root", on_event=record) as root:
-        await root.start(ChildSpec("x", lives(beats_then_hangs, works), heartbeat_s=8))
+        await root.start(ChildSpec("x", successively(beats_then_hangs, works), heartbeat_s=8))
         begun = trio.current_time()
         await trio.sleep(52)
-    (noticed,) = record.times("x", "stuck")
-    assert 48 <= noticed - begun <= 50
+    (detected,) = record.times("x", "stuck")
+    assert 48 <= detected - begun <= 50
     assert record.last("x", "stuck").reason == "sent no heartbeat for 8 s"
 
 
-async def test_an_actor_that_was_asked_to_stop_is_not_also_called_stuck(autojump_clock: object) -> None:
+async def test_an_actor_that_was_asked_to_stop_is_not_reported_as_stuck(autojump_clock: object) -> None:
     mailbox, record = box(), Record()
 
     async def slow_to_end(context: Context) -> None:
@@ -184,7 +184,7 @@ async def test_an_actor_that_was_asked_to_stop_is_not_also_called_stuck(autojump
     assert "stuck" not in record.of("x")
 
 
-async def test_a_handler_that_hangs_while_draining_does_not_cost_the_rest(autojump_clock: object) -> None:
+async def test_a_handler_that_hangs_while_draining_loses_no_other_item(autojump_clock: object) -> None:
     mailbox, stored, record = box(), list[int](), Record()
 
     async def drains(context: Context) -> None:
@@ -205,7 +205,7 @@ async def test_a_handler_that_hangs_while_draining_does_not_cost_the_rest(autoju
     assert stored == list(range(5))
 
 
-def test_a_loop_that_does_not_turn_is_reported_while_it_is_held_with_what_holds_it() -> None:
+def test_a_blocked_loop_is_reported_with_its_stack_while_it_is_blocked() -> None:
     seen, reported = list[Blocked](), threading.Event()
 
     def on_blocked(blocked: Blocked) -> None:
@@ -213,7 +213,7 @@ def test_a_loop_that_does_not_turn_is_reported_while_it_is_held_with_what_holds_
         reported.set()
 
     def computes_for_ever() -> None:
-        assert reported.wait(20), "reported while the loop is still held"
+        assert reported.wait(20), "reported while the loop is still blocked"
         time.sleep(0.3)  # and only once for the same stretch
 
     async def main() -> None:

@@ -19,7 +19,7 @@ from actors.model.chunk import Chunk
 from actors.model.ticks import REJECT_PAYLOAD_BYTES_MAX, ROW_BYTES, Block, Reason, Reject
 from actors.wire.frame_parser import FrameParser
 from actors.wire.message_stream import CONTROLS_AT_ONCE, MessageStream
-from supervisor.text import WORDS_CHARS_MAX
+from supervisor.text import FOREIGN_CHARS_MAX
 from tests.actors.feed.test_bad_messages import FIELDS, LISTS, good, reader
 from tests.harness.capture_files import EXCHANGES
 from tests.harness.exchange_values import dialect_of
@@ -124,7 +124,7 @@ def test_a_refusal_of_any_length_takes_time_in_proportion_and_leaves_one_short_l
         assert time.process_time() - begun < 2.0  # it takes 0.02 s; a pattern that backtracks takes minutes
         assert isinstance(control, Refusal)
         assert control.reason.isprintable()
-        assert bool(words.strip()) <= len(control.reason) <= WORDS_CHARS_MAX
+        assert bool(words.strip()) <= len(control.reason) <= FOREIGN_CHARS_MAX
         assert len(control.natives) <= 1
 
 
