@@ -28,6 +28,7 @@ from actors.feed.set_aside import REASON, SetAside
 from actors.feed.sharding import ConnectionSpec, redirected
 from actors.feed.subscription import Subscription
 from actors.settings import ExchangeSettings
+from actors.wire.observer import ConnectionStep, Observer
 from actors.wire.websocket import (
     ENDED_WITHOUT_CLOSE,
     ConnectionLost,
@@ -56,7 +57,8 @@ class Session:
     """Made for one `run`, which raises what ended it, and returns when the context is asked to stop.
 
     What it learns is written to `state` and `continuity`; ticks go to `accumulator`. `set_aside` outlives it;
-    `token` is where to connect in place of `spec.url`.
+    `token` is where to connect in place of `spec.url`. `observe` is called at each step, for diagnosis; `limits`
+    are those of the WebSocket, by default the dialect's.
     """
 
     def __init__(
@@ -71,10 +73,13 @@ class Session:
         *,
         set_aside: SetAside | None = None,
         token: Token | None = None,
+        observe: Observer | None = None,
+        limits: WebSocketLimits | None = None,
     ) -> None:
         self.spec, self.settings, self.continuity = spec, settings, continuity
         self._dialect, self._state, self._context = dialect, state, context
-        self._accumulator = accumulator
+        self._accumulator, self._observe = accumulator, observe
+        self._limits = limits or WebSocketLimits(message_bytes=dialect.limits.message_bytes)
         self._symbols = {market.native: market.symbol for market in spec.markets}
         channel = settings.channel or dialect.channels[0]
         self._subscription = Subscription(dialect, list(self._symbols), channel, set_aside)
@@ -89,11 +94,16 @@ class Session:
         self._refusals: set[str] = set()  # reasons that were an event
         self._known = 0
 
+    @property
+    def subscription(self) -> Subscription:
+        """What was asked for, and the answers."""
+        return self._subscription
+
     async def run(self) -> None:
         silence_s = self.settings.silence_s or self._dialect.silence_s
-        limits = WebSocketLimits(message_bytes=self._dialect.limits.message_bytes)
         tls = client_context(self.settings.ca_file) if self._url.startswith("wss:") else None
-        async with connect(self._url, sink=self._read, limits=limits, ssl_context=tls) as wire:
+        opening = connect(self._url, sink=self._read, limits=self._limits, ssl_context=tls, observe=self._observe)
+        async with opening as wire:
             self._state.opened()
             try:
                 async with trio.open_nursery() as nursery:
@@ -132,6 +142,8 @@ class Session:
         if outcome.ticks:
             self._context.healthy()
             self._context.handled(outcome.ticks)
+        if self._observe is not None:
+            self._observe(ConnectionStep.READ, ())
         await self._hand_over()
         return outcome.messages
 
@@ -219,6 +231,8 @@ class Session:
             self._requested_at = now
             sent.append(now)
             await wire.send(request.text)
+            if self._observe is not None:
+                self._observe(ConnectionStep.REQUESTED, tuple(request.natives))
             await trio.sleep(1 / limits.requests_per_s)
 
     async def _end_with(self, wire: WebSocket) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import trio
 
 from actors.wire.errors import CannotConnect, NetworkTimeout, WrongCertificate
+from actors.wire.observer import ConnectionStep, Observer
 from actors.wire.tls import TlsStream
 from supervisor import MisconfiguredError
 
@@ -80,21 +81,31 @@ def deadline(what: str, limit_s: float) -> Iterator[None]:
 
 @asynccontextmanager
 async def dial(
-    target: Target, *, ssl_context: ssl.SSLContext | None, connect_s: float, tls_s: float
+    target: Target,
+    *,
+    ssl_context: ssl.SSLContext | None,
+    connect_s: float,
+    tls_s: float,
+    observe: Observer | None = None,
 ) -> AsyncIterator[trio.abc.Stream]:
     """Opens the stream, and cuts it off when the block is left: goodbyes are the WebSocket's business.
 
     Addresses are tried as in RFC 6555 (happy eyeballs). `ssl_context` is one of `client_context`; None means
-    the system's CAs. Raises CannotConnect, NetworkTimeout and WrongCertificate.
+    the system's CAs. For an observer the name is looked up once more beforehand, so that a failure of that is
+    distinguished. Raises CannotConnect, NetworkTimeout and WrongCertificate.
     """
     where = f"{target.host}:{target.port}"
     try:
         with deadline(f"connecting to {where}", connect_s):
+            if observe is not None:
+                observe(ConnectionStep.RESOLVED, await _addresses(target))
             tcp = await trio.open_tcp_stream(target.host, target.port)  # sets TCP_NODELAY
     except (OSError, UnicodeError) as exc:  # UnicodeError: no such name can exist
         raise CannotConnect(f"cannot connect to {where}: {_why(exc)}") from exc
     try:
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if observe is not None:
+            observe(ConnectionStep.CONNECTED, (str(tcp.socket.getpeername()[0]),))
         if not target.tls:
             yield tcp
             return
@@ -104,10 +115,18 @@ async def dial(
                 await tls.do_handshake()
         except trio.BrokenResourceError as exc:
             raise _tls_failure(where, exc) from exc
+        if observe is not None:
+            observe(ConnectionStep.SECURED, ())
         yield tls
     finally:
         with trio.CancelScope(shield=True):  # takes no time: nothing is waited for
             await trio.aclose_forcefully(tcp)
+
+
+async def _addresses(target: Target) -> tuple[str, ...]:
+    """The host's addresses, in the order in which the system wants them tried."""
+    rows = await trio.socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(str(row[4][0]) for row in rows))
 
 
 def _tls_failure(where: str, exc: trio.BrokenResourceError) -> CannotConnect | WrongCertificate:

@@ -20,6 +20,7 @@ from actors.wire.errors import (
 )
 from actors.wire.frame_parser import CONTROL_BYTES_MAX, FrameParser, Violation
 from actors.wire.message_stream import MessageStream, Sink, WebSocketStats
+from actors.wire.observer import ConnectionStep, Observer
 from supervisor.text import printable
 
 __all__ = [
@@ -227,6 +228,7 @@ async def connect(
     limits: WebSocketLimits,
     ssl_context: ssl.SSLContext | None = None,
     headers: Sequence[tuple[str, str]] = (),
+    observe: Observer | None = None,
 ) -> AsyncIterator[WebSocket]:
     """Opens `url` (ws:// or wss://) and closes it when the block is left, within `limits.close_s`.
 
@@ -238,12 +240,14 @@ async def connect(
     MisconfiguredError).
     """
     target = parse_url(url)
-    dialled = dial(target, ssl_context=ssl_context, connect_s=limits.connect_s, tls_s=limits.tls_s)
+    dialled = dial(target, ssl_context=ssl_context, connect_s=limits.connect_s, tls_s=limits.tls_s, observe=observe)
     with _unwrapped():
         async with dialled as inner, trio.open_nursery() as nursery:
             wire = WebSocket(inner, target, sink, limits)
             extra = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers]
             await nursery.start(wire._run, extra)
+            if observe is not None:
+                observe(ConnectionStep.OPENED, ())
             try:
                 yield wire
             finally:

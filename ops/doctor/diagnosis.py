@@ -7,19 +7,17 @@ from dataclasses import dataclass
 import trio
 
 from actors.backfill.rate_limiter import RateLimiters
-from actors.exchanges.contract.feed import Dialect
 from actors.exchanges.registry import EXCHANGES
-from actors.feed.sharding import ConnectionSpec, shard
+from actors.feed.sharding import shard
 from actors.model.symbols import parse_symbol
 from actors.settings import ExchangeSettings
-from actors.wire.dial import parse_url
+from actors.wire.observer import ConnectionStep
 from ops.doctor.advice import Trouble
 from ops.doctor.clock import Dated, judge
-from ops.doctor.feed import examine_feed
+from ops.doctor.feed import FeedLimits, examine_feed
 from ops.doctor.findings import Chart, Finding, State, Step, Stop
 from ops.doctor.history import examine_history
-from ops.doctor.network import reach
-from ops.doctor.probe_session import Talk
+from ops.doctor.probe_session import Probe
 from ops.doctor.silent import examine_silent
 
 Tell = Callable[[str], None]
@@ -42,15 +40,17 @@ class Report:
         return State.FAIL if failed else State.PASS
 
 
-async def examine(exchanges: Sequence[ExchangeSettings], wait_s: float, tell: Tell) -> list[Report]:
-    """The reports in the order of `exchanges`; `tell` hears how it goes on, in lines for people.
+async def examine(
+    exchanges: Sequence[ExchangeSettings], wait_s: float, tell: Tell, limits: FeedLimits | None = None
+) -> list[Report]:
+    """The reports in the order of `exchanges`; `tell` receives lines on the progress, for people.
 
     `wait_s` is how long a trade may take once the subscription is answered.
     """
     limiters, reports = RateLimiters(), dict[str, Report]()
 
     async def one(settings: ExchangeSettings) -> None:
-        reports[settings.name] = report = await _examine(settings, wait_s, tell, limiters)
+        reports[settings.name] = report = await _examine(settings, wait_s, tell, limiters, limits or FeedLimits())
         tell(f"{settings.name}: {report.state}")
 
     async with trio.open_nursery() as nursery:
@@ -59,57 +59,49 @@ async def examine(exchanges: Sequence[ExchangeSettings], wait_s: float, tell: Te
     return [reports[settings.name] for settings in exchanges]
 
 
-async def _examine(settings: ExchangeSettings, wait_s: float, tell: Tell, limiters: RateLimiters) -> Report:
+async def _examine(
+    settings: ExchangeSettings, wait_s: float, tell: Tell, limiters: RateLimiters, limits: FeedLimits
+) -> Report:
     dialect = EXCHANGES[settings.dialect].feed
     channel = settings.channel or dialect.channels[0]
     markets = [dialect.market(parse_symbol(symbol), channel) for symbol in settings.symbols]
-    plans = shard(settings, dialect, markets)
-    charts = [Chart(plan.name, _CONNECTION_STEPS) for plan in plans]
-    talks: list[Talk] = []
+    specs = shard(settings, dialect, markets)
+    charts = [Chart(spec.name, _CONNECTION_STEPS) for spec in specs]
+    probes: list[Probe] = []
 
     async def connection(number: int) -> None:
         await trio.sleep(number / dialect.limits.connects_per_s)  # as far apart as the exchange wants them
-        talk = await _connection(charts[number], plans[number], settings, dialect, wait_s, tell)
-        if talk is not None:
-            talks.append(talk)
+        spec, chart = specs[number], charts[number]
+        probe = await examine_feed(
+            chart, spec, settings, dialect, wait_s, lambda line: tell(f"{spec.name}: {line}"), limits
+        )
+        chart.skip_rest()
+        if ConnectionStep.OPENED in probe.at:
+            probes.append(probe)
 
     async with trio.open_nursery() as nursery:
-        for number in range(len(plans)):
+        for number in range(len(specs)):
             nursery.start_soon(connection, number)
     ending = Chart(settings.name, ())
-    first = next((talk.first for talk in talks if talk.first is not None), None)
+    first = next((probe.first for probe in probes if probe.first is not None), None)
     dated = None
     try:
         market = first.market if first else markets[0]
         dated = await examine_history(ending, settings, channel, market, first, limiters)
     except Stop:
         pass  # the chart has it, and the clock can do without
-    traded = {symbol for talk in talks for symbol in talk.traded}
-    if talks:
+    traded = {symbol for probe in probes for symbol in probe.traded}
+    if probes:
         silent = [market for market in markets if market.symbol not in traded]
         await examine_silent(ending, settings, channel, silent, sorted(traded), limiters)
-    _examine_clock(ending, talks, dated)
+    _examine_clock(ending, probes, dated)
     findings = [finding for chart in (*charts, ending) for finding in chart.findings]
-    return Report(settings.name, settings.dialect, {plan.name: plan.url for plan in plans}, tuple(findings))
+    return Report(settings.name, settings.dialect, {spec.name: spec.url for spec in specs}, tuple(findings))
 
 
-async def _connection(
-    chart: Chart, plan: ConnectionSpec, settings: ExchangeSettings, dialect: Dialect, wait_s: float, tell: Tell
-) -> Talk | None:
-    """All steps of one connection; None where it did not come so far that anything was said."""
-    talk = None
-    try:
-        await reach(chart, parse_url(plan.url), settings)
-        talk = await examine_feed(chart, plan, settings, dialect, wait_s, lambda line: tell(f"{plan.name}: {line}"))
-    except Stop:
-        pass  # the chart has it
-    chart.skip_rest()
-    return talk
-
-
-def _examine_clock(chart: Chart, talks: Sequence[Talk], dated: Dated | None) -> None:
-    trades = sum(talk.timed for talk in talks)
-    lag_ns = min((talk.lag_ns for talk in talks), default=math.inf)
+def _examine_clock(chart: Chart, probes: Sequence[Probe], dated: Dated | None) -> None:
+    trades = sum(probe.timed for probe in probes)
+    lag_ns = min((probe.lag_ns for probe in probes), default=math.inf)
     try:
         said = judge(trades, lag_ns, dated)
     except Trouble as trouble:

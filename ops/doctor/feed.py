@@ -1,25 +1,43 @@
-"""The feed of one connection in timed steps: WebSocket, subscription, its answers, the first trade."""
+"""The feed of one connection in timed steps, as the service takes them: from the host's name to the first trade."""
 
-from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 import trio
 
 from actors.exchanges.contract.feed import Dialect
+from actors.feed.connection_state import WATCH_S
+from actors.feed.session import NotSubscribed
 from actors.feed.sharding import ConnectionSpec
 from actors.settings import ExchangeSettings
-from actors.wire.dial import client_context
-from actors.wire.websocket import WebSocket, WebSocketLimits, connect
-from ops.doctor.advice import PROXY, Trouble
-from ops.doctor.findings import Chart, Step, Stop
-from ops.doctor.probe_session import Talk
+from actors.wire.dial import Target, parse_url
+from actors.wire.errors import CannotConnect, NetworkTimeout
+from actors.wire.observer import ConnectionStep
+from actors.wire.websocket import WebSocketLimits
+from ops.doctor.advice import PROXY, Trouble, on_connect, on_name
+from ops.doctor.findings import Chart, Note, State, Step, Stop
+from ops.doctor.probe_session import Probe
+from supervisor import leaves
 
-ANSWERS_S = 120.0  # all answers together: a thousand markets that are asked for one by one take their time
-NOTICE_S = 1.0  # a trade that has not come by then is worth a word to whoever waits
-MORE_S = 2.0  # how long the other markets may take after the first trade to show one too
 NAMES_MAX = 5  # of markets in one line
 
 Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedLimits:
+    """How long the steps may take, in seconds; `websocket` None: as in the service.
+
+    - `answers_s` for all answers together: a thousand markets that are requested one by one take their time.
+    - `notice_s` without a trade are worth a line to whoever waits.
+    - `more_s` after the first trade the other markets may still show one too.
+    """
+
+    answers_s: float = 120.0
+    notice_s: float = 1.0
+    more_s: float = 2.0
+    websocket: WebSocketLimits | None = None
 
 
 async def examine_feed(
@@ -29,86 +47,155 @@ async def examine_feed(
     dialect: Dialect,
     wait_s: float,
     tell: Tell,
-) -> Talk:
-    """Takes the steps from WEBSOCKET to TRADE and returns what was said; raises Stop at the first that fails.
+    limits: FeedLimits,
+) -> Probe:
+    """Takes the steps from RESOLVE to TRADE, up to the first that fails; the chart has the findings.
 
     A refusal of some of the markets is a failure, but the others may show a trade all the same.
     """
-    talk = Talk(plan, settings, dialect)
-    limits = WebSocketLimits(message_bytes=dialect.limits.message_bytes)
-    async with AsyncExitStack() as stack:
-        with chart.step(Step.WEBSOCKET) as note:
-            tls = client_context(settings.ca_file) if plan.url.startswith("wss:") else None
-            opening = connect(plan.url, sink=talk.sink, limits=limits, ssl_context=tls)
-            wire = await stack.enter_async_context(opening)
-            note.found = "a connection of its own, from TCP to the answered handshake"
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(talk.follow, wire)
-            nursery.start_soon(talk.ping, wire)
-            with suppress(Stop):  # the chart has it; out of a nursery it would come in a group
-                await _converse(chart, talk, wire, wait_s, tell)
-            nursery.cancel_scope.cancel()
-    return talk
+    probe = Probe(plan, settings, dialect, limits.websocket)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(probe.run)
+        with suppress(Stop):
+            await _open(chart, probe, parse_url(plan.url), settings)
+            await _converse(chart, probe, wait_s, tell, limits)
+        nursery.cancel_scope.cancel()
+    return probe
 
 
-async def _converse(chart: Chart, talk: Talk, wire: WebSocket, wait_s: float, tell: Tell) -> None:
+async def _open(chart: Chart, probe: Probe, target: Target, settings: ExchangeSettings) -> None:
+    reached = trio.current_time()
+
+    async def reach(note: Note, step: ConnectionStep) -> str:
+        """Waits for a step; its time counts from the one before. Returns its detail."""
+        nonlocal reached
+        await probe.until(lambda: step in probe.at)
+        reached, note.took_s = probe.at[step], probe.at[step] - reached
+        return ", ".join(probe.details[step])
+
+    with chart.step(Step.RESOLVE) as note, _network_errors(Step.RESOLVE, target):
+        note.found = await reach(note, ConnectionStep.RESOLVED)
+    with chart.step(Step.CONNECT) as note, _network_errors(Step.CONNECT, target):
+        address = await reach(note, ConnectionStep.CONNECTED)
+        note.found = f"TCP to port {target.port} of {address}"
+    if target.tls:
+        with chart.step(Step.TLS) as note, _network_errors(Step.TLS, target):
+            await reach(note, ConnectionStep.SECURED)
+            trust = settings.ca_file or "the system's CAs"
+            note.found = f"the certificate is {target.host}'s, by {trust}"
+    else:
+        chart.add(Step.TLS, State.SKIPPED, None, "ws:// uses none")
+    with chart.step(Step.WEBSOCKET) as note:
+        await reach(note, ConnectionStep.OPENED)
+        note.found = "the handshake was answered"
+
+
+@contextmanager
+def _network_errors(step: Step, target: Target) -> Iterator[None]:
+    """Adds advice to what ends a connection before the WebSocket handshake."""
+    try:
+        yield
+    except CannotConnect as error:
+        causes = _causes(error)
+        if step is Step.RESOLVE:
+            said = f"{target.host} cannot be looked up: {_words(causes[-1])}"
+            raise Trouble(said, on_name(causes[-1])) from error
+        if step is Step.CONNECT:
+            raise Trouble(str(error), on_connect(causes, target.port)) from error
+        raise Trouble(
+            str(error),
+            f"port {target.port} may not speak TLS there: check host and port, and whether ws:// is meant",
+        ) from error
+    except NetworkTimeout as error:
+        if step is not Step.CONNECT:
+            raise
+        raise Trouble(str(error), on_connect([], target.port)) from error
+
+
+def _causes(error: BaseException) -> list[Exception]:
+    """The errors behind one, outermost first; of a group all members."""
+    found: list[Exception] = []
+    cause = error.__cause__
+    if isinstance(cause, BaseExceptionGroup):
+        return [leaf for leaf in leaves(cause) if isinstance(leaf, Exception)]
+    if isinstance(cause, Exception):
+        found = [cause, *_causes(cause)]
+    return found
+
+
+def _words(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+async def _converse(chart: Chart, probe: Probe, wait_s: float, tell: Tell, limits: FeedLimits) -> None:
+    wanted = probe.markets.keys()
     with chart.step(Step.SUBSCRIBE) as note:
-        requests = await talk.subscribe(wire)
-        note.found = f"asked for {_count(len(talk.markets), 'market')} in {_count(requests, 'request')}"
+        await probe.until(lambda: wanted <= probe.requested, trio.current_time() + limits.answers_s)
+        note.found = f"asked for {_count(len(wanted), 'market')} in {_count(probe.requests, 'request')}"
+    asked_at = probe.at[ConnectionStep.REQUESTED]
     try:
         with chart.step(Step.ACKNOWLEDGED) as note:
-            with trio.move_on_after(ANSWERS_S):
-                await talk.settle(wire)
-            note.found = _answers(talk)
-            note.took_s = trio.current_time() - talk.first_asked_at
+            with suppress(NotSubscribed), trio.move_on_after(limits.answers_s):
+                await _settle(probe)
+            note.found = _answers(probe)
+            note.took_s = trio.current_time() - asked_at
     except Stop:
-        if not talk.subscription.confirmed:
+        if not probe.subscription.confirmed:
             raise
     with chart.step(Step.TRADE) as note:
         answered = trio.current_time()
-        if wait_s > NOTICE_S and not await talk.until(lambda: talk.first, answered + NOTICE_S):
+        if wait_s > limits.notice_s and not await probe.until(lambda: probe.first, answered + limits.notice_s):
             tell(f"waiting up to {wait_s:g} s for a trade")
-        await talk.until(lambda: talk.first, answered + wait_s)
-        if talk.first is None:
-            raise _no_trade(talk, wait_s)
-        note.took_s = talk.first.at - talk.first_asked_at
-        markets = len(talk.subscription.confirmed)
-        await talk.until(lambda: len(talk.traded) >= markets, talk.first.at + MORE_S)
-        note.found = f"{talk.first.market.symbol} at {talk.first.price}"
+        await probe.until(lambda: probe.first, answered + wait_s)
+        if probe.first is None:
+            raise _no_trade(probe, wait_s)
+        note.took_s = probe.first.at - asked_at
+        markets = len(probe.subscription.confirmed)
+        await probe.until(lambda: len(probe.traded) >= markets, probe.first.at + limits.more_s)
+        note.found = f"{probe.first.market.symbol} at {probe.first.price}"
         if markets > 1:
-            note.found += f"; {len(talk.traded)} of {markets} markets have traded"
-        if talk.rejects:
-            note.found += f"; {_count(talk.rejects, 'message')} made no sense ({talk.reject})"
+            note.found += f"; {len(probe.traded)} of {markets} markets have traded"
+        if probe.rejects:
+            note.found += f"; {_count(probe.rejects, 'message')} made no sense ({probe.reject})"
 
 
-def _answers(talk: Talk) -> str:
+async def _settle(probe: Probe) -> None:
+    """Until each market has its answer, or none came within the exchange's `ack_s`."""
+    subscription = probe.subscription
+    while subscription.pending.keys() - subscription.unanswered.keys():
+        await probe.until(lambda: not subscription.pending, trio.current_time() + WATCH_S)
+
+
+def _answers(probe: Probe) -> str:
     """What became of the subscription; raises Trouble unless all of it was acknowledged."""
-    subscription, wanted = talk.subscription, len(talk.markets)
+    subscription, wanted = probe.subscription, len(probe.markets)
     if not (subscription.refused or subscription.pending):
         return f"all {wanted}" if wanted > 1 else "yes"
     parts, advice = [f"{len(subscription.confirmed)} of {wanted}"], []
     if subscription.refused:
         words = list(dict.fromkeys(subscription.refused.values()))
-        parts.append(f"refused: {_names(talk, subscription.refused)} ({'; '.join(words[:NAMES_MAX])})")
+        parts.append(f"refused: {_names(probe, subscription.refused)} ({'; '.join(words[:NAMES_MAX])})")
         advice.append("take the refused symbols out, or write them as the exchange's list of markets has them")
     if subscription.held:
         words = list(dict.fromkeys(subscription.held.values()))
-        parts.append(f"put off: {_names(talk, subscription.held)} ({'; '.join(words[:NAMES_MAX])})")
+        parts.append(f"put off: {_names(probe, subscription.held)} ({'; '.join(words[:NAMES_MAX])})")
         advice.append("wait a little: that is about the exchange or the rate of requests, not about these markets")
     if silent := {native: None for native in subscription.pending if native not in subscription.held}:
-        parts.append(f"no answer: {_names(talk, silent)}")
+        parts.append(f"no answer: {_names(probe, silent)}")
         advice.append("check that the url leads to this exchange, and that these markets exist")
     raise Trouble("; ".join(parts), "; ".join(advice))
 
 
-def _no_trade(talk: Talk, wait_s: float) -> Trouble:
-    if talk.condition:
-        said = f"none within {wait_s:g} s, and the exchange says: {talk.condition}"
+def _no_trade(probe: Probe, wait_s: float) -> Trouble:
+    if probe.state.condition:
+        said = f"none within {wait_s:g} s, and the exchange says: {probe.state.condition}"
         return Trouble(said, "wait until it trades again")
-    if talk.rejects:
-        said = f"none within {wait_s:g} s, but {_count(talk.rejects, 'message')} that made no sense ({talk.reject})"
+    if probe.rejects:
+        said = (
+            f"none within {wait_s:g} s, but {_count(probe.rejects, 'message')} that made no sense ({probe.reject})"
+        )
         return Trouble(said, f"the exchange may have changed its messages, or {PROXY}")
-    said = f"none within {wait_s:g} s" + (f", only {talk.resent} old ones" if talk.resent else "")
+    said = f"none within {wait_s:g} s" + (f", only {probe.resent} old ones" if probe.resent else "")
     return Trouble(
         said,
         "a quiet market is possible: try a longer --wait, or a busier symbol; if that is silent too, the endpoint "
@@ -116,8 +203,8 @@ def _no_trade(talk: Talk, wait_s: float) -> Trouble:
     )
 
 
-def _names(talk: Talk, natives: dict[str, str] | dict[str, None]) -> str:
-    names = [talk.markets[native].symbol for native in list(natives)[:NAMES_MAX]]
+def _names(probe: Probe, natives: dict[str, str] | dict[str, None]) -> str:
+    names = [probe.markets[native].symbol for native in list(natives)[:NAMES_MAX]]
     more = len(natives) - len(names)
     return ", ".join(names) + (f" and {more} more" if more else "")
 

@@ -1,4 +1,4 @@
-"""One conversation with an exchange: what was asked, what it answered, and the trades that came. Stores nothing."""
+"""Runs one session of the service for diagnosis, and notes its steps, answers and trades. Stores nothing."""
 
 import math
 import time
@@ -7,18 +7,26 @@ from dataclasses import dataclass
 
 import trio
 
-from actors.exchanges.contract.feed import Ack, Condition, Dialect, Leaving, Market, Refusal, Request, Unsubscribed
-from actors.feed.connection_state import WATCH_S
-from actors.feed.decoder import Decoder
-from actors.feed.keep_alive import keep_alive
+from actors.backfill.token_source import TokenSource
+from actors.continuity.continuity import Continuity
+from actors.exchanges.contract.feed import Dialect, Market
+from actors.feed.accumulator import Accumulator
+from actors.feed.connection_state import ConnectionState
+from actors.feed.session import Session
 from actors.feed.sharding import ConnectionSpec
 from actors.feed.subscription import Subscription
-from actors.model.ticks import Block
+from actors.model.chunk import Chunk
+from actors.model.symbols import parse_symbol
+from actors.model.ticks import Block, IdPromise
 from actors.settings import ExchangeSettings
-from actors.wire.websocket import ConnectionLost, WebSocket
-from supervisor import TransientError
+from actors.telemetry.ledger import Account
+from actors.wire.errors import ConnectionLost, classify
+from actors.wire.observer import ConnectionStep
+from actors.wire.websocket import WebSocketLimits
+from supervisor import Context, Mailbox, Verdict, leaves
 
-STREAM = "stream"  # the source of a live trade; others were re-sent on subscribe
+STREAM = "stream"  # the source of a live trade; others are sent again on subscribing
+MAILBOX_ROWS = 100_000  # as much as the buffer of a service takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,136 +40,135 @@ class FirstTrade:
     at: float
 
 
-class Talk:
-    """What has been said on one connection so far; `sink` takes in what comes.
+class Probe:
+    """A session with an observer, whose mailbox this reads in place of the buffer.
 
-    `traded` holds the symbols with live trades, `timed` how many of these told their time, `lag_ns` the least
-    from such a trade's time to its receipt; `rejects` are what could not be read, the first in words;
-    `condition` is what the exchange says of its own state, "" where that is normal.
+    `at` holds when each step was first reached, on trio's clock, and `details` what came with it. `traded` holds
+    the symbols with live trades, `timed` counts trades with a time, `lag_ns` is the least from such a time to the
+    receipt; `rejects` counts messages that could not be read, `reject` describes the first.
     """
 
-    def __init__(self, plan: ConnectionSpec, settings: ExchangeSettings, dialect: Dialect) -> None:
-        self.markets = {market.native: market for market in plan.markets}
-        self.by_symbol = {market.symbol: market for market in plan.markets}
-        names = {market.native: market.symbol for market in plan.markets}
-        channel = settings.channel or dialect.channels[0]
-        self.subscription = Subscription(dialect, list(self.markets), channel)
+    def __init__(
+        self, spec: ConnectionSpec, settings: ExchangeSettings, dialect: Dialect, limits: WebSocketLimits | None
+    ) -> None:
+        self.markets = {market.native: market for market in spec.markets}
+        self.state = ConnectionState()
+        self.at: dict[ConnectionStep, float] = {}
+        self.details: dict[ConnectionStep, tuple[str, ...]] = {}
+        self.requests, self.requested, self.requested_at = 0, set[str](), -math.inf
         self.first: FirstTrade | None = None
         self.traded: set[str] = set()
         self.timed, self.lag_ns = 0, math.inf
         self.resent = self.rejects = 0
         self.reject = ""
-        self.asked_at = self.first_asked_at = -math.inf
-        self._name, self._dialect = settings.name, dialect
-        self._reader = Decoder(settings.name, dialect, names, dialect.decoder_for(self.markets))
-        self._reader.requested(names, time.time_ns())
-        self.condition = ""
-        self._leaving = ""
-        self._lost: TransientError | None = None
+        self._spec, self._settings, self._dialect, self._limits = spec, settings, dialect, limits
+        self._by_symbol = {market.symbol: market for market in spec.markets}
+        promises = {s: dialect.ids.get(parse_symbol(s).kind, IdPromise.OPAQUE) for s in self._by_symbol}
+        self._continuity = Continuity(settings.name, promises)
+        self._mailbox: Mailbox[Chunk] = Mailbox(
+            MAILBOX_ROWS, weigh=lambda chunk: chunk.rows, on_dead_letter=lambda *_: None
+        )
+        self._accumulator = Accumulator(settings.name, Account(), self._mailbox, self._continuity)
+        self._session: Session | None = None
+        self._ended: Exception | None = None
         self._news = trio.Event()
 
-    async def sink(self, messages: list[bytes], received_ns: int) -> None:
-        """For `connect`: reads messages into a block that nobody keeps."""
-        while messages:
-            messages = messages[self._portion(messages, received_ns) :]
-            await trio.lowlevel.checkpoint()
+    @property
+    def subscription(self) -> Subscription:
+        """The session's; there is one once it is connected."""
+        assert self._session is not None
+        return self._session.subscription
 
-    def _portion(self, messages: list[bytes], received_ns: int) -> int:
-        block, now = Block(self._name), trio.current_time()
-        outcome = self._reader.read(messages, received_ns, block)
-        for control in outcome.controls:
-            match control:
-                case Ack():
-                    self.subscription.acknowledged(control, now)
-                case Refusal():
-                    self._reader.seen -= {*self.subscription.refuse(control, now)}
-                case Unsubscribed():
-                    self.subscription.unsubscribed(control.natives, now, "ended by the exchange")
-                case Condition():
-                    self.condition = control.words
-                case Leaving():
-                    self._leaving = control.reason
-        self.subscription.delivered(self._reader.seen, now)
-        if outcome.rejects and not self.rejects:
-            worst = outcome.rejects[0]
-            self.reject = f"{worst.reason}: {worst.detail}"
-        self.rejects += len(outcome.rejects)
-        self._take(block)
+    async def run(self) -> None:
+        """Runs the session until it ends or is cancelled; `until` raises what ended it."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._take_chunks)
+            try:
+                await self._run_session()
+            except Exception as error:
+                if classify(error)[0] is Verdict.BUG:
+                    raise
+                self._ended = self._explained(leaves(error)[0])
+            if (rest := self._accumulator.rest()) is not None:
+                self._take(rest)
+            self._mailbox.close()
         self._tell()
-        return outcome.messages
 
-    def _take(self, block: Block) -> None:
-        for row, source in enumerate(block.source):
-            if source != STREAM:
-                self.resent += 1
-                continue
-            symbol, exchange_ns = block.symbol[row], block.exchange_ns[row]
-            self.traded.add(symbol)
-            if exchange_ns is not None:
-                self.timed += 1
-                self.lag_ns = min(self.lag_ns, block.received_ns[row] - exchange_ns)
-            if self.first is None:
-                market = self.by_symbol[symbol]
-                self.first = FirstTrade(
-                    market, block.trade_id[row], exchange_ns, block.price[row], trio.current_time()
-                )
+    async def _run_session(self) -> None:
+        request = self._dialect.token
+        token = await TokenSource(request, self._settings).get() if request else None
+        self._session = Session(
+            self._spec,
+            self._settings,
+            self._dialect,
+            self.state,
+            self._accumulator,
+            self._continuity,
+            Context(self._spec.name),
+            token=token,
+            observe=self._observe,
+            limits=self._limits,
+        )
+        await self._session.run()
 
-    async def subscribe(self, wire: WebSocket) -> int:
-        """Asks for everything, no faster than the exchange allows; returns how many requests that took."""
-        count = 0
-        while request := await self._next():
-            await self._ask(wire, request)
-            count += 1
-        return count
-
-    async def settle(self, wire: WebSocket) -> None:
-        """Until each market has its answer or none came for the exchange's `ack_s`; asks again where it helps."""
-        subscription = self.subscription
-        while subscription.pending.keys() - subscription.unanswered.keys():
-            if request := await self._next():
-                await self._ask(wire, request)
-            else:
-                await self.until(lambda: not subscription.pending, trio.current_time() + WATCH_S)
-
-    async def _next(self) -> Request | None:
-        """What is to be asked for by now."""
-        await trio.sleep_until(self.asked_at + 1 / self._dialect.limits.requests_per_s)
-        return self.subscription.next(trio.current_time())
-
-    async def _ask(self, wire: WebSocket, request: Request) -> None:
-        self._reader.requested(request.natives, time.time_ns())
-        self.asked_at = trio.current_time()
-        if math.isinf(self.first_asked_at):
-            self.first_asked_at = self.asked_at
-        if self._lost is not None:
-            raise self._lost
-        await wire.send(request.text)
-
-    async def until(self, true: Callable[[], object], at: float) -> bool:
-        """Waits until it is so, at most until `at` on trio's clock; raises what ends the connection meanwhile."""
+    async def until(self, true: Callable[[], object], at: float = math.inf) -> bool:
+        """Waits until it is so, at most until `at` on trio's clock; raises what ends the session meanwhile."""
         with trio.move_on_at(at):
             while not true():
-                if self._lost is not None:
-                    raise self._lost
+                if self._ended is not None:
+                    raise self._ended
                 self._news = trio.Event()
                 await self._news.wait()
         return bool(true())
 
-    async def follow(self, wire: WebSocket) -> None:
-        """Runs beside: notes how the connection ends."""
-        how = await wire.closed()
-        words = "; ".join(filter(None, [how.reason, self._leaving]))
-        self._lost = ConnectionLost(how.code, words)
+    def _observe(self, step: ConnectionStep, detail: tuple[str, ...]) -> None:
+        now = trio.current_time()
+        self.at.setdefault(step, now)
+        self.details.setdefault(step, detail)
+        if step is ConnectionStep.REQUESTED:
+            self.requests += 1
+            self.requested |= set(detail)
+            self.requested_at = now
         self._tell()
 
-    async def ping(self, wire: WebSocket) -> None:
-        """Runs beside: the pings in the exchange's own words; how the connection ends is `follow`'s to note."""
-        if self._dialect.ping is not None:
-            try:
-                await keep_alive(wire, self._dialect.ping)
-            except TransientError as error:
-                self._lost = error
+    async def _take_chunks(self) -> None:
+        try:
+            while True:
+                async with self._mailbox.receive() as chunk:
+                    self._take(chunk)
                 self._tell()
+        except trio.EndOfChannel:
+            pass
+
+    def _take(self, chunk: Chunk) -> None:
+        if chunk.rejects and not self.rejects:
+            first = chunk.rejects[0]
+            self.reject = f"{first.reason}: {first.detail}"
+        self.rejects += len(chunk.rejects)
+        self._take_trades(chunk.block)
+
+    def _take_trades(self, block: Block) -> None:
+        for row, source in enumerate(block.source):
+            if source != STREAM:
+                self.resent += 1
+                continue
+            symbol, exchange_ns, received_ns = block.symbol[row], block.exchange_ns[row], block.received_ns[row]
+            self.traded.add(symbol)
+            if exchange_ns is not None:
+                self.timed += 1
+                self.lag_ns = min(self.lag_ns, received_ns - exchange_ns)
+            if self.first is None:
+                at = trio.current_time() - (time.time_ns() - received_ns) / 1e9
+                self.first = FirstTrade(
+                    self._by_symbol[symbol], block.trade_id[row], exchange_ns, block.price[row], at
+                )
+
+    def _explained(self, error: BaseException) -> Exception:
+        """A closed connection with what the exchange announced before, anything else as it is."""
+        assert isinstance(error, Exception)
+        if isinstance(error, ConnectionLost) and self.state.leaving:
+            return ConnectionLost(error.code, "; ".join(filter(None, [error.reason, self.state.leaving])))
+        return error
 
     def _tell(self) -> None:
         self._news.set()

@@ -18,6 +18,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Event, Pong, Request, TextMessage
 
 from actors.wire.errors import classify
+from actors.wire.observer import ConnectionStep
 from actors.wire.websocket import (
     CannotConnect,
     CloseReason,
@@ -600,6 +601,42 @@ async def test_a_trusted_certificate_is_talked_to(host: str) -> None:
         async with connect(url, sink=catch, limits=LIMITS, ssl_context=trusted) as wire:
             assert (await wire.closed()).code == 1000
     assert catch.messages == [b"hello " * 10_000]
+
+
+@pytest.mark.parametrize("certificate", ["", "localhost.pem"])
+async def test_an_observer_sees_each_step_of_the_connection_in_its_order(certificate: str) -> None:
+    seen: list[tuple[ConnectionStep, tuple[str, ...]]] = []
+    trusted = client_context(CERTS / "ca.pem") if certificate else None
+    async with (
+        serving(hello, certificate=certificate) as url,
+        connect(url, sink=Catch(), limits=LIMITS, ssl_context=trusted, observe=lambda *step: seen.append(step)),
+    ):
+        pass
+    secured = [(ConnectionStep.SECURED, ())] if certificate else []
+    assert seen == [
+        (ConnectionStep.RESOLVED, ("127.0.0.1",)),
+        (ConnectionStep.CONNECTED, ("127.0.0.1",)),
+        *secured,
+        (ConnectionStep.OPENED, ()),
+    ]
+
+
+async def test_an_observed_connection_that_fails_shows_the_last_step_that_it_reached() -> None:
+    seen: list[ConnectionStep] = []
+    with pytest.raises(CannotConnect):
+        async with connect(
+            "ws://nowhere.invalid/", sink=Catch(), limits=LIMITS, observe=lambda step, _: seen.append(step)
+        ):
+            pass
+    assert seen == []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(CannotConnect):
+        async with connect(
+            f"ws://127.0.0.1:{port}", sink=Catch(), limits=LIMITS, observe=lambda step, _: seen.append(step)
+        ):
+            pass
+    assert seen == [ConnectionStep.RESOLVED]
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ import pytest
 import trio
 
 from actors.settings import ExchangeSettings
+from actors.wire.websocket import WebSocketLimits
 from ops.config.config import load_config
-from ops.doctor import Finding, Report, State, Step, advice, examine, feed
-from ops.doctor import network as reach
+from ops.doctor import FeedLimits, Finding, Report, State, Step, advice, examine
 from ops.doctor.clock import Dated, judge
 from ops.sandbox import LOOPBACKS, Faults, Sandbox, parse_faults
 from tests.harness.cli_process import PATIENCE_S, running, tickwarden
@@ -47,10 +47,13 @@ def configured(folder: Path, toml: str) -> list[ExchangeSettings]:
 
 
 async def examined(
-    exchanges: Sequence[ExchangeSettings], wait_s: float = PATIENCE_S, told: list[str] | None = None
+    exchanges: Sequence[ExchangeSettings],
+    wait_s: float = PATIENCE_S,
+    told: list[str] | None = None,
+    limits: FeedLimits | None = None,
 ) -> list[Report]:
     with trio.fail_after(2 * PATIENCE_S):
-        return await examine(exchanges, wait_s, ([] if told is None else told).append)
+        return await examine(exchanges, wait_s, ([] if told is None else told).append, limits)
 
 
 def finding(report: Report, step: Step) -> Finding:
@@ -96,14 +99,13 @@ async def test_every_loopback_exchange_is_well_and_each_step_is_timed(tmp_path: 
 
 
 async def test_one_exchange_that_is_ill_leaves_the_others_well_and_the_order_as_configured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(feed, "NOTICE_S", 0.1)
     told: list[str] = []
     faults = {"kraken": parse_faults(["refuse=451"]), "okx": parse_faults(["silence"])}
     async with loopback(tmp_path, "kraken", "binance", "okx", **faults) as exchanges:
         kraken, binance = await examined(exchanges[:2])
-        (okx,) = await examined(exchanges[2:], 0.3, told)
+        (okx,) = await examined(exchanges[2:], 0.3, told, FeedLimits(notice_s=0.1))
     assert told == ["okx:1: waiting up to 0.3 s for a trade", "okx: fail"]
     assert (kraken.exchange, binance.exchange, okx.exchange) == ("kraken", "binance", "okx")
     assert binance.state is State.PASS
@@ -138,14 +140,16 @@ async def test_messages_that_make_no_sense_are_told_although_trades_come(tmp_pat
     ("name", "wrong", "near"), [("binance", "BTC/USD", "BTC/USDT"), ("binance", "BTCC/USDT", "BTC/USDT")]
 )
 async def test_a_market_that_stays_silent_and_does_not_exist_is_named_with_near_ones(
-    name: str, wrong: str, near: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, wrong: str, near: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(feed, "MORE_S", 0.3)
+    limits = FeedLimits(more_s=0.3)
     async with loopback(tmp_path, name, **{name: parse_faults(["silence"])}) as exchanges:
         (silent,) = await examined([dataclasses.replace(one, symbols=("BTC/USDT",)) for one in exchanges], 0.3)
     assert "no such market" not in str(silent.findings), "a market may be quiet"
     async with loopback(tmp_path, name) as exchanges:
-        (report,) = await examined([dataclasses.replace(one, symbols=("BTC/USDT", wrong)) for one in exchanges])
+        (report,) = await examined(
+            [dataclasses.replace(one, symbols=("BTC/USDT", wrong)) for one in exchanges], limits=limits
+        )
     (found,) = [found for found in report.findings if found.step is Step.REST and found.state is State.FAIL]
     assert found.found.startswith(f"{wrong}: {name} has no such market (") and report.state is State.FAIL
     assert found.advice.startswith(f"write {near}") and wrong + " " not in found.advice
@@ -199,13 +203,11 @@ async def test_plain_text_where_tls_is_expected_is_told(tmp_path: Path) -> None:
     async with serving(server):
         url = server.url.replace("ws:", "wss:")
         (report,) = await examined(configured(tmp_path, table("a", "binance", ["BTC/USDT"], url)))
-    broke(report, Step.TLS, "handshake failed", do="ws:// is meant")
+    broke(report, Step.TLS, "TLS handshake", "failed", do="ws:// is meant")
 
 
-async def test_a_server_that_accepts_and_says_nothing_costs_a_deadline(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reach, "TLS_S", 0.2)
+async def test_a_server_that_accepts_and_says_nothing_costs_a_deadline(tmp_path: Path) -> None:
+    limits = FeedLimits(websocket=WebSocketLimits(message_bytes=1_000_000, tls_s=0.2))
 
     async def hush(client: Client) -> None:
         await trio.sleep_forever()
@@ -213,19 +215,18 @@ async def test_a_server_that_accepts_and_says_nothing_costs_a_deadline(
     server = Server(hush)
     async with serving(server):
         url = server.url.replace("ws:", "wss:")
-        (report,) = await examined(configured(tmp_path, table("a", "binance", ["BTC/USDT"], url)))
+        (report,) = await examined(configured(tmp_path, table("a", "binance", ["BTC/USDT"], url)), limits=limits)
     broke(report, Step.TLS, "took longer than 0.2 s", do="nobody answered in time")
 
 
 async def one_client(
     folder: Path, script: Any, symbols: Sequence[str], *, dialect: str = "binance", wait_s: float = PATIENCE_S
 ) -> Report:
-    """The report about a scripted exchange; the doctor comes twice, first only to see whether TCP works."""
+    """The report about a scripted exchange."""
 
     async def serve(client: Client) -> None:
-        if client.number > 1:
-            await client.accept()
-            await script(client)
+        await client.accept()
+        await script(client)
 
     server = Server(serve)
     async with serving(server):
