@@ -7,8 +7,7 @@ and are taken. Else they are refused when HOLD_S is over, if other trades came m
 future as well; with nothing to measure by, they are taken.
 """
 
-from actors.continuity.row import Row
-from actors.continuity.tracker import HOLD_S, RESET_ROWS, Decided, Refused
+from actors.continuity.row import HOLD_S, RESET_ROWS, Decided, Refused, Row
 from actors.model.ticks import Reason
 
 SLACK_NS = 5_000_000_000  # connections and markets lag behind each other by less

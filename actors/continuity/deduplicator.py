@@ -10,9 +10,9 @@ from operator import length_hint
 
 from actors.continuity.clock_lead import Lead
 from actors.continuity.gap_log import GapLog
-from actors.continuity.row import Row
+from actors.continuity.row import Decided, Row, Verdict
 from actors.continuity.sequenced import SPAN_SURE, SequencedTracker
-from actors.continuity.tracker import Decided, Shared, Snapshot, Tracker, Verdict
+from actors.continuity.tracker import Shared, Snapshot, Tracker
 from actors.continuity.unsequenced import UnsequencedTracker
 from actors.model.ticks import Block, IdPromise
 
@@ -103,8 +103,7 @@ class Deduplicator:
         if len(block):
             self.shared.decided.copies += self.admit(block, 0, block.fills[:], now)
         self._put_back(block)
-        decided, self.shared.decided = self.shared.decided, Decided()
-        return block, decided
+        return block, self.shared.decided.take()
 
     def _put_back(self, block: Block) -> None:
         for symbol, row in self.shared.decided.freed:

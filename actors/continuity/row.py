@@ -1,9 +1,22 @@
-"""One trade as continuity sees it."""
+"""One trade as continuity sees it, and what becomes of it."""
 
+import enum
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from actors.model.ticks import Reason
 
 HISTORY_SLACK_NS = 60_000_000_000  # the stream's time of a trade and the history's differ by less
+RESET_ROWS = 3  # one or two rows may be damaged frames
+HOLD_S = 2.0  # what the next trades must confirm waits so long for them; a busy market confirms within milliseconds
+
+
+class Verdict(enum.Enum):
+    """What becomes of a row."""
+
+    NEW = "new"  # it counts as stored from now on
+    COPY = "copy"
+    HELD = "held"  # until the next rows confirm it, or none comes
 
 
 @dataclass(slots=True)
@@ -37,3 +50,39 @@ class Row:
             if abs(self.time_ns - other.time_ns) > slack_ns:
                 return False
         return "backfill" in (self.source, other.source) or not other.content[0] or self.content == other.content
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A held row that turned out to be no sound trade."""
+
+    symbol: str
+    row: Row
+    reason: Reason
+    detail: str
+
+
+@dataclass(slots=True)
+class Decided:
+    """What became of rows that were held, since it was last taken: stored, refused, or copies."""
+
+    freed: list[tuple[str, Row]] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    copies: int = 0
+
+    def free(self, symbol: str, row: Row) -> None:
+        """A held row is stored; no effect for one that is."""
+        if not row.stored:
+            row.stored = True
+            self.freed.append((symbol, row))
+
+    def refuse(self, symbol: str, row: Row, detail: str) -> None:
+        """A held row is no sound trade; one that is stored stays so."""
+        if not row.stored:
+            self.refused.append(Refused(symbol, row, Reason.BAD_ID, detail))
+
+    def take(self) -> "Decided":
+        """Moves all of it out."""
+        taken = Decided(self.freed, self.refused, self.copies)
+        self.freed, self.refused, self.copies = [], [], 0
+        return taken

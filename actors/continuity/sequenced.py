@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from actors.continuity.missing_ranges import MissingRange, MissingRanges
-from actors.continuity.row import Row
-from actors.continuity.tracker import HOLD_S, RESET_NS, Shared, Snapshot, Tracker, Verdict
+from actors.continuity.row import HOLD_S, Row, Verdict
+from actors.continuity.suspects import RESET_NS
+from actors.continuity.tracker import Shared, Snapshot, Tracker
 from actors.continuity.tracker_state import Before, TrackerState
 from actors.continuity.unconfirmed import NEAR_IDS, Aside, Held, Waiting
 from actors.continuity.unsequenced import UnsequencedTracker
@@ -305,7 +306,7 @@ class SequencedTracker(Tracker):
             self._book.bound(self.outage, row.received_ns, row.trade_id, row.at_ns, None)
             self.outage = None
         if not self.blind:  # else there may be a record already
-            self._say_feed(FeedEvent.FIRST, row.received_ns, str(first), row.at_ns)
+            self._report_feed(FeedEvent.FIRST, row.received_ns, str(first), row.at_ns)
         self._move(row, number, first)
 
     def _move(self, row: Row, number: int, lowest: int | None = None) -> None:
@@ -444,7 +445,7 @@ class SequencedTracker(Tracker):
             )
         if self._lowered:
             self._lowered = False
-            self._say_feed(FeedEvent.FIRST, now_ns, str(self.lowest), None)
+            self._report_feed(FeedEvent.FIRST, now_ns, str(self.lowest), None)
 
     def _young(self) -> list[MissingRange]:
         return [

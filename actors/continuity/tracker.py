@@ -1,35 +1,12 @@
-"""What the continuity of a market is, whatever its ids promise: the last trade, outages, and resets of the ids.
+"""The continuity of one market, whatever its ids promise: the last trade, outages, and resets of the ids."""
 
-A live trade whose id is known or lower than all known, but whose time is newer than the last trade's, cannot be
-an old one. It is held as a suspect of a reset: the exchange may have started its ids again. RESET_ROWS suspects
-with different ids are a reset. Where the former ids go on instead, the suspects are refused. Where nothing follows
-for HOLD_S, they are stored, a gap says that what lies before them is unknown, and they remain suspects: nothing
-else is derived from them.
-"""
-
-import enum
 from dataclasses import dataclass, field
 
 from actors.continuity.gap_log import GapLog
-from actors.continuity.row import Row
+from actors.continuity.row import Decided, Row, Verdict
+from actors.continuity.suspects import Suspects
 from actors.continuity.tracker_state import Before, TrackerState
 from actors.model.records import FeedEvent, FeedRow, GapReason, GapRow, GapStatus, decimal
-from actors.model.ticks import Reason
-
-RESET_ROWS = 3  # one or two rows may be damaged frames
-RESET_NS = 1_000_000_000  # times of one market are out of order by less: closer to the last trade it may be a copy
-RESET_ROWS_TIMELESS = 5_000  # without times only a flood of rows with low ids shows a reset
-HOLD_S = 2.0  # what the next trades must confirm waits so long for them; a busy market confirms within milliseconds
-SUSPECTS_MAX = 1_000  # held of one market: what a busy one trades within RESET_NS
-
-
-class Verdict(enum.Enum):
-    """What becomes of a row."""
-
-    NEW = "new"  # it counts as stored from now on
-    COPY = "copy"
-    HELD = "held"  # until the next rows confirm it, or none comes
-
 
 # Of a market that is recorded while the file cannot be read:
 BLIND_FRESH_NS = 10_000_000_000  # a live trade is younger; older ones are sent again, which is what comes first ...
@@ -53,25 +30,6 @@ class Snapshot:
     mark: int | None = None
     missing_ranges: tuple[tuple[int, int], ...] = ()
     gaps: frozenset[str] = frozenset()  # whose states are kept in memory
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A held row that turned out to be no sound trade."""
-
-    symbol: str
-    row: Row
-    reason: Reason
-    detail: str
-
-
-@dataclass(slots=True)
-class Decided:
-    """What became of rows that were held, since it was last taken: stored, refused, or copies."""
-
-    freed: list[tuple[str, Row]] = field(default_factory=list)
-    refused: list[Refused] = field(default_factory=list)
-    copies: int = 0
 
 
 @dataclass(slots=True)
@@ -100,10 +58,7 @@ class Tracker:
         self.began: Before | None = None  # while it is blind: the first trade that came
         self._seen_ns: int | None = None  # when anything of it came first
         self._blind_gap = ""
-        self._suspects: dict[int, Row] = {}  # by id, in the order of arrival
-        self._suspected: tuple[int | None, int | None] = (None, None)  # the mark and the last time meanwhile
-        self._unknown_said = False  # the gap before the suspects
-        self._timeless = 0
+        self._suspects = Suspects(symbol, shared.decided)
 
     @property
     def mark(self) -> int | None:
@@ -141,20 +96,10 @@ class Tracker:
     def tick(self, now: float, now_ns: int, *, end: bool = False) -> None:
         """Decides what has waited long enough: all of it at the `end`."""
         del now_ns
-        if not self._suspects:
-            return
-        if self._suspected != (self.mark, self._shared.lasts.get(self.symbol)):
-            self._refuse_suspects()
-            return
-        waited = [(n, row) for n, row in self._suspects.items() if not row.stored]
-        for number, row in waited:
-            if end or now - row.now >= HOLD_S:
-                if self._maybe_copy(row):
-                    del self._suspects[number]
-                    self._shared.decided.copies += 1
-                else:
-                    self._free(row)
-                    self._say_unknown(row)
+        last_ns = self._shared.lasts.get(self.symbol)
+        for row in self._suspects.take_waited(now, self.mark, last_ns, end=end):
+            self._free(row)
+            self._report_unknown(row)
 
     def resolved(self, gap: str, status: GapStatus, now_ns: int, recovered: int) -> None:
         """A backfill can do no more for this gap; `recovered` counts where ids do not."""
@@ -217,7 +162,7 @@ class Tracker:
             if began is None:
                 self.restore(seed, now_ns)
             else:
-                self._say_feed(FeedEvent.FIRST, now_ns, began.row_id, began.time_ns)
+                self._report_feed(FeedEvent.FIRST, now_ns, began.row_id, began.time_ns)
             return
         book.restore(row for row in seed.gaps if row.gap_id not in book)
         from_ns = seed.last_ns
@@ -242,13 +187,13 @@ class Tracker:
         """It is delivered: from the first time on its recording counts as begun."""
         if self.started_ns is None and not self.absent:
             self.started_ns = now_ns
-            self._say_feed(FeedEvent.STARTED, now_ns, None, None)
+            self._report_feed(FeedEvent.STARTED, now_ns, None, None)
 
     def stopped(self, now_ns: int) -> None:
         """Its recording ends in good order."""
         if self.started_ns is not None:
             self.started_ns = None
-            self._say_feed(FeedEvent.STOPPED, now_ns, None, None)
+            self._report_feed(FeedEvent.STOPPED, now_ns, None, None)
 
     # -- what delivers it -------------------------------------------------------------------------------
 
@@ -318,87 +263,40 @@ class Tracker:
 
     def _advance(self, row: Row) -> None:
         self._shared.lasts[self.symbol] = row.at_ns
-        self._timeless = 0
+        self._suspects.trades_go_on()
 
     def _settle(self) -> None:
         """An outage may have begun or ended."""
 
     def _free(self, row: Row) -> None:
-        """A held row is stored."""
-        if not row.stored:
-            row.stored = True
-            self._shared.decided.freed.append((self.symbol, row))
+        self._shared.decided.free(self.symbol, row)
 
     def _refuse(self, row: Row, detail: str) -> None:
-        """A held row is no sound trade. One that is stored stays so."""
-        if not row.stored:
-            self._shared.decided.refused.append(Refused(self.symbol, row, Reason.BAD_ID, detail))
+        self._shared.decided.refuse(self.symbol, row, detail)
 
     # -- resets --------------------------------------------------------------------------------------
 
     def _suspect(self, row: Row, number: int, lowest: int | None) -> Verdict | None:
-        """Judges a row with an id that is too low; NEW means that ids were started again, None no suspicion."""
-        mark, last_ns = self.mark, self._shared.lasts.get(self.symbol)
-        if row.source == "backfill":
-            return None
-        if row.time_ns is None:
-            self._timeless += 1
-            if self._timeless < RESET_ROWS_TIMELESS:
-                return None
-            self._suspects = {number: row}
-            return Verdict.NEW
-        if last_ns is None or row.time_ns <= last_ns:
-            return None
-        if self._suspected != (mark, last_ns):
-            self._refuse_suspects()
-            self._suspected = (mark, last_ns)
-        twin = self._suspects.get(number)
-        if twin is not None:
-            if row.same(twin):
-                return Verdict.COPY
-            self._refuse(twin, "another trade with this id came")
-        row.mark = -1 if lowest is None else lowest
-        self._suspects[number] = row
-        if len(self._suspects) >= RESET_ROWS and not all(map(self._maybe_copy, self._suspects.values())):
-            return Verdict.NEW
-        if len(self._suspects) > SUSPECTS_MAX:
-            self._refuse_suspects()
-        return Verdict.HELD
-
-    def _maybe_copy(self, row: Row) -> bool:
-        """Whether a suspect may be a copy of a stored trade after all."""
-        number, last_ns = decimal(row.trade_id), self._suspected[1]
-        return number is not None and number >= row.mark and row.at_ns <= (last_ns or 0) + RESET_NS
-
-    def _refuse_suspects(self) -> None:
-        """The former ids go on."""
-        for row in self._suspects.values():
-            if row.stored:
-                continue
-            if self._maybe_copy(row):
-                self._shared.decided.copies += 1
-            else:
-                self._refuse(row, f"the id went back below {self._suspected[0]}, and trades went on above it")
-        self._suspects, self._unknown_said = {}, False
+        """Judges a row with an id that is too low, see Suspects.judge."""
+        return self._suspects.judge(row, number, lowest, self.mark, self._shared.lasts.get(self.symbol))
 
     def _take_suspects(self, row: Row) -> list[tuple[int, Row]]:
-        """Ids were started again: says so, frees the suspects but `row`, and gives all, lowest first."""
-        rows = sorted(self._suspects.items(), key=lambda entry: entry[0])
+        """Ids were started again: reports it, frees the suspects but `row`, and gives all, lowest first."""
+        rows = self._suspects.rows()
         first = min((suspect for _, suspect in rows), key=lambda suspect: suspect.received_ns)
-        self._say_unknown(rows[0][1])
+        self._report_unknown(rows[0][1])
         since_ns = min(suspect.at_ns for _, suspect in rows)
-        self._say_feed(FeedEvent.RESET, first.received_ns, rows[0][1].trade_id, since_ns)
+        self._report_feed(FeedEvent.RESET, first.received_ns, rows[0][1].trade_id, since_ns)
         for _, suspect in rows:
             if suspect is not row:
                 self._free(suspect)
-        self._suspects, self._unknown_said = {}, False
+        self._suspects.clear()
         return rows
 
-    def _say_unknown(self, row: Row) -> None:
-        """Nobody can know what lies between the former ids and the row: one gap that says so."""
-        if self._unknown_said:
+    def _report_unknown(self, row: Row) -> None:
+        """Nobody can know what lies between the former ids and the row: one gap records that."""
+        if not self._suspects.report():
             return
-        self._unknown_said = True
         book, last_ns = self._book, self._shared.lasts.get(self.symbol)
         gap = self.outage or book.open(
             self.symbol,
@@ -413,7 +311,7 @@ class Tracker:
         self.outage = None
         self._settle()
 
-    def _say_feed(self, event: FeedEvent, at_ns: int, trade_id: str | None, time_ns: int | None) -> None:
+    def _report_feed(self, event: FeedEvent, at_ns: int, trade_id: str | None, time_ns: int | None) -> None:
         self._shared.feeds.append(
             FeedRow(at_ns, self._shared.exchange, self.symbol, event, trade_id=trade_id, time_ns=time_ns)
         )

@@ -15,8 +15,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple
 
-from actors.continuity.row import Row
-from actors.continuity.tracker import RESET_ROWS
+from actors.continuity.row import RESET_ROWS, Row
 from actors.model.records import decimal
 
 NEAR_IDS = 16  # so many ids are passed over when a frame is lost or comes late: nothing to wait for

@@ -10,8 +10,8 @@ n-th twin that is remembered.
 """
 
 from actors.continuity.recent_ids import KEYS_MAX, KEYS_MIN, YOUNG_MAX, RecentIds
-from actors.continuity.row import Row
-from actors.continuity.tracker import RESET_ROWS, Shared, Tracker, Verdict
+from actors.continuity.row import RESET_ROWS, Row, Verdict
+from actors.continuity.tracker import Shared, Tracker
 from actors.continuity.tracker_state import Before, TrackerState
 from actors.model.records import GapReason, GapRow, GapStatus
 

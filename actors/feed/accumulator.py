@@ -8,7 +8,7 @@ import msgspec
 import trio
 
 from actors.continuity.continuity import Continuity
-from actors.continuity.tracker import Refused
+from actors.continuity.row import Refused
 from actors.feed.chunk_timer import ChunkTimer
 from actors.feed.decoder import Decoder, Outcome
 from actors.model.chunk import Chunk, reject_rows

@@ -16,7 +16,7 @@ import actors.wire.websocket
 from actors import pipeline
 from actors import recorder as exchange
 from actors.continuity.deduplicator import Deduplicator
-from actors.continuity.tracker import Decided
+from actors.continuity.row import Decided
 from actors.exchanges.registry import EXCHANGES
 from actors.feed import accumulator as catch
 from actors.model.chunk import Chunk
