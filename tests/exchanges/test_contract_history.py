@@ -75,6 +75,13 @@ def test_errors_with_status_200_are_told_apart(name: str) -> None:
 
 
 @every_history
+def test_a_market_that_does_not_exist_is_refused_for_good(name: str) -> None:
+    status, body, words = cases_of(name).unknown_market
+    said = history_of(name).said(status, body)
+    assert status >= 400 and said.final and words and words in said.words
+
+
+@every_history
 def test_a_refusal_is_reported_in_the_exchanges_words(name: str) -> None:
     for status, body, words in cases_of(name).words:
         assert history_of(name).said(status, body).words == words

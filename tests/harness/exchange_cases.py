@@ -13,8 +13,10 @@ from typing import Any
 
 from actors.exchanges.contract.feed import Control, Market
 from actors.exchanges.contract.history import Query, TradeRange
+from actors.exchanges.loopbacks import LOOPBACKS
 from actors.exchanges.registry import EXCHANGES
 from actors.model.symbols import parse_symbol
+from ops.sandbox.instruments import listings
 from tests.harness.exchange_values import dialect_of, history_of
 from tests.harness.paths import EXCHANGES_FOLDER, capture
 
@@ -89,6 +91,35 @@ class Paged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TradeFrame:
+    """A recorded trade frame, to be broken in every way: the last one of `capture`, of the market `symbol`.
+
+    `path` leads to a trade in it, `keys` names that trade's native, price, volume, side, time and id.
+    `bad_times` are times out of range or without sense, `odd_time` is one of the wrong type. `numbers`: prices
+    and volumes are JSON numbers, `texts`: they may be texts. `flag_side`: the side is a boolean. `text_ids`.
+    """
+
+    capture: str
+    symbol: str
+    keys: Mapping[str, str]
+    path: tuple[str | int, ...] = ()
+    bad_times: Sequence[object]
+    odd_time: object
+    numbers: bool = False
+    texts: bool = True
+    flag_side: bool = False
+    text_ids: bool = False
+
+
+# Times that are none, for exchanges that send milliseconds as a JSON number, and for those that send RFC 3339.
+BAD_MS = (0, -5, 10**16, 10**40)
+BAD_RFC3339 = (
+    *("", "yesterday", "2026-13-01T00:00:00Z", "1969-12-31T23:59:59Z", "2200-01-01T00:00:00Z"),
+    *("2021-04-17T16:43:37.0897231234Z", "2021-04-17T16:43:37", "\uff12021-04-17T16:43:37Z"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cases:
     """What is particular to one exchange.
 
@@ -100,6 +131,8 @@ class Cases:
     - `wire(message)`: the trades of a recorded message, its numbers with a fraction as text; None where it is no
       trade message. `control(message)`: it is one of the exchange's other known messages.
     - `markets_of`: recordings without expected trades, and the recording whose markets they have.
+    - `frame`: a trade frame to break, where its trades are JSON objects that can be read by themselves.
+    - `unknown_market`: how the history refuses a market that does not exist: status, body, its words.
     - `rest_symbol`: the market of the recorded answers of the history; `asks`, `pages`, and what it answers
       with status 200 that is an error (`errors`: the class that is raised) or with another status (`words`).
     - `loopback_errors`: requests to the loopback's REST side that it refuses: target, status, part of the body.
@@ -115,6 +148,8 @@ class Cases:
     wire: Callable[[Any], Iterable[WireTrade] | None]
     control: Callable[[Any], bool]
     markets_of: Mapping[str, str] = field(default_factory=dict)
+    frame: TradeFrame | None = None
+    unknown_market: tuple[int, bytes, str] = (0, b"", "")
     rest_symbol: str = ""
     asks: Sequence[Asked] = ()
     pages: Sequence[Paged] = ()
@@ -148,6 +183,12 @@ def parsed(message: str) -> object:
 def market_of(name: str, symbol: str, channel: str = "") -> Market:
     """The market of a unified symbol."""
     return dialect_of(name).market(parse_symbol(symbol), channel or dialect_of(name).channels[0])
+
+
+def listed_symbol(name: str) -> str:
+    """A symbol that the loopback lists, of the kind that is recorded by default."""
+    symbols = [listing.symbol for listing in listings(LOOPBACKS[name])]
+    return next((symbol for symbol in EXCHANGES[name].default_symbols if symbol in symbols), symbols[0])
 
 
 def query_of(

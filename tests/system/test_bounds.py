@@ -20,8 +20,7 @@ from actors.model.ticks import REJECT_PAYLOAD_BYTES_MAX, ROW_BYTES, Block, Reaso
 from actors.wire.frame_parser import FrameParser
 from actors.wire.message_stream import CONTROLS_AT_ONCE, MessageStream
 from supervisor.text import FOREIGN_CHARS_MAX
-from tests.actors.feed.test_bad_messages import FIELDS, LISTS, good, reader
-from tests.harness.capture_files import EXCHANGES
+from tests.harness.bad_messages import LISTS, SPOILABLE, good, keys, list_key, reader, trade_in
 from tests.harness.exchange_values import dialect_of
 from tests.harness.fuzz_frames import Mutator, check
 
@@ -41,7 +40,7 @@ def test_evidence_of_one_message_is_in_proportion_to_it_however_many_of_its_trad
     exchange: str, entries: int
 ) -> None:
     frame = json.loads(good(exchange))
-    message = json.dumps({"x": "y" * 900_000, **frame, "data": [0] * entries}).encode()
+    message = json.dumps({"x": "y" * 900_000, **frame, list_key(exchange): [0] * entries}).encode()
     outcome = reader(exchange).read([message], 5, Block(exchange))
     assert len(outcome.rejects) == entries
     assert sum(len(reject.payload) for reject in outcome.rejects) < 4 * len(message)
@@ -50,9 +49,11 @@ def test_evidence_of_one_message_is_in_proportion_to_it_however_many_of_its_trad
 @pytest.mark.parametrize("exchange", LISTS)
 def test_a_sound_trade_beside_bad_ones_and_a_long_member_is_kept(exchange: str) -> None:
     frame = json.loads(good(exchange))
-    trades = [0, frame["data"][0], {}]
+    trades = [0, frame[list_key(exchange)][0], {}]
     block = Block(exchange)
-    outcome = reader(exchange).read([json.dumps({"x": "y" * 900_000, **frame, "data": trades}).encode()], 5, block)
+    outcome = reader(exchange).read(
+        [json.dumps({"x": "y" * 900_000, **frame, list_key(exchange): trades}).encode()], 5, block
+    )
     assert (outcome.ticks, len(outcome.rejects)) == (1, 2)
 
 
@@ -66,7 +67,7 @@ def test_a_message_with_more_entries_than_any_exchange_sends_is_one_reject_if_on
     )
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize("exchange", SPOILABLE)
 @pytest.mark.parametrize("message", [b"", b"{}", b'{"data":[0,0,0,0,0,0,0]}', b"\xff"])
 def test_a_read_full_of_tiny_messages_is_taken_in_portions_and_each_is_accounted_for(
     exchange: str, message: bytes
@@ -128,13 +129,12 @@ def test_a_refusal_of_any_length_takes_time_in_proportion_and_leaves_one_short_l
         assert len(control.natives) <= 1
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize("exchange", SPOILABLE)
 def test_an_id_that_cannot_be_shown_or_encoded_is_a_reject(exchange: str) -> None:
     frame = good(exchange).decode()
     for text in (r"1\ud800", r"1\u0000", r"1\u001b[2J", r"1\u202e", r"1\n2", r"1\u009b"):
         value = json.loads(frame)
-        trade = value["data"][0] if exchange in LISTS else value.get("data", value)
-        trade[FIELDS[exchange]["id"]] = "<id>"
+        trade_in(exchange, value)[keys(exchange)["id"]] = "<id>"
         message = json.dumps(value).replace("<id>", text).encode()
         block = Block(exchange)
         outcome = reader(exchange).read([message, frame.encode()], 5, block)
@@ -164,7 +164,7 @@ def test_the_evidence_of_rejects_weighs_in_the_intake_and_in_the_outbox() -> Non
     assert Batch(1).rows == 1
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize("exchange", SPOILABLE)
 @given(st.integers(0, 2**32))
 def test_mutated_frames_are_accounted_for_and_can_be_stored(exchange: str, seed: int) -> None:
     mutator = Mutator(Random(seed))

@@ -23,6 +23,7 @@ from actors.model.symbols import parse_symbol
 from actors.model.ticks import Block, Reason, Reject
 from ops.sandbox import Faults, Fill, Sandbox, parse_faults
 from supervisor import Backoff
+from tests.harness.exchange_cases import cases_of, listed_symbol
 from tests.harness.exchange_values import WITH_HISTORY, change_past, dialect_of, history_of, past_of
 
 PATIENCE_S = 20.0
@@ -30,13 +31,6 @@ START_NS = 1_790_000_000_000_000_000
 STEP_NS = 7_000_000  # between orders; the fills of one share their time
 FREE = (RateLimit(name="requests", units=1e9, window_s=1, burst=1e8),)
 FREE_WEIGHT = (replace(FREE[0], name="request weight"),)
-SYMBOLS = {
-    "binance": "BTC/USDT",
-    "bybit": "BTC/USDT:USDT",
-    "coinbaseexchange": "BTC/USD",
-    "kraken": "BTC/USD",
-    "okx": "BTC/USDT",
-}
 Row = tuple[str, str, str, str | None, int | None]
 
 
@@ -123,7 +117,7 @@ async def place(
     ticks = iter(range(START_NS, START_NS + 10**9 * STEP_NS, STEP_NS))
     sandbox = Sandbox([name], 0.001, faults, now_ns=lambda: next(ticks), keep_truth=keep)
     exchange = sandbox._exchanges[name]
-    market = dialect_of(name).market(parse_symbol(symbol or SYMBOLS[name]))
+    market = dialect_of(name).market(parse_symbol(symbol or listed_symbol(name)))
     category = market.endpoint.rpartition("/")[2] if name == "bybit" else ""
     traded = exchange.market(category, market.native)
     for _ in range(orders):
@@ -358,13 +352,7 @@ async def test_a_slow_exchange_is_waited_for_only_so_long(unlimited: None) -> No
 
 @pytest.mark.parametrize("name", WITH_HISTORY)
 async def test_a_market_that_the_exchange_does_not_know_is_said_in_its_words(name: str, unlimited: None) -> None:
-    words = {
-        "binance": "-1121 Invalid symbol.",
-        "bybit": "10001 Not supported symbols",
-        "coinbaseexchange": "NotFound",
-        "kraken": "EQuery:Unknown asset pair",
-        "okx": "51001 Instrument ID does not exist",
-    }[name]
+    _, _, words = cases_of(name).unknown_market
     async with place(name) as here:
         here.market = dialect_of(name).market(parse_symbol("NOPE/USD"))
         recovered = await here.fetch(by_time(here.fills[10:20]))

@@ -1,10 +1,14 @@
 """Whatever a history answers is the exchange's fault: transient, a refusal or a reject, in bounded time."""
 
+import copy
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from functools import cache, partial
+from typing import Any
 
 import httpx
 import pytest
@@ -17,7 +21,7 @@ from actors.backfill.fetcher import Budget, Fetcher, FetchResult
 from actors.backfill.paging import Progress
 from actors.backfill.rate_limiter import RateLimiter
 from actors.backfill.rest_client import RestClient, RestClientLimits
-from actors.exchanges.contract.history import Page, Query, RateLimit, Refused, TradeRange
+from actors.exchanges.contract.history import Kind, Page, Query, RateLimit, Refused, TradeRange
 from actors.exchanges.contract.history_helpers import trades
 from actors.model.symbols import parse_symbol
 from actors.model.ticks import Block, Reject
@@ -26,20 +30,7 @@ from supervisor import TransientError
 from tests.harness.continuity_rows import SECOND_NS, T0_NS
 from tests.harness.exchange_cases import cases_of
 from tests.harness.exchange_values import WITH_HISTORY, dialect_of, history_of
-from tests.harness.paths import capture
 
-RECORDED = {
-    "binance": "binance/rest/trades_ETHBTC_limit1000_2023-03-20.json",
-    "kraken": "kraken/rest/Trades_XBTUSDT_1000_2025-11-10.json",
-    "okx": "okx/rest/trades_BTC-USDT_2025-05-12.json",
-}
-# As documented; nobody recorded them.
-DOCUMENTED = {
-    "bybit": b'{"retCode":0,"retMsg":"OK","result":{"category":"linear","list":[{"execId":"21","symbol":"BTCUSDT",'
-    b'"price":"16618.49","size":"0.00012","side":"Buy","time":"1672052955758","isBlockTrade":false}]}}',
-    "coinbaseexchange": b'[{"time":"2020-12-30T13:45:30.397Z","trade_id":116922625,"price":"28026.04000000",'
-    b'"size":"0.17982618","side":"sell"}]',
-}
 NINES = "9" * 5000
 ODD = [
     *(
@@ -70,21 +61,29 @@ ODD = [
 SECOND_S = 1.0  # what one answer may take; most take a millisecond
 
 
+def rows_in(value: Any) -> list[Any]:
+    """The rows of an answer: the first list, innermost first, whose elements hold plain values; [] for none."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if found := next(filter(None, map(rows_in, inner)), None):
+        return found
+    if not isinstance(value, list) or not all(isinstance(row, dict | list) for row in value):
+        return []
+    return value
+
+
 @cache
 def body_of(name: str) -> bytes:
     """A real page, cut to a few rows where it is long."""
-    if name in DOCUMENTED:
-        return DOCUMENTED[name]
-    answer = json.loads(capture(RECORDED[name]).read_bytes(), parse_float=str)
-    rows = answer if isinstance(answer, list) else answer.get("data") or answer["result"]["XBTUSDT"]
-    del rows[5:]
+    answer = json.loads(cases_of(name).pages[0].content(), parse_float=str)
+    del rows_in(answer)[5:]
     return json.dumps(answer).encode()
 
 
 def query_of(name: str, rows: int = 0, cursor: str | None = None) -> Query:
     channel = dialect_of(name).channels[0]
     market = dialect_of(name).market(parse_symbol(cases_of(name).rest_symbol), channel)
-    stretch = TradeRange(from_id=1, from_ns=1, to_ns=YEAR_2200_NS) if name == "kraken" else TradeRange(from_id=1)
+    by_time = history_of(name).kind is Kind.BY_TIME
+    stretch = TradeRange(from_id=1, from_ns=1, to_ns=YEAR_2200_NS) if by_time else TradeRange(from_id=1)
     rows = rows or history_of(name).page_rows
     return Query(market=market, channel=channel, stretch=stretch, rows=rows, cursor=cursor)
 
@@ -168,23 +167,23 @@ def test_bytes_that_are_no_answer_are_transient(name: str, body: bytes, kept: in
     check(name, body_of(name)[:kept] + body)
 
 
+def is_number(value: object) -> bool:
+    return re.fullmatch(r"[0-9.]+", str(value)) is not None
+
+
 @pytest.mark.parametrize("name", WITH_HISTORY)
 def test_one_odd_row_of_many_costs_itself_alone(name: str) -> None:
     page = check(name, body_of(name))
     assert page is not None and not page.odd
-    text = body_of(name).decode()
-    row = {
-        "okx": "0.00013669",
-        "bybit": "16618.49",
-        "kraken": None,
-        "binance": None,
-        "coinbaseexchange": "28026.04000000",
-    }
-    price = row[name] or page.trades.price[0]
-    rows = text[text.index("[{" if name != "kraken" else "[[") + 1 :]
-    one = rows[: rows.index("}" if name != "kraken" else "]") + 1]
-    assert price in one
-    spoilt = check(name, text.replace(one, f"{one},{one.replace(price, '0')},{one}", 1).encode())
+    answer = json.loads(body_of(name))
+    rows = rows_in(answer)
+    bad = copy.deepcopy(rows[0])
+    places = bad.items() if isinstance(bad, dict) else enumerate(bad)
+    price = Decimal(page.trades.price[0])
+    key = next(key for key, value in places if is_number(value) and Decimal(str(value)) == price)
+    bad[key] = type(bad[key])("0")
+    rows[:1] = [rows[0], bad, rows[0]]
+    spoilt = check(name, json.dumps(answer).encode())
     assert spoilt is not None and len(spoilt.odd) == 1
     assert len(spoilt.trades.price) == len(page.trades.price) + 1
 

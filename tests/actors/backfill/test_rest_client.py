@@ -1,6 +1,7 @@
 """Asking over REST: never more than allowed, never sooner than told, never more than fits."""
 
 import itertools
+import re
 import socket
 import ssl
 import time
@@ -21,6 +22,7 @@ from actors.backfill.rest_client import Answer, RestClient, RestClientLimits, Un
 from actors.exchanges.contract.history import Ask, Busy, Garbled, RateLimit, Refused
 from actors.wire.errors import NetworkTimeout, WrongCertificate
 from supervisor import Backoff, TransientError
+from tests.harness.exchange_cases import cases_of
 from tests.harness.exchange_values import WITH_HISTORY, history_of
 from tests.harness.paths import CERTS
 
@@ -243,20 +245,11 @@ async def test_a_long_ban_is_told_at_once_and_again_without_asking(autojump_cloc
     assert len(transport.asked) == 1 and trio.current_time() == began
 
 
-FINAL = {
-    "binance": (400, b'{"code":-1121,"msg":"Invalid symbol."}'),
-    "bybit": (400, b'{"retCode":10001,"retMsg":"Not supported symbols"}'),
-    "coinbaseexchange": (404, b'{"message":"NotFound"}'),
-    "kraken": (400, b'{"error":["EQuery:Unknown asset pair"]}'),
-    "okx": (400, b'{"code":"51001","msg":"Instrument ID does not exist","data":[]}'),
-}
-
-
 @pytest.mark.parametrize("name", WITH_HISTORY)
 async def test_a_wrong_question_is_asked_once(name: str, autojump_clock: trio.testing.MockClock) -> None:
-    status, body = FINAL[name]
+    status, body, words = cases_of(name).unknown_market
     transport = Scripted(httpx.Response(status, content=body))
-    with pytest.raises(Refused, match=f"HTTP {status} [-A-Z15]"):
+    with pytest.raises(Refused, match=f"HTTP {status} {re.escape(words)}"):
         await get(transport, name)
     assert len(transport.asked) == 1
 

@@ -1,10 +1,7 @@
 """What is bad costs only itself: one field, trade or message broken in every way, between sound neighbours."""
 
 import copy
-import functools
 import json
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -13,104 +10,19 @@ from hypothesis import strategies as st
 from actors.exchanges.okx.feed import COUNT_MAX
 from actors.feed.decoder import Decoder
 from actors.model.ticks import REJECT_PAYLOAD_BYTES_MAX, Block, Reason
-from tests.harness.capture_files import EXCHANGES, incoming
+from tests.harness.bad_messages import (
+    LISTS,
+    OTHER_TYPES,
+    SPOILABLE,
+    changes,
+    dump,
+    good,
+    keys,
+    list_key,
+    reader,
+    trade_in,
+)
 from tests.harness.exchange_values import dialect_of
-
-# One real trade frame of each exchange, and where its fields stand.
-RECORDED = {
-    "binance": "trades_2024-08-08.jsonl",
-    "bybit": "live_2026-09_spot.jsonl",
-    "coinbaseexchange": "live_2026-09.jsonl",
-    "kraken": "single_frames_2024-2026.jsonl",
-    "okx": "live_2026-09.jsonl",
-}
-FIELDS = {
-    "binance": {"native": "s", "price": "p", "volume": "q", "side": "m", "time": "T", "id": "t"},
-    "bybit": {"native": "s", "price": "p", "volume": "v", "side": "S", "time": "T", "id": "i"},
-    "coinbaseexchange": {"native": "product_id", "price": "price", "volume": "size", "side": "side", "time": "time"}
-    | {"id": "trade_id"},
-    "kraken": {"native": "symbol", "price": "price", "volume": "qty", "side": "side", "time": "timestamp"}
-    | {"id": "trade_id"},
-    "okx": {"native": "instId", "price": "px", "volume": "sz", "side": "side", "time": "ts", "id": "tradeId"},
-}
-OTHER_TYPES: tuple[object, ...] = (None, [], {}, {"a": [1]})
-LISTS = ("bybit", "kraken", "okx")
-SQL = "'); drop table ticks; --"
-RFC3339_BAD = ["", "yesterday", "2026-13-01T00:00:00Z", "1969-12-31T23:59:59Z", "2200-01-01T00:00:00Z"]
-RFC3339_BAD += ["2021-04-17T16:43:37.0897231234Z", "2021-04-17T16:43:37", "\uff12021-04-17T16:43:37Z"]
-TIMES_BAD: dict[str, list[Any]] = {
-    "binance": [0, -5, 10**16, 10**40],
-    "bybit": [0, -5, 10**16, 10**40],
-    "coinbaseexchange": RFC3339_BAD,
-    "kraken": RFC3339_BAD,
-    "okx": ["", "0", "-5", "x", "1.5", "1_0", "9" * 16, "9" * 5000],
-}
-
-
-@functools.cache
-def good(exchange: str) -> bytes:
-    """The last trade frame of the recording."""
-    control = dialect_of(exchange).control
-    return [m for m in incoming(exchange, RECORDED[exchange]) if "TradeLike" in repr(control(json.loads(m)))][-1]
-
-
-def trade_in(exchange: str, frame: dict[str, Any]) -> dict[str, Any]:
-    if exchange in LISTS:
-        return frame["data"][0]  # type: ignore[no-any-return]
-    return frame.get("data", frame)  # type: ignore[no-any-return]
-
-
-def raw(token: str) -> str:
-    """Stands in JSON text as this very token, where the value is no Python number."""
-    return f"<raw>{token}</raw>"
-
-
-def dump(frame: object) -> bytes:
-    return json.dumps(frame).replace('"<raw>', "").replace('</raw>"', "").encode()
-
-
-def changes(exchange: str) -> Iterator[tuple[str, Any, Reason]]:
-    """Every way to break one field of a trade: the field, its new value, the reason that must be given."""
-    for field in FIELDS[exchange]:
-        for other in OTHER_TYPES:
-            yield field, other, Reason.BAD_TYPE
-    numbers = exchange == "kraken"
-    for field, reason in (("price", Reason.BAD_PRICE), ("volume", Reason.BAD_VOLUME)):
-        yield field, "5" if numbers else 5, Reason.BAD_TYPE
-        yield field, True, Reason.BAD_TYPE
-        for text in ("0", "0.000", "-1.5", "1e400", "1e-400", "0.0000000000000000001", "9" * 21, "9" * 5000):
-            yield field, raw(text) if numbers else text, reason
-        for text in ("NaN", "Infinity", "-Infinity", "+1", "1.", "0x1", "1\n2"):
-            yield field, raw(text) if numbers else text, Reason.NOT_JSON if numbers else reason
-        if not numbers:
-            for text in ("", " ", "\uff11", SQL, "1\x00"):
-                yield field, text, reason
-    for time in TIMES_BAD[exchange]:
-        yield "time", time, Reason.BAD_TIME
-    yield "time", "1723161255342" if exchange in ("binance", "bybit") else 5, Reason.BAD_TYPE
-    yield "native", SQL, Reason.UNKNOWN_SYMBOL
-    yield "native", "", Reason.UNKNOWN_SYMBOL
-    yield "native", 5, Reason.BAD_TYPE
-    if exchange == "binance":
-        yield "side", "true", Reason.BAD_TYPE
-    else:
-        yield "side", "", Reason.BAD_SIDE
-        yield "side", "hold", Reason.BAD_SIDE
-        yield "side", 1, Reason.BAD_TYPE
-    if exchange in ("bybit", "okx"):
-        yield "id", "", Reason.BAD_ID
-        yield "id", "x" * 129, Reason.BAD_ID
-        yield "id", 5, Reason.BAD_TYPE
-    else:
-        yield "id", 10**129, Reason.BAD_ID
-        yield "id", raw("9" * 5000), Reason.BAD_TYPE
-        yield "id", "5", Reason.BAD_TYPE
-        yield "id", 5.5, Reason.BAD_TYPE
-
-
-def reader(exchange: str) -> Decoder:
-    native = trade_in(exchange, json.loads(good(exchange)))[FIELDS[exchange]["native"]]
-    return Decoder(exchange, dialect_of(exchange), {native: "THE/MARKET"})
 
 
 def check_between_good_ones(exchange: str, bad: bytes, reason: Reason) -> None:
@@ -124,17 +36,17 @@ def check_between_good_ones(exchange: str, bad: bytes, reason: Reason) -> None:
         assert reject.payload == bad[:REJECT_PAYLOAD_BYTES_MAX] and reject.detail and len(reject.detail) <= 300
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize("exchange", SPOILABLE)
 def test_one_broken_field_is_one_reject_with_its_reason_and_both_neighbours_are_stored(exchange: str) -> None:
     for field, value, reason in changes(exchange):
         frame = json.loads(good(exchange))
-        trade_in(exchange, frame)[FIELDS[exchange][field]] = value
+        trade_in(exchange, frame)[keys(exchange)[field]] = value
         check_between_good_ones(exchange, dump(frame), reason)
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize("exchange", SPOILABLE)
 def test_one_missing_field_is_one_reject_that_names_it(exchange: str) -> None:
-    for field in FIELDS[exchange].values():
+    for field in keys(exchange).values():
         frame = json.loads(good(exchange))
         del trade_in(exchange, frame)[field]
         check_between_good_ones(exchange, dump(frame), Reason.MISSING_FIELD)
@@ -148,19 +60,19 @@ def test_one_bad_trade_among_good_ones_of_its_frame_costs_only_itself(exchange: 
         if reason is Reason.NOT_JSON:
             continue  # then the frame is none
         frame = json.loads(good(exchange))
-        bad = copy.deepcopy(frame["data"][0])
-        bad[FIELDS[exchange][field]] = value
-        frame["data"] = [frame["data"][0], bad, frame["data"][0]]
+        bad = copy.deepcopy(frame[list_key(exchange)][0])
+        bad[keys(exchange)[field]] = value
+        frame[list_key(exchange)] = [frame[list_key(exchange)][0], bad, frame[list_key(exchange)][0]]
         block = Block(exchange)
         outcome = reader(exchange).read([dump(frame)], 5, block)
         assert [reject.reason for reject in outcome.rejects] == [reason]
         assert (outcome.ticks, len(block), outcome.controls) == (2, 2, [])
-        assert json.loads(dump({**frame, "data": [bad]}), parse_int=str) == json.loads(
+        assert json.loads(dump({**frame, list_key(exchange): [bad]}), parse_int=str) == json.loads(
             outcome.rejects[0].payload, parse_int=str
         )
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize("exchange", SPOILABLE)
 def test_a_broken_message_is_one_reject_with_its_reason_and_both_neighbours_are_stored(exchange: str) -> None:
     frame = good(exchange)
     unread = b'{"unread":"\xff",' + frame[1:]
@@ -189,13 +101,15 @@ def test_a_broken_message_is_one_reject_with_its_reason_and_both_neighbours_are_
 @pytest.mark.parametrize("exchange", LISTS)
 def test_a_trade_frame_without_a_list_of_trades_is_one_reject(exchange: str) -> None:
     for value in (*OTHER_TYPES[2:], "x", None, 5):
-        check_between_good_ones(exchange, dump({**json.loads(good(exchange)), "data": value}), Reason.BAD_TYPE)
+        check_between_good_ones(
+            exchange, dump({**json.loads(good(exchange)), list_key(exchange): value}), Reason.BAD_TYPE
+        )
     frame = json.loads(good(exchange))
-    del frame["data"]
+    del frame[list_key(exchange)]
     check_between_good_ones(exchange, dump(frame), Reason.MISSING_FIELD)
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize("exchange", SPOILABLE)
 def test_white_space_and_key_order_change_nothing(exchange: str) -> None:
     frame = json.loads(good(exchange))
     tidy, turned = Block(exchange), Block(exchange)
@@ -230,7 +144,7 @@ junk = st.recursive(
 )
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize("exchange", SPOILABLE)
 @given(messages=st.lists(st.binary(max_size=40) | junk.map(lambda value: json.dumps(value).encode()), max_size=6))
 def test_no_rubbish_is_a_tick_and_none_is_lost(exchange: str, messages: list[bytes]) -> None:
     block = Block(exchange)
@@ -239,7 +153,7 @@ def test_no_rubbish_is_a_tick_and_none_is_lost(exchange: str, messages: list[byt
     assert len(outcome.rejects) + len(outcome.controls) >= len(messages)
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize("exchange", SPOILABLE)
 @given(place=st.integers(0, 10_000), piece=st.binary(max_size=3), length=st.integers(0, 3))
 @example(place=0, piece=b"", length=0)
 def test_a_frame_with_any_bytes_exchanged_is_one_tick_one_reject_or_known(
@@ -257,9 +171,9 @@ def test_a_frame_with_any_bytes_exchanged_is_one_tick_one_reject_or_known(
 @given(elements=st.lists(st.none() | junk, min_size=1, max_size=8))
 def test_every_element_of_a_trade_list_is_one_tick_or_one_reject(exchange: str, elements: list[object]) -> None:
     frame = json.loads(good(exchange))
-    trades = [frame["data"][0] if element is None else element for element in elements]
+    trades = [frame[list_key(exchange)][0] if element is None else element for element in elements]
     block = Block(exchange)
-    outcome = reader(exchange).read([json.dumps({**frame, "data": trades}).encode()], 5, block)
+    outcome = reader(exchange).read([json.dumps({**frame, list_key(exchange): trades}).encode()], 5, block)
     assert outcome.ticks == len(block) == sum(element is None for element in elements)
     assert len(outcome.rejects) == len(elements) - outcome.ticks
 

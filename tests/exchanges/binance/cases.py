@@ -7,7 +7,19 @@ from typing import Any
 from actors.exchanges.contract.feed import Ack, Leaving, Refusal, TradeLike
 from actors.exchanges.contract.history import TradeRange
 from actors.exchanges.contract.rest import Busy, Refused
-from tests.harness.exchange_cases import MS, Asked, Cases, Native, Paged, Row, Subscribe, WireTrade, of_ms
+from tests.harness.exchange_cases import (
+    BAD_MS,
+    MS,
+    Asked,
+    Cases,
+    Native,
+    Paged,
+    Row,
+    Subscribe,
+    TradeFrame,
+    WireTrade,
+    of_ms,
+)
 
 
 def wire(message: Any) -> Iterable[WireTrade] | None:
@@ -87,6 +99,16 @@ CASES = Cases(
     wire=wire,
     control=control,
     markets_of={"mixed_2024-08-08.jsonl": "trades_2024-08-08.jsonl"},
+    frame=TradeFrame(
+        capture="trades_2024-08-08.jsonl",
+        symbol="BTC/USDT",
+        keys={"native": "s", "price": "p", "volume": "q", "side": "m", "time": "T", "id": "t"},
+        path=("data",),
+        bad_times=BAD_MS,
+        odd_time="1723161255342",
+        flag_side=True,
+    ),
+    unknown_market=(400, b'{"code":-1121,"msg":"Invalid symbol."}', "-1121 Invalid symbol."),
     rest_symbol="ETH/BTC",
     asks=(
         Asked(

@@ -7,7 +7,19 @@ from typing import Any
 from actors.exchanges.contract.feed import Ack, Alive, Refusal, Unsubscribed
 from actors.exchanges.contract.history import TradeRange
 from actors.exchanges.contract.rest import Busy, Garbled, Refused
-from tests.harness.exchange_cases import MS, Asked, Cases, Native, Paged, Row, Subscribe, WireTrade, of_ms
+from tests.harness.exchange_cases import (
+    BAD_MS,
+    MS,
+    Asked,
+    Cases,
+    Native,
+    Paged,
+    Row,
+    Subscribe,
+    TradeFrame,
+    WireTrade,
+    of_ms,
+)
 
 
 def wire(message: Any) -> Iterable[WireTrade] | None:
@@ -91,6 +103,16 @@ CASES = Cases(
         "linear_2026-08-09.mixed.jsonl": "linear_2026-08-09.jsonl",
         "spot_2026-08-09.mixed.jsonl": "spot_2026-08-09.jsonl",
     },
+    frame=TradeFrame(
+        capture="live_2026-09_spot.jsonl",
+        symbol="BTC/USDT",
+        keys={"native": "s", "price": "p", "volume": "v", "side": "S", "time": "T", "id": "i"},
+        path=("data", 0),
+        bad_times=BAD_MS,
+        odd_time="1723161255342",
+        text_ids=True,
+    ),
+    unknown_market=(400, b'{"retCode":10001,"retMsg":"Not supported symbols"}', "10001 Not supported symbols"),
     rest_symbol="BTC/USDT:USDT",
     asks=(
         Asked(

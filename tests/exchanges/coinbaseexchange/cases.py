@@ -8,7 +8,18 @@ from typing import Any
 from actors.exchanges.contract.feed import Ack, Alive, Refusal
 from actors.exchanges.contract.history import TradeRange
 from actors.exchanges.contract.rest import Busy
-from tests.harness.exchange_cases import MS, Asked, Cases, Native, Paged, Row, Subscribe, WireTrade
+from tests.harness.exchange_cases import (
+    BAD_RFC3339,
+    MS,
+    Asked,
+    Cases,
+    Native,
+    Paged,
+    Row,
+    Subscribe,
+    TradeFrame,
+    WireTrade,
+)
 
 TAKER = {"buy": "sell", "sell": "buy"}  # the wire's side is the maker's
 
@@ -75,6 +86,21 @@ CASES = Cases(
     wire=wire,
     control=control,
     markets_of={"matches_2021-04-17.mixed.jsonl": "matches_2021-04-17.jsonl"},
+    frame=TradeFrame(
+        capture="live_2026-09.jsonl",
+        symbol="BTC/USD",
+        keys={
+            "native": "product_id",
+            "price": "price",
+            "volume": "size",
+            "side": "side",
+            "time": "time",
+            "id": "trade_id",
+        },
+        bad_times=BAD_RFC3339,
+        odd_time=5,
+    ),
+    unknown_market=(404, b'{"message":"NotFound"}', "NotFound"),
     rest_symbol="BTC/USD",
     asks=(
         Asked(stretch=TradeRange(from_id=5, to_id=9), target="/products/BTC-USD/trades?limit=1000&after=10"),

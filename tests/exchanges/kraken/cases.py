@@ -8,7 +8,17 @@ from typing import Any
 from actors.exchanges.contract.feed import Ack, Alive, Condition, Refusal, Unsubscribed
 from actors.exchanges.contract.history import TradeRange
 from actors.exchanges.contract.rest import Busy, Garbled, Refused
-from tests.harness.exchange_cases import Asked, Cases, Native, Paged, Row, Subscribe, WireTrade
+from tests.harness.exchange_cases import (
+    BAD_RFC3339,
+    Asked,
+    Cases,
+    Native,
+    Paged,
+    Row,
+    Subscribe,
+    TradeFrame,
+    WireTrade,
+)
 
 
 def wire(message: Any) -> Iterable[WireTrade] | None:
@@ -108,6 +118,24 @@ CASES = Cases(
     ),
     wire=wire,
     control=control,
+    frame=TradeFrame(
+        capture="single_frames_2024-2026.jsonl",
+        symbol="USDC/USD",
+        keys={
+            "native": "symbol",
+            "price": "price",
+            "volume": "qty",
+            "side": "side",
+            "time": "timestamp",
+            "id": "trade_id",
+        },
+        path=("data", 0),
+        bad_times=BAD_RFC3339,
+        odd_time=5,
+        numbers=True,
+        texts=False,
+    ),
+    unknown_market=(400, b'{"error":["EQuery:Unknown asset pair"]}', "EQuery:Unknown asset pair"),
     rest_symbol="BTC/USDT",
     asks=(
         Asked(stretch=BY_ID, target="/0/public/Trades?pair=XBTUSDT&since=1762795433971743499&count=1000"),

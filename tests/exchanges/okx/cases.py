@@ -7,7 +7,18 @@ from typing import Any
 from actors.exchanges.contract.feed import Ack, Alive, Leaving, Refusal, Unsubscribed
 from actors.exchanges.contract.history import TradeRange
 from actors.exchanges.contract.rest import Busy, Garbled, Refused
-from tests.harness.exchange_cases import MS, Asked, Cases, Native, Paged, Row, Subscribe, WireTrade, of_ms
+from tests.harness.exchange_cases import (
+    MS,
+    Asked,
+    Cases,
+    Native,
+    Paged,
+    Row,
+    Subscribe,
+    TradeFrame,
+    WireTrade,
+    of_ms,
+)
 
 
 def wire(message: Any) -> Iterable[WireTrade] | None:
@@ -107,6 +118,20 @@ CASES = Cases(
     wire=wire,
     control=control,
     markets_of={"trades_2022-05-13.mixed.jsonl": "trades_2022-05-13.jsonl"},
+    frame=TradeFrame(
+        capture="live_2026-09.jsonl",
+        symbol="BTC/USDT",
+        keys={"native": "instId", "price": "px", "volume": "sz", "side": "side", "time": "ts", "id": "tradeId"},
+        path=("data", 0),
+        bad_times=("", "0", "-5", "x", "1.5", "1_0", "9" * 16, "9" * 5000),
+        odd_time=5,
+        text_ids=True,
+    ),
+    unknown_market=(
+        400,
+        b'{"code":"51001","msg":"Instrument ID does not exist","data":[]}',
+        "51001 Instrument ID does not exist",
+    ),
     rest_symbol="BTC/USDT",
     asks=(
         Asked(

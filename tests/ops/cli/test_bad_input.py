@@ -15,8 +15,7 @@ from actors.model.ticks import REJECT_PAYLOAD_BYTES_MAX, Reason
 from actors.telemetry.ledger import Account
 from ops.config.config import ConfigErrors, load_config
 from ops.monitoring import status as report
-from tests.actors.feed.test_bad_messages import FIELDS, LISTS, SQL, changes, dump, good, trade_in
-from tests.harness.capture_files import EXCHANGES
+from tests.harness.bad_messages import LISTS, SPOILABLE, SQL, case, changes, dump, good, keys, list_key, trade_in
 from tests.harness.exchange_server import (
     HASTE,
     Client,
@@ -33,13 +32,6 @@ from tests.harness.exchange_server import (
 )
 from tests.harness.server_frames import frame
 
-SYMBOL = {
-    "binance": "BTC/USDT",
-    "bybit": "BTC/USDT",
-    "coinbaseexchange": "BTC/USD",
-    "kraken": "USDC/USD",
-    "okx": "BTC/USDT",
-}
 NOT_JSON = (b"", b"{", b"hi", b"<html>502 Bad Gateway</html>", b'{"a":NaN}', b'{"a":1}{"b":2}')
 UNKNOWN = (
     b"{}",
@@ -56,7 +48,7 @@ Fault = tuple[bytes, Reason]
 def numbered(exchange: str, number: int) -> bytes:
     """The good frame with a trade id of its own."""
     message = json.loads(good(exchange), parse_float=lambda text: f"<raw>{text}</raw>")
-    trade, key = trade_in(exchange, message), FIELDS[exchange]["id"]
+    trade, key = trade_in(exchange, message), keys(exchange)["id"]
     trade[key] = str(number) if isinstance(trade[key], str) else number
     return dump(message)
 
@@ -65,9 +57,9 @@ def faults(exchange: str) -> Iterator[Fault]:
     """Everything that can be wrong with a message, and the reason it must be given."""
     for field, value, reason in changes(exchange):
         message = json.loads(good(exchange))
-        trade_in(exchange, message)[FIELDS[exchange][field]] = value
+        trade_in(exchange, message)[keys(exchange)[field]] = value
         yield dump(message), reason
-    for field in FIELDS[exchange].values():
+    for field in keys(exchange).values():
         message = json.loads(good(exchange))
         del trade_in(exchange, message)[field]
         yield dump(message), Reason.MISSING_FIELD
@@ -109,13 +101,13 @@ class Aftermath:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.exchanges = {exchange: Bad(exchange) for exchange in EXCHANGES}
+        self.exchanges = {exchange: Bad(exchange) for exchange in SPOILABLE}
         self.status: dict[str, Any] = {}
         self.began = datetime.now(UTC) - timedelta(milliseconds=1)
 
     async def run(self) -> "Aftermath":
         async with serving(*(bad.server for bad in self.exchanges.values())):
-            tables = [table(e, e, [SYMBOL[e]], bad.server.url) for e, bad in self.exchanges.items()]
+            tables = [table(e, e, [case(e).symbol], bad.server.url) for e, bad in self.exchanges.items()]
             async with recording(pipeline_of(self.folder, *tables)) as pipeline:
                 for exchange, bad in self.exchanges.items():
                     bad.account = pipeline.ledger.account(exchange)
@@ -129,7 +121,7 @@ def aftermath(tmp_path_factory: pytest.TempPathFactory) -> Aftermath:
     return trio.run(Aftermath(tmp_path_factory.mktemp("bad")).run)
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize("exchange", SPOILABLE)
 def test_every_fault_is_a_row_of_rejects_with_its_reason_and_the_evidence(
     aftermath: Aftermath, exchange: str
 ) -> None:
@@ -142,15 +134,15 @@ def test_every_fault_is_a_row_of_rejects_with_its_reason_and_the_evidence(
     assert all(row[3] and aftermath.began <= row[4] <= datetime.now(UTC) for row in rows)
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize("exchange", SPOILABLE)
 def test_the_frame_after_each_fault_is_stored_as_if_nothing_had_happened(
     aftermath: Aftermath, exchange: str
 ) -> None:
     rows = query(aftermath.folder, f"SELECT trade_id, symbol FROM ticks WHERE exchange = '{exchange}'")
-    assert [(str(number), SYMBOL[exchange]) for number in aftermath.exchanges[exchange].goods] == rows
+    assert [(str(number), case(exchange).symbol) for number in aftermath.exchanges[exchange].goods] == rows
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize("exchange", SPOILABLE)
 def test_the_counters_move_with_every_fault_and_the_books_agree(aftermath: Aftermath, exchange: str) -> None:
     bad, status = aftermath.exchanges[exchange], aftermath.status["exchanges"][exchange]
     faults, goods = len(bad.faults), len(bad.goods)
@@ -167,12 +159,12 @@ async def test_a_bad_trade_among_good_ones_of_its_frame_costs_only_itself(exchan
     message = json.loads(good(exchange), parse_float=lambda text: f"<raw>{text}</raw>")
     trades = []
     for number in range(1, 6):
-        trade = copy.deepcopy(message["data"][0])
-        kind = str if isinstance(trade[FIELDS[exchange]["id"]], str) else int
-        trade[FIELDS[exchange]["id"]] = kind(number)
+        trade = copy.deepcopy(message[list_key(exchange)][0])
+        kind = str if isinstance(trade[keys(exchange)["id"]], str) else int
+        trade[keys(exchange)["id"]] = kind(number)
         trades.append(trade)
-    del trades[2][FIELDS[exchange]["price"]]
-    message["data"] = trades
+    del trades[2][keys(exchange)["price"]]
+    message[list_key(exchange)] = trades
 
     async def script(client: Client) -> None:
         await client.accept(frame(dump(message)))
@@ -180,13 +172,13 @@ async def test_a_bad_trade_among_good_ones_of_its_frame_costs_only_itself(exchan
 
     server = Server(script)
     async with serving(server):
-        pipeline = pipeline_of(tmp_path, table("x", exchange, [SYMBOL[exchange]], server.url))
+        pipeline = pipeline_of(tmp_path, table("x", exchange, [case(exchange).symbol], server.url))
         async with recording(pipeline):
             await until(lambda: settled(pipeline.ledger.account("x"), 5))
     assert query(tmp_path, "SELECT trade_id FROM ticks ORDER BY 1") == [("1",), ("2",), ("4",), ("5",)]
     ((reason, payload),) = query(tmp_path, "SELECT reason, payload FROM rejects")
     assert reason == "missing_field" and [
-        trade[FIELDS[exchange]["id"]] for trade in json.loads(payload)["data"]
+        trade[keys(exchange)["id"]] for trade in json.loads(payload)[list_key(exchange)]
     ] in (
         [3],
         ["3"],
@@ -217,7 +209,7 @@ async def test_a_message_over_the_limit_is_a_reject_and_the_service_reconnects_f
     check_audit(tmp_path)
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize("exchange", SPOILABLE)
 def test_a_configured_symbol_with_sql_in_it_is_refused_and_named(exchange: str, tmp_path: Path) -> None:
     for symbol in (SQL, f"BTC/{SQL}", f"{SQL}/USDT"):
         config = tmp_path / "tickwarden.toml"
