@@ -20,7 +20,6 @@ Rules:
 """
 
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from random import Random
 from types import MappingProxyType
@@ -28,7 +27,7 @@ from typing import Protocol
 
 import trio
 
-from supervisor.errors import Stuck, Verdict, describe
+from supervisor.errors import Failure, Verdict, describe, judge
 from supervisor.incarnation import Incarnation
 from supervisor.notes import Notes
 from supervisor.restart_policy import Retries, Window
@@ -36,7 +35,6 @@ from supervisor.shutdown import Drain
 from supervisor.spec import ChildSpec, Restart
 from supervisor.states import ActorHealth, DesiredState, Event, MailboxHealth, State
 from supervisor.text import REASON_CHARS_MAX, printable
-from supervisor.watchdog import STACK_CHARS_MAX
 
 _S = State
 TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
@@ -194,10 +192,6 @@ class Child:
 
     # Its supervisor's own start and stop
 
-    def supervisor_started(self) -> None:
-        """A new incarnation of the supervisor counts failures from zero."""
-        self.forget_failures()
-
     def supervisor_stops(self) -> None:
         """The supervisor's final stop has begun: what waits for a delay may start at once."""
         self._supervisor_stops = True
@@ -321,8 +315,8 @@ class Child:
 
     def _ended_as_asked(self, incarnation: Incarnation, error: Exception | None) -> None:
         if error is not None:
-            detail = self._record_failure(error, self._classify(error)[0])
-            self._enter(State.STOPPING, f"crashed while stopping: {describe(error)}", detail=detail)
+            failure = self._judge(error)
+            self._enter(State.STOPPING, f"crashed while stopping: {failure.text}", detail=failure.detail)
         elif not (incarnation.was_cancelled and self.drain.in_time):
             return
         if incarnation.asked is DesiredState.STOP and self._must_drain():
@@ -330,42 +324,32 @@ class Child:
             self.due = trio.current_time() + self.drain.next_pause_s()
 
     def _failed(self, error: Exception) -> None:
-        verdict, retry_after_s = self._classify(error)
-        detail = self._record_failure(error, verdict)
-        reason, limit = describe(error), self.spec.intensity
+        failure, limit = self._judge(error), self.spec.intensity
+        reason = failure.text
         if self.spec.restart is Restart.TEMPORARY:
-            self._enter(State.STOPPED, reason, detail=detail)
+            self._enter(State.STOPPED, reason, detail=failure.detail)
             return
-        too_many = verdict is Verdict.BUG and self._window.crashed()
+        too_many = failure.verdict is Verdict.BUG and self._window.crashed()
         if too_many and self.spec.on_exhausted == "escalate":
             self.exhausted = True
             crashes = f"crashed more than {limit.restarts_max} times in {limit.period_s:g} s"
-            self._enter(State.FAILED, f"{self.spec.name} {crashes}: {reason}", detail=detail)
+            self._enter(State.FAILED, f"{self.spec.name} {crashes}: {reason}", detail=failure.detail)
             return
-        delay_s = self.drain.next_pause_s() if self._supervisor_stops else self._retries.failed(retry_after_s)
-        failed = too_many or verdict is Verdict.MISCONFIGURED or self.state is State.FAILED
+        after_s = failure.retry_after_s
+        delay_s = self.drain.next_pause_s() if self._supervisor_stops else self._retries.failed(after_s)
+        failed = too_many or failure.verdict is Verdict.MISCONFIGURED or self.state is State.FAILED
         if failed and not self._supervisor_stops:
-            delay_s = max(self.spec.probe_interval_s, delay_s if retry_after_s else 0.0)
+            delay_s = max(self.spec.probe_interval_s, delay_s if after_s else 0.0)
             if too_many:
                 reason = f"more than {limit.restarts_max} crashes in {limit.period_s:g} s: {reason}"
         self.due = trio.current_time() + delay_s
-        self._enter(State.FAILED if failed else State.BACKOFF, reason, retry_in_s=delay_s, detail=detail)
+        new = State.FAILED if failed else State.BACKOFF
+        self._enter(new, reason, retry_in_s=delay_s, detail=failure.detail)
 
-    def _classify(self, error: Exception) -> tuple[Verdict, float | None]:
-        if isinstance(error, Stuck):
-            return Verdict.BUG, None
-        try:
-            return self.spec.classify(error)
-        except Exception as broken:  # noqa: BLE001 - a broken classify must not take the siblings down
-            error.add_note(f"and its classify failed: {describe(broken)}")
-            return Verdict.BUG, None
-
-    def _record_failure(self, error: Exception, verdict: Verdict) -> dict[str, object]:
-        self._last_error = describe(error)
-        detail: dict[str, object] = {"verdict": verdict.value, "error": self._last_error}
-        if verdict is Verdict.BUG and not isinstance(error, Stuck):
-            detail["traceback"] = "".join(traceback.format_exception(error))[-STACK_CHARS_MAX:]
-        return detail
+    def _judge(self, error: Exception) -> Failure:
+        failure = judge(error, self.spec.classify)
+        self._last_error = failure.text
+        return failure
 
     def check_stuck(self) -> None:
         """Cancels an incarnation that is stuck, after its stack has been emitted."""

@@ -11,10 +11,13 @@ Every other exception is a bug: it is retried with backoff and counts towards th
 
 import enum
 import re
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import trio
 
-from supervisor.text import printable
+from supervisor.text import DETAIL_CHARS_MAX, printable
 
 
 class TransientError(Exception):
@@ -87,3 +90,28 @@ def describe(error: BaseException) -> str:
 
 
 LINE_CHARS_MAX = 500  # a reason is shown in tables; a server may send a whole page as its error text
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A classified error: its verdict, the Retry-After in seconds, its description, and an event's detail of it."""
+
+    verdict: Verdict
+    retry_after_s: float | None
+    text: str
+    detail: dict[str, object]
+
+
+def judge(error: Exception, classify: Callable[[BaseException], tuple[Verdict, float | None]]) -> Failure:
+    """The failure that an error is by an actor's own `classify`; if that fails in turn, it is a bug."""
+    verdict, retry_after_s = Verdict.BUG, None
+    if not isinstance(error, Stuck):
+        try:
+            verdict, retry_after_s = classify(error)
+        except Exception as broken:  # noqa: BLE001 - a broken classify must not take the siblings down
+            error.add_note(f"and its classify failed: {describe(broken)}")
+    text = describe(error)
+    detail: dict[str, object] = {"verdict": verdict.value, "error": text}
+    if verdict is Verdict.BUG and not isinstance(error, Stuck):
+        detail["traceback"] = "".join(traceback.format_exception(error))[-DETAIL_CHARS_MAX:]
+    return Failure(verdict, retry_after_s, text, detail)

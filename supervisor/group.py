@@ -42,7 +42,7 @@ class Group:
         """
         self._gave_up, self._on_gave_up = None, on_gave_up
         for child in self.children:
-            child.supervisor_started()
+            child.forget_failures()
         try:
             async with trio.open_nursery() as self._nursery:
                 task_status.started()

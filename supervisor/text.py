@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 FOREIGN_CHARS_MAX = 300  # a text from another party: longer than any sentence an exchange sends
 REASON_CHARS_MAX = 4_000  # a reason of ours may name some hundred markets
-DETAIL_CHARS_MAX = 16_384  # a text within an event's detail: a traceback is the longest
+DETAIL_CHARS_MAX = 16_384  # a text within an event's detail: the stack of a deep recursion must not make a huge row
 _DEPTH_MAX = 8  # of nested details; what is deeper is cut off
 
 

@@ -11,9 +11,9 @@ import trio
 
 from supervisor.mailbox import Mailbox
 from supervisor.spec import ChildSpec
+from supervisor.text import DETAIL_CHARS_MAX
 
 WATCH_EVERY_S = 1.0  # how often each running actor is checked
-STACK_CHARS_MAX = 16_384  # a stack goes into an event; deep recursion must not make a huge row
 TURNS_PER_LIMIT = 4  # how often within the limit the loop records that it is running
 
 
@@ -74,7 +74,7 @@ def stack_of(task: trio.lowlevel.Task) -> str:
     for found in tasks_below(task):
         frames = traceback.StackSummary.extract(found.iter_await_frames(), limit=40)
         parts.append(f"task {found.name}\n" + "".join(frames.format()))
-    return "".join(parts)[:STACK_CHARS_MAX]
+    return "".join(parts)[:DETAIL_CHARS_MAX]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ async def watch_loop(limit_s: float, on_blocked: Callable[[Blocked], None]) -> N
                 reported = seen
                 frame = sys._current_frames().get(loop_thread)
                 stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
-                on_blocked(Blocked(blocked_s, stack[-STACK_CHARS_MAX:]))
+                on_blocked(Blocked(blocked_s, stack[-DETAIL_CHARS_MAX:]))
 
     threading.Thread(target=watch, name="loop-watch", daemon=True).start()
     try:

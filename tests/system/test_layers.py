@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import supervisor
 from tests.harness.paths import ROOT
 
 EXCHANGES = ROOT / "actors" / "exchanges"
@@ -47,6 +48,15 @@ def test_imports_point_only_to_the_layers_below(layer: str) -> None:
 def test_the_supervisor_needs_only_trio_and_the_standard_library() -> None:
     allowed = {"trio", "supervisor"} | set(sys.stdlib_module_names)
     assert {name for path in modules("supervisor") for name in imports(path)} <= allowed
+
+
+def test_what_the_supervisor_exports_is_imported_from_the_package_itself() -> None:
+    deep = re.compile(rf"supervisor\.\w+\.({'|'.join(supervisor.__all__)})$")
+    users = [path for layer in ("actors", "ops") for path in modules(layer)]
+    wrong = {str(path): bad for path in users if (bad := [name for name in imported(path) if deep.match(name)])}
+    assert wrong == {}
+    exported = {"Supervisor", "ChildSpec", "Context", "Mailbox", "Backoff", "TransientError"}
+    assert exported <= {name.removeprefix("supervisor.") for path in users for name in imported(path)}
 
 
 def test_the_actors_know_nothing_of_the_command_line_and_the_control_socket() -> None:
