@@ -13,7 +13,7 @@ from actors.backfill.fetch_job import BackfillLimits, FetchJob
 from actors.backfill.fetcher import Fetcher
 from actors.backfill.stored_trades import StoredTrades
 from actors.continuity.continuity import Continuity
-from actors.continuity.tracker import Snapshot
+from actors.continuity.tracker_state import Snapshot
 from actors.exchanges.contract.feed import Market
 from actors.exchanges.contract.feed_helpers import S_NS
 from actors.exchanges.contract.history import TradeRange

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from actors.continuity.deduplicator import Deduplicator
 from actors.continuity.sequenced import SequencedTracker
-from actors.continuity.tracker import Snapshot
-from actors.continuity.tracker_state import Before, TrackerState
+from actors.continuity.tracker_state import Before, Snapshot, TrackerState
 from actors.model.records import FeedRow, GapReason, GapRow, GapStatus
 from actors.model.ticks import IdPromise
 
@@ -229,13 +228,7 @@ class Continuity:
         return rows
 
     def missing_ids(self, gap: str) -> list[tuple[int, int]]:
-        """The stretches of ids of a gap that are still missing, lowest first; [] where ids cannot say."""
+        """The stretches of ids of a gap that are still missing, lowest first; [] where ids do not show it."""
         row = self._book.get(gap)
         tracker = self._trackers.get(row.symbol) if row is not None else None
-        if not isinstance(tracker, SequencedTracker):
-            return []
-        return [
-            (missing_range.first, missing_range.last)
-            for missing_range in tracker.missing_ranges
-            if missing_range.gap_id == gap
-        ]
+        return tracker.gaps.ids(gap) if isinstance(tracker, SequencedTracker) else []

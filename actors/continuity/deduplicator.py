@@ -12,7 +12,8 @@ from actors.continuity.clock_lead import Lead
 from actors.continuity.gap_log import GapLog
 from actors.continuity.row import Decided, Row, Verdict
 from actors.continuity.sequenced import SPAN_SURE, SequencedTracker
-from actors.continuity.tracker import Shared, Snapshot, Tracker
+from actors.continuity.tracker import Shared, Tracker
+from actors.continuity.tracker_state import Snapshot
 from actors.continuity.unsequenced import UnsequencedTracker
 from actors.model.ticks import Block, IdPromise
 

@@ -32,7 +32,7 @@ from actors.continuity.restore_sql import (
     stored_sql,
 )
 from actors.continuity.row import Row
-from actors.continuity.sequenced import HOLES_MAX
+from actors.continuity.sequence_gaps import RANGES_MAX
 from actors.continuity.tracker_state import Before, TrackerState
 from actors.continuity.unconfirmed import Top, believed
 from actors.model.records import GAP_STATES, GapReason, GapRow, GapStatus
@@ -241,7 +241,7 @@ class _Reading:
         ):
             self._left[gap] = self._left.get(gap, 0) + last - first + 1
             missing_ranges = self._missing_ranges.setdefault(symbol, [])
-            if len(missing_ranges) < HOLES_MAX and all(
+            if len(missing_ranges) < RANGES_MAX and all(
                 missing_range.last < first or missing_range.first > last for missing_range in missing_ranges
             ):
                 missing_ranges.append(MissingRange(first, last, _BEFORE_ANY, opened_ns, from_ns, to_id, to_ns, gap))

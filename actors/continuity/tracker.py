@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from actors.continuity.gap_log import GapLog
 from actors.continuity.row import Decided, Row, Verdict
 from actors.continuity.suspects import Suspects
-from actors.continuity.tracker_state import Before, TrackerState
+from actors.continuity.tracker_state import Before, Snapshot, TrackerState
 from actors.model.records import FeedEvent, FeedRow, GapReason, GapRow, GapStatus, decimal
 
 # Of a market that is recorded while the file cannot be read:
@@ -19,17 +19,6 @@ class Marks(dict[str, int]):
 
     def __missing__(self, symbol: str) -> None:
         return None
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What was in memory of one market at one moment: ids above `mark` and in `missing_ranges` were not stored
-    then.
-    """
-
-    mark: int | None = None
-    missing_ranges: tuple[tuple[int, int], ...] = ()
-    gaps: frozenset[str] = frozenset()  # whose states are kept in memory
 
 
 @dataclass(slots=True)

@@ -44,3 +44,12 @@ class TrackerState:
     floor: int = -1
     gaps: tuple[GapRow, ...] = ()
     aside: tuple[Row, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What was in memory of one market at one moment: ids above `mark` and in `missing_ranges` were not stored."""
+
+    mark: int | None = None
+    missing_ranges: tuple[tuple[int, int], ...] = ()
+    gaps: frozenset[str] = frozenset()  # whose states are kept in memory

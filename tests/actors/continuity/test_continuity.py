@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from actors.continuity.continuity import Continuity
 from actors.continuity.missing_ranges import MissingRange
 from actors.continuity.recent_ids import KEYS_MIN
-from actors.continuity.sequenced import APART_MAX, HOLES_MAX, JUMP_MAX, REORDER_S
+from actors.continuity.sequence_gaps import APART_MAX, JUMP_MAX, RANGES_MAX, REORDER_S
 from actors.continuity.tracker_state import TrackerState
 from actors.model.records import FeedEvent, GapReason, GapRow, GapStatus
 from actors.model.ticks import IdPromise
@@ -351,7 +351,7 @@ def test_the_memory_of_a_market_is_bounded(promise: IdPromise) -> None:
 def test_missing_ranges_beyond_their_number_are_said_before_they_are_forgotten() -> None:
     continuity = one()
     rows: list[GapRow] = []
-    count = 3 * HOLES_MAX
+    count = 3 * RANGES_MAX
     for n in range(count):
         admit(continuity, [2 * n], at=n * 1.0)
         tick(continuity, n * 1.0)

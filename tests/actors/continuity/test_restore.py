@@ -9,7 +9,7 @@ import pytest
 from actors.continuity import restore as seeds
 from actors.continuity.continuity import Continuity
 from actors.continuity.restore import DAY_NS, gap_row, read_states
-from actors.continuity.sequenced import HOLES_MAX, REORDER_S
+from actors.continuity.sequence_gaps import RANGES_MAX, REORDER_S
 from actors.continuity.tracker_state import TrackerState
 from actors.model.records import GAP_STATES, FeedEvent, FeedRow, GapReason, GapRow, GapStatus
 from actors.model.ticks import IdPromise
@@ -125,7 +125,7 @@ def test_a_jump_that_lies_in_no_gap_is_a_missing_range_however_old_and_one_that_
 
 def test_a_gap_is_filled_only_when_its_trades_are_stored_though_memory_has_no_room_for_all() -> None:
     con, before = new_file(), one()
-    count = HOLES_MAX + 40
+    count = RANGES_MAX + 40
     for n in range(count):
         admit(before, [1000 + 2 * n], at=float(n))
         tick(before, float(n))
@@ -150,7 +150,7 @@ def test_a_gap_is_filled_only_when_its_trades_are_stored_though_memory_has_no_ro
         for low, high in parts
         for n in range(low, high + 1)
     ]
-    assert len(kept) == HOLES_MAX
+    assert len(kept) == RANGES_MAX
 
 
 def test_a_gap_whose_end_never_reached_the_file_is_not_filled_by_what_did() -> None:

@@ -11,7 +11,8 @@ from actors.continuity.clock_lead import DOUBTED_MAX
 from actors.continuity.continuity import Continuity
 from actors.continuity.restore import read_states
 from actors.continuity.row import HOLD_S
-from actors.continuity.sequenced import JUMP_MAX, SPAN_SURE
+from actors.continuity.sequence_gaps import JUMP_MAX
+from actors.continuity.sequenced import SPAN_SURE
 from actors.continuity.suspects import SUSPECTS_MAX
 from actors.continuity.unconfirmed import WAITING_MAX
 from actors.model.records import FeedRow, GapReason, GapRow, GapStatus
