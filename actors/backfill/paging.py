@@ -1,10 +1,10 @@
-"""Follows the pages of one stretch: which rows are wanted, when the ends have met, and what is left."""
+"""Tracks the pages of one range: which rows are wanted, whether both ends are reached, and what is left."""
 
 from actors.exchanges.contract.history import History, Page, TradeRange, id_number
 
 
 class Progress:
-    """How far the pages of one stretch have come.
+    """How far the pages of one range have come.
 
     All ids of the pages are kept, which the budget of a call bounds: a trade that comes twice counts once.
     """
@@ -21,7 +21,7 @@ class Progress:
 
     @property
     def arrived(self) -> bool:
-        """The pages have come to the far end; what follows is of no use."""
+        """Whether the pages have reached the far end."""
         return self.low_met if self.history.newest_first else self.high_met
 
     def take(self, page: Page) -> list[int]:
@@ -49,19 +49,19 @@ class Progress:
 
     @property
     def missing(self) -> int | None:
-        """How many ids of the stretch have not come, None where that cannot be known."""
+        """How many ids of the range have not come, None where that cannot be known."""
         spanned = self.stretch.ids
         return None if spanned is None or not self.history.dense else max(0, spanned - self.distinct)
 
     @property
     def complete(self) -> bool:
-        """Everything that the stretch held has come."""
+        """Whether everything in the range has come."""
         if self.missing is not None:
             return self.missing == 0
         return self.low_met and self.high_met
 
     def remaining(self) -> TradeRange:
-        """What is left of the stretch after the pages so far."""
+        """What is left of the range after the pages so far."""
         if self.reached is None:
             return self.stretch
         (id_, time), old = self.reached, self.stretch

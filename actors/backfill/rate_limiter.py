@@ -1,4 +1,4 @@
-"""Keeps requests within an exchange's rate limits: token buckets by name, one set for all who ask it."""
+"""Keeps requests within an exchange's rate limits: token buckets by name, shared by all clients of a host."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from actors.exchanges.contract.history import History, RateLimit
 
 @dataclass(frozen=True, slots=True)
 class LimiterStatistics:
-    """`waiting` requests stand in line; for `paused_s` the exchange wants no request."""
+    """`waiting` requests are queued; for `paused_s` the exchange wants no request."""
 
     waiting: int
     paused_s: float
@@ -56,16 +56,16 @@ class RateLimiter:
                 self._buckets[name].take(cost)
 
     def pause(self, seconds: float) -> None:
-        """Nobody asks for so long; an earlier pause that lasts longer stays."""
+        """Lets no request pass for so long; an earlier pause that lasts longer stays."""
         self._paused_until = max(self._paused_until, trio.current_time() + seconds)
 
     @property
     def paused_s(self) -> float:
-        """How long nobody may ask yet."""
+        """How long no request may pass yet."""
         return max(0.0, self._paused_until - trio.current_time())
 
     def statistics(self) -> LimiterStatistics:
-        """The line, the pause, and what has been taken in all."""
+        """The queue, the pause, and what has been taken in all."""
         taken = {name: bucket.taken for name, bucket in self._buckets.items()}
         return LimiterStatistics(self._turn.statistics().tasks_waiting, self.paused_s, taken)
 

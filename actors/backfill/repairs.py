@@ -144,6 +144,6 @@ class Repairs:
             inside = gap.from_ns is not None and gap.to_ns is not None
             inside = inside and job.from_ns <= (gap.from_ns or 0) and (gap.to_ns or 0) <= job.to_ns
             found, whole = job.found.get(gap.gap_id, 0), complete and inside
-            status = self._continuity.mended(gap, job.snapshot, found, time.time_ns(), whole=whole)
+            status = self._continuity.repaired(gap, job.snapshot, found, time.time_ns(), whole=whole)
             if status is not None:
                 job.gaps[gap.gap_id] = status.value

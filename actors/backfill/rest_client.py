@@ -1,4 +1,4 @@
-"""Asks one exchange over REST: within its rate limits, with deadlines, size limits and patience."""
+"""Sends REST requests to one exchange: within its rate limits, with deadlines, size limits and retries."""
 
 import random
 import time
@@ -18,8 +18,8 @@ from actors.wire.dial import client_context, deadline
 from actors.wire.errors import WrongCertificate, classify, refusal_floor_s
 from supervisor import Backoff, TransientError, Verdict
 
-TOO_MANY = (418, 429)  # said of the address: nobody behind it should go on asking
-# How long to stay away after these where the answer says nothing of it; other errors pass with our own backoff.
+TOO_MANY = (418, 429)  # these limit the address: no client behind it may send more
+# After these a floor of our own holds where the answer names no wait; other errors are retried with our backoff.
 FLOORED = (*TOO_MANY, 401, 403, 451)
 HEADERS = {"user-agent": "tickwarden", "accept": "application/json", "accept-encoding": "identity"}
 JSON = {"content-type": "application/json"}
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestClientLimits:
-    """Bounds of one request and of the patience with it; seconds and bytes."""
+    """Bounds of one request and its retries; seconds and bytes."""
 
     connect_s: float = 10.0
     answer_s: float = 30.0  # from the request to the last byte
@@ -54,9 +54,9 @@ class Unanswered(TransientError):
 class RestClient:
     """A client of one exchange; an async context manager that owns its connections.
 
-    `limiter` is shared by all clients of the exchange. Misuse aside it raises Refused (the exchange will not
-    answer this), MisconfiguredError (a wrong certificate) and TransientError (all else), each after the patience
-    it deserves.
+    `limiter` is shared by all clients of the exchange. It may be entered again after it was left. Misuse aside it
+    raises Refused (the exchange will not answer this), MisconfiguredError (a wrong certificate) and, after retries,
+    TransientError (all else).
     """
 
     def __init__(
@@ -101,9 +101,9 @@ class RestClient:
         await self._stack.__aexit__(kind, error, trace)
 
     async def get(self, ask: Ask, read: Callable[[Answer], T]) -> T:
-        """What `read` makes of the answer. TransientError is waited out, `tries` times; then it is raised.
+        """Returns what `read` makes of the answer. Retries after TransientError, up to `tries` requests in all.
 
-        `read` may raise TransientError too: an answer that makes no sense is asked for again. A wait that the
+        `read` may raise TransientError too: an unreadable answer is requested again. A wait that the
         exchange asks for is never cut short; one of more than `wait_s` is raised at once, to the caller.
         """
         failures = 0
@@ -112,7 +112,7 @@ class RestClient:
                 await self._wait_for_turn(ask)
                 return read(await self._once(ask))
             except TransientError as transient:
-                self._calm_down(transient)
+                self._pause_all(transient)
                 failures += 1
                 delay_s = self._backoff.delay_s(failures - 1, self._random, transient.retry_after_s)
                 if failures >= self._limits.tries or delay_s > self._limits.wait_s:
@@ -122,16 +122,18 @@ class RestClient:
     async def _wait_for_turn(self, ask: Ask) -> None:
         paused_s = self._limiter.paused_s
         if paused_s > self._limits.wait_s:
-            raise Unanswered(f"{self.origin} wants to be left alone for {paused_s:.0f} s", retry_after_s=paused_s)
+            raise Unanswered(
+                f"{self.origin} is rate-limiting us; next request in {paused_s:.0f} s", retry_after_s=paused_s
+            )
         await self._limiter.take(ask.costs)
 
-    def _calm_down(self, transient: TransientError) -> None:
-        """What the exchange said of us, and not of this request, holds for everybody who asks it."""
+    def _pause_all(self, transient: TransientError) -> None:
+        """A limit on the address, and not on this request, holds for all clients of the exchange."""
         if isinstance(transient, _TooMany | Busy) and transient.retry_after_s is not None:
             self._limiter.pause(transient.retry_after_s)
 
     async def _once(self, ask: Ask) -> Answer:
-        assert self._client is not None, "a Rest is used inside `async with`"
+        assert self._client is not None, "a RestClient is used inside `async with`"
         url = ask.url(self._service.base, self._rest_url)
         what = f"{ask.method} {url.partition('?')[0]}"
         posted = JSON if ask.body is not None else None
@@ -150,7 +152,7 @@ class RestClient:
         return Answer(body, headers, received_ns)
 
     async def _body(self, response: httpx.Response, what: str) -> bytes:
-        """The body as sent: what was compressed although we took nothing compressed could be any size."""
+        """Reads the body as sent; refuses a compressed one, which none was asked for: it could be of any size."""
         if response.headers.get("content-encoding", "identity") != "identity":
             raise Garbled(f"{what}: the answer is compressed, which was not asked for")
         parts: list[bytes] = []

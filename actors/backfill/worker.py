@@ -67,7 +67,7 @@ class BackfillWorker:
         for job in self.repairs.take_finished():
             outcome = "complete" if job.complete else job.reason
             reason = f"{job.symbol}: {job.stored:,} trades were missing and are stored; {outcome}"
-            context.note("mended", reason, symbol=job.symbol, stored=job.stored, came=job.came, gaps=job.gaps)
+            context.note("repaired", reason, symbol=job.symbol, stored=job.stored, came=job.came, gaps=job.gaps)
 
 
 async def fetch_due(

@@ -171,7 +171,9 @@ class Continuity:
         if row is not None:
             self._trackers[row.symbol].ended(gap, until_ns, recovered, now_ns)
 
-    def mended(self, gap: GapRow, snapshot: Snapshot, found: int, now_ns: int, *, whole: bool) -> GapStatus | None:
+    def repaired(
+        self, gap: GapRow, snapshot: Snapshot, found: int, now_ns: int, *, whole: bool
+    ) -> GapStatus | None:
         """A repair has brought `found` trades of a gap, and all of it with `whole`. Returns what it is now.
 
         `gap` is its state in the file before; None where nothing has changed.

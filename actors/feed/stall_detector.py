@@ -1,6 +1,6 @@
 """Detects feeds that withhold trades, as opposed to quiet markets, and has their connections replaced.
 
-A market is looked into when its newest trade is older than its own rhythm explains. That alone proves nothing.
+A market is examined when its newest trade is older than its own intervals explain. That alone proves nothing.
 It is a stall if the coin is traded at the other exchanges, if another connection delivers it, or if the history of
 this exchange has trades that did not arrive. Then a gap is opened, a second connection takes over, and the history
 is asked for what was missed.
