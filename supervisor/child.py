@@ -122,7 +122,7 @@ class Child:
         self._handled = 0
         self._last_error: str | None = None
 
-    # What is read of it
+    # What others read
 
     @property
     def active(self) -> bool:

@@ -245,10 +245,11 @@ async def test_close_wakes_a_consumer_that_waits(autojump_clock: object) -> None
         with pytest.raises(trio.EndOfChannel):
             await take(mailbox)
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(consume)
-        await trio.testing.wait_all_tasks_blocked()
-        mailbox.close()
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(consume)
+            await trio.testing.wait_all_tasks_blocked()
+            mailbox.close()
 
 
 async def test_two_consumers_at_once_are_refused_and_the_next_one_is_not(autojump_clock: object) -> None:
@@ -267,6 +268,13 @@ async def test_a_consumer_cancelled_while_it_waits_makes_room_for_the_next(autoj
         await take(mailbox)
     mailbox.put_nowait(1)
     assert await take(mailbox) == 1
+
+
+async def test_a_batch_of_no_items_is_refused() -> None:
+    mailbox = Mailbox[int](2, on_dead_letter=Dead())
+    with pytest.raises(ValueError, match="items_max"):
+        async with mailbox.receive_many(0):
+            pass
 
 
 async def test_put_and_receive_are_checkpoints() -> None:

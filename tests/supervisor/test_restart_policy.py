@@ -109,6 +109,12 @@ async def test_the_delay_is_reset_only_by_healthy_work_over_the_whole_stretch(au
     assert retries.failed() <= 1
 
 
+@pytest.mark.parametrize("values", [(-1, 60), (10_001, 60), (1, 0), (1, math.inf), (1, math.nan)])
+def test_a_contradictory_intensity_is_refused(values: tuple[int, float]) -> None:
+    with pytest.raises(ValueError, match=r"restarts_max|period_s"):
+        Intensity(*values)
+
+
 async def test_the_window_slides(autojump_clock: object) -> None:
     window = Window(Intensity(2, 10))
     assert not window.crashed()
