@@ -24,7 +24,7 @@ from actors.exchanges.contract.feed import Market
 from actors.exchanges.registry import EXCHANGES
 from actors.exchanges.spelling import markets_of
 from actors.feed.connection import Connection
-from actors.feed.connection_pool import ConnectionPool
+from actors.feed.connection_pool import DEFAULT_POOL_LIMITS, ConnectionPool, PoolLimits
 from actors.feed.gap_reporter import GapReporter, Past
 from actors.feed.peer_activity import PeerActivity
 from actors.feed.sharding import ConnectionSpec
@@ -58,6 +58,7 @@ class SharedServices:
     past: Past
     backfill: BackfillLimits = DEFAULT_LIMITS
     stalls: StallLimits = DEFAULT_STALL_LIMITS
+    pool: PoolLimits = DEFAULT_POOL_LIMITS
 
 
 class ExchangeRecorder:
@@ -82,7 +83,7 @@ class ExchangeRecorder:
         self.continuity = Continuity(settings.name, {})
         # By symbol; the parts below hold this very mapping, so that they see what `change` makes of it.
         self._by_symbol = {market.symbol: market for market in self._new_markets(settings.symbols)}
-        self.pool = ConnectionPool(settings, self.dialect, self._connection, self.markets)
+        self.pool = ConnectionPool(settings, self.dialect, self._connection, self.markets, services.pool)
         self._gaps = GapReporter(
             settings.name, self._by_symbol, self.continuity, account, intake, self.pool, services.past
         )
@@ -140,9 +141,9 @@ class ExchangeRecorder:
         symbols = (parse_symbol(symbol) for symbol in self.settings.symbols)
         return {str(symbol): self.dialect.ids.get(symbol.kind, IdPromise.OPAQUE) for symbol in symbols}
 
-    def _connection(self, plan: ConnectionSpec) -> Connection:
+    def _connection(self, spec: ConnectionSpec) -> Connection:
         return Connection(
-            plan,
+            spec,
             self.settings,
             self.dialect,
             self.account,

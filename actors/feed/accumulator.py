@@ -1,4 +1,4 @@
-"""What one connection has read and not yet handed to the buffer: booked at once, lost by no crash."""
+"""Accumulates a connection's decoded ticks for the buffer: counted at once, kept across crashes of its task."""
 
 import time
 from collections.abc import Container
@@ -9,7 +9,6 @@ import trio
 
 from actors.continuity.continuity import Continuity
 from actors.continuity.row import Refused
-from actors.feed.chunk_timer import ChunkTimer
 from actors.feed.decoder import Decoder, Outcome
 from actors.model.chunk import Chunk, reject_rows
 from actors.model.ticks import REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
@@ -18,11 +17,11 @@ from actors.wire.frame_parser import Violation
 from supervisor import Mailbox, describe
 from supervisor.text import printable
 
-PARCEL_ROWS = 500  # a chunk goes to the buffer when it has so many ticks, or rejects that weigh as much ...
-PARCEL_S = 0.02  # ... or when its first is so old
+CHUNK_ROWS = 500  # a chunk goes to the buffer when it has so many ticks, or rejects that weigh as much ...
+CHUNK_S = 0.02  # ... or when its first is so old
 OVERSIZE_CLOSE = 1009  # RFC 6455, section 7.4.1
 
-_beats: trio.lowlevel.RunVar[ChunkTimer] = trio.lowlevel.RunVar("the chunks' beat")
+_timers: "trio.lowlevel.RunVar[ChunkTimer]" = trio.lowlevel.RunVar("chunk timer")
 
 
 class Accumulator:
@@ -37,21 +36,21 @@ class Accumulator:
         self._filling = trio.Event()
         self._handing = trio.Lock()
 
-    def take(self, messages: list[bytes], received_ns: int, reader: Decoder) -> Outcome:
-        """Decodes messages where they were read and books them; nothing in between can be interrupted.
+    def take(self, messages: list[bytes], received_ns: int, decoder: Decoder) -> Outcome:
+        """Decodes messages where they were read and counts them; nothing in between can be interrupted.
 
         Trades that are stored or on their way already are counted and left out. Messages behind the first
-        `Outcome.messages` are untouched, to be taken next, after others had their turn. What the reader raises is a
-        bug of ours and is raised again; none of these messages is then a tick, and each is kept as a reject.
+        `Outcome.messages` are untouched, to be taken next, after others had their turn. What the decoder raises is
+        a bug of ours and is raised again; none of these messages is then a tick, and each is kept as a reject.
         """
         mark = len(self._block)
         crash: Exception | None = None
         duplicates = 0
         try:
-            outcome = reader.read(messages, received_ns, self._block)
+            outcome = decoder.read(messages, received_ns, self._block)
             if outcome.ticks:
                 duplicates = admit(self._continuity, self._block, mark, joined=outcome.joined)
-        except Exception as error:  # noqa: BLE001 - raised again below, after the books agree
+        except Exception as error:  # noqa: BLE001 - raised again below, once the counts agree
             crash, self._block = error, _first(self._block, mark)
             detail = describe(error)[:REJECT_DETAIL_CHARS_MAX]
             rejects = [self._crashed(message, received_ns, detail) for message in messages]
@@ -66,13 +65,13 @@ class Accumulator:
             self._evidence_rows += reject_rows(outcome.rejects)
         refusals = self._account.refusals
         if outcome.rejects or refusals.watched:
-            refusals.note(outcome.rejects, self._block.symbol[mark:], reader.markets, trio.current_time())
+            refusals.note(outcome.rejects, self._block.symbol[mark:], decoder.markets, trio.current_time())
         if crash is not None:
             raise crash
         return outcome
 
     def take_violation(self, violation: Violation) -> None:
-        """A message too large to be read: booked as one that was refused."""
+        """A message too large to be read: counted and kept as a reject."""
         if violation.code != OVERSIZE_CLOSE:
             return
         self._account.reject_unsaved(1)
@@ -89,7 +88,7 @@ class Accumulator:
         )
 
     def rest(self) -> Chunk | None:
-        """Takes out all there is; None for nothing."""
+        """Takes out all that was not handed over; None for nothing."""
         if not (len(self._block) or self._rejects):
             return None
         chunk = Chunk(self._block, tuple(self._rejects))
@@ -145,16 +144,16 @@ class Accumulator:
 
     async def hand_over_if_due(self) -> None:
         """Called after each read."""
-        if len(self._block) >= PARCEL_ROWS or self._evidence_rows >= PARCEL_ROWS:
+        if len(self._block) >= CHUNK_ROWS or self._evidence_rows >= CHUNK_ROWS:
             await self.hand_over()
         elif len(self._block) or self._rejects:
             self._filling.set()
 
     async def hand_over_by_age(self) -> None:
-        """Runs beside the reading: no tick waits here longer than PARCEL_S."""
+        """Runs beside the reading: no tick waits here longer than CHUNK_S."""
         while True:
             await self._filling.wait()
-            await _beat().wait()
+            await _timer().wait()
             self._filling = trio.Event()
             await self.hand_over()
 
@@ -195,13 +194,38 @@ def rejected(exchange: str, refused: Refused) -> Reject:
     return Reject(row.received_ns, exchange, refused.symbol, refused.reason, refused.detail, payload, len(payload))
 
 
-def _beat() -> ChunkTimer:
+class ChunkTimer:
+    """One timer for all connections: with 100 of them that each deliver now and then, a timer for each took a fifth
+    of the whole CPU.
+
+    Ends every `period_s` while somebody waits: the first sleeps, and who comes meanwhile is woken with it.
+    """
+
+    def __init__(self, period_s: float) -> None:
+        self._period_s = period_s
+        self._followers = trio.lowlevel.ParkingLot()
+        self._led = False
+
+    async def wait(self) -> None:
+        """Waits until the period ends, which is sooner for those that join late, or if the first is cancelled."""
+        if self._led:
+            await self._followers.park()
+            return
+        self._led = True
+        try:
+            await trio.sleep(self._period_s)
+        finally:
+            self._led = False
+            self._followers.unpark_all()
+
+
+def _timer() -> ChunkTimer:
     """The run's: the connections of all exchanges hand over together."""
     try:
-        return _beats.get()
+        return _timers.get()
     except LookupError:
-        _beats.set(beat := ChunkTimer(PARCEL_S))
-        return beat
+        _timers.set(timer := ChunkTimer(CHUNK_S))
+        return timer
 
 
 def _append(block: Block, more: Block, rows: int | None = None) -> None:

@@ -4,7 +4,8 @@ import math
 import random
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
@@ -14,20 +15,26 @@ from actors.feed.sharding import ConnectionSpec, shard
 from actors.model.chunk import Chunk
 from actors.settings import CONNECTION_STOP_S, LAST_CHUNK_S, ExchangeSettings, backoff_of, intensity_of
 from actors.wire.errors import classify
-from supervisor import ChildSpec, Supervisor, UnknownActorError
+from supervisor import Backoff, ChildSpec, Supervisor, UnknownActorError
 
 OVERLAP_S = 5.0  # old and new deliver together for so long: more than ids may be out of order
 KEEPS_UP_S = 2.0  # so much later a trade may come on the new one: about what looks and watches are apart
 # The rest of an exchange may be leaving too: a connection that is told so when it has just come is given so long.
 LEAVING_S = 30.0
-REPLACEMENT_S = 60.0  # a new connection that does not deliver what the old one does by then is given up ...
-REPLACEMENT_AGAIN_S, REPLACEMENT_AGAIN_MAX_S = (
-    60.0,
-    3600.0,
-)  # ... and another tried after so long, twice as long each time
 # A connection is replaced when it has lived so much of its known lifetime; which part exactly is left to chance,
 # so that connections that were opened together do not go together.
 AGED = (0.90, 0.95)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolLimits:
+    """How long a replacement may take, seconds."""
+
+    replacement_s: float = 60.0  # one that does not deliver by then what the old connection does is given up ...
+    again: Backoff = field(default_factory=partial(Backoff, 60.0, 3600.0, jitter=0.0))  # ... and another tried
+
+
+DEFAULT_POOL_LIMITS = PoolLimits()
 
 
 @dataclass(slots=True)
@@ -53,8 +60,9 @@ class ConnectionPool:
         dialect: Dialect,
         make: Callable[[ConnectionSpec], Connection],
         markets: Sequence[Market],
+        limits: PoolLimits,
     ) -> None:
-        self._settings, self._dialect, self._make = settings, dialect, make
+        self._settings, self._dialect, self._make, self._limits = settings, dialect, make, limits
         self._branch: Supervisor | None = None
         self._changing = trio.Lock()
         self._retired = False
@@ -200,15 +208,14 @@ class ConnectionPool:
         elif now - replacement.overlaps_at >= OVERLAP_S and _as_much(new, old, replacement.overlaps_at):
             await self._end(old)
             return "replaced", f"{new.spec.name} has taken over from {old.spec.name}: {replacement.reason}"
-        if now - replacement.since < REPLACEMENT_S:
+        if now - replacement.since < self._limits.replacement_s:
             return None
         await self._end(new)
         tries = self._failed.get(old, (0, 0.0))[0] + 1
-        again_s = min(REPLACEMENT_AGAIN_MAX_S, REPLACEMENT_AGAIN_S * 2 ** (tries - 1))
-        self._failed[old] = tries, now + again_s
+        self._failed[old] = tries, now + self._limits.again.ceiling_s(tries - 1)
         return (
             "replacement_failed",
-            f"{old.spec.name}: no second connection delivered the same within {REPLACEMENT_S:g} s",
+            f"{old.spec.name}: no second connection delivered the same within {self._limits.replacement_s:g} s",
         )
 
 

@@ -40,7 +40,6 @@ from actors.wire.websocket import (
 from supervisor import Context, TransientError
 
 REFUSALS_REPORTED_MAX = 50  # different reasons of refusals that name no market and become events, a connection
-HOUR_S = 3600.0
 NAMES_MAX = 5  # markets that health names for one reason
 UNSUBSCRIBED = "unsubscribed by the exchange"
 
@@ -213,7 +212,7 @@ class Session:
     async def _subscribe(self, wire: WebSocket) -> None:
         """Sends requests no faster than the exchange allows, and again what is refused or not answered."""
         limits = self._dialect.limits
-        sent: deque[float] = deque()  # in the last hour
+        sent: deque[float] = deque()  # within the window
         if self._dialect.waits_for_welcome:
             with trio.move_on_after(self._dialect.ack_s):
                 await self._welcomed.wait()
@@ -221,9 +220,9 @@ class Session:
                 raise NotSubscribed(f"{self.settings.name} sent no welcome within {self._dialect.ack_s:g} s")
         while True:
             self._wake, now = trio.Event(), trio.current_time()
-            while sent and now - sent[0] >= HOUR_S:
+            while sent and now - sent[0] >= limits.requests_window_s:
                 sent.popleft()
-            request = self._subscription.next(now) if len(sent) < limits.requests_per_hour else None
+            request = self._subscription.next(now) if len(sent) < limits.requests_max else None
             if request is None:
                 await self._wake.wait()
                 continue

@@ -15,7 +15,7 @@ from actors.backfill.worker import BackfillWorker
 from actors.continuity.continuity import Continuity
 from actors.exchanges.contract.feed import Market
 from actors.exchanges.contract.history import TradeRange
-from actors.feed.connection_pool import ConnectionPool
+from actors.feed.connection_pool import DEFAULT_POOL_LIMITS, ConnectionPool
 from actors.feed.gap_reporter import GapReporter
 from actors.model.chunk import Chunk
 from actors.model.symbols import parse_symbol
@@ -55,7 +55,7 @@ class BackfillParts:
         self._markets = {symbol: spec.market(parse_symbol(symbol), spec.channels[0])}
         self.account = Account()
         self.intake: Mailbox[Chunk] = Mailbox(ROWS, weigh=lambda p: p.rows, on_dead_letter=lambda _p, _e: None)
-        pool = ConnectionPool(settings, spec, _no_connection, [])
+        pool = ConnectionPool(settings, spec, _no_connection, [], DEFAULT_POOL_LIMITS)
         reporter = GapReporter("x", self._markets, continuity, self.account, self.intake, pool, nothing)
         stored_trades = StoredTrades("x", consult)
         self.delivery = Delivery("x", continuity, self.account, reporter, stored_trades, nothing)

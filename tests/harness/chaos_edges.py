@@ -86,7 +86,7 @@ def install(chaos: "Chaos", patch: pytest.MonkeyPatch) -> None:
     patch.setattr(buffer, "INTAKE_ROWS_MAX", dice.choice([1, 5, 50, 1000]))
     patch.setattr(buffer, "SEALED_ROWS_MAX", dice.choice([1, 20, 1000]))
     patch.setattr(buffer, "PARCELS_AT_ONCE", dice.choice([1, 4, 256]))
-    patch.setattr(catch, "PARCEL_ROWS", dice.choice([1, 10, 500]))
+    patch.setattr(catch, "CHUNK_ROWS", dice.choice([1, 10, 500]))
 
 
 def settings(dice: Random, *, frail: bool) -> PipelineSettings:

@@ -16,8 +16,9 @@ import trio.testing
 from actors.backfill.rate_limiter import RateLimiters
 from actors.backfill.rest_client import RestClient
 from actors.feed.connection import Connection
+from actors.feed.connection_pool import DEFAULT_POOL_LIMITS, PoolLimits
 from actors.feed.peer_activity import PeerActivity
-from actors.feed.stall_detector import StallLimits
+from actors.feed.stall_detector import DEFAULT_STALL_LIMITS, StallLimits
 from actors.model.chunk import Chunk
 from actors.model.records import GapRow
 from actors.recorder import ExchangeRecorder, SharedServices
@@ -135,17 +136,14 @@ def _json(answer: object) -> httpx.Response:
 class Recorder:
     """One exchange of the service under a supervisor, with all that came of it."""
 
-    def __init__(
-        self, symbols: tuple[str, ...], rows: int, neighbours: PeerActivity, stalls: StallLimits, **settings: Any
-    ) -> None:
+    def __init__(self, symbols: tuple[str, ...], rows: int, services: SharedServices, **settings: Any) -> None:
         self.account = Account()
         self.intake: Mailbox[Chunk] = Mailbox(rows, weigh=lambda p: p.rows, on_dead_letter=lambda _p, _e: None)
         self.chunks: list[Chunk] = []
         self.events: list[Event] = []
         self.tree = Supervisor("tree", on_event=self.events.append)
-        self.neighbours = neighbours
         own = ExchangeSettings(name="x", dialect="okx", symbols=symbols, **{"supervision": POLICY, **settings})
-        self.exchange = ExchangeRecorder(own, self.account, self.intake, shared_services(neighbours, stalls))
+        self.exchange = ExchangeRecorder(own, self.account, self.intake, services)
 
     async def consume(self) -> None:
         """As the buffer does."""
@@ -193,7 +191,12 @@ async def seen(true: Callable[[], object]) -> None:
             await trio.sleep(0.05)
 
 
-def shared_services(peers: PeerActivity | None = None, stalls: StallLimits | None = None) -> SharedServices:
+def shared_services(
+    peers: PeerActivity | None = None,
+    *,
+    stalls: StallLimits = DEFAULT_STALL_LIMITS,
+    pool: PoolLimits = DEFAULT_POOL_LIMITS,
+) -> SharedServices:
     """Those of a pipeline without a past, whose file is held."""
     return SharedServices(
         limiters=RateLimiters(),
@@ -201,7 +204,8 @@ def shared_services(peers: PeerActivity | None = None, stalls: StallLimits | Non
         consult=_held,
         flush=_nothing,
         past=_nothing,
-        stalls=stalls or StallLimits(),
+        stalls=stalls,
+        pool=pool,
     )
 
 
@@ -218,7 +222,8 @@ async def recorded(
     venue: Venue,
     *symbols: str,
     neighbours: PeerActivity | None = None,
-    stalls: StallLimits = StallLimits(),  # noqa: B008 - frozen
+    stalls: StallLimits = DEFAULT_STALL_LIMITS,
+    pool: PoolLimits = DEFAULT_POOL_LIMITS,
     rows: int = 100_000,
     consuming: bool = True,
     history: bool = True,
@@ -249,7 +254,8 @@ async def recorded(
                 partial(RestClient, transport=httpx.MockTransport(venue.rest)),
             )
             patch.setattr(time, "time_ns", lambda: EPOCH_NS + int(trio.current_time() * 1e9))
-            recorder = Recorder(symbols or ("BTC/USDT",), rows, neighbours or PeerActivity(), stalls, **settings)
+            services = shared_services(neighbours, stalls=stalls, pool=pool)
+            recorder = Recorder(symbols or ("BTC/USDT",), rows, services, **settings)
             if consuming:
                 nursery.start_soon(recorder.consume)
             async with recorder.tree:

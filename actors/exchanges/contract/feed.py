@@ -165,7 +165,8 @@ class Limits:
     symbols_per_request: int
     request_bytes: int = 4096
     requests_per_s: float
-    requests_per_hour: float = math.inf  # where that is less than requests_per_s would come to
+    requests_max: float = math.inf  # within `requests_window_s`, where that is less than requests_per_s comes to
+    requests_window_s: float = 3600.0
     connects_per_s: float = 1.0
     message_bytes: int = 1 << 20  # a trade frame is 0.2 to 250 KB; more is a fault, not data
 

@@ -19,7 +19,7 @@ OKX = Exchange(
             symbols_per_request=100,  # ours; a request with many args costs one of 480 an hour
             request_bytes=60_000,  # 64 KB
             requests_per_s=2.0,  # ours
-            requests_per_hour=400,  # 480 an hour and connection, subscribe and unsubscribe together
+            requests_max=400,  # 480 an hour and connection, subscribe and unsubscribe together
             connects_per_s=2.0,  # 3 a second an IP
         ),
         silence_s=45.0,  # our ping is answered every 20 s: two answers missed

@@ -14,7 +14,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from actors.exchanges.contract.feed import Trades
-from actors.feed.accumulator import PARCEL_ROWS, PARCEL_S
+from actors.feed.accumulator import CHUNK_ROWS, CHUNK_S
 from actors.model.chunk import Chunk
 from actors.model.records import GapReason
 from actors.model.ticks import Reason
@@ -522,7 +522,7 @@ async def test_health_names_a_few_of_many_refused_markets_and_counts_the_rest(
         assert len([event for event in feed.events if event.event == "refused"]) == 40
 
 
-async def test_no_more_is_asked_for_in_an_hour_than_the_exchange_allows(
+async def test_no_more_is_asked_for_in_a_window_than_the_exchange_allows(
     feeding: Feeding, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def script(client: Client) -> None:
@@ -538,9 +538,8 @@ async def test_no_more_is_asked_for_in_an_hour_than_the_exchange_allows(
                         await client.send(trade("okx", arg["instId"], 1))
             nursery.cancel_scope.cancel()
 
-    limits = dataclasses.replace(dialect_of("okx").limits, requests_per_hour=3)
+    limits = dataclasses.replace(dialect_of("okx").limits, requests_max=3, requests_window_s=100.0)
     change_feed(monkeypatch, "okx", limits=limits)
-    monkeypatch.setattr("actors.feed.session.HOUR_S", 100.0)
     async with feeding(script, "okx", SYMBOLS[:2]) as feed:
         await trio.sleep(350)
         (client,) = feed.server.clients
@@ -763,7 +762,7 @@ async def test_a_single_tick_is_handed_over_within_a_moment(feeding: Feeding, au
     async with feeding(script) as feed:
         await trio.sleep(1)
         gone.set()
-        await trio.sleep(PARCEL_S * 1.5)
+        await trio.sleep(CHUNK_S * 1.5)
         assert feed.stored() == ["BTC/USDT"]
 
 
@@ -817,10 +816,10 @@ async def flood(client: Client, frames: int = 20_000) -> None:
 async def test_a_full_mailbox_stops_the_reading_without_being_taken_for_silence(
     feeding: Feeding, autojump_clock: MockClock
 ) -> None:
-    rows = 4 * PARCEL_ROWS
+    rows = 4 * CHUNK_ROWS
     async with feeding(flood, rows=rows, consuming=False, silence_s=10.0) as feed:
         await trio.sleep(300)
-        assert feed.health().restarts == 0 and feed.intake.statistics().peak <= rows + 2 * PARCEL_ROWS
+        assert feed.health().restarts == 0 and feed.intake.statistics().peak <= rows + 2 * CHUNK_ROWS
         held = feed.account.received
         assert rows <= held < 20_000
         async with trio.open_nursery() as nursery:
@@ -837,11 +836,11 @@ async def test_a_hang_up_after_a_full_buffer_is_an_overflow(
 ) -> None:
     async def gives_up(client: Client) -> None:
         await client.accept()
-        await client.send(*(trade("okx", "BTC-USDT", number) for number in range(10 * PARCEL_ROWS)))
+        await client.send(*(trade("okx", "BTC-USDT", number) for number in range(10 * CHUNK_ROWS)))
         await trio.sleep(20)
         await client.close(1008)
 
-    async with feeding(gives_up, rows=PARCEL_ROWS if waits else 100_000, consuming=False, silence_s=100.0) as feed:
+    async with feeding(gives_up, rows=CHUNK_ROWS if waits else 100_000, consuming=False, silence_s=100.0) as feed:
         await trio.sleep(25)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(feed.consume)
@@ -872,7 +871,7 @@ async def test_what_is_read_while_an_older_chunk_waits_is_kept_too_and_in_order(
         await client.accept()
         for number in range(200):
             await client.send(trade("okx", "BTC-USDT", number))
-            await trio.sleep(PARCEL_S / 2)
+            await trio.sleep(CHUNK_S / 2)
         await client.gone()
 
     async with feeding(script, rows=1, consuming=False) as feed:
@@ -900,7 +899,7 @@ async def test_what_was_read_outlives_a_crash_of_the_actor(
         await client.accept()
         if client.number == 1:
             await client.send(*(trade("okx", "BTC-USDT", number) for number in (11, 12)))
-            await trio.sleep(PARCEL_S / 2)  # another read, and not handed over yet
+            await trio.sleep(CHUNK_S / 2)  # another read, and not handed over yet
             await client.send(trade("okx", "BTC-USDT", 13))
         else:
             await client.send(trade("okx", "BTC-USDT", 14))

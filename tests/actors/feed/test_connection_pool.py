@@ -7,10 +7,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors.feed.connection_pool import AGED, LEAVING_S, OVERLAP_S
+from actors.feed.connection_pool import AGED, LEAVING_S, OVERLAP_S, PoolLimits
 from actors.model.records import GapReason, GapStatus
 from actors.settings import CONNECTION_STOP_S, LAST_CHUNK_S
-from supervisor import Supervisor
+from supervisor import Backoff, Supervisor
 from tests.harness.memory_exchange import BTC, ETH, Recorder, Venue, recorded, seen
 
 LIFE_S = 20.0
@@ -82,13 +82,12 @@ async def test_an_exchange_that_bids_every_connection_farewell_is_not_overrun(au
 
 
 async def test_one_that_never_delivers_is_given_up_and_tried_again_after_longer_and_longer_pauses(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock,
 ) -> None:
-    monkeypatch.setattr("actors.feed.connection_pool.REPLACEMENT_S", 10.0)
-    monkeypatch.setattr("actors.feed.connection_pool.REPLACEMENT_AGAIN_S", 10.0)
+    limits = PoolLimits(replacement_s=10.0, again=Backoff(10.0, 3600.0, jitter=0.0))
     venue = Venue()
     venue.deaf = {*range(2, 99)}
-    async with recorded(venue, lifetime_s=LIFE_S) as recorder, trio.open_nursery() as nursery:
+    async with recorded(venue, lifetime_s=LIFE_S, pool=limits) as recorder, trio.open_nursery() as nursery:
         nursery.start_soon(venue.go_on, BTC, 1.0, 300.0)
         await trio.sleep(150)
         begun = recorder.told("replacing")
@@ -110,12 +109,11 @@ async def test_one_that_never_delivers_is_given_up_and_tried_again_after_longer_
 
 
 async def test_one_that_lacks_a_market_does_not_take_over(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock,
 ) -> None:
-    monkeypatch.setattr("actors.feed.connection_pool.REPLACEMENT_S", 10.0)
-    venue = Venue()
+    venue, limits = Venue(), PoolLimits(replacement_s=10.0)
     venue.mute = {(2, ETH)}
-    async with recorded(venue, *BOTH, lifetime_s=LIFE_S) as recorder, trio.open_nursery() as nursery:
+    async with recorded(venue, *BOTH, lifetime_s=LIFE_S, pool=limits) as recorder, trio.open_nursery() as nursery:
         nursery.start_soon(venue.go_on, BTC, 1.0, 60.0)
         nursery.start_soon(venue.go_on, ETH, 1.0, 60.0)
         await trio.sleep(LIFE_S + 12)

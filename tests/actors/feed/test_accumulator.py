@@ -1,19 +1,19 @@
-"""One timer for all who wait for about the same moment."""
+"""One timer serves all connections whose chunks are due at about the same moment."""
 
 import trio
 from trio.testing import MockClock
 
-from actors.feed.chunk_timer import ChunkTimer
+from actors.feed.accumulator import ChunkTimer
 
 
 async def test_who_comes_meanwhile_is_woken_with_the_first_and_nobody_waits_longer_than_a_period(
     autojump_clock: MockClock,
 ) -> None:
-    beat, woken = ChunkTimer(1.0), []
+    timer, woken = ChunkTimer(1.0), []
 
     async def waiter(come_s: float) -> None:
         await trio.sleep(come_s)
-        await beat.wait()
+        await timer.wait()
         woken.append((come_s, trio.current_time() - start))
 
     start = trio.current_time()
@@ -24,17 +24,17 @@ async def test_who_comes_meanwhile_is_woken_with_the_first_and_nobody_waits_long
 
 
 async def test_the_others_are_woken_at_once_when_the_first_is_cancelled(autojump_clock: MockClock) -> None:
-    beat, woken = ChunkTimer(1.0), []
+    timer, woken = ChunkTimer(1.0), []
 
     async def first() -> None:
         with trio.move_on_after(0.2):
-            await beat.wait()
+            await timer.wait()
 
     async def follower() -> None:
         await trio.sleep(0.1)
-        await beat.wait()
+        await timer.wait()
         woken.append(trio.current_time() - start)
-        await beat.wait()
+        await timer.wait()
         woken.append(trio.current_time() - start)
 
     start = trio.current_time()
