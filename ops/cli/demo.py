@@ -64,7 +64,7 @@ QUERIES = (
 )
 @quiet_option
 def demo(seconds: float, folder: Path, quiet: bool) -> int:
-    """Record five loopback exchanges with the real service, watch it, and keep the DuckDB file."""
+    """Record the loopback exchanges with the real service, watch it, and keep the DuckDB file."""
     return trio.run(_run, seconds, folder, quiet)
 
 

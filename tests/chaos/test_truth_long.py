@@ -16,6 +16,7 @@ from random import Random
 import trio
 
 from ops.sandbox import LOOPBACKS, Sandbox, parse_faults
+from tests.harness.exchange_values import FORGETFUL, UNCOUNTED
 from tests.harness.kill_harness import seed_of_this_run
 from tests.harness.truth_service import Service
 
@@ -32,8 +33,7 @@ STREAM = (
     *("stall=3", "half_open", "silence=0.5", "mute=0.5", "flap=1", "outage=5", "refuse=503"),
     *("duplicate=0.1", "reorder=0.1", "gap=0.05", "garbage=0.05", "oversize", "slow=0.2"),
 )
-# Where ids promise no order nobody can know of a frame that is dropped, or late, between two others.
-UNKNOWABLE = {"bybit": ("gap=0.05", "reorder=0.1")}
+UNKNOWABLE = {"gap=0.05", "reorder=0.1"}  # where ids promise no order
 
 
 @asynccontextmanager
@@ -61,7 +61,7 @@ async def test_a_minute_of_connections_that_drop_every_second(tmp_path: Path) ->
         verdict = await service.settle(seed, SETTLE_S)
     print(f"seed {seed}: {verdict}; dropped {flaps}")
     assert min(flaps.values()) >= 10  # kraken lets nobody connect more often than every five seconds or so
-    assert not verdict.listed.keys() - {"bybit"}, "its history alone goes back no further than some trades"
+    assert not verdict.listed.keys() - FORGETFUL
 
 
 async def test_an_outage_of_ten_minutes(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ async def test_an_outage_of_ten_minutes(tmp_path: Path) -> None:
         verdict = await service.settle(seed, SETTLE_S)
     print(f"seed {seed}: {verdict}")
     assert all(struck["outage"] == 1 for struck in sandbox.struck.values())
-    assert not verdict.listed.keys() - {"bybit"}
+    assert not verdict.listed.keys() - FORGETFUL
 
 
 async def test_kill_9_and_a_minute_without_the_service(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ async def test_kill_9_and_a_minute_without_the_service(tmp_path: Path) -> None:
         await service.records(each=True)
         verdict = await service.settle(seed, SETTLE_S)
     print(f"seed {seed}: {verdict}")
-    assert not verdict.listed.keys() - {"bybit"}
+    assert not verdict.listed.keys() - FORGETFUL
 
 
 async def test_kill_9_again_and_again_while_connections_drop(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ async def test_kill_9_again_and_again_while_connections_drop(tmp_path: Path) -> 
         sandbox.set_faults(parse_faults([]))
         verdict = await service.settle(seed, SETTLE_S)
     print(f"seed {seed}: {verdict}")
-    assert not verdict.listed.keys() - {"bybit"}
+    assert not verdict.listed.keys() - FORGETFUL
 
 
 async def test_everything_at_once(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ async def test_everything_at_once(tmp_path: Path) -> None:
             for name in LOOPBACKS:
                 faults = {*random.sample(STREAM, random.randint(0, 5)), *HISTORY[: random.randint(0, len(HISTORY))]}
                 faults |= {random.choice(CLOSES)} if random.random() < 0.5 else set()
-                faults -= set(UNKNOWABLE.get(name, ()))
+                faults -= UNKNOWABLE if name in UNCOUNTED else set()
                 sandbox.set_faults(parse_faults(sorted(faults), random.uniform(1.0, 4.0)), name)
             await trio.sleep(random.uniform(3.0, 12.0))
             end = random.random()

@@ -13,6 +13,7 @@ from typing import Any
 
 from actors.exchanges.contract.feed import Control, Market
 from actors.exchanges.contract.history import Query, TradeRange
+from actors.exchanges.contract.instruments import Instrument
 from actors.exchanges.loopbacks import LOOPBACKS
 from actors.exchanges.registry import EXCHANGES
 from actors.model.symbols import parse_symbol
@@ -91,6 +92,25 @@ class Paged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """An answer of the list of instruments (`body`, or what was recorded in `capture`) to its request number `ask`.
+
+    `count` instruments are in it, `some` of them are given. `following` is the target of the next page's request.
+    """
+
+    ask: int
+    count: int
+    some: Sequence[Instrument]
+    body: bytes = b""
+    capture: str = ""
+    following: str | None = None
+
+    def content(self) -> bytes:
+        """The body."""
+        return capture(self.capture).read_bytes() if self.capture else self.body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TradeFrame:
     """A recorded trade frame, to be broken in every way: the last one of `capture`, of the market `symbol`.
 
@@ -135,6 +155,7 @@ class Cases:
     - `unknown_market`: how the history refuses a market that does not exist: status, body, its words.
     - `rest_symbol`: the market of the recorded answers of the history; `asks`, `pages`, and what it answers
       with status 200 that is an error (`errors`: the class that is raised) or with another status (`words`).
+    - `listed`: recorded lists of instruments, where the exchange has instruments.
     - `loopback_errors`: requests to the loopback's REST side that it refuses: target, status, part of the body.
     - `loopback_shapes`: recorded answers of the history whose rows the loopback's have the shape of: the
       loopback's target, the recorded file, and the keys that lead to the rows in both.
@@ -155,6 +176,7 @@ class Cases:
     pages: Sequence[Paged] = ()
     errors: Sequence[tuple[bytes, type[Exception]]] = ()
     words: Sequence[tuple[int, bytes, str]] = ()
+    listed: Sequence[Listed] = ()
     loopback_errors: Sequence[tuple[str, int, str]] = ()
     loopback_shapes: Sequence[tuple[str, str, tuple[str | int, ...], tuple[str | int, ...]]] = ()
 

@@ -6,12 +6,26 @@ from typing import Any
 import pytest
 
 from actors.exchanges.contract.feed import Dialect
-from actors.exchanges.contract.history import History
+from actors.exchanges.contract.history import History, Kind
 from actors.exchanges.contract.loopback_rest import Past
 from actors.exchanges.loopbacks import LOOPBACKS
 from actors.exchanges.registry import EXCHANGES
+from actors.model.ticks import IdPromise
 
 WITH_HISTORY = [name for name, exchange in EXCHANGES.items() if exchange.history is not None]
+
+# Where ids promise no order, nobody can know of a frame that was dropped, or came late, between two others.
+UNCOUNTED = {
+    name
+    for name, exchange in EXCHANGES.items()
+    if any(promise is not IdPromise.CONTIGUOUS for promise in exchange.feed.ids.values())
+}
+# Their history goes back no further than some trades, so that not every gap can be filled.
+FORGETFUL = {
+    name
+    for name, exchange in EXCHANGES.items()
+    if exchange.history is None or exchange.history.kind is Kind.RECENT_ONLY
+}
 
 
 def dialect_of(name: str) -> Dialect:

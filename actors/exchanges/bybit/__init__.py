@@ -1,9 +1,10 @@
 """Bybit v5: what it documents and promises; the functions that speak to it are in feed.py and history.py."""
 
-from actors.exchanges.bybit import feed, history
+from actors.exchanges.bybit import feed, history, instruments
 from actors.exchanges.contract import feed as x
 from actors.exchanges.contract import history as h
 from actors.exchanges.contract.exchange import Exchange
+from actors.exchanges.contract.instruments import InstrumentList
 from actors.model.ticks import IdPromise
 
 BYBIT = Exchange(
@@ -52,5 +53,13 @@ BYBIT = Exchange(
         dense=False,
         banned={403: history.BAN_S},
         notes=("a longer gap cannot be filled: what lies before the newest trades is lost",),
+    ),
+    instruments=InstrumentList(
+        name="bybit",
+        doc="https://bybit-exchange.github.io/docs/v5/market/instrument",
+        doc_read="2026-11-26",
+        base="https://api.bybit.com",
+        asks=instruments.ASKS,
+        parse=instruments.parse,
     ),
 )

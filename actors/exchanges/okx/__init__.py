@@ -3,7 +3,8 @@
 from actors.exchanges.contract import feed as x
 from actors.exchanges.contract import history as h
 from actors.exchanges.contract.exchange import Exchange
-from actors.exchanges.okx import feed, history
+from actors.exchanges.contract.instruments import InstrumentList
+from actors.exchanges.okx import feed, history, instruments
 from actors.model.ticks import IdPromise
 
 OKX = Exchange(
@@ -60,5 +61,13 @@ OKX = Exchange(
         dense=False,
         aggregated=frozenset({"trades"}),
         notes=("single fills, where the feed's `trades` has one row for all fills of an order at one price",),
+    ),
+    instruments=InstrumentList(
+        name="okx",
+        doc="https://www.okx.com/docs-v5/en/#public-data-rest-api-get-instruments",
+        doc_read="2026-11-26",
+        base="https://www.okx.com",
+        asks=instruments.ASKS,
+        parse=instruments.parse,
     ),
 )

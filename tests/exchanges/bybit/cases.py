@@ -6,12 +6,14 @@ from typing import Any
 
 from actors.exchanges.contract.feed import Ack, Alive, Refusal, Unsubscribed
 from actors.exchanges.contract.history import TradeRange
+from actors.exchanges.contract.instruments import Instrument
 from actors.exchanges.contract.rest import Busy, Garbled, Refused
 from tests.harness.exchange_cases import (
     BAD_MS,
     MS,
     Asked,
     Cases,
+    Listed,
     Native,
     Paged,
     Row,
@@ -133,6 +135,41 @@ CASES = Cases(
         (b'{"retCode":10001,"retMsg":"Not supported symbols","result":{}}', Refused),
     ),
     words=((400, b"access too frequent", "access too frequent"),),
+    listed=(
+        Listed(
+            capture="bybit/rest/instruments_info_spot.json",
+            ask=0,
+            count=2,
+            some=(
+                Instrument(
+                    symbol="BTC/USDT",
+                    native="BTCUSDT",
+                    kind="spot",
+                    base="BTC",
+                    quote="USDT",
+                    price_step="0.1",
+                    volume_step="0.0001",
+                ),
+            ),
+        ),
+        Listed(
+            capture="bybit/rest/instruments_info_linear.json",
+            ask=1,
+            count=2,
+            some=(
+                Instrument(
+                    symbol="ETH/USDT:USDT",
+                    native="ETHUSDT",
+                    kind="swap",
+                    base="ETH",
+                    quote="USDT",
+                    settle="USDT",
+                    price_step="0.05",
+                    volume_step="0.01",
+                ),
+            ),
+        ),
+    ),
     loopback_errors=(
         ("/v5/market/recent-trade?category=spot&symbol=NOPE", 200, '"retCode":10001'),
         ("/v5/market/recent-trade?symbol=BTCUSDT", 200, "Category is invalid"),

@@ -6,11 +6,13 @@ from typing import Any
 
 from actors.exchanges.contract.feed import Ack, Alive, Leaving, Refusal, Unsubscribed
 from actors.exchanges.contract.history import TradeRange
+from actors.exchanges.contract.instruments import Instrument
 from actors.exchanges.contract.rest import Busy, Garbled, Refused
 from tests.harness.exchange_cases import (
     MS,
     Asked,
     Cases,
+    Listed,
     Native,
     Paged,
     Row,
@@ -151,6 +153,55 @@ CASES = Cases(
         (b'{"code":"51001","msg":"Instrument ID does not exist","data":[]}', Refused),
     ),
     words=((400, b'{"code":"50011","msg":"Too Many Requests"}', "50011 Too Many Requests"),),
+    listed=(
+        Listed(
+            capture="okx/rest/instruments_SPOT.json",
+            ask=0,
+            count=5,
+            some=(
+                Instrument(
+                    symbol="BTC/USD",
+                    native="BTC-USD",
+                    kind="spot",
+                    base="BTC",
+                    quote="USD",
+                    price_step="0.1",
+                    volume_step="0.00000001",
+                ),
+            ),
+        ),
+        Listed(
+            capture="okx/rest/instruments_SWAP.json",
+            ask=1,
+            count=3,
+            some=(
+                Instrument(
+                    symbol="BTC/USD:BTC",
+                    native="BTC-USD-SWAP",
+                    kind="swap",
+                    base="BTC",
+                    quote="USD",
+                    settle="BTC",
+                    volume_unit="contracts",
+                    contract_size="100",
+                    price_step="0.1",
+                    volume_step="1",
+                ),
+                Instrument(
+                    symbol="ETH/USDT:USDT",
+                    native="ETH-USDT-SWAP",
+                    kind="swap",
+                    base="ETH",
+                    quote="USDT",
+                    settle="USDT",
+                    volume_unit="contracts",
+                    contract_size="0.1",
+                    price_step="0.01",
+                    volume_step="0.01",
+                ),
+            ),
+        ),
+    ),
     loopback_errors=(("/api/v5/market/trades?instId=NOPE", 200, '"code":"51001"'),),
     loopback_shapes=(
         (

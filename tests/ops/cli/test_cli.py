@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from actors.exchanges.loopbacks import LOOPBACKS
 from ops.cli.commands import COMMANDS, cli
 from tests.harness.cli_process import PATIENCE_S, running, sandbox, status, tickwarden, tickwarden_here, wait_for
 from tests.harness.store_reader import looking
@@ -93,7 +94,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Com
     return folder, tickwarden("demo", "--seconds", "3", "--dir", "d", folder=folder)
 
 
-def test_the_demo_records_five_exchanges_and_leaves_a_complete_file(
+def test_the_demo_records_all_loopback_exchanges_and_leaves_a_complete_file(
     demo: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     folder, result = demo
@@ -103,7 +104,7 @@ def test_the_demo_records_five_exchanges_and_leaves_a_complete_file(
     with looking(folder / "d" / "ticks.duckdb") as con:
         rows = con.execute("SELECT exchange, count(*), min(price) FROM ticks GROUP BY ALL").fetchall()
         audit = con.execute("SELECT received, stored + duplicates + rejected + in_flight FROM audit").fetchall()
-    assert {row[0] for row in rows} == {"binance", "coinbaseexchange", "kraken", "okx", "bybit"}
+    assert {row[0] for row in rows} == set(LOOPBACKS)
     assert all(count > 2 and isinstance(low, Decimal) for _, count, low in rows)
     assert audit
     assert all(received == accounted for received, accounted in audit)

@@ -1,0 +1,77 @@
+"""OKX's list of markets over REST: spot, swaps and futures."""
+
+from decimal import Decimal
+
+import msgspec
+
+from actors.exchanges.contract.history_helpers import decoded
+from actors.exchanges.contract.instruments import Instrument, InstrumentPage
+from actors.exchanges.contract.rest import Ask
+from actors.exchanges.okx.history import refusal
+
+PATH = "/api/v5/public/instruments"
+# Options are listed one underlying at a time only.
+ASKS = tuple(Ask(path=PATH, query=(("instType", kind),)) for kind in ("SPOT", "SWAP", "FUTURES"))
+_KINDS = {"SPOT": "spot", "SWAP": "swap", "FUTURES": "future"}
+
+
+class _Row(
+    msgspec.Struct,
+    gc=False,
+    rename={
+        "native": "instId",
+        "kind": "instType",
+        "settle": "settleCcy",
+        "size": "ctVal",
+        "multiplier": "ctMult",
+        "price_step": "tickSz",
+        "volume_step": "lotSz",
+    },
+):
+    """{"instId":"BTC-USDT-SWAP","instType":"SWAP","settleCcy":"USDT","ctVal":"0.01","ctMult":"1","tickSz":"0.1",
+    "lotSz":"0.01","state":"live",...}; a market of spot has no contract: its ctVal is empty."""
+
+    native: str
+    kind: str
+    state: str
+    settle: str = ""
+    size: str = ""
+    multiplier: str = ""
+    price_step: str = ""
+    volume_step: str = ""
+
+
+class _Answer(msgspec.Struct, gc=False):
+    code: str
+    data: list[_Row] = []
+
+
+_decoder = msgspec.json.Decoder(_Answer)
+
+
+def parse(body: bytes, _ask: Ask) -> InstrumentPage:
+    answer = decoded(_decoder, body)
+    if answer.code != "0":
+        raise refusal(200, body).error("okx")
+    known = [row for row in answer.data if row.kind in _KINDS and row.native.count("-") >= 1]
+    odd = tuple(row.native for row in answer.data if row not in known)
+    return InstrumentPage(tuple(map(_instrument, known)), odd=odd)
+
+
+def _instrument(row: _Row) -> Instrument:
+    base, quote, *rest = row.native.split("-")
+    kind = _KINDS[row.kind]
+    symbol = f"{base}/{quote}" + (f":{row.settle}" if row.settle else "")
+    return Instrument(
+        symbol=symbol + (f"-{rest[0]}" if kind == "future" else ""),
+        native=row.native,
+        kind=kind,
+        base=base,
+        quote=quote,
+        settle=row.settle,
+        volume_unit="base" if kind == "spot" else "contracts",
+        contract_size=f"{Decimal(row.size) * Decimal(row.multiplier or 1):f}" if row.size else None,
+        price_step=row.price_step or None,
+        volume_step=row.volume_step or None,
+        active=row.state == "live",
+    )
