@@ -1,4 +1,4 @@
-"""Where log lines go: taken without waiting, written by a thread of their own, counted when nobody reads them."""
+"""Takes log lines without waiting; a thread writes them; counts lines dropped while nobody reads."""
 
 import os
 import select
@@ -64,8 +64,12 @@ class LineSink:
         """Waits until all that was taken is written, or gives up; for the end of the process."""
         for line in self._idle(True):
             self.write(line)
+        self.wait_written(timeout_s)
+
+    def wait_written(self, timeout_s: float) -> bool:
+        """Waits until all that was taken is written; False where that takes longer."""
         with self._changed:
-            self._changed.wait_for(lambda: not (self._lines or self._busy), timeout_s)
+            return self._changed.wait_for(lambda: not (self._lines or self._busy), timeout_s)
 
     def close(self, timeout_s: float) -> None:
         """Like `drain`, and ends the thread; lines that come later are lost."""

@@ -1,4 +1,4 @@
-"""Where clients of the loopback exchanges come in: who speaks WebSocket gets a session, who asks REST an answer."""
+"""Accepts the clients of the loopback exchanges: WebSocket clients get a session, REST requests an answer."""
 
 import random
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ TOO_MANY = 429
 class Listener:
     """One port for all exchanges; URL paths tell them apart. `seed` decides whom the faults meet."""
 
-    def __init__(self, exchanges: Sequence[Exchange], desks: Sequence[RestApi], seed: int) -> None:
-        self._exchanges, self._desks, self._seed = exchanges, desks, seed
+    def __init__(self, exchanges: Sequence[Exchange], rest_apis: Sequence[RestApi], seed: int) -> None:
+        self._exchanges, self._rest_apis, self._seed = exchanges, rest_apis, seed
 
     async def connection(self, socket: trio.SocketStream) -> None:
         """Serves one connection until it ends, and closes it."""
@@ -54,9 +54,9 @@ class Listener:
         return found[1:] if found is not None else None
 
     async def _answer(self, question: Question) -> Reply:
-        for desk in self._desks:
-            if desk.serves(question.path):
-                return await desk.answer(question)
+        for rest_api in self._rest_apis:
+            if rest_api.serves(question.path):
+                return await rest_api.answer(question)
         return Reply("no such exchange here\n", 404, {"content-type": "text/plain"})
 
     async def _converse(self, request: WebSocketRequest, stream: SharedStream) -> None:

@@ -35,6 +35,7 @@ class Sandbox:
 
     `truth[exchange][symbol]` holds the newest `keep_truth` trades of each market, oldest first, those that
     were made before the first subscriber (and re-sent to it) among them. `struck[exchange][fault]` counts.
+    `exchanges` and `rest_apis` are the loopback exchanges by name, and the REST side of those that have one.
     """
 
     def __init__(
@@ -55,13 +56,17 @@ class Sandbox:
             raise ValueError(f"a rate of {rate_per_s:g} cannot be; right would be above 0 to {RATE_MAX:g} a second")
         self.host, self.port = "", 0
         self._rate_per_s = rate_per_s
-        self._exchanges = {
+        self.exchanges = {
             name: Exchange(LOOPBACKS[name], seed, ids_from, keep_truth, now_ns, self._faults_of(name))
             for name in dict.fromkeys(exchanges)
         }
-        self._faults = dict.fromkeys(self._exchanges, Faults())
-        desks = [RestApi(made, made.venue.past) for made in self._exchanges.values() if made.venue.past is not None]
-        self._door = Listener(list(self._exchanges.values()), desks, seed)
+        self._faults = dict.fromkeys(self.exchanges, Faults())
+        self.rest_apis = {
+            name: RestApi(made, made.venue.past)
+            for name, made in self.exchanges.items()
+            if made.venue.past is not None
+        }
+        self._listener = Listener(list(self.exchanges.values()), list(self.rest_apis.values()), seed)
         if isinstance(faults, Faults):
             self.set_faults(faults)
         for name, own in faults.items() if isinstance(faults, Mapping) else ():
@@ -73,29 +78,29 @@ class Sandbox:
     @property
     def truth(self) -> Mapping[str, Mapping[str, Sequence[Fill]]]:
         """Every trade made (the newest `keep_truth` of a market), by exchange and unified symbol."""
-        return {name: exchange.truth for name, exchange in self._exchanges.items()}
+        return {name: exchange.truth for name, exchange in self.exchanges.items()}
 
     @property
     def struck(self) -> Mapping[str, Counter[str]]:
         """How often each fault has struck, by exchange."""
-        return {name: exchange.struck for name, exchange in self._exchanges.items()}
+        return {name: exchange.struck for name, exchange in self.exchanges.items()}
 
     def symbols(self, exchange: str) -> list[str]:
         """The unified symbols that an exchange lists here."""
-        return [row.symbol for row in self._exchanges[exchange].listings.values()]
+        return [row.symbol for row in self.exchanges[exchange].listings.values()]
 
     def set_faults(self, faults: Faults, exchange: str | None = None) -> None:
         """Switches faults for one exchange or all, from now on; running connections follow."""
-        for name in self._exchanges if exchange is None else (exchange,):
-            if name not in self._exchanges:
-                raise ValueError(f"{name!r} is not running here; {did_you_mean(name, self._exchanges)}")
+        for name in self.exchanges if exchange is None else (exchange,):
+            if name not in self.exchanges:
+                raise ValueError(f"{name!r} is not running here; {did_you_mean(name, self.exchanges)}")
             self._faults[name] = faults
 
     def config_toml(self) -> str:
         """The tables that point a service at this server, once it serves."""
         assert self.port, "config_toml() needs the port: call it after serve() has started"
         tables = []
-        for name in self._exchanges:
+        for name in self.exchanges:
             symbols = ", ".join(f'"{symbol}"' for symbol in self.symbols(name))
             urls = "".join(f'{key}_url = "{scheme}://{self.host}:{self.port}"\n' for key, scheme in SCHEMES)
             tables.append(f"[exchanges.{name}]\n{urls}symbols = [{symbols}]\n")
@@ -113,10 +118,10 @@ class Sandbox:
         self.host = f"[{host}]" if ":" in host else host
         self.port = listeners[0].socket.getsockname()[1]
         async with trio.open_nursery() as nursery:
-            for exchange in self._exchanges.values():
+            for exchange in self.exchanges.values():
                 nursery.start_soon(self._trade, exchange)
                 nursery.start_soon(exchange.outage.run, exchange.drop_all)
-            nursery.start_soon(trio.serve_listeners, self._door.connection, listeners)
+            nursery.start_soon(trio.serve_listeners, self._listener.connection, listeners)
             task_status.started(self.port)
 
     async def _trade(self, exchange: Exchange) -> None:

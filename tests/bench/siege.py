@@ -1,7 +1,7 @@
 """What a siege of the control socket costs recording: python -m tests.bench.siege [--seconds N] [--rate N]
 
 The real service records loopback exchanges at a fixed rate, first in peace, then while clients of every bad
-sort (tests/ops/control/test_siege.py) come back as fast as they are thrown out, after a thousand at once.
+sort (tests/harness/siege.py) come back as fast as they are thrown out, after a thousand at once.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import trio
 
 from ops.control.client import ControlClient
 from tests.harness.cli_process import running, sandbox, wait_for
-from tests.ops.control.test_siege import RUDE, besiege
+from tests.harness.siege import RUDE, besiege
 
 
 def stored(service: ControlClient) -> int:

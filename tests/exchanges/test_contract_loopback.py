@@ -48,7 +48,7 @@ def test_the_loopbacks_frames_have_the_shape_of_the_recorded_ones(name: str) -> 
         recorded[row["category"], row["native"]] = json.loads(row["data"])
     assert recorded
     for listing in listings(venue):
-        market = sandbox._exchanges[name].market(listing.category, listing.native)
+        market = sandbox.exchanges[name].market(listing.category, listing.native)
         (frame, *_) = venue.tell(market, market.trade(NOW_NS))
         theirs = recorded[listing.category, listing.native]
         if (name, listing.category) == ("bybit", "inverse"):  # recorded before two keys were added
@@ -88,7 +88,7 @@ async def test_the_service_records_the_loopback_trade_by_trade(name: str, tmp_pa
 def test_garbage_never_reads_as_a_sound_trade(name: str) -> None:
     sandbox = Sandbox([name])
     listing = listings(LOOPBACKS[name])[0]
-    market = sandbox._exchanges[name].market(listing.category, listing.native)
+    market = sandbox.exchanges[name].market(listing.category, listing.native)
     for index in range(300):
         (frame, *_) = LOOPBACKS[name].tell(market, market.trade(NOW_NS)[:1])
         decoder = Decoder(name, dialect_of(name), {market.native: market.symbol})
@@ -113,7 +113,7 @@ def traded(name: str, orders: int = 100) -> Sandbox:
     """A loopback whose markets have all traded."""
     ticks = itertools.count(NOW_NS, 7_000_000)
     sandbox = Sandbox([name], 0.001, now_ns=lambda: next(ticks))
-    exchange = sandbox._exchanges[name]
+    exchange = sandbox.exchanges[name]
     for listing in listings(LOOPBACKS[name]):
         for _ in range(orders):
             exchange.trade(exchange.market(listing.category, listing.native))

@@ -116,7 +116,7 @@ async def place(
     """`limited`: with the exchange's real limits, on both sides. `rest_url`: another address than its own."""
     ticks = iter(range(START_NS, START_NS + 10**9 * STEP_NS, STEP_NS))
     sandbox = Sandbox([name], 0.001, faults, now_ns=lambda: next(ticks), keep_truth=keep)
-    exchange = sandbox._exchanges[name]
+    exchange = sandbox.exchanges[name]
     market = dialect_of(name).market(parse_symbol(symbol or listed_symbol(name)))
     category = market.endpoint.rpartition("/")[2] if name == "bybit" else ""
     traded = exchange.market(category, market.native)
@@ -251,7 +251,7 @@ async def test_what_the_history_does_not_have_yet_may_be_asked_again(name: str, 
 
 async def test_ids_that_the_history_lacks_are_counted(unlimited: None) -> None:
     async with place("binance") as here:
-        truth = here.sandbox._exchanges["binance"].truth["BTC/USDT"]
+        truth = here.sandbox.exchanges["binance"].truth["BTC/USDT"]
         del truth[100], truth[150]
         recovered = await here.fetch(by_id(here.fills[90:200]))
         assert (recovered.count, recovered.missing, recovered.final) == (108, 2, True)

@@ -1,10 +1,12 @@
 """The configuration: what is read, from where, and that every mistake is told with what would be right."""
 
+import dataclasses
 import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,7 +20,7 @@ from actors.store.store import Store
 from ops.cli.commands import COMMANDS
 from ops.config.checks import Wrong
 from ops.config.config import Config, ConfigErrors, find_config, load_config
-from ops.config.keys import CONTROL, EXCHANGE, LOG, STORE, SUPERVISION
+from ops.config.keys import CONTROL, EXCHANGE, LOG, SECTIONS, STORE, SUPERVISION, Key
 from ops.config.paths import host_mistakes
 from ops.config.reader import shown
 from ops.terminal.suggestions import did_you_mean, nearest
@@ -71,7 +73,12 @@ def test_every_setting_has_a_key_and_every_key_a_setting_with_its_default() -> N
     assert set(STORE) | {"group"} == set(StoreSettings.__dataclass_fields__)  # the group is that of [control]
     assert set(SUPERVISION) == set(SupervisionSettings.__dataclass_fields__)
     assert set(EXCHANGE) | {"name", "supervision"} == set(ExchangeSettings.__dataclass_fields__)
-    assert SUPERVISION["restarts_max"].default == SupervisionSettings().restarts_max
+    tables: list[tuple[type[Any], Mapping[str, Key]]] = [*SECTIONS.values(), (ExchangeSettings, EXCHANGE)]
+    for settings, keys in tables:
+        for name, field in settings.__dataclass_fields__.items():
+            if name in keys and field.default is not dataclasses.MISSING:
+                nothing = "" if name == "archive_dir" else None  # TOML has no word for nothing
+                assert keys[name].default == (nothing if field.default is None else field.default), name
 
 
 def test_everything_can_be_set_and_relative_names_start_at_the_config_files_folder(folder: Path) -> None:

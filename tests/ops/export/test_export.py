@@ -23,6 +23,7 @@ from ops.export.target import ExportError
 from ops.terminal.time_options import microseconds
 from tests.harness.amounts import amount
 from tests.harness.cli_process import COMMAND, environment, tickwarden
+from tests.harness.file_holder import held
 from tests.harness.recording_samples import (
     DAY_NS,
     START_NS,
@@ -36,7 +37,6 @@ from tests.harness.recording_samples import (
     tree,
     write,
 )
-from tests.ops.export.test_query import held
 
 EVERYTHING = ["audit", "events", "feeds", "gap_states", "lags", "rejects", "schema_version", "ticks"]
 NO_GAPS = {"feeds": 0, "gap_states": 0, "lags": 0}

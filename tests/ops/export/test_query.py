@@ -1,9 +1,5 @@
 """Queries through the service's short locks: exact, read-only and never hanging."""
 
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -13,16 +9,9 @@ import pytest
 
 from actors.store.connecting import command_limits, connect
 from ops.export.query import LockedError, QueryError, run_query
+from tests.harness.file_holder import held
 
 BIG = Decimal("12345678901234567890.123456789012345678")
-
-HOLD = """
-import sys, duckdb
-connection = duckdb.connect(sys.argv[1])
-print("held", flush=True)
-sys.stdin.readline()
-connection.close()
-"""
 
 
 @pytest.fixture
@@ -33,18 +22,6 @@ def file(tmp_path: Path) -> Path:
         connection.execute("INSERT INTO t VALUES (1, ?, '2026-11-22T10:00:00.123456Z')", [BIG])
         connection.execute("INSERT INTO t VALUES (2, 0.000000000000000001, NULL)")
     return path
-
-
-@contextmanager
-def held(path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process has the file open for writing until it is told to let go."""
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdin is not None and process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        yield process
-        process.stdin.close()
 
 
 def test_rows_come_with_exact_decimals_and_times_in_utc(file: Path) -> None:

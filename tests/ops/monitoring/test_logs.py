@@ -57,8 +57,7 @@ def until(true: Callable[[], bool]) -> None:
 
 def said(stream: io.StringIO, sink: LineSink) -> list[dict[str, Any]]:
     """All lines so far, without telling what repeats."""
-    with sink._changed:
-        assert sink._changed.wait_for(lambda: not (sink._lines or sink._busy), PATIENCE_S)
+    assert sink.wait_written(PATIENCE_S)
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
@@ -210,7 +209,9 @@ def test_every_line_is_shown_or_counted_and_none_is_shown_twice_a_minute(steps: 
 def test_endlessly_many_different_troubles_take_bounded_memory_and_are_all_shown() -> None:
     repeats = Repeats(Clock())
     assert all(repeats.admit({"event": "backoff", "reason": str(number)}) for number in range(3 * KEYS_MAX))
-    assert len(repeats._known) == KEYS_MAX
+    newest_first = reversed(range(3 * KEYS_MAX))
+    repeated = [not repeats.admit({"event": "backoff", "reason": str(number)}) for number in newest_first]
+    assert repeated == [True] * KEYS_MAX + [False] * 2 * KEYS_MAX
 
 
 def test_a_repeated_line_does_not_keep_the_frames_of_its_exception_alive() -> None:
@@ -278,7 +279,8 @@ def test_a_stalled_pipe_stops_nobody_and_what_was_dropped_is_told_when_it_moves_
             sink.write(line)
         assert time.monotonic() - began < PATIENCE_S
         assert sink.dropped > 10_000
-        assert sink._bytes <= log_sink.BYTES_MAX
+        on_its_way = 3 * log_sink.WRITE_BYTES_MAX  # in the pipe, in the write that waits, and one line
+        assert (30_000 - sink.dropped) * len(line) <= log_sink.BYTES_MAX + on_its_way
         sink.drain(0.05)  # gives up
         kept, dropped = 30_000 - sink.dropped, sink.dropped
         lines = [reader.readline() for _ in range(kept + 1)]
@@ -361,6 +363,8 @@ def test_a_flood_of_lines_is_bounded_in_number_as_well() -> None:
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb"), os.fdopen(writing, "wb") as stalled:
         sink = plain_sink(stalled)
-        for _ in range(100_000):
-            sink.write("\n")
-        assert len(sink._lines) <= log_sink.LINES_MAX
+        line = "x" * 99 + "\n"
+        for _ in range(50_000):  # fewer bytes than may wait
+            sink.write(line)
+        on_their_way = 3 * log_sink.WRITE_BYTES_MAX // len(line)
+        assert 50_000 - sink.dropped <= log_sink.LINES_MAX + on_their_way

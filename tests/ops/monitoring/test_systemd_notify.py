@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -123,14 +124,21 @@ def test_reloading_bears_the_monotonic_time_and_ends_with_ready(manager: Manager
 
 
 @pytest.mark.parametrize("address", [None, "", "relative/path", "vsock:2:1234", "/" + "x" * 200, "/a\0b"])
-async def test_without_a_usable_socket_nothing_happens(address: str | None, autojump_clock: MockClock) -> None:
+async def test_without_a_usable_socket_nothing_is_sent_and_nothing_raised(
+    address: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    monkeypatch.chdir(tmp_path)
     notifier = Notifier({"WATCHDOG_USEC": "1000000"} | ({} if address is None else {"NOTIFY_SOCKET": address}))
     notifier.ready()
     notifier.reloading()
     notifier.stopping()
     notifier.status("x" * 10_000)
-    with trio.move_on_after(10):
-        await notifier.watch(lambda: None, lambda: "ok")
+    asked = count()
+    with trio.move_on_after(10) as running:
+        await notifier.watch(lambda: None, lambda: f"asked {next(asked)} times")
+    unusable = (address or "").startswith("/")  # looks like a path, so it is tried
+    assert running.cancelled_caught is unusable and (next(asked) > 0) is unusable
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_manager_that_is_gone_or_reads_nothing_holds_nobody_up(tmp_path: Path) -> None:

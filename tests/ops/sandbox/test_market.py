@@ -15,7 +15,7 @@ from tests.harness.sandbox_client import (
 
 
 def _market(exchange: str = "binance", seed: int = 1) -> Market:
-    return Sandbox([exchange], seed=seed)._exchanges[exchange].market("", listings(LOOPBACKS[exchange])[0].native)
+    return Sandbox([exchange], seed=seed).exchanges[exchange].market("", listings(LOOPBACKS[exchange])[0].native)
 
 
 def test_the_same_seed_makes_the_same_trades_and_another_one_others() -> None:
@@ -29,7 +29,7 @@ def test_the_same_seed_makes_the_same_trades_and_another_one_others() -> None:
 
 def test_the_truth_is_bounded() -> None:
     sandbox = Sandbox(["binance"], keep_truth=10)
-    exchange = sandbox._exchanges["binance"]
+    exchange = sandbox.exchanges["binance"]
     market = exchange.market("", "BTCUSDT")
     for _ in range(50):
         exchange.trade(market)
@@ -39,7 +39,7 @@ def test_the_truth_is_bounded() -> None:
 def test_ids_can_start_where_another_sandbox_ended() -> None:
     one, two = Sandbox(["binance"]), Sandbox(["binance"], ids_from=10**6)
     first, second = (
-        int(box._exchanges["binance"].market("", "BTCUSDT").trade(NOW_NS)[0].trade_id) for box in (one, two)
+        int(box.exchanges["binance"].market("", "BTCUSDT").trade(NOW_NS)[0].trade_id) for box in (one, two)
     )
     assert second == first + 10**6
 

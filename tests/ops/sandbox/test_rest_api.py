@@ -31,7 +31,7 @@ PATHS = {
 def traded(name: str, *faults: str, orders: int = 100) -> Sandbox:
     ticks = iter(range(NOW_NS, NOW_NS + 10**12, 7_000_000))
     sandbox = Sandbox([name], 0.001, parse_faults(faults), now_ns=lambda: next(ticks))
-    exchange = sandbox._exchanges[name]
+    exchange = sandbox.exchanges[name]
     for _ in range(orders):
         exchange.trade(exchange.market(*NATIVES[name]))
     return sandbox
@@ -180,16 +180,16 @@ async def test_a_retry_after_that_is_waited_for_is_no_impatience_and_one_that_is
     autojump_clock: trio.abc.Clock,
 ) -> None:
     sandbox = traded("binance", orders=1)
-    desk, target = sandbox._door._desks[0], Question("/api/v3/aggTrades", {"symbol": "BTCUSDT"})
+    rest_api, target = sandbox.rest_apis["binance"], Question("/api/v3/aggTrades", {"symbol": "BTCUSDT"})
     sandbox.set_faults(parse_faults(["rest_429=1"]))
-    assert (await desk.answer(target)).headers["retry-after"] == "1"
+    assert (await rest_api.answer(target)).headers["retry-after"] == "1"
     sandbox.set_faults(parse_faults([]))
     await trio.sleep(1.01)
     for _ in range(1500):  # the limit is told with a Retry-After too
-        await desk.answer(target)
+        await rest_api.answer(target)
     assert (sandbox.struck["binance"]["rate_limit"], sandbox.struck["binance"]["rest_impatient"]) == (1, 0)
     await trio.sleep(9.9)
-    await desk.answer(target)
+    await rest_api.answer(target)
     assert sandbox.struck["binance"]["rest_impatient"] == 1
 
 
