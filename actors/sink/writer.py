@@ -12,9 +12,9 @@ import trio
 from actors.model.batch import Batch
 from actors.model.records import EventRow, GapRow
 from actors.settings import StoreSettings
-from actors.sink.batch_filter import SHOWN_MAX, Sieved, sieve
 from actors.sink.retention_schedule import Retainer
 from actors.store.archive import ArchiveWrong
+from actors.store.batch_filter import SHOWN_MAX, Sieved, sieve
 from actors.store.database import FileRefused, FileTrouble
 from actors.store.disk_full import disk_trouble
 from actors.store.notices import ALARMS, Merged
@@ -96,7 +96,7 @@ class Writer:
     async def _store_batch(self, context: Context, batch: Batch) -> None:
         """Tries until it is durable: a full disk is not the batch's fault, and nothing may overtake it.
 
-        What the store cannot hold is taken out of it once; see actors.sink.batch_filter.
+        What the store cannot hold is taken out of it once; see actors.store.batch_filter.
         """
         delay_s = RETRY_FIRST_S
         sieved: Sieved | None = None

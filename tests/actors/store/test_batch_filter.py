@@ -11,8 +11,8 @@ from actors.model.batch import Batch
 from actors.model.records import AuditRow, EventRow
 from actors.model.ticks import Block, Reason, Reject
 from actors.settings import StoreSettings
-from actors.sink.batch_filter import sieve
 from actors.sink.writer import Writer
+from actors.store.batch_filter import sieve
 from actors.store.store import Store
 from actors.telemetry.ledger import Ledger
 from supervisor import Context, Mailbox
