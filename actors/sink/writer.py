@@ -191,7 +191,7 @@ class Merger:
                 )
                 wait_s, delay_s = delay_s, min(2 * delay_s, MERGE_RETRY_MAX_S)
                 with suppress(*TROUBLE):  # it may last for days; queries of the tail should stay quick
-                    await in_thread(context, self.limiter, self._store.fold, lambda _: None)
+                    await in_thread(context, self.limiter, self._store.compact, lambda _: None)
                 continue
             delay_s = RETRY_FIRST_S
             await self._retain(context)
@@ -231,7 +231,7 @@ class Merger:
             self._held_in_a_row += 1
             if self._held_in_a_row % HELD_TRIES:
                 return min(self._interval_s, BREATH_S)
-            await in_thread(context, self.limiter, self._store.fold, lambda _: None)
+            await in_thread(context, self.limiter, self._store.compact, lambda _: None)
             return min(self._interval_s, HELD_RETRY_S)
         self._held_in_a_row = 0
         context.handled()

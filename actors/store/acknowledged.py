@@ -19,7 +19,7 @@ from actors.model.records import GapReason, GapRow, GapStatus, gap_id
 from actors.store.filesystem import read_text
 from actors.store.tail import Listed, Segment
 
-# Beyond so many markets of batches the oldest are noticed no more: about 30 MB. A fold makes one note of many.
+# Beyond so many markets of batches the oldest are noticed no more: about 30 MB. A compaction makes one note of many.
 SPANS_MAX = 200_000
 # Tables whose loss makes the record look better than it is; of the others an event is enough.
 TELLING = ("ticks", "gap_states", "feeds")
@@ -54,7 +54,7 @@ class Span:
 
 @dataclass(slots=True)
 class Note:
-    """One batch, or several that a fold has joined. `spans` are of ticks, `others` of what gaps and feeds say."""
+    """One batch, or several that a compaction has joined. `spans` are of ticks, `others` of what gaps and feeds say."""
 
     numbers: list[int]
     rows: dict[str, int]
@@ -203,7 +203,7 @@ class _Reach:
         self._lasts = [s.last for s in self._segments]
 
     def holds(self, number: int) -> bool:
-        """Whether one of them does; of those that reach so far any may begin before it, by way of a fold."""
+        """Whether one of them does; of those that reach so far any may begin before it, after a compaction."""
         return any(s.first <= number for s in self._segments[bisect_left(self._lasts, number) :])
 
 

@@ -11,12 +11,12 @@ from actors.store.tables import TABLES
 from actors.store.tail import LEVEL_MAX, Listed, Segment, Tail
 
 # While somebody holds the file for hours, a flush a second would leave 86,400 segments a day, and each costs a
-# query about 0.1 ms. Joining FOLD_WIDTH of a level as soon as there are so many keeps it at a few dozen.
-FOLD_WIDTH = 16
-FOLD_ROWS_MAX = 8_000_000  # a segment grows to about so many rows (200 MB); larger ones would be joined for ages
+# query about 0.1 ms. Joining COMPACT_WIDTH of a level as soon as there are so many keeps it at a few dozen.
+COMPACT_WIDTH = 16
+COMPACT_ROWS_MAX = 8_000_000  # a segment grows to about so many rows (200 MB); larger ones would be joined for ages
 
 # A query lists the tail when it starts and opens the files as it goes, each perhaps much later. So what a
-# fold replaced stays where it was for those who have listed it: first as it is, for a query that lists twice
+# compaction replaced stays where it was for those who have listed it: first as it is, for a query that lists twice
 # (see views); then behind a symbolic link, which can be opened but is not listed any more, and so costs new
 # queries next to nothing; in the end it is deleted, if just then no process has any file of the tail open.
 HIDE_S = 10.0
@@ -25,7 +25,7 @@ KEEP_MAX_S = 86_400.0  # a query that has not come to its files after so long is
 assert HIDE_S < KEEP_S < KEEP_MAX_S
 
 
-class Folding:
+class Compaction:
     """Works on the tail beside the thread that writes segments; one thread at a time."""
 
     def __init__(self, tail: Tail, files: Files, writer: SegmentWriter) -> None:
@@ -33,7 +33,7 @@ class Folding:
         self._since: dict[tuple[Schema, Segment], float] = {}
         self._hidden: set[tuple[Schema, Segment]] = set()
 
-    def fold(self, counted: Listed) -> int:
+    def compact(self, counted: Listed) -> int:
         """Joins what there is too much of, the oldest first, and returns how many segments were joined.
 
         Other tables go only as far as the ticks: beyond, a batch may yet fail.
@@ -73,7 +73,7 @@ class Folding:
         self._tail.sync()  # what replaced them must be safe first, should its own fsync have failed
         for table, segment in to_hide:
             self._files.hide(self._tail.path(table, segment), self._tail.replaced(table) / segment.name)
-            crash_point("fold.hidden")
+            crash_point("compaction.hidden")
         self._hidden.update(to_hide)
         return self._delete(old, now) if old else 0
 
@@ -83,7 +83,7 @@ class Folding:
         gone = [entry for entry in old if not in_use or now - self._since[entry] >= KEEP_MAX_S]
         for table, segment in gone:
             self._tail.remove(table, segment)
-            crash_point("fold.deleted")
+            crash_point("compaction.deleted")
         return len(gone)
 
     def remove_unneeded(self, merged_through: int) -> None:
@@ -100,11 +100,11 @@ class Folding:
 
 def _run(same: Sequence[Segment]) -> list[Segment]:
     """Of one level's segments the oldest that are to be joined now; a single one is large and moves up."""
-    if len(same) < FOLD_WIDTH:
+    if len(same) < COMPACT_WIDTH:
         return []
     run: list[Segment] = []
-    for segment in same[:FOLD_WIDTH]:
-        if run and sum(s.rows for s in run) + segment.rows > FOLD_ROWS_MAX:
+    for segment in same[:COMPACT_WIDTH]:
+        if run and sum(s.rows for s in run) + segment.rows > COMPACT_ROWS_MAX:
             break
         run.append(segment)
     return run

@@ -48,7 +48,7 @@ class Quarantine:
         path = self._tail.path(table, segment)
         aside = self._tail.set_aside(path, "damaged")
         within = [s for s in self._tail.listed()[table.name] if segment.first <= s.first and s.last <= segment.last]
-        # Of a fold the parts may still be there; they count again now that it is gone.
+        # The sources of a compacted segment may still be there; they count again now that it is gone.
         rows_lost = segment.rows - sum(s.rows for s in live(within, 0))
         if table is TICKS and not any(s.last == segment.last for s in within):
             self._writer.write_empty(table, segment.last)  # its batches did happen: what else they hold counts

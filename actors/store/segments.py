@@ -1,4 +1,4 @@
-"""Writes segments: the rows of one batch, so that they commit together, and folds of older segments."""
+"""Writes segments: the rows of one batch, so that they commit together, and compacts older segments."""
 
 import os
 import zlib
@@ -189,16 +189,16 @@ class SegmentWriter:
         return made[0], made[1]
 
     def join(self, table: Schema, sources: Sequence[Segment]) -> Segment:
-        """Folds segments of one level into one of the next; the sources stay until nobody can need them."""
+        """Joins segments of one level into one of the next; the sources stay until nobody can need them."""
         partial = self._tail.partial / f"{self._label}-{table.name}-join"
         names = [self._tail.path(table, source) for source in sources]
         rows, crc = self._copy(f"SELECT {table.names} FROM {parquet(names)}", partial, _JOINED_FORMAT)
         if rows != sum(source.rows for source in sources):
             self._files.remove(partial)
             raise RuntimeError(f"joining {len(sources)} segments of {table.name} gave {rows} rows: {sources}")
-        crash_point("fold.written")
+        crash_point("compaction.written")
         target = Segment(sources[0].first, sources[-1].last, sources[0].level + 1, rows, crc)
         self._files.rename(partial, self._tail.path(table, target))
-        crash_point("fold.renamed")
+        crash_point("compaction.renamed")
         self._files.sync_folder(self._tail.folder(table))
         return target

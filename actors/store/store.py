@@ -20,7 +20,7 @@ from actors.model.ticks import TICKS
 from actors.settings import StoreSettings
 from actors.store.acknowledged import Acknowledged
 from actors.store.adjacent_tail import owner_of, tail_of
-from actors.store.compaction import Folding
+from actors.store.compaction import Compaction
 from actors.store.connecting import clear_spill, service_limits
 from actors.store.database import DuckFile, FileDamaged, FileHeld, FileTrouble, Found
 from actors.store.filesystem import Files, crash_point
@@ -70,8 +70,8 @@ class Store:
         flush, fold = (service_limits(self.path, settings.memory_limit, label) for label in ("flush", "fold"))
         self._segments = SegmentWriter(self._tail, self._files, flush, "flush")
         self._upkeep = SegmentWriter(self._tail, self._files, fold, "fold")
-        self._folding = Folding(self._tail, self._files, self._upkeep)
-        self._damage = Quarantine(self._tail, self._files, self._upkeep)
+        self._compaction = Compaction(self._tail, self._files, self._upkeep)
+        self._quarantine = Quarantine(self._tail, self._files, self._upkeep)
         self._acknowledged = Acknowledged(self.tail / JOURNAL_NAME)
         self._manifest = Manifest(self.tail / "manifest.jsonl", self._files)
         self._retention = Retention(settings, self._duck, self._files, self._check, self._manifest.append)
@@ -104,7 +104,7 @@ class Store:
         if not self._tail.recall():
             self._tail.mark(Identity(new_id()))
         self._duck.store_id = self._tail.identity.store_id
-        self.notices.extend(self._damage.clear_strays())
+        self.notices.extend(self._quarantine.clear_strays())
         self._segments.prepare(anew=True)
         self._manifest.load()
         self._acknowledged.load()
@@ -115,7 +115,7 @@ class Store:
         self._recover_file()
         # Numbers follow the clock, so that they rise even if file and tail were both out of sight.
         self._next = max(newest, self._through, time.time_ns() // 1000) + 1
-        self.notices.extend(self._damage.find(self._tail.live(self._through), VERIFY_BYTES_MAX))
+        self.notices.extend(self._quarantine.find(self._tail.live(self._through), VERIFY_BYTES_MAX))
         self.measure()
 
     def _recover_file(self) -> None:
@@ -201,16 +201,16 @@ class Store:
         Raises FileTrouble, FileRefused, OSError, duckdb.Error. What is damaged is set aside, and the report
         then says that there is more to do.
         """
-        self.notices.extend(self._damage.clear_strays())
+        self.notices.extend(self._quarantine.clear_strays())
         if self._asked:
             self._miss_vanished()
         if read_identity(self.tail) is None:
             self._upkeep.prepare()  # somebody has deleted the tail
         if rows_max:  # before the file is held: this takes time
             self._tail.sync()
-            self.notices.extend(self._damage.find(self._tail.live(self._through)))
+            self.notices.extend(self._quarantine.find(self._tail.live(self._through)))
         if not self.path.exists():
-            self.notices.extend(self._damage.set_wal_aside(self._duck.wal, "it was left without its file"))
+            self.notices.extend(self._quarantine.set_wal_aside(self._duck.wal, "it was left without its file"))
             self._vouch(0)
         began = time.monotonic()
         try:
@@ -243,7 +243,7 @@ class Store:
         # What the last merge took over has been closed, opened again and counted since.
         if self._tail.identity.through > state.through or self._tail.holds_merged(state.through):
             self._vouch(state.through)
-        self._folding.remove_unneeded(self._through)
+        self._compaction.remove_unneeded(self._through)
         crash_point("merge.deleted")
         if not rows_max:
             return Merged(), state
@@ -265,7 +265,7 @@ class Store:
         wanted = known
         if known.settled and file_id not in (None, known.store_id):
             why = f"belongs to another DuckDB file than {self.path.name} and was not merged into it"
-            self.notices.extend(self._damage.set_all_aside(self._tail.listed(), why))
+            self.notices.extend(self._quarantine.set_all_aside(self._tail.listed(), why))
             wanted = Identity(new_id())
         elif not known.settled:
             wanted = Identity(new_id() if file_id else known.store_id)
@@ -309,7 +309,7 @@ class Store:
             listed = self._tail.live(last.through if last else 0)
             if through > max(committed(listed), last.through if last else 0):
                 why = f"belongs to another DuckDB file than {self.path.name} and was not merged into it"
-                self.notices.extend(self._damage.set_all_aside(listed, why))
+                self.notices.extend(self._quarantine.set_all_aside(listed, why))
         if not self._asked:
             self._asked, self._through = True, through
             self._miss_vanished()
@@ -350,18 +350,18 @@ class Store:
 
     # -- upkeep -------------------------------------------------------------------------------------
 
-    def fold(self) -> int:
+    def compact(self) -> int:
         """Joins small segments into larger ones, while merges wait. Returns how many were joined.
 
         Not while the watermark is in doubt: a fold that reaches over it would be half merged.
         """
         if self._manifest.unsure and not self._asked:
             return 0
-        self.notices.extend(self._damage.find(self._tail.live(self._through)))
-        joined = self._folding.fold(self._tail.live(self._through))
+        self.notices.extend(self._quarantine.find(self._tail.live(self._through)))
+        joined = self._compaction.compact(self._tail.live(self._through))
         if joined:
             self._acknowledged.join(s for s in self._tail.live(self._through)[TICKS.name] if s.level)
-        self._folding.sweep(self._through)
+        self._compaction.sweep(self._through)
         self.measure()
         return joined
 
@@ -375,17 +375,17 @@ class Store:
 
     def _segments_aside(self) -> bool:
         """After an error in a merge: whether it was a segment that could not be read."""
-        self._damage.forget()
+        self._quarantine.forget()
         # DuckDB binds every file of the folder, also those that count no more.
-        found = self._damage.find(self._tail.live(self._through)) or self._damage.find(self._tail.listed())
+        found = self._quarantine.find(self._tail.live(self._through)) or self._quarantine.find(self._tail.listed())
         self.notices.extend(found)
         return bool(found)
 
     def _set_file_aside(self, damaged: FileDamaged) -> None:
         if damaged.wal and self._duck.wal.exists():
-            self.notices.extend(self._damage.set_wal_aside(self._duck.wal, str(damaged)))
+            self.notices.extend(self._quarantine.set_wal_aside(self._duck.wal, str(damaged)))
             return
         rows = self._manifest.last.rows if self._manifest.last else {}
-        self.notices.append(self._damage.set_file_aside(self.path, self._duck.wal, str(damaged), rows))
+        self.notices.append(self._quarantine.set_file_aside(self.path, self._duck.wal, str(damaged), rows))
         self._adopted = False
         self._manifest.append(Entry(0, {}))

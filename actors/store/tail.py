@@ -4,9 +4,9 @@ A segment holds the rows of the batches FIRST..LAST of one table. Its name says 
 it, "LEVEL-FIRST-LAST-ROWS-CRC.parquet", so that no footer has to be read to plan a merge, a loss can be
 counted when the file itself cannot be read any more, and rot is noticed (zstd pages carry no checksum).
 
-A flush writes level 0; folding joins several of one level into one of the next. A segment counts
+A flush writes level 0; compaction joins several of one level into one of the next. A segment counts
 ("is live") when it is above the file's watermark and no segment of a higher level reaches its LAST:
-whoever lists a folder once can tell, whatever files of a fold are still or already there.
+whoever lists a folder once can tell, whichever files of a compaction are still or already there.
 """
 
 import re
@@ -158,7 +158,7 @@ class Tail:
         return self.root / table.name
 
     def replaced(self, table: Schema) -> Path:
-        """Where segments lie that a fold has replaced and a running query may still open."""
+        """Where segments lie that a compaction has replaced and a running query may still open."""
         return self.root / ".replaced" / table.name
 
     def uncommitted(self, table: Schema) -> Path:
@@ -210,7 +210,7 @@ class Tail:
         return {name: live(segments, merged_through) for name, segments in self.listed().items()}
 
     def unneeded(self, merged_through: int) -> list[tuple[Schema, Segment]]:
-        """Segments that do not count: merged, or replaced by a fold."""
+        """Segments that do not count: merged, or replaced by a compaction."""
         listed = self.listed()
         return [
             (table, segment)

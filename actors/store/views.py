@@ -1,11 +1,11 @@
 """The views through which any DuckDB process sees merged rows and tail as one table.
 
-A view must give each row once, whatever is being written, folded or deleted while it is read. Its rule for
+A view must give each row once, whatever is being written, compacted or deleted while it is read. Its rule for
 which segments count is `tail.live`, in SQL. What makes it sound is the order in which DuckDB (1.2 to 2.0)
 binds a query, left before right: the folder is listed for the rule first, once, and for reading second. A
-segment that appears between the two is read but does not count, so its rows wait for the next query; a fold
+segment that appears between the two is read but does not count, so its rows wait for the next query; a compaction
 that does count was there before the second listing; and what it replaced stays listed until no query can be
-between its two listings, and openable for much longer (see folding).
+between its two listings, and openable for much longer (see compaction).
 
 The pattern ends in "**" because that alone passes over symbolic links: replaced segments hide behind them.
 """

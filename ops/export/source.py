@@ -1,7 +1,7 @@
 """A Tickwarden file and its tail as of one batch, to be read for as long as it takes.
 
 While the file is open here the service merges nothing, so the merged rows stand still. The tail goes on
-growing and being folded: it is listed once, ticks first, because a batch's ticks segment is its commit. What
+growing and being compacted: it is listed once, ticks first, because a batch's ticks segment is its commit. What
 other tables hold beyond that batch is left out, so `audit` says of `ticks` exactly what was true then.
 """
 
@@ -81,7 +81,7 @@ def _pinned(con: duckdb.DuckDBPyConnection, path: Path, stack: ExitStack) -> dic
                 }
                 stack.enter_context(attempt.pop_all())
                 return {name: _rows(name, paths) for name, paths in files.items()}
-        except FileNotFoundError:  # folded and cleared away before it was opened: list again
+        except FileNotFoundError:  # compacted and cleared away before it was opened: list again
             continue
 
 
@@ -96,7 +96,7 @@ def _tail(con: duckdb.DuckDBPyConnection, path: Path) -> Tail | None:
 
 
 def _as_of_one_batch(tail: Tail, merged_through: int) -> dict[str, list[Segment]]:
-    """A fold joins the oldest of many segments, so it never reaches batches that came between the two listings."""
+    """A compaction joins the oldest of many segments, so it never reaches batches that came between the two listings."""
     ticks = tail.live(merged_through)[TICKS.name]
     until = max(committed({TICKS.name: ticks}), merged_through)
     others = tail.live(merged_through)

@@ -1,7 +1,7 @@
 """What the store costs: python tests/bench/store_figures.py [--only NAME]... [--folder DIR] [--quick]
 
 flush     how long one flush takes, p50 and p99, at 5,000 and 50,000 ticks a second
-merge     folding 60, 600 and 3,600 segments into the file, and the share of time the file is locked at 5,000/s
+merge     merging 60, 600 and 3,600 segments into the file, and the share of time the file is locked at 5,000/s
 size      bytes a tick in the file and in the tail
 query     the last minute's count with 0, 60 and 3,600 segments, and after a day's hold at one flush a second
 restart   taking up a tail of a million rows
@@ -25,7 +25,7 @@ from actors.model.batch import Batch
 from actors.model.records import AuditRow
 from actors.model.ticks import TICKS, Block
 from actors.settings import StoreSettings
-from actors.store import compaction as folding
+from actors.store import compaction
 from actors.store.filesystem import Files
 from actors.store.segments import crc_of
 from actors.store.store import MERGE_ROWS_MAX, Store
@@ -178,14 +178,14 @@ def query(folder: Path, quick: bool) -> None:
             one.merge()
             with asking(one) as ask:
                 ask()
-                # Sixty stand as they are; longer holds are folded, as the merger does every five seconds.
-                fold = every_five(one) if segments > 60 else (lambda _: None)
-                fill(one, segments, 1_000, after=fold)
+                # Sixty stand as they are; longer holds are compacted, as the merger does every five seconds.
+                compact = every_five(one) if segments > 60 else (lambda _: None)
+                fill(one, segments, 1_000, after=compact)
                 costs[segments], _ = ask()
                 say(f"last minute's count, {segments:,} flushes since the hold began", f"{costs[segments]:.1f} ms")
     for rate in (20, 5_000):
         with started(folder, Careless()) as one, asking(one) as ask:
-            old = a_days_folds(one, rate)
+            old = a_days_segments(one, rate)
             recent = 500 if quick else 4_480
             fill(one, recent, min(rate, 200), after=every_five(one))
             cost, _ = ask()
@@ -198,14 +198,14 @@ def query(folder: Path, quick: bool) -> None:
 
 
 def every_five(one: Store) -> Callable[[int], object]:
-    """Folds at each fifth flush."""
-    return lambda i: i % 5 == 4 and one.fold()
+    """Compacts at each fifth flush."""
+    return lambda i: i % 5 == 4 and one.compact()
 
 
-def a_days_folds(one: Store, rate: int) -> int:
-    """What folding leaves of 81,920 flushes: links to one segment of as many rows under many names."""
+def a_days_segments(one: Store, rate: int) -> int:
+    """What compaction leaves of 81,920 flushes: links to one segment of as many rows under many names."""
     first = one.next_number()
-    levels = [4, 3, 3, 3, 3] if rate * 81_920 < folding.FOLD_ROWS_MAX else [6] * (rate * 81_920 // 8_000_000)
+    levels = [4, 3, 3, 3, 3] if rate * 81_920 < compaction.COMPACT_ROWS_MAX else [6] * (rate * 81_920 // 8_000_000)
     rows = rate * 81_920 // len(levels)
     since_us = (time.time_ns() // 1000) - 86_400_000_000
     select = ", ".join(
@@ -234,11 +234,11 @@ def a_days_folds(one: Store, rate: int) -> int:
 
 
 def hurry() -> None:
-    """Flushes come faster than one a second here: what folding keeps for seconds is kept for so many flushes."""
+    """Flushes come faster than one a second here: what compaction keeps for seconds is kept for so many flushes."""
     began, asked = time.monotonic(), [0]
 
     class Clock:
-        """Stands for the module `time`: a fold is asked for every five flushes."""
+        """Stands for the module `time`: a compaction is asked for every five flushes."""
 
         @staticmethod
         def monotonic() -> float:
@@ -246,7 +246,7 @@ def hurry() -> None:
             asked[0] += 5
             return began + asked[0]
 
-    folding.time = Clock  # type: ignore[attr-defined, assignment]
+    compaction.time = Clock  # type: ignore[attr-defined, assignment]
 
 
 def restart(folder: Path, quick: bool) -> None:

@@ -77,7 +77,7 @@ def test_this_duckdb_reads_each_row_once_and_refuses_an_old_copy(version: str, t
         with subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True) as reader:
             while reader.poll() is None:
                 write(20)
-                made.fold()
+                made.compact()
                 made.merge()
                 time.sleep(0.1)
             out, err = reader.communicate()

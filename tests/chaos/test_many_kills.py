@@ -9,8 +9,8 @@ from pathlib import Path
 from random import Random
 
 from tests.harness.kill_harness import (
+    COMPACTIONS,
     FIRST,
-    FOLDS,
     POINTS,
     Flood,
     Victim,
@@ -68,5 +68,5 @@ def test_hundreds_of_kills_at_every_named_point_and_at_random_lose_and_double_no
 
 def test_one_who_holds_the_file_through_kills_at_every_point_of_folding_sees_every_tick(tmp_path: Path) -> None:
     flood = Flood(3000)
-    held_through_kills(tmp_path, flood, FOLDS)
+    held_through_kills(tmp_path, flood, COMPACTIONS)
     flood.close()

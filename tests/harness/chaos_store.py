@@ -113,7 +113,7 @@ class FakeStore:
         self.merged += part
         return Merged(rows=part, segments=part, locked_s=0.01, backlog=self.merged < len(self.batches))
 
-    def fold(self) -> int:
+    def compact(self) -> int:
         """Nothing to join here."""
         return 0
 

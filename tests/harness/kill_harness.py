@@ -34,15 +34,15 @@ POINTS = [point for point in CRASH_POINTS if not point.startswith(ELSEWHERE)]
 # A file is begun only once: first the kill before it has its name, then the one after.
 FIRST = ["create.written", "create.named"]
 assert {point for point in POINTS if point.startswith("create.")} == set(FIRST)
-FOLDS = ["segment.renamed", "fold.renamed", "fold.hidden", "fold.deleted"]
+COMPACTIONS = ["segment.renamed", "compaction.renamed", "compaction.hidden", "compaction.deleted"]
 GOODBYE = b"\x88\x02\x03\xe8"  # a close frame with code 1000
 
 # The real command line, with the patience of hours cut to moments, and each acknowledged batch noted on a pipe.
 SERVICE = """
 import os, sys
 from actors.sink import writer
-from actors.store import compaction as folding
-folding.FOLD_WIDTH, folding.HIDE_S, folding.KEEP_S = 4, 1.0, 4.0
+from actors.store import compaction
+compaction.COMPACT_WIDTH, compaction.HIDE_S, compaction.KEEP_S = 4, 1.0, 4.0
 writer.HELD_RETRY_S = 0.1
 pipe, stored = int(sys.argv.pop(1)), writer.Writer._stored
 def noted(self, batch, *rest):
@@ -316,7 +316,7 @@ def kill_at_random(victim: Victim, random: Random) -> None:
 def kill_at(victim: Victim, point: str, random: Random) -> bool:
     """One life that ends at that point; whether it got there."""
     with victim.life(f"{point}:{random.randint(1, 3)}") as life:
-        if point.startswith("fold."):
+        if point.startswith("compaction."):
             with Watcher(victim.path, read_only=random.random() < 0.5, hold=True):
                 died = life.wait_for_death(PATIENCE_S)
         elif point.startswith("finish."):
@@ -330,7 +330,7 @@ def kill_at(victim: Victim, point: str, random: Random) -> bool:
 
 
 def held_through_kills(folder: Path, flood: Flood, points: Sequence[str]) -> None:
-    """Somebody holds the file: merges wait, folds go on, nothing falls; let go, everything is merged."""
+    """Somebody holds the file: merges wait, compactions go on, nothing falls; let go, everything is merged."""
     victim = Victim(folder, flood.port)
     with victim.life() as life:
         assert life.wait_for_batches(2)

@@ -419,9 +419,9 @@ class World:
             self.excused = False
         return result[0] if result else None
 
-    def fold(self) -> None:
-        """Folds and sweeps."""
-        self._survive(lambda: self.running.fold())
+    def compact(self) -> None:
+        """Compacts and sweeps."""
+        self._survive(lambda: self.running.compact())
 
     def finish(self) -> Merged | None:
         """A clean stop; the store is down afterwards, unless it could not be finished."""

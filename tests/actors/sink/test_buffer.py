@@ -315,7 +315,7 @@ class Disk:
         self.batches: list[Batch] = []
         self.notices: list[Any] = []
         self.finished = 0
-        self.folded = 0
+        self.compacted = 0
         self.held = False
         self.unreached = ""
 
@@ -331,8 +331,8 @@ class Disk:
         self._stumble()
         return Merged(held=self.held, held_by_pid=77 if self.held else None, rows=1, segments=1)
 
-    def fold(self) -> int:
-        self.folded += 1
+    def compact(self) -> int:
+        self.compacted += 1
         return 0
 
     def finish(self, deadline: Callable[[], bool]) -> Merged:
@@ -488,7 +488,7 @@ async def test_a_held_file_is_told_and_the_tail_is_folded_meanwhile() -> None:
     merger = merger_of(disk, [])
     async with Supervisor("tree", on_event=lambda _: None) as tree:
         await tree.start(ChildSpec("merger", merger.run, on_stop=merger.stop))
-        await until(lambda: disk.folded >= 2)
+        await until(lambda: disk.compacted >= 2)
         assert (merger.held, merger.held_by_pid, merger.last_merge_ns) == (True, 77, None)
         assert tree.health("merger").state is State.OK  # no fault
         disk.held = False

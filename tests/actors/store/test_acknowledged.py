@@ -50,14 +50,14 @@ def said(one: Store) -> list[Notice]:
 
 
 @pytest.mark.parametrize("restart", [False, True])
-@pytest.mark.parametrize("folded", [False, True])
+@pytest.mark.parametrize("compacted", [False, True])
 def test_a_segment_that_vanished_is_an_event_and_a_gap_of_its_market(
-    restart: bool, folded: bool, tmp_path: Path
+    restart: bool, compacted: bool, tmp_path: Path
 ) -> None:
     one = started(tmp_path)
-    numbers = put(one, *range(32 if folded else 6))
-    if folded:
-        assert one.fold()
+    numbers = put(one, *range(32 if compacted else 6))
+    if compacted:
+        assert one.compact()
         one.merge(rows_max=0)  # and what it replaced is deleted
         for path in (one.tail / "ticks").glob("1-*.parquet"):
             if f"-{numbers[3]:016}-" in path.name or int(path.name.split("-")[1]) <= numbers[3]:
@@ -78,8 +78,8 @@ def test_a_segment_that_vanished_is_an_event_and_a_gap_of_its_market(
         GapStatus.OPEN,
     )
     lost = notice.detail["rows"]
-    assert lost == {"ticks": 16} if folded else lost == {"ticks": 1}
-    if not folded:
+    assert lost == {"ticks": 16} if compacted else lost == {"ticks": 1}
+    if not compacted:
         assert (gap.from_id, gap.to_id, gap.missing) == ("2", "4", 1)
         assert gap.from_ns == gap.to_ns == 1_700_000_000_000_003_000
         assert ids_in(one.path) == dict.fromkeys([0, 1, 2, 4, 5], 1)
@@ -108,7 +108,7 @@ def test_nothing_vanished_where_merges_folds_and_restarts_took_it_over(tmp_path:
     one = started(tmp_path)
     for start in (0, 40, 80):
         put(one, *range(start, start + 40))
-        one.fold()
+        one.compact()
         if start == 40:
             one.close()
             one = started(tmp_path)
@@ -260,7 +260,7 @@ def test_a_fold_of_batches_of_which_only_some_have_rows_of_a_table_is_no_loss(
     for number in range(32):
         event = EventRow(number * 1_000, "store", "noted") if number % 5 == 0 else None
         one.write(Batch(one.next_number(), blocks=batch(0, [number]).blocks, events=(event,) if event else ()))
-    assert one.fold()
+    assert one.compact()
     if restart:
         one.close()
         one = started(tmp_path)

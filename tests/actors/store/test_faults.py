@@ -15,7 +15,7 @@ from actors.model.batch import Batch
 from actors.model.records import EventRow
 from actors.sink import writer
 from actors.sink.writer import Merger, Writer
-from actors.store import compaction as folding
+from actors.store import compaction
 from actors.store import filesystem as files
 from actors.store.filesystem import Files
 from actors.store.store import Store
@@ -318,15 +318,15 @@ def tortured(folder: Path, patch: pytest.MonkeyPatch, seed: int, *, honest: bool
         for _ in range(60):
             if world.store is None:
                 break
-            act = random.choices(["write", "merge", "fold", "hold", "finish"], [12, 3, 4, 2, 1])[0]
+            act = random.choices(["write", "merge", "compact", "hold", "finish"], [12, 3, 4, 2, 1])[0]
             match act:
                 case "write":
                     world.write(random.randrange(1, 5))
                 case "merge":
                     world.release()
                     world.merge(random.choice([3, 1_000_000]))
-                case "fold":
-                    world.fold()
+                case "compact":
+                    world.compact()
                 case "hold":
                     world.hold()
                 case _:
@@ -348,9 +348,9 @@ def tortured(folder: Path, patch: pytest.MonkeyPatch, seed: int, *, honest: bool
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Small folds, swept at once."""
-    for name, value in (("FOLD_WIDTH", 3), ("FOLD_ROWS_MAX", 30), ("HIDE_S", 0.0), ("KEEP_S", 0.0)):
-        monkeypatch.setattr(folding, name, value)
+    """Small compactions, swept at once."""
+    for name, value in (("COMPACT_WIDTH", 3), ("COMPACT_ROWS_MAX", 30), ("HIDE_S", 0.0), ("KEEP_S", 0.0)):
+        monkeypatch.setattr(compaction, name, value)
     return monkeypatch
 
 

@@ -123,7 +123,7 @@ def test_segments_of_an_older_version_are_read_folded_and_merged_with_null_for_w
         assert ask(told.path, nulls) == [(126, 0)]
         write(made)
         assert ask(told.path, nulls) == [(132, 6)]
-        assert made.fold() >= 16
+        assert made.compact() >= 16
         assert ask(told.path, nulls) == [(132, 6)]
         while made.merge().backlog:
             pass

@@ -1,4 +1,4 @@
-"""The store against a plain model: written, merged, folded, held, crashed and restarted in any order."""
+"""The store against a plain model: written, merged, compacted, held, crashed and restarted in any order."""
 
 from contextlib import ExitStack
 
@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from actors.store import compaction as folding
+from actors.store import compaction
 from actors.store import filesystem as files
 from tests.harness.amounts import amount
 from tests.harness.store_harness import CRASH_POINTS, StumblingFiles, World, memory_folder
@@ -26,8 +26,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.world = World(self.folder, StumblingFiles)
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(files, "_die", self.world.snapshot_and_die)
-        for name, value in (("FOLD_WIDTH", 3), ("FOLD_ROWS_MAX", 30), ("HIDE_S", 0.0), ("KEEP_S", 0.0)):
-            self.patch.setattr(folding, name, value)
+        for name, value in (("COMPACT_WIDTH", 3), ("COMPACT_ROWS_MAX", 30), ("HIDE_S", 0.0), ("KEEP_S", 0.0)):
+            self.patch.setattr(compaction, name, value)
         self.world.start()
 
     def up(self) -> bool:
@@ -44,15 +44,15 @@ class StoreMachine(RuleBasedStateMachine):
                 self.world.write(rows)
 
     @precondition(up)
-    @rule(rows=st.integers(0, 9), step=st.integers(1, 8), also_fold=st.booleans())
-    def write_and_fail(self, rows: int, step: int, also_fold: bool) -> None:
+    @rule(rows=st.integers(0, 9), step=st.integers(1, 8), also_compact=st.booleans())
+    def write_and_fail(self, rows: int, step: int, also_compact: bool) -> None:
         assert isinstance(self.world.files, StumblingFiles)
         self.world.files.stumble = step
         self.world.write(rows)
         if isinstance(self.world.files, StumblingFiles):
             self.world.files.stumble = 0
-        if also_fold and self.world.store is not None:
-            self.world.fold()
+        if also_compact and self.world.store is not None:
+            self.world.compact()
 
     @precondition(up)
     @rule(rows_max=st.sampled_from([1, 10, 40, 10_000]))
@@ -63,15 +63,15 @@ class StoreMachine(RuleBasedStateMachine):
 
     @precondition(up)
     @rule()
-    def fold(self) -> None:
-        self.world.fold()
+    def compact(self) -> None:
+        self.world.compact()
 
     @precondition(up)
     @rule()
-    def fold_and_sweep(self) -> None:
+    def compact_and_sweep(self) -> None:
         for _ in range(3):  # hide what is replaced, then delete it
             if self.world.store is not None:
-                self.world.fold()
+                self.world.compact()
 
     @rule(read_only=st.booleans())
     def a_reader_opens_and_stays(self, read_only: bool) -> None:

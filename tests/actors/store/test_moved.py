@@ -143,7 +143,7 @@ def test_an_older_duckdb_reads_the_file_running_or_stopped(python: str, state: s
         write(made, 2)
         made.merge()
         write(made, 40)
-        assert made.fold()
+        assert made.compact()
         if state == "stopped":
             made.finish(lambda: False)
         said = subprocess.run([python, "-c", ASK, str(told.path)], check=True, capture_output=True, text=True)

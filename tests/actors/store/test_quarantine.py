@@ -278,7 +278,7 @@ def test_a_damaged_newest_segment_does_not_take_the_rest_of_its_batch_with_it(tm
 
 
 def test_a_segment_that_is_damaged_while_the_service_runs_stops_no_merge(tmp_path: Path) -> None:
-    """Nor a fold."""
+    """Nor a compacted segment."""
     one = started(tmp_path)
     for i in range(20):
         write(one, i)
@@ -287,8 +287,8 @@ def test_a_segment_that_is_damaged_while_the_service_runs_stops_no_merge(tmp_pat
     names = sorted((one.tail / "ticks").glob("0-*"))
     for i in (3, 17):
         names[i].write_bytes(overwrite(names[i].read_bytes()))
-    one._damage.forget()
-    one.fold()
+    one._quarantine.forget()
+    one.compact()
     while one.merge().backlog:
         pass
     assert events(one) == ["segment_damaged"] * 2
@@ -301,7 +301,7 @@ def test_a_merge_that_stumbles_over_a_segment_looks_at_all_of_them_again(tmp_pat
     one = started(tmp_path)
     for i in range(3):
         write(one, i)
-    assert one.fold() == 0  # everything has been looked at
+    assert one.compact() == 0  # everything has been looked at
     name = sorted((one.tail / "ticks").glob("0-*"))[1]
     name.write_bytes(overwrite(name.read_bytes()))
     assert one.merge().backlog
@@ -318,9 +318,9 @@ def test_the_parts_of_a_damaged_fold_count_again_while_they_are_there(tmp_path: 
         other.open(one.path)
         for i in range(16):
             write(one, i)
-        assert one.fold() > 0
-        (fold,) = (one.tail / "ticks").glob("1-*")
-        fold.write_bytes(overwrite(fold.read_bytes()))
+        assert one.compact() > 0
+        (compacted,) = (one.tail / "ticks").glob("1-*")
+        compacted.write_bytes(overwrite(compacted.read_bytes()))
     one.close()
     again = started(tmp_path)
     (notice,) = again.notices

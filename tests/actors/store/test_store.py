@@ -18,10 +18,9 @@ from hypothesis import strategies as st
 
 from actors.model.batch import Batch
 from actors.model.ticks import TICKS, Block
-from actors.store import compaction as folding
+from actors.store import compaction, store
 from actors.store import database as duckfile
 from actors.store import filesystem as files
-from actors.store import store
 from actors.store.segments import sql_text
 from actors.store.store import Store
 from actors.store.tail import EMPTY_NAME, Segment, Tail, live, parse_name, plan
@@ -101,7 +100,7 @@ def test_whoever_holds_the_file_is_named_sees_new_ticks_and_lets_the_backlog_in_
                 if i % 10 == 0:
                     report = one.merge()
                     assert report.held and report.held_by_pid == other.process.pid and report.rows == 0
-            assert one.fold() > 0
+            assert one.compact() > 0
             assert other.ids() == dict.fromkeys(range(seen + 20), 1)
         report = one.merge()
         assert not report.held and report.rows == 20 and not report.backlog
@@ -153,7 +152,7 @@ def test_any_path_will_do(tmp_path: Path, name: str) -> None:
         assert con.execute("SELECT exchange, trade_id FROM ticks").fetchall() == [("binance", "1")]
     for i in range(2, 20):
         write(one, i)
-    assert one.fold() > 0
+    assert one.compact() > 0
     assert one.merge().rows == 19
     assert one.finish(never).segments == 0
     with duckdb.connect(str(one.path), read_only=True) as con:
@@ -208,7 +207,7 @@ def test_nobody_can_open_the_file_at_any_moment_of_a_merge(one: Store, monkeypat
 
         monkeypatch.setattr(store, "crash_point", at)
         monkeypatch.setattr(duckfile, "crash_point", at)
-        monkeypatch.setattr(folding, "crash_point", at)
+        monkeypatch.setattr(compaction, "crash_point", at)
         for i in range(3):
             write(one, i)
             one.merge()
@@ -258,8 +257,8 @@ def test_nothing_in_the_service_but_the_duckdb_file_module_opens_a_duckdb_file()
 def test_a_hold_of_many_flushes_leaves_few_segments_and_old_names_stay_openable(
     one: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What folds replace is not listed by new queries, can be opened by old ones, and goes in the end."""
-    monkeypatch.setattr(folding, "HIDE_S", 0.0)
+    """What compactions replace is not listed by new queries, can be opened by old ones, and goes in the end."""
+    monkeypatch.setattr(compaction, "HIDE_S", 0.0)
     listing = f"SELECT file FROM glob({sql_text(one.tail / 'ticks' / '**')})"
     with reader() as other:
         other.open(one.path)
@@ -268,14 +267,14 @@ def test_a_hold_of_many_flushes_leaves_few_segments_and_old_names_stay_openable(
             write(one, i)
             if i % 10 == 9:
                 old_names.update(row[0] for row in other.sql(listing))
-                one.fold()
+                one.compact()
         assert len(old_names) > 100
         for name in old_names:
             assert other.sql(f"SELECT count(*) > -1 FROM read_parquet({sql_text(name)})") == [[True]], name
         assert len(other.sql(listing)) < 30
         assert other.ids() == dict.fromkeys(range(100), 1)
-        monkeypatch.setattr(folding, "KEEP_S", 0.0)
-        one.fold()
+        monkeypatch.setattr(compaction, "KEEP_S", 0.0)
+        one.compact()
         assert len(list((one.tail / "ticks").iterdir())) < 30
         assert other.ids() == dict.fromkeys(range(100), 1)
     assert one.merge().rows == 100
@@ -288,32 +287,32 @@ def test_nothing_is_deleted_while_any_process_has_a_segment_open(
     one: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may be a query that has not come to the others yet."""
-    monkeypatch.setattr(folding, "HIDE_S", 0.0)
-    monkeypatch.setattr(folding, "KEEP_S", 0.0)
+    monkeypatch.setattr(compaction, "HIDE_S", 0.0)
+    monkeypatch.setattr(compaction, "KEEP_S", 0.0)
     for i in range(16):
         write(one, i)
     one.merge(rows_max=0)
     first = one._tail.live(0)["ticks"][0]
-    one._folding.fold(one._tail.live(0))
+    one._compaction.compact(one._tail.live(0))
     path = one._tail.path(TICKS, first)
     with path.open("rb") as file:
         sleeper = subprocess.Popen(["sleep", "60"], stdin=file)
     with sleeper:
-        one.fold()
+        one.compact()
         assert path.is_symlink() and path.exists()
         sleeper.kill()
-    one.fold()
+    one.compact()
     assert not path.is_symlink()
     assert ids_in(one.path) == dict.fromkeys(range(16), 1)
 
 
 @pytest.mark.slow
-def test_queries_give_whole_answers_while_segments_are_folded_hidden_and_deleted(
+def test_queries_give_whole_answers_while_segments_are_compacted_hidden_and_deleted(
     one: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two processes count in a loop; no count falls, none fails, none doubles."""
-    monkeypatch.setattr(folding, "HIDE_S", 0.1)
-    monkeypatch.setattr(folding, "KEEP_S", 2.0)  # longer than a query takes on a busy machine
+    monkeypatch.setattr(compaction, "HIDE_S", 0.1)
+    monkeypatch.setattr(compaction, "KEEP_S", 2.0)  # longer than a query takes on a busy machine
     wrong: list[object] = []
     asked = 0
     written = 0
@@ -342,7 +341,7 @@ def test_queries_give_whole_answers_while_segments_are_folded_hidden_and_deleted
             write(one, written)
             written += 1
             if written % 4 == 0:
-                one.fold()
+                one.compact()
         done.set()
         for asker in askers:
             asker.join()
@@ -351,7 +350,7 @@ def test_queries_give_whole_answers_while_segments_are_folded_hidden_and_deleted
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is what stops a query between its two listings")
 def test_a_fold_between_a_querys_two_listings_changes_nothing(one: Store, tmp_path: Path) -> None:
-    """The rule is listed before the rows: with the order turned round a fold in between would hide its sources."""
+    """The rule is listed before the rows: with the order turned round a compaction in between would hide its sources."""
     for i in range(16):
         write(one, i)
     one.merge(rows_max=0)
@@ -373,7 +372,7 @@ def test_a_fold_between_a_querys_two_listings_changes_nothing(one: Store, tmp_pa
         while "openat" not in trace.read_text() and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(0.3)  # the first listing is over, the second waits
-        assert one.fold() == 48
+        assert one.compact() == 48
         assert process.stdout.readline() == "[(16, 16)]\n"
     assert "DELAYED" in trace.read_text()
 
@@ -419,10 +418,10 @@ def test_a_fold_never_reaches_over_a_watermark_that_cannot_be_read(
         assert other.open(one.path, read_only=False) == []
         again = Store(settings_in(tmp_path))
         again.start()
-        assert again.fold() == 0
+        assert again.compact() == 0
         for i in range(20, 40):
             write(again, i)
-        assert again.fold() == 0
+        assert again.compact() == 0
         assert other.ids() == dict.fromkeys(range(40), 1)
     assert again.merge().rows == 30
     assert ids_in(again.path) == dict.fromkeys(range(40), 1)
@@ -433,14 +432,14 @@ def test_a_fold_never_reaches_over_a_watermark_that_cannot_be_read(
         third.start()
         for i in range(40, 60):
             write(third, i)
-        assert third.fold() > 0
+        assert third.compact() > 0
         assert other.ids() == dict.fromkeys(range(60), 1)
     for one_of_them in (again, third):
         one_of_them.close()
 
 
 def test_a_fold_leaves_alone_what_is_not_committed_yet(tmp_path: Path) -> None:
-    """Events come before the ticks of their batch; were they folded with others, a crash would take those along."""
+    """Events come before the ticks of their batch; were they compacted with others, a crash would take those along."""
     stumbling = StumblingFiles()
     one = Store(settings_in(tmp_path), stumbling)
     one.start()
@@ -452,7 +451,7 @@ def test_a_fold_leaves_alone_what_is_not_committed_yet(tmp_path: Path) -> None:
         one.write(batch(number, [15]))
     counted = one._tail.live(0)
     assert [len(counted[table]) for table in ("events", "audit", "ticks")] == [16, 16, 15]
-    assert one.fold() == 0
+    assert one.compact() == 0
     again = Store(settings_in(tmp_path))  # it was killed before it could try again
     again.start()
     for table in ("events", "audit", "ticks"):
@@ -504,19 +503,19 @@ def test_the_views_and_the_service_agree_on_which_segments_count(
 
 
 def test_a_merge_takes_about_as_much_as_it_may_and_never_cuts_a_segment_in_two() -> None:
-    """A fold of another table reaches over several batches; the watermark goes round it."""
+    """A compacted segment of another table reaches over several batches; the watermark goes round it."""
     ticks = [Segment(n, n, 0, 10, 0) for n in range(1, 9)]
-    folded = [Segment(1, 4, 1, 4, 0), Segment(5, 5, 0, 1, 0), Segment(6, 7, 1, 2, 0)]
-    counted = {"ticks": ticks, "events": folded}
+    compacted = [Segment(1, 4, 1, 4, 0), Segment(5, 5, 0, 1, 0), Segment(6, 7, 1, 2, 0)]
+    counted = {"ticks": ticks, "events": compacted}
     cut = plan(counted, 1)
     assert (cut.through, cut.rows, cut.more) == (4, 40, True)
-    assert cut.segments == {"ticks": ticks[:4], "events": folded[:1]}
+    assert cut.segments == {"ticks": ticks[:4], "events": compacted[:1]}
     assert plan(counted, 45).through == 5
     assert plan(counted, 50).through == 5
     assert plan(counted, 51).through == 7
     everything = plan(counted, 1000)
     assert (everything.through, everything.rows, everything.more) == (8, 80, False)
-    beyond = plan({"ticks": ticks[:2], "events": folded[:1]}, 1000)
+    beyond = plan({"ticks": ticks[:2], "events": compacted[:1]}, 1000)
     assert (beyond.through, beyond.more) == (0, True)
     assert plan({"ticks": [], "events": []}, 1000).more is False
 

@@ -94,7 +94,7 @@ def test_a_copy_is_of_one_batch_while_the_service_writes_folds_and_tries_to_merg
 
         def upkeep() -> None:
             while not ended.is_set():
-                made.fold()
+                made.compact()
 
         threads = [threading.Thread(target=target) for target in (flush, upkeep)]
         for thread in threads:
@@ -134,7 +134,7 @@ def test_segments_that_the_service_deletes_meanwhile_are_still_read(tmp_path: Pa
     with store(told) as made:
         write(made, 20)
         with opened(told.path, timeout_s=1, threads=1, memory_limit="100MB", spill=tmp_path / "s") as source:
-            assert made.fold()
+            assert made.compact()
             for name in ("ticks", "audit", "events", "rejects"):
                 for path in (made.tail / name).glob("0-*"):
                     path.unlink()
