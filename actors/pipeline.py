@@ -1,6 +1,5 @@
-"""The pipeline: the one place that joins exchanges, buffer, writer and merger under one supervisor."""
+"""Joins exchanges, buffer, writer, merger and store under one supervisor."""
 
-import errno
 import json
 import secrets
 import time
@@ -18,21 +17,15 @@ from actors.continuity.restore import read_states
 from actors.continuity.tracker_state import Before, TrackerState
 from actors.feed.peer_activity import PeerActivity
 from actors.model.chunk import Chunk
+from actors.model.errors import DatabaseLocked
 from actors.model.records import EventRow, GapRow
 from actors.model.ticks import Block, IdPromise
 from actors.recorder import ExchangeRecorder, SharedServices
-from actors.settings import (
-    BUFFER_STOP_S,
-    MERGE_STOP_S,
-    WRITER_STOP_S,
-    ExchangeSettings,
-    PipelineSettings,
-    backoff_of,
-    intensity_of,
-)
+from actors.settings import ExchangeSettings, PipelineSettings, backoff_of, intensity_of
 from actors.sink.buffer import Buffer
-from actors.sink.writer import RETRY_MAX_S, Merger, Writer
-from actors.store.disk_full import disk_trouble, is_full
+from actors.sink.merger import Merger
+from actors.sink.writer import Writer
+from actors.store.disk_full import RoomAwaiter
 from actors.store.lock import StoreLock
 from actors.store.store import Store
 from actors.telemetry.host_clock import STOP_S as CLOCK_STOP_S
@@ -43,17 +36,13 @@ from actors.wire.errors import classify
 from supervisor import ChildSpec, Event, Supervisor
 
 TREE = "tickwarden"
-HELD_PATIENCE_S = 5.0  # how long a start waits for a file that another process has open ...
-HELD_RETRY_S = 0.2  # ... and how often it looks
+LOCKED_PATIENCE_S = 5.0  # how long a start waits for a file that another process has open ...
+LOCKED_RETRY_S = 0.2  # ... and how often it looks
 POLL_S = 0.01  # how often a command looks whether it has been carried out
 
 
-class Held(Exception):
-    """The file could not be merged into now: another process has it open."""
-
-
 class Pipeline:
-    """Records until `stop`. `listeners` hear every event, synchronously; they must not block.
+    """Records until `stop`. `listeners` are called with every event, synchronously; they must not block.
 
     `socket` is where this service can be asked, for a second one that finds the file taken.
     """
@@ -65,20 +54,21 @@ class Pipeline:
         self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self.started_ns = time.time_ns()
         self.state = "starting"
-        self.trouble: str | None = None  # what the start waits for
         self.ledger = Ledger(self.run_id)
-        self._claim = StoreLock(settings.store.path.resolve(), socket)
-        self.store = Store(settings.store, claim=self._claim.file)
-        self.buffer = Buffer(settings.store, self.ledger, self.store.next_number)
+        self._lock = StoreLock(settings.store.path.resolve(), socket)
+        self._limits = limits = settings.limits
+        self.store = Store(settings.store, limits=limits.store, lock=self._lock.file)
+        self.buffer = Buffer(settings.store, self.ledger, self.store.next_number, limits.sink)
         self.clock = Clock(Lags(self.ledger.accounts, self.run_id), self.buffer.record_lag)
-        self.writer = Writer(self.store, self.ledger, self.buffer.outbox)
+        self.writer = Writer(self.store, self.ledger, self.buffer.outbox, limits.sink)
         self.merger = Merger(
             self.store,
             settings.store,
-            self._told,
-            finish_s=MERGE_STOP_S - 1.0,
+            self._report,
+            finish_s=limits.merge_stop_s - 1.0,
+            limits=limits.sink,
             observe=self.ledger.merge_s.observe,
-            miss=self._miss,
+            on_gaps=self._report_lost,
         )
         self._services = SharedServices(
             limiters=RateLimiters(),
@@ -94,6 +84,12 @@ class Pipeline:
         self._feeds: Supervisor | None = None
         self.stop_asked = trio.Event()
         self.ended = trio.Event()
+        self._room = RoomAwaiter(self.store.path.parent, self.stop_asked, limits.sink.write_retry.max_s)
+
+    @property
+    def trouble(self) -> str | None:
+        """What the start waits for."""
+        return self._room.trouble
 
     def _exchange(self, settings: ExchangeSettings) -> ExchangeRecorder:
         account = self.ledger.account(settings.name)
@@ -113,10 +109,10 @@ class Pipeline:
         crashed too often.
         """
         self.store.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._claim:
-            await self._with_room(before)
+        with self._lock:
+            await self._room.repeat(before)
             try:
-                await self._with_room(partial(trio.to_thread.run_sync, self.store.start))
+                await self._room.repeat(partial(trio.to_thread.run_sync, self.store.start))
                 if not self.stopping:
                     await self._restore(list(self.exchanges.values()))
                 async with self.tree as tree:
@@ -132,35 +128,13 @@ class Pipeline:
                 self.state = "stopped"
                 self.ended.set()
 
-    async def _with_room(self, step: Callable[[], Awaitable[None]]) -> None:
-        """Takes a step of the start as soon as the disk has room for it; raises OSError if a stop comes first."""
-        twice = False
-        while True:
-            try:
-                await step()
-            except Exception as error:
-                folder = self.store.path.parent
-                if not is_full(error, folder):
-                    if twice or not isinstance(error, duckdb.IOException):
-                        raise
-                    twice = True  # room may have come between the error and the look: once more
-                    continue
-                self.trouble = f"waits for room on the disk of {folder}: {disk_trouble(error, folder)}"
-                if self.stopping:
-                    raise OSError(errno.ENOSPC, self.trouble) from error
-            else:
-                self.trouble = None
-                return
-            with trio.move_on_after(RETRY_MAX_S):
-                await self.stop_asked.wait()
-
     async def _restore(self, exchanges: Sequence[ExchangeRecorder]) -> None:
         """Tells each exchange's continuity what is stored, so that nothing is stored again or missed unsaid.
 
         A file that another process holds is waited for a moment; then recording begins all the same, and each
         exchange asks again until it can be read.
         """
-        give_up_at = trio.current_time() + (HELD_PATIENCE_S if self.store.path.exists() else 0.0)
+        give_up_at = trio.current_time() + (LOCKED_PATIENCE_S if self.store.path.exists() else 0.0)
         found: list[
             Sequence[TrackerState] | None
         ] = []  # all of it before anything is told: a full disk has this repeated
@@ -169,7 +143,7 @@ class Pipeline:
             while (seeds := await self._past(name, promises, {})) is None:
                 if trio.current_time() >= give_up_at or self.stopping:
                     break
-                await trio.sleep(HELD_RETRY_S)
+                await trio.sleep(LOCKED_RETRY_S)
             found.append(seeds)
         for exchange, known in zip(exchanges, found, strict=True):
             now_ns = time.time_ns()
@@ -188,8 +162,11 @@ class Pipeline:
         return seeds
 
     async def _consult(self, question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
-        """What a question finds in the file, in a worker thread and not beside a merge; None if it is held."""
-        return await trio.to_thread.run_sync(partial(self.store.consult, question), limiter=self.merger.limiter)
+        """What a question finds in the file, in a worker thread and not beside a merge; None if it is locked."""
+        try:
+            return await trio.to_thread.run_sync(partial(self.store.consult, question), limiter=self.merger.limiter)
+        except DatabaseLocked:
+            return None
 
     def check_exchange(self, settings: ExchangeSettings) -> None:
         """Raises ValueError or KeyError where `add_exchange` would; changes nothing."""
@@ -222,16 +199,14 @@ class Pipeline:
         await _until(lambda: self.writer.acknowledged >= number)
 
     async def merge(self) -> None:
-        """Flushes, and returns when the tail has been folded into the file. Raises Held if somebody has it open."""
+        """Flushes, and returns when the tail has been merged into the file. Raises DatabaseLocked."""
         await self.flush()
         before = self.merger.merges
         self.merger.merge_soon()
         await _until(lambda: self.merger.merges > before and not self.merger.last.backlog)
-        if self.merger.last.held:
-            pid = self.merger.held_by_pid
-            who = f"process {pid}" if pid else "another process"
+        if self.merger.locked is not None:
             unreached = f": {self.store.unreached}" if self.store.unreached else ""
-            raise Held(f"{who} has {self.store.path.name} open{unreached}")
+            raise DatabaseLocked(self.store.path, self.merger.locked.pid, unreached)
 
     @property
     def stopping(self) -> bool:
@@ -243,7 +218,7 @@ class Pipeline:
         self.stop_asked.set()
 
     async def _start(self, tree: Supervisor) -> None:
-        """Downstream first, so that whoever has something to hand on finds somebody to take it."""
+        """Downstream first, so that each actor finds the one that it hands its work to."""
         policy = self.settings.supervision
         worker = partial(
             ChildSpec,
@@ -255,13 +230,19 @@ class Pipeline:
         buffer, merger = self.buffer, self.merger
         # A merger that fails leaves a longer tail; without writer or buffer nothing is recorded at all.
         for spec in (
-            worker("merger", merger.run, kind="merger", stop_s=MERGE_STOP_S, on_stop=merger.stop),
+            worker(
+                "merger",
+                merger.run,
+                kind="merger",
+                stop_s=self._limits.merge_stop_s,
+                on_stop=merger.stop,
+            ),
             worker(
                 "writer",
                 self.writer.run,
                 kind="writer",
                 mailbox=buffer.outbox,
-                stop_s=WRITER_STOP_S,
+                stop_s=self._limits.writer_stop_s,
                 on_stop=buffer.outbox.close,
                 on_exhausted="escalate",
             ),
@@ -270,7 +251,7 @@ class Pipeline:
                 buffer.run,
                 kind="buffer",
                 mailbox=buffer.intake,
-                stop_s=BUFFER_STOP_S,
+                stop_s=self._limits.buffer_stop_s,
                 on_stop=self._close_intake,
                 on_exhausted="escalate",
             ),
@@ -289,15 +270,15 @@ class Pipeline:
                 self.buffer.take_rest(chunk)
         self.buffer.intake.close()
 
-    def _miss(self, gaps: Sequence[GapRow]) -> None:
+    def _report_lost(self, gaps: Sequence[GapRow]) -> None:
         """What was stored and is gone again: a market that is recorded asks its history for it."""
         for gap in gaps:
             exchange = self.exchanges.get(gap.exchange)
             if exchange is None or not exchange.continuity.vanished(gap):
                 self.buffer.take_rest(Chunk(Block(gap.exchange), gaps=(gap,)))
 
-    def _told(self, row: EventRow) -> None:
-        """What the store has to say is heard as any event is: in the file, in the log, by whoever follows."""
+    def _report(self, row: EventRow) -> None:
+        """A notice of the store is an event like any other: in the file, in the log, for all listeners."""
         self._heard(
             Event(
                 at_ns=row.at_ns,

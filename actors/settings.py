@@ -1,4 +1,4 @@
-"""What the pipeline is told: frozen settings with their units and defaults. ops.config builds them from TOML."""
+"""The settings of the pipeline: frozen values with their units and defaults. ops.config builds them from TOML."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -63,15 +63,6 @@ class ExchangeSettings:
     supervision: SupervisionSettings = field(default_factory=SupervisionSettings)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PipelineSettings:
-    """Everything below the command line and the control socket."""
-
-    store: StoreSettings
-    exchanges: Mapping[str, ExchangeSettings]
-    supervision: SupervisionSettings = field(default_factory=SupervisionSettings)
-
-
 # Shutdown is nesting, upstream first: a connection says goodbye and hands over what it has read, the buffer
 # empties its mailbox, the last batch is written, the tail is merged (and may be left, if time is up).
 CONNECTION_STOP_S = 2.0
@@ -80,6 +71,84 @@ BUFFER_STOP_S = 5.0
 WRITER_STOP_S = 10.0
 MERGE_STOP_S = 10.0
 STOP_S_MAX = CONNECTION_STOP_S + LAST_CHUNK_S + BUFFER_STOP_S + WRITER_STOP_S + MERGE_STOP_S
+
+
+WRITE_RETRY, MERGE_RETRY = Backoff(0.2, 0.5), Backoff(0.2, 5.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkLimits:
+    """Limits of buffer, writer and merger; a row takes about 500 bytes of memory.
+
+    When what may wait for the buffer and for the writer are both full, the exchanges stop reading their sockets.
+    A write is retried soon, so that recording resumes within a second of there being room again; a merge has time,
+    and each try reads and writes more. While the database is locked, `locked_tries` tries with `pause_s` between
+    them follow each other, then comes one long wait.
+    """
+
+    intake_rows_max: int = 100_000
+    sealed_rows_max: int = 200_000
+    chunks_at_once: int = 256
+    write_retry: Backoff = WRITE_RETRY
+    merge_retry: Backoff = MERGE_RETRY
+    locked_retry_s: float = 5.0
+    locked_tries: int = 10
+    pause_s: float = 0.1  # between the parts of a long merge, so that readers get in
+    retention_rest: float = 20.0  # between pieces, so many times as long as the last one locked the database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreLimits:
+    """Limits of the store.
+
+    While the database is locked for hours, a flush a second would leave 86,400 segments a day, and each costs a
+    query about 0.1 ms: joining `compact_width` of a level as soon as there are so many keeps it at a few dozen.
+
+    A query lists the tail when it starts and opens the files as it goes, each perhaps much later. So what a
+    compaction replaced stays where it was for those who have listed it: first as it is, for a query that lists
+    twice (see store.views); after `hide_s` behind a symbolic link, which can be opened but is not listed any more,
+    and so costs new queries next to nothing; after `keep_s` it is deleted, if no process has any file of the tail
+    open, and after `keep_max_s` in any case.
+    """
+
+    merge_rows_max: int = 2_000_000  # merged in one go: about a second of locking the database
+    compact_width: int = 16
+    compact_rows_max: int = 8_000_000  # of a segment (200 MB); joining larger ones would take too long
+    hide_s: float = 10.0
+    keep_s: float = 1200.0
+    keep_max_s: float = 86_400.0
+    # Of a larger batch only times and counts are noted: 50,000 rows take 5 ms without ids and 8 ms with them, where
+    # writing them takes 34. So many rows in one flush are a flood, which no history brings back.
+    noted_ids_rows_max: int = 10_000
+    # About 0.1 s to delete and 3 s to archive; a single minute of more rows is one piece.
+    retention_rows_max: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        assert self.hide_s <= self.keep_s <= self.keep_max_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What no configuration changes; tests hand in smaller ones."""
+
+    sink: SinkLimits = field(default_factory=SinkLimits)
+    store: StoreLimits = field(default_factory=StoreLimits)
+    buffer_stop_s: float = BUFFER_STOP_S
+    writer_stop_s: float = WRITER_STOP_S
+    merge_stop_s: float = MERGE_STOP_S
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineSettings:
+    """Everything below the command line and the control socket."""
+
+    store: StoreSettings
+    exchanges: Mapping[str, ExchangeSettings]
+    supervision: SupervisionSettings = field(default_factory=SupervisionSettings)
+    limits: Limits = DEFAULT_LIMITS
 
 
 def backoff_of(settings: SupervisionSettings) -> Backoff:

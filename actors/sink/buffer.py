@@ -13,17 +13,12 @@ from actors.model.batch import Batch
 from actors.model.chunk import Chunk
 from actors.model.records import EventRow, LagRow
 from actors.model.ticks import REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
-from actors.settings import StoreSettings
+from actors.settings import DEFAULT_LIMITS, SinkLimits, StoreSettings
 from actors.sink.evidence import Evidence
 from actors.telemetry.ledger import Ledger
 from supervisor import Context, Mailbox
 
-# What may wait for the buffer, and what may wait for the writer, in rows of about 500 bytes. When both are
-# full the exchanges stop reading their sockets.
-INTAKE_ROWS_MAX = 100_000
-SEALED_ROWS_MAX = 200_000
-PARCELS_AT_ONCE = 256
-DRAINED_POLL_S = 0.01  # how often, at the end, the buffer looks whether the writer is through
+DRAINED_POLL_S = 0.01  # how often, at the end, the buffer looks whether the writer has finished
 EVENTS_MAX = 10_000
 LAGS_MAX = 10_000  # rows of one a minute and exchange
 AUDIT_EVERY_S = 60.0  # audit rows are signs of life: at least so often, whether or not anything came
@@ -37,10 +32,16 @@ class Buffer:
     `number()` gives the next batch number. `intake` is where chunks arrive, `outbox` the writer's input.
     """
 
-    def __init__(self, settings: StoreSettings, ledger: Ledger, number: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        settings: StoreSettings,
+        ledger: Ledger,
+        number: Callable[[], int],
+        limits: SinkLimits = DEFAULT_LIMITS.sink,
+    ) -> None:
         self._interval_s = max(settings.flush_interval_s - MARGIN_S, settings.flush_interval_s / 2)
         self._rows_max = settings.flush_rows_max
-        self._ledger = ledger
+        self._ledger, self._limits = ledger, limits
         self._number = number
         self._pending: list[Chunk] = []
         self._pending_rows = 0
@@ -57,14 +58,14 @@ class Buffer:
         self.sealed_number = 0  # of the newest batch
         self.listeners: set[Callable[[Block], None]] = set()
         self.intake: Mailbox[Chunk] = Mailbox(
-            INTAKE_ROWS_MAX, weigh=lambda chunk: chunk.rows, on_dead_letter=self._refuse
+            limits.intake_rows_max, weigh=lambda chunk: chunk.rows, on_dead_letter=self._refuse
         )
         self.outbox: Mailbox[Batch] = Mailbox(
-            SEALED_ROWS_MAX, weigh=lambda batch: batch.rows, on_dead_letter=self.refuse_batch
+            limits.sealed_rows_max, weigh=lambda batch: batch.rows, on_dead_letter=self.refuse_batch
         )
 
     def record(self, event: EventRow) -> None:
-        """Takes an event for the next batch; never waits. Of a storm the newest EVENTS_MAX are kept."""
+        """Takes an event for the next batch; never waits. Under an event storm only the newest are kept."""
         self._touch()
         self._events.append(event)
 
@@ -127,7 +128,7 @@ class Buffer:
         if self._asked():
             return
         with self._waiting:
-            async with self.intake.receive_many(PARCELS_AT_ONCE) as chunks:
+            async with self.intake.receive_many(self._limits.chunks_at_once) as chunks:
                 self._show(chunks)  # first: should it raise, the chunks are in the intake and nowhere else
                 self._take(chunks)
             self._take_rests()
@@ -232,7 +233,7 @@ class Buffer:
         self._pending.append(Chunk(Block(chunk.block.exchange), rejects, chunk.gaps, chunk.feeds))
 
     def refuse_batch(self, batch: Batch, error: BaseException) -> None:
-        """A batch that crashed the writer three times: its ticks become rejects, and the writer lives on."""
+        """A batch that crashed the writer three times: its ticks become rejects, and the writer goes on."""
         self._ledger.refused(batch.blocks, sealed=True)
         self._touch()  # before there is something: what comes first sets the time of the next batch
         for reject in (*batch.rejects, *refusals(batch.blocks, error)):

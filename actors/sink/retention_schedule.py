@@ -1,24 +1,28 @@
-"""When the next piece of what is too old leaves the file: seldom, and at an easy pace while there is much."""
+"""When the next piece of what is too old is deleted: rarely, and at an easy pace while there is much."""
 
 import math
 from collections.abc import Callable
 
 import trio
 
-from actors.settings import StoreSettings
-from actors.store.retention import Retained
+from actors.settings import DEFAULT_LIMITS, SinkLimits, StoreSettings
+from actors.sink.sink import Retained
 
 LOOK_S = 600.0  # how often to look for days that have become too old
-REST = 20.0  # between pieces, so many times as long as the last one kept others from the file
 REST_MIN_S = 0.1
-RETRY_S = 60.0  # after trouble with the archive; merges go on meanwhile
+RETRY_S = 60.0  # after a failure of the archive; merges go on meanwhile
 
 
-class Retainer:
-    """Owned by the merger, which tells it how each step went. Times are trio's clock."""
+class RetentionSchedule:
+    """Owned by the merger, which reports how each step went. Times are trio's clock."""
 
-    def __init__(self, settings: StoreSettings, clock: Callable[[], float] = trio.current_time) -> None:
-        self._clock = clock
+    def __init__(
+        self,
+        settings: StoreSettings,
+        limits: SinkLimits = DEFAULT_LIMITS.sink,
+        clock: Callable[[], float] = trio.current_time,
+    ) -> None:
+        self._clock, self._limits = clock, limits
         self._next = -math.inf if settings.keep_days else math.inf
         self.trouble: str | None = None
 
@@ -29,9 +33,10 @@ class Retainer:
     def done(self, report: Retained) -> None:
         """A step has ended."""
         self.trouble = None
-        self._next = self._clock() + (max(REST_MIN_S, REST * report.locked_s) if report.more else LOOK_S)
+        rest_s = max(REST_MIN_S, self._limits.retention_rest * report.locked_s)
+        self._next = self._clock() + (rest_s if report.more else LOOK_S)
 
     def failed(self, error: Exception) -> None:
-        """A step has failed; nothing has left the file."""
+        """A step has failed; nothing was deleted."""
         self.trouble = f"old days stay in the file, because they cannot be archived or deleted: {error}"
         self._next = self._clock() + RETRY_S

@@ -19,7 +19,8 @@ from actors.model.records import GapReason, GapRow, GapStatus, gap_id
 from actors.store.filesystem import read_text
 from actors.store.tail import Listed, Segment
 
-# Beyond so many markets of batches the oldest are noticed no more: about 30 MB. A compaction makes one note of many.
+# Beyond so many markets of batches the oldest are noticed no more: about 30 MB.
+# A compaction makes one note of many.
 SPANS_MAX = 200_000
 # Tables whose loss makes the record look better than it is; of the others an event is enough.
 TELLING = ("ticks", "gap_states", "feeds")
@@ -54,7 +55,7 @@ class Span:
 
 @dataclass(slots=True)
 class Note:
-    """One batch, or several that a compaction has joined. `spans` are of ticks, `others` of what gaps and feeds say."""
+    """One batch, or several that a compaction has joined. `spans` are of ticks, `others` of gaps and feeds."""
 
     numbers: list[int]
     rows: dict[str, int]

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -28,38 +28,20 @@ from actors.model.ticks import (
     Reason,
     Reject,
 )
+from actors.sink.sink import Filtered
 from actors.store.connecting import MEMORY, command_limits, connect
 from supervisor import describe
 from supervisor.text import printable
 
 R = TypeVar("R")
 
-SHOWN_MAX, SHOWN_CHARS_MAX = 10, 1_000  # of rows that were left out, what the event keeps
-
-
-@dataclass(frozen=True, slots=True)
-class Sieved:
-    """A batch of the same number without what cannot be stored.
-
-    `ticks` is how many ticks of each exchange are rejects in it now, `others` the other rows that are left out.
-    """
-
-    batch: Batch
-    ticks: Counter[str]
-    others: tuple[str, ...]
-
-    @property
-    def reason(self) -> str:
-        """What was done, for the event; "" where everything can be stored."""
-        parts = [f"{count} ticks of {name}" for name, count in self.ticks.items()]
-        parts += [f"{len(self.others)} other rows"] if self.others else []
-        return f"values that the store cannot hold were left out, see rejects: {', '.join(parts)}" if parts else ""
+SHOWN_CHARS_MAX = 1_000  # of a row that was left out, what the event keeps
 
 
 TRY_MEMORY = "128MB"  # one row or half a block at a time
 
 
-def sieve(batch: Batch) -> Sieved:
+def filter_batch(batch: Batch) -> Filtered:
     """Tries the rows by halves in a database in memory; blocks for some 0.1 s."""
     with connect(MEMORY, replace(command_limits(), memory=TRY_MEMORY, threads=1)) as con:
         blocks, ticks, rejects = [], Counter[str](), []
@@ -83,7 +65,7 @@ def sieve(batch: Batch) -> Sieved:
     replaced: dict[str, Any] = {field: tuple(rows) for field, rows in small.items()}
     replaced.update(blocks=tuple(filter(len, blocks)), rejects=(*old, *rejects))
     clean = dataclasses.replace(batch, **replaced)
-    return Sieved(clean, +ticks, tuple(others))
+    return Filtered(clean, +ticks, tuple(others))
 
 
 def _without(row: AuditRow, ticks: int) -> AuditRow:

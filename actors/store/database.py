@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import duckdb
 
+from actors.model.errors import DatabaseLocked
 from actors.settings import StoreSettings
 from actors.store.adjacent_tail import Owner, TailMissing, owner_of, reach
 from actors.store.connecting import connect, service_limits
@@ -50,14 +51,6 @@ _REFUSED = re.compile(r"newer version of duckdb|encrypted|crypto", re.IGNORECASE
 _WAL = re.compile(r"replaying wal|corrupt wal", re.IGNORECASE)
 
 
-class FileHeld(Exception):
-    """Another process has the file open; `pid` if DuckDB could tell. Not a fault: try again later."""
-
-    def __init__(self, pid: int | None) -> None:
-        super().__init__(f"held by process {pid}" if pid else "held by another process")
-        self.pid = pid
-
-
 class FileDamaged(Exception):
     """The file is there and DuckDB cannot read it; with `wal`, it is only its write-ahead log."""
 
@@ -90,9 +83,9 @@ def _sorted_out(error: duckdb.Error, path: Path) -> Exception:
     """What an error on opening means."""
     text = bare(error, [path])
     if isinstance(error, duckdb.ConnectionException):
-        return FileHeld(os.getpid())  # somebody in this very process has it open
+        return DatabaseLocked(path, os.getpid())  # somebody in this very process has it open
     if held(error, path):
-        return FileHeld(holder(error))
+        return DatabaseLocked(path, holder(error))
     if _REFUSED.search(text):
         words = f"{path} cannot be opened by this DuckDB ({str(error)[:300]}); give store.path another file."
         return SchemaNewer(words)
@@ -112,7 +105,7 @@ def _damaged(error: duckdb.Error, names: Iterable[Path]) -> FileDamaged | None:
 class DuckFile:
     """Opens, fills and checks one file. Not for two threads at once.
 
-    A file that it begins, or that has no id yet, gets `store_id`. `claim` is asked for each file that gets or has
+    A file that it begins, or that has no id yet, gets `store_id`. `lock` is called for each file that gets or has
     the path, while DuckDB does not have it open here; it raises if the file is another service's.
     """
 
@@ -123,9 +116,9 @@ class DuckFile:
         tail: Path,
         files: Files,
         *,
-        claim: Callable[[Path], None] = lambda _: None,
+        lock: Callable[[Path], None] = lambda _: None,
     ) -> None:
-        self.path, self._tail, self._files, self._claim = path, tail, files, claim
+        self.path, self._tail, self._files, self._lock = path, tail, files, lock
         self.store_id = ""
         self._group = settings.group
         self._names = [path, tail, *([settings.archive_dir] if settings.archive_dir else [])]
@@ -139,11 +132,11 @@ class DuckFile:
     def opened(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
         """The file, held until the block ends; begun if there is none. With `read_only` others may read too.
 
-        Raises FileHeld, FileDamaged (also when the block finds damage), FileTrouble or FileRefused.
+        Raises DatabaseLocked, FileDamaged (also when the block finds damage), FileTrouble or FileRefused.
         """
         if not self.path.exists():
             self._create()
-        self._claim(self.path)
+        self._lock(self.path)
         clean = not self.wal.exists()
         con = self._connect(self.path, read_only=read_only)
         try:
@@ -187,22 +180,22 @@ class DuckFile:
         finally:
             con.close()
         crash_point("create.written")
-        self._claim(self._new)  # before it gets the name under which others find it
+        self._lock(self._new)  # before it gets the name under which others find it
         if self._group is not None:
             self._files.give(self._new, self._group)
         self._files.publish(self._new, self.path)
         crash_point("create.named")
         self._files.sync_folder(self.path.parent)
 
-    def consult(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T | None:
-        """What `question` finds through the views, beside other readers; None if somebody writes the file."""
+    def consult(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """What `question` finds through the views, beside other readers. Raises DatabaseLocked."""
         try:
             con = connect(self.path, self._limits, read_only=True)
-        except duckdb.Error:
-            return None
+        except duckdb.Error as error:  # what else keeps it from being opened is reported by the merge
+            raise DatabaseLocked(self.path, holder(error)) from error
         try:
-            if not self.exists_in(con):
-                return None
+            if not self.exists_in(con):  # not adopted yet: another process keeps us from it
+                raise DatabaseLocked(self.path)
             with suppress(TailMissing):  # the question may not need it; where it does, the views say so
                 reach(con, self.path)
             return question(con)

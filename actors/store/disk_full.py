@@ -1,10 +1,12 @@
-"""Whether an error says that a disk is full, and what to say of it."""
+"""Tells errors of a full disk from others, describes them, and waits for room at the start."""
 
 import errno
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import duckdb
+import trio
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 ROOM_BYTES_MIN = 1024 * 1024  # a disk with less is taken for full where DuckDB gives its error no number
@@ -22,7 +24,36 @@ def is_full(error: BaseException, folder: Path) -> bool:
 
 
 def disk_trouble(error: BaseException, folder: Path) -> str:
-    """The error in words that stay the same from try to try: DuckDB names places in its temporary file."""
+    """A message that stays the same from try to try: DuckDB names places in its temporary file."""
     if isinstance(error, duckdb.Error) and is_full(error, folder):
         return os.strerror(errno.ENOSPC)
     return str(error)
+
+
+class RoomAwaiter:
+    """Repeats the steps of a start until the disk of `folder` has room; `trouble` says what it waits for."""
+
+    def __init__(self, folder: Path, stop: trio.Event, retry_s: float) -> None:
+        self._folder, self._stop, self._retry_s = folder, stop, retry_s
+        self.trouble: str | None = None
+
+    async def repeat(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Runs the step until it succeeds; raises its other errors, and OSError if a stop comes first."""
+        twice = False
+        while True:
+            try:
+                await step()
+            except Exception as error:
+                if not is_full(error, self._folder):
+                    if twice or not isinstance(error, duckdb.IOException):
+                        raise
+                    twice = True  # room may have come between the error and the look: once more
+                    continue
+                self.trouble = f"waits for room on the disk of {self._folder}: {disk_trouble(error, self._folder)}"
+                if self._stop.is_set():
+                    raise OSError(errno.ENOSPC, self.trouble) from error
+            else:
+                self.trouble = None
+                return
+            with trio.move_on_after(self._retry_s):
+                await self._stop.wait()

@@ -9,8 +9,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from actors.sink.sink import Notice
 from actors.store.filesystem import Files, read_text
-from actors.store.notices import Notice
 from actors.store.tail import Listed, rows_between
 
 LINES_MAX = 1000  # about 100 KB; for people who look back, the service needs the last line
@@ -93,4 +93,5 @@ class Manifest:
             f"the DuckDB file holds fewer rows than were merged into it: {words} are gone"
             " (a write-ahead log was lost or cut, or the file was replaced by an older copy)",
             {"lost": lost, "watermark": file.through, "manifest": last.through},
+            alarm=True,
         )

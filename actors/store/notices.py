@@ -1,56 +1,10 @@
-"""What the store tells those who use it: how a merge went, and what an operator must hear of."""
+"""The notices of the store: what an operator has to know about it."""
 
-import json
-import time
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from actors.model.records import EventRow, GapRow
+from actors.sink.sink import Notice
 from actors.store.acknowledged import Vanished
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """Something an operator must hear of: an event name, and words; `gaps` is what it means for the record."""
-
-    event: str
-    reason: str
-    detail: dict[str, object] = field(default_factory=dict)
-    gaps: tuple[GapRow, ...] = ()
-
-    def row(self) -> EventRow:
-        """As a row of `events`."""
-        return EventRow(time.time_ns(), "store", self.event, self.reason, detail_json=json.dumps(self.detail))
-
-
-@dataclass(frozen=True, slots=True)
-class Merged:
-    """How a merge went. `held` with `held_by_pid`: somebody has the file, nothing was done.
-
-    `backlog`: there is more to merge. `locked_s`: how long nobody else could open the file.
-    """
-
-    held: bool = False
-    held_by_pid: int | None = None
-    rows: int = 0
-    segments: int = 0
-    locked_s: float = 0.0
-    backlog: bool = False
-
-
-# What has to stay in sight for a while, because something is gone or somebody has to look at it.
-ALARMS = frozenset(
-    {
-        "segment_damaged",
-        "segment_foreign",
-        "segments_vanished",
-        "store_file_damaged",
-        "store_rows_missing",
-        "store_tail_missing",
-        "store_wal_damaged",
-    }
-)
 
 
 def migrated(path: Path, before: int, now: int) -> Notice:
@@ -67,6 +21,7 @@ def tail_missing(path: Path, there: Path, here: Path) -> Notice:
         f"{path.name} was not closed by a clean stop and is here without its tail {there}"
         f"{still}: what had not been merged by then is missing, and how much cannot be told",
         {"tail": str(there)},
+        alarm=True,
     )
 
 
@@ -79,10 +34,11 @@ def vanished(found: Vanished) -> Notice:
         f" {found.last} (deleted by a person or a program, or lost by the disk); {len(found.gaps)} gaps say where",
         {"rows": found.rows, "first_batch": found.first, "last_batch": found.last, "gaps": len(found.gaps)},
         found.gaps,
+        alarm=True,
     )
 
 
-def held_at_start(path: Path, pid: int | None, since: datetime) -> Notice:
+def locked_at_start(path: Path, pid: int | None, since: datetime) -> Notice:
     """Somebody opened the file while it was complete by itself; its views can not be changed under them."""
     who = f"process {pid}" if pid else "another process"
     return Notice(

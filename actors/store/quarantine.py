@@ -6,8 +6,8 @@ from pathlib import Path
 
 from actors.model.schema import Schema
 from actors.model.ticks import TICKS
+from actors.sink.sink import Notice
 from actors.store.filesystem import Files
-from actors.store.notices import Notice
 from actors.store.segments import SegmentWriter, crc_of
 from actors.store.tables import TABLES
 from actors.store.tail import Listed, Segment, Tail, live, shown, stamped
@@ -63,6 +63,7 @@ class Quarantine:
                 "rows_lost": rows_lost,
                 "set_aside": str(aside),
             },
+            alarm=True,
         )
 
     def clear_strays(self) -> list[Notice]:
@@ -86,7 +87,7 @@ class Quarantine:
     def _moved(self, path: Path, event: str, why: str) -> Notice:
         aside = self._tail.set_aside(path, "foreign")
         words = f"{shown(path.name)} in {path.parent.name} {why}; moved to {aside}"
-        return Notice(event, words, {"set_aside": str(aside)})
+        return Notice(event, words, {"set_aside": str(aside)}, alarm=event == "segment_foreign")
 
     def set_wal_aside(self, wal: Path, why: str) -> list[Notice]:
         """A write-ahead log that is of no use; nothing to say if there is none."""
@@ -95,13 +96,15 @@ class Quarantine:
             f"DuckDB cannot use {wal.name}: {why[:300]}. It was set aside as {', '.join(moved)};"
             " what it held is merged again from the tail, or counted as missing"
         )
-        return [Notice("store_wal_damaged", words, {"set_aside": moved})] if moved else []
+        return [Notice("store_wal_damaged", words, {"set_aside": moved}, alarm=True)] if moved else []
 
     def set_file_aside(self, path: Path, wal: Path, why: str, rows: dict[str, int]) -> Notice:
         """A DuckDB file that cannot be read; `rows` are what it held, by the manifest."""
         moved = self._renamed([path, wal])
         words = f"DuckDB cannot read {path.name}: {why[:300]}. It was set aside as {', '.join(moved)}"
-        return Notice("store_file_damaged", f"{words} and a new file is begun", {"set_aside": moved, "rows": rows})
+        return Notice(
+            "store_file_damaged", f"{words} and a new file is begun", {"set_aside": moved, "rows": rows}, alarm=True
+        )
 
     def _renamed(self, paths: Iterable[Path]) -> list[str]:
         moved = []

@@ -13,15 +13,14 @@ from datetime import UTC, datetime, timedelta
 import duckdb
 
 from actors.settings import StoreSettings
+from actors.sink.sink import Notice, Retained
 from actors.store.archive import Archive
 from actors.store.database import DuckFile
 from actors.store.filesystem import Files, crash_point
 from actors.store.manifest import Entry
-from actors.store.notices import Notice
 from actors.store.partitions import DAY_US, TIMES, condition, moment, within
 from actors.store.views import SCHEMA
 
-PIECE_ROWS_MAX = 1_000_000  # about 0.1 s to delete and 3 s to archive; a single minute of more rows is one piece
 _MINUTE_US = 60_000_000
 
 _LEDGER = f"{SCHEMA}.retention"
@@ -54,16 +53,6 @@ class Piece:
         return self.day * DAY_US, self.until_us
 
 
-@dataclass(frozen=True, slots=True)
-class Retained:
-    """How a step went: `rows` left the file, which nobody else could have for `locked_s`; `more`: go on soon."""
-
-    rows: int = 0
-    locked_s: float = 0.0
-    more: bool = False
-    notice: Notice | None = None
-
-
 class Retention:
     """Works on a file that is adopted, in the thread that merges.
 
@@ -77,21 +66,23 @@ class Retention:
         files: Files,
         check: Callable[[duckdb.DuckDBPyConnection], Entry],
         note: Callable[[Entry], None],
+        rows_max: int,
     ) -> None:
+        self._rows_max = rows_max
         self._keep_days, self._duck, self._check, self._note = settings.keep_days, duck, check, note
         self._archive = Archive(settings.archive_dir, files) if settings.archive_dir else None
 
     def step(self, now_us: int) -> Retained:
         """Archives and deletes one piece of the oldest day there is too much.
 
-        Raises FileHeld (nothing was done, or archived and not yet deleted: both are well), FileDamaged,
+        Raises DatabaseLocked (nothing was done, or archived and not yet deleted: both are well), FileDamaged,
         FileTrouble, ArchiveWrong, OSError and duckdb.Error.
         """
         before_us = (now_us // DAY_US - self._keep_days) * DAY_US
         began = time.monotonic()
         with self._duck.opened() as con:
             state = self._check(con)
-            piece = _oldest(con, before_us)
+            piece = _oldest(con, before_us, self._rows_max)
             if piece is None:
                 return Retained(locked_s=time.monotonic() - began)
             name = _name(con, piece)
@@ -159,7 +150,7 @@ def _delete(con: duckdb.DuckDBPyConnection, piece: Piece) -> int:
     return deleted
 
 
-def _oldest(con: duckdb.DuckDBPyConnection, before_us: int) -> Piece | None:
+def _oldest(con: duckdb.DuckDBPyConnection, before_us: int, rows_max: int) -> Piece | None:
     """The next piece to go, None if every row is young enough."""
     for table in TIMES:
         source = f"{SCHEMA}.{table}"
@@ -167,11 +158,11 @@ def _oldest(con: duckdb.DuckDBPyConnection, before_us: int) -> Piece | None:
             f"SELECT epoch_us(min({moment(table)})) FROM ({within(table, source, None, before_us)})"
         ).fetchone()
         if row and row[0] is not None:
-            return _piece(con, table, int(row[0]) // DAY_US)
+            return _piece(con, table, int(row[0]) // DAY_US, rows_max)
     return None
 
 
-def _piece(con: duckdb.DuckDBPyConnection, table: str, day: int) -> Piece:
+def _piece(con: duckdb.DuckDBPyConnection, table: str, day: int, rows_max: int) -> Piece:
     start = day * DAY_US
     rows_of_day = within(table, f"{SCHEMA}.{table}", start, start + DAY_US)
     minutes = con.execute(
@@ -180,7 +171,7 @@ def _piece(con: duckdb.DuckDBPyConnection, table: str, day: int) -> Piece:
     ).fetchall()
     rows = taken = 0
     for minute, count in minutes:
-        if taken and rows + count > PIECE_ROWS_MAX:
+        if taken and rows + count > rows_max:
             return Piece(table, day, start + minute * _MINUTE_US, rows, last=False)
         rows, taken = rows + count, taken + 1
     return Piece(table, day, start + DAY_US, rows, last=True)

@@ -22,9 +22,6 @@ _FORMAT = "FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false"  # partial name
 # rows a day at 5,000 a second costs each query 90 ms, with these 27 ms. Joining them takes 140 MB more.
 _JOINED_FORMAT = f"{_FORMAT}, ROW_GROUP_SIZE 491520"
 _CHUNK_BYTES = 1 << 20
-# Of a larger batch only times and counts are noted: 50,000 rows take 5 ms without ids and 8 ms with them, where
-# writing them takes 34. So many rows in one flush are a flood, which no history brings back.
-NOTED_IDS_ROWS_MAX = 10_000
 _TIMES = (
     "coalesce(min(timestamp), min(received_at)), coalesce(max(timestamp), max(received_at)), sum(fills)::BIGINT"
 )
@@ -60,10 +57,12 @@ def crc_of(path: Path) -> int:
 class SegmentWriter:
     """Turns batches into segments through an in-memory DuckDB; one thread at a time, close() ends it.
 
-    `label` tells the half-written files of several writers apart.
+    `label` tells the half-written files of several writers apart; of a batch with more than `noted_ids_rows_max`
+    ticks only times and counts are noted.
     """
 
-    def __init__(self, tail: Tail, files: Files, limits: Limits, label: str) -> None:
+    def __init__(self, tail: Tail, files: Files, limits: Limits, label: str, noted_ids_rows_max: int = 0) -> None:
+        self._noted_ids_rows_max = noted_ids_rows_max
         self._tail, self._files, self._label = tail, files, label
         self._limits = limits
         self._con: duckdb.DuckDBPyConnection | None = None
@@ -160,7 +159,7 @@ class SegmentWriter:
         names = {block.exchange for block in batch.blocks if len(block)}
         if len(names) == 1:  # to group by one column is quicker
             exchange, keys = sql_text(names.pop()), "symbol"
-        if batch.ticks > NOTED_IDS_ROWS_MAX:
+        if batch.ticks > self._noted_ids_rows_max:
             question = f"SELECT {exchange}, symbol, {_TIMES}, false, NULL, NULL, false FROM batch GROUP BY {keys}"
         else:
             question = f"SELECT {exchange}, symbol, {_TIMES}, {_IDS} FROM {_WITH_ID} GROUP BY {keys}"

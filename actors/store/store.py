@@ -1,7 +1,7 @@
-"""The store as the writer actor uses it: start, write a batch, merge, fold, finish. All calls block.
+"""The store: the sink that keeps batches in an immutable tail and merges them into one DuckDB file. Calls block.
 
 `write` belongs to one thread and everything else to another: they meet only in the tail's folders, which
-`write` adds names to and `merge` and `fold` take names from.
+`write` adds names to and `merge` and `compact` take names from.
 """
 
 import re
@@ -16,34 +16,45 @@ from typing import TypeVar
 import duckdb
 
 from actors.model.batch import Batch
+from actors.model.errors import DatabaseLocked
 from actors.model.ticks import TICKS
-from actors.settings import StoreSettings
+from actors.settings import DEFAULT_LIMITS, StoreLimits, StoreSettings
+from actors.sink.sink import Filtered, Merged, Notice, Retained
 from actors.store.acknowledged import Acknowledged
 from actors.store.adjacent_tail import owner_of, tail_of
+from actors.store.archive import ArchiveWrong
+from actors.store.batch_filter import filter_batch
 from actors.store.compaction import Compaction
 from actors.store.connecting import clear_spill, service_limits
-from actors.store.database import DuckFile, FileDamaged, FileHeld, FileTrouble, Found
+from actors.store.database import DuckFile, FileDamaged, FileRefused, FileTrouble, Found
+from actors.store.disk_full import disk_trouble
 from actors.store.filesystem import Files, crash_point
 from actors.store.identity import Identity, new_id, read_identity
 from actors.store.lock import StoreTaken
 from actors.store.manifest import Entry, Manifest
-from actors.store.notices import Merged, Notice, held_at_start, migrated, tail_missing, vanished
+from actors.store.notices import locked_at_start, migrated, tail_missing, vanished
 from actors.store.quarantine import VERIFY_BYTES_MAX, Quarantine
-from actors.store.retention import Retained, Retention
+from actors.store.retention import Retention
 from actors.store.segments import SegmentWriter
 from actors.store.tables import SCHEMA_VERSION, TABLES
 from actors.store.tail import JOURNAL_NAME, Tail, committed, plan
 
-__all__ = ["MERGE_ROWS_MAX", "Merged", "Notice", "Store"]
-
 T = TypeVar("T")
 
-MERGE_ROWS_MAX = 2_000_000  # rows folded into the file in one go: about a second of holding it
+_TRANSIENT = (
+    OSError,
+    FileTrouble,
+    FileRefused,
+    ArchiveWrong,
+    duckdb.IOException,
+    duckdb.OutOfMemoryException,
+    duckdb.FatalException,
+)
 _PATTERN = re.compile(r"[*?\[\]\\]")
 
 
 class Store:
-    """One DuckDB file and its tail. `notices` fills with what the operator must hear of.
+    """One DuckDB file and its tail; see actors.sink.sink. `lock` is called for each file that gets the path.
 
     Raises ValueError for a path that DuckDB would read as a pattern.
     """
@@ -53,7 +64,9 @@ class Store:
         settings: StoreSettings,
         files: Files | None = None,
         *,
-        claim: Callable[[Path], None] = lambda _: None,
+        limits: StoreLimits = DEFAULT_LIMITS.store,
+        lock: Callable[[Path], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         # Two names of one file must not become two tails: the file knows only one watermark.
         self.path = settings.path.resolve()
@@ -63,18 +76,20 @@ class Store:
                 " choose a path without them"
             )
         self.tail = tail_of(self.path)
-        self._claim = claim
+        self._lock, self._limits = lock, limits
         self._files = files or Files()
         self._tail = Tail(self.tail, self._files, settings.group)
-        self._duck = DuckFile(self.path, settings, self.tail, self._files, claim=claim)
-        flush, fold = (service_limits(self.path, settings.memory_limit, label) for label in ("flush", "fold"))
-        self._segments = SegmentWriter(self._tail, self._files, flush, "flush")
-        self._upkeep = SegmentWriter(self._tail, self._files, fold, "fold")
-        self._compaction = Compaction(self._tail, self._files, self._upkeep)
+        self._duck = DuckFile(self.path, settings, self.tail, self._files, lock=lock)
+        flush, upkeep = (service_limits(self.path, settings.memory_limit, label) for label in ("flush", "upkeep"))
+        self._segments = SegmentWriter(self._tail, self._files, flush, "flush", limits.noted_ids_rows_max)
+        self._upkeep = SegmentWriter(self._tail, self._files, upkeep, "upkeep")
+        self._compaction = Compaction(self._tail, self._files, self._upkeep, limits, clock)
         self._quarantine = Quarantine(self._tail, self._files, self._upkeep)
         self._acknowledged = Acknowledged(self.tail / JOURNAL_NAME)
         self._manifest = Manifest(self.tail / "manifest.jsonl", self._files)
-        self._retention = Retention(settings, self._duck, self._files, self._check, self._manifest.append)
+        self._retention = Retention(
+            settings, self._duck, self._files, self._check, self._manifest.append, limits.retention_rows_max
+        )
         self._adopted = False
         self._came_alone = False
         self._through = 0
@@ -96,7 +111,7 @@ class Store:
         """
         self._files.make_folder(self.path.parent)
         if self.path.exists():
-            self._claim(self.path)
+            self._lock(self.path)
         clear_spill(self.path)
         self._came_alone = self.path.exists() and not self.tail.exists()
         self.touched_ns = max((p.stat().st_mtime_ns for p in (self.path, self.tail) if p.exists()), default=0)
@@ -122,16 +137,15 @@ class Store:
         try:
             report = self.merge(rows_max=0)
             if report.backlog and not self._adopted:  # it was damaged and is out of the way: once more
-                report = self.merge(rows_max=0)
+                self.merge(rows_max=0)
         except StoreTaken:
             raise
+        except DatabaseLocked:
+            pass  # the first merge that gets it recovers it
         except (FileTrouble, OSError, duckdb.Error) as error:
             self.notices.append(Notice("store_file_unavailable", f"{self.path.name}: {error}"))
-            return
-        if report.held:
-            self._look_at_held(report.held_by_pid)
 
-    def _look_at_held(self, pid: int | None) -> None:
+    def _look_at_locked(self, pid: int | None) -> None:
         """What a file that could not be adopted says to readers. Its views may not reach our tail: it is said
         then."""
         owner = self._duck.peek()
@@ -142,7 +156,7 @@ class Store:
         if (owner is None and not self._came_alone) or (owner is not None and owner.tail == self.tail):
             self.unreached = ""
         elif not self.unreached:
-            self.notices.append(held_at_start(self.path, pid, self._started))
+            self.notices.append(locked_at_start(self.path, pid, self._started))
             self.unreached = self.notices[-1].reason
 
     def next_number(self) -> int:
@@ -153,12 +167,12 @@ class Store:
     def finish(self, deadline: Callable[[], bool]) -> Merged:
         """Merges everything and makes the file complete by itself; stops early when `deadline()` is true.
 
-        If somebody holds the file or time is up the tail stays, and the next start takes it up.
+        If the file is locked (DatabaseLocked) or time is up the tail stays, and the next start takes it up.
         """
         report = Merged(backlog=True)
         while report.backlog and not deadline():
             report = self.merge()
-        if report.held or report.backlog:
+        if report.backlog:
             return report
         try:
             with self._duck.opened() as con:
@@ -168,8 +182,6 @@ class Store:
                     return Merged(backlog=True)
                 self._duck.leave(con)
                 crash_point("finish.left")
-        except FileHeld as held:
-            return Merged(held=True, held_by_pid=held.pid)
         except FileDamaged as damaged:
             self._set_file_aside(damaged)
             return Merged(backlog=True)
@@ -177,6 +189,16 @@ class Store:
         self._adopted = False
         self.measure()
         return report
+
+    @property
+    def transient(self) -> tuple[type[Exception], ...]:
+        """What a sick disk looks like; any other duckdb.Error is about the data and therefore a bug of ours."""
+        return _TRANSIENT
+
+    def describe(self, error: Exception, *, merging: bool = False) -> str:
+        """The message of a transient error."""
+        place = f"merge into {self.path}" if merging else f"write to {self.tail}"
+        return f"cannot {place}: {disk_trouble(error, self.path.parent)}"
 
     def close(self) -> None:
         """Frees memory; the file is not held anyway."""
@@ -193,14 +215,20 @@ class Store:
         self.segment_count += 1
         self.segment_bytes += size
 
+    @staticmethod
+    def filter(batch: Batch) -> Filtered:
+        """The batch without what cannot be stored."""
+        return filter_batch(batch)
+
     # -- the merge ----------------------------------------------------------------------------------
 
-    def merge(self, rows_max: int = MERGE_ROWS_MAX) -> Merged:
-        """Folds segments into the file, at most about `rows_max` rows; does nothing if the file is held.
+    def merge(self, rows_max: int | None = None) -> Merged:
+        """Merges segments into the file, at most about `rows_max` rows.
 
-        Raises FileTrouble, FileRefused, OSError, duckdb.Error. What is damaged is set aside, and the report
-        then says that there is more to do.
+        Raises DatabaseLocked, FileTrouble, FileRefused, OSError, duckdb.Error. What is damaged is
+        set aside, and the report then says that there is more to do.
         """
+        rows_max = self._limits.merge_rows_max if rows_max is None else rows_max
         self.notices.extend(self._quarantine.clear_strays())
         if self._asked:
             self._miss_vanished()
@@ -217,10 +245,10 @@ class Store:
             with self._duck.opened() as con:
                 crash_point("merge.opened")
                 report, state = self._merge_into(con, rows_max)
-        except FileHeld as held:
+        except DatabaseLocked as locked:
             if not self._adopted:
-                self._look_at_held(held.pid)
-            return Merged(held=True, held_by_pid=held.pid)
+                self._look_at_locked(locked.pid)
+            raise
         except FileDamaged as damaged:
             self._set_file_aside(damaged)
             return Merged(backlog=True)
@@ -335,7 +363,7 @@ class Store:
             return Retained()
         try:
             report = self._retention.step(time.time_ns() // 1000)
-        except FileHeld:
+        except DatabaseLocked:
             return Retained(more=True)
         except FileDamaged as damaged:
             self._set_file_aside(damaged)
@@ -344,8 +372,8 @@ class Store:
             self.notices.append(report.notice)
         return report
 
-    def consult(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T | None:
-        """What `question` finds in the views; None if somebody writes the file. Not beside `merge`."""
+    def consult(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """What `question` finds in the views. Raises DatabaseLocked. Not beside `merge`."""
         return self._duck.consult(question)
 
     # -- upkeep -------------------------------------------------------------------------------------
@@ -353,7 +381,7 @@ class Store:
     def compact(self) -> int:
         """Joins small segments into larger ones, while merges wait. Returns how many were joined.
 
-        Not while the watermark is in doubt: a fold that reaches over it would be half merged.
+        Not while the watermark is in doubt: a compaction that reaches over it would be half merged.
         """
         if self._manifest.unsure and not self._asked:
             return 0

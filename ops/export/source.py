@@ -96,7 +96,7 @@ def _tail(con: duckdb.DuckDBPyConnection, path: Path) -> Tail | None:
 
 
 def _as_of_one_batch(tail: Tail, merged_through: int) -> dict[str, list[Segment]]:
-    """A compaction joins the oldest of many segments, so it never reaches batches that came between the two listings."""
+    """A compaction joins the oldest of many segments: it never reaches batches that came between two listings."""
     ticks = tail.live(merged_through)[TICKS.name]
     until = max(committed({TICKS.name: ticks}), merged_through)
     others = tail.live(merged_through)

@@ -12,9 +12,10 @@ from pathlib import Path
 import msgspec
 import trio
 
+from actors.model.errors import DatabaseLocked
 from actors.model.symbols import SymbolError
 from actors.model.ticks import Block
-from actors.pipeline import Held, Pipeline
+from actors.pipeline import Pipeline
 from actors.recorder import CannotRepair
 from ops.config.config import Config, ConfigErrors, load_config
 from ops.control.app import ControlApp, Refused, Stretch, UnknownName
@@ -142,7 +143,7 @@ class ServiceApp(ControlApp):
         self._must_run()
         try:
             await self._pipeline.merge()
-        except Held as held:
+        except DatabaseLocked as held:
             raise Refused(f"{held}; what was recorded can be queried all the same") from held
 
     async def reload(self) -> Mapping[str, object]:

@@ -24,11 +24,10 @@ import duckdb
 from actors.model.batch import Batch
 from actors.model.records import AuditRow
 from actors.model.ticks import TICKS, Block
-from actors.settings import StoreSettings
-from actors.store import compaction
+from actors.settings import DEFAULT_LIMITS, StoreSettings
 from actors.store.filesystem import Files
 from actors.store.segments import crc_of
-from actors.store.store import MERGE_ROWS_MAX, Store
+from actors.store.store import Store
 from actors.store.tail import Segment
 
 MERGE_INTERVAL_S = 60.0
@@ -67,10 +66,12 @@ def batch(number: int, rows: int, at_ns: int) -> Batch:
 
 
 @contextmanager
-def started(folder: Path, layer: Files | None = None) -> Iterator[Store]:
+def started(
+    folder: Path, layer: Files | None = None, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Store]:
     """A new store in a folder of its own."""
     with tempfile.TemporaryDirectory(dir=folder) as own:
-        one = Store(StoreSettings(path=Path(own) / "ticks.duckdb"), layer)
+        one = Store(StoreSettings(path=Path(own) / "ticks.duckdb"), layer, clock=clock)
         one.start()
         try:
             yield one
@@ -170,10 +171,10 @@ class Careless(Files):
 
 def query(folder: Path, quick: bool) -> None:
     """By a reader that holds the file for good."""
-    hurry()
+    clock = hurry()
     costs: dict[int, float] = {}
     for segments in (0, 60, 360 if quick else 3_600):
-        with started(folder, Careless()) as one:
+        with started(folder, Careless(), clock) as one:
             fill(one, 60, 1_000)
             one.merge()
             with asking(one) as ask:
@@ -205,7 +206,11 @@ def every_five(one: Store) -> Callable[[int], object]:
 def a_days_segments(one: Store, rate: int) -> int:
     """What compaction leaves of 81,920 flushes: links to one segment of as many rows under many names."""
     first = one.next_number()
-    levels = [4, 3, 3, 3, 3] if rate * 81_920 < compaction.COMPACT_ROWS_MAX else [6] * (rate * 81_920 // 8_000_000)
+    levels = (
+        [4, 3, 3, 3, 3]
+        if rate * 81_920 < DEFAULT_LIMITS.store.compact_rows_max
+        else [6] * (rate * 81_920 // 8_000_000)
+    )
     rows = rate * 81_920 // len(levels)
     since_us = (time.time_ns() // 1000) - 86_400_000_000
     select = ", ".join(
@@ -233,20 +238,18 @@ def a_days_segments(one: Store, rate: int) -> int:
     return len(levels)
 
 
-def hurry() -> None:
-    """Flushes come faster than one a second here: what compaction keeps for seconds is kept for so many flushes."""
+def hurry() -> Callable[[], float]:
+    """Flushes come faster than one a second here: what compaction keeps for seconds is kept for so many flushes.
+
+    A clock that goes on by five seconds each time: a compaction is asked for every five flushes.
+    """
     began, asked = time.monotonic(), [0]
 
-    class Clock:
-        """Stands for the module `time`: a compaction is asked for every five flushes."""
+    def now() -> float:
+        asked[0] += 5
+        return began + asked[0]
 
-        @staticmethod
-        def monotonic() -> float:
-            """Five seconds later each time."""
-            asked[0] += 5
-            return began + asked[0]
-
-    compaction.time = Clock  # type: ignore[attr-defined, assignment]
+    return now
 
 
 def restart(folder: Path, quick: bool) -> None:
@@ -261,7 +264,7 @@ def restart(folder: Path, quick: bool) -> None:
         took = time.perf_counter() - began
         say(f"restart with {again.segment_count * rows:,} rows in the tail", f"{took:.2f} s")
         began = time.perf_counter()
-        again.merge(MERGE_ROWS_MAX)
+        again.merge()
         say("  and merging them", f"{time.perf_counter() - began:.2f} s")
         again.close()
 

@@ -21,7 +21,14 @@ from actors.exchanges.registry import EXCHANGES
 from actors.feed import accumulator as catch
 from actors.model.chunk import Chunk
 from actors.model.ticks import Block
-from actors.settings import ExchangeSettings, PipelineSettings, StoreSettings, SupervisionSettings
+from actors.settings import (
+    ExchangeSettings,
+    Limits,
+    PipelineSettings,
+    SinkLimits,
+    StoreSettings,
+    SupervisionSettings,
+)
 from actors.sink import buffer
 from supervisor import Mailbox, Supervisor
 from tests.harness.chaos_store import Boom, FakeStore, NoClaim
@@ -77,15 +84,12 @@ def install(chaos: "Chaos", patch: pytest.MonkeyPatch) -> None:
     patch.setattr(actors.feed.session, "connect", chaos.connect)
     patch.setattr(actors.feed.session, "Decoder", FrailReader)
     patch.setattr(buffer, "Mailbox", DoorMailbox)
-    patch.setattr(pipeline, "Store", lambda settings, claim: FakeStore(settings, dice))
+    patch.setattr(pipeline, "Store", lambda settings, limits, lock: FakeStore(settings, dice))
     patch.setattr(pipeline, "StoreLock", NoClaim)
     patch.setattr(pipeline, "Supervisor", partial(Supervisor, random=dice))
     patch.setattr(pipeline, "ChildSpec", chaos.haunted)
     patch.setattr(exchange, "ChildSpec", chaos.haunted)
     patch.setitem(EXCHANGES, "chaos", CHAOS)
-    patch.setattr(buffer, "INTAKE_ROWS_MAX", dice.choice([1, 5, 50, 1000]))
-    patch.setattr(buffer, "SEALED_ROWS_MAX", dice.choice([1, 20, 1000]))
-    patch.setattr(buffer, "PARCELS_AT_ONCE", dice.choice([1, 4, 256]))
     patch.setattr(catch, "CHUNK_ROWS", dice.choice([1, 10, 500]))
 
 
@@ -111,4 +115,9 @@ def settings(dice: Random, *, frail: bool) -> PipelineSettings:
         )
         for name, count in {"alpha": dice.randint(1, 5), "beta": 2}.items()
     }
-    return PipelineSettings(store=store, exchanges=exchanges, supervision=policy)
+    limits = SinkLimits(
+        intake_rows_max=dice.choice([1, 5, 50, 1000]),
+        sealed_rows_max=dice.choice([1, 20, 1000]),
+        chunks_at_once=dice.choice([1, 4, 256]),
+    )
+    return PipelineSettings(store=store, exchanges=exchanges, supervision=policy, limits=Limits(sink=limits))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from actors.pipeline import Held
+from actors.model.errors import DatabaseLocked
 from supervisor import TransientError, UnknownActorError
 from tests.harness.chaos_store import Boom
 from tests.harness.chaos_venue import SYMBOLS
@@ -41,7 +41,10 @@ class Operator:
         what = dice.choice(list(commands))
         patience_s = 20.0 if what in ("symbols", "exchange") else dice.choice([0.0, 0.1, 1.0, 20.0])
         self._log.append(f"{trio.current_time():.3f} s: {what} for {patience_s} s")
-        with trio.move_on_after(patience_s), suppress(UnknownActorError, RuntimeError, Held, Boom, TransientError):
+        with (
+            trio.move_on_after(patience_s),
+            suppress(UnknownActorError, RuntimeError, DatabaseLocked, Boom, TransientError),
+        ):
             await commands[what]()
             if what.startswith("pause"):
                 await trio.sleep(dice.random() * 5)

@@ -10,10 +10,12 @@ from random import Random
 import duckdb
 
 from actors.model.batch import Batch
+from actors.model.errors import DatabaseLocked
 from actors.model.ticks import Block
 from actors.settings import StoreSettings
+from actors.sink.sink import Filtered, Merged, Notice, Retained
 from actors.store.database import FileTrouble
-from actors.store.store import Merged, Notice
+from actors.store.store import Store
 from tests.harness.chaos_venue import POISON
 
 
@@ -38,6 +40,8 @@ class NoClaim(nullcontext[None]):
 
 class FakeStore:
     """What actors.store.store.Store promises, without a disk."""
+
+    transient = (OSError, FileTrouble, duckdb.IOException, duckdb.OutOfMemoryException)
 
     def __init__(self, settings: StoreSettings, random: Random) -> None:
         self.path, self.tail = settings.path, Path(f"{settings.path}.tail")
@@ -104,11 +108,11 @@ class FakeStore:
         if not self.calm:
             dice = self.random.random()
             if dice < 0.1:
-                return Merged(held=True, held_by_pid=4711)
+                raise DatabaseLocked(self.path, 4711)
             if dice < 0.2:
                 raise FileTrouble("sick")
             if dice < 0.25:
-                self.notices.append(Notice("store_rows_missing", "some"))
+                self.notices.append(Notice("store_rows_missing", "some", alarm=True))
         part = self.random.randint(0, len(self.batches) - self.merged)
         self.merged += part
         return Merged(rows=part, segments=part, locked_s=0.01, backlog=self.merged < len(self.batches))
@@ -128,6 +132,18 @@ class FakeStore:
     def consult(self, question: object) -> list[object]:
         """Nothing is known of an earlier run."""
         return []
+
+    def retain(self) -> Retained:
+        """Nothing is too old."""
+        return Retained()
+
+    def filter(self, batch: Batch) -> Filtered:
+        """Nothing is unstorable."""
+        return Store.filter(batch)
+
+    def describe(self, error: Exception, *, merging: bool = False) -> str:
+        """The error alone."""
+        return str(error)
 
     def close(self) -> None:
         """Nothing to free."""

@@ -1,5 +1,6 @@
 """A scripted loopback exchange over a real TCP socket, and the real service that records from it."""
 
+import dataclasses
 import json
 import ssl
 import time
@@ -15,6 +16,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, Pong, Request, TextMessage
 
 from actors.pipeline import Pipeline
+from actors.settings import DEFAULT_LIMITS, Limits
 from actors.telemetry.ledger import Account
 from ops.config.config import load_config
 from ops.monitoring import status as report
@@ -203,11 +205,11 @@ def table(name: str, dialect: str, symbols: Iterable[str], url: str, **more: obj
     return "\n".join(lines) + "\n"
 
 
-def pipeline_of(folder: Path, *tables: str, head: str = HASTE) -> Pipeline:
+def pipeline_of(folder: Path, *tables: str, head: str = HASTE, limits: Limits = DEFAULT_LIMITS) -> Pipeline:
     """The service's pipeline, from a config file as an operator writes it."""
     config = folder / "tickwarden.toml"
     config.write_text(head + "\n".join(tables))
-    return Pipeline(load_config(config).pipeline())
+    return Pipeline(dataclasses.replace(load_config(config).pipeline(), limits=limits))
 
 
 @asynccontextmanager

@@ -39,11 +39,13 @@ GOODBYE = b"\x88\x02\x03\xe8"  # a close frame with code 1000
 
 # The real command line, with the patience of hours cut to moments, and each acknowledged batch noted on a pipe.
 SERVICE = """
-import os, sys
+import dataclasses, os, sys
+from actors.settings import Limits, SinkLimits, StoreLimits
 from actors.sink import writer
-from actors.store import compaction
-compaction.COMPACT_WIDTH, compaction.HIDE_S, compaction.KEEP_S = 4, 1.0, 4.0
-writer.HELD_RETRY_S = 0.1
+from ops.config.config import Config
+plain = Config.pipeline
+HASTY = Limits(sink=SinkLimits(locked_retry_s=0.1), store=StoreLimits(compact_width=4, hide_s=1.0, keep_s=4.0))
+Config.pipeline = lambda config: dataclasses.replace(plain(config), limits=HASTY)
 pipe, stored = int(sys.argv.pop(1)), writer.Writer._stored
 def noted(self, batch, *rest):
     stored(self, batch, *rest)

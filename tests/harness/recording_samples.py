@@ -9,7 +9,7 @@ from typing import Any
 from actors.model.batch import Batch
 from actors.model.records import AuditRow, EventRow
 from actors.model.ticks import Block, Reason, Reject
-from actors.settings import StoreSettings
+from actors.settings import DEFAULT_LIMITS, StoreLimits, StoreSettings
 from actors.store.store import Store
 from tests.harness.store_reader import looking
 
@@ -49,9 +49,9 @@ def settings(folder: Path, **more: Any) -> StoreSettings:
 
 
 @contextmanager
-def store(told: StoreSettings) -> Iterator[Store]:
+def store(told: StoreSettings, limits: StoreLimits = DEFAULT_LIMITS.store) -> Iterator[Store]:
     """A started store, left as a crash would leave it unless the test finishes it."""
-    made = Store(told)
+    made = Store(told, limits=limits)
     made.start()
     try:
         yield made

@@ -19,12 +19,13 @@ from typing import Any
 import duckdb
 
 from actors.model.batch import Batch
+from actors.model.errors import DatabaseLocked
 from actors.model.records import AuditRow, EventRow
 from actors.model.ticks import Block, Reason, Reject
-from actors.settings import StoreSettings
+from actors.settings import DEFAULT_LIMITS, StoreLimits, StoreSettings
+from actors.sink.sink import Merged
 from actors.store import filesystem as files
 from actors.store.filesystem import Files
-from actors.store.notices import Merged
 from actors.store.store import Store
 from tests.harness.store_reader import looking
 
@@ -337,8 +338,13 @@ def _move(old: Path, new: Path) -> None:
 class World:
     """One store, everything that can happen to it, and a plain model of what it must hold."""
 
-    def __init__(self, folder: Path, make_files: Callable[[], Files] = Files) -> None:
-        self.settings = settings(folder)
+    def __init__(
+        self,
+        folder: Path,
+        make_files: Callable[[], Files] = Files,
+        limits: StoreLimits = DEFAULT_LIMITS.store,
+    ) -> None:
+        self.settings, self._limits = settings(folder), limits
         self.path = self.settings.path
         self._make_files = make_files
         self.acknowledged: dict[int, list[int]] = {}
@@ -378,7 +384,7 @@ class World:
 
     def start(self) -> None:
         """Starts a store; may crash on the way."""
-        self.store = Store(self.settings, self.files)
+        self.store = Store(self.settings, self.files, limits=self._limits)
         self.excused = self.holder is not None
         self._survive(self.store.start)
         if self.store is not None:
@@ -411,11 +417,18 @@ class World:
         else:
             self.doubtful[number] = ids
 
-    def merge(self, rows_max: int = 1_000_000) -> Merged | None:
-        """One merge; None if it crashed."""
-        result: list[Merged] = []
-        self._survive(lambda: result.append(self.running.merge(rows_max)))
-        if result and not result[0].held:
+    def merge(self, rows_max: int = 1_000_000) -> Merged | DatabaseLocked | None:
+        """One merge, or why there was none; None if it crashed."""
+        result: list[Merged | DatabaseLocked] = []
+
+        def merge() -> None:
+            try:
+                result.append(self.running.merge(rows_max))
+            except DatabaseLocked as locked:
+                result.append(locked)
+
+        self._survive(merge)
+        if result and isinstance(result[0], Merged):
             self.excused = False
         return result[0] if result else None
 

@@ -22,7 +22,13 @@ from tests.system.test_signals import QUICK, Sandbox, Service, recording, sandbo
 __all__ = ["sandbox"]  # the fixture
 
 ALONE = '[exchanges.binance]\nsymbols = ["BTC/USDT"]\nws_url = "ws://127.0.0.1:9"\n'
-HASTY = "import actors.pipeline as p; p.BUFFER_STOP_S = p.WRITER_STOP_S = 0.5"
+HASTY = """
+import dataclasses
+from actors.settings import Limits
+from ops.config.config import Config
+plain, limits = Config.pipeline, Limits(buffer_stop_s=0.5, writer_stop_s=0.5)
+Config.pipeline = lambda config: dataclasses.replace(plain(config), limits=limits)
+"""
 # From the moment that the file "hang" exists, writes do not return; an end waits a moment only.
 DEAD_DISK = """
 import os, time, ops.service.service, actors.store.store as s

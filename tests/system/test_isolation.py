@@ -14,6 +14,7 @@ import trio
 
 from actors.model.batch import Batch
 from actors.pipeline import Pipeline
+from actors.settings import DEFAULT_LIMITS, Limits, SinkLimits
 from ops.monitoring import status as report
 from tests.harness.exchange_server import (
     Client,
@@ -146,13 +147,20 @@ def steady_servers() -> tuple[Server, Server]:
     return Server(partial(steady, "okx", "BTC-USDT")), Server(partial(steady, "kraken", "BTC/USD"))
 
 
-def service(folder: Path, first: Server, second: Server, troubled: dict[str, tuple[Trouble, Server]]) -> Pipeline:
+def service(
+    folder: Path,
+    first: Server,
+    second: Server,
+    troubled: dict[str, tuple[Trouble, Server]],
+    limits: Limits = DEFAULT_LIMITS,
+) -> Pipeline:
     """Two steady exchanges, and between them those in trouble."""
     return pipeline_of(
         folder,
         table("first", "okx", ["BTC/USDT"], first.url),
         *(table(n, "bybit", ["BTC/USDT"], server.url, **t.settings) for n, (t, server) in troubled.items()),
         table("second", "kraken", ["BTC/USD"], second.url),
+        limits=limits,
     )
 
 
@@ -204,12 +212,11 @@ async def test_exchanges_in_every_kind_of_trouble_say_so_and_their_neighbours_ne
 async def test_a_flood_before_a_slow_disk_holds_up_the_flood_and_nobody_else_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actors.sink.buffer.INTAKE_ROWS_MAX", 4_000)
-    monkeypatch.setattr("actors.sink.buffer.SEALED_ROWS_MAX", 4_000)
     first, second = steady_servers()
     third = Server(floods)
     async with serving(first, second, third):
-        pipeline = service(tmp_path, first, second, {"third": (Trouble(floods, ("ok",)), third)})
+        limits = Limits(sink=SinkLimits(intake_rows_max=4_000, sealed_rows_max=4_000))
+        pipeline = service(tmp_path, first, second, {"third": (Trouble(floods, ("ok",)), third)}, limits)
         write = pipeline.store.write
 
         def slowly(batch: Batch) -> None:

@@ -2,13 +2,15 @@
 
 import errno
 import itertools
+import subprocess
+import sys
 import time
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import duckdb
 import pytest
 import trio
 from hypothesis import given, settings
@@ -17,16 +19,17 @@ from trio.testing import MockClock
 
 from actors.model.batch import Batch
 from actors.model.chunk import Chunk
+from actors.model.errors import DatabaseLocked
 from actors.model.records import EventRow, LagRow
 from actors.model.ticks import Block, Reason, Reject
-from actors.settings import StoreSettings
-from actors.sink import buffer
+from actors.settings import DEFAULT_LIMITS, SinkLimits, StoreSettings
 from actors.sink.buffer import AUDIT_EVERY_S, EVENTS_MAX, MARGIN_S, Buffer
-from actors.sink.writer import Merger, Writer
-from actors.store.store import Merged, Store
+from actors.sink.merger import Merger
+from actors.sink.sink import Filtered, Merged, Notice, Retained
+from actors.sink.writer import Writer
 from actors.telemetry.ledger import Ledger
 from actors.wire.errors import classify
-from supervisor import ChildSpec, Context, Event, State, Supervisor, Verdict
+from supervisor import Backoff, ChildSpec, Context, Event, State, Supervisor, Verdict
 
 SETTINGS = StoreSettings(path=Path("never-opened"), flush_interval_s=1.0, flush_rows_max=1000)
 NS = 1_790_000_000_000_000_000
@@ -51,10 +54,10 @@ LAG = LagRow(NS, "x", 3, 1.0, 2.0, -0.5, 2.0, 1, "run")
 class Desk:
     """A ledger and a buffer; `give` books and puts in what a connection would."""
 
-    def __init__(self, settings: StoreSettings = SETTINGS) -> None:
+    def __init__(self, settings: StoreSettings = SETTINGS, limits: SinkLimits = DEFAULT_LIMITS.sink) -> None:
         self.ledger = Ledger("run")
         numbers = itertools.count(101)
-        self.buffer = Buffer(settings, self.ledger, lambda: next(numbers))
+        self.buffer = Buffer(settings, self.ledger, lambda: next(numbers), limits)
         self.given = 0
         self.context = Context("buffer")
 
@@ -152,11 +155,8 @@ async def test_of_a_quiet_service_the_audit_is_told_every_minute(autojump_clock:
         assert trio.current_time() - began == pytest.approx(AUDIT_EVERY_S)  # after the last batch, whatever it held
 
 
-async def test_a_sign_of_life_that_cannot_go_on_is_no_older_than_itself(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(buffer, "SEALED_ROWS_MAX", 1)
-    async with buffering(Desk()) as desk:
+async def test_a_sign_of_life_that_cannot_go_on_is_no_older_than_itself(autojump_clock: MockClock) -> None:
+    async with buffering(Desk(limits=SinkLimits(sealed_rows_max=1))) as desk:
         desk.ledger.account("x")
         await trio.sleep(2.5 * AUDIT_EVERY_S)
         assert desk.buffer.oldest_s() == pytest.approx(AUDIT_EVERY_S / 2)
@@ -305,15 +305,18 @@ def test_lag_is_told_in_quantiles_of_the_last_reads_and_never_of_old_trades() ->
 # -- writer and merger -------------------------------------------------------------------------------------
 
 
-class Disk:
-    """A store that does what it is told: errors first, then it remembers the batches."""
+class Sick(Exception):
+    """What only this sink raises, and declares transient."""
 
-    path = tail = Path("disk")
+
+class Disk:
+    """A sink in memory, with neither a file nor a database: it raises its errors first, then keeps the batches."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
+        self.transient: tuple[type[Exception], ...] = (OSError, Sick)
         self.batches: list[Batch] = []
-        self.notices: list[Any] = []
+        self.notices: deque[Notice] = deque()
         self.finished = 0
         self.compacted = 0
         self.held = False
@@ -329,7 +332,9 @@ class Disk:
 
     def merge(self) -> Merged:
         self._stumble()
-        return Merged(held=self.held, held_by_pid=77 if self.held else None, rows=1, segments=1)
+        if self.held:
+            raise DatabaseLocked(Path("disk"), 77)
+        return Merged(rows=1, segments=1)
 
     def compact(self) -> int:
         self.compacted += 1
@@ -340,19 +345,39 @@ class Disk:
         self.finished += 1
         return Merged()
 
+    def start(self) -> None:
+        """Nothing to recover."""
+
+    def next_number(self) -> int:
+        return len(self.batches) + 1
+
+    def filter(self, batch: Batch) -> Filtered:
+        bad = {id(made): [at for at, price in enumerate(made.price) if price == "bad"] for made in batch.blocks}
+        for made in batch.blocks:
+            made.remove(0, bad[id(made)])
+        return Filtered(batch, +Counter({made.exchange: len(bad[id(made)]) for made in batch.blocks}))
+
+    def retain(self) -> Retained:
+        return Retained()
+
+    def describe(self, error: Exception, *, merging: bool = False) -> str:
+        return f"the disk is sick: {error}"
+
+    def close(self) -> None:
+        """Nothing to free."""
+
 
 # Made anew for each use: an exception that was raised keeps its frames, and what they hold, alive.
 SICK: dict[str, Callable[[], Exception]] = {
     "full": lambda: OSError(errno.ENOSPC, "No space left on device"),
-    "unwritable": lambda: duckdb.IOException("Could not write file"),
-    "fatal": lambda: duckdb.FatalException("gone"),
-    "no memory": lambda: duckdb.OutOfMemoryException("no"),
+    "unreachable": lambda: Sick("connection refused"),
 }
+HASTY = SinkLimits(write_retry=Backoff(0.02, 0.2), merge_retry=Backoff(0.02, 0.2), locked_retry_s=0.05)
 
 
 @asynccontextmanager
 async def writing(desk: Desk, disk: Disk) -> AsyncIterator[tuple[Writer, Supervisor]]:
-    writer = Writer(cast(Store, disk), desk.ledger, desk.buffer.outbox)
+    writer = Writer(disk, desk.ledger, desk.buffer.outbox, HASTY)
     async with Supervisor("tree", on_event=lambda _: None) as tree:
         await tree.start(
             ChildSpec(
@@ -375,9 +400,8 @@ async def until(true: Callable[[], object]) -> None:
 
 @pytest.mark.parametrize("sick", SICK.values(), ids=SICK)
 async def test_a_sick_disk_is_waited_for_and_is_no_crash_of_the_writer(
-    sick: Callable[[], Exception], monkeypatch: pytest.MonkeyPatch
+    sick: Callable[[], Exception],
 ) -> None:
-    monkeypatch.setattr("actors.sink.writer.RETRY_FIRST_S", 0.02)
     desk, disk = Desk(), Disk(sick(), sick(), sick())
     async with writing(desk, disk) as (writer, tree):
         batch = Batch(1, (block(5),), audit=desk.ledger.seal([], NS))
@@ -394,16 +418,16 @@ async def test_a_sick_disk_is_waited_for_and_is_no_crash_of_the_writer(
 
 
 async def test_what_the_data_does_to_the_writer_is_a_crash_and_the_third_makes_the_batch_a_reject() -> None:
-    desk, disk = Desk(), Disk(*(duckdb.ConversionException("Could not cast") for _ in range(3)))
+    desk, disk = Desk(), Disk(*(ArithmeticError("Could not cast") for _ in range(3)))
     seen = []
     async with buffering(desk):
         for number in (1, 2):
             made = block(3, first=number * 10)
             desk.ledger.account("x").read(1, NS, 3, 0, made)
             await desk.buffer.outbox.put(Batch(number, (made,), audit=desk.ledger.seal([made], NS)))
-        writer = Writer(cast(Store, disk), desk.ledger, desk.buffer.outbox)
+        writer = Writer(disk, desk.ledger, desk.buffer.outbox)
         for _ in range(3):
-            with pytest.raises(duckdb.ConversionException) as caught:
+            with pytest.raises(ArithmeticError) as caught:
                 await writer.run(Context("writer"))
             seen.append(classify(caught.value)[0])
         async with trio.open_nursery() as nursery:
@@ -433,7 +457,7 @@ async def test_a_batch_that_was_made_durable_while_the_writer_was_cut_down_is_no
     made = block(4)
     desk.ledger.account("x").read(1, NS, 4, 0, made)
     await desk.buffer.outbox.put(Batch(1, (made,), audit=desk.ledger.seal([made], NS)))
-    writer = Writer(cast(Store, disk), desk.ledger, desk.buffer.outbox)
+    writer = Writer(disk, desk.ledger, desk.buffer.outbox)
     async with trio.open_nursery() as nursery:
 
         async def run() -> None:
@@ -452,7 +476,7 @@ async def test_a_batch_that_was_made_durable_while_the_writer_was_cut_down_is_no
 
 def merger_of(disk: Disk, told: list[EventRow], **more: Any) -> Merger:
     store = StoreSettings(path=Path("disk"), merge_interval_s=0.02, **more)
-    return Merger(cast(Store, disk), store, told.append, finish_s=5.0)
+    return Merger(disk, store, told.append, finish_s=5.0, limits=HASTY)
 
 
 @pytest.mark.parametrize("sick", SICK.values(), ids=SICK)
@@ -494,3 +518,32 @@ async def test_a_held_file_is_told_and_the_tail_is_folded_meanwhile() -> None:
         disk.held = False
         await until(lambda: merger.last_merge_ns)
         assert not merger.held
+
+
+async def test_one_row_that_the_sink_cannot_hold_is_left_out_and_its_batch_is_stored() -> None:
+    desk, disk = Desk(), Disk(ArithmeticError("bad price"))
+    made = block(4)
+    made.price[2] = "bad"
+    desk.ledger.account("x").read(1, NS, 4, 0, made)
+    async with writing(desk, disk) as (writer, tree):
+        await desk.buffer.outbox.put(Batch(1, (made,), audit=desk.ledger.seal([made], NS)))
+        await until(lambda: writer.acknowledged == 1)
+        assert tree.health("writer").restarts == 0
+    assert [batch.ticks for batch in disk.batches] == [3]
+
+
+async def test_what_is_in_the_outbox_at_a_stop_is_stored_before_the_writer_ends_though_the_sink_is_sick() -> None:
+    desk, disk = Desk(), Disk(*(Sick("connection refused") for _ in range(3)))
+    async with writing(desk, disk):
+        for number in range(1, 6):
+            await desk.buffer.outbox.put(Batch(number, (block(2, first=2 * number),)))
+    assert [batch.number for batch in disk.batches] == [1, 2, 3, 4, 5]
+
+
+def test_buffer_writer_and_merger_know_nothing_of_the_store() -> None:
+    check = "import sys, actors.sink.buffer, actors.sink.merger, actors.sink.writer; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "actors.sink.writer" in loaded
+    assert not [name for name in loaded if name == "duckdb" or name.startswith("actors.store")]

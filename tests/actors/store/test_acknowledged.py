@@ -10,21 +10,22 @@ import pytest
 from actors.continuity.continuity import Continuity
 from actors.feed.accumulator import admit as admit_block
 from actors.model.batch import Batch
+from actors.model.errors import DatabaseLocked
 from actors.model.records import EventRow, GapReason, GapRow, GapStatus
 from actors.model.ticks import Block, IdPromise
-from actors.store import segments
-from actors.store.database import FileDamaged, FileHeld, FileTrouble, _sorted_out
+from actors.settings import DEFAULT_LIMITS, StoreLimits
+from actors.sink.sink import Notice
+from actors.store.database import FileDamaged, FileTrouble, _sorted_out
 from actors.store.duckdb_messages import bare, held
-from actors.store.notices import Notice
 from actors.store.store import Store
 from actors.store.tail import Segment
 from tests.harness.continuity_rows import T0_NS, block_of
 from tests.harness.store_harness import batch, ids_in, settings
 
 
-def started(folder: Path) -> Store:
+def started(folder: Path, limits: StoreLimits = DEFAULT_LIMITS.store) -> Store:
     """A store that records."""
-    one = Store(settings(folder))
+    one = Store(settings(folder), limits=limits)
     one.start()
     return one
 
@@ -132,11 +133,8 @@ def test_a_batch_without_ticks_is_missed_as_well(tmp_path: Path) -> None:
     one.close()
 
 
-def test_of_a_flood_the_times_are_known_and_the_gap_says_unknown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(segments, "NOTED_IDS_ROWS_MAX", 2)
-    one = started(tmp_path)
+def test_of_a_flood_the_times_are_known_and_the_gap_says_unknown(tmp_path: Path) -> None:
+    one = started(tmp_path, StoreLimits(noted_ids_rows_max=2))
     number = one.next_number()
     one.write(batch(number, [1, 2, 3]))
     segment(one, number).unlink()
@@ -245,7 +243,7 @@ def test_an_error_is_not_judged_by_words_of_the_path(word: str) -> None:
     wal = duckdb.IOException(f'IO Error: Could not read enough bytes from file "{path}": attempted to read')
     assert type(_sorted_out(trouble, path)) is FileTrouble and not held(trouble, path)
     found = _sorted_out(busy, path)
-    assert isinstance(found, FileHeld) and found.pid == 42 and held(busy, path)
+    assert isinstance(found, DatabaseLocked) and found.pid == 42 and held(busy, path)
     for error in (damage, wal):
         torn = _sorted_out(error, path)
         assert isinstance(torn, FileDamaged) and not torn.wal

@@ -12,7 +12,7 @@ from actors.model.records import AuditRow, EventRow
 from actors.model.ticks import Block, Reason, Reject
 from actors.settings import StoreSettings
 from actors.sink.writer import Writer
-from actors.store.batch_filter import sieve
+from actors.store.batch_filter import filter_batch
 from actors.store.store import Store
 from actors.telemetry.ledger import Ledger
 from supervisor import Context, Mailbox
@@ -77,19 +77,20 @@ def test_rows_of_other_tables_are_left_out_alone_and_rejects_stay_rejects() -> N
     odd = (EventRow(NS, "a", "b", "\ud800"), EventRow(NS, "a", "b", detail_json='"\\ud800"'), fine)
     reject = Reject(NS, "x", None, Reason.BAD_ID, "\udc00", b"\xff", 1)
     audit = AuditRow(NS, "x", 1, 2, 3, 0, 1, 0, "run")
-    sieved = sieve(Batch(7, events=odd, rejects=(reject,), audit=(audit,)))
-    assert (sieved.batch.number, sieved.batch.events, sieved.batch.audit) == (7, (fine,), (audit,))
-    assert len(sieved.others) == 2
-    assert [(r.exchange, r.reason) for r in sieved.batch.rejects] == [("x", Reason.BAD_ID)]
-    assert sieve(sieved.batch).reason == ""
+    filtered = filter_batch(Batch(7, events=odd, rejects=(reject,), audit=(audit,)))
+    assert (filtered.batch.number, filtered.batch.events, filtered.batch.audit) == (7, (fine,), (audit,))
+    assert len(filtered.others) == 2
+    assert [(r.exchange, r.reason) for r in filtered.batch.rejects] == [("x", Reason.BAD_ID)]
+    assert filter_batch(filtered.batch).reason == ""
 
 
 async def test_an_error_that_no_row_explains_is_raised_as_it_is(tmp_path: Path) -> None:
-    class Broken:
+    class Broken(Store):
         def write(self, batch: Batch) -> None:
             raise ValueError("ours")
 
     inbox: Mailbox[Batch] = Mailbox(10, on_dead_letter=_never)
     await inbox.put(Batch(1, blocks=(block(5),)))
+    broken = Broken(StoreSettings(path=tmp_path / "ticks.duckdb"))
     with pytest.raises(ValueError, match="ours"), trio.fail_after(5):
-        await Writer(Broken(), Ledger("run"), inbox).run(Context("writer"))  # type: ignore[arg-type]
+        await Writer(broken, Ledger("run"), inbox).run(Context("writer"))

@@ -13,14 +13,14 @@ import trio
 
 from actors.model.batch import Batch
 from actors.model.records import EventRow
-from actors.sink import writer
-from actors.sink.writer import Merger, Writer
-from actors.store import compaction
+from actors.settings import SinkLimits, StoreLimits
+from actors.sink.merger import Merger
+from actors.sink.writer import Writer
 from actors.store import filesystem as files
 from actors.store.filesystem import Files
 from actors.store.store import Store
 from actors.telemetry.ledger import Ledger
-from supervisor import Context, Mailbox
+from supervisor import Backoff, Context, Mailbox
 from tests.harness.amounts import amount
 from tests.harness.store_harness import (
     CRASH_POINTS,
@@ -32,12 +32,8 @@ from tests.harness.store_harness import (
     settings,
 )
 
-
-@pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tries again in moments, not in seconds."""
-    monkeypatch.setattr(writer, "RETRY_FIRST_S", 0.02)
-    monkeypatch.setattr(writer, "RETRY_MAX_S", 0.2)
+HASTY = SinkLimits(write_retry=Backoff(0.02, 0.2), merge_retry=Backoff(0.02, 0.2))
+SMALL = StoreLimits(compact_width=3, compact_rows_max=30, hide_s=0.0, keep_s=0.0)  # swept at once
 
 
 class Health:
@@ -80,11 +76,11 @@ class Bench:
         self.store.start()
         self.ledger = Ledger("run")
         self.inbox: Mailbox[Batch] = Mailbox(1000, on_dead_letter=lambda *_: pytest.fail("a batch was given up"))
-        self.writer = Writer(self.store, self.ledger, self.inbox)
+        self.writer = Writer(self.store, self.ledger, self.inbox, HASTY)
         merging = settings(folder)
         object.__setattr__(merging, "merge_interval_s", merge_interval_s)
         self.events: list[EventRow] = []
-        self.merger = Merger(self.store, merging, self.events.append, finish_s=10)
+        self.merger = Merger(self.store, merging, self.events.append, finish_s=10, limits=HASTY)
         self.writing, self.merging = Health(), Health()
         self.sent = 0
 
@@ -307,7 +303,7 @@ def tortured(folder: Path, patch: pytest.MonkeyPatch, seed: int, *, honest: bool
         made.honest = honest
         return made
 
-    world = World(folder, layer)
+    world = World(folder, layer, SMALL)
     patch.setattr(files, "_die", world.snapshot_and_die)
     world.start()
     for _ in range(rounds):
@@ -346,20 +342,12 @@ def tortured(folder: Path, patch: pytest.MonkeyPatch, seed: int, *, honest: bool
     return world
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Small compactions, swept at once."""
-    for name, value in (("COMPACT_WIDTH", 3), ("COMPACT_ROWS_MAX", 30), ("HIDE_S", 0.0), ("KEEP_S", 0.0)):
-        monkeypatch.setattr(compaction, name, value)
-    return monkeypatch
-
-
 @pytest.mark.parametrize("seed", range(amount(1, 60)))
 def test_a_power_cut_at_any_operation_loses_and_doubles_nothing_acknowledged(
-    tmp_path: Path, impatient: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch, seed: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """What was not synced is forgotten: contents garbled, names undone in any combination."""
-    one = tortured(tmp_path / "store", impatient, seed)
+    one = tortured(tmp_path / "store", monkeypatch, seed)
     one.finish()
     one.check()
     assert one.said == []
@@ -367,13 +355,13 @@ def test_a_power_cut_at_any_operation_loses_and_doubles_nothing_acknowledged(
 
 
 def test_a_disk_that_lies_about_fsync_is_what_those_tests_would_notice(
-    tmp_path: Path, impatient: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where fsync does nothing, a power cut costs something: the layer forgets as it should."""
 
     def ten_rounds() -> None:
         for seed in range(10):
-            one = tortured(tmp_path / str(seed), impatient, seed, honest=False)
+            one = tortured(tmp_path / str(seed), monkeypatch, seed, honest=False)
             assert one.said == []
 
     with pytest.raises(AssertionError):

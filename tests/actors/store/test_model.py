@@ -7,11 +7,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from actors.store import compaction
+from actors.model.errors import DatabaseLocked
+from actors.settings import StoreLimits
 from actors.store import filesystem as files
 from tests.harness.amounts import amount
 from tests.harness.store_harness import CRASH_POINTS, StumblingFiles, World, memory_folder
 
+SMALL = StoreLimits(compact_width=3, compact_rows_max=30, hide_s=0.0, keep_s=0.0)
 EXAMPLES = amount(3, 200)
 
 
@@ -23,11 +25,9 @@ class StoreMachine(RuleBasedStateMachine):
         # Crashes are simulated, so the disk need not be real.
         self.stack = ExitStack()
         self.folder = self.stack.enter_context(memory_folder())
-        self.world = World(self.folder, StumblingFiles)
+        self.world = World(self.folder, StumblingFiles, SMALL)
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(files, "_die", self.world.snapshot_and_die)
-        for name, value in (("COMPACT_WIDTH", 3), ("COMPACT_ROWS_MAX", 30), ("HIDE_S", 0.0), ("KEEP_S", 0.0)):
-            self.patch.setattr(compaction, name, value)
         self.world.start()
 
     def up(self) -> bool:
@@ -59,7 +59,7 @@ class StoreMachine(RuleBasedStateMachine):
     def merge(self, rows_max: int) -> None:
         held = self.world.holder is not None
         report = self.world.merge(rows_max)
-        assert report is None or report.held == held
+        assert report is None or isinstance(report, DatabaseLocked) == held
 
     @precondition(up)
     @rule()

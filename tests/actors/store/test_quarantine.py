@@ -13,10 +13,10 @@ from random import Random
 import duckdb
 import pytest
 
+from actors.model.errors import DatabaseLocked
 from actors.store.database import (
     DuckFile,
     FileDamaged,
-    FileHeld,
     FileRefused,
     FileTrouble,
     SchemaNewer,
@@ -380,11 +380,14 @@ def test_a_file_of_a_later_version_or_with_tables_of_its_own_is_refused_untouche
     [
         (
             duckdb.IOException('Could not set lock on file "x": Conflicting lock is held in python (PID 42).'),
-            FileHeld,
+            DatabaseLocked,
         ),
         (duckdb.IOException('Could not set lock on file "x": File locks are not supported for this'), FileTrouble),
         (duckdb.IOException('Could not set lock on file "x": No locks available'), FileTrouble),
-        (duckdb.ConnectionException("Can't open a connection to same database file with a different"), FileHeld),
+        (
+            duckdb.ConnectionException("Can't open a connection to same database file with a different"),
+            DatabaseLocked,
+        ),
         (duckdb.IOException('Cannot open file "x": Permission denied'), FileTrouble),
         (duckdb.IOException('Could not write file "x": No space left on device'), FileTrouble),
         (duckdb.IOException("something never seen before"), FileTrouble),
@@ -401,7 +404,7 @@ def test_an_error_on_opening_is_damage_only_where_the_content_is_to_blame(error:
     found = _sorted_out(error, Path("x"))
     assert type(found) is kind
     if "PID" in str(error):
-        assert isinstance(found, FileHeld) and found.pid == 42
+        assert isinstance(found, DatabaseLocked) and found.pid == 42
 
 
 def test_whatever_bytes_a_file_consists_of_it_is_opened_or_called_damaged(tmp_path: Path, filled: Path) -> None:

@@ -13,13 +13,11 @@ import pytest
 import trio
 
 from actors.model.records import EventRow
-from actors.settings import StoreSettings
-from actors.sink import retention_schedule as retainer_module
-from actors.sink.retention_schedule import LOOK_S, REST, RETRY_S, Retainer
-from actors.sink.writer import Merger
-from actors.store import retention as retention_module
+from actors.settings import SinkLimits, StoreLimits, StoreSettings
+from actors.sink.merger import Merger
+from actors.sink.retention_schedule import LOOK_S, RETRY_S, RetentionSchedule
+from actors.sink.sink import Retained
 from actors.store.archive import Archive, ArchiveWrong
-from actors.store.retention import Retained
 from actors.store.store import Store
 from ops.config.config import ConfigErrors, load_config
 from supervisor import ChildSpec, Supervisor
@@ -117,7 +115,7 @@ def test_what_coverage_stands_on_never_leaves(tmp_path: Path) -> None:
 
 def test_nothing_leaves_by_default(tmp_path: Path) -> None:
     assert settings(tmp_path).keep_days == 0
-    assert Retainer(settings(tmp_path), lambda: 0.0).wait_s() == float("inf")
+    assert RetentionSchedule(settings(tmp_path), clock=lambda: 0.0).wait_s() == float("inf")
 
 
 def test_a_tick_without_a_time_of_the_exchange_is_as_old_as_its_receipt(tmp_path: Path) -> None:
@@ -173,14 +171,11 @@ def test_two_recordings_may_share_an_archive(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_day_of_many_rows_leaves_in_pieces_and_is_told_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(retention_module, "PIECE_ROWS_MAX", 100)
+def test_a_day_of_many_rows_leaves_in_pieces_and_is_told_once(tmp_path: Path) -> None:
     folder = tmp_path / "archive"
     told = settings(tmp_path, keep_days=2, archive_dir=folder)
     everything = recorded(settings(tmp_path), 5, ticks=400)
-    with store(told) as made:
+    with store(told, StoreLimits(retention_rows_max=100)) as made:
         steps = [step.rows for step in retain(made)]
         # 400 trades a second apart, 60 a minute: a piece is one minute, but for the last two, of 60 and 40.
         assert steps == [60] * 5 + [100, 1, 1, 1, 0]
@@ -262,7 +257,7 @@ input()
 CRASH = """
 import sys
 from pathlib import Path
-from actors.settings import StoreSettings
+from actors.settings import SinkLimits, StoreLimits, StoreSettings
 from actors.store.store import Store
 folder = Path(sys.argv[1])
 made = Store(StoreSettings(path=folder / "ticks.duckdb", keep_days=2, archive_dir=folder / "archive"))
@@ -322,37 +317,36 @@ def test_the_file_does_not_grow_while_as_much_leaves_as_comes(
 
 def test_pieces_follow_each_other_at_an_easy_pace_and_then_it_looks_seldom() -> None:
     now = 1000.0
-    retainer = Retainer(StoreSettings(path=Path("x"), keep_days=1), lambda: now)
-    assert retainer.wait_s() == 0
-    retainer.done(Retained(rows=5, locked_s=0.3, more=True))
-    assert retainer.wait_s() == pytest.approx(0.3 * REST)
-    now += 0.3 * REST
-    assert retainer.wait_s() == 0
-    retainer.done(Retained())
-    assert retainer.wait_s() == LOOK_S
-    retainer.failed(OSError("no space"))
-    assert retainer.wait_s() == RETRY_S and "no space" in (retainer.trouble or "")
-    retainer.done(Retained())
-    assert retainer.trouble is None
+    schedule = RetentionSchedule(StoreSettings(path=Path("x"), keep_days=1), clock=lambda: now)
+    assert schedule.wait_s() == 0
+    schedule.done(Retained(rows=5, locked_s=0.3, more=True))
+    assert schedule.wait_s() == pytest.approx(0.3 * SinkLimits().retention_rest)
+    now += 0.3 * SinkLimits().retention_rest
+    assert schedule.wait_s() == 0
+    schedule.done(Retained())
+    assert schedule.wait_s() == LOOK_S
+    schedule.failed(OSError("no space"))
+    assert schedule.wait_s() == RETRY_S and "no space" in (schedule.trouble or "")
+    schedule.done(Retained())
+    assert schedule.trouble is None
 
 
 async def test_the_merger_lets_old_days_leave_says_so_in_events_and_bears_a_sick_archive(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(retainer_module, "REST", 0.0)
     (tmp_path / "archive").write_text("a file stands where the folder should be")
     recorded(settings(tmp_path), 5)
     told = settings(tmp_path, keep_days=2, archive_dir=tmp_path / "archive", merge_interval_s=0.01)
     said: list[EventRow] = []
     with store(told) as made:
-        merger = Merger(made, told, said.append, finish_s=5)
+        merger = Merger(made, told, said.append, finish_s=5, limits=SinkLimits(retention_rest=0.0))
         async with Supervisor("tree", on_event=lambda _: None) as tree:
             await tree.start(ChildSpec("merger", merger.run, kind="merger", stop_s=30, on_stop=merger.stop))
             with trio.fail_after(30):
-                await until(lambda: merger.retainer.trouble is not None and merger.merges >= 3)
+                await until(lambda: merger.retention.trouble is not None and merger.merges >= 3)
                 assert "archive" in tree.health("merger").reason
                 (tmp_path / "archive").unlink()
-                merger.retainer.done(Retained(more=True))  # not to wait for the retry
+                merger.retention.done(Retained(more=True))  # not to wait for the retry
                 await until(lambda: [row.event for row in said].count("retention") == 4)
         assert merger.locked_s > 0
     assert ids(told.path) == [] and len(archived(tmp_path / "archive")) == 6

@@ -17,7 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actors.model.batch import Batch
+from actors.model.errors import DatabaseLocked
 from actors.model.ticks import TICKS, Block
+from actors.settings import StoreLimits
 from actors.store import compaction, store
 from actors.store import database as duckfile
 from actors.store import filesystem as files
@@ -98,12 +100,13 @@ def test_whoever_holds_the_file_is_named_sees_new_ticks_and_lets_the_backlog_in_
             for i in range(20):
                 write(one, seen + i)
                 if i % 10 == 0:
-                    report = one.merge()
-                    assert report.held and report.held_by_pid == other.process.pid and report.rows == 0
+                    with pytest.raises(DatabaseLocked) as locked:
+                        one.merge()
+                    assert locked.value.pid == other.process.pid
             assert one.compact() > 0
             assert other.ids() == dict.fromkeys(range(seen + 20), 1)
         report = one.merge()
-        assert not report.held and report.rows == 20 and not report.backlog
+        assert report.rows == 20 and not report.backlog
         assert one.segment_count == 0
 
 
@@ -111,7 +114,7 @@ def test_a_clean_stop_leaves_one_file_that_can_be_moved_and_taken_up_elsewhere(o
     """The views then reach into the new place's tail."""
     write(one, 1, 2, 3)
     report = one.finish(never)
-    assert not report.backlog and not report.held
+    assert not report.backlog
     assert [p.name for p in tmp_path.iterdir()] == ["ticks.duckdb"]
     elsewhere = tmp_path / "else where"
     elsewhere.mkdir()
@@ -254,11 +257,11 @@ def test_nothing_in_the_service_but_the_duckdb_file_module_opens_a_duckdb_file()
 
 
 @pytest.mark.slow
-def test_a_hold_of_many_flushes_leaves_few_segments_and_old_names_stay_openable(
-    one: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hold_of_many_flushes_leaves_few_segments_and_old_names_stay_openable(tmp_path: Path) -> None:
     """What compactions replace is not listed by new queries, can be opened by old ones, and goes in the end."""
-    monkeypatch.setattr(compaction, "HIDE_S", 0.0)
+    limits, now = StoreLimits(hide_s=0.0), 1_000.0
+    one = Store(settings_in(tmp_path), limits=limits, clock=lambda: now)
+    one.start()
     listing = f"SELECT file FROM glob({sql_text(one.tail / 'ticks' / '**')})"
     with reader() as other:
         other.open(one.path)
@@ -273,7 +276,7 @@ def test_a_hold_of_many_flushes_leaves_few_segments_and_old_names_stay_openable(
             assert other.sql(f"SELECT count(*) > -1 FROM read_parquet({sql_text(name)})") == [[True]], name
         assert len(other.sql(listing)) < 30
         assert other.ids() == dict.fromkeys(range(100), 1)
-        monkeypatch.setattr(compaction, "KEEP_S", 0.0)
+        now += limits.keep_s
         one.compact()
         assert len(list((one.tail / "ticks").iterdir())) < 30
         assert other.ids() == dict.fromkeys(range(100), 1)
@@ -283,12 +286,10 @@ def test_a_hold_of_many_flushes_leaves_few_segments_and_old_names_stay_openable(
     assert list((one.tail / ".replaced" / "ticks").iterdir()) == []
 
 
-def test_nothing_is_deleted_while_any_process_has_a_segment_open(
-    one: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_deleted_while_any_process_has_a_segment_open(tmp_path: Path) -> None:
     """It may be a query that has not come to the others yet."""
-    monkeypatch.setattr(compaction, "HIDE_S", 0.0)
-    monkeypatch.setattr(compaction, "KEEP_S", 0.0)
+    one = Store(settings_in(tmp_path), limits=StoreLimits(hide_s=0.0, keep_s=0.0))
+    one.start()
     for i in range(16):
         write(one, i)
     one.merge(rows_max=0)
@@ -308,11 +309,12 @@ def test_nothing_is_deleted_while_any_process_has_a_segment_open(
 
 @pytest.mark.slow
 def test_queries_give_whole_answers_while_segments_are_compacted_hidden_and_deleted(
-    one: Store, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     """Two processes count in a loop; no count falls, none fails, none doubles."""
-    monkeypatch.setattr(compaction, "HIDE_S", 0.1)
-    monkeypatch.setattr(compaction, "KEEP_S", 2.0)  # longer than a query takes on a busy machine
+    limits = StoreLimits(hide_s=0.1, keep_s=2.0)  # kept longer than a query takes on a busy machine
+    one = Store(settings_in(tmp_path), limits=limits)
+    one.start()
     wrong: list[object] = []
     asked = 0
     written = 0
@@ -349,8 +351,8 @@ def test_queries_give_whole_answers_while_segments_are_compacted_hidden_and_dele
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is what stops a query between its two listings")
-def test_a_fold_between_a_querys_two_listings_changes_nothing(one: Store, tmp_path: Path) -> None:
-    """The rule is listed before the rows: with the order turned round a compaction in between would hide its sources."""
+def test_a_compaction_between_a_querys_two_listings_changes_nothing(one: Store, tmp_path: Path) -> None:
+    """The rule is listed before the rows: in the other order a compaction in between would hide its sources."""
     for i in range(16):
         write(one, i)
     one.merge(rows_max=0)
@@ -438,8 +440,8 @@ def test_a_fold_never_reaches_over_a_watermark_that_cannot_be_read(
         one_of_them.close()
 
 
-def test_a_fold_leaves_alone_what_is_not_committed_yet(tmp_path: Path) -> None:
-    """Events come before the ticks of their batch; were they compacted with others, a crash would take those along."""
+def test_a_compaction_leaves_alone_what_is_not_committed_yet(tmp_path: Path) -> None:
+    """Events come before the ticks of their batch; compacted with others, a crash would take those along."""
     stumbling = StumblingFiles()
     one = Store(settings_in(tmp_path), stumbling)
     one.start()

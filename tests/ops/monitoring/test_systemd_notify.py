@@ -257,7 +257,6 @@ async def test_a_write_that_does_not_return_takes_the_watchdog_away_and_a_full_d
 ) -> None:
     pipeline = pipeline_at(tmp_path, flush_interval_s=0.1)
     monkeypatch.setattr("ops.monitoring.loop_monitor.FLUSH_YOUNG_S", 0.1)
-    monkeypatch.setattr("actors.sink.writer.RETRY_MAX_S", 0.2)
 
     answered = threading.Event()
 

@@ -1,0 +1,182 @@
+"""The merger actor: maintains the sink. It merges, compacts while the database is locked, and deletes old days."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from random import Random
+
+import trio
+
+from actors.model.errors import DatabaseLocked
+from actors.model.records import EventRow, GapRow
+from actors.settings import DEFAULT_LIMITS, SinkLimits, StoreSettings
+from actors.sink.database_thread import in_thread
+from actors.sink.retention_schedule import RetentionSchedule
+from actors.sink.sink import Merged, Retained, Sink
+from supervisor import Context
+
+ALARM_S = 3600.0  # how long health shows that data was quarantined or lost; the events keep it for good
+
+
+class Merger:
+    """Owned by the pipeline. Merges every merge_interval_s, and once more before it ends.
+
+    `on_event` and `on_gaps` get what the sink reports: rows of `events`, and gaps of rows that were stored and are
+    gone. `observe` gets the seconds for which each merge locked the database. `limiter` is for all who open it.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        settings: StoreSettings,
+        on_event: Callable[[EventRow], None],
+        *,
+        finish_s: float,
+        limits: SinkLimits = DEFAULT_LIMITS.sink,
+        observe: Callable[[float], None] = lambda _: None,
+        on_gaps: Callable[[Sequence[GapRow]], None] = lambda _: None,
+    ) -> None:
+        self._sink, self._limits = sink, limits
+        self._interval_s, self._finish_s = settings.merge_interval_s, finish_s
+        self._on_event, self._on_gaps, self._observe = on_event, on_gaps, observe
+        self._random = Random()  # noqa: S311 - spreads retries, keeps no secret
+        self.limiter = trio.CapacityLimiter(1)
+        self._asked = trio.Event()
+        self.last_merge_ns: int | None = None
+        self.locked: DatabaseLocked | None = None  # the error of the newest merge
+        self._locked_in_a_row = 0
+        self._alarm, self._alarm_until = "", 0.0
+        self.locked_s = 0.0
+        self.finishing = False
+        self.last = Merged()
+        self.retention = RetentionSchedule(settings, limits)
+        self.merges = 0  # tried, also while the database was locked
+
+    @property
+    def held(self) -> bool:
+        """Whether another process had the database open at the newest merge."""
+        return self.locked is not None
+
+    @property
+    def held_by_pid(self) -> int | None:
+        """The process that had it open, if it is known."""
+        return self.locked.pid if self.locked else None
+
+    def merge_soon(self) -> None:
+        """Asks for a merge now."""
+        self._asked.set()
+
+    def stop(self) -> None:
+        """Asks for the last merge, after which `run` ends."""
+        self.finishing = True
+        self._asked.set()
+
+    async def run(self, context: Context) -> None:
+        """Merges until `stop`, then once more."""
+        self._report(context)
+        failures = 0
+        wait_s = self._interval_s
+        while not await self._asked_to_finish(wait_s):
+            try:
+                wait_s = await self._merge(context)
+            except self._sink.transient as error:
+                context.degraded(self._sink.describe(error, merging=True))
+                wait_s = self._limits.merge_retry.delay_s(failures, self._random)
+                failures += 1
+                with suppress(*self._sink.transient):  # it may last for days; queries of the tail should stay quick
+                    await self._compact(context)
+                continue
+            failures = 0
+            await self._retain(context)
+            self._report(context)
+            if not self.held:
+                wait_s = min(wait_s, max(self._limits.pause_s, self.retention.wait_s()))
+            context.healthy()
+        await self._finish(context)
+
+    async def _asked_to_finish(self, wait_s: float) -> bool:
+        """Waits until it is time for a merge, or for the last one (True)."""
+        if not self.finishing:
+            with trio.move_on_after(wait_s):
+                await self._asked.wait()
+            self._asked = trio.Event()
+        return self.finishing
+
+    async def _finish(self, context: Context) -> None:
+        deadline = time.monotonic() + self._finish_s
+        finish = partial(self._sink.finish, lambda: time.monotonic() > deadline)
+        why = ""
+        try:
+            await in_thread(context, self.limiter, finish, self._merged)
+            if self.last.backlog:
+                why = "time was up"
+        except DatabaseLocked as locked:
+            self._was_locked(locked)
+            why = str(locked)
+        except self._sink.transient as error:
+            context.note("merge_failed", f"{error}; the tail stays and the next start takes it up")
+        finally:
+            self._report(context)
+        if why:
+            context.note("merge_left", f"{why}; the tail stays and the next start takes it up")
+
+    async def _merge(self, context: Context) -> float:
+        """One merge, or a compaction while the database is locked. Returns how long to wait for the next."""
+        try:
+            await in_thread(context, self.limiter, self._sink.merge, self._merged)
+        except DatabaseLocked as locked:
+            self._was_locked(locked)
+            # A program that opens it again and again leaves pauses; only a lasting lock is waited out slowly.
+            self._locked_in_a_row += 1
+            if self._locked_in_a_row % self._limits.locked_tries:
+                return min(self._interval_s, self._limits.pause_s)
+            await self._compact(context)
+            return min(self._interval_s, self._limits.locked_retry_s)
+        self._locked_in_a_row = 0
+        context.handled()
+        return self._limits.pause_s if self.last.backlog else self._interval_s
+
+    async def _compact(self, context: Context) -> None:
+        await in_thread(context, self.limiter, self._sink.compact, lambda _: None)
+
+    async def _retain(self, context: Context) -> None:
+        """Deletes a piece of what is too old, if it is time; a failure delays no merge."""
+        if not self.retention.wait_s() and not self.held and not self.last.backlog:
+            try:
+                await in_thread(context, self.limiter, self._sink.retain, self._retained)
+            except self._sink.transient as error:
+                self.retention.failed(error)
+
+    def _retained(self, report: Retained) -> None:
+        self.retention.done(report)
+        self.locked_s += report.locked_s
+
+    def _merged(self, report: Merged) -> None:
+        self.last, self.locked = report, None
+        self.merges += 1
+        self.locked_s += report.locked_s
+        self._observe(report.locked_s)
+        self.last_merge_ns = time.time_ns()
+
+    def _was_locked(self, locked: DatabaseLocked) -> None:
+        self.last, self.locked = Merged(), locked
+        self.merges += 1
+
+    def _report(self, context: Context) -> None:
+        """Reports the sink's notices, and the state of the merger: an alarm stays visible for a while."""
+        while self._sink.notices:
+            notice = self._sink.notices.popleft()
+            self._on_event(notice.row())
+            if notice.gaps:
+                self._on_gaps(notice.gaps)
+            if notice.alarm:
+                self._alarm, self._alarm_until = notice.reason, trio.current_time() + ALARM_S
+        if trio.current_time() < self._alarm_until:
+            context.degraded(self._alarm)
+        elif self._sink.unreached:
+            context.degraded(self._sink.unreached)
+        elif self.retention.trouble is not None:
+            context.degraded(self.retention.trouble)
+        else:
+            context.ok()
