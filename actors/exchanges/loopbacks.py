@@ -1,16 +1,22 @@
 """The loopback servers of the exchanges, by name, for the sandbox and the tests; production never imports them."""
 
 from actors.exchanges.binance.loopback import BINANCE
+from actors.exchanges.bitfinex.loopback import BITFINEX
 from actors.exchanges.bybit.loopback import BYBIT
 from actors.exchanges.coinbaseexchange.loopback import COINBASEEXCHANGE
 from actors.exchanges.contract.loopback import Venue
+from actors.exchanges.htx.loopback import HTX
 from actors.exchanges.kraken.loopback import KRAKEN
 from actors.exchanges.okx.loopback import OKX
+from actors.exchanges.upbit.loopback import UPBIT
 
 LOOPBACKS: dict[str, Venue] = {
     "binance": BINANCE,
+    "bitfinex": BITFINEX,
     "bybit": BYBIT,
     "coinbaseexchange": COINBASEEXCHANGE,
+    "htx": HTX,
     "kraken": KRAKEN,
     "okx": OKX,
+    "upbit": UPBIT,
 }

@@ -1,16 +1,22 @@
 """The exchanges that can be recorded, by name: one line for each, and nothing of the loopbacks."""
 
 from actors.exchanges.binance import BINANCE
+from actors.exchanges.bitfinex import BITFINEX
 from actors.exchanges.bybit import BYBIT
 from actors.exchanges.coinbaseexchange import COINBASEEXCHANGE
 from actors.exchanges.contract.exchange import Exchange
+from actors.exchanges.htx import HTX
 from actors.exchanges.kraken import KRAKEN
 from actors.exchanges.okx import OKX
+from actors.exchanges.upbit import UPBIT
 
 EXCHANGES: dict[str, Exchange] = {
     "binance": BINANCE,
+    "bitfinex": BITFINEX,
     "bybit": BYBIT,
     "coinbaseexchange": COINBASEEXCHANGE,
+    "htx": HTX,
     "kraken": KRAKEN,
     "okx": OKX,
+    "upbit": UPBIT,
 }

@@ -43,13 +43,16 @@ class Listener:
             pass
 
     def _route(self, path: str) -> tuple[Exchange, str] | None:
-        """The exchange and category that serve a path: the longest one that it lies in."""
+        """The exchange and category that serve a path: the longest one that it lies in.
+
+        Of two equal ones the later exchange's: Binance has /ws beside its dialect's /stream, HTX has /ws alone.
+        """
         path = path.rstrip("/")
         found: tuple[int, Exchange, str] | None = None
         for exchange in self._exchanges:
             for prefix, category in exchange.venue.paths.items():
                 inside = path == prefix or (prefix and path.startswith(prefix + "/"))
-                if inside and (found is None or len(prefix) > found[0]):
+                if inside and (found is None or len(prefix) >= found[0]):
                     found = (len(prefix), exchange, category)
         return found[1:] if found is not None else None
 

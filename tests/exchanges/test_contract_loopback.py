@@ -91,7 +91,8 @@ def test_garbage_never_reads_as_a_sound_trade(name: str) -> None:
     market = sandbox.exchanges[name].market(listing.category, listing.native)
     for index in range(300):
         (frame, *_) = LOOPBACKS[name].tell(market, market.trade(NOW_NS)[:1])
-        decoder = Decoder(name, dialect_of(name), {market.native: market.symbol})
+        feed = dialect_of(name).decoder_for({market.native: market_of(name, market.symbol)})
+        decoder = Decoder(name, dialect_of(name), {market.native: market.symbol}, feed)
         outcome = decoder.read([garbage(frame, market.rng).encode()], NOW_NS, Block(name))
         assert outcome.ticks == 0, index
 

@@ -213,7 +213,7 @@ def test_the_books_agree_in_every_row_of_the_audit(recorded: Recorded) -> None:
 
 def test_every_recording_holds_what_it_is_kept_for() -> None:
     cases = [Case(exchange, name) for exchange, name in ALL]
-    assert len(cases) >= 28 and all(case.rows for case in cases)
+    assert len(cases) >= 28 and all(case.rows or "control" in case.name for case in cases)
     assert sum(case.rows.total() for case in cases) > 4000
 
 

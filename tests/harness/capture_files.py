@@ -1,5 +1,6 @@
 """Reads the recordings under tests/exchanges and the trades that are expected from them."""
 
+import base64
 import functools
 import json
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ def frames(exchange: str, name: str) -> tuple[Frame, ...]:
             number,
             None if row["recv"] is None else round(row["recv"] * 1e9),
             row["dir"] == "in",
-            row["data"].encode(),
+            base64.b64decode(row["data"]) if row["kind"] == "binary-base64" else row["data"].encode(),
         )
         for number, row in enumerate(rows, 1)
     )

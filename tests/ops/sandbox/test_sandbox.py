@@ -21,7 +21,7 @@ from tests.harness.sandbox_client import (
 
 
 async def test_binance_acknowledges_and_trades() -> None:
-    ack, *frames = await heard_from("binance", Sandbox(rate_per_s=FAST), 50)
+    ack, *frames = await heard_from("binance", Sandbox(["binance"], FAST), 50)
     assert ack == '{"result":null,"id":1}'
     ids = binance_ids(frames)
     assert ids == list(range(ids[0], ids[0] + 49))

@@ -1,0 +1,67 @@
+"""Bitfinex over REST: a pair's trades by time, oldest first, without end."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from actors.exchanges.bitfinex.feed import Row, side_of
+from actors.exchanges.contract.feed import MS, Trades
+from actors.exchanges.contract.feed_helpers import digits
+from actors.exchanges.contract.history import Page, Query, Said
+from actors.exchanges.contract.history_helpers import excerpt, read_rows, said_in, trades
+from actors.exchanges.contract.rest import Ask, Garbled, Refused
+
+# https://docs.bitfinex.com/reference/rest-public-trades and, for errors and the pause, notes of clients, read
+# 2026-11-26 via stored copies.
+ROWS_MAX = 10_000
+BUSY_S = 60.0  # so long an address that asked too often is refused
+_BUSY, _FINAL = 11010, (10020, 10300)  # "ratelimit: error"; a parameter, or the symbol, is wrong (unsure)
+
+_decoder = msgspec.json.Decoder(list[Row])
+
+
+def ask(query: Query) -> Ask:
+    """`start` and `end` are milliseconds, both inclusive; `sort` 1 is oldest first."""
+    stretch = query.stretch
+    if query.cursor is None and stretch.from_ns is None:
+        raise Refused("bitfinex's history is asked by time, and no time is known for this stretch")
+    start = query.cursor or str((stretch.from_ns or 0) // MS)
+    parameters = [("limit", str(min(query.rows, ROWS_MAX))), ("start", start)]
+    if stretch.to_ns is not None:
+        parameters.append(("end", str(max(int(start), stretch.to_ns // MS + 1))))
+    return Ask(path=f"/v2/trades/{query.market.native}/hist", query=(*parameters, ("sort", "1")))
+
+
+def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
+    if body.lstrip()[:8] == b'["error"':
+        raise refusal(200, body).error("bitfinex")
+    native = query.market.native
+    rows = read_rows(_decoder, body, lambda rows: _columns(rows, native), query)
+    asked = int(query.cursor or (query.stretch.from_ns or 0) // MS)
+    times = [row.time for row in rows.sound]
+    if times and times[0] < asked:
+        raise Garbled(f"the rows begin at {times[0]}, before what was asked for ({asked})")
+    if rows.total < min(query.rows, ROWS_MAX):
+        return Page(rows.trades, None, rows.odd)
+    # The page may have been cut between trades of one millisecond; a whole page of one leads nowhere but on.
+    return Page(rows.trades, str(max(times[-1], asked + 1)), rows.odd)
+
+
+def _columns(rows: list[Row], native: str) -> Trades:
+    amounts = [digits(row.amount, "amount") for row in rows]
+    return trades(
+        [native] * len(rows),
+        [digits(row.price, "price") for row in rows],
+        [amount.removeprefix("-") for amount in amounts],
+        [side_of(amount) for amount in amounts],
+        [digits(row.id, "id") for row in rows],
+        [row.time * MS for row in rows],
+    )
+
+
+def refusal(_status: int, body: bytes) -> Said:
+    """["error",11010,"ratelimit: error"]"""
+    match said_in(body):
+        case ["error", int(code), str(reason), *_]:
+            return Said(f"{code} {reason}", code in _FINAL, BUSY_S if code == _BUSY else None)
+    return Said(excerpt(body))

@@ -1,0 +1,39 @@
+"""Bitfinex's lists of markets: pairs and perpetuals by their names alone."""
+
+import msgspec
+
+from actors.exchanges.bitfinex.feed import UNIFIED
+from actors.exchanges.contract.history_helpers import decoded
+from actors.exchanges.contract.instruments import Instrument, InstrumentPage
+from actors.exchanges.contract.rest import Ask
+
+SPOT_PATH, SWAP_PATH = "/v2/conf/pub:list:pair:exchange", "/v2/conf/pub:list:pair:futures"
+_PERPETUAL = "F0"
+
+_decoder = msgspec.json.Decoder(list[list[str]])
+
+
+def parse(body: bytes, ask: Ask) -> InstrumentPage:
+    """[["BTCUSD","DOGE:USD",...]], perpetuals [["BTCF0:USTF0",...]]: without the t of the stream's names."""
+    found, odd = [], []
+    for name in (name for names in decoded(_decoder, body) for name in names):
+        base, _, quote = name.partition(":") if ":" in name else (name[:3], "", name[3:])
+        settled = ask.path == SWAP_PATH
+        if not (base and quote) or settled != (base.endswith(_PERPETUAL) and quote.endswith(_PERPETUAL)):
+            odd.append(name)
+            continue
+        if settled:
+            base, quote = base.removesuffix(_PERPETUAL), quote.removesuffix(_PERPETUAL)
+        base, quote = UNIFIED.get(base, base), UNIFIED.get(quote, quote)
+        settle = quote if settled else ""
+        found.append(
+            Instrument(
+                symbol=f"{base}/{quote}" + (f":{settle}" if settle else ""),
+                native=f"t{name}",
+                kind="swap" if settled else "spot",
+                base=base,
+                quote=quote,
+                settle=settle,
+            )
+        )
+    return InstrumentPage(tuple(found), odd=tuple(odd))

@@ -1,0 +1,70 @@
+"""HTX: what it documents and promises; the functions that speak to it are in feed.py and history.py."""
+
+from actors.exchanges.contract import feed as x
+from actors.exchanges.contract import history as h
+from actors.exchanges.contract.exchange import Exchange
+from actors.exchanges.contract.instruments import InstrumentList
+from actors.exchanges.contract.rest import RateLimit
+from actors.exchanges.htx import feed, history, instruments
+from actors.model.ticks import IdPromise
+
+HTX = Exchange(
+    name="htx",
+    title="HTX",
+    feed=x.Dialect(
+        doc="https://huobiapi.github.io/docs/spot/v1/en/#websocket-market-data",
+        doc_read="2026-11-26",
+        channels=("trade.detail",),
+        limits=x.Limits(
+            symbols_per_connection=100,  # ours: no number is documented
+            symbols_per_request=1,
+            requests_per_s=20.0,  # 40 a second
+            connects_per_s=1.0,  # ours: no number is documented
+        ),
+        silence_s=20.0,  # the server pings every 5 s
+        compression="gzip",
+        market=feed.market,
+        examples=("BTC/USDT", "BTC/USDT:USDT", "BTC/USD:BTC"),
+        subscribe_text=feed.subscribe_text,
+        trades=feed.trades,
+        control=feed.control,
+        list_key="tick.data",
+        # The last trades, 1 s to 39 min old, on all 20 symbols recorded, in one frame; ours: so many at most.
+        replays_unmarked=100,
+        ids={"spot": IdPromise.INCREASING, "swap": IdPromise.OPAQUE},
+        ids_note="spot `tradeId` rises, almost by one; the `id` of swaps is unique",
+        markets_note="spot BTC/USDT, linear swaps BTC/USDT:USDT, coin-margined swaps BTC/USD:BTC",
+        ping_note='the server\'s {"ping":n} every 5 s is answered {"pong":n}; it cuts after 4 without an answer',
+        notes=(
+            "volumes of swaps are contracts, as HTX counts them (both sides of a trade together)",
+            "the last trades before a subscription come with it, unmarked",
+            "a suspended contract is acknowledged and stays silent",
+        ),
+    ),
+    history=h.History(
+        name="htx",
+        kind=h.Kind.RECENT_ONLY,
+        summary="the newest 2000 trades only: /market/history/trade has no cursor",
+        depth=f"the newest {history.ROWS_MAX} trades",
+        doc="https://www.htx.com/en-us/opend/newApiPages/?id=8cb81024-77b5-11ed-9966-0242ac110003",
+        doc_read="2026-11-26",
+        base=history.BASE,
+        # 800 a second by IP for market data of swaps, no number for spot; there is but one page to ask for.
+        limits=(RateLimit(name="requests", units=10.0, window_s=1.0, burst=5.0),),
+        page_rows=history.ROWS_MAX,
+        newest_first=True,
+        ask=history.ask,
+        parse=history.parse,
+        refusal=history.refusal,
+        dense=False,
+        notes=("a longer gap cannot be filled: what lies before the newest trades is lost",),
+    ),
+    instruments=InstrumentList(
+        name="htx",
+        doc="https://huobiapi.github.io/docs/spot/v1/en/#get-all-supported-trading-symbol",
+        doc_read="2026-11-26",
+        base=history.BASE,
+        asks=instruments.ASKS,
+        parse=instruments.parse,
+    ),
+)

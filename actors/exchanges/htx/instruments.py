@@ -1,0 +1,111 @@
+"""HTX's lists of markets: spot pairs, linear swaps, coin-margined swaps."""
+
+from decimal import Decimal
+
+import msgspec
+
+from actors.exchanges.contract.feed_helpers import digits
+from actors.exchanges.contract.history_helpers import decoded
+from actors.exchanges.contract.instruments import Instrument, InstrumentPage
+from actors.exchanges.contract.rest import Ask, Busy
+from actors.exchanges.htx.history import SWAP_BASE
+
+SPOT_PATH = "/v1/common/symbols"
+SWAP_PATHS = ("/linear-swap-api/v1/swap_contract_info", "/swap-api/v1/swap_contract_info")
+ASKS = (Ask(path=SPOT_PATH), *(Ask(path=path, base=SWAP_BASE) for path in SWAP_PATHS))
+_LISTED = 1  # contract_status: 0 delisted, 1 listed, 2 pending, 3 suspended, ...
+
+
+class _Pair(
+    msgspec.Struct,
+    gc=False,
+    rename={
+        "base": "base-currency",
+        "quote": "quote-currency",
+        "price_digits": "price-precision",
+        "volume_digits": "amount-precision",
+    },
+):
+    """{"base-currency":"btc","quote-currency":"usdt","price-precision":2,"amount-precision":6,"symbol":"btcusdt",
+    "state":"online",...}"""
+
+    base: str
+    quote: str
+    symbol: str
+    state: str
+    price_digits: int | None = None
+    volume_digits: int | None = None
+
+
+class _Contract(msgspec.Struct, gc=False, rename={"code": "contract_code", "status": "contract_status"}):
+    """{"symbol":"BTC","contract_code":"BTC-USDT","contract_size":0.001,"price_tick":0.1,"contract_status":1,...};
+    futures stand in the list of linear swaps too, as BTC-USDT-210625."""
+
+    code: str
+    contract_size: msgspec.Raw
+    price_tick: msgspec.Raw
+    status: int
+
+
+class _Pairs(msgspec.Struct, gc=False):
+    status: str
+    data: list[_Pair] = []
+
+
+class _Contracts(msgspec.Struct, gc=False):
+    status: str
+    data: list[_Contract] = []
+
+
+_pairs, _contracts = msgspec.json.Decoder(_Pairs), msgspec.json.Decoder(_Contracts)
+
+
+def parse(body: bytes, ask: Ask) -> InstrumentPage:
+    answer = decoded(_pairs, body) if ask.path == SPOT_PATH else decoded(_contracts, body)
+    if answer.status != "ok":
+        raise Busy(f"htx lists no markets: {body[:200].decode('utf-8', 'replace')}")
+    if isinstance(answer, _Pairs):
+        return InstrumentPage(tuple(_spot(row) for row in answer.data))
+    swaps = [row for row in answer.data if row.code.count("-") == 1]
+    return InstrumentPage(tuple(_swap(row) for row in swaps))
+
+
+def _spot(row: _Pair) -> Instrument:
+    base, quote = row.base.upper(), row.quote.upper()
+    return Instrument(
+        symbol=f"{base}/{quote}",
+        native=row.symbol,
+        kind="spot",
+        base=base,
+        quote=quote,
+        price_step=_step(row.price_digits),
+        volume_step=_step(row.volume_digits),
+        active=row.state == "online",
+    )
+
+
+def _swap(row: _Contract) -> Instrument:
+    base, _, quote = row.code.partition("-")
+    settle = base if quote == "USD" else quote
+    return Instrument(
+        symbol=f"{base}/{quote}:{settle}",
+        native=row.code,
+        kind="swap",
+        base=base,
+        quote=quote,
+        settle=settle,
+        volume_unit="contracts",
+        contract_size=_plain(row.contract_size, "contract_size"),
+        price_step=_plain(row.price_tick, "price_tick"),
+        volume_step="1",
+        active=row.status == _LISTED,
+    )
+
+
+def _step(decimals: int | None) -> str | None:
+    return None if decimals is None else format(Decimal(1).scaleb(-min(decimals, 18)), "f")
+
+
+def _plain(token: msgspec.Raw, name: str) -> str:
+    """Small numbers come in scientific notation here too."""
+    return format(Decimal(digits(token, name)), "f")

@@ -1,0 +1,75 @@
+"""Upbit: what it documents and promises; the functions that speak to it are in feed.py and history.py."""
+
+from actors.exchanges.contract import feed as x
+from actors.exchanges.contract import history as h
+from actors.exchanges.contract.exchange import Exchange
+from actors.exchanges.contract.instruments import InstrumentList
+from actors.exchanges.contract.rest import Ask, RateLimit
+from actors.exchanges.upbit import feed, history, instruments
+from actors.model.ticks import IdPromise
+
+UPBIT = Exchange(
+    name="upbit",
+    title="Upbit",
+    feed=x.Dialect(
+        doc="https://docs.upbit.com/kr/v1.6.4/reference/websocket-guide",
+        doc_read="2026-11-26",
+        channels=("trade",),
+        limits=x.Limits(
+            # As a request replaces the one before, it names all markets of its connection. No number is documented;
+            # 855 codes in one request were answered in September 2026.
+            symbols_per_connection=400,
+            symbols_per_request=400,
+            request_bytes=16_384,
+            # The rates are those of docs.upbit.com's page on rate limits of October 2026.
+            requests_per_s=1.0,  # 5 a second and 100 a minute and connection
+            requests_max=80,  # pings count too
+            requests_window_s=60.0,
+            connects_per_s=2.0,  # 5 a second an IP
+        ),
+        silence_s=45.0,  # our ping is answered every 20 s: two answers missed
+        # Cut after 60 s without a word (measured in September 2026; the documents say 120).
+        ping=x.Ping(interval_s=20.0, text=lambda _number: "PING"),
+        market=feed.market,
+        examples=("BTC/KRW", "ETH/BTC"),
+        subscribe_text=feed.subscribe_text,
+        trades=feed.trades,
+        control=feed.control,
+        acknowledges=False,
+        request_replaces=True,
+        ids={"spot": IdPromise.OPAQUE},
+        ids_note="unique; they mostly rise, but their order is not promised (6 of 303 steps recorded lead back)",
+        markets_note="spot, BTC/KRW, ETH/BTC, BTC/USDT",
+        ping_note='the text "PING" every 20 s, answered {"status":"UP"}; the server cuts after 60 s of silence',
+        notes=(
+            "requests are not answered: a market that does not exist gets no error, it only stays without trades",
+            "the last trade of each market comes on subscribe, marked SNAPSHOT",
+        ),
+    ),
+    history=h.History(
+        name="upbit",
+        kind=h.Kind.BY_TIME,
+        summary="by time, 7 days back: /v1/trades/ticks, 500 a request, newest first",
+        depth=f"the day of the newest trade and the {history.DAYS_AGO_MAX} days before",
+        doc="https://docs.upbit.com/kr/v1.5.9/reference/%EC%B5%9C%EA%B7%BC-%EC%B2%B4%EA%B2%B0-%EB%82%B4%EC%97%AD",
+        doc_read="2026-11-26",
+        base="https://api.upbit.com",
+        # 10 a second by IP.
+        limits=(RateLimit(name="requests", units=10.0, window_s=1.0, burst=5.0),),
+        page_rows=history.ROWS_MAX,
+        newest_first=True,
+        ask=history.ask,
+        parse=history.parse,
+        refusal=history.refusal,
+        dense=False,
+        banned={418: history.BAN_S},
+    ),
+    instruments=InstrumentList(
+        name="upbit",
+        doc="https://docs.upbit.com/kr/reference/list-trading-pairs",  # read through clients that follow it
+        doc_read="2026-11-26",
+        base="https://api.upbit.com",
+        asks=(Ask(path=instruments.PATH),),
+        parse=instruments.parse,
+    ),
+)

@@ -1,0 +1,29 @@
+"""Upbit's list of markets."""
+
+import msgspec
+
+from actors.exchanges.contract.history_helpers import decoded
+from actors.exchanges.contract.instruments import Instrument, InstrumentPage
+from actors.exchanges.contract.rest import Ask
+
+PATH = "/v1/market/all"
+
+
+class _Row(msgspec.Struct, gc=False):
+    """{"market":"KRW-BTC","korean_name":"비트코인","english_name":"Bitcoin"}: neither steps nor states."""
+
+    market: str
+
+
+_decoder = msgspec.json.Decoder(list[_Row])
+
+
+def parse(body: bytes, _ask: Ask) -> InstrumentPage:
+    found, odd = [], []
+    for row in decoded(_decoder, body):
+        quote, _, base = row.market.partition("-")
+        if not (base and quote):
+            odd.append(row.market)
+            continue
+        found.append(Instrument(symbol=f"{base}/{quote}", native=row.market, kind="spot", base=base, quote=quote))
+    return InstrumentPage(tuple(found), odd=tuple(odd))
