@@ -78,7 +78,7 @@ class Fetcher:
         self.rest, self._reject, self._settle_s = rest, reject, settle_s
 
     async def fetch(
-        self, market: Market, stretch: TradeRange, store: Store, budget: Budget = DEFAULT_BUDGET
+        self, market: Market, trade_range: TradeRange, store: Store, budget: Budget = DEFAULT_BUDGET
     ) -> FetchResult:
         """Stores what can be had of the range now. Never raises for what the exchange does or says.
 
@@ -86,13 +86,13 @@ class Fetcher:
         asked for once that time is `settle_s` past, and no later than `settle_s` from now; one without an end
         ends now. Rows come page by page, oldest first within each.
         """
-        if stretch.to_id is None and stretch.to_ns is None:
-            stretch = replace(stretch, to_ns=max(time.time_ns(), stretch.from_ns or 0))
-        if stretch.to_id is None and stretch.to_ns is not None:
+        if trade_range.to_id is None and trade_range.to_ns is None:
+            trade_range = replace(trade_range, to_ns=max(time.time_ns(), trade_range.from_ns or 0))
+        if trade_range.to_id is None and trade_range.to_ns is not None:
             # An end that lies ahead of us is a clock that is off: the trade that ends the gap has come already.
-            ahead_s = min(0.0, (stretch.to_ns - time.time_ns()) / S_NS)
+            ahead_s = min(0.0, (trade_range.to_ns - time.time_ns()) / S_NS)
             await trio.sleep(max(0.0, ahead_s + self._settle_s))
-        run = _Run(self._history, market, self._channel, stretch)
+        run = _Run(self._history, market, self._channel, trade_range)
         try:
             while run.pages < budget.pages and run.searches < budget.searches:
                 page, received_ns = await self.rest.get(self._history.ask(run.query), run.read)
@@ -117,11 +117,11 @@ class Fetcher:
 class _Run:
     """One call of `fetch`: the query for the next page, and what the pages so far amount to."""
 
-    def __init__(self, history: History, market: Market, channel: str, stretch: TradeRange) -> None:
+    def __init__(self, history: History, market: Market, channel: str, trade_range: TradeRange) -> None:
         self.query = Query(
-            market=market, channel=channel, stretch=stretch, rows=history.page_rows, now_ns=time.time_ns()
+            market=market, channel=channel, stretch=trade_range, rows=history.page_rows, now_ns=time.time_ns()
         )
-        self.progress = Progress(history, stretch)
+        self.progress = Progress(history, trade_range)
         self.pages = self.searches = 0
         self.over = False
         self._odd: list[str] = []
@@ -184,7 +184,7 @@ class _Run:
     def unfinished(
         self, reason: str, *, final: bool, retry_after_s: float | None = None, refused: str = ""
     ) -> FetchResult:
-        """The outcome of a stretch that is not complete."""
+        """The outcome of a range that is not complete."""
         progress = self.progress
         return FetchResult(
             count=progress.count,

@@ -9,11 +9,11 @@ class Progress:
     All ids of the pages are kept, which the budget of a call bounds: a trade that comes twice counts once.
     """
 
-    def __init__(self, history: History, stretch: TradeRange) -> None:
-        self.history, self.stretch = history, stretch
+    def __init__(self, history: History, trade_range: TradeRange) -> None:
+        self.history, self.trade_range = history, trade_range
         # Where the pages begin the exchange itself began: at the time asked for, or at the newest trade.
-        self.low_met = not history.newest_first and stretch.from_id is None
-        self.high_met = history.newest_first and stretch.to_id is None
+        self.low_met = not history.newest_first and trade_range.from_id is None
+        self.high_met = history.newest_first and trade_range.to_id is None
         self.count = 0
         self.distinct = 0  # of `count`, those with a number as id
         self.reached: tuple[int | None, int | None] | None = None  # id and time of the furthest row so far
@@ -44,13 +44,13 @@ class Progress:
 
     def exhausted(self) -> None:
         """No page follows. On from the beginning this was the newest trade: nothing lies between it and now."""
-        if not self.history.newest_first and self.stretch.to_id is None:
+        if not self.history.newest_first and self.trade_range.to_id is None:
             self.high_met = True
 
     @property
     def missing(self) -> int | None:
         """How many ids of the range have not come, None where that cannot be known."""
-        spanned = self.stretch.ids
+        spanned = self.trade_range.ids
         return None if spanned is None or not self.history.dense else max(0, spanned - self.distinct)
 
     @property
@@ -63,8 +63,8 @@ class Progress:
     def remaining(self) -> TradeRange:
         """What is left of the range after the pages so far."""
         if self.reached is None:
-            return self.stretch
-        (id_, time), old = self.reached, self.stretch
+            return self.trade_range
+        (id_, time), old = self.reached, self.trade_range
         if self.history.newest_first:
             low, high = old.from_id, old.to_id if id_ is None else id_ - 1
             from_ns, to_ns = old.from_ns, _bounded(time, old.from_ns, None)
@@ -76,32 +76,32 @@ class Progress:
         return TradeRange(from_id=low, to_id=high, from_ns=from_ns, to_ns=to_ns)
 
     def _inside(self, id_: str | None, time: int | None) -> bool:
-        number, stretch, slack = id_number(id_), self.stretch, self.history.slack_ns
-        if number is not None and stretch.from_id is not None:
-            late_enough = number >= stretch.from_id
+        number, trade_range, slack = id_number(id_), self.trade_range, self.history.slack_ns
+        if number is not None and trade_range.from_id is not None:
+            late_enough = number >= trade_range.from_id
         else:
-            late_enough = stretch.from_ns is None or time is None or time >= stretch.from_ns - slack
-        if number is not None and stretch.to_id is not None:
-            return late_enough and number <= stretch.to_id
-        return late_enough and (stretch.to_ns is None or time is None or time <= stretch.to_ns + slack)
+            late_enough = trade_range.from_ns is None or time is None or time >= trade_range.from_ns - slack
+        if number is not None and trade_range.to_id is not None:
+            return late_enough and number <= trade_range.to_id
+        return late_enough and (trade_range.to_ns is None or time is None or time <= trade_range.to_ns + slack)
 
     def _meet(self, page: Page) -> None:
         """An id meets its end by being there; a time only by being past, as several trades may share it.
 
         Only the first and the last row of a page count: one in between that is out of order proves nothing.
         """
-        stretch, slack = self.stretch, self.history.slack_ns
+        trade_range, slack = self.trade_range, self.history.slack_ns
         ids, times = _ends(page.ids), _ends(page.times_ns)
         if self.history.newest_first:
             ids, times = ids[::-1], times[::-1]
-        if ids and stretch.from_id is not None:
-            self.low_met |= ids[0] <= stretch.from_id
-        elif times and stretch.from_ns is not None:
-            self.low_met |= times[0] < stretch.from_ns - slack
-        if ids and stretch.to_id is not None:
-            self.high_met |= ids[-1] >= stretch.to_id
-        elif times and stretch.to_ns is not None:
-            self.high_met |= times[-1] > stretch.to_ns + slack
+        if ids and trade_range.from_id is not None:
+            self.low_met |= ids[0] <= trade_range.from_id
+        elif times and trade_range.from_ns is not None:
+            self.low_met |= times[0] < trade_range.from_ns - slack
+        if ids and trade_range.to_id is not None:
+            self.high_met |= ids[-1] >= trade_range.to_id
+        elif times and trade_range.to_ns is not None:
+            self.high_met |= times[-1] > trade_range.to_ns + slack
 
 
 def _ends(values: list[int]) -> list[int]:

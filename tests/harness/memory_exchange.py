@@ -35,7 +35,7 @@ BTC, ETH = "BTC-USDT", "ETH-USDT"
 
 
 class Venue:
-    """Speaks as okx does. What it withholds can be changed at any time; `truth` is every trade made.
+    """Answers as okx does. What it withholds can be changed at any time; `truth` is every trade made.
 
     `deaf` are connections (the first is 1) that never subscribe anybody, `mute` (connection, market) pairs that
     bring no trade; connection 0 is all of them.
@@ -80,7 +80,7 @@ class Venue:
             del self._open[client]
 
     async def trade(self, native: str = BTC, count: int = 1, times: int = 1) -> None:
-        """Makes trades and tells of each, `times` times, whoever may hear."""
+        """Makes trades and sends each, `times` times, to all who have subscribed."""
         made = self.truth.setdefault(native, [])
         for _ in range(count):
             made.append((1000 + len(made), time.time_ns() // 1_000_000 * 1_000_000))
@@ -174,7 +174,7 @@ class Recorder:
         return next(one for one in self.exchange.connections if one.spec.name == name)
 
     def check(self, restarts: Iterable[str] = ()) -> None:
-        """What holds at every moment: the books agree, the tree runs what the pool has, and nobody else failed."""
+        """What holds at every moment: counts agree, the tree runs the pool's connections, no other actor failed."""
         account = self.account
         assert account.balanced
         rows = self.tree.snapshot()
@@ -187,7 +187,7 @@ class Recorder:
 async def seen(true: Callable[[], object]) -> None:
     """Waits, on a clock that jumps, until it is so."""
     with trio.fail_after(1000):
-        while not true():  # noqa: ASYNC110 - it looks from outside, where nobody tells
+        while not true():  # noqa: ASYNC110 - there is no event for it
             await trio.sleep(0.05)
 
 
@@ -221,7 +221,7 @@ async def _nothing(*_: object) -> None:
 async def recorded(
     venue: Venue,
     *symbols: str,
-    neighbours: PeerActivity | None = None,
+    peers: PeerActivity | None = None,
     stalls: StallLimits = DEFAULT_STALL_LIMITS,
     pool: PoolLimits = DEFAULT_POOL_LIMITS,
     rows: int = 100_000,
@@ -254,7 +254,7 @@ async def recorded(
                 partial(RestClient, transport=httpx.MockTransport(venue.rest)),
             )
             patch.setattr(time, "time_ns", lambda: EPOCH_NS + int(trio.current_time() * 1e9))
-            services = shared_services(neighbours, stalls=stalls, pool=pool)
+            services = shared_services(peers, stalls=stalls, pool=pool)
             recorder = Recorder(symbols or ("BTC/USDT",), rows, services, **settings)
             if consuming:
                 nursery.start_soon(recorder.consume)

@@ -64,6 +64,21 @@ def test_the_actors_know_nothing_of_the_command_line_and_the_control_socket() ->
     assert not theirs & {name for path in modules("actors") for name in imports(path)}
 
 
+@pytest.mark.parametrize("layer", ["actors", "ops"])
+def test_no_circle_joins_the_rooms_of_a_layer(layer: str) -> None:
+    """A room is a folder or a module at the layer's top; one with what it needs can be read without the others."""
+    needs: dict[str, set[str]] = {}
+    for path in modules(layer):
+        room = path.relative_to(ROOT / layer).parts[0].removesuffix(".py")
+        named = {name.split(".")[1] for name in imported(path) if name.startswith(f"{layer}.")}
+        needs.setdefault(room, set()).update(named - {room})
+    assert len(needs) > 8
+    while free := [room for room, below in needs.items() if not below & needs.keys()]:
+        for room in free:
+            del needs[room]
+    assert needs == {}, "each of these needs one above it"
+
+
 def test_a_loopback_knows_nothing_of_the_code_that_it_is_a_witness_for() -> None:
     loopbacks = [path for path in EXCHANGES.glob("*/loopback.py") if path.parent.name != "contract"]
     for path in loopbacks:

@@ -33,14 +33,14 @@ BOTH = ("BTC/USDT", "ETH/USDT")
 
 
 @asynccontextmanager
-async def elsewhere(neighbours: PeerActivity, *coins: str) -> AsyncIterator[None]:
+async def elsewhere(peers: PeerActivity, *coins: str) -> AsyncIterator[None]:
     """Two other exchanges that trade these coins all the while."""
     async with trio.open_nursery() as nursery:
 
         async def go_on() -> None:
             while True:
-                neighbours.traded("y", coins, trio.current_time())
-                neighbours.traded("z", coins, trio.current_time())
+                peers.traded("y", coins, trio.current_time())
+                peers.traded("z", coins, trio.current_time())
                 await trio.sleep(0.5)
 
         nursery.start_soon(go_on)
@@ -84,10 +84,10 @@ def coverage(recorder: Recorder, now_ns: int) -> list[str]:
 
 
 async def test_a_market_that_falls_silent_here_only_is_stalled(autojump_clock: MockClock) -> None:
-    venue, neighbours = Venue(), PeerActivity()
+    venue, peers = Venue(), PeerActivity()
     async with (
-        recorded(venue, neighbours=neighbours, stall_s=STALL_S) as recorder,
-        elsewhere(neighbours, "BTC"),
+        recorded(venue, peers=peers, stall_s=STALL_S) as recorder,
+        elsewhere(peers, "BTC"),
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(venue.go_on, BTC, 0.5, LEARN_S + 25.0)
@@ -130,8 +130,8 @@ async def test_a_market_of_which_the_history_has_more_is_stalled(learnt: bool, a
 async def test_a_market_of_which_the_history_has_no_more_is_quiet_and_asked_about_ever_less(
     autojump_clock: MockClock,
 ) -> None:
-    venue, neighbours = Venue(), PeerActivity()
-    async with recorded(venue, neighbours=neighbours, stall_s=STALL_S) as recorder:
+    venue, peers = Venue(), PeerActivity()
+    async with recorded(venue, peers=peers, stall_s=STALL_S) as recorder:
         await venue.go_on(BTC, 0.5, LEARN_S)
         asked_at: list[float] = []
         while trio.current_time() < 300:
@@ -148,11 +148,11 @@ async def test_where_the_history_cannot_be_reached_the_others_decide_after_a_whi
     autojump_clock: MockClock,
 ) -> None:
     limits = StallLimits(answer_s=10.0)
-    venue, neighbours = Venue(), PeerActivity()
+    venue, peers = Venue(), PeerActivity()
     venue.mute, venue.answers = {(1, BTC)}, False
     async with (
-        recorded(venue, neighbours=neighbours, stalls=limits, stall_s=STALL_S) as recorder,
-        elsewhere(neighbours, "BTC"),
+        recorded(venue, peers=peers, stalls=limits, stall_s=STALL_S) as recorder,
+        elsewhere(peers, "BTC"),
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(venue.go_on, BTC, 0.5, 60.0)
@@ -171,10 +171,10 @@ async def test_where_the_history_cannot_be_reached_the_others_decide_after_a_whi
 
 @pytest.mark.parametrize("history", [False, True])
 async def test_a_quiet_market_alone_is_no_reason_for_anything(history: bool, autojump_clock: MockClock) -> None:
-    venue, neighbours = Venue(), PeerActivity()
+    venue, peers = Venue(), PeerActivity()
     venue.answers = False
-    async with recorded(venue, *BOTH, neighbours=neighbours, stall_s=STALL_S, history=history) as recorder:
-        async with elsewhere(neighbours, "SOL"):
+    async with recorded(venue, *BOTH, peers=peers, stall_s=STALL_S, history=history) as recorder:
+        async with elsewhere(peers, "SOL"):
             await venue.go_on(BTC, 0.5, LEARN_S)
             await trio.sleep(120)
         check_untouched(recorder)
@@ -184,10 +184,10 @@ async def test_a_quiet_market_alone_is_no_reason_for_anything(history: bool, aut
 async def test_trades_that_stop_while_all_else_goes_on_are_one_change_of_connections(
     autojump_clock: MockClock,
 ) -> None:
-    venue, neighbours = Venue(), PeerActivity()
+    venue, peers = Venue(), PeerActivity()
     async with (
-        recorded(venue, *BOTH, neighbours=neighbours, stall_s=STALL_S) as recorder,
-        elsewhere(neighbours, "BTC", "ETH"),
+        recorded(venue, *BOTH, peers=peers, stall_s=STALL_S) as recorder,
+        elsewhere(peers, "BTC", "ETH"),
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(venue.go_on, BTC, 0.5, LEARN_S + 25)
@@ -204,10 +204,10 @@ async def test_trades_that_stop_while_all_else_goes_on_are_one_change_of_connect
 
 
 async def test_a_full_buffer_is_not_taken_for_a_stall(autojump_clock: MockClock) -> None:
-    venue, neighbours = Venue(), PeerActivity()
+    venue, peers = Venue(), PeerActivity()
     async with (
-        recorded(venue, neighbours=neighbours, stall_s=STALL_S, rows=1000, consuming=False) as recorder,
-        elsewhere(neighbours, "BTC"),
+        recorded(venue, peers=peers, stall_s=STALL_S, rows=1000, consuming=False) as recorder,
+        elsewhere(peers, "BTC"),
         trio.open_nursery() as nursery,
     ):
         await venue.go_on(BTC, 0.5, LEARN_S)
@@ -223,10 +223,10 @@ async def test_a_full_buffer_is_not_taken_for_a_stall(autojump_clock: MockClock)
 
 
 async def test_our_own_standstill_is_neither_a_stall_nor_learnt(autojump_clock: MockClock) -> None:
-    venue, neighbours = Venue(), PeerActivity()
+    venue, peers = Venue(), PeerActivity()
     async with (
-        recorded(venue, neighbours=neighbours, stall_s=STALL_S) as recorder,
-        elsewhere(neighbours, "BTC"),
+        recorded(venue, peers=peers, stall_s=STALL_S) as recorder,
+        elsewhere(peers, "BTC"),
     ):
         await venue.go_on(BTC, 0.5, LEARN_S)
         autojump_clock.jump(6 * LATE_S)
@@ -244,10 +244,10 @@ async def test_our_own_standstill_is_neither_a_stall_nor_learnt(autojump_clock: 
 
 
 async def test_a_stall_that_ends_is_forgotten(autojump_clock: MockClock) -> None:
-    venue, neighbours = Venue(), PeerActivity()
+    venue, peers = Venue(), PeerActivity()
     async with (
-        recorded(venue, neighbours=neighbours, stall_s=STALL_S) as recorder,
-        elsewhere(neighbours, "BTC"),
+        recorded(venue, peers=peers, stall_s=STALL_S) as recorder,
+        elsewhere(peers, "BTC"),
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(venue.go_on, BTC, 0.5, 90.0)
@@ -270,10 +270,10 @@ async def test_a_stall_that_goes_on_is_told_of_now_and_then(
     autojump_clock: MockClock,
 ) -> None:
     limits = StallLimits(repeat_s=20.0)
-    venue, neighbours = Venue(), PeerActivity()
+    venue, peers = Venue(), PeerActivity()
     async with (
-        recorded(venue, neighbours=neighbours, stalls=limits, stall_s=STALL_S) as recorder,
-        elsewhere(neighbours, "BTC"),
+        recorded(venue, peers=peers, stalls=limits, stall_s=STALL_S) as recorder,
+        elsewhere(peers, "BTC"),
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(venue.go_on, BTC, 0.5, 200.0)
@@ -312,10 +312,10 @@ def says(words: str) -> str:
 async def test_while_an_exchange_says_that_it_does_not_trade_its_silence_is_no_stall(
     words: str, learnt: bool, autojump_clock: MockClock
 ) -> None:
-    venue, neighbours = Venue(), PeerActivity()
+    venue, peers = Venue(), PeerActivity()
     async with (
-        recorded(venue, neighbours=neighbours, stall_s=STALL_S, redundancy=2) as recorder,
-        elsewhere(neighbours, "BTC"),
+        recorded(venue, peers=peers, stall_s=STALL_S, redundancy=2) as recorder,
+        elsewhere(peers, "BTC"),
     ):
         await venue.go_on(BTC, 0.5, LEARN_S if learnt else 2.0)
         for number in (1, 2):
@@ -366,10 +366,10 @@ async def test_an_outage_in_a_maintenance_is_no_question_to_the_history_and_no_l
 async def test_trades_or_a_state_in_which_they_are_made_keep_the_watch_up(
     words: str, autojump_clock: MockClock
 ) -> None:
-    venue, neighbours = Venue(), PeerActivity()
+    venue, peers = Venue(), PeerActivity()
     async with (
-        recorded(venue, neighbours=neighbours, stall_s=STALL_S) as recorder,
-        elsewhere(neighbours, "BTC"),
+        recorded(venue, peers=peers, stall_s=STALL_S) as recorder,
+        elsewhere(peers, "BTC"),
     ):
         await venue.go_on(BTC, 0.5, LEARN_S)
         await venue.say(1, says(words))
@@ -440,19 +440,19 @@ async def test_a_trade_that_one_connection_has_a_moment_earlier_shows_nothing(au
 
 
 async def test_an_exchange_is_no_witness_for_what_it_records_no_more(autojump_clock: MockClock) -> None:
-    venue, neighbours = Venue(), PeerActivity()
+    venue, peers = Venue(), PeerActivity()
     async with (
-        recorded(venue, *BOTH, neighbours=neighbours) as recorder,
+        recorded(venue, *BOTH, peers=peers) as recorder,
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(venue.go_on, BTC, 0.5, 20.0)
         await venue.go_on(ETH, 0.5, 10.0)
-        assert neighbours.busy("y", "ETH", 0.0) == ["x"]
+        assert peers.busy("y", "ETH", 0.0) == ["x"]
         await recorder.exchange.change([], ["ETH/USDT"])
-        assert neighbours.busy("y", "ETH", 0.0) == []
+        assert peers.busy("y", "ETH", 0.0) == []
         await trio.sleep(8)
-        assert neighbours.busy("y", "BTC", 0.0) == ["x"]
-    assert neighbours.busy("y", "BTC", 0.0) == []
+        assert peers.busy("y", "BTC", 0.0) == ["x"]
+    assert peers.busy("y", "BTC", 0.0) == []
 
 
 # -- outages that no trade ends ----------------------------------------------------------------------------
