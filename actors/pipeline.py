@@ -19,7 +19,7 @@ from actors.feed.peer_activity import PeerActivity
 from actors.model.chunk import Chunk
 from actors.model.errors import DatabaseLocked
 from actors.model.records import EventRow, GapRow
-from actors.model.ticks import Block, IdPromise
+from actors.model.ticks import TICKS, Block, IdPromise
 from actors.recorder import ExchangeRecorder, SharedServices
 from actors.settings import ExchangeSettings, PipelineSettings, backoff_of, intensity_of
 from actors.sink.buffer import Buffer
@@ -28,6 +28,7 @@ from actors.sink.writer import Writer
 from actors.store.disk_full import RoomAwaiter
 from actors.store.lock import StoreLock
 from actors.store.store import Store
+from actors.store.views import tail_select
 from actors.telemetry.host_clock import STOP_S as CLOCK_STOP_S
 from actors.telemetry.host_clock import Clock
 from actors.telemetry.lag import Lags
@@ -140,11 +141,11 @@ class Pipeline:
         ] = []  # all of it before anything is told: a full disk has this repeated
         for exchange in exchanges:
             name, promises = exchange.settings.name, exchange.promises
-            while (seeds := await self._past(name, promises, {})) is None:
+            while (states := await self._past(name, promises, {})) is None:
                 if trio.current_time() >= give_up_at or self.stopping:
                     break
                 await trio.sleep(LOCKED_RETRY_S)
-            found.append(seeds)
+            found.append(states)
         for exchange, known in zip(exchanges, found, strict=True):
             now_ns = time.time_ns()
             if known is not None:
@@ -157,9 +158,10 @@ class Pipeline:
     async def _past(
         self, exchange: str, promises: Mapping[str, IdPromise], before: Mapping[str, Before]
     ) -> Sequence[TrackerState] | None:
-        question = partial(read_states, exchange=exchange, promises=promises, tail=self.store.tail, before=before)
-        seeds: Sequence[TrackerState] | None = await self._consult(question)
-        return seeds
+        tail = tail_select(TICKS, self.store.tail)
+        question = partial(read_states, exchange=exchange, promises=promises, tail=tail, before=before)
+        states: Sequence[TrackerState] | None = await self._consult(question)
+        return states
 
     async def _consult(self, question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
         """What a question finds in the file, in a worker thread and not beside a merge; None if it is locked."""

@@ -32,11 +32,11 @@ class Continuity:
         """Another market, or (with its state kept) one that is known."""
         self.deduplicator.add(symbol, promise)
 
-    def restore(self, seeds: Iterable[TrackerState], now_ns: int) -> None:
+    def restore(self, states: Iterable[TrackerState], now_ns: int) -> None:
         """Before anything is admitted: what the file knows. Opens a downtime gap for each market with trades."""
-        for seed in seeds:
-            if seed.symbol in self._trackers:
-                self._trackers[seed.symbol].restore(seed, now_ns)
+        for state in states:
+            if state.symbol in self._trackers:
+                self._trackers[state.symbol].restore(state, now_ns)
 
     def go_blind(self, symbols: Iterable[str], since_ns: int, now_ns: int) -> None:
         """The file cannot be read: what comes is recorded all the same, until `restore_late`.
@@ -51,12 +51,12 @@ class Continuity:
         """The markets whose past is not known, and where the recording of each began."""
         return {symbol: tracker.began or Before() for symbol, tracker in self._trackers.items() if tracker.blind}
 
-    def restore_late(self, seeds: Iterable[TrackerState], asked: Mapping[str, Before], now_ns: int) -> None:
+    def restore_late(self, states: Iterable[TrackerState], asked: Mapping[str, Before], now_ns: int) -> None:
         """What the file knows of the time before; `asked` is what `blind` was when it was asked."""
-        for seed in seeds:
-            tracker = self._trackers[seed.symbol]
-            if tracker.blind and (tracker.began or Before()) == asked[seed.symbol]:  # else it has begun meanwhile
-                tracker.restore_late(seed, now_ns)
+        for state in states:
+            tracker = self._trackers[state.symbol]
+            if tracker.blind and (tracker.began or Before()) == asked[state.symbol]:  # else it has begun meanwhile
+                tracker.restore_late(state, now_ns)
 
     # -- connections --------------------------------------------------------------------------------
 

@@ -1,16 +1,15 @@
-"""Reads from the file and its tail what continuity starts from, without going through months of ticks.
+"""Reads tracker states from the file and its tail after a restart, without going through months of ticks.
 
 The rows that were stored last answer for nearly every market; one that is silent there is looked for further
-back. Contiguous ids need their highest and what is missing below it: the gaps that may still change say what was
-told, and jumps that lie in no gap what a crash left untold. All other ids need the newest trades, as many as the
-memory holds. What the questions take of memory is bounded: they aggregate, sort a bounded piece, or are read row
-by row.
+back. Contiguous ids need their highest and what is missing below it: the gaps that may still change show what was
+reported, and jumps that lie in no gap what a crash left unreported. All other ids need the newest trades, as many
+as the memory holds. What the queries take of memory is bounded: they aggregate, sort a bounded piece, or are read
+row by row.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -25,8 +24,8 @@ from actors.continuity.restore_sql import (
     JUMPS,
     MISSING,
     RECENT,
+    REPORTED,
     ROWS,
-    SAID,
     TOPS,
     WANTED,
     stored_sql,
@@ -42,7 +41,7 @@ WINDOW_ROWS = (1_000_000, 20_000_000, 1 << 62)  # merged rows looked at: for mos
 GAPS_DAYS = 7  # before the newest trade; older gaps are filled by asking for a repair: their ticks are too many
 FINAL_GAPS_DAYS = 1  # the same for those that were given up: late trades may still fill them
 FETCH_ROWS = 10_000
-JUMPS_IDS = 1_000_000  # below the highest: what a crash left untold was among the last
+JUMPS_IDS = 1_000_000  # below the highest: what a crash left unreported was among the last
 FEW = 4 * KEYS_MIN  # so many trades are all taken into the memory, whatever their times
 HOUR_NS = 3_600 * 10**9  # by so much the times of a gap and those of its trades may differ
 DAY_NS = 24 * HOUR_NS
@@ -55,14 +54,17 @@ def read_states(
     con: duckdb.DuckDBPyConnection,
     exchange: str,
     promises: Mapping[str, IdPromise],
-    tail: Path | None = None,
+    tail: str | None = None,
     before: Mapping[str, Before] | None = None,
+    *,
+    windows: Sequence[int] = WINDOW_ROWS,
 ) -> list[TrackerState]:
-    """One seed for each of these markets. `con` is a DuckDB connection that sees the views; this blocks.
+    """The state of each of these markets. `con` is a DuckDB connection that sees the views; this blocks.
 
-    `before` says of a market where another recording of it began, whose trades are left out.
+    `tail` is the SELECT of the ticks that are not merged yet, None where all are. `before` gives of a market where
+    another recording of it began, whose trades are left out. `windows` are how many merged rows are looked at.
     """
-    return _Reading(con, exchange, promises, tail, before or {}).seeds()
+    return _Reading(con, exchange, promises, tail, before or {}).states(windows)
 
 
 @dataclass(slots=True)
@@ -87,7 +89,7 @@ class _Reading:
         con: duckdb.DuckDBPyConnection,
         exchange: str,
         promises: Mapping[str, IdPromise],
-        tail: Path | None,
+        tail: str | None,
         before: Mapping[str, Before],
     ) -> None:
         self._con, self._exchange, self._promises, self._tail, self._before = con, exchange, promises, tail, before
@@ -97,7 +99,7 @@ class _Reading:
         (self._rows,) = con.execute(ROWS).fetchone() or (0,)
         # Of each market that was ever recorded: since when its ids count, the lowest, and where its record began.
         self._firsts = {symbol: (since, lowest, start) for symbol, since, lowest, start in self._ask(FIRSTS)}
-        self._said: dict[str, list[tuple[int, int]]] = {}
+        self._reported: dict[str, list[tuple[int, int]]] = {}
         self._gaps: dict[str, list[GapRow]] = {}
 
     def _ask(self, sql: str, first_row: int = 0, **values: Any) -> Iterator[tuple[Any, ...]]:
@@ -107,12 +109,12 @@ class _Reading:
         while rows := result.fetchmany(FETCH_ROWS):
             yield from rows
 
-    def seeds(self) -> list[TrackerState]:
+    def states(self, windows: Sequence[int]) -> list[TrackerState]:
         self._read_gaps()
-        for rows in WINDOW_ROWS:
+        for rows in windows:
             first_row = max(0, self._rows - rows)
             wanted = [symbol for symbol in self._promises if symbol not in self._found]
-            if rows != WINDOW_ROWS[0]:
+            if rows != windows[0]:
                 wanted = [symbol for symbol in wanted if symbol in self._firsts]
             if wanted:
                 self._look(wanted, first_row)
@@ -120,7 +122,7 @@ class _Reading:
                 break
         self._choose_gaps()
         self._read_missing()
-        return [self._seed(symbol) for symbol in self._promises]
+        return [self._state(symbol) for symbol in self._promises]
 
     def _since(self, symbol: str) -> int | None:
         since: int | None = self._firsts.get(symbol, _NEVER)[0]
@@ -132,8 +134,8 @@ class _Reading:
         self._want(wanted)
         found = {}
         for symbol, last_ns, last_id, mark, lowest, live, count, usual_ns in list(self._ask(ENDS, first_row)):
-            loose = self._promises[symbol] is not IdPromise.CONTIGUOUS
-            if first_row and (not live or (loose and count < KEYS_MIN and symbol in self._firsts)):
+            other = self._promises[symbol] is not IdPromise.CONTIGUOUS
+            if first_row and (not live or (other and count < KEYS_MIN and symbol in self._firsts)):
                 continue  # answers about old times only, or too few: there is more further back
             found[symbol] = _Found(last_ns, last_id, mark, lowest, usual_ns if count > FEW else 0)
         self._found.update(found)
@@ -145,11 +147,11 @@ class _Reading:
             ceilings = [found[symbol].mark or 0 for symbol in contiguous]
             floors = [(found[symbol].mark or 0) - JUMPS_IDS for symbol in contiguous]
             self._take_jumps(self._ask(JUMPS, first_row, symbols=contiguous, floors=floors, ceilings=ceilings))
-        loose_ones = [symbol for symbol in found if symbol not in contiguous]
-        if loose_ones:
-            self._want(loose_ones)
-            cuts = [max(0, found[symbol].usual_ns - HORIZON_NS) for symbol in loose_ones]
-            self._take_recent(self._ask(RECENT, first_row, symbols=loose_ones, cuts=cuts))
+        others = [symbol for symbol in found if symbol not in contiguous]
+        if others:
+            self._want(others)
+            cuts = [max(0, found[symbol].usual_ns - HORIZON_NS) for symbol in others]
+            self._take_recent(self._ask(RECENT, first_row, symbols=others, cuts=cuts))
 
     @staticmethod
     def _take_tops(found: _Found, tops: list[Top], denied_ns: int | None) -> None:
@@ -194,24 +196,24 @@ class _Reading:
             found.floor = number
 
     def _take_jumps(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Keeps what lies in no gap: each part of a jump that was not told, and after the record began."""
+        """Keeps what lies in no gap: each part of a jump that was not reported, and after the record began."""
         for symbol, first, last, from_ns, to_id, to_ns in rows:
             first = max(first, self._firsts.get(symbol, _NEVER)[2] or 0)
-            for low, high in _outside(first, last, self._said.get(symbol, [])):
+            for low, high in _outside(first, last, self._reported.get(symbol, [])):
                 missing_range = MissingRange(
                     low, high, _BEFORE_ANY, to_ns, from_ns, to_id if high == last else str(high + 1), to_ns
                 )
                 self._found[symbol].jumps.append(missing_range)
 
-    # -- what was told of it --------------------------------------------------------------------------
+    # -- what was reported of it --------------------------------------------------------------------------
 
     def _read_gaps(self) -> None:
         for row in map(gap_row, self._ask(GAPS)):
             self._gaps.setdefault(row.symbol, []).append(row)
-        for symbol, first, last, at_ns in self._ask(SAID):
-            if at_ns >= (self._since(symbol) or 0):  # else it speaks of ids that have been started anew since
-                self._said.setdefault(symbol, []).append((first, last))
-        self._said = {symbol: _joined(stretches) for symbol, stretches in self._said.items()}
+        for symbol, first, last, at_ns in self._ask(REPORTED):
+            if at_ns >= (self._since(symbol) or 0):  # else it speaks of ids that have been started again since
+                self._reported.setdefault(symbol, []).append((first, last))
+        self._reported = {symbol: _joined(stretches) for symbol, stretches in self._reported.items()}
 
     def _choose_gaps(self) -> None:
         """Of each market those that lie shortly before its newest trade, on the clock of the exchange."""
@@ -222,7 +224,7 @@ class _Reading:
             ]
 
     def _read_missing(self) -> None:
-        """What of each gap is not stored. Ids that were started anew since say nothing of older gaps."""
+        """What of each gap is not stored. Ids that were started again since show nothing of older gaps."""
         asked = []
         for symbol in self._found:
             for row in self._gaps.get(symbol, ()):
@@ -246,7 +248,7 @@ class _Reading:
             ):
                 missing_ranges.append(MissingRange(first, last, _BEFORE_ANY, opened_ns, from_ns, to_id, to_ns, gap))
 
-    def _seed(self, symbol: str) -> TrackerState:
+    def _state(self, symbol: str) -> TrackerState:
         gaps = tuple(self._gaps.get(symbol, ()))
         if symbol not in self._found:
             return TrackerState(self._exchange, symbol, gaps=gaps)
@@ -291,11 +293,11 @@ def _joined(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return joined
 
 
-def _outside(first: int, last: int, told: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def _outside(first: int, last: int, reported: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """The parts of a stretch that lie in none of these disjoint ones, which stand in order."""
-    at = max(0, bisect_right(told, (first, last)) - 1)
-    while at < len(told) and told[at][0] <= last:
-        low, high = told[at]
+    at = max(0, bisect_right(reported, (first, last)) - 1)
+    while at < len(reported) and reported[at][0] <= last:
+        low, high = reported[at]
         if low > first:
             yield first, low - 1
         first, at = max(first, high + 1), at + 1

@@ -4,13 +4,10 @@ What is stored is found by the order in which it was stored, by ids and by the e
 was received: the clock of this host may have been wrong then, or be wrong now.
 """
 
-from pathlib import Path
-
 from actors.continuity.unconfirmed import DENY_ROWS
 from actors.model.records import GAP_STATES
-from actors.model.schema import INSTANT
+from actors.model.schema import INSTANT, MERGED_SCHEMA
 from actors.model.ticks import TICKS
-from actors.store.views import SCHEMA, tail_select
 
 LATE_S = 2  # trades of the other run may have come so much out of order
 
@@ -22,14 +19,14 @@ _ID = "CASE WHEN TRY_CAST({0} AS BIGINT)::VARCHAR = {0} THEN TRY_CAST({0} AS BIG
 NEWEST_GAPS = 'SELECT * FROM gap_states QUALIFY row_number() OVER (PARTITION BY gap_id ORDER BY "at" DESC) = 1'
 _MADE = "coalesce(t.timestamp, t.received_at)"
 
-ROWS = f"SELECT coalesce(max(rowid), -1) + 1 FROM {SCHEMA}.ticks"
+ROWS = f"SELECT coalesce(max(rowid), -1) + 1 FROM {MERGED_SCHEMA}.ticks"
 WANTED = "CREATE OR REPLACE TEMP TABLE wanted (symbol VARCHAR, since TIMESTAMPTZ, until TIMESTAMPTZ, below BIGINT)"
 
 
-def stored_sql(first_row: int, tail: Path | None) -> str:
-    """The rows of `ticks` from that row of the merged table on, and the whole tail, in the order of storing."""
-    merged = f"SELECT {TICKS.names} FROM {SCHEMA}.{TICKS.name} WHERE rowid >= {first_row:d}"
-    return merged if tail is None else f"{merged} UNION ALL {tail_select(TICKS, tail)}"
+def stored_sql(first_row: int, tail: str | None) -> str:
+    """The rows of `ticks` from that row of the merged table on, then those that `tail` selects."""
+    merged = f"SELECT {TICKS.names} FROM {MERGED_SCHEMA}.{TICKS.name} WHERE rowid >= {first_row:d}"
+    return merged if tail is None else f"{merged} UNION ALL {tail}"
 
 
 # `wanted` says from where on its ids count (`since`), and where another run began (`until`, `below`).
@@ -114,7 +111,7 @@ WHERE first <= last ORDER BY status = 'open' DESC, last DESC
 """
 
 # What gaps say that are not filled, however old they are: a jump within them has been told.
-SAID = f"""
+REPORTED = f"""
 SELECT symbol, TRY_CAST(from_id AS BIGINT) + 1 AS first, TRY_CAST(to_id AS BIGINT) - 1 AS last,
        {_NS.format("coalesce(to_time, opened_at)")}
 FROM ({NEWEST_GAPS})

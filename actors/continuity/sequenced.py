@@ -51,26 +51,26 @@ class SequencedTracker(Tracker):
         mark = self.mark
         return None if mark is None else str(mark)
 
-    def restore(self, seed: TrackerState, now_ns: int) -> None:
-        self._mark = seed.mark
-        self.lowest = 0 if seed.lowest is None else seed.lowest
-        super().restore(seed, now_ns)
+    def restore(self, state: TrackerState, now_ns: int) -> None:
+        self._mark = state.mark
+        self.lowest = 0 if state.lowest is None else state.lowest
+        super().restore(state, now_ns)
         self._outage_mark = self._mark
-        for aside in seed.aside:
-            self._waiting.add(replace(aside, mark=seed.mark or 0, stored=True))
-        self.gaps.restore(seed, self.outage, now_ns)
+        for aside in state.aside:
+            self._waiting.add(replace(aside, mark=state.mark or 0, stored=True))
+        self.gaps.restore(state, self.outage, now_ns)
         self.gaps.limit(now_ns, self.outage)
         self._settle()
 
-    def _take_before(self, seed: TrackerState, began: Before, gap: str, now_ns: int) -> int | None:
-        self.lowest = 0 if seed.lowest is None else min(seed.lowest, self.lowest or 0)
-        self.gaps.restore(seed, gap, now_ns)
-        if seed.mark is None or began.trade_id is None:
+    def _take_before(self, state: TrackerState, began: Before, gap: str, now_ns: int) -> int | None:
+        self.lowest = 0 if state.lowest is None else min(state.lowest, self.lowest or 0)
+        self.gaps.restore(state, gap, now_ns)
+        if state.mark is None or began.trade_id is None:
             return None
-        first, last = seed.mark + 1, began.trade_id - 1
+        first, last = state.mark + 1, began.trade_id - 1
         if first <= last:
             born, to_id = float("-inf"), began.row_id or ""
-            self.gaps.add(MissingRange(first, last, born, now_ns, seed.last_ns, to_id, began.time_ns, gap))
+            self.gaps.add(MissingRange(first, last, born, now_ns, state.last_ns, to_id, began.time_ns, gap))
         self.gaps.limit(now_ns, self.outage)
         return max(0, last - first + 1)
 

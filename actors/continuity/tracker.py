@@ -94,19 +94,19 @@ class Tracker:
         """A backfill can do no more for this gap; `recovered` counts where ids do not."""
         raise NotImplementedError
 
-    def restore(self, seed: TrackerState, now_ns: int) -> None:
+    def restore(self, state: TrackerState, now_ns: int) -> None:
         """Takes up what an earlier run left, and opens what was missed since (or leaves it open)."""
-        self._shared.lasts[self.symbol] = seed.last_ns
-        self._book.restore(seed.gaps)
-        going_on = [row for row in seed.gaps if row.status is GapStatus.OPEN and not row.bounded]
+        self._shared.lasts[self.symbol] = state.last_ns
+        self._book.restore(state.gaps)
+        going_on = [row for row in state.gaps if row.status is GapStatus.OPEN and not row.bounded]
         for row in going_on[:-1]:  # only one can be ended by the next trade
             self._book.close(row.gap_id, GapStatus.UNKNOWN, now_ns)
         if going_on:
             gap = going_on[-1]
             self.outage = gap.gap_id
-            if self.last_id is not None and gap.from_id != self.last_id and self._rebases(gap, seed):
-                self._book.rebase(self.outage, now_ns, self.last_id, seed.last_ns)
-        elif seed.last_ns is not None:
+            if self.last_id is not None and gap.from_id != self.last_id and self._rebases(gap, state):
+                self._book.rebase(self.outage, now_ns, self.last_id, state.last_ns)
+        elif state.last_ns is not None:
             self.interrupted(GapReason.DOWNTIME, now_ns)
 
     def vanished(self, gap: GapRow) -> None:
@@ -140,36 +140,36 @@ class Tracker:
         self.interrupted(GapReason.DOWNTIME, now_ns, since_ns)
         self._blind_gap = self.outage or ""
 
-    def restore_late(self, seed: TrackerState, now_ns: int) -> None:
-        """The file can be read at last. `seed` is what had been stored before this run began to record."""
+    def restore_late(self, state: TrackerState, now_ns: int) -> None:
+        """The file can be read at last. `state` is what had been stored before this run began to record."""
         began, self.blind, self.began = self.began, False, None
         gap, book = self._blind_gap, self._book
-        if began is None or seed.last_ns is None:  # nothing has come yet, or nothing had been stored
+        if began is None or state.last_ns is None:  # nothing has come yet, or nothing had been stored
             if gap in book:
                 book.bound(gap, now_ns, None, now_ns, 0, say=False)
                 self.resolved(gap, GapStatus.FILLED, now_ns, 0)
             if began is None:
-                self.restore(seed, now_ns)
+                self.restore(state, now_ns)
             else:
                 self._report_feed(FeedEvent.FIRST, now_ns, began.row_id, began.time_ns)
             return
-        book.restore(row for row in seed.gaps if row.gap_id not in book)
-        from_ns = seed.last_ns
-        for row in seed.gaps:
+        book.restore(row for row in state.gaps if row.gap_id not in book)
+        from_ns = state.last_ns
+        for row in state.gaps:
             if row.status is GapStatus.OPEN and not row.bounded and row.gap_id != self.outage:
                 from_ns = from_ns if row.from_ns is None else min(from_ns, row.from_ns)
                 book.bound(row.gap_id, now_ns, began.row_id, began.time_ns, None, say=False)
                 book.close(row.gap_id, GapStatus.UNKNOWN, now_ns)
         if gap not in book:
             gap = book.open(self.symbol, GapReason.DOWNTIME, now_ns, at_ns=now_ns, from_id=None, from_ns=from_ns)
-        book.rebase(gap, now_ns, seed.last_id if seed.mark is None else str(seed.mark), from_ns)
-        missing = self._take_before(seed, began, gap, now_ns)
+        book.rebase(gap, now_ns, state.last_id if state.mark is None else str(state.mark), from_ns)
+        missing = self._take_before(state, began, gap, now_ns)
         book.bound(gap, now_ns, began.row_id, began.time_ns or now_ns, missing)
         if missing == 0:
             book.close(gap, GapStatus.FILLED, now_ns)
 
-    def _take_before(self, seed: TrackerState, began: Before, gap: str, now_ns: int) -> int | None:
-        """Adds what the seed knows below what is known; returns how many trades lie in between, if ids say so."""
+    def _take_before(self, state: TrackerState, began: Before, gap: str, now_ns: int) -> int | None:
+        """Adds what the state knows below what is known; returns how many trades lie in between, if ids say so."""
         raise NotImplementedError
 
     def started(self, now_ns: int) -> None:
@@ -223,9 +223,9 @@ class Tracker:
         if self.carriers:
             self.started(now_ns)
 
-    def _rebases(self, gap: GapRow, seed: TrackerState) -> bool:
+    def _rebases(self, gap: GapRow, state: TrackerState) -> bool:
         """Whether a gap that goes on begins with the last trade stored; what lies before is known otherwise."""
-        del gap, seed
+        del gap, state
         return True
 
     def interrupted(self, reason: GapReason, now_ns: int, since_ns: int | None = None) -> str:

@@ -62,35 +62,35 @@ class UnsequencedTracker(Tracker):
         """Ids at or below may have been forgotten."""
         return self._floors[1]
 
-    def restore(self, seed: TrackerState, now_ns: int) -> None:
-        self._last_id = seed.last_id
-        if seed.recent is not None:
-            self._recent = seed.recent
-            self._highest, self._floors = seed.highest, (seed.floor, seed.floor)
-        super().restore(seed, now_ns)
-        for row in seed.gaps:
+    def restore(self, state: TrackerState, now_ns: int) -> None:
+        self._last_id = state.last_id
+        if state.recent is not None:
+            self._recent = state.recent
+            self._highest, self._floors = state.highest, (state.floor, state.floor)
+        super().restore(state, now_ns)
+        for row in state.gaps:
             if row.status is not GapStatus.OPEN:
                 self._book.drop(row.gap_id)
         going_on = self._book.get(self.outage or "")
         if going_on is not None and self._last_id is not None and going_on.from_id == self._last_id:
             self._proof = (self._last_id, going_on.gap_id)
 
-    def _take_before(self, seed: TrackerState, began: Before, gap: str, now_ns: int) -> int | None:
+    def _take_before(self, state: TrackerState, began: Before, gap: str, now_ns: int) -> int | None:
         del gap, now_ns
-        if seed.recent is not None and began.time_ns is not None:
-            self._recent.put_before(seed.recent, began.time_ns)
-            self._floors = (max(self._floors[0], seed.floor), max(self._floors[1], seed.floor))
-        for row in seed.gaps:
+        if state.recent is not None and began.time_ns is not None:
+            self._recent.put_before(state.recent, began.time_ns)
+            self._floors = (max(self._floors[0], state.floor), max(self._floors[1], state.floor))
+        for row in state.gaps:
             if row.status is not GapStatus.OPEN:
                 self._book.drop(row.gap_id)
         return None
 
-    def _rebases(self, gap: GapRow, seed: TrackerState) -> bool:
+    def _rebases(self, gap: GapRow, state: TrackerState) -> bool:
         """Trades that were stored after the gap began ended it, and a crash came before that was stored.
 
         Nothing but the gap tells of what is missing before them, so it keeps its beginning and ends later.
         """
-        return gap.from_ns is None or seed.last_ns is None or seed.last_ns < gap.from_ns
+        return gap.from_ns is None or state.last_ns is None or state.last_ns < gap.from_ns
 
     def interrupted(self, reason: GapReason, now_ns: int, since_ns: int | None = None) -> str:
         gap = super().interrupted(reason, now_ns, since_ns)

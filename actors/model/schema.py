@@ -11,6 +11,8 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from arro3.core import DataType
 
+MERGED_SCHEMA = "store"  # of the DuckDB file: its tables hold the merged rows, and views in "main" all rows
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 
-from actors.model.schema import Schema
+from actors.model.schema import MERGED_SCHEMA, Schema
 from actors.model.ticks import TICKS
 from actors.store.coverage_sql import COVERAGE_SELECT, GAPS_SELECT
 from actors.store.identity import MARKER_NAME
@@ -23,7 +23,7 @@ from actors.store.segments import sql_text
 from actors.store.tables import TABLES
 
 # Views, tables and the watermark stand in two schemas, so that a user's `show tables` lists only what to query.
-SCHEMA = "store"
+SCHEMA = MERGED_SCHEMA
 
 # A window and no second mention of the listing: that would list the folder again, and see another state of it. Not
 # WITH ... AS MATERIALIZED either: DuckDB 1.4.0 and 1.4.1 cannot read that back from a view.

@@ -442,10 +442,10 @@ class World:
         self.journal += self.continuity.take_gaps()
         self.continuity = one(self.promise)
         self.journal = self.journal[: max(0, len(self.journal) - taken)]
-        self.continuity.restore([self.seed()], T0_NS + round(self.now * SECOND_NS))
+        self.continuity.restore([self.state()], T0_NS + round(self.now * SECOND_NS))
         self.continuity.connected([BTC], 0)
 
-    def seed(self) -> TrackerState:
+    def state(self) -> TrackerState:
         """What reading the file would give."""
         gaps = sorted(newest(self.gaps).values(), key=lambda row: row.opened_ns)
         unfilled = tuple(row for row in gaps if row.status is not GapStatus.FILLED)

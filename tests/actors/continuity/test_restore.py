@@ -1,14 +1,13 @@
 """What the file says at start is what the continuity knew when it ended."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import duckdb
 import pytest
 
-from actors.continuity import restore as seeds
 from actors.continuity.continuity import Continuity
-from actors.continuity.restore import DAY_NS, gap_row, read_states
+from actors.continuity.restore import DAY_NS, WINDOW_ROWS, gap_row, read_states
 from actors.continuity.sequence_gaps import RANGES_MAX, REORDER_S
 from actors.continuity.tracker_state import TrackerState
 from actors.model.records import GAP_STATES, FeedEvent, FeedRow, GapReason, GapRow, GapStatus
@@ -24,13 +23,18 @@ def gap_rows(con: duckdb.DuckDBPyConnection) -> list[GapRow]:
     return list(map(gap_row, con.execute(f"SELECT {GAP_STATES.read} FROM gap_states").fetchall()))
 
 
-def seed_of(con: duckdb.DuckDBPyConnection, promise: IdPromise = IdPromise.CONTIGUOUS) -> TrackerState:
-    (seed,) = read_states(con, "x", {BTC: promise})
-    return seed
+def state_of(
+    con: duckdb.DuckDBPyConnection,
+    promise: IdPromise = IdPromise.CONTIGUOUS,
+    *,
+    windows: Sequence[int] = WINDOW_ROWS,
+) -> TrackerState:
+    (state,) = read_states(con, "x", {BTC: promise}, windows=windows)
+    return state
 
 
-def missing_ranges(seed: TrackerState) -> list[tuple[int, int]]:
-    return sorted((missing_range.first, missing_range.last) for missing_range in seed.missing_ranges)
+def missing_ranges(state: TrackerState) -> list[tuple[int, int]]:
+    return sorted((missing_range.first, missing_range.last) for missing_range in state.missing_ranges)
 
 
 def put(con: duckdb.DuckDBPyConnection, ids: Iterable[int], at_s: float, source: str = "stream") -> None:
@@ -39,51 +43,43 @@ def put(con: duckdb.DuckDBPyConnection, ids: Iterable[int], at_s: float, source:
 
 
 def test_an_empty_file_gives_a_seed_that_knows_nothing() -> None:
-    assert seed_of(new_file()) == TrackerState("x", BTC)
+    assert state_of(new_file()) == TrackerState("x", BTC)
 
 
 def test_the_highest_id_and_the_last_trade_are_found_among_other_markets() -> None:
     con = new_file()
     put(con, range(95, 103), 10.0)
     put_tick(con, "999", T0_NS + 20 * SECOND_NS, symbol=ETH)
-    seed = seed_of(con)
-    assert (seed.mark, seed.last_ns, seed.missing_ranges) == (102, T0_NS + 10 * SECOND_NS, ())
-    assert seed.lowest is None
+    state = state_of(con)
+    assert (state.mark, state.last_ns, state.missing_ranges) == (102, T0_NS + 10 * SECOND_NS, ())
+    assert state.lowest is None
 
 
 def test_the_lowest_id_is_what_was_said_or_what_is_stored_below_it() -> None:
     con = new_file()
     put(con, range(95, 103), 10.0)
     put_feeds(con, [FeedRow(T0_NS, "x", BTC, FeedEvent.FIRST, trade_id="50")])
-    assert seed_of(con).lowest == 50
+    assert state_of(con).lowest == 50
     put(con, [40], 11.0, "backfill")
-    assert seed_of(con).lowest == 40
+    assert state_of(con).lowest == 40
 
 
-def small_windows(monkeypatch: pytest.MonkeyPatch, *rows: int) -> None:
-    monkeypatch.setattr(seeds, "WINDOW_ROWS", rows)
-
-
-def test_a_market_that_has_been_silent_for_long_is_found_if_it_was_ever_recorded(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_market_that_has_been_silent_for_long_is_found_if_it_was_ever_recorded() -> None:
     con = new_file()
     put(con, [7], 0.0)
     put_tick(con, "1", T0_NS, symbol=ETH)
     put_tick(con, "2", T0_NS, symbol=ETH)
-    small_windows(monkeypatch, 1, 10)
-    assert seed_of(con).mark is None
+    assert state_of(con, windows=(1, 10)).mark is None
     put_feeds(con, [FeedRow(T0_NS, "x", BTC, FeedEvent.FIRST, trade_id="7")])
-    assert seed_of(con).mark == 7
+    assert state_of(con, windows=(1, 10)).mark == 7
 
 
-def test_answers_about_old_times_do_not_hide_the_highest_id(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_about_old_times_do_not_hide_the_highest_id() -> None:
     con = new_file()
     put_feeds(con, [FeedRow(T0_NS, "x", BTC, FeedEvent.FIRST, trade_id="20")])
     put(con, [5000], 0.0)
     put_tick(con, "20", T0_NS, source="backfill")
-    small_windows(monkeypatch, 1, 10)
-    assert seed_of(con).mark == 5000
+    assert state_of(con, windows=(1, 10)).mark == 5000
 
 
 @pytest.mark.parametrize("promise", [IdPromise.CONTIGUOUS, IdPromise.OPAQUE])
@@ -95,10 +91,10 @@ def test_what_was_received_under_a_wrong_clock_is_found_all_the_same(promise: Id
         put_tick(con, str(number), T0_NS, received_ns=T0_NS + off_s * SECOND_NS)
     put(con, [6, 7], 1.0)
     put(con, [9], 1.5)
-    seed = seed_of(con, promise)
-    assert (seed.last_id, seed.last_ns) == ("9", T0_NS + SECOND_NS * 3 // 2)
+    state = state_of(con, promise)
+    assert (state.last_id, state.last_ns) == ("9", T0_NS + SECOND_NS * 3 // 2)
     continuity = one(promise)
-    continuity.restore([seed], T0_NS - 900 * DAY_NS)
+    continuity.restore([state], T0_NS - 900 * DAY_NS)
     assert admit(continuity, range(1, 6), time_s=0.0) == []
     assert admit(continuity, [6, 7], time_s=1.0) == admit(continuity, [9], time_s=1.5) == []
     if promise is IdPromise.CONTIGUOUS:
@@ -120,7 +116,7 @@ def test_a_jump_that_lies_in_no_gap_is_a_missing_range_however_old_and_one_that_
     put_gaps(
         con, [replace(told, gap_id="f", from_id="9", to_id="12", at_ns=T0_NS + 5_000, status=GapStatus.FILLED)]
     )
-    assert missing_ranges(seed_of(con)) == [(11, 11), (20, 21)]
+    assert missing_ranges(state_of(con)) == [(11, 11), (20, 21)]
 
 
 def test_a_gap_is_filled_only_when_its_trades_are_stored_though_memory_has_no_room_for_all() -> None:
@@ -134,11 +130,11 @@ def test_a_gap_is_filled_only_when_its_trades_are_stored_though_memory_has_no_ro
     put_feeds(con, before.take_feeds())
     put(con, range(1000, 1000 + 2 * count, 2), 0.0)
     after = one()
-    after.restore([seed_of(con)], NOW_NS)
+    after.restore([state_of(con)], NOW_NS)
     tick(after, 2_000.0)
     con.execute("DELETE FROM gap_states WHERE status <> 'open'")  # what the earlier run said of them at its end
     again = one()
-    again.restore([seed_of(con)], NOW_NS)
+    again.restore([state_of(con)], NOW_NS)
     states = newest(again.take_gaps()).values()
     assert GapStatus.FILLED not in {row.status for row in states}
     missing = {n for n in range(1000, 998 + 2 * count) if n % 2}
@@ -171,7 +167,7 @@ def test_a_gap_whose_end_never_reached_the_file_is_not_filled_by_what_did() -> N
     )
     put_gaps(con, [row])
     continuity = one()
-    continuity.restore([seed_of(con)], NOW_NS)
+    continuity.restore([state_of(con)], NOW_NS)
     assert admit(continuity, [11, 12], at=900.0, source="backfill") == ["11", "12"]
     assert newest(continuity.take_gaps())["g"].status is GapStatus.UNKNOWN
 
@@ -181,7 +177,7 @@ def test_a_row_that_stands_for_several_ids_is_no_jump() -> None:
     put(con, [10], 0.0)
     put_tick(con, "13", T0_NS, fills=3)
     put_tick(con, "18", T0_NS, fills=2)
-    assert missing_ranges(seed_of(con)) == [(14, 16)]
+    assert missing_ranges(state_of(con)) == [(14, 16)]
 
 
 def test_ids_from_before_they_were_started_anew_do_not_count() -> None:
@@ -190,8 +186,8 @@ def test_ids_from_before_they_were_started_anew_do_not_count() -> None:
     put(con, range(1, 4), 50.0)
     put_feeds(con, [FeedRow(T0_NS, "x", BTC, FeedEvent.FIRST, trade_id="9000")])
     put_feeds(con, [FeedRow(T0_NS + 50 * SECOND_NS, "x", BTC, FeedEvent.RESET, trade_id="1")])
-    seed = seed_of(con)
-    assert (seed.mark, seed.lowest, seed.missing_ranges) == (3, 1, ())
+    state = state_of(con)
+    assert (state.mark, state.lowest, state.missing_ranges) == (3, 1, ())
 
 
 def put_many(con: duckdb.DuckDBPyConnection, count: int, per_s: int, prefix: str = "") -> None:
@@ -209,9 +205,9 @@ def test_ids_without_sequence_are_remembered_over_a_restart_as_far_back_as_in_on
     put_many(con, count, per_s)
     put_tick(con, "999999999", T0_NS + 3_600 * SECOND_NS)  # one that is stamped an hour ahead
     continuity = one(promise)
-    seed = seed_of(con, promise)
-    assert seed.recent is not None and len(seed.recent) < count
-    continuity.restore([seed], NOW_NS)
+    state = state_of(con, promise)
+    assert state.recent is not None and len(state.recent) < count
+    continuity.restore([state], NOW_NS)
     tick(continuity, 0.0)
     continuity.take_gaps()
     minutes = [(str(n), n / per_s) for n in range(count - 250 * per_s, count, 111)]
@@ -228,7 +224,7 @@ def test_an_id_that_is_no_number_does_not_move_the_mark() -> None:
     con = new_file()
     for text in ("7", "1e5", "99.6", "uuid", None, " 88"):
         put_tick(con, text, T0_NS)
-    assert seed_of(con).mark == 7
+    assert state_of(con).mark == 7
 
 
 def _recorded(ids: list[int], late: list[int]) -> tuple[duckdb.DuckDBPyConnection, Continuity]:
@@ -250,11 +246,11 @@ def _recorded(ids: list[int], late: list[int]) -> tuple[duckdb.DuckDBPyConnectio
 def test_a_gap_that_was_partly_filled_keeps_the_rest_of_its_ids() -> None:
     con, continuity = _recorded([1, 10, 11, 20, 21], [3, 4, 9])
     (old, other) = continuity.unfinished()
-    seed = seed_of(con)
-    assert missing_ranges(seed) == [(2, 2), (5, 8), (12, 19)]
-    assert {missing_range.gap_id for missing_range in seed.missing_ranges} == {old.gap_id, other.gap_id}
+    state = state_of(con)
+    assert missing_ranges(state) == [(2, 2), (5, 8), (12, 19)]
+    assert {missing_range.gap_id for missing_range in state.missing_ranges} == {old.gap_id, other.gap_id}
     after = one()
-    after.restore([seed], NOW_NS)
+    after.restore([state], NOW_NS)
     assert after.missing_ids(old.gap_id) == continuity.missing_ids(old.gap_id) == [(2, 2), (5, 8)]
     assert admit(after, [2, 3, 5, 6, 7, 8, 9], at=900.0, source="backfill") == ["2", "5", "6", "7", "8"]
     filled = newest(after.take_gaps())[old.gap_id]
@@ -266,7 +262,7 @@ def test_a_gap_that_was_filled_just_before_the_crash_is_closed_at_start() -> Non
     put(con, [3], 201.0, "backfill")
     (gap,) = continuity.unfinished()
     after = one()
-    after.restore([seed_of(con)], NOW_NS)
+    after.restore([state_of(con)], NOW_NS)
     closed = newest(after.take_gaps())[gap.gap_id]
     assert (closed.status, closed.recovered) == (GapStatus.FILLED, 2)
 
@@ -277,7 +273,7 @@ def test_a_gap_given_up_lately_is_not_told_again() -> None:
     continuity.resolved(gap.gap_id, 0, GapStatus.LOST, NOW_NS)
     put_gaps(con, continuity.take_gaps())
     after = one()
-    after.restore([seed_of(con)], NOW_NS)
+    after.restore([state_of(con)], NOW_NS)
     tick(after, 10_000.0)
     assert {row.reason for row in after.take_gaps()} == {GapReason.DOWNTIME}
     assert admit(after, [2, 3], at=900.0, source="backfill") == ["2", "3"]
