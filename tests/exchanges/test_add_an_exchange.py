@@ -57,6 +57,7 @@ def test_the_page_touches_nothing_that_is_shared_but_the_two_registries() -> Non
         "__init__.py",
         "feed.py",
         "history.py",
+        "instruments.py",
         "loopback.py",
         "recorded.jsonl",
     }
@@ -85,6 +86,7 @@ def test_an_exchange_added_as_the_page_says_keeps_every_promise_and_is_recorded(
         "test_the_service_records_the_loopback_trade_by_trade",
         "test_every_trade_of_a_recording_is_stored_once_and_nothing_else",
         "test_an_answer_is_read_as_recorded_or_documented",
+        "test_recorded_lists_are_read_field_by_field",
         "test_one_bad_trade_among_good_ones_of_its_frame_costs_only_itself",
     }
     style = [shutil.which("ruff", path=Path(sys.executable).parent) or "ruff", "check", "--quiet", *FOLDERS]

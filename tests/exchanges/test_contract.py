@@ -27,6 +27,7 @@ def test_an_exchange_is_one_folder_with_a_loopback_and_cases_under_its_own_name(
     here = {path.name for path in (FOLDER / name).iterdir()}
     assert here >= {"__init__.py", "feed.py", "loopback.py", "recorded.jsonl"}
     assert (EXCHANGES[name].history is not None) == ("history.py" in here)
+    assert (EXCHANGES[name].instruments is not None) == ("instruments.py" in here)
     assert EXCHANGES[name].name == name and LOOPBACKS[name].name == name
     assert (EXCHANGES_FOLDER / name / "cases.py").is_file()
 
@@ -56,6 +57,7 @@ def test_there_is_a_text_for_all_that_the_command_line_prints(name: str) -> None
     feed, history = exchange.feed, exchange.history
     assert all((exchange.title, feed.ids_note, feed.markets_note, feed.ping_note, feed.ids, feed.channels))
     assert history is None or (history.name == name and history.summary and history.depth)
+    assert exchange.instruments is None or exchange.instruments.name == name
 
 
 @every_exchange
