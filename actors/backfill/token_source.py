@@ -11,7 +11,7 @@ ONCE = RestClientLimits(answer_s=10.0, body_bytes=64 * 1024, tries=1)
 
 
 class TokenSource:
-    """One for all connections of an exchange, which share its rate limit. To be made in the event loop."""
+    """One for all connections of an exchange, which share its rate limit."""
 
     def __init__(self, request: TokenRequest, settings: ExchangeSettings) -> None:
         self._request, self._settings = request, settings

@@ -1,16 +1,11 @@
 """Gaps are filled round after round: what one round did not bring is fetched in the next."""
 
 import time
-import uuid
-from collections.abc import Callable
-from typing import Any
 
-import duckdb
 import pytest
 import trio
 
 from actors.backfill.fetcher import FetchResult, Store
-from actors.backfill.stored_trades import DatabaseLocked
 from actors.continuity.continuity import Continuity
 from actors.exchanges.contract.feed import MS, Market
 from actors.exchanges.contract.history import TradeRange
@@ -124,39 +119,3 @@ async def test_what_a_stalled_feed_does_not_bring_is_taken_from_the_history_unti
     assert len(stored) == len(set(stored)) and len(stored) > 45
     assert [gap.status for gap in continuity.unfinished()] == [GapStatus.OPEN]
     assert 5 < len(asked) < 15 and asked[-1].from_ns is not None and asked[-1].from_ns > T0_NS + 30_000 * MS
-
-
-async def test_ids_that_memory_has_forgotten_are_looked_up_before_they_are_stored_again(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    swap = "BTC/USDT:USDT"
-    stored = [str(uuid.UUID(int=number)) for number in range(3)]
-    held = [True]
-
-    async def consult(question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
-        if held.pop() if held else False:
-            return None
-        with duckdb.connect() as con:
-            con.execute(
-                "CREATE TABLE ticks (exchange TEXT, symbol TEXT, trade_id TEXT, fills BIGINT,"
-                " timestamp TIMESTAMPTZ, received_at TIMESTAMPTZ)"
-            )
-            con.execute(
-                "INSERT INTO ticks SELECT 'x', ?, unnest(?), 1, make_timestamptz(?), now()",
-                [swap, stored, T0_NS // 1000],
-            )
-            return question(con)
-
-    parts = BackfillParts(Continuity("x", {swap: IdPromise.OPAQUE}), swap, "bybit", consult)
-    store, account = parts.delivery.store_missing, parts.account
-    fresh = [str(uuid.UUID(int=number)) for number in range(3, 6)]
-
-    def page() -> Block:
-        return block_of([(swap, one, T0_NS) for one in stored + fresh], "backfill")
-
-    with pytest.raises(DatabaseLocked):
-        await store(page())
-    assert (account.received, parts.intake.statistics().depth) == (0, 0)
-    assert await store(page()) == 3
-    assert await store(page()) == 0
-    assert await parts.stored() == fresh and account.duplicates == 3 + 6
