@@ -29,8 +29,8 @@ HTX = Exchange(
         trades=feed.trades,
         control=feed.control,
         list_key="tick.data",
-        # The last trades, 1 s to 39 min old, on all 20 symbols recorded, in one frame; ours: so many at most.
-        replays_unmarked=100,
+        # The last trades, 1 s to 39 min old, on all 20 symbols recorded; REPLAY_AGE_MS in feed.py tells the others.
+        replays_unmarked=1,
         ids={"spot": IdPromise.INCREASING, "swap": IdPromise.OPAQUE},
         ids_note="spot `tradeId` rises, almost by one; the `id` of swaps is unique",
         markets_note="spot BTC/USDT, linear swaps BTC/USDT:USDT, coin-margined swaps BTC/USD:BTC",

@@ -25,6 +25,10 @@ SPOT = "wss://api.huobi.pro/ws"
 LINEAR = "wss://api.hbdm.com/linear-swap-ws"
 COIN = "wss://api.hbdm.com/swap-ws"
 
+# The trades that come with a subscription have no mark, but those recorded were at least so old; live ones are sent
+# within some 30 ms. Should the frame's time not be that of sending (unsure), our clock still tells the first row.
+REPLAY_AGE_MS = 1_000
+
 _TOPIC = re.compile(r"market\.([^.\s]{1,64})\.trade\.detail")
 # Not about a market: the rate, and troubles of the exchange's own (no list of codes is documented).
 _PASSING = re.compile(r"too.?many|frequen|limit|429|busy|internal|timeout", re.IGNORECASE)
@@ -53,11 +57,12 @@ class _Tick(msgspec.Struct, gc=False):
     data: Annotated[list[_Trade], msgspec.Meta(min_length=1)]
 
 
-class _Frame(msgspec.Struct, gc=False):
+class _Frame(msgspec.Struct, gc=False, rename={"sent": "ts"}):
     """{"ch":"market.btcusdt.trade.detail","ts":1489474082831,"tick":{"id":14650745135,"ts":...,"data":[...]}}"""
 
     ch: str
     tick: _Tick
+    sent: int = 0
 
 
 _decoder = msgspec.json.Decoder(_Frame)
@@ -88,6 +93,7 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
     """Rows of one frame come newest first on spot and oldest first on swaps."""
     native: list[str] = []
     rows: list[_Trade] = []
+    snapshot: list[bool] = []
     for frame in decode_frames(_decoder, frames):
         topic = _TOPIC.fullmatch(frame.ch)
         if topic is None:
@@ -97,6 +103,7 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
             data.reverse()
         native += [topic[1]] * len(data)
         rows += data
+        snapshot += [frame.sent - data[-1].time >= REPLAY_AGE_MS] * len(data)
     return x.Trades(
         native=native,
         price=[digits(row.price, "price") for row in rows],
@@ -104,7 +111,7 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
         side=[row.side or None for row in rows],
         trade_id=[_id(row) for row in rows],
         exchange_ns=[row.time * x.MS for row in rows],
-        snapshot=[False] * len(rows),
+        snapshot=snapshot,
     )
 
 

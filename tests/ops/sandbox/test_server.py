@@ -58,6 +58,19 @@ async def test_a_client_that_says_nothing_is_sent_away(
         assert caught.value.reason is not None and caught.value.reason.code == code
 
 
+async def test_htx_pings_in_its_own_words_and_sends_away_who_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    change_loopback(monkeypatch, "htx", server_ping_s=0.1)
+    sandbox = Sandbox(["htx"], FAST)
+    async with serving(sandbox), client(sandbox, "/ws") as socket:
+        pings = await hear(socket, 4)
+        with pytest.raises(ConnectionClosed) as caught:
+            await hear(socket, 1)
+        assert caught.value.reason is not None and caught.value.reason.code == 1003
+    assert all(list(ping) == ["ping"] for ping in pings)
+
+
 async def test_pushes_count_as_life_on_okx_but_not_on_bybit(monkeypatch: pytest.MonkeyPatch) -> None:
     for exchange in ("okx", "bybit"):
         change_loopback(monkeypatch, exchange, deaf_s=0.3)
