@@ -69,13 +69,17 @@ class BackfillParts:
         fetcher = cast(Fetcher, history)
         return BackfillWorker(fetcher, self._markets, self._gap_filler, self._probes, self._repairs, self._limits)
 
-    async def stored(self) -> list[str | None]:
-        """Takes the ids of the rows that went to the buffer, in order."""
-        ids: list[str | None] = []
+    async def sent(self) -> list[Chunk]:
+        """Takes what went to the buffer, in order."""
+        chunks: list[Chunk] = []
         while self.intake.statistics().depth:
             async with self.intake.receive() as chunk:
-                ids += chunk.block.trade_id
-        return ids
+                chunks.append(chunk)
+        return chunks
+
+    async def stored(self) -> list[str | None]:
+        """Takes the ids of the rows that went to the buffer, in order."""
+        return [trade_id for chunk in await self.sent() for trade_id in chunk.block.trade_id]
 
 
 def _no_connection(_plan: Any) -> NoReturn:

@@ -10,6 +10,7 @@ import trio
 
 from actors.backfill.stored_trades import DatabaseLocked
 from actors.continuity.continuity import Continuity
+from actors.model.records import GapStatus
 from actors.model.ticks import Block, IdPromise, Reason, Reject
 from tests.harness.backfill_parts import BackfillParts
 from tests.harness.continuity_rows import BTC, T0_NS, admit, block_of, tick
@@ -56,8 +57,8 @@ async def test_an_unsound_row_is_one_reject_however_often_the_history_gives_it()
     for payload in (b"[1]", b"[2]", b"[1]", b"[1]"):
         parts.delivery.reject(Reject(T0_NS, "x", BTC, Reason.BAD_PRICE, "no price", payload, len(payload)))
     await parts.delivery.settle()
-    async with parts.intake.receive() as one, parts.intake.receive() as other:
-        assert [reject.payload for reject in (*one.rejects, *other.rejects)] == [b"[1]", b"[2]"]
+    sent = [chunk for chunk in await parts.sent() if chunk.rejects]
+    assert [reject.payload for chunk in sent for reject in chunk.rejects] == [b"[1]", b"[2]"]
     assert parts.account.rejected == 2
 
 
@@ -72,8 +73,6 @@ async def test_a_gap_is_reported_filled_behind_the_trades_that_fill_it(
     with trio.move_on_after(0):  # the first try ends between the two
         await parts.delivery.store_missing(block_of([(BTC, "2", T0_NS)], "backfill"))
     await parts.delivery.settle()
-    kinds = []
-    while parts.intake.statistics().depth:
-        async with parts.intake.receive() as chunk:
-            kinds += list(chunk.block.trade_id) + [gap.status.value for gap in chunk.gaps]
-    assert kinds == ["2", "open", "filled"]
+    sent = await parts.sent()
+    assert [chunk.block.trade_id for chunk in sent] == [["2"], []]
+    assert [[gap.status for gap in chunk.gaps] for chunk in sent] == [[], [GapStatus.OPEN, GapStatus.FILLED]]
