@@ -1,1 +1,1 @@
-"""Everything an operator touches: commands, configuration, the service, its control socket, the sandbox."""
+"""What an operator uses: commands, configuration, the service, its control socket, the sandbox."""

@@ -47,8 +47,8 @@ def _answer(said: object, as_json: bool, done: str) -> None:
         click.echo(done)
 
 
-restart = _actor_command("restart", "End an actor and start it at once, its failures forgiven.")
-pause = _actor_command("pause", "End an actor and keep it from starting until `resume`.")
+restart = _actor_command("restart", "Restart an actor now and reset its failure count.")
+pause = _actor_command("pause", "Stop an actor until `resume`.")
 resume = _actor_command("resume", "Start a paused actor again.")
 flush = _service_command("flush", "Make everything received so far durable now.", "flushed")
-merge = _service_command("merge", "Fold the tail into the DuckDB file now.", "merged")
+merge = _service_command("merge", "Merge the tail into the DuckDB file now.", "merged")

@@ -14,7 +14,7 @@ from ops.terminal.exit_codes import CONFIGURATION, OK
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @json_option
 def check_config(path: Path | None, as_json: bool) -> int:
-    """Report every mistake in a configuration with its key and what would be right; exit 78 if there is any.
+    """Report every mistake in a configuration with its key and what is expected; exit 78 if there is any.
 
     Paths, the group and the http port are checked for this host and this user: run it as the service's user.
     """

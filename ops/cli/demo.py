@@ -156,4 +156,4 @@ def _show(path: Path) -> None:
             result = con.execute(sql)
             columns = [column[0] for column in result.description or []]
             write_table(columns, result.fetchall(), sys.stdout)
-    say(f"Go on with: tickwarden query 'FROM ticks LIMIT 5' --file {path}")
+    say(f"Continue with: tickwarden query 'FROM ticks LIMIT 5' --file {path}")

@@ -1,4 +1,4 @@
-"""`tickwarden doctor`: what works between here and each exchange, and what to do where it does not."""
+"""`tickwarden doctor`: tests each step to each exchange, and suggests a fix where one fails."""
 
 import signal
 import sys
@@ -34,7 +34,7 @@ FINDINGS = Fit(drop=("took",), shorten=("found",))
 @config_option
 @json_option
 def doctor(names: tuple[str, ...], wait_s: float, quiet: bool, config_path: Path | None, as_json: bool) -> int:
-    """Examine the configured exchanges, or only those NAMEd, step by step; exit 1 if anything fails.
+    """Test every step to the configured exchanges, or only those NAMEd; exit 1 if anything fails.
 
     Needs no running service, and stores nothing.
     """
@@ -55,7 +55,7 @@ def doctor(names: tuple[str, ...], wait_s: float, quiet: bool, config_path: Path
 
 
 async def _examined(chosen: Sequence[ExchangeSettings], wait_s: float, quiet: bool) -> list[Report] | None:
-    """The reports; None after Ctrl-C, which says goodbye to the exchanges first."""
+    """The reports; None after Ctrl-C, which closes the connections first."""
     reports: list[Report] | None = None
     with trio.open_signal_receiver(signal.SIGINT) as signals:
 

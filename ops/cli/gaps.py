@@ -1,4 +1,4 @@
-"""`tickwarden gaps` and `tickwarden coverage`: what is known to be missing, and whether a stretch is complete."""
+"""`tickwarden gaps` and `coverage`: what is known to be missing, and whether a time range is complete."""
 
 import sys
 from pathlib import Path
@@ -22,7 +22,7 @@ WHERE ($1 IS NULL OR exchange = $1) AND ($2 IS NULL OR symbol = $2)
 ORDER BY from_time, exchange, symbol
 """
 
-# A stretch that reaches over an end of the one asked about is cut there.
+# An interval is cut at the ends of the time range that was asked for.
 _COVERAGE = """
 SELECT exchange, symbol, status,
        greatest(from_time, coalesce(make_timestamptz($3::BIGINT), from_time)) AS from_time,
@@ -78,6 +78,6 @@ gaps = _command(
 coverage = _command(
     "coverage",
     _COVERAGE,
-    "Is this stretch complete? Intervals that are live, repaired, lost or unknown.",
+    "Is this time range complete? Intervals that are live, repaired, lost or unknown.",
     Fit(),
 )

@@ -25,13 +25,13 @@ _NARROW = (8, 10, 12, 4, 10, 8)
 
 
 @click.command()
-@click.option("--follow", is_flag=True, help="Go on until Ctrl-C.")
+@click.option("--follow", is_flag=True, help="Continue until Ctrl-C.")
 @click.option(
     "--since",
     "since_us",
     callback=ago_or_instant,
     metavar="T",
-    help="Only from this time on, or for so long (15min).",
+    help="Only events since this time, or of the last 15min, 2h, 3d.",
 )
 @config_option
 @socket_option

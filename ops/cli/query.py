@@ -22,7 +22,7 @@ from ops.terminal.output import write_csv, write_json, write_table
 def query(
     sql: str, path: Path | None, as_csv: bool, as_json: bool, timeout_s: float, config_path: Path | None
 ) -> int:
-    """Run SQL on the DuckDB file, waiting through the short moments in which the service holds it."""
+    """Run SQL on the DuckDB file; waits while the service has it locked."""
     try:
         result = run_query(path or configuration(config_path).store.path, sql, timeout_s=timeout_s)
     except QueryError as error:

@@ -15,7 +15,7 @@ from ops.terminal.exit_codes import OK
 @socket_option
 @json_option
 def reload(config_path: Path | None, socket_path: Path | None, as_json: bool) -> int:
-    """Have the service read its configuration again and apply what differs; a wrong one changes nothing."""
+    """Make the service read its configuration again and apply the changes; an invalid one changes nothing."""
     said: Any = client(config_path, socket_path).post("/v1/reload")
     if as_json:
         print_json(said)
@@ -26,7 +26,7 @@ def reload(config_path: Path | None, socket_path: Path | None, as_json: bool) ->
     for exchange, change in said["symbols"].items():
         click.echo(f"{exchange}: {_symbols(change)}")
     if said["needs_restart"]:
-        click.echo(f"takes a restart: {', '.join(said['needs_restart'])}")
+        click.echo(f"needs a restart: {', '.join(said['needs_restart'])}")
     click.echo("reloaded")
     return OK
 
@@ -74,5 +74,5 @@ def log_level(level: str, config_path: Path | None, socket_path: Path | None, as
     if as_json:
         print_json(said)
     else:
-        click.echo(f"the service logs from {level} on")
+        click.echo(f"the service now logs at level {level}")
     return OK

@@ -1,4 +1,4 @@
-"""`tickwarden repair`: has an exchange asked for a stretch of one market again."""
+"""`tickwarden repair`: requests a time range of one market again from the exchange."""
 
 import sys
 import time
@@ -31,7 +31,7 @@ def _time(ctx: click.Context, param: click.Parameter, value: str | None) -> str 
 @click.option("--from", "since", required=True, callback=_time, metavar="T", help="From this time or UTC day on.")
 @click.option("--to", "until", callback=_time, metavar="T", help="To this time or start of a UTC day; else to now.")
 @quiet_option
-@click.option("--no-wait", is_flag=True, help="Do not wait for the outcome; `events` will tell it.")
+@click.option("--no-wait", is_flag=True, help="Do not wait for the outcome; `events` reports it.")
 @config_option
 @socket_option
 @json_option
@@ -46,13 +46,13 @@ def repair(
     socket_path: Path | None,
     as_json: bool,
 ) -> int:
-    """Ask an exchange for a stretch again: what the file lacks of it is stored, gaps in it are closed.
+    """Request a time range again from an exchange: missing trades are stored, gaps in it are closed.
 
     The running service does it, beside its other work and within the exchange's limits. Ctrl-C ends the waiting and
-    not the repair. Exit code 1 where the exchange could not give back all of it.
+    not the repair. Exit code 1 if the exchange could not return the whole range.
     """
     if until and microseconds(since) >= microseconds(until):
-        raise click.UsageError(f"a stretch begins before it ends; --from {since} is not before --to {until}")
+        raise click.UsageError(f"a time range begins before it ends; --from {since} is not before --to {until}")
     service = client(config_path, socket_path)
     body = {"symbol": symbol, "from": since, **({"to": until} if until else {})}
     order: Any = service.post(f"/v1/exchanges/{segment(exchange)}/repair", body)
@@ -60,7 +60,7 @@ def repair(
         try:
             order = _wait(service, order, quiet=quiet)
         except KeyboardInterrupt:
-            click.echo(f"repair {order['repair']} goes on; `tickwarden events` will tell its end", err=True)
+            click.echo(f"repair {order['repair']} continues; `tickwarden events` reports its outcome", err=True)
             raise
     if as_json:
         print_json(order)
@@ -70,7 +70,7 @@ def repair(
 
 
 def _wait(service: ControlClient, order: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
-    """Until the order is carried out; says on a terminal how far it is."""
+    """Waits until the repair has ended; shows its progress on a terminal."""
     said = ""
     while order["state"] == "running":
         progress = f"{order['came']:,} trades came, {order['stored']:,} of them were missing; {order['reason']}"
@@ -79,7 +79,7 @@ def _wait(service: ControlClient, order: dict[str, Any], *, quiet: bool) -> dict
         said = progress
         time.sleep(POLL_S)
         known: Any = service.get("/v1/repairs")
-        # A service that was started anew counts its orders anew.
+        # A restarted service starts counting again.
         forgotten = {**order, "state": "forgotten"}
         order = next((one for one in known if all(one[key] == order[key] for key in _SAME)), forgotten)
     return order
@@ -89,9 +89,9 @@ def _words(order: dict[str, Any]) -> str:
     what = f"{order['exchange']} {order['symbol']} from {order['from']} to {order['to']}"
     counts = f"{order['came']:,} trades came, {order['stored']:,} of them were missing and are stored now"
     if order["state"] == "running":
-        return f"{what}: repair {order['repair']} has begun; `tickwarden events --follow` tells its end"
+        return f"{what}: repair {order['repair']} has begun; `tickwarden events --follow` reports its outcome"
     if order["state"] == "forgotten":
-        return f"{what}: the service does not remember it; `tickwarden events` may"
+        return f"{what}: the service has no record of it; see `tickwarden events`"
     gaps = "".join(f"\ngap {gap}: {status}" for gap, status in sorted(order["gaps"].items()))
     outcome = "complete" if order["state"] == "complete" else f"not complete: {order['reason']}"
     return f"{what}: {outcome}; {counts}{gaps}"

@@ -20,7 +20,7 @@ LOG_DRAIN_S = 2.0
 @click.option("--for", "for_s", type=Number(min=0, max=100 * YEAR_S), metavar="SECONDS", help="Stop after so long.")
 @quiet_option
 def run(config_path: Path | None, for_s: float | None, quiet: bool) -> int:
-    """Record until Ctrl-C or SIGTERM, which drains, commits and merges; a second one ends at once.
+    """Record until Ctrl-C or SIGTERM, which stores and merges everything received; a second one exits at once.
 
     On a terminal it prints a few lines and one a minute; elsewhere, and where log.format is set, a log.
     """
@@ -29,7 +29,7 @@ def run(config_path: Path | None, for_s: float | None, quiet: bool) -> int:
     level = config.log.level
     if quiet and level in ("debug", "info"):
         level = "warning"
-    # Until it records, the screen has nothing to show and the log says what it waits for.
+    # Until it records, the screen has nothing to show and the log reports what it waits for.
     sink = configure("warning" if screen and level == "info" else level, config.log.format)
     try:
         if screen is None:

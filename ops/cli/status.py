@@ -45,7 +45,7 @@ def status(config_path: Path | None, socket_path: Path | None, as_json: bool) ->
 @socket_option
 @json_option
 def actors(config_path: Path | None, socket_path: Path | None, as_json: bool) -> int:
-    """Every actor: state, restarts, what it last died of, and how full its mailbox is."""
+    """Every actor: state, restarts, last error, and how full its mailbox is."""
     said: Any = client(config_path, socket_path).get("/v1/actors")
     if as_json:
         print_json(said)

@@ -1,4 +1,4 @@
-"""`tickwarden top`: the whole service, live; what does not fit on the screen is scrolled to."""
+"""`tickwarden top`: the whole service, live, with scrolling."""
 
 import os
 import select
@@ -23,7 +23,7 @@ from ops.control.client import ControlClient
 from ops.terminal.exit_codes import OK
 from ops.terminal.output import PIPE_COLUMNS, laid_out, terminal_width
 
-KEY_BYTES = 64  # of one look at the keyboard; more are fingers that rest on it
+KEY_BYTES = 64  # of one read of the keyboard
 _STEPS = {b"\x1b[A": -1, b"k": -1, b"\x1b[B": 1, b"j": 1}
 _PAGES = {b"\x1b[5~": -1, b"b": -1, b"\x1b[6~": 1, b" ": 1}
 _ENDS = {b"\x1b[H": 0, b"g": 0, b"\x1b[F": sys.maxsize, b"G": sys.maxsize}

@@ -1,1 +1,1 @@
-"""The configuration: keys, reading, checks, and the built-in default."""
+"""The configuration: keys, reading, checks, the built-in default, and the generated reference."""

@@ -1,4 +1,4 @@
-"""The kinds of value a config key may have: a check takes a TOML value and returns ours or raises Wrong."""
+"""The kinds of value a config key may have: a check converts a TOML value or raises Wrong."""
 
 import ipaddress
 import re
@@ -29,7 +29,7 @@ _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
 class Wrong(Exception):
-    """The value cannot be used; the message says what would be right."""
+    """The value cannot be used; the message is what is expected."""
 
 
 Check = Callable[[object], object]
@@ -82,7 +82,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Text of a form; `right` says it in words."""
+    """Text of a form; `right` describes it."""
 
     form: str
     right: str
@@ -178,7 +178,7 @@ def storage_version(value: object) -> str:
 
 
 def storage_of(con: "duckdb.DuckDBPyConnection") -> str:
-    """The storage version of an open file, "" where DuckDB does not tell."""
+    """The storage version of an open file, "" where DuckDB does not report it."""
     row = con.execute(
         "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = current_database()"
     ).fetchone()

@@ -1,4 +1,4 @@
-"""The configuration: found, read and checked whole, so that every mistake is told at once."""
+"""Finds, reads and checks the configuration, and reports every mistake in it at once."""
 
 import grp
 import os
@@ -85,7 +85,7 @@ def _parse(path: Path) -> Mapping[str, object]:
             data = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
         raise fail(
-            f"nothing readable ({error.strerror})", "a TOML file; `tickwarden check-config` tells more"
+            f"nothing readable ({error.strerror})", "a TOML file; `tickwarden check-config` reports more"
         ) from error
     if len(data) > FILE_BYTES_MAX:
         raise fail(f"more than {FILE_BYTES_MAX:,} bytes", "a TOML file")

@@ -1,4 +1,4 @@
-"""Every key of the config file, once: its check, its default and its help. Readers and printers use this."""
+"""Every key of the config file: its check, its default and its help, in one place."""
 
 import dataclasses
 from collections.abc import Mapping

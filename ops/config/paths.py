@@ -1,4 +1,4 @@
-"""Whether the paths of a configuration can work: by themselves, together, and (for check-config) on this host."""
+"""Checks the paths of a configuration: each, together, and (for check-config) on this host."""
 
 import errno
 import grp

@@ -1,4 +1,4 @@
-"""From a parsed TOML document to settings, collecting every mistake instead of stopping at the first."""
+"""Turns a parsed TOML document into settings and collects every mistake."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -32,7 +32,7 @@ class Mistake:
 
     def __str__(self) -> str:
         place = f"{self.key}: " if self.key else ""
-        return f"{place}found {self.found}; right would be {self.right}" if self.found else f"{place}{self.right}"
+        return f"{place}got {self.found}, expected {self.right}" if self.found else f"{place}{self.right}"
 
 
 def shown(value: object) -> str:

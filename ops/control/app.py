@@ -1,4 +1,4 @@
-"""What the control socket asks of the service: a protocol, and the errors the service may answer with."""
+"""The protocol between the control socket and the service, and the errors that the service may raise."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -8,11 +8,11 @@ import msgspec
 
 
 class UnknownName(Exception):
-    """There is no actor, exchange or symbol of this name; the message says which. Answered with 404."""
+    """There is no actor, exchange or symbol of this name; the message names it. Answered with 404."""
 
 
 class Refused(Exception):
-    """The command cannot be carried out now and has changed nothing; the message says why. 409."""
+    """The command cannot be carried out now and has changed nothing; the message gives the reason. 409."""
 
 
 class NotAvailable(Exception):
@@ -112,7 +112,7 @@ class ControlApp(Protocol):
         raise NotAvailable(f"changing {len(add) + len(remove)} symbols of {exchange}")
 
     def repair(self, exchange: str, stretch: Stretch) -> Mapping[str, object]:
-        """Has the exchange asked for a stretch again; returns the order, which goes on by itself."""
+        """Requests a time range from the exchange again; returns the repair, which runs in the background."""
         raise NotAvailable(f"repair of {stretch.symbol} on {exchange}")
 
     def repairs(self) -> Sequence[Mapping[str, object]]:

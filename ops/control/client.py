@@ -1,4 +1,4 @@
-"""Asks a running service through its control socket, for the commands of the command line.
+"""The client of the control socket, for the commands of the command line.
 
 The standard library's http.client over a Unix socket: a command line that is asked often has to start
 fast, and httpx takes longer to import than a service takes to answer.
@@ -30,7 +30,7 @@ _LINE_BYTES_MAX = 1 << 20  # a tick takes some hundred bytes
 
 
 class NoService(Exception):
-    """No service answers on this socket. The message says what to do."""
+    """No service answers on this socket. The message suggests what to do."""
 
 
 class ProblemReply(Exception):

@@ -1,4 +1,4 @@
-"""The places of a control listener: who may be asked to leave when all are taken."""
+"""The client slots of a listener, and which client loses its slot when all are taken."""
 
 import array
 import fcntl

@@ -1,4 +1,4 @@
-"""The clients of one listener: who gets in, who is turned away, and what each asks one after the other."""
+"""Accepts or refuses the clients of one listener, and serves their requests."""
 
 import select
 import socket

@@ -1,4 +1,4 @@
-"""From a request to an answer: may this peer ask, what is asked, and what the service says to it."""
+"""Answers one request: checks what the peer may do, finds the route, calls the service."""
 
 import re
 from collections.abc import Iterator
@@ -85,5 +85,5 @@ def app_errors_as_problems(request: Request) -> Iterator[None]:
         raise Problem(HTTPStatus.NOT_IMPLEMENTED, "not_available", detail) from error
     except Exception as error:
         _log.exception("control_request_failed", target=request.target)
-        detail = "the service made a mistake; its log says more"
+        detail = "internal error; see the log of the service"
         raise Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", detail) from error

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection through h11: whole requests in, answers out, everything under a deadline."""
+"""One HTTP/1.1 connection through h11: reads whole requests, writes answers, each within a deadline."""
 
 import time
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The listening Unix socket: nobody else slips in while it is made, a dead one is taken over."""
+"""Creates the listening Unix socket with its permissions, and replaces that of a dead process."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ _PRIVATE_NAME = ".12345678/s"  # as long as what tempfile makes, with the socket
 
 
 class ControlError(Exception):
-    """The control interface cannot be opened; the message says why and what to do."""
+    """The control interface cannot be opened; the message gives the reason and what to do."""
 
 
 class SocketInUse(ControlError):

@@ -1,4 +1,4 @@
-"""Keeps what clients take of the event loop within a share of its time."""
+"""Limits the share of the event loop's time that clients use."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Who is at the other end of a Unix socket, as the kernel says, and what they may do."""
+"""The credentials of a Unix socket's peer, from the kernel, and what the peer may do."""
 
 import array
 import os

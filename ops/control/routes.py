@@ -1,4 +1,4 @@
-"""The routes: which path asks what of the service. Routes only grow; the version is in the path."""
+"""The routes of the control socket. Routes only grow; the version is in the path."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager

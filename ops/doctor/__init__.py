@@ -1,4 +1,4 @@
-"""Examines exchanges from here, step by step: what works, how long it took, and what to do where it does not."""
+"""Tests every step to an exchange: whether it works, how long it takes, and what to do if it fails."""
 
 from ops.doctor.diagnosis import Report, examine
 from ops.doctor.feed import FeedLimits

@@ -1,4 +1,4 @@
-"""What to do about each way in which a step can fail."""
+"""The advice for each way in which a step can fail."""
 
 import re
 import socket
@@ -9,7 +9,7 @@ from actors.exchanges.contract.history import Busy, Garbled, Refused
 from actors.wire.errors import CannotConnect, ConnectionLost, HandshakeRefused, NetworkTimeout, WrongCertificate
 from supervisor import MisconfiguredError
 
-# Rest tells an HTTP status in its words only.
+# REST errors hold the HTTP status in their text only.
 _REST_STATUS = re.compile(r": HTTP (\d{3})\b")
 
 PROXY = "something else than the exchange answers there: check ws_url and rest_url, and proxies in between"
@@ -54,7 +54,7 @@ def advice_on(error: Exception) -> str:
         case CannotConnect() | Garbled():
             return PROXY
         case MisconfiguredError():
-            return "mend the configuration as it says"
+            return "correct the configuration as the message suggests"
         case Busy():
             return "wait a little and try again: the exchange has much to do, or has been asked too much from here"
     if status := _REST_STATUS.search(str(error)):
@@ -81,7 +81,7 @@ def on_name(error: Exception) -> str:
 def on_connect(errors: Iterable[Exception], port: int) -> str:
     """What to do about TCP that did not come about."""
     if any(isinstance(error, ConnectionRefusedError) for error in errors):
-        return f"nothing listens on port {port} there, or a firewall says no: check host and port in the url"
+        return f"nothing listens on port {port} there, or a firewall blocks it: check host and port in the url"
     return f"check this machine's network, and whether a firewall lets it out to port {port}"
 
 

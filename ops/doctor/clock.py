@@ -1,4 +1,4 @@
-"""Judges how far this machine's clock is from the exchange's, by the freshest evidence there is."""
+"""Compares this machine's clock with the exchange's, by its trades or the Date of REST's answer."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class Dated:
 
 
 def judge(trades: int, lag_ns: float, dated: Dated | None) -> str | None:
-    """The difference in words; None where nothing tells. Raises Trouble where it is too large.
+    """Describes the difference; None where nothing shows it. Raises Trouble where it is too large.
 
     `lag_ns` is the least of `trades` trades from its time to its receipt: this clock's lead, plus the way.
     Where that is long, Date tells a late feed from a wrong clock: it is made when it is asked for.

@@ -1,4 +1,4 @@
-"""Examines exchanges all at once: the connections that the service would make, REST, the clock."""
+"""Examines all exchanges at the same time: the connections of the service, REST, the clock."""
 
 import math
 from collections.abc import Callable, Sequence

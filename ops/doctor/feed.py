@@ -188,7 +188,7 @@ def _answers(probe: Probe) -> str:
 
 def _no_trade(probe: Probe, wait_s: float) -> Trouble:
     if probe.state.condition:
-        said = f"none within {wait_s:g} s, and the exchange says: {probe.state.condition}"
+        said = f"none within {wait_s:g} s, and the exchange reports: {probe.state.condition}"
         return Trouble(said, "wait until it trades again")
     if probe.rejects:
         said = (

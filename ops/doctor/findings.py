@@ -1,4 +1,4 @@
-"""What an examination finds: one finding a step, and a chart that times the steps and skips after a failure."""
+"""The findings of an examination, and the chart that times its steps and skips those after a failure."""
 
 import enum
 from collections.abc import Iterator, Sequence
@@ -56,7 +56,7 @@ class Note:
 
 
 class Stop(Exception):
-    """A step failed, and those after it make no sense."""
+    """A step failed, so those after it are skipped."""
 
 
 class Chart:

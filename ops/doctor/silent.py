@@ -1,4 +1,4 @@
-"""Asks an exchange's REST history whether markets that stayed silent exist, and which near ones do."""
+"""Checks over REST whether silent markets exist, and suggests similar names that do."""
 
 import difflib
 import time

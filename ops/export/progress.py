@@ -1,4 +1,4 @@
-"""Says how far a DuckDB statement is while it runs; nobody asks any more when it has ended, however it ended."""
+"""Reports the progress of a DuckDB statement while it runs."""
 
 import signal
 import threading

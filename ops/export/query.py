@@ -1,4 +1,4 @@
-"""One SQL question to the DuckDB file, from this process, whatever the service is doing with it."""
+"""Runs one SQL query on the DuckDB file, whether the service uses it or not."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Where a copy goes: made beside its target, durable, then put in place by one rename."""
+"""Writes a copy beside its target, makes it durable, then renames it into place."""
 
 import os
 import shutil

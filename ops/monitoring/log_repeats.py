@@ -1,4 +1,4 @@
-"""Keeps one trouble that repeats from filling the log: the first is shown, then how often it came again."""
+"""Rate-limits repeated log lines: the first is shown, then how often it was repeated."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Watches what no actor can see of itself: whether the loop turns, how late, and what room the disk has left."""
+"""Monitors the event loop's progress and delay, and the free space of the disk."""
 
 import os
 from collections.abc import Callable
@@ -96,7 +96,7 @@ class Progress:
         self._moved_at = trio.current_time()
 
     def __call__(self) -> str | None:
-        """What is wrong, in words, or None."""
+        """A description of what is wrong, or None."""
         buffer, acknowledged = self._pipeline.buffer, self._pipeline.writer.acknowledged
         waiting = buffer.oldest_s() or buffer.intake.statistics().depth or buffer.outbox.statistics().depth
         if not waiting or acknowledged != self._acknowledged or self._pipeline.writer.trouble is not None:

@@ -119,7 +119,7 @@ class Metrics(Collector):
             if exchange in again:
                 again[exchange] += count
         reconnects = [((name,), count) for name, count in again.items()]
-        yield counter("exchange_reconnects", "Connections begun anew.", _EXCHANGE, reconnects)
+        yield counter("exchange_reconnects", "Connections that were opened again.", _EXCHANGE, reconnects)
         handled = [((a.name,), a.handled) for a in health]
         yield counter("actor_handled", "What the actor reported as done, in its own unit.", _ACTOR, handled)
         boxes = [(a.name, a.mailbox) for a in health if a.mailbox is not None]
@@ -145,7 +145,7 @@ class Metrics(Collector):
                 "Age of the oldest tick that waits for the writer.",
                 pipeline.buffer.oldest_s(),
             ),
-            ("store_segments", "Segments in the tail, not yet folded into the file.", store.segment_count),
+            ("store_segments", "Segments in the tail, not yet merged into the file.", store.segment_count),
             ("store_segment_bytes", "Their size.", store.segment_bytes),
             ("store_file_bytes", "Size of the DuckDB file.", _known(watch.file_bytes)),
             ("store_disk_free_bytes", "What the disk has left for the service.", _known(watch.disk_free_bytes)),

@@ -1,4 +1,4 @@
-"""Metric families in few words: a name, a help text, and rows of label values with a number."""
+"""Builds Prometheus metric families from a name, a help text, and rows of label values."""
 
 from collections.abc import Iterable, Sequence
 

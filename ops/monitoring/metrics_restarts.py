@@ -1,4 +1,4 @@
-"""Why actors were started again, counted from the supervisor's events."""
+"""Counts restarts by actor and reason, from the supervisor's events."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""What the service says of itself: the objects of /v1/status, /v1/actors and /v1/ready, made from the pipeline."""
+"""Builds /v1/status, /v1/actors and /v1/ready from the pipeline."""
 
 import os
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Tells systemd how the service is: sd_notify(3), https://www.freedesktop.org/software/systemd/man/sd_notify.html."""
+"""Notifies systemd of the service's state: sd_notify(3), https://www.freedesktop.org/software/systemd/man/sd_notify.html."""
 
 import os
 import socket
@@ -62,7 +62,7 @@ class Notifier:
     ) -> None:
         """Runs until cancelled: keeps the status line true, and the watchdog quiet while there is progress.
 
-        `progress()` says what is wrong, or None. It is asked at every beat, from the loop: a loop that does
+        `progress()` returns what is wrong, or None. It is asked at every beat, from the loop: a loop that does
         not turn sends nothing either, and then systemd ends the process and starts it again.
         """
         task_status.started()
@@ -70,14 +70,14 @@ class Notifier:
             return
         beat_s = max(self.watchdog_s / 2, WATCHDOG_FLOOR_S) if self.watchdog_s is not None else STATUS_EVERY_S
         status_at = -STATUS_EVERY_S
-        said = ""
+        reported = ""
         while True:
-            amiss = progress()
-            if amiss is None and self.watchdog_s is not None:
+            problem = progress()
+            if problem is None and self.watchdog_s is not None:
                 self._send("WATCHDOG=1")
-            if trio.current_time() - status_at >= STATUS_EVERY_S or (amiss or "") != said:
-                self.status(amiss or status())
-                status_at, said = trio.current_time(), amiss or ""
+            if trio.current_time() - status_at >= STATUS_EVERY_S or (problem or "") != reported:
+                self.status(problem or status())
+                status_at, reported = trio.current_time(), problem or ""
             await trio.sleep(min(beat_s, STATUS_EVERY_S))
 
     def _send(self, message: str) -> None:

@@ -1,4 +1,4 @@
-"""One loopback exchange at work: its markets, who listens to them, and what has been traded."""
+"""One loopback exchange: its markets, their subscribers, and the trades made."""
 
 import dataclasses
 import random

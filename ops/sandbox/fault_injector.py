@@ -1,4 +1,4 @@
-"""What the faults make of the trades on one connection: fewer frames, more, others, or none at all."""
+"""Applies the faults to the frames of one connection: drops, doubles, swaps or spoils them."""
 
 import random
 from collections import Counter

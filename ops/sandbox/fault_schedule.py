@@ -1,4 +1,4 @@
-"""When the faults strike that come from time to time, and how often it is looked at what is on."""
+"""Decides when recurring faults occur."""
 
 import random
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What can be made to go wrong on the loopback exchanges, and how often it does."""
+"""The faults of the loopback exchanges, and how they are written on the command line."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ from ops.terminal.suggestions import did_you_mean
 
 
 class FaultError(ValueError):
-    """A fault that is not known or a value out of range; the message says what would be right."""
+    """A fault that is not known or a value out of range; the message gives what is expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Faults:
             fault = FAULTS[name]
             if not math.isfinite(value) or not fault.low <= value <= fault.high:
                 right = f"{fault.unit} from {fault.low:.12g} to {fault.high:.12g}"
-                raise FaultError(f"{name}={value:g} cannot be; right would be {name}={right}")
+                raise FaultError(f"got {name}={value:g}, expected {name}={right}")
 
     def __getitem__(self, name: str) -> float:
         """The value of a fault, 0 where it is off."""
@@ -92,9 +92,7 @@ def parse_faults(words: Iterable[str], every_s: float = EVERY_S) -> Faults:
         try:
             values[name] = float(text) if equals else FAULTS[name].value
         except ValueError as error:
-            raise FaultError(
-                f"{word!r}: {text!r} is no number; right would be {name}={FAULTS[name].unit}"
-            ) from error
+            raise FaultError(f"got {word!r}, expected {name}={FAULTS[name].unit} with a number") from error
     return Faults(values, every_s)
 
 

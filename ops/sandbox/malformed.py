@@ -1,4 +1,4 @@
-"""Frames that make no sense, made from ones that do: what a decoder must reject without losing its place."""
+"""Makes malformed frames from valid ones, which a decoder must reject."""
 
 import random
 import re

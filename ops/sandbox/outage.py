@@ -1,4 +1,4 @@
-"""The outages of one loopback exchange: times in which it has no connections, takes none and answers nothing."""
+"""The outages of one loopback exchange, during which it accepts and answers nothing."""
 
 import math
 import random

@@ -1,4 +1,4 @@
-"""What one client is still to be sent: frames in order, each when it is due, many in one write."""
+"""The frames to be sent to one client, in order, each when it is due."""
 
 from collections import deque
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Serves HTTP/1.1 on a connection that turned out to be no WebSocket."""
+"""Serves HTTP/1.1 on connections that are not WebSockets."""
 
 import re
 import urllib.parse

@@ -1,4 +1,4 @@
-"""The REST desk of one loopback exchange: its answers through the faults and its rate limit."""
+"""The REST API of one loopback exchange, with its faults and its rate limit."""
 
 import random
 

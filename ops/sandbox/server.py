@@ -53,7 +53,7 @@ class Sandbox:
             if name not in LOOPBACKS:
                 raise ValueError(f"no sandbox exchange is called {name!r}; {did_you_mean(name, LOOPBACKS)}")
         if not 0 < rate_per_s <= RATE_MAX:
-            raise ValueError(f"a rate of {rate_per_s:g} cannot be; right would be above 0 to {RATE_MAX:g} a second")
+            raise ValueError(f"got a rate of {rate_per_s:g}, expected above 0 to {RATE_MAX:g} a second")
         self.host, self.port = "", 0
         self._rate_per_s = rate_per_s
         self.exchanges = {

@@ -1,4 +1,4 @@
-"""One client of a loopback exchange: what it asks is answered, what is traded is sent, faults are played."""
+"""One client of a loopback exchange: answers its requests and sends it trades, with faults."""
 
 import random
 from collections import Counter, deque

@@ -1,4 +1,4 @@
-"""A stream that two write to: the WebSocket library its control frames, a session batches of messages."""
+"""A stream that the WebSocket library (control frames) and a session (messages) both write to."""
 
 import trio
 

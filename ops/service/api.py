@@ -1,4 +1,4 @@
-"""The service as the control socket sees it: what may be asked and commanded, carried out on the pipeline."""
+"""Implements the control socket's requests and commands on the pipeline."""
 
 import dataclasses
 import json
@@ -147,7 +147,7 @@ class ServiceApp(ControlApp):
             raise Refused(f"{held}; what was recorded can be queried all the same") from held
 
     async def reload(self) -> Mapping[str, object]:
-        """Reads the configuration again; a wrong one changes nothing, and every mistake in it is told."""
+        """Reads the configuration again; an invalid one changes nothing, and every mistake in it is reported."""
         try:
             new = load_config(self._config.source)
         except ConfigErrors as errors:
@@ -197,7 +197,9 @@ class ServiceApp(ControlApp):
         except ValueError as error:
             raise Refused(str(error)) from error
         if from_us >= to_us:
-            raise Refused(f"a stretch begins before it ends, and before now; it begins at {stretch.from_}")
+            raise Refused(
+                f"a time range begins before it ends, and before now; this one begins at {stretch.from_}"
+            )
         try:
             order = self._pipeline.exchanges[exchange].repair(stretch.symbol, from_us * 1000, to_us * 1000)
         except CannotRepair as error:

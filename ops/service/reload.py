@@ -1,4 +1,4 @@
-"""Live changes: takes a running service from one configuration to another, or leaves it as it was."""
+"""Applies a changed configuration to a running service, or leaves the service as it was."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _FIXED = ("store", "control", "supervision")
 
 
 async def apply_changes(pipeline: Pipeline, old: Config, new: Config) -> Mapping[str, object]:
-    """Applies what differs and says what was done: exchanges added, removed, replaced, their symbols changed.
+    """Applies what differs and returns what was done: exchanges added, removed, replaced, their symbols changed.
 
     `needs_restart` names what differs and cannot be changed while the service runs. Raises ValueError or KeyError,
     before anything has changed, for an exchange that cannot be started.

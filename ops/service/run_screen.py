@@ -1,4 +1,4 @@
-"""What `tickwarden run` shows on a terminal: what is recorded, what goes wrong, a line a minute, and a summary."""
+"""The output of `tickwarden run` on a terminal: connections, problems, a line a minute, and a summary."""
 
 import time
 from collections.abc import Mapping

@@ -44,7 +44,7 @@ LOG_DRAIN_S = 2.0
 
 
 class _App(ServiceApp):
-    """What the control socket may ask, with what Prometheus scrapes and what the service manager is told."""
+    """What the control socket may ask, with Prometheus metrics and notifications to the service manager."""
 
     capabilities = ServiceApp.capabilities | {"metrics"}
 
@@ -111,7 +111,7 @@ async def run_service(
 
 
 def _conclude(pipeline: Pipeline, ended_by: list[BaseException]) -> int:
-    """Says how it ended; returns the exit code."""
+    """Logs how the service ended; returns the exit code."""
     for error in ended_by:
         _log.error("ended", reason=getattr(error, "strerror", None) or str(error))
     lost = _say_lost(pipeline)
@@ -124,7 +124,7 @@ def _conclude(pipeline: Pipeline, ended_by: list[BaseException]) -> int:
 
 
 def _say_lost(pipeline: Pipeline) -> bool:
-    """Whether trades were received that are not stored now that all is over; says how many, at every log level."""
+    """Whether trades were received that are not stored now that all is over; logs how many, at every log level."""
     lost = pipeline.ledger.unstored()
     if lost:
         why = f": {pipeline.writer.trouble}" if pipeline.writer.trouble else ""
@@ -135,7 +135,7 @@ def _say_lost(pipeline: Pipeline) -> bool:
 
 
 def _passes(error: BaseException) -> bool:
-    """Whether starting the service again later can help without anybody mending anything."""
+    """Whether starting the service again later can help without a change by the operator."""
     cause = error.__cause__ if isinstance(error, ControlError) else error  # a socket's folder may be full, too
     if isinstance(cause, OSError):
         return cause.errno not in _TO_BE_MENDED
@@ -208,7 +208,7 @@ async def _stop_after(pipeline: Pipeline, stop: Callable[..., None], seconds: fl
 
 
 async def _wait_for_start(pipeline: Pipeline, notifier: Notifier) -> None:
-    """Says what the start waits for, as long as it does."""
+    """Logs what the start waits for."""
     said = None
     while pipeline.state == "starting":
         if pipeline.trouble is not None:

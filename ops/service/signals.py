@@ -1,4 +1,4 @@
-"""Signals that ask the service to end or to reload, from the first moment of the process on, and its terminal.
+"""Signals that stop or reload the service, recorded from the start of the process, and its terminal.
 
 Only the standard library: this is imported before everything else.
 """
@@ -16,8 +16,8 @@ _recorded: list[int] = []
 class Terminal:
     """The terminal that the process was started at, as far as it concerns when to end.
 
-    `ends_with_it`: SIGHUP says that the terminal is gone and asks for an end; otherwise it asks for a reload.
-    Whoever starts the process with nohup, which has SIGHUP ignored, wants it to outlive the terminal.
+    `ends_with_it`: SIGHUP means that the terminal is gone, and stops the service; otherwise it reloads.
+    With nohup, which ignores SIGHUP, the process outlives the terminal.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Terminal:
 
 
 def record_from_now_on() -> None:
-    """For `tickwarden run`: an end that is asked for before the service listens for it is remembered.
+    """For `tickwarden run`: records a stop signal that arrives before the service listens for it.
 
     Otherwise Python would show a traceback on SIGINT and end at once on SIGTERM; as PID 1 of a container it would
     not end at all, because there the kernel drops a signal without a handler. May be called again.
@@ -61,7 +61,7 @@ def record_from_now_on() -> None:
 
 
 def first_recorded() -> int | None:
-    """The signal that asked for an end before the service listened; None if there was none."""
+    """The stop signal that arrived before the service listened; None if there was none."""
     return _recorded[0] if _recorded else None
 
 

@@ -1,10 +1,10 @@
-"""Exit codes, after BSD's sysexits, so that scripts and systemd can tell what happened."""
+"""Exit codes, after BSD's sysexits, for scripts and systemd."""
 
 OK = 0
 USAGE = 64  # wrong use of a command
-NO_SERVICE = 69  # nobody answers at the control socket
+NO_SERVICE = 69  # no service answers at the control socket
 LOST = 74  # stopped, but trades that had been received could not be stored
 GAVE_UP = 75  # gave up after failures; starting it again later may help
-CONFIGURATION = 78  # must be mended by hand first
+CONFIGURATION = 78  # must be corrected first
 FAILED = 1  # the service, or DuckDB, refused what was asked
 INTERRUPTED = 130  # Ctrl-C

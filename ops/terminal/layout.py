@@ -1,4 +1,4 @@
-"""Text for a terminal's width: no word broken, no cell cut to nothing; what does not fit is left out and named."""
+"""Fits tables and text to a terminal's width; what does not fit is left out and named."""
 
 import re
 import textwrap

@@ -1,4 +1,4 @@
-"""Rows for people and programs: a table on a terminal, JSON or CSV elsewhere, every decimal digit kept."""
+"""Writes rows as a table, JSON or CSV, with every decimal digit."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""The known word that somebody most likely meant: for keys, exchanges, commands and faults that do not exist."""
+"""Suggests the nearest known word for keys, exchanges, commands and faults that do not exist."""
 
 import difflib
 import re

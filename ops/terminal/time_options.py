@@ -1,4 +1,4 @@
-"""Points in time as people write them on the command line."""
+"""Parses times on the command line."""
 
 import re
 import time
@@ -11,7 +11,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def microseconds(text: str) -> int:
-    """Microseconds UTC of an RFC 3339 time, or of the start of a day; ValueError says what would be right."""
+    """Microseconds UTC of an RFC 3339 time, or of the start of a day; ValueError says what is expected."""
     try:
         if len(text) <= len("2026-06-01"):
             day = date.fromisoformat(text)
@@ -23,7 +23,7 @@ def microseconds(text: str) -> int:
             f"{text!r} is no time; write one like 2026-06-01T12:30:00Z, or a day like 2026-06-01"
         ) from None
     if moment.tzinfo is None:
-        raise ValueError(f"{text!r} does not say where; write {text}Z for UTC, or an offset like {text}+02:00")
+        raise ValueError(f"{text!r} has no time zone; write {text}Z for UTC, or an offset like {text}+02:00")
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 

@@ -166,7 +166,7 @@ def test_every_mistake_is_told_at_once(folder: Path) -> None:
     ]
     assert "nearest known one is 'flush_interval_s'" in found["store.flush_interval"]
     assert "'store'" in found["stores"]
-    assert "found true; right would be a whole number from 1 to" in found["store.flush_rows_max"]
+    assert "got true, expected a whole number from 1 to" in found["store.flush_rows_max"]
     assert "'binance'" in found["exchanges.binanse"] and "dialect =" in found["exchanges.binanse"]
     assert "each market once" in found["exchanges.kraken.symbols[3]"]
 
@@ -177,10 +177,10 @@ def test_every_mistake_is_told_at_once(folder: Path) -> None:
         (
             'flush_interval_s = "fast"',
             "store.flush_interval_s",
-            'found "fast"; right would be a number of seconds',
+            'got "fast", expected a number of seconds',
         ),
-        ("flush_interval_s = nan", "store.flush_interval_s", "found nan"),
-        ("flush_interval_s = true", "store.flush_interval_s", "found true"),
+        ("flush_interval_s = nan", "store.flush_interval_s", "got nan"),
+        ("flush_interval_s = true", "store.flush_interval_s", "got true"),
         ("merge_interval_s = 0", "store.merge_interval_s", "from 0.01"),
         ("flush_rows_max = 1.5", "store.flush_rows_max", "a whole number"),
         ('memory_limit = "lots"', "store.memory_limit", '"512MB"'),
@@ -255,7 +255,7 @@ def test_an_exchange_cannot_take_a_name_that_other_actors_or_urls_need(folder: P
         ("", "exchanges", "[exchanges.binance]"),
         ("exchanges = 5", "exchanges", "a table"),
         ("[exchanges]\nbinance = 5", "exchanges.binance", "a table"),
-        ("[exchanges.binance]", "exchanges.binance.symbols", "found nothing"),
+        ("[exchanges.binance]", "exchanges.binance.symbols", "got nothing"),
         ("[exchanges.binance]\nsymbols = []", "exchanges.binance.symbols", "a list"),
         ('[exchanges.binance]\nsymbols = "BTC/USDT"', "exchanges.binance.symbols", "a list"),
         (f'{ONE}channel = "trades"', "exchanges.binance.channel", "'trade'"),

@@ -221,7 +221,7 @@ async def test_a_client_that_never_reads_is_cut_off(monkeypatch: pytest.MonkeyPa
     [
         ("stal", "nearest known one is 'stall'"),
         ("gap=2", "gap=SHARE from 0 to 1"),
-        ("gap=much", "'much' is no number; right would be gap=SHARE"),
+        ("gap=much", "expected gap=SHARE with a number"),
         ("close=nan", "CODE from 1000 to 4999"),
         ("close=999", "CODE from 1000 to 4999"),
     ],
