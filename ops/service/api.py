@@ -197,9 +197,7 @@ class ServiceApp(ControlApp):
         except ValueError as error:
             raise Refused(str(error)) from error
         if from_us >= to_us:
-            raise Refused(
-                f"a time range begins before it ends, and before now; this one begins at {stretch.from_}"
-            )
+            raise Refused(f"a time range begins before it ends, and before now; this one begins at {stretch.from_}")
         try:
             order = self._pipeline.exchanges[exchange].repair(stretch.symbol, from_us * 1000, to_us * 1000)
         except CannotRepair as error:
