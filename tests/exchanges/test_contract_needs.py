@@ -6,7 +6,8 @@ import json
 import struct
 import tracemalloc
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 import httpx
 import msgspec
@@ -24,7 +25,8 @@ from actors.feed.decoder import INFLATED_AT_ONCE, ODD_AT_ONCE, Decoder
 from actors.feed.keep_alive import REPLIES_MAX
 from actors.feed.set_aside import PAUSES_S, REASON
 from actors.feed.subscription import Subscription
-from actors.model.ticks import Block, Reason
+from actors.model.schema import DECIMAL, Stored, schema_of
+from actors.model.ticks import TICKS, Block, Reason
 from supervisor import State
 from tests.harness.exchange_server import Client
 from tests.harness.made_up_exchange import LIMITS, NS, control, dialect, recorded, trade, trades
@@ -588,6 +590,25 @@ def test_a_list_of_instruments_leads_from_page_to_page_and_garbage_is_the_exchan
     for garbage in (b"<html>", b"{}", b'{"names":3,"next":""}'[:-1]):
         with pytest.raises(Garbled, match="makes no sense"):
             listed.page(garbage, listed.asks[0])
+
+
+# -- other kinds of rows -----------------------------------------------------------------------------------
+
+
+def test_a_stream_beside_trades_is_one_more_entry_with_its_channels_and_its_schema() -> None:
+    @dataclass
+    class Quote:
+        symbol: str
+        bid: Annotated[str, Stored(kind=DECIMAL)]
+
+    quotes = x.Stream(channels=("bbo",), schema=schema_of("quotes", Quote))
+    streams = dialect(streams={"quotes": quotes}).all_streams
+    assert {name: stream.channels for name, stream in streams.items()} == {
+        "trades": ("trades",),
+        "quotes": ("bbo",),
+    }
+    assert streams["trades"].schema is TICKS and streams["quotes"].schema.name == "quotes"
+    assert list(dialect().all_streams) == ["trades"]
 
 
 # -- the contract itself -----------------------------------------------------------------------------------

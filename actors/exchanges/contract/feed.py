@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from actors.exchanges.contract.rest import DETAIL_CHARS_MAX, UNREADABLE, Ask, Garbled, RateLimit, Said
+from actors.model.schema import Schema
 from actors.model.symbols import Symbol
-from actors.model.ticks import IdPromise
+from actors.model.ticks import TICKS, IdPromise
 
 ANSWER_EXCERPT_BYTES = 200
+TRADES = "trades"  # the stream that every exchange has
 MS = 1_000_000  # nanoseconds in a millisecond: most exchanges stamp trades in milliseconds
 
 
@@ -231,9 +233,10 @@ class TokenRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """One kind of rows that the exchange sends: the channels that carry it, the usual one first."""
+    """One kind of rows that the exchange sends: the channels that carry it, the usual one first, and their table."""
 
     channels: tuple[str, ...]
+    schema: Schema
 
 
 def _undefined(_frames: object) -> Any:
@@ -315,6 +318,11 @@ class Dialect:
             raise ValueError(f"{self.doc}: a request that replaces all others must hold a connection's symbols")
         if self.bad_symbol_closes and (self.limits.symbols_per_request > 1 or not self.acknowledges):
             raise ValueError(f"{self.doc}: to find a bad symbol, each must be asked for and confirmed by itself")
+
+    @property
+    def all_streams(self) -> Mapping[str, Stream]:
+        """All kinds of rows that it sends, by name."""
+        return {TRADES: Stream(channels=self.channels, schema=TICKS), **self.streams}
 
     def decoder_for(self, markets: Mapping[str, Market]) -> FeedDecoder:
         """What reads the frames of one connection that carries `markets`, by native name."""
