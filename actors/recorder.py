@@ -129,7 +129,7 @@ class ExchangeRecorder:
 
     def _new_markets(self, symbols: Iterable[str], known: Iterable[Market] = ()) -> list[Market]:
         channel = self.settings.channel or self.dialect.channels[0]
-        markets = markets_of(symbols, self.dialect, channel, known)
+        markets = markets_of(symbols, self.dialect, channel, known, exchanges=EXCHANGES)
         for market in markets:
             kind = parse_symbol(market.symbol).kind
             self.continuity.add(market.symbol, self.dialect.ids.get(kind, IdPromise.OPAQUE))

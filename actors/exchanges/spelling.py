@@ -2,10 +2,10 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 
+from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.contract.feed import Dialect, Market
-from actors.exchanges.registry import EXCHANGES
 from actors.model.symbols import Symbol, SymbolError, parse_symbol
 
 SYMBOLS_MAX = 5_000  # per exchange: more markets than any exchange has
@@ -21,23 +21,31 @@ _SWAP = ("SWAP", "PERP", "PERPETUAL", "P", "PM", "UMCBL", "CM")  # how exchanges
 _TEXT_CHARS_MAX = 128  # more is no symbol, and not worth reading
 
 
-def market_of(text: str, dialect: Dialect, channel: str = "") -> Market:
-    """The market that a unified symbol names; raises SymbolError, whose `right` the exchange takes."""
+def market_of(text: str, dialect: Dialect, channel: str = "", *, exchanges: Mapping[str, Exchange]) -> Market:
+    """The market that a unified symbol names; raises SymbolError, whose `right` the exchange takes.
+
+    `exchanges` are all that there are, for the message: one of them may have such a market.
+    """
     try:
         return dialect.market(parse_symbol(text), channel)
     except SymbolError as error:
-        problem = error.problem + _elsewhere(text, dialect)
-        raise SymbolError(problem, _accepted(text, error.right, dialect)) from None
+        problem = error.problem + _elsewhere(text, dialect, exchanges)
+        raise SymbolError(problem, _accepted(text, error.right, dialect, exchanges)) from None
 
 
 def markets_of(
-    texts: Iterable[str], dialect: Dialect, channel: str = "", known: Iterable[Market] = ()
+    texts: Iterable[str],
+    dialect: Dialect,
+    channel: str = "",
+    known: Iterable[Market] = (),
+    *,
+    exchanges: Mapping[str, Exchange],
 ) -> list[Market]:
     """The markets of several symbols; raises SymbolError also where two, or one and a `known` one, are the same."""
     seen = {(market.endpoint, market.native): market.symbol for market in known}
     markets = []
     for text in texts:
-        market = market_of(text, dialect, channel)
+        market = market_of(text, dialect, channel, exchanges=exchanges)
         place = (market.endpoint, market.native)
         if place in seen:
             raise SymbolError(f"{text!r} is the same market as {seen[place]!r}")
@@ -48,9 +56,13 @@ def markets_of(
     return markets
 
 
-def _accepted(text: str, right: str, dialect: Dialect) -> str:
+def _accepted(text: str, right: str, dialect: Dialect, exchanges: Container[str]) -> str:
     """A symbol that the exchange takes: made of the codes of `text` where that works, else its example."""
-    for candidate in (*([right] if right else []), *_candidates(text, dialect.examples), *dialect.examples):
+    for candidate in (
+        *([right] if right else []),
+        *_candidates(text, dialect.examples, exchanges),
+        *dialect.examples,
+    ):
         try:
             dialect.market(parse_symbol(candidate))
         except SymbolError as error:
@@ -69,7 +81,7 @@ def _takes(dialect: Dialect, text: str) -> bool:
     return True
 
 
-def _elsewhere(text: str, dialect: Dialect) -> str:
+def _elsewhere(text: str, dialect: Dialect, exchanges: Mapping[str, Exchange]) -> str:
     """Which exchanges have a market of this kind, where this one has none."""
     try:
         kind = parse_symbol(text).kind
@@ -77,11 +89,11 @@ def _elsewhere(text: str, dialect: Dialect) -> str:
         return ""
     if kind in dialect.ids:
         return ""
-    names = [name for name, other in EXCHANGES.items() if kind in other.feed.ids and _takes(other.feed, text)]
+    names = [name for name, other in exchanges.items() if kind in other.feed.ids and _takes(other.feed, text)]
     return f' ("{text}" is a symbol of {" and ".join(names)})' if names else ""
 
 
-def _candidates(text: str, examples: Iterable[str]) -> Iterator[str]:
+def _candidates(text: str, examples: Iterable[str], exchanges: Container[str]) -> Iterator[str]:
     """Unified symbols that `text` may mean, the likeliest first; whether they exist is for the exchange to say."""
     quotes = list(dict.fromkeys(parse_symbol(example).quote for example in examples))
     visible = "".join(char for char in unicodedata.normalize("NFKC", text[:_TEXT_CHARS_MAX]) if _is_visible(char))
@@ -91,7 +103,7 @@ def _candidates(text: str, examples: Iterable[str]) -> Iterator[str]:
         if re.fullmatch(r"t[A-Z0-9]{3,}(:[A-Z0-9]+)?", words):  # Bitfinex: tBTCUSD, tDOGE:USD
             words = words[1:]
         parts = [part for part in re.split(r"[^\w$]+|_", words) if part]
-        if len(parts) > 1 and parts[0].lower() in EXCHANGES:  # "BINANCE:BTCUSDT"
+        if len(parts) > 1 and parts[0].lower() in exchanges:  # "BINANCE:BTCUSDT"
             del parts[0]
         if len(parts) > 1 and parts[0] in _FUTURES:
             parts = [*parts[1:], _SWAP[0]]

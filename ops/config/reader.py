@@ -164,7 +164,7 @@ class Reader:
                 self.wrong(place, shown(symbol), 'text like "BTC/USDT"')
                 continue
             try:
-                market = market_of(symbol, dialect) if dialect is not None else None
+                market = market_of(symbol, dialect, exchanges=registry.EXCHANGES) if dialect is not None else None
             except SymbolError as error:
                 self.wrong(place, shown(symbol), f"a symbol of this exchange: {error}")
                 continue

@@ -233,7 +233,7 @@ class TokenRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """One kind of rows that the exchange sends: the channels that carry it, the usual one first, and their table."""
+    """One kind of rows that the exchange sends: its channels, the usual one first, and the schema of its table."""
 
     channels: tuple[str, ...]
     schema: Schema

@@ -24,6 +24,7 @@ SPOT = "wss://api.huobi.pro/ws"
 # https://www.htx.com/en-us/opend/newApiPages/, USDT-margined and coin-margined contracts
 LINEAR = "wss://api.hbdm.com/linear-swap-ws"
 COIN = "wss://api.hbdm.com/swap-ws"
+SWAP_BASE = "https://api.hbdm.com"  # the REST side of both
 
 # The trades that come with a subscription have no mark, but those recorded were at least so old; live ones are sent
 # within some 30 ms. Should the frame's time not be that of sending (unsure), our clock still tells the first row.

@@ -10,14 +10,13 @@ from actors.exchanges.contract.feed_helpers import digits, text_inside
 from actors.exchanges.contract.history import Page, Query, Said
 from actors.exchanges.contract.history_helpers import NO_TRADES, decoded, read_rows, said_in, trades, words
 from actors.exchanges.contract.rest import Ask, Garbled
-from actors.exchanges.htx.feed import COIN, LINEAR
+from actors.exchanges.htx.feed import COIN, LINEAR, SWAP_BASE
 
 # https://huobiapi.github.io/docs/spot/v1/en/ (GET /market/history/trade), and for linear swaps
 # https://www.htx.com/en-us/opend/newApiPages/?id=8cb81024-77b5-11ed-9966-0242ac110003, read 2026-11-26 via stored
 # copy; the path of the coin-margined swaps is the same with another beginning.
 ROWS_MAX = 2000
 BASE = "https://api.huobi.pro"
-SWAP_BASE = "https://api.hbdm.com"
 _SWAP_PATHS = {LINEAR: "/linear-swap-ex", COIN: "/swap-ex"}
 # A parameter is wrong, or the market does not exist; everything else passes.
 _FINAL = ("invalid-parameter", "bad-request", "base-symbol-error", "invalid-symbol")

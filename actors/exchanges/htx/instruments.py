@@ -8,7 +8,7 @@ from actors.exchanges.contract.feed_helpers import digits
 from actors.exchanges.contract.history_helpers import decoded
 from actors.exchanges.contract.instruments import Instrument, InstrumentPage
 from actors.exchanges.contract.rest import Ask, Busy
-from actors.exchanges.htx.history import SWAP_BASE
+from actors.exchanges.htx.feed import SWAP_BASE
 
 SPOT_PATH = "/v1/common/symbols"
 SWAP_PATHS = ("/linear-swap-api/v1/swap_contract_info", "/swap-api/v1/swap_contract_info")

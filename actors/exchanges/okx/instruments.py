@@ -4,10 +4,9 @@ from decimal import Decimal
 
 import msgspec
 
-from actors.exchanges.contract.history_helpers import decoded
+from actors.exchanges.contract.history_helpers import decoded, words
 from actors.exchanges.contract.instruments import Instrument, InstrumentPage
-from actors.exchanges.contract.rest import Ask
-from actors.exchanges.okx.history import refusal
+from actors.exchanges.contract.rest import Ask, Busy
 
 PATH = "/api/v5/public/instruments"
 # Options are listed one underlying at a time only.
@@ -52,7 +51,7 @@ _decoder = msgspec.json.Decoder(_Answer)
 def parse(body: bytes, _ask: Ask) -> InstrumentPage:
     answer = decoded(_decoder, body)
     if answer.code != "0":
-        raise refusal(200, body).error("okx")
+        raise Busy(f"okx: {words(body, 'code', 'msg')}")
     known = [row for row in answer.data if row.kind in _KINDS and row.native.count("-") >= 1]
     odd = tuple(row.native for row in answer.data if row not in known)
     return InstrumentPage(tuple(map(_instrument, known)), odd=odd)

@@ -2,16 +2,21 @@
 
 # ruff: noqa: RUF001 - characters that look like others are what is tested
 
+from functools import partial
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from actors.exchanges import spelling
 from actors.exchanges.registry import EXCHANGES
-from actors.exchanges.spelling import market_of, markets_of
 from actors.model.symbols import SymbolError, parse_symbol
 from tests.harness.exchange_values import dialect_of
 
 BINANCE = dialect_of("binance")
+
+market_of = partial(spelling.market_of, exchanges=EXCHANGES)
+markets_of = partial(spelling.markets_of, exchanges=EXCHANGES)
 
 
 @pytest.mark.parametrize(
