@@ -14,6 +14,13 @@ from tests.harness.paths import ROOT
 
 EXCHANGES = ROOT / "actors" / "exchanges"
 LAYERS = ("supervisor", "actors", "ops")  # each may import those before it
+# How many rooms (folders and files at its top) a layer has, on how many import levels, how many arrows in between.
+ROOMS_MAX = {"actors": (12, 7, 40), "ops": (12, 4, 40)}
+DEPTH_MAX = 7  # import levels of the files of one folder
+DEEPER = {
+    "actors/store": 10,
+    "ops/sandbox": 8,
+}  # folders that are still deeper; to be made shallower, and never deeper
 TOP = {"pyproject.toml", "README.md", "supervisor", "actors", "tests", "ops"}
 
 
@@ -77,6 +84,69 @@ def test_no_circle_joins_the_rooms_of_a_layer(layer: str) -> None:
         for room in free:
             del needs[room]
     assert needs == {}, "each of these needs one above it"
+
+
+def _is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def module_imports(layer: str) -> dict[str, set[str]]:
+    """The modules of the layer that each of them imports to run, a package where no module of it is meant."""
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in modules(layer)}
+    paths = {name.removesuffix(".__init__"): path for name, path in names.items() if name != f"{layer}.__init__"}
+    found: dict[str, set[str]] = {}
+    for name, path in paths.items():
+        used: set[str] = set()
+        found[name] = used
+        tree = ast.parse(path.read_text("utf-8"))
+        for_types = {part for node in ast.walk(tree) if _is_for_types(node) for part in ast.walk(node)}
+        for node in ast.walk(tree):
+            if node in for_types:
+                continue
+            if isinstance(node, ast.ImportFrom) and node.module:
+                meant = (f"{node.module}.{alias.name}" for alias in node.names)
+                used.update(one if one in paths else node.module for one in meant)
+            elif isinstance(node, ast.Import):
+                used.update(alias.name for alias in node.names)
+        used &= paths.keys() - {name}
+    return found
+
+
+def levels(arrows: dict[str, set[str]]) -> int:
+    """How many import levels these are; raises RecursionError for a circle."""
+    known: dict[str, int] = {}
+
+    def level(name: str) -> int:
+        if name not in known:
+            known[name] = 1 + max(map(level, arrows[name]), default=0)
+        return known[name]
+
+    return max(map(level, arrows), default=0)
+
+
+@pytest.mark.parametrize("layer", sorted(ROOMS_MAX))
+def test_the_rooms_of_a_layer_are_few_and_on_few_levels(layer: str) -> None:
+    arrows: dict[str, set[str]] = {}
+    for name, used in module_imports(layer).items():
+        room = name.split(".")[1]
+        arrows.setdefault(room, set()).update({one.split(".")[1] for one in used} - {room})
+    found = (len(arrows), levels(arrows), sum(map(len, arrows.values())))
+    assert all(number <= most for number, most in zip(found, ROOMS_MAX[layer], strict=True)), (found, arrows)
+
+
+@pytest.mark.parametrize("layer", sorted(ROOMS_MAX))
+def test_the_files_of_a_folder_are_on_few_levels(layer: str) -> None:
+    folders: dict[str, dict[str, set[str]]] = {}
+    for name, used in module_imports(layer).items():
+        is_package = (ROOT / Path(*name.split("."))).is_dir()
+        folder = name if is_package else name.rpartition(".")[0]
+        folders.setdefault(folder.replace(".", "/"), {})[name] = used
+    depths = {
+        folder: levels({one: used & files.keys() for one, used in files.items()})
+        for folder, files in folders.items()
+    }
+    assert len(depths) > 5
+    assert {folder: depth for folder, depth in depths.items() if depth > DEEPER.get(folder, DEPTH_MAX)} == {}
 
 
 def test_a_loopback_knows_nothing_of_the_code_that_it_is_a_witness_for() -> None:
