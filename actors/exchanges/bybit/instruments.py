@@ -2,10 +2,9 @@
 
 import msgspec
 
-from actors.exchanges.bybit.history import refusal
-from actors.exchanges.contract.history_helpers import decoded
+from actors.exchanges.contract.history_helpers import decoded, words
 from actors.exchanges.contract.instruments import Instrument, InstrumentPage
-from actors.exchanges.contract.rest import Ask
+from actors.exchanges.contract.rest import Ask, Busy
 
 PATH = "/v5/market/instruments-info"
 ROWS_MAX = 1000
@@ -70,7 +69,7 @@ def parse(body: bytes, ask: Ask) -> InstrumentPage:
     """Dated futures stand in the lists of perpetuals too, and are left out: they are not recorded."""
     answer = decoded(_decoder, body)
     if answer.code != 0:
-        raise refusal(200, body).error("bybit")
+        raise Busy(f"bybit: {words(body, 'retCode', 'retMsg')}")
     listed = [row for row in answer.result.rows if not row.contract or row.contract in _PERPETUAL]
     following = None
     if answer.result.cursor:

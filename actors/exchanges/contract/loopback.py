@@ -4,12 +4,10 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from actors.exchanges.contract.loopback_market import Fill, Market, Seed, Style
-
-if TYPE_CHECKING:
-    from actors.exchanges.contract.loopback_rest import Past
+from actors.exchanges.contract.loopback_rest import Past
+from actors.exchanges.contract.loopback_rest import compact as compact
 
 MS = 1_000_000
 US = 1_000
@@ -90,12 +88,7 @@ class Venue:
     server_ping_close: tuple[int, str] = (1000, "")
     encode: Callable[[str], bytes] | None = None
     binary: bool = False
-    past: "Past | None" = None
-
-
-def compact(value: object) -> str:
-    """JSON without spaces, as exchanges write it."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    past: Past | None = None
 
 
 def parsed(text: str) -> dict[str, object] | None:

@@ -1,11 +1,11 @@
 """What a loopback exchange's REST side is: its answers to questions about the past, as pure functions."""
 
+import json
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from actors.exchanges.contract.loopback import compact
 from actors.exchanges.contract.loopback_market import Fill, Market
 
 
@@ -97,3 +97,8 @@ class Meter:
 def error(status: int, **words: object) -> Reply:
     """An error as a JSON object."""
     return Reply(compact(words), status)
+
+
+def compact(value: object) -> str:
+    """JSON without spaces, as exchanges write it."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
