@@ -130,22 +130,24 @@ class Pipeline:
                 self.ended.set()
 
     async def _restore(self, exchanges: Sequence[ExchangeRecorder]) -> None:
-        """Tells each exchange's continuity what is stored, so that nothing is stored again or missed unsaid.
+        """Gives each exchange's continuity what is stored, so that nothing is stored twice or missed unreported.
 
         A file that another process holds is waited for a moment; then recording begins all the same, and each
         exchange asks again until it can be read.
         """
         give_up_at = trio.current_time() + (LOCKED_PATIENCE_S if self.store.path.exists() else 0.0)
-        found: list[
-            Sequence[TrackerState] | None
-        ] = []  # all of it before anything is told: a full disk has this repeated
+        found: list[Sequence[TrackerState] | None] = []  # all of it first: a full disk has this repeated
         for exchange in exchanges:
             name, promises = exchange.settings.name, exchange.promises
-            while (states := await self._past(name, promises, {})) is None:
-                if trio.current_time() >= give_up_at or self.stopping:
+            while True:
+                try:
+                    found.append(await self._past(name, promises, {}))
                     break
+                except DatabaseLocked:
+                    if trio.current_time() >= give_up_at or self.stopping:
+                        found.append(None)
+                        break
                 await trio.sleep(LOCKED_RETRY_S)
-            found.append(states)
         for exchange, known in zip(exchanges, found, strict=True):
             now_ns = time.time_ns()
             if known is not None:
@@ -157,18 +159,15 @@ class Pipeline:
 
     async def _past(
         self, exchange: str, promises: Mapping[str, IdPromise], before: Mapping[str, Before]
-    ) -> Sequence[TrackerState] | None:
+    ) -> Sequence[TrackerState]:
         tail = tail_select(TICKS, self.store.tail)
         question = partial(read_states, exchange=exchange, promises=promises, tail=tail, before=before)
-        states: Sequence[TrackerState] | None = await self._consult(question)
+        states: Sequence[TrackerState] = await self._consult(question)
         return states
 
     async def _consult(self, question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
-        """What a question finds in the file, in a worker thread and not beside a merge; None if it is locked."""
-        try:
-            return await trio.to_thread.run_sync(partial(self.store.consult, question), limiter=self.merger.limiter)
-        except DatabaseLocked:
-            return None
+        """What a question finds in the file, in a worker thread and not beside a merge. Raises DatabaseLocked."""
+        return await trio.to_thread.run_sync(partial(self.store.consult, question), limiter=self.merger.limiter)
 
     def check_exchange(self, settings: ExchangeSettings) -> None:
         """Raises ValueError or KeyError where `add_exchange` would; changes nothing."""
@@ -208,7 +207,7 @@ class Pipeline:
         await _until(lambda: self.merger.merges > before and not self.merger.last.backlog)
         if self.merger.locked is not None:
             unreached = f": {self.store.unreached}" if self.store.unreached else ""
-            raise DatabaseLocked(self.store.path, self.merger.locked.pid, unreached)
+            raise DatabaseLocked(self.store.path.name, self.merger.locked.pid, unreached)
 
     @property
     def stopping(self) -> bool:

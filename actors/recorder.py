@@ -48,7 +48,7 @@ class SharedServices:
     """What the recorders of one pipeline share: rate limits by host, where coins are traded, the file, and limits.
 
     `consult` runs a question on the DuckDB file; `flush` returns when what has reached the buffer is durable;
-    `past` reads the states of an exchange's markets from the file, None while that is held.
+    `past` reads the states of an exchange's markets from the file, or raises DatabaseLocked.
     """
 
     limiters: RateLimiters

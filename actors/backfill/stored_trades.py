@@ -26,12 +26,8 @@ ORDER BY opened_at
 """
 
 
-class DatabaseLocked(Exception):
-    """The file cannot be asked now: another process writes it."""
-
-
 class Consult(Protocol):
-    """Runs a question on the DuckDB file in a worker thread; None while another process writes the file."""
+    """Runs a question on the DuckDB file in a worker thread; raises DatabaseLocked."""
 
     async def __call__(self, question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any: ...
 
@@ -60,9 +56,7 @@ class StoredTrades:
         def question(con: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
             return con.execute(sql, {"exchange": self._exchange, "symbol": symbol, **values}).fetchall()
 
-        rows: Sequence[tuple[Any, ...]] | None = await self._consult(question)
-        if rows is None:
-            raise DatabaseLocked
+        rows: Sequence[tuple[Any, ...]] = await self._consult(question)
         return rows
 
 

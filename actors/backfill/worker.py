@@ -10,8 +10,8 @@ from actors.backfill.fetcher import Fetcher
 from actors.backfill.gap_filler import GapFiller
 from actors.backfill.repairs import Repairs
 from actors.backfill.stall_probe import StallProbes
-from actors.backfill.stored_trades import DatabaseLocked
 from actors.exchanges.contract.feed import Market
+from actors.model.errors import DatabaseLocked
 from supervisor import Context
 
 Job = TypeVar("Job", bound=FetchJob)

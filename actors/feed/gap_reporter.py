@@ -11,6 +11,7 @@ from actors.exchanges.contract.feed import Market
 from actors.feed.accumulator import rejected
 from actors.feed.connection_pool import ConnectionPool
 from actors.model.chunk import Chunk
+from actors.model.errors import DatabaseLocked
 from actors.model.ticks import Block, IdPromise
 from actors.telemetry.ledger import Account
 from supervisor import Context, Mailbox
@@ -19,14 +20,14 @@ NEWS_S = 1.0  # how long a connection waits for a full buffer before it connects
 ALARMS_SHOWN_MAX = 5  # refused markets that health names
 TICK_S = 1.0  # how often it is looked at what has been missing for too long
 
-Past = Callable[[str, Mapping[str, IdPromise], Mapping[str, Before]], Awaitable[Sequence[TrackerState] | None]]
+Past = Callable[[str, Mapping[str, IdPromise], Mapping[str, Before]], Awaitable[Sequence[TrackerState]]]
 
 
 class GapReporter:
     """Owned by the exchange: what it holds outlives crashes of the task that runs `run`.
 
     `markets` is the live mapping by symbol; `past(exchange, promises, before)` gives the states of the exchange's
-    markets as the file knows them (see `read_states`), None while another process holds the file.
+    markets as the file knows them (see `read_states`), or raises DatabaseLocked.
     """
 
     def __init__(
@@ -79,11 +80,13 @@ class GapReporter:
         """Restores what was stored before, once another process lets go of the file."""
         blind = self._continuity.blind
         promises = {symbol: self._continuity.promises[symbol] for symbol in blind}
-        states = await self._past(self._exchange, promises, blind)
-        if states is not None:
-            self._continuity.restore_late(states, blind, time.time_ns())
-            if not self._continuity.blind:
-                context.note("continuity_known", "the file can be read: what was missed is asked for")
+        try:
+            states = await self._past(self._exchange, promises, blind)
+        except DatabaseLocked:
+            return
+        self._continuity.restore_late(states, blind, time.time_ns())
+        if not self._continuity.blind:
+            context.note("continuity_known", "the file can be read: what was missed is asked for")
 
     async def report(self) -> None:
         """Sends what is known to be missing to the buffer: behind all ticks read so far, and before all others."""

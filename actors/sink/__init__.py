@@ -1,1 +1,1 @@
-"""The sink: the buffer and writer actors between the feeds and the store."""
+"""From chunks to durable batches: the buffer, writer and merger actors, and the protocol of what stores batches."""

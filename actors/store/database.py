@@ -83,9 +83,9 @@ def _sorted_out(error: duckdb.Error, path: Path) -> Exception:
     """What an error on opening means."""
     text = bare(error, [path])
     if isinstance(error, duckdb.ConnectionException):
-        return DatabaseLocked(path, os.getpid())  # somebody in this very process has it open
+        return DatabaseLocked(path.name, os.getpid())  # somebody in this very process has it open
     if held(error, path):
-        return DatabaseLocked(path, holder(error))
+        return DatabaseLocked(path.name, holder(error))
     if _REFUSED.search(text):
         words = f"{path} cannot be opened by this DuckDB ({str(error)[:300]}); give store.path another file."
         return SchemaNewer(words)
@@ -192,10 +192,10 @@ class DuckFile:
         try:
             con = connect(self.path, self._limits, read_only=True)
         except duckdb.Error as error:  # what else keeps it from being opened is reported by the merge
-            raise DatabaseLocked(self.path, holder(error)) from error
+            raise DatabaseLocked(self.path.name, holder(error)) from error
         try:
             if not self.exists_in(con):  # not adopted yet: another process keeps us from it
-                raise DatabaseLocked(self.path)
+                raise DatabaseLocked(self.path.name)
             with suppress(TailMissing):  # the question may not need it; where it does, the views say so
                 reach(con, self.path)
             return question(con)

@@ -13,11 +13,13 @@ from actors.backfill.stall_probe import StallProbes
 from actors.backfill.stored_trades import Consult, StoredTrades
 from actors.backfill.worker import BackfillWorker
 from actors.continuity.continuity import Continuity
+from actors.continuity.tracker_state import TrackerState
 from actors.exchanges.contract.feed import Market
 from actors.exchanges.contract.history import TradeRange
 from actors.feed.connection_pool import DEFAULT_POOL_LIMITS, ConnectionPool
 from actors.feed.gap_reporter import GapReporter
 from actors.model.chunk import Chunk
+from actors.model.errors import DatabaseLocked
 from actors.model.symbols import parse_symbol
 from actors.settings import ExchangeSettings
 from actors.telemetry.ledger import Account
@@ -37,7 +39,11 @@ class MadeUpHistory:
 
 
 async def nothing(*_: object) -> None:
-    """No past, and nothing to flush."""
+    """Nothing to flush."""
+
+
+async def locked(*_: object) -> Sequence[TrackerState]:
+    raise DatabaseLocked
 
 
 async def nothing_stored(question: object) -> Sequence[object]:
@@ -56,7 +62,7 @@ class BackfillParts:
         self.account = Account()
         self.intake: Mailbox[Chunk] = Mailbox(ROWS, weigh=lambda p: p.rows, on_dead_letter=lambda _p, _e: None)
         pool = ConnectionPool(settings, spec, _no_connection, [], DEFAULT_POOL_LIMITS)
-        reporter = GapReporter("x", self._markets, continuity, self.account, self.intake, pool, nothing)
+        reporter = GapReporter("x", self._markets, continuity, self.account, self.intake, pool, locked)
         stored_trades = StoredTrades("x", consult)
         self.delivery = Delivery("x", continuity, self.account, reporter, stored_trades, nothing)
         self._gap_filler = GapFiller(history, self._markets, continuity, self.delivery, pool, limits)

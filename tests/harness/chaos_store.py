@@ -108,7 +108,7 @@ class FakeStore:
         if not self.calm:
             dice = self.random.random()
             if dice < 0.1:
-                raise DatabaseLocked(self.path, 4711)
+                raise DatabaseLocked(self.path.name, 4711)
             if dice < 0.2:
                 raise FileTrouble("sick")
             if dice < 0.25:

@@ -20,6 +20,7 @@ from actors.feed.connection_pool import DEFAULT_POOL_LIMITS, PoolLimits
 from actors.feed.peer_activity import PeerActivity
 from actors.feed.stall_detector import DEFAULT_STALL_LIMITS, StallLimits
 from actors.model.chunk import Chunk
+from actors.model.errors import DatabaseLocked
 from actors.model.records import GapRow
 from actors.recorder import ExchangeRecorder, SharedServices
 from actors.settings import ExchangeSettings, SupervisionSettings
@@ -203,18 +204,24 @@ def shared_services(
         peers=peers or PeerActivity(),
         consult=_held,
         flush=_nothing,
-        past=_nothing,
+        past=_locked_past,
         stalls=stalls,
         pool=pool,
     )
 
 
-async def _held(question: object) -> None:
+async def _locked_past(*_: object) -> Any:
     """Another process has the file."""
+    raise DatabaseLocked
+
+
+async def _held(question: object) -> Any:
+    """Another process has the file."""
+    raise DatabaseLocked
 
 
 async def _nothing(*_: object) -> None:
-    """There is no past, and nothing to flush."""
+    """Nothing to flush."""
 
 
 @asynccontextmanager

@@ -10,11 +10,12 @@ import trio
 from actors.backfill.fetch_job import BackfillLimits
 from actors.backfill.fetcher import FetchResult, Store
 from actors.backfill.repairs import RepairJob, Repairs
-from actors.backfill.stored_trades import DatabaseLocked, StoredTrades
+from actors.backfill.stored_trades import StoredTrades
 from actors.backfill.worker import fetch_due
 from actors.continuity.tracker_state import TrackerState
 from actors.exchanges.contract.feed import Market
 from actors.exchanges.contract.history import TradeRange
+from actors.model.errors import DatabaseLocked
 from actors.model.ticks import Block, IdPromise
 from supervisor import Context
 from tests.harness.continuity_file import new_file, put_gaps, put_tick
@@ -151,7 +152,9 @@ class World:
 
     async def _consult(self, question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
         assert self.con is not None
-        return None if self.held else question(self.con)
+        if self.held:
+            raise DatabaseLocked
+        return question(self.con)
 
     async def send(self, block: Block) -> int:
         """Stored rows are on their way."""

@@ -7,9 +7,9 @@ from trio.testing import MockClock
 
 from actors.backfill.fetch_job import LOCKED, BackfillLimits, FetchJob
 from actors.backfill.fetcher import Fetcher
-from actors.backfill.stored_trades import DatabaseLocked
 from actors.backfill.worker import fetch_due
 from actors.exchanges.contract.feed import Market
+from actors.model.errors import DatabaseLocked
 from supervisor import Context
 
 LIMITS = BackfillLimits()

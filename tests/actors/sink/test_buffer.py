@@ -333,7 +333,7 @@ class Disk:
     def merge(self) -> Merged:
         self._stumble()
         if self.held:
-            raise DatabaseLocked(Path("disk"), 77)
+            raise DatabaseLocked("disk", 77)
         return Merged(rows=1, segments=1)
 
     def compact(self) -> int:
