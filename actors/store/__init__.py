@@ -17,7 +17,8 @@ From the top:
 - `migration`: brings a file of an older version up to date.
 - `lock`: one service for one file.
 - `notices`: what is reported to the operator.
-- `disk_full`, `truncation`, `duckdb_messages`, `connecting`: what DuckDB and the disk report, and how to open a file.
+- `disk_full`, `truncation`, `duckdb_messages`: what errors of DuckDB and of the disk mean.
+- `connecting`: opens databases, each with its limits.
 - `filesystem`: every change of the file system that durability rests on, so that tests can break it.
-- `tables`: the tables, whose schemas are in actors.model.
+- `sql`: literals, and reading segments. `tables`: the tables, whose schemas are in actors.model.
 """

@@ -13,7 +13,7 @@ import duckdb
 
 from actors.store import partitions
 from actors.store.filesystem import Files, crash_point
-from actors.store.segments import parquet
+from actors.store.sql import parquet
 
 
 class ArchiveWrong(Exception):

@@ -22,7 +22,7 @@ from actors.store.connecting import connect, service_limits
 from actors.store.duckdb_messages import bare, held, holder
 from actors.store.filesystem import Files, crash_point
 from actors.store.migration import NoWayUp, migrate
-from actors.store.segments import parquet
+from actors.store.sql import parquet
 from actors.store.tables import SCHEMA_VERSION, TABLES
 from actors.store.truncation import bytes_counted, bytes_needed
 from actors.store.views import SCHEMA, create_views, recorded_tail, schema_sql

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 
-from actors.store.segments import sql_text
+from actors.store.sql import sql_text
 
 DAY_US = 86_400_000_000
 

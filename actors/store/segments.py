@@ -14,8 +14,9 @@ from actors.model.ticks import TICKS
 from actors.store.acknowledged import Market, Note, Span, note_of
 from actors.store.connecting import MEMORY, Limits, connect
 from actors.store.filesystem import Files, crash_point
+from actors.store.sql import EMPTY_NAME, parquet, sql_text
 from actors.store.tables import TABLES
-from actors.store.tail import EMPTY_NAME, Segment, Tail, parse_name
+from actors.store.tail import Segment, Tail, parse_name
 
 _FORMAT = "FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false"  # partial names are ours
 # A query reads the footer of every segment, and what it costs is its row groups: with DuckDB's usual 122,880
@@ -28,21 +29,6 @@ _TIMES = (
 # The ids of a trade of several fills go down from its own.
 _IDS = "count(trade_id) > 0, min(id - fills + 1), max(id), count(id) = count(*)"
 _WITH_ID = "(SELECT *, TRY_CAST(trade_id AS BIGINT) AS id FROM batch)"
-
-
-def sql_text(value: str | Path) -> str:
-    """A string literal: COPY, read_parquet in a view and ATTACH take no bound parameters."""
-    return "'" + str(value).replace("'", "''") + "'"
-
-
-def parquet(paths: Sequence[Path]) -> str:
-    """SQL that reads these files of one folder, and takes no part of their path ("/data/symbol=x/") for a column.
-
-    The folder's empty segment, which is of this version, gives the columns that older ones lack: they are NULL.
-    """
-    empty = paths[0].with_name(EMPTY_NAME)
-    listed = ", ".join(sql_text(path) for path in ([empty, *paths] if empty.exists() else paths))
-    return f"read_parquet([{listed}], hive_partitioning = false, union_by_name = true)"
 
 
 def crc_of(path: Path) -> int:

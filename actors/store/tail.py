@@ -21,13 +21,12 @@ from actors.model.schema import Schema
 from actors.model.ticks import TICKS
 from actors.store.filesystem import Files
 from actors.store.identity import MARKER_NAME, Identity, read_identity, write_identity
+from actors.store.sql import EMPTY_NAME
 from actors.store.tables import TABLES
 
 _NAME = re.compile(r"(\d)-(\d{16})-(\d{16})-(\d{1,12})-([0-9a-f]{8})\.parquet")
 LEVEL_MAX = 9
 
-# DuckDB reads a folder without any file as an error, so each folder always holds this one, with no rows.
-EMPTY_NAME = "empty.parquet"
 JOURNAL_NAME = "acknowledged.jsonl"  # see acknowledged
 
 

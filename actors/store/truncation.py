@@ -2,7 +2,7 @@
 
 import duckdb
 
-from actors.store.segments import sql_text
+from actors.store.sql import sql_text
 
 _HEADERS_BYTES = 3 * 4096  # before the first block, https://duckdb.org/docs/stable/internals/storage (2026-11-22)
 

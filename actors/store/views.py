@@ -19,7 +19,7 @@ from actors.model.schema import MERGED_SCHEMA, Schema
 from actors.model.ticks import TICKS
 from actors.store.coverage_sql import COVERAGE_SELECT, GAPS_SELECT
 from actors.store.identity import MARKER_NAME
-from actors.store.segments import sql_text
+from actors.store.sql import sql_text
 from actors.store.tables import TABLES
 
 # Views, tables and the watermark stand in two schemas, so that a user's `show tables` lists only what to query.

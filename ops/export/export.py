@@ -12,7 +12,7 @@ import duckdb
 
 from actors.model.ticks import TICKS
 from actors.store.partitions import DAY_US, moment, within, write
-from actors.store.segments import sql_text
+from actors.store.sql import sql_text
 from actors.store.tables import TABLES
 from actors.store.views import extra_view_sql
 from ops.export.progress import watched

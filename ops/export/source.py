@@ -18,7 +18,7 @@ from actors.model.ticks import TICKS
 from actors.store.adjacent_tail import TailMissing, owner_of, usable_tail
 from actors.store.connecting import MEMORY, Limits, connect
 from actors.store.filesystem import Files
-from actors.store.segments import sql_text
+from actors.store.sql import sql_text
 from actors.store.tail import Segment, Tail, committed
 from actors.store.views import EXTRA_VIEWS
 from ops.export.query import QueryError, unlocked

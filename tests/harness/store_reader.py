@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from actors.store.segments import sql_text
+from actors.store.sql import sql_text
 
 _NUMBERS = count()
 

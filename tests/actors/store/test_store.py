@@ -23,9 +23,9 @@ from actors.settings import StoreLimits
 from actors.store import compaction, store
 from actors.store import database as duckfile
 from actors.store import filesystem as files
-from actors.store.segments import sql_text
+from actors.store.sql import EMPTY_NAME, sql_text
 from actors.store.store import Store
-from actors.store.tail import EMPTY_NAME, Segment, Tail, live, parse_name, plan
+from actors.store.tail import Segment, Tail, live, parse_name, plan
 from actors.store.views import select_sql
 from tests.harness.amounts import amount
 from tests.harness.store_harness import Reader, StumblingFiles, batch, ids_in, never, reader

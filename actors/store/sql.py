@@ -1,0 +1,22 @@
+"""SQL text: string literals, and reading segments from their files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+# DuckDB reads a folder without any file as an error, so each folder of segments holds this one, with no rows.
+EMPTY_NAME = "empty.parquet"
+
+
+def sql_text(value: str | Path) -> str:
+    """A string literal: COPY, read_parquet in a view and ATTACH take no bound parameters."""
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def parquet(paths: Sequence[Path]) -> str:
+    """SQL that reads these files of one folder, and takes no part of their path ("/data/symbol=x/") for a column.
+
+    The folder's empty segment, which is of this version, gives the columns that older ones lack: they are NULL.
+    """
+    empty = paths[0].with_name(EMPTY_NAME)
+    listed = ", ".join(sql_text(path) for path in ([empty, *paths] if empty.exists() else paths))
+    return f"read_parquet([{listed}], hive_partitioning = false, union_by_name = true)"
