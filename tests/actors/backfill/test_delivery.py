@@ -8,8 +8,8 @@ import duckdb
 import pytest
 import trio
 
-from actors.backfill.stored_trades import DatabaseLocked
 from actors.continuity.continuity import Continuity
+from actors.model.errors import DatabaseLocked
 from actors.model.records import GapStatus
 from actors.model.ticks import Block, IdPromise, Reason, Reject
 from tests.harness.backfill_parts import BackfillParts
@@ -25,7 +25,7 @@ async def test_ids_that_memory_has_forgotten_are_looked_up_before_they_are_store
 
     async def consult(question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
         if held.pop() if held else False:
-            return None
+            raise DatabaseLocked
         with duckdb.connect() as con:
             con.execute(
                 "CREATE TABLE ticks (exchange TEXT, symbol TEXT, trade_id TEXT, fills BIGINT,"

@@ -9,7 +9,6 @@ from actors.backfill.fetcher import FetchResult, Store
 from actors.continuity.continuity import Continuity
 from actors.exchanges.contract.feed import MS, Market
 from actors.exchanges.contract.history import TradeRange
-from actors.model.errors import DatabaseLocked
 from actors.model.records import GapReason, GapStatus
 from actors.model.ticks import Block, IdPromise
 from supervisor import Context
