@@ -152,6 +152,7 @@ class Cases:
       trade message. `control(message)`: it is one of the exchange's other known messages.
     - `markets_of`: recordings without expected trades, and the recording whose markets they have.
     - `frame`: a trade frame to break, where its trades are JSON objects that can be read by themselves.
+    - `gained`: keys, by category, that a trade has gained since the loopback's frames were recorded.
     - `unknown_market`: how the history refuses a market that does not exist: status, body, its words.
     - `rest_symbol`: the market of the recorded answers of the history; `asks`, `pages`, and what it answers
       with status 200 that is an error (`errors`: the class that is raised) or with another status (`words`).
@@ -170,6 +171,7 @@ class Cases:
     control: Callable[[Any], bool]
     markets_of: Mapping[str, str] = field(default_factory=dict)
     frame: TradeFrame | None = None
+    gained: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     unknown_market: tuple[int, bytes, str] = (0, b"", "")
     rest_symbol: str = ""
     asks: Sequence[Asked] = ()

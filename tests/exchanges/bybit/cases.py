@@ -114,6 +114,7 @@ CASES = Cases(
         odd_time="1723161255342",
         text_ids=True,
     ),
+    gained={"inverse": {"RPI": False, "seq": 1}},
     unknown_market=(400, b'{"retCode":10001,"retMsg":"Not supported symbols"}', "10001 Not supported symbols"),
     rest_symbol="BTC/USDT:USDT",
     asks=(
