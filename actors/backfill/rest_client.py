@@ -178,7 +178,7 @@ class RestClient:
         floor_s = refusal_floor_s(status, None) if asked_s is None and status in FLOORED else asked_s
         if status in TOO_MANY or ban_s or said.busy_s is not None:
             return _TooMany(text, retry_after_s=max(ban_s, floor_s or 0.0, said.busy_s or 0.0))
-        if said.final and 400 <= status < 500:
+        if said.final and status >= 400:
             return Refused(text)
         return Unanswered(text, retry_after_s=floor_s)
 

@@ -51,6 +51,7 @@ BITFINEX = Exchange(
         ask=history.ask,
         parse=history.parse,
         refusal=history.refusal,
+        refuses_with_500=True,
         dense=False,
         notes=("a stretch known by ids alone cannot be asked for: it needs the time of its beginning",),
     ),

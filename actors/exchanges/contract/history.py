@@ -5,7 +5,7 @@ A `History` is to REST what a `Dialect` is to the WebSocket: a frozen value and 
 
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from actors.exchanges.contract.feed import Market, Trades
 from actors.exchanges.contract.rest import (
@@ -147,6 +147,7 @@ class History:
       same volume is recorded twice.
     - `banned`: statuses that mean that all requests of this address are refused for `ban_s`.
     - `slack_ns`: the history's times may differ from the stream's by so much.
+    - `refuses_with_500`: final refusals come with status 500 as well; elsewhere such an answer is never final.
     """
 
     name: str
@@ -165,6 +166,7 @@ class History:
     aggregated: frozenset[str] = frozenset()
     banned: Mapping[int, float] = field(default_factory=dict)
     slack_ns: int = 0
+    refuses_with_500: bool = False
     summary: str = ""
     notes: tuple[str, ...] = ()
 
@@ -185,6 +187,8 @@ class History:
     def said(self, status: int, body: bytes) -> Said:
         """What an answer with another status says; never raises."""
         try:
-            return self.refusal(status, body)
+            said = self.refusal(status, body)
         except UNREADABLE:
             return Said("")
+        # A server that fails itself may say anything.
+        return replace(said, final=False) if status >= 500 and not self.refuses_with_500 else said

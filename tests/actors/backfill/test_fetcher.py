@@ -118,8 +118,8 @@ async def place(
     sandbox = Sandbox([name], 0.001, faults, now_ns=lambda: next(ticks), keep_truth=keep)
     exchange = sandbox.exchanges[name]
     market = dialect_of(name).market(parse_symbol(symbol or listed_symbol(name)))
-    category = market.endpoint.rpartition("/")[2] if name == "bybit" else ""
-    traded = exchange.market(category, market.native)
+    listed = next(key for key, row in exchange.listings.items() if row.symbol == market.symbol)
+    traded = exchange.market(*listed)
     for _ in range(orders):
         exchange.trade(traded)
     fills = [part for fill in sandbox.truth[name][market.symbol] for part in traded.parts(fill)]
