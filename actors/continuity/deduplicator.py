@@ -67,7 +67,7 @@ class Deduplicator:
 
         Returns how many were duplicates; held rows are none.
 
-        `spans` says of each of these rows how many ids it stands for, its own and those before; None: one.
+        `spans` has for each of these rows how many ids it stands for, its own and those before; None: one.
         `known` (see Known) are ids that were looked up, for answers about a time beyond what memory holds.
         """
         self._reads += 1

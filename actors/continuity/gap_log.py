@@ -1,4 +1,4 @@
-"""The ledger of what is missing: one gap is a row whose newer states are appended and never edited."""
+"""The gap log: one gap is a row whose newer states are appended and never edited."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 from actors.model.records import GapReason, GapRow, GapStatus, gap_id
 
 STATE_STEP_NS = 1_000  # states of one gap differ by what the file can tell apart, a microsecond
-OPEN_MAX_PER_SYMBOL = 32  # gaps waiting for an answer; the oldest beyond are said to be unknown
+OPEN_MAX_PER_SYMBOL = 32  # gaps waiting for an answer; the oldest beyond become unknown
 
 
 class GapLog:
@@ -90,7 +90,7 @@ class GapLog:
         *,
         say: bool = True,
     ) -> None:
-        """The first trade after it came. Without `say` the next state says it too."""
+        """The first trade after it came. Without `say` no state is recorded now: the next one holds it too."""
         row = self._gaps[gap]
         if say:
             at_ns = self._after(row, at_ns)
@@ -104,7 +104,7 @@ class GapLog:
         self._append(replace(row, at_ns=self._after(row, at_ns), from_id=from_id, from_ns=from_ns))
 
     def recovered(self, gap: str, count: int) -> None:
-        """Trades of it were stored; said with its next state."""
+        """Trades of it were stored; recorded with its next state."""
         row = self._gaps[gap]
         self._gaps[gap] = replace(row, recovered=row.recovered + count)
 

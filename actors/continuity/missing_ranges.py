@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 class MissingRange:
     """Ids `first` to `last` are missing. `born` is when that was seen, on the clock of the caller.
 
-    `gap_id` is the gap that says so, None as long as none does; `quiet` missing ranges never become a gap: they lie
+    `gap_id` is the gap that reports it, None as long as none does; `quiet` ranges never become a gap: they lie
     where nothing was promised. `to_id` is the row that stands right after, `from_ns` and `to_ns` the times of
     the rows around it.
     """

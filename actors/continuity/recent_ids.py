@@ -27,7 +27,7 @@ class RecentIds:
 
     def __init__(self, keys_min: int = KEYS_MIN, keys_max: int = KEYS_MAX) -> None:
         self._keys_min, self._keys_max = keys_min, keys_max
-        self.young: dict[int, int] = {}  # times by key; read and written by Loose.quick too
+        self.young: dict[int, int] = {}  # times by key; read and written by UnsequencedTracker.quick too
         self.start_ns = _BEFORE_ALL
         self.reach_ns: int | None = None
         self._starts: list[int] = []  # of the closed slices, oldest first; each ends where the next begins

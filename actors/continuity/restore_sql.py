@@ -29,7 +29,7 @@ def stored_sql(first_row: int, tail: str | None) -> str:
     return merged if tail is None else f"{merged} UNION ALL {tail}"
 
 
-# `wanted` says from where on its ids count (`since`), and where another run began (`until`, `below`).
+# `wanted` holds from where on its ids count (`since`), and where another run began (`until`, `below`).
 # `fills` tells how many ids a row stands for.
 _RECENT = f"""
 WITH recent AS (
@@ -88,7 +88,7 @@ QUALIFY row_number() OVER (
 
 # Of gaps ($gaps) whose end came: what of their ids lies between no stored ones. Trades have their gaps' times.
 MISSING = f"""
-WITH told AS (
+WITH reported AS (
   SELECT gap_id, symbol, opened_at, status, from_time,
          TRY_CAST(from_id AS BIGINT) AS low, TRY_CAST(to_id AS BIGINT) AS high
   FROM ({NEWEST_GAPS}) WHERE gap_id IN (SELECT unnest($gaps::VARCHAR[]))),
@@ -99,10 +99,10 @@ rows AS (
     AND (t.timestamp >= {AT.format("$reach")} OR t.timestamp IS NULL)),
 edges AS (
   SELECT gap_id, symbol, low AS id, 1 AS fills, from_time AS made_at, NULL AS trade_id, opened_at, status
-  FROM told
+  FROM reported
   UNION ALL
   SELECT g.gap_id, g.symbol, s.id, s.fills, s.made_at, s.trade_id, g.opened_at, g.status
-  FROM told g JOIN rows s ON s.symbol = g.symbol AND s.id > g.low AND s.id <= g.high)
+  FROM reported g JOIN rows s ON s.symbol = g.symbol AND s.id > g.low AND s.id <= g.high)
 SELECT * FROM (
   SELECT symbol, lag(id) OVER g + 1 AS first, id - fills AS last, {_NS.format("opened_at")},
          {_NS.format("lag(made_at) OVER g")}, trade_id, {_NS.format("made_at")}, gap_id, status
@@ -110,7 +110,7 @@ SELECT * FROM (
 WHERE first <= last ORDER BY status = 'open' DESC, last DESC
 """
 
-# What gaps say that are not filled, however old they are: a jump within them has been told.
+# What gaps report that are not filled, however old they are: a jump within them has been reported.
 REPORTED = f"""
 SELECT symbol, TRY_CAST(from_id AS BIGINT) + 1 AS first, TRY_CAST(to_id AS BIGINT) - 1 AS last,
        {_NS.format("coalesce(to_time, opened_at)")}

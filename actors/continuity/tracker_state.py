@@ -24,10 +24,9 @@ class TrackerState:
 
     `last_id` and `last_ns` are the newest stored trade, None where there is none. `mark` and `lowest` bound
     the stored ids of the exchange's present count (`lowest` None: unknown, so that nothing is believed to be
-    older than the record). `gaps` are those that may still change, oldest first; `left` says of each of them
+    older than the record). `gaps` are those that may still change, oldest first; `left` holds of each of them
     how many of its ids up to `mark` the file lacks, of which `missing_ranges` may hold only some. `recent` knows
-    the
-    newest trades, and is handed over for good; ids that rise have come up to `highest`, and those below
+    the newest trades, and is handed over for good; ids that rise have come up to `highest`, and those below
     `floor` are older than what it reaches. `aside` are stored rows far above the mark that no other row confirms.
     """
 

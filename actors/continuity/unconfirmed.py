@@ -1,8 +1,7 @@
 """Rows with ids far above the highest believed: they wait for the next rows, which confirm or deny them.
 
-Ids from the wire are not believed alone. Nothing is derived from a row that waits: the mark stays, no missing
-range is made,
-no outage ends. Other rows decide:
+Ids from the wire are not believed alone. Nothing is derived from a row that waits: the mark stays, no
+missing range is made, no outage ends. Other rows decide:
 - RESET_ROWS rows that stand close together, compared with how far they leap, confirm each other: a loss;
 - rows that go on below it, DENY_ROWS and more, deny it: its id is bad, and it is refused;
 - a row that follows the mark up to it confirms it, if it is not another trade with the same id: it was early.
@@ -57,7 +56,7 @@ class Waiting:
         return iter(self._held)
 
     def add(self, row: Row) -> None:
-        """`row.mark` says above what it waits."""
+        """`row.mark` is the mark above which it waits."""
         number = decimal(row.trade_id)
         assert number is not None, "other rows are not compared"
         self._held.append(Held(row, number - row.span + 1, number))

@@ -1,11 +1,11 @@
-"""Continuity where ids only rise, have no order, or do not exist: a bounded memory of the newest.
+"""Tracks a market whose ids only rise, have no order, or do not exist: a bounded memory of the newest trades.
 
 A trade of a time before what the memory reaches back to is taken for a copy: nothing is stored twice. Should it
-have been a new one, it is not lost unsaid: its time becomes a gap, which is asked of the history and compared
+have been a new one, its loss is not hidden: its time becomes a gap, which is asked of the history and compared
 with the file.
 
-A trade without an id cannot be told from its twin (same time, price, volume and side), so a live one is never
-dropped. Only of rows that are re-sent (a marked snapshot, a backfill) is the n-th twin within that answer the
+A trade without an id cannot be distinguished from its twin (same time, price, volume and side), so a live one is
+never dropped. Only of rows that are re-sent (a marked snapshot, a backfill) is the n-th twin within that answer the
 n-th twin that is remembered.
 """
 

@@ -19,7 +19,7 @@ from supervisor import Backoff, ChildSpec, Supervisor, UnknownActorError
 
 OVERLAP_S = 5.0  # old and new deliver together for so long: more than ids may be out of order
 KEEPS_UP_S = 2.0  # so much later a trade may come on the new one: about what looks and watches are apart
-# The rest of an exchange may be leaving too: a connection that is told so when it has just come is given so long.
+# The rest of an exchange may be leaving too: a new connection that gets such a notice is kept for so long.
 LEAVING_S = 30.0
 # A connection is replaced when it has lived so much of its known lifetime; which part exactly is left to chance,
 # so that connections that were opened together do not go together.
@@ -49,7 +49,7 @@ class _Replacement:
 
 
 class ConnectionPool:
-    """Owned by the exchange. `make` builds a connection for a plan; times are trio's clock.
+    """Owned by the exchange. `make` builds a connection for its spec; times are trio's clock.
 
     Nothing here is lost by a crash of the task that calls `look`: what is under way is kept as data.
     """
@@ -66,18 +66,18 @@ class ConnectionPool:
         self._branch: Supervisor | None = None
         self._changing = trio.Lock()
         self._retired = False
-        self._planned = 0  # numbers are not used again
+        self._numbered = 0  # numbers are not used again
         self._replacements: list[_Replacement] = []
         self._failed: dict[Connection, tuple[int, float]] = {}  # replacements of it in vain, and when to try again
         self._lifetimes: dict[Connection, float] = {}
         self._gone: list[Connection] = []  # that may have left something behind
         self._random = random.Random()  # noqa: S311 - spreads load, keeps no secret
-        self.connections = self._plan(markets)
+        self.connections = self._build(markets)
 
-    def _plan(self, markets: Sequence[Market]) -> list[Connection]:
-        plans = shard(self._settings, self._dialect, markets, first=self._planned + 1)
-        self._planned += len(plans)
-        return [self._make(plan) for plan in plans]
+    def _build(self, markets: Sequence[Market]) -> list[Connection]:
+        specs = shard(self._settings, self._dialect, markets, first=self._numbered + 1)
+        self._numbered += len(specs)
+        return [self._make(spec) for spec in specs]
 
     async def start(self, branch: Supervisor) -> None:
         """Starts all connections as children of `branch`."""
@@ -119,13 +119,13 @@ class ConnectionPool:
                     connection.give_up(gone)
                     wanted.update((market.symbol, market) for market in connection.spec.markets)
                     await self._end(connection)
-            for connection in self._plan([market for symbol, market in wanted.items() if symbol not in gone]):
+            for connection in self._build([market for symbol, market in wanted.items() if symbol not in gone]):
                 self.connections.append(connection)
                 await self._start(connection)
 
     @property
     def halted(self) -> bool:
-        """Whether the exchange says that no trades are made at present."""
+        """Whether the exchange reports that no trades are made at present."""
         return any(connection.state.halted for connection in self.connections)
 
     def retire(self, symbols: Collection[str]) -> None:
@@ -159,9 +159,9 @@ class ConnectionPool:
                 return False
             if trio.current_time() < self._failed.get(old, (0, -math.inf))[1]:
                 return False
-            self._planned += 1
+            self._numbered += 1
             new = self._make(
-                ConnectionSpec(f"{self._settings.name}:{self._planned}", old.spec.url, old.spec.markets)
+                ConnectionSpec(f"{self._settings.name}:{self._numbered}", old.spec.url, old.spec.markets)
             )
             self.connections.append(new)
             self._replacements.append(_Replacement(old, new, reason, trio.current_time()))
@@ -169,23 +169,23 @@ class ConnectionPool:
             return True
 
     async def look(self) -> list[tuple[str, str]]:
-        """About once a second: begins and ends replacements. Returns what is to be told, as (event, reason)."""
-        told: list[tuple[str, str]] = []
+        """About once a second: begins and ends replacements. Returns events to report, as (event, reason)."""
+        events: list[tuple[str, str]] = []
         if self._retired:
-            return told
+            return events
         for connection in list(self.connections):
-            why = self._told_to_leave(connection) or self._aged(connection)
+            why = self._announced_close(connection) or self._aged(connection)
             if why and await self.replace(connection, why):
-                told.append(("replacing", f"{connection.spec.name}: {why}; a second connection is opened"))
+                events.append(("replacing", f"{connection.spec.name}: {why}; a second connection is opened"))
         async with self._changing:
             for replacement in list(self._replacements):
                 outcome = await self._carry_on(replacement)
                 if outcome:
                     self._replacements.remove(replacement)
-                    told.append(outcome)
-        return told
+                    events.append(outcome)
+        return events
 
-    def _told_to_leave(self, connection: Connection) -> str:
+    def _announced_close(self, connection: Connection) -> str:
         return connection.state.leaving if trio.current_time() - connection.state.opened_at >= LEAVING_S else ""
 
     def _aged(self, connection: Connection) -> str:

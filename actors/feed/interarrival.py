@@ -1,4 +1,4 @@
-"""The rhythm of one market: how long it is silent as a rule, and whether it has been silent for too long now."""
+"""Times between trades of one market: how long it is silent as a rule, and whether a silence is too long."""
 
 import math
 
@@ -6,13 +6,13 @@ RULE_SHARE = 0.05  # weight of the newest interval: the rule is that of the last
 RULE_FACTOR = 20.0  # in a steady market one interval of 10^8 is so much longer than the rule
 LONGEST_FACTOR = 3.0
 LONGEST_FADES_S = 3600.0  # the longest silence counts half after so long: nights are quieter than days
-UNKNOWN_FACTOR = 6.0  # a market whose rhythm is not known is given so many times the least
+UNKNOWN_FACTOR = 6.0  # a market whose usual interval is not known is given so many times the least
 LEARNT_INTERVALS = 20
 PATIENCE_S_MAX = 6 * 3600.0
 
 
-class Rhythm:
-    """Told of silences that have ended. Times are seconds on any clock that only rises.
+class Interarrival:
+    """Learns from silences that have ended. Times are seconds on any clock that only rises.
 
     `least_s` is the shortest silence that may be suspicious at all.
     """

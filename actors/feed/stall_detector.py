@@ -17,7 +17,7 @@ import trio
 from actors.continuity.continuity import Continuity
 from actors.feed.connection import Connection
 from actors.feed.connection_pool import OVERLAP_S, ConnectionPool
-from actors.feed.interarrival import PATIENCE_S_MAX, Rhythm
+from actors.feed.interarrival import PATIENCE_S_MAX, Interarrival
 from actors.feed.peer_activity import PeerActivity
 from actors.model.records import GapReason
 from supervisor import Context
@@ -70,7 +70,7 @@ class StallDetector:
         self._exchange, self._least_s = exchange, least_s
         self._pool, self._continuity = pool, continuity
         self._peers, self._probes, self._limits = peers, probes, limits
-        self._rhythms: dict[str, Rhythm] = {}
+        self._interarrivals: dict[str, Interarrival] = {}
         self._last: dict[str, float] = {}  # when each market was last heard on any connection
         self._asked: dict[str, float] = {}  # since when an answer about each is waited for
         self._stalled: dict[str, str] = {}  # markets that are known to be stalled, and the evidence
@@ -125,45 +125,45 @@ class StallDetector:
         heard = {_coin(symbol) for symbol in carriers if self._heard(symbol, carriers[symbol], now)}
         self._peers.traded(self._exchange, heard, now)
         for symbol, connections in carriers.items():
-            rhythm, at_most_s = (
-                self._rhythm(symbol),
+            interarrival, at_most_s = (
+                self._interarrival(symbol),
                 self._limits.repeat_s if symbol in self._stalled else PATIENCE_S_MAX,
             )
-            silent = [c for c in connections if rhythm.due(self._idle_since(c, symbol), now, at_most_s)]
+            silent = [c for c in connections if interarrival.due(self._idle_since(c, symbol), now, at_most_s)]
             if silent:
                 await self._judge(context, symbol, silent, connections, now)
             else:
                 self._level(symbol)
 
-    def _rhythm(self, symbol: str) -> Rhythm:
-        return self._rhythms.setdefault(symbol, Rhythm(self._least_s))
+    def _interarrival(self, symbol: str) -> Interarrival:
+        return self._interarrivals.setdefault(symbol, Interarrival(self._least_s))
 
     def _idle_since(self, connection: Connection, symbol: str) -> float:
         return max(connection.state.idle_since(symbol), self._awake_since)
 
     def _heard(self, symbol: str, connections: Iterable[Connection], now: float) -> bool:
-        """Whether it had trades since the last look; what its silence before says of its rhythm is learnt."""
+        """Whether it had trades since the last look; its usual intervals are learnt from the silence before."""
         last = max(connection.state.last_trade_at.get(symbol, -1.0) for connection in connections)
         before = self._last.get(symbol)
         if last < 0 or (before is not None and last <= before):
             return False
         self._last[symbol] = last
         self._asked.pop(symbol, None)
-        rhythm = self._rhythm(symbol)
+        interarrival = self._interarrival(symbol)
         own = before is not None and any(
             max(c.state.since[symbol], c.state.reading_since, c.state.matching_since, self._awake_since) <= before
             for c in connections
         )
         if self._stalled.pop(symbol, None) is None and own and before is not None:
-            rhythm.heard(max(0.0, last - before - TICK_S), now)  # the pause between two looks is not its own
+            interarrival.heard(max(0.0, last - before - TICK_S), now)  # the pause between two looks is not its own
         else:
-            rhythm.heard_after_loss()
+            interarrival.heard_after_loss()
         return True
 
     async def _judge(
         self, context: Context, symbol: str, silent: list[Connection], connections: list[Connection], now: float
     ) -> None:
-        rhythm = self._rhythm(symbol)
+        interarrival = self._interarrival(symbol)
         since = min(self._idle_since(connection, symbol) for connection in silent)
         others = [c for c in connections if c not in silent and c.state.last_trade_at.get(symbol, -1.0) > since]
         if others:
@@ -174,11 +174,11 @@ class StallDetector:
         if evidence is None:
             return
         self._asked.pop(symbol, None)
-        rhythm.doubted(now)
+        interarrival.doubted(now)
         if not evidence:
             self._stalled.pop(symbol, None)
             return
-        rule = f", {rhythm.rule_s:.3g} s as a rule" if rhythm.known else ""
+        rule = f", {interarrival.rule_s:.3g} s as a rule" if interarrival.known else ""
         why = f"{symbol} silent for {now - since:.0f} s{rule}: {evidence}"
         self._stalled[symbol] = why
         now_ns = time.time_ns()
@@ -206,13 +206,13 @@ class StallDetector:
     def _evidence(self, symbol: str, since: float, now: float) -> str | None:
         """What shows that a silent market is not quiet; "" for nothing, None while that is not known yet.
 
-        The other exchanges are believed at once where a market's own rhythm is broken, and where there is no
+        The other exchanges are believed at once where a market exceeds its usual intervals, and where there is no
         history to ask; beyond that the history decides, or they do if it does not answer.
         """
         coin = _coin(symbol)
         busy = self._peers.busy(self._exchange, coin, since)
         elsewhere = f"{coin} is traded on {', '.join(busy)}" if busy else ""
-        if self._probes is None or (busy and self._rhythm(symbol).known and symbol not in self._stalled):
+        if self._probes is None or (busy and self._interarrival(symbol).known and symbol not in self._stalled):
             return elsewhere  # a quiet market alone is no reason for anything
         missed = self._probes.answer(symbol, since)
         if missed is not None:

@@ -78,7 +78,7 @@ class Subscription:
         self._waiting = {native: _Waiting(-1.0, self._all, again=False) for native in self._all}
         self.pending = dict.fromkeys(natives)  # in order; what waits for an answer, or to be asked for again
         self.refused: dict[str, str] = {}
-        self.held: dict[str, str] = {}  # of those pending: why they are asked for again, in words
+        self.held: dict[str, str] = {}  # of those pending: why they are asked for again
         self.unanswered: dict[str, None] = {}  # of those pending: no answer came in time
         self.confirmed: set[str] = set()
         self.answered = False  # the exchange has reacted to a request, with whatever words or data
@@ -198,7 +198,7 @@ class Subscription:
         tries = min(tries, TRIES_COUNTED_MAX)
         return self._pauses.setdefault(tries, AGAIN.delay_s(tries, self._random))
 
-    # -- what the exchange says -----------------------------------------------------------------------
+    # -- what the exchange answers -----------------------------------------------------------------------
 
     def acknowledged(self, ack: Ack, now: float) -> set[str]:
         """The exchange said yes. Returns the markets that it lists no more although it did before."""

@@ -1,4 +1,4 @@
-"""Rhythm and neighbours: a silence is looked into if the market itself does not explain it, seldom otherwise."""
+"""A silence is examined if neither the usual intervals of the market nor its peers explain it, seldom otherwise."""
 
 import itertools
 import math
@@ -16,7 +16,7 @@ from actors.feed.interarrival import (
     PATIENCE_S_MAX,
     RULE_FACTOR,
     UNKNOWN_FACTOR,
-    Rhythm,
+    Interarrival,
 )
 from actors.feed.peer_activity import MOMENTS_KEPT, MOMENTS_MIN, PeerActivity
 
@@ -27,9 +27,9 @@ seconds = st.floats(0.0, 10 * DAY_S)
 happenings = st.lists(st.one_of(seconds, st.none(), st.just("?")), max_size=60)
 
 
-def told(things: list[float | str | None], least_s: float = LEAST_S) -> tuple[Rhythm, float]:
+def told(things: list[float | str | None], least_s: float = LEAST_S) -> tuple[Interarrival, float]:
     """A rhythm after these, and the time that is then."""
-    rhythm, now = Rhythm(least_s), 0.0
+    rhythm, now = Interarrival(least_s), 0.0
     for thing in things:
         if isinstance(thing, float):
             now += thing
@@ -41,7 +41,7 @@ def told(things: list[float | str | None], least_s: float = LEAST_S) -> tuple[Rh
     return rhythm, now
 
 
-def steady(interval_s: float, count: int = 200) -> tuple[Rhythm, float]:
+def steady(interval_s: float, count: int = 200) -> tuple[Interarrival, float]:
     return told([interval_s] * count)
 
 
@@ -110,7 +110,7 @@ def test_a_silence_is_looked_into_after_twice_the_time_each_time_and_beyond_the_
     assert rhythm.due(now, 6 * DAY_S, 300.0)  # of a market that is known to be stalled
 
 
-def looked(rhythm: Rhythm, now: float) -> bool:
+def looked(rhythm: Interarrival, now: float) -> bool:
     rhythm.doubted(now)
     return True
 
@@ -140,7 +140,7 @@ def bursty(rng: random.Random, rate_per_s: float) -> Iterator[float]:
 
 def looks_at(moments: Iterator[float]) -> list[float]:
     """When a day of trades would be looked into by somebody who looks each second."""
-    rhythm, last, looks = Rhythm(LEAST_S), 0.0, []
+    rhythm, last, looks = Interarrival(LEAST_S), 0.0, []
     for at in moments:
         now = math.ceil(at)
         while (look := last + rhythm.patience_s(last)) < now - 1:
