@@ -1,4 +1,4 @@
-"""The archive: what retention takes out of the file, as Parquet files by table, exchange, symbol and UTC day.
+"""The archive: what retention deletes from the file, as Parquet files by table, exchange, symbol and UTC day.
 
 A piece of a day is written under the name that the DuckDB file has given it. A crash between archiving and
 deleting leaves that name as it was, and the next attempt replaces its files; a deletion that has been

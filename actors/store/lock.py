@@ -1,4 +1,4 @@
-"""One service for one file: locks that tell a second service who has it, by whatever name it knows the file.
+"""One service for one file: locks that keep a second service out, by whatever name it knows the file.
 
 The lock "<file>.lock" keeps out services that come by the same folder, also while there is no file yet. A file
 has other names too: hard links, and bind mounts of the file alone. So the file itself is locked as well, with

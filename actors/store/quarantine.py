@@ -1,4 +1,4 @@
-"""Finds what cannot be read and sets it aside under a name with the time, so that recording goes on."""
+"""Quarantine: moves what cannot be read aside, under a name with the time, so that recording goes on."""
 
 import errno
 from collections.abc import Iterable

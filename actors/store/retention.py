@@ -1,4 +1,4 @@
-"""Retention: whole UTC days that are older than they need be leave the file, in pieces, perhaps for the archive.
+"""Retention: deletes UTC days older than keep_days, in pieces, with an archive after writing them to it.
 
 Each piece is small enough that the file is held for a fraction of a second. What has been deleted is counted
 in the table store.retention, in the transaction that deletes it.

@@ -93,7 +93,7 @@ class Store:
         self._adopted = False
         self._came_alone = False
         self._through = 0
-        self._asked = False  # whether the file has told its watermark since the start
+        self._asked = False  # whether the file's watermark has been read since the start
         self._started = datetime.now(UTC)
         self.unreached = ""  # why other programs do not see the newest rows, as long as that is so
         self._next = 1
@@ -311,7 +311,7 @@ class Store:
         self._tail.mark(replace(self._tail.identity, through=through))
 
     def _check(self, con: duckdb.DuckDBPyConnection) -> Entry:
-        """Compares the file with the manifest; rows that are gone and not in the tail either are said aloud."""
+        """Compares the file with the manifest; reports rows that are gone and not in the tail either."""
         state = Entry(self._duck.merged_through(con), self._duck.rows(con))
         self._learn(state.through)
         missing = self._manifest.compare(state, self._tail.listed())
@@ -331,7 +331,7 @@ class Store:
         self._came_alone = False
 
     def _learn(self, through: int) -> None:
-        """The file has told its watermark."""
+        """The file's watermark has been read."""
         if not self._asked:
             last = self._manifest.last
             listed = self._tail.live(last.through if last else 0)
@@ -345,7 +345,7 @@ class Store:
         self._acknowledged.settle(through)
 
     def _miss_vanished(self) -> None:
-        """Says what was acknowledged, is not merged, and is in no segment any more."""
+        """Reports what was acknowledged, is not merged, and is in no segment any more."""
         self._acknowledged.settle(self._through)
         until = self._acknowledged.newest  # before the segments are listed: the writer goes on
         found = self._acknowledged.missing(self._tail.listed(), self._through, until)
@@ -394,7 +394,7 @@ class Store:
         return joined
 
     def measure(self) -> None:
-        """Counts the tail anew."""
+        """Counts the tail again."""
         listed = self._tail.live(self._through)[TICKS.name]
         self.segment_count = len(listed)
         self.segment_bytes = self._tail.size(TICKS, listed)
