@@ -23,7 +23,7 @@ from actors.exchanges.contract.instruments import Instrument, InstrumentList, In
 from actors.exchanges.contract.rest import Ask, Busy, Garbled, RateLimit
 from actors.feed.decoder import INFLATED_AT_ONCE, ODD_AT_ONCE, Decoder
 from actors.feed.keep_alive import REPLIES_MAX
-from actors.feed.set_aside import PAUSES_S, REASON
+from actors.feed.set_aside import PAUSES_S, REASON, SetAside
 from actors.feed.subscription import Subscription
 from actors.model.schema import DECIMAL, Stored, schema_of
 from actors.model.ticks import TICKS, Block, Reason
@@ -506,11 +506,12 @@ async def test_markets_that_were_taken_before_are_asked_for_without_waiting(auto
 
 def test_where_several_may_be_the_bad_one_none_is_set_aside_until_each_was_asked_alone() -> None:
     spoken = dialect(bad_symbol_closes=True, limits=ONE_EACH)
-    one = Subscription(spoken, ("A", "B"), "trades")
-    one._set_aside.accept(("A", "B"))
+    set_aside = SetAside()
+    set_aside.accept(("A", "B"))
+    one = Subscription(spoken, ("A", "B"), "trades", set_aside)
     assert [request.natives for request in (one.next(0), one.next(0)) if request] == [("A",), ("B",)]
     assert one.closed(1) == []
-    two = Subscription(spoken, ("A", "B"), "trades", one._set_aside)
+    two = Subscription(spoken, ("A", "B"), "trades", set_aside)
     request = two.next(10)
     assert request is not None and request.natives == ("A",) and two.next(10) is None
     assert two.closed(11) == ["A"]

@@ -1,4 +1,4 @@
-"""What a dialect is: how one exchange speaks, as a frozen value and a few pure functions. No I/O here."""
+"""The WebSocket side of an exchange as a frozen value and a few pure functions: the dialect. No I/O here."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -97,7 +97,7 @@ class Unsubscribed:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """The state that the exchange says it is in, in its own words; "" for the normal one.
+    """The state that the exchange reports of itself, in its own words; "" for the normal one.
 
     `matches` False: no trades are made as long as it lasts.
     """
@@ -113,7 +113,7 @@ class Alive:
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """The exchange says that it will close this connection; `reason` is its own words."""
+    """The exchange announces that it will close this connection; `reason` is its own words."""
 
     reason: str
 

@@ -1,4 +1,4 @@
-"""What an exchange's history over REST is: how old trades are asked for and read, and what a page of it holds.
+"""An exchange's trade history over REST: how pages of old trades are requested and parsed.
 
 A `History` is to REST what a `Dialect` is to the WebSocket: a frozen value and pure functions, no I/O.
 """
@@ -67,10 +67,10 @@ class TradeRange:
 
     def __post_init__(self) -> None:
         if self.from_id is None and self.from_ns is None:
-            raise ValueError("a stretch needs a first id or a first time")
+            raise ValueError("a range needs a first id or a first time")
         for low, high in ((self.from_id, self.to_id), (self.from_ns, self.to_ns)):
             if low is not None and high is not None and low > high:
-                raise ValueError("a stretch begins before it ends")
+                raise ValueError("a range begins before it ends")
 
     @property
     def ids(self) -> int | None:
@@ -132,7 +132,7 @@ def id_number(text: str | None) -> int | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """How one exchange's old trades are had.
+    """How one exchange's old trades are fetched.
 
     - `summary`: how it is asked and how far back, in one line.
     - `ask(query)`: the request for one page; raises Refused where the stretch cannot be asked for so.

@@ -1,4 +1,4 @@
-"""What an exchange's list of markets over REST is: how it is asked for, and each market's scales and units.
+"""An exchange's list of markets over REST: how it is requested, and each market's scales and units.
 
 No I/O here; decimals are the wire's own digits.
 """

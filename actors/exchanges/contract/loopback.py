@@ -43,7 +43,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Venue:
-    """How one exchange behaves on its socket.
+    """How one exchange behaves on its WebSocket.
 
     `paths` maps URL paths (and what lies below them) to the category of markets served there.
     `styles[category]` is how its numbers look; `seed(frame)` reads a recorded trade frame.
@@ -51,7 +51,7 @@ class Venue:
     fills, `replay` those of old trades, `wrap` puts a trade frame into the connection's envelope, `beat`
     gives the heartbeats due every `beat_s` (only while nothing else was sent, if `beat_when_idle`).
     `ping_s` and `pong_s`: protocol pings and how long their answer may take. `deaf_s`: closed when the
-    client said nothing for so long (`deaf_counts_pushes`: and nothing was pushed either).
+    client sent nothing for so long (`deaf_counts_pushes`: and nothing was pushed either).
     `requests_per_s`: how many messages a client may send; `connects`: how many connections an address may
     open, in how many seconds. `warm_up`: old fills that a market has before its first subscriber.
     `server_ping(talk)`: a ping in the exchange's own words, sent every `server_ping_s`; when

@@ -15,7 +15,7 @@ FILLS_OF_AN_ORDER = (1, 1, 1, 1, 1, 1, 2, 2, 3, 5)
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """One trade as the exchange tells it; `ns` is UTC nanoseconds in the exchange's own resolution.
+    """One trade as the exchange publishes it; `ns` is UTC nanoseconds in the exchange's own resolution.
 
     `side` is the taker's. `count` is how many ids it used up: `trade_id` is the last of them. `order` is
     the taker's order, common to its fills; `seq` the exchange's own event counter. `changed` and `rising`
@@ -46,7 +46,7 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """What a recording tells of a market: its last id and counter, and how prices and sizes look."""
+    """What a recording shows of a market: its last id and counter, and how prices and sizes look."""
 
     last_id: int
     seq: int

@@ -38,9 +38,9 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Tape:
-    """A market's trades, oldest first: what the WebSocket side told, as far back as it is kept.
+    """A market's trades, oldest first: what the WebSocket side sent, as far back as it is kept.
 
-    `market` is None as long as nobody has subscribed: then nothing has been traded.
+    `market` is None until the first subscription: before that nothing is traded.
     """
 
     native: str
@@ -64,7 +64,7 @@ class Past:
     """How one exchange answers about the past.
 
     `paths`: the beginnings of the paths it serves. `cost(question)` in the units of its rate limit, of which
-    `units` are allowed in any `window_s`; `too_many` is what it says then. `posts`: it is asked by POST too.
+    `units` are allowed in any `window_s`; `too_many` is the answer beyond that. `posts`: it is asked by POST too.
     """
 
     doc: str
