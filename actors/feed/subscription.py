@@ -81,6 +81,7 @@ class Subscription:
         self.held: dict[str, str] = {}  # of those pending: why they are asked for again
         self.unanswered: dict[str, None] = {}  # of those pending: no answer came in time
         self.confirmed: set[str] = set()
+        self.assumed: set[str] = set()  # asked for where no answer ever comes, and without trades so far
         self.answered = False  # the exchange has reacted to a request, with whatever words or data
         for native in self._ours & self._set_aside.due.keys():
             self._waiting[native] = _Waiting(self._set_aside.due[native], (native,), again=True)
@@ -119,8 +120,10 @@ class Subscription:
         """No answer will come: these count as asked for, and are confirmed by their first trades."""
         self.answered = True
         for native in request.natives:
-            self.pending.pop(native, None)
-            self.held.pop(native, None)
+            if native in self.pending:
+                del self.pending[native]
+                self.held.pop(native, None)
+                self.assumed.add(native)
         self._open.pop(request.request_id, None)
 
     def closed(self, now: float) -> list[str]:
@@ -235,6 +238,7 @@ class Subscription:
         for native in natives:
             self.refused[native] = refusal.reason
             self.confirmed.discard(native)
+            self.assumed.discard(native)
             for standing in (self.pending, self.held, self.unanswered):
                 standing.pop(native, None)
             self._wait([native], now, self._all if self._dialect.answers_each else (native,))
@@ -311,6 +315,7 @@ class Subscription:
             self._ended.discard(native)
             self._stood_since.setdefault(native, now)
         self.confirmed |= settled
+        self.assumed -= settled
         self._set_aside.accept(settled)
         for request_id, opened in list(self._open.items()):
             opened.left -= settled
