@@ -437,9 +437,14 @@ class World:
         self._survive(lambda: self.running.compact())
 
     def finish(self) -> Merged | None:
-        """A clean stop; the store is down afterwards, unless it could not be finished."""
+        """A clean stop; the store is down afterwards. None if it crashed, or the file is locked."""
         result: list[Merged] = []
-        self._survive(lambda: result.append(self.running.finish(never)))
+
+        def finish() -> None:
+            with suppress(DatabaseLocked):
+                result.append(self.running.finish(never))
+
+        self._survive(finish)
         if self.store is not None:
             self._listen(self.store)
             self.store.close()

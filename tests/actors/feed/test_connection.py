@@ -571,7 +571,7 @@ async def test_what_the_exchange_unsubscribes_is_asked_for_at_once_and_the_gap_i
         assert desk.asked[1:] == [[NATIVES.get(exchange, "BTC-USDT")]]
         assert feed.exchange.connections[0].state.since.keys() == {"ETH/USDT"}
         assert "BTC/USDT: unsubscribed by the exchange; asked for again" in feed.health().reason
-        await trio.sleep(30)  # that was not answered, so once more
+        await trio.sleep(60)  # that was not answered, so once more
         assert feed.health().state is State.OK
         told = [event.reason for event in feed.events if event.event == "unsubscribed"]
         assert told == ["BTC/USDT: unsubscribed by the exchange"]
