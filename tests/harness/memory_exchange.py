@@ -1,5 +1,6 @@
 """An exchange in memory that keeps the whole truth, and one exchange of the service that records it."""
 
+import dataclasses
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -26,6 +27,7 @@ from actors.recorder import ExchangeRecorder, SharedServices
 from actors.settings import ExchangeSettings, SupervisionSettings
 from actors.telemetry.ledger import Account
 from supervisor import Event, Mailbox, Supervisor
+from tests.harness.continuity_file import new_file, put_audit, put_feeds, put_gaps
 from tests.harness.exchange_server import Client, Server, trade
 
 EPOCH_NS = 1_790_000_000_000_000_000
@@ -272,3 +274,13 @@ async def recorded(
                 recorder.exchange.retire()
             recorder.chunks += recorder.exchange.rests()
         nursery.cancel_scope.cancel()
+
+
+def coverage(recorder: Recorder, symbol: str = "BTC/USDT") -> list[str]:
+    """The verdicts on a market, in order of time, from what was recorded of it."""
+    con = new_file()
+    put_gaps(con, [gap for chunk in recorder.chunks for gap in chunk.gaps])
+    put_feeds(con, [dataclasses.replace(feed, run_id="r") for chunk in recorder.chunks for feed in chunk.feeds])
+    put_audit(con, "r", time.time_ns())
+    rows = con.execute("SELECT status FROM coverage WHERE symbol = ? ORDER BY from_time", [symbol]).fetchall()
+    return [status for (status,) in rows]

@@ -98,3 +98,21 @@ def successively(*acts: Act) -> Act:
         await current(context)
 
     return run
+
+
+class Ear(Context):
+    """Hears what the actor reports; `reason` is what health says now."""
+
+    def __init__(self) -> None:
+        super().__init__("clock")
+        self.notes: list[tuple[str, str, dict[str, object]]] = []
+        self.reason = ""
+
+    def ok(self) -> None:
+        self.reason = ""
+
+    def degraded(self, reason: str) -> None:
+        self.reason = reason
+
+    def note(self, event: str, reason: str = "", **detail: object) -> None:
+        self.notes.append((event, reason, detail))

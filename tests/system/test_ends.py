@@ -17,7 +17,7 @@ import pytest
 
 from ops.terminal.exit_codes import CONFIGURATION, GAVE_UP, LOST
 from tests.harness.cli_process import COMMAND, PATIENCE_S, environment, status, tickwarden, wait_for
-from tests.system.test_signals import QUICK, Sandbox, Service, recording, sandbox
+from tests.harness.service_process import QUICK, Sandbox, Service, recording, sandbox
 
 __all__ = ["sandbox"]  # the fixture
 

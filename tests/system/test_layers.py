@@ -172,3 +172,16 @@ def test_nothing_else_lies_at_the_top_of_the_tree() -> None:
     if not listed:
         pytest.skip("not a git checkout")
     assert {name for name in (line.partition("/")[0] for line in listed) if not name.startswith(".")} == TOP
+
+
+def test_no_test_module_imports_another() -> None:
+    """What several tests need stands in tests/harness, so that each test module can be read and moved alone."""
+    wrong = {
+        str(path.relative_to(ROOT)): module
+        for path in (ROOT / "tests").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        for module in [node.module or ""]
+        if module.rpartition(".")[2].startswith("test_")
+    }
+    assert wrong == {}

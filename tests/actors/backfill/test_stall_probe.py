@@ -7,8 +7,7 @@ from trio.testing import MockClock
 from actors.backfill.fetch_job import BackfillLimits
 from actors.model.records import GapReason, GapStatus
 from supervisor import State
-from tests.actors.telemetry.test_reject_monitor import coverage
-from tests.harness.memory_exchange import BTC, ETH, PAST, Recorder, Venue, recorded, seen
+from tests.harness.memory_exchange import BTC, ETH, PAST, Recorder, Venue, coverage, recorded, seen
 
 BOTH = ("BTC/USDT", "ETH/USDT")
 LOOK_S = 10.0

@@ -1,7 +1,6 @@
 """The way from chunks to durable batches: by rows, by age, through crashes and a sick disk."""
 
 import errno
-import itertools
 import subprocess
 import sys
 import time
@@ -20,73 +19,17 @@ from trio.testing import MockClock
 from actors.model.batch import Batch
 from actors.model.chunk import Chunk
 from actors.model.errors import DatabaseLocked
-from actors.model.records import EventRow, LagRow
-from actors.model.ticks import Block, Reason, Reject
-from actors.settings import DEFAULT_LIMITS, SinkLimits, StoreSettings
-from actors.sink.buffer import AUDIT_EVERY_S, EVENTS_MAX, MARGIN_S, Buffer
+from actors.model.records import EventRow
+from actors.model.ticks import Block, Reason
+from actors.settings import SinkLimits, StoreSettings
+from actors.sink.buffer import AUDIT_EVERY_S, EVENTS_MAX, MARGIN_S
 from actors.sink.merger import Merger
 from actors.sink.sink import Filtered, Merged, Notice, Retained
 from actors.sink.writer import Writer
 from actors.telemetry.ledger import Ledger
 from actors.wire.errors import classify
 from supervisor import Backoff, ChildSpec, Context, Event, State, Supervisor, Verdict
-
-SETTINGS = StoreSettings(path=Path("never-opened"), flush_interval_s=1.0, flush_rows_max=1000)
-NS = 1_790_000_000_000_000_000
-
-
-def block(rows: int, exchange: str = "x", first: int = 0) -> Block:
-    made = Block(exchange)
-    ids = [str(number) for number in range(first, first + rows)]
-    made.extend(
-        ["A/B"] * rows, [NS] * rows, [NS] * rows, ["1"] * rows, ["2"] * rows, ["buy"] * rows, ids, ["stream"] * rows
-    )
-    return made
-
-
-def reject(exchange: str = "x") -> Reject:
-    return Reject(NS, exchange, None, Reason.NOT_JSON, "", b"{", 1)
-
-
-LAG = LagRow(NS, "x", 3, 1.0, 2.0, -0.5, 2.0, 1, "run")
-
-
-class Desk:
-    """A ledger and a buffer; `give` books and puts in what a connection would."""
-
-    def __init__(self, settings: StoreSettings = SETTINGS, limits: SinkLimits = DEFAULT_LIMITS.sink) -> None:
-        self.ledger = Ledger("run")
-        numbers = itertools.count(101)
-        self.buffer = Buffer(settings, self.ledger, lambda: next(numbers), limits)
-        self.given = 0
-        self.context = Context("buffer")
-
-    async def give(self, rows: int, rejects: int = 0, exchange: str = "x") -> None:
-        made = block(rows, exchange, self.given)
-        self.given += rows
-        self.ledger.account(exchange).read(1, NS, rows, rejects, made)
-        await self.buffer.intake.put(Chunk(made, (reject(exchange),) * rejects))
-
-    async def batch(self) -> Batch:
-        async with self.buffer.outbox.receive() as batch:
-            self.ledger.stored(batch)
-            return batch
-
-    def balanced(self) -> bool:
-        return all(account.balanced for account in self.ledger.accounts.values())
-
-
-@asynccontextmanager
-async def buffering(desk: Desk) -> AsyncIterator[Desk]:
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(desk.buffer.run, desk.context)
-        yield desk
-        nursery.cancel_scope.cancel()
-
-
-def event(number: int = 0) -> EventRow:
-    return EventRow(NS, "x:1", "ok", str(number))
-
+from tests.harness.buffering import LAG, NS, SETTINGS, Desk, block, buffering, event
 
 # -- the buffer --------------------------------------------------------------------------------------------
 

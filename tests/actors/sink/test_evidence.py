@@ -9,7 +9,7 @@ import trio
 from actors.model.chunk import Chunk
 from actors.model.ticks import Block, Reason, Reject
 from actors.sink.evidence import DAY_NS, Evidence
-from tests.actors.sink.test_buffer import NS, SETTINGS, Desk, buffering
+from tests.harness.buffering import NS, SETTINGS, Desk, buffering
 
 SIZE = 1_000
 

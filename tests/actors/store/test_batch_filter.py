@@ -16,7 +16,7 @@ from actors.store.batch_filter import filter_batch
 from actors.store.store import Store
 from actors.telemetry.ledger import Ledger
 from supervisor import Context, Mailbox
-from tests.actors.sink.test_buffer import NS, block
+from tests.harness.buffering import NS, block
 
 BAD: list[tuple[str, Any]] = [
     ("trade_id", "\ud800"),

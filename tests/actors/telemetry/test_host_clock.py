@@ -16,7 +16,6 @@ from actors.telemetry.host_clock import ALARM_S, JUMP_S, SLEW, Clock, ClockWatch
 from actors.telemetry.lag import Lags
 from ops.cli.status import headline
 from ops.monitoring import status as report
-from supervisor import Context
 from tests.harness.exchange_server import (
     Client,
     Server,
@@ -28,6 +27,7 @@ from tests.harness.exchange_server import (
     table,
     until,
 )
+from tests.harness.supervisor_fakes import Ear
 
 NS = 1_795_000_000_000_000_000
 STEPS = st.lists(
@@ -109,24 +109,6 @@ async def test_clocks_that_were_not_read_at_one_moment_are_not_compared(monkeypa
 
 
 # -- the actor ---------------------------------------------------------------------------------------------
-
-
-class Ear(Context):
-    """Hears what the actor reports; `reason` is what health says now."""
-
-    def __init__(self) -> None:
-        super().__init__("clock")
-        self.notes: list[tuple[str, str, dict[str, object]]] = []
-        self.reason = ""
-
-    def ok(self) -> None:
-        self.reason = ""
-
-    def degraded(self, reason: str) -> None:
-        self.reason = reason
-
-    def note(self, event: str, reason: str = "", **detail: object) -> None:
-        self.notes.append((event, reason, detail))
 
 
 async def test_health_speaks_of_a_jump_for_some_minutes_and_of_a_sleep_not_at_all(

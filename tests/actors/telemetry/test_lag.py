@@ -31,7 +31,6 @@ from ops.cli.status import exchange_rows
 from ops.monitoring import status as report
 from ops.monitoring.loop_monitor import Watch
 from ops.monitoring.metrics import Metrics
-from tests.actors.telemetry.test_host_clock import Ear
 from tests.harness.exchange_server import (
     Client,
     Server,
@@ -43,6 +42,7 @@ from tests.harness.exchange_server import (
     trade,
     until,
 )
+from tests.harness.supervisor_fakes import Ear
 
 NS = 1_795_000_000_000_000_000
 MS = 1_000_000

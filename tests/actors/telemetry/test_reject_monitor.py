@@ -1,8 +1,6 @@
 """Trades that are refused are not a live record: health says so, the history stands in, and sound trades end it."""
 
-import dataclasses
 import json
-import time
 from collections.abc import Callable
 
 import pytest
@@ -21,9 +19,8 @@ from actors.telemetry.reject_monitor import (
     Refusals,
 )
 from supervisor import State
-from tests.harness.continuity_file import new_file, put_audit, put_feeds, put_gaps
 from tests.harness.continuity_rows import SECOND_NS, T0_NS, block_of
-from tests.harness.memory_exchange import BTC, ETH, Recorder, Venue, recorded, seen
+from tests.harness.memory_exchange import BTC, ETH, Recorder, Venue, coverage, recorded, seen
 
 BOTH = ("BTC/USDT", "ETH/USDT")
 MARKETS = {BTC: BOTH[0], ETH: BOTH[1]}
@@ -70,15 +67,6 @@ SPOILS: dict[str, tuple[Callable[[str], str], Reason]] = {
 def gaps_of(recorder: Recorder) -> tuple[State, str]:
     health = recorder.tree.health("x:gaps")
     return health.state, health.reason
-
-
-def coverage(recorder: Recorder, symbol: str = BOTH[0]) -> list[str]:
-    con = new_file()
-    put_gaps(con, [gap for chunk in recorder.chunks for gap in chunk.gaps])
-    put_feeds(con, [dataclasses.replace(feed, run_id="r") for chunk in recorder.chunks for feed in chunk.feeds])
-    put_audit(con, "r", time.time_ns())
-    rows = con.execute("SELECT status FROM coverage WHERE symbol = ? ORDER BY from_time", [symbol]).fetchall()
-    return [status for (status,) in rows]
 
 
 @pytest.mark.parametrize("sound", [0, 20])
