@@ -17,7 +17,17 @@ import duckdb
 import pytest
 
 from tests.harness.cli_process import COMMAND, PATIENCE_S, environment, tickwarden, wait_for
-from tests.harness.service_process import PR_SET_CHILD_SUBREAPER, QUICK, STOP_S, Sandbox, Service, recording
+from tests.harness.service_process import (
+    PR_SET_CHILD_SUBREAPER,
+    QUICK,
+    STOP_S,
+    Sandbox,
+    Service,
+    recording,
+    sandbox,
+)
+
+__all__ = ["sandbox"]  # a fixture of the tests here
 
 PARENT = """
 import subprocess, sys, time
