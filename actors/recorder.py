@@ -79,7 +79,7 @@ class ExchangeRecorder:
         self._intake = intake
         self._tokens = TokenSource(self.dialect.token, settings) if self.dialect.token else None
         self._next_connect_at = 0.0
-        self._away_until, self._away_reason = -math.inf, ""  # what one connection was told holds for all
+        self._away_until, self._away_reason = -math.inf, ""  # what one connection learned holds for all
         self.continuity = Continuity(settings.name, {})
         # By symbol; the parts below hold this very mapping, so that they see what `change` makes of it.
         self._by_symbol = {market.symbol: market for market in self._new_markets(settings.symbols)}

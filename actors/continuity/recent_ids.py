@@ -1,6 +1,6 @@
 """A bounded memory of the newest trades of one market: packed keys, in slices of the exchange's time.
 
-A trade has one time, whoever brings it and however late, so a copy is looked for in the one slice that its
+A trade has one time, from any connection and however late, so a copy is looked for in the one slice that its
 time lies in. Only the youngest slice is a table that is quick to add to; the others are sorted arrays, 8 bytes
 a key. What the memory costs follows the rate of the market.
 """

@@ -30,7 +30,7 @@ def stored_sql(first_row: int, tail: str | None) -> str:
 
 
 # `wanted` holds from where on its ids count (`since`), and where another run began (`until`, `below`).
-# `fills` tells how many ids a row stands for.
+# `fills` is how many ids a row stands for.
 _RECENT = f"""
 WITH recent AS (
   SELECT t.symbol, t.trade_id, {_ID.format("t.trade_id")} AS id, {_MADE} AS made_at, t.source, t.fills, w.until

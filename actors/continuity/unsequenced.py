@@ -88,7 +88,7 @@ class UnsequencedTracker(Tracker):
     def _rebases(self, gap: GapRow, state: TrackerState) -> bool:
         """Trades that were stored after the gap began ended it, and a crash came before that was stored.
 
-        Nothing but the gap tells of what is missing before them, so it keeps its beginning and ends later.
+        Only the gap records what is missing before them, so it keeps its beginning and ends later.
         """
         return gap.from_ns is None or state.last_ns is None or state.last_ns < gap.from_ns
 

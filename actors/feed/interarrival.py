@@ -29,7 +29,7 @@ class Interarrival:
 
     @property
     def known(self) -> bool:
-        """Whether enough was heard to know it."""
+        """Whether enough trades came to know it."""
         return self._intervals >= LEARNT_INTERVALS
 
     @property

@@ -71,7 +71,7 @@ class StallDetector:
         self._pool, self._continuity = pool, continuity
         self._peers, self._probes, self._limits = peers, probes, limits
         self._interarrivals: dict[str, Interarrival] = {}
-        self._last: dict[str, float] = {}  # when each market was last heard on any connection
+        self._last: dict[str, float] = {}  # when each market last had a trade on any connection
         self._asked: dict[str, float] = {}  # since when an answer about each is waited for
         self._stalled: dict[str, str] = {}  # markets that are known to be stalled, and the evidence
         self._behind: dict[str, float] = {}  # since when one connection brings what another does not

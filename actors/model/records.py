@@ -13,7 +13,7 @@ At = Annotated[int, Stored("at", INSTANT)]  # when the row was made
 class GapReason(enum.StrEnum):
     """Why something may be missing. Stored and queried: never renamed."""
 
-    SEQUENCE = "sequence"  # contiguous ids jumped, or were started anew
+    SEQUENCE = "sequence"  # contiguous ids jumped, or restarted from another number
     DISCONNECT = "disconnect"
     DOWNTIME = "downtime"  # the service did not run, or did not record this market
     OVERFLOW = "overflow"
@@ -85,7 +85,7 @@ class FeedEvent(enum.StrEnum):
     STARTED = "started"  # from here on a connection of this run delivers the market
     STOPPED = "stopped"  # it ended in good order; without it the newest audit row of the run is the end
     FIRST = "first"  # the lowest id of the record: anything below is older than it
-    RESET = "reset"  # the exchange started its ids anew with this one
+    RESET = "reset"  # the exchange restarted its ids with this one
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,7 +187,7 @@ class Acknowledged:
         return Vanished(rows, min(numbers), max(numbers), gaps)
 
     def _write(self) -> None:
-        """All notes anew, under another name first: a kill leaves the old file or this one."""
+        """Writes all notes again, under another name first: a kill leaves the old file or this one."""
         partial = self._path.with_suffix(".tmp")
         try:
             partial.write_text("".join(map(_line, self._notes)), encoding="utf-8")

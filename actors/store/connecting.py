@@ -23,7 +23,7 @@ class Limits:
 
 
 def service_limits(store: Path, memory: str, label: str) -> Limits:
-    """Of a database that the service opens beside its file; `label` tells those of one service apart."""
+    """Of a database that the service opens beside its file; `label` distinguishes those of one service."""
     return Limits(memory, store.with_name(f"{store.name}.spill-{label}"))
 
 

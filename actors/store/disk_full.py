@@ -1,4 +1,4 @@
-"""Tells errors of a full disk from others, describes them, and waits for room at the start."""
+"""Recognises errors of a full disk, describes them, and waits for room at the start."""
 
 import errno
 import os

@@ -58,7 +58,7 @@ class Files:
         """Lets `write` make the file at `path` and makes its content durable.
 
         After an error nothing is left: a half-written file would take space from a full disk, and after a
-        failed fsync the file can never be trusted again (its pages count as clean), only written anew.
+        failed fsync the file can never be trusted again (its pages count as clean), only written again.
         """
         try:
             write(path)

@@ -25,7 +25,7 @@ _NETWORK = ("nfs", "cifs", "smb", "9p", "ceph", "gpfs", "lustre")
 
 
 class StoreTaken(OSError):
-    """Another living service records into this file; `pid` and `socket` are its own, as far as it told."""
+    """Another living service records into this file; `pid` and `socket` are its own, where it wrote them."""
 
     def __init__(self, path: Path, pid: int | None, socket: str, how: str = "") -> None:
         who = f"process {pid}" if pid else "another process"
@@ -149,7 +149,7 @@ def _on_network(device: int) -> bool:
 
 
 def _locker(found: os.stat_result) -> int | None:
-    """The process that has the flock of a file, where the system tells."""
+    """The process that has the flock of a file, where the system reports it."""
     try:
         lines = Path("/proc/locks").read_text().splitlines()
     except OSError:

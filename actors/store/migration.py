@@ -10,7 +10,7 @@ import duckdb
 from actors.store.tables import SCHEMA_VERSION, TABLES
 
 # What makes version N + 1 of version N, by N; version 1 was the first. A table's name is store.NAME here. The
-# views are gone while these run and are made anew afterwards.
+# views are gone while these run and are created again afterwards.
 STEPS: Mapping[int, tuple[str, ...]] = {
     1: (
         'CREATE TABLE store.lags ("at" TIMESTAMPTZ, exchange VARCHAR, samples BIGINT, p50_ms DOUBLE, p99_ms DOUBLE,'

@@ -89,7 +89,7 @@ class Retention:
             if self._archive is None:
                 return self._delete(con, piece, state, began)
         locked_s = time.monotonic() - began
-        # Others may go on reading while the archive is written; only whoever wants to write has to wait.
+        # Others may go on reading while the archive is written; only writers have to wait.
         with self._duck.opened(read_only=True) as con:
             rows = within(piece.table, f"{SCHEMA}.{piece.table}", *piece.bounds)
             archived = self._archive.keep(con, piece.table, rows, piece.date, name)
@@ -101,7 +101,7 @@ class Retention:
             return self._delete(con, piece, state, began)
 
     def _delete(self, con: duckdb.DuckDBPyConnection, piece: Piece, state: Entry, began: float) -> Retained:
-        """The manifest is told first: a file with more rows than it says has lost nothing."""
+        """The manifest is written first: a file with more rows than it says has lost nothing."""
         rows = {**state.rows, piece.table: state.rows[piece.table] - piece.rows}
         self._note(Entry(state.through, rows))
         crash_point("retention.noted")

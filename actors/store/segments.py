@@ -43,7 +43,7 @@ def crc_of(path: Path) -> int:
 class SegmentWriter:
     """Turns batches into segments through an in-memory DuckDB; one thread at a time, close() ends it.
 
-    `label` tells the half-written files of several writers apart; of a batch with more than `noted_ids_rows_max`
+    `label` distinguishes the half-written files of several writers; of a batch with more than `noted_ids_rows_max`
     ticks only times and counts are noted.
     """
 
@@ -87,7 +87,7 @@ class SegmentWriter:
 
         The ticks segment, empty or not, is renamed last, after all others are safe under their names:
         it is the commit. Other tables' segments above the newest ticks segment never happened.
-        Safe to call again with the same batch after any error: every file is written anew, because
+        Safe to call again with the same batch after any error: every file is written again, because
         after a failed fsync the old one cannot be trusted.
         """
         again = self._trying == batch.number

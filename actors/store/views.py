@@ -95,7 +95,7 @@ def view_sql(table: Schema, tail: Path | None) -> str:
 
 
 def create_views(con: duckdb.DuckDBPyConnection, tail: Path | None) -> None:
-    """Makes the views of the file anew, with this tail or (None) of the file alone."""
+    """Replaces the views of the file, with this tail or (None) of the file alone."""
     for table in TABLES:
         con.execute(view_sql(table, tail))
     for statement in extra_view_sql():

@@ -1,7 +1,7 @@
 """The clock actor: notices when this host's clock is set, and turns the lags of all exchanges into rows and words.
 
 A jump is where the wall clock goes on by another amount than the clock that nobody sets. A loop that stood
-still, or a machine under load, moves both; a machine that slept is told apart by CLOCK_BOOTTIME where there
+still, or a machine under load, moves both; a machine that slept is distinguished by CLOCK_BOOTTIME where there
 is one (Linux, clock_gettime(2), read 2026-11). Slewing moves both as well, or by 0.05% at most.
 """
 
@@ -73,7 +73,7 @@ class ClockWatch:
         self._last: Reading | None = None
 
     def look(self, wall_ns: int, mono_s: float, boot_s: float | None) -> Jump | Sleep | None:
-        """What happened to the clock since the last look. If both did, the jump is told."""
+        """What happened to the clock since the last look. If both did, the jump is returned."""
         last, self._last = self._last, Reading(wall_ns, mono_s, boot_s)
         if last is None:
             return None

@@ -34,7 +34,7 @@ class Flag(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """An episode began (or ended: no flag) with the minute that `row` tells of."""
+    """An episode began (or ended: no flag) with the minute that `row` describes."""
 
     row: LagRow
     flag: Flag | None
@@ -87,7 +87,7 @@ class Lags:
             yield _row(at_ns, name, sorted(samples), self._run_id)
 
     def judge(self, rows: Iterable[LagRow]) -> list[Turn]:
-        """What is to be said after these minutes; an episode is told of when it begins and when it ends."""
+        """What is to be reported after these minutes: the beginning and the end of each episode."""
         turns = []
         for row in rows:
             was = self.flags.get(row.exchange)

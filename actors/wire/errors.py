@@ -1,4 +1,4 @@
-"""Tells the world's transient from our bugs: the network's errors in our words, and one verdict on any error.
+"""Classifies errors: the network's as transient errors of our own types, and any error as one verdict.
 
 TransientError (refused, reset, silent, 5xx) is waited out for ever, a misconfigured (a wrong certificate) needs an
 operator, and all else is a bug of ours that must show.
@@ -75,7 +75,7 @@ class HandshakeRefused(TransientError):
 
 
 class KeptAway(TransientError):
-    """Another connection was told that this address is to stay away from the exchange for `left_s` more."""
+    """Another connection learned that this address must stay away from the exchange for `left_s` more."""
 
     def __init__(self, left_s: float, reason: str) -> None:
         super().__init__(f"no connection for another {left_s:.0f} s: {reason}", retry_after_s=left_s)

@@ -5,9 +5,9 @@ Rules of the cutter:
 - A whole or fragmented data message leaves as one `bytes`, text and binary alike. Text is not checked for
   UTF-8: RFC 6455 section 8.1 would fail the connection with 1007, and every trade behind the bad message
   would be lost. Here a bad message costs only itself: the decoder refuses it.
-- A control frame (opcode 8 and up) leaves as it came, for whoever answers it.
+- A control frame (opcode 8 and up) leaves as it came, for the caller to answer.
 - After a close frame nothing more is delivered: what follows is not part of the conversation.
-- A violation ends the cutting: what follows it cannot be told apart from frames. Messages before it are
+- A violation ends the cutting: what follows it cannot be distinguished from frames. Messages before it are
   delivered; `violation` then says with which code the connection is to be closed.
 
 Memory is bounded by `message_bytes_max` plus what is fed at once: a frame that would exceed it is refused

@@ -14,7 +14,7 @@ RECORD_BYTES_MAX = 16 * 1024  # the plain text of one TLS record (RFC 8446, sect
 
 
 class TlsStream(trio.abc.Stream):
-    """Encrypts what goes over `transport`; whoever made that closes it.
+    """Encrypts what goes over `transport`; its creator closes it.
 
     The context must refuse renegotiation (ssl.OP_NO_RENEGOTIATION), so that sending never has to read.
     One task may send while another receives. As with HTTPS, an end without TLS's own goodbye is an end:
@@ -38,7 +38,7 @@ class TlsStream(trio.abc.Stream):
                 await self._flush()
             except ssl.SSLError as exc:
                 with suppress(trio.BrokenResourceError):
-                    await self._flush()  # the alert that tells the server why
+                    await self._flush()  # the alert that informs the server why
                 raise trio.BrokenResourceError("the TLS handshake failed") from exc
             else:
                 await self._flush()

@@ -256,7 +256,7 @@ async def connect(
 
 @contextmanager
 def _unwrapped() -> Iterator[None]:
-    """Nurseries raise groups: a single error leaves as itself, so that its type tells whose fault it is."""
+    """Nurseries raise groups: a single error leaves as itself, so that its type shows whose fault it is."""
     try:
         yield
     except BaseExceptionGroup as group:

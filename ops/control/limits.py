@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class ControlLimits:
     """What clients may take of the service; the defaults are the public promise.
 
-    - `clients_max` are served at once; one more is told so and closed, unless one of them has for two seconds
+    - `clients_max` are served at once; one more gets an error and is closed, unless one of them has for two seconds
       not read what waits for it, or not asked anything: see places. Of these, `commanders_reserved` are kept for
       the owner and root, so that readers cannot lock out who has to act.
     - `request_s` for a request to arrive whole, `write_s` for a write that makes no progress, `idle_s`

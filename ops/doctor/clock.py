@@ -11,7 +11,7 @@ NTP = "check that NTP keeps this clock (`timedatectl`, `chronyc tracking`): rece
 
 @dataclass(frozen=True, slots=True)
 class Dated:
-    """An HTTP answer's Date, which tells whole seconds, and when the answer was here; nanoseconds UTC."""
+    """An HTTP answer's Date, which has whole seconds, and when the answer was here; nanoseconds UTC."""
 
     date_ns: int
     received_ns: int
@@ -21,7 +21,7 @@ def judge(trades: int, lag_ns: float, dated: Dated | None) -> str | None:
     """Describes the difference; None where nothing shows it. Raises Trouble where it is too large.
 
     `lag_ns` is the least of `trades` trades from its time to its receipt: this clock's lead, plus the way.
-    Where that is long, Date tells a late feed from a wrong clock: it is made when it is asked for.
+    Where that is long, Date distinguishes a late feed from a wrong clock: it is made when it is asked for.
     """
     lag_s = lag_ns / 1e9
     if trades and (lag_s <= LATE_MAX_S or dated is None):

@@ -30,7 +30,7 @@ class FeedLimits:
     """How long the steps may take, in seconds; `websocket` None: as in the service.
 
     - `answers_s` for all answers together: a thousand markets that are requested one by one take their time.
-    - `notice_s` without a trade are worth a line to whoever waits.
+    - `notice_s` without a trade are worth a line to the user who waits.
     - `more_s` after the first trade the other markets may still show one too.
     """
 

@@ -39,7 +39,7 @@ async def examine_silent(
 ) -> None:
     """A failure of the step REST for each silent market that the exchange does not have.
 
-    What cannot be asked or is not answered is no finding: that the step REST has told already.
+    What cannot be asked or is not answered is no finding: the step REST has reported that already.
     """
     history = EXCHANGES[settings.dialect].history
     if history is None or (settings.ws_url is not None and settings.rest_url is None) or not silent:

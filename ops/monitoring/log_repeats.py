@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 
 REPEAT_S = 60.0  # the same trouble is shown at most once in so long ...
-KEYS_MAX = 1000  # ... for so many different ones; past that the oldest is forgotten and shown anew
+KEYS_MAX = 1000  # ... for so many different ones; past that the oldest is forgotten and shown again
 
 Fields = MutableMapping[str, object]
 # Shown once; kept for longer they would hold memory, and the frames of an exception all they refer to.
@@ -47,7 +47,7 @@ class Repeats:
     def due(self, *, everything: bool = False) -> list[Fields]:
         """The lines that tell how often something came again; to be asked for every few seconds.
 
-        What came again is counted anew for as long, so that a trouble that lasts is one line a minute.
+        What came again is counted again for as long, so that a trouble that lasts is one line a minute.
         `everything` is for the end.
         """
         now = self._clock()

@@ -11,20 +11,20 @@ from typing import Any
 LINES_MAX = 10_000  # what may wait for a stalled terminal or pipe; more is counted and dropped
 BYTES_MAX = 8 * 1024 * 1024  # the same in bytes: a traceback is a long line
 WRITE_BYTES_MAX = 64 * 1024  # of one write: as much as a pipe holds
-IDLE_S = 2.0  # how often the thread asks whether something is to be told by itself
+IDLE_S = 2.0  # how often the thread asks whether something is to be written unasked
 POLL_MS = 1000  # how long to wait for a full pipe that somebody made non-blocking
 
 
 class LineSink:
     """A file-like object for structlog.
 
-    `notice(count)` renders the line that tells of lines dropped; `idle(everything)` gives lines that have
+    `notice(count)` renders the line that reports dropped lines; `idle(everything)` gives lines that have
     become due by themselves, all of them at the end. Both may be called from the thread.
 
     A stream with a file descriptor is written to past its own buffer: a thread that hangs in a write would
     otherwise hold the buffer's lock, and the interpreter could not end. Nothing that goes wrong with the
     stream (EPIPE, ENOSPC, EIO, closed) comes back to the caller: lines are dropped, counted in `dropped`,
-    and told of once writing works again.
+    and reported once writing works again.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class LineSink:
                 self.write(line)
 
     def _take(self) -> tuple[bytes, int]:
-        """What to write next, and of how many dropped lines it tells; waits at most IDLE_S."""
+        """What to write next, and how many dropped lines it reports; waits at most IDLE_S."""
         with self._changed:
             if not self._lines and not self._closed:
                 self._changed.wait(IDLE_S)

@@ -9,7 +9,7 @@ REASONS = ("transient", "misconfigured", "bug", "stuck", "operator", "other")
 
 
 class Restarts:
-    """`by_actor_and_reason` only rises, also when an actor is removed and made anew."""
+    """`by_actor_and_reason` only rises, also when an actor is removed and created again."""
 
     def __init__(self) -> None:
         self.by_actor_and_reason: Counter[tuple[str, str]] = Counter()

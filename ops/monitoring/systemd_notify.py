@@ -9,7 +9,7 @@ import trio
 
 from supervisor.text import printable
 
-STATUS_EVERY_S = 5.0  # how often the line in `systemctl status` is looked at anew
+STATUS_EVERY_S = 5.0  # how often the line in `systemctl status` is refreshed
 START_EXTENDED_S = 60.0  # what the manager is asked for again and again; more than STATUS_EVERY_S
 STATUS_CHARS_MAX = 500
 WATCHDOG_FLOOR_S = 0.05  # so that an absurd WATCHDOG_USEC does not become a busy loop

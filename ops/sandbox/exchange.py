@@ -74,7 +74,7 @@ class Exchange:
         return market
 
     def trade(self, market: Market) -> int:
-        """One taker's order, told to everybody who listens; returns how many trades it made."""
+        """One taker's order, sent to every listener; returns how many trades it made."""
         fills = market.trade(self.now_ns())
         self.truth[market.symbol].extend(fills)
         for frame in self.venue.tell(market, fills):

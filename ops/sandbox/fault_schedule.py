@@ -13,7 +13,7 @@ LOOK_S = 0.05  # how soon a change of the faults is noticed
 async def next_strike(faults: Callable[[], Faults], rng: random.Random) -> Faults:
     """Waits between half of `every_s` and one and a half of it, and gives the faults that are on then.
 
-    Whenever they are changed meanwhile the wait begins anew, at the new pace.
+    Whenever they are changed meanwhile the wait starts again, at the new pace.
     """
     while True:
         current = faults()

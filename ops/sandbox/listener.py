@@ -100,7 +100,7 @@ class Listener:
             session.leave()
 
     async def _admitted(self, exchange: Exchange, request: WebSocketRequest) -> bool:
-        """Whether a client may come in; if not, it has been told, or an outage leaves it without a word."""
+        """Whether a client may come in; if not, it has been answered, or an outage leaves it without a word."""
         faults, struck = exchange.faults(), exchange.struck
         if not exchange.connects.allows(1.0, trio.current_time()):
             struck["rate_limit"] += 1

@@ -35,5 +35,5 @@ class Outage:
                 self._struck["outage"] += 1
                 self._began = trio.current_time()
                 drop_all()
-                while self.down:  # noqa: ASYNC110 - nobody tells when the fault is switched off
+                while self.down:  # noqa: ASYNC110 - no event marks when the fault is switched off
                     await trio.sleep(LOOK_S)

@@ -14,7 +14,7 @@ RETRY_AFTER_S = 1
 
 
 class RestApi:
-    """Answers one exchange's REST questions; whoever asks stands behind one address, as on loopback they do.
+    """Answers one exchange's REST questions; all clients share one address, as on loopback they do.
 
     Counts in the exchange's `struck`: "rate_limit" for each request beyond the exchange's documented limit,
     "rest_impatient" for each before a Retry-After was over, and the faults by their names.
@@ -55,7 +55,7 @@ class RestApi:
         return self._past.answer(question, self._tape)
 
     def _turned_away(self, reply: Reply) -> Reply:
-        """From now on it is watched whether the client keeps away for as long as it is told to."""
+        """From now on it is watched whether the client keeps away for as long as it was asked to."""
         wait_s = float(reply.headers.get("retry-after", 0))
         self._not_before = max(self._not_before, trio.current_time() + wait_s)
         return reply

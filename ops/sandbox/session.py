@@ -188,7 +188,7 @@ class Session:
             await trio.sleep_until(latest + venue.deaf_s)
 
     async def _flap(self) -> None:
-        while not 0 < self._faults()["flap"] <= trio.current_time() - self._born:  # noqa: ASYNC110 - nobody tells
+        while not 0 < self._faults()["flap"] <= trio.current_time() - self._born:  # noqa: ASYNC110 - no event marks it
             await trio.sleep(LOOK_S)
         if not self._dead:
             self._struck["flap"] += 1

@@ -29,7 +29,7 @@ class SharedStream(trio.abc.Stream):
             await self._stream.wait_send_all_might_not_block()
 
     def die(self) -> None:
-        """From now on it is dead, and nobody is told."""
+        """From now on it is dead, and nobody is informed."""
         self._dead = True
 
     def unread(self, data: bytes) -> None:

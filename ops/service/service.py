@@ -74,7 +74,9 @@ async def run_service(
     Stopping drains, commits and merges. A second signal ends the process at once: what was acknowledged
     is safe, and the next start takes the rest up.
     """
-    os.umask(0o027 if config.control.group else 0o077)  # what is recorded is nobody else's, whoever starts us
+    os.umask(
+        0o027 if config.control.group else 0o077
+    )  # only the owner can read what is recorded, whatever umask we inherit
     terminal = Terminal()
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals, ExitStack() as sockets:
         pipeline = Pipeline(config.pipeline(), socket=str(config.control.socket))

@@ -29,7 +29,7 @@ HTX = Exchange(
         trades=feed.trades,
         control=feed.control,
         list_key="tick.data",
-        # The last trades, 1 s to 39 min old, on all 20 symbols recorded; REPLAY_AGE_MS in feed.py tells the others.
+        # The last trades, 1 s to 39 min old, on all 20 symbols recorded; REPLAY_AGE_MS (feed.py) shows the others.
         replays_unmarked=1,
         ids={"spot": IdPromise.INCREASING, "swap": IdPromise.OPAQUE},
         ids_note="spot `tradeId` rises, almost by one; the `id` of swaps is unique",

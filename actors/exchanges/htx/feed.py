@@ -27,7 +27,7 @@ COIN = "wss://api.hbdm.com/swap-ws"
 SWAP_BASE = "https://api.hbdm.com"  # the REST side of both
 
 # The trades that come with a subscription have no mark, but those recorded were at least so old; live ones are sent
-# within some 30 ms. Should the frame's time not be that of sending (unsure), our clock still tells the first row.
+# within some 30 ms. Should the frame's time not be that of sending (unsure), our clock still marks the first row.
 REPLAY_AGE_MS = 1_000
 
 _TOPIC = re.compile(r"market\.([^.\s]{1,64})\.trade\.detail")

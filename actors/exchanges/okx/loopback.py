@@ -82,7 +82,7 @@ def _rest_row(native: str, fill: Fill) -> str:
 
 
 def _back(tape: Tape, start: int) -> Iterator[Fill]:
-    """Single fills, newest first, from this place on: what the feed told as one row has as many here."""
+    """Single fills, newest first, from this place on: what the feed sent as one row has as many here."""
     for at in range(min(start, len(tape.fills) - 1), -1, -1):
         assert tape.market is not None
         yield from reversed(tape.market.parts(tape.fills[at]))
