@@ -5,13 +5,14 @@ import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import trio
+import trio.testing
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, Pong, Request, TextMessage
 
@@ -102,6 +103,23 @@ class Client:
 
 
 Script = Callable[[Client], Awaitable[None]]
+
+
+def dial_in_memory(
+    nursery: trio.Nursery, handle: Callable[[trio.abc.HalfCloseableStream], Awaitable[None]]
+) -> Callable[..., AbstractAsyncContextManager[trio.abc.Stream]]:
+    """In place of actors.wire.websocket.dial: streams in memory, whose other ends `handle` serves in `nursery`."""
+
+    @asynccontextmanager
+    async def dial(*_: object, **__: object) -> AsyncIterator[trio.abc.Stream]:
+        ours, theirs = trio.testing.memory_stream_pair()
+        nursery.start_soon(handle, theirs)
+        try:
+            yield ours
+        finally:
+            await trio.aclose_forcefully(ours)
+
+    return dial
 
 
 class Server:

@@ -23,7 +23,7 @@ from actors.recorder import ExchangeRecorder
 from actors.settings import ExchangeSettings, SupervisionSettings
 from actors.telemetry.ledger import Account
 from supervisor import ActorHealth, Event, Mailbox, Supervisor
-from tests.harness.exchange_server import Script, Server
+from tests.harness.exchange_server import Script, Server, dial_in_memory
 from tests.harness.memory_exchange import shared_services
 
 NAME = "madeup"
@@ -145,17 +145,7 @@ async def recorded(
             patch.setattr("actors.backfill.token_source.RestClient", answering)
         recorder = Recorder(script, symbols or ("AAA/USD",))
         async with trio.open_nursery() as nursery:
-
-            @asynccontextmanager
-            async def dial(*_: object, **__: object) -> AsyncIterator[trio.abc.Stream]:
-                ours, theirs = trio.testing.memory_stream_pair()
-                nursery.start_soon(recorder.server.handle, theirs)
-                try:
-                    yield ours
-                finally:
-                    await trio.aclose_forcefully(ours)
-
-            patch.setattr("actors.wire.websocket.dial", dial)
+            patch.setattr("actors.wire.websocket.dial", dial_in_memory(nursery, recorder.server.handle))
             nursery.start_soon(recorder.consume)
             async with recorder.tree:
                 await recorder.exchange.start(recorder.tree)

@@ -28,7 +28,7 @@ from actors.settings import ExchangeSettings, SupervisionSettings
 from actors.telemetry.ledger import Account
 from supervisor import Event, Mailbox, Supervisor
 from tests.harness.continuity_file import new_file, put_audit, put_feeds, put_gaps
-from tests.harness.exchange_server import Client, Server, trade
+from tests.harness.exchange_server import Client, Server, dial_in_memory, trade
 
 EPOCH_NS = 1_790_000_000_000_000_000
 POLICY = SupervisionSettings(backoff_initial_s=1.0, backoff_max_s=60.0, backoff_reset_s=60.0)
@@ -246,18 +246,8 @@ async def recorded(
     if history:
         settings["rest_url"] = "http://127.0.0.1"
     async with trio.open_nursery() as nursery:
-
-        @asynccontextmanager
-        async def dial(*_: object, **__: object) -> AsyncIterator[trio.abc.Stream]:
-            ours, theirs = trio.testing.memory_stream_pair()
-            nursery.start_soon(venue.server.handle, theirs)
-            try:
-                yield ours
-            finally:
-                await trio.aclose_forcefully(ours)
-
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("actors.wire.websocket.dial", dial)
+            patch.setattr("actors.wire.websocket.dial", dial_in_memory(nursery, venue.server.handle))
             patch.setattr(
                 "actors.recorder.RestClient",
                 partial(RestClient, transport=httpx.MockTransport(venue.rest)),

@@ -22,7 +22,7 @@ from actors.recorder import ExchangeRecorder
 from actors.settings import CONNECTION_STOP_S, ExchangeSettings, SupervisionSettings
 from actors.telemetry.ledger import Account
 from supervisor import ActorHealth, Event, Mailbox, State, Supervisor
-from tests.harness.exchange_server import Client, Script, Server, trade
+from tests.harness.exchange_server import Client, Script, Server, dial_in_memory, trade
 from tests.harness.exchange_values import change_feed, dialect_of
 from tests.harness.memory_exchange import shared_services
 from tests.harness.server_frames import CLOSE, PING, frame
@@ -79,17 +79,7 @@ def feeding(monkeypatch: pytest.MonkeyPatch) -> Feeding:
     ) -> AsyncIterator[Feed]:
         feed = Feed(script, exchange, symbols, rows, **more)
         async with trio.open_nursery() as nursery:
-
-            @asynccontextmanager
-            async def dial(*_: object, **__: object) -> AsyncIterator[trio.abc.Stream]:
-                ours, theirs = trio.testing.memory_stream_pair()
-                nursery.start_soon(feed.server.handle, theirs)
-                try:
-                    yield ours
-                finally:
-                    await trio.aclose_forcefully(ours)
-
-            monkeypatch.setattr("actors.wire.websocket.dial", dial)
+            monkeypatch.setattr("actors.wire.websocket.dial", dial_in_memory(nursery, feed.server.handle))
             if consuming:
                 nursery.start_soon(feed.consume)
             async with feed.tree:
