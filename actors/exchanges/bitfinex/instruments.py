@@ -6,6 +6,7 @@ from actors.exchanges.bitfinex.feed import UNIFIED
 from actors.exchanges.contract.history_helpers import decoded
 from actors.exchanges.contract.instruments import Instrument, InstrumentPage
 from actors.exchanges.contract.rest import Ask
+from actors.model.symbols import Symbol
 
 SPOT_PATH, SWAP_PATH = "/v2/conf/pub:list:pair:exchange", "/v2/conf/pub:list:pair:futures"
 _PERPETUAL = "F0"
@@ -28,7 +29,7 @@ def parse(body: bytes, ask: Ask) -> InstrumentPage:
         settle = quote if settled else ""
         found.append(
             Instrument(
-                symbol=f"{base}/{quote}" + (f":{settle}" if settle else ""),
+                symbol=str(Symbol(base, quote, settle)),
                 native=f"t{name}",
                 kind="swap" if settled else "spot",
                 base=base,

@@ -5,6 +5,7 @@ import msgspec
 from actors.exchanges.contract.history_helpers import decoded, words
 from actors.exchanges.contract.instruments import Instrument, InstrumentPage
 from actors.exchanges.contract.rest import Ask, Busy
+from actors.model.symbols import Symbol
 
 PATH = "/v5/market/instruments-info"
 ROWS_MAX = 1000
@@ -81,7 +82,7 @@ def parse(body: bytes, ask: Ask) -> InstrumentPage:
 def _instrument(row: _Row) -> Instrument:
     settle = row.settle if row.contract else ""
     return Instrument(
-        symbol=f"{row.base}/{row.quote}" + (f":{settle}" if settle else ""),
+        symbol=str(Symbol(row.base, row.quote, settle)),
         native=row.native,
         kind="swap" if row.contract else "spot",
         base=row.base,

@@ -5,10 +5,11 @@ from decimal import Decimal
 import msgspec
 
 from actors.exchanges.contract.feed_helpers import digits
-from actors.exchanges.contract.history_helpers import decoded
+from actors.exchanges.contract.history_helpers import decoded, excerpt
 from actors.exchanges.contract.instruments import Instrument, InstrumentPage
 from actors.exchanges.contract.rest import Ask, Busy
 from actors.exchanges.htx.feed import SWAP_BASE
+from actors.model.symbols import Symbol
 
 SPOT_PATH = "/v1/common/symbols"
 SWAP_PATHS = ("/linear-swap-api/v1/swap_contract_info", "/swap-api/v1/swap_contract_info")
@@ -63,7 +64,7 @@ _pairs, _contracts = msgspec.json.Decoder(_Pairs), msgspec.json.Decoder(_Contrac
 def parse(body: bytes, ask: Ask) -> InstrumentPage:
     answer = decoded(_pairs, body) if ask.path == SPOT_PATH else decoded(_contracts, body)
     if answer.status != "ok":
-        raise Busy(f"htx lists no markets: {body[:200].decode('utf-8', 'replace')}")
+        raise Busy(f"htx lists no markets: {excerpt(body)}")
     if isinstance(answer, _Pairs):
         return InstrumentPage(tuple(_spot(row) for row in answer.data))
     swaps = [row for row in answer.data if row.code.count("-") == 1]
@@ -73,7 +74,7 @@ def parse(body: bytes, ask: Ask) -> InstrumentPage:
 def _spot(row: _Pair) -> Instrument:
     base, quote = row.base.upper(), row.quote.upper()
     return Instrument(
-        symbol=f"{base}/{quote}",
+        symbol=str(Symbol(base, quote)),
         native=row.symbol,
         kind="spot",
         base=base,
@@ -88,7 +89,7 @@ def _swap(row: _Contract) -> Instrument:
     base, _, quote = row.code.partition("-")
     settle = base if quote == "USD" else quote
     return Instrument(
-        symbol=f"{base}/{quote}:{settle}",
+        symbol=str(Symbol(base, quote, settle)),
         native=row.code,
         kind="swap",
         base=base,

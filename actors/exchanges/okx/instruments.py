@@ -7,6 +7,7 @@ import msgspec
 from actors.exchanges.contract.history_helpers import decoded, words
 from actors.exchanges.contract.instruments import Instrument, InstrumentPage
 from actors.exchanges.contract.rest import Ask, Busy
+from actors.model.symbols import Symbol
 
 PATH = "/api/v5/public/instruments"
 # Options are listed one underlying at a time only.
@@ -52,17 +53,20 @@ def parse(body: bytes, _ask: Ask) -> InstrumentPage:
     answer = decoded(_decoder, body)
     if answer.code != "0":
         raise Busy(f"okx: {words(body, 'code', 'msg')}")
-    known = [row for row in answer.data if row.kind in _KINDS and row.native.count("-") >= 1]
-    odd = tuple(row.native for row in answer.data if row not in known)
-    return InstrumentPage(tuple(map(_instrument, known)), odd=odd)
+    known, odd = list[_Row](), list[str]()
+    for row in answer.data:
+        if row.kind in _KINDS and "-" in row.native:
+            known.append(row)
+        else:
+            odd.append(row.native)
+    return InstrumentPage(tuple(map(_instrument, known)), odd=tuple(odd))
 
 
 def _instrument(row: _Row) -> Instrument:
     base, quote, *rest = row.native.split("-")
     kind = _KINDS[row.kind]
-    symbol = f"{base}/{quote}" + (f":{row.settle}" if row.settle else "")
     return Instrument(
-        symbol=symbol + (f"-{rest[0]}" if kind == "future" else ""),
+        symbol=str(Symbol(base, quote, row.settle, rest[0] if kind == "future" else "")),
         native=row.native,
         kind=kind,
         base=base,

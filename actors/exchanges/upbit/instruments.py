@@ -5,6 +5,7 @@ import msgspec
 from actors.exchanges.contract.history_helpers import decoded
 from actors.exchanges.contract.instruments import Instrument, InstrumentPage
 from actors.exchanges.contract.rest import Ask
+from actors.model.symbols import Symbol
 
 PATH = "/v1/market/all"
 
@@ -25,5 +26,7 @@ def parse(body: bytes, _ask: Ask) -> InstrumentPage:
         if not (base and quote):
             odd.append(row.market)
             continue
-        found.append(Instrument(symbol=f"{base}/{quote}", native=row.market, kind="spot", base=base, quote=quote))
+        found.append(
+            Instrument(symbol=str(Symbol(base, quote)), native=row.market, kind="spot", base=base, quote=quote)
+        )
     return InstrumentPage(tuple(found), odd=tuple(odd))
