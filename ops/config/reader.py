@@ -13,7 +13,7 @@ from actors.model.symbols import SymbolError
 from actors.settings import ExchangeSettings, SupervisionSettings
 from ops.config.checks import Wrong, exchange_name
 from ops.config.keys import EXCHANGE, EXCHANGES, SECTIONS, SUPERVISION, Key
-from ops.terminal.suggestions import did_you_mean
+from ops.terminal.suggestions import expected_instead
 from supervisor import Backoff, Intensity, PolicyError, check_policy
 
 FOUND_CHARS_MAX = 80
@@ -50,12 +50,6 @@ def shown(value: object) -> str:
     return text if len(text) <= FOUND_CHARS_MAX else text[: FOUND_CHARS_MAX - 3] + "..."
 
 
-def _a_known_one(word: str, known: Iterable[str]) -> str:
-    """What is expected instead of an unknown word."""
-    text = did_you_mean(word, known)
-    return text if text.startswith("one ") else f"a known one; {text}"
-
-
 def _joined(*parts: str) -> str:
     return ".".join(part if re.fullmatch(r"[\w-]+", part, re.ASCII) else shown(part) for part in parts)
 
@@ -72,7 +66,7 @@ class Reader:
 
     def unknown(self, name: str, known: Iterable[str], *path: str) -> None:
         """Records that `name` is no key here, with the nearest one that is."""
-        self.wrong(_joined(*path), "a key that is not known", _a_known_one(name, known) + _elsewhere(name))
+        self.wrong(_joined(*path), "a key that is not known", expected_instead(name, known) + _elsewhere(name))
 
     def table(self, value: object, *path: str) -> Mapping[str, object]:
         """`value` where it is a table; else a mistake and an empty one."""
@@ -135,7 +129,7 @@ class Reader:
             self.wrong(_joined(*path, "symbols"), "nothing", 'a list like ["BTC/USDT", "ETH/USDT"]')
         channel = values.get("channel")
         if dialect is not None and channel is not None and channel not in dialect.channels:
-            self.wrong(_joined(*path, "channel"), shown(channel), _a_known_one(channel, dialect.channels))
+            self.wrong(_joined(*path, "channel"), shown(channel), expected_instead(channel, dialect.channels))
         ca_file = values.get("ca_file")
         if ca_file is not None and not ca_file.is_file():
             self.wrong(_joined(*path, "ca_file"), shown(str(ca_file)), "a file that is there")
@@ -150,7 +144,7 @@ class Reader:
         if wanted in registry.EXCHANGES:
             return registry.EXCHANGES[wanted].feed
         place = _joined(EXCHANGES, name, "dialect") if "dialect" in values else _joined(EXCHANGES, name)
-        right = _a_known_one(wanted, registry.EXCHANGES)
+        right = expected_instead(wanted, registry.EXCHANGES)
         if "dialect" not in values:
             right += '; or dialect = "..." where the table has a name of your own'
         self.wrong(place, f"a dialect that is not known, {shown(wanted)}", right)

@@ -36,3 +36,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         return f"one that is known: {', '.join(names)}"
     text = f"the nearest known one is {near!r}"
     return text if len(names) > 12 else f"{text} (known: {', '.join(names)})"
+
+
+def expected_instead(word: str, known: Iterable[str]) -> str:
+    """What is expected where `word` is not known, as an object of "expected"."""
+    names = sorted(known)
+    return ("a known one; " if nearest(word, names) else "") + did_you_mean(word, names)
