@@ -110,7 +110,7 @@ class ExchangeRecorder:
         rest = RestClient(history, limiter, rest_url=settings.rest_url, ca_file=settings.ca_file)
         stored_trades = StoredTrades(settings.name, services.consult)
         delivery = Delivery(settings.name, self.continuity, self.account, self._gaps, stored_trades, services.flush)
-        channel = settings.channel or self.dialect.channels[0]
+        channel = self.dialect.channel_of(settings.channel)
         fetcher = Fetcher(settings.name, history, channel, rest, reject=delivery.reject, settle_s=limits.settle_s)
         markets, continuity, pool = self._by_symbol, self.continuity, self.pool
         return BackfillWorker(
@@ -128,7 +128,7 @@ class ExchangeRecorder:
         return list(self._by_symbol.values())
 
     def _new_markets(self, symbols: Iterable[str], known: Iterable[Market] = ()) -> list[Market]:
-        channel = self.settings.channel or self.dialect.channels[0]
+        channel = self.dialect.channel_of(self.settings.channel)
         markets = markets_of(symbols, self.dialect, channel, known, exchanges=EXCHANGES)
         for market in markets:
             kind = parse_symbol(market.symbol).kind

@@ -80,7 +80,7 @@ class Session:
         self._accumulator, self._observe = accumulator, observe
         self._limits = limits or WebSocketLimits(message_bytes=dialect.limits.message_bytes)
         self._symbols = {market.native: market.symbol for market in spec.markets}
-        channel = settings.channel or dialect.channels[0]
+        channel = dialect.channel_of(settings.channel)
         self._subscription = Subscription(dialect, list(self._symbols), channel, set_aside)
         self._replies, self._welcomed = Replies(), trio.Event()
         self._url = redirected(token.url, settings.ws_url) if token else spec.url

@@ -63,7 +63,7 @@ async def _examine(
     settings: ExchangeSettings, wait_s: float, tell: Tell, limiters: RateLimiters, limits: FeedLimits
 ) -> Report:
     dialect = EXCHANGES[settings.dialect].feed
-    channel = settings.channel or dialect.channels[0]
+    channel = dialect.channel_of(settings.channel)
     markets = [dialect.market(parse_symbol(symbol), channel) for symbol in settings.symbols]
     specs = shard(settings, dialect, markets)
     charts = [Chart(spec.name, _CONNECTION_STEPS) for spec in specs]
