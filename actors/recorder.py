@@ -20,7 +20,7 @@ from actors.backfill.stored_trades import Consult, StoredTrades
 from actors.backfill.token_source import TokenSource
 from actors.backfill.worker import BackfillWorker
 from actors.continuity.continuity import Continuity
-from actors.exchanges.contract.feed import Market
+from actors.exchanges.contract.feed import Dialect, Market
 from actors.exchanges.registry import EXCHANGES
 from actors.exchanges.spelling import markets_of
 from actors.feed.connection import Connection
@@ -32,7 +32,7 @@ from actors.feed.stall_detector import DEFAULT_STALL_LIMITS, StallDetector, Stal
 from actors.model.chunk import Chunk
 from actors.model.symbols import parse_symbol
 from actors.model.ticks import IdPromise
-from actors.settings import ExchangeSettings
+from actors.settings import ExchangeSettings, FeedSettings
 from actors.telemetry.ledger import Account
 from actors.wire.errors import HandshakeRefused, KeptAway, classify
 from supervisor import ChildSpec, Mailbox, Supervisor
@@ -61,6 +61,21 @@ class SharedServices:
     pool: PoolLimits = DEFAULT_POOL_LIMITS
 
 
+def feed_settings(settings: ExchangeSettings, dialect: Dialect) -> FeedSettings:
+    """The settings with the dialect's own values where none are configured; the only place that looks at both."""
+    return FeedSettings(
+        name=settings.name,
+        channel=settings.channel or dialect.channels[0],
+        silence_s=settings.silence_s or dialect.silence_s,
+        lifetime_s=settings.lifetime_s or dialect.lifetime_s,
+        ws_url=settings.ws_url,
+        rest_url=settings.rest_url,
+        redundancy=settings.redundancy,
+        ca_file=settings.ca_file,
+        supervision=settings.supervision,
+    )
+
+
 class ExchangeRecorder:
     """Owned by the pipeline; its connections are children of the supervisor that bears its name.
 
@@ -77,13 +92,18 @@ class ExchangeRecorder:
         self.settings, self.account = settings, account
         self.dialect = EXCHANGES[settings.dialect].feed
         self._intake = intake
-        self._tokens = TokenSource(self.dialect.token, settings) if self.dialect.token else None
+        self._feed_settings = feed_settings(settings, self.dialect)
+        self._tokens = (
+            TokenSource(self.dialect.token, rest_url=settings.rest_url, ca_file=settings.ca_file)
+            if self.dialect.token
+            else None
+        )
         self._next_connect_at = 0.0
         self._away_until, self._away_reason = -math.inf, ""  # what one connection learned holds for all
         self.continuity = Continuity(settings.name, {})
         # By symbol; the parts below hold this very mapping, so that they see what `change` makes of it.
         self._by_symbol = {market.symbol: market for market in self._new_markets(settings.symbols)}
-        self.pool = ConnectionPool(settings, self.dialect, self._connection, self.markets, services.pool)
+        self.pool = ConnectionPool(self._feed_settings, self.dialect, self._connection, self.markets, services.pool)
         self._gaps = GapReporter(
             settings.name, self._by_symbol, self.continuity, account, intake, self.pool, services.past
         )
@@ -110,7 +130,7 @@ class ExchangeRecorder:
         rest = RestClient(history, limiter, rest_url=settings.rest_url, ca_file=settings.ca_file)
         stored_trades = StoredTrades(settings.name, services.consult)
         delivery = Delivery(settings.name, self.continuity, self.account, self._gaps, stored_trades, services.flush)
-        channel = self.dialect.channel_of(settings.channel)
+        channel = self._feed_settings.channel
         fetcher = Fetcher(settings.name, history, channel, rest, reject=delivery.reject, settle_s=limits.settle_s)
         markets, continuity, pool = self._by_symbol, self.continuity, self.pool
         return BackfillWorker(
@@ -128,7 +148,7 @@ class ExchangeRecorder:
         return list(self._by_symbol.values())
 
     def _new_markets(self, symbols: Iterable[str], known: Iterable[Market] = ()) -> list[Market]:
-        channel = self.dialect.channel_of(self.settings.channel)
+        channel = self._feed_settings.channel
         markets = markets_of(symbols, self.dialect, channel, known, exchanges=EXCHANGES)
         for market in markets:
             kind = parse_symbol(market.symbol).kind
@@ -144,7 +164,7 @@ class ExchangeRecorder:
     def _connection(self, spec: ConnectionSpec) -> Connection:
         return Connection(
             spec,
-            self.settings,
+            self._feed_settings,
             self.dialect,
             self.account,
             self._intake,

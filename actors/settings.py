@@ -45,8 +45,9 @@ class ExchangeSettings:
     """One table under [exchanges]: `name` is the user's, `dialect` a key of actors.exchanges.registry.EXCHANGES.
 
     `ws_url` and `rest_url` replace scheme, host and port of every endpoint and keep the path.
-    `silence_s`, `lifetime_s` and `channel` are None where the dialect's own value counts. `stall_s` is the
-    shortest age of a market's newest trade that may be suspicious; `redundancy` how many connections carry it.
+    `silence_s`, `lifetime_s` and `channel` are None where the dialect's own value counts (see FeedSettings).
+    `stall_s` is the shortest age of a market's newest trade that may be suspicious; `redundancy` how many
+    connections carry it.
     """
 
     name: str
@@ -61,6 +62,24 @@ class ExchangeSettings:
     channel: str | None = None
     ca_file: Path | None = None
     supervision: SupervisionSettings = field(default_factory=SupervisionSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedSettings:
+    """What the connections of one exchange are configured with, every default resolved.
+
+    `lifetime_s` is None where the exchange ends no connection because of its age.
+    """
+
+    name: str
+    channel: str
+    silence_s: float
+    lifetime_s: float | None
+    ws_url: str | None
+    rest_url: str | None
+    redundancy: int
+    ca_file: Path | None
+    supervision: SupervisionSettings
 
 
 # Shutdown is nesting, upstream first: a connection says goodbye and hands over what it has read, the buffer

@@ -1,10 +1,11 @@
 """Asks an exchange over REST where to connect, before each connection (see Dialect.token)."""
 
+from pathlib import Path
+
 from actors.backfill.rate_limiter import RateLimiter
 from actors.backfill.rest_client import RestClient, RestClientLimits, Unanswered
 from actors.exchanges.contract.feed import Token, TokenRequest
 from actors.exchanges.contract.rest import Refused
-from actors.settings import ExchangeSettings
 
 # The supervisor tries again, with its own backoff.
 ONCE = RestClientLimits(answer_s=10.0, body_bytes=64 * 1024, tries=1)
@@ -13,8 +14,8 @@ ONCE = RestClientLimits(answer_s=10.0, body_bytes=64 * 1024, tries=1)
 class TokenSource:
     """One for all connections of an exchange, which share its rate limit."""
 
-    def __init__(self, request: TokenRequest, settings: ExchangeSettings) -> None:
-        self._request, self._settings = request, settings
+    def __init__(self, request: TokenRequest, *, rest_url: str | None, ca_file: Path | None) -> None:
+        self._request, self._rest_url, self._ca_file = request, rest_url, ca_file
         self._limiter = RateLimiter((request.limit,))
 
     async def get(self) -> Token:
@@ -22,8 +23,8 @@ class TokenSource:
         client = RestClient(
             self._request,
             self._limiter,
-            rest_url=self._settings.rest_url,
-            ca_file=self._settings.ca_file,
+            rest_url=self._rest_url,
+            ca_file=self._ca_file,
             limits=ONCE,
         )
         async with client as rest:

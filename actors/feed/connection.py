@@ -14,7 +14,7 @@ from actors.feed.set_aside import SetAside
 from actors.feed.sharding import ConnectionSpec
 from actors.model.chunk import Chunk
 from actors.model.records import GapReason
-from actors.settings import LAST_CHUNK_S, ExchangeSettings
+from actors.settings import LAST_CHUNK_S, FeedSettings
 from actors.telemetry.ledger import Account
 from actors.wire.errors import HandshakeRefused
 from supervisor import Context, Mailbox
@@ -30,7 +30,7 @@ class Connection:
     def __init__(
         self,
         spec: ConnectionSpec,
-        settings: ExchangeSettings,
+        settings: FeedSettings,
         dialect: Dialect,
         account: Account,
         intake: Mailbox[Chunk],

@@ -13,7 +13,7 @@ from actors.exchanges.contract.feed import Dialect, Market
 from actors.feed.connection import Connection
 from actors.feed.sharding import ConnectionSpec, shard
 from actors.model.chunk import Chunk
-from actors.settings import CONNECTION_STOP_S, LAST_CHUNK_S, ExchangeSettings, backoff_of, intensity_of
+from actors.settings import CONNECTION_STOP_S, LAST_CHUNK_S, FeedSettings, backoff_of, intensity_of
 from actors.wire.errors import classify
 from supervisor import Backoff, ChildSpec, Supervisor, UnknownActorError
 
@@ -56,7 +56,7 @@ class ConnectionPool:
 
     def __init__(
         self,
-        settings: ExchangeSettings,
+        settings: FeedSettings,
         dialect: Dialect,
         make: Callable[[ConnectionSpec], Connection],
         markets: Sequence[Market],
@@ -189,7 +189,7 @@ class ConnectionPool:
         return connection.state.leaving if trio.current_time() - connection.state.opened_at >= LEAVING_S else ""
 
     def _aged(self, connection: Connection) -> str:
-        lifetime_s = self._settings.lifetime_s or self._dialect.lifetime_s
+        lifetime_s = self._settings.lifetime_s
         if lifetime_s is None or not connection.state.connected:
             return ""
         share = self._lifetimes.setdefault(connection, self._random.uniform(*AGED))

@@ -27,7 +27,7 @@ from actors.feed.keep_alive import Replies, keep_alive
 from actors.feed.set_aside import REASON, SetAside
 from actors.feed.sharding import ConnectionSpec, redirected
 from actors.feed.subscription import Subscription
-from actors.settings import ExchangeSettings
+from actors.settings import FeedSettings
 from actors.wire.observer import ConnectionStep, Observer
 from actors.wire.websocket import (
     ENDED_WITHOUT_CLOSE,
@@ -63,7 +63,7 @@ class Session:
     def __init__(
         self,
         spec: ConnectionSpec,
-        settings: ExchangeSettings,
+        settings: FeedSettings,
         dialect: Dialect,
         state: ConnectionState,
         accumulator: Accumulator,
@@ -80,8 +80,7 @@ class Session:
         self._accumulator, self._observe = accumulator, observe
         self._limits = limits or WebSocketLimits(message_bytes=dialect.limits.message_bytes)
         self._symbols = {market.native: market.symbol for market in spec.markets}
-        channel = dialect.channel_of(settings.channel)
-        self._subscription = Subscription(dialect, list(self._symbols), channel, set_aside)
+        self._subscription = Subscription(dialect, list(self._symbols), settings.channel, set_aside)
         self._replies, self._welcomed = Replies(), trio.Event()
         self._url = redirected(token.url, settings.ws_url) if token else spec.url
         self._ping_s = token.ping_interval_s if token else None
@@ -99,7 +98,6 @@ class Session:
         return self._subscription
 
     async def run(self) -> None:
-        silence_s = self.settings.silence_s or self._dialect.silence_s
         tls = client_context(self.settings.ca_file) if self._url.startswith("wss:") else None
         opening = connect(self._url, sink=self._read, limits=self._limits, ssl_context=tls, observe=self._observe)
         async with opening as wire:
@@ -108,7 +106,7 @@ class Session:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._accumulator.hand_over_by_age)
                     nursery.start_soon(self._subscribe, wire)
-                    nursery.start_soon(self._watch, wire, silence_s)
+                    nursery.start_soon(self._watch, wire)
                     if self._dialect.ping is not None:
                         nursery.start_soon(keep_alive, wire, self._dialect.ping, self._ping_s)
                     nursery.start_soon(self._replies.send_to, wire)
@@ -238,9 +236,10 @@ class Session:
         how = await wire.closed()
         raise ConnectionLost(how.code, how.reason)
 
-    async def _watch(self, wire: WebSocket, silence_s: float) -> None:
+    async def _watch(self, wire: WebSocket) -> None:
         """Ends a silent connection, and reports in health what was refused or not answered."""
         reported = ""
+        silence_s = self.settings.silence_s
         while True:
             await trio.sleep(min(WATCH_S, silence_s / 4))
             now = trio.current_time()

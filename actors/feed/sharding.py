@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 from actors.exchanges.contract.feed import Dialect, Market
-from actors.settings import ExchangeSettings
+from actors.settings import FeedSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class ConnectionSpec:
 
 
 def shard(
-    settings: ExchangeSettings, dialect: Dialect, markets: Sequence[Market], *, first: int = 1
+    settings: FeedSettings, dialect: Dialect, markets: Sequence[Market], *, first: int = 1
 ) -> list[ConnectionSpec]:
     """Spreads markets over connections, numbered from `first`: one endpoint each, no more than it may carry.
 

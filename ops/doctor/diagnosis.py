@@ -10,6 +10,7 @@ from actors.backfill.rate_limiter import RateLimiters
 from actors.exchanges.registry import EXCHANGES
 from actors.feed.sharding import shard
 from actors.model.symbols import parse_symbol
+from actors.recorder import feed_settings
 from actors.settings import ExchangeSettings
 from actors.wire.observer import ConnectionStep
 from ops.doctor.advice import Trouble
@@ -63,9 +64,10 @@ async def _examine(
     settings: ExchangeSettings, wait_s: float, tell: Tell, limiters: RateLimiters, limits: FeedLimits
 ) -> Report:
     dialect = EXCHANGES[settings.dialect].feed
-    channel = dialect.channel_of(settings.channel)
+    feed = feed_settings(settings, dialect)
+    channel = feed.channel
     markets = [dialect.market(parse_symbol(symbol), channel) for symbol in settings.symbols]
-    specs = shard(settings, dialect, markets)
+    specs = shard(feed, dialect, markets)
     charts = [Chart(spec.name, _CONNECTION_STEPS) for spec in specs]
     probes: list[Probe] = []
 
@@ -73,7 +75,7 @@ async def _examine(
         await trio.sleep(number / dialect.limits.connects_per_s)  # as far apart as the exchange wants them
         spec, chart = specs[number], charts[number]
         probe = await examine_feed(
-            chart, spec, settings, dialect, wait_s, lambda line: tell(f"{spec.name}: {line}"), limits
+            chart, spec, feed, dialect, wait_s, lambda line: tell(f"{spec.name}: {line}"), limits
         )
         chart.skip_rest()
         if ConnectionStep.OPENED in probe.at:

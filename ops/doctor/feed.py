@@ -10,7 +10,7 @@ from actors.exchanges.contract.feed import Dialect
 from actors.feed.connection_state import WATCH_S
 from actors.feed.session import NotSubscribed
 from actors.feed.sharding import ConnectionSpec
-from actors.settings import ExchangeSettings
+from actors.settings import FeedSettings
 from actors.wire.dial import Target, parse_url
 from actors.wire.errors import CannotConnect, NetworkTimeout
 from actors.wire.observer import ConnectionStep
@@ -43,7 +43,7 @@ class FeedLimits:
 async def examine_feed(
     chart: Chart,
     plan: ConnectionSpec,
-    settings: ExchangeSettings,
+    settings: FeedSettings,
     dialect: Dialect,
     wait_s: float,
     tell: Tell,
@@ -63,7 +63,7 @@ async def examine_feed(
     return probe
 
 
-async def _open(chart: Chart, probe: Probe, target: Target, settings: ExchangeSettings) -> None:
+async def _open(chart: Chart, probe: Probe, target: Target, settings: FeedSettings) -> None:
     reached = trio.current_time()
 
     async def reach(note: Note, step: ConnectionStep) -> str:

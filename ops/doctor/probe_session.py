@@ -18,7 +18,7 @@ from actors.feed.subscription import Subscription
 from actors.model.chunk import Chunk
 from actors.model.symbols import parse_symbol
 from actors.model.ticks import Block, IdPromise
-from actors.settings import ExchangeSettings
+from actors.settings import FeedSettings
 from actors.telemetry.ledger import Account
 from actors.wire.errors import ConnectionLost, classify
 from actors.wire.observer import ConnectionStep
@@ -49,7 +49,7 @@ class Probe:
     """
 
     def __init__(
-        self, spec: ConnectionSpec, settings: ExchangeSettings, dialect: Dialect, limits: WebSocketLimits | None
+        self, spec: ConnectionSpec, settings: FeedSettings, dialect: Dialect, limits: WebSocketLimits | None
     ) -> None:
         self.markets = {market.native: market for market in spec.markets}
         self.state = ConnectionState()
@@ -96,7 +96,8 @@ class Probe:
 
     async def _run_session(self) -> None:
         request = self._dialect.token
-        token = await TokenSource(request, self._settings).get() if request else None
+        rest_url, ca_file = self._settings.rest_url, self._settings.ca_file
+        token = await TokenSource(request, rest_url=rest_url, ca_file=ca_file).get() if request else None
         self._session = Session(
             self._spec,
             self._settings,

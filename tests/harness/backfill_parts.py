@@ -21,6 +21,7 @@ from actors.feed.gap_reporter import GapReporter
 from actors.model.chunk import Chunk
 from actors.model.errors import DatabaseLocked
 from actors.model.symbols import parse_symbol
+from actors.recorder import feed_settings
 from actors.settings import ExchangeSettings
 from actors.telemetry.ledger import Account
 from supervisor import Mailbox
@@ -61,7 +62,7 @@ class BackfillParts:
         self._markets = {symbol: spec.market(parse_symbol(symbol), spec.channels[0])}
         self.account = Account()
         self.intake: Mailbox[Chunk] = Mailbox(ROWS, weigh=lambda p: p.rows, on_dead_letter=lambda _p, _e: None)
-        pool = ConnectionPool(settings, spec, _no_connection, [], DEFAULT_POOL_LIMITS)
+        pool = ConnectionPool(feed_settings(settings, spec), spec, _no_connection, [], DEFAULT_POOL_LIMITS)
         reporter = GapReporter("x", self._markets, continuity, self.account, self.intake, pool, locked)
         stored_trades = StoredTrades("x", consult)
         self.delivery = Delivery("x", continuity, self.account, reporter, stored_trades, nothing)

@@ -71,6 +71,11 @@ def test_the_actors_know_nothing_of_the_command_line_and_the_control_socket() ->
     assert not theirs & {name for path in modules("actors") for name in imports(path)}
 
 
+def test_what_may_be_left_out_of_the_settings_is_looked_at_where_the_parts_are_built() -> None:
+    users = {path.name for path in modules("actors") if "actors.settings.ExchangeSettings" in imported(path)}
+    assert users == {"recorder.py", "pipeline.py"}
+
+
 @pytest.mark.parametrize("layer", ["actors", "ops"])
 def test_no_circle_joins_the_rooms_of_a_layer(layer: str) -> None:
     """A room is a folder or a module at the layer's top; one with what it needs can be read without the others."""

@@ -324,10 +324,6 @@ class Dialect:
         """All kinds of rows that it sends, by name."""
         return {TRADES: Stream(channels=self.channels, schema=TICKS), **self.streams}
 
-    def channel_of(self, configured: str | None) -> str:
-        """The channel to ask for: the configured one, else the exchange's usual one."""
-        return configured or self.channels[0]
-
     def decoder_for(self, markets: Mapping[str, Market]) -> FeedDecoder:
         """What reads the frames of one connection that carries `markets`, by native name."""
         return self if self.decoder is None else self.decoder(markets)
