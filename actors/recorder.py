@@ -93,11 +93,7 @@ class ExchangeRecorder:
         self.dialect = EXCHANGES[settings.dialect].feed
         self._intake = intake
         self._feed_settings = feed_settings(settings, self.dialect)
-        self._tokens = (
-            TokenSource(self.dialect.token, rest_url=settings.rest_url, ca_file=settings.ca_file)
-            if self.dialect.token
-            else None
-        )
+        self._tokens: dict[str, TokenSource] = {}  # by endpoint
         self._next_connect_at = 0.0
         self._away_until, self._away_reason = -math.inf, ""  # what one connection learned holds for all
         self.continuity = Continuity(settings.name, {})
@@ -161,7 +157,16 @@ class ExchangeRecorder:
         symbols = (parse_symbol(symbol) for symbol in self.settings.symbols)
         return {str(symbol): self.dialect.ids.get(symbol.kind, IdPromise.OPAQUE) for symbol in symbols}
 
+    def _token_source(self, endpoint: str) -> TokenSource | None:
+        request = self.dialect.token_at(endpoint)
+        if request is not None and endpoint not in self._tokens:
+            self._tokens[endpoint] = TokenSource(
+                request, rest_url=self.settings.rest_url, ca_file=self.settings.ca_file
+            )
+        return self._tokens.get(endpoint)
+
     def _connection(self, spec: ConnectionSpec) -> Connection:
+        tokens = self._token_source(spec.endpoint)
         return Connection(
             spec,
             self._feed_settings,
@@ -171,7 +176,7 @@ class ExchangeRecorder:
             self._pace,
             self.continuity,
             self._keep_away,
-            self._tokens.get if self._tokens else None,
+            tokens.get if tokens else None,
         )
 
     @property

@@ -8,7 +8,7 @@ from actors.continuity.deduplicator import Known
 from actors.feed.accumulator import admit
 from actors.feed.gap_reporter import GapReporter
 from actors.model.chunk import Chunk
-from actors.model.ticks import Block, Reject
+from actors.model.ticks import OFF_BOOK, Block, Reject
 from actors.telemetry.ledger import Account
 
 REJECTS_KNOWN_MAX = 1_000  # unsound rows that are remembered, so that each is one reject however often it comes
@@ -43,15 +43,19 @@ class Delivery:
         if not self._continuity.counts(symbol) or self._continuity.doubts(symbol):
             await self.settle()
             known = Known(await self._stored_trades.stored(symbol, block))
-        return await self.store(block, admit(self._continuity, block, 0, known=known))
+        self._continuity.deduplicator.has_off_book |= OFF_BOOK in block.source
+        fetched = len(block)
+        return await self.store(block, fetched, admit(self._continuity, block, 0, known=known))
 
-    async def store(self, block: Block, copies: int) -> int:
-        """Counts and sends rows from which continuity has just taken the copies out; returns how many these are.
+    async def store(self, block: Block, fetched: int, copies: int) -> int:
+        """Counts and sends what continuity has just left of the rows fetched; returns how many these are.
+
+        `copies` are those it knew already; others that are missing it holds or refuses, and are decided later.
 
         No `await` may lie between: what is admitted and not sent would be lost by a crash.
         """
         rows = len(block)
-        self._account.recovered(rows + copies, copies)
+        self._account.recovered(fetched, copies)
         if rows:
             await self._reporter.send(Chunk(block))
         return rows

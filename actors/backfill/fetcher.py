@@ -12,7 +12,7 @@ from actors.backfill.rest_client import Answer, RestClient
 from actors.exchanges.contract.feed import Market
 from actors.exchanges.contract.feed_helpers import S_NS
 from actors.exchanges.contract.history import Garbled, History, Kind, OddRow, Page, Query, Refused, TradeRange
-from actors.model.ticks import Block, Reject
+from actors.model.ticks import OFF_BOOK, Block, Reject
 from supervisor import MisconfiguredError, TransientError
 
 # Histories are fed from a database and lag behind the stream: what has just been traded may not be there yet.
@@ -82,9 +82,9 @@ class Fetcher:
     ) -> FetchResult:
         """Stores what can be had of the range now. Never raises for what the exchange does or says.
 
-        `store` gets blocks of the wanted rows with source 'backfill', and may wait. A range that ends by time is
-        asked for once that time is `settle_s` past, and no later than `settle_s` from now; one without an end
-        ends now. Rows come page by page, oldest first within each.
+        `store` gets blocks of the wanted rows with source 'backfill' or OFF_BOOK, and may wait. A range that ends
+        by time is asked for once that time is `settle_s` past, and no later than `settle_s` from now; one without
+        an end ends now. Rows come page by page, oldest first within each.
         """
         if trade_range.to_id is None and trade_range.to_ns is None:
             trade_range = replace(trade_range, to_ns=max(time.time_ns(), trade_range.from_ns or 0))
@@ -160,7 +160,7 @@ class _Run:
             [trades.volume[at] for at in wanted],
             [trades.side[at] for at in wanted],
             [trades.trade_id[at] for at in wanted],
-            ["backfill"] * count,
+            [OFF_BOOK if trades.off_book and trades.off_book[at] else "backfill" for at in wanted],
         )
         return block
 

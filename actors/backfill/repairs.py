@@ -130,13 +130,14 @@ class Repairs:
             await self._delivery.settle()  # those that were on their way have arrived by now
             stored = await self._stored_trades.stored(job.symbol, block)
             deleted = doubtful - stored
+        fetched = len(block)
         copies = self._continuity.deduplicator.admit_again(
             block, job.snapshot, stored, trio.current_time(), gone=deleted
         )
         for gap in job.known_gaps:
             within = sum(map(gap.spans, block.trade_id, block.exchange_ns))
             job.found[gap.gap_id] = job.found.get(gap.gap_id, 0) + within
-        job.stored += await self._delivery.store(block, copies)
+        job.stored += await self._delivery.store(block, fetched, copies)
 
     def _close_gaps(self, job: RepairJob, *, complete: bool) -> None:
         """What the repair means for the gaps that it touched."""

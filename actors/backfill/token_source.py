@@ -12,7 +12,7 @@ ONCE = RestClientLimits(answer_s=10.0, body_bytes=64 * 1024, tries=1)
 
 
 class TokenSource:
-    """One for all connections of an exchange, which share its rate limit."""
+    """One for all connections to an endpoint, which share its rate limit."""
 
     def __init__(self, request: TokenRequest, *, rest_url: str | None, ca_file: Path | None) -> None:
         self._request, self._rest_url, self._ca_file = request, rest_url, ca_file

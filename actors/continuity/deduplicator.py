@@ -10,12 +10,12 @@ from operator import length_hint
 
 from actors.continuity.clock_lead import Lead
 from actors.continuity.gap_log import GapLog
-from actors.continuity.row import Decided, Row, Verdict
+from actors.continuity.row import Decided, Refused, Row, Verdict
 from actors.continuity.sequenced import SPAN_SURE, SequencedTracker
 from actors.continuity.tracker import Shared, Tracker
 from actors.continuity.tracker_state import Snapshot
 from actors.continuity.unsequenced import UnsequencedTracker
-from actors.model.ticks import Block, IdPromise
+from actors.model.ticks import OFF_BOOK, Block, IdPromise, Reason
 
 
 class Known:
@@ -32,7 +32,8 @@ class Deduplicator:
     """One per exchange, shared by its connections and its backfill. Nothing here waits.
 
     `trackers` holds one a market; `promises` what the ids of each promise. `now` is any clock that only rises, in
-    seconds.
+    seconds. `has_off_book` is set by those who hand in rows with the source OFF_BOOK: their ids count as seen, the
+    rows are refused.
     """
 
     def __init__(self, exchange: str, promises: Mapping[str, IdPromise]) -> None:
@@ -41,6 +42,7 @@ class Deduplicator:
         self._lead = Lead()
         self.promises: dict[str, IdPromise] = {}
         self._reads = 0
+        self.has_off_book = False
         for symbol, promise in promises.items():
             self.add(symbol, promise)
 
@@ -65,7 +67,7 @@ class Deduplicator:
     ) -> int:
         """Takes the rows from `start` on that are stored, on their way, or held out of the block, in place.
 
-        Returns how many were duplicates; held rows are none.
+        Returns how many were duplicates; rows that are held, or refused as off the book, are none.
 
         `spans` has for each of these rows how many ids it stands for, its own and those before; None: one.
         `known` (see Known) are ids that were looked up, for answers about a time beyond what memory holds.
@@ -94,6 +96,8 @@ class Deduplicator:
             block.remove(start, out)
         if self.shared.decided.freed:
             self._put_back(block)
+        if self.has_off_book:
+            self._refuse_off_book(block, start)
         return len(out) - held
 
     def take_decided(self, now: float, *, end: bool = False) -> tuple[Block, Decided]:
@@ -104,12 +108,24 @@ class Deduplicator:
         if len(block):
             self.shared.decided.copies += self.admit(block, 0, block.fills[:], now)
         self._put_back(block)
+        if self.has_off_book:
+            self._refuse_off_book(block, 0)
         return block, self.shared.decided.take()
 
     def _put_back(self, block: Block) -> None:
         for symbol, row in self.shared.decided.freed:
             _append(block, symbol, row)
         self.shared.decided.freed.clear()
+
+    def _refuse_off_book(self, block: Block, start: int) -> None:
+        """Takes out the fills that never met the order book, now that their ids count as seen."""
+        rows = [at for at in range(start, len(block)) if block.source[at] == OFF_BOOK]
+        for at in rows:
+            row = self._row(block, at, block.fills[at], 0.0, ())
+            detail = "a fill that never met the order book"
+            self.shared.decided.refused.append(Refused(block.symbol[at], row, Reason.OFF_BOOK, detail))
+        if rows:
+            block.remove(start, rows)
 
     def _leads(self, block: Block, start: int) -> bool:
         """Whether some row is stamped too far ahead to be believed alone."""
@@ -186,6 +202,7 @@ class Deduplicator:
         if out:
             block.remove(0, out)
         self._put_back(block)
+        self._refuse_off_book(block, 0)
         return len(out) - held
 
     def _in_order(self, block: Block, at: int, spans: Sequence[int] | None) -> int:

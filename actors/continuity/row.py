@@ -54,7 +54,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A held row that turned out to be no sound trade."""
+    """A held row that turned out to be no sound trade, or a fill that never met the order book."""
 
     symbol: str
     row: Row

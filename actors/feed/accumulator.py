@@ -48,6 +48,8 @@ class Accumulator:
         duplicates = 0
         try:
             outcome = decoder.read(messages, received_ns, self._block)
+            if outcome.off_book:
+                self._continuity.deduplicator.has_off_book = True
             if outcome.ticks:
                 duplicates = admit(self._continuity, self._block, mark, joined=outcome.joined)
         except Exception as error:  # noqa: BLE001 - raised again below, once the counts agree

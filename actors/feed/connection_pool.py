@@ -1,5 +1,6 @@
 """The connections of one exchange: started, replaced without a gap before they end, and ended."""
 
+import dataclasses
 import math
 import random
 from collections.abc import Callable, Collection, Sequence
@@ -160,9 +161,7 @@ class ConnectionPool:
             if trio.current_time() < self._failed.get(old, (0, -math.inf))[1]:
                 return False
             self._numbered += 1
-            new = self._make(
-                ConnectionSpec(f"{self._settings.name}:{self._numbered}", old.spec.url, old.spec.markets)
-            )
+            new = self._make(dataclasses.replace(old.spec, name=f"{self._settings.name}:{self._numbered}"))
             self.connections.append(new)
             self._replacements.append(_Replacement(old, new, reason, trio.current_time()))
             await self._start(new)

@@ -10,7 +10,7 @@ import msgspec
 
 from actors.exchanges.contract.feed import Control, Dialect, FeedDecoder, Reply, TradeLike, Trades
 from actors.feed.gunzip import gunzip
-from actors.model.ticks import REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
+from actors.model.ticks import OFF_BOOK, REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
 from actors.model.validation import FieldError, amounts, check_ids, check_times, why_refused
 from supervisor.text import FOREIGN_CHARS_MAX, printable
 
@@ -44,13 +44,14 @@ class _Replay:
 class Outcome:
     """What became of messages: every trade, and every unknown message, is exactly one tick or one reject.
 
-    `joined`: some tick may stand for more than one trade, see `Block.fills`. `messages` is how many of the
-    messages this is about; those behind them have not been looked at.
+    `joined`: some tick may stand for more than one trade, see `Block.fills`. `off_book`: some has the source
+    OFF_BOOK. `messages` is how many of the messages this is about; those behind them have not been looked at.
     """
 
     messages: int = 0
     ticks: int = 0
     joined: bool = False
+    off_book: bool = False
     rejects: list[Reject] = field(default_factory=list)
     controls: list[Control] = field(default_factory=list)
 
@@ -162,8 +163,15 @@ class Decoder:
         )
         outcome.ticks += count
         outcome.joined |= trades.fills is not None
+        outcome.off_book |= trades.off_book is not None
 
     def _sources(self, trades: Trades) -> list[str]:
+        if trades.off_book is None:
+            return self._on_book_sources(trades)
+        sources = zip(self._on_book_sources(trades), trades.off_book, strict=True)
+        return [OFF_BOOK if off_book else source for source, off_book in sources]
+
+    def _on_book_sources(self, trades: Trades) -> list[str]:
         if not self._replaying:
             if not any(trades.snapshot):
                 return ["stream"] * len(trades.snapshot)

@@ -99,7 +99,14 @@ class Session:
 
     async def run(self) -> None:
         tls = client_context(self.settings.ca_file) if self._url.startswith("wss:") else None
-        opening = connect(self._url, sink=self._read, limits=self._limits, ssl_context=tls, observe=self._observe)
+        opening = connect(
+            self._url,
+            sink=self._read,
+            limits=self._limits,
+            headers=self._dialect.headers,
+            ssl_context=tls,
+            observe=self._observe,
+        )
         async with opening as wire:
             self._state.opened()
             try:
@@ -107,8 +114,8 @@ class Session:
                     nursery.start_soon(self._accumulator.hand_over_by_age)
                     nursery.start_soon(self._subscribe, wire)
                     nursery.start_soon(self._watch, wire)
-                    if self._dialect.ping is not None:
-                        nursery.start_soon(keep_alive, wire, self._dialect.ping, self._ping_s)
+                    if ping := self._dialect.ping_at(self.spec.endpoint):
+                        nursery.start_soon(keep_alive, wire, ping, self._ping_s)
                     nursery.start_soon(self._replies.send_to, wire)
                     nursery.start_soon(self._end_with, wire)
                     await self._context.stopping.wait()
@@ -211,11 +218,16 @@ class Session:
         """Sends requests no faster than the exchange allows, and again what is refused or not answered."""
         limits = self._dialect.limits
         sent: deque[float] = deque()  # within the window
+        await trio.sleep(self._dialect.settle_s)
         if self._dialect.waits_for_welcome:
             with trio.move_on_after(self._dialect.ack_s):
                 await self._welcomed.wait()
             if not self._welcomed.is_set():
                 raise NotSubscribed(f"{self.settings.name} sent no welcome within {self._dialect.ack_s:g} s")
+        for text in self._dialect.opening:
+            sent.append(trio.current_time())
+            await wire.send(text)
+            await trio.sleep(1 / limits.requests_per_s)
         while True:
             self._wake, now = trio.Event(), trio.current_time()
             while sent and now - sent[0] >= limits.requests_window_s:

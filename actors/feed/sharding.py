@@ -10,9 +10,13 @@ from actors.settings import FeedSettings
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSpec:
-    """What one connection is for: its actor's name, one endpoint, and its markets."""
+    """What one connection is for: its actor's name, one endpoint with its markets, and the URL to dial.
+
+    `url` is the endpoint, or what the setting ws_url makes of it.
+    """
 
     name: str
+    endpoint: str
     url: str
     markets: tuple[Market, ...]
 
@@ -34,7 +38,7 @@ def shard(
         for at in range(0, len(group), width)
     ] * settings.redundancy
     return [
-        ConnectionSpec(f"{settings.name}:{number}", redirected(endpoint, settings.ws_url), part)
+        ConnectionSpec(f"{settings.name}:{number}", endpoint, redirected(endpoint, settings.ws_url), part)
         for number, (endpoint, part) in enumerate(parts, first)
     ]
 

@@ -13,6 +13,7 @@ from actors.model.schema import DECIMAL, INSTANT, Stored, schema_of
 REJECT_PAYLOAD_BYTES_MAX = 64 * 1024  # a reject keeps its evidence, not a whole flood
 REJECT_DETAIL_CHARS_MAX = 300
 ROW_BYTES = 500  # what a row without evidence takes in memory; mailboxes are bounded in such rows
+OFF_BOOK = "off_book"  # the source of rows that are not stored: their ids count as seen
 FEW_ROWS = 3  # are taken out of a block one by one
 
 
@@ -32,6 +33,7 @@ class Reason(enum.StrEnum):
     BAD_TIME = "bad_time"  # no time, none between 1970 and 2200, or far ahead of the exchange's other trades
     BAD_ID = "bad_id"  # empty, endless, not printable, or it leaps and the next trades deny it
     BAD_COUNT = "bad_count"  # it claims to stand for more trades than one order makes
+    OFF_BOOK = "off_book"  # a fill that never met the order book: insurance fund, deleveraging, negotiated
     UNKNOWN_SYMBOL = "unknown_symbol"  # a trade of a market that was never asked for
     UNSTORABLE = "unstorable"  # a row that passed every check and that the store cannot hold all the same
     CRASHED = "crashed"  # it crashed the actor that handled it three times; the detail holds the traceback
@@ -63,8 +65,9 @@ class _Ticks:
 
     `symbol` is unified; `exchange_ns` and `received_ns` are nanoseconds UTC, the former None where the
     exchange sends no time; `price` and `volume` are plain decimal digits; `side` is the taker's, 'buy',
-    'sell' or None; `source` is 'stream', 'snapshot' or 'backfill'; `fills` is how many single trades (and
-    ids, ending with trade_id) the exchange joined into the row.
+    'sell' or None; `source` is 'stream', 'snapshot' or 'backfill' or, until continuity takes the row
+    out, OFF_BOOK; `fills` is how many single trades (and ids, ending with trade_id) the exchange joined into
+    the row.
     """
 
     __slots__ = ()
@@ -163,4 +166,5 @@ class IdPromise(enum.Enum):
     CONTIGUOUS = "contiguous"  # each id is the previous one plus one (or plus the frame's count)
     INCREASING = "increasing"
     OPAQUE = "opaque"  # unique, without order
+    REPEATED = "repeated"  # several fills may share one: only with time, price, volume and side it is a key
     NONE = "none"

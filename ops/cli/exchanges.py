@@ -74,6 +74,8 @@ def _facts(exchange: Exchange) -> dict[str, object]:
         "trade_ids_note": dialect.ids_note,
         "history": _summary(exchange),
         **_given_back(exchange),
+        "time_resolution": dialect.resolution,
+        "old_trades_on_subscribe": dialect.replay_note,
         "ping": dialect.ping_note,
         "silence_s": dialect.silence_s,
         "connection_lifetime_s": dialect.lifetime_s,
@@ -83,6 +85,7 @@ def _facts(exchange: Exchange) -> dict[str, object]:
         "connects_per_s": limits.connects_per_s,
         "message_bytes_max": limits.message_bytes,
         "notes": list(dialect.notes),
+        "proven_by": exchange.proven,
         "doc": dialect.doc,
         "doc_read": dialect.doc_read,
     }

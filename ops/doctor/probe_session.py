@@ -95,7 +95,7 @@ class Probe:
         self._tell()
 
     async def _run_session(self) -> None:
-        request = self._dialect.token
+        request = self._dialect.token_at(self._spec.endpoint)
         rest_url, ca_file = self._settings.rest_url, self._settings.ca_file
         token = await TokenSource(request, rest_url=rest_url, ca_file=ca_file).get() if request else None
         self._session = Session(

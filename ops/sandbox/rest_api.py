@@ -1,14 +1,16 @@
 """The REST API of one loopback exchange, with its faults and its rate limit."""
 
 import random
+from collections.abc import Sequence
 
 import trio
 
-from actors.exchanges.contract.loopback_rest import Meter, Past, Question, Reply, Tape
+from actors.exchanges.contract.loopback_rest import ListedMarket, Meter, Question, Reply, Tape
 from ops.sandbox.exchange import Exchange
 
 GONE = Reply("<html><body><h1>503 Service Unavailable</h1></body></html>", 503, {"content-type": "text/html"})
 ONLY_GET = Reply("only GET is served here\n", 405)
+NOT_FOUND = Reply("there is nothing here\n", 404)
 FAILURE = Reply("<html><body><h1>500 Internal Server Error</h1></body></html>", 500, {"content-type": "text/html"})
 RETRY_AFTER_S = 1
 
@@ -20,15 +22,23 @@ class RestApi:
     "rest_impatient" for each before a Retry-After was over, and the faults by their names.
     """
 
-    def __init__(self, exchange: Exchange, past: Past) -> None:
-        self._exchange, self._past = exchange, past
-        self._meter = Meter(past.units, past.window_s)
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange, self._venue = exchange, exchange.venue
+        past = self._venue.past
+        self._meter = Meter(past.units, past.window_s) if past is not None else None
+        self._listed = [ListedMarket(row.symbol, row.native, row.category) for row in exchange.listings.values()]
         self._not_before = 0.0
         self._rng = random.Random(f"{exchange.venue.name}/rest")  # noqa: S311 - the markets' own stay untouched
 
     def serves(self, path: str) -> bool:
         """Whether a path is this exchange's."""
-        return any(path == own or (own.endswith("/") and path.startswith(own)) for own in self._past.paths)
+        return path in self._venue.tokens or _among(path, self._paths_of_past()) or self._lists(path)
+
+    def _paths_of_past(self) -> tuple[str, ...]:
+        return self._venue.past.paths if self._venue.past is not None else ()
+
+    def _lists(self, path: str) -> bool:
+        return self._venue.listing is not None and _among(path, self._venue.listing.paths)
 
     async def answer(self, question: Question) -> Reply:
         """The exchange's answer, or what a fault makes of it."""
@@ -36,11 +46,12 @@ class RestApi:
         struck["rest"] += 1
         if now < self._not_before:
             struck["rest_impatient"] += 1
-        if not self._meter.allows(self._past.cost(question), now):
-            struck["rate_limit"] += 1
-            return self._turned_away(self._past.too_many)
-        if question.body is not None and not self._past.posts:
-            return ONLY_GET
+        past, listing = self._venue.past, self._venue.listing
+        if past is not None and self._meter is not None:
+            cost = listing.cost if listing is not None and self._lists(question.path) else past.cost
+            if not self._meter.allows(cost(question), now):
+                struck["rate_limit"] += 1
+                return self._turned_away(past.too_many)
         if self._exchange.outage.down:
             return GONE
         if faults["rest_slow"]:
@@ -48,11 +59,23 @@ class RestApi:
             await trio.sleep(faults["rest_slow"])
         if self._rng.random() < faults["rest_429"]:
             struck["rest_429"] += 1
-            return self._turned_away(Reply(self._past.too_many.body, 429, {"retry-after": str(RETRY_AFTER_S)}))
+            body = past.too_many.body if past is not None else ""
+            return self._turned_away(Reply(body, 429, {"retry-after": str(RETRY_AFTER_S)}))
         if self._rng.random() < faults["rest_fail"]:
             struck["rest_fail"] += 1
             return FAILURE
-        return self._past.answer(question, self._tape)
+        if token := self._venue.tokens.get(question.path):
+            return token(question)
+        # One path may serve both, told apart by the body: hyperliquid's /info.
+        if listing is not None and self._lists(question.path):
+            reply = listing.answer(question, self._listed)
+            if reply is not None:
+                return reply
+        if past is None or not _among(question.path, past.paths):
+            return NOT_FOUND
+        if question.body is not None and not past.posts:
+            return ONLY_GET
+        return past.answer(question, self._tape)
 
     def _turned_away(self, reply: Reply) -> Reply:
         """From now on it is watched whether the client keeps away for as long as it was asked to."""
@@ -66,3 +89,8 @@ class RestApi:
             return None
         market = self._exchange.markets.get((category, native))
         return Tape(native, market, list(self._exchange.truth.get(row.symbol, ())))
+
+
+def _among(path: str, own: Sequence[str]) -> bool:
+    """Whether a path is one of these, or lies below one that ends with a slash."""
+    return any(path == one or (one.endswith("/") and path.startswith(one)) for one in own)

@@ -62,9 +62,9 @@ class Sandbox:
         }
         self._faults = dict.fromkeys(self.exchanges, Faults())
         self.rest_apis = {
-            name: RestApi(made, made.venue.past)
+            name: RestApi(made)
             for name, made in self.exchanges.items()
-            if made.venue.past is not None
+            if made.venue.past or made.venue.listing or made.venue.tokens
         }
         self._listener = Listener(list(self.exchanges.values()), list(self.rest_apis.values()), seed)
         if isinstance(faults, Faults):

@@ -63,7 +63,9 @@ def test_there_is_a_text_for_all_that_the_command_line_prints(name: str) -> None
 @every_exchange
 def test_the_numbers_agree_with_each_other(name: str) -> None:
     feed = dialect_of(name)
-    assert feed.ping is None or feed.silence_s > 2 * feed.ping.interval_s  # one lost answer is no reason
+    for endpoint in {market_of(name, case.symbol, case.channel).endpoint for case in cases_of(name).markets}:
+        ping = feed.ping_at(endpoint)
+        assert ping is None or feed.silence_s > 2 * ping.interval_s  # one lost answer is no reason
     assert 0 < feed.limits.symbols_per_request <= feed.limits.symbols_per_connection
     assert feed.limits.requests_per_s > 0 and feed.limits.connects_per_s > 0
     assert set(feed.ids) <= {"spot", "swap", "future", "option"}

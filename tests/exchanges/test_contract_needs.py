@@ -25,8 +25,9 @@ from actors.feed.decoder import INFLATED_AT_ONCE, ODD_AT_ONCE, Decoder
 from actors.feed.keep_alive import REPLIES_MAX
 from actors.feed.set_aside import PAUSES_S, REASON, SetAside
 from actors.feed.subscription import Subscription
+from actors.model.records import GapReason
 from actors.model.schema import DECIMAL, Stored, schema_of
-from actors.model.ticks import TICKS, Block, Reason
+from actors.model.ticks import TICKS, Block, IdPromise, Reason
 from supervisor import State
 from tests.harness.exchange_server import Client
 from tests.harness.made_up_exchange import LIMITS, NS, control, dialect, recorded, trade, trades
@@ -624,3 +625,66 @@ def test_a_dialect_that_contradicts_itself_is_no_dialect() -> None:
     ):
         with pytest.raises(ValueError, match=r"https://made\.up/docs"):
             dialect(**wrong)
+
+
+# -- fills off the book ------------------------------------------------------------------------------------
+
+
+def off_book_trades(frames: Sequence[bytes]) -> x.Trades:
+    """Every third id is of a fill that never met the order book."""
+    plain = trades(frames)
+    assert plain.trade_id is not None
+    plain.off_book = [int(one or 0) % 3 == 0 for one in plain.trade_id]
+    return plain
+
+
+async def test_a_fill_off_the_book_is_rejected_with_that_reason_and_its_id_is_not_missing(
+    autojump_clock: MockClock,
+) -> None:
+    async def script(client: Client) -> None:
+        await client.accept()
+        await client.ask()
+        await client.send('{"ok":"AAA-USD"}', *(trade(number=number, ns=NS + number) for number in range(1, 8)))
+        await client.gone()
+
+    ids = {"spot": IdPromise.CONTIGUOUS}
+    async with recorded(script, trades=off_book_trades, ids=ids) as recorder:
+        await trio.sleep(5)
+        assert [row[1] for row in recorder.rows] == ["1", "2", "4", "5", "7"]
+        assert [json.loads(reject.payload)["trade_id"] for reject in recorder.rejects] == ["3", "6"]
+        assert {(reject.reason, reject.symbol) for reject in recorder.rejects} == {(Reason.OFF_BOOK, "AAA/USD")}
+        gaps = [gap for chunk in recorder.chunks for gap in chunk.gaps]
+        assert not [gap for gap in gaps if gap.reason is GapReason.SEQUENCE]
+        account = recorder.account
+        assert (account.received, account.rejected, account.in_flight) == (7, 2, 5) and account.balanced
+
+
+# -- what comes before the first request -------------------------------------------------------------------
+
+
+async def test_opening_messages_are_sent_once_a_connection_after_the_pause_that_the_exchange_wants(
+    autojump_clock: MockClock,
+) -> None:
+    asked_at: list[tuple[str, float]] = []
+
+    async def script(client: Client) -> None:
+        await client.accept()
+        while (text := await client.ask()) is not None:
+            asked_at.append((text, trio.current_time()))
+            if "want" in text:
+                await client.send('{"ok":"AAA-USD"}')
+
+    async with recorded(script, opening=('{"heartbeat":true}',), settle_s=1.5) as recorder:
+        await trio.sleep(30)
+        assert recorder.health.state is State.OK
+    assert [text for text, _ in asked_at] == ['{"heartbeat":true}', '{"id": "1", "want": ["AAA-USD"]}']
+    assert [at for _, at in asked_at] == pytest.approx([1.5, 1.51])
+
+
+def test_a_row_of_the_list_gives_a_market_its_native_and_its_unit() -> None:
+    row = Instrument(symbol="AAA/USD", native="@107", kind="spot", base="AAA", quote="USD", volume_unit="contracts")
+    market = dialect().market_listed(row, "trades")
+    assert (market.symbol, market.native, market.volume_unit, market.instrument) == (
+        *("AAA/USD", "@107", "contracts"),
+        row,
+    )

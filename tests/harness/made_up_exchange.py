@@ -83,6 +83,8 @@ def dialect(**changes: Any) -> x.Dialect:
         "ids_note": "",
         "markets_note": "",
         "ping_note": "",
+        "resolution": "ms",
+        "replay_note": "",
     }
     if "decoder" not in changes:
         plain |= {"trades": trades, "control": control}
@@ -139,7 +141,8 @@ async def recorded(
 ) -> AsyncIterator[Recorder]:
     """Records from the exchange, spoken as `changes` say, while the block runs; `rest` answers over REST."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(EXCHANGES, NAME, Exchange(name=NAME, title="Made-up", feed=dialect(**changes)))
+        exchange = Exchange(name=NAME, title="Made-up", proven="documentation", feed=dialect(**changes))
+        patch.setitem(EXCHANGES, NAME, exchange)
         if rest is not None:
             answering = partial(RestClient, transport=httpx.MockTransport(rest))
             patch.setattr("actors.backfill.token_source.RestClient", answering)

@@ -190,7 +190,7 @@ class _FakeDelivery:
     def __init__(self, world: World) -> None:
         self._world, self.settle = world, world.settle
 
-    async def store(self, block: Block, copies: int) -> int:
+    async def store(self, block: Block, _fetched: int, copies: int) -> int:
         assert len(block) + copies <= PAGE_ROWS
         return await self._world.send(block)
 

@@ -9,6 +9,7 @@ from actors.model.ticks import IdPromise
 BINANCE = Exchange(
     name="binance",
     title="Binance spot",
+    proven="recording",
     default_symbols=("BTC/USDT", "ETH/USDT"),
     feed=x.Dialect(
         doc="https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md",
@@ -30,6 +31,8 @@ BINANCE = Exchange(
         ids={"spot": IdPromise.CONTIGUOUS},
         ids_note="contiguous per symbol; trade and aggTrade count apart",
         markets_note="spot, BTC/USDT",
+        resolution="ms",
+        replay_note="none",
         ping_note="the server pings every 20 s and wants its pong within 60 s",
         notes=("an unknown symbol is acknowledged and stays silent", "connections end after 24 h, announced"),
     ),

@@ -11,6 +11,7 @@ from actors.model.ticks import IdPromise
 BITFINEX = Exchange(
     name="bitfinex",
     title="Bitfinex",
+    proven="documentation",
     feed=x.Dialect(
         doc="https://docs.bitfinex.com/reference/ws-public-trades",
         doc_read="2026-11-26",
@@ -30,6 +31,8 @@ BITFINEX = Exchange(
         ids={"spot": IdPromise.INCREASING, "swap": IdPromise.INCREASING},
         ids_note="rise over all pairs, so that a missing one of a pair is not seen",
         markets_note="spot BTC/USD, BTC/USDT (its UST), perpetuals BTC/USDT:USDT",
+        resolution="ms",
+        replay_note="30 of each market, marked by their form",
         ping_note="the server sends a heartbeat every 15 s and channel",
         notes=(
             "codes are Bitfinex's own except USDT (UST there) and USDC (UDC)",

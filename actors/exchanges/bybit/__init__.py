@@ -10,6 +10,7 @@ from actors.model.ticks import IdPromise
 BYBIT = Exchange(
     name="bybit",
     title="Bybit",
+    proven="recording",
     default_symbols=("BTC/USDT:USDT", "ETH/USDT:USDT"),
     feed=x.Dialect(
         doc="https://bybit-exchange.github.io/docs/v5/websocket/public/trade",
@@ -32,6 +33,8 @@ BYBIT = Exchange(
         ids={"spot": IdPromise.INCREASING, "swap": IdPromise.OPAQUE},
         ids_note="spot ids rise, mostly by one (14 steps of +1, 4 larger recorded); perpetuals have UUIDs",
         markets_note="spot BTC/USDT, linear BTC/USDT:USDT and BTC/USDC:USDC, inverse BTC/USD:BTC",
+        resolution="ms",
+        replay_note="none",
         ping_note='{"op":"ping"} every 20 s; the server cuts after 10 minutes',
         notes=("volumes of inverse perpetuals are US dollars", "one unknown symbol makes its whole request fail"),
     ),

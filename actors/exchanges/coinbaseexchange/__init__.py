@@ -9,6 +9,7 @@ from actors.model.ticks import IdPromise
 COINBASEEXCHANGE = Exchange(
     name="coinbaseexchange",
     title="Coinbase Exchange",
+    proven="recording",
     default_symbols=("BTC/USD", "ETH/USD"),
     feed=x.Dialect(
         doc="https://docs.cdp.coinbase.com/exchange/websocket-feed/channels",
@@ -29,6 +30,8 @@ COINBASEEXCHANGE = Exchange(
         ids={"spot": IdPromise.CONTIGUOUS},
         ids_note="contiguous per product (89 of 89 recorded)",
         markets_note="spot, BTC/USD",
+        resolution="us",
+        replay_note="the last one of each market, marked last_match",
         ping_note="the heartbeat channel sends a message a second and product",
         notes=(
             "the wire's side is the maker's and is turned round",

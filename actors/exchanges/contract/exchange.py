@@ -1,6 +1,7 @@
 """What the folder of one exchange provides: its feed, its history, its list of markets."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from actors.exchanges.contract.feed import Dialect
 from actors.exchanges.contract.history import History
@@ -11,6 +12,8 @@ from actors.exchanges.contract.instruments import InstrumentList
 class Exchange:
     """One exchange: `name` is the key in the registry and in the configuration, `title` what people read.
 
+    `proven` says what its decoding was checked against: recordings of its stream, single frames or answers that
+    somebody published ('sample'), or its documentation alone.
     `history` is None where old trades cannot be asked for, `instruments` where no list of its markets is read.
     `default_symbols` are recorded where there is no configuration at all; empty leaves the exchange out of that.
     """
@@ -18,6 +21,7 @@ class Exchange:
     name: str
     title: str
     feed: Dialect
+    proven: Literal["recording", "sample", "documentation"]
     history: History | None = None
     instruments: InstrumentList | None = None
     default_symbols: tuple[str, ...] = ()

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
+from actors.exchanges.contract.instruments import Instrument
 from actors.exchanges.contract.rest import DETAIL_CHARS_MAX, UNREADABLE, Ask, Garbled, RateLimit, Said
 from actors.model.schema import Schema
-from actors.model.symbols import Symbol
+from actors.model.symbols import Symbol, parse_symbol
 from actors.model.ticks import TICKS, IdPromise
 
 ANSWER_EXCERPT_BYTES = 200
@@ -20,13 +21,15 @@ class Market:
     """One market as the exchange names it.
 
     `native` is the name in the exchange's own frames; `endpoint` the WebSocket URL (without query) that
-    carries it; `volume_unit` 'base', 'contracts' or 'quote'.
+    carries it; `volume_unit` 'base', 'contracts' or 'quote'. `instrument` is its row of the exchange's list,
+    None where that is not known: then the naming rule of the documentation has made the market.
     """
 
     symbol: str
     native: str
     endpoint: str
     volume_unit: str = "base"
+    instrument: Instrument | None = None
 
 
 @dataclass(slots=True)
@@ -36,7 +39,9 @@ class Trades:
     `price` and `volume` are the wire's own digits, not yet checked; `side` is the taker's, 'buy', 'sell'
     or None; `trade_id` None where the exchange sends none; `exchange_ns` nanoseconds UTC or None;
     `snapshot` True for old trades that the frame itself marks as re-sent on subscribe; `fills` how many
-    single trades a row stands for, ending with its id, None where each row is one.
+    single trades a row stands for, ending with its id, None where each row is one; `off_book` True for fills
+    that never met the order book (insurance fund, deleveraging, negotiated blocks): their ids count as seen, they
+    are not stored but rejected with the reason 'off_book'. None where there is none.
     """
 
     native: list[str]
@@ -47,6 +52,7 @@ class Trades:
     exchange_ns: list[int | None]
     snapshot: list[bool]
     fills: list[int] | None = None
+    off_book: list[bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,14 +275,23 @@ class Dialect:
     - `acknowledges` False: it is documented that no request is answered. A market then counts as asked for
       once the request is sent, and as recorded from its first trade on.
     - `request_replaces`: each request replaces all earlier ones of the connection, so each names all markets.
+    - `unsubscribe_text(natives, channel, request_id)`: the message that ends these subscriptions, within the
+      limits of a request; None where the protocol has none, then a connection is replaced to lose a market.
+    - `listed(instrument, channel)`: the Market of a row of the exchange's list, where its native is not the name
+      in the list; else `market` makes it, with the list's native and volume unit.
+    - `opening`: messages sent once on each connection before the first request (a heartbeat to be switched on);
+      `control` takes their answers for Alive. `settle_s`: how long to wait after connecting before any message.
+    - `headers`: sent with the handshake.
     - `bad_symbol_closes`: an unknown symbol ends the connection without a word. Markets are then asked for
       one by one, and one at which the connection ends is set aside.
     - `waits_for_welcome`: no request before the exchange has sent what `control` calls a Welcome.
-    - `token`: is asked over REST before each connection; its answer says where to connect.
+    - `token`: is asked over REST before each connection; its answer says where to connect. A mapping has one for
+      each endpoint that wants one.
     - `compression`: each message is compressed so. limits.message_bytes bounds it before and after.
-    - `ping`: what this side sends to keep the connection.
+    - `ping`: what this side sends to keep the connection. A mapping has one for each endpoint that wants one.
     - `replays_unmarked`: after a subscribe the exchange may re-send so many old trades of each market, which look
       like live ones.
+    - `resolution`: of the times of its trades. `replay_note`: which old trades come on subscribe, for people.
     - `streams`: what it sends beside trades, by name; `channels` are those of trades.
     """
 
@@ -294,14 +309,21 @@ class Dialect:
     ids_note: str
     markets_note: str
     ping_note: str
-    ping: Ping | None = None
+    resolution: Literal["s", "ms", "us", "100 ns", "ns"]
+    replay_note: str
+    ping: Ping | Mapping[str, Ping] | None = None
     list_key: str = ""
     answers_each: bool = False
     acknowledges: bool = True
     request_replaces: bool = False
     bad_symbol_closes: bool = False
     waits_for_welcome: bool = False
-    token: TokenRequest | None = None
+    token: TokenRequest | Mapping[str, TokenRequest] | None = None
+    opening: tuple[str, ...] = ()
+    settle_s: float = 0.0
+    headers: tuple[tuple[str, str], ...] = ()
+    unsubscribe_text: Callable[[Sequence[str], str, str], str] | None = None
+    listed: Callable[[Instrument, str], Market] | None = None
     compression: Literal["gzip"] | None = None
     replays_unmarked: int = 0
     ack_s: float = 10.0
@@ -323,6 +345,23 @@ class Dialect:
     def all_streams(self) -> Mapping[str, Stream]:
         """All kinds of rows that it sends, by name."""
         return {TRADES: Stream(channels=self.channels, schema=TICKS), **self.streams}
+
+    def ping_at(self, endpoint: str) -> Ping | None:
+        """What keeps a connection to this endpoint."""
+        return self.ping.get(endpoint) if isinstance(self.ping, Mapping) else self.ping
+
+    def token_at(self, endpoint: str) -> TokenRequest | None:
+        """What is asked before a connection to this endpoint."""
+        return self.token.get(endpoint) if isinstance(self.token, Mapping) else self.token
+
+    def market_listed(self, instrument: Instrument, channel: str) -> Market:
+        """The Market of a row of the exchange's list; raises SymbolError for one that cannot be recorded."""
+        if self.listed is not None:
+            market = self.listed(instrument, channel)
+        else:
+            made = self.market(parse_symbol(instrument.symbol), channel)
+            market = replace(made, native=instrument.native, volume_unit=instrument.volume_unit)
+        return replace(market, instrument=instrument)
 
     def decoder_for(self, markets: Mapping[str, Market]) -> FeedDecoder:
         """What reads the frames of one connection that carries `markets`, by native name."""

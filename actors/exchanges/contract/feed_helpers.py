@@ -37,6 +37,7 @@ class Row(NamedTuple):
     exchange_ns: int | None
     snapshot: bool = False
     fills: int = 1
+    off_book: bool = False
 
 
 def columns(rows: Sequence[Row]) -> Trades:
@@ -49,6 +50,8 @@ def columns(rows: Sequence[Row]) -> Trades:
     made = Trades(*map(list, zip(*rows, strict=True)))  # Row has the fields of Trades
     if made.fills is not None and set(made.fills) == {1}:
         made.fills = None
+    if made.off_book is not None and not any(made.off_book):
+        made.off_book = None
     return made
 
 

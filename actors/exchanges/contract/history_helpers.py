@@ -100,6 +100,8 @@ def _joined(pages: Sequence[Trades]) -> Trades:
         whole.trade_id += page.trade_id
         whole.exchange_ns += page.exchange_ns
         whole.snapshot += page.snapshot
+    if any(page.off_book for page in pages):
+        whole.off_book = [flag for page in pages for flag in page.off_book or [False] * len(page.price)]
     return whole
 
 

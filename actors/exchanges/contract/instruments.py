@@ -19,7 +19,8 @@ class Instrument:
     'option' (model.symbols). `base`, `quote` and `settle` are unified codes, `settle` "" for spot. A trade's
     volume counts `volume_unit`: 'base', 'quote' or 'contracts', each worth `contract_size` of base (linear) or
     quote (inverse). `price_step` and `volume_step` are the least differences. Decimals are digits or None where
-    the exchange says nothing. `active`: it is traded now, as far as the list says.
+    the exchange says nothing. `active`: it is traded now, as far as the list says. Where prices and volumes are
+    scaled integers on the wire, 10 to the power of `price_scale` and of `volume_scale` stand for 1.
     """
 
     symbol: str
@@ -33,6 +34,8 @@ class Instrument:
     price_step: str | None = None
     volume_step: str | None = None
     active: bool = True
+    price_scale: int | None = None
+    volume_scale: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from actors.exchanges.contract.loopback_market import Fill, Market, Seed, Style
-from actors.exchanges.contract.loopback_rest import Past
+from actors.exchanges.contract.loopback_rest import Listing, Past, Question, Reply
 from actors.exchanges.contract.loopback_rest import compact as compact
 
 MS = 1_000_000
@@ -57,7 +57,8 @@ class Venue:
     `server_ping(talk)`: a ping in the exchange's own words, sent every `server_ping_s`; when
     `server_pings_unanswered` of them have no answer the connection is closed with `server_ping_close`.
     `encode` makes the payload of each message of its text (compression), `binary` sends it as a binary message.
-    `past` is its REST side.
+    Its REST side: `past` answers about old trades, `listing` lists the markets, `tokens` answers, by
+    path, requests for a token; the URL in it is the exchange's real one, as the client replaces its host.
     """
 
     name: str
@@ -89,6 +90,8 @@ class Venue:
     encode: Callable[[str], bytes] | None = None
     binary: bool = False
     past: Past | None = None
+    listing: Listing | None = None
+    tokens: Mapping[str, Callable[[Question], Reply]] = field(default_factory=dict)
 
 
 def parsed(text: str) -> dict[str, object] | None:

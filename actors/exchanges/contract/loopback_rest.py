@@ -77,6 +77,28 @@ class Past:
     posts: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class ListedMarket:
+    """A market that the loopback has: its unified symbol, its name in frames, and the venue's category of it."""
+
+    symbol: str
+    native: str
+    category: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """How one exchange lists its markets: `answer` to a request for one of `paths`, with the markets there are.
+
+    None where the request is not for the list but for the past, on an exchange with one path for both. It takes
+    from the rate limit of Past what `cost` says, where there is a Past.
+    """
+
+    paths: tuple[str, ...]
+    answer: Callable[[Question, Sequence[ListedMarket]], Reply | None]
+    cost: Callable[[Question], float] = lambda _question: 1.0
+
+
 class Meter:
     """Counts what a client takes of the exchange's rate limit."""
 

@@ -11,6 +11,7 @@ from actors.model.ticks import IdPromise
 HTX = Exchange(
     name="htx",
     title="HTX",
+    proven="documentation",
     feed=x.Dialect(
         doc="https://huobiapi.github.io/docs/spot/v1/en/#websocket-market-data",
         doc_read="2026-11-26",
@@ -34,6 +35,8 @@ HTX = Exchange(
         ids={"spot": IdPromise.INCREASING, "swap": IdPromise.OPAQUE},
         ids_note="spot `tradeId` rises, almost by one; the `id` of swaps is unique",
         markets_note="spot BTC/USDT, linear swaps BTC/USDT:USDT, coin-margined swaps BTC/USD:BTC",
+        resolution="ms",
+        replay_note="the last one of each market, not marked",
         ping_note='the server\'s {"ping":n} every 5 s is answered {"pong":n}; it cuts after 4 without an answer',
         notes=(
             "volumes of swaps are contracts, as HTX counts them (both sides of a trade together)",

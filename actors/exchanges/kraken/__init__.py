@@ -9,6 +9,7 @@ from actors.model.ticks import IdPromise
 KRAKEN = Exchange(
     name="kraken",
     title="Kraken spot",
+    proven="sample",
     default_symbols=("BTC/USD", "ETH/USD"),
     feed=x.Dialect(
         doc="https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/trade",
@@ -31,6 +32,8 @@ KRAKEN = Exchange(
         ids={"spot": IdPromise.CONTIGUOUS},
         ids_note="contiguous per book (999 of 999 steps recorded)",
         markets_note="spot, BTC/USD; XBT is BTC and XDG is DOGE",
+        resolution="us",
+        replay_note="none, as none are asked for",
         ping_note="the server sends a heartbeat about every second",
     ),
     history=h.History(

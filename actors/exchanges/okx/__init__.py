@@ -10,6 +10,7 @@ from actors.model.ticks import IdPromise
 OKX = Exchange(
     name="okx",
     title="OKX",
+    proven="recording",
     default_symbols=("BTC/USDT", "ETH/USDT"),
     feed=x.Dialect(
         doc="https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-trades-channel",
@@ -36,6 +37,8 @@ OKX = Exchange(
         ids=dict.fromkeys(("spot", "swap", "future", "option"), IdPromise.CONTIGUOUS),
         ids_note="contiguous per market; a row of `trades` stands for `count` fills and takes as many ids",
         markets_note="BTC/USDT, swaps BTC/USDT:USDT, dated BTC/USD:BTC-261225, options BTC/USD:BTC-261225-9000-C",
+        resolution="ms",
+        replay_note="the last one of some markets, not marked",
         ping_note='the text "ping" every 20 s; the server cuts after 30 s without a word',
         notes=(
             "volumes of swaps, futures and options are contracts",

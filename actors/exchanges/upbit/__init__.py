@@ -11,6 +11,7 @@ from actors.model.ticks import IdPromise
 UPBIT = Exchange(
     name="upbit",
     title="Upbit",
+    proven="recording",
     feed=x.Dialect(
         doc="https://docs.upbit.com/kr/v1.6.4/reference/websocket-guide",
         doc_read="2026-11-26",
@@ -40,6 +41,8 @@ UPBIT = Exchange(
         ids={"spot": IdPromise.OPAQUE},
         ids_note="unique; they mostly rise, but their order is not promised (6 of 303 steps recorded lead back)",
         markets_note="spot, BTC/KRW, ETH/BTC, BTC/USDT",
+        resolution="ms",
+        replay_note="the last one of each market, marked SNAPSHOT",
         ping_note='the text "PING" every 20 s, answered {"status":"UP"}; the server cuts after 60 s of silence',
         notes=(
             "requests are not answered: a market that does not exist gets no error, it only stays without trades",
