@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from actors.model.errors import DatabaseLocked
 from ops.cli.common import config_option, configuration, json_option, print_json, quiet_option, timeout_option
 from ops.export.export import Exported, Stretch, export
 from ops.export.query import QueryError
@@ -65,7 +66,7 @@ def export_command(
                 timeout_s=timeout_s,
                 progress=lambda rows, total: bar.update(task, completed=rows, total=total),
             )
-    except (ExportError, QueryError, OSError) as error:
+    except (ExportError, QueryError, DatabaseLocked, OSError) as error:
         click.echo(str(error), err=True)
         return FAILED
     _print(done, as_json)

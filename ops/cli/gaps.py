@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from actors.model.errors import DatabaseLocked
 from ops.cli.common import config_option, configuration, json_option
 from ops.export.query import QueryError, run_query
 from ops.terminal.exit_codes import FAILED, OK
@@ -56,7 +57,7 @@ def _command(name: str, sql: str, help_text: str, fit: Fit) -> click.Command:
         try:
             file = path or configuration(config_path).store.path
             result = run_query(file, sql, values=[exchange, symbol, since_us, until_us])
-        except QueryError as error:
+        except (QueryError, DatabaseLocked) as error:
             click.echo(str(error), err=True)
             return FAILED
         if as_json:

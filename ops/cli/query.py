@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from actors.model.errors import DatabaseLocked
 from ops.cli.common import config_option, configuration, json_option, timeout_option
 from ops.export.query import QueryError, run_query
 from ops.terminal.exit_codes import FAILED, OK
@@ -25,7 +26,7 @@ def query(
     """Run SQL on the DuckDB file; waits while the service has it locked."""
     try:
         result = run_query(path or configuration(config_path).store.path, sql, timeout_s=timeout_s)
-    except QueryError as error:
+    except (QueryError, DatabaseLocked) as error:
         click.echo(str(error), err=True)
         return FAILED
     if as_json or as_csv:

@@ -67,7 +67,7 @@ def export(
     """Copies `source` and its tail as of one batch; `target` appears whole and durable, or not at all.
 
     A folder gets the ticks alone, parted by exchange, symbol and day. One that holds files already gets the
-    new ones one by one after all have been written. Raises ExportError, QueryError, LockedError, OSError,
+    new ones one by one after all have been written. Raises ExportError, QueryError, DatabaseLocked, OSError,
     and KeyboardInterrupt after having cleared up.
     """
     began = time.monotonic()

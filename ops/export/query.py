@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 import duckdb
 
+from actors.model.errors import DatabaseLocked
 from actors.store.adjacent_tail import TailMissing, reach
 from actors.store.connecting import command_limits, connect
-from actors.store.duckdb_messages import held
+from actors.store.duckdb_messages import held, holder
 from supervisor import Backoff
 
 # The service holds the lock for some tens of milliseconds a merge: ask again soon, then less often.
@@ -24,10 +25,6 @@ T = TypeVar("T")
 
 class QueryError(Exception):
     """The question has no answer: no such file, no DuckDB file, or wrong SQL. The message is for people."""
-
-
-class LockedError(QueryError):
-    """Another process held the file all the while; asking again later may work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +49,8 @@ def run_query(
     `values` stand for $1, $2 and so on in the SQL.
 
     Where the views of the file do not reach the tail that lies beside it and belongs to it, they are made to.
-    Waits up to `timeout_s` for another process to let go of the file, then raises LockedError; raises
-    QueryError for everything else that is wrong. The query itself may take as long as it needs.
+    Waits up to `timeout_s` for another process to let go of the file, then raises DatabaseLocked;
+    raises QueryError for everything else that is wrong. The query itself may take as long as it needs.
     """
     if not path.is_file():
         raise QueryError(f"{path}: no such file; it appears with the first merge, or --file names another one")
@@ -91,7 +88,7 @@ def _explained(connection: duckdb.DuckDBPyConnection, path: Path, error: duckdb.
 def unlocked(path: Path, timeout_s: float, attempt: Callable[[], T]) -> T:
     """What `attempt` returns, tried again while another process holds the file.
 
-    Raises LockedError after `timeout_s`, QueryError for whatever else DuckDB says.
+    Raises DatabaseLocked after `timeout_s`, QueryError for whatever else DuckDB says.
     """
     deadline, failures, jitter = time.monotonic() + timeout_s, 0, Random()  # noqa: S311 - no secret
     while True:
@@ -102,7 +99,7 @@ def unlocked(path: Path, timeout_s: float, attempt: Callable[[], T]) -> T:
                 raise QueryError(f"{path}: {error}") from error
             left_s = deadline - time.monotonic()
             if left_s <= 0:
-                raise LockedError(f"{path} is held by another process: {error}") from error
+                raise DatabaseLocked(str(path), holder(error), "; try again later") from error
         # Several askers spread out; one that comes late still gets its last try at the deadline.
         time.sleep(min(left_s, LOCKED_RETRY.delay_s(failures, jitter)))
         failures += 1

@@ -36,7 +36,7 @@ class Source:
 
 @contextmanager
 def opened(path: Path, *, timeout_s: float, threads: int, memory_limit: str, spill: Path) -> Iterator[Source]:
-    """Holds the file until the block ends; raises LockedError after `timeout_s`, QueryError if it is no such file.
+    """Holds the file until the block ends; raises DatabaseLocked after `timeout_s`, QueryError for no such file.
 
     DuckDB puts what exceeds `memory_limit` into the folder `spill`.
     """

@@ -11,13 +11,14 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 
+from actors.model.errors import DatabaseLocked
 from actors.model.ticks import TICKS
 from actors.store import partitions
 from actors.store.tables import TABLES
 from ops.cli.commands import cli
 from ops.export import export as export_module
 from ops.export.export import Stretch, export
-from ops.export.query import LockedError, QueryError
+from ops.export.query import QueryError
 from ops.export.source import opened
 from ops.export.target import ExportError
 from ops.terminal.time_options import microseconds
@@ -309,7 +310,7 @@ def test_it_waits_for_the_lock_and_tells_who_holds_it(tmp_path: Path) -> None:
     told, copy = settings(tmp_path), tmp_path / "copy.duckdb"
     record(told, 3)
     with held(told.path) as holder:
-        with pytest.raises(LockedError, match=str(holder.pid)):
+        with pytest.raises(DatabaseLocked, match=str(holder.pid)):
             export(told.path, copy, timeout_s=0.1)
         assert holder.stdin is not None
         threading.Timer(0.3, holder.stdin.close).start()

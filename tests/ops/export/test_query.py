@@ -7,8 +7,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from actors.model.errors import DatabaseLocked
 from actors.store.connecting import command_limits, connect
-from ops.export.query import LockedError, QueryError, run_query
+from ops.export.query import QueryError, run_query
+from tests.harness.cli_process import tickwarden_here
 from tests.harness.file_holder import held
 
 BIG = Decimal("12345678901234567890.123456789012345678")
@@ -67,8 +69,16 @@ def test_it_waits_for_a_lock_that_is_soon_let_go(file: Path, monkeypatch: pytest
 
 
 def test_a_lock_that_is_never_let_go_is_told_with_its_holder(file: Path) -> None:
-    with held(file) as holder, pytest.raises(LockedError, match=str(holder.pid)):
+    with held(file) as holder, pytest.raises(DatabaseLocked, match=str(holder.pid)):
         run_query(file, "FROM t", timeout_s=0.2)
+
+
+@pytest.mark.parametrize("words", [("query", "FROM t"), ("export", "copy.duckdb")])
+def test_a_command_names_who_has_the_file_open(file: Path, words: tuple[str, str]) -> None:
+    with held(file) as holder:
+        failed = tickwarden_here(*words, "--file", str(file), "--timeout", "0.1", folder=file.parent)
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr == f"process {holder.pid} has {file} open; try again later\n"
 
 
 def test_other_readers_do_not_lock(file: Path) -> None:
@@ -82,7 +92,7 @@ def test_other_readers_do_not_lock(file: Path) -> None:
 def test_wrong_sql_and_writing_are_refused_in_duckdbs_words(file: Path, sql: str) -> None:
     with pytest.raises(QueryError) as caught:
         run_query(file, sql)
-    assert not isinstance(caught.value, LockedError) and "Error" in str(caught.value)
+    assert "Error" in str(caught.value)
     assert run_query(file, "SELECT count(*) FROM t").rows == [(2,)]
 
 
