@@ -15,7 +15,8 @@ from actors.continuity.sequenced import SPAN_SURE, SequencedTracker
 from actors.continuity.tracker import Shared, Tracker
 from actors.continuity.tracker_state import Snapshot
 from actors.continuity.unsequenced import UnsequencedTracker
-from actors.model.ticks import OFF_BOOK, Block, IdPromise, Reason
+from actors.model.records import GapReason
+from actors.model.ticks import AFTER_BREAK, OFF_BOOK, Block, IdPromise, Reason
 
 
 class Known:
@@ -258,9 +259,15 @@ class Deduplicator:
         if tracker is None:
             self.add(symbol, IdPromise.OPAQUE)
             tracker = self.trackers[symbol]
+        source = block.source[at]
+        if source == AFTER_BREAK:
+            block.source[at] = "stream"
+            known_here = tracker.remembers(block.trade_id[at], block.exchange_ns[at])  # by another connection
+            if tracker.outage is None and not known_here:
+                tracker.interrupted(GapReason.SEQUENCE, block.received_ns[at])
         if tracker.blind and not tracker.passes(self._row(block, at, span, now, known)):
             return Verdict.COPY
-        if block.source[at] == "stream" and tracker.quick(block.trade_id[at], block.exchange_ns[at]):
+        if source == "stream" and tracker.quick(block.trade_id[at], block.exchange_ns[at]):
             return Verdict.NEW
         row = self._row(block, at, span, now, known)
         verdict = tracker.admit(row)

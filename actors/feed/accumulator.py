@@ -11,7 +11,7 @@ from actors.continuity.continuity import Continuity
 from actors.continuity.row import Refused
 from actors.feed.decoder import Decoder, Outcome
 from actors.model.chunk import Chunk, reject_rows
-from actors.model.ticks import REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
+from actors.model.ticks import AFTER_BREAK, REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
 from actors.telemetry.ledger import Account
 from actors.wire.frame_parser import Violation
 from supervisor import Mailbox, describe
@@ -52,6 +52,9 @@ class Accumulator:
                 self._continuity.deduplicator.has_off_book = True
             if outcome.ticks:
                 duplicates = admit(self._continuity, self._block, mark, joined=outcome.joined)
+            if outcome.breaks:  # where ids are contiguous, they have shown it
+                sources = self._block.source
+                sources[mark:] = ["stream" if one == AFTER_BREAK else one for one in sources[mark:]]
         except Exception as error:  # noqa: BLE001 - raised again below, once the counts agree
             crash, self._block = error, _first(self._block, mark)
             detail = describe(error)[:REJECT_DETAIL_CHARS_MAX]

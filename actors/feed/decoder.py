@@ -10,7 +10,15 @@ import msgspec
 
 from actors.exchanges.contract.feed import Control, Dialect, FeedDecoder, Reply, TradeLike, Trades
 from actors.feed.gunzip import gunzip
-from actors.model.ticks import OFF_BOOK, REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
+from actors.model.ticks import (
+    AFTER_BREAK,
+    OFF_BOOK,
+    REJECT_DETAIL_CHARS_MAX,
+    REJECT_PAYLOAD_BYTES_MAX,
+    Block,
+    Reason,
+    Reject,
+)
 from actors.model.validation import FieldError, amounts, check_ids, check_times, why_refused
 from supervisor.text import FOREIGN_CHARS_MAX, printable
 
@@ -44,14 +52,16 @@ class _Replay:
 class Outcome:
     """What became of messages: every trade, and every unknown message, is exactly one tick or one reject.
 
-    `joined`: some tick may stand for more than one trade, see `Block.fills`. `off_book`: some has the source
-    OFF_BOOK. `messages` is how many of the messages this is about; those behind them have not been looked at.
+    `joined`: some tick may stand for more than one trade, see `Block.fills`. `off_book`,
+    `breaks`: some has the source OFF_BOOK, AFTER_BREAK. `messages` is how many of the messages this is about; those
+    behind them have not been looked at.
     """
 
     messages: int = 0
     ticks: int = 0
     joined: bool = False
     off_book: bool = False
+    breaks: bool = False
     rejects: list[Reject] = field(default_factory=list)
     controls: list[Control] = field(default_factory=list)
 
@@ -164,14 +174,19 @@ class Decoder:
         outcome.ticks += count
         outcome.joined |= trades.fills is not None
         outcome.off_book |= trades.off_book is not None
+        outcome.breaks |= trades.breaks is not None
 
     def _sources(self, trades: Trades) -> list[str]:
-        if trades.off_book is None:
-            return self._on_book_sources(trades)
-        sources = zip(self._on_book_sources(trades), trades.off_book, strict=True)
-        return [OFF_BOOK if off_book else source for source, off_book in sources]
+        sources = self._plain_sources(trades)
+        if trades.breaks is not None:
+            marked = zip(sources, trades.breaks, strict=True)
+            sources = [AFTER_BREAK if broken and source == "stream" else source for source, broken in marked]
+        if trades.off_book is not None:
+            booked = zip(sources, trades.off_book, strict=True)
+            sources = [OFF_BOOK if off_book else source for source, off_book in booked]
+        return sources
 
-    def _on_book_sources(self, trades: Trades) -> list[str]:
+    def _plain_sources(self, trades: Trades) -> list[str]:
         if not self._replaying:
             if not any(trades.snapshot):
                 return ["stream"] * len(trades.snapshot)

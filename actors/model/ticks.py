@@ -14,6 +14,7 @@ REJECT_PAYLOAD_BYTES_MAX = 64 * 1024  # a reject keeps its evidence, not a whole
 REJECT_DETAIL_CHARS_MAX = 300
 ROW_BYTES = 500  # what a row without evidence takes in memory; mailboxes are bounded in such rows
 OFF_BOOK = "off_book"  # the source of rows that are not stored: their ids count as seen
+AFTER_BREAK = "after_break"  # the source of 'stream' rows before which others are missing, until that is a gap
 FEW_ROWS = 3  # are taken out of a block one by one
 
 
@@ -65,9 +66,9 @@ class _Ticks:
 
     `symbol` is unified; `exchange_ns` and `received_ns` are nanoseconds UTC, the former None where the
     exchange sends no time; `price` and `volume` are plain decimal digits; `side` is the taker's, 'buy',
-    'sell' or None; `source` is 'stream', 'snapshot' or 'backfill' or, until continuity takes the row
-    out, OFF_BOOK; `fills` is how many single trades (and ids, ending with trade_id) the exchange joined into
-    the row.
+    'sell' or None; `source` is 'stream', 'snapshot' or 'backfill' or, until continuity has seen the
+    row, OFF_BOOK or AFTER_BREAK; `fills` is how many single trades (and ids, ending with trade_id) the exchange
+    joined into the row.
     """
 
     __slots__ = ()

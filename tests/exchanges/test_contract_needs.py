@@ -688,3 +688,46 @@ def test_a_row_of_the_list_gives_a_market_its_native_and_its_unit() -> None:
         *("AAA/USD", "@107", "contracts"),
         row,
     )
+
+
+# -- numbers beside the ids --------------------------------------------------------------------------------
+
+
+class Counting:
+    """Reads trades whose ids have no order, with a counter beside them."""
+
+    def __init__(self) -> None:
+        self._next: int | None = None
+
+    def trades(self, frames: Sequence[bytes]) -> x.Trades:
+        made = trades(frames)
+        counts = [json.loads(frame)["count"] for frame in frames]
+        before = [self._next, *(count + 1 for count in counts[:-1])]
+        made.breaks = [want not in (None, count) for want, count in zip(before, counts, strict=True)]
+        self._next = counts[-1] + 1
+        return made
+
+    def control(self, message: object) -> x.Control | None:
+        return control(message)
+
+
+def counted(count: int) -> str:
+    return json.dumps({**json.loads(trade(number=1_000 - count, ns=NS + count * 1_000_000)), "count": count})
+
+
+@pytest.mark.parametrize("promise", [IdPromise.OPAQUE, IdPromise.NONE, IdPromise.INCREASING])
+async def test_a_hole_in_the_numbers_beside_the_ids_is_a_gap_between_the_trades_around_it(
+    autojump_clock: MockClock, promise: IdPromise
+) -> None:
+    async def script(client: Client) -> None:
+        await client.accept()
+        await client.ask()
+        await client.send('{"ok":"AAA-USD"}', *map(counted, (1, 2, 5, 6)))
+        await client.gone()
+
+    async with recorded(script, decoder=lambda _markets: Counting(), ids={"spot": promise}) as recorder:
+        await trio.sleep(5)
+        assert [row[2] for row in recorder.rows] == ["stream"] * 4
+        gaps = {gap.gap_id: gap for chunk in recorder.chunks for gap in chunk.gaps}
+        (gap,) = (gap for gap in gaps.values() if gap.reason is GapReason.SEQUENCE)
+        assert (gap.from_ns, gap.to_ns) == (NS + 2_000_000, NS + 5_000_000)

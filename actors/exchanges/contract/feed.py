@@ -41,7 +41,9 @@ class Trades:
     `snapshot` True for old trades that the frame itself marks as re-sent on subscribe; `fills` how many
     single trades a row stands for, ending with its id, None where each row is one; `off_book` True for fills
     that never met the order book (insurance fund, deleveraging, negotiated blocks): their ids count as seen, they
-    are not stored but rejected with the reason 'off_book'. None where there is none.
+    are not stored but rejected with the reason 'off_book'. None where there is none. `breaks` True for rows before
+    which trades of the same market are missing, where the exchange counts its trades (or its frames) with numbers
+    beside their ids: only a `decoder` with state can know. None where there is none.
     """
 
     native: list[str]
@@ -53,6 +55,7 @@ class Trades:
     snapshot: list[bool]
     fills: list[int] | None = None
     off_book: list[bool] | None = None
+    breaks: list[bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ class Row(NamedTuple):
     snapshot: bool = False
     fills: int = 1
     off_book: bool = False
+    after_break: bool = False
 
 
 def columns(rows: Sequence[Row]) -> Trades:
@@ -52,6 +53,8 @@ def columns(rows: Sequence[Row]) -> Trades:
         made.fills = None
     if made.off_book is not None and not any(made.off_book):
         made.off_book = None
+    if made.breaks is not None and not any(made.breaks):
+        made.breaks = None
     return made
 
 
