@@ -15,11 +15,13 @@ from actors.model.records import (
     EVENTS,
     FEEDS,
     GAP_STATES,
+    INSTRUMENTS,
     LAGS,
     AuditRow,
     EventRow,
     FeedRow,
     GapRow,
+    InstrumentRow,
     LagRow,
 )
 from actors.model.schema import Schema
@@ -34,6 +36,7 @@ FIELDS: Mapping[Schema, str] = {
     GAP_STATES: "gaps",
     FEEDS: "feeds",
     LAGS: "lags",
+    INSTRUMENTS: "instruments",
 }
 
 
@@ -49,6 +52,7 @@ class Batch:
     gaps: tuple[GapRow, ...] = ()
     feeds: tuple[FeedRow, ...] = ()
     lags: tuple[LagRow, ...] = ()
+    instruments: tuple[InstrumentRow, ...] = ()
 
     @property
     def ticks(self) -> int:
@@ -58,7 +62,7 @@ class Batch:
     @property
     def rows(self) -> int:
         """Its weight in rows, that of the evidence of rejects included; at least 1."""
-        small = (self.events, self.audit, self.gaps, self.feeds, self.lags)
+        small = (self.events, self.audit, self.gaps, self.feeds, self.lags, self.instruments)
         return max(1, self.ticks + reject_rows(self.rejects) + sum(map(len, small)))
 
     def rows_of(self, schema: Schema) -> int:

@@ -5,7 +5,7 @@ import hashlib
 from dataclasses import KW_ONLY, dataclass
 from typing import Annotated
 
-from actors.model.schema import INSTANT, JSON, Stored, schema_of
+from actors.model.schema import DECIMAL, INSTANT, JSON, Stored, schema_of
 
 At = Annotated[int, Stored("at", INSTANT)]  # when the row was made
 
@@ -144,11 +144,36 @@ class LagRow:
     run_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class InstrumentRow:
+    """One market as its exchange listed it at `seen_ns`; a row a change, of which the newest counts.
+
+    `settle` is None for spot; of the decimals and scales see contract.instruments.Instrument.
+    """
+
+    exchange: str
+    symbol: str
+    native_symbol: str
+    kind: str
+    base: str
+    quote: str
+    settle: str | None
+    volume_unit: str
+    contract_size: Annotated[str | None, Stored(kind=DECIMAL)]
+    price_step: Annotated[str | None, Stored(kind=DECIMAL)]
+    volume_step: Annotated[str | None, Stored(kind=DECIMAL)]
+    active: bool
+    seen_ns: Annotated[int, Stored("seen_at", INSTANT)]
+    price_scale: int | None = None
+    volume_scale: int | None = None
+
+
 GAP_STATES = schema_of("gap_states", GapRow)
 FEEDS = schema_of("feeds", FeedRow)
 EVENTS = schema_of("events", EventRow)
 AUDIT = schema_of("audit", AuditRow)
 LAGS = schema_of("lags", LagRow)
+INSTRUMENTS = schema_of("instruments", InstrumentRow)
 
 
 def gap_id(exchange: str, symbol: str, reason: str, from_id: str | None, opened_ns: int) -> str:

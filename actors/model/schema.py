@@ -30,6 +30,7 @@ class Kind:
 TEXT = Kind("VARCHAR", DataType.string())
 INTEGER = Kind("BIGINT", DataType.int64())
 REAL = Kind("DOUBLE", DataType.float64())
+BOOLEAN = Kind("BOOLEAN", DataType.bool())
 BYTES = Kind("BLOB", DataType.binary())
 JSON = Kind("JSON", DataType.string())
 # Prices and volumes: text to DECIMAL is exact, and DuckDB casts a column at once.
@@ -37,7 +38,8 @@ DECIMAL = Kind("DECIMAL(38,18)", DataType.string())
 # Integer nanoseconds in Python; make_timestamptz does not depend on the session's time zone.
 INSTANT = Kind("TIMESTAMPTZ", DataType.int64(), "make_timestamptz({} // 1000)", "epoch_us({}) * 1000")
 
-_KINDS: Mapping[type, Kind] = {str: TEXT, int: INTEGER, float: REAL, bytes: BYTES}  # enums of text are text
+# Enums of text are text; a bool is an int too, so it stands first.
+_KINDS: Mapping[type, Kind] = {bool: BOOLEAN, str: TEXT, int: INTEGER, float: REAL, bytes: BYTES}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ import json
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import trio
 
 from actors.model.batch import Batch
 from actors.model.chunk import Chunk
-from actors.model.records import EventRow, LagRow
+from actors.model.records import EventRow, InstrumentRow, LagRow
 from actors.model.ticks import REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
 from actors.settings import DEFAULT_LIMITS, SinkLimits, StoreSettings
 from actors.sink.evidence import Evidence
@@ -52,6 +52,7 @@ class Buffer:
         self._evidence = Evidence(settings.rejects_bytes_per_day)
         self._events: deque[EventRow] = deque(maxlen=EVENTS_MAX)
         self._lags: deque[LagRow] = deque(maxlen=LAGS_MAX)
+        self._instruments: list[InstrumentRow] = []  # each exchange adds what has changed in its list, once a day
         self._audit_due = float("inf")
         self._wanted: int | None = None  # how much of the intake the batch that was asked for takes in
         self._waiting = trio.CancelScope()
@@ -73,6 +74,12 @@ class Buffer:
         """Likewise a row of lags."""
         self._touch()
         self._lags.append(row)
+
+    def record_instruments(self, rows: Sequence[InstrumentRow]) -> None:
+        """Likewise what has changed in an exchange's list of markets."""
+        if rows:
+            self._touch()
+            self._instruments += rows
 
     def take_rest(self, chunk: Chunk) -> None:
         """From a connection that has ended: what it could not hand over any more. Never waits.
@@ -165,7 +172,7 @@ class Buffer:
                 listener(chunk.block)
 
     def _has_something(self) -> bool:
-        return bool(self._pending or self._events or self._lags)
+        return bool(self._pending or self._events or self._lags or self._instruments)
 
     def _put_so_far(self) -> int:
         intake = self.intake.statistics()
@@ -208,6 +215,7 @@ class Buffer:
             rejects=tuple(reject for chunk in self._pending for reject in chunk.rejects),
             events=tuple(self._events),
             lags=tuple(self._lags),
+            instruments=tuple(self._instruments),
             gaps=tuple(gap for chunk in self._pending for gap in chunk.gaps),
             feeds=tuple(
                 dataclasses.replace(feed, run_id=self._ledger.run_id)
@@ -220,6 +228,7 @@ class Buffer:
         self._pending, self._pending_rows = [], 0
         self._events.clear()
         self._lags.clear()
+        self._instruments.clear()
 
     async def _deliver(self) -> None:
         if self._sealed is not None:
@@ -244,6 +253,7 @@ class Buffer:
             self._pending.append(Chunk(Block(feed.exchange), feeds=(feed,)))
         self._events.extend(batch.events)
         self._lags.extend(batch.lags)
+        self._instruments.extend(batch.instruments)
 
 
 def refusals(blocks: tuple[Block, ...] | list[Block], error: BaseException) -> tuple[Reject, ...]:

@@ -19,6 +19,12 @@ STEPS: Mapping[int, tuple[str, ...]] = {
     2: (
         "CREATE TABLE IF NOT EXISTS store.identity (store_id VARCHAR NOT NULL)",
     ),  # filled in when the file is adopted
+    3: (
+        "CREATE TABLE store.instruments (exchange VARCHAR, symbol VARCHAR, native_symbol VARCHAR, kind VARCHAR,"
+        " base VARCHAR, quote VARCHAR, settle VARCHAR, volume_unit VARCHAR, contract_size DECIMAL(38,18),"
+        " price_step DECIMAL(38,18), volume_step DECIMAL(38,18), active BOOLEAN, seen_at TIMESTAMPTZ,"
+        " price_scale BIGINT, volume_scale BIGINT)",
+    ),
 }
 
 

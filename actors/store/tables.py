@@ -1,10 +1,10 @@
 """The tables of the DuckDB file, in the order in which a batch's segments are written."""
 
-from actors.model.records import AUDIT, EVENTS, FEEDS, GAP_STATES, LAGS
+from actors.model.records import AUDIT, EVENTS, FEEDS, GAP_STATES, INSTRUMENTS, LAGS
 from actors.model.schema import Schema
 from actors.model.ticks import REJECTS, TICKS
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 # Ticks come last: the ticks segment of a batch is what commits the batch (see segments.write_batch).
-TABLES: tuple[Schema, ...] = (REJECTS, EVENTS, AUDIT, GAP_STATES, FEEDS, LAGS, TICKS)
+TABLES: tuple[Schema, ...] = (REJECTS, EVENTS, AUDIT, GAP_STATES, FEEDS, LAGS, INSTRUMENTS, TICKS)

@@ -9,7 +9,7 @@ import trio
 
 from actors.model.batch import Batch
 from actors.model.chunk import Chunk
-from actors.model.records import EventRow, LagRow
+from actors.model.records import EventRow, InstrumentRow, LagRow
 from actors.model.ticks import Block, Reason, Reject
 from actors.settings import DEFAULT_LIMITS, SinkLimits, StoreSettings
 from actors.sink.buffer import Buffer
@@ -33,6 +33,22 @@ def reject(exchange: str = "x") -> Reject:
     return Reject(NS, exchange, None, Reason.NOT_JSON, "", b"{", 1)
 
 
+LISTED = InstrumentRow(
+    "x",
+    "BTC/USD:BTC",
+    "XBTUSD",
+    "swap",
+    "BTC",
+    "USD",
+    "BTC",
+    "contracts",
+    "1",
+    "0.5",
+    None,
+    active=True,
+    seen_ns=NS,
+    price_scale=4,
+)
 LAG = LagRow(NS, "x", 3, 1.0, 2.0, -0.5, 2.0, 1, "run")
 
 

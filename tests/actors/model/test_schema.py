@@ -6,11 +6,11 @@ from typing import Annotated, Any
 import duckdb
 from arro3.core import Array, Table
 
-from actors.model.records import AUDIT, EVENTS, FEEDS, GAP_STATES, LAGS
+from actors.model.records import AUDIT, EVENTS, FEEDS, GAP_STATES, INSTRUMENTS, LAGS
 from actors.model.schema import DECIMAL, INSTANT, JSON, Stored, schema_of
 from actors.model.ticks import REJECTS, TICKS
 
-# Version 3 of the stored schema. A change here needs a step in actors/store/migration.py.
+# Version 4 of the stored schema. A change here needs a step in actors/store/migration.py.
 DEFINITIONS = {
     TICKS: '"exchange" VARCHAR, "symbol" VARCHAR, "timestamp" TIMESTAMPTZ, "received_at" TIMESTAMPTZ,'
     ' "price" DECIMAL(38,18), "volume" DECIMAL(38,18), "side" VARCHAR, "trade_id" VARCHAR, "source" VARCHAR,'
@@ -28,6 +28,10 @@ DEFINITIONS = {
     ' "trade_id" VARCHAR, "time" TIMESTAMPTZ',
     LAGS: '"at" TIMESTAMPTZ, "exchange" VARCHAR, "samples" BIGINT, "p50_ms" DOUBLE, "p99_ms" DOUBLE,'
     ' "min_ms" DOUBLE, "max_ms" DOUBLE, "negative" BIGINT, "run_id" VARCHAR',
+    INSTRUMENTS: '"exchange" VARCHAR, "symbol" VARCHAR, "native_symbol" VARCHAR, "kind" VARCHAR, "base" VARCHAR,'
+    ' "quote" VARCHAR, "settle" VARCHAR, "volume_unit" VARCHAR, "contract_size" DECIMAL(38,18),'
+    ' "price_step" DECIMAL(38,18), "volume_step" DECIMAL(38,18), "active" BOOLEAN, "seen_at" TIMESTAMPTZ,'
+    ' "price_scale" BIGINT, "volume_scale" BIGINT',
 }
 
 
@@ -47,12 +51,15 @@ class QuoteRow:
     depth: int | None
     latency: float
     digest: bytes
+    open: bool
     detail_json: Annotated[str, Stored("detail", JSON)] = "{}"
 
 
 def test_a_row_class_is_all_that_a_table_needs() -> None:
     quotes = schema_of("quotes", QuoteRow)
-    row = QuoteRow(1_700_000_000_123_456_000, "BTC/USDT", "0.000000000000000001", None, 0.5, b"\0", '{"a": 1}')
+    row = QuoteRow(
+        1_700_000_000_123_456_000, "BTC/USDT", "0.000000000000000001", None, 0.5, b"\0", True, '{"a": 1}'
+    )
     columns: dict[str, Any] = {
         c.name: Array([getattr(row, c.attribute)], type=c.kind.arrow) for c in quotes.columns
     }

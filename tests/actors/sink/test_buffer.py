@@ -29,7 +29,7 @@ from actors.sink.writer import Writer
 from actors.telemetry.ledger import Ledger
 from actors.wire.errors import classify
 from supervisor import Backoff, ChildSpec, Context, Event, State, Supervisor, Verdict
-from tests.harness.buffering import LAG, NS, SETTINGS, Desk, block, buffering, event
+from tests.harness.buffering import LAG, LISTED, NS, SETTINGS, Desk, block, buffering, event
 
 # -- the buffer --------------------------------------------------------------------------------------------
 
@@ -90,11 +90,12 @@ async def test_of_a_quiet_service_the_audit_is_told_every_minute(autojump_clock:
         await trio.sleep(AUDIT_EVERY_S / 2)
         desk.buffer.record(event())
         desk.buffer.record_lag(LAG)
+        desk.buffer.record_instruments([LISTED])
         batch = await desk.batch()
-        assert (batch.events, batch.lags) == ((event(),), (LAG,))
+        assert (batch.events, batch.lags, batch.instruments) == ((event(),), (LAG,), (LISTED,))
         began = trio.current_time()
         batch = await desk.batch()
-        assert (batch.events, batch.lags) == ((), ())
+        assert (batch.events, batch.lags, batch.instruments) == ((), (), ())
         assert trio.current_time() - began == pytest.approx(AUDIT_EVERY_S)  # after the last batch, whatever it held
 
 

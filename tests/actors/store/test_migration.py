@@ -39,7 +39,7 @@ def make_older(path: Path) -> None:
             con.execute(f"DROP VIEW main.{table.name}")
         con.execute("ALTER TABLE store.ticks DROP COLUMN source")
         con.execute("DROP TABLE store.audit")
-        con.execute("DROP TABLE store.lags")
+        con.execute("DROP TABLE store.lags; DROP TABLE store.instruments")
         con.execute("UPDATE main.schema_version SET version = 0")
 
 
@@ -72,12 +72,15 @@ def test_the_steps_from_version_1_lead_to_what_a_new_file_has(tmp_path: Path) ->
     )
     new = ask(told.path, columns)
     with duckdb.connect(told.path) as con:
-        con.execute("DROP VIEW main.lags; DROP TABLE store.lags; UPDATE main.schema_version SET version = 1")
+        for name in ("lags", "instruments"):
+            con.execute(f"DROP VIEW main.{name}; DROP TABLE store.{name}")
+        con.execute("UPDATE main.schema_version SET version = 1")
     with store(told) as made:
         write(made)
         made.finish(lambda: False)
     assert ask(told.path, columns) == new
     assert (len(ids(told.path)), ask(told.path, "SELECT count(*) FROM lags")) == (11, [(0,)])
+    assert ask(told.path, "SELECT count(*) FROM instruments") == [(0,)]
 
 
 @pytest.mark.usefixtures("older")

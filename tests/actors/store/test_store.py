@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -28,6 +29,7 @@ from actors.store.store import Store
 from actors.store.tail import Segment, Tail, live, parse_name, plan
 from actors.store.views import select_sql
 from tests.harness.amounts import amount
+from tests.harness.buffering import LISTED
 from tests.harness.store_harness import Reader, StumblingFiles, batch, ids_in, never, reader
 from tests.harness.store_harness import settings as settings_in
 
@@ -59,6 +61,22 @@ def test_a_batch_is_seen_by_another_process_as_soon_as_write_has_returned(one: S
         assert other.ids() == {1: 1, 2: 1}
         write(one, 3)
         assert other.ids() == {1: 1, 2: 1, 3: 1}
+
+
+def test_listed_markets_are_seen_at_once_and_after_the_merge(one: Store) -> None:
+    one.write(Batch(one.next_number(), instruments=(LISTED, replace(LISTED, active=False, settle=None))))
+    question = (
+        "SELECT native_symbol, settle, contract_size, price_step::VARCHAR, volume_step, active,"
+        " epoch_us(seen_at) * 1000, price_scale FROM instruments"
+    )
+    rows = [
+        ("XBTUSD", "BTC", Decimal(1), "0.500000000000000000", None, True, LISTED.seen_ns, 4),
+        ("XBTUSD", None, Decimal(1), "0.500000000000000000", None, False, LISTED.seen_ns, 4),
+    ]
+    for _ in range(2):
+        with duckdb.connect(one.path, read_only=True) as con:
+            assert con.execute(question).fetchall() == rows
+        one.merge()
 
 
 def test_every_value_comes_back_as_it_was_from_tail_and_file_in_any_time_zone(one: Store) -> None:

@@ -289,7 +289,7 @@ def test_the_tables_page_lists_the_columns_that_the_file_has(world: Path) -> Non
         assert described.returncode == 0, described.stderr
         rows = json.loads(described.stdout)
         assert listed == [(row["column_name"], row["column_type"]) for row in rows], name
-    assert {"ticks", "gaps", "coverage", "rejects", "events", "audit", "lags"} < set(sections[::2])
+    assert {"ticks", "gaps", "coverage", "rejects", "events", "audit", "lags", "instruments"} < set(sections[::2])
 
 
 def test_the_control_socket_page_lists_every_route() -> None:

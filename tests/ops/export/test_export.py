@@ -39,8 +39,8 @@ from tests.harness.recording_samples import (
     write,
 )
 
-EVERYTHING = ["audit", "events", "feeds", "gap_states", "lags", "rejects", "schema_version", "ticks"]
-NO_GAPS = {"feeds": 0, "gap_states": 0, "lags": 0}
+EVERYTHING = ["audit", "events", "feeds", "gap_states", "instruments", "lags", "rejects", "schema_version", "ticks"]
+NO_GAPS = {"feeds": 0, "gap_states": 0, "instruments": 0, "lags": 0}
 
 
 def schema(path: Path) -> list[tuple[str, ...]]:
