@@ -95,7 +95,7 @@ class Fetcher:
         run = _Run(self._history, market, self._channel, trade_range)
         try:
             while run.pages < budget.pages and run.searches < budget.searches:
-                page, received_ns = await self.rest.get(self._history.ask(run.query), run.read)
+                page, received_ns = await self.rest.get(self._history.request(run.query), run.read)
                 block = run.take(page, received_ns, self._exchange)
                 for odd in page.odd:
                     self._reject(_reject(odd, received_ns, self._exchange, market.symbol))
@@ -119,7 +119,7 @@ class _Run:
 
     def __init__(self, history: History, market: Market, channel: str, trade_range: TradeRange) -> None:
         self.query = Query(
-            market=market, channel=channel, stretch=trade_range, rows=history.page_rows, now_ns=time.time_ns()
+            market=market, channel=channel, trade_range=trade_range, rows=history.page_rows, now_ns=time.time_ns()
         )
         self.progress = Progress(history, trade_range)
         self.pages = self.searches = 0

@@ -13,7 +13,7 @@ import httpx
 import trio
 
 from actors.backfill.rate_limiter import RateLimiter
-from actors.exchanges.contract.rest import Ask, Busy, Garbled, Refused, RestService, origin
+from actors.exchanges.contract.rest import Busy, Garbled, Refused, RestRequest, RestService, origin
 from actors.wire.dial import client_context, deadline
 from actors.wire.errors import WrongCertificate, classify, refusal_floor_s
 from supervisor import Backoff, TransientError, Verdict
@@ -100,7 +100,7 @@ class RestClient:
         self._client = None
         await self._stack.__aexit__(kind, error, trace)
 
-    async def get(self, ask: Ask, read: Callable[[Answer], T]) -> T:
+    async def get(self, request: RestRequest, read: Callable[[Answer], T]) -> T:
         """Returns what `read` makes of the answer. Retries after TransientError, up to `tries` requests in all.
 
         `read` may raise TransientError too: an unreadable answer is requested again. A wait that the
@@ -109,8 +109,8 @@ class RestClient:
         failures = 0
         while True:
             try:
-                await self._wait_for_turn(ask)
-                return read(await self._once(ask))
+                await self._wait_for_turn(request)
+                return read(await self._once(request))
             except TransientError as transient:
                 self._pause_all(transient)
                 failures += 1
@@ -119,27 +119,29 @@ class RestClient:
                     raise
             await trio.sleep(delay_s)
 
-    async def _wait_for_turn(self, ask: Ask) -> None:
+    async def _wait_for_turn(self, request: RestRequest) -> None:
         paused_s = self._limiter.paused_s
         if paused_s > self._limits.wait_s:
             raise Unanswered(
                 f"{self.origin} is rate-limiting us; next request in {paused_s:.0f} s", retry_after_s=paused_s
             )
-        await self._limiter.take(ask.costs)
+        await self._limiter.take(request.costs)
 
     def _pause_all(self, transient: TransientError) -> None:
         """A limit on the address, and not on this request, holds for all clients of the exchange."""
         if isinstance(transient, _TooMany | Busy) and transient.retry_after_s is not None:
             self._limiter.pause(transient.retry_after_s)
 
-    async def _once(self, ask: Ask) -> Answer:
+    async def _once(self, request: RestRequest) -> Answer:
         assert self._client is not None, "a RestClient is used inside `async with`"
-        url = ask.url(self._service.base, self._rest_url)
-        what = f"{ask.method} {url.partition('?')[0]}"
-        posted = JSON if ask.body is not None else None
+        url = request.url(self._service.base, self._rest_url)
+        what = f"{request.method} {url.partition('?')[0]}"
+        posted = JSON if request.body is not None else None
         try:
             with deadline(what, self._limits.answer_s):
-                async with self._client.stream(ask.method, url, content=ask.body, headers=posted) as response:
+                async with self._client.stream(
+                    request.method, url, content=request.body, headers=posted
+                ) as response:
                     body = await self._body(response, what)
         except httpx.HTTPError as error:
             if classify(error)[0] is Verdict.MISCONFIGURED:
@@ -170,15 +172,15 @@ class RestClient:
         return b"".join(parts)
 
     def _failure(self, status: int, headers: Mapping[str, str], body: bytes, what: str) -> Exception:
-        said = self._service.said(status, body)
-        text = f"{what}: HTTP {status} {said.words}".strip()
+        error = self._service.error_response(status, body)
+        text = f"{what}: HTTP {status} {error.message}".strip()
         ban_s = self._service.banned.get(status, 0.0)
         asked_s = refusal_floor_s(0, headers.get("retry-after"))
         # Our own idea of how long to stay away counts only where the exchange has said nothing.
         floor_s = refusal_floor_s(status, None) if asked_s is None and status in FLOORED else asked_s
-        if status in TOO_MANY or ban_s or said.busy_s is not None:
-            return _TooMany(text, retry_after_s=max(ban_s, floor_s or 0.0, said.busy_s or 0.0))
-        if said.final and status >= 400:
+        if status in TOO_MANY or ban_s or error.retry_after_s is not None:
+            return _TooMany(text, retry_after_s=max(ban_s, floor_s or 0.0, error.retry_after_s or 0.0))
+        if error.final and status >= 400:
             return Refused(text)
         return Unanswered(text, retry_after_s=floor_s)
 

@@ -29,6 +29,6 @@ class TokenSource:
         )
         async with client as rest:
             try:
-                return await rest.get(self._request.ask, lambda answer: self._request.read(answer.body))
+                return await rest.get(self._request.request, lambda answer: self._request.read(answer.body))
             except Refused as refused:
                 raise Unanswered(str(refused)) from refused

@@ -89,7 +89,7 @@ class ConnectionState:
 
     def announced(self, condition: Condition) -> None:
         """The exchange reported its own state. That outlives the session: it reports to the next one again."""
-        self.condition = condition.words
+        self.condition = condition.message
         if condition.matches:
             self._matches()
         elif self.halted_at == math.inf:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from actors.exchanges.contract.feed import Control, Dialect, FeedDecoder, Reply, TradeLike, Trades
+from actors.exchanges.contract.feed import Control, Dialect, FeedDecoder, MalformedTrade, Reply, Trades
 from actors.feed.gunzip import gunzip
 from actors.model.ticks import (
     AFTER_BREAK,
@@ -212,7 +212,7 @@ class Decoder:
         control = self._control(message)
         if isinstance(control, FieldError):
             failure = control
-        elif isinstance(control, TradeLike):
+        elif isinstance(control, MalformedTrade):
             parts = _parts(message, self._dialect.list_key)
             if len(parts) > 1:
                 for part in parts:

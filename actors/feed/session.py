@@ -10,10 +10,10 @@ import trio
 from actors.continuity.continuity import Continuity
 from actors.exchanges.contract.feed import (
     Ack,
+    CloseNotice,
     Condition,
     Control,
     Dialect,
-    Leaving,
     Refusal,
     Reply,
     Token,
@@ -166,7 +166,7 @@ class Session:
                 self._state.announced(control)
                 if halted and not self._state.halted:
                     subscription.hurry(now)
-            case Leaving():
+            case CloseNotice():
                 if self._state.will_close(control.reason or "it said so"):
                     self._context.note("leaving", control.reason)
             case Reply():

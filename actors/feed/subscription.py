@@ -216,7 +216,7 @@ class Subscription:
     def refuse(self, refusal: Refusal, now: float) -> list[str]:
         """The exchange said no. Returns the markets that it leaves without a subscription for now."""
         self.answered = True
-        if refusal.passing:
+        if refusal.transient:
             return self._hold(refusal, now)
         if refusal.natives and all(n in self.refused and n in self._waiting for n in refusal.natives):
             return []  # said already, and not asked for since

@@ -41,9 +41,9 @@ async def examine_history(
         # As for repairs: what stands behind a ws_url may be anything, and the real exchange is not asked instead.
         chart.add(Step.REST, State.SKIPPED, None, "rest_url is not set, and ws_url is: nothing is asked")
         return None
-    query = Query(market=market, channel=channel, stretch=_stretch(first), rows=ROWS)
+    query = Query(market=market, channel=channel, trade_range=_stretch(first), rows=ROWS)
     with chart.step(Step.REST) as note:
-        ask = history.ask(query)
+        ask = history.request(query)
         # The turn is waited for before the time counts; a limiter of its own then lets it pass at once.
         await limiters.of(history, settings.rest_url).take(ask.costs)
         own = RateLimiter(history.limits)

@@ -77,7 +77,7 @@ class Exchange:
         """One taker's order, sent to every listener; returns how many trades it made."""
         fills = market.trade(self.now_ns())
         self.truth[market.symbol].extend(fills)
-        for frame in self.venue.tell(market, fills):
+        for frame in self.venue.trade_frames(market, fills):
             for session in self.audiences[market]:
                 session.trade(market, frame)
         return len(fills)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import trio
 from trio_websocket import ConnectionClosed, HandshakeError, WebSocketRequest, wrap_server_stream
 
-from actors.exchanges.contract.loopback import Talk
-from actors.exchanges.contract.loopback_rest import Question, Reply
+from actors.exchanges.contract.loopback import ClientSession
+from actors.exchanges.contract.loopback_rest import HttpRequest, HttpResponse
 from ops.sandbox.exchange import Exchange
 from ops.sandbox.rest import serve_rest, wants_websocket
 from ops.sandbox.rest_api import RestApi
@@ -56,11 +56,11 @@ class Listener:
                     found = (len(prefix), exchange, category)
         return found[1:] if found is not None else None
 
-    async def _answer(self, question: Question) -> Reply:
+    async def _answer(self, request: HttpRequest) -> HttpResponse:
         for rest_api in self._rest_apis:
-            if rest_api.serves(question.path):
-                return await rest_api.answer(question)
-        return Reply("no such exchange here\n", 404, {"content-type": "text/plain"})
+            if rest_api.serves(request.path):
+                return await rest_api.answer(request)
+        return HttpResponse("no such exchange here\n", 404, {"content-type": "text/plain"})
 
     async def _converse(self, request: WebSocketRequest, stream: SharedStream) -> None:
         path, _, query = request.path.partition("?")
@@ -72,7 +72,7 @@ class Listener:
         exchange.connections += 1
         if not await self._admitted(exchange, request):
             return
-        talk = Talk(
+        client = ClientSession(
             path=path,
             query=query,
             category=category,
@@ -83,7 +83,7 @@ class Listener:
         lots = random.Random(f"{self._seed}/{exchange.venue.name}/{exchange.connections}")  # noqa: S311
         session = Session(
             exchange.venue,
-            talk,
+            client,
             await request.accept(),
             stream,
             faults=exchange.faults,

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import h11
 import trio
 
-from actors.exchanges.contract.loopback_rest import Question, Reply
+from actors.exchanges.contract.loopback_rest import HttpRequest, HttpResponse
 from ops.sandbox.shared_stream import SharedStream
 
 HEAD_BYTES_MAX = 16 * 1024
@@ -29,7 +29,7 @@ async def wants_websocket(stream: SharedStream) -> bool | None:
     return _UPGRADE.search(head.partition(b"\r\n\r\n")[0]) is not None
 
 
-async def serve_rest(stream: SharedStream, answer: Callable[[Question], Awaitable[Reply]]) -> None:
+async def serve_rest(stream: SharedStream, answer: Callable[[HttpRequest], Awaitable[HttpResponse]]) -> None:
     """Answers requests one after the other until the client leaves, is silent for long, or breaks the protocol."""
     http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
     with trio.CancelScope() as idle:
@@ -46,16 +46,18 @@ async def serve_rest(stream: SharedStream, answer: Callable[[Question], Awaitabl
                 http.start_next_cycle()
         except h11.RemoteProtocolError as error:
             if http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-                await _reply(stream, http, Reply(f"{error}\n", error.error_status_hint))
+                await _reply(stream, http, HttpResponse(f"{error}\n", error.error_status_hint))
 
 
-async def _answered(request: h11.Request, body: bytes, answer: Callable[[Question], Awaitable[Reply]]) -> Reply:
+async def _answered(
+    request: h11.Request, body: bytes, answer: Callable[[HttpRequest], Awaitable[HttpResponse]]
+) -> HttpResponse:
     if request.method not in (b"GET", b"POST"):
-        return Reply("only GET and POST are served here\n", 405)
+        return HttpResponse("only GET and POST are served here\n", 405)
     path, _, query = request.target.decode("latin-1").partition("?")
     parameters = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
     return await answer(
-        Question(urllib.parse.unquote(path), parameters, body if request.method == b"POST" else None)
+        HttpRequest(urllib.parse.unquote(path), parameters, body if request.method == b"POST" else None)
     )
 
 
@@ -79,7 +81,7 @@ async def _request(stream: SharedStream, http: h11.Connection) -> tuple[h11.Requ
             return None
 
 
-async def _reply(stream: SharedStream, http: h11.Connection, reply: Reply) -> None:
+async def _reply(stream: SharedStream, http: h11.Connection, reply: HttpResponse) -> None:
     body = reply.body.encode()
     headers = {"content-type": "application/json", **reply.headers, "content-length": str(len(body))}
     response = h11.Response(status_code=reply.status, headers=list(headers.items()))

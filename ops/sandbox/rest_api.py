@@ -5,13 +5,14 @@ from collections.abc import Sequence
 
 import trio
 
-from actors.exchanges.contract.loopback_rest import ListedMarket, Meter, Question, Reply, Tape
+from actors.exchanges.contract.loopback_rest import HttpRequest, HttpResponse, ListedMarket, Meter, Tape
 from ops.sandbox.exchange import Exchange
 
-GONE = Reply("<html><body><h1>503 Service Unavailable</h1></body></html>", 503, {"content-type": "text/html"})
-ONLY_GET = Reply("only GET is served here\n", 405)
-NOT_FOUND = Reply("there is nothing here\n", 404)
-FAILURE = Reply("<html><body><h1>500 Internal Server Error</h1></body></html>", 500, {"content-type": "text/html"})
+HTML = {"content-type": "text/html"}
+GONE = HttpResponse("<html><body><h1>503 Service Unavailable</h1></body></html>", 503, HTML)
+ONLY_GET = HttpResponse("only GET is served here\n", 405)
+NOT_FOUND = HttpResponse("there is nothing here\n", 404)
+FAILURE = HttpResponse("<html><body><h1>500 Internal Server Error</h1></body></html>", 500, HTML)
 RETRY_AFTER_S = 1
 
 
@@ -24,34 +25,34 @@ class RestApi:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange, self._venue = exchange, exchange.venue
-        past = self._venue.past
-        self._meter = Meter(past.units, past.window_s) if past is not None else None
+        history = self._venue.history
+        self._meter = Meter(history.units, history.window_s) if history is not None else None
         self._listed = [ListedMarket(row.symbol, row.native, row.category) for row in exchange.listings.values()]
         self._not_before = 0.0
         self._rng = random.Random(f"{exchange.venue.name}/rest")  # noqa: S311 - the markets' own stay untouched
 
     def serves(self, path: str) -> bool:
         """Whether a path is this exchange's."""
-        return path in self._venue.tokens or _among(path, self._paths_of_past()) or self._lists(path)
+        return path in self._venue.tokens or _among(path, self._history_paths()) or self._lists(path)
 
-    def _paths_of_past(self) -> tuple[str, ...]:
-        return self._venue.past.paths if self._venue.past is not None else ()
+    def _history_paths(self) -> tuple[str, ...]:
+        return self._venue.history.paths if self._venue.history is not None else ()
 
     def _lists(self, path: str) -> bool:
         return self._venue.listing is not None and _among(path, self._venue.listing.paths)
 
-    async def answer(self, question: Question) -> Reply:
+    async def answer(self, request: HttpRequest) -> HttpResponse:
         """The exchange's answer, or what a fault makes of it."""
         faults, struck, now = self._exchange.faults(), self._exchange.struck, trio.current_time()
         struck["rest"] += 1
         if now < self._not_before:
             struck["rest_impatient"] += 1
-        past, listing = self._venue.past, self._venue.listing
-        if past is not None and self._meter is not None:
-            cost = listing.cost if listing is not None and self._lists(question.path) else past.cost
-            if not self._meter.allows(cost(question), now):
+        history, listing = self._venue.history, self._venue.listing
+        if history is not None and self._meter is not None:
+            cost = listing.cost if listing is not None and self._lists(request.path) else history.cost
+            if not self._meter.allows(cost(request), now):
                 struck["rate_limit"] += 1
-                return self._turned_away(past.too_many)
+                return self._turned_away(history.too_many)
         if self._exchange.outage.down:
             return GONE
         if faults["rest_slow"]:
@@ -59,25 +60,25 @@ class RestApi:
             await trio.sleep(faults["rest_slow"])
         if self._rng.random() < faults["rest_429"]:
             struck["rest_429"] += 1
-            body = past.too_many.body if past is not None else ""
-            return self._turned_away(Reply(body, 429, {"retry-after": str(RETRY_AFTER_S)}))
+            body = history.too_many.body if history is not None else ""
+            return self._turned_away(HttpResponse(body, 429, {"retry-after": str(RETRY_AFTER_S)}))
         if self._rng.random() < faults["rest_fail"]:
             struck["rest_fail"] += 1
             return FAILURE
-        if token := self._venue.tokens.get(question.path):
-            return token(question)
+        if token := self._venue.tokens.get(request.path):
+            return token(request)
         # One path may serve both, told apart by the body: hyperliquid's /info.
-        if listing is not None and self._lists(question.path):
-            reply = listing.answer(question, self._listed)
+        if listing is not None and self._lists(request.path):
+            reply = listing.answer(request, self._listed)
             if reply is not None:
                 return reply
-        if past is None or not _among(question.path, past.paths):
+        if history is None or not _among(request.path, history.paths):
             return NOT_FOUND
-        if question.body is not None and not past.posts:
+        if request.body is not None and not history.posts:
             return ONLY_GET
-        return past.answer(question, self._tape)
+        return history.answer(request, self._tape)
 
-    def _turned_away(self, reply: Reply) -> Reply:
+    def _turned_away(self, reply: HttpResponse) -> HttpResponse:
         """From now on it is watched whether the client keeps away for as long as it was asked to."""
         wait_s = float(reply.headers.get("retry-after", 0))
         self._not_before = max(self._not_before, trio.current_time() + wait_s)

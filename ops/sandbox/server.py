@@ -64,7 +64,7 @@ class Sandbox:
         self.rest_apis = {
             name: RestApi(made)
             for name, made in self.exchanges.items()
-            if made.venue.past or made.venue.listing or made.venue.tokens
+            if made.venue.history or made.venue.listing or made.venue.tokens
         }
         self._listener = Listener(list(self.exchanges.values()), list(self.rest_apis.values()), seed)
         if isinstance(faults, Faults):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
-from actors.exchanges.contract.loopback import Answer, Talk, Venue
+from actors.exchanges.contract.loopback import Answer, ClientSession, Venue
 from actors.exchanges.contract.loopback_market import Market
 from ops.sandbox.fault_injector import FaultInjector
 from ops.sandbox.fault_schedule import LOOK_S, next_strike
@@ -29,7 +29,7 @@ class Session:
     def __init__(
         self,
         venue: Venue,
-        talk: Talk,
+        client: ClientSession,
         socket: WebSocketConnection,
         stream: SharedStream,
         *,
@@ -39,7 +39,7 @@ class Session:
         audience: Callable[[Market], set["Session"]],
         struck: Counter[str],
     ) -> None:
-        self._venue, self._talk, self._socket, self._stream = venue, talk, socket, stream
+        self._venue, self._client, self._socket, self._stream = venue, client, socket, stream
         self._faults, self._rng, self._struck = faults, rng, struck
         self._open_market, self._audience = open_market, audience
         self._outbox = Outbox(stream, venue.encode, binary=venue.binary)
@@ -54,22 +54,22 @@ class Session:
         """Until the client leaves, or is sent away."""
         with self._over:
             async with trio.open_nursery() as nursery:
-                if self._venue.opening is not None:
-                    self._follow(self._venue.opening(self._talk))
+                if self._venue.on_connect is not None:
+                    self._follow(self._venue.on_connect(self._client))
                 nursery.start_soon(self._read)
                 nursery.start_soon(self._write)
                 nursery.start_soon(self._watch)
                 nursery.start_soon(self._ping)
                 nursery.start_soon(self._strike)
                 nursery.start_soon(self._flap)
-                if self._venue.beat is not None:
+                if self._venue.heartbeat is not None:
                     nursery.start_soon(self._beat)
                 if self._venue.server_ping is not None:
                     nursery.start_soon(self._ping_in_words, self._venue.server_ping)
 
     def leave(self) -> None:
         """No more trades for this client."""
-        for market in self._talk.subscribed.values():
+        for market in self._client.subscribed.values():
             self._audience(market).discard(self)
 
     def drop(self) -> None:
@@ -83,7 +83,7 @@ class Session:
             self._post(text)
 
     def _wrapped(self, market: Market, frame: str) -> str:
-        return frame if self._venue.wrap is None else self._venue.wrap(self._talk, market, frame)
+        return frame if self._venue.wrap is None else self._venue.wrap(self._client, market, frame)
 
     def _post(self, text: str) -> None:
         if not self._dead and not self._outbox.post(text, trio.current_time() + self._faults()["slow"]):
@@ -101,15 +101,15 @@ class Session:
         for frame in answer.frames:
             self._post(frame)
         for native in answer.remove:
-            market = self._talk.subscribed.pop(native, None)
+            market = self._client.subscribed.pop(native, None)
             if market is not None:
                 self._audience(market).discard(self)
         for native in answer.add:
-            market = self._talk.subscribed[native] = self._open_market(native)
+            market = self._client.subscribed[native] = self._open_market(native)
             self._audience(market).add(self)
         if not self._spoiler.silent and self._venue.replay is not None:
             for native in answer.replay:
-                market = self._talk.subscribed[native]
+                market = self._client.subscribed[native]
                 for frame in () if self._spoiler.muted(market) else self._venue.replay(market):
                     self._post(self._wrapped(market, frame))
         if answer.close is not None:
@@ -132,7 +132,7 @@ class Session:
                 self._end(*TOO_MANY)
                 return
             text = message if isinstance(message, str) else message.decode("utf-8", "replace")
-            self._follow(self._venue.hear(self._talk, text))
+            self._follow(self._venue.on_message(self._client, text))
 
     async def _write(self) -> None:
         code, reason = await self._outbox.send()
@@ -144,13 +144,13 @@ class Session:
         self._over.cancel()
 
     async def _beat(self) -> None:
-        beat, every_s = self._venue.beat, self._venue.beat_s
-        assert beat is not None
+        heartbeat, every_s = self._venue.heartbeat, self._venue.heartbeat_s
+        assert heartbeat is not None
         while True:
             await trio.sleep(every_s)
-            busy = self._venue.beat_when_idle and trio.current_time() - self._outbox.last_sent < every_s
+            busy = self._venue.heartbeat_when_idle and trio.current_time() - self._outbox.last_sent < every_s
             if not busy and not self._spoiler.silent:
-                for frame in beat(self._talk):
+                for frame in heartbeat(self._client):
                     self._post(frame)
 
     async def _ping(self) -> None:
@@ -162,10 +162,10 @@ class Session:
                 self._end(1008, "Pong timeout")
                 return
 
-    async def _ping_in_words(self, server_ping: Callable[[Talk], str]) -> None:
+    async def _ping_in_words(self, server_ping: Callable[[ClientSession], str]) -> None:
         """Pings as messages; closes on a client that leaves too many in a row without an answer."""
         while self._pings_unanswered < self._venue.server_pings_unanswered:
-            self._post(server_ping(self._talk))
+            self._post(server_ping(self._client))
             self._pings_unanswered += 1
             await trio.sleep(self._venue.server_ping_s)
         self._end(*self._venue.server_ping_close)
@@ -175,17 +175,17 @@ class Session:
         venue = self._venue
         if venue.subscribe_within_s is not None:
             await trio.sleep(venue.subscribe_within_s)
-            if not self._talk.subscribed:
+            if not self._client.subscribed:
                 self._end(1000, "")
                 return
-        while venue.deaf_s is not None:
+        while venue.idle_timeout_s is not None:
             latest = self._last_heard
-            if venue.deaf_counts_pushes:
+            if venue.pushes_count_as_activity:
                 latest = max(latest, self._outbox.last_sent)
-            if trio.current_time() >= latest + venue.deaf_s:
-                self._end(*venue.deaf_close)
+            if trio.current_time() >= latest + venue.idle_timeout_s:
+                self._end(*venue.idle_close)
                 return
-            await trio.sleep_until(latest + venue.deaf_s)
+            await trio.sleep_until(latest + venue.idle_timeout_s)
 
     async def _flap(self) -> None:
         while not 0 < self._faults()["flap"] <= trio.current_time() - self._born:  # noqa: ASYNC110 - no event marks it

@@ -13,7 +13,7 @@ from actors.exchanges.registry import EXCHANGES
 from actors.model.symbols import SymbolError, parse_symbol
 from ops.sandbox.instruments import FOLDER
 from tests.harness.exchange_cases import cases_of, market_of
-from tests.harness.exchange_values import WITH_HISTORY, dialect_of, history_of, past_of
+from tests.harness.exchange_values import WITH_HISTORY, dialect_of, history_of, history_server_of
 from tests.harness.paths import EXCHANGES_FOLDER
 
 every_exchange = pytest.mark.parametrize("name", EXCHANGES)
@@ -78,7 +78,7 @@ def test_the_client_keeps_within_what_the_loopback_allows_as_documented(name: st
     assert limits.connects_per_s <= connects / window_s
     assert venue.requests_per_s is None or limits.requests_per_s <= venue.requests_per_s
     if name in WITH_HISTORY:
-        past = past_of(name)
+        past = history_server_of(name)
         for limit in history_of(name).limits:
             assert limit.units / limit.window_s <= past.units / past.window_s
 

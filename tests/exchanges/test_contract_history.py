@@ -5,7 +5,7 @@ import json
 import pytest
 
 from actors.exchanges.contract.history import Kind
-from actors.exchanges.contract.rest import Ask, Garbled
+from actors.exchanges.contract.rest import Garbled, RestRequest
 from actors.model.ticks import IdPromise
 from actors.model.validation import amounts, check_ids, check_times
 from tests.harness.exchange_cases import cases_of, query_of
@@ -20,8 +20,8 @@ def test_a_history_keeps_its_own_limits(name: str) -> None:
     assert history.origin(None).startswith("https://")
     assert history.origin("http://127.0.0.1:9444/x") == "http://127.0.0.1:9444"
     limits = {limit.name: limit for limit in history.limits}
-    ask = history.ask(query_of(name))
-    assert isinstance(ask, Ask) and ask.costs
+    ask = history.request(query_of(name))
+    assert isinstance(ask, RestRequest) and ask.costs
     assert all(0 < cost <= limits[unit].burst for unit, cost in ask.costs.items())
     assert history.aggregated <= set(dialect_of(name).channels)
     contiguous = all(promise is IdPromise.CONTIGUOUS for promise in dialect_of(name).ids.values())
@@ -30,11 +30,11 @@ def test_a_history_keeps_its_own_limits(name: str) -> None:
 
 @every_history
 def test_what_is_asked_is_what_the_documents_say(name: str) -> None:
-    cases = cases_of(name).asks
+    cases = cases_of(name).requests
     assert cases
     for case in cases:
-        query = query_of(name, case.stretch, case.cursor, symbol=case.symbol, channel=case.channel)
-        assert history_of(name).ask(query).target == case.target
+        query = query_of(name, case.trade_range, case.cursor, symbol=case.symbol, channel=case.channel)
+        assert history_of(name).request(query).target == case.target
 
 
 @every_history
@@ -77,16 +77,16 @@ def test_errors_with_status_200_are_told_apart(name: str) -> None:
 @every_history
 def test_a_market_that_does_not_exist_is_refused_for_good(name: str) -> None:
     status, body, words = cases_of(name).unknown_market
-    said = history_of(name).said(status, body)
-    assert status >= 400 and said.final and words and words in said.words
+    refusal = history_of(name).error_response(status, body)
+    assert status >= 400 and refusal.final and words and words in refusal.message
 
 
 @every_history
 def test_a_refusal_is_reported_in_the_exchanges_words(name: str) -> None:
-    for status, body, words in cases_of(name).words:
-        assert history_of(name).said(status, body).words == words
+    for status, body, words in cases_of(name).error_texts:
+        assert history_of(name).error_response(status, body).message == words
     for body in NONSENSE:
-        assert not history_of(name).said(500, body).final
+        assert not history_of(name).error_response(500, body).final
 
 
 def test_some_history_is_of_each_kind_so_that_the_tests_above_see_all() -> None:

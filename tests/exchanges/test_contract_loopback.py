@@ -9,7 +9,7 @@ import httpx
 import pytest
 import trio
 
-from actors.exchanges.contract.loopback_rest import Question
+from actors.exchanges.contract.loopback_rest import HttpRequest
 from actors.exchanges.loopbacks import LOOPBACKS
 from actors.exchanges.registry import EXCHANGES
 from actors.feed.decoder import Decoder
@@ -19,7 +19,13 @@ from ops.sandbox.instruments import FOLDER, listings
 from ops.sandbox.malformed import garbage
 from tests.harness.bad_messages import case
 from tests.harness.exchange_cases import cases_of, market_of, query_of
-from tests.harness.exchange_values import WITH_HISTORY, change_past, dialect_of, history_of, past_of
+from tests.harness.exchange_values import (
+    WITH_HISTORY,
+    change_history_server,
+    dialect_of,
+    history_of,
+    history_server_of,
+)
 from tests.harness.loopback_run import record_loopback
 from tests.harness.paths import capture
 
@@ -50,7 +56,7 @@ def test_the_loopbacks_frames_have_the_shape_of_the_recorded_ones(name: str) -> 
     assert recorded
     for listing in listings(venue):
         market = sandbox.exchanges[name].market(listing.category, listing.native)
-        (frame, *_) = venue.tell(market, market.trade(NOW_NS))
+        (frame, *_) = venue.trade_frames(market, market.trade(NOW_NS))
         theirs = recorded[listing.category, listing.native]
         if gained := cases_of(name).gained.get(listing.category):
             below(theirs, case(name).path).update(gained)
@@ -91,7 +97,7 @@ def test_garbage_never_reads_as_a_sound_trade(name: str) -> None:
     listing = listings(LOOPBACKS[name])[0]
     market = sandbox.exchanges[name].market(listing.category, listing.native)
     for index in range(300):
-        (frame, *_) = LOOPBACKS[name].tell(market, market.trade(NOW_NS)[:1])
+        (frame, *_) = LOOPBACKS[name].trade_frames(market, market.trade(NOW_NS)[:1])
         feed = dialect_of(name).decoder_for({market.native: market_of(name, market.symbol)})
         decoder = Decoder(name, dialect_of(name), {market.native: market.symbol}, feed)
         outcome = decoder.read([garbage(frame, market.rng).encode()], NOW_NS, Block(name))
@@ -125,7 +131,7 @@ def traded(name: str, orders: int = 100) -> Sandbox:
 def newest(name: str) -> str:
     """The target of a request for a market's newest trades."""
     listing = listings(LOOPBACKS[name])[0]
-    return history_of(name).ask(query_of(name, symbol=listing.symbol)).target
+    return history_of(name).request(query_of(name, symbol=listing.symbol)).target
 
 
 @every_history
@@ -156,10 +162,10 @@ def below(value: Any, keys: tuple[str | int, ...]) -> Any:
 async def test_who_asks_too_often_is_told_in_the_exchanges_words(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    past, target = past_of(name), newest(name)
+    past, target = history_server_of(name), newest(name)
     # Three requests at once instead of up to 600 in seconds, which a busy machine does not manage.
-    cost = past.cost(Question(target.partition("?")[0], {}))
-    change_past(monkeypatch, name, units=3 * cost, window_s=PATIENCE_S)
+    cost = past.cost(HttpRequest(target.partition("?")[0], {}))
+    change_history_server(monkeypatch, name, units=3 * cost, window_s=PATIENCE_S)
     sandbox = traded(name, 1)
     answers = await rest(sandbox, *[target] * 4)
     said = [(answer.status_code, answer.text) for answer in answers]

@@ -20,7 +20,7 @@ from actors.backfill.rest_client import Answer, RestClient
 from actors.exchanges.contract import feed as x
 from actors.exchanges.contract.feed_helpers import Row, columns, decode_frames
 from actors.exchanges.contract.instruments import Instrument, InstrumentList, InstrumentPage
-from actors.exchanges.contract.rest import Ask, Busy, Garbled, RateLimit
+from actors.exchanges.contract.rest import Busy, Garbled, RateLimit, RestRequest
 from actors.feed.decoder import INFLATED_AT_ONCE, ODD_AT_ONCE, Decoder
 from actors.feed.keep_alive import REPLIES_MAX
 from actors.feed.set_aside import PAUSES_S, REASON, SetAside
@@ -156,7 +156,7 @@ async def test_binary_messages_that_are_no_text_reach_the_decoder_as_they_are(au
         return columns([Row("AAA-USD", "1.5", "2", "buy", str(number), None) for number in numbers])
 
     def about(message: object) -> x.Control | None:
-        return x.Alive() if message == b"\xfe" else control(message)
+        return x.KeepAlive() if message == b"\xfe" else control(message)
 
     async def script(client: Client) -> None:
         await client.accept()
@@ -192,7 +192,7 @@ class Channels:
                 assert native in self.markets
                 self.natives[channel] = native
                 return x.Ack((native,))
-        return x.TradeLike() if isinstance(message, list) else None
+        return x.MalformedTrade() if isinstance(message, list) else None
 
 
 async def test_what_earlier_frames_defined_holds_for_their_connection_and_no_other(
@@ -237,7 +237,7 @@ def test_one_bad_trade_in_a_frame_that_is_a_list_costs_only_itself() -> None:
         rows = [row for message in frames for row in json.loads(message)[1]]
         return columns([Row("AAA-USD", row[1], "2", None, str(row[0]), None, snapshot=True) for row in rows])
 
-    spoken = dialect(trades=read, control=lambda _message: x.TradeLike(), list_key="1")
+    spoken = dialect(trades=read, control=lambda _message: x.MalformedTrade(), list_key="1")
     decoder, block = Decoder("x", spoken, {"AAA-USD": "AAA/USD"}), Block("x")
     outcome = decoder.read([b'[17,[[1,"1.5"],[2,"-3"],[3,"2.5"]]]'], NS, block)
     assert (block.trade_id, block.source) == (["1", "3"], ["snapshot"] * 2)
@@ -332,7 +332,7 @@ def token_of(body: bytes) -> x.Token:
 
 
 TOKEN = x.TokenRequest(
-    ask=Ask(path="/token", base="https://made.up", body=b""),
+    request=RestRequest(path="/token", base="https://made.up", body=b""),
     limit=RateLimit(name="requests", units=10.0, window_s=1.0, burst=5.0),
     parse=token_of,
 )
@@ -365,7 +365,7 @@ async def test_each_connection_goes_where_the_answer_to_its_token_request_leads(
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "words"),
+    ("status", "body", "message"),
     [
         (500, b"oops", "HTTP 500"),
         (200, b"<html>", "holds no token"),
@@ -374,7 +374,7 @@ async def test_each_connection_goes_where_the_answer_to_its_token_request_leads(
     ],
 )
 async def test_without_a_token_the_exchange_is_asked_again_with_patience(
-    status: int, body: bytes, words: str, autojump_clock: MockClock
+    status: int, body: bytes, message: str, autojump_clock: MockClock
 ) -> None:
     answers = [(status, body)] * 2 + [(200, b'{"url":"ws://made.up/x","ping_s":null}')] * 9
 
@@ -386,7 +386,7 @@ async def test_without_a_token_the_exchange_is_asked_again_with_patience(
         await trio.sleep(60)
         assert recorder.health.state is State.OK and len(recorder.server.clients) == 1
         errors = recorder.errors()
-        assert len(errors) == 2 and all(words in error for error in errors)
+        assert len(errors) == 2 and all(message in error for error in errors)
 
 
 # -- pings of this side ------------------------------------------------------------------------------------
@@ -551,14 +551,14 @@ async def test_rest_is_asked_by_post_and_at_a_host_of_the_requests_own(autojump_
     def body(answer: Answer) -> bytes:
         return answer.body
 
-    asks = [
-        Ask(path="/info", body=b'{"type":"trades"}'),
-        Ask(path="/info", query=(("a", "b c"),), base="https://swaps.made.up"),
+    requests = [
+        RestRequest(path="/info", body=b'{"type":"trades"}'),
+        RestRequest(path="/info", query=(("a", "b c"),), base="https://swaps.made.up"),
     ]
     for url in (None, "https://stand.in:8443"):
         limiter = RateLimiter((TOKEN.limit,))
         async with RestClient(TOKEN, limiter, rest_url=url, transport=httpx.MockTransport(rest)) as client:
-            for ask in asks:
+            for ask in requests:
                 assert await client.get(ask, body) == b"{}"
     assert asked == [
         ("POST", "https://made.up/info", b'{"type":"trades"}'),
@@ -569,7 +569,7 @@ async def test_rest_is_asked_by_post_and_at_a_host_of_the_requests_own(autojump_
 
 
 def test_a_list_of_instruments_leads_from_page_to_page_and_garbage_is_the_exchanges_fault() -> None:
-    def parse(body: bytes, ask: Ask) -> InstrumentPage:
+    def parse(body: bytes, ask: RestRequest) -> InstrumentPage:
         told = json.loads(body)
         following = replace(ask, query=(("after", told["next"]),)) if told["next"] else None
         found = [
@@ -582,16 +582,16 @@ def test_a_list_of_instruments_leads_from_page_to_page_and_garbage_is_the_exchan
         doc="https://made.up/docs",
         doc_read="2026-11-26",
         base="https://made.up",
-        asks=(Ask(path="/markets"),),
+        requests=(RestRequest(path="/markets"),),
         parse=parse,
     )
-    page = listed.page(b'{"names":["AAA"],"next":"5"}', listed.asks[0])
-    assert page.instruments[0].symbol == "AAA/USD" and page.following is not None
-    assert page.following.url(listed.base) == "https://made.up/markets?after=5"
-    assert listed.page(b'{"names":[],"next":null}', page.following).following is None
+    page = listed.page(b'{"names":["AAA"],"next":"5"}', listed.requests[0])
+    assert page.instruments[0].symbol == "AAA/USD" and page.next_request is not None
+    assert page.next_request.url(listed.base) == "https://made.up/markets?after=5"
+    assert listed.page(b'{"names":[],"next":null}', page.next_request).next_request is None
     for garbage in (b"<html>", b"{}", b'{"names":3,"next":""}'[:-1]):
         with pytest.raises(Garbled, match="makes no sense"):
-            listed.page(garbage, listed.asks[0])
+            listed.page(garbage, listed.requests[0])
 
 
 # -- other kinds of rows -----------------------------------------------------------------------------------

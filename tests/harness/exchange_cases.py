@@ -58,10 +58,10 @@ class WireTrade:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What is asked of the history, and the request's target (path and query)."""
+class PageRequest:
+    """A page of the history to request, and the expected target of the request (path and query)."""
 
-    stretch: TradeRange
+    trade_range: TradeRange
     target: str
     symbol: str = ""
     channel: str = ""
@@ -72,7 +72,7 @@ Row = tuple[str, str | None, str, str, str | None, int | None]  # native, id, pr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Paged:
+class PageResponse:
     """An answer of the history (`body`, or what was recorded in `capture`), its rows and the next cursor.
 
     `rows` makes the rows of the parsed answer, whose numbers with a fraction are text.
@@ -92,18 +92,18 @@ class Paged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
-    """An answer of the list of instruments (`body`, or what was recorded in `capture`) to its request number `ask`.
+class InstrumentsResponse:
+    """An answer of the instrument list (`body`, or as recorded in `capture`) to its request number `request`.
 
-    `count` instruments are in it, `some` of them are given. `following` is the target of the next page's request.
+    It holds `count` instruments, among them `some`. `next_request` is the target of the next page's request.
     """
 
-    ask: int
+    request: int
     count: int
     some: Sequence[Instrument]
     body: bytes = b""
     capture: str = ""
-    following: str | None = None
+    next_request: str | None = None
 
     def content(self) -> bytes:
         """The body."""
@@ -153,9 +153,9 @@ class Cases:
     - `markets_of`: recordings without expected trades, and the recording whose markets they have.
     - `frame`: a trade frame to break, where its trades are JSON objects that can be read by themselves.
     - `gained`: keys, by category, that a trade has gained since the loopback's frames were recorded.
-    - `unknown_market`: how the history refuses a market that does not exist: status, body, its words.
-    - `rest_symbol`: the market of the recorded answers of the history; `asks`, `pages`, and what it answers
-      with status 200 that is an error (`errors`: the class that is raised) or with another status (`words`).
+    - `unknown_market`: how the history refuses a market that does not exist: status, body, its text.
+    - `rest_symbol`: the market of the recorded answers of the history; `requests`, `pages`, and its errors: bodies
+      with status 200 (`errors`, with the class that is raised) or with another status (`error_texts`).
     - `listed`: recorded lists of instruments, where the exchange has instruments.
     - `loopback_errors`: requests to the loopback's REST side that it refuses: target, status, part of the body.
     - `loopback_shapes`: recorded answers of the history whose rows the loopback's have the shape of: the
@@ -174,11 +174,11 @@ class Cases:
     gained: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     unknown_market: tuple[int, bytes, str] = (0, b"", "")
     rest_symbol: str = ""
-    asks: Sequence[Asked] = ()
-    pages: Sequence[Paged] = ()
+    requests: Sequence[PageRequest] = ()
+    pages: Sequence[PageResponse] = ()
     errors: Sequence[tuple[bytes, type[Exception]]] = ()
-    words: Sequence[tuple[int, bytes, str]] = ()
-    listed: Sequence[Listed] = ()
+    error_texts: Sequence[tuple[int, bytes, str]] = ()
+    listed: Sequence[InstrumentsResponse] = ()
     loopback_errors: Sequence[tuple[str, int, str]] = ()
     loopback_shapes: Sequence[tuple[str, str, tuple[str | int, ...], tuple[str | int, ...]]] = ()
 
@@ -217,7 +217,7 @@ def listed_symbol(name: str) -> str:
 
 def query_of(
     name: str,
-    stretch: TradeRange | None = None,
+    trade_range: TradeRange | None = None,
     cursor: str | None = None,
     *,
     symbol: str = "",
@@ -229,7 +229,7 @@ def query_of(
     return Query(
         market=market_of(name, symbol or cases_of(name).rest_symbol, channel),
         channel=channel,
-        stretch=stretch or TradeRange(from_id=1, to_id=10, from_ns=1_762_795_433_971_744_500),
+        trade_range=trade_range or TradeRange(from_id=1, to_id=10, from_ns=1_762_795_433_971_744_500),
         rows=rows or history_of(name).page_rows,
         cursor=cursor,
     )

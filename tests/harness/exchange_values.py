@@ -7,7 +7,7 @@ import pytest
 
 from actors.exchanges.contract.feed import Dialect
 from actors.exchanges.contract.history import History, Kind
-from actors.exchanges.contract.loopback_rest import Past
+from actors.exchanges.contract.loopback_rest import HistoryServer
 from actors.exchanges.loopbacks import LOOPBACKS
 from actors.exchanges.registry import EXCHANGES
 from actors.model.ticks import IdPromise
@@ -40,9 +40,9 @@ def history_of(name: str) -> History:
     return history
 
 
-def past_of(name: str) -> Past:
+def history_server_of(name: str) -> HistoryServer:
     """The REST side of the exchange's loopback server."""
-    past = LOOPBACKS[name].past
+    past = LOOPBACKS[name].history
     assert past is not None
     return past
 
@@ -57,6 +57,6 @@ def change_loopback(patch: pytest.MonkeyPatch, name: str, **changes: Any) -> Non
     patch.setitem(LOOPBACKS, name, replace(LOOPBACKS[name], **changes))
 
 
-def change_past(patch: pytest.MonkeyPatch, name: str, **changes: Any) -> None:
+def change_history_server(patch: pytest.MonkeyPatch, name: str, **changes: Any) -> None:
     """For one test, the REST side of the exchange's loopback server has these values."""
-    change_loopback(patch, name, past=replace(past_of(name), **changes))
+    change_loopback(patch, name, history=replace(history_server_of(name), **changes))

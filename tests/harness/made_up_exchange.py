@@ -63,7 +63,7 @@ def control(message: object) -> x.Control | None:
         return x.Ack(request_id=request_id)
     if native := text_inside(message, "no"):
         return x.Refusal("not here", named(native))
-    return x.TradeLike() if inside(message, "trade") is not None else None
+    return x.MalformedTrade() if inside(message, "trade") is not None else None
 
 
 LIMITS = x.Limits(symbols_per_connection=100, symbols_per_request=100, requests_per_s=100.0, connects_per_s=100.0)

@@ -217,12 +217,12 @@ class _History:
     def __init__(self, world: World, newest_first: bool) -> None:
         self._world, self._newest_first = world, newest_first
 
-    async def fetch(self, _market: object, stretch: TradeRange, store: Store, _budget: object) -> FetchResult:
+    async def fetch(self, _market: object, trade_range: TradeRange, store: Store, _budget: object) -> FetchResult:
         """Pages of the trades in the stretch, until the budget is used up."""
         world, count = self._world, 0
-        assert stretch.from_ns is not None
-        assert stretch.to_ns is not None
-        low, high = (max(0, (ns - T0_NS) // SECOND_NS) for ns in (stretch.from_ns, stretch.to_ns))
+        assert trade_range.from_ns is not None
+        assert trade_range.to_ns is not None
+        low, high = (max(0, (ns - T0_NS) // SECOND_NS) for ns in (trade_range.from_ns, trade_range.to_ns))
         places = list(range(max(low, world.depth_from), min(high + 1, world.traded)))
         pages = [places[at : at + PAGE_ROWS] for at in range(0, len(places), PAGE_ROWS)]
         for done, page in enumerate(reversed(pages) if self._newest_first else pages):

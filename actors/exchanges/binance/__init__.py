@@ -48,9 +48,9 @@ BINANCE = Exchange(
         limits=(h.RateLimit(name=history.WEIGHT, units=3000.0, window_s=60.0, burst=250.0),),
         page_rows=history.ROWS_MAX,
         newest_first=False,
-        ask=history.ask,
+        request=history.request,
         parse=history.parse,
-        refusal=history.refusal,
+        parse_error=history.parse_error,
         notes=("trade and aggTrade count apart, and each is filled from its own endpoint",),
     ),
 )

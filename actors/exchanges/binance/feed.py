@@ -8,11 +8,11 @@ import msgspec
 from actors.exchanges.contract.feed import (
     MS,
     Ack,
+    CloseNotice,
     Control,
-    Leaving,
+    MalformedTrade,
     Market,
     Refusal,
-    TradeLike,
     Trades,
 )
 from actors.exchanges.contract.feed_helpers import (
@@ -33,8 +33,8 @@ CHANNELS = ("trade", "aggTrade")
 
 # Not about a market: the rate, and troubles of its own
 # (https://developers.binance.com/docs/binance-spot-api-docs/errors, read 2026-11-26 via stored copy).
-_PASSING = frozenset(("-1000", "-1001", "-1003", "-1006", "-1007", "-1008", "-1015", "-1034"))
-_PASSING_WORDS = re.compile(r"too many|rate limit|overloaded|timeout|internal error", re.IGNORECASE)
+_TRANSIENT = frozenset(("-1000", "-1001", "-1003", "-1006", "-1007", "-1008", "-1015", "-1034"))
+_TRANSIENT_TEXT = re.compile(r"too many|rate limit|overloaded|timeout|internal error", re.IGNORECASE)
 
 
 class _Trade(
@@ -116,16 +116,16 @@ def control(message: object) -> Control | None:
     stream = text_inside(message, "stream")
     event = text_inside(message, "data", "e") if stream else text_inside(message, "e")
     if event in CHANNELS or stream.rpartition("@")[2] in CHANNELS:
-        return TradeLike()
+        return MalformedTrade()
     if event == "serverShutdown":  # ten minutes before the cut, since 2026-05-08 (CHANGELOG)
-        return Leaving("serverShutdown")
+        return CloseNotice("serverShutdown")
     if not isinstance(message, dict) or stream:
         return None
     request_id = text_inside(message, "id")
     error = message if "code" in message else inside(message, "error")
     if error is not None:
         code, text = text_inside(error, "code"), text_inside(error, "msg")
-        passing = code in _PASSING or bool(_PASSING_WORDS.search(text))
-        return Refusal(f"{code} {text}".strip(), request_id=request_id, passing=passing)
+        transient = code in _TRANSIENT or bool(_TRANSIENT_TEXT.search(text))
+        return Refusal(f"{code} {text}".strip(), request_id=request_id, transient=transient)
     # A well-formed symbol that does not exist is acknowledged too, and stays silent (long-standing, unsure).
     return Ack(request_id=request_id) if "result" in message else None

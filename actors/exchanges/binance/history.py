@@ -6,16 +6,16 @@ import msgspec
 
 from actors.exchanges.contract.feed import MS, Trades
 from actors.exchanges.contract.feed_helpers import text_inside
-from actors.exchanges.contract.history import Ask, Garbled, Page, Query, Said
+from actors.exchanges.contract.history import ErrorResponse, Garbled, Page, Query, RestRequest
 from actors.exchanges.contract.history_helpers import (
     NO_TRADES,
     Rows,
     TradeId,
     decoded,
+    error_json,
+    error_text,
     read_rows,
-    said_in,
     trades,
-    words,
 )
 
 # https://github.com/binance/binance-spot-api-docs/blob/master/rest-api.md (a5e0bc3), read 2026-11-22 via
@@ -66,29 +66,31 @@ _trades = msgspec.json.Decoder(list[_Trade])
 _aggregates = msgspec.json.Decoder(list[_Aggregate])
 
 
-def ask(query: Query) -> Ask:
+def request(query: Query) -> RestRequest:
     """By id, inclusive, where one is known. A time is looked for among the aggregates, an hour at a time."""
     symbol, rows = ("symbol", query.market.native), ("limit", str(min(query.rows, ROWS_MAX)))
     searched_from = _searched_from(query)
     if searched_from is not None:
         hour = (("startTime", str(searched_from)), ("endTime", str(searched_from + WINDOW_MS - 1)))
-        return Ask(path=AGGREGATES, query=(symbol, *hour, ("limit", "1")), costs={WEIGHT: AGGREGATES_WEIGHT})
-    first = ("fromId", query.cursor or str(query.stretch.from_id))
+        return RestRequest(
+            path=AGGREGATES, query=(symbol, *hour, ("limit", "1")), costs={WEIGHT: AGGREGATES_WEIGHT}
+        )
+    first = ("fromId", query.cursor or str(query.trade_range.from_id))
     if query.channel == "trade":
-        return Ask(path=TRADES, query=(symbol, first, rows), costs={WEIGHT: TRADES_WEIGHT})
-    return Ask(path=AGGREGATES, query=(symbol, first, rows), costs={WEIGHT: AGGREGATES_WEIGHT})
+        return RestRequest(path=TRADES, query=(symbol, first, rows), costs={WEIGHT: TRADES_WEIGHT})
+    return RestRequest(path=AGGREGATES, query=(symbol, first, rows), costs={WEIGHT: AGGREGATES_WEIGHT})
 
 
 def _searched_from(query: Query) -> int | None:
     """The beginning, in ms, of the hour in which the first trade is looked for; None when its id is known."""
     if query.cursor is not None:
         return int(query.cursor.removeprefix(SEARCH)) if query.cursor.startswith(SEARCH) else None
-    return None if query.stretch.from_id is not None else (query.stretch.from_ns or 0) // MS
+    return None if query.trade_range.from_id is not None else (query.trade_range.from_ns or 0) // MS
 
 
 def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
-    if body[:1] == b"{" and text_inside(said_in(body), "code"):  # an error; with status 200 only behind a proxy
-        raise refusal(200, body).error("binance")
+    if body[:1] == b"{" and text_inside(error_json(body), "code"):  # an error; with status 200 only behind a proxy
+        raise parse_error(200, body).error("binance")
     searched_from = _searched_from(query)
     if searched_from is not None:
         return Page(NO_TRADES, _found(decoded(_aggregates, body), searched_from, query))
@@ -119,13 +121,13 @@ def _columns(rows: Sequence[_Trade | _Aggregate], native: str) -> Trades:
 
 
 def _found(hour: list[_Aggregate], searched_from: int, query: Query) -> str | None:
-    """The cursor after a search: the first id, the next hour, or None where the stretch ends before that."""
+    """The cursor after a search: the first id, the next hour, or None where the range ends before that."""
     if hour:
         return str(hour[0].first if query.channel == "trade" else hour[0].id)
-    following, to_ns = searched_from + WINDOW_MS, query.stretch.to_ns
+    following, to_ns = searched_from + WINDOW_MS, query.trade_range.to_ns
     return f"{SEARCH}{following}" if to_ns is not None and following * MS <= to_ns else None
 
 
-def refusal(_status: int, body: bytes) -> Said:
+def parse_error(_status: int, body: bytes) -> ErrorResponse:
     """{"code":-1121,"msg":"Invalid symbol."}"""
-    return Said(words(body, "code", "msg"), text_inside(said_in(body), "code") in _FINAL)
+    return ErrorResponse(error_text(body, "code", "msg"), text_inside(error_json(body), "code") in _FINAL)

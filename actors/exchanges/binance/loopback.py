@@ -6,33 +6,33 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import parse_qs
 
-from actors.exchanges.contract.loopback import MS, Answer, Talk, Venue, compact, parsed, texts
+from actors.exchanges.contract.loopback import MS, Answer, ClientSession, Venue, compact, json_object, string_list
 from actors.exchanges.contract.loopback_market import Fill, Market, Seed, Style
-from actors.exchanges.contract.loopback_rest import Find, Past, Question, Reply, Tape, error
+from actors.exchanges.contract.loopback_rest import Find, HistoryServer, HttpRequest, HttpResponse, Tape, error
 
 SUFFIX = "@trade"
 STREAMS_MAX = 1024  # per connection
 
 
-def _natives(talk: Talk, streams: Sequence[str]) -> list[str]:
+def _natives(session: ClientSession, streams: Sequence[str]) -> list[str]:
     """The markets of stream names. What is not known stays silent: Binance acknowledges it all the same."""
     names = [stream.removesuffix(SUFFIX).upper() for stream in streams if stream.endswith(SUFFIX)]
-    return [name for name in names if name in talk.known]
+    return [name for name in names if name in session.known]
 
 
-def _opening(talk: Talk) -> Answer:
+def _on_connect(session: ClientSession) -> Answer:
     """Streams may stand in the URL: /ws/btcusdt@trade or /stream?streams=btcusdt@trade/ethusdt@trade."""
-    streams = talk.path.split("/")[2:] + "/".join(parse_qs(talk.query).get("streams", [])).split("/")
-    return Answer(add=_natives(talk, streams))
+    streams = session.path.split("/")[2:] + "/".join(parse_qs(session.query).get("streams", [])).split("/")
+    return Answer(add=_natives(session, streams))
 
 
-def _hear(talk: Talk, text: str) -> Answer:
-    message = parsed(text)
+def _on_message(session: ClientSession, text: str) -> Answer:
+    message = json_object(text)
     if message is None:
         return Answer([compact({"code": 3, "msg": "Invalid JSON: expected value at line 1 column 1"})])
-    method, request_id, params = message.get("method"), message.get("id"), texts(message.get("params"))
+    method, request_id, params = message.get("method"), message.get("id"), string_list(message.get("params"))
     if method == "LIST_SUBSCRIPTIONS":
-        streams = [native.lower() + SUFFIX for native in talk.subscribed]
+        streams = [native.lower() + SUFFIX for native in session.subscribed]
         return Answer([compact({"result": streams, "id": request_id})])
     if method not in ("SUBSCRIBE", "UNSUBSCRIBE"):
         variants = "expected one of `SUBSCRIBE`, `UNSUBSCRIBE`, `LIST_SUBSCRIPTIONS`"
@@ -40,13 +40,13 @@ def _hear(talk: Talk, text: str) -> Answer:
         return Answer([compact({"code": 2, "msg": problem, "id": request_id})])
     ack = compact({"result": None, "id": request_id})
     if method == "UNSUBSCRIBE":
-        return Answer([ack], remove=_natives(talk, params))
-    if len(talk.subscribed) + len(params) > STREAMS_MAX:
+        return Answer([ack], remove=_natives(session, params))
+    if len(session.subscribed) + len(params) > STREAMS_MAX:
         return Answer(close=(1008, "Too many streams"))
-    return Answer([ack], add=_natives(talk, params))
+    return Answer([ack], add=_natives(session, params))
 
 
-def _tell(market: Market, fills: Sequence[Fill]) -> list[str]:
+def _trade_frames(market: Market, fills: Sequence[Fill]) -> list[str]:
     return [
         f'{{"e":"trade","E":{fill.ns // MS + 1},"s":"{market.native}","t":{fill.trade_id},"p":"{fill.price}",'
         f'"q":"{fill.volume}","T":{fill.ns // MS},"m":{"true" if fill.side == "sell" else "false"},"M":true}}'
@@ -54,8 +54,8 @@ def _tell(market: Market, fills: Sequence[Fill]) -> list[str]:
     ]
 
 
-def _wrap(talk: Talk, market: Market, frame: str) -> str:
-    if not talk.path.startswith("/stream"):
+def _wrap(session: ClientSession, market: Market, frame: str) -> str:
+    if not session.path.startswith("/stream"):
         return frame
     return f'{{"stream":"{market.native.lower()}{SUFFIX}","data":{frame}}}'
 
@@ -97,8 +97,8 @@ def _aggregate_row(number: int, fills: Sequence[Fill]) -> str:
     )
 
 
-def _chosen_rows(question: Question, tape: Tape, limit: int) -> Sequence[tuple[int, list[Fill]]] | Reply:
-    from_id, start, end = (question.number(name) for name in ("fromId", "startTime", "endTime"))
+def _chosen_rows(request: HttpRequest, tape: Tape, limit: int) -> Sequence[tuple[int, list[Fill]]] | HttpResponse:
+    from_id, start, end = (request.number(name) for name in ("fromId", "startTime", "endTime"))
     rows = _aggregates(tape.fills)
     if from_id is not None:
         return rows[from_id : from_id + limit]
@@ -111,23 +111,23 @@ def _chosen_rows(question: Question, tape: Tape, limit: int) -> Sequence[tuple[i
     return rows[:limit] if start is not None else rows[-limit:]
 
 
-def _rest_answer(question: Question, find: Find) -> Reply:
-    if "symbol" not in question.query:
+def _rest_answer(request: HttpRequest, find: Find) -> HttpResponse:
+    if "symbol" not in request.query:
         return error(
             400, code=-1102, msg="Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."
         )
-    tape = find("", question.query["symbol"])
+    tape = find("", request.query["symbol"])
     if tape is None:
         return error(400, code=-1121, msg="Invalid symbol.")
-    limit = question.limit("limit", REST_ROWS, REST_ROWS_MAX)
-    if question.path == "/api/v3/aggTrades":
-        chosen = _chosen_rows(question, tape, limit)
-        if isinstance(chosen, Reply):
+    limit = request.limit("limit", REST_ROWS, REST_ROWS_MAX)
+    if request.path == "/api/v3/aggTrades":
+        chosen = _chosen_rows(request, tape, limit)
+        if isinstance(chosen, HttpResponse):
             return chosen
-        return Reply(f"[{','.join(_aggregate_row(number, fills) for number, fills in chosen)}]")
-    from_id = question.number("fromId") if question.path == "/api/v3/historicalTrades" else None
+        return HttpResponse(f"[{','.join(_aggregate_row(number, fills) for number, fills in chosen)}]")
+    from_id = request.number("fromId") if request.path == "/api/v3/historicalTrades" else None
     start = max(0, len(tape.fills) - limit) if from_id is None else tape.at_id(from_id)
-    return Reply(f"[{','.join(map(_rest_row, tape.fills[start : start + limit]))}]")
+    return HttpResponse(f"[{','.join(map(_rest_row, tape.fills[start : start + limit]))}]")
 
 
 BINANCE = Venue(
@@ -136,21 +136,21 @@ BINANCE = Venue(
     paths={"/ws": "", "/stream": ""},
     styles={"": Style(resolution_ns=MS, trims_zeros=False)},
     seed=_seed,
-    opening=_opening,
-    hear=_hear,
-    tell=_tell,
+    on_connect=_on_connect,
+    on_message=_on_message,
+    trade_frames=_trade_frames,
     wrap=_wrap,
     ping_s=20.0,
     pong_s=60.0,
     requests_per_s=5,
     connects=(300.0, 300.0),
-    past=Past(
+    history=HistoryServer(
         doc="https://github.com/binance/binance-spot-api-docs/blob/master/rest-api.md",
         paths=tuple(REST_WEIGHTS),
         answer=_rest_answer,
         units=6000.0,
         window_s=60.0,
-        cost=lambda question: REST_WEIGHTS[question.path],
-        too_many=Reply('{"code":-1003,"msg":"Too much request weight used."}', 429, {"retry-after": "10"}),
+        cost=lambda request: REST_WEIGHTS[request.path],
+        too_many=HttpResponse('{"code":-1003,"msg":"Too much request weight used."}', 429, {"retry-after": "10"}),
     ),
 )

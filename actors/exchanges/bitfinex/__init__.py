@@ -5,7 +5,7 @@ from actors.exchanges.contract import feed as x
 from actors.exchanges.contract import history as h
 from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.contract.instruments import InstrumentList
-from actors.exchanges.contract.rest import Ask, RateLimit
+from actors.exchanges.contract.rest import RateLimit, RestRequest
 from actors.model.ticks import IdPromise
 
 BITFINEX = Exchange(
@@ -51,19 +51,19 @@ BITFINEX = Exchange(
         limits=(RateLimit(name="requests", units=15.0, window_s=60.0, burst=3.0),),
         page_rows=history.ROWS_MAX,
         newest_first=False,
-        ask=history.ask,
+        request=history.request,
         parse=history.parse,
-        refusal=history.refusal,
+        parse_error=history.parse_error,
         refuses_with_500=True,
         dense=False,
-        notes=("a stretch known by ids alone cannot be asked for: it needs the time of its beginning",),
+        notes=("a range known by ids alone cannot be requested: it needs a start time",),
     ),
     instruments=InstrumentList(
         name="bitfinex",
         doc="https://docs.bitfinex.com/reference-link/rest-public-conf",
         doc_read="2026-11-26",
         base="https://api-pub.bitfinex.com",
-        asks=(Ask(path=instruments.SPOT_PATH), Ask(path=instruments.SWAP_PATH)),
+        requests=(RestRequest(path=instruments.SPOT_PATH), RestRequest(path=instruments.SWAP_PATH)),
         parse=instruments.parse,
     ),
 )

@@ -132,27 +132,27 @@ class Channels:
                 return self._subscribed(message)
             case "unsubscribed":
                 native = self._natives.pop(_channel(message), "")
-                return x.Unsubscribed(named(native)) if native else x.Alive()
+                return x.Unsubscribed(named(native)) if native else x.KeepAlive()
             case "error":
                 return _error(message)
             case "info":
                 return _info(message)
             case "pong" | "conf":
-                return x.Alive()
+                return x.KeepAlive()
         return None
 
     def _of_channel(self, message: list[Any]) -> x.Control | None:
         match message:
             case [int(), "hb" | "tu", *_] | [int(), [], *_]:
-                return x.Alive()
+                return x.KeepAlive()
             case [int(), "te" | [*_], *_]:
-                return x.TradeLike()
+                return x.MalformedTrade()
         return None
 
     def _subscribed(self, message: object) -> x.Control:
         native = text_inside(message, "symbol")
         if text_inside(message, "channel") != "trades":
-            return x.Alive()
+            return x.KeepAlive()
         if native in self._markets:
             self._natives = {channel: one for channel, one in self._natives.items() if one != native}
             self._natives[_channel(message)] = native
@@ -173,16 +173,16 @@ def _error(message: object) -> x.Control:
     """{"event":"error","msg":"symbol: invalid","code":10300,"channel":"trades","symbol":"tNOPEUSD"}"""
     code, native = text_inside(message, "code"), text_inside(message, "symbol")
     if code == _DUPLICATE:
-        return x.Alive()  # its acknowledgement comes, or came, by itself
+        return x.KeepAlive()  # its acknowledgement comes, or came, by itself
     reason = f"{code} {text_inside(message, 'msg')}".strip()
-    return x.Refusal(reason, named(native), passing="rate" in reason)
+    return x.Refusal(reason, named(native), transient="rate" in reason)
 
 
 def _info(message: object) -> x.Control:
     """{"event":"info","version":2,"serverId":"...","platform":{"status":1}} on connect, 0 for maintenance."""
     code, reason = text_inside(message, "code"), text_inside(message, "msg")
     if code in (_RECONNECT, _RESUMED):
-        return x.Leaving(f"{code} {reason}".strip())
+        return x.CloseNotice(f"{code} {reason}".strip())
     if code == _MAINTENANCE:
         return x.Condition(f"{code} {reason}".strip(), matches=False)
     match inside(message, "platform", "status"):
@@ -190,4 +190,4 @@ def _info(message: object) -> x.Control:
             return x.Condition("maintenance", matches=False)
         case 1:
             return x.Condition()
-    return x.Alive()
+    return x.KeepAlive()

@@ -7,9 +7,9 @@ import msgspec
 from actors.exchanges.bitfinex.feed import Row, side_of
 from actors.exchanges.contract.feed import MS, Trades
 from actors.exchanges.contract.feed_helpers import digits
-from actors.exchanges.contract.history import Page, Query, Said
-from actors.exchanges.contract.history_helpers import excerpt, read_rows, said_in, trades
-from actors.exchanges.contract.rest import Ask, Garbled, Refused
+from actors.exchanges.contract.history import ErrorResponse, Page, Query
+from actors.exchanges.contract.history_helpers import error_json, excerpt, read_rows, trades
+from actors.exchanges.contract.rest import Garbled, Refused, RestRequest
 
 # https://docs.bitfinex.com/reference/rest-public-trades and, for errors and the pause, notes of clients, read
 # 2026-11-26 via stored copies.
@@ -20,24 +20,24 @@ _BUSY, _FINAL = 11010, (10020, 10300)  # "ratelimit: error"; a parameter, or the
 _decoder = msgspec.json.Decoder(list[Row])
 
 
-def ask(query: Query) -> Ask:
+def request(query: Query) -> RestRequest:
     """`start` and `end` are milliseconds, both inclusive; `sort` 1 is oldest first."""
-    stretch = query.stretch
-    if query.cursor is None and stretch.from_ns is None:
-        raise Refused("bitfinex's history is asked by time, and no time is known for this stretch")
-    start = query.cursor or str((stretch.from_ns or 0) // MS)
+    trade_range = query.trade_range
+    if query.cursor is None and trade_range.from_ns is None:
+        raise Refused("bitfinex's history is requested by time, and this range has no time")
+    start = query.cursor or str((trade_range.from_ns or 0) // MS)
     parameters = [("limit", str(min(query.rows, ROWS_MAX))), ("start", start)]
-    if stretch.to_ns is not None:
-        parameters.append(("end", str(max(int(start), stretch.to_ns // MS + 1))))
-    return Ask(path=f"/v2/trades/{query.market.native}/hist", query=(*parameters, ("sort", "1")))
+    if trade_range.to_ns is not None:
+        parameters.append(("end", str(max(int(start), trade_range.to_ns // MS + 1))))
+    return RestRequest(path=f"/v2/trades/{query.market.native}/hist", query=(*parameters, ("sort", "1")))
 
 
 def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
     if body.lstrip()[:8] == b'["error"':
-        raise refusal(200, body).error("bitfinex")
+        raise parse_error(200, body).error("bitfinex")
     native = query.market.native
     rows = read_rows(_decoder, body, lambda rows: _columns(rows, native), query)
-    asked = int(query.cursor or (query.stretch.from_ns or 0) // MS)
+    asked = int(query.cursor or (query.trade_range.from_ns or 0) // MS)
     times = [row.time for row in rows.sound]
     if times and times[0] < asked:
         raise Garbled(f"the rows begin at {times[0]}, before what was asked for ({asked})")
@@ -59,9 +59,9 @@ def _columns(rows: list[Row], native: str) -> Trades:
     )
 
 
-def refusal(_status: int, body: bytes) -> Said:
+def parse_error(_status: int, body: bytes) -> ErrorResponse:
     """["error",11010,"ratelimit: error"]"""
-    match said_in(body):
+    match error_json(body):
         case ["error", int(code), str(reason), *_]:
-            return Said(f"{code} {reason}", code in _FINAL, BUSY_S if code == _BUSY else None)
-    return Said(excerpt(body))
+            return ErrorResponse(f"{code} {reason}", code in _FINAL, BUSY_S if code == _BUSY else None)
+    return ErrorResponse(excerpt(body))

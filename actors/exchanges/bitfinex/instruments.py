@@ -5,7 +5,7 @@ import msgspec
 from actors.exchanges.bitfinex.feed import UNIFIED
 from actors.exchanges.contract.history_helpers import decoded
 from actors.exchanges.contract.instruments import Instrument, InstrumentPage
-from actors.exchanges.contract.rest import Ask
+from actors.exchanges.contract.rest import RestRequest
 from actors.model.symbols import Symbol
 
 SPOT_PATH, SWAP_PATH = "/v2/conf/pub:list:pair:exchange", "/v2/conf/pub:list:pair:futures"
@@ -14,12 +14,12 @@ _PERPETUAL = "F0"
 _decoder = msgspec.json.Decoder(list[list[str]])
 
 
-def parse(body: bytes, ask: Ask) -> InstrumentPage:
+def parse(body: bytes, request: RestRequest) -> InstrumentPage:
     """[["BTCUSD","DOGE:USD",...]], perpetuals [["BTCF0:USTF0",...]]: without the t of the stream's names."""
     found, odd = [], []
     for name in (name for names in decoded(_decoder, body) for name in names):
         base, _, quote = name.partition(":") if ":" in name else (name[:3], "", name[3:])
-        settled = ask.path == SWAP_PATH
+        settled = request.path == SWAP_PATH
         if not (base and quote) or settled != (base.endswith(_PERPETUAL) and quote.endswith(_PERPETUAL)):
             odd.append(name)
             continue

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from actors.exchanges.contract.loopback import MS, Answer, Talk, Venue, compact, parsed
+from actors.exchanges.contract.loopback import MS, Answer, ClientSession, Venue, compact, json_object
 from actors.exchanges.contract.loopback_market import Fill, Market, Seed, Style
-from actors.exchanges.contract.loopback_rest import Find, Past, Question, Reply
+from actors.exchanges.contract.loopback_rest import Find, HistoryServer, HttpRequest, HttpResponse
 
 CHANNELS_MAX = 30  # of one connection
 FIRST_CHANNEL = 19_111
@@ -13,7 +13,7 @@ NO_CHANNEL = 0
 SNAPSHOT_ROWS = 30
 
 
-def _opening(_talk: Talk) -> Answer:
+def _on_connect(_session: ClientSession) -> Answer:
     return Answer([compact({"event": "info", "version": 2, "serverId": "sandbox", "platform": {"status": 1}})])
 
 
@@ -21,42 +21,42 @@ def _error(code: int, msg: str, **echo: object) -> Answer:
     return Answer([compact({**echo, "event": "error", "msg": msg, "code": code})])
 
 
-def _hear(talk: Talk, text: str) -> Answer:
-    message = parsed(text)
+def _on_message(session: ClientSession, text: str) -> Answer:
+    message = json_object(text)
     if message is None:
         return Answer()  # text that is no JSON gets no reply
     match message.get("event"):
         case "ping":
-            return Answer([compact({"event": "pong", "ts": talk.now_ns() // MS, "cid": message.get("cid")})])
+            return Answer([compact({"event": "pong", "ts": session.now_ns() // MS, "cid": message.get("cid")})])
         case "subscribe":
-            return _subscribe(talk, message)
+            return _subscribe(session, message)
         case "unsubscribe":
-            return _unsubscribe(talk, message.get("chanId"))
+            return _unsubscribe(session, message.get("chanId"))
     return _error(10000, "unknown event")
 
 
-def _subscribe(talk: Talk, message: Mapping[str, object]) -> Answer:
+def _subscribe(session: ClientSession, message: Mapping[str, object]) -> Answer:
     symbol = str(message.get("symbol"))
     symbol = symbol if symbol.startswith("t") else f"t{symbol}"  # a pair without its t is taken as well
     echo = {"channel": message.get("channel"), "symbol": symbol, "pair": symbol[1:]}
     if message.get("channel") != "trades":
         return _error(10301, "channel: unknown", **echo)
-    if symbol not in talk.known:
+    if symbol not in session.known:
         return _error(10300, "symbol: invalid", **echo)
-    if symbol in talk.subscribed:
+    if symbol in session.subscribed:
         return _error(10301, "subscribe: dup", **echo)
-    if len(talk.subscribed) >= CHANNELS_MAX:
+    if len(session.subscribed) >= CHANNELS_MAX:
         return _error(10305, "subscribe: limit", **echo)
-    ids = talk.channels.setdefault("ids", set())
-    channel = FIRST_CHANNEL + 1000 * talk.connection + len(ids)
+    ids = session.channels.setdefault("ids", set())
+    channel = FIRST_CHANNEL + 1000 * session.connection + len(ids)
     ids.add(str(channel))
-    talk.channels[symbol] = {str(channel)}
+    session.channels[symbol] = {str(channel)}
     ack = {"event": "subscribed", "channel": "trades", "chanId": channel, "symbol": symbol, "pair": symbol[1:]}
     return Answer([compact(ack)], add=[symbol], replay=[symbol])
 
 
-def _unsubscribe(talk: Talk, channel: object) -> Answer:
-    symbol = next((one for one in talk.subscribed if talk.channels.get(one) == {str(channel)}), None)
+def _unsubscribe(session: ClientSession, channel: object) -> Answer:
+    symbol = next((one for one in session.subscribed if session.channels.get(one) == {str(channel)}), None)
     if symbol is None:
         return _error(10400, "unsubscribe: invalid", chanId=channel)
     return Answer([compact({"event": "unsubscribed", "status": "OK", "chanId": channel})], remove=[symbol])
@@ -67,7 +67,7 @@ def _row(fill: Fill) -> str:
     return f"[{fill.trade_id},{fill.ns // MS},{'-' if fill.side == 'sell' else ''}{fill.volume},{fill.price}]"
 
 
-def _tell(_market: Market, fills: Sequence[Fill]) -> list[str]:
+def _trade_frames(_market: Market, fills: Sequence[Fill]) -> list[str]:
     """Each trade twice: executed, and its update. The channel id is the connection's, see _wrap."""
     return [f'[{NO_CHANNEL},"{kind}",{_row(fill)}]' for kind in ("te", "tu") for fill in fills]
 
@@ -77,13 +77,13 @@ def _replay(market: Market) -> list[str]:
     return [f"[{NO_CHANNEL},[{','.join(_row(fill) for fill in reversed(newest))}]]"]
 
 
-def _wrap(talk: Talk, market: Market, frame: str) -> str:
-    (channel,) = talk.channels[market.native]
+def _wrap(session: ClientSession, market: Market, frame: str) -> str:
+    (channel,) = session.channels[market.native]
     return f"[{channel}{frame.removeprefix(f'[{NO_CHANNEL}')}"
 
 
-def _beat(talk: Talk) -> list[str]:
-    return [f'[{channel},"hb"]' for symbol in talk.subscribed for channel in talk.channels[symbol]]
+def _heartbeat(session: ClientSession) -> list[str]:
+    return [f'[{channel},"hb"]' for symbol in session.subscribed for channel in session.channels[symbol]]
 
 
 def _seed(frame: Any) -> Seed:
@@ -98,17 +98,17 @@ REST_PATH = "/v2/trades/"
 REST_ROWS_MAX = 10_000
 
 
-def _rest_answer(question: Question, find: Find) -> Reply:
-    native, _, last = question.path.removeprefix(REST_PATH).partition("/")
+def _rest_answer(request: HttpRequest, find: Find) -> HttpResponse:
+    native, _, last = request.path.removeprefix(REST_PATH).partition("/")
     tape = find("", native)
     if tape is None or last != "hist":
-        return Reply('["error",10020,"symbol: invalid"]', 500)
-    start, end = question.number("start", 0) or 0, question.number("end")
+        return HttpResponse('["error",10020,"symbol: invalid"]', 500)
+    start, end = request.number("start", 0) or 0, request.number("end")
     first = tape.at_ns(start * MS)
     behind = len(tape.fills) if end is None else tape.at_ns((end + 1) * MS)
-    rows, limit = tape.fills[first:behind], question.limit("limit", 125, REST_ROWS_MAX)
-    rows = rows[:limit] if question.query.get("sort") == "1" else rows[-limit:][::-1]
-    return Reply(f"[{','.join(map(_row, rows))}]")
+    rows, limit = tape.fills[first:behind], request.limit("limit", 125, REST_ROWS_MAX)
+    rows = rows[:limit] if request.query.get("sort") == "1" else rows[-limit:][::-1]
+    return HttpResponse(f"[{','.join(map(_row, rows))}]")
 
 
 BITFINEX = Venue(
@@ -117,21 +117,21 @@ BITFINEX = Venue(
     paths={"/ws/2": ""},
     styles={"": Style(resolution_ns=MS, trims_zeros=True)},
     seed=_seed,
-    opening=_opening,
-    hear=_hear,
-    tell=_tell,
+    on_connect=_on_connect,
+    on_message=_on_message,
+    trade_frames=_trade_frames,
     replay=_replay,
     wrap=_wrap,
-    beat=_beat,
-    beat_s=15.0,
+    heartbeat=_heartbeat,
+    heartbeat_s=15.0,
     subscribe_within_s=60.0,
     connects=(20.0, 60.0),
-    past=Past(
+    history=HistoryServer(
         doc="https://docs.bitfinex.com/reference/rest-public-trades",
         paths=(REST_PATH,),
         answer=_rest_answer,
         units=15.0,
         window_s=60.0,
-        too_many=Reply('["error",11010,"ratelimit: error"]', 429),
+        too_many=HttpResponse('["error",11010,"ratelimit: error"]', 429),
     ),
 )

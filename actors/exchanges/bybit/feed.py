@@ -9,11 +9,11 @@ import msgspec
 from actors.exchanges.contract.feed import (
     MS,
     Ack,
-    Alive,
     Control,
+    KeepAlive,
+    MalformedTrade,
     Market,
     Refusal,
-    TradeLike,
     Trades,
     Unsubscribed,
 )
@@ -34,8 +34,8 @@ TOPIC = "publicTrade."
 
 # Not about a market: the rate (10006, 10018), and troubles of the exchange's own (10016)
 # (https://bybit-exchange.github.io/docs/v5/rate-limit and .../v5/error, read 2026-11-26 via stored copy).
-_PASSING = frozenset(("10006", "10016", "10018"))
-_PASSING_WORDS = re.compile(
+_TRANSIENT = frozenset(("10006", "10016", "10018"))
+_TRANSIENT_TEXT = re.compile(
     r"too many|too frequent|rate.?limit|timeout|server error|system busy|internal error", re.IGNORECASE
 )
 _TOPIC = re.compile(r"publicTrade\.([^\s,\]]+)")
@@ -115,20 +115,20 @@ def trades(frames: Sequence[bytes]) -> Trades:
 
 def control(message: object) -> Control | None:
     if text_inside(message, "topic").startswith(TOPIC):
-        return Alive() if inside(message, "data") == [] else TradeLike()
+        return KeepAlive() if inside(message, "data") == [] else MalformedTrade()
     operation = text_inside(message, "op")
     if "pong" in (operation, text_inside(message, "ret_msg")):
-        return Alive()
+        return KeepAlive()
     request_id = text_inside(message, "req_id")
     match inside(message, "success"):
         case False if operation == "unsubscribe":
-            return Alive()
+            return KeepAlive()
         case False:
             code, reason = text_inside(message, "ret_code"), text_inside(message, "ret_msg")
             if "already subscribed" in reason.lower():
                 return Ack(tuple(_TOPIC.findall(reason)), request_id)
-            passing = code in _PASSING or bool(_PASSING_WORDS.search(reason))
-            return Refusal(reason, request_id=request_id, passing=passing)
+            transient = code in _TRANSIENT or bool(_TRANSIENT_TEXT.search(reason))
+            return Refusal(reason, request_id=request_id, transient=transient)
         case True if operation == "subscribe":
             return Ack(request_id=request_id)
         case True if operation == "unsubscribe":  # we never ask for that, so it is the exchange's doing
@@ -136,5 +136,5 @@ def control(message: object) -> Control | None:
             named = [text for text in topics if isinstance(text, str)] if isinstance(topics, list) else []
             return Unsubscribed(tuple(_TOPIC.findall(" ".join(named))))
         case True if operation == "ping":
-            return Alive()
+            return KeepAlive()
     return None

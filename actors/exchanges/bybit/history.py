@@ -7,8 +7,8 @@ import msgspec
 
 from actors.exchanges.contract.feed import Trades
 from actors.exchanges.contract.feed_helpers import ms_texts_ns, text_inside
-from actors.exchanges.contract.history import Ask, Page, Query, Said
-from actors.exchanges.contract.history_helpers import decoded, read_rows, said_in, trades, words
+from actors.exchanges.contract.history import ErrorResponse, Page, Query, RestRequest
+from actors.exchanges.contract.history_helpers import decoded, error_json, error_text, read_rows, trades
 
 # https://bybit-exchange.github.io/docs/v5/market/recent-trade and .../v5/rate-limit, read 2026-11-22 via
 # stored copy. Older days are files on public.bybit.com, not REST.
@@ -55,17 +55,17 @@ _result = msgspec.json.Decoder(_Result)
 _rows = msgspec.json.Decoder(list[_Trade])
 
 
-def ask(query: Query) -> Ask:
+def request(query: Query) -> RestRequest:
     category = query.market.endpoint.rpartition("/")[2]  # .../v5/public/linear
     rows = min(query.rows, SPOT_ROWS_MAX if category == "spot" else ROWS_MAX)
     parameters = (("category", category), ("symbol", query.market.native), ("limit", str(rows)))
-    return Ask(path="/v5/market/recent-trade", query=parameters)
+    return RestRequest(path="/v5/market/recent-trade", query=parameters)
 
 
 def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
     answer = decoded(_decoder, body)
     if answer.code != 0:
-        raise refusal(200, body).error("bybit")
+        raise parse_error(200, body).error("bybit")
     native, listed = query.market.native, decoded(_result, bytes(answer.result)).rows
     rows = read_rows(_rows, bytes(listed), lambda rows: _columns(rows, native), query)
     return Page(rows.trades, None, rows.odd)
@@ -82,6 +82,6 @@ def _columns(rows: list[_Trade], native: str) -> Trades:
     )
 
 
-def refusal(_status: int, body: bytes) -> Said:
-    code = text_inside(said_in(body), "retCode")
-    return Said(words(body, "retCode", "retMsg"), code in _FINAL, BUSY_S if code in _BUSY else None)
+def parse_error(_status: int, body: bytes) -> ErrorResponse:
+    code = text_inside(error_json(body), "retCode")
+    return ErrorResponse(error_text(body, "retCode", "retMsg"), code in _FINAL, BUSY_S if code in _BUSY else None)

@@ -2,15 +2,15 @@
 
 import msgspec
 
-from actors.exchanges.contract.history_helpers import decoded, words
+from actors.exchanges.contract.history_helpers import decoded, error_text
 from actors.exchanges.contract.instruments import Instrument, InstrumentPage
-from actors.exchanges.contract.rest import Ask, Busy
+from actors.exchanges.contract.rest import Busy, RestRequest
 from actors.model.symbols import Symbol
 
 PATH = "/v5/market/instruments-info"
 ROWS_MAX = 1000
-ASKS = tuple(
-    Ask(path=PATH, query=(("category", category), ("limit", str(ROWS_MAX))))
+REQUESTS = tuple(
+    RestRequest(path=PATH, query=(("category", category), ("limit", str(ROWS_MAX))))
     for category in ("spot", "linear", "inverse")
 )
 _PERPETUAL = {"LinearPerpetual", "InversePerpetual"}
@@ -66,16 +66,16 @@ class _Answer(msgspec.Struct, gc=False, rename={"code": "retCode"}):
 _decoder = msgspec.json.Decoder(_Answer)
 
 
-def parse(body: bytes, ask: Ask) -> InstrumentPage:
+def parse(body: bytes, request: RestRequest) -> InstrumentPage:
     """Dated futures stand in the lists of perpetuals too, and are left out: they are not recorded."""
     answer = decoded(_decoder, body)
     if answer.code != 0:
-        raise Busy(f"bybit: {words(body, 'retCode', 'retMsg')}")
+        raise Busy(f"bybit: {error_text(body, 'retCode', 'retMsg')}")
     listed = [row for row in answer.result.rows if not row.contract or row.contract in _PERPETUAL]
     following = None
     if answer.result.cursor:
-        asked = tuple(parameter for parameter in ask.query if parameter[0] != "cursor")
-        following = Ask(path=PATH, query=(*asked, ("cursor", answer.result.cursor)))
+        asked = tuple(parameter for parameter in request.query if parameter[0] != "cursor")
+        following = RestRequest(path=PATH, query=(*asked, ("cursor", answer.result.cursor)))
     return InstrumentPage(tuple(map(_instrument, listed)), following)
 
 

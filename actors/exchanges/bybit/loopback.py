@@ -3,57 +3,57 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from actors.exchanges.contract.loopback import MS, Answer, Talk, Venue, compact, parsed, texts
+from actors.exchanges.contract.loopback import MS, Answer, ClientSession, Venue, compact, json_object, string_list
 from actors.exchanges.contract.loopback_market import Fill, Market, Seed, Style
-from actors.exchanges.contract.loopback_rest import Find, Past, Question, Reply, error
+from actors.exchanges.contract.loopback_rest import Find, HistoryServer, HttpRequest, HttpResponse, error
 
 TOPIC = "publicTrade."
 SPOT_ARGS_MAX = 10
 ARGS_CHARS_MAX = 21_000
 
 
-def _reply(talk: Talk, message: Mapping[str, object], success: bool, ret_msg: str, op: str) -> str:
+def _reply(session: ClientSession, message: Mapping[str, object], success: bool, ret_msg: str, op: str) -> str:
     reply: dict[str, object] = {
         "success": success,
         "ret_msg": ret_msg,
-        "conn_id": f"sandbox-{talk.connection:05d}",
+        "conn_id": f"sandbox-{session.connection:05d}",
     }
     # Derivatives always name the request, spot only where the client did.
-    if "req_id" in message or talk.category != "spot":
+    if "req_id" in message or session.category != "spot":
         reply["req_id"] = message.get("req_id", "")
     reply["op"] = op
     return compact(reply)
 
 
-def _hear(talk: Talk, text: str) -> Answer:
-    message = parsed(text)
+def _on_message(session: ClientSession, text: str) -> Answer:
+    message = json_object(text)
     if message is None:
         return Answer([compact({"success": False, "ret_msg": "error:invalid json", "conn_id": "", "op": ""})])
     op = message.get("op")
     if op == "ping":
-        return Answer([_reply(talk, message, True, "pong", "ping")])
+        return Answer([_reply(session, message, True, "pong", "ping")])
     if op not in ("subscribe", "unsubscribe"):
-        return Answer([_reply(talk, message, False, f"error:request op {op} is not supported", str(op))])
-    args = texts(message.get("args"))
-    problem = _problem(talk, args)
+        return Answer([_reply(session, message, False, f"error:request op {op} is not supported", str(op))])
+    args = string_list(message.get("args"))
+    problem = _problem(session, args)
     if problem:  # the whole request fails when one topic is bad
-        return Answer([_reply(talk, message, False, problem, op)])
+        return Answer([_reply(session, message, False, problem, op)])
     names = [arg.removeprefix(TOPIC) for arg in args]
-    ack = _reply(talk, message, True, "subscribe" if talk.category == "spot" else "", op)
+    ack = _reply(session, message, True, "subscribe" if session.category == "spot" else "", op)
     return Answer([ack], remove=names) if op == "unsubscribe" else Answer([ack], add=names)
 
 
-def _problem(talk: Talk, args: Sequence[str]) -> str:
+def _problem(session: ClientSession, args: Sequence[str]) -> str:
     if not args:
         return "error:args is empty"
-    if talk.category == "spot" and len(args) > SPOT_ARGS_MAX:
+    if session.category == "spot" and len(args) > SPOT_ARGS_MAX:
         return f"args size >{SPOT_ARGS_MAX}"
     if sum(map(len, args)) > ARGS_CHARS_MAX:
         return "error:args too long"
     for arg in args:
         if not arg.startswith(TOPIC):
             return f"error:handler not found,topic:{arg}"
-        if arg.removeprefix(TOPIC) not in talk.known:
+        if arg.removeprefix(TOPIC) not in session.known:
             return f"Invalid symbol :[{arg}]"
     return ""
 
@@ -76,7 +76,7 @@ def _row(market: Market, fill: Fill) -> str:
     )
 
 
-def _tell(market: Market, fills: Sequence[Fill]) -> list[str]:
+def _trade_frames(market: Market, fills: Sequence[Fill]) -> list[str]:
     """All fills of one order in one frame, oldest first. Every live frame says "snapshot"."""
     topic, ts = f'"topic":"{TOPIC}{market.native}"', f'"ts":{fills[-1].ns // MS + 1}'
     if market.category == "spot":
@@ -106,17 +106,17 @@ def _rest_row(native: str, fill: Fill) -> str:
     )
 
 
-def _rest_answer(question: Question, find: Find) -> Reply:
-    category, symbol = question.query.get("category", ""), question.query.get("symbol", "")
+def _rest_answer(request: HttpRequest, find: Find) -> HttpResponse:
+    category, symbol = request.query.get("category", ""), request.query.get("symbol", "")
     tape = find(category, symbol) if category in REST_ROWS else None
     if tape is None:
         said = "Not supported symbols" if category in REST_ROWS else "params error: Category is invalid"
         return error(200, retCode=10001, retMsg=said, result={}, retExtInfo={}, time=0)
-    limit = question.limit("limit", *REST_ROWS[category])
+    limit = request.limit("limit", *REST_ROWS[category])
     rows = [_rest_row(tape.native, fill) for fill in tape.fills[-limit:][::-1]]
     result = f'{{"category":"{category}","list":[{",".join(rows)}]}}'
     time = tape.fills[-1].ns // MS if tape.fills else 0
-    return Reply(f'{{"retCode":0,"retMsg":"OK","result":{result},"retExtInfo":{{}},"time":{time}}}')
+    return HttpResponse(f'{{"retCode":0,"retMsg":"OK","result":{result},"retExtInfo":{{}},"time":{time}}}')
 
 
 BYBIT = Venue(
@@ -129,17 +129,17 @@ BYBIT = Venue(
         "inverse": Style(resolution_ns=MS, trims_zeros=False, uuid_ids=True),
     },
     seed=_seed,
-    hear=_hear,
-    tell=_tell,
-    deaf_s=600.0,
-    deaf_close=(1000, "ping timeout"),
+    on_message=_on_message,
+    trade_frames=_trade_frames,
+    idle_timeout_s=600.0,
+    idle_close=(1000, "ping timeout"),
     connects=(500.0, 300.0),
-    past=Past(
+    history=HistoryServer(
         doc="https://bybit-exchange.github.io/docs/v5/market/recent-trade",
         paths=("/v5/market/recent-trade",),
         answer=_rest_answer,
         units=600.0,
         window_s=5.0,
-        too_many=Reply("access too frequent", 403, {"content-type": "text/plain"}),
+        too_many=HttpResponse("access too frequent", 403, {"content-type": "text/plain"}),
     ),
 )

@@ -50,9 +50,9 @@ COINBASEEXCHANGE = Exchange(
         limits=(h.RateLimit(name="requests", units=10.0, window_s=1.0, burst=5.0),),
         page_rows=history.ROWS_MAX,
         newest_first=True,
-        ask=history.ask,
+        request=history.request,
         parse=history.parse,
-        refusal=history.refusal,
+        parse_error=history.parse_error,
         notes=("the wire's side is the maker's and is turned round", "a time is found by halving the ids"),
     ),
 )

@@ -8,11 +8,11 @@ import msgspec
 
 from actors.exchanges.contract.feed import (
     Ack,
-    Alive,
     Control,
+    KeepAlive,
+    MalformedTrade,
     Market,
     Refusal,
-    TradeLike,
     Trades,
 )
 from actors.exchanges.contract.feed_helpers import (
@@ -35,7 +35,9 @@ _TAKER = {"buy": "sell", "sell": "buy"}
 # Tried at the start of a word only, so that a long text takes time in proportion to its length.
 _INVALID = re.compile(r"(?<!\S)(\S{1,64}) is not a valid product")
 # Not about a product: 100 messages a second an IP (rate-limits), and troubles of its own.
-_PASSING = re.compile(r"rate.?limit|too many|throttl|slow down|internal (?:server )?error|try again", re.IGNORECASE)
+_TRANSIENT = re.compile(
+    r"rate.?limit|too many|throttl|slow down|internal (?:server )?error|try again", re.IGNORECASE
+)
 
 
 class _Match(
@@ -85,14 +87,14 @@ def trades(frames: Sequence[bytes]) -> Trades:
 def control(message: object) -> Control | None:
     match text_inside(message, "type"):
         case "match" | "last_match":
-            return TradeLike()
+            return MalformedTrade()
         case "heartbeat":  # its last_trade_id was 0 for months: no use for gaps
-            return Alive()
+            return KeepAlive()
         case "subscriptions":
             return Ack(_subscribed(message), whole=True)
         case "error":
             reason = f"{text_inside(message, 'message')}: {text_inside(message, 'reason')}".strip(": ")
-            return Refusal(reason, tuple(_INVALID.findall(reason)), passing=bool(_PASSING.search(reason)))
+            return Refusal(reason, tuple(_INVALID.findall(reason)), transient=bool(_TRANSIENT.search(reason)))
     return None
 
 

@@ -7,8 +7,16 @@ import msgspec
 
 from actors.exchanges.contract.feed import Trades
 from actors.exchanges.contract.feed_helpers import rfc3339_ns, text_inside
-from actors.exchanges.contract.history import Ask, Garbled, Page, Query, Said, id_number
-from actors.exchanges.contract.history_helpers import NO_TRADES, TradeId, decoded, read_rows, said_in, trades, words
+from actors.exchanges.contract.history import ErrorResponse, Garbled, Page, Query, RestRequest, id_number
+from actors.exchanges.contract.history_helpers import (
+    NO_TRADES,
+    TradeId,
+    decoded,
+    error_json,
+    error_text,
+    read_rows,
+    trades,
+)
 
 # https://docs.cdp.coinbase.com/exchange/rest-api/pagination and .../rate-limits, read 2026-11-22 via stored
 # copy: `after` is older, `before` newer; cb-after names the last row of the page.
@@ -34,25 +42,26 @@ class _Trade(msgspec.Struct, gc=False, rename={"id": "trade_id", "volume": "size
 _decoder = msgspec.json.Decoder(list[_Trade])
 
 
-def ask(query: Query) -> Ask:
+def request(query: Query) -> RestRequest:
     """Times cannot be asked for, so an end known by time only is sought: "seek LOW HIGH", halved each time."""
     older_than, rows = query.cursor, min(query.rows, ROWS_MAX)
-    if query.cursor is None and query.stretch.to_id is not None:
-        older_than = str(query.stretch.to_id + 1)
-    elif query.cursor is None and query.stretch.to_ns is not None:
+    if query.cursor is None and query.trade_range.to_id is not None:
+        older_than = str(query.trade_range.to_id + 1)
+    elif query.cursor is None and query.trade_range.to_ns is not None:
         rows = 1  # the newest trade: where the search begins
     elif query.cursor is not None and _seeking(query.cursor):
         low, high = _bounds(query.cursor)
         older_than, rows = str((low + high) // 2 + 1), 1
     parameters = (("limit", str(rows)),) + ((("after", older_than),) if older_than else ())
-    return Ask(path=f"/products/{query.market.native}/trades", query=parameters)
+    return RestRequest(path=f"/products/{query.market.native}/trades", query=parameters)
 
 
 def parse(body: bytes, headers: Mapping[str, str], query: Query) -> Page:
-    if body[:1] == b"{" and text_inside(said_in(body), "message"):  # an error; with status 200 only behind a proxy
-        raise refusal(200, body).error("coinbaseexchange")
-    to_ns = query.stretch.to_ns
-    if query.stretch.to_id is None and to_ns is not None and _seeking(query.cursor):
+    # An error comes with status 200 only behind a proxy.
+    if body[:1] == b"{" and text_inside(error_json(body), "message"):
+        raise parse_error(200, body).error("coinbaseexchange")
+    to_ns = query.trade_range.to_ns
+    if query.trade_range.to_id is None and to_ns is not None and _seeking(query.cursor):
         return Page(NO_TRADES, _narrowed(query, decoded(_decoder, body), to_ns))
     native = query.market.native
     rows = read_rows(_decoder, body, lambda rows: _columns(rows, native), query)
@@ -99,8 +108,8 @@ def _bounds(cursor: str) -> tuple[int, int]:
     return int(low), int(high)
 
 
-def refusal(status: int, body: bytes) -> Said:
+def parse_error(status: int, body: bytes) -> ErrorResponse:
     """{"message":"NotFound"}: there are no codes, only statuses. A 404 without a message is a proxy's."""
-    message = text_inside(said_in(body), "message")
+    message = text_inside(error_json(body), "message")
     final = status == 404 and message.replace(" ", "").casefold() in _UNKNOWN
-    return Said(words(body, "message"), final or (status == 400 and bool(message)))
+    return ErrorResponse(error_text(body, "message"), final or (status == 400 and bool(message)))

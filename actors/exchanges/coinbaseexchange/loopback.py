@@ -5,9 +5,18 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from actors.exchanges.contract.loopback import US, Answer, Talk, Venue, compact, parsed, rfc3339_us, texts
+from actors.exchanges.contract.loopback import (
+    US,
+    Answer,
+    ClientSession,
+    Venue,
+    compact,
+    json_object,
+    rfc3339_us,
+    string_list,
+)
 from actors.exchanges.contract.loopback_market import Fill, Market, Seed, Style
-from actors.exchanges.contract.loopback_rest import Find, Past, Question, Reply, error
+from actors.exchanges.contract.loopback_rest import Find, HistoryServer, HttpRequest, HttpResponse, error
 
 CHANNELS = ("matches", "heartbeat")
 
@@ -18,19 +27,19 @@ def _error(reason: str, message: str = "Failed to subscribe") -> Answer:
 
 def _asked(message: Mapping[str, object]) -> dict[str, list[str]]:
     """Product ids by channel: channels are names, or objects with products of their own."""
-    common = texts(message.get("product_ids"))
+    common = string_list(message.get("product_ids"))
     channels = message.get("channels")
     asked: dict[str, list[str]] = {}
     for channel in channels if isinstance(channels, list) else []:
         if isinstance(channel, str):
             asked[channel] = common
         elif isinstance(channel, dict):
-            asked[str(channel.get("name"))] = texts(channel.get("product_ids")) or common
+            asked[str(channel.get("name"))] = string_list(channel.get("product_ids")) or common
     return asked
 
 
-def _hear(talk: Talk, text: str) -> Answer:
-    message = parsed(text)
+def _on_message(session: ClientSession, text: str) -> Answer:
+    message = json_object(text)
     if message is None:
         return Answer([compact({"type": "error", "message": "Malformed JSON"})])
     kind, asked = message.get("type"), _asked(message)
@@ -42,21 +51,21 @@ def _hear(talk: Talk, text: str) -> Answer:
         if channel not in CHANNELS:
             return _error(f"{channel} is not a valid channel")
         for product in products:  # one bad product fails the whole request
-            if product not in talk.known:
+            if product not in session.known:
                 return _error(f"{product} is not a valid product")
-    before = set(talk.channels.get("matches", ()))
+    before = set(session.channels.get("matches", ()))
     for channel, products in asked.items():
-        current = talk.channels.setdefault(channel, set())
+        current = session.channels.setdefault(channel, set())
         if kind == "subscribe":
             current.update(products)
         else:
             current.difference_update(products)
-    after = talk.channels.get("matches", set())
+    after = session.channels.get("matches", set())
     ack = {
         "type": "subscriptions",
         "channels": [
             {"name": channel, "product_ids": sorted(products), "account_ids": None}
-            for channel, products in talk.channels.items()
+            for channel, products in session.channels.items()
             if products
         ],
     }
@@ -81,7 +90,7 @@ def _match(market: Market, fill: Fill, kind: str) -> str:
     )
 
 
-def _tell(market: Market, fills: Sequence[Fill]) -> list[str]:
+def _trade_frames(market: Market, fills: Sequence[Fill]) -> list[str]:
     return [_match(market, fill, "match") for fill in fills]
 
 
@@ -89,12 +98,12 @@ def _replay(market: Market) -> list[str]:
     return [_match(market, market.recent[-1], "last_match")]
 
 
-def _beat(talk: Talk) -> list[str]:
+def _heartbeat(session: ClientSession) -> list[str]:
     """One a product; `last_trade_id` has been seen to be 0 for months."""
-    now = rfc3339_us(talk.now_ns())
+    now = rfc3339_us(session.now_ns())
     return [
         f'{{"type":"heartbeat","last_trade_id":0,"product_id":"{product}","sequence":0,"time":"{now}"}}'
-        for product in sorted(talk.channels.get("heartbeat", ()))
+        for product in sorted(session.channels.get("heartbeat", ()))
     ]
 
 
@@ -116,20 +125,20 @@ def _rest_row(fill: Fill) -> str:
     )
 
 
-def _rest_answer(question: Question, find: Find) -> Reply:
-    parts = question.path.split("/")
+def _rest_answer(request: HttpRequest, find: Find) -> HttpResponse:
+    parts = request.path.split("/")
     tape = find("", parts[2]) if len(parts) == 4 and parts[3] == "trades" else None
     if tape is None:
         return error(404, message="NotFound")
-    limit = question.limit("limit", REST_ROWS_MAX, REST_ROWS_MAX)
-    after, before = question.number("after"), question.number("before")
+    limit = request.limit("limit", REST_ROWS_MAX, REST_ROWS_MAX)
+    after, before = request.number("after"), request.number("before")
     end = len(tape.fills) if after is None else tape.at_id(after)
     start = max(0, end - limit)
     if before is not None:  # newer than this id, and of those the newest
         start = max(start, tape.at_id(before + 1))
     rows = tape.fills[start:end][::-1]
     cursors = {"cb-before": rows[0].trade_id, "cb-after": rows[-1].trade_id} if rows else {}
-    return Reply(f"[{','.join(map(_rest_row, rows))}]", headers=cursors)
+    return HttpResponse(f"[{','.join(map(_rest_row, rows))}]", headers=cursors)
 
 
 COINBASEEXCHANGE = Venue(
@@ -138,15 +147,15 @@ COINBASEEXCHANGE = Venue(
     paths={"": ""},
     styles={"": Style(resolution_ns=US, trims_zeros=True)},
     seed=_seed,
-    hear=_hear,
-    tell=_tell,
+    on_message=_on_message,
+    trade_frames=_trade_frames,
     replay=_replay,
-    beat=_beat,
+    heartbeat=_heartbeat,
     subscribe_within_s=5.0,
     requests_per_s=100,
     warm_up=1,
     connects=(20.0, 1.0),  # 8 a second, in bursts of 20
-    past=Past(
+    history=HistoryServer(
         doc="https://docs.cdp.coinbase.com/exchange/rest-api/pagination",
         paths=("/products/",),
         answer=_rest_answer,

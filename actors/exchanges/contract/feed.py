@@ -6,7 +6,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from actors.exchanges.contract.instruments import Instrument
-from actors.exchanges.contract.rest import DETAIL_CHARS_MAX, UNREADABLE, Ask, Garbled, RateLimit, Said
+from actors.exchanges.contract.rest import (
+    DETAIL_CHARS_MAX,
+    UNREADABLE,
+    ErrorResponse,
+    Garbled,
+    RateLimit,
+    RestRequest,
+)
 from actors.model.schema import Schema
 from actors.model.symbols import Symbol, parse_symbol
 from actors.model.ticks import TICKS, IdPromise
@@ -81,16 +88,16 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The exchange refused a subscription; `reason` is its own words. Which markets: as in Ack.
+    """The exchange refused a subscription; `reason` is its own text. Which markets: as in Ack.
 
-    With `passing`, it is about the rate of requests or the exchange's own trouble, not about the markets: the
-    same request is right later. One of these that names neither market nor request is for no request in particular.
+    `transient`: it is about the request rate or a fault of the exchange, not about the markets; the same request
+    may succeed later. A transient refusal that names neither market nor request applies to no particular request.
     """
 
     reason: str
     natives: tuple[str, ...] = ()
     request_id: str = ""
-    passing: bool = False
+    transient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,35 +113,35 @@ class Unsubscribed:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """The state that the exchange reports of itself, in its own words; "" for the normal one.
+    """The exchange's own status; `message` is its text, "" while it works normally.
 
-    `matches` False: no trades are made as long as it lasts.
+    `matches` False: its matching engine makes no trades while this lasts.
     """
 
-    words: str = ""
+    message: str = ""
     matches: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Alive:
+class KeepAlive:
     """A heartbeat, pong, status or other message that is known and carries no trade."""
 
 
 @dataclass(frozen=True, slots=True)
-class Leaving:
-    """The exchange announces that it will close this connection; `reason` is its own words."""
+class CloseNotice:
+    """The exchange announces that it will close this connection; `reason` is its own text."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class TradeLike:
-    """The message is of the trade kind, so that what is wrong with it is a field, not its type."""
+class MalformedTrade:
+    """A trade message that could not be decoded: one of its fields is wrong, not its type."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The exchange wants `text` as the answer to this message, at once: a ping of its own, a heartbeat."""
+    """The exchange requires `text` as an immediate reply to this message (its own ping, a heartbeat)."""
 
     text: str
 
@@ -144,13 +151,13 @@ class Welcome:
     """Requests may be sent from now on; see Dialect.waits_for_welcome."""
 
 
-Control = Ack | Refusal | Unsubscribed | Condition | Alive | Leaving | TradeLike | Reply | Welcome
+Control = Ack | Refusal | Unsubscribed | Condition | KeepAlive | CloseNotice | MalformedTrade | Reply | Welcome
 
 
 class FeedDecoder(Protocol):
-    """Reads the frames of one connection; made for each, so it may keep what earlier frames defined.
+    """Decodes the frames of one connection. Each connection gets its own, so it may keep state between frames.
 
-    `trades` and `control` promise what is written of them in Dialect.
+    `trades` and `control` follow the rules stated in Dialect.
     """
 
     def trades(self, frames: Sequence[bytes], /) -> Trades:
@@ -158,7 +165,7 @@ class FeedDecoder(Protocol):
         ...
 
     def control(self, message: object, /) -> Control | None:
-        """What a message is that is no sound trade frame."""
+        """Classifies a message that is not a well-formed trade frame."""
         ...
 
 
@@ -197,7 +204,7 @@ class Ping:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """The exchange's answer to a TokenRequest: where to connect, and how often it wants a ping."""
+    """The exchange's answer to a TokenRequest: the URL to connect to, and the ping interval it requires."""
 
     url: str
     ping_interval_s: float | None = None
@@ -205,29 +212,29 @@ class Token:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRequest:
-    """What is asked over REST before each connection; `parse` reads the body of the answer with status 200.
+    """The REST request sent before each connection; `parse` reads the body of an answer with status 200.
 
-    `parse` raises Busy or anything in rest.UNREADABLE; to be called through `read`. The settings ws_url and
+    `parse` raises Busy or anything in rest.UNREADABLE; call it through `read`. The settings ws_url and
     rest_url replace scheme, host and port of `Token.url` and of the request. It is a rest.RestService.
     """
 
-    ask: Ask
+    request: RestRequest
     limit: RateLimit
     parse: Callable[[bytes], Token]
 
     @property
     def base(self) -> str:
-        """Where the request goes."""
-        return self.ask.base
+        """Scheme and host of the request."""
+        return self.request.base
 
     @property
     def banned(self) -> Mapping[int, float]:
-        """No status is known to mean a ban."""
+        """Empty: no status is known to mean a ban."""
         return {}
 
-    def said(self, status: int, body: bytes) -> Said:  # noqa: ARG002 - as RestService has it
-        """The beginning of the answer; never final, as nothing about a token is."""
-        return Said(body[:ANSWER_EXCERPT_BYTES].decode("utf-8", "replace"))
+    def error_response(self, status: int, body: bytes) -> ErrorResponse:  # noqa: ARG002 - as RestService has it
+        """The beginning of the answer; never final, because a token request may always be repeated."""
+        return ErrorResponse(body[:ANSWER_EXCERPT_BYTES].decode("utf-8", "replace"))
 
     def read(self, body: bytes) -> Token:
         """The token in an answer; raises TransientError."""
@@ -254,48 +261,49 @@ def _undefined(_frames: object) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """How one exchange speaks.
+    """The WebSocket protocol of one exchange.
 
-    - `market(symbol, channel)`: the Market of a unified symbol; raises SymbolError naming what is right.
-    - `examples`: symbols that the exchange takes, to show to people who wrote another one.
+    - `market(symbol, channel)`: the Market of a unified symbol; raises SymbolError with the expected spelling.
+    - `examples`: symbols that the exchange accepts, shown in error messages.
     - `subscribe_text(natives, channel, request_id)`: the message that asks for these natives of one endpoint.
     - `trades(frames)`: the trades of frames that are all well-formed trade frames, decoded at once;
-      raises ValueError (FieldError, msgspec's errors), KeyError or RecursionError as soon as one is
-      anything else, an empty trade list included. The caller then goes frame by frame and asks
-      `control`. An enum that msgspec refuses is a side: only sides are typed as Literal of their words.
-      Rows of newest-first frames are reversed, so that time rises.
-    - `control(message)`: what a message that is no sound trade frame is: `message` is the parsed JSON,
-      the text itself where it is not JSON, or the bytes where they are not text; None for a type that is
-      not known. Never raises.
-    - `decoder(markets)`: instead of `trades` and `control` where frames cannot be read without what earlier
-      ones of the connection defined; called for each connection with its markets by native name. May be
-      asked twice about a frame: first in a batch that it refuses, then alone.
-    - `list_key`: where a frame's trade list stands, keys joined by dots (lists on the way are gone
-      through; a number is a place in a list), when one frame may hold several trades: so one bad trade
-      costs only itself.
-    - `answers_each`: a request for several markets is answered market by market, so that a market that is
-      refused costs no other of its request.
-    - `acknowledges` False: it is documented that no request is answered. A market then counts as asked for
+      raises ValueError (FieldError, msgspec's errors), KeyError or RecursionError if any frame is
+      anything else, including one with an empty trade list. The caller then decodes frame by frame and calls
+      `control`. Only sides are typed as Literal, so an enum error of msgspec always means a bad side.
+      Rows of newest-first frames are reversed, so that times ascend.
+    - `control(message)`: classifies a message that is not a well-formed trade frame: `message` is the parsed
+      JSON, the text if it is not JSON, or the bytes if they are not text. Returns None for an unknown type.
+      Never raises.
+    - `decoder(markets)`: replaces `trades` and `control` where a frame can only be decoded with state from
+      earlier frames of the connection; called once per connection with its markets by native name. It may see
+      a frame twice: first in a batch that it rejects, then alone.
+    - `list_key`: path to a frame's trade list, keys joined by dots (lists on the way are iterated; a number is
+      a list index), where one frame may hold several trades; then one bad trade is rejected alone.
+    - `answers_each`: a request for several markets is answered market by market, so that refusing one market
+      does not affect the others of its request.
+    - `acknowledges` False: the exchange documents that it answers no request. A market then counts as requested
       once the request is sent, and as recorded from its first trade on.
     - `request_replaces`: each request replaces all earlier ones of the connection, so each names all markets.
     - `unsubscribe_text(natives, channel, request_id)`: the message that ends these subscriptions, within the
-      limits of a request; None where the protocol has none, then a connection is replaced to lose a market.
-    - `listed(instrument, channel)`: the Market of a row of the exchange's list, where its native is not the name
-      in the list; else `market` makes it, with the list's native and volume unit.
-    - `opening`: messages sent once on each connection before the first request (a heartbeat to be switched on);
-      `control` takes their answers for Alive. `settle_s`: how long to wait after connecting before any message.
+      limits of a request; None where the protocol has none: then a connection is replaced to drop a market.
+    - `listed(instrument, channel)`: the Market of a row of the exchange's instrument list, where its native name
+      is not the name in the list; else `market` makes it, with the list's native name and volume unit.
+    - `opening`: messages sent once on each connection before the first request (for example to switch a heartbeat
+      on); `control` classifies their answers as KeepAlive.
+    - `settle_s`: the pause between connecting and the first message.
     - `headers`: sent with the handshake.
-    - `bad_symbol_closes`: an unknown symbol ends the connection without a word. Markets are then asked for
-      one by one, and one at which the connection ends is set aside.
-    - `waits_for_welcome`: no request before the exchange has sent what `control` calls a Welcome.
-    - `token`: is asked over REST before each connection; its answer says where to connect. A mapping has one for
-      each endpoint that wants one.
-    - `compression`: each message is compressed so. limits.message_bytes bounds it before and after.
-    - `ping`: what this side sends to keep the connection. A mapping has one for each endpoint that wants one.
-    - `replays_unmarked`: after a subscribe the exchange may re-send so many old trades of each market, which look
-      like live ones.
-    - `resolution`: of the times of its trades. `replay_note`: which old trades come on subscribe, for people.
-    - `streams`: what it sends beside trades, by name; `channels` are those of trades.
+    - `bad_symbol_closes`: the exchange closes the connection on an unknown symbol without giving a reason.
+      Markets are then requested one by one, and a market whose request closes the connection is set aside.
+    - `waits_for_welcome`: send no request before `control` has returned a Welcome.
+    - `token`: the REST request sent before each connection; its answer contains the URL to connect to. A mapping
+      holds one for each endpoint that needs one.
+    - `compression`: how each message is compressed. limits.message_bytes applies before and after decompression.
+    - `ping`: the ping that this client sends to keep the connection open. A mapping holds one for each endpoint
+      that needs one.
+    - `replays_unmarked`: how many old trades of each market the exchange may re-send after a subscribe without
+      marking them.
+    - `resolution`: of the times of its trades. `replay_note`: which old trades come on subscribe, shown to users.
+    - `streams`: streams other than trades, by name; `channels` are the channels of trades.
     """
 
     doc: str
@@ -346,19 +354,19 @@ class Dialect:
 
     @property
     def all_streams(self) -> Mapping[str, Stream]:
-        """All kinds of rows that it sends, by name."""
+        """All streams by name, trades included."""
         return {TRADES: Stream(channels=self.channels, schema=TICKS), **self.streams}
 
     def ping_at(self, endpoint: str) -> Ping | None:
-        """What keeps a connection to this endpoint."""
+        """The ping that keeps a connection to this endpoint open."""
         return self.ping.get(endpoint) if isinstance(self.ping, Mapping) else self.ping
 
     def token_at(self, endpoint: str) -> TokenRequest | None:
-        """What is asked before a connection to this endpoint."""
+        """The token request to send before connecting to this endpoint."""
         return self.token.get(endpoint) if isinstance(self.token, Mapping) else self.token
 
     def market_listed(self, instrument: Instrument, channel: str) -> Market:
-        """The Market of a row of the exchange's list; raises SymbolError for one that cannot be recorded."""
+        """The Market of a row of the instrument list; raises SymbolError for one that cannot be recorded."""
         if self.listed is not None:
             market = self.listed(instrument, channel)
         else:
@@ -367,7 +375,7 @@ class Dialect:
         return replace(market, instrument=instrument)
 
     def decoder_for(self, markets: Mapping[str, Market]) -> FeedDecoder:
-        """What reads the frames of one connection that carries `markets`, by native name."""
+        """The decoder of one connection that carries `markets`, by native name."""
         return self if self.decoder is None else self.decoder(markets)
 
     def subscribe(self, natives: Sequence[str], channel: str, first_id: int) -> list[Request]:

@@ -1,4 +1,4 @@
-"""What several dialects share: decoding a batch at once, exact times, spelling."""
+"""Helpers for feed modules: batch decoding, exact times, nested keys, symbol checks."""
 
 import functools
 import re
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Row(NamedTuple):
-    """One trade as `columns` takes it; see Trades for each field."""
+    """One trade, as input of `columns`; see Trades for each field."""
 
     native: str
     price: str
@@ -42,9 +42,9 @@ class Row(NamedTuple):
 
 
 def columns(rows: Sequence[Row]) -> Trades:
-    """Trades of rows; raises ValueError where there are none, as Dialect.trades must.
+    """Converts rows to Trades; raises ValueError if there are none, as Dialect.trades must.
 
-    Convenient, not the fastest: where a comprehension a column will do, that takes about half as long.
+    Convenient, not the fastest: one comprehension per column takes about half as long.
     """
     if not rows:
         raise ValueError("no trades")
@@ -59,7 +59,7 @@ def columns(rows: Sequence[Row]) -> Trades:
 
 
 def digits(token: msgspec.Raw, name: str) -> str:
-    """A decimal as it stands on the wire, a JSON number or a string: a float would lose a 0 of 0.00123440."""
+    """A decimal's digits as sent, from a JSON number or a string: a float would lose the last 0 of 0.00123440."""
     text = str(token, "ascii", "replace")
     if text[:1] == '"':
         return text[1:-1]
@@ -77,7 +77,7 @@ def seconds_ns(text: str) -> int:
 
 
 def decode_frames(decoder: "msgspec.json.Decoder[T]", frames: Sequence[bytes]) -> list[T]:
-    """One value a frame, all decoded at once; raises ValueError if any frame is not one such value.
+    """Decodes all frames at once, one value per frame; raises ValueError if a frame is not exactly one value.
 
     A newline is only white space to JSON, so two broken frames joined by one could make a sound value. They
     cannot where each frame starts with "{" or "[" and ends with "}" or "]", for no value goes on from an end to a
@@ -124,7 +124,7 @@ def ms_texts_ns(texts: Sequence[str]) -> list[int | None]:
 
 
 def inside(message: object, *keys: str) -> object:
-    """What stands under these keys of nested objects, None where there is nothing."""
+    """The value at this path of keys in nested objects, None if there is none."""
     for key in keys:
         if not isinstance(message, dict):
             return None
@@ -133,13 +133,13 @@ def inside(message: object, *keys: str) -> object:
 
 
 def text_inside(message: object, *keys: str) -> str:
-    """The text or number under these keys as text, "" where there is neither."""
+    """The text or number at this path of keys, as text; "" if there is neither."""
     value = inside(message, *keys)
     return str(value) if isinstance(value, str | int) else ""
 
 
 def named(native: str) -> tuple[str, ...]:
-    """The native as a tuple, empty where a message names none."""
+    """The native name as a tuple; empty if the message names none."""
     return (native,) if native else ()
 
 
@@ -149,7 +149,7 @@ def compact(message: object) -> str:
 
 
 def require_kind(symbol: Symbol, exchange: str, kinds: Sequence[str]) -> None:
-    """Raises SymbolError where the exchange has no such kind of market here."""
+    """Raises SymbolError if this exchange's markets of that kind are not recorded."""
     if symbol.kind not in kinds:
         swap = Symbol(symbol.base, symbol.quote, symbol.settle)
         right = str(swap) if swap.kind in kinds else f"{symbol.base}/{symbol.quote}"
@@ -157,6 +157,6 @@ def require_kind(symbol: Symbol, exchange: str, kinds: Sequence[str]) -> None:
 
 
 def require_upper(symbol: Symbol, exchange: str) -> None:
-    """Raises SymbolError with the right spelling where the exchange writes its codes in capitals."""
+    """Raises SymbolError with the expected spelling if a code is not in capitals."""
     if (upper := str(symbol).upper()) != str(symbol):
         raise SymbolError(f"{symbol}: {exchange} writes its codes in capitals", upper)

@@ -11,12 +11,12 @@ from actors.exchanges.contract.feed import Market, Trades
 from actors.exchanges.contract.rest import (
     DETAIL_CHARS_MAX,
     UNREADABLE,
-    Ask,
     Busy,
+    ErrorResponse,
     Garbled,
     RateLimit,
     Refused,
-    Said,
+    RestRequest,
     origin,
 )
 from actors.model.ticks import Reason
@@ -25,8 +25,8 @@ __all__ = [
     "DETAIL_CHARS_MAX",
     "ID_DIGITS_MAX",
     "UNREADABLE",
-    "Ask",
     "Busy",
+    "ErrorResponse",
     "Garbled",
     "History",
     "Kind",
@@ -35,7 +35,7 @@ __all__ = [
     "Query",
     "RateLimit",
     "Refused",
-    "Said",
+    "RestRequest",
     "TradeRange",
     "id_number",
 ]
@@ -44,7 +44,7 @@ ID_DIGITS_MAX = 20  # 64 bits have no more; a longer number is no id to count wi
 
 
 class Kind(enum.StrEnum):
-    """How old trades can be asked for."""
+    """How old trades can be requested."""
 
     BY_ID = "by_id"
     BY_TIME = "by_time"
@@ -53,11 +53,11 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradeRange:
-    """What is wanted of one market, both ends inclusive: by ids where they are known, else by times.
+    """The trades wanted of one market, both ends inclusive: by ids where they are known, else by times.
 
     `from_id` and `to_id` are the first and last id that is missing; `from_ns` and `to_ns` the times (UTC)
     between which it lies, and may be the last trade's before and the first one's after. An end with both
-    is filtered by its id; the time then only says where to look. No upper end means: up to now.
+    is filtered by its id; the time then only narrows the search. No upper end means: up to now.
     """
 
     from_id: int | None = None
@@ -82,15 +82,15 @@ class TradeRange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """One page that is wanted; `cursor` is the page before's, None for the first. At most `rows` rows.
+    """One page to request; `cursor` comes from the previous page, None for the first. At most `rows` rows.
 
-    `now_ns` is this host's clock when the page is asked for, so that `History.ask` needs none (upbit counts days
-    back from today).
+    `now_ns` is this host's clock when the page is requested, so that `History.request` needs none (upbit counts
+    days back from today).
     """
 
     market: Market
     channel: str
-    stretch: TradeRange
+    trade_range: TradeRange
     rows: int
     cursor: str | None = None
     now_ns: int = 0
@@ -98,7 +98,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class OddRow:
-    """A row of a page that is no sound trade."""
+    """A row of a page that is not a valid trade."""
 
     reason: Reason
     detail: str
@@ -107,7 +107,7 @@ class OddRow:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer: its sound trades, and the cursor of the page that follows, None where there is none."""
+    """One answer: its valid trades, and the cursor of the next page, None where there is none."""
 
     trades: Trades
     cursor: str | None
@@ -134,20 +134,20 @@ def id_number(text: str | None) -> int | None:
 class History:
     """How one exchange's old trades are fetched.
 
-    - `summary`: how it is asked and how far back, in one line.
-    - `ask(query)`: the request for one page; raises Refused where the stretch cannot be asked for so.
-    - `parse(body, headers, query)`: reads the answer with status 200 (header names in small letters);
-      raises Garbled, Busy, Refused or one of UNREADABLE. To be called through `page`.
-    - `refusal(status, body)`: what an answer with another status says, and whether that is final. To be
-      called through `said`.
-    - `newest_first`: pages lead back from the end of the stretch; otherwise on from its beginning.
+    - `summary`: how it is requested and how far back it reaches, in one line.
+    - `request(query)`: the request for one page; raises Refused where the trade range cannot be requested this way.
+    - `parse(body, headers, query)`: reads an answer with status 200 (header names in lower case);
+      raises Garbled, Busy, Refused or one of UNREADABLE. Call it through `page`.
+    - `parse_error(status, body)`: reads an answer with any other status, and decides whether the error is final.
+      Call it through `error_response`.
+    - `newest_first`: pages go backwards from the end of the trade range; otherwise forwards from its beginning.
     - `dense`: every id between two of a market's ids belongs to a trade that the history has.
-    - `aggregated`: the channels of which one row stands for several of the history's trades. The ids of
-      such a row's inner trades are not missing: who asks for a stretch must leave them out of it, or the
-      same volume is recorded twice.
-    - `banned`: statuses that mean that all requests of this address are refused for `ban_s`.
-    - `slack_ns`: the history's times may differ from the stream's by so much.
-    - `refuses_with_500`: final refusals come with status 500 as well; elsewhere such an answer is never final.
+    - `aggregated`: the channels where one row stands for several of the history's trades. The ids of such a
+      row's inner trades are not missing: the caller must leave them out of the trade range, or the same volume
+      is recorded twice.
+    - `banned`: statuses that mean a ban of this address, and its duration in seconds.
+    - `slack_ns`: how much the history's times may differ from the stream's.
+    - `refuses_with_500`: final errors may also come with status 500; elsewhere such an answer is never final.
     """
 
     name: str
@@ -159,9 +159,9 @@ class History:
     limits: tuple[RateLimit, ...]
     page_rows: int
     newest_first: bool
-    ask: Callable[[Query], Ask]
+    request: Callable[[Query], RestRequest]
     parse: Callable[[bytes, Mapping[str, str], Query], Page]
-    refusal: Callable[[int, bytes], Said]
+    parse_error: Callable[[int, bytes], ErrorResponse]
     dense: bool = True
     aggregated: frozenset[str] = frozenset()
     banned: Mapping[int, float] = field(default_factory=dict)
@@ -175,7 +175,7 @@ class History:
         return origin(rest_url or self.base)
 
     def page(self, body: bytes, headers: Mapping[str, str], query: Query) -> Page:
-        """What an answer with status 200 holds. Raises Refused and TransientError: what is odd is the
+        """The page in an answer with status 200. Raises Refused and TransientError: an unexpected answer is the
         exchange's fault.
         """
         try:
@@ -184,11 +184,11 @@ class History:
             detail = (str(error) or type(error).__name__)[:DETAIL_CHARS_MAX]
             raise Garbled(f"the answer makes no sense: {detail}") from error
 
-    def said(self, status: int, body: bytes) -> Said:
-        """What an answer with another status says; never raises."""
+    def error_response(self, status: int, body: bytes) -> ErrorResponse:
+        """Reads an answer with a status other than 200; never raises."""
         try:
-            said = self.refusal(status, body)
+            error = self.parse_error(status, body)
         except UNREADABLE:
-            return Said("")
-        # A server that fails itself may say anything.
-        return replace(said, final=False) if status >= 500 and not self.refuses_with_500 else said
+            return ErrorResponse("")
+        # The text of a failing server proves nothing about the request.
+        return replace(error, final=False) if status >= 500 and not self.refuses_with_500 else error

@@ -1,4 +1,4 @@
-"""What several histories share: reading answers strictly, row by row where one is odd, and exact numbers."""
+"""Helpers for history modules: strict parsing of REST answers, row by row where a row is invalid."""
 
 from collections.abc import Callable, Sequence
 from typing import Annotated, Generic, NamedTuple, TypeVar
@@ -12,8 +12,8 @@ from actors.model.ticks import REJECT_PAYLOAD_BYTES_MAX, Reason
 from actors.model.validation import FieldError, amounts, check_ids, check_times, why_refused
 
 EXCERPT_CHARS = 120
-WORDS_CHARS = 300
-SAID_BYTES_MAX = 64 * 1024  # errors have some hundred bytes; a million of small values would take seconds
+ERROR_TEXT_CHARS = 300
+ERROR_BYTES_MAX = 64 * 1024  # errors have some hundred bytes; a million of small values would take seconds
 # A row of the exchanges known has at most 15 commas, inside and behind it. An answer with more is not split into
 # its rows: it would cost seconds and hundreds of MB where 4 MiB hold a million of them.
 ROW_COMMAS_MAX = 50
@@ -23,7 +23,7 @@ TradeId = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 def decoded(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
-    """The answer, or Garbled with how it begins."""
+    """Decodes the answer; raises Garbled with an excerpt."""
     try:
         body.decode()  # msgspec does not look into strings that it skips
         return decoder.decode(body)
@@ -32,7 +32,7 @@ def decoded(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
 
 
 class Rows(NamedTuple, Generic[T]):
-    """The rows of one page: the sound ones as they came and as `trades`, and the `odd` ones."""
+    """The rows of one page: the valid ones as decoded (`sound`) and as `trades`, and the invalid ones (`odd`)."""
 
     sound: list[T]
     trades: Trades
@@ -50,9 +50,9 @@ _parts: "msgspec.json.Decoder[list[msgspec.Raw]]" = msgspec.json.Decoder(list[ms
 def read_rows(
     decoder: "msgspec.json.Decoder[list[T]]", body: bytes, columns: Callable[[list[T]], Trades], query: Query
 ) -> Rows[T]:
-    """Reads all rows at once, or row by row where one is odd; raises Garbled where no row is sound.
+    """Decodes all rows at once, or row by row if one is invalid; raises Garbled if no row is valid.
 
-    `columns` makes Trades of rows; it may raise any of UNREADABLE.
+    `columns` converts rows to Trades; it may raise any of UNREADABLE.
     """
     try:
         body.decode()
@@ -80,7 +80,7 @@ def read_rows(
 
 
 def _sound(page: Trades, query: Query) -> Trades:
-    """The page with its amounts in plain digits; raises FieldError where a row is no sound trade of this market."""
+    """Normalizes the amounts to plain digits; raises FieldError if a row is no valid trade of this market."""
     if page.native.count(query.market.native) != len(page.native):
         other = next(native for native in page.native if native != query.market.native)
         raise FieldError(Reason.UNKNOWN_SYMBOL, f"a market that was not asked for: {other[:60]!r}")
@@ -106,13 +106,13 @@ def _joined(pages: Sequence[Trades]) -> Trades:
 
 
 def excerpt(body: bytes) -> str:
-    """How a body begins, in one line."""
+    """The beginning of a body, in one line."""
     return " ".join(body[: 4 * EXCERPT_CHARS].decode("utf-8", "replace").split())[:EXCERPT_CHARS]
 
 
-def said_in(body: bytes) -> object:
-    """The JSON of an error's body, None where it is none, or longer than any error."""
-    if len(body) > SAID_BYTES_MAX:
+def error_json(body: bytes) -> object:
+    """The JSON of an error's body; None if it is not JSON, or longer than any error."""
+    if len(body) > ERROR_BYTES_MAX:
         return None
     try:
         return msgspec.json.decode(body)
@@ -120,11 +120,11 @@ def said_in(body: bytes) -> object:
         return None
 
 
-def words(body: bytes, *keys: str) -> str:
-    """What stands under these keys of an error's JSON object, else how the body begins."""
-    message = said_in(body)
-    said = (inside(message, key) for key in keys)
-    texts = [str(value)[:WORDS_CHARS] for value in said if isinstance(value, str | int)]
+def error_text(body: bytes, *keys: str) -> str:
+    """The values of these keys in an error's JSON object, else an excerpt of the body."""
+    message = error_json(body)
+    values = (inside(message, key) for key in keys)
+    texts = [str(value)[:ERROR_TEXT_CHARS] for value in values if isinstance(value, str | int)]
     return " ".join(filter(None, texts)) or excerpt(body)
 
 
@@ -136,7 +136,7 @@ def trades(
     trade_id: Sequence[str | None],
     exchange_ns: Sequence[int | None],
 ) -> Trades:
-    """Columns; none is marked as re-sent."""
+    """Trades of columns; none is marked as a snapshot."""
     return Trades(
         native=list(native),
         price=list(price),

@@ -6,7 +6,7 @@ No I/O here; decimals are the wire's own digits.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from actors.exchanges.contract.rest import DETAIL_CHARS_MAX, UNREADABLE, Ask, Garbled
+from actors.exchanges.contract.rest import DETAIL_CHARS_MAX, UNREADABLE, Garbled, RestRequest
 
 PAGES_MAX = 200  # bybit's linear markets come in 1,000 a page; more pages than this is a list without end
 
@@ -40,13 +40,13 @@ class Instrument:
 
 @dataclass(frozen=True, slots=True)
 class InstrumentPage:
-    """One answer: its markets, and the request for the page that follows, None where there is none.
+    """One answer: its markets, and the request for the next page, None where there is none.
 
-    `odd` names the rows that could not be read or that have no unified symbol; the others are sound.
+    `odd` names the rows that could not be parsed or that have no unified symbol.
     """
 
     instruments: tuple[Instrument, ...]
-    following: Ask | None = None
+    next_request: RestRequest | None = None
     odd: tuple[str, ...] = ()
 
 
@@ -54,22 +54,22 @@ class InstrumentPage:
 class InstrumentList:
     """How one exchange's markets are listed.
 
-    - `asks`: one request for each kind of market; `base` is the host of those that name none.
-    - `parse(body, ask)`: reads an answer with status 200; raises Garbled, Busy or one of UNREADABLE. To be
-      called through `page`.
+    - `requests`: one request for each kind of market; `base` is the host of those that name none.
+    - `parse(body, request)`: reads an answer with status 200; raises Garbled, Busy or one of UNREADABLE. Call it
+      through `page`.
     """
 
     name: str
     doc: str
     doc_read: str
     base: str
-    asks: tuple[Ask, ...]
-    parse: Callable[[bytes, Ask], InstrumentPage]
+    requests: tuple[RestRequest, ...]
+    parse: Callable[[bytes, RestRequest], InstrumentPage]
 
-    def page(self, body: bytes, ask: Ask) -> InstrumentPage:
-        """What an answer holds. Raises TransientError: what is odd is the exchange's fault."""
+    def page(self, body: bytes, request: RestRequest) -> InstrumentPage:
+        """The page in an answer. Raises TransientError: an unexpected answer is the exchange's fault."""
         try:
-            return self.parse(body, ask)
+            return self.parse(body, request)
         except UNREADABLE as error:
             detail = (str(error) or type(error).__name__)[:DETAIL_CHARS_MAX]
             raise Garbled(f"the list of instruments makes no sense: {detail}") from error

@@ -1,4 +1,4 @@
-"""One invented market: trades that walk from a recorded one, the same for the same seed."""
+"""A simulated market: a random walk of trades that continues a recorded one, reproducible by its seed."""
 
 import random
 import statistics
@@ -36,7 +36,7 @@ class Fill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
-    """How an exchange writes and counts: what its frames need beyond the numbers."""
+    """How an exchange formats its numbers and counts its trades."""
 
     resolution_ns: int
     trims_zeros: bool
@@ -46,7 +46,7 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """What a recording shows of a market: its last id and counter, and how prices and sizes look."""
+    """The state of a market in a recording: its last id and event counter, and samples of its prices and sizes."""
 
     last_id: int
     seq: int
@@ -78,7 +78,7 @@ class _Digits:
 
 @dataclass(eq=False)
 class Market:
-    """A market that is trading. Ids rise by exactly one a fill, from the recorded one on."""
+    """One simulated market. Ids rise by exactly one per fill, starting from the recorded one."""
 
     symbol: str
     native: str

@@ -1,4 +1,4 @@
-"""What a loopback exchange's REST side is: its answers to questions about the past, as pure functions."""
+"""The REST side of a loopback server: its responses to history requests, as pure functions."""
 
 import json
 from bisect import bisect_left
@@ -10,26 +10,26 @@ from actors.exchanges.contract.loopback_market import Fill, Market
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A request: its path and query, the last value of each parameter; `body` is None for a GET."""
+class HttpRequest:
+    """A client's request: its path and query (the last value of each parameter); `body` is None for a GET."""
 
     path: str
     query: Mapping[str, str]
     body: bytes | None = None
 
     def number(self, name: str, default: int | None = None) -> int | None:
-        """A parameter as a whole number; `default` where it is none or missing."""
+        """A parameter as an integer; `default` if it is missing or not an integer."""
         text = self.query.get(name, "")
         return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else default
 
     def limit(self, name: str, default: int, most: int) -> int:
-        """How many rows are wanted, at least 1 and at most `most`."""
+        """The number of rows requested, at least 1 and at most `most`."""
         return max(1, min(most, self.number(name, default) or default))
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer; JSON unless `headers` say otherwise (names in small letters)."""
+class HttpResponse:
+    """A response; JSON unless `headers` (names in lower case) set another content type."""
 
     body: str
     status: int = 200
@@ -38,7 +38,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Tape:
-    """A market's trades, oldest first: what the WebSocket side sent, as far back as it is kept.
+    """A market's trades, oldest first: those that the WebSocket side sent and that are still kept.
 
     `market` is None until the first subscription: before that nothing is traded.
     """
@@ -48,11 +48,11 @@ class Tape:
     fills: Sequence[Fill]
 
     def at_id(self, id_: int) -> int:
-        """The place of the first fill whose id is not below."""
+        """The index of the first fill with this id or a higher one."""
         return bisect_left(self.fills, id_, key=lambda fill: int(fill.trade_id))
 
     def at_ns(self, ns: int) -> int:
-        """The place of the first fill that is not earlier."""
+        """The index of the first fill at or after this time."""
         return bisect_left(self.fills, ns, key=lambda fill: fill.ns)
 
 
@@ -60,20 +60,20 @@ Find = Callable[[str, str], Tape | None]  # (category, native name) -> its tape,
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Past:
-    """How one exchange answers about the past.
+class HistoryServer:
+    """How one exchange answers history requests.
 
-    `paths`: the beginnings of the paths it serves. `cost(question)` in the units of its rate limit, of which
-    `units` are allowed in any `window_s`; `too_many` is the answer beyond that. `posts`: it is asked by POST too.
+    `paths`: prefixes of the paths it serves. `cost(request)` is in units of its rate limit, of which
+    `units` are allowed in any `window_s`; `too_many` is the response beyond that. `posts`: it accepts POST too.
     """
 
     doc: str
     paths: tuple[str, ...]
-    answer: Callable[[Question, Find], Reply]
+    answer: Callable[[HttpRequest, Find], HttpResponse]
     units: float
     window_s: float
-    too_many: Reply
-    cost: Callable[[Question], float] = lambda _question: 1.0
+    too_many: HttpResponse
+    cost: Callable[[HttpRequest], float] = lambda _request: 1.0
     posts: bool = False
 
 
@@ -91,23 +91,23 @@ class Listing:
     """How one exchange lists its markets: `answer` to a request for one of `paths`, with the markets there are.
 
     None where the request is not for the list but for the past, on an exchange with one path for both. It takes
-    from the rate limit of Past what `cost` says, where there is a Past.
+    `cost` units from the rate limit of the HistoryServer, if there is one.
     """
 
     paths: tuple[str, ...]
-    answer: Callable[[Question, Sequence[ListedMarket]], Reply | None]
-    cost: Callable[[Question], float] = lambda _question: 1.0
+    answer: Callable[[HttpRequest, Sequence[ListedMarket]], HttpResponse | None]
+    cost: Callable[[HttpRequest], float] = lambda _request: 1.0
 
 
 class Meter:
-    """Counts what a client takes of the exchange's rate limit."""
+    """Counts a client's use of the exchange's rate limit."""
 
     def __init__(self, units: float, window_s: float) -> None:
         self.units, self.window_s = units, window_s
         self._spent: deque[tuple[float, float]] = deque()
 
     def allows(self, cost: float, now: float) -> bool:
-        """Whether there is room for it in the last `window_s`; if so, it is spent."""
+        """Whether the last `window_s` have room for this cost; if so, counts it."""
         while self._spent and self._spent[0][0] <= now - self.window_s:
             self._spent.popleft()
         if sum(cost for _, cost in self._spent) + cost > self.units:
@@ -116,9 +116,9 @@ class Meter:
         return True
 
 
-def error(status: int, **words: object) -> Reply:
-    """An error as a JSON object."""
-    return Reply(compact(words), status)
+def error(status: int, **fields: object) -> HttpResponse:
+    """An error response with a JSON object of these fields."""
+    return HttpResponse(compact(fields), status)
 
 
 def compact(value: object) -> str:

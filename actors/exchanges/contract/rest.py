@@ -14,18 +14,18 @@ DETAIL_CHARS_MAX = 300
 
 
 class Refused(Exception):
-    """The exchange will not answer this question, now or later; the message holds its words.
+    """The exchange refuses this request for good; the message quotes its error.
 
-    Raised only for answers that the dialect lists as final: an unknown market, a wrong argument.
+    Raised only for errors that the dialect lists as final: an unknown market, an invalid argument.
     """
 
 
 class Busy(TransientError):
-    """The exchange asks for patience, in a sound answer or in words of its own."""
+    """The exchange is overloaded or rate-limits us, by its own error message."""
 
 
 class Garbled(TransientError):
-    """What came is no answer to what was asked: a page of a proxy, half a body, another shape."""
+    """The response is not an answer to the request: a proxy's page, a truncated body, an unexpected shape."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +52,8 @@ class RateLimit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """One request as a value; `costs` is what it takes of each named limit.
+class RestRequest:
+    """One REST request as a value; `costs` is how many units of each named rate limit it uses.
 
     `base` (scheme and host) is set where the request goes to another host than the exchange's other requests;
     the setting rest_url replaces it too. A request with a `body` is a POST of JSON, b"" an empty one.
@@ -81,25 +81,25 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What an answer that is no page says: `words` are the exchange's own.
+class ErrorResponse:
+    """An error response of the exchange; `message` is its own text.
 
-    `final`: the market is unknown or an argument is wrong, so that asking again cannot help. Everything else
-    passes; `busy_s` is how long the exchange wants no request at all from this address.
+    `final`: the market is unknown or an argument is invalid, so that a retry cannot help. All other errors are
+    transient; `retry_after_s` is how long the exchange wants no request at all from this address.
     """
 
-    words: str
+    message: str
     final: bool = False
-    busy_s: float | None = None
+    retry_after_s: float | None = None
 
     def error(self, name: str) -> Refused | TransientError:
-        """What to raise where an answer with status 200 says this."""
-        text = f"{name}: {self.words or 'an error without a reason'}"
-        return Refused(text) if self.final else Busy(text, retry_after_s=self.busy_s)
+        """The exception to raise where an answer with status 200 contains this error."""
+        text = f"{name}: {self.message or 'an error without a reason'}"
+        return Refused(text) if self.final else Busy(text, retry_after_s=self.retry_after_s)
 
 
 class RestService(Protocol):
-    """What a client of one REST service must know; a History is one."""
+    """What a RestClient needs to know about one REST service; a History is one."""
 
     @property
     def base(self) -> str:
@@ -111,8 +111,8 @@ class RestService(Protocol):
         """Statuses that mean that all requests of this address are refused, and for how many seconds."""
         ...
 
-    def said(self, status: int, body: bytes) -> Said:
-        """What an answer with another status than 200 says; never raises."""
+    def error_response(self, status: int, body: bytes) -> ErrorResponse:
+        """Reads an answer with a status other than 200; never raises."""
         ...
 
 

@@ -32,7 +32,7 @@ REPLAY_AGE_MS = 1_000
 
 _TOPIC = re.compile(r"market\.([^.\s]{1,64})\.trade\.detail")
 # Not about a market: the rate, and troubles of the exchange's own (no list of codes is documented).
-_PASSING = re.compile(r"too.?many|frequen|limit|429|busy|internal|timeout", re.IGNORECASE)
+_TRANSIENT = re.compile(r"too.?many|frequen|limit|429|busy|internal|timeout", re.IGNORECASE)
 
 
 class _Trade(
@@ -131,16 +131,16 @@ def control(message: object) -> x.Control | None:
     if isinstance(ping, int) and not isinstance(ping, bool):
         return x.Reply(f'{{"pong":{ping}}}')
     if _TOPIC.fullmatch(text_inside(message, "ch")):
-        return x.Alive() if inside(message, "tick", "data") == [] else x.TradeLike()
+        return x.KeepAlive() if inside(message, "tick", "data") == [] else x.MalformedTrade()
     request_id = text_inside(message, "id")
     if text_inside(message, "status") == "error":
         code, reason = text_inside(message, "err-code"), text_inside(message, "err-msg")
-        passing = bool(_PASSING.search(code) or (code != "bad-request" and _PASSING.search(reason)))
+        transient = bool(_TRANSIENT.search(code) or (code != "bad-request" and _TRANSIENT.search(reason)))
         natives = tuple(_TOPIC.findall(reason))
-        return x.Refusal(f"{code}: {reason}".strip(": "), natives, "" if natives else request_id, passing)
+        return x.Refusal(f"{code}: {reason}".strip(": "), natives, "" if natives else request_id, transient)
     if subbed := _TOPIC.fullmatch(text_inside(message, "subbed")):
         return x.Ack(named(subbed[1]))
     if unsubbed := _TOPIC.fullmatch(text_inside(message, "unsubbed")):  # we never ask for that
         return x.Unsubscribed(named(unsubbed[1]))
     known = any(inside(message, key) is not None for key in ("subbed", "unsubbed", "rep", "pong"))
-    return x.Alive() if known else None
+    return x.KeepAlive() if known else None

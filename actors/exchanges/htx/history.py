@@ -7,9 +7,9 @@ import msgspec
 
 from actors.exchanges.contract.feed import MS, Trades
 from actors.exchanges.contract.feed_helpers import digits, text_inside
-from actors.exchanges.contract.history import Page, Query, Said
-from actors.exchanges.contract.history_helpers import NO_TRADES, decoded, read_rows, said_in, trades, words
-from actors.exchanges.contract.rest import Ask, Garbled
+from actors.exchanges.contract.history import ErrorResponse, Page, Query
+from actors.exchanges.contract.history_helpers import NO_TRADES, decoded, error_json, error_text, read_rows, trades
+from actors.exchanges.contract.rest import Garbled, RestRequest
 from actors.exchanges.htx.feed import COIN, LINEAR, SWAP_BASE
 
 # https://huobiapi.github.io/docs/spot/v1/en/ (GET /market/history/trade), and for linear swaps
@@ -59,19 +59,19 @@ _decoder = msgspec.json.Decoder(_Answer)
 _rows = msgspec.json.Decoder(list[_Trade])
 
 
-def ask(query: Query) -> Ask:
+def request(query: Query) -> RestRequest:
     native, size = query.market.native, str(min(query.rows, ROWS_MAX))
     prefix = _SWAP_PATHS.get(query.market.endpoint)
     if prefix is None:
-        return Ask(path="/market/history/trade", query=(("symbol", native), ("size", size)))
+        return RestRequest(path="/market/history/trade", query=(("symbol", native), ("size", size)))
     parameters = (("contract_code", native), ("size", size))
-    return Ask(base=SWAP_BASE, path=f"{prefix}/market/history/trade", query=parameters)
+    return RestRequest(base=SWAP_BASE, path=f"{prefix}/market/history/trade", query=parameters)
 
 
 def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
     answer = decoded(_decoder, body)
     if answer.status != "ok":
-        raise refusal(200, body).error("htx")
+        raise parse_error(200, body).error("htx")
     native = query.market.native
     if answer.data is None or answer.ch not in ("", f"market.{native}.trade.detail"):
         raise Garbled(f"the answer holds no trades of {native}: {answer.ch[:80]!r}")
@@ -93,8 +93,8 @@ def _columns(rows: list[_Trade], native: str) -> Trades:
     )
 
 
-def refusal(_status: int, body: bytes) -> Said:
+def parse_error(_status: int, body: bytes) -> ErrorResponse:
     """{"ts":1490758171271,"status":"error","err-code":"invalid-parameter","err-msg":"invalid symbol"}"""
-    message = said_in(body)
+    message = error_json(body)
     code = text_inside(message, "err-code") or text_inside(message, "err_code")
-    return Said(words(body, "err-code", "err_code", "err-msg", "err_msg"), code in _FINAL)
+    return ErrorResponse(error_text(body, "err-code", "err_code", "err-msg", "err_msg"), code in _FINAL)

@@ -7,13 +7,13 @@ import msgspec
 from actors.exchanges.contract.feed_helpers import digits
 from actors.exchanges.contract.history_helpers import decoded, excerpt
 from actors.exchanges.contract.instruments import Instrument, InstrumentPage
-from actors.exchanges.contract.rest import Ask, Busy
+from actors.exchanges.contract.rest import Busy, RestRequest
 from actors.exchanges.htx.feed import SWAP_BASE
 from actors.model.symbols import Symbol
 
 SPOT_PATH = "/v1/common/symbols"
 SWAP_PATHS = ("/linear-swap-api/v1/swap_contract_info", "/swap-api/v1/swap_contract_info")
-ASKS = (Ask(path=SPOT_PATH), *(Ask(path=path, base=SWAP_BASE) for path in SWAP_PATHS))
+REQUESTS = (RestRequest(path=SPOT_PATH), *(RestRequest(path=path, base=SWAP_BASE) for path in SWAP_PATHS))
 _LISTED = 1  # contract_status: 0 delisted, 1 listed, 2 pending, 3 suspended, ...
 
 
@@ -61,8 +61,8 @@ class _Contracts(msgspec.Struct, gc=False):
 _pairs, _contracts = msgspec.json.Decoder(_Pairs), msgspec.json.Decoder(_Contracts)
 
 
-def parse(body: bytes, ask: Ask) -> InstrumentPage:
-    answer = decoded(_pairs, body) if ask.path == SPOT_PATH else decoded(_contracts, body)
+def parse(body: bytes, request: RestRequest) -> InstrumentPage:
+    answer = decoded(_pairs, body) if request.path == SPOT_PATH else decoded(_contracts, body)
     if answer.status != "ok":
         raise Busy(f"htx lists no markets: {excerpt(body)}")
     if isinstance(answer, _Pairs):

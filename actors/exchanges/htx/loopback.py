@@ -5,36 +5,36 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from actors.exchanges.contract.loopback import MS, Answer, Talk, Venue, compact, parsed
+from actors.exchanges.contract.loopback import MS, Answer, ClientSession, Venue, compact, json_object
 from actors.exchanges.contract.loopback_market import Fill, Market, Seed, Style
-from actors.exchanges.contract.loopback_rest import Find, Past, Question, Reply
+from actors.exchanges.contract.loopback_rest import Find, HistoryServer, HttpRequest, HttpResponse
 
 HEAD, TAIL = "market.", ".trade.detail"
 
 
-def _error(talk: Talk, echo: Mapping[str, object], message: str) -> Answer:
-    error = {"status": "error", "ts": talk.now_ns() // MS, **echo, "err-code": "bad-request", "err-msg": message}
+def _error(session: ClientSession, echo: Mapping[str, object], message: str) -> Answer:
+    error = {"status": "error", "ts": session.now_ns() // MS, **echo, "err-code": "bad-request", "err-msg": message}
     return Answer([compact(error)])
 
 
-def _hear(talk: Talk, text: str) -> Answer:
-    message = parsed(text)
+def _on_message(session: ClientSession, text: str) -> Answer:
+    message = json_object(text)
     if message is None:
-        return _error(talk, {}, "invalid message")
+        return _error(session, {}, "invalid message")
     if "pong" in message:
         return Answer(pong=True)
     echo = {"id": message["id"]} if "id" in message else {}
     verb = next((verb for verb in ("sub", "unsub") if verb in message), None)
     if verb is None:
-        return _error(talk, echo, "invalid command")
+        return _error(session, echo, "invalid command")
     topic = str(message[verb])
     native = topic.removeprefix(HEAD).removesuffix(TAIL)
-    if topic != f"{HEAD}{native}{TAIL}" or native not in talk.known:
-        return _error(talk, echo, f"invalid topic {topic}")
-    ack = compact({**echo, "status": "ok", f"{verb}bed": topic, "ts": talk.now_ns() // MS})
+    if topic != f"{HEAD}{native}{TAIL}" or native not in session.known:
+        return _error(session, echo, f"invalid topic {topic}")
+    ack = compact({**echo, "status": "ok", f"{verb}bed": topic, "ts": session.now_ns() // MS})
     if verb == "unsub":
         return Answer([ack], remove=[native])
-    new = [native] if native not in talk.subscribed else []
+    new = [native] if native not in session.subscribed else []
     return Answer([ack], add=new, replay=new)
 
 
@@ -78,7 +78,7 @@ def _frame(market: Market, fills: Sequence[Fill]) -> str:
     )
 
 
-def _tell(market: Market, fills: Sequence[Fill]) -> list[str]:
+def _trade_frames(market: Market, fills: Sequence[Fill]) -> list[str]:
     return [_frame(market, fills)]
 
 
@@ -102,8 +102,8 @@ REST_PATHS = {
 REST_ROWS_MAX = 2000
 
 
-def _rest_error(code: str, message: str, status: int = 200) -> Reply:
-    return Reply(compact({"ts": 0, "status": "error", "err-code": code, "err-msg": message}), status)
+def _rest_error(code: str, message: str, status: int = 200) -> HttpResponse:
+    return HttpResponse(compact({"ts": 0, "status": "error", "err-code": code, "err-msg": message}), status)
 
 
 def _match(fills: Sequence[Fill], category: str) -> str:
@@ -112,16 +112,16 @@ def _match(fills: Sequence[Fill], category: str) -> str:
     return f'{{"id":{fills[0].order},"ts":{fills[0].ns // MS},"data":[{",".join(rows)}]}}'
 
 
-def _rest_answer(question: Question, find: Find) -> Reply:
-    category, key = REST_PATHS[question.path]
-    tape = find(category, question.query.get(key, ""))
+def _rest_answer(request: HttpRequest, find: Find) -> HttpResponse:
+    category, key = REST_PATHS[request.path]
+    tape = find(category, request.query.get(key, ""))
     if tape is None:
         return _rest_error("invalid-parameter", f"invalid {key}")
     orders: dict[int, list[Fill]] = {}
-    for fill in reversed(tape.fills[-question.limit("size", 1, REST_ROWS_MAX) :]):
+    for fill in reversed(tape.fills[-request.limit("size", 1, REST_ROWS_MAX) :]):
         orders.setdefault(fill.order, []).append(fill)
     data = ",".join(_match(fills, category) for fills in orders.values())
-    return Reply(f'{{"ch":"{HEAD}{tape.native}{TAIL}","status":"ok","ts":0,"data":[{data}]}}')
+    return HttpResponse(f'{{"ch":"{HEAD}{tape.native}{TAIL}","status":"ok","ts":0,"data":[{data}]}}')
 
 
 HTX = Venue(
@@ -134,19 +134,19 @@ HTX = Venue(
         "coin": Style(resolution_ns=MS, trims_zeros=True),
     },
     seed=_seed,
-    hear=_hear,
-    tell=_tell,
+    on_message=_on_message,
+    trade_frames=_trade_frames,
     replay=_replay,
     encode=lambda text: gzip.compress(text.encode(), compresslevel=1),
     binary=True,
-    server_ping=lambda talk: f'{{"ping":{talk.now_ns() // MS}}}',
+    server_ping=lambda session: f'{{"ping":{session.now_ns() // MS}}}',
     server_ping_s=5.0,
     server_pings_unanswered=4,
     server_ping_close=(1003, "ping check expired"),
     requests_per_s=40,
     warm_up=1,
     connects=(10.0, 1.0),
-    past=Past(
+    history=HistoryServer(
         doc="https://www.htx.com/en-us/opend/newApiPages/?id=8cb81024-77b5-11ed-9966-0242ac110003",
         paths=tuple(REST_PATHS),
         answer=_rest_answer,

@@ -48,10 +48,10 @@ KRAKEN = Exchange(
         limits=(h.RateLimit(name="requests", units=10.0, window_s=10.0, burst=1.0),),
         page_rows=history.ROWS_MAX,
         newest_first=False,
-        ask=history.ask,
+        request=history.request,
         parse=history.parse,
-        refusal=history.refusal,
+        parse_error=history.parse_error,
         slack_ns=history.SLACK_NS,
-        notes=("a stretch known by ids alone cannot be asked for: it needs the time of its beginning",),
+        notes=("a range known by ids alone cannot be requested: it needs a start time",),
     ),
 )

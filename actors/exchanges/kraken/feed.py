@@ -8,12 +8,12 @@ import msgspec
 
 from actors.exchanges.contract.feed import (
     Ack,
-    Alive,
     Condition,
     Control,
+    KeepAlive,
+    MalformedTrade,
     Market,
     Refusal,
-    TradeLike,
     Trades,
     Unsubscribed,
 )
@@ -40,7 +40,7 @@ _HALTED = ("maintenance", "cancel_only", "post_only")
 # Not about a market: {"Error":"Exceeded msg rate"} (bitrich-info/xchange-stream#502), "EAPI:Rate limit exceeded",
 # "EService:Busy", "EService:Market in cancel_only mode", "EGeneral:Internal error"
 # (https://docs.kraken.com/exchange/guides/general/errors, read 2026-11-26 via stored copy).
-_PASSING = re.compile(r"msg rate|rate limit|too many|throttl|EService:|internal error|temporar", re.IGNORECASE)
+_TRANSIENT = re.compile(r"msg rate|rate limit|too many|throttl|EService:|internal error|temporar", re.IGNORECASE)
 
 # v2 knows only the new names; REST still returns the old ones.
 _RENAMED = {"XBT": "BTC", "XDG": "DOGE"}
@@ -120,9 +120,9 @@ def _digits(token: msgspec.Raw, name: str) -> str:
 def control(message: object) -> Control | None:
     match text_inside(message, "channel"):
         case "trade":
-            return Alive() if inside(message, "data") == [] else TradeLike()
+            return KeepAlive() if inside(message, "data") == [] else MalformedTrade()
         case "heartbeat":
-            return Alive()
+            return KeepAlive()
         case "status":
             return _condition(inside(message, "data"))
     method = text_inside(message, "method")
@@ -131,17 +131,17 @@ def control(message: object) -> Control | None:
         natives = named(text_inside(message, "result", "symbol") or text_inside(message, "symbol"))
         channel = text_inside(message, "result", "channel")
         ours = inside(message, "success") is True and channel in ("", "trade")
-        return Unsubscribed(natives) if ours else Alive()
+        return Unsubscribed(natives) if ours else KeepAlive()
     if inside(message, "success") is False or refused:
         natives = named(text_inside(message, "symbol"))
         request_id = "" if natives else text_inside(message, "req_id")
         if "already subscribed" in refused.lower():
             return Ack(natives, request_id)
-        return Refusal(refused, natives, request_id, passing=bool(_PASSING.search(refused)))
+        return Refusal(refused, natives, request_id, transient=bool(_TRANSIENT.search(refused)))
     if method == "subscribe" and text_inside(message, "result", "channel") == "trade":
         natives = named(text_inside(message, "result", "symbol"))
         return Ack(natives, "" if natives else text_inside(message, "req_id"))
-    return Alive() if method in ("subscribe", "pong") else None
+    return KeepAlive() if method in ("subscribe", "pong") else None
 
 
 def _condition(data: object) -> Control:

@@ -9,21 +9,21 @@ from actors.exchanges.contract.feed import Trades
 from actors.exchanges.contract.feed_helpers import digits, inside, seconds_ns
 from actors.exchanges.contract.history import (
     ID_DIGITS_MAX,
-    Ask,
+    ErrorResponse,
     Garbled,
     Page,
     Query,
     Refused,
-    Said,
+    RestRequest,
 )
 from actors.exchanges.contract.history_helpers import (
+    ERROR_TEXT_CHARS,
     NO_TRADES,
-    WORDS_CHARS,
     TradeId,
     decoded,
+    error_json,
     excerpt,
     read_rows,
-    said_in,
     trades,
 )
 
@@ -71,17 +71,17 @@ _rows = msgspec.json.Decoder(list[_Trade])
 _text = msgspec.json.Decoder(str)
 
 
-def ask(query: Query) -> Ask:
+def request(query: Query) -> RestRequest:
     """`since` is exclusive (some say inclusive), in nanoseconds."""
-    if query.cursor is None and query.stretch.from_ns is None:
-        raise Refused("kraken's history is asked by time, and no time is known for this stretch")
+    if query.cursor is None and query.trade_range.from_ns is None:
+        raise Refused("kraken's history is requested by time, and this range has no time")
     cursor, tokenized = _cursor(query)
-    since = cursor or str(max(0, (query.stretch.from_ns or 0) - SLACK_NS - 1))
+    since = cursor or str(max(0, (query.trade_range.from_ns or 0) - SLACK_NS - 1))
     base, _, quote = query.market.native.partition("/")
     pair = _RENAMED.get(base, base) + _RENAMED.get(quote, quote)
     parameters = (("pair", pair), ("since", since), ("count", str(min(query.rows, ROWS_MAX))))
     asset_class = (("asset_class", "tokenized_asset"),) if tokenized else ()
-    return Ask(path="/0/public/Trades", query=parameters + asset_class)
+    return RestRequest(path="/0/public/Trades", query=parameters + asset_class)
 
 
 def _cursor(query: Query) -> tuple[str, bool]:
@@ -93,10 +93,10 @@ def _cursor(query: Query) -> tuple[str, bool]:
 def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
     answer, (cursor, tokenized) = decoded(_decoder, body), _cursor(query)
     if answer.error:
-        said = refusal(200, body)
-        if said.final and said.words.startswith(_UNKNOWN_PAIR) and query.cursor is None:
+        error = parse_error(200, body)
+        if error.final and error.message.startswith(_UNKNOWN_PAIR) and query.cursor is None:
             return Page(NO_TRADES, TOKENIZED)
-        raise said.error("kraken")
+        raise error.error("kraken")
     pairs = [key for key in answer.result if key != "last"]
     if len(pairs) != 1 or "last" not in answer.result:
         raise Garbled("the answer holds no trades of one pair, or no `last`")
@@ -132,12 +132,12 @@ def _following(last: str, before: str) -> str:
     return step_back if step_back != before else last
 
 
-def refusal(_status: int, body: bytes) -> Said:
+def parse_error(_status: int, body: bytes) -> ErrorResponse:
     """{"error":["EQuery:Unknown asset pair"]}"""
-    errors = inside(said_in(body), "error")
+    errors = inside(error_json(body), "error")
     errors = [error for error in errors if isinstance(error, str)] if isinstance(errors, list) else []
     if not errors:
-        return Said(excerpt(body))
-    busy_s = BUSY_S if any(error.startswith(_BUSY) for error in errors) else None
-    final = busy_s is None and all(error.startswith(_FINAL) for error in errors)
-    return Said(", ".join(errors)[:WORDS_CHARS], final, busy_s)
+        return ErrorResponse(excerpt(body))
+    retry_after_s = BUSY_S if any(error.startswith(_BUSY) for error in errors) else None
+    final = retry_after_s is None and all(error.startswith(_FINAL) for error in errors)
+    return ErrorResponse(", ".join(errors)[:ERROR_TEXT_CHARS], final, retry_after_s)

@@ -3,26 +3,35 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from actors.exchanges.contract.loopback import US, Answer, Talk, Venue, compact, parsed, rfc3339_us, texts
+from actors.exchanges.contract.loopback import (
+    US,
+    Answer,
+    ClientSession,
+    Venue,
+    compact,
+    json_object,
+    rfc3339_us,
+    string_list,
+)
 from actors.exchanges.contract.loopback_market import Fill, Market, Seed, Style
-from actors.exchanges.contract.loopback_rest import Find, Past, Question, Reply
+from actors.exchanges.contract.loopback_rest import Find, HistoryServer, HttpRequest, HttpResponse
 
 CONNECTION_ID = 16_389_994_220_698_793_191  # beyond 63 bits, as the real ones are
 
 
-def _opening(talk: Talk) -> Answer:
+def _on_connect(session: ClientSession) -> Answer:
     data = {
         "version": "2.0.10",
         "system": "online",
         "api_version": "v2",
-        "connection_id": CONNECTION_ID + talk.connection,
+        "connection_id": CONNECTION_ID + session.connection,
     }
     return Answer([compact({"channel": "status", "type": "update", "data": [data]})])
 
 
-def _hear(talk: Talk, text: str) -> Answer:
-    message = parsed(text)
-    now = rfc3339_us(talk.now_ns())
+def _on_message(session: ClientSession, text: str) -> Answer:
+    message = json_object(text)
+    now = rfc3339_us(session.now_ns())
     times = {"time_in": now, "time_out": now}
     if message is None:
         return Answer([compact({"error": "Malformed request", "success": False, **times})])
@@ -45,10 +54,10 @@ def _hear(talk: Talk, text: str) -> Answer:
     snapshot = params.get("snapshot") is True
     frames: list[str] = []
     names: list[str] = []
-    for symbol in texts(params.get("symbol")):  # each is answered for itself
-        if symbol not in talk.known:
+    for symbol in string_list(params.get("symbol")):  # each is answered for itself
+        if symbol not in session.known:
             frames.append(refused(f"Currency pair not supported {symbol}", symbol=symbol))
-        elif method == "subscribe" and (symbol in talk.subscribed or symbol in names):
+        elif method == "subscribe" and (symbol in session.subscribed or symbol in names):
             frames.append(refused("Already subscribed", symbol=symbol))
         else:
             names.append(symbol)
@@ -76,7 +85,7 @@ def _frame(market: Market, kind: str, fills: Sequence[Fill]) -> str:
     return f'{{"channel":"trade","type":"{kind}","data":[{rows}]}}'
 
 
-def _tell(market: Market, fills: Sequence[Fill]) -> list[str]:
+def _trade_frames(market: Market, fills: Sequence[Fill]) -> list[str]:
     return [_frame(market, "update", fills)]
 
 
@@ -84,8 +93,8 @@ def _replay(market: Market) -> list[str]:
     return [_frame(market, "snapshot", list(market.recent))] if market.recent else []
 
 
-def _beat(talk: Talk) -> list[str]:
-    return ['{"channel":"heartbeat"}'] if talk.subscribed else []
+def _heartbeat(session: ClientSession) -> list[str]:
+    return ['{"channel":"heartbeat"}'] if session.subscribed else []
 
 
 def _seed(frame: Mapping[str, Any]) -> Seed:
@@ -116,21 +125,21 @@ def _rest_row(fill: Fill) -> str:
     return f'["{fill.price}","{fill.volume}",{time},"{fill.side[0]}","{kind}","",{fill.trade_id}]'
 
 
-def _rest_errors(*words: str) -> Reply:
+def _rest_errors(*words: str) -> HttpResponse:
     """Errors come with status 200."""
-    return Reply(compact({"error": list(words)}))
+    return HttpResponse(compact({"error": list(words)}))
 
 
-def _rest_answer(question: Question, find: Find) -> Reply:
-    native, own = _rest_native(question.query.get("pair", ""))
+def _rest_answer(request: HttpRequest, find: Find) -> HttpResponse:
+    native, own = _rest_native(request.query.get("pair", ""))
     tape = find("", native)
     if tape is None:
         return _rest_errors("EQuery:Unknown asset pair")
-    count, since = question.limit("count", REST_ROWS_MAX, REST_ROWS_MAX), question.number("since")
+    count, since = request.limit("count", REST_ROWS_MAX, REST_ROWS_MAX), request.number("since")
     start = max(0, len(tape.fills) - count) if since is None else tape.at_ns(since + 1)
     rows = tape.fills[start : start + count]
     last = rows[-1].ns if rows else since or 0
-    return Reply(f'{{"error":[],"result":{{"{own}":[{",".join(map(_rest_row, rows))}],"last":"{last}"}}}}')
+    return HttpResponse(f'{{"error":[],"result":{{"{own}":[{",".join(map(_rest_row, rows))}],"last":"{last}"}}}}')
 
 
 KRAKEN = Venue(
@@ -139,14 +148,14 @@ KRAKEN = Venue(
     paths={"/v2": ""},
     styles={"": Style(resolution_ns=US, trims_zeros=False)},
     seed=_seed,
-    opening=_opening,
-    hear=_hear,
-    tell=_tell,
+    on_connect=_on_connect,
+    on_message=_on_message,
+    trade_frames=_trade_frames,
     replay=_replay,
-    beat=_beat,
-    beat_when_idle=True,
+    heartbeat=_heartbeat,
+    heartbeat_when_idle=True,
     connects=(150.0, 600.0),  # about; then banned for 10 minutes, which this one leaves out
-    past=Past(
+    history=HistoryServer(
         doc="https://docs.kraken.com/api/docs/rest-api/get-recent-trades",
         paths=("/0/public/Trades",),
         answer=_rest_answer,

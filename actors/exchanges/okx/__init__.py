@@ -57,9 +57,9 @@ OKX = Exchange(
         limits=(h.RateLimit(name="requests", units=20.0, window_s=2.0, burst=5.0),),
         page_rows=history.ROWS_MAX,
         newest_first=True,
-        ask=history.ask,
+        request=history.request,
         parse=history.parse,
-        refusal=history.refusal,
+        parse_error=history.parse_error,
         # That every id has its row is nowhere promised, so meeting ends are what counts.
         dense=False,
         aggregated=frozenset({"trades"}),
@@ -70,7 +70,7 @@ OKX = Exchange(
         doc="https://www.okx.com/docs-v5/en/#public-data-rest-api-get-instruments",
         doc_read="2026-11-26",
         base="https://www.okx.com",
-        asks=instruments.ASKS,
+        requests=instruments.REQUESTS,
         parse=instruments.parse,
     ),
 )

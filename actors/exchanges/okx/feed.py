@@ -9,12 +9,12 @@ import msgspec
 
 from actors.exchanges.contract.feed import (
     Ack,
-    Alive,
+    CloseNotice,
     Control,
-    Leaving,
+    KeepAlive,
+    MalformedTrade,
     Market,
     Refusal,
-    TradeLike,
     Trades,
     Unsubscribed,
 )
@@ -45,8 +45,10 @@ COUNT_MAX = 10_000  # ours: one order at one price; 21 is the most in recordings
 # Not about a market: 50001, 50004, 50013, 50026 and 63999 are troubles of the exchange's own; 50011, 60014 and
 # 60023 are about the rate (https://web3.okx.com/onchainos/dev-docs/data/error and .../market/websocket-error-code,
 # read 2026-11-26 via stored copy; 60014 was seen on a subscribe: ccxt#25373).
-_PASSING = frozenset(("50001", "50004", "50011", "50013", "50026", "60014", "60023", "63999"))
-_PASSING_WORDS = re.compile(r"too (?:frequent|many)|rate limit|system (?:busy|error)|internal error", re.IGNORECASE)
+_TRANSIENT = frozenset(("50001", "50004", "50011", "50013", "50026", "60014", "60023", "63999"))
+_TRANSIENT_TEXT = re.compile(
+    r"too (?:frequent|many)|rate limit|system (?:busy|error)|internal error", re.IGNORECASE
+)
 _NAMED = re.compile(r"instId:\s*+([^\s,]{1,64})")  # error 60018 names the market only in its text
 
 
@@ -130,26 +132,26 @@ def _fills(count: str) -> int:
 
 def control(message: object) -> Control | None:
     if message == "pong":  # a text, not JSON
-        return Alive()
+        return KeepAlive()
     ours = text_inside(message, "arg", "channel") in CHANNELS
     match text_inside(message, "event"):
         case "subscribe":
-            return Ack(named(text_inside(message, "arg", "instId"))) if ours else Alive()
+            return Ack(named(text_inside(message, "arg", "instId"))) if ours else KeepAlive()
         case "error":
             code, text = text_inside(message, "code"), text_inside(message, "msg")
             natives = named(text_inside(message, "arg", "instId")) or tuple(_NAMED.findall(text))
             request_id = "" if natives else text_inside(message, "id")
-            passing = code in _PASSING or bool(_PASSING_WORDS.search(text))
-            return Refusal(f"{code} {text}".strip(), natives, request_id, passing)
+            transient = code in _TRANSIENT or bool(_TRANSIENT_TEXT.search(text))
+            return Refusal(f"{code} {text}".strip(), natives, request_id, transient)
         case "notice":  # 64008: closed about 60 s later for an upgrade
-            return Leaving(f"{text_inside(message, 'code')} {text_inside(message, 'msg')}".strip())
+            return CloseNotice(f"{text_inside(message, 'code')} {text_inside(message, 'msg')}".strip())
         case "channel-conn-count-error":  # too many connections of a channel: its subscriptions here have ended
             reason = "channel-conn-count-error, too many connections of this channel"
-            return Unsubscribed((), reason) if text_inside(message, "channel") in ("", *CHANNELS) else Alive()
+            return Unsubscribed((), reason) if text_inside(message, "channel") in ("", *CHANNELS) else KeepAlive()
         case "unsubscribe":  # we never ask for that, so it is the exchange's doing
-            return Unsubscribed(named(text_inside(message, "arg", "instId"))) if ours else Alive()
+            return Unsubscribed(named(text_inside(message, "arg", "instId"))) if ours else KeepAlive()
         case "channel-conn-count":
-            return Alive()
+            return KeepAlive()
     if not ours:
         return None
-    return Alive() if inside(message, "data") == [] else TradeLike()
+    return KeepAlive() if inside(message, "data") == [] else MalformedTrade()

@@ -7,8 +7,8 @@ import msgspec
 
 from actors.exchanges.contract.feed import MS, Trades
 from actors.exchanges.contract.feed_helpers import ms_texts_ns, text_inside
-from actors.exchanges.contract.history import Ask, Garbled, Page, Query, Said, id_number
-from actors.exchanges.contract.history_helpers import decoded, read_rows, said_in, trades, words
+from actors.exchanges.contract.history import ErrorResponse, Garbled, Page, Query, RestRequest, id_number
+from actors.exchanges.contract.history_helpers import decoded, error_json, error_text, read_rows, trades
 from actors.model.ticks import Reason
 from actors.model.validation import FieldError
 
@@ -56,22 +56,22 @@ _decoder = msgspec.json.Decoder(_Answer)
 _rows = msgspec.json.Decoder(list[_Trade])
 
 
-def ask(query: Query) -> Ask:
-    stretch, parameters = query.stretch, [("instId", query.market.native)]
+def request(query: Query) -> RestRequest:
+    trade_range, parameters = query.trade_range, [("instId", query.market.native)]
     if query.cursor is not None:
         parameters += [("type", BY_ID), ("after", query.cursor)]
-    elif stretch.to_id is not None:
-        parameters += [("type", BY_ID), ("after", str(stretch.to_id + 1))]
-    elif stretch.to_ns is not None:
-        parameters += [("type", BY_TIME), ("after", str(stretch.to_ns // MS + 1))]
+    elif trade_range.to_id is not None:
+        parameters += [("type", BY_ID), ("after", str(trade_range.to_id + 1))]
+    elif trade_range.to_ns is not None:
+        parameters += [("type", BY_TIME), ("after", str(trade_range.to_ns // MS + 1))]
     parameters.append(("limit", str(min(query.rows, ROWS_MAX))))
-    return Ask(path="/api/v5/market/history-trades", query=tuple(parameters))
+    return RestRequest(path="/api/v5/market/history-trades", query=tuple(parameters))
 
 
 def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
     answer = decoded(_decoder, body)
     if answer.code != "0":
-        raise refusal(200, body).error("okx")
+        raise parse_error(200, body).error("okx")
     native = query.market.native
     rows = read_rows(_rows, bytes(answer.data), lambda rows: _columns(rows, native), query)
     last, before = rows.sound[-1].id if rows.sound else None, id_number(query.cursor)
@@ -94,6 +94,6 @@ def _columns(rows: list[_Trade], native: str) -> Trades:
     )
 
 
-def refusal(_status: int, body: bytes) -> Said:
-    code = text_inside(said_in(body), "code")
-    return Said(words(body, "code", "msg"), code in _FINAL, BUSY_S if code in _BUSY else None)
+def parse_error(_status: int, body: bytes) -> ErrorResponse:
+    code = text_inside(error_json(body), "code")
+    return ErrorResponse(error_text(body, "code", "msg"), code in _FINAL, BUSY_S if code in _BUSY else None)

@@ -4,14 +4,14 @@ from decimal import Decimal
 
 import msgspec
 
-from actors.exchanges.contract.history_helpers import decoded, words
+from actors.exchanges.contract.history_helpers import decoded, error_text
 from actors.exchanges.contract.instruments import Instrument, InstrumentPage
-from actors.exchanges.contract.rest import Ask, Busy
+from actors.exchanges.contract.rest import Busy, RestRequest
 from actors.model.symbols import Symbol
 
 PATH = "/api/v5/public/instruments"
 # Options are listed one underlying at a time only.
-ASKS = tuple(Ask(path=PATH, query=(("instType", kind),)) for kind in ("SPOT", "SWAP", "FUTURES"))
+REQUESTS = tuple(RestRequest(path=PATH, query=(("instType", kind),)) for kind in ("SPOT", "SWAP", "FUTURES"))
 _KINDS = {"SPOT": "spot", "SWAP": "swap", "FUTURES": "future"}
 
 
@@ -49,10 +49,10 @@ class _Answer(msgspec.Struct, gc=False):
 _decoder = msgspec.json.Decoder(_Answer)
 
 
-def parse(body: bytes, _ask: Ask) -> InstrumentPage:
+def parse(body: bytes, _request: RestRequest) -> InstrumentPage:
     answer = decoded(_decoder, body)
     if answer.code != "0":
-        raise Busy(f"okx: {words(body, 'code', 'msg')}")
+        raise Busy(f"okx: {error_text(body, 'code', 'msg')}")
     known, odd = list[_Row](), list[str]()
     for row in answer.data:
         if row.kind in _KINDS and "-" in row.native:

@@ -3,45 +3,45 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from actors.exchanges.contract.loopback import MS, Answer, Talk, Venue, compact, parsed
+from actors.exchanges.contract.loopback import MS, Answer, ClientSession, Venue, compact, json_object
 from actors.exchanges.contract.loopback_market import Fill, Market, Seed, Style
-from actors.exchanges.contract.loopback_rest import Find, Past, Question, Reply, Tape, error
+from actors.exchanges.contract.loopback_rest import Find, HistoryServer, HttpRequest, HttpResponse, Tape, error
 
 REQUEST_BYTES_MAX = 65_536
 
 
-def _error(talk: Talk, code: str, msg: str, echo: Mapping[str, object]) -> str:
-    return compact({**echo, "event": "error", "code": code, "msg": msg, "connId": _connection_id(talk)})
+def _error(session: ClientSession, code: str, msg: str, echo: Mapping[str, object]) -> str:
+    return compact({**echo, "event": "error", "code": code, "msg": msg, "connId": _connection_id(session)})
 
 
-def _connection_id(talk: Talk) -> str:
-    return f"{0xC7F0BA8E + talk.connection & 0xFFFFFFFF:08x}"
+def _connection_id(session: ClientSession) -> str:
+    return f"{0xC7F0BA8E + session.connection & 0xFFFFFFFF:08x}"
 
 
-def _hear(talk: Talk, text: str) -> Answer:
+def _on_message(session: ClientSession, text: str) -> Answer:
     if text == "ping":
         return Answer(["pong"])
-    message = parsed(text)
+    message = json_object(text)
     echo = {"id": message["id"]} if message is not None and "id" in message else {}
     op = message.get("op") if message is not None else None
     args = message.get("args") if message is not None else None
     if op not in ("subscribe", "unsubscribe") or not isinstance(args, list) or len(text) > REQUEST_BYTES_MAX:
-        return Answer([_error(talk, "60012", f"Invalid request: {text[:200]}", echo)])
+        return Answer([_error(session, "60012", f"Invalid request: {text[:200]}", echo)])
     frames: list[str] = []
     names: list[str] = []
     for arg in args:
         channel, inst_id = (arg.get("channel"), str(arg.get("instId"))) if isinstance(arg, dict) else (None, "")
-        if channel != "trades" or inst_id not in talk.known:
+        if channel != "trades" or inst_id not in session.known:
             where = "Please use the correct URL, channel and parameters referring to API document."
             msg = f"Wrong URL or channel:{channel},instId:{inst_id} doesn't exist. {where}"
-            frames.append(_error(talk, "60018", msg, echo))
+            frames.append(_error(session, "60018", msg, echo))
             continue
         names.append(inst_id)
-        ack = {"event": op, "arg": {"channel": channel, "instId": inst_id}, "connId": _connection_id(talk)}
+        ack = {"event": op, "arg": {"channel": channel, "instId": inst_id}, "connId": _connection_id(session)}
         frames.append(compact({**echo, **ack}))
     if op == "unsubscribe":
         return Answer(frames, remove=names)
-    new = [name for name in dict.fromkeys(names) if name not in talk.subscribed]
+    new = [name for name in dict.fromkeys(names) if name not in session.subscribed]
     return Answer(frames, add=new, replay=new)
 
 
@@ -53,7 +53,7 @@ def _frame(market: Market, fill: Fill) -> str:
     )
 
 
-def _tell(market: Market, fills: Sequence[Fill]) -> list[str]:
+def _trade_frames(market: Market, fills: Sequence[Fill]) -> list[str]:
     return [_frame(market, fill) for fill in fills]
 
 
@@ -88,17 +88,17 @@ def _back(tape: Tape, start: int) -> Iterator[Fill]:
         yield from reversed(tape.market.parts(tape.fills[at]))
 
 
-def _rest_answer(question: Question, find: Find) -> Reply:
-    tape = find("", question.query.get("instId", ""))
+def _rest_answer(request: HttpRequest, find: Find) -> HttpResponse:
+    tape = find("", request.query.get("instId", ""))
     if tape is None:
         return error(200, code="51001", msg="Instrument ID does not exist", data=[])
-    limit = question.limit("limit", REST_ROWS, REST_ROWS_MAX[question.path])
-    paged = question.path == "/api/v5/market/history-trades"
-    after = question.number("after") if paged else None
-    before = question.number("before") if paged else None
+    limit = request.limit("limit", REST_ROWS, REST_ROWS_MAX[request.path])
+    paged = request.path == "/api/v5/market/history-trades"
+    after = request.number("after") if paged else None
+    before = request.number("before") if paged else None
     if after is None:
         fills = _back(tape, len(tape.fills))
-    elif question.query.get("type") == BY_TIME:
+    elif request.query.get("type") == BY_TIME:
         fills = _back(tape, tape.at_ns(after * MS) - 1)
     else:
         fills = (fill for fill in _back(tape, tape.at_id(after)) if int(fill.trade_id) < after)
@@ -107,7 +107,7 @@ def _rest_answer(question: Question, find: Find) -> Reply:
         if len(rows) == limit or (before is not None and int(fill.trade_id) <= before):
             break
         rows.append(_rest_row(tape.native, fill))
-    return Reply(f'{{"code":"0","msg":"","data":[{",".join(rows)}]}}')
+    return HttpResponse(f'{{"code":"0","msg":"","data":[{",".join(rows)}]}}')
 
 
 OKX = Venue(
@@ -116,16 +116,16 @@ OKX = Venue(
     paths={"/ws/v5/public": ""},
     styles={"": Style(resolution_ns=MS, trims_zeros=True, merges_fills=True)},
     seed=_seed,
-    hear=_hear,
-    tell=_tell,
+    on_message=_on_message,
+    trade_frames=_trade_frames,
     replay=_replay,
-    deaf_s=30.0,
-    deaf_counts_pushes=True,
-    deaf_close=(4004, "No data received in 30s."),
+    idle_timeout_s=30.0,
+    pushes_count_as_activity=True,
+    idle_close=(4004, "No data received in 30s."),
     requests_per_s=10,
     warm_up=1,
     connects=(3.0, 1.0),
-    past=Past(
+    history=HistoryServer(
         doc="https://www.okx.com/docs-v5/en/#order-book-trading-market-data-get-trades-history",
         paths=tuple(REST_ROWS_MAX),
         answer=_rest_answer,

@@ -4,7 +4,7 @@ from actors.exchanges.contract import feed as x
 from actors.exchanges.contract import history as h
 from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.contract.instruments import InstrumentList
-from actors.exchanges.contract.rest import Ask, RateLimit
+from actors.exchanges.contract.rest import RateLimit, RestRequest
 from actors.exchanges.upbit import feed, history, instruments
 from actors.model.ticks import IdPromise
 
@@ -61,9 +61,9 @@ UPBIT = Exchange(
         limits=(RateLimit(name="requests", units=10.0, window_s=1.0, burst=5.0),),
         page_rows=history.ROWS_MAX,
         newest_first=True,
-        ask=history.ask,
+        request=history.request,
         parse=history.parse,
-        refusal=history.refusal,
+        parse_error=history.parse_error,
         dense=False,
         banned={418: history.BAN_S},
     ),
@@ -72,7 +72,7 @@ UPBIT = Exchange(
         doc="https://docs.upbit.com/kr/reference/list-trading-pairs",  # read through clients that follow it
         doc_read="2026-11-26",
         base="https://api.upbit.com",
-        asks=(Ask(path=instruments.PATH),),
+        requests=(RestRequest(path=instruments.PATH),),
         parse=instruments.parse,
     ),
 )

@@ -115,11 +115,11 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
 
 def control(message: object) -> x.Control | None:
     if "trade" in (text_inside(message, "type"), text_inside(message, "ty")):
-        return x.TradeLike()
+        return x.MalformedTrade()
     if text_inside(message, "status") == "UP":
-        return x.Alive()
+        return x.KeepAlive()
     if isinstance(inside(message, "error"), dict):  # {"error":{"name":"NO_CODES","message":"..."}}, then it closes
         name = text_inside(message, "error", "name")
         reason = f"{name}: {text_inside(message, 'error', 'message')}".strip(": ")
-        return x.Refusal(reason, passing="TOO_MANY" in name)
+        return x.Refusal(reason, transient="TOO_MANY" in name)
     return None

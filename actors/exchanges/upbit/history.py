@@ -7,9 +7,9 @@ import msgspec
 
 from actors.exchanges.contract.feed import MS, Trades
 from actors.exchanges.contract.feed_helpers import S_NS, digits, inside
-from actors.exchanges.contract.history import Page, Query, Said
-from actors.exchanges.contract.history_helpers import TradeId, excerpt, read_rows, said_in, trades, words
-from actors.exchanges.contract.rest import Ask, Garbled, Refused
+from actors.exchanges.contract.history import ErrorResponse, Page, Query
+from actors.exchanges.contract.history_helpers import TradeId, error_json, error_text, excerpt, read_rows, trades
+from actors.exchanges.contract.rest import Garbled, Refused, RestRequest
 
 # https://docs.upbit.com/kr/v1.5.9/reference/%EC%B5%9C%EA%B7%BC-%EC%B2%B4%EA%B2%B0-%EB%82%B4%EC%97%AD,
 # read 2026-11-26 via stored copy.
@@ -73,7 +73,7 @@ def _cursor(text: str) -> _Cursor:
     return _Cursor(int(newest), int(end_s), *before)
 
 
-def ask(query: Query) -> Ask:
+def request(query: Query) -> RestRequest:
     parameters = [("market", query.market.native), ("count", str(min(query.rows, ROWS_MAX)))]
     if query.cursor is not None:
         cursor = _cursor(query.cursor)
@@ -84,12 +84,12 @@ def ask(query: Query) -> Ask:
             parameters.append(("to", f"{hours:02d}{seconds // 60:02d}{seconds % 60:02d}"))
         if cursor.day < cursor.newest:
             parameters.append(("days_ago", str(cursor.newest - cursor.day)))
-    return Ask(path="/v1/trades/ticks", query=tuple(parameters))
+    return RestRequest(path="/v1/trades/ticks", query=tuple(parameters))
 
 
 def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
-    if isinstance(inside(said_in(body), "error"), dict):  # with status 200 only behind a proxy
-        raise refusal(200, body).error("upbit")
+    if isinstance(inside(error_json(body), "error"), dict):  # with status 200 only behind a proxy
+        raise parse_error(200, body).error("upbit")
     rows = read_rows(_decoder, body, _columns, query)
     before = None if query.cursor is None else _cursor(query.cursor)
     return Page(rows.trades, _following(rows.sound, before, query), rows.odd)
@@ -117,7 +117,7 @@ def _following(rows: list[_Trade], asked: _Cursor | None, query: Query) -> str |
             return None
         following = _Cursor(asked.newest, asked.day * DAY_S)
     else:
-        last, to_ns = rows[-1], query.stretch.to_ns
+        last, to_ns = rows[-1], query.trade_range.to_ns
         if asked is not None and last.time // 1000 > asked.end_s:
             raise Garbled(f"the rows end at {last.time}, later than what was asked for")
         newest = asked.newest if asked is not None else rows[0].time // 1000 // DAY_S
@@ -131,9 +131,9 @@ def _following(rows: list[_Trade], asked: _Cursor | None, query: Query) -> str |
     return str(following)
 
 
-def refusal(status: int, body: bytes) -> Said:
+def parse_error(status: int, body: bytes) -> ErrorResponse:
     """{"error":{"name":404,"message":"Code not found"}}; what is over the limit is plain text with 429."""
-    error = inside(said_in(body), "error")
+    error = inside(error_json(body), "error")
     if not isinstance(error, dict):
-        return Said(excerpt(body))
-    return Said(words(msgspec.json.encode(error), "name", "message"), status in (400, 404))
+        return ErrorResponse(excerpt(body))
+    return ErrorResponse(error_text(msgspec.json.encode(error), "name", "message"), status in (400, 404))

@@ -4,7 +4,7 @@ import msgspec
 
 from actors.exchanges.contract.history_helpers import decoded
 from actors.exchanges.contract.instruments import Instrument, InstrumentPage
-from actors.exchanges.contract.rest import Ask
+from actors.exchanges.contract.rest import RestRequest
 from actors.model.symbols import Symbol
 
 PATH = "/v1/market/all"
@@ -19,7 +19,7 @@ class _Row(msgspec.Struct, gc=False):
 _decoder = msgspec.json.Decoder(list[_Row])
 
 
-def parse(body: bytes, _ask: Ask) -> InstrumentPage:
+def parse(body: bytes, _request: RestRequest) -> InstrumentPage:
     found, odd = [], []
     for row in decoded(_decoder, body):
         quote, _, base = row.market.partition("-")

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from actors.exchanges.contract.loopback import MS, Answer, Talk, Venue, compact
+from actors.exchanges.contract.loopback import MS, Answer, ClientSession, Venue, compact
 from actors.exchanges.contract.loopback_market import Fill, Market, Seed, Style
-from actors.exchanges.contract.loopback_rest import Find, Past, Question, Reply, error
+from actors.exchanges.contract.loopback_rest import Find, HistoryServer, HttpRequest, HttpResponse, error
 
 S_NS = 1_000_000_000
 DAY_S = 86_400
@@ -20,7 +20,7 @@ def _error(name: str, message: str) -> Answer:
     return Answer([compact({"error": {"name": name, "message": message}})], close=(1000, ""))
 
 
-def _hear(talk: Talk, text: str) -> Answer:
+def _on_message(session: ClientSession, text: str) -> Answer:
     """A request replaces all that was asked for before; no request is answered, unknown codes are passed over."""
     if text == "PING":
         return Answer(['{"status":"UP"}'])
@@ -44,11 +44,11 @@ def _hear(talk: Talk, text: str) -> Answer:
         if not part["codes"]:
             return _error("INVALID_PARAM", "codes 필드가 비어 있습니다.")
         if part["type"] == "trade":
-            codes += [str(code) for code in part["codes"] if str(code) in talk.known]
+            codes += [str(code) for code in part["codes"] if str(code) in session.known]
     now = list(dict.fromkeys(codes))
     return Answer(
-        add=[code for code in now if code not in talk.subscribed],
-        remove=[code for code in talk.subscribed if code not in now],
+        add=[code for code in now if code not in session.subscribed],
+        remove=[code for code in session.subscribed if code not in now],
         replay=now,
     )
 
@@ -65,7 +65,7 @@ def _frame(market: Market, fill: Fill, stream: str) -> str:
     )
 
 
-def _tell(market: Market, fills: Sequence[Fill]) -> list[str]:
+def _trade_frames(market: Market, fills: Sequence[Fill]) -> list[str]:
     return [_frame(market, fill, "REALTIME") for fill in fills]
 
 
@@ -93,23 +93,23 @@ def _rest_row(native: str, fill: Fill) -> str:
     )
 
 
-def _rest_answer(question: Question, find: Find) -> Reply:
+def _rest_answer(request: HttpRequest, find: Find) -> HttpResponse:
     """Trades of the day that is `days_ago` before that of the newest one, older than `cursor` and before `to`."""
-    tape = find("", question.query.get("market", ""))
+    tape = find("", request.query.get("market", ""))
     if tape is None:
         return error(404, error={"name": 404, "message": "Code not found"})
-    ago, to = question.number("days_ago", 0) or 0, question.query.get("to", "").replace(":", "")
+    ago, to = request.number("days_ago", 0) or 0, request.query.get("to", "").replace(":", "")
     if ago > 7 or (to and not (len(to) == 6 and to.isascii() and to.isdecimal())):
         return error(400, error={"name": 400, "message": "Invalid parameter. Check the given value!"})
     if not tape.fills:
-        return Reply("[]")
+        return HttpResponse("[]")
     day = tape.fills[-1].ns // S_NS // DAY_S - ago
     end_s = DAY_S if not to else int(to[:2]) * 3600 + int(to[2:4]) * 60 + int(to[4:])
     start, end = tape.at_ns(day * DAY_S * S_NS), tape.at_ns((day * DAY_S + end_s) * S_NS)
-    if (cursor := question.number("cursor")) is not None:
+    if (cursor := request.number("cursor")) is not None:
         end = min(end, tape.at_id(cursor))
-    rows = tape.fills[max(start, end - question.limit("count", 1, REST_ROWS_MAX)) : max(start, end)]
-    return Reply(f"[{','.join(_rest_row(tape.native, fill) for fill in reversed(rows))}]")
+    rows = tape.fills[max(start, end - request.limit("count", 1, REST_ROWS_MAX)) : max(start, end)]
+    return HttpResponse(f"[{','.join(_rest_row(tape.native, fill) for fill in reversed(rows))}]")
 
 
 UPBIT = Venue(
@@ -118,20 +118,20 @@ UPBIT = Venue(
     paths={"/websocket/v1": ""},
     styles={"": Style(resolution_ns=MS, trims_zeros=False)},
     seed=_seed,
-    hear=_hear,
-    tell=_tell,
+    on_message=_on_message,
+    trade_frames=_trade_frames,
     replay=_replay,
     binary=True,
-    deaf_s=60.0,
+    idle_timeout_s=60.0,
     requests_per_s=5,
     warm_up=1,
     connects=(5.0, 1.0),
-    past=Past(
+    history=HistoryServer(
         doc="https://docs.upbit.com/kr/v1.5.9/reference/%EC%B5%9C%EA%B7%BC-%EC%B2%B4%EA%B2%B0-%EB%82%B4%EC%97%AD",
         paths=REST_PATHS,
         answer=_rest_answer,
         units=10.0,
         window_s=1.0,
-        too_many=Reply("Too many API requests", 429, {"content-type": "text/plain"}),
+        too_many=HttpResponse("Too many API requests", 429, {"content-type": "text/plain"}),
     ),
 )

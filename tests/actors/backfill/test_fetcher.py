@@ -24,7 +24,13 @@ from actors.model.ticks import Block, Reason, Reject
 from ops.sandbox import Faults, Fill, Sandbox, parse_faults
 from supervisor import Backoff
 from tests.harness.exchange_cases import cases_of, listed_symbol
-from tests.harness.exchange_values import WITH_HISTORY, change_past, dialect_of, history_of, past_of
+from tests.harness.exchange_values import (
+    WITH_HISTORY,
+    change_history_server,
+    dialect_of,
+    history_of,
+    history_server_of,
+)
 
 PATIENCE_S = 20.0
 START_NS = 1_790_000_000_000_000_000
@@ -54,7 +60,7 @@ class Place:
         await trio.lowlevel.checkpoint()
         self.blocks.append(block)
 
-    async def fetch(self, stretch: TradeRange, rows: int = 1000, budget: Budget | None = None) -> FetchResult:
+    async def fetch(self, trade_range: TradeRange, rows: int = 1000, budget: Budget | None = None) -> FetchResult:
         assert self.rest is not None
         history = replace(history_of(self.name), page_rows=min(rows, history_of(self.name).page_rows))
         fetcher = Fetcher(
@@ -65,7 +71,9 @@ class Place:
             reject=no_reject,
             settle_s=0,
         )
-        return await fetcher.fetch(self.market, stretch, self.store, budget or Budget(pages=10_000, rows_per_s=1e9))
+        return await fetcher.fetch(
+            self.market, trade_range, self.store, budget or Budget(pages=10_000, rows_per_s=1e9)
+        )
 
     @property
     def rows(self) -> list[Row]:
@@ -146,7 +154,7 @@ async def place(
 def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exchanges without a rate limit, so that many pages take no time."""
     for name in WITH_HISTORY:
-        change_past(monkeypatch, name, units=1e9)
+        change_history_server(monkeypatch, name, units=1e9)
 
 
 DEEP = ("binance", "coinbaseexchange", "kraken", "okx")
@@ -219,8 +227,8 @@ async def test_spot_ids_of_bybit_fill_a_short_gap(unlimited: None) -> None:
 async def test_what_bybit_no_longer_has_is_said_and_final(symbol: str, reach: int, unlimited: None) -> None:
     async with place("bybit", orders=900, symbol=symbol) as here:
         assert len(here.fills) > reach + 100
-        stretch = by_time(here.fills[-reach - 50 :])
-        recovered = await here.fetch(stretch)
+        trade_range = by_time(here.fills[-reach - 50 :])
+        recovered = await here.fetch(trade_range)
         assert not recovered.complete and recovered.final and recovered.count == reach
         assert (
             recovered.reason.startswith("bybit gives nothing before 2026-") and "the newest 60" in recovered.reason
@@ -232,8 +240,8 @@ async def test_what_bybit_no_longer_has_is_said_and_final(symbol: str, reach: in
 async def test_what_lies_before_the_exchanges_history_is_said_and_final(name: str, unlimited: None) -> None:
     async with place(name, keep=100) as here:
         first = int(here.fills[0].trade_id)
-        stretch = TradeRange(from_id=first - 5, to_id=first + 9, from_ns=START_NS, to_ns=here.fills[9].ns)
-        recovered = await here.fetch(stretch)
+        trade_range = TradeRange(from_id=first - 5, to_id=first + 9, from_ns=START_NS, to_ns=here.fills[9].ns)
+        recovered = await here.fetch(trade_range)
         assert recovered.count == 10 and here.rows == as_rows(here.fills[:10])
         assert not recovered.complete and recovered.final and "gives nothing before 2026-" in recovered.reason
         assert recovered.missing == (None if name == "okx" else 5)
@@ -243,8 +251,8 @@ async def test_what_lies_before_the_exchanges_history_is_said_and_final(name: st
 async def test_what_the_history_does_not_have_yet_may_be_asked_again(name: str, unlimited: None) -> None:
     async with place(name) as here:
         last = int(here.fills[-1].trade_id)
-        stretch = replace(by_id(here.fills[-5:]), to_id=last + 3, to_ns=here.fills[-1].ns + 10**9)
-        recovered = await here.fetch(stretch)
+        trade_range = replace(by_id(here.fills[-5:]), to_id=last + 3, to_ns=here.fills[-1].ns + 10**9)
+        recovered = await here.fetch(trade_range)
         assert not recovered.complete and not recovered.final and "up to the end yet" in recovered.reason
         assert here.rows == as_rows(here.fills[-5:])
 
@@ -293,8 +301,8 @@ async def test_fills_inside_a_row_of_okx_are_left_out_by_who_knows_its_count(unl
         told = list(here.sandbox.truth["okx"]["BTC/USDT"])
         row = next(at for at in range(100, 150) if told[at].count > 2)
         before, after = told[row - 20], told[row]
-        stretch = TradeRange(from_id=int(before.trade_id) + 1, to_id=int(after.trade_id) - after.count)
-        assert (await here.fetch(stretch)).complete
+        trade_range = TradeRange(from_id=int(before.trade_id) + 1, to_id=int(after.trade_id) - after.count)
+        assert (await here.fetch(trade_range)).complete
         lost = told[row - 19 : row]
         assert len(here.rows) == sum(fill.count for fill in lost) > len(lost)
         volume = sum(Decimal(volume) for _, _, volume, _, _ in here.rows)
@@ -317,7 +325,7 @@ async def test_the_exchanges_rate_limits_are_never_exceeded() -> None:
 async def test_who_exceeds_a_rate_limit_is_told_so_and_asks_later(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    change_past(monkeypatch, name, units=past_of(name).units * 1e-9)
+    change_history_server(monkeypatch, name, units=history_server_of(name).units * 1e-9)
     async with place(name, rest_limits=RestClientLimits(wait_s=0.1)) as here:
         recovered = await here.fetch(by_time(here.fills[10:20]))
         assert here.struck["rate_limit"] == 1 and not recovered.final
@@ -362,7 +370,7 @@ async def test_a_market_that_the_exchange_does_not_know_is_said_in_its_words(nam
 async def test_a_stretch_that_cannot_be_asked_for_is_said() -> None:
     async with place("kraken") as here:
         recovered = await here.fetch(TradeRange(from_id=5, to_id=9))
-        assert recovered.final and "no time is known" in recovered.reason and recovered.missing == 5
+        assert recovered.final and "has no time" in recovered.reason and recovered.missing == 5
 
 
 async def test_an_exchange_out_of_reach_is_said_and_not_final() -> None:
@@ -396,7 +404,7 @@ class Scripted(httpx.AsyncBaseTransport):
 
 
 async def scripted(
-    transport: Scripted, stretch: TradeRange, budget: Budget, reject: Callable[[Reject], None] = no_reject
+    transport: Scripted, trade_range: TradeRange, budget: Budget, reject: Callable[[Reject], None] = no_reject
 ) -> tuple[FetchResult, list[Block]]:
     blocks: list[Block] = []
 
@@ -407,7 +415,7 @@ async def scripted(
     history, market = history_of("binance"), dialect_of("binance").market(parse_symbol("BTC/USDT"))
     async with RestClient(history, RateLimiter(FREE_WEIGHT), transport=transport) as rest:
         fetcher = Fetcher("binance", history, "trade", rest, reject=reject)
-        return await fetcher.fetch(market, stretch, store, budget), blocks
+        return await fetcher.fetch(market, trade_range, store, budget), blocks
 
 
 async def test_rows_come_no_faster_than_the_budget_allows(autojump_clock: trio.testing.MockClock) -> None:
@@ -455,6 +463,6 @@ async def test_a_stretch_that_ends_just_now_is_asked_for_a_little_later_whatever
 ) -> None:
     transport, now = Scripted(), time.time_ns()
     began = trio.current_time()
-    stretch = TradeRange(from_id=1, from_ns=now, to_ns=now + ahead_s * 1_000_000_000)
-    recovered, _ = await scripted(transport, stretch, Budget(pages=1))
+    trade_range = TradeRange(from_id=1, from_ns=now, to_ns=now + ahead_s * 1_000_000_000)
+    recovered, _ = await scripted(transport, trade_range, Budget(pages=1))
     assert transport.asked_at[0] - began == pytest.approx(2, abs=1) and not recovered.complete

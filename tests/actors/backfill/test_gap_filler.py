@@ -19,7 +19,7 @@ ROUND_ROWS = 500  # five of OKX's pages
 MISSING = 20_000
 
 
-class Paged(MadeUpHistory):
+class PageResponse(MadeUpHistory):
     """Gives no more than a round's worth of a range at once."""
 
     async def fetch(self, market: Market, wanted: TradeRange, store: Store, budget: object) -> FetchResult:
@@ -73,7 +73,7 @@ async def test_a_long_outage_is_asked_for_round_after_round_without_growing_wait
     admit(continuity, [MISSING + 2, MISSING + 3, MISSING + 4], at=1.0)
     tick(continuity, 9.0)
     began = trio.current_time()
-    await until_filled(BackfillParts(continuity, BTC), continuity, Paged())
+    await until_filled(BackfillParts(continuity, BTC), continuity, PageResponse())
     assert trio.current_time() - began >= MISSING / ROUND_ROWS / 2  # other gaps had their turns
 
 

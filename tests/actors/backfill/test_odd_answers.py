@@ -83,32 +83,38 @@ def query_of(name: str, rows: int = 0, cursor: str | None = None) -> Query:
     channel = dialect_of(name).channels[0]
     market = dialect_of(name).market(parse_symbol(cases_of(name).rest_symbol), channel)
     by_time = history_of(name).kind is Kind.BY_TIME
-    stretch = TradeRange(from_id=1, from_ns=1, to_ns=YEAR_2200_NS) if by_time else TradeRange(from_id=1)
+    trade_range = TradeRange(from_id=1, from_ns=1, to_ns=YEAR_2200_NS) if by_time else TradeRange(from_id=1)
     rows = rows or history_of(name).page_rows
-    return Query(market=market, channel=channel, stretch=stretch, rows=rows, cursor=cursor)
+    return Query(market=market, channel=channel, trade_range=trade_range, rows=rows, cursor=cursor)
 
 
 def check(name: str, body: bytes, headers: dict[str, str] | None = None, query: Query | None = None) -> Page | None:
     """Reads the answer. Only what blames the exchange is raised; what is left are sound trades of the market."""
     began, asked = time.perf_counter(), query or query_of(name)
     history = history_of(name)
-    page, words = None, history.said(400, body).words
+    page, text = None, history.error_response(400, body).message
     try:
         page = history.page(body, headers or {}, asked)
     except (Refused, TransientError) as error:
-        words += str(error)
-    assert len(words) < 1500
+        text += str(error)
+    assert len(text) < 1500
     assert time.perf_counter() - began < SECOND_S
     if page is not None:
         assert set(page.trades.native) <= {asked.market.native}
         assert amounts(page.trades.price, page.trades.volume) == (page.trades.price, page.trades.volume)
         check_times(page.trades.exchange_ns)
         check_ids(page.trades.trade_id)
-        assert page.cursor is None or history.ask(
-            Query(market=asked.market, channel=asked.channel, stretch=asked.stretch, rows=10, cursor=page.cursor)
+        assert page.cursor is None or history.request(
+            Query(
+                market=asked.market,
+                channel=asked.channel,
+                trade_range=asked.trade_range,
+                rows=10,
+                cursor=page.cursor,
+            )
         )
-        for stretch in (TradeRange(from_id=1, to_id=9), TradeRange(from_ns=1, to_ns=9)):
-            progress = Progress(history, stretch)
+        for trade_range in (TradeRange(from_id=1, to_id=9), TradeRange(from_ns=1, to_ns=9)):
+            progress = Progress(history, trade_range)
             progress.take(page)
             progress.remaining()
     return page
@@ -223,8 +229,8 @@ def test_a_row_of_another_market_is_not_stored_as_this_one(name: str, key: str) 
 def test_one_row_far_ahead_in_the_middle_of_a_page_ends_no_stretch() -> None:
     ids, times = ["1", "2", "900", "4", "5"], [T0_NS + at * SECOND_NS for at in (1, 2, 10**6, 4, 5)]
     page = Page(trades(["x"] * 5, ["1"] * 5, ["1"] * 5, ["buy"] * 5, ids, times), "next")
-    for stretch in (TradeRange(from_ns=T0_NS, to_ns=T0_NS + 100 * SECOND_NS), TradeRange(from_id=1, to_id=100)):
-        progress = Progress(history_of("kraken"), stretch)
+    for trade_range in (TradeRange(from_ns=T0_NS, to_ns=T0_NS + 100 * SECOND_NS), TradeRange(from_id=1, to_id=100)):
+        progress = Progress(history_of("kraken"), trade_range)
         progress.take(page)
         assert not progress.arrived and not progress.complete
 

@@ -36,9 +36,9 @@ def _history(*, newest_first: bool, dense: bool = True) -> History:
         limits=(),
         page_rows=10,
         newest_first=newest_first,
-        ask=nothing,
+        request=nothing,
         parse=nothing,
-        refusal=nothing,
+        parse_error=nothing,
         dense=dense,
     )
 
@@ -64,8 +64,8 @@ def test_every_wanted_row_is_taken_once_whatever_the_pages(
     newest_first: bool, first: int, more: int, rows: int, overlap: int, by_time: bool
 ) -> None:
     last, step = first + more, rows - overlap
-    stretch = TradeRange(from_ns=first, to_ns=last) if by_time else TradeRange(from_id=first, to_id=last)
-    progress = Progress(_history(newest_first=newest_first), stretch)
+    trade_range = TradeRange(from_ns=first, to_ns=last) if by_time else TradeRange(from_id=first, to_id=last)
+    progress = Progress(_history(newest_first=newest_first), trade_range)
     ids = list(range(100, 0, -1) if newest_first else range(1, 101))
     got: list[int] = []
     for start in range(0, len(ids), step):
@@ -78,16 +78,16 @@ def test_every_wanted_row_is_taken_once_whatever_the_pages(
 
 
 def test_what_remains_begins_where_the_pages_have_come_to() -> None:
-    stretch = TradeRange(from_id=10, to_id=30, from_ns=10, to_ns=30)
-    onwards = Progress(_history(newest_first=False), stretch)
+    trade_range = TradeRange(from_id=10, to_id=30, from_ns=10, to_ns=30)
+    onwards = Progress(_history(newest_first=False), trade_range)
     onwards.take(_page([10, 11, 12]))
     assert onwards.remaining() == TradeRange(from_id=13, to_id=30, from_ns=12, to_ns=30) and onwards.missing == 18
-    back = Progress(_history(newest_first=True), stretch)
-    assert back.remaining() == stretch
+    back = Progress(_history(newest_first=True), trade_range)
+    assert back.remaining() == trade_range
     back.take(_page([32, 31, 30, 29]))
     assert back.remaining() == TradeRange(from_id=10, to_id=28, from_ns=10, to_ns=29)
     back.take(_page([12, 11, 10]))
-    assert back.remaining() == stretch and back.missing == 16 and not back.complete
+    assert back.remaining() == trade_range and back.missing == 16 and not back.complete
 
 
 def test_a_time_is_met_only_by_what_lies_past_it() -> None:

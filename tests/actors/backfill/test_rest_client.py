@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from actors.backfill.rate_limiter import RateLimiter
 from actors.backfill.rest_client import Answer, RestClient, RestClientLimits, Unanswered
-from actors.exchanges.contract.history import Ask, Busy, Garbled, RateLimit, Refused
+from actors.exchanges.contract.history import Busy, Garbled, RateLimit, Refused, RestRequest
 from actors.wire.errors import NetworkTimeout, WrongCertificate
 from supervisor import Backoff, TransientError
 from tests.harness.exchange_cases import cases_of
@@ -27,7 +27,7 @@ from tests.harness.exchange_values import WITH_HISTORY, history_of
 from tests.harness.paths import CERTS
 
 ONE = RateLimit(name="requests", units=10.0, window_s=10.0, burst=2.0)
-ASK = Ask(path="/x", query=(("a", "b c"),))
+ASK = RestRequest(path="/x", query=(("a", "b c"),))
 FREE = (RateLimit(name="requests", units=1e6, window_s=1.0, burst=1e5),)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.exchanges.contract.feed import Ack, Alive, Condition
+from actors.exchanges.contract.feed import Ack, Condition, KeepAlive
 from actors.feed.decoder import Decoder, Outcome
 from actors.model.symbols import SymbolError, parse_symbol
 from actors.model.ticks import Block, Reason
@@ -143,7 +143,7 @@ def test_answers_and_heartbeats_come_out_in_order_and_count_as_neither_tick_nor_
     reader = Decoder("kraken", dialect_of("kraken"), {"BTC/USD": "BTC/USD", "USDC/USD": "USDC/USD"})
     outcome = reader.read([*messages, ack], RECEIVED_NS, Block("kraken"))
     assert (outcome.ticks, outcome.rejects) == (3, [])
-    assert outcome.controls == [Condition(), Alive(), Alive(), Ack(("BTC/USD",))]
+    assert outcome.controls == [Condition(), KeepAlive(), KeepAlive(), Ack(("BTC/USD",))]
 
 
 def okx_trade(native: str, ms: int, trade_id: int) -> bytes:

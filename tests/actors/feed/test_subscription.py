@@ -121,8 +121,8 @@ def test_words_of_refusal_that_mean_nobody_when_all_is_answered_change_nothing()
     one = subscription()
     asked(one)
     one.acknowledged(Ack(ABC), 0)
-    for passing in (False, True):
-        assert one.refuse(Refusal(BUSY, passing=passing), 0) == []
+    for transient in (False, True):
+        assert one.refuse(Refusal(BUSY, transient=transient), 0) == []
     assert (one.refused, one.confirmed, one.held) == ({}, set(ABC), {})
 
 
@@ -173,7 +173,7 @@ def test_a_refusal_about_rate_is_asked_again_as_it_was_and_nothing_before(named:
     one = subscription("bybit", tuple(f"S{n}" for n in range(25)))
     first = one.next(0)
     assert first is not None
-    held = one.refuse(Refusal(BUSY, named, "" if named else "1", passing=True), 0)
+    held = one.refuse(Refusal(BUSY, named, "" if named else "1", transient=True), 0)
     assert held == list(named or first.natives) and set(one.held.values()) == {BUSY} and not one.refused
     assert asked(one, LEAST_S - 0.1) == [], "the others wait too"
     if named:
@@ -187,12 +187,12 @@ def test_a_bare_refusal_about_rate_may_mean_any_request_that_has_no_answer() -> 
     one = subscription("kraken", tuple(f"C{n:03}/USD" for n in range(101)))
     first, second = asked(one)
     one.acknowledged(Ack(first), 0)
-    assert one.refuse(Refusal("Exceeded msg rate", passing=True), 0) == list(second)
+    assert one.refuse(Refusal("Exceeded msg rate", transient=True), 0) == list(second)
     for _ in range(100):
-        assert one.refuse(Refusal("Exceeded msg rate", passing=True), 1) == []  # of one pause
+        assert one.refuse(Refusal("Exceeded msg rate", transient=True), 1) == []  # of one pause
     at, natives = next_asked(one, 1)
     assert natives == second and LEAST_S <= at <= 2 * LEAST_S + 0.1
-    assert one.refuse(Refusal("Exceeded msg rate", passing=True), at) == list(second)
+    assert one.refuse(Refusal("Exceeded msg rate", transient=True), at) == list(second)
     later, natives = next_asked(one, at)
     assert natives == second and 2 * LEAST_S <= later - at <= 4 * LEAST_S + 0.1
 
@@ -269,10 +269,10 @@ def test_when_the_exchange_is_back_nothing_waits_for_its_pause_to_end() -> None:
     asked(one)
     for _ in range(6):
         one.refuse(Refusal("EService:Market in maintenance", ("A/X",)), now)
-        one.refuse(Refusal("EService:Busy", ("B/X",), passing=True), now)
+        one.refuse(Refusal("EService:Busy", ("B/X",), transient=True), now)
         now, _natives = next_asked(one, now)
     one.refuse(Refusal("EService:Market in maintenance", ("A/X",)), now)
-    one.refuse(Refusal("EService:Busy", ("B/X",), passing=True), now)
+    one.refuse(Refusal("EService:Busy", ("B/X",), transient=True), now)
     assert asked(one, now + 60) == []
     one.hurry(now + 60)
     assert [set(natives) for natives in asked(one, now + 60)] == [{"A/X", "B/X"}]

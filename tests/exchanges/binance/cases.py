@@ -4,16 +4,16 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from actors.exchanges.contract.feed import Ack, Leaving, Refusal, TradeLike
+from actors.exchanges.contract.feed import Ack, CloseNotice, MalformedTrade, Refusal
 from actors.exchanges.contract.history import TradeRange
 from actors.exchanges.contract.rest import Busy, Refused
 from tests.harness.exchange_cases import (
     BAD_MS,
     MS,
-    Asked,
     Cases,
     Native,
-    Paged,
+    PageRequest,
+    PageResponse,
     Row,
     Subscribe,
     TradeFrame,
@@ -78,22 +78,22 @@ CASES = Cases(
         ('{"result":null,"id":3}', Ack(request_id="3")),
         ('{"code":2,"msg":"Invalid request","id":3}', Refusal("2 Invalid request", request_id="3")),
         ('{"error":{"code":3,"msg":"Invalid JSON"},"id":null}', Refusal("3 Invalid JSON")),
-        ('{"e":"serverShutdown","E":1}', Leaving("serverShutdown")),
-        ('{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1}}', Leaving("serverShutdown")),
-        ('{"stream":"btcusdt@trade","data":{}}', TradeLike()),
+        ('{"e":"serverShutdown","E":1}', CloseNotice("serverShutdown")),
+        ('{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1}}', CloseNotice("serverShutdown")),
+        ('{"stream":"btcusdt@trade","data":{}}', MalformedTrade()),
         ('{"stream":"btcusdt@depth","data":{"e":"depthUpdate","id":1,"result":1}}', None),
         # about the rate, or the exchange's own trouble: not about markets
         (
             '{"code":-1003,"msg":"Way too much request weight used; IP banned","id":3}',
-            Refusal("-1003 Way too much request weight used; IP banned", request_id="3", passing=True),
+            Refusal("-1003 Way too much request weight used; IP banned", request_id="3", transient=True),
         ),
         (
             '{"error":{"code":4,"msg":"Too many subscriptions"},"id":19}',
-            Refusal("4 Too many subscriptions", request_id="19", passing=True),
+            Refusal("4 Too many subscriptions", request_id="19", transient=True),
         ),
         (
             '{"error":{"code":-1008,"msg":"Server is currently overloaded"},"id":null}',
-            Refusal("-1008 Server is currently overloaded", passing=True),
+            Refusal("-1008 Server is currently overloaded", transient=True),
         ),
     ),
     wire=wire,
@@ -110,22 +110,24 @@ CASES = Cases(
     ),
     unknown_market=(400, b'{"code":-1121,"msg":"Invalid symbol."}', "-1121 Invalid symbol."),
     rest_symbol="ETH/BTC",
-    asks=(
-        Asked(
-            stretch=TradeRange(from_id=5, to_id=9),
+    requests=(
+        PageRequest(
+            trade_range=TradeRange(from_id=5, to_id=9),
             target="/api/v3/historicalTrades?symbol=ETHBTC&fromId=5&limit=1000",
         ),
         # as it was recorded (captures/rest/aggTrades_BTCUSDT_fromId202790190_2020.txt), but for the order
-        Asked(
-            stretch=TradeRange(from_id=202790190),
+        PageRequest(
+            trade_range=TradeRange(from_id=202790190),
             target="/api/v3/aggTrades?symbol=BTCUSDT&fromId=202790190&limit=1000",
             symbol="BTC/USDT",
             channel="aggTrade",
         ),
     ),
     pages=(
-        Paged(capture="binance/rest/trades_ETHBTC_limit1000_2023-03-20.json", rows=trade_rows, cursor="409019748"),
-        Paged(
+        PageResponse(
+            capture="binance/rest/trades_ETHBTC_limit1000_2023-03-20.json", rows=trade_rows, cursor="409019748"
+        ),
+        PageResponse(
             capture="binance/rest/aggTrades_BTCUSDT_fromId202790190_2020.json",
             rows=aggregate_rows,
             cursor="202791190",
@@ -137,7 +139,7 @@ CASES = Cases(
         (b'{"code":-1000,"msg":"An unknown error occurred"}', Busy),
         (b'{"code":-1121,"msg":"Invalid symbol."}', Refused),
     ),
-    words=((400, b'{"code":-1121,"msg":"Invalid symbol."}', "-1121 Invalid symbol."),),
+    error_texts=((400, b'{"code":-1121,"msg":"Invalid symbol."}', "-1121 Invalid symbol."),),
     loopback_errors=(
         ("/api/v3/trades?symbol=NOPE", 400, '{"code":-1121,"msg":"Invalid symbol."}'),
         ("/api/v3/trades", 400, '"code":-1102'),

@@ -5,11 +5,30 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from actors.exchanges.contract.feed import Ack, Alive, Condition, Leaving, Refusal, TradeLike, Unsubscribed
+from actors.exchanges.contract.feed import (
+    Ack,
+    CloseNotice,
+    Condition,
+    KeepAlive,
+    MalformedTrade,
+    Refusal,
+    Unsubscribed,
+)
 from actors.exchanges.contract.history import TradeRange
 from actors.exchanges.contract.instruments import Instrument
 from actors.exchanges.contract.rest import Busy, Garbled, Refused
-from tests.harness.exchange_cases import MS, Asked, Cases, Listed, Native, Paged, Row, Subscribe, WireTrade, of_ms
+from tests.harness.exchange_cases import (
+    MS,
+    Cases,
+    InstrumentsResponse,
+    Native,
+    PageRequest,
+    PageResponse,
+    Row,
+    Subscribe,
+    WireTrade,
+    of_ms,
+)
 
 URL = "wss://api-pub.bitfinex.com/ws/2"
 _CHANNELS: dict[int, str] = {}
@@ -81,22 +100,25 @@ CASES = Cases(
     before=(ACK,),
     controls=(
         (ACK.decode(), Ack(("tBTCUSD",))),
-        ('{"event":"subscribed","channel":"book","chanId":7,"symbol":"tBTCUSD"}', Alive()),
-        ('[19111,"hb"]', Alive()),
-        ('[19111,"hb",5]', Alive()),
-        ('[19111,"tu",[401597395,1574694478808,0.005,7245.3]]', Alive()),
-        ("[19111,[]]", Alive()),
-        ('[19111,"te",[401597395,1574694478808,"x",7245.3]]', TradeLike()),
-        ("[19111,[[401597395]]]", TradeLike()),
+        ('{"event":"subscribed","channel":"book","chanId":7,"symbol":"tBTCUSD"}', KeepAlive()),
+        ('[19111,"hb"]', KeepAlive()),
+        ('[19111,"hb",5]', KeepAlive()),
+        ('[19111,"tu",[401597395,1574694478808,0.005,7245.3]]', KeepAlive()),
+        ("[19111,[]]", KeepAlive()),
+        ('[19111,"te",[401597395,1574694478808,"x",7245.3]]', MalformedTrade()),
+        ("[19111,[[401597395]]]", MalformedTrade()),
         ("[]", None),
         ('[19111,"cs",-5]', None),
-        ('{"event":"unsubscribed","status":"OK","chanId":8}', Alive()),
+        ('{"event":"unsubscribed","status":"OK","chanId":8}', KeepAlive()),
         ('{"event":"unsubscribed","status":"OK","chanId":19111}', Unsubscribed(("tBTCUSD",))),
         (
             '{"channel":"trades","symbol":"tNOPEUSD","event":"error","msg":"symbol: invalid","code":10300}',
             Refusal("10300 symbol: invalid", ("tNOPEUSD",)),
         ),
-        ('{"channel":"trades","symbol":"tBTCUSD","event":"error","msg":"subscribe: dup","code":10301}', Alive()),
+        (
+            '{"channel":"trades","symbol":"tBTCUSD","event":"error","msg":"subscribe: dup","code":10301}',
+            KeepAlive(),
+        ),
         (
             '{"channel":"trades","symbol":"tBTCUSD","event":"error","msg":"subscribe: limit","code":10305}',
             Refusal("10305 subscribe: limit", ("tBTCUSD",)),
@@ -106,11 +128,11 @@ CASES = Cases(
             '{"event":"info","version":2,"serverId":"a","platform":{"status":0}}',
             Condition("maintenance", matches=False),
         ),
-        ('{"event":"info","code":20051,"msg":"Stopping"}', Leaving("20051 Stopping")),
+        ('{"event":"info","code":20051,"msg":"Stopping"}', CloseNotice("20051 Stopping")),
         ('{"event":"info","code":20060,"msg":"Entering"}', Condition("20060 Entering", matches=False)),
-        ('{"event":"info","code":20061,"msg":"Ended"}', Leaving("20061 Ended")),
-        ('{"event":"pong","ts":1,"cid":2}', Alive()),
-        ('{"event":"conf","status":"OK"}', Alive()),
+        ('{"event":"info","code":20061,"msg":"Ended"}', CloseNotice("20061 Ended")),
+        ('{"event":"pong","ts":1,"cid":2}', KeepAlive()),
+        ('{"event":"conf","status":"OK"}', KeepAlive()),
         ('{"event":"auth"}', None),
     ),
     wire=wire,
@@ -118,8 +140,8 @@ CASES = Cases(
     unknown_market=(400, b'["error",10020,"symbol: invalid"]', "10020 symbol: invalid"),
     rest_symbol="BTC/USD",
     listed=(
-        Listed(
-            ask=0,
+        InstrumentsResponse(
+            request=0,
             body=b'[["BTCUSD","BTCUST","DOGE:USD","UDCUSD"]]',
             count=4,
             some=(
@@ -127,8 +149,8 @@ CASES = Cases(
                 Instrument(symbol="DOGE/USD", native="tDOGE:USD", kind="spot", base="DOGE", quote="USD"),
             ),
         ),
-        Listed(
-            ask=1,
+        InstrumentsResponse(
+            request=1,
             body=b'[["BTCF0:USTF0"]]',
             count=1,
             some=(
@@ -143,25 +165,25 @@ CASES = Cases(
             ),
         ),
     ),
-    asks=(
-        Asked(
-            stretch=BY_TIME,
+    requests=(
+        PageRequest(
+            trade_range=BY_TIME,
             target="/v2/trades/tBTCUSD/hist?limit=10000&start=1574694475039&end=1574694475050&sort=1",
         ),
-        Asked(
-            stretch=TradeRange(from_ns=FROM_NS),
+        PageRequest(
+            trade_range=TradeRange(from_ns=FROM_NS),
             symbol="BTC/USDT:USDT",
             cursor="1574694478808",
             target="/v2/trades/tBTCF0:USTF0/hist?limit=10000&start=1574694478808&sort=1",
         ),
     ),
-    pages=(Paged(body=HISTORY, rows=rows, cursor=None),),
+    pages=(PageResponse(body=HISTORY, rows=rows, cursor=None),),
     errors=(
         (b'["error",11010,"ratelimit: error"]', Busy),
         (b'["error",10020,"symbol: invalid"]', Refused),
         (b'["error",20060,"maintenance"]', Busy),
         (b"[[401597393,1574694475038,0.005,7244.9]]", Garbled),  # before what was asked for
     ),
-    words=((429, b'["error",11010,"ratelimit: error"]', "11010 ratelimit: error"),),
+    error_texts=((429, b'["error",11010,"ratelimit: error"]', "11010 ratelimit: error"),),
     loopback_errors=(("/v2/trades/tNOPEUSD/hist?limit=5", 500, "symbol: invalid"),),
 )

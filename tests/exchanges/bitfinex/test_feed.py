@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.exchanges.contract.feed import Ack, Alive, Condition
+from actors.exchanges.contract.feed import Ack, Condition, KeepAlive
 from actors.feed.decoder import Decoder, Outcome
 from actors.model.ticks import Block, Reason
 from tests.harness.exchange_cases import market_of
@@ -67,7 +67,7 @@ def test_a_session_is_read_field_by_field_in_batches_of_any_size(sizes: list[int
         rest, rejects = rest[size:], rejects + len(outcome.rejects)
         controls += outcome.controls
     assert rows(block) == READ and rejects == 0
-    others = [control for control in controls if control != Alive()]
+    others = [control for control in controls if control != KeepAlive()]
     assert others == [Condition(), Ack(("tBTCUSD",)), Ack(("tBTCF0:USTF0",))]
 
 

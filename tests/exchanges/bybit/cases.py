@@ -4,18 +4,18 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from actors.exchanges.contract.feed import Ack, Alive, Refusal, Unsubscribed
+from actors.exchanges.contract.feed import Ack, KeepAlive, Refusal, Unsubscribed
 from actors.exchanges.contract.history import TradeRange
 from actors.exchanges.contract.instruments import Instrument
 from actors.exchanges.contract.rest import Busy, Garbled, Refused
 from tests.harness.exchange_cases import (
     BAD_MS,
     MS,
-    Asked,
     Cases,
-    Listed,
+    InstrumentsResponse,
     Native,
-    Paged,
+    PageRequest,
+    PageResponse,
     Row,
     Subscribe,
     TradeFrame,
@@ -75,16 +75,16 @@ CASES = Cases(
             '{"success":false,"ret_msg":"Invalid symbol :[publicTrade.FOO]","req_id":"2","op":"subscribe"}',
             Refusal("Invalid symbol :[publicTrade.FOO]", request_id="2"),
         ),
-        ('{"success":true,"ret_msg":"pong","conn_id":"d","op":"ping"}', Alive()),
-        ('{"args":["1672916271846"],"op":"pong"}', Alive()),
-        ('{"topic":"publicTrade.BTCUSDT","data":[]}', Alive()),
+        ('{"success":true,"ret_msg":"pong","conn_id":"d","op":"ping"}', KeepAlive()),
+        ('{"args":["1672916271846"],"op":"pong"}', KeepAlive()),
+        ('{"topic":"publicTrade.BTCUSDT","data":[]}', KeepAlive()),
         ('{"topic":"tickers.BTCUSDT","data":{}}', None),
         ('{"success":true,"ret_msg":"","op":"unsubscribe"}', Unsubscribed()),
         (
             '{"success":true,"ret_msg":"","op":"unsubscribe","args":["publicTrade.AB","tickers.AB"]}',
             Unsubscribed(("AB",)),
         ),
-        ('{"success":false,"ret_msg":"no","op":"unsubscribe"}', Alive()),
+        ('{"success":false,"ret_msg":"no","op":"unsubscribe"}', KeepAlive()),
         (
             '{"success":false,"ret_msg":"error:already subscribed,topic:publicTrade.AB","req_id":"3"}',
             Ack(("AB",), "3"),
@@ -92,11 +92,11 @@ CASES = Cases(
         # about the rate, or the exchange's own trouble: not about markets
         (
             '{"success":false,"ret_msg":"Too many visits!","req_id":"2","op":"subscribe"}',
-            Refusal("Too many visits!", request_id="2", passing=True),
+            Refusal("Too many visits!", request_id="2", transient=True),
         ),
         (
             '{"success":false,"ret_code":10006,"ret_msg":"","req_id":"2","op":"subscribe"}',
-            Refusal("", request_id="2", passing=True),
+            Refusal("", request_id="2", transient=True),
         ),
     ),
     wire=wire,
@@ -117,29 +117,29 @@ CASES = Cases(
     gained={"inverse": {"RPI": False, "seq": 1}},
     unknown_market=(400, b'{"retCode":10001,"retMsg":"Not supported symbols"}', "10001 Not supported symbols"),
     rest_symbol="BTC/USDT:USDT",
-    asks=(
-        Asked(
-            stretch=TradeRange(from_id=5, to_id=9),
+    requests=(
+        PageRequest(
+            trade_range=TradeRange(from_id=5, to_id=9),
             target="/v5/market/recent-trade?category=linear&symbol=BTCUSDT&limit=1000",
         ),
-        Asked(
-            stretch=TradeRange(from_id=5, to_id=9),
+        PageRequest(
+            trade_range=TradeRange(from_id=5, to_id=9),
             target="/v5/market/recent-trade?category=spot&symbol=BTCUSDT&limit=60",
             symbol="BTC/USDT",
         ),
     ),
-    pages=(Paged(body=SAMPLE, rows=lambda _answer: [SAMPLE_ROW], cursor=None),),
+    pages=(PageResponse(body=SAMPLE, rows=lambda _answer: [SAMPLE_ROW], cursor=None),),
     errors=(
         (b'{"retCode":10016,"retMsg":"Server error","result":{}}', Busy),
         (b'{"retCode":0,"retMsg":"OK","result":{}}', Garbled),
         (b'{"retCode":10006,"retMsg":"Too many visits!","result":{}}', Busy),
         (b'{"retCode":10001,"retMsg":"Not supported symbols","result":{}}', Refused),
     ),
-    words=((400, b"access too frequent", "access too frequent"),),
+    error_texts=((400, b"access too frequent", "access too frequent"),),
     listed=(
-        Listed(
+        InstrumentsResponse(
             capture="bybit/rest/instruments_info_spot.json",
-            ask=0,
+            request=0,
             count=2,
             some=(
                 Instrument(
@@ -153,9 +153,9 @@ CASES = Cases(
                 ),
             ),
         ),
-        Listed(
+        InstrumentsResponse(
             capture="bybit/rest/instruments_info_linear.json",
-            ask=1,
+            request=1,
             count=2,
             some=(
                 Instrument(

@@ -5,16 +5,16 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from actors.exchanges.contract.feed import Ack, Alive, Refusal
+from actors.exchanges.contract.feed import Ack, KeepAlive, Refusal
 from actors.exchanges.contract.history import TradeRange
 from actors.exchanges.contract.rest import Busy
 from tests.harness.exchange_cases import (
     BAD_RFC3339,
     MS,
-    Asked,
     Cases,
     Native,
-    Paged,
+    PageRequest,
+    PageResponse,
     Row,
     Subscribe,
     TradeFrame,
@@ -64,7 +64,7 @@ CASES = Cases(
         ),
     ),
     controls=(
-        ('{"type":"heartbeat","sequence":90,"last_trade_id":0,"product_id":"BTC-USD"}', Alive()),
+        ('{"type":"heartbeat","sequence":90,"last_trade_id":0,"product_id":"BTC-USD"}', KeepAlive()),
         (
             '{"type":"subscriptions","channels":[{"name":"heartbeat","product_ids":["ETH-USD"]},{"name":"matches","product_ids":["BTC-USD","ETH-USD"],"account_ids":null}]}',
             Ack(("BTC-USD", "ETH-USD"), whole=True),
@@ -74,14 +74,14 @@ CASES = Cases(
             '{"type":"error","message":"Failed to subscribe","reason":"FOO-USD is not a valid product"}',
             Refusal("Failed to subscribe: FOO-USD is not a valid product", ("FOO-USD",)),
         ),
-        ('{"type":"error","message":"Too many requests"}', Refusal("Too many requests", passing=True)),
+        ('{"type":"error","message":"Too many requests"}', Refusal("Too many requests", transient=True)),
         ('{"type":"subscriptions","channels":[]}', Ack(whole=True)),
         # about the rate, or the exchange's own trouble: not about markets
         (
             '{"type":"error","message":"Failed to subscribe","reason":"rate limit exceeded"}',
-            Refusal("Failed to subscribe: rate limit exceeded", passing=True),
+            Refusal("Failed to subscribe: rate limit exceeded", transient=True),
         ),
-        ('{"type":"error","message":"Internal server error"}', Refusal("Internal server error", passing=True)),
+        ('{"type":"error","message":"Internal server error"}', Refusal("Internal server error", transient=True)),
     ),
     wire=wire,
     control=control,
@@ -102,17 +102,21 @@ CASES = Cases(
     ),
     unknown_market=(404, b'{"message":"NotFound"}', "NotFound"),
     rest_symbol="BTC/USD",
-    asks=(
-        Asked(stretch=TradeRange(from_id=5, to_id=9), target="/products/BTC-USD/trades?limit=1000&after=10"),
-        Asked(stretch=TradeRange(from_ns=FROM_NS, to_ns=FROM_NS + 10), target="/products/BTC-USD/trades?limit=1"),
-        Asked(
-            stretch=TradeRange(from_ns=FROM_NS, to_ns=FROM_NS + 10),
+    requests=(
+        PageRequest(
+            trade_range=TradeRange(from_id=5, to_id=9), target="/products/BTC-USD/trades?limit=1000&after=10"
+        ),
+        PageRequest(
+            trade_range=TradeRange(from_ns=FROM_NS, to_ns=FROM_NS + 10), target="/products/BTC-USD/trades?limit=1"
+        ),
+        PageRequest(
+            trade_range=TradeRange(from_ns=FROM_NS, to_ns=FROM_NS + 10),
             cursor="77",
             target="/products/BTC-USD/trades?limit=1000&after=77",
         ),
     ),
     pages=(
-        Paged(
+        PageResponse(
             body=SAMPLE,
             rows=lambda _answer: SAMPLE_ROWS,
             headers={"cb-before": "116922625", "cb-after": "116921530"},
@@ -120,7 +124,7 @@ CASES = Cases(
         ),
     ),
     errors=((b'{"message":"Internal server error"}', Busy),),
-    words=((400, b'{"message":"NotFound"}', "NotFound"),),
+    error_texts=((400, b'{"message":"NotFound"}', "NotFound"),),
     loopback_errors=(
         ("/products/NOPE-USD/trades", 404, '{"message":"NotFound"}'),
         ("/products/BTC-USD/nothing", 404, '{"message":"NotFound"}'),

@@ -15,11 +15,11 @@ from tests.harness.exchange_values import history_of
 def test_coinbase_finds_a_time_by_halving_the_ids(newest: int) -> None:
     """A market of one trade a second, the first with id 1 at second 1."""
     for wanted in sorted({1, newest // 3 + 1, newest - 1, newest, newest + 5}):
-        stretch = TradeRange(from_ns=0, to_ns=wanted * 1_000_000_000)
-        asked, requests = query_of("coinbaseexchange", stretch), 0
+        trade_range = TradeRange(from_ns=0, to_ns=wanted * 1_000_000_000)
+        asked, requests = query_of("coinbaseexchange", trade_range), 0
         while asked.cursor is None or asked.cursor.startswith("seek"):
             requests += 1
-            parameters = dict(history_of("coinbaseexchange").ask(asked).query)
+            parameters = dict(history_of("coinbaseexchange").request(asked).query)
             id_ = min(newest, int(parameters.get("after", newest + 1)) - 1)
             assert parameters["limit"] == "1" and requests < 20
             day, second = divmod(id_, 86_400)
@@ -27,6 +27,6 @@ def test_coinbase_finds_a_time_by_halving_the_ids(newest: int) -> None:
             body = json.dumps([{"time": time, "trade_id": id_, "price": "1", "size": "1", "side": "buy"}])
             cursor = history_of("coinbaseexchange").page((body if id_ > 0 else "[]").encode(), {}, asked).cursor
             assert cursor is not None
-            asked = query_of("coinbaseexchange", stretch, cursor)
+            asked = query_of("coinbaseexchange", trade_range, cursor)
         assert asked.cursor is not None
         assert 0 <= int(asked.cursor) - 1 - min(wanted, newest) <= 501

@@ -4,11 +4,22 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from actors.exchanges.contract.feed import Ack, Alive, Refusal, Reply, TradeLike, Unsubscribed
+from actors.exchanges.contract.feed import Ack, KeepAlive, MalformedTrade, Refusal, Reply, Unsubscribed
 from actors.exchanges.contract.history import TradeRange
 from actors.exchanges.contract.instruments import Instrument
 from actors.exchanges.contract.rest import Busy, Garbled, Refused
-from tests.harness.exchange_cases import MS, Asked, Cases, Listed, Native, Paged, Row, Subscribe, WireTrade, of_ms
+from tests.harness.exchange_cases import (
+    MS,
+    Cases,
+    InstrumentsResponse,
+    Native,
+    PageRequest,
+    PageResponse,
+    Row,
+    Subscribe,
+    WireTrade,
+    of_ms,
+)
 
 SPOT = "wss://api.huobi.pro/ws"
 LINEAR = "wss://api.hbdm.com/linear-swap-ws"
@@ -93,7 +104,7 @@ CASES = Cases(
             '{"id":"id1","status":"ok","subbed":"market.btcusdt.trade.detail","ts":1489474081631}',
             Ack(("btcusdt",)),
         ),
-        ('{"id":"id1","status":"ok","subbed":"market.btcusdt.depth.step0","ts":1489474081631}', Alive()),
+        ('{"id":"id1","status":"ok","subbed":"market.btcusdt.depth.step0","ts":1489474081631}', KeepAlive()),
         ('{"id":"id1","status":"ok","unsubbed":"market.btcusdt.trade.detail"}', Unsubscribed(("btcusdt",))),
         (
             '{"status":"error","ts":1790134833291,"id":"4","err-code":"bad-request",'
@@ -106,12 +117,12 @@ CASES = Cases(
         ),
         (
             '{"status":"error","ts":1,"id":"4","err-code":"too-many-request","err-msg":"slow down"}',
-            Refusal("too-many-request: slow down", request_id="4", passing=True),
+            Refusal("too-many-request: slow down", request_id="4", transient=True),
         ),
-        ('{"ch":"market.btcusdt.trade.detail","tick":{"data":[]}}', Alive()),
-        ('{"ch":"market.btcusdt.trade.detail"}', TradeLike()),
+        ('{"ch":"market.btcusdt.trade.detail","tick":{"data":[]}}', KeepAlive()),
+        ('{"ch":"market.btcusdt.trade.detail"}', MalformedTrade()),
         ('{"ch":"market.btcusdt.depth.step0","tick":{"bids":[]}}', None),
-        ('{"rep":"market.btcusdt.trade.detail","status":"ok","data":[]}', Alive()),
+        ('{"rep":"market.btcusdt.trade.detail","status":"ok","data":[]}', KeepAlive()),
     ),
     wire=wire,
     control=control,
@@ -122,8 +133,8 @@ CASES = Cases(
     ),
     rest_symbol="BTC/USDT",
     listed=(
-        Listed(
-            ask=0,
+        InstrumentsResponse(
+            request=0,
             body=b'{"status":"ok","data":[{"base-currency":"btc","quote-currency":"usdt","price-precision":2,'
             b'"amount-precision":6,"symbol-partition":"main","symbol":"btcusdt","state":"online"},'
             b'{"base-currency":"nope","quote-currency":"usdt","symbol":"nopeusdt","state":"offline"}]}',
@@ -140,8 +151,8 @@ CASES = Cases(
                 ),
             ),
         ),
-        Listed(
-            ask=1,
+        InstrumentsResponse(
+            request=1,
             body=b'{"status":"ok","data":[{"symbol":"BTC","contract_code":"BTC-USDT","contract_size":1E-3,'
             b'"price_tick":0.1,"contract_status":1},{"symbol":"BTC","contract_code":"BTC-USDT-261225",'
             b'"contract_size":0.001,"price_tick":0.1,"contract_status":1}],"ts":1}',
@@ -161,8 +172,8 @@ CASES = Cases(
                 ),
             ),
         ),
-        Listed(
-            ask=2,
+        InstrumentsResponse(
+            request=2,
             body=b'{"status":"ok","data":[{"symbol":"BTC","contract_code":"BTC-USD","contract_size":100.0,'
             b'"price_tick":0.1,"contract_status":3}],"ts":1}',
             count=1,
@@ -183,22 +194,22 @@ CASES = Cases(
             ),
         ),
     ),
-    asks=(
-        Asked(stretch=ANY, target="/market/history/trade?symbol=btcusdt&size=2000"),
-        Asked(
-            stretch=ANY,
+    requests=(
+        PageRequest(trade_range=ANY, target="/market/history/trade?symbol=btcusdt&size=2000"),
+        PageRequest(
+            trade_range=ANY,
             symbol="BTC/USDT:USDT",
             target="/linear-swap-ex/market/history/trade?contract_code=BTC-USDT&size=2000",
         ),
-        Asked(
-            stretch=ANY,
+        PageRequest(
+            trade_range=ANY,
             symbol="BTC/USD:BTC",
             target="/swap-ex/market/history/trade?contract_code=BTC-USD&size=2000",
         ),
     ),
     pages=(
-        Paged(body=SPOT_ANSWER, rows=rows, cursor=None),
-        Paged(body=LINEAR_ANSWER, rows=rows, cursor=None, symbol="BTC/USDT:USDT"),
+        PageResponse(body=SPOT_ANSWER, rows=rows, cursor=None),
+        PageResponse(body=LINEAR_ANSWER, rows=rows, cursor=None, symbol="BTC/USDT:USDT"),
     ),
     errors=(
         (b'{"status":"error","err-code":"invalid-parameter","err-msg":"invalid symbol","ts":1}', Refused),
@@ -206,7 +217,7 @@ CASES = Cases(
         (b'{"status":"ok","ch":"market.btcusdt.trade.detail","ts":1}', Garbled),
         (LINEAR_ANSWER, Garbled),  # another market than asked for
     ),
-    words=((200, b'{"status":"error","err-code":"bad-request","err-msg":"no"}', "bad-request no"),),
+    error_texts=((200, b'{"status":"error","err-code":"bad-request","err-msg":"no"}', "bad-request no"),),
     loopback_errors=(
         ("/market/history/trade?symbol=nopeusdt&size=5", 200, '"err-code":"invalid-parameter"'),
         ("/linear-swap-ex/market/history/trade?size=5", 200, '"err-code":"invalid-parameter"'),

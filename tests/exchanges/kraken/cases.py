@@ -5,15 +5,15 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from actors.exchanges.contract.feed import Ack, Alive, Condition, Refusal, Unsubscribed
+from actors.exchanges.contract.feed import Ack, Condition, KeepAlive, Refusal, Unsubscribed
 from actors.exchanges.contract.history import TradeRange
 from actors.exchanges.contract.rest import Busy, Garbled, Refused
 from tests.harness.exchange_cases import (
     BAD_RFC3339,
-    Asked,
     Cases,
     Native,
-    Paged,
+    PageRequest,
+    PageResponse,
     Row,
     Subscribe,
     TradeFrame,
@@ -72,17 +72,17 @@ CASES = Cases(
         ),
     ),
     controls=(
-        ('{"channel":"heartbeat"}', Alive()),
+        ('{"channel":"heartbeat"}', KeepAlive()),
         ('{"channel":"status","type":"update","data":[{"system":"online"}]}', Condition()),
-        ('{"channel":"trade","type":"update","data":[]}', Alive()),
-        ('{"method":"pong","req_id":1,"time_in":"x"}', Alive()),
+        ('{"channel":"trade","type":"update","data":[]}', KeepAlive()),
+        ('{"method":"pong","req_id":1,"time_in":"x"}', KeepAlive()),
         (
             '{"method":"subscribe","req_id":1,"result":{"channel":"trade","symbol":"BTC/USD"},"success":true}',
             Ack(("BTC/USD",)),
         ),
         (
             '{"method":"subscribe","req_id":1,"result":{"channel":"book","symbol":"BTC/USD"},"success":true}',
-            Alive(),
+            KeepAlive(),
         ),
         (
             '{"error":"No XBT/USD","method":"subscribe","req_id":9,"success":false,"symbol":"XBT/USD"}',
@@ -94,8 +94,8 @@ CASES = Cases(
             Unsubscribed(("A/B",)),
         ),
         ('{"method":"unsubscribe","result":{"channel":"trade"},"success":true}', Unsubscribed()),
-        ('{"method":"unsubscribe","result":{"channel":"book","symbol":"A/B"},"success":true}', Alive()),
-        ('{"method":"unsubscribe","error":"Subscription Not Found","success":false}', Alive()),
+        ('{"method":"unsubscribe","result":{"channel":"book","symbol":"A/B"},"success":true}', KeepAlive()),
+        ('{"method":"unsubscribe","error":"Subscription Not Found","success":false}', KeepAlive()),
         ('{"error":"Already subscribed","success":false,"symbol":"A/B"}', Ack(("A/B",))),
         ('{"channel":"status","data":[{"system":"maintenance"}]}', Condition("maintenance", False)),
         ('{"channel":"status","data":[{"system":"cancel_only"}]}', Condition("cancel_only", False)),
@@ -105,15 +105,15 @@ CASES = Cases(
         ('{"channel":"status","data":[]}', Condition()),
         ('{"channel":"status","data":[[]]}', Condition()),
         # about the rate, or the exchange's own trouble: not about markets
-        ('{"Error":"Exceeded msg rate"}', Refusal("Exceeded msg rate", passing=True)),
-        ('{"error":"Exceeded msg rate","req_id":7}', Refusal("Exceeded msg rate", request_id="7", passing=True)),
+        ('{"Error":"Exceeded msg rate"}', Refusal("Exceeded msg rate", transient=True)),
+        ('{"error":"Exceeded msg rate","req_id":7}', Refusal("Exceeded msg rate", request_id="7", transient=True)),
         (
             '{"error":"EAPI:Rate limit exceeded","method":"subscribe","req_id":7,"success":false,"symbol":"A/B"}',
-            Refusal("EAPI:Rate limit exceeded", ("A/B",), passing=True),
+            Refusal("EAPI:Rate limit exceeded", ("A/B",), transient=True),
         ),
         (
             '{"error":"EService:Unavailable","method":"subscribe","req_id":7,"success":false}',
-            Refusal("EService:Unavailable", request_id="7", passing=True),
+            Refusal("EService:Unavailable", request_id="7", transient=True),
         ),
     ),
     wire=wire,
@@ -137,16 +137,18 @@ CASES = Cases(
     ),
     unknown_market=(400, b'{"error":["EQuery:Unknown asset pair"]}', "EQuery:Unknown asset pair"),
     rest_symbol="BTC/USDT",
-    asks=(
-        Asked(stretch=BY_ID, target="/0/public/Trades?pair=XBTUSDT&since=1762795433971743499&count=1000"),
-        Asked(
-            stretch=BY_ID,
+    requests=(
+        PageRequest(trade_range=BY_ID, target="/0/public/Trades?pair=XBTUSDT&since=1762795433971743499&count=1000"),
+        PageRequest(
+            trade_range=BY_ID,
             target="/0/public/Trades?pair=XDGXBT&since=1762795433971743499&count=1000",
             symbol="DOGE/BTC",
         ),
     ),
     pages=(
-        Paged(capture="kraken/rest/Trades_XBTUSDT_1000_2025-11-10.json", rows=rows, cursor="1762820035982277753"),
+        PageResponse(
+            capture="kraken/rest/Trades_XBTUSDT_1000_2025-11-10.json", rows=rows, cursor="1762820035982277753"
+        ),
     ),
     errors=(
         (b'{"error":["EGeneral:Too many requests"]}', Busy),
@@ -158,7 +160,7 @@ CASES = Cases(
         (b'{"error":[],"result":{"XXBTZUSD":[]}}', Garbled),
         (b'{"error":[],"result":{"XXBTZUSD":[],"last":"now"}}', Garbled),
     ),
-    words=((400, b"\xff", "�"),),
+    error_texts=((400, b"\xff", "�"),),
     loopback_errors=(("/0/public/Trades?pair=NOPEUSD", 200, '{"error":["EQuery:Unknown asset pair"]}'),),
     loopback_shapes=(
         (

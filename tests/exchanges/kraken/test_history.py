@@ -32,13 +32,13 @@ def test_kraken_asks_for_an_unknown_pair_again_as_a_tokenised_asset_and_goes_on_
     page = history_of("kraken").page(unknown, {}, first)
     assert not page.trades.price and page.cursor is not None
     second = replace(first, cursor=page.cursor)
-    asked = dict(history_of("kraken").ask(second).query)
-    assert asked == {**dict(history_of("kraken").ask(first).query), "asset_class": "tokenized_asset"}
+    asked = dict(history_of("kraken").request(second).query)
+    assert asked == {**dict(history_of("kraken").request(first).query), "asset_class": "tokenized_asset"}
     row = b'["230.1","0.5",1762795433.5,"b","m","",7]'
     body = b'{"error":[],"result":{"AAPLxUSD":[%b],"last":"1762795433500000000"}}' % row
     page = history_of("kraken").page(body, {}, second)
     assert page.trades.native == ["AAPLx/USD"] and page.cursor is not None
-    following = dict(history_of("kraken").ask(replace(first, cursor=page.cursor)).query)
+    following = dict(history_of("kraken").request(replace(first, cursor=page.cursor)).query)
     assert (following["since"], following["asset_class"]) == ("1762795433499999999", "tokenized_asset")
     with pytest.raises(Refused, match="Unknown asset pair"):
         history_of("kraken").page(unknown, {}, second)

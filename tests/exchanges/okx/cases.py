@@ -4,17 +4,17 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from actors.exchanges.contract.feed import Ack, Alive, Leaving, Refusal, Unsubscribed
+from actors.exchanges.contract.feed import Ack, CloseNotice, KeepAlive, Refusal, Unsubscribed
 from actors.exchanges.contract.history import TradeRange
 from actors.exchanges.contract.instruments import Instrument
 from actors.exchanges.contract.rest import Busy, Garbled, Refused
 from tests.harness.exchange_cases import (
     MS,
-    Asked,
     Cases,
-    Listed,
+    InstrumentsResponse,
     Native,
-    Paged,
+    PageRequest,
+    PageResponse,
     Row,
     Subscribe,
     TradeFrame,
@@ -77,9 +77,9 @@ CASES = Cases(
         ),
     ),
     controls=(
-        ("pong", Alive()),
+        ("pong", KeepAlive()),
         ('{"event":"subscribe","arg":{"channel":"trades","instId":"BTC-USDT"},"connId":"c"}', Ack(("BTC-USDT",))),
-        ('{"event":"subscribe","arg":{"channel":"books5","instId":"BTC-USDT"},"connId":"c"}', Alive()),
+        ('{"event":"subscribe","arg":{"channel":"books5","instId":"BTC-USDT"},"connId":"c"}', KeepAlive()),
         (
             '{"event":"error","code":"60018","msg":"Wrong URL, instId:FOO-USDT isn\'t there"}',
             Refusal("60018 Wrong URL, instId:FOO-USDT isn't there", ("FOO-USDT",)),
@@ -88,33 +88,33 @@ CASES = Cases(
             '{"event":"error","code":"60012","msg":"Invalid request","id":"4"}',
             Refusal("60012 Invalid request", request_id="4"),
         ),
-        ('{"event":"notice","code":"64008","msg":"Please reconnect."}', Leaving("64008 Please reconnect.")),
-        ('{"arg":{"channel":"trades","instId":"BTC-USDT"},"data":[]}', Alive()),
+        ('{"event":"notice","code":"64008","msg":"Please reconnect."}', CloseNotice("64008 Please reconnect.")),
+        ('{"arg":{"channel":"trades","instId":"BTC-USDT"},"data":[]}', KeepAlive()),
         ('{"arg":{"channel":"books5","instId":"BTC-USDT"},"data":[]}', None),
         ('{"event":"unsubscribe","arg":{"channel":"trades","instId":"A-B"}}', Unsubscribed(("A-B",))),
-        ('{"event":"unsubscribe","arg":{"channel":"books","instId":"A-B"}}', Alive()),
+        ('{"event":"unsubscribe","arg":{"channel":"books","instId":"A-B"}}', KeepAlive()),
         (
             '{"event":"channel-conn-count-error","channel":"trades","connCount":"31"}',
             Unsubscribed(reason="channel-conn-count-error, too many connections of this channel"),
         ),
-        ('{"event":"channel-conn-count-error","channel":"orders","connCount":"31"}', Alive()),
-        ('{"event":"channel-conn-count","channel":"trades","connCount":"3"}', Alive()),
+        ('{"event":"channel-conn-count-error","channel":"orders","connCount":"31"}', KeepAlive()),
+        ('{"event":"channel-conn-count","channel":"trades","connCount":"3"}', KeepAlive()),
         # about the rate, or the exchange's own trouble: not about markets
         (
             '{"event":"error","msg":"Requests too frequent","code":"60014","connId":"a"}',
-            Refusal("60014 Requests too frequent", passing=True),
+            Refusal("60014 Requests too frequent", transient=True),
         ),
         (
             '{"event":"error","msg":"Rate limit reached","code":"50011","id":"3"}',
-            Refusal("50011 Rate limit reached", request_id="3", passing=True),
+            Refusal("50011 Rate limit reached", request_id="3", transient=True),
         ),
         (
             '{"event":"error","msg":"Too Many Requests","code":"1","id":"3"}',
-            Refusal("1 Too Many Requests", request_id="3", passing=True),
+            Refusal("1 Too Many Requests", request_id="3", transient=True),
         ),
         (
             '{"event":"error","msg":"System error","code":"50026","arg":{"channel":"trades","instId":"A-B"}}',
-            Refusal("50026 System error", ("A-B",), passing=True),
+            Refusal("50026 System error", ("A-B",), transient=True),
         ),
     ),
     wire=wire,
@@ -135,28 +135,28 @@ CASES = Cases(
         "51001 Instrument ID does not exist",
     ),
     rest_symbol="BTC/USDT",
-    asks=(
-        Asked(
-            stretch=TradeRange(from_id=5, to_id=9),
+    requests=(
+        PageRequest(
+            trade_range=TradeRange(from_id=5, to_id=9),
             target="/api/v5/market/history-trades?instId=BTC-USDT&type=1&after=10&limit=100",
         ),
-        Asked(
-            stretch=TradeRange(from_ns=FROM_NS, to_ns=FROM_NS + 10),
+        PageRequest(
+            trade_range=TradeRange(from_ns=FROM_NS, to_ns=FROM_NS + 10),
             target="/api/v5/market/history-trades?instId=BTC-USDT&type=2&after=1762795433972&limit=100",
         ),
     ),
-    pages=(Paged(capture="okx/rest/trades_BTC-USDT_2025-05-12.json", rows=rows, cursor="734864332"),),
+    pages=(PageResponse(capture="okx/rest/trades_BTC-USDT_2025-05-12.json", rows=rows, cursor="734864332"),),
     errors=(
         (b'{"code":"50026","msg":"System error","data":[]}', Busy),
         (b'{"code":"0","msg":""}', Garbled),
         (b'{"code":"50011","msg":"Too Many Requests","data":[]}', Busy),
         (b'{"code":"51001","msg":"Instrument ID does not exist","data":[]}', Refused),
     ),
-    words=((400, b'{"code":"50011","msg":"Too Many Requests"}', "50011 Too Many Requests"),),
+    error_texts=((400, b'{"code":"50011","msg":"Too Many Requests"}', "50011 Too Many Requests"),),
     listed=(
-        Listed(
+        InstrumentsResponse(
             capture="okx/rest/instruments_SPOT.json",
-            ask=0,
+            request=0,
             count=5,
             some=(
                 Instrument(
@@ -170,9 +170,9 @@ CASES = Cases(
                 ),
             ),
         ),
-        Listed(
+        InstrumentsResponse(
             capture="okx/rest/instruments_SWAP.json",
-            ask=1,
+            request=1,
             count=3,
             some=(
                 Instrument(

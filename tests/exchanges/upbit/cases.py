@@ -4,18 +4,18 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from actors.exchanges.contract.feed import Alive, Refusal, TradeLike
+from actors.exchanges.contract.feed import KeepAlive, MalformedTrade, Refusal
 from actors.exchanges.contract.history import TradeRange
 from actors.exchanges.contract.instruments import Instrument
 from actors.exchanges.contract.rest import Busy, Garbled
 from tests.harness.exchange_cases import (
     BAD_MS,
     MS,
-    Asked,
     Cases,
-    Listed,
+    InstrumentsResponse,
     Native,
-    Paged,
+    PageRequest,
+    PageResponse,
     Row,
     Subscribe,
     TradeFrame,
@@ -93,15 +93,15 @@ CASES = Cases(
         ),
     ),
     controls=(
-        ('{"status":"UP"}', Alive()),
+        ('{"status":"UP"}', KeepAlive()),
         ('{"error":{"name":"NO_CODES","message":"codes"}}', Refusal("NO_CODES: codes")),
         ('{"error":{"name":"WRONG_FORMAT"}}', Refusal("WRONG_FORMAT")),
         (
             '{"error":{"name":"TOO_MANY_REQUESTS","message":"slow"}}',
-            Refusal("TOO_MANY_REQUESTS: slow", passing=True),
+            Refusal("TOO_MANY_REQUESTS: slow", transient=True),
         ),
-        ('{"type":"trade"}', TradeLike()),
-        ('{"ty":"trade"}', TradeLike()),
+        ('{"type":"trade"}', MalformedTrade()),
+        ('{"ty":"trade"}', MalformedTrade()),
         ('{"ty":"orderbook","cd":"KRW-BTC"}', None),
         ("[]", None),
     ),
@@ -122,44 +122,44 @@ CASES = Cases(
     unknown_market=(404, b'{"error":{"name":404,"message":"Code not found"}}', "404 Code not found"),
     rest_symbol="BTC/KRW",
     listed=(
-        Listed(
-            ask=0,
+        InstrumentsResponse(
+            request=0,
             body=b'[{"market":"KRW-BTC","korean_name":"\xeb\xb9\x84","english_name":"Bitcoin"},{"market":"BTC-ETH"}]',
             count=2,
             some=(Instrument(symbol="ETH/BTC", native="BTC-ETH", kind="spot", base="ETH", quote="BTC"),),
         ),
     ),
-    asks=(
-        Asked(stretch=BY_TIME, target="/v1/trades/ticks?market=KRW-BTC&count=500"),
+    requests=(
+        PageRequest(trade_range=BY_TIME, target="/v1/trades/ticks?market=KRW-BTC&count=500"),
         # of the day of the newest trade, and of a day before
-        Asked(
-            stretch=BY_TIME,
+        PageRequest(
+            trade_range=BY_TIME,
             cursor=f"{DAY} {DAY * DAY_S + 4878}",
             target="/v1/trades/ticks?market=KRW-BTC&count=500&to=012118",
         ),
-        Asked(
-            stretch=BY_TIME,
+        PageRequest(
+            trade_range=BY_TIME,
             cursor=f"{DAY + 2} {DAY * DAY_S + 4878}",
             target="/v1/trades/ticks?market=KRW-BTC&count=500&to=012118&days_ago=2",
         ),
-        Asked(
-            stretch=BY_TIME,
+        PageRequest(
+            trade_range=BY_TIME,
             cursor=f"{DAY} {DAY * DAY_S}",
             target="/v1/trades/ticks?market=KRW-BTC&count=500&days_ago=1",
         ),
-        Asked(
-            stretch=BY_TIME,
+        PageRequest(
+            trade_range=BY_TIME,
             cursor=f"{DAY} {DAY * DAY_S + 4878} 15310992770000000",
             target="/v1/trades/ticks?market=KRW-BTC&count=500&cursor=15310992770000000",
         ),
     ),
-    pages=(Paged(body=RECORDED, rows=rows, cursor=f"{DAY} {DAY * DAY_S + 4878} 15310992770000000"),),
+    pages=(PageResponse(body=RECORDED, rows=rows, cursor=f"{DAY} {DAY * DAY_S + 4878} 15310992770000000"),),
     errors=(
         (b'{"error":{"name":404,"message":"Code not found"}}', Busy),  # final with status 404 alone
         (b'[{"market":"KRW-ETH"}]', Garbled),
         (RECORDED.replace(b"KRW-BTC", b"KRW-ETH"), Garbled),
     ),
-    words=(
+    error_texts=(
         (404, b'{"error":{"name":404,"message":"Code not found"}}', "404 Code not found"),
         (429, b"Too many API requests", "Too many API requests"),
     ),

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from actors.backfill.paging import Progress
 from actors.exchanges.contract.history import TradeRange
 from actors.exchanges.contract.loopback_market import Fill
-from actors.exchanges.contract.loopback_rest import Question, Tape
+from actors.exchanges.contract.loopback_rest import HttpRequest, Tape
 from tests.harness.exchange_cases import query_of
-from tests.harness.exchange_values import history_of, past_of
+from tests.harness.exchange_values import history_of, history_server_of
 
 S_NS = 1_000_000_000
 DAY_S = 86_400
@@ -24,12 +24,12 @@ def fill(second: int) -> Fill:
 
 def walk(fills: list[Fill], wanted: TradeRange, rows: int) -> tuple[list[str], Progress, int]:
     """The ids that the pages give, oldest page last, as the fetcher asks for them."""
-    history, past = history_of("upbit"), past_of("upbit")
+    history, past = history_of("upbit"), history_server_of("upbit")
     query, progress, found, requests = query_of("upbit", wanted, rows=rows), Progress(history, wanted), [], 0
     while True:
-        ask = history.ask(query)
+        ask = history.request(query)
         reply = past.answer(
-            Question(ask.path, dict(parse_qsl(ask.target.partition("?")[2]))),
+            HttpRequest(ask.path, dict(parse_qsl(ask.target.partition("?")[2]))),
             lambda _, native: Tape(native, None, fills),
         )
         assert reply.status == 200

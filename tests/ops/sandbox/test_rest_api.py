@@ -8,7 +8,7 @@ import httpx
 import pytest
 import trio
 
-from actors.exchanges.contract.loopback_rest import Meter, Question
+from actors.exchanges.contract.loopback_rest import HttpRequest, Meter
 from ops.sandbox import Sandbox, parse_faults
 from tests.harness.sandbox_client import ASK, NOW_NS, client, hear, serving
 
@@ -180,7 +180,7 @@ async def test_a_retry_after_that_is_waited_for_is_no_impatience_and_one_that_is
     autojump_clock: trio.abc.Clock,
 ) -> None:
     sandbox = traded("binance", orders=1)
-    rest_api, target = sandbox.rest_apis["binance"], Question("/api/v3/aggTrades", {"symbol": "BTCUSDT"})
+    rest_api, target = sandbox.rest_apis["binance"], HttpRequest("/api/v3/aggTrades", {"symbol": "BTCUSDT"})
     sandbox.set_faults(parse_faults(["rest_429=1"]))
     assert (await rest_api.answer(target)).headers["retry-after"] == "1"
     sandbox.set_faults(parse_faults([]))

@@ -42,8 +42,8 @@ async def test_the_truth_is_what_every_client_heard_and_markets_go_on_without_th
 @pytest.mark.parametrize(
     ("exchange", "change", "code"),
     [
-        ("okx", {"deaf_s": 0.2}, 4004),
-        ("bybit", {"deaf_s": 0.2}, 1000),
+        ("okx", {"idle_timeout_s": 0.2}, 4004),
+        ("bybit", {"idle_timeout_s": 0.2}, 1000),
         ("coinbaseexchange", {"subscribe_within_s": 0.2}, 1000),
     ],
 )
@@ -73,7 +73,7 @@ async def test_htx_pings_in_its_own_words_and_sends_away_who_does_not_answer(
 
 async def test_pushes_count_as_life_on_okx_but_not_on_bybit(monkeypatch: pytest.MonkeyPatch) -> None:
     for exchange in ("okx", "bybit"):
-        change_loopback(monkeypatch, exchange, deaf_s=0.3)
+        change_loopback(monkeypatch, exchange, idle_timeout_s=0.3)
     sandbox = Sandbox(["okx", "bybit"], FAST)
     async with serving(sandbox), client(sandbox, *ASK["okx"]) as okx, client(sandbox, *ASK["bybit"]) as bybit:
         with pytest.raises(ConnectionClosed):
