@@ -42,6 +42,7 @@ from supervisor import Context, TransientError
 REFUSALS_REPORTED_MAX = 50  # different reasons of refusals that name no market and become events, a connection
 NAMES_MAX = 5  # markets that health names for one reason
 UNSUBSCRIBED = "unsubscribed by the exchange"
+LEFT_OUT = "the exchange left it out of its answer"
 
 
 class Silent(TransientError):
@@ -155,7 +156,10 @@ class Session:
         subscription, now = self._subscription, trio.current_time()
         match control:
             case Ack():
+                left_out = subscription.left_out(control)
                 self._unsubscribed(subscription.acknowledged(control, now), UNSUBSCRIBED)
+                if left_out:
+                    self._refused(Refusal(LEFT_OUT, left_out))
             case Refusal():
                 self._refused(control)
             case Unsubscribed():

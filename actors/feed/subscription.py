@@ -210,8 +210,15 @@ class Subscription:
         if ack.whole:
             gone, self._listed = self._listed - set(ack.natives), self._ours & set(ack.natives)
         opened = None if ack.whole else self._meant(ack)
-        self._settle(ack.natives or (opened.request.natives if opened else ()), now)
+        whole_request = opened is not None and not ack.only
+        self._settle(ack.natives or (opened.request.natives if opened and whole_request else ()), now)
         return gone
+
+    def left_out(self, ack: Ack) -> tuple[str, ...]:
+        """The markets of its request that do not exist, as the answer names all that do."""
+        opened = self._open.get(ack.request_id) if ack.only else None
+        left = () if opened is None else (native for native in opened.request.natives if native in opened.left)
+        return tuple(native for native in left if native not in ack.natives)
 
     def refuse(self, refusal: Refusal, now: float) -> list[str]:
         """The exchange said no. Returns the markets that it leaves without a subscription for now."""

@@ -18,7 +18,7 @@ from trio.testing import MockClock
 from actors.backfill.rate_limiter import RateLimiter
 from actors.backfill.rest_client import Answer, RestClient
 from actors.exchanges.contract import feed as x
-from actors.exchanges.contract.feed_helpers import Row, columns, decode_frames
+from actors.exchanges.contract.feed_helpers import Row, columns, decode_frames, text_inside
 from actors.exchanges.contract.instruments import Instrument, InstrumentList, InstrumentPage
 from actors.exchanges.contract.rest import Busy, Garbled, RateLimit, RestRequest
 from actors.feed.decoder import INFLATED_AT_ONCE, ODD_AT_ONCE, Decoder
@@ -274,6 +274,30 @@ def test_requests_that_replace_each_other_find_the_bad_market_one_after_the_othe
             else:
                 one.acknowledged(x.Ack(request_id=request.request_id), now)
     assert one.confirmed == {"A", "C", "D"} and list(one.refused) == ["BAD"] and not one.pending
+
+
+async def test_markets_that_an_answer_leaves_out_are_refused_the_others_recorded(autojump_clock: MockClock) -> None:
+    """Some exchanges name those that exist and say nothing of the others."""
+
+    def naming(message: object) -> x.Control | None:
+        request_id = text_inside(message, "have") and text_inside(message, "id")
+        natives = tuple(text_inside(message, "have").split())
+        return x.Ack(natives, request_id, only=True) if request_id else control(message)
+
+    async def script(client: Client) -> None:
+        await client.accept()
+        while (text := await client.ask()) is not None:
+            have = [native for native in wanted(text) if native == "AAA-USD"]
+            await client.send(json.dumps({"id": json.loads(text)["id"], "have": " ".join(have) or " "}))
+            if have:
+                await client.send(trade())
+
+    async with recorded(script, "AAA/USD", "BBB/USD", "CCC/USD", control=naming, answers_each=True) as recorder:
+        await trio.sleep(3)
+        (connection,) = recorder.exchange.connections
+        assert list(connection.state.since) == ["AAA/USD"] and recorder.rows == [("AAA/USD", "1", "stream")]
+        refused = [event.detail for event in recorder.events if event.event == "refused"]
+        assert [detail["symbol"] for detail in refused] == ["BBB/USD", "CCC/USD"]
 
 
 async def test_where_nothing_is_ever_acknowledged_a_quiet_market_is_no_failure(autojump_clock: MockClock) -> None:

@@ -78,12 +78,14 @@ class Request:
 class Ack:
     """The exchange confirmed `natives`, or all of the request with this id, or (both empty) of the oldest.
 
-    With `whole`, `natives` are all that this connection is subscribed to now.
+    With `whole`, `natives` are all that this connection is subscribed to now. With `only`, the other markets of the
+    request with this id do not exist: the exchange refuses them by leaving them out.
     """
 
     natives: tuple[str, ...] = ()
     request_id: str = ""
     whole: bool = False
+    only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
