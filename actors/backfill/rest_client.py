@@ -136,11 +136,11 @@ class RestClient:
         assert self._client is not None, "a RestClient is used inside `async with`"
         url = request.url(self._service.base, self._rest_url)
         what = f"{request.method} {url.partition('?')[0]}"
-        posted = JSON if request.body is not None else None
+        headers = {**(JSON if request.body is not None else {}), **dict(request.headers)}
         try:
             with deadline(what, self._limits.answer_s):
                 async with self._client.stream(
-                    request.method, url, content=request.body, headers=posted
+                    request.method, url, content=request.body, headers=headers
                 ) as response:
                     body = await self._body(response, what)
         except httpx.HTTPError as error:
@@ -148,10 +148,10 @@ class RestClient:
                 raise WrongCertificate(f"the certificate of {origin(url)} cannot be trusted: {error}") from error
             raise Unanswered(f"{what}: {str(error) or type(error).__name__}") from error
         received_ns = time.time_ns()
-        headers = {name.lower(): value for name, value in response.headers.items()}
+        said = {name.lower(): value for name, value in response.headers.items()}
         if response.status_code != 200:
-            raise self._failure(response.status_code, headers, body, what)
-        return Answer(body, headers, received_ns)
+            raise self._failure(response.status_code, said, body, what)
+        return Answer(body, said, received_ns)
 
     async def _body(self, response: httpx.Response, what: str) -> bytes:
         """Reads the body as sent; refuses a compressed one, which none was asked for: it could be of any size."""

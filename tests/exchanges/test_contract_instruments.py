@@ -1,11 +1,19 @@
 """What the list of markets of each exchange promises: what it asks, and what it reads of recorded answers."""
 
+import msgspec
 import pytest
 
-from actors.exchanges.contract.instruments import Instrument, InstrumentList
+from actors.exchanges.contract.instruments import (
+    Instrument,
+    InstrumentList,
+    decimal_step,
+    plain_digits,
+    read_instruments,
+)
 from actors.exchanges.contract.rest import Garbled
 from actors.exchanges.registry import EXCHANGES
 from tests.harness.exchange_cases import cases_of, market_of
+from tests.harness.exchange_values import dialect_of
 
 WITH_INSTRUMENTS = [name for name, exchange in EXCHANGES.items() if exchange.instruments is not None]
 every_list = pytest.mark.parametrize("name", WITH_INSTRUMENTS)
@@ -37,7 +45,31 @@ def test_each_instrument_is_the_market_that_its_symbol_names(name: str) -> None:
         page = instruments.page(case.content(), instruments.requests[case.request])
         for instrument in page.instruments:
             market = market_of(name, instrument.symbol)
-            assert (market.native, market.volume_unit) == (instrument.native, instrument.volume_unit)
+            listed = dialect_of(name).market_listed(instrument, dialect_of(name).channels[0])
+            assert (market.native, market.endpoint) == (listed.native, listed.endpoint)
+            assert market.volume_unit == listed.volume_unit == instrument.volume_unit
+
+
+def test_an_invalid_row_of_a_list_costs_only_itself() -> None:
+    def parse_row(row: bytes) -> Instrument | None:
+        base, quote, kind = msgspec.json.decode(row)
+        if kind != "spot":
+            return None
+        return Instrument(symbol=f"{base}/{quote}", native=base + quote, kind=kind, base=base, quote=quote)
+
+    body = b'[["BTC","USD","spot"],["ETH"],["A-B","USD","spot"],["ETH","USD","index"],["ETH","USD","spot"]]'
+    rows = msgspec.json.decode(body, type=list[msgspec.Raw])
+    page = read_instruments(rows, parse_row)
+    assert [instrument.symbol for instrument in page.instruments] == ["BTC/USD", "ETH/USD"]
+    assert page.odd == ('["ETH"]', '["A-B","USD","spot"]')
+
+
+def test_steps_are_digits_without_exponent() -> None:
+    assert [decimal_step(decimals) for decimals in (0, 2, 400)] == ["1", "0.01", f"0.{'0' * 17}1"]
+    assert [plain_digits(token) for token in ("0.10", "1E-8", "5", "1e3")] == ["0.10", "0.00000001", "5", "1000"]
+    for token in ("1E-400", "1E400", "NaN", "-Infinity"):
+        with pytest.raises(ValueError, match="not a decimal"):
+            plain_digits(token)
 
 
 @every_list

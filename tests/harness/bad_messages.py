@@ -104,5 +104,5 @@ def list_key(exchange: str) -> str:
 
 def reader(exchange: str) -> Decoder:
     """A decoder that knows the market of the frame."""
-    native = trade_in(exchange, json.loads(good(exchange)))[keys(exchange)["native"]]
+    native = case(exchange).native or trade_in(exchange, json.loads(good(exchange)))[keys(exchange)["native"]]
     return Decoder(exchange, dialect_of(exchange), {native: "THE/MARKET"})

@@ -115,6 +115,7 @@ class TradeFrame:
     """A recorded trade frame, to be broken in every way: the last one of `capture`, of the market `symbol`.
 
     `path` leads to a trade in it, `keys` names that trade's native, price, volume, side, time and id.
+    `native`: the market's name, where it is not what the frame calls it.
     `bad_times` are times out of range or without sense, `odd_time` is one of the wrong type. `numbers`: prices
     and volumes are JSON numbers, `texts`: they may be texts. `flag_side`: the side is a boolean. `text_ids`.
     """
@@ -129,6 +130,7 @@ class TradeFrame:
     texts: bool = True
     flag_side: bool = False
     text_ids: bool = False
+    native: str = ""
 
 
 # Times that are none, for exchanges that send milliseconds as a JSON number, and for those that send RFC 3339.

@@ -3,11 +3,17 @@
 No I/O here; decimals are the wire's own digits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from decimal import Decimal
+
+import msgspec
 
 from actors.exchanges.contract.rest import DETAIL_CHARS_MAX, UNREADABLE, Garbled, RestRequest
+from actors.model.symbols import parse_symbol
 
+ODD_CHARS_MAX = 120  # of a row that could not be parsed: enough to find it
+DECIMALS_MAX = 18  # the store holds no more
 PAGES_MAX = 200  # bybit's linear markets come in 1,000 a page; more pages than this is a list without end
 
 
@@ -73,3 +79,38 @@ class InstrumentList:
         except UNREADABLE as error:
             detail = (str(error) or type(error).__name__)[:DETAIL_CHARS_MAX]
             raise Garbled(f"the list of instruments makes no sense: {detail}") from error
+
+
+def read_instruments(
+    rows: Iterable[msgspec.Raw],
+    parse_row: Callable[[bytes], Instrument | None],
+    next_request: RestRequest | None = None,
+) -> InstrumentPage:
+    """Parses a list row by row, so that an invalid one costs only itself.
+
+    `parse_row` returns None for a market of a kind that is not recorded, and may raise any of UNREADABLE.
+    """
+    instruments, odd = list[Instrument](), list[str]()
+    for raw in rows:
+        row = bytes(raw)
+        try:
+            instrument = parse_row(row)
+            if instrument is not None:
+                parse_symbol(instrument.symbol)
+                instruments.append(instrument)
+        except UNREADABLE:
+            odd.append(row[:ODD_CHARS_MAX].decode("utf-8", "replace"))
+    return InstrumentPage(tuple(instruments), next_request, tuple(odd))
+
+
+def decimal_step(decimals: int) -> str:
+    """The least difference of numbers with so many decimals."""
+    return format(Decimal(1).scaleb(-min(decimals, DECIMALS_MAX)), "f")
+
+
+def plain_digits(token: str) -> str:
+    """A decimal without exponent: lists write small steps as 1E-8."""
+    value = Decimal(token)
+    if not value.is_finite() or abs(value.adjusted()) > 2 * DECIMALS_MAX:
+        raise ValueError(f"not a decimal that can be stored: {token[:60]}")
+    return format(value, "f")

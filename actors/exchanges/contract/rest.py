@@ -56,7 +56,8 @@ class RestRequest:
     """One REST request as a value; `costs` is how many units of each named rate limit it uses.
 
     `base` (scheme and host) is set where the request goes to another host than the exchange's other requests;
-    the setting rest_url replaces it too. A request with a `body` is a POST of JSON, b"" an empty one.
+    the setting rest_url replaces it too. A request with a `body` is a POST of JSON, b"" an empty one. `headers` are
+    sent beside the client's own.
     """
 
     path: str
@@ -64,6 +65,7 @@ class RestRequest:
     costs: Mapping[str, float] = field(default_factory=lambda: {"requests": 1.0})
     base: str = ""
     body: bytes | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def method(self) -> str:

@@ -1,12 +1,10 @@
 """HTX's lists of markets: spot pairs, linear swaps, coin-margined swaps."""
 
-from decimal import Decimal
-
 import msgspec
 
 from actors.exchanges.contract.feed_helpers import digits
 from actors.exchanges.contract.history_helpers import decoded, excerpt
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage
+from actors.exchanges.contract.instruments import Instrument, InstrumentPage, decimal_step, plain_digits
 from actors.exchanges.contract.rest import Busy, RestRequest
 from actors.exchanges.htx.feed import SWAP_BASE
 from actors.model.symbols import Symbol
@@ -79,8 +77,8 @@ def _spot(row: _Pair) -> Instrument:
         kind="spot",
         base=base,
         quote=quote,
-        price_step=_step(row.price_digits),
-        volume_step=_step(row.volume_digits),
+        price_step=None if row.price_digits is None else decimal_step(row.price_digits),
+        volume_step=None if row.volume_digits is None else decimal_step(row.volume_digits),
         active=row.state == "online",
     )
 
@@ -96,17 +94,8 @@ def _swap(row: _Contract) -> Instrument:
         quote=quote,
         settle=settle,
         volume_unit="contracts",
-        contract_size=_plain(row.contract_size, "contract_size"),
-        price_step=_plain(row.price_tick, "price_tick"),
+        contract_size=plain_digits(digits(row.contract_size, "contract_size")),
+        price_step=plain_digits(digits(row.price_tick, "price_tick")),
         volume_step="1",
         active=row.status == _LISTED,
     )
-
-
-def _step(decimals: int | None) -> str | None:
-    return None if decimals is None else format(Decimal(1).scaleb(-min(decimals, 18)), "f")
-
-
-def _plain(token: msgspec.Raw, name: str) -> str:
-    """Small numbers come in scientific notation here too."""
-    return format(Decimal(digits(token, name)), "f")

@@ -37,9 +37,11 @@ class Scripted(httpx.AsyncBaseTransport):
     def __init__(self, *answers: httpx.Response | Exception, takes_s: float = 0.0) -> None:
         self.answers, self.takes_s = list(answers), takes_s
         self.asked: list[tuple[float, str]] = []
+        self.headers: list[httpx.Headers] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.asked.append((trio.current_time(), str(request.url)))
+        self.headers.append(request.headers)
         await trio.sleep(self.takes_s)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
@@ -180,6 +182,18 @@ async def test_an_answer_comes_whole_with_the_time_it_was_read(autojump_clock: t
     assert answer.body == b"[1]" and answer.headers["cb-after"] == "7"
     assert before <= answer.received_ns <= time.time_ns()
     assert transport.asked[0][1] == "https://api.binance.com/x?a=b+c"
+
+
+async def test_headers_of_a_request_are_sent_beside_the_clients_own(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    transport = Scripted(httpx.Response(200, content=b"[1]"))
+    async with client(transport) as rest:
+        await rest.get(replace(ASK, headers=(("x-size-decimal", "1"),)), raw)
+        await rest.get(replace(ASK, body=b"{}"), raw)
+    first, second = transport.headers
+    assert (first["x-size-decimal"], first["user-agent"]) == ("1", "tickwarden") and "content-type" not in first
+    assert second["content-type"] == "application/json" and "x-size-decimal" not in second
 
 
 async def test_server_errors_are_asked_again_with_growing_pauses(autojump_clock: trio.testing.MockClock) -> None:
