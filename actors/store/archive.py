@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 
 from actors.store import partitions
-from actors.store.filesystem import Files, crash_point
+from actors.store.filesystem import Files
 from actors.store.sql import parquet
 
 
@@ -39,12 +39,12 @@ class Archive:
             made = sorted(partial.rglob("*.parquet"))
             for path in made:
                 self._files.sync_file(path)
-            crash_point("archive.written")
+            self._files.crash_point("archive.written")
             self._remove(table, date, name)
             placed = [self._place(path, self.root / table / path.relative_to(partial)) for path in made]
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        crash_point("archive.placed")
+        self._files.crash_point("archive.placed")
         counted = self._count(con, placed)
         if counted != written:
             raise ArchiveWrong(f"{self.root} holds {counted} of {written} rows of {table} of {date}")

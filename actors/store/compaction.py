@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from actors.model.schema import Schema
 from actors.model.ticks import TICKS
 from actors.settings import StoreLimits
-from actors.store.filesystem import Files, crash_point
+from actors.store.filesystem import Files
 from actors.store.segments import SegmentWriter
 from actors.store.tables import TABLES
 from actors.store.tail import LEVEL_MAX, Listed, Segment, Tail
@@ -73,7 +73,7 @@ class Compaction:
         self._tail.sync()  # what replaced them must be safe first, should its own fsync have failed
         for table, segment in to_hide:
             self._files.hide(self._tail.path(table, segment), self._tail.replaced(table) / segment.name)
-            crash_point("compaction.hidden")
+            self._files.crash_point("compaction.hidden")
         self._hidden.update(to_hide)
         return self._delete(old, now) if old else 0
 
@@ -83,7 +83,7 @@ class Compaction:
         gone = [entry for entry in old if not in_use or now - self._since[entry] >= self._limits.keep_max_s]
         for table, segment in gone:
             self._tail.remove(table, segment)
-            crash_point("compaction.deleted")
+            self._files.crash_point("compaction.deleted")
         return len(gone)
 
     def remove_unneeded(self, merged_through: int) -> None:
@@ -91,7 +91,7 @@ class Compaction:
         unneeded = self._tail.unneeded(merged_through)
         for table, segment in unneeded:
             self._tail.remove(table, segment)
-            crash_point("merge.deleting")
+            self._files.crash_point("merge.deleting")
         if any(self._files.names(self._tail.uncommitted(table)) for table in TABLES):
             self._tail.remove_uncommitted()
         self._since.clear()

@@ -1,10 +1,13 @@
-"""The one place that opens DuckDB connections: none without limits of memory and threads and a folder to spill to.
+"""The one place that opens DuckDB connections and transactions: none without limits of memory and threads.
 
-What exceeds the memory goes to a folder of the database's own: two that share one overwrite each other's files.
+What exceeds the memory is spilled to a folder of the database's own: two that share one overwrite each
+other's files.
 """
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +49,19 @@ def connect(
     if storage_version is not None:
         config["storage_compatibility_version"] = storage_version
     return duckdb.connect(str(database), read_only=read_only, config=config)
+
+
+@contextmanager
+def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Commits what the block does, or rolls all of it back when the block or the commit fails."""
+    con.execute("BEGIN")
+    try:
+        yield
+        con.execute("COMMIT")
+    except BaseException:
+        with suppress(duckdb.Error):  # a failed COMMIT, or a fatal error, has ended the transaction already
+            con.execute("ROLLBACK")
+        raise
 
 
 def clear_spill(store: Path) -> None:

@@ -18,10 +18,10 @@ import duckdb
 from actors.model.errors import DatabaseLocked
 from actors.settings import StoreSettings
 from actors.store.adjacent_tail import Owner, TailMissing, owner_of, reach
-from actors.store.connecting import connect, service_limits
+from actors.store.connecting import connect, service_limits, transaction
 from actors.store.duckdb_messages import bare, held, holder
-from actors.store.filesystem import Files, crash_point
-from actors.store.migration import NoWayUp, migrate
+from actors.store.filesystem import Files
+from actors.store.migration import STEPS, NoWayUp, migrate
 from actors.store.sql import parquet
 from actors.store.tables import SCHEMA_VERSION, TABLES
 from actors.store.truncation import bytes_counted, bytes_needed
@@ -117,8 +117,10 @@ class DuckFile:
         files: Files,
         *,
         lock: Callable[[Path], None] = lambda _: None,
+        migrations: Mapping[int, Sequence[str]] = STEPS,
     ) -> None:
         self.path, self._tail, self._files, self._lock = path, tail, files, lock
+        self._migrations = migrations
         self.store_id = ""
         self._group = settings.group
         self._names = [path, tail, *([settings.archive_dir] if settings.archive_dir else [])]
@@ -179,12 +181,12 @@ class DuckFile:
             self.adopt(con, self.store_id)
         finally:
             con.close()
-        crash_point("create.written")
+        self._files.crash_point("create.written")
         self._lock(self._new)  # before it gets the name under which others find it
         if self._group is not None:
             self._files.give(self._new, self._group)
         self._files.publish(self._new, self.path)
-        crash_point("create.named")
+        self._files.crash_point("create.named")
         self._files.sync_folder(self.path.parent)
 
     def consult(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
@@ -223,27 +225,22 @@ class DuckFile:
 
     def adopt(self, con: duckdb.DuckDBPyConnection, store_id: str) -> Found:
         """Makes the file ours: schema if it has none, brought up to date, our id, views reaching into our tail."""
-        con.execute("BEGIN")
         try:
-            if not self.exists_in(con):
-                for statement in schema_sql(SCHEMA_VERSION):
-                    con.execute(statement)
-            else:
-                self._check_storage(con)
-            found = Found(self._version(con), recorded_tail(con))
-            migrate(con, found.version)
-            con.execute(f"DELETE FROM {SCHEMA}.identity")
-            con.execute(f"INSERT INTO {SCHEMA}.identity VALUES (?)", [store_id])
-            create_views(con, self._tail)
-            con.execute("COMMIT")
+            with transaction(con):
+                if not self.exists_in(con):
+                    for statement in schema_sql(SCHEMA_VERSION):
+                        con.execute(statement)
+                else:
+                    self._check_storage(con)
+                found = Found(self._version(con), recorded_tail(con))
+                migrate(con, found.version, SCHEMA_VERSION, self._migrations)
+                con.execute(f"DELETE FROM {SCHEMA}.identity")
+                con.execute(f"INSERT INTO {SCHEMA}.identity VALUES (?)", [store_id])
+                create_views(con, self._tail)
         except (duckdb.CatalogException, NoWayUp) as error:
-            _roll_back(con)
             raise FileRefused(
                 f"{self.path} is not laid out as ours are ({str(error)[:200]}); give store.path another file."
             ) from error
-        except BaseException:
-            _roll_back(con)
-            raise
         con.execute("CHECKPOINT")
         return found
 
@@ -262,14 +259,9 @@ class DuckFile:
 
     def leave(self, con: duckdb.DuckDBPyConnection) -> None:
         """Makes the file complete by itself: views without a tail."""
-        con.execute("BEGIN")
-        try:
+        with transaction(con):
             create_views(con, None)
-            con.execute("COMMIT")
-        except duckdb.Error:
-            _roll_back(con)
-            raise
-        crash_point("finish.committed")
+        self._files.crash_point("finish.committed")
         con.execute("CHECKPOINT")
 
     def _version(self, con: duckdb.DuckDBPyConnection) -> int:
@@ -297,17 +289,15 @@ class DuckFile:
             counts[table.name] = int(row[0]) if row else 0
         return counts
 
-    @staticmethod
     def merge(
-        con: duckdb.DuckDBPyConnection, segments: Mapping[str, Sequence[Path]], through: int
+        self, con: duckdb.DuckDBPyConnection, segments: Mapping[str, Sequence[Path]], through: int
     ) -> dict[str, int]:
         """Takes the segments over and raises the watermark, in one transaction, then writes it all to the file.
 
         Returns the rows of each table afterwards. After an error nothing of it is in the file, or all is
         (a commit can succeed where the checkpoint behind it fails): read the watermark before trying again.
         """
-        con.execute("BEGIN")
-        try:
+        with transaction(con):
             for table in TABLES:
                 paths = segments.get(table.name)
                 if paths:
@@ -315,17 +305,8 @@ class DuckFile:
                     # By name: a column that a migration has added stands last.
                     con.execute(f"INSERT INTO {SCHEMA}.{table.name} ({table.names}) {source}")
             con.execute(f"UPDATE {SCHEMA}.watermark SET merged_through = ?", [through])
-            crash_point("merge.inserted")
-            con.execute("COMMIT")
-        except duckdb.Error:
-            _roll_back(con)
-            raise
-        crash_point("merge.committed")
+            self._files.crash_point("merge.inserted")
+        self._files.crash_point("merge.committed")
         con.execute("CHECKPOINT")
-        crash_point("merge.checkpointed")
-        return DuckFile.rows(con)
-
-
-def _roll_back(con: duckdb.DuckDBPyConnection) -> None:
-    with suppress(duckdb.Error):  # a failed COMMIT, or a fatal error, has ended the transaction already
-        con.execute("ROLLBACK")
+        self._files.crash_point("merge.checkpointed")
+        return self.rows(con)

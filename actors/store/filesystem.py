@@ -11,25 +11,6 @@ from pathlib import Path
 
 _F_SETSIG = 10  # Linux, fcntl.h; the fcntl module has no name for it
 
-# Only tests set this: "NAME" or "NAME:N" ends the process with SIGKILL the N-th time the point is passed.
-_CRASH_AT = os.environ.get("TICKWARDEN_CRASH_AT", "")
-_crash_name, _, _crash_count = _CRASH_AT.partition(":")
-_crash_left = int(_crash_count or 1)
-
-
-def crash_point(name: str) -> None:
-    """A named moment at which tests kill the process; nothing otherwise."""
-    global _crash_left
-    if name == _crash_name:
-        _crash_left -= 1
-        if _crash_left == 0:
-            _die()
-
-
-def _die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 TEXT_BYTES_MAX = 16 << 20  # of the small files in a tail; larger ones are not ours
 
 
@@ -52,7 +33,22 @@ def read_text(path: Path) -> str:
 
 
 class Files:
-    """The real thing. Every method raises OSError as the system gives it."""
+    """The real thing. Every method raises OSError as the system gives it.
+
+    `crash_at`, which only tests set, is "NAME" or "NAME:N": the process is killed when it passes that crash point
+    for the N-th time.
+    """
+
+    def __init__(self, crash_at: str = "") -> None:
+        self._crash_name, _, count = crash_at.partition(":")
+        self._crash_left = int(count or 1)
+
+    def crash_point(self, name: str) -> None:
+        """A named moment at which tests kill the process; nothing otherwise."""
+        if name == self._crash_name:
+            self._crash_left -= 1
+            if self._crash_left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     def produce(self, path: Path, write: Callable[[Path], object]) -> None:
         """Lets `write` make the file at `path` and makes its content durable.

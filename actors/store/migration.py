@@ -3,15 +3,15 @@
 Segments that an older version wrote need nothing: where they are read, a column that they lack is NULL.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import duckdb
 
-from actors.store.tables import SCHEMA_VERSION, TABLES
+from actors.store.tables import TABLES
 
 # What makes version N + 1 of version N, by N; version 1 was the first. A table's name is store.NAME here. The
 # views are gone while these run and are created again afterwards.
-STEPS: Mapping[int, tuple[str, ...]] = {
+STEPS: Mapping[int, Sequence[str]] = {
     1: (
         'CREATE TABLE store.lags ("at" TIMESTAMPTZ, exchange VARCHAR, samples BIGINT, p50_ms DOUBLE, p99_ms DOUBLE,'
         " min_ms DOUBLE, max_ms DOUBLE, negative BIGINT, run_id VARCHAR)",
@@ -35,8 +35,8 @@ class NoWayUp(Exception):
 def migrate(
     con: duckdb.DuckDBPyConnection,
     found: int,
-    wanted: int = SCHEMA_VERSION,
-    steps: Mapping[int, tuple[str, ...]] = STEPS,
+    wanted: int,
+    steps: Mapping[int, Sequence[str]],
 ) -> None:
     """From version `found` to `wanted`, within the caller's transaction; raises NoWayUp before it does anything."""
     missing = [version for version in range(found, wanted) if version not in steps]

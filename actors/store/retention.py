@@ -15,8 +15,9 @@ import duckdb
 from actors.settings import StoreSettings
 from actors.sink.sink import Notice, Retained
 from actors.store.archive import Archive
+from actors.store.connecting import transaction
 from actors.store.database import DuckFile
-from actors.store.filesystem import Files, crash_point
+from actors.store.filesystem import Files
 from actors.store.manifest import Entry
 from actors.store.partitions import DAY_US, TIMES, condition, moment, within
 from actors.store.views import SCHEMA
@@ -53,6 +54,10 @@ class Piece:
         return self.day * DAY_US, self.until_us
 
 
+class _Changed(Exception):
+    """Somebody else has changed the file since the rows were counted."""
+
+
 class Retention:
     """Works on a file that is adopted, in the thread that merges.
 
@@ -68,7 +73,7 @@ class Retention:
         note: Callable[[Entry], None],
         rows_max: int,
     ) -> None:
-        self._rows_max = rows_max
+        self._rows_max, self._files = rows_max, files
         self._keep_days, self._duck, self._check, self._note = settings.keep_days, duck, check, note
         self._archive = Archive(settings.archive_dir, files) if settings.archive_dir else None
 
@@ -104,17 +109,17 @@ class Retention:
         """The manifest is written first: a file with more rows than it says has lost nothing."""
         rows = {**state.rows, piece.table: state.rows[piece.table] - piece.rows}
         self._note(Entry(state.through, rows))
-        crash_point("retention.noted")
-        con.execute("BEGIN")
-        if _delete(con, piece) != piece.rows:  # somebody else has changed the file in between
-            con.execute("ROLLBACK")
+        self._files.crash_point("retention.noted")
+        try:
+            with transaction(con):
+                _delete(con, piece)
+                self._files.crash_point("retention.deleted")
+        except _Changed:
             self._note(state)
             return Retained(locked_s=time.monotonic() - began, more=True)
-        crash_point("retention.deleted")
-        con.execute("COMMIT")
-        crash_point("retention.committed")
+        self._files.crash_point("retention.committed")
         con.execute("CHECKPOINT")
-        crash_point("retention.checkpointed")
+        self._files.crash_point("retention.checkpointed")
         notice = self._notice(con, piece) if piece.last else None
         return Retained(piece.rows, time.monotonic() - began, more=True, notice=notice)
 
@@ -137,17 +142,18 @@ class Retention:
         )
 
 
-def _delete(con: duckdb.DuckDBPyConnection, piece: Piece) -> int:
-    """Deletes the piece and writes down that it is gone; returns how many rows that were."""
+def _delete(con: duckdb.DuckDBPyConnection, piece: Piece) -> None:
+    """Deletes the piece and writes down that it is gone; raises _Changed if it has other rows than were counted."""
     deleted = 0
     for where in condition(piece.table, *piece.bounds):
         row = con.execute(f"DELETE FROM {SCHEMA}.{piece.table} WHERE {where}").fetchone()
         deleted += int(row[0]) if row else 0
+    if deleted != piece.rows:
+        raise _Changed
     con.execute(
         f"UPDATE {_LEDGER} SET parts = parts + 1, rows = rows + ? WHERE table_name = ? AND day = ?",
         [deleted, piece.table, piece.date],
     )
-    return deleted
 
 
 def _oldest(con: duckdb.DuckDBPyConnection, before_us: int, rows_max: int) -> Piece | None:

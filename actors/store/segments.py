@@ -13,7 +13,7 @@ from actors.model.schema import Schema
 from actors.model.ticks import TICKS
 from actors.store.acknowledged import Market, Note, Span, note_of
 from actors.store.connecting import MEMORY, Limits, connect
-from actors.store.filesystem import Files, crash_point
+from actors.store.filesystem import Files
 from actors.store.sql import EMPTY_NAME, parquet, sql_text
 from actors.store.tables import TABLES
 from actors.store.tail import Segment, Tail, parse_name
@@ -98,15 +98,15 @@ class SegmentWriter:
         wanted = [table for table in TABLES if table is TICKS or batch.rows_of(table)]
         made = {table: self._produce(table, batch) for table in wanted}
         size = sum(partial.stat().st_size for partial, _ in made.values())
-        crash_point("segment.synced")
+        self._files.crash_point("segment.synced")
         for table, (partial, segment) in made.items():
             if table is TICKS:
-                crash_point("segment.uncommitted")
+                self._files.crash_point("segment.uncommitted")
             self._name(table, partial, segment, again=again)
         self._trying = None
         rows = {table.name: segment.rows for table, (_, segment) in made.items()}
         self.written = note_of(batch, rows, self._spans)
-        crash_point("segment.committed")
+        self._files.crash_point("segment.committed")
         return size
 
     def _name(self, table: Schema, partial: Path, segment: Segment, *, again: bool) -> None:
@@ -118,7 +118,7 @@ class SegmentWriter:
                 if old and (old.level, old.first, old.last) == (segment.level, segment.first, segment.last):
                     self._files.rename(folder / name, folder / segment.name)
         self._files.rename(partial, folder / segment.name)
-        crash_point("segment.renamed")
+        self._files.crash_point("segment.renamed")
         self._files.sync_folder(folder)
 
     def write_empty(self, table: Schema, number: int) -> None:
@@ -136,7 +136,7 @@ class SegmentWriter:
         finally:
             with suppress(duckdb.Error):
                 self._database().unregister("batch")
-        crash_point("segment.written")
+        self._files.crash_point("segment.written")
         return path, Segment(batch.number, batch.number, 0, rows, crc)
 
     def _spans_of_batch(self, batch: Batch) -> dict[Market, Span]:
@@ -181,9 +181,9 @@ class SegmentWriter:
         if rows != sum(source.rows for source in sources):
             self._files.remove(partial)
             raise RuntimeError(f"joining {len(sources)} segments of {table.name} gave {rows} rows: {sources}")
-        crash_point("compaction.written")
+        self._files.crash_point("compaction.written")
         target = Segment(sources[0].first, sources[-1].last, sources[0].level + 1, rows, crc)
         self._files.rename(partial, self._tail.path(table, target))
-        crash_point("compaction.renamed")
+        self._files.crash_point("compaction.renamed")
         self._files.sync_folder(self._tail.folder(table))
         return target

@@ -4,10 +4,11 @@
 `write` adds names to and `merge` and `compact` take names from.
 """
 
+import os
 import re
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,10 +29,11 @@ from actors.store.compaction import Compaction
 from actors.store.connecting import clear_spill, service_limits
 from actors.store.database import DuckFile, FileDamaged, FileRefused, FileTrouble, Found
 from actors.store.disk_full import disk_trouble
-from actors.store.filesystem import Files, crash_point
+from actors.store.filesystem import Files
 from actors.store.identity import Identity, new_id, read_identity
 from actors.store.lock import StoreTaken
 from actors.store.manifest import Entry, Manifest
+from actors.store.migration import STEPS
 from actors.store.notices import locked_at_start, migrated, tail_missing, vanished
 from actors.store.quarantine import VERIFY_BYTES_MAX, Quarantine
 from actors.store.retention import Retention
@@ -56,7 +58,8 @@ _PATTERN = re.compile(r"[*?\[\]\\]")
 class Store:
     """One DuckDB file and its tail; see actors.sink.sink. `lock` is called for each file that gets the path.
 
-    Raises ValueError for a path that DuckDB would read as a pattern.
+    `migrations` lead from older schemas to this one. Raises ValueError for a path that DuckDB would read as a
+    pattern.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Store:
         limits: StoreLimits = DEFAULT_LIMITS.store,
         lock: Callable[[Path], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
+        migrations: Mapping[int, Sequence[str]] = STEPS,
     ) -> None:
         # Two names of one file must not become two tails: the file knows only one watermark.
         self.path = settings.path.resolve()
@@ -77,9 +81,9 @@ class Store:
             )
         self.tail = tail_of(self.path)
         self._lock, self._limits = lock, limits
-        self._files = files or Files()
+        self._files = files or Files(os.environ.get("TICKWARDEN_CRASH_AT", ""))
         self._tail = Tail(self.tail, self._files, settings.group)
-        self._duck = DuckFile(self.path, settings, self.tail, self._files, lock=lock)
+        self._duck = DuckFile(self.path, settings, self.tail, self._files, lock=lock, migrations=migrations)
         flush, upkeep = (service_limits(self.path, settings.memory_limit, label) for label in ("flush", "upkeep"))
         self._segments = SegmentWriter(self._tail, self._files, flush, "flush", limits.noted_ids_rows_max)
         self._upkeep = SegmentWriter(self._tail, self._files, upkeep, "upkeep")
@@ -181,7 +185,7 @@ class Store:
                 if any(segment.rows for segments in left for segment in segments):
                     return Merged(backlog=True)
                 self._duck.leave(con)
-                crash_point("finish.left")
+                self._files.crash_point("finish.left")
         except FileDamaged as damaged:
             self._set_file_aside(damaged)
             return Merged(backlog=True)
@@ -243,7 +247,7 @@ class Store:
         began = time.monotonic()
         try:
             with self._duck.opened() as con:
-                crash_point("merge.opened")
+                self._files.crash_point("merge.opened")
                 report, state = self._merge_into(con, rows_max)
         except DatabaseLocked as locked:
             if not self._adopted:
@@ -256,7 +260,7 @@ class Store:
             if not self._segments_aside():
                 raise
             return Merged(backlog=True)
-        crash_point("merge.closed")
+        self._files.crash_point("merge.closed")
         locked_s = time.monotonic() - began
         if report.segments:
             self._manifest.append(state)
@@ -272,7 +276,7 @@ class Store:
         if self._tail.identity.through > state.through or self._tail.holds_merged(state.through):
             self._vouch(state.through)
         self._compaction.remove_unneeded(self._through)
-        crash_point("merge.deleted")
+        self._files.crash_point("merge.deleted")
         if not rows_max:
             return Merged(), state
         chosen = plan(self._tail.live(self._through), rows_max)

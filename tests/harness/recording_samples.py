@@ -9,7 +9,8 @@ from typing import Any
 from actors.model.batch import Batch
 from actors.model.records import AuditRow, EventRow
 from actors.model.ticks import Block, Reason, Reject
-from actors.settings import DEFAULT_LIMITS, StoreLimits, StoreSettings
+from actors.settings import StoreSettings
+from actors.store.filesystem import Files
 from actors.store.store import Store
 from tests.harness.store_reader import looking
 
@@ -49,9 +50,9 @@ def settings(folder: Path, **more: Any) -> StoreSettings:
 
 
 @contextmanager
-def store(told: StoreSettings, limits: StoreLimits = DEFAULT_LIMITS.store) -> Iterator[Store]:
+def store(told: StoreSettings, files: Files | None = None, **more: Any) -> Iterator[Store]:
     """A started store, left as a crash would leave it unless the test finishes it."""
-    made = Store(told, limits=limits)
+    made = Store(told, files, **more)
     made.start()
     try:
         yield made

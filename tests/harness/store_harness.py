@@ -93,10 +93,22 @@ def memory_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-class StumblingFiles(Files):
+class WatchedFiles(Files):
+    """Calls `at` with the name of each crash point."""
+
+    def __init__(self, at: Callable[[str], object] = lambda _: None) -> None:
+        super().__init__()
+        self.at = at
+
+    def crash_point(self, name: str) -> None:
+        self.at(name)
+
+
+class StumblingFiles(WatchedFiles):
     """The `stumble`-th operation from now fails once."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.stumble = 0
 
     def _step(self) -> None:
@@ -188,6 +200,7 @@ class FaultyFiles(Files):
     """Fails as told: `fail[operation]` is how often, with which errno (-1: until changed)."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.fail: dict[str, tuple[int, int]] = {}
         self.synced_after_failure: list[Path] = []
         self._failed_inodes: set[int] = set()
@@ -226,7 +239,7 @@ class FaultyFiles(Files):
         super().rename(old, new)
 
 
-class ForgetfulFiles(Files):
+class ForgetfulFiles(WatchedFiles):
     """A disk that keeps only what was synced: `forget()` is the power cut.
 
     Content without fsync is garbled, wherever the file is by then; each change of a name that no fsync of its
@@ -235,6 +248,7 @@ class ForgetfulFiles(Files):
     """
 
     def __init__(self, random: Random, limbo: Path) -> None:
+        super().__init__()
         self._random, self._limbo = random, limbo
         self.left: int | None = None
         self.honest = True  # False: fsync does nothing, for the test of this class
@@ -341,12 +355,13 @@ class World:
     def __init__(
         self,
         folder: Path,
-        make_files: Callable[[], Files] = Files,
+        make_files: Callable[[], WatchedFiles] = WatchedFiles,
         limits: StoreLimits = DEFAULT_LIMITS.store,
     ) -> None:
         self.settings, self._limits = settings(folder), limits
         self.path = self.settings.path
         self._make_files = make_files
+        self._crash_name, self._crash_left = "", 0
         self.acknowledged: dict[int, list[int]] = {}
         self.doubtful: dict[int, list[int]] = {}  # not acknowledged when it crashed: whole or not at all
         self._next_id = 1
@@ -355,7 +370,7 @@ class World:
         self.excused = False
         self.holder: duckdb.DuckDBPyConnection | None = None
         self._image: dict[Path, bytes | None] = {}
-        self.files = make_files()
+        self.files = self._new_files()
         self.store: Store | None = None
         self.said: list[str] = []
 
@@ -367,14 +382,24 @@ class World:
 
     def arm(self, point: str, count: int = 1) -> None:
         """The next crash is at that point."""
-        files._crash_name, files._crash_left = point, count
+        self._crash_name, self._crash_left = point, count
 
     def disarm(self) -> None:
         """No crash is planned."""
-        files._crash_name, files._crash_left = "", 0
+        self._crash_name, self._crash_left = "", 0
 
-    def snapshot_and_die(self) -> None:
+    def _new_files(self) -> WatchedFiles:
+        files = self._make_files()
+        files.at = self._passed
+        return files
+
+    def _passed(self, point: str) -> None:
         """In the place of SIGKILL: what DuckDB would do on the way out must not count."""
+        if point != self._crash_name:
+            return
+        self._crash_left -= 1
+        if self._crash_left:
+            return
         self.disarm()
         self._image = {p: p.read_bytes() if p.exists() else None for p in self._duckdb_files()}
         raise Crash
@@ -483,7 +508,7 @@ class World:
         self.disarm()
         if isinstance(self.files, ForgetfulFiles):
             self.files.forget()
-        self.files = self._make_files()
+        self.files = self._new_files()
 
     def hold(self, *, read_only: bool = True) -> None:
         """Somebody opens the file."""

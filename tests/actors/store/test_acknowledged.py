@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -12,13 +13,13 @@ from actors.feed.accumulator import admit as admit_block
 from actors.model.batch import Batch
 from actors.model.errors import DatabaseLocked
 from actors.model.records import EventRow, GapReason, GapRow, GapStatus
-from actors.model.ticks import Block, IdPromise
+from actors.model.ticks import TICKS, Block, IdPromise
 from actors.settings import DEFAULT_LIMITS, StoreLimits
 from actors.sink.sink import Notice
 from actors.store.database import FileDamaged, FileTrouble, _sorted_out
 from actors.store.duckdb_messages import bare, held
+from actors.store.filesystem import Files
 from actors.store.store import Store
-from actors.store.tail import Segment
 from tests.harness.continuity_rows import T0_NS, block_of
 from tests.harness.store_harness import batch, ids_in, settings
 
@@ -266,23 +267,33 @@ def test_a_fold_of_batches_of_which_only_some_have_rows_of_a_table_is_no_loss(
     assert said(one) == [] and len(ids_in(one.path)) == 32
 
 
-def test_a_batch_that_is_written_while_the_segments_are_listed_is_not_gone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one = started(tmp_path)
-    put(one, 1)
-    listed = one._tail.listed
+class BusyFiles(Files):
+    """Calls `listed` after each listing of a folder of ticks."""
 
-    def and_then_written() -> dict[str, list[Segment]]:
-        found = listed()
-        monkeypatch.setattr(one._tail, "listed", listed)
-        put(one, 2)
+    listed: Callable[[], object] = staticmethod(lambda: None)
+
+    def names(self, folder: Path) -> list[str]:
+        found = super().names(folder)
+        if folder.name == TICKS.name:
+            self.listed()
         return found
 
-    monkeypatch.setattr(one._tail, "listed", and_then_written)
-    one.merge()
-    one.merge()
-    assert said(one) == [] and sorted(ids_in(one.path)) == [1, 2]
+
+def test_a_batch_that_is_written_while_the_segments_are_listed_is_not_gone(
+    tmp_path: Path,
+) -> None:
+    one, written = Store(settings(tmp_path), files := BusyFiles()), [1]
+    one.start()
+    put(one, 1)
+
+    def write_another() -> None:
+        written.append(written[-1] + 1)
+        put(one, written[-1])
+
+    files.listed = write_another
+    for _ in range(3):
+        one.merge()
+    assert said(one) == [] and len(written) > 9 and sorted(ids_in(one.path)) == written
 
 
 def test_what_was_only_believed_to_be_gone_is_not_stored_again() -> None:

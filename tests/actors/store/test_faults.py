@@ -16,7 +16,6 @@ from actors.model.records import EventRow
 from actors.settings import SinkLimits, StoreLimits
 from actors.sink.merger import Merger
 from actors.sink.writer import Writer
-from actors.store import filesystem as files
 from actors.store.filesystem import Files
 from actors.store.store import Store
 from actors.telemetry.ledger import Ledger
@@ -294,7 +293,7 @@ async def test_a_file_system_that_becomes_read_only_is_waited_out(small_disk: Pa
 # -- power loss -------------------------------------------------------------------------------------------
 
 
-def tortured(folder: Path, patch: pytest.MonkeyPatch, seed: int, *, honest: bool = True, rounds: int = 6) -> World:
+def tortured(folder: Path, seed: int, *, honest: bool = True, rounds: int = 6) -> World:
     """A store that loses its power again and again, at any operation on the disk, and is checked each time."""
     random = Random(seed)
 
@@ -304,7 +303,6 @@ def tortured(folder: Path, patch: pytest.MonkeyPatch, seed: int, *, honest: bool
         return made
 
     world = World(folder, layer, SMALL)
-    patch.setattr(files, "_die", world.snapshot_and_die)
     world.start()
     for _ in range(rounds):
         assert isinstance(world.files, ForgetfulFiles)
@@ -343,11 +341,9 @@ def tortured(folder: Path, patch: pytest.MonkeyPatch, seed: int, *, honest: bool
 
 
 @pytest.mark.parametrize("seed", range(amount(1, 60)))
-def test_a_power_cut_at_any_operation_loses_and_doubles_nothing_acknowledged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
-) -> None:
+def test_a_power_cut_at_any_operation_loses_and_doubles_nothing_acknowledged(tmp_path: Path, seed: int) -> None:
     """What was not synced is forgotten: contents garbled, names undone in any combination."""
-    one = tortured(tmp_path / "store", monkeypatch, seed)
+    one = tortured(tmp_path / "store", seed)
     one.finish()
     one.check()
     assert one.said == []
@@ -361,7 +357,7 @@ def test_a_disk_that_lies_about_fsync_is_what_those_tests_would_notice(
 
     def ten_rounds() -> None:
         for seed in range(10):
-            one = tortured(tmp_path / str(seed), monkeypatch, seed, honest=False)
+            one = tortured(tmp_path / str(seed), seed, honest=False)
             assert one.said == []
 
     with pytest.raises(AssertionError):

@@ -6,7 +6,6 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from actors.store import database as duckfile
 from actors.store.database import FileRefused, SchemaNewer
 from actors.store.migration import STEPS, NoWayUp, migrate
 from actors.store.tables import SCHEMA_VERSION, TABLES
@@ -22,14 +21,7 @@ OLDER: Mapping[int, tuple[str, ...]] = {
 }
 
 
-@pytest.fixture
-def older(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The steps lead from version 0 on."""
-
-    def from_zero(con: duckdb.DuckDBPyConnection, found: int) -> None:
-        migrate(con, found, SCHEMA_VERSION, {**OLDER, **STEPS})
-
-    monkeypatch.setattr(duckfile, "migrate", from_zero)
+FROM_ZERO = {**OLDER, **STEPS}
 
 
 def make_older(path: Path) -> None:
@@ -83,13 +75,12 @@ def test_the_steps_from_version_1_lead_to_what_a_new_file_has(tmp_path: Path) ->
     assert ask(told.path, "SELECT count(*) FROM instruments") == [(0,)]
 
 
-@pytest.mark.usefixtures("older")
 def test_an_older_file_is_brought_up_to_date_with_its_rows_and_says_so(tmp_path: Path) -> None:
     told = settings(tmp_path)
     record(told, 5)
     before = ids(told.path)
     make_older(told.path)
-    with store(told) as made:
+    with store(told, migrations=FROM_ZERO) as made:
         (notice,) = made.notices
         assert notice.event == "store_migrated" and notice.detail == {"from": 0, "to": SCHEMA_VERSION}
         assert ids(told.path) == before
@@ -102,11 +93,10 @@ def test_an_older_file_is_brought_up_to_date_with_its_rows_and_says_so(tmp_path:
         made.finish(lambda: False)
     assert ask(told.path, "FROM schema_version") == [(SCHEMA_VERSION,)]
     assert len(ids(told.path)) == 11
-    with store(told) as made:
+    with store(told, migrations=FROM_ZERO) as made:
         assert not made.notices
 
 
-@pytest.mark.usefixtures("older")
 def test_segments_of_an_older_version_are_read_folded_and_merged_with_null_for_what_they_lack(
     tmp_path: Path,
 ) -> None:
@@ -117,7 +107,7 @@ def test_segments_of_an_older_version_are_read_folded_and_merged_with_null_for_w
         write(made, 20)
     make_older(told.path)
     strip(made.tail)
-    with store(told) as made:
+    with store(told, migrations=FROM_ZERO) as made:
         migrated, gone, missing = made.notices
         assert gone.event == "segments_vanished" and gone.detail["rows"] == {"audit": 20}  # stripped away too
         assert migrated.event == "store_migrated"
@@ -134,13 +124,12 @@ def test_segments_of_an_older_version_are_read_folded_and_merged_with_null_for_w
         assert ask(told.path, "SELECT count(*) FROM audit") == [(1,)]
 
 
-def test_a_step_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     told = settings(tmp_path)
     record(told, 5)
     make_older(told.path)
     broken = {0: (OLDER[0][0], "ALTER TABLE store.nothing ADD COLUMN x INTEGER")}
-    monkeypatch.setattr(duckfile, "migrate", lambda con, found: migrate(con, found, SCHEMA_VERSION, broken))
-    with pytest.raises(FileRefused, match="nothing"), store(told):
+    with pytest.raises(FileRefused, match="nothing"), store(told, migrations=broken):
         pass
     assert ask(told.path, "FROM schema_version") == [(0,)]
     assert ask(told.path, "SELECT count(*) FROM store.ticks") == [(5,)]

@@ -2,14 +2,12 @@
 
 from contextlib import ExitStack
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from actors.model.errors import DatabaseLocked
 from actors.settings import StoreLimits
-from actors.store import filesystem as files
 from tests.harness.amounts import amount
 from tests.harness.store_harness import CRASH_POINTS, StumblingFiles, World, memory_folder
 
@@ -26,8 +24,6 @@ class StoreMachine(RuleBasedStateMachine):
         self.stack = ExitStack()
         self.folder = self.stack.enter_context(memory_folder())
         self.world = World(self.folder, StumblingFiles, SMALL)
-        self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(files, "_die", self.world.snapshot_and_die)
         self.world.start()
 
     def up(self) -> bool:
@@ -131,7 +127,6 @@ class StoreMachine(RuleBasedStateMachine):
             assert self.world.said == []
             assert sorted(p.name for p in self.folder.iterdir()) == ["ticks.duckdb"]
         finally:
-            self.patch.undo()
             self.stack.close()
 
 

@@ -21,16 +21,15 @@ from actors.model.batch import Batch
 from actors.model.errors import DatabaseLocked
 from actors.model.ticks import TICKS, Block
 from actors.settings import StoreLimits
-from actors.store import compaction, store
-from actors.store import database as duckfile
 from actors.store import filesystem as files
+from actors.store.manifest import Manifest
 from actors.store.sql import EMPTY_NAME, sql_text
 from actors.store.store import Store
 from actors.store.tail import Segment, Tail, live, parse_name, plan
 from actors.store.views import select_sql
 from tests.harness.amounts import amount
 from tests.harness.buffering import LISTED
-from tests.harness.store_harness import Reader, StumblingFiles, batch, ids_in, never, reader
+from tests.harness.store_harness import Crash, Reader, StumblingFiles, WatchedFiles, batch, ids_in, never, reader
 from tests.harness.store_harness import settings as settings_in
 
 HOSTILE = "'); drop table ticks; --"
@@ -215,24 +214,26 @@ def test_numbers_rise_even_when_the_clock_has_been_set_back(
     again.close()
 
 
-def test_nobody_can_open_the_file_at_any_moment_of_a_merge(one: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_can_open_the_file_at_any_moment_of_a_merge(tmp_path: Path) -> None:
     """The lock goes as soon as the process closes any descriptor of the file: nothing may do that meanwhile."""
     passed: list[str] = []
     answers: list[str] = []
+    files = WatchedFiles()
+    one = Store(settings_in(tmp_path), files)
+    one.start()
     with reader() as other:
 
         def at(point: str) -> None:
             if point.startswith(("merge.", "finish.")) and point not in ("merge.closed",):
                 passed.append(point)
-                answers.extend([str(other.open(one.path)), str(other.open(one.path, read_only=False))])
+                answers.extend(str(other.open(one.path, read_only=read_only)) for read_only in (True, False))
 
-        monkeypatch.setattr(store, "crash_point", at)
-        monkeypatch.setattr(duckfile, "crash_point", at)
-        monkeypatch.setattr(compaction, "crash_point", at)
+        files.at = at
         for i in range(3):
             write(one, i)
             one.merge()
         one.finish(never)
+        one.close()
     wanted = {"opened", "deleting", "deleted", "inserted", "committed", "checkpointed"}
     assert {point for point in passed if point.startswith("merge.")} == {f"merge.{name}" for name in wanted}
     assert {"finish.committed", "finish.left"} <= set(passed)
@@ -306,14 +307,14 @@ def test_a_hold_of_many_flushes_leaves_few_segments_and_old_names_stay_openable(
 
 def test_nothing_is_deleted_while_any_process_has_a_segment_open(tmp_path: Path) -> None:
     """It may be a query that has not come to the others yet."""
-    one = Store(settings_in(tmp_path), limits=StoreLimits(hide_s=0.0, keep_s=0.0))
+    now = 0.0
+    one = Store(settings_in(tmp_path), limits=StoreLimits(hide_s=1.0, keep_s=1.0), clock=lambda: now)
     one.start()
     for i in range(16):
         write(one, i)
-    one.merge(rows_max=0)
-    first = one._tail.live(0)["ticks"][0]
-    one._compaction.compact(one._tail.live(0))
-    path = one._tail.path(TICKS, first)
+    path = min((one.tail / "ticks").glob("0-*"))
+    assert one.compact() == 48 and not path.is_symlink()
+    now = 2.0
     with path.open("rb") as file:
         sleeper = subprocess.Popen(["sleep", "60"], stdin=file)
     with sleeper:
@@ -426,14 +427,22 @@ def test_a_file_or_a_tail_that_somebody_deleted_is_begun_again(one: Store) -> No
     assert ids_in(one.path) == {2: 1, 3: 1, 4: 1}
 
 
-def test_a_fold_never_reaches_over_a_watermark_that_cannot_be_read(
-    one: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def killed_once_merged(point: str) -> None:
+    if point == "merge.closed":
+        raise Crash
+
+
+def test_a_fold_never_reaches_over_a_watermark_that_cannot_be_read(tmp_path: Path) -> None:
     """Merged, not noted down, killed; then somebody has the file open for writing, so it cannot be asked."""
+    watched = WatchedFiles()
+    one = Store(settings_in(tmp_path), watched)
+    one.start()
     for i in range(20):
         write(one, i)
-    monkeypatch.setattr(one._manifest, "append", lambda _: None)
-    assert one.merge(rows_max=10).rows == 10
+    watched.at = killed_once_merged
+    with pytest.raises(Crash):
+        one.merge(rows_max=10)
+    one.close()
     with reader() as other:
         assert other.open(one.path, read_only=False) == []
         again = Store(settings_in(tmp_path))
@@ -469,7 +478,7 @@ def test_a_compaction_leaves_alone_what_is_not_committed_yet(tmp_path: Path) -> 
     stumbling.stumble = 8  # three files, then two names with their folders: the ticks get none
     with pytest.raises(OSError, match="injected"):
         one.write(batch(number, [15]))
-    counted = one._tail.live(0)
+    counted = Tail(one.tail, files.Files()).live(0)
     assert [len(counted[table]) for table in ("events", "audit", "ticks")] == [16, 16, 15]
     assert one.compact() == 0
     again = Store(settings_in(tmp_path))  # it was killed before it could try again
@@ -547,12 +556,12 @@ def test_a_torn_or_foreign_line_of_the_manifest_is_passed_over(one: Store) -> No
     path = one.tail / "manifest.jsonl"
     text = path.read_text()
     path.write_text(text + '{"through": 99, "ro\n[1]\nnull\n{"through": "x", "rows": {}}\n\xff')
-    one._manifest.load()
-    last = one._manifest.last
-    assert last is not None and last.rows["ticks"] == 1
+    manifest = Manifest(path, files.Files())
+    manifest.load()
+    assert manifest.last is not None and manifest.last.rows["ticks"] == 1
     path.unlink()
-    one._manifest.load()
-    assert one._manifest.last is None
+    manifest.load()
+    assert manifest.last is None
 
 
 def test_leftovers_of_a_crash_are_cleared_at_the_next_start(one: Store, tmp_path: Path) -> None:
