@@ -105,4 +105,5 @@ def list_key(exchange: str) -> str:
 def reader(exchange: str) -> Decoder:
     """A decoder that knows the market of the frame."""
     native = case(exchange).native or trade_in(exchange, json.loads(good(exchange)))[keys(exchange)["native"]]
-    return Decoder(exchange, dialect_of(exchange), {native: "THE/MARKET"})
+    dialect = dialect_of(exchange)
+    return Decoder(exchange, dialect, {native: "THE/MARKET"}, dialect.decoder_for({}))

@@ -114,12 +114,17 @@ class Mutator:
         return json.dumps(value).encode()
 
 
+def _reader(exchange: str) -> Decoder:
+    dialect = dialect_of(exchange)
+    return Decoder(exchange, dialect, {native: f"{native}/X" for native in NATIVES}, dialect.decoder_for({}))
+
+
 def check(exchange: str, messages: list[bytes]) -> int:
     """Decodes as a connection does; every message must be accounted for, and all that comes of it be storable.
 
     Returns the bytes of evidence that are kept.
     """
-    reader = Decoder(exchange, dialect_of(exchange), {native: f"{native}/X" for native in NATIVES})
+    reader = _reader(exchange)
     block, evidence = Block(exchange), 0
     for message in messages:
         before = len(block)
@@ -142,9 +147,7 @@ def check(exchange: str, messages: list[bytes]) -> int:
     again = Block(exchange)
     rest = list(messages)
     while rest:  # all at once: in portions, as a connection takes them
-        outcome = Decoder(exchange, dialect_of(exchange), {native: f"{native}/X" for native in NATIVES}).read(
-            rest, 5, again
-        )
+        outcome = _reader(exchange).read(rest, 5, again)
         assert outcome.messages >= 1
         rest = rest[outcome.messages :]
     assert again.trade_id == block.trade_id
