@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.harness.amounts import CHAOS, amount
+from tests.harness.sampling import SAMPLE, chosen
 from tests.harness.store_harness import memory_folder
 
 # The same examples every time, so that a run fails for what was changed; tests/chaos draws new ones.
@@ -20,6 +21,14 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("tickwarden")
+
+
+chosen()  # before xdist starts its processes, which must collect the same tests
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not os.environ.get(CHAOS):
+        terminalreporter.write_line(f"exchanges were sampled with {SAMPLE}={chosen()}")
 
 
 # A run that was started in the background, or by nohup, ignores these, and so would every process it starts.

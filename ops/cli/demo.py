@@ -15,7 +15,7 @@ from actors.settings import ExchangeSettings, StoreSettings, SupervisionSettings
 from actors.store.connecting import command_limits, connect
 from ops.cli.common import DAY_S, Number, quiet_option
 from ops.config.config import Config
-from ops.config.keys import ControlSettings, LogSettings
+from ops.config.keys import DEFAULT_SYMBOLS, ControlSettings, LogSettings
 from ops.monitoring.logs import configure
 from ops.monitoring.status import exchange_state
 from ops.sandbox import LOOPBACKS, Sandbox
@@ -38,9 +38,10 @@ QUERIES = (
         "one-second bars",
         # By time and id, not as the rows lie: what a history gave back lies behind what came after it.
         "SELECT time_bucket(INTERVAL 1 second, timestamp) AS second,"
-        " first(price ORDER BY timestamp, trade_id::BIGINT) AS open, max(price) AS high, min(price) AS low,"
-        " last(price ORDER BY timestamp, trade_id::BIGINT) AS close, sum(volume) AS volume"
-        " FROM ticks WHERE exchange = 'binance' AND symbol = 'BTC/USDT' GROUP BY second ORDER BY second LIMIT 5",
+        " first(price ORDER BY timestamp, TRY_CAST(trade_id AS BIGINT)) AS open,"
+        " max(price) AS high, min(price) AS low,"
+        " last(price ORDER BY timestamp, TRY_CAST(trade_id AS BIGINT)) AS close, sum(volume) AS volume"
+        " FROM ticks WHERE exchange = '{exchange}' AND symbol = '{symbol}' GROUP BY second ORDER BY second LIMIT 5",
     ),
     (
         "the books: nothing is dropped silently",
@@ -62,18 +63,25 @@ QUERIES = (
     show_default=True,
     help="Where the DuckDB file goes; made if it is not there.",
 )
+@click.option(
+    "--exchange",
+    "names",
+    multiple=True,
+    type=click.Choice(list(LOOPBACKS)),
+    help=f"Which ones; may be given again. Without it {', '.join(DEFAULT_SYMBOLS)}.",
+)
 @quiet_option
-def demo(seconds: float, folder: Path, quiet: bool) -> int:
-    """Record the loopback exchanges with the real service, watch it, and keep the DuckDB file."""
-    return trio.run(_run, seconds, folder, quiet)
+def demo(seconds: float, folder: Path, names: tuple[str, ...], quiet: bool) -> int:
+    """Record loopback exchanges with the real service, watch it, and keep the DuckDB file."""
+    return trio.run(_run, seconds, folder, names or tuple(DEFAULT_SYMBOLS), quiet)
 
 
-async def _run(seconds: float, folder: Path, quiet: bool) -> int:
-    """Records for `seconds` into `folder`/ticks.duckdb; returns the service's exit code."""
+async def _run(seconds: float, folder: Path, names: tuple[str, ...], quiet: bool) -> int:
+    """Records these exchanges for `seconds` into `folder`/ticks.duckdb; returns the service's exit code."""
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=quiet)
     sink = configure("warning", "auto")
     path = folder / "ticks.duckdb"
-    exchanges = Sandbox(tuple(LOOPBACKS), TRADES_PER_S, ids_from=int(time.time()) * 1000)
+    exchanges = Sandbox(names, TRADES_PER_S, ids_from=int(time.time()) * 1000)
     codes: list[int] = []
     async with trio.open_nursery() as nursery:
         await nursery.start(exchanges.serve)
@@ -92,12 +100,18 @@ async def _run(seconds: float, folder: Path, quiet: bool) -> int:
         nursery.cancel_scope.cancel()
     sink.drain(1.0)
     if codes[0] == OK:
-        _show(path)
+        _show(path, exchanges)
     return codes[0]
 
 
 def _introduce(console: Console, exchanges: Sandbox, path: Path, seconds: float) -> None:
-    console.print(f"{len(LOOPBACKS)} exchanges speak their real wire protocols on 127.0.0.1:{exchanges.port}.")
+    count = len(exchanges.exchanges)
+    speak = (
+        "1 exchange speaks its real wire protocol"
+        if count == 1
+        else f"{count} exchanges speak their real wire protocols"
+    )
+    console.print(f"{speak} on {exchanges.where} of {exchanges.host}.")
     console.print(f"Recording for {seconds:g} s into {path}; ask it meanwhile from another terminal:")
     console.print(f"  tickwarden status --socket {path}.sock")
     console.print(f"  tickwarden query 'SELECT count(*) FROM ticks' --file {path}\n")
@@ -105,7 +119,6 @@ def _introduce(console: Console, exchanges: Sandbox, path: Path, seconds: float)
 
 def _config(path: Path, exchanges: Sandbox) -> Config:
     """What `exchanges.config_toml()` would say, with a store for the demo."""
-    here = f"{exchanges.host}:{exchanges.port}"
     return Config(
         store=StoreSettings(path=path, merge_interval_s=MERGE_S),
         exchanges={
@@ -113,10 +126,10 @@ def _config(path: Path, exchanges: Sandbox) -> Config:
                 name=name,
                 dialect=name,
                 symbols=tuple(exchanges.symbols(name)),
-                ws_url=f"ws://{here}",
-                rest_url=f"http://{here}",
+                ws_url=exchanges.url(name, "ws"),
+                rest_url=exchanges.url(name, "http"),
             )
-            for name in LOOPBACKS
+            for name in exchanges.exchanges
         },
         supervision=SupervisionSettings(),
         control=ControlSettings(socket=path.with_name(path.name + ".sock")),
@@ -146,12 +159,14 @@ def _picture(pipeline: Pipeline) -> Table:
     return table
 
 
-def _show(path: Path) -> None:
+def _show(path: Path, exchanges: Sandbox) -> None:
     """The queries to try, with their answers, on stdout."""
+    first = next(iter(exchanges.exchanges))
+    market = {"exchange": first, "symbol": exchanges.symbols(first)[0]}
     say = Console(highlight=False, markup=False, soft_wrap=True).print
     say(f"\nThe file is complete by itself: {path} ({path.stat().st_size / 1e6:.1f} MB). Queries to try:")
     with connect(path, command_limits(), read_only=True) as con:
-        for title, sql in QUERIES:
+        for title, sql in ((title, sql.format(**market)) for title, sql in QUERIES):
             say(f"\n-- {title}\n{sql};")
             result = con.execute(sql)
             columns = [column[0] for column in result.description or []]

@@ -7,7 +7,7 @@ import trio
 
 from ops.cli.common import Number, quiet_option
 from ops.sandbox import FAULTS, LOOPBACKS, FaultError, Sandbox, faults_help, parse_faults
-from ops.sandbox.server import RATE_MAX
+from ops.sandbox.server import PORT_MAX, RATE_MAX
 from ops.terminal.exit_codes import OK
 
 
@@ -26,7 +26,12 @@ from ops.terminal.exit_codes import OK
     show_default=True,
     help="Trades a second of each exchange.",
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 (the default) takes a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, PORT_MAX),
+    default=0,
+    help="The first port; more follow it where exchanges have the same URL paths. 0 (the default) takes free ones.",
+)
 @click.option("--fault", "faults", multiple=True, metavar="NAME[=VALUE]", help=f"One of {', '.join(FAULTS)}.")
 @click.option("--seed", type=int, default=0, help="The same seed makes the same trades.")
 @quiet_option
@@ -36,6 +41,11 @@ def sandbox(names: tuple[str, ...], rate: float, port: int, faults: tuple[str, .
         exchanges = Sandbox(names or tuple(LOOPBACKS), rate, parse_faults(faults), seed)
     except (FaultError, ValueError) as error:
         raise click.UsageError(str(error)) from error
+    if port + exchanges.port_count - 1 > PORT_MAX:
+        first = PORT_MAX - exchanges.port_count + 1
+        raise click.UsageError(
+            f"got port {port}, expected at most {first}: {exchanges.port_count} ports are needed"
+        )
     return trio.run(_serve, exchanges, port, quiet)
 
 
@@ -46,6 +56,6 @@ async def _serve(exchanges: Sandbox, port: int, quiet: bool) -> int:
         sys.stdout.flush()
         if quiet:
             return OK  # the nursery goes on
-        click.echo(f"serving on port {exchanges.port}; put the above into a file and run", err=True)
+        click.echo(f"serving on {exchanges.where}; put the above into a file and run", err=True)
         click.echo("`tickwarden run --config FILE`; Ctrl-C ends this", err=True)
     return OK

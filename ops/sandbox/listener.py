@@ -1,7 +1,6 @@
 """Accepts the clients of the loopback exchanges: WebSocket clients get a session, REST requests an answer."""
 
 import random
-from collections.abc import Sequence
 
 import trio
 from trio_websocket import ConnectionClosed, HandshakeError, WebSocketRequest, wrap_server_stream
@@ -19,10 +18,21 @@ TOO_MANY = 429
 
 
 class Listener:
-    """One port for all exchanges; URL paths tell them apart. `seed` decides whom the faults meet."""
+    """Serves one port, whose exchanges are told apart by URL paths. `seed` decides whom the faults meet."""
 
-    def __init__(self, exchanges: Sequence[Exchange], rest_apis: Sequence[RestApi], seed: int) -> None:
-        self._exchanges, self._rest_apis, self._seed = exchanges, rest_apis, seed
+    def __init__(self, seed: int) -> None:
+        self._exchanges: list[Exchange] = []
+        self._rest_apis: list[RestApi] = []
+        self._seed = seed
+
+    def takes(self, exchange: Exchange, rest_api: RestApi) -> bool:
+        """Adds an exchange; False, and nothing is changed, where an earlier one has one of its paths."""
+        paths = {path for there in self._exchanges for path in there.venue.paths}
+        if paths & set(exchange.venue.paths) or any(rest_api.collides(there) for there in self._rest_apis):
+            return False
+        self._exchanges.append(exchange)
+        self._rest_apis.append(rest_api)
+        return True
 
     async def connection(self, socket: trio.SocketStream) -> None:
         """Serves one connection until it ends, and closes it."""
@@ -43,16 +53,13 @@ class Listener:
             pass
 
     def _route(self, path: str) -> tuple[Exchange, str] | None:
-        """The exchange and category that serve a path: the longest one that it lies in.
-
-        Of two equal ones the later exchange's: Binance has /ws beside its dialect's /stream, HTX has /ws alone.
-        """
+        """The exchange and category that serve a path: the longest one that it lies in."""
         path = path.rstrip("/")
         found: tuple[int, Exchange, str] | None = None
         for exchange in self._exchanges:
             for prefix, category in exchange.venue.paths.items():
                 inside = path == prefix or (prefix and path.startswith(prefix + "/"))
-                if inside and (found is None or len(prefix) >= found[0]):
+                if inside and (found is None or len(prefix) > found[0]):
                     found = (len(prefix), exchange, category)
         return found[1:] if found is not None else None
 

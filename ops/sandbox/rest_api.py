@@ -31,15 +31,19 @@ class RestApi:
         self._not_before = 0.0
         self._rng = random.Random(f"{exchange.venue.name}/rest")  # noqa: S311 - the markets' own stay untouched
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Where it is asked about old trades, the list of markets and tokens; those ending in / have more below."""
+        history, listing = self._venue.history, self._venue.listing
+        return (*(history.paths if history else ()), *(listing.paths if listing else ()), *self._venue.tokens)
+
     def serves(self, path: str) -> bool:
         """Whether a path is this exchange's."""
-        return path in self._venue.tokens or _among(path, self._history_paths()) or self._lists(path)
+        return _among(path, self.paths)
 
-    def _history_paths(self) -> tuple[str, ...]:
-        return self._venue.history.paths if self._venue.history is not None else ()
-
-    def _lists(self, path: str) -> bool:
-        return self._venue.listing is not None and _among(path, self._venue.listing.paths)
+    def collides(self, other: "RestApi") -> bool:
+        """Whether both serve the same path."""
+        return any(map(self.serves, other.paths)) or any(map(other.serves, self.paths))
 
     async def answer(self, request: HttpRequest) -> HttpResponse:
         """The exchange's answer, or what a fault makes of it."""
@@ -47,12 +51,13 @@ class RestApi:
         struck["rest"] += 1
         if now < self._not_before:
             struck["rest_impatient"] += 1
-        history, listing = self._venue.history, self._venue.listing
-        if history is not None and self._meter is not None:
-            cost = listing.cost if listing is not None and self._lists(request.path) else history.cost
-            if not self._meter.allows(cost(request), now):
-                struck["rate_limit"] += 1
-                return self._turned_away(history.too_many)
+        history, token = self._venue.history, self._venue.tokens.get(request.path)
+        listed, cost = self._listed_for(request)
+        if token is None and listed is None and history is not None:
+            cost = history.cost(request)
+        if history is not None and self._meter is not None and not self._meter.allows(cost, now):
+            struck["rate_limit"] += 1
+            return self._turned_away(history.too_many)
         if self._exchange.outage.down:
             return GONE
         if faults["rest_slow"]:
@@ -65,18 +70,25 @@ class RestApi:
         if self._rng.random() < faults["rest_fail"]:
             struck["rest_fail"] += 1
             return FAILURE
-        if token := self._venue.tokens.get(request.path):
+        if token is not None:
             return token(request)
-        # One path may serve both, told apart by the body: hyperliquid's /info.
-        if listing is not None and self._lists(request.path):
-            reply = listing.answer(request, self._listed)
-            if reply is not None:
-                return reply
+        if listed is not None:
+            return listed
         if history is None or not _among(request.path, history.paths):
             return NOT_FOUND
         if request.body is not None and not history.posts:
             return ONLY_GET
         return history.answer(request, self._tape)
+
+    def _listed_for(self, request: HttpRequest) -> tuple[HttpResponse | None, float]:
+        """The list of markets and what it costs; None where it is not asked for.
+
+        One path may serve list and history, told apart by the body: hyperliquid's /info.
+        """
+        listing = self._venue.listing
+        if listing is None or not _among(request.path, listing.paths):
+            return None, 1.0
+        return listing.answer(request, self._listed), listing.cost(request)
 
     def _turned_away(self, reply: HttpResponse) -> HttpResponse:
         """From now on it is watched whether the client keeps away for as long as it was asked to."""

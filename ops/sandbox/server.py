@@ -1,4 +1,4 @@
-"""The loopback exchanges: one server on one port, whose URL paths tell the venues apart."""
+"""The loopback exchanges: one server on as many ports as it takes for URL paths to tell the venues apart."""
 
 import time
 from collections import Counter
@@ -17,8 +17,9 @@ from ops.terminal.suggestions import did_you_mean
 PACE_S = 0.01  # the trades of so long are made at once
 PAUSE_MAX_S = 0.25
 TURN_ORDERS = 200  # some 5 ms of work
+PORT_MAX = 65535
 RATE_MAX = 1_000_000.0
-SCHEMES = (("ws", "ws"), ("rest", "http"))  # both on one port
+SCHEMES = (("ws", "ws"), ("rest", "http"))  # both on the exchange's port
 
 
 class Sandbox:
@@ -35,7 +36,10 @@ class Sandbox:
 
     `truth[exchange][symbol]` holds the newest `keep_truth` trades of each market, oldest first, those that
     were made before the first subscriber (and re-sent to it) among them. `struck[exchange][fault]` counts.
-    `exchanges` and `rest_apis` are the loopback exchanges by name, and the REST side of those that have one.
+    `exchanges` and `rest_apis` are the loopback exchanges by name, and their REST sides.
+
+    Each exchange is served on the first port on which no earlier one has any of its paths. `ports` are those of all
+    exchanges by name, 0 before `serve` has started, `port` the first one: that of an exchange that runs alone.
     """
 
     def __init__(
@@ -54,23 +58,29 @@ class Sandbox:
                 raise ValueError(f"no sandbox exchange is called {name!r}; {did_you_mean(name, LOOPBACKS)}")
         if not 0 < rate_per_s <= RATE_MAX:
             raise ValueError(f"got a rate of {rate_per_s:g}, expected above 0 to {RATE_MAX:g} a second")
-        self.host, self.port = "", 0
+        self.host = ""
         self._rate_per_s = rate_per_s
         self.exchanges = {
             name: Exchange(LOOPBACKS[name], seed, ids_from, keep_truth, now_ns, self._faults_of(name))
             for name in dict.fromkeys(exchanges)
         }
         self._faults = dict.fromkeys(self.exchanges, Faults())
-        self.rest_apis = {
-            name: RestApi(made)
-            for name, made in self.exchanges.items()
-            if made.venue.history or made.venue.listing or made.venue.tokens
-        }
-        self._listener = Listener(list(self.exchanges.values()), list(self.rest_apis.values()), seed)
+        self.rest_apis = {name: RestApi(made) for name, made in self.exchanges.items()}
+        self._listeners: list[Listener] = []
+        self._listener_of = {name: self._place(name, seed) for name in self.exchanges}
+        self.ports = dict.fromkeys(self.exchanges, 0)
         if isinstance(faults, Faults):
             self.set_faults(faults)
         for name, own in faults.items() if isinstance(faults, Mapping) else ():
             self.set_faults(own, name)
+
+    def _place(self, name: str, seed: int) -> int:
+        """Which listener serves an exchange."""
+        for number, listener in enumerate(self._listeners):
+            if listener.takes(self.exchanges[name], self.rest_apis[name]):
+                return number
+        self._listeners.append(Listener(seed))
+        return self._place(name, seed)
 
     def _faults_of(self, name: str) -> Callable[[], Faults]:
         return lambda: self._faults[name]
@@ -96,13 +106,33 @@ class Sandbox:
                 raise ValueError(f"{name!r} is not running here; {did_you_mean(name, self.exchanges)}")
             self._faults[name] = faults
 
+    @property
+    def port(self) -> int:
+        """The first port."""
+        return next(iter(self.ports.values()), 0)
+
+    @property
+    def port_count(self) -> int:
+        """How many ports are needed."""
+        return len(self._listeners)
+
+    @property
+    def where(self) -> str:
+        """The ports, for people."""
+        numbers = [str(port) for port in dict.fromkeys(self.ports.values())]
+        return f"port {numbers[0]}" if len(numbers) == 1 else f"ports {', '.join(numbers[:-1])} and {numbers[-1]}"
+
+    def url(self, exchange: str, scheme: str) -> str:
+        """Where an exchange is served by WebSocket ("ws") and REST ("http"), once it is."""
+        assert self.ports[exchange], "the port is known when serve() has started"
+        return f"{scheme}://{self.host}:{self.ports[exchange]}"
+
     def config_toml(self) -> str:
         """The tables that point a service at this server, once it serves."""
-        assert self.port, "config_toml() needs the port: call it after serve() has started"
         tables = []
         for name in self.exchanges:
             symbols = ", ".join(f'"{symbol}"' for symbol in self.symbols(name))
-            urls = "".join(f'{key}_url = "{scheme}://{self.host}:{self.port}"\n' for key, scheme in SCHEMES)
+            urls = "".join(f'{key}_url = "{self.url(name, scheme)}"\n' for key, scheme in SCHEMES)
             tables.append(f"[exchanges.{name}]\n{urls}symbols = [{symbols}]\n")
         return "\n".join(tables)
 
@@ -113,15 +143,21 @@ class Sandbox:
         *,
         task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serves until cancelled; `task_status` gets the port."""
-        listeners = await trio.open_tcp_listeners(port, host=host)
+        """Serves until cancelled, on `port` and those that follow it, or on free ones where that is 0.
+
+        `task_status` gets the first port.
+        """
         self.host = f"[{host}]" if ":" in host else host
-        self.port = listeners[0].socket.getsockname()[1]
         async with trio.open_nursery() as nursery:
+            opened = []
+            for number, listener in enumerate(self._listeners):
+                listeners = await trio.open_tcp_listeners(port and port + number, host=host)
+                opened.append(listeners[0].socket.getsockname()[1])
+                nursery.start_soon(trio.serve_listeners, listener.connection, listeners)
+            self.ports = {name: opened[number] for name, number in self._listener_of.items()}
             for exchange in self.exchanges.values():
                 nursery.start_soon(self._trade, exchange)
                 nursery.start_soon(exchange.outage.run, exchange.drop_all)
-            nursery.start_soon(trio.serve_listeners, self._listener.connection, listeners)
             task_status.started(self.port)
 
     async def _trade(self, exchange: Exchange) -> None:

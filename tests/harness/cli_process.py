@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ops.cli import main
-from ops.sandbox import LOOPBACKS
+from tests.harness.exchange_values import FIVE
 from tests.harness.paths import ROOT
 
 COMMAND = [sys.executable, "-c", "from ops.cli import main; main()"]
@@ -83,12 +83,13 @@ def running(*words: str, folder: Path, **more: str) -> Iterator[subprocess.Popen
 
 @contextmanager
 def sandbox(folder: Path, rate: float = 200.0) -> Iterator[str]:
-    """Loopback exchanges in a process of their own; gives the configuration that points at them."""
-    with running("sandbox", "--rate", str(rate), folder=folder) as process:
+    """Five loopback exchanges in a process of their own; gives the configuration that points at them."""
+    names = [word for name in FIVE for word in ("--exchange", name)]
+    with running("sandbox", *names, "--rate", str(rate), folder=folder) as process:
         assert process.stdout is not None
         lines: list[str] = []
         tables = 0
-        while not (tables == len(LOOPBACKS) and lines[-1].startswith("symbols")):
+        while not (tables == len(FIVE) and lines[-1].startswith("symbols")):
             lines.append(process.stdout.readline())
             assert lines[-1], "the sandbox ended"
             tables += lines[-1].startswith("[exchanges.")

@@ -11,7 +11,9 @@ from actors.exchanges.contract.loopback_rest import HistoryServer
 from actors.exchanges.loopbacks import LOOPBACKS
 from actors.exchanges.registry import EXCHANGES
 from actors.model.ticks import IdPromise
+from ops.config.keys import DEFAULT_SYMBOLS
 
+FIVE = tuple(DEFAULT_SYMBOLS)  # what a test takes that needs exchanges, but not each of them
 WITH_HISTORY = [name for name, exchange in EXCHANGES.items() if exchange.history is not None]
 
 # Where ids promise no order, nobody can know of a frame that was dropped, or came late, between two others.

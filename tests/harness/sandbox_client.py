@@ -73,10 +73,10 @@ def handshake(path: str) -> bytes:
     return head.encode()
 
 
-async def refusal(sandbox: Sandbox, path: str) -> int:
+async def refusal(sandbox: Sandbox, path: str, port: int = 0) -> int:
     """The HTTP status of a handshake, 0 where nothing is said; asked by hand, as the client library leaves
     refused sockets open."""
-    async with await trio.open_tcp_stream("127.0.0.1", sandbox.port) as stream:
+    async with await trio.open_tcp_stream("127.0.0.1", port or sandbox.port) as stream:
         await stream.send_all(handshake(path))
         answer = await stream.receive_some()
         return int(answer.split()[1]) if answer else 0

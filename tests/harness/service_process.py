@@ -16,6 +16,7 @@ from tests.harness.cli_process import COMMAND, environment, wait_for
 from tests.harness.cli_process import running as command_running
 
 QUICK = '[store]\npath = "ticks.duckdb"\nflush_interval_s = 0.1\nmerge_interval_s = 0.5\n'
+NAMES = ("--exchange", "binance", "--exchange", "bybit")
 STOP_S = 13.0  # connection, buffer and writer at their deadlines; without work each takes no time
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
@@ -43,7 +44,7 @@ class Sandbox:
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with command_running("sandbox", "--rate", "100", folder=tmp_path_factory.mktemp("sandbox")) as process:
+    with command_running("sandbox", *NAMES, "--rate", "100", folder=tmp_path_factory.mktemp("sandbox")) as process:
         assert process.stdout is not None
         printed = ""
         while "symbols" not in printed.partition("[exchanges.bybit]")[2]:

@@ -10,9 +10,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from actors.exchanges.loopbacks import LOOPBACKS
 from ops.cli.commands import COMMANDS, cli
 from tests.harness.cli_process import PATIENCE_S, running, sandbox, status, tickwarden, tickwarden_here, wait_for
+from tests.harness.exchange_values import FIVE
 from tests.harness.store_reader import looking
 
 
@@ -94,7 +94,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Com
     return folder, tickwarden("demo", "--seconds", "3", "--dir", "d", folder=folder)
 
 
-def test_the_demo_records_all_loopback_exchanges_and_leaves_a_complete_file(
+def test_the_demo_records_the_exchanges_of_the_built_in_configuration_and_leaves_a_complete_file(
     demo: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     folder, result = demo
@@ -104,7 +104,7 @@ def test_the_demo_records_all_loopback_exchanges_and_leaves_a_complete_file(
     with looking(folder / "d" / "ticks.duckdb") as con:
         rows = con.execute("SELECT exchange, count(*), min(price) FROM ticks GROUP BY ALL").fetchall()
         audit = con.execute("SELECT received, stored + duplicates + rejected + in_flight FROM audit").fetchall()
-    assert {row[0] for row in rows} == set(LOOPBACKS)
+    assert {row[0] for row in rows} == set(FIVE)
     assert all(count > 2 and isinstance(low, Decimal) for _, count, low in rows)
     assert audit
     assert all(received == accounted for received, accounted in audit)
@@ -168,6 +168,20 @@ def test_a_running_service_answers_every_command(tmp_path: Path) -> None:
             assert service.returncode == 0
     assert not (tmp_path / "ticks.duckdb.tail").exists()
     assert not (tmp_path / "ticks.duckdb.sock").exists()
+
+
+def test_the_demo_takes_other_exchanges_and_its_queries_are_about_them(tmp_path: Path) -> None:
+    result = tickwarden("demo", "--seconds", "1", "--exchange", "htx", "--exchange", "upbit", folder=tmp_path)
+    assert result.returncode == 0 and "2 exchanges speak" in result.stderr, result.stderr
+    assert "exchange = 'htx' AND symbol = '" in result.stdout
+    with looking(tmp_path / "tickwarden-demo" / "ticks.duckdb") as con:
+        assert con.execute("SELECT DISTINCT exchange FROM audit ORDER BY 1").fetchall() == [("htx",), ("upbit",)]
+
+
+def test_the_sandbox_refuses_a_port_behind_which_there_are_too_few(tmp_path: Path) -> None:
+    words = ("--exchange", "binance", "--exchange", "htx", "--port", "65535")
+    result = tickwarden_here("sandbox", *words, folder=tmp_path)
+    assert result.returncode == 64 and "expected at most 65534: 2 ports are needed" in result.stderr
 
 
 def test_ctrl_c_ends_the_sandbox_without_a_traceback(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from rich.cells import cell_len
 from ops.cli.commands import COMMANDS, cli
 from ops.cli.common import Number
 from ops.cli.live import _event_line
-from ops.sandbox import LOOPBACKS
 from tests.harness.cli_process import (
     COMMAND,
     PATIENCE_S,
@@ -33,6 +32,7 @@ from tests.harness.cli_process import (
     tickwarden_here,
     wait_for,
 )
+from tests.harness.exchange_values import FIVE
 from tests.harness.terminal import drawn_here, on_terminal, terminal
 
 
@@ -222,7 +222,7 @@ def test_top_scrolls_through_more_than_the_screen_holds(service: Service) -> Non
         screen.press(" ")
         screen.until("lines 13-23 of")
         screen.press("G")
-        screen.until(f"{[*LOOPBACKS][-1]}:stall_detector")
+        screen.until(f"{FIVE[-1]}:stall_detector")
         screen.press("g")
         screen.press("q")
         assert screen.end() == 0
@@ -263,7 +263,7 @@ def test_run_on_a_terminal_says_in_a_few_lines_what_it_does_and_what_it_did(tmp_
             screen.press("\x03")
             assert screen.end() == 0
             lines = screen.text.splitlines()
-    assert re.match(rf"recording \d\d markets of {len(LOOPBACKS) + 1} exchanges", lines[0])
+    assert re.match(rf"recording \d\d markets of {len(FIVE) + 1} exchanges", lines[0])
     assert "ticks.duckdb" in lines[1] + lines[2] and "Ctrl-C" in screen.text
     assert len(lines) < 30 and "[Errno" not in screen.text and "\x1b[3" not in screen.raw
     assert any(line.split()[:2] == ["exchange", "stored"] for line in lines)

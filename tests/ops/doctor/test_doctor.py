@@ -23,6 +23,7 @@ from ops.sandbox import LOOPBACKS, Faults, Sandbox, parse_faults
 from tests.harness.cli_process import PATIENCE_S, running, tickwarden
 from tests.harness.exchange_server import Client, Server, serving, table, trade
 from tests.harness.paths import CERTS
+from tests.harness.sampling import sample
 
 S_NS = 1_000_000_000
 RATE = 2000.0  # trades a second: quick tests
@@ -79,9 +80,10 @@ def broke(report: Report, step: Step, *said: str, do: str) -> None:
 
 
 async def test_every_loopback_exchange_is_well_and_each_step_is_timed(tmp_path: Path) -> None:
-    async with loopback(tmp_path, *LOOPBACKS) as exchanges:
+    names = sorted({"binance", "bybit", *sample(LOOPBACKS, 5, "doctor")})
+    async with loopback(tmp_path, *names) as exchanges:
         reports = await examined(exchanges)
-    assert [report.exchange for report in reports] == list(LOOPBACKS)
+    assert [report.exchange for report in reports] == names
     for report in reports:
         assert report.state is State.PASS, report.findings
         assert set(states(report)) == set(STEPS)
@@ -91,7 +93,7 @@ async def test_every_loopback_exchange_is_well_and_each_step_is_timed(tmp_path: 
             assert (found.took_s is None) == (found.state is State.SKIPPED or found.step is Step.CLOCK)
             assert found.found
             assert found.advice == ""
-    bybit = reports[list(LOOPBACKS).index("bybit")]
+    bybit = reports[names.index("bybit")]
     assert len(bybit.endpoints) == 3  # spot, linear and inverse have endpoints of their own
     assert [found.about for found in bybit.findings if found.step is Step.TRADE] == list(bybit.endpoints)
     by_id = [report for report in reports if report.dialect in ("binance", "coinbaseexchange", "okx")]

@@ -61,13 +61,14 @@ def test_times_never_run_backwards_when_the_clock_does() -> None:
     assert times == sorted(times)
 
 
-def test_the_config_it_prints_points_at_it_and_names_its_markets() -> None:
+def test_the_config_it_prints_points_at_each_exchange_and_names_its_markets() -> None:
     sandbox = Sandbox()
-    sandbox.host, sandbox.port = "127.0.0.1", 4711
+    sandbox.host, sandbox.ports = "127.0.0.1", {name: 4711 + at for at, name in enumerate(LOOPBACKS)}
     exchanges = tomllib.loads(sandbox.config_toml())["exchanges"]
     assert list(exchanges) == list(LOOPBACKS)
     for name, table in exchanges.items():
-        assert table["ws_url"] == "ws://127.0.0.1:4711"
+        assert table["ws_url"] == f"ws://127.0.0.1:{sandbox.ports[name]}"
+        assert table["rest_url"] == f"http://127.0.0.1:{sandbox.ports[name]}"
         for symbol in table["symbols"]:
             dialect_of(name).market(parse_symbol(symbol))
 

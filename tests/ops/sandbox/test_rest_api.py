@@ -1,6 +1,7 @@
 """The loopback exchanges' REST side: the real answers' shapes, order, cursors and errors, on the same port."""
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -8,10 +9,12 @@ import httpx
 import pytest
 import trio
 
-from actors.exchanges.contract.loopback_rest import HttpRequest, Meter
+from actors.exchanges.contract.loopback_rest import HttpRequest, HttpResponse, ListedMarket, Listing, Meter
 from ops.sandbox import Sandbox, parse_faults
+from tests.harness.exchange_values import change_history_server, change_loopback
 from tests.harness.sandbox_client import ASK, NOW_NS, client, hear, serving
 
+TICKS = "/v1/trades/ticks"
 NATIVES = {
     "binance": ("", "BTCUSDT"),
     "bybit": ("spot", "BTCUSDT"),
@@ -191,6 +194,54 @@ async def test_a_retry_after_that_is_waited_for_is_no_impatience_and_one_that_is
     await trio.sleep(9.9)
     await rest_api.answer(target)
     assert sandbox.struck["binance"]["rest_impatient"] == 1
+
+
+def serves_more(monkeypatch: pytest.MonkeyPatch, **limits: Any) -> Sandbox:
+    """Upbit, as if it had a list of markets on the path of its history too, and a token."""
+
+    def listed(request: HttpRequest, markets: Sequence[ListedMarket]) -> HttpResponse | None:
+        return None if "market" in request.query else HttpResponse(",".join(market.native for market in markets))
+
+    listing = Listing(paths=("/v1/market/all", TICKS), answer=listed, cost=lambda _: 4.0)
+    tokens = {"/token": lambda request: HttpResponse(repr(request.body))}
+    change_history_server(monkeypatch, "upbit", window_s=3600.0, cost=lambda _: 2.0, **limits)
+    change_loopback(monkeypatch, "upbit", listing=listing, tokens=tokens)
+    return Sandbox(["upbit"])
+
+
+async def test_lists_of_markets_and_tokens_are_served_beside_the_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox = serves_more(monkeypatch, units=100.0)
+    natives = ",".join(listing.native for listing in sandbox.exchanges["upbit"].listings.values())
+    first = natives.partition(",")[0]
+    lists = await ask(sandbox, "/v1/market/all", TICKS, f"{TICKS}?market={first}")
+    assert [answer.text for answer in lists] == [natives, natives, "[]"]
+    (got,), (posted,) = await ask(sandbox, "/token"), await ask(sandbox, "/token", method="POST")
+    assert (got.text, posted.text) == ("None", "b''")
+
+
+@pytest.mark.parametrize(
+    ("target", "allowed"), [("/v1/market/all", 2), (TICKS, 2), (f"{TICKS}?market=KRW-BTC", 5), ("/token", 10)]
+)
+async def test_lists_and_tokens_take_their_share_of_the_rate_limit(
+    target: str, allowed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox = serves_more(monkeypatch, units=10.0)
+    answers = await ask(sandbox, *[target] * (allowed + 1))
+    assert [answer.status_code for answer in answers] == [200] * allowed + [429]
+    assert sandbox.struck["upbit"]["rate_limit"] == 1
+
+
+@pytest.mark.parametrize("target", ["/v1/market/all", "/token"])
+async def test_lists_and_tokens_go_through_the_faults(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox = serves_more(monkeypatch, units=100.0)
+    for fault, status in (("rest_fail=1", 500), ("rest_429=1", 429)):
+        sandbox.set_faults(parse_faults([fault]))
+        assert [answer.status_code for answer in await ask(sandbox, target)] == [status]
+    sandbox.set_faults(parse_faults(["outage=60"], every_s=0.05))
+    async with serving(sandbox), httpx.AsyncClient(trust_env=False) as http:
+        while not sandbox.exchanges["upbit"].outage.down:  # noqa: ASYNC110 - no event marks it
+            await trio.sleep(0.01)
+        assert (await http.get(sandbox.url("upbit", "http") + target)).status_code == 503
 
 
 def test_a_meter_forgets_after_its_window() -> None:
