@@ -1,1 +1,26 @@
-"""Continuity: which trades are new, and which are missing."""
+"""Continuity: decides which trades are new and which are missing, market by market.
+
+Entry point
+  continuity       the continuity of one exchange: its markets, their gaps, what is new
+  deduplicator     finds the new trades among those just read
+  gap_log          the gaps that may still change, and their states to be stored
+
+One market
+  tracker          base class: last trade, outages, resets of the ids, time without a readable file
+  sequenced        markets whose ids rise by exactly one
+  unsequenced      all other markets: ids that only rise, have no order, or do not exist
+
+Parts of a tracker
+  row              one trade as the trackers see it, and the verdict on it
+  missing_ranges   the missing ids of a sequenced market
+  sequence_gaps    the gaps that report those ids
+  recent_ids       the newest trades of an unsequenced market, in bounded memory
+  unconfirmed      rows whose ids are implausibly high
+  suspects         rows whose ids are implausibly low: a reset of the ids?
+  clock_lead       rows whose times are implausibly far in the future
+
+After a restart
+  tracker_state    the state that a tracker starts from
+  restore          reads these states from the file
+  restore_sql      its SQL
+"""

@@ -1,33 +1,33 @@
-"""How far ahead of our clock an exchange stamps its trades: what leads by much more than its others is doubted.
+"""Holds trades stamped implausibly far in the future, compared with the other trades of the exchange.
 
-The host's clock may be wrong by hours, and then all trades lead or lag alike. So a trade is measured against those
-of the same exchange: the greatest lead of the last minutes is what is believed. A trade that leads by more than
-SLACK_NS beyond is held; RESET_ROWS of them, more than there were others since the first, show that a clock was set,
-and are taken. Else they are refused when HOLD_S is over, if other trades came meanwhile or if the time lies in our
-future as well; with nothing to measure by, they are taken.
+The host's clock may be wrong by hours, and then all trades lead or lag alike. So a trade is compared with the
+others of its exchange: the reference is the greatest lead of the last minutes. A trade that exceeds it by more than
+SLACK_NS is held. RESET_ROWS held trades, if they outnumber the other trades since the first of them, prove that a
+clock was set; they are then accepted. Otherwise they are rejected after HOLD_S if other trades arrived meanwhile or
+if their time lies in our future as well; with no reference they are accepted.
 """
 
 from actors.continuity.row import HOLD_S, RESET_ROWS, Decided, Refused, Row
 from actors.model.ticks import Reason
 
-SLACK_NS = 5_000_000_000  # connections and markets lag behind each other by less
-WINDOW_NS = 300_000_000_000  # a clock that was set back is believed after twice this
-DOUBTED_MAX = 1_000  # of one exchange
+SLACK_NS = 5_000_000_000  # connections and markets differ in lag by less
+WINDOW_NS = 300_000_000_000  # a clock set back becomes the reference after twice this
+DOUBTED_MAX = 1_000  # per exchange
 
 
 class Lead:
-    """Of one exchange. `limit_ns` is how far ahead of its receipt a trade may be stamped."""
+    """The lead of one exchange's clock. `limit_ns`: how far ahead of its receipt a trade may be stamped."""
 
     def __init__(self) -> None:
         self.limit_ns = SLACK_NS
-        self.doubted: list[tuple[str, Row]] = []  # symbol and row, in the order of arrival
+        self.doubted: list[tuple[str, Row]] = []  # symbol and row, in order of arrival
         self._believed: int | None = None  # the greatest lead of this window and of the one before
         self._peak: int | None = None
         self._turn_ns = 0
-        self._others = 0  # rows since the first that is doubted
+        self._others = 0  # plausible rows since the first held one
 
     def saw(self, lead_ns: int, received_ns: int, rows: int) -> None:
-        """So many live rows came, the newest with this lead, which is none to doubt."""
+        """Records `rows` plausible live rows; `lead_ns` is the lead of the newest."""
         if self.doubted:
             self._others += rows
         if received_ns >= self._turn_ns or received_ns < self._turn_ns - WINDOW_NS:
@@ -44,7 +44,7 @@ class Lead:
         self.limit_ns = (max(known) if known else 0) + SLACK_NS
 
     def doubt(self, symbol: str, row: Row) -> list[tuple[str, Row]]:
-        """Holds a row; gives all that are held once they show that a clock was set."""
+        """Holds a row; returns all held rows once they prove that a clock was set."""
         if not self.doubted:
             self._others = 0
         self.doubted.append((symbol, row))
@@ -53,7 +53,7 @@ class Lead:
         return self._take() if RESET_ROWS <= len(self.doubted) > self._others else []
 
     def decide(self, now: float, decided: Decided, *, end: bool = False) -> list[tuple[str, Row]]:
-        """Gives what has waited long enough and is taken; what is refused goes to `decided`."""
+        """Returns the rows accepted after their waiting time; rejected ones are added to `decided`."""
         if not self.doubted or not (end or now - self.doubted[0][1].now >= HOLD_S):
             return []
         known = self._peak is not None

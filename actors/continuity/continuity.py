@@ -1,4 +1,4 @@
-"""Continuity of one exchange: since when each market is recorded without a break, and what is missing."""
+"""The continuity of one exchange: since when each market is recorded without interruption, and what is missing."""
 
 from collections.abc import Iterable, Mapping
 
@@ -8,14 +8,14 @@ from actors.continuity.tracker_state import Before, Snapshot, TrackerState
 from actors.model.records import FeedRow, GapReason, GapRow, GapStatus
 from actors.model.ticks import IdPromise
 
-CLOCKS_NS = 2_000_000_000  # by so much the exchange's clock and ours may differ in what follows from both
+CLOCKS_NS = 2_000_000_000  # how much the exchange's clock and ours may differ
 
 
 class Continuity:
-    """One per exchange, shared by its connections and its backfill; one event loop, nothing here waits.
+    """The continuity of one exchange, shared by its connections and its backfill. No method waits.
 
-    `now` is any clock that only rises, in seconds; `now_ns` nanoseconds UTC. Rows for `gap_states` and `feeds`
-    collect here until they are taken. Rows of trades go through the `deduplicator`.
+    `now` is any monotonic clock, in seconds; `now_ns` nanoseconds UTC. Rows for `gap_states` and `feeds` are
+    collected here until they are taken. Rows of trades pass through the `deduplicator`.
     """
 
     def __init__(self, exchange: str, promises: Mapping[str, IdPromise]) -> None:
@@ -25,70 +25,76 @@ class Continuity:
 
     @property
     def promises(self) -> Mapping[str, IdPromise]:
-        """What the ids of each market promise."""
+        """What each market's ids promise."""
         return self.deduplicator.promises
 
     def add(self, symbol: str, promise: IdPromise) -> None:
-        """Another market, or (with its state kept) one that is known."""
+        """Adds a market; keeps its state if it is already known."""
         self.deduplicator.add(symbol, promise)
 
     def restore(self, states: Iterable[TrackerState], now_ns: int) -> None:
-        """Before anything is admitted: what the file knows. Opens a downtime gap for each market with trades."""
+        """Restores the state stored in the file, before any trade is admitted. Opens a downtime gap for each market
+        with trades.
+        """
         for state in states:
             if state.symbol in self._trackers:
                 self._trackers[state.symbol].restore(state, now_ns)
 
     def go_blind(self, symbols: Iterable[str], since_ns: int, now_ns: int) -> None:
-        """The file cannot be read: what comes is recorded all the same, until `restore_late`.
+        """Starts without a readable file: trades are recorded all the same, until `restore_late`.
 
-        Until about `since_ns` something may have been stored: from then on it is missing as far as is known.
+        Trades may have been stored until about `since_ns`; everything after that counts as missing for now.
         """
         for symbol in symbols:
             self._trackers[symbol].go_blind(since_ns, now_ns)
 
     @property
     def blind(self) -> dict[str, Before]:
-        """The markets whose past is not known, and where the recording of each began."""
+        """The markets whose stored state is unknown, and where this run began to record each."""
         return {symbol: tracker.began or Before() for symbol, tracker in self._trackers.items() if tracker.blind}
 
     def restore_late(self, states: Iterable[TrackerState], asked: Mapping[str, Before], now_ns: int) -> None:
-        """What the file knows of the time before; `asked` is what `blind` was when it was asked."""
+        """Restores the state from before this run; `asked` is the value of `blind` when it was read."""
         for state in states:
             tracker = self._trackers[state.symbol]
-            if tracker.blind and (tracker.began or Before()) == asked[state.symbol]:  # else it has begun meanwhile
+            # otherwise its recording has begun meanwhile
+            if tracker.blind and (tracker.began or Before()) == asked[state.symbol]:
                 tracker.restore_late(state, now_ns)
 
     # -- connections --------------------------------------------------------------------------------
 
     def connected(self, symbols: Iterable[str], now_ns: int) -> None:
-        """A connection delivers these now (acknowledged, or data came). Once a connection and symbol."""
+        """A connection now delivers these markets (acknowledged, or data arrived). Called once per connection and
+        symbol.
+        """
         for symbol in symbols:
             tracker = self._trackers.get(symbol)
             if tracker is not None:
                 tracker.carried(now_ns)
 
     def disconnected(self, symbols: Iterable[str], now_ns: int, reason: GapReason = GapReason.DISCONNECT) -> None:
-        """A connection that was `connected` for these delivers them no more; the last one opens a gap."""
+        """A connection no longer delivers these markets; the last connection of a market opens a gap."""
         for symbol in symbols:
             tracker = self._trackers.get(symbol)
             if tracker is not None:
                 tracker.uncarried(reason, now_ns)
 
     def suspect(self, symbol: str, now_ns: int, reason: GapReason, since_ns: int | None = None) -> None:
-        """Trades may have been missed although nobody hung up (a stall, an overflow).
+        """Opens gaps although no connection closed (a stall, an overflow): trades may be missing.
 
-        From the last trade on; `since_ns` is our time from which on nothing came, for where there was none.
+        A gap starts at the last trade; `since_ns`, the time on our clock since when nothing arrived, is used if
+        there is none.
         """
         tracker = self._trackers.get(symbol)
-        if tracker is not None and tracker.outage is None:  # one outage is one gap
+        if tracker is not None and tracker.outage is None:  # one outage makes one gap
             tracker.interrupted(reason, now_ns, since_ns)
 
     def refused(self, symbol: str, since_ns: int, now_ns: int) -> None:
-        """Trades came since then (our clock) and were refused: from the last one before on they are missing.
+        """Trades received since then (our clock) were rejected: what followed the last valid one before is missing.
 
-        Where there was none, from the beginning on.
+        If there was none before, the range starts with the recording.
 
-        Where ids do not count them, sound trades between them do not end what is missing before those.
+        If ids do not count the trades, valid trades between the rejected ones do not end the missing range.
         """
         tracker = self._trackers.get(symbol)
         if tracker is None or tracker.outage is not None or tracker.absent:
@@ -99,13 +105,13 @@ class Continuity:
             self._book.rebase(gap, now_ns, None, from_ns)
 
     def absent(self, symbol: str, now_ns: int) -> None:
-        """The exchange does not have this market: what was taken for a record of it is none, and it ends."""
+        """The exchange does not list this market: its recording was an error and ends."""
         tracker = self._trackers.get(symbol)
         if tracker is not None and not tracker.absent:
             tracker.became_absent(now_ns)
 
     def present(self, symbol: str, now_ns: int) -> None:
-        """It has the market after all: the record begins."""
+        """The exchange lists the market after all: its recording begins."""
         tracker = self._trackers.get(symbol)
         if tracker is not None and tracker.absent:
             tracker.became_present(now_ns)
@@ -118,43 +124,45 @@ class Continuity:
         return tracker.carried_ns if tracker.absent else tracker.started_ns
 
     def dropped(self, symbols: Iterable[str], now_ns: int) -> None:
-        """Nobody wants these any more: what they do from now on is no outage."""
+        """These markets are no longer recorded: later silence is no outage."""
         for symbol in symbols:
             tracker = self._trackers.get(symbol)
             if tracker is not None:
                 tracker.dropped(now_ns)
 
     def wanted_again(self, symbols: Iterable[str], now_ns: int) -> None:
-        """These were dropped and are recorded again; what came in between is missing."""
+        """These markets were dropped and are recorded again; what happened in between is missing."""
         for symbol in symbols:
             tracker = self._trackers.get(symbol)
             if tracker is not None and tracker.outage is None and self._shared.lasts.get(symbol) is not None:
                 tracker.interrupted(GapReason.DOWNTIME, now_ns)
 
     def counts(self, symbol: str) -> bool:
-        """Whether ids tell for good which trades of the market are stored."""
+        """Whether ids prove which trades of the market are stored."""
         return isinstance(self._trackers.get(symbol), SequencedTracker)
 
     def newest(self, symbol: str) -> tuple[str | None, int | None]:
-        """Id and time of the newest stored trade, where there is one."""
+        """Id and time of the newest stored trade, if there is one."""
         tracker = self._trackers.get(symbol)
         return (None, None) if tracker is None else (tracker.last_id, self._shared.lasts.get(symbol))
 
     # -- gaps ---------------------------------------------------------------------------------------
 
     def tick(self, now: float, now_ns: int, *, end: bool = False) -> None:
-        """About once a second, and at the `end`: what was held or out of order for too long is decided."""
+        """Decides about rows held or out of order for too long. Called about once a second, and with `end` at
+        shutdown.
+        """
         for tracker in self._trackers.values():
             tracker.tick(now, now_ns, end=end)
 
     def resolved(self, gap: str, recovered: int, status: GapStatus, now_ns: int) -> None:
-        """A backfill is through with a gap. One that its ids have shown to be filled already stays so."""
+        """A backfill has finished with a gap. A gap already filled by its ids stays filled."""
         row = self._book.get(gap)
         if row is not None and status is not GapStatus.OPEN:
             self._trackers[row.symbol].resolved(gap, status, now_ns, recovered)
 
     def settled_ns(self, gap: GapRow) -> int | None:
-        """From when on the market of an outage is delivered again although no trade has ended it yet."""
+        """Since when the market of an outage is delivered again although no trade has ended the outage yet."""
         tracker = self._trackers.get(gap.symbol)
         if (
             tracker is None
@@ -166,7 +174,7 @@ class Continuity:
         return tracker.carried_ns
 
     def ended(self, gap: str, until_ns: int, recovered: int, now_ns: int) -> None:
-        """An outage that no trade has ended missed only what was recovered, up to this time of the exchange."""
+        """Ends an outage without a next trade: up to this time of the exchange nothing else is missing."""
         row = self._book.get(gap)
         if row is not None:
             self._trackers[row.symbol].ended(gap, until_ns, recovered, now_ns)
@@ -174,12 +182,12 @@ class Continuity:
     def repaired(
         self, gap: GapRow, snapshot: Snapshot, found: int, now_ns: int, *, whole: bool
     ) -> GapStatus | None:
-        """A repair has brought `found` trades of a gap, and all of it with `whole`. Returns what it is now.
+        """A repair fetched `found` trades of a gap, and all of them if `whole`. Returns the gap's new state.
 
-        `gap` is its state in the file before; None where nothing has changed.
+        `gap` is its stored state; None is returned if nothing has changed.
         """
         row = self._book.get(gap.gap_id)
-        if gap.gap_id in snapshot.gaps:  # its ids are counted one by one
+        if gap.gap_id in snapshot.gaps:  # its ids are tracked one by one
             if row is None:
                 return GapStatus.FILLED if found else None
             if whole and row.status is GapStatus.OPEN and row.bounded and not self.missing_ids(gap.gap_id):
@@ -188,9 +196,9 @@ class Continuity:
             if found and row.status is not GapStatus.OPEN:
                 self._book.close(gap.gap_id, GapStatus.PARTIAL, now_ns, keep=True)
                 return GapStatus.PARTIAL
-            return row.status if found else None  # open: what is left of it is still asked for
+            return row.status if found else None  # open: the rest is still requested
         recovered = gap.recovered + found
-        whole = whole and (gap.missing is None or recovered >= gap.missing)  # else the history lacks ids too
+        whole = whole and (gap.missing is None or recovered >= gap.missing)  # otherwise the history lacks ids too
         if not (found or whole):
             return None
         status = GapStatus.FILLED if whole else GapStatus.PARTIAL
@@ -199,7 +207,7 @@ class Continuity:
         return status
 
     def vanished(self, gap: GapRow) -> bool:
-        """Trades that were admitted and stored are gone. False if the market is not recorded here."""
+        """Admitted and stored trades have been lost. Returns False if the market is not recorded here."""
         tracker = self._trackers.get(gap.symbol)
         if tracker is None:
             return False
@@ -207,7 +215,7 @@ class Continuity:
         return True
 
     def doubts(self, symbol: str) -> bool:
-        """Whether what is taken for missing there may be stored all the same, so that the file is to be asked."""
+        """Whether trades counted as missing there may be stored after all, so that the file has to be queried."""
         kept = map(self._book.get, self._book.kept(symbol))
         return self._trackers[symbol].blind or any(row and row.reason is GapReason.VANISHED for row in kept)
 
@@ -217,20 +225,20 @@ class Continuity:
 
     @property
     def gaps_opened(self) -> int:
-        """How many gaps were opened here."""
+        """How many gaps have been opened here."""
         return self._book.opened
 
     def take_gaps(self) -> list[GapRow]:
-        """States of gaps since the last call; to be stored behind the ticks that were admitted so far."""
+        """Returns and clears the gap states; store them after the ticks admitted so far."""
         return self._book.take()
 
     def take_feeds(self) -> list[FeedRow]:
-        """Rows for `feeds` since the last call."""
+        """Returns and clears the rows for `feeds`."""
         rows, self._shared.feeds = self._shared.feeds, []
         return rows
 
     def missing_ids(self, gap: str) -> list[tuple[int, int]]:
-        """The stretches of ids of a gap that are still missing, lowest first; [] where ids do not show it."""
+        """The id ranges of a gap that are still missing, lowest first; [] if ids do not show it."""
         row = self._book.get(gap)
         tracker = self._trackers.get(row.symbol) if row is not None else None
         return tracker.gaps.ids(gap) if isinstance(tracker, SequencedTracker) else []

@@ -1,7 +1,7 @@
-"""Deduplicator: which of the trades just read are new, market by market, in order or not.
+"""Finds the new trades among those just read, market by market, in order or not.
 
-Rows whose ids or times are not to be believed alone are taken out of the block and held. Once they are decided
-they come back at the end of a later block, or with `take_decided`.
+Rows with implausible ids or times are removed from the block and held. Once decided, accepted ones are appended to
+a later block, or returned by `take_decided`.
 """
 
 from collections.abc import Container, Mapping, Sequence
@@ -20,7 +20,7 @@ from actors.model.ticks import AFTER_BREAK, OFF_BOOK, Block, IdPromise, Reason
 
 
 class Known:
-    """Ids that were looked up in the file: true even where none was found."""
+    """Ids that were looked up in the file; true even if none was found."""
 
     def __init__(self, ids: Container[str]) -> None:
         self._ids = ids
@@ -30,11 +30,11 @@ class Known:
 
 
 class Deduplicator:
-    """One per exchange, shared by its connections and its backfill. Nothing here waits.
+    """The deduplicator of one exchange, shared by its connections and its backfill. No method waits.
 
-    `trackers` holds one a market; `promises` what the ids of each promise. `now` is any clock that only rises, in
-    seconds. `has_off_book` is set by those who hand in rows with the source OFF_BOOK: their ids count as seen, the
-    rows are refused.
+    `trackers` holds one tracker per market; `promises` what the ids of each market promise. `now` is any monotonic
+    clock, in seconds. Callers that pass rows with the source OFF_BOOK set `has_off_book`: their ids count as seen,
+    the rows are rejected.
     """
 
     def __init__(self, exchange: str, promises: Mapping[str, IdPromise]) -> None:
@@ -48,7 +48,7 @@ class Deduplicator:
             self.add(symbol, promise)
 
     def add(self, symbol: str, promise: IdPromise) -> None:
-        """Another market, or (with its state kept) one that is known."""
+        """Adds a market; keeps its state if it is already known."""
         if symbol in self.trackers:
             return
         self.promises[symbol] = promise
@@ -66,12 +66,12 @@ class Deduplicator:
         *,
         known: Container[str] = (),
     ) -> int:
-        """Takes the rows from `start` on that are stored, on their way, or held out of the block, in place.
+        """Removes, in place, the rows from `start` on that are duplicates, implausible and held, or off the book.
 
-        Returns how many were duplicates; rows that are held, or refused as off the book, are none.
+        Returns the number of duplicates, without the rows held or rejected.
 
-        `spans` has for each of these rows how many ids it stands for, its own and those before; None: one.
-        `known` (see Known) are ids that were looked up, for answers about a time beyond what memory holds.
+        `spans` holds for each of these rows how many ids it stands for, its own and those before; None: one each.
+        `known` (see Known) are ids looked up in the file, for rows older than the memory reaches.
         """
         self._reads += 1
         if start < len(block) and self._leads(block, start):
@@ -102,7 +102,7 @@ class Deduplicator:
         return len(out) - held
 
     def take_decided(self, now: float, *, end: bool = False) -> tuple[Block, Decided]:
-        """What became of rows that were held: those that are stored after all as a block, and the others."""
+        """Returns the rows decided since the last call: accepted ones as a block, and the others."""
         block = Block(self.shared.exchange)
         for symbol, row in self._lead.decide(now, self.shared.decided, end=end):
             _append(block, symbol, row)
@@ -119,7 +119,7 @@ class Deduplicator:
         self.shared.decided.freed.clear()
 
     def _refuse_off_book(self, block: Block, start: int) -> None:
-        """Takes out the fills that never met the order book, now that their ids count as seen."""
+        """Removes the fills that never met the order book, now that their ids count as seen."""
         rows = [at for at in range(start, len(block)) if block.source[at] == OFF_BOOK]
         for at in rows:
             row = self._row(block, at, block.fills[at], 0.0, ())
@@ -129,7 +129,7 @@ class Deduplicator:
             block.remove(start, rows)
 
     def _leads(self, block: Block, start: int) -> bool:
-        """Whether some row is stamped too far ahead to be believed alone."""
+        """Whether a row's time is implausibly far in the future."""
         times = block.exchange_ns[start:] if start else block.exchange_ns
         try:
             newest = max(times)  # type: ignore[type-var]  # None raises
@@ -147,7 +147,7 @@ class Deduplicator:
     def _doubt(
         self, block: Block, start: int, spans: Sequence[int] | None, now: float, known: Container[str]
     ) -> None:
-        """Holds the rows that are stamped too far ahead; brings them back once enough of them agree."""
+        """Holds the rows stamped too far in the future; puts them back once enough of them agree."""
         out, back = [], []
         for at in range(start, len(block)):
             time_ns = block.exchange_ns[at]
@@ -163,12 +163,12 @@ class Deduplicator:
             _append(block, symbol, row)
 
     def snapshot(self, symbol: str) -> Snapshot:
-        """What is in memory of a market now, for `admit_again`."""
+        """The market's memory now, for `admit_again`."""
         tracker = self.trackers[symbol]
         return replace(tracker.snapshot(), gaps=frozenset(self.shared.book.kept(symbol)))
 
     def remembered(self, block: Block) -> set[str]:
-        """The ids of these rows that alone make `admit_again` take them for copies: on their way, or stored."""
+        """The ids of these rows that make `admit_again` treat them as copies: on their way, or stored."""
         rows = zip(block.symbol, block.trade_id, block.exchange_ns, strict=True)
         return {one for symbol, one, time_ns in rows if one and self.trackers[symbol].remembers(one, time_ns)}
 
@@ -181,10 +181,10 @@ class Deduplicator:
         *,
         gone: Container[str] = (),
     ) -> int:
-        """Takes copies out of rows of one market's old times, beyond what memory knows; returns how many.
+        """Removes copies from rows of one market older than the memory reaches; returns how many.
 
-        `stored` are the ids that the file holds, looked up after everything that was admitted before the
-        snapshot had become durable; `gone` those that were once stored and are not in the file any more.
+        `stored` are the ids in the file, looked up after everything admitted before the snapshot had become
+        durable; `gone` those that were stored once and are no longer in the file.
         """
         self._reads += 1
         if len(block) and self._leads(block, 0):
@@ -207,10 +207,10 @@ class Deduplicator:
         return len(out) - held
 
     def _in_order(self, block: Block, at: int, spans: Sequence[int] | None) -> int:
-        """Goes through rows that follow their predecessors; gives the index of the first that does not.
+        """Processes rows that follow their predecessors; returns the index of the first that does not.
 
-        This is where nearly all rows stay, so it is written for speed: conversions and pairs are made in C,
-        and what is kept beside the marks is set once, at the end.
+        Nearly all rows are handled here, so it is optimized: conversions and pairs run in C, and all state but the
+        marks is updated once, at the end.
         """
         marks = self.shared.marks
         if at >= len(block) or marks[block.symbol[at]] is None:
@@ -249,7 +249,9 @@ class Deduplicator:
         return at + done
 
     def _follows(self, block: Block, at: int, spans: Sequence[int] | None) -> bool:
-        """Whether to go on in order: where row after row is odd, each try would copy what is left of the block."""
+        """Whether to try in-order processing again: if many rows in a row are odd, each try would copy the rest of
+        the block.
+        """
         expected = self.shared.marks[block.symbol[at]]
         return expected is not None and (spans is not None or block.trade_id[at] == str(expected))
 
@@ -262,7 +264,8 @@ class Deduplicator:
         source = block.source[at]
         if source == AFTER_BREAK:
             block.source[at] = "stream"
-            known_here = tracker.remembers(block.trade_id[at], block.exchange_ns[at])  # by another connection
+            # received by another connection
+            known_here = tracker.remembers(block.trade_id[at], block.exchange_ns[at])
             if tracker.outage is None and not known_here:
                 tracker.interrupted(GapReason.SEQUENCE, block.received_ns[at])
         if tracker.blind and not tracker.passes(self._row(block, at, span, now, known)):
@@ -272,7 +275,7 @@ class Deduplicator:
         row = self._row(block, at, span, now, known)
         verdict = tracker.admit(row)
         if row.span != span:
-            block.fills[at] = row.span  # what it claims beyond is stored already
+            block.fills[at] = row.span  # the ids that it claims beyond are stored already
         return verdict
 
     def _row(self, block: Block, at: int, span: int, now: float, known: Container[str]) -> Row:

@@ -1,49 +1,49 @@
-"""The gap log: one gap is a row whose newer states are appended and never edited."""
+"""The gap log: the gaps of one exchange; each new state of a gap is an appended row, none is edited."""
 
 from collections.abc import Iterable
 from dataclasses import replace
 
 from actors.model.records import GapReason, GapRow, GapStatus, gap_id
 
-STATE_STEP_NS = 1_000  # states of one gap differ by what the file can tell apart, a microsecond
-OPEN_MAX_PER_SYMBOL = 32  # gaps waiting for an answer; the oldest beyond become unknown
+STATE_STEP_NS = 1_000  # the file's resolution: states of one gap need different times
+OPEN_MAX_PER_SYMBOL = 32  # unanswered gaps; beyond that the oldest become unknown
 
 
 class GapLog:
-    """The gaps of one exchange that may still change, and the rows that wait to be stored.
+    """The gaps of one exchange that may still change, and the rows to be stored.
 
-    A gap stays here while it is open, and beyond that while the continuity holds ids of it that could be
-    filled (`missing_ranges`): a gap given up as lost becomes partial or filled when a repair brings its trades.
+    A gap is kept while it is open, and after that while ids of it may still be filled (`missing_ranges`): a gap
+    closed as lost becomes partial or filled when a repair recovers its trades.
     """
 
     def __init__(self, exchange: str) -> None:
         self._exchange = exchange
         self._gaps: dict[str, GapRow] = {}
-        self.opened = 0  # ever
+        self.opened = 0  # in total
         self._outbox: list[GapRow] = []
 
     def __contains__(self, gap: str) -> bool:
         return gap in self._gaps
 
     def get(self, gap: str) -> GapRow | None:
-        """Its newest state."""
+        """The newest state of a gap."""
         return self._gaps.get(gap)
 
     def restore(self, rows: Iterable[GapRow]) -> None:
-        """What an earlier run left."""
+        """Adds the gaps of an earlier run."""
         self._gaps.update((row.gap_id, row) for row in rows)
 
     def kept(self, symbol: str) -> list[str]:
-        """The gaps of a market that are here."""
+        """The ids of a market's gaps that are kept here."""
         return [row.gap_id for row in self._gaps.values() if row.symbol == symbol]
 
     def unfinished(self) -> list[GapRow]:
-        """Open gaps, oldest first: what a backfill should look at."""
+        """Open gaps, oldest first: the backfill's work."""
         rows = (row for row in self._gaps.values() if row.status is GapStatus.OPEN)
         return sorted(rows, key=lambda row: row.opened_ns)
 
     def take(self) -> list[GapRow]:
-        """The states since the last call, in order; they are the caller's to store."""
+        """Returns and clears the states to be stored, in order."""
         rows, self._outbox = self._outbox, []
         return rows
 
@@ -60,7 +60,7 @@ class GapLog:
         to_ns: int | None = None,
         missing: int | None = None,
     ) -> str:
-        """Opens a gap and gives its id."""
+        """Opens a gap and returns its id."""
         gap = gap_id(self._exchange, symbol, reason, from_id, opened_ns)
         row = GapRow(
             at_ns,
@@ -90,7 +90,9 @@ class GapLog:
         *,
         say: bool = True,
     ) -> None:
-        """The first trade after it came. Without `say` no state is recorded now: the next one holds it too."""
+        """Sets a gap's end: the first trade after it arrived. With `say` False the state is not recorded now, but
+        with the next one.
+        """
         row = self._gaps[gap]
         if say:
             at_ns = self._after(row, at_ns)
@@ -99,19 +101,19 @@ class GapLog:
             self._gaps[gap] = replace(row, to_id=to_id, to_ns=to_ns, missing=missing)
 
     def rebase(self, gap: str, at_ns: int, from_id: str | None, from_ns: int | None) -> None:
-        """The last trade before it never reached the file: it begins earlier."""
+        """Moves a gap's start back: the last trade before it never reached the file."""
         row = self._gaps[gap]
         self._append(replace(row, at_ns=self._after(row, at_ns), from_id=from_id, from_ns=from_ns))
 
     def recovered(self, gap: str, count: int) -> None:
-        """Trades of it were stored; recorded with its next state."""
+        """Counts stored trades of a gap; recorded with its next state."""
         row = self._gaps[gap]
         self._gaps[gap] = replace(row, recovered=row.recovered + count)
 
     def close(
         self, gap: str, status: GapStatus, at_ns: int, *, recovered: int | None = None, keep: bool = False
     ) -> None:
-        """Appends a final state; `keep` while ids of it could still be filled."""
+        """Appends a final state; `keep` while ids of it may still be filled."""
         row = self._gaps[gap]
         at_ns = self._after(row, at_ns)
         count = row.recovered if recovered is None else recovered
@@ -121,21 +123,21 @@ class GapLog:
             del self._gaps[gap]
 
     def amend(self, row: GapRow, status: GapStatus, at_ns: int, recovered: int, missing: int | None) -> None:
-        """Another state of a gap that is here no more; `row` is its newest."""
+        """Appends a state to a gap that is no longer kept here; `row` is its newest."""
         at_ns = self._after(row, at_ns)
         self._outbox.append(
             replace(row, at_ns=at_ns, status=status, closed_ns=at_ns, recovered=recovered, missing=missing)
         )
 
     def take_over(self, row: GapRow) -> None:
-        """A gap that was found elsewhere; stays here while it is open."""
+        """Adds a gap detected elsewhere; keeps it while it is open."""
         self._append(row)
         self.opened += 1
         if row.status is not GapStatus.OPEN:
             del self._gaps[row.gap_id]
 
     def drop(self, gap: str) -> None:
-        """Nothing more can change it here."""
+        """Removes a gap that can no longer change here."""
         self._gaps.pop(gap, None)
 
     @staticmethod
@@ -147,7 +149,7 @@ class GapLog:
         self._outbox.append(row)
 
     def _make_room(self, symbol: str, at_ns: int) -> None:
-        """Only gaps without ids to count fill up here; the others are bounded by their missing ranges."""
+        """Only gaps without countable ids accumulate here; the others are bounded by their missing ranges."""
         waiting = [
             row for row in self._gaps.values() if row.symbol == symbol and row.bounded and row.missing is None
         ]

@@ -1,4 +1,4 @@
-"""Ids that were passed over: intervals in order, from which what comes late is taken out again."""
+"""The missing ids of one market, as ordered disjoint ranges; ids that arrive late are removed again."""
 
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 @dataclass(slots=True)
 class MissingRange:
-    """Ids `first` to `last` are missing. `born` is when that was seen, on the clock of the caller.
+    """Ids `first` to `last` are missing. `born` is when that was detected, on the caller's clock.
 
-    `gap_id` is the gap that reports it, None as long as none does; `quiet` ranges never become a gap: they lie
-    where nothing was promised. `to_id` is the row that stands right after, `from_ns` and `to_ns` the times of
-    the rows around it.
+    `gap_id` is the gap that reports it, None if none does yet; `quiet` ranges never become a gap, because nothing
+    was promised there. `to_id` is the id of the row directly after it, `from_ns` and `to_ns` the times of the rows
+    around it.
     """
 
     first: int
@@ -26,7 +26,7 @@ class MissingRange:
 
     @property
     def count(self) -> int:
-        """How many ids it has."""
+        """The number of its ids."""
         return self.last - self.first + 1
 
 
@@ -52,7 +52,7 @@ class MissingRanges:
         return self.find(number) is not None
 
     def find(self, number: int) -> MissingRange | None:
-        """The missing range that an id lies in."""
+        """The missing range that contains an id."""
         at = bisect_right(self._missing_ranges, number, key=_first) - 1
         return self._missing_ranges[at] if at >= 0 and number <= self._missing_ranges[at].last else None
 
@@ -63,13 +63,13 @@ class MissingRanges:
         )
 
     def remove(self, missing_range: MissingRange) -> None:
-        """Forgets it."""
+        """Removes a range."""
         self._missing_ranges.remove(missing_range)
 
     def take(self, first: int, last: int, row_id: str, time_ns: int | None) -> list[tuple[MissingRange, int]]:
-        """Takes the ids of one row out; gives what they lay in, with how many each lost.
+        """Removes the ids of one row; returns the ranges they were in, with how many ids each lost.
 
-        A missing range that is cut in two keeps its lower part; the upper part is a new one with the same gap.
+        A range that is split keeps its lower part; the upper part is a new range of the same gap.
         """
         taken = []
         at = max(0, bisect_right(self._missing_ranges, first, key=_first) - 1)

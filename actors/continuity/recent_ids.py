@@ -1,26 +1,26 @@
 """A bounded memory of the newest trades of one market: packed keys, in slices of the exchange's time.
 
-A trade has one time, from any connection and however late, so a copy is looked for in the one slice that its
-time lies in. Only the youngest slice is a table that is quick to add to; the others are sorted arrays, 8 bytes
-a key. What the memory costs follows the rate of the market.
+A trade has the same time on every connection and however late it arrives, so a copy is searched in the one slice
+that contains its time. Only the youngest slice is a hash table, quick to add to; the others are sorted arrays of 8
+bytes per key. Memory use follows the rate of the market.
 """
 
 from array import array
 from bisect import bisect_left, bisect_right
 
-YOUNG_MAX = 128  # keys in the table, about 100 bytes each; the rest is packed
-KEYS_MIN = 1_024  # kept whatever their age: more than any replay or one answer of any history
-KEYS_MAX = 262_144  # of one market, 2 MiB; at 1,000 trades a second they reach back over four minutes
-HORIZON_NS = 300 * 10**9  # older ones are forgotten: feeds are late by seconds, replays reach back by minutes
+YOUNG_MAX = 128  # keys in the table, about 100 bytes each; older ones are packed
+KEYS_MIN = 1_024  # kept at any age: more than a replay or one answer of a history
+KEYS_MAX = 262_144  # per market, 2 MiB; at 1,000 trades a second over four minutes
+HORIZON_NS = 300 * 10**9  # older ones are dropped: feeds are late by seconds, replays go back minutes
 _BEFORE_ALL = -(1 << 63)
 
 
 class RecentIds:
     """Remembers the trades of the last HORIZON_NS, at least `keys_min` and at most `keys_max` of them.
 
-    Keys are hashes of ids, 64 bits: the chance that a new one equals one of those in the same slice is about
-    1 in 10^16 a trade. Times are the exchange's, nanoseconds UTC; None where there is none.
-    `start_ns` is where the youngest slice begins, `reach_ns` before which time trades may have been forgotten.
+    Keys are 64-bit hashes of ids: the probability that a new one equals one in the same slice is about 1 in 10^16
+    per trade. Times are the exchange's, nanoseconds UTC; None if there is none. `start_ns` is the start of the
+    youngest slice; trades before `reach_ns` may have been forgotten.
     """
 
     __slots__ = ("_kept", "_keys_max", "_keys_min", "_slices", "_starts", "reach_ns", "start_ns", "young")
@@ -30,9 +30,9 @@ class RecentIds:
         self.young: dict[int, int] = {}  # times by key; read and written by UnsequencedTracker.quick too
         self.start_ns = _BEFORE_ALL
         self.reach_ns: int | None = None
-        self._starts: list[int] = []  # of the closed slices, oldest first; each ends where the next begins
+        self._starts: list[int] = []  # the closed slices, oldest first; each ends where the next begins
         self._slices: list[array[int]] = []
-        self._kept = 0  # keys in them
+        self._kept = 0  # the number of keys in them
 
     def holds(self, key: int, time_ns: int | None) -> bool:
         """Whether this trade is remembered."""
@@ -62,10 +62,10 @@ class RecentIds:
         self._kept += 1
 
     def turn(self) -> None:
-        """Packs the older part of the youngest slice, and forgets what is too old or too much.
+        """Packs the older part of the youngest slice, and drops trades that are too old or too many.
 
-        A few trades with times far ahead do not move on the beginning of the youngest slice: it is one of the
-        usual times, three quarters of the way.
+        A few trades with times far in the future do not move the start of the youngest slice: it is set at the
+        third quartile of the times.
         """
         times = sorted(self.young.values())
         end_ns = times[len(times) * 3 // 4]
@@ -92,7 +92,7 @@ class RecentIds:
             self.reach_ns = self._starts[0]
 
     def put_before(self, older: "RecentIds", until_ns: int) -> None:
-        """Takes over what another one knows of the time before `until_ns`, where this one begins."""
+        """Takes over another memory's trades before `until_ns`, where this one begins."""
         if older.young:
             older._close(until_ns)
         first = len(self._starts) and self._starts[0] == _BEFORE_ALL
@@ -101,7 +101,7 @@ class RecentIds:
         elif self.start_ns == _BEFORE_ALL:
             self.start_ns = until_ns
         else:
-            return  # what it would know has been forgotten here already
+            return  # its trades would be dropped here anyway
         self._starts[:0], self._slices[:0] = older._starts, older._slices
         self._kept += older._kept
         self.reach_ns = older.reach_ns

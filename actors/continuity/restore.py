@@ -1,10 +1,9 @@
-"""Reads tracker states from the file and its tail after a restart, without going through months of ticks.
+"""Reads tracker states from the file and its tail after a restart, without scanning months of ticks.
 
-The rows that were stored last answer for nearly every market; one that is silent there is looked for further
-back. Contiguous ids need their highest and what is missing below it: the gaps that may still change show what was
-reported, and jumps that lie in no gap what a crash left unreported. All other ids need the newest trades, as many
-as the memory holds. What the queries take of memory is bounded: they aggregate, sort a bounded piece, or are read
-row by row.
+The rows stored last suffice for nearly every market; for a market without any among them the search goes further
+back. Contiguous ids need their highest id and the missing ids below it: the gaps that may still change show what
+was reported, and jumps outside any gap what a crash left unreported. All other ids need the newest trades, as many
+as the memory holds. The queries use bounded memory: they aggregate, sort a bounded piece, or are read row by row.
 """
 
 from bisect import bisect_right
@@ -37,17 +36,17 @@ from actors.continuity.unconfirmed import Top, believed
 from actors.model.records import GAP_STATES, GapReason, GapRow, GapStatus
 from actors.model.ticks import IdPromise
 
-WINDOW_ROWS = (1_000_000, 20_000_000, 1 << 62)  # merged rows looked at: for most markets; for silent ones; all
-GAPS_DAYS = 7  # before the newest trade; older gaps are filled by asking for a repair: their ticks are too many
-FINAL_GAPS_DAYS = 1  # the same for those that were given up: late trades may still fill them
+WINDOW_ROWS = (1_000_000, 20_000_000, 1 << 62)  # merged rows searched: for most markets; for silent ones; all
+GAPS_DAYS = 7  # before the newest trade; older gaps need a repair command: they span too many ticks
+FINAL_GAPS_DAYS = 1  # the same for closed ones: late trades may still fill them
 FETCH_ROWS = 10_000
-JUMPS_IDS = 1_000_000  # below the highest: what a crash left unreported was among the last
-FEW = 4 * KEYS_MIN  # so many trades are all taken into the memory, whatever their times
-HOUR_NS = 3_600 * 10**9  # by so much the times of a gap and those of its trades may differ
+JUMPS_IDS = 1_000_000  # below the highest id: a crash leaves only the last ids unreported
+FEW = 4 * KEYS_MIN  # up to so many trades are all remembered, whatever their times
+HOUR_NS = 3_600 * 10**9  # how much the times of a gap and of its trades may differ
 DAY_NS = 24 * HOUR_NS
 _BEFORE_ANY = float("-inf")
 _NEVER = (None, None, None)
-assert WINDOW_ROWS[0] >= KEYS_MAX, "what the memory can hold is among the rows that are looked at first"
+assert WINDOW_ROWS[0] >= KEYS_MAX, "the first window must cover what the memory can hold"
 
 
 def read_states(
@@ -59,23 +58,23 @@ def read_states(
     *,
     windows: Sequence[int] = WINDOW_ROWS,
 ) -> list[TrackerState]:
-    """The state of each of these markets. `con` is a DuckDB connection that sees the views; this blocks.
+    """The state of each of these markets. `con` is a DuckDB connection that sees the views; this function blocks.
 
-    `tail` is the SELECT of the ticks that are not merged yet, None where all are. `before` gives of a market where
-    another recording of it began, whose trades are left out. `windows` are how many merged rows are looked at.
+    `tail` is the SELECT of the ticks not merged yet, None if all are. `before` gives, for a market, where another
+    run began to record it; trades from there on are left out. `windows` are the numbers of merged rows to search.
     """
     return _Reading(con, exchange, promises, tail, before or {}).states(windows)
 
 
 @dataclass(slots=True)
 class _Found:
-    """Of one market."""
+    """What was found of one market."""
 
     last_ns: int
     last_id: str | None
     mark: int | None
     lowest: int | None
-    usual_ns: int  # nearly all trades are older; 0 where there are too few to say so
+    usual_ns: int  # nearly all trades are older; 0 if there are too few to tell
     jumps: list[MissingRange] = field(default_factory=list)
     aside: tuple[Row, ...] = ()
     recent: RecentIds | None = None
@@ -97,13 +96,13 @@ class _Reading:
         self._missing_ranges: dict[str, list[MissingRange]] = {}
         self._left: dict[str, int] = {}
         (self._rows,) = con.execute(ROWS).fetchone() or (0,)
-        # Of each market that was ever recorded: since when its ids count, the lowest, and where its record began.
+        # For each market ever recorded: since when its ids count, the lowest id, and where its recording began.
         self._firsts = {symbol: (since, lowest, start) for symbol, since, lowest, start in self._ask(FIRSTS)}
         self._reported: dict[str, list[tuple[int, int]]] = {}
         self._gaps: dict[str, list[GapRow]] = {}
 
     def _ask(self, sql: str, first_row: int = 0, **values: Any) -> Iterator[tuple[Any, ...]]:
-        """Row by row; one question after the other."""
+        """Executes a query and yields its rows; only one query at a time."""
         sql = sql.format(stored=stored_sql(first_row, self._tail)) if "{stored}" in sql else sql
         result = self._con.execute(sql, {"exchange": self._exchange, **values})
         while rows := result.fetchmany(FETCH_ROWS):
@@ -136,7 +135,7 @@ class _Reading:
         for symbol, last_ns, last_id, mark, lowest, live, count, usual_ns in list(self._ask(ENDS, first_row)):
             other = self._promises[symbol] is not IdPromise.CONTIGUOUS
             if first_row and (not live or (other and count < KEYS_MIN and symbol in self._firsts)):
-                continue  # answers about old times only, or too few: there is more further back
+                continue  # only old times, or too few trades: search further back
             found[symbol] = _Found(last_ns, last_id, mark, lowest, usual_ns if count > FEW else 0)
         self._found.update(found)
         contiguous = [symbol for symbol in found if self._promises[symbol] is IdPromise.CONTIGUOUS]
@@ -155,7 +154,7 @@ class _Reading:
 
     @staticmethod
     def _take_tops(found: _Found, tops: list[Top], denied_ns: int | None) -> None:
-        """The highest id is believed only with others around it, as while it was recorded."""
+        """The highest id is accepted only if others lie near it, as during recording."""
         tops, aside = believed(tops, denied_ns)
         found.mark, found.aside = tops[0].id, tuple(map(Top.row, aside))
         if aside:
@@ -196,7 +195,7 @@ class _Reading:
             found.floor = number
 
     def _take_jumps(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Keeps what lies in no gap: each part of a jump that was not reported, and after the record began."""
+        """Keeps the parts of jumps that lie in no gap and after the start of the recording."""
         for symbol, first, last, from_ns, to_id, to_ns in rows:
             first = max(first, self._firsts.get(symbol, _NEVER)[2] or 0)
             for low, high in _outside(first, last, self._reported.get(symbol, [])):
@@ -211,12 +210,12 @@ class _Reading:
         for row in map(gap_row, self._ask(GAPS)):
             self._gaps.setdefault(row.symbol, []).append(row)
         for symbol, first, last, at_ns in self._ask(REPORTED):
-            if at_ns >= (self._since(symbol) or 0):  # else it speaks of ids that have been started again since
+            if at_ns >= (self._since(symbol) or 0):  # otherwise it belongs to ids before a reset
                 self._reported.setdefault(symbol, []).append((first, last))
         self._reported = {symbol: _joined(stretches) for symbol, stretches in self._reported.items()}
 
     def _choose_gaps(self) -> None:
-        """Of each market those that lie shortly before its newest trade, on the clock of the exchange."""
+        """The gaps of each market shortly before its newest trade, on the exchange's clock."""
         for symbol, found in self._found.items():
             rows = self._gaps.get(symbol, [])
             self._gaps[symbol] = [
@@ -224,7 +223,7 @@ class _Reading:
             ]
 
     def _read_missing(self) -> None:
-        """What of each gap is not stored. Ids that were started again since show nothing of older gaps."""
+        """The ids of each gap that are not stored. Ids after a reset prove nothing about older gaps."""
         asked = []
         for symbol in self._found:
             for row in self._gaps.get(symbol, ()):
@@ -283,7 +282,7 @@ def _days(row: GapRow) -> int:
 
 
 def _joined(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Stretches in order of their first ids, those that touch made one."""
+    """Ranges in order of their first ids; adjacent ones are merged."""
     joined: list[tuple[int, int]] = []
     for first, last in stretches:
         if joined and first <= joined[-1][1] + 1:
@@ -294,7 +293,7 @@ def _joined(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _outside(first: int, last: int, reported: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """The parts of a stretch that lie in none of these disjoint ones, which stand in order."""
+    """The parts of a range that lie in none of these disjoint, ordered ranges."""
     at = max(0, bisect_right(reported, (first, last)) - 1)
     while at < len(reported) and reported[at][0] <= last:
         low, high = reported[at]
@@ -306,6 +305,6 @@ def _outside(first: int, last: int, reported: list[tuple[int, int]]) -> Iterator
 
 
 def gap_row(row: tuple[Any, ...]) -> GapRow:
-    """A state of a gap from the columns GAP_STATES.read."""
+    """A gap state from the columns GAP_STATES.read."""
     values = dict(zip(GAP_STATES.attributes, row, strict=True))
     return GapRow(**values | {"reason": GapReason(values["reason"]), "status": GapStatus(values["status"])})

@@ -1,7 +1,7 @@
-"""The SQL of restore: over `gap_states`, `feeds`, the newest `stored` rows, and a temporary `wanted`.
+"""The SQL of restore: queries on `gap_states`, `feeds`, the newest `stored` rows, and a temporary table `wanted`.
 
-What is stored is found by the order in which it was stored, by ids and by the exchange's times; never by when it
-was received: the clock of this host may have been wrong then, or be wrong now.
+Stored trades are found by the order in which they were stored, by ids and by the exchange's times, never by their
+time of receipt: this host's clock may have been wrong then, or be wrong now.
 """
 
 from actors.continuity.unconfirmed import DENY_ROWS
@@ -9,12 +9,12 @@ from actors.model.records import GAP_STATES
 from actors.model.schema import INSTANT, MERGED_SCHEMA
 from actors.model.ticks import TICKS
 
-LATE_S = 2  # trades of the other run may have come so much out of order
+LATE_S = 2  # trades of the other run may be out of order by this much
 
-_NS = INSTANT.read  # as nanoseconds, as far as the file keeps them
+_NS = INSTANT.read  # in nanoseconds, with the file's resolution
 AT = INSTANT.cast
 
-# A number only if it is written as one, so that number and text stand for each other.
+# A number only in canonical form, so that number and text identify each other.
 _ID = "CASE WHEN TRY_CAST({0} AS BIGINT)::VARCHAR = {0} THEN TRY_CAST({0} AS BIGINT) END"
 NEWEST_GAPS = 'SELECT * FROM gap_states QUALIFY row_number() OVER (PARTITION BY gap_id ORDER BY "at" DESC) = 1'
 _MADE = "coalesce(t.timestamp, t.received_at)"
@@ -24,13 +24,13 @@ WANTED = "CREATE OR REPLACE TEMP TABLE wanted (symbol VARCHAR, since TIMESTAMPTZ
 
 
 def stored_sql(first_row: int, tail: str | None) -> str:
-    """The rows of `ticks` from that row of the merged table on, then those that `tail` selects."""
+    """The rows of `ticks` from that row of the merged table on, then those selected by `tail`."""
     merged = f"SELECT {TICKS.names} FROM {MERGED_SCHEMA}.{TICKS.name} WHERE rowid >= {first_row:d}"
     return merged if tail is None else f"{merged} UNION ALL {tail}"
 
 
-# `wanted` holds from where on its ids count (`since`), and where another run began (`until`, `below`).
-# `fills` is how many ids a row stands for.
+# `wanted` holds since when a market's ids count (`since`), and where another run began (`until`, `below`).
+# `fills` is the number of ids that a row stands for.
 _RECENT = f"""
 WITH recent AS (
   SELECT t.symbol, t.trade_id, {_ID.format("t.trade_id")} AS id, {_MADE} AS made_at, t.source, t.fills, w.until
@@ -40,7 +40,7 @@ WITH recent AS (
     AND (w.below IS NULL OR coalesce({_ID.format("t.trade_id")} < w.below, true)))
 """
 
-# Nearly all rows of a market stand in the order of their times, whatever a few are stamped with.
+# Nearly all rows of a market are ordered by time, although single stamps may be wrong.
 _AT_LAST = f"FILTER (until IS NULL OR made_at < until - INTERVAL {LATE_S} SECOND)"
 ENDS = f"""{_RECENT}
 SELECT symbol, {_NS.format(f"max(made_at) {_AT_LAST}")}, arg_max(trade_id, made_at) {_AT_LAST},
@@ -49,7 +49,7 @@ SELECT symbol, {_NS.format(f"max(made_at) {_AT_LAST}")}, arg_max(trade_id, made_
 FROM recent GROUP BY symbol HAVING bool_or(until IS NULL OR made_at < until - INTERVAL {LATE_S} SECOND)
 """
 
-# The rows with the highest ids (id, fills, time, whether it was live), and the time of the last but two live ones.
+# The rows with the highest ids (id, fills, time, live or not), and the time of the third newest live one.
 TOPS_ROWS = 16
 TOPS = f"""{_RECENT}
 SELECT symbol, arg_max([id, fills, {_NS.format("made_at")}, (source = 'stream')::BIGINT], id, {TOPS_ROWS}),
@@ -57,7 +57,7 @@ SELECT symbol, arg_max([id, fills, {_NS.format("made_at")}, (source = 'stream'):
 FROM recent WHERE id IS NOT NULL GROUP BY symbol
 """
 
-# $floors and $ceilings: between which ids jumps are wanted.
+# $floors and $ceilings: the range of ids to search for jumps.
 JUMPS = f"""{_RECENT}
 SELECT * FROM (
   SELECT r.symbol,
@@ -71,22 +71,22 @@ SELECT * FROM (
 WHERE first <= last
 """
 
-# $cuts: from which time on (ns) the trades of a market are wanted.
+# $cuts: the time (ns) from which a market's trades are needed.
 RECENT = f"""{_RECENT}
 SELECT r.symbol, r.trade_id, r.id, {_NS.format("r.made_at")}
 FROM recent r JOIN (SELECT unnest($symbols::VARCHAR[]) AS symbol, unnest($cuts::BIGINT[]) AS cut) c USING (symbol)
 WHERE r.trade_id IS NOT NULL AND epoch_us(r.made_at) >= c.cut // 1000
 """
 
-# Of the gaps that are given up only the latest: late trades may still fill them.
-GAPS_MAX = 1_000  # of one market that are taken up, those that are open before others, the newest first
+# Of the closed gaps only the newest: late trades may still fill them.
+GAPS_MAX = 1_000  # restored per market: open ones first, then the newest
 _TOLD = f"""
 SELECT * FROM ({NEWEST_GAPS}) WHERE exchange = $exchange AND status <> 'filled'
 QUALIFY row_number() OVER (
   PARTITION BY symbol ORDER BY status = 'open' DESC, "at" DESC, gap_id) <= {GAPS_MAX}
 """
 
-# Of gaps ($gaps) whose end came: what of their ids lies between no stored ones. Trades have their gaps' times.
+# The ids of bounded gaps ($gaps) that are not stored. Trades lie within the times of their gaps.
 MISSING = f"""
 WITH reported AS (
   SELECT gap_id, symbol, opened_at, status, from_time,
@@ -110,7 +110,7 @@ SELECT * FROM (
 WHERE first <= last ORDER BY status = 'open' DESC, last DESC
 """
 
-# What gaps report that are not filled, however old they are: a jump within them has been reported.
+# The ranges of all gaps that are not filled, of any age: a jump within them has been reported.
 REPORTED = f"""
 SELECT symbol, TRY_CAST(from_id AS BIGINT) + 1 AS first, TRY_CAST(to_id AS BIGINT) - 1 AS last,
        {_NS.format("coalesce(to_time, opened_at)")}

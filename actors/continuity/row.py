@@ -1,4 +1,4 @@
-"""One trade as continuity sees it, and what becomes of it."""
+"""One trade as the trackers see it, and the verdict on it."""
 
 import enum
 from collections.abc import Container
@@ -6,24 +6,25 @@ from dataclasses import dataclass, field
 
 from actors.model.ticks import Reason
 
-HISTORY_SLACK_NS = 60_000_000_000  # the stream's time of a trade and the history's differ by less
+HISTORY_SLACK_NS = 60_000_000_000  # a trade's times in the stream and in the history differ by less
 RESET_ROWS = 3  # one or two rows may be damaged frames
-HOLD_S = 2.0  # what the next trades must confirm waits so long for them; a busy market confirms within milliseconds
+HOLD_S = 2.0  # how long a row waits to be confirmed by the next trades; a busy market needs milliseconds
 
 
 class Verdict(enum.Enum):
-    """What becomes of a row."""
+    """The verdict on a row."""
 
-    NEW = "new"  # it counts as stored from now on
+    NEW = "new"  # counts as stored from now on
     COPY = "copy"
-    HELD = "held"  # until the next rows confirm it, or none comes
+    HELD = "held"  # until the next rows confirm or deny it, or none arrives
 
 
 @dataclass(slots=True)
 class Row:
-    """One trade as the continuity sees it, at `now` on the caller's clock.
+    """One trade, received at `now` on the caller's clock.
 
-    `read` numbers the calls, so that one answer is known as one. `known` are ids that somebody found stored.
+    `read` numbers the calls, so that rows of one answer can be recognized. `known` are ids found stored by the
+    caller.
     """
 
     trade_id: str | None
@@ -35,16 +36,16 @@ class Row:
     content: tuple[str, str, str | None]
     read: int = 0
     known: Container[str] = ()
-    mark: int = -1  # the highest id believed when it was held
-    stored: bool = False  # although it is not believed: nothing came for HOLD_S that would have decided
+    mark: int = -1  # the highest accepted id when it was held
+    stored: bool = False  # although unconfirmed: nothing that decides about it arrived within HOLD_S
 
     @property
     def at_ns(self) -> int:
-        """Its time, ours where the exchange has none."""
+        """The exchange's time, or our time of receipt if there is none."""
         return self.received_ns if self.time_ns is None else self.time_ns
 
     def same(self, other: "Row") -> bool:
-        """Whether the other, with the same id, is the same trade; only histories word it differently."""
+        """Whether the other row, with the same id, is the same trade; only histories format trades differently."""
         if self.time_ns is not None and other.time_ns is not None:
             slack_ns = HISTORY_SLACK_NS if "backfill" in (self.source, other.source) else 1_000
             if abs(self.time_ns - other.time_ns) > slack_ns:
@@ -54,7 +55,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A held row that turned out to be no sound trade, or a fill that never met the order book."""
+    """A rejected row: held and then found invalid, or a fill that never met the order book."""
 
     symbol: str
     row: Row
@@ -64,25 +65,25 @@ class Refused:
 
 @dataclass(slots=True)
 class Decided:
-    """What became of rows that were held, since it was last taken: stored, refused, or copies."""
+    """The decisions about held rows since they were last taken: stored, rejected, or copies."""
 
     freed: list[tuple[str, Row]] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     copies: int = 0
 
     def free(self, symbol: str, row: Row) -> None:
-        """A held row is stored; no effect for one that is."""
+        """Stores a held row; no effect if it is stored already."""
         if not row.stored:
             row.stored = True
             self.freed.append((symbol, row))
 
     def refuse(self, symbol: str, row: Row, detail: str) -> None:
-        """A held row is no sound trade; one that is stored stays so."""
+        """Rejects a held row; one that is stored stays stored."""
         if not row.stored:
             self.refused.append(Refused(symbol, row, Reason.BAD_ID, detail))
 
     def take(self) -> "Decided":
-        """Moves all of it out."""
+        """Returns and clears all decisions."""
         taken = Decided(self.freed, self.refused, self.copies)
         self.freed, self.refused, self.copies = [], [], 0
         return taken

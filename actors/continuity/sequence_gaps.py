@@ -1,7 +1,7 @@
-"""Sequence gaps: the ids that one market's sequence misses, and the gaps that report them.
+"""Sequence gaps: the missing ids of one market, and the gaps that report them.
 
-Each missing range belongs to the gap that reports it, or to none as long as it may only be out of order. A gap is
-filled when none of its ids is missing any more. Of ranges for which there is no room nobody can know that.
+Each missing range belongs to the gap that reports it, or to none while it may only be out of order. A gap is filled
+when none of its ids is missing any more. For ranges dropped for lack of room that can no longer be decided.
 """
 
 from dataclasses import replace
@@ -12,37 +12,39 @@ from actors.continuity.row import Row
 from actors.continuity.tracker_state import TrackerState
 from actors.model.records import GapReason, GapRow, GapStatus, decimal
 
-REORDER_S = 2.0  # ids that are out of order for no longer are late, not missing
-RANGES_MAX = 256  # of one market; with their gaps about 190 KiB. Beyond, the oldest can no longer be filled
-APART_MAX = 8  # ranges due at once that are reported one by one; more become one gap with their sum
-JUMP_MAX = 10_000_000  # ids do not jump so far by loss: what lies between is unknown rather than missing
+REORDER_S = 2.0  # ids out of order for no longer than this are late, not missing
+RANGES_MAX = 256  # per market; with their gaps about 190 KiB. Beyond that the oldest can no longer be filled
+APART_MAX = 8  # ranges due together that are reported one by one; more become one gap with their sum
+JUMP_MAX = 10_000_000  # loss does not explain a larger jump: the ids between are unknown, not missing
 
 
 class SequenceGaps:
-    """Those of one market. The `outage` of some methods is the gap that the next trade ends: it stays open here."""
+    """The sequence gaps of one market. The parameter `outage` is the gap that ends with the next trade; it stays
+    open here.
+    """
 
     def __init__(self, symbol: str, log: GapLog) -> None:
         self._symbol, self._log = symbol, log
         self.ranges = MissingRanges()
-        self._left: dict[str, int] = {}  # missing ids of each gap, all of them in ranges
-        self._cut: set[str] = set()  # gaps of which a range was forgotten
+        self._left: dict[str, int] = {}  # the number of missing ids of each gap, all of them in ranges
+        self._cut: set[str] = set()  # gaps of which a range was dropped
 
     def left(self, gap: str) -> int:
-        """How many ids of a gap are missing."""
+        """The number of missing ids of a gap."""
         return self._left.get(gap, 0)
 
     def ids(self, gap: str) -> list[tuple[int, int]]:
-        """The stretches of ids of a gap that are missing, lowest first."""
+        """The missing id ranges of a gap, lowest first."""
         return [(missing.first, missing.last) for missing in self.ranges if missing.gap_id == gap]
 
     def add(self, missing: MissingRange) -> None:
-        """Another range, whose ids count for its gap if it has one."""
+        """Adds a range; its ids count for its gap if it has one."""
         self.ranges.add(missing)
         if missing.gap_id is not None:
             self._left[missing.gap_id] = self.left(missing.gap_id) + missing.count
 
     def restore(self, state: TrackerState, outage: str | None, now_ns: int) -> None:
-        """Goes on with what an earlier run left, but for its `outage`."""
+        """Restores the ranges and gaps of an earlier run, except its `outage`."""
         for missing in state.missing_ranges:
             if missing.gap_id is not None and missing.gap_id not in self._log:
                 missing.gap_id = None
@@ -52,9 +54,9 @@ class SequenceGaps:
                 self._resume(row, state.left.get(row.gap_id, 0), state.mark, now_ns)
 
     def _resume(self, row: GapRow, left: int, mark: int | None, now_ns: int) -> None:
-        """Goes on with a gap of which the file lacks `left` ids; it is filled only if there are none.
+        """Restores a gap of which the file lacks `left` ids; it is filled only if that is 0.
 
-        Of those for which there is no room, or whose end never reached the file, nobody can know any more.
+        Gaps for which there is no room, or whose end never reached the file, become unknown.
         """
         gap, kept = row.gap_id, self.left(row.gap_id)
         whole = mark is not None and (decimal(row.to_id) or 0) <= mark
@@ -71,12 +73,12 @@ class SequenceGaps:
             self._log.drop(gap)
 
     def fill(self, first: int, last: int, row: Row, outage: str | None) -> None:
-        """These ids have come: what lay in missing ranges is recovered."""
+        """These ids have arrived: those in missing ranges are recovered."""
         for missing, count in self.ranges.take(first, last, row.trade_id or "", row.at_ns):
             gap = missing.gap_id
             if gap is not None:
                 self._left[gap] -= count
-                if gap != outage:  # while it is open, what came back is counted at its end
+                if gap != outage:  # while it is open, recovered ids are counted when it ends
                     self._log.recovered(gap, count)
                     self.close_filled(gap, row.received_ns)
 
@@ -90,26 +92,26 @@ class SequenceGaps:
         self._log.close(gap, status, at_ns)
 
     def resolved(self, gap: str, status: GapStatus, now_ns: int, recovered: int) -> None:
-        """A backfill can do no more for it: what is missing of it stays fillable as long as there is room."""
+        """The backfill has given up on a gap: its missing ids may still be filled, as long as there is room."""
         counted = gap in self._left
         if status is GapStatus.FILLED and (self.left(gap) or gap in self._cut):
-            row = self._log.get(gap)  # the history reports that it was all: not all of it is stored
+            row = self._log.get(gap)  # the history says that it returned everything, but not all of it is stored
             status = GapStatus.PARTIAL if row is not None and row.recovered else GapStatus.LOST
         self._log.close(gap, status, now_ns, recovered=None if counted else recovered, keep=counted)
 
     def forget_count(self, gap: str) -> None:
-        """No id of a gap is missing: its count is no longer kept."""
+        """Drops the count of a gap of which no id is missing."""
         self._left.pop(gap, None)
 
     def vanished(self, gap: GapRow, mark: int | None) -> None:
-        """The stored ids between the ends of `gap` are gone again: they are missing, and the gap's."""
+        """The stored ids between the ends of `gap` have been lost: they are missing again, as part of it."""
         low, high = decimal(gap.from_id), decimal(gap.to_id)
         if low is None or high is None or gap.status is not GapStatus.OPEN or high - low - 1 > JUMP_MAX:
             closed = gap.at_ns if gap.closed_ns is None else gap.closed_ns
             self._log.take_over(replace(gap, status=GapStatus.UNKNOWN, closed_ns=closed))
             return
         first, last = low + 1, min(high - 1, mark or 0)
-        # What was missing there before stays with its own gap; what no gap reports yet is part of this one.
+        # Ranges missing before stay with their own gap; unreported ones join this one.
         for missing in list(self.ranges):
             if missing.gap_id is None and first <= missing.first and missing.last <= last:
                 self.ranges.remove(missing)
@@ -122,7 +124,7 @@ class SequenceGaps:
         self.close_filled(gap.gap_id, gap.at_ns)
 
     def _present(self, first: int, last: int) -> list[tuple[int, int]]:
-        """The stretches of ids from `first` to `last` that lie in no missing range."""
+        """The id ranges from `first` to `last` that lie in no missing range."""
         found = []
         for missing in self.ranges:
             if missing.last >= first and missing.first <= last:
@@ -152,7 +154,7 @@ class SequenceGaps:
                 missing.gap_id = gap
 
     def report_jump(self, missing: MissingRange, at_ns: int) -> None:
-        """Opens and closes the gap of ids that are too many to be missing."""
+        """Opens and closes a gap for a jump too large to be a loss."""
         self._log.close(self._open(missing, missing.to_id, missing.to_ns, at_ns, None), GapStatus.UNKNOWN, at_ns)
 
     def _open(
@@ -176,7 +178,7 @@ class SequenceGaps:
     # -- room ---------------------------------------------------------------------------------------------
 
     def limit(self, now_ns: int, outage: str | None) -> None:
-        """Keeps the ranges within their number; what is dropped is reported before."""
+        """Enforces the maximum number of ranges; a dropped range is reported first."""
         if len(self.ranges) <= RANGES_MAX:
             return
         self._report(self._unreported(), now_ns)
@@ -184,7 +186,7 @@ class SequenceGaps:
             self._forget(min(self.ranges, key=self._worth), now_ns, outage)
 
     def forget_all(self, now_ns: int, outage: str | None) -> None:
-        """Drops all ranges, for the ids were started again; what no gap reports is reported before."""
+        """Drops all ranges after a reset of the ids; unreported ones are reported first."""
         self._report(self._unreported(), now_ns)
         for missing in list(self.ranges):
             self._forget(missing, now_ns, outage)

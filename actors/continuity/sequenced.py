@@ -1,10 +1,10 @@
-"""Tracks a market whose ids are each the one before plus one: a high-water mark, and the ids missing below it.
+"""Tracks a market whose ids rise by exactly one: the highest id (the mark), and the missing ids below it.
 
-Rules, for an id and the lowest id and mark (the highest) known:
-- above the mark: new; ids passed over become a missing range, and after REORDER_S a sequence gap; further than
-  NEAR_IDS above it is held until the next rows confirm it (see actors.continuity.unconfirmed);
+Rules, for an id and the lowest and highest id known:
+- above the mark: new; the ids skipped become a missing range, and after REORDER_S a sequence gap. An id more than
+  NEAR_IDS above the mark is held until the next rows confirm it (see actors.continuity.unconfirmed);
 - in a missing range: new; the range shrinks, and its gap with it;
-- below the lowest: new, older than the record; what lies between was never promised and is no gap;
+- below the lowest: new, older than the recording; the ids between were never promised and are no gap;
 - anything else: a duplicate. The last two only if the time is not newer than the last trade's (see
   actors.continuity.suspects).
 """
@@ -22,27 +22,27 @@ from actors.continuity.unconfirmed import NEAR_IDS, Aside, Held, Waiting
 from actors.continuity.unsequenced import UnsequencedTracker
 from actors.model.records import FeedEvent, GapReason, GapRow, GapStatus, decimal
 
-ODD_KEYS = 128  # ids that are no numbers, remembered where only numbers were promised
-SPAN_SURE = 100  # a row that stands for more ids must be confirmed as well; 21 is the most that was recorded
+ODD_KEYS = 128  # ids that are not numbers, remembered although numbers were promised
+SPAN_SURE = 100  # a row that stands for more ids must be confirmed too; the most ever recorded is 21
 
 
 class SequencedTracker(Tracker):
-    """One market with contiguous ids."""
+    """The tracker of one market with contiguous ids."""
 
     def __init__(self, symbol: str, shared: Shared) -> None:
         super().__init__(symbol, shared)
         self.gaps = SequenceGaps(symbol, shared.book)
         self.lowest: int | None = None
-        self._mark: int | None = None  # the truth only while `marks` has none
+        self._mark: int | None = None  # valid only while `marks` has no entry
         self._outage_mark: int | None = None
-        self._waiting = Waiting()  # rows above the mark that are not believed
-        self._aside = Aside()  # stored ones that were denied
+        self._waiting = Waiting()  # unconfirmed rows above the mark
+        self._aside = Aside()  # stored rows that were denied
         self._lowered = False
         self._odd: UnsequencedTracker | None = None
 
     @property
     def mark(self) -> int | None:
-        """The highest id stored."""
+        """The highest stored id."""
         expected = self._shared.marks[self.symbol]
         return self._mark if expected is None else expected - 1
 
@@ -82,13 +82,13 @@ class SequencedTracker(Tracker):
 
     def admit(self, row: Row) -> Verdict:
         number = decimal(row.trade_id)
-        if number is None:  # the promise is broken by this row alone
+        if number is None:  # only this row breaks the promise
             if self._odd is None:
                 self._odd = UnsequencedTracker(
                     self.symbol, self._shared, sorts=False, keys_min=ODD_KEYS, keys_max=4 * ODD_KEYS
                 )
             return self._odd.admit(row)
-        if row.trade_id in row.known:  # stored, though it was taken for missing
+        if row.trade_id in row.known:  # stored, although it counted as missing
             self._fill(number - row.span + 1, number, row)
             return Verdict.COPY
         mark = self.mark
@@ -103,7 +103,7 @@ class SequencedTracker(Tracker):
         elif number > mark:
             verdict = self._above(row, number)
         elif missing is not None:
-            row.span = min(row.span, number - missing.first + 1)  # it cannot stand for ids that are stored
+            row.span = min(row.span, number - missing.first + 1)  # stored ids cannot be part of it
             self._fill(number - row.span + 1, number, row)
             verdict = Verdict.NEW
         else:
@@ -112,7 +112,7 @@ class SequencedTracker(Tracker):
         return verdict
 
     def _newer(self, row: Row, missing: MissingRange) -> bool:
-        """Whether the row is newer than all that may lie in a missing range."""
+        """Whether the row is newer than everything that may lie in a missing range."""
         last_ns = self._shared.lasts.get(self.symbol)
         if row.time_ns is None or last_ns is None or row.source == "backfill":
             return False
@@ -123,7 +123,7 @@ class SequencedTracker(Tracker):
         twin = waiting.find(number)
         self._overtake(number)
         mark = self.mark or 0
-        row.span = min(row.span, number - mark)  # it cannot stand for ids that are stored
+        row.span = min(row.span, number - mark)  # stored ids cannot be part of it
         first = number - row.span + 1
         in_reach = first <= mark + 1 + NEAR_IDS and row.span <= SPAN_SURE
         if twin is not None and row.same(twin.row):
@@ -147,7 +147,7 @@ class SequencedTracker(Tracker):
         return Verdict.NEW if row.stored else Verdict.HELD
 
     def _known(self, row: Row, number: int, mark: int) -> Verdict:
-        """A row that was stored and then denied comes again: its id is taken, and nothing is stored."""
+        """A row that was stored and then denied arrives again: its id is used, and nothing is stored."""
         if number in self.gaps.ranges:
             self._fill(number, number, row)
         elif mark < number <= mark + 1 + NEAR_IDS:
@@ -174,11 +174,11 @@ class SequencedTracker(Tracker):
         return Verdict.NEW
 
     def _reset(self, row: Row) -> None:
-        """The suspects are the beginning of another numbering."""
+        """Treats the suspects as the start of a new numbering."""
         rows = self._take_suspects(row)
         self.gaps.forget_all(row.received_ns, self.outage)
         for held in self._waiting:
-            self._refuse(held.row, f"the ids were started again at {rows[0][0]}")
+            self._refuse(held.row, f"the ids were reset to {rows[0][0]}")
         self._waiting, self._aside = Waiting(), Aside()
         self._move(rows[0][1], rows[0][0], rows[0][0] - rows[0][1].span + 1)
         for number, suspect in rows[1:]:
@@ -189,13 +189,13 @@ class SequencedTracker(Tracker):
     # -- rows that are not believed yet -----------------------------------------------------------------
 
     def _overtake(self, number: int) -> None:
-        """A row comes that lies above some of those that wait: what follows the mark was in time."""
+        """Handles a row above some of the waiting rows: those adjacent to the mark were in time."""
         for held in [held for held in self._waiting if held.number < number]:
             if held.follows(self.mark or 0):
                 self._believe([held])
 
     def _pass(self, before: int) -> None:
-        """The mark has moved above some of those that wait: they were early, unless trades went on below them."""
+        """Handles waiting rows that the mark has passed: they were early, unless trades continued below them."""
         mark = self.mark or 0
         for held in [held for held in self._waiting if held.number <= mark]:
             if held.number in self.gaps.ranges and not held.denied(before):
@@ -204,14 +204,14 @@ class SequencedTracker(Tracker):
                 self._deny(held, "its id was passed by the trades that followed")
 
     def _deny(self, held: Held, detail: str) -> None:
-        """Refuses a row that waits; one that is stored stays so, and is known again by its id."""
+        """Rejects a waiting row; a stored one stays stored, and is recognized by its id from now on."""
         self._waiting.remove(held)
         if held.row.stored:
             self._aside.add(held)
         self._refuse(held.row, detail)
 
     def _believe(self, rows: Iterable[Held], arrived: Row | None = None) -> None:
-        """Takes rows that wait, lowest first, as if they came now; `arrived` is the one that the caller returns."""
+        """Accepts waiting rows, lowest first, as if they arrived now; the caller returns `arrived`."""
         for held in rows:
             self._waiting.remove(held)
             if held.row is arrived:
@@ -225,20 +225,22 @@ class SequencedTracker(Tracker):
         self._settle()
 
     def _decide(self, held: Held) -> None:
-        """Nothing came that confirms a row. It is refused if trades went on below it, else stored.
+        """Decides about a row that nothing confirmed: rejects it if trades continued below it, else stores it.
 
-        A stored one does not move the mark. What may be missing before it is an outage that the next trade ends.
+        A row stored this way does not move the mark. What may be missing before it is an outage that the next trade
+        ends.
         """
         row = held.row
         if held.follows(self.mark or 0):
             self._believe([held])
         elif held.denied(self.mark or 0):
-            self._deny(held, f"the id leaps {held.number - row.mark:,} ahead, and trades went on below it")
+            self._deny(held, f"the id jumps {held.number - row.mark:,} ahead, and trades continued below it")
         else:
             self._free(row)
             if self.outage is None:
                 self.interrupted(GapReason.SEQUENCE, row.received_ns)
-                self.carried_ns = row.received_ns  # it is delivered: the history is asked as for a quiet market
+                # the market is delivered: the history is queried as for a quiet market
+                self.carried_ns = row.received_ns
         self._settle()
 
     def readmit(self, row: Row, snapshot: Snapshot) -> Verdict:
@@ -247,7 +249,7 @@ class SequencedTracker(Tracker):
             return self.admit(row)
         if number in self.gaps.ranges or any(first <= number <= last for first, last in snapshot.missing_ranges):
             return self.admit(row)
-        return Verdict.NEW  # neither stored nor known to be missing: it was forgotten
+        return Verdict.NEW  # neither stored nor known to be missing: its range was dropped
 
     def snapshot(self) -> Snapshot:
         return Snapshot(self.mark, tuple((missing.first, missing.last) for missing in self.gaps.ranges))
@@ -256,7 +258,7 @@ class SequencedTracker(Tracker):
         if self.outage is not None and row.source != "backfill":
             self._book.bound(self.outage, row.received_ns, row.trade_id, row.at_ns, None)
             self.outage = None
-        if not self.blind:  # else there may be a record already
+        if not self.blind:  # otherwise a recording may exist already
             self._report_feed(FeedEvent.FIRST, row.received_ns, str(first), row.at_ns)
         self._move(row, number, first)
 
@@ -268,7 +270,7 @@ class SequencedTracker(Tracker):
         self._settle()
 
     def _settle(self) -> None:
-        """Puts the mark where the quick way looks for it, or takes it from there while something is open."""
+        """Sets the mark where the in-order path looks for it, or removes it while something is open."""
         self._mark = self.mark
         odd = len(self._waiting) or self._aside.near(self._mark or 0)
         if self.outage is None and self._mark is not None and not odd:
@@ -297,7 +299,7 @@ class SequencedTracker(Tracker):
         gap, self.outage = self.outage or "", None
         left, mark = self.gaps.left(gap), self._outage_mark
         missing = None if far or mark is None else max(0, first - mark - 1)
-        # Where nothing was stored before it, ids do not say how much is missing, but the history does: see _begin.
+        # With nothing stored before it, only the history knows how much is missing, not the ids: see _begin.
         unknown = mark is None and not far
         self._book.bound(gap, row.received_ns, row.trade_id, row.at_ns, missing, say=unknown or bool(left))
         if unknown:
@@ -318,7 +320,7 @@ class SequencedTracker(Tracker):
         self.gaps.resolved(gap, status, now_ns, recovered)
 
     def ended(self, gap: str, until_ns: int, recovered: int, now_ns: int) -> None:
-        if not self.gaps.left(gap):  # else ids are missing all the same, and the next trade will show it
+        if not self.gaps.left(gap):  # otherwise ids are missing, and the next trade will show it
             self.gaps.forget_count(gap)
             super().ended(gap, until_ns, recovered, now_ns)
 

@@ -1,41 +1,42 @@
-"""Suspects of a reset: live trades with ids that are too low, and with times that are too new for old trades.
+"""Detects a reset of the ids: live trades whose ids are too low, but whose times are too new for old trades.
 
-The exchange may have started its ids again. RESET_ROWS suspects with different ids are a reset. Where the former
-ids go on instead, the suspects are refused. Where nothing follows for HOLD_S, they are stored, a gap records that
-what lies before them is unknown, and they remain suspects: nothing else is derived from them.
+The exchange may have restarted its numbering. RESET_ROWS suspects with different ids prove a reset. If the former
+ids continue instead, the suspects are rejected. If nothing follows for HOLD_S, they are stored, a gap records that
+the range before them is unknown, and they remain suspects: nothing else is derived from them.
 """
 
 from actors.continuity.row import HOLD_S, RESET_ROWS, Decided, Row, Verdict
 from actors.model.records import decimal
 
-RESET_NS = 1_000_000_000  # times of one market are out of order by less: closer to the last trade it may be a copy
-RESET_ROWS_TIMELESS = 5_000  # without times only a flood of rows with low ids shows a reset
-SUSPECTS_MAX = 1_000  # held of one market: what a busy one trades within RESET_NS
+# times of one market are out of order by less: a row closer to the last trade may be a copy
+RESET_NS = 1_000_000_000
+RESET_ROWS_TIMELESS = 5_000  # without times only many rows with low ids prove a reset
+SUSPECTS_MAX = 1_000  # held per market: the trades of a busy one within RESET_NS
 
 
 class Suspects:
-    """Those of one market; what is decided of them goes to `decided`.
+    """The suspects of one market; decisions about them are added to `decided`.
 
-    `mark` and `last_ns` are the highest id and the newest time that are believed.
+    `mark` and `last_ns` are the highest accepted id and the newest accepted time.
     """
 
     def __init__(self, symbol: str, decided: Decided) -> None:
         self._symbol, self._decided = symbol, decided
-        self._rows: dict[int, Row] = {}  # by id, in the order of arrival
-        self._since: tuple[int | None, int | None] = (None, None)  # mark and last time when the first came
-        self._reported = False  # whether a gap covers what lies before them
+        self._rows: dict[int, Row] = {}  # by id, in order of arrival
+        self._since: tuple[int | None, int | None] = (None, None)  # mark and last time when the first arrived
+        self._reported = False  # whether a gap covers the range before them
         self._timeless = 0
 
     def trades_go_on(self) -> None:
-        """A trade came that is none."""
+        """A trade with a regular id arrived."""
         self._timeless = 0
 
     def judge(
         self, row: Row, number: int, lowest: int | None, mark: int | None, last_ns: int | None
     ) -> Verdict | None:
-        """Judges a row with an id that is too low; NEW means that ids were started again, None no suspicion.
+        """Judges a row with an id that is too low; NEW means a reset, None no suspicion.
 
-        `lowest` is the lowest id known, where there is one: the row may be a copy of what lies above it.
+        `lowest` is the lowest known id, if there is one: the row may be a copy of a trade above it.
         """
         if row.source == "backfill":
             return None
@@ -64,9 +65,9 @@ class Suspects:
         return Verdict.HELD
 
     def take_waited(self, now: float, mark: int | None, last_ns: int | None, *, end: bool) -> list[Row]:
-        """Decides those that have waited long enough, all of them at the `end`.
+        """Decides about suspects that have waited long enough, with `end` about all.
 
-        Returns those that are to be stored; they remain suspects.
+        Returns those to be stored; they remain suspects.
         """
         if not self._rows:
             return []
@@ -85,16 +86,16 @@ class Suspects:
         return waited
 
     def rows(self) -> list[tuple[int, Row]]:
-        """All of them by id, lowest first."""
+        """All suspects by id, lowest first."""
         return sorted(self._rows.items(), key=lambda entry: entry[0])
 
     def report(self) -> bool:
-        """Whether what lies before them is still to be reported: true once."""
+        """Whether the range before them is still to be reported; true once."""
         news, self._reported = not self._reported, True
         return news
 
     def clear(self) -> None:
-        """Forgets them."""
+        """Drops all suspects."""
         self._rows, self._reported = {}, False
 
     def _maybe_copy(self, row: Row) -> bool:
@@ -103,13 +104,13 @@ class Suspects:
         return number is not None and number >= row.mark and row.at_ns <= (last_ns or 0) + RESET_NS
 
     def _refuse(self) -> None:
-        """The former ids go on."""
+        """Rejects the suspects: the former ids continue."""
         for row in self._rows.values():
             if row.stored:
                 continue
             if self._maybe_copy(row):
                 self._decided.copies += 1
             else:
-                detail = f"the id went back below {self._since[0]}, and trades went on above it"
+                detail = f"the id went back below {self._since[0]}, and trades continued above it"
                 self._decided.refuse(self._symbol, row, detail)
         self.clear()

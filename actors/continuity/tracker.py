@@ -1,4 +1,4 @@
-"""The continuity of one market, whatever its ids promise: the last trade, outages, and resets of the ids."""
+"""The base of all trackers: one market's last trade, its outages, and resets of its ids."""
 
 from dataclasses import dataclass, field
 
@@ -8,14 +8,14 @@ from actors.continuity.suspects import Suspects
 from actors.continuity.tracker_state import Before, Snapshot, TrackerState
 from actors.model.records import FeedEvent, FeedRow, GapReason, GapRow, GapStatus, decimal
 
-# Of a market that is recorded while the file cannot be read:
-BLIND_FRESH_NS = 10_000_000_000  # a live trade is younger; older ones are sent again, which is what comes first ...
-BLIND_WAIT_NS = 5_000_000_000  # ... for so long; afterwards it is the clocks that differ
-BLIND_LATE_NS = 2_000_000_000  # trades may come so much out of order
+# For a market that is recorded while the file cannot be read:
+BLIND_FRESH_NS = 10_000_000_000  # a live trade is younger than this; older ones are a replay, which comes first ...
+BLIND_WAIT_NS = 5_000_000_000  # ... and for no longer than this; afterwards the clocks must differ
+BLIND_LATE_NS = 2_000_000_000  # trades may be out of order by this much
 
 
 class Marks(dict[str, int]):
-    """The id that is expected next of each market that is in order; absent while something is open there."""
+    """The next expected id of each market that is in order; no entry while something is open there."""
 
     def __missing__(self, symbol: str) -> None:
         return None
@@ -23,7 +23,7 @@ class Marks(dict[str, int]):
 
 @dataclass(slots=True)
 class Shared:
-    """What the tracks of one exchange write to; `marks` and `lasts` are also read and written row by row."""
+    """What the trackers of one exchange share; the in-order path also reads and writes `marks` and `lasts`."""
 
     exchange: str
     book: GapLog
@@ -34,56 +34,56 @@ class Shared:
 
 
 class Tracker:
-    """Base of SequencedTracker and UnsequencedTracker. Others read its fields and write none."""
+    """Base of SequencedTracker and UnsequencedTracker. Others read its fields and never write them."""
 
     def __init__(self, symbol: str, shared: Shared) -> None:
         self.symbol, self._shared, self._book = symbol, shared, shared.book
-        self.carriers = 0  # connections that deliver it
-        self.carried_ns = 0  # when the youngest of them began to
-        self.started_ns: int | None = None  # since when its recording counts as begun
-        self.absent = False  # the exchange does not have it: nothing is recorded until it does
-        self.outage: str | None = None  # the gap that the next trade ends
-        self.blind = False  # whether it is recorded without knowing what is stored, as the file is held
-        self.began: Before | None = None  # while it is blind: the first trade that came
-        self._seen_ns: int | None = None  # when anything of it came first
+        self.carriers = 0  # the number of connections that deliver it
+        self.carried_ns = 0  # when the youngest of them began to deliver
+        self.started_ns: int | None = None  # when its recording began
+        self.absent = False  # the exchange does not list it: nothing is recorded until it does
+        self.outage: str | None = None  # the gap that ends with the next trade
+        self.blind = False  # whether it is recorded without knowing what is stored, because the file is locked
+        self.began: Before | None = None  # while blind: the first trade received
+        self._seen_ns: int | None = None  # when its first trade arrived
         self._blind_gap = ""
         self._suspects = Suspects(symbol, shared.decided)
 
     @property
     def mark(self) -> int | None:
-        """The highest id that is believed, where ids have an order."""
+        """The highest accepted id, if ids have an order."""
         raise NotImplementedError
 
     @property
     def last_id(self) -> str | None:
-        """The newest stored trade's id."""
+        """The id of the newest stored trade."""
         raise NotImplementedError
 
     def quick(self, trade_id: str | None, time_ns: int | None) -> bool:
-        """Takes a live row if it is new beyond doubt; anything else is asked of `admit`."""
+        """Accepts a live row if it is certainly new; all others go through `admit`."""
         del trade_id, time_ns
         return False
 
     def admit(self, row: Row) -> Verdict:
-        """What becomes of the row; it may shorten `row.span`, which is a claim as well."""
+        """The verdict on a row; may reduce `row.span`, which is unverified too."""
         raise NotImplementedError
 
     def readmit(self, row: Row, snapshot: Snapshot) -> Verdict:
-        """The same for a row that the file does not hold, which had all that had been stored at the snapshot."""
+        """The verdict on a row that the file, complete up to the snapshot, does not hold."""
         del snapshot
         return self.admit(row)
 
     def remembers(self, trade_id: str | None, time_ns: int | None) -> bool:
-        """Whether `readmit` would take a row for one that is on its way because its id is known."""
+        """Whether `readmit` would treat a row as on its way because its id is known."""
         del trade_id, time_ns
         return False
 
     def snapshot(self) -> Snapshot:
-        """What is in memory now."""
+        """The tracker's memory now."""
         return Snapshot()
 
     def tick(self, now: float, now_ns: int, *, end: bool = False) -> None:
-        """Decides what has waited long enough: all of it at the `end`."""
+        """Decides about rows that have waited long enough, with `end` about all."""
         del now_ns
         last_ns = self._shared.lasts.get(self.symbol)
         for row in self._suspects.take_waited(now, self.mark, last_ns, end=end):
@@ -91,15 +91,15 @@ class Tracker:
             self._report_unknown(row)
 
     def resolved(self, gap: str, status: GapStatus, now_ns: int, recovered: int) -> None:
-        """A backfill can do no more for this gap; `recovered` counts where ids do not."""
+        """The backfill has finished with this gap; `recovered` is the count where ids give none."""
         raise NotImplementedError
 
     def restore(self, state: TrackerState, now_ns: int) -> None:
-        """Takes up what an earlier run left, and opens what was missed since (or leaves it open)."""
+        """Restores the state of an earlier run, and opens the gap since then (or leaves it open)."""
         self._shared.lasts[self.symbol] = state.last_ns
         self._book.restore(state.gaps)
         going_on = [row for row in state.gaps if row.status is GapStatus.OPEN and not row.bounded]
-        for row in going_on[:-1]:  # only one can be ended by the next trade
+        for row in going_on[:-1]:  # only one can end with the next trade
             self._book.close(row.gap_id, GapStatus.UNKNOWN, now_ns)
         if going_on:
             gap = going_on[-1]
@@ -110,16 +110,16 @@ class Tracker:
             self.interrupted(GapReason.DOWNTIME, now_ns)
 
     def vanished(self, gap: GapRow) -> None:
-        """Of what was stored this is gone again; the history is asked for it while the gap is open."""
+        """The stored trades of this gap have been lost; the history is queried for them while the gap is open."""
         self._book.take_over(gap)
 
     # -- while the file is held by another process ----------------------------------------------------
 
     def passes(self, row: Row) -> bool:
-        """While it is blind: whether a row may be taken for one that is not stored yet.
+        """While blind: whether a row is treated as not stored yet.
 
-        What is marked as sent again may not, nor what is older than the first trade, which is a fresh one if
-        any comes in the first moments. What is refused so lies in the gap that `restore_late` opens.
+        Rows marked as replayed are not, nor rows older than the first trade, which is a live one if any arrives
+        early on. Rejected rows lie in the gap that `restore_late` opens.
         """
         if row.source != "stream":
             return bool(row.known)
@@ -135,16 +135,16 @@ class Tracker:
         return True
 
     def go_blind(self, since_ns: int, now_ns: int) -> None:
-        """The file cannot be read: something was stored until about `since_ns`, and is not known."""
+        """Starts without a readable file: trades stored until about `since_ns` are unknown."""
         self.blind = True
         self.interrupted(GapReason.DOWNTIME, now_ns, since_ns)
         self._blind_gap = self.outage or ""
 
     def restore_late(self, state: TrackerState, now_ns: int) -> None:
-        """The file can be read at last. `state` is what had been stored before this run began to record."""
+        """The file has become readable. `state` is what was stored before this run began to record."""
         began, self.blind, self.began = self.began, False, None
         gap, book = self._blind_gap, self._book
-        if began is None or state.last_ns is None:  # nothing has come yet, or nothing had been stored
+        if began is None or state.last_ns is None:  # nothing received yet, or nothing was stored before
             if gap in book:
                 book.bound(gap, now_ns, None, now_ns, 0, say=False)
                 self.resolved(gap, GapStatus.FILLED, now_ns, 0)
@@ -169,17 +169,17 @@ class Tracker:
             book.close(gap, GapStatus.FILLED, now_ns)
 
     def _take_before(self, state: TrackerState, began: Before, gap: str, now_ns: int) -> int | None:
-        """Adds what the state knows below what is known; returns how many trades lie in between, if ids say so."""
+        """Adds the state from before this run; returns how many trades lie in between, if ids say so."""
         raise NotImplementedError
 
     def started(self, now_ns: int) -> None:
-        """It is delivered: from the first time on its recording counts as begun."""
+        """Delivery has begun: the recording begins with the first call."""
         if self.started_ns is None and not self.absent:
             self.started_ns = now_ns
             self._report_feed(FeedEvent.STARTED, now_ns, None, None)
 
     def stopped(self, now_ns: int) -> None:
-        """Its recording ends in good order."""
+        """The recording ends in an orderly shutdown."""
         if self.started_ns is not None:
             self.started_ns = None
             self._report_feed(FeedEvent.STOPPED, now_ns, None, None)
@@ -187,24 +187,24 @@ class Tracker:
     # -- what delivers it -------------------------------------------------------------------------------
 
     def carried(self, now_ns: int) -> None:
-        """One more connection delivers it."""
+        """One more connection delivers this market."""
         self.carriers += 1
         self.carried_ns = now_ns
         self.started(now_ns)
 
     def uncarried(self, reason: GapReason, now_ns: int) -> None:
-        """A connection delivers it no more; the last one opens a gap."""
+        """A connection no longer delivers this market; the last one opens a gap."""
         self.carriers = max(0, self.carriers - 1)
         if not self.carriers and self.outage is None and not self.absent:
             self.interrupted(reason, now_ns)
 
     def dropped(self, now_ns: int) -> None:
-        """It is not recorded any more."""
+        """The market is no longer recorded."""
         self.carriers = 0
         self.stopped(now_ns)
 
     def became_absent(self, now_ns: int) -> None:
-        """The exchange does not have it: what was taken for a record of it is none, and it ends."""
+        """The exchange does not list it: its recording was an error and ends."""
         since_ns = self.started_ns
         if self.outage is not None:
             self._close_unknown(self.outage, now_ns)
@@ -218,20 +218,20 @@ class Tracker:
         self.resolved(gap, GapStatus.UNKNOWN, now_ns, 0)
 
     def became_present(self, now_ns: int) -> None:
-        """The exchange has it after all: the record begins."""
+        """The exchange lists it after all: its recording begins."""
         self.absent = False
         if self.carriers:
             self.started(now_ns)
 
     def _rebases(self, gap: GapRow, state: TrackerState) -> bool:
-        """Whether a gap that goes on begins with the last trade stored; what lies before is known otherwise."""
+        """Whether a continued gap starts with the last stored trade; what lies before is known otherwise."""
         del gap, state
         return True
 
     def interrupted(self, reason: GapReason, now_ns: int, since_ns: int | None = None) -> str:
-        """Trades may be missed from the last one on, until the next comes. Asked only when none is open.
+        """Trades may be missing from the last one until the next arrives. Called only if no gap is open.
 
-        Where there was none, from `since_ns` on, or from now. Returns the gap's id.
+        Without a last trade the gap starts at `since_ns`, or now. Returns the gap's id.
         """
         last_ns = self._shared.lasts.get(self.symbol)
         self.outage = self._book.open(
@@ -245,7 +245,7 @@ class Tracker:
         return self.outage
 
     def ended(self, gap: str, until_ns: int, recovered: int, now_ns: int) -> None:
-        """Up to this time the history has no trade that is not stored: an outage is over without a next one."""
+        """The history has no unstored trade up to this time: an outage is over without a next trade."""
         if gap == self.outage:
             self._book.bound(gap, now_ns, None, until_ns, recovered, say=False)
             self.resolved(gap, GapStatus.FILLED, now_ns, recovered)
@@ -255,7 +255,7 @@ class Tracker:
         self._suspects.trades_go_on()
 
     def _settle(self) -> None:
-        """An outage may have begun or ended."""
+        """Called when an outage may have begun or ended."""
 
     def _free(self, row: Row) -> None:
         self._shared.decided.free(self.symbol, row)
@@ -270,7 +270,7 @@ class Tracker:
         return self._suspects.judge(row, number, lowest, self.mark, self._shared.lasts.get(self.symbol))
 
     def _take_suspects(self, row: Row) -> list[tuple[int, Row]]:
-        """Ids were started again: reports it, frees the suspects but `row`, and gives all, lowest first."""
+        """Reports a reset of the ids, stores the suspects except `row`, and returns all, lowest first."""
         rows = self._suspects.rows()
         first = min((suspect for _, suspect in rows), key=lambda suspect: suspect.received_ns)
         self._report_unknown(rows[0][1])
@@ -283,7 +283,7 @@ class Tracker:
         return rows
 
     def _report_unknown(self, row: Row) -> None:
-        """Nobody can know what lies between the former ids and the row: one gap records that."""
+        """Records one gap for the unknown range between the former ids and the row."""
         if not self._suspects.report():
             return
         book, last_ns = self._book, self._shared.lasts.get(self.symbol)

@@ -1,4 +1,4 @@
-"""What one market's continuity starts from after a restart, as read from the file and its tail."""
+"""The state that a tracker starts from after a restart, as read from the file and its tail."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,23 +11,24 @@ from actors.model.records import GapRow
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """Where the recording of a market by this run began: what is asked for was stored before."""
+    """Where this run began to record a market: the state wanted is the one stored before."""
 
-    trade_id: int | None = None  # where ids are numbers
+    trade_id: int | None = None  # if ids are numbers
     time_ns: int | None = None
     row_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TrackerState:
-    """One market. Contiguous ids need `mark`, `lowest`, `missing_ranges` and `left`, all others `recent`.
+    """The state of one market. Contiguous ids need `mark`, `lowest`, `missing_ranges` and `left`, all others
+    `recent`.
 
-    `last_id` and `last_ns` are the newest stored trade, None where there is none. `mark` and `lowest` bound
-    the stored ids of the exchange's present count (`lowest` None: unknown, so that nothing is believed to be
-    older than the record). `gaps` are those that may still change, oldest first; `left` holds of each of them
-    how many of its ids up to `mark` the file lacks, of which `missing_ranges` may hold only some. `recent` knows
-    the newest trades, and is handed over for good; ids that rise have come up to `highest`, and those below
-    `floor` are older than what it reaches. `aside` are stored rows far above the mark that no other row confirms.
+    `last_id` and `last_ns` describe the newest stored trade, None if there is none. `mark` and `lowest` bound the
+    stored ids of the exchange's current numbering (`lowest` None: unknown, so that no id counts as older than the
+    recording). `gaps` are those that may still change, oldest first; `left` holds for each of them how many of its
+    ids up to `mark` the file lacks, of which `missing_ranges` may hold only some. `recent` holds the newest trades,
+    and is handed over for good; rising ids have reached `highest`, and those below `floor` are older than `recent`
+    reaches. `aside` are stored rows far above the mark that no other row confirms.
     """
 
     exchange: str
@@ -47,8 +48,8 @@ class TrackerState:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What was in memory of one market at one moment: ids above `mark` and in `missing_ranges` were not stored."""
+    """The memory of one market at one moment: ids above `mark` and in `missing_ranges` were not stored."""
 
     mark: int | None = None
     missing_ranges: tuple[tuple[int, int], ...] = ()
-    gaps: frozenset[str] = frozenset()  # whose states are kept in memory
+    gaps: frozenset[str] = frozenset()  # the gaps whose states are kept in memory

@@ -1,12 +1,11 @@
-"""Tracks a market whose ids only rise, have no order, or do not exist: a bounded memory of the newest trades.
+"""Tracks a market whose ids only rise, have no order, or do not exist, by remembering its newest trades.
 
-A trade of a time before what the memory reaches back to is taken for a copy: nothing is stored twice. Should it
-have been a new one, its loss is not hidden: its time becomes a gap, which is asked of the history and compared
-with the file.
+A trade older than the memory reaches is treated as a copy, so nothing is stored twice. If it was a new one, its
+loss is not hidden: its time becomes a gap, for which the history is queried and compared with the file.
 
 A trade without an id cannot be distinguished from its twin (same time, price, volume and side), so a live one is
-never dropped. Only of rows that are re-sent (a marked snapshot, a backfill) is the n-th twin within that answer the
-n-th twin that is remembered.
+never dropped. Only in replayed rows (a marked snapshot, a backfill) the n-th twin within the answer counts as the
+n-th remembered twin.
 """
 
 from actors.continuity.recent_ids import KEYS_MAX, KEYS_MIN, YOUNG_MAX, RecentIds
@@ -15,14 +14,14 @@ from actors.continuity.tracker import Shared, Tracker
 from actors.continuity.tracker_state import Before, TrackerState
 from actors.model.records import GapReason, GapRow, GapStatus
 
-TWINS_MAX = 1_000  # different trades of one instant whose twins are counted
+TWINS_MAX = 1_000  # different trades of the same time whose twins are counted
 
 
 class UnsequencedTracker(Tracker):
-    """One market whose ids promise no sequence.
+    """The tracker of one market whose ids promise no sequence.
 
-    `sorts`: ids rise. Where the exchange sends no times an id at or below `floor`, which is more than the memory
-    reaches back, is taken for a duplicate rather than for news.
+    `sorts`: ids rise. If the exchange sends no times, an id at or below `floor`, where the memory ends, counts as a
+    duplicate rather than as new.
     """
 
     def __init__(
@@ -38,16 +37,16 @@ class UnsequencedTracker(Tracker):
         self._sorts = sorts
         self._recent = RecentIds(keys_min, keys_max)
         self._highest = -1
-        self._above = (-1, -1, 0)  # the highest id, the last below it, and how many rose there
-        self._floors = (-1, -1)  # the highest id after the last and the last but one KEYS_MIN trades
+        self._above = (-1, -1, 0)  # the highest id, the last id below it, and how many rose there
+        self._floors = (-1, -1)  # the highest id after the last KEYS_MIN trades, and after the KEYS_MIN before them
         self._added = 0
-        self._beyond: tuple[int, int] | None = None  # times of live trades that were taken for copies: first, last
+        self._beyond: tuple[int, int] | None = None  # times of live trades treated as copies: first, last
         self._last_id: str | None = None
         self._live_ns: int | None = None
         self._live_twins: dict[tuple[str, str, str | None], int] = {}
         self._read = -1
         self._read_twins: dict[tuple[int | None, str, str, str | None], int] = {}
-        self._proof: tuple[str, str] | None = None  # (last id before, gap): re-sent, it shows nothing is missing
+        self._proof: tuple[str, str] | None = None  # (last id before, gap): if it is replayed, nothing is missing
 
     @property
     def mark(self) -> int | None:
@@ -59,7 +58,7 @@ class UnsequencedTracker(Tracker):
 
     @property
     def floor(self) -> int:
-        """Ids at or below may have been forgotten."""
+        """Ids at or below it may have been forgotten."""
         return self._floors[1]
 
     def restore(self, state: TrackerState, now_ns: int) -> None:
@@ -86,9 +85,9 @@ class UnsequencedTracker(Tracker):
         return None
 
     def _rebases(self, gap: GapRow, state: TrackerState) -> bool:
-        """Trades that were stored after the gap began ended it, and a crash came before that was stored.
+        """Trades stored after the gap began had ended it, but a crash came before that was stored.
 
-        Only the gap records what is missing before them, so it keeps its beginning and ends later.
+        Only this gap records what is missing before them, so it keeps its start and ends later.
         """
         return gap.from_ns is None or state.last_ns is None or state.last_ns < gap.from_ns
 
@@ -143,12 +142,12 @@ class UnsequencedTracker(Tracker):
         if number < self._highest and row.source == "stream":
             self._lower(number)
         self._remember(key, row.time_ns, number)
-        if not low:  # else it is late
+        if not low:  # otherwise it is late
             self._count(row)
         return Verdict.NEW
 
     def _reset(self, row: Row) -> None:
-        """The suspects are the beginning of another numbering."""
+        """Treats the suspects as the start of a new numbering."""
         rows = self._take_suspects(row)
         if row.time_ns is None:
             self._recent = RecentIds()
@@ -158,9 +157,9 @@ class UnsequencedTracker(Tracker):
             self._count(suspect)
 
     def _lower(self, number: int) -> None:
-        """Rows that rise below the highest id, and none above it: that id was not of their numbering.
+        """Rows rise below the highest id, and none above it: that id was not of their numbering.
 
-        Ids at or below `floor` are taken for old, so one that is far too high must not become it.
+        Ids at or below `floor` count as old, so an id that is far too high must not become the floor.
         """
         if self._highest != self._above[0]:
             self._above = (self._highest, -1, 0)
@@ -178,7 +177,9 @@ class UnsequencedTracker(Tracker):
             self._beyond = min(first_ns, row.time_ns), max(last_ns, row.time_ns)
 
     def tick(self, now: float, now_ns: int, *, end: bool = False) -> None:
-        """What was taken for copies without being known becomes a gap, for the history and the file to judge."""
+        """Turns trades treated as copies without being remembered into a gap, for the history and the file to
+        decide.
+        """
         super().tick(now, now_ns, end=end)
         if self._beyond is None:
             return
@@ -218,14 +219,14 @@ class UnsequencedTracker(Tracker):
         self._turned(1)
 
     def _turned(self, added: int) -> None:
-        """Ids far below those of the last KEYS_MIN trades and more are too low to be merely late."""
+        """Whether ids are so far below those of the last KEYS_MIN trades that they are not merely late."""
         self._added += added
         if self._added >= KEYS_MIN:
             self._added = 0
             self._floors = (self._highest, self._floors[0])
 
     def _count(self, row: Row) -> None:
-        """A new trade: the newest one, unless it is an older one. One that was asked for ends no outage."""
+        """Counts a new trade, as the newest one unless it is older. A trade that was requested ends no outage."""
         last_ns, asked_for = self._shared.lasts.get(self.symbol), row.source == "backfill"
         if row.time_ns is None and asked_for:
             return
@@ -238,7 +239,7 @@ class UnsequencedTracker(Tracker):
         self._advance(row)
 
     def _proved(self, now_ns: int) -> None:
-        """What the exchange sent again reaches back to our last trade: nothing was missed in between."""
+        """A replay reaches back to our last trade: nothing is missing in between."""
         gap = self._proof[1] if self._proof else ""
         self._proof = None
         if gap in self._book:
@@ -255,5 +256,5 @@ class UnsequencedTracker(Tracker):
 
 
 def _number(trade_id: str) -> int:
-    """An id that rises, -1 where it is no number."""
+    """A rising id as a number, -1 if it is not one."""
     return int(trade_id) if trade_id.isascii() and trade_id.isdecimal() else -1
