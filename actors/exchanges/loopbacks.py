@@ -5,6 +5,7 @@ from actors.exchanges.bitfinex.loopback import BITFINEX
 from actors.exchanges.bybit.loopback import BYBIT
 from actors.exchanges.coinbaseexchange.loopback import COINBASEEXCHANGE
 from actors.exchanges.contract.loopback import Venue
+from actors.exchanges.deribit.loopback import DERIBIT
 from actors.exchanges.htx.loopback import HTX
 from actors.exchanges.kraken.loopback import KRAKEN
 from actors.exchanges.okx.loopback import OKX
@@ -15,6 +16,7 @@ LOOPBACKS: dict[str, Venue] = {
     "bitfinex": BITFINEX,
     "bybit": BYBIT,
     "coinbaseexchange": COINBASEEXCHANGE,
+    "deribit": DERIBIT,
     "htx": HTX,
     "kraken": KRAKEN,
     "okx": OKX,

@@ -5,6 +5,7 @@ from actors.exchanges.bitfinex import BITFINEX
 from actors.exchanges.bybit import BYBIT
 from actors.exchanges.coinbaseexchange import COINBASEEXCHANGE
 from actors.exchanges.contract.exchange import Exchange
+from actors.exchanges.deribit import DERIBIT
 from actors.exchanges.htx import HTX
 from actors.exchanges.kraken import KRAKEN
 from actors.exchanges.okx import OKX
@@ -15,6 +16,7 @@ EXCHANGES: dict[str, Exchange] = {
     "bitfinex": BITFINEX,
     "bybit": BYBIT,
     "coinbaseexchange": COINBASEEXCHANGE,
+    "deribit": DERIBIT,
     "htx": HTX,
     "kraken": KRAKEN,
     "okx": OKX,

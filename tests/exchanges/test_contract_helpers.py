@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.exchanges.contract.feed_helpers import digits, rfc3339_ns, seconds_ns
+from actors.exchanges.contract.feed_helpers import digits, digits_column, rfc3339_ns, seconds_ns
 from actors.exchanges.contract.instrument_helpers import plain, power_of_ten, read_instruments
 from actors.exchanges.contract.instruments import Instrument
 from actors.model.validation import FieldError
@@ -43,6 +43,19 @@ def test_a_number_keeps_its_digits_and_nothing_else_is_one() -> None:
     )
     with pytest.raises(FieldError):
         digits(msgspec.Raw(b"null"), "price")
+
+
+@pytest.mark.parametrize("last", [b"2.50", b'"2.50"'])
+def test_a_column_of_numbers_keeps_their_digits(last: bytes) -> None:
+    assert digits_column([msgspec.Raw(b"1e-5"), msgspec.Raw(b"-0"), msgspec.Raw(last)], "x") == [
+        "1e-5",
+        "-0",
+        "2.50",
+    ]
+    assert digits_column([], "x") == []
+    for wrong in (b"null", b"[1]", b"true"):
+        with pytest.raises(FieldError):
+            digits_column([msgspec.Raw(last), msgspec.Raw(wrong)], "x")
 
 
 class _Row(msgspec.Struct):

@@ -14,6 +14,7 @@ from actors.model.ticks import Reason
 from actors.model.validation import FieldError
 
 S_NS = 1_000_000_000
+_NUMBER_STARTS = frozenset("-0123456789")
 _OPENED, _CLOSED = b"{}"
 _STARTS, _ENDS = b"{[", b"}]"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -63,9 +64,17 @@ def digits(token: msgspec.Raw, name: str) -> str:
     text = str(token, "ascii", "replace")
     if text[:1] == '"':
         return text[1:-1]
-    if text[:1] not in tuple("-0123456789"):
+    if text[:1] not in _NUMBER_STARTS:
         raise FieldError(Reason.BAD_TYPE, f"`{name}` is neither a JSON number nor a string: {text[:60]}")
     return text
+
+
+def digits_column(tokens: Sequence[msgspec.Raw], name: str) -> list[str]:
+    """`digits` of a column, at once where all are JSON numbers."""
+    texts = [str(token, "ascii", "replace") for token in tokens]
+    if {text[:1] for text in texts} <= _NUMBER_STARTS:
+        return texts
+    return [digits(token, name) for token in tokens]
 
 
 def seconds_ns(text: str) -> int:

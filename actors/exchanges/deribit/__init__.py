@@ -1,0 +1,76 @@
+"""Deribit: what it documents and promises; the functions that speak to it are in feed.py and history.py."""
+
+from actors.exchanges.contract import feed as x
+from actors.exchanges.contract import history as h
+from actors.exchanges.contract.exchange import Exchange
+from actors.exchanges.contract.instruments import InstrumentList
+from actors.exchanges.contract.rest import RateLimit
+from actors.exchanges.deribit import feed, history, instruments
+from actors.model.ticks import IdPromise
+
+_KINDS = ("spot", "swap", "future", "option")
+
+DERIBIT = Exchange(
+    name="deribit",
+    title="Deribit",
+    proven="sample",
+    feed=x.Dialect(
+        doc="https://docs.deribit.com/subscriptions/trades/trades-instrument_name-interval",
+        doc_read="2026-11-26",
+        channels=("trades.100ms",),  # `raw` needs an account
+        limits=x.Limits(
+            symbols_per_connection=500,  # ours; 500 channels a request are advised at most
+            symbols_per_request=100,  # ours
+            request_bytes=16_384,
+            requests_per_s=3.0,  # 3000 of 30 000 credits each, which refill within 3 s
+            connects_per_s=1.0,  # ours; 32 connections an address
+        ),
+        silence_s=75.0,  # heartbeats every 30 s
+        opening=(feed.OPENING,),
+        market=feed.market,
+        examples=("BTC/USD:BTC", "BTC/USDC:USDC", "ETH/USD:ETH", "BTC/USDC"),
+        subscribe_text=feed.subscribe_text,
+        unsubscribe_text=feed.unsubscribe_text,
+        decoder=feed.Sequences,
+        list_key="params.data",
+        answers_each=True,
+        ids=dict.fromkeys(_KINDS, IdPromise.OPAQUE),
+        ids_note="`trade_id` counts the trades of a currency; `trade_seq`, of an instrument, shows what is missing",
+        markets_note="BTC/USD:BTC, BTC/USDC:USDC, futures (-YYMMDD), options (-YYMMDD-STRIKE-C), spot BTC/USDC",
+        resolution="ms",
+        replay_note="none",
+        ping_note="a heartbeat every 30 s is switched on; its test_request is answered with public/test",
+        notes=(
+            "volumes of inverse perpetuals and futures are US dollars, of all else base",
+            "an unknown instrument is missing from the answer and gets no error",
+            "combos are recorded leg by leg, in the markets of the legs",
+            "block trades and liquidations are recorded like all others",
+        ),
+    ),
+    history=h.History(
+        name="deribit",
+        kind=h.Kind.BY_TIME,
+        summary="by time, then by sequence: get_last_trades_by_instrument, 1000 a request",
+        depth="not documented",
+        doc="https://docs.deribit.com/api-reference/market-data/public-get_last_trades_by_instrument",
+        doc_read="2026-11-26",
+        base="https://www.deribit.com",
+        # 500 of 50 000 credits each, of which 10 000 are regained a second.
+        limits=(RateLimit(name="requests", units=10.0, window_s=1.0, burst=5.0),),
+        page_rows=history.ROWS_MAX,
+        newest_first=False,
+        request=history.request,
+        parse=history.parse,
+        parse_error=history.parse_error,
+        dense=False,
+        notes=("a range known by ids alone cannot be requested: it needs the time of its beginning",),
+    ),
+    instruments=InstrumentList(
+        name="deribit",
+        doc="https://docs.deribit.com/api-reference/market-data/public-get_instruments",
+        doc_read="2026-11-26",
+        base="https://www.deribit.com",
+        requests=instruments.REQUESTS,
+        parse=instruments.parse,
+    ),
+)

@@ -1,0 +1,40 @@
+"""Deribit's sequence numbers show missing trades, which its ids cannot."""
+
+import json
+
+from actors.feed.decoder import Decoder
+from actors.model.ticks import AFTER_BREAK, Block
+from tests.harness.exchange_values import dialect_of
+
+NOW_NS = 1_790_000_000_000_000_000
+NAMES = {"BTC-PERPETUAL": "BTC/USD:BTC", "ETH-PERPETUAL": "ETH/USD:ETH"}
+
+
+def frame(*trades: tuple[str, int]) -> bytes:
+    rows = [
+        {
+            **{"timestamp": 1788335114435, "price": 77529.5, "direction": "buy", "instrument_name": native},
+            **{"trade_seq": sequence, "amount": 2.2e3, "trade_id": f"ETH-{sequence}"},
+        }
+        for native, sequence in trades
+    ]
+    params = {"channel": "trades.any.any.100ms", "data": rows}
+    return json.dumps({"jsonrpc": "2.0", "method": "subscription", "params": params}).encode()
+
+
+def test_a_hole_in_the_sequence_of_a_market_marks_the_trade_behind_it() -> None:
+    dialect, block = dialect_of("deribit"), Block("deribit")
+    decoder = Decoder("deribit", dialect, NAMES, dialect.decoder_for({}))
+    first = frame(("BTC-PERPETUAL", 100), ("ETH-PERPETUAL", 7), ("BTC-PERPETUAL", 101))
+    decoder.read([first, frame(("ETH-PERPETUAL", 8), ("BTC-PERPETUAL", 103))], NOW_NS, block)
+    decoder.read([first, frame(("BTC-PERPETUAL", 104))], NOW_NS, block)  # sent twice, or read twice
+    breaks = [(id_, source) for id_, source in zip(block.trade_id, block.source, strict=True) if source != "stream"]
+    assert breaks == [("ETH-103", AFTER_BREAK)]
+
+
+def test_a_new_connection_knows_no_sequence() -> None:
+    dialect, block = dialect_of("deribit"), Block("deribit")
+    for sequence in (5, 900):
+        decoder = Decoder("deribit", dialect, NAMES, dialect.decoder_for({}))
+        decoder.read([frame(("BTC-PERPETUAL", sequence))], NOW_NS, block)
+    assert block.source == ["stream", "stream"] and block.volume == ["2200.0", "2200.0"]
