@@ -6,6 +6,7 @@ from actors.exchanges.bybit import BYBIT
 from actors.exchanges.coinbaseexchange import COINBASEEXCHANGE
 from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.deribit import DERIBIT
+from actors.exchanges.gate import GATE
 from actors.exchanges.htx import HTX
 from actors.exchanges.kraken import KRAKEN
 from actors.exchanges.okx import OKX
@@ -17,6 +18,7 @@ EXCHANGES: dict[str, Exchange] = {
     "bybit": BYBIT,
     "coinbaseexchange": COINBASEEXCHANGE,
     "deribit": DERIBIT,
+    "gate": GATE,
     "htx": HTX,
     "kraken": KRAKEN,
     "okx": OKX,
