@@ -1,12 +1,13 @@
 """The loopback servers of the exchanges, by name, for the sandbox and the tests; production never imports them."""
 
 from actors.exchanges.binance.loopback import BINANCE
+from actors.exchanges.binancecoinm.loopback import BINANCECOINM
+from actors.exchanges.binanceusdm.loopback import BINANCEUSDM
 from actors.exchanges.bitfinex.loopback import BITFINEX
 from actors.exchanges.bybit.loopback import BYBIT
 from actors.exchanges.coinbaseexchange.loopback import COINBASEEXCHANGE
 from actors.exchanges.contract.loopback import Venue
 from actors.exchanges.deribit.loopback import DERIBIT
-from actors.exchanges.gate.loopback import GATE
 from actors.exchanges.htx.loopback import HTX
 from actors.exchanges.kraken.loopback import KRAKEN
 from actors.exchanges.okx.loopback import OKX
@@ -14,11 +15,12 @@ from actors.exchanges.upbit.loopback import UPBIT
 
 LOOPBACKS: dict[str, Venue] = {
     "binance": BINANCE,
+    "binancecoinm": BINANCECOINM,
+    "binanceusdm": BINANCEUSDM,
     "bitfinex": BITFINEX,
     "bybit": BYBIT,
     "coinbaseexchange": COINBASEEXCHANGE,
     "deribit": DERIBIT,
-    "gate": GATE,
     "htx": HTX,
     "kraken": KRAKEN,
     "okx": OKX,

@@ -1,12 +1,13 @@
 """The exchanges that can be recorded, by name: one line for each, and nothing of the loopbacks."""
 
 from actors.exchanges.binance import BINANCE
+from actors.exchanges.binancecoinm import BINANCECOINM
+from actors.exchanges.binanceusdm import BINANCEUSDM
 from actors.exchanges.bitfinex import BITFINEX
 from actors.exchanges.bybit import BYBIT
 from actors.exchanges.coinbaseexchange import COINBASEEXCHANGE
 from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.deribit import DERIBIT
-from actors.exchanges.gate import GATE
 from actors.exchanges.htx import HTX
 from actors.exchanges.kraken import KRAKEN
 from actors.exchanges.okx import OKX
@@ -14,11 +15,12 @@ from actors.exchanges.upbit import UPBIT
 
 EXCHANGES: dict[str, Exchange] = {
     "binance": BINANCE,
+    "binancecoinm": BINANCECOINM,
+    "binanceusdm": BINANCEUSDM,
     "bitfinex": BITFINEX,
     "bybit": BYBIT,
     "coinbaseexchange": COINBASEEXCHANGE,
     "deribit": DERIBIT,
-    "gate": GATE,
     "htx": HTX,
     "kraken": KRAKEN,
     "okx": OKX,

@@ -31,6 +31,7 @@ ENTRIES_MAX = 2_000
 # A portion of a read holds so much once decompressed (20 ms of work), and one message more.
 INFLATED_AT_ONCE = 4 << 20
 REPLY_CHARS_MAX = 1_000  # an answer is some 50 characters; more is not worth sending back
+OFF_BOOK_CHARS_MAX = 100  # of the numbers of a fill that is not stored
 # A read ends after so many rejects and controls (10 ms of work), so that others get their turn.
 ODD_AT_ONCE = 500
 # What stands around a list of trades and is copied for each of them; exchanges send some 100 bytes in all.
@@ -151,7 +152,7 @@ class Decoder:
         except KeyError as error:
             raise FieldError(Reason.UNKNOWN_SYMBOL, f"a market that was not asked for: {error}") from None
         try:
-            price, volume = amounts(trades.price, trades.volume)
+            price, volume = _amounts(trades)
             check_times(trades.exchange_ns)
             check_ids(trades.trade_id)
         except FieldError as error:
@@ -268,6 +269,18 @@ class Decoder:
             payload[:REJECT_PAYLOAD_BYTES_MAX],
             len(payload),
         )
+
+
+def _amounts(trades: Trades) -> tuple[list[str], list[str]]:
+    """Prices and volumes as plain decimals. Fills off the book are not stored; theirs may be 0, as on Binance."""
+    if trades.off_book is None:
+        return amounts(trades.price, trades.volume)
+    on_book = [at for at, off_book in enumerate(trades.off_book) if not off_book]
+    price, volume = ([text[:OFF_BOOK_CHARS_MAX] for text in texts] for texts in (trades.price, trades.volume))
+    plain = amounts([trades.price[at] for at in on_book], [trades.volume[at] for at in on_book])
+    for at, one_price, one_volume in zip(on_book, *plain, strict=True):
+        price[at], volume[at] = one_price, one_volume
+    return price, volume
 
 
 def _parse(text: str) -> object:

@@ -8,8 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.exchanges.contract.feed_helpers import digits, digits_column, rfc3339_ns, seconds_ns
-from actors.exchanges.contract.instrument_helpers import plain, power_of_ten, read_instruments
-from actors.exchanges.contract.instruments import Instrument
 from actors.model.validation import FieldError
 
 
@@ -56,29 +54,3 @@ def test_a_column_of_numbers_keeps_their_digits(last: bytes) -> None:
     for wrong in (b"null", b"[1]", b"true"):
         with pytest.raises(FieldError):
             digits_column([msgspec.Raw(last), msgspec.Raw(wrong)], "x")
-
-
-class _Row(msgspec.Struct):
-    base: str
-    places: int = 0
-
-
-def _instrument(row: _Row) -> Instrument | None:
-    if row.base == "OLD":
-        return None
-    step = power_of_ten(row.places)
-    return Instrument(
-        symbol=f"{row.base}/USD", native=row.base, kind="spot", base=row.base, quote="USD", price_step=step
-    )
-
-
-def test_a_row_of_an_instrument_list_that_is_invalid_costs_only_itself() -> None:
-    rows = [msgspec.Raw(text) for text in (b'{"base":"BTC"}', b"5", b'{"base":"A B"}', b'{"base":"OLD"}', b"{")]
-    page = read_instruments(rows, msgspec.json.Decoder(_Row), _instrument)
-    assert [instrument.symbol for instrument in page.instruments] == ["BTC/USD"]
-    assert page.odd == ("5", '{"base":"A B"}', "{")
-
-
-def test_steps_are_plain_digits() -> None:
-    assert [plain(number) for number in (1e-10, "0.50", 100, 0.5)] == ["0.0000000001", "0.50", "100", "0.5"]
-    assert [power_of_ten(places) for places in (8, 0, -3)] == ["0.00000001", "1", "1000"]

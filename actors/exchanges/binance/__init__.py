@@ -1,9 +1,10 @@
 """Binance spot: what it documents and promises; the functions that speak to it are in feed.py and history.py."""
 
-from actors.exchanges.binance import feed, history
+from actors.exchanges.binance import feed, history, instruments
 from actors.exchanges.contract import feed as x
 from actors.exchanges.contract import history as h
 from actors.exchanges.contract.exchange import Exchange
+from actors.exchanges.contract.instruments import InstrumentList
 from actors.model.ticks import IdPromise
 
 BINANCE = Exchange(
@@ -26,6 +27,7 @@ BINANCE = Exchange(
         market=feed.market,
         examples=("BTC/USDT",),
         subscribe_text=feed.subscribe_text,
+        unsubscribe_text=feed.unsubscribe_text,
         trades=feed.trades,
         control=feed.control,
         ids={"spot": IdPromise.CONTIGUOUS},
@@ -52,5 +54,13 @@ BINANCE = Exchange(
         parse=history.parse,
         parse_error=history.parse_error,
         notes=("trade and aggTrade count apart, and each is filled from its own endpoint",),
+    ),
+    instruments=InstrumentList(
+        name="binance",
+        doc="https://github.com/binance/binance-spot-api-docs/blob/master/rest-api.md#exchange-information",
+        doc_read="2026-11-26",
+        base="https://api.binance.com",
+        requests=(instruments.REQUEST,),
+        parse=instruments.parse,
     ),
 )

@@ -1,7 +1,11 @@
-"""Binance spot: individual trades (`trade`) or one row a taker order and price (`aggTrade`)."""
+"""Binance spot: individual trades (`trade`) or one row a taker order and price (`aggTrade`).
+
+Its futures exchanges share the frames: binanceusdm and binancecoinm use the functions of this module.
+"""
 
 import re
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 
@@ -29,7 +33,7 @@ from actors.model.symbols import Symbol
 # 2026-11-22 via stored copy; whatever is not from there says so.
 ENDPOINT = "wss://stream.binance.com:9443/stream"
 CHANNELS = ("trade", "aggTrade")
-
+MARKET = "MARKET"
 
 # Not about a market: the rate, and troubles of its own
 # (https://developers.binance.com/docs/binance-spot-api-docs/errors, read 2026-11-26 via stored copy).
@@ -42,10 +46,19 @@ class _Trade(
     gc=False,
     tag_field="e",
     tag="trade",
-    rename={"native": "s", "id": "t", "price": "p", "volume": "q", "time": "T", "buyer_is_maker": "m"},
+    rename={
+        "native": "s",
+        "id": "t",
+        "price": "p",
+        "volume": "q",
+        "time": "T",
+        "buyer_is_maker": "m",
+        "origin": "X",
+    },
 ):
     """{"e":"trade","E":1723161255343,"s":"BTCUSDT","t":3735683259,"p":"61837.63000000","q":"0.02000000",
-    "T":1723161255342,"m":true,"M":true}. Keys that differ by case mean different things (m, M)."""
+    "T":1723161255342,"m":true,"M":true}. Keys that differ by case mean different things (m, M). Futures have "X":
+    "MARKET" or, for fills that never met the order book, "INSURANCE_FUND", "ADL" or "NA"."""
 
     native: str
     id: int
@@ -53,6 +66,7 @@ class _Trade(
     volume: str
     time: int
     buyer_is_maker: bool
+    origin: str = MARKET
 
 
 class _AggTrade(
@@ -71,6 +85,7 @@ class _AggTrade(
     volume: str
     time: int
     buyer_is_maker: bool
+    origin: ClassVar[str] = MARKET  # fills off the book are not aggregated
 
 
 class _Combined(msgspec.Struct, gc=False):
@@ -91,16 +106,39 @@ def market(symbol: Symbol, _channel: str = "") -> Market:
 
 
 def subscribe_text(natives: Sequence[str], channel: str, request_id: str) -> str:
+    return _request_text("SUBSCRIBE", natives, channel, request_id)
+
+
+def unsubscribe_text(natives: Sequence[str], channel: str, request_id: str) -> str:
+    return _request_text("UNSUBSCRIBE", natives, channel, request_id)
+
+
+def _request_text(method: str, natives: Sequence[str], channel: str, request_id: str) -> str:
     streams = [f"{native.lower()}@{channel}" for native in natives]
-    return compact({"method": "SUBSCRIBE", "params": streams, "id": int(request_id)})
+    return compact({"method": method, "params": streams, "id": int(request_id)})
 
 
 def trades(frames: Sequence[bytes]) -> Trades:
-    events: list[_Trade | _AggTrade]
+    return _columns(_decoded(frames))
+
+
+def futures_trades(frames: Sequence[bytes]) -> Trades:
+    """The same of the futures exchanges, whose fills may be off the book."""
+    events = _decoded(frames)
+    made = _columns(events)
+    off_book = [event.origin != MARKET for event in events]
+    if True in off_book:
+        made.off_book = off_book
+    return made
+
+
+def _decoded(frames: Sequence[bytes]) -> list[_Trade | _AggTrade]:
     if b'"data"' in frames[0]:
-        events = [frame.data for frame in decode_frames(_combined, frames)]
-    else:
-        events = decode_frames(_raw, frames)
+        return [frame.data for frame in decode_frames(_combined, frames)]
+    return decode_frames(_raw, frames)
+
+
+def _columns(events: Sequence[_Trade | _AggTrade]) -> Trades:
     return Trades(
         native=[event.native for event in events],
         price=[event.price for event in events],

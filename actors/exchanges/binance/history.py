@@ -1,6 +1,7 @@
-"""Binance spot over REST: single trades by id without end, aggregated ones by id or time."""
+"""Binance over REST: single trades by id (spot), aggregated ones by id or time. Its futures have other paths."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -21,8 +22,31 @@ from actors.exchanges.contract.history_helpers import (
 # https://github.com/binance/binance-spot-api-docs/blob/master/rest-api.md (a5e0bc3), read 2026-11-22 via
 # stored copy. Older copies wanted an API key for historicalTrades (unsure since when not): refused with 401.
 WEIGHT = "request weight"
-TRADES_WEIGHT, AGGREGATES_WEIGHT = 25.0, 4.0
-TRADES, AGGREGATES = "/api/v3/historicalTrades", "/api/v3/aggTrades"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paths:
+    """Where one of Binance's exchanges answers, and what each request weighs.
+
+    `trades_by_id`: single trades can be requested by id without an API key; else the newest ones only.
+    """
+
+    name: str
+    trades: str
+    trades_weight: float
+    trades_by_id: bool
+    aggregates: str
+    aggregates_weight: float
+
+
+SPOT = Paths(
+    name="binance",
+    trades="/api/v3/historicalTrades",
+    trades_weight=25.0,
+    trades_by_id=True,
+    aggregates="/api/v3/aggTrades",
+    aggregates_weight=4.0,
+)
 # https://developers.binance.com/docs/binance-spot-api-docs/errors: a parameter is wrong, too many, missing or
 # unknown; the symbol is invalid. All else (-1000 unknown, -1001 disconnected, -1003 too many requests, ...) passes.
 _FINAL = {"-1100", "-1101", "-1102", "-1103", "-1104", "-1105", "-1106", "-1121", "-1127", "-1128", "-1130"}
@@ -66,19 +90,20 @@ _trades = msgspec.json.Decoder(list[_Trade])
 _aggregates = msgspec.json.Decoder(list[_Aggregate])
 
 
-def request(query: Query) -> RestRequest:
+def request(query: Query, paths: Paths = SPOT) -> RestRequest:
     """By id, inclusive, where one is known. A time is looked for among the aggregates, an hour at a time."""
     symbol, rows = ("symbol", query.market.native), ("limit", str(min(query.rows, ROWS_MAX)))
+    single = query.channel == "trade"
+    if single and not paths.trades_by_id:
+        return RestRequest(path=paths.trades, query=(symbol, rows), costs={WEIGHT: paths.trades_weight})
     searched_from = _searched_from(query)
     if searched_from is not None:
         hour = (("startTime", str(searched_from)), ("endTime", str(searched_from + WINDOW_MS - 1)))
-        return RestRequest(
-            path=AGGREGATES, query=(symbol, *hour, ("limit", "1")), costs={WEIGHT: AGGREGATES_WEIGHT}
-        )
+        parameters = (symbol, *hour, ("limit", "1"))
+        return RestRequest(path=paths.aggregates, query=parameters, costs={WEIGHT: paths.aggregates_weight})
     first = ("fromId", query.cursor or str(query.trade_range.from_id))
-    if query.channel == "trade":
-        return RestRequest(path=TRADES, query=(symbol, first, rows), costs={WEIGHT: TRADES_WEIGHT})
-    return RestRequest(path=AGGREGATES, query=(symbol, first, rows), costs={WEIGHT: AGGREGATES_WEIGHT})
+    path, weight = (paths.trades, paths.trades_weight) if single else (paths.aggregates, paths.aggregates_weight)
+    return RestRequest(path=path, query=(symbol, first, rows), costs={WEIGHT: weight})
 
 
 def _searched_from(query: Query) -> int | None:
@@ -88,15 +113,16 @@ def _searched_from(query: Query) -> int | None:
     return None if query.trade_range.from_id is not None else (query.trade_range.from_ns or 0) // MS
 
 
-def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
+def parse(body: bytes, _headers: Mapping[str, str], query: Query, paths: Paths = SPOT) -> Page:
     if body[:1] == b"{" and text_inside(error_json(body), "code"):  # an error; with status 200 only behind a proxy
-        raise parse_error(200, body).error("binance")
-    searched_from = _searched_from(query)
+        raise parse_error(200, body).error(paths.name)
+    native, newest_only = query.market.native, query.channel == "trade" and not paths.trades_by_id
+    searched_from = None if newest_only else _searched_from(query)
     if searched_from is not None:
         return Page(NO_TRADES, _found(decoded(_aggregates, body), searched_from, query))
-    native = query.market.native
     if query.channel == "trade":
-        return _page(read_rows(_trades, body, lambda rows: _columns(rows, native), query), query)
+        rows = read_rows(_trades, body, lambda rows: _columns(rows, native), query)
+        return Page(rows.trades, None, rows.odd) if newest_only else _page(rows, query)
     return _page(read_rows(_aggregates, body, lambda rows: _columns(rows, native), query), query)
 
 

@@ -4,8 +4,7 @@ import msgspec
 
 from actors.exchanges.contract.feed_helpers import digits
 from actors.exchanges.contract.history_helpers import decoded
-from actors.exchanges.contract.instrument_helpers import plain, read_instruments
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage
+from actors.exchanges.contract.instruments import Instrument, InstrumentPage, plain_digits, read_instruments
 from actors.exchanges.contract.rest import RestRequest
 from actors.exchanges.deribit.feed import expiry_of
 from actors.model.symbols import Symbol
@@ -57,7 +56,7 @@ _decoder, _row = msgspec.json.Decoder(_Answer), msgspec.json.Decoder(_Row)
 
 
 def parse(body: bytes, _request: RestRequest) -> InstrumentPage:
-    return read_instruments(decoded(_decoder, body).result, _row, _instrument)
+    return read_instruments(decoded(_decoder, body).result, lambda row: _instrument(_row.decode(row)))
 
 
 def _instrument(row: _Row) -> Instrument | None:
@@ -80,7 +79,7 @@ def _instrument(row: _Row) -> Instrument | None:
         quote=row.quote,
         settle=settle,
         volume_unit="quote" if row.type == "reversed" and row.kind == "future" else "base",
-        price_step=plain(digits(row.price_step, "tick_size")),
-        volume_step=plain(digits(row.volume_step, "min_trade_amount")),
+        price_step=plain_digits(digits(row.price_step, "tick_size")),
+        volume_step=plain_digits(digits(row.volume_step, "min_trade_amount")),
         active=row.active,
     )

@@ -6,11 +6,13 @@ from typing import Any
 
 from actors.exchanges.contract.feed import Ack, CloseNotice, MalformedTrade, Refusal
 from actors.exchanges.contract.history import TradeRange
+from actors.exchanges.contract.instruments import Instrument
 from actors.exchanges.contract.rest import Busy, Refused
 from tests.harness.exchange_cases import (
     BAD_MS,
     MS,
     Cases,
+    InstrumentsResponse,
     Native,
     PageRequest,
     PageResponse,
@@ -140,6 +142,34 @@ CASES = Cases(
         (b'{"code":-1121,"msg":"Invalid symbol."}', Refused),
     ),
     error_texts=((400, b'{"code":-1121,"msg":"Invalid symbol."}', "-1121 Invalid symbol."),),
+    listed=(
+        InstrumentsResponse(
+            capture="binance/rest/exchangeInfo.json",
+            request=0,
+            count=1,
+            some=(Instrument(symbol="ETH/BTC", native="ETHBTC", kind="spot", base="ETH", quote="BTC"),),
+        ),
+        InstrumentsResponse(  # as documented
+            body="""{"symbols":[{"symbol":"币安人生USDT","status":"BREAK","baseAsset":"币安人生","quoteAsset":"USDT",
+            "filters":[{"filterType":"PRICE_FILTER","tickSize":"0.00000100"},
+            {"filterType":"LOT_SIZE","stepSize":"0.10000000"},
+            {"filterType":"MARKET_LOT_SIZE","stepSize":"0.00000000"}]}]}""".encode(),
+            request=0,
+            count=1,
+            some=(
+                Instrument(
+                    symbol="币安人生/USDT",
+                    native="币安人生USDT",
+                    kind="spot",
+                    base="币安人生",
+                    quote="USDT",
+                    price_step="0.00000100",
+                    volume_step="0.10000000",
+                    active=False,
+                ),
+            ),
+        ),
+    ),
     loopback_errors=(
         ("/api/v3/trades?symbol=NOPE", 400, '{"code":-1121,"msg":"Invalid symbol."}'),
         ("/api/v3/trades", 400, '"code":-1102'),

@@ -1,0 +1,75 @@
+"""Binance USD-M futures: what it documents and promises. Its functions are mostly those of binance."""
+
+from actors.exchanges.binance import feed as spot
+from actors.exchanges.binance.history import ROWS_MAX, WEIGHT, parse_error
+from actors.exchanges.binanceusdm import feed, history, instruments
+from actors.exchanges.contract import feed as x
+from actors.exchanges.contract import history as h
+from actors.exchanges.contract.exchange import Exchange
+from actors.exchanges.contract.instruments import InstrumentList
+from actors.model.ticks import IdPromise
+
+BINANCEUSDM = Exchange(
+    name="binanceusdm",
+    title="Binance USD-M futures",
+    proven="recording",
+    feed=x.Dialect(
+        doc="https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams",
+        doc_read="2026-11-26",
+        channels=feed.CHANNELS,
+        limits=x.Limits(
+            symbols_per_connection=1024,  # streams a connection
+            symbols_per_request=200,  # ours: the documents give no number
+            requests_per_s=5.0,  # 10 incoming messages a second, and our pings and pongs count
+            connects_per_s=1.0,  # as spot; no number is documented
+        ),
+        silence_s=75.0,  # our pings are answered: two missed, and a little
+        ping=x.Ping(interval_s=30.0),  # the server's own come every 3 minutes only
+        lifetime_s=24 * 3600.0,
+        market=feed.market,
+        examples=("BTC/USDT:USDT",),
+        subscribe_text=spot.subscribe_text,
+        unsubscribe_text=spot.unsubscribe_text,
+        trades=spot.futures_trades,
+        control=spot.control,
+        ids={"swap": IdPromise.CONTIGUOUS, "future": IdPromise.CONTIGUOUS},
+        ids_note="contiguous per symbol; trade and aggTrade count apart",
+        markets_note="BTC/USDT:USDT, BTC/USDC:USDC, dated BTC/USDT:USDT-260925",
+        resolution="ms",
+        replay_note="none",
+        ping_note="the server pings every 3 minutes and wants its pong within 10; ours are answered",
+        notes=(
+            "aggTrade joins fills of one price and side within 100 ms, and leaves out those off the book",
+            "trade has them (X is not MARKET): they are rejected as off_book; it is not documented",
+            "an unknown symbol is acknowledged and stays silent",
+            "connections end after 24 h",
+        ),
+    ),
+    history=h.History(
+        name="binanceusdm",
+        kind=h.Kind.BY_ID,
+        summary="aggTrade by id: /fapi/v1/aggTrades, 1000 a request; trade: the newest 1000 only",
+        depth="a year (newer copies of the documents say 24 hours); single trades: the newest 1000",
+        doc="https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/"
+        "Compressed-Aggregate-Trades-List",
+        doc_read="2026-11-26",
+        base="https://fapi.binance.com",
+        # 2400 weight a minute and IP; half of it, as we may not be alone behind this address.
+        limits=(h.RateLimit(name=WEIGHT, units=1200.0, window_s=60.0, burst=100.0),),
+        page_rows=ROWS_MAX,
+        newest_first=False,
+        request=history.request,
+        parse=history.parse,
+        parse_error=parse_error,
+        notes=("single trades by id want an API key",),
+    ),
+    instruments=InstrumentList(
+        name="binanceusdm",
+        doc="https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/"
+        "Exchange-Information",
+        doc_read="2026-11-26",
+        base="https://fapi.binance.com",
+        requests=(instruments.REQUEST,),
+        parse=instruments.parse,
+    ),
+)
