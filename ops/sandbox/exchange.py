@@ -70,7 +70,7 @@ class Exchange:
         self.audiences[market] = set()
         self.truth[row.symbol] = deque(maxlen=self._keep_truth)
         for _ in range(self.venue.warm_up):
-            self.truth[row.symbol].append(market.trade(self.now_ns() - WARM_UP_NS)[-1])
+            self.truth[row.symbol].extend(market.trade(self.now_ns() - WARM_UP_NS))
         return market
 
     def trade(self, market: Market) -> int:

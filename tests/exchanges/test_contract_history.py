@@ -34,7 +34,8 @@ def test_what_is_asked_is_what_the_documents_say(name: str) -> None:
     assert cases
     for case in cases:
         query = query_of(name, case.trade_range, case.cursor, symbol=case.symbol, channel=case.channel)
-        assert history_of(name).request(query).target == case.target
+        request = history_of(name).request(query)
+        assert (request.target, request.body) == (case.target, case.body)
 
 
 @every_history

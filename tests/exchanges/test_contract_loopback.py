@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from actors.exchanges.contract.loopback_rest import HttpRequest
+from actors.exchanges.contract.rest import RestRequest
 from actors.exchanges.loopbacks import LOOPBACKS
 from actors.exchanges.registry import EXCHANGES
 from actors.feed.decoder import Decoder
@@ -104,17 +105,23 @@ def test_garbage_never_reads_as_a_sound_trade(name: str) -> None:
         assert outcome.ticks == 0, index
 
 
-async def rest(sandbox: Sandbox, *targets: str) -> list[httpx.Response]:
-    """Asks the loopback, all on one connection."""
+async def rest(sandbox: Sandbox, *requests: str | RestRequest) -> list[httpx.Response]:
+    """Sends requests, or asks for targets, all on one connection to the loopback."""
     limits = httpx.Limits(max_connections=1)
     with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
             await nursery.start(sandbox.serve)
             url = f"http://127.0.0.1:{sandbox.port}"
             async with httpx.AsyncClient(base_url=url, trust_env=False, limits=limits) as http:
-                answers = [await http.get(target) for target in targets]
+                answers = [await sent(http, request) for request in requests]
             nursery.cancel_scope.cancel()
     return answers
+
+
+async def sent(http: httpx.AsyncClient, request: str | RestRequest) -> httpx.Response:
+    if isinstance(request, str):
+        return await http.get(request)
+    return await http.request(request.method, request.target, content=request.body)
 
 
 def traded(name: str, orders: int = 100) -> Sandbox:
@@ -128,10 +135,10 @@ def traded(name: str, orders: int = 100) -> Sandbox:
     return sandbox
 
 
-def newest(name: str) -> str:
-    """The target of a request for a market's newest trades."""
+def newest(name: str) -> RestRequest:
+    """A request for a market's newest trades."""
     listing = listings(LOOPBACKS[name])[0]
-    return history_of(name).request(query_of(name, symbol=listing.symbol)).target
+    return history_of(name).request(query_of(name, symbol=listing.symbol))
 
 
 @every_history
@@ -162,12 +169,12 @@ def below(value: Any, keys: tuple[str | int, ...]) -> Any:
 async def test_who_asks_too_often_is_told_in_the_exchanges_words(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    past, target = history_server_of(name), newest(name)
+    past, request = history_server_of(name), newest(name)
     # Three requests at once instead of up to 600 in seconds, which a busy machine does not manage.
-    cost = past.cost(HttpRequest(target.partition("?")[0], {}))
+    cost = past.cost(HttpRequest(request.path, {}, request.body))
     change_history_server(monkeypatch, name, units=3 * cost, window_s=PATIENCE_S)
     sandbox = traded(name, 1)
-    answers = await rest(sandbox, *[target] * 4)
+    answers = await rest(sandbox, *[request] * 4)
     said = [(answer.status_code, answer.text) for answer in answers]
     assert said[-1] == (past.too_many.status, past.too_many.body) and said[-1] not in said[:-1]
     assert sandbox.struck[name]["rate_limit"] == 1

@@ -14,6 +14,7 @@ from typing import Any
 from actors.exchanges.contract.feed import Control, Market
 from actors.exchanges.contract.history import Query, TradeRange
 from actors.exchanges.contract.instruments import Instrument
+from actors.exchanges.contract.rest import RestRequest
 from actors.exchanges.loopbacks import LOOPBACKS
 from actors.exchanges.registry import EXCHANGES
 from actors.model.symbols import parse_symbol
@@ -59,13 +60,14 @@ class WireTrade:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRequest:
-    """A page of the history to request, and the expected target of the request (path and query)."""
+    """A page of the history to request, and the expected target (path and query) and body of the request."""
 
     trade_range: TradeRange
     target: str
     symbol: str = ""
     channel: str = ""
     cursor: str | None = None
+    body: bytes | None = None
 
 
 Row = tuple[str, str | None, str, str, str | None, int | None]  # native, id, price, volume, side, nanoseconds
@@ -96,6 +98,7 @@ class InstrumentsResponse:
     """An answer of the instrument list (`body`, or as recorded in `capture`) to its request number `request`.
 
     It holds `count` instruments, among them `some`. `next_request` is the target of the next page's request.
+    `listed_only` are the native names that no naming rule can know.
     """
 
     request: int
@@ -104,6 +107,7 @@ class InstrumentsResponse:
     body: bytes = b""
     capture: str = ""
     next_request: str | None = None
+    listed_only: Sequence[str] = ()
 
     def content(self) -> bytes:
         """The body."""
@@ -159,7 +163,8 @@ class Cases:
     - `rest_symbol`: the market of the recorded answers of the history; `requests`, `pages`, and its errors: bodies
       with status 200 (`errors`, with the class that is raised) or with another status (`error_texts`).
     - `listed`: recorded lists of instruments, where the exchange has instruments.
-    - `loopback_errors`: requests to the loopback's REST side that it refuses: target, status, part of the body.
+    - `loopback_errors`: requests to the loopback's REST side that it refuses: target (or the whole request), status,
+      part of the body.
     - `loopback_shapes`: recorded answers of the history whose rows the loopback's have the shape of: the
       loopback's target, the recorded file, and the keys that lead to the rows in both.
     """
@@ -181,7 +186,7 @@ class Cases:
     errors: Sequence[tuple[bytes, type[Exception]]] = ()
     error_texts: Sequence[tuple[int, bytes, str]] = ()
     listed: Sequence[InstrumentsResponse] = ()
-    loopback_errors: Sequence[tuple[str, int, str]] = ()
+    loopback_errors: Sequence[tuple[str | RestRequest, int, str]] = ()
     loopback_shapes: Sequence[tuple[str, str, tuple[str | int, ...], tuple[str | int, ...]]] = ()
 
 
