@@ -9,6 +9,7 @@ from actors.exchanges.coinbaseexchange.loopback import COINBASEEXCHANGE
 from actors.exchanges.contract.loopback import Venue
 from actors.exchanges.deribit.loopback import DERIBIT
 from actors.exchanges.htx.loopback import HTX
+from actors.exchanges.hyperliquid.loopback import HYPERLIQUID
 from actors.exchanges.kraken.loopback import KRAKEN
 from actors.exchanges.okx.loopback import OKX
 from actors.exchanges.upbit.loopback import UPBIT
@@ -22,6 +23,7 @@ LOOPBACKS: dict[str, Venue] = {
     "coinbaseexchange": COINBASEEXCHANGE,
     "deribit": DERIBIT,
     "htx": HTX,
+    "hyperliquid": HYPERLIQUID,
     "kraken": KRAKEN,
     "okx": OKX,
     "upbit": UPBIT,

@@ -9,6 +9,7 @@ from actors.exchanges.coinbaseexchange import COINBASEEXCHANGE
 from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.deribit import DERIBIT
 from actors.exchanges.htx import HTX
+from actors.exchanges.hyperliquid import HYPERLIQUID
 from actors.exchanges.kraken import KRAKEN
 from actors.exchanges.okx import OKX
 from actors.exchanges.upbit import UPBIT
@@ -22,6 +23,7 @@ EXCHANGES: dict[str, Exchange] = {
     "coinbaseexchange": COINBASEEXCHANGE,
     "deribit": DERIBIT,
     "htx": HTX,
+    "hyperliquid": HYPERLIQUID,
     "kraken": KRAKEN,
     "okx": OKX,
     "upbit": UPBIT,

@@ -163,7 +163,7 @@ class Cases:
     - `rest_symbol`: the market of the recorded answers of the history; `requests`, `pages`, and its errors: bodies
       with status 200 (`errors`, with the class that is raised) or with another status (`error_texts`).
     - `listed`: recorded lists of instruments, where the exchange has instruments.
-    - `loopback_errors`: requests to the loopback's REST side that it refuses: target (or the whole request), status,
+    - `loopback_errors`: requests to the loopback's REST side that it refuses: target or whole request, status,
       part of the body.
     - `loopback_shapes`: recorded answers of the history whose rows the loopback's have the shape of: the
       loopback's target, the recorded file, and the keys that lead to the rows in both.
