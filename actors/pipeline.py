@@ -4,8 +4,10 @@ import json
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -20,7 +22,7 @@ from actors.model.chunk import Chunk
 from actors.model.errors import DatabaseLocked
 from actors.model.records import EventRow, GapRow
 from actors.model.ticks import TICKS, Block, IdPromise
-from actors.recorder import ExchangeRecorder, SharedServices
+from actors.recorder import DEFAULT_ACCESS, ExchangeAccess, ExchangeRecorder, SharedServices
 from actors.settings import ExchangeSettings, PipelineSettings, backoff_of, intensity_of
 from actors.sink.buffer import Buffer
 from actors.sink.merger import Merger
@@ -34,12 +36,23 @@ from actors.telemetry.host_clock import Clock
 from actors.telemetry.lag import Lags
 from actors.telemetry.ledger import Account, Ledger
 from actors.wire.errors import classify
-from supervisor import ChildSpec, Event, Supervisor
+from supervisor import ChildSpec, Event, Mailbox, Supervisor
 
 TREE = "tickwarden"
 LOCKED_PATIENCE_S = 5.0  # how long a start waits for a file that another process has open ...
 LOCKED_RETRY_S = 0.2  # ... and how often it looks
 POLL_S = 0.01  # how often a command looks whether it has been carried out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the pipeline is joined from; tests hand in others, in the place of the disk and the network."""
+
+    store: Callable[..., Store] = Store
+    lock: Callable[[Path, str], StoreLock] = StoreLock
+    supervisor: Callable[..., Supervisor] = Supervisor
+    mailbox: type[Mailbox[Any]] = Mailbox
+    access: ExchangeAccess = DEFAULT_ACCESS
 
 
 class Pipeline:
@@ -49,17 +62,23 @@ class Pipeline:
     """
 
     def __init__(
-        self, settings: PipelineSettings, *, socket: str = "", backfill: BackfillLimits = DEFAULT_LIMITS
+        self,
+        settings: PipelineSettings,
+        *,
+        socket: str = "",
+        backfill: BackfillLimits = DEFAULT_LIMITS,
+        parts: Parts | None = None,
     ) -> None:
+        parts = parts or Parts()
         self.settings = settings
         self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self.started_ns = time.time_ns()
         self.state = "starting"
         self.ledger = Ledger(self.run_id)
-        self._lock = StoreLock(settings.store.path.resolve(), socket)
+        self._lock = parts.lock(settings.store.path.resolve(), socket)
         self._limits = limits = settings.limits
-        self.store = Store(settings.store, limits=limits.store, lock=self._lock.file)
-        self.buffer = Buffer(settings.store, self.ledger, self.store.next_number, limits.sink)
+        self.store = parts.store(settings.store, limits=limits.store, lock=self._lock.file)
+        self.buffer = Buffer(settings.store, self.ledger, self.store.next_number, limits.sink, parts.mailbox)
         self.clock = Clock(Lags(self.ledger.accounts, self.run_id), self.buffer.record_lag)
         self.writer = Writer(self.store, self.ledger, self.buffer.outbox, limits.sink)
         self.merger = Merger(
@@ -78,9 +97,11 @@ class Pipeline:
             flush=self.flush,
             past=self._past,
             backfill=backfill,
+            access=parts.access,
+            chunk_rows=limits.chunk_rows,
         )
         self.exchanges = {name: self._exchange(exchange) for name, exchange in settings.exchanges.items()}
-        self.tree = Supervisor(TREE, on_event=self._heard)
+        self.tree = parts.supervisor(TREE, on_event=self._heard)
         self.listeners: list[Callable[[Event], None]] = []
         self._feeds: Supervisor | None = None
         self.stop_asked = trio.Event()

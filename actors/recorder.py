@@ -3,9 +3,10 @@
 import dataclasses
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+import httpx
 import trio
 
 from actors.backfill.delivery import Delivery
@@ -20,6 +21,7 @@ from actors.backfill.stored_trades import Consult, StoredTrades
 from actors.backfill.token_source import TokenSource
 from actors.backfill.worker import BackfillWorker
 from actors.continuity.continuity import Continuity
+from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.contract.feed import Dialect, Market
 from actors.exchanges.registry import EXCHANGES
 from actors.exchanges.spelling import markets_of
@@ -32,15 +34,28 @@ from actors.feed.stall_detector import DEFAULT_STALL_LIMITS, StallDetector, Stal
 from actors.model.chunk import Chunk
 from actors.model.symbols import parse_symbol
 from actors.model.ticks import IdPromise
-from actors.settings import ExchangeSettings, FeedSettings
+from actors.settings import CHUNK_ROWS, ExchangeSettings, FeedSettings
 from actors.telemetry.ledger import Account
 from actors.wire.errors import HandshakeRefused, KeptAway, classify
+from actors.wire.websocket import Connect, connect
 from supervisor import ChildSpec, Mailbox, Supervisor
 from supervisor.restart_policy import RETRY_AFTER_S_MAX
 
 
 class CannotRepair(Exception):
     """A range cannot be fetched again; the message says why and what would help."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeAccess:
+    """Which exchanges a dialect can name, and how they are reached over WebSocket and (None: the network) REST."""
+
+    exchanges: Mapping[str, Exchange] = field(default_factory=lambda: EXCHANGES)
+    connect: Connect = connect
+    transport: httpx.AsyncBaseTransport | None = None
+
+
+DEFAULT_ACCESS = ExchangeAccess()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +74,8 @@ class SharedServices:
     backfill: BackfillLimits = DEFAULT_LIMITS
     stalls: StallLimits = DEFAULT_STALL_LIMITS
     pool: PoolLimits = DEFAULT_POOL_LIMITS
+    access: ExchangeAccess = DEFAULT_ACCESS
+    chunk_rows: int = CHUNK_ROWS
 
 
 def feed_settings(settings: ExchangeSettings, dialect: Dialect) -> FeedSettings:
@@ -89,9 +106,9 @@ class ExchangeRecorder:
         intake: Mailbox[Chunk],
         services: SharedServices,
     ) -> None:
-        self.settings, self.account = settings, account
-        self.dialect = EXCHANGES[settings.dialect].feed
-        self._intake = intake
+        self.settings, self.account, self._access = settings, account, services.access
+        self.dialect = self._access.exchanges[settings.dialect].feed
+        self._intake, self._chunk_rows = intake, services.chunk_rows
         self._feed_settings = feed_settings(settings, self.dialect)
         self._tokens: dict[str, TokenSource] = {}  # by endpoint
         self._next_connect_at = 0.0
@@ -117,13 +134,20 @@ class ExchangeRecorder:
 
     def _build_backfill(self, services: SharedServices) -> BackfillWorker | None:
         """None for an exchange whose history is not asked."""
-        settings, history, limits = self.settings, EXCHANGES[self.settings.dialect].history, services.backfill
+        settings, limits = self.settings, services.backfill
+        history = self._access.exchanges[settings.dialect].history
         # What stands behind a ws_url may be anything; its trades are not to be repaired with those of the real
         # exchange, so its history is asked only where rest_url says where.
         if history is None or (settings.ws_url is not None and settings.rest_url is None):
             return None
         limiter = services.limiters.of(history, settings.rest_url)
-        rest = RestClient(history, limiter, rest_url=settings.rest_url, ca_file=settings.ca_file)
+        rest = RestClient(
+            history,
+            limiter,
+            rest_url=settings.rest_url,
+            ca_file=settings.ca_file,
+            transport=self._access.transport,
+        )
         stored_trades = StoredTrades(settings.name, services.consult)
         delivery = Delivery(settings.name, self.continuity, self.account, self._gaps, stored_trades, services.flush)
         channel = self._feed_settings.channel
@@ -145,7 +169,7 @@ class ExchangeRecorder:
 
     def _new_markets(self, symbols: Iterable[str], known: Iterable[Market] = ()) -> list[Market]:
         channel = self._feed_settings.channel
-        markets = markets_of(symbols, self.dialect, channel, known, exchanges=EXCHANGES)
+        markets = markets_of(symbols, self.dialect, channel, known, exchanges=self._access.exchanges)
         for market in markets:
             kind = parse_symbol(market.symbol).kind
             self.continuity.add(market.symbol, self.dialect.ids.get(kind, IdPromise.OPAQUE))
@@ -161,7 +185,10 @@ class ExchangeRecorder:
         request = self.dialect.token_at(endpoint)
         if request is not None and endpoint not in self._tokens:
             self._tokens[endpoint] = TokenSource(
-                request, rest_url=self.settings.rest_url, ca_file=self.settings.ca_file
+                request,
+                rest_url=self.settings.rest_url,
+                ca_file=self.settings.ca_file,
+                transport=self._access.transport,
             )
         return self._tokens.get(endpoint)
 
@@ -177,6 +204,8 @@ class ExchangeRecorder:
             self.continuity,
             self._keep_away,
             tokens.get if tokens else None,
+            self._access.connect,
+            self._chunk_rows,
         )
 
     @property

@@ -92,6 +92,8 @@ MERGE_STOP_S = 10.0
 STOP_S_MAX = CONNECTION_STOP_S + LAST_CHUNK_S + BUFFER_STOP_S + WRITER_STOP_S + MERGE_STOP_S
 
 
+# A connection's chunk goes to the buffer when it has so many ticks, or rejects that weigh as much.
+CHUNK_ROWS = 500
 WRITE_RETRY, MERGE_RETRY = Backoff(0.2, 0.5), Backoff(0.2, 5.0)
 
 
@@ -152,6 +154,7 @@ class Limits:
 
     sink: SinkLimits = field(default_factory=SinkLimits)
     store: StoreLimits = field(default_factory=StoreLimits)
+    chunk_rows: int = CHUNK_ROWS
     buffer_stop_s: float = BUFFER_STOP_S
     writer_stop_s: float = WRITER_STOP_S
     merge_stop_s: float = MERGE_STOP_S

@@ -92,7 +92,7 @@ class Supervisor:
         `stop_s` bounds the stop of the whole branch; by default only the children's own deadlines do.
         The other arguments are what happens when the branch gives up because a child in it escalated.
         """
-        branch = Supervisor(
+        branch = type(self)(
             name,
             strategy=strategy,
             on_event=self._emit,

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import httpx
+
 from actors.backfill.rate_limiter import RateLimiter
 from actors.backfill.rest_client import RestClient, RestClientLimits, Unanswered
 from actors.exchanges.contract.feed import Token, TokenRequest
@@ -14,8 +16,15 @@ ONCE = RestClientLimits(answer_s=10.0, body_bytes=64 * 1024, tries=1)
 class TokenSource:
     """One for all connections to an endpoint, which share its rate limit."""
 
-    def __init__(self, request: TokenRequest, *, rest_url: str | None, ca_file: Path | None) -> None:
-        self._request, self._rest_url, self._ca_file = request, rest_url, ca_file
+    def __init__(
+        self,
+        request: TokenRequest,
+        *,
+        rest_url: str | None,
+        ca_file: Path | None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._request, self._rest_url, self._ca_file, self._transport = request, rest_url, ca_file, transport
         self._limiter = RateLimiter((request.limit,))
 
     async def get(self) -> Token:
@@ -26,6 +35,7 @@ class TokenSource:
             rest_url=self._rest_url,
             ca_file=self._ca_file,
             limits=ONCE,
+            transport=self._transport,
         )
         async with client as rest:
             try:

@@ -12,24 +12,31 @@ from actors.continuity.row import Refused
 from actors.feed.decoder import Decoder, Outcome
 from actors.model.chunk import Chunk, reject_rows
 from actors.model.ticks import AFTER_BREAK, REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
+from actors.settings import CHUNK_ROWS
 from actors.telemetry.ledger import Account
 from actors.wire.frame_parser import Violation
 from supervisor import Mailbox, describe
 from supervisor.text import printable
 
-CHUNK_ROWS = 500  # a chunk goes to the buffer when it has so many ticks, or rejects that weigh as much ...
-CHUNK_S = 0.02  # ... or when its first is so old
+CHUNK_S = 0.02  # a chunk goes to the buffer when its first tick is so old, or it is full
 OVERSIZE_CLOSE = 1009  # RFC 6455, section 7.4.1
 
 _timers: "trio.lowlevel.RunVar[ChunkTimer]" = trio.lowlevel.RunVar("chunk timer")
 
 
 class Accumulator:
-    """Owned by the connection; outlives the crashes of its task."""
+    """Owned by the connection; outlives the crashes of its task. A chunk of `chunk_rows` is full, see settings."""
 
-    def __init__(self, exchange: str, account: Account, intake: Mailbox[Chunk], continuity: Continuity) -> None:
+    def __init__(
+        self,
+        exchange: str,
+        account: Account,
+        intake: Mailbox[Chunk],
+        continuity: Continuity,
+        chunk_rows: int = CHUNK_ROWS,
+    ) -> None:
         self._exchange, self._account, self._intake = exchange, account, intake
-        self._continuity = continuity
+        self._continuity, self._chunk_rows = continuity, chunk_rows
         self._block = Block(exchange)
         self._rejects: list[Reject] = []
         self._evidence_rows = 0  # what they weigh, see chunk.reject_rows
@@ -149,7 +156,7 @@ class Accumulator:
 
     async def hand_over_if_due(self) -> None:
         """Called after each read."""
-        if len(self._block) >= CHUNK_ROWS or self._evidence_rows >= CHUNK_ROWS:
+        if len(self._block) >= self._chunk_rows or self._evidence_rows >= self._chunk_rows:
             await self.hand_over()
         elif len(self._block) or self._rejects:
             self._filling.set()

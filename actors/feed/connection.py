@@ -14,9 +14,10 @@ from actors.feed.set_aside import SetAside
 from actors.feed.sharding import ConnectionSpec
 from actors.model.chunk import Chunk
 from actors.model.records import GapReason
-from actors.settings import LAST_CHUNK_S, FeedSettings
+from actors.settings import CHUNK_ROWS, LAST_CHUNK_S, FeedSettings
 from actors.telemetry.ledger import Account
 from actors.wire.errors import HandshakeRefused
+from actors.wire.websocket import Connect, connect
 from supervisor import Context, Mailbox
 
 
@@ -38,12 +39,14 @@ class Connection:
         continuity: Continuity,
         refused: Callable[[HandshakeRefused], None],
         token: Callable[[], Awaitable[Token]] | None = None,
+        connect: Connect = connect,
+        chunk_rows: int = CHUNK_ROWS,
     ) -> None:
         self.spec, self.state = spec, ConnectionState()
         self._settings, self._dialect, self._continuity = settings, dialect, continuity
-        self._accumulator = Accumulator(settings.name, account, intake, continuity)
+        self._accumulator = Accumulator(settings.name, account, intake, continuity, chunk_rows)
         self._pace, self._refused, self._token = pace, refused, token
-        self._set_aside = SetAside()
+        self._set_aside, self._connect = SetAside(), connect
 
     async def run(self, context: Context) -> None:
         """One session until it ends; raises what ended it (a transient error, mostly). Ends on
@@ -62,6 +65,7 @@ class Connection:
             context,
             set_aside=self._set_aside,
             token=await self._token() if self._token else None,
+            connect=self._connect,
         )
         try:
             await session.run()

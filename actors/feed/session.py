@@ -31,6 +31,7 @@ from actors.settings import FeedSettings
 from actors.wire.observer import ConnectionStep, Observer
 from actors.wire.websocket import (
     ENDED_WITHOUT_CLOSE,
+    Connect,
     ConnectionLost,
     WebSocket,
     WebSocketLimits,
@@ -75,10 +76,12 @@ class Session:
         token: Token | None = None,
         observe: Observer | None = None,
         limits: WebSocketLimits | None = None,
+        connect: Connect = connect,
     ) -> None:
         self.spec, self.settings, self.continuity = spec, settings, continuity
         self._dialect, self._state, self._context = dialect, state, context
         self._accumulator, self._observe = accumulator, observe
+        self._connect = connect
         self._limits = limits or WebSocketLimits(message_bytes=dialect.limits.message_bytes)
         self._symbols = {market.native: market.symbol for market in spec.markets}
         self._subscription = Subscription(dialect, list(self._symbols), settings.channel, set_aside)
@@ -100,7 +103,7 @@ class Session:
 
     async def run(self) -> None:
         tls = client_context(self.settings.ca_file) if self._url.startswith("wss:") else None
-        opening = connect(
+        opening = self._connect(
             self._url,
             sink=self._read,
             limits=self._limits,

@@ -6,6 +6,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import trio
 
@@ -38,6 +39,7 @@ class Buffer:
         ledger: Ledger,
         number: Callable[[], int],
         limits: SinkLimits = DEFAULT_LIMITS.sink,
+        mailbox: type[Mailbox[Any]] = Mailbox,
     ) -> None:
         self._interval_s = max(settings.flush_interval_s - MARGIN_S, settings.flush_interval_s / 2)
         self._rows_max = settings.flush_rows_max
@@ -58,10 +60,10 @@ class Buffer:
         self._waiting = trio.CancelScope()
         self.sealed_number = 0  # of the newest batch
         self.listeners: set[Callable[[Block], None]] = set()
-        self.intake: Mailbox[Chunk] = Mailbox(
+        self.intake: Mailbox[Chunk] = mailbox(
             limits.intake_rows_max, weigh=lambda chunk: chunk.rows, on_dead_letter=self._refuse
         )
-        self.outbox: Mailbox[Batch] = Mailbox(
+        self.outbox: Mailbox[Batch] = mailbox(
             limits.sealed_rows_max, weigh=lambda batch: batch.rows, on_dead_letter=self.refuse_batch
         )
 

@@ -6,9 +6,10 @@ import socket
 import ssl
 import urllib.parse
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import trio
 
@@ -77,6 +78,20 @@ def deadline(what: str, limit_s: float) -> Iterator[None]:
         yield
     if scope.cancelled_caught:
         raise NetworkTimeout(what, limit_s)
+
+
+class Dial(Protocol):
+    """Opens the stream to a target: `dial` below, or a test's streams in memory."""
+
+    def __call__(
+        self,
+        target: Target,
+        *,
+        ssl_context: ssl.SSLContext | None,
+        connect_s: float,
+        tls_s: float,
+        observe: Observer | None = None,
+    ) -> AbstractAsyncContextManager[trio.abc.Stream]: ...
 
 
 @asynccontextmanager

@@ -1,8 +1,8 @@
 """Opens one WebSocket connection to an exchange and delivers its messages in batches."""
 
 import ssl
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
 import h11
@@ -10,7 +10,7 @@ import trio
 import trio_websocket
 import wsproto.utilities
 
-from actors.wire.dial import Target, client_context, deadline, dial, parse_url
+from actors.wire.dial import Dial, Target, client_context, deadline, dial, parse_url
 from actors.wire.errors import (
     CannotConnect,
     ConnectionLost,
@@ -26,6 +26,7 @@ from supervisor.text import printable
 __all__ = [
     "CannotConnect",
     "CloseReason",
+    "Connect",
     "ConnectionLost",
     "HandshakeRefused",
     "NetworkTimeout",
@@ -229,6 +230,7 @@ async def connect(
     ssl_context: ssl.SSLContext | None = None,
     headers: Sequence[tuple[str, str]] = (),
     observe: Observer | None = None,
+    dial: Dial = dial,
 ) -> AsyncIterator[WebSocket]:
     """Opens `url` (ws:// or wss://) and closes it when the block is left, within `limits.close_s`.
 
@@ -252,6 +254,9 @@ async def connect(
                 yield wire
             finally:
                 await wire._leave()
+
+
+Connect = Callable[..., AbstractAsyncContextManager[WebSocket]]  # as `connect`
 
 
 @contextmanager

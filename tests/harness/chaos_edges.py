@@ -1,26 +1,24 @@
 """The edges of the pipeline in a chaos run: what is put in place of the world, and how small all is made."""
 
+import dataclasses
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
 
 import actors.feed.decoder
 import actors.feed.session
-import actors.wire.websocket
-from actors import pipeline
-from actors import recorder as exchange
 from actors.continuity.deduplicator import Deduplicator
 from actors.continuity.row import Decided
-from actors.exchanges.registry import EXCHANGES
-from actors.feed import accumulator as catch
 from actors.model.chunk import Chunk
 from actors.model.ticks import Block
+from actors.pipeline import Parts
+from actors.recorder import ExchangeAccess
 from actors.settings import (
     ExchangeSettings,
     Limits,
@@ -29,8 +27,8 @@ from actors.settings import (
     StoreSettings,
     SupervisionSettings,
 )
-from actors.sink import buffer
-from supervisor import Mailbox, Supervisor
+from actors.store.store import Store
+from supervisor import ChildSpec, Mailbox, Supervisor
 from tests.harness.chaos_store import Boom, FakeStore, NoClaim
 from tests.harness.chaos_venue import CHAOS, SYMBOLS
 
@@ -38,9 +36,15 @@ if TYPE_CHECKING:
     from tests.harness.chaos_pipeline import Chaos
 
 
-def install(chaos: "Chaos", patch: pytest.MonkeyPatch) -> None:
-    """Puts the edges in place and makes everything small."""
+def parts(chaos: "Chaos") -> Parts:
+    """What the pipeline is joined from instead of the world."""
     dice = chaos.random
+
+    class HauntedSupervisor(Supervisor):
+        async def start(self, spec: ChildSpec) -> None:
+            if spec.kind != "connection":  # these fail by the exchanges' doing
+                spec = dataclasses.replace(spec, run=chaos.haunted(spec.name, spec.run))
+            await super().start(spec)
 
     class DoorMailbox(Mailbox[Any]):
         async def put(self, item: Any) -> None:
@@ -54,6 +58,18 @@ def install(chaos: "Chaos", patch: pytest.MonkeyPatch) -> None:
             await chaos.door("receive")
             async with super().receive_many(items_max) as items:
                 yield items
+
+    return Parts(
+        store=lambda settings, **_: cast(Store, FakeStore(settings, dice)),
+        lock=cast(Any, NoClaim),
+        supervisor=partial(HauntedSupervisor, random=dice),
+        mailbox=DoorMailbox,
+        access=ExchangeAccess(exchanges={"chaos": CHAOS}, connect=chaos.connect),
+    )
+
+
+def install(chaos: "Chaos", patch: pytest.MonkeyPatch) -> None:
+    """Puts clock and threads in place, and watches what no part reports."""
 
     class FrailReader(actors.feed.decoder.Decoder):
         def read(self, messages: list[bytes], *more: Any) -> actors.feed.decoder.Outcome:
@@ -80,17 +96,7 @@ def install(chaos: "Chaos", patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Deduplicator, "take_decided", noting_decided)
     patch.setattr("time.time_ns", chaos.wall)
     patch.setattr(trio.to_thread, "run_sync", chaos.in_place)
-    patch.setattr(actors.wire.websocket, "dial", chaos.venue.dial)
-    patch.setattr(actors.feed.session, "connect", chaos.connect)
     patch.setattr(actors.feed.session, "Decoder", FrailReader)
-    patch.setattr(buffer, "Mailbox", DoorMailbox)
-    patch.setattr(pipeline, "Store", lambda settings, limits, lock: FakeStore(settings, dice))
-    patch.setattr(pipeline, "StoreLock", NoClaim)
-    patch.setattr(pipeline, "Supervisor", partial(Supervisor, random=dice))
-    patch.setattr(pipeline, "ChildSpec", chaos.haunted)
-    patch.setattr(exchange, "ChildSpec", chaos.haunted)
-    patch.setitem(EXCHANGES, "chaos", CHAOS)
-    patch.setattr(catch, "CHUNK_ROWS", dice.choice([1, 10, 500]))
 
 
 def settings(dice: Random, *, frail: bool) -> PipelineSettings:
@@ -120,4 +126,9 @@ def settings(dice: Random, *, frail: bool) -> PipelineSettings:
         sealed_rows_max=dice.choice([1, 20, 1000]),
         chunks_at_once=dice.choice([1, 4, 256]),
     )
-    return PipelineSettings(store=store, exchanges=exchanges, supervision=policy, limits=Limits(sink=limits))
+    return PipelineSettings(
+        store=store,
+        exchanges=exchanges,
+        supervision=policy,
+        limits=Limits(sink=limits, chunk_rows=dice.choice([1, 10, 500])),
+    )

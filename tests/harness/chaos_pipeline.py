@@ -23,8 +23,8 @@ from actors.continuity.continuity import Continuity
 from actors.feed.session import Session
 from actors.model.ticks import Block
 from actors.pipeline import Pipeline
-from supervisor import ChildSpec, Context, Event, GaveUp, TransientError
-from tests.harness.chaos_edges import settings
+from supervisor import Context, Event, GaveUp, TransientError
+from tests.harness.chaos_edges import parts, settings
 from tests.harness.chaos_operator import Operator
 from tests.harness.chaos_store import Boom, FakeStore, poisoned
 from tests.harness.chaos_venue import POISON, Venue
@@ -110,8 +110,8 @@ class Chaos(trio.abc.Instrument):
             self.log.append(f"step {self.steps}: {name} struck")
             self._lives[name].cancel()
 
-    def haunted(self, name: str, run: Callable[[Context], Awaitable[None]], **more: Any) -> ChildSpec:
-        """In place of ChildSpec: each life of this actor can be struck."""
+    def haunted(self, name: str, run: Callable[[Context], Awaitable[None]]) -> Callable[[Context], Awaitable[None]]:
+        """In place of `run`: each incarnation of this actor can be struck."""
 
         async def live(context: Context) -> None:
             if name in self._lives:
@@ -125,7 +125,7 @@ class Chaos(trio.abc.Instrument):
             if scope.cancelled_caught:
                 raise self.random.choice([Boom, Boom, TransientError])("struck")
 
-        return ChildSpec(name, live, **more)
+        return live
 
     async def in_place(self, call: Callable[..., T], *args: object, **_: object) -> T:
         """In place of trio.to_thread.run_sync."""
@@ -167,7 +167,7 @@ class Chaos(trio.abc.Instrument):
             self.heard[session.settings.name] += len(messages) if self.crashes_reader(messages) else len(found)
             await sink(messages, received_ns)
 
-        return actors.wire.websocket.connect(url, sink=noted, **more)
+        return actors.wire.websocket.connect(url, sink=noted, dial=self.venue.dial, **more)
 
     def look(self) -> None:
         """What has to be true at every moment."""
@@ -192,7 +192,7 @@ class Chaos(trio.abc.Instrument):
 
     async def run(self) -> None:
         """From start to stop."""
-        self.pipeline = Pipeline(settings(self.random, frail=self.frail))
+        self.pipeline = Pipeline(settings(self.random, frail=self.frail), parts=parts(self))
         self.pipeline.listeners.append(self.note)
         self.pipeline.buffer.listeners.add(self.watch)
         self.store = cast(FakeStore, self.pipeline.store)

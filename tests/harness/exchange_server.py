@@ -5,7 +5,7 @@ import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, Pong,
 from actors.pipeline import Pipeline
 from actors.settings import DEFAULT_LIMITS, Limits
 from actors.telemetry.ledger import Account
+from actors.wire.websocket import Connect, connect
 from ops.config.config import load_config
 from ops.monitoring import status as report
 from tests.harness.paths import CERTS
@@ -105,10 +106,10 @@ class Client:
 Script = Callable[[Client], Awaitable[None]]
 
 
-def dial_in_memory(
+def connect_in_memory(
     nursery: trio.Nursery, handle: Callable[[trio.abc.HalfCloseableStream], Awaitable[None]]
-) -> Callable[..., AbstractAsyncContextManager[trio.abc.Stream]]:
-    """In place of actors.wire.websocket.dial: streams in memory, whose other ends `handle` serves in `nursery`."""
+) -> Connect:
+    """As actors.wire.websocket.connect, by streams in memory whose other ends `handle` serves in `nursery`."""
 
     @asynccontextmanager
     async def dial(*_: object, **__: object) -> AsyncIterator[trio.abc.Stream]:
@@ -119,7 +120,7 @@ def dial_in_memory(
         finally:
             await trio.aclose_forcefully(ours)
 
-    return dial
+    return partial(connect, dial=dial)
 
 
 class Server:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.contract.feed import Dialect
 from actors.exchanges.contract.history import History, Kind
 from actors.exchanges.contract.loopback_rest import HistoryServer
@@ -49,9 +50,9 @@ def history_server_of(name: str) -> HistoryServer:
     return past
 
 
-def change_feed(patch: pytest.MonkeyPatch, name: str, **changes: Any) -> None:
-    """For one test, the exchange's dialect has these values."""
-    patch.setitem(EXCHANGES, name, replace(EXCHANGES[name], feed=replace(EXCHANGES[name].feed, **changes)))
+def changed_feed(name: str, **changes: Any) -> dict[str, Exchange]:
+    """All exchanges, one whose dialect has these values among them."""
+    return {**EXCHANGES, name: replace(EXCHANGES[name], feed=replace(EXCHANGES[name].feed, **changes))}
 
 
 def change_loopback(patch: pytest.MonkeyPatch, name: str, **changes: Any) -> None:

@@ -3,27 +3,23 @@
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 import httpx
-import pytest
 import trio
 import trio.testing
 
-from actors.backfill.rest_client import RestClient
 from actors.exchanges.contract import feed as x
 from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.contract.feed_helpers import Row, columns, inside, named, text_inside
-from actors.exchanges.registry import EXCHANGES
 from actors.model.chunk import Chunk
 from actors.model.symbols import Symbol
 from actors.model.ticks import IdPromise, Reject
-from actors.recorder import ExchangeRecorder
+from actors.recorder import ExchangeAccess, ExchangeRecorder
 from actors.settings import ExchangeSettings, SupervisionSettings
 from actors.telemetry.ledger import Account
 from supervisor import ActorHealth, Event, Mailbox, Supervisor
-from tests.harness.exchange_server import Script, Server, dial_in_memory
+from tests.harness.exchange_server import Script, Server, connect_in_memory
 from tests.harness.memory_exchange import shared_services
 
 NAME = "madeup"
@@ -94,7 +90,14 @@ def dialect(**changes: Any) -> x.Dialect:
 class Recorder:
     """One exchange under a supervisor, the scripted server it talks to, and what came of it."""
 
-    def __init__(self, script: Script, symbols: Sequence[str]) -> None:
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        script: Script,
+        symbols: Sequence[str],
+        exchange: Exchange,
+        transport: httpx.AsyncBaseTransport | None,
+    ) -> None:
         self.server = Server(script)
         self.account = Account()
         self.intake: Mailbox[Chunk] = Mailbox(100_000, weigh=lambda p: p.rows, on_dead_letter=lambda _p, _e: None)
@@ -103,7 +106,13 @@ class Recorder:
         self.tree = Supervisor("tree", on_event=self.events.append)
         policy = SupervisionSettings(backoff_initial_s=1.0, backoff_max_s=60.0, backoff_reset_s=60.0)
         settings = ExchangeSettings(name="x", dialect=NAME, symbols=tuple(symbols), supervision=policy)
-        self.exchange = ExchangeRecorder(settings, self.account, self.intake, shared_services())
+        access = ExchangeAccess(
+            exchanges={NAME: exchange},
+            connect=connect_in_memory(nursery, self.server.handle),
+            transport=transport,
+        )
+        services = shared_services(access=access)
+        self.exchange = ExchangeRecorder(settings, self.account, self.intake, services)
 
     @property
     def health(self) -> ActorHealth:
@@ -140,17 +149,12 @@ async def recorded(
     **changes: Any,
 ) -> AsyncIterator[Recorder]:
     """Records from the exchange, spoken as `changes` say, while the block runs; `rest` answers over REST."""
-    with pytest.MonkeyPatch.context() as patch:
-        exchange = Exchange(name=NAME, title="Made-up", proven="documentation", feed=dialect(**changes))
-        patch.setitem(EXCHANGES, NAME, exchange)
-        if rest is not None:
-            answering = partial(RestClient, transport=httpx.MockTransport(rest))
-            patch.setattr("actors.backfill.token_source.RestClient", answering)
-        recorder = Recorder(script, symbols or ("AAA/USD",))
-        async with trio.open_nursery() as nursery:
-            patch.setattr("actors.wire.websocket.dial", dial_in_memory(nursery, recorder.server.handle))
-            nursery.start_soon(recorder.consume)
-            async with recorder.tree:
-                await recorder.exchange.start(recorder.tree)
-                yield recorder
-            nursery.cancel_scope.cancel()
+    exchange = Exchange(name=NAME, title="Made-up", proven="documentation", feed=dialect(**changes))
+    transport = httpx.MockTransport(rest) if rest is not None else None
+    async with trio.open_nursery() as nursery:
+        recorder = Recorder(nursery, script, symbols or ("AAA/USD",), exchange, transport)
+        nursery.start_soon(recorder.consume)
+        async with recorder.tree:
+            await recorder.exchange.start(recorder.tree)
+            yield recorder
+        nursery.cancel_scope.cancel()

@@ -3,9 +3,8 @@
 import dataclasses
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -15,7 +14,6 @@ import trio
 import trio.testing
 
 from actors.backfill.rate_limiter import RateLimiters
-from actors.backfill.rest_client import RestClient
 from actors.feed.connection import Connection
 from actors.feed.connection_pool import DEFAULT_POOL_LIMITS, PoolLimits
 from actors.feed.peer_activity import PeerActivity
@@ -23,12 +21,13 @@ from actors.feed.stall_detector import DEFAULT_STALL_LIMITS, StallLimits
 from actors.model.chunk import Chunk
 from actors.model.errors import DatabaseLocked
 from actors.model.records import GapRow
-from actors.recorder import ExchangeRecorder, SharedServices
+from actors.recorder import DEFAULT_ACCESS, ExchangeAccess, ExchangeRecorder, SharedServices
 from actors.settings import ExchangeSettings, SupervisionSettings
 from actors.telemetry.ledger import Account
 from supervisor import Event, Mailbox, Supervisor
 from tests.harness.continuity_file import new_file, put_audit, put_feeds, put_gaps
-from tests.harness.exchange_server import Client, Server, dial_in_memory, trade
+from tests.harness.exchange_server import Client, Server, connect_in_memory, trade
+from tests.harness.exchange_values import changed_feed
 
 EPOCH_NS = 1_790_000_000_000_000_000
 POLICY = SupervisionSettings(backoff_initial_s=1.0, backoff_max_s=60.0, backoff_reset_s=60.0)
@@ -199,6 +198,7 @@ def shared_services(
     *,
     stalls: StallLimits = DEFAULT_STALL_LIMITS,
     pool: PoolLimits = DEFAULT_POOL_LIMITS,
+    access: ExchangeAccess = DEFAULT_ACCESS,
 ) -> SharedServices:
     """Those of a pipeline without a past, whose file is held."""
     return SharedServices(
@@ -209,6 +209,7 @@ def shared_services(
         past=_locked_past,
         stalls=stalls,
         pool=pool,
+        access=access,
     )
 
 
@@ -236,24 +237,29 @@ async def recorded(
     rows: int = 100_000,
     consuming: bool = True,
     history: bool = True,
+    changes: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Recorder]:
     """Records the venue's markets while the block runs; wall time goes with trio's clock.
 
-    Without `history` the exchange is one whose REST may not be asked.
+    Without `history` the exchange is one whose REST may not be asked. `changes` are to its dialect.
     """
     settings["ws_url"] = "ws://127.0.0.1"  # without TLS
     if history:
         settings["rest_url"] = "http://127.0.0.1"
     async with trio.open_nursery() as nursery:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("actors.wire.websocket.dial", dial_in_memory(nursery, venue.server.handle))
-            patch.setattr(
-                "actors.recorder.RestClient",
-                partial(RestClient, transport=httpx.MockTransport(venue.rest)),
-            )
             patch.setattr(time, "time_ns", lambda: EPOCH_NS + int(trio.current_time() * 1e9))
-            services = shared_services(peers, stalls=stalls, pool=pool)
+            services = shared_services(
+                peers,
+                stalls=stalls,
+                pool=pool,
+                access=ExchangeAccess(
+                    exchanges=changed_feed("okx", **(changes or {})),
+                    connect=connect_in_memory(nursery, venue.server.handle),
+                    transport=httpx.MockTransport(venue.rest),
+                ),
+            )
             recorder = Recorder(symbols or ("BTC/USDT",), rows, services, **settings)
             if consuming:
                 nursery.start_soon(recorder.consume)

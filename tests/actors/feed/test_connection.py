@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Any, NoReturn
@@ -14,16 +14,16 @@ import trio.testing
 from trio.testing import MockClock
 
 from actors.exchanges.contract.feed import Trades
-from actors.feed.accumulator import CHUNK_ROWS, CHUNK_S
+from actors.feed.accumulator import CHUNK_S
 from actors.model.chunk import Chunk
 from actors.model.records import GapReason
 from actors.model.ticks import Reason
-from actors.recorder import ExchangeRecorder
-from actors.settings import CONNECTION_STOP_S, ExchangeSettings, SupervisionSettings
+from actors.recorder import ExchangeAccess, ExchangeRecorder
+from actors.settings import CHUNK_ROWS, CONNECTION_STOP_S, ExchangeSettings, SupervisionSettings
 from actors.telemetry.ledger import Account
 from supervisor import ActorHealth, Event, Mailbox, State, Supervisor
-from tests.harness.exchange_server import Client, Script, Server, dial_in_memory, trade
-from tests.harness.exchange_values import change_feed, dialect_of
+from tests.harness.exchange_server import Client, Script, Server, connect_in_memory, trade
+from tests.harness.exchange_values import changed_feed, dialect_of
 from tests.harness.memory_exchange import shared_services
 from tests.harness.server_frames import CLOSE, PING, frame
 
@@ -34,7 +34,16 @@ SYMBOLS = ("BTC/USDT", "ETH/USDT", "NOPE/USDT")
 class Feed:
     """One exchange under a supervisor, its mailbox, and the scripted server it talks to in memory."""
 
-    def __init__(self, script: Script, exchange: str, symbols: tuple[str, ...], rows: int, **more: Any) -> None:
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        script: Script,
+        exchange: str,
+        symbols: tuple[str, ...],
+        rows: int,
+        changes: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> None:
         self.server = Server(script)
         self.account = Account()
         self.intake: Mailbox[Chunk] = Mailbox(rows, weigh=lambda p: p.rows, on_dead_letter=lambda _p, _e: None)
@@ -43,7 +52,12 @@ class Feed:
         self.tree = Supervisor("tree", on_event=self.events.append)
         more = {"supervision": POLICY, "ws_url": "ws://127.0.0.1", **more}
         settings = ExchangeSettings(name="x", dialect=exchange, symbols=symbols, **more)
-        self.exchange = ExchangeRecorder(settings, self.account, self.intake, shared_services())
+        access = ExchangeAccess(
+            exchanges=changed_feed(exchange, **(changes or {})),
+            connect=connect_in_memory(nursery, self.server.handle),
+        )
+        services = shared_services(access=access)
+        self.exchange = ExchangeRecorder(settings, self.account, self.intake, services)
 
     def health(self, name: str = "x:1") -> ActorHealth:
         return self.tree.health(name)
@@ -60,34 +74,25 @@ class Feed:
                 self.chunks.append(chunk)
 
 
-Feeding = Callable[..., Any]
-
-
-@pytest.fixture
-def feeding(monkeypatch: pytest.MonkeyPatch) -> Feeding:
-    """Gives `async with feeding(script, exchange, symbols) as feed:`, with streams in memory for sockets."""
-
-    @asynccontextmanager
-    async def run(
-        script: Script,
-        exchange: str = "okx",
-        symbols: tuple[str, ...] = ("BTC/USDT",),
-        *,
-        rows: int = 100_000,
-        consuming: bool = True,
-        **more: Any,
-    ) -> AsyncIterator[Feed]:
-        feed = Feed(script, exchange, symbols, rows, **more)
-        async with trio.open_nursery() as nursery:
-            monkeypatch.setattr("actors.wire.websocket.dial", dial_in_memory(nursery, feed.server.handle))
-            if consuming:
-                nursery.start_soon(feed.consume)
-            async with feed.tree:
-                await feed.exchange.start(feed.tree)
-                yield feed
-            nursery.cancel_scope.cancel()
-
-    return run
+@asynccontextmanager
+async def feeding(
+    script: Script,
+    exchange: str = "okx",
+    symbols: tuple[str, ...] = ("BTC/USDT",),
+    *,
+    rows: int = 100_000,
+    consuming: bool = True,
+    **more: Any,
+) -> AsyncIterator[Feed]:
+    """Records what the script sends while the block runs, with streams in memory for sockets."""
+    async with trio.open_nursery() as nursery:
+        feed = Feed(nursery, script, exchange, symbols, rows, **more)
+        if consuming:
+            nursery.start_soon(feed.consume)
+        async with feed.tree:
+            await feed.exchange.start(feed.tree)
+            yield feed
+        nursery.cancel_scope.cancel()
 
 
 async def silent(client: Client) -> None:
@@ -177,7 +182,7 @@ async def okx(client: Client) -> None:
     ],
 )
 async def test_one_refused_symbol_leaves_the_others_recorded_and_health_says_why(
-    exchange: str, script: Script, words: str, feeding: Feeding, autojump_clock: MockClock
+    exchange: str, script: Script, words: str, autojump_clock: MockClock
 ) -> None:
     async with feeding(script, exchange, ("NOPE/USDT", *SYMBOLS[:2], "NOPEX/USDT")) as feed:
         await trio.sleep(30)
@@ -190,9 +195,7 @@ async def test_one_refused_symbol_leaves_the_others_recorded_and_health_says_why
         assert any(event.event == "refused" and words in event.reason for event in feed.events)
 
 
-async def test_a_storm_of_refusals_is_told_once_for_each_wording(
-    feeding: Feeding, autojump_clock: MockClock
-) -> None:
+async def test_a_storm_of_refusals_is_told_once_for_each_wording(autojump_clock: MockClock) -> None:
     async def script(client: Client) -> None:
         await client.accept()
         await client.ask()
@@ -207,7 +210,7 @@ async def test_a_storm_of_refusals_is_told_once_for_each_wording(
 
 
 async def test_a_subscription_that_nobody_answers_is_tried_again_on_a_new_connection(
-    feeding: Feeding, autojump_clock: MockClock
+    autojump_clock: MockClock,
 ) -> None:
     async def script(client: Client) -> None:
         await client.accept()
@@ -231,9 +234,7 @@ async def beat(client: Client, text: str, every_s: float) -> None:
         await trio.sleep(every_s)
 
 
-async def test_one_market_without_an_answer_is_named_while_the_others_flow(
-    feeding: Feeding, autojump_clock: MockClock
-) -> None:
+async def test_one_market_without_an_answer_is_named_while_the_others_flow(autojump_clock: MockClock) -> None:
     async def script(client: Client) -> None:
         await client.accept()
         for number in range(40):
@@ -252,9 +253,7 @@ async def test_one_market_without_an_answer_is_named_while_the_others_flow(
         assert feed.health().state is State.OK and len(feed.server.clients) == 1
 
 
-async def test_requests_keep_within_the_limits_and_the_pace_of_the_exchange(
-    feeding: Feeding, autojump_clock: MockClock
-) -> None:
+async def test_requests_keep_within_the_limits_and_the_pace_of_the_exchange(autojump_clock: MockClock) -> None:
     symbols = tuple(f"COIN{number}/USDT" for number in range(35))
     async with feeding(bybit, "bybit", symbols) as feed:
         await trio.sleep(10)
@@ -265,9 +264,7 @@ async def test_requests_keep_within_the_limits_and_the_pace_of_the_exchange(
         assert sorted(feed.stored()) == sorted(symbols) and feed.health().state is State.OK
 
 
-async def test_more_symbols_than_one_connection_carries_are_spread_over_several(
-    feeding: Feeding, autojump_clock: MockClock
-) -> None:
+async def test_more_symbols_than_one_connection_carries_are_spread_over_several(autojump_clock: MockClock) -> None:
     limits = dialect_of("bybit").limits
     symbols = tuple(f"COIN{number}/USDT" for number in range(limits.symbols_per_connection + 1))
     async with feeding(bybit, "bybit", (*symbols, "BTC/USDT:USDT"), silence_s=1000.0) as feed:
@@ -390,7 +387,7 @@ TOO_FAST = {
 
 @pytest.mark.parametrize("exchange", sorted(UNKNOWN))
 async def test_a_market_that_lists_later_starts_then_and_nothing_else_is_disturbed(
-    exchange: str, feeding: Feeding, autojump_clock: MockClock
+    exchange: str, autojump_clock: MockClock
 ) -> None:
     native, listed_at = NATIVES.get(exchange, "BTC-USDT"), 400.0
 
@@ -417,7 +414,7 @@ async def test_a_market_that_lists_later_starts_then_and_nothing_else_is_disturb
 
 @pytest.mark.parametrize("exchange", sorted(TOO_FAST))
 async def test_a_request_that_came_too_fast_is_sent_again_as_it_was(
-    exchange: str, feeding: Feeding, autojump_clock: MockClock
+    exchange: str, autojump_clock: MockClock
 ) -> None:
     desk = Desk(exchange, lambda _natives: TOO_FAST[exchange] if len(desk.asked) <= 3 else None)
     async with feeding(desk, exchange, SYMBOLS[:2]) as feed:
@@ -433,7 +430,7 @@ async def test_a_request_that_came_too_fast_is_sent_again_as_it_was(
 
 
 async def test_a_market_without_an_answer_is_asked_for_again_on_the_open_connection(
-    feeding: Feeding, autojump_clock: MockClock
+    autojump_clock: MockClock,
 ) -> None:
     async def script(client: Client) -> None:
         await client.accept()
@@ -464,9 +461,7 @@ async def test_a_market_without_an_answer_is_asked_for_again_on_the_open_connect
         ]
 
 
-async def test_a_maintenance_at_the_start_is_waited_out_on_the_open_connection(
-    feeding: Feeding, autojump_clock: MockClock
-) -> None:
+async def test_a_maintenance_at_the_start_is_waited_out_on_the_open_connection(autojump_clock: MockClock) -> None:
     online_at = 300.0
 
     async def script(client: Client) -> None:
@@ -497,9 +492,7 @@ async def test_a_maintenance_at_the_start_is_waited_out_on_the_open_connection(
         assert len(feed.server.clients) == 1
 
 
-async def test_health_names_a_few_of_many_refused_markets_and_counts_the_rest(
-    feeding: Feeding, autojump_clock: MockClock
-) -> None:
+async def test_health_names_a_few_of_many_refused_markets_and_counts_the_rest(autojump_clock: MockClock) -> None:
     symbols = tuple(f"NOPE{number}/USDT" for number in range(40))
     async with feeding(okx, "okx", ("BTC/USDT", *symbols)) as feed:
         await trio.sleep(5)
@@ -513,7 +506,7 @@ async def test_health_names_a_few_of_many_refused_markets_and_counts_the_rest(
 
 
 async def test_no_more_is_asked_for_in_a_window_than_the_exchange_allows(
-    feeding: Feeding, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock,
 ) -> None:
     async def script(client: Client) -> None:
         await client.accept()
@@ -529,8 +522,7 @@ async def test_no_more_is_asked_for_in_a_window_than_the_exchange_allows(
             nursery.cancel_scope.cancel()
 
     limits = dataclasses.replace(dialect_of("okx").limits, requests_max=3, requests_window_s=100.0)
-    change_feed(monkeypatch, "okx", limits=limits)
-    async with feeding(script, "okx", SYMBOLS[:2]) as feed:
+    async with feeding(script, "okx", SYMBOLS[:2], changes={"limits": limits}) as feed:
         await trio.sleep(350)
         (client,) = feed.server.clients
         moments = [at for text, at in zip(client.asked, client.asked_at, strict=True) if text != "ping"]
@@ -548,7 +540,7 @@ ENDED = {
 
 @pytest.mark.parametrize("exchange", sorted(ENDED))
 async def test_what_the_exchange_unsubscribes_is_asked_for_at_once_and_the_gap_is_known(
-    exchange: str, feeding: Feeding, autojump_clock: MockClock
+    exchange: str, autojump_clock: MockClock
 ) -> None:
     silent_until = 0.0
     desk = Desk(exchange, lambda natives: "{}" if trio.current_time() < silent_until else None)
@@ -571,7 +563,7 @@ async def test_what_the_exchange_unsubscribes_is_asked_for_at_once_and_the_gap_i
 
 
 async def test_what_is_unsubscribed_again_and_again_is_asked_for_more_and_more_rarely(
-    feeding: Feeding, autojump_clock: MockClock
+    autojump_clock: MockClock,
 ) -> None:
     async def script(client: Client) -> None:
         await client.accept()
@@ -602,7 +594,7 @@ async def test_what_is_unsubscribed_again_and_again_is_asked_for_more_and_more_r
 
 
 async def test_what_one_connection_is_told_of_the_address_holds_for_all_of_the_exchange(
-    feeding: Feeding, autojump_clock: MockClock
+    autojump_clock: MockClock,
 ) -> None:
     banned_s = 200.0
 
@@ -630,9 +622,7 @@ async def test_what_one_connection_is_told_of_the_address_holds_for_all_of_the_e
 # -- silence and pings -------------------------------------------------------------------------------------
 
 
-async def test_silence_beyond_the_deadline_is_met_with_a_new_connection(
-    feeding: Feeding, autojump_clock: MockClock
-) -> None:
+async def test_silence_beyond_the_deadline_is_met_with_a_new_connection(autojump_clock: MockClock) -> None:
     async def script(client: Client) -> None:
         await client.accept()
         await client.send(trade("binance", "BTCUSDT", client.number))
@@ -655,7 +645,7 @@ async def test_silence_beyond_the_deadline_is_met_with_a_new_connection(
     ],
 )
 async def test_signs_of_life_without_trades_keep_a_connection(
-    exchange: str, sign: bytes, feeding: Feeding, autojump_clock: MockClock
+    exchange: str, sign: bytes, autojump_clock: MockClock
 ) -> None:
     native = {"kraken": "BTC/USDT", "coinbaseexchange": "BTC-USDT", "binance": "BTCUSDT"}[exchange]
 
@@ -677,7 +667,7 @@ async def test_signs_of_life_without_trades_keep_a_connection(
 
 @pytest.mark.parametrize(("exchange", "ping"), [("okx", "ping"), ("bybit", '{"op":"ping"}')])
 async def test_pings_in_the_exchanges_own_words_are_sent_in_time(
-    exchange: str, ping: str, feeding: Feeding, autojump_clock: MockClock
+    exchange: str, ping: str, autojump_clock: MockClock
 ) -> None:
     async with feeding({"okx": okx, "bybit": bybit}[exchange], exchange, silence_s=1000.0) as feed:
         await trio.sleep(205)
@@ -692,7 +682,7 @@ async def test_pings_in_the_exchanges_own_words_are_sent_in_time(
 
 @pytest.mark.parametrize("trades", [0, 1])
 async def test_a_server_that_accepts_and_drops_is_met_with_longer_and_longer_waits(
-    trades: int, feeding: Feeding, autojump_clock: MockClock
+    trades: int, autojump_clock: MockClock
 ) -> None:
     async def script(client: Client) -> None:
         await client.accept()
@@ -708,7 +698,7 @@ async def test_a_server_that_accepts_and_drops_is_met_with_longer_and_longer_wai
         assert len(feed.stored()) == trades * len(feed.server.clients)
 
 
-async def test_healthy_data_for_long_enough_resets_the_wait(feeding: Feeding, autojump_clock: MockClock) -> None:
+async def test_healthy_data_for_long_enough_resets_the_wait(autojump_clock: MockClock) -> None:
     async def script(client: Client) -> None:
         await client.accept()
         if client.number == 6:
@@ -724,7 +714,7 @@ async def test_healthy_data_for_long_enough_resets_the_wait(feeding: Feeding, au
         assert waits[5] < 70 + 2
 
 
-async def test_a_farewell_of_the_exchange_is_an_event(feeding: Feeding, autojump_clock: MockClock) -> None:
+async def test_a_farewell_of_the_exchange_is_an_event(autojump_clock: MockClock) -> None:
     async def script(client: Client) -> None:
         await client.accept()
         await client.send('{"event":"notice","code":"64008","msg":"The connection will soon be closed."}')
@@ -740,7 +730,7 @@ async def test_a_farewell_of_the_exchange_is_an_event(feeding: Feeding, autojump
 # -- what was read is kept ---------------------------------------------------------------------------------
 
 
-async def test_a_single_tick_is_handed_over_within_a_moment(feeding: Feeding, autojump_clock: MockClock) -> None:
+async def test_a_single_tick_is_handed_over_within_a_moment(autojump_clock: MockClock) -> None:
     gone = trio.Event()
 
     async def script(client: Client) -> None:
@@ -756,7 +746,7 @@ async def test_a_single_tick_is_handed_over_within_a_moment(feeding: Feeding, au
         assert feed.stored() == ["BTC/USDT"]
 
 
-async def test_a_stop_says_goodbye_and_keeps_the_last_chunk(feeding: Feeding, autojump_clock: MockClock) -> None:
+async def test_a_stop_says_goodbye_and_keeps_the_last_chunk(autojump_clock: MockClock) -> None:
     async def script(client: Client) -> None:
         await client.accept()
         await client.send(trade("okx", "BTC-USDT", 1))
@@ -773,9 +763,7 @@ async def test_a_stop_says_goodbye_and_keeps_the_last_chunk(feeding: Feeding, au
         assert feed.server.clients[0].close_code == 1000
 
 
-async def test_a_server_that_never_answers_the_goodbye_cannot_hold_up_a_stop(
-    feeding: Feeding, autojump_clock: MockClock
-) -> None:
+async def test_a_server_that_never_answers_the_goodbye_cannot_hold_up_a_stop(autojump_clock: MockClock) -> None:
     async def script(client: Client) -> None:
         await client.accept()
         number = 0
@@ -803,9 +791,7 @@ async def flood(client: Client, frames: int = 20_000) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_a_full_mailbox_stops_the_reading_without_being_taken_for_silence(
-    feeding: Feeding, autojump_clock: MockClock
-) -> None:
+async def test_a_full_mailbox_stops_the_reading_without_being_taken_for_silence(autojump_clock: MockClock) -> None:
     rows = 4 * CHUNK_ROWS
     async with feeding(flood, rows=rows, consuming=False, silence_s=10.0) as feed:
         await trio.sleep(300)
@@ -822,7 +808,7 @@ async def test_a_full_mailbox_stops_the_reading_without_being_taken_for_silence(
 
 @pytest.mark.parametrize(("waits", "reason"), [(True, GapReason.OVERFLOW), (False, GapReason.DISCONNECT)])
 async def test_a_hang_up_after_a_full_buffer_is_an_overflow(
-    feeding: Feeding, autojump_clock: MockClock, waits: bool, reason: GapReason
+    autojump_clock: MockClock, waits: bool, reason: GapReason
 ) -> None:
     async def gives_up(client: Client) -> None:
         await client.accept()
@@ -839,9 +825,7 @@ async def test_a_hang_up_after_a_full_buffer_is_an_overflow(
         assert [gap.reason for chunk in feed.chunks for gap in chunk.gaps] == [reason]
 
 
-async def test_what_a_stuck_buffer_does_not_take_is_kept_for_the_end(
-    feeding: Feeding, autojump_clock: MockClock
-) -> None:
+async def test_what_a_stuck_buffer_does_not_take_is_kept_for_the_end(autojump_clock: MockClock) -> None:
     async with feeding(flood, rows=1, consuming=False) as feed:
         await trio.sleep(20)
         began = trio.current_time()
@@ -854,9 +838,7 @@ async def test_what_a_stuck_buffer_does_not_take_is_kept_for_the_end(
         assert feed.exchange.rests() == []
 
 
-async def test_what_is_read_while_an_older_chunk_waits_is_kept_too_and_in_order(
-    feeding: Feeding, autojump_clock: MockClock
-) -> None:
+async def test_what_is_read_while_an_older_chunk_waits_is_kept_too_and_in_order(autojump_clock: MockClock) -> None:
     async def script(client: Client) -> None:
         await client.accept()
         for number in range(200):
@@ -874,7 +856,7 @@ async def test_what_is_read_while_an_older_chunk_waits_is_kept_too_and_in_order(
 
 
 async def test_what_was_read_outlives_a_crash_of_the_actor(
-    feeding: Feeding, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock,
 ) -> None:
     dialect = dialect_of("okx")
 
@@ -882,8 +864,6 @@ async def test_what_was_read_outlives_a_crash_of_the_actor(
         if any(b'"13"' in frame for frame in frames):
             raise ZeroDivisionError("a bug of ours")
         return dialect.trades(frames)
-
-    change_feed(monkeypatch, "okx", trades=trades)
 
     async def script(client: Client) -> None:
         await client.accept()
@@ -895,7 +875,7 @@ async def test_what_was_read_outlives_a_crash_of_the_actor(
             await client.send(trade("okx", "BTC-USDT", 14))
         await client.gone()
 
-    async with feeding(script) as feed:
+    async with feeding(script, changes={"trades": trades}) as feed:
         await trio.sleep(10)
         assert feed.ids() == ["11", "12", "14"]
         rejects = [reject for chunk in feed.chunks for reject in chunk.rejects]
@@ -909,7 +889,7 @@ async def test_what_was_read_outlives_a_crash_of_the_actor(
 
 
 async def test_a_crash_in_the_middle_of_a_read_leaves_no_tick_that_is_not_booked(
-    feeding: Feeding, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock,
 ) -> None:
     def explode(*_: object) -> NoReturn:
         raise MemoryError
@@ -921,17 +901,14 @@ async def test_a_crash_in_the_middle_of_a_read_leaves_no_tick_that_is_not_booked
             await client.send(*good, b"x", *good)  # "x" sends the reader through the frames one by one
         await client.gone()
 
-    change_feed(monkeypatch, "okx", control=explode)
-    async with feeding(script) as feed:
+    async with feeding(script, changes={"control": explode}) as feed:
         await trio.sleep(5)
         assert feed.ids() == []
         assert [len(chunk.rejects) for chunk in feed.chunks if chunk.rejects] == [7]
         assert (feed.account.received, feed.account.rejected, feed.account.in_flight) == (7, 7, 0)
 
 
-async def test_a_connection_that_is_refused_says_so_and_comes_back(
-    feeding: Feeding, autojump_clock: MockClock
-) -> None:
+async def test_a_connection_that_is_refused_says_so_and_comes_back(autojump_clock: MockClock) -> None:
     async def script(client: Client) -> None:
         if client.number == 1:
             await client.stream.receive_some()
@@ -948,9 +925,7 @@ async def test_a_connection_that_is_refused_says_so_and_comes_back(
         assert second - first >= 90
 
 
-async def test_a_close_frame_behind_the_last_message_loses_nothing(
-    feeding: Feeding, autojump_clock: MockClock
-) -> None:
+async def test_a_close_frame_behind_the_last_message_loses_nothing(autojump_clock: MockClock) -> None:
     async def script(client: Client) -> None:
         await client.accept()
         messages = b"".join(frame(trade("okx", "BTC-USDT", number)) for number in range(50))

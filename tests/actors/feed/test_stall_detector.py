@@ -22,7 +22,7 @@ from actors.model.records import GapReason, GapStatus
 from supervisor import State
 from tests.harness.continuity_file import new_file, put_audit, put_feeds, put_gaps
 from tests.harness.exchange_server import trade
-from tests.harness.exchange_values import change_feed, dialect_of
+from tests.harness.exchange_values import dialect_of
 from tests.harness.memory_exchange import BTC, EPOCH_NS, ETH, Recorder, Venue, recorded, seen
 
 STALL_S = 2.0
@@ -288,25 +288,21 @@ async def test_a_stall_that_goes_on_is_told_of_now_and_then(
 # -- the exchange says that no trades are made -------------------------------------------------------------
 
 
-@pytest.fixture
-def spoken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has the exchange say of its state what stands under "system", as Kraken does."""
-    control = dialect_of("okx").control
+def with_condition(message: object) -> Control | None:
+    """What OKX's control messages mean, if it reported its state under "system" as Kraken does."""
+    if isinstance(message, dict) and "system" in message:
+        words = message["system"]
+        return Condition() if words == "online" else Condition(words, matches=words == "limit_only")
+    return dialect_of("okx").control(message)
 
-    def with_condition(message: object) -> Control | None:
-        if isinstance(message, dict) and "system" in message:
-            words = message["system"]
-            return Condition() if words == "online" else Condition(words, matches=words == "limit_only")
-        return control(message)
 
-    change_feed(monkeypatch, "okx", control=with_condition)
+REPORTS_STATE = {"control": with_condition}
 
 
 def says(words: str) -> str:
     return json.dumps({"system": words})
 
 
-@pytest.mark.usefixtures("spoken")
 @pytest.mark.parametrize("words", ["maintenance", "post_only"])
 @pytest.mark.parametrize("learnt", [False, True])
 async def test_while_an_exchange_says_that_it_does_not_trade_its_silence_is_no_stall(
@@ -314,7 +310,7 @@ async def test_while_an_exchange_says_that_it_does_not_trade_its_silence_is_no_s
 ) -> None:
     venue, peers = Venue(), PeerActivity()
     async with (
-        recorded(venue, peers=peers, stall_s=STALL_S, redundancy=2) as recorder,
+        recorded(venue, changes=REPORTS_STATE, peers=peers, stall_s=STALL_S, redundancy=2) as recorder,
         elsewhere(peers, "BTC"),
     ):
         await venue.go_on(BTC, 0.5, LEARN_S if learnt else 2.0)
@@ -338,12 +334,11 @@ async def test_while_an_exchange_says_that_it_does_not_trade_its_silence_is_no_s
     assert coverage(recorder, time.time_ns())[0] == "live"
 
 
-@pytest.mark.usefixtures("spoken")
 async def test_an_outage_in_a_maintenance_is_no_question_to_the_history_and_no_lost_trades(
     autojump_clock: MockClock,
 ) -> None:
     venue = Venue()
-    async with recorded(venue, stall_s=STALL_S) as recorder:
+    async with recorded(venue, changes=REPORTS_STATE, stall_s=STALL_S) as recorder:
         await venue.go_on(BTC, 0.5, 5.0)
         await venue.say(1, says("maintenance"))
         await venue.end(1)
@@ -361,14 +356,13 @@ async def test_an_outage_in_a_maintenance_is_no_question_to_the_history_and_no_l
     assert coverage(recorder, now_ns) == ["live"]
 
 
-@pytest.mark.usefixtures("spoken")
 @pytest.mark.parametrize("words", ["limit_only", "maintenance"])
 async def test_trades_or_a_state_in_which_they_are_made_keep_the_watch_up(
     words: str, autojump_clock: MockClock
 ) -> None:
     venue, peers = Venue(), PeerActivity()
     async with (
-        recorded(venue, peers=peers, stall_s=STALL_S) as recorder,
+        recorded(venue, changes=REPORTS_STATE, peers=peers, stall_s=STALL_S) as recorder,
         elsewhere(peers, "BTC"),
     ):
         await venue.go_on(BTC, 0.5, LEARN_S)
@@ -381,10 +375,9 @@ async def test_trades_or_a_state_in_which_they_are_made_keep_the_watch_up(
         assert any(f"x says: {words}; BTC/USDT silent" in event.reason for event in recorder.told("degraded"))
 
 
-@pytest.mark.usefixtures("spoken")
 async def test_no_connection_is_replaced_for_its_age_while_no_trades_are_made(autojump_clock: MockClock) -> None:
     venue = Venue()
-    async with recorded(venue, lifetime_s=100.0) as recorder:
+    async with recorded(venue, changes=REPORTS_STATE, lifetime_s=100.0) as recorder:
         await venue.go_on(BTC, 0.5, 5.0)
         await venue.say(1, says("maintenance"))
         await trio.sleep(200)
