@@ -1,8 +1,10 @@
 """Recorded traffic through the whole path: real sockets, the real service, and what then stands in the file."""
 
+import gzip
 import json
 import random
 from collections import Counter
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -27,12 +29,13 @@ from tests.harness.exchange_server import (
     query,
     recording,
     serving,
+    serving_tokens,
     settled,
     table,
     until,
 )
 from tests.harness.exchange_values import dialect_of
-from tests.harness.server_frames import frame
+from tests.harness.server_frames import NORMAL_CLOSE, frame, message_frame
 
 ALL = [(exchange, name) for exchange in EXCHANGES for name in recordings(exchange)]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -51,7 +54,9 @@ class Case:
         self.exchange, self.name = exchange, name
         self.table = f"{exchange}_{name.removesuffix('.jsonl').replace('.', '_')}"
         self.messages = incoming(exchange, name)
+        self.frames = b"".join(map(message_frame, self.messages))
         dialect, self.cases = dialect_of(exchange), cases_of(exchange)
+        self.dialect = dialect
         self.markets = {}
         for row in expected(exchange, self.cases.markets_of.get(name, name)):
             try:
@@ -67,7 +72,8 @@ class Case:
                 market.native: market.symbol for market in self.markets.values() if market.endpoint == endpoint
             }
             for message in self.messages:
-                self._foresee(json.loads(message, parse_float=str, parse_int=str), symbols)
+                payload = gzip.decompress(message) if dialect.compression == "gzip" else message
+                self._foresee(self.cases.parse(payload), symbols)
         self.server = Server(self.silent)
         self.account = Account()
 
@@ -103,15 +109,16 @@ class Recorded:
 
 async def at_once(case: Case, client: Client) -> None:
     """Everything in the same segments as the handshake's answer, before any subscription was heard."""
-    await client.accept(b"".join(map(frame, case.messages)))
+    await client.accept(case.frames)
     await client.gone()
 
 
 async def in_pieces(case: Case, client: Client) -> None:
     """Never an answer of its own; after the first subscription the recording, cut at odd places."""
     await client.accept()
-    await client.ask()
-    data, cuts = b"".join(map(frame, case.messages)), random.Random(case.name)
+    if not case.dialect.waits_for_welcome:
+        await client.ask()
+    data, cuts = case.frames, random.Random(case.name)
     start = 0
     while start < len(data):
         size = cuts.choice((1, 2, 3, 130, 1459, 9001, 40_000))
@@ -127,7 +134,7 @@ async def and_goodbye(case: Case, client: Client) -> None:
     if client.number > len(case.endpoints):
         await client.gone()
         return
-    await client.raw(b"".join(map(frame, case.messages)) + b"\x88\x02\x03\xe8")
+    await client.raw(case.frames + NORMAL_CLOSE)
     await client.gone()
 
 
@@ -140,8 +147,14 @@ async def record(folder: Path, way: str) -> Recorded:
     for case in cases.values():
         case.server.script = partial(WAYS[way], case)
     began = datetime.now(UTC)
-    async with serving(*(case.server for case in cases.values())):
-        tables = [table(c.table, c.exchange, c.markets, c.server.url) for c in cases.values()]
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(serving(*(case.server for case in cases.values())))
+        wanted = {case.exchange for case in cases.values() if case.dialect.token is not None}
+        tokens = {name: {"rest_url": await stack.enter_async_context(serving_tokens(name))} for name in wanted}
+        tables = [
+            table(c.table, c.exchange, c.markets, c.server.url, **tokens.get(c.exchange, {}))
+            for c in cases.values()
+        ]
         async with recording(pipeline_of(folder, *tables)) as pipeline:
             for case in cases.values():
                 case.account = pipeline.ledger.account(case.table)

@@ -26,6 +26,14 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MS = 1_000_000
 
 
+def json_or_text(payload: bytes) -> Any:
+    """A message with its numbers as text; {"text": ...} of one that is no JSON."""
+    try:
+        return json.loads(payload, parse_float=str, parse_int=str)
+    except ValueError:
+        return {"text": payload.decode()}
+
+
 @dataclass(frozen=True, slots=True)
 class Native:
     """The unified `symbol` is called `native` at `endpoint`, where its volumes count `unit`."""
@@ -156,6 +164,8 @@ class Cases:
       itself. `before` are messages that come first on the connection, where decoding depends on them.
     - `wire(message)`: the trades of a recorded message, its numbers with a fraction as text; None where it is no
       trade message. `control(message)`: it is one of the exchange's other known messages.
+    - `parse(payload)`: what `wire` and `control` get of a recorded (decompressed) message: its JSON with numbers as
+      text, or {"text": ...} where it is no JSON.
     - `markets_of`: recordings without expected trades, and the recording whose markets they have.
     - `frame`: a trade frame to break, where its trades are JSON objects that can be read by themselves.
     - `gained`: keys, by category, that a trade has gained since the loopback's frames were recorded.
@@ -176,6 +186,7 @@ class Cases:
     before: Sequence[bytes] = ()
     wire: Callable[[Any], Iterable[WireTrade] | None]
     control: Callable[[Any], bool]
+    parse: Callable[[bytes], Any] = json_or_text
     markets_of: Mapping[str, str] = field(default_factory=dict)
     frame: TradeFrame | None = None
     gained: Mapping[str, Mapping[str, object]] = field(default_factory=dict)

@@ -16,12 +16,16 @@ import trio.testing
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, Pong, Request, TextMessage
 
+from actors.exchanges.contract.loopback_rest import HttpRequest, HttpResponse
+from actors.exchanges.loopbacks import LOOPBACKS
 from actors.pipeline import Pipeline
 from actors.settings import DEFAULT_LIMITS, Limits
 from actors.telemetry.ledger import Account
 from actors.wire.websocket import Connect, connect
 from ops.config.config import load_config
 from ops.monitoring import status as report
+from ops.sandbox.rest import serve_rest
+from ops.sandbox.shared_stream import SharedStream
 from tests.harness.paths import CERTS
 from tests.harness.server_frames import CLOSE, frame
 from tests.harness.store_reader import looking
@@ -175,6 +179,26 @@ async def serving(*servers: Server) -> AsyncIterator[None]:
         for server in servers:
             await nursery.start(server.serve)
         yield
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def serving_tokens(exchange: str) -> AsyncIterator[str]:
+    """Answers token requests as the exchange's loopback does, while the block runs; gives the URL for rest_url."""
+    tokens = LOOPBACKS[exchange].tokens
+
+    async def answer(request: HttpRequest) -> HttpResponse:
+        token = tokens.get(request.path)
+        return token(request) if token is not None else HttpResponse("", 404)
+
+    async def handle(stream: trio.SocketStream) -> None:
+        async with stream:
+            with suppress(trio.BrokenResourceError):
+                await serve_rest(SharedStream(stream), answer)
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, handle, 0, host="127.0.0.1"))
+        yield f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
         nursery.cancel_scope.cancel()
 
 
