@@ -1,24 +1,39 @@
 """The DuckDB sink: an immutable Parquet tail, durable at each flush, and one DuckDB file into which it is merged.
 
-From the top:
+Entry point
+  store            the sink as writer and merger use it, see actors.sink.sink
 
-- `store`: the whole, as writer and merger use it through actors.sink.sink.
-- `retention`, `archive`, `partitions`: delete old days, with `archive_dir` after writing them to Parquet files.
-- `quarantine`: moves what cannot be read, or is not ours, out of the way.
-- `compaction`: keeps a long tail quick to query while merges wait.
-- `segments`: writes the segments of one batch so that they commit together, and joins older ones.
-- `database`: the short moments in which the DuckDB file is locked: create, merge, check, leave.
-- `manifest`: what has been merged, kept outside the file, so that a file that lost rows is noticed.
-- `acknowledged`: what the writer has acknowledged and no merge has taken over, so that lost segments are noticed.
-- `views`, `coverage_sql`, `adjacent_tail`: the SQL by which any DuckDB process sees file and tail as one table.
-- `tail`: the names of the tail: which segments there are, which count, and what may be merged next.
-- `identity`: which file a tail belongs to.
-- `batch_filter`: takes rows that cannot be stored out of a batch.
-- `migration`: brings a file of an older version up to date.
-- `lock`: one service for one file.
-- `notices`: what is reported to the operator.
-- `disk_full`, `truncation`, `duckdb_messages`: what errors of DuckDB and of the disk mean.
-- `connecting`: opens databases, each with its limits.
-- `filesystem`: every change of the file system that durability rests on, so that tests can break it.
-- `sql`: literals, and reading segments. `tables`: the tables, whose schemas are in actors.model.
+The tail
+  segments         writes one batch's segments so that they commit together; joins older ones
+  tail             the names of segments: which count, which may be merged next
+  compaction       joins small segments while merges wait, so that queries stay fast
+  batch_filter     removes rows that cannot be stored from a batch
+  acknowledged     records acknowledged batches, to detect lost segments
+  quarantine       moves damaged and foreign files aside
+
+The DuckDB file
+  database         opens it for short moments: create, check, merge, leave
+  lock             one service per file
+  identity         which file a tail belongs to
+  manifest         what has been merged, to detect a file that lost rows
+  migration        upgrades a file of an older version
+  truncation       detects a file whose end is missing
+
+Deleting old days
+  retention        deletes days older than keep_days
+  archive          writes them to Parquet files first
+  partitions       the folder layout of these files and of exports
+
+SQL and views
+  tables           the tables, whose schemas are in actors.model
+  views            show merged rows and tail as one table in any DuckDB process
+  coverage_sql     the view `coverage`
+  adjacent_tail    reads a file that was moved or copied together with its tail
+  sql              literals, and reading segments
+
+Helpers
+  connecting       opens databases, each with its limits
+  filesystem       every file operation that durability depends on
+  disk_full, duckdb_messages    the meaning of errors of the disk and of DuckDB
+  notices          the messages for the operator
 """

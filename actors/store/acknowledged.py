@@ -1,9 +1,9 @@
-"""What the writer has acknowledged and no merge has taken over yet: what of it is gone from the tail is noticed.
+"""Records acknowledged batches until they are merged, to detect segments lost from the tail.
 
-A segment can be deleted by a person or a cleaner of temporary files, or be lost by the disk, and the name that
-would say so is gone with it. So each batch is noted down: its rows by table, and of its markets the time and the
-ids. The note is a line of "acknowledged.jsonl" in the tail. It is not synced: it must outlive the process, and
-what a power cut takes of it costs no row, only the notice that a row is gone.
+A segment can be deleted by a person or a cleaner of temporary files, or be lost by the disk, and with it the name
+that lists its rows. So each batch gets a note: its rows by table, and the times and ids of its markets. A note is a
+line of "acknowledged.jsonl" in the tail. It is not synced: it has to survive the process only. If a power cut
+destroys notes, no row is lost, only the report that a row is missing.
 """
 
 import json
@@ -19,10 +19,10 @@ from actors.model.records import GapReason, GapRow, GapStatus, gap_id
 from actors.store.filesystem import read_text
 from actors.store.tail import Listed, Segment
 
-# Beyond so many markets of batches the oldest are noticed no more: about 30 MB.
-# A compaction makes one note of many.
+# Total spans; beyond that the oldest notes are dropped: about 30 MB.
+# A compaction joins many notes into one.
 SPANS_MAX = 200_000
-# Tables whose loss makes the record look better than it is; of the others an event is enough.
+# Tables whose loss makes the recording look better than it is; for the others an event is enough.
 TELLING = ("ticks", "gap_states", "feeds")
 
 Market = tuple[str, str]
@@ -30,17 +30,17 @@ Market = tuple[str, str]
 
 @dataclass(slots=True)
 class Span:
-    """What a batch held of one market. Nanoseconds UTC; `low` and `high` are None where ids are no numbers."""
+    """What a batch holds of one market. Nanoseconds UTC; `low` and `high` are None if ids are not numbers."""
 
     from_ns: int
     to_ns: int
     trades: int = 0
     low: int | None = None
     high: int | None = None
-    named: bool = False  # whether the trades have ids at all
+    named: bool = False  # whether the trades have ids
 
     def joined(self, other: "Span") -> "Span":
-        """Both as one."""
+        """Both spans as one."""
         lows = [s.low for s in (self, other) if s.trades]
         highs = [s.high for s in (self, other) if s.trades]
         return Span(
@@ -55,7 +55,7 @@ class Span:
 
 @dataclass(slots=True)
 class Note:
-    """One batch, or several that a compaction has joined. `spans` are of ticks, `others` of gaps and feeds."""
+    """One batch, or several joined by a compaction. `spans` are of ticks, `others` of gaps and feeds."""
 
     numbers: list[int]
     rows: dict[str, int]
@@ -63,7 +63,7 @@ class Note:
     others: dict[Market, Span] = field(default_factory=dict)
     some: dict[str, list[int]] = field(
         default_factory=dict
-    )  # by table, where only some of the batches have rows of it
+    )  # by table, if only some of the batches have rows of it
 
     def numbers_of(self, table: str) -> list[int]:
         """The batches that have rows of a table."""
@@ -71,13 +71,13 @@ class Note:
 
     @property
     def weight(self) -> int:
-        """How much memory it takes, in spans."""
+        """Its use of memory, counted in spans."""
         return 1 + len(self.spans) + len(self.others)
 
 
 @dataclass(frozen=True, slots=True)
 class Vanished:
-    """What is gone: rows by table, the batches, and a gap for each market whose record it was."""
+    """What was lost: rows by table, the batches, and a gap for each market affected."""
 
     rows: dict[str, int]
     first: int
@@ -86,7 +86,7 @@ class Vanished:
 
 
 def note_of(batch: Batch, rows: Mapping[str, int], spans: Mapping[Market, Span]) -> Note:
-    """The note of a batch whose segments hold so many rows by table."""
+    """The note of a batch whose segments hold these rows by table."""
     others: dict[Market, Span] = {}
     marks = [(g.exchange, g.symbol, g.from_ns or g.opened_ns, g.to_ns or g.at_ns) for g in batch.gaps]
     marks += [(f.exchange, f.symbol, f.at_ns, f.at_ns) for f in batch.feeds]
@@ -100,7 +100,7 @@ def _add(spans: dict[Market, Span], market: Market, span: Span) -> None:
 
 
 class Acknowledged:
-    """`add` is called by the thread that writes, everything else by the one that merges."""
+    """The notes. The writing thread calls `add`, the merging thread everything else."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -108,7 +108,7 @@ class Acknowledged:
         self._lock = threading.Lock()
 
     def load(self) -> None:
-        """Takes up what an earlier run noted down."""
+        """Reads the notes of an earlier run."""
         try:
             lines = read_text(self._path).splitlines()
         except OSError:
@@ -118,7 +118,7 @@ class Acknowledged:
             self._notes = sorted(notes, key=lambda note: note.numbers[0])
 
     def add(self, note: Note) -> None:
-        """A batch has become durable."""
+        """Adds the note of a batch that has become durable."""
         with self._lock:
             self._notes.append(note)
             weight = sum(note.weight for note in self._notes) if len(self._notes) % 64 == 0 else 0
@@ -127,11 +127,11 @@ class Acknowledged:
             try:
                 with self._path.open("a", encoding="utf-8") as file:
                     file.write(_line(note))
-            except OSError:  # the batch is safe all the same
+            except OSError:  # the batch is durable all the same
                 pass
 
     def settle(self, merged_through: int) -> None:
-        """Forgets what the file holds by now."""
+        """Drops the notes of merged batches."""
         with self._lock:
             kept = [note for note in self._notes if note.numbers[-1] > merged_through]
             if len(kept) < len(self._notes):
@@ -139,7 +139,7 @@ class Acknowledged:
                 self._write()
 
     def join(self, segments: Iterable[Segment]) -> None:
-        """Makes one note of those whose ticks lie in one segment."""
+        """Joins the notes of batches whose ticks are in one segment."""
         with self._lock:
             for segment in segments:
                 within = [n for n in self._notes if segment.first <= n.numbers[0] and n.numbers[-1] <= segment.last]
@@ -151,14 +151,14 @@ class Acknowledged:
 
     @property
     def newest(self) -> int:
-        """The newest batch that is noted down, 0 if none is."""
+        """The newest batch with a note, 0 if there is none."""
         with self._lock:
             return self._notes[-1].numbers[-1] if self._notes else 0
 
     def missing(self, listed: Listed, merged_through: int, until: int) -> Vanished | None:
-        """What is noted down, not merged and in no segment any more; it is forgotten with this answer.
+        """The batches with a note that are neither merged nor in a segment; their notes are dropped.
 
-        `until` is what was `newest` before the segments were listed: a batch that came since is not among them.
+        `until` is the value of `newest` before the segments were listed: later batches are not in the listing.
         """
         reach = {table: _Reach(segments) for table, segments in listed.items()}
         with self._lock:
@@ -187,7 +187,7 @@ class Acknowledged:
         return Vanished(rows, min(numbers), max(numbers), gaps)
 
     def _write(self) -> None:
-        """Writes all notes again, under another name first: a kill leaves the old file or this one."""
+        """Rewrites all notes, under another name first: a kill leaves the old file or the new one."""
         partial = self._path.with_suffix(".tmp")
         try:
             partial.write_text("".join(map(_line, self._notes)), encoding="utf-8")
@@ -197,14 +197,16 @@ class Acknowledged:
 
 
 class _Reach:
-    """Which batches the segments of one table hold."""
+    """Which batches the segments of one table contain."""
 
     def __init__(self, segments: Iterable[Segment]) -> None:
         self._segments = sorted(segments, key=lambda s: (s.last, s.first))
         self._lasts = [s.last for s in self._segments]
 
     def holds(self, number: int) -> bool:
-        """Whether one of them does; of those that reach so far any may begin before it, after a compaction."""
+        """Whether a segment contains the batch; after a compaction, any segment that ends after it may begin before
+        it.
+        """
         return any(s.first <= number for s in self._segments[bisect_left(self._lasts, number) :])
 
 
@@ -223,7 +225,7 @@ def _joined(notes: list[Note]) -> Note:
 
 
 def _gaps(run: list[tuple[Note, set[str]]], now_ns: int) -> list[GapRow]:
-    """One gap for each market of notes that follow each other."""
+    """One gap for each market of consecutive notes."""
     spans: dict[Market, Span] = {}
     for note, tables in run:
         for market, span in note.spans.items() if "ticks" in tables else ():
@@ -234,7 +236,7 @@ def _gaps(run: list[tuple[Note, set[str]]], now_ns: int) -> list[GapRow]:
 
 
 def _gap(exchange: str, symbol: str, span: Span, now_ns: int) -> GapRow:
-    """Open where a history can be asked for the trades, because they had ids; else nobody can know."""
+    """A gap, open if a history can be queried for its trades because they had ids, else of unknown content."""
     status = GapStatus.OPEN if span.trades and span.named else GapStatus.UNKNOWN
     from_id = None if span.low is None else str(span.low - 1)
     return GapRow(
@@ -267,7 +269,7 @@ def _line(note: Note) -> str:
 
 
 def _parsed(line: str) -> Note | None:
-    """The note of a line, None for one that is torn or no note."""
+    """The note of a line; None if the line is truncated or not a note."""
     try:
         numbers, rows, spans, others, *some = json.loads(line)
         note = Note([int(n) for n in numbers], {str(t): int(n) for t, n in rows.items()})

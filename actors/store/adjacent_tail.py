@@ -1,9 +1,9 @@
-"""Makes the tables of an open file reach into the tail that lies beside it, where the file's own views do not.
+"""Reads the tail that lies beside an open DuckDB file, where the file's own views do not reach it.
 
-They name the tail by its path at the time the service last had the file to itself. Seen under another mount,
-after a move, or while a process that opened the file before the service started keeps it from being prepared,
-they name another place, or none. Another program then gets an error (or old rows, in the last case, of which
-health speaks); here the tail beside the file is looked at, and taken if it belongs to the file.
+The views name the tail by its path when the service last had the file to itself. Under another mount, after a move,
+or while a process that opened the file before the service started prevents its preparation, they name another
+folder, or none. Other programs then get an error (in the last case: old rows, which health reports). This module
+looks for the tail beside the file, and uses it if it belongs to the file.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from actors.store.views import SCHEMA, extra_view_sql, recorded_tail, select_sql
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """What a file says of itself: its id (None: of an older version), its watermark, and the tail of its views."""
+    """What a file says about itself: its id (None: older version), its watermark, and the tail of its views."""
 
     store_id: str | None
     merged_through: int
@@ -26,13 +26,13 @@ class Owner:
 
 
 def tail_of(path: Path) -> Path:
-    """Where the tail of a file lies."""
+    """The folder of a file's tail."""
     path = path.resolve()
     return path.with_name(path.name + ".tail")
 
 
 def owner_of(con: duckdb.DuckDBPyConnection, database: str | None = None) -> Owner | None:
-    """What the open file says of itself; None if it is none of ours."""
+    """What the open file says about itself; None if it is not one of ours."""
     schema = SCHEMA if database is None else f"{database}.{SCHEMA}"
     tables = _tables(con, database)
     if "watermark" not in tables:
@@ -46,21 +46,21 @@ def owner_of(con: duckdb.DuckDBPyConnection, database: str | None = None) -> Own
 
 
 def fitting_tail(path: Path, owner: Owner) -> Path | None:
-    """The tail beside the file if it belongs to it: what is read together with it then lacks nothing."""
+    """The tail beside the file if it belongs to it: read together, they are complete."""
     beside = tail_of(path)
     identity = read_identity(beside)
-    if identity is None:  # of an older version, which knew no ids
+    if identity is None:  # of an older version, without ids
         return beside if owner.store_id is None and owner.tail is not None and beside.is_dir() else None
     return beside if _fits(identity, owner) else None
 
 
 class TailMissing(Exception):
-    """The newest rows of a file are not where they can be found; the message is for people."""
+    """The newest rows of a file cannot be found; the message is for users."""
 
 
 def usable_tail(path: Path, owner: Owner) -> Path | None:
     """The tail to read with a file, None if it is complete by itself. Raises TailMissing."""
-    # A file that was moved together with its tail still names the old place until a service starts on it.
+    # A file moved together with its tail names the old folder until a service starts on it.
     found = fitting_tail(path, owner)
     if found is not None or owner.tail is None:
         return found
@@ -81,9 +81,9 @@ def _fits(identity: Identity, owner: Owner) -> bool:
 
 
 def reach(con: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Puts temporary views in front of those of the open file, if they do not reach the tail that belongs to it.
+    """Covers the views of the open file with temporary ones, if they do not reach the tail that belongs to it.
 
-    Raises TailMissing; the file's own views, left as they are, raise an error then.
+    Raises TailMissing; the file's own views are unchanged then, and raise an error when queried.
     """
     owner = owner_of(con)
     tail = usable_tail(path, owner) if owner else None

@@ -1,9 +1,10 @@
-"""The archive: what retention deletes from the file, as Parquet files by table, exchange, symbol and UTC day.
+"""The archive: the rows that retention deletes from the file, as Parquet files by table, exchange, symbol and UTC
+day.
 
-A piece of a day is written under the name that the DuckDB file has given it. A crash between archiving and
-deleting leaves that name as it was, and the next attempt replaces its files; a deletion that has been
-committed has moved on to the next name, so rows that come late for an archived day get files of their own.
-The name starts with a random word of the DuckDB file's, so that two recordings may share a folder.
+A piece of a day is written under a name stored in the DuckDB file. A crash between archiving and deleting leaves
+that name unchanged, and the next attempt replaces the piece's files; a committed deletion advances the name, so
+rows that arrive late for an archived day get files of their own. The name starts with a random word of the DuckDB
+file, so that two recordings may share a folder.
 """
 
 import shutil
@@ -17,17 +18,18 @@ from actors.store.sql import parquet
 
 
 class ArchiveWrong(Exception):
-    """The archive does not hold what was written to it; nothing is deleted."""
+    """The archive does not contain what was written to it; nothing is deleted."""
 
 
 class Archive:
-    """One folder with a folder for each table; every method blocks and may raise OSError or duckdb.Error."""
+    """One folder with a subfolder for each table; every method blocks and may raise OSError or duckdb.Error."""
 
     def __init__(self, root: Path, files: Files) -> None:
         self.root, self._files = root, files
 
     def keep(self, con: duckdb.DuckDBPyConnection, table: str, rows: str, date: str, name: str) -> int:
-        """Makes what the SELECT `rows` gives, all of the UTC day `date`, durable under `name`, and counts it there.
+        """Writes the rows of the SELECT `rows`, all of the UTC day `date`, durably under `name`, and verifies their
+        number.
 
         The connection must have one thread (see partitions.write).
         """
@@ -51,7 +53,7 @@ class Archive:
         return counted
 
     def _remove(self, table: str, date: str, name: str) -> None:
-        """Deletes what an earlier attempt left, of which this one may have no counterpart."""
+        """Deletes the files of an earlier attempt, some of which this one may not replace."""
         for path in (self.root / table).glob(f"**/date={date}/{name}-*.parquet"):
             self._files.remove(path)
 
@@ -62,7 +64,7 @@ class Archive:
         return target
 
     def _count(self, con: duckdb.DuckDBPyConnection, paths: list[Path]) -> int:
-        """Rows by reading the files: what a footer says alone would not show that the values are there."""
+        """Counts rows by reading the files: a footer alone does not prove that the values exist."""
         if not paths:
             return 0
         columns = con.execute(f"DESCRIBE FROM {parquet(paths)}").fetchall()

@@ -1,6 +1,6 @@
-"""Takes out of a batch what the store cannot hold, so that one bad value costs its row and nothing else.
+"""Removes rows that the store cannot hold from a batch, so that one bad value costs only its row.
 
-Everything from the wire is checked where it enters, so this is for what those checks do not foresee.
+Everything from the wire is validated on input; this handles what that validation does not foresee.
 """
 
 import dataclasses
@@ -35,14 +35,14 @@ from supervisor.text import printable
 
 R = TypeVar("R")
 
-SHOWN_CHARS_MAX = 1_000  # of a row that was left out, what the event keeps
+SHOWN_CHARS_MAX = 1_000  # how much of a removed row the event keeps
 
 
-TRY_MEMORY = "128MB"  # one row or half a block at a time
+TRY_MEMORY = "128MB"  # tested at a time: one row, or half of a block
 
 
 def filter_batch(batch: Batch) -> Filtered:
-    """Tries the rows by halves in a database in memory; blocks for some 0.1 s."""
+    """Tests the rows by bisection in an in-memory database; blocks for about 0.1 s."""
     with connect(MEMORY, replace(command_limits(), memory=TRY_MEMORY, threads=1)) as con:
         blocks, ticks, rejects = [], Counter[str](), []
         for block in batch.blocks:
@@ -75,7 +75,7 @@ def _without(row: AuditRow, ticks: int) -> AuditRow:
 def _halved(
     rows: Sequence[R], attempt: Callable[[Sequence[R]], Exception | None]
 ) -> tuple[list[R], list[tuple[R, Exception]]]:
-    """The rows that can be stored, in order, and those that cannot, each with why."""
+    """The rows that can be stored, in order, and those that cannot, each with the reason."""
     error = attempt(rows) if rows else None
     if error is None:
         return list(rows), []

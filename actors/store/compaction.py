@@ -1,4 +1,6 @@
-"""Keeps a long tail quick to query: joins small segments into larger ones and clears away what that replaced."""
+"""Compacts the tail, so that it stays fast to query: joins small segments into larger ones, and deletes replaced
+ones.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +14,7 @@ from actors.store.tail import LEVEL_MAX, Listed, Segment, Tail
 
 
 class Compaction:
-    """Works on the tail beside the thread that writes segments; one thread at a time."""
+    """Works on the tail while another thread writes segments; to be used by one thread at a time."""
 
     def __init__(
         self, tail: Tail, files: Files, writer: SegmentWriter, limits: StoreLimits, clock: Callable[[], float]
@@ -23,9 +25,9 @@ class Compaction:
         self._hidden: set[tuple[Schema, Segment]] = set()
 
     def compact(self, counted: Listed) -> int:
-        """Joins what there is too much of, the oldest first, and returns how many segments were joined.
+        """Joins the segments of levels that have too many, oldest first; returns how many segments were joined.
 
-        Other tables go only as far as the ticks: beyond, a batch may yet fail.
+        Other tables are joined only as far as the ticks: a later batch may still fail.
         """
         until = max((s.last for s in counted[TICKS.name]), default=0)
         joined = 0
@@ -39,7 +41,7 @@ class Compaction:
         return joined
 
     def _run(self, same: Sequence[Segment]) -> list[Segment]:
-        """Of one level's segments the oldest that are to be joined now; a single one is large and moves up."""
+        """The oldest segments of one level to be joined now; a single one is large and moves up."""
         if len(same) < self._limits.compact_width:
             return []
         run: list[Segment] = []
@@ -50,7 +52,7 @@ class Compaction:
         return run
 
     def _promote(self, table: Schema, segment: Segment) -> Segment:
-        """Gives a large segment the next level as it is: levels must not rise from old to new."""
+        """Moves a large segment to the next level unchanged: levels must not rise from old to new."""
         target = Segment(segment.first, segment.last, segment.level + 1, segment.rows, segment.crc)
         link = self._tail.partial / "promoted"
         self._files.remove(link)
@@ -60,9 +62,9 @@ class Compaction:
         return target
 
     def sweep(self, merged_through: int) -> int:
-        """While others may be reading: hides, later deletes what does not count any more. Returns how many."""
+        """Hides, and later deletes, segments that no longer count; others may be reading. Returns how many."""
         now = self._clock()
-        # What is merged leaves only when the marker says so, for copies of the file from before (see identity).
+        # Merged segments go only when the marker says so: older copies of the file need them (see identity).
         unneeded = [entry for entry in self._tail.unneeded(merged_through) if entry[1].last > merged_through]
         self._since = {entry: self._since.get(entry, now) for entry in unneeded}
         self._hidden &= self._since.keys()
@@ -70,7 +72,7 @@ class Compaction:
         old = [e for e in unneeded if now - self._since[e] >= self._limits.keep_s]
         if not (to_hide or old):
             return 0
-        self._tail.sync()  # what replaced them must be safe first, should its own fsync have failed
+        self._tail.sync()  # their replacement must be durable first; its own fsync may have failed
         for table, segment in to_hide:
             self._files.hide(self._tail.path(table, segment), self._tail.replaced(table) / segment.name)
             self._files.crash_point("compaction.hidden")
@@ -87,7 +89,7 @@ class Compaction:
         return len(gone)
 
     def remove_unneeded(self, merged_through: int) -> None:
-        """Deletes all that does not count, at once: only while the file is held by us, so that nobody reads."""
+        """Deletes all segments that do not count, at once: only while we hold the file, so that nobody reads it."""
         unneeded = self._tail.unneeded(merged_through)
         for table, segment in unneeded:
             self._tail.remove(table, segment)

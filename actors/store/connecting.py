@@ -1,7 +1,7 @@
-"""The one place that opens DuckDB connections and transactions: none without limits of memory and threads.
+"""Opens DuckDB connections and transactions, always with limits of memory and threads; the only place that does.
 
-What exceeds the memory is spilled to a folder of the database's own: two that share one overwrite each
-other's files.
+Data beyond the memory limit is spilled to a folder of the database's own: two databases that share one overwrite
+each other's files.
 """
 
 import os
@@ -18,7 +18,7 @@ MEMORY = ":memory:"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one database may take; `memory` as DuckDB writes it, such as "512MB"."""
+    """The resources of one database; `memory` in DuckDB's notation, such as "512MB"."""
 
     memory: str
     spill: Path
@@ -26,12 +26,12 @@ class Limits:
 
 
 def service_limits(store: Path, memory: str, label: str) -> Limits:
-    """Of a database that the service opens beside its file; `label` distinguishes those of one service."""
+    """The limits of a database that the service opens besides its file; `label` distinguishes them."""
     return Limits(memory, store.with_name(f"{store.name}.spill-{label}"))
 
 
 def command_limits() -> Limits:
-    """Of a command that somebody runs beside the service: all cores, and half of the machine's memory."""
+    """The limits of a command run beside the service: all cores, and half of the machine's memory."""
     half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     spill = Path(tempfile.gettempdir()) / f"tickwarden-spill-{os.getpid()}"
     return Limits(f"{half // 1_000_000}MB", spill, os.cpu_count() or 1)
@@ -53,19 +53,19 @@ def connect(
 
 @contextmanager
 def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Commits what the block does, or rolls all of it back when the block or the commit fails."""
+    """Commits what the block does, or rolls it all back if the block or the commit fails."""
     con.execute("BEGIN")
     try:
         yield
         con.execute("COMMIT")
     except BaseException:
-        with suppress(duckdb.Error):  # a failed COMMIT, or a fatal error, has ended the transaction already
+        with suppress(duckdb.Error):  # after a failed COMMIT or a fatal error there is no transaction
             con.execute("ROLLBACK")
         raise
 
 
 def clear_spill(store: Path) -> None:
-    """At the start of the service: what databases of an earlier one left when it was killed."""
+    """Deletes the spill files of an earlier, killed process; called when the service starts."""
     for folder in store.parent.glob(f"{store.name}.spill-*"):
         if folder.is_dir() and not folder.is_symlink():
             for left in folder.glob("duckdb_temp_*"):

@@ -1,25 +1,26 @@
-"""Coverage: which stretches of which market are complete, repaired, lost or unknown, as SQL over what was recorded.
+"""Coverage: which time ranges of which market are complete, repaired, lost or unknown, as SQL over the recorded
+rows.
 
-A market is covered from the moment it was first delivered, trades or not, to the last moment the service is
-known to have lived (its newest `audit` row), less the stretches that gaps name; between two runs nothing is
-known except through gaps. Where stretches overlap the worst word wins: lost, unknown, repaired, live. A
-stretch that was opened and turned out to miss nothing is live.
+A market is covered from the moment it was first delivered, with or without trades, to the last moment at which the
+service is known to have run (its newest `audit` row), minus the ranges of gaps; between two runs only gaps say what
+is known. If ranges overlap, the worst status wins: lost, unknown, repaired, live. A range that turned out to miss
+nothing is live.
 
-How much 'live' can mean is the promise of the ids: contiguous ones prove it, others leave it at "connected all
-the while and nothing known to be missing". Edges that come from our clock (start, last sign of life) and
-edges that come from the exchange's (gaps) are off against each other by as much as the clocks.
+The strength of 'live' is that of the id promise: contiguous ids prove it, others only mean "connected all the time
+and nothing known to be missing". Range ends taken from our clock (start, last audit row) and from the exchange's
+(gaps) differ by as much as the clocks.
 """
 
 from actors.model.records import GAP_STATES
 
-# The newest state of each gap; `gap_states` holds them all. Columns as the public surface names them.
+# The newest state of each gap; `gap_states` holds all. Columns have their public names.
 GAPS_SELECT = f"""
 SELECT {", ".join(column.quoted for column in GAP_STATES.columns if column.attribute != "at_ns")}
 FROM {GAP_STATES.name}
 QUALIFY row_number() OVER (PARTITION BY gap_id ORDER BY "at" DESC) = 1
 """
 
-# 0 live, 1 repaired, 2 unknown, 3 lost. A gap's verdict replaces the ground it lies on; the worst gap wins.
+# 0 live, 1 repaired, 2 unknown, 3 lost. A gap's status replaces that of the run it lies in; the worst gap wins.
 COVERAGE_SELECT = """
 WITH lived AS (SELECT run_id, exchange, max("at") AS until FROM audit GROUP BY ALL),
 marks AS (
@@ -76,7 +77,7 @@ ORDER BY exchange, symbol, from_time
 
 
 def _filled_in(select: str) -> str:
-    """With a running count of what covers each instant: gaps by verdict, and the ground by verdict."""
+    """Inserts the running counts of what covers each instant: gaps by status, and runs by status."""
     kinds = {"g0": (True, 0), "g1": (True, 1), "g2": (True, 2), "g3": (True, 3), "r0": (False, 0), "r2": (False, 2)}
     sums = [
         f"coalesce(sum(step) FILTER (is_gap = {gap} AND verdict = {verdict}), 0) AS {name}"

@@ -1,7 +1,7 @@
-"""The DuckDB file itself: the short moments in which it is held, and what is done in them.
+"""The DuckDB file: the operations of the short moments in which the service holds it.
 
-DuckDB gives a file to one read-write process or to many readers, and the lock (POSIX fcntl) goes as soon as
-the process closes any descriptor of the file. So the service does not keep the file: everything here opens
+DuckDB opens a file for one read-write process or for many readers, and its lock (POSIX fcntl) is released as soon
+as the process closes any descriptor of the file. So the service does not keep the file open: everything here opens
 it, works and closes it, and nothing else in the service may open or close that path, not even for reading.
 """
 
@@ -29,18 +29,18 @@ from actors.store.views import SCHEMA, create_views, recorded_tail, schema_sql
 
 T = TypeVar("T")
 
-# What DuckDB 1.5 to 2.0 say when the content cannot be read. Only then is a file set aside: whatever else stops
-# DuckDB from opening it (no space, no permission, no locks here) may pass, and the file is left alone. All of these
-# are asked of a text without names (see messages).
+# DuckDB's messages (1.5 to 2.0) for unreadable content. Only then is a file set aside: all other errors on opening
+# it (no space, no permission, no locks here) may be temporary, and the file is left alone. All patterns are applied
+# to a text without names (see duckdb_messages).
 _CORRUPT = re.compile(
     r"corrupt|not a valid duckdb database|could not read enough bytes|replaying wal|deserializ|invalid storage"
     r"|checksum .* does not match",
     re.IGNORECASE,
 )
 _CORRUPT_TYPES = (duckdb.SerializationException, duckdb.InternalException)
-# What an error about the content can be; any other is about a statement or a value of it.
+# Types of errors about the content; all others are about a statement or one of its values.
 _CONTENT_TYPES = (*_CORRUPT_TYPES, duckdb.IOException, duckdb.FatalException, duckdb.TransactionException)
-# What a full or sick disk looks like in the middle of the work; a failed COMMIT is a TransactionException.
+# Errors of a full or failing disk during the work; a failed COMMIT is a TransactionException.
 _TROUBLE_TYPES = (
     duckdb.IOException,
     duckdb.OutOfMemoryException,
@@ -52,7 +52,7 @@ _WAL = re.compile(r"replaying wal|corrupt wal", re.IGNORECASE)
 
 
 class FileDamaged(Exception):
-    """The file is there and DuckDB cannot read it; with `wal`, it is only its write-ahead log."""
+    """The file exists and DuckDB cannot read it; with `wal`, only its write-ahead log is unreadable."""
 
     def __init__(self, text: str, *, wal: bool = False) -> None:
         super().__init__(text)
@@ -60,11 +60,11 @@ class FileDamaged(Exception):
 
 
 class FileTrouble(Exception):
-    """The system will not let us have the file now (disk full, no permission): the world's fault."""
+    """The system does not give us the file now (disk full, no permission)."""
 
 
 class FileRefused(Exception):
-    """The file is sound and not for us; it is left untouched. Somebody has to decide."""
+    """The file is intact but not ours; it is left untouched. An operator has to decide."""
 
 
 class SchemaNewer(FileRefused):
@@ -73,21 +73,21 @@ class SchemaNewer(FileRefused):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """How a file was before it was adopted: its schema's version, and the tail its views reached into."""
+    """The state of a file before it was adopted: its schema's version, and the tail that its views reached."""
 
     version: int
     tail: Path | None
 
 
 def _sorted_out(error: duckdb.Error, path: Path) -> Exception:
-    """What an error on opening means."""
+    """The meaning of an error on opening."""
     text = bare(error, [path])
     if isinstance(error, duckdb.ConnectionException):
-        return DatabaseLocked(path.name, os.getpid())  # somebody in this very process has it open
+        return DatabaseLocked(path.name, os.getpid())  # it is open in this process
     if held(error, path):
         return DatabaseLocked(path.name, holder(error))
     if _REFUSED.search(text):
-        words = f"{path} cannot be opened by this DuckDB ({str(error)[:300]}); give store.path another file."
+        words = f"{path} cannot be opened by this DuckDB ({str(error)[:300]}); set store.path to another file."
         return SchemaNewer(words)
     if isinstance(error, _CORRUPT_TYPES) or _CORRUPT.search(text):
         return FileDamaged(str(error), wal=bool(_WAL.search(text)))
@@ -95,7 +95,7 @@ def _sorted_out(error: duckdb.Error, path: Path) -> Exception:
 
 
 def _damaged(error: duckdb.Error, names: Iterable[Path]) -> FileDamaged | None:
-    """Whether an error in the middle of the work is about the content of the file."""
+    """Whether an error during the work is about the content of the file."""
     text = bare(error, names)
     if not (type(error) is duckdb.Error or isinstance(error, _CONTENT_TYPES)) or not _CORRUPT.search(text):
         return None
@@ -105,8 +105,8 @@ def _damaged(error: duckdb.Error, names: Iterable[Path]) -> FileDamaged | None:
 class DuckFile:
     """Opens, fills and checks one file. Not for two threads at once.
 
-    A file that it begins, or that has no id yet, gets `store_id`. `lock` is called for each file that gets or has
-    the path, while DuckDB does not have it open here; it raises if the file is another service's.
+    A file that it creates, or that has no id yet, gets `store_id`. `lock` is called for each file that gets or has
+    the path, while DuckDB does not have it open here; it raises if another service records into that file.
     """
 
     def __init__(
@@ -126,15 +126,15 @@ class DuckFile:
         self._names = [path, tail, *([settings.archive_dir] if settings.archive_dir else [])]
         self.wal = path.with_name(path.name + ".wal")
         self._new = path.with_name(path.name + ".new")
-        self._cut_off = (0, 0)  # a length that DuckDB has cut the file to itself, and what it counts on
+        self._cut_off = (0, 0)  # a length to which DuckDB itself has cut the file, and the length it counts
         self._limits = service_limits(path, settings.memory_limit, "file")
         self._storage_version = settings.storage_version
 
     @contextmanager
     def opened(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The file, held until the block ends; begun if there is none. With `read_only` others may read too.
+        """The file, held until the block ends; created if there is none. With `read_only` others may read too.
 
-        Raises DatabaseLocked, FileDamaged (also when the block finds damage), FileTrouble or FileRefused.
+        Raises DatabaseLocked, FileDamaged (also if the block finds damage), FileTrouble or FileRefused.
         """
         if not self.path.exists():
             self._create()
@@ -155,13 +155,13 @@ class DuckFile:
             con.close()
 
     def _check_size(self, con: duckdb.DuckDBPyConnection) -> None:
-        """DuckDB opens a file whose end is missing, and fails only when it comes to a row there."""
+        """Detects a truncated file: DuckDB opens it, and fails only when it reads a row of the missing end."""
         found, counted = self.path.stat().st_size, bytes_counted(con)
         if found >= counted or (found, counted) == self._cut_off:
             return
         needed = bytes_needed(con)
         if found < needed:
-            raise FileDamaged(f"its end is missing: it should have {needed} bytes, and has {found}")
+            raise FileDamaged(f"its end is missing: got {found} bytes, expected {needed}")
         self._cut_off = (found, counted)
 
     def _connect(self, path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
@@ -171,8 +171,9 @@ class DuckFile:
             raise _sorted_out(error, path) from error
 
     def _create(self) -> None:
-        """Begins a file under another name, so that a crash leaves none that is half begun; DuckDB makes its
-        content durable, and its name is for us to."""
+        """Creates a file under another name, so that a crash leaves no half-created one. DuckDB makes its content
+        durable, this method its name.
+        """
         new_wal = self._new.with_name(self._new.name + ".wal")
         for leftover in (self._new, new_wal):
             self._files.remove(leftover)
@@ -182,7 +183,7 @@ class DuckFile:
         finally:
             con.close()
         self._files.crash_point("create.written")
-        self._lock(self._new)  # before it gets the name under which others find it
+        self._lock(self._new)  # before it gets its final name
         if self._group is not None:
             self._files.give(self._new, self._group)
         self._files.publish(self._new, self.path)
@@ -190,22 +191,22 @@ class DuckFile:
         self._files.sync_folder(self.path.parent)
 
     def consult(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        """What `question` finds through the views, beside other readers. Raises DatabaseLocked."""
+        """The result of `question` on the views, beside other readers. Raises DatabaseLocked."""
         try:
             con = connect(self.path, self._limits, read_only=True)
-        except duckdb.Error as error:  # what else keeps it from being opened is reported by the merge
+        except duckdb.Error as error:  # other errors on opening are reported by the merge
             raise DatabaseLocked(self.path.name, holder(error)) from error
         try:
-            if not self.exists_in(con):  # not adopted yet: another process keeps us from it
+            if not self.exists_in(con):  # not adopted yet, because another process holds it
                 raise DatabaseLocked(self.path.name)
-            with suppress(TailMissing):  # the question may not need it; where it does, the views say so
+            with suppress(TailMissing):  # the question may not need it; if it does, the views raise an error
                 reach(con, self.path)
             return question(con)
         finally:
             con.close()
 
     def peek(self) -> Owner | None:
-        """What a file that others read just now says of itself; None if somebody writes it or it is not ours."""
+        """What a file that others are reading says about itself; None if it is being written or is not ours."""
         try:
             con = connect(self.path, self._limits, read_only=True)
         except duckdb.Error:
@@ -219,12 +220,12 @@ class DuckFile:
 
     @staticmethod
     def exists_in(con: duckdb.DuckDBPyConnection) -> bool:
-        """Whether our schema is in it; an empty or foreign DuckDB file has none."""
+        """Whether the file has our schema; an empty or foreign DuckDB file has none."""
         row = con.execute("SELECT count(*) FROM duckdb_schemas() WHERE schema_name = ?", [SCHEMA]).fetchone()
         return bool(row and row[0])
 
     def adopt(self, con: duckdb.DuckDBPyConnection, store_id: str) -> Found:
-        """Makes the file ours: schema if it has none, brought up to date, our id, views reaching into our tail."""
+        """Makes the file ours: creates or upgrades the schema, sets our id, and connects the views to our tail."""
         try:
             with transaction(con):
                 if not self.exists_in(con):
@@ -239,21 +240,24 @@ class DuckFile:
                 create_views(con, self._tail)
         except (duckdb.CatalogException, NoWayUp) as error:
             raise FileRefused(
-                f"{self.path} is not laid out as ours are ({str(error)[:200]}); give store.path another file."
+                f"{self.path} is not laid out as our files are ({str(error)[:200]});"
+                " set store.path to another file."
             ) from error
         con.execute("CHECKPOINT")
         return found
 
     def _check_storage(self, con: duckdb.DuckDBPyConnection) -> None:
-        """A file keeps the storage version it was begun with; DuckDB passes over a wish for another one."""
+        """Checks the storage version: a file keeps the one it was created with, and DuckDB ignores a request for
+        another.
+        """
         row = con.execute(
             "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = current_database()"
         ).fetchone()
         found, wanted = str(row[0] if row else ""), self._storage_version
         if found.startswith("v") and wanted != "latest" and found.split(".")[:2] != wanted.split(".")[:2]:
             raise FileRefused(
-                f"{self.path} was begun with storage version {found.rstrip('+')} and keeps it, but"
-                f" store.storage_version is {wanted}. Set it to {found.rstrip('+')}, or give store.path a new file"
+                f"{self.path} was created with storage version {found.rstrip('+')} and keeps it, but"
+                f" store.storage_version is {wanted}. Set it to {found.rstrip('+')}, or choose a new store.path"
                 " ('tickwarden export' copies what is recorded)."
             )
 
@@ -269,20 +273,20 @@ class DuckFile:
         version = int(row[0]) if row and row[0] is not None else 0
         if version > SCHEMA_VERSION:
             raise SchemaNewer(
-                f"{self.path} follows version {version} of the schema; this software knows {SCHEMA_VERSION}."
-                " Use the newer software, or give store.path another file."
+                f"{self.path} has schema version {version}; this software supports {SCHEMA_VERSION}."
+                " Use the newer software, or set store.path to another file."
             )
         return version
 
     @staticmethod
     def merged_through(con: duckdb.DuckDBPyConnection) -> int:
-        """The last batch that is in the tables."""
+        """The last merged batch."""
         row = con.execute(f"SELECT max(merged_through) FROM {SCHEMA}.watermark").fetchone()
         return int(row[0]) if row and row[0] is not None else 0
 
     @staticmethod
     def rows(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
-        """Rows of each merged table; DuckDB keeps these counts, so it is cheap."""
+        """The number of rows of each merged table; cheap, because DuckDB keeps these counts."""
         counts = {}
         for table in TABLES:
             row = con.execute(f"SELECT count(*) FROM {SCHEMA}.{table.name}").fetchone()
@@ -292,17 +296,17 @@ class DuckFile:
     def merge(
         self, con: duckdb.DuckDBPyConnection, segments: Mapping[str, Sequence[Path]], through: int
     ) -> dict[str, int]:
-        """Takes the segments over and raises the watermark, in one transaction, then writes it all to the file.
+        """Merges the segments and raises the watermark, in one transaction, then checkpoints the file.
 
-        Returns the rows of each table afterwards. After an error nothing of it is in the file, or all is
-        (a commit can succeed where the checkpoint behind it fails): read the watermark before trying again.
+        Returns the rows of each table afterwards. After an error the file holds none of it, or all (a commit can
+        succeed and the checkpoint after it fail): read the watermark before retrying.
         """
         with transaction(con):
             for table in TABLES:
                 paths = segments.get(table.name)
                 if paths:
                     source = f"SELECT {table.names} FROM {parquet(paths)}"
-                    # By name: a column that a migration has added stands last.
+                    # By name: a column added by a migration is the last one.
                     con.execute(f"INSERT INTO {SCHEMA}.{table.name} ({table.names}) {source}")
             con.execute(f"UPDATE {SCHEMA}.watermark SET merged_through = ?", [through])
             self._files.crash_point("merge.inserted")

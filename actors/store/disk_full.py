@@ -1,4 +1,4 @@
-"""Recognises errors of a full disk, describes them, and waits for room at the start."""
+"""Recognizes errors of a full disk, describes them, and waits for space when the service starts."""
 
 import errno
 import os
@@ -9,11 +9,11 @@ import duckdb
 import trio
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-ROOM_BYTES_MIN = 1024 * 1024  # a disk with less is taken for full where DuckDB gives its error no number
+ROOM_BYTES_MIN = 1024 * 1024  # a disk with less counts as full if DuckDB's error has no errno
 
 
 def is_full(error: BaseException, folder: Path) -> bool:
-    """Whether the error, or what it goes back to, comes from a full disk; `folder` lies on the one in question."""
+    """Whether the error, or one of its causes, comes from a full disk; `folder` is on the disk in question."""
     if isinstance(error, duckdb.Error):
         try:
             disk = os.statvfs(folder)
@@ -24,21 +24,21 @@ def is_full(error: BaseException, folder: Path) -> bool:
 
 
 def disk_trouble(error: BaseException, folder: Path) -> str:
-    """A message that stays the same from try to try: DuckDB names places in its temporary file."""
+    """A message that stays the same over retries: DuckDB's own contains offsets in its temporary file."""
     if isinstance(error, duckdb.Error) and is_full(error, folder):
         return os.strerror(errno.ENOSPC)
     return str(error)
 
 
 class RoomAwaiter:
-    """Repeats the steps of a start until the disk of `folder` has room; `trouble` says what it waits for."""
+    """Repeats the steps of a start until the disk of `folder` has space; `trouble` says what it waits for."""
 
     def __init__(self, folder: Path, stop: trio.Event, retry_s: float) -> None:
         self._folder, self._stop, self._retry_s = folder, stop, retry_s
         self.trouble: str | None = None
 
     async def repeat(self, step: Callable[[], Awaitable[None]]) -> None:
-        """Runs the step until it succeeds; raises its other errors, and OSError if a stop comes first."""
+        """Runs the step until it succeeds; raises its other errors, and OSError if a stop is requested first."""
         twice = False
         while True:
             try:
@@ -47,9 +47,11 @@ class RoomAwaiter:
                 if not is_full(error, self._folder):
                     if twice or not isinstance(error, duckdb.IOException):
                         raise
-                    twice = True  # room may have come between the error and the look: once more
+                    twice = True  # space may have been freed between the error and the check: retry
                     continue
-                self.trouble = f"waits for room on the disk of {self._folder}: {disk_trouble(error, self._folder)}"
+                self.trouble = (
+                    f"waiting for space on the disk of {self._folder}: {disk_trouble(error, self._folder)}"
+                )
                 if self._stop.is_set():
                     raise OSError(errno.ENOSPC, self.trouble) from error
             else:

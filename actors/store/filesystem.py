@@ -1,4 +1,4 @@
-"""The file operations that durability rests on, in one place, so that tests can fail, forget or kill at each."""
+"""The file operations that durability depends on, in one place, so that tests can make each of them fail."""
 
 import contextlib
 import errno
@@ -11,32 +11,32 @@ from pathlib import Path
 
 _F_SETSIG = 10  # Linux, fcntl.h; the fcntl module has no name for it
 
-TEXT_BYTES_MAX = 16 << 20  # of the small files in a tail; larger ones are not ours
+TEXT_BYTES_MAX = 16 << 20  # the maximum size of the small files in a tail; larger ones are not ours
 
 
 def open_regular(path: Path) -> int:
-    """A descriptor to read an ordinary file by; never waits, as opening a FIFO would, and follows no link.
+    """Opens a regular file for reading; never blocks, as opening a FIFO would, and follows no link.
 
-    Raises OSError, with errno EINVAL for anything that is no ordinary file.
+    Raises OSError, with errno EINVAL for anything but a regular file.
     """
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise OSError(errno.EINVAL, "is no ordinary file", str(path))
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
     return fd
 
 
 def read_text(path: Path) -> str:
-    """A small file of ours, with a replacement character for what is no UTF-8. Raises as `open_regular` does."""
+    """Reads a small file of ours; invalid UTF-8 becomes a replacement character. Raises as `open_regular` does."""
     with open(open_regular(path), "rb") as file:
         return file.read(TEXT_BYTES_MAX).decode("utf-8", "replace")
 
 
 class Files:
-    """The real thing. Every method raises OSError as the system gives it.
+    """The real file system. Every method raises OSError as the system does.
 
-    `crash_at`, which only tests set, is "NAME" or "NAME:N": the process is killed when it passes that crash point
-    for the N-th time.
+    `crash_at`, set by tests only, is "NAME" or "NAME:N": the process is killed when it passes that crash point for
+    the N-th time.
     """
 
     def __init__(self, crash_at: str = "") -> None:
@@ -44,17 +44,17 @@ class Files:
         self._crash_left = int(count or 1)
 
     def crash_point(self, name: str) -> None:
-        """A named moment at which tests kill the process; nothing otherwise."""
+        """A named point at which tests kill the process; otherwise does nothing."""
         if name == self._crash_name:
             self._crash_left -= 1
             if self._crash_left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def produce(self, path: Path, write: Callable[[Path], object]) -> None:
-        """Lets `write` make the file at `path` and makes its content durable.
+        """Lets `write` create the file at `path`, and syncs its content.
 
-        After an error nothing is left: a half-written file would take space from a full disk, and after a
-        failed fsync the file can never be trusted again (its pages count as clean), only written again.
+        After an error nothing is left: a half-written file would occupy space on a full disk, and after a failed
+        fsync a file cannot be trusted (its pages count as clean), only written again.
         """
         try:
             write(path)
@@ -65,7 +65,7 @@ class Files:
             raise
 
     def sync_file(self, path: Path) -> None:
-        """Content of a file to the disk."""
+        """Syncs the content of a file to the disk."""
         fd = os.open(path, os.O_RDONLY)
         try:
             os.fsync(fd)
@@ -73,20 +73,20 @@ class Files:
             os.close(fd)
 
     def sync_folder(self, path: Path) -> None:
-        """Names in a folder to the disk."""
+        """Syncs the names in a folder to the disk."""
         self.sync_file(path)
 
     def rename(self, old: Path, new: Path) -> None:
-        """Atomic within one file system; replaces `new`."""
+        """Renames atomically within one file system; replaces `new`."""
         old.rename(new)
 
     def remove(self, path: Path) -> None:
-        """No error if it is gone already."""
+        """Deletes a file; no error if it does not exist."""
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
 
     def publish(self, new: Path, path: Path) -> None:
-        """Gives a finished file its name, unless somebody was there first: then `new` goes, `path` stays."""
+        """Moves a finished file to its name, unless that name exists: then `new` is deleted and `path` kept."""
         try:
             path.hardlink_to(new)
         except FileExistsError:
@@ -96,7 +96,7 @@ class Files:
         self.remove(new)
 
     def hide(self, path: Path, behind: Path) -> None:
-        """Moves the file to `behind` and leaves a symbolic link: `path` can be opened at every moment."""
+        """Moves the file to `behind` and leaves a symbolic link: `path` can be opened at any moment."""
         with contextlib.suppress(FileExistsError):
             behind.hardlink_to(path)
         link = behind.with_name(behind.name + ".link")
@@ -105,36 +105,36 @@ class Files:
         self.rename(link, path)
 
     def remove_folder(self, path: Path) -> None:
-        """Removes an empty folder; one that is not there, or holds something, is left."""
+        """Removes a folder; a missing or non-empty one is left alone."""
         with contextlib.suppress(OSError):
             path.rmdir()
 
     def names(self, folder: Path) -> list[str]:
-        """Names in the folder; empty if there is none."""
+        """The names in the folder; empty if there is none."""
         try:
             return os.listdir(folder)
         except FileNotFoundError:
             return []
 
     def give(self, path: Path, group: int) -> None:
-        """Lets a group read a file, or a folder and what will be made in it."""
+        """Lets a group read a file, or a folder and everything created in it later."""
         os.chown(path, -1, group)
         path.chmod(0o2750 if path.is_dir() else 0o640)
 
     def make_folder(self, path: Path) -> None:
-        """The folder and its parents, durable."""
+        """Creates the folder and its parents, durably."""
         if not path.is_dir():
             self.make_folder(path.parent)
             path.mkdir(exist_ok=True)
             self.sync_folder(path.parent)
 
     def any_open(self, paths: Iterable[Path]) -> bool | None:
-        """Whether any process has one of these files open; None where the system cannot say.
+        """Whether any process has one of these files open; None if the system cannot tell.
 
-        Linux gives a write lease on a file only while nobody else has it open (fcntl(2), F_SETLEASE), so
-        asking for one and giving it back at once is the question. It works for files of our own whoever
-        the reader is. SIGURG, ignored by default, stands in for the SIGIO that a reader who comes in that
-        moment would cause; it waits for microseconds.
+        Linux grants a write lease on a file only while nobody else has it open (fcntl(2), F_SETLEASE), so the check
+        is to take one and release it at once. It works for files of our own, with readers of any user. SIGURG,
+        ignored by default, replaces the SIGIO that a reader who opens the file at that moment would cause; that
+        reader waits for microseconds.
         """
         if not hasattr(fcntl, "F_SETLEASE"):
             return None

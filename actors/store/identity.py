@@ -1,13 +1,12 @@
-"""Which DuckDB file a tail belongs to: a marker in the tail, with which the views compare the file.
+"""Identifies the DuckDB file that a tail belongs to, by a marker in the tail with which the views compare the file.
 
-A path says nothing about that: a file is copied, moved, or seen under another mount, and its views go on reaching
-into the folder of that name. So file and tail share a random id, and the marker also says up to which batch the
-tail's segments may have been deleted because they are merged: a copy of the file that was made before lacks these
-rows.
+A path does not identify it: a file is copied, moved, or seen under another mount, and its views keep reaching into
+the folder of that name. So file and tail share a random id, and the marker also says up to which batch the tail's
+segments may have been deleted because they are merged: a copy of the file made before lacks these rows.
 
-The marker's first line is "store ID through BATCH settled"; views take it apart by its blanks. "new" instead of
-"settled": the tail was begun while the file could not be opened, and belongs to whichever lies beside it. The
-name is an instruction because DuckDB quotes it when the tail is not there.
+The marker's first line is "store ID through BATCH settled"; views split it at its blanks. "new" instead of
+"settled": the tail was created while the file could not be opened, and belongs to whatever file lies beside it. The
+marker's name is an instruction because DuckDB quotes it when the tail is missing.
 """
 
 import secrets
@@ -33,18 +32,18 @@ class Identity:
     settled: bool = False
 
     def fits(self, store_id: str | None, merged_through: int) -> bool:
-        """Whether a file with this id and watermark, read together with the tail, lacks nothing."""
+        """Whether a file with this id and watermark is complete when read together with the tail."""
         ours = store_id == self.store_id or (store_id is None and not self.settled)
         return ours and merged_through >= self.through
 
 
 def new_id() -> str:
-    """A random id of a store."""
+    """A random id for a store."""
     return secrets.token_hex(16)
 
 
 def read_identity(tail: Path) -> Identity | None:
-    """What the marker of a tail says; None if there is none that can be read."""
+    """Reads the marker of a tail; None if there is no readable one."""
     try:
         words = read_text(tail / MARKER_NAME).split("\n", 1)[0].split(" ")
     except OSError:
@@ -57,7 +56,7 @@ def read_identity(tail: Path) -> Identity | None:
 
 
 def write_identity(tail: Path, identity: Identity, files: Files, partial: Path) -> None:
-    """Replaces the marker as a whole, by way of `partial`; durable when it returns."""
+    """Replaces the whole marker, by way of `partial`; durable when it returns."""
     state = "settled" if identity.settled else "new"
     text = f"store {identity.store_id} through {identity.through} {state}\n{_EXPLANATION}"
     files.produce(partial, lambda path: path.write_text(text, encoding="utf-8"))

@@ -1,11 +1,11 @@
-"""One service for one file: locks that keep a second service out, by whatever name it knows the file.
+"""Locks the DuckDB file against a second service, by whatever name that one knows the file.
 
-The lock "<file>.lock" keeps out services that come by the same folder, also while there is no file yet. A file
-has other names too: hard links, and bind mounts of the file alone. So the file itself is locked as well, with
-flock, which goes with device and inode. It is no lock to DuckDB, which uses those of fcntl(2); but the system
-drops these as soon as the process closes any descriptor of the file, so ours is opened and closed only while
-DuckDB does not have it open here. The system drops both locks with their process: what a dead one left is taken
-over without a question.
+The lock "<file>.lock" excludes services that use the same folder, also while there is no file yet. A file may have
+other names: hard links, and bind mounts of the file alone. So the file itself is locked as well, with flock, which
+applies to device and inode. DuckDB ignores it, because it uses the locks of fcntl(2); but the system releases those
+as soon as the process closes any descriptor of the file, so our descriptor is opened and closed only while DuckDB
+does not have the file open here. The system releases both locks when their process ends: the next service simply
+takes them.
 """
 
 import errno
@@ -20,25 +20,28 @@ from types import TracebackType
 from actors.store.database import FileRefused
 
 _BYTES_MAX = 4096
-# Where flock is carried out with the locks of fcntl it would lock out DuckDB, and on these it may be.
+# File systems that may implement flock by the locks of fcntl, where it would lock out DuckDB.
 _NETWORK = ("nfs", "cifs", "smb", "9p", "ceph", "gpfs", "lustre")
 
 
 class StoreTaken(OSError):
-    """Another living service records into this file; `pid` and `socket` are its own, where it wrote them."""
+    """Another running service records into this file; `pid` and `socket` are its own, if it wrote them."""
 
     def __init__(self, path: Path, pid: int | None, socket: str, how: str = "") -> None:
         who = f"process {pid}" if pid else "another process"
         where = f" (control socket {socket})" if socket else ""
         super().__init__(
-            f"{who}{where} already records into {path}{how}. Stop that one, or give this one another store.path."
+            f"{who}{where} already records into {path}{how}. Stop it, or set another store.path for this one."
         )
         self.pid, self.socket = pid, socket
 
 
 class StoreLock:
-    """Holds the locks while its block runs; raises StoreTaken at once if somebody else does, and FileRefused if
-    something that is no lock file of ours has the name of one."""
+    """Holds the locks while its block runs.
+
+    Raises StoreTaken at once if another service holds them, and FileRefused if another file has the lock file's
+    name.
+    """
 
     def __init__(self, store: Path, socket: str = "") -> None:
         self._store, self._socket = store, socket
@@ -53,18 +56,18 @@ class StoreLock:
             pid, socket = self._holder(fd)
             os.close(fd)
             raise StoreTaken(self._store, pid, socket) from None
-        except OSError:  # a file system without flock: nothing to hold on to, and nothing to lose by going on
+        except OSError:  # a file system without flock: go on without this lock
             pass
-        with suppress(OSError):  # a full disk: a second service then learns only that there is a first
+        with suppress(OSError):  # a full disk: a second service will not learn our pid and socket
             os.ftruncate(fd, 0)
             os.pwrite(fd, json.dumps({"pid": os.getpid(), "socket": self._socket}).encode(), 0)
         self._fd = fd
         return self
 
     def file(self, path: Path) -> None:
-        """Locks the DuckDB file that has the name now, or is about to get it, and lets go of an earlier one.
+        """Locks the DuckDB file that has the name now, or is about to get it, and releases an earlier one.
 
-        Raises StoreTaken. Does nothing for a file that is locked already; else DuckDB must not have it open here.
+        Raises StoreTaken. Does nothing for a file locked already; otherwise DuckDB must not have it open here.
         """
         if self._fd < 0:
             return
@@ -77,13 +80,13 @@ class StoreLock:
             return
         try:
             fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:  # DuckDB will find the same, and say so
+        except OSError:  # DuckDB will fail too, and report it
             return
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(fd)
-            raise StoreTaken(self._store, _locker(found), "", ", by another name of it") from None
+            raise StoreTaken(self._store, _locker(found), "", ", under another name") from None
         except OSError:
             pass
         if self._file_fd >= 0:
@@ -93,7 +96,7 @@ class StoreLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # The lock file itself stays: were it removed, two later services could each lock a file of that name.
+        # The lock file itself stays: if it were removed, two services could each lock a file of that name.
         os.ftruncate(self._fd, 0)
         for fd in (self._file_fd, self._fd):
             if fd >= 0:
@@ -101,7 +104,7 @@ class StoreLock:
         self._fd = self._file_fd = -1
 
     def _open(self) -> int:
-        """The lock file, empty or written by us: what else has its name is neither followed nor changed."""
+        """The lock file, empty or written by us; any other file of that name is neither followed nor changed."""
         try:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -116,8 +119,8 @@ class StoreLock:
 
     def _refused(self) -> FileRefused:
         return FileRefused(
-            f"{self._path} is no lock file of this software (a link, or something else of that name); it was left"
-            " as it is. Move it away, or give store.path another file."
+            f"{self._path} is not a lock file of this software (but a link or another file); it was left"
+            " unchanged. Move it away, or set store.path to another file."
         )
 
     @staticmethod
@@ -130,7 +133,7 @@ class StoreLock:
 
 
 def _is_ours(fd: int) -> bool:
-    """Whether it holds what we write, perhaps cut short by a power cut."""
+    """Whether it contains what we write, perhaps truncated by a power cut."""
     found = os.pread(fd, _BYTES_MAX, 0).strip(b"\0")
     return not found or found.startswith(b'{"pid": ')
 
@@ -139,7 +142,7 @@ def _on_network(device: int) -> bool:
     wanted = f"{os.major(device)}:{os.minor(device)}"
     try:
         lines = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return False
     for line in lines:
         before, _, after = line.partition(" - ")
@@ -149,7 +152,7 @@ def _on_network(device: int) -> bool:
 
 
 def _locker(found: os.stat_result) -> int | None:
-    """The process that has the flock of a file, where the system reports it."""
+    """The process that holds the flock of a file, if the system reports it."""
     try:
         lines = Path("/proc/locks").read_text().splitlines()
     except OSError:

@@ -1,8 +1,8 @@
-"""What has been merged, written down outside the DuckDB file, so that a file that lost rows is noticed.
+"""The manifest: what has been merged, recorded outside the DuckDB file, to detect a file that lost rows.
 
-One JSON object a line, newest last: {"through": 17, "rows": {"ticks": 5000, ...}}, rows being what each table
-holds in all after the merge up to batch `through`. A merge's segments are deleted only after its line is safe.
-While there is a file "merging" beside it, the watermark may already be above the last line's.
+One JSON object per line, newest last: {"through": 17, "rows": {"ticks": 5000, ...}}, where rows are the totals of
+each table after the merge up to batch `through`. A merge's segments are deleted only after its line is durable.
+While a file "merging" exists beside it, the watermark may already be above the last line's.
 """
 
 import json
@@ -13,7 +13,7 @@ from actors.sink.sink import Notice
 from actors.store.filesystem import Files, read_text
 from actors.store.tail import Listed, rows_between
 
-LINES_MAX = 1000  # about 100 KB; for people who look back, the service needs the last line
+LINES_MAX = 1000  # about 100 KB, for people; the service needs only the last line
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Entry:
 
 
 class Manifest:
-    """One process. `last` is the newest entry, None while there is none."""
+    """The manifest of one tail, used by one process."""
 
     def __init__(self, path: Path, files: Files) -> None:
         self._path, self._files = path, files
@@ -35,16 +35,16 @@ class Manifest:
 
     @property
     def last(self) -> Entry | None:
-        """The newest entry."""
+        """The newest entry, None if there is none."""
         return self._entries[-1] if self._entries else None
 
     def load(self) -> None:
-        """Reads the file, passing over what is no entry."""
+        """Reads the file, skipping invalid lines."""
         self._entries = []
         self.unsure = self._merging.exists()
         try:
             text = read_text(self._path)
-        except OSError:  # there is none, or something else has its name
+        except OSError:  # there is none, or another kind of file has its name
             return
         for line in text.splitlines():
             try:
@@ -55,14 +55,14 @@ class Manifest:
                 continue
 
     def begin(self) -> None:
-        """Notes that a merge comes, which may be committed and not noted down; durable when it returns."""
+        """Records that a merge begins, which may be committed without an entry; durable when it returns."""
         if not self.unsure:
             self._files.produce(self._merging, lambda path: path.touch())
             self._files.sync_folder(self._merging.parent)
         self.unsure = True
 
     def append(self, entry: Entry) -> None:
-        """Adds an entry; durable when it returns. The file is replaced as a whole, so it is never half there."""
+        """Adds an entry; durable when it returns. The whole file is replaced, so it is never half written."""
         entries = [*self._entries, entry][-LINES_MAX:]
         lines = "".join(
             json.dumps({"through": e.through, "rows": e.rows}, separators=(",", ":")) + "\n" for e in entries
@@ -76,7 +76,7 @@ class Manifest:
         self.unsure = False
 
     def compare(self, file: Entry, listed: Listed) -> Notice | None:
-        """What is wrong with the file, given what was merged and which segments are still there."""
+        """What is wrong with the file, compared with what was merged and the segments still there."""
         last = self.last
         if last is None:
             return None
@@ -90,7 +90,7 @@ class Manifest:
         words = ", ".join(f"{n} of {table}" for table, n in lost.items())
         return Notice(
             "store_rows_missing",
-            f"the DuckDB file holds fewer rows than were merged into it: {words} are gone"
+            f"the DuckDB file holds fewer rows than were merged into it: {words} are missing"
             " (a write-ahead log was lost or cut, or the file was replaced by an older copy)",
             {"lost": lost, "watermark": file.through, "manifest": last.through},
             alarm=True,

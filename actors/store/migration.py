@@ -1,6 +1,6 @@
-"""Brings a file of an older version of the schema up to date, one version after the other.
+"""Upgrades a file of an older schema version, one version after the other.
 
-Segments that an older version wrote need nothing: where they are read, a column that they lack is NULL.
+Segments of an older version need no upgrade: when they are read, a column that they lack is NULL.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,8 @@ import duckdb
 
 from actors.store.tables import TABLES
 
-# What makes version N + 1 of version N, by N; version 1 was the first. A table's name is store.NAME here. The
-# views are gone while these run and are created again afterwards.
+# The steps from version N to N + 1, by N; version 1 was the first. A table's name is store.NAME here. The
+# views are dropped before these run and are created again afterwards.
 STEPS: Mapping[int, Sequence[str]] = {
     1: (
         'CREATE TABLE store.lags ("at" TIMESTAMPTZ, exchange VARCHAR, samples BIGINT, p50_ms DOUBLE, p99_ms DOUBLE,'
@@ -29,7 +29,7 @@ STEPS: Mapping[int, Sequence[str]] = {
 
 
 class NoWayUp(Exception):
-    """The file follows a version that no step starts from."""
+    """No migration step starts from the file's version."""
 
 
 def migrate(
@@ -38,12 +38,12 @@ def migrate(
     wanted: int,
     steps: Mapping[int, Sequence[str]],
 ) -> None:
-    """From version `found` to `wanted`, within the caller's transaction; raises NoWayUp before it does anything."""
+    """Upgrades from version `found` to `wanted`, within the caller's transaction; raises NoWayUp before it changes
+    anything.
+    """
     missing = [version for version in range(found, wanted) if version not in steps]
     if missing:
-        raise NoWayUp(
-            f"version {found} of the schema cannot be brought to {wanted}: nothing leads on from {missing[0]}"
-        )
+        raise NoWayUp(f"schema version {found} cannot be upgraded to {wanted}: there is no step from {missing[0]}")
     if found == wanted:
         return
     for table in TABLES:

@@ -1,8 +1,8 @@
-"""Rows as Parquet files in folders by exchange, symbol and UTC day: what exports and the archive are made of.
+"""Writes rows as Parquet files in folders by exchange, symbol and UTC day, for exports and the archive.
 
-The layout is Hive's: exchange=binance/symbol=BTC%2FUSDT/date=2026-06-01/NAME-0.parquet. What a folder's name
-says is not repeated as a column of its files (pyarrow refuses files in which it is), and everything but
-letters, digits and "-._~" is percent-encoded in it: DuckDB, pyarrow and Polars decode it back.
+The layout is Hive's: exchange=binance/symbol=BTC%2FUSDT/date=2026-06-01/NAME-0.parquet. A folder's value is not
+repeated as a column of its files (pyarrow refuses such files), and in it everything but letters, digits and "-._~"
+is percent-encoded: DuckDB, pyarrow and Polars decode it.
 """
 
 from pathlib import Path
@@ -13,8 +13,8 @@ from actors.store.sql import sql_text
 
 DAY_US = 86_400_000_000
 
-# The time of a row, by table: the second column counts where the first is NULL. Tables that are not here are
-# neither cut to a stretch nor made to leave: a feed that began long ago still says what today's ticks are worth.
+# The time of a row, by table: the second column is used where the first is NULL. Tables not listed here are neither
+# cut to a time range nor deleted: a feed that began long ago still says how complete today's ticks are.
 TIMES = {
     "ticks": ("timestamp", "received_at"),
     "rejects": ("received_at",),
@@ -22,7 +22,7 @@ TIMES = {
     "audit": ("at",),
     "lags": ("at",),
 }
-# What a table's files are parted by, beside the day.
+# The columns besides the day by which a table's files are partitioned.
 KEYS = {"ticks": ("exchange", "symbol")}
 
 
@@ -37,10 +37,10 @@ def day(table: str) -> str:
 
 
 def condition(table: str, since_us: int | None, until_us: int | None) -> list[str]:
-    """SQL conditions whose rows together have a time from `since_us` to before `until_us`; none has two of them.
+    """SQL conditions that select, without overlap, the rows with a time in [`since_us`, `until_us`).
 
-    One for each time column: DuckDB passes over row groups by a column's smallest and largest value, which
-    it could not do for coalesce().
+    One condition per time column: DuckDB skips row groups by a column's minimum and maximum, which it cannot do for
+    coalesce().
     """
     times = [_quoted(column) for column in TIMES[table]]
     found = []
@@ -53,7 +53,7 @@ def condition(table: str, since_us: int | None, until_us: int | None) -> list[st
 
 
 def within(table: str, source: str, since_us: int | None, until_us: int | None) -> str:
-    """SELECT of the rows of `source` with a time from `since_us` to before `until_us`; None is no bound."""
+    """SELECT of the rows of `source` with a time in [`since_us`, `until_us`); None is no bound."""
     if (since_us, until_us) == (None, None) or table not in TIMES:
         return f"SELECT * FROM {source}"
     return " UNION ALL ".join(f"SELECT * FROM {source} WHERE {c}" for c in condition(table, since_us, until_us))
@@ -62,10 +62,10 @@ def within(table: str, source: str, since_us: int | None, until_us: int | None) 
 def write(
     con: duckdb.DuckDBPyConnection, table: str, rows: str, folder: Path, name: str, *, only: str = "true"
 ) -> int:
-    """Writes what the SELECT `rows` gives and `only` is true of into files below `folder`; returns how many rows.
+    """Writes the rows of the SELECT `rows` that satisfy `only` into files below `folder`; returns how many rows.
 
-    Each file is sorted by time, rows of one instant in the order of the table. The connection must have
-    one thread: two would write a folder's rows out of order. Nothing is made durable here.
+    Each file is sorted by time; rows of the same time keep the order of the table. The connection must have one
+    thread: two would write a folder's rows out of order. Nothing is made durable here.
     """
     keys = [*KEYS.get(table, ()), "date"]
     numbered = f"SELECT *, {day(table)} AS date, row_number() OVER () AS arrival FROM ({rows})"

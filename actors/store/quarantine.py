@@ -1,4 +1,4 @@
-"""Quarantine: moves what cannot be read aside, under a name with the time, so that recording goes on."""
+"""Quarantine: moves unreadable files aside, under a name with the time, so that recording continues."""
 
 import errno
 from collections.abc import Iterable
@@ -12,22 +12,22 @@ from actors.store.segments import SegmentWriter, crc_of
 from actors.store.tables import TABLES
 from actors.store.tail import Listed, Segment, Tail, live, shown, stamped
 
-VERIFY_BYTES_MAX = 1 << 30  # at start, about a second; what is beyond is verified before it is merged
+VERIFY_BYTES_MAX = 1 << 30  # verified at start, about a second; the rest before it is merged
 
 
 class Quarantine:
-    """Looks at each segment once. Works in the thread that merges."""
+    """Checks each segment once. Used by the merging thread."""
 
     def __init__(self, tail: Tail, files: Files, writer: SegmentWriter) -> None:
         self._tail, self._files, self._writer = tail, files, writer
         self._sound: set[tuple[Schema, Segment]] = set()
 
     def forget(self) -> None:
-        """Look at everything again: something in it could not be read."""
+        """Makes `find` check everything again, because something could not be read."""
         self._sound.clear()
 
     def find(self, counted: Listed, bytes_max: int | None = None) -> list[Notice]:
-        """Verifies the segments, the newest first, and sets aside what is damaged."""
+        """Verifies the segments, newest first, and sets damaged ones aside."""
         there = {(table, s) for table in TABLES for s in counted[table.name]}
         self._sound &= there
         notices: list[Notice] = []
@@ -48,10 +48,10 @@ class Quarantine:
         path = self._tail.path(table, segment)
         aside = self._tail.set_aside(path, "damaged")
         within = [s for s in self._tail.listed()[table.name] if segment.first <= s.first and s.last <= segment.last]
-        # The sources of a compacted segment may still be there; they count again now that it is gone.
+        # The sources of a compacted segment may still exist; they count again without it.
         rows_lost = segment.rows - sum(s.rows for s in live(within, 0))
         if table is TICKS and not any(s.last == segment.last for s in within):
-            self._writer.write_empty(table, segment.last)  # its batches did happen: what else they hold counts
+            self._writer.write_empty(table, segment.last)  # its batches are committed: their other segments count
         self._files.sync_folder(path.parent)
         return Notice(
             "segment_damaged",
@@ -67,17 +67,17 @@ class Quarantine:
         )
 
     def clear_strays(self) -> list[Notice]:
-        """Moves what is not ours out of the folders that DuckDB reads."""
+        """Moves foreign files out of the folders that DuckDB reads."""
         found = [
-            self._moved(path, "stray_file", "is no segment, and queries would stumble over it")
+            self._moved(path, "stray_file", "is not a segment, and would make queries fail")
             for path in self._tail.strays()
         ]
         if found:
-            self._writer.prepare()  # it may have had the place of an empty segment
+            self._writer.prepare()  # it may have replaced an empty segment
         return found
 
     def set_all_aside(self, listed: Listed, why: str) -> list[Notice]:
-        """Moves a whole tail out of sight."""
+        """Moves a whole tail aside."""
         return [
             self._moved(self._tail.path(table, segment), "segment_foreign", why)
             for table in TABLES
@@ -90,20 +90,23 @@ class Quarantine:
         return Notice(event, words, {"set_aside": str(aside)}, alarm=event == "segment_foreign")
 
     def set_wal_aside(self, wal: Path, why: str) -> list[Notice]:
-        """A write-ahead log that is of no use; nothing to say if there is none."""
+        """Sets aside a write-ahead log that cannot be used; does nothing if there is none."""
         moved = self._renamed([wal])
         words = (
             f"DuckDB cannot use {wal.name}: {why[:300]}. It was set aside as {', '.join(moved)};"
-            " what it held is merged again from the tail, or counted as missing"
+            " its rows are merged again from the tail, or counted as missing"
         )
         return [Notice("store_wal_damaged", words, {"set_aside": moved}, alarm=True)] if moved else []
 
     def set_file_aside(self, path: Path, wal: Path, why: str, rows: dict[str, int]) -> Notice:
-        """A DuckDB file that cannot be read; `rows` are what it held, by the manifest."""
+        """Sets aside a DuckDB file that cannot be read; `rows` are its rows according to the manifest."""
         moved = self._renamed([path, wal])
         words = f"DuckDB cannot read {path.name}: {why[:300]}. It was set aside as {', '.join(moved)}"
         return Notice(
-            "store_file_damaged", f"{words} and a new file is begun", {"set_aside": moved, "rows": rows}, alarm=True
+            "store_file_damaged",
+            f"{words} and a new file is created",
+            {"set_aside": moved, "rows": rows},
+            alarm=True,
         )
 
     def _renamed(self, paths: Iterable[Path]) -> list[str]:

@@ -1,7 +1,7 @@
-"""Retention: deletes UTC days older than keep_days, in pieces, with an archive after writing them to it.
+"""Retention: deletes UTC days older than keep_days, in pieces, after writing them to the archive if there is one.
 
-Each piece is small enough that the file is held for a fraction of a second. What has been deleted is counted
-in the table store.retention, in the transaction that deletes it.
+Each piece is small enough that the file is locked for a fraction of a second. Deleted rows are counted in the table
+store.retention, in the transaction that deletes them.
 """
 
 import secrets
@@ -25,7 +25,7 @@ from actors.store.views import SCHEMA
 _MINUTE_US = 60_000_000
 
 _LEDGER = f"{SCHEMA}.retention"
-# One row a table and day: `word` and `parts` name the next piece's files in the archive, `rows` went so far.
+# One row per table and day: `word` and `parts` name the archive files of the next piece, `rows` were deleted.
 _LEDGER_SQL = (
     f"CREATE TABLE IF NOT EXISTS {_LEDGER}"
     " (table_name VARCHAR NOT NULL, day DATE NOT NULL, word VARCHAR NOT NULL, parts INTEGER NOT NULL,"
@@ -35,7 +35,7 @@ _LEDGER_SQL = (
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Rows of one table and day, from its start to before `until_us`; `last` if that is the day's end."""
+    """Rows of one table and day, from the day's start to before `until_us`; `last` if that is the day's end."""
 
     table: str
     day: int
@@ -45,23 +45,23 @@ class Piece:
 
     @property
     def date(self) -> str:
-        """The day in words."""
+        """The day as text."""
         return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=self.day)).date().isoformat()
 
     @property
     def bounds(self) -> tuple[int, int]:
-        """Its first microsecond and the one after its last."""
+        """Its first microsecond, and the first one after it."""
         return self.day * DAY_US, self.until_us
 
 
 class _Changed(Exception):
-    """Somebody else has changed the file since the rows were counted."""
+    """Another process has changed the file since the rows were counted."""
 
 
 class Retention:
-    """Works on a file that is adopted, in the thread that merges.
+    """Works on an adopted file, in the merging thread.
 
-    `check` compares the open file with the manifest and gives its state, `note` puts a state into the manifest.
+    `check` compares the open file with the manifest and returns its state, `note` writes a state to the manifest.
     """
 
     def __init__(
@@ -78,9 +78,9 @@ class Retention:
         self._archive = Archive(settings.archive_dir, files) if settings.archive_dir else None
 
     def step(self, now_us: int) -> Retained:
-        """Archives and deletes one piece of the oldest day there is too much.
+        """Archives and deletes one piece of the oldest day that is too old.
 
-        Raises DatabaseLocked (nothing was done, or archived and not yet deleted: both are well), FileDamaged,
+        Raises DatabaseLocked (nothing was done, or archived and not deleted yet: both are safe), FileDamaged,
         FileTrouble, ArchiveWrong, OSError and duckdb.Error.
         """
         before_us = (now_us // DAY_US - self._keep_days) * DAY_US
@@ -94,7 +94,7 @@ class Retention:
             if self._archive is None:
                 return self._delete(con, piece, state, began)
         locked_s = time.monotonic() - began
-        # Others may go on reading while the archive is written; only writers have to wait.
+        # Others may read while the archive is written; only writers have to wait.
         with self._duck.opened(read_only=True) as con:
             rows = within(piece.table, f"{SCHEMA}.{piece.table}", *piece.bounds)
             archived = self._archive.keep(con, piece.table, rows, piece.date, name)
@@ -106,7 +106,7 @@ class Retention:
             return self._delete(con, piece, state, began)
 
     def _delete(self, con: duckdb.DuckDBPyConnection, piece: Piece, state: Entry, began: float) -> Retained:
-        """The manifest is written first: a file with more rows than it says has lost nothing."""
+        """Writes the manifest first: a file with more rows than it says has lost nothing."""
         rows = {**state.rows, piece.table: state.rows[piece.table] - piece.rows}
         self._note(Entry(state.through, rows))
         self._files.crash_point("retention.noted")
@@ -128,10 +128,10 @@ class Retention:
             f"SELECT rows FROM {_LEDGER} WHERE table_name = ? AND day = ?", [piece.table, piece.date]
         ).fetchone()
         rows = int(row[0]) if row else 0
-        kept = f"are in {self._archive.root}" if self._archive else "are gone: no archive_dir is set"
+        kept = f"are in {self._archive.root}" if self._archive else "were not archived: no archive_dir is set"
         return Notice(
             "retention",
-            f"{piece.table} of {piece.date} are older than {self._keep_days} days and left the file:"
+            f"{piece.table} of {piece.date} are older than {self._keep_days} days and were deleted:"
             f" {rows} rows so far, which {kept}",
             {
                 "table": piece.table,
@@ -143,7 +143,7 @@ class Retention:
 
 
 def _delete(con: duckdb.DuckDBPyConnection, piece: Piece) -> None:
-    """Deletes the piece and writes down that it is gone; raises _Changed if it has other rows than were counted."""
+    """Deletes the piece and records its deletion; raises _Changed if its rows are not those counted."""
     deleted = 0
     for where in condition(piece.table, *piece.bounds):
         row = con.execute(f"DELETE FROM {SCHEMA}.{piece.table} WHERE {where}").fetchone()
@@ -157,7 +157,7 @@ def _delete(con: duckdb.DuckDBPyConnection, piece: Piece) -> None:
 
 
 def _oldest(con: duckdb.DuckDBPyConnection, before_us: int, rows_max: int) -> Piece | None:
-    """The next piece to go, None if every row is young enough."""
+    """The next piece to delete, None if all rows are recent enough."""
     for table in TIMES:
         source = f"{SCHEMA}.{table}"
         row = con.execute(
@@ -184,7 +184,7 @@ def _piece(con: duckdb.DuckDBPyConnection, table: str, day: int, rows_max: int) 
 
 
 def _name(con: duckdb.DuckDBPyConnection, piece: Piece) -> str:
-    """The name of the piece's files, durable before the first of them is there."""
+    """The name of the piece's files, durable before the first of them exists."""
     con.execute(_LEDGER_SQL)
     where = f"FROM {_LEDGER} WHERE table_name = ? AND day = ?"
     row = con.execute(f"SELECT word, parts {where}", [piece.table, piece.date]).fetchone()

@@ -1,4 +1,4 @@
-"""Writes segments: the rows of one batch, so that they commit together, and compacts older segments."""
+"""Writes segments: the rows of one batch, so that they commit together. Joins older segments."""
 
 import os
 import zlib
@@ -19,20 +19,20 @@ from actors.store.tables import TABLES
 from actors.store.tail import Segment, Tail, parse_name
 
 _FORMAT = "FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false"  # partial names are ours
-# A query reads the footer of every segment, and what it costs is its row groups: with DuckDB's usual 122,880
-# rows a day at 5,000 a second costs each query 90 ms, with these 27 ms. Joining them takes 140 MB more.
+# A query reads the footer of every segment, and its cost grows with the row groups: with DuckDB's default of
+# 122,880 rows a day at 5,000 a second costs each query 90 ms, with these 27 ms. Joining then takes 140 MB more.
 _JOINED_FORMAT = f"{_FORMAT}, ROW_GROUP_SIZE 491520"
 _CHUNK_BYTES = 1 << 20
 _TIMES = (
     "coalesce(min(timestamp), min(received_at)), coalesce(max(timestamp), max(received_at)), sum(fills)::BIGINT"
 )
-# The ids of a trade of several fills go down from its own.
+# The ids of a trade of several fills count down from its own.
 _IDS = "count(trade_id) > 0, min(id - fills + 1), max(id), count(id) = count(*)"
 _WITH_ID = "(SELECT *, TRY_CAST(trade_id AS BIGINT) AS id FROM batch)"
 
 
 def crc_of(path: Path) -> int:
-    """The CRC-32 of a file; about a gigabyte a second. What is no file has none: it is not waited for."""
+    """The CRC-32 of a file; about a gigabyte a second. Only regular files have one; others are not waited for."""
     crc = 0
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:
         while chunk := file.read(_CHUNK_BYTES):
@@ -41,10 +41,10 @@ def crc_of(path: Path) -> int:
 
 
 class SegmentWriter:
-    """Turns batches into segments through an in-memory DuckDB; one thread at a time, close() ends it.
+    """Writes batches as segments through an in-memory DuckDB; for one thread at a time; close() ends it.
 
-    `label` distinguishes the half-written files of several writers; of a batch with more than `noted_ids_rows_max`
-    ticks only times and counts are noted.
+    `label` distinguishes the unfinished files of several writers; for a batch of more than `noted_ids_rows_max`
+    ticks only times and counts are noted, no ids.
     """
 
     def __init__(self, tail: Tail, files: Files, limits: Limits, label: str, noted_ids_rows_max: int = 0) -> None:
@@ -54,7 +54,7 @@ class SegmentWriter:
         self._con: duckdb.DuckDBPyConnection | None = None
         self._trying: int | None = None
         self._spans: dict[Market, Span] = {}
-        self.written: Note | None = None  # of the last batch
+        self.written: Note | None = None  # spans of the last batch
 
     def _database(self) -> duckdb.DuckDBPyConnection:
         if self._con is None:
@@ -62,15 +62,15 @@ class SegmentWriter:
         return self._con
 
     def close(self) -> None:
-        """Frees the in-memory database; the next use makes a new one."""
+        """Frees the in-memory database; the next use creates a new one."""
         if self._con is not None:
             self._con.close()
         self._con = None
 
     def prepare(self, *, anew: bool = False) -> None:
-        """Gives every table's folder its empty segment; also the folders, should somebody have deleted them.
+        """Creates every table's folder and its empty segment, also if somebody has deleted them.
 
-        With `anew` also where one is: an older version may have written it, with fewer columns.
+        With `anew` also replaces existing ones: an older version may have written them, with fewer columns.
         """
         self._tail.keep_mark()
         for table in TABLES:
@@ -85,10 +85,10 @@ class SegmentWriter:
     def write_batch(self, batch: Batch) -> int:
         """Makes the batch durable, all tables or none, and returns its bytes on disk.
 
-        The ticks segment, empty or not, is renamed last, after all others are safe under their names:
-        it is the commit. Other tables' segments above the newest ticks segment never happened.
-        Safe to call again with the same batch after any error: every file is written again, because
-        after a failed fsync the old one cannot be trusted.
+        The ticks segment, empty or not, is renamed last, after all others are durable under their names: it is the
+        commit. Other tables' segments above the newest ticks segment do not count. After any error it may be called
+        again with the same batch: every file is written again, because after a failed fsync the old one cannot be
+        trusted.
         """
         again = self._trying == batch.number
         self._trying = batch.number
@@ -110,7 +110,7 @@ class SegmentWriter:
         return size
 
     def _name(self, table: Schema, partial: Path, segment: Segment, *, again: bool) -> None:
-        """Puts a finished file in its place, where an earlier try may have left the same batch."""
+        """Renames a finished file into place, where an earlier attempt may have left the same batch."""
         folder = self._tail.folder(table)
         if again:
             for name in self._files.names(folder):
@@ -122,7 +122,7 @@ class SegmentWriter:
         self._files.sync_folder(folder)
 
     def write_empty(self, table: Schema, number: int) -> None:
-        """A segment without rows, in the place of one whose rows are lost or never counted."""
+        """Writes a segment without rows, in place of one whose rows are lost or never counted."""
         partial, segment = self._produce(table, Batch(number))
         self._name(table, partial, segment, again=True)
 
@@ -143,7 +143,7 @@ class SegmentWriter:
         """What the registered batch holds of each market."""
         exchange, keys = "exchange", "exchange, symbol"
         names = {block.exchange for block in batch.blocks if len(block)}
-        if len(names) == 1:  # to group by one column is quicker
+        if len(names) == 1:  # grouping by one column is faster
             exchange, keys = sql_text(names.pop()), "symbol"
         if batch.ticks > self._noted_ids_rows_max:
             question = f"SELECT {exchange}, symbol, {_TIMES}, false, NULL, NULL, false FROM batch GROUP BY {keys}"
@@ -157,7 +157,7 @@ class SegmentWriter:
         }
 
     def _copy(self, select: str, path: Path, how: str = _FORMAT) -> tuple[int, int]:
-        """Makes a durable file of a query's rows and returns their number and the file's CRC."""
+        """Writes a query's rows to a durable file; returns their number and the file's CRC."""
         made: list[int] = []
 
         def write(path: Path) -> None:
@@ -168,19 +168,19 @@ class SegmentWriter:
         try:
             self._files.produce(path, write)
         except (duckdb.FatalException, duckdb.InternalException):
-            with suppress(duckdb.Error):  # after a fatal error a database answers nothing any more
+            with suppress(duckdb.Error):  # after a fatal error a database answers no query
                 self.close()
             raise
         return made[0], made[1]
 
     def join(self, table: Schema, sources: Sequence[Segment]) -> Segment:
-        """Joins segments of one level into one of the next; the sources stay until nobody can need them."""
+        """Joins segments of one level into one of the next; the sources stay until no query can need them."""
         partial = self._tail.partial / f"{self._label}-{table.name}-join"
         names = [self._tail.path(table, source) for source in sources]
         rows, crc = self._copy(f"SELECT {table.names} FROM {parquet(names)}", partial, _JOINED_FORMAT)
         if rows != sum(source.rows for source in sources):
             self._files.remove(partial)
-            raise RuntimeError(f"joining {len(sources)} segments of {table.name} gave {rows} rows: {sources}")
+            raise RuntimeError(f"joining {len(sources)} segments of {table.name} returned {rows} rows: {sources}")
         self._files.crash_point("compaction.written")
         target = Segment(sources[0].first, sources[-1].last, sources[0].level + 1, rows, crc)
         self._files.rename(partial, self._tail.path(table, target))

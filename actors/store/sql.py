@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-# DuckDB reads a folder without any file as an error, so each folder of segments holds this one, with no rows.
+# DuckDB fails on a folder without any file, so each folder of segments contains this one, without rows.
 EMPTY_NAME = "empty.parquet"
 
 
@@ -13,9 +13,9 @@ def sql_text(value: str | Path) -> str:
 
 
 def parquet(paths: Sequence[Path]) -> str:
-    """SQL that reads these files of one folder, and takes no part of their path ("/data/symbol=x/") for a column.
+    """SQL that reads these files of one folder, and reads no part of their path ("/data/symbol=x/") as a column.
 
-    The folder's empty segment, which is of this version, gives the columns that older ones lack: they are NULL.
+    The folder's empty segment, which is of this version, supplies the columns that older ones lack: they are NULL.
     """
     empty = paths[0].with_name(EMPTY_NAME)
     listed = ", ".join(sql_text(path) for path in ([empty, *paths] if empty.exists() else paths))

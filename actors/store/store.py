@@ -1,7 +1,8 @@
-"""The store: the sink that keeps batches in an immutable tail and merges them into one DuckDB file. Calls block.
+"""The store: the sink that keeps batches in an immutable tail and merges them into one DuckDB file. All calls
+block.
 
-`write` belongs to one thread and everything else to another: they meet only in the tail's folders, which
-`write` adds names to and `merge` and `compact` take names from.
+`write` belongs to one thread and everything else to another. They share only the tail's folders, to which `write`
+adds files, and from which `merge` and `compact` remove them.
 """
 
 import os
@@ -58,8 +59,7 @@ _PATTERN = re.compile(r"[*?\[\]\\]")
 class Store:
     """One DuckDB file and its tail; see actors.sink.sink. `lock` is called for each file that gets the path.
 
-    `migrations` lead from older schemas to this one. Raises ValueError for a path that DuckDB would read as a
-    pattern.
+    `migrations` upgrade older schemas. Raises ValueError for a path that DuckDB would read as a pattern.
     """
 
     def __init__(
@@ -72,11 +72,11 @@ class Store:
         clock: Callable[[], float] = time.monotonic,
         migrations: Mapping[int, Sequence[str]] = STEPS,
     ) -> None:
-        # Two names of one file must not become two tails: the file knows only one watermark.
+        # Two names of one file must not make two tails: the file has only one watermark.
         self.path = settings.path.resolve()
         if _PATTERN.search(str(self.path)):
             raise ValueError(
-                f"store.path {self.path} contains one of * ? [ ] \\, which DuckDB takes for a pattern;"
+                f"store.path {self.path} contains one of * ? [ ] \\, which DuckDB reads as a pattern;"
                 " choose a path without them"
             )
         self.tail = tail_of(self.path)
@@ -99,19 +99,19 @@ class Store:
         self._through = 0
         self._asked = False  # whether the file's watermark has been read since the start
         self._started = datetime.now(UTC)
-        self.unreached = ""  # why other programs do not see the newest rows, as long as that is so
+        self.unreached = ""  # why other programs do not see the newest rows, if they do not
         self._next = 1
         self.notices: deque[Notice] = deque(maxlen=1000)
-        self.touched_ns = 0  # when anything was stored before this start, as far as the file system knows
+        self.touched_ns = 0  # when rows were last stored before this start, according to the file system
         self.segment_count = 0
         self.segment_bytes = 0
 
     # -- start and end ------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Recovers what a crash left; recording may begin when it returns. Raises OSError, FileRefused.
+        """Recovers from a crash; recording may begin when it returns. Raises OSError, FileRefused.
 
-        If somebody holds the file its recovery waits for the first merge that gets it.
+        If another process holds the file, its recovery is done by the first merge that gets it.
         """
         self._files.make_folder(self.path.parent)
         if self.path.exists():
@@ -132,7 +132,7 @@ class Store:
         newest = max([self._through, *(s.last for segments in listed.values() for s in segments)])
         self._tail.forget_uncommitted(max(self._through, committed(listed)))
         self._recover_file()
-        # Numbers follow the clock, so that they rise even if file and tail were both out of sight.
+        # Numbers follow the clock, so that they rise even if file and tail were both lost.
         self._next = max(newest, self._through, time.time_ns() // 1000) + 1
         self.notices.extend(self._quarantine.find(self._tail.live(self._through), VERIFY_BYTES_MAX))
         self.measure()
@@ -140,21 +140,20 @@ class Store:
     def _recover_file(self) -> None:
         try:
             report = self.merge(rows_max=0)
-            if report.backlog and not self._adopted:  # it was damaged and is out of the way: once more
+            if report.backlog and not self._adopted:  # it was damaged and is set aside: retry
                 self.merge(rows_max=0)
         except StoreTaken:
             raise
         except DatabaseLocked:
-            pass  # the first merge that gets it recovers it
+            pass  # recovered by the first merge that gets it
         except (FileTrouble, OSError, duckdb.Error) as error:
             self.notices.append(Notice("store_file_unavailable", f"{self.path.name}: {error}"))
 
     def _look_at_locked(self, pid: int | None) -> None:
-        """What a file that could not be adopted says to readers. Its views may not reach our tail: it is said
-        then."""
+        """Reads what a locked file says to its readers, and reports it if its views do not reach our tail."""
         owner = self._duck.peek()
         if owner is not None:
-            if owner.store_id and not self._tail.identity.settled:  # `beside` finds it by that
+            if owner.store_id and not self._tail.identity.settled:  # `beside` finds it by this
                 self._tail.mark(replace(self._tail.identity, store_id=owner.store_id))
             self._learn(owner.merged_through)
         if (owner is None and not self._came_alone) or (owner is not None and owner.tail == self.tail):
@@ -171,7 +170,7 @@ class Store:
     def finish(self, deadline: Callable[[], bool]) -> Merged:
         """Merges everything and makes the file complete by itself; stops early when `deadline()` is true.
 
-        If the file is locked (DatabaseLocked) or time is up the tail stays, and the next start takes it up.
+        If the file is locked (DatabaseLocked) or the time is up the tail stays, and the next start merges it.
         """
         report = Merged(backlog=True)
         while report.backlog and not deadline():
@@ -196,7 +195,7 @@ class Store:
 
     @property
     def transient(self) -> tuple[type[Exception], ...]:
-        """What a sick disk looks like; any other duckdb.Error is about the data and therefore a bug of ours."""
+        """Whether it is an error of a failing disk; any other duckdb.Error is about the data: a bug of ours."""
         return _TRANSIENT
 
     def describe(self, error: Exception, *, merging: bool = False) -> str:
@@ -221,7 +220,7 @@ class Store:
 
     @staticmethod
     def filter(batch: Batch) -> Filtered:
-        """The batch without what cannot be stored."""
+        """The batch without rows that cannot be stored."""
         return filter_batch(batch)
 
     # -- the merge ----------------------------------------------------------------------------------
@@ -229,8 +228,8 @@ class Store:
     def merge(self, rows_max: int | None = None) -> Merged:
         """Merges segments into the file, at most about `rows_max` rows.
 
-        Raises DatabaseLocked, FileTrouble, FileRefused, OSError, duckdb.Error. What is damaged is
-        set aside, and the report then says that there is more to do.
+        Raises DatabaseLocked, FileTrouble, FileRefused, OSError, duckdb.Error. Damaged segments are set aside; the
+        report then says that there is more to do.
         """
         rows_max = self._limits.merge_rows_max if rows_max is None else rows_max
         self.notices.extend(self._quarantine.clear_strays())
@@ -238,11 +237,11 @@ class Store:
             self._miss_vanished()
         if read_identity(self.tail) is None:
             self._upkeep.prepare()  # somebody has deleted the tail
-        if rows_max:  # before the file is held: this takes time
+        if rows_max:  # before the file is locked: this takes time
             self._tail.sync()
             self.notices.extend(self._quarantine.find(self._tail.live(self._through)))
         if not self.path.exists():
-            self.notices.extend(self._quarantine.set_wal_aside(self._duck.wal, "it was left without its file"))
+            self.notices.extend(self._quarantine.set_wal_aside(self._duck.wal, "its file is missing"))
             self._vouch(0)
         began = time.monotonic()
         try:
@@ -271,8 +270,8 @@ class Store:
         if not self._adopted or not self._duck.exists_in(con):
             self._adopt(con)
         state = self._check(con)
-        # Nobody else can have the file open now, so no query can be about to read what is deleted here.
-        # What the last merge took over has been closed, opened again and counted since.
+        # Nobody else can have the file open now, so no query can be about to read the deleted segments.
+        # The rows of the last merge have been closed, reopened and counted since.
         if self._tail.identity.through > state.through or self._tail.holds_merged(state.through):
             self._vouch(state.through)
         self._compaction.remove_unneeded(self._through)
@@ -290,8 +289,11 @@ class Store:
         return Merged(rows=chosen.rows, segments=segments, backlog=chosen.more), Entry(chosen.through, counts)
 
     def _adopt(self, con: duckdb.DuckDBPyConnection) -> None:
-        """Makes file and tail one store. A tail that was begun without the file gives it an id of its own: there
-        may be another tail for the old one, where the file was copied from."""
+        """Makes file and tail one store.
+
+        A tail that was created without the file gives it an id of its own: there may be another tail for the old
+        id, where the file was copied from.
+        """
         owner, known = owner_of(con), self._tail.identity
         file_id = owner.store_id if owner else None
         wanted = known
@@ -311,11 +313,11 @@ class Store:
         self._adopted, self.unreached = True, ""
 
     def _vouch(self, through: int) -> None:
-        """Says in the tail that it may lack what is merged up to here, before it does."""
+        """Records in the tail that segments merged up to here may be missing, before they are deleted."""
         self._tail.mark(replace(self._tail.identity, through=through))
 
     def _check(self, con: duckdb.DuckDBPyConnection) -> Entry:
-        """Compares the file with the manifest; reports rows that are gone and not in the tail either."""
+        """Compares the file with the manifest; reports rows that are missing from both file and tail."""
         state = Entry(self._duck.merged_through(con), self._duck.rows(con))
         self._learn(state.through)
         missing = self._manifest.compare(state, self._tail.listed())
@@ -327,7 +329,7 @@ class Store:
         return state
 
     def _notice_found(self, found: Found) -> None:
-        """The file may come from an older version, or from elsewhere without its tail."""
+        """Reports a file of an older version, or one found without its tail."""
         if found.version != SCHEMA_VERSION:
             self.notices.append(migrated(self.path, found.version, SCHEMA_VERSION))
         if found.tail is not None and self._came_alone:
@@ -335,7 +337,7 @@ class Store:
         self._came_alone = False
 
     def _learn(self, through: int) -> None:
-        """The file's watermark has been read."""
+        """Called when the file's watermark has been read."""
         if not self._asked:
             last = self._manifest.last
             listed = self._tail.live(last.through if last else 0)
@@ -349,9 +351,9 @@ class Store:
         self._acknowledged.settle(through)
 
     def _miss_vanished(self) -> None:
-        """Reports what was acknowledged, is not merged, and is in no segment any more."""
+        """Reports acknowledged batches that are neither merged nor in a segment."""
         self._acknowledged.settle(self._through)
-        until = self._acknowledged.newest  # before the segments are listed: the writer goes on
+        until = self._acknowledged.newest  # before the segments are listed: the writer keeps writing
         found = self._acknowledged.missing(self._tail.listed(), self._through, until)
         if found is not None:
             self.notices.append(vanished(found))
@@ -359,9 +361,10 @@ class Store:
     # -- retention ----------------------------------------------------------------------------------
 
     def retain(self) -> Retained:
-        """Archives and deletes a piece of what is older than keep_days, if the file can be had. Call after `merge`.
+        """Archives and deletes a piece of the rows older than keep_days, if the file is free. Call it after
+        `merge`.
 
-        Raises as `merge` does, and ArchiveWrong; the file and its record are sound then, and nothing is lost.
+        Raises as `merge` does, and ArchiveWrong; file and manifest are intact then, and nothing is lost.
         """
         if not self._adopted:
             return Retained()
@@ -377,7 +380,7 @@ class Store:
         return report
 
     def consult(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        """What `question` finds in the views. Raises DatabaseLocked. Not beside `merge`."""
+        """The result of `question` on the views. Raises DatabaseLocked. Not concurrently with `merge`."""
         return self._duck.consult(question)
 
     # -- upkeep -------------------------------------------------------------------------------------
@@ -385,7 +388,7 @@ class Store:
     def compact(self) -> int:
         """Joins small segments into larger ones, while merges wait. Returns how many were joined.
 
-        Not while the watermark is in doubt: a compaction that reaches over it would be half merged.
+        Does nothing while the watermark is in doubt: a compaction across it would be half merged.
         """
         if self._manifest.unsure and not self._asked:
             return 0
@@ -406,9 +409,9 @@ class Store:
     # -- damage -------------------------------------------------------------------------------------
 
     def _segments_aside(self) -> bool:
-        """After an error in a merge: whether it was a segment that could not be read."""
+        """After an error in a merge: sets unreadable segments aside; whether there were any."""
         self._quarantine.forget()
-        # DuckDB binds every file of the folder, also those that count no more.
+        # DuckDB binds every file of the folder, also those that no longer count.
         found = self._quarantine.find(self._tail.live(self._through)) or self._quarantine.find(self._tail.listed())
         self.notices.extend(found)
         return bool(found)

@@ -6,5 +6,5 @@ from actors.model.ticks import REJECTS, TICKS
 
 SCHEMA_VERSION = 4
 
-# Ticks come last: the ticks segment of a batch is what commits the batch (see segments.write_batch).
+# Ticks come last: the ticks segment of a batch commits it (see segments.write_batch).
 TABLES: tuple[Schema, ...] = (REJECTS, EVENTS, AUDIT, GAP_STATES, FEEDS, LAGS, INSTRUMENTS, TICKS)

@@ -1,12 +1,12 @@
-"""The tail's names: which segments there are, which of them count, and what may be merged next.
+"""The segments of the tail, by their names: which exist, which count, and which may be merged next.
 
-A segment holds the rows of the batches FIRST..LAST of one table. Its name says all that is ever asked of
-it, "LEVEL-FIRST-LAST-ROWS-CRC.parquet", so that no footer has to be read to plan a merge, a loss can be
-counted when the file itself cannot be read any more, and rot is noticed (zstd pages carry no checksum).
+A segment holds the rows of the batches FIRST..LAST of one table. Its name, "LEVEL-FIRST-LAST-ROWS-CRC.parquet",
+contains everything needed to plan a merge without reading footers, to count a loss when the file cannot be read,
+and to detect corruption (zstd pages carry no checksum).
 
-A flush writes level 0; compaction joins several of one level into one of the next. A segment counts
-("is live") when it is above the file's watermark and no segment of a higher level reaches its LAST:
-whoever lists a folder once can tell, whichever files of a compaction are still or already there.
+A flush writes level 0; compaction joins several segments of one level into one of the next. A segment counts ("is
+live") if it is above the file's watermark and no segment of a higher level reaches its LAST. So one listing of a
+folder is enough to decide, whichever files of a compaction exist at that moment.
 """
 
 import re
@@ -27,12 +27,12 @@ from actors.store.tables import TABLES
 _NAME = re.compile(r"(\d)-(\d{16})-(\d{16})-(\d{1,12})-([0-9a-f]{8})\.parquet")
 LEVEL_MAX = 9
 
-JOURNAL_NAME = "acknowledged.jsonl"  # see acknowledged
+JOURNAL_NAME = "acknowledged.jsonl"  # see acknowledged.py
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Segment:
-    """One segment by its name; sorts by batch. `crc` is the CRC-32 of the file."""
+    """One segment, as described by its name; sorts by batch. `crc` is the CRC-32 of the file."""
 
     first: int
     last: int
@@ -50,7 +50,7 @@ Listed = Mapping[str, list[Segment]]
 
 
 def parse_name(name: str) -> Segment | None:
-    """The segment of a file name, or None for any other file."""
+    """The segment of a file name; None for any other file."""
     match = _NAME.fullmatch(name)
     if match is None:
         return None
@@ -58,7 +58,7 @@ def parse_name(name: str) -> Segment | None:
 
 
 def live(segments: Iterable[Segment], merged_through: int) -> list[Segment]:
-    """Those that count, in order: the rule that `views` says in SQL."""
+    """The segments that count, in order: the rule that `views` expresses in SQL."""
     everything = list(segments)
     top = {
         level: max((s.last for s in everything if s.level > level), default=0)
@@ -68,20 +68,20 @@ def live(segments: Iterable[Segment], merged_through: int) -> list[Segment]:
 
 
 def rows_between(listed: Listed, above: int, through: int) -> dict[str, int]:
-    """Rows that segments hold of the batches in (above, through], by table."""
+    """The rows in segments of the batches in (above, through], by table."""
     return {
         name: sum(s.rows for s in live(segments, above) if s.last <= through) for name, segments in listed.items()
     }
 
 
 def committed(listed: Listed) -> int:
-    """The newest batch that counts as written: its ticks segment, empty or not, is there."""
+    """The newest committed batch: its ticks segment, empty or not, exists."""
     return max((s.last for s in listed[TICKS.name]), default=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one merge takes: segments by table, the batch they reach, rows of ticks, and whether more is left."""
+    """What one merge takes: segments by table, their last batch, rows of ticks, and whether more remain."""
 
     segments: Listed
     through: int
@@ -90,9 +90,9 @@ class Plan:
 
 
 def plan(counted: Listed, rows_max: int) -> Plan:
-    """At most about `rows_max` rows of ticks, but at least one segment.
+    """Plans a merge of at most about `rows_max` rows of ticks, but at least one segment.
 
-    It ends at a batch where no table's segment goes on, so that the watermark never cuts one in two.
+    It ends at a batch where no table's segment continues, so that the watermark never splits one.
     """
     ticks = counted[TICKS.name]
     others = [s for name, segments in counted.items() if name != TICKS.name for s in segments]
@@ -107,17 +107,17 @@ def plan(counted: Listed, rows_max: int) -> Plan:
     return Plan(chosen, through, rows, bool(ticks) and ticks[-1].last > through)
 
 
-NAME_BYTES_MAX = 150  # of what is set aside; with a time behind it a file system must still take it
+NAME_BYTES_MAX = 150  # of a file set aside; with a time appended it must still be a valid name
 
 
 def shown(name: str) -> str:
-    """A file name as it can be printed and stored: names may hold any bytes."""
+    """A file name that can be printed and stored: names may contain any bytes."""
     text = "".join(c if c.isprintable() else "_" for c in name.encode("utf-8", "replace").decode())
     return text.encode()[:NAME_BYTES_MAX].decode("utf-8", "ignore")
 
 
 def stamped(path: Path, word: str) -> Path:
-    """The name under which something is set aside."""
+    """The name under which a file is set aside."""
     return path.with_name(f"{path.name}.{word}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
 
 
@@ -126,16 +126,16 @@ def _is_folder(path: Path) -> bool:
 
 
 class Tail:
-    """Where everything of the tail lies. The folders of the tables hold what queries see, and nothing else."""
+    """The folders of the tail. Those of the tables contain only what queries read."""
 
     def __init__(self, root: Path, files: Files, group: int | None = None) -> None:
         self.root, self._files, self._group = root, files, group
-        self.partial = root / ".partial"  # half-written files
-        self.aside = root / "aside"  # what was damaged, or is not ours
-        self.identity = Identity("")  # what the marker says, once `mark` or `recall` was called
+        self.partial = root / ".partial"  # unfinished files
+        self.aside = root / "aside"  # damaged and foreign files
+        self.identity = Identity("")  # the marker's content, once `mark` or `recall` was called
 
     def recall(self) -> bool:
-        """Takes up what the marker says; whether there is one."""
+        """Reads the marker; returns whether there is one."""
         found = read_identity(self.root)
         self.identity = found or self.identity
         return found is not None
@@ -144,7 +144,7 @@ class Tail:
         """Writes the marker; durable when it returns."""
         self.identity = identity
         self._files.make_folder(self.partial)
-        partial = self.partial / f"marker-{threading.get_ident()}"  # two threads may find it gone
+        partial = self.partial / f"marker-{threading.get_ident()}"  # two threads may find it missing
         write_identity(self.root, identity, self._files, partial)
 
     def keep_mark(self) -> None:
@@ -153,15 +153,15 @@ class Tail:
             self.mark(self.identity)
 
     def folder(self, table: Schema) -> Path:
-        """Where the table's segments lie."""
+        """The folder of a table's segments."""
         return self.root / table.name
 
     def replaced(self, table: Schema) -> Path:
-        """Where segments lie that a compaction has replaced and a running query may still open."""
+        """The folder of segments that a compaction has replaced and a running query may still open."""
         return self.root / ".replaced" / table.name
 
     def uncommitted(self, table: Schema) -> Path:
-        """Where segments of a batch that never came to be lie until nobody can be reading them."""
+        """The folder of segments of an uncommitted batch, until no query can be reading them."""
         return self.root / ".uncommitted" / table.name
 
     def path(self, table: Schema, segment: Segment) -> Path:
@@ -178,10 +178,11 @@ class Tail:
         return sorted(segment for segment in found if segment is not None)
 
     def forget_uncommitted(self, until: int) -> None:
-        """Other tables' segments above `until`, the last batch that has its ticks, did not happen.
+        """Removes other tables' segments above `until`, the last batch with ticks: their batches were never
+        committed.
 
-        Others may be reading them, so they go behind symbolic links, and away when nobody has the file. It is
-        durable when this returns: the next batches get higher numbers, and would make them count.
+        Others may be reading them, so they go behind symbolic links, and are deleted when nobody has the file.
+        Durable when it returns: the next batches get higher numbers, and would make them count.
         """
         for table in TABLES:
             folder, behind = self.folder(table), self.uncommitted(table)
@@ -196,7 +197,7 @@ class Tail:
                 self._files.sync_folder(folder)
 
     def remove_uncommitted(self) -> None:
-        """Only while nobody can be reading."""
+        """Deletes them; only while nobody can be reading."""
         for table in TABLES:
             for name in self._files.names(self.uncommitted(table)):
                 self._files.remove(self.folder(table) / name)
@@ -205,11 +206,11 @@ class Tail:
                 self._files.remove(self.uncommitted(table) / name)
 
     def live(self, merged_through: int) -> dict[str, list[Segment]]:
-        """Segments of each table that count, above this watermark."""
+        """The segments of each table that count, above this watermark."""
         return {name: live(segments, merged_through) for name, segments in self.listed().items()}
 
     def unneeded(self, merged_through: int) -> list[tuple[Schema, Segment]]:
-        """Segments that do not count: merged, or replaced by a compaction."""
+        """The segments that do not count: merged, or replaced by a compaction."""
         listed = self.listed()
         return [
             (table, segment)
@@ -218,16 +219,16 @@ class Tail:
         ]
 
     def holds_merged(self, merged_through: int) -> bool:
-        """Whether segments are here that the next merge deletes because the file holds their rows."""
+        """Whether there are segments that the next merge deletes because the file holds their rows."""
         return any(s.last <= merged_through for segments in self.listed().values() for s in segments)
 
     def remove(self, table: Schema, segment: Segment) -> None:
-        """Deletes a segment, wherever its content lies."""
+        """Deletes a segment, wherever its content is."""
         self._files.remove(self.path(table, segment))
         self._files.remove(self.replaced(table) / segment.name)
 
     def prepare(self) -> None:
-        """At start: makes the folders and removes what a crash left half done."""
+        """At start: creates the folders and removes unfinished files."""
         self._files.make_folder(self.root)
         if self._group is not None:
             self._files.give(self.root, self._group)
@@ -253,13 +254,13 @@ class Tail:
         self.sync()
 
     def _make_own_folder(self, folder: Path) -> None:
-        """What else has its name is out of the way then: a link could lead anywhere."""
+        """Creates a folder; another file of that name is moved aside first: a link could lead anywhere."""
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
             self._files.rename(folder, stamped(folder, "foreign"))
         self._files.make_folder(folder)
 
     def set_aside(self, path: Path, word: str) -> Path:
-        """Moves something of the tail out of sight; returns where to."""
+        """Moves a file of the tail aside; returns its new path."""
         self._files.make_folder(self.aside)
         aside = stamped(self.aside / shown(f"{path.parent.name}-{path.name}"), word)
         self._files.rename(path, aside)
@@ -267,12 +268,12 @@ class Tail:
         return aside
 
     def sync(self) -> None:
-        """Makes sure of every name that is seen here: who wrote it may have crashed or failed before its fsync."""
+        """Makes every name seen here durable: its writer may have crashed or failed before its fsync."""
         for table in TABLES:
             self._files.sync_folder(self.folder(table))
 
     def strays(self) -> list[Path]:
-        """What is in the tables' folders and not ours; DuckDB would try to read it, and wait for ever at a FIFO."""
+        """Foreign files in the tables' folders; DuckDB would try to read them, and block for ever at a FIFO."""
         return [
             self.folder(table) / name
             for table in TABLES
@@ -281,7 +282,7 @@ class Tail:
         ]
 
     def _is_ours(self, table: Schema, name: str) -> bool:
-        """An ordinary file with the name of a segment, or the link that stands for one that was hidden."""
+        """A regular file with the name of a segment, or the link that stands for a hidden one."""
         if parse_name(name) is None and name != EMPTY_NAME:
             return False
         path = self.folder(table) / name
@@ -290,7 +291,7 @@ class Tail:
             if stat.S_ISLNK(mode):
                 behind = (self.replaced(table) / name, self.uncommitted(table) / name)
                 return path.readlink().parts[-3:] in [hidden.parts[-3:] for hidden in behind]
-        except FileNotFoundError:  # removed meanwhile
+        except FileNotFoundError:  # deleted meanwhile
             return True
         return stat.S_ISREG(mode)
 
@@ -305,7 +306,7 @@ class Tail:
         return total
 
     def remove_all(self) -> None:
-        """Deletes the tail, leaving only what was set aside; the manifest goes last."""
+        """Deletes the tail except the files set aside; the manifest last."""
         for table in TABLES:
             for folder in (self.folder(table), self.replaced(table), self.uncommitted(table)):
                 names = self._files.names(folder)

@@ -1,4 +1,4 @@
-"""Whether the end of a DuckDB file is missing: DuckDB opens one that was cut, and fails only at a row there."""
+"""Detects a DuckDB file whose end is missing: DuckDB opens it, and fails only when it reads a row there."""
 
 import duckdb
 
@@ -8,13 +8,13 @@ _HEADERS_BYTES = 3 * 4096  # before the first block, https://duckdb.org/docs/sta
 
 
 def bytes_counted(con: duckdb.DuckDBPyConnection) -> int:
-    """How long the file is by DuckDB's own count, which goes on counting free blocks that it has cut off itself."""
+    """The file's length by DuckDB's own count, which includes free blocks that it has cut off."""
     row = con.execute("SELECT total_blocks * block_size FROM pragma_database_size()").fetchone()
     return int(row[0]) + _HEADERS_BYTES if row else 0
 
 
 def bytes_needed(con: duckdb.DuckDBPyConnection) -> int:
-    """How long it must be for every block that is in use; takes 6 ms for each million rows."""
+    """The length needed for every block in use; takes 6 ms for each million rows."""
     size = con.execute("SELECT block_size FROM pragma_database_size()").fetchone()
     used = [con.execute("SELECT max(block_id) FROM pragma_metadata_info()").fetchone()]
     tables = con.execute(

@@ -1,13 +1,13 @@
 """The views through which any DuckDB process sees merged rows and tail as one table.
 
-A view must give each row once, whatever is being written, compacted or deleted while it is read. Its rule for
-which segments count is `tail.live`, in SQL. What makes it sound is the order in which DuckDB (1.2 to 2.0)
-binds a query, left before right: the folder is listed for the rule first, once, and for reading second. A
-segment that appears between the two is read but does not count, so its rows wait for the next query; a compaction
-that does count was there before the second listing; and what it replaced stays listed until no query can be
-between its two listings, and openable for much longer (see compaction).
+A view must return each row once, whatever is written, compacted or deleted while it is read. It implements the rule
+of `tail.live` in SQL. It is correct because of the order in which DuckDB (1.2 to 2.0) binds a query, left before
+right: the folder is listed for the rule first, once, and for reading second. A segment that appears between the two
+is read but does not count, so its rows wait for the next query; a compaction that counts existed before the second
+listing; and the segments it replaced stay listed until no query can be between its two listings, and can be opened
+for much longer (see compaction).
 
-The pattern ends in "**" because that alone passes over symbolic links: replaced segments hide behind them.
+The pattern ends in "**" because only that skips symbolic links: replaced segments are hidden behind them.
 """
 
 import re
@@ -22,10 +22,10 @@ from actors.store.identity import MARKER_NAME
 from actors.store.sql import sql_text
 from actors.store.tables import TABLES
 
-# Views, tables and the watermark stand in two schemas, so that a user's `show tables` lists only what to query.
+# Views are in another schema than tables and watermark, so that a user's `show tables` lists only the views.
 SCHEMA = MERGED_SCHEMA
 
-# A window and no second mention of the listing: that would list the folder again, and see another state of it. Not
+# A window instead of a second reference to the listing, which would list the folder again, in another state. Not
 # WITH ... AS MATERIALIZED either: DuckDB 1.4.0 and 1.4.1 cannot read that back from a view.
 _LIVE = """(
   SELECT file FROM (
@@ -39,8 +39,8 @@ _LIVE = """(
     WHERE level IS NOT NULL AND last IS NOT NULL)
   WHERE last > (SELECT merged_through FROM {schema}.watermark) AND last > coalesce(above, 0))"""
 
-# Gives no row, or an error. What it says is not known before it is read, and each column needs it: else DuckDB
-# would leave the whole part out where a condition of the query's cannot be true of it.
+# Returns no row, or an error. Its content is unknown before it is read, and each column depends on it: otherwise
+# DuckDB would skip the whole part if a condition of the query can never be true for it.
 _CHECKED = """(
   SELECT content AS said,
          CASE WHEN split_part(content, ' ', 2) = (SELECT max(store_id) FROM {schema}.identity)
@@ -60,8 +60,8 @@ _TAIL = re.compile(rf"glob\"?\('((?:[^']|'')+)/{TICKS.name}/\*")
 def select_sql(table: Schema, tail: Path | None, *, merged: str | None = SCHEMA, checked: bool = True) -> str:
     """SELECT of one table, with its tail or (None) of the file alone.
 
-    `merged` is the schema that holds the merged rows, None where the file has no such table; without `checked` file
-    and tail are known to belong together.
+    `merged` is the schema of the merged rows, None if the file has no such table; without `checked` file and tail
+    are known to belong together.
     """
     parts = [f"SELECT {table.names} FROM {merged}.{table.name}"] if merged else []
     if tail is None:
@@ -81,7 +81,7 @@ def tail_select(table: Schema, tail: Path, schema: str = SCHEMA) -> str:
     pattern = sql_text(tail / table.name / "**")
     counted = _LIVE.format(pattern=pattern, schema=schema)
     columns = ", ".join(f"segment.{column.quoted}" for column in table.columns)
-    # union_by_name opens the files while binding: their statistics then spare most of them from being read.
+    # union_by_name opens the files while binding: thanks to their statistics most are then not read.
     options = "filename = true, union_by_name = true, hive_partitioning = false"
     return (
         f"SELECT {columns} FROM {counted} AS counted"
@@ -113,8 +113,7 @@ def recorded_tail(con: duckdb.DuckDBPyConnection, database: str | None = None) -
     return Path(match[1].replace("''", "'")) if match else None
 
 
-# Views over the views, in the order in which they stand on each other: the newest state of each gap, and what
-# is covered.
+# Views on these views, each after those that it uses: the newest state of each gap, and coverage.
 EXTRA_VIEWS = {"gaps": GAPS_SELECT, "coverage": COVERAGE_SELECT}
 
 
@@ -124,7 +123,7 @@ def extra_view_sql(kind: str = "VIEW main.") -> list[str]:
 
 
 def schema_sql(version: int) -> list[str]:
-    """Everything a new file holds, in order: tables, watermark, and the version of it all."""
+    """The statements that create a new file, in order: tables, watermark, and the schema version."""
     tables = [f"CREATE TABLE {SCHEMA}.{table.name} ({table.definition})" for table in TABLES]
     return [
         f"CREATE SCHEMA {SCHEMA}",

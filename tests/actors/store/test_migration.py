@@ -129,7 +129,7 @@ def test_a_step_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     record(told, 5)
     make_older(told.path)
     broken = {0: (OLDER[0][0], "ALTER TABLE store.nothing ADD COLUMN x INTEGER")}
-    with pytest.raises(FileRefused, match="nothing"), store(told, migrations=broken):
+    with pytest.raises(FileRefused, match="no step"), store(told, migrations=broken):
         pass
     assert ask(told.path, "FROM schema_version") == [(0,)]
     assert ask(told.path, "SELECT count(*) FROM store.ticks") == [(5,)]
@@ -143,7 +143,7 @@ def test_a_version_that_nothing_leads_on_from_is_refused_untouched(tmp_path: Pat
     with duckdb.connect(told.path) as con:
         con.execute("UPDATE main.schema_version SET version = 0")
     before = told.path.read_bytes()
-    with pytest.raises(FileRefused, match="version 0 of the schema cannot be brought to"), store(told):
+    with pytest.raises(FileRefused, match="schema version 0 cannot be upgraded to"), store(told):
         pass
     assert told.path.read_bytes() == before
 

@@ -95,7 +95,7 @@ def test_a_file_that_comes_without_its_tail_is_recorded_into_and_the_loss_is_sai
     with store(told) as made:
         (notice,) = made.notices
         assert notice.event == "store_tail_missing" and str(tail) in notice.reason
-        assert ("it is still there" in notice.reason) == (where == "there")
+        assert ("still exists" in notice.reason) == (where == "there")
         assert len(ids(told.path)) == 12
         write(made)
         assert len(ids(told.path)) == 18
