@@ -8,6 +8,7 @@ from actors.exchanges.bybit.loopback import BYBIT
 from actors.exchanges.coinbaseexchange.loopback import COINBASEEXCHANGE
 from actors.exchanges.contract.loopback import Venue
 from actors.exchanges.deribit.loopback import DERIBIT
+from actors.exchanges.gate.loopback import GATE
 from actors.exchanges.htx.loopback import HTX
 from actors.exchanges.hyperliquid.loopback import HYPERLIQUID
 from actors.exchanges.kraken.loopback import KRAKEN
@@ -22,6 +23,7 @@ LOOPBACKS: dict[str, Venue] = {
     "bybit": BYBIT,
     "coinbaseexchange": COINBASEEXCHANGE,
     "deribit": DERIBIT,
+    "gate": GATE,
     "htx": HTX,
     "hyperliquid": HYPERLIQUID,
     "kraken": KRAKEN,

@@ -8,6 +8,7 @@ from actors.exchanges.bybit import BYBIT
 from actors.exchanges.coinbaseexchange import COINBASEEXCHANGE
 from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.deribit import DERIBIT
+from actors.exchanges.gate import GATE
 from actors.exchanges.htx import HTX
 from actors.exchanges.hyperliquid import HYPERLIQUID
 from actors.exchanges.kraken import KRAKEN
@@ -22,6 +23,7 @@ EXCHANGES: dict[str, Exchange] = {
     "bybit": BYBIT,
     "coinbaseexchange": COINBASEEXCHANGE,
     "deribit": DERIBIT,
+    "gate": GATE,
     "htx": HTX,
     "hyperliquid": HYPERLIQUID,
     "kraken": KRAKEN,

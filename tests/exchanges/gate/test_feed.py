@@ -1,0 +1,69 @@
+"""Gate's trades of contracts in the forms that they have had, and what is rejected of them."""
+
+import json
+
+import pytest
+
+from actors.feed.decoder import Decoder, Outcome
+from actors.model.ticks import OFF_BOOK, Block, Reason
+from tests.harness.exchange_cases import market_of
+from tests.harness.exchange_values import dialect_of
+
+SYMBOLS = ("BTC/USDT:USDT", "MOB/USDT:USDT", "BTC/USD:BTC-220603")
+ROW = {"size": "-7", "id": 9, "create_time": 1653808101, "create_time_ms": 1653808101123, "price": "5"}
+
+
+def read(*rows: dict[str, object]) -> tuple[Block, Outcome]:
+    block, dialect = Block("gate"), dialect_of("gate")
+    names = {market_of("gate", symbol).native: symbol for symbol in SYMBOLS}
+    frame = {"time": 1, "channel": "futures.trades", "event": "update", "error": None, "result": list(rows)}
+    return block, Decoder("gate", dialect, names).read([json.dumps(frame).encode()], 5, block)
+
+
+def test_sizes_and_prices_are_numbers_or_texts_and_the_sign_is_the_side() -> None:
+    rows: list[dict[str, object]] = [
+        {**ROW, "contract": "BTC_USDT", "size": 50, "price": "56233.30"},
+        {**ROW, "contract": "MOB_USDT", "size": -90, "price": 0.836},
+        {**ROW, "contract": "MOB_USDT", "size": "-1.5", "id": 10},
+    ]
+    block, outcome = read(*rows)
+    assert outcome.ticks == 3 and not outcome.rejects
+    assert block.price == ["56233.30", "0.836", "5"] and block.volume == ["50", "90", "1.5"]
+    assert block.side == ["buy", "sell", "sell"]
+
+
+def test_a_dated_contract_has_seconds_where_it_has_no_milliseconds() -> None:
+    row = {key: value for key, value in ROW.items() if key != "create_time_ms"}
+    block, _ = read({**row, "contract": "BTC_USD_20220603"})
+    assert (block.symbol, block.exchange_ns) == (["BTC/USD:BTC-220603"], [1_653_808_101_000_000_000])
+
+
+def test_rows_that_come_newest_first_are_turned_round() -> None:
+    block, _ = read(*({**ROW, "contract": "BTC_USDT", "id": number} for number in (12, 11, 10)))
+    assert block.trade_id == ["10", "11", "12"]
+
+
+def test_what_never_met_the_book_is_marked() -> None:
+    block, outcome = read(
+        {**ROW, "contract": "BTC_USDT"}, {**ROW, "contract": "BTC_USDT", "id": 10, "is_internal": True}
+    )
+    assert outcome.off_book and block.source == ["stream", OFF_BOOK]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("size", 0, Reason.BAD_VOLUME),
+        ("size", "--1", Reason.BAD_VOLUME),
+        ("size", None, Reason.BAD_TYPE),
+        ("price", -1, Reason.BAD_PRICE),
+        ("create_time_ms", "1653808101123", Reason.BAD_TYPE),
+        ("create_time_ms", 10**16, Reason.BAD_TIME),
+        ("contract", "NOPE_USDT", Reason.UNKNOWN_SYMBOL),
+        ("is_internal", "yes", Reason.BAD_TYPE),
+    ],
+)
+def test_an_invalid_trade_costs_only_itself(field: str, value: object, reason: Reason) -> None:
+    good = {**ROW, "contract": "BTC_USDT"}
+    block, outcome = read(good, {**good, field: value}, {**good, "id": 10})
+    assert [reject.reason for reject in outcome.rejects] == [reason] and block.trade_id == ["9", "10"]
