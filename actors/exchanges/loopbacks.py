@@ -5,6 +5,7 @@ from actors.exchanges.binancecoinm.loopback import BINANCECOINM
 from actors.exchanges.binanceusdm.loopback import BINANCEUSDM
 from actors.exchanges.bitfinex.loopback import BITFINEX
 from actors.exchanges.bybit.loopback import BYBIT
+from actors.exchanges.coinbase.loopback import COINBASE
 from actors.exchanges.coinbaseexchange.loopback import COINBASEEXCHANGE
 from actors.exchanges.contract.loopback import Venue
 from actors.exchanges.deribit.loopback import DERIBIT
@@ -21,6 +22,7 @@ LOOPBACKS: dict[str, Venue] = {
     "binanceusdm": BINANCEUSDM,
     "bitfinex": BITFINEX,
     "bybit": BYBIT,
+    "coinbase": COINBASE,
     "coinbaseexchange": COINBASEEXCHANGE,
     "deribit": DERIBIT,
     "gate": GATE,

@@ -5,6 +5,7 @@ from actors.exchanges.binancecoinm import BINANCECOINM
 from actors.exchanges.binanceusdm import BINANCEUSDM
 from actors.exchanges.bitfinex import BITFINEX
 from actors.exchanges.bybit import BYBIT
+from actors.exchanges.coinbase import COINBASE
 from actors.exchanges.coinbaseexchange import COINBASEEXCHANGE
 from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.deribit import DERIBIT
@@ -21,6 +22,7 @@ EXCHANGES: dict[str, Exchange] = {
     "binanceusdm": BINANCEUSDM,
     "bitfinex": BITFINEX,
     "bybit": BYBIT,
+    "coinbase": COINBASE,
     "coinbaseexchange": COINBASEEXCHANGE,
     "deribit": DERIBIT,
     "gate": GATE,

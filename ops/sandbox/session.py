@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
@@ -89,6 +89,10 @@ class Session:
         if not self._dead and not self._outbox.post(text, trio.current_time() + self._faults()["slow"]):
             self._over.cancel()  # without a close: it would wait behind what is not read
 
+    def _post_all(self, frames: Sequence[str]) -> None:
+        for frame in frames:
+            self._post(frame)
+
     def _end(self, code: int, reason: str) -> None:
         """Closes once what was posted before has gone; a dead connection can say nothing."""
         if not self._dead:
@@ -98,8 +102,8 @@ class Session:
         """No await in here: between the acknowledgement and the first trade nothing may come."""
         if answer.pong:
             self._pings_unanswered = 0
-        for frame in answer.frames:
-            self._post(frame)
+        if not self._venue.acknowledges_last:
+            self._post_all(answer.frames)
         for native in answer.remove:
             market = self._client.subscribed.pop(native, None)
             if market is not None:
@@ -112,6 +116,8 @@ class Session:
                 market = self._client.subscribed[native]
                 for frame in () if self._spoiler.muted(market) else self._venue.replay(market):
                     self._post(self._wrapped(market, frame))
+        if self._venue.acknowledges_last:
+            self._post_all(answer.frames)
         if answer.close is not None:
             self._end(*answer.close)
 

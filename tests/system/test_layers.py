@@ -159,7 +159,7 @@ def test_a_loopback_knows_nothing_of_the_code_that_it_is_a_witness_for() -> None
     for path in loopbacks:
         own = f"actors.exchanges.{path.parent.name}"
         others = [name for name in imported(path) if name != own and not name.startswith(f"{own}.loopback_")]
-        wrong = [name for name in others if name.startswith(own) or name.endswith((".feed", ".history"))]
+        wrong = [name for name in others if name.startswith(f"{own}.") or name.endswith((".feed", ".history"))]
         assert wrong == [], path
     assert len(loopbacks) >= 5
 

@@ -1,9 +1,10 @@
 """Coinbase Exchange: what it documents and promises; the functions that speak to it: feed.py and history.py."""
 
-from actors.exchanges.coinbaseexchange import feed, history
+from actors.exchanges.coinbaseexchange import feed, history, instruments
 from actors.exchanges.contract import feed as x
 from actors.exchanges.contract import history as h
 from actors.exchanges.contract.exchange import Exchange
+from actors.exchanges.contract.instruments import InstrumentList
 from actors.model.ticks import IdPromise
 
 COINBASEEXCHANGE = Exchange(
@@ -25,6 +26,7 @@ COINBASEEXCHANGE = Exchange(
         market=feed.market,
         examples=("BTC/USD",),
         subscribe_text=feed.subscribe_text,
+        unsubscribe_text=feed.unsubscribe_text,
         trades=feed.trades,
         control=feed.control,
         ids={"spot": IdPromise.CONTIGUOUS},
@@ -54,5 +56,13 @@ COINBASEEXCHANGE = Exchange(
         parse=history.parse,
         parse_error=history.parse_error,
         notes=("the wire's side is the maker's and is turned round", "a time is found by halving the ids"),
+    ),
+    instruments=InstrumentList(
+        name="coinbaseexchange",
+        doc="https://docs.cdp.coinbase.com/api-reference/exchange-api/rest-api/products/get-all-known-trading-pairs",
+        doc_read="2026-11-26",
+        base="https://api.exchange.coinbase.com",
+        requests=(instruments.REQUEST,),
+        parse=instruments.parse,
     ),
 )

@@ -33,9 +33,9 @@ ENDPOINT = "wss://ws-feed.exchange.coinbase.com"
 # `side` is the maker's: the same trade in `ticker`, which gives the taker's, was opposite 107 times of 107.
 _TAKER = {"buy": "sell", "sell": "buy"}
 # Tried at the start of a word only, so that a long text takes time in proportion to its length.
-_INVALID = re.compile(r"(?<!\S)(\S{1,64}) is not a valid product")
+INVALID = re.compile(r"(?<!\S)(\S{1,64}) is not a valid product")
 # Not about a product: 100 messages a second an IP (rate-limits), and troubles of its own.
-_TRANSIENT = re.compile(
+TRANSIENT = re.compile(
     r"rate.?limit|too many|throttl|slow down|internal (?:server )?error|try again", re.IGNORECASE
 )
 
@@ -71,6 +71,10 @@ def subscribe_text(natives: Sequence[str], channel: str, _request_id: str) -> st
     return compact({"type": "subscribe", "product_ids": list(natives), "channels": [channel, "heartbeat"]})
 
 
+def unsubscribe_text(natives: Sequence[str], channel: str, _request_id: str) -> str:
+    return compact({"type": "unsubscribe", "product_ids": list(natives), "channels": [channel, "heartbeat"]})
+
+
 def trades(frames: Sequence[bytes]) -> Trades:
     matches = decode_frames(_decoder, frames)
     return Trades(
@@ -94,7 +98,7 @@ def control(message: object) -> Control | None:
             return Ack(_subscribed(message), whole=True)
         case "error":
             reason = f"{text_inside(message, 'message')}: {text_inside(message, 'reason')}".strip(": ")
-            return Refusal(reason, tuple(_INVALID.findall(reason)), transient=bool(_TRANSIENT.search(reason)))
+            return Refusal(reason, tuple(INVALID.findall(reason)), transient=bool(TRANSIENT.search(reason)))
     return None
 
 

@@ -1,4 +1,4 @@
-"""Coinbase Exchange over REST: a product's trades by id, newest first, without end."""
+"""Coinbase Exchange over REST: a product's trades by id, newest first, without end; those of Advanced Trade too."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -56,10 +56,10 @@ def request(query: Query) -> RestRequest:
     return RestRequest(path=f"/products/{query.market.native}/trades", query=parameters)
 
 
-def parse(body: bytes, headers: Mapping[str, str], query: Query) -> Page:
+def parse(body: bytes, headers: Mapping[str, str], query: Query, name: str = "coinbaseexchange") -> Page:
     # An error comes with status 200 only behind a proxy.
     if body[:1] == b"{" and text_inside(error_json(body), "message"):
-        raise parse_error(200, body).error("coinbaseexchange")
+        raise parse_error(200, body).error(name)
     to_ns = query.trade_range.to_ns
     if query.trade_range.to_id is None and to_ns is not None and _seeking(query.cursor):
         return Page(NO_TRADES, _narrowed(query, decoded(_decoder, body), to_ns))

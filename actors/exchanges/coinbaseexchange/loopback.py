@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from actors.exchanges.coinbaseexchange.loopback_common import HISTORY
 from actors.exchanges.contract.loopback import (
     US,
     Answer,
@@ -16,7 +17,7 @@ from actors.exchanges.contract.loopback import (
     string_list,
 )
 from actors.exchanges.contract.loopback_market import Fill, Market, Seed, Style
-from actors.exchanges.contract.loopback_rest import Find, HistoryServer, HttpRequest, HttpResponse, error
+from actors.exchanges.contract.loopback_rest import HttpRequest, HttpResponse, ListedMarket, Listing
 
 CHANNELS = ("matches", "heartbeat")
 
@@ -111,34 +112,22 @@ def _seed(frame: Mapping[str, Any]) -> Seed:
     return Seed(frame["trade_id"], frame["sequence"], [frame["price"]], [frame["size"]])
 
 
-# The REST side: a product's trades, newest first, with cursors in headers.
-
-REST_ROWS_MAX = 1000
-
-
-def _rest_row(fill: Fill) -> str:
-    # `side` is the maker's: the opposite of the taker's.
-    side = "sell" if fill.side == "buy" else "buy"
-    return (
-        f'{{"trade_id":{fill.trade_id},"side":"{side}","size":"{fill.volume}","price":"{fill.price}",'
-        f'"time":"{rfc3339_us(fill.ns)}"}}'
-    )
-
-
-def _rest_answer(request: HttpRequest, find: Find) -> HttpResponse:
-    parts = request.path.split("/")
-    tape = find("", parts[2]) if len(parts) == 4 and parts[3] == "trades" else None
-    if tape is None:
-        return error(404, message="NotFound")
-    limit = request.limit("limit", REST_ROWS_MAX, REST_ROWS_MAX)
-    after, before = request.number("after"), request.number("before")
-    end = len(tape.fills) if after is None else tape.at_id(after)
-    start = max(0, end - limit)
-    if before is not None:  # newer than this id, and of those the newest
-        start = max(start, tape.at_id(before + 1))
-    rows = tape.fills[start:end][::-1]
-    cursors = {"cb-before": rows[0].trade_id, "cb-after": rows[-1].trade_id} if rows else {}
-    return HttpResponse(f"[{','.join(map(_rest_row, rows))}]", headers=cursors)
+def _listed(_request: HttpRequest, markets: Sequence[ListedMarket]) -> HttpResponse:
+    rows = []
+    for market in markets:
+        base, _, quote = market.symbol.partition("/")
+        rows.append(
+            {
+                "id": market.native,
+                "base_currency": base,
+                "quote_currency": quote,
+                "quote_increment": "0.01",
+                "base_increment": "0.00000001",
+                "status": "online",
+                "trading_disabled": False,
+            }
+        )
+    return HttpResponse(compact(rows))
 
 
 COINBASEEXCHANGE = Venue(
@@ -155,12 +144,6 @@ COINBASEEXCHANGE = Venue(
     requests_per_s=100,
     warm_up=1,
     connects=(20.0, 1.0),  # 8 a second, in bursts of 20
-    history=HistoryServer(
-        doc="https://docs.cdp.coinbase.com/exchange/rest-api/pagination",
-        paths=("/products/",),
-        answer=_rest_answer,
-        units=15.0,
-        window_s=1.0,
-        too_many=error(429, message="Public rate limit exceeded"),
-    ),
+    history=HISTORY,
+    listing=Listing(paths=("/products",), answer=_listed),
 )

@@ -50,6 +50,7 @@ class Venue:
     - `on_connect(session)`, `on_message(session, text)`: the reaction to a new client and to a client's message.
     - `trade_frames(market, fills)`: the frames of one taker's fills; `replay(market)`: those of old trades;
       `wrap` puts a trade frame into the connection's envelope.
+    - `acknowledges_last`: the re-sent trades come before the answer's frames.
     - `heartbeat(session)`: the heartbeats due every `heartbeat_s` (with `heartbeat_when_idle` only if nothing
       else was sent).
     - `ping_s`, `pong_s`: interval of protocol pings, and the deadline of their answer.
@@ -76,6 +77,7 @@ class Venue:
     trade_frames: Callable[[Market, Sequence[Fill]], list[str]]
     on_connect: Callable[[ClientSession], Answer] | None = None
     replay: Callable[[Market], list[str]] | None = None
+    acknowledges_last: bool = False
     wrap: Callable[[ClientSession, Market, str], str] | None = None
     heartbeat: Callable[[ClientSession], list[str]] | None = None
     heartbeat_s: float = 1.0

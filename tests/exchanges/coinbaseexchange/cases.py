@@ -7,11 +7,13 @@ from typing import Any
 
 from actors.exchanges.contract.feed import Ack, KeepAlive, Refusal
 from actors.exchanges.contract.history import TradeRange
+from actors.exchanges.contract.instruments import Instrument
 from actors.exchanges.contract.rest import Busy
 from tests.harness.exchange_cases import (
     BAD_RFC3339,
     MS,
     Cases,
+    InstrumentsResponse,
     Native,
     PageRequest,
     PageResponse,
@@ -125,6 +127,29 @@ CASES = Cases(
     ),
     errors=((b'{"message":"Internal server error"}', Busy),),
     error_texts=((400, b'{"message":"NotFound"}', "NotFound"),),
+    listed=(
+        InstrumentsResponse(  # as documented
+            body=b'[{"id":"BTC-USD","base_currency":"BTC","quote_currency":"USD","quote_increment":"0.01",'
+            b'"base_increment":"0.00000001","display_name":"BTC-USD","min_market_funds":"1","margin_enabled":false,'
+            b'"post_only":false,"limit_only":false,"cancel_only":false,"status":"online","status_message":"",'
+            b'"trading_disabled":false,"fx_stablecoin":false,"auction_mode":false},{"id":"OLD-EUR",'
+            b'"base_currency":"OLD","quote_currency":"EUR","status":"delisted","trading_disabled":true}]',
+            request=0,
+            count=2,
+            some=(
+                Instrument(
+                    symbol="BTC/USD",
+                    native="BTC-USD",
+                    kind="spot",
+                    base="BTC",
+                    quote="USD",
+                    price_step="0.01",
+                    volume_step="0.00000001",
+                ),
+                Instrument(symbol="OLD/EUR", native="OLD-EUR", kind="spot", base="OLD", quote="EUR", active=False),
+            ),
+        ),
+    ),
     loopback_errors=(
         ("/products/NOPE-USD/trades", 404, '{"message":"NotFound"}'),
         ("/products/BTC-USD/nothing", 404, '{"message":"NotFound"}'),
