@@ -13,6 +13,7 @@ from actors.exchanges.gate.loopback import GATE
 from actors.exchanges.htx.loopback import HTX
 from actors.exchanges.hyperliquid.loopback import HYPERLIQUID
 from actors.exchanges.kraken.loopback import KRAKEN
+from actors.exchanges.kucoin.loopback import KUCOIN
 from actors.exchanges.okx.loopback import OKX
 from actors.exchanges.upbit.loopback import UPBIT
 
@@ -29,6 +30,7 @@ LOOPBACKS: dict[str, Venue] = {
     "htx": HTX,
     "hyperliquid": HYPERLIQUID,
     "kraken": KRAKEN,
+    "kucoin": KUCOIN,
     "okx": OKX,
     "upbit": UPBIT,
 }
