@@ -9,6 +9,7 @@ from actors.exchanges.coinbase.loopback import COINBASE
 from actors.exchanges.coinbaseexchange.loopback import COINBASEEXCHANGE
 from actors.exchanges.contract.loopback import Venue
 from actors.exchanges.deribit.loopback import DERIBIT
+from actors.exchanges.dydx.loopback import DYDX
 from actors.exchanges.gate.loopback import GATE
 from actors.exchanges.htx.loopback import HTX
 from actors.exchanges.hyperliquid.loopback import HYPERLIQUID
@@ -26,6 +27,7 @@ LOOPBACKS: dict[str, Venue] = {
     "coinbase": COINBASE,
     "coinbaseexchange": COINBASEEXCHANGE,
     "deribit": DERIBIT,
+    "dydx": DYDX,
     "gate": GATE,
     "htx": HTX,
     "hyperliquid": HYPERLIQUID,

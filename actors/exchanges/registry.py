@@ -9,6 +9,7 @@ from actors.exchanges.coinbase import COINBASE
 from actors.exchanges.coinbaseexchange import COINBASEEXCHANGE
 from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.deribit import DERIBIT
+from actors.exchanges.dydx import DYDX
 from actors.exchanges.gate import GATE
 from actors.exchanges.htx import HTX
 from actors.exchanges.hyperliquid import HYPERLIQUID
@@ -26,6 +27,7 @@ EXCHANGES: dict[str, Exchange] = {
     "coinbase": COINBASE,
     "coinbaseexchange": COINBASEEXCHANGE,
     "deribit": DERIBIT,
+    "dydx": DYDX,
     "gate": GATE,
     "htx": HTX,
     "hyperliquid": HYPERLIQUID,

@@ -15,7 +15,8 @@ US = 1_000
 
 @dataclass(slots=True)
 class ClientSession:
-    """The server's state of one client connection. The sandbox maintains `subscribed`, the venue `channels`."""
+    """The server's state of one client connection. The sandbox maintains `subscribed`, the venue `channels` and
+    `messages`, the number of those sent where the exchange counts them."""
 
     path: str
     query: str
@@ -25,6 +26,7 @@ class ClientSession:
     now_ns: Callable[[], int]
     subscribed: dict[str, Market] = field(default_factory=dict)
     channels: dict[str, set[str]] = field(default_factory=dict)
+    messages: int = 0
 
 
 @dataclass(frozen=True, slots=True)

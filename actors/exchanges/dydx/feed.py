@@ -1,0 +1,191 @@
+"""dYdX v4: `v4_trades` of perpetuals; messages are numbered, and the answer to a request holds the last trades."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+import msgspec
+
+from actors.exchanges.contract import feed as x
+from actors.exchanges.contract.feed_helpers import (
+    Row,
+    columns,
+    compact,
+    decode_frames,
+    inside,
+    named,
+    require_kind,
+    require_upper,
+    rfc3339_ns,
+    text_inside,
+)
+from actors.model.symbols import Symbol, SymbolError
+
+# https://docs.dydx.xyz/indexer-client/websockets and the indexer's own description in dydxprotocol/v4-chain
+# (indexer/services/comlink/public/websocket-documentation.md).
+ENDPOINT = "wss://indexer.dydx.trade/v4/ws"
+CHANNEL = "v4_trades"
+
+_SIDES = {"BUY": "buy", "SELL": "sell"}  # the taker's
+# "Invalid subscription id for channel: (v4_trades-FOO)", "... for channel v4_trades-BTC-USD. Please reconnect"
+_TOPIC = re.compile(r"v4_trades-([^\s()]{0,64}[^\s().])")
+_TRANSIENT = re.compile(r"too many|limit reached|internal|try again|could not fetch|reconnect", re.IGNORECASE)
+
+
+class _Trade(msgspec.Struct, gc=False, rename={"volume": "size", "time": "createdAt", "kind": "type"}):
+    """{"id":"0165e5e30000000200000002","size":"79.2","price":"25.22","side":"BUY","type":"LIMIT",
+    "createdAt":"2024-08-22T23:59:58.855Z","createdAtHeight":"105841552"}; the time is that of the block, so many
+    trades share it. `type` is LIMIT, MARKET, LIQUIDATED or DELEVERAGED: a position closed against another one,
+    without the book."""
+
+    id: str
+    price: str
+    volume: str
+    side: Literal["BUY", "SELL"]
+    time: str
+    kind: str = ""
+
+
+class _Contents(msgspec.Struct, gc=False):
+    trades: Annotated[list[_Trade], msgspec.Meta(min_length=1)]
+
+
+class _Message(
+    msgspec.Struct, gc=False, tag_field="type", tag="channel_data", rename={"native": "id", "number": "message_id"}
+):
+    """{"type":"channel_data","connection_id":"2ddf629d-...","message_id":99,"id":"AVAX-USD","channel":"v4_trades",
+    "version":"2.1.0","contents":{"trades":[...]}}; `message_id` counts all messages of the connection."""
+
+    native: str
+    channel: str
+    contents: _Contents
+    number: int = -1
+
+
+class _Batch(
+    msgspec.Struct,
+    gc=False,
+    tag_field="type",
+    tag="channel_batch_data",
+    rename={"native": "id", "number": "message_id"},
+):
+    """The same with "batched":true, which is not asked for: a list of contents."""
+
+    native: str
+    channel: str
+    contents: Annotated[list[_Contents], msgspec.Meta(min_length=1)]
+    number: int = -1
+
+
+class _Subscribed(
+    msgspec.Struct, gc=False, tag_field="type", tag="subscribed", rename={"native": "id", "number": "message_id"}
+):
+    """The answer to a request, with the last 100 trades, newest first."""
+
+    native: str
+    channel: str
+    contents: _Contents
+    number: int = -1
+
+
+_decoder = msgspec.json.Decoder(_Message | _Batch | _Subscribed)
+
+
+def market(symbol: Symbol, _channel: str = "") -> x.Market:
+    """BTC/USD:USDC is BTC-USD."""
+    require_kind(symbol, "dydx", ("swap",))
+    require_upper(symbol, "dydx")
+    if (symbol.quote, symbol.settle) != ("USD", "USDC"):
+        right = f"{symbol.base}/USD:USDC"
+        raise SymbolError(f"{symbol}: dydx's perpetuals are quoted in USD and settled in USDC", right)
+    return x.Market(str(symbol), f"{symbol.base}-USD", ENDPOINT)
+
+
+def subscribe_text(natives: Sequence[str], channel: str, _request_id: str) -> str:
+    (native,) = natives
+    return compact({"type": "subscribe", "channel": channel, "id": native, "batched": False})
+
+
+def unsubscribe_text(natives: Sequence[str], channel: str, _request_id: str) -> str:
+    (native,) = natives
+    return compact({"type": "unsubscribe", "channel": channel, "id": native})
+
+
+class Numbers:
+    """Reads the messages of one connection, which are numbered without a hole, all markets together.
+
+    After a hole trades of any market may be missing, so the next message of each is marked.
+    """
+
+    def __init__(self, _markets: Mapping[str, x.Market]) -> None:
+        self._last: int | None = None
+        self._behind: int | None = None  # the message behind the last hole
+        self._marked: dict[str, int] = {}  # by market, its first message from there on
+
+    def trades(self, frames: Sequence[bytes], /) -> x.Trades:
+        """The trades, and which of them come after a hole."""
+        messages = decode_frames(_decoder, frames)
+        if not all(message.channel == CHANNEL for message in messages):
+            raise ValueError("a channel other than v4_trades")
+        return columns([row for message in messages for row in self._rows(message)])
+
+    def _rows(self, message: _Message | _Batch | _Subscribed) -> list[Row]:
+        contents = message.contents if isinstance(message, _Batch) else [message.contents]
+        listed = [trade for one in contents for trade in one.trades]
+        if (listed[0].time, listed[0].id) > (listed[-1].time, listed[-1].id):
+            listed.reverse()
+        after_break = self._after_hole(message.number, message.native)
+        snapshot = isinstance(message, _Subscribed)
+        return [
+            Row(
+                message.native,
+                trade.price,
+                trade.volume,
+                _SIDES[trade.side],
+                trade.id,
+                rfc3339_ns(trade.time),
+                snapshot,
+                off_book=trade.kind == "DELEVERAGED",
+                after_break=after_break and at == 0,
+            )
+            for at, trade in enumerate(listed)
+        ]
+
+    def _after_hole(self, number: int, native: str) -> bool:
+        """Whether a message is the market's first one behind a hole; the same again when it is read again."""
+        self._count(number)
+        if self._behind is None or number < self._behind:
+            return False
+        return self._marked.setdefault(native, number) == number
+
+    def _count(self, number: int) -> None:
+        if self._last is not None and number > self._last + 1:
+            self._behind = number
+            self._marked.clear()
+        if number > (-1 if self._last is None else self._last):
+            self._last = number
+
+    def control(self, message: object, /) -> x.Control | None:
+        """What a message that is no trade means."""
+        number = inside(message, "message_id")
+        if isinstance(number, int) and not isinstance(number, bool):
+            self._count(number)
+        kind, native = text_inside(message, "type"), named(text_inside(message, "id"))
+        match kind:
+            case "connected":
+                return x.Welcome()
+            case "error":
+                reason = text_inside(message, "message")
+                return x.Refusal(reason, tuple(_TOPIC.findall(reason)), transient=bool(_TRANSIENT.search(reason)))
+            case "pong":
+                return x.KeepAlive()
+        if text_inside(message, "channel") != CHANNEL:
+            return None
+        match kind:
+            case "unsubscribed":
+                return x.Unsubscribed(native)
+            case "subscribed" | "channel_data" if inside(message, "contents", "trades") == []:
+                return x.Ack(native) if kind == "subscribed" else x.KeepAlive()
+            case "subscribed" | "channel_data" | "channel_batch_data":
+                return x.MalformedTrade()
+        return None
