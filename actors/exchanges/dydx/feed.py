@@ -1,5 +1,6 @@
 """dYdX v4: `v4_trades` of perpetuals; messages are numbered, and the answer to a request holds the last trades."""
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
@@ -8,8 +9,6 @@ import msgspec
 
 from actors.exchanges.contract import feed as x
 from actors.exchanges.contract.feed_helpers import (
-    Row,
-    columns,
     compact,
     decode_frames,
     inside,
@@ -25,6 +24,7 @@ from actors.model.symbols import Symbol, SymbolError
 # (indexer/services/comlink/public/websocket-documentation.md).
 ENDPOINT = "wss://indexer.dydx.trade/v4/ws"
 CHANNEL = "v4_trades"
+OFF_BOOK = "DELEVERAGED"
 
 _SIDES = {"BUY": "buy", "SELL": "sell"}  # the taker's
 # "Invalid subscription id for channel: (v4_trades-FOO)", "... for channel v4_trades-BTC-USD. Please reconnect"
@@ -76,6 +76,11 @@ class _Batch(
     contents: Annotated[list[_Contents], msgspec.Meta(min_length=1)]
     number: int = -1
 
+    @property
+    def trades(self) -> list[_Trade]:
+        """Those of all contents."""
+        return [trade for contents in self.contents for trade in contents.trades]
+
 
 class _Subscribed(
     msgspec.Struct, gc=False, tag_field="type", tag="subscribed", rename={"native": "id", "number": "message_id"}
@@ -89,6 +94,7 @@ class _Subscribed(
 
 
 _decoder = msgspec.json.Decoder(_Message | _Batch | _Subscribed)
+_block_ns = functools.lru_cache(maxsize=256)(rfc3339_ns)
 
 
 def market(symbol: Symbol, _channel: str = "") -> x.Market:
@@ -127,29 +133,31 @@ class Numbers:
         messages = decode_frames(_decoder, frames)
         if not all(message.channel == CHANNEL for message in messages):
             raise ValueError("a channel other than v4_trades")
-        return columns([row for message in messages for row in self._rows(message)])
-
-    def _rows(self, message: _Message | _Batch | _Subscribed) -> list[Row]:
-        contents = message.contents if isinstance(message, _Batch) else [message.contents]
-        listed = [trade for one in contents for trade in one.trades]
-        if (listed[0].time, listed[0].id) > (listed[-1].time, listed[-1].id):
-            listed.reverse()
-        after_break = self._after_hole(message.number, message.native)
-        snapshot = isinstance(message, _Subscribed)
-        return [
-            Row(
-                message.native,
-                trade.price,
-                trade.volume,
-                _SIDES[trade.side],
-                trade.id,
-                rfc3339_ns(trade.time),
-                snapshot,
-                off_book=trade.kind == "DELEVERAGED",
-                after_break=after_break and at == 0,
-            )
-            for at, trade in enumerate(listed)
-        ]
+        rows: list[_Trade] = []
+        native: list[str] = []
+        snapshot: list[bool] = []
+        broken: set[int] = set()  # places of rows
+        for message in messages:
+            listed = message.trades if isinstance(message, _Batch) else message.contents.trades
+            if len(listed) > 1 and (listed[0].time, listed[0].id) > (listed[-1].time, listed[-1].id):
+                listed.reverse()
+            if self._after_hole(message.number, message.native):
+                broken.add(len(rows))
+            rows += listed
+            native += [message.native] * len(listed)
+            snapshot += [isinstance(message, _Subscribed)] * len(listed)
+        off_book = [trade.kind == OFF_BOOK for trade in rows]
+        return x.Trades(
+            native=native,
+            price=[trade.price for trade in rows],
+            volume=[trade.volume for trade in rows],
+            side=[_SIDES[trade.side] for trade in rows],
+            trade_id=[trade.id for trade in rows],
+            exchange_ns=[_block_ns(trade.time) for trade in rows],
+            snapshot=snapshot,
+            off_book=off_book if True in off_book else None,
+            breaks=[at in broken for at in range(len(rows))] if broken else None,
+        )
 
     def _after_hole(self, number: int, native: str) -> bool:
         """Whether a message is the market's first one behind a hole; the same again when it is read again."""
