@@ -242,12 +242,13 @@ class ExchangeRecorder:
         carried a removed symbol is replaced by one for the rest. Raises SymbolError before anything
         has changed.
         """
-        kept = [market for market in self.markets if market.symbol not in remove]
+        wanted = set(self.settings.symbols) - set(remove)  # an earlier change may have been cut short by a stop
+        kept = [market for market in self.markets if market.symbol in wanted]
         new = self._new_markets(
             (symbol for symbol in dict.fromkeys(add) if symbol not in self.settings.symbols), kept
         )
         gone = set(remove)
-        symbols = [market.symbol for market in (*self.markets, *new) if market.symbol not in gone]
+        symbols = [market.symbol for market in (*kept, *new) if market.symbol not in gone]
         started = [market.symbol for market in new if market.symbol not in gone]
         self.settings = dataclasses.replace(self.settings, symbols=tuple(symbols))
         self.continuity.wanted_again(started, time.time_ns())

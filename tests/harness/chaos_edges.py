@@ -42,9 +42,7 @@ def parts(chaos: "Chaos") -> Parts:
 
     class HauntedSupervisor(Supervisor):
         async def start(self, spec: ChildSpec) -> None:
-            if spec.kind != "connection":  # these fail by the exchanges' doing
-                spec = dataclasses.replace(spec, run=chaos.haunted(spec.name, spec.run))
-            await super().start(spec)
+            await super().start(dataclasses.replace(spec, run=chaos.haunted(spec.name, spec.run)))
 
     class DoorMailbox(Mailbox[Any]):
         async def put(self, item: Any) -> None:
