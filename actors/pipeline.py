@@ -1,4 +1,4 @@
-"""Joins exchanges, buffer, writer, merger and store under one supervisor."""
+"""The pipeline: joins exchanges, buffer, writer, merger and store under one supervisor."""
 
 import json
 import secrets
@@ -39,9 +39,9 @@ from actors.wire.errors import classify
 from supervisor import ChildSpec, Event, Mailbox, Supervisor
 
 TREE = "tickwarden"
-LOCKED_PATIENCE_S = 5.0  # how long a start waits for a file that another process has open ...
-LOCKED_RETRY_S = 0.2  # ... and how often it looks
-POLL_S = 0.01  # how often a command looks whether it has been carried out
+LOCKED_PATIENCE_S = 5.0  # how long a start waits for a file locked by another process ...
+LOCKED_RETRY_S = 0.2  # ... and how often it retries
+POLL_S = 0.01  # how often a command checks whether it has been carried out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class Parts:
 class Pipeline:
     """Records until `stop`. `listeners` are called with every event, synchronously; they must not block.
 
-    `socket` is where this service can be asked, for a second one that finds the file taken.
+    `socket` is this service's control socket, for the message of a second service that finds the file in use.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Pipeline:
 
     @property
     def trouble(self) -> str | None:
-        """What the start waits for."""
+        """What the start is waiting for."""
         return self._room.trouble
 
     def _exchange(self, settings: ExchangeSettings) -> ExchangeRecorder:
@@ -125,10 +125,9 @@ class Pipeline:
     ) -> None:
         """Records until `stop`, then drains, commits, merges and returns.
 
-        `before` is called once the file is this service's own and nothing has been touched: what it raises
-        ends the run before there is anything to lose. A full disk is waited for, and `trouble` says so.
-        Raises StoreTaken, FileRefused and OSError before it starts, GaveUp when what everything depends on
-        crashed too often.
+        `before` is called when the file is locked for this service and nothing has been changed: if it raises, the
+        run ends without any loss. A start waits while the disk is full, see `trouble`. Raises StoreTaken,
+        FileRefused and OSError before it starts, GaveUp if an actor that everything depends on crashed too often.
         """
         self.store.path.parent.mkdir(parents=True, exist_ok=True)
         with self._lock:
@@ -151,13 +150,13 @@ class Pipeline:
                 self.ended.set()
 
     async def _restore(self, exchanges: Sequence[ExchangeRecorder]) -> None:
-        """Gives each exchange's continuity what is stored, so that nothing is stored twice or missed unreported.
+        """Restores each exchange's continuity from the file, so that nothing is stored twice or missed unreported.
 
-        A file that another process holds is waited for a moment; then recording begins all the same, and each
-        exchange asks again until it can be read.
+        If another process holds the file, it waits a moment; then recording begins without, and each exchange
+        retries until the file can be read.
         """
         give_up_at = trio.current_time() + (LOCKED_PATIENCE_S if self.store.path.exists() else 0.0)
-        found: list[Sequence[TrackerState] | None] = []  # all of it first: a full disk has this repeated
+        found: list[Sequence[TrackerState] | None] = []  # read everything first: after a full disk this is repeated
         for exchange in exchanges:
             name, promises = exchange.settings.name, exchange.promises
             while True:
@@ -175,7 +174,7 @@ class Pipeline:
                 exchange.continuity.restore(known, now_ns)
                 continue
             exchange.continuity.go_blind(exchange.promises, min(self.store.touched_ns, self.started_ns), now_ns)
-            held = f"{exchange.settings.name}: another process has the file open; what is stored is looked up later"
+            held = f"{exchange.settings.name}: another process has the file open; stored trades are looked up later"
             self.buffer.record(EventRow(now_ns, "store", "continuity_unknown", held))
 
     async def _past(
@@ -187,18 +186,18 @@ class Pipeline:
         return states
 
     async def _consult(self, question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
-        """What a question finds in the file, in a worker thread and not beside a merge. Raises DatabaseLocked."""
+        """Runs a query on the file, in a worker thread and not concurrently with a merge. Raises DatabaseLocked."""
         return await trio.to_thread.run_sync(partial(self.store.consult, question), limiter=self.merger.limiter)
 
     def check_exchange(self, settings: ExchangeSettings) -> None:
-        """Raises ValueError or KeyError where `add_exchange` would; changes nothing."""
+        """Raises ValueError or KeyError if `add_exchange` would; changes nothing."""
         ExchangeRecorder(settings, Account(), self.buffer.intake, self._services).check()
         own = settings.name if settings.name in self.exchanges else None
         if settings.name in {TREE, *(actor.name for actor in self.tree.snapshot())} - {own}:
             raise ValueError(f"there is an actor named {settings.name} already")
 
     async def add_exchange(self, settings: ExchangeSettings) -> None:
-        """Starts recording another exchange. Its totals go on where an earlier one of that name ended."""
+        """Starts recording another exchange. If one of that name was recorded before, its totals continue."""
         assert self._feeds is not None
         exchange = self._exchange(settings)
         await self._restore([exchange])
@@ -206,7 +205,7 @@ class Pipeline:
         self.exchanges[settings.name] = exchange
 
     async def remove_exchange(self, name: str) -> None:
-        """Ends one exchange in order: what it has read is kept."""
+        """Stops recording one exchange, in an orderly way: everything read is kept."""
         assert self._feeds is not None
         self.exchanges[name].retire()
         await self._feeds.stop_child(name)
@@ -214,7 +213,7 @@ class Pipeline:
             self.buffer.take_rest(chunk)
 
     async def flush(self) -> None:
-        """Returns when everything that had reached the buffer is durable."""
+        """Returns when everything that has reached the buffer is durable."""
         self.buffer.flush()
         await _until(lambda: not self.buffer.flush_wanted)
         number = self.buffer.sealed_number
@@ -232,15 +231,15 @@ class Pipeline:
 
     @property
     def stopping(self) -> bool:
-        """Whether an end was asked for."""
+        """Whether a stop was requested."""
         return self.stop_asked.is_set()
 
     def stop(self) -> None:
-        """Asks for an orderly end; may be called again."""
+        """Requests an orderly stop; may be called again."""
         self.stop_asked.set()
 
     async def _start(self, tree: Supervisor) -> None:
-        """Downstream first, so that each actor finds the one that it hands its work to."""
+        """Starts the actors downstream first, so that each finds the one that it sends to."""
         policy = self.settings.supervision
         worker = partial(
             ChildSpec,
@@ -282,7 +281,7 @@ class Pipeline:
             await tree.start(spec)
         self._feeds = await tree.start_supervisor("exchanges", stop_together=True)
         if self.stopping:
-            return  # asked for while the file was being opened: nothing is received that would then be cut off
+            return  # requested while the file was being opened: receive nothing that would then be lost
         for exchange in self.exchanges.values():
             await exchange.start(self._feeds)
 
@@ -293,14 +292,14 @@ class Pipeline:
         self.buffer.intake.close()
 
     def _report_lost(self, gaps: Sequence[GapRow]) -> None:
-        """What was stored and is gone again: a market that is recorded asks its history for it."""
+        """Reports lost rows that had been stored: a market that is recorded queries its history for them."""
         for gap in gaps:
             exchange = self.exchanges.get(gap.exchange)
             if exchange is None or not exchange.continuity.vanished(gap):
                 self.buffer.take_rest(Chunk(Block(gap.exchange), gaps=(gap,)))
 
     def _report(self, row: EventRow) -> None:
-        """A notice of the store is an event like any other: in the file, in the log, for all listeners."""
+        """Reports a notice of the store as an event: in the file, in the log, to all listeners."""
         self._heard(
             Event(
                 at_ns=row.at_ns,
@@ -330,6 +329,6 @@ class Pipeline:
 
 
 async def _until(done: Callable[[], bool]) -> None:
-    """Waits for something that several actors bring about; commands are rare, so it just looks again."""
+    """Waits for a condition that depends on several actors, by polling: commands are rare."""
     while not done():  # noqa: ASYNC110 - an event would have to be threaded through every actor on the way
         await trio.sleep(POLL_S)

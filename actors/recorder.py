@@ -43,7 +43,7 @@ from supervisor.restart_policy import RETRY_AFTER_S_MAX
 
 
 class CannotRepair(Exception):
-    """A range cannot be fetched again; the message says why and what would help."""
+    """A range cannot be repaired; the message has the reason and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +60,11 @@ DEFAULT_ACCESS = ExchangeAccess()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedServices:
-    """What the recorders of one pipeline share: rate limits by host, where coins are traded, the file, and limits.
+    """What the recorders of one pipeline share: rate limits by host, symbol listings, access to the file, and
+    limits.
 
-    `consult` runs a question on the DuckDB file; `flush` returns when what has reached the buffer is durable;
-    `past` reads the states of an exchange's markets from the file, or raises DatabaseLocked.
+    `consult` runs a query on the DuckDB file; `flush` returns when everything that has reached the buffer is
+    durable; `past` reads the states of an exchange's markets from the file, or raises DatabaseLocked.
     """
 
     limiters: RateLimiters
@@ -94,9 +95,9 @@ def feed_settings(settings: ExchangeSettings, dialect: Dialect) -> FeedSettings:
 
 
 class ExchangeRecorder:
-    """Owned by the pipeline; its connections are children of the supervisor that bears its name.
+    """Records one exchange; the pipeline owns it. Its connections are children of a supervisor of its name.
 
-    Raises SymbolError and KeyError for settings that ops.config.config would have refused.
+    Raises SymbolError and KeyError for settings that ops.config.config rejects.
     """
 
     def __init__(
@@ -112,9 +113,9 @@ class ExchangeRecorder:
         self._feed_settings = feed_settings(settings, self.dialect)
         self._tokens: dict[str, TokenSource] = {}  # by endpoint
         self._next_connect_at = 0.0
-        self._away_until, self._away_reason = -math.inf, ""  # what one connection learned holds for all
+        self._away_until, self._away_reason = -math.inf, ""  # shared: what one connection learns applies to all
         self.continuity = Continuity(settings.name, {})
-        # By symbol; the parts below hold this very mapping, so that they see what `change` makes of it.
+        # By symbol; the parts below share this mapping, so that they see the changes made by `change`.
         self._by_symbol = {market.symbol: market for market in self._new_markets(settings.symbols)}
         self.pool = ConnectionPool(self._feed_settings, self.dialect, self._connection, self.markets, services.pool)
         self._gaps = GapReporter(
@@ -133,11 +134,11 @@ class ExchangeRecorder:
         )
 
     def _build_backfill(self, services: SharedServices) -> BackfillWorker | None:
-        """None for an exchange whose history is not asked."""
+        """The backfill; None for an exchange whose history is not used."""
         settings, limits = self.settings, services.backfill
         history = self._access.exchanges[settings.dialect].history
-        # What stands behind a ws_url may be anything; its trades are not to be repaired with those of the real
-        # exchange, so its history is asked only where rest_url says where.
+        # A configured ws_url may lead anywhere; its trades must not be repaired with those of the real exchange,
+        # so a history is used only if rest_url is configured too.
         if history is None or (settings.ws_url is not None and settings.rest_url is None):
             return None
         limiter = services.limiters.of(history, settings.rest_url)
@@ -164,7 +165,7 @@ class ExchangeRecorder:
 
     @property
     def markets(self) -> list[Market]:
-        """Those that are recorded now."""
+        """The markets recorded now."""
         return list(self._by_symbol.values())
 
     def _new_markets(self, symbols: Iterable[str], known: Iterable[Market] = ()) -> list[Market]:
@@ -210,7 +211,7 @@ class ExchangeRecorder:
 
     @property
     def connections(self) -> Sequence[Connection]:
-        """Those that there are now."""
+        """The current connections."""
         return self.pool.connections
 
     async def start(self, above: Supervisor) -> None:
@@ -223,7 +224,7 @@ class ExchangeRecorder:
         await branch.start(stall_detector)
 
     def _specs(self) -> list[ChildSpec]:
-        """Its actors beside the connections. Raises ValueError for a name that no actor can have."""
+        """Its actors besides the connections. Raises ValueError for a name that no actor can have."""
         name = self.settings.name
         specs = [ChildSpec(f"{name}:gaps", self._gaps.run, kind="continuity")]
         if self._backfill is not None:
@@ -231,16 +232,15 @@ class ExchangeRecorder:
         return [*specs, ChildSpec(f"{name}:stall_detector", self._stall_detector.run, kind="stall_detector")]
 
     def check(self) -> None:
-        """Raises ValueError where `start` would, before anything has begun."""
+        """Raises ValueError if `start` would, before anything has begun."""
         for spec in self._specs():
-            dataclasses.replace(spec, name=self.settings.name)  # the branch's own
+            dataclasses.replace(spec, name=self.settings.name)  # the name of the branch itself
 
     async def change(self, add: Sequence[str], remove: Sequence[str]) -> None:
-        """Records other symbols from now on; what stays is not interrupted where it can be helped.
+        """Records other symbols from now on; where possible, the remaining ones are not interrupted.
 
-        New symbols get connections of their own, so that no other waits for them. A connection that
-        carried a removed symbol is replaced by one for the rest. Raises SymbolError before anything
-        has changed.
+        New symbols get connections of their own, so that no other waits for them. A connection that carried a
+        removed symbol is replaced by one for its other symbols. Raises SymbolError before anything has changed.
         """
         wanted = set(self.settings.symbols) - set(remove)  # an earlier change may have been cut short by a stop
         kept = [market for market in self.markets if market.symbol in wanted]
@@ -253,21 +253,21 @@ class ExchangeRecorder:
         self.settings = dataclasses.replace(self.settings, symbols=tuple(symbols))
         self.continuity.wanted_again(started, time.time_ns())
         self.continuity.dropped(gone, time.time_ns())
-        self._peers.forget(self.settings.name)  # what is still recorded is soon known again
+        self._peers.forget(self.settings.name)  # those still recorded are soon known again
         await self.pool.change(new, gone)
         markets = self._new_markets(symbols)
         self._by_symbol.clear()
         self._by_symbol.update((market.symbol, market) for market in markets)
 
     def repair(self, symbol: str, from_ns: int, to_ns: int) -> RepairJob:
-        """Has a range fetched from the history again; goes on by itself. Raises CannotRepair."""
+        """Starts a job that fetches a range from the history again. Raises CannotRepair."""
         if symbol not in self.settings.symbols:
             raise CannotRepair(f"{self.settings.name} does not record {symbol}")
         if self._backfill is None:
             raise CannotRepair(
-                f"the history of {self.settings.name} is not asked: ws_url is set, so set rest_url as well"
+                f"the history of {self.settings.name} is not used: ws_url is set, so set rest_url as well"
                 if self.settings.ws_url
-                else f"{self.settings.dialect} has no history that can be asked"
+                else f"{self.settings.dialect} has no history to repair from"
             )
         try:
             return self._backfill.repairs.order(symbol, from_ns, to_ns)
@@ -280,20 +280,20 @@ class ExchangeRecorder:
         return self._backfill.repairs.jobs if self._backfill is not None else ()
 
     def rests(self) -> list[Chunk]:
-        """At the end: takes what was read and not handed over."""
+        """At shutdown: takes what was read and not sent to the buffer."""
         return self.pool.rests() + self._gaps.rests()
 
     def retire(self) -> None:
-        """Before the end: its markets end in good order, and no gap opens because a connection ends."""
+        """Before shutdown: ends its markets in an orderly way, so that closing connections opens no gap."""
         self.continuity.dropped(self.settings.symbols, time.time_ns())
         self.pool.retire(self.settings.symbols)
         self._peers.forget(self.settings.name)
 
     async def _pace(self) -> None:
-        """Keeps new connections as far apart as the exchange wants them, and what ended before them recorded first.
+        """Spaces new connections as the exchange requires, and lets the end of earlier ones be recorded first.
 
-        A gap that is reported behind the trades that come after it would be forgotten by a kill in between.
-        Raises KeptAway while the exchange wants no connection from this address.
+        A gap reported after the trades that follow it would be lost by a kill in between. Raises KeptAway while the
+        exchange wants no connection from this address.
         """
         await self._gaps.report_news()
         at = max(trio.current_time(), self._next_connect_at)
@@ -308,6 +308,6 @@ class ExchangeRecorder:
             self._away_until, self._away_reason = max(self._away_until, until), str(refusal)
 
     def fresh(self, within_s: float) -> bool:
-        """Whether anything came from it lately."""
+        """Whether it delivered data recently."""
         heard_ns = self.account.last_frame_ns
         return heard_ns is not None and time.time_ns() - heard_ns < within_s * 1e9

@@ -9,7 +9,7 @@ from supervisor import Backoff, Intensity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupervisionSettings:
-    """How failures are met. Delays are seconds; `restarts_max` counts bugs within `restarts_period_s`."""
+    """How failures are handled. Delays are seconds; `restarts_max` counts bugs within `restarts_period_s`."""
 
     backoff_initial_s: float = 1.0
     backoff_max_s: float = 60.0
@@ -23,9 +23,9 @@ class SupervisionSettings:
 class StoreSettings:
     """Where and how often ticks become durable. Segments go to "<path>.tail/".
 
-    Of an exchange's rejects `rejects_bytes_per_day` are kept a UTC day; more are counted only. Members of `group`,
-    a number, may read all of it. Days older than `keep_days` (0: none is too old) leave the file, by way of
-    `archive_dir` if there is one.
+    Up to `rejects_bytes_per_day` of an exchange's rejects are kept per UTC day; more are only counted. Members of
+    `group`, a number, may read everything. Days older than `keep_days` (0: none is too old) are deleted from the
+    file, after being written to `archive_dir` if it is set.
     """
 
     path: Path
@@ -44,10 +44,10 @@ class StoreSettings:
 class ExchangeSettings:
     """One table under [exchanges]: `name` is the user's, `dialect` a key of actors.exchanges.registry.EXCHANGES.
 
-    `ws_url` and `rest_url` replace scheme, host and port of every endpoint and keep the path.
-    `silence_s`, `lifetime_s` and `channel` are None where the dialect's own value counts (see FeedSettings).
-    `stall_s` is the shortest age of a market's newest trade that may be suspicious; `redundancy` how many
-    connections carry it.
+    `ws_url` and `rest_url` replace scheme, host and port of every endpoint and keep the path. `silence_s`,
+    `lifetime_s` and `channel` are None to use the dialect's own values (see FeedSettings). `stall_s` is the
+    shortest age of a market's newest trade that counts as suspicious; `redundancy` is the number of connections
+    that carry it.
     """
 
     name: str
@@ -66,9 +66,9 @@ class ExchangeSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedSettings:
-    """What the connections of one exchange are configured with, every default resolved.
+    """The configuration of one exchange's connections, with every default resolved.
 
-    `lifetime_s` is None where the exchange ends no connection because of its age.
+    `lifetime_s` is None if the exchange closes no connection because of its age.
     """
 
     name: str
@@ -82,8 +82,8 @@ class FeedSettings:
     supervision: SupervisionSettings
 
 
-# Shutdown is nesting, upstream first: a connection says goodbye and hands over what it has read, the buffer
-# empties its mailbox, the last batch is written, the tail is merged (and may be left, if time is up).
+# Deadlines of the shutdown, upstream first: a connection closes and sends what it has read, the buffer empties its
+# mailbox, the last batch is written, the tail is merged (or left, if the time is up).
 CONNECTION_STOP_S = 2.0
 LAST_CHUNK_S = 1.0
 BUFFER_STOP_S = 5.0
@@ -101,10 +101,10 @@ WRITE_RETRY, MERGE_RETRY = Backoff(0.2, 0.5), Backoff(0.2, 5.0)
 class SinkLimits:
     """Limits of buffer, writer and merger; a row takes about 500 bytes of memory.
 
-    When what may wait for the buffer and for the writer are both full, the exchanges stop reading their sockets.
-    A write is retried soon, so that recording resumes within a second of there being room again; a merge has time,
-    and each try reads and writes more. While the database is locked, `locked_tries` tries with `pause_s` between
-    them follow each other, then comes one long wait.
+    When the queues of the buffer and of the writer are both full, the exchanges stop reading their sockets. A write
+    is retried soon, so that recording resumes within a second after space is free again; a merge can wait, and each
+    attempt reads and writes more. While the database is locked, `locked_tries` attempts with `pause_s` between them
+    are made, then there is one long wait.
     """
 
     intake_rows_max: int = 100_000
@@ -115,7 +115,8 @@ class SinkLimits:
     locked_retry_s: float = 5.0
     locked_tries: int = 10
     pause_s: float = 0.1  # between the parts of a long merge, so that readers get in
-    retention_rest: float = 20.0  # between pieces, so many times as long as the last one locked the database
+    # the pause between pieces, as a multiple of how long the last one locked the database
+    retention_rest: float = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,23 +126,23 @@ class StoreLimits:
     While the database is locked for hours, a flush a second would leave 86,400 segments a day, and each costs a
     query about 0.1 ms: joining `compact_width` of a level as soon as there are so many keeps it at a few dozen.
 
-    A query lists the tail when it starts and opens the files as it goes, each perhaps much later. So what a
-    compaction replaced stays where it was for those who have listed it: first as it is, for a query that lists
-    twice (see store.views); after `hide_s` behind a symbolic link, which can be opened but is not listed any more,
-    and so costs new queries next to nothing; after `keep_s` it is deleted, if no process has any file of the tail
+    A query lists the tail when it starts and opens the files as it goes, each perhaps much later. So segments
+    replaced by a compaction are kept for those who have listed them: unchanged at first, for a query that lists
+    twice (see store.views); after `hide_s` behind a symbolic link, which can be opened but is no longer listed, and
+    so costs new queries next to nothing; after `keep_s` they are deleted, if no process has any file of the tail
     open, and after `keep_max_s` in any case.
     """
 
-    merge_rows_max: int = 2_000_000  # merged in one go: about a second of locking the database
+    merge_rows_max: int = 2_000_000  # merged at once: about a second of locking the database
     compact_width: int = 16
-    compact_rows_max: int = 8_000_000  # of a segment (200 MB); joining larger ones would take too long
+    compact_rows_max: int = 8_000_000  # rows of a segment (200 MB); joining larger ones would take too long
     hide_s: float = 10.0
     keep_s: float = 1200.0
     keep_max_s: float = 86_400.0
-    # Of a larger batch only times and counts are noted: 50,000 rows take 5 ms without ids and 8 ms with them, where
-    # writing them takes 34. So many rows in one flush are a flood, which no history brings back.
+    # For a larger batch only times and counts are noted: 50,000 rows take 5 ms without ids and 8 ms with them, and
+    # writing them takes 34 ms. So many rows in one flush are a flood, which no history can return.
     noted_ids_rows_max: int = 10_000
-    # About 0.1 s to delete and 3 s to archive; a single minute of more rows is one piece.
+    # About 0.1 s to delete and 3 s to archive; a single minute with more rows is one piece.
     retention_rows_max: int = 1_000_000
 
     def __post_init__(self) -> None:
@@ -150,7 +151,7 @@ class StoreLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What no configuration changes; tests hand in smaller ones."""
+    """Limits that no configuration changes; tests pass smaller ones."""
 
     sink: SinkLimits = field(default_factory=SinkLimits)
     store: StoreLimits = field(default_factory=StoreLimits)
@@ -165,7 +166,7 @@ DEFAULT_LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineSettings:
-    """Everything below the command line and the control socket."""
+    """All settings of the pipeline."""
 
     store: StoreSettings
     exchanges: Mapping[str, ExchangeSettings]
@@ -174,10 +175,10 @@ class PipelineSettings:
 
 
 def backoff_of(settings: SupervisionSettings) -> Backoff:
-    """The settings' delays."""
+    """The backoff of these settings."""
     return Backoff(settings.backoff_initial_s, settings.backoff_max_s, settings.backoff_reset_s)
 
 
 def intensity_of(settings: SupervisionSettings) -> Intensity:
-    """The settings' patience with bugs."""
+    """The restart intensity of these settings."""
     return Intensity(settings.restarts_max, settings.restarts_period_s)

@@ -1,4 +1,4 @@
-"""A batch: what one flush hands to the writer, with the number under which it is stored exactly once."""
+"""A batch: the rows of one flush, with the number under which they are stored exactly once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from actors.model.records import (
 from actors.model.schema import Schema
 from actors.model.ticks import REJECTS, TICKS, Block, Reject
 
-# Which field of a batch holds the rows of a table.
+# The field of a batch that holds the rows of a table.
 FIELDS: Mapping[Schema, str] = {
     TICKS: "blocks",
     REJECTS: "rejects",
@@ -42,7 +42,7 @@ FIELDS: Mapping[Schema, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Handed over for good by the buffer. `number` only ever rises, over restarts too."""
+    """The buffer hands it over for good. `number` only rises, across restarts too."""
 
     number: int
     blocks: tuple[Block, ...] = ()
@@ -56,21 +56,21 @@ class Batch:
 
     @property
     def ticks(self) -> int:
-        """How many ticks it holds."""
+        """The number of ticks."""
         return sum(map(len, self.blocks))
 
     @property
     def rows(self) -> int:
-        """Its weight in rows, that of the evidence of rejects included; at least 1."""
+        """Its weight in rows, including the evidence of rejects; at least 1."""
         small = (self.events, self.audit, self.gaps, self.feeds, self.lags, self.instruments)
         return max(1, self.ticks + reject_rows(self.rejects) + sum(map(len, small)))
 
     def rows_of(self, schema: Schema) -> int:
-        """How many rows of a table it holds."""
+        """The number of rows of a table."""
         return self.ticks if schema is TICKS else len(getattr(self, FIELDS[schema]))
 
     def arrow(self, schema: Schema) -> Table:
-        """Its rows of a table as an Arrow table (0 rows are fine)."""
+        """The rows of a table as an Arrow table (0 rows are fine)."""
         if schema is TICKS:
             columns = _join_blocks(self.blocks)
         else:
@@ -82,7 +82,7 @@ class Batch:
 
 
 def _join_blocks(blocks: Sequence[Block]) -> list[Any]:
-    """All blocks, column by column, in their order: those between packed ones are joined."""
+    """Joins all blocks, column by column, in order; lists between packed blocks are joined first."""
     pieces: list[list[Any]] = []
     for packed, group in groupby(blocks, lambda block: block.arrays is not None):
         some = list(group)
@@ -96,7 +96,7 @@ def _packed(block: Block) -> list[Any]:
 
 
 def _plain(blocks: Sequence[Block]) -> list[Any]:
-    """One array a column: making one costs as much as 200 values."""
+    """One array per column: creating one costs as much as 200 values."""
     of_blocks, *of_rows = TICKS.columns
     exchange = chain.from_iterable([block.exchange] * len(block) for block in blocks)
     lists = [chain.from_iterable(map(attrgetter(column.attribute), blocks)) for column in of_rows]

@@ -1,4 +1,4 @@
-"""What exchanges hand to the buffer: ticks and rejects of one stretch of one connection, and what is missing."""
+"""A chunk: the unit that exchanges send to the buffer, with ticks and rejects of one connection, and gaps."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from actors.model.records import FeedRow, GapRow
 from actors.model.ticks import ROW_BYTES, Block, Reject
 
-REJECT_ROWS = 3  # writing a reject takes as long as writing three ticks
+REJECT_ROWS = 3  # writing a reject takes as long as three ticks
 
 
 def reject_rows(rejects: Iterable[Reject]) -> int:
-    """What rejects weigh in rows: their evidence counts by its bytes."""
+    """The weight of rejects in rows: their evidence counts by its bytes."""
     return sum(REJECT_ROWS - 1 + reject.evidence_bytes // ROW_BYTES for reject in rejects)
 
 

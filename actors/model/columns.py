@@ -1,7 +1,7 @@
-"""Columns of ticks as Arrow arrays: a third less memory, and made while the values are warm in the cache.
+"""Packs columns of ticks as Arrow arrays, which use a third less memory, while the values are still in the cache.
 
-As lists, a flood's values would be fetched from memory again, 50,000 of each column at once, when their batch is
-written, and once more to be freed: 0.35 us a tick in all (of 3.4), and 27 MB.
+As lists, the values would be fetched from memory again, 50,000 of each column at once, when their batch is written,
+and once more to be freed: 0.35 us per tick in total (of 3.4), and 27 MB.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,14 +12,14 @@ from arro3.core import Array
 
 from actors.model.schema import INTEGER, TEXT, Column
 
-PACK_ROWS_MIN = 400  # an array costs 5 us before its first value: a smaller block gains nothing
+PACK_ROWS_MIN = 400  # an array costs 5 us before its first value: packing a smaller block gains nothing
 
 _CONSTANT_ROWS = 4_096
 _CONSTANTS_MAX = 64  # of up to 100 KB
 
 
 def pack(columns: Sequence[Column], values: Iterable[list[Any]]) -> dict[str, Any] | None:
-    """An array for each attribute; None where a value is not of its kind, so that the writer reports it."""
+    """An array for each attribute; None if a value is not of its kind: the writer then reports it."""
     try:
         return {
             column.attribute: constant(rows[0], len(rows))

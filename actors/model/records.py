@@ -1,4 +1,4 @@
-"""Rows of every table but ticks and rejects, as the buffer collects and the store writes them."""
+"""The rows of every table but ticks and rejects, as the buffer collects and the store writes them."""
 
 import enum
 import hashlib
@@ -7,23 +7,23 @@ from typing import Annotated
 
 from actors.model.schema import DECIMAL, INSTANT, JSON, Stored, schema_of
 
-At = Annotated[int, Stored("at", INSTANT)]  # when the row was made
+At = Annotated[int, Stored("at", INSTANT)]  # when the row was created
 
 
 class GapReason(enum.StrEnum):
-    """Why something may be missing. Stored and queried: never renamed."""
+    """Why trades may be missing. Stored and queried: never renamed."""
 
     SEQUENCE = "sequence"  # contiguous ids jumped, or restarted from another number
     DISCONNECT = "disconnect"
-    DOWNTIME = "downtime"  # the service did not run, or did not record this market
+    DOWNTIME = "downtime"  # the service was not running, or did not record this market
     OVERFLOW = "overflow"
     STALL = "stall"
-    REJECTED = "rejected"  # trades came and were refused, or the exchange does not have the market
-    VANISHED = "vanished"  # it was stored, and somebody or something deleted it before it was merged
+    REJECTED = "rejected"  # trades were rejected, or the exchange does not list the market
+    VANISHED = "vanished"  # stored rows were deleted before they were merged
 
 
 class GapStatus(enum.StrEnum):
-    """What is known about it. Only 'open' may still change by itself."""
+    """What is known about a gap. Only 'open' may still change by itself."""
 
     OPEN = "open"
     FILLED = "filled"
@@ -36,9 +36,9 @@ class GapStatus(enum.StrEnum):
 class GapRow:
     """One state of one gap; the newest by `at_ns` counts. Nanoseconds UTC.
 
-    `from_*` is the last trade stored before, `to_*` the first stored after (None until it came); times are
-    the exchange's, or ours where it has none. `missing` trades lie between them, None where that cannot be
-    known; `recovered` of them were stored later. `closed_ns` is when the status stopped being 'open'.
+    `from_*` is the last trade stored before, `to_*` the first stored after (None until it arrives); times are the
+    exchange's, or ours if it sends none. `missing` trades lie between them, None if that is unknown; `recovered` of
+    them were stored later. `closed_ns` is when the status ceased to be 'open'.
     """
 
     at_ns: At
@@ -59,11 +59,11 @@ class GapRow:
 
     @property
     def bounded(self) -> bool:
-        """Whether its end is known, so that a backfill knows when the ends meet."""
+        """Whether its end is known, so that a backfill can tell when it is complete."""
         return self.to_ns is not None
 
     def spans(self, trade_id: str | None, time_ns: int | None) -> bool:
-        """Whether a trade that is not stored would lie in it: by its id where ids are numbers, else by its time."""
+        """Whether a trade that is not stored would lie in it: by its id if ids are numbers, else by its time."""
         low, high, number = decimal(self.from_id), decimal(self.to_id), decimal(trade_id)
         if low is not None and high is not None and number is not None:
             return low < number < high
@@ -73,19 +73,19 @@ class GapRow:
 
 
 def decimal(trade_id: str | None) -> int | None:
-    """The number, if the text is one in its plain form, so that number and text stand for each other."""
+    """The number in a text of canonical form, so that number and text identify each other; else None."""
     if trade_id is None or not (trade_id.isascii() and trade_id.isdecimal()) or len(trade_id) > 18:
         return None
     return None if trade_id[0] == "0" and trade_id != "0" else int(trade_id)
 
 
 class FeedEvent(enum.StrEnum):
-    """What a row of `feeds` says. Stored and queried: never renamed."""
+    """The event of a row of `feeds`. Stored and queried: never renamed."""
 
     STARTED = "started"  # from here on a connection of this run delivers the market
-    STOPPED = "stopped"  # it ended in good order; without it the newest audit row of the run is the end
-    FIRST = "first"  # the lowest id of the record: anything below is older than it
-    RESET = "reset"  # the exchange restarted its ids with this one
+    STOPPED = "stopped"  # it ended in an orderly way; without this row the newest audit row of the run is the end
+    FIRST = "first"  # the lowest id of the recording: lower ids are older
+    RESET = "reset"  # the exchange restarted its numbering with this id
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,9 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """Running totals of one exchange in one run, true at the moment the batch that carries it is durable."""
+    """Running totals of one exchange in one run, valid at the moment at which the batch that contains it is
+    durable.
+    """
 
     at_ns: At
     exchange: str
@@ -131,7 +133,7 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class LagRow:
-    """Receipt minus the exchange's own time, in the stretch that ended at `at_ns`; `negative` samples are < 0."""
+    """Receipt minus the exchange's own time, in the minute that ended at `at_ns`; `negative` samples are < 0."""
 
     at_ns: At
     exchange: str
@@ -146,9 +148,9 @@ class LagRow:
 
 @dataclass(frozen=True, slots=True)
 class InstrumentRow:
-    """One market as its exchange listed it at `seen_ns`; a row a change, of which the newest counts.
+    """One market as its exchange listed it at `seen_ns`; each change is a row, the newest counts.
 
-    `settle` is None for spot; of the decimals and scales see contract.instruments.Instrument.
+    `settle` is None for spot; for the decimals and scales see contract.instruments.Instrument.
     """
 
     exchange: str
@@ -177,6 +179,6 @@ INSTRUMENTS = schema_of("instruments", InstrumentRow)
 
 
 def gap_id(exchange: str, symbol: str, reason: str, from_id: str | None, opened_ns: int) -> str:
-    """A short text that is the same wherever the same gap is named."""
+    """A short text that identifies a gap, the same in every run."""
     named = "\0".join((exchange, symbol, reason, from_id or "", str(opened_ns)))
     return hashlib.blake2b(named.encode(), digest_size=8).hexdigest()

@@ -1,7 +1,8 @@
-"""The schema of a table, read from the class that holds its rows: columns, Arrow types, SQL types and casts.
+"""The schema of a table, derived from the class of its rows: columns, Arrow types, SQL types and casts.
 
-A row class says each column once, as an annotated attribute. `Stored` adds what the Python type alone does not say:
-another name in SQL, or another kind of value. Everything else that lists columns follows from the `Schema`.
+A row class declares each column once, as an annotated attribute. `Stored` adds what the Python type does not
+express: another name in SQL, or another kind of value. Everything else that lists columns derives from the
+`Schema`.
 """
 
 from collections.abc import Mapping
@@ -11,14 +12,14 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from arro3.core import DataType
 
-MERGED_SCHEMA = "store"  # of the DuckDB file: its tables hold the merged rows, and views in "main" all rows
+MERGED_SCHEMA = "store"  # the schema of the merged rows' tables in the DuckDB file; views in "main" show all rows
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of value: its SQL type, the Arrow type Python hands over, and the SQL that turns one into the other.
+    """A kind of value: its SQL type, the Arrow type that Python supplies, and the SQL that converts between them.
 
-    `cast` makes the stored value of what was handed over, `read` the Python value of what is stored.
+    `cast` makes the stored value from the supplied one, `read` the Python value from the stored one.
     """
 
     sql: str
@@ -38,13 +39,13 @@ DECIMAL = Kind("DECIMAL(38,18)", DataType.string())
 # Integer nanoseconds in Python; make_timestamptz does not depend on the session's time zone.
 INSTANT = Kind("TIMESTAMPTZ", DataType.int64(), "make_timestamptz({} // 1000)", "epoch_us({}) * 1000")
 
-# Enums of text are text; a bool is an int too, so it stands first.
+# Enums of text are text; a bool is an int too, so it comes first.
 _KINDS: Mapping[type, Kind] = {bool: BOOLEAN, str: TEXT, int: INTEGER, float: REAL, bytes: BYTES}
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """How an attribute is stored; `steady`: its values are mostly the same all over a block."""
+    """How an attribute is stored; `steady`: its values are mostly the same throughout a block."""
 
     name: str = ""
     kind: Kind | None = None
@@ -62,13 +63,13 @@ class Column:
 
     @property
     def quoted(self) -> str:
-        """The name as an SQL identifier: "at" and "timestamp" are words of the grammar too."""
+        """The name as an SQL identifier: "at" and "timestamp" are keywords too."""
         return f'"{self.name}"'
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Schema:
-    """One table. Two are equal only if they are the same value, so they serve as keys."""
+    """One table. Schemas are equal only if they are the same object, so they serve as keys."""
 
     name: str
     columns: tuple[Column, ...]
@@ -80,7 +81,7 @@ class Schema:
 
     @property
     def definition(self) -> str:
-        """The columns with their types, as CREATE TABLE takes them."""
+        """The columns with their types, for CREATE TABLE."""
         return ", ".join(f"{column.quoted} {column.kind.sql}" for column in self.columns)
 
     @property
@@ -100,7 +101,7 @@ class Schema:
 
 
 def schema_of(name: str, rows: type) -> Schema:
-    """The schema of the table `name`, whose rows (or blocks of rows, with a list a column) this class holds."""
+    """The schema of the table `name`, whose rows (or blocks of rows, with a list per column) this class holds."""
     hints = get_type_hints(rows, include_extras=True)
     return Schema(name, tuple(_column(attribute, hint) for attribute, hint in hints.items() if hint is not KW_ONLY))
 

@@ -1,4 +1,4 @@
-"""Unified symbols, written as ccxt writes them, taken apart and put together.
+"""Unified symbols in ccxt's notation: parsed and formatted.
 
 spot "BTC/USDT", linear perpetual "BTC/USDT:USDT", inverse "BTC/USD:BTC", dated "BTC/USD:BTC-261225",
 option "BTC/USD:BTC-261225-100000-C".
@@ -9,7 +9,7 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import date
 
-CODE_CHARS_MAX = 32  # the longest codes that exchanges list have about twenty
+CODE_CHARS_MAX = 32  # the longest codes on exchanges have about twenty
 # Mixed case exists (Kraken's "AAPLx/USD"), and so do codes with digits first ("1000PEPE"), with these signs, and of
 # Chinese, Japanese or Korean letters (Binance). The last two are letters of Japanese and Chinese words.
 _SIGNS = "._$ー々"
@@ -36,7 +36,7 @@ _UNIFIED = re.compile(
 
 
 class SymbolError(ValueError):
-    """The symbol cannot be used. `problem` says why, `right` is one that can be used instead ("": none known)."""
+    """The symbol cannot be used. `problem` is the reason, `right` a symbol to use instead ("": none known)."""
 
     def __init__(self, problem: str, right: str = "") -> None:
         super().__init__(f'{problem}; write "{right}"' if right else problem)
@@ -45,7 +45,7 @@ class SymbolError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """A unified symbol in parts; `expiry` is YYMMDD, `right` C or P. Absent parts are ""."""
+    """A parsed unified symbol; `expiry` is YYMMDD, `right` C or P. Absent parts are ""."""
 
     base: str
     quote: str
@@ -65,7 +65,7 @@ class Symbol:
 
     @property
     def inverse(self) -> bool:
-        """Settled in the base coin, so that sizes are counted in quote-valued contracts."""
+        """Settled in the base coin: sizes are then counted in contracts valued in the quote coin."""
         return bool(self.settle) and self.settle == self.base
 
     def __str__(self) -> str:
@@ -80,7 +80,7 @@ class Symbol:
 
 
 def parse_symbol(text: str) -> Symbol:
-    """Takes a unified symbol apart; raises SymbolError."""
+    """Parses a unified symbol; raises SymbolError."""
     if odd := odd_character(text, "/:-"):
         raise SymbolError(f"{text!r} contains {odd}")
     match = _UNIFIED.fullmatch(text)
@@ -100,9 +100,9 @@ def parse_symbol(text: str) -> Symbol:
 
 
 def odd_character(text: str, separators: str = "") -> str:
-    """The first character that cannot stand in a code, described for a message; "" where there is none.
+    """The first character not allowed in a code, described for a message; "" if there is none.
 
-    What cannot be seen, what looks like something else and what another spelling would replace never can.
+    Not allowed are invisible characters, look-alikes, and characters that Unicode normalization (NFKC) replaces.
     """
     for index, char in enumerate(text):
         if not (char in separators or char in _SIGNS or _is_letter(char)):

@@ -1,4 +1,4 @@
-"""The tick schema in memory: columns of one exchange's ticks, and what was refused with its reason."""
+"""The tick schema in memory: columns of one exchange's ticks, and rejects with their reasons."""
 
 import enum
 from collections.abc import Sequence
@@ -10,33 +10,33 @@ from typing import TYPE_CHECKING, Annotated, Any
 from actors.model.columns import PACK_ROWS_MIN, pack
 from actors.model.schema import DECIMAL, INSTANT, Stored, schema_of
 
-REJECT_PAYLOAD_BYTES_MAX = 64 * 1024  # a reject keeps its evidence, not a whole flood
+REJECT_PAYLOAD_BYTES_MAX = 64 * 1024  # the evidence of a reject, bounded
 REJECT_DETAIL_CHARS_MAX = 300
-ROW_BYTES = 500  # what a row without evidence takes in memory; mailboxes are bounded in such rows
+ROW_BYTES = 500  # the memory of a row without evidence; the unit of mailbox bounds
 OFF_BOOK = "off_book"  # the source of rows that are not stored: their ids count as seen
 AFTER_BREAK = "after_break"  # the source of 'stream' rows before which others are missing, until that is a gap
 FEW_ROWS = 3  # are taken out of a block one by one
 
 
 class Reason(enum.StrEnum):
-    """Why something received is no tick. The strings are stored and queried: they are never renamed."""
+    """Why something received is not a tick. The strings are stored and queried: never renamed."""
 
     NOT_UTF8 = "not_utf8"  # the bytes are not text, wherever in the message
-    NOT_GZIP = "not_gzip"  # the exchange compresses its messages, and this is no whole compressed one
-    NOT_JSON = "not_json"  # text, but neither JSON nor a word of the exchange's own
-    UNKNOWN_MESSAGE = "unknown_message"  # sound JSON of a type that the dialect does not know
+    NOT_GZIP = "not_gzip"  # the exchange compresses its messages, and this is not a complete one
+    NOT_JSON = "not_json"  # text, but neither JSON nor a known text message of the exchange
+    UNKNOWN_MESSAGE = "unknown_message"  # valid JSON of a type that the dialect does not know
     OVERSIZE = "oversize"  # larger than the dialect's message limit, as sent or once decompressed
-    MISSING_FIELD = "missing_field"  # a trade without a field that is needed
-    BAD_TYPE = "bad_type"  # a field of another JSON type than documented
-    BAD_PRICE = "bad_price"  # no positive decimal that DECIMAL(38,18) holds exactly
+    MISSING_FIELD = "missing_field"  # a trade without a required field
+    BAD_TYPE = "bad_type"  # a field of a JSON type other than documented
+    BAD_PRICE = "bad_price"  # not a positive decimal that DECIMAL(38,18) holds exactly
     BAD_VOLUME = "bad_volume"  # the same for the volume
-    BAD_SIDE = "bad_side"  # neither of the exchange's two words for the sides
+    BAD_SIDE = "bad_side"  # neither of the exchange's two names of sides
     BAD_TIME = "bad_time"  # no time, none between 1970 and 2200, or far ahead of the exchange's other trades
     BAD_ID = "bad_id"  # empty, endless, not printable, or it leaps and the next trades deny it
-    BAD_COUNT = "bad_count"  # it claims to stand for more trades than one order makes
+    BAD_COUNT = "bad_count"  # it claims to stand for more trades than one order can make
     OFF_BOOK = "off_book"  # a fill that never met the order book: insurance fund, deleveraging, negotiated
-    UNKNOWN_SYMBOL = "unknown_symbol"  # a trade of a market that was never asked for
-    UNSTORABLE = "unstorable"  # a row that passed every check and that the store cannot hold all the same
+    UNKNOWN_SYMBOL = "unknown_symbol"  # a trade of a market that was never requested
+    UNSTORABLE = "unstorable"  # a row that passed every check, but that the store cannot hold
     CRASHED = "crashed"  # it crashed the actor that handled it three times; the detail holds the traceback
 
 
@@ -54,7 +54,7 @@ class Reject:
 
     @property
     def evidence_bytes(self) -> int:
-        """What keeping it takes, in memory and in the file."""
+        """The size of its evidence, in memory and in the file."""
         return ROW_BYTES + len(self.payload) + len(self.detail)
 
 
@@ -62,13 +62,12 @@ REJECTS = schema_of("rejects", Reject)
 
 
 class _Ticks:
-    """The columns of the table `ticks`, in its order: a block holds a list for each, and its exchange once.
+    """The columns of the table `ticks`, in order: a block holds a list for each, and its exchange once.
 
-    `symbol` is unified; `exchange_ns` and `received_ns` are nanoseconds UTC, the former None where the
-    exchange sends no time; `price` and `volume` are plain decimal digits; `side` is the taker's, 'buy',
-    'sell' or None; `source` is 'stream', 'snapshot' or 'backfill' or, until continuity has seen the
-    row, OFF_BOOK or AFTER_BREAK; `fills` is how many single trades (and ids, ending with trade_id) the exchange
-    joined into the row.
+    `symbol` is unified; `exchange_ns` and `received_ns` are nanoseconds UTC, the former None if the exchange sends
+    no time; `price` and `volume` are plain decimal digits; `side` is the taker's, 'buy', 'sell' or None; `source`
+    is 'stream', 'snapshot' or 'backfill' or, until continuity has processed the row, OFF_BOOK or AFTER_BREAK;
+    `fills` is the number of single trades (and ids, ending with trade_id) that the exchange joined into the row.
     """
 
     __slots__ = ()
@@ -85,15 +84,15 @@ class _Ticks:
 
 
 TICKS = schema_of("ticks", _Ticks)
-_COLUMNS = TICKS.columns[1:]  # those of which a block holds lists
+_COLUMNS = TICKS.columns[1:]  # the columns that a block holds as lists
 COLUMNS = TICKS.attributes[1:]
 _lists = attrgetter(*COLUMNS)
 
 
 class Block(_Ticks):
-    """Ticks of one exchange as columns of equal length, in the order of arrival; handed over for good.
+    """Ticks of one exchange as columns of equal length, in order of arrival; handed over for good.
 
-    `arrays` holds the columns, and nothing else does, from `pack` until one of them is asked for as a list.
+    After `pack`, only `arrays` holds the columns, until one of them is read as a list.
     """
 
     __slots__ = ("_first_ns", "_rows", "arrays", *TICKS.attributes)
@@ -109,7 +108,7 @@ class Block(_Ticks):
 
     @property
     def first_received_ns(self) -> int:
-        """When the first row was received; there must be one."""
+        """The receipt time of the first row; there must be one."""
         return self.received_ns[0] if self.arrays is None else self._first_ns
 
     def lists(self) -> tuple[list[Any], ...]:
@@ -117,7 +116,7 @@ class Block(_Ticks):
         return _lists(self)
 
     def pack(self) -> None:
-        """Turns lists that are long enough into arrays; what arrays cannot hold stays as it is."""
+        """Converts lists that are long enough to arrays; lists with other values stay lists."""
         if self.arrays is not None or len(self) < PACK_ROWS_MIN:
             return
         arrays = pack(_COLUMNS, _lists(self))
@@ -127,10 +126,10 @@ class Block(_Ticks):
             for name in COLUMNS:
                 delattr(self, name)
 
-    if not TYPE_CHECKING:  # every name would be sound to the type checker
+    if not TYPE_CHECKING:  # the type checker would accept every name
 
         def __getattr__(self, name: str) -> list[Any]:
-            """A column of a packed block, which is lists again from now on."""
+            """A column of a packed block, which holds lists again from now on."""
             if name not in COLUMNS or self.arrays is None:
                 raise AttributeError(name)
             arrays, self.arrays = self.arrays, None
@@ -139,7 +138,7 @@ class Block(_Ticks):
             return getattr(self, name)
 
     def remove(self, start: int, rows: Sequence[int]) -> None:
-        """Takes these rows, all of them at `start` or behind, out of all columns; `rows` ascends."""
+        """Removes these rows, all of them at `start` or after, from all columns; `rows` ascends."""
         columns = _lists(self)
         if len(rows) <= FEW_ROWS:
             for at in reversed(rows):
@@ -162,10 +161,10 @@ class Block(_Ticks):
 
 
 class IdPromise(enum.Enum):
-    """What trade ids promise within one market; decides what can be known to be missing."""
+    """What trade ids promise within one market; it decides what can be known to be missing."""
 
     CONTIGUOUS = "contiguous"  # each id is the previous one plus one (or plus the frame's count)
     INCREASING = "increasing"
     OPAQUE = "opaque"  # unique, without order
-    REPEATED = "repeated"  # several fills may share one: only with time, price, volume and side it is a key
+    REPEATED = "repeated"  # several fills may share an id: only with time, price, volume and side it is a key
     NONE = "none"

@@ -1,4 +1,4 @@
-"""Checks of whole columns at speed: what may become a tick, and the reason where it may not."""
+"""Validates whole columns at speed: which rows may become ticks, and the reasons for rejecting the others."""
 
 import re
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from actors.model.ticks import Reason
 
 INTEGER_DIGITS_MAX = 20  # DECIMAL(38,18): 20 before the point, 18 after
 DECIMALS_MAX = 18
-EXPONENT_DIGITS_MAX = 3  # a longer exponent cannot end within 38 digits, and 1e999999999 would fill the memory
+EXPONENT_DIGITS_MAX = 3  # a longer exponent cannot result in 38 digits, and 1e999999999 would fill the memory
 TRADE_ID_CHARS_MAX = 128
-AMOUNT_CHARS_MAX = 1000  # no number of 38 digits is written in more
+AMOUNT_CHARS_MAX = 1000  # no number of 38 digits needs more
 YEAR_2200_NS = 7_258_118_400 * 1_000_000_000
 
 # One match over "a\nb\n...\n" costs 0.1 us a value; possessive, so that no input makes it backtrack.
@@ -23,7 +23,7 @@ _NUMBER = re.compile(r"(?P<sign>-?)(?P<digits>[0-9]+(?:\.[0-9]+)?)(?:[eE](?P<exp
 def amounts(prices: list[str], volumes: list[str]) -> tuple[list[str], list[str]]:
     """Both columns as plain positive decimals that DECIMAL(38,18) holds exactly; raises FieldError.
 
-    Digits stay as they are; only scientific notation and zeros past the 18th decimal are rewritten, exactly.
+    Digits stay unchanged; only scientific notation and zeros after the 18th decimal are rewritten, exactly.
     """
     column = "\n".join((*prices, *volumes, ""))
     if _PLAIN_COLUMN.fullmatch(column) and column.count("\n") == len(prices) + len(volumes):
@@ -35,14 +35,14 @@ def amounts(prices: list[str], volumes: list[str]) -> tuple[list[str], list[str]
 
 
 def check_times(times: Sequence[int | None]) -> None:
-    """Every time lies after 1970 and before 2200; None is a time the exchange does not send."""
+    """Checks that every time is after 1970 and before 2200; None is a time that the exchange does not send."""
     known = [time for time in times if time is not None]
     if known and not (min(known) > 0 and max(known) < YEAR_2200_NS):
-        raise FieldError(Reason.BAD_TIME, "the time lies before 1970 or after 2200")
+        raise FieldError(Reason.BAD_TIME, "the time is before 1970 or after 2200")
 
 
 def check_ids(ids: Sequence[str | None]) -> None:
-    """Every id has 1 to 128 printable characters; None is an id the exchange does not send."""
+    """Checks that every id has 1 to 128 printable characters; None is an id that the exchange does not send."""
     try:
         text = "".join(cast(Sequence[str], ids))
     except TypeError:
@@ -51,15 +51,15 @@ def check_ids(ids: Sequence[str | None]) -> None:
     lengths = set(map(len, cast(Sequence[str], ids)))
     # Nearly all ids are ASCII, where this takes a tenth of the time of isprintable.
     if not (text.isascii() and not text.encode().translate(None, _PRINTABLE_ASCII)) and not text.isprintable():
-        raise FieldError(Reason.BAD_ID, "a trade id with control characters, or with others that cannot be shown")
+        raise FieldError(Reason.BAD_ID, "a trade id with control or other unprintable characters")
     if lengths and not (min(lengths) > 0 and max(lengths) <= TRADE_ID_CHARS_MAX):
         raise FieldError(
-            Reason.BAD_ID, f"a trade id of {max(lengths)} characters; 1 to {TRADE_ID_CHARS_MAX} are right"
+            Reason.BAD_ID, f"got a trade id of {max(lengths)} characters, expected 1 to {TRADE_ID_CHARS_MAX}"
         )
 
 
 def _amount(text: str, reason: Reason, name: str) -> str:
-    """One amount in plain digits; raises FieldError with `reason` and what is wrong."""
+    """One amount in plain digits; raises FieldError with `reason` and the problem."""
     match = _NUMBER.fullmatch(text) if len(text) <= AMOUNT_CHARS_MAX else None
     if match is None:
         raise FieldError(reason, f"the {name} is not a number: {text[:60]!r}")
@@ -73,7 +73,7 @@ def _amount(text: str, reason: Reason, name: str) -> str:
     if not (integer.strip("0") or decimals.strip("0")):
         raise FieldError(reason, f"the {name} is zero")
     if len(decimals) > DECIMALS_MAX:
-        decimals = decimals.rstrip("0")  # surplus zeros say nothing
+        decimals = decimals.rstrip("0")  # trailing zeros do not matter
         if len(decimals) > DECIMALS_MAX:
             raise FieldError(reason, f"the {name} has more than {DECIMALS_MAX} decimals: {text[:60]}")
     if len(integer) > INTEGER_DIGITS_MAX:
@@ -84,7 +84,7 @@ def _amount(text: str, reason: Reason, name: str) -> str:
 
 
 class FieldError(ValueError):
-    """A field of a trade cannot be used: `reason` is the stable code, the text says what is wrong."""
+    """A field of a trade is invalid: `reason` is the stable code, the text the problem."""
 
     def __init__(self, reason: Reason, detail: str, symbol: str | None = None) -> None:
         super().__init__(detail)
@@ -93,7 +93,7 @@ class FieldError(ValueError):
 
 
 def why_refused(error: Exception) -> tuple[Reason, str | None]:
-    """The stable reason of a refused trade, and its unified symbol where that much could be read."""
+    """The stable reason of a rejected trade, and its unified symbol if it could be read."""
     if isinstance(error, FieldError):
         return error.reason, error.symbol
     if isinstance(error, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""The buffer actor: joins the chunks of all exchanges and hands a batch to the writer by rows or by age."""
+"""The buffer actor: joins the chunks of all exchanges into batches for the writer, sealed by size or age."""
 
 import dataclasses
 import json
@@ -19,18 +19,18 @@ from actors.sink.evidence import Evidence
 from actors.telemetry.ledger import Ledger
 from supervisor import Context, Mailbox
 
-DRAINED_POLL_S = 0.01  # how often, at the end, the buffer looks whether the writer has finished
+DRAINED_POLL_S = 0.01  # how often, at shutdown, the buffer checks whether the writer has finished
 EVENTS_MAX = 10_000
-LAGS_MAX = 10_000  # rows of one a minute and exchange
-AUDIT_EVERY_S = 60.0  # audit rows are signs of life: at least so often, whether or not anything came
-# Of flush_interval_s, what is kept for the way to the buffer and for the write itself.
+LAGS_MAX = 10_000  # one row per minute and exchange
+AUDIT_EVERY_S = 60.0  # audit rows prove that the service runs: at least this often, with or without data
+# The part of flush_interval_s reserved for the way to the buffer and for the write.
 MARGIN_S = 0.05
 
 
 class Buffer:
-    """Owned by the pipeline: what it holds outlives crashes of the task that runs `run`.
+    """Collects chunks into batches. The pipeline owns it: its content survives crashes of the task that runs `run`.
 
-    `number()` gives the next batch number. `intake` is where chunks arrive, `outbox` the writer's input.
+    `number()` returns the next batch number. `intake` receives the chunks, `outbox` is the writer's input.
     """
 
     def __init__(
@@ -47,18 +47,19 @@ class Buffer:
         self._number = number
         self._pending: list[Chunk] = []
         self._pending_rows = 0
-        self._rests: deque[tuple[int, Chunk]] = deque()  # each behind what had been put into the intake
-        self._due = 0.0  # when the oldest pending thing must be handed on
-        self._since = 0.0  # when the oldest thing that is here came
+        self._rests: deque[tuple[int, Chunk]] = deque()  # each after what had been put into the intake before
+        self._due = 0.0  # when the oldest pending item must be passed on
+        self._since = 0.0  # when the oldest item arrived
         self._sealed: Batch | None = None
         self._evidence = Evidence(settings.rejects_bytes_per_day)
         self._events: deque[EventRow] = deque(maxlen=EVENTS_MAX)
         self._lags: deque[LagRow] = deque(maxlen=LAGS_MAX)
-        self._instruments: list[InstrumentRow] = []  # each exchange adds what has changed in its list, once a day
+        # each exchange adds the changes of its instrument list once a day
+        self._instruments: list[InstrumentRow] = []
         self._audit_due = float("inf")
-        self._wanted: int | None = None  # how much of the intake the batch that was asked for takes in
+        self._wanted: int | None = None  # how much of the intake the requested batch includes
         self._waiting = trio.CancelScope()
-        self.sealed_number = 0  # of the newest batch
+        self.sealed_number = 0  # the newest batch's
         self.listeners: set[Callable[[Block], None]] = set()
         self.intake: Mailbox[Chunk] = mailbox(
             limits.intake_rows_max, weigh=lambda chunk: chunk.rows, on_dead_letter=self._refuse
@@ -68,47 +69,47 @@ class Buffer:
         )
 
     def record(self, event: EventRow) -> None:
-        """Takes an event for the next batch; never waits. Under an event storm only the newest are kept."""
+        """Adds an event to the next batch; never waits. Under an event storm only the newest are kept."""
         self._touch()
         self._events.append(event)
 
     def record_lag(self, row: LagRow) -> None:
-        """Likewise a row of lags."""
+        """Adds a row of lags in the same way."""
         self._touch()
         self._lags.append(row)
 
     def record_instruments(self, rows: Sequence[InstrumentRow]) -> None:
-        """Likewise what has changed in an exchange's list of markets."""
+        """Adds changes of an exchange's instrument list in the same way."""
         if rows:
             self._touch()
             self._instruments += rows
 
     def take_rest(self, chunk: Chunk) -> None:
-        """From a connection that has ended: what it could not hand over any more. Never waits.
+        """Accepts what a connection that has ended could not send any more. Never waits.
 
-        It goes behind all that is in the intake now, some of which may be of the same connection.
+        It is queued after everything now in the intake, some of which may be of the same connection.
         """
         self._rests.append((self._put_so_far(), chunk))
         self._take_rests()
 
     def oldest_s(self) -> float:
-        """How long the oldest thing here has waited to be handed to the writer; 0 when there is nothing."""
+        """How long the oldest item here has waited to be passed to the writer; 0 if there is none."""
         if self._sealed is None and not self._has_something():
             return 0.0
         return max(0.0, trio.current_time() - self._since)
 
     def flush(self) -> None:
-        """Asks for a batch now, of all that is pending or in the intake."""
+        """Requests a batch now, of everything pending or in the intake."""
         self._wanted = self._put_so_far()
         self._waiting.cancel()
 
     @property
     def flush_wanted(self) -> bool:
-        """Whether a batch was asked for and not made yet."""
+        """Whether a batch was requested and not made yet."""
         return self._wanted is not None
 
     async def run(self, context: Context) -> None:
-        """Until the intake is closed and empty; everything is then with the writer."""
+        """Runs until the intake is closed and empty; everything has then been passed to the writer."""
         self._audit_due = min(self._audit_due, trio.current_time() + AUDIT_EVERY_S)
         while True:
             await self._deliver()
@@ -121,28 +122,28 @@ class Buffer:
                 self._seal()
 
     async def _finish(self) -> None:
-        """The last batches: what the writer refuses while it drains becomes rejects, which need a batch too."""
+        """Sends the last batches: what the writer rejects while it drains needs a batch too."""
         while True:
             self._seal()
             await self._deliver()
-            while self.outbox.statistics().depth and not self._pending:  # noqa: ASYNC110 - rare, and two ends
+            while self.outbox.statistics().depth and not self._pending:  # noqa: ASYNC110 - rare, and two conditions end it
                 await trio.sleep(DRAINED_POLL_S)
             if not self._has_something():
                 return
 
     async def _collect(self, context: Context) -> None:
-        """Takes what is there, or waits for it until something is due."""
-        self._take_rests()  # here too: a chunk before them may have left as a dead letter
+        """Takes what is there, or waits until something arrives or is due."""
+        self._take_rests()  # here too: a chunk before them may have been removed as a dead letter
         self._waiting = trio.CancelScope(deadline=self._batch_due())
         if self._asked():
             return
         with self._waiting:
             async with self.intake.receive_many(self._limits.chunks_at_once) as chunks:
-                self._show(chunks)  # first: should it raise, the chunks are in the intake and nowhere else
+                self._show(chunks)  # first: if it raises, the chunks are still only in the intake
                 self._take(chunks)
             self._take_rests()
             for name in self._evidence.take_news():
-                why = f"rejects of {name} have reached the day's limit; until midnight UTC more are only counted"
+                why = f"rejects of {name} have reached the daily limit; until midnight UTC more are only counted"
                 context.note("rejects_limited", why, exchange=name)
             context.handled(len(chunks))
             context.healthy()
@@ -159,7 +160,7 @@ class Buffer:
             self._pending_rows += kept.rows
 
     def _limited(self, chunk: Chunk) -> Chunk:
-        """Without the evidence beyond the day's limit; those rejects stay counted."""
+        """Drops evidence beyond the daily limit; those rejects stay counted."""
         kept, beyond = self._evidence.split(chunk.rejects, time.time_ns())
         for reject in beyond:
             account = self._ledger.account(reject.exchange)
@@ -168,7 +169,7 @@ class Buffer:
         return dataclasses.replace(chunk, rejects=kept) if beyond else chunk
 
     def _show(self, chunks: list[Chunk]) -> None:
-        """To those who watch live; they only note it and never wait."""
+        """Shows rows to live subscribers, who only note them and never wait."""
         for listener in self.listeners:
             for chunk in chunks:
                 listener(chunk.block)
@@ -181,7 +182,7 @@ class Buffer:
         return intake.taken + intake.depth
 
     def _asked(self) -> bool:
-        """Whether a batch was asked for and all that it is to hold has come."""
+        """Whether a batch was requested and everything it must include has arrived."""
         return self._wanted is not None and self.intake.statistics().taken >= self._wanted
 
     def _touch(self) -> None:
@@ -197,13 +198,13 @@ class Buffer:
         return trio.current_time() >= self._batch_due()
 
     def _batch_due(self) -> float:
-        """When what is here has to go on, or audit rows alone."""
+        """When the content must be passed on, or audit rows alone."""
         if self._has_something():
             return self._due
         return self._audit_due if self._ledger.accounts else float("inf")
 
     def _seal(self) -> None:
-        """Makes a batch of all that is pending; nothing in between can be interrupted."""
+        """Makes a batch of everything pending, without interruption."""
         if self._asked():
             self._wanted = None
         if not self._has_something() and trio.current_time() < self._batch_due():
@@ -244,9 +245,9 @@ class Buffer:
         self._pending.append(Chunk(Block(chunk.block.exchange), rejects, chunk.gaps, chunk.feeds))
 
     def refuse_batch(self, batch: Batch, error: BaseException) -> None:
-        """A batch that crashed the writer three times: its ticks become rejects, and the writer goes on."""
+        """Converts the ticks of a batch that crashed the writer three times to rejects; the writer goes on."""
         self._ledger.refused(batch.blocks, sealed=True)
-        self._touch()  # before there is something: what comes first sets the time of the next batch
+        self._touch()  # before anything is added: the first item sets the time of the next batch
         for reject in (*batch.rejects, *refusals(batch.blocks, error)):
             self._pending.append(Chunk(Block(reject.exchange), (reject,)))
         for gap in batch.gaps:
@@ -259,7 +260,7 @@ class Buffer:
 
 
 def refusals(blocks: tuple[Block, ...] | list[Block], error: BaseException) -> tuple[Reject, ...]:
-    """One reject a block, with the traceback and as many of its ticks as fit."""
+    """One reject per block, with the traceback and as many of its ticks as fit."""
     detail = "".join(traceback.format_exception(error))[-4000:]
     found = []
     for block in blocks:

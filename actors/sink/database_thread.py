@@ -17,8 +17,8 @@ async def in_thread(
 ) -> None:
     """Runs the call to its end, whatever happens, and reports progress meanwhile.
 
-    `record(result)` follows with nothing in between, so that no cancellation can separate what was done from its
-    being recorded; a cancellation that came meanwhile takes effect afterwards.
+    `record(result)` follows directly, so that no cancellation can separate the call from the recording of its
+    result; a cancellation that arrived meanwhile takes effect afterwards.
     """
 
     async def report_progress() -> None:
@@ -26,7 +26,7 @@ async def in_thread(
             await trio.sleep(PROGRESS_S)
             context.handled(0)
 
-    failure: Exception | None = None  # a nursery would put it into a group, which no `except OSError` meets
+    failure: Exception | None = None  # a nursery would wrap it in a group, which `except OSError` does not catch
     async with trio.open_nursery() as nursery:
         nursery.start_soon(report_progress)
         with trio.CancelScope(shield=True):

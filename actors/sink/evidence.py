@@ -1,6 +1,7 @@
-"""How much evidence of rejects is kept: so many bytes an exchange and UTC day; beyond that they are only counted.
+"""Limits the stored evidence of rejects to a number of bytes per exchange and UTC day; beyond it they are only
+counted.
 
-An exchange that sends rubbish all day would otherwise fill the disk with it.
+Otherwise an exchange that sends invalid data all day would fill the disk with it.
 """
 
 from collections import Counter
@@ -12,7 +13,7 @@ DAY_NS = 86_400 * 1_000_000_000
 
 
 class Evidence:
-    """`bytes_per_day` counts what a row takes with its payload and detail, see Reject.evidence_bytes."""
+    """`bytes_per_day` limits the size of rows with their payload and detail, see Reject.evidence_bytes."""
 
     def __init__(self, bytes_per_day: int) -> None:
         self._bytes_max = bytes_per_day
@@ -22,7 +23,7 @@ class Evidence:
         self._news: list[str] = []
 
     def split(self, rejects: Sequence[Reject], now_ns: int) -> tuple[tuple[Reject, ...], list[Reject]]:
-        """The rejects whose evidence is kept, in order, and those that are beyond the limit of their day."""
+        """The rejects whose evidence is kept, in order, and those beyond the limit of their day."""
         if now_ns // DAY_NS != self._day:
             self._day = now_ns // DAY_NS
             self._bytes.clear()
@@ -41,6 +42,6 @@ class Evidence:
         return tuple(kept), beyond
 
     def take_news(self) -> list[str]:
-        """Exchanges that have reached the limit since the last call; each once a day."""
+        """The exchanges that have reached the limit since the last call; each once a day."""
         news, self._news = self._news, []
         return news

@@ -16,14 +16,14 @@ from actors.sink.retention_schedule import RetentionSchedule
 from actors.sink.sink import Merged, Retained, Sink
 from supervisor import Context
 
-ALARM_S = 3600.0  # how long health shows that data was quarantined or lost; the events keep it for good
+ALARM_S = 3600.0  # how long health shows that data was quarantined or lost; the events keep it
 
 
 class Merger:
-    """Owned by the pipeline. Merges every merge_interval_s, and once more before it ends.
+    """Merges every merge_interval_s, and once more before it ends. The pipeline owns it.
 
-    `on_event` and `on_gaps` get what the sink reports: rows of `events`, and gaps of rows that were stored and are
-    gone. `observe` gets the seconds for which each merge locked the database. `limiter` is for all who open it.
+    `on_event` and `on_gaps` receive the sink's reports: rows of `events`, and gaps of stored rows that were lost.
+    `observe` receives how long each merge locked the database. `limiter` is shared by everything that opens it.
     """
 
     def __init__(
@@ -44,31 +44,31 @@ class Merger:
         self.limiter = trio.CapacityLimiter(1)
         self._asked = trio.Event()
         self.last_merge_ns: int | None = None
-        self.locked: DatabaseLocked | None = None  # the error of the newest merge
+        self.locked: DatabaseLocked | None = None  # the error of the latest merge
         self._locked_in_a_row = 0
         self._alarm, self._alarm_until = "", 0.0
         self.locked_s = 0.0
         self.finishing = False
         self.last = Merged()
         self.retention = RetentionSchedule(settings, limits)
-        self.merges = 0  # tried, also while the database was locked
+        self.merges = 0  # including attempts while the database was locked
 
     @property
     def held(self) -> bool:
-        """Whether another process had the database open at the newest merge."""
+        """Whether another process had the database open at the latest merge."""
         return self.locked is not None
 
     @property
     def held_by_pid(self) -> int | None:
-        """The process that had it open, if it is known."""
+        """The process that had it open, if known."""
         return self.locked.pid if self.locked else None
 
     def merge_soon(self) -> None:
-        """Asks for a merge now."""
+        """Requests a merge now."""
         self._asked.set()
 
     def stop(self) -> None:
-        """Asks for the last merge, after which `run` ends."""
+        """Requests the last merge, after which `run` ends."""
         self.finishing = True
         self._asked.set()
 
@@ -84,7 +84,7 @@ class Merger:
                 context.degraded(self._sink.describe(error, merging=True))
                 wait_s = self._limits.merge_retry.delay_s(failures, self._random)
                 failures += 1
-                with suppress(*self._sink.transient):  # it may last for days; queries of the tail should stay quick
+                with suppress(*self._sink.transient):  # it may last for days; queries of the tail should stay fast
                     await self._compact(context)
                 continue
             failures = 0
@@ -110,16 +110,16 @@ class Merger:
         try:
             await in_thread(context, self.limiter, finish, self._merged)
             if self.last.backlog:
-                why = "time was up"
+                why = "the time was up"
         except DatabaseLocked as locked:
             self._was_locked(locked)
             why = str(locked)
         except self._sink.transient as error:
-            context.note("merge_failed", f"{error}; the tail stays and the next start takes it up")
+            context.note("merge_failed", f"{error}; the tail stays and the next start merges it")
         finally:
             self._report(context)
         if why:
-            context.note("merge_left", f"{why}; the tail stays and the next start takes it up")
+            context.note("merge_left", f"{why}; the tail stays and the next start merges it")
 
     async def _merge(self, context: Context) -> float:
         """One merge, or a compaction while the database is locked. Returns how long to wait for the next."""
@@ -127,7 +127,7 @@ class Merger:
             await in_thread(context, self.limiter, self._sink.merge, self._merged)
         except DatabaseLocked as locked:
             self._was_locked(locked)
-            # A program that opens it again and again leaves pauses; only a lasting lock is waited out slowly.
+            # A program that opens it repeatedly leaves pauses; only a lasting lock is polled slowly.
             self._locked_in_a_row += 1
             if self._locked_in_a_row % self._limits.locked_tries:
                 return min(self._interval_s, self._limits.pause_s)
@@ -141,7 +141,7 @@ class Merger:
         await in_thread(context, self.limiter, self._sink.compact, lambda _: None)
 
     async def _retain(self, context: Context) -> None:
-        """Deletes a piece of what is too old, if it is time; a failure delays no merge."""
+        """Deletes a piece of the days that are too old, if it is time; a failure delays no merge."""
         if not self.retention.wait_s() and not self.held and not self.last.backlog:
             try:
                 await in_thread(context, self.limiter, self._sink.retain, self._retained)

@@ -1,4 +1,4 @@
-"""When the next piece of what is too old is deleted: rarely, and at an easy pace while there is much."""
+"""Schedules the deletion of old days: rarely, and piece by piece with pauses while there is much to delete."""
 
 import math
 from collections.abc import Callable
@@ -8,13 +8,13 @@ import trio
 from actors.settings import DEFAULT_LIMITS, SinkLimits, StoreSettings
 from actors.sink.sink import Retained
 
-LOOK_S = 600.0  # how often to look for days that have become too old
+LOOK_S = 600.0  # how often to check for days that have become too old
 REST_MIN_S = 0.1
-RETRY_S = 60.0  # after a failure of the archive; merges go on meanwhile
+RETRY_S = 60.0  # after a failure of the archive; merges continue meanwhile
 
 
 class RetentionSchedule:
-    """Owned by the merger, which reports how each step went. Times are trio's clock."""
+    """The merger owns it and reports the result of each step. Times are trio's clock."""
 
     def __init__(
         self,
@@ -27,11 +27,11 @@ class RetentionSchedule:
         self.trouble: str | None = None
 
     def wait_s(self) -> float:
-        """How long until the next step; infinite if nothing is ever too old."""
+        """The time until the next step; infinite if days are never too old."""
         return max(0.0, self._next - self._clock()) if self._next < math.inf else math.inf
 
     def done(self, report: Retained) -> None:
-        """A step has ended."""
+        """A step has succeeded."""
         self.trouble = None
         rest_s = max(REST_MIN_S, self._limits.retention_rest * report.locked_s)
         self._next = self._clock() + (rest_s if report.more else LOOK_S)

@@ -1,7 +1,7 @@
-"""The protocol between buffer, writer and merger and whatever makes batches durable; the DuckDB store is one.
+"""The protocol of a sink, which makes batches durable for buffer, writer and merger; the DuckDB store is one.
 
-A sink stores a batch at once and may take its time to make it part of what others read: `write` is the first step,
-`merge`, `compact` and `retain` are its maintenance. A sink without such a second step has nothing to do in these.
+A sink stores a batch at once, and may make it visible to readers later: `write` is the first step, `merge`,
+`compact` and `retain` are the maintenance. A sink without such a second step does nothing in these.
 """
 
 import json
@@ -17,9 +17,9 @@ from actors.model.records import EventRow, GapRow
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something an operator has to know: an event name and its reason; `gaps` is what it means for the record.
+    """A message to the operator: an event name and its reason; `gaps` are its consequences for the recording.
 
-    With `alarm` it stays visible in health for a while: data is lost, or somebody has to look.
+    With `alarm` it stays visible in health for a while: data was lost, or an operator has to act.
     """
 
     event: str
@@ -29,13 +29,13 @@ class Notice:
     alarm: bool = False
 
     def row(self) -> EventRow:
-        """As a row of `events`."""
+        """The notice as a row of `events`."""
         return EventRow(time.time_ns(), "store", self.event, self.reason, detail_json=json.dumps(self.detail))
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What a merge did. `backlog`: there is more to merge. `locked_s`: how long nobody else could read."""
+    """The result of a merge. `backlog`: there is more to merge. `locked_s`: how long nobody else could read."""
 
     rows: int = 0
     segments: int = 0
@@ -45,7 +45,9 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class Retained:
-    """What a step of retention did: `rows` were deleted, which took a lock of `locked_s`; `more`: go on soon."""
+    """The result of a retention step: `rows` were deleted, under a lock of `locked_s`; `more`: the next step is due
+    soon.
+    """
 
     rows: int = 0
     locked_s: float = 0.0
@@ -55,9 +57,9 @@ class Retained:
 
 @dataclass(frozen=True, slots=True)
 class Filtered:
-    """A batch of the same number without what cannot be stored.
+    """A batch of the same number without the rows that cannot be stored.
 
-    `ticks` counts the ticks of each exchange that are rejects in it now, `others` are the other rows left out.
+    `ticks` counts each exchange's ticks that are now rejects, `others` are the other rows removed.
     """
 
     batch: Batch
@@ -66,17 +68,22 @@ class Filtered:
 
     @property
     def reason(self) -> str:
-        """What was done, for the event; "" where everything can be stored."""
+        """The text for the event; "" if everything can be stored."""
         parts = [f"{count} ticks of {name}" for name, count in self.ticks.items()]
         parts += [f"{len(self.others)} other rows"] if self.others else []
-        return f"values that the store cannot hold were left out, see rejects: {', '.join(parts)}" if parts else ""
+        return (
+            f"rows with values that the store cannot hold were removed, see rejects: {', '.join(parts)}"
+            if parts
+            else ""
+        )
 
 
 class Sink(Protocol):
-    """All calls block and run in worker threads: `write` and `filter` in one, all others in another.
+    """Makes batches durable. All calls block and run in worker threads: `write` and `filter` in one, all others in
+    another.
 
-    `transient` are the errors of a sick disk or an unreachable server, which pass: the call is repeated with the
-    same batch. Any other error is about the data, or a bug. Notices may be added by every call but `write`.
+    `transient` are the errors of a failing disk or an unreachable server: the call is repeated with the same batch.
+    Any other error is about the data, or a bug. Every call but `write` may add notices.
     """
 
     @property
@@ -85,17 +92,17 @@ class Sink(Protocol):
 
     @property
     def notices(self) -> deque[Notice]:
-        """What is to be reported; the merger takes it out."""
+        """The notices to be reported; the merger removes them."""
 
     @property
     def unreached(self) -> str:
         """Why other programs do not see the newest rows; "" if they do."""
 
     def start(self) -> None:
-        """Recovers what a crash left."""
+        """Recovers from a crash."""
 
     def next_number(self) -> int:
-        """A number for the next batch, above all before it, over restarts too."""
+        """A number for the next batch, above all before it, across restarts."""
 
     def write(self, batch: Batch) -> None:
         """Makes the batch durable; after an error it may be called with the same batch again."""
@@ -104,19 +111,19 @@ class Sink(Protocol):
         """The batch without rows that this sink cannot store."""
 
     def merge(self) -> Merged:
-        """Makes stored batches part of what others read. Raises DatabaseLocked."""
+        """Makes stored batches visible to readers. Raises DatabaseLocked."""
 
     def compact(self) -> int:
-        """Keeps what is not merged quick to read, while merges have to wait."""
+        """Keeps unmerged batches fast to read while merges have to wait."""
 
     def retain(self) -> Retained:
-        """Deletes a piece of what is too old."""
+        """Deletes a piece of the days that are too old."""
 
     def finish(self, deadline: Callable[[], bool]) -> Merged:
         """Merges all, unless `deadline()` becomes true. Raises DatabaseLocked."""
 
     def describe(self, error: Exception, *, merging: bool = False) -> str:
-        """What a transient error of a write, or of maintenance, means for people."""
+        """The message of a transient error of a write, or of maintenance."""
 
     def close(self) -> None:
         """Frees memory."""

@@ -13,13 +13,13 @@ from actors.sink.sink import Filtered, Sink
 from actors.telemetry.ledger import Ledger
 from supervisor import Context, Mailbox
 
-SHOWN_MAX = 10  # rows that were left out, of which the event shows the text
+SHOWN_MAX = 10  # removed rows whose text the event shows
 
 
 class Writer:
-    """Owned by the pipeline.
+    """Writes batches; the pipeline owns it.
 
-    `acknowledged` is the number of the last batch made durable, `last_flush_ns` the wall clock of that moment.
+    `acknowledged` is the number of the last batch made durable, `last_flush_ns` the wall-clock time of that moment.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Writer:
         self.trouble: str | None = None
 
     async def run(self, context: Context) -> None:
-        """Until the inbox is closed and empty."""
+        """Runs until the inbox is closed and empty."""
         while True:
             try:
                 async with self._inbox.receive() as batch:
@@ -42,9 +42,10 @@ class Writer:
                 return
 
     async def _store_batch(self, context: Context, batch: Batch) -> None:
-        """Retries until it is durable: a full disk is not the batch's fault, and nothing may overtake it.
+        """Retries until the batch is durable: a full disk is not the batch's fault, and no batch may overtake
+        another.
 
-        Rows that the sink cannot hold are taken out of it once.
+        Rows that the sink cannot hold are removed from it, once.
         """
         failures = 0
         filtered: Filtered | None = None
@@ -64,7 +65,7 @@ class Writer:
                 if filtered is None:
                     await in_thread(context, self._limiter, partial(self._sink.filter, batch), found.append)
                 if not found or not found[0].reason:
-                    raise  # no row is the reason: a bug of ours
+                    raise  # no row is the cause: a bug of ours
                 filtered = found[0]
         if filtered is not None:
             context.note("unstorable", filtered.reason, left_out=filtered.others[:SHOWN_MAX])

@@ -1,1 +1,1 @@
-"""Telemetry: running totals, histograms, lags, and the host's clock."""
+"""Telemetry: running totals, histograms, lags, the share of rejects, and the host's clock."""

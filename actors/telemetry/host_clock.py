@@ -1,8 +1,8 @@
-"""The clock actor: notices when this host's clock is set, and turns the lags of all exchanges into rows and words.
+"""The clock actor: detects when this host's clock is set, and reports the lags of all exchanges.
 
-A jump is where the wall clock goes on by another amount than the clock that nobody sets. A loop that stood
-still, or a machine under load, moves both; a machine that slept is distinguished by CLOCK_BOOTTIME where there
-is one (Linux, clock_gettime(2), read 2026-11). Slewing moves both as well, or by 0.05% at most.
+A jump is a moment at which the wall clock advances by another amount than the monotonic clock. A blocked loop or a
+loaded machine delays both; a machine that slept is recognized by CLOCK_BOOTTIME where it exists (Linux,
+clock_gettime(2), read 2026-11). Slewing affects both as well, or by 0.05% at most.
 """
 
 import time
@@ -16,20 +16,21 @@ from actors.telemetry.lag import Lags, host_ahead_ms, seconds_text
 from supervisor import Context
 
 LOOK_S = 1.0
-MINUTE_S = 60.0  # of lags that make one row
-# ntpd sets the clock from 0.128 s on and slews below. Between two clocks that are read together lie microseconds.
+MINUTE_S = 60.0  # lags are aggregated into one row per minute
+# ntpd sets the clock from 0.128 s on and slews below. Two clocks read together differ by microseconds.
 JUMP_S = 0.1
-SLEW = 0.001  # twice the 500 ppm by which a clock may be slewed
-ALARM_S = 300.0  # how long health speaks of a jump; the events keep it for good
-READ_S_MAX = 0.01  # a reading that took longer was interrupted: its clocks are not of one moment
+SLEW = 0.001  # twice the maximum slew of a clock, 500 ppm
+ALARM_S = 300.0  # how long health shows a jump; the events keep it
+READ_S_MAX = 0.01  # a reading that took longer was interrupted: its clocks were not read together
 READ_TRIES = 10
 STOP_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The clocks at one moment: the wall's, the one that stops while the machine sleeps, and (None where there
-    is none) the one that does not."""
+    """The clocks at one moment: the wall clock, the clock that stops while the machine sleeps, and (None if there
+    is none) the one that does not.
+    """
 
     wall_ns: int
     mono_s: float
@@ -38,8 +39,10 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """The clock was set by `jump_s`, forward if above 0. Without a clock that counts sleep, `sure` is false for
-    a jump forward: the machine may have slept."""
+    """The clock was set by `jump_s`, forward if positive.
+
+    Without a clock that counts sleep, `sure` is False for a jump forward: the machine may have slept.
+    """
 
     jump_s: float
     sure: bool = True
@@ -47,7 +50,7 @@ class Jump:
 
     @property
     def reason(self) -> str:
-        """For people."""
+        """The message for people."""
         way = "forward" if self.jump_s > 0 else "back"
         text = f"this host's clock jumped {seconds_text(abs(self.jump_s))} {way}"
         return text if self.sure else f"{text}, or the machine slept"
@@ -55,25 +58,25 @@ class Jump:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """The machine slept for `slept_s`; its clock is as right as before."""
+    """The machine slept for `slept_s`; its clock is still right."""
 
     slept_s: float
     event = "host_slept"
 
     @property
     def reason(self) -> str:
-        """For people."""
+        """The message for people."""
         return f"this machine slept for {seconds_text(self.slept_s)}"
 
 
 class ClockWatch:
-    """Compares each look with the one before."""
+    """Compares each reading with the previous one."""
 
     def __init__(self) -> None:
         self._last: Reading | None = None
 
     def look(self, wall_ns: int, mono_s: float, boot_s: float | None) -> Jump | Sleep | None:
-        """What happened to the clock since the last look. If both did, the jump is returned."""
+        """What happened to the clock since the last call; of a jump and a sleep together, the jump is returned."""
         last, self._last = self._last, Reading(wall_ns, mono_s, boot_s)
         if last is None:
             return None
@@ -87,7 +90,7 @@ class ClockWatch:
 
 
 def read_clocks() -> Reading | None:
-    """All clocks at one moment; None if that could not be had."""
+    """All clocks at one moment; None if the reading was interrupted too often."""
     for _ in range(READ_TRIES):
         began = time.monotonic()
         mono_s, slept_s, wall_ns = trio.current_time(), _slept_s(), time.time_ns()
@@ -97,27 +100,29 @@ def read_clocks() -> Reading | None:
 
 
 def _slept_s() -> float | None:
-    """How long the machine has slept since it was started."""
+    """How long the machine has slept since boot."""
     if not hasattr(time, "CLOCK_BOOTTIME"):
         return None
     return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 class Clock:
-    """Owned by the pipeline. `record` takes the rows for the file; `jumps` counts, `last` is the newest jump."""
+    """The clock actor's state; the pipeline owns it. `record` receives the rows for the file; `jumps` counts,
+    `last` is the newest jump.
+    """
 
     def __init__(self, lags: Lags, record: Callable[[LagRow], None]) -> None:
         self.lags, self._record = lags, record
         self._watch = ClockWatch()
         self._minute_ends = float("inf")
         self._alarm, self._alarm_until = "", 0.0
-        self._host = ""  # what is wrong with this host's clock by the word of all exchanges
+        self._host = ""  # what is wrong with this host's clock according to all exchanges
         self.jumps = 0
         self.last: Jump | None = None
-        self.last_ns: int | None = None  # when it was noticed
+        self.last_ns: int | None = None  # when it was detected
 
     async def run(self, context: Context) -> None:
-        """Until it is asked to stop; what has come of the last minute is then recorded too."""
+        """Runs until it is asked to stop; then records the samples of the last minute too."""
         self._minute_ends = min(self._minute_ends, trio.current_time() + MINUTE_S)
         context.ok()
         while not context.stopping.is_set():
@@ -149,18 +154,19 @@ class Clock:
         for row in self.lags.rows(time.time_ns()):
             self._record(row)
             rows.append(row)
-            await trio.lowlevel.checkpoint()  # of a busy exchange 30,000 numbers were sorted: others go first
+            # a busy exchange needs 30,000 numbers sorted: let other tasks run first
+            await trio.lowlevel.checkpoint()
         return rows
 
     def _judge(self, context: Context, rows: Sequence[LagRow]) -> None:
-        """Says what begins or ends with this minute, the host's own clock first."""
+        """Reports the episodes that begin or end with this minute, the host's own clock first."""
         ahead_ms = host_ahead_ms(rows)
         if ahead_ms is None:
             self._host = ""
         elif not self._host:
             off = seconds_text(abs(ahead_ms) / 1000)
-            way = f"{off} ahead, or everything comes that late" if ahead_ms > 0 else f"{off} behind"
-            self._host = f"all exchanges agree that this host's clock is {way}; check NTP"
+            way = f"{off} ahead, or all data is that late" if ahead_ms > 0 else f"{off} behind"
+            self._host = f"according to all exchanges this host's clock is {way}; check NTP"
             context.note("host_clock_off", self._host, ahead_ms=ahead_ms)
         for turn in self.lags.judge(rows):
             context.note(turn.event, turn.reason, exchange=turn.row.exchange, p50_ms=turn.row.p50_ms)

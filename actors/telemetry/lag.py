@@ -1,7 +1,8 @@
-"""Lags as data: receipt minus the exchange's own time of a trade, one row an exchange and minute, and what is odd.
+"""Measures lags: receipt minus the exchange's own time of a trade, one row per exchange and minute, and reports
+abnormal ones.
 
-Sampled once per read of a socket, which is what `Account.read` notes anyway. `collect` takes the samples off
-the account once a second; of a second with more than LAG_SAMPLES reads, those are the last ones.
+Each read of a socket is sampled once (see `Account.read`). `collect` takes the samples from the account once a
+second; of a second with more than LAG_SAMPLES reads only the last ones are kept.
 """
 
 import enum
@@ -15,59 +16,61 @@ from statistics import median
 from actors.model.records import LagRow
 from actors.telemetry.ledger import Account
 
-# Two clocks kept by NTP over the internet differ by some ms; what is more is worth a word.
+# Two clocks kept by NTP over the internet differ by some ms; a greater difference is reported.
 AHEAD_MS = 50.0
-AHEAD_SHARE = 0.9  # or nearly every trade from the future, by however little
+AHEAD_SHARE = 0.9  # or if nearly all trades are from the future, by any amount
 LATE_MS = 5_000.0  # no network is so slow
 HOST_MS = 500.0
-HOST_EXCHANGES_MIN = 2  # one alone may be wrong itself
-SAMPLES_JUDGED_MIN = 5  # of a quiet minute nothing is concluded
-CALM = 0.5  # an episode is over below so much of what began it, so that none flickers
+HOST_EXCHANGES_MIN = 2  # a single exchange may be wrong itself
+SAMPLES_JUDGED_MIN = 5  # a quiet minute proves nothing
+CALM = 0.5  # hysteresis: an episode ends below this fraction of what begins one
 
 
 class Flag(enum.StrEnum):
-    """What is odd about an exchange's times. Shown in status: never renamed."""
+    """What is wrong with an exchange's times. Shown in status: never renamed."""
 
-    AHEAD = "ahead"  # its trades are stamped later than they come
-    LATE = "late"  # they come long after their stamps
+    AHEAD = "ahead"  # its trades are stamped later than they arrive
+    LATE = "late"  # they arrive long after their stamps
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """An episode began (or ended: no flag) with the minute that `row` describes."""
+    """An episode began (or ended: no flag) with the minute described by `row`."""
 
     row: LagRow
     flag: Flag | None
 
     @property
     def event(self) -> str:
-        """A stable word."""
+        """The event name."""
         return {Flag.AHEAD: "clock_ahead", Flag.LATE: "feed_late", None: "lag_normal"}[self.flag]
 
     @property
     def reason(self) -> str:
-        """For people: what it is, and what to do."""
+        """The message for people: what happened, and what to do."""
         name, off = self.row.exchange, seconds_text(abs(self.row.p50_ms) / 1000)
         if self.flag is Flag.AHEAD:
             return f"{name} stamps trades {off} ahead of this host's clock; check NTP"
         if self.flag is Flag.LATE:
-            return f"trades of {name} come {off} after their own time: the feed lags or a clock is off; check NTP"
+            return (
+                f"trades of {name} arrive {off} after their own time: the feed lags or a clock is wrong; check NTP"
+            )
         return f"the times of {name} are plausible again: {self.row.p50_ms:.0f} ms from trade to receipt"
 
 
 class Lags:
-    """Samples of all exchanges in this run. `flags` holds the exchanges that are in an episode, `reasons` why."""
+    """The samples of all exchanges in this run. `flags` holds the exchanges in an episode, `reasons` why."""
 
     def __init__(self, accounts: Mapping[str, Account], run_id: str) -> None:
         self._accounts, self._run_id = accounts, run_id
         self._samples = _no_samples()
         self._taken: Counter[str] = Counter()
-        self.negative: Counter[str] = Counter()  # of all samples ever
+        self.negative: Counter[str] = Counter()  # over all samples of this run
         self.flags: dict[str, Flag] = {}
         self.reasons: dict[str, str] = {}
 
     def collect(self) -> int:
-        """Takes what came since the last call; returns how many samples that are."""
+        """Takes the samples since the last call; returns their number."""
         found = 0
         for name, account in self._accounts.items():
             noted = sum(account.lag_s.counts)
@@ -81,13 +84,13 @@ class Lags:
         return found
 
     def rows(self, at_ns: int) -> Iterator[LagRow]:
-        """Ends the stretch: one row for each exchange that has samples."""
+        """Ends the minute: one row for each exchange that has samples."""
         ended, self._samples = self._samples, _no_samples()
         for name, samples in ended.items():
             yield _row(at_ns, name, sorted(samples), self._run_id)
 
     def judge(self, rows: Iterable[LagRow]) -> list[Turn]:
-        """What is to be reported after these minutes: the beginning and the end of each episode."""
+        """The beginnings and ends of episodes after these minutes."""
         turns = []
         for row in rows:
             was = self.flags.get(row.exchange)
@@ -104,7 +107,7 @@ class Lags:
 
 
 def flag_of(row: LagRow, was: Flag | None) -> Flag | None:
-    """What is odd about a minute, given what was about the one before."""
+    """What is wrong with a minute, given the flag of the minute before."""
     ahead, late = CALM if was is Flag.AHEAD else 1.0, CALM if was is Flag.LATE else 1.0
     if row.p50_ms < -AHEAD_MS * ahead or row.negative >= AHEAD_SHARE * ahead * row.samples:
         return Flag.AHEAD
@@ -112,7 +115,7 @@ def flag_of(row: LagRow, was: Flag | None) -> Flag | None:
 
 
 def host_ahead_ms(rows: Iterable[LagRow]) -> float | None:
-    """By how much this host's clock is ahead (negative: behind) if all exchanges of a minute say that it is off."""
+    """How far this host's clock is ahead (negative: behind) if all exchanges of a minute agree that it is wrong."""
     medians = [row.p50_ms for row in rows if row.samples >= SAMPLES_JUDGED_MIN]
     if len(medians) < HOST_EXCHANGES_MIN or not (max(medians) < -HOST_MS or min(medians) > HOST_MS):
         return None
@@ -120,12 +123,12 @@ def host_ahead_ms(rows: Iterable[LagRow]) -> float | None:
 
 
 def negative_share(account: Account) -> float | None:
-    """Of the last reads, the share whose trade was stamped later than it came; None before the first."""
+    """The share of the last reads whose trade was stamped later than it arrived; None before the first."""
     return round(_negative(account.lags_ns) / len(account.lags_ns), 4) if account.lags_ns else None
 
 
 def seconds_text(seconds: float) -> str:
-    """A duration as people say it."""
+    """A duration as text."""
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 

@@ -1,7 +1,7 @@
-"""The accounts: what each exchange delivered and what became of it. Conservation is kept and shown here.
+"""The ledger: counts what each exchange delivered and what became of it, so that nothing is lost unseen.
 
-received = stored + duplicates + rejected + in flight, at every moment: each method below moves the two sides
-together and never waits. `audit` gives the same for the moment at which a batch becomes durable.
+received = stored + duplicates + rejected + in flight, at every moment: each method changes both sides together and
+never waits. `audit` returns the totals for the moment at which a batch becomes durable.
 """
 
 import time
@@ -15,14 +15,14 @@ from actors.model.ticks import Block, Reason
 from actors.telemetry.histogram import LAG_BOUNDS_S, WORK_BOUNDS_S, Histogram
 from actors.telemetry.reject_monitor import Refusals
 
-LAG_SAMPLES = 512  # last of each read; at one read a millisecond the percentiles look back half a second
+LAG_SAMPLES = 512  # one sample per read; at one read a millisecond the percentiles cover half a second
 
 
 @dataclass(slots=True)
 class Account:
     """Running totals of one exchange in this run. Units: messages, bytes of messages, trades, nanoseconds.
 
-    `rejected_by` counts rejects by reason once they are durable. `gaps` is how many were ever opened.
+    `rejected_by` counts rejects by reason once they are durable. `gaps` is the number of gaps opened in this run.
     """
 
     frames: int = 0
@@ -31,9 +31,9 @@ class Account:
     stored: int = 0
     duplicates: int = 0
     rejected: int = 0
-    rejects_unkept: int = 0  # of those, how many left only the count: see actors.sink.evidence
+    rejects_unkept: int = 0  # the part of them that was only counted: see actors.sink.evidence
     in_flight: int = 0
-    sealed: int = 0  # of the ticks received, those that some batch holds or held
+    sealed: int = 0  # the received ticks that are or were in a batch
     gaps: int = 0
     backfilled: int = 0
     rejected_by: Counter[str] = field(default_factory=Counter)
@@ -46,14 +46,14 @@ class Account:
     def read(
         self, frames: int, received_ns: int, ticks: int, rejects: int, block: Block, duplicates: int = 0
     ) -> None:
-        """One read of the socket was decoded; of its ticks those that are no duplicates are the last of `block`."""
+        """Counts one decoded read of the socket; its ticks that are no duplicates are the last of `block`."""
         self.frames += frames
         self.last_frame_ns = received_ns
         self.received += ticks + rejects
         self.rejected += rejects
         self.duplicates += duplicates
         self.in_flight += ticks - duplicates
-        if ticks > duplicates and len(block):  # else they are held
+        if ticks > duplicates and len(block):  # the others are held
             self.last_tick_ns = received_ns
             made_ns = block.exchange_ns[-1]
             if made_ns is not None and block.source[-1] == "stream":
@@ -61,20 +61,20 @@ class Account:
                 self.lag_s.observe((received_ns - made_ns) / 1e9)
 
     def decided(self, duplicates: int, rejects: int) -> None:
-        """So many of the trades that were held turned out to be copies, or no sound trades."""
+        """Counts held trades that turned out to be copies, or invalid."""
         self.in_flight -= duplicates + rejects
         self.duplicates += duplicates
         self.rejected += rejects
 
     def recovered(self, ticks: int, duplicates: int) -> None:
-        """So many came from the exchange's history."""
+        """Counts trades received from the exchange's history."""
         self.received += ticks
         self.duplicates += duplicates
         self.in_flight += ticks - duplicates
         self.backfilled += ticks - duplicates
 
     def reject_unsaved(self, rejects: int) -> None:
-        """Something was refused before it could be read as messages (an oversize one)."""
+        """Counts a reject of data that could not be split into messages (an oversize message)."""
         self.received += rejects
         self.rejected += rejects
 
@@ -87,13 +87,13 @@ class Account:
 
     @property
     def balanced(self) -> bool:
-        """Whether the books agree."""
+        """Whether both sides are equal."""
         return self.received == self.stored + self.duplicates + self.rejected + self.in_flight
 
 
 class Ledger:
-    """All accounts of one run, and how long things took in seconds: `flush_s` one write of a batch, `merge_s`
-    one holding of the file, `durable_s` from the receipt of a tick until it was durable.
+    """All accounts of one run, and durations in seconds: `flush_s` of writing a batch, `merge_s` of locking the
+    file, `durable_s` from the receipt of a tick until it is durable.
     """
 
     def __init__(self, run_id: str) -> None:
@@ -103,13 +103,13 @@ class Ledger:
         self.accounts: dict[str, Account] = {}
 
     def account(self, exchange: str) -> Account:
-        """The exchange's account, opened at first use."""
+        """The exchange's account, created at first use."""
         return self.accounts.setdefault(exchange, Account())
 
     def seal(self, blocks: Iterable[Block], at_ns: int) -> tuple[AuditRow, ...]:
-        """Notes the blocks as part of a batch and gives the totals that will be true when it is durable.
+        """Records the blocks as part of a batch, and returns the totals that hold once it is durable.
 
-        Batches become durable in their order, so by then all that is sealed is stored.
+        Batches become durable in order, so by then everything sealed before is stored.
         """
         for block in blocks:
             self.account(block.exchange).sealed += len(block)
@@ -129,7 +129,7 @@ class Ledger:
         )
 
     def stored(self, batch: Batch) -> None:
-        """The batch is durable. Of each block the oldest tick's age stands for all: they came within moments."""
+        """Counts a durable batch. The oldest tick's age stands for its whole block: they arrived together."""
         now_ns = time.time_ns()
         for block in batch.blocks:
             account = self.account(block.exchange)
@@ -138,15 +138,15 @@ class Ledger:
             if len(block):
                 self.durable_s.observe((now_ns - block.first_received_ns) / 1e9, len(block))
         for reject in batch.rejects:
-            if reject.reason is not Reason.CRASHED:  # one of those stands for many ticks, see `refused`
+            if reject.reason is not Reason.CRASHED:  # one such reject stands for many ticks, see `refused`
                 self.account(reject.exchange).rejected_by[reject.reason.value] += 1
 
     def unstored(self) -> dict[str, int]:
-        """Trades received and not durable, by exchange; once everything has ended these are lost."""
+        """Trades received and not durable, by exchange; lost if the service has ended."""
         return {name: account.in_flight for name, account in self.accounts.items() if account.in_flight}
 
     def unstorable(self, ticks: Mapping[str, int]) -> None:
-        """So many ticks of a sealed batch, by exchange, are rejects in it now: the store cannot hold them."""
+        """Counts ticks of a sealed batch, by exchange, that became rejects because the store cannot hold them."""
         for exchange, count in ticks.items():
             account = self.account(exchange)
             account.in_flight -= count
@@ -154,7 +154,7 @@ class Ledger:
             account.rejected += count
 
     def refused(self, blocks: Iterable[Block], *, sealed: bool) -> None:
-        """Ticks that crashed their handler three times become rejects."""
+        """Counts ticks that crashed their handler three times and became rejects."""
         for block in blocks:
             account = self.account(block.exchange)
             account.in_flight -= len(block)

@@ -1,7 +1,7 @@
-"""What one exchange sends that is refused: whether it is a considerable share, of which markets, and since when.
+"""Monitors the rejects of one exchange: raises an alarm if their share is considerable, by market.
 
-A reject now and then is no alarm. While any are recent the sound trades of the same markets are counted too;
-nothing is counted otherwise, so that sound trades cost nothing here.
+Single rejects raise no alarm. While any are recent, valid trades of the same markets are counted too; otherwise
+nothing is counted, so that valid trades cost nothing here.
 """
 
 import re
@@ -11,23 +11,23 @@ from dataclasses import dataclass, field
 
 from actors.model.ticks import Reject
 
-SHARE = 0.1  # of what came; less is a nuisance, for which the rejects themselves are evidence
-READS_MIN = 5  # reads of a socket with rejects: one frame with many bad trades is one accident
-UNNAMED_READS_MIN = 10  # the same where no market is named: it need not be a trade at all
-SETTLE_S = 5.0  # from the first reject until the share is judged, so that sound trades have their chance
-WINDOW_S = 60.0  # how long a few rejects are remembered while sound trades come
-ALARM_WINDOW_S = 10.0  # an alarm ends when the share in such a window is small again
+SHARE = 0.1  # the share of all trades; below it the rejects themselves are evidence enough
+READS_MIN = 5  # reads of a socket with rejects: one frame with many bad trades counts once
+UNNAMED_READS_MIN = 10  # the same if no market is named: it may not be a trade at all
+SETTLE_S = 5.0  # from the first reject until the share is evaluated, so that valid trades can arrive
+WINDOW_S = 60.0  # how long a few rejects are remembered while valid trades arrive
+ALARM_WINDOW_S = 10.0  # an alarm ends when the share in a window is small again
 EXCERPT_BYTES = 100
-SEARCHED_BYTES = 1024  # of a payload are searched for the name of its market: it stands near the beginning
-SEARCHED_MAX = 20  # rejects of one read that are searched; the others are taken to be like the last
+SEARCHED_BYTES = 1024  # the part of a payload searched for the name of its market, which is near the beginning
+SEARCHED_MAX = 20  # rejects of one read that are searched; the others count as the last one
 _TEXT = re.compile(rb'"((?:[^"\\]|\\.)*+)"')
 
 
 @dataclass(slots=True)
 class Refused:
-    """Rejects of one market, or (`symbol` None) of none that is known: then `markets` are those they may be of.
+    """The rejects of one market, or (`symbol` None) of an unknown one: then `markets` are those they may be of.
 
-    Counts are of the present window; `sound` by market. `alarm` says what is wrong, "" while nothing is.
+    Counts are of the current window; `sound` by market. `alarm` is the message, "" while there is none.
     """
 
     symbol: str | None
@@ -39,12 +39,12 @@ class Refused:
     rejects: int = 0
     sound: Counter[str] = field(default_factory=Counter)
     alarm: str = ""
-    fresh: bool = False  # a window with rejects is over (or the first is an alarm): no gap stands for it yet
-    heard: frozenset[str] = frozenset()  # markets with sound trades in that window
+    fresh: bool = False  # a window with rejects is over (or the first raised an alarm): no gap records it yet
+    heard: frozenset[str] = frozenset()  # markets with valid trades in that window
 
     @property
     def considerable(self) -> bool:
-        """Whether so much of the window is refused that something must be said."""
+        """Whether the share of rejects in the window is large enough for an alarm."""
         return self.rejects > 0 and self.rejects >= SHARE * (self.rejects + self.sound.total())
 
     def begin(self, now: float) -> None:
@@ -54,18 +54,18 @@ class Refused:
         self.sound.clear()
 
     def show(self) -> None:
-        """Sets what the window so far says of gaps."""
+        """Sets what the window so far means for gaps."""
         self.fresh, self.heard = self.rejects > 0, frozenset(self.sound)
 
 
 class Refusals:
-    """Of one exchange. `now` is any clock that only rises, in seconds."""
+    """The rejects of one exchange. `now` is any monotonic clock, in seconds."""
 
     def __init__(self) -> None:
         self.watched: dict[str | None, Refused] = {}
 
     def note(self, rejects: Sequence[Reject], sound: Iterable[str], markets: Mapping[str, str], now: float) -> None:
-        """One read of a connection that carries `markets` (unified symbols by native name) brought these."""
+        """Adds the rejects of one read of a connection that carries `markets` (unified symbols by native name)."""
         counts = Counter(sound) if self.watched else Counter[str]()
         for symbol, one in self.watched.items():
             if symbol is None:
@@ -90,14 +90,14 @@ class Refusals:
             refused.rejects += len(here)
 
     def tick(self, now: float) -> tuple[list[Refused], list[Refused]]:
-        """About once a second. Returns those that are an alarm from now on, and those that are none any more."""
+        """Evaluates the windows, about once a second. Returns new alarms, and alarms that have ended."""
         begun, ended = [], []
         for symbol, one in list(self.watched.items()):
             age_s = now - one.since
             if one.alarm:
                 if age_s < ALARM_WINDOW_S:
                     continue
-                if one.considerable or not one.sound:  # it lasts until sound trades come
+                if one.considerable or not one.sound:  # it lasts until valid trades arrive
                     one.begin(now)
                 else:
                     ended.append(self.watched.pop(symbol))
@@ -110,13 +110,13 @@ class Refusals:
         return begun, ended
 
     def forget(self, markets: Iterable[str]) -> None:
-        """These are not recorded any more."""
+        """Drops markets that are no longer recorded."""
         for symbol in markets:
             self.watched.pop(symbol, None)
 
     @property
     def alarms(self) -> list[Refused]:
-        """Those that are an alarm now."""
+        """The current alarms."""
         return [one for one in self.watched.values() if one.alarm]
 
 
@@ -125,7 +125,7 @@ def _reads_min(symbol: str | None) -> int:
 
 
 def _named(payload: bytes, markets: Mapping[str, str]) -> list[str]:
-    """The markets that stand in a message as texts of their own, whatever its fields are called."""
+    """The markets whose names appear in a message as strings of their own, in any field."""
     texts = _TEXT.findall(payload[:SEARCHED_BYTES].replace(b"\\/", b"/"))
     found = (markets.get(text.decode("utf-8", "replace")) for text in texts)
     return list(dict.fromkeys(symbol for symbol in found if symbol is not None))
@@ -136,6 +136,6 @@ def _alarm(one: Refused) -> str:
     example = "".join(char if char.isprintable() else "?" for char in payload)
     of = one.rejects + one.sound.total()
     return (
-        f"{one.symbol or 'messages of no known market'}: {one.rejects:,} of {of:,} refused"
+        f"{one.symbol or 'messages of no known market'}: {one.rejects:,} of {of:,} rejected"
         f" ({one.first.reason}: {one.first.detail}), for example {example}"
     )

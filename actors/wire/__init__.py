@@ -1,1 +1,1 @@
-"""The wire: one WebSocket connection from the address to whole messages, and its errors."""
+"""The wire: one WebSocket connection, from the address to whole messages, and the errors of the network."""

@@ -1,4 +1,4 @@
-"""Opens TCP, and TLS on top of it, to where a WebSocket URL points."""
+"""Opens the TCP connection, with TLS if needed, to the host of a WebSocket URL."""
 
 import functools
 import os
@@ -21,7 +21,7 @@ from supervisor import MisconfiguredError
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A WebSocket URL in the parts that connecting needs; `host_header` and `resource` as HTTP wants them."""
+    """A parsed WebSocket URL; `host_header` and `resource` as HTTP needs them."""
 
     tls: bool
     host: str
@@ -31,7 +31,7 @@ class Target:
 
 
 def parse_url(url: str) -> Target:
-    """Takes a ws:// or wss:// URL apart; raises ValueError with what is wrong with it."""
+    """Parses a ws:// or wss:// URL; raises ValueError with the reason."""
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in ("ws", "wss") or not parts.hostname:
         raise ValueError(f"{url!r} is not a WebSocket URL; write ws://host:port/path or wss://host:port/path")
@@ -51,14 +51,14 @@ def parse_url(url: str) -> Target:
 def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
     """A TLS context that checks certificate and host name, against the system's CAs or those in `ca_file`.
 
-    It is shared by all that ask until the file changes: parsing the system's CAs takes about 45 ms, in which
-    nothing else runs. Raises MisconfiguredError when the file cannot be used.
+    All callers share it until the file changes: parsing the system's CAs takes about 45 ms, in which nothing else
+    runs. Raises MisconfiguredError if the file cannot be used.
     """
     source = ca_file or ssl.get_default_verify_paths().cafile
     try:
         changed_ns = Path(source).stat().st_mtime_ns if source else 0
         return _context(ca_file, changed_ns)
-    except OSError as exc:  # ssl.SSLError is one too
+    except OSError as exc:  # ssl.SSLError is an OSError too
         raise MisconfiguredError(
             f"ca_file {ca_file} cannot be used ({exc}); it must hold PEM certificates"
         ) from exc
@@ -73,7 +73,7 @@ def _context(ca_file: Path | None, _changed_ns: int) -> ssl.SSLContext:
 
 @contextmanager
 def deadline(what: str, limit_s: float) -> Iterator[None]:
-    """Raises NetworkTimeout naming `what` when the block takes longer than `limit_s`."""
+    """Raises NetworkTimeout naming `what` if the block takes longer than `limit_s`."""
     with trio.move_on_after(limit_s) as scope:
         yield
     if scope.cancelled_caught:
@@ -103,11 +103,11 @@ async def dial(
     tls_s: float,
     observe: Observer | None = None,
 ) -> AsyncIterator[trio.abc.Stream]:
-    """Opens the stream, and cuts it off when the block is left: goodbyes are the WebSocket's business.
+    """Opens the stream, and aborts it when the block is left: an orderly close is up to the WebSocket.
 
-    Addresses are tried as in RFC 6555 (happy eyeballs). `ssl_context` is one of `client_context`; None means
-    the system's CAs. For an observer the name is looked up once more beforehand, so that a failure of that is
-    distinguished. Raises CannotConnect, NetworkTimeout and WrongCertificate.
+    Addresses are tried as in RFC 6555 (happy eyeballs). `ssl_context` is one of `client_context`; None means the
+    system's CAs. For an observer the name is looked up once more beforehand, so that a failed lookup is reported as
+    such. Raises CannotConnect, NetworkTimeout and WrongCertificate.
     """
     where = f"{target.host}:{target.port}"
     try:
@@ -134,12 +134,12 @@ async def dial(
             observe(ConnectionStep.SECURED, ())
         yield tls
     finally:
-        with trio.CancelScope(shield=True):  # takes no time: nothing is waited for
+        with trio.CancelScope(shield=True):  # takes no time: it waits for nothing
             await trio.aclose_forcefully(tcp)
 
 
 async def _addresses(target: Target) -> tuple[str, ...]:
-    """The host's addresses, in the order in which the system wants them tried."""
+    """The host's addresses, in the system's order of preference."""
     rows = await trio.socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     return tuple(dict.fromkeys(str(row[4][0]) for row in rows))
 
@@ -155,9 +155,9 @@ def _tls_failure(where: str, exc: trio.BrokenResourceError) -> CannotConnect | W
 
 
 def _why(exc: Exception) -> str:
-    """The reasons behind trio's summary, which alone says only that all addresses failed."""
+    """The reasons behind trio's summary, which only says that all addresses failed."""
     if isinstance(exc.__cause__, ExceptionGroup):
         return "; ".join(sorted({_why(inner) for inner in exc.__cause__.exceptions}))
     if isinstance(exc, OSError) and exc.errno is not None and exc.strerror:
-        return os.strerror(exc.errno) if exc.errno > 0 else exc.strerror  # those of name servers are below 0
+        return os.strerror(exc.errno) if exc.errno > 0 else exc.strerror  # errors of name resolution are below 0
     return str(exc)

@@ -1,7 +1,7 @@
-"""Classifies errors: the network's as transient errors of our own types, and any error as one verdict.
+"""Classifies errors: network errors as transient errors of our own types, and any error by one verdict.
 
-TransientError (refused, reset, silent, 5xx) is waited out for ever, a misconfigured (a wrong certificate) needs an
-operator, and all else is a bug of ours that must show.
+A TransientError (refused, reset, silent, 5xx) is retried for ever, a misconfiguration (a wrong certificate) needs
+an operator, and everything else is a bug of ours that must show.
 """
 
 import email.utils
@@ -19,11 +19,11 @@ import trio_websocket
 from supervisor import MisconfiguredError, TransientError, Verdict, leaves
 from supervisor.restart_policy import RETRY_AFTER_S_MAX
 
-# How long to stay away at least, where the answer says why but not how long. Asking on while refused is
-# what turns a rate limit into a ban (Binance: 429, then 418 and a ban of 2 minutes to 3 days:
+# The minimum pause where the answer gives a reason but no duration. Further requests while refused turn
+# a rate limit into a ban (Binance: 429, then 418 and a ban of 2 minutes to 3 days:
 # https://developers.binance.com/docs/binance-spot-api-docs/rest-api/limits).
 STATUS_FLOORS_S = {429: 10.0, 418: 120.0, 401: 300.0, 403: 300.0, 404: 300.0, 451: 300.0}
-CLIENT_ERROR_FLOOR_S = 60.0  # any other 4xx: the same request will hardly fare better at once
+CLIENT_ERROR_FLOOR_S = 60.0  # any other 4xx: the same request will hardly succeed at once
 CLOSE_FLOORS_S = {1008: 30.0, 1013: 10.0}  # policy violation (used for rate limits), try again later
 
 _NETWORK_ERRNOS = frozenset(
@@ -53,17 +53,17 @@ _TRANSIENT = (
     httpx.TransportError,
 )
 _SECONDS = re.compile(r"([0-9]+)(?:\.[0-9]*)?")
-_CHAIN_MAX = 16  # how many causes are followed
+_CHAIN_MAX = 16  # the maximum depth of causes followed
 
 
 class CannotConnect(TransientError):
-    """No name, no route, refused, or what answers is no WebSocket server."""
+    """The name is unknown, there is no route, the connection is refused, or the server is no WebSocket server."""
 
 
 class HandshakeRefused(TransientError):
-    """The server answered the WebSocket handshake with another status than 101.
+    """The server answered the WebSocket handshake with a status other than 101.
 
-    `retry_after_s` is the longer of its Retry-After and what such a status calls for.
+    `retry_after_s` is the longer of its Retry-After and the minimum for such a status.
     """
 
     def __init__(self, status: int, *, retry_after_s: float | None = None, detail: str = "") -> None:
@@ -75,14 +75,14 @@ class HandshakeRefused(TransientError):
 
 
 class KeptAway(TransientError):
-    """Another connection learned that this address must stay away from the exchange for `left_s` more."""
+    """Another connection was told to stay away from the exchange; `left_s` of that time remain."""
 
     def __init__(self, left_s: float, reason: str) -> None:
-        super().__init__(f"no connection for another {left_s:.0f} s: {reason}", retry_after_s=left_s)
+        super().__init__(f"no new connection for another {left_s:.0f} s: {reason}", retry_after_s=left_s)
 
 
 class ConnectionLost(TransientError):
-    """The connection is over: closed with `code` by either side, or 1006 when it just ended."""
+    """The connection has ended: closed with `code` by either side, or 1006 without a close."""
 
     def __init__(self, code: int, reason: str = "") -> None:
         text = f"the connection was closed with code {code}"
@@ -101,14 +101,14 @@ class NetworkTimeout(TransientError):
 
 
 class WrongCertificate(MisconfiguredError):
-    """The server's certificate cannot be trusted. Never retried without it, never waved through."""
+    """The server's certificate cannot be trusted. The connection is never made without it."""
 
 
 def refusal_floor_s(status: int, retry_after: str | None, now_s: float | None = None) -> float | None:
-    """How long to stay away after an HTTP status that is no success; None where backoff alone decides.
+    """The minimum pause after an HTTP error status; None if the backoff alone decides.
 
-    `retry_after` is the header's value, seconds or an HTTP date (RFC 9110, section 10.2.3); `now_s` the
-    time to count a date from, in seconds since 1970.
+    `retry_after` is the header's value, seconds or an HTTP date (RFC 9110, section 10.2.3); `now_s` is the time
+    from which a date is counted, in seconds since 1970.
     """
     floor = STATUS_FLOORS_S.get(status, CLIENT_ERROR_FLOOR_S if 400 <= status < 500 else None)
     asked = _retry_after_s(retry_after, time.time() if now_s is None else now_s) if retry_after else None
@@ -116,7 +116,7 @@ def refusal_floor_s(status: int, retry_after: str | None, now_s: float | None = 
 
 
 def _retry_after_s(value: str, now_s: float) -> float | None:
-    """None for a value that is neither. What is absurd is bounded: a mistake must not silence us for ever."""
+    """The value in seconds, None if it is invalid. It is bounded: a mistake must not stop us for ever."""
     text = value.strip()
     if match := _SECONDS.fullmatch(text):  # some servers send decimals
         return min(float(match[1][:9]), RETRY_AFTER_S_MAX)
@@ -129,10 +129,10 @@ def _retry_after_s(value: str, now_s: float) -> float | None:
 
 
 def classify(exc: BaseException) -> tuple[Verdict, float | None]:
-    """The verdict on an error, and how many seconds a retry has to wait at least (None: no floor).
+    """The verdict on an error, and the minimum wait before a retry in seconds (None: no minimum).
 
-    Of a group the worst counts: a bug, then a misconfigured; among transient the longest floor. Cancellations
-    inside a group are how trio stops the siblings of what failed; they say nothing themselves.
+    For a group the worst verdict counts: a bug, then a misconfiguration; among transient errors the longest wait.
+    Cancellations in a group are how trio stops the siblings of a failed task; they are ignored.
     """
     found = [_judge(leaf) for leaf in leaves(exc) if not isinstance(leaf, trio.Cancelled)]
     verdicts = {verdict for verdict, _ in found}
@@ -157,7 +157,7 @@ def _judge(exc: BaseException) -> tuple[Verdict, float | None]:
 
 
 def _wrong_certificate(exc: BaseException) -> bool:
-    """Whether a failed certificate check is what this error goes back to."""
+    """Whether a failed certificate check is a cause of this error."""
     link: BaseException | None = exc
     for _ in range(_CHAIN_MAX):
         if link is None or isinstance(link, ssl.SSLCertVerificationError):

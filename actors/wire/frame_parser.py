@@ -1,30 +1,30 @@
-"""Cuts WebSocket messages out of a server's byte stream (RFC 6455, section 5); no I/O.
+"""Parses WebSocket messages from a server's byte stream (RFC 6455, section 5); no I/O.
 
-Rules of the cutter:
+Rules of the parser:
 
-- A whole or fragmented data message leaves as one `bytes`, text and binary alike. Text is not checked for
-  UTF-8: RFC 6455 section 8.1 would fail the connection with 1007, and every trade behind the bad message
-  would be lost. Here a bad message costs only itself: the decoder refuses it.
-- A control frame (opcode 8 and up) leaves as it came, for the caller to answer.
-- After a close frame nothing more is delivered: what follows is not part of the conversation.
-- A violation ends the cutting: what follows it cannot be distinguished from frames. Messages before it are
-  delivered; `violation` then says with which code the connection is to be closed.
+- A whole or fragmented data message is returned as one `bytes`, text and binary alike. Text is not checked for
+  UTF-8: RFC 6455 section 8.1 would fail the connection with 1007, and every trade after the bad message would be
+  lost. Here only the bad message is lost: the decoder rejects it.
+- A control frame (opcode 8 and up) is returned as received, for the caller to answer.
+- After a close frame nothing more is delivered.
+- A protocol violation ends the parsing: what follows cannot be divided into frames. Messages before it are
+  delivered; `violation` then holds the code with which to close the connection.
 
-Memory is bounded by `message_bytes_max` plus what is fed at once: a frame that would exceed it is refused
-at its header.
+Memory is bounded by `message_bytes_max` plus the data fed at once: a frame that would exceed it is rejected at its
+header.
 """
 
 from dataclasses import dataclass
 from struct import Struct
 
 CONTROL_BYTES_MAX = 125  # RFC 6455, section 5.5
-EXCERPT_BYTES_MAX = 64 * 1024  # what a row about a refused message keeps of it
+EXCERPT_BYTES_MAX = 64 * 1024  # how much of a rejected message is kept in its row
 
 PROTOCOL_ERROR = 1002
 MESSAGE_TOO_BIG = 1009
 
 # The first two bytes, as one number, of a whole and unmasked message: FIN, the opcode, and a length below 126,
-# or 126 where the length stands in the next two.
+# or 126 if the length is in the next two.
 _TEXT, _LONG_TEXT = 0x8100, 0x817E
 _BINARY, _LONG_BINARY = 0x8200, 0x827E
 _first_four = Struct(">HH").unpack_from
@@ -33,10 +33,10 @@ _CLOSE = 0x8
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """What the server did wrong. `code` is the close code it deserves, `kind` a stable word for counting.
+    """A protocol violation by the server. `code` is the close code for it, `kind` a stable name for counting.
 
-    `excerpt` is the start of the refused message as far as it had arrived (for an oversize message its
-    payload, else the raw frame), `size_bytes` the message's size as its headers announced it.
+    `excerpt` is the start of the rejected message as far as it had arrived (for an oversize message its payload,
+    otherwise the raw frame), `size_bytes` the message's size according to its headers.
     """
 
     code: int
@@ -47,20 +47,20 @@ class Violation:
 
 
 class FrameParser:
-    """Fed what was read, in any portions, it hands out whole messages and raw control frames."""
+    """Accepts data in any portions, and returns whole messages and raw control frames."""
 
     __slots__ = ("_gathered", "_limit", "_need", "_pending", "closed", "violation")
 
     def __init__(self, message_bytes_max: int) -> None:
         self._limit = message_bytes_max
         self._pending = bytearray()  # the start of a frame that is not complete yet
-        self._need = 0  # bytes that `_pending` must hold before another look is worth it
+        self._need = 0  # bytes that `_pending` must hold before parsing can continue
         self._gathered: bytearray | None = None  # fragments of the open message
-        self.closed = False  # a close frame or a violation was seen: nothing more will come
+        self.closed = False  # after a close frame or a violation: nothing more is returned
         self.violation: Violation | None = None
 
     def feed(self, data: bytes) -> tuple[list[bytes], list[bytes]]:
-        """Returns the messages and the raw control frames that `data` completed, each in wire order."""
+        """Returns the messages and the raw control frames that `data` completes, each in wire order."""
         messages: list[bytes] = []
         controls: list[bytes] = []
         if self.closed:
@@ -75,7 +75,7 @@ class FrameParser:
         limit = self._limit
         end = len(data)
         position = 0
-        # Nearly all frames are whole, unmasked and shorter than 64 KiB: those are cut right here, at a
+        # Nearly all frames are whole, unmasked and shorter than 64 KiB: those are parsed right here, at a
         # seventh of the cost of a call. Whatever is not plainly so goes through `_other`. (`in` would cost more.)
         while position < end:
             if self._gathered is None:
@@ -105,7 +105,7 @@ class FrameParser:
         return messages, controls
 
     def _other(self, data: bytes, position: int, messages: list[bytes], controls: list[bytes]) -> int:
-        """Takes any one frame at `position`; returns where the next one starts, or `position` to stop."""
+        """Parses any one frame at `position`; returns where the next one starts, or `position` to stop."""
         header = self._header(data, position)
         if header is None:
             return position
@@ -133,7 +133,7 @@ class FrameParser:
         return stop
 
     def _header(self, data: bytes, position: int) -> tuple[int, bool, int, int] | None:
-        """Reads and judges a header: (opcode, final, start of payload, length); None to stop."""
+        """Parses and checks a header: (opcode, final, start of payload, length); None to stop."""
         have = len(data) - position
         self._need = 2
         if have < 2:
@@ -150,7 +150,7 @@ class FrameParser:
             length = int.from_bytes(data[start : start + extended], "big")
             start += extended
             if length < (126 if extended == 2 else 1 << 16):
-                wrong = ("length", "the payload length is written in more bytes than it needs")
+                wrong = ("length", "the payload length uses more bytes than necessary")
             elif length >> 63:
                 wrong = ("length", "the payload length has its top bit set")
         if wrong:
@@ -160,7 +160,7 @@ class FrameParser:
         return opcode, final, start, length
 
     def _wrong(self, opcode: int, final: bool, reserved_bits: bool, length: int) -> tuple[str, str] | None:
-        """What the first two bytes of a header already say against it."""
+        """A violation in the first two bytes of a header."""
         if reserved_bits:
             return "rsv", "a reserved bit is set, and no extension was agreed"
         if 2 < opcode < _CLOSE or opcode > 10:

@@ -1,7 +1,7 @@
-"""The stream that trio-websocket reads: the handshake's answer and control frames; messages go to the sink.
+"""The stream that trio-websocket reads: handshake and control frames; the messages are diverted to the sink.
 
-trio-websocket moves every message through wsproto and a channel (36 us each, measured); taken off here
-they cost 0.3 us. Handshake, ping and close stay the library's.
+trio-websocket moves every message through wsproto and a channel (36 us each, measured); diverted here they cost 0.3
+us. Handshake, ping and close are left to the library.
 """
 
 import re
@@ -18,12 +18,12 @@ from supervisor.text import printable
 
 Sink = Callable[[list[bytes], int], Awaitable[None]]
 
-HEAD_BYTES_MAX = 16 * 1024  # an answer to the handshake is a few hundred bytes; h11 draws the line here too
-LOCATION_CHARS_MAX = 300  # of where a refusal points to
-BODY_EXCERPT_BYTES_MAX = 200  # of a refusal's body, for people to read
+HEAD_BYTES_MAX = 16 * 1024  # an answer to the handshake is a few hundred bytes; h11 has the same limit
+LOCATION_CHARS_MAX = 300  # of the location of a redirect
+BODY_EXCERPT_BYTES_MAX = 200  # of an error's body, for people to read
 
-# A read may hold 131,072 pings. The library answers one in 30 us and yields only to send, so it is handed a few ms
-# of work at a time.
+# A read may contain 131,072 pings. The library answers one in 30 us and yields only to send, so it gets a few ms of
+# work at a time.
 CONTROLS_AT_ONCE = 256
 
 _HEAD_END = re.compile(rb"\n\r?\n")
@@ -36,8 +36,8 @@ _CLOSE_BYTE = 0x88
 class WebSocketStats:
     """Counters of one connection. `frames` counts whole messages.
 
-    `last_frame_ns` (UTC) and `last_frame_at` (trio's clock, which no clock change moves) say when the last
-    message or control frame was read: any of them is a sign of life.
+    `last_frame_ns` (UTC) and `last_frame_at` (trio's clock, which no clock change moves) are the time of the last
+    message or control frame: any of them shows that the connection is alive.
     """
 
     bytes: int = 0
@@ -49,14 +49,14 @@ class WebSocketStats:
 class MessageStream(trio.abc.Stream):
     """Wraps `inner`, which the caller closes.
 
-    `receive_some` awaits `sink(messages, received_ns)` once for each read that completed messages, and
-    returns only when there is something for the library: control frames, or b"" at the end. While the
-    sink waits nothing is read, so a slow sink slows the server down through TCP. `before_read` is called
-    whenever the library has dealt with all it was handed.
+    `receive_some` awaits `sink(messages, received_ns)` once for each read that completed messages, and returns only
+    when there is something for the library: control frames, or b"" at the end. While the sink waits nothing is
+    read, so a slow sink slows the server down through TCP. `before_read` is called when the library has processed
+    everything it got.
 
-    Raises CannotConnect and HandshakeRefused until the handshake is answered, NetworkTimeout when nothing
-    can be sent for `send_s`, and what the sink raises. Reading has no deadline here: how long silence may
-    last is the exchange's to say.
+    Raises CannotConnect and HandshakeRefused until the handshake is answered, NetworkTimeout if nothing can be sent
+    for `send_s`, and errors of the sink. Reading has no deadline here: how long silence may last depends on the
+    exchange.
     """
 
     def __init__(
@@ -80,10 +80,10 @@ class MessageStream(trio.abc.Stream):
         self._answered = False
         self._rest = b""  # frames that came in the same read as the handshake's answer
         self._rest_ns = 0
-        self._controls: deque[bytes] = deque()  # cut, and not yet handed to the library
+        self._controls: deque[bytes] = deque()  # parsed, and not yet passed to the library
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:  # noqa: ARG002 (reads are larger)
-        """See trio.abc.ReceiveStream; reads `read_bytes` at a time whatever the library asks for."""
+        """See trio.abc.ReceiveStream; reads `read_bytes` at a time, whatever the library requests."""
         if not self._answered:
             return await self._receive_answer()
         while True:
@@ -112,7 +112,7 @@ class MessageStream(trio.abc.Stream):
                 return portion
 
     def _some_controls(self) -> bytes:
-        """The next few control frames; b"" where there is none that matters."""
+        """The next few control frames; b"" if there is none that matters."""
         if self.leaving:
             # The library would fail on a ping after its own close frame, which it cannot answer then.
             self._controls = deque(frame for frame in self._controls if frame[0] == _CLOSE_BYTE)
@@ -125,16 +125,16 @@ class MessageStream(trio.abc.Stream):
         return bytes(data), received_ns
 
     async def _receive_answer(self) -> bytes:
-        """Returns the head of a 101 answer, which the library then checks; anything else is refused here.
+        """Returns the head of a 101 answer, which the library then checks; rejects anything else.
 
-        The library would wait for the end of a refusal's body, for ever if the connection ends instead,
-        and keep all of it.
+        The library would wait for the end of an error's body, for ever if the connection ends instead, and keep all
+        of it.
         """
         head = bytearray()
         searched = 0
         while (end := _HEAD_END.search(head, searched)) is None:
             if not b"HTTP/".startswith(head[:5]):
-                raise CannotConnect(f"what answers does not speak HTTP: {_excerpt(head)!r}")
+                raise CannotConnect(f"the server does not speak HTTP: {_excerpt(head)!r}")
             if len(head) > HEAD_BYTES_MAX:
                 raise CannotConnect(f"the answer to the handshake is longer than {HEAD_BYTES_MAX} bytes")
             try:
@@ -148,7 +148,7 @@ class MessageStream(trio.abc.Stream):
         answer, self._rest = bytes(head[: end.end()]), bytes(head[end.end() :])
         status = _STATUS.match(answer)
         if status is None:
-            raise CannotConnect(f"what answers does not speak HTTP/1.1: {_excerpt(head)!r}")
+            raise CannotConnect(f"the server does not speak HTTP/1.1: {_excerpt(head)!r}")
         if status[1] != b"101":
             raise _refusal(int(status[1]), answer, self._rest)
         self._answered = True

@@ -40,12 +40,12 @@ __all__ = [
 ]
 
 ENDED_WITHOUT_CLOSE = 1006  # RFC 6455, section 7.1.5
-_WRONG_ANSWER = "what answers does not speak WebSocket: its 101 is not one to our request"
+_WRONG_ANSWER = "the server does not speak WebSocket: its 101 does not match our request"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebSocketLimits:
-    """What one connection may cost: the longest message, and a deadline in seconds for every wait."""
+    """The limits of one connection: the longest message, and a deadline in seconds for every wait."""
 
     message_bytes: int
     connect_s: float = 10.0
@@ -58,14 +58,14 @@ class WebSocketLimits:
 
 @dataclass(frozen=True, slots=True)
 class CloseReason:
-    """How a connection ended: RFC 6455's code (1006: without a close frame) and the words that came along."""
+    """How a connection ended: RFC 6455's code (1006: without a close frame) and the reason sent with it."""
 
     code: int
     reason: str
 
 
 class WebSocket:
-    """One open connection; `connect` makes it and closes it."""
+    """One open connection; `connect` creates and closes it."""
 
     def __init__(self, inner: trio.abc.Stream, target: Target, sink: Sink, limits: WebSocketLimits) -> None:
         self._target = target
@@ -82,7 +82,7 @@ class WebSocket:
         self._nursery: trio.Nursery | None = None
         self._library: trio_websocket.WebSocketConnection | None = None
         self._shaken = False  # the library has accepted the server's answer to the handshake
-        self._failing = False  # this side is closing because of a violation
+        self._failing = False  # this side is closing because of a protocol violation
         self._over = trio.Event()
         self._reading = trio.CancelScope()
         self._goodbye = trio.CancelScope(shield=True)
@@ -94,16 +94,16 @@ class WebSocket:
 
     @property
     def violation(self) -> Violation | None:
-        """What the server did wrong, with an excerpt, if that is why this side closed (code 1002 or 1009)."""
+        """The server's protocol violation, if this side closed because of one (code 1002 or 1009)."""
         return self._cutter.violation
 
     @property
     def ended(self) -> CloseReason | None:
-        """How the connection ended; None while it has not."""
+        """How the connection ended; None while it is open."""
         return self._how() if self._over.is_set() else None
 
     async def send(self, text: str) -> None:
-        """Sends one text message. Raises ConnectionLost if the connection is over, or NetworkTimeout."""
+        """Sends one text message. Raises ConnectionLost if the connection has ended, or NetworkTimeout."""
         assert self._library is not None
         try:
             await self._library.send_message(text)
@@ -113,9 +113,9 @@ class WebSocket:
             raise ConnectionLost(how.code, how.reason) from exc
 
     async def ping(self) -> None:
-        """Sends a protocol ping and waits for its answer, at most `send_s`; that none comes is no error here.
+        """Sends a protocol ping and waits for its answer, at most `send_s`; a missing answer is no error here.
 
-        Raises ConnectionLost if the connection is over, or NetworkTimeout where it cannot be sent.
+        Raises ConnectionLost if the connection has ended, or NetworkTimeout if the ping cannot be sent.
         """
         assert self._library is not None
         with trio.move_on_after(self._limits.send_s):
@@ -127,7 +127,7 @@ class WebSocket:
                 raise ConnectionLost(how.code, how.reason) from exc
 
     async def closed(self) -> CloseReason:
-        """Waits until the connection is over, by whichever side, and says how it ended."""
+        """Waits until the connection has ended, by either side; returns how."""
         await self._over.wait()
         return self._how()
 
@@ -146,10 +146,10 @@ class WebSocket:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Shakes hands, then runs the library's reading task until the connection ends or `_leave` is done.
+        """Does the handshake, then runs the library's reading task until the connection ends or `_leave` is done.
 
-        A cancellation from outside does not reach the reading task: without it there would be no orderly
-        close and a delivery to the sink would be cut short. `_leave` bounds how long it may go on.
+        A cancellation from outside does not reach the reading task: otherwise there would be no orderly close, and
+        a delivery to the sink would be interrupted. `_leave` bounds how long it may continue.
         """
         try:
             with self._reading:
@@ -163,8 +163,8 @@ class WebSocket:
                             extra_headers=headers,
                             max_message_size=self._limits.message_bytes,
                         )
-                    # A cancellation of just this moment must strike now: behind the shield, and with a start
-                    # that trio then takes for failed, nobody would ever end the reading.
+                    # A cancellation at just this moment must take effect now: behind the shield, and with a start
+                    # that trio then treats as failed, nothing would ever end the reading.
                     await trio.lowlevel.checkpoint_if_cancelled()
                     self._reading.shield = True
                     self._look()
@@ -172,7 +172,7 @@ class WebSocket:
         except* wsproto.utilities.LocalProtocolError as errors:
             if not self._shaken:
                 raise CannotConnect(_WRONG_ANSWER) from errors
-            # A ping that comes after this side's close frame is one the library fails to answer.
+            # The library fails on a ping that arrives after this side's close frame.
             if not (self._failing or self._stream.leaving):
                 raise
         except* (wsproto.utilities.RemoteProtocolError, h11.ProtocolError, UnicodeError) as errors:
@@ -184,7 +184,7 @@ class WebSocket:
         self._over.set()
 
     def _look(self) -> None:
-        """Notices how things stand; called whenever the library has dealt with all it was handed."""
+        """Updates the state; called when the library has processed everything it got."""
         self._shaken = True
         if self._library is None or self._failing:
             return
@@ -197,7 +197,7 @@ class WebSocket:
             self._over.set()
 
     async def _fail(self) -> None:
-        # trio-websocket would note a protocol error without telling the server, and go on reading into
+        # trio-websocket would note a protocol error without informing the server, and keep reading into
         # memory; so the connection is failed from here, as RFC 6455 section 7.1.7 asks.
         with trio.move_on_after(self._limits.close_s):
             await self._say_goodbye()
@@ -211,7 +211,7 @@ class WebSocket:
             await self._library.aclose(violation.code, violation.detail)
 
     async def _leave(self) -> None:
-        """Says goodbye and waits for the other side's, both at most `close_s`."""
+        """Sends a close frame and waits for the other side's, both at most `close_s`."""
         self._stream.leaving = True
         self._goodbye.deadline = trio.current_time() + self._limits.close_s
         with self._goodbye:  # left when the reading task has ended, or at the deadline
@@ -234,9 +234,9 @@ async def connect(
 ) -> AsyncIterator[WebSocket]:
     """Opens `url` (ws:// or wss://) and closes it when the block is left, within `limits.close_s`.
 
-    `sink(messages, received_ns)` is awaited once for each read that completed messages, in order, possibly
-    before this yields; no new delivery starts once the block is left. What the sink raises leaves the
-    block as it is. The end of the connection does not end the block: await `Wire.closed`.
+    `sink(messages, received_ns)` is awaited once for each read that completed messages, in order, possibly before
+    this yields; no new delivery starts once the block is left. Errors of the sink leave the block unchanged. The
+    end of the connection does not end the block: await `WebSocket.closed`.
 
     Raises CannotConnect, HandshakeRefused, NetworkTimeout (all TransientError) and WrongCertificate (a
     MisconfiguredError).
@@ -261,7 +261,7 @@ Connect = Callable[..., AbstractAsyncContextManager[WebSocket]]  # as `connect`
 
 @contextmanager
 def _unwrapped() -> Iterator[None]:
-    """Nurseries raise groups: a single error leaves as itself, so that its type shows whose fault it is."""
+    """Nurseries raise groups: a single error is raised as itself, so that its type shows its cause."""
     try:
         yield
     except BaseExceptionGroup as group:

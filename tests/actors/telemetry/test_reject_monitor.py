@@ -84,7 +84,7 @@ async def test_health_says_what_is_refused_and_the_history_stands_in_until_sound
         assert trio.current_time() - began < MINUTE_S
         await trio.sleep(1)
         state, why = gaps_of(recorder)
-        assert state is State.DEGRADED and reason.value in why and " refused (" in why and "for example {" in why
+        assert state is State.DEGRADED and reason.value in why and " rejected (" in why and "for example {" in why
         assert why.startswith("BTC/USDT: ") or kind == "messages that name no market"
         (gap,) = [gap for gap in recorder.gaps() if gap.reason is GapReason.REJECTED]
         assert gap.status is GapStatus.OPEN and gap.from_id == (str(999 + sound) if sound else None)
