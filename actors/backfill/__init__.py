@@ -7,18 +7,18 @@ The way of one gap, from detection to repair. Each step calls the next one; only
    Before a connection connects again it has the gap reported, so that no trade is stored before the gap.
 2. feed/gap_reporter sends the row to the buffer, behind all ticks that were read before: it is in `gaps`.
 3. worker.BackfillWorker, the actor EXCHANGE:backfill, runs one round a second: it asks its three sources which
-   `FetchJob` is due (fetch_job: one kind of job, one retry policy) and has each fetched, a few pages at a time.
+   `FetchJob` is due (fetch_job: one kind of job, one retry policy) and fetches each, a few pages at a time.
    - gap_filler.GapFiller: one job for each open gap
-   - stall_probe.StallProbes: has a silent market had trades (asked by the stall detector), does it exist at all
+   - stall_probe.StallProbes: whether a silent market had trades, or exists at all
    - repairs.Repairs: ranges that an operator has ordered with `tickwarden repair`
-4. gap_filler turns the gap into ranges of ids or times; fetcher.Fetcher asks for a range page by page, and paging
-   keeps track of what has come. rest_client sends the requests with retries and deadlines, within the limits of
-   rate_limiter, which all who ask the same host share. What a request and a page look like is the exchange's
+4. gap_filler converts the gap to ranges of ids or times; fetcher.Fetcher requests a range page by page, and paging
+   tracks its progress. rest_client sends the requests with retries and deadlines, within the limits of
+   rate_limiter, shared by all clients of a host. The format of requests and pages is defined by the exchange's
    `History` (exchanges/contract).
-5. delivery.Delivery takes each page of rows: Continuity drops copies of stored trades (stored_trades looks in the
-   file where memory does not know), the rest is counted and sent to the buffer through the gap reporter.
+5. delivery.Delivery processes each page of rows: Continuity drops copies of stored trades (stored_trades queries
+   the file for times beyond the memory), the rest is counted and sent to the buffer through the gap reporter.
 6. gap_filler closes the gap: filled, partial, lost or unknown, or open until the next round. The gap reporter
    sends that state to the buffer, behind the rows that fill the gap.
 
-The recorder builds all of these and hands each what it needs. Limits are in fetch_job.BackfillLimits.
+The recorder builds all of these and connects them. Limits are in fetch_job.BackfillLimits.
 """

@@ -1,4 +1,4 @@
-"""Stores what an exchange's history brought: what of it is new is counted and sent to the buffer, once."""
+"""Delivers rows fetched from an exchange's history: counts the new ones and sends them to the buffer, once."""
 
 from collections.abc import Awaitable, Callable, Container
 
@@ -11,13 +11,14 @@ from actors.model.chunk import Chunk
 from actors.model.ticks import OFF_BOOK, Block, Reject
 from actors.telemetry.ledger import Account
 
-REJECTS_KNOWN_MAX = 1_000  # unsound rows that are remembered, so that each is one reject however often it comes
+# invalid rows that are remembered, so that each becomes one reject however often it is fetched
+REJECTS_KNOWN_MAX = 1_000
 
 
 class Delivery:
-    """Sends through the exchange's gap reporter, so that a gap is reported filled behind the trades that fill it.
+    """Sends through the exchange's gap reporter, so that a gap is reported filled after the trades that fill it.
 
-    `flush` returns when what has reached the buffer is durable.
+    `flush` returns when everything that has reached the buffer is durable.
     """
 
     def __init__(
@@ -34,9 +35,9 @@ class Delivery:
         self._rejected = set[int]()
 
     async def store_missing(self, block: Block) -> int:
-        """Stores what continuity takes for missing; returns how many rows that is. Raises DatabaseLocked.
+        """Stores rows that continuity considers missing; returns their number. Raises DatabaseLocked.
 
-        Ids without a sequence are remembered for a short time only, so the file is asked which of these it has.
+        Ids without a sequence are remembered for a short time only, so the file is queried for these rows.
         """
         symbol = block.symbol[0]
         known: Container[str] = ()
@@ -48,11 +49,10 @@ class Delivery:
         return await self.store(block, fetched, admit(self._continuity, block, 0, known=known))
 
     async def store(self, block: Block, fetched: int, copies: int) -> int:
-        """Counts and sends what continuity has just left of the rows fetched; returns how many these are.
+        """Counts and sends the fetched rows that continuity has just kept; returns their number.
 
-        `copies` are those it knew already; others that are missing it holds or refuses, and are decided later.
-
-        No `await` may lie between: what is admitted and not sent would be lost by a crash.
+        `copies` is the number of known rows; other missing ones are held or rejected, and decided later. No `await`
+        may come in between: rows admitted and not sent would be lost by a crash.
         """
         rows = len(block)
         self._account.recovered(fetched, copies)
@@ -61,7 +61,7 @@ class Delivery:
         return rows
 
     def reject(self, reject: Reject) -> None:
-        """A row of the history that is no sound trade; goes to the buffer with the next report."""
+        """Adds a reject for an invalid row of the history; sent to the buffer with the next report."""
         key = hash((reject.symbol, reject.payload))
         if key in self._rejected:
             return
@@ -72,6 +72,6 @@ class Delivery:
         self._reporter.queue(Chunk(Block(self._exchange), (reject,)))
 
     async def settle(self) -> None:
-        """Returns when all that was admitted so far is durable, and all states of gaps."""
+        """Returns when everything admitted so far is durable, and all states of gaps."""
         await self._reporter.report()
         await self._flush()

@@ -1,4 +1,4 @@
-"""A fetch job: one question to an exchange's history about one market, and when it is asked next."""
+"""A fetch job: a request to an exchange's history about one market, with its schedule and retries."""
 
 import random
 from dataclasses import dataclass
@@ -17,27 +17,27 @@ _random = random.Random()  # noqa: S311 - spreads retries, keeps no secret
 class BackfillLimits:
     """Bounds of one exchange's backfill; `_s` are seconds."""
 
-    # One round asks little for each job, so that a long outage of one market does not keep the others waiting.
+    # One round does little for each job, so that a long outage of one market does not delay the others.
     round_s: float = 1.0  # pause between two rounds
     round_pages: int = 5
     retry: Backoff = RETRY
-    tries_max: int = 50  # fruitless ones, about four hours; what has not come by then is given up
-    locked_s: float = 2.0  # until a file that another process writes is asked again
-    settle_s: float = SETTLE_S  # histories lag behind the stream by so much
-    # An outage that no trade ends is looked into once the market has been delivered again for so long: busy ones
-    # have traded by then, and what histories lag behind has come.
+    tries_max: int = 50  # attempts without result, about four hours; then the job is given up
+    locked_s: float = 2.0  # until a locked file is queried again
+    settle_s: float = SETTLE_S  # how much histories lag behind the stream
+    # An outage that no trade has ended is examined once the market has been delivered again for this long: busy
+    # markets have traded by then, and histories have caught up.
     quiet_s: float = 10.0
-    substitute_s: float = 5.0  # how often the history is asked in place of a feed that brings nothing
-    # A market that has never traded is asked for once: if the history refuses it, the exchange does not have it.
-    silent_s: float = 60.0  # from when on it is delivered, which the exchange may say of any name
+    substitute_s: float = 5.0  # how often the history is queried instead of a feed that delivers nothing
+    # A market that has never traded is probed once: if the history refuses it, the exchange does not list it.
+    silent_s: float = 60.0  # counted from its delivery, which the exchange may confirm for any name
     absent_again_s: float = 300.0  # it may be listed later
-    absent_shown_max: int = 10  # markets that the exchange does not have which health names
-    probes_max: int = 10  # in one round: gaps are asked for between them, however many markets are quiet
-    repairs_max: int = 100  # that are remembered; of them those that are finished make room
+    absent_shown_max: int = 10  # absent markets that health names
+    probes_max: int = 10  # per round: gaps get their turn in between, however many markets are quiet
+    repairs_max: int = 100  # that are remembered; finished ones are dropped first
 
     @property
     def round_budget(self) -> Budget:
-        """What one round may take for one gap or repair."""
+        """The budget of one round for one gap or repair."""
         return Budget(pages=self.round_pages)
 
 
@@ -48,27 +48,27 @@ DEFAULT_LIMITS = BackfillLimits()
 class FetchJob:
     """Base of the three kinds: fill a gap, repair a range, probe a silence. `due` is trio's clock.
 
-    Its source (GapFiller, Repairs, StallProbes) calls one of `progressed`, `failed` and `pause` after each round
-    that does not finish it.
+    Its source (GapFiller, Repairs, StallProbes) calls `progressed`, `failed` or `pause` after each round that does
+    not finish it.
     """
 
     symbol: str
     reason: str = "waiting for its turn"  # what it waits for
-    tries: int = 0  # rounds in a row that brought nothing
+    tries: int = 0  # rounds in a row without result
     due: float = 0.0
 
     def progressed(self, retry_after_s: float | None = None) -> None:
-        """A round brought some of it: the rest is asked for in the next round."""
-        self.tries, self.reason = 0, "asking the exchange"
+        """A round fetched a part: the rest is requested in the next round."""
+        self.tries, self.reason = 0, "querying the exchange"
         self.due = trio.current_time() + (retry_after_s or 0.0)
 
     def failed(self, limits: BackfillLimits, reason: str, retry_after_s: float | None = None) -> bool:
-        """A round brought nothing: it is asked again after growing waits. False after `tries_max` such rounds."""
+        """A round fetched nothing: retries after growing waits. Returns False after `tries_max` such rounds."""
         self.due = trio.current_time() + limits.retry.delay_s(self.tries, _random, retry_after_s)
         self.tries += 1
         self.reason = reason
         return self.tries < limits.tries_max
 
     def pause(self, seconds: float, reason: str) -> None:
-        """Asks again after so long; not counted as a try."""
+        """Retries after this time; not counted as an attempt."""
         self.due, self.reason = trio.current_time() + seconds, reason

@@ -1,4 +1,4 @@
-"""Fetches a range of one market from the exchange's history, page by page, until the ends meet."""
+"""Fetches a range of one market from the exchange's history, page by page, until it is complete."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ from actors.exchanges.contract.history import Garbled, History, Kind, OddRow, Pa
 from actors.model.ticks import OFF_BOOK, Block, Reject
 from supervisor import MisconfiguredError, TransientError
 
-# Histories are fed from a database and lag behind the stream: what has just been traded may not be there yet.
+# Histories are fed from a database and lag behind the stream: the newest trades may be missing.
 SETTLE_S = 2.0
 
 Store = Callable[[Block], Awaitable[None]]
@@ -23,9 +23,12 @@ Store = Callable[[Block], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What one call may take, so that a long outage neither floods the buffer that live feeds share nor
-    keeps another market's gap waiting: after `pages` it returns what remains, and can be called again. Pages
-    without trades, on the way to where a range begins, are not among them: that way is not gone twice."""
+    """The budget of one call, so that a long outage neither floods the buffer shared with live feeds nor delays
+    another market's gap.
+
+    After `pages` the call returns what remains, and can be repeated. Pages without trades, on the way to the
+    beginning of a range, do not count: that way is not repeated.
+    """
 
     pages: int = 50
     searches: int = 500
@@ -39,10 +42,10 @@ DEFAULT_BUDGET = Budget()
 class FetchResult:
     """What the history had of a range.
 
-    `count` rows were stored. `complete`: nothing is missing, and `reason` is "". Otherwise `reason` says
-    why, `missing` how many ids have not come (None where that cannot be known) and `remaining` what is
-    still to be asked for. `final`: asking again brings no more; else it may, after `retry_after_s`.
-    `refused`: the exchange's words where it refused the question for good, "" where it did not.
+    `count` rows were stored. `complete`: nothing is missing, and `reason` is "". Otherwise `reason` says why,
+    `missing` is the number of missing ids (None if unknown) and `remaining` the range still to be requested.
+    `final`: a retry brings no more; otherwise it may, after `retry_after_s`. `refused`: the exchange's message if
+    it refused the request for good, "" otherwise.
     """
 
     count: int
@@ -56,12 +59,12 @@ class FetchResult:
 
 
 class Fetcher:
-    """Asks one exchange through `rest`, which is to be entered first. `reject` gets the rows that are no sound
-    trades, each time that a page holds them.
+    """Fetches from one exchange through `rest`, which has to be entered first. `reject` receives invalid rows, each
+    time a page contains them.
 
-    On channels in `history.aggregated` a row of the stream holds several of the trades fetched here: the
-    range must leave the ids inside such rows out (see History). Rows are stored once for each call;
-    trades that the stream brought too are for continuity to drop.
+    On channels in `history.aggregated` a row of the stream holds several of the trades fetched here: the range must
+    leave out the ids inside such rows (see History). Rows are stored once per call; continuity drops trades that
+    the stream delivered too.
     """
 
     def __init__(
@@ -80,16 +83,16 @@ class Fetcher:
     async def fetch(
         self, market: Market, trade_range: TradeRange, store: Store, budget: Budget = DEFAULT_BUDGET
     ) -> FetchResult:
-        """Stores what can be had of the range now. Never raises for what the exchange does or says.
+        """Stores what is available of the range now. Never raises because of the exchange.
 
-        `store` gets blocks of the wanted rows with source 'backfill' or OFF_BOOK, and may wait. A range that ends
-        by time is asked for once that time is `settle_s` past, and no later than `settle_s` from now; one without
-        an end ends now. Rows come page by page, oldest first within each.
+        `store` receives blocks of the wanted rows with source 'backfill' or OFF_BOOK, and may wait. A range that
+        ends by time is requested when that time is `settle_s` past, and no later than `settle_s` from now; one
+        without an end ends now. Rows come page by page, oldest first within each.
         """
         if trade_range.to_id is None and trade_range.to_ns is None:
             trade_range = replace(trade_range, to_ns=max(time.time_ns(), trade_range.from_ns or 0))
         if trade_range.to_id is None and trade_range.to_ns is not None:
-            # An end that lies ahead of us is a clock that is off: the trade that ends the gap has come already.
+            # An end in the future means a wrong clock: the trade that ends the gap has already arrived.
             ahead_s = min(0.0, (trade_range.to_ns - time.time_ns()) / S_NS)
             await trio.sleep(max(0.0, ahead_s + self._settle_s))
         run = _Run(self._history, market, self._channel, trade_range)
@@ -115,7 +118,7 @@ class Fetcher:
 
 
 class _Run:
-    """One call of `fetch`: the query for the next page, and what the pages so far amount to."""
+    """One call of `fetch`: the query for the next page, and the result of the pages so far."""
 
     def __init__(self, history: History, market: Market, channel: str, trade_range: TradeRange) -> None:
         self.query = Query(
@@ -129,10 +132,10 @@ class _Run:
         self._oldest_ns: int | None = None
 
     def read(self, answer: Answer) -> tuple[Page, int]:
-        """Makes a page of an answer. Pages must lead on: one that leads to where we have been would never end."""
+        """Parses an answer to a page. A page that leads back to an earlier one would never end."""
         page = self.progress.history.page(answer.body, answer.headers, self.query)
         if page.cursor is not None and page.cursor in self._cursors:
-            raise Garbled(f"the page leads back to {page.cursor!r}, which was asked for already")
+            raise Garbled(f"the page leads back to {page.cursor!r}, which was requested already")
         return page, answer.received_ns
 
     def take(self, page: Page, received_ns: int, exchange: str) -> Block:
@@ -165,10 +168,10 @@ class _Run:
         return block
 
     def verdict(self) -> FetchResult:
-        """After the last page."""
+        """The result after the last page."""
         progress, name = self.progress, self.progress.history.name
-        if self._odd and progress.missing != 0:  # one of these may be what is missing
-            return self.unfinished(f"not readable: {'; '.join(self._odd[:3])}", final=False)
+        if self._odd and progress.missing != 0:  # one of these may be the missing one
+            return self.unfinished(f"invalid rows: {'; '.join(self._odd[:3])}", final=False)
         if progress.complete:
             return FetchResult(count=progress.count, complete=True, missing=progress.missing)
         if not progress.high_met:
@@ -177,14 +180,14 @@ class _Run:
             return self.unfinished(f"{name}'s history has no trades", final=False)
         if not progress.low_met or progress.history.kind is Kind.RECENT_ONLY:
             depth = progress.history.depth
-            said = f"{name} gives nothing before {_utc(self._oldest_ns)}; its history: {depth}"
+            said = f"{name} returns nothing before {_utc(self._oldest_ns)}; its history: {depth}"
             return self.unfinished(said, final=True)
         return self.unfinished(f"{name}'s history lacks {progress.missing} of these ids", final=True)
 
     def unfinished(
         self, reason: str, *, final: bool, retry_after_s: float | None = None, refused: str = ""
     ) -> FetchResult:
-        """The outcome of a range that is not complete."""
+        """The result of an incomplete range."""
         progress = self.progress
         return FetchResult(
             count=progress.count,

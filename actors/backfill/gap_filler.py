@@ -1,4 +1,4 @@
-"""Fills the open gaps of one exchange from its history, gap by gap, a few pages a round."""
+"""for a gap whose end is not known yet, or that has neither ids nor times."""
 
 import math
 import time
@@ -23,16 +23,16 @@ from actors.model.ticks import Block
 
 @dataclass(slots=True, kw_only=True)
 class GapJob(FetchJob):
-    """Fills one gap. `recovered` rows of it have come so far."""
+    """Fills one gap. `recovered` is the number of its rows fetched so far."""
 
     gap: GapRow
     recovered: int = 0
-    left: list[TradeRange] = field(default_factory=list)  # for the next round, where ids do not say what is left
-    from_ns: int = 0  # of an outage without an end: what is older has come
+    left: list[TradeRange] = field(default_factory=list)  # for the next round, if ids do not show what is left
+    from_ns: int = 0  # of an outage without an end: older trades are fetched
 
 
 class GapFiller:
-    """Owned by the exchange: its jobs outlive crashes of the worker. `markets` is the live mapping by symbol."""
+    """The exchange owns it: its jobs survive crashes of the worker. `markets` is the live mapping by symbol."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class GapFiller:
         self._jobs: dict[str, GapJob] = {}
 
     def due(self) -> list[GapJob]:
-        """The gaps that may be asked for now, oldest first."""
+        """The gaps whose fetch is due, oldest first."""
         gaps = self._continuity.unfinished()
         self._jobs = {gap.gap_id: self._job(gap) for gap in gaps}
         now = trio.current_time()
@@ -57,7 +57,7 @@ class GapFiller:
 
     def _job(self, gap: GapRow) -> GapJob:
         job = self._jobs.get(gap.gap_id)
-        if job is None or job.gap.bounded != gap.bounded:  # its end has come: another question
+        if job is None or job.gap.bounded != gap.bounded:  # its end is known now: another range
             return GapJob(symbol=gap.symbol, gap=gap, recovered=job.recovered if job else 0)
         job.gap = gap
         return job
@@ -76,7 +76,7 @@ class GapFiller:
         gap, before, store = job.gap, job.recovered, partial(self._store, job)
         parts = job.left or ranges_of(gap, self._continuity.missing_ids(gap.gap_id), self._history)
         results = [await fetcher.fetch(market, part, store, self._limits.round_budget) for part in parts]
-        if not self._continuity.counts(gap.symbol):  # ids do not say what is left: the pages so far do
+        if not self._continuity.counts(gap.symbol):  # ids do not show what is left: the pages so far do
             unfinished = [result for result in results if not (result.complete or result.final)]
             job.left = [result.remaining for result in unfinished if result.remaining is not None]
         status = status_of(results) if results else GapStatus.UNKNOWN
@@ -95,16 +95,16 @@ class GapFiller:
     # -- outages that no trade has ended --------------------------------------------------------------
 
     def _quiet(self, gap: GapRow) -> bool:
-        """Whether the market should have traded by now if it still does."""
+        """Whether the market, if it still trades, should have traded by now."""
         since_ns = due_ns(self._continuity, gap)
         quiet_s = 0.0 if gap.reason is GapReason.REJECTED else self._limits.quiet_s
         return since_ns is not None and gap.from_ns is not None and time.time_ns() - since_ns > quiet_s * S_NS
 
     async def _look_for_end(self, job: GapJob, market: Market, fetcher: Fetcher) -> None:
-        """The market is delivered again and no trade comes: the history shows whether there was one.
+        """Handles a market that is delivered again without a trade: the history shows whether there was one.
 
-        Where it has trades from after the market was delivered again, the feed withholds them: they are taken
-        from the history from time to time, and the gap stays open. So it does until a stalled feed is replaced.
+        If it has trades from after the market was delivered again, the feed withholds them: they are fetched from
+        the history periodically, and the gap stays open, until the stalled feed is replaced.
         """
         gap, limits = job.gap, self._limits
         assert gap.from_ns is not None
@@ -113,9 +113,9 @@ class GapFiller:
         wanted = TradeRange(from_ns=from_ns, to_ns=until_ns)
         result = await fetcher.fetch(market, wanted, partial(self._store, job), limits.round_budget)
         in_place = feed_withholds(self._continuity, gap) or self._continuity.settled_ns(gap) is None
-        if in_place and (result.complete or (result.final and result.count)):  # what is older cannot be had
+        if in_place and (result.complete or (result.final and result.count)):  # older trades are unavailable
             job.from_ns = until_ns - CLOCKS_NS
-            job.pause(limits.substitute_s, "taken from the history in place of the feed")
+            job.pause(limits.substitute_s, "fetched from the history instead of the feed")
             return
         if result.complete:
             self._continuity.ended(gap.gap_id, until_ns, job.recovered, time.time_ns())
@@ -124,10 +124,10 @@ class GapFiller:
 
 
 def ranges_of(gap: GapRow, missing_ids: Sequence[tuple[int, int]], history: History) -> list[TradeRange]:
-    """What to ask for, lowest first: ranges of ids (both ends missing) where they are known, else the times.
+    """The ranges to request, lowest first: ranges of ids (both ends missing) if known, else of times.
 
-    Ranges that one page reaches over are asked for together; what lies between them comes as copies, which
-    continuity drops. [] for a gap whose end is not known yet, or that has neither ids nor times.
+    Ranges covered by one page are requested together; stored trades between them arrive as copies, which continuity
+    drops.
     """
     if not missing_ids:
         if gap.from_ns is None or gap.to_ns is None:
@@ -139,13 +139,13 @@ def ranges_of(gap: GapRow, missing_ids: Sequence[tuple[int, int]], history: Hist
             joined[-1] = (joined[-1][0], last)
         else:
             joined.append((first, last))
-    # Times of different clocks may be out of order by a little; they only say where to look.
+    # Times of different clocks may be slightly out of order; they only narrow the search.
     to_ns = gap.to_ns if gap.from_ns is None or gap.to_ns is None else max(gap.from_ns, gap.to_ns)
     return [TradeRange(from_id=first, to_id=last, from_ns=gap.from_ns, to_ns=to_ns) for first, last in joined]
 
 
 def status_of(parts: Sequence[FetchResult]) -> GapStatus:
-    """What a gap is after all its ranges were asked for: open while asking again may bring more."""
+    """The status of a gap after all its ranges were requested: open while a retry may bring more."""
     if all(part.complete for part in parts):
         return GapStatus.FILLED
     if not all(part.complete or part.final for part in parts):

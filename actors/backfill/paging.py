@@ -4,18 +4,18 @@ from actors.exchanges.contract.history import History, Page, TradeRange, id_numb
 
 
 class Progress:
-    """How far the pages of one range have come.
+    """The progress of one range over its pages.
 
-    All ids of the pages are kept, which the budget of a call bounds: a trade that comes twice counts once.
+    All ids of the pages are kept, which the budget of a call bounds: a trade that arrives twice counts once.
     """
 
     def __init__(self, history: History, trade_range: TradeRange) -> None:
         self.history, self.trade_range = history, trade_range
-        # Where the pages begin the exchange itself began: at the time asked for, or at the newest trade.
+        # The exchange chose where the pages begin: at the requested time, or at the newest trade.
         self.low_met = not history.newest_first and trade_range.from_id is None
         self.high_met = history.newest_first and trade_range.to_id is None
         self.count = 0
-        self.distinct = 0  # of `count`, those with a number as id
+        self.distinct = 0  # the part of `count` with numeric ids
         self.reached: tuple[int | None, int | None] | None = None  # id and time of the furthest row so far
         self._ids: set[str] = set()
 
@@ -25,7 +25,7 @@ class Progress:
         return self.low_met if self.history.newest_first else self.high_met
 
     def take(self, page: Page) -> list[int]:
-        """The places of the page's wanted rows, oldest first."""
+        """The indices of the page's wanted rows, oldest first."""
         ids, times = page.trades.trade_id, page.trades.exchange_ns
         wanted: list[int] = []
         for at, (id_, time) in enumerate(zip(ids, times, strict=True)):
@@ -43,25 +43,25 @@ class Progress:
         return wanted
 
     def exhausted(self) -> None:
-        """No page follows. On from the beginning this was the newest trade: nothing lies between it and now."""
+        """There is no next page. Going forwards, this was the newest trade: nothing lies between it and now."""
         if not self.history.newest_first and self.trade_range.to_id is None:
             self.high_met = True
 
     @property
     def missing(self) -> int | None:
-        """How many ids of the range have not come, None where that cannot be known."""
+        """The number of missing ids of the range, None if unknown."""
         spanned = self.trade_range.ids
         return None if spanned is None or not self.history.dense else max(0, spanned - self.distinct)
 
     @property
     def complete(self) -> bool:
-        """Whether everything in the range has come."""
+        """Whether everything in the range has arrived."""
         if self.missing is not None:
             return self.missing == 0
         return self.low_met and self.high_met
 
     def remaining(self) -> TradeRange:
-        """What is left of the range after the pages so far."""
+        """The rest of the range after the pages so far."""
         if self.reached is None:
             return self.trade_range
         (id_, time), old = self.reached, self.trade_range
@@ -72,7 +72,7 @@ class Progress:
             low, high = old.from_id if id_ is None else id_ + 1, old.to_id
             from_ns, to_ns = _bounded(time, None, old.to_ns), old.to_ns
         if low is not None and high is not None and low > high:
-            return old  # nothing is left, though something in between may be missing
+            return old  # nothing is left, although ids in between may be missing
         return TradeRange(from_id=low, to_id=high, from_ns=from_ns, to_ns=to_ns)
 
     def _inside(self, id_: str | None, time: int | None) -> bool:
@@ -86,9 +86,10 @@ class Progress:
         return late_enough and (trade_range.to_ns is None or time is None or time <= trade_range.to_ns + slack)
 
     def _meet(self, page: Page) -> None:
-        """An id meets its end by being there; a time only by being past, as several trades may share it.
+        """Whether an end is reached: an id when it arrives; a time only when it is past, because several trades may
+        share it.
 
-        Only the first and the last row of a page count: one in between that is out of order proves nothing.
+        Only the first and the last row of a page count: a row in between that is out of order proves nothing.
         """
         trade_range, slack = self.trade_range, self.history.slack_ns
         ids, times = _ends(page.ids), _ends(page.times_ns)
@@ -105,12 +106,12 @@ class Progress:
 
 
 def _ends(values: list[int]) -> list[int]:
-    """The first and the last, [] for none."""
+    """The first and the last, [] if there are none."""
     return [values[0], values[-1]] if values else []
 
 
 def _bounded(time: int | None, low: int | None, high: int | None) -> int | None:
-    """The time, but not before `low` or after `high`."""
+    """The time, limited to the range from `low` to `high`."""
     if time is None:
         return None
     time = time if low is None else max(time, low)

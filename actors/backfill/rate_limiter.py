@@ -19,13 +19,13 @@ class LimiterStatistics:
 
 
 class RateLimiters:
-    """One RateLimiter for each exchange and host, shared by all tables of the configuration that ask there."""
+    """One RateLimiter for each exchange and host, shared by all exchange tables of the configuration."""
 
     def __init__(self) -> None:
         self._limiters: dict[tuple[str, str], RateLimiter] = {}
 
     def of(self, history: History, rest_url: str | None) -> "RateLimiter":
-        """The one to share."""
+        """The shared RateLimiter."""
         key = (history.name, history.origin(rest_url))
         if key not in self._limiters:
             self._limiters[key] = RateLimiter(history.limits)
@@ -33,8 +33,9 @@ class RateLimiters:
 
 
 class RateLimiter:
-    """Hands out what the limits allow, first come first served. Addresses are limited, not markets: all
-    clients of one exchange here must share one."""
+    """Grants requests within the limits, first come first served. Limits apply to addresses, not markets: all
+    clients of one exchange must share one.
+    """
 
     def __init__(self, limits: Sequence[RateLimit]) -> None:
         self._buckets = {limit.name: _Bucket(limit) for limit in limits}
@@ -42,30 +43,30 @@ class RateLimiter:
         self._paused_until = -math.inf
 
     async def take(self, costs: Mapping[str, float]) -> None:
-        """Waits until `costs` (units by limit name) can be had and takes them; if cancelled, takes nothing.
+        """Waits until `costs` (units by limit name) are available and takes them; if cancelled, takes nothing.
 
-        Raises ValueError for a cost that no wait can bring, KeyError for a limit that is not known.
+        Raises ValueError for a cost above the limit, KeyError for an unknown limit.
         """
         for name, cost in costs.items():
             if cost > self._buckets[name].limit.burst:
-                raise ValueError(f"{cost:g} of {name} is more than can be had at once")
+                raise ValueError(f"{cost:g} of {name} exceeds what is allowed at once")
         async with self._turn:
-            while (wait_s := self._wait_s(costs)) > 0:  # noqa: ASYNC110 - a pause may come meanwhile
+            while (wait_s := self._wait_s(costs)) > 0:  # noqa: ASYNC110 - a pause may begin meanwhile
                 await trio.sleep(wait_s)
             for name, cost in costs.items():
                 self._buckets[name].take(cost)
 
     def pause(self, seconds: float) -> None:
-        """Lets no request pass for so long; an earlier pause that lasts longer stays."""
+        """Blocks all requests for this time; an earlier pause that lasts longer remains."""
         self._paused_until = max(self._paused_until, trio.current_time() + seconds)
 
     @property
     def paused_s(self) -> float:
-        """How long no request may pass yet."""
+        """How long requests are still blocked."""
         return max(0.0, self._paused_until - trio.current_time())
 
     def statistics(self) -> LimiterStatistics:
-        """The queue, the pause, and what has been taken in all."""
+        """The queue, the pause, and the total taken."""
         taken = {name: bucket.taken for name, bucket in self._buckets.items()}
         return LimiterStatistics(self._turn.statistics().tasks_waiting, self.paused_s, taken)
 
@@ -85,7 +86,7 @@ class _Bucket:
         now = trio.current_time()
         self._tokens = min(self.limit.burst, self._tokens + (now - self._filled_at) * self.limit.rate_per_s)
         self._filled_at = now
-        # Rounding must not leave a wait too short to move the clock.
+        # Rounding must not result in a wait too short to advance the clock.
         lacking = cost - self._tokens
         return 0.0 if lacking <= 1e-9 else max(lacking / self.limit.rate_per_s, 1e-6)
 

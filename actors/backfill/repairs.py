@@ -1,4 +1,4 @@
-"""Repairs the ranges that an operator names: fetched from the history again and compared with the file."""
+"""Repairs ranges requested by an operator: fetches them from the history again and compares them with the file."""
 
 import itertools
 import time
@@ -29,10 +29,10 @@ class TooManyRepairs(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class RepairJob(FetchJob):
-    """One order and how far it has come. Nanoseconds UTC of the exchange's time, both ends inclusive.
+    """One repair and its progress. Nanoseconds UTC of the exchange's time, both ends inclusive.
 
-    `came` rows were in the history, `stored` of them had been missing. `complete` None while it goes on; `reason`
-    says what it waits for, or why it is not complete. `gaps` are those that have changed, with their new status.
+    `came` rows were in the history, `stored` of them had been missing. `complete` is None while it runs; `reason`
+    says what it waits for, or why it is incomplete. `gaps` are the changed gaps, with their new status.
     """
 
     from_ns: int
@@ -44,12 +44,12 @@ class RepairJob(FetchJob):
     gaps: dict[str, str] = field(default_factory=dict)
     remaining: TradeRange
     snapshot: Snapshot = field(default_factory=Snapshot)
-    known_gaps: list[GapRow] = field(default_factory=list)  # those in the file, as of the last round
-    found: dict[str, int] = field(default_factory=dict)  # rows that were stored, by the gap they lay in
+    known_gaps: list[GapRow] = field(default_factory=list)  # the gaps in the file, as of the last round
+    found: dict[str, int] = field(default_factory=dict)  # stored rows, by their gap
 
 
 class Repairs:
-    """Owned by the exchange: jobs outlive crashes of the worker that fetches for them."""
+    """The exchange owns it: jobs survive crashes of the worker that fetches for them."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Repairs:
         self.jobs: list[RepairJob] = []
 
     def order(self, symbol: str, from_ns: int, to_ns: int) -> RepairJob:
-        """Accepts an order. Raises TooManyRepairs."""
+        """Adds a repair. Raises TooManyRepairs."""
         limits = self._limits
         if len(self.jobs) >= limits.repairs_max:
             finished = next((job for job in self.jobs if job.complete is not None), None)
@@ -78,22 +78,22 @@ class Repairs:
         job = RepairJob(
             symbol=symbol, from_ns=from_ns, to_ns=to_ns, remaining=TradeRange(from_ns=from_ns, to_ns=to_ns)
         )
-        # By then the history has it all, and what the stream brings of it has come: see `fetch`.
+        # By then the history is complete, and the stream's trades have arrived: see `fetch`.
         job.due = trio.current_time() + max(0.0, (to_ns - time.time_ns()) / S_NS + limits.settle_s)
         self.jobs.append(job)
         return job
 
     def due(self) -> list[RepairJob]:
-        """Those that may be fetched now, oldest first."""
+        """The repairs whose fetch is due, oldest first."""
         running = [job for job in self.jobs if job.complete is None]
         for job in running:
             if job.symbol not in self._markets:
-                self._finish(job, complete=False, reason="the market is not recorded any more")
+                self._finish(job, complete=False, reason="the market is no longer recorded")
         now = trio.current_time()
         return [job for job in running if job.complete is None and now >= job.due]
 
     def take_finished(self) -> list[RepairJob]:
-        """Those that have finished since the last call."""
+        """The repairs finished since the last call."""
         news, self._news = self._news, []
         return news
 
@@ -104,11 +104,11 @@ class Repairs:
     async def fetch(self, job: RepairJob, market: Market, fetcher: Fetcher) -> None:
         """One round: a few pages. Raises DatabaseLocked."""
         snapshot = self._continuity.deduplicator.snapshot(job.symbol)
-        # What the last round has stored is in the file then, as is all before the snapshot.
+        # The rows of the last round are then in the file, like everything before the snapshot.
         await self._delivery.settle()
-        # Others may have closed some since the last round.
+        # Some may have been closed since the last round.
         job.known_gaps = await self._stored_trades.gaps(job.symbol, job.from_ns, job.to_ns)
-        job.snapshot, job.reason = snapshot, "asking the exchange"
+        job.snapshot, job.reason = snapshot, "querying the exchange"
         store, budget = partial(self._store, job), self._limits.round_budget
         result = await fetcher.fetch(market, job.remaining, store, budget)
         job.came += result.count
@@ -123,11 +123,13 @@ class Repairs:
             self._finish(job, complete=False, reason=result.reason)
 
     async def _store(self, job: RepairJob, block: Block) -> None:
-        """Stores the rows that are not in the file. What continuity remembers may be deleted from the file."""
+        """Stores the rows that are not in the file. Rows that continuity remembers may have been deleted from the
+        file.
+        """
         stored = await self._stored_trades.stored(job.symbol, block)
         deleted: set[str] = set()
         if doubtful := self._continuity.deduplicator.remembered(block) - stored:
-            await self._delivery.settle()  # those that were on their way have arrived by now
+            await self._delivery.settle()  # rows that were on their way are stored by now
             stored = await self._stored_trades.stored(job.symbol, block)
             deleted = doubtful - stored
         fetched = len(block)
@@ -140,7 +142,7 @@ class Repairs:
         job.stored += await self._delivery.store(block, fetched, copies)
 
     def _close_gaps(self, job: RepairJob, *, complete: bool) -> None:
-        """What the repair means for the gaps that it touched."""
+        """Updates the gaps that overlap the repair."""
         for gap in job.known_gaps:
             inside = gap.from_ns is not None and gap.to_ns is not None
             inside = inside and job.from_ns <= (gap.from_ns or 0) and (gap.to_ns or 0) <= job.to_ns

@@ -18,8 +18,8 @@ from actors.wire.dial import client_context, deadline
 from actors.wire.errors import WrongCertificate, classify, refusal_floor_s
 from supervisor import Backoff, TransientError, Verdict
 
-TOO_MANY = (418, 429)  # these limit the address: no client behind it may send more
-# After these a floor of our own holds where the answer names no wait; other errors are retried with our backoff.
+TOO_MANY = (418, 429)  # these apply to the address: no client behind it may send more
+# After these statuses our minimum wait applies if the answer has none; other errors are retried with our backoff.
 FLOORED = (*TOO_MANY, 401, 403, 451)
 HEADERS = {"user-agent": "tickwarden", "accept": "application/json", "accept-encoding": "identity"}
 JSON = {"content-type": "application/json"}
@@ -35,12 +35,12 @@ class RestClientLimits:
     answer_s: float = 30.0  # from the request to the last byte
     body_bytes: int = 4 << 20  # the largest page known is 1,000 rows, about 250 KB
     tries: int = 6
-    wait_s: float = 120.0  # waits longer than this in one go are the caller's
+    wait_s: float = 120.0  # longer waits are left to the caller
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A body with status 200; header names in small letters. `received_ns`: when its last byte was read."""
+    """A body with status 200; header names in lower case. `received_ns`: when its last byte was read."""
 
     body: bytes
     headers: Mapping[str, str]
@@ -48,15 +48,15 @@ class Answer:
 
 
 class Unanswered(TransientError):
-    """REST could not be reached or answered nothing that helps."""
+    """The REST server could not be reached, or returned a transient error."""
 
 
 class RestClient:
     """A client of one exchange; an async context manager that owns its connections.
 
-    `limiter` is shared by all clients of the exchange. It may be entered again after it was left. Misuse aside it
-    raises Refused (the exchange will not answer this), MisconfiguredError (a wrong certificate) and, after retries,
-    TransientError (all else).
+    `limiter` is shared by all clients of the exchange. The client may be re-entered after it was left. Apart from
+    misuse it raises Refused (the exchange will not answer this), MisconfiguredError (a wrong certificate) and,
+    after retries, TransientError (everything else).
     """
 
     def __init__(
@@ -101,10 +101,11 @@ class RestClient:
         await self._stack.__aexit__(kind, error, trace)
 
     async def get(self, request: RestRequest, read: Callable[[Answer], T]) -> T:
-        """Returns what `read` makes of the answer. Retries after TransientError, up to `tries` requests in all.
+        """Returns the result of `read` on the answer. Retries after TransientError, up to `tries` requests in
+        total.
 
-        `read` may raise TransientError too: an unreadable answer is requested again. A wait that the
-        exchange asks for is never cut short; one of more than `wait_s` is raised at once, to the caller.
+        `read` may raise TransientError too: an unreadable answer is requested again. A wait that the exchange
+        demands is never shortened; one of more than `wait_s` is raised at once, to the caller.
         """
         failures = 0
         while True:
@@ -128,7 +129,7 @@ class RestClient:
         await self._limiter.take(request.costs)
 
     def _pause_all(self, transient: TransientError) -> None:
-        """A limit on the address, and not on this request, holds for all clients of the exchange."""
+        """Pauses all clients of the exchange if the limit applies to the address, not to this request."""
         if isinstance(transient, _TooMany | Busy) and transient.retry_after_s is not None:
             self._limiter.pause(transient.retry_after_s)
 
@@ -154,12 +155,12 @@ class RestClient:
         return Answer(body, said, received_ns)
 
     async def _body(self, response: httpx.Response, what: str) -> bytes:
-        """Reads the body as sent; refuses a compressed one, which none was asked for: it could be of any size."""
+        """Reads the body as sent; rejects a compressed one, which was not requested: it could be of any size."""
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise Garbled(f"{what}: the answer is compressed, which was not asked for")
+            raise Garbled(f"{what}: the answer is compressed, which was not requested")
         parts: list[bytes] = []
         size = 0
-        # Cancelled from inside: to break out would leave httpx's generators half read.
+        # Cancelled from inside: a break would leave httpx's generators half read.
         with trio.CancelScope() as reading:
             async for part in response.aiter_raw():
                 size += len(part)
@@ -176,7 +177,7 @@ class RestClient:
         text = f"{what}: HTTP {status} {error.message}".strip()
         ban_s = self._service.banned.get(status, 0.0)
         asked_s = refusal_floor_s(0, headers.get("retry-after"))
-        # Our own idea of how long to stay away counts only where the exchange has said nothing.
+        # Our minimum wait applies only if the exchange gave none.
         floor_s = refusal_floor_s(status, None) if asked_s is None and status in FLOORED else asked_s
         if status in TOO_MANY or ban_s or error.retry_after_s is not None:
             return _TooMany(text, retry_after_s=max(ban_s, floor_s or 0.0, error.retry_after_s or 0.0))
@@ -186,4 +187,4 @@ class RestClient:
 
 
 class _TooMany(Unanswered):
-    """The rate limit was exceeded, as the exchange counts."""
+    """The exchange's rate limit was exceeded."""

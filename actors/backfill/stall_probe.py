@@ -22,7 +22,7 @@ ONE_PAGE = Budget(pages=1)
 
 @dataclass(slots=True, kw_only=True)
 class StallProbe(FetchJob):
-    """Asks about the last `silent_s` before `asked_at`. `answer` None while there is none."""
+    """A probe of the last `silent_s` before `asked_at`. `answer` is None until there is one."""
 
     asked_at: float
     silent_s: float
@@ -30,7 +30,7 @@ class StallProbe(FetchJob):
 
 
 class StallProbes:
-    """Owned by the exchange. The stall detector asks and looks for answers; the worker fetches them."""
+    """The exchange owns it. The stall detector requests probes and reads answers; the worker fetches them."""
 
     def __init__(
         self,
@@ -45,15 +45,17 @@ class StallProbes:
         self._probes: dict[str, StallProbe] = {}
         self._look_at: dict[str, float] = {}  # when a market that has never traded is probed again
         self._news: list[str] = []
-        self.absent: dict[str, str] = {}  # markets that the exchange does not have, and the message about each
+        self.absent: dict[str, str] = {}  # absent markets, and the message about each
 
     def ask(self, symbol: str, silent_s: float) -> None:
-        """Asks whether trades of the last so many seconds did not arrive; no effect while a probe is under way."""
+        """Requests a probe: are there trades of the last `silent_s` that did not arrive? No effect while one is
+        running.
+        """
         if symbol not in self._probes:
             self._probes[symbol] = StallProbe(symbol=symbol, asked_at=trio.current_time(), silent_s=silent_s)
 
     def answer(self, symbol: str, since: float) -> bool | None:
-        """Takes the answer to a probe asked for after `since` (trio's clock); None while there is none."""
+        """Takes the answer to a probe requested after `since` (trio's clock); None while there is none."""
         probe = self._probes.get(symbol)
         if probe is None or (probe.answer is None and probe.asked_at >= since):
             return None
@@ -61,7 +63,7 @@ class StallProbes:
         return probe.answer if probe.asked_at >= since else None
 
     def due(self) -> list[StallProbe]:
-        """A few that may be fetched now; none while the exchange says itself that no trades are made."""
+        """A few probes to fetch now; none while the exchange itself reports that it makes no trades."""
         self._probe_untraded()
         if self._pool.halted:
             return []
@@ -71,7 +73,7 @@ class StallProbes:
         return due[: self._limits.probes_max]
 
     async def fetch(self, probe: StallProbe, market: Market, fetcher: Fetcher) -> None:
-        """Asks for one page; the number of its rows is the answer. An error is no answer: it is asked again."""
+        """Requests one page; the number of its rows is the answer. After an error the probe is retried."""
         symbol, now = probe.symbol, trio.current_time()
         if any(
             gap.symbol == symbol and feed_withholds(self._continuity, gap) for gap in self._continuity.unfinished()
@@ -101,7 +103,7 @@ class StallProbes:
     # -- markets that have never traded ---------------------------------------------------------------
 
     def take_news(self) -> list[tuple[str, str]]:
-        """Markets found absent since the last call, and why."""
+        """The markets found absent since the last call, and why."""
         news, self._news = self._news, []
         return [(symbol, self.absent[symbol]) for symbol in news if symbol in self.absent]
 
@@ -130,21 +132,21 @@ class StallProbes:
         if symbol not in self.absent:
             self._news.append(symbol)
             self.absent[symbol] = (
-                f"{symbol}: {self._history.name} has no such market ({words}); check how it is written, "
-                f"`tickwarden doctor` names near ones"
+                f"{symbol}: {self._history.name} has no such market ({words}); check its spelling, "
+                f"`tickwarden doctor` suggests similar ones"
             )
             self._continuity.absent(symbol, time.time_ns())
 
 
 def due_ns(continuity: Continuity, gap: GapRow) -> int | None:
-    """From when on a feed should bring the market's trades: another one, or the stalled one until then."""
+    """From when on a feed should deliver the market's trades: another one, or the stalled one until then."""
     settled_ns = continuity.settled_ns(gap)
     stalled = gap.reason in (GapReason.STALL, GapReason.REJECTED) and not gap.bounded
     return gap.opened_ns if settled_ns is None and stalled else settled_ns
 
 
 def feed_withholds(continuity: Continuity, gap: GapRow) -> bool:
-    """Whether the history has brought trades that the feed should have brought."""
+    """Whether the history has returned trades that the feed should have delivered."""
     since_ns, newest_ns = due_ns(continuity, gap), continuity.newest(gap.symbol)[1]
     return since_ns is not None and newest_ns is not None and newest_ns > since_ns + CLOCKS_NS
 

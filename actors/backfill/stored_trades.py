@@ -10,7 +10,7 @@ from actors.continuity.restore_sql import AT, NEWEST_GAPS
 from actors.model.records import GAP_STATES, GapRow
 from actors.model.ticks import Block
 
-AROUND_NS = 60 * 10**9  # the stream's time of a trade and the history's may differ by less
+AROUND_NS = 60 * 10**9  # a trade's times in the stream and in the history differ by less
 
 _STORED = f"""
 SELECT trade_id, fills FROM ticks
@@ -27,19 +27,19 @@ ORDER BY opened_at
 
 
 class Consult(Protocol):
-    """Runs a question on the DuckDB file in a worker thread; raises DatabaseLocked."""
+    """Runs a query on the DuckDB file in a worker thread; raises DatabaseLocked."""
 
     async def __call__(self, question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any: ...
 
 
 class StoredTrades:
-    """Those of one exchange."""
+    """The stored trades of one exchange."""
 
     def __init__(self, exchange: str, consult: Consult) -> None:
         self._exchange, self._consult = exchange, consult
 
     async def stored(self, symbol: str, block: Block) -> set[str]:
-        """The ids of these rows that are stored, ids within aggregated rows among them. Raises DatabaseLocked."""
+        """The ids of these rows that are stored, including ids within aggregated rows. Raises DatabaseLocked."""
         times = [time for time in block.exchange_ns if time is not None]
         ids = [trade_id for trade_id in block.trade_id if trade_id is not None]
         if not times or not ids:
@@ -49,7 +49,7 @@ class StoredTrades:
         return {one for trade_id, fills in rows for one in _ids_of(trade_id, fills)}
 
     async def gaps(self, symbol: str, from_ns: int, to_ns: int) -> list[GapRow]:
-        """The newest states of the gaps that touch a range and are not filled. Raises DatabaseLocked."""
+        """The newest states of the gaps that overlap a range and are not filled. Raises DatabaseLocked."""
         return [gap_row(row) for row in await self._ask(_GAPS, symbol, since=from_ns, until=to_ns)]
 
     async def _ask(self, sql: str, symbol: str, **values: object) -> Sequence[tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""Asks an exchange over REST where to connect, before each connection (see Dialect.token)."""
+"""Requests the URL to connect to from an exchange's REST API, before each connection (see Dialect.token)."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from actors.backfill.rest_client import RestClient, RestClientLimits, Unanswered
 from actors.exchanges.contract.feed import Token, TokenRequest
 from actors.exchanges.contract.rest import Refused
 
-# The supervisor tries again, with its own backoff.
+# The supervisor retries, with its own backoff.
 ONCE = RestClientLimits(answer_s=10.0, body_bytes=64 * 1024, tries=1)
 
 

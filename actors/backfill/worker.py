@@ -1,4 +1,4 @@
-"""The backfill actor of one exchange: fetches what its jobs ask for, round by round."""
+"""The backfill actor of one exchange: fetches for the jobs that are due, in rounds."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
@@ -18,17 +18,17 @@ Job = TypeVar("Job", bound=FetchJob)
 
 
 class JobSource(Protocol[Job]):
-    """GapFiller, StallProbes and Repairs."""
+    """A source of jobs: GapFiller, StallProbes and Repairs."""
 
     def due(self) -> Sequence[Job]:
-        """The jobs that may be fetched now, in order."""
+        """The jobs to fetch now, in order."""
 
     async def fetch(self, job: Job, market: Market, fetcher: Fetcher, /) -> None:
         """One round for one job; finishes it or schedules the next. Raises DatabaseLocked."""
 
 
 class BackfillWorker:
-    """Owned by the exchange; holds nothing that a crash of `run` could lose."""
+    """The exchange owns it; a crash of `run` loses nothing."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class BackfillWorker:
         self._gap_filler, self.probes, self.repairs = gap_filler, probes, repairs
 
     async def run(self, context: Context) -> None:
-        """Until cancelled: one round after the other, of a few pages for each job."""
+        """Runs until cancelled: round after round, a few pages for each job."""
         context.ok()
         async with self._fetcher.rest:
             while True:
@@ -58,7 +58,7 @@ class BackfillWorker:
         await fetch_due(source, self._markets, self._fetcher, self._limits, context)
 
     def _report_absent(self, context: Context) -> None:
-        """Degrades health by the markets that the exchange does not have."""
+        """Degrades health while markets are absent from the exchange."""
         for symbol, why in self.probes.take_news():
             context.note("unknown_market", why, symbol=symbol)
         context.degraded_by(list(self.probes.absent.values()), self._limits.absent_shown_max)
@@ -66,7 +66,7 @@ class BackfillWorker:
     def _report_finished(self, context: Context) -> None:
         for job in self.repairs.take_finished():
             outcome = "complete" if job.complete else job.reason
-            reason = f"{job.symbol}: {job.stored:,} trades were missing and are stored; {outcome}"
+            reason = f"{job.symbol}: {job.stored:,} missing trades are stored now; {outcome}"
             context.note("repaired", reason, symbol=job.symbol, stored=job.stored, came=job.came, gaps=job.gaps)
 
 

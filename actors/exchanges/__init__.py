@@ -1,1 +1,1 @@
-"""The exchanges: one folder each, the contract they fulfil, and the registry."""
+"""The exchanges: one folder each, the contract they implement, and the registry."""

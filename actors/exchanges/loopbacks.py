@@ -1,4 +1,4 @@
-"""The loopback servers of the exchanges, by name, for the sandbox and the tests; production never imports them."""
+"""The registry of loopback servers by exchange name, for the sandbox and the tests; production never imports it."""
 
 from actors.exchanges.binance.loopback import BINANCE
 from actors.exchanges.binancecoinm.loopback import BINANCECOINM

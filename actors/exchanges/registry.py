@@ -1,4 +1,4 @@
-"""The exchanges that can be recorded, by name: one line for each, and nothing of the loopbacks."""
+"""The registry of exchanges that can be recorded, by name: one line each, without their loopback servers."""
 
 from actors.exchanges.binance import BINANCE
 from actors.exchanges.binancecoinm import BINANCECOINM

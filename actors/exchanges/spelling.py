@@ -1,4 +1,4 @@
-"""Markets of symbols as people write them; a wrong spelling is answered with one that the exchange takes."""
+"""Finds the market of a symbol as a user writes it; for a wrong spelling the error suggests a valid one."""
 
 import re
 import unicodedata
@@ -8,9 +8,9 @@ from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.contract.feed import Dialect, Market
 from actors.model.symbols import Symbol, SymbolError, parse_symbol
 
-SYMBOLS_MAX = 5_000  # per exchange: more markets than any exchange has
-# The codes that markets are quoted in, with which a name without a separator ends. A code that ends with another
-# one stands before it, TUSD and BUSD last: "DOTUSD" is DOT in dollars far more often than DO in TUSD.
+SYMBOLS_MAX = 5_000  # per exchange: more than any exchange has
+# The quote codes with which a name without a separator may end. A code that ends with another one comes before
+# it, TUSD and BUSD last: "DOTUSD" is DOT in dollars far more often than DO in TUSD.
 _QUOTES = (
     *("FDUSD", "PYUSD", "RLUSD", "USDT", "USDC", "USDE", "USD1", "USD"),
     *("DAI", "EURC", "EURI", "EUR", "GBP", "JPY", "TRY", "BRL", "AUD", "CAD", "CHF", "KRW", "MXN", "PLN", "ZAR"),
@@ -18,13 +18,13 @@ _QUOTES = (
 )
 _FUTURES = ("PI", "PF", "FI", "FF")  # "PI_XBTUSD", as Kraken names its futures
 _SWAP = ("SWAP", "PERP", "PERPETUAL", "P", "PM", "UMCBL", "CM")  # how exchanges mark a perpetual
-_TEXT_CHARS_MAX = 128  # more is no symbol, and not worth reading
+_TEXT_CHARS_MAX = 128  # longer text is no symbol
 
 
 def market_of(text: str, dialect: Dialect, channel: str = "", *, exchanges: Mapping[str, Exchange]) -> Market:
-    """The market that a unified symbol names; raises SymbolError, whose `right` the exchange takes.
+    """The market of a unified symbol; raises SymbolError, whose `right` is a symbol that the exchange accepts.
 
-    `exchanges` are all that there are, for the message: one of them may have such a market.
+    `exchanges` are all exchanges, for the message: one of them may have such a market.
     """
     try:
         return dialect.market(parse_symbol(text), channel)
@@ -41,7 +41,9 @@ def markets_of(
     *,
     exchanges: Mapping[str, Exchange],
 ) -> list[Market]:
-    """The markets of several symbols; raises SymbolError also where two, or one and a `known` one, are the same."""
+    """The markets of several symbols; raises SymbolError also if two of them, or one and a `known` one, are the
+    same.
+    """
     seen = {(market.endpoint, market.native): market.symbol for market in known}
     markets = []
     for text in texts:
@@ -57,7 +59,7 @@ def markets_of(
 
 
 def _accepted(text: str, right: str, dialect: Dialect, exchanges: Container[str]) -> str:
-    """A symbol that the exchange takes: made of the codes of `text` where that works, else its example."""
+    """A symbol that the exchange accepts: made of the codes of `text` if possible, else its example."""
     for candidate in (
         *([right] if right else []),
         *_candidates(text, dialect.examples, exchanges),
@@ -82,7 +84,7 @@ def _takes(dialect: Dialect, text: str) -> bool:
 
 
 def _elsewhere(text: str, dialect: Dialect, exchanges: Mapping[str, Exchange]) -> str:
-    """Which exchanges have a market of this kind, where this one has none."""
+    """The exchanges that have a market of this kind, if this one has none."""
     try:
         kind = parse_symbol(text).kind
     except SymbolError:
@@ -94,11 +96,11 @@ def _elsewhere(text: str, dialect: Dialect, exchanges: Mapping[str, Exchange]) -
 
 
 def _candidates(text: str, examples: Iterable[str], exchanges: Container[str]) -> Iterator[str]:
-    """Unified symbols that `text` may mean, the likeliest first; whether they exist is for the exchange to say."""
+    """Unified symbols that `text` may mean, the likeliest first; whether they exist is not checked."""
     quotes = list(dict.fromkeys(parse_symbol(example).quote for example in examples))
     visible = "".join(char for char in unicodedata.normalize("NFKC", text[:_TEXT_CHARS_MAX]) if _is_visible(char))
     visible, *_ = visible.split("@")  # "btcusdt@trade", a stream of Binance
-    # A lone name is cut where that works in either spelling, before it counts as a base without a quote.
+    # A lone name is split if that works in either spelling, before it counts as a base without a quote.
     for words, lone in ((visible, []), (visible.upper(), []), (visible.upper(), quotes)):
         if re.fullmatch(r"t[A-Z0-9]{3,}(:[A-Z0-9]+)?", words):  # Bitfinex: tBTCUSD, tDOGE:USD
             words = words[1:]
@@ -154,7 +156,7 @@ def _readings(parts: list[str], quotes: Iterable[str]) -> Iterator[Symbol]:
 
 
 def _cut(name: str) -> tuple[str, str]:
-    """Base and quote of a name without a separator; no quote where none is known."""
+    """Base and quote of a name without a separator; no quote if none is known."""
     cuts = [(name.removesuffix(quote), quote) for quote in _QUOTES if name.endswith(quote) and name != quote]
     known = [cut for cut in cuts if cut[0] in _QUOTES]  # "BTCTUSD" is not BTCT in dollars
     return (known or cuts or [(name, "")])[0]

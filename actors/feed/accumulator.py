@@ -18,14 +18,14 @@ from actors.wire.frame_parser import Violation
 from supervisor import Mailbox, describe
 from supervisor.text import printable
 
-CHUNK_S = 0.02  # a chunk goes to the buffer when its first tick is so old, or it is full
+CHUNK_S = 0.02  # a chunk is sent to the buffer when its first tick is this old, or it is full
 OVERSIZE_CLOSE = 1009  # RFC 6455, section 7.4.1
 
 _timers: "trio.lowlevel.RunVar[ChunkTimer]" = trio.lowlevel.RunVar("chunk timer")
 
 
 class Accumulator:
-    """Owned by the connection; outlives the crashes of its task. A chunk of `chunk_rows` is full, see settings."""
+    """Owned by the connection: its ticks survive crashes of that task. A chunk is full at `chunk_rows`."""
 
     def __init__(
         self,
@@ -39,16 +39,17 @@ class Accumulator:
         self._continuity, self._chunk_rows = continuity, chunk_rows
         self._block = Block(exchange)
         self._rejects: list[Reject] = []
-        self._evidence_rows = 0  # what they weigh, see chunk.reject_rows
+        self._evidence_rows = 0  # their weight, see chunk.reject_rows
         self._filling = trio.Event()
         self._handing = trio.Lock()
 
     def take(self, messages: list[bytes], received_ns: int, decoder: Decoder) -> Outcome:
-        """Decodes messages where they were read and counts them; nothing in between can be interrupted.
+        """Decodes messages as soon as they are read and counts them, without interruption.
 
-        Trades that are stored or on their way already are counted and left out. Messages behind the first
-        `Outcome.messages` are untouched, to be taken next, after others had their turn. What the decoder raises is
-        a bug of ours and is raised again; none of these messages is then a tick, and each is kept as a reject.
+        Trades that are stored or on their way already are counted and dropped. Messages after the first
+        `Outcome.messages` are not processed: pass them again after other tasks had their turn. An error of the
+        decoder is a bug of ours and is raised; none of these messages then becomes a tick, and each is kept as a
+        reject.
         """
         mark = len(self._block)
         crash: Exception | None = None
@@ -59,7 +60,7 @@ class Accumulator:
                 self._continuity.deduplicator.has_off_book = True
             if outcome.ticks:
                 duplicates = admit(self._continuity, self._block, mark, joined=outcome.joined)
-            if outcome.breaks:  # where ids are contiguous, they have shown it
+            if outcome.breaks:  # contiguous ids have shown it themselves
                 sources = self._block.source
                 sources[mark:] = ["stream" if one == AFTER_BREAK else one for one in sources[mark:]]
         except Exception as error:  # noqa: BLE001 - raised again below, once the counts agree
@@ -83,7 +84,7 @@ class Accumulator:
         return outcome
 
     def take_violation(self, violation: Violation) -> None:
-        """A message too large to be read: counted and kept as a reject."""
+        """Counts a message too large to be read, and keeps it as a reject."""
         if violation.code != OVERSIZE_CLOSE:
             return
         self._account.reject_unsaved(1)
@@ -100,7 +101,7 @@ class Accumulator:
         )
 
     def rest(self) -> Chunk | None:
-        """Takes out all that was not handed over; None for nothing."""
+        """Removes and returns everything not sent to the buffer; None if there is nothing."""
         if not (len(self._block) or self._rejects):
             return None
         chunk = Chunk(self._block, tuple(self._rejects))
@@ -108,9 +109,9 @@ class Accumulator:
         return chunk
 
     async def hand_over(self) -> None:
-        """Puts what there is into the buffer's mailbox; if that is cancelled it is still here.
+        """Puts the content into the buffer's mailbox; if that is cancelled it is still here.
 
-        One caller after the other: two chunks that come back at once could not be put in their order again.
+        Only one caller at a time: if two chunks came back at once, their order would be lost.
         """
         if not self._handing.locked() and self._hand_over_now():
             return
@@ -127,7 +128,7 @@ class Accumulator:
                     self._take_back(chunk)
 
     def _hand_over_now(self) -> bool:
-        """Nearly always there is room: it is then done without a turn of the scheduler."""
+        """The usual case, with room in the mailbox: needs no turn of the scheduler."""
         chunk = self._packed_rest()
         if chunk is None:
             return True
@@ -162,7 +163,7 @@ class Accumulator:
             self._filling.set()
 
     async def hand_over_by_age(self) -> None:
-        """Runs beside the reading: no tick waits here longer than CHUNK_S."""
+        """Runs beside the reading task: no tick waits here longer than CHUNK_S."""
         while True:
             await self._filling.wait()
             await _timer().wait()
@@ -177,9 +178,9 @@ class Accumulator:
 def admit(
     continuity: Continuity, block: Block, start: int, *, joined: bool = True, known: Container[str] = ()
 ) -> int:
-    """Takes copies of stored trades out of the block's rows from `start` on; returns how many there were.
+    """Removes copies of stored trades from the block's rows from `start` on; returns their number.
 
-    `joined` False: none of these rows stands for more than one trade. `known`: see Continuity.admit.
+    `joined` False: no row stands for more than one trade. `known`: see Continuity.admit.
     """
     spans = block.fills[start:] if joined else None
     if spans is not None and max(spans) == 1:
@@ -188,7 +189,9 @@ def admit(
 
 
 def rejected(exchange: str, refused: Refused) -> Reject:
-    """The reject of a row that was held and refused. Its message is gone: the payload is the row, as JSON."""
+    """The reject of a row that was held and then rejected. Its message is no longer known: the payload is the row,
+    as JSON.
+    """
     row = refused.row
     price, volume, side = row.content
     payload = msgspec.json.encode(
@@ -207,10 +210,10 @@ def rejected(exchange: str, refused: Refused) -> Reject:
 
 
 class ChunkTimer:
-    """One timer for all connections: with 100 of them that each deliver now and then, a timer for each took a fifth
-    of the whole CPU.
+    """One timer for all connections: with 100 connections, each delivering occasionally, separate timers took a
+    fifth of the CPU.
 
-    Ends every `period_s` while somebody waits: the first sleeps, and who comes meanwhile is woken with it.
+    It fires every `period_s` while a task waits: the first waiter sleeps, and later ones are woken with it.
     """
 
     def __init__(self, period_s: float) -> None:
@@ -219,7 +222,7 @@ class ChunkTimer:
         self._led = False
 
     async def wait(self) -> None:
-        """Waits until the period ends, which is sooner for those that join late, or if the first is cancelled."""
+        """Waits until the period ends: sooner for late joiners, or if the first waiter is cancelled."""
         if self._led:
             await self._followers.park()
             return
@@ -232,7 +235,7 @@ class ChunkTimer:
 
 
 def _timer() -> ChunkTimer:
-    """The run's: the connections of all exchanges hand over together."""
+    """One per run: the connections of all exchanges send together."""
     try:
         return _timers.get()
     except LookupError:

@@ -1,4 +1,4 @@
-"""The connection actor: opens one session with its exchange a run, and keeps what was read across runs."""
+"""The connection actor: opens one session with its exchange per run, and keeps its data across runs."""
 
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -22,10 +22,10 @@ from supervisor import Context, Mailbox
 
 
 class Connection:
-    """Owned by the connection pool: its state and accumulated ticks outlive crashes of `run`.
+    """One connection; the pool owns it, so that its state and accumulated ticks survive crashes of `run`.
 
-    `pace` returns when the exchange may be connected to; `refused` receives a refused handshake.
-    `token` asks the exchange where to connect, if the dialect wants that.
+    `pace` returns when a connection may be opened; `refused` receives a refused handshake. `token` requests the URL
+    to connect to, if the dialect needs that.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Connection:
         self._set_aside, self._connect = SetAside(), connect
 
     async def run(self, context: Context) -> None:
-        """One session until it ends; raises what ended it (a transient error, mostly). Ends on
+        """Runs one session until it ends; raises the error that ended it, usually a transient one. Stops on
         `context.stopping`.
         """
         state = self.state
@@ -80,13 +80,13 @@ class Connection:
                 await self.hand_over()
 
     def give_up(self, symbols: Iterable[str]) -> None:
-        """No gap opens for these when the connection ends."""
+        """Opens no gap for these markets when the connection ends."""
         self.state.give_up(symbols)
 
     async def hand_over(self) -> None:
-        """Puts what was read so far into the buffer's mailbox."""
+        """Puts everything read so far into the buffer's mailbox."""
         await self._accumulator.hand_over()
 
     def rest(self) -> Chunk | None:
-        """Takes what was read and not handed over, once it runs no more."""
+        """Removes and returns what was read and not sent, once it no longer runs."""
         return self._accumulator.rest()

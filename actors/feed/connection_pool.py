@@ -1,4 +1,4 @@
-"""The connections of one exchange: started, replaced without a gap before they end, and ended."""
+"""The connections of one exchange: starts them, replaces them without a gap before they end, and stops them."""
 
 import dataclasses
 import math
@@ -18,20 +18,20 @@ from actors.settings import CONNECTION_STOP_S, LAST_CHUNK_S, FeedSettings, backo
 from actors.wire.errors import classify
 from supervisor import Backoff, ChildSpec, Supervisor, UnknownActorError
 
-OVERLAP_S = 5.0  # old and new deliver together for so long: more than ids may be out of order
-KEEPS_UP_S = 2.0  # so much later a trade may come on the new one: about what looks and watches are apart
-# The rest of an exchange may be leaving too: a new connection that gets such a notice is kept for so long.
+OVERLAP_S = 5.0  # how long old and new deliver together: longer than ids may be out of order
+KEEPS_UP_S = 2.0  # how much later a trade may arrive on the new one: about the interval of checks
+# All servers of an exchange may be closing: a new connection that receives such a notice is kept for this long.
 LEAVING_S = 30.0
-# A connection is replaced when it has lived so much of its known lifetime; which part exactly is left to chance,
-# so that connections that were opened together do not go together.
+# A connection is replaced after this part of its known lifetime; the exact part is random, so that connections
+# opened together are not replaced together.
 AGED = (0.90, 0.95)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolLimits:
-    """How long a replacement may take, seconds."""
+    """Limits of replacements, in seconds."""
 
-    replacement_s: float = 60.0  # one that does not deliver by then what the old connection does is given up ...
+    replacement_s: float = 60.0  # one that does not deliver by then what the old connection delivers is dropped ...
     again: Backoff = field(default_factory=partial(Backoff, 60.0, 3600.0, jitter=0.0))  # ... and another tried
 
 
@@ -40,7 +40,7 @@ DEFAULT_POOL_LIMITS = PoolLimits()
 
 @dataclass(slots=True)
 class _Replacement:
-    """One connection that takes over from another; `overlaps_at` is when both began to deliver the same."""
+    """A connection that takes over from another; `overlaps_at` is when both began to deliver the same markets."""
 
     old: Connection
     new: Connection
@@ -50,9 +50,9 @@ class _Replacement:
 
 
 class ConnectionPool:
-    """Owned by the exchange. `make` builds a connection for its spec; times are trio's clock.
+    """The exchange owns it. `make` builds a connection for its spec; times are trio's clock.
 
-    Nothing here is lost by a crash of the task that calls `look`: what is under way is kept as data.
+    A crash of the task that calls `look` loses nothing: replacements in progress are kept as data.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class ConnectionPool:
         self._branch: Supervisor | None = None
         self._changing = trio.Lock()
         self._retired = False
-        self._numbered = 0  # numbers are not used again
+        self._numbered = 0  # numbers are not reused
         self._replacements: list[_Replacement] = []
-        self._failed: dict[Connection, tuple[int, float]] = {}  # replacements of it in vain, and when to try again
+        self._failed: dict[Connection, tuple[int, float]] = {}  # its failed replacements, and when to retry
         self._lifetimes: dict[Connection, float] = {}
-        self._gone: list[Connection] = []  # that may have left something behind
+        self._gone: list[Connection] = []  # ended connections that may still hold data
         self._random = random.Random()  # noqa: S311 - spreads load, keeps no secret
         self.connections = self._build(markets)
 
@@ -104,15 +104,15 @@ class ConnectionPool:
 
     async def _end(self, connection: Connection) -> None:
         assert self._branch is not None
-        with suppress(UnknownActorError):  # a caller that was cancelled here has stopped it all the same
+        with suppress(UnknownActorError):  # it has stopped even if the caller was cancelled here
             await self._branch.stop_child(connection.spec.name)
         self.connections.remove(connection)
-        self._gone.append(connection)  # what it has read may be in the hands of `hand_over`, and come back
+        self._gone.append(connection)  # its data may be in `hand_over`, and come back
         self._failed.pop(connection, None)
         self._lifetimes.pop(connection, None)
 
     async def change(self, new: Sequence[Market], gone: set[str]) -> None:
-        """New markets get connections of their own; one with a market that is gone makes way for the rest."""
+        """Opens connections for new markets; replaces a connection that carries a removed one."""
         async with self._changing:
             wanted = {market.symbol: market for market in new}
             for connection in list(self.connections):
@@ -126,33 +126,33 @@ class ConnectionPool:
 
     @property
     def halted(self) -> bool:
-        """Whether the exchange reports that no trades are made at present."""
+        """Whether the exchange reports that it makes no trades at present."""
         return any(connection.state.halted for connection in self.connections)
 
     def retire(self, symbols: Collection[str]) -> None:
-        """Before the end: nothing is begun any more, and no gap opens for these because a connection ends."""
+        """Before shutdown: starts nothing more, and opens no gap for connections that end."""
         self._retired = True
         for connection in self.connections:
             connection.give_up(symbols)
 
     async def hand_over(self) -> None:
-        """Puts what all have read so far into the buffer's mailbox."""
+        """Puts everything read so far by all connections into the buffer's mailbox."""
         gone = self._gone.copy()
         for connection in (*gone, *self.connections):
             await connection.hand_over()
         self._gone = [connection for connection in self._gone if connection not in gone]
 
     def rests(self) -> list[Chunk]:
-        """At the end: takes what was read and not handed over."""
+        """At shutdown: removes and returns what was read and not sent."""
         chunks = (connection.rest() for connection in (*self._gone, *self.connections))
         return [chunk for chunk in chunks if chunk is not None]
 
     # -- replacement --------------------------------------------------------------------------------------
 
     async def replace(self, old: Connection, reason: str) -> bool:
-        """Opens a second connection for the markets of `old`, which ends once the new one delivers them too.
+        """Opens a second connection for the markets of `old`, which is closed once the new one delivers them too.
 
-        False where that is under way already, or was tried in vain not long ago, or no trades are made.
+        Returns False if that is in progress already, failed a short time ago, or the exchange makes no trades.
         """
         async with self._changing:
             under_way = any(old in (replacement.old, replacement.new) for replacement in self._replacements)
@@ -168,14 +168,14 @@ class ConnectionPool:
             return True
 
     async def look(self) -> list[tuple[str, str]]:
-        """About once a second: begins and ends replacements. Returns events to report, as (event, reason)."""
+        """Begins and ends replacements, about once a second. Returns events to report, as (event, reason)."""
         events: list[tuple[str, str]] = []
         if self._retired:
             return events
         for connection in list(self.connections):
             why = self._announced_close(connection) or self._aged(connection)
             if why and await self.replace(connection, why):
-                events.append(("replacing", f"{connection.spec.name}: {why}; a second connection is opened"))
+                events.append(("replacing", f"{connection.spec.name}: {why}; opening a second connection"))
         async with self._changing:
             for replacement in list(self._replacements):
                 outcome = await self._carry_on(replacement)
@@ -193,10 +193,10 @@ class ConnectionPool:
             return ""
         share = self._lifetimes.setdefault(connection, self._random.uniform(*AGED))
         aged = trio.current_time() - connection.state.opened_at > lifetime_s * share
-        return f"{self._settings.name} ends connections after {lifetime_s:g} s" if aged else ""
+        return f"{self._settings.name} closes connections after {lifetime_s:g} s" if aged else ""
 
     async def _carry_on(self, replacement: _Replacement) -> tuple[str, str] | None:
-        """What is next for one replacement; what came of it once it is over."""
+        """The next step of one replacement; returns its result once it has ended."""
         old, new, now = replacement.old, replacement.new, trio.current_time()
         if old not in self.connections or new not in self.connections:
             return "replacement_dropped", f"{old.spec.name}: its markets have changed"
@@ -219,12 +219,12 @@ class ConnectionPool:
 
 
 def _delivers(new: Connection, old: Connection) -> bool:
-    """Whether the new one has all that the old one has, or anything where that has ended meanwhile."""
+    """Whether the new connection delivers all markets of the old one, or anything if that has ended meanwhile."""
     return bool(new.state.since) and new.state.since.keys() >= old.state.since.keys()
 
 
 def _as_much(new: Connection, old: Connection, since: float) -> bool:
-    """Whether the new one has kept up in every market in which the old one had trades."""
+    """Whether the new connection has kept up in every market in which the old one had trades."""
     return all(
         at - new.state.last_trade_at.get(symbol, -math.inf) <= KEEPS_UP_S
         for symbol, at in old.state.last_trade_at.items()

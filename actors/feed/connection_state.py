@@ -1,4 +1,4 @@
-"""The state of one connection that others read: what it delivers, since when, and what the exchange announced."""
+"""The state of one connection that others read: what it delivers, since when, and the exchange's announcements."""
 
 import math
 from collections.abc import Iterable
@@ -7,74 +7,74 @@ import trio
 
 from actors.exchanges.contract.feed import Condition
 
-WATCH_S = 0.25  # how often the markets that had trades are noted
-STRAGGLERS_S = 5.0  # trades that come so much later disprove that the exchange makes none
-OVERFLOW_S = 60.0  # an exchange that is not read from for a while hangs up within so long
+WATCH_S = 0.25  # how often the markets with trades are noted
+STRAGGLERS_S = 5.0  # trades this much later disprove that the exchange makes none
+OVERFLOW_S = 60.0  # an exchange that was not read from for a while closes within this time
 
 
 class ConnectionState:
-    """Written through its methods only, by its Connection and the Session of that; the rest of the feed reads it.
+    """Written only through its methods, by its Connection and that one's Session; the rest of the feed reads it.
 
-    All times are trio's clock, inf where there is none. What `ended` does not reset outlives a session.
+    All times are trio's clock, inf for none. Fields that `ended` does not reset outlive a session.
     """
 
     def __init__(self) -> None:
-        self.given_up: set[str] = set()  # symbols that are meant to end with it: no gap opens for them
+        self.given_up: set[str] = set()  # symbols that end with it on purpose: no gap opens for them
         self.connected = False
         self.opened_at = math.inf
-        self.reading_since = math.inf  # silence before that is our own; inf while nothing is read
+        self.reading_since = math.inf  # earlier silence is our own; inf while nothing is read
         self._read_since = math.inf  # what reading_since was before reading was blocked
-        self.blocked_at = math.inf  # since when it waits for room in the buffer
-        self.since: dict[str, float] = {}  # symbols that it delivers now, as far as is known, and from when on
+        self.blocked_at = math.inf  # since when the buffer has been full
+        self.since: dict[str, float] = {}  # symbols that it delivers now, as far as is known, and since when
         self.last_trade_at: dict[str, float] = {}  # of each symbol, within WATCH_S
-        self.leaving = ""  # the exchange's words when it has announced that it will close
-        self.condition = ""  # the exchange's words for its own state; "" for the normal one
+        self.leaving = ""  # the exchange's text when it has announced that it will close
+        self.condition = ""  # the exchange's text about its own status; "" for the normal one
         self.halted_at = math.inf  # since when the exchange reports that it makes no trades; inf while it does not
-        self.matching_since = -math.inf  # silence before that was the exchange's own
+        self.matching_since = -math.inf  # earlier silence was the exchange's own
         self.unsubscribed: dict[str, str] = {}  # symbols without a subscription, and the reason that was reported
 
     # -- a session ----------------------------------------------------------------------------------------
 
     def opened(self) -> None:
-        """A session is connected."""
+        """A session has connected."""
         self.connected = True
         self.opened_at = self.reading_since = trio.current_time()
 
     def ended(self) -> None:
-        """The session is over: nothing is delivered."""
+        """The session has ended: nothing is delivered."""
         self.connected = False
         self.opened_at = self.reading_since = self.blocked_at = math.inf
         self.since, self.last_trade_at, self.leaving = {}, {}, ""
 
     def give_up(self, symbols: Iterable[str]) -> None:
-        """That these are no longer delivered is intended from now on."""
+        """Marks symbols whose delivery ends on purpose."""
         self.given_up |= set(symbols)
 
     # -- markets ------------------------------------------------------------------------------------------
 
     def delivers(self, symbols: Iterable[str]) -> None:
-        """These are delivered from now on."""
+        """These symbols are delivered from now on."""
         self.since.update(dict.fromkeys(symbols, trio.current_time()))
 
     def lost(self, symbol: str, reason: str) -> tuple[bool, bool]:
-        """A market has no subscription. Returns whether that is news, and whether it was delivered until now."""
+        """A market has no subscription. Returns whether that is new, and whether it was delivered before."""
         news = symbol not in self.unsubscribed
         self.unsubscribed.setdefault(symbol, reason)
         return news, self.since.pop(symbol, None) is not None
 
     def forget_regained(self) -> None:
-        """The loss of a market that is delivered again is news the next time."""
+        """Forgets losses of markets that are delivered again, so that the next loss is reported."""
         self.unsubscribed = {symbol: why for symbol, why in self.unsubscribed.items() if symbol not in self.since}
 
     def traded(self, symbols: Iterable[str], now: float) -> None:
-        """These had trades since the last look."""
+        """These symbols had trades since the last check."""
         symbols = dict.fromkeys(symbols, now)
         self.last_trade_at.update(symbols)
         if symbols and now - self.halted_at > STRAGGLERS_S:
             self._matches()
 
     def idle_since(self, symbol: str) -> float:
-        """When it last had a trade of the symbol, or began to deliver it; inf where silence means nothing."""
+        """When the symbol last had a trade, or its delivery began; inf if silence means nothing."""
         begun = self.since.get(symbol, math.inf)
         if self.halted:
             return math.inf
@@ -84,11 +84,11 @@ class ConnectionState:
 
     @property
     def halted(self) -> bool:
-        """Whether the exchange has reported on this connection that no trades are made at present."""
+        """Whether the exchange has reported on this connection that it makes no trades at present."""
         return self.connected and self.halted_at < math.inf
 
     def announced(self, condition: Condition) -> None:
-        """The exchange reported its own state. That outlives the session: it reports to the next one again."""
+        """The exchange reported its status. It outlives the session: the next one receives the report again."""
         self.condition = condition.message
         if condition.matches:
             self._matches()
@@ -96,12 +96,12 @@ class ConnectionState:
             self.halted_at = trio.current_time()
 
     def _matches(self) -> None:
-        """Trades are made, as the exchange reports or as those that come show."""
+        """Trades are made, according to the exchange, or because trades arrive."""
         if self.halted_at < math.inf:
             self.halted_at, self.matching_since = math.inf, trio.current_time()
 
     def will_close(self, reason: str) -> bool:
-        """The exchange announced that it will close the connection. Returns whether that is news."""
+        """The exchange announced that it will close the connection. Returns whether that is new."""
         news, self.leaving = reason != self.leaving, reason
         return news
 
@@ -113,14 +113,14 @@ class ConnectionState:
         self.blocked_at = trio.current_time()
 
     def unblocked(self) -> None:
-        """Reading goes on."""
+        """Reading resumes."""
         now = trio.current_time()
         self.reading_since = now if now - self.blocked_at > WATCH_S else self._read_since
         self.blocked_at = math.inf
 
     @property
     def overflowed(self) -> bool:
-        """Whether the exchange may have hung up because the buffer was full and nothing was read."""
+        """Whether the exchange may have closed because nothing was read while the buffer was full."""
         now = trio.current_time()
         lately = self.opened_at < self.reading_since < math.inf and now - self.reading_since < OVERFLOW_S
         return lately or now - self.blocked_at > WATCH_S

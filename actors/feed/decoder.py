@@ -1,4 +1,4 @@
-"""Turns whole messages into ticks, rejects and controls, so that what is bad costs only itself."""
+"""Decodes whole messages to ticks, rejects and control messages, so that a bad message costs only itself."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,19 +22,19 @@ from actors.model.ticks import (
 from actors.model.validation import FieldError, amounts, check_ids, check_times, why_refused
 from supervisor.text import FOREIGN_CHARS_MAX, printable
 
-# What the wire's content can make a decoder raise; anything else is a bug of ours and must show.
+# The errors that message content can cause in a decoder; any other error is a bug of ours and must show.
 _REFUSED = (ValueError, KeyError, RecursionError)
 
-# A message whose trades are looked at one by one holds at most so many: 40 ms of work, and twice the most that an
-# exchange documents (bybit: 1,024).
+# The maximum number of trades in a message that is decoded one by one: 40 ms of work, and twice the documented
+# maximum of any exchange (bybit: 1,024).
 ENTRIES_MAX = 2_000
-# A portion of a read holds so much once decompressed (20 ms of work), and one message more.
+# A portion of a read holds this much once decompressed (20 ms of work), and one message more.
 INFLATED_AT_ONCE = 4 << 20
-REPLY_CHARS_MAX = 1_000  # an answer is some 50 characters; more is not worth sending back
+REPLY_CHARS_MAX = 1_000  # a reply has some 50 characters; longer ones are not sent
 OFF_BOOK_CHARS_MAX = 100  # of the numbers of a fill that is not stored
-# A read ends after so many rejects and controls (10 ms of work), so that others get their turn.
+# A read ends after this many rejects and controls (10 ms of work), so that others get their turn.
 ODD_AT_ONCE = 500
-# What stands around a list of trades and is copied for each of them; exchanges send some 100 bytes in all.
+# The content around a list of trades that is copied for each; exchanges send some 100 bytes in total.
 MEMBERS_MAX, MEMBER_BYTES_MAX = 8, 256
 
 _list = msgspec.json.Decoder(list[msgspec.Raw])
@@ -43,7 +43,7 @@ _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 @dataclass(slots=True)
 class _Replay:
-    """So many more rows of one native may be old ones that are sent again: those older than `requested_ns`."""
+    """Up to this many further rows of a native may be replayed: those older than `requested_ns`."""
 
     requested_ns: int
     rows_left: int
@@ -51,11 +51,11 @@ class _Replay:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of messages: every trade, and every unknown message, is exactly one tick or one reject.
+    """The result of decoding: every trade, and every unknown message, became exactly one tick or one reject.
 
-    `joined`: some tick may stand for more than one trade, see `Block.fills`. `off_book`,
-    `breaks`: some has the source OFF_BOOK, AFTER_BREAK. `messages` is how many of the messages this is about; those
-    behind them have not been looked at.
+    `joined`: some tick may stand for more than one trade, see `Block.fills`. `off_book`, `breaks`: some tick has
+    the source OFF_BOOK, AFTER_BREAK. `messages` is the number of messages processed; the others have not been
+    looked at.
     """
 
     messages: int = 0
@@ -68,14 +68,14 @@ class Outcome:
 
 
 class Decoder:
-    """Reads the messages of one connection; `markets` maps the natives asked for on it to unified symbols.
+    """Decodes the messages of one connection; `markets` maps its requested natives to unified symbols.
 
-    `feed` is what `Dialect.decoder_for` made for this connection; the dialect itself where it keeps no state.
+    `feed` is the result of `Dialect.decoder_for` for this connection; the dialect itself if it keeps no state.
     `seen` holds the natives that have delivered a trade: data is an acknowledgement too.
 
-    Where the dialect replays without a mark, the first rows of a native (at most dialect.replays_unmarked, until
-    one is not so) are 'snapshot' if they are older than the request for it. That is a label by two clocks: one
-    that differs by a second may mislabel a trade of that second, and loses none.
+    If the dialect replays without marking, the first rows of a native (at most dialect.replays_unmarked, until one
+    does not qualify) are 'snapshot' if they are older than the request for it. The label depends on two clocks: if
+    they differ by a second, trades of that second may be mislabelled, but none is lost.
     """
 
     def __init__(
@@ -89,15 +89,15 @@ class Decoder:
         self._replaying: dict[str, _Replay] = {}
 
     def requested(self, natives: Iterable[str], now_ns: int) -> None:
-        """A subscribe request for these is sent now (our clock, UTC): old trades may follow."""
+        """A subscribe request for these natives is sent now (our clock, UTC): old trades may follow."""
         if self._dialect.replays_unmarked:
             for native in natives:
                 self._replaying[native] = _Replay(now_ns, int(self._dialect.replays_unmarked))
 
     def read(self, messages: list[bytes], received_ns: int, block: Block) -> Outcome:
-        """Appends the good trades to `block`, in order; never raises for what the messages hold.
+        """Appends the valid trades to `block`, in order; never raises because of message content.
 
-        Where much is no sound trade it ends early, see Outcome.messages: the caller yields and goes on.
+        If much of it is invalid it ends early, see Outcome.messages: the caller yields and continues.
         """
         if self._dialect.compression is not None:
             return self._read_compressed(messages, received_ns, block)
@@ -109,7 +109,7 @@ class Decoder:
             try:
                 self._append(messages, received_ns, block, outcome)
             except _REFUSED:
-                pass  # something in the batch is no sound trade: one by one
+                pass  # something in the batch is no valid trade: decode one by one
             else:
                 return outcome
         for number, message in enumerate(messages, 1):
@@ -120,10 +120,10 @@ class Decoder:
         return outcome
 
     def _read_compressed(self, messages: list[bytes], received_ns: int, block: Block) -> Outcome:
-        """The same of compressed messages. Decompresses no more at once than INFLATED_AT_ONCE and one message."""
+        """The same for compressed messages. Decompresses at most INFLATED_AT_ONCE and one message at once."""
         limit = self._dialect.limits.message_bytes
         plain: list[bytes] = []
-        places: list[int] = []  # of `plain` among the messages
+        places: list[int] = []  # the places of `plain` among the messages
         rejects: list[tuple[int, Reject]] = []
         size, taken = 0, len(messages)
         for place, message in enumerate(messages):
@@ -136,7 +136,8 @@ class Decoder:
                 places.append(place)
             except FieldError as error:
                 rejects.append((place, self._reject(message, received_ns, error)))
-                size += limit if error.reason is Reason.OVERSIZE else 0  # it took the work of so many
+                # its work equals that of this many messages
+                size += limit if error.reason is Reason.OVERSIZE else 0
         outcome = self._read_plain(plain, received_ns, block)
         if outcome.messages < len(plain):
             taken = places[outcome.messages]
@@ -145,12 +146,12 @@ class Decoder:
         return outcome
 
     def _append(self, messages: list[bytes], received_ns: int, block: Block, outcome: Outcome) -> None:
-        """All trades of `messages` or, raising one of _REFUSED, none."""
+        """Appends all trades of `messages` or, raising one of _REFUSED, none."""
         trades = self._feed.trades(messages)
         try:
             symbol = list(map(self.markets.__getitem__, trades.native))
         except KeyError as error:
-            raise FieldError(Reason.UNKNOWN_SYMBOL, f"a market that was not asked for: {error}") from None
+            raise FieldError(Reason.UNKNOWN_SYMBOL, f"a market that was not requested: {error}") from None
         try:
             price, volume = _amounts(trades)
             check_times(trades.exchange_ns)
@@ -228,8 +229,8 @@ class Decoder:
         outcome.rejects.append(self._reject(message, received_ns, failure))
 
     def _control(self, message: bytes) -> Control | FieldError:
-        """What a message is that is no sound trade frame; a FieldError (not raised) if it is nothing."""
-        unknown = FieldError(Reason.UNKNOWN_MESSAGE, "a message type that is not known")
+        """Classifies a message that is not a valid trade frame; a FieldError (not raised) if it is invalid."""
+        unknown = FieldError(Reason.UNKNOWN_MESSAGE, "an unknown message type")
         try:
             text = message.decode()
         except UnicodeDecodeError as error:
@@ -244,10 +245,11 @@ class Decoder:
         return control or unknown
 
     def _safe(self, control: Control) -> Control:
-        """All of the exchange's words as short printable lines, and no market that was not asked for (but one,
-        so that it does not seem to name none)."""
+        """The control message with all text as short printable lines, and without markets that were not requested
+        (except one, so that it does not seem to name none).
+        """
         changes: dict[str, Any] = {}
-        if isinstance(control, Reply):  # it goes back to the exchange as it is
+        if isinstance(control, Reply):  # it is sent back to the exchange unchanged
             return control
         for name in control.__slots__:
             value = getattr(control, name)
@@ -272,7 +274,9 @@ class Decoder:
 
 
 def _amounts(trades: Trades) -> tuple[list[str], list[str]]:
-    """Prices and volumes as plain decimals. Fills off the book are not stored; theirs may be 0, as on Binance."""
+    """Prices and volumes as plain decimals. Fills off the book are not stored; their amounts may be 0, as on
+    Binance.
+    """
     if trades.off_book is None:
         return amounts(trades.price, trades.volume)
     on_book = [at for at, off_book in enumerate(trades.off_book) if not off_book]
@@ -284,17 +288,17 @@ def _amounts(trades: Trades) -> tuple[list[str], list[str]]:
 
 
 def _parse(text: str) -> object:
-    """Any JSON, to tell what it is; its numbers are not used, so 1e400 or 5,000 digits do not matter."""
+    """Parses any JSON, to classify it; its numbers are not used, so 1e400 or 5,000 digits do not matter."""
     try:
         return msgspec.json.decode(text)
-    except msgspec.ValidationError:  # a number beyond float, or beyond what Python turns into an int
+    except msgspec.ValidationError:  # a number beyond float, or beyond Python's limit for ints
         return json.loads(text, parse_int=lambda digits: int(digits[:20]))
 
 
 def _parts(message: bytes, list_key: str) -> list[bytes]:
-    """The message once for each trade in its list, with only that trade in it; [] where that cannot be done.
+    """Splits a message into one message per trade of its list; [] if that is impossible.
 
-    What is copied for each trade is bounded, so that the whole takes time and memory linear in the message.
+    The content copied for each trade is bounded, so that time and memory are linear in the size of the message.
     """
     try:
         parts = list(islice(_split(message, list_key.split(".")), ENTRIES_MAX + 1)) if list_key else []
@@ -313,7 +317,7 @@ def _split(raw: bytes, path: list[str]) -> Iterator[bytes]:
             for part in _split(bytes(element), path) if path else [bytes(element)]:
                 yield b"[" + part + b"]"
     elif not path:
-        raise ValueError("no list where the trades should stand")
+        raise ValueError("no list at the place of the trades")
     else:
         members = _object.decode(raw)
         trades = bytes(members.pop(path[0]))
@@ -324,10 +328,10 @@ def _split(raw: bytes, path: list[str]) -> Iterator[bytes]:
 
 
 def _split_place(elements: list[msgspec.Raw], place: int, path: list[str]) -> Iterator[bytes]:
-    """Parts of a frame that is a list and has the trades at one place; each has all the other elements."""
+    """Splits a frame that is a list, with the trades at one place; each part has all other elements."""
     if place >= len(elements) or len(elements) > MEMBERS_MAX:
         raise ValueError("no trades at their place in the list")
     if any(len(bytes(one)) > MEMBER_BYTES_MAX for at, one in enumerate(elements) if at != place):
-        raise ValueError("too much beside the trades")
+        raise ValueError("too much content besides the trades")
     for part in _split(bytes(elements[place]), path):
         yield msgspec.json.encode([*elements[:place], msgspec.Raw(part), *elements[place + 1 :]])

@@ -1,4 +1,6 @@
-"""Reports the gaps of one exchange once a second, behind the ticks that its connections have read so far."""
+"""Reports the gaps of one exchange to the buffer, once a second, after all ticks that its connections have read so
+far.
+"""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,18 +18,18 @@ from actors.model.ticks import Block, IdPromise
 from actors.telemetry.ledger import Account
 from supervisor import Context, Mailbox
 
-NEWS_S = 1.0  # how long a connection waits for a full buffer before it connects all the same
-ALARMS_SHOWN_MAX = 5  # refused markets that health names
-TICK_S = 1.0  # how often it is looked at what has been missing for too long
+NEWS_S = 1.0  # how long a connection waits for a full buffer before it connects anyway
+ALARMS_SHOWN_MAX = 5  # rejected markets that health names
+TICK_S = 1.0  # how often overdue missing trades are checked
 
 Past = Callable[[str, Mapping[str, IdPromise], Mapping[str, Before]], Awaitable[Sequence[TrackerState]]]
 
 
 class GapReporter:
-    """Owned by the exchange: what it holds outlives crashes of the task that runs `run`.
+    """The exchange owns it: its content survives crashes of the task that runs `run`.
 
-    `markets` is the live mapping by symbol; `past(exchange, promises, before)` gives the states of the exchange's
-    markets as the file knows them (see `read_states`), or raises DatabaseLocked.
+    `markets` is the live mapping by symbol; `past(exchange, promises, before)` returns the stored states of the
+    exchange's markets (see `read_states`), or raises DatabaseLocked.
     """
 
     def __init__(
@@ -43,11 +45,11 @@ class GapReporter:
         self._exchange, self._markets, self._continuity = exchange, markets, continuity
         self._account, self._intake, self._pool, self._past = account, intake, pool, past
         self._unsent: list[Chunk] = []
-        self._opened = 0  # gaps that the account knows of
+        self._opened = 0  # gaps counted in the account
         self._sending = trio.Lock()
 
     async def run(self, context: Context) -> None:
-        """Until cancelled: reports what is missing."""
+        """Runs until cancelled; reports what is missing."""
         context.ok()
         while True:
             self._judge_refusals(context)
@@ -58,17 +60,17 @@ class GapReporter:
             await trio.sleep(TICK_S)
 
     def _judge_refusals(self, context: Context) -> None:
-        """Degrades health by the markets of which a considerable share is refused, and records it as missing."""
+        """Degrades health while a considerable share of a market is rejected, and records gaps for it."""
         refusals, now_ns = self._account.refusals, time.time_ns()
         refusals.forget([symbol for symbol in refusals.watched if symbol and symbol not in self._markets])
         begun, ended = refusals.tick(trio.current_time())
         for one in begun:
             context.note("refusing", one.alarm, symbol=one.symbol)
         for one in ended:
-            context.note("refusing_ended", f"sound trades come again: {one.alarm}", symbol=one.symbol)
+            context.note("refusing_ended", f"valid trades arrive again: {one.alarm}", symbol=one.symbol)
         alarms = refusals.alarms
         for one in alarms:
-            # Where sound trades come too, ids that count show by themselves what is missing between them.
+            # If valid trades arrive too, contiguous ids show by themselves what is missing between them.
             partly = one.symbol is not None and not self._continuity.counts(one.symbol)
             missing = one.markets if partly else one.markets - one.heard
             for symbol in missing if one.fresh else ():
@@ -77,7 +79,7 @@ class GapReporter:
         context.degraded_by([one.alarm for one in alarms], ALARMS_SHOWN_MAX)
 
     async def _look_back(self, context: Context) -> None:
-        """Restores what was stored before, once another process lets go of the file."""
+        """Restores the stored state once another process releases the file."""
         blind = self._continuity.blind
         promises = {symbol: self._continuity.promises[symbol] for symbol in blind}
         try:
@@ -86,28 +88,30 @@ class GapReporter:
             return
         self._continuity.restore_late(states, blind, time.time_ns())
         if not self._continuity.blind:
-            context.note("continuity_known", "the file can be read: what was missed is asked for")
+            context.note("continuity_known", "the file can be read again: missed trades are requested")
 
     async def report(self) -> None:
-        """Sends what is known to be missing to the buffer: behind all ticks read so far, and before all others."""
+        """Sends known gaps to the buffer: after all ticks read so far, and before all later ones."""
         self._gather()
         # A gap must not be reported filled in a batch before the one with the trades that fill it.
         await self._pool.hand_over()
         await self.send()
 
     async def report_news(self) -> None:
-        """The same, if there is anything new: an outage, above all, before what is read after it."""
+        """The same, if there is anything new, so that above all an outage comes before the ticks that follow it."""
         self._gather()
         if self._unsent:
             with trio.move_on_after(NEWS_S):
                 await self.report()
 
     def queue(self, chunk: Chunk) -> None:
-        """Has a chunk sent behind those that wait, with the next `send` at the latest."""
+        """Queues a chunk, to be sent with the next `send` at the latest."""
         self._unsent.append(chunk)
 
     async def send(self, chunk: Chunk | None = None) -> None:
-        """Puts what waits, then the chunk, into the buffer's mailbox; what a cancellation leaves is still here."""
+        """Puts queued chunks, then this one, into the buffer's mailbox; after a cancellation the rest is still
+        here.
+        """
         if chunk is not None:
             self.queue(chunk)
         async with self._sending:
@@ -116,7 +120,7 @@ class GapReporter:
                 self._unsent.pop(0)
 
     def _gather(self, *, end: bool = False) -> None:
-        """Queues what became of rows that were held, and what is to be recorded of gaps and feeds."""
+        """Queues the decisions about held rows, and new states of gaps and feeds."""
         now = trio.current_time()
         self._continuity.tick(now, time.time_ns(), end=end)
         block, decided = self._continuity.deduplicator.take_decided(now, end=end)
@@ -131,7 +135,7 @@ class GapReporter:
             self.queue(Chunk(Block(self._exchange), gaps=gaps, feeds=feeds))
 
     def rests(self) -> list[Chunk]:
-        """At shutdown: takes out all that has not been handed over."""
+        """At shutdown: removes and returns everything not sent."""
         self._gather(end=True)
         rest, self._unsent = self._unsent, []
         return rest

@@ -9,9 +9,9 @@ _GZIP = 16 + zlib.MAX_WBITS  # zlib: "+16: a gzip header and trailer"
 
 
 def gunzip(message: bytes, bytes_max: int) -> bytes:
-    """The content of one gzip stream; raises FieldError where it is none, or holds more than `bytes_max`.
+    """The content of one gzip stream; raises FieldError if it is invalid or holds more than `bytes_max`.
 
-    At most one byte more than that is decompressed, so a message that unpacks to gigabytes costs no more.
+    At most one byte more is decompressed, so a message that would unpack to gigabytes costs no more.
     """
     inflater = zlib.decompressobj(_GZIP)
     try:
@@ -21,7 +21,7 @@ def gunzip(message: bytes, bytes_max: int) -> bytes:
     if len(content) > bytes_max:
         raise FieldError(Reason.OVERSIZE, f"the message holds more than {bytes_max} bytes once decompressed")
     if not inflater.eof:
-        raise FieldError(Reason.NOT_GZIP, "the compressed message is cut short")
+        raise FieldError(Reason.NOT_GZIP, "the compressed message is incomplete")
     if inflater.unused_data:
-        raise FieldError(Reason.NOT_GZIP, "something follows the compressed message")
+        raise FieldError(Reason.NOT_GZIP, "there is data after the compressed message")
     return content

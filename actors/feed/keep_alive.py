@@ -1,4 +1,4 @@
-"""Sends what keeps a connection: pings, and the answers that the exchange's own messages want."""
+"""Keeps a connection alive: sends pings, and the replies that the exchange's own messages require."""
 
 from collections import deque
 from typing import NoReturn
@@ -8,23 +8,23 @@ import trio
 from actors.exchanges.contract.feed import Ping
 from actors.wire.websocket import WebSocket
 
-REPLIES_MAX = 100  # that wait to be sent: of a flood of pings the newest are answered
+REPLIES_MAX = 100  # queued replies: of a flood of pings only the newest are answered
 
 
 class Replies:
-    """Collects answers where messages are read, and sends them in a task of their own."""
+    """Collects replies where messages are read, and sends them in a task of their own."""
 
     def __init__(self) -> None:
         self._texts: deque[str] = deque(maxlen=REPLIES_MAX)
         self._added = trio.Event()
 
     def add(self, text: str) -> None:
-        """To be sent as soon as possible."""
+        """Queues a reply, to be sent as soon as possible."""
         self._texts.append(text)
         self._added.set()
 
     async def send_to(self, wire: WebSocket) -> NoReturn:
-        """Sends them in their order. Raises what WebSocket.send raises."""
+        """Sends the replies in order. Raises the errors of WebSocket.send."""
         while True:
             while self._texts:
                 await wire.send(self._texts.popleft())
@@ -33,7 +33,7 @@ class Replies:
 
 
 async def keep_alive(wire: WebSocket, ping: Ping, interval_s: float | None = None) -> NoReturn:
-    """Never returns; `interval_s` replaces the ping's own. Raises what WebSocket.send raises."""
+    """Sends pings, for ever; `interval_s` replaces the ping's own. Raises the errors of WebSocket.send."""
     interval_s = interval_s or ping.interval_s
     number, due = 0, trio.current_time() + interval_s
     while True:

@@ -1,4 +1,4 @@
-"""One connection attempt: connects, subscribes, reads, and ends itself when the exchange stays silent."""
+"""One connection attempt: connects, subscribes, reads, and ends when the exchange stays silent."""
 
 import math
 import time
@@ -40,14 +40,14 @@ from actors.wire.websocket import (
 )
 from supervisor import Context, TransientError
 
-REFUSALS_REPORTED_MAX = 50  # different reasons of refusals that name no market and become events, a connection
-NAMES_MAX = 5  # markets that health names for one reason
+REFUSALS_REPORTED_MAX = 50  # per connection: how many different refusals without a market become events
+NAMES_MAX = 5  # markets that health names per reason
 UNSUBSCRIBED = "unsubscribed by the exchange"
-LEFT_OUT = "the exchange left it out of its answer"
+LEFT_OUT = "missing from the exchange's answer"
 
 
 class Silent(TransientError):
-    """Nothing at all came for longer than the exchange's silence deadline."""
+    """Nothing was received for longer than the exchange's silence deadline."""
 
 
 class NotSubscribed(TransientError):
@@ -55,11 +55,11 @@ class NotSubscribed(TransientError):
 
 
 class Session:
-    """Made for one `run`, which raises what ended it, and returns when the context is asked to stop.
+    """Created for one `run`, which raises the error that ended it, and returns when the context is asked to stop.
 
-    What it learns is written to `state` and `continuity`; ticks go to `accumulator`. `set_aside` outlives it;
-    `token` is where to connect in place of `spec.url`. `observe` is called at each step, for diagnosis; `limits`
-    are those of the WebSocket, by default the dialect's.
+    It writes to `state` and `continuity`; ticks go to `accumulator`. `set_aside` outlives it; `token` is the URL to
+    use instead of `spec.url`. `observe` is called at each step, for diagnosis; `limits` are those of the WebSocket,
+    by default the dialect's.
     """
 
     def __init__(
@@ -90,15 +90,15 @@ class Session:
         self._ping_s = token.ping_interval_s if token else None
         feed = dialect.decoder_for({market.native: market for market in spec.markets})
         self._decoder = Decoder(settings.name, dialect, self._symbols, feed)
-        self._decoder.requested(self._symbols, time.time_ns())  # re-sent trades can come before any request
+        self._decoder.requested(self._symbols, time.time_ns())  # replayed trades can arrive before any request
         self._requested_at = math.inf
-        self._wake = trio.Event()  # there may be something to send
-        self._refusals: set[str] = set()  # reasons that were an event
+        self._wake = trio.Event()  # set when there may be something to send
+        self._refusals: set[str] = set()  # reasons that became events
         self._known = 0
 
     @property
     def subscription(self) -> Subscription:
-        """What was asked for, and the answers."""
+        """The requested markets, and the answers."""
         return self._subscription
 
     async def run(self) -> None:
@@ -131,7 +131,7 @@ class Session:
                     self._lost(self._subscription.closed(trio.current_time()), "refused", REASON)
 
     async def _read(self, messages: list[bytes], received_ns: int) -> None:
-        """Takes one read, in portions where much of it is no sound trade: others get their turn in between."""
+        """Processes one read, in portions if much of it is invalid, so that other tasks get their turn."""
         while True:
             taken = await self._read_portion(messages, received_ns)
             if taken >= len(messages):
@@ -174,7 +174,7 @@ class Session:
                 if halted and not self._state.halted:
                     subscription.hurry(now)
             case CloseNotice():
-                if self._state.will_close(control.reason or "it said so"):
+                if self._state.will_close(control.reason or "announced by the exchange"):
                     self._context.note("leaving", control.reason)
             case Reply():
                 self._replies.add(control.text)
@@ -182,7 +182,7 @@ class Session:
                 self._welcomed.set()
 
     async def _hand_over(self) -> None:
-        """What is not read while the buffer is full is our doing, not the exchange's silence."""
+        """What is not read while the buffer is full is our own delay, not the exchange's silence."""
         self._state.blocked()
         await self._accumulator.hand_over_if_due()
         self._state.unblocked()
@@ -198,9 +198,9 @@ class Session:
         state.delivers(symbols)
 
     def _lost(self, natives: Iterable[str], event: str, reason: str) -> None:
-        """Markets without a subscription from now on: an event for each, once until it has one again."""
+        """These markets have no subscription from now on: one event for each, until it has one again."""
         for native in natives:
-            self._decoder.seen.discard(native)  # only trades that come from now on prove it wrong
+            self._decoder.seen.discard(native)  # only trades received from now on prove it wrong
             symbol = self._symbols[native]
             news, delivered = self._state.lost(symbol, reason)
             if news:
@@ -222,7 +222,7 @@ class Session:
         self._lost(ended, "unsubscribed", reason)
 
     async def _subscribe(self, wire: WebSocket) -> None:
-        """Sends requests no faster than the exchange allows, and again what is refused or not answered."""
+        """Sends requests no faster than the exchange allows, and retries those refused or not answered."""
         limits = self._dialect.limits
         sent: deque[float] = deque()  # within the window
         await trio.sleep(self._dialect.settle_s)
@@ -256,7 +256,7 @@ class Session:
         raise ConnectionLost(how.code, how.reason)
 
     async def _watch(self, wire: WebSocket) -> None:
-        """Ends a silent connection, and reports in health what was refused or not answered."""
+        """Ends a silent connection, and reports refused and unanswered requests in health."""
         reported = ""
         silence_s = self.settings.silence_s
         while True:
@@ -265,7 +265,7 @@ class Session:
             if now - max(wire.stats.last_frame_at, self._state.reading_since) > silence_s:
                 raise Silent(f"nothing came from {self.settings.name} for {silence_s:g} s")
             self._note_traded(now)
-            self._wake.set()  # something may be due by now
+            self._wake.set()  # a retry may be due by now
             self._check_answered(now)
             self._state.forget_regained()
             problems = self._problems()
@@ -277,7 +277,7 @@ class Session:
                 self._context.ok()
 
     def _note_traded(self, now: float) -> None:
-        """Notes which markets had trades since the last look."""
+        """Notes which markets had trades since the last check."""
         self._note_delivered()
         seen = self._decoder.seen
         self._state.traded((self._symbols[native] for native in seen), now)
@@ -289,14 +289,14 @@ class Session:
             raise NotSubscribed(f"no answer to the subscription within {self._dialect.ack_s:g} s")
 
     def _problems(self) -> str:
-        """What is wrong with the subscription and the connection, for people; "" when nothing is."""
+        """The problems of subscription and connection, for people; "" if there are none."""
         symbols, subscription = self._symbols, self._subscription
         refused = [f"{symbols[native]} refused: {why}" for native, why in subscription.refused.items()]
         held: dict[str, list[str]] = {}
         for native, why in subscription.held.items():
             held.setdefault(why, []).append(symbols[native])
         parts = _few(refused, " refused")
-        parts += [f"{', '.join(_few(names))}: {why}; asked for again" for why, names in held.items()]
+        parts += [f"{', '.join(_few(names))}: {why}; will retry" for why, names in held.items()]
         silent = [symbols[native] for native in subscription.unanswered if native not in subscription.held]
         if silent:
             parts.append(f"no answer to the subscription of {', '.join(_few(silent))}")
@@ -306,6 +306,6 @@ class Session:
 
 
 def _few(texts: Sequence[str], what: str = "") -> list[str]:
-    """The first NAMES_MAX, and how many there are beyond."""
+    """The first NAMES_MAX names, and the number of the others."""
     more = len(texts) - NAMES_MAX
     return [*texts[:NAMES_MAX], f"{more} more{what}"] if more > 0 else list(texts)

@@ -1,4 +1,4 @@
-"""Which connections an exchange's markets need: one endpoint each, and no more markets than it may carry."""
+"""Distributes an exchange's markets over connections: one endpoint each, within the markets that it may carry."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from actors.settings import FeedSettings
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSpec:
-    """What one connection is for: its actor's name, one endpoint with its markets, and the URL to dial.
+    """The specification of one connection: its actor's name, one endpoint with its markets, and the URL to open.
 
-    `url` is the endpoint, or what the setting ws_url makes of it.
+    `url` is the endpoint, or the endpoint redirected by the setting ws_url.
     """
 
     name: str
@@ -24,9 +24,10 @@ class ConnectionSpec:
 def shard(
     settings: FeedSettings, dialect: Dialect, markets: Sequence[Market], *, first: int = 1
 ) -> list[ConnectionSpec]:
-    """Spreads markets over connections, numbered from `first`: one endpoint each, no more than it may carry.
+    """Distributes markets over connections, numbered from `first`: one endpoint each, within its maximum of
+    markets.
 
-    With redundancy the whole comes as many times.
+    With redundancy the whole set is created as many times.
     """
     by_endpoint: dict[str, list[Market]] = {}
     for market in markets:
@@ -44,7 +45,7 @@ def shard(
 
 
 def redirected(endpoint: str, base: str | None) -> str:
-    """The endpoint with scheme, host and port of `base`, its own path kept; unchanged without a base."""
+    """The endpoint with scheme, host and port of `base` and its own path; unchanged without a base."""
     if base is None:
         return endpoint
     there = urlsplit(base)

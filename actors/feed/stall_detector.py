@@ -1,9 +1,9 @@
 """Detects feeds that withhold trades, as opposed to quiet markets, and has their connections replaced.
 
-A market is examined when its newest trade is older than its own intervals explain. That alone proves nothing.
-It is a stall if the coin is traded at the other exchanges, if another connection delivers it, or if the history of
-this exchange has trades that did not arrive. Then a gap is opened, a second connection takes over, and the history
-is asked for what was missed.
+A market is examined when its newest trade is older than its own intervals explain. That alone proves nothing. It is
+a stall if the coin is traded on the other exchanges, if another connection delivers it, or if the history of this
+exchange has trades that did not arrive. Then a gap is opened, a second connection takes over, and the history is
+queried for the missing trades.
 """
 
 import math
@@ -23,8 +23,8 @@ from actors.model.records import GapReason
 from supervisor import Context
 
 TICK_S = 1.0
-LATE_S = 5.0  # a look that comes so late means that we stood still, and what came meanwhile is yet to be read
-# One connection may have a trade a little before another, and one that is being replaced is no news.
+LATE_S = 5.0  # a check this late means that our loop was blocked, and data is still to be read
+# One connection may have a trade a little before another, and a connection being replaced is no news.
 BEHIND_S = 2 * OVERLAP_S
 SHOWN_MAX = 10  # stalled markets that health names
 
@@ -33,8 +33,8 @@ SHOWN_MAX = 10  # stalled markets that health names
 class StallLimits:
     """How long the stall detector waits; seconds."""
 
-    answer_s: float = 60.0  # for the history, before the other exchanges decide
-    repeat_s: float = 300.0  # at the latest until a stall that goes on is detected again
+    answer_s: float = 60.0  # the wait for the history, before the other exchanges decide
+    repeat_s: float = 300.0  # the maximum time until a lasting stall is detected again
 
 
 DEFAULT_STALL_LIMITS = StallLimits()
@@ -44,16 +44,18 @@ class Probes(Protocol):
     """Probes of the exchange's history, see actors.backfill.stall_probe."""
 
     def ask(self, symbol: str, silent_s: float) -> None:
-        """Asks whether trades of the last so many seconds did not arrive; no effect while a probe is under way."""
+        """Requests a probe: are there trades of the last `silent_s` that did not arrive? No effect while one is
+        running.
+        """
 
     def answer(self, symbol: str, since: float) -> bool | None:
-        """Takes the answer to a probe asked for after `since` (trio's clock); None while there is none."""
+        """Takes the answer to a probe requested after `since` (trio's clock); None while there is none."""
 
 
 class StallDetector:
-    """Owned by the exchange: what it has learnt outlives crashes of the task that runs `run`.
+    """The exchange owns it: what it has learnt survives crashes of the task that runs `run`.
 
-    `least_s` is the shortest silence of a market that may be suspicious; `probes` None where there is no history.
+    `least_s` is the shortest silence of a market that may be suspicious; `probes` is None if there is no history.
     """
 
     def __init__(
@@ -72,15 +74,15 @@ class StallDetector:
         self._peers, self._probes, self._limits = peers, probes, limits
         self._interarrivals: dict[str, Interarrival] = {}
         self._last: dict[str, float] = {}  # when each market last had a trade on any connection
-        self._asked: dict[str, float] = {}  # since when an answer about each is waited for
-        self._stalled: dict[str, str] = {}  # markets that are known to be stalled, and the evidence
-        self._behind: dict[str, float] = {}  # since when one connection brings what another does not
-        self._uneven: dict[str, str] = {}  # the message about it, once it has lasted
-        self._condition = ""  # what the exchange says of its own state
+        self._asked: dict[str, float] = {}  # since when an answer about each market is awaited
+        self._stalled: dict[str, str] = {}  # stalled markets, and the evidence
+        self._behind: dict[str, float] = {}  # since when one connection delivers what another does not
+        self._uneven: dict[str, str] = {}  # the message about it, once it has lasted long enough
+        self._condition = ""  # the exchange's own status
         self._looked_at = self._awake_since = -math.inf
 
     async def run(self, context: Context) -> None:
-        """Until cancelled."""
+        """Runs until cancelled."""
         context.ok()
         said = ""
         while True:
@@ -90,7 +92,7 @@ class StallDetector:
             self._note_condition(context)
             parts = [*self._stalled.values(), *self._uneven.values()][:SHOWN_MAX]
             if self._condition:
-                parts.insert(0, f"{self._exchange} says: {self._condition}")
+                parts.insert(0, f"{self._exchange} reports: {self._condition}")
             reason = "; ".join(parts)
             if reason and reason != said:
                 context.degraded(reason)
@@ -101,7 +103,7 @@ class StallDetector:
             await trio.sleep(TICK_S)
 
     def _note_condition(self, context: Context) -> None:
-        """The same news of several connections is one event."""
+        """Reports the exchange's status once, although several connections receive it."""
         conditions = (connection.state.condition for connection in self._pool.connections)
         said = ", ".join(dict.fromkeys(filter(None, conditions)))
         if said != self._condition:
@@ -119,7 +121,7 @@ class StallDetector:
                 carriers.setdefault(symbol, []).append(connection)
         for symbol in list(self._stalled):
             if all(connection.state.halted for connection in carriers.get(symbol, ())):
-                del self._stalled[symbol]  # that connections have ended, or no trades are made, is what matters now
+                del self._stalled[symbol]  # closed connections, or a halted exchange, are what matters now
         for symbol in self._behind.keys() - carriers.keys():
             self._level(symbol)
         heard = {_coin(symbol) for symbol in carriers if self._heard(symbol, carriers[symbol], now)}
@@ -142,7 +144,7 @@ class StallDetector:
         return max(connection.state.idle_since(symbol), self._awake_since)
 
     def _heard(self, symbol: str, connections: Iterable[Connection], now: float) -> bool:
-        """Whether it had trades since the last look; its usual intervals are learnt from the silence before."""
+        """Whether the market had trades since the last check; learns from the silence before them."""
         last = max(connection.state.last_trade_at.get(symbol, -1.0) for connection in connections)
         before = self._last.get(symbol)
         if last < 0 or (before is not None and last <= before):
@@ -155,7 +157,8 @@ class StallDetector:
             for c in connections
         )
         if self._stalled.pop(symbol, None) is None and own and before is not None:
-            interarrival.heard(max(0.0, last - before - TICK_S), now)  # the pause between two looks is not its own
+            # the pause between two checks is not the market's own
+            interarrival.heard(max(0.0, last - before - TICK_S), now)
         else:
             interarrival.heard_after_loss()
         return True
@@ -178,7 +181,7 @@ class StallDetector:
         if not evidence:
             self._stalled.pop(symbol, None)
             return
-        rule = f", {interarrival.rule_s:.3g} s as a rule" if interarrival.known else ""
+        rule = f", usually {interarrival.rule_s:.3g} s" if interarrival.known else ""
         why = f"{symbol} silent for {now - since:.0f} s{rule}: {evidence}"
         self._stalled[symbol] = why
         now_ns = time.time_ns()
@@ -190,7 +193,7 @@ class StallDetector:
     async def _fall_behind(
         self, context: Context, symbol: str, silent: list[Connection], other: Connection, now: float
     ) -> None:
-        """One connection brings what others do not: nothing is missed, but those are not to be relied on."""
+        """Handles a connection that lacks what another delivers: nothing is missing, but it is not reliable."""
         if now - self._behind.setdefault(symbol, now) < BEHIND_S:
             return
         for connection in silent:
@@ -204,16 +207,16 @@ class StallDetector:
         self._uneven.pop(symbol, None)
 
     def _evidence(self, symbol: str, since: float, now: float) -> str | None:
-        """What shows that a silent market is not quiet; "" for nothing, None while that is not known yet.
+        """The evidence that a silent market is stalled; "" for none, None while unknown.
 
-        The other exchanges are believed at once where a market exceeds its usual intervals, and where there is no
-        history to ask; beyond that the history decides, or they do if it does not answer.
+        The other exchanges are believed at once if a market exceeds its usual intervals, and if there is no
+        history; otherwise the history decides, or they do if it does not answer.
         """
         coin = _coin(symbol)
         busy = self._peers.busy(self._exchange, coin, since)
         elsewhere = f"{coin} is traded on {', '.join(busy)}" if busy else ""
         if self._probes is None or (busy and self._interarrival(symbol).known and symbol not in self._stalled):
-            return elsewhere  # a quiet market alone is no reason for anything
+            return elsewhere  # a quiet market alone proves nothing
         missed = self._probes.answer(symbol, since)
         if missed is not None:
             return "its history has newer trades" if missed else ""
@@ -223,4 +226,4 @@ class StallDetector:
 
 
 def _coin(symbol: str) -> str:
-    return symbol.partition("/")[0]  # as unified symbols are written
+    return symbol.partition("/")[0]  # in the form of unified symbols

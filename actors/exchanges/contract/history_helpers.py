@@ -83,7 +83,7 @@ def _sound(page: Trades, query: Query) -> Trades:
     """Normalizes the amounts to plain digits; raises FieldError if a row is no valid trade of this market."""
     if page.native.count(query.market.native) != len(page.native):
         other = next(native for native in page.native if native != query.market.native)
-        raise FieldError(Reason.UNKNOWN_SYMBOL, f"a market that was not asked for: {other[:60]!r}")
+        raise FieldError(Reason.UNKNOWN_SYMBOL, f"a market that was not requested: {other[:60]!r}")
     page.price, page.volume = amounts(page.price, page.volume)
     check_times(page.exchange_ns)
     check_ids(page.trade_id)

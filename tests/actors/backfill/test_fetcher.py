@@ -230,9 +230,7 @@ async def test_what_bybit_no_longer_has_is_said_and_final(symbol: str, reach: in
         trade_range = by_time(here.fills[-reach - 50 :])
         recovered = await here.fetch(trade_range)
         assert not recovered.complete and recovered.final and recovered.count == reach
-        assert (
-            recovered.reason.startswith("bybit gives nothing before 2026-") and "the newest 60" in recovered.reason
-        )
+        assert recovered.reason.startswith("bybit returns nothing before") and "the newest 60" in recovered.reason
         assert here.rows == as_rows(here.fills[-reach:])
 
 
@@ -243,7 +241,7 @@ async def test_what_lies_before_the_exchanges_history_is_said_and_final(name: st
         trade_range = TradeRange(from_id=first - 5, to_id=first + 9, from_ns=START_NS, to_ns=here.fills[9].ns)
         recovered = await here.fetch(trade_range)
         assert recovered.count == 10 and here.rows == as_rows(here.fills[:10])
-        assert not recovered.complete and recovered.final and "gives nothing before 2026-" in recovered.reason
+        assert not recovered.complete and recovered.final and "returns nothing before 2026-" in recovered.reason
         assert recovered.missing == (None if name == "okx" else 5)
 
 
@@ -436,7 +434,7 @@ async def test_a_row_that_is_no_sound_trade_costs_only_itself(
     recovered, blocks = await scripted(transport, TradeRange(from_id=5, to_id=9), Budget(), rejects.append)
     assert [block.trade_id for block in blocks] == [["5", "6", "8", "9"]]
     assert (recovered.count, recovered.complete, recovered.missing, recovered.final) == (4, False, 1, False)
-    assert recovered.reason.startswith("not readable: ") and recovered.remaining == TradeRange(from_id=5, to_id=9)
+    assert recovered.reason.startswith("invalid rows: ") and recovered.remaining == TradeRange(from_id=5, to_id=9)
     (reject,) = rejects
     assert (reject.exchange, reject.symbol) == ("binance", "BTC/USDT") and b'"id": 7' in reject.payload
     assert reject.reason in (Reason.BAD_PRICE, Reason.BAD_TYPE) and reject.detail

@@ -222,7 +222,7 @@ def test_a_row_of_another_market_is_not_stored_as_this_one(name: str, key: str) 
         .replace(f'"{key}": "'.encode(), f'"{key}":"'.encode())
         .replace(f'"{key}":"'.encode(), f'"{key}":"X'.encode())
     )
-    with pytest.raises(TransientError, match="was not asked for"):
+    with pytest.raises(TransientError, match="was not requested"):
         history_of(name).page(other, {}, query_of(name))
 
 

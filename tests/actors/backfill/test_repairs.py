@@ -178,7 +178,7 @@ async def test_a_market_that_is_not_recorded_any_more_ends_the_order(
     world = World(IdPromise.OPAQUE, stored=range(3))
     order = world.repairs.order("ETH/USDT", time_of(0), time_of(2))
     await world.carry_on()
-    assert (order.complete, order.reason) == (False, "the market is not recorded any more")
+    assert (order.complete, order.reason) == (False, "the market is no longer recorded")
 
 
 async def test_a_stretch_that_has_just_been_is_asked_for_when_the_history_has_it(

@@ -159,7 +159,7 @@ async def test_a_pause_holds_for_everybody_and_only_grows(autojump_clock: trio.t
 
 
 async def test_a_cost_that_no_wait_can_bring_is_a_mistake() -> None:
-    with pytest.raises(ValueError, match="more than can be had at once"):
+    with pytest.raises(ValueError, match="exceeds what is allowed at once"):
         await RateLimiter([ONE]).take({"requests": 3})
     with pytest.raises(KeyError):
         await RateLimiter([ONE]).take({"weight": 1})

@@ -420,7 +420,7 @@ async def test_a_request_that_came_too_fast_is_sent_again_as_it_was(
     async with feeding(desk, exchange, SYMBOLS[:2]) as feed:
         await trio.sleep(4)
         health = feed.health()
-        assert health.state is State.DEGRADED and "BTC/USDT" in health.reason and "asked for again" in health.reason
+        assert health.state is State.DEGRADED and "BTC/USDT" in health.reason and "will retry" in health.reason
         await trio.sleep(80)
         assert [len(natives) for natives in desk.asked] == [2] * 4, "as it was, and not in parts"
         pauses = [later - before for before, later in pairwise(desk.asked_at)]
@@ -486,7 +486,7 @@ async def test_a_maintenance_at_the_start_is_waited_out_on_the_open_connection(a
     async with feeding(script, "kraken") as feed:
         await trio.sleep(online_at - 1)
         assert feed.health().reason == "no answer to the subscription of BTC/USDT"
-        assert feed.health("x:stall_detector").reason == "x says: maintenance"
+        assert feed.health("x:stall_detector").reason == "x reports: maintenance"
         await trio.sleep(3)
         assert feed.stored() == ["BTC/USDT"] and feed.health().state is State.OK
         assert len(feed.server.clients) == 1
@@ -552,7 +552,7 @@ async def test_what_the_exchange_unsubscribes_is_asked_for_at_once_and_the_gap_i
         await trio.sleep(0.5)
         assert desk.asked[1:] == [[NATIVES.get(exchange, "BTC-USDT")]]
         assert feed.exchange.connections[0].state.since.keys() == {"ETH/USDT"}
-        assert "BTC/USDT: unsubscribed by the exchange; asked for again" in feed.health().reason
+        assert "BTC/USDT: unsubscribed by the exchange; will retry" in feed.health().reason
         await trio.sleep(60)  # that was not answered, so once more
         assert feed.health().state is State.OK
         told = [event.reason for event in feed.events if event.event == "unsubscribed"]

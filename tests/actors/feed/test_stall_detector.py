@@ -319,7 +319,7 @@ async def test_while_an_exchange_says_that_it_does_not_trade_its_silence_is_no_s
         for _ in range(3):  # it says so again and again
             await trio.sleep(100)
             await venue.say(1, says(words))
-            assert stall_detector_of(recorder) == (State.DEGRADED, f"x says: {words}")
+            assert stall_detector_of(recorder) == (State.DEGRADED, f"x reports: {words}")
         assert (recorder.names, venue.asked, recorder.gaps()) == (["x:1", "x:2"], 0, [])
         for number in (1, 2):
             await venue.say(number, says("online"))
@@ -368,11 +368,11 @@ async def test_trades_or_a_state_in_which_they_are_made_keep_the_watch_up(
         await venue.go_on(BTC, 0.5, LEARN_S)
         await venue.say(1, says(words))
         await venue.go_on(BTC, 0.5, 2 * STRAGGLERS_S)  # it trades on, whatever it says
-        assert stall_detector_of(recorder) == (State.DEGRADED, f"x says: {words}")
+        assert stall_detector_of(recorder) == (State.DEGRADED, f"x reports: {words}")
         venue.mute = {(1, BTC)}
         await venue.go_on(BTC, 0.5, STALL_S + LOOKS_S + 1)
         assert len(recorder.told("stalled")) == 1
-        assert any(f"x says: {words}; BTC/USDT silent" in event.reason for event in recorder.told("degraded"))
+        assert any(f"x reports: {words}; BTC/USDT silent" in event.reason for event in recorder.told("degraded"))
 
 
 async def test_no_connection_is_replaced_for_its_age_while_no_trades_are_made(autojump_clock: MockClock) -> None:
