@@ -14,6 +14,7 @@ from actors.exchanges.gate.loopback import GATE
 from actors.exchanges.htx.loopback import HTX
 from actors.exchanges.hyperliquid.loopback import HYPERLIQUID
 from actors.exchanges.kraken.loopback import KRAKEN
+from actors.exchanges.krakenfutures.loopback import KRAKENFUTURES
 from actors.exchanges.kucoin.loopback import KUCOIN
 from actors.exchanges.okx.loopback import OKX
 from actors.exchanges.upbit.loopback import UPBIT
@@ -32,6 +33,7 @@ LOOPBACKS: dict[str, Venue] = {
     "htx": HTX,
     "hyperliquid": HYPERLIQUID,
     "kraken": KRAKEN,
+    "krakenfutures": KRAKENFUTURES,
     "kucoin": KUCOIN,
     "okx": OKX,
     "upbit": UPBIT,

@@ -14,6 +14,7 @@ from actors.exchanges.gate import GATE
 from actors.exchanges.htx import HTX
 from actors.exchanges.hyperliquid import HYPERLIQUID
 from actors.exchanges.kraken import KRAKEN
+from actors.exchanges.krakenfutures import KRAKENFUTURES
 from actors.exchanges.kucoin import KUCOIN
 from actors.exchanges.okx import OKX
 from actors.exchanges.upbit import UPBIT
@@ -32,6 +33,7 @@ EXCHANGES: dict[str, Exchange] = {
     "htx": HTX,
     "hyperliquid": HYPERLIQUID,
     "kraken": KRAKEN,
+    "krakenfutures": KRAKENFUTURES,
     "kucoin": KUCOIN,
     "okx": OKX,
     "upbit": UPBIT,

@@ -130,6 +130,7 @@ class TradeFrame:
     `native`: the market's name, where it is not what the frame calls it.
     `bad_times` are times out of range or without sense, `odd_time` is one of the wrong type. `numbers`: prices
     and volumes are JSON numbers, `texts`: they may be texts. `flag_side`: the side is a boolean. `text_ids`.
+    `optional`: names of fields without which it is a sound trade all the same.
     """
 
     capture: str
@@ -142,6 +143,7 @@ class TradeFrame:
     texts: bool = True
     flag_side: bool = False
     text_ids: bool = False
+    optional: Sequence[str] = ()
     native: str = ""
 
 

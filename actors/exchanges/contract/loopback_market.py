@@ -42,6 +42,7 @@ class Style:
     trims_zeros: bool
     uuid_ids: bool = False
     merges_fills: bool = False  # fills of one order at one price are one trade with a count
+    seq_counts_fills: bool = False  # `seq` of each fill is the one before plus one
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class Market:
         rng, style = self.rng, self.style
         self._ns = max(self._ns, now_ns - now_ns % style.resolution_ns)
         self._order += 1
-        self._seq += rng.randint(1, 60)
+        self._seq += 0 if style.seq_counts_fills else rng.randint(1, 60)
         buys = rng.random() < 0.5
         count = rng.choice(FILLS_OF_AN_ORDER)
         counts = [count] if style.merges_fills else [1] * count
@@ -120,6 +121,7 @@ class Market:
         # Of several fills each has at least one step.
         volume = max(count, 1 + int(self.rng.expovariate(1.0) * self._usual))
         self._last_id += count
+        self._seq += self.style.seq_counts_fills
         return Fill(
             trade_id=str(self._uuid()) if self.style.uuid_ids else str(self._last_id),
             price=self._price_digits.text(self._price),

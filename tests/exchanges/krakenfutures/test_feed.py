@@ -1,0 +1,54 @@
+"""Kraken Futures numbers the trades of each product: the numbers show what is missing, the ids do not."""
+
+import json
+
+from actors.exchanges.contract.feed import FeedDecoder
+from actors.feed.decoder import Decoder
+from actors.model.ticks import OFF_BOOK, Block
+from tests.harness.exchange_cases import market_of
+from tests.harness.exchange_values import dialect_of
+
+NOW_NS = 1_790_000_000_123_000_000
+
+
+def row(number: int, product: str = "PI_XBTUSD", kind: str = "fill") -> dict[str, object]:
+    trade = {"feed": "trade", "product_id": product, "uid": f"u{number}", "side": "sell", "type": kind}
+    return {**trade, "seq": number, "time": 1790000000000 + number, "qty": 386.0, "price": 39054.5}
+
+
+def frame(*numbers: int, product: str = "PI_XBTUSD", kind: str = "fill") -> bytes:
+    """One trade, or the snapshot of several, newest first."""
+    rows = [row(number, product, kind) for number in numbers]
+    snapshot = {"feed": "trade_snapshot", "product_id": product, "trades": rows[::-1]}
+    return json.dumps(rows[0] if len(rows) == 1 else snapshot).encode()
+
+
+def connection(*symbols: str) -> FeedDecoder:
+    markets = [market_of("krakenfutures", symbol) for symbol in symbols or ("BTC/USD:BTC",)]
+    return dialect_of("krakenfutures").decoder_for({market.native: market for market in markets})
+
+
+def test_a_trade_behind_a_hole_in_the_numbers_is_marked_also_when_its_frame_is_read_again() -> None:
+    feed = connection()
+    first = feed.trades([frame(5, 6, 7), frame(8)])
+    assert first.trade_id == ["u5", "u6", "u7", "u8"] and first.snapshot == [True, True, True, False]
+    assert first.breaks is None
+    behind = [frame(9), frame(12), frame(13)]
+    assert feed.trades(behind).breaks == [False, True, False]
+    assert [feed.trades([one]).breaks for one in behind] == [None, [True], None]
+    assert connection().trades([frame(99)]).breaks is None  # each connection begins anew
+
+
+def test_each_product_has_its_own_numbers_whatever_the_case_of_its_name() -> None:
+    feed = connection("BTC/USD:BTC", "AAPLx/USD:USD")
+    trades = feed.trades([frame(5), frame(70, product="PF_AAPLXUSD"), frame(6), frame(71, product="pf_aaplxusd")])
+    assert trades.native == ["PI_XBTUSD", "PF_AAPLxUSD", "PI_XBTUSD", "PF_AAPLxUSD"] and trades.breaks is None
+
+
+def test_a_block_trade_is_off_the_book_and_a_liquidation_is_not() -> None:
+    market, block = market_of("krakenfutures", "BTC/USD:BTC"), Block("krakenfutures")
+    decoder = Decoder("krakenfutures", dialect_of("krakenfutures"), {market.native: market.symbol}, connection())
+    kinds = ("fill", "block", "liquidation", "termination")
+    outcome = decoder.read([frame(5 + at, kind=kind) for at, kind in enumerate(kinds)], NOW_NS, block)
+    assert not outcome.rejects and block.source == ["stream", OFF_BOOK, "stream", "stream"]
+    assert block.price[0] == "39054.5" and block.volume[0] == "386.0"
