@@ -53,9 +53,10 @@ class Case:
     def __init__(self, exchange: str, name: str) -> None:
         self.exchange, self.name = exchange, name
         self.table = f"{exchange}_{name.removesuffix('.jsonl').replace('.', '_')}"
-        self.messages = incoming(exchange, name)
+        self.cases = cases_of(exchange)
+        self.messages = [*self.cases.before, *incoming(exchange, name)]
         self.frames = b"".join(map(message_frame, self.messages))
-        dialect, self.cases = dialect_of(exchange), cases_of(exchange)
+        dialect = dialect_of(exchange)
         self.dialect = dialect
         self.markets = {}
         for row in expected(exchange, self.cases.markets_of.get(name, name)):

@@ -39,7 +39,7 @@ def _error(session: ClientSession, message: str) -> Answer:
 
 
 def _on_message(session: ClientSession, text: str) -> Answer:
-    """The last trades, in the frame that `_replay` makes, are the answer to a subscription."""
+    """The answer to a subscription holds the last trades; here it comes without them, then with `_replay`'s."""
     message = json_object(text) or {}
     kind, channel, native = message.get("type"), message.get("channel"), str(message.get("id"))
     if kind == "ping":
@@ -56,7 +56,8 @@ def _on_message(session: ClientSession, text: str) -> Answer:
         return _error(
             session, f"Per-connection subscription limit reached for {channel} (limit={SUBSCRIPTIONS_MAX})."
         )
-    return Answer(add=[] if native in session.subscribed else [native], replay=[native])
+    done = _message(session, "subscribed", id=native, channel=channel, contents={"trades": []})
+    return Answer([done], add=[] if native in session.subscribed else [native], replay=[native])
 
 
 def _height(fill: Fill) -> int:

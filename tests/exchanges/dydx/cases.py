@@ -116,6 +116,7 @@ CASES = Cases(
         ('{"type":"channel_data","channel":"v4_markets","message_id":true}', None),
         ('{"type":"subscribed","channel":"v4_markets"}', None),
     ),
+    before=(b'{"type":"connected","connection_id":"x","message_id":0}',),
     wire=wire,
     control=control,
     unknown_market=(404, NOT_FOUND, "not found in markets"),
