@@ -3,6 +3,7 @@
 import sys
 import time
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import click
@@ -11,8 +12,9 @@ from ops.cli.common import client, config_option, json_option, print_json, quiet
 from ops.control.client import ControlClient, segment
 from ops.terminal.exit_codes import FAILED, OK
 from ops.terminal.time_options import microseconds
+from supervisor import Backoff
 
-POLL_S = 0.5
+POLL = Backoff(initial_s=0.05, max_s=1.0)  # a short repair ends in moments, a long one takes hours
 _SAME = ("repair", "exchange", "symbol", "from", "to")
 
 
@@ -71,13 +73,14 @@ def repair(
 
 def _wait(service: ControlClient, order: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
     """Waits until the repair has ended; shows its progress on a terminal."""
-    said = ""
+    said, polls, jitter = "", 0, Random()  # noqa: S311 - spreads load, keeps no secret
     while order["state"] == "running":
         progress = f"{order['came']:,} trades came, {order['stored']:,} of them were missing; {order['reason']}"
         if progress != said and sys.stderr.isatty() and not quiet:
             click.echo(progress, err=True)
         said = progress
-        time.sleep(POLL_S)
+        time.sleep(POLL.delay_s(polls, jitter))
+        polls += 1
         known: Any = service.get("/v1/repairs")
         # A restarted service starts counting again.
         forgotten = {**order, "state": "forgotten"}

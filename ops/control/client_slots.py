@@ -8,11 +8,6 @@ import trio
 
 from ops.control.http import HttpConnection
 
-LOOK_EVERY_S = 0.5  # how often it is looked whether clients take what they are given
-# How long a client may have neither read nor asked before another may have its place. An honest one reads within
-# moments, and one that keeps its connection for the next question can open another.
-WASTED_S = 2.0
-
 
 class Place:
     """One client that is served. Cancelling `scope` closes its connection."""

@@ -12,7 +12,7 @@ import trio
 
 from ops.control import problem
 from ops.control.app import ControlApp
-from ops.control.client_slots import LOOK_EVERY_S, WASTED_S, Place
+from ops.control.client_slots import Place
 from ops.control.dispatch import app_errors_as_problems, check_host, dispatch
 from ops.control.http import CLIENT_GONE, HttpConnection, Reply, Request, drain
 from ops.control.limits import ControlLimits
@@ -35,7 +35,8 @@ _log = structlog.get_logger()
 class Clients:
     """Serves what connects to a listening socket, within `limits`.
 
-    `peer_of_socket` says who connected. `hosts`, if given, are the names a request must be addressed to.
+    `peer_of_socket` says who connected, `pace` bounds their share of the loop. `hosts`, if given, are the names a
+    request must be addressed to.
     """
 
     def __init__(
@@ -43,13 +44,14 @@ class Clients:
         app: ControlApp,
         limits: ControlLimits,
         peer_of_socket: Callable[[socket.socket], Peer],
+        pace: Pace,
         hosts: frozenset[str] | None = None,
     ) -> None:
         self._app = app
         self._limits = limits
         self._peer_of = peer_of_socket
         self._hosts = hosts
-        self._pace = Pace(limits.loop_share, limits.loop_burst_s)
+        self._pace = pace
         self._places: set[Place] = set()
         self._lingering = 0
 
@@ -107,7 +109,7 @@ class Clients:
         """Ends the connection of who has wasted its place for longest; nobody loses one to who may do less."""
         wasted = [p for p in self._places if newcomer.may_command or not p.may_command]
         worst = max(wasted, key=Place.wasted_s, default=None)
-        if worst is None or worst.wasted_s() < WASTED_S:
+        if worst is None or worst.wasted_s() < self._limits.wasted_s:
             return False
         worst.scope.cancel()
         self._places.discard(worst)
@@ -115,7 +117,7 @@ class Clients:
 
     async def _look_after_places(self) -> None:
         while True:
-            await trio.sleep(LOOK_EVERY_S)
+            await trio.sleep(self._limits.look_every_s)
             for place in self._places:
                 place.look()
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 class ControlLimits:
     """What clients may take of the service; the defaults are the public promise.
 
-    - `clients_max` are served at once; one more gets an error and is closed, unless one of them has for two seconds
-      not read what waits for it, or not asked anything: see places. Of these, `commanders_reserved` are kept for
+    - `clients_max` are served at once; one more gets an error and is closed, unless one of them has for `wasted_s`
+      not read what waits for it, or not asked anything. Of these, `commanders_reserved` are kept for
       the owner and root, so that readers cannot lock out who has to act.
+    - A client has wasted its slot that for `wasted_s` has neither read nor asked, looked at every `look_every_s`.
+      An honest one reads within moments, and one that keeps its connection for the next question can open another.
     - `request_s` for a request to arrive whole, `write_s` for a write that makes no progress, `idle_s`
       between the requests of one connection, `command_s` for a command to be done.
     - After an error the connection is drained for at most `linger_s` and `linger_bytes_max`, so that a
@@ -21,6 +23,8 @@ class ControlLimits:
 
     clients_max: int = 16
     commanders_reserved: int = 4
+    wasted_s: float = 2.0
+    look_every_s: float = 0.5
     backlog: int = 1024
     header_bytes_max: int = 16 * 1024
     body_bytes_max: int = 64 * 1024

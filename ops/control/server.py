@@ -13,6 +13,7 @@ from ops.control.app import ControlApp
 from ops.control.clients import Clients
 from ops.control.limits import ControlLimits
 from ops.control.listener import ControlError, SocketInUse, control_listener
+from ops.control.pace import Pace
 from ops.control.peers import Peer, peer_of
 
 
@@ -28,23 +29,31 @@ class Listener:
     ) -> None:
         self.listening = listening
         self._limits, self._peer_of, self._hosts = limits, peer_of_socket, hosts
+        self.pace = Pace(limits.loop_share, limits.loop_burst_s)
 
     async def serve(self, app: ControlApp) -> NoReturn:
         """Answers clients until cancelled; what they do never raises."""
-        await Clients(app, self._limits, self._peer_of, self._hosts).serve(self.listening)
+        await Clients(app, self._limits, self._peer_of, self.pace, self._hosts).serve(self.listening)
 
 
 @contextmanager
-def unix_listener(path: Path, *, group: str = "", limits: ControlLimits | None = None) -> Iterator[Listener]:
+def unix_listener(
+    path: Path,
+    *,
+    group: str = "",
+    limits: ControlLimits | None = None,
+    credentials: Callable[[socket.socket, int | None], Peer] = peer_of,
+) -> Iterator[Listener]:
     """Listens on the Unix socket `path` while the block is open, then removes it.
 
-    The owner of the process and root may do everything; members of `group`, if one is named, may read.
-    Raises ControlError (SocketInUse, SocketPathError) if the socket cannot be made.
+    The owner of the process and root may do everything; members of `group`, if one is named, may read;
+    `credentials` says which of them a client is. Raises ControlError (SocketInUse, SocketPathError) if the socket
+    cannot be made.
     """
     limits = limits or ControlLimits()
     group_id = _group_id(group)
     with control_listener(path, group_id, limits.backlog) as listening:
-        yield Listener(listening, limits, lambda sock: peer_of(sock, group_id))
+        yield Listener(listening, limits, lambda sock: credentials(sock, group_id))
 
 
 @contextmanager

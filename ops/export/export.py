@@ -63,22 +63,26 @@ def export(
     overwrite: bool = False,
     timeout_s: float = LOCK_TIMEOUT_S,
     progress: Progress = lambda _done, _all: None,
+    unit_rows_max: int = UNIT_ROWS_MAX,
 ) -> Exported:
     """Copies `source` and its tail as of one batch; `target` appears whole and durable, or not at all.
 
-    A folder gets the ticks alone, parted by exchange, symbol and day. One that holds files already gets the
-    new ones one by one after all have been written. Raises ExportError, QueryError, DatabaseLocked, OSError,
-    and KeyboardInterrupt after having cleared up.
+    A folder gets the ticks alone, parted by exchange, symbol and day, `unit_rows_max` sorted at once. One with
+    files in it gets the new ones one by one after all have been written. Raises ExportError, QueryError,
+    DatabaseLocked, OSError, and KeyboardInterrupt after having cleared up.
     """
     began = time.monotonic()
     target = target.absolute()
     check(source.absolute(), target, as_folder=as_folder, overwrite=overwrite)
     # One thread writes the rows of a folder in order, see partitions.write.
-    make, place, threads = (_make_folder, place_folder, 1) if as_folder else (_make_file, place_file, THREADS)
+    place, threads = (place_folder, 1) if as_folder else (place_file, THREADS)
     with workshop(target) as work, _interrupts():
         made, spill = work / "made", work / "spill"
         with opened(source, timeout_s=timeout_s, threads=threads, memory_limit=MEMORY_LIMIT, spill=spill) as src:
-            rows = make(src, made, stretch, progress)
+            if as_folder:
+                rows = _make_folder(src, made, stretch, progress, unit_rows_max)
+            else:
+                rows = _make_file(src, made, stretch, progress)
         size = make_durable(made)
         place(made, target, overwrite=overwrite)
     return Exported(target, "parquet" if as_folder else "duckdb", rows, size, time.monotonic() - began)
@@ -124,7 +128,9 @@ def _make_file(src: Source, made: Path, stretch: Stretch, progress: Progress) ->
     return wanted
 
 
-def _make_folder(src: Source, made: Path, stretch: Stretch, progress: Progress) -> dict[str, int]:
+def _make_folder(
+    src: Source, made: Path, stretch: Stretch, progress: Progress, unit_rows_max: int
+) -> dict[str, int]:
     """The ticks as Parquet, one day at a time, and a day of very many rows by some symbols at a time."""
     con, name = src.con, TICKS.name
     made.mkdir()
@@ -137,7 +143,7 @@ def _make_folder(src: Source, made: Path, stretch: Stretch, progress: Progress) 
     con.execute("CREATE TEMP TABLE wanted (exchange VARCHAR, symbol VARCHAR)")
     for day, of_day in groupby(counts, lambda row: row[0]):
         rows = within(name, src.tables[name], *stretch.of_day(day))
-        for unit in _units([row[1:] for row in of_day]):
+        for unit in _units([row[1:] for row in of_day], unit_rows_max):
             expected = sum(count for *_, count in unit)
             con.execute("DELETE FROM wanted")
             con.executemany("INSERT INTO wanted VALUES (?, ?)", [pair[:2] for pair in unit])
@@ -151,12 +157,12 @@ def _make_folder(src: Source, made: Path, stretch: Stretch, progress: Progress) 
     return {name: done}
 
 
-def _units(pairs: list[tuple[str, str, int]]) -> Iterator[list[tuple[str, str, int]]]:
+def _units(pairs: list[tuple[str, str, int]], rows_max: int) -> Iterator[list[tuple[str, str, int]]]:
     """Markets of one day together as long as they have few enough rows; always at least one."""
     unit: list[tuple[str, str, int]] = []
     rows = 0
     for pair in pairs:
-        if unit and rows + pair[2] > UNIT_ROWS_MAX:
+        if unit and rows + pair[2] > rows_max:
             yield unit
             unit, rows = [], 0
         unit.append(pair)

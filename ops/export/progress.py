@@ -15,15 +15,18 @@ Result = TypeVar("Result")
 
 
 def watched(
-    con: duckdb.DuckDBPyConnection, say: Callable[[float], None], statement: Callable[[], Result]
+    con: duckdb.DuckDBPyConnection,
+    say: Callable[[float], None],
+    statement: Callable[[], Result],
+    every_s: float = PROGRESS_S,
 ) -> Result:
-    """Runs `statement`, which uses `con`; `say` gets the part done, 0 to 1, from another thread.
+    """Runs `statement`, which uses `con`; `say` gets the part done, 0 to 1, every so often from another thread.
 
     That thread has ended when this returns or raises, so that the connection may be closed: Ctrl-C strikes
     only while the statement runs, and only once.
     """
     ended = threading.Event()
-    thread = threading.Thread(target=_ask, args=(con, say, ended), name="progress")
+    thread = threading.Thread(target=_ask, args=(con, say, ended, every_s), name="progress")
     with _interrupts_held() as gate:
         thread.start()
         try:
@@ -34,8 +37,10 @@ def watched(
             thread.join()
 
 
-def _ask(con: duckdb.DuckDBPyConnection, say: Callable[[float], None], ended: threading.Event) -> None:
-    while not ended.wait(PROGRESS_S):
+def _ask(
+    con: duckdb.DuckDBPyConnection, say: Callable[[float], None], ended: threading.Event, every_s: float
+) -> None:
+    while not ended.wait(every_s):
         try:
             percent = con.query_progress()
         except duckdb.Error:  # nothing depends on knowing it

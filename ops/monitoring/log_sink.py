@@ -33,9 +33,10 @@ class LineSink:
         *,
         notice: Callable[[int], str],
         idle: Callable[[bool], list[str]] = lambda _: [],
+        idle_s: float = IDLE_S,
     ) -> None:
         self._write_out = _writer(stream)
-        self._notice, self._idle = notice, idle
+        self._notice, self._idle, self._idle_s = notice, idle, idle_s
         self._changed = threading.Condition()
         self._lines: deque[bytes] = deque()
         self._bytes = 0
@@ -98,10 +99,10 @@ class LineSink:
                 self.write(line)
 
     def _take(self) -> tuple[bytes, int]:
-        """What to write next, and how many dropped lines it reports; waits at most IDLE_S."""
+        """What to write next, and how many dropped lines it reports; waits at most `idle_s`."""
         with self._changed:
             if not self._lines and not self._closed:
-                self._changed.wait(IDLE_S)
+                self._changed.wait(self._idle_s)
             parts = [b"\n"] if self._torn and self._lines else []
             size = 0
             while self._lines and size < WRITE_BYTES_MAX:

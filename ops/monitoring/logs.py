@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from ops.monitoring.log_repeats import Fields, Repeats
-from ops.monitoring.log_sink import LineSink
+from ops.monitoring.log_sink import IDLE_S, LineSink
 from ops.monitoring.redact import redact
 from supervisor import Event
 
@@ -36,7 +36,12 @@ _stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="at")
 
 
 def configure(
-    level: str, style: str, stream: Any = None, *, clock: Callable[[], float] = time.monotonic
+    level: str,
+    style: str,
+    stream: Any = None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    idle_s: float = IDLE_S,
 ) -> LineSink:
     """Sets structlog up. `style` is "console", "json" or "auto" (console on a terminal).
 
@@ -71,6 +76,7 @@ def configure(
         stream,
         notice=lambda count: line({"event": "log_lines_dropped", "level": "warning", "count": count}),
         idle=lambda everything: [line(fields) for fields in repeats.due(everything=everything)],
+        idle_s=idle_s,
     )
     structlog.configure(
         processors=[

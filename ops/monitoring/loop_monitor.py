@@ -89,9 +89,9 @@ class Progress:
     jumps must neither hide a stall nor invent one.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, young_s: float = FLUSH_YOUNG_S) -> None:
         self._pipeline = pipeline
-        self._young_s = pipeline.settings.store.flush_interval_s + FLUSH_YOUNG_S
+        self._young_s = pipeline.settings.store.flush_interval_s + young_s
         self._acknowledged = pipeline.writer.acknowledged
         self._moved_at = trio.current_time()
 

@@ -1,5 +1,7 @@
 """The control interface alone, without a service: bound and served in one."""
 
+import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -7,6 +9,8 @@ import trio
 
 from ops.control.app import ControlApp
 from ops.control.limits import ControlLimits
+from ops.control.pace import Pace
+from ops.control.peers import Peer, peer_of
 from ops.control.server import http_listener, unix_listener
 
 
@@ -16,10 +20,13 @@ async def serve_control(
     *,
     group: str = "",
     limits: ControlLimits | None = None,
+    credentials: Callable[[socket.socket, int | None], Peer] = peer_of,
+    pace: Pace | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
     """`unix_listener` and `serve` in one; `task_status.started()` is called once clients can connect."""
-    with unix_listener(path, group=group, limits=limits) as listener:
+    with unix_listener(path, group=group, limits=limits, credentials=credentials) as listener:
+        listener.pace = pace or listener.pace
         task_status.started()
         await listener.serve(app)
 

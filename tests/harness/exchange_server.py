@@ -18,7 +18,7 @@ from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, Pong,
 
 from actors.exchanges.contract.loopback_rest import HttpRequest, HttpResponse
 from actors.exchanges.loopbacks import LOOPBACKS
-from actors.pipeline import Pipeline
+from actors.pipeline import Parts, Pipeline
 from actors.settings import DEFAULT_LIMITS, Limits
 from actors.telemetry.ledger import Account
 from actors.wire.websocket import Connect, connect
@@ -248,11 +248,17 @@ def table(name: str, dialect: str, symbols: Iterable[str], url: str, **more: obj
     return "\n".join(lines) + "\n"
 
 
-def pipeline_of(folder: Path, *tables: str, head: str = HASTE, limits: Limits = DEFAULT_LIMITS) -> Pipeline:
+def pipeline_of(
+    folder: Path,
+    *tables: str,
+    head: str = HASTE,
+    limits: Limits = DEFAULT_LIMITS,
+    parts: Parts | None = None,
+) -> Pipeline:
     """The service's pipeline, from a config file as an operator writes it."""
     config = folder / "tickwarden.toml"
     config.write_text(head + "\n".join(tables))
-    return Pipeline(dataclasses.replace(load_config(config).pipeline(), limits=limits))
+    return Pipeline(dataclasses.replace(load_config(config).pipeline(), limits=limits), parts=parts)
 
 
 @asynccontextmanager

@@ -13,8 +13,9 @@ import pytest
 import trio
 
 from actors.model.batch import Batch
-from actors.pipeline import Pipeline
+from actors.pipeline import Parts, Pipeline
 from actors.settings import DEFAULT_LIMITS, Limits, SinkLimits
+from actors.store.store import Store
 from ops.monitoring import status as report
 from tests.harness.exchange_server import (
     Client,
@@ -153,6 +154,7 @@ def service(
     second: Server,
     troubled: dict[str, tuple[Trouble, Server]],
     limits: Limits = DEFAULT_LIMITS,
+    parts: Parts | None = None,
 ) -> Pipeline:
     """Two steady exchanges, and between them those in trouble."""
     return pipeline_of(
@@ -161,6 +163,7 @@ def service(
         *(table(n, "bybit", ["BTC/USDT"], server.url, **t.settings) for n, (t, server) in troubled.items()),
         table("second", "kraken", ["BTC/USD"], second.url),
         limits=limits,
+        parts=parts,
     )
 
 
@@ -209,21 +212,23 @@ async def test_exchanges_in_every_kind_of_trouble_say_so_and_their_neighbours_ne
     check_audit(tmp_path)
 
 
+class SlowStore(Store):
+    """On a disk that takes 40,000 rows a second."""
+
+    def write(self, batch: Batch) -> None:
+        time.sleep(0.1 + batch.ticks / 40_000)
+        super().write(batch)
+
+
 async def test_a_flood_before_a_slow_disk_holds_up_the_flood_and_nobody_else_and_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     first, second = steady_servers()
     third = Server(floods)
     async with serving(first, second, third):
         limits = Limits(sink=SinkLimits(intake_rows_max=4_000, sealed_rows_max=4_000))
-        pipeline = service(tmp_path, first, second, {"third": (Trouble(floods, ("ok",)), third)}, limits)
-        write = pipeline.store.write
-
-        def slowly(batch: Batch) -> None:
-            time.sleep(0.1 + batch.ticks / 40_000)
-            write(batch)
-
-        monkeypatch.setattr(pipeline.store, "write", slowly)
+        troubled = {"third": (Trouble(floods, ("ok",)), third)}
+        pipeline = service(tmp_path, first, second, troubled, limits, Parts(store=SlowStore))
         async with recording(pipeline):
             flood = pipeline.ledger.account("third")
             await until(lambda: steady_stored(pipeline), "the neighbours' trades")

@@ -16,14 +16,12 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-import ops.cli.repair
 from actors.backfill.fetch_job import BackfillLimits
 from actors.backfill.repairs import RepairJob
 from actors.pipeline import Pipeline
 from ops.cli.commands import run_command
 from ops.config.config import load_config
-from ops.control import server
-from ops.control.peers import Peer
+from ops.control.peers import Peer, peer_of
 from ops.sandbox import Fill, Sandbox
 from ops.service.api import ServiceApp
 from supervisor import Backoff
@@ -53,7 +51,7 @@ class Desk:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
         self.socket, self._monkeypatch, self._capfd = folder / "s.sock", monkeypatch, capfd
         (folder / "tickwarden.toml").write_text(CONFIG)
-        config = load_config(folder / "tickwarden.toml")
+        self.config = config = load_config(folder / "tickwarden.toml")
         self.pipeline = Pipeline(config.pipeline(), backfill=BackfillLimits(repairs_max=REPAIRS_MAX))
         self.pipeline.state = "running"  # while it starts it takes no orders
         self.app = ServiceApp(self.pipeline, config)
@@ -74,15 +72,16 @@ class Desk:
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Desk:
-    monkeypatch.setattr(ops.cli.repair, "POLL_S", 0.01)
     return Desk(tmp_path, monkeypatch, capfd)
 
 
 @asynccontextmanager
-async def open_desk(desk: Desk) -> AsyncIterator[None]:
+async def open_desk(desk: Desk, client: Peer | None = None) -> AsyncIterator[None]:
+    """Serves while the block is open; `client` is what everybody counts as who connects."""
+    credentials = peer_of if client is None else lambda *_: client
     with capture_logs():  # the service's log has no place among what the command says
         async with trio.open_nursery() as nursery:
-            await nursery.start(partial(serve_control, desk.socket, desk.app))
+            await nursery.start(partial(serve_control, desk.socket, desk.app, credentials=credentials))
             yield
             nursery.cancel_scope.cancel()
 
@@ -193,16 +192,15 @@ async def test_a_service_that_was_started_anew_does_not_pass_another_order_off_a
     assert "the service has no record of it" in out
 
 
-async def test_ctrl_c_ends_the_waiting_and_not_the_repair(
-    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    repairs, asked = desk.app.repairs, trio.Event()
+async def test_ctrl_c_ends_the_waiting_and_not_the_repair(desk: Desk, tmp_path: Path) -> None:
+    asked = trio.Event()
 
-    def noticed() -> Any:
-        asked.set()
-        return repairs()
+    class NotedApp(ServiceApp):
+        def repairs(self) -> Any:
+            asked.set()
+            return super().repairs()
 
-    monkeypatch.setattr(desk.app, "repairs", noticed)
+    desk.app = NotedApp(desk.pipeline, desk.config)
     async with open_desk(desk):
         words = ("repair", *BTC, *STRETCH, "--socket", str(desk.socket))
         with running(*words, folder=tmp_path) as process:
@@ -228,12 +226,9 @@ async def ask(desk: Desk, path: str, body: str, method: str = "POST") -> tuple[i
     return int(head.split()[1]), json.loads(payload)
 
 
-async def test_who_may_only_read_sees_the_orders_and_gives_none(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_may_only_read_sees_the_orders_and_gives_none(desk: Desk) -> None:
     desk.pipeline.exchanges["binance"].repair("BTC/USDT", 0, 1)
-    monkeypatch.setattr(server, "peer_of", lambda *_: Peer(may_read=True, may_command=False))
-    async with open_desk(desk):
+    async with open_desk(desk, Peer(may_read=True, may_command=False)):
         body = json.dumps({"symbol": "BTC/USDT", "from": FROM})
         assert (await ask(desk, "/v1/exchanges/binance/repair", body))[0] == 403
         status, orders = await ask(desk, "/v1/repairs", "", "GET")

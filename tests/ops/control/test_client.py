@@ -194,14 +194,13 @@ def test_a_service_that_stops_ends_the_stream_with_a_word(tmp_path: Path) -> Non
 
 async def test_a_service_with_no_place_left_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     turned_away = threading.Event()
-    connect = ControlClient._connect
+    connect = socket.socket.connect
 
-    def connect_and_dawdle(client: ControlClient, within_s: float) -> socket.socket:
-        connection = connect(client, within_s)
+    def connect_and_dawdle(connection: socket.socket, address: str) -> None:
+        connect(connection, address)
         assert turned_away.wait(5)
-        return connection
 
-    monkeypatch.setattr(ControlClient, "_connect", connect_and_dawdle)
+    monkeypatch.setattr(socket.socket, "connect", connect_and_dawdle)
     answer = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 27\r\n\r\n" + b'{"code":"too_many_clients"}'
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "s"))

@@ -126,7 +126,7 @@ class Answer:
 
 @asynccontextmanager
 async def serving(
-    path: Path, app: ControlApp, limits: ControlLimits = SHORT
+    path: Path, app: ControlApp, limits: ControlLimits = SHORT, pace: Pace | None = None
 ) -> AsyncIterator[Callable[[bytes], Awaitable[bytes]]]:
     """Serves while the block is open; yields a function that sends bytes and reads to the end."""
 
@@ -140,7 +140,7 @@ async def serving(
         return received
 
     async with trio.open_nursery() as nursery:
-        await nursery.start(partial(serve_control, path, app, limits=limits))
+        await nursery.start(partial(serve_control, path, app, limits=limits, pace=pace))
         yield exchange
         nursery.cancel_scope.cancel()
 
@@ -291,25 +291,29 @@ async def test_a_command_is_carried_out_even_if_its_client_leaves(tmp_path: Path
     assert app.asked == ["merge"]
 
 
-async def test_the_time_a_command_waits_is_not_held_against_clients(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paid: list[float] = []
+class NotedPace(Pace):
+    """Notes what was spent, and makes nobody wait."""
 
-    async def spend(_: Pace, busy_s: float) -> None:
-        paid.append(busy_s)
+    def __init__(self) -> None:
+        super().__init__(1.0, 1.0)
+        self.paid: list[float] = []
+
+    async def spend(self, busy_s: float) -> None:
+        self.paid.append(busy_s)
         await trio.lowlevel.checkpoint()
 
-    monkeypatch.setattr(Pace, "spend", spend)
+
+async def test_the_time_a_command_waits_is_not_held_against_clients(tmp_path: Path) -> None:
+    pace = NotedPace()
     app = FakeService()
     app.may_merge = trio.Event()
     limits = ControlLimits(loop_share=1.0)
-    async with serving(tmp_path / "s", app, limits) as exchange, trio.open_nursery() as nursery:
+    async with serving(tmp_path / "s", app, limits, pace) as exchange, trio.open_nursery() as nursery:
         nursery.start_soon(exchange, http("POST", "/v1/merge"))
         await until(lambda: app.may_merge.statistics().tasks_waiting == 1)
         await trio.sleep(0.3)
         app.may_merge.set()
-    assert app.asked == ["merge"] and 0 < sum(paid) < 0.2
+    assert app.asked == ["merge"] and 0 < sum(pace.paid) < 0.2
 
 
 async def test_each_command_is_logged_with_who_gave_it(tmp_path: Path) -> None:

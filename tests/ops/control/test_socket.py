@@ -6,25 +6,23 @@ import os
 import shutil
 import socket
 import stat
+import struct
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
-from ops.control import clients as clients_module
-from ops.control import listener as listener_module
-from ops.control import peers as peers_module
-from ops.control import server as server_module
 from ops.control.app import ControlApp
 from ops.control.limits import ControlLimits
 from ops.control.listener import PATH_BYTES_MAX, ControlError, SocketInUse, SocketPathError, control_listener
-from ops.control.peers import Peer
+from ops.control.peers import Peer, peer_of
 from tests.harness.control_serving import serve_control, serve_http
 
 FAST = ControlLimits(request_s=1.0, idle_s=1.0, linger_s=0.2, loop_share=1.0)
@@ -73,10 +71,16 @@ class QuietService(ControlApp):
 
 
 @asynccontextmanager
-async def serving(path: Path, *, group: str = "", limits: ControlLimits = FAST) -> AsyncIterator[QuietService]:
+async def serving(
+    path: Path,
+    *,
+    group: str = "",
+    limits: ControlLimits = FAST,
+    credentials: Callable[[socket.socket, int | None], Peer] = peer_of,
+) -> AsyncIterator[QuietService]:
     app = QuietService()
     async with trio.open_nursery() as nursery:
-        await nursery.start(partial(serve_control, path, app, group=group, limits=limits))
+        await nursery.start(partial(serve_control, path, app, group=group, limits=limits, credentials=credentials))
         yield app
         nursery.cancel_scope.cancel()
 
@@ -119,13 +123,14 @@ async def test_nobody_can_reach_the_socket_before_its_mode_is_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, born = tmp_path / "s.sock", []
-    publish = listener_module._publish
+    chmod = os.chmod
 
-    def watched(where: Path, to: Path, group_id: int | None) -> tuple[int, int]:
-        born.append((stat.S_IMODE(where.parent.stat().st_mode), where.parent.parent, to.exists()))
-        return publish(where, to, group_id)
+    def watched(where: Path, mode: int, **how: bool) -> None:
+        if where.is_socket():
+            born.append((stat.S_IMODE(where.parent.stat().st_mode), where.parent.parent, path.exists()))
+        chmod(where, mode, **how)
 
-    monkeypatch.setattr(listener_module, "_publish", watched)
+    monkeypatch.setattr(os, "chmod", watched)
     seen: set[int] = set()
     stop = threading.Event()
 
@@ -187,16 +192,22 @@ async def test_one_that_started_in_the_same_moment_is_put_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "s.sock"
-    really = listener_module._answers
-    async with serving(path):
-        # The first question was answered just before the other service came.
-        answers = iter([False])
-        monkeypatch.setattr(
-            listener_module, "_answers", lambda where: next(answers) if where == path else really(where)
-        )
-        await refused(SocketInUse, path)
-        assert await ask(path) == 200
-    assert list(tmp_path.iterdir()) == []
+    rename = os.rename
+    with socket.socket(socket.AF_UNIX) as dead, socket.socket(socket.AF_UNIX) as other:
+        dead.bind(str(path))
+
+        def another_starts(old: Path, new: Path) -> None:
+            """It was asked whether somebody listens, and the answer was no; now somebody does."""
+            path.unlink()
+            other.bind(str(path))
+            other.listen()
+            rename(old, new)
+
+        monkeypatch.setattr(os, "rename", another_starts)
+        assert "has just started" in await refused(SocketInUse, path)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+    assert list(tmp_path.iterdir()) == [path]
 
 
 async def test_of_many_starting_on_a_dead_socket_exactly_one_serves(tmp_path: Path) -> None:
@@ -308,33 +319,32 @@ async def test_members_of_the_group_read_and_never_command(open_folder: Path) ->
         assert await ask_as(path, "GET", "/v1/status", gid=NOBODY, extra=[1234]) == "denied"
 
 
-def test_the_owner_commands_and_a_stranger_may_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+class Stranger(socket.socket):
+    """A connection of another user's process, by what the kernel says."""
+
+    def getsockopt(self, level: int, option: int, size: int = 0) -> Any:
+        if option == socket.SO_PEERCRED:
+            return struct.pack("3i", 77, 4242, 4243)
+        return super().getsockopt(level, option, size)
+
+
+def test_the_owner_commands_and_a_stranger_may_nothing() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX)
     with ours, theirs:
-        peer = peers_module.peer_of(ours, None)
+        peer = peer_of(ours, None)
         assert peer == Peer(may_read=True, may_command=True, uid=os.geteuid(), pid=os.getpid())
-        monkeypatch.setattr(peers_module, "_UCRED", _FixedCredentials((77, 4242, 4243)))
-        assert peers_module.peer_of(ours, None) == Peer(may_read=False, may_command=False, uid=4242, pid=77)
-        assert peers_module.peer_of(ours, 4243).may_read
-        assert not peers_module.peer_of(ours, 4244).may_read
+        with Stranger(fileno=ours.detach()) as stranger:
+            assert peer_of(stranger, None) == Peer(may_read=False, may_command=False, uid=4242, pid=77)
+            assert peer_of(stranger, 4243).may_read
+            assert not peer_of(stranger, 4244).may_read
 
 
 def test_where_the_kernel_names_no_peer_the_files_mode_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(socket, "SO_PEERCRED")
     ours, theirs = socket.socketpair(socket.AF_UNIX)
     with ours, theirs:
-        assert peers_module.peer_of(ours, None) == Peer(may_read=True, may_command=True)
-        assert peers_module.peer_of(ours, 4243) == Peer(may_read=True, may_command=False)
-
-
-class _FixedCredentials:
-    size = 12
-
-    def __init__(self, credentials: tuple[int, int, int]) -> None:
-        self._credentials = credentials
-
-    def unpack(self, _: bytes) -> tuple[int, int, int]:
-        return self._credentials
+        assert peer_of(ours, None) == Peer(may_read=True, may_command=True)
+        assert peer_of(ours, 4243) == Peer(may_read=True, may_command=False)
 
 
 async def test_one_client_too_many_is_told_at_once_and_served_when_another_leaves(tmp_path: Path) -> None:
@@ -394,11 +404,9 @@ class TalkingService(QuietService):
     ids=["nothing", "busy tap", "quiet tap", "status", "events", "pipeline"],
 )
 async def test_clients_that_never_read_or_ask_give_up_their_places_and_no_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: str, every_s: float
+    tmp_path: Path, sent: str, every_s: float
 ) -> None:
-    monkeypatch.setattr(clients_module, "WASTED_S", 0.2)
-    monkeypatch.setattr(clients_module, "LOOK_EVERY_S", 0.05)
-    path, limits = tmp_path / "s.sock", ControlLimits(loop_share=1.0)
+    path, limits = tmp_path / "s.sock", ControlLimits(loop_share=1.0, wasted_s=0.2, look_every_s=0.05)
     app, heard = TalkingService(every_s), [0]
 
     async def reader(stream: trio.SocketStream) -> None:
@@ -417,7 +425,7 @@ async def test_clients_that_never_read_or_ask_give_up_their_places_and_no_others
             idlers.append(await trio.open_unix_socket(path))
             await idlers[-1].send_all(sent.encode())
         with trio.fail_after(30):
-            await trio.sleep(0.5)  # WASTED_S and the looks around it; without the eviction it would be 5 s and more
+            await trio.sleep(0.5)  # wasted_s and the looks around it; without the eviction it would be 5 s and more
             for _ in range(3 * limits.clients_max):
                 assert await ask(path) == 200
         assert heard[0] > 0  # who reads what comes, or waits where nothing comes, keeps its place
@@ -437,14 +445,11 @@ async def test_clients_that_left_before_their_turn_cost_no_answer(tmp_path: Path
         assert app.asked == 1
 
 
-async def test_readers_cannot_take_the_last_places_from_who_has_to_act(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_readers_cannot_take_the_last_places_from_who_has_to_act(tmp_path: Path) -> None:
     peers = iter([Peer(may_read=True, may_command=False)] * 13)
     owner = Peer(may_read=True, may_command=True)
-    monkeypatch.setattr(server_module, "peer_of", lambda *_: next(peers, owner))
     path = tmp_path / "s.sock"
-    async with serving(path):
+    async with serving(path, credentials=lambda *_: next(peers, owner)):
         readers = [await trio.open_unix_socket(path) for _ in range(12)]
         assert await ask(path) == 503
         assert await ask(path) == 200

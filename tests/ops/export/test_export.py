@@ -16,7 +16,6 @@ from actors.model.ticks import TICKS
 from actors.store import partitions
 from actors.store.tables import TABLES
 from ops.cli.commands import cli
-from ops.export import export as export_module
 from ops.export.export import Stretch, export
 from ops.export.query import QueryError
 from ops.export.source import opened
@@ -217,15 +216,16 @@ def test_each_file_is_sorted_by_time_and_rows_of_one_instant_stay_in_order_of_ar
         assert len(found) == 100 and found == sorted(found)
 
 
-def test_a_day_of_many_rows_is_written_by_some_markets_at_a_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_day_of_many_rows_is_written_by_some_markets_at_a_time(tmp_path: Path) -> None:
     told = settings(tmp_path)
     record(told, 30, 6)
-    monkeypatch.setattr(export_module, "UNIT_ROWS_MAX", 15)
     steps: list[tuple[int, int]] = []
     done = export(
-        told.path, tmp_path / "out", as_folder=True, progress=lambda rows, total: steps.append((rows, total))
+        told.path,
+        tmp_path / "out",
+        as_folder=True,
+        progress=lambda rows, total: steps.append((rows, total)),
+        unit_rows_max=15,
     )
     assert done.rows == {"ticks": 36} and len(tree(tmp_path / "out")) == 6
     assert steps[0] == (0, 36) and steps[-1] == (36, 36) and (10, 36) in steps and (30, 36) in steps

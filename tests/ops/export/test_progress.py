@@ -40,13 +40,7 @@ class Statement:
 
     def watched(self, say: Callable[[float], None] = lambda _part: None) -> str:
         """Under the eyes of the code that is tested."""
-        return watched(cast(duckdb.DuckDBPyConnection, self), say, self.run)
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asks at once and often."""
-    monkeypatch.setattr(export_progress, "PROGRESS_S", 0.001)
+        return watched(cast(duckdb.DuckDBPyConnection, self), say, self.run, every_s=0.001)
 
 
 def watchers() -> list[threading.Thread]:

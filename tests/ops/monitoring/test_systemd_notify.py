@@ -16,9 +16,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from actors.model.batch import Batch
 from actors.model.records import EventRow
-from actors.pipeline import Pipeline
+from actors.pipeline import Parts, Pipeline
 from actors.settings import PipelineSettings, StoreSettings
+from actors.store.store import Store
 from ops.config.config import Config
 from ops.config.keys import ControlSettings, LogSettings
 from ops.monitoring.loop_monitor import FLUSH_YOUNG_S, Progress, status_line
@@ -197,9 +199,9 @@ async def test_a_watchdog_that_waits_for_nobody_or_for_another_process_hears_not
 # -- what counts as progress ------------------------------------------------------------------------
 
 
-def pipeline_at(folder: Path, flush_interval_s: float = 1.0) -> Pipeline:
+def pipeline_at(folder: Path, flush_interval_s: float = 1.0, parts: Parts | None = None) -> Pipeline:
     store = StoreSettings(path=folder / "t.duckdb", flush_interval_s=flush_interval_s)
-    return Pipeline(PipelineSettings(store=store, exchanges={}))
+    return Pipeline(PipelineSettings(store=store, exchanges={}), parts=parts)
 
 
 async def test_nothing_to_flush_is_progress_and_so_is_a_young_flush_but_waiting_for_long_is_not(
@@ -253,38 +255,36 @@ async def test_a_wall_clock_that_jumps_neither_hides_a_stall_nor_makes_one(
 
 
 async def test_a_write_that_does_not_return_takes_the_watchdog_away_and_a_full_disk_does_not(
-    tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, manager: Manager
 ) -> None:
-    pipeline = pipeline_at(tmp_path, flush_interval_s=0.1)
-    monkeypatch.setattr("ops.monitoring.loop_monitor.FLUSH_YOUNG_S", 0.1)
+    sick, answered = threading.Event(), threading.Event()
 
-    answered = threading.Event()
+    class SickStore(Store):
+        def write(self, batch: Batch) -> None:
+            if sick.is_set():
+                answered.wait(PATIENCE_S)
+                raise OSError(errno.ENOSPC, "No space left on device")
+            super().write(batch)
 
-    def full(_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    def hanging(_: object) -> None:
-        answered.wait(PATIENCE_S)
-        full(_)
-
+    pipeline = pipeline_at(tmp_path, flush_interval_s=0.1, parts=Parts(store=SickStore))
     notifier = Notifier(environ(manager, WATCHDOG_USEC="100000"))
     with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
             await nursery.start(pipeline.run)
-            progress = Progress(pipeline)
+            progress = Progress(pipeline, young_s=0.1)
             await nursery.start(notifier.watch, progress, lambda: status_line(pipeline))
             await until(lambda: pipeline.writer.acknowledged and not pipeline.buffer.oldest_s())
             await until(lambda: "WATCHDOG=1" in manager.lines())
-            with monkeypatch.context() as sick:
-                sick.setattr(pipeline.store, "write", hanging)
-                pipeline.buffer.record(EventRow(at_ns=0, actor="x", event="ok"))
-                await until(progress)
-                await hear(manager, 0.2)
-                assert "WATCHDOG=1" not in await hear(manager, 0.4)
-                answered.set()
-                await until(lambda: pipeline.writer.trouble)
-                await hear(manager, 0.2)
-                assert "WATCHDOG=1" in await hear(manager, 0.4)
+            sick.set()
+            pipeline.buffer.record(EventRow(at_ns=0, actor="x", event="ok"))
+            await until(progress)
+            await hear(manager, 0.2)
+            assert "WATCHDOG=1" not in await hear(manager, 0.4)
+            answered.set()
+            await until(lambda: pipeline.writer.trouble)
+            await hear(manager, 0.2)
+            assert "WATCHDOG=1" in await hear(manager, 0.4)
+            sick.clear()
             await until(lambda: "WATCHDOG=1" in manager.lines())
             pipeline.stop()
             await pipeline.ended.wait()
