@@ -4,6 +4,7 @@ from actors.exchanges.binance.loopback import BINANCE
 from actors.exchanges.binancecoinm.loopback import BINANCECOINM
 from actors.exchanges.binanceusdm.loopback import BINANCEUSDM
 from actors.exchanges.bitfinex.loopback import BITFINEX
+from actors.exchanges.bitget.loopback import BITGET
 from actors.exchanges.bybit.loopback import BYBIT
 from actors.exchanges.coinbase.loopback import COINBASE
 from actors.exchanges.coinbaseexchange.loopback import COINBASEEXCHANGE
@@ -24,6 +25,7 @@ LOOPBACKS: dict[str, Venue] = {
     "binancecoinm": BINANCECOINM,
     "binanceusdm": BINANCEUSDM,
     "bitfinex": BITFINEX,
+    "bitget": BITGET,
     "bybit": BYBIT,
     "coinbase": COINBASE,
     "coinbaseexchange": COINBASEEXCHANGE,

@@ -4,6 +4,7 @@ from actors.exchanges.binance import BINANCE
 from actors.exchanges.binancecoinm import BINANCECOINM
 from actors.exchanges.binanceusdm import BINANCEUSDM
 from actors.exchanges.bitfinex import BITFINEX
+from actors.exchanges.bitget import BITGET
 from actors.exchanges.bybit import BYBIT
 from actors.exchanges.coinbase import COINBASE
 from actors.exchanges.coinbaseexchange import COINBASEEXCHANGE
@@ -24,6 +25,7 @@ EXCHANGES: dict[str, Exchange] = {
     "binancecoinm": BINANCECOINM,
     "binanceusdm": BINANCEUSDM,
     "bitfinex": BITFINEX,
+    "bitget": BITGET,
     "bybit": BYBIT,
     "coinbase": COINBASE,
     "coinbaseexchange": COINBASEEXCHANGE,

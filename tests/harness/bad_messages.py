@@ -35,9 +35,8 @@ def keys(exchange: str) -> dict[str, str]:
 @functools.cache
 def good(exchange: str) -> bytes:
     """The last trade frame of the recording."""
-    wire = cases_of(exchange).wire
-    messages = incoming(exchange, case(exchange).capture)
-    return [one for one in messages if wire(json.loads(one, parse_float=str, parse_int=str)) is not None][-1]
+    cases, messages = cases_of(exchange), incoming(exchange, case(exchange).capture)
+    return [one for one in messages if cases.wire(cases.parse(one)) is not None][-1]
 
 
 def trade_in(exchange: str, frame: Any) -> dict[str, Any]:
@@ -77,9 +76,10 @@ def changes(exchange: str) -> Iterator[tuple[str, Any, Reason]]:
     for time in frame.bad_times:
         yield "time", time, Reason.BAD_TIME
     yield "time", frame.odd_time, Reason.BAD_TYPE
-    yield "native", SQL, Reason.UNKNOWN_SYMBOL
-    yield "native", "", Reason.UNKNOWN_SYMBOL
-    yield "native", 5, Reason.BAD_TYPE
+    if "native" in frame.keys:
+        yield "native", SQL, Reason.UNKNOWN_SYMBOL
+        yield "native", "", Reason.UNKNOWN_SYMBOL
+        yield "native", 5, Reason.BAD_TYPE
     if frame.flag_side:
         yield "side", "true", Reason.BAD_TYPE
     else:
