@@ -9,6 +9,7 @@ from actors.exchanges.bybit.loopback import BYBIT
 from actors.exchanges.coinbase.loopback import COINBASE
 from actors.exchanges.coinbaseexchange.loopback import COINBASEEXCHANGE
 from actors.exchanges.contract.loopback import Venue
+from actors.exchanges.cryptocom.loopback import CRYPTOCOM
 from actors.exchanges.deribit.loopback import DERIBIT
 from actors.exchanges.dydx.loopback import DYDX
 from actors.exchanges.gate.loopback import GATE
@@ -29,6 +30,7 @@ LOOPBACKS: dict[str, Venue] = {
     "bybit": BYBIT,
     "coinbase": COINBASE,
     "coinbaseexchange": COINBASEEXCHANGE,
+    "cryptocom": CRYPTOCOM,
     "deribit": DERIBIT,
     "dydx": DYDX,
     "gate": GATE,

@@ -9,6 +9,7 @@ from actors.exchanges.bybit import BYBIT
 from actors.exchanges.coinbase import COINBASE
 from actors.exchanges.coinbaseexchange import COINBASEEXCHANGE
 from actors.exchanges.contract.exchange import Exchange
+from actors.exchanges.cryptocom import CRYPTOCOM
 from actors.exchanges.deribit import DERIBIT
 from actors.exchanges.dydx import DYDX
 from actors.exchanges.gate import GATE
@@ -29,6 +30,7 @@ EXCHANGES: dict[str, Exchange] = {
     "bybit": BYBIT,
     "coinbase": COINBASE,
     "coinbaseexchange": COINBASEEXCHANGE,
+    "cryptocom": CRYPTOCOM,
     "deribit": DERIBIT,
     "dydx": DYDX,
     "gate": GATE,

@@ -70,10 +70,13 @@ def digits(token: msgspec.Raw, name: str) -> str:
 
 
 def digits_column(tokens: Sequence[msgspec.Raw], name: str) -> list[str]:
-    """`digits` of a column, at once where all are JSON numbers."""
+    """`digits` of a column, at once where all are JSON numbers or all are strings."""
     texts = [str(token, "ascii", "replace") for token in tokens]
-    if {text[:1] for text in texts} <= _NUMBER_STARTS:
+    starts = {text[:1] for text in texts}
+    if starts <= _NUMBER_STARTS:
         return texts
+    if starts == {'"'}:
+        return [text[1:-1] for text in texts]
     return [digits(token, name) for token in tokens]
 
 
