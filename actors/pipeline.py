@@ -96,6 +96,7 @@ class Pipeline:
             consult=self._consult,
             flush=self.flush,
             past=self._past,
+            record=self.buffer.record_instruments,
             backfill=backfill,
             access=parts.access,
             chunk_rows=limits.chunk_rows,
@@ -158,10 +159,10 @@ class Pipeline:
         give_up_at = trio.current_time() + (LOCKED_PATIENCE_S if self.store.path.exists() else 0.0)
         found: list[Sequence[TrackerState] | None] = []  # read everything first: after a full disk this is repeated
         for exchange in exchanges:
-            name, promises = exchange.settings.name, exchange.promises
             while True:
                 try:
-                    found.append(await self._past(name, promises, {}))
+                    await exchange.recall()
+                    found.append(await self._past(exchange.settings.name, exchange.promises, {}))
                     break
                 except DatabaseLocked:
                     if trio.current_time() >= give_up_at or self.stopping:

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import httpx
 import trio
@@ -13,18 +14,29 @@ from actors.backfill.delivery import Delivery
 from actors.backfill.fetch_job import DEFAULT_LIMITS, BackfillLimits
 from actors.backfill.fetcher import Fetcher
 from actors.backfill.gap_filler import GapFiller
-from actors.backfill.rate_limiter import RateLimiters
+from actors.backfill.instruments import (
+    DEFAULT_INSTRUMENT_LIMITS,
+    OWN_LIMIT,
+    REST_LIMITS,
+    Applied,
+    InstrumentLimits,
+    Instruments,
+    ListService,
+)
+from actors.backfill.rate_limiter import RateLimiter, RateLimiters
 from actors.backfill.repairs import RepairJob, Repairs, TooManyRepairs
 from actors.backfill.rest_client import TOO_MANY, RestClient
 from actors.backfill.stall_probe import StallProbes
+from actors.backfill.stored_instruments import read_stored
 from actors.backfill.stored_trades import Consult, StoredTrades
 from actors.backfill.token_source import TokenSource
 from actors.backfill.worker import BackfillWorker
 from actors.continuity.continuity import Continuity
 from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.contract.feed import Dialect, Market
+from actors.exchanges.contract.instruments import Instrument
 from actors.exchanges.registry import EXCHANGES
-from actors.exchanges.spelling import markets_of
+from actors.exchanges.selection import NOT_LISTED, Selection, check_symbols, select
 from actors.feed.connection import Connection
 from actors.feed.connection_pool import DEFAULT_POOL_LIMITS, ConnectionPool, PoolLimits
 from actors.feed.gap_reporter import GapReporter, Past
@@ -32,7 +44,9 @@ from actors.feed.peer_activity import PeerActivity
 from actors.feed.sharding import ConnectionSpec
 from actors.feed.stall_detector import DEFAULT_STALL_LIMITS, StallDetector, StallLimits
 from actors.model.chunk import Chunk
-from actors.model.symbols import parse_symbol
+from actors.model.errors import DatabaseLocked
+from actors.model.records import InstrumentRow
+from actors.model.symbols import is_wildcard, parse_symbol
 from actors.model.ticks import IdPromise
 from actors.settings import CHUNK_ROWS, ExchangeSettings, FeedSettings
 from actors.telemetry.ledger import Account
@@ -64,7 +78,8 @@ class SharedServices:
     limits.
 
     `consult` runs a query on the DuckDB file; `flush` returns when everything that has reached the buffer is
-    durable; `past` reads the states of an exchange's markets from the file, or raises DatabaseLocked.
+    durable; `past` reads the states of an exchange's markets from the file, or raises DatabaseLocked; `record`
+    stores changes of the exchanges' lists of markets.
     """
 
     limiters: RateLimiters
@@ -72,11 +87,13 @@ class SharedServices:
     consult: Consult
     flush: Callable[[], Awaitable[None]]
     past: Past
+    record: Callable[[Sequence[InstrumentRow]], None]
     backfill: BackfillLimits = DEFAULT_LIMITS
     stalls: StallLimits = DEFAULT_STALL_LIMITS
     pool: PoolLimits = DEFAULT_POOL_LIMITS
     access: ExchangeAccess = DEFAULT_ACCESS
     chunk_rows: int = CHUNK_ROWS
+    instruments: InstrumentLimits = DEFAULT_INSTRUMENT_LIMITS
 
 
 def feed_settings(settings: ExchangeSettings, dialect: Dialect) -> FeedSettings:
@@ -108,15 +125,24 @@ class ExchangeRecorder:
         services: SharedServices,
     ) -> None:
         self.settings, self.account, self._access = settings, account, services.access
-        self.dialect = self._access.exchanges[settings.dialect].feed
-        self._intake, self._chunk_rows = intake, services.chunk_rows
+        self._exchange = self._access.exchanges[settings.dialect]
+        self.dialect = self._exchange.feed
+        self._intake, self._past, self._chunk_rows = intake, services.past, services.chunk_rows
         self._feed_settings = feed_settings(settings, self.dialect)
         self._tokens: dict[str, TokenSource] = {}  # by endpoint
         self._next_connect_at = 0.0
         self._away_until, self._away_reason = -math.inf, ""  # shared: what one connection learns applies to all
         self.continuity = Continuity(settings.name, {})
-        # By symbol; the parts below share this mapping, so that they see the changes made by `change`.
-        self._by_symbol = {market.symbol: market for market in self._new_markets(settings.symbols)}
+        self.instruments = self._build_instruments(services)
+        self._opened = False  # before that no connection is started
+        self._applying = trio.Lock()
+        check_symbols(
+            settings.symbols, self._exchange, self._feed_settings.channel, exchanges=self._access.exchanges
+        )
+        self.selection = self._select()
+        # By symbol; the parts below share this mapping, so that they see the changes made by `apply`.
+        self._by_symbol = dict(self.selection.markets)
+        self._add_to_continuity(self._by_symbol)
         self.pool = ConnectionPool(self._feed_settings, self.dialect, self._connection, self.markets, services.pool)
         self._gaps = GapReporter(
             settings.name, self._by_symbol, self.continuity, account, intake, self.pool, services.past
@@ -135,11 +161,8 @@ class ExchangeRecorder:
 
     def _build_backfill(self, services: SharedServices) -> BackfillWorker | None:
         """The backfill; None for an exchange whose history is not used."""
-        settings, limits = self.settings, services.backfill
-        history = self._access.exchanges[settings.dialect].history
-        # A configured ws_url may lead anywhere; its trades must not be repaired with those of the real exchange,
-        # so a history is used only if rest_url is configured too.
-        if history is None or (settings.ws_url is not None and settings.rest_url is None):
+        settings, history, limits = self.settings, self._exchange.history, services.backfill
+        if history is None or not self._has_rest:
             return None
         limiter = services.limiters.of(history, settings.rest_url)
         rest = RestClient(
@@ -164,23 +187,70 @@ class ExchangeRecorder:
         )
 
     @property
+    def _has_rest(self) -> bool:
+        """Whether REST is used at all.
+
+        A configured ws_url may lead anywhere; its trades must not be repaired with those of the real exchange, nor
+        its markets be taken from the list of that. So REST is used only if rest_url is configured too.
+        """
+        return self.settings.ws_url is None or self.settings.rest_url is not None
+
+    def _build_instruments(self, services: SharedServices) -> Instruments | None:
+        """The reader of the exchange's list of markets; None where that is not read."""
+        settings, history, instruments = self.settings, self._exchange.history, self._exchange.instruments
+        if instruments is None or not self._has_rest:
+            return None
+        limiter = services.limiters.of(history, settings.rest_url) if history else RateLimiter((OWN_LIMIT,))
+        service = ListService(instruments.base, history)
+        rest = RestClient(
+            service,
+            limiter,
+            rest_url=settings.rest_url,
+            ca_file=settings.ca_file,
+            limits=REST_LIMITS,
+            transport=self._access.transport,
+        )
+
+        async def recall() -> Sequence[Instrument]:
+            found: Sequence[Instrument] = await services.consult(partial(read_stored, exchange=settings.name))
+            return found
+
+        return Instruments(
+            settings.name,
+            instruments,
+            rest,
+            self.apply,
+            recall=recall,
+            record=services.record,
+            limits=services.instruments,
+        )
+
+    @property
     def markets(self) -> list[Market]:
         """The markets recorded now."""
         return list(self._by_symbol.values())
 
-    def _new_markets(self, symbols: Iterable[str], known: Iterable[Market] = ()) -> list[Market]:
-        channel = self._feed_settings.channel
-        markets = markets_of(symbols, self.dialect, channel, known, exchanges=self._access.exchanges)
-        for market in markets:
-            kind = parse_symbol(market.symbol).kind
-            self.continuity.add(market.symbol, self.dialect.ids.get(kind, IdPromise.OPAQUE))
-        return markets
+    def _select(self) -> Selection:
+        listed = self.instruments.listed if self.instruments is not None else NOT_LISTED
+        return select(
+            self.settings.symbols,
+            self._exchange,
+            self._feed_settings.channel,
+            listed,
+            exchanges=self._access.exchanges,
+        )
+
+    def _promise(self, symbol: str) -> IdPromise:
+        return self.dialect.ids.get(parse_symbol(symbol).kind, IdPromise.OPAQUE)
+
+    def _add_to_continuity(self, symbols: Iterable[str]) -> None:
+        for symbol in symbols:
+            self.continuity.add(symbol, self._promise(symbol))
 
     @property
     def promises(self) -> dict[str, IdPromise]:
         """What the ids of each market promise."""
-        symbols = (parse_symbol(symbol) for symbol in self.settings.symbols)
-        return {str(symbol): self.dialect.ids.get(symbol.kind, IdPromise.OPAQUE) for symbol in symbols}
+        return {symbol: self._promise(symbol) for symbol in self._by_symbol}
 
     def _token_source(self, endpoint: str) -> TokenSource | None:
         request = self.dialect.token_at(endpoint)
@@ -214,13 +284,37 @@ class ExchangeRecorder:
         """The current connections."""
         return self.pool.connections
 
+    async def recall(self) -> None:
+        """Before the start: the list that was stored last is in force until it is read. Raises DatabaseLocked."""
+        if self.instruments is not None:
+            await self.instruments.recall()
+            self._reselect()
+
+    def _reselect(self) -> None:
+        """Before any connection is started: records other markets."""
+        self.selection = self._select()
+        self._by_symbol.clear()
+        self._by_symbol.update(self.selection.markets)
+        self._add_to_continuity(self._by_symbol)
+        self.pool.reset(self.markets)
+
     async def start(self, above: Supervisor) -> None:
-        """Adds the exchange's supervisor and connections below `above`."""
+        """Adds the exchange's supervisor and connections below `above`.
+
+        Where a symbol is in no list that is known, connections wait a moment for the list of markets, and the
+        instruments actor starts them.
+        """
         *before, stall_detector = self._specs()
         branch = await above.start_supervisor(self.settings.name, stop_together=True)
+        self.pool.below(branch)
+        self._opened = self.instruments is None or (
+            self.instruments.listed is not NOT_LISTED
+            and all(is_wildcard(one) or one in self.instruments.listed.instruments for one in self.settings.symbols)
+        )
         for spec in before:
             await branch.start(spec)
-        await self.pool.start(branch)
+        if self._opened:
+            await self.pool.start()
         await branch.start(stall_detector)
 
     def _specs(self) -> list[ChildSpec]:
@@ -229,6 +323,10 @@ class ExchangeRecorder:
         specs = [ChildSpec(f"{name}:gaps", self._gaps.run, kind="continuity")]
         if self._backfill is not None:
             specs.append(ChildSpec(f"{name}:backfill", self._backfill.run, kind="backfill", classify=classify))
+        if self.instruments is not None:
+            specs.append(
+                ChildSpec(f"{name}:instruments", self.instruments.run, kind="instruments", classify=classify)
+            )
         return [*specs, ChildSpec(f"{name}:stall_detector", self._stall_detector.run, kind="stall_detector")]
 
     def check(self) -> None:
@@ -239,29 +337,72 @@ class ExchangeRecorder:
     async def change(self, add: Sequence[str], remove: Sequence[str]) -> None:
         """Records other symbols from now on; where possible, the remaining ones are not interrupted.
 
-        New symbols get connections of their own, so that no other waits for them. A connection that carried a
-        removed symbol is replaced by one for its other symbols. Raises SymbolError before anything has changed.
+        Raises SymbolError before anything has changed.
         """
-        wanted = set(self.settings.symbols) - set(remove)  # an earlier change may have been cut short by a stop
-        kept = [market for market in self.markets if market.symbol in wanted]
-        new = self._new_markets(
-            (symbol for symbol in dict.fromkeys(add) if symbol not in self.settings.symbols), kept
-        )
-        gone = set(remove)
-        symbols = [market.symbol for market in (*kept, *new) if market.symbol not in gone]
-        started = [market.symbol for market in new if market.symbol not in gone]
-        self.settings = dataclasses.replace(self.settings, symbols=tuple(symbols))
-        self.continuity.wanted_again(started, time.time_ns())
-        self.continuity.dropped(gone, time.time_ns())
-        self._peers.forget(self.settings.name)  # those still recorded are soon known again
-        await self.pool.change(new, gone)
-        markets = self._new_markets(symbols)
-        self._by_symbol.clear()
-        self._by_symbol.update((market.symbol, market) for market in markets)
+        kept = [text for text in self.settings.symbols if text not in remove]
+        new = [text for text in dict.fromkeys(add) if text not in self.settings.symbols and text not in remove]
+        listed = self.instruments.listed if self.instruments is not None else NOT_LISTED
+        channel = self._feed_settings.channel
+        check_symbols((*kept, *new), self._exchange, channel, listed, exchanges=self._access.exchanges)
+        self.settings = dataclasses.replace(self.settings, symbols=(*kept, *new))
+        await self.apply(delisted=False)
+        if self.instruments is not None:
+            self.instruments.look()
+
+    async def apply(self, *, delisted: bool = True) -> Applied:
+        """Records what the configured symbols mean by the list in force.
+
+        Markets whose native name or scales have changed move to another connection. `delisted`: what ends does so
+        because the exchange lists it no more, so that its connection need not be replaced.
+        """
+        async with self._applying:
+            if not self._opened:
+                self._reselect()
+                self._opened = True
+                await self.pool.start()
+                return self._applied()
+            self.selection = self._select()
+            markets = self.selection.markets
+            gone = [symbol for symbol in self._by_symbol if symbol not in markets]
+            new = [market for symbol, market in markets.items() if symbol not in self._by_symbol]
+            moved = [
+                market
+                for symbol, market in markets.items()
+                if symbol in self._by_symbol and _differs(market, self._by_symbol[symbol])
+            ]
+            await self._begin([market.symbol for market in new])
+            now_ns = time.time_ns()
+            self.continuity.dropped(gone, now_ns)
+            if gone:
+                self._peers.forget(self.settings.name)  # what is still recorded is soon known again
+            if new or gone or moved:
+                await self.pool.change([*new, *moved], set(gone), delisted=delisted)
+            self._by_symbol.clear()
+            self._by_symbol.update(markets)
+            return self._applied([market.symbol for market in new], gone)
+
+    def _applied(self, started: Sequence[str] = (), ended: Sequence[str] = ()) -> Applied:
+        return Applied(started, ended, self.selection.left_out, self.selection.problems)
+
+    async def _begin(self, symbols: Sequence[str]) -> None:
+        """What is known of markets before their recording begins: in memory, or else in the file."""
+        known = [symbol for symbol in symbols if symbol in self.continuity.promises]
+        new = {symbol: self._promise(symbol) for symbol in symbols if symbol not in self.continuity.promises}
+        self._add_to_continuity(symbols)
+        self.continuity.wanted_again(known, time.time_ns())
+        if not new:
+            return
+        try:
+            states = await self._past(self.settings.name, new, {})
+        except DatabaseLocked:
+            now_ns = time.time_ns()
+            self.continuity.go_blind(new, now_ns, now_ns)
+        else:
+            self.continuity.restore(states, time.time_ns())
 
     def repair(self, symbol: str, from_ns: int, to_ns: int) -> RepairJob:
         """Starts a job that fetches a range from the history again. Raises CannotRepair."""
-        if symbol not in self.settings.symbols:
+        if symbol not in self._by_symbol:
             raise CannotRepair(f"{self.settings.name} does not record {symbol}")
         if self._backfill is None:
             raise CannotRepair(
@@ -285,8 +426,8 @@ class ExchangeRecorder:
 
     def retire(self) -> None:
         """Before shutdown: ends its markets in an orderly way, so that closing connections opens no gap."""
-        self.continuity.dropped(self.settings.symbols, time.time_ns())
-        self.pool.retire(self.settings.symbols)
+        self.continuity.dropped(self._by_symbol, time.time_ns())
+        self.pool.retire(self._by_symbol)
         self._peers.forget(self.settings.name)
 
     async def _pace(self) -> None:
@@ -311,3 +452,14 @@ class ExchangeRecorder:
         """Whether it delivered data recently."""
         heard_ns = self.account.last_frame_ns
         return heard_ns is not None and time.time_ns() - heard_ns < within_s * 1e9
+
+
+def _differs(market: Market, before: Market) -> bool:
+    """Whether a market is asked for, or read, in another way than before."""
+    return _as_read(market) != _as_read(before)
+
+
+def _as_read(market: Market) -> tuple[object, ...]:
+    listed = market.instrument
+    scales = (listed.price_scale, listed.volume_scale) if listed is not None else (None, None)
+    return market.endpoint, market.native, market.volume_unit, *scales

@@ -20,5 +20,8 @@ The way of one gap, from detection to repair. Each step calls the next one; only
 6. gap_filler closes the gap: filled, partial, lost or unknown, or open until the next round. The gap reporter
    sends that state to the buffer, behind the rows that fill the gap.
 
+instruments.Instruments, the actor EXCHANGE:instruments, uses the same rate limiter for another job: it reads the
+exchange's list of markets, stores what has changed (stored_instruments), and has the recorder select its markets.
+
 The recorder builds all of these and connects them. Limits are in fetch_job.BackfillLimits.
 """

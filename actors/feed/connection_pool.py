@@ -80,11 +80,20 @@ class ConnectionPool:
         self._numbered += len(specs)
         return [self._make(spec) for spec in specs]
 
-    async def start(self, branch: Supervisor) -> None:
-        """Starts all connections as children of `branch`."""
+    def reset(self, markets: Sequence[Market]) -> None:
+        """Before the start: other markets."""
+        self._numbered = 0
+        self.connections = self._build(markets)
+
+    def below(self, branch: Supervisor) -> None:
+        """Connections will be children of `branch`."""
         self._branch = branch
-        for connection in list(self.connections):
-            await self._start(connection)
+
+    async def start(self) -> None:
+        """Starts all connections."""
+        async with self._changing:
+            for connection in list(self.connections):
+                await self._start(connection)
 
     async def _start(self, connection: Connection) -> None:
         assert self._branch is not None
@@ -111,16 +120,29 @@ class ConnectionPool:
         self._failed.pop(connection, None)
         self._lifetimes.pop(connection, None)
 
-    async def change(self, new: Sequence[Market], gone: set[str]) -> None:
-        """Opens connections for new markets; replaces a connection that carries a removed one."""
+    async def change(self, new: Sequence[Market], gone: set[str], *, delisted: bool = False) -> None:
+        """Opens connections for new markets; replaces a connection that carries a removed one.
+
+        A market among `new` that is already carried is moved to another connection. `delisted`: the exchange sends
+        nothing of the removed ones, so that their connections need not be replaced.
+        """
         async with self._changing:
+            if self._retired:
+                return
             wanted = {market.symbol: market for market in new}
+            moved = wanted.keys() & {market.symbol for one in self.connections for market in one.spec.markets}
             for connection in list(self.connections):
-                if any(market.symbol in gone for market in connection.spec.markets):
-                    connection.give_up(gone)
-                    wanted.update((market.symbol, market) for market in connection.spec.markets)
-                    await self._end(connection)
-            for connection in self._build([market for symbol, market in wanted.items() if symbol not in gone]):
+                kept = [market for market in connection.spec.markets if market.symbol not in gone]
+                if len(kept) == len(connection.spec.markets) and moved.isdisjoint(one.symbol for one in kept):
+                    continue
+                connection.give_up(gone)
+                if delisted and kept and moved.isdisjoint(one.symbol for one in kept):
+                    connection.spec = dataclasses.replace(connection.spec, markets=tuple(kept))
+                    continue
+                for market in kept:
+                    wanted.setdefault(market.symbol, market)
+                await self._end(connection)
+            for connection in self._build(list(wanted.values())):
                 self.connections.append(connection)
                 await self._start(connection)
 

@@ -48,7 +48,10 @@ class ConnectionState:
 
     def give_up(self, symbols: Iterable[str]) -> None:
         """Marks symbols whose delivery ends on purpose."""
-        self.given_up |= set(symbols)
+        symbols = set(symbols)
+        self.given_up |= symbols
+        for symbol in symbols:
+            self.since.pop(symbol, None)
 
     # -- markets ------------------------------------------------------------------------------------------
 

@@ -194,6 +194,7 @@ class Session:
             return
         self._subscription.delivered(self._decoder.seen, trio.current_time())
         symbols = {self._symbols[native] for native in self._subscription.confirmed} - state.since.keys()
+        symbols -= state.given_up
         self.continuity.connected(symbols, time.time_ns())
         state.delivers(symbols)
 

@@ -27,12 +27,17 @@ _LETTERS = (
     "HEBREW LETTER",
     "ARABIC LETTER",
 )
+ANY = "*"  # in a wildcard, any code
 _PART = rf"[^/:\-]{{1,{CODE_CHARS_MAX}}}"
 _UNIFIED = re.compile(
     rf"(?P<base>{_PART})/(?P<quote>{_PART})"
     rf"(?::(?P<settle>{_PART})(?:-(?P<expiry>[0-9]{{6}})"
     r"(?:-(?P<strike>[0-9]{1,12}(?:\.[0-9]{1,8})?)-(?P<right>[CP]))?)?)?"
 )
+
+
+_CODE = rf"(?:\*|[^/:\-*]{{1,{CODE_CHARS_MAX}}})"
+_WILDCARD = re.compile(rf"(?P<base>{_CODE})/(?P<quote>{_CODE})(?::(?P<settle>{_CODE})(?P<dated>-\*)?)?")
 
 
 class SymbolError(ValueError):
@@ -99,6 +104,52 @@ def parse_symbol(text: str) -> Symbol:
     return symbol
 
 
+@dataclass(frozen=True, slots=True)
+class Wildcard:
+    """All markets of one kind whose codes are these, where "*" is any; written as a symbol with "*" for a code.
+
+    spot "*/USDT", "BTC/*"; swaps "*/USDT:USDT"; dated "BTC/USD:BTC-*".
+    """
+
+    text: str
+    base: str
+    quote: str
+    settle: str
+    kind: str
+
+    def matches(self, kind: str, base: str, quote: str, settle: str) -> bool:
+        """Whether a market of this kind with these codes is among them; `settle` is "" for spot."""
+        return (
+            self.kind == kind
+            and self.base in (ANY, base)
+            and self.quote in (ANY, quote)
+            and self.settle in (ANY, settle)
+        )
+
+
+def is_wildcard(text: str) -> bool:
+    """Whether it is meant for one; `parse_wildcard` tells whether it is."""
+    return ANY in text
+
+
+def parse_wildcard(text: str) -> Wildcard:
+    """Takes a wildcard apart; raises SymbolError."""
+    match = _WILDCARD.fullmatch(text)
+    if match is None:
+        raise SymbolError(
+            f'{text!r} is no wildcard: "*" stands for a whole code, as in "*/USDT", "BTC/*", "*/USDT:USDT" and'
+            ' "BTC/USD:BTC-*"'
+        )
+    base, quote, settle, dated = match["base"], match["quote"], match["settle"] or "", match["dated"]
+    # What is written out must be as in a symbol; a code that "*" stands for is another one than those beside it.
+    parse_symbol(f"{_named(base, 'A')}/{_named(quote, 'B')}" + (f":{_named(settle, 'C')}" if settle else ""))
+    return Wildcard(text, base, quote, settle, "future" if dated else "swap" if settle else "spot")
+
+
+def _named(code: str, other: str) -> str:
+    return f"{other}{'0' * 8}" if code == ANY else code
+
+
 def odd_character(text: str, separators: str = "") -> str:
     """The first character not allowed in a code, described for a message; "" if there is none.
 
@@ -122,7 +173,7 @@ def _is_letter(char: str) -> bool:
 
 def _described(char: str, index: int) -> str:
     if char == "*":
-        return "a wildcard, which is not supported: list each symbol"
+        return "a wildcard, where one market is meant"
     if "!" <= char <= "~":
         return f"the character {char}, which no code has"
     name = unicodedata.name(char, "a character without a name")

@@ -21,8 +21,8 @@ STORAGE_VERSION = StoreSettings.__dataclass_fields__["storage_version"].default
 TEXT_CHARS_MAX = 4096  # longer than any path, URL or name that a system would take
 # Measured with DuckDB 2.0 on merges of 50,000 and 1,000,000 rows a segment: 16 MB fail, 24 MB do.
 MEMORY_BYTES_MIN = 32_000_000
-# Its longest actor is "NAME:backfill", and the numbers of its connections ("NAME:123") rise.
-NAME_CHARS_MAX = ACTOR_CHARS_MAX - 10
+# Its longest actor is "NAME:stall_detector"; the numbers of its connections ("NAME:123") rise.
+NAME_CHARS_MAX = ACTOR_CHARS_MAX - len(":stall_detector")
 _NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{NAME_CHARS_MAX - 1}}}")
 _TAKEN = ("tickwarden", "writer", "buffer", "merger", "clock", "exchanges")
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")

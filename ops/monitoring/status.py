@@ -110,6 +110,8 @@ def _exchange(exchange: ExchangeRecorder, health: list[ActorHealth], lags: Lags)
         "connections": sum(connection.state.connected for connection in exchange.connections),
         "connections_wanted": len(exchange.connections),
         "symbols": [market.symbol for market in exchange.markets],
+        "wildcards": exchange.selection.matched,
+        "left_out": exchange.selection.left_out,
         "last_tick_at": instant(account.last_tick_ns),
         "frames": account.frames,
         "received": account.received,

@@ -3,8 +3,8 @@
 import dataclasses
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -13,18 +13,21 @@ import pytest
 import trio
 import trio.testing
 
+from actors.backfill.instruments import DEFAULT_INSTRUMENT_LIMITS, InstrumentLimits
 from actors.backfill.rate_limiter import RateLimiters
+from actors.backfill.stored_trades import Consult
+from actors.exchanges.contract.instruments import Instrument
 from actors.feed.connection import Connection
 from actors.feed.connection_pool import DEFAULT_POOL_LIMITS, PoolLimits
 from actors.feed.peer_activity import PeerActivity
 from actors.feed.stall_detector import DEFAULT_STALL_LIMITS, StallLimits
 from actors.model.chunk import Chunk
 from actors.model.errors import DatabaseLocked
-from actors.model.records import GapRow
+from actors.model.records import GapRow, InstrumentRow
 from actors.recorder import DEFAULT_ACCESS, ExchangeAccess, ExchangeRecorder, SharedServices
 from actors.settings import ExchangeSettings, SupervisionSettings
 from actors.telemetry.ledger import Account
-from supervisor import Event, Mailbox, Supervisor
+from supervisor import Backoff, Event, Mailbox, Supervisor
 from tests.harness.continuity_file import new_file, put_audit, put_feeds, put_gaps
 from tests.harness.exchange_server import Client, Server, connect_in_memory, trade
 from tests.harness.exchange_values import changed_feed
@@ -34,6 +37,8 @@ POLICY = SupervisionSettings(backoff_initial_s=1.0, backoff_max_s=60.0, backoff_
 PAST = (999, EPOCH_NS - 60 * 10**9)  # each market has traded before anybody recorded it
 BEGUN_S = 1.0  # by then two connections have subscribed
 BTC, ETH = "BTC-USDT", "ETH-USDT"
+LIST_DAY_S = 60.0  # a shorter day, as the clock jumps from second to second
+LIST_LIMITS = InstrumentLimits(every_s=LIST_DAY_S, jitter=0.0, wanting_s=20.0, retry=Backoff(5.0, 20.0), lost_min=2)
 
 
 class Venue:
@@ -53,6 +58,11 @@ class Venue:
         self.past: tuple[tuple[int, int], ...] = (PAST,)
         self.asked = 0  # over REST
         self.unlisted: set[str] = set()  # markets that REST does not know
+        self.listed = {BTC: "live", ETH: "live"}  # natives of spot, and their states
+        self.swaps: dict[str, str] = {}
+        self.lists = True  # answers when it is asked for the list
+        self.list_s = 0.0  # how long that takes
+        self.list_asked = 0
         self.failures = 0  # of REST's answers the next so many are an internal error
         self.spoil: Callable[[str], str] = str  # what becomes of the frames with trades
         self._open: dict[Client, set[str]] = {}
@@ -110,8 +120,10 @@ class Venue:
         """Of all trades ever made."""
         return [str(number) for number, _ in self.truth.get(native, ())]
 
-    def rest(self, request: httpx.Request) -> httpx.Response:
-        """/api/v5/market/history-trades: newest first, older than an id or a time."""
+    async def rest(self, request: httpx.Request) -> httpx.Response:
+        """The list of markets, or /api/v5/market/history-trades: newest first, older than an id or a time."""
+        if request.url.path.endswith("/instruments"):
+            return await self._list(request.url.params["instType"])
         self.asked += 1
         if not self.answers:
             return httpx.Response(503, stream=httpx.ByteStream(b""))
@@ -130,9 +142,45 @@ class Venue:
         ]
         return _json({"code": "0", "msg": "", "data": data})
 
+    async def _list(self, kind: str) -> httpx.Response:
+        self.list_asked += 1
+        await trio.sleep(self.list_s)
+        if not self.lists:
+            return httpx.Response(503, stream=httpx.ByteStream(b""))
+        listed = {"SPOT": self.listed, "SWAP": self.swaps}.get(kind, {})
+        rows = [
+            {"instId": native, "instType": kind, "state": state, "tickSz": "0.1", "lotSz": "0.00000001"}
+            | ({"settleCcy": "USDT", "ctVal": "0.01", "ctMult": "1"} if kind == "SWAP" else {})
+            for native, state in listed.items()
+        ]
+        return _json({"code": "0", "data": rows})
+
 
 def _json(answer: object) -> httpx.Response:
     return httpx.Response(200, stream=httpx.ByteStream(json.dumps(answer).encode()))
+
+
+class ListFile:
+    """What the DuckDB file has of the list of markets; `held` while another process has it open."""
+
+    def __init__(self, *stored: Instrument) -> None:
+        self.stored, self.held = list(stored), False
+        self.rows: list[InstrumentRow] = []
+
+    async def consult(self, question: object) -> Any:
+        """The only question is the list."""
+        if self.held:
+            raise DatabaseLocked
+        return self.stored
+
+    def record(self, rows: Sequence[InstrumentRow]) -> None:
+        """In place of the buffer."""
+        self.rows += rows
+
+    @property
+    def newest(self) -> dict[str, tuple[str, bool]]:
+        """By symbol the native name, and whether it is active."""
+        return {row.symbol: (row.native_symbol, row.active) for row in self.rows}
 
 
 class Recorder:
@@ -199,23 +247,28 @@ def shared_services(
     stalls: StallLimits = DEFAULT_STALL_LIMITS,
     pool: PoolLimits = DEFAULT_POOL_LIMITS,
     access: ExchangeAccess = DEFAULT_ACCESS,
+    consult: Consult | None = None,
+    record: Callable[[Sequence[InstrumentRow]], None] = lambda _: None,
+    instruments: InstrumentLimits = DEFAULT_INSTRUMENT_LIMITS,
 ) -> SharedServices:
-    """Those of a pipeline without a past, whose file is held."""
+    """Those of a pipeline without a past, whose file is held; `record` gets changes of the list of markets."""
     return SharedServices(
         limiters=RateLimiters(),
         peers=peers or PeerActivity(),
-        consult=_held,
+        consult=consult or _held,
         flush=_nothing,
-        past=_locked_past,
+        past=_no_past,
+        record=record,
         stalls=stalls,
         pool=pool,
         access=access,
+        instruments=instruments,
     )
 
 
-async def _locked_past(*_: object) -> Any:
-    """Another process has the file."""
-    raise DatabaseLocked
+async def _no_past(*_: object) -> Any:
+    """Nothing is stored of any market."""
+    return []
 
 
 async def _held(question: object) -> Any:
@@ -238,11 +291,14 @@ async def recorded(
     consuming: bool = True,
     history: bool = True,
     changes: Mapping[str, Any] | None = None,
+    listed: bool = False,
+    file: ListFile | None = None,
     **settings: Any,
 ) -> AsyncIterator[Recorder]:
     """Records the venue's markets while the block runs; wall time goes with trio's clock.
 
-    Without `history` the exchange is one whose REST may not be asked. `changes` are to its dialect.
+    Without `history` the exchange is one whose REST may not be asked; with `listed` its list of markets is read and
+    compared with `file`. `changes` are to its dialect.
     """
     settings["ws_url"] = "ws://127.0.0.1"  # without TLS
     if history:
@@ -250,19 +306,27 @@ async def recorded(
     async with trio.open_nursery() as nursery:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(time, "time_ns", lambda: EPOCH_NS + int(trio.current_time() * 1e9))
+            exchanges = dict(changed_feed("okx", **(changes or {})))
+            if not listed:
+                exchanges["okx"] = dataclasses.replace(exchanges["okx"], instruments=None)
             services = shared_services(
                 peers,
                 stalls=stalls,
                 pool=pool,
                 access=ExchangeAccess(
-                    exchanges=changed_feed("okx", **(changes or {})),
+                    exchanges=exchanges,
                     connect=connect_in_memory(nursery, venue.server.handle),
                     transport=httpx.MockTransport(venue.rest),
                 ),
+                consult=file.consult if file else None,
+                record=file.record if file else lambda _: None,
+                instruments=LIST_LIMITS,
             )
             recorder = Recorder(symbols or ("BTC/USDT",), rows, services, **settings)
             if consuming:
                 nursery.start_soon(recorder.consume)
+            with suppress(DatabaseLocked):
+                await recorder.exchange.recall()
             async with recorder.tree:
                 await recorder.exchange.start(recorder.tree)
                 await trio.sleep(BEGUN_S)

@@ -282,9 +282,9 @@ def test_a_socket_path_that_the_system_cannot_bind_is_refused(folder: Path) -> N
 
 
 def test_an_exchanges_name_may_be_so_long_that_its_actors_still_have_names(folder: Path) -> None:
-    name = "a" * 54
+    name = "a" * 49
     config = load(folder, f'[exchanges.{name}]\ndialect = "binance"\nsymbols = ["BTC/USDT"]')
-    for actor in (f"{name}:backfill", f"{name}:12345678"):
+    for actor in (f"{name}:stall_detector", f"{name}:instruments", f"{name}:12345678"):
 
         async def run(_: object) -> None: ...
 

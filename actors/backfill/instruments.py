@@ -1,0 +1,336 @@
+"""The instruments actor of one exchange: reads its list of markets at start and daily, and records what changes."""
+
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import trio
+
+from actors.backfill.rest_client import RestClient, RestClientLimits
+from actors.backfill.stored_instruments import row_of, storable
+from actors.exchanges.contract.history import History
+from actors.exchanges.contract.instruments import PAGES_MAX, Instrument, InstrumentList
+from actors.exchanges.contract.rest import ErrorResponse, Garbled, RateLimit, Refused, RestRequest
+from actors.exchanges.selection import NOT_LISTED, Listed
+from actors.model.errors import DatabaseLocked
+from actors.model.records import InstrumentRow
+from supervisor import Backoff, Context, MisconfiguredError, TransientError
+
+# A list of 3,000 markets is 2 to 15 MB, with all the orders that each allows.
+REST_LIMITS = RestClientLimits(answer_s=60.0, body_bytes=32 << 20, tries=3)
+INLINE_BYTES = 256 * 1024  # a page that is larger is parsed in a thread: it would keep all others waiting
+ODD_MAX = 100  # rows of a page that cannot be read and are looked at
+INSTRUMENTS_MAX = 100_000  # deribit and okx have some thousands of options each
+# Where the exchange has no history, whose limits would count: far below any that an exchange documents.
+OWN_LIMIT = RateLimit(name="requests", units=20, window_s=10.0, burst=5)
+
+EVENTS_MAX = 50  # of one kind that one reading of the list becomes; the table has them all
+NAMES_MAX = 10  # symbols that one event names
+PROBLEMS_SHOWN_MAX = 10
+
+
+RETRY = Backoff(60.0, 3_600.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstrumentLimits:
+    """How often the list is read, and how long a start waits for it; seconds."""
+
+    first_s: float = 2.0  # a first start waits so long for the list; then the naming rule counts
+    every_s: float = 86_400.0
+    jitter: float = 0.05  # up to this share later, so that not all are read at once
+    wanting_s: float = 3_600.0  # while something configured is not listed
+    retry: Backoff = RETRY
+    locked_s: float = 5.0  # how often the file is tried while another process has it open
+    # A list that has lost so many of its markets at once is believed only when it is read so for the third time.
+    lost_min: int = 20
+    lost_share: float = 0.5
+    doubts_max: int = 2
+
+
+DEFAULT_INSTRUMENT_LIMITS = InstrumentLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Symbols whose recording began and ended, those that are left out and why, and what else is wrong."""
+
+    started: Sequence[str] = ()
+    ended: Sequence[str] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    problems: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ListService:
+    """The REST service of a list, for a RestClient: errors and bans are as the history of the exchange has them."""
+
+    base: str
+    history: History | None = None
+
+    @property
+    def banned(self) -> Mapping[int, float]:
+        """As RestService has it."""
+        return self.history.banned if self.history is not None else {}
+
+    def error_response(self, status: int, body: bytes) -> ErrorResponse:
+        """Never final: the list may be there tomorrow."""
+        if self.history is None:
+            return ErrorResponse(body[:200].decode("utf-8", "replace"))
+        return replace(self.history.error_response(status, body), final=False)
+
+
+class Instruments:
+    """Owned by the exchange: what it knows outlives crashes of the task that runs `run`.
+
+    `apply` records, from now on, what the configured symbols mean by the list in force. `recall` reads the newest
+    rows of the exchange from the file, or raises DatabaseLocked; `record` has rows stored.
+    """
+
+    def __init__(
+        self,
+        exchange: str,
+        instruments: InstrumentList,
+        rest: RestClient,
+        apply: Callable[[], Awaitable[Applied]],
+        *,
+        recall: Callable[[], Awaitable[Sequence[Instrument]]],
+        record: Callable[[Sequence[InstrumentRow]], None],
+        limits: InstrumentLimits = DEFAULT_INSTRUMENT_LIMITS,
+    ) -> None:
+        self._exchange, self._list, self._rest = exchange, instruments, rest
+        self._apply_listed, self._recall, self._record, self._limits = apply, recall, record, limits
+        self._random = random.Random()  # noqa: S311 - spreads load, keeps no secret
+        self._stored: dict[str, Instrument] | None = None  # as the file has them; None while it cannot be read
+        # What was read and is to be compared with those, and whether it is all.
+        self._read: tuple[dict[str, Instrument], bool] | None = None
+        self._opens_at: float | None = None  # until when a first start waits
+        self._asked = trio.Event()  # the list was read, or could not be
+        self._news = trio.Event()  # there is something to apply
+        self._sooner = trio.Event()  # the list is due earlier than it was
+        self._due, self._failures, self._doubts = 0.0, 0, 0
+        self._problems: tuple[str, ...] = ()
+        self._reported: set[str] = set()  # symbols that are left out, and were an event
+        self.listed = NOT_LISTED  # the list in force
+        self.unavailable = ""  # why it cannot be had now
+
+    # -- what is known ------------------------------------------------------------------------------------
+
+    async def recall(self) -> None:
+        """Reads what the file knows: the list in force unless a newer one has been read. Raises DatabaseLocked."""
+        if self._stored is not None:
+            return
+        stored = await self._recall()
+        self._stored = {one.symbol: one for one in stored}
+        if self.listed is NOT_LISTED and self._stored:
+            self.listed = Listed(self._stored)  # there may be new ones since
+
+    def look(self) -> None:
+        """The configured symbols have changed: health reports what is wrong with them."""
+        self._news.set()
+
+    # -- the actor ----------------------------------------------------------------------------------------
+
+    async def run(self, context: Context) -> None:
+        """Until cancelled. What is to be recorded waits for the first answer, and not for long."""
+        context.ok()
+        now = trio.current_time()
+        self._opens_at = now + self._limits.first_s if self._opens_at is None else self._opens_at
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_reading, context)
+            with trio.move_on_at(self._opens_at):
+                await self._asked.wait()
+            while True:
+                self._news = trio.Event()
+                await self._apply(context)
+                await self._news.wait()
+
+    async def _apply(self, context: Context) -> None:
+        applied = await self._apply_listed()
+        for symbol, why in applied.left_out.items():
+            if symbol not in self._reported:
+                context.note("unknown_market", why, symbol=symbol)
+        self._reported = set(applied.left_out)
+        if applied.started or applied.ended:
+            began = f"started {_named(applied.started)}" if applied.started else ""
+            ended = f"ended {_named(applied.ended)}" if applied.ended else ""
+            context.note("symbols_changed", "; ".join(filter(None, (began, ended))))
+        self._problems = tuple(applied.problems)
+        if self._problems and not self.unavailable:  # what is wanted may be listed soon
+            self._due = min(self._due, trio.current_time() + self._limits.wanting_s)
+            self._sooner.set()
+        context.degraded_by(self._problems, PROBLEMS_SHOWN_MAX)
+
+    async def _keep_reading(self, context: Context) -> None:
+        while True:
+            try:
+                found, whole, why = await self._read_all()
+            finally:
+                self._asked.set()
+            doubt = self._doubt(found, whole=whole)
+            self._note_available(context, why or doubt)
+            if not doubt and found:
+                self._take(found, whole=whole)
+            while self._stored is None:
+                try:
+                    await self.recall()
+                except DatabaseLocked:
+                    await trio.sleep(self._limits.locked_s)
+            self._compare(context)
+            self._news.set()
+            context.handled(0)
+            while trio.current_time() < self._due:
+                self._sooner = trio.Event()
+                with trio.move_on_at(self._due):
+                    await self._sooner.wait()
+
+    def _note_available(self, context: Context, why: str) -> None:
+        """When the list is read next; an event when it cannot be had, and when it can again."""
+        now, limits = trio.current_time(), self._limits
+        if why:
+            self._due = now + limits.retry.delay_s(self._failures, self._random)
+            self._failures += 1
+            if not self.unavailable:
+                known = "the last known one stays in force" if self.listed is not NOT_LISTED else "none is known"
+                context.note("instruments_unavailable", f"{why}; {known}")
+        else:
+            self._failures = 0
+            every_s = limits.wanting_s if self._problems else limits.every_s
+            self._due = now + every_s * self._random.uniform(1.0, 1.0 + limits.jitter)
+            if self.unavailable:
+                context.note("instruments_available", "the list of markets can be read again")
+        self.unavailable = why
+
+    # -- one reading of the list --------------------------------------------------------------------------
+
+    async def _read_all(self) -> tuple[dict[str, Instrument], bool, str]:
+        """All that can be read, whether that is all there is, and why it is not."""
+        found: dict[str, Instrument] = {}
+        odd: list[str] = []
+        problems: list[str] = []
+        try:
+            async with self._rest as rest:
+                for request in self._list.requests:
+                    try:
+                        await self._read_pages(rest, request, found, odd)
+                    except (TransientError, Refused) as error:
+                        problems.append(str(error))
+        except MisconfiguredError as error:
+            problems.append(str(error))
+        if not found and not problems:
+            problems.append("the list is empty")
+        for symbol, known in (self._stored or {}).items() if odd else ():
+            if symbol not in found and any(known.native in row for row in odd):
+                found[symbol] = known  # a row that cannot be read is not one that is gone
+        return found, not problems, problems[0] if problems else ""
+
+    async def _read_pages(
+        self, rest: RestClient, request: RestRequest, found: dict[str, Instrument], odd: list[str]
+    ) -> None:
+        for _ in range(PAGES_MAX):
+            body = await rest.get(request, lambda answer: answer.body)
+            if len(body) <= INLINE_BYTES:
+                page = self._list.page(body, request)
+            else:
+                page = await trio.to_thread.run_sync(self._list.page, body, request)
+            odd += page.odd[:ODD_MAX]
+            for one in map(storable, page.instruments):
+                known = found.get(one.symbol)
+                if known is None or (one.active and not known.active):
+                    found[one.symbol] = one
+            if len(found) > INSTRUMENTS_MAX:
+                raise Garbled(f"the list has more than {INSTRUMENTS_MAX:,} markets")
+            if page.next_request is None:
+                return
+            request = page.next_request
+        raise Garbled(f"the list has more than {PAGES_MAX} pages")
+
+    def _doubt(self, found: Mapping[str, Instrument], *, whole: bool) -> str:
+        """Why a whole list is not believed yet: of the markets that were traded it lacks too many at once."""
+        active = [one for one in self.listed.instruments.values() if one.active]
+        lost = [one for one in active if one.symbol not in found or not found[one.symbol].active]
+        limits = self._limits
+        if not whole or len(lost) < limits.lost_min or len(lost) < limits.lost_share * len(active):
+            self._doubts = 0
+            return ""
+        self._doubts += 1
+        if self._doubts > limits.doubts_max:
+            self._doubts = 0
+            return ""
+        return f"the list has lost {len(lost):,} of {len(active):,} markets at once"
+
+    def _take(self, found: dict[str, Instrument], *, whole: bool) -> None:
+        """Puts a list in force. One that is not whole adds to the one before and takes nothing away."""
+        if whole:
+            self.listed = Listed(found, _kinds(found.values()))
+        else:
+            found = {**self.listed.instruments, **found}
+            self.listed = Listed(found, self.listed.whole)
+        self._read = found, whole
+
+    # -- what has changed ---------------------------------------------------------------------------------
+
+    def _compare(self, context: Context) -> None:
+        """Has the rows stored that are news to the file, and reports them."""
+        if self._read is None or self._stored is None:
+            return
+        (found, whole), stored, self._read = self._read, self._stored, None
+        changed = [one for symbol, one in found.items() if stored.get(symbol) != one]
+        gone = [one for symbol, one in stored.items() if one.active and symbol not in found] if whole else []
+        seen_ns = time.time_ns()
+        rows = [*changed, *(replace(one, active=False) for one in gone)]
+        self._record([row_of(self._exchange, one, seen_ns) for one in rows])
+        self._stored = {**stored, **{one.symbol: one for one in rows}}
+        if stored:
+            self._report_changes(context, stored, changed, gone)
+        elif found:
+            active = sum(one.active for one in found.values())
+            context.note("instruments_known", f"{len(found):,} markets are listed, {active:,} of them traded")
+
+    def _report_changes(
+        self,
+        context: Context,
+        stored: Mapping[str, Instrument],
+        changed: Sequence[Instrument],
+        gone: Sequence[Instrument],
+    ) -> None:
+        ended = [*gone, *(stored[one.symbol] for one in changed if not one.active and _active(stored, one.symbol))]
+        began = [one for one in changed if one.active and not _active(stored, one.symbol)]
+        by_native = {(one.kind, one.native): one for one in ended}
+        renamed = [(by_native[one.kind, one.native], one) for one in began if (one.kind, one.native) in by_native]
+        renamed += [
+            (old, one)
+            for one in changed
+            if one.active and _active(stored, one.symbol) and (old := stored[one.symbol]).native != one.native
+        ]
+        of_renamed = {one.symbol for pair in renamed for one in pair}
+        texts = {
+            "instrument_renamed": [
+                (new, f"{old.symbol} ({old.native}) is {new.symbol} ({new.native}) now") for old, new in renamed
+            ],
+            "instrument_listed": [
+                (one, f"{one.symbol} is listed as {one.native}") for one in began if one.symbol not in of_renamed
+            ],
+            "instrument_delisted": [
+                (one, f"{one.symbol} is not traded any more") for one in ended if one.symbol not in of_renamed
+            ],
+        }
+        for event, reports in texts.items():
+            for one, reason in reports[:EVENTS_MAX]:
+                context.note(event, reason, symbol=one.symbol, native_symbol=one.native, kind=one.kind)
+            if (more := len(reports) - EVENTS_MAX) > 0:
+                context.note(event, f"and {more:,} more; see the table instruments")
+
+
+def _kinds(instruments: Iterable[Instrument]) -> frozenset[str]:
+    return frozenset(one.kind for one in instruments)
+
+
+def _active(stored: Mapping[str, Instrument], symbol: str) -> bool:
+    return symbol in stored and stored[symbol].active
+
+
+def _named(symbols: Sequence[str]) -> str:
+    more = len(symbols) - NAMES_MAX
+    return ", ".join(symbols[:NAMES_MAX]) + (f" and {more} more" if more > 0 else "")
