@@ -102,7 +102,7 @@ class Pipeline:
             chunk_rows=limits.chunk_rows,
         )
         self.exchanges = {name: self._exchange(exchange) for name, exchange in settings.exchanges.items()}
-        self.tree = parts.supervisor(TREE, on_event=self._heard)
+        self.tree = parts.supervisor(TREE, on_event=self._on_event)
         self.listeners: list[Callable[[Event], None]] = []
         self._feeds: Supervisor | None = None
         self.stop_asked = trio.Event()
@@ -301,7 +301,7 @@ class Pipeline:
 
     def _report(self, row: EventRow) -> None:
         """Reports a notice of the store as an event: in the file, in the log, to all listeners."""
-        self._heard(
+        self._on_event(
             Event(
                 at_ns=row.at_ns,
                 actor=row.actor,
@@ -313,7 +313,7 @@ class Pipeline:
             )
         )
 
-    def _heard(self, event: Event) -> None:
+    def _on_event(self, event: Event) -> None:
         self.buffer.record(
             EventRow(
                 at_ns=event.at_ns,

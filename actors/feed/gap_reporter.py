@@ -72,7 +72,7 @@ class GapReporter:
         for one in alarms:
             # If valid trades arrive too, contiguous ids show by themselves what is missing between them.
             partly = one.symbol is not None and not self._continuity.counts(one.symbol)
-            missing = one.markets if partly else one.markets - one.heard
+            missing = one.markets if partly else one.markets - one.with_valid
             for symbol in missing if one.fresh else ():
                 self._continuity.refused(symbol, one.since_ns, now_ns)
             one.fresh = False

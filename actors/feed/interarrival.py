@@ -37,16 +37,16 @@ class Interarrival:
         """The usual interval."""
         return self._rule_s
 
-    def heard(self, silence_s: float, now: float) -> None:
+    def traded(self, silence_s: float, now: float) -> None:
         """A trade arrived after a silence of the market itself; learns from it."""
         self._intervals += 1
         share = max(RULE_SHARE, 1 / self._intervals)
         self._rule_s += (silence_s - self._rule_s) * share
         if silence_s >= self._longest(now):
             self._longest_s, self._longest_at = silence_s, now
-        self.heard_after_loss()
+        self.traded_after_loss()
 
-    def heard_after_loss(self) -> None:
+    def traded_after_loss(self) -> None:
         """A trade arrived after a silence with another cause; learns nothing from it."""
         self._doubts, self._doubted_at = 0, -math.inf
 

@@ -124,8 +124,8 @@ class StallDetector:
                 del self._stalled[symbol]  # closed connections, or a halted exchange, are what matters now
         for symbol in self._behind.keys() - carriers.keys():
             self._level(symbol)
-        heard = {_coin(symbol) for symbol in carriers if self._heard(symbol, carriers[symbol], now)}
-        self._peers.traded(self._exchange, heard, now)
+        traded = {_coin(symbol) for symbol in carriers if self._has_traded(symbol, carriers[symbol], now)}
+        self._peers.traded(self._exchange, traded, now)
         for symbol, connections in carriers.items():
             interarrival, at_most_s = (
                 self._interarrival(symbol),
@@ -143,7 +143,7 @@ class StallDetector:
     def _idle_since(self, connection: Connection, symbol: str) -> float:
         return max(connection.state.idle_since(symbol), self._awake_since)
 
-    def _heard(self, symbol: str, connections: Iterable[Connection], now: float) -> bool:
+    def _has_traded(self, symbol: str, connections: Iterable[Connection], now: float) -> bool:
         """Whether the market had trades since the last check; learns from the silence before them."""
         last = max(connection.state.last_trade_at.get(symbol, -1.0) for connection in connections)
         before = self._last.get(symbol)
@@ -158,9 +158,9 @@ class StallDetector:
         )
         if self._stalled.pop(symbol, None) is None and own and before is not None:
             # the pause between two checks is not the market's own
-            interarrival.heard(max(0.0, last - before - TICK_S), now)
+            interarrival.traded(max(0.0, last - before - TICK_S), now)
         else:
-            interarrival.heard_after_loss()
+            interarrival.traded_after_loss()
         return True
 
     async def _judge(

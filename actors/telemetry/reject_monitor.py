@@ -40,7 +40,7 @@ class Refused:
     sound: Counter[str] = field(default_factory=Counter)
     alarm: str = ""
     fresh: bool = False  # a window with rejects is over (or the first raised an alarm): no gap records it yet
-    heard: frozenset[str] = frozenset()  # markets with valid trades in that window
+    with_valid: frozenset[str] = frozenset()  # markets with valid trades in that window
 
     @property
     def considerable(self) -> bool:
@@ -55,7 +55,7 @@ class Refused:
 
     def show(self) -> None:
         """Sets what the window so far means for gaps."""
-        self.fresh, self.heard = self.rejects > 0, frozenset(self.sound)
+        self.fresh, self.with_valid = self.rejects > 0, frozenset(self.sound)
 
 
 class Refusals:

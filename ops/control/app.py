@@ -8,7 +8,7 @@ import msgspec
 
 
 class UnknownName(Exception):
-    """There is no actor, exchange or symbol of this name; the message names it. Answered with 404."""
+    """There is no actor, exchange or symbol of this name; the message contains it. Answered with 404."""
 
 
 class Refused(Exception):
@@ -16,7 +16,7 @@ class Refused(Exception):
 
 
 class NotAvailable(Exception):
-    """This service does not offer what was asked for. 501."""
+    """This service does not offer what was requested. 501."""
 
 
 class SymbolsChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,14 +37,14 @@ class Stretch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"
 class ControlApp(Protocol):
     """The service as the control socket sees it.
 
-    Subclass it: what is not overridden is answered with 501. A method beyond the first four is only
-    called if its name is in `capabilities`: config, events, tap, metrics, restart, pause, resume, flush,
-    merge, reload, change_symbols, log_level, repair, repairs.
+    Subclass it: methods not overridden are answered with 501. A method beyond the first four is only called if its
+    name is in `capabilities`: config, events, tap, metrics, restart, pause, resume, flush, merge, reload,
+    change_symbols, log_level, repair, repairs.
 
-    Everything synchronous runs in the event loop and must be quick. A command may be cancelled when it
-    takes longer than `ControlLimits.command_s` or when the service stops; it goes on when its client
-    leaves. Names come from clients: look them up, never resolve them. Raise UnknownName, Refused or
-    NotAvailable; anything else is a bug of ours, logged and answered with 500.
+    Everything synchronous runs in the event loop and must be quick. A command may be cancelled if it takes longer
+    than `ControlLimits.command_s` or when the service stops; it continues if its client disconnects. Names come
+    from clients: look them up, never resolve them. Raise UnknownName, Refused or NotAvailable; anything else is a
+    bug of ours, logged and answered with 500.
     """
 
     capabilities: frozenset[str] = frozenset()
@@ -58,23 +58,23 @@ class ControlApp(Protocol):
         ...
 
     def live(self) -> bool:
-        """Whether the service's loop turns."""
+        """Whether the service's loop runs."""
         ...
 
     def ready(self) -> Sequence[str]:
-        """Why the service is not ready; empty when it is."""
+        """Why the service is not ready; empty if it is."""
         ...
 
     def config(self) -> Mapping[str, object]:
-        """The configuration in force, its secrets hidden."""
+        """The configuration in force, without secrets."""
         raise NotAvailable("config")
 
     def events(self, since: int) -> Sequence[Mapping[str, object]]:
-        """The events after number `since`, oldest first; the service bounds how many."""
+        """The events after number `since`, oldest first; their number is bounded."""
         raise NotAvailable(f"events since {since}")
 
     def tap(self, exchange: str, symbol: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Whole lines of JSON for as long as the block is open; "" means all. See tap.LineBuffer."""
+        """Whole lines of JSON while the block is open; "" means all. See tap.LineBuffer."""
         raise NotAvailable(f"a tap of {exchange or symbol or 'everything'}")
 
     def metrics(self) -> bytes:
@@ -98,11 +98,11 @@ class ControlApp(Protocol):
         raise NotAvailable("flush")
 
     async def merge(self) -> None:
-        """Folds the segments into the DuckDB file now."""
+        """Merges the segments into the DuckDB file now."""
         raise NotAvailable("merge")
 
     async def reload(self) -> Mapping[str, object]:
-        """Reads the configuration again and applies the difference, which it returns."""
+        """Reads the configuration again and applies the differences, which it returns."""
         raise NotAvailable("reload")
 
     async def change_symbols(
@@ -116,7 +116,7 @@ class ControlApp(Protocol):
         raise NotAvailable(f"repair of {stretch.symbol} on {exchange}")
 
     def repairs(self) -> Sequence[Mapping[str, object]]:
-        """The orders that are remembered, each with at least "repair" (its number) and "state"."""
+        """The known repairs, each with at least "repair" (its number) and "state"."""
         raise NotAvailable("repairs")
 
     def log_level(self, level: str) -> None:

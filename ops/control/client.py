@@ -1,7 +1,7 @@
-"""The client of the control socket, for the commands of the command line.
+"""The client of the control socket, used by the command line.
 
-The standard library's http.client over a Unix socket: a command line that is asked often has to start
-fast, and httpx takes longer to import than a service takes to answer.
+It uses the standard library's http.client over a Unix socket: commands have to start fast, and importing httpx
+takes longer than a service takes to answer.
 """
 
 import errno
@@ -20,11 +20,11 @@ from ops.control.listener import PATH_BYTES_MAX
 
 _CONNECT_S = 2.0
 _LOOK_S = (
-    4.0  # a service that turns answers a question within milliseconds; people wait no longer to learn it does not
+    4.0  # a running service answers within milliseconds; users wait no longer than this to learn that it does not
 )
-_COMMAND_S = 65.0  # the service gives a command up after 60 s and says so itself
-_IDLE_S = 1.0  # a stream is silent for so long before the service is asked whether it lives
-_LIVE_S = 3.0  # ... and what it gets to answer that: with _IDLE_S less than _LOOK_S and a little
+_COMMAND_S = 65.0  # the service cancels a command after 60 s and reports that itself
+_IDLE_S = 1.0  # how long a stream is silent before the service is checked
+_LIVE_S = 3.0  # ... and its time to answer: together with _IDLE_S less than _LOOK_S
 _READ_BYTES = 1 << 16
 _LINE_BYTES_MAX = 1 << 20  # a tick takes some hundred bytes
 
@@ -53,17 +53,17 @@ def segment(name: str) -> str:
 
 
 class ControlClient:
-    """A client of one service. Routes are paths such as "/v1/status", names in them made by `segment`.
+    """A client of one service. Routes are paths such as "/v1/status", names in them are encoded by `segment`.
 
-    Every call has a connection of its own, so there is nothing to close. All of them block, and raise
-    NoService or ProblemReply.
+    Every call opens a connection of its own, so there is nothing to close. All calls block, and raise NoService or
+    ProblemReply.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def get(self, route: str) -> object:
-        """The JSON that a GET answers with."""
+        """The JSON answer of a GET."""
         return self._decode(self._exchange("GET", route, None))
 
     def get_text(self, route: str) -> str:
@@ -71,22 +71,22 @@ class ControlClient:
         return self._exchange("GET", route, None).decode()
 
     def post(self, route: str, body: Mapping[str, object] | None = None) -> object:
-        """The JSON that a command answers with within a minute; a service that stands still is found before."""
+        """The JSON answer of a command, within a minute; a blocked service is detected before."""
         self._exchange("GET", "/v1/live", None)
         return self._decode(self._exchange("POST", route, msgspec.json.encode(body or {}), within_s=_COMMAND_S))
 
     def stream(self, route: str) -> Iterator[dict[str, object]]:
-        """The lines of a route that goes on, as they come; NoService when the service ends."""
+        """The lines of a streaming route, as they arrive; raises NoService when the service ends."""
         with self._errors(), self._answer("GET", route, None) as (response, connection):
             rest = b""
-            # read1, as readline takes a stream that breaks off for one that ends.
+            # read1, because readline does not distinguish a broken stream from one that ends.
             while len(rest) <= _LINE_BYTES_MAX and (data := self._next_of(response, connection)):
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
                     yield msgspec.json.decode(line, type=dict[str, object])
 
     def _next_of(self, response: http.client.HTTPResponse, connection: socket.socket) -> bytes:
-        """Some bytes of a stream, b"" at its end. A quiet market is no failure; a service that stands still is."""
+        """Some bytes of a stream, b"" at its end. A quiet market is no failure; a blocked service is."""
         connection.setblocking(False)
         waiting = not response.fp.peek(1)
         connection.setblocking(True)
@@ -108,7 +108,7 @@ class ControlClient:
             closing(http.client.HTTPConnection("tickwarden")) as conversation,
         ):
             conversation.sock = connection
-            # A service with no place left answers and closes before it has read: the answer is there.
+            # A service without a free slot answers and closes before it reads: the answer is there.
             with suppress(BrokenPipeError, ConnectionResetError):
                 conversation.request(method, route, body, {"Connection": "close"})
             with conversation.getresponse() as response:
@@ -133,13 +133,13 @@ class ControlClient:
             yield
         except TimeoutError as error:
             raise NoService(
-                f"the service at {self._path} does not answer: it stands still, or this machine is overloaded;"
+                f"the service at {self._path} does not answer: it is blocked, or this machine is overloaded;"
                 " look at its log"
             ) from error
         except (http.client.HTTPException, OSError, msgspec.MsgspecError) as error:
             why = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
             raise NoService(
-                f"the service at {self._path} ended the conversation ({why}); it may have stopped: ask again"
+                f"the service at {self._path} closed the connection ({why}); it may have stopped: try again"
             ) from error
 
     def _decode(self, body: bytes) -> object:
@@ -154,9 +154,11 @@ class ControlClient:
         if error.errno in {errno.EACCES, errno.EPERM}:
             return f"you may not connect to {self._path}: only its owner, root and its group may"
         if error.errno == errno.EAGAIN or isinstance(error, TimeoutError):
-            return f"the service at {self._path} does not answer: it takes no more connections; look at its log"
+            return f"the service at {self._path} does not answer: it accepts no more connections; look at its log"
         if len(os.fsencode(self._path)) > PATH_BYTES_MAX:
-            return f"{self._path} cannot be a socket: its path is too long, {PATH_BYTES_MAX} bytes are the most"
+            return (
+                f"{self._path} cannot be a socket: its path is too long, at most {PATH_BYTES_MAX} bytes are allowed"
+            )
         return (
             f"cannot connect to {self._path}: {error.strerror or error}; is [control] socket the running service's?"
         )

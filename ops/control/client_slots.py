@@ -10,7 +10,7 @@ from ops.control.http import HttpConnection
 
 
 class Place:
-    """One client that is served. Cancelling `scope` closes its connection."""
+    """The slot of one client. Cancelling `scope` closes its connection."""
 
     def __init__(self, stream: trio.SocketStream, connection: HttpConnection, *, may_command: bool) -> None:
         self.may_command = may_command
@@ -20,22 +20,22 @@ class Place:
         self._read_at = trio.current_time()
 
     def look(self) -> None:
-        """Notes whether the client has read something since the last look."""
+        """Notes whether the client has read something since the last check."""
         unread, sent = self._bytes_unread(), self._connection.sent_bytes
-        # The kernel counts more for a message than its bytes: less than what was there and what came was read.
+        # The kernel counts more than a message's bytes: a count below old plus new means that some was read.
         if not unread or unread < self._unread + sent - self._sent:
             self._read_at = trio.current_time()
         self._unread, self._sent = unread, sent
 
     def wasted_s(self) -> float:
-        """For how long the client has not read what waits for it, or not begun to ask anything."""
+        """How long the client has not read data that waits for it, or not begun a request."""
         since = [self._read_at] if self._unread else []
         if self._connection.idle_since is not None:
             since.append(self._connection.idle_since)
         return trio.current_time() - min(since, default=trio.current_time())
 
     def _bytes_unread(self) -> int:
-        """What was sent and has not reached the client: SIOCOUTQ, see unix(7) and tcp(7)."""
+        """The bytes sent that the client has not read: SIOCOUTQ, see unix(7) and tcp(7)."""
         count = array.array("i", [0])
         try:
             fcntl.ioctl(self._stream.socket.fileno(), termios.TIOCOUTQ, count)

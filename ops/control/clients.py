@@ -21,22 +21,22 @@ from ops.control.peers import Peer
 from ops.control.problem import Problem
 from ops.control.routes import Lines
 
-# What a connection costs the loop before its first request, and a request beside its parsing and its
+# The loop time of a connection before its first request, and of a request besides its parsing and its
 # handler: measured (2 cores, Python 3.11), rounded up.
 CONNECTION_COST_S = 150e-6
 REQUEST_COST_S = 100e-6
 _ACCEPT_AT_ONCE = 32  # a millisecond of the loop's time
-_NOT_YOURS = "this socket is for its owner, root and, to read, its group"
+_NOT_YOURS = "this socket is for its owner and root, and for its group to read"
 _ACCEPT_RETRY_S = 0.1
 
 _log = structlog.get_logger()
 
 
 class Clients:
-    """Serves what connects to a listening socket, within `limits`.
+    """Serves the clients of a listening socket, within `limits`.
 
-    `peer_of_socket` says who connected, `pace` bounds their share of the loop. `hosts`, if given, are the names a
-    request must be addressed to.
+    `peer_of_socket` returns who connected, `pace` bounds their share of the loop. `hosts`, if given, are the names
+    to which a request must be addressed.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Clients:
         self._lingering = 0
 
     async def serve(self, listening: socket.socket) -> NoReturn:
-        """Until cancelled; the caller closes `listening`. Nothing a client does raises."""
+        """Runs until cancelled; the caller closes `listening`. Nothing that a client does raises."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._look_after_places)
             while True:
@@ -69,16 +69,16 @@ class Clients:
                 except (BlockingIOError, ConnectionAbortedError):
                     pass
                 except OSError as error:
-                    # Out of descriptors or memory, mostly: it passes, and recording must not end over it.
+                    # Mostly out of descriptors or memory: that is temporary, and must not stop the recording.
                     _log.warning("control_accept_failed", error=str(error))
                     await trio.sleep(_ACCEPT_RETRY_S)
                 await self._pace.spend(time.perf_counter() - started + tasks * CONNECTION_COST_S)
 
     def _admit(self, connection: socket.socket, nursery: trio.Nursery) -> bool:
-        """Gives a connection a task (True), or a word and the door.
+        """Gives a connection a task (True), or an error and closes it.
 
-        No await, so the counts are never stale. In a flood most get no task and cost a tenth: the sooner
-        the queue is empty, the sooner an honest client's turn comes.
+        No await, so the counts are never stale. In a flood most connections get no task and cost a tenth: the
+        sooner the queue is empty, the sooner regular clients are served.
         """
         connection.setblocking(False)
         if _has_left(connection):
@@ -86,7 +86,7 @@ class Clients:
             return False
         peer = self._peer_of(connection)
         limits = self._limits
-        # The loopback listener has no commanders to keep places for.
+        # The loopback listener has no commanders to reserve slots for.
         places = limits.clients_max - (0 if peer.may_command or self._hosts else limits.commanders_reserved)
         if peer.may_read and (len(self._places) < places or self._make_room(peer)):
             stream = _stream_of(connection)
@@ -106,7 +106,9 @@ class Clients:
         return False
 
     def _make_room(self, newcomer: Peer) -> bool:
-        """Ends the connection of who has wasted its place for longest; nobody loses one to who may do less."""
+        """Closes the connection that has wasted its slot for longest; none is closed for a client with fewer
+        rights.
+        """
         wasted = [p for p in self._places if newcomer.may_command or not p.may_command]
         worst = max(wasted, key=Place.wasted_s, default=None)
         if worst is None or worst.wasted_s() < self._limits.wasted_s:
@@ -189,7 +191,7 @@ def _stream_of(connection: socket.socket) -> trio.SocketStream:
 
 
 def _has_left(connection: socket.socket) -> bool:
-    """Whether the client is gone for good; one that only closed its own direction still listens."""
+    """Whether the client has disconnected; one that only closed its own direction still reads."""
     poll = select.poll()
     poll.register(connection, 0)  # hang-ups are always reported
     return bool(poll.poll(0))

@@ -1,4 +1,4 @@
-"""Answers one request: checks what the peer may do, finds the route, calls the service."""
+"""Answers one request: checks the peer's rights, finds the route, calls the service."""
 
 import re
 from collections.abc import Iterator
@@ -27,11 +27,13 @@ async def dispatch(app: ControlApp, request: Request, peer: Peer, command_s: flo
         raise Problem(
             HTTPStatus.METHOD_NOT_ALLOWED,
             "method_not_allowed",
-            f"this route takes {allowed}",
+            f"this route accepts {allowed}",
             headers=(("Allow", allowed),),
         )
     if route.command and not peer.may_command:
-        raise problem.forbidden("commands are taken on the Unix socket, from the service's own user and root only")
+        raise problem.forbidden(
+            "commands are accepted on the Unix socket only, from the service's own user and root"
+        )
     check_query(route, query)
     with app_errors_as_problems(request):
         if route.capability and route.capability not in app.capabilities:
@@ -51,12 +53,12 @@ async def _command(route: Route, call: Call, request: Request, peer: Peer, comma
     raise Problem(
         HTTPStatus.GATEWAY_TIMEOUT,
         "command_timeout",
-        f"the command was not done within {command_s:g} s and was given up; see the status",
+        f"the command was not finished within {command_s:g} s and was cancelled; see the status",
     )
 
 
 def check_host(request: Request, hosts: frozenset[str]) -> None:
-    """Refuses what a browser sends for a page of another name that resolves to loopback; raises Problem."""
+    """Rejects what a browser sends for a page of another name that resolves to loopback; raises Problem."""
     named = [request.header(b"host") or ""]
     if "://" in request.target:
         named.append(request.target)
@@ -71,7 +73,7 @@ def check_host(request: Request, hosts: frozenset[str]) -> None:
 
 @contextmanager
 def app_errors_as_problems(request: Request) -> Iterator[None]:
-    """Turns what the service raises into what clients see; a bug is logged, and its text stays here."""
+    """Converts errors of the service to Problems; a bug is logged, and its text not sent."""
     try:
         yield
     except Problem:

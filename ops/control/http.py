@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection through h11: reads whole requests, writes answers, each within a deadline."""
+"""One HTTP/1.1 connection through h11: reads whole requests and writes answers, each within a deadline."""
 
 import time
 from collections.abc import AsyncIterator
@@ -15,8 +15,8 @@ from ops.control.pace import Pace
 from ops.control.problem import Problem
 
 READ_BYTES = 8 * 1024
-WRITE_BYTES = 16 * 1024  # a write that does not get this far within write_s is stalled
-# What the event loop pays for a wake-up with a system call, and for copying: measured, rounded up.
+WRITE_BYTES = 16 * 1024  # a write that sends fewer bytes within write_s is stalled
+# The loop time of a wake-up with a system call, and of copying: measured, rounded up.
 WAKE_COST_S = 60e-6
 BYTE_COST_S = 10e-9
 
@@ -50,7 +50,7 @@ class Reply:
 class HttpConnection:
     """Reads requests and writes answers, one after the other; the caller closes `stream`.
 
-    Reading raises Problem for what a client did wrong, and any of CLIENT_GONE when it left or stalled.
+    Reading raises Problem for an error of the client, and any of CLIENT_GONE if it disconnected or stalled.
     """
 
     def __init__(self, stream: trio.SocketStream, limits: ControlLimits, pace: Pace) -> None:
@@ -61,20 +61,20 @@ class HttpConnection:
         self._head = False
         self._unpaid_s = 0.0
         self.sent_bytes = 0
-        self.idle_since: float | None = trio.current_time()  # while nothing of the next request has come
+        self.idle_since: float | None = trio.current_time()  # while nothing of the next request has arrived
 
     async def first_request(self) -> Request | None:
-        """The request that a fresh connection brings; None if it closes without one."""
+        """The first request of a connection; None if it closes without one."""
         with trio.move_on_after(self._limits.request_s):
             return await self._request()
         raise Problem(
             HTTPStatus.REQUEST_TIMEOUT,
             "request_timeout",
-            f"a request has to arrive whole within {self._limits.request_s:g} s",
+            f"a request has to be complete within {self._limits.request_s:g} s",
         )
 
     async def next_request(self) -> Request | None:
-        """The one after; None if the client leaves, asked to close, or stays idle for too long."""
+        """The next request; None if the client disconnects, asked to close, or stays idle for too long."""
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return None
         self._http.start_next_cycle()
@@ -87,7 +87,7 @@ class HttpConnection:
         return await self.first_request()
 
     async def answer(self, reply: Reply) -> None:
-        """Sends a whole answer, without its body to a HEAD."""
+        """Sends a whole answer, without its body for a HEAD."""
         response = h11.Response(
             status_code=reply.status,
             reason=HTTPStatus(reply.status).phrase,
@@ -99,16 +99,16 @@ class HttpConnection:
         await self._send(data + self._encode(h11.EndOfMessage()))
 
     async def answer_problem(self, trouble: Problem) -> None:
-        """Sends a problem; if the request was not read to its end, also says why the connection closes."""
+        """Sends a problem; if the request was not read completely, also announces that the connection closes."""
         if self._http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
-            return  # in the middle of an answer: all that can be done is to close
+            return  # in the middle of an answer: only closing is left
         headers = trouble.headers
         if self._http.their_state is not h11.DONE:
             headers += (("Connection", "close"),)
         await self.answer(Reply(trouble.body(), int(trouble.status), problem.CONTENT_TYPE, headers))
 
     async def answer_lines(self, lines: AsyncIterator[bytes]) -> None:
-        """Sends lines as they come until they end or the client leaves; the last answer of its connection."""
+        """Sends lines as they come until they end or the client disconnects; the last answer of its connection."""
         headers = _headers("application/x-ndjson", ("Connection", "close"))
         await self._send(self._encode(h11.Response(status_code=200, reason="OK", headers=headers)))
         if self._head:
@@ -123,18 +123,18 @@ class HttpConnection:
             nursery.cancel_scope.cancel()
 
     async def pay(self, busy_s: float) -> None:
-        """Waits for the loop time that this connection has used: `busy_s` and what parsing took."""
+        """Waits for the loop time that this connection has used: `busy_s` and its parsing."""
         unpaid_s, self._unpaid_s = self._unpaid_s, 0.0
         await self._pace.spend(busy_s + unpaid_s)
 
     async def linger(self) -> None:
-        """Lets a client that is still sending read the answer before the connection closes under it."""
+        """Lets a client that is still sending read the answer before the connection closes."""
         if self._http.their_state is h11.DONE:
             return
         await drain(self._stream, self._limits)
 
     async def _watch_for_end(self, scope: trio.CancelScope) -> None:
-        # A quiet market writes nothing, so a client that left is only noticed by reading.
+        # In a quiet market nothing is written, so only reading detects a client that disconnected.
         with suppress(*CLIENT_GONE):
             while await self._receive():
                 pass
@@ -158,7 +158,7 @@ class HttpConnection:
                 raise Problem(
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                     "body_too_large",
-                    f"a body may have {limits.body_bytes_max} bytes",
+                    f"a body may have at most {limits.body_bytes_max} bytes",
                 )
             part = await self._event()
             if not isinstance(part, h11.Data):
@@ -189,7 +189,7 @@ class HttpConnection:
         return Problem(
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
             "headers_too_large",
-            f"the request line and headers may have {self._limits.header_bytes_max} bytes",
+            f"the request line and headers may have at most {self._limits.header_bytes_max} bytes",
         )
 
     async def _receive(self) -> bytes:
@@ -218,7 +218,7 @@ async def drain(stream: trio.SocketStream, limits: ControlLimits) -> None:
 
 
 def _headers(content_type: str, *more: tuple[str, str]) -> list[tuple[str, str]]:
-    # no-store and nosniff matter where a browser reads the loopback listener.
+    # no-store and nosniff matter for browsers on the loopback listener.
     return [
         ("Content-Type", content_type),
         ("Cache-Control", "no-store"),

@@ -1,24 +1,24 @@
-"""Every limit of the control socket: its name, its unit and its reason, in one place."""
+"""Every limit of the control socket, with its unit and reason."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlLimits:
-    """What clients may take of the service; the defaults are the public promise.
+    """The limits for clients; the defaults are documented.
 
-    - `clients_max` are served at once; one more gets an error and is closed, unless one of them has for `wasted_s`
-      not read what waits for it, or not asked anything. Of these, `commanders_reserved` are kept for
-      the owner and root, so that readers cannot lock out who has to act.
-    - A client has wasted its slot that for `wasted_s` has neither read nor asked, looked at every `look_every_s`.
-      An honest one reads within moments, and one that keeps its connection for the next question can open another.
-    - `request_s` for a request to arrive whole, `write_s` for a write that makes no progress, `idle_s`
-      between the requests of one connection, `command_s` for a command to be done.
-    - After an error the connection is drained for at most `linger_s` and `linger_bytes_max`, so that a
-      client still sending gets to read why; at most `lingering_max` turned-away clients at a time.
-    - `loop_share` of the event loop's time is what all clients together may use in the long run,
-      `loop_burst_s` of it at once: past that they wait, and recording does not.
-    - `tap_lines_max` wait for one reader of the live tap; what comes past that is counted, not kept.
+    - `clients_max` are served at once; one more gets an error and is closed, unless one of them has wasted its
+      slot. Of these, `commanders_reserved` are kept for the owner and root, so that readers cannot lock them out.
+    - A client has wasted its slot if for `wasted_s` it has neither read data that waits for it nor begun a request,
+      checked every `look_every_s`. A regular client reads quickly, and one that keeps its connection for the next
+      request can open another.
+    - `request_s` for a request to be complete, `write_s` for a write that makes no progress, `idle_s` between the
+      requests of one connection, `command_s` for a command.
+    - After an error the connection is drained for at most `linger_s` and `linger_bytes_max`, so that a client still
+      sending can read the error; at most `lingering_max` rejected clients at a time.
+    - `loop_share` of the event loop's time is available to all clients together in the long run, `loop_burst_s` of
+      it at once: beyond that they wait, and recording does not.
+    - `tap_lines_max` lines wait for one reader of the live tap; further ones are counted, not kept.
     """
 
     clients_max: int = 16

@@ -11,7 +11,7 @@ from pathlib import Path
 
 # sockaddr_un.sun_path holds 108 bytes with the closing NUL: unix(7). BSD and macOS have 104.
 PATH_BYTES_MAX = 107
-_PRIVATE_NAME = ".12345678/s"  # as long as what tempfile makes, with the socket in it
+_PRIVATE_NAME = ".12345678/s"  # as long as tempfile's names, with the socket in it
 
 
 class ControlError(Exception):
@@ -19,7 +19,7 @@ class ControlError(Exception):
 
 
 class SocketInUse(ControlError):
-    """A living process answers on this path."""
+    """A running process answers on this path."""
 
 
 class SocketPathError(ControlError):
@@ -30,10 +30,10 @@ class SocketPathError(ControlError):
 def control_listener(path: Path, group_id: int | None, backlog: int) -> Iterator[socket.socket]:
     """Listens on `path` while the block is open: mode 0600, or 0660 for the group `group_id`.
 
-    bind() gives the file a mode by umask, and umask belongs to the whole process: between bind and chmod
-    others could connect, or files made by other threads would get the wrong mode. So the socket is born
-    in a fresh folder of mode 0700, gets its group and mode there, and is then linked to its place, which
-    is atomic and, unlike a rename, never replaces a socket that another service has just put there.
+    bind() creates the file with a mode by umask, and the umask belongs to the whole process: between bind and chmod
+    others could connect, or files created by other threads would get the wrong mode. So the socket is created in a
+    new folder of mode 0700, gets its group and mode there, and is then linked to its path, which is atomic and,
+    unlike a rename, never replaces a socket that another service has just created there.
 
     On leaving, the file is removed if it is still this listener's own. Raises SocketInUse, SocketPathError.
     """
@@ -48,16 +48,16 @@ def control_listener(path: Path, group_id: int | None, backlog: int) -> Iterator
                 listening.listen(backlog)
                 inode = _publish(born, path, group_id)
         except OSError as error:
-            raise SocketPathError(f"no socket can be made at {path}: {error.strerror}") from error
+            raise SocketPathError(f"no socket can be created at {path}: {error.strerror}") from error
         try:
             yield listening
         finally:
-            # Still listening, so that nobody takes the path over between this look and the removal.
+            # Still listening, so that nobody takes the path over between this check and the removal.
             _remove_own(path, inode)
 
 
 def bytes_needed(path: Path) -> int:
-    """How long the longest path is that a socket here is bound to; PATH_BYTES_MAX is the system's limit."""
+    """The length of the longest path to which a socket here is bound; PATH_BYTES_MAX is the system's limit."""
     return max(len(os.fsencode(path)), len(os.fsencode(path.parent / _PRIVATE_NAME)))
 
 
@@ -65,19 +65,19 @@ def _check_length(path: Path) -> None:
     longest = bytes_needed(path)
     if longest > PATH_BYTES_MAX:
         raise SocketPathError(
-            f"the control socket's path {path} is too long: {longest} bytes where a Unix socket takes "
+            f"the control socket's path {path} is too long: got {longest} bytes, a Unix socket allows "
             f'{PATH_BYTES_MAX}; set [control] socket to a shorter one, such as "/run/tickwarden.sock"'
         )
 
 
 def _take_over(path: Path) -> None:
-    """Clears the path of a dead process's socket; of several who try at once none removes a living one."""
+    """Clears the path of a dead process's socket; of several concurrent callers none removes a live one."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return
     except OSError as error:
-        raise SocketPathError(f"the control socket {path} is out of reach: {error.strerror}") from error
+        raise SocketPathError(f"the control socket {path} cannot be reached: {error.strerror}") from error
     if not stat.S_ISSOCK(mode):
         raise SocketPathError(
             f"{path} exists and is not a socket; move it away or set [control] socket to another path"
@@ -95,7 +95,7 @@ def _take_over(path: Path) -> None:
 def _move_away_dead(path: Path) -> None:
     aside = path.parent / f".{os.urandom(4).hex()}"
     with suppress(FileNotFoundError):
-        # Between the question and this move another service may have put its own there: look again.
+        # Between the check and this move another service may have created its own: check again.
         path.rename(aside)
         if _answers(aside):
             with suppress(FileExistsError):
@@ -106,7 +106,7 @@ def _move_away_dead(path: Path) -> None:
 
 
 def _answers(path: Path) -> bool:
-    """Whether a process listens on the socket. Never waits: a full backlog is a living process too."""
+    """Whether a process listens on the socket. Never waits: a full backlog means a running process too."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         code = probe.connect_ex(os.fspath(path))
@@ -116,13 +116,13 @@ def _answers(path: Path) -> bool:
 
 
 def _publish(private: Path, path: Path, group_id: int | None) -> tuple[int, int]:
-    """Gives the socket its group and mode, then its name; returns what identifies it."""
+    """Sets the socket's group and mode, then its name; returns its identity."""
     if group_id is not None:
         try:
             os.chown(private, -1, group_id)
         except PermissionError as error:
             raise SocketPathError(
-                f"{path} cannot be given to group {group_id}: the service's user is no member"
+                f"{path} cannot be given to group {group_id}: the service's user is not a member"
             ) from error
     private.chmod(0o600 if group_id is None else 0o660)
     made = private.stat()

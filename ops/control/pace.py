@@ -4,14 +4,14 @@ import math
 
 import trio
 
-WAIT_MAX_S = 1.0  # one slow answer delays those that come after it, but never for long
+WAIT_MAX_S = 1.0  # the maximum delay that one slow answer causes for others
 
 
 class Pace:
     """A leaky bucket of loop time, shared by all clients of one listener.
 
-    Work is paid for after it is done, so a lone client is answered at once; those who hammer wait until
-    `share` of the passing time has covered what they used. `burst_s` of work goes through unpaced.
+    Work is charged after it is done, so a single client is answered at once; heavy users wait until `share` of the
+    elapsed time has covered their use. `burst_s` of work is free.
     """
 
     def __init__(self, share: float, burst_s: float) -> None:
@@ -20,9 +20,9 @@ class Pace:
         self._covered_at = -math.inf
 
     async def spend(self, busy_s: float) -> None:
-        """Records `busy_s` of work and waits while the bucket is over its brim."""
+        """Charges `busy_s` of work, and waits while the bucket is full."""
         now = trio.current_time()
-        # Never further ahead than burst and one wait: a single heavy answer must not close the socket.
+        # Bounded by the burst and one wait: a single heavy answer must not block the socket.
         brim = now + self._burst_s + WAIT_MAX_S
         self._covered_at = min(max(self._covered_at, now) + busy_s / self._share, brim)
         wait_s = self._covered_at - now - self._burst_s

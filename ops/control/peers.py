@@ -1,4 +1,4 @@
-"""The credentials of a Unix socket's peer, from the kernel, and what the peer may do."""
+"""The credentials of a Unix socket's peer, from the kernel, and the peer's rights."""
 
 import array
 import os
@@ -10,12 +10,12 @@ _UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 # Supplementary groups of the peer when it connected (Linux 4.13, include/uapi/asm-generic/socket.h);
 # Python has no name for it. Asking the kernel, not the user database, cannot block the loop.
 _SO_PEERGROUPS = 59
-_GROUPS_BYTES_MAX = 1024  # the most socket.getsockopt hands out: 256 groups
+_GROUPS_BYTES_MAX = 1024  # the maximum of socket.getsockopt: 256 groups
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One client. `uid` and `pid` are None where the transport does not tell."""
+    """One client. `uid` and `pid` are None if the transport does not provide them."""
 
     may_read: bool
     may_command: bool
@@ -26,7 +26,7 @@ class Peer:
 def peer_of(connection: socket.socket, group_id: int | None) -> Peer:
     """The peer of an accepted Unix connection: root and the service's own user command, `group_id` reads."""
     if not hasattr(socket, "SO_PEERCRED"):
-        # Elsewhere than on Linux the file's mode decides alone: 0600 lets only the owner and root in.
+        # On other systems than Linux only the file's mode decides: 0600 admits the owner and root.
         return Peer(may_read=True, may_command=group_id is None)
     pid, uid, gid = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
     if uid in {0, os.geteuid()}:

@@ -1,7 +1,7 @@
-"""Errors as clients see them: RFC 9457 problem JSON, each with a code that never changes its meaning.
+"""Errors for clients: RFC 9457 problem JSON, each with a code that never changes its meaning.
 
-https://www.rfc-editor.org/rfc/rfc9457 (read 2026-07). `code` is our extension member, for programs;
-`detail` is for people and may be reworded.
+https://www.rfc-editor.org/rfc/rfc9457 (read 2026-07). `code` is our extension member, for programs; `detail` is for
+people and may be reworded.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ CONTENT_TYPE = "application/problem+json"
 
 
 class Problem(Exception):
-    """An answer that is an error. Raised anywhere below a request, sent by the connection.
+    """An answer that is an error. Raised anywhere in the processing of a request, sent by the connection.
 
     `members` are further members of the JSON object, `headers` further response headers.
     """
@@ -46,7 +46,7 @@ class Problem(Exception):
         return msgspec.json.encode(document | self.members)
 
     def whole_response(self) -> bytes:
-        """A complete HTTP/1.1 response, for a client that is turned away before it is listened to."""
+        """A complete HTTP/1.1 response, for a client that is rejected before its request is read."""
         body = self.body()
         headers = (
             ("Content-Type", CONTENT_TYPE),
@@ -74,10 +74,10 @@ def forbidden(detail: str) -> Problem:
 
 
 def too_many_clients(clients_max: int) -> Problem:
-    """503: every place is taken."""
+    """503: every slot is taken."""
     return Problem(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "too_many_clients",
-        f"{clients_max} clients are being served; try again when one has left",
+        f"{clients_max} clients are being served; try again when one has disconnected",
         headers=(("Retry-After", "1"),),
     )

@@ -23,7 +23,7 @@ Lines = AbstractAsyncContextManager[AsyncIterator[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request as a route sees it: `name` from the path, `query` only keys that the route knows."""
+    """One request as a route receives it: `name` from the path, `query` with known keys only."""
 
     app: ControlApp
     name: str
@@ -33,7 +33,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What stands behind a path. A `command` changes something; `capability` "" is always offered."""
+    """The implementation of a path. A `command` changes something; `capability` "" is always offered."""
 
     handle: Callable[[Call], Awaitable[Reply | Lines]]
     capability: str = ""
@@ -75,7 +75,7 @@ def split_target(target: str) -> tuple[tuple[str, ...], dict[str, str]]:
     if len(dict(pairs)) != len(pairs):
         raise problem.bad_request("a query parameter is given twice")
     if any(len(part) > _ARGUMENT_CHARS_MAX for part in (*segments, *dict(pairs).values())):
-        raise problem.not_found("no name is as long as that")
+        raise problem.not_found("the name is too long")
     return segments, dict(pairs)
 
 
@@ -88,7 +88,7 @@ def find_route(segments: tuple[str, ...]) -> tuple[Route, str]:
 
 
 def check_query(route: Route, query: Mapping[str, str]) -> None:
-    """A misspelt filter must not silently mean "everything"; raises Problem 400."""
+    """Rejects unknown parameters: a misspelt filter must not silently mean "everything"; raises Problem 400."""
     unknown = sorted(query.keys() - route.query)
     if unknown:
         known = ", ".join(sorted(route.query)) or "none"
@@ -103,7 +103,7 @@ def _read_body(body: bytes, kind: type[_Body]) -> _Body:
     try:
         return msgspec.json.decode(body or b"{}", type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise problem.bad_request(f"the body is not what this route takes: {error}") from error
+        raise problem.bad_request(f"the body is not what this route expects: {error}") from error
 
 
 async def _live(call: Call) -> Reply:

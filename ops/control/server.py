@@ -1,4 +1,4 @@
-"""Opens the control interface: on the Unix socket, and read-only on loopback TCP if asked to."""
+"""Opens the control interface: on the Unix socket and, read-only, on loopback TCP if configured."""
 
 import errno
 import grp
@@ -32,7 +32,7 @@ class Listener:
         self.pace = Pace(limits.loop_share, limits.loop_burst_s)
 
     async def serve(self, app: ControlApp) -> NoReturn:
-        """Answers clients until cancelled; what they do never raises."""
+        """Answers clients until cancelled; nothing that they do raises."""
         await Clients(app, self._limits, self._peer_of, self.pace, self._hosts).serve(self.listening)
 
 
@@ -46,9 +46,8 @@ def unix_listener(
 ) -> Iterator[Listener]:
     """Listens on the Unix socket `path` while the block is open, then removes it.
 
-    The owner of the process and root may do everything; members of `group`, if one is named, may read;
-    `credentials` says which of them a client is. Raises ControlError (SocketInUse, SocketPathError) if the socket
-    cannot be made.
+    The owner of the process and root have all rights; members of `group`, if set, may read; `credentials` returns
+    which of them a client is. Raises ControlError (SocketInUse, SocketPathError) if the socket cannot be created.
     """
     limits = limits or ControlLimits()
     group_id = _group_id(group)
@@ -60,9 +59,9 @@ def unix_listener(
 def http_listener(host: str, port: int, *, limits: ControlLimits | None = None) -> Iterator[Listener]:
     """Listens on a loopback address, for the read-only routes, while the block is open; port 0 picks a free one.
 
-    TCP does not say who connects: every local user may read, nobody may command. The Host header must
-    name loopback, so that a web page whose name is made to resolve to 127.0.0.1 cannot read through the
-    user's browser. Raises ControlError, and SocketInUse if another process has the port.
+    TCP does not identify clients: every local user may read, nobody may send commands. The Host header must name
+    loopback, so that a web page whose name is made to resolve to 127.0.0.1 cannot read through the user's browser.
+    Raises ControlError, and SocketInUse if another process has the port.
     """
     limits = limits or ControlLimits()
     address = _loopback(host)
@@ -97,9 +96,7 @@ def _loopback(host: str) -> str:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        raise ControlError(f'[control] http: {host!r} is no IP address; write "127.0.0.1:8787"') from None
+        raise ControlError(f'[control] http: {host!r} is not an IP address; write "127.0.0.1:8787"') from None
     if not address.is_loopback:
-        raise ControlError(
-            f"[control] http: {host} is not loopback; anyone on the network could read, so it is refused"
-        )
+        raise ControlError(f"[control] http: {host} is not a loopback address; anyone on the network could read")
     return str(address)

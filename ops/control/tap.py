@@ -1,4 +1,4 @@
-"""A bounded buffer of lines between the live data and one reader who may be slow."""
+"""A bounded buffer of lines between the live data and one reader, who may be slow."""
 
 from collections.abc import AsyncIterator, Callable
 
@@ -8,10 +8,10 @@ from ops.control.limits import ControlLimits
 
 
 class LineBuffer(AsyncIterator[bytes]):
-    """Lines on their way to one reader. The offering side never waits.
+    """Lines for one reader. Offering never waits.
 
-    When `lines_max` lines wait, further ones are counted instead of kept, and the reader gets
-    {"lagged": N} where they would have stood. One task reads, any may offer or close.
+    When `lines_max` lines wait, further ones are counted instead of kept, and the reader gets {"lagged": N} in
+    their place. One task reads, any may offer or close.
     """
 
     def __init__(self, lines_max: int = ControlLimits().tap_lines_max) -> None:
@@ -23,11 +23,11 @@ class LineBuffer(AsyncIterator[bytes]):
         self._something = trio.Event()
 
     def offer(self, lines: int, render: Callable[[int], bytes]) -> None:
-        """Takes as many of `lines` as there is room for: `render(n)` gives the first n, each ended by \\n.
+        """Accepts as many of `lines` as there is room for: `render(n)` returns the first n, each ended by \\n.
 
-        It is only called for what will be kept: to a reader who lags nothing is rendered.
+        It is only called for lines that are kept: nothing is rendered for a reader that lags.
         """
-        # Once something is lost there is no room until the reader comes, so that N stands where it belongs.
+        # After a loss there is no room until the reader has read, so that N is in the right place.
         kept = min(lines, self._lines_max - self._lines)
         if kept:
             self._waiting.append(render(kept))
@@ -36,12 +36,12 @@ class LineBuffer(AsyncIterator[bytes]):
         self._something.set()
 
     def close(self) -> None:
-        """Ends the iteration once everything that waits has been read."""
+        """Ends the iteration once all waiting lines have been read."""
         self._closed = True
         self._something.set()
 
     async def __anext__(self) -> bytes:
-        """Everything that waits, at least one line; cancelled, it takes nothing."""
+        """All waiting lines, at least one; if cancelled, takes nothing."""
         while not (self._waiting or self._lagged):
             if self._closed:
                 raise StopAsyncIteration

@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 
-REPEAT_S = 60.0  # the same trouble is shown at most once in so long ...
-KEYS_MAX = 1000  # ... for so many different ones; past that the oldest is forgotten and shown again
+REPEAT_S = 60.0  # the same problem is shown at most once in this time ...
+KEYS_MAX = 1000  # ... for this many different ones; beyond that the oldest is forgotten and shown again
 
 Fields = MutableMapping[str, object]
-# Shown once; kept for longer they would hold memory, and the frames of an exception all they refer to.
+# Shown once and not kept: an exception's frames would keep all their objects in memory.
 _BULKY = frozenset({"traceback", "exception", "exc_info", "stack"})
 _Key = tuple[str, str, str]
 
@@ -22,21 +22,21 @@ class _Repeated:
 
 
 class Repeats:
-    """Used from several threads. A line is the same as another if event, actor and reason are."""
+    """Used from several threads. Two lines are the same if event, actor and reason are."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._known: dict[_Key, _Repeated] = {}  # in the order in which their time is up
+        self._known: dict[_Key, _Repeated] = {}  # in order of expiry
 
     def admit(self, fields: Fields) -> bool:
-        """Whether a line is to be shown now; if not it is counted."""
+        """Whether a line is to be shown now; otherwise it is counted."""
         key = (str(fields.get("event", "")), str(fields.get("actor", "")), str(fields.get("reason", "")))
         now = self._clock()
         with self._lock:
             known = self._known.get(key)
             if known is not None:
-                # Also when its time is up: `due` is then about to tell of it, and to let the next one pass.
+                # Also when it has expired: `due` is then about to report it, and to let the next one pass.
                 known.count += 1
                 known.last = {name: value for name, value in fields.items() if name not in _BULKY}
                 return False
@@ -45,10 +45,10 @@ class Repeats:
             return True
 
     def due(self, *, everything: bool = False) -> list[Fields]:
-        """The lines that tell how often something came again; to be asked for every few seconds.
+        """The lines that report how often something was repeated; to be called every few seconds.
 
-        What came again is counted again for as long, so that a trouble that lasts is one line a minute.
-        `everything` is for the end.
+        A repeated line is counted for the same time again, so that a lasting problem is one line a minute.
+        `everything` is for the shutdown.
         """
         now = self._clock()
         lines: list[Fields] = []
@@ -63,7 +63,7 @@ class Repeats:
         return lines
 
     def _forget_one(self) -> bool:
-        """Makes room by forgetting something that did not come again; False if all did."""
+        """Makes room by dropping a line that was not repeated; False if all were."""
         key = next((key for key, known in self._known.items() if not known.count), None)
         if key is not None:
             del self._known[key]

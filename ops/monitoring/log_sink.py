@@ -1,4 +1,4 @@
-"""Takes log lines without waiting; a thread writes them; counts lines dropped while nobody reads."""
+"""Accepts log lines without blocking, writes them in a thread, and counts lines dropped while nobody reads."""
 
 import os
 import select
@@ -8,23 +8,23 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-LINES_MAX = 10_000  # what may wait for a stalled terminal or pipe; more is counted and dropped
+LINES_MAX = 10_000  # the maximum queue for a stalled terminal or pipe; more is counted and dropped
 BYTES_MAX = 8 * 1024 * 1024  # the same in bytes: a traceback is a long line
-WRITE_BYTES_MAX = 64 * 1024  # of one write: as much as a pipe holds
-IDLE_S = 2.0  # how often the thread asks whether something is to be written unasked
-POLL_MS = 1000  # how long to wait for a full pipe that somebody made non-blocking
+WRITE_BYTES_MAX = 64 * 1024  # of one write: the capacity of a pipe
+IDLE_S = 2.0  # how often the thread checks for lines that become due by themselves
+POLL_MS = 1000  # how long to wait for a full pipe in non-blocking mode
 
 
 class LineSink:
     """A file-like object for structlog.
 
-    `notice(count)` renders the line that reports dropped lines; `idle(everything)` gives lines that have
-    become due by themselves, all of them at the end. Both may be called from the thread.
+    `notice(count)` renders the line that reports dropped lines; `idle(everything)` returns lines that have become
+    due by themselves, all of them at shutdown. Both may be called from the thread.
 
-    A stream with a file descriptor is written to past its own buffer: a thread that hangs in a write would
-    otherwise hold the buffer's lock, and the interpreter could not end. Nothing that goes wrong with the
-    stream (EPIPE, ENOSPC, EIO, closed) comes back to the caller: lines are dropped, counted in `dropped`,
-    and reported once writing works again.
+    A stream with a file descriptor is written directly, not through its buffer: a thread that hangs in a write
+    would otherwise hold the buffer's lock, and the interpreter could not exit. No error of the stream (EPIPE,
+    ENOSPC, EIO, closed) reaches the caller: lines are dropped, counted in `dropped`, and reported once writing
+    works again.
     """
 
     def __init__(
@@ -43,12 +43,12 @@ class LineSink:
         self._untold = 0
         self._busy = False
         self._closed = False
-        self._torn = False  # the last write broke off within a line
+        self._torn = False  # the last write ended within a line
         self.dropped = 0
         threading.Thread(target=self._run, name="log-writer", daemon=True).start()
 
     def write(self, text: str) -> None:
-        """Takes a line with its newline; what cannot be taken is counted."""
+        """Queues a line with its newline; counts it if there is no room."""
         line = text.encode("utf-8", "backslashreplace")
         with self._changed:
             if len(self._lines) >= LINES_MAX or self._bytes + len(line) > BYTES_MAX:
@@ -59,21 +59,21 @@ class LineSink:
             self._changed.notify_all()
 
     def flush(self) -> None:
-        """Does nothing: the thread keeps nothing back."""
+        """Does nothing: the thread holds nothing back."""
 
     def drain(self, timeout_s: float) -> None:
-        """Waits until all that was taken is written, or gives up; for the end of the process."""
+        """Waits until all queued lines are written, or gives up; for shutdown."""
         for line in self._idle(True):
             self.write(line)
         self.wait_written(timeout_s)
 
     def wait_written(self, timeout_s: float) -> bool:
-        """Waits until all that was taken is written; False where that takes longer."""
+        """Waits until all queued lines are written; False on a timeout."""
         with self._changed:
             return self._changed.wait_for(lambda: not (self._lines or self._busy), timeout_s)
 
     def close(self, timeout_s: float) -> None:
-        """Like `drain`, and ends the thread; lines that come later are lost."""
+        """Like `drain`, and ends the thread; later lines are lost."""
         self.drain(timeout_s)
         with self._changed:
             self._closed = True
@@ -99,7 +99,7 @@ class LineSink:
                 self.write(line)
 
     def _take(self) -> tuple[bytes, int]:
-        """What to write next, and how many dropped lines it reports; waits at most `idle_s`."""
+        """The bytes to write next, and how many dropped lines they report; waits at most `idle_s`."""
         with self._changed:
             if not self._lines and not self._closed:
                 self._changed.wait(self._idle_s)
@@ -117,7 +117,7 @@ class LineSink:
             return b"".join(parts), told
 
     def _put(self, data: bytes) -> bytes:
-        """Writes; returns what could not be written."""
+        """Writes; returns the bytes that could not be written."""
         left = data
         with suppress(OSError, ValueError):  # a closed or full sink: the service goes on
             while left:
@@ -129,10 +129,10 @@ class LineSink:
 
 
 def _writer(stream: Any) -> Callable[[bytes], int]:
-    """Writes some bytes and says how many; may block, and may raise OSError or ValueError."""
+    """A function that writes some bytes and returns how many; it may block, and may raise OSError or ValueError."""
     try:
         descriptor = stream.fileno()
-    except (OSError, ValueError, AttributeError):  # no file: something that collects text
+    except (OSError, ValueError, AttributeError):  # not a file: an object that collects text
 
         def write_text(data: bytes) -> int:
             stream.write(data.decode())

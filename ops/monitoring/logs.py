@@ -1,4 +1,4 @@
-"""Logs: structlog to stderr, one line an event, JSON or console, repeated trouble counted, secrets hidden."""
+"""Logs: structlog to stderr, one line per event, JSON or console, repeated problems counted, secrets removed."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ from ops.monitoring.redact import redact
 from supervisor import Event
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-# An actor's new state, or that its times are doubtful, by how loud it is.
+# The log level of an actor's new state, or of doubtful times.
 _LOUD = {
     "failed": "error",
     "stuck": "error",
@@ -27,10 +27,10 @@ _LOUD = {
 _LIMITED = {"warning", "error", "critical", "exception"}
 _COLOURS = {"debug": "\033[2m", "warning": "\033[33m", "error": "\033[31m", "critical": "\033[31m"}
 _PLAIN = "\033[0m"
-# What systemd's journal takes for the priority of a line that begins so: sd-daemon(3).
+# The prefixes that systemd's journal reads as priorities: sd-daemon(3).
 _PRIORITIES = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>", "critical": "<2>"}
 
-_current: list[LineSink] = []  # the one that `configure` made last
+_current: list[LineSink] = []  # the sink that `configure` created last
 
 _stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="at")
 
@@ -45,7 +45,7 @@ def configure(
 ) -> LineSink:
     """Sets structlog up. `style` is "console", "json" or "auto" (console on a terminal).
 
-    What libraries say through `logging` (warnings and worse) comes out in the same way: their own handler
+    Messages of libraries through `logging` (warnings and above) are written in the same way: their own handler
     would write to stderr from within the loop.
     """
     stream = stream if stream is not None else sys.stderr
@@ -98,7 +98,7 @@ def configure(
 
 
 def _is_journal(stream: Any) -> bool:
-    """Whether the stream leads to systemd's journal, which says so in $JOURNAL_STREAM: systemd.exec(5)."""
+    """Whether the stream leads to systemd's journal, according to $JOURNAL_STREAM: systemd.exec(5)."""
     try:
         seen = os.fstat(stream.fileno())
     except (OSError, ValueError, AttributeError):
@@ -107,7 +107,7 @@ def _is_journal(stream: Any) -> bool:
 
 
 def lines_dropped() -> int:
-    """How many lines were lost because nobody read them, or because they could not be written."""
+    """The number of lines lost because nobody read them, or because they could not be written."""
     return sum(sink.dropped for sink in _current)
 
 
@@ -118,12 +118,12 @@ def drain_logs(timeout_s: float) -> None:
 
 
 def set_level(level: str) -> None:
-    """From now on only lines of this level and above; "debug", "info", "warning" or "error", else KeyError."""
+    """Logs only lines of this level and above; "debug", "info", "warning" or "error", else KeyError."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]))
 
 
 def log_event(event: Event) -> None:
-    """One line for what happened to an actor."""
+    """Logs an actor's event as one line."""
     details = {"reason": event.reason, "retry_in_s": event.retry_in_s, "restarts": event.restarts or None}
     extra: dict[str, object] = {key: value for key, value in details.items() if value not in (None, "")}
     extra |= {key: event.detail[key] for key in ("traceback", "stack") if key in event.detail}
@@ -132,12 +132,12 @@ def log_event(event: Event) -> None:
 
 
 class _Libraries(logging.Handler):
-    """Hands on what libraries log."""
+    """Forwards the log records of libraries."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             text = record.getMessage()
-        except Exception:  # noqa: BLE001 - a library's wrong format string is not our trouble
+        except Exception:  # noqa: BLE001 - a library's wrong format string is not our problem
             text = str(record.msg)
         log = structlog.get_logger()
         level = log.error if record.levelno >= logging.ERROR else log.warning
@@ -160,7 +160,8 @@ def _console(*, colours: bool) -> Callable[[Any, str, Fields], str]:
 
 
 def _shown(value: object) -> str:
-    """Bare if that is unmistakable; quoted and escaped otherwise, so that no server's words can end the line,
-    imitate another field or command the terminal."""
+    """A value, bare if unambiguous; otherwise quoted and escaped, so that no text of a server can end the line,
+    imitate another field, or control the terminal.
+    """
     text = str(value)
     return text if text.isprintable() and text and not set(text) & set(" ='\"") else repr(text)

@@ -13,12 +13,12 @@ from actors.telemetry.histogram import LAG_BOUNDS_S, Histogram
 from ops.monitoring import status as report
 from supervisor.watchdog import Blocked, watch_loop
 
-LOOP_EVERY_S = 0.25  # four wake-ups a second cost nothing and find a loop that stutters
-LOOP_BLOCKED_S = 5.0  # a loop that stands so long is a bug of ours; its stack is logged while it stands
+LOOP_EVERY_S = 0.25  # four wake-ups a second cost nothing and detect delays
+LOOP_BLOCKED_S = 5.0  # a loop blocked for this long is a bug of ours; its stack is logged meanwhile
 DISK_EVERY_S = 10.0
-# How long what is to be flushed may wait before the service counts as stuck. A flush takes milliseconds; a
-# disk that hangs for shorter than this recovers without losing what is in memory. A disk that answers, but has
-# no room, is waited for: a restart would only lose what memory holds.
+# How long data may wait to be flushed before the service counts as stuck. A flush takes milliseconds; a disk that
+# hangs for less than this recovers without losing data in memory. If a disk answers but is full, the service waits:
+# a restart would only lose the data in memory.
 FLUSH_YOUNG_S = 30.0
 
 _log = structlog.get_logger()
@@ -26,8 +26,9 @@ _log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Watch:
-    """What was seen. `file_bytes` and `disk_free_bytes` are None until they were looked at, and while they
-    cannot be: the file may not exist yet, the disk may be gone."""
+    """The measurements. `file_bytes` and `disk_free_bytes` are None until measured, and while they cannot be: the
+    file may not exist yet, the disk may be missing.
+    """
 
     path: Path
     loop_lag_s: Histogram = field(default_factory=lambda: Histogram(LAG_BOUNDS_S))
@@ -35,7 +36,7 @@ class Watch:
     disk_free_bytes: int | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Until cancelled."""
+        """Runs until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._time_loop)
             nursery.start_soon(self._look_at_disk)
@@ -49,7 +50,7 @@ class Watch:
             self.loop_lag_s.observe(trio.current_time() - due)
 
     async def _look_at_disk(self) -> None:
-        """In a thread that may be left behind: a dead network disk answers no stat at all."""
+        """Runs in a thread that may be abandoned: a dead network disk never answers a stat."""
         while True:
             self.file_bytes, self.disk_free_bytes = await trio.to_thread.run_sync(
                 sizes, self.path, abandon_on_cancel=True
@@ -58,7 +59,7 @@ class Watch:
 
 
 def sizes(path: Path) -> tuple[int | None, int | None]:
-    """The bytes of the file, and those that its disk has left for this user."""
+    """The size of the file, and the free space of its disk for this user."""
     return _or_none(lambda: path.stat().st_size), _or_none(lambda: _free(path.parent))
 
 
@@ -75,18 +76,18 @@ def _or_none(look: Callable[[], int]) -> int | None:
 
 
 def report_blocked(blocked: Blocked) -> None:
-    """Called in a thread of its own, while the loop stands."""
+    """Called in a thread of its own, while the loop is blocked."""
     _log.error(
-        "loop_blocked", reason=f"the event loop has stood for {blocked.blocked_s:.1f} s", stack=blocked.stack
+        "loop_blocked", reason=f"the event loop has been blocked for {blocked.blocked_s:.1f} s", stack=blocked.stack
     )
 
 
 class Progress:
-    """Whether ticks become durable: the last flush is young, there is nothing to flush, or the writer waits for
-    the disk and says so.
+    """Whether ticks become durable: the last flush is recent, there is nothing to flush, or the writer reports that
+    it waits for the disk.
 
-    Asked again and again, at least every few seconds; goes by the monotonic clock, since a wall clock that
-    jumps must neither hide a stall nor invent one.
+    Called every few seconds. It uses the monotonic clock, because a wall clock that jumps must neither hide nor
+    simulate a stall.
     """
 
     def __init__(self, pipeline: Pipeline, young_s: float = FLUSH_YOUNG_S) -> None:
@@ -106,7 +107,7 @@ class Progress:
 
 
 def status_line(pipeline: Pipeline) -> str:
-    """For `systemctl status`: how it is, in one line."""
+    """One line for `systemctl status`."""
     status = report.status(pipeline)
     reasons = status["reasons"]
     fresh = sum(exchange.fresh(report.FRESH_S) for exchange in pipeline.exchanges.values())

@@ -1,12 +1,12 @@
-"""/metrics: Prometheus text made from the pipeline at the moment it is asked for.
+"""/metrics: Prometheus text built from the pipeline at each scrape.
 
-Nothing is counted twice: the numbers are the pipeline's own, and only what is nobody's state (why actors were
-restarted) is counted here, from events. Labels are bounded by the configuration: exchange, actor, and fixed
-words. Units are seconds and bytes; names follow https://prometheus.io/docs/practices/naming/ (read 2026-11).
+Nothing is counted twice: the numbers are the pipeline's own, and only what is no state (why actors were restarted)
+is counted here, from events. Labels are bounded by the configuration: exchange, actor, and fixed values. Units are
+seconds and bytes; names follow https://prometheus.io/docs/practices/naming/ (read 2026-11).
 
-What may be counted is there from the start, at 0: `increase` does not see the first of a series that is born with
-it. A time is 0 when it never was, any other number NaN while it is not known. The series of an exchange or an
-actor end with it, so that no alert about it goes on.
+Counters exist from the start, at 0: `increase` does not see the first increment of a series that begins with it. A
+time is 0 if it never occurred, any other number NaN while it is unknown. The series of an exchange or an actor end
+with it, so that no alert about it remains.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,9 +30,9 @@ _ACTOR = ("actor",)
 
 
 class Metrics(Collector):
-    """`heard` is to be called with every event of the pipeline, `render` for every scrape.
+    """Call `on_event` with every event of the pipeline, `render` for every scrape.
 
-    `lines_dropped` says how many log lines nobody read; see ops.monitoring.logs.
+    `lines_dropped` is the number of log lines that nobody read; see ops.monitoring.logs.
     """
 
     def __init__(self, pipeline: Pipeline, watch: Watch, *, lines_dropped: Callable[[], int] = lambda: 0) -> None:
@@ -42,12 +42,12 @@ class Metrics(Collector):
         self._registry.register(self)
         ProcessCollector(registry=self._registry)  # CPU, memory, open files: process_*
 
-    def heard(self, event: Event) -> None:
-        """Takes an event; never waits."""
-        self._restarts.heard(event)
+    def on_event(self, event: Event) -> None:
+        """Counts an event; never waits."""
+        self._restarts.on_event(event)
 
     def render(self) -> bytes:
-        """Text exposition format, version 0.0.4."""
+        """Renders the text exposition format, version 0.0.4."""
         return generate_latest(self._registry)
 
     def describe(self) -> list[Metric]:
@@ -64,23 +64,23 @@ class Metrics(Collector):
     def _service(self) -> Iterator[Metric]:
         pipeline = self._pipeline
         running = ((version("tickwarden"),), 1)
-        yield gauge("build_info", "Which version runs; always 1.", ("version",), [running])
+        yield gauge("build_info", "The running version; always 1.", ("version",), [running])
         started = seconds(pipeline.started_ns)
         yield gauge("start_time_seconds", "Unix time at which this run began.", (), [((), started)])
         ready = not report.not_ready(pipeline)
-        yield gauge("ready", "1 while ticks become durable and a feed is fresh, as /v1/ready.", (), [((), ready)])
-        loop_lag = [((), self._watch.loop_lag_s)]
-        yield histogram(
-            "loop_lag_seconds", "How late the event loop came round, four times a second.", (), loop_lag
+        yield gauge(
+            "ready", "1 while ticks become durable and a feed is fresh, as in /v1/ready.", (), [((), ready)]
         )
+        loop_lag = [((), self._watch.loop_lag_s)]
+        yield histogram("loop_lag_seconds", "Delay of the event loop, measured four times a second.", (), loop_lag)
         jumps = [((), pipeline.clock.jumps)]
-        yield counter("clock_jumps", "Times the host's clock was found to have been set.", (), jumps)
+        yield counter("clock_jumps", "Detected jumps of the host's clock.", (), jumps)
         dropped = [((), self._lines_dropped())]
         yield counter("log_lines_dropped", "Log lines lost because nobody read them in time.", (), dropped)
 
     def _exchanges(self) -> Iterator[Metric]:
         pipeline = self._pipeline
-        # An account outlives its exchange, which may come back; what is shown does not.
+        # An account outlives its exchange, which may be added again; its series do not.
         accounts = {name: exchange.account for name, exchange in pipeline.exchanges.items()}
 
         def each(get: Callable[[Account], float]) -> list[tuple[tuple[str], float]]:
@@ -89,12 +89,12 @@ class Metrics(Collector):
         for name, text, get in _COUNTERS:
             yield counter(name, text, _EXCHANGE, each(get))
         rejected = [((n, r.value), a.rejected_by[r.value]) for n, a in accounts.items() for r in Reason]
-        help_text = "What came and was no sound trade, by reason, counted once its evidence is durable."
+        help_text = "Messages and trades rejected, by reason, counted once their evidence is durable."
         yield counter("ticks_rejected", help_text, ("exchange", "reason"), rejected)
         for name, text, get in _GAUGES:
             yield gauge(name, text, _EXCHANGE, each(get))
         lags = [((name,), account.lag_s) for name, account in accounts.items()]
-        help_text = "Receipt minus the exchange's own time of the trade, once per read of a socket."
+        help_text = "Receipt minus the exchange's own time of the trade, sampled once per read of a socket."
         yield histogram("exchange_lag_seconds", help_text, _EXCHANGE, lags)
         negative = [((name,), pipeline.clock.lags.negative[name]) for name in accounts]
         help_text = "Samples of the lag below zero: the exchange's time of the trade was later than its receipt."
@@ -108,9 +108,9 @@ class Metrics(Collector):
     def _actors(self) -> Iterator[Metric]:
         health = self._pipeline.tree.snapshot()
         states = [((a.name, state.value), a.state is state) for a in health for state in State]
-        yield gauge("actor_state", "1 for the state that the actor is in.", ("actor", "state"), states)
+        yield gauge("actor_state", "1 for the actor's current state.", ("actor", "state"), states)
         restarts = self._restarts.by_actor_and_reason
-        help_text = "Starts after the first, by what led to them."
+        help_text = "Restarts, by cause."
         counted = [((a.name, reason), restarts[a.name, reason]) for a in health for reason in REASONS]
         yield counter("actor_restarts", help_text, ("actor", "reason"), counted)
         again: dict[str, int] = dict.fromkeys(self._pipeline.exchanges, 0)
@@ -119,16 +119,16 @@ class Metrics(Collector):
             if exchange in again:
                 again[exchange] += count
         reconnects = [((name,), count) for name, count in again.items()]
-        yield counter("exchange_reconnects", "Connections that were opened again.", _EXCHANGE, reconnects)
+        yield counter("exchange_reconnects", "Reconnects.", _EXCHANGE, reconnects)
         handled = [((a.name,), a.handled) for a in health]
-        yield counter("actor_handled", "What the actor reported as done, in its own unit.", _ACTOR, handled)
+        yield counter("actor_handled", "Work done by the actor, in its own unit.", _ACTOR, handled)
         boxes = [(a.name, a.mailbox) for a in health if a.mailbox is not None]
         depth = [((name,), box.depth) for name, box in boxes]
-        yield gauge("mailbox_depth_rows", "Rows that wait in the actor's mailbox.", _ACTOR, depth)
+        yield gauge("mailbox_depth_rows", "Rows waiting in the actor's mailbox.", _ACTOR, depth)
         capacity = [((name,), box.capacity) for name, box in boxes]
         yield gauge("mailbox_capacity_rows", "Rows at which senders have to wait.", _ACTOR, capacity)
         peak = [((name,), box.peak) for name, box in boxes]
-        yield gauge("mailbox_peak_rows", "Most rows that ever waited.", _ACTOR, peak)
+        yield gauge("mailbox_peak_rows", "Maximum of rows waiting in this run.", _ACTOR, peak)
 
     def _store(self) -> Iterator[Metric]:
         pipeline, watch = self._pipeline, self._watch
@@ -142,22 +142,22 @@ class Metrics(Collector):
             ("last_merge_timestamp_seconds", "Unix time of the last merge.", seconds(merger.last_merge_ns)),
             (
                 "oldest_waiting_seconds",
-                "Age of the oldest tick that waits for the writer.",
+                "Age of the oldest tick waiting for the writer.",
                 pipeline.buffer.oldest_s(),
             ),
             ("store_segments", "Segments in the tail, not yet merged into the file.", store.segment_count),
             ("store_segment_bytes", "Their size.", store.segment_bytes),
             ("store_file_bytes", "Size of the DuckDB file.", _known(watch.file_bytes)),
-            ("store_disk_free_bytes", "What the disk has left for the service.", _known(watch.disk_free_bytes)),
+            ("store_disk_free_bytes", "Free space of the disk for the service.", _known(watch.disk_free_bytes)),
             ("store_held", "1 while another process holds the file and merges wait.", merger.held),
         ):
             yield gauge(name, text, (), [((), value)])
         locked = [((), merger.locked_s)]
-        yield counter("store_locked_seconds", "How long merges have held the file, in all.", (), locked)
+        yield counter("store_locked_seconds", "Total time for which merges have locked the file.", (), locked)
         for name, text, source in (
-            ("flush_duration_seconds", "One write of a batch, fsync included.", ledger.flush_s),
-            ("merge_duration_seconds", "One merge: how long the file was held.", ledger.merge_s),
-            ("tick_durable_seconds", "From the receipt of a tick until it was durable.", ledger.durable_s),
+            ("flush_duration_seconds", "Duration of writing a batch, fsync included.", ledger.flush_s),
+            ("merge_duration_seconds", "Time for which one merge locked the file.", ledger.merge_s),
+            ("tick_durable_seconds", "Time from the receipt of a tick until it was durable.", ledger.durable_s),
         ):
             yield histogram(name, text, (), [((), source)])
 
@@ -173,17 +173,25 @@ def _seconds_of_ms(ms: float | None) -> float:
 _COUNTERS: tuple[tuple[str, str, Callable[[Account], float]], ...] = (
     ("exchange_frames", "WebSocket messages received.", lambda a: a.frames),
     ("exchange_received_bytes", "Bytes of WebSocket messages received.", lambda a: a.bytes),
-    ("ticks_received", "Trades received, sound or not.", lambda a: a.received),
+    ("ticks_received", "Trades received, valid or not.", lambda a: a.received),
     ("ticks_stored", "Trades made durable.", lambda a: a.stored),
-    ("ticks_duplicate", "Trades that had come before.", lambda a: a.duplicates),
-    ("rejects_unkept", "Rejects that were only counted: the day's limit was reached.", lambda a: a.rejects_unkept),
-    ("gaps", "Stretches found to be missing.", lambda a: a.gaps),
+    ("ticks_duplicate", "Duplicate trades.", lambda a: a.duplicates),
+    (
+        "rejects_unkept",
+        "Rejects that were only counted, because the daily limit was reached.",
+        lambda a: a.rejects_unkept,
+    ),
+    ("gaps", "Gaps opened.", lambda a: a.gaps),
     ("ticks_backfilled", "Trades fetched from the exchange's history.", lambda a: a.backfilled),
 )
 _GAUGES: tuple[tuple[str, str, Callable[[Account], float]], ...] = (
     ("ticks_in_flight", "Trades received and not yet durable.", lambda a: a.in_flight),
     ("exchange_lag_p50_seconds", "Median lag over the last reads.", lambda a: _seconds_of_ms(a.lag_ms(0.50))),
-    ("exchange_lag_p99_seconds", "99th percentile of it.", lambda a: _seconds_of_ms(a.lag_ms(0.99))),
+    (
+        "exchange_lag_p99_seconds",
+        "99th percentile of the lag over the last reads.",
+        lambda a: _seconds_of_ms(a.lag_ms(0.99)),
+    ),
     ("last_tick_timestamp_seconds", "Unix time of the last trade's receipt.", lambda a: seconds(a.last_tick_ns)),
     ("last_frame_timestamp_seconds", "Unix time of the last message.", lambda a: seconds(a.last_frame_ns)),
 )

@@ -7,7 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from actors.telemetry.histogram import Histogram
 
 PREFIX = "tickwarden_"
-UNKNOWN = float("nan")  # the series exists, and no comparison with it is true
+UNKNOWN = float("nan")  # the series exists, and every comparison with it is false
 
 Row = tuple[Sequence[str], float]
 
@@ -21,7 +21,7 @@ def counter(name: str, text: str, labels: Sequence[str], rows: Iterable[Row]) ->
 
 
 def gauge(name: str, text: str, labels: Sequence[str], rows: Iterable[Row]) -> GaugeMetricFamily:
-    """Like `counter`, for what may fall."""
+    """Like `counter`, for values that may fall."""
     family = GaugeMetricFamily(PREFIX + name, text, labels=labels)
     for values, number in rows:
         family.add_metric(values, number)
@@ -31,7 +31,7 @@ def gauge(name: str, text: str, labels: Sequence[str], rows: Iterable[Row]) -> G
 def histogram(
     name: str, text: str, labels: Sequence[str], rows: Iterable[tuple[Sequence[str], Histogram]]
 ) -> HistogramMetricFamily:
-    """Buckets as the text format has them: cumulative, the last one +Inf."""
+    """Buckets in the text format: cumulative, the last one +Inf."""
     family = HistogramMetricFamily(PREFIX + name, text, labels=labels)
     for values, source in rows:
         below, buckets = 0, []
@@ -43,5 +43,5 @@ def histogram(
 
 
 def seconds(ns: int | None) -> float:
-    """Nanoseconds as the seconds that Prometheus wants; 0 for what never was."""
+    """Nanoseconds as seconds for Prometheus; 0 for None."""
     return 0.0 if ns is None else ns / 1e9

@@ -1,4 +1,4 @@
-"""Takes secrets out of what is shown to people: logs, and the configuration in force."""
+"""Removes secrets from output: logs, and the configuration in force."""
 
 import math
 import re
@@ -6,18 +6,18 @@ from collections.abc import Mapping
 
 HIDDEN = "***"
 
-# Part of a key's name that makes its value a secret, whatever it holds.
+# A part of a key's name that makes its value a secret.
 _SECRET_KEY = re.compile(
     r"secret|passw|passphrase|token|api_?key|private_?key|credential|authorization|cookie|signature", re.IGNORECASE
 )
 # user:password@ of a URL, and a bare user@, which is a token as often as a name.
 _USERINFO = re.compile(r"(?<=://)[^/?#\s@\"']+@")
-# A secret parameter of a URL or of a form, and one in a header or a repr.
+# A secret parameter in a URL, a form, a header or a repr.
 _PARAMETER = re.compile(
     r"(?i)((?:token|secret|passw(?:or)?d|passphrase|api_?key|signature)[\"']?\s*[=:]\s*[\"']?)[^&\s\"',;}]+"
 )
 _HEADER = re.compile(r"(?i)\b((?:authorization|cookie)[\"']?\s*[=:]\s*[\"']?(?:(?:bearer|basic)\s+)?)[^\s\"',;}]+")
-_DEPTH_MAX = 8  # of nested values; what is deeper is cut off, not searched
+_DEPTH_MAX = 8  # of nested values; deeper ones are cut off, not searched
 
 
 def redact_text(text: str) -> str:
@@ -28,13 +28,13 @@ def redact_text(text: str) -> str:
 
 
 def redact(value: object, key: str = "", depth: int = 0) -> object:
-    """The value with its secrets hidden, in nested mappings and lists too; `key` is what it is called."""
+    """The value without secrets, in nested mappings and lists too; `key` is its name."""
     if key and _SECRET_KEY.search(key) and value not in (None, "", False):
         return HIDDEN
     if isinstance(value, str):
         return redact_text(value)
     if isinstance(value, float) and not math.isfinite(value):
-        return str(value)  # JSON has no word for it
+        return str(value)  # JSON cannot express it
     if value is None or isinstance(value, bool | int | float):
         return value
     if depth >= _DEPTH_MAX:

@@ -11,12 +11,12 @@ from actors.recorder import ExchangeRecorder
 from actors.telemetry.lag import Lags, negative_share
 from supervisor import ActorHealth, State
 
-# A feed is fresh when anything, a heartbeat included, came this lately; all venues known send one within 20 s.
+# A feed is fresh if it received anything, even a heartbeat, within this time; all venues send one within 20 s.
 FRESH_S = 30.0
-# How much older than flush_interval_s the oldest waiting tick may be before the service is no longer ready.
+# How much older than flush_interval_s the oldest waiting tick may be while the service is ready.
 FLUSH_SLACK_S = 5.0
 
-# An exchange or the service is as bad as its worst part; what a person should look at first comes first.
+# An exchange or the service has the state of its worst part; the most urgent state comes first.
 _WORST = (
     State.FAILED,
     State.BACKOFF,
@@ -38,7 +38,7 @@ def instant(ns: int | None) -> str | None:
 
 
 def worst(states: Iterable[State]) -> State:
-    """The state that says most about trouble; STOPPED for none."""
+    """The most urgent state; STOPPED for none."""
     found = set(states)
     return next((state for state in _WORST if state in found), State.STOPPED)
 
@@ -155,7 +155,7 @@ def actors(pipeline: Pipeline) -> list[dict[str, object]]:
 
 
 def not_ready(pipeline: Pipeline) -> list[str]:
-    """Why the service does not record as it should; empty when it does."""
+    """Why the service does not record as it should; empty if it does."""
     reasons = []
     if pipeline.state != "running":
         reasons.append(f"the service is {pipeline.state}{f': {pipeline.trouble}' if pipeline.trouble else ''}")
@@ -165,12 +165,12 @@ def not_ready(pipeline: Pipeline) -> list[str]:
     if late_s > FLUSH_SLACK_S:
         reasons.append(f"ticks have waited {late_s:.0f} s longer than flush_interval_s for the writer")
     if not any(exchange.fresh(FRESH_S) for exchange in pipeline.exchanges.values()):
-        reasons.append(f"nothing came from any exchange in the last {FRESH_S:g} s")
+        reasons.append(f"nothing was received from any exchange in the last {FRESH_S:g} s")
     return reasons
 
 
 def repair(exchange: str, job: RepairJob) -> dict[str, object]:
-    """One order to fetch a range again: "running" until "complete" or "incomplete"."""
+    """One repair: "running" until "complete" or "incomplete"."""
     state = "running" if job.complete is None else "complete" if job.complete else "incomplete"
     return {
         "repair": job.number,

@@ -47,8 +47,8 @@ class Session:
         self._over = trio.CancelScope()
         self._spoiler = FaultInjector(faults, rng, struck)
         self._dead = False
-        self._born = self._last_heard = trio.current_time()
-        self._heard: deque[float] = deque()
+        self._born = self._last_received = trio.current_time()
+        self._requests: deque[float] = deque()
 
     async def run(self) -> None:
         """Until the client leaves, or is sent away."""
@@ -129,11 +129,11 @@ class Session:
             except ConnectionClosed:
                 self._over.cancel()
                 return
-            now = self._last_heard = trio.current_time()
-            self._heard.append(now)
-            while self._heard[0] <= now - 1.0:
-                self._heard.popleft()
-            if limit is not None and len(self._heard) > limit:
+            now = self._last_received = trio.current_time()
+            self._requests.append(now)
+            while self._requests[0] <= now - 1.0:
+                self._requests.popleft()
+            if limit is not None and len(self._requests) > limit:
                 self._struck["rate_limit"] += 1
                 self._end(*TOO_MANY)
                 return
@@ -185,7 +185,7 @@ class Session:
                 self._end(1000, "")
                 return
         while venue.idle_timeout_s is not None:
-            latest = self._last_heard
+            latest = self._last_received
             if venue.pushes_count_as_activity:
                 latest = max(latest, self._outbox.last_sent)
             if trio.current_time() >= latest + venue.idle_timeout_s:

@@ -32,7 +32,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class ServiceApp(ControlApp):
-    """Implements ControlApp. `heard` is to be called with every event of the pipeline."""
+    """Implements ControlApp. Call `on_event` with every event of the pipeline."""
 
     capabilities = frozenset(
         {
@@ -54,12 +54,12 @@ class ServiceApp(ControlApp):
 
     def __init__(self, pipeline: Pipeline, config: Config) -> None:
         self._pipeline, self._config = pipeline, config
-        self._changing = trio.Lock()  # two changes at once would each work on what the other is changing
+        self._changing = trio.Lock()  # two concurrent changes would work on each other's data
         self._events: deque[dict[str, object]] = deque(maxlen=EVENTS_KEPT)
         self._numbered = 0
 
-    def heard(self, event: Event) -> None:
-        """Keeps an event for those who ask; `number` only rises while this process lives."""
+    def on_event(self, event: Event) -> None:
+        """Keeps an event for clients; `number` only rises while this process runs."""
         self._numbered += 1
         self._events.append(
             {
@@ -81,13 +81,13 @@ class ServiceApp(ControlApp):
         return report.actors(self._pipeline)
 
     def live(self) -> bool:
-        return True  # that it is called shows that the loop turns
+        return True  # being called proves that the loop runs
 
     def ready(self) -> Sequence[str]:
         return report.not_ready(self._pipeline)
 
     def config(self) -> Mapping[str, object]:
-        """What is in force, without the passwords and tokens that an address may carry."""
+        """The configuration in force, without the passwords and tokens that an address may contain."""
         plain = {name: _plain(getattr(self._config, name)) for name in Config.__dataclass_fields__}
         hidden = redact(plain)
         assert isinstance(hidden, dict)
@@ -98,7 +98,7 @@ class ServiceApp(ControlApp):
 
     @asynccontextmanager
     async def tap(self, exchange: str, symbol: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Lines for one reader; ticks go by in the order in which they reach the buffer actor."""
+        """Lines for one reader; ticks come in the order in which they reach the buffer actor."""
         if exchange and exchange not in self._pipeline.exchanges:
             raise UnknownName(f"no exchange is called {exchange!r}")
         lines = LineBuffer()

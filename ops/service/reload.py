@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from actors.pipeline import Pipeline
 from ops.config.config import Config
 
-# What an exchange can take over while it runs; any other change replaces it.
+# The settings that an exchange can change while it runs; any other change replaces it.
 _LIVE_KEYS = {"symbols"}
-# Sections that a running service has built itself upon.
+# Sections that a running service cannot change.
 _FIXED = ("store", "control", "supervision")
 
 
 async def apply_changes(pipeline: Pipeline, old: Config, new: Config) -> Mapping[str, object]:
-    """Applies what differs and returns what was done: exchanges added, removed, replaced, their symbols changed.
+    """Applies the differences and returns what was done: exchanges added, removed, replaced, their symbols changed.
 
-    `needs_restart` names what differs and cannot be changed while the service runs. Raises ValueError or KeyError,
+    `needs_restart` names differences that cannot be applied while the service runs. Raises ValueError or KeyError,
     before anything has changed, for an exchange that cannot be started.
     """
     removed = [name for name in old.exchanges if name not in new.exchanges]

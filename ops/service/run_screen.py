@@ -20,14 +20,14 @@ from supervisor.text import REASON_CHARS_MAX, printable
 
 LOOK_S = 0.5
 LINE_EVERY_S = 60.0
-# One thing goes wrong again and again (an exchange that refuses each connect): it is repeated no more often.
+# The interval for repeating the same problem (an exchange that refuses each connection).
 AGAIN_S = 60.0
-NEWS_LINES_MAX = 6  # of one look: a thousand markets that are refused must not fill the screen
+NEWS_LINES_MAX = 6  # per update: a thousand refused markets must not fill the screen
 _SUMMARY = Fit(drop=("duplicates", "rejected"))
 
 
 class Screen:
-    """Follows one service from within its loop; `started` is run_service's on_started, `end` is for afterwards."""
+    """Shows one service from within its loop; `started` is run_service's on_started, `end` prints the summary."""
 
     def __init__(self, config: Config, file: TextIO) -> None:
         self._config, self._file = config, file
@@ -39,17 +39,17 @@ class Screen:
         self._stopping = False
 
     def started(self, pipeline: Pipeline) -> None:
-        """Says what is recorded where, and how it ends."""
+        """Prints what is recorded where, and how to stop it."""
         self._pipeline = pipeline
-        pipeline.listeners.append(self._heard)
-        set_level("error")  # what goes wrong out there is shown here; the log is left with what never should
+        pipeline.listeners.append(self._on_event)
+        set_level("error")  # external problems are shown here; the log only gets errors of our own
         markets = sum(len(exchange.markets) for exchange in pipeline.exchanges.values())
         self._say(f"recording {_many(markets, 'market')} of {_many(len(pipeline.exchanges), 'exchange')} into")
         self._say(f"  {pipeline.store.path}")
         self._say("Ctrl-C stops it; `tickwarden status` in another terminal shows more")
 
     async def follow(self) -> None:
-        """Until cancelled: what connects, what goes wrong, and every minute how it is."""
+        """Runs until cancelled: prints new connections, problems, and every minute the state."""
         line_at, stored = trio.current_time() + LINE_EVERY_S, 0
         while True:
             await trio.sleep(LOOK_S)
@@ -66,7 +66,7 @@ class Screen:
                 self._say(f"{_clock()}  {_minute(said, stored - before)}")
 
     def end(self) -> None:
-        """The summary: what is stored of each exchange, what is missing, and where it is."""
+        """Prints the summary: stored trades by exchange, missing ones, and the file."""
         if self._pipeline is None:
             return
         self._stop()
@@ -75,7 +75,8 @@ class Screen:
             (name, *(row[key] for key in ("stored", "duplicates", "rejected", "gaps_open")))
             for name, row in said["exchanges"].items()
         ]
-        with suppress(OSError, ValueError):  # the terminal may be gone; the service ends in order all the same
+        # the terminal may be closed; the service stops in an orderly way all the same
+        with suppress(OSError, ValueError):
             columns = ["exchange", "stored", "duplicates", "rejected", "gaps open"]
             write_table(columns, rows, self._file, fit=_SUMMARY)
         path = self._pipeline.store.path
@@ -83,17 +84,17 @@ class Screen:
         rest = said["store"]["segments"]
         self._say(f"recorded for {_duration(time.monotonic() - self._began)} into {path}{size}")
         if rest:
-            self._say(f"{_many(rest, 'segment')} still beside it; the next start merges what is left")
+            self._say(f"{_many(rest, 'segment')} not merged yet; the next start merges them")
 
-    def _heard(self, event: Event) -> None:
-        """What the store has to say (a damaged file, segments that vanished) is no state to be looked up."""
+    def _on_event(self, event: Event) -> None:
+        """Prints notices of the store (a damaged file, lost segments), which are no state to look up."""
         if event.event.startswith("store_") and event.reason:
             self._once(f"! {event.event.replace('_', ' ')}: {event.reason}")
 
     def _stop(self) -> None:
         if not self._stopping:
             self._stopping = True
-            self._say(f"{_clock()}  stopping; Ctrl-C again ends it at once")
+            self._say(f"{_clock()}  stopping; press Ctrl-C again to exit at once")
 
     def _news(self, said: Mapping[str, Any]) -> None:
         connected = {name for name, row in said["exchanges"].items() if row["state"] == "ok"}
@@ -112,7 +113,7 @@ class Screen:
             self._say(f"{_clock()}  {text}")
 
     def _is_due(self, text: str) -> bool:
-        """Whether it was not said of late. What differs in its numbers alone (a delay, a port) is the same."""
+        """Whether it was not printed recently. Texts that differ only in numbers (a delay, a port) are the same."""
         now, kind = trio.current_time(), "".join(char for char in text if not char.isdigit())
         if now - self._said.get(kind, -AGAIN_S) < AGAIN_S:
             return False
@@ -128,7 +129,7 @@ class Screen:
 
 
 def screen_for(config: Config, file: TextIO) -> Screen | None:
-    """A screen where somebody looks: a terminal, and no log that was asked for by its format or level."""
+    """A screen if the output is a terminal and no log format or level was chosen; else None."""
     looking = file.isatty() and config.log.format == "auto" and config.log.level != "debug"
     return Screen(config, file) if looking else None
 
@@ -151,7 +152,7 @@ def _many(count: int, what: str) -> str:
 
 
 def _clock() -> str:
-    return f"{datetime.now():%H:%M:%S}"  # the local time of who looks at it
+    return f"{datetime.now():%H:%M:%S}"  # the local time of the user
 
 
 def _duration(seconds: float) -> str:

@@ -30,21 +30,21 @@ from supervisor import GaveUp, leaves
 
 _log = structlog.get_logger()
 
-# What may end the service with a message instead of a traceback.
+# Errors that end the service with a message instead of a traceback.
 _EXPECTED = (StoreTaken, FileRefused, ControlError, GaveUp, OSError, duckdb.IOException)
-# Errors of the system that stay until somebody changes something.
+# Errors of the system that remain until somebody changes something.
 _TO_BE_MENDED = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG, errno.EISDIR}
-STARTED_POLL_S = 0.1  # how often a reload that comes too early looks whether the start is over
-START_TOLD_EVERY_S = 1.0  # how often the service manager is asked for patience with a start that waits
-TERMINAL_EVERY_S = 1.0  # how often to look whether the terminal is still there
-# What an end may take beyond the deadlines of the actors. A call into a dead disk never returns and cannot be
-# cancelled; the process ends all the same, before systemd's TimeoutStopSec.
+STARTED_POLL_S = 0.1  # how often a reload that comes too early checks whether the start is complete
+START_TOLD_EVERY_S = 1.0  # how often the service manager's start timeout is extended while a start waits
+TERMINAL_EVERY_S = 1.0  # how often to check whether the terminal still exists
+# How long a stop may take beyond the deadlines of the actors. A call to a dead disk never returns and cannot be
+# cancelled; the process exits all the same, before systemd's TimeoutStopSec.
 STOP_SLACK_S = 3.0
 LOG_DRAIN_S = 2.0
 
 
 class _App(ServiceApp):
-    """What the control socket may ask, with Prometheus metrics and notifications to the service manager."""
+    """The requests of the control socket, with Prometheus metrics and notifications to the service manager."""
 
     capabilities = ServiceApp.capabilities | {"metrics"}
 
@@ -71,19 +71,19 @@ async def run_service(
 ) -> int:
     """Records until SIGTERM, SIGINT, the end of its terminal or `for_s` seconds; returns the exit code.
 
-    Stopping drains, commits and merges. A second signal ends the process at once: what was acknowledged
-    is safe, and the next start takes the rest up.
+    Stopping drains, commits and merges. A second signal exits at once: acknowledged batches are durable, and the
+    next start merges the rest.
     """
     os.umask(
         0o027 if config.control.group else 0o077
-    )  # only the owner can read what is recorded, whatever umask we inherit
+    )  # only the owner can read the recording, whatever the inherited umask
     terminal = Terminal()
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals, ExitStack() as sockets:
         pipeline = Pipeline(config.pipeline(), socket=str(config.control.socket))
         notifier, watch = Notifier(), Watch(pipeline.store.path)
         metrics = Metrics(pipeline, watch, lines_dropped=lines_dropped)
         app = _App(pipeline, config, metrics, notifier)
-        pipeline.listeners += [log_event, app.heard, metrics.heard]
+        pipeline.listeners += [log_event, app.on_event, metrics.on_event]
         stop = partial(_stop, pipeline, notifier)
         ended_by: list[BaseException] = []
         try:
@@ -93,7 +93,7 @@ async def run_service(
                 nursery.start_soon(_heed_signals, signals, terminal, app, pipeline, stop)
                 nursery.start_soon(_stop_with_terminal, terminal, stop)
                 nursery.start_soon(_end_at_last, pipeline)
-                # Sockets first: one that cannot be had must end the service before there are trades to lose.
+                # Sockets first: if one cannot be opened the service must end before there are trades to lose.
                 bind = partial(_bind, config, sockets, app, nursery)
                 nursery.start_soon(_wait_for_start, pipeline, notifier)
                 if for_s is not None:
@@ -117,7 +117,7 @@ def _conclude(pipeline: Pipeline, ended_by: list[BaseException]) -> int:
     for error in ended_by:
         _log.error("ended", reason=getattr(error, "strerror", None) or str(error))
     lost = _say_lost(pipeline)
-    if pipeline.trouble is not None and pipeline.stopping:  # it was ended while it still waited
+    if pipeline.trouble is not None and pipeline.stopping:  # it was stopped while it was still waiting
         return LOST
     if ended_by:
         return GAVE_UP if any(_passes(error) for error in ended_by) else CONFIGURATION
@@ -126,7 +126,7 @@ def _conclude(pipeline: Pipeline, ended_by: list[BaseException]) -> int:
 
 
 def _say_lost(pipeline: Pipeline) -> bool:
-    """Whether trades were received that are not stored now that all is over; logs how many, at every log level."""
+    """Whether received trades are not stored now that the service has ended; logs how many, at every log level."""
     lost = pipeline.ledger.unstored()
     if lost:
         why = f": {pipeline.writer.trouble}" if pipeline.writer.trouble else ""
@@ -137,7 +137,7 @@ def _say_lost(pipeline: Pipeline) -> bool:
 
 
 def _passes(error: BaseException) -> bool:
-    """Whether starting the service again later can help without a change by the operator."""
+    """Whether restarting the service later can help without a change by the operator."""
     cause = error.__cause__ if isinstance(error, ControlError) else error  # a socket's folder may be full, too
     if isinstance(cause, OSError):
         return cause.errno not in _TO_BE_MENDED
@@ -170,8 +170,10 @@ def _stop(pipeline: Pipeline, notifier: Notifier, **why: object) -> None:
 async def _heed_signals(
     signals: AsyncIterator[int], terminal: Terminal, app: ServiceApp, pipeline: Pipeline, stop: Callable[..., None]
 ) -> None:
-    """The first signal asks for an orderly end; the second ends the process, whatever it is doing. SIGHUP is one of
-    them where it says that the terminal is gone, and asks for a reload elsewhere."""
+    """The first signal requests an orderly stop; the second exits at once.
+
+    SIGHUP is such a signal if it means that the terminal is closed; otherwise it requests a reload.
+    """
     asked = first_recorded()
     if asked is not None:
         stop(signal=signal.Signals(asked).name)
@@ -180,8 +182,8 @@ async def _heed_signals(
             if number == signal.SIGHUP and not terminal.ends_with_it:
                 nursery.start_soon(_reload, app, pipeline)
             elif not pipeline.stopping:
-                stop(signal=signal.Signals(number).name, hint="again to end at once")
-            elif number != signal.SIGHUP:  # a closing terminal says so more than once
+                stop(signal=signal.Signals(number).name, hint="again to exit at once")
+            elif number != signal.SIGHUP:  # a closing terminal sends it more than once
                 os._exit(128 + number)
 
 
@@ -195,10 +197,10 @@ async def _reload(app: ServiceApp, pipeline: Pipeline) -> None:
 
 
 async def _stop_with_terminal(terminal: Terminal, stop: Callable[..., None]) -> None:
-    while not terminal.is_gone():  # noqa: ASYNC110 - trio waits for no hang-up alone
+    while not terminal.is_gone():  # noqa: ASYNC110 - trio cannot wait for a hang-up alone
         await trio.sleep(TERMINAL_EVERY_S)
     terminal.let_go()
-    stop(reason="its terminal is gone")
+    stop(reason="its terminal was closed")
 
 
 async def _stop_after(pipeline: Pipeline, stop: Callable[..., None], seconds: float) -> None:
@@ -206,7 +208,7 @@ async def _stop_after(pipeline: Pipeline, stop: Callable[..., None], seconds: fl
     while pipeline.state == "starting" and pipeline.trouble is None:  # noqa: ASYNC110 - seconds at most, and rare
         await trio.sleep(STARTED_POLL_S)
     await trio.sleep(seconds)
-    stop(reason=f"{seconds:g} s are over")
+    stop(reason=f"{seconds:g} s have passed")
 
 
 async def _wait_for_start(pipeline: Pipeline, notifier: Notifier) -> None:
@@ -222,10 +224,10 @@ async def _wait_for_start(pipeline: Pipeline, notifier: Notifier) -> None:
 
 
 async def _end_at_last(pipeline: Pipeline) -> None:
-    """Ends the process when an orderly end does not come, because a call into the disk does not return."""
+    """Exits the process if an orderly stop does not finish, because a call to the disk does not return."""
     await pipeline.stop_asked.wait()
     await trio.sleep(STOP_S_MAX + STOP_SLACK_S)
-    _log.error("ended", reason="the disk does not answer; what was made durable is safe")
+    _log.error("ended", reason="the disk does not answer; durable data is safe")
     code = LOST if _say_lost(pipeline) else GAVE_UP
     drain_logs(LOG_DRAIN_S)
     os._exit(code)

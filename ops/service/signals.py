@@ -14,10 +14,10 @@ _recorded: list[int] = []
 
 
 class Terminal:
-    """The terminal that the process was started at, as far as it concerns when to end.
+    """The terminal at which the process was started, and whether its end stops the process.
 
-    `ends_with_it`: SIGHUP means that the terminal is gone, and stops the service; otherwise it reloads.
-    With nohup, which ignores SIGHUP, the process outlives the terminal.
+    `ends_with_it`: SIGHUP means that the terminal was closed, and stops the service; otherwise it reloads. With
+    nohup, which ignores SIGHUP, the process outlives the terminal.
     """
 
     def __init__(self) -> None:
@@ -26,14 +26,14 @@ class Terminal:
         self._watched = [] if outlives else [fd for fd in (0, 1, 2) if self._must_stay(fd)]
 
     def is_gone(self) -> bool:
-        """Whether a standard stream has lost its other end: what is written to it fails with EIO or EPIPE."""
+        """Whether the other end of a standard stream is closed: writing to it fails with EIO or EPIPE."""
         poll = select.poll()
         for fd in self._watched:
             poll.register(fd, 0)  # hang-ups and errors are always reported
         return any(seen & (select.POLLHUP | select.POLLERR) for _, seen in poll.poll(0))
 
     def let_go(self) -> None:
-        """What is printed from now on goes nowhere instead of failing: an orderly end must not fail on it."""
+        """Discards all further output instead of failing: an orderly stop must not fail because of it."""
         nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         for fd in self._watched:
             os.dup2(nowhere, fd)
@@ -41,16 +41,18 @@ class Terminal:
         self._watched = []
 
     def _must_stay(self, fd: int) -> bool:
-        """A terminal must; a pipe that takes the log only for somebody at a terminal: a service under a
-        supervisor records on when the reader of its log is gone."""
+        """Whether the service stops when the stream's other end is closed: for a terminal always; for a pipe with
+        the log only if started at a terminal, as under a supervisor the service keeps recording without a reader of
+        its log.
+        """
         return os.isatty(fd) or (self.ends_with_it and fd > 0 and _is_pipe(fd))
 
 
 def record_from_now_on() -> None:
-    """For `tickwarden run`: records a stop signal that arrives before the service listens for it.
+    """For `tickwarden run`: records a stop signal that arrives before the service handles signals.
 
-    Otherwise Python would show a traceback on SIGINT and end at once on SIGTERM; as PID 1 of a container it would
-    not end at all, because there the kernel drops a signal without a handler. May be called again.
+    Otherwise Python would print a traceback on SIGINT and exit at once on SIGTERM; as PID 1 of a container it would
+    not stop at all, because there the kernel drops a signal without a handler. May be called again.
     """
     if sys.argv[1:2] != ["run"]:
         return
@@ -61,18 +63,18 @@ def record_from_now_on() -> None:
 
 
 def first_recorded() -> int | None:
-    """The stop signal that arrived before the service listened; None if there was none."""
+    """The stop signal that arrived before the service handled signals; None if there was none."""
     return _recorded[0] if _recorded else None
 
 
 def _record(number: int, _: FrameType | None) -> None:
     if _recorded:
-        os._exit(128 + number)  # the second one means at once
+        os._exit(128 + number)  # the second one means: exit at once
     _recorded.append(number)
 
 
 def _nothing(_: int, __: FrameType | None) -> None:
-    """The configuration that a reload would read has not been read yet."""
+    """Ignores SIGHUP: the configuration that a reload would read has not been read yet."""
 
 
 def _has_terminal() -> bool:

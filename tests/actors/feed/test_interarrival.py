@@ -23,22 +23,22 @@ from actors.feed.peer_activity import MOMENTS_KEPT, MOMENTS_MIN, PeerActivity
 LEAST_S = 10.0
 DAY_S = 86_400.0
 seconds = st.floats(0.0, 10 * DAY_S)
-# What happens to a rhythm: a trade after so long a silence, one after a loss (None), or a doubt ("?").
+# What happens to a interarrival: a trade after so long a silence, one after a loss (None), or a doubt ("?").
 happenings = st.lists(st.one_of(seconds, st.none(), st.just("?")), max_size=60)
 
 
 def told(things: list[float | str | None], least_s: float = LEAST_S) -> tuple[Interarrival, float]:
-    """A rhythm after these, and the time that is then."""
-    rhythm, now = Interarrival(least_s), 0.0
+    """A interarrival after these, and the time that is then."""
+    interarrival, now = Interarrival(least_s), 0.0
     for thing in things:
         if isinstance(thing, float):
             now += thing
-            rhythm.heard(thing, now)
+            interarrival.traded(thing, now)
         elif thing is None:
-            rhythm.heard_after_loss()
+            interarrival.traded_after_loss()
         else:
-            rhythm.doubted(now)
-    return rhythm, now
+            interarrival.doubted(now)
+    return interarrival, now
 
 
 def steady(interval_s: float, count: int = 200) -> tuple[Interarrival, float]:
@@ -49,69 +49,73 @@ def steady(interval_s: float, count: int = 200) -> tuple[Interarrival, float]:
 def test_patience_is_never_below_the_least_nor_above_the_cap(
     things: list[float | str | None], least_s: float, later_s: float
 ) -> None:
-    rhythm, now = told(things, least_s)
-    assert least_s <= rhythm.patience_s(now + later_s) <= PATIENCE_S_MAX
+    interarrival, now = told(things, least_s)
+    assert least_s <= interarrival.patience_s(now + later_s) <= PATIENCE_S_MAX
 
 
 @given(happenings, st.integers(1, 30))
 def test_each_look_doubles_patience_and_the_next_trade_resets_it(
     things: list[float | str | None], looks: int
 ) -> None:
-    rhythm, now = told([*things, None])
-    first = rhythm.patience_s(now)
+    interarrival, now = told([*things, None])
+    first = interarrival.patience_s(now)
     for look in range(1, looks + 1):
-        rhythm.doubted(now)
-        assert rhythm.patience_s(now) == pytest.approx(min(PATIENCE_S_MAX, first * 2.0 ** min(look, 20)))
-    rhythm.heard_after_loss()
-    assert rhythm.patience_s(now) == first
-    rhythm.doubted(now)
-    rhythm.heard(0.0, now)
-    assert rhythm.patience_s(now) <= first
+        interarrival.doubted(now)
+        assert interarrival.patience_s(now) == pytest.approx(min(PATIENCE_S_MAX, first * 2.0 ** min(look, 20)))
+    interarrival.traded_after_loss()
+    assert interarrival.patience_s(now) == first
+    interarrival.doubted(now)
+    interarrival.traded(0.0, now)
+    assert interarrival.patience_s(now) <= first
 
 
 @given(st.floats(1.0, 1000.0))
 def test_a_steady_market_is_given_twenty_times_its_interval(interval_s: float) -> None:
-    rhythm, now = steady(interval_s)
-    assert rhythm.rule_s == pytest.approx(interval_s)
-    assert rhythm.patience_s(now) == pytest.approx(max(LEAST_S, RULE_FACTOR * interval_s))
+    interarrival, now = steady(interval_s)
+    assert interarrival.rule_s == pytest.approx(interval_s)
+    assert interarrival.patience_s(now) == pytest.approx(max(LEAST_S, RULE_FACTOR * interval_s))
 
 
 def test_a_market_that_is_not_known_yet_is_given_more_than_the_least() -> None:
-    rhythm, _ = told([0.1] * (LEARNT_INTERVALS - 1))
-    assert rhythm.patience_s(0.0) == UNKNOWN_FACTOR * LEAST_S and not rhythm.known
-    rhythm, _ = told([0.1] * LEARNT_INTERVALS)
-    assert rhythm.patience_s(2.0) == LEAST_S and rhythm.known
+    interarrival, _ = told([0.1] * (LEARNT_INTERVALS - 1))
+    assert interarrival.patience_s(0.0) == UNKNOWN_FACTOR * LEAST_S and not interarrival.known
+    interarrival, _ = told([0.1] * LEARNT_INTERVALS)
+    assert interarrival.patience_s(2.0) == LEAST_S and interarrival.known
 
 
 def test_the_longest_silence_counts_three_times_and_fades() -> None:
-    rhythm, now = steady(0.1)
-    rhythm.heard(600.0, now)
+    interarrival, now = steady(0.1)
+    interarrival.traded(600.0, now)
     for hours in range(3):
         for _ in range(200):
-            rhythm.heard(0.1, now)
-        assert rhythm.patience_s(now) == pytest.approx(LONGEST_FACTOR * 600.0 / 2**hours)
+            interarrival.traded(0.1, now)
+        assert interarrival.patience_s(now) == pytest.approx(LONGEST_FACTOR * 600.0 / 2**hours)
         now += LONGEST_FADES_S
-    assert rhythm.patience_s(now + DAY_S) == LEAST_S
+    assert interarrival.patience_s(now + DAY_S) == LEAST_S
 
 
 def test_nothing_is_learnt_of_a_silence_that_was_not_the_markets() -> None:
-    rhythm, now = steady(0.1)
-    rhythm.heard_after_loss()
-    assert rhythm.patience_s(now + 600.0) == LEAST_S and rhythm.rule_s == pytest.approx(0.1)
+    interarrival, now = steady(0.1)
+    interarrival.traded_after_loss()
+    assert interarrival.patience_s(now + 600.0) == LEAST_S and interarrival.rule_s == pytest.approx(0.1)
 
 
 def test_a_silence_is_looked_into_after_twice_the_time_each_time_and_beyond_the_cap_only_now_and_then() -> None:
-    rhythm, now = steady(6.0)  # two minutes
-    looks = [at for at in range(int(now), int(now + 5 * DAY_S), 10) if rhythm.due(now, at) and looked(rhythm, at)]
+    interarrival, now = steady(6.0)  # two minutes
+    looks = [
+        at
+        for at in range(int(now), int(now + 5 * DAY_S), 10)
+        if interarrival.due(now, at) and looked(interarrival, at)
+    ]
     after = [look - now for look in looks]
     for earlier, later in itertools.pairwise(after[:8]):
         assert later == pytest.approx(2 * earlier, abs=30)
     assert len(looks) <= 8 + 5 * DAY_S / (PATIENCE_S_MAX / 2)
-    assert rhythm.due(now, 6 * DAY_S, 300.0)  # of a market that is known to be stalled
+    assert interarrival.due(now, 6 * DAY_S, 300.0)  # of a market that is known to be stalled
 
 
-def looked(rhythm: Interarrival, now: float) -> bool:
-    rhythm.doubted(now)
+def looked(interarrival: Interarrival, now: float) -> bool:
+    interarrival.doubted(now)
     return True
 
 
@@ -140,16 +144,16 @@ def bursty(rng: random.Random, rate_per_s: float) -> Iterator[float]:
 
 def looks_at(moments: Iterator[float]) -> list[float]:
     """When a day of trades would be looked into by somebody who looks each second."""
-    rhythm, last, looks = Interarrival(LEAST_S), 0.0, []
+    interarrival, last, looks = Interarrival(LEAST_S), 0.0, []
     for at in moments:
         now = math.ceil(at)
-        while (look := last + rhythm.patience_s(last)) < now - 1:
-            at_look = next((t for t in range(math.ceil(look), now) if rhythm.due(last, t)), None)
+        while (look := last + interarrival.patience_s(last)) < now - 1:
+            at_look = next((t for t in range(math.ceil(look), now) if interarrival.due(last, t)), None)
             if at_look is None:
                 break
-            rhythm.doubted(at_look)
+            interarrival.doubted(at_look)
             looks.append(at_look - last)
-        rhythm.heard(max(0.0, at - last - 1.0), now)
+        interarrival.traded(max(0.0, at - last - 1.0), now)
         last = at
     return looks
 

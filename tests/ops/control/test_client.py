@@ -188,7 +188,7 @@ def test_a_service_that_stops_ends_the_stream_with_a_word(tmp_path: Path) -> Non
     with scripted(tmp_path / "s", head + b'b\r\n{"n": "1"}\n\r\n'):
         lines = ControlClient(tmp_path / "s").stream("/v1/tap")
         assert next(lines) == {"n": "1"}
-        with pytest.raises(NoService, match="ended"):
+        with pytest.raises(NoService, match="closed the connection"):
             next(lines)
 
 

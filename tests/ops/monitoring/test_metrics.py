@@ -75,7 +75,7 @@ async def recording(folder: Path) -> AsyncIterator[tuple[Pipeline, Metrics]]:
             await nursery.start(exchange.serve)
             pipeline = pipeline_at(folder, 1, f"ws://{exchange.host}:{exchange.port}")
             metrics = metrics_of(pipeline)
-            pipeline.listeners.append(metrics.heard)
+            pipeline.listeners.append(metrics.on_event)
             await nursery.start(pipeline.run)
             account = pipeline.ledger.accounts["venue0"]
             while not account.stored:  # noqa: ASYNC110 - real sockets and files, nothing to wait on
@@ -279,8 +279,8 @@ async def test_no_series_is_born_while_the_service_records(tmp_path: Path) -> No
             ("venue0:1", "transient"),
             ("merger", "new"),
         ):
-            metrics.heard(told(actor, "backoff", 0, verdict=verdict))
-            metrics.heard(told(actor, "starting", 1))
+            metrics.on_event(told(actor, "backoff", 0, verdict=verdict))
+            metrics.on_event(told(actor, "starting", 1))
         pipeline.clock.jumps += 1
         await pipeline.merge()
         assert series(metrics.render()) == before
@@ -311,7 +311,7 @@ def test_a_restart_is_put_down_to_what_led_to_it_probes_included() -> None:
         told("x:1", "paused", 5, "paused by an operator"),
         told("x:1", "starting", 6),
     ):
-        restarts.heard(event)
+        restarts.on_event(event)
     expected = {"transient": 1, "stuck": 1, "misconfigured": 1, "operator": 2, "other": 1}
     assert restarts.by_actor_and_reason == {("x:1", reason): count for reason, count in expected.items()}
     assert set(expected) <= set(REASONS)
@@ -332,7 +332,7 @@ def test_restart_counters_never_fall_and_know_only_fixed_reasons(
 ) -> None:
     restarts, before = Restarts(), 0
     for actor, event, count, verdict in steps:
-        restarts.heard(told(actor, event, count, **({"verdict": verdict} if verdict else {})))
+        restarts.on_event(told(actor, event, count, **({"verdict": verdict} if verdict else {})))
         total = sum(restarts.by_actor_and_reason.values())
         assert total >= before
         before = total
@@ -342,9 +342,9 @@ def test_restart_counters_never_fall_and_know_only_fixed_reasons(
 async def test_reconnects_are_counted_by_exchange_and_survive_the_removal_of_a_connection(tmp_path: Path) -> None:
     metrics = metrics_of(pipeline_at(tmp_path, 2))
     for actor, restarts in (("venue0:1", 2), ("venue0:2", 3), ("venue1", 4), ("venue1:1", 1), ("gone:1", 9)):
-        metrics.heard(told(actor, "starting", restarts))
-    metrics.heard(told("venue0:2", "stopped", 3))
-    metrics.heard(told("venue0:2", "starting", 1))  # another one of that name, begun anew once
+        metrics.on_event(told(actor, "starting", restarts))
+    metrics.on_event(told("venue0:2", "stopped", 3))
+    metrics.on_event(told("venue0:2", "starting", 1))  # another actor of that name, restarted once
     text = metrics.render()
     assert value(text, "tickwarden_exchange_reconnects_total", exchange="venue0") == 6
     assert value(text, "tickwarden_exchange_reconnects_total", exchange="venue1") == 1
