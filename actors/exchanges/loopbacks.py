@@ -20,6 +20,7 @@ from actors.exchanges.krakenfutures.loopback import KRAKENFUTURES
 from actors.exchanges.kucoin.loopback import KUCOIN
 from actors.exchanges.okx.loopback import OKX
 from actors.exchanges.upbit.loopback import UPBIT
+from actors.exchanges.whitebit.loopback import WHITEBIT
 
 LOOPBACKS: dict[str, Venue] = {
     "binance": BINANCE,
@@ -41,4 +42,5 @@ LOOPBACKS: dict[str, Venue] = {
     "kucoin": KUCOIN,
     "okx": OKX,
     "upbit": UPBIT,
+    "whitebit": WHITEBIT,
 }

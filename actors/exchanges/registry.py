@@ -20,6 +20,7 @@ from actors.exchanges.krakenfutures import KRAKENFUTURES
 from actors.exchanges.kucoin import KUCOIN
 from actors.exchanges.okx import OKX
 from actors.exchanges.upbit import UPBIT
+from actors.exchanges.whitebit import WHITEBIT
 
 EXCHANGES: dict[str, Exchange] = {
     "binance": BINANCE,
@@ -41,4 +42,5 @@ EXCHANGES: dict[str, Exchange] = {
     "kucoin": KUCOIN,
     "okx": OKX,
     "upbit": UPBIT,
+    "whitebit": WHITEBIT,
 }

@@ -4,7 +4,7 @@ import random
 import re
 
 # A price by its key, or as the last number of a list in a list.
-_NUMBER = re.compile(r'("(?:p|price|px|trade_price)":|,(?=[0-9.]+\]\]$))"?[0-9.]+"?')
+_NUMBER = re.compile(r'("(?:p|price|px|trade_price|price_str)": ?|,(?=[0-9.]+\]\]$))"?[0-9.]+"?')
 _PRICES = (
     '"-1"',
     '"0"',

@@ -24,6 +24,8 @@ _MS_COLUMN = re.compile(r"(?:[0-9]{1,18}+\n)*+")
 
 _SECONDS = re.compile(r"(\d{1,12})(?:\.(\d{1,20}))?", re.ASCII)
 
+_SECONDS_COLUMN = re.compile(r"(?:[0-9]{1,12}+(?:\.[0-9]{1,20}+)?+\n)*+")
+
 T = TypeVar("T")
 
 
@@ -86,6 +88,14 @@ def seconds_ns(text: str) -> int:
     if match is None:
         raise FieldError(Reason.BAD_TIME, f"not seconds: {text[:60]!r}")
     return int(match[1]) * S_NS + int((match[2] or "0")[:9].ljust(9, "0"))
+
+
+def seconds_column_ns(texts: Sequence[str]) -> list[int | None]:
+    """`seconds_ns` of a column, at once where all are sound."""
+    if not _SECONDS_COLUMN.fullmatch("\n".join((*texts, ""))):
+        return [seconds_ns(text) for text in texts]
+    parts = [text.partition(".") for text in texts]
+    return [int(whole + fraction[:9].ljust(9, "0")) for whole, _, fraction in parts]
 
 
 def decode_frames(decoder: "msgspec.json.Decoder[T]", frames: Sequence[bytes]) -> list[T]:
