@@ -5,6 +5,7 @@ from actors.exchanges.binancecoinm.loopback import BINANCECOINM
 from actors.exchanges.binanceusdm.loopback import BINANCEUSDM
 from actors.exchanges.bitfinex.loopback import BITFINEX
 from actors.exchanges.bitget.loopback import BITGET
+from actors.exchanges.bithumb.loopback import BITHUMB
 from actors.exchanges.bybit.loopback import BYBIT
 from actors.exchanges.coinbase.loopback import COINBASE
 from actors.exchanges.coinbaseexchange.loopback import COINBASEEXCHANGE
@@ -28,6 +29,7 @@ LOOPBACKS: dict[str, Venue] = {
     "binanceusdm": BINANCEUSDM,
     "bitfinex": BITFINEX,
     "bitget": BITGET,
+    "bithumb": BITHUMB,
     "bybit": BYBIT,
     "coinbase": COINBASE,
     "coinbaseexchange": COINBASEEXCHANGE,

@@ -5,6 +5,7 @@ from actors.exchanges.binancecoinm import BINANCECOINM
 from actors.exchanges.binanceusdm import BINANCEUSDM
 from actors.exchanges.bitfinex import BITFINEX
 from actors.exchanges.bitget import BITGET
+from actors.exchanges.bithumb import BITHUMB
 from actors.exchanges.bybit import BYBIT
 from actors.exchanges.coinbase import COINBASE
 from actors.exchanges.coinbaseexchange import COINBASEEXCHANGE
@@ -28,6 +29,7 @@ EXCHANGES: dict[str, Exchange] = {
     "binanceusdm": BINANCEUSDM,
     "bitfinex": BITFINEX,
     "bitget": BITGET,
+    "bithumb": BITHUMB,
     "bybit": BYBIT,
     "coinbase": COINBASE,
     "coinbaseexchange": COINBASEEXCHANGE,

@@ -40,7 +40,7 @@ from tests.harness.server_frames import NORMAL_CLOSE, frame, message_frame
 ALL = [(exchange, name) for exchange in EXCHANGES for name in recordings(exchange)]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TICK = "symbol, timestamp, price, volume, side, trade_id, source, received_at"
-Row = tuple[str, datetime, Decimal, Decimal, str | None, str]
+Row = tuple[str, datetime, Decimal, Decimal, str | None, str | None]
 
 
 def instant(ns: int) -> datetime:

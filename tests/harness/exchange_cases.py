@@ -59,7 +59,7 @@ class WireTrade:
     """A trade of a recorded frame, read by the documentation alone: exact values, the taker's side."""
 
     native: str
-    trade_id: str
+    trade_id: str | None
     price: Decimal
     volume: Decimal
     side: str | None
