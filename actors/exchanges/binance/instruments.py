@@ -12,6 +12,8 @@ from actors.exchanges.contract.rest import RestRequest
 from actors.model.symbols import Symbol
 
 REQUEST = RestRequest(path="/api/v3/exchangeInfo", costs={WEIGHT: 20.0})
+# A market that is halted goes on without notice; BREAK (spot), SETTLING, DELIVERED and CLOSE (futures) are final.
+_TRADED = ("TRADING", "HALT", "AUCTION_MATCH")
 
 
 class _Filter(
@@ -87,7 +89,7 @@ def _spot(row: Row) -> Instrument:
         quote=row.quote,
         price_step=row.step("PRICE_FILTER"),
         volume_step=row.step("LOT_SIZE"),
-        active=row.status == "TRADING",
+        active=row.status in _TRADED,
     )
 
 
@@ -108,5 +110,5 @@ def future(row: Row, volume_unit: str) -> Instrument | None:
         contract_size=None if row.contract_size is None else str(row.contract_size),
         price_step=row.step("PRICE_FILTER"),
         volume_step=row.step("LOT_SIZE"),
-        active=(row.status or row.contract_status) == "TRADING",
+        active=(row.status or row.contract_status) in _TRADED,
     )

@@ -37,7 +37,6 @@ class _Row(
     stands_for: str | None = None
     status: str | None = None
     is_disabled: bool = False
-    trading_disabled: bool = False
     view_only: bool = False
 
 
@@ -67,5 +66,5 @@ def _instrument(raw: bytes) -> Instrument | None:
         quote=row.quote,
         price_step=row.price_step or None,
         volume_step=row.volume_step or None,
-        active=row.status == "online" and not (row.is_disabled or row.trading_disabled or row.view_only),
+        active=row.status == "online" and not (row.is_disabled or row.view_only),
     )

@@ -24,7 +24,7 @@ class _Row(
     },
 ):
     """{"id":"BTC-USD","base_currency":"BTC","quote_currency":"USD","quote_increment":"0.01","base_increment":
-    "0.00000001","status":"online","trading_disabled":false,...}"""
+    "0.00000001","status":"online",...}"""
 
     native: str
     base: str
@@ -32,7 +32,6 @@ class _Row(
     price_step: str | None = None
     volume_step: str | None = None
     status: str = ""
-    trading_disabled: bool = False
 
 
 _rows = msgspec.json.Decoder(list[msgspec.Raw])
@@ -58,5 +57,5 @@ def _instrument(raw: bytes) -> Instrument:
         quote=row.quote,
         price_step=row.price_step,
         volume_step=row.volume_step,
-        active=row.status == "online" and not row.trading_disabled,
+        active=row.status == "online",
     )

@@ -3,7 +3,8 @@
 from actors.exchanges.contract import feed as x
 from actors.exchanges.contract import history as h
 from actors.exchanges.contract.exchange import Exchange
-from actors.exchanges.kraken import feed, history
+from actors.exchanges.contract.instruments import InstrumentList
+from actors.exchanges.kraken import feed, history, instruments
 from actors.model.ticks import IdPromise
 
 KRAKEN = Exchange(
@@ -25,6 +26,7 @@ KRAKEN = Exchange(
         market=feed.market,
         examples=("BTC/USD",),
         subscribe_text=feed.subscribe_text,
+        unsubscribe_text=feed.unsubscribe_text,
         trades=feed.trades,
         control=feed.control,
         list_key="data",
@@ -53,5 +55,13 @@ KRAKEN = Exchange(
         parse_error=history.parse_error,
         slack_ns=history.SLACK_NS,
         notes=("a range known by ids alone cannot be requested: it needs a start time",),
+    ),
+    instruments=InstrumentList(
+        name="kraken",
+        doc="https://docs.kraken.com/api/docs/rest-api/get-tradable-asset-pairs",
+        doc_read="2026-11-26",
+        base="https://api.kraken.com",
+        requests=instruments.REQUESTS,
+        parse=instruments.parse,
     ),
 )

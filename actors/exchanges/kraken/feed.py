@@ -43,7 +43,7 @@ _HALTED = ("maintenance", "cancel_only", "post_only")
 _TRANSIENT = re.compile(r"msg rate|rate limit|too many|throttl|EService:|internal error|temporar", re.IGNORECASE)
 
 # v2 knows only the new names; REST still returns the old ones.
-_RENAMED = {"XBT": "BTC", "XDG": "DOGE"}
+RENAMED = {"XBT": "BTC", "XDG": "DOGE"}
 # REST's own codes of the oldest assets; "XXBTZUSD" cut at its USD leaves a Z behind.
 _OLD = re.compile(r"X(ETC|ETH|LTC|MLN|REP|XBT|XDG|XLM|XMR|XRP|ZEC)Z?|Z(AUD|CAD|EUR|GBP|JPY|USD)")
 
@@ -87,12 +87,17 @@ def _right_code(code: str) -> str:
     code = code.upper() if code.islower() else code  # no code is all small letters
     if old := _OLD.fullmatch(code):
         code = old[1] or old[2]
-    return _RENAMED.get(code, code)
+    return RENAMED.get(code, code)
 
 
 def subscribe_text(natives: Sequence[str], channel: str, request_id: str) -> str:
     params = {"channel": channel, "symbol": list(natives), "snapshot": False}
     return compact({"method": "subscribe", "params": params, "req_id": int(request_id)})
+
+
+def unsubscribe_text(natives: Sequence[str], channel: str, request_id: str) -> str:
+    params = {"channel": channel, "symbol": list(natives)}
+    return compact({"method": "unsubscribe", "params": params, "req_id": int(request_id)})
 
 
 def trades(frames: Sequence[bytes]) -> Trades:
@@ -127,7 +132,7 @@ def control(message: object) -> Control | None:
             return _condition(inside(message, "data"))
     method = text_inside(message, "method")
     refused = text_inside(message, "error") or text_inside(message, "Error")
-    if method == "unsubscribe":  # we never ask for that, so it is the exchange's doing
+    if method == "unsubscribe":
         natives = named(text_inside(message, "result", "symbol") or text_inside(message, "symbol"))
         channel = text_inside(message, "result", "channel")
         ours = inside(message, "success") is True and channel in ("", "trade")

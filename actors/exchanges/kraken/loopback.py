@@ -14,7 +14,14 @@ from actors.exchanges.contract.loopback import (
     string_list,
 )
 from actors.exchanges.contract.loopback_market import Fill, Market, Seed, Style
-from actors.exchanges.contract.loopback_rest import Find, HistoryServer, HttpRequest, HttpResponse
+from actors.exchanges.contract.loopback_rest import (
+    Find,
+    HistoryServer,
+    HttpRequest,
+    HttpResponse,
+    ListedMarket,
+    Listing,
+)
 
 CONNECTION_ID = 16_389_994_220_698_793_191  # beyond 63 bits, as the real ones are
 
@@ -142,6 +149,26 @@ def _rest_answer(request: HttpRequest, find: Find) -> HttpResponse:
     return HttpResponse(f'{{"error":[],"result":{{"{own}":[{",".join(map(_rest_row, rows))}],"last":"{last}"}}}}')
 
 
+def _listed(request: HttpRequest, markets: Sequence[ListedMarket]) -> HttpResponse:
+    """Stocks only where they are asked for; the old names of currencies."""
+    stocks = request.query.get("aclass_base") == "tokenized_asset"
+    old = {new: name for name, new in REST_NAMES.items()}
+    rows = {}
+    for market in markets:
+        base, _, quote = market.symbol.partition("/")
+        if base.endswith("x") is stocks:
+            name = f"{old.get(base, base)}/{old.get(quote, quote)}"
+            rows[name.replace("/", "")] = {
+                "altname": name.replace("/", ""),
+                "wsname": name,
+                "pair_decimals": 1,
+                "lot_decimals": 8,
+                "tick_size": "0.1",
+                "status": "online",
+            }
+    return HttpResponse(compact({"error": [], "result": rows}))
+
+
 KRAKEN = Venue(
     name="kraken",
     doc="https://docs.kraken.com/api/docs/websocket-v2/trade",
@@ -163,4 +190,5 @@ KRAKEN = Venue(
         window_s=10.0,
         too_many=_rest_errors("EGeneral:Too many requests"),
     ),
+    listing=Listing(paths=("/0/public/AssetPairs",), answer=_listed),
 )

@@ -7,10 +7,12 @@ from typing import Any
 
 from actors.exchanges.contract.feed import Ack, Condition, KeepAlive, Refusal, Unsubscribed
 from actors.exchanges.contract.history import TradeRange
+from actors.exchanges.contract.instruments import Instrument
 from actors.exchanges.contract.rest import Busy, Garbled, Refused
 from tests.harness.exchange_cases import (
     BAD_RFC3339,
     Cases,
+    InstrumentsResponse,
     Native,
     PageRequest,
     PageResponse,
@@ -161,6 +163,58 @@ CASES = Cases(
         (b'{"error":[],"result":{"XXBTZUSD":[],"last":"now"}}', Garbled),
     ),
     error_texts=((400, b"\xff", "�"),),
+    listed=(
+        InstrumentsResponse(
+            capture="kraken/rest/AssetPairs.json",
+            request=0,
+            count=1,
+            some=(
+                Instrument(
+                    symbol="BTC/USDT",
+                    native="BTC/USDT",
+                    kind="spot",
+                    base="BTC",
+                    quote="USDT",
+                    price_step="0.1",
+                    volume_step="0.00000001",
+                ),
+            ),
+        ),
+        InstrumentsResponse(
+            capture="kraken/rest/AssetPairs_tokenized.json",
+            request=1,
+            count=1,
+            some=(
+                Instrument(
+                    symbol="AAPLx/USD",
+                    native="AAPLx/USD",
+                    kind="spot",
+                    base="AAPLx",
+                    quote="USD",
+                    price_step="0.01",
+                    volume_step="0.00000001",
+                ),
+            ),
+        ),
+        InstrumentsResponse(  # as documented: another old name, a market that was ended, a dark pool without a name
+            body=b'{"error":[],"result":{"XDGUSD":{"altname":"XDGUSD","wsname":"XDG/USD","lot_decimals":8,'
+            b'"tick_size":"0.0000001","status":"delisted"},"XETHXXBT.d":{"altname":"ETHXBT.d","lot_decimals":8}}}',
+            request=0,
+            count=1,
+            some=(
+                Instrument(
+                    symbol="DOGE/USD",
+                    native="DOGE/USD",
+                    kind="spot",
+                    base="DOGE",
+                    quote="USD",
+                    price_step="0.0000001",
+                    volume_step="0.00000001",
+                    active=False,
+                ),
+            ),
+        ),
+    ),
     loopback_errors=(("/0/public/Trades?pair=NOPEUSD", 200, '{"error":["EQuery:Unknown asset pair"]}'),),
     loopback_shapes=(
         (
