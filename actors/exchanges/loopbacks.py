@@ -19,6 +19,7 @@ from actors.exchanges.hyperliquid.loopback import HYPERLIQUID
 from actors.exchanges.kraken.loopback import KRAKEN
 from actors.exchanges.krakenfutures.loopback import KRAKENFUTURES
 from actors.exchanges.kucoin.loopback import KUCOIN
+from actors.exchanges.mexc.loopback import MEXC
 from actors.exchanges.okx.loopback import OKX
 from actors.exchanges.upbit.loopback import UPBIT
 from actors.exchanges.whitebit.loopback import WHITEBIT
@@ -42,6 +43,7 @@ LOOPBACKS: dict[str, Venue] = {
     "kraken": KRAKEN,
     "krakenfutures": KRAKENFUTURES,
     "kucoin": KUCOIN,
+    "mexc": MEXC,
     "okx": OKX,
     "upbit": UPBIT,
     "whitebit": WHITEBIT,

@@ -19,6 +19,7 @@ from actors.exchanges.hyperliquid import HYPERLIQUID
 from actors.exchanges.kraken import KRAKEN
 from actors.exchanges.krakenfutures import KRAKENFUTURES
 from actors.exchanges.kucoin import KUCOIN
+from actors.exchanges.mexc import MEXC
 from actors.exchanges.okx import OKX
 from actors.exchanges.upbit import UPBIT
 from actors.exchanges.whitebit import WHITEBIT
@@ -42,6 +43,7 @@ EXCHANGES: dict[str, Exchange] = {
     "kraken": KRAKEN,
     "krakenfutures": KRAKENFUTURES,
     "kucoin": KUCOIN,
+    "mexc": MEXC,
     "okx": OKX,
     "upbit": UPBIT,
     "whitebit": WHITEBIT,

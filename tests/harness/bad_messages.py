@@ -86,6 +86,8 @@ def changes(exchange: str) -> Iterator[tuple[str, Any, Reason]]:
         yield "side", "", Reason.BAD_SIDE
         yield "side", "hold", Reason.BAD_SIDE
         yield "side", 1, Reason.BAD_TYPE
+    if "id" not in frame.keys:
+        return
     if frame.text_ids:
         yield "id", "", Reason.BAD_ID
         yield "id", "x" * 129, Reason.BAD_ID

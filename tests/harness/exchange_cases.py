@@ -126,8 +126,8 @@ class InstrumentsResponse:
 class TradeFrame:
     """A recorded trade frame, to be broken in every way: the last one of `capture`, of the market `symbol`.
 
-    `path` leads to a trade in it, `keys` names that trade's native (which it may lack), price, volume, side, time
-    and id.
+    `path` leads to a trade in it, `keys` names that trade's native and id (which it may lack), price, volume, side
+    and time.
     `native`: the market's name, where it is not what the frame calls it.
     `bad_times` are times out of range or without sense, `odd_time` is one of the wrong type. `numbers`: prices
     and volumes are JSON numbers, `texts`: they may be texts. `flag_side`: the side is a boolean. `text_ids`.

@@ -1,0 +1,121 @@
+"""MEXC's lists of markets: spot pairs and perpetuals."""
+
+import msgspec
+
+from actors.exchanges.contract.feed_helpers import digits
+from actors.exchanges.contract.history_helpers import decoded, error_text
+from actors.exchanges.contract.instruments import (
+    Instrument,
+    InstrumentPage,
+    decimal_step,
+    plain_digits,
+    read_instruments,
+)
+from actors.exchanges.contract.rest import Busy, RestRequest
+from actors.exchanges.mexc.history import FUTURES_BASE
+from actors.model.symbols import Symbol
+
+# https://www.mexc.com/api-docs/spot-v3/market-data-endpoints#exchange-information and
+# https://www.mexc.com/api-docs/futures (contract/detail), read 2026-11-26 via stored copies.
+SPOT_PATH, FUTURES_PATH = "/api/v3/exchangeInfo", "/api/v1/contract/detail"
+REQUESTS = (RestRequest(path=SPOT_PATH), RestRequest(base=FUTURES_BASE, path=FUTURES_PATH))
+_ONLINE, _ENABLED = "1", 0  # 2 and 3: paused, offline; 1 to 4: delivery, completed, offline, paused
+
+
+class _Pair(
+    msgspec.Struct,
+    gc=False,
+    rename={
+        "native": "symbol",
+        "base": "baseAsset",
+        "quote": "quoteAsset",
+        "price_digits": "quotePrecision",
+        "volume_digits": "baseAssetPrecision",
+    },
+):
+    """{"symbol":"METALUSDT","status":"1","baseAsset":"METAL","baseAssetPrecision":2,"quoteAsset":"USDT",
+    "quotePrecision":5,"isSpotTradingAllowed":true,...}"""
+
+    native: str
+    status: str
+    base: str
+    quote: str
+    price_digits: int
+    volume_digits: int
+
+
+class _Contract(
+    msgspec.Struct,
+    gc=False,
+    rename={
+        "native": "symbol",
+        "base": "baseCoin",
+        "quote": "quoteCoin",
+        "settle": "settleCoin",
+        "size": "contractSize",
+        "price_step": "priceUnit",
+        "volume_step": "volUnit",
+    },
+):
+    """{"symbol":"BTC_USDT","baseCoin":"BTC","quoteCoin":"USDT","settleCoin":"USDT","contractSize":0.0001,
+    "priceUnit":0.5,"volUnit":1,"state":0,...}; the size of BTC_USD is in US dollars."""
+
+    native: str
+    base: str
+    quote: str
+    settle: str
+    size: msgspec.Raw
+    price_step: msgspec.Raw
+    volume_step: msgspec.Raw
+    state: int
+
+
+class _Pairs(msgspec.Struct, gc=False):
+    symbols: list[msgspec.Raw]
+
+
+class _Contracts(msgspec.Struct, gc=False):
+    success: bool
+    data: list[msgspec.Raw] = []
+
+
+_pairs, _contracts = msgspec.json.Decoder(_Pairs), msgspec.json.Decoder(_Contracts)
+_pair, _contract = msgspec.json.Decoder(_Pair), msgspec.json.Decoder(_Contract)
+
+
+def parse(body: bytes, request: RestRequest) -> InstrumentPage:
+    if request.path == SPOT_PATH:
+        return read_instruments(decoded(_pairs, body).symbols, lambda row: _spot(_pair.decode(row)))
+    answer = decoded(_contracts, body)
+    if not answer.success:
+        raise Busy(f"mexc: {error_text(body, 'code', 'message')}")
+    return read_instruments(answer.data, lambda row: _swap(_contract.decode(row)))
+
+
+def _spot(row: _Pair) -> Instrument:
+    return Instrument(
+        symbol=str(Symbol(row.base, row.quote)),
+        native=row.native,
+        kind="spot",
+        base=row.base,
+        quote=row.quote,
+        price_step=decimal_step(row.price_digits),
+        volume_step=decimal_step(row.volume_digits),
+        active=row.status == _ONLINE,
+    )
+
+
+def _swap(row: _Contract) -> Instrument:
+    return Instrument(
+        symbol=str(Symbol(row.base, row.quote, row.settle)),
+        native=row.native,
+        kind="swap",
+        base=row.base,
+        quote=row.quote,
+        settle=row.settle,
+        volume_unit="contracts",
+        contract_size=plain_digits(digits(row.size, "contractSize")),
+        price_step=plain_digits(digits(row.price_step, "priceUnit")),
+        volume_step=plain_digits(digits(row.volume_step, "volUnit")),
+        active=row.state == _ENABLED,
+    )
