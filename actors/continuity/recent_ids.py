@@ -34,16 +34,17 @@ class RecentIds:
         self._slices: list[array[int]] = []
         self._kept = 0  # the number of keys in them
 
-    def holds(self, key: int, time_ns: int | None) -> bool:
-        """Whether this trade is remembered."""
+    def holds(self, key: int, time_ns: int | None, slack_ns: int = 0) -> bool:
+        """Whether this trade is remembered, with a time that differs by `slack_ns` or less."""
         if key in self.young:
             return True
         if time_ns is None:
             return any(_holds(keys, key) for keys in self._slices)
-        if time_ns >= self.start_ns:
+        if time_ns - slack_ns >= self.start_ns:
             return False
-        at = bisect_right(self._starts, time_ns) - 1
-        return at >= 0 and _holds(self._slices[at], key)
+        first = max(0, bisect_right(self._starts, time_ns - slack_ns) - 1)
+        end = bisect_right(self._starts, time_ns + slack_ns)
+        return any(_holds(keys, key) for keys in self._slices[first:end])
 
     def beyond(self, time_ns: int | None) -> bool:
         """Whether a trade of that time may have been forgotten."""

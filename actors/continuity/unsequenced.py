@@ -9,7 +9,7 @@ n-th remembered twin.
 """
 
 from actors.continuity.recent_ids import KEYS_MAX, KEYS_MIN, YOUNG_MAX, RecentIds
-from actors.continuity.row import RESET_ROWS, Row, Verdict
+from actors.continuity.row import HISTORY_SLACK_NS, RESET_ROWS, Row, Verdict
 from actors.continuity.tracker import Shared, Tracker
 from actors.continuity.tracker_state import Before, TrackerState
 from actors.model.records import GapReason, GapRow, GapStatus
@@ -123,7 +123,8 @@ class UnsequencedTracker(Tracker):
         if row.trade_id in row.known:
             return Verdict.COPY
         key = hash(row.trade_id)
-        if self._recent.holds(key, row.time_ns):
+        slack_ns = HISTORY_SLACK_NS if row.source == "backfill" else 0
+        if self._recent.holds(key, row.time_ns, slack_ns):
             if row.source == "snapshot" and self._proof is not None and row.trade_id == self._proof[0]:
                 self._proved(row.received_ns)
             return Verdict.COPY
