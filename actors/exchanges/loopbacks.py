@@ -6,6 +6,7 @@ from actors.exchanges.binanceusdm.loopback import BINANCEUSDM
 from actors.exchanges.bitfinex.loopback import BITFINEX
 from actors.exchanges.bitget.loopback import BITGET
 from actors.exchanges.bithumb.loopback import BITHUMB
+from actors.exchanges.bitmex.loopback import BITMEX
 from actors.exchanges.bybit.loopback import BYBIT
 from actors.exchanges.coinbase.loopback import COINBASE
 from actors.exchanges.coinbaseexchange.loopback import COINBASEEXCHANGE
@@ -31,6 +32,7 @@ LOOPBACKS: dict[str, Venue] = {
     "bitfinex": BITFINEX,
     "bitget": BITGET,
     "bithumb": BITHUMB,
+    "bitmex": BITMEX,
     "bybit": BYBIT,
     "coinbase": COINBASE,
     "coinbaseexchange": COINBASEEXCHANGE,

@@ -6,6 +6,7 @@ from actors.exchanges.binanceusdm import BINANCEUSDM
 from actors.exchanges.bitfinex import BITFINEX
 from actors.exchanges.bitget import BITGET
 from actors.exchanges.bithumb import BITHUMB
+from actors.exchanges.bitmex import BITMEX
 from actors.exchanges.bybit import BYBIT
 from actors.exchanges.coinbase import COINBASE
 from actors.exchanges.coinbaseexchange import COINBASEEXCHANGE
@@ -31,6 +32,7 @@ EXCHANGES: dict[str, Exchange] = {
     "bitfinex": BITFINEX,
     "bitget": BITGET,
     "bithumb": BITHUMB,
+    "bitmex": BITMEX,
     "bybit": BYBIT,
     "coinbase": COINBASE,
     "coinbaseexchange": COINBASEEXCHANGE,

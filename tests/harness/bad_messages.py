@@ -61,7 +61,8 @@ def changes(exchange: str) -> Iterator[tuple[str, Any, Reason]]:
     frame = case(exchange)
     for field in frame.keys:
         for other in OTHER_TYPES:
-            yield field, other, Reason.BAD_TYPE
+            if other is not None or frame.keys[field] not in frame.optional:
+                yield field, other, Reason.BAD_TYPE
     for field, reason in (("price", Reason.BAD_PRICE), ("volume", Reason.BAD_VOLUME)):
         if not (frame.numbers and frame.texts):
             yield field, "5" if frame.numbers else 5, Reason.BAD_TYPE
@@ -83,7 +84,8 @@ def changes(exchange: str) -> Iterator[tuple[str, Any, Reason]]:
     if frame.flag_side:
         yield "side", "true", Reason.BAD_TYPE
     else:
-        yield "side", "", Reason.BAD_SIDE
+        if frame.keys["side"] not in frame.optional:
+            yield "side", "", Reason.BAD_SIDE
         yield "side", "hold", Reason.BAD_SIDE
         yield "side", 1, Reason.BAD_TYPE
     if "id" not in frame.keys:

@@ -131,7 +131,7 @@ class TradeFrame:
     `native`: the market's name, where it is not what the frame calls it.
     `bad_times` are times out of range or without sense, `odd_time` is one of the wrong type. `numbers`: prices
     and volumes are JSON numbers, `texts`: they may be texts. `flag_side`: the side is a boolean. `text_ids`.
-    `optional`: names of fields without which it is a sound trade all the same.
+    `optional`: names of fields without which it is a sound trade all the same; a side may then be empty as well.
     """
 
     capture: str

@@ -1,0 +1,106 @@
+"""BitMEX over REST: a market's trades by time, oldest first, without end."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from actors.exchanges.bitmex.feed import SPOT_MARK
+from actors.exchanges.contract.feed import Trades
+from actors.exchanges.contract.feed_helpers import S_NS, digits, rfc3339_ns, text_inside
+from actors.exchanges.contract.history import ErrorResponse, Page, Query, RestRequest
+from actors.exchanges.contract.history_helpers import error_json, error_text, excerpt, read_rows, trades
+from actors.exchanges.contract.rest import Garbled, Refused
+
+# https://www.bitmex.com/api/explorer/#!/Trade/Trade_get, read 2026-11-26 via stored copies.
+PATH = "/api/v1/trade"
+ROWS_MAX = 1000
+BUSY_S = 2.0
+_SIDES = {"Buy": "buy", "Sell": "sell", "": None, None: None}
+
+
+class _Trade(
+    msgspec.Struct,
+    gc=False,
+    rename={
+        "native": "symbol",
+        "id": "trdMatchID",
+        "contracts": "size",
+        "base": "homeNotional",
+        "time": "timestamp",
+    },
+):
+    """The trade of the stream."""
+
+    native: str
+    id: str
+    price: msgspec.Raw
+    contracts: msgspec.Raw
+    time: str
+    side: Literal["Buy", "Sell", ""] | None = None
+    base: msgspec.Raw = msgspec.Raw()
+
+
+_rows = msgspec.json.Decoder(list[_Trade])
+
+
+def request(query: Query) -> RestRequest:
+    """Both times are inclusive. A cursor is the time of a page's last trade and how many of that time there
+    were."""
+    trade_range = query.trade_range
+    if trade_range.from_ns is None:
+        raise Refused("bitmex's history is asked by time, and no time is known for this range")
+    start, _, skip = (query.cursor or _iso(trade_range.from_ns)).partition(" ")
+    parameters = [("symbol", query.market.native), ("count", str(min(query.rows, ROWS_MAX)))]
+    parameters += [("start", skip)] if skip else []
+    parameters += [("startTime", start)]
+    if trade_range.to_ns is not None:
+        parameters.append(("endTime", max(start, _iso(trade_range.to_ns + S_NS // 1000))))
+    return RestRequest(path=PATH, query=(*parameters, ("reverse", "false")))
+
+
+def _iso(ns: int) -> str:
+    """Milliseconds in UTC."""
+    return f"{datetime.fromtimestamp(ns // S_NS, UTC):%Y-%m-%dT%H:%M:%S}.{ns % S_NS // 1_000_000:03d}Z"
+
+
+def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
+    if body.lstrip()[:1] == b"{":
+        if inside_error(body):
+            raise parse_error(200, body).error("bitmex")
+        raise Garbled(f"no list of trades: {excerpt(body)}")
+    rows = read_rows(_rows, body, _columns, query)
+    if rows.total < min(query.rows, ROWS_MAX) or not rows.sound:
+        return Page(rows.trades, None, rows.odd)
+    start, _, skipped = (query.cursor or "").partition(" ")
+    last = rows.sound[-1].time
+    if last < start:
+        raise Garbled(f"the rows end at {last}, before what was asked for ({start})")
+    same = sum(1 for row in rows.sound if row.time == last) + (int(skipped or "0") if last == start else 0)
+    return Page(rows.trades, f"{last} {same}", rows.odd)
+
+
+def inside_error(body: bytes) -> bool:
+    """Whether an answer is an error."""
+    return bool(text_inside(error_json(body), "error", "message"))
+
+
+def _columns(rows: list[_Trade]) -> Trades:
+    return trades(
+        [row.native for row in rows],
+        [digits(row.price, "price") for row in rows],
+        [digits(row.base if SPOT_MARK in row.native else row.contracts, "size") for row in rows],
+        [_SIDES[row.side] for row in rows],
+        [row.id for row in rows],
+        [rfc3339_ns(row.time) for row in rows],
+    )
+
+
+def parse_error(status: int, body: bytes) -> ErrorResponse:
+    """{"error":{"message":"...","name":"HTTPError"}}; 429 names its wait in the header retry-after."""
+    said = error_json(body)
+    name, message = text_inside(said, "error", "name"), text_inside(said, "error", "message")
+    busy = status == 429 or name == "RateLimitError"
+    text = f"{name}: {message}" if message else error_text(body)
+    return ErrorResponse(text, status in (400, 404) and bool(message), BUSY_S if busy else None)
