@@ -24,10 +24,13 @@ from actors.store.database import (
 )
 from actors.store.filesystem import Files
 from actors.store.store import Store
+from actors.store.tables import TABLES
 from tests.harness.amounts import amount
 from tests.harness.paths import ROOT
 from tests.harness.store_harness import batch, ids_in, memory_folder, never, reader, settings
 from tests.harness.store_reader import looking
+
+TABLE_ROWS = dict.fromkeys((table.name for table in TABLES), 0)
 
 
 def started(folder: Path) -> Store:
@@ -140,11 +143,43 @@ def flip(data: bytes, at: int) -> bytes:
     return data[:at] + bytes([data[at] ^ 255]) + data[at + 1 :]
 
 
+def blank(data: bytes, at: int) -> bytes:
+    """The 4 KB around it are zeros, as after a power cut."""
+    begin = at // 4096 * 4096
+    return data[:begin] + bytes(len(data[begin : begin + 4096])) + data[begin + 4096 :]
+
+
+@pytest.mark.parametrize("spoil", [flip, cut, blank])
+def test_no_damage_to_the_file_passes_with_fewer_rows(
+    tmp_path: Path, filled_once: Path, spoil: Callable[[bytes, int], bytes]
+) -> None:
+    """Wherever it strikes: all rows are there, or the file is set aside and the notice counts what it held."""
+    sound = (filled_once / "ticks.duckdb").read_bytes()
+    random, outcomes = Random(11), set[bool]()
+    headers = random.sample(range(3 * 4096), amount(2, 60))
+    for at in [len(sound) - 1, *headers, *random.sample(range(len(sound)), amount(4, 200))]:
+        case = tmp_path / f"{at}"
+        shutil.copytree(filled_once, case)
+        (case / "ticks.duckdb").write_bytes(spoil(sound, at))
+        one = started(case)
+        while one.merge().backlog:
+            pass
+        lost = bool(one.notices)
+        assert ids_in(one.path) == dict.fromkeys([3, 4] if lost else [1, 2, 3, 4], 1), at
+        for notice in one.notices:
+            assert notice.event == "store_file_damaged" and notice.alarm
+            assert notice.detail["rows"] == {**TABLE_ROWS, "ticks": 2, "events": 2, "audit": 2}
+        outcomes.add(lost)
+        one.close()
+    assert True in outcomes
+
+
 CRASHING = """
 import sys
 from pathlib import Path
 from actors.store.filesystem import Files
 from actors.store.store import Store
+from actors.store.tables import TABLES
 from tests.harness.store_harness import batch, settings
 one = Store(settings(Path(sys.argv[1])))
 one.start()
