@@ -5,47 +5,27 @@ import functools
 import json
 from collections.abc import Iterator
 from random import Random
-from typing import Any
 
-from actors.feed.decoder import Decoder
+from actors.exchanges.contract.feed import Control, Reply
 from actors.model.batch import Batch
 from actors.model.ticks import REJECT_PAYLOAD_BYTES_MAX, REJECTS, TICKS, Block
 from supervisor.text import FOREIGN_CHARS_MAX
-from tests.harness.capture_files import incoming, recordings
-from tests.harness.exchange_values import dialect_of
+from tests.harness.broken_frames import NASTY, places
+from tests.harness.wire_frames import Heard, everything, heard, packed, plain
 
-NATIVES = ("BTCUSDT", "ETHUSDT", "BTC-USD", "BTC/USD", "BTC-USDT")
-# As JSON text: what breaks terminals, encodings, number parsers and stacks.
-NASTY = (
-    r'"\ud800"',
-    r'"\u0000"',
-    r'"\u001b]0;x\u0007"',
-    r'"a\nb\u2028c\u202ed\u200b"',
-    '"' + "x" * 2_000 + '"',
-    "1e400",
-    "-0",
-    "9" * 400,
-    "0." + "1" * 400,
-    "[" * 50 + "]" * 50,
-    '{"a":' * 50 + "1" + "}" * 50,
-    "null",
-    "true",
-    "[]",
-    "{}",
-    '""',
-    "NaN",
-)
+OPENING_MAX = 20  # messages without trades that a connection has read before
 INFLATED = 8  # kinds of frames of an exchange that are inflated
 PATTERNS = ("a", " ", "a ", "instId: ", "\x1b[2J", "1", ",", " is not a valid product", "é\ud800")
 
 
 @functools.cache
-def real_frames(exchange: str) -> tuple[bytes, ...]:
-    """One of each kind that was recorded: frames with the same keys are of a kind."""
-    kinds: dict[str, bytes] = {}
-    for name in recordings(exchange):
-        for message in incoming(exchange, name)[:3_000]:
-            kinds.setdefault(_kind(message), message)
+def real_frames(exchange: str) -> tuple[tuple[Heard, bytes], ...]:
+    """One of each kind, without compression, and where it was heard: frames with the same keys are of a kind."""
+    kinds: dict[str, tuple[Heard, bytes]] = {}
+    for connection in everything(exchange):
+        for message in connection.messages:
+            content = plain(exchange, message)
+            kinds.setdefault(_kind(content), (connection, content))
     return tuple(kinds.values())[:60]
 
 
@@ -62,14 +42,6 @@ def _kind(message: bytes) -> str:
     return f"{sorted(value) if isinstance(value, dict) else type(value)} {words}"
 
 
-def _places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Every container in a JSON value with every key or index in it."""
-    keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
-    for key in keys:
-        yield value, key
-        yield from _places(value[key])
-
-
 class Mutator:
     """Makes messages out of real ones; the same random numbers make the same ones."""
 
@@ -77,8 +49,8 @@ class Mutator:
         self._random = random
 
     def message(self, exchange: str) -> bytes:
-        """One message."""
-        message = self._random.choice(real_frames(exchange))
+        """One message, not compressed."""
+        _, message = self._random.choice(real_frames(exchange))
         for _ in range(self._random.randint(0, 3)):
             message = self._random.choice((self._bytes, self._value, self._value, self._repeat))(message)
         return message
@@ -93,10 +65,10 @@ class Mutator:
             value = json.loads(message)
         except (ValueError, RecursionError):
             return message
-        places = list(_places(value))
-        if not places:
+        found = list(places(value))
+        if not found:
             return message
-        container, key = self._random.choice(places)
+        container, key = self._random.choice(found)
         container[key] = "<here>"
         return json.dumps(value).replace('"<here>"', self._random.choice(NASTY)).encode()
 
@@ -106,7 +78,7 @@ class Mutator:
             value = json.loads(message)
         except (ValueError, RecursionError):
             return message * 2
-        lists = [container[key] for container, key in _places(value) if isinstance(container[key], list)]
+        lists = [container[key] for container, key in places(value) if isinstance(container[key], list)]
         if not lists:
             return message + message
         chosen = self._random.choice(lists)
@@ -114,17 +86,17 @@ class Mutator:
         return json.dumps(value).encode()
 
 
-def _reader(exchange: str) -> Decoder:
-    dialect = dialect_of(exchange)
-    return Decoder(exchange, dialect, {native: f"{native}/X" for native in NATIVES}, dialect.decoder_for({}))
-
-
-def check(exchange: str, messages: list[bytes]) -> int:
+def check(exchange: str, contents: list[bytes]) -> int:
     """Decodes as a connection does; every message must be accounted for, and all that comes of it be storable.
 
-    Returns the bytes of evidence that are kept.
+    `contents` are messages before compression. Returns the bytes of evidence that are kept.
     """
-    reader = _reader(exchange)
+    connections = {id(connection): connection for connection, _ in real_frames(exchange)}
+    markets = [market for connection in connections.values() for market in connection.markets]
+    connection = heard(exchange, {market.native: market for market in markets}.values(), ())
+    opening = [message for one in connections.values() for message in one.others[:OPENING_MAX]]
+    messages = [packed(exchange, content) for content in contents]
+    reader = connection.decoder(*opening)
     block, evidence = Block(exchange), 0
     for message in messages:
         before = len(block)
@@ -133,9 +105,7 @@ def check(exchange: str, messages: list[bytes]) -> int:
         assert outcome.ticks == len(block) - before
         assert outcome.ticks + len(outcome.rejects) + len(outcome.controls) >= 1, message
         for control in outcome.controls:
-            words = [getattr(control, name) for name in control.__slots__]
-            for word in (w for value in words for w in (value if isinstance(value, tuple) else (value,))):
-                assert not isinstance(word, str) or (word.isprintable() and len(word) <= FOREIGN_CHARS_MAX), message
+            check_words(control, message)
         assert all(
             reject.detail.isprintable() and len(reject.payload) <= REJECT_PAYLOAD_BYTES_MAX
             for reject in outcome.rejects
@@ -145,23 +115,30 @@ def check(exchange: str, messages: list[bytes]) -> int:
     assert all(id_ is None or id_.isprintable() for id_ in block.trade_id)
     Batch(0, blocks=(block,)).arrow(TICKS)
     again = Block(exchange)
-    rest = list(messages)
+    rest, reader = list(messages), connection.decoder(*opening)
     while rest:  # all at once: in portions, as a connection takes them
-        outcome = _reader(exchange).read(rest, 5, again)
+        outcome = reader.read(rest, 5, again)
         assert outcome.messages >= 1
         rest = rest[outcome.messages :]
     assert again.trade_id == block.trade_id
     return evidence
 
 
+def check_words(control: Control, message: bytes) -> None:
+    """What an exchange says is short and printable; a reply goes back to it as it is."""
+    words = [getattr(control, name) for name in control.__slots__] if not isinstance(control, Reply) else []
+    for word in (w for value in words for w in (value if isinstance(value, tuple) else (value,))):
+        assert not isinstance(word, str) or (word.isprintable() and len(word) <= FOREIGN_CHARS_MAX), message
+
+
 def inflated(exchange: str, size: int) -> Iterator[tuple[str, bytes]]:
     """Messages of about `size` bytes: every text of a frame replaced by each pattern, long lists, many members."""
-    for number, message in enumerate(real_frames(exchange)[:INFLATED]):
+    for number, (_, message) in enumerate(real_frames(exchange)[:INFLATED]):
         try:
             value = json.loads(message)
         except ValueError:
             continue
-        for at, (container, key) in enumerate(_places(value)):
+        for at, (container, key) in enumerate(places(value)):
             old = container[key]
             if isinstance(old, str):
                 for pattern in PATTERNS:

@@ -3,13 +3,10 @@
 import json
 import time
 from collections.abc import Iterator
-from random import Random
 from typing import Any
 
 import pytest
 import trio
-from hypothesis import given
-from hypothesis import strategies as st
 
 from actors.exchanges.contract.feed import Ack, Refusal
 from actors.feed.decoder import ENTRIES_MAX, ODD_AT_ONCE, Decoder, Outcome
@@ -22,7 +19,6 @@ from actors.wire.message_stream import CONTROLS_AT_ONCE, MessageStream
 from supervisor.text import FOREIGN_CHARS_MAX
 from tests.harness.bad_messages import LISTS, SPOILABLE, good, keys, list_key, reader, trade_in
 from tests.harness.exchange_values import dialect_of
-from tests.harness.fuzz_frames import Mutator, check
 
 MESSAGE_BYTES = dialect_of("okx").limits.message_bytes
 
@@ -162,10 +158,3 @@ def test_the_evidence_of_rejects_weighs_in_the_intake_and_in_the_outbox() -> Non
     assert Chunk(Block("okx"), (reject,) * 10).rows >= 10 * weight
     assert Batch(1, rejects=(reject,) * 10).rows >= 10 * weight
     assert Batch(1).rows == 1
-
-
-@pytest.mark.parametrize("exchange", SPOILABLE)
-@given(st.integers(0, 2**32))
-def test_mutated_frames_are_accounted_for_and_can_be_stored(exchange: str, seed: int) -> None:
-    mutator = Mutator(Random(seed))
-    check(exchange, [mutator.message(exchange) for _ in range(5)])
