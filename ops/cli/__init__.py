@@ -1,4 +1,19 @@
-"""The command line: one command, `tickwarden`; results to stdout, everything else to stderr.
+"""The command line `tickwarden`: results go to stdout, everything else to stderr.
+
+Running
+  run, check_config, demo, sandbox, doctor
+Reading the file
+  query, gaps (and coverage), export
+Talking to the running service
+  status (and actors), top, live (events and tail), repair
+  actor_commands   restart, pause, resume, flush, merge
+  reconfigure      reload, symbols, log-level
+What can be recorded
+  exchanges
+Helpers
+  commands         the list of commands, imported on demand; exit codes
+  common           shared options; --json
+  streams          stdout and stderr that may be closed or limited
 
 This module is the entry point and imports nothing heavy, so that a signal during the imports is not lost.
 """

@@ -14,7 +14,7 @@ from ops.cli import streams
 from ops.terminal.exit_codes import CONFIGURATION, FAILED, INTERRUPTED, NO_SERVICE, OK, USAGE
 from ops.terminal.suggestions import did_you_mean
 
-# In the order in which a new user meets them: name -> module of ops.cli, and its name there.
+# In the order in which a new user needs them: name -> module of ops.cli, and its name there.
 COMMANDS = {
     "demo": ("demo", "demo"),
     "run": ("run", "run"),
@@ -44,7 +44,7 @@ COMMANDS = {
 
 
 class _Lazy(click.Group):
-    """Imports a command when it is needed, and names the nearest for one that does not exist."""
+    """Imports a command when it is called, and suggests the nearest name for an unknown one."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
         return list(COMMANDS)
@@ -60,7 +60,7 @@ class _Lazy(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except (BrokenPipeError, BaseExceptionGroup) as error:  # click would make a failure of it
+        except (BrokenPipeError, BaseExceptionGroup) as error:  # click would treat it as a failure
             others = error.split(BrokenPipeError)[1] if isinstance(error, BaseExceptionGroup) else None
             if others is not None or not streams.reader_gone():
                 raise
@@ -83,13 +83,13 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Runs the command that sys.argv names and ends the process with its exit code."""
+    """Runs the command named in sys.argv and ends the process with its exit code."""
     streams.prepare()
     sys.exit(streams.flushed(run_command()))
 
 
 def run_command() -> int:
-    """Runs the command that sys.argv names; returns its exit code."""
+    """Runs the command named in sys.argv; returns its exit code."""
     try:
         result = cli.main(standalone_mode=False)
     except click.UsageError as error:
@@ -104,7 +104,7 @@ def run_command() -> int:
         return INTERRUPTED
     except BaseExceptionGroup as group:
         if group.split(KeyboardInterrupt)[1] is None:
-            return INTERRUPTED  # Ctrl-C, as it leaves a nursery
+            return INTERRUPTED  # Ctrl-C, as raised by a nursery
         if group.split(OSError)[1] is not None:
             raise
         return _refused(group)
@@ -129,7 +129,7 @@ def _exit_code(error: Exception) -> int | None:
 
 
 def _refused(error: BaseException) -> int:
-    """Reports what the system did not let a command do, in text instead of an error number."""
+    """Reports an error of the operating system as text instead of an error number."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     assert isinstance(error, OSError)

@@ -1,4 +1,4 @@
-"""What several commands share: the options that find a configuration or a service, and --json."""
+"""Shared by several commands: the options that find a configuration or a service, and --json."""
 
 import json
 import math
@@ -16,11 +16,11 @@ from ops.terminal.output import takes_unicode
 F = TypeVar("F", bound=Callable[..., Any])
 
 DAY_S = 86_400.0
-YEAR_S = 365 * DAY_S  # longer than anybody waits, and short enough for every clock and timer
+YEAR_S = 365 * DAY_S  # longer than anybody waits, and within the range of every clock and timer
 
 
 class Number(click.FloatRange):
-    """A number between two others. Click's own takes nan, which is not below anything, and inf."""
+    """A number in a range. Click's own type accepts nan and inf."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
@@ -51,12 +51,12 @@ def socket_option(command: F) -> F:
 
 
 def json_option(command: F) -> F:
-    """--json, wherever a table is printed."""
+    """--json, for every command that prints a table."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
 
 
 def configuration(config_path: Path | None) -> Config:
-    """The configuration that `--config` and the environment lead to; raises ConfigErrors."""
+    """The configuration found by `--config` and the environment; raises ConfigErrors."""
     return load_config(find_config(config_path))
 
 
@@ -79,18 +79,18 @@ def timeout_option(command: F) -> F:
 
 
 def quiet_option(command: F) -> F:
-    """--quiet, wherever progress is printed."""
+    """--quiet, for every command that prints progress."""
     return click.option(
         "-q", "--quiet", is_flag=True, help="Print no progress, only results, warnings and errors."
     )(command)
 
 
 def print_json(value: object) -> None:
-    """One JSON document to stdout, for people and programs alike."""
+    """Prints one JSON document to stdout, for people and programs."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=not takes_unicode(sys.stdout)))
 
 
 def print_json_line(value: object) -> None:
-    """The same on a line of its own, for streams of them (NDJSON)."""
+    """Prints one JSON object per line, for streams of them (NDJSON)."""
     click.echo(json.dumps(value, ensure_ascii=not takes_unicode(sys.stdout)))
     sys.stdout.flush()

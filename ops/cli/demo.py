@@ -36,7 +36,7 @@ QUERIES = (
     ),
     (
         "one-second bars",
-        # By time and id, not as the rows lie: what a history gave back lies behind what came after it.
+        # By time and id, not in the order of the file: rows from a history are stored after later rows.
         "SELECT time_bucket(INTERVAL 1 second, timestamp) AS second,"
         " first(price ORDER BY timestamp, TRY_CAST(trade_id AS BIGINT)) AS open,"
         " max(price) AS high, min(price) AS low,"
@@ -44,7 +44,7 @@ QUERIES = (
         " FROM ticks WHERE exchange = '{exchange}' AND symbol = '{symbol}' GROUP BY second ORDER BY second LIMIT 5",
     ),
     (
-        "the books: nothing is dropped silently",
+        "the ledger: nothing is dropped silently",
         "SELECT exchange, received, stored, duplicates, rejected, in_flight FROM audit"
         ' QUALIFY row_number() OVER (PARTITION BY run_id, exchange ORDER BY "at" DESC) = 1 ORDER BY exchange',
     ),
@@ -61,7 +61,7 @@ QUERIES = (
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("tickwarden-demo"),
     show_default=True,
-    help="Where the DuckDB file goes; made if it is not there.",
+    help="The folder of the DuckDB file; created if it does not exist.",
 )
 @click.option(
     "--exchange",
@@ -112,13 +112,13 @@ def _introduce(console: Console, exchanges: Sandbox, path: Path, seconds: float)
         else f"{count} exchanges speak their real wire protocols"
     )
     console.print(f"{speak} on {exchanges.where} of {exchanges.host}.")
-    console.print(f"Recording for {seconds:g} s into {path}; ask it meanwhile from another terminal:")
+    console.print(f"Recording for {seconds:g} s into {path}; query it meanwhile from another terminal:")
     console.print(f"  tickwarden status --socket {path}.sock")
     console.print(f"  tickwarden query 'SELECT count(*) FROM ticks' --file {path}\n")
 
 
 def _config(path: Path, exchanges: Sandbox) -> Config:
-    """What `exchanges.config_toml()` would say, with a store for the demo."""
+    """The content of `exchanges.config_toml()`, with a store for the demo."""
     return Config(
         store=StoreSettings(path=path, merge_interval_s=MERGE_S),
         exchanges={
@@ -138,7 +138,7 @@ def _config(path: Path, exchanges: Sandbox) -> Config:
 
 
 async def _watch(pipeline: Pipeline, console: Console) -> None:
-    """Until cancelled: a table that follows, on a terminal; a line every few seconds anywhere else."""
+    """Runs until cancelled: a live table on a terminal, else a line every few seconds."""
     if not console.is_terminal:
         while True:
             await trio.sleep(QUIET_REFRESH_S)
@@ -160,7 +160,7 @@ def _picture(pipeline: Pipeline) -> Table:
 
 
 def _show(path: Path, exchanges: Sandbox) -> None:
-    """The queries to try, with their answers, on stdout."""
+    """Prints example queries with their answers to stdout."""
     first = next(iter(exchanges.exchanges))
     market = {"exchange": first, "symbol": exchanges.symbols(first)[0]}
     say = Console(highlight=False, markup=False, soft_wrap=True).print

@@ -52,10 +52,10 @@ def _summary(exchange: Exchange) -> str:
 
 
 def _given_back(exchange: Exchange) -> dict[str, object]:
-    """What can be had again of trades that were missed, and what cannot."""
+    """Which missed trades can be recovered, and which cannot."""
     history = exchange.history
     if history is None:
-        return {"history_kind": "none", "history_depth": "nothing: what was missed is lost", "history_notes": []}
+        return {"history_kind": "none", "history_depth": "nothing: missed trades are lost", "history_notes": []}
     return {
         "history_kind": history.kind.value,
         "history_depth": history.depth,

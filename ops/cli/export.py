@@ -17,7 +17,7 @@ from ops.terminal.exit_codes import FAILED, OK
 from ops.terminal.output import write_table
 from ops.terminal.time_options import instant
 
-_NO_FOLDER = (".parquet", ".pq", ".csv", ".json")  # somebody who writes these expects another format
+_NO_FOLDER = (".parquet", ".pq", ".csv", ".json")  # a user of these endings expects another format
 
 
 @click.command("export")
@@ -25,7 +25,7 @@ _NO_FOLDER = (".parquet", ".pq", ".csv", ".json")  # somebody who writes these e
 @click.option("--from", "since_us", callback=instant, metavar="T", help="From this time or UTC day on.")
 @click.option("--to", "until_us", callback=instant, metavar="T", help="To before this time or UTC day.")
 @click.option("--file", "source", type=click.Path(path_type=Path), help="The DuckDB file; default: the config's.")
-@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing copy.")
 @timeout_option
 @quiet_option
 @json_option
@@ -51,7 +51,7 @@ def export_command(
     as_folder = path.endswith("/") or target.is_dir()
     if not as_folder and target.suffix.lower() in _NO_FOLDER:
         raise click.UsageError(f"{path}: for Parquet name a folder, like {target.with_suffix('')}/")
-    # Like Ctrl-C: nothing half-written stays.
+    # Like Ctrl-C: nothing half-written remains.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     console = Console(stderr=True, quiet=quiet)
     try:
@@ -74,7 +74,7 @@ def export_command(
 
 
 def _bar(console: Console) -> Progress:
-    """Rows on a terminal; silent elsewhere."""
+    """Progress in rows on a terminal; silent elsewhere."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

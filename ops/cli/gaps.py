@@ -23,7 +23,7 @@ WHERE ($1 IS NULL OR exchange = $1) AND ($2 IS NULL OR symbol = $2)
 ORDER BY from_time, exchange, symbol
 """
 
-# An interval is cut at the ends of the time range that was asked for.
+# Intervals are cut at the ends of the requested time range.
 _COVERAGE = """
 SELECT exchange, symbol, status,
        greatest(from_time, coalesce(make_timestamptz($3::BIGINT), from_time)) AS from_time,

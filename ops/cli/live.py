@@ -1,4 +1,4 @@
-"""`tickwarden events` and `tail`: what happens, as it happens."""
+"""`tickwarden events` and `tail`: events and ticks, live."""
 
 import sys
 import time
@@ -18,7 +18,7 @@ from ops.terminal.time_options import ago_or_instant
 from supervisor.text import REASON_CHARS_MAX, printable
 
 POLL_S = 0.5
-# Widths in `tail`: time, exchange, symbol, side, price, volume. What is longer takes its place all the same.
+# Widths in `tail`: time, exchange, symbol, side, price, volume. Longer values are not cut.
 _WIDE = (27, 18, 16, 4, 16, 16)
 _MEDIUM = (12, 16, 14, 4, 12, 12)
 _NARROW = (8, 10, 12, 4, 10, 8)
@@ -64,7 +64,7 @@ def events(
 
 
 def _event_line(width: int | None) -> Callable[[dict[str, Any]], str]:
-    """How an event is written: whole, or within the width of a terminal."""
+    """A function that formats an event: whole, or within the width of a terminal."""
 
     def line(event: dict[str, Any]) -> str:
         retry = "" if event["retry_in_s"] is None else f" (again in {event['retry_in_s']:.1f}s)"
@@ -80,7 +80,7 @@ def _event_line(width: int | None) -> Callable[[dict[str, Any]], str]:
 
 
 def _clock(instant: str) -> str:
-    """A time of today without its day."""
+    """Today's times without the day."""
     at = datetime.fromisoformat(instant).astimezone(UTC)
     return f"{at:%H:%M:%S}" if at.date() == datetime.now(UTC).date() else f"{at:%m-%d %H:%M:%S}"
 
@@ -104,7 +104,7 @@ def tail(exchange: str, symbol: str, config_path: Path | None, socket_path: Path
             print_json_line(tick)
             continue
         if "lagged" in tick:
-            click.echo(f"... {tick['lagged']} ticks went by faster than this terminal reads ...")
+            click.echo(f"... {tick['lagged']} ticks skipped: this terminal reads too slowly ...")
         else:
             click.echo(tick_line(tick, terminal_width(sys.stdout)))
         sys.stdout.flush()
@@ -112,7 +112,7 @@ def tail(exchange: str, symbol: str, config_path: Path | None, socket_path: Path
 
 
 def tick_line(tick: dict[str, Any], width: int | None) -> str:
-    """One tick, whole or for a terminal: numbers keep their digits, names give way to them."""
+    """Formats one tick, whole or for a terminal: numbers keep their digits, names are shortened."""
     sizes = next((s for s in (_WIDE, _MEDIUM) if width is None or sum(s) + len(s) <= width), _NARROW)
     at = tick["received_at"] if sizes is _WIDE else tick["received_at"].partition("T")[2][: sizes[0]]
     side, price, volume = (tick["side"] or "-").ljust(sizes[3]), tick["price"].rjust(sizes[4]), tick["volume"]

@@ -1,4 +1,4 @@
-"""`tickwarden reload`, `symbols` and `log-level`: live changes to what a running service does."""
+"""`tickwarden reload`, `symbols` and `log-level`: live changes to a running service."""
 
 from pathlib import Path
 from typing import Any

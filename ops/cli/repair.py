@@ -82,7 +82,7 @@ def _wait(service: ControlClient, order: dict[str, Any], *, quiet: bool) -> dict
         time.sleep(POLL.delay_s(polls, jitter))
         polls += 1
         known: Any = service.get("/v1/repairs")
-        # A restarted service starts counting again.
+        # A restarted service counts from 1 again.
         forgotten = {**order, "state": "forgotten"}
         order = next((one for one in known if all(one[key] == order[key] for key in _SAME)), forgotten)
     return order

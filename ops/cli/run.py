@@ -17,7 +17,9 @@ LOG_DRAIN_S = 2.0
 
 @click.command()
 @config_option
-@click.option("--for", "for_s", type=Number(min=0, max=100 * YEAR_S), metavar="SECONDS", help="Stop after so long.")
+@click.option(
+    "--for", "for_s", type=Number(min=0, max=100 * YEAR_S), metavar="SECONDS", help="Stop after this time."
+)
 @quiet_option
 def run(config_path: Path | None, for_s: float | None, quiet: bool) -> int:
     """Record until Ctrl-C or SIGTERM, which stores and merges everything received; a second one exits at once.

@@ -14,7 +14,7 @@ from ops.terminal.layout import Fit, reason_for_people, shortened, wrapped
 from ops.terminal.output import terminal_width, write_table
 from supervisor.text import REASON_CHARS_MAX, printable
 
-REASONS_MAX = 5  # on a terminal; what is wrong first must not push the table out of sight
+REASONS_MAX = 5  # on a terminal; problems must not push the table out of sight
 REASON_LINES = 2
 EXCHANGES = Fit(
     drop=("lag p99", "in flight", "dup", "lag p50", "rejected", "received", "conn"),
@@ -55,7 +55,7 @@ def actors(config_path: Path | None, socket_path: Path | None, as_json: bool) ->
 
 
 def headline(said: Mapping[str, Any], width: int | None = None) -> list[str]:
-    """The service in a few lines of at most `width`: its state, what is wrong, and the store."""
+    """The service in a few lines of at most `width`: its state, its problems, and the store."""
     if width is None:
         return _headline(said)
     reasons = [printable(reason_for_people(reason), REASON_CHARS_MAX) for reason in said["reasons"]]
@@ -131,7 +131,7 @@ def _done(what: str, instant: str | None) -> str:
 
 
 def since(instant: str | None) -> str:
-    """How long ago, in one unit that a person reads; "-" for None."""
+    """How long ago, in the largest suitable unit; "-" for None."""
     if instant is None:
         return "-"
     seconds = (datetime.now(UTC) - datetime.fromisoformat(instant)).total_seconds()

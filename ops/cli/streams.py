@@ -1,4 +1,4 @@
-"""Standard output and error, whatever they are: a pipe that closes, a terminal of another encoding, a full disk."""
+"""Standard output and error in all conditions: a closed pipe, a terminal of another encoding, a full disk."""
 
 import os
 import select
@@ -12,7 +12,9 @@ from ops.terminal.exit_codes import FAILED, OK
 
 
 def prepare() -> None:
-    """Before anything is printed: what the terminal cannot encode becomes "?", a closed stream a silent one."""
+    """Called before anything is printed: characters that the terminal cannot encode become "?", a closed stream
+    discards.
+    """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # started with >&-
@@ -22,19 +24,19 @@ def prepare() -> None:
 
 
 def reader_gone() -> bool:
-    """Whether a broken pipe is ours: who read what we print (`| head`) has had enough."""
+    """Whether a broken pipe is our stdout or stderr: its reader (`| head`) has closed it."""
     return any(_is_broken(stream) for stream in (sys.stdout, sys.stderr))
 
 
 def silence() -> None:
-    """From now on what is printed goes nowhere; Python would complain of a closed pipe once more at exit."""
+    """Discards all further output; Python would otherwise report a closed pipe once more at exit."""
     for stream in (sys.stdout, sys.stderr):
         if _is_broken(stream):
             _discard(stream)
 
 
 def flushed(code: int) -> int:
-    """`code`, once all that was printed is written; a full disk is a failure, a reader that left is none."""
+    """Returns `code` once all output is written; a full disk is a failure, a closed pipe is not."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -51,7 +53,7 @@ def _is_broken(stream: TextIO) -> bool:
         poll = select.poll()
         poll.register(stream.fileno(), 0)
         return any(event & (select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))
-    except (OSError, ValueError):  # it is no file
+    except (OSError, ValueError):  # not a file
         return False
 
 

@@ -23,7 +23,7 @@ from ops.control.client import ControlClient
 from ops.terminal.exit_codes import OK
 from ops.terminal.output import PIPE_COLUMNS, laid_out, terminal_width
 
-KEY_BYTES = 64  # of one read of the keyboard
+KEY_BYTES = 64  # bytes of one read from the keyboard
 _STEPS = {b"\x1b[A": -1, b"k": -1, b"\x1b[B": 1, b"j": 1}
 _PAGES = {b"\x1b[5~": -1, b"b": -1, b"\x1b[6~": 1, b" ": 1}
 _ENDS = {b"\x1b[H": 0, b"g": 0, b"\x1b[F": sys.maxsize, b"G": sys.maxsize}
@@ -85,7 +85,7 @@ def _lines(console: Console, parts: list[RenderableType]) -> list[list[Segment]]
 
 
 class _Window:
-    """Lines that were drawn already, as rich wants them."""
+    """Lines already drawn, as rich needs them."""
 
     def __init__(self, lines: list[list[Segment]]) -> None:
         self._lines = lines
@@ -97,10 +97,10 @@ class _Window:
 
 
 def _window(lines: list[list[Segment]], first: int, height: int) -> _Window:
-    """So many lines from `first` on, and below them where they are, if there are more."""
+    """The lines that fit from `first` on, and a footer with the position if there are more."""
     shown = lines[first : first + height]
     if len(lines) > height:
-        text = f"lines {first + 1}-{first + len(shown)} of {len(lines)}; arrows and page keys scroll, q ends"
+        text = f"lines {first + 1}-{first + len(shown)} of {len(lines)}; arrows and page keys scroll, q quits"
         shown = [*shown, [Segment(text)]]
     return _Window(shown)
 
@@ -113,7 +113,7 @@ def _moved(first: int, key: bytes, height: int) -> int:
 
 @contextmanager
 def _keyboard() -> Iterator[int | None]:
-    """The terminal's keys one by one and unseen, while the block runs; None where nobody can press any."""
+    """The terminal's keys one by one, without echo, while the block runs; None without a keyboard."""
     if not sys.stdin.isatty():
         yield None
         return
@@ -127,14 +127,14 @@ def _keyboard() -> Iterator[int | None]:
 
 
 def _pressed(keyboard: int | None, within_s: float) -> list[bytes]:
-    """The keys that are pressed until then, at the first; [] for none."""
+    """The keys pressed until then, returned at the first; [] for none."""
     if keyboard is None:
         time.sleep(max(within_s, 0))
         return []
     if not select.select([keyboard], [], [], max(within_s, 0))[0]:
         return []
     data = os.read(keyboard, KEY_BYTES)
-    if not data:  # the terminal is gone; drawing ends with an error of its own
+    if not data:  # the terminal is closed; drawing raises an error of its own
         time.sleep(max(within_s, 0))
     found = []
     while data:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import duckdb
 
 STORAGE_VERSION = StoreSettings.__dataclass_fields__["storage_version"].default
-TEXT_CHARS_MAX = 4096  # longer than any path, URL or name that a system would take
+TEXT_CHARS_MAX = 4096  # longer than any path, URL or name that a system accepts
 # Measured with DuckDB 2.0 on merges of 50,000 and 1,000,000 rows a segment: 16 MB fail, 24 MB do.
 MEMORY_BYTES_MIN = 32_000_000
 # Its longest actor is "NAME:stall_detector"; the numbers of its connections ("NAME:123") rise.
@@ -82,7 +82,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Text of a form; `right` describes it."""
+    """Text that matches a pattern; `right` describes it."""
 
     form: str
     right: str
@@ -94,7 +94,7 @@ class Text:
 
 
 def file_name(value: object) -> Path:
-    """The name of a file; "~" is the home folder. Relative ones are placed by the caller."""
+    """The name of a file; "~" is the home folder. Relative ones are resolved by the caller."""
     if not isinstance(value, str) or not value or "\0" in value or len(value) > TEXT_CHARS_MAX:
         raise Wrong("the name of a file, as text")
     if value.endswith("/"):
@@ -108,17 +108,17 @@ def file_name(value: object) -> Path:
 
 
 def unusable_in_path(path: str) -> str:
-    """What in a path no file of ours can be called, described for a message; "" where there is nothing."""
+    """The part of a path that no file of ours may have, described for a message; "" if there is none."""
     if any(unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp", "Co", "Cn") for char in path):
         return "control and invisible characters"
-    # What is not UTF-8 on disk reaches Python as lone surrogates, which neither TOML nor DuckDB can write.
+    # Names that are not UTF-8 reach Python as lone surrogates, which neither TOML nor DuckDB can write.
     return "bytes that are not UTF-8" if any(unicodedata.category(char) == "Cs" for char in path) else ""
 
 
 def read_as_pattern(path: Path) -> str:
-    """What DuckDB would read as more than a name, described for a message; "" where there is nothing.
+    """The part of a path that DuckDB would read as a pattern, described for a message; "" if there is none.
 
-    The views in the file reach its tail by a pattern, in which a backslash stands for a slash.
+    The views in the file reach its tail by a pattern, in which a backslash means a slash.
     """
     odd = [char for char in "*?[]\\" if char in str(path)]
     return f"{' '.join(odd)} anywhere in it, which DuckDB reads as part of a pattern" if odd else ""
@@ -147,14 +147,14 @@ def memory_limit(value: object) -> str:
 
 
 def exchange_name(name: str) -> str:
-    """What is wrong with a name for a table under [exchanges], or ""; it also names actors, routes and metrics."""
+    """Checks the name of a table under [exchanges]; it also names actors, routes and metrics."""
     if _NAME.fullmatch(name) and name not in _TAKEN:
         return ""
     return f"a name of letters, digits, '_', '-' and '.', {NAME_CHARS_MAX} at most, not {', '.join(_TAKEN)}"
 
 
 def storage_version(value: object) -> str:
-    """A DuckDB release whose file format is to be written; DuckDB itself knows which there are.
+    """A DuckDB release whose file format is to be written; DuckDB itself knows the valid ones.
 
     Several releases share a format ("v1.2.2" writes that of v1.2.0): the first of them names it, as in files.
     """
@@ -178,7 +178,7 @@ def storage_version(value: object) -> str:
 
 
 def storage_of(con: "duckdb.DuckDBPyConnection") -> str:
-    """The storage version of an open file, "" where DuckDB does not report it."""
+    """The storage version of an open file, "" if DuckDB does not report it."""
     row = con.execute(
         "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = current_database()"
     ).fetchone()
@@ -188,14 +188,14 @@ def storage_of(con: "duckdb.DuckDBPyConnection") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """Scheme, host and perhaps a port: what replaces the same parts of an exchange's own addresses."""
+    """Scheme, host and optional port, which replace the same parts of an exchange's own addresses."""
 
     schemes: tuple[str, ...]
 
     def __call__(self, value: object) -> str:
         example = f'"{self.schemes[0]}://127.0.0.1:9443"'
         heads = " or ".join(f"{scheme}://" for scheme in self.schemes)
-        right = f"{heads} with a host and perhaps a port, like {example}"
+        right = f"{heads} with a host and optionally a port, like {example}"
         if not isinstance(value, str) or len(value) > TEXT_CHARS_MAX or re.search(r"[\s\x00-\x1f\x7f]", value):
             raise Wrong(right)
         try:
@@ -211,7 +211,7 @@ class Url:
 
 
 def _is_host(host: str) -> bool:
-    """Whether an address or a name can be meant; names of other scripts are written as their xn-- form in DNS."""
+    """Whether it is a valid address or name; internationalized names need their xn-- form."""
     if ":" in host or re.fullmatch(r"[0-9.]*", host):
         try:
             ipaddress.ip_address(host)
@@ -227,7 +227,7 @@ def _is_host(host: str) -> bool:
 
 
 def loopback(value: object) -> str:
-    """Nothing for off, or host:port on this machine only: other machines go through a proxy."""
+    """ "" for off, or host:port on this machine only: other machines go through a proxy."""
     right = '"" or an address of this machine with a port, like "127.0.0.1:8787"'
     if value == "":
         return ""

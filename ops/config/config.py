@@ -14,7 +14,7 @@ from ops.config.keys import DEFAULT_SYMBOLS, EXCHANGES, SECTIONS, STORE, Control
 from ops.config.paths import place_mistakes
 from ops.config.reader import Mistake, Reader, shown
 
-FILE_BYTES_MAX = 1 << 20  # a config of thousands of symbols is far smaller; more is some other file
+FILE_BYTES_MAX = 1 << 20  # a config of thousands of symbols is far smaller; a larger file is something else
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,14 +29,14 @@ class Config:
     source: Path | None = None
 
     def pipeline(self) -> PipelineSettings:
-        """The part that everything below the command line and the control socket needs."""
+        """The settings of the pipeline."""
         group = grp.getgrnam(self.control.group).gr_gid if self.control.group else None
         store = replace(self.store, group=group)
         return PipelineSettings(store=store, exchanges=self.exchanges, supervision=self.supervision)
 
 
 class ConfigErrors(Exception):
-    """The configuration cannot be used. `mistakes` holds every one; str() is one line for each."""
+    """The configuration cannot be used. `mistakes` holds all mistakes; str() is one line for each."""
 
     def __init__(self, source: Path | None, mistakes: list[Mistake]) -> None:
         self.source = source
@@ -47,15 +47,16 @@ class ConfigErrors(Exception):
 def find_config(explicit: Path | None) -> Path | None:
     """The file to read, None for the built-in default.
 
-    In this order: `explicit`, $TICKWARDEN_CONFIG, ./tickwarden.toml, $XDG_CONFIG_HOME/tickwarden/config.toml.
-    The first two are taken as given, so that a wrong name is an error and not another configuration.
+    In this order: `explicit`, $TICKWARDEN_CONFIG, ./tickwarden.toml, $XDG_CONFIG_HOME/tickwarden/config.toml. The
+    first two are used even if the file does not exist, so that a wrong name is an error and does not select another
+    configuration.
     """
     if explicit is not None:
         return explicit
     if named := os.environ.get("TICKWARDEN_CONFIG"):
         return Path(named)
     home = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config")
-    if not home.is_absolute():  # the XDG specification has relative ones ignored
+    if not home.is_absolute():  # by the XDG specification relative ones are ignored
         home = Path("~/.config")
     try:
         home = home.expanduser()
@@ -66,9 +67,10 @@ def find_config(explicit: Path | None) -> Path | None:
 
 
 def load_config(path: Path | None) -> Config:
-    """Reads `path`, or the built-in default for None; raises ConfigErrors with every mistake.
+    """Reads `path`, or the built-in default for None; raises ConfigErrors with all mistakes.
 
-    Relative file names start at the folder of the config file, those of the built-in default here.
+    Relative file names are relative to the folder of the config file, those of the built-in default to the current
+    folder.
     """
     if path is None:
         default = {EXCHANGES: {name: {"symbols": list(symbols)} for name, symbols in DEFAULT_SYMBOLS.items()}}
@@ -92,19 +94,19 @@ def _parse(path: Path) -> Mapping[str, object]:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise fail("UTF-16 (by its byte order mark)", "the same text saved as UTF-8")
     try:
-        # Some editors put a byte order mark before UTF-8: it says nothing and harms nothing.
+        # Some editors put a byte order mark before UTF-8, which is harmless.
         return tomllib.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise fail(f"bytes that are not UTF-8 (line {line})", "a TOML file in UTF-8") from error
-    except ValueError as error:  # TOMLDecodeError, and what Python says of a number with 4,300 digits
+    except ValueError as error:  # TOMLDecodeError, and Python's error for a number with 4,300 digits
         raise fail(f"no TOML: {error}{_line_text(data, str(error))}", "TOML, see https://toml.io") from error
     except RecursionError as error:
         raise fail("brackets nested too deep", "a TOML file") from error
 
 
 def _line_text(data: bytes, message: str) -> str:
-    """The line that tomllib's message names, for people who look for the slip."""
+    """The line named in tomllib's message, to show the mistake."""
     match = re.search(r"at line (\d+)", message)
     lines = data.decode("utf-8", "replace").splitlines()
     if match is None or int(match[1]) > len(lines):
@@ -139,7 +141,7 @@ def _exchanges(
     reader: Reader, document: Mapping[str, object], supervision: SupervisionSettings
 ) -> dict[str, ExchangeSettings]:
     if not document.get(EXCHANGES, {}):
-        # Recording markets that nobody named would be a surprise on disk.
+        # Recording markets that nobody chose would fill the disk unexpectedly.
         reader.wrong(EXCHANGES, "none", '[exchanges.binance] with symbols = ["BTC/USDT"], and so on')
         return {}
     exchanges: dict[str, ExchangeSettings] = {}

@@ -45,7 +45,7 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key. `default` is what the file would hold; None: `sample` is shown, commented out."""
+    """One key. `default` is its value in the file; None: `sample` is shown, commented out."""
 
     check: Check
     help: str
@@ -54,7 +54,7 @@ class Key:
 
 
 def _keys(settings: type[Any], **keys: Key) -> Mapping[str, Key]:
-    """Takes the defaults from the settings class, so that each is written down once."""
+    """Takes the defaults from the settings class, so that each is written once."""
     defaults = {field.name: field.default for field in dataclasses.fields(settings)}
     return {
         name: key
@@ -140,7 +140,7 @@ EXCHANGE = _keys(
         "a market without trades for this long, and longer than its usual intervals, is checked for a stall",
     ),
     lifetime_s=Key(
-        Number(120, 365 * DAY_S),  # the two overlap for some seconds
+        Number(120, 365 * DAY_S),  # old and new connection overlap for some seconds
         "a connection is replaced before it is this old; default: the exchange's own",
         sample=86400,
     ),
@@ -162,7 +162,7 @@ SECTIONS: Mapping[str, tuple[type[Any], Mapping[str, Key]]] = {
 }
 EXCHANGES = "exchanges"
 
-# What is recorded where there is no configuration at all.
+# The symbols recorded without any configuration.
 DEFAULT_SYMBOLS: Mapping[str, tuple[str, ...]] = {
     name: exchange.default_symbols for name, exchange in registry.EXCHANGES.items() if exchange.default_symbols
 }

@@ -1,4 +1,4 @@
-"""Checks the paths of a configuration: each, together, and (for check-config) on this host."""
+"""Checks the paths of a configuration: each alone, all together, and (for check-config) on this host."""
 
 import errno
 import grp
@@ -19,15 +19,15 @@ from ops.control.listener import PATH_BYTES_MAX, bytes_needed
 if TYPE_CHECKING:
     from ops.config.config import Config
 
-NAME_BYTES_MAX = 255  # of every file system that Linux has in use
-# What the store appends to its file's name; the longest is a damaged write-ahead log that is set aside.
+NAME_BYTES_MAX = 255  # of every common Linux file system
+# The suffixes that the store appends to its file's name; the longest is of a damaged write-ahead log set aside.
 _OWN = (".tail", ".lock", ".wal", ".new", ".new.wal", ".tmp", ".new.tmp")
 _LONGEST = ".wal.damaged-20260101T000000.000000Z"
-PATH_CHARS_LEFT = 96  # for the names of segments and of what is being written
+PATH_CHARS_LEFT = 96  # for the names of segments and unfinished files
 
 
 def place_mistakes(store: StoreSettings, control: Path) -> Iterator[Mistake]:
-    """What cannot work wherever it runs: characters, lengths, and paths that mean each other."""
+    """Mistakes that fail on every host: characters, lengths, and paths that collide."""
     try:
         path = store.path.resolve()
     except (OSError, RuntimeError) as error:
@@ -63,7 +63,7 @@ def _archive(archive: Path, taken: list[Path]) -> Iterator[Mistake]:
 
 
 def _not_utf8(path: Path) -> str:
-    """DuckDB takes paths as UTF-8; a folder above the configuration may have another name."""
+    """DuckDB takes paths as UTF-8; a folder above the configuration may have a name that is not."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -72,13 +72,13 @@ def _not_utf8(path: Path) -> str:
 
 
 def _within(path: Path, taken: list[Path]) -> str:
-    """Which of `taken` the path is or lies in, "" for none."""
+    """Which of `taken` contains the path or equals it, "" for none."""
     found = _resolved(path)
     return next((str(one) for one in taken if found == _resolved(one) or _resolved(one) in found.parents), "")
 
 
 def _too_long(key: str, path: Path, ending: str) -> Iterator[Mistake]:
-    """A file system takes names of a certain length, and the kernel paths."""
+    """File systems limit the length of names, and the kernel that of paths."""
     most = NAME_BYTES_MAX - len(ending)
     for index, part in enumerate(reversed(path.parts)):
         size, limit = len(os.fsencode(part)), most if index == 0 else NAME_BYTES_MAX
@@ -89,9 +89,9 @@ def _too_long(key: str, path: Path, ending: str) -> Iterator[Mistake]:
 
 
 def host_mistakes(config: "Config") -> Iterator[Mistake]:
-    """What cannot work on this host and for this user, as `check-config` looks at it.
+    """Mistakes on this host and for this user, for `check-config`.
 
-    Not for `run`: a disk that comes back needs no other configuration. Nothing that is written stays.
+    Not for `run`: a disk that comes back needs no other configuration. No written file remains.
     """
     store, control = config.store, config.control
     yield from _file("store.path", store.path.resolve())
@@ -108,7 +108,7 @@ def host_mistakes(config: "Config") -> Iterator[Mistake]:
 
 
 def _file(key: str, path: Path) -> Iterator[Mistake]:
-    """A file that can be read and written, or one that can be made."""
+    """A file that can be read and written, or one that can be created."""
     try:
         found = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -119,17 +119,17 @@ def _file(key: str, path: Path) -> Iterator[Mistake]:
         yield Mistake(key, _quoted(path), f"a path that can be reached ({_why(error)})")
         return
     if not stat.S_ISREG(found.st_mode):
-        yield Mistake(key, f"{_quoted(path)}, which is no plain file", "a file, or a name that is free")
+        yield Mistake(key, f"{_quoted(path)}, which is not a regular file", "a file, or a name that is free")
     elif not os.access(path, os.R_OK | os.W_OK):
         yield Mistake(key, _quoted(path), f"a file that {_user()} may read and write")
     elif not _may_be_duckdb(path):
-        yield Mistake(key, f"{_quoted(path)}, which is no DuckDB file", "a DuckDB file, or a name that is free")
-    elif trouble := _folder(path.parent):  # its lock, its tail and its log stand beside it
+        yield Mistake(key, f"{_quoted(path)}, which is not a DuckDB file", "a DuckDB file, or a name that is free")
+    elif trouble := _folder(path.parent):  # its lock, its tail and its log are beside it
         yield Mistake(key, _quoted(path), trouble)
 
 
 def _storage(path: Path, wanted: str) -> Iterator[Mistake]:
-    """A file keeps the storage version that it was begun with. One that is held by a service is not looked at."""
+    """A file keeps the storage version with which it was created. A file held by a service is not checked."""
     import duckdb
 
     from actors.store.connecting import command_limits, connect
@@ -142,19 +142,19 @@ def _storage(path: Path, wanted: str) -> Iterator[Mistake]:
     except duckdb.Error:
         return
     if found and found != wanted:
-        right = f"{shown(found)}, with which {_quoted(path)} was begun, or another store.path"
+        right = f"{shown(found)}, with which {_quoted(path)} was created, or another store.path"
         yield Mistake("store.storage_version", shown(wanted), right)
 
 
 def _may_be_duckdb(path: Path) -> bool:
-    """By the mark that every DuckDB file has; an empty one is begun by DuckDB."""
+    """Checks the magic bytes of a DuckDB file; DuckDB also accepts an empty one."""
     with path.open("rb") as file:
         head = file.read(12)
     return not head or head[8:] == b"DUCK"
 
 
 def _tail(path: Path) -> Iterator[Mistake]:
-    """What stands where the store's own files go."""
+    """Checks the places of the store's own files."""
     tail, lock = path.with_name(path.name + ".tail"), path.with_name(path.name + ".lock")
     if _exists(tail) and not (_is_folder(tail) and os.access(tail, os.W_OK | os.X_OK)):
         yield Mistake(
@@ -167,7 +167,7 @@ def _tail(path: Path) -> Iterator[Mistake]:
 
 
 def _control(path: Path, made: Path) -> Iterator[Mistake]:
-    """The socket's folder must be there, or be one that is `made` with the store. A socket may stand there."""
+    """The socket's folder must exist, or be one that is `made` with the store. A socket may exist already."""
     try:
         found = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -176,27 +176,27 @@ def _control(path: Path, made: Path) -> Iterator[Mistake]:
         yield Mistake("control.socket", _quoted(path), f"a path that can be reached ({_why(error)})")
         return
     if found is not None and not stat.S_ISSOCK(found.st_mode):
-        yield Mistake("control.socket", f"{_quoted(path)}, which exists and is no socket", "another path")
+        yield Mistake("control.socket", f"{_quoted(path)}, which exists and is not a socket", "another path")
     elif not _is_folder(path.parent) and _resolved(path.parent) not in (made, *made.parents):
         yield Mistake(
             "control.socket", _quoted(path), f"a path in a folder that exists; {_quoted(path.parent)} does not"
         )
-    elif _resolved(path.parent) != made and (trouble := _folder(path.parent)):  # else store.path is named
+    elif _resolved(path.parent) != made and (trouble := _folder(path.parent)):  # otherwise store.path is reported
         yield Mistake("control.socket", _quoted(path), trouble)
 
 
 def _folder(path: Path) -> str:
-    """What is right instead of a folder that cannot be made or written, "" where nothing is wrong."""
+    """What is expected instead of a folder that cannot be created or written, "" if it can."""
     place = path
     while not _exists(place) and place != place.parent:
         place = place.parent
     if not _is_folder(place):
-        return f"a path through folders; {_quoted(place)} is none"
+        return f"a path through folders; {_quoted(place)} is not one"
     try:
         with tempfile.TemporaryFile(dir=place):  # root may write everywhere, but not in /proc
             return ""
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # passes, and is not the configuration's fault
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # temporary, and not a mistake in the configuration
             return ""
         return f"a path where {_user()} may write; not in {_quoted(place)} ({_why(error)})"
 
@@ -209,7 +209,7 @@ def _group(name: str) -> Iterator[Mistake]:
 
 
 def _address(address: str) -> Iterator[Mistake]:
-    """Whether the port may be opened. One in use may be the running service's own."""
+    """Whether the port may be opened. A port in use may be the running service's own."""
     if not address:
         return
     host, _, port = address.rpartition(":")
@@ -226,7 +226,7 @@ def _address(address: str) -> Iterator[Mistake]:
 
 
 def _certificates(path: Path) -> str:
-    """What is right instead of a file that holds no certificates, "" where it does."""
+    """What is expected instead of a file without certificates, "" if it has some."""
     try:
         ssl.create_default_context(cafile=str(path))
     except ssl.SSLError:
@@ -237,7 +237,7 @@ def _certificates(path: Path) -> str:
 
 
 def _exists(path: Path) -> bool:
-    """Also where a link leads nowhere, which nothing can be made over."""
+    """True also for a dangling link, over which nothing can be created."""
     return os.path.lexists(path)
 
 

@@ -1,4 +1,4 @@
-"""Turns a parsed TOML document into settings and collects every mistake."""
+"""Converts a parsed TOML document to settings, and collects every mistake."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -17,14 +17,12 @@ from ops.terminal.suggestions import expected_instead
 from supervisor import Backoff, Intensity, PolicyError, check_policy
 
 FOUND_CHARS_MAX = 80
-INT_BITS_SHOWN = (
-    1_000  # Python refuses to write longer numbers with more than 4,300 digits, and takes long for them
-)
+INT_BITS_SHOWN = 1_000  # Python refuses to format numbers of more than 4,300 digits, and is slow for long ones
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """`key` is the path in the file ("" for the file), `found` what stands there, `right` what would do."""
+    """`key` is the path in the file ("" for the file), `found` the value there, `right` what is expected."""
 
     key: str
     found: str
@@ -36,7 +34,7 @@ class Mistake:
 
 
 def shown(value: object) -> str:
-    """A value as TOML would write it, cut short where it is long."""
+    """A value in TOML notation, shortened if it is long."""
     if isinstance(value, Mapping):
         return "a table"
     if isinstance(value, bool):
@@ -56,7 +54,7 @@ def _joined(*parts: str) -> str:
 
 @dataclass(slots=True)
 class Reader:
-    """One pass over one document. `base` is where relative file names start."""
+    """One pass over one document. Relative file names are relative to `base`."""
 
     base: Path
     mistakes: list[Mistake] = field(default_factory=list)
@@ -65,18 +63,18 @@ class Reader:
         self.mistakes.append(Mistake(key, found, right))
 
     def unknown(self, name: str, known: Iterable[str], *path: str) -> None:
-        """Records that `name` is no key here, with the nearest one that is."""
-        self.wrong(_joined(*path), "a key that is not known", expected_instead(name, known) + _elsewhere(name))
+        """Records that `name` is not a key here, with the nearest one that is."""
+        self.wrong(_joined(*path), "an unknown key", expected_instead(name, known) + _elsewhere(name))
 
     def table(self, value: object, *path: str) -> Mapping[str, object]:
-        """`value` where it is a table; else a mistake and an empty one."""
+        """`value` if it is a table; otherwise records a mistake and returns an empty one."""
         if isinstance(value, Mapping):
             return value
         self.wrong(_joined(*path), shown(value), f"a table: [{_joined(*path)}]")
         return {}
 
     def keys(self, table: Mapping[str, object], keys: Mapping[str, Key], *path: str) -> dict[str, Any]:
-        """The sound values of `table`, checked; each unknown key and unsound value is a mistake."""
+        """The valid values of `table`; each unknown key and invalid value is a mistake."""
         values: dict[str, Any] = {}
         for name, value in table.items():
             place = _joined(*path, name)
@@ -93,7 +91,7 @@ class Reader:
         return values
 
     def supervision(self, values: Mapping[str, Any], above: SupervisionSettings, *path: str) -> SupervisionSettings:
-        """The supervision keys of `values` over those `above`; a pair in the wrong order is a mistake."""
+        """The supervision keys of `values` over those `above`; a contradictory pair is a mistake."""
         own = {name: values[name] for name in SUPERVISION if name in values}
         merged = {name: own.get(name, getattr(above, name)) for name in SUPERVISION}
         initial, longest = merged["backoff_initial_s"], merged["backoff_max_s"]
@@ -116,7 +114,7 @@ class Reader:
             self.wrong(_joined(*path, "restarts_period_s"), f"{policy.restarts_period_s:g}", str(error))
 
     def exchange(self, name: str, value: object, above: SupervisionSettings) -> ExchangeSettings | None:
-        """One table under [exchanges]; None where it has a mistake."""
+        """One table under [exchanges]; None if it has a mistake."""
         path = (EXCHANGES, name)
         before = len(self.mistakes)
         if right := exchange_name(name):
@@ -146,8 +144,8 @@ class Reader:
         place = _joined(EXCHANGES, name, "dialect") if "dialect" in values else _joined(EXCHANGES, name)
         right = expected_instead(wanted, registry.EXCHANGES)
         if "dialect" not in values:
-            right += '; or dialect = "..." where the table has a name of your own'
-        self.wrong(place, f"a dialect that is not known, {shown(wanted)}", right)
+            right += '; or dialect = "..." if the table has a name of your own'
+        self.wrong(place, f"an unknown dialect, {shown(wanted)}", right)
         return None
 
     def _symbols(self, symbols: object, dialect: Dialect | None, *path: str) -> tuple[str, ...]:
@@ -170,13 +168,13 @@ class Reader:
                 continue
             identity = (market.endpoint, market.native) if market is not None else ("", symbol)
             if identity in seen:
-                self.wrong(place, shown(symbol), f"each market once: {shown(seen[identity])} stands there already")
+                self.wrong(place, shown(symbol), f"each market once: {shown(seen[identity])} is listed already")
             seen[identity] = symbol
         return tuple(symbol for symbol in symbols if isinstance(symbol, str))
 
 
 def _elsewhere(name: str) -> str:
-    """Where a key belongs that stands in the wrong table."""
+    """The table in which a misplaced key belongs."""
     homes = [f"[{section}]" for section, (_, keys) in SECTIONS.items() if name in keys]
     homes += ["[exchanges.NAME]"] if name in EXCHANGE else []
     return f"; {name} belongs under {' or '.join(homes)}" if homes else ""

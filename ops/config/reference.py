@@ -16,15 +16,15 @@ _INTRODUCTION = """# Configuration
 Run it as the user of the service: it also checks the paths, the group and the port on this host. An unknown key
 is an error that names the nearest known key.
 
-The file is the first of these that exists: the one that `--config` names, the one that `$TICKWARDEN_CONFIG`
-names, `./tickwarden.toml`, `$XDG_CONFIG_HOME/tickwarden/config.toml` (`~/.config` where that variable is not
+The file is the first of these that exists: that of `--config`, that of `$TICKWARDEN_CONFIG`,
+ `./tickwarden.toml`, `$XDG_CONFIG_HOME/tickwarden/config.toml` (`~/.config` where that variable is not
 set). Without a file the built-in default applies: BTC and ETH on five exchanges, recorded into
 `./ticks.duckdb`. Relative paths start at the folder of the file. `tickwarden reload` and SIGHUP apply a changed
 file to a running service.
 
 A file in UTF-8 TOML. Symbols are written as ccxt writes them: spot `BTC/USDT`, linear perpetual
 `BTC/USDT:USDT`, inverse perpetual `BTC/USD:BTC`. A symbol in another spelling (`BTCUSDT`, `XBTUSD`,
-`BTC-USDT-SWAP`) is refused with the spelling that the exchange takes. `tickwarden exchanges` lists the
+`BTC-USDT-SWAP`) is rejected with the spelling that the exchange accepts. `tickwarden exchanges` lists the
 dialects; `dialect = "binance"` lets a table under `[exchanges]` have a name of its own. Where `ws_url` points
 somewhere else, history is requested only if `rest_url` does too.
 """
@@ -70,9 +70,9 @@ def _default(key: Key) -> str:
 
 
 def _expected(key: Key) -> str:
-    """What the check asks for, in the words of its own message."""
+    """The expectation of the check, taken from its own message."""
     try:
-        key.check(object())  # no TOML value: every check refuses it
+        key.check(object())  # not a TOML value: every check rejects it
     except Wrong as error:
         return str(error)
     raise AssertionError(f"{key} accepts anything")

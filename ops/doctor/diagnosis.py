@@ -1,4 +1,4 @@
-"""Examines all exchanges at the same time: the connections of the service, REST, the clock."""
+"""Tests all exchanges at the same time: the connections of the service, REST, the clock."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ class Report:
 
     @property
     def state(self) -> State:
-        """Fails if anything does; what was skipped for a good reason does no harm."""
+        """Fails if any finding does; skipped steps do not matter."""
         failed = any(finding.state is State.FAIL for finding in self.findings)
         return State.FAIL if failed else State.PASS
 
@@ -72,7 +72,7 @@ async def _examine(
     probes: list[Probe] = []
 
     async def connection(number: int) -> None:
-        await trio.sleep(number / dialect.limits.connects_per_s)  # as far apart as the exchange wants them
+        await trio.sleep(number / dialect.limits.connects_per_s)  # as far apart as the exchange requires
         spec, chart = specs[number], charts[number]
         probe = await examine_feed(
             chart, spec, feed, dialect, wait_s, lambda line: tell(f"{spec.name}: {line}"), limits
@@ -91,7 +91,7 @@ async def _examine(
         market = first.market if first else markets[0]
         dated = await examine_history(ending, settings, channel, market, first, limiters)
     except Stop:
-        pass  # the chart has it, and the clock can do without
+        pass  # the chart has the failure, and the clock step can do without
     traded = {symbol for probe in probes for symbol in probe.traded}
     if probes:
         silent = [market for market in markets if market.symbol not in traded]
@@ -110,4 +110,4 @@ def _examine_clock(chart: Chart, probes: Sequence[Probe], dated: Dated | None) -
         chart.add(Step.CLOCK, State.FAIL, None, str(trouble), trouble.advice)
     else:
         state = State.SKIPPED if said is None else State.PASS
-        chart.add(Step.CLOCK, state, None, said or "neither a trade nor an answer of REST told a time")
+        chart.add(Step.CLOCK, state, None, said or "neither a trade nor an answer of REST had a time")

@@ -1,4 +1,4 @@
-"""The feed of one connection in timed steps, as the service takes them: from the host's name to the first trade."""
+"""Tests the feed of one connection in the service's own steps: from the host's name to the first trade."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,9 +29,9 @@ Tell = Callable[[str], None]
 class FeedLimits:
     """How long the steps may take, in seconds; `websocket` None: as in the service.
 
-    - `answers_s` for all answers together: a thousand markets that are requested one by one take their time.
-    - `notice_s` without a trade are worth a line to the user who waits.
-    - `more_s` after the first trade the other markets may still show one too.
+    - `answers_s` for all answers together: a thousand markets requested one by one take their time.
+    - `notice_s` without a trade are reported to the user who waits.
+    - `more_s` after the first trade the other markets may still deliver one too.
     """
 
     answers_s: float = 120.0
@@ -49,9 +49,9 @@ async def examine_feed(
     tell: Tell,
     limits: FeedLimits,
 ) -> Probe:
-    """Takes the steps from RESOLVE to TRADE, up to the first that fails; the chart has the findings.
+    """Takes the steps from RESOLVE to TRADE, up to the first failure; the chart has the findings.
 
-    A refusal of some of the markets is a failure, but the others may show a trade all the same.
+    A refusal of some markets is a failure, but the others may still deliver a trade.
     """
     probe = Probe(plan, settings, dialect, limits.websocket)
     async with trio.open_nursery() as nursery:
@@ -92,13 +92,13 @@ async def _open(chart: Chart, probe: Probe, target: Target, settings: FeedSettin
 
 @contextmanager
 def _network_errors(step: Step, target: Target) -> Iterator[None]:
-    """Adds advice to what ends a connection before the WebSocket handshake."""
+    """Adds advice to an error before the WebSocket handshake."""
     try:
         yield
     except CannotConnect as error:
         causes = _causes(error)
         if step is Step.RESOLVE:
-            said = f"{target.host} cannot be looked up: {_words(causes[-1])}"
+            said = f"{target.host} cannot be resolved: {_words(causes[-1])}"
             raise Trouble(said, on_name(causes[-1])) from error
         if step is Step.CONNECT:
             raise Trouble(str(error), on_connect(causes, target.port)) from error
@@ -131,7 +131,7 @@ async def _converse(chart: Chart, probe: Probe, wait_s: float, tell: Tell, limit
     wanted = probe.markets.keys()
     with chart.step(Step.SUBSCRIBE) as note:
         await probe.until(lambda: wanted <= probe.requested, trio.current_time() + limits.answers_s)
-        note.found = f"asked for {_count(len(wanted), 'market')} in {_count(probe.requests, 'request')}"
+        note.found = f"requested {_count(len(wanted), 'market')} in {_count(probe.requests, 'request')}"
     asked_at = probe.at[ConnectionStep.REQUESTED]
     try:
         with chart.step(Step.ACKNOWLEDGED) as note:
@@ -156,18 +156,18 @@ async def _converse(chart: Chart, probe: Probe, wait_s: float, tell: Tell, limit
         if markets > 1:
             note.found += f"; {len(probe.traded)} of {markets} markets have traded"
         if probe.rejects:
-            note.found += f"; {_count(probe.rejects, 'message')} made no sense ({probe.reject})"
+            note.found += f"; {_count(probe.rejects, 'invalid message')} ({probe.reject})"
 
 
 async def _settle(probe: Probe) -> None:
-    """Until each market has its answer, or none came within the exchange's `ack_s`."""
+    """Waits until each market has its answer, or none arrived within the exchange's `ack_s`."""
     subscription = probe.subscription
     while subscription.pending.keys() - subscription.unanswered.keys():
         await probe.until(lambda: not subscription.pending, trio.current_time() + WATCH_S)
 
 
 def _answers(probe: Probe) -> str:
-    """What became of the subscription; raises Trouble unless all of it was acknowledged."""
+    """The result of the subscription; raises Trouble unless all of it was acknowledged."""
     subscription, wanted = probe.subscription, len(probe.markets)
     if not (subscription.refused or subscription.pending):
         return f"all {wanted}" if wanted > 1 else "yes"
@@ -175,11 +175,11 @@ def _answers(probe: Probe) -> str:
     if subscription.refused:
         words = list(dict.fromkeys(subscription.refused.values()))
         parts.append(f"refused: {_names(probe, subscription.refused)} ({'; '.join(words[:NAMES_MAX])})")
-        advice.append("take the refused symbols out, or write them as the exchange's list of markets has them")
+        advice.append("remove the refused symbols, or write them as in the exchange's list of markets")
     if subscription.held:
         words = list(dict.fromkeys(subscription.held.values()))
-        parts.append(f"put off: {_names(probe, subscription.held)} ({'; '.join(words[:NAMES_MAX])})")
-        advice.append("wait a little: that is about the exchange or the rate of requests, not about these markets")
+        parts.append(f"delayed: {_names(probe, subscription.held)} ({'; '.join(words[:NAMES_MAX])})")
+        advice.append("wait a little: the cause is the exchange or the request rate, not these markets")
     if silent := {native: None for native in subscription.pending if native not in subscription.held}:
         parts.append(f"no answer: {_names(probe, silent)}")
         advice.append("check that the url leads to this exchange, and that these markets exist")
@@ -191,15 +191,13 @@ def _no_trade(probe: Probe, wait_s: float) -> Trouble:
         said = f"none within {wait_s:g} s, and the exchange reports: {probe.state.condition}"
         return Trouble(said, "wait until it trades again")
     if probe.rejects:
-        said = (
-            f"none within {wait_s:g} s, but {_count(probe.rejects, 'message')} that made no sense ({probe.reject})"
-        )
+        said = f"none within {wait_s:g} s, but {_count(probe.rejects, 'invalid message')} ({probe.reject})"
         return Trouble(said, f"the exchange may have changed its messages, or {PROXY}")
     said = f"none within {wait_s:g} s" + (f", only {probe.resent} old ones" if probe.resent else "")
     return Trouble(
         said,
-        "a quiet market is possible: try a longer --wait, or a busier symbol; if that is silent too, the endpoint "
-        "is not what it seems (retired ones acknowledge and send nothing), as is a symbol that does not exist",
+        "the market may be quiet: try a longer --wait, or a busier symbol; if that is silent too, the endpoint "
+        "may be retired (then it acknowledges and sends nothing), or the symbol may not exist",
     )
 
 

@@ -1,4 +1,4 @@
-"""The findings of an examination, and the chart that times its steps and skips those after a failure."""
+"""The findings of a test, and the chart that times its steps and skips those after a failure."""
 
 import enum
 from collections.abc import Iterator, Sequence
@@ -14,15 +14,15 @@ from supervisor.text import REASON_CHARS_MAX, printable
 
 
 class State(enum.StrEnum):
-    """How a step ended; skipped is what could not or need not be looked at."""
+    """How a step ended; skipped steps could not or need not be tested."""
 
-    PASS = "pass"  # noqa: S105 - no password
+    PASS = "pass"  # noqa: S105 - not a password
     FAIL = "fail"
     SKIPPED = "skipped"
 
 
 class Step(enum.StrEnum):
-    """The steps, in their order. All but the last two are taken for each connection."""
+    """The steps, in order. All but the last two are taken for each connection."""
 
     RESOLVE = "resolve"
     CONNECT = "connect"
@@ -37,7 +37,7 @@ class Step(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One step's result. `took_s` is None where nothing was timed; `advice` is what to do about a failure."""
+    """One step's result. `took_s` is None if nothing was timed; `advice` is what to do about a failure."""
 
     about: str
     step: Step
@@ -49,18 +49,20 @@ class Finding:
 
 @dataclass(slots=True)
 class Note:
-    """What a step that goes well has to say; `took_s` where it is not the time that the block took."""
+    """What a successful step reports; `took_s` if it is not the time of the block."""
 
     found: str = ""
     took_s: float | None = None
 
 
 class Stop(Exception):
-    """A step failed, so those after it are skipped."""
+    """A step failed, so the following ones are skipped."""
 
 
 class Chart:
-    """Gathers the findings about one thing (a connection, say), for the `steps` that are due in this order."""
+    """Collects the findings about one subject (a connection, for example), for the `steps` that are due in this
+    order.
+    """
 
     def __init__(self, about: str, steps: Sequence[Step]) -> None:
         self.findings: list[Finding] = []
@@ -68,7 +70,7 @@ class Chart:
 
     @contextmanager
     def step(self, step: Step) -> Iterator[Note]:
-        """Times the block; what the world can do to it becomes a failure and is raised as Stop."""
+        """Times the block; external errors become a failure and are raised as Stop."""
         begun, note = trio.current_time(), Note()
         try:
             yield note
@@ -80,12 +82,12 @@ class Chart:
         self.add(step, State.PASS, took_s, note.found)
 
     def add(self, step: Step, state: State, took_s: float | None, found: str, advice: str = "") -> None:
-        """One finding more; what it quotes of a server is made safe to show."""
+        """Adds a finding; text quoted from a server is made safe to show."""
         found, advice = printable(found, REASON_CHARS_MAX), printable(advice, REASON_CHARS_MAX)
         self.findings.append(Finding(self._about, step, state, took_s, found, advice))
 
     def skip_rest(self) -> None:
-        """At the end: what was not looked at was skipped because of the last failure."""
+        """At the end: steps not tested were skipped because of the last failure."""
         failed = [finding.step for finding in self.findings if finding.state is State.FAIL]
         done = {finding.step for finding in self.findings}
         for step in self._steps:

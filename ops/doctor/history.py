@@ -1,4 +1,4 @@
-"""Asks an exchange's REST history for one page, as a repair would."""
+"""Requests one page of an exchange's REST history, as a repair would."""
 
 import time
 from email.utils import parsedate_to_datetime
@@ -16,9 +16,9 @@ from ops.doctor.findings import Chart, State, Step
 from ops.doctor.probe_session import FirstTrade
 
 S_NS = 1_000_000_000
-BACK_S = 60  # how long ago is asked for where no trade says what there is
+BACK_S = 60  # how old the requested trades are if no trade is known
 ROWS = 10
-LIMITS = RestClientLimits(answer_s=15.0, tries=1)  # patience would hide what is wrong
+LIMITS = RestClientLimits(answer_s=15.0, tries=1)  # retries would hide the problem
 
 
 async def examine_history(
@@ -29,22 +29,22 @@ async def examine_history(
     first: FirstTrade | None,
     limiters: RateLimiters,
 ) -> Dated | None:
-    """Takes the step REST; returns what its answer's Date says, and raises Stop if it fails.
+    """Takes the step REST; returns the Date of its answer, and raises Stop if it fails.
 
-    Asked is for the first trade of the feed, if there is one with a number: that is what a repair asks for.
+    It requests the first trade of the feed, if there is one with a number, because that is what a repair requests.
     """
     history = EXCHANGES[settings.dialect].history
     if history is None:
-        chart.add(Step.REST, State.SKIPPED, None, "no history of this exchange is asked over REST")
+        chart.add(Step.REST, State.SKIPPED, None, "this exchange has no REST history")
         return None
     if settings.ws_url is not None and settings.rest_url is None:
-        # As for repairs: what stands behind a ws_url may be anything, and the real exchange is not asked instead.
-        chart.add(Step.REST, State.SKIPPED, None, "rest_url is not set, and ws_url is: nothing is asked")
+        # As for repairs: a ws_url may lead anywhere, so the real exchange is not queried instead.
+        chart.add(Step.REST, State.SKIPPED, None, "ws_url is set and rest_url is not: nothing is requested")
         return None
     query = Query(market=market, channel=channel, trade_range=_stretch(first), rows=ROWS)
     with chart.step(Step.REST) as note:
         ask = history.request(query)
-        # The turn is waited for before the time counts; a limiter of its own then lets it pass at once.
+        # Wait for the rate limit before timing; the request then uses a limiter of its own.
         await limiters.of(history, settings.rest_url).take(ask.costs)
         own = RateLimiter(history.limits)
         async with RestClient(
@@ -70,7 +70,7 @@ def _stretch(first: FirstTrade | None) -> TradeRange:
 
 
 def _dated(answer: Answer) -> Dated | None:
-    """When the answer was made, by its server's clock; None where it does not say, or a cache made it (Age)."""
+    """When the answer was created, by its server's clock; None without a Date, or if it came from a cache (Age)."""
     try:
         at = parsedate_to_datetime(answer.headers.get("date", ""))
     except ValueError:

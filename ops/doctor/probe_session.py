@@ -1,4 +1,4 @@
-"""Runs one session of the service for diagnosis, and notes its steps, answers and trades. Stores nothing."""
+"""Runs one session of the service for diagnosis, and records its steps, answers and trades. Stores nothing."""
 
 import math
 import time
@@ -25,13 +25,13 @@ from actors.wire.observer import ConnectionStep
 from actors.wire.websocket import WebSocketLimits
 from supervisor import Context, Mailbox, Verdict, leaves
 
-STREAM = "stream"  # the source of a live trade; others are sent again on subscribing
-MAILBOX_ROWS = 100_000  # as much as the buffer of a service takes
+STREAM = "stream"  # the source of a live trade; others are replayed on subscribing
+MAILBOX_ROWS = 100_000  # the capacity of a service's buffer
 
 
 @dataclass(frozen=True, slots=True)
 class FirstTrade:
-    """The first live trade; `at` on trio's clock, `exchange_ns` None where the exchange sends no time."""
+    """The first live trade; `at` on trio's clock, `exchange_ns` None if the exchange sends no time."""
 
     market: Market
     trade_id: str | None
@@ -41,11 +41,11 @@ class FirstTrade:
 
 
 class Probe:
-    """A session with an observer, whose mailbox this reads in place of the buffer.
+    """A session with an observer, whose mailbox this class reads instead of the buffer.
 
-    `at` holds when each step was first reached, on trio's clock, and `details` what came with it. `traded` holds
-    the symbols with live trades, `timed` counts trades with a time, `lag_ns` is the least from such a time to the
-    receipt; `rejects` counts messages that could not be read, `reject` describes the first.
+    `at` holds when each step was first reached, on trio's clock, and `details` what the observer received with it.
+    `traded` holds the symbols with live trades, `timed` counts trades with a time, `lag_ns` is the least lag of
+    one; `rejects` counts invalid messages, `reject` describes the first.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Probe:
 
     @property
     def subscription(self) -> Subscription:
-        """The session's; there is one once it is connected."""
+        """The session's subscription, once it is connected."""
         assert self._session is not None
         return self._session.subscription
 
@@ -113,7 +113,9 @@ class Probe:
         await self._session.run()
 
     async def until(self, true: Callable[[], object], at: float = math.inf) -> bool:
-        """Waits until it is so, at most until `at` on trio's clock; raises what ends the session meanwhile."""
+        """Waits for the condition, at most until `at` on trio's clock; raises an error that ends the session
+        meanwhile.
+        """
         with trio.move_on_at(at):
             while not true():
                 if self._ended is not None:
@@ -165,7 +167,7 @@ class Probe:
                 )
 
     def _explained(self, error: BaseException) -> Exception:
-        """A closed connection with what the exchange announced before, anything else as it is."""
+        """A closed connection with the exchange's announcement, any other error unchanged."""
         assert isinstance(error, Exception)
         if isinstance(error, ConnectionLost) and self.state.leaving:
             return ConnectionLost(error.code, "; ".join(filter(None, [error.reason, self.state.leaving])))

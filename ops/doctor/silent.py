@@ -19,12 +19,12 @@ from actors.settings import ExchangeSettings
 from ops.doctor.findings import Chart, State, Step
 
 S_NS = 1_000_000_000
-BACK_NS = 60 * S_NS  # the last minute is asked for: whether a market exists shows in any
-MARKETS_MAX = 50  # that are asked for
-ASK_S = 60.0  # and for no longer than this: rate limits are kept, and somebody waits
-NEAR_MAX = 3  # near names in one piece of advice
-ALIKE = 0.8  # what difflib takes for a slip of the pen
-QUOTES = ("USDT", "USDC", "USD", "EUR")  # what a quote is mistaken for
+BACK_NS = 60 * S_NS  # the last minute is requested: any range shows whether a market exists
+MARKETS_MAX = 50  # markets to check
+ASK_S = 60.0  # and for no longer than this: rate limits apply, and a user is waiting
+NEAR_MAX = 3  # similar names in one piece of advice
+ALIKE = 0.8  # difflib's cutoff for a misspelling
+QUOTES = ("USDT", "USDC", "USD", "EUR")  # quotes that are confused with each other
 LIMITS = RestClientLimits(answer_s=15.0, tries=2)
 BUDGET = Budget(pages=1, searches=3)
 
@@ -37,9 +37,9 @@ async def examine_silent(
     traded: Sequence[str],
     limiters: RateLimiters,
 ) -> None:
-    """A failure of the step REST for each silent market that the exchange does not have.
+    """A failure of the step REST for each silent market that the exchange does not list.
 
-    What cannot be asked or is not answered is no finding: the step REST has reported that already.
+    Failed requests are no finding: the step REST has reported them already.
     """
     history = EXCHANGES[settings.dialect].history
     if history is None or (settings.ws_url is not None and settings.rest_url is None) or not silent:
@@ -56,21 +56,19 @@ async def examine_silent(
                 refused = (await _ask(fetcher, market)).refused
                 if refused:
                     near = await _near(fetcher, settings, channel, market, traded)
-                    advice = f"write {' or '.join(near)} if that is meant" if near else "check how it is written"
+                    advice = f"write {' or '.join(near)} if that is meant" if near else "check its spelling"
                     found = f"{market.symbol}: {settings.dialect} has no such market ({refused})"
-                    chart.add(
-                        Step.REST, State.FAIL, trio.current_time() - begun, found, f"{advice}, or take it out"
-                    )
+                    chart.add(Step.REST, State.FAIL, trio.current_time() - begun, found, f"{advice}, or remove it")
                 asked += 1
     if asked < len(silent):
         more = len(silent) - asked
-        chart.add(Step.REST, State.SKIPPED, None, f"{more} more silent markets were not asked for")
+        chart.add(Step.REST, State.SKIPPED, None, f"{more} more silent markets were not checked")
 
 
 async def _near(
     fetcher: Fetcher, settings: ExchangeSettings, channel: str, market: Market, traded: Sequence[str]
 ) -> list[str]:
-    """Markets that have traded and look alike, and those that differ in the quote only, if REST has them."""
+    """Markets with trades and similar names, and those that differ in the quote only, if REST has them."""
     near = difflib.get_close_matches(market.symbol, traded, NEAR_MAX, ALIKE)
     for symbol in _other_quotes(parse_symbol(market.symbol)):
         if len(near) >= NEAR_MAX:
@@ -102,7 +100,7 @@ async def _ask(fetcher: Fetcher, market: Market) -> FetchResult:
 
 
 async def _ignore(block: Block) -> None:
-    """The answer alone counts."""
+    """Only the answer matters."""
 
 
 def _no_reject(reject: Reject) -> None:

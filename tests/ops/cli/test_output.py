@@ -216,7 +216,7 @@ def test_events_are_one_document_or_one_object_a_line_and_begin_when_asked(servi
 
 def test_top_scrolls_through_more_than_the_screen_holds(service: Service) -> None:
     with terminal("top", folder=service[0], height=12) as screen:
-        assert "lines 1-11 of" in screen.until("q ends")
+        assert "lines 1-11 of" in screen.until("q quits")
         screen.press("\x1b[B\x1b[B")
         screen.until("lines 3-13 of")
         screen.press(" ")

@@ -114,7 +114,7 @@ async def test_one_exchange_that_is_ill_leaves_the_others_well_and_the_order_as_
     broke(kraken, Step.WEBSOCKET, "HTTP 451", do="try from another network")
     assert finding(kraken, Step.REST).state is State.PASS  # it is a way of its own, and was tried
     assert finding(kraken, Step.CLOCK).state is State.SKIPPED
-    broke(okx, Step.TRADE, "within 0.3 s", do="a quiet market is possible")
+    broke(okx, Step.TRADE, "within 0.3 s", do="the market may be quiet")
     assert finding(okx, Step.ACKNOWLEDGED).state is State.PASS
 
 
@@ -135,7 +135,7 @@ async def test_rest_that_fails_is_told_with_its_status_and_spares_the_feed(
 async def test_messages_that_make_no_sense_are_told_although_trades_come(tmp_path: Path) -> None:
     async with loopback(tmp_path, "binance", binance=parse_faults(["garbage=0.9"])) as exchanges:
         (report,) = await examined(exchanges)
-    assert "made no sense" in finding(report, Step.TRADE).found
+    assert "invalid message" in finding(report, Step.TRADE).found
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ async def test_a_port_where_nobody_listens_is_told_and_the_rest_skipped(tmp_path
     broke(a, Step.REST, rest_url, do="check rest_url")
     # What stands behind a ws_url may be anything: the real exchange is not asked in its place.
     assert finding(b, Step.REST).state is State.SKIPPED
-    assert "rest_url is not set" in finding(b, Step.REST).found
+    assert "rest_url is not" in finding(b, Step.REST).found
 
 
 async def test_a_host_name_that_does_not_exist_is_told(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ async def test_a_server_that_accepts_and_says_nothing_costs_a_deadline(tmp_path:
     async with serving(server):
         url = server.url.replace("ws:", "wss:")
         (report,) = await examined(configured(tmp_path, table("a", "binance", ["BTC/USDT"], url)), limits=limits)
-    broke(report, Step.TLS, "took longer than 0.2 s", do="nobody answered in time")
+    broke(report, Step.TLS, "took longer than 0.2 s", do="no answer in time")
 
 
 async def one_client(
@@ -244,7 +244,7 @@ async def test_a_refused_subscription_is_told_in_the_exchanges_own_words(tmp_pat
 
     report = await one_client(tmp_path, refuse, ["BTC/USDT", "NO/SUCH"])
     said = ("0 of 2", "BTC/USDT, NO/SUCH", "2 Invalid request")
-    broke(report, Step.ACKNOWLEDGED, *said, do="take the refused symbols out")
+    broke(report, Step.ACKNOWLEDGED, *said, do="remove the refused symbols")
 
 
 async def test_one_refused_market_is_a_failure_and_the_others_show_their_trade(tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ async def test_a_connection_that_is_closed_is_told_with_its_code(tmp_path: Path)
         await client.close(1008)
 
     report = await one_client(tmp_path, close, ["BTC/USDT"])
-    broke(report, Step.ACKNOWLEDGED, "1008", do="found something against this client")
+    broke(report, Step.ACKNOWLEDGED, "1008", do="rejects this client")
 
 
 async def test_a_clock_that_is_off_is_told_by_the_trades(tmp_path: Path) -> None:
