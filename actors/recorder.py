@@ -293,6 +293,7 @@ class ExchangeRecorder:
     def _reselect(self) -> None:
         """Before any connection is started: records other markets."""
         self.selection = self._select()
+        self.continuity.delisted(self._by_symbol.keys() - self.selection.markets.keys(), time.time_ns())
         self._by_symbol.clear()
         self._by_symbol.update(self.selection.markets)
         self._add_to_continuity(self._by_symbol)
@@ -372,7 +373,8 @@ class ExchangeRecorder:
             ]
             await self._begin([market.symbol for market in new])
             now_ns = time.time_ns()
-            self.continuity.dropped(gone, now_ns)
+            end = self.continuity.delisted if delisted else self.continuity.dropped
+            end(gone, now_ns)
             if gone:
                 self._peers.forget(self.settings.name)  # what is still recorded is soon known again
             if new or gone or moved:

@@ -130,6 +130,13 @@ class Continuity:
             if tracker is not None:
                 tracker.dropped(now_ns)
 
+    def delisted(self, symbols: Iterable[str], now_ns: int) -> None:
+        """The exchange no longer trades these: nothing of them can be missed any more."""
+        for symbol in symbols:
+            tracker = self._trackers.get(symbol)
+            if tracker is not None:
+                tracker.delisted(now_ns)
+
     def wanted_again(self, symbols: Iterable[str], now_ns: int) -> None:
         """These markets were dropped and are recorded again; what happened in between is missing."""
         for symbol in symbols:

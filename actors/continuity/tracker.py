@@ -203,6 +203,12 @@ class Tracker:
         self.carriers = 0
         self.stopped(now_ns)
 
+    def delisted(self, now_ns: int) -> None:
+        """It is no longer traded: its recording ends, and an outage with it."""
+        self.dropped(now_ns)
+        if self.outage is not None:
+            self._close_unknown(self.outage, now_ns)
+
     def became_absent(self, now_ns: int) -> None:
         """The exchange does not list it: its recording was an error and ends."""
         since_ns = self.started_ns

@@ -29,6 +29,7 @@ COMMANDS = {
     "query": ("query", "query"),
     "gaps": ("gaps", "gaps"),
     "coverage": ("gaps", "coverage"),
+    "instruments": ("instruments", "instruments"),
     "repair": ("repair", "repair"),
     "export": ("export", "export_command"),
     "restart": ("actor_commands", "restart"),

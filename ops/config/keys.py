@@ -116,7 +116,7 @@ SUPERVISION = _keys(
 
 EXCHANGE = _keys(
     ExchangeSettings,
-    symbols=Key(words, "unified symbols, as ccxt writes them"),
+    symbols=Key(words, 'unified symbols, as ccxt writes them, and wildcards: "*/USDT", "BTC/*", "*/USDT:USDT"'),
     dialect=Key(
         Text(r"\S{1,64}", "the name of a dialect"),
         "the exchange, where the table has another name",

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from actors.exchanges import registry
-from actors.exchanges.contract.feed import Dialect
+from actors.exchanges.contract.exchange import Exchange
+from actors.exchanges.selection import check_wildcard
 from actors.exchanges.spelling import SYMBOLS_MAX, market_of
-from actors.model.symbols import SymbolError
+from actors.model.symbols import SymbolError, is_wildcard
 from actors.settings import ExchangeSettings, SupervisionSettings
 from ops.config.checks import Wrong, exchange_name
 from ops.config.keys import EXCHANGE, EXCHANGES, SECTIONS, SUPERVISION, Key
@@ -121,8 +122,12 @@ class Reader:
             self.wrong(_joined(*path), shown(name), right)
         values = self.keys(self.table(value, *path), {**EXCHANGE, **SUPERVISION}, *path)
         supervision = self.supervision(values, above, *path)
-        dialect = self._dialect(name, values)
-        symbols = self._symbols(values.get("symbols"), dialect, *path, "symbols")
+        exchange = self._exchange(name, values)
+        dialect = exchange.feed if exchange is not None else None
+        symbols = self._symbols(values.get("symbols"), exchange, *path, "symbols")
+        if "ws_url" in values and "rest_url" not in values and any(map(is_wildcard, symbols)):
+            right = "an address: with a ws_url the list that wildcards need is read only from a rest_url"
+            self.wrong(_joined(*path, "rest_url"), "nothing", right)
         if isinstance(value, Mapping) and "symbols" not in value:
             self.wrong(_joined(*path, "symbols"), "nothing", 'a list like ["BTC/USDT", "ETH/USDT"]')
         channel = values.get("channel")
@@ -137,10 +142,10 @@ class Reader:
         plain.update(name=name, dialect=values.get("dialect", name), symbols=symbols, supervision=supervision)
         return ExchangeSettings(**plain)
 
-    def _dialect(self, name: str, values: Mapping[str, Any]) -> Dialect | None:
+    def _exchange(self, name: str, values: Mapping[str, Any]) -> Exchange | None:
         wanted = values.get("dialect", name)
         if wanted in registry.EXCHANGES:
-            return registry.EXCHANGES[wanted].feed
+            return registry.EXCHANGES[wanted]
         place = _joined(EXCHANGES, name, "dialect") if "dialect" in values else _joined(EXCHANGES, name)
         right = expected_instead(wanted, registry.EXCHANGES)
         if "dialect" not in values:
@@ -148,8 +153,8 @@ class Reader:
         self.wrong(place, f"an unknown dialect, {shown(wanted)}", right)
         return None
 
-    def _symbols(self, symbols: object, dialect: Dialect | None, *path: str) -> tuple[str, ...]:
-        """The symbols, each known to the dialect and each once."""
+    def _symbols(self, symbols: object, exchange: Exchange | None, *path: str) -> tuple[str, ...]:
+        """The symbols and wildcards, each known to the exchange and each once."""
         if not isinstance(symbols, tuple):
             return ()
         if len(symbols) > SYMBOLS_MAX:
@@ -162,15 +167,25 @@ class Reader:
                 self.wrong(place, shown(symbol), 'text like "BTC/USDT"')
                 continue
             try:
-                market = market_of(symbol, dialect, exchanges=registry.EXCHANGES) if dialect is not None else None
+                identity = _identity(symbol, exchange)
             except SymbolError as error:
-                self.wrong(place, shown(symbol), f"a symbol of this exchange: {error}")
+                what = "a wildcard" if is_wildcard(symbol) else "a symbol"
+                self.wrong(place, shown(symbol), f"{what} of this exchange: {error}")
                 continue
-            identity = (market.endpoint, market.native) if market is not None else ("", symbol)
             if identity in seen:
                 self.wrong(place, shown(symbol), f"each market once: {shown(seen[identity])} is listed already")
             seen[identity] = symbol
         return tuple(symbol for symbol in symbols if isinstance(symbol, str))
+
+
+def _identity(symbol: str, exchange: Exchange | None) -> tuple[str, str]:
+    """What two symbols of one market have in common. Raises SymbolError."""
+    if exchange is None:
+        return "", symbol
+    if is_wildcard(symbol):
+        return "", check_wildcard(symbol, exchange).text
+    market = market_of(symbol, exchange.feed, exchanges=registry.EXCHANGES)
+    return market.endpoint, market.native
 
 
 def _elsewhere(name: str) -> str:

@@ -29,6 +29,17 @@ dialects; `dialect = "binance"` lets a table under `[exchanges]` have a name of 
 somewhere else, history is requested only if `rest_url` does too.
 """
 
+_WILDCARDS = """### Wildcards
+
+`*` stands for a whole code: `"*/USDT"` for all spot markets in USDT, `"BTC/*"` for all spot markets of BTC,
+`"*/USDT:USDT"` for all perpetuals settled in USDT, `"BTC/USD:BTC-*"` for all dated futures of that kind. They
+are resolved from the exchange's list of markets, at start and whenever the list is read: new listings start by
+themselves, delisted markets end without a gap. At most 5,000 markets of one exchange are recorded; symbols that
+are written out come first. Until an exchange's list has been read once, its wildcards wait and its other symbols
+are recorded. `tickwarden status --json` shows how many markets each wildcard matches (`wildcards`),
+`tickwarden instruments` lists all that there are. Wildcards can be added and removed live, like symbols.
+"""
+
 _TABLES = {
     "store": "the DuckDB file",
     "control": "the control socket, see [control-socket.md](control-socket.md)",
@@ -42,6 +53,7 @@ def reference() -> str:
     parts = [_INTRODUCTION]
     parts += [_table(f"[{name}]", _TABLES[name], keys) for name, (_, keys) in SECTIONS.items()]
     parts.append(_table(f"[{EXCHANGES}.NAME]", "one table for each exchange", EXCHANGE))
+    parts.append(_WILDCARDS)
     parts.append("## The built-in default as a file\n")
     parts.append(f"```toml\n{default_toml()}```\n")
     return "\n".join(parts)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import trio
 
 from actors.backfill.rate_limiter import RateLimiters
+from actors.exchanges.contract.feed import Dialect
 from actors.exchanges.registry import EXCHANGES
 from actors.feed.sharding import shard
-from actors.model.symbols import parse_symbol
+from actors.model.symbols import is_wildcard, parse_symbol, parse_wildcard
 from actors.recorder import feed_settings
 from actors.settings import ExchangeSettings
 from actors.wire.observer import ConnectionStep
@@ -60,13 +61,21 @@ async def examine(
     return [reports[settings.name] for settings in exchanges]
 
 
+def _symbols(settings: ExchangeSettings, dialect: Dialect) -> Sequence[str]:
+    """The configured symbols; where there are only wildcards, an example of the exchange in their place."""
+    named = [symbol for symbol in settings.symbols if not is_wildcard(symbol)]
+    kinds = {parse_wildcard(text).kind for text in settings.symbols if is_wildcard(text)}
+    fitting = [example for example in dialect.examples if parse_symbol(example).kind in kinds]
+    return named or fitting[:1] or dialect.examples[:1]
+
+
 async def _examine(
     settings: ExchangeSettings, wait_s: float, tell: Tell, limiters: RateLimiters, limits: FeedLimits
 ) -> Report:
     dialect = EXCHANGES[settings.dialect].feed
     feed = feed_settings(settings, dialect)
     channel = feed.channel
-    markets = [dialect.market(parse_symbol(symbol), channel) for symbol in settings.symbols]
+    markets = [dialect.market(parse_symbol(symbol), channel) for symbol in _symbols(settings, dialect)]
     specs = shard(feed, dialect, markets)
     charts = [Chart(spec.name, _CONNECTION_STEPS) for spec in specs]
     probes: list[Probe] = []

@@ -175,7 +175,8 @@ class ServiceApp(ControlApp):
             recording = self._pipeline.exchanges[exchange]
             unknown = [symbol for symbol in remove if symbol not in recording.settings.symbols]
             if unknown:
-                raise Refused(f"{exchange} does not record {', '.join(unknown)}; nothing was changed")
+                hint = "; a wildcard that matches it can be removed" if recording.selection.matched else ""
+                raise Refused(f"{exchange} does not record {', '.join(unknown)}{hint}; nothing was changed")
             try:
                 with _names():
                     await recording.change(add, remove)

@@ -238,6 +238,24 @@ async def test_a_market_that_ends_leaves_those_of_its_connection_alone(autojump_
         assert recorder.connection("x:1").state.since.keys() == {"BTC/USDT"}
 
 
+async def test_an_outage_ends_with_the_market(autojump_clock: MockClock) -> None:
+    venue, file = Venue(), ListFile()
+    venue.listed[SOL] = "live"
+    async with recorded(venue, "*/USDT", listed=True, file=file) as recorder:
+        await venue.trade("ETH-USDT")
+        await venue.trade()
+        await trio.sleep(1.0)
+        venue.refuses = True
+        await venue.end(1)
+        await trio.sleep(2.0)
+        assert {(gap.symbol, gap.status.value) for gap in recorder.gaps()} >= {("ETH/USDT", "open")}
+        del venue.listed["ETH-USDT"]
+        await seen(lambda: natives(recorder) == [BTC, SOL])
+        await trio.sleep(2.0)
+        of_eth = [gap for gap in recorder.gaps() if gap.symbol == "ETH/USDT"]
+        assert [gap.status.value for gap in of_eth] == ["unknown"]
+
+
 async def test_a_list_that_has_lost_half_of_its_markets_is_not_believed_at_once(autojump_clock: MockClock) -> None:
     venue, file = Venue(), ListFile()
     venue.listed |= {SOL: "live", XRP: "live"}

@@ -1,10 +1,12 @@
 """The configuration: what is read, from where, and that every mistake is told with what would be right."""
 
 import dataclasses
+import json
 import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.exchanges import registry
 from actors.exchanges.registry import EXCHANGES
 from actors.model.batch import Batch
 from actors.model.ticks import Block
@@ -562,3 +565,40 @@ def test_no_value_makes_a_check_fail_in_another_way_than_saying_what_is_right(va
 
 def test_the_home_folder_may_stand_as_a_tilde(folder: Path) -> None:
     assert load(folder, f'[store]\npath = "~/t.duckdb"\n{ONE}').store.path == Path(os.environ["HOME"]) / "t.duckdb"
+
+
+@pytest.mark.parametrize(
+    "text", ["*/USDT", "BTC/*", "*/*", "*/USDT:USDT", "BTC/USD:*", "BTC/USD:BTC-*", "*/USD:*-*"]
+)
+def test_a_wildcard_stands_for_a_whole_code(folder: Path, text: str) -> None:
+    config = load(folder, f'[exchanges.okx]\nsymbols = ["BTC/USDT", "{text}"]')
+    assert config.exchanges["okx"].symbols == ("BTC/USDT", text)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "symbols", "said"),
+    [
+        ("okx", ["*"], "stands for a whole code"),
+        ("okx", ["BTC*/USDT"], "stands for a whole code"),
+        ("okx", ["BTC/USDT-*"], "stands for a whole code"),
+        ("okx", ["BTC/USD:BTC-26*"], "stands for a whole code"),
+        ("okx", ["*/USDT", "*/USDT"], "each market once"),
+        ("okx", ["*/US T"], "U+0020"),
+        ("upbit", ["*/USDT:USDT"], "matches swap markets; upbit records spot markets only"),
+    ],
+)
+def test_a_wildcard_that_can_match_nothing_is_a_mistake(
+    folder: Path, exchange: str, symbols: list[str], said: str
+) -> None:
+    found = mistakes(folder, f"[exchanges.{exchange}]\nsymbols = {json.dumps(symbols)}")
+    ((place, message),) = found.items()
+    assert place == f"exchanges.{exchange}.symbols[{len(symbols) - 1}]" and said in message
+
+
+def test_wildcards_need_a_list_that_can_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = '[exchanges.okx]\nsymbols = ["*/USDT"]\nws_url = "ws://127.0.0.1:1"'
+    assert list(mistakes(folder, plain)) == ["exchanges.okx.rest_url"]
+    assert load(folder, plain + '\nrest_url = "http://127.0.0.1:1"')
+    monkeypatch.setitem(registry.EXCHANGES, "okx", replace(registry.EXCHANGES["okx"], instruments=None))
+    found = mistakes(folder, '[exchanges.okx]\nsymbols = ["*/USDT"]')
+    assert "no list of okx's markets is read" in found["exchanges.okx.symbols[0]"]

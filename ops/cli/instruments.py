@@ -1,0 +1,53 @@
+"""`tickwarden instruments`: the exchanges' lists of markets as stored, with or without a running service."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from actors.model.errors import DatabaseLocked
+from ops.cli.common import config_option, configuration, json_option
+from ops.export.query import QueryError, run_query
+from ops.terminal.exit_codes import FAILED, OK
+from ops.terminal.layout import Fit
+from ops.terminal.output import write_json, write_table
+
+KINDS = ("spot", "swap", "future", "option")
+_FIT = Fit(drop=("volume_scale", "price_scale", "seen_at", "volume_step", "price_step", "contract_size", "settle"))
+_NEWEST = """
+SELECT exchange, symbol, native_symbol, kind, base, quote, settle, volume_unit, contract_size, price_step,
+       volume_step, active, seen_at, price_scale, volume_scale
+FROM instruments
+WHERE ($1 IS NULL OR exchange = $1) AND ($2 IS NULL OR base = $2) AND ($3 IS NULL OR kind = $3)
+QUALIFY row_number() OVER (PARTITION BY exchange, symbol ORDER BY seen_at DESC, active DESC) = 1
+ORDER BY exchange, kind, symbol
+"""
+
+
+@click.command()
+@click.argument("exchange", required=False)
+@click.option("--base", metavar="CODE", help="Only markets of this coin, such as BTC.")
+@click.option("--kind", type=click.Choice(KINDS), help="Only markets of this kind.")
+@click.option("--file", "path", type=click.Path(path_type=Path), help="The DuckDB file; default: the config's.")
+@config_option
+@json_option
+def instruments(
+    exchange: str | None,
+    base: str | None,
+    kind: str | None,
+    path: Path | None,
+    config_path: Path | None,
+    as_json: bool,
+) -> int:
+    """The markets that the exchanges list, as stored last: names, contract sizes, price steps."""
+    try:
+        file = path or configuration(config_path).store.path
+        result = run_query(file, _NEWEST, values=[exchange, base, kind])
+    except (QueryError, DatabaseLocked) as error:
+        click.echo(str(error), err=True)
+        return FAILED
+    if as_json:
+        write_json(result.columns, result.rows, sys.stdout)
+    else:
+        write_table(result.columns, result.rows, sys.stdout, fit=_FIT)
+    return OK
