@@ -4,6 +4,7 @@ from actors.exchanges.binance.loopback import BINANCE
 from actors.exchanges.binancecoinm.loopback import BINANCECOINM
 from actors.exchanges.binanceusdm.loopback import BINANCEUSDM
 from actors.exchanges.bitfinex.loopback import BITFINEX
+from actors.exchanges.bitflyer.loopback import BITFLYER
 from actors.exchanges.bitget.loopback import BITGET
 from actors.exchanges.bithumb.loopback import BITHUMB
 from actors.exchanges.bitmex.loopback import BITMEX
@@ -30,6 +31,7 @@ LOOPBACKS: dict[str, Venue] = {
     "binancecoinm": BINANCECOINM,
     "binanceusdm": BINANCEUSDM,
     "bitfinex": BITFINEX,
+    "bitflyer": BITFLYER,
     "bitget": BITGET,
     "bithumb": BITHUMB,
     "bitmex": BITMEX,

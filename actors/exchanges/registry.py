@@ -4,6 +4,7 @@ from actors.exchanges.binance import BINANCE
 from actors.exchanges.binancecoinm import BINANCECOINM
 from actors.exchanges.binanceusdm import BINANCEUSDM
 from actors.exchanges.bitfinex import BITFINEX
+from actors.exchanges.bitflyer import BITFLYER
 from actors.exchanges.bitget import BITGET
 from actors.exchanges.bithumb import BITHUMB
 from actors.exchanges.bitmex import BITMEX
@@ -30,6 +31,7 @@ EXCHANGES: dict[str, Exchange] = {
     "binancecoinm": BINANCECOINM,
     "binanceusdm": BINANCEUSDM,
     "bitfinex": BITFINEX,
+    "bitflyer": BITFLYER,
     "bitget": BITGET,
     "bithumb": BITHUMB,
     "bitmex": BITMEX,
