@@ -52,6 +52,7 @@ class Parts:
     lock: Callable[[Path, str], StoreLock] = StoreLock
     supervisor: Callable[..., Supervisor] = Supervisor
     mailbox: type[Mailbox[Any]] = Mailbox
+    clock: Callable[..., Clock] = Clock
     access: ExchangeAccess = DEFAULT_ACCESS
 
 
@@ -79,7 +80,7 @@ class Pipeline:
         self._limits = limits = settings.limits
         self.store = parts.store(settings.store, limits=limits.store, lock=self._lock.file)
         self.buffer = Buffer(settings.store, self.ledger, self.store.next_number, limits.sink, parts.mailbox)
-        self.clock = Clock(Lags(self.ledger.accounts, self.run_id), self.buffer.record_lag)
+        self.clock = parts.clock(Lags(self.ledger.accounts, self.run_id), self.buffer.record_lag)
         self.writer = Writer(self.store, self.ledger, self.buffer.outbox, limits.sink)
         self.merger = Merger(
             self.store,

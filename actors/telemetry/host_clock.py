@@ -15,8 +15,6 @@ from actors.model.records import LagRow
 from actors.telemetry.lag import Lags, host_ahead_ms, seconds_text
 from supervisor import Context
 
-LOOK_S = 1.0
-MINUTE_S = 60.0  # lags are aggregated into one row per minute
 # ntpd sets the clock from 0.128 s on and slews below. Two clocks read together differ by microseconds.
 JUMP_S = 0.1
 SLEW = 0.001  # twice the maximum slew of a clock, 500 ppm
@@ -24,6 +22,17 @@ ALARM_S = 300.0  # how long health shows a jump; the events keep it
 READ_S_MAX = 0.01  # a reading that took longer was interrupted: its clocks were not read together
 READ_TRIES = 10
 STOP_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockLimits:
+    """How often the clocks are read, and over how long lags are aggregated into one row."""
+
+    look_s: float = 1.0
+    row_s: float = 60.0
+
+
+DEFAULT_LIMITS = ClockLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +117,20 @@ def _slept_s() -> float | None:
 
 class Clock:
     """The clock actor's state; the pipeline owns it. `record` receives the rows for the file; `jumps` counts,
-    `last` is the newest jump.
+    `last` is the newest jump. `read` reads the host's clocks.
     """
 
-    def __init__(self, lags: Lags, record: Callable[[LagRow], None]) -> None:
-        self.lags, self._record = lags, record
+    def __init__(
+        self,
+        lags: Lags,
+        record: Callable[[LagRow], None],
+        *,
+        read: Callable[[], Reading | None] = read_clocks,
+        limits: ClockLimits = DEFAULT_LIMITS,
+    ) -> None:
+        self.lags, self._record, self._read, self._limits = lags, record, read, limits
         self._watch = ClockWatch()
-        self._minute_ends = float("inf")
+        self._row_ends = float("inf")
         self._alarm, self._alarm_until = "", 0.0
         self._host = ""  # what is wrong with this host's clock according to all exchanges
         self.jumps = 0
@@ -123,22 +139,22 @@ class Clock:
 
     async def run(self, context: Context) -> None:
         """Runs until it is asked to stop; then records the samples of the last minute too."""
-        self._minute_ends = min(self._minute_ends, trio.current_time() + MINUTE_S)
+        self._row_ends = min(self._row_ends, trio.current_time() + self._limits.row_s)
         context.ok()
         while not context.stopping.is_set():
-            with trio.move_on_after(LOOK_S):
+            with trio.move_on_after(self._limits.look_s):
                 await context.stopping.wait()
             self._look(context)
             context.handled(self.lags.collect())
-            if trio.current_time() >= self._minute_ends:
-                self._minute_ends = trio.current_time() + MINUTE_S
+            if trio.current_time() >= self._row_ends:
+                self._row_ends = trio.current_time() + self._limits.row_s
                 self._judge(context, await self._rows())
             self._report(context)
             context.healthy()
         await self._rows()
 
     def _look(self, context: Context) -> None:
-        reading = read_clocks()
+        reading = self._read()
         if reading is None:
             return
         found = self._watch.look(reading.wall_ns, reading.mono_s, reading.boot_s)

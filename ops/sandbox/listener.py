@@ -20,10 +20,10 @@ TOO_MANY = 429
 class Listener:
     """Serves one port, whose exchanges are told apart by URL paths. `seed` decides whom the faults meet."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, outbox_frames_max: int) -> None:
         self._exchanges: list[Exchange] = []
         self._rest_apis: list[RestApi] = []
-        self._seed = seed
+        self._seed, self._outbox_frames_max = seed, outbox_frames_max
 
     def takes(self, exchange: Exchange, rest_api: RestApi) -> bool:
         """Adds an exchange; False, and nothing is changed, where an earlier one has one of its paths."""
@@ -98,6 +98,7 @@ class Listener:
             open_market=lambda native: exchange.market(category, native),
             audience=lambda market: exchange.audiences[market],
             struck=exchange.struck,
+            outbox_frames_max=self._outbox_frames_max,
         )
         exchange.sessions.add(session)
         try:

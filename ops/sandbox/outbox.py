@@ -14,13 +14,19 @@ SEND_BYTES = 64 * 1024
 class Outbox:
     """Owned by a session, whose task runs `send`. `last_sent` and all times are trio's clock.
 
-    `encode` makes the payload of each message, text in UTF-8 where it is None; `binary` is the messages' kind.
+    `encode` makes the payload of each message, text in UTF-8 where it is None; `binary` is the messages' kind. At
+    most `frames_max` wait.
     """
 
     def __init__(
-        self, stream: trio.abc.Stream, encode: Callable[[str], bytes] | None = None, *, binary: bool = False
+        self,
+        stream: trio.abc.Stream,
+        encode: Callable[[str], bytes] | None = None,
+        *,
+        binary: bool = False,
+        frames_max: int = OUTBOX_FRAMES_MAX,
     ) -> None:
-        self._stream = stream
+        self._stream, self._frames_max = stream, frames_max
         self._encode, self._binary = encode or str.encode, binary
         self._frames: deque[tuple[float, str]] = deque()
         self._posted = trio.Event()
@@ -30,7 +36,7 @@ class Outbox:
 
     def post(self, text: str, due: float) -> bool:
         """Whether there was room for it."""
-        if len(self._frames) >= OUTBOX_FRAMES_MAX:
+        if len(self._frames) >= self._frames_max:
             return False
         self._frames.append((due, text))
         self._posted.set()

@@ -11,6 +11,7 @@ from actors.exchanges.loopbacks import LOOPBACKS
 from ops.sandbox.exchange import Exchange
 from ops.sandbox.faults import Faults
 from ops.sandbox.listener import Listener
+from ops.sandbox.outbox import OUTBOX_FRAMES_MAX
 from ops.sandbox.rest_api import RestApi
 from ops.terminal.suggestions import did_you_mean
 
@@ -30,6 +31,8 @@ class Sandbox:
     `faults` holds for all, or by exchange name; `set_faults` changes them while it runs. The same `seed`
     makes the same trades in each market (only times differ); `ids_from` moves every first trade id, for a
     sandbox that follows another one into the same file.
+
+    A client for which more than `outbox_frames_max` messages wait is cut off.
 
     "rate_limit" in `struck` counts what went beyond an exchange's documented limits (REST requests, connections,
     messages on one), "rest_impatient" REST requests before a Retry-After was over: a good client causes neither.
@@ -52,6 +55,7 @@ class Sandbox:
         keep_truth: int = 100_000,
         ids_from: int = 0,
         now_ns: Callable[[], int] = time.time_ns,
+        outbox_frames_max: int = OUTBOX_FRAMES_MAX,
     ) -> None:
         for name in exchanges:
             if name not in LOOPBACKS:
@@ -59,7 +63,7 @@ class Sandbox:
         if not 0 < rate_per_s <= RATE_MAX:
             raise ValueError(f"got a rate of {rate_per_s:g}, expected above 0 to {RATE_MAX:g} a second")
         self.host = ""
-        self._rate_per_s = rate_per_s
+        self._rate_per_s, self._outbox_frames_max = rate_per_s, outbox_frames_max
         self.exchanges = {
             name: Exchange(LOOPBACKS[name], seed, ids_from, keep_truth, now_ns, self._faults_of(name))
             for name in dict.fromkeys(exchanges)
@@ -79,7 +83,7 @@ class Sandbox:
         for number, listener in enumerate(self._listeners):
             if listener.takes(self.exchanges[name], self.rest_apis[name]):
                 return number
-        self._listeners.append(Listener(seed))
+        self._listeners.append(Listener(seed, self._outbox_frames_max))
         return self._place(name, seed)
 
     def _faults_of(self, name: str) -> Callable[[], Faults]:

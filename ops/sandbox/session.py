@@ -38,11 +38,12 @@ class Session:
         open_market: Callable[[str], Market],
         audience: Callable[[Market], set["Session"]],
         struck: Counter[str],
+        outbox_frames_max: int,
     ) -> None:
         self._venue, self._client, self._socket, self._stream = venue, client, socket, stream
         self._faults, self._rng, self._struck = faults, rng, struck
         self._open_market, self._audience = open_market, audience
-        self._outbox = Outbox(stream, venue.encode, binary=venue.binary)
+        self._outbox = Outbox(stream, venue.encode, binary=venue.binary, frames_max=outbox_frames_max)
         self._pings_unanswered = 0
         self._over = trio.CancelScope()
         self._spoiler = FaultInjector(faults, rng, struck)

@@ -186,12 +186,19 @@ class ListFile:
 class Recorder:
     """One exchange of the service under a supervisor, with all that came of it."""
 
-    def __init__(self, symbols: tuple[str, ...], rows: int, services: SharedServices, **settings: Any) -> None:
+    def __init__(
+        self,
+        symbols: tuple[str, ...],
+        rows: int,
+        services: SharedServices,
+        supervisor: type[Supervisor] = Supervisor,
+        **settings: Any,
+    ) -> None:
         self.account = Account()
         self.intake: Mailbox[Chunk] = Mailbox(rows, weigh=lambda p: p.rows, on_dead_letter=lambda _p, _e: None)
         self.chunks: list[Chunk] = []
         self.events: list[Event] = []
-        self.tree = Supervisor("tree", on_event=self.events.append)
+        self.tree = supervisor("tree", on_event=self.events.append)
         own = ExchangeSettings(name="x", dialect="okx", symbols=symbols, **{"supervision": POLICY, **settings})
         self.exchange = ExchangeRecorder(own, self.account, self.intake, services)
 
@@ -293,6 +300,7 @@ async def recorded(
     changes: Mapping[str, Any] | None = None,
     listed: bool = False,
     file: ListFile | None = None,
+    supervisor: type[Supervisor] = Supervisor,
     **settings: Any,
 ) -> AsyncIterator[Recorder]:
     """Records the venue's markets while the block runs; wall time goes with trio's clock.
@@ -322,7 +330,7 @@ async def recorded(
                 record=file.record if file else lambda _: None,
                 instruments=LIST_LIMITS,
             )
-            recorder = Recorder(symbols or ("BTC/USDT",), rows, services, **settings)
+            recorder = Recorder(symbols or ("BTC/USDT",), rows, services, supervisor, **settings)
             if consuming:
                 nursery.start_soon(recorder.consume)
             with suppress(DatabaseLocked):

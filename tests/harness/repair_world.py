@@ -55,6 +55,7 @@ class World:
         self.file: Counter[str] = Counter()
         self.flight: list[tuple[str, int]] = []
         self.script: Iterator[Callable[[], None]] = iter(())
+        self.lacks: set[int] = set()  # trades that come from nowhere any more
         self.depth_from = 0  # the history has nothing before this trade
         self.pages_left = 10**6  # until the history's task crashes
         self.budget = 10**6
@@ -85,7 +86,8 @@ class World:
         return int(trade_id) if self.promise is IdPromise.CONTIGUOUS else None
 
     def rows(self, places: Iterable[int], source: str) -> Block:
-        return block_of([(BTC, name_of(self.promise, at), time_of(at)) for at in places], source)
+        there = [at for at in places if at not in self.lacks]
+        return block_of([(BTC, name_of(self.promise, at), time_of(at)) for at in there], source)
 
     # -- what happens ---------------------------------------------------------------------------------
 

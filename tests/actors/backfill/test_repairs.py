@@ -1,6 +1,5 @@
 """What was lost comes back once: repairs of a market whose trades are all known, and the gaps that they close."""
 
-from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from actors.backfill.fetch_job import BackfillLimits
 from actors.backfill.repairs import TooManyRepairs
 from actors.model.records import FeedEvent, FeedRow, GapStatus
-from actors.model.ticks import Block, IdPromise
+from actors.model.ticks import IdPromise
 from tests.harness.amounts import amount
 from tests.harness.continuity_file import put_audit, put_feeds
 from tests.harness.continuity_rows import BTC, SECOND_NS, T0_NS, admit, block_of, one, tick
@@ -296,16 +295,9 @@ async def test_where_the_history_has_nothing_nothing_changes(
 
 
 @pytest.mark.parametrize("old", [False, True])
-async def test_ids_that_the_history_lacks_too_stay_lost(
-    old: bool, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_ids_that_the_history_lacks_too_stay_lost(old: bool, autojump_clock: trio.testing.MockClock) -> None:
     world = with_gap(IdPromise.CONTIGUOUS, GapStatus.LOST, old=old)
-    rows = World.rows
-
-    def most(world: World, places: Iterable[int], source: str) -> Block:
-        return rows(world, [at for at in places if at not in (11, 12)], source)
-
-    monkeypatch.setattr(World, "rows", most)
+    world.lacks = {11, 12}
     order = await world.repair(0, 24)
     assert (order.stored, list(order.gaps.values())) == (3, ["partial"])
     assert told(world) == ("partial", 3)

@@ -1,7 +1,6 @@
 """Connections take over from each other without a gap and without a trade twice, and only if they deliver."""
 
 import itertools
-from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
@@ -10,7 +9,7 @@ from trio.testing import MockClock
 from actors.feed.connection_pool import AGED, LEAVING_S, OVERLAP_S, PoolLimits
 from actors.model.records import GapReason, GapStatus
 from actors.settings import CONNECTION_STOP_S, LAST_CHUNK_S
-from supervisor import Backoff, Supervisor
+from supervisor import Backoff, ChildSpec, Supervisor
 from tests.harness.memory_exchange import BTC, ETH, Recorder, Venue, recorded, seen
 
 LIFE_S = 20.0
@@ -282,25 +281,28 @@ async def test_a_stall_detector_that_is_restarted_in_the_middle_goes_on_where_it
 
 
 async def test_a_stall_detector_that_crashes_at_any_step_leaves_a_pool_that_goes_on(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock,
 ) -> None:
     venue = Venue()
-    steps = itertools.count()
+    steps, crashing = itertools.count(), trio.Event()
 
-    def brittle(name: str) -> Callable[..., Awaitable[None]]:
-        real = getattr(Supervisor, name)
+    def crash() -> None:
+        """Mostly, once the thing was done and before anybody knew."""
+        if crashing.is_set() and next(steps) % 3 != 2:
+            raise ZeroDivisionError("a bug of ours")
 
-        async def call(self: Supervisor, what: object) -> None:
-            """Mostly a crash, once the thing was done and before anybody knew."""
-            await real(self, what)
-            if next(steps) % 3 != 2:
-                raise ZeroDivisionError("a bug of ours")
+    class BrittleSupervisor(Supervisor):
+        async def start(self, spec: ChildSpec) -> None:
+            await super().start(spec)
+            crash()
 
-        return call
+        async def stop_child(self, name: str) -> None:
+            await super().stop_child(name)
+            crash()
 
-    async with recorded(venue, lifetime_s=LIFE_S) as recorder, trio.open_nursery() as nursery:
-        for name in ("start", "stop_child"):
-            monkeypatch.setattr(Supervisor, name, brittle(name))
+    brittle = recorded(venue, lifetime_s=LIFE_S, supervisor=BrittleSupervisor)
+    async with brittle as recorder, trio.open_nursery() as nursery:
+        crashing.set()
         nursery.start_soon(venue.go_on, BTC, 0.5, 110.0)
         await trio.sleep(85)
         assert recorder.told("replaced") and len(recorder.told("backoff")) >= 2

@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,19 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from actors.telemetry import host_clock as clock
-from actors.telemetry.host_clock import ALARM_S, JUMP_S, SLEW, Clock, ClockWatch, Jump, Reading, Sleep, read_clocks
+from actors.pipeline import Parts
+from actors.telemetry.host_clock import (
+    ALARM_S,
+    JUMP_S,
+    SLEW,
+    Clock,
+    ClockLimits,
+    ClockWatch,
+    Jump,
+    Reading,
+    Sleep,
+    read_clocks,
+)
 from actors.telemetry.lag import Lags
 from ops.cli.status import headline
 from ops.monitoring import status as report
@@ -112,7 +124,7 @@ async def test_clocks_that_were_not_read_at_one_moment_are_not_compared(monkeypa
 
 
 async def test_health_speaks_of_a_jump_for_some_minutes_and_of_a_sleep_not_at_all(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock,
 ) -> None:
     host, ear, happens = Host(), Ear(), dict[str, float]()
 
@@ -121,8 +133,7 @@ async def test_health_speaks_of_a_jump_for_some_minutes_and_of_a_sleep_not_at_al
         happens.clear()
         return reading
 
-    monkeypatch.setattr(clock, "read_clocks", read)
-    made = Clock(Lags({}, "run"), lambda row: None)
+    made = Clock(Lags({}, "run"), lambda row: None, read=read)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(made.run, ear)
         await trio.sleep(100)
@@ -140,22 +151,18 @@ async def test_health_speaks_of_a_jump_for_some_minutes_and_of_a_sleep_not_at_al
         ear.request_stop()
 
 
-async def test_a_jump_is_in_events_status_and_health_and_recording_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(clock, "LOOK_S", 0.02)
+async def test_a_jump_is_in_events_status_and_health_and_recording_goes_on(tmp_path: Path) -> None:
     leap_ns = looks = 0
-    honest = clock.read_clocks
 
     def leaping() -> Reading | None:
         nonlocal looks
-        reading = honest()
+        reading = read_clocks()
         looks += reading is not None
         return reading and Reading(reading.wall_ns + leap_ns, reading.mono_s, reading.boot_s)
 
-    monkeypatch.setattr(clock, "read_clocks", leaping)
+    hasty = Parts(clock=partial(Clock, read=leaping, limits=ClockLimits(look_s=0.02)))
     async with serving(server := Server(Client.gone)):
-        pipeline = pipeline_of(tmp_path, table("okx", "okx", ["BTC/USDT"], server.url))
+        pipeline = pipeline_of(tmp_path, table("okx", "okx", ["BTC/USDT"], server.url), parts=hasty)
         async with recording(pipeline):
             await until(lambda: looks > 1)
             assert actor(pipeline, "clock")["state"] == "ok" and pipeline.clock.jumps == 0

@@ -1,12 +1,12 @@
 """Lags as data: exact percentiles a minute, episodes told once, and whose clock it is that is off."""
 
 import time
+from functools import partial
 from itertools import count, pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,8 +14,8 @@ from trio.testing import MockClock
 
 from actors.model.records import LagRow
 from actors.model.ticks import Block
-from actors.telemetry import host_clock as clock
-from actors.telemetry.host_clock import MINUTE_S, Clock
+from actors.pipeline import Parts
+from actors.telemetry.host_clock import DEFAULT_LIMITS, Clock, ClockLimits
 from actors.telemetry.lag import (
     AHEAD_MS,
     HOST_MS,
@@ -43,6 +43,8 @@ from tests.harness.exchange_server import (
     until,
 )
 from tests.harness.supervisor_fakes import Ear
+
+MINUTE_S = DEFAULT_LIMITS.row_s
 
 NS = 1_795_000_000_000_000_000
 MS = 1_000_000
@@ -168,11 +170,10 @@ def test_where_all_exchanges_agree_it_is_this_hosts_clock() -> None:
 
 
 async def test_each_minute_is_a_row_and_the_hosts_clock_is_told_before_the_exchanges(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock,
 ) -> None:
-    monkeypatch.setattr(clock, "read_clocks", lambda: None)
     ledger, rows, ear, dice = Ledger("run"), list[LagRow](), Ear(), Random(1)
-    made = Clock(Lags(ledger.accounts, "run"), rows.append)
+    made = Clock(Lags(ledger.accounts, "run"), rows.append, read=lambda: None)
 
     async def trading(exchange: str) -> None:
         while True:
@@ -201,11 +202,8 @@ async def test_each_minute_is_a_row_and_the_hosts_clock_is_told_before_the_excha
     assert sum(row.samples for row in rows) == reads - made.lags.collect()  # those after the last look
 
 
-async def test_lags_are_rows_of_the_file_and_a_flag_in_status_and_metrics(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(clock, "LOOK_S", 0.02)
-    monkeypatch.setattr(clock, "MINUTE_S", 0.4)
+async def test_lags_are_rows_of_the_file_and_a_flag_in_status_and_metrics(tmp_path: Path) -> None:
+    hasty = Parts(clock=partial(Clock, limits=ClockLimits(look_s=0.02, row_s=0.4)))
 
     async def trading(client: Client) -> None:
         for number in count():
@@ -220,7 +218,7 @@ async def test_lags_are_rows_of_the_file_and_a_flag_in_status_and_metrics(
             nursery.cancel_scope.cancel()
 
     async with serving(server := Server(script)):
-        pipeline = pipeline_of(tmp_path, table("bybit", "bybit", ["BTC/USDT"], server.url))
+        pipeline = pipeline_of(tmp_path, table("bybit", "bybit", ["BTC/USDT"], server.url), parts=hasty)
         async with recording(pipeline):
             await until(lambda: pipeline.clock.lags.flags)
             said: Any = report.status(pipeline)

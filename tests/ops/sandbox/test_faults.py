@@ -207,9 +207,8 @@ async def test_a_refusing_exchange_answers_with_the_status_and_can_be_healed() -
             assert len(await hear(socket, 3)) == 3
 
 
-async def test_a_client_that_never_reads_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ops.sandbox.outbox.OUTBOX_FRAMES_MAX", 50)
-    sandbox = Sandbox(["binance"], FAST, parse_faults(["slow=2"]))
+async def test_a_client_that_never_reads_is_cut_off() -> None:
+    sandbox = Sandbox(["binance"], FAST, parse_faults(["slow=2"]), outbox_frames_max=50)
     async with serving(sandbox), client(sandbox, *ASK["binance"]) as socket:
         with pytest.raises(ConnectionClosed) as caught:
             await hear(socket, 1000)
