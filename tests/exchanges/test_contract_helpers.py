@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.exchanges.contract.feed_helpers import digits, digits_column, rfc3339_ns, seconds_ns
+from actors.exchanges.contract.feed_helpers import (
+    digits,
+    digits_column,
+    rfc3339_column_ns,
+    rfc3339_ns,
+    seconds_column_ns,
+    seconds_ns,
+)
 from actors.model.validation import FieldError
 
 
@@ -33,6 +40,22 @@ def test_a_time_that_is_no_number_of_seconds_is_refused(text: str) -> None:
 )
 def test_times_in_words_are_exact_to_the_nanosecond(text: str, nanoseconds: int) -> None:
     assert rfc3339_ns(text) == nanoseconds
+
+
+SECONDS = ["1788335142.5668371", "0.1", "5", "1788335142.00000000001234567891", "999999999999.999999999"]
+TIMES = ["2021-04-17T16:43:37.089723Z", "2026-09-23T03:31:27.0873222Z", "1970-01-01T00:00:00.000000001Z"]
+
+
+def test_a_column_of_times_is_read_as_each_by_itself() -> None:
+    assert seconds_column_ns(SECONDS) == [seconds_ns(text) for text in SECONDS]
+    assert rfc3339_column_ns(TIMES) == [rfc3339_ns(text) for text in TIMES]
+    assert rfc3339_column_ns([*TIMES, "2024-05-27T12:33:10Z"])[-1] == 1716813190000000000
+    assert seconds_column_ns([]) == rfc3339_column_ns([]) == []
+    for wrong in ("", "1.", "-1", "1e9", "1\n2", "2021-04-17T16:43:37.0897231234Z", "2021-13-17T16:43:37.1Z"):
+        with pytest.raises(FieldError):
+            seconds_column_ns([SECONDS[0], wrong])
+        with pytest.raises(FieldError):
+            rfc3339_column_ns([TIMES[0], wrong])
 
 
 def test_a_number_keeps_its_digits_and_nothing_else_is_one() -> None:

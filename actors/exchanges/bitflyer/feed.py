@@ -14,7 +14,7 @@ from actors.exchanges.contract.feed_helpers import (
     inside,
     require_kind,
     require_upper,
-    rfc3339_ns,
+    rfc3339_column_ns,
     text_inside,
 )
 from actors.model.symbols import Symbol, SymbolError
@@ -102,7 +102,7 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
         volume=digits_column([row.volume for row in rows], "size"),
         side=[_SIDES[row.side] for row in rows],
         trade_id=[str(row.id) for row in rows],
-        exchange_ns=[rfc3339_ns(row.time) for row in rows],
+        exchange_ns=rfc3339_column_ns([row.time for row in rows]),
         snapshot=[False] * len(rows),
     )
 

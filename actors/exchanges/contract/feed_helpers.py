@@ -19,6 +19,7 @@ _OPENED, _CLOSED = b"{}"
 _STARTS, _ENDS = b"{[", b"}]"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", re.ASCII)
+_RFC3339_COLUMN = re.compile(r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{1,9}+Z\n)*+")
 # 10 to 18 digits: more is a unit mistake or an attack on int(), not a time
 _MS_COLUMN = re.compile(r"(?:[0-9]{1,18}+\n)*+")
 
@@ -92,7 +93,8 @@ def seconds_ns(text: str) -> int:
 
 def seconds_column_ns(texts: Sequence[str]) -> list[int | None]:
     """`seconds_ns` of a column, at once where all are sound."""
-    if not _SECONDS_COLUMN.fullmatch("\n".join((*texts, ""))):
+    column = "\n".join((*texts, ""))
+    if not _SECONDS_COLUMN.fullmatch(column) or column.count("\n") != len(texts):
         return [seconds_ns(text) for text in texts]
     parts = [text.partition(".") for text in texts]
     return [int(whole + fraction[:9].ljust(9, "0")) for whole, _, fraction in parts]
@@ -127,6 +129,14 @@ def rfc3339_ns(text: str) -> int:
     if match is None:
         raise FieldError(Reason.BAD_TIME, f"not an RFC 3339 time in UTC: {text[:60]!r}")
     return _second(match[1]) * S_NS + int((match[2] or "0").ljust(9, "0"))
+
+
+def rfc3339_column_ns(texts: Sequence[str]) -> list[int | None]:
+    """`rfc3339_ns` of a column, at once where all have decimals."""
+    column = "\n".join((*texts, ""))
+    if not _RFC3339_COLUMN.fullmatch(column) or column.count("\n") != len(texts):
+        return [rfc3339_ns(text) for text in texts]
+    return [_second(text[:19]) * S_NS + int(text[20:-1].ljust(9, "0")) for text in texts]
 
 
 @functools.lru_cache(maxsize=64)
