@@ -3,6 +3,7 @@
 from actors.exchanges.binance.loopback import BINANCE
 from actors.exchanges.binancecoinm.loopback import BINANCECOINM
 from actors.exchanges.binanceusdm.loopback import BINANCEUSDM
+from actors.exchanges.bingx.loopback import BINGX
 from actors.exchanges.bitfinex.loopback import BITFINEX
 from actors.exchanges.bitflyer.loopback import BITFLYER
 from actors.exchanges.bitget.loopback import BITGET
@@ -30,6 +31,7 @@ LOOPBACKS: dict[str, Venue] = {
     "binance": BINANCE,
     "binancecoinm": BINANCECOINM,
     "binanceusdm": BINANCEUSDM,
+    "bingx": BINGX,
     "bitfinex": BITFINEX,
     "bitflyer": BITFLYER,
     "bitget": BITGET,

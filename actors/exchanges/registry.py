@@ -3,6 +3,7 @@
 from actors.exchanges.binance import BINANCE
 from actors.exchanges.binancecoinm import BINANCECOINM
 from actors.exchanges.binanceusdm import BINANCEUSDM
+from actors.exchanges.bingx import BINGX
 from actors.exchanges.bitfinex import BITFINEX
 from actors.exchanges.bitflyer import BITFLYER
 from actors.exchanges.bitget import BITGET
@@ -30,6 +31,7 @@ EXCHANGES: dict[str, Exchange] = {
     "binance": BINANCE,
     "binancecoinm": BINANCECOINM,
     "binanceusdm": BINANCEUSDM,
+    "bingx": BINGX,
     "bitfinex": BITFINEX,
     "bitflyer": BITFLYER,
     "bitget": BITGET,

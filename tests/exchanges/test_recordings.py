@@ -38,6 +38,7 @@ from tests.harness.exchange_values import dialect_of
 from tests.harness.server_frames import NORMAL_CLOSE, frame, message_frame
 
 ALL = [(exchange, name) for exchange in EXCHANGES for name in recordings(exchange)]
+AT_ONCE = 20  # recordings: what one service takes within its patience on a busy machine
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TICK = "symbol, timestamp, price, volume, side, trade_id, source, received_at"
 Row = tuple[str, datetime, Decimal, Decimal, str | None, str | None]
@@ -142,24 +143,27 @@ async def and_goodbye(case: Case, client: Client) -> None:
 WAYS = {"in pieces": in_pieces, "and goodbye": and_goodbye, "at once": at_once}
 
 
+async def serve_and_record(folder: Path, cases: list[Case]) -> None:
+    """Serves these recordings at the same time, each to a table of its own in one service."""
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(serving(*(case.server for case in cases)))
+        wanted = {case.exchange for case in cases if case.dialect.token is not None}
+        tokens = {name: {"rest_url": await stack.enter_async_context(serving_tokens(name))} for name in wanted}
+        tables = [table(c.table, c.exchange, c.markets, c.server.url, **tokens.get(c.exchange, {})) for c in cases]
+        async with recording(pipeline_of(folder, *tables)) as pipeline:
+            for case in cases:
+                case.account = pipeline.ledger.account(case.table)
+                await until(partial(settled, case.account, case.received()), case.name)
+
+
 async def record(folder: Path, way: str) -> Recorded:
-    """Serves all recordings at the same time, each to a table of its own in one service."""
+    """Serves all recordings, some at a time, to one file."""
     cases = {(exchange, name): Case(exchange, name) for exchange, name in ALL}
     for case in cases.values():
         case.server.script = partial(WAYS[way], case)
     began = datetime.now(UTC)
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(serving(*(case.server for case in cases.values())))
-        wanted = {case.exchange for case in cases.values() if case.dialect.token is not None}
-        tokens = {name: {"rest_url": await stack.enter_async_context(serving_tokens(name))} for name in wanted}
-        tables = [
-            table(c.table, c.exchange, c.markets, c.server.url, **tokens.get(c.exchange, {}))
-            for c in cases.values()
-        ]
-        async with recording(pipeline_of(folder, *tables)) as pipeline:
-            for case in cases.values():
-                case.account = pipeline.ledger.account(case.table)
-                await until(partial(settled, case.account, case.received()), case.name)
+    for at in range(0, len(ALL), AT_ONCE):
+        await serve_and_record(folder, [cases[key] for key in ALL[at : at + AT_ONCE]])
     ticks: dict[str, list[tuple[Any, ...]]] = {case.table: [] for case in cases.values()}
     for name, *tick in query(folder, f"SELECT exchange, {TICK} FROM ticks"):
         ticks[name].append(tuple(tick))

@@ -152,7 +152,7 @@ CASES = Cases(
     parse=parse,
     markets_of={
         "control_2026-09.jsonl": "live_2026-09_futures.jsonl",
-        "live_2026-09_spot_json_channel_blocked.jsonl": "spot_protobuf_reconstructed_2026-06-23.jsonl",
+        "control_2026-09_spot_json_channel_blocked.jsonl": "spot_protobuf_reconstructed_2026-06-23.jsonl",
     },
     frame=TradeFrame(
         capture="cmp_frames_BTC_USD.jsonl",
