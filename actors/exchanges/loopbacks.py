@@ -24,6 +24,7 @@ from actors.exchanges.krakenfutures.loopback import KRAKENFUTURES
 from actors.exchanges.kucoin.loopback import KUCOIN
 from actors.exchanges.mexc.loopback import MEXC
 from actors.exchanges.okx.loopback import OKX
+from actors.exchanges.phemex.loopback import PHEMEX
 from actors.exchanges.upbit.loopback import UPBIT
 from actors.exchanges.whitebit.loopback import WHITEBIT
 
@@ -51,6 +52,7 @@ LOOPBACKS: dict[str, Venue] = {
     "kucoin": KUCOIN,
     "mexc": MEXC,
     "okx": OKX,
+    "phemex": PHEMEX,
     "upbit": UPBIT,
     "whitebit": WHITEBIT,
 }

@@ -24,6 +24,7 @@ from actors.exchanges.krakenfutures import KRAKENFUTURES
 from actors.exchanges.kucoin import KUCOIN
 from actors.exchanges.mexc import MEXC
 from actors.exchanges.okx import OKX
+from actors.exchanges.phemex import PHEMEX
 from actors.exchanges.upbit import UPBIT
 from actors.exchanges.whitebit import WHITEBIT
 
@@ -51,6 +52,7 @@ EXCHANGES: dict[str, Exchange] = {
     "kucoin": KUCOIN,
     "mexc": MEXC,
     "okx": OKX,
+    "phemex": PHEMEX,
     "upbit": UPBIT,
     "whitebit": WHITEBIT,
 }

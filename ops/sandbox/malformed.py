@@ -3,8 +3,8 @@
 import random
 import re
 
-# A price by its key, or as the last number of a list in a list.
-_NUMBER = re.compile(r'("(?:p|price|px|trade_price|price_str)": ?|,(?=[0-9.]+\]\]$))"?[0-9.]+"?')
+# A price by its key, behind its side, or as the last number of a list in a list.
+_NUMBER = re.compile(r'("(?:p|price|px|trade_price|price_str)": ?|"(?:Buy|Sell)",|,(?=[0-9.]+\]\]$))"?[0-9.]+"?')
 _PRICES = (
     '"-1"',
     '"0"',

@@ -1,0 +1,70 @@
+"""Phemex: what it documents and promises; the functions that speak to it are in feed.py and history.py."""
+
+from actors.exchanges.contract import feed as x
+from actors.exchanges.contract import history as h
+from actors.exchanges.contract.exchange import Exchange
+from actors.exchanges.contract.instruments import InstrumentList
+from actors.exchanges.contract.rest import RateLimit
+from actors.exchanges.phemex import feed, history, instruments
+from actors.model.ticks import IdPromise
+
+PHEMEX = Exchange(
+    name="phemex",
+    title="Phemex",
+    proven="recording",
+    feed=x.Dialect(
+        doc="https://phemex-docs.github.io/#subscribe-trade",
+        doc_read="2026-11-26",
+        channels=("trade",),
+        limits=x.Limits(
+            symbols_per_connection=100,  # 20 are documented, 101 were taken in September 2026
+            symbols_per_request=1,
+            requests_per_s=10.0,  # 20 a second
+            connects_per_s=0.5,  # 200 in 5 minutes an address
+        ),
+        silence_s=20.0,  # our ping is answered every 5 s
+        ping=x.Ping(interval_s=5.0, text=lambda _number: feed.PING),
+        market=feed.market,
+        listed=feed.listed,
+        examples=("BTC/USD:BTC", "BTC/USDT:USDT", "BTC/USDT"),
+        subscribe_text=feed.subscribe_text,
+        decoder=feed.Products,
+        list_key="trades",
+        ids=dict.fromkeys(("spot", "swap"), IdPromise.NONE),
+        ids_note="none",
+        markets_note="spot BTC/USDT, linear BTC/USDT:USDT, inverse BTC/USD:BTC",
+        resolution="ns",
+        replay_note="200 to 1000 of each market, marked; where the mark is missing their number tells",
+        ping_note="server.ping every 5 s; it cuts after some 31 s without one",
+        notes=(
+            "prices and volumes of inverse perpetuals and spot are scaled integers: 10^4 and 1, or 10^8 and 10^8, "
+            "where the list of products does not say otherwise",
+            "volumes of inverse perpetuals are contracts, of all else base",
+        ),
+    ),
+    history=h.History(
+        name="phemex",
+        kind=h.Kind.RECENT_ONLY,
+        summary="the newest 200 trades only: /md/trade has no cursor",
+        depth=f"the newest {history.ROWS_MAX} trades",
+        doc="https://phemex-docs.github.io/#query-recent-trades",
+        doc_read="2026-11-26",
+        base="https://api.phemex.com",
+        limits=(RateLimit(name="requests", units=5.0, window_s=1.0, burst=2.0),),  # ours; there is but one page
+        page_rows=1000,
+        newest_first=True,
+        request=history.request,
+        parse=history.parse,
+        parse_error=history.parse_error,
+        dense=False,
+        notes=("a longer gap cannot be filled: what lies before the newest trades is lost",),
+    ),
+    instruments=InstrumentList(
+        name="phemex",
+        doc="https://phemex-docs.github.io/#query-product-information",
+        doc_read="2026-11-26",
+        base="https://api.phemex.com",
+        requests=instruments.REQUESTS,
+        parse=instruments.parse,
+    ),
+)
