@@ -41,7 +41,10 @@ class Delivery:
         """
         symbol = block.symbol[0]
         known: Container[str] = ()
-        if not self._continuity.counts(symbol) or self._continuity.doubts(symbol):
+        if self._continuity.deduplicator.composite(symbol):
+            await self.settle()
+            known = await self._stored_trades.twins(symbol, block)
+        elif not self._continuity.counts(symbol) or self._continuity.doubts(symbol):
             await self.settle()
             known = Known(await self._stored_trades.stored(symbol, block))
         self._continuity.deduplicator.has_off_book |= OFF_BOOK in block.source

@@ -17,6 +17,7 @@ from actors.continuity.tracker_state import Snapshot
 from actors.exchanges.contract.feed import Market
 from actors.exchanges.contract.feed_helpers import S_NS
 from actors.exchanges.contract.history import TradeRange
+from actors.feed.accumulator import admit
 from actors.model.records import GapRow
 from actors.model.ticks import Block
 
@@ -126,20 +127,32 @@ class Repairs:
         """Stores the rows that are not in the file. Rows that continuity remembers may have been deleted from the
         file.
         """
+        fetched = len(block)
+        if self._continuity.deduplicator.composite(job.symbol):
+            await self._delivery.settle()
+            known = await self._stored_trades.twins(job.symbol, block, alone=True)
+            copies = admit(self._continuity, block, 0, known=known)
+            self._note_found(job, block)
+            job.stored += await self._delivery.store(block, fetched, copies)
+            return
         stored = await self._stored_trades.stored(job.symbol, block)
         deleted: set[str] = set()
         if doubtful := self._continuity.deduplicator.remembered(block) - stored:
             await self._delivery.settle()  # rows that were on their way are stored by now
             stored = await self._stored_trades.stored(job.symbol, block)
             deleted = doubtful - stored
-        fetched = len(block)
         copies = self._continuity.deduplicator.admit_again(
             block, job.snapshot, stored, trio.current_time(), gone=deleted
         )
+        self._note_found(job, block)
+        job.stored += await self._delivery.store(block, fetched, copies)
+
+    @staticmethod
+    def _note_found(job: RepairJob, block: Block) -> None:
+        """Counts the rows that lie in each gap."""
         for gap in job.known_gaps:
             within = sum(map(gap.spans, block.trade_id, block.exchange_ns))
             job.found[gap.gap_id] = job.found.get(gap.gap_id, 0) + within
-        job.stored += await self._delivery.store(block, fetched, copies)
 
     def _close_gaps(self, job: RepairJob, *, complete: bool) -> None:
         """Updates the gaps that overlap the repair."""

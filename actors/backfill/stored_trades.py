@@ -7,7 +7,9 @@ import duckdb
 
 from actors.continuity.restore import gap_row
 from actors.continuity.restore_sql import AT, NEWEST_GAPS
+from actors.continuity.twins import StoredTwins, twin_of
 from actors.model.records import GAP_STATES, GapRow
+from actors.model.schema import INSTANT
 from actors.model.ticks import Block
 
 AROUND_NS = 60 * 10**9  # a trade's times in the stream and in the history differ by less
@@ -16,6 +18,11 @@ _STORED = f"""
 SELECT trade_id, fills FROM ticks
 WHERE exchange = $exchange AND symbol = $symbol
   AND (trade_id IN (SELECT unnest($ids::VARCHAR[])) OR fills > 1)
+  AND coalesce(timestamp, received_at) BETWEEN {AT.format("$since")} AND {AT.format("$until")}
+"""
+_TWINS = f"""
+SELECT trade_id, {INSTANT.read.format("timestamp")}, price::VARCHAR, volume::VARCHAR, side FROM ticks
+WHERE exchange = $exchange AND symbol = $symbol
   AND coalesce(timestamp, received_at) BETWEEN {AT.format("$since")} AND {AT.format("$until")}
 """
 _GAPS = f"""
@@ -47,6 +54,14 @@ class StoredTrades:
         values = {"ids": ids, "since": min(times) - AROUND_NS, "until": max(times) + AROUND_NS}
         rows = await self._ask(_STORED, symbol, **values)
         return {one for trade_id, fills in rows for one in _ids_of(trade_id, fills)}
+
+    async def twins(self, symbol: str, block: Block, *, alone: bool = False) -> StoredTwins:
+        """How many of each trade are stored, where ids do not identify them. Raises DatabaseLocked."""
+        times = [time for time in block.exchange_ns if time is not None]
+        if not times:
+            return StoredTwins((), alone=alone)
+        rows = await self._ask(_TWINS, symbol, since=min(times) - AROUND_NS, until=max(times) + AROUND_NS)
+        return StoredTwins((twin_of(*row) for row in rows), alone=alone)
 
     async def gaps(self, symbol: str, from_ns: int, to_ns: int) -> list[GapRow]:
         """The newest states of the gaps that overlap a range and are not filled. Raises DatabaseLocked."""

@@ -8,13 +8,15 @@ Entry point
 One market
   tracker          base class: last trade, outages, resets of the ids, time without a readable file
   sequenced        markets whose ids rise by exactly one
-  unsequenced      all other markets: ids that only rise, have no order, or do not exist
+  unsequenced      markets whose ids only rise or have no order
+  composite        markets whose ids do not identify a trade: there are none, or fills share one
 
 Parts of a tracker
   row              one trade as the trackers see it, and the verdict on it
   missing_ranges   the missing ids of a sequenced market
   sequence_gaps    the gaps that report those ids
   recent_ids       the newest trades of an unsequenced market, in bounded memory
+  twins            which of several trades that are all alike a row is
   unconfirmed      rows whose ids are implausibly high
   suspects         rows whose ids are implausibly low: a reset of the ids?
   clock_lead       rows whose times are implausibly far in the future

@@ -9,11 +9,13 @@ from dataclasses import replace
 from operator import length_hint
 
 from actors.continuity.clock_lead import Lead
+from actors.continuity.composite import CompositeTracker
 from actors.continuity.gap_log import GapLog
 from actors.continuity.row import Decided, Refused, Row, Verdict
 from actors.continuity.sequenced import SPAN_SURE, SequencedTracker
 from actors.continuity.tracker import Shared, Tracker
 from actors.continuity.tracker_state import Snapshot
+from actors.continuity.twins import COMPOSITE
 from actors.continuity.unsequenced import UnsequencedTracker
 from actors.model.records import GapReason
 from actors.model.ticks import AFTER_BREAK, OFF_BOOK, Block, IdPromise, Reason
@@ -42,7 +44,7 @@ class Deduplicator:
         self.trackers: dict[str, Tracker] = {}
         self._lead = Lead()
         self.promises: dict[str, IdPromise] = {}
-        self._reads = 0
+        self._reads = self._session = 0
         self.has_off_book = False
         for symbol, promise in promises.items():
             self.add(symbol, promise)
@@ -54,6 +56,8 @@ class Deduplicator:
         self.promises[symbol] = promise
         if promise is IdPromise.CONTIGUOUS:
             self.trackers[symbol] = SequencedTracker(symbol, self.shared)
+        elif promise in COMPOSITE:
+            self.trackers[symbol] = CompositeTracker(symbol, self.shared)
         else:
             self.trackers[symbol] = UnsequencedTracker(symbol, self.shared, sorts=promise is IdPromise.INCREASING)
 
@@ -65,15 +69,18 @@ class Deduplicator:
         now: float,
         *,
         known: Container[str] = (),
+        session: int = 0,
     ) -> int:
         """Removes, in place, the rows from `start` on that are duplicates, implausible and held, or off the book.
 
         Returns the number of duplicates, without the rows held or rejected.
 
         `spans` holds for each of these rows how many ids it stands for, its own and those before; None: one each.
-        `known` (see Known) are ids looked up in the file, for rows older than the memory reaches.
+        `known` (see Known, and StoredTwins) are trades looked up in the file, for rows older than the memory
+        reaches. `session` numbers the session that has read the rows, 0 for none.
         """
         self._reads += 1
+        self._session = session
         if start < len(block) and self._leads(block, start):
             self._doubt(block, start, spans, now, known)
             spans = None if spans is None else block.fills[start:]
@@ -162,6 +169,10 @@ class Deduplicator:
         for symbol, row in back:
             _append(block, symbol, row)
 
+    def composite(self, symbol: str) -> bool:
+        """Whether trades of the market are identified by all that is known of them, see StoredTwins."""
+        return isinstance(self.trackers.get(symbol), CompositeTracker)
+
     def snapshot(self, symbol: str) -> Snapshot:
         """The market's memory now, for `admit_again`."""
         tracker = self.trackers[symbol]
@@ -187,6 +198,7 @@ class Deduplicator:
         durable; `gone` those that were stored once and are no longer in the file.
         """
         self._reads += 1
+        self._session = 0
         if len(block) and self._leads(block, 0):
             self._doubt(block, 0, None, now, ())
         out, held = [], 0
@@ -265,7 +277,7 @@ class Deduplicator:
         if source == AFTER_BREAK:
             block.source[at] = "stream"
             # received by another connection
-            known_here = tracker.remembers(block.trade_id[at], block.exchange_ns[at])
+            known_here = tracker.knows(self._row(block, at, span, now, known))
             if tracker.outage is None and not known_here:
                 tracker.interrupted(GapReason.SEQUENCE, block.received_ns[at])
         if tracker.blind and not tracker.passes(self._row(block, at, span, now, known)):
@@ -289,6 +301,7 @@ class Deduplicator:
             (block.price[at], block.volume[at], block.side[at]),
             self._reads,
             known,
+            session=self._session,
         )
 
 

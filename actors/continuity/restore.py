@@ -7,6 +7,7 @@ as the memory holds. The queries use bounded memory: they aggregate, sort a boun
 """
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,12 +27,14 @@ from actors.continuity.restore_sql import (
     REPORTED,
     ROWS,
     TOPS,
+    TWINS,
     WANTED,
     stored_sql,
 )
 from actors.continuity.row import Row
 from actors.continuity.sequence_gaps import RANGES_MAX
 from actors.continuity.tracker_state import Before, TrackerState
+from actors.continuity.twins import COMPOSITE, nth_key, twin_of
 from actors.continuity.unconfirmed import Top, believed
 from actors.model.records import GAP_STATES, GapReason, GapRow, GapStatus
 from actors.model.ticks import IdPromise
@@ -147,10 +150,14 @@ class _Reading:
             floors = [(found[symbol].mark or 0) - JUMPS_IDS for symbol in contiguous]
             self._take_jumps(self._ask(JUMPS, first_row, symbols=contiguous, floors=floors, ceilings=ceilings))
         others = [symbol for symbol in found if symbol not in contiguous]
-        if others:
-            self._want(others)
-            cuts = [max(0, found[symbol].usual_ns - HORIZON_NS) for symbol in others]
-            self._take_recent(self._ask(RECENT, first_row, symbols=others, cuts=cuts))
+        for symbols, query, take in (
+            ([one for one in others if self._promises[one] not in COMPOSITE], RECENT, self._take_recent),
+            ([one for one in others if self._promises[one] in COMPOSITE], TWINS, self._take_twins),
+        ):
+            if symbols:
+                self._want(symbols)
+                cuts = [max(0, found[symbol].usual_ns - HORIZON_NS) for symbol in symbols]
+                take(self._ask(query, first_row, symbols=symbols, cuts=cuts))
 
     @staticmethod
     def _take_tops(found: _Found, tops: list[Top], denied_ns: int | None) -> None:
@@ -193,6 +200,22 @@ class _Reading:
             if found.recent.reach_ns is None:
                 found.recent.reach_ns = made_ns
             found.floor = number
+
+    def _take_twins(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        counts: Counter[tuple[str, int]] = Counter()
+        oldest: dict[str, int] = {}
+        for symbol, trade_id, time_ns, made_ns, price, volume, side in rows:
+            recent = self._found[symbol].recent = self._found[symbol].recent or RecentIds()
+            twin = twin_of(trade_id, time_ns, price, volume, side)
+            counts[symbol, twin] += 1
+            key = nth_key(twin, counts[symbol, twin])
+            if not recent.holds(key, time_ns) and not recent.beyond(time_ns):
+                recent.add(key, time_ns)
+            oldest[symbol] = min(made_ns, oldest.get(symbol, made_ns))
+        for symbol, made_ns in oldest.items():
+            memory = self._found[symbol].recent
+            if memory is not None and memory.reach_ns is None:
+                memory.reach_ns = made_ns
 
     def _take_jumps(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Keeps the parts of jumps that lie in no gap and after the start of the recording."""

@@ -33,7 +33,8 @@ def stored_sql(first_row: int, tail: str | None) -> str:
 # `fills` is the number of ids that a row stands for.
 _RECENT = f"""
 WITH recent AS (
-  SELECT t.symbol, t.trade_id, {_ID.format("t.trade_id")} AS id, {_MADE} AS made_at, t.source, t.fills, w.until
+  SELECT t.symbol, t.trade_id, {_ID.format("t.trade_id")} AS id, {_MADE} AS made_at, t.source, t.fills, w.until,
+         t.timestamp, t.price, t.volume, t.side
   FROM ({{stored}}) t JOIN wanted w ON w.symbol = t.symbol
   WHERE t.exchange = $exchange AND (w.since IS NULL OR {_MADE} >= w.since)
     AND (w.until IS NULL OR {_MADE} < w.until)
@@ -76,6 +77,14 @@ RECENT = f"""{_RECENT}
 SELECT r.symbol, r.trade_id, r.id, {_NS.format("r.made_at")}
 FROM recent r JOIN (SELECT unnest($symbols::VARCHAR[]) AS symbol, unnest($cuts::BIGINT[]) AS cut) c USING (symbol)
 WHERE r.trade_id IS NOT NULL AND epoch_us(r.made_at) >= c.cut // 1000
+"""
+
+# The same of trades that are identified by all that is known of them.
+TWINS = f"""{_RECENT}
+SELECT r.symbol, r.trade_id, {_NS.format("r.timestamp")}, {_NS.format("r.made_at")}, r.price::VARCHAR,
+       r.volume::VARCHAR, r.side
+FROM recent r JOIN (SELECT unnest($symbols::VARCHAR[]) AS symbol, unnest($cuts::BIGINT[]) AS cut) c USING (symbol)
+WHERE epoch_us(r.made_at) >= c.cut // 1000
 """
 
 # Of the closed gaps only the newest: late trades may still fill them.

@@ -23,8 +23,8 @@ class Verdict(enum.Enum):
 class Row:
     """One trade, received at `now` on the caller's clock.
 
-    `read` numbers the calls, so that rows of one answer can be recognized. `known` are ids found stored by the
-    caller.
+    `read` numbers the calls, so that rows of one answer can be recognized; `session` the sessions of connections, 0
+    for none. `known` are ids found stored by the caller.
     """
 
     trade_id: str | None
@@ -37,6 +37,7 @@ class Row:
     read: int = 0
     known: Container[str] = ()
     mark: int = -1  # the highest accepted id when it was held
+    session: int = 0
     stored: bool = False  # although unconfirmed: nothing that decides about it arrived within HOLD_S
 
     @property

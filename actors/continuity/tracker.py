@@ -78,6 +78,10 @@ class Tracker:
         del trade_id, time_ns
         return False
 
+    def knows(self, row: Row) -> bool:
+        """Whether a live row that is not admitted yet is the copy of a remembered one."""
+        return self.remembers(row.trade_id, row.time_ns)
+
     def snapshot(self) -> Snapshot:
         """The tracker's memory now."""
         return Snapshot()

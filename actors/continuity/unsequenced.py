@@ -1,20 +1,15 @@
-"""Tracks a market whose ids only rise, have no order, or do not exist, by remembering its newest trades.
+"""Tracks a market whose ids only rise or have no order, by remembering its newest trades.
 
 A trade older than the memory reaches is treated as a copy, so nothing is stored twice. If it was a new one, its
 loss is not hidden: its time becomes a gap, for which the history is queried and compared with the file.
-
-A trade without an id cannot be distinguished from its twin (same time, price, volume and side), so a live one is
-never dropped. Only in replayed rows (a marked snapshot, a backfill) the n-th twin within the answer counts as the
-n-th remembered twin.
 """
 
 from actors.continuity.recent_ids import KEYS_MAX, KEYS_MIN, YOUNG_MAX, RecentIds
 from actors.continuity.row import HISTORY_SLACK_NS, RESET_ROWS, Row, Verdict
 from actors.continuity.tracker import Shared, Tracker
 from actors.continuity.tracker_state import Before, TrackerState
+from actors.continuity.twins import Twins, nth_key, twin_of_row
 from actors.model.records import GapReason, GapRow, GapStatus
-
-TWINS_MAX = 1_000  # different trades of the same time whose twins are counted
 
 
 class UnsequencedTracker(Tracker):
@@ -42,10 +37,7 @@ class UnsequencedTracker(Tracker):
         self._added = 0
         self._beyond: tuple[int, int] | None = None  # times of live trades treated as copies: first, last
         self._last_id: str | None = None
-        self._live_ns: int | None = None
-        self._live_twins: dict[tuple[str, str, str | None], int] = {}
-        self._read = -1
-        self._read_twins: dict[tuple[int | None, str, str, str | None], int] = {}
+        self._nameless = Twins()
         self._proof: tuple[str, str] | None = None  # (last id before, gap): if it is replayed, nothing is missing
 
     @property
@@ -193,19 +185,11 @@ class UnsequencedTracker(Tracker):
         return trade_id is not None and self._recent.holds(hash(trade_id), time_ns)
 
     def _admit_nameless(self, row: Row) -> Verdict:
-        content = row.content
-        if row.source == "stream":
-            if row.time_ns != self._live_ns or len(self._live_twins) >= TWINS_MAX:
-                self._live_ns = row.time_ns
-                self._live_twins.clear()
-            nth = self._live_twins[content] = self._live_twins.get(content, 0) + 1
-        else:
-            if row.read != self._read:
-                self._read = row.read
-                self._read_twins.clear()
-            twin = (row.time_ns, *content)
-            nth = self._read_twins[twin] = self._read_twins.get(twin, 0) + 1
-        key = hash((row.time_ns, content, nth))
+        """A row without an id where there should be one: taken, unless it is sent again."""
+        twin = twin_of_row(row)
+        twins, live = self._nameless, row.source == "stream"
+        nth = twins.live(row, twin) if live else twins.again(row, twin)
+        key = nth_key(twin, nth)
         if self._recent.holds(key, row.time_ns):
             if row.source != "stream":
                 return Verdict.COPY

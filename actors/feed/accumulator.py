@@ -1,5 +1,6 @@
 """Accumulates a connection's decoded ticks for the buffer: counted at once, kept across crashes of its task."""
 
+import itertools
 import time
 from collections.abc import Container
 from contextlib import suppress
@@ -21,6 +22,7 @@ from supervisor.text import printable
 CHUNK_S = 0.02  # a chunk is sent to the buffer when its first tick is this old, or it is full
 OVERSIZE_CLOSE = 1009  # RFC 6455, section 7.4.1
 
+_sessions = itertools.count(1)
 _timers: "trio.lowlevel.RunVar[ChunkTimer]" = trio.lowlevel.RunVar("chunk timer")
 
 
@@ -42,6 +44,11 @@ class Accumulator:
         self._evidence_rows = 0  # their weight, see chunk.reject_rows
         self._filling = trio.Event()
         self._handing = trio.Lock()
+        self._session = 0
+
+    def new_session(self) -> None:
+        """What is taken from now on is delivered by another session: it may be copies of what the last one had."""
+        self._session = next(_sessions)
 
     def take(self, messages: list[bytes], received_ns: int, decoder: Decoder) -> Outcome:
         """Decodes messages as soon as they are read and counts them, without interruption.
@@ -59,7 +66,8 @@ class Accumulator:
             if outcome.off_book:
                 self._continuity.deduplicator.has_off_book = True
             if outcome.ticks:
-                duplicates = admit(self._continuity, self._block, mark, joined=outcome.joined)
+                joined, session = outcome.joined, self._session
+                duplicates = admit(self._continuity, self._block, mark, joined=joined, session=session)
             if outcome.breaks:  # contiguous ids have shown it themselves
                 sources = self._block.source
                 sources[mark:] = ["stream" if one == AFTER_BREAK else one for one in sources[mark:]]
@@ -176,16 +184,23 @@ class Accumulator:
 
 
 def admit(
-    continuity: Continuity, block: Block, start: int, *, joined: bool = True, known: Container[str] = ()
+    continuity: Continuity,
+    block: Block,
+    start: int,
+    *,
+    joined: bool = True,
+    known: Container[str] = (),
+    session: int = 0,
 ) -> int:
     """Removes copies of stored trades from the block's rows from `start` on; returns their number.
 
-    `joined` False: no row stands for more than one trade. `known`: see Continuity.admit.
+    `joined` False: no row stands for more than one trade. `known`, `session`: see Deduplicator.admit.
     """
     spans = block.fills[start:] if joined else None
     if spans is not None and max(spans) == 1:
         spans = None
-    return continuity.deduplicator.admit(block, start, spans, trio.current_time(), known=known)
+    now = trio.current_time()
+    return continuity.deduplicator.admit(block, start, spans, now, known=known, session=session)
 
 
 def rejected(exchange: str, refused: Refused) -> Reject:

@@ -55,6 +55,7 @@ class Connection:
         state = self.state
         await self.hand_over()
         await self._pace()
+        self._accumulator.new_session()
         session = Session(
             self.spec,
             self._settings,

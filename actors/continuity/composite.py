@@ -1,0 +1,72 @@
+"""Tracks a market whose ids do not identify a trade: there are none, or several fills share one.
+
+A trade is then identified by its id (if any), time, price, volume and side, and by the number of its twins before
+it (see twins). A live trade is dropped only as the copy of what another session has delivered, never because of an
+earlier one of its own session.
+"""
+
+from actors.continuity.row import Row, Verdict
+from actors.continuity.tracker import Shared
+from actors.continuity.twins import StoredTwins, Twins, file_ns, nth_key, twin_of_row
+from actors.continuity.unsequenced import UnsequencedTracker
+from actors.model.records import GapReason
+
+
+class CompositeTracker(UnsequencedTracker):
+    """The tracker of one market whose trades are identified by all that is known of them."""
+
+    def __init__(self, symbol: str, shared: Shared) -> None:
+        super().__init__(symbol, shared, sorts=False)
+        self._twins = Twins()
+        self._newest: int | None = None  # the newest trade counted
+
+    def quick(self, trade_id: str | None, time_ns: int | None) -> bool:
+        del trade_id, time_ns
+        return False
+
+    def interrupted(self, reason: GapReason, now_ns: int, since_ns: int | None = None) -> str:
+        gap = super().interrupted(reason, now_ns, since_ns)
+        self._proof = (str(self._newest), gap) if self._newest is not None else None
+        return gap
+
+    def admit(self, row: Row) -> Verdict:
+        twin, time_ns = twin_of_row(row), file_ns(row.time_ns)
+        nth = self._twins.live(row, twin) if row.source == "stream" else self._twins.again(row, twin)
+        if row.trade_id is None and time_ns is None and row.source == "stream":
+            self._count_twin(row, twin)
+            return Verdict.NEW  # nothing relates it to what another session delivers
+        if isinstance(row.known, StoredTwins):
+            if nth <= row.known.count(twin):
+                return Verdict.COPY
+            if row.known.alone:
+                return self._take(row, twin, nth)
+        key = nth_key(twin, nth)
+        if self._recent.holds(key, time_ns):
+            if row.source == "snapshot" and self._proof is not None and str(twin) == self._proof[0]:
+                self._proved(row.received_ns)
+            return Verdict.COPY
+        if not row.known and self._recent.beyond(time_ns):
+            self._taken_for_copy(row)
+            return Verdict.COPY
+        return self._take(row, twin, nth)
+
+    def _take(self, row: Row, twin: int, nth: int) -> Verdict:
+        key, time_ns = nth_key(twin, nth), file_ns(row.time_ns)
+        if not self._recent.holds(key, time_ns):
+            self._remember(key, time_ns, -1)
+        self._count_twin(row, twin)
+        return Verdict.NEW
+
+    def _count_twin(self, row: Row, twin: int) -> None:
+        last_ns = self._shared.lasts.get(self.symbol)
+        if last_ns is None or row.time_ns is None or row.time_ns >= last_ns:
+            self._newest = twin
+        self._count(row)
+
+    def knows(self, row: Row) -> bool:
+        twin = twin_of_row(row)
+        return self._recent.holds(nth_key(twin, self._twins.next_live(row, twin)), file_ns(row.time_ns))
+
+    def remembers(self, trade_id: str | None, time_ns: int | None) -> bool:
+        del trade_id, time_ns
+        return False

@@ -1,0 +1,124 @@
+"""Counts twins: trades with the same id (or none), time and content, distinguished only by their order.
+
+A connection that receives a trade receives each of its twins once. So the n-th twin of one session is the n-th twin
+of every other session, of the history and of the file, whichever delivered it first.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from actors.continuity.row import Row
+from actors.model.ticks import IdPromise
+
+COMPOSITE = (IdPromise.REPEATED, IdPromise.NONE)  # their ids do not identify a trade
+TOGETHER_NS = 2_000_000_000  # twins have the same time, and come within so long of it
+COUNTS_MIN, COUNTS_MAX = 100, 20_000  # of a session: older ones are dropped from so many on; never more than that
+SESSIONS_MAX = 8  # per market: three connections, their replacements, and what has just ended
+
+Side = str | None
+
+
+def twin_of(trade_id: str | None, time_ns: int | None, price: str, volume: str, side: Side) -> int:
+    """A hash that is equal for twins, also for those read from the file: microseconds, and more zeros."""
+    time_us = None if time_ns is None else time_ns // 1000
+    return hash((trade_id, time_us, _plain(price), _plain(volume), side))
+
+
+def twin_of_row(row: Row) -> int:
+    """The same of a row."""
+    return twin_of(row.trade_id, row.time_ns, *row.content)
+
+
+def nth_key(twin: int, nth: int) -> int:
+    """A hash for the n-th of some twins."""
+    return hash((twin, nth))
+
+
+def file_ns(time_ns: int | None) -> int | None:
+    """A time as the file has it."""
+    return None if time_ns is None else time_ns // 1000 * 1000
+
+
+class _Session:
+    """The counts of one session: of each twin how many came, and its time."""
+
+    __slots__ = ("_counts", "_full")
+
+    def __init__(self) -> None:
+        self._counts: dict[int, tuple[int, int]] = {}
+        self._full = COUNTS_MIN
+
+    def count(self, twin: int) -> int:
+        return self._counts.get(twin, (0, 0))[0]
+
+    def set(self, twin: int, nth: int, at_ns: int) -> None:
+        self._counts[twin] = nth, at_ns
+        if len(self._counts) >= self._full:
+            self._forget(at_ns - TOGETHER_NS)
+
+    def _forget(self, before_ns: int) -> None:
+        """Drops what is older, and under a flood that comes within TOGETHER_NS the older half."""
+        self._counts = {twin: one for twin, one in self._counts.items() if one[1] >= before_ns}
+        if len(self._counts) >= COUNTS_MAX:
+            self._counts = dict(list(self._counts.items())[COUNTS_MAX // 2 :])
+        self._full = max(COUNTS_MIN, 2 * len(self._counts))
+
+
+class Twins:
+    """The counts of one market, by session. Session 0 stands for everything that no connection has read."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[int, _Session] = {}
+        self._read = -1
+        self._in_read: Counter[int] = Counter()
+
+    def live(self, row: Row, twin: int) -> int:
+        """Counts a live trade: the number of its twins that its session has delivered, sent again or not."""
+        session = self._of(row.session)
+        nth = session.count(twin) + 1
+        session.set(twin, nth, row.at_ns)
+        return nth
+
+    def next_live(self, row: Row, twin: int) -> int:
+        """What `live` would return."""
+        session = self._sessions.get(row.session)
+        return 1 if session is None else session.count(twin) + 1
+
+    def again(self, row: Row, twin: int) -> int:
+        """Counts a trade that is sent again, within the answer that it is part of."""
+        if row.read != self._read:
+            self._read = row.read
+            self._in_read.clear()
+        self._in_read[twin] += 1
+        nth = self._in_read[twin]
+        session = self._of(row.session)
+        if nth > session.count(twin):
+            session.set(twin, nth, row.at_ns)
+        return nth
+
+    def _of(self, number: int) -> _Session:
+        session = self._sessions.pop(number, None)
+        if session is None:
+            session = _Session()
+            while len(self._sessions) >= SESSIONS_MAX:
+                del self._sessions[next(iter(self._sessions))]
+        self._sessions[number] = session  # the one used last comes last
+        return session
+
+
+class StoredTwins:
+    """How many of each twin the file has. `alone`: it has all that was ever admitted, so it decides alone."""
+
+    def __init__(self, twins: Iterable[int], *, alone: bool = False) -> None:
+        self._counts, self.alone = Counter(twins), alone
+
+    def __contains__(self, trade_id: object) -> bool:
+        return False  # ids identify nothing here
+
+    def count(self, twin: int) -> int:
+        """Of this one."""
+        return self._counts[twin]
+
+
+def _plain(digits: str) -> str:
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits
