@@ -5,7 +5,14 @@ from typing import Any
 
 from actors.exchanges.contract.loopback import MS, Answer, ClientSession, Venue, compact, json_object
 from actors.exchanges.contract.loopback_market import Fill, Market, Seed, Style
-from actors.exchanges.contract.loopback_rest import Find, HistoryServer, HttpRequest, HttpResponse
+from actors.exchanges.contract.loopback_rest import (
+    Find,
+    HistoryServer,
+    HttpRequest,
+    HttpResponse,
+    ListedMarket,
+    Listing,
+)
 
 CHANNELS_MAX = 30  # of one connection
 FIRST_CHANNEL = 19_111
@@ -111,6 +118,17 @@ def _rest_answer(request: HttpRequest, find: Find) -> HttpResponse:
     return HttpResponse(f"[{','.join(map(_row, rows))}]")
 
 
+# The lists of pairs and perpetuals: names alone, without the t.
+
+LIST_PATHS = ("/v2/conf/pub:list:pair:exchange", "/v2/conf/pub:list:pair:futures")
+
+
+def _listing(request: HttpRequest, markets: Sequence[ListedMarket]) -> HttpResponse:
+    futures = request.path == LIST_PATHS[1]
+    names = [market.native.removeprefix("t") for market in markets if (":" in market.symbol) == futures]
+    return HttpResponse(compact([names]))
+
+
 BITFINEX = Venue(
     name="bitfinex",
     doc="https://docs.bitfinex.com/reference/ws-public-trades",
@@ -134,4 +152,5 @@ BITFINEX = Venue(
         window_s=60.0,
         too_many=HttpResponse('["error",11010,"ratelimit: error"]', 429),
     ),
+    listing=Listing(paths=LIST_PATHS, answer=_listing),
 )

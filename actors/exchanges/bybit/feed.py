@@ -93,8 +93,16 @@ def market(symbol: Symbol, _channel: str = "") -> Market:
 
 
 def subscribe_text(natives: Sequence[str], channel: str, request_id: str) -> str:
+    return _request("subscribe", natives, channel, request_id)
+
+
+def unsubscribe_text(natives: Sequence[str], channel: str, request_id: str) -> str:
+    return _request("unsubscribe", natives, channel, request_id)
+
+
+def _request(op: str, natives: Sequence[str], channel: str, request_id: str) -> str:
     topics = [f"{channel}.{native}" for native in natives]
-    return compact({"req_id": request_id, "op": "subscribe", "args": topics})
+    return compact({"req_id": request_id, "op": op, "args": topics})
 
 
 def trades(frames: Sequence[bytes]) -> Trades:
@@ -131,7 +139,9 @@ def control(message: object) -> Control | None:
             return Refusal(reason, request_id=request_id, transient=transient)
         case True if operation == "subscribe":
             return Ack(request_id=request_id)
-        case True if operation == "unsubscribe":  # we never ask for that, so it is the exchange's doing
+        case True if operation == "unsubscribe" and request_id:  # the answer to our own request
+            return KeepAlive()
+        case True if operation == "unsubscribe":
             topics = inside(message, "args")
             named = [text for text in topics if isinstance(text, str)] if isinstance(topics, list) else []
             return Unsubscribed(tuple(_TOPIC.findall(" ".join(named))))

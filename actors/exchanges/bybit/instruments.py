@@ -3,7 +3,7 @@
 import msgspec
 
 from actors.exchanges.contract.history_helpers import decoded, error_text
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage
+from actors.exchanges.contract.instruments import Instrument, InstrumentPage, read_instruments
 from actors.exchanges.contract.rest import Busy, RestRequest
 from actors.model.symbols import Symbol
 
@@ -54,7 +54,7 @@ class _Row(
 
 
 class _Result(msgspec.Struct, gc=False, rename={"rows": "list", "cursor": "nextPageCursor"}):
-    rows: list[_Row] = []
+    rows: list[msgspec.Raw] = []
     cursor: str | None = None
 
 
@@ -63,7 +63,7 @@ class _Answer(msgspec.Struct, gc=False, rename={"code": "retCode"}):
     result: _Result = msgspec.field(default_factory=_Result)
 
 
-_decoder = msgspec.json.Decoder(_Answer)
+_decoder, _row = msgspec.json.Decoder(_Answer), msgspec.json.Decoder(_Row)
 
 
 def parse(body: bytes, request: RestRequest) -> InstrumentPage:
@@ -71,15 +71,16 @@ def parse(body: bytes, request: RestRequest) -> InstrumentPage:
     answer = decoded(_decoder, body)
     if answer.code != 0:
         raise Busy(f"bybit: {error_text(body, 'retCode', 'retMsg')}")
-    listed = [row for row in answer.result.rows if not row.contract or row.contract in _PERPETUAL]
     following = None
     if answer.result.cursor:
         asked = tuple(parameter for parameter in request.query if parameter[0] != "cursor")
         following = RestRequest(path=PATH, query=(*asked, ("cursor", answer.result.cursor)))
-    return InstrumentPage(tuple(map(_instrument, listed)), following)
+    return read_instruments(answer.result.rows, lambda row: _instrument(_row.decode(row)), following)
 
 
-def _instrument(row: _Row) -> Instrument:
+def _instrument(row: _Row) -> Instrument | None:
+    if row.contract and row.contract not in _PERPETUAL:
+        return None
     settle = row.settle if row.contract else ""
     return Instrument(
         symbol=str(Symbol(row.base, row.quote, settle)),

@@ -5,7 +5,15 @@ from typing import Any
 
 from actors.exchanges.contract.loopback import MS, Answer, ClientSession, Venue, compact, json_object, string_list
 from actors.exchanges.contract.loopback_market import Fill, Market, Seed, Style
-from actors.exchanges.contract.loopback_rest import Find, HistoryServer, HttpRequest, HttpResponse, error
+from actors.exchanges.contract.loopback_rest import (
+    Find,
+    HistoryServer,
+    HttpRequest,
+    HttpResponse,
+    ListedMarket,
+    Listing,
+    error,
+)
 
 TOPIC = "publicTrade."
 SPOT_ARGS_MAX = 10
@@ -119,6 +127,32 @@ def _rest_answer(request: HttpRequest, find: Find) -> HttpResponse:
     return HttpResponse(f'{{"retCode":0,"retMsg":"OK","result":{result},"retExtInfo":{{}},"time":{time}}}')
 
 
+# The list of instruments, one category a request.
+
+CONTRACTS = {"linear": "LinearPerpetual", "inverse": "InversePerpetual"}
+
+
+def _instrument(market: ListedMarket) -> dict[str, object]:
+    pair, _, settle = market.symbol.partition(":")
+    base, _, quote = pair.partition("/")
+    row: dict[str, object] = {"symbol": market.native, "status": "Trading", "baseCoin": base, "quoteCoin": quote}
+    if market.category == "spot":
+        lots = {"basePrecision": "0.000001"}
+    else:
+        row |= {"contractType": CONTRACTS[market.category], "settleCoin": settle}
+        lots = {"qtyStep": "0.001"}
+    return {**row, "priceFilter": {"tickSize": "0.1"}, "lotSizeFilter": lots}
+
+
+def _listing(request: HttpRequest, markets: Sequence[ListedMarket]) -> HttpResponse:
+    category = request.query.get("category", "")
+    if category not in REST_ROWS:
+        return error(200, retCode=10001, retMsg="params error: Category is invalid", result={}, time=0)
+    rows = [_instrument(market) for market in markets if market.category == category]
+    result = {"category": category, "list": rows, "nextPageCursor": ""}
+    return HttpResponse(compact({"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}, "time": 0}))
+
+
 BYBIT = Venue(
     name="bybit",
     doc="https://bybit-exchange.github.io/docs/v5/websocket/public/trade",
@@ -142,4 +176,5 @@ BYBIT = Venue(
         window_s=5.0,
         too_many=HttpResponse("access too frequent", 403, {"content-type": "text/plain"}),
     ),
+    listing=Listing(paths=("/v5/market/instruments-info",), answer=_listing),
 )

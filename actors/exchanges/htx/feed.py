@@ -90,6 +90,11 @@ def subscribe_text(natives: Sequence[str], channel: str, request_id: str) -> str
     return compact({"sub": f"market.{native}.{channel}", "id": request_id})
 
 
+def unsubscribe_text(natives: Sequence[str], channel: str, request_id: str) -> str:
+    (native,) = natives
+    return compact({"unsub": f"market.{native}.{channel}", "id": request_id})
+
+
 def trades(frames: Sequence[bytes]) -> x.Trades:
     """Rows of one frame come newest first on spot and oldest first on swaps."""
     native: list[str] = []
@@ -140,7 +145,7 @@ def control(message: object) -> x.Control | None:
         return x.Refusal(f"{code}: {reason}".strip(": "), natives, "" if natives else request_id, transient)
     if subbed := _TOPIC.fullmatch(text_inside(message, "subbed")):
         return x.Ack(named(subbed[1]))
-    if unsubbed := _TOPIC.fullmatch(text_inside(message, "unsubbed")):  # we never ask for that
+    if unsubbed := _TOPIC.fullmatch(text_inside(message, "unsubbed")):
         return x.Unsubscribed(named(unsubbed[1]))
     known = any(inside(message, key) is not None for key in ("subbed", "unsubbed", "rep", "pong"))
     return x.KeepAlive() if known else None

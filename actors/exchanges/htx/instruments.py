@@ -4,7 +4,13 @@ import msgspec
 
 from actors.exchanges.contract.feed_helpers import digits
 from actors.exchanges.contract.history_helpers import decoded, excerpt
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage, decimal_step, plain_digits
+from actors.exchanges.contract.instruments import (
+    Instrument,
+    InstrumentPage,
+    decimal_step,
+    plain_digits,
+    read_instruments,
+)
 from actors.exchanges.contract.rest import Busy, RestRequest
 from actors.exchanges.htx.feed import SWAP_BASE
 from actors.model.symbols import Symbol
@@ -46,27 +52,22 @@ class _Contract(msgspec.Struct, gc=False, rename={"code": "contract_code", "stat
     status: int
 
 
-class _Pairs(msgspec.Struct, gc=False):
+class _Answer(msgspec.Struct, gc=False):
     status: str
-    data: list[_Pair] = []
+    data: list[msgspec.Raw] = []
 
 
-class _Contracts(msgspec.Struct, gc=False):
-    status: str
-    data: list[_Contract] = []
-
-
-_pairs, _contracts = msgspec.json.Decoder(_Pairs), msgspec.json.Decoder(_Contracts)
+_decoder = msgspec.json.Decoder(_Answer)
+_pair, _contract = msgspec.json.Decoder(_Pair), msgspec.json.Decoder(_Contract)
 
 
 def parse(body: bytes, request: RestRequest) -> InstrumentPage:
-    answer = decoded(_pairs, body) if request.path == SPOT_PATH else decoded(_contracts, body)
+    answer = decoded(_decoder, body)
     if answer.status != "ok":
         raise Busy(f"htx lists no markets: {excerpt(body)}")
-    if isinstance(answer, _Pairs):
-        return InstrumentPage(tuple(_spot(row) for row in answer.data))
-    swaps = [row for row in answer.data if row.code.count("-") == 1]
-    return InstrumentPage(tuple(_swap(row) for row in swaps))
+    if request.path == SPOT_PATH:
+        return read_instruments(answer.data, lambda row: _spot(_pair.decode(row)))
+    return read_instruments(answer.data, lambda row: _swap(_contract.decode(row)))
 
 
 def _spot(row: _Pair) -> Instrument:
@@ -83,8 +84,10 @@ def _spot(row: _Pair) -> Instrument:
     )
 
 
-def _swap(row: _Contract) -> Instrument:
-    base, _, quote = row.code.partition("-")
+def _swap(row: _Contract) -> Instrument | None:
+    base, quote, *day = row.code.split("-")
+    if day:
+        return None
     settle = base if quote == "USD" else quote
     return Instrument(
         symbol=str(Symbol(base, quote, settle)),

@@ -7,7 +7,14 @@ from typing import Any
 
 from actors.exchanges.contract.loopback import MS, Answer, ClientSession, Venue, compact, json_object
 from actors.exchanges.contract.loopback_market import Fill, Market, Seed, Style
-from actors.exchanges.contract.loopback_rest import Find, HistoryServer, HttpRequest, HttpResponse
+from actors.exchanges.contract.loopback_rest import (
+    Find,
+    HistoryServer,
+    HttpRequest,
+    HttpResponse,
+    ListedMarket,
+    Listing,
+)
 
 HEAD, TAIL = "market.", ".trade.detail"
 
@@ -124,6 +131,41 @@ def _rest_answer(request: HttpRequest, find: Find) -> HttpResponse:
     return HttpResponse(f'{{"ch":"{HEAD}{tape.native}{TAIL}","status":"ok","ts":0,"data":[{data}]}}')
 
 
+# The lists of markets.
+
+LIST_PATHS = {
+    "/v1/common/symbols": "spot",
+    "/linear-swap-api/v1/swap_contract_info": "linear",
+    "/swap-api/v1/swap_contract_info": "coin",
+}
+
+
+def _listed(market: ListedMarket) -> dict[str, object]:
+    base, _, quote = market.symbol.partition(":")[0].partition("/")
+    if market.category == "spot":
+        return {
+            "base-currency": base.lower(),
+            "quote-currency": quote.lower(),
+            "price-precision": 2,
+            "amount-precision": 6,
+            "symbol": market.native,
+            "state": "online",
+        }
+    return {
+        "symbol": base,
+        "contract_code": market.native,
+        "contract_size": 0.001 if market.category == "linear" else 100.0,
+        "price_tick": 0.1,
+        "contract_status": 1,
+    }
+
+
+def _listing(request: HttpRequest, markets: Sequence[ListedMarket]) -> HttpResponse:
+    category = LIST_PATHS[request.path]
+    rows = [_listed(market) for market in markets if market.category == category]
+    return HttpResponse(compact({"status": "ok", "data": rows}))
+
+
 HTX = Venue(
     name="htx",
     doc="https://huobiapi.github.io/docs/spot/v1/en/#websocket-market-data",
@@ -154,4 +196,5 @@ HTX = Venue(
         window_s=1.0,
         too_many=_rest_error("too-many-requests", "too many requests", 429),
     ),
+    listing=Listing(paths=tuple(LIST_PATHS), answer=_listing),
 )

@@ -29,6 +29,7 @@ OKX = Exchange(
         market=feed.market,
         examples=("BTC/USDT", "BTC/USDT:USDT", "BTC/USD:BTC"),
         subscribe_text=feed.subscribe_text,
+        unsubscribe_text=feed.unsubscribe_text,
         trades=feed.trades,
         control=feed.control,
         list_key="data",

@@ -104,8 +104,16 @@ def market(symbol: Symbol, channel: str = "") -> Market:
 
 
 def subscribe_text(natives: Sequence[str], channel: str, request_id: str) -> str:
+    return _request("subscribe", natives, channel, request_id)
+
+
+def unsubscribe_text(natives: Sequence[str], channel: str, request_id: str) -> str:
+    return _request("unsubscribe", natives, channel, request_id)
+
+
+def _request(op: str, natives: Sequence[str], channel: str, request_id: str) -> str:
     args = [{"channel": channel, "instId": native} for native in natives]
-    return compact({"id": request_id, "op": "subscribe", "args": args})
+    return compact({"id": request_id, "op": op, "args": args})
 
 
 def trades(frames: Sequence[bytes]) -> Trades:
@@ -148,7 +156,7 @@ def control(message: object) -> Control | None:
         case "channel-conn-count-error":  # too many connections of a channel: its subscriptions here have ended
             reason = "channel-conn-count-error, too many connections of this channel"
             return Unsubscribed((), reason) if text_inside(message, "channel") in ("", *CHANNELS) else KeepAlive()
-        case "unsubscribe":  # we never ask for that, so it is the exchange's doing
+        case "unsubscribe":
             return Unsubscribed(named(text_inside(message, "arg", "instId"))) if ours else KeepAlive()
         case "channel-conn-count":
             return KeepAlive()

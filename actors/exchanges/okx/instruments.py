@@ -5,7 +5,7 @@ from decimal import Decimal
 import msgspec
 
 from actors.exchanges.contract.history_helpers import decoded, error_text
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage
+from actors.exchanges.contract.instruments import Instrument, InstrumentPage, read_instruments
 from actors.exchanges.contract.rest import Busy, RestRequest
 from actors.model.symbols import Symbol
 
@@ -43,23 +43,17 @@ class _Row(
 
 class _Answer(msgspec.Struct, gc=False):
     code: str
-    data: list[_Row] = []
+    data: list[msgspec.Raw] = []
 
 
-_decoder = msgspec.json.Decoder(_Answer)
+_decoder, _row = msgspec.json.Decoder(_Answer), msgspec.json.Decoder(_Row)
 
 
 def parse(body: bytes, _request: RestRequest) -> InstrumentPage:
     answer = decoded(_decoder, body)
     if answer.code != "0":
         raise Busy(f"okx: {error_text(body, 'code', 'msg')}")
-    known, odd = list[_Row](), list[str]()
-    for row in answer.data:
-        if row.kind in _KINDS and "-" in row.native:
-            known.append(row)
-        else:
-            odd.append(row.native)
-    return InstrumentPage(tuple(map(_instrument, known)), odd=tuple(odd))
+    return read_instruments(answer.data, lambda row: _instrument(_row.decode(row)))
 
 
 def _instrument(row: _Row) -> Instrument:

@@ -5,7 +5,16 @@ from typing import Any
 
 from actors.exchanges.contract.loopback import MS, Answer, ClientSession, Venue, compact, json_object
 from actors.exchanges.contract.loopback_market import Fill, Market, Seed, Style
-from actors.exchanges.contract.loopback_rest import Find, HistoryServer, HttpRequest, HttpResponse, Tape, error
+from actors.exchanges.contract.loopback_rest import (
+    Find,
+    HistoryServer,
+    HttpRequest,
+    HttpResponse,
+    ListedMarket,
+    Listing,
+    Tape,
+    error,
+)
 
 REQUEST_BYTES_MAX = 65_536
 
@@ -110,6 +119,32 @@ def _rest_answer(request: HttpRequest, find: Find) -> HttpResponse:
     return HttpResponse(f'{{"code":"0","msg":"","data":[{",".join(rows)}]}}')
 
 
+# The list of instruments, one kind a request.
+
+
+def _instrument(market: ListedMarket) -> dict[str, str]:
+    pair, _, settle = market.symbol.partition(":")
+    kind = "SPOT" if not settle else "SWAP" if market.native.endswith("-SWAP") else "FUTURES"
+    contract = settle.partition("-")[0]
+    return {
+        "instType": kind,
+        "instId": market.native,
+        "baseCcy": "" if contract else pair.partition("/")[0],
+        "quoteCcy": "" if contract else pair.partition("/")[2],
+        "settleCcy": contract,
+        "ctVal": "0.01" if contract else "",
+        "ctMult": "1" if contract else "",
+        "tickSz": "0.1",
+        "lotSz": "0.01" if contract else "0.00000001",
+        "state": "live",
+    }
+
+
+def _listing(request: HttpRequest, markets: Sequence[ListedMarket]) -> HttpResponse:
+    rows = [row for row in map(_instrument, markets) if row["instType"] == request.query.get("instType")]
+    return HttpResponse(compact({"code": "0", "msg": "", "data": rows}))
+
+
 OKX = Venue(
     name="okx",
     doc="https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-trades-channel",
@@ -133,4 +168,5 @@ OKX = Venue(
         window_s=2.0,
         too_many=error(429, code="50011", msg="Too Many Requests", data=[]),
     ),
+    listing=Listing(paths=("/api/v5/public/instruments",), answer=_listing),
 )

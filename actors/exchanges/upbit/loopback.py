@@ -7,7 +7,15 @@ from typing import Any
 
 from actors.exchanges.contract.loopback import MS, Answer, ClientSession, Venue, compact
 from actors.exchanges.contract.loopback_market import Fill, Market, Seed, Style
-from actors.exchanges.contract.loopback_rest import Find, HistoryServer, HttpRequest, HttpResponse, error
+from actors.exchanges.contract.loopback_rest import (
+    Find,
+    HistoryServer,
+    HttpRequest,
+    HttpResponse,
+    ListedMarket,
+    Listing,
+    error,
+)
 
 S_NS = 1_000_000_000
 DAY_S = 86_400
@@ -112,6 +120,11 @@ def _rest_answer(request: HttpRequest, find: Find) -> HttpResponse:
     return HttpResponse(f"[{','.join(_rest_row(tape.native, fill) for fill in reversed(rows))}]")
 
 
+def _listing(_request: HttpRequest, markets: Sequence[ListedMarket]) -> HttpResponse:
+    rows = [{"market": m.native, "korean_name": m.native, "english_name": m.native} for m in markets]
+    return HttpResponse(compact(rows))
+
+
 UPBIT = Venue(
     name="upbit",
     doc="https://docs.upbit.com/kr/v1.6.4/reference/websocket-guide",
@@ -134,4 +147,5 @@ UPBIT = Venue(
         window_s=1.0,
         too_many=HttpResponse("Too many API requests", 429, {"content-type": "text/plain"}),
     ),
+    listing=Listing(paths=("/v1/market/all",), answer=_listing),
 )

@@ -80,6 +80,7 @@ CASES = Cases(
         ('{"topic":"publicTrade.BTCUSDT","data":[]}', KeepAlive()),
         ('{"topic":"tickers.BTCUSDT","data":{}}', None),
         ('{"success":true,"ret_msg":"","op":"unsubscribe"}', Unsubscribed()),
+        ('{"success":true,"ret_msg":"","req_id":"7","op":"unsubscribe"}', KeepAlive()),  # our own
         (
             '{"success":true,"ret_msg":"","op":"unsubscribe","args":["publicTrade.AB","tickers.AB"]}',
             Unsubscribed(("AB",)),
