@@ -79,7 +79,7 @@ class Found:
     tail: Path | None
 
 
-def _sorted_out(error: duckdb.Error, path: Path) -> Exception:
+def opening_error(error: duckdb.Error, path: Path) -> Exception:
     """The meaning of an error on opening."""
     text = bare(error, [path])
     if isinstance(error, duckdb.ConnectionException):
@@ -168,7 +168,7 @@ class DuckFile:
         try:
             return connect(path, self._limits, read_only=read_only, storage_version=self._storage_version)
         except duckdb.Error as error:
-            raise _sorted_out(error, path) from error
+            raise opening_error(error, path) from error
 
     def _create(self) -> None:
         """Creates a file under another name, so that a crash leaves no half-created one. DuckDB makes its content

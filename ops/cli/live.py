@@ -44,7 +44,7 @@ def events(
     --json prints one list; with --follow one object a line (NDJSON).
     """
     service = client(config_path, socket_path)
-    line = _event_line(terminal_width(sys.stdout))
+    line = event_line(terminal_width(sys.stdout))
     number = 0
     while True:
         said: Any = service.get(f"/v1/events?{urlencode({'since': number})}")
@@ -63,7 +63,7 @@ def events(
         time.sleep(POLL_S)
 
 
-def _event_line(width: int | None) -> Callable[[dict[str, Any]], str]:
+def event_line(width: int | None) -> Callable[[dict[str, Any]], str]:
     """A function that formats an event: whole, or within the width of a terminal."""
 
     def line(event: dict[str, Any]) -> str:

@@ -234,7 +234,8 @@ def a_days_segments(one: Store, rate: int) -> int:
     for i, level in enumerate(levels):
         segment = Segment(first + i * 10, first + i * 10 + 9, level, rows, crc)
         (one.tail / "ticks" / segment.name).hardlink_to(path)
-    one._next = first + 10 * len(levels)
+    for _ in range(10 * len(levels)):  # numbers are given out above all that is there
+        one.next_number()
     return len(levels)
 
 

@@ -39,20 +39,23 @@ GOODBYE = b"\x88\x02\x03\xe8"  # a close frame with code 1000
 
 # The real command line, with the patience of hours cut to moments, and each acknowledged batch noted on a pipe.
 SERVICE = """
-import dataclasses, os, sys
+import dataclasses, functools, os, sys
+from actors.pipeline import Parts, Pipeline
 from actors.settings import Limits, SinkLimits, StoreLimits
-from actors.sink import writer
+from actors.store.store import Store
 from ops.config.config import Config
+from ops.service import service
 plain = Config.pipeline
 HASTY = Limits(sink=SinkLimits(locked_retry_s=0.1), store=StoreLimits(compact_width=4, hide_s=1.0, keep_s=4.0))
 Config.pipeline = lambda config: dataclasses.replace(plain(config), limits=HASTY)
-pipe, stored = int(sys.argv.pop(1)), writer.Writer._stored
-def noted(self, batch, *rest):
-    stored(self, batch, *rest)
-    ids = [int(i) for block in batch.blocks for i in block.trade_id]
-    if ids:
-        assert ids == list(range(ids[0], ids[0] + len(ids))) or len(set(ids)) == len(ids)
-        os.write(pipe, (" ".join(map(str, spans(ids))) + "\\n").encode())
+pipe = int(sys.argv.pop(1))
+class NotingStore(Store):
+    def write(self, batch):
+        super().write(batch)
+        ids = [int(i) for block in batch.blocks for i in block.trade_id]
+        if ids:
+            assert ids == list(range(ids[0], ids[0] + len(ids))) or len(set(ids)) == len(ids)
+            os.write(pipe, (" ".join(map(str, spans(ids))) + "\\n").encode())
 def spans(ids):
     found = []
     for i in ids:
@@ -61,7 +64,7 @@ def spans(ids):
         else:
             found.append([i, i])
     return [f"{a}-{b}" for a, b in found]
-writer.Writer._stored = noted
+service.Pipeline = functools.partial(Pipeline, parts=Parts(store=NotingStore))
 from ops.cli import main
 main()
 """

@@ -80,7 +80,9 @@ async def test_pings_of_one_read_are_handed_on_in_portions_with_a_turn_for_other
     stream = MessageStream(
         ours, FrameParser(1_000), _no_messages, before_read=lambda: None, read_bytes=4 * pings, send_s=1.0
     )
-    stream._answered = True
+    answer = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
+    await theirs.send_all(answer)
+    assert await stream.receive_some() == answer
     turns, handed = 0, []
 
     async def other() -> None:

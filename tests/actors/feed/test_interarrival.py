@@ -19,6 +19,7 @@ from actors.feed.interarrival import (
     Interarrival,
 )
 from actors.feed.peer_activity import MOMENTS_KEPT, MOMENTS_MIN, PeerActivity
+from tests.harness.memory import allocations
 
 LEAST_S = 10.0
 DAY_S = 86_400.0
@@ -235,7 +236,8 @@ def test_an_exchange_that_is_forgotten_neither_witnesses_nor_counts() -> None:
 
 
 def test_what_is_kept_of_a_coin_is_bounded() -> None:
-    neighbours = PeerActivity()
-    for second in range(10 * MOMENTS_KEPT):
-        neighbours.traded("a", ["BTC"], second)
-    assert sum(len(moments) for there in neighbours._moments.values() for moments in there.values()) == MOMENTS_KEPT
+    with allocations("*/feed/peer_activity.py") as held:
+        neighbours = PeerActivity()
+        for second in range(100 * MOMENTS_KEPT):
+            neighbours.traded("a", ["BTC"], second)
+        assert 8 * MOMENTS_KEPT <= held() < 4 * 8 * MOMENTS_KEPT  # 8 bytes each, and the containers

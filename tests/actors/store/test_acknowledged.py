@@ -16,7 +16,7 @@ from actors.model.records import EventRow, GapReason, GapRow, GapStatus
 from actors.model.ticks import TICKS, Block, IdPromise
 from actors.settings import DEFAULT_LIMITS, StoreLimits
 from actors.sink.sink import Notice
-from actors.store.database import FileDamaged, FileTrouble, _sorted_out
+from actors.store.database import FileDamaged, FileTrouble, opening_error
 from actors.store.duckdb_messages import bare, held
 from actors.store.filesystem import Files
 from actors.store.store import Store
@@ -242,11 +242,11 @@ def test_an_error_is_not_judged_by_words_of_the_path(word: str) -> None:
     )
     damage = duckdb.IOException(f'IO Error: The file "{path}" exists, but it is not a valid DuckDB database file!')
     wal = duckdb.IOException(f'IO Error: Could not read enough bytes from file "{path}": attempted to read')
-    assert type(_sorted_out(trouble, path)) is FileTrouble and not held(trouble, path)
-    found = _sorted_out(busy, path)
+    assert type(opening_error(trouble, path)) is FileTrouble and not held(trouble, path)
+    found = opening_error(busy, path)
     assert isinstance(found, DatabaseLocked) and found.pid == 42 and held(busy, path)
     for error in (damage, wal):
-        torn = _sorted_out(error, path)
+        torn = opening_error(error, path)
         assert isinstance(torn, FileDamaged) and not torn.wal
     assert word not in bare(trouble, [path])
 

@@ -20,7 +20,7 @@ from actors.store.database import (
     FileRefused,
     FileTrouble,
     SchemaNewer,
-    _sorted_out,
+    opening_error,
 )
 from actors.store.filesystem import Files
 from actors.store.store import Store
@@ -433,7 +433,7 @@ def test_a_file_of_a_later_version_or_with_tables_of_its_own_is_refused_untouche
 )
 def test_an_error_on_opening_is_damage_only_where_the_content_is_to_blame(error: duckdb.Error, kind: type) -> None:
     """A full disk, a missing right or a file system without locks must never get a good file renamed."""
-    found = _sorted_out(error, Path("x"))
+    found = opening_error(error, Path("x"))
     assert type(found) is kind
     if "PID" in str(error):
         assert isinstance(found, DatabaseLocked) and found.pid == 42

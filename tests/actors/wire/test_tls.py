@@ -3,7 +3,7 @@
 import os
 import random
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -39,15 +39,17 @@ class Dripping(trio.abc.Stream):
 
 @asynccontextmanager
 async def joined(
-    *, drip: bool = False, version: ssl.TLSVersion | None = None
+    wrapped: Callable[[trio.abc.Stream], trio.abc.Stream] | None = None,
+    *,
+    version: ssl.TLSVersion | None = None,
 ) -> AsyncIterator[tuple[TlsStream, Server]]:
-    """A client and a server that have shaken hands."""
+    """A client, which may read through `wrapped`, and a server that have shaken hands."""
     near, far = trio.testing.memory_stream_pair()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(CERTS / "localhost.pem")
     if version:
         context.maximum_version = version
-    client = TlsStream(Dripping(near) if drip else near, client_context(CERTS / "ca.pem"), "localhost")
+    client = TlsStream(wrapped(near) if wrapped else near, client_context(CERTS / "ca.pem"), "localhost")
     server: Server = trio.SSLStream(far, context, server_side=True)
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
@@ -72,7 +74,7 @@ async def test_bytes_pass_both_ways_at_once_unchanged(drip: bool, version: ssl.T
     down, up = random.Random(1).randbytes(size), random.Random(2).randbytes(size)
     heard = bytearray()
 
-    async with joined(drip=drip, version=version) as (client, server):
+    async with joined(Dripping if drip else None, version=version) as (client, server):
 
         async def listen() -> None:
             while len(heard) < size:
@@ -125,9 +127,8 @@ async def test_a_record_that_was_tampered_with_breaks_the_stream() -> None:
             data = bytes(await self._inner.receive_some(max_bytes))
             return data[:-1] + bytes([data[-1] ^ 1]) if self.armed else data
 
-    async with joined() as (client, server):
-        client._transport = tampering = Tampering(client._transport)
-        tampering.armed = True
+    async with joined(Tampering) as (client, server):
+        Tampering.armed = True
         await server.send_all(b"price 100")
         with pytest.raises(trio.BrokenResourceError):
             await client.receive_some(65_536)

@@ -20,7 +20,7 @@ from rich.cells import cell_len
 
 from ops.cli.commands import COMMANDS, cli
 from ops.cli.common import Number
-from ops.cli.live import _event_line
+from ops.cli.live import event_line
 from tests.harness.cli_process import (
     COMMAND,
     PATIENCE_S,
@@ -184,7 +184,7 @@ def test_every_table_fits_its_terminal(service: Service, width: int) -> None:
 )
 def test_an_event_fits_its_line(actor: str, reason: str | None, retry_in_s: float | None, width: int) -> None:
     event = {"at": "2026-01-01T00:00:00Z", "actor": actor, "event": "backoff", "reason": reason}
-    line = _event_line(width)({**event, "retry_in_s": retry_in_s})
+    line = event_line(width)({**event, "retry_in_s": retry_in_s})
     assert cell_len(line) <= width and "backoff" in line and actor[:10] in line
 
 
