@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.exchanges.contract.feed import KeepAlive
+from actors.exchanges.mexc import protobuf
 from actors.exchanges.mexc.loopback import MEXC
 from actors.feed.decoder import Decoder, Outcome
 from actors.model.ticks import Block, Reason
@@ -90,3 +91,22 @@ def test_what_the_loopback_sends_is_what_was_recorded() -> None:
     )
     deal = b"\x0a\x0862383.56\x12\x0a0.00008235\x18\x02\x20\x97\x90\x80\x9f\xef\x33"
     assert sized(b"\x0a", deal) in MEXC.encode(text) and sized(b"\x0a", deal) in RECORDED
+
+
+FIELDS = st.sampled_from(
+    [PRICE, VOLUME, BOUGHT, TIME, b"\x18\x02", b"\x2a\x0277", b"\x2a\x0377", b"\x0a\x0215", b"\x12\x00", b"9"]
+)
+deals = st.lists(FIELDS, max_size=5).map(b"".join) | st.just(PRICE + VOLUME + BOUGHT + TIME)
+
+
+@given(st.lists(deals, max_size=3), st.binary(max_size=4))
+def test_a_frame_written_as_usual_is_read_as_field_by_field(deals: list[bytes], tail: bytes) -> None:
+    """The short way gives what the long one gives, or leaves the frame to it."""
+    event = b"\x12\x05spot@"
+    body = b"".join(sized(b"\x0a", deal) for deal in deals)
+    for message in (sized(b"\xd2\x13", body + event), sized(b"\xd2\x13", body + tail), body + event + tail):
+        short = protobuf.usual_deals(HEAD + message)
+        assert short is None or short == protobuf.any_deals(HEAD + message)
+    assert protobuf.usual_deals(RECORDED) == protobuf.any_deals(RECORDED)
+    usual = PRICE + VOLUME + BOUGHT + TIME
+    assert protobuf.usual_deals(HEAD + sized(b"\xd2\x13", sized(b"\x0a", usual) + event)) is not None
