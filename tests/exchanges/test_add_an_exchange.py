@@ -8,11 +8,18 @@ import sys
 from pathlib import Path
 
 from tests.harness.paths import OPS, ROOT
+from tests.harness.sampling import SAMPLE
 
 PAGE = OPS / "docs" / "add-an-exchange.md"
 FILE = re.compile(r"^`(\S+)`:\n\n```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FOLDERS = ("actors/exchanges/madeup/", "tests/exchanges/madeup/")
-TESTS = ("tests/exchanges", "tests/actors/feed/test_bad_messages.py", "tests/actors/backfill/test_odd_answers.py")
+CONTRACT = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "exchanges").glob("test_*.py"))
+TESTS = (
+    "tests/exchanges/madeup",
+    *CONTRACT,
+    "tests/actors/feed/test_bad_messages.py",
+    "tests/actors/backfill/test_odd_answers.py",
+)
 REGISTRIES = {"actors/exchanges/registry.py", "actors/exchanges/loopbacks.py"}
 
 
@@ -72,7 +79,7 @@ def test_an_exchange_added_as_the_page_says_keeps_every_promise_and_is_recorded(
     done = subprocess.run(
         [*command, "-k", "madeup or registries"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": str(tmp_path), SAMPLE: "madeup"},
         capture_output=True,
         text=True,
         timeout=300,

@@ -32,6 +32,7 @@ from tests.harness.exchange_values import (
 )
 from tests.harness.loopback_run import record_loopback
 from tests.harness.paths import capture
+from tests.harness.sampling import sample
 
 NOW_NS = 1_790_000_000_123_456_789
 PATIENCE_S = 60.0
@@ -73,7 +74,7 @@ def test_the_loopbacks_markets_are_called_as_the_dialect_calls_them(name: str) -
         assert market_of(name, listing.symbol).native == listing.native
 
 
-@every_exchange
+@pytest.mark.parametrize("name", sample(EXCHANGES, 5, "loopback"))
 async def test_the_service_records_the_loopback_trade_by_trade(name: str, tmp_path: Path) -> None:
     """The real service over real sockets: every field of every trade, none missing, and within all limits."""
     run = await record_loopback(tmp_path, name)
