@@ -9,6 +9,7 @@ from actors.exchanges.bitflyer.loopback import BITFLYER
 from actors.exchanges.bitget.loopback import BITGET
 from actors.exchanges.bithumb.loopback import BITHUMB
 from actors.exchanges.bitmex.loopback import BITMEX
+from actors.exchanges.bitstamp.loopback import BITSTAMP
 from actors.exchanges.bybit.loopback import BYBIT
 from actors.exchanges.coinbase.loopback import COINBASE
 from actors.exchanges.coinbaseexchange.loopback import COINBASEEXCHANGE
@@ -38,6 +39,7 @@ LOOPBACKS: dict[str, Venue] = {
     "bitget": BITGET,
     "bithumb": BITHUMB,
     "bitmex": BITMEX,
+    "bitstamp": BITSTAMP,
     "bybit": BYBIT,
     "coinbase": COINBASE,
     "coinbaseexchange": COINBASEEXCHANGE,

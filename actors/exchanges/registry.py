@@ -9,6 +9,7 @@ from actors.exchanges.bitflyer import BITFLYER
 from actors.exchanges.bitget import BITGET
 from actors.exchanges.bithumb import BITHUMB
 from actors.exchanges.bitmex import BITMEX
+from actors.exchanges.bitstamp import BITSTAMP
 from actors.exchanges.bybit import BYBIT
 from actors.exchanges.coinbase import COINBASE
 from actors.exchanges.coinbaseexchange import COINBASEEXCHANGE
@@ -38,6 +39,7 @@ EXCHANGES: dict[str, Exchange] = {
     "bitget": BITGET,
     "bithumb": BITHUMB,
     "bitmex": BITMEX,
+    "bitstamp": BITSTAMP,
     "bybit": BYBIT,
     "coinbase": COINBASE,
     "coinbaseexchange": COINBASEEXCHANGE,

@@ -67,7 +67,7 @@ BITFLYER = Exchange(
         doc=DOC,
         doc_read="2026-11-26",
         base=BASE,
-        requests=(RestRequest(path=instruments.PATH),),
+        requests=tuple(RestRequest(path=path) for path in instruments.PATHS),
         parse=instruments.parse,
     ),
 )

@@ -10,7 +10,7 @@ from actors.exchanges.contract.instruments import Instrument, InstrumentPage, re
 from actors.exchanges.contract.rest import RestRequest
 from actors.model.symbols import Symbol
 
-PATH = "/v1/markets"  # of Japan; the list of the USA adds BTC_USD, that of Europe BTC_EUR
+PATHS = ("/v1/markets", "/v1/markets/usa", "/v1/markets/eu")  # the latter two add BTC_USD and BTC_EUR
 _FUTURE = re.compile(r"([A-Z]+)(JPY)(\d\d)([A-Z]{3})20(\d\d)", re.ASCII)
 
 

@@ -122,5 +122,5 @@ BITFLYER = Venue(
         window_s=300.0,
         too_many=_rest_error(429, -1, "Over API limit per period, per IP address"),
     ),
-    listing=Listing(paths=("/v1/markets",), answer=_listing),
+    listing=Listing(paths=("/v1/markets", "/v1/markets/usa", "/v1/markets/eu"), answer=_listing),
 )

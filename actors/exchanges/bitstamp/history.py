@@ -1,0 +1,64 @@
+"""Bitstamp over REST: the trades of a pair's last minute, hour or day, newest first, in one answer."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from actors.exchanges.contract.feed import Trades
+from actors.exchanges.contract.feed_helpers import S_NS, inside, seconds_column_ns
+from actors.exchanges.contract.history import Page, Query
+from actors.exchanges.contract.history_helpers import error_json, error_text, read_rows, trades
+from actors.exchanges.contract.rest import ErrorResponse, RestRequest
+
+# https://www.bitstamp.net/api/#tag/Transactions-public
+PATH = "/api/v2/transactions/"
+ROWS_MAX = 50_000  # ours: all of a day; the BTC/USD of 2019 had 383 in an hour
+SLACK_NS = S_NS  # times are whole seconds
+_SPANS = (("minute", 60), ("hour", 3_600), ("day", 86_400))
+_MARGIN_S = 10  # a clock may be off, and the answer takes its time
+_SIDES = {"0": "buy", "1": "sell"}  # the taker's
+
+
+class _Trade(msgspec.Struct, gc=False, rename={"time": "date", "id": "tid", "volume": "amount", "side": "type"}):
+    """{"date":"1560481868","tid":"90574283","price":"8194.79","type":"1","amount":"0.00288599"}"""
+
+    time: str
+    id: str
+    price: str
+    volume: str
+    side: Literal["0", "1"]
+
+
+_rows = msgspec.json.Decoder(list[_Trade])
+
+
+def request(query: Query) -> RestRequest:
+    """The shortest span that reaches back to the range's beginning; a day where that is not known."""
+    age_s = _MARGIN_S + (query.now_ns - (query.trade_range.from_ns or 0)) // S_NS
+    span = next((name for name, span_s in _SPANS if age_s < span_s), "day")
+    return RestRequest(path=f"{PATH}{query.market.native}/", query=(("time", span),))
+
+
+def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
+    if inside(error_json(body), "status") == "error" or inside(error_json(body), "error") is not None:
+        raise parse_error(200, body).error("bitstamp")
+    native = query.market.native
+    rows = read_rows(_rows, body, lambda rows: _columns(rows, native), query)
+    return Page(rows.trades, None, rows.odd)
+
+
+def _columns(rows: Sequence[_Trade], native: str) -> Trades:
+    return trades(
+        [native] * len(rows),
+        [row.price for row in rows],
+        [row.volume for row in rows],
+        [_SIDES[row.side] for row in rows],
+        [row.id for row in rows],
+        seconds_column_ns([row.time for row in rows]),
+    )
+
+
+def parse_error(status: int, body: bytes) -> ErrorResponse:
+    """404 for a pair that does not exist, as HTML or {"status":"error","reason":"...","code":"..."}."""
+    return ErrorResponse(error_text(body, "code", "reason", "error"), final=status == 404)
