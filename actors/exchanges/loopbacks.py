@@ -26,6 +26,7 @@ from actors.exchanges.kucoin.loopback import KUCOIN
 from actors.exchanges.mexc.loopback import MEXC
 from actors.exchanges.okx.loopback import OKX
 from actors.exchanges.phemex.loopback import PHEMEX
+from actors.exchanges.poloniex.loopback import POLONIEX
 from actors.exchanges.upbit.loopback import UPBIT
 from actors.exchanges.whitebit.loopback import WHITEBIT
 
@@ -55,6 +56,7 @@ LOOPBACKS: dict[str, Venue] = {
     "mexc": MEXC,
     "okx": OKX,
     "phemex": PHEMEX,
+    "poloniex": POLONIEX,
     "upbit": UPBIT,
     "whitebit": WHITEBIT,
 }

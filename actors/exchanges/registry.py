@@ -26,6 +26,7 @@ from actors.exchanges.kucoin import KUCOIN
 from actors.exchanges.mexc import MEXC
 from actors.exchanges.okx import OKX
 from actors.exchanges.phemex import PHEMEX
+from actors.exchanges.poloniex import POLONIEX
 from actors.exchanges.upbit import UPBIT
 from actors.exchanges.whitebit import WHITEBIT
 
@@ -55,6 +56,7 @@ EXCHANGES: dict[str, Exchange] = {
     "mexc": MEXC,
     "okx": OKX,
     "phemex": PHEMEX,
+    "poloniex": POLONIEX,
     "upbit": UPBIT,
     "whitebit": WHITEBIT,
 }
