@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
@@ -25,6 +25,7 @@ from actors.model.symbols import Symbol, SymbolError
 ENDPOINT = "wss://ws.bitget.com/v2/ws/public"
 CHANNEL, CHANNEL_V3 = "trade", "publicTrade"
 SPOT, USDT, USDC, COIN = "SPOT", "USDT-FUTURES", "USDC-FUTURES", "COIN-FUTURES"
+_KINDS_V1 = {"SP": SPOT, "MC": USDT}
 SEPARATOR = ":"  # a market is called "USDT-FUTURES:BTCUSDT", as its trades carry no name and spot has a BTCUSDT too
 
 # 30006: too many requests, 30007: over the limit, the connection is closed.
@@ -49,13 +50,23 @@ class _Trade(msgspec.Struct, gc=False, rename={"id": "tradeId", "volume": "size"
     time: str
 
 
+class _TradeV1(NamedTuple):
+    """["1649290076333","0.00003507","271967","sell"], until 2023, without an id."""
+
+    time: str
+    price: str
+    volume: str
+    side: Literal["buy", "sell"]
+    id: None = None
+
+
 class _Frame(msgspec.Struct, gc=False):
     """{"action":"update","arg":{"instType":"SPOT","channel":"trade","instId":"BTCUSDT"},"data":[...],"ts":...}:
     newest first. "snapshot" are old trades, sent on subscribe."""
 
     action: str
     arg: _Arg
-    data: Annotated[list[_Trade], msgspec.Meta(min_length=1)]
+    data: Annotated[list[_Trade | _TradeV1], msgspec.Meta(min_length=1)]
 
 
 class _ArgV3(msgspec.Struct, gc=False, rename={"kind": "instType", "name": "symbol"}):
@@ -109,6 +120,12 @@ def _market(symbol: str, kind: str, name: str) -> x.Market:
     return x.Market(symbol, f"{kind}{SEPARATOR}{name}", ENDPOINT)
 
 
+def _native(kind: str, name: str) -> str:
+    """Kinds are in small letters on the newer endpoint, and were others on the oldest."""
+    kind = kind.upper()
+    return f"{_KINDS_V1.get(kind, kind)}{SEPARATOR}{name}"
+
+
 def kind_of(settle: str) -> str:
     """What Bitget calls the markets that are settled so; "" is spot."""
     return {"": SPOT, "USDT": USDT, "USDC": USDC}.get(settle, COIN)
@@ -143,10 +160,10 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
         read = decode_frames(_decoder, frames)
     native: list[str] = []
     snapshot: list[bool] = []
-    rows: list[_Trade | _TradeV3] = []
+    rows: list[_Trade | _TradeV1 | _TradeV3] = []
     for frame in read:
         count = len(frame.data)
-        native += [f"{frame.arg.kind.upper()}{SEPARATOR}{frame.arg.name}"] * count
+        native += [_native(frame.arg.kind, frame.arg.name)] * count
         snapshot += [frame.action == "snapshot"] * count
         rows += reversed(frame.data)
     return x.Trades(
@@ -163,11 +180,11 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
 def control(message: object) -> x.Control | None:
     if message == "pong":  # a text, not JSON
         return x.KeepAlive()
-    kind = text_inside(message, "arg", "instType").upper()
+    kind = text_inside(message, "arg", "instType")
     name = text_inside(message, "arg", "instId") or text_inside(message, "arg", "symbol")
     channel = text_inside(message, "arg", "channel") or text_inside(message, "arg", "topic")
     ours = channel in (CHANNEL, CHANNEL_V3)
-    natives = named(f"{kind}{SEPARATOR}{name}" if kind and name else "")
+    natives = named(_native(kind, name) if kind and name else "")
     match text_inside(message, "event"):
         case "subscribe":
             return x.Ack(natives) if ours else x.KeepAlive()

@@ -24,7 +24,7 @@ from tests.harness.exchange_cases import (
 
 URL = "wss://ws.bitget.com/v2/ws/public"
 WEEK_MS = 7 * 24 * 3600 * 1000
-# The keys of a trade in version 2 and version 3.
+# The keys of a trade in version 2 and version 3; in version 1 it is a list: time, price, size, side.
 KEYS, KEYS_V3 = ("tradeId", "price", "size", "side", "ts"), ("i", "p", "v", "S", "T")
 
 
@@ -33,12 +33,22 @@ def wire(message: Any) -> Iterable[WireTrade] | None:
     if "action" not in message:
         return None
     arg = message["arg"]
-    native = f"{arg['instType'].upper()}:{arg.get('instId', arg.get('symbol'))}"
-    trades = [[row[key] for key in (KEYS if "channel" in arg else KEYS_V3)] for row in message["data"]]
+    kind = {"sp": "SPOT"}.get(arg["instType"], arg["instType"].upper())
+    native = f"{kind}:{arg.get('instId', arg.get('symbol'))}"
+    if arg.get("channel", "trade") != "trade":
+        return None
+    trades = [
+        (None, *row[1:], row[0]) if isinstance(row, list) else [row[key] for key in keys_of(arg)]
+        for row in message["data"]
+    ]
     return [
         WireTrade(native, id_, Decimal(price), Decimal(size), side, of_ms(ms))
         for id_, price, size, side, ms in trades
     ]
+
+
+def keys_of(arg: dict[str, str]) -> tuple[str, ...]:
+    return KEYS if "channel" in arg else KEYS_V3
 
 
 def control(message: Any) -> bool:
