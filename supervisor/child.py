@@ -72,7 +72,7 @@ def check_transition(actor: str, old: State, new: State) -> None:
 
 
 class Keeper(Protocol):
-    """Whose child it is: the group."""
+    """The owner of a child: its group."""
 
     def reconcile(self) -> None:
         """Something has changed: takes the steps that can be taken now."""
@@ -84,7 +84,7 @@ class Keeper(Protocol):
 class Child:
     """One child of a supervisor. Implements incarnation.Owner, and with it context.Listener.
 
-    `on_asked`, for a child that is a supervisor, passes on to its own children how it is asked to stop.
+    `on_asked`, for a child that is a supervisor, forwards a stop request to its own children.
     """
 
     def __init__(
@@ -126,17 +126,17 @@ class Child:
 
     @property
     def active(self) -> bool:
-        """It runs, or will be run once more to drain."""
+        """Whether it runs, or will be run once more to drain."""
         return self.incarnation is not None or self.drain.pending
 
     @property
     def can_receive(self) -> bool:
-        """It does not run but could: it has an input that others drain into."""
+        """Whether it does not run but could: it has an input that others drain into."""
         idle = not self.active and not self.finished and not self.exhausted
         return idle and self.spec.on_stop is not None and self.spec.mailbox is not None
 
     def health(self) -> ActorHealth:
-        """This child now."""
+        """The child's health now."""
         box = self.spec.mailbox.statistics() if self.spec.mailbox is not None else None
         waiting = self.incarnation is None and self.state in (State.BACKOFF, State.FAILED)
         left_s = max(0.0, self.due - trio.current_time()) if waiting else 0.0
@@ -154,37 +154,38 @@ class Child:
             handled=self._handled,
         )
 
-    # Commands: what it should do
+    # Commands
 
     def stop(self) -> None:
-        """It stops for good."""
+        """Stops it for good."""
         self.desired = DesiredState.STOP
 
     def restart(self) -> None:
-        """An operator's restart, from whatever state; its failures no longer count."""
+        """Restarts it for an operator, from any state; its failures no longer count."""
         self.forget_failures()
         self.desired, self._restart_reason = DesiredState.RESTART, "restarted by an operator"
 
     def restart_with(self, crashed: "Child") -> None:
-        """It stops and starts together with a sibling that crashed. A temporary child is never restarted: it
-        stops for good."""
+        """Restarts it together with a sibling that crashed. A temporary child is never restarted: it stops for
+        good.
+        """
         temporary = self.spec.restart is Restart.TEMPORARY
         self.desired = DesiredState.STOP if temporary else DesiredState.RESTART
         self._restart_reason = f"restarted with {crashed.spec.name}"
         self.due = crashed.due
 
     def pause(self) -> None:
-        """It stops until `resume` or `restart`."""
+        """Stops it until `resume` or `restart`."""
         self.desired = DesiredState.PAUSE
 
     def resume(self) -> None:
-        """It starts again if it was paused; its failures no longer count."""
+        """Starts it again if it was paused; its failures no longer count."""
         if self.desired is DesiredState.PAUSE:
             self.forget_failures()
             self.desired = DesiredState.RUN
 
     def forget_failures(self) -> None:
-        """It may start at once, as if it had never failed."""
+        """Allows it to start at once, as if it had never failed."""
         self._retries.forget()
         self._window.forget()
         self.finished = self.exhausted = False
@@ -193,12 +194,12 @@ class Child:
     # Its supervisor's own start and stop
 
     def supervisor_stops(self) -> None:
-        """The supervisor's final stop has begun: what waits for a delay may start at once."""
+        """The supervisor's final stop has begun: delays before a start no longer apply."""
         self._supervisor_stops = True
         self.due = min(self.due, trio.current_time())
 
     def supervisor_ended(self) -> None:
-        """The supervisor has ended, perhaps cancelled; what it had planned for this child is void."""
+        """The supervisor has ended, perhaps cancelled; its plans for this child are void."""
         self.drain.cancel_run()
         if self.state not in (State.STOPPED, State.PAUSED):
             self._enter(State.STOPPED, "its supervisor ended")

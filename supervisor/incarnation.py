@@ -12,7 +12,7 @@ from supervisor.watchdog import Watchdog, stack_of
 
 
 class Owner(Listener, Protocol):
-    """Whose incarnation it is: the child."""
+    """The owner of an incarnation: the child."""
 
     def incarnation_started(self) -> None:
         """Its run has been called."""
@@ -24,7 +24,7 @@ class Owner(Listener, Protocol):
 class Incarnation:
     """From one start of a child until that run has ended. Only this class writes its fields.
 
-    `asked` is how it was asked to stop, None while nobody has. `started` and `ended` are set once each.
+    `asked` is the requested stop, None without one. `started` and `ended` are set once each.
     """
 
     def __init__(self, spec: ChildSpec, owner: Owner) -> None:
@@ -59,7 +59,7 @@ class Incarnation:
             self.ended.set()
 
     def ask(self, desired: DesiredState, deadline: float | None) -> None:
-        """Asks it to stop; it is cancelled at `deadline` in trio time, or at once without one."""
+        """Requests a stop; it is cancelled at `deadline` in trio time, or at once without one."""
         self.asked = desired
         self.context.request_stop()
         if deadline is None:
@@ -77,9 +77,9 @@ class Incarnation:
         return self._scope.cancelled_caught
 
     def detect_stuck(self) -> tuple[str, str] | None:
-        """What shows that the actor is stuck, and its stack; None for one that works. Reported once.
+        """The evidence that the actor is stuck, and its stack; None if it works. Reported once.
 
-        One that is stopping has its deadline; only one that should be draining is still watched.
+        A stopping incarnation has its deadline; only one that should be draining is still watched.
         """
         stops = self.asked is not None and (self.asked is not DesiredState.STOP or self._spec.on_stop is None)
         if self._task is None or self._stuck is not None or stops or not self._spec.is_watched:

@@ -94,8 +94,9 @@ class Mailbox(Generic[T]):
             raise trio.WouldBlock
 
     async def put(self, item: T) -> None:
-        """Puts the item in, waiting while the mailbox is full. Raises trio.ClosedResourceError when closed,
-        also while it waits; then the item is not in."""
+        """Puts the item in, waiting while the mailbox is full. Raises trio.ClosedResourceError if it is closed,
+        also while waiting; then the item is not in.
+        """
         await trio.lowlevel.checkpoint_if_cancelled()
         entry = self._entry(item)
         if self._accept(entry):
@@ -118,8 +119,9 @@ class Mailbox(Generic[T]):
             raise trio.ClosedResourceError("the mailbox was closed")
 
     def close(self) -> None:
-        """No more puts, for good; those who wait get trio.ClosedResourceError. The consumer drains what is
-        left and then gets trio.EndOfChannel. May be called again."""
+        """Refuses puts from now on; waiting producers get trio.ClosedResourceError. The consumer drains the rest
+        and then gets trio.EndOfChannel. May be called again.
+        """
         self._closed = True
         while self._putters:
             task, entry = self._putters.popitem(last=False)

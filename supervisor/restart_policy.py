@@ -66,8 +66,8 @@ class Backoff:
 class Retries:
     """Counts failures in a row for one child, and forgets them only after `reset_s` of healthy work.
 
-    Healthy work is reported with `healthy()`. The stretch begins with the first report since `started()`,
-    not with connecting: a server that accepts and then drops must not be called without delay for ever.
+    Healthy work is reported with `healthy()`. Its time is counted from the first report since `started()`, not from
+    connecting: a server that accepts and then drops connections must not be called without delay for ever.
     """
 
     def __init__(self, policy: Backoff, random: Random) -> None:

@@ -24,8 +24,9 @@ class Drain:
         self._crashes = 0
 
     def close_input(self) -> Exception | None:
-        """Closes the input, whether the child runs or not: producers that wait for a dead consumer must be
-        released too. Returns what `on_stop` raised; then there is no time to drain."""
+        """Closes the input, whether the child runs or not: producers that wait for a dead consumer must be released
+        too. Returns the error of `on_stop`, if any; then there is no time to drain.
+        """
         now = trio.current_time()
         self.deadline = now + self._spec.stop_s
         if self._spec.on_stop is not None:

@@ -1,4 +1,5 @@
-"""Asks the control socket one question for Docker's HEALTHCHECK: exit 0 if the answer is 200, else 1 and why.
+"""Queries the control socket for Docker's HEALTHCHECK: exits with 0 if the answer is 200, otherwise with 1 and the
+reason.
 
 `python healthcheck.py SOCKET ROUTE`. Only the standard library: it runs every few seconds.
 """
@@ -7,7 +8,7 @@ import http.client
 import socket
 import sys
 
-TIMEOUT_S = 5.0  # below HEALTHCHECK's own, so that the reason gets into `docker inspect`
+TIMEOUT_S = 5.0  # below HEALTHCHECK's own, so that the reason appears in `docker inspect`
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -1,1 +1,1 @@
-"""Export: copies of a recording, and queries against its file."""
+"""Export: copies of a recording, and queries on its file."""

@@ -1,4 +1,4 @@
-"""Standalone copies of a recording: one DuckDB file, or Parquet files in folders; whole or not at all."""
+"""Exports a recording to one DuckDB file, or to Parquet files in folders; completely or not at all."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -22,15 +22,15 @@ from ops.export.target import ExportError, check, make_durable, place_file, plac
 
 STORAGE_VERSION = "v1.2.0"  # the oldest format: every DuckDB since 1.2 opens the copy
 MEMORY_LIMIT = "512MB"
-UNIT_ROWS_MAX = 5_000_000  # rows sorted at once; what exceeds the memory limit is spilled beside the target
+UNIT_ROWS_MAX = 5_000_000  # rows sorted at once; beyond the memory limit they are spilled beside the target
 THREADS = 2  # a service may be recording on the same machine
 
-Progress = Callable[[int, int], None]  # rows done, rows in all
+Progress = Callable[[int, int], None]  # rows done, rows in total
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written: rows by table, and bytes of all files."""
+    """The result: rows by table, and bytes of all files."""
 
     path: Path
     format: str
@@ -47,7 +47,7 @@ class Stretch:
     until_us: int | None = None
 
     def of_day(self, day: int) -> tuple[int, int]:
-        """Its part of the day with that number since 1970."""
+        """The part of it within the day with that number since 1970."""
         first, end = day * DAY_US, (day + 1) * DAY_US
         since = first if self.since_us is None else max(first, self.since_us)
         until = end if self.until_us is None else min(end, self.until_us)
@@ -65,11 +65,11 @@ def export(
     progress: Progress = lambda _done, _all: None,
     unit_rows_max: int = UNIT_ROWS_MAX,
 ) -> Exported:
-    """Copies `source` and its tail as of one batch; `target` appears whole and durable, or not at all.
+    """Copies `source` and its tail as of one batch; `target` appears complete and durable, or not at all.
 
-    A folder gets the ticks alone, parted by exchange, symbol and day, `unit_rows_max` sorted at once. One with
-    files in it gets the new ones one by one after all have been written. Raises ExportError, QueryError,
-    DatabaseLocked, OSError, and KeyboardInterrupt after having cleared up.
+    A folder gets the ticks alone, partitioned by exchange, symbol and day, `unit_rows_max` sorted at once. A folder
+    with files gets the new ones one by one after all have been written. Raises ExportError, QueryError,
+    DatabaseLocked, OSError, and KeyboardInterrupt after cleaning up.
     """
     began = time.monotonic()
     target = target.absolute()
@@ -88,12 +88,12 @@ def export(
     return Exported(target, "parquet" if as_folder else "duckdb", rows, size, time.monotonic() - began)
 
 
-_INTERRUPTED = "Query interrupted"  # DuckDB's whole text; the type is RuntimeError for this alone
+_INTERRUPTED = "Query interrupted"  # DuckDB's whole text; only this error has the type RuntimeError
 
 
 @contextmanager
 def _interrupts() -> Iterator[None]:
-    """DuckDB stops a statement on Ctrl-C and says so with an error of its own."""
+    """DuckDB stops a statement on Ctrl-C with an error of its own, which becomes KeyboardInterrupt."""
     try:
         yield
     except RuntimeError as error:
@@ -103,7 +103,7 @@ def _interrupts() -> Iterator[None]:
 
 
 def _make_file(src: Source, made: Path, stretch: Stretch, progress: Progress) -> dict[str, int]:
-    """All that the file shows, as plain tables of the same names and types."""
+    """Copies everything that the file shows, as plain tables of the same names and types."""
     con = src.con
     bounds = stretch.since_us, stretch.until_us
     selects = {name: within(name, source, *bounds) for name, source in src.tables.items()}
@@ -117,7 +117,7 @@ def _make_file(src: Source, made: Path, stretch: Stretch, progress: Progress) ->
         written = _count(con, f'SELECT * FROM made.main."{name}"')
         _same(written, wanted[name], name)
         done += written
-    if set(wanted) >= {table.name for table in TABLES}:  # a file of an older version may lack some
+    if set(wanted) >= {table.name for table in TABLES}:  # a file of an older version may lack some tables
         con.execute("USE made")
         for statement in extra_view_sql():
             con.execute(statement)
@@ -131,7 +131,7 @@ def _make_file(src: Source, made: Path, stretch: Stretch, progress: Progress) ->
 def _make_folder(
     src: Source, made: Path, stretch: Stretch, progress: Progress, unit_rows_max: int
 ) -> dict[str, int]:
-    """The ticks as Parquet, one day at a time, and a day of very many rows by some symbols at a time."""
+    """Writes the ticks as Parquet, day by day; a day of very many rows in groups of symbols."""
     con, name = src.con, TICKS.name
     made.mkdir()
     selected = within(name, src.tables[name], stretch.since_us, stretch.until_us)
@@ -158,7 +158,7 @@ def _make_folder(
 
 
 def _units(pairs: list[tuple[str, str, int]], rows_max: int) -> Iterator[list[tuple[str, str, int]]]:
-    """Markets of one day together as long as they have few enough rows; always at least one."""
+    """Groups the markets of one day within the maximum of rows; at least one per group."""
     unit: list[tuple[str, str, int]] = []
     rows = 0
     for pair in pairs:
@@ -172,7 +172,7 @@ def _units(pairs: list[tuple[str, str, int]], rows_max: int) -> Iterator[list[tu
 
 
 def _reporter(progress: Progress, done: int, rows: int, total: int) -> Callable[[float], None]:
-    """Turns the part done of a statement about so many rows into rows done in all."""
+    """Converts the progress of a statement on so many rows to rows done in total."""
     return lambda part: progress(done + int(part * rows), total)
 
 

@@ -20,9 +20,9 @@ def watched(
     statement: Callable[[], Result],
     every_s: float = PROGRESS_S,
 ) -> Result:
-    """Runs `statement`, which uses `con`; `say` gets the part done, 0 to 1, every so often from another thread.
+    """Runs `statement`, which uses `con`; `say` receives the progress, 0 to 1, periodically from another thread.
 
-    That thread has ended when this returns or raises, so that the connection may be closed: Ctrl-C strikes
+    That thread has ended when this returns or raises, so that the connection may be closed: Ctrl-C takes effect
     only while the statement runs, and only once.
     """
     ended = threading.Event()
@@ -43,13 +43,13 @@ def _ask(
     while not ended.wait(every_s):
         try:
             percent = con.query_progress()
-        except duckdb.Error:  # nothing depends on knowing it
+        except duckdb.Error:  # only informative
             return
         say(min(max(percent, 0.0), 100.0) / 100)
 
 
 class _Gate:
-    """Lets one Ctrl-C in while it is open; one that comes before waits."""
+    """Lets one Ctrl-C through while it is open; an earlier one waits."""
 
     def __init__(self) -> None:
         self.open = False
@@ -59,7 +59,7 @@ class _Gate:
         if not self.open:
             self.waiting = True
             return
-        self.open = False  # the next would strike while the first one's consequences are cleared up
+        self.open = False  # the next would interrupt the clean-up after the first
         raise KeyboardInterrupt
 
     @contextmanager
@@ -75,9 +75,9 @@ class _Gate:
 
 @contextmanager
 def _interrupts_held() -> Iterator[_Gate]:
-    """Python raises KeyboardInterrupt between any two instructions, `finally` not excepted: here it does not."""
+    """Defers KeyboardInterrupt, which Python may raise between any two instructions, even in `finally`."""
     gate = _Gate()
-    # Only the main thread is ever struck, and only it may say what a signal does.
+    # Only the main thread is interrupted, and only it may set signal handlers.
     here = threading.current_thread() is threading.main_thread()
     if not here or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield gate

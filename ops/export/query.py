@@ -16,7 +16,7 @@ from actors.store.connecting import command_limits, connect
 from actors.store.duckdb_messages import held, holder
 from supervisor import Backoff
 
-# The service holds the lock for some tens of milliseconds a merge: ask again soon, then less often.
+# The service holds the lock for some tens of milliseconds per merge: retry soon, then less often.
 LOCKED_RETRY = Backoff(initial_s=0.01, max_s=0.25)
 LOCK_TIMEOUT_S = 10.0
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class QueryError(Exception):
-    """The question has no answer: no such file, no DuckDB file, or wrong SQL. The message is for people."""
+    """The query cannot be answered: no such file, not a DuckDB file, or invalid SQL. The message is for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +44,24 @@ def run_query(
     timeout_s: float = LOCK_TIMEOUT_S,
     rows_max: int | None = None,
 ) -> Result:
-    """Runs `sql` read-only and returns at most `rows_max` rows; the file is let go before this returns.
+    """Runs `sql` read-only and returns at most `rows_max` rows; the file is closed before this returns.
 
-    `values` stand for $1, $2 and so on in the SQL.
-
-    Where the views of the file do not reach the tail that lies beside it and belongs to it, they are made to.
-    Waits up to `timeout_s` for another process to let go of the file, then raises DatabaseLocked;
-    raises QueryError for everything else that is wrong. The query itself may take as long as it needs.
+    `values` are bound to $1, $2 and so on. If the views of the file do not reach the tail that lies beside it and
+    belongs to it, they are replaced for this query. Waits up to `timeout_s` for another process to release the
+    file, then raises DatabaseLocked; raises QueryError for every other problem. The query itself may take as long
+    as it needs.
     """
     if not path.is_file():
         raise QueryError(f"{path}: no such file; it appears with the first merge, or --file names another one")
     connection = unlocked(path, timeout_s, lambda: connect(path, command_limits(), read_only=True))
     try:
         connection.execute("SET TimeZone = 'UTC'")
-        with suppress(TailMissing):  # a question that needs no tail has its answer all the same
+        with suppress(TailMissing):  # a query that needs no tail is answered all the same
             reach(connection, path)
-        # Against its type stubs, DuckDB answers None where there is no statement at all.
+        # Unlike its type stubs, DuckDB returns None if there is no statement at all.
         cursor: duckdb.DuckDBPyConnection | None = connection.execute(sql, values or None)
         if cursor is None:
-            raise QueryError("the question is empty; write one like: SELECT count(*) FROM ticks")
+            raise QueryError("the query is empty; write one like: SELECT count(*) FROM ticks")
         columns = tuple(column[0] for column in cursor.description)
         if rows_max is None:
             return Result(columns, cursor.fetchall())
@@ -75,20 +74,20 @@ def run_query(
 
 
 def _explained(connection: duckdb.DuckDBPyConnection, path: Path, error: duckdb.Error) -> str:
-    """DuckDB's words, behind what is wrong with the file if something is."""
+    """DuckDB's error, after the problem of the file if there is one."""
     try:
         reach(connection, path)
     except TailMissing as missing:
         return f"{missing} DuckDB says: {error}"
-    except duckdb.Error:  # a fatal error; the connection answers nothing any more
+    except duckdb.Error:  # a fatal error: the connection answers no further query
         pass
     return str(error)
 
 
 def unlocked(path: Path, timeout_s: float, attempt: Callable[[], T]) -> T:
-    """What `attempt` returns, tried again while another process holds the file.
+    """The result of `attempt`, retried while another process holds the file.
 
-    Raises DatabaseLocked after `timeout_s`, QueryError for whatever else DuckDB says.
+    Raises DatabaseLocked after `timeout_s`, QueryError for every other error of DuckDB.
     """
     deadline, failures, jitter = time.monotonic() + timeout_s, 0, Random()  # noqa: S311 - no secret
     while True:
@@ -100,6 +99,6 @@ def unlocked(path: Path, timeout_s: float, attempt: Callable[[], T]) -> T:
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 raise DatabaseLocked(str(path), holder(error), "; try again later") from error
-        # Several askers spread out; one that comes late still gets its last try at the deadline.
+        # Spreads concurrent processes; the last attempt is made at the deadline.
         time.sleep(min(left_s, LOCKED_RETRY.delay_s(failures, jitter)))
         failures += 1

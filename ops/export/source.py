@@ -1,8 +1,8 @@
-"""A Tickwarden file and its tail as of one batch, to be read for as long as it takes.
+"""Opens a recording and its tail as of one batch, for reading as long as needed.
 
-While the file is open here the service merges nothing, so the merged rows stand still. The tail goes on
-growing and being compacted: it is listed once, ticks first, because a batch's ticks segment is its commit. What
-other tables hold beyond that batch is left out, so `audit` says of `ticks` exactly what was true then.
+While the file is open here the service merges nothing, so the merged rows do not change. The tail keeps growing and
+being compacted: it is listed once, ticks first, because a batch's ticks segment is its commit. Rows of other tables
+beyond that batch are left out, so `audit` describes exactly these `ticks`.
 """
 
 import os
@@ -28,7 +28,7 @@ _OPEN_FILES = Path("/proc/self/fd")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """`tables` gives for each table what may follow FROM; `con` has the file attached as `src`."""
+    """`tables` holds for each table the text after FROM; `con` has the file attached as `src`."""
 
     con: duckdb.DuckDBPyConnection
     tables: dict[str, str] = field(default_factory=dict)
@@ -38,12 +38,12 @@ class Source:
 def opened(path: Path, *, timeout_s: float, threads: int, memory_limit: str, spill: Path) -> Iterator[Source]:
     """Holds the file until the block ends; raises DatabaseLocked after `timeout_s`, QueryError for no such file.
 
-    DuckDB puts what exceeds `memory_limit` into the folder `spill`.
+    DuckDB spills data beyond `memory_limit` to the folder `spill`.
     """
     if not path.is_file():
         raise QueryError(f"{path}: no such file")
     with connect(MEMORY, Limits(memory_limit, spill, threads)) as con, ExitStack() as stack:
-        # DuckDB counts how far it is, and leaves the drawing to us.
+        # DuckDB counts the progress, and leaves the display to us.
         con.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
         con.execute("SET TimeZone = 'UTC'")
         attach = f"ATTACH {sql_text(path.absolute())} AS src (READ_ONLY)"
@@ -56,7 +56,7 @@ def opened(path: Path, *, timeout_s: float, threads: int, memory_limit: str, spi
 
 
 def _relations(con: duckdb.DuckDBPyConnection) -> list[str]:
-    """What a user sees in the file, tables and views; not the views that only tell of the others."""
+    """The tables and views that a user sees in the file; without views that only describe the others."""
     found = con.execute(
         "SELECT table_name FROM duckdb_tables() WHERE database_name = 'src' AND schema_name = 'main'"
         " UNION SELECT view_name FROM duckdb_views() WHERE database_name = 'src' AND schema_name = 'main'"
@@ -66,7 +66,7 @@ def _relations(con: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def _pinned(con: duckdb.DuckDBPyConnection, path: Path, stack: ExitStack) -> dict[str, str]:
-    """For each table with a tail, merged rows and the tail's as of one batch."""
+    """For each table with a tail, merged rows and the tail's rows as of one batch."""
     tail = _tail(con, path)
     if tail is None:
         return {}
@@ -81,7 +81,7 @@ def _pinned(con: duckdb.DuckDBPyConnection, path: Path, stack: ExitStack) -> dic
                 }
                 stack.enter_context(attempt.pop_all())
                 return {name: _rows(name, paths) for name, paths in files.items()}
-        except FileNotFoundError:  # compacted and cleared away before it was opened: list again
+        except FileNotFoundError:  # compacted and deleted before it was opened: list again
             continue
 
 
@@ -96,7 +96,7 @@ def _tail(con: duckdb.DuckDBPyConnection, path: Path) -> Tail | None:
 
 
 def _as_of_one_batch(tail: Tail, merged_through: int) -> dict[str, list[Segment]]:
-    """A compaction joins the oldest of many segments: it never reaches batches that came between two listings."""
+    """Drops later segments. A compaction joins the oldest of many: none reaches batches between two listings."""
     ticks = tail.live(merged_through)[TICKS.name]
     until = max(committed({TICKS.name: ticks}), merged_through)
     others = tail.live(merged_through)

@@ -11,11 +11,11 @@ from actors.store.filesystem import Files
 
 
 class ExportError(Exception):
-    """The copy cannot be made where it was asked for; the message is for people."""
+    """The copy cannot be created at its target; the message is for people."""
 
 
 def check(source: Path, target: Path, *, as_folder: bool, overwrite: bool) -> None:
-    """Says before the work what would be said after it."""
+    """Raises before the work any error that would come after it."""
     if as_folder:
         if target.exists() and not target.is_dir():
             raise ExportError(f"{target} is a file; name a folder, or leave out the slash for a DuckDB file")
@@ -31,7 +31,7 @@ def check(source: Path, target: Path, *, as_folder: bool, overwrite: bool) -> No
 
 @contextmanager
 def workshop(target: Path) -> Iterator[Path]:
-    """A folder beside the target for everything unfinished; gone afterwards, however it ends."""
+    """A temporary folder beside the target; deleted afterwards in any case."""
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f"{target.name}.partial-", dir=target.parent))
     try:
@@ -41,7 +41,7 @@ def workshop(target: Path) -> Iterator[Path]:
 
 
 def make_durable(made: Path) -> int:
-    """Everything at or below `made` to the disk, for its owner alone whatever the umask; returns its bytes."""
+    """Syncs everything at or below `made`, readable by its owner only whatever the umask; returns its bytes."""
     files, size = Files(), 0
     for path in (made, *made.rglob("*")):
         path.chmod(0o700 if path.is_dir() else 0o600)
@@ -52,21 +52,21 @@ def make_durable(made: Path) -> int:
 
 
 def place_file(made: Path, target: Path, *, overwrite: bool) -> None:
-    """One rename; a file that came to be there meanwhile is not replaced unless that was asked for."""
+    """Renames at once; a file created there meanwhile is not replaced without `overwrite`."""
     if overwrite:
         made.replace(target)
     else:
         try:
             os.link(made, target)  # unlike a rename it fails if the name is taken
         except FileExistsError:
-            raise ExportError(f"{target} came to be there meanwhile; --overwrite replaces it") from None
+            raise ExportError(f"{target} was created meanwhile; --overwrite replaces it") from None
         except OSError:  # a file system without links
             made.rename(target)
     Files().sync_folder(target.parent)
 
 
 def place_folder(made: Path, target: Path, *, overwrite: bool) -> None:
-    """One rename where there is no folder or an empty one; else file by file, after a look at all of them.
+    """Renames at once if there is no folder or an empty one; otherwise file by file, after a check of all of them.
 
     A partition that has files already is replaced as a whole, or is an error without `overwrite`.
     """

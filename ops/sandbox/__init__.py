@@ -1,4 +1,15 @@
-"""Loopback exchanges that speak the real wire protocols, for demos and tests, with faults to switch on."""
+"""Loopback exchanges that speak the real wire protocols, with faults, for demos and tests.
+
+server          the loopback exchanges on their ports
+listener        accepts clients on one port
+exchange        one exchange: its markets, subscribers and trades
+session         one WebSocket client
+rest, rest_api  HTTP requests, and their answers
+outbox, shared_stream    sending in order
+faults          the faults, and their notation
+fault_injector, fault_schedule, malformed, outage    how and when they occur
+instruments     the recorded frames that markets start from
+"""
 
 from actors.exchanges.contract.loopback_market import Fill
 from actors.exchanges.loopbacks import LOOPBACKS

@@ -13,13 +13,13 @@ from ops.sandbox.instruments import Listing, listings
 from ops.sandbox.outage import Outage
 from ops.sandbox.session import Session
 
-WARM_UP_NS = 2_000_000_000  # how old the trade is that a market re-sends to its first subscriber
+WARM_UP_NS = 2_000_000_000  # how old the trade is that a market replays to its first subscriber
 
 
 class Exchange:
-    """A venue with its open markets. `truth` is by unified symbol, the newest `keep_truth` of each.
+    """A venue with its open markets. `truth` holds the newest `keep_truth` trades by unified symbol.
 
-    `sessions` are the connections that are open; `connects` counts attempts against the venue's limit.
+    `sessions` are the open connections; `connects` counts attempts against the venue's limit.
     """
 
     def __init__(
@@ -50,12 +50,12 @@ class Exchange:
         return self._time_ns() + round(self.faults()["clock"] * 1e9)
 
     def drop_all(self) -> None:
-        """Ends every connection without a close."""
+        """Drops every connection without a close."""
         for session in self.sessions:
             session.drop()
 
     def market(self, category: str, native: str) -> Market:
-        """The market, trading from its first subscriber on."""
+        """The market, which trades from its first subscriber on."""
         market = self.markets.get((category, native))
         if market is None:
             market = self._open(self.listings[category, native])
@@ -64,7 +64,7 @@ class Exchange:
 
     def _open(self, row: Listing) -> Market:
         seed = dataclasses.replace(row.seed, last_id=row.seed.last_id + self._ids_from)
-        # Its own numbers for each market: who else trades, and when, changes nothing here.
+        # A random generator for each market: other markets do not affect it.
         rng = random.Random(f"{self._seed}/{self.venue.name}/{row.category}/{row.native}")  # noqa: S311
         market = Market(row.symbol, row.native, row.category, seed, self.venue.styles[row.category], rng)
         self.audiences[market] = set()
@@ -74,7 +74,7 @@ class Exchange:
         return market
 
     def trade(self, market: Market) -> int:
-        """One taker's order, sent to every listener; returns how many trades it made."""
+        """One taker's order, sent to every subscriber; returns the number of its trades."""
         fills = market.trade(self.now_ns())
         self.truth[market.symbol].extend(fills)
         for frame in self.venue.trade_frames(market, fills):

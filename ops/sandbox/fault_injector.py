@@ -1,4 +1,4 @@
-"""Applies the faults to the frames of one connection: drops, doubles, swaps or spoils them."""
+"""Applies the faults to the frames of one connection: drops, duplicates, swaps or corrupts them."""
 
 import random
 from collections import Counter
@@ -10,7 +10,9 @@ from ops.sandbox.malformed import garbage
 
 
 class FaultInjector:
-    """One connection's. `silent`: it never trades, nor beats. `struck` counts faults by name."""
+    """The faults of one connection. `silent`: it sends neither trades nor heartbeats. `struck` counts faults by
+    name.
+    """
 
     def __init__(self, faults: Callable[[], Faults], rng: random.Random, struck: Counter[str]) -> None:
         self._faults, self._rng, self._struck = faults, rng, struck
@@ -20,14 +22,14 @@ class FaultInjector:
         self._mute: set[Market] = set()
 
     def muted(self, market: Market) -> bool:
-        """Whether a market never trades here: its lot is drawn once, and what has gone mute stays so."""
+        """Whether a market never trades here: decided once, and permanent if so."""
         lot = self._lots.setdefault(market, self._rng.random())
         if market not in self._mute and lot < self._faults()["mute"]:
             self._mute.add(market)
         return market in self._mute
 
     def frames(self, market: Market, frame: str) -> list[str]:
-        """What is sent where this trade frame was due."""
+        """What is sent instead of this trade frame."""
         for name, on in (("silence", self.silent), ("mute", self.muted(market))):
             if on:
                 self._struck[name] += 1
@@ -47,7 +49,7 @@ class FaultInjector:
         return found
 
     def strikes(self, name: str) -> bool:
-        """Whether a fault whose value is a share strikes now; counted if so."""
+        """Whether a fault with a probability occurs now; counted if so."""
         share = self._faults()[name]
         if not share or self._rng.random() >= share:
             return False

@@ -7,13 +7,13 @@ import trio
 
 from ops.sandbox.faults import Faults
 
-LOOK_S = 0.05  # how soon a change of the faults is noticed
+LOOK_S = 0.05  # how soon a change of the faults takes effect
 
 
 async def next_strike(faults: Callable[[], Faults], rng: random.Random) -> Faults:
-    """Waits between half of `every_s` and one and a half of it, and gives the faults that are on then.
+    """Waits between half of `every_s` and one and a half of it, and returns the faults that are on then.
 
-    Whenever they are changed meanwhile the wait starts again, at the new pace.
+    If they are changed meanwhile the wait starts again, with the new interval.
     """
     while True:
         current = faults()

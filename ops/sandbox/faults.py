@@ -1,4 +1,4 @@
-"""The faults of the loopback exchanges, and how they are written on the command line."""
+"""The faults of the loopback exchanges, and their notation on the command line."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -8,12 +8,12 @@ from ops.terminal.suggestions import did_you_mean
 
 
 class FaultError(ValueError):
-    """A fault that is not known or a value out of range; the message gives what is expected."""
+    """An unknown fault or a value out of range; the message gives what is expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One switch: its value when none is given, the range of it, and what it does."""
+    """One fault: its default value, its range, and its effect."""
 
     value: float
     low: float
@@ -24,41 +24,41 @@ class Fault:
 
 FAULTS: Mapping[str, Fault] = {
     "stall": Fault(
-        5, 0.01, 3600, "SECONDS", "every 10 s or so a connection sends nothing for so long, then goes on"
+        5, 0.01, 3600, "SECONDS", "every 10 s or so a connection sends nothing for this time, then continues"
     ),
     "half_open": Fault(
         1, 0, 1, "SHARE", "every 10 s or so this share of connections goes dead for good, without being closed"
     ),
     "silence": Fault(1, 0, 1, "SHARE", "this share of connections acknowledges and then never sends a trade"),
     "mute": Fault(
-        0.5, 0, 1, "SHARE", "this share of a connection's markets never trades on it, while all else goes on"
+        0.5, 0, 1, "SHARE", "this share of a connection's markets never trades on it, while the others do"
     ),
     "duplicate": Fault(0.01, 0, 1, "SHARE", "this share of trade frames is sent twice"),
     "reorder": Fault(0.01, 0, 1, "SHARE", "this share of trade frames swaps places with the market's next one"),
-    "gap": Fault(0.01, 0, 1, "SHARE", "this share of trade frames is never sent; its trades happened all the same"),
+    "gap": Fault(0.01, 0, 1, "SHARE", "this share of trade frames is not sent, although their trades happened"),
     "close": Fault(
         1001, 1000, 4999, "CODE", "every 10 s or so a connection is closed with CODE; 1006 just drops it"
     ),
-    "flap": Fault(1, 0.05, 3600, "SECONDS", "every connection is dropped (1006) when it is so old"),
+    "flap": Fault(1, 0.05, 3600, "SECONDS", "every connection is dropped (1006) at this age"),
     "outage": Fault(
         60,
         0.05,
         86_400,
         "SECONDS",
-        "every 10 s or so the exchange drops everybody and is gone for so long, with REST",
+        "every 10 s or so the exchange drops all connections and is down for this time, REST included",
     ),
-    "garbage": Fault(0.01, 0, 1, "SHARE", "before this share of trade frames comes one that makes no sense"),
-    "oversize": Fault(4 << 20, 1, 1 << 30, "BYTES", "every 10 s or so a single message of so many bytes comes"),
-    "slow": Fault(0.5, 0, 3600, "SECONDS", "the handshake and every message arrive so much later"),
+    "garbage": Fault(0.01, 0, 1, "SHARE", "before this share of trade frames a malformed one is sent"),
+    "oversize": Fault(4 << 20, 1, 1 << 30, "BYTES", "every 10 s or so a single message of this many bytes is sent"),
+    "slow": Fault(0.5, 0, 3600, "SECONDS", "the handshake and every message are delayed by this"),
     "refuse": Fault(503, 300, 599, "STATUS", "every new connection is refused with this HTTP status"),
     "clock": Fault(
-        5, -86_400, 86_400, "SECONDS", "the exchange's clock is ahead by so much, or behind if it is negative"
+        5, -86_400, 86_400, "SECONDS", "the exchange's clock is ahead by this, or behind if it is negative"
     ),
     "rest_fail": Fault(0.5, 0, 1, "SHARE", "this share of REST requests is answered 500, in HTML"),
     "rest_429": Fault(0.2, 0, 1, "SHARE", "this share of REST requests is answered 429, Retry-After: 1"),
-    "rest_slow": Fault(2, 0, 3600, "SECONDS", "every REST answer comes so much later"),
+    "rest_slow": Fault(2, 0, 3600, "SECONDS", "every REST answer is delayed by this"),
 }
-EVERY_S = 10.0  # what "every 10 s or so" means: evenly between half and one and a half of it
+EVERY_S = 10.0  # "every 10 s or so": evenly distributed between half and one and a half of it
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ from actors import exchanges
 from actors.exchanges.contract.loopback import Venue
 from actors.exchanges.contract.loopback_market import Seed
 
-# One JSON object a line: the market (unified and native name, category), a trade frame of it word for word
-# as recorded, and under "src" where the frame is from. Markets without a recording say so there.
+# One JSON object per line: the market (unified and native name, category), one of its trade frames exactly
+# as recorded, and its source under "src", which also marks markets without a recording.
 FOLDER = Path(exchanges.__file__).parent
 
 
 class Listing(NamedTuple):
-    """One market that a venue lists."""
+    """One market listed by a venue."""
 
     symbol: str
     native: str
@@ -28,7 +28,7 @@ def listings(venue: Venue) -> list[Listing]:
     with (FOLDER / venue.name / "recorded.jsonl").open(encoding="utf-8") as lines:
         for line in lines:
             row = json.loads(line)
-            # Numbers stay text: their digits are what the market goes on with.
+            # Numbers stay text: the market continues with their digits.
             seed = venue.seed(json.loads(row["data"], parse_float=str))
             key = (row["category"], row["native"])
             if key in found:

@@ -18,7 +18,9 @@ TOO_MANY = 429
 
 
 class Listener:
-    """Serves one port, whose exchanges are told apart by URL paths. `seed` decides whom the faults meet."""
+    """Serves one port, whose exchanges are distinguished by URL paths. `seed` determines which connections faults
+    affect.
+    """
 
     def __init__(self, seed: int, outbox_frames_max: int) -> None:
         self._exchanges: list[Exchange] = []
@@ -26,7 +28,7 @@ class Listener:
         self._seed, self._outbox_frames_max = seed, outbox_frames_max
 
     def takes(self, exchange: Exchange, rest_api: RestApi) -> bool:
-        """Adds an exchange; False, and nothing is changed, where an earlier one has one of its paths."""
+        """Adds an exchange; returns False without a change if an earlier one has one of its paths."""
         paths = {path for there in self._exchanges for path in there.venue.paths}
         if paths & set(exchange.venue.paths) or any(rest_api.collides(there) for there in self._rest_apis):
             return False
@@ -48,12 +50,12 @@ class Listener:
                     await serve_rest(stream, self._answer)
                 nursery.cancel_scope.cancel()
         except* (ConnectionClosed, HandshakeError, trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # clients come and go as they like
+            pass  # clients may disconnect at any time
         except* trio.TooSlowError:
             pass
 
     def _route(self, path: str) -> tuple[Exchange, str] | None:
-        """The exchange and category that serve a path: the longest one that it lies in."""
+        """The exchange and category that serve a path: those of the longest matching path."""
         path = path.rstrip("/")
         found: tuple[int, Exchange, str] | None = None
         for exchange in self._exchanges:
@@ -108,7 +110,7 @@ class Listener:
             session.leave()
 
     async def _admitted(self, exchange: Exchange, request: WebSocketRequest) -> bool:
-        """Whether a client may come in; if not, it has been answered, or an outage leaves it without a word."""
+        """Whether a client is accepted; otherwise it has been answered, or dropped by an outage."""
         faults, struck = exchange.faults(), exchange.struck
         if not exchange.connects.allows(1.0, trio.current_time()):
             struck["rate_limit"] += 1

@@ -3,7 +3,7 @@
 import random
 import re
 
-# A price by its key, behind its side, or as the last number of a list in a list.
+# A price by its key, after its side, or as the last number of a nested list.
 _NUMBER = re.compile(r'("(?:p|price|px|trade_price|price_str)": ?|"(?:Buy|Sell)",|,(?=[0-9.]+\]\]$))"?[0-9.]+"?')
 _PRICES = (
     '"-1"',
@@ -28,7 +28,7 @@ _TEXTS = (
 
 
 def garbage(frame: str, rng: random.Random) -> str:
-    """A broken relative of `frame`: cut short, with an absurd price, without one, or something else whole."""
+    """A corrupted copy of `frame`: truncated, with an absurd price or none, or something else."""
     kind = rng.randrange(4)
     if kind == 0:
         return rng.choice(_TEXTS)

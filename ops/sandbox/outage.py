@@ -12,7 +12,9 @@ from ops.sandbox.faults import Faults
 
 
 class Outage:
-    """`down` while one lasts; its trading goes on meanwhile. Another value counts at once, switching it off too."""
+    """`down` during an outage; trading continues meanwhile. A changed value takes effect at once, also when
+    switched off.
+    """
 
     def __init__(self, faults: Callable[[], Faults], rng: random.Random, struck: Counter[str]) -> None:
         self._faults, self._rng, self._struck = faults, rng, struck
@@ -20,16 +22,16 @@ class Outage:
 
     @property
     def down(self) -> bool:
-        """Whether nobody is served now."""
+        """Whether no client is served now."""
         return trio.current_time() - self._began < self._faults()["outage"]
 
     @property
     def mute(self) -> bool:
-        """Whether a client that comes now is hung up on without a word, rather than refused with 503."""
+        """Whether new clients are dropped, rather than refused with 503."""
         return self._rng.random() < 0.5
 
     async def run(self, drop_all: Callable[[], None]) -> None:
-        """Until cancelled: from time to time an outage, at whose beginning every connection is dropped."""
+        """Runs until cancelled: an outage from time to time, beginning with all connections dropped."""
         while True:
             if (await next_strike(self._faults, self._rng))["outage"]:
                 self._struck["outage"] += 1

@@ -1,4 +1,4 @@
-"""The frames to be sent to one client, in order, each when it is due."""
+"""Queues the frames for one client, and sends each, in order, when it is due."""
 
 from collections import deque
 from collections.abc import Callable
@@ -7,15 +7,15 @@ import trio
 
 from ops.sandbox.shared_stream import data_frame
 
-OUTBOX_FRAMES_MAX = 50_000  # a client this far behind is cut off, as exchanges do; some 10 MB
+OUTBOX_FRAMES_MAX = 50_000  # a client this far behind is disconnected, as exchanges do; some 10 MB
 SEND_BYTES = 64 * 1024
 
 
 class Outbox:
-    """Owned by a session, whose task runs `send`. `last_sent` and all times are trio's clock.
+    """The session owns it, and runs `send`. `last_sent` and all times are trio's clock.
 
-    `encode` makes the payload of each message, text in UTF-8 where it is None; `binary` is the messages' kind. At
-    most `frames_max` wait.
+    `encode` makes the payload of each message, UTF-8 text if it is None; `binary` is the messages' type. At most
+    `frames_max` wait.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Outbox:
         self.last_sent = trio.current_time()
 
     def post(self, text: str, due: float) -> bool:
-        """Whether there was room for it."""
+        """Queues a frame; returns whether there was room."""
         if len(self._frames) >= self._frames_max:
             return False
         self._frames.append((due, text))
@@ -43,20 +43,20 @@ class Outbox:
         return True
 
     def stall(self, until: float) -> None:
-        """Nothing leaves before; what is posted meanwhile leaves then."""
+        """Sends nothing before this time."""
         self._stalled_until = until
 
     def end(self, code: int, reason: str) -> None:
-        """Asks `send` to return this once all that was posted before has gone; the first end counts."""
+        """Makes `send` return this once everything queued before has been sent; the first call counts."""
         self._ending = self._ending or (code, reason)
         self._posted.set()
 
     async def send(self) -> tuple[int, str]:
-        """Sends until an end was asked for; gives its code and reason."""
+        """Sends until an end was requested; returns its code and reason."""
         while True:
             while self._frames:
                 await trio.sleep_until(max(self._frames[0][0], self._stalled_until))
-                # Many messages at once, past the library: it takes them singly, at some 50 us each.
+                # Many messages at once, bypassing the library: it sends them singly, at some 50 us each.
                 await self._stream.send_all(self._due())
                 self.last_sent = trio.current_time()
             if self._ending is not None:

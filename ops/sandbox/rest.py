@@ -11,14 +11,16 @@ from actors.exchanges.contract.loopback_rest import HttpRequest, HttpResponse
 from ops.sandbox.shared_stream import SharedStream
 
 HEAD_BYTES_MAX = 16 * 1024
-IDLE_S = 60.0  # how long a connection may stay without a question
+IDLE_S = 60.0  # how long a connection may be idle
 READ_BYTES = 16 * 1024
 BODY_BYTES_MAX = 64 * 1024
 _UPGRADE = re.compile(rb"\r\nupgrade:[ \t]*websocket", re.IGNORECASE)
 
 
 async def wants_websocket(stream: SharedStream) -> bool | None:
-    """Reads the request's head, puts it back, and says what it asks for; None where no head came."""
+    """Reads the request's head, puts it back, and returns whether it requests a WebSocket; None if there is no
+    head.
+    """
     head = b""
     while b"\r\n\r\n" not in head:
         data = await stream.receive_some(READ_BYTES)
@@ -30,7 +32,7 @@ async def wants_websocket(stream: SharedStream) -> bool | None:
 
 
 async def serve_rest(stream: SharedStream, answer: Callable[[HttpRequest], Awaitable[HttpResponse]]) -> None:
-    """Answers requests one after the other until the client leaves, is silent for long, or breaks the protocol."""
+    """Answers requests one by one until the client disconnects, is idle for long, or breaks the protocol."""
     http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
     with trio.CancelScope() as idle:
         try:
@@ -62,7 +64,7 @@ async def _answered(
 
 
 async def _request(stream: SharedStream, http: h11.Connection) -> tuple[h11.Request, bytes] | None:
-    """The next request and its body; None when the client has left. Raises RemoteProtocolError."""
+    """The next request and its body; None if the client has disconnected. Raises RemoteProtocolError."""
     request: h11.Request | None = None
     body = b""
     while True:

@@ -17,10 +17,10 @@ RETRY_AFTER_S = 1
 
 
 class RestApi:
-    """Answers one exchange's REST questions; all clients share one address, as on loopback they do.
+    """Answers one exchange's REST requests; all clients share one address, because they are on loopback.
 
     Counts in the exchange's `struck`: "rate_limit" for each request beyond the exchange's documented limit,
-    "rest_impatient" for each before a Retry-After was over, and the faults by their names.
+    "rest_impatient" for each before a Retry-After has passed, and the faults by name.
     """
 
     def __init__(self, exchange: Exchange) -> None:
@@ -91,7 +91,7 @@ class RestApi:
         return listing.answer(request, self._listed), listing.cost(request)
 
     def _turned_away(self, reply: HttpResponse) -> HttpResponse:
-        """From now on it is watched whether the client keeps away for as long as it was asked to."""
+        """Starts to check whether the client waits as long as requested."""
         wait_s = float(reply.headers.get("retry-after", 0))
         self._not_before = max(self._not_before, trio.current_time() + wait_s)
         return reply
@@ -105,5 +105,5 @@ class RestApi:
 
 
 def _among(path: str, own: Sequence[str]) -> bool:
-    """Whether a path is one of these, or lies below one that ends with a slash."""
+    """Whether a path is one of these, or below one that ends with a slash."""
     return any(path == one or (one.endswith("/") and path.startswith(one)) for one in own)

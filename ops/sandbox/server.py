@@ -15,7 +15,7 @@ from ops.sandbox.outbox import OUTBOX_FRAMES_MAX
 from ops.sandbox.rest_api import RestApi
 from ops.terminal.suggestions import did_you_mean
 
-PACE_S = 0.01  # the trades of so long are made at once
+PACE_S = 0.01  # the trades of this time are made at once
 PAUSE_MAX_S = 0.25
 TURN_ORDERS = 200  # some 5 ms of work
 PORT_MAX = 65535
@@ -79,7 +79,7 @@ class Sandbox:
             self.set_faults(own, name)
 
     def _place(self, name: str, seed: int) -> int:
-        """Which listener serves an exchange."""
+        """The listener that serves an exchange."""
         for number, listener in enumerate(self._listeners):
             if listener.takes(self.exchanges[name], self.rest_apis[name]):
                 return number
@@ -96,7 +96,7 @@ class Sandbox:
 
     @property
     def struck(self) -> Mapping[str, Counter[str]]:
-        """How often each fault has struck, by exchange."""
+        """How often each fault has occurred, by exchange."""
         return {name: exchange.struck for name, exchange in self.exchanges.items()}
 
     def symbols(self, exchange: str) -> list[str]:
@@ -104,7 +104,7 @@ class Sandbox:
         return [row.symbol for row in self.exchanges[exchange].listings.values()]
 
     def set_faults(self, faults: Faults, exchange: str | None = None) -> None:
-        """Switches faults for one exchange or all, from now on; running connections follow."""
+        """Changes the faults of one exchange or all; running connections follow."""
         for name in self.exchanges if exchange is None else (exchange,):
             if name not in self.exchanges:
                 raise ValueError(f"{name!r} is not running here; {did_you_mean(name, self.exchanges)}")
@@ -170,7 +170,7 @@ class Sandbox:
         while True:
             await trio.sleep(pause_s)
             now = trio.current_time()
-            # After a stall of the machine at most a second's trades are made up for.
+            # After a pause of the machine at most one second of trades is made up for.
             due = min(due + (now - last) * self._rate_per_s, max(1.0, self._rate_per_s))
             last = now
             markets = list(exchange.markets.values())
@@ -178,4 +178,4 @@ class Sandbox:
                 due -= exchange.trade(exchange.rng.choice(markets))
                 made += 1
                 if made % TURN_ORDERS == 0:
-                    await trio.lowlevel.checkpoint()  # a flood must not keep the others from their turn
+                    await trio.lowlevel.checkpoint()  # a flood must not block the other tasks

@@ -17,7 +17,7 @@ from ops.sandbox.shared_stream import SharedStream
 
 CLOSE_S = 2.0  # how long a client may take to answer a close
 TOO_MANY = (1008, "Too many requests")
-DROPPED = (1006, "")  # never on the wire: it means that no close came
+DROPPED = (1006, "")  # never on the wire: it means that there was no close
 
 
 class Session:
@@ -52,7 +52,7 @@ class Session:
         self._requests: deque[float] = deque()
 
     async def run(self) -> None:
-        """Until the client leaves, or is sent away."""
+        """Runs until the client disconnects, or is disconnected."""
         with self._over:
             async with trio.open_nursery() as nursery:
                 if self._venue.on_connect is not None:
@@ -69,17 +69,17 @@ class Session:
                     nursery.start_soon(self._ping_in_words, self._venue.server_ping)
 
     def leave(self) -> None:
-        """No more trades for this client."""
+        """Stops sending trades to this client."""
         for market in self._client.subscribed.values():
             self._audience(market).discard(self)
 
     def drop(self) -> None:
-        """Ends it without a close, whatever was still to be sent; a dead one stays as it is."""
+        """Ends it without a close, discarding queued frames; a dead one stays as it is."""
         if not self._dead:
             self._over.cancel()
 
     def trade(self, market: Market, frame: str) -> None:
-        """A trade frame of a market that this client subscribed, through the faults into the outbox."""
+        """Sends a trade frame of a subscribed market, through the faults and the outbox."""
         for text in self._spoiler.frames(market, self._wrapped(market, frame)):
             self._post(text)
 
@@ -88,19 +88,19 @@ class Session:
 
     def _post(self, text: str) -> None:
         if not self._dead and not self._outbox.post(text, trio.current_time() + self._faults()["slow"]):
-            self._over.cancel()  # without a close: it would wait behind what is not read
+            self._over.cancel()  # without a close: it would wait behind unread data
 
     def _post_all(self, frames: Sequence[str]) -> None:
         for frame in frames:
             self._post(frame)
 
     def _end(self, code: int, reason: str) -> None:
-        """Closes once what was posted before has gone; a dead connection can say nothing."""
+        """Closes once everything queued has been sent; a dead connection sends nothing."""
         if not self._dead:
             self._outbox.end(code, reason)
 
     def _follow(self, answer: Answer) -> None:
-        """No await in here: between the acknowledgement and the first trade nothing may come."""
+        """Executes an Answer. No await in here: nothing may come between acknowledgement and first trade."""
         if answer.pong:
             self._pings_unanswered = 0
         if not self._venue.acknowledges_last:
@@ -170,7 +170,7 @@ class Session:
                 return
 
     async def _ping_in_words(self, server_ping: Callable[[ClientSession], str]) -> None:
-        """Pings as messages; closes on a client that leaves too many in a row without an answer."""
+        """Sends pings as messages; closes if too many in a row are unanswered."""
         while self._pings_unanswered < self._venue.server_pings_unanswered:
             self._post(server_ping(self._client))
             self._pings_unanswered += 1
@@ -178,7 +178,7 @@ class Session:
         self._end(*self._venue.server_ping_close)
 
     async def _watch(self) -> None:
-        """Closes on a client that subscribes too late or says nothing for too long."""
+        """Closes the connection of a client that subscribes too late or is idle for too long."""
         venue = self._venue
         if venue.subscribe_within_s is not None:
             await trio.sleep(venue.subscribe_within_s)
@@ -202,7 +202,7 @@ class Session:
         self.drop()
 
     async def _strike(self) -> None:
-        """The faults that come from time to time."""
+        """Executes the recurring faults."""
         while not self._dead:
             faults = await next_strike(self._faults, self._rng)
             if faults["stall"]:
@@ -212,7 +212,7 @@ class Session:
             if faults["oversize"]:
                 self._struck["oversize"] += 1
                 self._post("{" + " " * (int(faults["oversize"]) - 2) + "}")
-            # Either ends it, so both come first equally often.
+            # Either ends it, so both occur first equally often.
             for name in self._rng.sample(("close", "half_open"), 2):
                 if name == "half_open" and self._spoiler.strikes(name):
                     self._dead = True

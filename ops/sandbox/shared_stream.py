@@ -4,11 +4,10 @@ import trio
 
 
 class SharedStream(trio.abc.Stream):
-    """Every `send_all` is whole: none is cut in two by another. Closing closes the stream below.
+    """Every `send_all` is atomic. Closing closes the stream below.
 
-    What was read to see who is there is put back with `unread`, and comes first again. After `die()` it is a
-    half-open connection: nothing that is written leaves, what comes is taken and thrown away, and only the
-    other side's leaving ends it.
+    Data read to identify the client is put back with `unread`, and returned first. After `die()` it is a half-open
+    connection: nothing is sent, received data is discarded, and only the other side ends it.
     """
 
     def __init__(self, stream: trio.SocketStream) -> None:
@@ -29,7 +28,7 @@ class SharedStream(trio.abc.Stream):
             await self._stream.wait_send_all_might_not_block()
 
     def die(self) -> None:
-        """From now on it is dead, and nobody is informed."""
+        """Makes it half-open, without informing anybody."""
         self._dead = True
 
     def unread(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Fits tables and text to a terminal's width; what does not fit is left out and named."""
+"""Fits tables and text to a terminal's width; columns that do not fit are left out and named."""
 
 import re
 import textwrap
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len, chop_cells
 
-COUNTED_WIDTH_MIN = 24  # in less room the count would take the place of the text
+COUNTED_WIDTH_MIN = 24  # in less room the count would replace the text
 GAP = 2  # between two columns
-NAME_WIDTH_MIN = 6  # of what is no long text, where nothing else helps
+NAME_WIDTH_MIN = 6  # the minimum for other columns, if nothing else helps
 
 
 # "CannotConnect: ", not the "USD: " of "BTC/USD: no such pair".
@@ -18,21 +18,21 @@ _CLASS = re.compile(r"(?<![\w/:.-])(?:[A-Z]+[a-z]+(?:[A-Z][a-z]+)+|[A-Z]+Error):
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How a table becomes narrower: the columns to leave out, the least important first, and those to shorten.
+    """How to narrow a table: the columns to leave out, the least important first, and those to shorten.
 
-    Columns of no content ("", "0", "NULL" in all rows) among `drop` go before the others.
+    Columns of `drop` without content ("", "0", "NULL" in all rows) go before the others.
     """
 
     drop: tuple[str, ...] = ()
     shorten: tuple[str, ...] = ()
-    text_width_min: int = 20  # a text that is shortened keeps at least so much, the columns of `drop` go before
+    text_width_min: int = 20  # a shortened text keeps at least this much; the columns of `drop` go first
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What is shown: indices of the columns that stay, their widths, and the names of those left out.
+    """What is shown: indices of the remaining columns, their widths, and the names of those left out.
 
-    `whole` where all is shown, no cell shortened.
+    `whole` if everything is shown and no cell shortened.
     """
 
     kept: list[int]
@@ -42,12 +42,12 @@ class Fitted:
 
 
 def width_of(text: str) -> int:
-    """How many cells a text takes: one for most characters, two for Chinese ones, none for marks."""
+    """The number of cells a text takes: one for most characters, two for Chinese ones, none for marks."""
     return len(text) if text.isascii() else cell_len(text)
 
 
 def shortened(text: str, width: int) -> str:
-    """`text` within `width` cells; where some of a long one goes, "(+N)" says how many characters."""
+    """`text` within `width` cells; if a long one is cut, "(+N)" gives the number of characters removed."""
     if width_of(text) <= width:
         return text
     if width < COUNTED_WIDTH_MIN:
@@ -62,14 +62,14 @@ def shortened(text: str, width: int) -> str:
 
 
 def wrapped(text: str, width: int, indent: str = "") -> list[str]:
-    """Lines of at most `width`, broken between words; a word that is longer (a path) stays whole."""
+    """Lines of at most `width`, broken between words; a longer word (a path) stays whole."""
     return textwrap.wrap(
         text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
     ) or [""]
 
 
 def reason_for_people(text: str) -> str:
-    """A reason without the name of the error's class, which is for the log and for JSON."""
+    """A reason without the name of the error's class, which is for logs and JSON."""
     return _CLASS.sub("", text)
 
 
@@ -99,7 +99,7 @@ def fitted(
         kept.pop()
     widths = [natural[index] for index in kept]
     whole = len(kept) == len(columns) and not too_wide(lambda index: natural[index])
-    while sum(widths) + GAP * (len(kept) - 1) > width:  # the widest text gives way first
+    while sum(widths) + GAP * (len(kept) - 1) > width:  # the widest text is shortened first
         widest = max(range(len(kept)), key=lambda i: (widths[i] - NAME_WIDTH_MIN) * may_shorten[kept[i]])
         if not may_shorten[kept[widest]] or widths[widest] <= NAME_WIDTH_MIN:
             break
@@ -108,7 +108,7 @@ def fitted(
 
 
 def _cut(text: str, width: int) -> str:
-    """The start of a text, up to the end of a word where one ends in its second half."""
+    """The start of a text, up to the end of a word if one ends in its second half."""
     start = chop_cells(text, max(1, width - 1))[0]
     words, space, _ = start.rpartition(" ")
     return f"{words if space and len(words) >= len(start) // 2 else start}…"

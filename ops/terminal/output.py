@@ -17,8 +17,8 @@ from rich.text import Text
 from ops.terminal.layout import GAP, Fit, fitted, shortened, width_of, wrapped
 from supervisor.text import printable
 
-PIPE_COLUMNS = 10_000  # not a terminal: nothing is cut to a width that nobody sees
-COLUMNS = 80  # of a terminal that does not say
+PIPE_COLUMNS = 10_000  # not a terminal: nothing is cut
+COLUMNS = 80  # for a terminal that does not report its width
 ANY_TABLE = Fit()
 CELL_CHARS_MAX = 1_000_000  # a value of a query is shown whole; a table cuts it to its column
 
@@ -30,7 +30,7 @@ def decimal_text(value: Decimal) -> str:
 
 
 def plain(value: object) -> Any:
-    """A value as JSON can hold it: decimals and times as text, bytes as text with what is no UTF-8 escaped."""
+    """A value for JSON: decimals and times as text, bytes as text with invalid UTF-8 escaped."""
     match value:
         case None | bool() | int() | str():
             return value
@@ -64,7 +64,7 @@ def _time_text(value: datetime) -> str:
 
 
 def terminal_width(file: TextIO) -> int | None:
-    """The columns of the terminal that the file is ($COLUMNS where that is set), None where it is none."""
+    """The columns of the terminal that the file is ($COLUMNS if set), None if it is not a terminal."""
     if not file.isatty():
         return None
     wanted = os.environ.get("COLUMNS", "")
@@ -81,7 +81,7 @@ def takes_unicode(file: TextIO) -> bool:
 
 
 def json_text(value: object, *, ascii_only: bool = False) -> str:
-    """One line of JSON that steers no terminal: only characters that cannot be printed are escaped."""
+    """One line of JSON without control sequences for a terminal: only unprintable characters are escaped."""
     text = json.dumps(value, ensure_ascii=ascii_only)
     if text.isprintable():
         return text
@@ -89,7 +89,7 @@ def json_text(value: object, *, ascii_only: bool = False) -> str:
 
 
 def _shown(text: str) -> str:
-    """A value on a terminal: whole, and steering nothing."""
+    """A value on a terminal: whole, without control sequences."""
     return printable(text, CELL_CHARS_MAX)
 
 
@@ -106,7 +106,7 @@ def _distinct(columns: Sequence[str]) -> list[str]:
 
 
 def write_json(columns: Sequence[str], rows: Iterable[Sequence[object]], file: TextIO) -> None:
-    """A JSON array with one object a row, one row a line."""
+    """A JSON array with one object per row, one row per line."""
     names, escaped = _distinct(columns), not takes_unicode(file)
     file.write("[")
     separator = "\n"
@@ -133,7 +133,7 @@ def write_table(
     title: str | None = None,
     fit: Fit = ANY_TABLE,
 ) -> None:
-    """A table for reading; on a terminal within its width, elsewhere whole and one line a row."""
+    """A table for reading; on a terminal within its width, elsewhere whole with one line per row."""
     shown = [list(row) for row in rows]
     width = terminal_width(file)
     if width is None:
@@ -150,7 +150,7 @@ def write_table(
 
 
 def _write_plain(columns: Sequence[str], rows: Sequence[Sequence[object]], file: TextIO, title: str | None) -> None:
-    """The same without rich, which takes 200 us a row."""
+    """The same without rich, which takes 200 us per row."""
     names = [_shown(column) for column in columns]
     right = [any(_is_number(row[i]) for row in rows) for i in range(len(names))]
     cells = [[_cell(value, _time_text) for value in row] for row in rows]
@@ -173,7 +173,7 @@ def _write_plain(columns: Sequence[str], rows: Sequence[Sequence[object]], file:
 def laid_out(
     columns: Sequence[str], rows: Sequence[Sequence[object]], width: int | None, fit: Fit = ANY_TABLE
 ) -> tuple[Table, list[str]]:
-    """A table of at most `width` (None: as wide as it is), and the columns that it leaves out."""
+    """A table of at most `width` (None: unlimited), and the columns that it leaves out."""
     names = [_shown(column) for column in columns]
     numbers = [any(_is_number(row[i]) for row in rows) for i in range(len(names))]
     texts = [not numbers[i] and not any(isinstance(row[i], datetime) for row in rows) for i in range(len(names))]
@@ -216,5 +216,5 @@ def _text(value: object, *, null: str) -> str:
     return simple if isinstance(simple, str) else json.dumps(simple, ensure_ascii=False)
 
 
-# As much of a time as there is room for: all of it, without fractions of a second, without this year.
+# As much of a time as fits: all of it, without fractions of a second, or without the current year.
 _TIMES: tuple[Callable[[datetime], str], ...] = (_time_text, _seconds, _without_year)

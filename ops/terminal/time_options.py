@@ -1,4 +1,4 @@
-"""Parses times on the command line."""
+"""Parses times given on the command line."""
 
 import re
 import time
@@ -11,7 +11,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def microseconds(text: str) -> int:
-    """Microseconds UTC of an RFC 3339 time, or of the start of a day; ValueError says what is expected."""
+    """Microseconds UTC of an RFC 3339 time, or of the start of a day; raises ValueError with what is expected."""
     try:
         if len(text) <= len("2026-06-01"):
             day = date.fromisoformat(text)
@@ -20,7 +20,7 @@ def microseconds(text: str) -> int:
             moment = datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(
-            f"{text!r} is no time; write one like 2026-06-01T12:30:00Z, or a day like 2026-06-01"
+            f"{text!r} is not a time; write one like 2026-06-01T12:30:00Z, or a day like 2026-06-01"
         ) from None
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone; write {text}Z for UTC, or an offset like {text}+02:00")
@@ -28,7 +28,7 @@ def microseconds(text: str) -> int:
 
 
 def ago_or_instant(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    """The same, also for how long ago: "90s", "15min", "2h", "3d"."""
+    """The same, also for a duration before now: "90s", "15min", "2h", "3d"."""
     match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?(s|min|m|h|d)", value or "")
     if match is None:
         return instant(ctx, param, value)

@@ -151,7 +151,7 @@ async def test_without_waiting_it_says_that_the_repair_has_begun(desk: Desk) -> 
         ((*BTC, "--from", FROM, "--to", FROM), 64, "begins before it ends"),
         ((*BTC, "--from", "2126-06-01"), 1, "before now"),
         ((*BTC, "--from", "2026-06-01T10:00:00"), 64, "2026-06-01T10:00:00Z for UTC"),
-        ((*BTC, "--from", FROM, "--to", "soon"), 64, "'soon' is no time"),
+        ((*BTC, "--from", FROM, "--to", "soon"), 64, "'soon' is not a time"),
         ((*BTC,), 64, "--from"),
         (("--exchange", "binanse", "--symbol", "BTC/USDT", *STRETCH), 1, "no exchange is called 'binanse'"),
         (("--exchange", "binance", "--symbol", "XRP/USDT", *STRETCH), 1, "binance does not record XRP/USDT"),

@@ -47,7 +47,7 @@ def test_a_statement_without_rows_is_an_empty_result(file: Path) -> None:
 
 @pytest.mark.parametrize("sql", ["", "-- later", ";"])
 def test_no_statement_at_all_is_told(file: Path, sql: str) -> None:
-    with pytest.raises(QueryError, match="the question is empty"):
+    with pytest.raises(QueryError, match="the query is empty"):
         run_query(file, sql)
 
 
