@@ -476,7 +476,7 @@ def test_a_folder_that_this_user_may_not_write_is_named(folder: Path) -> None:
         ("xyz", STORE, None),
         ("binanse", EXCHANGES, "binance"),
         ("Kraken", EXCHANGES, "kraken"),
-        ("coinbase", EXCHANGES, "coinbaseexchange"),
+        ("coinbaseexchang", EXCHANGES, "coinbaseexchange"),
         ("stats", COMMANDS, "status"),
         ("config", COMMANDS, "check-config"),
         ("flush_interval", STORE, "flush_interval_s"),
