@@ -1,7 +1,7 @@
 """Gate: `spot.trades`, and `futures.trades` of perpetual and dated contracts, by settlement coin."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -53,11 +53,12 @@ PINGS = {
 class _SpotTrade(
     msgspec.Struct,
     gc=False,
-    rename={"native": "currency_pair", "volume": "amount", "time": "create_time_ms"},
+    rename={"native": "currency_pair", "volume": "amount", "time": "create_time_ms", "number": "id_market"},
 ):
     """{"id":217831625,"id_market":217831625,"create_time":1788336082,"create_time_ms":"1788336082402.208000",
     "side":"sell","currency_pair":"BTC_USDT","amount":"0.000021","price":"77474","range":"217831625-217831625",...};
-    `side` is the taker's. Frames of 2021 have neither id_market nor range."""
+    `side` is the taker's. `id_market` counts the trades of a pair, of which one row stands for those in `range`;
+    frames of 2021 have neither."""
 
     native: str
     id: int
@@ -65,6 +66,8 @@ class _SpotTrade(
     price: str
     volume: str
     time: str
+    number: int | None = None
+    range: str = ""
 
 
 class _FuturesTrade(msgspec.Struct, gc=False, rename={"native": "contract", "time": "create_time_ms"}):
@@ -136,16 +139,47 @@ def _request(event: str, natives: Sequence[str], channel: str, request_id: str) 
     return compact({"id": int(request_id), "channel": kind + channel, "event": event, "payload": names})
 
 
-def trades(frames: Sequence[bytes]) -> x.Trades:
-    """All of spot or all of futures, as each connection carries one of them."""
-    read = decode_frames(_decoder, frames)
-    spot = [frame.result for frame in read if type(frame) is _SpotFrame]
-    futures = [frame for frame in read if type(frame) is _FuturesFrame]
-    if not futures:
-        return _spot(spot)
-    if spot:
-        raise ValueError("spot and futures in one batch")
-    return _futures([row for frame in futures for row in _oldest_first(frame.result)])
+class Numbers:
+    """Reads the frames of one connection, on which the trades of each spot pair are numbered without holes."""
+
+    def __init__(self, _markets: Mapping[str, x.Market]) -> None:
+        self._last: dict[str, int] = {}
+        self._after_hole: dict[str, int] = {}  # the number behind the newest hole, as a frame may be read twice
+
+    def trades(self, frames: Sequence[bytes], /) -> x.Trades:
+        """All of spot or all of futures, as each connection carries one of them."""
+        read = decode_frames(_decoder, frames)
+        spot = [frame.result for frame in read if type(frame) is _SpotFrame]
+        futures = [frame for frame in read if type(frame) is _FuturesFrame]
+        if spot and futures:
+            raise ValueError("spot and futures in one batch")
+        if futures:
+            return _futures([row for frame in futures for row in _oldest_first(frame.result)])
+        made = _spot(spot)
+        breaks = [self._follows_hole(row) for row in spot]
+        if True in breaks:
+            made.breaks = breaks
+        return made
+
+    def _follows_hole(self, row: _SpotTrade) -> bool:
+        number, last = row.number, self._last.get(row.native)
+        if number is None:
+            return False
+        if last is None or number > last:
+            self._last[row.native] = number
+            if last is not None and number > last + 1 and _first(row.range, number) > last + 1:
+                self._after_hole[row.native] = number
+        return self._after_hole.get(row.native) == number
+
+    def control(self, message: object, /) -> x.Control | None:
+        """What a message that is no trade means."""
+        return control(message)
+
+
+def _first(numbers: str, number: int) -> int:
+    """The first of "217831625-217831627"."""
+    first = numbers.partition("-")[0]
+    return int(first) if first.isascii() and first.isdecimal() and len(first) <= len(str(number)) else number
 
 
 def _spot(rows: Sequence[_SpotTrade]) -> x.Trades:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from actors.feed.decoder import Decoder, Outcome
-from actors.model.ticks import OFF_BOOK, Block, Reason
+from actors.model.ticks import AFTER_BREAK, OFF_BOOK, Block, Reason
 from tests.harness.exchange_cases import market_of
 from tests.harness.exchange_values import dialect_of
 
@@ -17,7 +17,8 @@ def read(*rows: dict[str, object]) -> tuple[Block, Outcome]:
     block, dialect = Block("gate"), dialect_of("gate")
     names = {market_of("gate", symbol).native: symbol for symbol in SYMBOLS}
     frame = {"time": 1, "channel": "futures.trades", "event": "update", "error": None, "result": list(rows)}
-    return block, Decoder("gate", dialect, names).read([json.dumps(frame).encode()], 5, block)
+    reader = Decoder("gate", dialect, names, dialect.decoder_for({}))
+    return block, reader.read([json.dumps(frame).encode()], 5, block)
 
 
 def test_sizes_and_prices_are_numbers_or_texts_and_the_sign_is_the_side() -> None:
@@ -48,6 +49,26 @@ def test_what_never_met_the_book_is_marked() -> None:
         {**ROW, "contract": "BTC_USDT"}, {**ROW, "contract": "BTC_USDT", "id": 10, "is_internal": True}
     )
     assert outcome.off_book and block.source == ["stream", OFF_BOOK]
+
+
+def spot(number: int | None, numbers: str = "") -> bytes:
+    row = {
+        **{"id": (number or 0) + 1000, "create_time_ms": "1788336082402.208000", "side": "sell", "price": "5"},
+        **{"currency_pair": "BTC_USDT", "amount": "1"},
+        **({} if number is None else {"id_market": number, "range": numbers or f"{number}-{number}"}),
+    }
+    return json.dumps({"channel": "spot.trades", "event": "update", "result": row}).encode()
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_hole_in_the_numbers_of_a_pair_is_a_break(together: bool) -> None:
+    """A row may stand for several numbers, and frames of 2021 have none."""
+    frames = [spot(5), spot(6), spot(9), spot(12, "10-12"), spot(None), spot(12), spot(15, "14-15"), spot(16)]
+    block, dialect = Block("gate"), dialect_of("gate")
+    reader = Decoder("gate", dialect, {"spot.BTC_USDT": "BTC/USDT"}, dialect.decoder_for({}))
+    for messages in [frames] if together else [[frame] for frame in frames]:
+        reader.read(messages, 5, block)
+    assert [at for at, source in enumerate(block.source) if source == AFTER_BREAK] == [2, 6]
 
 
 @pytest.mark.parametrize(
