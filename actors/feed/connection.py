@@ -1,12 +1,13 @@
 """The connection actor: opens one session with its exchange per run, and keeps its data across runs."""
 
+import dataclasses
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 import trio
 
 from actors.continuity.continuity import Continuity
-from actors.exchanges.contract.feed import Dialect, Token
+from actors.exchanges.contract.feed import Dialect, Market, Token
 from actors.feed.accumulator import Accumulator
 from actors.feed.connection_state import ConnectionState
 from actors.feed.session import Session
@@ -47,6 +48,7 @@ class Connection:
         self._accumulator = Accumulator(settings.name, account, intake, continuity, chunk_rows)
         self._pace, self._refused, self._token = pace, refused, token
         self._set_aside, self._connect = SetAside(), connect
+        self._session: Session | None = None
 
     async def run(self, context: Context) -> None:
         """Runs one session until it ends; raises the error that ended it, usually a transient one. Stops on
@@ -55,8 +57,9 @@ class Connection:
         state = self.state
         await self.hand_over()
         await self._pace()
+        token = await self._token() if self._token else None
         self._accumulator.new_session()
-        session = Session(
+        session = self._session = Session(
             self.spec,
             self._settings,
             self._dialect,
@@ -65,7 +68,7 @@ class Connection:
             self._continuity,
             context,
             set_aside=self._set_aside,
-            token=await self._token() if self._token else None,
+            token=token,
             connect=self._connect,
         )
         try:
@@ -74,6 +77,7 @@ class Connection:
             self._refused(refusal)
             raise
         finally:
+            self._session = None
             reason = GapReason.OVERFLOW if state.overflowed else GapReason.DISCONNECT
             self._continuity.disconnected(state.since.keys() - state.given_up, time.time_ns(), reason)
             state.ended()
@@ -83,6 +87,21 @@ class Connection:
     def give_up(self, symbols: Iterable[str]) -> None:
         """Opens no gap for these markets when the connection ends."""
         self.state.give_up(symbols)
+
+    def add(self, markets: Sequence[Market]) -> None:
+        """Carries more markets: on the open connection, and from the next one on."""
+        self.spec = dataclasses.replace(self.spec, markets=(*self.spec.markets, *markets))
+        self.state.given_up.difference_update(market.symbol for market in markets)
+        if self._session is not None:
+            self._session.add(markets)
+
+    def drop(self, symbols: Collection[str], *, silently: bool = False) -> None:
+        """Carries these markets no more; `silently`: without unsubscribing them, as nothing of them comes."""
+        self.give_up(symbols)
+        kept = tuple(market for market in self.spec.markets if market.symbol not in symbols)
+        self.spec = dataclasses.replace(self.spec, markets=kept)
+        if self._session is not None:
+            self._session.remove(symbols, silently=silently)
 
     async def hand_over(self) -> None:
         """Puts everything read so far into the buffer's mailbox."""

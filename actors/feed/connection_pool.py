@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -121,30 +121,57 @@ class ConnectionPool:
         self._lifetimes.pop(connection, None)
 
     async def change(self, new: Sequence[Market], gone: set[str], *, delisted: bool = False) -> None:
-        """Opens connections for new markets; replaces a connection that carries a removed one.
+        """Carries new markets and drops removed ones, on the open connections where the protocol allows it.
 
+        Elsewhere new markets get connections of their own, and a connection that carries a removed one is replaced.
         A market among `new` that is already carried is moved to another connection. `delisted`: the exchange sends
         nothing of the removed ones, so that their connections need not be replaced.
         """
         async with self._changing:
             if self._retired:
                 return
+            dialect = self._dialect
+            changes_open = dialect.unsubscribe_text is not None or dialect.request_replaces
+            replacing = {one for pair in self._replacements for one in (pair.old, pair.new)}
             wanted = {market.symbol: market for market in new}
             moved = wanted.keys() & {market.symbol for one in self.connections for market in one.spec.markets}
             for connection in list(self.connections):
                 kept = [market for market in connection.spec.markets if market.symbol not in gone]
-                if len(kept) == len(connection.spec.markets) and moved.isdisjoint(one.symbol for one in kept):
+                stays = moved.isdisjoint(market.symbol for market in kept)
+                if stays and len(kept) == len(connection.spec.markets):
+                    continue
+                if stays and kept and (delisted or (changes_open and connection not in replacing)):
+                    connection.drop(gone, silently=delisted)
                     continue
                 connection.give_up(gone)
-                if delisted and kept and moved.isdisjoint(one.symbol for one in kept):
-                    connection.spec = dataclasses.replace(connection.spec, markets=tuple(kept))
-                    continue
                 for market in kept:
                     wanted.setdefault(market.symbol, market)
                 await self._end(connection)
+            # A decoder with a state of its own knows the markets that it was made for, and no others.
+            if changes_open and dialect.decoder is None and not dialect.bad_symbol_closes:
+                open_ones = [connection for connection in self.connections if connection not in replacing]
+                wanted = self._add_to_open(open_ones, wanted)
             for connection in self._build(list(wanted.values())):
                 self.connections.append(connection)
                 await self._start(connection)
+
+    def _add_to_open(self, connections: Sequence[Connection], wanted: Mapping[str, Market]) -> dict[str, Market]:
+        """Adds markets to connections of their endpoint that have room; returns those that find none."""
+        width, copies = self._dialect.limits.symbols_per_connection, self._settings.redundancy
+        room = {connection: width - len(connection.spec.markets) for connection in connections}
+        added: dict[Connection, list[Market]] = {}
+        left: dict[str, Market] = {}
+        for symbol, market in wanted.items():
+            places = [one for one in connections if room[one] > 0 and one.spec.endpoint == market.endpoint]
+            if len(places) < copies:
+                left[symbol] = market
+                continue
+            for connection in places[:copies]:
+                room[connection] -= 1
+                added.setdefault(connection, []).append(market)
+        for connection, markets in added.items():
+            connection.add(markets)
+        return left
 
     @property
     def halted(self) -> bool:

@@ -71,7 +71,7 @@ class ConnectionState:
 
     def traded(self, symbols: Iterable[str], now: float) -> None:
         """These symbols had trades since the last check."""
-        symbols = dict.fromkeys(symbols, now)
+        symbols = dict.fromkeys((symbol for symbol in symbols if symbol not in self.given_up), now)
         self.last_trade_at.update(symbols)
         if symbols and now - self.halted_at > STRAGGLERS_S:
             self._matches()

@@ -14,6 +14,7 @@ from actors.exchanges.contract.feed import (
     Condition,
     Control,
     Dialect,
+    Market,
     Refusal,
     Reply,
     Token,
@@ -100,6 +101,18 @@ class Session:
     def subscription(self) -> Subscription:
         """The requested markets, and the answers."""
         return self._subscription
+
+    def add(self, markets: Sequence[Market]) -> None:
+        """Subscribes more markets on the open connection."""
+        self._symbols.update((market.native, market.symbol) for market in markets)
+        self._subscription.add([market.native for market in markets], trio.current_time())
+        self._wake.set()
+
+    def remove(self, symbols: Collection[str], *, silently: bool) -> None:
+        """Unsubscribes markets. What of them is still on its way is read as before."""
+        natives = [native for native, symbol in self._symbols.items() if symbol in symbols]
+        self._subscription.remove(natives, trio.current_time(), silently=silently)
+        self._wake.set()
 
     async def run(self) -> None:
         tls = client_context(self.settings.ca_file) if self._url.startswith("wss:") else None
@@ -245,7 +258,8 @@ class Session:
                 await self._wake.wait()
                 continue
             self._decoder.requested(request.natives, time.time_ns())
-            self._requested_at = now
+            if request.natives:
+                self._requested_at = now
             sent.append(now)
             await wire.send(request.text)
             if self._observe is not None:

@@ -68,6 +68,7 @@ class Subscription:
         self._random = random.Random()  # noqa: S311 - spreads load, keeps no secret
         self._pauses: dict[int, float] = {}  # by tries: what is refused together is asked again together
         self._queue: deque[Request] = deque()
+        self._ending: deque[Request] = deque()  # requests that end subscriptions
         self._open: dict[str, _Open] = {}
         self._turn = ""  # id of the last request for what was asked for in vain before
         self._tries: dict[str, int] = {}  # in vain, in a row
@@ -95,6 +96,8 @@ class Subscription:
         self._look_for_late(now)
         if now < self._held_until:
             return None
+        if self._ending:
+            return self._ending.popleft()
         self._refill(now)
         while self._queue:
             opened = self._open.get(self._queue[0].request_id)
@@ -171,7 +174,52 @@ class Subscription:
         made = self._dialect.subscribe(natives, self._channel, self._next_id)
         self._next_id += len(made)
         self._queue += made
-        self._open.update((request.request_id, _Open(request, set(request.natives))) for request in made)
+        # A request that replaces others names markets whose answer has come already.
+        known = self.confirmed if self._dialect.request_replaces else set[str]()
+        self._open.update((request.request_id, _Open(request, {*request.natives} - known)) for request in made)
+
+    # -- changes ------------------------------------------------------------------------------------------
+
+    def add(self, natives: Sequence[str], now: float) -> None:
+        """Wants more markets on this connection."""
+        new = tuple(native for native in natives if native not in self._ours)
+        self._all += new
+        self._ours.update(new)
+        for native in new:
+            self._waiting[native] = _Waiting(now, new, again=False)
+            self.pending[native] = None
+
+    def remove(self, natives: Iterable[str], now: float, *, silently: bool = False) -> None:
+        """Wants these no more. Those that were asked for are unsubscribed, unless `silently`."""
+        gone = self._ours & set(natives)
+        sent = [one for one in self._open.values() if one.sent_at is not None]
+        asked = [n for n in gone if n in self.confirmed or n in self.assumed or any(n in one.left for one in sent)]
+        self._all = tuple(native for native in self._all if native not in gone)
+        self._ours -= gone
+        for names in (self.confirmed, self.assumed, self._ended, self._listed):
+            names -= gone
+        for by_name in (self._waiting, self.pending, self.refused, self.held, self.unanswered):
+            for native in gone:
+                by_name.pop(native, None)
+        for request in [one for one in self._queue if gone & set(one.natives)]:
+            self._queue.remove(request)
+            self._open.pop(request.request_id, None)
+            # The others of it are requested again.
+            rest = tuple(one for one in request.natives if one in self._ours and one not in self.confirmed)
+            self._waiting.update((native, _Waiting(now, rest, again=False)) for native in rest)
+        for request_id, opened in list(self._open.items()):
+            opened.left -= gone
+            if not opened.left:
+                del self._open[request_id]
+        if silently or not asked:
+            return
+        if self._dialect.request_replaces:  # the next request names all others
+            for native in self._all[:1]:
+                self._waiting.setdefault(native, _Waiting(now, (native,), again=False))
+            return
+        made = self._dialect.unsubscribe(sorted(asked), self._channel, self._next_id)
+        self._next_id += len(made)
+        self._ending += (Request(one.text, one.request_id, ()) for one in made)
 
     def _look_for_late(self, now: float) -> None:
         """What got no answer in time is to be asked for again; a late answer is welcome all the same."""

@@ -85,7 +85,15 @@ class Venue:
                 if text == "ping":
                     await client.send("pong")
                 elif client.number not in self.deaf and 0 not in self.deaf:
-                    for arg in json.loads(text)["args"]:
+                    request = json.loads(text)
+                    if request["op"] == "unsubscribe":
+                        for arg in request["args"]:
+                            await client.send(
+                                json.dumps({"event": "unsubscribe", "arg": arg, "connId": "a4d3ae55"})
+                            )
+                            self._open[client].discard(arg["instId"])
+                        continue
+                    for arg in request["args"]:
                         await client.send(json.dumps({"event": "subscribe", "arg": arg, "connId": "a4d3ae55"}))
                         self._open[client].add(arg["instId"])
         finally:

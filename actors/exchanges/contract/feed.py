@@ -382,14 +382,27 @@ class Dialect:
 
     def subscribe(self, natives: Sequence[str], channel: str, first_id: int) -> list[Request]:
         """The requests for these natives of one endpoint, within `limits`; their ids count up from `first_id`."""
+        return self._requests(self.subscribe_text, natives, channel, first_id)
+
+    def unsubscribe(self, natives: Sequence[str], channel: str, first_id: int) -> list[Request]:
+        """The requests that end these subscriptions, likewise; [] where the protocol has none."""
+        return self._requests(self.unsubscribe_text, natives, channel, first_id) if self.unsubscribe_text else []
+
+    def _requests(
+        self,
+        make_text: Callable[[Sequence[str], str, str], str],
+        natives: Sequence[str],
+        channel: str,
+        first_id: int,
+    ) -> list[Request]:
         limits, done, start = self.limits, list[Request](), 0
         while start < len(natives):
             request_id = str(first_id + len(done))
             take = min(limits.symbols_per_request, len(natives) - start)
-            text = self.subscribe_text(natives[start : start + take], channel, request_id)
+            text = make_text(natives[start : start + take], channel, request_id)
             while len(text.encode()) > limits.request_bytes and take > 1:
                 take = max(1, take // 2)
-                text = self.subscribe_text(natives[start : start + take], channel, request_id)
+                text = make_text(natives[start : start + take], channel, request_id)
             done.append(Request(text, request_id, tuple(natives[start : start + take])))
             start += take
         return done

@@ -1,0 +1,135 @@
+"""Markets are added and removed on the open connection, where the exchange's protocol allows it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from actors.exchanges.contract.feed_helpers import compact
+from tests.harness.exchange_values import dialect_of
+from tests.harness.memory_exchange import BTC, ETH, Recorder, Venue, recorded, seen
+
+SOL = "SOL-USDT"
+
+
+def unsubscribe_text(natives: Sequence[str], channel: str, request_id: str) -> str:
+    args = [{"channel": channel, "instId": native} for native in natives]
+    return compact({"id": request_id, "op": "unsubscribe", "args": args})
+
+
+HOT: Mapping[str, Any] = {"unsubscribe_text": unsubscribe_text}
+
+
+def requests(venue: Venue) -> list[tuple[int, str, list[str]]]:
+    """What was asked for: connection, op, natives."""
+    texts = [(c.number, json.loads(text)) for c in venue.server.clients for text in c.asked if text != "ping"]
+    return [(number, one["op"], [arg["instId"] for arg in one["args"]]) for number, one in texts]
+
+
+def carried(recorder: Recorder) -> dict[str, list[str]]:
+    """By connection, the symbols that it delivers, as far as is known."""
+    return {one.spec.name: sorted(one.state.since) for one in recorder.exchange.connections}
+
+
+async def test_a_market_is_added_to_the_open_connection(autojump_clock: MockClock) -> None:
+    venue = Venue()
+    async with recorded(venue, changes=HOT) as recorder:
+        await recorder.exchange.change(["ETH/USDT", "SOL/USDT"], [])
+        await seen(lambda: carried(recorder) == {"x:1": ["BTC/USDT", "ETH/USDT", "SOL/USDT"]})
+        assert requests(venue) == [(1, "subscribe", [BTC]), (1, "subscribe", [ETH, SOL])]
+        for native in (BTC, ETH, SOL):
+            await venue.trade(native)
+        await seen(lambda: recorder.ids("SOL/USDT") == venue.ids(SOL))
+        # The next session has all of them from its start.
+        await venue.end(1)
+        await seen(lambda: venue.open == [2])
+        await seen(lambda: carried(recorder) == {"x:1": ["BTC/USDT", "ETH/USDT", "SOL/USDT"]})
+        assert requests(venue)[2:] == [(2, "subscribe", [BTC, ETH, SOL])]
+        recorder.check(restarts=["x:1"])
+
+
+async def test_a_market_is_removed_from_the_open_connection(autojump_clock: MockClock) -> None:
+    venue = Venue()
+    async with recorded(venue, "BTC/USDT", "ETH/USDT", changes=HOT) as recorder:
+        await venue.trade(ETH)
+        await venue.trade(BTC)
+        await seen(lambda: recorder.ids("ETH/USDT") == venue.ids(ETH))
+        await recorder.exchange.change([], ["ETH/USDT"])
+        await trio.sleep(1.0)
+        assert requests(venue)[-1] == (1, "unsubscribe", [ETH]) and venue.open == [1]
+        assert carried(recorder) == {"x:1": ["BTC/USDT"]}
+        await venue.trade(ETH)
+        await venue.trade(BTC)
+        await seen(lambda: recorder.ids() == venue.ids())
+        assert len(recorder.ids("ETH/USDT")) == 1 and recorder.gaps() == []
+        await trio.sleep(60.0)  # nothing asks for it again
+        assert len(requests(venue)) == 2
+        # And it may come back.
+        await recorder.exchange.change(["ETH/USDT"], [])
+        await seen(lambda: carried(recorder) == {"x:1": ["BTC/USDT", "ETH/USDT"]})
+        await venue.trade(ETH)
+        await seen(lambda: len(recorder.ids("ETH/USDT")) == 3)  # the history had what was missed in between
+        recorder.check()
+
+
+async def test_what_finds_no_room_gets_a_connection_of_its_own(autojump_clock: MockClock) -> None:
+    venue = Venue()
+    limits = replace(dialect_of("okx").limits, symbols_per_connection=2)
+    async with recorded(venue, changes={**HOT, "limits": limits}) as recorder:
+        await recorder.exchange.change(["ETH/USDT", "SOL/USDT"], [])
+        await seen(lambda: carried(recorder) == {"x:1": ["BTC/USDT", "ETH/USDT"], "x:2": ["SOL/USDT"]})
+
+
+async def test_with_redundancy_a_market_is_added_to_as_many_connections(autojump_clock: MockClock) -> None:
+    venue = Venue()
+    async with recorded(venue, changes=HOT, redundancy=2) as recorder:
+        await recorder.exchange.change(["ETH/USDT"], [])
+        both = ["BTC/USDT", "ETH/USDT"]
+        await seen(lambda: carried(recorder) == {"x:1": both, "x:2": both})
+        await recorder.exchange.change([], ["BTC/USDT"])
+        await seen(lambda: carried(recorder) == {"x:1": ["ETH/USDT"], "x:2": ["ETH/USDT"]})
+        await venue.trade(ETH)
+        await seen(lambda: recorder.ids("ETH/USDT") == venue.ids(ETH))
+
+
+async def test_without_an_unsubscribe_request_connections_are_replaced(autojump_clock: MockClock) -> None:
+    venue = Venue()
+    async with recorded(venue, "BTC/USDT", "ETH/USDT", changes={"unsubscribe_text": None}) as recorder:
+        await recorder.exchange.change([], ["ETH/USDT"])
+        await seen(lambda: carried(recorder) == {"x:2": ["BTC/USDT"]})
+        assert all(op == "subscribe" for _, op, _ in requests(venue))
+
+
+async def test_where_each_request_replaces_all_one_names_those_that_stay(autojump_clock: MockClock) -> None:
+    venue = Venue()
+    limits = replace(dialect_of("okx").limits, symbols_per_connection=9, symbols_per_request=9)
+    changes = {"request_replaces": True, "unsubscribe_text": None, "limits": limits}
+    async with recorded(venue, "BTC/USDT", "ETH/USDT", changes=changes) as recorder:
+        await recorder.exchange.change(["SOL/USDT"], ["ETH/USDT"])
+        await seen(lambda: carried(recorder) == {"x:1": ["BTC/USDT", "SOL/USDT"]})
+        await trio.sleep(60.0)
+        assert requests(venue)[1:] == [(1, "subscribe", [BTC, SOL])]
+        await recorder.exchange.change([], ["BTC/USDT"])
+        await trio.sleep(60.0)
+        assert requests(venue)[2:] == [(1, "subscribe", [SOL])]
+        recorder.check()
+
+
+@pytest.mark.parametrize("connected", [False, True])
+async def test_changes_before_a_connection_is_there_hold_for_it(connected: bool, autojump_clock: MockClock) -> None:
+    venue = Venue()
+    async with recorded(venue, changes=HOT) as recorder:
+        venue.refuses = not connected
+        if not connected:
+            await venue.end(1)
+            await trio.sleep(0.1)
+        await recorder.exchange.change(["ETH/USDT"], [])
+        await recorder.exchange.change([], ["BTC/USDT"])
+        venue.refuses = False
+        await seen(lambda: carried(recorder) == {"x:1": ["ETH/USDT"]})
+        await venue.trade(ETH)
+        await seen(lambda: recorder.ids("ETH/USDT") == venue.ids(ETH))
