@@ -1,11 +1,24 @@
 """Kraken Futures numbers the trades of each product: the numbers show what is missing, the ids do not."""
 
 import json
+from functools import partial
+from pathlib import Path
 
 from actors.exchanges.contract.feed import FeedDecoder
 from actors.feed.decoder import Decoder
 from actors.model.ticks import OFF_BOOK, Block
 from tests.harness.exchange_cases import market_of
+from tests.harness.exchange_server import (
+    Client,
+    Server,
+    pipeline_of,
+    query,
+    recording,
+    serving,
+    settled,
+    table,
+    until,
+)
 from tests.harness.exchange_values import dialect_of
 
 NOW_NS = 1_790_000_000_123_000_000
@@ -52,3 +65,22 @@ def test_a_block_trade_is_off_the_book_and_a_liquidation_is_not() -> None:
     outcome = decoder.read([frame(5 + at, kind=kind) for at, kind in enumerate(kinds)], NOW_NS, block)
     assert not outcome.rejects and block.source == ["stream", OFF_BOOK, "stream", "stream"]
     assert block.price[0] == "39054.5" and block.volume[0] == "386.0"
+
+
+async def test_a_hole_in_the_numbers_is_a_gap_and_a_replay_is_none(tmp_path: Path) -> None:
+    async def script(client: Client) -> None:
+        await client.accept()
+        await client.send(frame(5, 6, 7), frame(8), frame(5, 6, 7, 8), frame(9), frame(12), frame(13))
+        await client.gone()
+
+    server = Server(script)
+    async with serving(server):
+        tables = table("krakenfutures", "krakenfutures", ["BTC/USD:BTC"], server.url)
+        async with recording(pipeline_of(tmp_path, tables)) as pipeline:
+            account = pipeline.ledger.account("krakenfutures")
+            await until(partial(settled, account, 11))
+    ids = query(tmp_path, "SELECT trade_id FROM ticks ORDER BY timestamp")
+    assert [trade_id for (trade_id,) in ids] == ["u5", "u6", "u7", "u8", "u9", "u12", "u13"]
+    assert account.duplicates == 4
+    gaps = query(tmp_path, "SELECT from_id, to_id, missing FROM gaps WHERE reason = 'sequence'")
+    assert gaps == [("u9", "u12", None)]
