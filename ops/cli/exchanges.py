@@ -8,16 +8,29 @@ from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.registry import EXCHANGES
 from ops.cli.common import json_option, print_json
 from ops.terminal.exit_codes import OK
-from ops.terminal.layout import wrapped
+from ops.terminal.layout import Fit, wrapped
 from ops.terminal.output import PIPE_COLUMNS, terminal_width, write_table
 from ops.terminal.suggestions import did_you_mean
 
+COLUMNS = (
+    *("name", "markets", "trade ids", "history", "proven by", "time"),
+    *("old trades on subscribe", "per connection", "requests/s", "as of"),
+)
+_FIT = Fit(
+    drop=("requests/s", "per connection", "as of", "old trades on subscribe", "time"),
+    shorten=("trade ids", "history", "old trades on subscribe"),
+    text_width_min=12,
+)
 
-@click.command()
+
+@click.command(
+    epilog="proven by: a recording of the stream, a published sample of it, or the exchange's documents alone."
+    " per connection: markets. time: the resolution of the times of trades. as of: when the facts were read."
+)
 @click.argument("name", required=False)
 @json_option
 def exchanges(name: str | None, as_json: bool) -> int:
-    """What each exchange offers and promises: markets, limits, pings, trade ids, history."""
+    """What each exchange offers and promises: markets, trade ids, history, limits; with NAME, all about one."""
     if name is not None and name not in EXCHANGES:
         raise click.UsageError(f"there is no exchange {name!r}; {did_you_mean(name, EXCHANGES)}")
     chosen = [EXCHANGES[name]] if name else list(EXCHANGES.values())
@@ -30,21 +43,31 @@ def exchanges(name: str | None, as_json: bool) -> int:
             parts = [part for line in lines for part in wrapped(line, max(room - 26, 20))]
             for head, part in zip((key, *[""] * len(parts)), parts, strict=False):
                 click.echo(f"{head:>24}  {part}".rstrip())
-    elif width := terminal_width(sys.stdout):
-        for exchange in chosen:
-            about = (
-                f"records {exchange.feed.markets_note}",
-                f"trade ids: {exchange.feed.ids_note}",
-                f"history: {_summary(exchange)}",
-            )
-            click.echo(f"{exchange.name} ({exchange.title})")
-            for line in (line for text in about for line in wrapped(f"  {text}", width, "    ")):
-                click.echo(line)
     else:
-        columns = ["name", "markets", "trade ids", "history"]
-        rows = [(each.name, each.feed.markets_note, each.feed.ids_note, _summary(each)) for each in chosen]
-        write_table(columns, rows, sys.stdout)
+        write_table(COLUMNS, map(_row, chosen), sys.stdout, fit=_FIT)
     return OK
+
+
+def _row(exchange: Exchange) -> tuple[object, ...]:
+    """What a user chooses an exchange by, in the order of COLUMNS."""
+    feed, history = exchange.feed, exchange.history
+    return (
+        exchange.name,
+        " ".join(feed.ids),
+        "/".join(dict.fromkeys(promise.value for promise in feed.ids.values())),
+        _short(history.depth) if history is not None else "none",
+        "docs" if exchange.proven == "documentation" else exchange.proven,
+        feed.resolution,
+        _short(feed.replay_note),
+        feed.limits.symbols_per_connection,
+        f"{feed.limits.requests_per_s:g}",
+        feed.doc_read,
+    )
+
+
+def _short(text: str) -> str:
+    """Without what is added behind a semicolon or in brackets."""
+    return text.partition(";")[0].partition(" (")[0].removeprefix("the ")
 
 
 def _summary(exchange: Exchange) -> str:

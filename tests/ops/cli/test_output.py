@@ -18,8 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from actors.exchanges.registry import EXCHANGES
 from ops.cli.commands import COMMANDS, cli
 from ops.cli.common import Number
+from ops.cli.exchanges import COLUMNS
 from ops.cli.live import event_line
 from tests.harness.cli_process import (
     COMMAND,
@@ -174,6 +176,41 @@ def test_every_table_fits_its_terminal(service: Service, width: int) -> None:
     assert code == 0 and max(map(cell_len, text.splitlines())) <= width
     # How wide the columns are depends on the rows, so the hint itself may be broken into lines.
     assert ("--json prints all" in " ".join(text.split())) == (width < 200)
+
+
+@pytest.mark.parametrize(
+    ("width", "left_out"),
+    [(80, ("requests/s", "per connection", "as of", "old trades on subscribe", "time")), (200, ()), (None, ())],
+)
+def test_the_table_of_exchanges_has_a_line_for_each_with_what_one_chooses_by(
+    width: int | None, left_out: tuple[str, ...], tmp_path: Path
+) -> None:
+    if width is None:
+        text = tickwarden_here("exchanges", folder=tmp_path).stdout
+    else:
+        code, text = drawn_here("exchanges", folder=tmp_path, width=width)
+        assert code == 0
+    head, _, *lines = text.splitlines()
+    assert all((column in head) == (column not in left_out) for column in COLUMNS)
+    for name, exchange in EXCHANGES.items():
+        (line,) = [line for line in lines if line.split()[:1] == [name]]
+        assert " ".join(exchange.feed.ids) in line
+        assert {"documentation": " docs "}.get(exchange.proven, exchange.proven) in line
+        assert (f" {exchange.feed.resolution} " in line and exchange.feed.doc_read in line) == (not left_out)
+    assert bool(left_out) == ("not shown at this width" in text)
+
+
+def test_json_has_every_fact_of_every_exchange(tmp_path: Path) -> None:
+    facts = {row["name"]: row for row in json.loads(tickwarden_here("exchanges", "--json", folder=tmp_path).stdout)}
+    assert list(facts) == list(EXCHANGES)
+    for name, exchange in EXCHANGES.items():
+        feed, row = exchange.feed, facts[name]
+        assert row["trade_ids"] == {kind: promise.value for kind, promise in feed.ids.items()}
+        assert (row["time_resolution"], row["old_trades_on_subscribe"]) == (feed.resolution, feed.replay_note)
+        assert (row["proven_by"], row["doc"], row["doc_read"]) == (exchange.proven, feed.doc, feed.doc_read)
+        limits = (row["symbols_per_connection"], row["symbols_per_request"], row["requests_per_s"])
+        wanted = (feed.limits.symbols_per_connection, feed.limits.symbols_per_request, feed.limits.requests_per_s)
+        assert limits == wanted and row["notes"] == list(feed.notes)
 
 
 @given(
