@@ -36,6 +36,7 @@ SPOT, FUTURES, TRADES = "spot.", "futures.", "trades"
 _SERVICE_ERROR = "3"  # 1 and 2: an argument is wrong or unknown, 4: a login is wanted
 _TRANSIENT_TEXT = re.compile(r"too many|frequen|rate.?limit|busy|internal|timeout", re.IGNORECASE)
 _NAMED = re.compile(r"unknown (?:currency pair|contract):?\s+([^\s,]{1,64})")
+MS_DIGITS, NS_CHARS = 13, 20  # 1788336082402.208000
 _MS = re.compile(r"(\d{1,16})(?:\.(\d{1,20}))?", re.ASCII)
 
 
@@ -221,6 +222,10 @@ def side_of(size: str) -> str:
 
 def ms_ns(text: str) -> int:
     """Nanoseconds of milliseconds with a fraction, "1788336082402.208000", exactly."""
+    if len(text) == NS_CHARS and text[MS_DIGITS] == ".":  # as they are now: without the point, nanoseconds
+        digits_ns = text[:MS_DIGITS] + text[MS_DIGITS + 1 :]
+        if digits_ns.isascii() and digits_ns.isdecimal():
+            return int(digits_ns)
     match = _MS.fullmatch(text)
     if match is None:
         raise FieldError(Reason.BAD_TIME, f"not milliseconds: {text[:60]!r}")

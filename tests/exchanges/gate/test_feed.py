@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from actors.exchanges.gate.feed import ms_ns
 from actors.feed.decoder import Decoder, Outcome
 from actors.model.ticks import AFTER_BREAK, OFF_BOOK, Block, Reason
+from actors.model.validation import FieldError
 from tests.harness.exchange_cases import market_of
 from tests.harness.exchange_values import dialect_of
 
@@ -49,6 +51,28 @@ def test_what_never_met_the_book_is_marked() -> None:
         {**ROW, "contract": "BTC_USDT"}, {**ROW, "contract": "BTC_USDT", "id": 10, "is_internal": True}
     )
     assert outcome.off_book and block.source == ["stream", OFF_BOOK]
+
+
+@pytest.mark.parametrize(
+    ("text", "ns"),
+    [
+        ("1788336082402.208000", 1_788_336_082_402_208_000),
+        ("1606292218213.4578", 1_606_292_218_213_457_800),
+        ("1606292218213", 1_606_292_218_213_000_000),
+        ("1788336082402.2080009", 1_788_336_082_402_208_000),
+        ("17883360824021.08000", 17_883_360_824_021_080_000),
+    ],
+)
+def test_milliseconds_keep_their_fraction(text: str, ns: int) -> None:
+    assert ms_ns(text) == ns
+
+
+@pytest.mark.parametrize(
+    "text", ["1788336082402,208000", "17883360824x2.208000", "1788336082402.20800x", "\uff11.5"]
+)
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(FieldError):
+        ms_ns(text)
 
 
 def spot(number: int | None, numbers: str = "") -> bytes:
