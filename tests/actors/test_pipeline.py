@@ -63,7 +63,7 @@ class Steady:
 # -- in this process ---------------------------------------------------------------------------------------
 
 
-async def test_a_service_that_heard_nothing_leaves_a_complete_file_without_rows(tmp_path: Path) -> None:
+async def test_a_service_that_received_nothing_leaves_a_complete_file_without_rows(tmp_path: Path) -> None:
     server = Server(Client.gone)
     async with serving(server):
         pipeline = pipeline_of(tmp_path, table("okx", "okx", ["BTC/USDT"], server.url))
@@ -74,7 +74,7 @@ async def test_a_service_that_heard_nothing_leaves_a_complete_file_without_rows(
     assert query(tmp_path, "SELECT count(*) FROM schema_version") == [(1,)]
 
 
-async def test_the_service_is_ready_when_something_flows_and_says_why_it_is_not(tmp_path: Path) -> None:
+async def test_the_service_is_ready_when_something_flows_and_reports_why_it_is_not(tmp_path: Path) -> None:
     steady = Steady()
     steady.trading = trio.Event()
     async with serving(steady.server):
@@ -214,7 +214,7 @@ async def test_a_second_signal_ends_at_once_and_the_next_start_takes_up_what_was
     check_run(tmp_path, 100)
 
 
-async def test_what_was_durable_survives_a_kill_and_recording_goes_on(tmp_path: Path) -> None:
+async def test_what_was_durable_survives_a_kill_and_recording_continues(tmp_path: Path) -> None:
     steady = Steady()
     async with serving(steady.server):
         async with running(tmp_path, steady.server) as service:

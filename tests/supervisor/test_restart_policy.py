@@ -92,7 +92,7 @@ async def test_the_delay_grows_through_short_incarnations_even_if_they_began_hea
         retries.failed()
 
 
-async def test_the_delay_is_reset_only_by_healthy_work_over_the_whole_stretch(autojump_clock: object) -> None:
+async def test_the_delay_is_reset_only_by_healthy_work_over_the_whole_range(autojump_clock: object) -> None:
     retries = Retries(Backoff(1, 64, reset_s=10), Random(1))
     for _ in range(4):
         retries.failed()

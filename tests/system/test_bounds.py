@@ -43,7 +43,7 @@ def test_evidence_of_one_message_is_in_proportion_to_it_however_many_of_its_trad
 
 
 @pytest.mark.parametrize("exchange", LISTS)
-def test_a_sound_trade_beside_bad_ones_and_a_long_member_is_kept(exchange: str) -> None:
+def test_a_valid_trade_beside_bad_ones_and_a_long_member_is_kept(exchange: str) -> None:
     frame = json.loads(good(exchange))
     trades = [0, frame[list_key(exchange)][0], {}]
     block = Block(exchange)
@@ -140,7 +140,7 @@ def test_an_id_that_cannot_be_shown_or_encoded_is_a_reject(exchange: str) -> Non
         assert outcome.rejects[0].detail.isprintable()
 
 
-def test_markets_that_nobody_asked_for_leave_nothing_behind() -> None:
+def test_markets_that_nobody_requested_leave_nothing_behind() -> None:
     dialect = dialect_of("okx")
     mine = Decoder("okx", dialect, {"BTC-USDT": "BTC/USDT"})
     subscription = Subscription(dialect, ["BTC-USDT"], "trades")

@@ -95,7 +95,7 @@ def kept(chaos: Chaos) -> tuple[Counter[str], Counter[str], Counter[str]]:
 
 
 @pytest.mark.parametrize("block", range(BLOCKS))
-def test_whatever_happens_every_tick_is_kept_once_in_order_and_the_books_agree(block: int) -> None:
+def test_whatever_happens_every_tick_is_kept_once_in_order_and_the_totals_agree(block: int) -> None:
     recorded: list[bool] = []
 
     # pytest-trio gives Hypothesis trio's scheduler, whose order the random module's strategy draws too.

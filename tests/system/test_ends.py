@@ -66,7 +66,7 @@ def dead(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("first", "trouble"), [pytest.param(HASTY, block, marks=pytest.mark.slow), (DEAD_DISK, dead)]
 )
-def test_a_stop_that_loses_trades_says_how_many_and_the_next_start_has_a_gap_from_the_last_stored_one(
+def test_a_stop_that_loses_trades_reports_how_many_and_the_next_start_has_a_gap_from_the_last_stored_one(
     tmp_path: Path, sandbox: Sandbox, first: str, trouble: Callable[[Path], None]
 ) -> None:
     def in_flight() -> int:
@@ -166,7 +166,7 @@ def test_where_no_signal_comes_the_end_of_the_terminal_is_seen_unless_it_was_sta
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_end_that_is_asked_for_while_the_program_is_being_loaded_counts(tmp_path: Path, number: int) -> None:
+def test_a_stop_requested_while_the_program_is_loading_counts(tmp_path: Path, number: int) -> None:
     (tmp_path / "tickwarden.toml").write_text(QUICK + ALONE)
     loading = (
         f"import os\nfrom ops.service.signals import *\nrecord_from_now_on()\nos.kill(os.getpid(), {int(number)})"

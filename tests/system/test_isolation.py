@@ -182,7 +182,7 @@ def check_steady(folder: Path) -> None:
         assert max(row[1] for row in rows) < LAG_S_MAX
 
 
-async def test_exchanges_in_every_kind_of_trouble_say_so_and_their_neighbours_never_notice(tmp_path: Path) -> None:
+async def test_exchanges_with_every_kind_of_failure_report_it_and_do_not_affect_others(tmp_path: Path) -> None:
     first, second = steady_servers()
     troubled = {
         name.replace(" ", "_"): (trouble, Server(trouble.script, trouble.certificate))

@@ -52,7 +52,7 @@ async def test_ids_that_memory_has_forgotten_are_looked_up_before_they_are_store
     assert await parts.stored() == fresh and account.duplicates == 3 + 6
 
 
-async def test_an_unsound_row_is_one_reject_however_often_the_history_gives_it() -> None:
+async def test_an_invalid_row_is_one_reject_however_often_the_history_returns_it() -> None:
     parts = BackfillParts(Continuity("x", {BTC: IdPromise.CONTIGUOUS}), BTC)
     for payload in (b"[1]", b"[2]", b"[1]", b"[1]"):
         parts.delivery.reject(Reject(T0_NS, "x", BTC, Reason.BAD_PRICE, "no price", payload, len(payload)))

@@ -14,7 +14,7 @@ def waits_s(job: FetchJob) -> float:
     return job.due - trio.current_time()
 
 
-async def test_a_round_that_brings_nothing_is_repeated_after_growing_waits_and_given_up_in_the_end(
+async def test_a_round_without_result_is_repeated_after_growing_waits_and_finally_abandoned(
     autojump_clock: MockClock,
 ) -> None:
     job = FetchJob(symbol="BTC/USDT")
@@ -51,7 +51,7 @@ async def test_a_file_in_use_counts_as_no_try(autojump_clock: MockClock) -> None
     assert (job.tries, waits_s(job)) == (0, LIMITS.locked_s)
 
 
-def test_by_default_a_history_that_brings_nothing_is_asked_for_about_four_hours() -> None:
+def test_by_default_a_history_that_returns_nothing_is_queried_for_about_four_hours() -> None:
     retry, tries = DEFAULT_LIMITS.retry, range(DEFAULT_LIMITS.tries_max - 1)
     mean_s = sum(retry.ceiling_s(failures) * 0.75 for failures in tries)  # half of each wait is left to chance
     assert mean_s == pytest.approx(4 * 3600, rel=0.1)

@@ -196,7 +196,7 @@ async def test_one_missing_trade_is_one_row(name: str, unlimited: None) -> None:
 
 
 @pytest.mark.parametrize("name", [*DEEP, "bybit"])
-async def test_a_stretch_in_which_nothing_was_traded_is_complete(name: str, unlimited: None) -> None:
+async def test_a_range_in_which_nothing_was_traded_is_complete(name: str, unlimited: None) -> None:
     async with place(name) as here:
         at = next(at for at in range(100, 200) if here.fills[at].ns != here.fills[at + 1].ns)
         quiet = TradeRange(from_ns=here.fills[at].ns + 2_000_000, to_ns=here.fills[at].ns + 3_000_000)
@@ -204,13 +204,13 @@ async def test_a_stretch_in_which_nothing_was_traded_is_complete(name: str, unli
 
 
 @pytest.mark.parametrize("name", DEEP)
-async def test_a_stretch_without_an_end_reaches_up_to_now(name: str, unlimited: None) -> None:
+async def test_a_range_without_an_end_reaches_up_to_now(name: str, unlimited: None) -> None:
     async with place(name) as here:
         recovered = await here.fetch(TradeRange(from_ns=here.fills[150].ns))
         assert recovered.complete and here.rows == as_rows([f for f in here.fills if f.ns >= here.fills[150].ns])
 
 
-async def test_binance_searches_the_beginning_of_a_quiet_stretch_hour_by_hour(unlimited: None) -> None:
+async def test_binance_searches_the_beginning_of_a_quiet_range_hour_by_hour(unlimited: None) -> None:
     async with place("binance") as here:
         early = TradeRange(from_ns=START_NS - 5 * 3_600_000_000_000, to_ns=here.fills[9].ns)
         recovered = await here.fetch(early)
@@ -224,7 +224,9 @@ async def test_spot_ids_of_bybit_fill_a_short_gap(unlimited: None) -> None:
 
 
 @pytest.mark.parametrize(("symbol", "reach"), [("BTC/USDT", 60), ("BTC/USDT:USDT", 1000)])
-async def test_what_bybit_no_longer_has_is_said_and_final(symbol: str, reach: int, unlimited: None) -> None:
+async def test_trades_that_bybit_no_longer_has_are_reported_as_final(
+    symbol: str, reach: int, unlimited: None
+) -> None:
     async with place("bybit", orders=900, symbol=symbol) as here:
         assert len(here.fills) > reach + 100
         trade_range = by_time(here.fills[-reach - 50 :])
@@ -235,7 +237,7 @@ async def test_what_bybit_no_longer_has_is_said_and_final(symbol: str, reach: in
 
 
 @pytest.mark.parametrize("name", DEEP)
-async def test_what_lies_before_the_exchanges_history_is_said_and_final(name: str, unlimited: None) -> None:
+async def test_a_range_before_the_exchanges_history_is_reported_as_final(name: str, unlimited: None) -> None:
     async with place(name, keep=100) as here:
         first = int(here.fills[0].trade_id)
         trade_range = TradeRange(from_id=first - 5, to_id=first + 9, from_ns=START_NS, to_ns=here.fills[9].ns)
@@ -265,7 +267,7 @@ async def test_ids_that_the_history_lacks_are_counted(unlimited: None) -> None:
 
 
 @pytest.mark.parametrize("name", DEEP)
-async def test_a_budget_parts_a_long_stretch_into_calls_that_lose_and_repeat_nothing(
+async def test_a_budget_splits_a_long_range_into_calls_that_lose_and_repeat_nothing(
     name: str, unlimited: None
 ) -> None:
     async with place(name) as here:
@@ -282,7 +284,7 @@ async def test_a_budget_parts_a_long_stretch_into_calls_that_lose_and_repeat_not
 
 
 @pytest.mark.parametrize("name", DEEP)
-async def test_a_budget_parts_a_stretch_of_time_too(name: str, unlimited: None) -> None:
+async def test_a_budget_splits_a_time_range_too(name: str, unlimited: None) -> None:
     async with place(name) as here:
         missed = whole_orders(here.fills, 30, 250)
         left: TradeRange | None = by_time(missed)
@@ -320,7 +322,7 @@ async def test_the_exchanges_rate_limits_are_never_exceeded() -> None:
 
 
 @pytest.mark.parametrize("name", [*DEEP, "bybit"])
-async def test_who_exceeds_a_rate_limit_is_told_so_and_asks_later(
+async def test_a_client_over_the_rate_limit_is_rejected_and_retries_later(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change_history_server(monkeypatch, name, units=history_server_of(name).units * 1e-9)
@@ -338,7 +340,7 @@ async def test_an_exchange_that_fails_half_the_time_is_asked_until_it_answers(na
         assert here.rows == as_rows(missed) and here.struck["rest_fail"] > 2
 
 
-async def test_who_is_told_to_wait_never_comes_back_too_early(unlimited: None) -> None:
+async def test_a_client_that_has_to_wait_never_retries_too_early(unlimited: None) -> None:
     faults = parse_faults(["rest_429=0.25", "rest_fail=0.25"])
     async with place("binance", faults=faults, rest_limits=RestClientLimits(tries=30)) as here:
         missed = here.fills[57:240]
@@ -357,7 +359,9 @@ async def test_a_slow_exchange_is_waited_for_only_so_long(unlimited: None) -> No
 
 
 @pytest.mark.parametrize("name", WITH_HISTORY)
-async def test_a_market_that_the_exchange_does_not_know_is_said_in_its_words(name: str, unlimited: None) -> None:
+async def test_a_market_that_the_exchange_does_not_know_is_reported_with_its_message(
+    name: str, unlimited: None
+) -> None:
     _, _, words = cases_of(name).unknown_market
     async with place(name) as here:
         here.market = dialect_of(name).market(parse_symbol("NOPE/USD"))
@@ -365,13 +369,13 @@ async def test_a_market_that_the_exchange_does_not_know_is_said_in_its_words(nam
         assert words in recovered.reason and recovered.final and recovered.count == 0 and not recovered.complete
 
 
-async def test_a_stretch_that_cannot_be_asked_for_is_said() -> None:
+async def test_a_range_that_cannot_be_requested_is_reported() -> None:
     async with place("kraken") as here:
         recovered = await here.fetch(TradeRange(from_id=5, to_id=9))
         assert recovered.final and "has no time" in recovered.reason and recovered.missing == 5
 
 
-async def test_an_exchange_out_of_reach_is_said_and_not_final() -> None:
+async def test_an_exchange_out_of_reach_is_reported_as_not_final() -> None:
     async with place("kraken", rest_limits=RestClientLimits(tries=2), rest_url="http://127.0.0.1:9") as here:
         recovered = await here.fetch(by_id(here.fills[10:20]))
         assert not recovered.complete and not recovered.final and recovered.count == 0
@@ -426,7 +430,7 @@ async def test_rows_come_no_faster_than_the_budget_allows(autojump_clock: trio.t
 
 
 @pytest.mark.parametrize("price", ["0", "NaN", 1.5, None, {"a": []}, "9" * 5000, ["1"]])
-async def test_a_row_that_is_no_sound_trade_costs_only_itself(
+async def test_a_row_that_is_no_valid_trade_costs_only_itself(
     price: Any, autojump_clock: trio.testing.MockClock
 ) -> None:
     transport = Scripted(lambda id_: price if id_ == 7 else "1.5")
@@ -449,14 +453,14 @@ async def test_a_page_that_says_the_same_trade_twice_fills_one_missing_range(
     assert (recovered.count, recovered.complete, recovered.missing) == (3, False, 2)
 
 
-async def test_pages_that_never_lead_on_are_given_up_for_now(autojump_clock: trio.testing.MockClock) -> None:
+async def test_pages_that_never_lead_on_are_abandoned_for_now(autojump_clock: trio.testing.MockClock) -> None:
     transport = Scripted(lambda _: "1.5", number=lambda id_: id_ % 1000)
     recovered, _ = await scripted(transport, TradeRange(from_id=5, to_id=90_000), Budget())
     assert not recovered.complete and not recovered.final and len(transport.asked_at) <= 10
 
 
 @pytest.mark.parametrize("ahead_s", [0, 3600])
-async def test_a_stretch_that_ends_just_now_is_asked_for_a_little_later_whatever_the_clock_of_the_exchange(
+async def test_a_range_that_ends_just_now_is_requested_a_little_later_whatever_the_clock_of_the_exchange(
     autojump_clock: trio.testing.MockClock, ahead_s: int
 ) -> None:
     transport, now = Scripted(), time.time_ns()

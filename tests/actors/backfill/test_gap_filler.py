@@ -65,7 +65,7 @@ async def until_filled(parts: BackfillParts, continuity: Continuity, history: Ma
             nursery.cancel_scope.cancel()
 
 
-async def test_a_long_outage_is_asked_for_round_after_round_without_growing_waits(
+async def test_a_long_outage_is_requested_round_after_round_without_growing_waits(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     continuity = Continuity("x", {BTC: IdPromise.CONTIGUOUS})
@@ -77,7 +77,7 @@ async def test_a_long_outage_is_asked_for_round_after_round_without_growing_wait
     assert trio.current_time() - began >= MISSING / ROUND_ROWS / 2  # other gaps had their turns
 
 
-async def test_a_long_outage_goes_on_where_the_last_round_ended_if_ids_do_not_tell_what_is_left(
+async def test_a_long_outage_continues_where_the_last_round_ended_if_ids_do_not_show_what_is_left(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     continuity = Continuity("x", {BTC: IdPromise.OPAQUE})

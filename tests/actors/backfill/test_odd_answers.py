@@ -232,7 +232,7 @@ def test_a_row_of_another_market_is_not_stored_as_this_one(name: str, key: str) 
         history_of(name).page(other, {}, query_of(name))
 
 
-def test_one_row_far_ahead_in_the_middle_of_a_page_ends_no_stretch() -> None:
+def test_one_row_far_ahead_in_the_middle_of_a_page_ends_no_range() -> None:
     ids, times = ["1", "2", "900", "4", "5"], [T0_NS + at * SECOND_NS for at in (1, 2, 10**6, 4, 5)]
     page = Page(trades(["x"] * 5, ["1"] * 5, ["1"] * 5, ["buy"] * 5, ids, times), "next")
     for trade_range in (TradeRange(from_ns=T0_NS, to_ns=T0_NS + 100 * SECOND_NS), TradeRange(from_id=1, to_id=100)):
@@ -245,7 +245,7 @@ def no_reject(reject: Reject) -> None:
     raise AssertionError(f"{reject} is a sound trade")
 
 
-async def test_pages_that_lead_round_in_a_circle_are_given_up_for_now(autojump_clock: MockClock) -> None:
+async def test_pages_in_a_circle_are_abandoned_for_now(autojump_clock: MockClock) -> None:
     asked: list[str] = []
 
     def circle(request: httpx.Request) -> httpx.Response:

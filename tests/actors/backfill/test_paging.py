@@ -99,7 +99,7 @@ def test_a_time_is_met_only_by_what_lies_past_it() -> None:
     assert progress.complete
 
 
-def test_wrong_stretches_and_limits_are_refused_at_once() -> None:
+def test_wrong_ranges_and_limits_are_refused_at_once() -> None:
     with pytest.raises(ValueError, match="first id or a first time"):
         TradeRange(to_id=5)
     with pytest.raises(ValueError, match="begins before it ends"):
@@ -108,7 +108,7 @@ def test_wrong_stretches_and_limits_are_refused_at_once() -> None:
         RateLimit(name="x", units=1, window_s=1, burst=1)
 
 
-def test_a_gap_is_asked_for_by_its_ids_and_ranges_that_share_a_page_together() -> None:
+def test_a_gap_is_requested_by_its_ids_and_ranges_that_share_a_page_together() -> None:
     gap = GapRow(1, "g", "okx", "BTC/USDT", GapReason.SEQUENCE, 1, from_id="9", from_ns=100, to_id="500", to_ns=200)
     asked = ranges_of(gap, [(10, 12), (20, 20), (105, 110), (111, 480)], history_of("okx"))  # 100 rows a page
     assert [(part.from_id, part.to_id) for part in asked] == [(10, 20), (105, 110), (111, 480)]
@@ -119,7 +119,7 @@ def test_a_gap_is_asked_for_by_its_ids_and_ranges_that_share_a_page_together() -
     ]
 
 
-def test_a_gap_without_ids_is_asked_for_by_its_times_once_it_has_an_end() -> None:
+def test_a_gap_without_ids_is_requested_by_its_times_once_it_has_an_end() -> None:
     gap = GapRow(1, "g", "bybit", "BTC/USDT:USDT", GapReason.DISCONNECT, 1, from_id=None, from_ns=100, to_ns=200)
     assert ranges_of(gap, [], history_of("bybit")) == [TradeRange(from_ns=100, to_ns=200)]
     assert ranges_of(replace(gap, from_ns=300), [], history_of("bybit")) == [TradeRange(from_ns=200, to_ns=200)]

@@ -97,7 +97,7 @@ async def test_a_replay_after_a_repair_of_the_time_before_the_record_brings_noth
 
 
 @pytest.mark.parametrize("source", ["stream", "backfill"])
-async def test_a_missing_range_that_is_filled_while_it_is_asked_for_is_filled_once(
+async def test_a_missing_range_that_is_filled_while_it_is_requested_is_filled_once(
     source: str, autojump_clock: trio.testing.MockClock
 ) -> None:
     for moment in range(6):
@@ -180,7 +180,7 @@ async def test_a_market_that_is_not_recorded_any_more_ends_the_order(
     assert (order.complete, order.reason) == (False, "the market is no longer recorded")
 
 
-async def test_a_stretch_that_has_just_been_is_asked_for_when_the_history_has_it(
+async def test_a_recent_range_is_requested_when_the_history_has_it(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("actors.backfill.repairs.time.time_ns", lambda: time_of(10))
@@ -254,7 +254,7 @@ def covered(world: World) -> set[str]:
 @pytest.mark.parametrize("old", [False, True])
 @pytest.mark.parametrize("status", [GapStatus.LOST, GapStatus.UNKNOWN])
 @pytest.mark.parametrize("promise", GAPPED)
-async def test_a_gap_that_lies_in_the_stretch_is_filled_and_its_time_is_repaired(
+async def test_a_gap_that_lies_in_the_range_is_filled_and_its_time_is_repaired(
     promise: IdPromise, status: GapStatus, old: bool, autojump_clock: trio.testing.MockClock
 ) -> None:
     world = with_gap(promise, status, old=old)
@@ -268,7 +268,7 @@ async def test_a_gap_that_lies_in_the_stretch_is_filled_and_its_time_is_repaired
 
 @pytest.mark.parametrize("old", [False, True])
 @pytest.mark.parametrize("promise", GAPPED)
-async def test_a_gap_of_which_a_part_lies_in_the_stretch_is_partial_and_then_filled(
+async def test_a_gap_of_which_a_part_lies_in_the_range_is_partial_and_then_filled(
     promise: IdPromise, old: bool, autojump_clock: trio.testing.MockClock
 ) -> None:
     world = with_gap(promise, GapStatus.LOST, old=old)
@@ -303,7 +303,7 @@ async def test_ids_that_the_history_lacks_too_stay_lost(old: bool, autojump_cloc
     assert told(world) == ("partial", 3)
 
 
-async def test_an_unknown_stretch_in_which_nothing_was_traded_turns_out_to_be_live(
+async def test_an_unknown_range_in_which_nothing_was_traded_turns_out_to_be_live(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     world = with_gap(IdPromise.OPAQUE, GapStatus.UNKNOWN, old=True)
@@ -335,7 +335,7 @@ async def test_what_a_backfill_closed_between_two_rounds_is_not_closed_over(
     assert told(world) == ("filled", 5)
 
 
-async def test_an_outage_that_goes_on_stays_open_whatever_a_repair_brings_of_it(
+async def test_an_outage_that_continues_stays_open_whatever_a_repair_brings_of_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     world = World(IdPromise.CONTIGUOUS, real_file=True)

@@ -125,7 +125,7 @@ async def test_the_limit_is_used_up_to_its_rate(autojump_clock: trio.testing.Moc
     assert trio.current_time() == pytest.approx(40 / ONE.rate_per_s)
 
 
-async def test_who_came_first_is_served_first_and_a_cancelled_wait_takes_nothing(
+async def test_requests_are_served_in_order_and_a_cancelled_wait_takes_nothing(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     limiter, served = RateLimiter([ONE]), list[int]()
@@ -158,7 +158,7 @@ async def test_a_pause_holds_for_everybody_and_only_grows(autojump_clock: trio.t
     assert trio.current_time() - began == pytest.approx(60)
 
 
-async def test_a_cost_that_no_wait_can_bring_is_a_mistake() -> None:
+async def test_a_cost_above_the_limit_is_an_error() -> None:
     with pytest.raises(ValueError, match="exceeds what is allowed at once"):
         await RateLimiter([ONE]).take({"requests": 3})
     with pytest.raises(KeyError):
@@ -196,14 +196,14 @@ async def test_headers_of_a_request_are_sent_beside_the_clients_own(
     assert second["content-type"] == "application/json" and "x-size-decimal" not in second
 
 
-async def test_server_errors_are_asked_again_with_growing_pauses(autojump_clock: trio.testing.MockClock) -> None:
+async def test_server_errors_are_retried_with_growing_pauses(autojump_clock: trio.testing.MockClock) -> None:
     transport = Scripted(*[httpx.Response(status) for status in (500, 502, 503, 504)], ok(b"x"))
     assert await get(transport) == b"x"
     for wait, ceiling in zip(waits(transport), (1, 2, 4, 8), strict=True):
         assert ceiling / 2 <= wait <= ceiling
 
 
-async def test_patience_ends_and_says_what_the_exchange_said(autojump_clock: trio.testing.MockClock) -> None:
+async def test_retries_end_and_report_the_exchanges_message(autojump_clock: trio.testing.MockClock) -> None:
     transport = Scripted(httpx.Response(503, content=b'{"code":-1001,"msg":"DISCONNECTED"}'))
     with pytest.raises(Unanswered, match=r"GET https://api.binance.com/x: HTTP 503 -1001 DISCONNECTED"):
         await get(transport, limits=RestClientLimits(tries=3))
@@ -224,7 +224,7 @@ async def test_retry_after_may_be_a_date(autojump_clock: trio.testing.MockClock)
     assert 55 <= waits(transport)[0] <= 60
 
 
-async def test_too_many_without_retry_after_is_met_with_a_pause_of_our_own(
+async def test_429_without_retry_after_leads_to_a_pause_of_our_own(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     transport = Scripted(httpx.Response(429), ok())
@@ -232,7 +232,7 @@ async def test_too_many_without_retry_after_is_met_with_a_pause_of_our_own(
     assert waits(transport)[0] >= 10
 
 
-async def test_one_who_is_told_to_wait_makes_all_wait(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_wait_demanded_of_one_client_holds_for_all(autojump_clock: trio.testing.MockClock) -> None:
     history = replace(history_of("binance"), limits=FREE)
     limiter = RateLimiter(FREE)
     told = Scripted(httpx.Response(429, headers={"retry-after": "20"}), ok())
@@ -248,7 +248,9 @@ async def test_one_who_is_told_to_wait_makes_all_wait(autojump_clock: trio.testi
         assert other.asked[0][0] - told.asked[0][0] >= 20
 
 
-async def test_a_long_ban_is_told_at_once_and_again_without_asking(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_long_ban_is_reported_at_once_and_again_without_a_request(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     transport = Scripted(httpx.Response(403, content=b"access too frequent"))
     began = trio.current_time()
     async with client(transport, "bybit") as rest:
@@ -260,7 +262,7 @@ async def test_a_long_ban_is_told_at_once_and_again_without_asking(autojump_cloc
 
 
 @pytest.mark.parametrize("name", WITH_HISTORY)
-async def test_a_wrong_question_is_asked_once(name: str, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_wrong_request_is_sent_once(name: str, autojump_clock: trio.testing.MockClock) -> None:
     status, body, words = cases_of(name).unknown_market
     transport = Scripted(httpx.Response(status, content=body))
     with pytest.raises(Refused, match=f"HTTP {status} {re.escape(words)}"):
@@ -285,7 +287,7 @@ PASSING = [
 
 @pytest.mark.parametrize(("status", "body"), PASSING)
 @pytest.mark.parametrize("name", WITH_HISTORY)
-async def test_what_is_not_listed_as_final_is_asked_again(
+async def test_an_error_not_listed_as_final_is_retried(
     name: str, status: int, body: bytes, autojump_clock: trio.testing.MockClock
 ) -> None:
     transport = Scripted(httpx.Response(status, content=body), ok(b"late"))
@@ -309,13 +311,15 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_whole(autojump_cloc
     assert len(sent) == 6
 
 
-async def test_a_compressed_answer_is_refused_as_none_was_asked_for(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_compressed_answer_that_was_not_requested_is_refused(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     transport = Scripted(httpx.Response(200, content=b"\x1f\x8b", headers={"content-encoding": "gzip"}))
     with pytest.raises(Garbled, match="compressed"):
         await get(transport, limits=RestClientLimits(tries=1))
 
 
-async def test_an_answer_that_makes_no_sense_is_asked_for_again(autojump_clock: trio.testing.MockClock) -> None:
+async def test_an_answer_that_is_invalid_is_requested_again(autojump_clock: trio.testing.MockClock) -> None:
     transport = Scripted(ok(b"<html>"), ok(b"busy"), ok(b"fine"))
 
     def read(answer: Answer) -> bytes:
@@ -330,7 +334,7 @@ async def test_an_answer_that_makes_no_sense_is_asked_for_again(autojump_clock: 
     assert waits(transport)[1] >= 15
 
 
-async def test_a_bug_in_reading_is_not_taken_for_transient(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_bug_in_reading_is_not_treated_as_transient(autojump_clock: trio.testing.MockClock) -> None:
     def read(answer: Answer) -> bytes:
         raise ZeroDivisionError
 
@@ -348,14 +352,14 @@ async def test_a_bug_in_reading_is_not_taken_for_transient(autojump_clock: trio.
         httpx.PoolTimeout(""),
     ],
 )
-async def test_what_the_network_does_is_transient(error: Exception, autojump_clock: trio.testing.MockClock) -> None:
+async def test_network_errors_are_transient(error: Exception, autojump_clock: trio.testing.MockClock) -> None:
     transport = Scripted(error, ok(b"x"))
     assert await get(transport) == b"x"
     with pytest.raises(Unanswered, match=r"GET https://api.binance.com/x: .+"):
         await get(Scripted(error))
 
 
-async def test_an_exchange_that_never_answers_is_given_up_in_time(autojump_clock: trio.testing.MockClock) -> None:
+async def test_an_exchange_that_never_answers_is_abandoned_in_time(autojump_clock: trio.testing.MockClock) -> None:
     began = trio.current_time()
     with pytest.raises(NetworkTimeout, match="took longer than 30 s"):
         await get(Scripted(ok(), takes_s=1e6), limits=RestClientLimits(tries=2))
@@ -393,7 +397,7 @@ async def answering(data: bytes, tls: ssl.SSLContext | None = None) -> AsyncIter
         b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000 + b"\r\n\r\n",
     ],
 )
-async def test_whatever_a_server_sends_is_transient(data: bytes) -> None:
+async def test_any_malformed_response_is_transient(data: bytes) -> None:
     history = history_of("binance")
     async with (
         answering(data) as url,
@@ -405,7 +409,7 @@ async def test_whatever_a_server_sends_is_transient(data: bytes) -> None:
             await rest.get(ASK, raw)
 
 
-async def test_nobody_there_is_transient() -> None:
+async def test_an_unreachable_server_is_transient() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -416,7 +420,7 @@ async def test_nobody_there_is_transient() -> None:
 
 
 @pytest.mark.parametrize(("name", "trusted"), [("localhost", True), ("elsewhere", False), ("expired", False)])
-async def test_a_certificate_is_checked_and_a_wrong_one_is_told_at_once(name: str, trusted: bool) -> None:
+async def test_a_certificate_is_checked_and_a_wrong_one_is_reported_at_once(name: str, trusted: bool) -> None:
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(CERTS / f"{name}.pem")
     history = history_of("binance")

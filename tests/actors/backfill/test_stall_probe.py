@@ -77,7 +77,7 @@ async def test_a_market_that_exists_may_be_quiet(
         assert 1 <= venue.asked <= 20
 
 
-async def test_a_passing_error_says_nothing_of_a_market(autojump_clock: MockClock) -> None:
+async def test_a_transient_error_proves_nothing_about_a_market(autojump_clock: MockClock) -> None:
     venue = Venue()
     venue.failures = 100
     async with recorded(venue) as recorder:
@@ -85,7 +85,9 @@ async def test_a_passing_error_says_nothing_of_a_market(autojump_clock: MockCloc
         assert not recorder.told("unknown_market") and coverage(recorder) == ["live"]
 
 
-async def test_a_market_that_has_traded_is_not_taken_for_one_that_does_not_exist(autojump_clock: MockClock) -> None:
+async def test_a_market_that_has_traded_is_not_treated_as_one_that_does_not_exist(
+    autojump_clock: MockClock,
+) -> None:
     venue = Venue()
     async with recorded(venue, stall_s=2.0) as recorder:
         await venue.trade()

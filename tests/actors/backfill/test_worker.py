@@ -53,7 +53,7 @@ async def test_a_file_in_use_delays_the_job_that_needs_it_and_no_other(autojump_
     assert await jobs.round() == list(MARKETS.values())
 
 
-async def test_a_market_that_is_removed_during_a_round_is_not_asked_for(autojump_clock: MockClock) -> None:
+async def test_a_market_that_is_removed_during_a_round_is_not_requested(autojump_clock: MockClock) -> None:
     jobs = Jobs("BTC/USDT", "ETH/USDT")
     jobs.removes = "ETH/USDT"
     assert await jobs.round() == [MARKETS["BTC/USDT"]]

@@ -58,7 +58,7 @@ def test_of_two_connections_each_twin_counts_once(promise: IdPromise) -> None:
     assert taken(continuity, made(1, promise=promise), session=1) == made(1, promise=promise)
 
 
-def test_fills_that_share_an_id_are_told_apart_by_the_rest() -> None:
+def test_fills_that_share_an_id_are_reported_apart_by_the_rest() -> None:
     continuity = one(IdPromise.REPEATED)
     fills: list[Trade] = [(1, "a", "1"), (1, "a", "2"), (2, "a", "1"), (1, "b", "1"), (1, None, "1")]
     assert taken(continuity, fills, session=1) == fills

@@ -126,7 +126,7 @@ def test_a_gap_is_filled_when_its_last_id_is_stored_and_not_before() -> None:
     assert continuity.unfinished() == []
 
 
-def test_what_was_given_up_as_lost_can_still_be_filled_by_a_repair() -> None:
+def test_a_gap_closed_as_lost_can_still_be_filled_by_a_repair() -> None:
     continuity = one()
     admit(continuity, [10, 15])
     tick(continuity, REORDER_S)
@@ -181,7 +181,7 @@ def test_an_id_that_is_no_number_breaks_nothing(odd: str | None) -> None:
     assert continuity.take_gaps() == []
 
 
-def test_ids_started_anew_are_believed_after_three_and_said() -> None:
+def test_restarted_ids_are_accepted_after_three_and_reported() -> None:
     continuity = one()
     admit(continuity, range(1000, 2000), at=0.0)
     assert admit(continuity, [1000, 1001, 1002, 1003], at=60.0, time_s=0.0) == []
@@ -198,7 +198,7 @@ def test_ids_started_anew_are_believed_after_three_and_said() -> None:
     assert admit(continuity, [1003, 1004, 1005], at=70.0) == ["1005"]
 
 
-def test_missing_ranges_from_before_the_ids_started_anew_are_said_to_be_unknown() -> None:
+def test_missing_ranges_from_before_the_restarted_ids_are_recorded_as_unknown() -> None:
     continuity = one()
     admit(continuity, [500, *range(1000, 1003), 1005], at=0.0)
     tick(continuity, REORDER_S)
@@ -209,7 +209,7 @@ def test_missing_ranges_from_before_the_ids_started_anew_are_said_to_be_unknown(
     assert admit(continuity, [1003], at=64.0) == ["1003"]
 
 
-def test_neither_a_damaged_frame_nor_a_backfill_starts_ids_anew() -> None:
+def test_neither_a_damaged_frame_nor_a_backfill_resets_the_ids() -> None:
     continuity = one()
     admit(continuity, range(1000, 1100), at=0.0)
     for at in range(60, 90):
@@ -254,7 +254,7 @@ def test_a_rising_id_that_comes_late_is_news_as_long_as_the_memory_reaches() -> 
     assert admit(continuity, [10_000 + KEYS_MIN], at=0.0) == [str(10_000 + KEYS_MIN)]
 
 
-def test_copies_of_old_trades_never_look_like_ids_started_anew() -> None:
+def test_copies_of_old_trades_never_look_like_restarted_ids() -> None:
     continuity = one()
     admit(continuity, range(1000), at=100.0)
     for _ in range(20):
@@ -274,7 +274,7 @@ def test_a_market_without_times_is_not_dropped_for_ever_either() -> None:
     assert 0 < len(block) < 8_000
 
 
-def test_an_absurd_jump_is_said_to_be_unknown_and_what_comes_after_still_counts() -> None:
+def test_an_absurd_jump_is_recorded_as_unknown_and_what_comes_after_still_counts() -> None:
     continuity = one()
     admit(continuity, [5])
     far = 5 + JUMP_MAX * 10
@@ -303,7 +303,7 @@ def test_an_answer_of_a_thousand_old_trades_is_remembered() -> None:
     assert admit(continuity, ids[-KEYS_MIN:], source="backfill") == []
 
 
-def test_rising_ids_from_before_the_memory_are_copies_and_ids_started_anew_are_believed() -> None:
+def test_rising_ids_from_before_the_memory_are_copies_and_restarted_ids_are_accepted() -> None:
     continuity = one(IdPromise.INCREASING)
     admit(continuity, range(10_000, 16_000), at=0.0)
     assert admit(continuity, range(10_000, 10_100), at=1.0, time_s=0.0) == []
@@ -348,7 +348,7 @@ def test_the_memory_of_a_market_is_bounded(promise: IdPromise) -> None:
     assert size_of(continuity.deduplicator.trackers[BTC]) - empty < STATE_BYTES_MAX[promise is IdPromise.CONTIGUOUS]
 
 
-def test_missing_ranges_beyond_their_number_are_said_before_they_are_forgotten() -> None:
+def test_missing_ranges_beyond_their_number_are_reported_before_they_are_forgotten() -> None:
     continuity = one()
     rows: list[GapRow] = []
     count = 3 * RANGES_MAX

@@ -52,7 +52,7 @@ def test_a_disconnect_is_a_gap_from_the_last_trade_on() -> None:
     assert (row.to_id, row.missing, row.opened_ns, row.bounded) == (None, None, NOW_NS, False)
 
 
-def test_ids_that_go_on_show_that_nothing_was_missed() -> None:
+def test_ids_that_continue_show_that_nothing_was_missed() -> None:
     continuity, opened = cut(IdPromise.CONTIGUOUS, [1, 2])
     assert admit(continuity, [3, 4], at=200.0) == ["3", "4"]
     (row,) = continuity.take_gaps()
@@ -91,7 +91,7 @@ def test_a_backfill_that_overtakes_the_stream_is_counted_at_the_end_of_the_outag
     assert (row.recovered, row.status) == (6, GapStatus.FILLED)
 
 
-def test_a_market_carried_twice_is_cut_off_only_with_its_last_connection() -> None:
+def test_a_market_carried_twice_is_disconnected_only_with_its_last_connection() -> None:
     continuity = one()
     admit(continuity, [1])
     continuity.connected([BTC], 0)
@@ -172,7 +172,7 @@ def test_answers_about_gaps_that_are_settled_change_nothing() -> None:
     assert continuity.take_gaps() == []
 
 
-def test_gaps_that_nobody_answers_are_said_to_be_unknown_beyond_their_number() -> None:
+def test_gaps_that_nobody_answers_are_recorded_as_unknown_beyond_their_number() -> None:
     continuity = one(IdPromise.OPAQUE)
     rows = []
     for n in range(OPEN_MAX_PER_SYMBOL + 8):
@@ -208,7 +208,7 @@ def test_a_restart_opens_a_gap_from_the_last_stored_trade_to_the_first_after() -
     assert missing == {BTC: (2, "10"), ETH: (None, "f")}
 
 
-def test_a_restart_in_the_middle_of_an_outage_goes_on_with_its_gap() -> None:
+def test_a_restart_in_the_middle_of_an_outage_continues_with_its_gap() -> None:
     _, row = cut(IdPromise.CONTIGUOUS, [1, 2])
     continuity = one()
     continuity.restore([TrackerState("x", BTC, "2", T0_NS, mark=2, lowest=1, gaps=(row,))], NOW_NS)
@@ -218,7 +218,7 @@ def test_a_restart_in_the_middle_of_an_outage_goes_on_with_its_gap() -> None:
     assert (bounded.gap_id, bounded.missing, bounded.reason) == (row.gap_id, 2, GapReason.DISCONNECT)
 
 
-def test_an_outage_of_a_market_that_never_traded_goes_on_over_a_restart() -> None:
+def test_an_outage_of_a_market_that_never_traded_continues_over_a_restart() -> None:
     before = one()
     before.suspect(BTC, NOW_NS, GapReason.STALL)
     (row,) = before.take_gaps()
@@ -250,7 +250,7 @@ def test_a_gap_whose_end_was_lost_with_a_crash_keeps_its_beginning_where_ids_sho
     assert (bounded.gap_id, bounded.from_id, bounded.from_ns, bounded.to_id) == (row.gap_id, "2", row.from_ns, "9")
 
 
-def test_a_gap_without_ids_that_was_given_up_before_a_restart_stays_as_it_is() -> None:
+def test_a_gap_without_ids_that_was_closed_before_a_restart_stays_as_it_is() -> None:
     row = GapRow(
         T0_NS,
         "g",

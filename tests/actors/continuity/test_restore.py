@@ -180,7 +180,7 @@ def test_a_row_that_stands_for_several_ids_is_no_jump() -> None:
     assert missing_ranges(state_of(con)) == [(14, 16)]
 
 
-def test_ids_from_before_they_were_started_anew_do_not_count() -> None:
+def test_ids_from_before_they_were_restarted_do_not_count() -> None:
     con = new_file()
     put(con, range(9000, 9005), 0.0)
     put(con, range(1, 4), 50.0)
@@ -267,7 +267,7 @@ def test_a_gap_that_was_filled_just_before_the_crash_is_closed_at_start() -> Non
     assert (closed.status, closed.recovered) == (GapStatus.FILLED, 2)
 
 
-def test_a_gap_given_up_lately_is_not_told_again() -> None:
+def test_a_gap_closed_recently_is_not_reported_again() -> None:
     con, continuity = _recorded([1, 4, 5], [])
     (gap,) = continuity.unfinished()
     continuity.resolved(gap.gap_id, 0, GapStatus.LOST, NOW_NS)

@@ -47,7 +47,7 @@ def test_one_id_that_is_far_too_high_costs_its_own_trade_alone(leap: int) -> Non
     assert gaps_of(continuity) == [("149", "160", 10, GapStatus.OPEN)]
 
 
-def test_the_sound_trade_with_the_id_of_a_bad_one_is_stored_and_the_bad_one_is_refused() -> None:
+def test_the_valid_trade_with_the_id_of_a_bad_one_is_stored_and_the_bad_one_is_refused() -> None:
     continuity = one()
     admit(continuity, range(100), at=0.0)
     admit(continuity, [120], at=0.05)
@@ -141,7 +141,7 @@ def test_no_outage_ends_with_a_bad_id(source: str) -> None:
     assert gaps_of(continuity) == [("99", "110", 10, GapStatus.OPEN)]
 
 
-def test_several_bad_ids_among_sound_trades_confirm_nothing() -> None:
+def test_several_bad_ids_among_valid_trades_confirm_nothing() -> None:
     continuity = one()
     ids = [n for k in range(40) for n in (10 * k, *range(10 * k + 1, 10 * k + 10), 10**6 * (k + 1))]
     admit(continuity, [*ids, *range(400, 410)], at=0.0)
@@ -176,7 +176,7 @@ def test_one_rising_id_that_is_far_too_high_makes_no_later_one_old() -> None:
 # -- what a row claims --------------------------------------------------------------------------------
 
 
-def test_a_row_that_claims_to_stand_for_many_ids_is_believed_only_with_those_that_follow() -> None:
+def test_a_row_that_claims_to_stand_for_many_ids_is_accepted_only_with_those_that_follow() -> None:
     continuity = one()
     admit(continuity, range(100), at=0.0)
     span = 5 * SPAN_SURE
@@ -254,7 +254,7 @@ def test_old_trades_that_are_sent_again_are_no_reset() -> None:
     assert continuity.newest(BTC)[0] == "1099"
 
 
-def test_a_bad_low_id_among_sound_trades_is_refused_and_no_copy() -> None:
+def test_a_bad_low_id_among_valid_trades_is_refused_and_no_copy() -> None:
     continuity = one()
     admit(continuity, range(1000, 1100), at=0.0)
     admit(continuity, [7], at=5.0)
@@ -477,7 +477,7 @@ STEPS = st.lists(
 
 @settings(max_examples=amount(40, 3_000), deadline=None)
 @given(STEPS)
-def test_whatever_is_lost_bad_late_or_started_again_sound_trades_are_stored_once_or_listed(
+def test_whatever_is_lost_bad_late_or_reset_valid_trades_are_stored_once_or_listed(
     steps: list[tuple[str, int]],
 ) -> None:
     run, number, truth, bad = Run(), 10_000, {}, set()  # type: ignore[var-annotated]

@@ -44,7 +44,7 @@ def test_the_downtime_before_is_a_gap_and_what_was_stored_is_not_stored_again(pr
     assert admit(continuity, [95], time_s=95.0) == ["95"]
 
 
-def test_a_file_that_is_held_for_the_whole_run_leaves_a_gap_that_says_so() -> None:
+def test_a_file_that_is_locked_for_the_whole_run_leaves_a_gap_that_records_it() -> None:
     continuity = blind(IdPromise.OPAQUE)
     admit(continuity, ["a"], time_s=90.0)
     (gap,) = newest(continuity.take_gaps()).values()
@@ -59,7 +59,7 @@ def test_a_market_that_nothing_came_of_meanwhile_is_restored_as_at_a_start() -> 
     assert any(row.reason is GapReason.DOWNTIME for row in continuity.take_gaps())
 
 
-def test_what_the_exchange_sends_again_first_is_not_taken_for_the_beginning() -> None:
+def test_what_the_exchange_sends_again_first_is_not_treated_as_the_beginning() -> None:
     continuity = one(IdPromise.OPAQUE)
     continuity.go_blind([BTC], T0_NS, NOW_NS)
     block_time_s = 90.0

@@ -152,7 +152,7 @@ junk = st.recursive(
 
 @pytest.mark.parametrize("exchange", sample(SPOILABLE, 5, "rubbish"))
 @given(messages=st.lists(st.binary(max_size=40) | junk.map(lambda value: json.dumps(value).encode()), max_size=6))
-def test_no_rubbish_is_a_tick_and_none_is_lost(exchange: str, messages: list[bytes]) -> None:
+def test_no_garbage_is_a_tick_and_none_is_lost(exchange: str, messages: list[bytes]) -> None:
     block = Block(exchange)
     outcome = reader(exchange).read([*messages, good(exchange)], 5, block)
     assert outcome.ticks == len(block) == 1

@@ -181,7 +181,7 @@ async def okx(client: Client) -> None:
         ("okx", okx, "60018"),
     ],
 )
-async def test_one_refused_symbol_leaves_the_others_recorded_and_health_says_why(
+async def test_one_refused_symbol_leaves_the_others_recorded_and_health_reports_why(
     exchange: str, script: Script, words: str, autojump_clock: MockClock
 ) -> None:
     async with feeding(script, exchange, ("NOPE/USDT", *SYMBOLS[:2], "NOPEX/USDT")) as feed:
@@ -195,7 +195,7 @@ async def test_one_refused_symbol_leaves_the_others_recorded_and_health_says_why
         assert any(event.event == "refused" and words in event.reason for event in feed.events)
 
 
-async def test_a_storm_of_refusals_is_told_once_for_each_wording(autojump_clock: MockClock) -> None:
+async def test_a_storm_of_refusals_is_reported_once_for_each_wording(autojump_clock: MockClock) -> None:
     async def script(client: Client) -> None:
         await client.accept()
         await client.ask()
@@ -429,7 +429,7 @@ async def test_a_request_that_came_too_fast_is_sent_again_as_it_was(
         assert len(feed.server.clients) == 1
 
 
-async def test_a_market_without_an_answer_is_asked_for_again_on_the_open_connection(
+async def test_a_market_without_an_answer_is_requested_again_on_the_open_connection(
     autojump_clock: MockClock,
 ) -> None:
     async def script(client: Client) -> None:
@@ -505,7 +505,7 @@ async def test_health_names_a_few_of_many_refused_markets_and_counts_the_rest(au
         assert len([event for event in feed.events if event.event == "refused"]) == 40
 
 
-async def test_no_more_is_asked_for_in_a_window_than_the_exchange_allows(
+async def test_no_more_is_requested_in_a_window_than_the_exchange_allows(
     autojump_clock: MockClock,
 ) -> None:
     async def script(client: Client) -> None:
@@ -539,7 +539,7 @@ ENDED = {
 
 
 @pytest.mark.parametrize("exchange", sorted(ENDED))
-async def test_what_the_exchange_unsubscribes_is_asked_for_at_once_and_the_gap_is_known(
+async def test_what_the_exchange_unsubscribes_is_requested_at_once_and_the_gap_is_known(
     exchange: str, autojump_clock: MockClock
 ) -> None:
     silent_until = 0.0
@@ -562,7 +562,7 @@ async def test_what_the_exchange_unsubscribes_is_asked_for_at_once_and_the_gap_i
         assert len(feed.server.clients) == 1
 
 
-async def test_what_is_unsubscribed_again_and_again_is_asked_for_more_and_more_rarely(
+async def test_what_is_unsubscribed_again_and_again_is_requested_more_and_more_rarely(
     autojump_clock: MockClock,
 ) -> None:
     async def script(client: Client) -> None:
@@ -593,7 +593,7 @@ async def test_what_is_unsubscribed_again_and_again_is_asked_for_more_and_more_r
         assert feed.health().state is State.DEGRADED
 
 
-async def test_what_one_connection_is_told_of_the_address_holds_for_all_of_the_exchange(
+async def test_a_wait_demanded_of_one_connections_address_holds_for_all_of_the_exchange(
     autojump_clock: MockClock,
 ) -> None:
     banned_s = 200.0
@@ -791,7 +791,7 @@ async def flood(client: Client, frames: int = 20_000) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_a_full_mailbox_stops_the_reading_without_being_taken_for_silence(autojump_clock: MockClock) -> None:
+async def test_a_full_mailbox_stops_the_reading_without_being_treated_as_silence(autojump_clock: MockClock) -> None:
     rows = 4 * CHUNK_ROWS
     async with feeding(flood, rows=rows, consuming=False, silence_s=10.0) as feed:
         await trio.sleep(300)
@@ -908,7 +908,7 @@ async def test_a_crash_in_the_middle_of_a_read_leaves_no_tick_that_is_not_booked
         assert (feed.account.received, feed.account.rejected, feed.account.in_flight) == (7, 7, 0)
 
 
-async def test_a_connection_that_is_refused_says_so_and_comes_back(autojump_clock: MockClock) -> None:
+async def test_a_connection_that_is_refused_reports_it_and_comes_back(autojump_clock: MockClock) -> None:
     async def script(client: Client) -> None:
         if client.number == 1:
             await client.stream.receive_some()

@@ -46,7 +46,7 @@ async def test_a_second_connection_takes_over_before_the_first_has_lived_as_long
     recorder.check()
 
 
-async def test_a_connection_that_is_told_of_its_end_is_replaced_before_it(autojump_clock: MockClock) -> None:
+async def test_a_connection_whose_close_is_announced_is_replaced_before_it(autojump_clock: MockClock) -> None:
     venue = Venue()
     async with recorded(venue) as recorder, trio.open_nursery() as nursery:
         nursery.start_soon(venue.go_on, BTC, 0.5, 60.0)
@@ -80,7 +80,7 @@ async def test_an_exchange_that_bids_every_connection_farewell_is_not_overrun(au
     check_whole(recorder, venue)
 
 
-async def test_one_that_never_delivers_is_given_up_and_tried_again_after_longer_and_longer_pauses(
+async def test_a_replacement_that_never_delivers_is_abandoned_and_retried_after_growing_pauses(
     autojump_clock: MockClock,
 ) -> None:
     limits = PoolLimits(replacement_s=10.0, again=Backoff(10.0, 3600.0, jitter=0.0))
@@ -159,7 +159,7 @@ async def test_an_old_one_that_dies_in_the_middle_leaves_its_work_to_the_new_one
     recorder.check({"x:1"})
 
 
-async def test_a_new_one_that_dies_in_the_middle_comes_back_or_is_given_up(autojump_clock: MockClock) -> None:
+async def test_a_replacement_that_dies_midway_comes_back_or_is_abandoned(autojump_clock: MockClock) -> None:
     venue = Venue()
     async with recorded(venue, lifetime_s=LIFE_S) as recorder, trio.open_nursery() as nursery:
         nursery.start_soon(venue.go_on, BTC, 0.5, 45.0)
@@ -265,7 +265,7 @@ async def test_a_market_may_be_added_while_a_connection_is_being_replaced(autoju
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.3, 2.0, OVERLAP_S + 1.0])
-async def test_a_stall_detector_that_is_restarted_in_the_middle_goes_on_where_it_was(
+async def test_a_stall_detector_that_is_restarted_in_the_middle_continues_where_it_was(
     after_s: float, autojump_clock: MockClock
 ) -> None:
     venue = Venue()
@@ -280,7 +280,7 @@ async def test_a_stall_detector_that_is_restarted_in_the_middle_goes_on_where_it
     recorder.check()
 
 
-async def test_a_stall_detector_that_crashes_at_any_step_leaves_a_pool_that_goes_on(
+async def test_a_stall_detector_that_crashes_at_any_step_leaves_a_pool_that_continues(
     autojump_clock: MockClock,
 ) -> None:
     venue = Venue()

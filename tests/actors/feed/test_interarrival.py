@@ -173,7 +173,7 @@ def looks_at(moments: Iterator[float]) -> list[float]:
         (bursty, 3600, 40),
     ],
 )
-def test_a_day_of_a_sound_market_is_looked_into_hardly_ever(
+def test_a_day_of_a_healthy_market_is_hardly_ever_examined(
     market: Callable[[random.Random, float], Iterator[float]], every_s: float, most: int
 ) -> None:
     for seed in range(3):

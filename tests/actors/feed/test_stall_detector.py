@@ -181,7 +181,7 @@ async def test_a_quiet_market_alone_is_no_reason_for_anything(history: bool, aut
         assert {event.event for event in recorder.events if event.actor == "x:stall_detector"} == {"starting", "ok"}
 
 
-async def test_trades_that_stop_while_all_else_goes_on_are_one_change_of_connections(
+async def test_trades_that_stop_while_others_continue_cause_one_change_of_connections(
     autojump_clock: MockClock,
 ) -> None:
     venue, peers = Venue(), PeerActivity()
@@ -203,7 +203,7 @@ async def test_trades_that_stop_while_all_else_goes_on_are_one_change_of_connect
 # -- what is not -------------------------------------------------------------------------------------------
 
 
-async def test_a_full_buffer_is_not_taken_for_a_stall(autojump_clock: MockClock) -> None:
+async def test_a_full_buffer_is_not_treated_as_a_stall(autojump_clock: MockClock) -> None:
     venue, peers = Venue(), PeerActivity()
     async with (
         recorded(venue, peers=peers, stall_s=STALL_S, rows=1000, consuming=False) as recorder,
@@ -266,7 +266,7 @@ async def test_a_stall_that_ends_is_forgotten(autojump_clock: MockClock) -> None
     assert sorted(map(str, recorder.ids())) == venue.ids()
 
 
-async def test_a_stall_that_goes_on_is_told_of_now_and_then(
+async def test_a_lasting_stall_is_reported_now_and_then(
     autojump_clock: MockClock,
 ) -> None:
     limits = StallLimits(repeat_s=20.0)
@@ -305,7 +305,7 @@ def says(words: str) -> str:
 
 @pytest.mark.parametrize("words", ["maintenance", "post_only"])
 @pytest.mark.parametrize("learnt", [False, True])
-async def test_while_an_exchange_says_that_it_does_not_trade_its_silence_is_no_stall(
+async def test_while_an_exchange_reports_that_it_does_not_trade_its_silence_is_no_stall(
     words: str, learnt: bool, autojump_clock: MockClock
 ) -> None:
     venue, peers = Venue(), PeerActivity()

@@ -35,7 +35,7 @@ def next_asked(one: Subscription, now: float) -> tuple[float, tuple[str, ...]]:
     raise AssertionError("nothing was asked for in half an hour")
 
 
-def test_everything_is_asked_for_once_and_waits_for_its_answer() -> None:
+def test_everything_is_requested_once_and_waits_for_its_answer() -> None:
     one = subscription()
     assert asked(one) == [ABC] and asked(one, dialect_of("okx").ack_s) == []
     assert (list(one.pending), one.refused, one.confirmed) == (list(ABC), {}, set())
@@ -77,7 +77,7 @@ def test_data_is_an_answer_too() -> None:
     assert (list(one.pending), one.confirmed) == (["B-X"], {"A-X", "C-X"})
 
 
-def test_a_refused_request_for_several_is_asked_again_market_by_market() -> None:
+def test_a_refused_request_for_several_is_repeated_market_by_market() -> None:
     one = subscription("bybit")
     asked(one)
     assert one.refuse(Refusal("no such topic", request_id="1"), 0) == []
@@ -91,7 +91,7 @@ def test_a_refused_request_for_several_is_asked_again_market_by_market() -> None
     assert asked(one) == []
 
 
-def test_what_stood_beside_a_market_refused_by_name_is_asked_again_unless_it_was_answered() -> None:
+def test_markets_requested_with_one_refused_by_name_are_requested_again_unless_answered() -> None:
     one = subscription("coinbaseexchange")
     asked(one)
     assert one.refuse(Refusal("B-X is not a valid product", ("B-X",)), 0) == ["B-X"]
@@ -110,7 +110,7 @@ def test_a_market_that_delivers_was_not_refused_after_all() -> None:
     assert not one.refused and "A-X" in one.confirmed and asked(one, 1000) == []
 
 
-def test_a_refusal_of_markets_never_asked_for_asks_for_nothing() -> None:
+def test_a_refusal_of_markets_never_requested_requests_nothing() -> None:
     one = subscription()
     asked(one)
     assert one.refuse(Refusal("recorded elsewhere", ("X-Y", "Y-Z")), 0) == []
@@ -130,7 +130,7 @@ def test_words_of_refusal_that_mean_nobody_when_all_is_answered_change_nothing()
 
 
 @pytest.mark.parametrize("exchange", sorted(EXCHANGES))
-def test_a_refused_market_is_asked_for_again_after_longer_and_longer_pauses(exchange: str) -> None:
+def test_a_refused_market_is_requested_again_after_longer_and_longer_pauses(exchange: str) -> None:
     one = subscription(exchange, ("A-X", "B-X"))
     now, pauses = 0.0, []
     asked(one)
@@ -147,7 +147,7 @@ def test_a_refused_market_is_asked_for_again_after_longer_and_longer_pauses(exch
     assert one.confirmed == {"A-X", "B-X"} and not one.refused
 
 
-def test_a_market_without_an_answer_is_asked_for_again_and_again() -> None:
+def test_a_market_without_an_answer_is_requested_again_and_again() -> None:
     one, ack_s = subscription("bybit", ("A", "B")), dialect_of("bybit").ack_s
     asked(one)
     one.delivered(["B"], 0)
@@ -169,7 +169,7 @@ def test_a_late_answer_is_welcome() -> None:
 
 
 @pytest.mark.parametrize("named", [(), ("S3",)])
-def test_a_refusal_about_rate_is_asked_again_as_it_was_and_nothing_before(named: tuple[str, ...]) -> None:
+def test_a_request_refused_for_its_rate_is_repeated_unchanged_and_nothing_before_it(named: tuple[str, ...]) -> None:
     one = subscription("bybit", tuple(f"S{n}" for n in range(25)))
     first = one.next(0)
     assert first is not None
@@ -197,7 +197,7 @@ def test_a_bare_refusal_about_rate_may_mean_any_request_that_has_no_answer() -> 
     assert natives == second and 2 * LEAST_S <= later - at <= 4 * LEAST_S + 0.1
 
 
-def test_what_is_asked_again_goes_one_request_at_a_time() -> None:
+def test_what_is_requested_again_goes_one_request_at_a_time() -> None:
     one = subscription("coinbaseexchange", tuple(f"C{n}-X" for n in range(20)))
     asked(one)
     for native in list(one.pending):
@@ -211,7 +211,7 @@ def test_what_is_asked_again_goes_one_request_at_a_time() -> None:
     assert asked(one, now) == []
 
 
-def test_an_exchange_that_answers_market_by_market_is_asked_for_all_refused_ones_at_once() -> None:
+def test_from_an_exchange_that_answers_market_by_market_all_refused_ones_are_requested_at_once() -> None:
     one = subscription("okx", tuple(f"C{n}-X" for n in range(300)))
     asked(one)
     for native in list(one.pending):
@@ -220,7 +220,7 @@ def test_an_exchange_that_answers_market_by_market_is_asked_for_all_refused_ones
     assert 15 <= len(hour) <= 60
 
 
-def test_a_refusal_that_is_said_again_and_again_does_not_lengthen_the_pause() -> None:
+def test_a_repeated_refusal_does_not_lengthen_the_pause() -> None:
     one = subscription("kraken")
     asked(one)
     for _ in range(50):
@@ -229,7 +229,7 @@ def test_a_refusal_that_is_said_again_and_again_does_not_lengthen_the_pause() ->
 
 
 @pytest.mark.parametrize("named", [("A-X",), ()])
-def test_what_the_exchange_ended_is_asked_for_at_once_and_more_rarely_if_it_ends_it_again(
+def test_what_the_exchange_ended_is_requested_at_once_and_more_rarely_if_it_ends_it_again(
     named: tuple[str, ...],
 ) -> None:
     one, meant = subscription("okx", ABC), named or ABC
@@ -292,7 +292,7 @@ answers = st.one_of(
 
 
 @given(exchange=st.sampled_from(sorted(EXCHANGES)), steps=st.lists(st.tuples(answers, names), max_size=30))
-def test_whatever_is_answered_every_market_has_one_standing_and_is_asked_for_until_it_is_confirmed(
+def test_whatever_is_answered_every_market_has_one_standing_and_is_requested_until_it_is_confirmed(
     exchange: str, steps: list[tuple[object, tuple[str, ...]]]
 ) -> None:
     one, now = subscription(exchange), 0.0

@@ -77,7 +77,7 @@ async def test_rejects_and_events_become_durable_like_ticks(autojump_clock: Mock
         assert len((await desk.batch()).events) == 1
 
 
-async def test_of_a_quiet_service_the_audit_is_told_every_minute(autojump_clock: MockClock) -> None:
+async def test_a_quiet_service_writes_audit_rows_every_minute(autojump_clock: MockClock) -> None:
     async with buffering(Desk()) as desk:
         await desk.give(3)
         assert (await desk.batch()).ticks == 3
@@ -99,7 +99,7 @@ async def test_of_a_quiet_service_the_audit_is_told_every_minute(autojump_clock:
         assert trio.current_time() - began == pytest.approx(AUDIT_EVERY_S)  # after the last batch, whatever it held
 
 
-async def test_a_sign_of_life_that_cannot_go_on_is_no_older_than_itself(autojump_clock: MockClock) -> None:
+async def test_an_audit_row_that_is_held_back_is_no_older_than_itself(autojump_clock: MockClock) -> None:
     async with buffering(Desk(limits=SinkLimits(sealed_rows_max=1))) as desk:
         desk.ledger.account("x")
         await trio.sleep(2.5 * AUDIT_EVERY_S)
@@ -113,7 +113,7 @@ async def test_nothing_is_written_when_there_is_nothing(autojump_clock: MockCloc
         assert desk.buffer.outbox.statistics().depth == 0
 
 
-async def test_a_flush_that_is_asked_for_comes_at_once(autojump_clock: MockClock) -> None:
+async def test_a_requested_flush_is_made_at_once(autojump_clock: MockClock) -> None:
     async with buffering(Desk()) as desk:
         await desk.give(1)
         await trio.testing.wait_all_tasks_blocked()
@@ -197,7 +197,7 @@ step = st.one_of(
 
 @given(st.lists(step, max_size=40))
 @settings(deadline=None)
-def test_the_books_agree_at_every_moment_and_in_every_row_of_the_audit(steps: list[tuple[Any, ...]]) -> None:
+def test_the_totals_agree_at_every_moment_and_in_every_row_of_the_audit(steps: list[tuple[Any, ...]]) -> None:
     ledger = Ledger("run")
     pending: list[Block] = []
     sealed: list[Batch] = []
@@ -231,7 +231,7 @@ def refused(ledger: Ledger) -> int:
     return sum(account.rejected for account in ledger.accounts.values())
 
 
-def test_lag_is_told_in_quantiles_of_the_last_reads_and_never_of_old_trades() -> None:
+def test_lag_is_reported_in_quantiles_of_the_last_reads_and_never_of_old_trades() -> None:
     ledger = Ledger("run")
     account = ledger.account("x")
     assert account.lag_ms(0.5) is None
@@ -439,7 +439,7 @@ async def test_a_merge_that_fails_for_the_disk_is_tried_again_and_is_no_crash(
     assert disk.finished == 1
 
 
-async def test_a_last_merge_that_fails_leaves_the_tail_and_says_so() -> None:
+async def test_a_last_merge_that_fails_leaves_the_tail_and_reports_it() -> None:
     disk = Disk()
     events: list[Event] = []
     merger = merger_of(disk, [])
@@ -450,7 +450,7 @@ async def test_a_last_merge_that_fails_leaves_the_tail_and_says_so() -> None:
     assert any(e.event == "merge_failed" and "No space left" in e.reason for e in events)
 
 
-async def test_a_held_file_is_told_and_the_tail_is_folded_meanwhile() -> None:
+async def test_a_locked_file_is_reported_and_the_tail_is_compacted_meanwhile() -> None:
     disk = Disk()
     disk.held = True
     merger = merger_of(disk, [])

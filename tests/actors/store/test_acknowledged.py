@@ -90,7 +90,7 @@ def test_a_segment_that_vanished_is_an_event_and_a_gap_of_its_market(
     one.close()
 
 
-def test_a_whole_tail_that_vanished_is_noticed_and_recording_goes_on(tmp_path: Path) -> None:
+def test_a_lost_tail_is_detected_and_recording_continues(tmp_path: Path) -> None:
     one = started(tmp_path)
     put(one, 0)
     one.merge()

@@ -62,7 +62,7 @@ def test_a_quiet_market_is_complete_as_long_as_the_service_lives() -> None:
         ("open", 5, "unknown"),
     ],
 )
-def test_a_gap_says_what_became_of_its_stretch(status: str, missing: int | None, word: str) -> None:
+def test_a_gap_decides_the_status_of_its_range(status: str, missing: int | None, word: str) -> None:
     con = new_file()
     run(con, "r1", 0, 100)
     put_gaps(con, [gap(1, 20, 30, status, missing)])
@@ -91,7 +91,7 @@ def test_trades_lost_within_one_instant_are_seen() -> None:
     assert (20, 20.000001, "lost") in coverage(con)
 
 
-def test_an_outage_that_goes_on_is_unknown_to_the_end() -> None:
+def test_a_lasting_outage_is_unknown_up_to_the_end() -> None:
     con = new_file()
     run(con, "r1", 0, 100)
     put_gaps(con, [gap(1, 20, None, "open", None)])
@@ -114,13 +114,13 @@ def test_between_two_runs_nothing_is_known_but_what_a_gap_says() -> None:
     assert coverage(con) == [(0, 45, "live"), (45, 85.000001, "repaired"), (85.000001, 100, "live")]
 
 
-def test_a_market_that_was_taken_off_ends_there_although_its_run_goes_on() -> None:
+def test_a_market_that_was_taken_off_ends_there_although_its_run_continues() -> None:
     con = new_file()
     run(con, "r1", 0, 100, stop=30)
     assert coverage(con) == [(0, 30, "live")]
 
 
-def test_runs_that_follow_at_once_are_one_stretch() -> None:
+def test_runs_that_follow_at_once_are_one_range() -> None:
     con = new_file()
     run(con, "r1", 0, 50, stop=50)
     run(con, "r2", 50, 90)

@@ -243,7 +243,7 @@ async def test_a_full_disk_is_waited_out_by_flushes_and_merges_alike(small_disk:
     assert ids_in(bench.store.path) == dict.fromkeys(range(bench.sent), 1)
 
 
-async def test_damage_is_said_in_an_event_and_stays_in_health_for_a_while(tmp_path: Path) -> None:
+async def test_damage_is_reported_in_an_event_and_stays_in_health_for_a_while(tmp_path: Path) -> None:
     """Recording and merging go on beside it; in the end a restart clears it."""
     bench = Bench(tmp_path)
     for i in range(3):

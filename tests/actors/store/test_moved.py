@@ -76,7 +76,7 @@ def test_after_a_kill_file_and_tail_can_be_moved_together(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("where", ["there", "here"])
-def test_a_file_that_comes_without_its_tail_is_recorded_into_and_the_loss_is_said(
+def test_a_file_that_comes_without_its_tail_is_recorded_into_and_the_loss_is_reported(
     where: str, tmp_path: Path
 ) -> None:
     here = folder(tmp_path, "here")

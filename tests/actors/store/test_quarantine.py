@@ -106,7 +106,7 @@ def empty(_: bytes) -> bytes:
         *[(spoil, "while running") for spoil in (truncate, overwrite)],
     ],
 )
-def test_a_corrupt_file_is_set_aside_and_recording_goes_on(
+def test_a_corrupt_file_is_set_aside_and_recording_continues(
     tmp_path: Path, filled: Path, spoil: Callable[[bytes], bytes], when: str
 ) -> None:
     """Under a name with the time; what was in the tail is in the new file; the next start has nothing to say."""
@@ -265,7 +265,7 @@ def test_a_wal_without_its_file_is_set_aside(tmp_path: Path, killed_in_merge: Pa
     one.close()
 
 
-def test_any_flipped_byte_of_a_segment_is_found_its_rows_are_counted_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_any_flipped_byte_of_a_segment_is_found_its_rows_are_counted_and_the_rest_continues(tmp_path: Path) -> None:
     """Also where the format has no checksum; what else the batch held is kept."""
     one = started(tmp_path)
     for i in (1, 2, 3):

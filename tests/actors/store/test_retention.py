@@ -171,7 +171,7 @@ def test_two_recordings_may_share_an_archive(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_day_of_many_rows_leaves_in_pieces_and_is_told_once(tmp_path: Path) -> None:
+def test_a_day_of_many_rows_is_deleted_in_pieces_and_reported_once(tmp_path: Path) -> None:
     folder = tmp_path / "archive"
     told = settings(tmp_path, keep_days=2, archive_dir=folder)
     everything = recorded(settings(tmp_path), 5, ticks=400)
@@ -332,7 +332,7 @@ def test_pieces_follow_each_other_at_an_easy_pace_and_then_it_looks_seldom() -> 
     assert schedule.trouble is None
 
 
-async def test_the_merger_lets_old_days_leave_says_so_in_events_and_bears_a_sick_archive(
+async def test_the_merger_deletes_old_days_reports_it_in_events_and_survives_a_failing_archive(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "archive").write_text("a file stands where the folder should be")
@@ -358,7 +358,7 @@ async def until(true: Callable[[], bool]) -> None:
         await trio.sleep(0.01)
 
 
-def test_the_configuration_says_how_long_and_where_to(tmp_path: Path) -> None:
+def test_the_configuration_sets_how_long_days_are_kept_and_where_they_go(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     exchange = '\n[exchanges.okx]\nsymbols = ["BTC/USDT"]\n'
     file.write_text('[store]\nkeep_days = 30\narchive_dir = "old/"' + exchange)

@@ -108,7 +108,9 @@ def test_every_value_comes_back_as_it_was_from_tail_and_file_in_any_time_zone(on
         one.merge()
 
 
-def test_whoever_holds_the_file_is_named_sees_new_ticks_and_lets_the_backlog_in_when_gone(one: Store) -> None:
+def test_a_process_that_holds_the_file_is_named_sees_new_ticks_and_lets_the_backlog_in_when_it_ends(
+    one: Store,
+) -> None:
     """Read-only and read-write alike."""
     for read_only in (True, False):
         with reader() as other:
@@ -398,7 +400,7 @@ def test_a_compaction_between_a_querys_two_listings_changes_nothing(one: Store, 
     assert "DELAYED" in trace.read_text()
 
 
-def test_a_stray_file_in_the_tail_is_moved_away_and_said(one: Store) -> None:
+def test_a_stray_file_in_the_tail_is_moved_away_and_reported(one: Store) -> None:
     """DuckDB would stumble over it at every query."""
     write(one, 1)
     (one.tail / "ticks" / ".DS_Store").write_bytes(b"rubbish")

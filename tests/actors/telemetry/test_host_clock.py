@@ -72,7 +72,7 @@ def look(watch: ClockWatch, at: Reading) -> Jump | Sleep | None:
 
 
 @given(STEPS)
-def test_load_slewing_and_sleep_are_never_taken_for_a_jump(steps: list[tuple[float, float, float]]) -> None:
+def test_load_slewing_and_sleep_are_never_treated_as_a_jump(steps: list[tuple[float, float, float]]) -> None:
     host, watch = Host(), ClockWatch()
     assert look(watch, host.passes(0.0)) is None
     for awake_s, slew, slept_s in steps:
@@ -83,7 +83,7 @@ def test_load_slewing_and_sleep_are_never_taken_for_a_jump(steps: list[tuple[flo
 
 
 @given(STEPS, st.floats(-1e9, 1e9))
-def test_a_jump_is_told_once_with_its_size_whatever_else_happened(
+def test_a_jump_is_reported_once_with_its_size_whatever_else_happened(
     steps: list[tuple[float, float, float]], set_s: float
 ) -> None:
     host, watch = Host(), ClockWatch()
@@ -151,7 +151,7 @@ async def test_health_speaks_of_a_jump_for_some_minutes_and_of_a_sleep_not_at_al
         ear.request_stop()
 
 
-async def test_a_jump_is_in_events_status_and_health_and_recording_goes_on(tmp_path: Path) -> None:
+async def test_a_jump_is_in_events_status_and_health_and_recording_continues(tmp_path: Path) -> None:
     leap_ns = looks = 0
 
     def leaping() -> Reading | None:

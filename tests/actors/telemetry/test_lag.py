@@ -108,7 +108,7 @@ def told(lags: Lags, *rows: LagRow) -> list[tuple[str, str]]:
     return [(turn.event, turn.reason) for turn in lags.judge(rows)]
 
 
-def test_an_exchange_whose_clock_is_ahead_is_told_once_an_episode() -> None:
+def test_an_exchange_whose_clock_is_ahead_is_reported_once_an_episode() -> None:
     lags = Lags({}, "run")
     assert told(lags, minute(3)) == []
     assert told(lags, minute(-1200, exchange="okx")) == [
@@ -122,7 +122,7 @@ def test_an_exchange_whose_clock_is_ahead_is_told_once_an_episode() -> None:
     assert told(lags, minute(-AHEAD_MS + 1, exchange="okx")) == []
 
 
-def test_trades_that_nearly_all_come_from_the_future_are_told_by_however_little() -> None:
+def test_trades_nearly_all_from_the_future_are_reported_however_little_they_lead() -> None:
     lags = Lags({}, "run")
     assert told(lags, minute(-2, negative=80)) == []
     assert told(lags, minute(-2, negative=95)) == [
@@ -130,7 +130,7 @@ def test_trades_that_nearly_all_come_from_the_future_are_told_by_however_little(
     ]
 
 
-def test_a_feed_far_behind_is_told_and_can_turn_into_one_ahead() -> None:
+def test_a_feed_far_behind_is_reported_and_can_turn_into_one_ahead() -> None:
     lags = Lags({}, "run")
     ((event, reason),) = told(lags, minute(LATE_MS + 1))
     assert event == "feed_late" and "5.0 s after their own time: the feed lags or a clock is wrong" in reason
@@ -169,7 +169,7 @@ def test_where_all_exchanges_agree_it_is_this_hosts_clock() -> None:
 # -- the actor ---------------------------------------------------------------------------------------------
 
 
-async def test_each_minute_is_a_row_and_the_hosts_clock_is_told_before_the_exchanges(
+async def test_each_minute_is_a_row_and_the_hosts_clock_is_reported_before_the_exchanges(
     autojump_clock: MockClock,
 ) -> None:
     ledger, rows, ear, dice = Ledger("run"), list[LagRow](), Ear(), Random(1)

@@ -71,7 +71,7 @@ def gaps_of(recorder: Recorder) -> tuple[State, str]:
 
 @pytest.mark.parametrize("sound", [0, 20])
 @pytest.mark.parametrize("kind", SPOILS)
-async def test_health_says_what_is_refused_and_the_history_stands_in_until_sound_trades_come(
+async def test_health_reports_what_is_refused_and_the_history_stands_in_until_valid_trades_come(
     kind: str, sound: int, autojump_clock: MockClock
 ) -> None:
     venue, (spoil, reason) = Venue(), SPOILS[kind]
@@ -136,7 +136,7 @@ async def test_a_bad_frame_now_and_then_is_no_alarm(autojump_clock: MockClock) -
         assert GapReason.REJECTED not in {gap.reason for gap in recorder.gaps()}
 
 
-def test_what_is_refused_between_sound_trades_lies_in_the_gap_where_ids_do_not_count() -> None:
+def test_what_is_refused_between_valid_trades_lies_in_the_gap_where_ids_do_not_count() -> None:
     for promise, begins_at in ((IdPromise.OPAQUE, 3), (IdPromise.CONTIGUOUS, 9)):
         continuity = Continuity("x", {BOTH[0]: promise})
         continuity.connected(BOTH[:1], T0_NS)
@@ -175,7 +175,7 @@ def test_a_tenth_of_a_market_is_an_alarm_and_less_is_none() -> None:
         assert bool(told(refusals, SETTLE_S)[0]) is alarm
 
 
-def test_an_alarm_lasts_until_sound_trades_come() -> None:
+def test_an_alarm_lasts_until_valid_trades_come() -> None:
     refusals = Refusals()
     for _ in range(READS_MIN):
         refusals.note([reject(symbol=BOTH[0])], [], MARKETS, 0.0)

@@ -186,7 +186,7 @@ def test_of_a_group_the_worst_counts() -> None:
     )
 
 
-async def test_cancelled_siblings_in_a_group_say_nothing() -> None:
+async def test_cancelled_siblings_in_a_group_are_ignored() -> None:
     with trio.CancelScope() as scope:
         scope.cancel()
         try:

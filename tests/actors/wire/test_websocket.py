@@ -333,7 +333,7 @@ async def test_a_reset_connection_is_1006() -> None:
     assert how.code == 1006
 
 
-async def test_sending_on_an_ended_connection_says_how_it_ended() -> None:
+async def test_sending_on_an_ended_connection_reports_how_it_ended() -> None:
     async def script(peer: Peer) -> None:
         await peer.accept()
         await peer.send(frame(b"\x03\xf0too many requests", CLOSE))
@@ -382,7 +382,7 @@ async def test_leaving_amid_a_burst_of_pings_is_no_error() -> None:
 
 
 @pytest.mark.parametrize(("last", "code"), [(NORMAL_CLOSE, 1000), (b"\xff\xff", 1002)])
-async def test_an_end_is_told_at_once_and_answered_though_the_server_keeps_the_connection(
+async def test_an_end_is_reported_at_once_and_answered_though_the_server_keeps_the_connection(
     last: bytes, code: int
 ) -> None:
     told = trio.Event()
@@ -534,7 +534,7 @@ CUT_OFF = b"HTTP/1.1 101 cut off"
     ],
     ids=["ssh", "tls", "accept", "bare", "header", "version", "endless", "cut", "nothing"],
 )
-async def test_what_is_no_websocket_answer_is_transient_and_said_at_once(answer: bytes) -> None:
+async def test_what_is_no_websocket_answer_is_transient_and_reported_at_once(answer: bytes) -> None:
     async def script(peer: Peer) -> None:
         await peer.read_request()
         await peer.send(answer)
@@ -667,7 +667,7 @@ async def test_a_certificate_that_cannot_be_trusted_is_a_misconfigured(
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 plain HTTP\r\n\r\n", b""], ids=["plain", "nothing"])
-async def test_a_tls_handshake_that_fails_is_transient_and_said_at_once(answer: bytes) -> None:
+async def test_a_tls_handshake_that_fails_is_transient_and_reported_at_once(answer: bytes) -> None:
     async def script(peer: Peer) -> None:
         await peer.stream.receive_some()
         await peer.send(answer)
@@ -679,7 +679,7 @@ async def test_a_tls_handshake_that_fails_is_transient_and_said_at_once(answer: 
     assert classify(caught.value) == (Verdict.TRANSIENT, None)
 
 
-def test_a_ca_file_that_cannot_be_used_is_said_to_be_so(tmp_path: Path) -> None:
+def test_a_ca_file_that_cannot_be_used_is_reported(tmp_path: Path) -> None:
     empty = tmp_path / "empty.pem"
     empty.write_text("nothing")
     for path in (empty, tmp_path / "missing.pem"):

@@ -145,7 +145,7 @@ def test_the_frame_after_each_fault_is_stored_as_if_nothing_had_happened(
 
 
 @pytest.mark.parametrize("exchange", NUMBERED)
-def test_the_counters_move_with_every_fault_and_the_books_agree(aftermath: Aftermath, exchange: str) -> None:
+def test_the_counters_move_with_every_fault_and_the_totals_agree(aftermath: Aftermath, exchange: str) -> None:
     bad, status = aftermath.exchanges[exchange], aftermath.status["exchanges"][exchange]
     faults, goods = len(bad.faults), len(bad.goods)
     assert (status["received"], status["stored"], status["rejected"]) == (faults + goods, goods, faults)

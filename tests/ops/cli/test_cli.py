@@ -38,7 +38,7 @@ def test_a_wrong_option_is_wrong_use(tmp_path: Path) -> None:
     assert tickwarden_here("sandbox", "--fault", "stal", folder=tmp_path).returncode == 64
 
 
-def test_without_a_service_health_commands_say_so_with_exit_69(tmp_path: Path) -> None:
+def test_without_a_service_health_commands_report_it_with_exit_69(tmp_path: Path) -> None:
     for command in (["status"], ["actors"], ["top", "--once"], ["flush"], ["restart", "writer"], ["events"]):
         result = tickwarden_here(*command, folder=tmp_path)
         assert result.returncode == 69, command
@@ -76,7 +76,7 @@ def test_exchanges_lists_all_and_tells_one(tmp_path: Path) -> None:
     assert "kraken" in unknown.stderr
 
 
-def test_query_says_what_is_wrong_without_a_traceback(tmp_path: Path) -> None:
+def test_query_reports_what_is_wrong_without_a_traceback(tmp_path: Path) -> None:
     missing = tickwarden_here("query", "SELECT 1", "--file", "none.duckdb", folder=tmp_path)
     assert missing.returncode == 1
     assert "none.duckdb" in missing.stderr

@@ -136,7 +136,7 @@ async def test_json_is_the_order_as_the_control_socket_shows_it(desk: Desk) -> N
     }
 
 
-async def test_without_waiting_it_says_that_the_repair_has_begun(desk: Desk) -> None:
+async def test_without_waiting_it_reports_that_the_repair_has_begun(desk: Desk) -> None:
     async with open_desk(desk):
         code, out, _ = await desk.type(*BTC, "--from", "2026-06-01", "--no-wait")
     assert code == 0
@@ -158,7 +158,7 @@ async def test_without_waiting_it_says_that_the_repair_has_begun(desk: Desk) -> 
         (("--exchange", "kraken", "--symbol", "BTC/USD", *STRETCH), 1, "ws_url is set, so set rest_url as well"),
     ],
 )
-async def test_what_cannot_be_asked_for_is_told_with_why(
+async def test_a_repair_that_is_impossible_is_reported_with_the_reason(
     desk: Desk, words: tuple[str, ...], code: int, said: str
 ) -> None:
     async with open_desk(desk):
@@ -177,7 +177,7 @@ async def test_too_many_orders_at_once_are_refused(desk: Desk) -> None:
     assert f"{REPAIRS_MAX} repairs are running already; wait" in err
 
 
-async def test_a_service_that_was_started_anew_does_not_pass_another_order_off_as_this_one(desk: Desk) -> None:
+async def test_a_restarted_service_does_not_pass_another_repair_off_as_this_one(desk: Desk) -> None:
     async def start_anew() -> None:
         with trio.fail_after(10):
             while not desk.orders:  # noqa: ASYNC110 - another thread's command brings it
@@ -257,7 +257,7 @@ def test_without_a_service_it_is_exit_code_69(tmp_path: Path) -> None:
     assert "no service is running" in result.stderr
 
 
-def test_what_an_exchange_cannot_give_back_is_told(tmp_path: Path) -> None:
+def test_what_an_exchange_cannot_recover_is_reported(tmp_path: Path) -> None:
     told = {row["name"]: row for row in json.loads(tickwarden("exchanges", "--json", folder=tmp_path).stdout)}
     for name in WITH_HISTORY:
         history = history_of(name)

@@ -135,7 +135,7 @@ def test_everything_can_be_set_and_relative_names_start_at_the_config_files_fold
     assert config.log.level == "debug" and config.control.http == "[::1]:8787"
 
 
-def test_every_mistake_is_told_at_once(folder: Path) -> None:
+def test_every_mistake_is_reported_at_once(folder: Path) -> None:
     found = mistakes(
         folder,
         """
@@ -194,7 +194,9 @@ def test_every_mistake_is_told_at_once(folder: Path) -> None:
         ("socket = 1979-05-27", "store.socket", "belongs under [control]"),
     ],
 )
-def test_a_wrong_store_value_is_told_with_what_would_be_right(folder: Path, text: str, key: str, said: str) -> None:
+def test_a_wrong_store_value_is_reported_with_what_is_expected(
+    folder: Path, text: str, key: str, said: str
+) -> None:
     found = mistakes(folder, f"[store]\n{text}\n{ONE}")
     assert list(found) == [key] and said in found[key]
 
@@ -492,7 +494,7 @@ def test_only_a_word_that_is_like_it_is_called_the_nearest(
     assert (repr(near) in said) if near else ("nearest" not in said)
 
 
-def test_broken_toml_is_told_with_its_line(folder: Path) -> None:
+def test_broken_toml_is_reported_with_its_line(folder: Path) -> None:
     said = mistakes(folder, '[store]\npath = "x"\nflush_rows_max = = 5\n')[""]
     assert "line 3" in said and "flush_rows_max = = 5" in said
 
@@ -506,7 +508,7 @@ def test_broken_toml_is_told_with_its_line(folder: Path) -> None:
         (b"a = " + b"[" * 100_000, "brackets nested too deep"),
     ],
 )
-def test_a_file_that_is_no_toml_text_is_told(folder: Path, data: bytes, said: str) -> None:
+def test_a_file_that_is_no_toml_text_is_reported(folder: Path, data: bytes, said: str) -> None:
     assert said in mistakes(folder, data)[""]
 
 
@@ -515,7 +517,7 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(folder: Path) -> Non
     assert config.exchanges["binance"].symbols == ("BTC/USDT",)
 
 
-def test_a_file_that_cannot_be_read_is_told(folder: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported(folder: Path) -> None:
     for path in (folder / "missing.toml", folder):
         with pytest.raises(ConfigErrors, match=r"nothing readable \(") as caught:
             load_config(path)

@@ -138,7 +138,7 @@ async def test_an_error_of_the_service_comes_with_its_code(tmp_path: Path) -> No
         assert unknown.value.code == "unknown_name"
 
 
-def test_no_service_is_said_with_the_path_and_what_to_do(tmp_path: Path) -> None:
+def test_no_service_is_reported_with_the_path_and_what_to_do(tmp_path: Path) -> None:
     missing, dead = tmp_path / "missing", tmp_path / "dead"
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(dead))
@@ -153,7 +153,7 @@ def test_no_service_is_said_with_the_path_and_what_to_do(tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may connect to any socket")
-def test_a_socket_of_somebody_else_is_said_to_be_so(tmp_path: Path) -> None:
+def test_a_socket_of_another_user_is_reported(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "s"))
         listening.listen()
@@ -171,7 +171,7 @@ def test_a_socket_of_somebody_else_is_said_to_be_so(tmp_path: Path) -> None:
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
     ],
 )
-def test_a_server_that_makes_no_sense_is_no_service(tmp_path: Path, answer: bytes) -> None:
+def test_a_server_with_malformed_answers_is_no_service(tmp_path: Path, answer: bytes) -> None:
     with scripted(tmp_path / "s", answer), pytest.raises(NoService):
         ControlClient(tmp_path / "s").get("/v1/status")
 
@@ -192,7 +192,9 @@ def test_a_service_that_stops_ends_the_stream_with_a_word(tmp_path: Path) -> Non
             next(lines)
 
 
-async def test_a_service_with_no_place_left_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_answer_of_a_service_without_a_free_slot_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     turned_away = threading.Event()
     connect = socket.socket.connect
 

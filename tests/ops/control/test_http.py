@@ -192,7 +192,7 @@ async def test_head_is_get_without_its_body(tmp_path: Path) -> None:
         assert (tap.status, tap.body) == (200, b"")
 
 
-async def test_a_service_that_is_not_ready_or_not_live_says_why(tmp_path: Path) -> None:
+async def test_a_service_that_is_not_ready_or_not_live_reports_why(tmp_path: Path) -> None:
     app = FakeService()
     app.reasons, app.alive = ["no feed is fresh", "the last flush is 9 s old"], False
     async with serving(tmp_path / "s", app) as exchange:
@@ -268,7 +268,7 @@ async def test_every_error_is_a_problem_with_a_stable_code(
         assert any(entry["event"] == "control_request_failed" for entry in logs)
 
 
-async def test_a_service_is_only_asked_for_what_it_says_it_offers(tmp_path: Path) -> None:
+async def test_a_service_is_only_asked_for_its_capabilities(tmp_path: Path) -> None:
     app = FakeService(capabilities=frozenset())
     async with serving(tmp_path / "s", app) as exchange:
         for method, target in (("GET", "/metrics"), ("GET", "/v1/tap"), ("POST", "/v1/merge")):
@@ -345,7 +345,7 @@ async def test_a_request_may_come_byte_by_byte(tmp_path: Path) -> None:
             assert (await stream.receive_some(9999)).startswith(b"HTTP/1.1 200")
 
 
-async def test_a_client_that_asks_before_it_sends_its_body_is_told_to_go_on(tmp_path: Path) -> None:
+async def test_a_client_that_expects_100_continue_gets_it(tmp_path: Path) -> None:
     async with serving(tmp_path / "s", FakeService()), await trio.open_unix_socket(tmp_path / "s") as stream:
         head, _, body = http("POST", "/v1/log-level", b'{"level": "info"}').partition(b"\r\n\r\n")
         with trio.fail_after(30):
@@ -414,7 +414,7 @@ async def test_the_tap_sends_lines_until_the_client_leaves(tmp_path: Path) -> No
             await until(lambda: not app.taps)  # noticed although nothing is written
 
 
-async def test_a_slow_reader_of_the_tap_is_told_how_much_it_missed(tmp_path: Path) -> None:
+async def test_a_slow_reader_of_the_tap_gets_the_number_of_missed_ticks(tmp_path: Path) -> None:
     app = FakeService()
     line = b'{"n": "%s"}\n' % (b"x" * 4000)
     limits = ControlLimits(write_s=5, loop_share=1.0)

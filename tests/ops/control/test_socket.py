@@ -256,7 +256,7 @@ async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     assert str(tmp_path / "no") in await refused(SocketPathError, tmp_path / "no" / "s.sock")
 
 
-async def test_a_path_too_long_for_a_socket_says_what_to_do(tmp_path: Path) -> None:
+async def test_a_path_too_long_for_a_socket_reports_what_to_do(tmp_path: Path) -> None:
     longest = tmp_path / ("x" * (PATH_BYTES_MAX - len(os.fsencode(tmp_path)) - 1))
     async with serving(longest):
         assert await ask(longest) == 200
@@ -347,7 +347,7 @@ def test_where_the_kernel_names_no_peer_the_files_mode_decides(monkeypatch: pyte
         assert peer_of(ours, 4243) == Peer(may_read=True, may_command=False)
 
 
-async def test_one_client_too_many_is_told_at_once_and_served_when_another_leaves(tmp_path: Path) -> None:
+async def test_one_client_too_many_is_rejected_at_once_and_served_when_another_leaves(tmp_path: Path) -> None:
     path = tmp_path / "s.sock"
     async with serving(path, limits=ControlLimits(loop_share=1.0)):
         clients = [await trio.open_unix_socket(path) for _ in range(16)]

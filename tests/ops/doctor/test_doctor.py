@@ -122,7 +122,7 @@ async def test_one_exchange_that_is_ill_leaves_the_others_well_and_the_order_as_
     ("fault", "said", "do"),
     [("rest_fail=1", "HTTP 500", "try again in a minute"), ("rest_429=1", "HTTP 429", "wait some minutes")],
 )
-async def test_rest_that_fails_is_told_with_its_status_and_spares_the_feed(
+async def test_rest_that_fails_is_reported_with_its_status_and_spares_the_feed(
     tmp_path: Path, fault: str, said: str, do: str
 ) -> None:
     async with loopback(tmp_path, "binance", binance=parse_faults([fault])) as exchanges:
@@ -132,7 +132,7 @@ async def test_rest_that_fails_is_told_with_its_status_and_spares_the_feed(
     assert finding(report, Step.CLOCK).state is State.PASS
 
 
-async def test_messages_that_make_no_sense_are_told_although_trades_come(tmp_path: Path) -> None:
+async def test_malformed_messages_are_reported_although_trades_arrive(tmp_path: Path) -> None:
     async with loopback(tmp_path, "binance", binance=parse_faults(["garbage=0.9"])) as exchanges:
         (report,) = await examined(exchanges)
     assert "invalid message" in finding(report, Step.TRADE).found
@@ -157,7 +157,7 @@ async def test_a_market_that_stays_silent_and_does_not_exist_is_named_with_near_
     assert found.advice.startswith(f"write {near}") and wrong + " " not in found.advice
 
 
-async def test_a_port_where_nobody_listens_is_told_and_the_rest_skipped(tmp_path: Path) -> None:
+async def test_a_port_where_nothing_listens_is_reported_and_the_rest_skipped(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     url, rest_url = f"ws://127.0.0.1:{port}", f"http://127.0.0.1:{port}"
@@ -171,7 +171,7 @@ async def test_a_port_where_nobody_listens_is_told_and_the_rest_skipped(tmp_path
     assert "rest_url is not" in finding(b, Step.REST).found
 
 
-async def test_a_host_name_that_does_not_exist_is_told(tmp_path: Path) -> None:
+async def test_a_host_name_that_does_not_exist_is_reported(tmp_path: Path) -> None:
     (report,) = await examined(configured(tmp_path, table("a", "okx", ["BTC/USDT"], "wss://nowhere.invalid")))
     broke(report, Step.RESOLVE, "nowhere.invalid", do="name")
 
@@ -184,7 +184,7 @@ async def test_a_host_name_that_does_not_exist_is_told(tmp_path: Path) -> None:
         ("elsewhere.pem", "ca.pem", "another name"),
     ],
 )
-async def test_a_wrong_certificate_is_told_with_what_would_mend_it(
+async def test_a_wrong_certificate_is_reported_with_a_fix(
     tmp_path: Path, certificate: str, ca: str | None, do: str
 ) -> None:
     server = Server(Client.gone, certificate)
@@ -197,7 +197,7 @@ async def test_a_wrong_certificate_is_told_with_what_would_mend_it(
     assert do in finding(report, Step.REST).advice
 
 
-async def test_plain_text_where_tls_is_expected_is_told(tmp_path: Path) -> None:
+async def test_plain_text_where_tls_is_expected_is_reported(tmp_path: Path) -> None:
     async def shout(client: Client) -> None:
         await client.raw(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
@@ -208,7 +208,7 @@ async def test_plain_text_where_tls_is_expected_is_told(tmp_path: Path) -> None:
     broke(report, Step.TLS, "TLS handshake", "failed", do="ws:// is meant")
 
 
-async def test_a_server_that_accepts_and_says_nothing_costs_a_deadline(tmp_path: Path) -> None:
+async def test_a_server_that_accepts_and_is_silent_costs_a_deadline(tmp_path: Path) -> None:
     limits = FeedLimits(websocket=WebSocketLimits(message_bytes=1_000_000, tls_s=0.2))
 
     async def hush(client: Client) -> None:
@@ -236,7 +236,7 @@ async def one_client(
     return report
 
 
-async def test_a_refused_subscription_is_told_in_the_exchanges_own_words(tmp_path: Path) -> None:
+async def test_a_refused_subscription_is_reported_in_the_exchanges_own_words(tmp_path: Path) -> None:
     async def refuse(client: Client) -> None:
         while (text := await client.ask()) is not None:
             asked = json.loads(text)["id"]
@@ -268,7 +268,7 @@ async def test_one_refused_market_is_a_failure_and_the_others_show_their_trade(t
     assert "BTC/USDT at 1.5" in finding(report, Step.TRADE).found
 
 
-async def test_a_connection_that_is_closed_is_told_with_its_code(tmp_path: Path) -> None:
+async def test_a_connection_that_is_closed_is_reported_with_its_code(tmp_path: Path) -> None:
     async def close(client: Client) -> None:
         await client.ask()
         await client.close(1008)
@@ -277,7 +277,7 @@ async def test_a_connection_that_is_closed_is_told_with_its_code(tmp_path: Path)
     broke(report, Step.ACKNOWLEDGED, "1008", do="rejects this client")
 
 
-async def test_a_clock_that_is_off_is_told_by_the_trades(tmp_path: Path) -> None:
+async def test_a_wrong_clock_is_detected_by_the_trades(tmp_path: Path) -> None:
     for off_s, said in ((-5, "this clock is ahead"), (5, "this clock is behind")):
 
         async def tell(client: Client, off_s: int = off_s) -> None:
@@ -347,7 +347,7 @@ def test_a_name_that_is_not_configured_is_wrong_use_and_names_the_nearest(tmp_pa
     assert "'kraken'" in unknown.stderr
 
 
-def test_a_wrong_configuration_is_told_before_anything_is_asked(tmp_path: Path) -> None:
+def test_a_wrong_configuration_is_reported_before_any_request(tmp_path: Path) -> None:
     (tmp_path / "tickwarden.toml").write_text("[exchanges]\n")
     result = tickwarden("doctor", folder=tmp_path)
     assert result.returncode == 78

@@ -142,7 +142,7 @@ def test_segments_that_the_service_deletes_meanwhile_are_still_read(tmp_path: Pa
     assert counted == (120,)
 
 
-def test_only_rows_of_the_stretch_are_copied_its_end_excluded(tmp_path: Path) -> None:
+def test_only_rows_of_the_range_are_copied_its_end_excluded(tmp_path: Path) -> None:
     told, copy = settings(tmp_path), tmp_path / "copy.duckdb"
     record(told, 10, 10, 10)
     day = microseconds("2026-06-02")
@@ -378,12 +378,12 @@ def test_the_command_prints_what_it_wrote_and_takes_times_and_days(tmp_path: Pat
         (["copy.duckdb", "--to", "2026-06-01T12:30:00"], "2026-06-01T12:30:00Z for UTC"),
     ],
 )
-def test_wrong_use_is_told_with_what_would_be_right(words: list[str], said: str, tmp_path: Path) -> None:
+def test_wrong_use_is_reported_with_what_is_expected(words: list[str], said: str, tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, ["export", *words])
     assert result.exit_code != 0 and said in result.output + result.stderr
 
 
-def test_a_missing_file_and_one_of_somebody_elses_are_told(tmp_path: Path) -> None:
+def test_a_missing_and_a_foreign_file_are_reported(tmp_path: Path) -> None:
     duckdb.connect(tmp_path / "other.duckdb").close()
     with pytest.raises(QueryError, match="no such file"):
         export(tmp_path / "none.duckdb", tmp_path / "copy.duckdb")

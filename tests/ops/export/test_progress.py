@@ -48,13 +48,13 @@ def watchers() -> list[threading.Thread]:
 
 
 @pytest.mark.parametrize(("percent", "part"), [(-1.0, 0.0), (0.0, 0.0), (25.0, 0.25), (100.0, 1.0), (101.0, 1.0)])
-def test_the_part_done_is_told_from_nothing_to_all(percent: float, part: float) -> None:
+def test_progress_is_reported_from_nothing_to_all(percent: float, part: float) -> None:
     said: list[float] = []
     assert Statement(percent, asked_min=3).watched(said.append) == "done"
     assert said and set(said) == {part} and not watchers()
 
 
-def test_a_statement_that_fails_says_so_itself_and_nobody_asks_any_more() -> None:
+def test_a_failing_statement_raises_its_own_error_and_progress_ends() -> None:
     def fail() -> None:
         raise duckdb.ConversionException("no number")
 

@@ -34,7 +34,7 @@ def test_rows_come_with_exact_decimals_and_times_in_utc(file: Path) -> None:
     assert result.rows[1] == (2, Decimal("1E-18"), None)
 
 
-def test_no_more_rows_than_asked_for_are_fetched_and_it_says_so(file: Path) -> None:
+def test_no_more_rows_than_requested_are_fetched_and_the_rest_is_reported(file: Path) -> None:
     assert run_query(file, "FROM range(100)", rows_max=10).more
     cut = run_query(file, "FROM t", rows_max=1)
     assert len(cut.rows) == 1 and cut.more
@@ -46,7 +46,7 @@ def test_a_statement_without_rows_is_an_empty_result(file: Path) -> None:
 
 
 @pytest.mark.parametrize("sql", ["", "-- later", ";"])
-def test_no_statement_at_all_is_told(file: Path, sql: str) -> None:
+def test_an_empty_query_is_reported(file: Path, sql: str) -> None:
     with pytest.raises(QueryError, match="the query is empty"):
         run_query(file, sql)
 
@@ -68,7 +68,7 @@ def test_it_waits_for_a_lock_that_is_soon_let_go(file: Path, monkeypatch: pytest
     assert len(waits) == 5 and waits[4] > waits[0] and max(waits) <= 0.25
 
 
-def test_a_lock_that_is_never_let_go_is_told_with_its_holder(file: Path) -> None:
+def test_a_lock_that_is_never_released_is_reported_with_its_holder(file: Path) -> None:
     with held(file) as holder, pytest.raises(DatabaseLocked, match=str(holder.pid)):
         run_query(file, "FROM t", timeout_s=0.2)
 
@@ -96,7 +96,7 @@ def test_wrong_sql_and_writing_are_refused_in_duckdbs_words(file: Path, sql: str
     assert run_query(file, "SELECT count(*) FROM t").rows == [(2,)]
 
 
-def test_a_file_that_is_missing_or_no_database_is_told_and_not_made(tmp_path: Path) -> None:
+def test_a_file_that_is_missing_or_no_database_is_reported_and_not_created(tmp_path: Path) -> None:
     missing, other = tmp_path / "none.duckdb", tmp_path / "other.duckdb"
     other.write_text("not a database" * 100)
     with pytest.raises(QueryError, match="no such file"):

@@ -107,7 +107,7 @@ def test_no_words_of_a_server_can_end_a_line_of_the_console_or_command_the_termi
     assert text.endswith("\n") and text[:-1].isprintable()
 
 
-def test_the_traceback_of_a_bug_and_the_stack_of_a_stuck_actor_are_told() -> None:
+def test_the_traceback_of_a_bug_and_the_stack_of_a_stuck_actor_are_reported() -> None:
     stream = io.StringIO()
     sink = configure("info", "json", stream)
     log_event(event("backoff", "KeyError: 'p'", detail={"traceback": "Traceback ..."}))
@@ -167,7 +167,7 @@ def test_the_same_trouble_within_a_minute_is_shown_once_and_then_counted() -> No
     assert summary["actor"] == "binance:1" and summary["in_s"] == pytest.approx(REPEAT_S + 1)
 
 
-def test_what_repeats_is_told_at_the_end_too() -> None:
+def test_what_repeats_is_reported_at_the_end_too() -> None:
     stream = io.StringIO()
     sink = configure("info", "json", stream)
     for _ in range(3):
@@ -268,7 +268,7 @@ def test_endless_nesting_and_numbers_that_json_has_no_word_for_do_no_harm() -> N
 # -- the sink ---------------------------------------------------------------------------------------
 
 
-def test_a_stalled_pipe_stops_nobody_and_what_was_dropped_is_told_when_it_moves_again() -> None:
+def test_a_stalled_pipe_stops_nobody_and_what_was_dropped_is_reported_when_it_moves_again() -> None:
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "wb") as stalled:
         sink = plain_sink(stalled)

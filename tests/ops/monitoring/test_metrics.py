@@ -179,7 +179,7 @@ async def test_the_numbers_are_the_pipelines_own_and_keep_its_books(tmp_path: Pa
         assert abs(time.time() - value(text, "tickwarden_last_flush_timestamp_seconds")) < 10
 
 
-async def test_every_number_that_was_asked_for_is_there_with_bounded_labels(tmp_path: Path) -> None:
+async def test_every_number_that_was_requested_is_there_with_bounded_labels(tmp_path: Path) -> None:
     pipeline = pipeline_at(tmp_path, 2)
     found = families(metrics_of(pipeline).render())
     wanted = WANTED.split()

@@ -157,7 +157,7 @@ def test_a_manager_that_is_gone_or_reads_nothing_holds_nobody_up(tmp_path: Path)
     notifier.ready()
 
 
-async def test_the_watchdog_hears_twice_a_period_while_there_is_progress_and_nothing_without(
+async def test_the_watchdog_is_reset_twice_a_period_while_there_is_progress_and_not_without(
     manager: Manager, autojump_clock: MockClock
 ) -> None:
     notifier = Notifier(environ(manager, WATCHDOG_USEC="4000000", WATCHDOG_PID=str(os.getpid())))
@@ -186,7 +186,7 @@ async def test_the_watchdog_hears_twice_a_period_while_there_is_progress_and_not
         {"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"},
     ],
 )
-async def test_a_watchdog_that_waits_for_nobody_or_for_another_process_hears_nothing(
+async def test_a_watchdog_that_is_off_or_for_another_process_gets_no_message(
     more: dict[str, str], manager: Manager, autojump_clock: MockClock
 ) -> None:
     notifier = Notifier(environ(manager, **more))
@@ -224,7 +224,7 @@ async def test_nothing_to_flush_is_progress_and_so_is_a_young_flush_but_waiting_
     assert progress() is None
 
 
-async def test_a_writer_that_says_what_it_waits_for_is_no_stall_however_long(
+async def test_a_writer_that_reports_what_it_waits_for_is_no_stall_however_long(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     pipeline = pipeline_at(tmp_path)

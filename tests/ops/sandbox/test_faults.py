@@ -53,7 +53,7 @@ async def test_trades_are_doubled_lost_or_swapped_on_demand(fault: str, seen: Ca
     assert sandbox.struck["binance"][fault.partition("=")[0]] > 0
 
 
-async def test_garbage_comes_between_sound_trades_and_costs_none_of_them() -> None:
+async def test_garbage_comes_between_valid_trades_and_costs_none_of_them() -> None:
     _, frames = await _collect(parse_faults(["garbage=0.3"]), 400)
     sound = [frame for frame in frames if '"M":true}' in frame and frame.count('"p":"6') == 1]
     assert len(frames) - len(sound) > 50
@@ -70,7 +70,7 @@ async def test_silence_is_an_acknowledgement_and_nothing_more() -> None:
         assert waiting.cancelled_caught and len(sandbox.truth["binance"]["BTC/USDT"]) > 100
 
 
-async def test_a_stalled_connection_goes_on_later_without_a_loss() -> None:
+async def test_a_stalled_connection_continues_later_without_a_loss() -> None:
     sandbox = Sandbox(["binance"], FAST, parse_faults(["stall=1"], every_s=0.3))
     async with serving(sandbox), client(sandbox, *ASK["binance"]) as socket:
         ids: list[int] = []
@@ -82,7 +82,7 @@ async def test_a_stalled_connection_goes_on_later_without_a_loss() -> None:
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1006, 1008, 4000])
-async def test_connections_are_closed_with_the_code_asked_for(code: int) -> None:
+async def test_connections_are_closed_with_the_code_requested(code: int) -> None:
     sandbox = Sandbox(["binance"], FAST, parse_faults([f"close={code}"], every_s=0.1))
     async with serving(sandbox), client(sandbox, *ASK["binance"]) as socket:
         with pytest.raises(ConnectionClosed) as caught:
@@ -147,7 +147,7 @@ async def test_an_outage_takes_everything_but_the_trading_and_ends() -> None:
         assert (await http.get(f"http://127.0.0.1:{sandbox.port}{history}")).status_code == 200
 
 
-async def test_mute_markets_stay_mute_on_their_connection_and_all_else_goes_on() -> None:
+async def test_mute_markets_stay_mute_on_their_connection_and_all_else_continues() -> None:
     sandbox = Sandbox(["coinbaseexchange"], FAST)
     products = {"BTC-USD", "ETH-USD"}
     channels = '"channels":["matches","heartbeat"]'
@@ -207,7 +207,7 @@ async def test_a_refusing_exchange_answers_with_the_status_and_can_be_healed() -
             assert len(await hear(socket, 3)) == 3
 
 
-async def test_a_client_that_never_reads_is_cut_off() -> None:
+async def test_a_client_that_never_reads_is_disconnected() -> None:
     sandbox = Sandbox(["binance"], FAST, parse_faults(["slow=2"]), outbox_frames_max=50)
     async with serving(sandbox), client(sandbox, *ASK["binance"]) as socket:
         with pytest.raises(ConnectionClosed) as caught:
@@ -225,7 +225,7 @@ async def test_a_client_that_never_reads_is_cut_off() -> None:
         ("close=999", "CODE from 1000 to 4999"),
     ],
 )
-def test_a_wrong_fault_is_told_with_what_would_be_right(word: str, said: str) -> None:
+def test_a_wrong_fault_is_reported_with_what_is_expected(word: str, said: str) -> None:
     with pytest.raises(FaultError, match=said):
         parse_faults([word])
 

@@ -72,7 +72,7 @@ def test_exchanges_that_have_a_path_in_common_are_on_different_ports(
     assert Sandbox(["okx", "bybit"]).port_count == ports
 
 
-async def test_the_ports_follow_the_first_one_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_ports_follow_the_first_one_that_is_requested(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("okx", "bybit", "kraken"):
         change_loopback(monkeypatch, name, paths={"/same": next(iter(LOOPBACKS[name].styles))})
     asked: list[int] = []

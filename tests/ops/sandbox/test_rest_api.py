@@ -89,7 +89,7 @@ async def test_coinbase_pages_with_cursors_in_its_headers() -> None:
     assert newer.json() == newest.json()[:-1] and none.json() == [] and "cb-after" not in none.headers
 
 
-async def test_kraken_goes_on_from_last() -> None:
+async def test_kraken_continues_from_last() -> None:
     sandbox = traded("kraken")
     first = json.loads((await ask(sandbox, PATHS["kraken"] + "&since=0"))[0].text, parse_float=str)["result"]
     second = await rows("kraken", f"{PATHS['kraken']}&since={first['last']}", sandbox)
@@ -130,7 +130,7 @@ async def test_a_path_that_no_exchange_serves_is_not_found() -> None:
     assert answer.status_code == 404 and "no such exchange" in answer.text
 
 
-async def test_only_get_is_answered_and_rubbish_is_refused() -> None:
+async def test_only_get_is_answered_and_garbage_is_refused() -> None:
     assert (await ask(traded("okx"), "/api/v5/market/trades", method="POST"))[0].status_code == 405
     sandbox = traded("okx")
     async with serving(sandbox):

@@ -24,7 +24,7 @@ from tests.harness.sandbox_client import (
 )
 
 
-async def test_the_truth_is_what_every_client_heard_and_markets_go_on_without_them() -> None:
+async def test_the_truth_is_what_every_client_received_and_markets_continue_without_them() -> None:
     sandbox = Sandbox(["binance"], FAST)
     async with serving(sandbox):
         async with client(sandbox, *ASK["binance"]) as one, client(sandbox, *ASK["binance"]) as two:
@@ -47,7 +47,7 @@ async def test_the_truth_is_what_every_client_heard_and_markets_go_on_without_th
         ("coinbaseexchange", {"subscribe_within_s": 0.2}, 1000),
     ],
 )
-async def test_a_client_that_says_nothing_is_sent_away(
+async def test_a_client_that_is_silent_is_disconnected(
     exchange: str, change: dict[str, Any], code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change_loopback(monkeypatch, exchange, **change)
@@ -58,7 +58,7 @@ async def test_a_client_that_says_nothing_is_sent_away(
         assert caught.value.reason is not None and caught.value.reason.code == code
 
 
-async def test_htx_pings_in_its_own_words_and_sends_away_who_does_not_answer(
+async def test_htx_sends_pings_of_its_own_and_disconnects_clients_that_do_not_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     change_loopback(monkeypatch, "htx", server_ping_s=0.1)

@@ -163,7 +163,7 @@ def test_everything_that_is_copied_into_the_image_exists_and_is_not_ignored() ->
         assert any(Path(source).is_relative_to(name) for name in kept)
 
 
-async def test_the_healthcheck_asks_a_real_service_and_says_what_it_found(tmp_path: Path) -> None:
+async def test_the_healthcheck_asks_a_real_service_and_reports_what_it_found(tmp_path: Path) -> None:
     script, path = str(DOCKER / "healthcheck.py"), tmp_path / "s"
     config = Config(
         store=StoreSettings(path=tmp_path / "t.duckdb"),
