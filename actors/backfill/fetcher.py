@@ -180,8 +180,8 @@ class _Run:
             return self.unfinished(f"{name}'s history has no trades", final=False)
         if not progress.low_met or progress.history.kind is Kind.RECENT_ONLY:
             depth = progress.history.depth
-            said = f"{name} returns nothing before {_utc(self._oldest_ns)}; its history: {depth}"
-            return self.unfinished(said, final=True)
+            reason = f"{name} returns nothing before {_utc(self._oldest_ns)}; its history: {depth}"
+            return self.unfinished(reason, final=True)
         return self.unfinished(f"{name}'s history lacks {progress.missing} of these ids", final=True)
 
     def unfinished(

@@ -149,10 +149,10 @@ class RestClient:
                 raise WrongCertificate(f"the certificate of {origin(url)} cannot be trusted: {error}") from error
             raise Unanswered(f"{what}: {str(error) or type(error).__name__}") from error
         received_ns = time.time_ns()
-        said = {name.lower(): value for name, value in response.headers.items()}
+        answer_headers = {name.lower(): value for name, value in response.headers.items()}
         if response.status_code != 200:
-            raise self._failure(response.status_code, said, body, what)
-        return Answer(body, said, received_ns)
+            raise self._failure(response.status_code, answer_headers, body, what)
+        return Answer(body, answer_headers, received_ns)
 
     async def _body(self, response: httpx.Response, what: str) -> bytes:
         """Reads the body as sent; rejects a compressed one, which was not requested: it could be of any size."""

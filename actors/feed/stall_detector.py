@@ -84,7 +84,7 @@ class StallDetector:
     async def run(self, context: Context) -> None:
         """Runs until cancelled."""
         context.ok()
-        said = ""
+        reported = ""
         while True:
             for event, reason in await self._pool.look():
                 context.note(event, reason)
@@ -94,21 +94,21 @@ class StallDetector:
             if self._condition:
                 parts.insert(0, f"{self._exchange} reports: {self._condition}")
             reason = "; ".join(parts)
-            if reason and reason != said:
+            if reason and reason != reported:
                 context.degraded(reason)
             elif not reason:
                 context.ok()
-            said = reason
+            reported = reason
             context.handled(0)
             await trio.sleep(TICK_S)
 
     def _note_condition(self, context: Context) -> None:
         """Reports the exchange's status once, although several connections receive it."""
         conditions = (connection.state.condition for connection in self._pool.connections)
-        said = ", ".join(dict.fromkeys(filter(None, conditions)))
-        if said != self._condition:
-            self._condition = said
-            context.note("condition", said or "normal again")
+        condition = ", ".join(dict.fromkeys(filter(None, conditions)))
+        if condition != self._condition:
+            self._condition = condition
+            context.note("condition", condition or "normal again")
 
     async def _look(self, context: Context) -> None:
         now = trio.current_time()

@@ -126,8 +126,8 @@ class StoreLock:
     @staticmethod
     def _holder(fd: int) -> tuple[int | None, str]:
         try:
-            said = json.loads(os.pread(fd, _BYTES_MAX, 0))
-            return int(said["pid"]), str(said["socket"])
+            owner = json.loads(os.pread(fd, _BYTES_MAX, 0))
+            return int(owner["pid"]), str(owner["socket"])
         except (ValueError, KeyError, TypeError):
             return None, ""
 

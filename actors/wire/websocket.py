@@ -135,10 +135,10 @@ class WebSocket:
         if self._cutter.violation is not None:
             return CloseReason(self._cutter.violation.code, self._cutter.violation.detail)
         assert self._library is not None
-        said = self._library.closed
-        if said is None or said.code == ENDED_WITHOUT_CLOSE:
+        reason = self._library.closed
+        if reason is None or reason.code == ENDED_WITHOUT_CLOSE:
             return CloseReason(ENDED_WITHOUT_CLOSE, "the connection ended without a close frame")
-        return CloseReason(int(said.code), printable(said.reason or "", CONTROL_BYTES_MAX))
+        return CloseReason(int(reason.code), printable(reason.reason or "", CONTROL_BYTES_MAX))
 
     async def _run(
         self,

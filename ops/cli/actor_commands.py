@@ -18,8 +18,8 @@ def _actor_command(verb: str, help_text: str) -> click.Command:
     @socket_option
     @json_option
     def command(name: str, config_path: Path | None, socket_path: Path | None, as_json: bool) -> int:
-        said = client(config_path, socket_path).post(f"/v1/actors/{segment(name)}/{verb}")
-        _answer(said, as_json, f"{name}: {verb} done")
+        answer = client(config_path, socket_path).post(f"/v1/actors/{segment(name)}/{verb}")
+        _answer(answer, as_json, f"{name}: {verb} done")
         return OK
 
     return command
@@ -33,16 +33,16 @@ def _service_command(verb: str, help_text: str, done: str) -> click.Command:
     @socket_option
     @json_option
     def command(config_path: Path | None, socket_path: Path | None, as_json: bool) -> int:
-        said = client(config_path, socket_path).post(f"/v1/{verb}")
-        _answer(said, as_json, done)
+        answer = client(config_path, socket_path).post(f"/v1/{verb}")
+        _answer(answer, as_json, done)
         return OK
 
     return command
 
 
-def _answer(said: object, as_json: bool, done: str) -> None:
+def _answer(answer: object, as_json: bool, done: str) -> None:
     if as_json:
-        print_json(said)
+        print_json(answer)
     else:
         click.echo(done)
 

@@ -47,9 +47,9 @@ def events(
     line = event_line(terminal_width(sys.stdout))
     number = 0
     while True:
-        said: Any = service.get(f"/v1/events?{urlencode({'since': number})}")
-        number = said[-1]["number"] if said else number
-        wanted = [event for event in said if since_us is None or _microseconds(event["at"]) >= since_us]
+        rows: Any = service.get(f"/v1/events?{urlencode({'since': number})}")
+        number = rows[-1]["number"] if rows else number
+        wanted = [event for event in rows if since_us is None or _microseconds(event["at"]) >= since_us]
         if as_json and not follow:
             print_json(wanted)
         for event in wanted if follow or not as_json else []:
@@ -73,8 +73,8 @@ def event_line(width: int | None) -> Callable[[dict[str, Any]], str]:
             return f"{event['at']}  {event['actor']:<20} {event['event']:<10} {reason}{retry}".rstrip()
         head = f"{_clock(event['at'])}  {_shorter(event['actor'], width // 3):<16} {event['event']:<9} "
         room = width - len(head)
-        told = shortened(reason_for_people(reason), max(room - len(retry), room // 2))
-        return shortened(f"{head}{told}{retry}".rstrip(), width)
+        text = shortened(reason_for_people(reason), max(room - len(retry), room // 2))
+        return shortened(f"{head}{text}{retry}".rstrip(), width)
 
     return line
 

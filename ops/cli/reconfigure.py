@@ -16,17 +16,17 @@ from ops.terminal.exit_codes import OK
 @json_option
 def reload(config_path: Path | None, socket_path: Path | None, as_json: bool) -> int:
     """Make the service read its configuration again and apply the changes; an invalid one changes nothing."""
-    said: Any = client(config_path, socket_path).post("/v1/reload")
+    answer: Any = client(config_path, socket_path).post("/v1/reload")
     if as_json:
-        print_json(said)
+        print_json(answer)
         return OK
     for what in ("added", "removed", "replaced"):
-        if said[what]:
-            click.echo(f"{what}: {', '.join(said[what])}")
-    for exchange, change in said["symbols"].items():
+        if answer[what]:
+            click.echo(f"{what}: {', '.join(answer[what])}")
+    for exchange, change in answer["symbols"].items():
         click.echo(f"{exchange}: {_symbols(change)}")
-    if said["needs_restart"]:
-        click.echo(f"needs a restart: {', '.join(said['needs_restart'])}")
+    if answer["needs_restart"]:
+        click.echo(f"needs a restart: {', '.join(answer['needs_restart'])}")
     click.echo("reloaded")
     return OK
 
@@ -55,11 +55,11 @@ def symbols(
     if not (add or remove):
         raise click.UsageError("nothing to change: give --add SYMBOL or --remove SYMBOL")
     route = f"/v1/exchanges/{segment(exchange)}/symbols"
-    said: Any = client(config_path, socket_path).post(route, {"add": list(add), "remove": list(remove)})
+    answer: Any = client(config_path, socket_path).post(route, {"add": list(add), "remove": list(remove)})
     if as_json:
-        print_json(said)
+        print_json(answer)
     else:
-        click.echo(f"{said['exchange']} records {', '.join(said['symbols']) or 'nothing'}")
+        click.echo(f"{answer['exchange']} records {', '.join(answer['symbols']) or 'nothing'}")
     return OK
 
 
@@ -70,9 +70,9 @@ def symbols(
 @json_option
 def log_level(level: str, config_path: Path | None, socket_path: Path | None, as_json: bool) -> int:
     """Change how much the service logs, until the next reload or start."""
-    said = client(config_path, socket_path).post("/v1/log-level", {"level": level})
+    answer = client(config_path, socket_path).post("/v1/log-level", {"level": level})
     if as_json:
-        print_json(said)
+        print_json(answer)
     else:
         click.echo(f"the service now logs at level {level}")
     return OK

@@ -73,12 +73,12 @@ def repair(
 
 def _wait(service: ControlClient, order: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
     """Waits until the repair has ended; shows its progress on a terminal."""
-    said, polls, jitter = "", 0, Random()  # noqa: S311 - spreads load, keeps no secret
+    shown, polls, jitter = "", 0, Random()  # noqa: S311 - spreads load, keeps no secret
     while order["state"] == "running":
         progress = f"{order['came']:,} trades came, {order['stored']:,} of them were missing; {order['reason']}"
-        if progress != said and sys.stderr.isatty() and not quiet:
+        if progress != shown and sys.stderr.isatty() and not quiet:
             click.echo(progress, err=True)
-        said = progress
+        shown = progress
         time.sleep(POLL.delay_s(polls, jitter))
         polls += 1
         known: Any = service.get("/v1/repairs")

@@ -29,14 +29,14 @@ Rows = tuple[Sequence[str], list[tuple[object, ...]]]
 @json_option
 def status(config_path: Path | None, socket_path: Path | None, as_json: bool) -> int:
     """Is it recording? The store and every exchange at a glance."""
-    said: Any = client(config_path, socket_path).get("/v1/status")
+    answer: Any = client(config_path, socket_path).get("/v1/status")
     if as_json:
-        print_json(said)
+        print_json(answer)
         return OK
     width = terminal_width(sys.stdout)
-    for line in headline(said, width):
+    for line in headline(answer, width):
         click.echo(line)
-    write_table(*exchange_rows(said), sys.stdout, fit=EXCHANGES)
+    write_table(*exchange_rows(answer), sys.stdout, fit=EXCHANGES)
     return OK
 
 
@@ -46,20 +46,20 @@ def status(config_path: Path | None, socket_path: Path | None, as_json: bool) ->
 @json_option
 def actors(config_path: Path | None, socket_path: Path | None, as_json: bool) -> int:
     """Every actor: state, restarts, last error, and how full its mailbox is."""
-    said: Any = client(config_path, socket_path).get("/v1/actors")
+    answer: Any = client(config_path, socket_path).get("/v1/actors")
     if as_json:
-        print_json(said)
+        print_json(answer)
     else:
-        write_table(*actor_rows(said), sys.stdout, fit=ACTORS)
+        write_table(*actor_rows(answer), sys.stdout, fit=ACTORS)
     return OK
 
 
-def headline(said: Mapping[str, Any], width: int | None = None) -> list[str]:
+def headline(answer: Mapping[str, Any], width: int | None = None) -> list[str]:
     """The service in a few lines of at most `width`: its state, its problems, and the store."""
     if width is None:
-        return _headline(said)
-    reasons = [printable(reason_for_people(reason), REASON_CHARS_MAX) for reason in said["reasons"]]
-    plain = {**said, "reasons": [shortened(reason, REASON_LINES * (width - 8)) for reason in reasons]}
+        return _headline(answer)
+    reasons = [printable(reason_for_people(reason), REASON_CHARS_MAX) for reason in answer["reasons"]]
+    plain = {**answer, "reasons": [shortened(reason, REASON_LINES * (width - 8)) for reason in reasons]}
     if len(plain["reasons"]) > REASONS_MAX:
         left = len(plain["reasons"]) - REASONS_MAX
         plain["reasons"] = [
@@ -69,14 +69,14 @@ def headline(said: Mapping[str, Any], width: int | None = None) -> list[str]:
     return [part for line in _headline(plain) for part in wrapped(line, width, "    ")]
 
 
-def _headline(said: Mapping[str, Any]) -> list[str]:
-    store = said["store"]
-    up = since(said["started_at"])
-    lines = [f"{said['state']}  tickwarden {said['version']}, pid {said['pid']}, up {up}"]
-    lines += [f"  ! {reason}" for reason in said["reasons"]]
-    jumps = said["clock"]["jumps"]
+def _headline(answer: Mapping[str, Any]) -> list[str]:
+    store = answer["store"]
+    up = since(answer["started_at"])
+    lines = [f"{answer['state']}  tickwarden {answer['version']}, pid {answer['pid']}, up {up}"]
+    lines += [f"  ! {reason}" for reason in answer["reasons"]]
+    jumps = answer["clock"]["jumps"]
     if jumps:
-        jump_s, ago = said["clock"]["last_jump_s"], since(said["clock"]["last_jump_at"])
+        jump_s, ago = answer["clock"]["last_jump_s"], since(answer["clock"]["last_jump_at"])
         lines.append(f"jumps of this host's clock: {jumps}, the last {ago} ago by {jump_s:+.3f} s")
     text = f"{store['path']}: {_done('flushed', store['last_flush_at'])}, {_done('merged', store['last_merge_at'])}"
     text += f", {store['segments']} segments in the tail ({store['segment_bytes'] / 1e6:.1f} MB)"
@@ -86,7 +86,7 @@ def _headline(said: Mapping[str, Any]) -> list[str]:
     return [*lines, text]
 
 
-def exchange_rows(said: Mapping[str, Any]) -> Rows:
+def exchange_rows(answer: Mapping[str, Any]) -> Rows:
     """The exchanges of /v1/status as a table."""
     names = ["received", "stored", "duplicates", "rejected", "in_flight", "gaps_open"]
     head = ["exchange", "state", "conn", "last tick", "received", "stored", "dup", "rejected", "in flight", "gaps"]
@@ -100,16 +100,16 @@ def exchange_rows(said: Mapping[str, Any]) -> Rows:
             " ".join(filter(None, (_milliseconds(row["lag_ms_p50"]), row["lag_flag"]))),
             _milliseconds(row["lag_ms_p99"]),
         )
-        for name, row in said["exchanges"].items()
+        for name, row in answer["exchanges"].items()
     ]
     return [*head, "lag p50", "lag p99"], rows
 
 
-def actor_rows(said: Sequence[Mapping[str, Any]]) -> Rows:
+def actor_rows(answer: Sequence[Mapping[str, Any]]) -> Rows:
     """/v1/actors as a table, each actor indented below its supervisor."""
     depth: dict[str | None, int] = {None: 0}
     rows: list[tuple[object, ...]] = []
-    for actor in said:
+    for actor in answer:
         depth[actor["name"]] = depth.get(actor["parent"], 0) + 1
         box = actor["mailbox"]
         rows.append(

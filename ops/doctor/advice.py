@@ -90,10 +90,10 @@ def on_certificate(error: BaseException) -> str:
     link: BaseException | None = error
     while link is not None and not isinstance(link, ssl.SSLCertVerificationError):
         link = link.__cause__ or link.__context__
-    said = link.verify_message if isinstance(link, ssl.SSLCertVerificationError) else str(error)
-    if "expired" in said or "not yet valid" in said:
+    text = link.verify_message if isinstance(link, ssl.SSLCertVerificationError) else str(error)
+    if "expired" in text or "not yet valid" in text:
         return "check this machine's date; if it is right, the operator of that server has to renew its certificate"
-    if "not valid for" in said:
+    if "not valid for" in text:
         return "that server's certificate is for another name: check the host in ws_url or rest_url, and redirects"
     return (
         "if that server has its own CA, set its certificate as ca_file; if not, a proxy decrypts the traffic "

@@ -22,7 +22,7 @@ from ops.doctor.history import examine_history
 from ops.doctor.probe_session import Probe
 from ops.doctor.silent import examine_silent
 
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 _CONNECTION_STEPS = tuple(step for step in Step if step not in (Step.REST, Step.CLOCK))
 
 
@@ -43,17 +43,17 @@ class Report:
 
 
 async def examine(
-    exchanges: Sequence[ExchangeSettings], wait_s: float, tell: Tell, limits: FeedLimits | None = None
+    exchanges: Sequence[ExchangeSettings], wait_s: float, notify: Notify, limits: FeedLimits | None = None
 ) -> list[Report]:
-    """The reports in the order of `exchanges`; `tell` receives lines on the progress, for people.
+    """The reports in the order of `exchanges`; `notify` receives lines on the progress, for people.
 
     `wait_s` is how long a trade may take once the subscription is answered.
     """
     limiters, reports = RateLimiters(), dict[str, Report]()
 
     async def one(settings: ExchangeSettings) -> None:
-        reports[settings.name] = report = await _examine(settings, wait_s, tell, limiters, limits or FeedLimits())
-        tell(f"{settings.name}: {report.state}")
+        reports[settings.name] = report = await _examine(settings, wait_s, notify, limiters, limits or FeedLimits())
+        notify(f"{settings.name}: {report.state}")
 
     async with trio.open_nursery() as nursery:
         for settings in exchanges:
@@ -70,7 +70,7 @@ def _symbols(settings: ExchangeSettings, dialect: Dialect) -> Sequence[str]:
 
 
 async def _examine(
-    settings: ExchangeSettings, wait_s: float, tell: Tell, limiters: RateLimiters, limits: FeedLimits
+    settings: ExchangeSettings, wait_s: float, notify: Notify, limiters: RateLimiters, limits: FeedLimits
 ) -> Report:
     dialect = EXCHANGES[settings.dialect].feed
     feed = feed_settings(settings, dialect)
@@ -84,7 +84,7 @@ async def _examine(
         await trio.sleep(number / dialect.limits.connects_per_s)  # as far apart as the exchange requires
         spec, chart = specs[number], charts[number]
         probe = await examine_feed(
-            chart, spec, feed, dialect, wait_s, lambda line: tell(f"{spec.name}: {line}"), limits
+            chart, spec, feed, dialect, wait_s, lambda line: notify(f"{spec.name}: {line}"), limits
         )
         chart.skip_rest()
         if ConnectionStep.OPENED in probe.at:
@@ -114,9 +114,9 @@ def _examine_clock(chart: Chart, probes: Sequence[Probe], dated: Dated | None) -
     trades = sum(probe.timed for probe in probes)
     lag_ns = min((probe.lag_ns for probe in probes), default=math.inf)
     try:
-        said = judge(trades, lag_ns, dated)
+        found = judge(trades, lag_ns, dated)
     except Trouble as trouble:
         chart.add(Step.CLOCK, State.FAIL, None, str(trouble), trouble.advice)
     else:
-        state = State.SKIPPED if said is None else State.PASS
-        chart.add(Step.CLOCK, state, None, said or "neither a trade nor an answer of REST had a time")
+        state = State.SKIPPED if found is None else State.PASS
+        chart.add(Step.CLOCK, state, None, found or "neither a trade nor an answer of REST had a time")

@@ -22,7 +22,7 @@ from supervisor import leaves
 
 NAMES_MAX = 5  # of markets in one line
 
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ async def examine_feed(
     settings: FeedSettings,
     dialect: Dialect,
     wait_s: float,
-    tell: Tell,
+    notify: Notify,
     limits: FeedLimits,
 ) -> Probe:
     """Takes the steps from RESOLVE to TRADE, up to the first failure; the chart has the findings.
@@ -58,7 +58,7 @@ async def examine_feed(
         nursery.start_soon(probe.run)
         with suppress(Stop):
             await _open(chart, probe, parse_url(plan.url), settings)
-            await _converse(chart, probe, wait_s, tell, limits)
+            await _converse(chart, probe, wait_s, notify, limits)
         nursery.cancel_scope.cancel()
     return probe
 
@@ -98,8 +98,8 @@ def _network_errors(step: Step, target: Target) -> Iterator[None]:
     except CannotConnect as error:
         causes = _causes(error)
         if step is Step.RESOLVE:
-            said = f"{target.host} cannot be resolved: {_words(causes[-1])}"
-            raise Trouble(said, on_name(causes[-1])) from error
+            found = f"{target.host} cannot be resolved: {_words(causes[-1])}"
+            raise Trouble(found, on_name(causes[-1])) from error
         if step is Step.CONNECT:
             raise Trouble(str(error), on_connect(causes, target.port)) from error
         raise Trouble(
@@ -127,7 +127,7 @@ def _words(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-async def _converse(chart: Chart, probe: Probe, wait_s: float, tell: Tell, limits: FeedLimits) -> None:
+async def _converse(chart: Chart, probe: Probe, wait_s: float, notify: Notify, limits: FeedLimits) -> None:
     wanted = probe.markets.keys()
     with chart.step(Step.SUBSCRIBE) as note:
         await probe.until(lambda: wanted <= probe.requested, trio.current_time() + limits.answers_s)
@@ -145,7 +145,7 @@ async def _converse(chart: Chart, probe: Probe, wait_s: float, tell: Tell, limit
     with chart.step(Step.TRADE) as note:
         answered = trio.current_time()
         if wait_s > limits.notice_s and not await probe.until(lambda: probe.first, answered + limits.notice_s):
-            tell(f"waiting up to {wait_s:g} s for a trade")
+            notify(f"waiting up to {wait_s:g} s for a trade")
         await probe.until(lambda: probe.first, answered + wait_s)
         if probe.first is None:
             raise _no_trade(probe, wait_s)
@@ -188,14 +188,14 @@ def _answers(probe: Probe) -> str:
 
 def _no_trade(probe: Probe, wait_s: float) -> Trouble:
     if probe.state.condition:
-        said = f"none within {wait_s:g} s, and the exchange reports: {probe.state.condition}"
-        return Trouble(said, "wait until it trades again")
+        found = f"none within {wait_s:g} s, and the exchange reports: {probe.state.condition}"
+        return Trouble(found, "wait until it trades again")
     if probe.rejects:
-        said = f"none within {wait_s:g} s, but {_count(probe.rejects, 'invalid message')} ({probe.reject})"
-        return Trouble(said, f"the exchange may have changed its messages, or {PROXY}")
-    said = f"none within {wait_s:g} s" + (f", only {probe.resent} old ones" if probe.resent else "")
+        found = f"none within {wait_s:g} s, but {_count(probe.rejects, 'invalid message')} ({probe.reject})"
+        return Trouble(found, f"the exchange may have changed its messages, or {PROXY}")
+    found = f"none within {wait_s:g} s" + (f", only {probe.resent} old ones" if probe.resent else "")
     return Trouble(
-        said,
+        found,
         "the market may be quiet: try a longer --wait, or a busier symbol; if that is silent too, the endpoint "
         "may be retired (then it acknowledges and sends nothing), or the symbol may not exist",
     )

@@ -40,7 +40,7 @@ class LineSink:
         self._changed = threading.Condition()
         self._lines: deque[bytes] = deque()
         self._bytes = 0
-        self._untold = 0
+        self._unreported = 0
         self._busy = False
         self._closed = False
         self._torn = False  # the last write ended within a line
@@ -81,18 +81,18 @@ class LineSink:
 
     def _drop(self, count: int) -> None:
         self.dropped += count
-        self._untold += count
+        self._unreported += count
 
     def _run(self) -> None:
         while not self._closed:
-            data, told = self._take()
+            data, dropped = self._take()
             if data:
                 left = self._put(data)
                 with self._changed:
                     if left:
                         lines = left.strip(b"\n").count(b"\n") + 1
-                        self._drop(max(0, lines - bool(told)))
-                        self._untold += told
+                        self._drop(max(0, lines - bool(dropped)))
+                        self._unreported += dropped
                     self._busy = False
                     self._changed.notify_all()
             for line in self._idle(False):
@@ -109,12 +109,12 @@ class LineSink:
                 parts.append(self._lines.popleft())
                 size += len(parts[-1])
             self._bytes -= size
-            told = 0
-            if parts and not self._lines and self._untold:
-                told, self._untold = self._untold, 0
-                parts.append(self._notice(told).encode())
+            dropped = 0
+            if parts and not self._lines and self._unreported:
+                dropped, self._unreported = self._unreported, 0
+                parts.append(self._notice(dropped).encode())
             self._busy = bool(parts)
-            return b"".join(parts), told
+            return b"".join(parts), dropped
 
     def _put(self, data: bytes) -> bytes:
         """Writes; returns the bytes that could not be written."""

@@ -58,22 +58,22 @@ class Screen:
             if self._pipeline.stopping:
                 self._stop()
                 continue
-            said: Any = report.status(self._pipeline)
-            self._news(said)
+            status: Any = report.status(self._pipeline)
+            self._news(status)
             if trio.current_time() >= line_at:
                 line_at += LINE_EVERY_S
-                before, stored = stored, _stored(said)
-                self._say(f"{_clock()}  {_minute(said, stored - before)}")
+                before, stored = stored, _stored(status)
+                self._say(f"{_clock()}  {_minute(status, stored - before)}")
 
     def end(self) -> None:
         """Prints the summary: stored trades by exchange, missing ones, and the file."""
         if self._pipeline is None:
             return
         self._stop()
-        said: Any = report.status(self._pipeline)
+        status: Any = report.status(self._pipeline)
         rows = [
             (name, *(row[key] for key in ("stored", "duplicates", "rejected", "gaps_open")))
-            for name, row in said["exchanges"].items()
+            for name, row in status["exchanges"].items()
         ]
         # the terminal may be closed; the service stops in an orderly way all the same
         with suppress(OSError, ValueError):
@@ -81,7 +81,7 @@ class Screen:
             write_table(columns, rows, self._file, fit=_SUMMARY)
         path = self._pipeline.store.path
         size = f" ({path.stat().st_size / 1e6:,.1f} MB)" if path.is_file() else ""
-        rest = said["store"]["segments"]
+        rest = status["store"]["segments"]
         self._say(f"recorded for {_duration(time.monotonic() - self._began)} into {path}{size}")
         if rest:
             self._say(f"{_many(rest, 'segment')} not merged yet; the next start merges them")
@@ -96,13 +96,13 @@ class Screen:
             self._stopping = True
             self._say(f"{_clock()}  stopping; press Ctrl-C again to exit at once")
 
-    def _news(self, said: Mapping[str, Any]) -> None:
-        connected = {name for name, row in said["exchanges"].items() if row["state"] == "ok"}
+    def _news(self, status: Mapping[str, Any]) -> None:
+        connected = {name for name, row in status["exchanges"].items() if row["state"] == "ok"}
         for name in sorted(connected - self._connected):
-            count = len(said["exchanges"][name]["symbols"])
+            count = len(status["exchanges"][name]["symbols"])
             self._once(f"{name}: connected, {_many(count, 'market')}")
         self._connected = connected
-        fresh = [reason for reason in said["reasons"] if self._is_due(reason)]
+        fresh = [reason for reason in status["reasons"] if self._is_due(reason)]
         for reason in fresh[:NEWS_LINES_MAX]:
             self._say(f"{_clock()}  ! {reason}")
         if len(fresh) > NEWS_LINES_MAX:
@@ -134,17 +134,17 @@ def screen_for(config: Config, file: TextIO) -> Screen | None:
     return Screen(config, file) if looking else None
 
 
-def _minute(said: Mapping[str, Any], more: int) -> str:
-    exchanges = said["exchanges"].values()
+def _minute(status: Mapping[str, Any], more: int) -> str:
+    exchanges = status["exchanges"].values()
     fine = sum(row["state"] == "ok" for row in exchanges)
     gaps = sum(row["gaps_open"] for row in exchanges)
-    text = f"{said['state']}: {fine} of {_many(len(exchanges), 'exchange')} fine"
-    text += f", {_stored(said):,} trades stored (+{more:,})"
+    text = f"{status['state']}: {fine} of {_many(len(exchanges), 'exchange')} fine"
+    text += f", {_stored(status):,} trades stored (+{more:,})"
     return f"{text}, {_many(gaps, 'gap')} open" if gaps else text
 
 
-def _stored(said: Mapping[str, Any]) -> int:
-    return sum(int(row["stored"]) for row in said["exchanges"].values())
+def _stored(status: Mapping[str, Any]) -> int:
+    return sum(int(row["stored"]) for row in status["exchanges"].values())
 
 
 def _many(count: int, what: str) -> str:

@@ -213,13 +213,13 @@ async def _stop_after(pipeline: Pipeline, stop: Callable[..., None], seconds: fl
 
 async def _wait_for_start(pipeline: Pipeline, notifier: Notifier) -> None:
     """Logs what the start waits for."""
-    said = None
+    logged = None
     while pipeline.state == "starting":
         if pipeline.trouble is not None:
             notifier.starting()
-            if said != pipeline.trouble:
+            if logged != pipeline.trouble:
                 _log.warning("degraded", reason=pipeline.trouble)
-            said = pipeline.trouble
+            logged = pipeline.trouble
         await trio.sleep(START_TOLD_EVERY_S)
 
 

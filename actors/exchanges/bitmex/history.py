@@ -99,8 +99,8 @@ def _columns(rows: list[_Trade]) -> Trades:
 
 def parse_error(status: int, body: bytes) -> ErrorResponse:
     """{"error":{"message":"...","name":"HTTPError"}}; 429 names its wait in the header retry-after."""
-    said = error_json(body)
-    name, message = text_inside(said, "error", "name"), text_inside(said, "error", "message")
+    answer = error_json(body)
+    name, message = text_inside(answer, "error", "name"), text_inside(answer, "error", "message")
     busy = status == 429 or name == "RateLimitError"
     text = f"{name}: {message}" if message else error_text(body)
     return ErrorResponse(text, status in (400, 404) and bool(message), BUSY_S if busy else None)

@@ -118,8 +118,8 @@ def _rest_answer(request: HttpRequest, find: Find) -> HttpResponse:
     category, symbol = request.query.get("category", ""), request.query.get("symbol", "")
     tape = find(category, symbol) if category in REST_ROWS else None
     if tape is None:
-        said = "Not supported symbols" if category in REST_ROWS else "params error: Category is invalid"
-        return error(200, retCode=10001, retMsg=said, result={}, retExtInfo={}, time=0)
+        message = "Not supported symbols" if category in REST_ROWS else "params error: Category is invalid"
+        return error(200, retCode=10001, retMsg=message, result={}, retExtInfo={}, time=0)
     limit = request.limit("limit", *REST_ROWS[category])
     rows = [_rest_row(tape.native, fill) for fill in tape.fills[-limit:][::-1]]
     result = f'{{"category":"{category}","list":[{",".join(rows)}]}}'

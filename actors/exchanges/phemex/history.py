@@ -85,7 +85,7 @@ def _scaled(rows: list[Trade], native: str, scales: tuple[int, int]) -> Trades:
 
 def parse_error(_status: int, body: bytes) -> ErrorResponse:
     """{"error":{"code":6001,"message":"invalid argument"},"id":0,"result":null}"""
-    said = error_json(body)
-    code, message = text_inside(said, "error", "code"), text_inside(said, "error", "message")
+    answer = error_json(body)
+    code, message = text_inside(answer, "error", "code"), text_inside(answer, "error", "message")
     text = f"{code} {message}".strip() if code else error_text(body, "code", "msg")
     return ErrorResponse(text, code in _FINAL, BUSY_S if code in _BUSY else None)
