@@ -16,7 +16,7 @@ _QUOTES = (
     *("DAI", "EURC", "EURI", "EUR", "GBP", "JPY", "TRY", "BRL", "AUD", "CAD", "CHF", "KRW", "MXN", "PLN", "ZAR"),
     *("XBT", "BTC", "ETH", "BNB", "SOL", "TUSD", "BUSD"),
 )
-_FUTURES = ("PI", "PF", "FI", "FF")  # "PI_XBTUSD", as Kraken names its futures
+_FUTURES = ("PI", "PF", "FI", "FF", "FX")  # "PI_XBTUSD", as Kraken names its futures, "FX_BTC_JPY" of bitFlyer
 _SWAP = ("SWAP", "PERP", "PERPETUAL", "P", "PM", "UMCBL", "CM")  # how exchanges mark a perpetual
 _TEXT_CHARS_MAX = 128  # longer text is no symbol
 
@@ -59,7 +59,9 @@ def markets_of(
 
 
 def _accepted(text: str, right: str, dialect: Dialect, exchanges: Container[str]) -> str:
-    """A symbol that the exchange accepts: made of the codes of `text` if possible, else its example."""
+    """A symbol that the exchange accepts: the one that it calls `text`, one made of its codes, or its example."""
+    if own := _called(text, dialect, exchanges):
+        return own
     for candidate in (
         *([right] if right else []),
         *_candidates(text, dialect.examples, exchanges),
@@ -73,6 +75,27 @@ def _accepted(text: str, right: str, dialect: Dialect, exchanges: Container[str]
             return error.right
         return candidate
     return ""
+
+
+def _called(text: str, dialect: Dialect, exchanges: Container[str]) -> str:
+    """The symbol whose native name is `text`, in capitals or not; "" if none is found."""
+    for candidate in _candidates(text, dialect.examples, exchanges):
+        for symbol in (candidate, _turned(candidate)):
+            try:
+                market = dialect.market(parse_symbol(symbol))
+            except SymbolError as error:
+                if not (error.right and _takes(dialect, error.right)):
+                    continue
+                market = dialect.market(parse_symbol(error.right))
+            if market.native.casefold() == text.casefold():
+                return market.symbol
+    return ""
+
+
+def _turned(text: str) -> str:
+    """The pair with its quote first, as upbit and bithumb write it."""
+    pair, *settle = text.split(":")
+    return ":".join(("/".join(reversed(pair.split("/"))), *settle))
 
 
 def _takes(dialect: Dialect, text: str) -> bool:
@@ -135,6 +158,7 @@ def _readings(parts: list[str], quotes: Iterable[str]) -> Iterator[Symbol]:
         if marked:
             yield from (Symbol(base, quote, quote) for quote in ("USDC", "USDT"))
         yield from (Symbol(base, quote) for quote in quotes)
+        yield from (Symbol(base, quote, quote) for quote in quotes)
         return
     quote, *rest = rest
     if quote[0].isdigit():  # "27DEC24"

@@ -110,6 +110,23 @@ def test_the_advice_is_made_of_the_codes_that_somebody_wrote(exchange: str, writ
     assert caught.value.right == right
 
 
+@pytest.mark.parametrize(
+    ("exchange", "native", "symbol"),
+    [
+        ("upbit", "KRW-BTC", "BTC/KRW"),
+        ("bithumb", "krw-btc", "BTC/KRW"),
+        ("bitflyer", "FX_BTC_JPY", "BTC/JPY:JPY"),
+        ("bitstamp", "btcusd-perp", "BTC/USD:USD"),
+        ("hyperliquid", "BTC", "BTC/USDC:USDC"),
+        ("whitebit", "BTC_PERP", "BTC/USDT:USDT"),
+    ],
+)
+def test_the_exchanges_own_name_leads_to_the_market_that_has_it(exchange: str, native: str, symbol: str) -> None:
+    with pytest.raises(SymbolError) as refused:
+        market_of(native, dialect_of(exchange))
+    assert refused.value.right == symbol
+
+
 def test_a_kind_of_market_that_the_exchange_has_not_names_those_that_have_it() -> None:
     some = {name: EXCHANGES[name] for name in ("binance", "bitfinex", "bybit", "htx", "kraken", "okx", "upbit")}
     with pytest.raises(SymbolError, match=r"\(\S+ is a symbol of bitfinex and bybit and htx and okx\)"):
