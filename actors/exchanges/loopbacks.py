@@ -18,6 +18,7 @@ from actors.exchanges.cryptocom.loopback import CRYPTOCOM
 from actors.exchanges.deribit.loopback import DERIBIT
 from actors.exchanges.dydx.loopback import DYDX
 from actors.exchanges.gate.loopback import GATE
+from actors.exchanges.gemini.loopback import GEMINI
 from actors.exchanges.htx.loopback import HTX
 from actors.exchanges.hyperliquid.loopback import HYPERLIQUID
 from actors.exchanges.kraken.loopback import KRAKEN
@@ -48,6 +49,7 @@ LOOPBACKS: dict[str, Venue] = {
     "deribit": DERIBIT,
     "dydx": DYDX,
     "gate": GATE,
+    "gemini": GEMINI,
     "htx": HTX,
     "hyperliquid": HYPERLIQUID,
     "kraken": KRAKEN,

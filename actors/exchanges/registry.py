@@ -18,6 +18,7 @@ from actors.exchanges.cryptocom import CRYPTOCOM
 from actors.exchanges.deribit import DERIBIT
 from actors.exchanges.dydx import DYDX
 from actors.exchanges.gate import GATE
+from actors.exchanges.gemini import GEMINI
 from actors.exchanges.htx import HTX
 from actors.exchanges.hyperliquid import HYPERLIQUID
 from actors.exchanges.kraken import KRAKEN
@@ -48,6 +49,7 @@ EXCHANGES: dict[str, Exchange] = {
     "deribit": DERIBIT,
     "dydx": DYDX,
     "gate": GATE,
+    "gemini": GEMINI,
     "htx": HTX,
     "hyperliquid": HYPERLIQUID,
     "kraken": KRAKEN,
