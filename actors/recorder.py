@@ -62,7 +62,7 @@ class CannotRepair(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExchangeAccess:
-    """Which exchanges a dialect can name, and how they are reached over WebSocket and (None: the network) REST."""
+    """The exchanges that a dialect can name, and their access over WebSocket and (None: the network) REST."""
 
     exchanges: Mapping[str, Exchange] = field(default_factory=lambda: EXCHANGES)
     connect: Connect = connect
@@ -191,12 +191,12 @@ class ExchangeRecorder:
         """Whether REST is used at all.
 
         A configured ws_url may lead anywhere; its trades must not be repaired with those of the real exchange, nor
-        its markets be taken from the list of that. So REST is used only if rest_url is configured too.
+        its markets taken from the real list. So REST is used only if rest_url is configured too.
         """
         return self.settings.ws_url is None or self.settings.rest_url is not None
 
     def _build_instruments(self, services: SharedServices) -> Instruments | None:
-        """The reader of the exchange's list of markets; None where that is not read."""
+        """The reader of the exchange's list of markets; None if it is not read."""
         settings, history, instruments = self.settings, self._exchange.history, self._exchange.instruments
         if instruments is None or not self._has_rest:
             return None
@@ -285,13 +285,13 @@ class ExchangeRecorder:
         return self.pool.connections
 
     async def recall(self) -> None:
-        """Before the start: the list that was stored last is in force until it is read. Raises DatabaseLocked."""
+        """Before the start: puts the stored list in force until it is read again. Raises DatabaseLocked."""
         if self.instruments is not None:
             await self.instruments.recall()
             self._reselect()
 
     def _reselect(self) -> None:
-        """Before any connection is started: records other markets."""
+        """Records other markets; called before any connection is started."""
         self.selection = self._select()
         self.continuity.delisted(self._by_symbol.keys() - self.selection.markets.keys(), time.time_ns())
         self._by_symbol.clear()
@@ -302,8 +302,8 @@ class ExchangeRecorder:
     async def start(self, above: Supervisor) -> None:
         """Adds the exchange's supervisor and connections below `above`.
 
-        Where a symbol is in no list that is known, connections wait a moment for the list of markets, and the
-        instruments actor starts them.
+        If a symbol is in no known list, connections wait a moment for the list of markets, and the instruments
+        actor starts them.
         """
         *before, stall_detector = self._specs()
         branch = await above.start_supervisor(self.settings.name, stop_together=True)
@@ -351,10 +351,10 @@ class ExchangeRecorder:
             self.instruments.look()
 
     async def apply(self, *, delisted: bool = True) -> Applied:
-        """Records what the configured symbols mean by the list in force.
+        """Records the configured symbols according to the list in force.
 
-        Markets whose native name or scales have changed move to another connection. `delisted`: what ends does so
-        because the exchange lists it no more, so that its connection need not be replaced.
+        Markets whose native name or scales have changed move to another connection. `delisted`: markets end because
+        the exchange no longer lists them, so their connections need not be replaced.
         """
         async with self._applying:
             if not self._opened:
@@ -387,7 +387,7 @@ class ExchangeRecorder:
         return Applied(started, ended, self.selection.left_out, self.selection.problems)
 
     async def _begin(self, symbols: Sequence[str]) -> None:
-        """What is known of markets before their recording begins: in memory, or else in the file."""
+        """The state of markets before their recording begins: in memory, or else in the file."""
         known = [symbol for symbol in symbols if symbol in self.continuity.promises]
         new = {symbol: self._promise(symbol) for symbol in symbols if symbol not in self.continuity.promises}
         self._add_to_continuity(symbols)
@@ -457,7 +457,7 @@ class ExchangeRecorder:
 
 
 def _differs(market: Market, before: Market) -> bool:
-    """Whether a market is asked for, or read, in another way than before."""
+    """Whether a market is requested or decoded in another way than before."""
     return _as_read(market) != _as_read(before)
 
 

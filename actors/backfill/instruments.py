@@ -1,4 +1,4 @@
-"""The instruments actor of one exchange: reads its list of markets at start and daily, and records what changes."""
+"""The instruments actor of one exchange: reads its list of markets at start and daily, and records the changes."""
 
 import random
 import time
@@ -19,13 +19,13 @@ from supervisor import Backoff, Context, MisconfiguredError, TransientError
 
 # A list of 3,000 markets is 2 to 15 MB, with all the orders that each allows.
 REST_LIMITS = RestClientLimits(answer_s=60.0, body_bytes=32 << 20, tries=3)
-INLINE_BYTES = 256 * 1024  # a page that is larger is parsed in a thread: it would keep all others waiting
-ODD_MAX = 100  # rows of a page that cannot be read and are looked at
+INLINE_BYTES = 256 * 1024  # a larger page is parsed in a thread, so that it does not block the loop
+ODD_MAX = 100  # the maximum of invalid rows of a page that are reported
 INSTRUMENTS_MAX = 100_000  # deribit and okx have some thousands of options each
-# Where the exchange has no history, whose limits would count: far below any that an exchange documents.
+# If the exchange has no history whose limits apply: far below the documented limits of any exchange.
 OWN_LIMIT = RateLimit(name="requests", units=20, window_s=10.0, burst=5)
 
-EVENTS_MAX = 50  # of one kind that one reading of the list becomes; the table has them all
+EVENTS_MAX = 50  # events of one kind per reading of the list; the table has all changes
 NAMES_MAX = 10  # symbols that one event names
 PROBLEMS_SHOWN_MAX = 10
 
@@ -37,13 +37,13 @@ RETRY = Backoff(60.0, 3_600.0)
 class InstrumentLimits:
     """How often the list is read, and how long a start waits for it; seconds."""
 
-    first_s: float = 2.0  # a first start waits so long for the list; then the naming rule counts
+    first_s: float = 2.0  # how long a first start waits for the list before it uses the naming rule
     every_s: float = 86_400.0
-    jitter: float = 0.05  # up to this share later, so that not all are read at once
-    wanting_s: float = 3_600.0  # while something configured is not listed
+    jitter: float = 0.05  # delayed by up to this share, so that not all are read at once
+    wanting_s: float = 3_600.0  # while a configured symbol is not listed
     retry: Backoff = RETRY
     locked_s: float = 5.0  # how often the file is tried while another process has it open
-    # A list that has lost so many of its markets at once is believed only when it is read so for the third time.
+    # A list that has lost this share of its markets at once is accepted only when read so for the third time.
     lost_min: int = 20
     lost_share: float = 0.5
     doubts_max: int = 2
@@ -54,7 +54,7 @@ DEFAULT_INSTRUMENT_LIMITS = InstrumentLimits()
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """Symbols whose recording began and ended, those that are left out and why, and what else is wrong."""
+    """Symbols whose recording began and ended, those left out and why, and other problems."""
 
     started: Sequence[str] = ()
     ended: Sequence[str] = ()
@@ -64,28 +64,28 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class ListService:
-    """The REST service of a list, for a RestClient: errors and bans are as the history of the exchange has them."""
+    """The REST service of a list, for a RestClient, with the errors and bans of the exchange's history."""
 
     base: str
     history: History | None = None
 
     @property
     def banned(self) -> Mapping[int, float]:
-        """As RestService has it."""
+        """See RestService."""
         return self.history.banned if self.history is not None else {}
 
     def error_response(self, status: int, body: bytes) -> ErrorResponse:
-        """Never final: the list may be there tomorrow."""
+        """Never final: the list may be available tomorrow."""
         if self.history is None:
             return ErrorResponse(body[:200].decode("utf-8", "replace"))
         return replace(self.history.error_response(status, body), final=False)
 
 
 class Instruments:
-    """Owned by the exchange: what it knows outlives crashes of the task that runs `run`.
+    """The exchange owns it: its state survives crashes of the task that runs `run`.
 
-    `apply` records, from now on, what the configured symbols mean by the list in force. `recall` reads the newest
-    rows of the exchange from the file, or raises DatabaseLocked; `record` has rows stored.
+    `apply` starts to record the configured symbols according to the list in force. `recall` reads the newest rows
+    of the exchange from the file, or raises DatabaseLocked; `record` has rows stored.
     """
 
     def __init__(
@@ -103,22 +103,22 @@ class Instruments:
         self._apply_listed, self._recall, self._record, self._limits = apply, recall, record, limits
         self._random = random.Random()  # noqa: S311 - spreads load, keeps no secret
         self._stored: dict[str, Instrument] | None = None  # as the file has them; None while it cannot be read
-        # What was read and is to be compared with those, and whether it is all.
+        # The list read, to be compared with those, and whether it is complete.
         self._read: tuple[dict[str, Instrument], bool] | None = None
         self._opens_at: float | None = None  # until when a first start waits
-        self._asked = trio.Event()  # the list was read, or could not be
+        self._asked = trio.Event()  # set when the list was read, or could not be
         self._news = trio.Event()  # there is something to apply
         self._sooner = trio.Event()  # the list is due earlier than it was
         self._due, self._failures, self._doubts = 0.0, 0, 0
         self._problems: tuple[str, ...] = ()
-        self._reported: set[str] = set()  # symbols that are left out, and were an event
+        self._reported: set[str] = set()  # symbols left out and already reported
         self.listed = NOT_LISTED  # the list in force
-        self.unavailable = ""  # why it cannot be had now
+        self.unavailable = ""  # why it is unavailable now
 
     # -- what is known ------------------------------------------------------------------------------------
 
     async def recall(self) -> None:
-        """Reads what the file knows: the list in force unless a newer one has been read. Raises DatabaseLocked."""
+        """Reads the stored list: it is in force unless a newer one has been read. Raises DatabaseLocked."""
         if self._stored is not None:
             return
         stored = await self._recall()
@@ -127,13 +127,13 @@ class Instruments:
             self.listed = Listed(self._stored)  # there may be new ones since
 
     def look(self) -> None:
-        """The configured symbols have changed: health reports what is wrong with them."""
+        """The configured symbols have changed: health reports their problems."""
         self._news.set()
 
     # -- the actor ----------------------------------------------------------------------------------------
 
     async def run(self, context: Context) -> None:
-        """Until cancelled. What is to be recorded waits for the first answer, and not for long."""
+        """Runs until cancelled. The recording waits for the first answer, for a limited time."""
         context.ok()
         now = trio.current_time()
         self._opens_at = now + self._limits.first_s if self._opens_at is None else self._opens_at
@@ -157,7 +157,7 @@ class Instruments:
             ended = f"ended {_named(applied.ended)}" if applied.ended else ""
             context.note("symbols_changed", "; ".join(filter(None, (began, ended))))
         self._problems = tuple(applied.problems)
-        if self._problems and not self.unavailable:  # what is wanted may be listed soon
+        if self._problems and not self.unavailable:  # the configured symbols may be listed soon
             self._due = min(self._due, trio.current_time() + self._limits.wanting_s)
             self._sooner.set()
         context.degraded_by(self._problems, PROBLEMS_SHOWN_MAX)
@@ -186,7 +186,7 @@ class Instruments:
                     await self._sooner.wait()
 
     def _note_available(self, context: Context, why: str) -> None:
-        """When the list is read next; an event when it cannot be had, and when it can again."""
+        """Sets when the list is read next; reports when it becomes unavailable, and when it is available again."""
         now, limits = trio.current_time(), self._limits
         if why:
             self._due = now + limits.retry.delay_s(self._failures, self._random)
@@ -205,7 +205,7 @@ class Instruments:
     # -- one reading of the list --------------------------------------------------------------------------
 
     async def _read_all(self) -> tuple[dict[str, Instrument], bool, str]:
-        """All that can be read, whether that is all there is, and why it is not."""
+        """Everything that can be read, whether that is the complete list, and why it is not."""
         found: dict[str, Instrument] = {}
         odd: list[str] = []
         problems: list[str] = []
@@ -222,7 +222,7 @@ class Instruments:
             problems.append("the list is empty")
         for symbol, known in (self._stored or {}).items() if odd else ():
             if symbol not in found and any(known.native in row for row in odd):
-                found[symbol] = known  # a row that cannot be read is not one that is gone
+                found[symbol] = known  # an invalid row does not mean that its market is gone
         return found, not problems, problems[0] if problems else ""
 
     async def _read_pages(
@@ -247,7 +247,7 @@ class Instruments:
         raise Garbled(f"the list has more than {PAGES_MAX} pages")
 
     def _doubt(self, found: Mapping[str, Instrument], *, whole: bool) -> str:
-        """Why a whole list is not believed yet: of the markets that were traded it lacks too many at once."""
+        """Why a complete list is not accepted yet: too many of the traded markets are missing at once."""
         active = [one for one in self.listed.instruments.values() if one.active]
         lost = [one for one in active if one.symbol not in found or not found[one.symbol].active]
         limits = self._limits
@@ -261,7 +261,7 @@ class Instruments:
         return f"the list has lost {len(lost):,} of {len(active):,} markets at once"
 
     def _take(self, found: dict[str, Instrument], *, whole: bool) -> None:
-        """Puts a list in force. One that is not whole adds to the one before and takes nothing away."""
+        """Puts a list in force. An incomplete one adds to the previous one and removes nothing."""
         if whole:
             self.listed = Listed(found, _kinds(found.values()))
         else:
@@ -272,7 +272,7 @@ class Instruments:
     # -- what has changed ---------------------------------------------------------------------------------
 
     def _compare(self, context: Context) -> None:
-        """Has the rows stored that are news to the file, and reports them."""
+        """Stores and reports the rows that are new compared with the file."""
         if self._read is None or self._stored is None:
             return
         (found, whole), stored, self._read = self._read, self._stored, None
@@ -313,7 +313,7 @@ class Instruments:
                 (one, f"{one.symbol} is listed as {one.native}") for one in began if one.symbol not in of_renamed
             ],
             "instrument_delisted": [
-                (one, f"{one.symbol} is not traded any more") for one in ended if one.symbol not in of_renamed
+                (one, f"{one.symbol} is no longer traded") for one in ended if one.symbol not in of_renamed
             ],
         }
         for event, reports in texts.items():

@@ -1,4 +1,4 @@
-"""Instruments as rows of the table `instruments`, and back."""
+"""Converts instruments to rows of the table `instruments`, and back."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from actors.exchanges.contract.instruments import Instrument
 from actors.model.errors import DatabaseLocked
 from actors.model.records import INSTRUMENTS, InstrumentRow
 
-DECIMALS_MAX, DIGITS_MAX = 18, 38  # of the type that the store holds them in
+DECIMALS_MAX, DIGITS_MAX = 18, 38  # the store's type for decimals
 NEWEST = f"""
 SELECT {INSTRUMENTS.read} FROM instruments WHERE exchange = $exchange
 QUALIFY row_number() OVER (PARTITION BY symbol ORDER BY seen_at DESC, active DESC) = 1
@@ -19,9 +19,9 @@ QUALIFY row_number() OVER (PARTITION BY symbol ORDER BY seen_at DESC, active DES
 
 
 def read_stored(con: duckdb.DuckDBPyConnection, exchange: str) -> list[Instrument]:
-    """The newest row of each market of an exchange, from a connection that sees the views; this blocks.
+    """The newest row of each market of an exchange, from a connection that sees the views; this function blocks.
 
-    Raises DatabaseLocked for a file of an older version, which another process keeps from being brought up to date.
+    Raises DatabaseLocked for a file of an older version whose upgrade another process prevents.
     """
     try:
         rows = con.execute(NEWEST, {"exchange": exchange}).fetchall()
@@ -60,7 +60,7 @@ def row_of(exchange: str, one: Instrument, seen_ns: int) -> InstrumentRow:
 
 
 def storable(one: Instrument) -> Instrument:
-    """With decimals as they come back from the file, so that the two compare."""
+    """The instrument with decimals as read back from the file, so that the two can be compared."""
     return replace(
         one,
         contract_size=_digits(one.contract_size),
@@ -70,7 +70,7 @@ def storable(one: Instrument) -> Instrument:
 
 
 def _digits(value: str | Decimal | None) -> str | None:
-    """Digits without superfluous zeros; None for what the store cannot hold."""
+    """Digits without redundant zeros; None for values that the store cannot hold."""
     if value is None:
         return None
     try:

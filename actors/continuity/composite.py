@@ -1,8 +1,8 @@
 """Tracks a market whose ids do not identify a trade: there are none, or several fills share one.
 
 A trade is then identified by its id (if any), time, price, volume and side, and by the number of its twins before
-it (see twins). A live trade is dropped only as the copy of what another session has delivered, never because of an
-earlier one of its own session.
+it (see twins). A live trade is dropped only as the copy of a trade delivered by another session, never because of
+an earlier one of its own session.
 """
 
 from actors.continuity.row import Row, Verdict
@@ -13,7 +13,7 @@ from actors.model.records import GapReason
 
 
 class CompositeTracker(UnsequencedTracker):
-    """The tracker of one market whose trades are identified by all that is known of them."""
+    """The tracker of one market whose trades are identified by all their fields."""
 
     def __init__(self, symbol: str, shared: Shared) -> None:
         super().__init__(symbol, shared, sorts=False)
@@ -34,7 +34,7 @@ class CompositeTracker(UnsequencedTracker):
         nth = self._twins.live(row, twin) if row.source == "stream" else self._twins.again(row, twin)
         if row.trade_id is None and time_ns is None and row.source == "stream":
             self._count_twin(row, twin)
-            return Verdict.NEW  # nothing relates it to what another session delivers
+            return Verdict.NEW  # nothing relates it to the trades of another session
         if isinstance(row.known, StoredTwins):
             if nth <= row.known.count(twin):
                 return Verdict.COPY

@@ -11,9 +11,9 @@ from actors.continuity.row import Row
 from actors.model.ticks import IdPromise
 
 COMPOSITE = (IdPromise.REPEATED, IdPromise.NONE)  # their ids do not identify a trade
-TOGETHER_NS = 2_000_000_000  # twins have the same time, and come within so long of it
-COUNTS_MIN, COUNTS_MAX = 100, 20_000  # of a session: older ones are dropped from so many on; never more than that
-SESSIONS_MAX = 8  # per market: three connections, their replacements, and what has just ended
+TOGETHER_NS = 2_000_000_000  # twins have the same time, and arrive within this time of it
+COUNTS_MIN, COUNTS_MAX = 100, 20_000  # per session: beyond this number older ones are dropped
+SESSIONS_MAX = 8  # per market: three connections, their replacements, and those just ended
 
 Side = str | None
 
@@ -25,22 +25,22 @@ def twin_of(trade_id: str | None, time_ns: int | None, price: str, volume: str, 
 
 
 def twin_of_row(row: Row) -> int:
-    """The same of a row."""
+    """The same hash, of a row."""
     return twin_of(row.trade_id, row.time_ns, *row.content)
 
 
 def nth_key(twin: int, nth: int) -> int:
-    """A hash for the n-th of some twins."""
+    """A hash for the n-th of several twins."""
     return hash((twin, nth))
 
 
 def file_ns(time_ns: int | None) -> int | None:
-    """A time as the file has it."""
+    """A time with the file's resolution."""
     return None if time_ns is None else time_ns // 1000 * 1000
 
 
 class _Session:
-    """The counts of one session: of each twin how many came, and its time."""
+    """The counts of one session: for each twin how many arrived, and its time."""
 
     __slots__ = ("_counts", "_full")
 
@@ -57,7 +57,7 @@ class _Session:
             self._forget(at_ns - TOGETHER_NS)
 
     def _forget(self, before_ns: int) -> None:
-        """Drops what is older, and under a flood that comes within TOGETHER_NS the older half."""
+        """Drops older twins, and in a flood within TOGETHER_NS the older half."""
         self._counts = {twin: one for twin, one in self._counts.items() if one[1] >= before_ns}
         if len(self._counts) >= COUNTS_MAX:
             self._counts = dict(list(self._counts.items())[COUNTS_MAX // 2 :])
@@ -65,7 +65,7 @@ class _Session:
 
 
 class Twins:
-    """The counts of one market, by session. Session 0 stands for everything that no connection has read."""
+    """The counts of one market, by session. Session 0 is for rows that no connection has read."""
 
     def __init__(self) -> None:
         self._sessions: dict[int, _Session] = {}
@@ -73,19 +73,19 @@ class Twins:
         self._in_read: Counter[int] = Counter()
 
     def live(self, row: Row, twin: int) -> int:
-        """Counts a live trade: the number of its twins that its session has delivered, sent again or not."""
+        """Counts a live trade; returns how many of its twins its session has delivered, replayed or not."""
         session = self._of(row.session)
         nth = session.count(twin) + 1
         session.set(twin, nth, row.at_ns)
         return nth
 
     def next_live(self, row: Row, twin: int) -> int:
-        """What `live` would return."""
+        """The result that `live` would have."""
         session = self._sessions.get(row.session)
         return 1 if session is None else session.count(twin) + 1
 
     def again(self, row: Row, twin: int) -> int:
-        """Counts a trade that is sent again, within the answer that it is part of."""
+        """Counts a replayed trade, within the answer that it is part of."""
         if row.read != self._read:
             self._read = row.read
             self._in_read.clear()
@@ -102,21 +102,21 @@ class Twins:
             session = _Session()
             while len(self._sessions) >= SESSIONS_MAX:
                 del self._sessions[next(iter(self._sessions))]
-        self._sessions[number] = session  # the one used last comes last
+        self._sessions[number] = session  # the session used last comes last
         return session
 
 
 class StoredTwins:
-    """How many of each twin the file has. `alone`: it has all that was ever admitted, so it decides alone."""
+    """How many of each twin the file has. `alone`: the file has everything ever admitted, so it alone decides."""
 
     def __init__(self, twins: Iterable[int], *, alone: bool = False) -> None:
         self._counts, self.alone = Counter(twins), alone
 
     def __contains__(self, trade_id: object) -> bool:
-        return False  # ids identify nothing here
+        return False  # ids do not identify trades here
 
     def count(self, twin: int) -> int:
-        """Of this one."""
+        """The number of this twin in the file."""
         return self._counts[twin]
 
 

@@ -81,12 +81,12 @@ class ConnectionPool:
         return [self._make(spec) for spec in specs]
 
     def reset(self, markets: Sequence[Market]) -> None:
-        """Before the start: other markets."""
+        """Sets other markets; called before the start."""
         self._numbered = 0
         self.connections = self._build(markets)
 
     def below(self, branch: Supervisor) -> None:
-        """Connections will be children of `branch`."""
+        """Sets `branch` as the supervisor of the connections."""
         self._branch = branch
 
     async def start(self) -> None:
@@ -147,7 +147,7 @@ class ConnectionPool:
                 for market in kept:
                     wanted.setdefault(market.symbol, market)
                 await self._end(connection)
-            # A decoder with a state of its own knows the markets that it was made for, and no others.
+            # A stateful decoder knows only the markets for which it was created.
             if changes_open and dialect.decoder is None and not dialect.bad_symbol_closes:
                 open_ones = [connection for connection in self.connections if connection not in replacing]
                 wanted = self._add_to_open(open_ones, wanted)
@@ -156,7 +156,7 @@ class ConnectionPool:
                 await self._start(connection)
 
     def _add_to_open(self, connections: Sequence[Connection], wanted: Mapping[str, Market]) -> dict[str, Market]:
-        """Adds markets to connections of their endpoint that have room; returns those that find none."""
+        """Adds markets to open connections of their endpoint that have room; returns those without one."""
         width, copies = self._dialect.limits.symbols_per_connection, self._settings.redundancy
         room = {connection: width - len(connection.spec.markets) for connection in connections}
         added: dict[Connection, list[Market]] = {}

@@ -1,4 +1,4 @@
-"""What one connection asked for, what was confirmed, and what is to be asked again and when; no I/O."""
+"""The subscriptions of one connection: which markets are requested, confirmed, and to be retried when; no I/O."""
 
 import random
 from collections import deque
@@ -9,19 +9,19 @@ from actors.exchanges.contract.feed import Ack, Dialect, Refusal, Request
 from actors.feed.set_aside import CLOSES_S, REASON, SetAside
 from supervisor import Backoff
 
-# What was refused or not answered is asked again after 5 to 10 s, then after twice as long each time, up to 10 min.
+# A request refused or not answered is repeated after 5 to 10 s, then after twice as long each time, up to 10 min.
 AGAIN = Backoff(initial_s=10.0, max_s=600.0)
 TRIES_COUNTED_MAX = 6  # from then on the pause is the longest
-STANDS_S = 600.0  # a subscription that stood for so long is a new one to the pauses when the exchange ends it
-TOGETHER_S = 1.0  # what is due so soon goes into the same request
+STANDS_S = 600.0  # after this time a subscription ended by the exchange is retried like a new one
+TOGETHER_S = 1.0  # markets due this soon go into the same request
 DOUBT_S = 2.0  # after a market was refused by name, how long the others of its request may go unanswered
 
 
 @dataclass(slots=True)
 class _Waiting:
-    """A market that is to be asked for, at `due` or later, together with those of `group` that are due too.
+    """A market to be requested at `due` or later, together with those of `group` that are due too.
 
-    `again`: it was asked for in vain, so it waits for its turn.
+    `again`: it was requested without success, so it waits for its turn.
     """
 
     due: float
@@ -42,18 +42,18 @@ class _Open:
 
 
 class Subscription:
-    """Keeps every market of one connection wanted. All times are trio's clock.
+    """Keeps every market of one connection subscribed. All times are trio's clock.
 
-    `next` gives the requests to send, one by one. A market that is refused, gets no answer, or whose
-    subscription the exchange ends is asked for again, with growing pauses and one request at a time.
+    `next` returns the requests to send, one by one. A market that is refused, gets no answer, or whose subscription
+    the exchange ends is requested again, with growing pauses and one request at a time.
 
-    Data is a confirmation too: some exchanges acknowledge late, or with words that name nobody. A request
-    for several markets that is refused as a whole is asked again market by market, so that one unknown
-    symbol costs only itself; where that was about the rate it is asked again as it was, and nothing is asked
-    for before. Where the refusal names one market, nobody can tell whether the others of its request still get
-    their answer: those that do not are asked for again by themselves.
+    Data is a confirmation too: some exchanges acknowledge late, or with messages that name no market. A request for
+    several markets that is refused as a whole is repeated market by market, so that one unknown symbol affects only
+    itself; if it was refused because of the request rate it is repeated unchanged, and nothing is requested before.
+    If the refusal names one market, the others of its request may still get their answer: those that do not are
+    requested again by themselves.
 
-    Where an unknown market would end the connection, `set_aside` remembers such markets across connections.
+    If an unknown market would end the connection, `set_aside` remembers such markets across connections.
     """
 
     def __init__(
@@ -62,28 +62,29 @@ class Subscription:
         self._dialect, self._channel = dialect, channel
         self._set_aside = set_aside or SetAside()
         self._next_id = 1
-        if dialect.bad_symbol_closes:  # those that it is sure to take come first
+        if dialect.bad_symbol_closes:  # those that the exchange has accepted before come first
             natives = sorted(natives, key=lambda native: native not in self._set_aside.accepted)
         self._all, self._ours = tuple(natives), set(natives)
         self._random = random.Random()  # noqa: S311 - spreads load, keeps no secret
-        self._pauses: dict[int, float] = {}  # by tries: what is refused together is asked again together
+        self._pauses: dict[int, float] = {}  # by tries: markets refused together are requested again together
         self._queue: deque[Request] = deque()
         self._ending: deque[Request] = deque()  # requests that end subscriptions
         self._open: dict[str, _Open] = {}
-        self._turn = ""  # id of the last request for what was asked for in vain before
-        self._tries: dict[str, int] = {}  # in vain, in a row
+        self._turn = ""  # id of the last request for markets requested without success before
+        self._tries: dict[str, int] = {}  # failed tries in a row
         self._stood_since: dict[str, float] = {}
-        self._held_until, self._holds = -1.0, 0  # no request before, because of their rate; how often in a row
-        self._ended: set[str] = set()  # not asked for since the exchange ended them: trades are no confirmation
-        self._listed: set[str] = set()  # what the exchange said this connection is subscribed to
+        # no request before this time, because of the rate; how often in a row
+        self._held_until, self._holds = -1.0, 0
+        self._ended: set[str] = set()  # not requested since the exchange ended them: trades are no confirmation
+        self._listed: set[str] = set()  # what this connection is subscribed to, according to the exchange
         self._waiting = {native: _Waiting(-1.0, self._all, again=False) for native in self._all}
-        self.pending = dict.fromkeys(natives)  # in order; what waits for an answer, or to be asked for again
+        self.pending = dict.fromkeys(natives)  # in order; markets that wait for an answer, or to be requested again
         self.refused: dict[str, str] = {}
-        self.held: dict[str, str] = {}  # of those pending: why they are asked for again
-        self.unanswered: dict[str, None] = {}  # of those pending: no answer came in time
+        self.held: dict[str, str] = {}  # of those pending: why they are requested again
+        self.unanswered: dict[str, None] = {}  # of those pending: not answered in time
         self.confirmed: set[str] = set()
-        self.assumed: set[str] = set()  # asked for where no answer ever comes, and without trades so far
-        self.answered = False  # the exchange has reacted to a request, with whatever words or data
+        self.assumed: set[str] = set()  # requested from an exchange that never answers, and without trades so far
+        self.answered = False  # the exchange has reacted to a request, with any message or data
         for native in self._ours & self._set_aside.due.keys():
             self._waiting[native] = _Waiting(self._set_aside.due[native], (native,), again=True)
             self.pending.pop(native)
@@ -104,7 +105,7 @@ class Subscription:
             if opened and not self._may_go(opened.request):
                 return None
             request = self._queue.popleft()
-            if opened:  # else data has answered it
+            if opened:  # otherwise data has answered it
                 opened.sent_at = now
                 if not self._dialect.acknowledges:
                     self._assume(request)
@@ -112,7 +113,7 @@ class Subscription:
         return None
 
     def _may_go(self, request: Request) -> bool:
-        """Whether nobody could mistake a request for another one if the connection ends because of it."""
+        """Whether a request can be sent so that, if the connection ends because of it, the cause is unambiguous."""
         if not self._dialect.bad_symbol_closes:
             return True
         accepted = self._set_aside.accepted
@@ -120,7 +121,7 @@ class Subscription:
         return not on_way or accepted.issuperset((*on_way, *request.natives))
 
     def _assume(self, request: Request) -> None:
-        """No answer will come: these count as asked for, and are confirmed by their first trades."""
+        """No answer will arrive: these markets count as requested, and are confirmed by their first trades."""
         self.answered = True
         for native in request.natives:
             if native in self.pending:
@@ -137,14 +138,14 @@ class Subscription:
         return self._set_aside.closed([native for one in asked for native in one.left], now)
 
     def hurry(self, now: float) -> None:
-        """What kept the exchange from answering is over: all that waits is due, as if for the first time."""
+        """The obstacle to answers is gone: all waiting markets are due, as if for the first time."""
         self._held_until, self._holds = -1.0, 0
         self._tries.clear()
         for waiting in self._waiting.values():
             waiting.due, waiting.again = now, False
 
     def _refill(self, now: float) -> None:
-        """Queues what is due: all that is asked for the first time, and one request of what is not."""
+        """Queues what is due: all markets requested for the first time, and one request of the others."""
         turn = self._open.get(self._turn)
         busy = turn is not None and (turn.sent_at is not None or turn.request in self._queue)
         for native in list(self._waiting):
@@ -169,19 +170,19 @@ class Subscription:
         if self._dialect.request_replaces:
             natives = [native for native in self._all if native not in self._waiting]
         for request_id, opened in list(self._open.items()):
-            if opened.left <= set(natives):  # a late answer to it would be taken for one to the new request
+            if opened.left <= set(natives):  # a late answer to it would count as one to the new request
                 del self._open[request_id]
         made = self._dialect.subscribe(natives, self._channel, self._next_id)
         self._next_id += len(made)
         self._queue += made
-        # A request that replaces others names markets whose answer has come already.
+        # A request that replaces others names markets that are answered already.
         known = self.confirmed if self._dialect.request_replaces else set[str]()
         self._open.update((request.request_id, _Open(request, {*request.natives} - known)) for request in made)
 
     # -- changes ------------------------------------------------------------------------------------------
 
     def add(self, natives: Sequence[str], now: float) -> None:
-        """Wants more markets on this connection."""
+        """Subscribes to more markets on this connection."""
         new = tuple(native for native in natives if native not in self._ours)
         self._all += new
         self._ours.update(new)
@@ -222,7 +223,7 @@ class Subscription:
         self._ending += (Request(one.text, one.request_id, ()) for one in made)
 
     def _look_for_late(self, now: float) -> None:
-        """What got no answer in time is to be asked for again; a late answer is welcome all the same."""
+        """Markets not answered in time are requested again; a late answer is accepted all the same."""
         for opened in self._open.values():
             if opened.sent_at is None or now - opened.sent_at <= self._dialect.ack_s:
                 continue
@@ -233,12 +234,12 @@ class Subscription:
             self._wait(late, now, late)
 
     def _wait(self, natives: Iterable[str], now: float, group: tuple[str, ...]) -> None:
-        """These are to be asked for again, after the pause that is due."""
+        """Schedules these markets to be requested again, after the pause that is due."""
         for native in natives:
             self._waiting[native] = _Waiting(now + self._pause_s(self._in_vain(native, now)), group, again=True)
 
     def _in_vain(self, native: str, now: float) -> int:
-        """Counts one more try; returns how many there were before, in a row."""
+        """Counts one more failed try; returns how many there were before, in a row."""
         if now - self._stood_since.pop(native, now) >= STANDS_S:
             self._tries.pop(native, None)
         tries = self._tries.get(native, 0)
@@ -252,7 +253,7 @@ class Subscription:
     # -- what the exchange answers -----------------------------------------------------------------------
 
     def acknowledged(self, ack: Ack, now: float) -> set[str]:
-        """The exchange said yes. Returns the markets that it lists no more although it did before."""
+        """Handles a confirmation. Returns the markets that it no longer lists although it did before."""
         self.answered, self._holds = True, 0
         gone: set[str] = set()
         if ack.whole:
@@ -269,12 +270,12 @@ class Subscription:
         return tuple(native for native in left if native not in ack.natives)
 
     def refuse(self, refusal: Refusal, now: float) -> list[str]:
-        """The exchange said no. Returns the markets that it leaves without a subscription for now."""
+        """Handles a refusal. Returns the markets without a subscription for now."""
         self.answered = True
         if refusal.transient:
             return self._hold(refusal, now)
         if refusal.natives and all(n in self.refused and n in self._waiting for n in refusal.natives):
-            return []  # said already, and not asked for since
+            return []  # refused already, and not requested since
         opened = self._meant(refusal)
         asked = opened.request.natives if opened else ()
         natives = [native for native in refusal.natives or asked if native in self._ours]
@@ -307,7 +308,7 @@ class Subscription:
                 self._waiting[native] = _Waiting(now + DOUBT_S, (native,), again=native in self._tries)
 
     def _hold(self, refusal: Refusal, now: float) -> list[str]:
-        """Too many requests, as the exchange counts: none for a while, and then the same ones."""
+        """Too many requests, according to the exchange: none for a while, and then the same ones."""
         named = refusal.natives or refusal.request_id in self._open
         if now < self._held_until and not named:
             return []  # all requests are held already
@@ -319,10 +320,10 @@ class Subscription:
             asked = opened.request.natives if opened else refusal.natives
             about = [(refusal.natives or asked, asked)]
             turned_down = [opened] if opened else []
-        else:  # it may be any that has been sent
+        else:  # it may be any request that has been sent
             turned_down = [one for one in self._open.values() if one.sent_at is not None]
             about = [(one.request.natives, one.request.natives) for one in turned_down]
-            for native in self.pending:  # those not asked for yet wait as well
+            for native in self.pending:  # those not requested yet wait as well
                 self.held.setdefault(native, refusal.reason)
         held: list[str] = []
         for natives, group in about:
@@ -332,14 +333,14 @@ class Subscription:
                     held.append(native)
         for one in turned_down:
             if one.left <= self._waiting.keys():
-                one.sent_at = None  # its answer has come; else the others of it may still get theirs
+                one.sent_at = None  # its answer has arrived; otherwise its other markets may still get theirs
         self.held.update((native, refusal.reason) for native in held if native in self.pending)
         return held
 
     def unsubscribed(self, natives: Iterable[str], now: float, words: str) -> list[str]:
-        """The exchange ended these subscriptions, or (none named) all. Returns those that stood until now.
+        """The exchange ended these subscriptions, or (none named) all. Returns those active until now.
 
-        They are asked for again at once, and with growing pauses where it ends them again and again.
+        They are requested again at once, and with growing pauses if it ends them repeatedly.
         """
         ended = [native for native in natives or self._all if native in self.confirmed]
         for native in ended:
@@ -354,7 +355,7 @@ class Subscription:
         return ended
 
     def delivered(self, natives: Iterable[str], now: float) -> None:
-        """Trades of these have come."""
+        """Trades of these markets have arrived."""
         new = [native for native in natives if native not in self.confirmed and native not in self._ended]
         if new:
             self.answered = True

@@ -9,7 +9,7 @@ Talking to the running service
   actor_commands   restart, pause, resume, flush, merge
   reconfigure      reload, symbols, log-level
 What can be recorded
-  exchanges
+  exchanges, instruments
 Helpers
   commands         the list of commands, imported on demand; exit codes
   common           shared options; --json

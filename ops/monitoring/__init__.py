@@ -1,1 +1,8 @@
-"""Monitoring: status, metrics, logs, and the notifications to the service manager."""
+"""Monitoring: status, metrics, logs, and the notifications to the service manager.
+
+status              /v1/status, /v1/actors and /v1/ready
+metrics             /metrics; with metrics_families and metrics_restarts
+logs                the log; with log_sink, log_repeats and redact
+loop_monitor        the event loop's progress and delay, the disk's free space
+systemd_notify      notifications to systemd
+"""

@@ -27,7 +27,7 @@ class Sandbox:
     """Loopback exchanges for demos and tests.
 
     Each of `exchanges` makes `rate_per_s` trades a second, spread over the markets that anybody has
-    subscribed since the start; a market goes on trading when its clients are gone, as real ones do.
+    subscribed since the start; a market keeps trading when its clients have disconnected, as real ones do.
     `faults` holds for all, or by exchange name; `set_faults` changes them while it runs. The same `seed`
     makes the same trades in each market (only times differ); `ids_from` moves every first trade id, for a
     sandbox that follows another one into the same file.

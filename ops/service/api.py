@@ -187,7 +187,7 @@ class ServiceApp(ControlApp):
         return {"exchange": exchange, "symbols": list(recording.settings.symbols)}
 
     def repair(self, exchange: str, stretch: Stretch) -> Mapping[str, object]:
-        """The order goes on in the service, whether the client waits for it or not."""
+        """Starts a repair, which runs in the service whether the client waits for it or not."""
         self._must_run()
         if exchange not in self._pipeline.exchanges:
             raise UnknownName(f"no exchange is called {exchange!r}")
