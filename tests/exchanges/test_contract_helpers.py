@@ -11,7 +11,6 @@ from actors.exchanges.contract.feed_helpers import (
     digits,
     digits_column,
     rfc3339_column_ns,
-    rfc3339_ms_column,
     rfc3339_ns,
     seconds_column_ns,
     seconds_ns,
@@ -78,23 +77,3 @@ def test_a_column_of_numbers_keeps_their_digits(last: bytes) -> None:
     for wrong in (b"null", b"[1]", b"true"):
         with pytest.raises(FieldError):
             digits_column([msgspec.Raw(last), msgspec.Raw(wrong)], "x")
-
-
-MS_TIMES = ("2021-04-17T16:43:37.089Z", "2021-04-17T16:43:37.000Z", "1999-12-31T23:59:59.999Z")
-
-
-@pytest.mark.parametrize(
-    "last", ["2021-04-17T16:43:38.5Z", "2021-04-17T16:43:38Z", "2021-04-17T16:43:38.123456789Z"]
-)
-def test_a_column_of_times_is_read_as_each_of_them_alone(last: str) -> None:
-    for texts in ((), MS_TIMES, (*MS_TIMES, last)):
-        assert rfc3339_ms_column(texts) == [rfc3339_ns(text) for text in texts]
-    for wrong in (
-        "2021-04-17T16:43:38.123",
-        "2021-13-17T16:43:38.123Z",
-        "2021-04-17T16:43:38.123Z\n",
-        "\n".join(MS_TIMES),
-        "",
-    ):
-        with pytest.raises(FieldError):
-            rfc3339_ms_column((*MS_TIMES, wrong))

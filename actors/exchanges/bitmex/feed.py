@@ -17,7 +17,7 @@ from actors.exchanges.contract.feed_helpers import (
     named,
     require_kind,
     require_upper,
-    rfc3339_ms_column,
+    rfc3339_column_ns,
     text_inside,
 )
 from actors.model.symbols import Symbol, SymbolError
@@ -135,7 +135,7 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
         volume=digits_column([row.base if SPOT_MARK in row.native else row.contracts for row in rows], "size"),
         side=[_SIDES[row.side] for row in rows],
         trade_id=[row.id for row in rows],
-        exchange_ns=rfc3339_ms_column([row.time for row in rows]),
+        exchange_ns=rfc3339_column_ns([row.time for row in rows]),
         snapshot=[batch.action == _SNAPSHOT for batch in batches for _ in batch.data],
     )
 

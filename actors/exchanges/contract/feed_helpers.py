@@ -20,8 +20,6 @@ _STARTS, _ENDS = b"{[", b"}]"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", re.ASCII)
 _RFC3339_COLUMN = re.compile(r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{1,9}+Z\n)*+")
-RFC3339_MS_CHARS = len("2021-04-17T16:43:37.089Z\n")
-_RFC3339_MS_COLUMN = re.compile(r"(?:\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\n)*+", re.ASCII)
 # 10 to 18 digits: more is a unit mistake or an attack on int(), not a time
 _MS_COLUMN = re.compile(r"(?:[0-9]{1,18}+\n)*+")
 
@@ -139,14 +137,6 @@ def rfc3339_column_ns(texts: Sequence[str]) -> list[int | None]:
     if not _RFC3339_COLUMN.fullmatch(column) or column.count("\n") != len(texts):
         return [rfc3339_ns(text) for text in texts]
     return [_second(text[:19]) * S_NS + int(text[20:-1].ljust(9, "0")) for text in texts]
-
-
-def rfc3339_ms_column(texts: Sequence[str]) -> list[int | None]:
-    """`rfc3339_ns` of a column, at once where all have milliseconds."""
-    column = "\n".join((*texts, ""))
-    if len(column) == RFC3339_MS_CHARS * len(texts) and _RFC3339_MS_COLUMN.fullmatch(column):
-        return [_second(text[:19]) * S_NS + int(text[20:23]) * MS for text in texts]
-    return [rfc3339_ns(text) for text in texts]
 
 
 @functools.lru_cache(maxsize=64)
