@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
+from actors.exchanges.contract.loopback import Venue
 from actors.exchanges.contract.loopback_market import Fill
 from actors.exchanges.loopbacks import LOOPBACKS
 from ops.sandbox.exchange import Exchange
@@ -32,7 +33,8 @@ class Sandbox:
     makes the same trades in each market (only times differ); `ids_from` moves every first trade id, for a
     sandbox that follows another one into the same file.
 
-    A client for which more than `outbox_frames_max` messages wait is cut off.
+    `venues` are the loopback exchanges by name. A client for which more than `outbox_frames_max` messages wait is
+    cut off.
 
     "rate_limit" in `struck` counts what went beyond an exchange's documented limits (REST requests, connections,
     messages on one), "rest_impatient" REST requests before a Retry-After was over: a good client causes neither.
@@ -56,16 +58,17 @@ class Sandbox:
         ids_from: int = 0,
         now_ns: Callable[[], int] = time.time_ns,
         outbox_frames_max: int = OUTBOX_FRAMES_MAX,
+        venues: Mapping[str, Venue] = LOOPBACKS,
     ) -> None:
         for name in exchanges:
-            if name not in LOOPBACKS:
-                raise ValueError(f"no sandbox exchange is called {name!r}; {did_you_mean(name, LOOPBACKS)}")
+            if name not in venues:
+                raise ValueError(f"no sandbox exchange is called {name!r}; {did_you_mean(name, venues)}")
         if not 0 < rate_per_s <= RATE_MAX:
             raise ValueError(f"got a rate of {rate_per_s:g}, expected above 0 to {RATE_MAX:g} a second")
         self.host = ""
         self._rate_per_s, self._outbox_frames_max = rate_per_s, outbox_frames_max
         self.exchanges = {
-            name: Exchange(LOOPBACKS[name], seed, ids_from, keep_truth, now_ns, self._faults_of(name))
+            name: Exchange(venues[name], seed, ids_from, keep_truth, now_ns, self._faults_of(name))
             for name in dict.fromkeys(exchanges)
         }
         self._faults = dict.fromkeys(self.exchanges, Faults())

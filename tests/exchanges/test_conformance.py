@@ -47,10 +47,8 @@ def acknowledged(client: LoopbackClient) -> set[str]:
 
 
 @every_exchange
-async def test_each_market_is_subscribed_acknowledged_as_documented_and_delivers(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with loopback(monkeypatch, name) as sandbox:
+async def test_each_market_is_subscribed_acknowledged_as_documented_and_delivers(name: str) -> None:
+    async with loopback(name) as sandbox:
         markets = await listed_markets(sandbox, name)
         for endpoint in dict.fromkeys(market.endpoint for market in markets):
             own = [market for market in markets if market.endpoint == endpoint]
@@ -66,9 +64,9 @@ async def test_each_market_is_subscribed_acknowledged_as_documented_and_delivers
 
 @every_exchange
 async def test_an_unknown_market_is_refused_or_ignored_and_costs_no_other_where_that_is_documented(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    name: str,
 ) -> None:
-    async with loopback(monkeypatch, name) as sandbox:
+    async with loopback(name) as sandbox:
         (market, *_) = await listed_markets(sandbox, name)
         unknown = Market("NOPE/NOPE", f"nope{market.native}", market.endpoint)
         async with LoopbackClient.connected(name, sandbox, market, unknown) as client:
@@ -93,11 +91,9 @@ async def test_an_unknown_market_is_refused_or_ignored_and_costs_no_other_where_
 
 
 @every_exchange
-async def test_the_clients_ping_is_what_the_exchange_wants_within_the_time_that_it_gives(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_clients_ping_is_what_the_exchange_wants_within_the_time_that_it_gives(name: str) -> None:
     venue = LOOPBACKS[name]
-    async with loopback(monkeypatch, name) as sandbox:
+    async with loopback(name) as sandbox:
         (market, *_) = await listed_markets(sandbox, name)
         ping = dialect_of(name).ping_at(market.endpoint)
         if ping is None:
@@ -114,11 +110,9 @@ async def test_the_clients_ping_is_what_the_exchange_wants_within_the_time_that_
 
 
 @having(idle_timeout_s=True)
-async def test_a_client_that_sends_nothing_is_closed_and_one_that_pings_is_not(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_client_that_sends_nothing_is_closed_and_one_that_pings_is_not(name: str) -> None:
     others = dict.fromkeys(("subscribe_within_s", "heartbeat", "server_ping", "requests_per_s"))
-    async with loopback(monkeypatch, name, idle_timeout_s=IDLE_S, **others) as sandbox:
+    async with loopback(name, idle_timeout_s=IDLE_S, **others) as sandbox:
         (market, *_) = await listed_markets(sandbox, name)
         ping = dialect_of(name).ping_at(market.endpoint)
         async with LoopbackClient.connected(name, sandbox, market) as client:
@@ -132,10 +126,8 @@ async def test_a_client_that_sends_nothing_is_closed_and_one_that_pings_is_not(
 
 
 @having(server_ping=True)
-async def test_who_answers_the_exchanges_own_pings_stays_and_who_does_not_is_closed(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with loopback(monkeypatch, name, server_ping_s=0.1, subscribe_within_s=None) as sandbox:
+async def test_who_answers_the_exchanges_own_pings_stays_and_who_does_not_is_closed(name: str) -> None:
+    async with loopback(name, server_ping_s=0.1, subscribe_within_s=None) as sandbox:
         (market, *_) = await listed_markets(sandbox, name)
         async with LoopbackClient.connected(name, sandbox, market) as client:
             await client.subscribed()
@@ -148,10 +140,8 @@ async def test_who_answers_the_exchanges_own_pings_stays_and_who_does_not_is_clo
 
 
 @every_exchange
-async def test_an_exchange_that_falls_silent_takes_requests_refuses_nothing_and_sends_no_trade(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with loopback(monkeypatch, name) as sandbox:
+async def test_an_exchange_that_falls_silent_takes_requests_refuses_nothing_and_sends_no_trade(name: str) -> None:
+    async with loopback(name) as sandbox:
         sandbox.set_faults(parse_faults(["silence"]))
         (market, *_) = await listed_markets(sandbox, name)
         async with LoopbackClient.connected(name, sandbox, market) as client:
@@ -163,11 +153,9 @@ async def test_an_exchange_that_falls_silent_takes_requests_refuses_nothing_and_
 
 
 @every_exchange
-async def test_after_a_close_the_next_connection_gets_what_follows_and_old_trades_are_marked(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_after_a_close_the_next_connection_gets_what_follows_and_old_trades_are_marked(name: str) -> None:
     dialect = dialect_of(name)
-    async with loopback(monkeypatch, name) as sandbox:
+    async with loopback(name) as sandbox:
         (market, *_) = await listed_markets(sandbox, name)
         async with LoopbackClient.connected(name, sandbox, market) as client:
             await client.subscribed()
@@ -190,10 +178,8 @@ async def test_after_a_close_the_next_connection_gets_what_follows_and_old_trade
 
 
 @pytest.mark.parametrize("name", WITH_HISTORY)
-async def test_the_history_gives_back_what_was_traded_between_two_connections(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with loopback(monkeypatch, name) as sandbox:
+async def test_the_history_gives_back_what_was_traded_between_two_connections(name: str) -> None:
+    async with loopback(name) as sandbox:
         (market, *_) = await listed_markets(sandbox, name)
         async with LoopbackClient.connected(name, sandbox, market) as client:
             await client.subscribed()
@@ -212,10 +198,8 @@ async def test_the_history_gives_back_what_was_traded_between_two_connections(
 
 
 @pytest.mark.parametrize("name", [name for name in EXCHANGES if dialect_of(name).unsubscribe_text is not None])
-async def test_a_market_that_is_unsubscribed_ends_and_another_goes_on(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with loopback(monkeypatch, name) as sandbox:
+async def test_a_market_that_is_unsubscribed_ends_and_another_goes_on(name: str) -> None:
+    async with loopback(name) as sandbox:
         *kept, dropped = await one_endpoint(sandbox, name)
         async with LoopbackClient.connected(name, sandbox, *kept, dropped) as client:
             await client.subscribed()
@@ -232,12 +216,10 @@ async def test_a_market_that_is_unsubscribed_ends_and_another_goes_on(
 
 
 @having(listing=True)
-async def test_the_list_of_instruments_has_every_market_by_the_name_that_its_frames_have(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_list_of_instruments_has_every_market_by_the_name_that_its_frames_have(name: str) -> None:
     instruments = EXCHANGES[name].instruments
     assert instruments is not None
-    async with loopback(monkeypatch, name) as sandbox:
+    async with loopback(name) as sandbox:
         pages = [instruments.page(await fetch(sandbox, name, one), one) for one in instruments.requests]
         markets = await listed_markets(sandbox, name)
     listed = {instrument.symbol: instrument for page in pages for instrument in page.instruments}

@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import httpx
 import pytest
 import trio
 
+from actors.exchanges.contract.loopback import Venue
 from actors.exchanges.contract.loopback_market import Fill
 from actors.exchanges.contract.loopback_rest import HttpRequest
 from actors.exchanges.contract.rest import RestRequest
@@ -25,7 +26,7 @@ from tests.harness.bad_messages import case
 from tests.harness.exchange_cases import cases_of, market_of, query_of
 from tests.harness.exchange_values import (
     WITH_HISTORY,
-    change_history_server,
+    changed_history_server,
     dialect_of,
     history_of,
     history_server_of,
@@ -139,10 +140,10 @@ async def sent(http: httpx.AsyncClient, request: str | RestRequest) -> httpx.Res
     return await http.request(request.method, request.target, content=request.body)
 
 
-def traded(name: str, orders: int = 100) -> Sandbox:
+def traded(name: str, orders: int = 100, venues: Mapping[str, Venue] = LOOPBACKS) -> Sandbox:
     """A loopback whose markets have all traded."""
     ticks = itertools.count(NOW_NS, 7_000_000)
-    sandbox = Sandbox([name], 0.001, now_ns=lambda: next(ticks))
+    sandbox = Sandbox([name], 0.001, now_ns=lambda: next(ticks), venues=venues)
     exchange = sandbox.exchanges[name]
     for listing in listings(LOOPBACKS[name]):
         for _ in range(orders):
@@ -182,13 +183,12 @@ def below(value: Any, keys: tuple[str | int, ...]) -> Any:
 
 @every_history
 async def test_who_asks_too_often_is_told_in_the_exchanges_words(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    name: str,
 ) -> None:
     past, request = history_server_of(name), newest(name)
     # Three requests at once instead of up to 600 in seconds, which a busy machine does not manage.
     cost = past.cost(HttpRequest(request.path, {}, request.body))
-    change_history_server(monkeypatch, name, units=3 * cost, window_s=PATIENCE_S)
-    sandbox = traded(name, 1)
+    sandbox = traded(name, 1, changed_history_server(name, units=3 * cost, window_s=PATIENCE_S))
     answers = await rest(sandbox, *[request] * 4)
     said = [(answer.status_code, answer.text) for answer in answers]
     assert said[-1] == (past.too_many.status, past.too_many.body) and said[-1] not in said[:-1]

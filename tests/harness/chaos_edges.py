@@ -1,7 +1,7 @@
 """The edges of the pipeline in a chaos run: what is put in place of the world, and how small all is made."""
 
 import dataclasses
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import trio
 
-import actors.feed.decoder
-import actors.feed.session
 from actors.continuity.deduplicator import Deduplicator
 from actors.continuity.row import Decided
+from actors.exchanges.contract.feed import Trades
 from actors.model.chunk import Chunk
 from actors.model.ticks import Block
 from actors.pipeline import Parts
@@ -57,24 +56,23 @@ def parts(chaos: "Chaos") -> Parts:
             async with super().receive_many(items_max) as items:
                 yield items
 
+    def brittle_trades(frames: Sequence[bytes]) -> Trades:
+        if chaos.crashes_reader(frames):
+            raise Boom("poison")
+        return CHAOS.feed.trades(frames)
+
+    brittle = dataclasses.replace(CHAOS, feed=dataclasses.replace(CHAOS.feed, trades=brittle_trades))
     return Parts(
         store=lambda settings, **_: cast(Store, FakeStore(settings, dice)),
         lock=cast(Any, NoClaim),
         supervisor=partial(HauntedSupervisor, random=dice),
         mailbox=DoorMailbox,
-        access=ExchangeAccess(exchanges={"chaos": CHAOS}, connect=chaos.connect),
+        access=ExchangeAccess(exchanges={"chaos": brittle}, connect=chaos.connect),
     )
 
 
 def install(chaos: "Chaos", patch: pytest.MonkeyPatch) -> None:
     """Puts clock and threads in place, and watches what no part reports."""
-
-    class FrailReader(actors.feed.decoder.Decoder):
-        def read(self, messages: list[bytes], *more: Any) -> actors.feed.decoder.Outcome:
-            outcome = super().read(messages, *more)
-            if chaos.crashes_reader(messages):
-                raise Boom("poison")
-            return outcome
 
     admit, take_decided = Deduplicator.admit, Deduplicator.take_decided
 
@@ -94,7 +92,6 @@ def install(chaos: "Chaos", patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Deduplicator, "take_decided", noting_decided)
     patch.setattr("time.time_ns", chaos.wall)
     patch.setattr(trio.to_thread, "run_sync", chaos.in_place)
-    patch.setattr(actors.feed.session, "Decoder", FrailReader)
 
 
 def settings(dice: Random, *, frail: bool) -> PipelineSettings:

@@ -10,7 +10,7 @@ effect. A mailbox that had done its work and then raised would break its own pro
 
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from random import Random
 from typing import Any, TypeVar, cast
@@ -147,7 +147,7 @@ class Chaos(trio.abc.Instrument):
         if self.poison_hits == "buffer" and poisoned([block]):
             raise Boom("poison")
 
-    def crashes_reader(self, messages: list[bytes]) -> bool:
+    def crashes_reader(self, messages: Sequence[bytes]) -> bool:
         """Whether these messages crash the decoder."""
         return self.poison_hits == "reader" and any(b'"qty":' + POISON.encode() in text for text in messages)
 

@@ -3,11 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
 from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.contract.feed import Dialect
 from actors.exchanges.contract.history import History, Kind
+from actors.exchanges.contract.loopback import Venue
 from actors.exchanges.contract.loopback_rest import HistoryServer
 from actors.exchanges.loopbacks import LOOPBACKS
 from actors.exchanges.registry import EXCHANGES
@@ -55,11 +54,11 @@ def changed_feed(name: str, **changes: Any) -> dict[str, Exchange]:
     return {**EXCHANGES, name: replace(EXCHANGES[name], feed=replace(EXCHANGES[name].feed, **changes))}
 
 
-def change_loopback(patch: pytest.MonkeyPatch, name: str, **changes: Any) -> None:
-    """For one test, the exchange's loopback server has these values."""
-    patch.setitem(LOOPBACKS, name, replace(LOOPBACKS[name], **changes))
+def changed_loopback(name: str, **changes: Any) -> dict[str, Venue]:
+    """All loopback servers, one that has these values among them."""
+    return {**LOOPBACKS, name: replace(LOOPBACKS[name], **changes)}
 
 
-def change_history_server(patch: pytest.MonkeyPatch, name: str, **changes: Any) -> None:
-    """For one test, the REST side of the exchange's loopback server has these values."""
-    change_loopback(patch, name, history=replace(history_server_of(name), **changes))
+def changed_history_server(name: str, **changes: Any) -> dict[str, Venue]:
+    """All loopback servers, one whose REST side has these values among them."""
+    return changed_loopback(name, history=replace(history_server_of(name), **changes))

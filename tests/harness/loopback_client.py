@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Any, Self, TypeVar
 
 import httpx
-import pytest
 import trio
 
 from actors.backfill.fetcher import Fetcher, FetchResult
@@ -28,7 +27,7 @@ from ops.sandbox.session import Session
 from supervisor import Backoff
 from tests.harness.exchange_cases import market_of
 from tests.harness.exchange_server import PATIENCE_S, until
-from tests.harness.exchange_values import change_loopback, dialect_of, history_of
+from tests.harness.exchange_values import changed_loopback, dialect_of, history_of
 
 C = TypeVar("C")
 QUIET_S = 0.15  # what is not there by then is taken not to come: the machine is one, and nothing else is sent
@@ -218,10 +217,9 @@ class LoopbackClient:
 
 
 @asynccontextmanager
-async def loopback(patch: pytest.MonkeyPatch, name: str, **changes: Any) -> AsyncIterator[Sandbox]:
+async def loopback(name: str, **changes: Any) -> AsyncIterator[Sandbox]:
     """One loopback exchange that makes no trades by itself, with changes; nobody connects too often."""
-    change_loopback(patch, name, connects=(1000.0, 1.0), **changes)
-    sandbox = Sandbox([name], RATE_PER_S)
+    sandbox = Sandbox([name], RATE_PER_S, venues=changed_loopback(name, connects=(1000.0, 1.0), **changes))
     async with trio.open_nursery() as nursery:
         await nursery.start(sandbox.serve)
         yield sandbox

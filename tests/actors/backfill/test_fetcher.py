@@ -18,7 +18,7 @@ from actors.backfill.rate_limiter import RateLimiter
 from actors.backfill.rest_client import RestClient, RestClientLimits
 from actors.exchanges.contract import loopback_market as sandbox_market
 from actors.exchanges.contract.feed import Market
-from actors.exchanges.contract.history import RateLimit, TradeRange
+from actors.exchanges.contract.history import History, RateLimit, TradeRange
 from actors.model.symbols import parse_symbol
 from actors.model.ticks import Block, Reason, Reject
 from ops.sandbox import Faults, Fill, Sandbox, parse_faults
@@ -26,7 +26,8 @@ from supervisor import Backoff
 from tests.harness.exchange_cases import cases_of, listed_symbol
 from tests.harness.exchange_values import (
     WITH_HISTORY,
-    change_history_server,
+    changed_history_server,
+    changed_loopback,
     dialect_of,
     history_of,
     history_server_of,
@@ -35,8 +36,8 @@ from tests.harness.exchange_values import (
 PATIENCE_S = 20.0
 START_NS = 1_790_000_000_000_000_000
 STEP_NS = 7_000_000  # between orders; the fills of one share their time
-FREE = (RateLimit(name="requests", units=1e9, window_s=1, burst=1e8),)
-FREE_WEIGHT = (replace(FREE[0], name="request weight"),)
+
+
 Row = tuple[str, str, str, str | None, int | None]
 
 
@@ -94,6 +95,11 @@ def as_rows(fills: Sequence[Fill]) -> list[Row]:
     return sorted((fill.trade_id, fill.price, fill.volume, fill.side, fill.ns) for fill in fills)
 
 
+def free(history: History) -> RateLimiter:
+    """Lets through at once whatever its requests cost."""
+    return RateLimiter([RateLimit(name=one.name, units=1e9, window_s=1, burst=1e8) for one in history.limits])
+
+
 def by_id(fills: Sequence[Fill]) -> TradeRange:
     return TradeRange(
         from_id=int(fills[0].trade_id), to_id=int(fills[-1].trade_id), from_ns=fills[0].ns, to_ns=fills[-1].ns
@@ -118,12 +124,17 @@ async def place(
     keep: int = 100_000,
     symbol: str = "",
     limited: bool = False,
+    units: float = 1e9,
     rest_limits: RestClientLimits | None = None,
     rest_url: str = "",
 ) -> AsyncIterator[Place]:
-    """`limited`: with the exchange's real limits, on both sides. `rest_url`: another address than its own."""
+    """`limited`: with the exchange's real limits, on both sides; else it grants `units` and is asked without delay.
+
+    `rest_url`: another address than its own.
+    """
+    venues = changed_loopback(name) if limited else changed_history_server(name, units=units)
     ticks = iter(range(START_NS, START_NS + 10**9 * STEP_NS, STEP_NS))
-    sandbox = Sandbox([name], 0.001, faults, now_ns=lambda: next(ticks), keep_truth=keep)
+    sandbox = Sandbox([name], 0.001, faults, now_ns=lambda: next(ticks), keep_truth=keep, venues=venues)
     exchange = sandbox.exchanges[name]
     market = dialect_of(name).market(parse_symbol(symbol or listed_symbol(name)))
     listed = next(key for key, row in exchange.listings.items() if row.symbol == market.symbol)
@@ -132,7 +143,7 @@ async def place(
         exchange.trade(traded)
     fills = [part for fill in sandbox.truth[name][market.symbol] for part in traded.parts(fill)]
     history = history_of(name)
-    limiter = RateLimiter(history.limits if limited else FREE + FREE_WEIGHT)
+    limiter = RateLimiter(history.limits) if limited else free(history)
     with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
             port = await nursery.start(sandbox.serve)
@@ -150,19 +161,12 @@ async def place(
             nursery.cancel_scope.cancel()
 
 
-@pytest.fixture
-def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exchanges without a rate limit, so that many pages take no time."""
-    for name in WITH_HISTORY:
-        change_history_server(monkeypatch, name, units=1e9)
-
-
 DEEP = ("binance", "coinbaseexchange", "kraken", "okx")
 
 
 @pytest.mark.parametrize("name", DEEP)
 @pytest.mark.parametrize("rows", [1000, 23])
-async def test_a_gap_known_by_ids_is_filled_exactly(name: str, rows: int, unlimited: None) -> None:
+async def test_a_gap_known_by_ids_is_filled_exactly(name: str, rows: int) -> None:
     async with place(name) as here:
         missed = here.fills[57:240]
         before = time.time_ns()
@@ -178,7 +182,7 @@ async def test_a_gap_known_by_ids_is_filled_exactly(name: str, rows: int, unlimi
 
 @pytest.mark.parametrize("name", [*DEEP, "bybit"])
 @pytest.mark.parametrize("rows", [1000, 23])
-async def test_a_gap_known_by_times_is_filled_exactly(name: str, rows: int, unlimited: None) -> None:
+async def test_a_gap_known_by_times_is_filled_exactly(name: str, rows: int) -> None:
     async with place(name) as here:
         missed = whole_orders(here.fills, 57, 240)
         recovered = await here.fetch(by_time(missed), 1000 if name == "bybit" else rows)
@@ -187,7 +191,7 @@ async def test_a_gap_known_by_times_is_filled_exactly(name: str, rows: int, unli
 
 
 @pytest.mark.parametrize("name", DEEP)
-async def test_one_missing_trade_is_one_row(name: str, unlimited: None) -> None:
+async def test_one_missing_trade_is_one_row(name: str) -> None:
     async with place(name) as here:
         for at in (100, len(here.fills) - 1):
             here.blocks.clear()
@@ -196,7 +200,7 @@ async def test_one_missing_trade_is_one_row(name: str, unlimited: None) -> None:
 
 
 @pytest.mark.parametrize("name", [*DEEP, "bybit"])
-async def test_a_range_in_which_nothing_was_traded_is_complete(name: str, unlimited: None) -> None:
+async def test_a_range_in_which_nothing_was_traded_is_complete(name: str) -> None:
     async with place(name) as here:
         at = next(at for at in range(100, 200) if here.fills[at].ns != here.fills[at + 1].ns)
         quiet = TradeRange(from_ns=here.fills[at].ns + 2_000_000, to_ns=here.fills[at].ns + 3_000_000)
@@ -204,29 +208,27 @@ async def test_a_range_in_which_nothing_was_traded_is_complete(name: str, unlimi
 
 
 @pytest.mark.parametrize("name", DEEP)
-async def test_a_range_without_an_end_reaches_up_to_now(name: str, unlimited: None) -> None:
+async def test_a_range_without_an_end_reaches_up_to_now(name: str) -> None:
     async with place(name) as here:
         recovered = await here.fetch(TradeRange(from_ns=here.fills[150].ns))
         assert recovered.complete and here.rows == as_rows([f for f in here.fills if f.ns >= here.fills[150].ns])
 
 
-async def test_binance_searches_the_beginning_of_a_quiet_range_hour_by_hour(unlimited: None) -> None:
+async def test_binance_searches_the_beginning_of_a_quiet_range_hour_by_hour() -> None:
     async with place("binance") as here:
         early = TradeRange(from_ns=START_NS - 5 * 3_600_000_000_000, to_ns=here.fills[9].ns)
         recovered = await here.fetch(early)
         assert recovered.complete and here.rows == as_rows(whole_orders(here.fills, 0, 9))
 
 
-async def test_spot_ids_of_bybit_fill_a_short_gap(unlimited: None) -> None:
+async def test_spot_ids_of_bybit_fill_a_short_gap() -> None:
     async with place("bybit", symbol="BTC/USDT") as here:
         missed = here.fills[-40:-3]
         assert (await here.fetch(by_id(missed))).complete and here.rows == as_rows(missed)
 
 
 @pytest.mark.parametrize(("symbol", "reach"), [("BTC/USDT", 60), ("BTC/USDT:USDT", 1000)])
-async def test_trades_that_bybit_no_longer_has_are_reported_as_final(
-    symbol: str, reach: int, unlimited: None
-) -> None:
+async def test_trades_that_bybit_no_longer_has_are_reported_as_final(symbol: str, reach: int) -> None:
     async with place("bybit", orders=900, symbol=symbol) as here:
         assert len(here.fills) > reach + 100
         trade_range = by_time(here.fills[-reach - 50 :])
@@ -237,7 +239,7 @@ async def test_trades_that_bybit_no_longer_has_are_reported_as_final(
 
 
 @pytest.mark.parametrize("name", DEEP)
-async def test_a_range_before_the_exchanges_history_is_reported_as_final(name: str, unlimited: None) -> None:
+async def test_a_range_before_the_exchanges_history_is_reported_as_final(name: str) -> None:
     async with place(name, keep=100) as here:
         first = int(here.fills[0].trade_id)
         trade_range = TradeRange(from_id=first - 5, to_id=first + 9, from_ns=START_NS, to_ns=here.fills[9].ns)
@@ -248,7 +250,7 @@ async def test_a_range_before_the_exchanges_history_is_reported_as_final(name: s
 
 
 @pytest.mark.parametrize("name", DEEP)
-async def test_what_the_history_does_not_have_yet_may_be_asked_again(name: str, unlimited: None) -> None:
+async def test_what_the_history_does_not_have_yet_may_be_asked_again(name: str) -> None:
     async with place(name) as here:
         last = int(here.fills[-1].trade_id)
         trade_range = replace(by_id(here.fills[-5:]), to_id=last + 3, to_ns=here.fills[-1].ns + 10**9)
@@ -257,7 +259,7 @@ async def test_what_the_history_does_not_have_yet_may_be_asked_again(name: str, 
         assert here.rows == as_rows(here.fills[-5:])
 
 
-async def test_ids_that_the_history_lacks_are_counted(unlimited: None) -> None:
+async def test_ids_that_the_history_lacks_are_counted() -> None:
     async with place("binance") as here:
         truth = here.sandbox.exchanges["binance"].truth["BTC/USDT"]
         del truth[100], truth[150]
@@ -267,9 +269,7 @@ async def test_ids_that_the_history_lacks_are_counted(unlimited: None) -> None:
 
 
 @pytest.mark.parametrize("name", DEEP)
-async def test_a_budget_splits_a_long_range_into_calls_that_lose_and_repeat_nothing(
-    name: str, unlimited: None
-) -> None:
+async def test_a_budget_splits_a_long_range_into_calls_that_lose_and_repeat_nothing(name: str) -> None:
     async with place(name) as here:
         missed = here.fills[30:250]
         left: TradeRange | None = by_id(missed)
@@ -284,7 +284,7 @@ async def test_a_budget_splits_a_long_range_into_calls_that_lose_and_repeat_noth
 
 
 @pytest.mark.parametrize("name", DEEP)
-async def test_a_budget_splits_a_time_range_too(name: str, unlimited: None) -> None:
+async def test_a_budget_splits_a_time_range_too(name: str) -> None:
     async with place(name) as here:
         missed = whole_orders(here.fills, 30, 250)
         left: TradeRange | None = by_time(missed)
@@ -296,7 +296,7 @@ async def test_a_budget_splits_a_time_range_too(name: str, unlimited: None) -> N
         assert left is None and here.rows == as_rows(missed)
 
 
-async def test_fills_inside_a_row_of_okx_are_left_out_by_who_knows_its_count(unlimited: None) -> None:
+async def test_fills_inside_a_row_of_okx_are_left_out_by_who_knows_its_count() -> None:
     async with place("okx") as here:
         told = list(here.sandbox.truth["okx"]["BTC/USDT"])
         row = next(at for at in range(100, 150) if told[at].count > 2)
@@ -323,24 +323,24 @@ async def test_the_exchanges_rate_limits_are_never_exceeded() -> None:
 
 @pytest.mark.parametrize("name", [*DEEP, "bybit"])
 async def test_a_client_over_the_rate_limit_is_rejected_and_retries_later(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    name: str,
 ) -> None:
-    change_history_server(monkeypatch, name, units=history_server_of(name).units * 1e-9)
-    async with place(name, rest_limits=RestClientLimits(wait_s=0.1)) as here:
+    units = history_server_of(name).units * 1e-9
+    async with place(name, units=units, rest_limits=RestClientLimits(wait_s=0.1)) as here:
         recovered = await here.fetch(by_time(here.fills[10:20]))
         assert here.struck["rate_limit"] == 1 and not recovered.final
         assert recovered.retry_after_s is not None and recovered.retry_after_s >= 5
 
 
 @pytest.mark.parametrize("name", DEEP)
-async def test_an_exchange_that_fails_half_the_time_is_asked_until_it_answers(name: str, unlimited: None) -> None:
+async def test_an_exchange_that_fails_half_the_time_is_asked_until_it_answers(name: str) -> None:
     async with place(name, faults=parse_faults(["rest_fail=0.5"]), rest_limits=RestClientLimits(tries=30)) as here:
         missed = here.fills[57:240]
         assert (await here.fetch(by_id(missed), 23)).complete
         assert here.rows == as_rows(missed) and here.struck["rest_fail"] > 2
 
 
-async def test_a_client_that_has_to_wait_never_retries_too_early(unlimited: None) -> None:
+async def test_a_client_that_has_to_wait_never_retries_too_early() -> None:
     faults = parse_faults(["rest_429=0.25", "rest_fail=0.25"])
     async with place("binance", faults=faults, rest_limits=RestClientLimits(tries=30)) as here:
         missed = here.fills[57:240]
@@ -348,7 +348,7 @@ async def test_a_client_that_has_to_wait_never_retries_too_early(unlimited: None
         assert here.struck["rest_429"] > 0 and "rest_impatient" not in here.struck
 
 
-async def test_a_slow_exchange_is_waited_for_only_so_long(unlimited: None) -> None:
+async def test_a_slow_exchange_is_waited_for_only_so_long() -> None:
     faults = parse_faults(["rest_slow=0.2"])
     async with place("okx", faults=faults) as here:
         assert (await here.fetch(by_id(here.fills[10:20]))).complete
@@ -359,12 +359,12 @@ async def test_a_slow_exchange_is_waited_for_only_so_long(unlimited: None) -> No
 
 
 @pytest.mark.parametrize("name", WITH_HISTORY)
-async def test_a_market_that_the_exchange_does_not_know_is_reported_with_its_message(
-    name: str, unlimited: None
-) -> None:
+async def test_a_market_that_the_exchange_does_not_know_is_reported_with_its_message(name: str) -> None:
     _, _, words = cases_of(name).unknown_market
     async with place(name) as here:
-        here.market = dialect_of(name).market(parse_symbol("NOPE/USD"))
+        listed = here.market.symbol
+        unknown = listed.replace(parse_symbol(listed).base, "NOPE")  # of the same kind, and so spelled as well
+        here.market = dialect_of(name).market(parse_symbol(unknown))
         recovered = await here.fetch(by_time(here.fills[10:20]))
         assert words in recovered.reason and recovered.final and recovered.count == 0 and not recovered.complete
 
@@ -415,7 +415,7 @@ async def scripted(
         blocks.append(block)
 
     history, market = history_of("binance"), dialect_of("binance").market(parse_symbol("BTC/USDT"))
-    async with RestClient(history, RateLimiter(FREE_WEIGHT), transport=transport) as rest:
+    async with RestClient(history, free(history), transport=transport) as rest:
         fetcher = Fetcher("binance", history, "trade", rest, reject=reject)
         return await fetcher.fetch(market, trade_range, store, budget), blocks
 

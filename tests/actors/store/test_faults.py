@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -76,8 +77,7 @@ class Bench:
         self.ledger = Ledger("run")
         self.inbox: Mailbox[Batch] = Mailbox(1000, on_dead_letter=lambda *_: pytest.fail("a batch was given up"))
         self.writer = Writer(self.store, self.ledger, self.inbox, HASTY)
-        merging = settings(folder)
-        object.__setattr__(merging, "merge_interval_s", merge_interval_s)
+        merging = replace(settings(folder), merge_interval_s=merge_interval_s)
         self.events: list[EventRow] = []
         self.merger = Merger(self.store, merging, self.events.append, finish_s=10, limits=HASTY)
         self.writing, self.merging = Health(), Health()

@@ -10,7 +10,7 @@ from actors.exchanges.contract.loopback_rest import HttpResponse, Listing
 from actors.exchanges.registry import EXCHANGES
 from ops.config.keys import DEFAULT_SYMBOLS
 from ops.sandbox import LOOPBACKS, Sandbox
-from tests.harness.exchange_values import change_loopback
+from tests.harness.exchange_values import changed_loopback
 from tests.harness.sandbox_client import refusal, serving
 
 ALONE = "coinbaseexchange"
@@ -64,17 +64,20 @@ def listing(*paths: str) -> Listing:
     ],
 )
 def test_exchanges_that_have_a_path_in_common_are_on_different_ports(
-    ours: dict[str, Any], theirs: dict[str, Any], ports: int, monkeypatch: pytest.MonkeyPatch
+    ours: dict[str, Any], theirs: dict[str, Any], ports: int
 ) -> None:
     nothing: dict[str, Any] = {"history": None, "listing": None, "tokens": {}}
-    change_loopback(monkeypatch, "okx", **nothing | {"paths": {"/ours": ""}} | ours)
-    change_loopback(monkeypatch, "bybit", **nothing | {"paths": {"/theirs": ""}} | theirs)
-    assert Sandbox(["okx", "bybit"]).port_count == ports
+    venues = {
+        **changed_loopback("okx", **nothing | {"paths": {"/ours": ""}} | ours),
+        "bybit": changed_loopback("bybit", **nothing | {"paths": {"/theirs": ""}} | theirs)["bybit"],
+    }
+    assert Sandbox(["okx", "bybit"], venues=venues).port_count == ports
 
 
 async def test_the_ports_follow_the_first_one_that_is_requested(monkeypatch: pytest.MonkeyPatch) -> None:
+    venues = dict(LOOPBACKS)
     for name in ("okx", "bybit", "kraken"):
-        change_loopback(monkeypatch, name, paths={"/same": next(iter(LOOPBACKS[name].styles))})
+        venues[name] = changed_loopback(name, paths={"/same": next(iter(LOOPBACKS[name].styles))})[name]
     asked: list[int] = []
     really = trio.open_tcp_listeners
 
@@ -83,7 +86,7 @@ async def test_the_ports_follow_the_first_one_that_is_requested(monkeypatch: pyt
         return await really(0, host=host)
 
     monkeypatch.setattr(trio, "open_tcp_listeners", free_one)
-    sandbox = Sandbox(["okx", "bybit", ALONE, "kraken"])
+    sandbox = Sandbox(["okx", "bybit", ALONE, "kraken"], venues=venues)
     for port in (4711, 0):
         async with trio.open_nursery() as nursery:
             assert await nursery.start(sandbox.serve, "127.0.0.1", port) == sandbox.ports["okx"] == sandbox.port

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ import trio
 
 from actors.exchanges.contract.loopback_rest import HttpRequest, HttpResponse, ListedMarket, Listing, Meter
 from ops.sandbox import Sandbox, parse_faults
-from tests.harness.exchange_values import change_history_server, change_loopback
+from tests.harness.exchange_values import changed_loopback, history_server_of
 from tests.harness.sandbox_client import ASK, NOW_NS, client, hear, serving
 
 TICKS = "/v1/trades/ticks"
@@ -196,7 +197,7 @@ async def test_a_retry_after_that_is_waited_for_is_no_impatience_and_one_that_is
     assert sandbox.struck["binance"]["rest_impatient"] == 1
 
 
-def serves_more(monkeypatch: pytest.MonkeyPatch, **limits: Any) -> Sandbox:
+def serves_more(**limits: Any) -> Sandbox:
     """Upbit, as if it had a list of markets on the path of its history too, and a token."""
 
     def listed(request: HttpRequest, markets: Sequence[ListedMarket]) -> HttpResponse | None:
@@ -204,13 +205,12 @@ def serves_more(monkeypatch: pytest.MonkeyPatch, **limits: Any) -> Sandbox:
 
     listing = Listing(paths=("/v1/market/all", TICKS), answer=listed, cost=lambda _: 4.0)
     tokens = {"/token": lambda request: HttpResponse(repr(request.body))}
-    change_history_server(monkeypatch, "upbit", window_s=3600.0, cost=lambda _: 2.0, **limits)
-    change_loopback(monkeypatch, "upbit", listing=listing, tokens=tokens)
-    return Sandbox(["upbit"])
+    history = replace(history_server_of("upbit"), window_s=3600.0, cost=lambda _: 2.0, **limits)
+    return Sandbox(["upbit"], venues=changed_loopback("upbit", history=history, listing=listing, tokens=tokens))
 
 
-async def test_lists_of_markets_and_tokens_are_served_beside_the_history(monkeypatch: pytest.MonkeyPatch) -> None:
-    sandbox = serves_more(monkeypatch, units=100.0)
+async def test_lists_of_markets_and_tokens_are_served_beside_the_history() -> None:
+    sandbox = serves_more(units=100.0)
     natives = ",".join(listing.native for listing in sandbox.exchanges["upbit"].listings.values())
     first = natives.partition(",")[0]
     lists = await ask(sandbox, "/v1/market/all", TICKS, f"{TICKS}?market={first}")
@@ -222,18 +222,16 @@ async def test_lists_of_markets_and_tokens_are_served_beside_the_history(monkeyp
 @pytest.mark.parametrize(
     ("target", "allowed"), [("/v1/market/all", 2), (TICKS, 2), (f"{TICKS}?market=KRW-BTC", 5), ("/token", 10)]
 )
-async def test_lists_and_tokens_take_their_share_of_the_rate_limit(
-    target: str, allowed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sandbox = serves_more(monkeypatch, units=10.0)
+async def test_lists_and_tokens_take_their_share_of_the_rate_limit(target: str, allowed: int) -> None:
+    sandbox = serves_more(units=10.0)
     answers = await ask(sandbox, *[target] * (allowed + 1))
     assert [answer.status_code for answer in answers] == [200] * allowed + [429]
     assert sandbox.struck["upbit"]["rate_limit"] == 1
 
 
 @pytest.mark.parametrize("target", ["/v1/market/all", "/token"])
-async def test_lists_and_tokens_go_through_the_faults(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    sandbox = serves_more(monkeypatch, units=100.0)
+async def test_lists_and_tokens_go_through_the_faults(target: str) -> None:
+    sandbox = serves_more(units=100.0)
     for fault, status in (("rest_fail=1", 500), ("rest_429=1", 429)):
         sandbox.set_faults(parse_faults([fault]))
         assert [answer.status_code for answer in await ask(sandbox, target)] == [status]

@@ -10,7 +10,7 @@ from trio_websocket import (
 )
 
 from ops.sandbox import Sandbox
-from tests.harness.exchange_values import change_loopback
+from tests.harness.exchange_values import changed_loopback
 from tests.harness.sandbox_client import (
     ASK,
     FAST,
@@ -47,22 +47,16 @@ async def test_the_truth_is_what_every_client_received_and_markets_continue_with
         ("coinbaseexchange", {"subscribe_within_s": 0.2}, 1000),
     ],
 )
-async def test_a_client_that_is_silent_is_disconnected(
-    exchange: str, change: dict[str, Any], code: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    change_loopback(monkeypatch, exchange, **change)
-    sandbox = Sandbox([exchange], FAST)
+async def test_a_client_that_is_silent_is_disconnected(exchange: str, change: dict[str, Any], code: int) -> None:
+    sandbox = Sandbox([exchange], FAST, venues=changed_loopback(exchange, **change))
     async with serving(sandbox), client(sandbox, ASK[exchange][0]) as socket:
         with pytest.raises(ConnectionClosed) as caught:
             await hear(socket, 1)
         assert caught.value.reason is not None and caught.value.reason.code == code
 
 
-async def test_htx_sends_pings_of_its_own_and_disconnects_clients_that_do_not_answer(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    change_loopback(monkeypatch, "htx", server_ping_s=0.1)
-    sandbox = Sandbox(["htx"], FAST)
+async def test_htx_sends_pings_of_its_own_and_disconnects_clients_that_do_not_answer() -> None:
+    sandbox = Sandbox(["htx"], FAST, venues=changed_loopback("htx", server_ping_s=0.1))
     async with serving(sandbox), client(sandbox, "/ws") as socket:
         pings = await hear(socket, 4)
         with pytest.raises(ConnectionClosed) as caught:
@@ -71,19 +65,17 @@ async def test_htx_sends_pings_of_its_own_and_disconnects_clients_that_do_not_an
     assert all(list(ping) == ["ping"] for ping in pings)
 
 
-async def test_pushes_count_as_life_on_okx_but_not_on_bybit(monkeypatch: pytest.MonkeyPatch) -> None:
-    for exchange in ("okx", "bybit"):
-        change_loopback(monkeypatch, exchange, idle_timeout_s=0.3)
-    sandbox = Sandbox(["okx", "bybit"], FAST)
+async def test_pushes_count_as_life_on_okx_but_not_on_bybit() -> None:
+    impatient = {name: changed_loopback(name, idle_timeout_s=0.3)[name] for name in ("okx", "bybit")}
+    sandbox = Sandbox(["okx", "bybit"], FAST, venues=impatient)
     async with serving(sandbox), client(sandbox, *ASK["okx"]) as okx, client(sandbox, *ASK["bybit"]) as bybit:
         with pytest.raises(ConnectionClosed):
             await hear(bybit, 100_000)
         await hear(okx, 100)
 
 
-async def test_protocol_pings_come_and_must_be_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    change_loopback(monkeypatch, "binance", ping_s=0.05, pong_s=0.2)
-    sandbox = Sandbox(["binance"], FAST)
+async def test_protocol_pings_come_and_must_be_answered() -> None:
+    sandbox = Sandbox(["binance"], FAST, venues=changed_loopback("binance", ping_s=0.05, pong_s=0.2))
     async with serving(sandbox):
         async with client(sandbox, "/ws") as answering:  # the client library pongs by itself
             await trio.sleep(0.5)
