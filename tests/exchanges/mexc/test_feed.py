@@ -110,3 +110,16 @@ def test_a_frame_written_as_usual_is_read_as_field_by_field(deals: list[bytes], 
     assert protobuf.usual_deals(RECORDED) == protobuf.any_deals(RECORDED)
     usual = PRICE + VOLUME + BOUGHT + TIME
     assert protobuf.usual_deals(HEAD + sized(b"\xd2\x13", sized(b"\x0a", usual) + event)) is not None
+
+
+def test_trades_of_a_contract_come_oldest_first_and_once_came_alone() -> None:
+    rows = [f'{{"p":77526.50,"v":208,"T":{2 - at},"t":{1788335243261 - at},"i":"{9 - at}"}}' for at in range(2)]
+    frames = [
+        f'{{"symbol":"BTC_USDT","data":[{",".join(rows)}],"channel":"push.deal","ts":1788335243261}}',
+        '{"channel":"push.deal","data":{"M":1,"O":3,"T":2,"p":39766.5,"t":1646999591755,"v":32},"symbol":"BTC_USDT"}',
+    ]
+    block = Block("mexc")
+    reader = Decoder("mexc", dialect_of("mexc"), {"BTC_USDT": "BTC/USDT:USDT"})
+    reader.read([frame.encode() for frame in frames], 5, block)
+    assert block.trade_id == ["8", "9", None] and block.side == ["buy", "sell", "sell"]
+    assert block.price == ["77526.50", "77526.50", "39766.5"] and block.volume == ["208", "208", "32"]
