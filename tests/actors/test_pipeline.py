@@ -1,4 +1,4 @@
-"""The service as a whole: what it says of itself, how it ends, and what it finds again after a kill."""
+"""The whole pipeline: what it reports, how it stops, and what it restores after a kill."""
 
 import json
 import signal

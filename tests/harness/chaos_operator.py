@@ -1,4 +1,4 @@
-"""An operator who knows no mercy: commands to a pipeline at random moments, each with its patience."""
+"""Sends commands to a pipeline at random moments, each with a timeout."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Encodes the WebSocket frames that a server sends (RFC 6455, section 5.2), sound and unsound ones."""
+"""Encodes the WebSocket frames that a server sends (RFC 6455, section 5.2), valid and invalid ones."""
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 NORMAL_CLOSE = b"\x88\x02\x03\xe8"

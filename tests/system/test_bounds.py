@@ -1,4 +1,4 @@
-"""What an exchange sends costs time and memory in proportion to it, and what it says stays within bounds."""
+"""Input of an exchange costs time and memory in proportion to its size, and its texts stay within bounds."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""What the history brought is stored once, and each unsound row of it is one reject."""
+"""Rows from the history are stored once, and each invalid row is one reject."""
 
 import uuid
 from collections.abc import Callable

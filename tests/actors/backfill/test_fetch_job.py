@@ -1,4 +1,4 @@
-"""All kinds of fetch jobs are asked again by one policy: at once after progress, with growing waits without."""
+"""All kinds of fetch jobs have one retry policy: at once after progress, with growing waits without."""
 
 import pytest
 import trio

@@ -1,4 +1,4 @@
-"""Backfill against loopback exchanges that keep the whole truth: what was missed comes back, once, or is said."""
+"""Backfill from loopback exchanges that keep all trades: missed trades are stored once, or reported as missing."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Asking over REST: never more than allowed, never sooner than told, never more than fits."""
+"""REST requests: never more than allowed, never earlier than the exchange permits, never larger than the limits."""
 
 import itertools
 import re

@@ -1,4 +1,4 @@
-"""The worker gives each job that is due its round, and none keeps another from it."""
+"""Each due job gets its round, and no job delays another."""
 
 from typing import Any, cast
 

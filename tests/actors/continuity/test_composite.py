@@ -1,4 +1,4 @@
-"""Trades without ids, or with ids that several share: each is stored once, whoever delivers it how often."""
+"""Trades without ids, or with ids that several share: each is stored once, however often it is delivered."""
 
 from collections import Counter
 from collections.abc import Sequence

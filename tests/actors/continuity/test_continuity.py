@@ -1,4 +1,4 @@
-"""Every trade is stored once, whatever is sent again; what the ids show to be missing is said."""
+"""Every trade is stored once, whatever is replayed; missing ids are reported as gaps."""
 
 import gc
 import sys

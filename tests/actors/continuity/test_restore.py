@@ -1,4 +1,4 @@
-"""What the file says at start is what the continuity knew when it ended."""
+"""The state restored at start is the state at the end of the last run."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A market that is recorded while another process has the file open: its past is taken up when it can be read."""
+"""A market recorded while another process has the file open: its stored state is restored when it can be read."""
 
 import pytest
 

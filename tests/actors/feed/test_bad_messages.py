@@ -1,4 +1,4 @@
-"""What is bad costs only itself: one field, trade or message broken in every way, between sound neighbours."""
+"""A bad field, trade or message is rejected alone, whatever is wrong with it, between valid neighbours."""
 
 import copy
 import json

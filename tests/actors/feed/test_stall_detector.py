@@ -1,4 +1,4 @@
-"""Feeds that lie are told from markets that are quiet: with evidence they are replaced, without it left alone."""
+"""Stalled feeds are distinguished from quiet markets: with evidence they are replaced, without it left alone."""
 
 import dataclasses
 import itertools

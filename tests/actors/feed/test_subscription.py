@@ -1,4 +1,4 @@
-"""What was asked, confirmed and refused on one connection, and when it is asked again, whatever is answered."""
+"""Requests, confirmations and refusals on one connection, and when markets are requested again."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""Blocks that hold their columns as arrays: the same rows, in the same order, whoever asks."""
+"""Blocks that hold their columns as arrays: the same rows, in the same order, in every form."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What was acknowledged and is gone before it was merged is noticed; what was planted in the tail is set aside."""
+"""Acknowledged rows lost before they were merged are detected; foreign files in the tail are set aside."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Any stretch of any market is live, repaired, lost or unknown, and the view says which."""
+"""Any time range of any market is live, repaired, lost or unknown, as the view shows."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""A disk that fails: ticks wait, health says why, and nothing acknowledged is lost or doubled."""
+"""A failing disk: ticks wait, health reports why, and nothing acknowledged is lost or duplicated."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Files of older versions are brought up to date in one transaction; newer and foreign ones are left alone."""
+"""Files of older versions are upgraded in one transaction; newer and foreign ones are left unchanged."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A recording can be moved and copied, and what did not come along is said; older DuckDBs open it too."""
+"""A recording can be moved and copied, and missing parts are reported; older DuckDBs open it too."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Whatever is damaged is set aside and said, what is gone is counted, and recording goes on."""
+"""Damaged files are set aside and reported, lost rows are counted, and recording continues."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The host's clock: a jump is told with its size and direction; load, sleep and slewing are not taken for one."""
+"""The host's clock: a jump is reported with its size and direction; load, sleep and slewing do not count as one."""
 
 import itertools
 import time

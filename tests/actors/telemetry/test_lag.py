@@ -1,4 +1,4 @@
-"""Lags as data: exact percentiles a minute, episodes told once, and whose clock it is that is off."""
+"""Lags: exact percentiles per minute, episodes reported once, and whose clock is wrong."""
 
 import time
 from functools import partial

@@ -1,4 +1,4 @@
-"""Trades that are refused are not a live record: health says so, the history stands in, and sound trades end it."""
+"""Rejected trades are not covered: health reports it, the history replaces the feed, and valid trades end it."""
 
 import json
 from collections.abc import Callable

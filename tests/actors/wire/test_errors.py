@@ -1,4 +1,4 @@
-"""Tests of the one place that tells transient from bugs."""
+"""The classification of errors: transient, misconfigured, or a bug."""
 
 import errno
 import socket

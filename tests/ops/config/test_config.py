@@ -1,4 +1,4 @@
-"""The configuration: what is read, from where, and that every mistake is told with what would be right."""
+"""The configuration: what is read, from where, and that every mistake is reported with what is expected."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The socket file and who may use it: how it is made, taken over and removed, and what each peer may do."""
+"""The socket file and who may use it: how it is created, replaced and removed, and what each peer may do."""
 
 import grp
 import json

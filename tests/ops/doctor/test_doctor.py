@@ -1,4 +1,4 @@
-"""The doctor on real sockets: exchanges that are well, and what it says of each way in which one can be ill."""
+"""The doctor on real sockets: healthy exchanges, and its finding for each way in which one can fail."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Whoever asks how far a statement is has gone when the statement has, wherever Ctrl-C strikes."""
+"""The progress thread ends with its statement, wherever Ctrl-C interrupts."""
 
 import signal
 import sys

@@ -1,4 +1,4 @@
-"""Each alert that is shipped fires when it should and stops when what it is about has passed: asked of promtool."""
+"""Each shipped alert fires when it should and stops when its cause has ended, checked with promtool."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What is said is one line an event, counted when it repeats, free of secrets, and never waits for a reader."""
+"""The log: one line per event, repeats counted, secrets removed, never waiting for a reader."""
 
 import errno
 import io

@@ -1,4 +1,4 @@
-"""systemd is told the truth over a real datagram socket, and nothing it does can hold the service up."""
+"""Notifications to systemd over a real datagram socket are correct and never block the service."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Each fault of the loopback exchanges can be seen, and does only what it says."""
+"""Each fault of the loopback exchanges takes effect, and has no other effect."""
 
 import json
 import time
