@@ -92,7 +92,7 @@ class ConnectionPool:
     async def start(self) -> None:
         """Starts all connections."""
         async with self._changing:
-            for connection in list(self.connections):
+            for connection in list(self.connections) if not self._retired else ():
                 await self._start(connection)
 
     async def _start(self, connection: Connection) -> None:

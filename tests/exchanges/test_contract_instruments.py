@@ -97,3 +97,12 @@ def test_a_list_of_several_pages_is_asked_for_page_by_page() -> None:
     again = bybit.page(b'{"retCode":0,"result":{"list":[],"nextPageCursor":"c"}}', page.next_request)
     assert again.next_request is not None and again.next_request.query[-1] == ("cursor", "c")
     assert len(again.next_request.query) == 3
+
+
+@every_list
+def test_a_request_costs_what_the_exchange_limits(name: str) -> None:
+    """The list shares the rate limiter of the history; without one it has a limit of its own, of requests."""
+    history = EXCHANGES[name].history
+    known = {"requests"} if history is None else {limit.name for limit in history.limits}
+    for request in list_of(name).requests:
+        assert request.costs.keys() <= known
