@@ -24,7 +24,8 @@ class _Row(
     rename={
         "native": "instrument_name",
         "base": "base_currency",
-        "quote": "counter_currency",
+        "counter": "counter_currency",
+        "quote": "quote_currency",
         "settle": "settlement_currency",
         "type": "instrument_type",
         "price_step": "tick_size",
@@ -34,7 +35,8 @@ class _Row(
 ):
     """{"instrument_name":"BTC-PERPETUAL","kind":"future","base_currency":"BTC","counter_currency":"USD",
     "settlement_currency":"BTC","instrument_type":"reversed","tick_size":0.5,"min_trade_amount":10.0,
-    "contract_size":10.0,"is_active":true,...}; an inverse option has its base as `quote_currency`. Amounts count US
+    "contract_size":10.0,"is_active":true,...}; the `counter_currency` is not sent for all, and an inverse option
+    has its base as `quote_currency`. Amounts count US
     dollars or base, not contracts, which are `contract_size` of them."""
 
     native: str
@@ -44,6 +46,7 @@ class _Row(
     price_step: msgspec.Raw
     volume_step: msgspec.Raw
     active: bool
+    counter: str = ""
     settle: str = ""
     type: str = ""
 
@@ -70,13 +73,14 @@ def _instrument(row: _Row) -> Instrument | None:
         expiry = expiry_of(day)
     elif row.kind == "future" and rest != ["PERPETUAL"]:
         expiry = expiry_of("-".join(rest))
-    symbol = Symbol(row.base, row.quote, settle, expiry, strike.replace("d", "."), right)
+    quote = row.counter or row.quote
+    symbol = Symbol(row.base, quote, settle, expiry, strike.replace("d", "."), right)
     return Instrument(
         symbol=str(symbol),
         native=row.native,
         kind=symbol.kind,
         base=row.base,
-        quote=row.quote,
+        quote=quote,
         settle=settle,
         volume_unit="quote" if row.type == "reversed" and row.kind == "future" else "base",
         price_step=plain_digits(digits(row.price_step, "tick_size")),

@@ -98,7 +98,7 @@ OPTIONS = [
 SPOT = [
     {
         **{"instrument_name": "BTC_USDC", "kind": "spot", "base_currency": "BTC", "tick_size": 1.0},
-        **{"contract_size": 1e-4, "min_trade_amount": 1e-4, **LINEAR, "is_active": False},
+        **{"contract_size": 1e-4, "min_trade_amount": 1e-4, "quote_currency": "USDC", "is_active": False},
     }
 ]
 
