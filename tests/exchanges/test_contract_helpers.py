@@ -1,13 +1,14 @@
-"""The helpers that exchanges share: exact times and digits."""
+"""The helpers that exchanges share: exact times and digits, and holes in numbers that count."""
 
 from decimal import Decimal
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from actors.exchanges.contract.feed_helpers import (
+    Counts,
     digits,
     digits_column,
     rfc3339_column_ns,
@@ -77,3 +78,50 @@ def test_a_column_of_numbers_keeps_their_digits(last: bytes) -> None:
     for wrong in (b"null", b"[1]", b"true"):
         with pytest.raises(FieldError):
             digits_column([msgspec.Raw(last), msgspec.Raw(wrong)], "x")
+
+
+def rows_behind_holes(rows: list[tuple[str, int]], *, together: bool) -> list[tuple[str, int]]:
+    """By the numbers from first to last: between a market's row and the one before, some number is missing."""
+    found = []
+    for at, (native, number) in enumerate(rows):
+        before = [there for there, row in enumerate(rows[:at]) if row[0] == native]
+        start = before[-1] if before else 0 if together else at
+        counted = [n for name, n in rows[start : at + 1] if together or name == native]
+        if counted[-1] - counted[0] >= len(counted):
+            found.append((native, number))
+    return found
+
+
+@given(st.lists(st.tuples(st.sampled_from("ABC"), st.integers(1, 3)), max_size=12), st.booleans(), st.data())
+@example([("A", 1), ("A", 3), ("B", 2), ("A", 2)], False, None)
+@example([("A", 1), ("A", 3), ("B", 2), ("A", 2)], True, None)
+def test_rows_behind_holes_are_found_also_when_their_batch_is_read_again(
+    steps: list[tuple[str, int]], together: bool, data: st.DataObject | None
+) -> None:
+    rows: list[tuple[str, int]] = []
+    last: dict[str, int] = {}
+    for native, step in steps:
+        counted = "" if together else native
+        last[counted] = last.get(counted, 4) + step
+        rows.append((native, last[counted]))
+    expected = rows_behind_holes(rows, together=together)
+
+    counts, start = Counts(together=together), 0
+    found: list[tuple[str, int]] = []
+    while start < len(rows):
+        end = data.draw(st.integers(start + 1, len(rows))) if data else len(rows)
+        batch = rows[start:end]
+        for again in (batch, *([row] for row in batch), batch):  # the batch is rejected, so each is read alone
+            breaks = counts.breaks([row[0] for row in again], [row[1] for row in again])
+            marked = [row for row, is_break in zip(again, breaks or [False] * len(again), strict=True) if is_break]
+            assert marked == [row for row in again if row in expected] and (breaks is None) == (not marked)
+            found += marked
+        start = end
+    assert set(found) == set(expected)
+
+
+def test_what_has_no_number_counts_nothing_and_a_row_may_stand_for_several() -> None:
+    counts = Counts()
+    assert counts.breaks("AAAA", [-1, 5, -1, 6]) is None
+    assert counts.breaks("AAA", [9, 12, 15], [7, 10, 14]) == [False, False, True]
+    assert counts.breaks("AAA", [3, 4, 16]) is None  # sent again

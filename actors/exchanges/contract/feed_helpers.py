@@ -155,6 +155,51 @@ def ms_texts_ns(texts: Sequence[str]) -> list[int | None]:
     return [int(text) * MS for text in texts]
 
 
+class Counts:
+    """Finds holes in the numbers by which an exchange counts the trades of each market or, `together`, the messages
+    of a connection: then trades of any market may be missing, and the next row of each follows the hole.
+
+    A frame may be read twice, first in a batch that is rejected: a number that goes back is no hole, and a row that
+    follows one does so again as long as no batch with a new number came in between.
+    """
+
+    def __init__(self, *, together: bool = False) -> None:
+        self._together = together
+        self._last: dict[str, int] = {}  # by market, or for all together under ""
+        self._holes: dict[str, int] = {}  # how many there were, likewise
+        self._known: dict[str, int] = {}  # by market, how many there were at its newest row
+        self._marked = set[tuple[str, int]]()  # rows of the newest batch
+
+    def breaks(
+        self, natives: Sequence[str], numbers: Sequence[int], firsts: Sequence[int] | None = None
+    ) -> list[bool] | None:
+        """Which rows follow a hole, None where none does. A row may stand for all numbers from its first one on; a
+        number below 0 is none."""
+        last_by, holes_by, known = self._last, self._holes, self._known
+        marked, is_new = set[tuple[str, int]](), False
+        for native, number, first in zip(natives, numbers, firsts or numbers, strict=True):
+            if number < 0:
+                continue
+            counted = "" if self._together else native
+            last = last_by.get(counted, number)
+            if number >= last:
+                if first > last + 1:
+                    holes_by[counted] = holes_by.get(counted, 0) + 1
+                is_new |= number > last
+                last_by[counted] = number
+                holes = holes_by.get(counted, 0)
+                if holes > known.get(native, 0):
+                    known[native] = holes
+                    marked.add((native, number))
+        marked |= self._marked
+        if not marked:
+            return None
+        rows = list(zip(natives, numbers, strict=True))
+        self._marked = marked.intersection(rows) if is_new else marked
+        found = [row in marked for row in rows]
+        return found if True in found else None
+
+
 def inside(message: object, *keys: str) -> object:
     """The value at this path of keys in nested objects, None if there is none."""
     for key in keys:

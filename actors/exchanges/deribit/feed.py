@@ -10,6 +10,7 @@ import msgspec
 
 from actors.exchanges.contract import feed as x
 from actors.exchanges.contract.feed_helpers import (
+    Counts,
     compact,
     decode_frames,
     digits_column,
@@ -137,7 +138,7 @@ class Sequences:
     """Reads the frames of one connection, on which the trades of each instrument are counted without holes."""
 
     def __init__(self, _markets: Mapping[str, x.Market]) -> None:
-        self._last: dict[str, int] = {}
+        self._counts = Counts()
 
     def trades(self, frames: Sequence[bytes], /) -> x.Trades:
         """The trades, and which of them come after a hole."""
@@ -145,25 +146,17 @@ class Sequences:
         if not all(batch.channel.startswith(CHANNEL) for batch in batches):
             raise ValueError("a channel other than trades")
         rows = [trade for batch in batches for trade in batch.data]
-        made = x.Trades(
-            native=[row.native for row in rows],
+        native = [row.native for row in rows]
+        return x.Trades(
+            native=native,
             price=digits_column([row.price for row in rows], "price"),
             volume=digits_column([row.volume for row in rows], "amount"),
             side=[row.side for row in rows],
             trade_id=[row.id for row in rows],
             exchange_ns=[row.time * x.MS for row in rows],
             snapshot=[False] * len(rows),
+            breaks=self._counts.breaks(native, [row.sequence for row in rows]),
         )
-        breaks = [self._breaks(row.native, row.sequence) for row in rows]
-        if any(breaks):
-            made.breaks = breaks
-        return made
-
-    def _breaks(self, native: str, sequence: int) -> bool:
-        last = self._last.get(native, sequence)
-        if sequence >= last:  # else the frame is read again
-            self._last[native] = sequence
-        return sequence > last + 1
 
     def control(self, message: object, /) -> x.Control | None:
         """What a message that is no trade means."""

@@ -9,6 +9,7 @@ import msgspec
 
 from actors.exchanges.contract import feed as x
 from actors.exchanges.contract.feed_helpers import (
+    Counts,
     compact,
     decode_frames,
     inside,
@@ -124,9 +125,7 @@ class Numbers:
     """
 
     def __init__(self, _markets: Mapping[str, x.Market]) -> None:
-        self._last: int | None = None
-        self._behind: int | None = None  # the message behind the last hole
-        self._marked: dict[str, int] = {}  # by market, its first message from there on
+        self._counts = Counts(together=True)
 
     def trades(self, frames: Sequence[bytes], /) -> x.Trades:
         """The trades, and which of them come after a hole."""
@@ -136,15 +135,15 @@ class Numbers:
         rows: list[_Trade] = []
         native: list[str] = []
         snapshot: list[bool] = []
-        broken: set[int] = set()  # places of rows
-        for message in messages:
+        breaks: list[bool] = []
+        broken = self._counts.breaks([one.native for one in messages], [one.number for one in messages])
+        for message, follows in zip(messages, broken or [False] * len(messages), strict=True):
             listed = message.trades if isinstance(message, _Batch) else message.contents.trades
             if len(listed) > 1 and (listed[0].time, listed[0].id) > (listed[-1].time, listed[-1].id):
                 listed.reverse()
-            if self._after_hole(message.number, message.native):
-                broken.add(len(rows))
             rows += listed
             native += [message.native] * len(listed)
+            breaks += [follows] + [False] * (len(listed) - 1)
             snapshot += [isinstance(message, _Subscribed)] * len(listed)
         off_book = [trade.kind == OFF_BOOK for trade in rows]
         return x.Trades(
@@ -156,28 +155,14 @@ class Numbers:
             exchange_ns=[_block_ns(trade.time) for trade in rows],
             snapshot=snapshot,
             off_book=off_book if True in off_book else None,
-            breaks=[at in broken for at in range(len(rows))] if broken else None,
+            breaks=breaks if broken else None,
         )
-
-    def _after_hole(self, number: int, native: str) -> bool:
-        """Whether a message is the market's first one behind a hole; the same again when it is read again."""
-        self._count(number)
-        if self._behind is None or number < self._behind:
-            return False
-        return self._marked.setdefault(native, number) == number
-
-    def _count(self, number: int) -> None:
-        if self._last is not None and number > self._last + 1:
-            self._behind = number
-            self._marked.clear()
-        if number > (-1 if self._last is None else self._last):
-            self._last = number
 
     def control(self, message: object, /) -> x.Control | None:
         """What a message that is no trade means."""
         number = inside(message, "message_id")
         if isinstance(number, int) and not isinstance(number, bool):
-            self._count(number)
+            self._counts.breaks(("",), (number,))
         kind, native = text_inside(message, "type"), named(text_inside(message, "id"))
         match kind:
             case "connected":

@@ -9,6 +9,7 @@ import msgspec
 from actors.exchanges.contract import feed as x
 from actors.exchanges.contract.feed_helpers import (
     S_NS,
+    Counts,
     compact,
     decode_frames,
     digits,
@@ -144,8 +145,7 @@ class Numbers:
     """Reads the frames of one connection, on which the trades of each spot pair are numbered without holes."""
 
     def __init__(self, _markets: Mapping[str, x.Market]) -> None:
-        self._last: dict[str, int] = {}
-        self._after_hole: dict[str, int] = {}  # the number behind the newest hole, as a frame may be read twice
+        self._counts = Counts()
 
     def trades(self, frames: Sequence[bytes], /) -> x.Trades:
         """All of spot or all of futures, as each connection carries one of them."""
@@ -157,20 +157,10 @@ class Numbers:
         if futures:
             return _futures([row for frame in futures for row in _oldest_first(frame.result)])
         made = _spot(spot)
-        breaks = [self._follows_hole(row) for row in spot]
-        if True in breaks:
-            made.breaks = breaks
+        numbers = [-1 if row.number is None else row.number for row in spot]
+        firsts = [_first(row.range, number) for row, number in zip(spot, numbers, strict=True)]
+        made.breaks = self._counts.breaks(made.native, numbers, firsts)
         return made
-
-    def _follows_hole(self, row: _SpotTrade) -> bool:
-        number, last = row.number, self._last.get(row.native)
-        if number is None:
-            return False
-        if last is None or number > last:
-            self._last[row.native] = number
-            if last is not None and number > last + 1 and _first(row.range, number) > last + 1:
-                self._after_hole[row.native] = number
-        return self._after_hole.get(row.native) == number
 
     def control(self, message: object, /) -> x.Control | None:
         """What a message that is no trade means."""
@@ -180,7 +170,9 @@ class Numbers:
 def _first(numbers: str, number: int) -> int:
     """The first of "217831625-217831627"."""
     first = numbers.partition("-")[0]
-    return int(first) if first.isascii() and first.isdecimal() and len(first) <= len(str(number)) else number
+    if first.isascii() and first.isdecimal() and len(first) <= len(str(number)):
+        return min(int(first), number)
+    return number
 
 
 def _spot(rows: Sequence[_SpotTrade]) -> x.Trades:

@@ -8,6 +8,7 @@ import msgspec
 
 from actors.exchanges.contract import feed as x
 from actors.exchanges.contract.feed_helpers import (
+    Counts,
     compact,
     decode_frames,
     digits_column,
@@ -97,8 +98,7 @@ class Numbers:
 
     def __init__(self, markets: Mapping[str, x.Market]) -> None:
         self._natives = {native.upper(): native for native in markets}
-        self._last: dict[str, int] = {}
-        self._after_hole: dict[str, int] = {}  # the number behind the newest hole, as a frame may be read twice
+        self._counts = Counts()
 
     def trades(self, frames: Sequence[bytes], /) -> x.Trades:
         """The trades, and which of them come after a hole."""
@@ -112,7 +112,8 @@ class Numbers:
                 rows += frame.trades[::-1]
                 snapshot += [True] * len(frame.trades)
         native = [self._natives.get(row.native.upper(), row.native) for row in rows]
-        made = x.Trades(
+        blocks = [row.kind == _BLOCK for row in rows]
+        return x.Trades(
             native=native,
             price=digits_column([row.price for row in rows], "price"),
             volume=digits_column([row.volume for row in rows], "qty"),
@@ -120,22 +121,9 @@ class Numbers:
             trade_id=[None if row.id is msgspec.UNSET else row.id for row in rows],
             exchange_ns=[row.time * x.MS for row in rows],
             snapshot=snapshot,
+            off_book=blocks if True in blocks else None,
+            breaks=self._counts.breaks(native, [row.number for row in rows]),
         )
-        blocks = [row.kind == _BLOCK for row in rows]
-        if True in blocks:
-            made.off_book = blocks
-        breaks = [self._follows_hole(name, row.number) for name, row in zip(native, rows, strict=True)]
-        if True in breaks:
-            made.breaks = breaks
-        return made
-
-    def _follows_hole(self, native: str, number: int) -> bool:
-        last = self._last.get(native)
-        if last is None or number > last:
-            self._last[native] = number
-            if last is not None and number > last + 1:
-                self._after_hole[native] = number
-        return self._after_hole.get(native) == number
 
     def control(self, message: object, /) -> x.Control | None:
         """What a message that is no trade means."""

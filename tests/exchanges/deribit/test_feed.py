@@ -32,6 +32,16 @@ def test_a_hole_in_the_sequence_of_a_market_marks_the_trade_behind_it() -> None:
     assert breaks == [("ETH-103", AFTER_BREAK)]
 
 
+def test_holes_are_kept_when_the_batch_they_are_in_is_read_again() -> None:
+    dialect, block = dialect_of("deribit"), Block("deribit")
+    decoder = Decoder("deribit", dialect, NAMES, dialect.decoder_for({}))
+    good = [frame(("BTC-PERPETUAL", number)) for number in (100, 103, 104, 107)]
+    bad = frame(("BTC-PERPETUAL", 108)).replace(b"77529.5", b"-77529.5")
+    outcome = decoder.read([*good, bad], NOW_NS, block)
+    assert len(outcome.rejects) == 1 and block.trade_id == ["ETH-100", "ETH-103", "ETH-104", "ETH-107"]
+    assert block.source == ["stream", AFTER_BREAK, "stream", AFTER_BREAK]
+
+
 def test_a_new_connection_knows_no_sequence() -> None:
     dialect, block = dialect_of("deribit"), Block("deribit")
     for sequence in (5, 900):
