@@ -66,7 +66,9 @@ def test_hundreds_of_kills_at_every_named_point_and_at_random_lose_and_double_no
     assert [point for point, times in reached.items() if not times] == []
 
 
-def test_one_who_holds_the_file_through_kills_at_every_point_of_folding_sees_every_tick(tmp_path: Path) -> None:
+def test_a_reader_that_holds_the_file_through_kills_at_every_point_of_a_compaction_sees_every_tick(
+    tmp_path: Path,
+) -> None:
     flood = Flood(3000)
     held_through_kills(tmp_path, flood, COMPACTIONS)
     flood.close()

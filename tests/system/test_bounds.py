@@ -140,7 +140,7 @@ def test_an_id_that_cannot_be_shown_or_encoded_is_a_reject(exchange: str) -> Non
         assert outcome.rejects[0].detail.isprintable()
 
 
-def test_markets_that_nobody_requested_leave_nothing_behind() -> None:
+def test_markets_never_requested_leave_nothing_behind() -> None:
     dialect = dialect_of("okx")
     mine = Decoder("okx", dialect, {"BTC-USDT": "BTC/USDT"})
     subscription = Subscription(dialect, ["BTC-USDT"], "trades")

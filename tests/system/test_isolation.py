@@ -220,7 +220,7 @@ class SlowStore(Store):
         super().write(batch)
 
 
-async def test_a_flood_before_a_slow_disk_holds_up_the_flood_and_nobody_else_and_loses_nothing(
+async def test_a_flood_before_a_slow_disk_delays_only_the_flood_and_loses_nothing(
     tmp_path: Path,
 ) -> None:
     first, second = steady_servers()

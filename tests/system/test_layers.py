@@ -71,7 +71,7 @@ def test_the_actors_know_nothing_of_the_command_line_and_the_control_socket() ->
     assert not theirs & {name for path in modules("actors") for name in imports(path)}
 
 
-def test_what_may_be_left_out_of_the_settings_is_looked_at_where_the_parts_are_built() -> None:
+def test_optional_settings_are_read_only_where_the_parts_are_built() -> None:
     users = {path.name for path in modules("actors") if "actors.settings.ExchangeSettings" in imported(path)}
     assert users == {"recorder.py", "pipeline.py"}
 

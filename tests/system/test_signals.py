@@ -108,7 +108,9 @@ def test_a_second_signal_of_either_kind_ends_the_process_at_once(
         assert process.wait(PATIENCE_S) == 128 + second  # 0 is for an end in order
 
 
-def test_a_service_whose_parent_is_gone_records_on_and_ends_in_order(tmp_path: Path, sandbox: Sandbox) -> None:
+def test_a_service_whose_parent_has_exited_keeps_recording_and_stops_in_order(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
     (tmp_path / "tickwarden.toml").write_text(QUICK + sandbox.tables("binance") + '[log]\nlevel = "debug"\n')
     with adopting(), subprocess.Popen(
         [sys.executable, "-c", PARENT, *COMMAND, "run"],

@@ -250,7 +250,7 @@ async def test_a_range_before_the_exchanges_history_is_reported_as_final(name: s
 
 
 @pytest.mark.parametrize("name", DEEP)
-async def test_what_the_history_does_not_have_yet_may_be_asked_again(name: str) -> None:
+async def test_trades_that_the_history_does_not_have_yet_may_be_requested_again(name: str) -> None:
     async with place(name) as here:
         last = int(here.fills[-1].trade_id)
         trade_range = replace(by_id(here.fills[-5:]), to_id=last + 3, to_ns=here.fills[-1].ns + 10**9)
@@ -296,7 +296,7 @@ async def test_a_budget_splits_a_time_range_too(name: str) -> None:
         assert left is None and here.rows == as_rows(missed)
 
 
-async def test_fills_inside_a_row_of_okx_are_left_out_by_who_knows_its_count() -> None:
+async def test_fills_inside_a_row_of_okx_are_left_out_if_its_count_is_known() -> None:
     async with place("okx") as here:
         told = list(here.sandbox.truth["okx"]["BTC/USDT"])
         row = next(at for at in range(100, 150) if told[at].count > 2)
@@ -333,7 +333,7 @@ async def test_a_client_over_the_rate_limit_is_rejected_and_retries_later(
 
 
 @pytest.mark.parametrize("name", DEEP)
-async def test_an_exchange_that_fails_half_the_time_is_asked_until_it_answers(name: str) -> None:
+async def test_requests_to_an_exchange_that_fails_half_the_time_are_retried_until_it_answers(name: str) -> None:
     async with place(name, faults=parse_faults(["rest_fail=0.5"]), rest_limits=RestClientLimits(tries=30)) as here:
         missed = here.fills[57:240]
         assert (await here.fetch(by_id(missed), 23)).complete
@@ -451,7 +451,7 @@ async def test_a_row_that_is_no_valid_trade_costs_only_itself(
     assert reject.reason in (Reason.BAD_PRICE, Reason.BAD_TYPE) and reject.detail
 
 
-async def test_a_page_that_says_the_same_trade_twice_fills_one_missing_range(
+async def test_a_page_with_the_same_trade_twice_fills_one_missing_range(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     transport = Scripted(lambda _: "1.5", number=lambda id_: min(id_, 7))

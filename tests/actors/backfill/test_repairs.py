@@ -58,7 +58,7 @@ def scripted(world: World, what: Happening) -> None:
     budget=st.integers(1, 8),
     newest_first=st.booleans(),
 )
-def test_whatever_happens_beside_a_repair_nothing_is_stored_twice_and_a_quiet_one_brings_all(
+def test_whatever_happens_during_a_repair_nothing_is_stored_twice_and_an_undisturbed_one_is_complete(
     promise: IdPromise,
     lost: set[int],
     before: list[Happening],
@@ -83,7 +83,7 @@ def test_whatever_happens_beside_a_repair_nothing_is_stored_twice_and_a_quiet_on
     trio.run(play, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-async def test_a_replay_after_a_repair_of_the_time_before_the_record_brings_nothing_twice(
+async def test_a_replay_after_a_repair_of_the_time_before_the_recording_stores_nothing_twice(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     world = World(IdPromise.CONTIGUOUS)
@@ -335,7 +335,7 @@ async def test_what_a_backfill_closed_between_two_rounds_is_not_closed_over(
     assert told(world) == ("filled", 5)
 
 
-async def test_an_outage_that_continues_stays_open_whatever_a_repair_brings_of_it(
+async def test_a_lasting_outage_stays_open_whatever_a_repair_recovers_of_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     world = World(IdPromise.CONTIGUOUS, real_file=True)
@@ -349,7 +349,7 @@ async def test_an_outage_that_continues_stays_open_whatever_a_repair_brings_of_i
     assert world.copies == []
 
 
-def test_rows_that_are_gone_are_stored_again_and_others_are_not() -> None:
+def test_lost_rows_are_stored_again_and_others_are_not() -> None:
     continuity = one(IdPromise.OPAQUE)
     admit(continuity, ["a", "b", "c"])
     block = block_of([(BTC, name, T0_NS + SECOND_NS) for name in ("a", "b", "c", "d")], "backfill")

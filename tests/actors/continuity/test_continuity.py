@@ -61,7 +61,7 @@ def test_rows_in_order_of_several_markets_all_stay() -> None:
     assert continuity.take_gaps() == []
 
 
-def test_only_the_rows_from_start_on_are_asked_about() -> None:
+def test_only_the_rows_from_start_on_are_judged() -> None:
     continuity = one()
     block = block_of([(BTC, "7", T0_NS)])
     continuity.deduplicator.admit(block, 0, None, 0.0)
@@ -283,7 +283,7 @@ def test_an_absurd_jump_is_recorded_as_unknown_and_what_comes_after_still_counts
     assert (row.status, row.missing) == (GapStatus.UNKNOWN, None)
 
 
-def test_a_market_that_nobody_named_is_kept_with_a_bounded_memory() -> None:
+def test_an_unconfigured_market_is_tracked_with_a_bounded_memory() -> None:
     continuity = one()
     assert admit(continuity, ["a", "a", "b"], symbol="NEW/USD") == ["a", "b"]
 
@@ -323,7 +323,7 @@ def test_twins_without_an_id_are_both_stored() -> None:
     assert admit(continuity, [None], at=1.0) == [None]
 
 
-def test_a_marked_replay_without_ids_brings_only_what_is_new() -> None:
+def test_of_a_marked_replay_without_ids_only_new_trades_are_stored() -> None:
     continuity = one(IdPromise.NONE)
     admit(continuity, [None, None], at=1.0)
     assert admit(continuity, [None, None, None], at=1.0, source="snapshot") == [None]

@@ -172,7 +172,7 @@ def test_answers_about_gaps_that_are_settled_change_nothing() -> None:
     assert continuity.take_gaps() == []
 
 
-def test_gaps_that_nobody_answers_are_recorded_as_unknown_beyond_their_number() -> None:
+def test_unanswered_gaps_beyond_the_maximum_are_recorded_as_unknown() -> None:
     continuity = one(IdPromise.OPAQUE)
     rows = []
     for n in range(OPEN_MAX_PER_SYMBOL + 8):

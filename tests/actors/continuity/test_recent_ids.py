@@ -83,7 +83,7 @@ def test_copies_that_come_ten_seconds_late_at_a_thousand_a_second_are_stored_onc
     assert continuity.take_gaps() == []
 
 
-def test_what_is_older_than_the_memory_is_not_stored_and_its_time_is_asked_of_the_history() -> None:
+def test_a_trade_older_than_the_memory_is_not_stored_and_the_history_is_queried_for_its_time() -> None:
     continuity = one(IdPromise.OPAQUE)
     for second in range(500):
         admit(continuity, [f"{second}-{n}" for n in range(10)], time_s=float(second))

@@ -42,7 +42,7 @@ def put(con: duckdb.DuckDBPyConnection, ids: Iterable[int], at_s: float, source:
         put_tick(con, str(number), T0_NS + round(at_s * SECOND_NS), source=source)
 
 
-def test_an_empty_file_gives_a_seed_that_knows_nothing() -> None:
+def test_an_empty_file_restores_an_empty_state() -> None:
     assert state_of(new_file()) == TrackerState("x", BTC)
 
 
@@ -55,7 +55,7 @@ def test_the_highest_id_and_the_last_trade_are_found_among_other_markets() -> No
     assert state.lowest is None
 
 
-def test_the_lowest_id_is_what_was_said_or_what_is_stored_below_it() -> None:
+def test_the_lowest_id_is_the_reported_one_or_a_stored_one_below_it() -> None:
     con = new_file()
     put(con, range(95, 103), 10.0)
     put_feeds(con, [FeedRow(T0_NS, "x", BTC, FeedEvent.FIRST, trade_id="50")])
@@ -102,7 +102,7 @@ def test_what_was_received_under_a_wrong_clock_is_found_all_the_same(promise: Id
         assert reported(continuity.take_gaps(), 8)
 
 
-def test_a_jump_that_lies_in_no_gap_is_a_missing_range_however_old_and_one_that_was_told_is_not() -> None:
+def test_a_jump_outside_any_gap_is_a_missing_range_however_old_and_a_reported_one_is_not() -> None:
     con = new_file()
     put(con, [10, 12, 13], 0.0)
     put(con, [14, 15], 100.0)

@@ -281,7 +281,7 @@ def timed(
 @pytest.mark.parametrize("promise", [IdPromise.CONTIGUOUS, IdPromise.OPAQUE])
 @pytest.mark.parametrize("ahead_s", [10.0, HOUR_S, 365 * 24 * HOUR_S])
 @pytest.mark.parametrize("host_s", [0.0, -7 * HOUR_S, 7 * HOUR_S])
-def test_a_time_far_ahead_of_the_others_is_refused_whatever_the_hosts_clock_says(
+def test_a_time_far_ahead_of_the_others_is_rejected_whatever_the_hosts_clock_shows(
     promise: IdPromise, ahead_s: float, host_s: float
 ) -> None:
     continuity = one(promise)

@@ -6,7 +6,7 @@ from trio.testing import MockClock
 from actors.feed.accumulator import ChunkTimer
 
 
-async def test_who_comes_meanwhile_is_woken_with_the_first_and_nobody_waits_longer_than_a_period(
+async def test_later_waiters_are_woken_with_the_first_and_none_waits_longer_than_a_period(
     autojump_clock: MockClock,
 ) -> None:
     timer, woken = ChunkTimer(1.0), []

@@ -209,7 +209,7 @@ async def test_a_storm_of_refusals_is_reported_once_for_each_wording(autojump_cl
         ]
 
 
-async def test_a_subscription_that_nobody_answers_is_tried_again_on_a_new_connection(
+async def test_an_unanswered_subscription_is_retried_on_a_new_connection(
     autojump_clock: MockClock,
 ) -> None:
     async def script(client: Client) -> None:
@@ -746,7 +746,7 @@ async def test_a_single_tick_is_handed_over_within_a_moment(autojump_clock: Mock
         assert feed.stored() == ["BTC/USDT"]
 
 
-async def test_a_stop_says_goodbye_and_keeps_the_last_chunk(autojump_clock: MockClock) -> None:
+async def test_a_stop_closes_the_connection_and_keeps_the_last_chunk(autojump_clock: MockClock) -> None:
     async def script(client: Client) -> None:
         await client.accept()
         await client.send(trade("okx", "BTC-USDT", 1))

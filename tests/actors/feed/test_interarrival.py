@@ -71,13 +71,13 @@ def test_each_look_doubles_patience_and_the_next_trade_resets_it(
 
 
 @given(st.floats(1.0, 1000.0))
-def test_a_steady_market_is_given_twenty_times_its_interval(interval_s: float) -> None:
+def test_a_steady_market_may_be_silent_for_twenty_times_its_interval(interval_s: float) -> None:
     interarrival, now = steady(interval_s)
     assert interarrival.rule_s == pytest.approx(interval_s)
     assert interarrival.patience_s(now) == pytest.approx(max(LEAST_S, RULE_FACTOR * interval_s))
 
 
-def test_a_market_that_is_not_known_yet_is_given_more_than_the_least() -> None:
+def test_a_market_of_unknown_interval_may_be_silent_for_longer_than_the_least() -> None:
     interarrival, _ = told([0.1] * (LEARNT_INTERVALS - 1))
     assert interarrival.patience_s(0.0) == UNKNOWN_FACTOR * LEAST_S and not interarrival.known
     interarrival, _ = told([0.1] * LEARNT_INTERVALS)
@@ -101,7 +101,7 @@ def test_nothing_is_learnt_of_a_silence_that_was_not_the_markets() -> None:
     assert interarrival.patience_s(now + 600.0) == LEAST_S and interarrival.rule_s == pytest.approx(0.1)
 
 
-def test_a_silence_is_looked_into_after_twice_the_time_each_time_and_beyond_the_cap_only_now_and_then() -> None:
+def test_a_silence_is_examined_again_after_twice_the_time_and_beyond_the_cap_only_now_and_then() -> None:
     interarrival, now = steady(6.0)  # two minutes
     looks = [
         at

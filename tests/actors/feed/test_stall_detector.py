@@ -127,7 +127,7 @@ async def test_a_market_of_which_the_history_has_more_is_stalled(learnt: bool, a
     check_repaired(recorder, venue, BTC)
 
 
-async def test_a_market_of_which_the_history_has_no_more_is_quiet_and_asked_about_ever_less(
+async def test_a_market_without_newer_trades_in_the_history_is_quiet_and_probed_ever_less(
     autojump_clock: MockClock,
 ) -> None:
     venue, peers = Venue(), PeerActivity()
@@ -482,7 +482,7 @@ async def test_an_outage_after_which_a_market_is_quiet_is_closed_by_what_the_his
 
 
 @pytest.mark.parametrize(("every_s", "whole"), [(0.5, True), (12.0, True), (12.0, False)])
-async def test_while_a_feed_brings_nothing_after_an_outage_its_trades_come_from_the_history(
+async def test_while_a_feed_delivers_nothing_after_an_outage_trades_are_fetched_from_the_history(
     every_s: float, whole: bool, autojump_clock: MockClock
 ) -> None:
     venue = Venue()
@@ -508,7 +508,7 @@ async def test_while_a_feed_brings_nothing_after_an_outage_its_trades_come_from_
 
 
 @pytest.mark.parametrize("every_s", [0.5, 4.0, 15.0])
-async def test_a_feed_that_brings_nothing_after_an_outage_is_replaced(
+async def test_a_feed_that_delivers_nothing_after_an_outage_is_replaced(
     every_s: float, autojump_clock: MockClock
 ) -> None:
     venue = Venue()

@@ -49,7 +49,7 @@ def test_an_answer_confirms_the_markets_it_names() -> None:
 
 
 @pytest.mark.parametrize("ack", [Ack(request_id="1"), Ack(), Ack(request_id="of another recording")])
-def test_an_answer_that_names_nobody_is_for_the_request_it_echoes_or_the_oldest(ack: Ack) -> None:
+def test_an_answer_without_a_market_is_for_the_request_it_echoes_or_the_oldest(ack: Ack) -> None:
     one = subscription("bybit", tuple(f"S{n}" for n in range(15)))
     first, second = asked(one)
     one.acknowledged(ack, 0)
@@ -59,7 +59,7 @@ def test_an_answer_that_names_nobody_is_for_the_request_it_echoes_or_the_oldest(
     one.acknowledged(Ack(), 0)  # one too many harms nothing
 
 
-def test_a_late_answer_to_what_data_has_settled_is_for_nobody_else() -> None:
+def test_a_late_answer_to_a_market_confirmed_by_data_affects_no_other() -> None:
     one = subscription("bybit", tuple(f"S{n}" for n in range(15)))
     first, second = asked(one)
     one.delivered(first, 0)
@@ -117,7 +117,7 @@ def test_a_refusal_of_markets_never_requested_requests_nothing() -> None:
     assert not one.refused and list(one.pending) == list(ABC)
 
 
-def test_words_of_refusal_that_mean_nobody_when_all_is_answered_change_nothing() -> None:
+def test_a_refusal_when_all_requests_are_answered_changes_nothing() -> None:
     one = subscription()
     asked(one)
     one.acknowledged(Ack(ABC), 0)

@@ -50,7 +50,7 @@ def columns(of: Block) -> dict[str, list[Any]]:
 
 
 @given(ROWS, st.booleans())
-def test_a_packed_block_gives_its_rows_back_as_they_were(rows: int, steady: bool) -> None:
+def test_a_packed_block_returns_its_rows_unchanged(rows: int, steady: bool) -> None:
     packed, plain = block(rows, steady=steady), block(rows, steady=steady)
     packed.pack()
     assert (packed.arrays is not None) == (rows >= PACK_ROWS_MIN), "what is short stays as it is"

@@ -36,7 +36,7 @@ def test_plain_digits_stay_as_the_wire_wrote_them(text: str) -> None:
         ("000000000000000000000000012.5", "12.5"),
     ],
 )
-def test_what_can_be_said_exactly_in_plain_digits_is(text: str, plain: str) -> None:
+def test_amounts_that_have_plain_digits_are_converted_exactly(text: str, plain: str) -> None:
     (price,), (volume,) = amounts([text], [text])
     assert price == volume
     assert Decimal(price) == Decimal(plain)

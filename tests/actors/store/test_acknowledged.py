@@ -134,7 +134,7 @@ def test_a_batch_without_ticks_is_missed_as_well(tmp_path: Path) -> None:
     one.close()
 
 
-def test_of_a_flood_the_times_are_known_and_the_gap_says_unknown(tmp_path: Path) -> None:
+def test_for_a_flood_only_times_are_noted_and_its_gap_is_unknown(tmp_path: Path) -> None:
     one = started(tmp_path, StoreLimits(noted_ids_rows_max=2))
     number = one.next_number()
     one.write(batch(number, [1, 2, 3]))
@@ -146,7 +146,7 @@ def test_of_a_flood_the_times_are_known_and_the_gap_says_unknown(tmp_path: Path)
     one.close()
 
 
-async def test_trades_that_vanished_are_asked_of_the_history_and_stored_again(tmp_path: Path) -> None:
+async def test_lost_trades_are_requested_from_the_history_and_stored_again(tmp_path: Path) -> None:
     one = started(tmp_path)
     numbers = put(one, *range(1, 8))
     for number in numbers[2:4]:
@@ -279,7 +279,7 @@ class BusyFiles(Files):
         return found
 
 
-def test_a_batch_that_is_written_while_the_segments_are_listed_is_not_gone(
+def test_a_batch_written_while_the_segments_are_listed_is_not_reported_lost(
     tmp_path: Path,
 ) -> None:
     one, written = Store(settings(tmp_path), files := BusyFiles()), [1]
@@ -296,7 +296,7 @@ def test_a_batch_that_is_written_while_the_segments_are_listed_is_not_gone(
     assert said(one) == [] and len(written) > 9 and sorted(ids_in(one.path)) == written
 
 
-def test_what_was_only_believed_to_be_gone_is_not_stored_again() -> None:
+def test_trades_wrongly_reported_lost_are_not_stored_again() -> None:
     continuity = Continuity("x", {"BTC/USDT": IdPromise.CONTIGUOUS})
     rows_admitted(continuity, range(1, 11), "stream")
     gap = GapRow(

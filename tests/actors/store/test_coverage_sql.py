@@ -105,7 +105,7 @@ def test_of_two_gaps_the_worse_counts() -> None:
     assert [word for _, _, word in coverage(con)] == ["live", "repaired", "lost", "repaired", "live"]
 
 
-def test_between_two_runs_nothing_is_known_but_what_a_gap_says() -> None:
+def test_between_two_runs_only_gaps_say_what_is_known() -> None:
     con = new_file()
     run(con, "r1", 0, 50)
     run(con, "r2", 80, 100)
@@ -135,7 +135,7 @@ WORDS = ["filled", "lost", "unknown"]
     st.lists(st.tuples(st.integers(0, 40), st.integers(0, 20), st.sampled_from(WORDS)), max_size=6),
     st.lists(st.tuples(st.integers(0, 40), st.integers(1, 15)), min_size=1, max_size=3),
 )
-def test_the_view_says_of_every_instant_what_the_rows_say(
+def test_the_view_agrees_with_the_rows_at_every_instant(
     gaps: list[tuple[int, int, str]], runs: list[tuple[int, int]]
 ) -> None:
     con = new_file()

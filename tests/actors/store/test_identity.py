@@ -36,7 +36,7 @@ def counted(path: Path) -> int:
     "where",
     ["", "WHERE symbol = 'no such'", "WHERE timestamp > now()", "WHERE price < 0", "WHERE side IS NULL"],
 )
-def test_a_copy_from_before_a_merge_is_an_error_whatever_is_asked_of_it(where: str, tmp_path: Path) -> None:
+def test_a_copy_from_before_a_merge_fails_on_every_query(where: str, tmp_path: Path) -> None:
     """Also where statistics would let DuckDB leave the tail out."""
     told, copy = settings(tmp_path), tmp_path / "copy.duckdb"
     with store(told) as made:
@@ -117,7 +117,9 @@ def test_a_copy_that_is_recorded_into_gets_an_id_of_its_own(tmp_path: Path) -> N
                 usable_tail(twin.path, owner)
 
 
-def test_who_holds_the_file_before_the_start_is_named_and_our_queries_see_all_the_same(tmp_path: Path) -> None:
+def test_a_process_that_holds_the_file_before_the_start_is_named_and_our_queries_see_all_rows(
+    tmp_path: Path,
+) -> None:
     told = settings(tmp_path)
     with store(told) as made:
         write(made, 2)

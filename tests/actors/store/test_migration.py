@@ -75,7 +75,7 @@ def test_the_steps_from_version_1_lead_to_what_a_new_file_has(tmp_path: Path) ->
     assert ask(told.path, "SELECT count(*) FROM instruments") == [(0,)]
 
 
-def test_an_older_file_is_brought_up_to_date_with_its_rows_and_reports_it(tmp_path: Path) -> None:
+def test_an_older_file_is_upgraded_with_its_rows_and_that_is_reported(tmp_path: Path) -> None:
     told = settings(tmp_path)
     record(told, 5)
     before = ids(told.path)

@@ -230,7 +230,7 @@ def test_a_wal_that_is_missing_cut_or_damaged_costs_nothing_and_does_not_pass_un
         one.close()
 
 
-def test_an_older_copy_of_the_file_is_noticed_and_what_is_gone_is_counted(tmp_path: Path) -> None:
+def test_an_older_copy_of_the_file_is_detected_and_its_missing_rows_are_counted(tmp_path: Path) -> None:
     """A WAL lost after its segments were deleted looks the same."""
     one = started(tmp_path)
     write(one, 1)

@@ -201,7 +201,7 @@ def test_what_retention_took_is_not_missed_afterwards_nor_does_it_hide_a_loss(tm
         assert missing.detail["lost"] == {"ticks": 1}
 
 
-def test_while_somebody_reads_the_file_nothing_leaves_it(tmp_path: Path) -> None:
+def test_while_another_process_reads_the_file_no_day_is_deleted(tmp_path: Path) -> None:
     told = settings(tmp_path, keep_days=2, archive_dir=tmp_path / "archive")
     recorded(settings(tmp_path), 5)
     with store(told) as made:

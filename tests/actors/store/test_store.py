@@ -409,7 +409,7 @@ def test_a_stray_file_in_the_tail_is_moved_away_and_reported(one: Store) -> None
     assert ids_in(one.path) == {1: 1}
 
 
-def test_a_file_or_a_tail_that_somebody_deleted_is_begun_again(one: Store) -> None:
+def test_a_deleted_file_or_tail_is_created_again(one: Store) -> None:
     """Recording goes on by itself; what was in the file is said to be missing."""
     write(one, 1)
     one.merge()

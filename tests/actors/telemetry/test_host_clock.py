@@ -98,7 +98,7 @@ def test_a_jump_is_reported_once_with_its_size_whatever_else_happened(
     assert look(watch, host.passes(1.0)) is None
 
 
-def test_where_sleep_cannot_be_told_the_words_leave_it_open() -> None:
+def test_where_sleep_cannot_be_detected_the_message_leaves_it_open() -> None:
     host, watch = Host(boot=False), ClockWatch()
     look(watch, host.passes(0.0))
     asleep = look(watch, host.passes(1.0, slept_s=3600.0))

@@ -62,7 +62,7 @@ def minute(p50_ms: float, *, exchange: str = "x", samples: int = 100, negative: 
 
 
 @given(st.lists(st.lists(st.integers(-5_000, 5_000), max_size=40), min_size=1, max_size=10))
-def test_a_minute_tells_of_every_read_however_they_came(seconds: list[list[int]]) -> None:
+def test_a_minute_covers_every_read_however_they_arrive(seconds: list[list[int]]) -> None:
     ledger = Ledger("run")
     lags = Lags(ledger.accounts, "run")
     for second in seconds:

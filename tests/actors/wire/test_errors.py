@@ -141,7 +141,9 @@ def test_a_bug_met_while_a_certificate_was_refused_is_still_a_bug() -> None:
         (301, None, None),
     ],
 )
-def test_a_refusal_is_not_asked_again_too_soon(status: int, header: str | None, floor_s: float | None) -> None:
+def test_a_refused_handshake_is_not_retried_too_early(
+    status: int, header: str | None, floor_s: float | None
+) -> None:
     assert refusal_floor_s(status, header, NOON) == floor_s
 
 

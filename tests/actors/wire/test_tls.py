@@ -88,7 +88,7 @@ async def test_bytes_pass_both_ways_at_once_unchanged(drip: bool, version: ssl.T
     assert heard == up
 
 
-async def test_one_call_hands_out_all_the_records_that_one_read_brought() -> None:
+async def test_one_call_returns_all_records_of_one_read() -> None:
     async with joined() as (client, server):
         for i in range(20):
             await server.send_all(b"%02d" % i)

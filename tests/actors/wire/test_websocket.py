@@ -346,7 +346,7 @@ async def test_sending_on_an_ended_connection_reports_how_it_ended() -> None:
     assert (caught.value.code, caught.value.reason) == (1008, "too many requests")
 
 
-async def test_leaving_the_block_says_goodbye_and_waits_for_the_answer() -> None:
+async def test_leaving_the_block_sends_a_close_and_waits_for_the_answer() -> None:
     heard: list[Event | None] = []
 
     async def script(peer: Peer) -> None:
@@ -414,7 +414,7 @@ async def test_leaving_takes_no_longer_than_its_deadline_with_a_server_that_neve
         assert 0.1 < trio.current_time() - started < LIMITS.close_s
 
 
-async def test_a_cancelled_block_still_says_goodbye() -> None:
+async def test_a_cancelled_block_still_sends_a_close() -> None:
     heard: list[Event | None] = []
 
     async def script(peer: Peer) -> None:
@@ -501,7 +501,7 @@ async def test_a_server_that_floods_on_after_its_violation_costs_no_memory() -> 
         (b"100 Continue\r\n\r\n", 100, None),
     ],
 )
-async def test_a_refused_handshake_says_the_status_and_how_long_to_wait(
+async def test_a_refused_handshake_reports_the_status_and_the_wait(
     answer: bytes, status: int, floor_s: float | None
 ) -> None:
     async def script(peer: Peer) -> None:

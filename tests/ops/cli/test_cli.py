@@ -46,7 +46,7 @@ def test_without_a_service_health_commands_report_it_with_exit_69(tmp_path: Path
         assert "tickwarden run" in result.stderr
 
 
-def test_check_config_tells_every_mistake_and_exits_78(tmp_path: Path) -> None:
+def test_check_config_reports_every_mistake_and_exits_78(tmp_path: Path) -> None:
     (tmp_path / "tickwarden.toml").write_text(
         '[store]\nflush_intervall_s = 1\n[exchanges.binanse]\nsymbols = ["BTC/USDT"]\n'
         '[exchanges.okx]\nsymbols = ["btcusdt"]\n'
@@ -65,7 +65,7 @@ def test_check_config_is_content_with_the_built_in_default(tmp_path: Path) -> No
     assert "5 exchanges" in result.stdout
 
 
-def test_exchanges_lists_all_and_tells_one(tmp_path: Path) -> None:
+def test_exchanges_lists_all_and_describes_one(tmp_path: Path) -> None:
     everything = json.loads(tickwarden_here("exchanges", "--json", folder=tmp_path).stdout)
     assert {row["name"] for row in everything} >= {"binance", "coinbaseexchange", "kraken", "okx", "bybit"}
     assert all(row["doc"].startswith("https://") and row["history"] for row in everything)

@@ -234,7 +234,7 @@ def test_live_ticks_fit_a_terminal_and_keep_their_digits(service: Service) -> No
         assert all(float(line.split()[-2]) > 0 and float(line.split()[-1]) > 0 for line in lines)
 
 
-def test_events_are_one_document_or_one_object_a_line_and_begin_when_asked(service: Service) -> None:
+def test_events_are_one_document_or_one_object_a_line_and_begin_at_the_requested_time(service: Service) -> None:
     folder, _ = service
     every = json.loads(tickwarden_here("events", "--json", folder=folder).stdout)
     assert len(every) > 10 and {"at", "actor", "event"} <= every[0].keys()
@@ -290,7 +290,7 @@ def test_a_service_that_stands_still_is_reported_within_seconds_by_every_command
         assert "does not answer" in one_said.stderr and "Traceback" not in one_said.stderr
 
 
-def test_run_on_a_terminal_says_in_a_few_lines_what_it_does_and_what_it_did(tmp_path: Path) -> None:
+def test_run_on_a_terminal_prints_a_few_lines_and_a_summary(tmp_path: Path) -> None:
     with sandbox(tmp_path, rate=50.0) as config:
         dead = '[exchanges.dead]\ndialect = "kraken"\nsymbols = ["BTC/USD"]\nws_url = "ws://127.0.0.1:9"\n'
         (tmp_path / "tickwarden.toml").write_text(config + dead)

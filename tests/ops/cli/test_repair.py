@@ -97,7 +97,7 @@ async def end(desk: Desk, *, complete: bool, reason: str = "", **counts: Any) ->
     order.reason, order.complete = reason, complete
 
 
-async def test_it_waits_for_the_outcome_and_tells_it(desk: Desk) -> None:
+async def test_it_waits_for_the_outcome_and_reports_it(desk: Desk) -> None:
     async with open_desk(desk), trio.open_nursery() as nursery:
         gaps = {"a1": "filled", "b2": "partial"}
         nursery.start_soon(partial(end, desk, complete=True, came=12_000, stored=34, gaps=gaps))
@@ -226,7 +226,7 @@ async def ask(desk: Desk, path: str, body: str, method: str = "POST") -> tuple[i
     return int(head.split()[1]), json.loads(payload)
 
 
-async def test_who_may_only_read_sees_the_orders_and_gives_none(desk: Desk) -> None:
+async def test_a_client_that_may_only_read_sees_the_repairs_and_starts_none(desk: Desk) -> None:
     desk.pipeline.exchanges["binance"].repair("BTC/USDT", 0, 1)
     async with open_desk(desk, Peer(may_read=True, may_command=False)):
         body = json.dumps({"symbol": "BTC/USDT", "from": FROM})
@@ -236,7 +236,7 @@ async def test_who_may_only_read_sees_the_orders_and_gives_none(desk: Desk) -> N
     assert len(desk.orders) == 1
 
 
-async def test_the_routes_say_by_status_what_is_wrong(desk: Desk) -> None:
+async def test_the_routes_report_errors_by_status(desk: Desk) -> None:
     route = "/v1/exchanges/binance/repair"
     stretch = {"symbol": "BTC/USDT", "from": FROM, "to": TO}
     async with open_desk(desk):

@@ -524,7 +524,7 @@ def test_a_file_that_cannot_be_read_is_reported(folder: Path) -> None:
         assert str(path) in str(caught.value)
 
 
-def test_the_config_is_looked_for_in_the_documented_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_config_is_searched_in_the_documented_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_config(None) is None
     home = folder / "home/.config/tickwarden"
     xdg = folder / "xdg/tickwarden"
@@ -541,9 +541,7 @@ def test_the_config_is_looked_for_in_the_documented_order(folder: Path, monkeypa
     assert find_config(Path("given.toml")) == Path("given.toml")
 
 
-def test_a_relative_xdg_folder_is_ignored_as_its_specification_says(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_relative_xdg_folder_is_ignored_as_specified(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", "xdg")
     (folder / "xdg/tickwarden").mkdir(parents=True)
     (folder / "xdg/tickwarden/config.toml").touch()

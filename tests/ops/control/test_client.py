@@ -112,7 +112,7 @@ async def test_any_name_stays_one_name(tmp_path: Path) -> None:
         assert await ask(path, lambda client: client.post(f"/v1/actors/{segment(name)}/restart")) == {"ok": True}
 
 
-async def test_a_stream_gives_each_line_and_ends(tmp_path: Path) -> None:
+async def test_a_stream_returns_each_line_and_ends(tmp_path: Path) -> None:
     async with serving(tmp_path / "s"):
         lines = await ask(tmp_path / "s", lambda client: list(client.stream("/v1/tap")))
     assert lines == [{"price": "1"}, {"price": "1"}, {"lagged": 1}]

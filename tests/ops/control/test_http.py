@@ -316,7 +316,7 @@ async def test_the_time_a_command_waits_is_not_held_against_clients(tmp_path: Pa
     assert app.asked == ["merge"] and 0 < sum(pace.paid) < 0.2
 
 
-async def test_each_command_is_logged_with_who_gave_it(tmp_path: Path) -> None:
+async def test_each_command_is_logged_with_its_client(tmp_path: Path) -> None:
     with structlog.testing.capture_logs() as logs:
         async with serving(tmp_path / "s", FakeService()) as exchange:
             await exchange(http("POST", "/v1/merge"))

@@ -101,7 +101,7 @@ async def refused(error: type[ControlError], path: Path, *, group: str = "") -> 
     return str(caught.value.exceptions[0])
 
 
-async def test_the_socket_is_for_its_owner_only_and_gone_afterwards(tmp_path: Path) -> None:
+async def test_the_socket_is_for_its_owner_only_and_removed_afterwards(tmp_path: Path) -> None:
     path = tmp_path / "s.sock"
     async with serving(path):
         assert stat.S_IMODE(path.lstat().st_mode) == 0o600 and stat.S_ISSOCK(path.lstat().st_mode)
@@ -270,7 +270,7 @@ async def test_an_unknown_group_is_named(tmp_path: Path) -> None:
     assert "'no-such-group'" in await refused(ControlError, tmp_path / "s", group="no-such-group")
 
 
-async def test_a_group_that_cannot_be_given_is_an_error_and_leaves_nothing(
+async def test_a_group_that_cannot_be_set_is_an_error_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def not_permitted(*_: object) -> None:
@@ -445,7 +445,7 @@ async def test_clients_that_left_before_their_turn_cost_no_answer(tmp_path: Path
         assert app.asked == 1
 
 
-async def test_readers_cannot_take_the_last_places_from_who_has_to_act(tmp_path: Path) -> None:
+async def test_readers_cannot_take_the_slots_reserved_for_commanders(tmp_path: Path) -> None:
     peers = iter([Peer(may_read=True, may_command=False)] * 13)
     owner = Peer(may_read=True, may_command=True)
     path = tmp_path / "s.sock"

@@ -79,7 +79,7 @@ def broke(report: Report, step: Step, *said: str, do: str) -> None:
     assert report.state is State.FAIL
 
 
-async def test_every_loopback_exchange_is_well_and_each_step_is_timed(tmp_path: Path) -> None:
+async def test_every_loopback_exchange_passes_and_each_step_is_timed(tmp_path: Path) -> None:
     names = sorted({"binance", "bybit", *sample(LOOPBACKS, 5, "doctor")})
     async with loopback(tmp_path, *names) as exchanges:
         reports = await examined(exchanges)
@@ -100,7 +100,7 @@ async def test_every_loopback_exchange_is_well_and_each_step_is_timed(tmp_path: 
     assert all("has the first trade" in finding(report, Step.REST).found for report in by_id)
 
 
-async def test_one_exchange_that_is_ill_leaves_the_others_well_and_the_order_as_configured(
+async def test_one_failing_exchange_does_not_affect_the_others_and_the_order_is_as_configured(
     tmp_path: Path,
 ) -> None:
     told: list[str] = []
@@ -289,7 +289,7 @@ async def test_a_wrong_clock_is_detected_by_the_trades(tmp_path: Path) -> None:
         broke(report, Step.CLOCK, said, do="NTP")
 
 
-def test_the_date_of_an_answer_tells_a_late_feed_from_a_wrong_clock() -> None:
+def test_the_date_of_an_answer_distinguishes_a_late_feed_from_a_wrong_clock() -> None:
     now = 1_790_000_000 * S_NS
     right = Dated(now, now + S_NS // 2)
     assert "+3 ms" in str(judge(20, 3e6, Dated(now, now + 50 * S_NS)))  # fresh trades tell more than whole seconds
@@ -323,7 +323,7 @@ def sandbox(folder: Path) -> Iterator[None]:
         yield
 
 
-def test_the_command_tells_of_all_or_of_those_that_are_named(tmp_path: Path) -> None:
+def test_the_command_reports_all_exchanges_or_those_named(tmp_path: Path) -> None:
     with sandbox(tmp_path):
         everything = tickwarden("doctor", "--json", folder=tmp_path)
     assert everything.returncode == 0, everything.stderr

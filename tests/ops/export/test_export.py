@@ -255,7 +255,7 @@ def test_no_ticks_are_an_empty_folder(tmp_path: Path) -> None:
 # -- what is there already ----------------------------------------------------------------------------
 
 
-def test_an_existing_file_is_replaced_only_when_asked_and_the_recording_never(tmp_path: Path) -> None:
+def test_an_existing_file_is_replaced_only_on_request_and_the_recording_never(tmp_path: Path) -> None:
     told, copy = settings(tmp_path), tmp_path / "copy.duckdb"
     record(told, 3)
     copy.write_text("mine")
@@ -284,7 +284,7 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     assert copy.read_text() == "mine" and not list(tmp_path.glob("*.partial-*"))
 
 
-def test_days_are_added_to_a_folder_and_replaced_only_when_asked(tmp_path: Path) -> None:
+def test_days_are_added_to_a_folder_and_replaced_only_on_request(tmp_path: Path) -> None:
     told, folder = settings(tmp_path), tmp_path / "out"
     record(told, 6, 6)
     second = microseconds("2026-06-02")
@@ -306,7 +306,7 @@ def test_days_are_added_to_a_folder_and_replaced_only_when_asked(tmp_path: Path)
 # -- locks, interruptions, the command ----------------------------------------------------------------
 
 
-def test_it_waits_for_the_lock_and_tells_who_holds_it(tmp_path: Path) -> None:
+def test_it_waits_for_the_lock_and_reports_its_holder(tmp_path: Path) -> None:
     told, copy = settings(tmp_path), tmp_path / "copy.duckdb"
     record(told, 3)
     with held(told.path) as holder:

@@ -63,7 +63,7 @@ def test_a_failing_statement_raises_its_own_error_and_progress_ends() -> None:
     assert not watchers()
 
 
-def test_who_cannot_be_told_how_far_it_is_stops_asking_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_progress_thread_without_an_answer_ends_silently(capfd: pytest.CaptureFixture[str]) -> None:
     statement = Statement()
     statement.closed = True
     assert statement.watched() == "done"
@@ -71,7 +71,7 @@ def test_who_cannot_be_told_how_far_it_is_stops_asking_without_a_word(capfd: pyt
 
 
 @pytest.mark.parametrize("interrupted", [False, True], ids=["the first", "the second"])
-def test_a_ctrl_c_at_any_instruction_is_raised_and_leaves_nobody_who_asks(interrupted: bool) -> None:
+def test_a_ctrl_c_at_any_instruction_is_raised_and_leaves_no_thread(interrupted: bool) -> None:
     """Any line, in the library's part of it: starting the thread, ending it and waiting for it included."""
     files = {export_progress.__file__, threading.__file__, sys.modules["contextlib"].__file__}
 

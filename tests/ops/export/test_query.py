@@ -74,7 +74,7 @@ def test_a_lock_that_is_never_released_is_reported_with_its_holder(file: Path) -
 
 
 @pytest.mark.parametrize("words", [("query", "FROM t"), ("export", "copy.duckdb")])
-def test_a_command_names_who_has_the_file_open(file: Path, words: tuple[str, str]) -> None:
+def test_a_command_names_the_process_that_has_the_file_open(file: Path, words: tuple[str, str]) -> None:
     with held(file) as holder:
         failed = tickwarden_here(*words, "--file", str(file), "--timeout", "0.1", folder=file.parent)
     assert (failed.returncode, failed.stdout) == (1, "")

@@ -268,7 +268,7 @@ def test_endless_nesting_and_numbers_that_json_has_no_word_for_do_no_harm() -> N
 # -- the sink ---------------------------------------------------------------------------------------
 
 
-def test_a_stalled_pipe_stops_nobody_and_what_was_dropped_is_reported_when_it_moves_again() -> None:
+def test_a_stalled_pipe_blocks_nothing_and_dropped_lines_are_reported_when_it_moves_again() -> None:
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "wb") as stalled:
         sink = plain_sink(stalled)
@@ -346,7 +346,7 @@ def test_a_line_that_broke_off_does_not_spoil_the_next(tmp_path: Path, monkeypat
         assert path.read_bytes() == b"abcde\nnext\ndropped 1\n"
 
 
-def test_a_pipe_that_somebody_made_non_blocking_loses_nothing() -> None:
+def test_a_non_blocking_pipe_loses_nothing() -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "wb", buffering=0) as pipe:

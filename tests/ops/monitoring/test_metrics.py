@@ -121,7 +121,7 @@ def complaints(text: bytes) -> Iterable[str]:
                 yield f"{full} uses the label le"
 
 
-async def test_a_running_service_gives_promtool_nothing_to_complain_of(tmp_path: Path) -> None:
+async def test_promtool_accepts_the_metrics_of_a_running_service(tmp_path: Path) -> None:
     async with recording(tmp_path) as (_, metrics):
         text = metrics.render()
     assert list(complaints(text)) == []

@@ -143,7 +143,7 @@ async def test_without_a_usable_socket_nothing_is_sent_and_nothing_raised(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_manager_that_is_gone_or_reads_nothing_holds_nobody_up(tmp_path: Path) -> None:
+def test_a_manager_that_is_gone_or_reads_nothing_blocks_nothing(tmp_path: Path) -> None:
     path = tmp_path / "notify"
     with managing(str(path)) as manager:
         notifier = Notifier(environ(manager))
@@ -294,7 +294,7 @@ async def test_a_write_that_does_not_return_takes_the_watchdog_away_and_a_full_d
 # -- the service ------------------------------------------------------------------------------------
 
 
-async def test_the_service_says_ready_when_it_records_reloading_and_stopping_at_its_end(
+async def test_the_service_notifies_ready_when_it_records_reloading_and_stopping(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with managing(str(tmp_path / "notify")) as manager:
@@ -334,7 +334,7 @@ async def test_the_service_says_ready_when_it_records_reloading_and_stopping_at_
         assert "READY" not in words[words.index("STOPPING") :]
 
 
-async def test_the_status_line_says_the_state_and_the_first_reason(tmp_path: Path) -> None:
+async def test_the_status_line_has_the_state_and_the_first_reason(tmp_path: Path) -> None:
     pipeline = pipeline_at(tmp_path)
     assert status_line(pipeline) == "starting: 0 of 0 exchanges fresh, 0 trades durable"
     await wait_all_tasks_blocked()

@@ -98,7 +98,7 @@ async def test_kraken_continues_from_last() -> None:
     assert first["last"].startswith(last[2].replace(".", "")) and second[0][6] == last[6] + 1
 
 
-async def test_okx_pages_back_by_id_and_by_time_and_tells_single_fills() -> None:
+async def test_okx_pages_back_by_id_and_by_time_and_returns_single_fills() -> None:
     sandbox = traded("okx")
     newest = await rows("okx", PATHS["okx"], sandbox)
     older = await rows("okx", f"{PATHS['okx']}&type=1&after={newest[4]['tradeId']}", sandbox)
@@ -110,7 +110,7 @@ async def test_okx_pages_back_by_id_and_by_time_and_tells_single_fills() -> None
     assert "count" not in newest[0]
 
 
-async def test_bybit_gives_sixty_spot_trades_and_never_more() -> None:
+async def test_bybit_returns_sixty_spot_trades_and_never_more() -> None:
     assert len(await rows("bybit", "/v5/market/recent-trade?category=spot&symbol=BTCUSDT&limit=1000")) == 60
 
 
@@ -169,7 +169,7 @@ async def test_a_handshake_in_pieces_is_a_handshake() -> None:
         assert (await stream.receive_some()).startswith(b"HTTP/1.1 101")
 
 
-async def test_faults_of_the_rest_side_strike_as_often_as_asked_and_are_counted() -> None:
+async def test_faults_of_the_rest_side_occur_as_often_as_configured_and_are_counted() -> None:
     sandbox = traded("okx", "rest_fail=0.5", "rest_429=0.3")
     answers = await ask(sandbox, *[PATHS["okx"]] * 15)
     by_status = {status: [a for a in answers if a.status_code == status] for status in (200, 429, 500)}

@@ -82,7 +82,7 @@ async def test_coinbase_refuses_a_whole_request_for_one_bad_product() -> None:
         assert not sandbox.truth["coinbaseexchange"]
 
 
-async def test_coinbase_sends_heartbeats_to_who_asks() -> None:
+async def test_coinbase_sends_heartbeats_to_subscribers() -> None:
     sandbox = Sandbox(["coinbaseexchange"], 0.1)
     ask = '{"type":"subscribe","product_ids":["BTC-USD"],"channels":["heartbeat"]}'
     async with serving(sandbox), client(sandbox, "/", ask) as socket:
@@ -107,7 +107,7 @@ async def test_kraken_answers_for_each_symbol_and_beats_when_idle() -> None:
         assert (pong["method"], pong["req_id"]) == ("pong", 8) and beat == {"channel": "heartbeat"}
 
 
-async def test_kraken_sends_numbers_with_all_their_digits_and_a_snapshot_when_asked() -> None:
+async def test_kraken_sends_numbers_with_all_their_digits_and_a_snapshot_on_request() -> None:
     sandbox = Sandbox(["kraken"], FAST)
     ask = '{"method":"subscribe","params":{"channel":"trade","symbol":["BTC/USD"],"snapshot":true}}'
     async with serving(sandbox), client(sandbox, *ASK["kraken"]) as early:

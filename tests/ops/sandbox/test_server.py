@@ -99,7 +99,7 @@ async def test_the_rate_is_shared_by_the_markets_of_an_exchange() -> None:
     assert 100 < sum(made) < 600
 
 
-async def test_who_connects_more_often_than_the_exchange_allows_is_refused_and_counted() -> None:
+async def test_connections_beyond_the_exchanges_limit_are_refused_and_counted() -> None:
     sandbox = Sandbox(["okx"], FAST)
     async with serving(sandbox):
         said = [await refusal(sandbox, "/ws/v5/public") for _ in range(5)]
@@ -115,7 +115,7 @@ async def test_paths_that_no_exchange_serves_are_not_found() -> None:
             assert await refusal(sandbox, path) == 404
 
 
-async def test_clients_that_are_no_websocket_or_leave_rudely_hurt_nobody() -> None:
+async def test_clients_that_are_no_websocket_or_disconnect_abruptly_do_no_harm() -> None:
     sandbox = Sandbox(["binance"], FAST)
     async with serving(sandbox), client(sandbox, *ASK["binance"]) as socket:
         for data in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\x00" * 100, b"GET /ws HTTP/1.1\r\nHost: x\r\n"):

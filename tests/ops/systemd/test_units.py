@@ -211,7 +211,7 @@ def test_compose_publishes_on_loopback_only_and_puts_prometheus_where_the_servic
     assert scrape == [load_config(DOCKER / "tickwarden.toml").control.http]
 
 
-def test_grafana_is_given_the_data_source_that_the_dashboard_asks() -> None:
+def test_grafana_gets_the_data_source_that_the_dashboard_queries() -> None:
     provisioning = DOCKER / "grafana" / "provisioning"
     (source,) = yaml_of(provisioning / "datasources" / "prometheus.yaml")["datasources"]
     (provider,) = yaml_of(provisioning / "dashboards" / "tickwarden.yaml")["providers"]
