@@ -9,12 +9,11 @@ import pytest
 from tests.harness.amounts import CHAOS
 from tests.harness.paths import TESTS
 
+SIGNS = ("from tests.harness.amounts import", "from tests.harness.sampling import", "pytest.mark.slow")
 SAMPLED = sorted(
     str(path.relative_to(TESTS))
     for path in TESTS.rglob("test_*.py")
-    if "bench" not in path.parts
-    and "chaos" not in path.parts
-    and any(sign in path.read_text() for sign in ("from tests.harness.amounts import", "pytest.mark.slow"))
+    if "bench" not in path.parts and "chaos" not in path.parts and any(sign in path.read_text() for sign in SIGNS)
 )
 
 

@@ -16,6 +16,7 @@ import duckdb
 import pytest
 
 from ops.terminal.exit_codes import CONFIGURATION, GAVE_UP, LOST
+from tests.harness.amounts import variants
 from tests.harness.cli_process import COMMAND, PATIENCE_S, environment, status, tickwarden, wait_for
 from tests.harness.service_process import QUICK, Sandbox, Service, recording, sandbox
 
@@ -165,7 +166,7 @@ def test_where_no_signal_comes_the_end_of_the_terminal_is_seen_unless_it_was_sta
         process.wait()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", variants(signal.SIGTERM, signal.SIGINT))
 def test_a_stop_requested_while_the_program_is_loading_counts(tmp_path: Path, number: int) -> None:
     (tmp_path / "tickwarden.toml").write_text(QUICK + ALONE)
     loading = (

@@ -16,6 +16,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from tests.harness.amounts import variants
 from tests.harness.cli_process import COMMAND, PATIENCE_S, environment, tickwarden, wait_for
 from tests.harness.service_process import (
     PR_SET_CHILD_SUBREAPER,
@@ -96,7 +97,9 @@ def test_sighup_applies_what_differs_in_the_file_and_a_wrong_file_changes_nothin
     assert check_file(tmp_path).keys() == {"binance", "bybit"}
 
 
-@pytest.mark.parametrize(("first", "second"), [(signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)])
+@pytest.mark.parametrize(
+    ("first", "second"), variants((signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT))
+)
 def test_a_second_signal_of_either_kind_ends_the_process_at_once(
     tmp_path: Path, sandbox: Sandbox, first: int, second: int
 ) -> None:

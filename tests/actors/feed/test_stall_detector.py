@@ -20,6 +20,7 @@ from actors.feed.peer_activity import PeerActivity
 from actors.feed.stall_detector import BEHIND_S, LATE_S, StallLimits
 from actors.model.records import GapReason, GapStatus
 from supervisor import State
+from tests.harness.amounts import variants
 from tests.harness.continuity_file import new_file, put_audit, put_feeds, put_gaps
 from tests.harness.exchange_server import trade
 from tests.harness.exchange_values import dialect_of
@@ -303,7 +304,7 @@ def says(words: str) -> str:
     return json.dumps({"system": words})
 
 
-@pytest.mark.parametrize("words", ["maintenance", "post_only"])
+@pytest.mark.parametrize("words", variants("maintenance", "post_only"))
 @pytest.mark.parametrize("learnt", [False, True])
 async def test_while_an_exchange_reports_that_it_does_not_trade_its_silence_is_no_stall(
     words: str, learnt: bool, autojump_clock: MockClock

@@ -20,6 +20,7 @@ from actors.store.database import FileDamaged, FileTrouble, opening_error
 from actors.store.duckdb_messages import bare, held
 from actors.store.filesystem import Files
 from actors.store.store import Store
+from tests.harness.amounts import variants
 from tests.harness.continuity_rows import T0_NS, block_of
 from tests.harness.store_harness import batch, ids_in, settings
 
@@ -52,7 +53,7 @@ def said(one: Store) -> list[Notice]:
 
 
 @pytest.mark.parametrize("restart", [False, True])
-@pytest.mark.parametrize("compacted", [False, True])
+@pytest.mark.parametrize("compacted", variants(True, False))
 def test_a_segment_that_vanished_is_an_event_and_a_gap_of_its_market(
     restart: bool, compacted: bool, tmp_path: Path
 ) -> None:
@@ -172,7 +173,7 @@ async def test_lost_trades_are_requested_from_the_history_and_stored_again(tmp_p
     assert states[-1] is GapStatus.FILLED and not continuity.unfinished()
 
 
-@pytest.mark.parametrize("kind", ["fifo", "folder", "symlink", "rubbish", "bytes", "long"])
+@pytest.mark.parametrize("kind", variants("fifo", "rubbish", "folder", "symlink", "bytes", "long", kept=2))
 def test_what_is_planted_in_the_tail_is_set_aside_and_not_fatal(kind: str, tmp_path: Path) -> None:
     one = started(tmp_path)
     (number,) = put(one, 1)
@@ -251,7 +252,7 @@ def test_an_error_is_not_judged_by_words_of_the_path(word: str) -> None:
     assert word not in bare(trouble, [path])
 
 
-@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("restart", variants(True, False))
 def test_a_fold_of_batches_of_which_only_some_have_rows_of_a_table_is_no_loss(
     restart: bool, tmp_path: Path
 ) -> None:

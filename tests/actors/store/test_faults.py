@@ -21,7 +21,7 @@ from actors.store.filesystem import Files
 from actors.store.store import Store
 from actors.telemetry.ledger import Ledger
 from supervisor import Backoff, Context, Mailbox
-from tests.harness.amounts import amount
+from tests.harness.amounts import amount, variants
 from tests.harness.store_harness import (
     CRASH_POINTS,
     FaultyFiles,
@@ -162,7 +162,7 @@ def errno_words(number: int) -> str:
     return os.strerror(number).replace("No space left on device", "No space left")
 
 
-@pytest.mark.parametrize("operation", ["write", "sync", "sync_folder", "rename"])
+@pytest.mark.parametrize("operation", variants("write", "rename", "sync", "sync_folder", kept=2))
 async def test_trouble_while_merging_and_folding_costs_nothing_either(tmp_path: Path, operation: str) -> None:
     """The manifest cannot be written: nothing is deleted, the next merge finds out what happened."""
     layer = FaultyFiles()

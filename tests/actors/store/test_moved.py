@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from actors.store.views import recorded_tail
+from tests.harness.amounts import variants
 from tests.harness.recording_samples import ask, ids, record, settings, store, tree, write
 
 # Pythons with another DuckDB in them, parted by ":"; CI has none, a release is tried with 1.2, 1.3 and 1.4.
@@ -121,7 +122,7 @@ def test_a_copy_of_a_running_recording_shows_what_the_recording_shows(tmp_path: 
         assert ids(copy) == ids(told.path) and len(ids(copy)) == 24
 
 
-@pytest.mark.parametrize("name", ["it's", "spaces and ü", "sym=x"])
+@pytest.mark.parametrize("name", variants("it's", "spaces and ü", "sym=x"))
 def test_the_tail_is_found_again_whatever_its_folder_is_called(name: str, tmp_path: Path) -> None:
     import duckdb
 

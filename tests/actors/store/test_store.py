@@ -27,7 +27,7 @@ from actors.store.sql import EMPTY_NAME, sql_text
 from actors.store.store import Store
 from actors.store.tail import Segment, Tail, live, parse_name, plan
 from actors.store.views import select_sql
-from tests.harness.amounts import amount
+from tests.harness.amounts import amount, variants
 from tests.harness.buffering import LISTED
 from tests.harness.store_harness import Crash, Reader, StumblingFiles, WatchedFiles, batch, ids_in, never, reader
 from tests.harness.store_harness import settings as settings_in
@@ -51,7 +51,7 @@ def write(one: Store, *ids: int) -> int:
     return number
 
 
-@pytest.mark.parametrize("read_only", [True, False])
+@pytest.mark.parametrize("read_only", variants(True, False))
 def test_a_batch_is_seen_by_another_process_as_soon_as_write_has_returned(one: Store, read_only: bool) -> None:
     """By one that comes, and by one that is there."""
     with reader() as other:
@@ -162,7 +162,7 @@ def test_a_tail_that_is_moved_with_its_file_is_taken_up_there(one: Store, tmp_pa
     again.close()
 
 
-@pytest.mark.parametrize("name", ["exchange=kraken", "~", 'it\'s {a,b} "x" ünï→ %20;-- $HOME'])
+@pytest.mark.parametrize("name", variants('it\'s {a,b} "x" ünï→ %20;-- $HOME', "exchange=kraken", "~"))
 def test_any_path_will_do(tmp_path: Path, name: str) -> None:
     """Also one that DuckDB could take for a partition, a pattern or SQL."""
     folder = tmp_path / name

@@ -23,6 +23,7 @@ from ops.cli.commands import COMMANDS, cli
 from ops.cli.common import Number
 from ops.cli.exchanges import COLUMNS
 from ops.cli.live import event_line
+from tests.harness.amounts import variants
 from tests.harness.cli_process import (
     COMMAND,
     PATIENCE_S,
@@ -86,7 +87,7 @@ def test_a_number_that_is_none_is_wrong_use(words: tuple[str, ...], tmp_path: Pa
     assert "nearest" not in result.stderr and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("form", ["--json", "--csv", ""])
+@pytest.mark.parametrize("form", variants("--json", "", "--csv"))
 def test_a_reader_that_has_had_enough_is_no_failure(form: str, tmp_path: Path) -> None:
     duckdb.connect(str(tmp_path / "a.duckdb")).close()
     words = ["query", "FROM range(20000)", "--file", "a.duckdb", *([form] if form else [])]
@@ -127,7 +128,7 @@ def test_output_that_cannot_be_written_is_a_failure_with_words(tmp_path: Path) -
     assert "Traceback" not in done.stderr and "[Errno" not in done.stderr
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "koi8-r"])
+@pytest.mark.parametrize("encoding", variants("ascii", "latin-1", "koi8-r"))
 def test_what_cannot_be_encoded_is_replaced_in_text_and_escaped_in_json(encoding: str, tmp_path: Path) -> None:
     duckdb.connect(str(tmp_path / "a.duckdb")).close()
     shown = {}
@@ -164,7 +165,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, su
 Service = tuple[Path, subprocess.Popen[str]]
 
 
-@pytest.mark.parametrize("width", [60, 80, 200])
+@pytest.mark.parametrize("width", variants(80, 200, 60, kept=2))
 def test_every_table_fits_its_terminal(service: Service, width: int) -> None:
     for words in (["status"], ["actors"], ["gaps"], ["coverage"], ["top", "--once"], ["events"], ["exchanges"]):
         code, text = drawn_here(*words, folder=service[0], width=width)

@@ -21,7 +21,7 @@ from ops.export.query import QueryError
 from ops.export.source import opened
 from ops.export.target import ExportError
 from ops.terminal.time_options import microseconds
-from tests.harness.amounts import amount
+from tests.harness.amounts import amount, variants
 from tests.harness.cli_process import COMMAND, environment, tickwarden
 from tests.harness.file_holder import held
 from tests.harness.recording_samples import (
@@ -54,7 +54,7 @@ def rows(path: Path, table: str) -> list[tuple[object, ...]]:
 # -- one DuckDB file ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("state", ["stopped", "running", "killed"])
+@pytest.mark.parametrize("state", variants("running", "stopped", "killed"))
 def test_a_copy_holds_every_row_of_file_and_tail_as_plain_tables(state: str, tmp_path: Path) -> None:
     told, copy = settings(tmp_path), tmp_path / "copy.duckdb"
     with store(told) as made:
@@ -342,7 +342,7 @@ def endless(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return told.path
 
 
-@pytest.mark.parametrize(("number", "target"), [(signal.SIGINT, "copy.duckdb"), (signal.SIGTERM, "out/")])
+@pytest.mark.parametrize(("number", "target"), variants((signal.SIGINT, "copy.duckdb"), (signal.SIGTERM, "out/")))
 def test_an_interrupted_export_leaves_nothing(
     number: signal.Signals, target: str, endless: Path, tmp_path: Path
 ) -> None:
