@@ -63,6 +63,7 @@ class Venue:
         self.lists = True  # answers when it is asked for the list
         self.list_s = 0.0  # how long that takes
         self.list_asked = 0
+        self.broken: set[str] = set()  # kinds of markets whose part of the list cannot be read
         self.failures = 0  # of REST's answers the next so many are an internal error
         self.spoil: Callable[[str], str] = str  # what becomes of the frames with trades
         self._open: dict[Client, set[str]] = {}
@@ -153,7 +154,7 @@ class Venue:
     async def _list(self, kind: str) -> httpx.Response:
         self.list_asked += 1
         await trio.sleep(self.list_s)
-        if not self.lists:
+        if not self.lists or kind in self.broken:
             return httpx.Response(503, stream=httpx.ByteStream(b""))
         listed = {"SPOT": self.listed, "SWAP": self.swaps}.get(kind, {})
         rows = [

@@ -272,21 +272,8 @@ async def test_one_part_of_a_list_that_cannot_be_read_takes_nothing_away(autojum
     venue, file = Venue(), ListFile(spot(BTC), spot(SOL))
     async with recorded(venue, "*/USDT", listed=True, file=file) as recorder:
         assert natives(recorder) == [BTC, "ETH-USDT"]  # SOL has gone
-        parts = venue._list
-
-        async def list_of(kind: str) -> object:
-            if kind == "FUTURES":
-                return await Venue._list(_broken(venue), kind)
-            return await parts(kind)
-
-        venue._list = list_of  # type: ignore[method-assign, assignment]
+        venue.broken = {"FUTURES"}
         venue.listed = {XRP: "live"}
         await trio.sleep(LIST_DAY_S + 60.0)
         assert natives(recorder) == [BTC, "ETH-USDT", XRP]
         assert recorder.told("instruments_unavailable")
-
-
-def _broken(venue: Venue) -> Venue:
-    other = Venue()
-    other.lists = False
-    return other
