@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -89,7 +89,16 @@ class _Market:
     @property
     def by_id(self) -> bool:
         """Whether gaps say by their ids what they hold; elsewhere only their times do."""
-        return dialect_of(self.exchange).ids.get(parse_symbol(self.symbol).kind) is IdPromise.CONTIGUOUS
+        return self._promise is IdPromise.CONTIGUOUS
+
+    @property
+    def nameless(self) -> bool:
+        """Whether ids do not identify a trade: it is then known by all else, and by its twins before it."""
+        return self._promise in (IdPromise.NONE, IdPromise.REPEATED)
+
+    @property
+    def _promise(self) -> IdPromise | None:
+        return dialect_of(self.exchange).ids.get(parse_symbol(self.symbol).kind)
 
 
 def _compare_market(con: duckdb.DuckDBPyConnection, market: _Market, verdict: Verdict, seed: int) -> None:
@@ -98,6 +107,13 @@ def _compare_market(con: duckdb.DuckDBPyConnection, market: _Market, verdict: Ve
         "SELECT trade_id, fills, price, volume, side, timestamp FROM ticks WHERE exchange = ? AND symbol = ?", key
     ).fetchall()
     fills = list(market.fills)  # after the rows, for trading goes on
+    until = market.until
+    if market.nameless:
+        names = _names([(_time(fill), Decimal(fill.price), Decimal(fill.volume), fill.side) for fill in fills])
+        until = next((own for own, fill in zip(names, fills, strict=True) if fill.trade_id == until), until)
+        fills = [replace(fill, trade_id=own) for own, fill in zip(names, fills, strict=True)]
+        names = _names([(at, price, volume, side) for *_, price, volume, side, at in rows])
+        rows = [(own, *row[1:]) for own, row in zip(names, rows, strict=True)]
     ids = [number for trade_id, count, *_ in rows for number in span(trade_id, count)]
     stored = set(ids)
     if not stored:
@@ -121,7 +137,7 @@ def _compare_market(con: duckdb.DuckDBPyConnection, market: _Market, verdict: Ve
     ).fetchall()
     order = list(truth)
     first = next(at for at, number in enumerate(order) if number in stored)
-    last = order.index(market.until) if market.until is not None else -1
+    last = order.index(until) if until is not None else -1
     for number in order[first : last + 1]:
         verdict.happened += 1
         if number in stored:
@@ -130,6 +146,17 @@ def _compare_market(con: duckdb.DuckDBPyConnection, market: _Market, verdict: Ve
             verdict.listed[market.exchange] += 1
         else:
             raise Untrue(f"{name}: {number} is neither stored nor listed: {truth[number]}; gaps: {gaps[-5:]}")
+
+
+def _names(trades: Sequence[tuple[Any, ...]]) -> list[str]:
+    """What identifies each where ids do not."""
+    counts: Counter[tuple[Any, ...]] = Counter()
+    names = []
+    for trade in trades:
+        counts[trade] += 1
+        at, price, volume, side = trade
+        names.append(f"{at}/{price.normalize()}/{volume.normalize()}/{side}/{counts[trade]}")
+    return names
 
 
 def _inside(gap: tuple[Any, ...], number: str, fill: Fill, *, by_id: bool) -> bool:
