@@ -235,7 +235,7 @@ class _Reading:
         for symbol, first, last, at_ns in self._ask(REPORTED):
             if at_ns >= (self._since(symbol) or 0):  # otherwise it belongs to ids before a reset
                 self._reported.setdefault(symbol, []).append((first, last))
-        self._reported = {symbol: _joined(stretches) for symbol, stretches in self._reported.items()}
+        self._reported = {symbol: _joined(ranges) for symbol, ranges in self._reported.items()}
 
     def _choose_gaps(self) -> None:
         """The gaps of each market shortly before its newest trade, on the exchange's clock."""
@@ -304,10 +304,10 @@ def _days(row: GapRow) -> int:
     return GAPS_DAYS if row.status in (GapStatus.OPEN, GapStatus.PARTIAL) else FINAL_GAPS_DAYS
 
 
-def _joined(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def _joined(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Ranges in order of their first ids; adjacent ones are merged."""
     joined: list[tuple[int, int]] = []
-    for first, last in stretches:
+    for first, last in ranges:
         if joined and first <= joined[-1][1] + 1:
             joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
         else:

@@ -46,8 +46,8 @@ def filter_batch(batch: Batch) -> Filtered:
     with connect(MEMORY, replace(command_limits(), memory=TRY_MEMORY, threads=1)) as con:
         blocks, ticks, rejects = [], Counter[str](), []
         for block in batch.blocks:
-            sound, bad = _halved(range(len(block)), partial(_try_ticks, con, block))
-            blocks.append(_rows(block, sound) if bad else block)
+            valid, bad = _halved(range(len(block)), partial(_try_ticks, con, block))
+            blocks.append(_rows(block, valid) if bad else block)
             ticks[block.exchange] += len(bad)
             rejects += [_refused_tick(block, row, error) for row, error in bad]
         small: dict[str, Any] = {}
@@ -57,9 +57,9 @@ def filter_batch(batch: Batch) -> Filtered:
                 continue
             small[field], left_out = _halved(getattr(batch, field), partial(_try_rows, con, schema))
             others += [ascii(row)[:SHOWN_CHARS_MAX] for row, _ in left_out]
-        old, unsound = _halved(batch.rejects, partial(_try_rows, con, REJECTS))
+        old, invalid = _halved(batch.rejects, partial(_try_rows, con, REJECTS))
         rejects += [
-            _reject(printable(reject.exchange), reject.reason, ascii(reject), error) for reject, error in unsound
+            _reject(printable(reject.exchange), reject.reason, ascii(reject), error) for reject, error in invalid
         ]
     small["audit"] = [_without(row, ticks[row.exchange]) for row in small["audit"]]
     replaced: dict[str, Any] = {field: tuple(rows) for field, rows in small.items()}

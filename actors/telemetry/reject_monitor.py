@@ -27,7 +27,7 @@ _TEXT = re.compile(rb'"((?:[^"\\]|\\.)*+)"')
 class Refused:
     """The rejects of one market, or (`symbol` None) of an unknown one: then `markets` are those they may be of.
 
-    Counts are of the current window; `sound` by market. `alarm` is the message, "" while there is none.
+    Counts are of the current window; `valid` by market. `alarm` is the message, "" while there is none.
     """
 
     symbol: str | None
@@ -37,7 +37,7 @@ class Refused:
     markets: set[str] = field(default_factory=set)
     reads: int = 0
     rejects: int = 0
-    sound: Counter[str] = field(default_factory=Counter)
+    valid: Counter[str] = field(default_factory=Counter)
     alarm: str = ""
     fresh: bool = False  # a window with rejects is over (or the first raised an alarm): no gap records it yet
     with_valid: frozenset[str] = frozenset()  # markets with valid trades in that window
@@ -45,17 +45,17 @@ class Refused:
     @property
     def considerable(self) -> bool:
         """Whether the share of rejects in the window is large enough for an alarm."""
-        return self.rejects > 0 and self.rejects >= SHARE * (self.rejects + self.sound.total())
+        return self.rejects > 0 and self.rejects >= SHARE * (self.rejects + self.valid.total())
 
     def begin(self, now: float) -> None:
         """Begins the next window of an alarm."""
         self.show()
         self.since, self.reads, self.rejects = now, 0, 0
-        self.sound.clear()
+        self.valid.clear()
 
     def show(self) -> None:
         """Sets what the window so far means for gaps."""
-        self.fresh, self.with_valid = self.rejects > 0, frozenset(self.sound)
+        self.fresh, self.with_valid = self.rejects > 0, frozenset(self.valid)
 
 
 class Refusals:
@@ -64,14 +64,14 @@ class Refusals:
     def __init__(self) -> None:
         self.watched: dict[str | None, Refused] = {}
 
-    def note(self, rejects: Sequence[Reject], sound: Iterable[str], markets: Mapping[str, str], now: float) -> None:
+    def note(self, rejects: Sequence[Reject], valid: Iterable[str], markets: Mapping[str, str], now: float) -> None:
         """Adds the rejects of one read of a connection that carries `markets` (unified symbols by native name)."""
-        counts = Counter(sound) if self.watched else Counter[str]()
+        counts = Counter(valid) if self.watched else Counter[str]()
         for symbol, one in self.watched.items():
             if symbol is None:
-                one.sound.update(counts)
+                one.valid.update(counts)
             elif symbol in counts:
-                one.sound[symbol] += counts[symbol]
+                one.valid[symbol] += counts[symbol]
         found: dict[str | None, list[Reject]] = {}
         subjects: Sequence[str | None] = (None,)
         for at, reject in enumerate(rejects):
@@ -97,7 +97,7 @@ class Refusals:
             if one.alarm:
                 if age_s < ALARM_WINDOW_S:
                     continue
-                if one.considerable or not one.sound:  # it lasts until valid trades arrive
+                if one.considerable or not one.valid:  # it lasts until valid trades arrive
                     one.begin(now)
                 else:
                     ended.append(self.watched.pop(symbol))
@@ -105,7 +105,7 @@ class Refusals:
                 one.alarm = _alarm(one)
                 one.show()
                 begun.append(one)
-            elif age_s >= WINDOW_S and one.sound:
+            elif age_s >= WINDOW_S and one.valid:
                 del self.watched[symbol]
         return begun, ended
 
@@ -134,7 +134,7 @@ def _named(payload: bytes, markets: Mapping[str, str]) -> list[str]:
 def _alarm(one: Refused) -> str:
     payload = one.first.payload[:EXCERPT_BYTES].decode("utf-8", "replace")
     example = "".join(char if char.isprintable() else "?" for char in payload)
-    of = one.rejects + one.sound.total()
+    of = one.rejects + one.valid.total()
     return (
         f"{one.symbol or 'messages of no known market'}: {one.rejects:,} of {of:,} rejected"
         f" ({one.first.reason}: {one.first.detail}), for example {example}"

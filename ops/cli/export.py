@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from actors.model.errors import DatabaseLocked
 from ops.cli.common import config_option, configuration, json_option, print_json, quiet_option, timeout_option
-from ops.export.export import Exported, Stretch, export
+from ops.export.export import Exported, TimeRange, export
 from ops.export.query import QueryError
 from ops.export.target import ExportError
 from ops.terminal.exit_codes import FAILED, OK
@@ -60,7 +60,7 @@ def export_command(
             done = export(
                 source or configuration(config_path).store.path,
                 target,
-                stretch=Stretch(since_us, until_us),
+                time_range=TimeRange(since_us, until_us),
                 as_folder=as_folder,
                 overwrite=overwrite,
                 timeout_s=timeout_s,

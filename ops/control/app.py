@@ -26,7 +26,7 @@ class SymbolsChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     remove: tuple[str, ...] = ()
 
 
-class Stretch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"from_": "from"}):
+class RepairOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"from_": "from"}):
     """The body of a repair: a market, and two RFC 3339 times or UTC days; without `to` up to now."""
 
     symbol: str
@@ -111,9 +111,9 @@ class ControlApp(Protocol):
         """Adds and removes symbols of one exchange; returns what is recorded now."""
         raise NotAvailable(f"changing {len(add) + len(remove)} symbols of {exchange}")
 
-    def repair(self, exchange: str, stretch: Stretch) -> Mapping[str, object]:
+    def repair(self, exchange: str, order: RepairOrder) -> Mapping[str, object]:
         """Requests a time range from the exchange again; returns the repair, which runs in the background."""
-        raise NotAvailable(f"repair of {stretch.symbol} on {exchange}")
+        raise NotAvailable(f"repair of {order.symbol} on {exchange}")
 
     def repairs(self) -> Sequence[Mapping[str, object]]:
         """The known repairs, each with at least "repair" (its number) and "state"."""

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from ops.control import problem
-from ops.control.app import ControlApp, Stretch, SymbolsChange
+from ops.control.app import ControlApp, RepairOrder, SymbolsChange
 from ops.control.http import Reply
 from ops.control.problem import Problem
 
@@ -186,7 +186,7 @@ async def _change_symbols(call: Call) -> Reply:
 
 
 async def _repair(call: Call) -> Reply:
-    return _json(call.app.repair(call.name, _read_body(call.body, Stretch)))
+    return _json(call.app.repair(call.name, _read_body(call.body, RepairOrder)))
 
 
 async def _repairs(call: Call) -> Reply:

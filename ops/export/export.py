@@ -40,7 +40,7 @@ class Exported:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class TimeRange:
     """From `since_us` to before `until_us`, microseconds UTC; None is no bound."""
 
     since_us: int | None = None
@@ -58,7 +58,7 @@ def export(
     source: Path,
     target: Path,
     *,
-    stretch: Stretch = Stretch(),
+    time_range: TimeRange = TimeRange(),
     as_folder: bool = False,
     overwrite: bool = False,
     timeout_s: float = LOCK_TIMEOUT_S,
@@ -80,9 +80,9 @@ def export(
         made, spill = work / "made", work / "spill"
         with opened(source, timeout_s=timeout_s, threads=threads, memory_limit=MEMORY_LIMIT, spill=spill) as src:
             if as_folder:
-                rows = _make_folder(src, made, stretch, progress, unit_rows_max)
+                rows = _make_folder(src, made, time_range, progress, unit_rows_max)
             else:
-                rows = _make_file(src, made, stretch, progress)
+                rows = _make_file(src, made, time_range, progress)
         size = make_durable(made)
         place(made, target, overwrite=overwrite)
     return Exported(target, "parquet" if as_folder else "duckdb", rows, size, time.monotonic() - began)
@@ -102,10 +102,10 @@ def _interrupts() -> Iterator[None]:
         raise
 
 
-def _make_file(src: Source, made: Path, stretch: Stretch, progress: Progress) -> dict[str, int]:
+def _make_file(src: Source, made: Path, time_range: TimeRange, progress: Progress) -> dict[str, int]:
     """Copies everything that the file shows, as plain tables of the same names and types."""
     con = src.con
-    bounds = stretch.since_us, stretch.until_us
+    bounds = time_range.since_us, time_range.until_us
     selects = {name: within(name, source, *bounds) for name, source in src.tables.items()}
     wanted = {name: _count(con, select) for name, select in selects.items()}
     done, total = 0, sum(wanted.values())
@@ -129,12 +129,12 @@ def _make_file(src: Source, made: Path, stretch: Stretch, progress: Progress) ->
 
 
 def _make_folder(
-    src: Source, made: Path, stretch: Stretch, progress: Progress, unit_rows_max: int
+    src: Source, made: Path, time_range: TimeRange, progress: Progress, unit_rows_max: int
 ) -> dict[str, int]:
     """Writes the ticks as Parquet, day by day; a day of very many rows in groups of symbols."""
     con, name = src.con, TICKS.name
     made.mkdir()
-    selected = within(name, src.tables[name], stretch.since_us, stretch.until_us)
+    selected = within(name, src.tables[name], time_range.since_us, time_range.until_us)
     counts = con.execute(
         f"SELECT epoch_us({moment(name)}) // {DAY_US} AS day, exchange, symbol, count(*) FROM ({selected})"
         " GROUP BY ALL ORDER BY ALL"
@@ -142,7 +142,7 @@ def _make_folder(
     done, total = 0, sum(count for *_, count in counts)
     con.execute("CREATE TEMP TABLE wanted (exchange VARCHAR, symbol VARCHAR)")
     for day, of_day in groupby(counts, lambda row: row[0]):
-        rows = within(name, src.tables[name], *stretch.of_day(day))
+        rows = within(name, src.tables[name], *time_range.of_day(day))
         for unit in _units([row[1:] for row in of_day], unit_rows_max):
             expected = sum(count for *_, count in unit)
             con.execute("DELETE FROM wanted")

@@ -18,7 +18,7 @@ from actors.model.ticks import Block
 from actors.pipeline import Pipeline
 from actors.recorder import CannotRepair
 from ops.config.config import Config, ConfigErrors, load_config
-from ops.control.app import ControlApp, Refused, Stretch, UnknownName
+from ops.control.app import ControlApp, Refused, RepairOrder, UnknownName
 from ops.control.tap import LineBuffer
 from ops.monitoring import status as report
 from ops.monitoring.logs import set_level
@@ -186,21 +186,21 @@ class ServiceApp(ControlApp):
             self._config = dataclasses.replace(self._config, exchanges=exchanges)
         return {"exchange": exchange, "symbols": list(recording.settings.symbols)}
 
-    def repair(self, exchange: str, stretch: Stretch) -> Mapping[str, object]:
+    def repair(self, exchange: str, wanted: RepairOrder) -> Mapping[str, object]:
         """Starts a repair, which runs in the service whether the client waits for it or not."""
         self._must_run()
         if exchange not in self._pipeline.exchanges:
             raise UnknownName(f"no exchange is called {exchange!r}")
         now_us = time.time_ns() // 1000
         try:
-            from_us = microseconds(stretch.from_)
-            to_us = min(microseconds(stretch.to), now_us) if stretch.to else now_us
+            from_us = microseconds(wanted.from_)
+            to_us = min(microseconds(wanted.to), now_us) if wanted.to else now_us
         except ValueError as error:
             raise Refused(str(error)) from error
         if from_us >= to_us:
-            raise Refused(f"a time range begins before it ends, and before now; this one begins at {stretch.from_}")
+            raise Refused(f"a time range begins before it ends, and before now; this one begins at {wanted.from_}")
         try:
-            order = self._pipeline.exchanges[exchange].repair(stretch.symbol, from_us * 1000, to_us * 1000)
+            order = self._pipeline.exchanges[exchange].repair(wanted.symbol, from_us * 1000, to_us * 1000)
         except CannotRepair as error:
             raise Refused(str(error)) from error
         return report.repair(exchange, order)

@@ -12,7 +12,7 @@ from tests.harness.amounts import amount
 from tests.harness.continuity_file import new_file, put_audit, put_feeds, put_gaps
 from tests.harness.continuity_rows import BTC, ETH, SECOND_NS, T0_NS
 
-Stretch = tuple[float, float, str]
+Interval = tuple[float, float, str]
 
 
 def s(seconds: float) -> int:
@@ -37,7 +37,7 @@ def gap(
     )  # fmt: skip
 
 
-def coverage(con: duckdb.DuckDBPyConnection, symbol: str = BTC) -> list[Stretch]:
+def coverage(con: duckdb.DuckDBPyConnection, symbol: str = BTC) -> list[Interval]:
     rows = con.execute(
         "SELECT epoch_us(from_time), epoch_us(to_time), status FROM coverage WHERE exchange = 'x' AND symbol = ?",
         [symbol],
@@ -142,8 +142,8 @@ def test_the_view_agrees_with_the_rows_at_every_instant(
     for number, (since, lasts) in enumerate(sorted(runs)):
         run(con, f"r{number}", since, since + lasts)
     put_gaps(con, [gap(n, since, since + lasts, word) for n, (since, lasts, word) in enumerate(gaps)])
-    stretches = coverage(con)
-    for before, after in pairwise(stretches):
+    intervals = coverage(con)
+    for before, after in pairwise(intervals):
         assert before[1] <= after[0]
         assert before[1] < after[0] or before[2] != after[2]
     low, high = min(a for a, _ in runs), max(a + n for a, n in runs)
@@ -152,5 +152,5 @@ def test_the_view_agrees_with_the_rows_at_every_instant(
         expected = "lost" if "lost" in words else "unknown" if "unknown" in words else "repaired" if words else None
         if expected is None and low <= instant < high:
             expected = "live" if any(a <= instant < a + n for a, n in runs) else "unknown"
-        found = [word for since, until, word in stretches if since <= instant < until]
+        found = [word for since, until, word in intervals if since <= instant < until]
         assert found == ([expected] if expected else [])

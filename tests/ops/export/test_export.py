@@ -16,7 +16,7 @@ from actors.model.ticks import TICKS
 from actors.store import partitions
 from actors.store.tables import TABLES
 from ops.cli.commands import cli
-from ops.export.export import Stretch, export
+from ops.export.export import TimeRange, export
 from ops.export.query import QueryError
 from ops.export.source import opened
 from ops.export.target import ExportError
@@ -146,12 +146,12 @@ def test_only_rows_of_the_range_are_copied_its_end_excluded(tmp_path: Path) -> N
     told, copy = settings(tmp_path), tmp_path / "copy.duckdb"
     record(told, 10, 10, 10)
     day = microseconds("2026-06-02")
-    done = export(told.path, copy, stretch=Stretch(day, day + 5_000_000))
+    done = export(told.path, copy, time_range=TimeRange(day, day + 5_000_000))
     assert done.rows == NO_GAPS | {"audit": 1, "events": 1, "rejects": 1, "schema_version": 1, "ticks": 5}
     # The fifth trade has no time of the exchange's: when it was received counts.
     assert sorted(row[0].split("-")[1] for row in ask(copy, "SELECT trade_id FROM ticks")) == list("01234")
-    assert export(told.path, tmp_path / "a", stretch=Stretch(since_us=day)).rows["ticks"] == 20
-    assert export(told.path, tmp_path / "b", stretch=Stretch(until_us=day)).rows["ticks"] == 10
+    assert export(told.path, tmp_path / "a", time_range=TimeRange(since_us=day)).rows["ticks"] == 20
+    assert export(told.path, tmp_path / "b", time_range=TimeRange(until_us=day)).rows["ticks"] == 10
 
 
 def test_a_file_that_moved_together_with_its_tail_is_copied_whole(tmp_path: Path) -> None:
@@ -288,8 +288,8 @@ def test_days_are_added_to_a_folder_and_replaced_only_on_request(tmp_path: Path)
     told, folder = settings(tmp_path), tmp_path / "out"
     record(told, 6, 6)
     second = microseconds("2026-06-02")
-    export(told.path, folder, as_folder=True, stretch=Stretch(until_us=second))
-    export(told.path, folder, as_folder=True, stretch=Stretch(since_us=second))
+    export(told.path, folder, as_folder=True, time_range=TimeRange(until_us=second))
+    export(told.path, folder, as_folder=True, time_range=TimeRange(since_us=second))
     before = tree(folder)
     assert len(before) == 6
     with pytest.raises(ExportError, match="has files already"):
@@ -409,5 +409,5 @@ def test_what_coverage_stands_on_is_copied_whole(tmp_path: Path) -> None:
     with duckdb.connect(told.path) as con:
         con.execute("INSERT INTO store.feeds BY NAME SELECT TIMESTAMPTZ '2020-01-01' AS \"at\", 'started' AS event")
         con.execute("INSERT INTO store.gap_states BY NAME SELECT TIMESTAMPTZ '2020-01-01' AS \"at\", 'a' AS gap_id")
-    done = export(told.path, copy, stretch=Stretch(since_us=microseconds("2026-06-02")))
+    done = export(told.path, copy, time_range=TimeRange(since_us=microseconds("2026-06-02")))
     assert (done.rows["feeds"], done.rows["gap_states"], done.rows["ticks"]) == (1, 1, 10)
