@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from actors.backfill.stored_instruments import storable
 from actors.exchanges.contract.instruments import Instrument
+from actors.model.symbols import SymbolError
 from tests.harness.memory_exchange import BTC, LIST_DAY_S, LIST_LIMITS, ListFile, Recorder, Venue, recorded, seen
 
 SOL, XRP = "SOL-USDT", "XRP-USDT"
@@ -277,3 +278,26 @@ async def test_one_part_of_a_list_that_cannot_be_read_takes_nothing_away(autojum
         await trio.sleep(LIST_DAY_S + 60.0)
         assert natives(recorder) == [BTC, "ETH-USDT", XRP]
         assert recorder.told("instruments_unavailable")
+
+
+async def test_wildcards_are_added_and_removed_live(autojump_clock: MockClock) -> None:
+    venue, file = Venue(), ListFile()
+    venue.listed[SOL] = "live"
+    async with recorded(venue, "BTC/USDT", listed=True, file=file) as recorder:
+        change = recorder.exchange.change
+        with pytest.raises(SymbolError, match="stands for a whole code"):
+            await change(["B*/USDT"], ["BTC/USDT"])
+        assert natives(recorder) == [BTC]
+        await change(["*/USDT"], [])
+        assert natives(recorder) == carried(recorder) == [BTC, "ETH-USDT", SOL]
+        await change([], ["BTC/USDT"])  # the wildcard has it too
+        assert natives(recorder) == carried(recorder) == [BTC, "ETH-USDT", SOL]
+        await trio.sleep(2.0)
+        await venue.trade(SOL)
+        await seen(lambda: recorder.ids("SOL/USDT") == venue.ids(SOL))
+        await change(["ETH/USDT"], ["*/USDT"])
+        assert natives(recorder) == carried(recorder) == ["ETH-USDT"]
+        assert recorder.exchange.settings.symbols == ("ETH/USDT",)
+        await trio.sleep(2.0)
+        assert recorder.gaps() == []
+        recorder.check()
