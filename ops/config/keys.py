@@ -76,8 +76,8 @@ STORE = _keys(
         Whole(0, 1_000_000_000_000),
         "bytes of rejects stored for each exchange and UTC day; further rejects are only counted",
     ),
-    keep_days=Key(Whole(0, 36_500), "UTC days to keep; older days leave the file; 0 keeps all"),
-    archive_dir=Key(folder_name, "days that leave the file are first written to Parquet files in this folder", ""),
+    keep_days=Key(Whole(0, 36_500), "UTC days to keep; older days are deleted from the file; 0 keeps all"),
+    archive_dir=Key(folder_name, "deleted days are first written to Parquet files in this folder", ""),
 )
 
 CONTROL = _keys(
