@@ -10,12 +10,12 @@ from actors.exchanges.contract.instruments import InstrumentList
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """One exchange: `name` is the key in the registry and in the configuration, `title` what people read.
+    """One exchange: `name` is the key in the registry and in the configuration, `title` the name for people.
 
-    `proven` says what its decoding was checked against: recordings of its stream, single frames or answers that
-    somebody published ('sample'), or its documentation alone.
-    `history` is None where old trades cannot be asked for, `instruments` where no list of its markets is read.
-    `default_symbols` are recorded where there is no configuration at all; empty leaves the exchange out of that.
+    `proven` states what its decoding was checked against: recordings of its stream, published single frames or
+    answers ('sample'), or its documentation alone. `history` is None if old trades cannot be requested,
+    `instruments` if no list of its markets is read. `default_symbols` are recorded without any configuration; empty
+    leaves the exchange out of that.
     """
 
     name: str

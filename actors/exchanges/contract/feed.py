@@ -25,11 +25,11 @@ MS = 1_000_000  # nanoseconds in a millisecond: most exchanges stamp trades in m
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """One market as the exchange names it.
+    """One market in the exchange's terms.
 
-    `native` is the name in the exchange's own frames; `endpoint` the WebSocket URL (without query) that
-    carries it; `volume_unit` 'base', 'contracts' or 'quote'. `instrument` is its row of the exchange's list,
-    None where that is not known: then the naming rule of the documentation has made the market.
+    `native` is the name in the exchange's own frames; `endpoint` the WebSocket URL (without query) that carries it;
+    `volume_unit` 'base', 'contracts' or 'quote'. `instrument` is its row of the exchange's list, None if unknown:
+    then the documented naming rule has created the market.
     """
 
     symbol: str
@@ -67,7 +67,7 @@ class Trades:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One subscribe message. `request_id` is what the answer will echo, `natives` what it asks for."""
+    """One subscribe message. The answer echoes `request_id`; `natives` are the markets requested."""
 
     text: str
     request_id: str
@@ -78,8 +78,8 @@ class Request:
 class Ack:
     """The exchange confirmed `natives`, or all of the request with this id, or (both empty) of the oldest.
 
-    With `whole`, `natives` are all that this connection is subscribed to now. With `only`, the other markets of the
-    request with this id do not exist: the exchange refuses them by leaving them out.
+    `whole`: `natives` are all markets to which this connection is subscribed now. `only`: the other markets of the
+    request with this id do not exist; the exchange refuses them by leaving them out.
     """
 
     natives: tuple[str, ...] = ()
@@ -104,9 +104,9 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribed:
-    """The exchange ended the subscriptions to `natives`, or (empty) to all of this connection, unasked.
+    """The exchange ended the subscriptions to `natives`, or (empty) to all of this connection, unrequested.
 
-    `reason` where it gives one.
+    `reason` if it gives one.
     """
 
     natives: tuple[str, ...] = ()
@@ -179,24 +179,24 @@ class MarketRule(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What the exchange allows on one connection. Sources stand in each dialect."""
+    """What the exchange allows on one connection. Each dialect states its sources."""
 
     symbols_per_connection: int
     symbols_per_request: int
     request_bytes: int = 4096
     requests_per_s: float
-    requests_max: float = math.inf  # within `requests_window_s`, where that is less than requests_per_s comes to
+    requests_max: float = math.inf  # within `requests_window_s`, if that allows less than requests_per_s
     requests_window_s: float = 3600.0
     connects_per_s: float = 1.0
-    message_bytes: int = 1 << 20  # a trade frame is 0.2 to 250 KB; more is a fault, not data
+    message_bytes: int = 1 << 20  # a trade frame has 0.2 to 250 KB; a larger message is an error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ping:
-    """What this side sends every `interval_s`, so that the exchange keeps the connection.
+    """The ping that this client sends every `interval_s`, so that the exchange keeps the connection open.
 
-    `text` makes the message from its number (1, 2, ...), where an id must be new; None is a ping of the
-    WebSocket protocol (RFC 6455). `when_idle`: only after `interval_s` in which nothing was received.
+    `text` makes the message from its number (1, 2, ...), for an id that must be new; None is a ping of the
+    WebSocket protocol (RFC 6455). `when_idle`: only if nothing was received for `interval_s`.
     """
 
     interval_s: float
@@ -251,7 +251,7 @@ class TokenRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """One kind of rows that the exchange sends: its channels, the usual one first, and the schema of its table."""
+    """One kind of rows that the exchange sends: its channels, the default first, and the schema of its table."""
 
     channels: tuple[str, ...]
     schema: Schema
@@ -352,7 +352,7 @@ class Dialect:
         if self.request_replaces and self.limits.symbols_per_request < self.limits.symbols_per_connection:
             raise ValueError(f"{self.doc}: a request that replaces all others must hold a connection's symbols")
         if self.bad_symbol_closes and (self.limits.symbols_per_request > 1 or not self.acknowledges):
-            raise ValueError(f"{self.doc}: to find a bad symbol, each must be asked for and confirmed by itself")
+            raise ValueError(f"{self.doc}: to find a bad symbol, each must be requested and confirmed alone")
 
     @property
     def all_streams(self) -> Mapping[str, Stream]:
@@ -385,7 +385,7 @@ class Dialect:
         return self._requests(self.subscribe_text, natives, channel, first_id)
 
     def unsubscribe(self, natives: Sequence[str], channel: str, first_id: int) -> list[Request]:
-        """The requests that end these subscriptions, likewise; [] where the protocol has none."""
+        """The requests that end these subscriptions, likewise; [] if the protocol has none."""
         return self._requests(self.unsubscribe_text, natives, channel, first_id) if self.unsubscribe_text else []
 
     def _requests(
