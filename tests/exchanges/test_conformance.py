@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 import trio
@@ -12,7 +13,7 @@ from actors.exchanges.loopbacks import LOOPBACKS
 from actors.exchanges.registry import EXCHANGES
 from ops.sandbox import Sandbox, parse_faults
 from tests.harness.exchange_server import until
-from tests.harness.exchange_values import WITH_HISTORY, dialect_of, history_of
+from tests.harness.exchange_values import WITH_HISTORY, dialect_of, history_of, history_server_of
 from tests.harness.loopback_client import LoopbackClient, fetch, fetch_again, listed_markets, loopback
 
 ORDERS = 5
@@ -79,6 +80,7 @@ async def test_an_unknown_market_is_refused_or_ignored_and_costs_no_other_where_
             else:
                 await client.subscribed(market.native)
                 await client.subscribe(unknown.native)
+            await until(lambda: client.subscribers(market.native) or client.controls_of(Refusal), "any answer")
             await client.quiet()
             if client.subscribers(market.native):
                 await client.received(client.trade(market.symbol, ORDERS))
@@ -179,7 +181,7 @@ async def test_after_a_close_the_next_connection_gets_what_follows_and_old_trade
 
 @pytest.mark.parametrize("name", WITH_HISTORY)
 async def test_the_history_gives_back_what_was_traded_between_two_connections(name: str) -> None:
-    async with loopback(name) as sandbox:
+    async with loopback(name, history=replace(history_server_of(name), units=1e9)) as sandbox:
         (market, *_) = await listed_markets(sandbox, name)
         async with LoopbackClient.connected(name, sandbox, market) as client:
             await client.subscribed()

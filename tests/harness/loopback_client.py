@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -60,7 +61,10 @@ async def listed_markets(sandbox: Sandbox, name: str) -> list[Market]:
 async def fetch_again(
     sandbox: Sandbox, name: str, market: Market, missed: Sequence[Fill]
 ) -> tuple[FetchResult, Block]:
-    """What the exchange's history has of the time in which these were traded, and what became of the request."""
+    """What the exchange's history has of the time in which these were traded, and what became of the request.
+
+    No rate limit is kept, so that many pages take no time: the loopback must have none either.
+    """
     history, block = history_of(name), Block(name)
     trade_range = TradeRange(from_ns=missed[0].ns, to_ns=missed[-1].ns)
 
@@ -70,7 +74,8 @@ async def fetch_again(
     def no_reject(reject: Reject) -> None:
         raise AssertionError(f"{reject} is a sound trade")
 
-    limiter, url = RateLimiter(history.limits), sandbox.url(name, "http")
+    limiter = RateLimiter(tuple(replace(limit, units=1e9, burst=1e8) for limit in history.limits))
+    url = sandbox.url(name, "http")
     async with RestClient(history, limiter, rest_url=url, backoff=Backoff(0.01, 0.05)) as rest:
         fetcher = Fetcher(name, history, dialect_of(name).channels[0], rest, reject=no_reject, settle_s=0)
         with trio.fail_after(PATIENCE_S):
