@@ -30,6 +30,8 @@ from tests.harness.exchange_server import (
     table,
     until,
 )
+from tests.harness.exchange_values import dialect_of
+from tests.harness.sampling import sample
 from tests.harness.server_frames import frame
 
 NOT_JSON = (b"", b"{", b"hi", b"<html>502 Bad Gateway</html>", b'{"a":NaN}', b'{"a":1}{"b":2}')
@@ -43,7 +45,13 @@ UNKNOWN = (
 )
 BATCH = 7  # faults sent in one write
 Fault = tuple[bytes, Reason]
-NUMBERED = [exchange for exchange in SPOILABLE if "id" in keys(exchange)]
+# One service records all of them at once, so that it is a sample: tests/exchanges breaks the frames of each. Those
+# that want a token first need a REST side.
+NUMBERED = sample(
+    [exchange for exchange in SPOILABLE if "id" in keys(exchange) and dialect_of(exchange).token is None],
+    4,
+    "bad input",
+)
 
 
 def numbered(exchange: str, number: int) -> bytes:
