@@ -37,6 +37,8 @@ def status(config_path: Path | None, socket_path: Path | None, as_json: bool) ->
     for line in headline(answer, width):
         click.echo(line)
     write_table(*exchange_rows(answer), sys.stdout, fit=EXCHANGES)
+    for line in wildcard_lines(answer):
+        click.echo(line)
     return OK
 
 
@@ -103,6 +105,15 @@ def exchange_rows(answer: Mapping[str, Any]) -> Rows:
         for name, row in answer["exchanges"].items()
     ]
     return [*head, "lag p50", "lag p99"], rows
+
+
+def wildcard_lines(answer: Mapping[str, Any]) -> list[str]:
+    """How many markets each wildcard of /v1/status matches, a line for each exchange that has any."""
+    return [
+        f"{name}: " + ", ".join(f"{text} matches {count:,} markets" for text, count in row["wildcards"].items())
+        for name, row in answer["exchanges"].items()
+        if row["wildcards"]
+    ]
 
 
 def actor_rows(answer: Sequence[Mapping[str, Any]]) -> Rows:

@@ -36,7 +36,7 @@ _WILDCARDS = """### Wildcards
 are resolved from the exchange's list of markets, at start and whenever the list is read: new listings start by
 themselves, delisted markets end without a gap. At most 5,000 markets of one exchange are recorded; symbols that
 are written out come first. Until an exchange's list has been read once, its wildcards wait and its other symbols
-are recorded. `tickwarden status --json` shows how many markets each wildcard matches (`wildcards`),
+are recorded. `tickwarden status` shows how many markets each wildcard matches (`wildcards` with `--json`),
 `tickwarden instruments` lists all that there are. Wildcards can be added and removed live, like symbols.
 """
 

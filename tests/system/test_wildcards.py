@@ -4,6 +4,7 @@ from pathlib import Path
 
 import trio
 
+from ops.cli.status import wildcard_lines
 from ops.monitoring import status as report
 from ops.sandbox import Sandbox
 from tests.harness.exchange_server import check_audit, pipeline_of, query, recording, until
@@ -31,6 +32,7 @@ async def test_wildcards_are_resolved_by_the_list_that_the_exchange_serves(tmp_p
             shown = report.status(pipeline)["exchanges"]
             assert isinstance(shown, dict)
             assert shown["binance"]["wildcards"] == {"*/USDT": len(spot)}
+            assert wildcard_lines({"exchanges": shown}) == [f"binance: */USDT matches {len(spot)} markets"]
             assert list(shown["binance"]["left_out"]) == ["NONE/USDT"]
         nursery.cancel_scope.cancel()
     assert sandbox.struck["binance"]["rate_limit"] == 0
