@@ -127,12 +127,12 @@ class StallProbes:
         if self.absent.pop(symbol, None) is not None:
             self._continuity.present(symbol, time.time_ns())
 
-    def _mark_absent(self, symbol: str, words: str) -> None:
+    def _mark_absent(self, symbol: str, reason: str) -> None:
         self._look_at[symbol] = trio.current_time() + self._limits.absent_again_s
         if symbol not in self.absent:
             self._news.append(symbol)
             self.absent[symbol] = (
-                f"{symbol}: {self._history.name} has no such market ({words}); check its spelling, "
+                f"{symbol}: {self._history.name} has no such market ({reason}); check its spelling, "
                 f"`tickwarden doctor` suggests similar ones"
             )
             self._continuity.absent(symbol, time.time_ns())

@@ -87,8 +87,8 @@ def opening_error(error: duckdb.Error, path: Path) -> Exception:
     if held(error, path):
         return DatabaseLocked(path.name, holder(error))
     if _REFUSED.search(text):
-        words = f"{path} cannot be opened by this DuckDB ({str(error)[:300]}); set store.path to another file."
-        return SchemaNewer(words)
+        message = f"{path} cannot be opened by this DuckDB ({str(error)[:300]}); set store.path to another file."
+        return SchemaNewer(message)
     if isinstance(error, _CORRUPT_TYPES) or _CORRUPT.search(text):
         return FileDamaged(str(error), wal=bool(_WAL.search(text)))
     return FileTrouble(str(error))

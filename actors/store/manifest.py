@@ -87,10 +87,10 @@ class Manifest:
         lost = {t: n - file.rows.get(t, 0) for t, n in expected.items() if n > file.rows.get(t, 0)}
         if not lost:
             return None
-        words = ", ".join(f"{n} of {table}" for table, n in lost.items())
+        counts = ", ".join(f"{n} of {table}" for table, n in lost.items())
         return Notice(
             "store_rows_missing",
-            f"the DuckDB file holds fewer rows than were merged into it: {words} are missing"
+            f"the DuckDB file holds fewer rows than were merged into it: {counts} are missing"
             " (a write-ahead log was lost or cut, or the file was replaced by an older copy)",
             {"lost": lost, "watermark": file.through, "manifest": last.through},
             alarm=True,

@@ -9,8 +9,8 @@ from actors.store.acknowledged import Vanished
 
 def migrated(path: Path, before: int, now: int) -> Notice:
     """The file was upgraded from an older version."""
-    words = f"{path.name} was upgraded from schema version {before} to {now}"
-    return Notice("store_migrated", words, {"from": before, "to": now})
+    reason = f"{path.name} was upgraded from schema version {before} to {now}"
+    return Notice("store_migrated", reason, {"from": before, "to": now})
 
 
 def tail_missing(path: Path, there: Path, here: Path) -> Notice:
@@ -27,10 +27,10 @@ def tail_missing(path: Path, there: Path, here: Path) -> Notice:
 
 def vanished(found: Vanished) -> Notice:
     """Durable rows were lost from the tail."""
-    words = ", ".join(f"{count} of {table}" for table, count in sorted(found.rows.items()))
+    counts = ", ".join(f"{count} of {table}" for table, count in sorted(found.rows.items()))
     return Notice(
         "segments_vanished",
-        f"unmerged segments are missing from the tail: {words} rows of the batches {found.first} to"
+        f"unmerged segments are missing from the tail: {counts} rows of the batches {found.first} to"
         f" {found.last} (deleted by a person or program, or lost by the disk); {len(found.gaps)} gaps record where",
         {"rows": found.rows, "first_batch": found.first, "last_batch": found.last, "gaps": len(found.gaps)},
         found.gaps,

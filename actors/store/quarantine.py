@@ -86,25 +86,25 @@ class Quarantine:
 
     def _moved(self, path: Path, event: str, why: str) -> Notice:
         aside = self._tail.set_aside(path, "foreign")
-        words = f"{shown(path.name)} in {path.parent.name} {why}; moved to {aside}"
-        return Notice(event, words, {"set_aside": str(aside)}, alarm=event == "segment_foreign")
+        reason = f"{shown(path.name)} in {path.parent.name} {why}; moved to {aside}"
+        return Notice(event, reason, {"set_aside": str(aside)}, alarm=event == "segment_foreign")
 
     def set_wal_aside(self, wal: Path, why: str) -> list[Notice]:
         """Sets aside a write-ahead log that cannot be used; does nothing if there is none."""
         moved = self._renamed([wal])
-        words = (
+        reason = (
             f"DuckDB cannot use {wal.name}: {why[:300]}. It was set aside as {', '.join(moved)};"
             " its rows are merged again from the tail, or counted as missing"
         )
-        return [Notice("store_wal_damaged", words, {"set_aside": moved}, alarm=True)] if moved else []
+        return [Notice("store_wal_damaged", reason, {"set_aside": moved}, alarm=True)] if moved else []
 
     def set_file_aside(self, path: Path, wal: Path, why: str, rows: dict[str, int]) -> Notice:
         """Sets aside a DuckDB file that cannot be read; `rows` are its rows according to the manifest."""
         moved = self._renamed([path, wal])
-        words = f"DuckDB cannot read {path.name}: {why[:300]}. It was set aside as {', '.join(moved)}"
+        reason = f"DuckDB cannot read {path.name}: {why[:300]}. It was set aside as {', '.join(moved)}"
         return Notice(
             "store_file_damaged",
-            f"{words} and a new file is created",
+            f"{reason} and a new file is created",
             {"set_aside": moved, "rows": rows},
             alarm=True,
         )

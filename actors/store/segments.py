@@ -67,17 +67,17 @@ class SegmentWriter:
             self._con.close()
         self._con = None
 
-    def prepare(self, *, anew: bool = False) -> None:
+    def prepare(self, *, replace: bool = False) -> None:
         """Creates every table's folder and its empty segment, also if somebody has deleted them.
 
-        With `anew` also replaces existing ones: an older version may have written them, with fewer columns.
+        With `replace` existing ones are written again: an older version may have written them, with fewer columns.
         """
         self._tail.keep_mark()
         for table in TABLES:
             folder = self._tail.folder(table)
             for own in (folder, self._tail.replaced(table), self._tail.uncommitted(table)):
                 self._files.make_folder(own)
-            if anew or EMPTY_NAME not in self._files.names(folder):
+            if replace or EMPTY_NAME not in self._files.names(folder):
                 partial, _ = self._produce(table, Batch(0))
                 self._files.rename(partial, folder / EMPTY_NAME)
                 self._files.sync_folder(folder)

@@ -124,7 +124,7 @@ class Store:
             self._tail.mark(Identity(new_id()))
         self._duck.store_id = self._tail.identity.store_id
         self.notices.extend(self._quarantine.clear_strays())
-        self._segments.prepare(anew=True)
+        self._segments.prepare(replace=True)
         self._manifest.load()
         self._acknowledged.load()
         self._through = self._manifest.last.through if self._manifest.last else 0
