@@ -82,7 +82,7 @@ async def test_the_service_is_ready_when_something_flows_and_reports_why_it_is_n
         assert "the service is starting" in report.not_ready(pipeline)
         async with recording(pipeline):
             assert report.status(pipeline)["state"] == "starting"
-            assert [why for why in report.not_ready(pipeline) if "nothing came from any exchange" in why]
+            assert [why for why in report.not_ready(pipeline) if "nothing was received from any exchange" in why]
             steady.trading.set()
             await until(lambda: pipeline.ledger.account("bybit").stored >= 10)
             assert report.not_ready(pipeline) == []
