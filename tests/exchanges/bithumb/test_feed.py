@@ -15,7 +15,7 @@ NAMES = {"KRW-CON": "CON/KRW", "KRW-GOM2": "GOM2/KRW", "KRW-BTC": "BTC/KRW"}
 
 
 def test_one_bad_row_of_the_first_api_costs_only_itself() -> None:
-    frame = json.loads(incoming("bithumb", "transaction_2021-06-01.jsonl")[-1])
+    frame = json.loads(incoming("bithumb", "transaction_2021-06-01_RETIRED.jsonl")[-1])
     (good,) = frame["content"]["list"]
     bad = (
         ({"contDtm": "2021-06-02T08:43:41+09:00"}, Reason.BAD_TIME),
@@ -34,7 +34,7 @@ def test_one_bad_row_of_the_first_api_costs_only_itself() -> None:
 
 def test_frames_of_both_apis_in_one_read_are_read_one_by_one() -> None:
     (trade,) = incoming("bithumb", "v2_trade_2026-09-23.jsonl")
-    *_, first = incoming("bithumb", "transaction_2021-06-01.jsonl")
+    *_, first = incoming("bithumb", "transaction_2021-06-01_RETIRED.jsonl")
     for messages in ([trade, first, trade], [first, trade, first]):
         block = Block("bithumb")
         assert Decoder("bithumb", dialect_of("bithumb"), NAMES).read(messages, NOW_NS, block).ticks == 3

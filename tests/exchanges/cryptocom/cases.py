@@ -115,7 +115,7 @@ CASES = Cases(
     wire=wire,
     control=control,
     markets_of={
-        "v2market_2021-11-23.mixed.jsonl": "v2market_2021-11-23.jsonl",
+        "v2market_2021-11-23_RETIRED.mixed.jsonl": "v2market_2021-11-23_RETIRED.jsonl",
     },
     frame=TradeFrame(
         capture="live_2026-09.jsonl",
