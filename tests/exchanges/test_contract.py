@@ -1,6 +1,7 @@
 """What each exchange of the registry promises: its folder, facts, symbols and subscriptions."""
 
 import json
+import re
 from datetime import UTC, date, datetime
 
 import pytest
@@ -12,6 +13,7 @@ from actors.exchanges.loopbacks import LOOPBACKS
 from actors.exchanges.registry import EXCHANGES
 from actors.model.symbols import SymbolError, parse_symbol
 from ops.sandbox.instruments import FOLDER
+from tests.harness.capture_files import expected, frames, recordings
 from tests.harness.exchange_cases import cases_of, market_of
 from tests.harness.exchange_values import WITH_HISTORY, dialect_of, history_of, history_server_of
 from tests.harness.paths import EXCHANGES_FOLDER
@@ -58,6 +60,29 @@ def test_there_is_a_text_for_all_that_the_command_line_prints(name: str) -> None
     assert all((exchange.title, feed.ids_note, feed.markets_note, feed.ping_note, feed.ids, feed.channels))
     assert history is None or (history.name == name and history.summary and history.depth)
     assert exchange.instruments is None or exchange.instruments.name == name
+
+
+@every_exchange
+def test_the_text_on_markets_names_each_kind_once_with_symbols_that_the_exchange_takes(name: str) -> None:
+    feed = dialect_of(name)
+    kinds = {"spot": "spot", "perpetual": "swap", "futures": "future", "options": "option"}
+    words = re.findall(r"\b(spot|perpetual|futures|options)", feed.markets_note)
+    assert [kinds[word] for word in words] == [kind for kind in kinds.values() if kind in feed.ids]
+    symbols = [parse_symbol(text) for text in re.findall(r"[\w/:-]+/[\w/:-]+", feed.markets_note)]
+    assert {symbol.kind for symbol in symbols} == set(feed.ids)
+    for symbol in symbols:
+        if (name, str(symbol)) != ("coinbase", "BTC/USDC"):  # of which it says that it is BTC/USD
+            assert feed.market(symbol).symbol == str(symbol)
+
+
+@every_exchange
+def test_what_an_exchange_is_proven_by_is_what_its_captures_hold(name: str) -> None:
+    """A recorder stamps the frames; trades of retired protocols prove little of the one in use."""
+    names = [one for one in recordings(name) if "RETIRED" not in one and expected(name, one)]
+    stamped = any(frame.recv_ns is not None for one in names for frame in frames(name, one))
+    published = any(not one.startswith("documented") for one in names)
+    proven = "recording" if stamped else "sample" if published else "documentation"
+    assert EXCHANGES[name].proven == proven
 
 
 @every_exchange

@@ -17,10 +17,10 @@ BINANCE = Exchange(
         doc_read="2026-11-22",
         channels=feed.CHANNELS,
         limits=x.Limits(
-            symbols_per_connection=1024,  # streams a connection
-            symbols_per_request=200,  # ours: the documents give no number
-            requests_per_s=3.0,  # 5 incoming messages a second, and our pongs count
-            connects_per_s=1.0,  # 300 attempts in 5 minutes an IP
+            symbols_per_connection=1024,  # documented
+            symbols_per_request=200,  # ours: no number is documented
+            requests_per_s=3.0,  # documented: 5 messages a second, pongs among them
+            connects_per_s=1.0,  # documented: 300 in 5 minutes and address
         ),
         silence_s=50.0,  # the server pings every 20 s: two pings missed, and a little
         lifetime_s=24 * 3600.0,
@@ -31,12 +31,12 @@ BINANCE = Exchange(
         trades=feed.trades,
         control=feed.control,
         ids={"spot": IdPromise.CONTIGUOUS},
-        ids_note="contiguous per symbol; trade and aggTrade count apart",
-        markets_note="spot, BTC/USDT",
+        ids_note="contiguous per market; trade and aggTrade count apart",
+        markets_note="spot BTC/USDT",
         resolution="ms",
         replay_note="none",
-        ping_note="the server pings every 20 s and wants its pong within 60 s",
-        notes=("an unknown symbol is acknowledged and stays silent", "connections end after 24 h, announced"),
+        ping_note="the server pings every 20 s and cuts after 60 s without an answer",
+        notes=("an unknown market is acknowledged and stays silent", "the end of a connection is announced"),
     ),
     history=h.History(
         name="binance",
@@ -46,7 +46,7 @@ BINANCE = Exchange(
         doc="https://github.com/binance/binance-spot-api-docs/blob/master/rest-api.md#old-trade-lookup",
         doc_read="2026-11-22",
         base="https://api.binance.com",
-        # 6000 weight a minute and IP (unsure); half of it, as we may not be alone behind this address.
+        # Documented: 6000 weight a minute and address (unsure); half of it, as others may share the address.
         limits=(h.RateLimit(name=history.WEIGHT, units=3000.0, window_s=60.0, burst=250.0),),
         page_rows=history.ROWS_MAX,
         newest_first=False,

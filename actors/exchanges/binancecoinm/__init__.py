@@ -18,10 +18,10 @@ BINANCECOINM = Exchange(
         doc_read="2026-11-26",
         channels=feed.CHANNELS,
         limits=x.Limits(
-            symbols_per_connection=1024,  # streams a connection
-            symbols_per_request=200,  # ours: the documents give no number
-            requests_per_s=5.0,  # 10 incoming messages a second, and our pings and pongs count
-            connects_per_s=1.0,  # as spot; no number is documented
+            symbols_per_connection=1024,  # documented
+            symbols_per_request=200,  # ours: no number is documented
+            requests_per_s=5.0,  # documented: 10 messages a second, pings and pongs among them
+            connects_per_s=1.0,  # ours: no number is documented, spot has 300 in 5 minutes
         ),
         silence_s=75.0,  # our pings are answered: two missed, and a little
         ping=x.Ping(interval_s=30.0),  # the server's own come every 3 minutes only
@@ -33,29 +33,30 @@ BINANCECOINM = Exchange(
         trades=spot.futures_trades,
         control=spot.control,
         ids={"swap": IdPromise.CONTIGUOUS, "future": IdPromise.CONTIGUOUS},
-        ids_note="contiguous per symbol; trade and aggTrade count apart",
-        markets_note="BTC/USD:BTC, dated BTC/USD:BTC-260925",
+        ids_note="contiguous per market; trade and aggTrade count apart",
+        markets_note="perpetuals BTC/USD:BTC, futures BTC/USD:BTC-260925",
         resolution="ms",
         replay_note="none",
-        ping_note="the server pings every 3 minutes and wants its pong within 10; ours are answered",
+        ping_note="we send a protocol ping every 30 s; the server pings every 3 minutes and cuts after 10"
+        " without an answer",
         notes=(
             "volumes are contracts: 100 US dollars of BTC, 10 of all others",
-            "aggTrade joins fills of one price and side within 100 ms, and leaves out those off the book",
-            "trade has them (X is not MARKET): they are rejected as off_book; it is not documented",
-            "an unknown symbol is acknowledged and stays silent",
-            "connections end after 24 h",
+            "aggTrade joins fills of one price and side within 100 ms,"
+            " and leaves out those that never met the book",
+            "trade has these (X is not MARKET), rejected as off_book; it is not documented",
+            "an unknown market is acknowledged and stays silent",
         ),
     ),
     history=h.History(
         name="binancecoinm",
         kind=h.Kind.BY_ID,
         summary="aggTrade by id: /dapi/v1/aggTrades, 1000 a request; trade: the newest 1000 only",
-        depth="a year (newer copies of the documents say 24 hours); single trades: the newest 1000",
+        depth="1 year (newer copies of the documents say 24 hours); single trades: the newest 1000",
         doc="https://developers.binance.com/docs/derivatives/coin-margined-futures/market-data/rest-api/"
         "Compressed-Aggregate-Trades-List",
         doc_read="2026-11-26",
         base="https://dapi.binance.com",
-        # 2400 weight a minute and IP; half of it, as we may not be alone behind this address.
+        # Documented: 2400 weight a minute and address; half of it, as others may share the address.
         limits=(h.RateLimit(name=WEIGHT, units=1200.0, window_s=60.0, burst=100.0),),
         page_rows=ROWS_MAX,
         newest_first=False,

@@ -19,10 +19,10 @@ BINGX = Exchange(
         doc_read="2026-11-26",
         channels=(feed.TRADE,),
         limits=x.Limits(
-            symbols_per_connection=200,  # the 201st is refused
+            symbols_per_connection=200,  # documented, and measured: the 201st is refused
             symbols_per_request=1,
-            requests_per_s=5.0,  # fewer than 10 subscriptions a second
-            connects_per_s=0.5,  # ours: 60 connections an address at a time
+            requests_per_s=5.0,  # documented: fewer than 10 a second
+            connects_per_s=0.5,  # ours: no rate is documented, but 60 connections an address
         ),
         silence_s=20.0,  # the server pings every 5 s
         compression="gzip",
@@ -34,15 +34,15 @@ BINGX = Exchange(
         control=feed.control,
         list_key="data",
         ids={"spot": IdPromise.OPAQUE, "swap": IdPromise.NONE},
-        ids_note="those of spot are unique, their order is not promised; perpetuals have none",
-        markets_note="spot BTC/USDT, linear perpetuals BTC/USDT:USDT",
+        ids_note="spot: unique, in no promised order; perpetuals: none",
+        markets_note="spot BTC/USDT, perpetuals BTC/USDT:USDT",
         resolution="ms",
         replay_note="none",
-        ping_note='the server\'s "Ping" every 5 s is answered "Pong"; it cuts after 6 without an answer',
+        ping_note='the server sends "Ping" every 5 s, answered "Pong"; it cuts after 6 without an answer',
         notes=(
             "the side of spot trades is disputed: this follows the documents, some clients found it inverted",
-            "volumes of perpetuals are base coins",
-            "of volumes of spot the 19th decimal is cut off, as 18 can be stored",
+            "volumes of perpetuals are base",
+            "volumes of spot lose their 19th decimal, as 18 can be stored",
             "of a market that was refused one trade may come all the same",
         ),
     ),
@@ -54,7 +54,8 @@ BINGX = Exchange(
         doc="https://bingx-api.github.io/docs/#/en-us/spot/market-api.html",
         doc_read="2026-11-26",
         base=BASE,
-        limits=(RateLimit(name="requests", units=50.0, window_s=10.0, burst=5.0),),  # 500 in 10 s by IP (unsure)
+        # Documented: 500 in 10 s and address (unsure).
+        limits=(RateLimit(name="requests", units=50.0, window_s=10.0, burst=5.0),),
         page_rows=history.SWAP_ROWS_MAX,
         newest_first=True,
         request=history.request,

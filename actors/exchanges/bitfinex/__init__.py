@@ -17,10 +17,10 @@ BITFINEX = Exchange(
         doc_read="2026-11-26",
         channels=("trades",),
         limits=x.Limits(
-            symbols_per_connection=25,  # another page says 30; 36 were accepted in September 2026
+            symbols_per_connection=25,  # documented, on another page 30; 36 were accepted in September 2026
             symbols_per_request=1,
             requests_per_s=5.0,  # ours: no number is documented
-            connects_per_s=0.3,  # 20 a minute
+            connects_per_s=0.3,  # documented: 20 a minute
         ),
         silence_s=45.0,  # a heartbeat every 15 s and channel
         market=feed.market,
@@ -29,14 +29,14 @@ BITFINEX = Exchange(
         decoder=feed.Channels,
         list_key="1",
         ids={"spot": IdPromise.INCREASING, "swap": IdPromise.INCREASING},
-        ids_note="rise over all pairs, so that a missing one of a pair is not seen",
-        markets_note="spot BTC/USD, BTC/USDT (its UST), perpetuals BTC/USDT:USDT",
+        ids_note="rising over all markets together",
+        markets_note="spot BTC/USD and BTC/USDT, perpetuals BTC/USDT:USDT",
         resolution="ms",
-        replay_note="30 of each market, marked by their form",
-        ping_note="the server sends a heartbeat every 15 s and channel",
+        replay_note="the last 30 of each market, marked by their form",
+        ping_note="the server sends a heartbeat every 15 s on each channel",
         notes=(
             "codes are Bitfinex's own except USDT (UST there) and USDC (UDC)",
-            "the last 30 trades of each market come on subscribe, marked by their shape",
+            "what is missing of a market does not show in ids that count all markets together",
         ),
     ),
     history=h.History(
@@ -47,7 +47,7 @@ BITFINEX = Exchange(
         doc="https://docs.bitfinex.com/reference/rest-public-trades",
         doc_read="2026-11-26",
         base="https://api-pub.bitfinex.com",
-        # 15 a minute by IP; who asks more often is refused for 60 s.
+        # Documented: 15 a minute and address; beyond, all is refused for 60 s.
         limits=(RateLimit(name="requests", units=15.0, window_s=60.0, burst=3.0),),
         page_rows=history.ROWS_MAX,
         newest_first=False,

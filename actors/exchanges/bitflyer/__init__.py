@@ -22,8 +22,8 @@ BITFLYER = Exchange(
         limits=x.Limits(
             symbols_per_connection=50,  # ours: no number is documented, and there are some ten markets
             symbols_per_request=1,
-            requests_per_s=5.0,  # ours
-            connects_per_s=1.0,  # ours
+            requests_per_s=5.0,  # ours: no number is documented
+            connects_per_s=1.0,  # ours: no number is documented
         ),
         silence_s=45.0,  # the server pings every 15 s
         market=feed.market,
@@ -34,13 +34,13 @@ BITFLYER = Exchange(
         control=feed.control,
         list_key="params.message",
         ids={"spot": IdPromise.INCREASING, "swap": IdPromise.INCREASING, "future": IdPromise.INCREASING},
-        ids_note="rising, counted over all markets together",
-        markets_note="spot BTC/JPY, the CFD BTC/JPY:JPY, dated BTC/JPY:JPY-211224",
+        ids_note="rising over all markets together",
+        markets_note="spot BTC/JPY, the perpetual (a CFD) BTC/JPY:JPY, futures BTC/JPY:JPY-211224",
         resolution="100 ns",
         replay_note="none",
         ping_note="the server pings every 15 s",
         notes=(
-            "a product that does not exist is acknowledged and stays silent",
+            "an unknown market is acknowledged and stays silent",
             "trades of an auction have no side",
             "BTC/JPY:JPY is FX_BTC_JPY: Lightning FX until March 2024, Crypto CFD since",
         ),
@@ -53,7 +53,8 @@ BITFLYER = Exchange(
         doc=DOC,
         doc_read="2026-11-26",
         base=BASE,
-        limits=(RateLimit(name="requests", units=400.0, window_s=300.0, burst=50.0),),  # 500 in 5 minutes an IP
+        # Documented: 500 in 5 minutes and address.
+        limits=(RateLimit(name="requests", units=400.0, window_s=300.0, burst=50.0),),
         page_rows=history.ROWS_MAX,
         newest_first=True,
         request=history.request,

@@ -13,17 +13,17 @@ BASE = "https://api.bitget.com"
 BITGET = Exchange(
     name="bitget",
     title="Bitget",
-    proven="recording",
+    proven="sample",
     feed=x.Dialect(
         doc="https://www.bitget.com/api-doc/spot/websocket/public/Trades-Channel",
         doc_read="2026-11-26",
         channels=(feed.CHANNEL,),
         limits=x.Limits(
-            symbols_per_connection=50,  # 1000 channels are allowed, fewer than 50 recommended
+            symbols_per_connection=50,  # documented: 1000 are allowed, fewer than 50 advised
             symbols_per_request=10,  # ours: a request of 25 ended the connection on the newer endpoint
-            requests_per_s=5.0,  # 10 a second
-            requests_max=200,  # 240 an hour and connection
-            connects_per_s=0.5,  # 300 in 5 minutes an address
+            requests_per_s=5.0,  # documented: 10 a second
+            requests_max=200,  # documented: 240 an hour and connection
+            connects_per_s=0.5,  # documented: 300 in 5 minutes and address
         ),
         silence_s=75.0,  # our ping is answered every 30 s: two answers missed
         ping=x.Ping(interval_s=30.0, text=lambda _number: "ping"),  # cut after 2 minutes without, also amid data
@@ -38,14 +38,14 @@ BITGET = Exchange(
         list_key="data",
         answers_each=True,
         ids={"spot": IdPromise.INCREASING, "swap": IdPromise.INCREASING},
-        ids_note="rise with time; not contiguous",
+        ids_note="rising per market, with holes",
         markets_note="spot BTC/USDT, perpetuals BTC/USDT:USDT, BTC/USDC:USDC and BTC/USD:BTC",
         resolution="ms",
-        replay_note="1 to 50 of each market, marked",
-        ping_note='the text "ping" every 30 s; the server cuts after 2 minutes without one',
+        replay_note="the last 1 to 50 of each market, marked",
+        ping_note='we send "ping" every 30 s; the server cuts after 2 minutes without one',
         notes=(
-            "volumes of all perpetuals are taken for base coins; for coin-margined ones that is unsure",
-            "a market that exists under another kind only is acknowledged and stays silent",
+            "volumes of perpetuals are base; of coin-margined ones that is unsure",
+            "an unknown market that exists as another kind is acknowledged and stays silent",
         ),
     ),
     history=h.History(
@@ -56,7 +56,8 @@ BITGET = Exchange(
         doc="https://www.bitget.com/api-doc/contract/market/Get-Fills-History",
         doc_read="2026-11-26",
         base=BASE,
-        limits=(RateLimit(name="requests", units=10.0, window_s=1.0, burst=3.0),),  # 10 a second by IP
+        # Documented: 10 a second and address.
+        limits=(RateLimit(name="requests", units=10.0, window_s=1.0, burst=3.0),),
         page_rows=history.ROWS_MAX,
         newest_first=True,
         request=history.request,

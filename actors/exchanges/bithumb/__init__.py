@@ -19,14 +19,13 @@ BITHUMB = Exchange(
         doc_read="2026-11-26",
         channels=(feed.CHANNEL,),
         limits=x.Limits(
-            # As a request replaces the one before, it names all markets of its connection. No number is documented.
-            symbols_per_connection=400,
-            symbols_per_request=400,
+            symbols_per_connection=400,  # ours: no number is documented
+            symbols_per_request=400,  # a request replaces the one before, so it names all markets
             request_bytes=16_384,
-            requests_per_s=1.0,  # ours: no number is documented, Upbit's is 5
-            requests_max=80,  # pings count too
+            requests_per_s=1.0,  # ours: no number is documented, Upbit has 5 a second
+            requests_max=80,  # ours: Upbit has 100 a minute, pings among them
             requests_window_s=60.0,
-            connects_per_s=2.0,  # 10 a second an IP
+            connects_per_s=2.0,  # documented: 10 a second and address
         ),
         silence_s=45.0,  # our ping is answered every 20 s: two answers missed
         ping=x.Ping(interval_s=20.0, text=lambda _number: "PING"),
@@ -39,13 +38,13 @@ BITHUMB = Exchange(
         acknowledges=False,
         request_replaces=True,
         ids={"spot": IdPromise.OPAQUE},
-        ids_note="unique, of 19 digits; their order is not promised",
-        markets_note="spot, BTC/KRW, ETH/BTC",
+        ids_note="unique, in no promised order",
+        markets_note="spot BTC/KRW and ETH/BTC",
         resolution="ms",
         replay_note="the last one of each market, marked SNAPSHOT",
-        ping_note='the text "PING" every 20 s, answered {"status":"UP"}; the server cuts after 60 s of silence',
+        ping_note='we send "PING" every 20 s; the server cuts after 60 s without a message',
         notes=(
-            "requests are not answered: a market that does not exist gets no error, it only stays without trades",
+            "requests are not answered: an unknown market gets no error and stays without trades",
             "rows of the first API (pubwss.bithumb.com), which have no ids and Korean times, are decoded too",
         ),
     ),
@@ -53,11 +52,12 @@ BITHUMB = Exchange(
         name="bithumb",
         kind=h.Kind.BY_TIME,
         summary="from the newest trade back, page by page: /v1/trades/ticks, 500 a request, newest first",
-        depth="not documented; Upbit's, which it is like, is eight days",
+        depth="not documented; Upbit, which it is like, has 8 days",
         doc="https://apidocs.bithumb.com/reference/%EC%B5%9C%EA%B7%BC-%EC%B2%B4%EA%B2%B0-%EB%82%B4%EC%97%AD",
         doc_read="2026-11-26",
         base=BASE,
-        limits=(RateLimit(name="requests", units=10.0, window_s=1.0, burst=5.0),),  # ours; 150 a second for all
+        # Documented: 150 a second.
+        limits=(RateLimit(name="requests", units=10.0, window_s=1.0, burst=5.0),),
         page_rows=history.ROWS_MAX,
         newest_first=True,
         request=history.request,

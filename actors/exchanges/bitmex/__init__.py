@@ -18,10 +18,10 @@ BITMEX = Exchange(
         channels=(feed.TABLE,),
         limits=x.Limits(
             symbols_per_connection=200,  # ours: no number is documented
-            symbols_per_request=20,  # ours
-            requests_per_s=1.0,  # ours
-            requests_max=600.0,  # 720 an hour
-            connects_per_s=0.2,  # ours; the welcome counted down from 40 in 2021, in a time that is not documented
+            symbols_per_request=20,  # ours: no number is documented
+            requests_per_s=1.0,  # ours: no number is documented
+            requests_max=600.0,  # documented: 720 an hour
+            connects_per_s=0.2,  # ours: the welcome counted down from 40 in 2021, in a time that is not documented
         ),
         silence_s=20.0,  # our ping goes out after 5 s in which nothing came
         ping=x.Ping(interval_s=5.0, text=lambda _number: feed.PING, when_idle=True),
@@ -34,13 +34,15 @@ BITMEX = Exchange(
         list_key="data",
         answers_each=True,
         ids=dict.fromkeys(("spot", "swap", "future"), IdPromise.REPEATED),
-        ids_note="UUIDs; rows of its own (settlements) may share the zero UUID",
-        markets_note="BTC/USD:BTC, quanto ETH/USD:BTC, linear BTC/USDT:USDT, futures -YYMMDD, spot BTC/USDT",
+        ids_note="unique (UUIDs), in no order; settlements may share the zero UUID",
+        markets_note="spot BTC/USDT, perpetuals BTC/USD:BTC, ETH/USD:BTC and BTC/USDT:USDT,"
+        " futures BTC/USD:BTC-261225",
         resolution="ms",
-        replay_note="the last one or some of each market, marked by the action partial",
-        ping_note="the text ping after 5 s in which nothing came",
+        replay_note="the last one or some of each market, marked partial",
+        ping_note='we send "ping" after 5 s without a message',
         notes=(
-            "volumes are contracts, of spot base (homeNotional: the unit of spot's size is unsure)",
+            "volumes of perpetuals and futures are contracts, of spot base (homeNotional:"
+            " the unit of its size is unsure)",
             "BTC is XBT there; futures end on the last Friday of the month that their symbol names",
             "settlements have no side",
         ),
@@ -53,7 +55,7 @@ BITMEX = Exchange(
         doc="https://www.bitmex.com/api/explorer/#!/Trade/Trade_get",
         doc_read="2026-11-26",
         base="https://www.bitmex.com",
-        # 30 a minute without an account.
+        # Documented: 30 a minute without an account.
         limits=(RateLimit(name="requests", units=25.0, window_s=60.0, burst=4.0),),
         page_rows=history.ROWS_MAX,
         newest_first=False,
@@ -61,7 +63,7 @@ BITMEX = Exchange(
         parse=history.parse,
         parse_error=history.parse_error,
         dense=False,
-        notes=("a range known by ids alone cannot be requested: it needs the time of its beginning",),
+        notes=("a range known by ids alone cannot be requested: it needs a start time",),
     ),
     instruments=InstrumentList(
         name="bitmex",

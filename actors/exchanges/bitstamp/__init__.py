@@ -19,11 +19,11 @@ BITSTAMP = Exchange(
         doc_read="2026-11-26",
         channels=(feed.CHANNEL,),
         limits=x.Limits(
-            symbols_per_connection=500,  # 1024 channels; one more ends the connection without a word
+            symbols_per_connection=500,  # documented: 1024; one more ends the connection without a reason
             symbols_per_request=1,
-            request_bytes=500,  # a message of 513 or more ends the connection
+            request_bytes=500,  # measured: 513 or more end the connection
             requests_per_s=10.0,  # ours: no number is documented
-            connects_per_s=1.0,  # ours
+            connects_per_s=1.0,  # ours: no number is documented
         ),
         silence_s=65.0,  # our heartbeat is answered every 30 s: two answers missed; the server pings every 54 s
         ping=x.Ping(interval_s=30.0, text=lambda _number: feed.HEARTBEAT),
@@ -35,26 +35,27 @@ BITSTAMP = Exchange(
         trades=feed.trades,
         control=feed.control,
         ids={"spot": IdPromise.INCREASING, "swap": IdPromise.INCREASING},
-        ids_note="rising, counted over all markets together",
+        ids_note="rising over all markets together",
         markets_note="spot BTC/USD, perpetuals BTC/USD:USD",
         resolution="us",
         replay_note="none",
-        ping_note='{"event":"bts:heartbeat"} every 30 s, answered; the server pings every 54 s',
+        ping_note='we send {"event":"bts:heartbeat"} every 30 s; the server pings every 54 s',
         notes=(
-            "a pair that does not exist is acknowledged and stays silent",
-            "the server may ask for a new connection, and closes the old one some seconds later",
-            "what comes by REST has whole seconds",
+            "an unknown market is acknowledged and stays silent",
+            "the end of a connection is announced some seconds before",
+            "times of trades that come by REST are whole seconds",
         ),
     ),
     history=h.History(
         name="bitstamp",
         kind=h.Kind.RECENT_ONLY,
         summary="the last minute, hour or day in one answer: /api/v2/transactions, by whole seconds",
-        depth="a day",
+        depth="1 day",
         doc="https://www.bitstamp.net/api/#tag/Transactions-public",
         doc_read="2026-11-26",
         base=BASE,
-        limits=(RateLimit(name="requests", units=2_000.0, window_s=600.0, burst=20.0),),  # 10,000 in 10 minutes
+        # Documented: 10,000 in 10 minutes.
+        limits=(RateLimit(name="requests", units=2_000.0, window_s=600.0, burst=20.0),),
         page_rows=history.ROWS_MAX,
         newest_first=True,
         request=history.request,

@@ -17,10 +17,10 @@ BYBIT = Exchange(
         doc_read="2026-11-22",
         channels=("publicTrade",),
         limits=x.Limits(
-            symbols_per_connection=500,  # 21 000 characters of args a connection
-            symbols_per_request=10,  # spot takes no more; one bad topic fails its whole request
-            requests_per_s=5.0,  # ours
-            connects_per_s=1.0,  # 500 in 5 minutes an IP
+            symbols_per_connection=500,  # ours: documented are 21,000 characters of names a connection
+            symbols_per_request=10,  # documented for spot, others have no limit
+            requests_per_s=5.0,  # ours: no number is documented
+            connects_per_s=1.0,  # documented: 500 in 5 minutes and address
         ),
         silence_s=45.0,  # our ping is answered every 20 s: two answers missed
         ping=x.Ping(interval_s=20.0, text=lambda _number: '{"op":"ping"}'),
@@ -32,22 +32,22 @@ BYBIT = Exchange(
         control=feed.control,
         list_key="data",
         ids={"spot": IdPromise.INCREASING, "swap": IdPromise.OPAQUE},
-        ids_note="spot ids rise, mostly by one (14 steps of +1, 4 larger recorded); perpetuals have UUIDs",
-        markets_note="spot BTC/USDT, linear BTC/USDT:USDT and BTC/USDC:USDC, inverse BTC/USD:BTC",
+        ids_note="spot: rising, mostly by one (14 of 18 steps recorded); perpetuals: unique (UUIDs), in no order",
+        markets_note="spot BTC/USDT, perpetuals BTC/USDT:USDT, BTC/USDC:USDC and BTC/USD:BTC",
         resolution="ms",
         replay_note="none",
-        ping_note='{"op":"ping"} every 20 s; the server cuts after 10 minutes',
-        notes=("volumes of inverse perpetuals are US dollars", "one unknown symbol makes its whole request fail"),
+        ping_note='we send {"op":"ping"} every 20 s; the server cuts after 10 minutes without one',
+        notes=("volumes of inverse perpetuals are US dollars", "one unknown market makes its whole request fail"),
     ),
     history=h.History(
         name="bybit",
         kind=h.Kind.RECENT_ONLY,
-        summary="the last 60 (spot) or 1000 trades only: /v5/market/recent-trade has no cursor",
-        depth=f"the newest {history.SPOT_ROWS_MAX} trades of a spot market, {history.ROWS_MAX} of a perpetual",
+        summary="the newest 60 (spot) or 1000 trades only: /v5/market/recent-trade has no cursor",
+        depth=f"the newest {history.SPOT_ROWS_MAX} trades of spot, {history.ROWS_MAX} of a perpetual",
         doc="https://bybit-exchange.github.io/docs/v5/market/recent-trade",
         doc_read="2026-11-22",
         base="https://api.bybit.com",
-        # 600 in 5 s by IP; a fiftieth, as there is but one page to ask for.
+        # Documented: 600 in 5 s and address; there is but one page to ask for.
         limits=(h.RateLimit(name="requests", units=12.0, window_s=5.0, burst=4.0),),
         page_rows=history.ROWS_MAX,
         newest_first=True,

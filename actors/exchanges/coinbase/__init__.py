@@ -18,9 +18,9 @@ COINBASE = Exchange(
         channels=("market_trades",),
         limits=x.Limits(
             symbols_per_connection=200,  # ours: no number is documented
-            symbols_per_request=50,  # ours; one unknown product may fail a whole request (unsure)
-            requests_per_s=4.0,  # 8 messages a second an IP without a key
-            connects_per_s=4.0,  # 8 a second an IP, by an older text 750
+            symbols_per_request=50,  # ours: one unknown market may make its whole request fail (unsure)
+            requests_per_s=4.0,  # documented: 8 a second and address without a key
+            connects_per_s=4.0,  # documented: 8 a second and address, in an older text 750
         ),
         silence_s=30.0,  # the heartbeats channel sends one message a second
         market=feed.market,
@@ -33,13 +33,14 @@ COINBASE = Exchange(
         control=feed.control,
         list_key="events.trades",
         ids={"spot": IdPromise.CONTIGUOUS},
-        ids_note="contiguous per product, the count of Coinbase Exchange",
-        markets_note="spot, BTC/USD; BTC/USDC is the same market",
+        ids_note="contiguous per market, the count of Coinbase Exchange",
+        markets_note="spot BTC/USD; BTC/USDC is the same market",
         resolution="us",
         replay_note="the last 100 of each market, marked snapshot, before the acknowledgement",
-        ping_note="the heartbeats channel sends a message a second",
+        ping_note="the server sends a heartbeat every second",
         notes=(
-            "the wire's side is the maker's and is turned round: 73 of 76 by the book, though no document says so",
+            "the wire's side is the maker's and is turned round: so 73 of 76 trades agree with the book;"
+            " it is not documented",
             "trades come in batches of about 250 ms, newest first",
             "a request for BTC-USDC is answered with the trades of BTC-USD: USDC products are refused",
         ),
@@ -52,7 +53,7 @@ COINBASE = Exchange(
         doc="https://docs.cdp.coinbase.com/api-reference/exchange-api/rest-api/products/get-product-trades",
         doc_read="2026-11-22",
         base="https://api.exchange.coinbase.com",
-        # A bucket of 15 that gains 10 a second, by IP; half of it, as coinbaseexchange may be recorded too.
+        # Documented: 15, of which 10 a second come back, by address; half of it, as coinbaseexchange may share it.
         limits=(h.RateLimit(name="requests", units=5.0, window_s=1.0, burst=2.0),),
         page_rows=ROWS_MAX,
         newest_first=True,

@@ -18,9 +18,9 @@ COINBASEEXCHANGE = Exchange(
         channels=("matches",),
         limits=x.Limits(
             symbols_per_connection=200,  # ours: no number is documented
-            symbols_per_request=50,  # ours; one bad product fails a whole request (unsure), so not too many
-            requests_per_s=10.0,  # 100 messages a second an IP
-            connects_per_s=4.0,  # 8 a second an IP, bursts of 20
+            symbols_per_request=50,  # ours: one unknown market may make its whole request fail (unsure)
+            requests_per_s=10.0,  # documented: 100 a second and address
+            connects_per_s=4.0,  # documented: 8 a second and address, bursts of 20
         ),
         silence_s=30.0,  # heartbeat sends one message a second and product
         market=feed.market,
@@ -30,15 +30,12 @@ COINBASEEXCHANGE = Exchange(
         trades=feed.trades,
         control=feed.control,
         ids={"spot": IdPromise.CONTIGUOUS},
-        ids_note="contiguous per product (89 of 89 recorded)",
-        markets_note="spot, BTC/USD",
+        ids_note="contiguous per market (89 of 89 steps recorded)",
+        markets_note="spot BTC/USD",
         resolution="us",
         replay_note="the last one of each market, marked last_match",
-        ping_note="the heartbeat channel sends a message a second and product",
-        notes=(
-            "the wire's side is the maker's and is turned round",
-            "the last match of each product comes on subscribe",
-        ),
+        ping_note="the server sends a heartbeat every second on each market",
+        notes=("the wire's side is the maker's and is turned round",),
     ),
     history=h.History(
         name="coinbaseexchange",
@@ -48,7 +45,7 @@ COINBASEEXCHANGE = Exchange(
         doc="https://docs.cdp.coinbase.com/api-reference/exchange-api/rest-api/products/get-product-trades",
         doc_read="2026-11-22",
         base="https://api.exchange.coinbase.com",
-        # A bucket of 15 that gains 10 a second, by IP; ours never takes more than 10 in a second.
+        # Documented: 15, of which 10 a second come back, by address; ours never takes more than 10 in a second.
         limits=(h.RateLimit(name="requests", units=10.0, window_s=1.0, burst=5.0),),
         page_rows=history.ROWS_MAX,
         newest_first=True,
@@ -59,7 +56,8 @@ COINBASEEXCHANGE = Exchange(
     ),
     instruments=InstrumentList(
         name="coinbaseexchange",
-        doc="https://docs.cdp.coinbase.com/api-reference/exchange-api/rest-api/products/get-all-known-trading-pairs",
+        doc="https://docs.cdp.coinbase.com/api-reference/exchange-api/rest-api/products/get-all-known-trading-pair"
+        "s",
         doc_read="2026-11-26",
         base="https://api.exchange.coinbase.com",
         requests=(instruments.REQUEST,),

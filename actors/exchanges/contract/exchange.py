@@ -12,10 +12,10 @@ from actors.exchanges.contract.instruments import InstrumentList
 class Exchange:
     """One exchange: `name` is the key in the registry and in the configuration, `title` the name for people.
 
-    `proven` states what its decoding was checked against: recordings of its stream, published single frames or
-    answers ('sample'), or its documentation alone. `history` is None if old trades cannot be requested,
-    `instruments` if no list of its markets is read. `default_symbols` are recorded without any configuration; empty
-    leaves the exchange out of that.
+    `proven` states what its decoding was checked against: trades recorded from its stream in the protocol in use,
+    published single frames ('sample'), or its documentation alone. `history` is None if old trades cannot be
+    requested, `instruments` if no list of its markets is read. `default_symbols` are recorded without any
+    configuration; empty leaves the exchange out of that.
     """
 
     name: str

@@ -11,19 +11,19 @@ from actors.model.ticks import IdPromise
 CRYPTOCOM = Exchange(
     name="cryptocom",
     title="Crypto.com",
-    proven="recording",
+    proven="sample",
     feed=x.Dialect(
         doc="https://exchange-docs.crypto.com/exchange/v1/rest-ws/index.html#trade-instrument_name",
         doc_read="2026-11-26",
         channels=("trade",),
         limits=x.Limits(
-            symbols_per_connection=400,  # 40107 beyond, measured in September 2026
-            symbols_per_request=50,  # ours
-            requests_per_s=5.0,  # ours; 100 a second for market data
+            symbols_per_connection=400,  # measured in September 2026: error 40107 beyond
+            symbols_per_request=50,  # ours: no number is documented
+            requests_per_s=5.0,  # documented: 100 a second
             connects_per_s=1.0,  # ours: no number is documented
         ),
         silence_s=75.0,  # heartbeats every 30 s
-        settle_s=1.0,  # documented: the rate limit is prorated to the calendar second
+        settle_s=1.0,  # documented: the limit of requests counts by calendar seconds
         market=feed.market,
         examples=("BTC/USDT", "BTC/USD", "BTC/USD:USD"),
         subscribe_text=feed.subscribe_text,
@@ -33,14 +33,14 @@ CRYPTOCOM = Exchange(
         list_key="result.data",
         replays_unmarked=100,
         ids=dict.fromkeys(("spot", "swap", "future"), IdPromise.REPEATED),
-        ids_note="rise with time; several fills of one order may share one",
-        markets_note="spot BTC/USDT, perpetuals BTC/USD:USD, futures BTC/USD:USD-YYMMDD",
+        ids_note="rising with time; several fills of one order may share one",
+        markets_note="spot BTC/USDT, perpetuals BTC/USD:USD, futures BTC/USD:USD-261225",
         resolution="ms",
-        replay_note="100 of each market, not marked",
-        ping_note="the server's public/heartbeat every 30 s is answered; it cuts at the third without an answer",
+        replay_note="the last 100 of each market, not marked",
+        ping_note="the server sends a heartbeat every 30 s, answered; it cuts at the third without an answer",
         notes=(
-            "volumes of contracts are base, as those of spot",
-            "a trade subscription is confirmed by its first frame, which holds the last 100 trades",
+            "volumes of perpetuals and futures are base",
+            "a request is confirmed by its first frame, which holds the last 100 trades",
         ),
     ),
     history=h.History(
@@ -51,7 +51,7 @@ CRYPTOCOM = Exchange(
         doc="https://exchange-docs.crypto.com/exchange/v1/rest-ws/index.html#public-get-trades",
         doc_read="2026-11-26",
         base="https://api.crypto.com",
-        # 100 a second by IP.
+        # Documented: 100 a second and address.
         limits=(RateLimit(name="requests", units=10.0, window_s=1.0, burst=5.0),),
         page_rows=history.ROWS_MAX,
         newest_first=True,
@@ -59,7 +59,7 @@ CRYPTOCOM = Exchange(
         parse=history.parse,
         parse_error=history.parse_error,
         dense=False,
-        notes=("a range known by ids alone cannot be requested: it needs the time of its beginning",),
+        notes=("a range known by ids alone cannot be requested: it needs a start time",),
     ),
     instruments=InstrumentList(
         name="cryptocom",

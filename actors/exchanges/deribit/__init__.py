@@ -19,11 +19,11 @@ DERIBIT = Exchange(
         doc_read="2026-11-26",
         channels=("trades.100ms",),  # `raw` needs an account
         limits=x.Limits(
-            symbols_per_connection=500,  # ours; 500 channels a request are advised at most
-            symbols_per_request=100,  # ours
+            symbols_per_connection=500,  # ours: no number is documented
+            symbols_per_request=100,  # documented: at most 500 are advised
             request_bytes=16_384,
-            requests_per_s=3.0,  # 3000 of 30 000 credits each, which refill within 3 s
-            connects_per_s=1.0,  # ours; 32 connections an address
+            requests_per_s=3.0,  # documented: each costs 3000 of 30,000 credits, which come back within 3 s
+            connects_per_s=1.0,  # ours: no rate is documented, but 32 connections an address
         ),
         silence_s=75.0,  # heartbeats every 30 s
         opening=(feed.OPENING,),
@@ -35,15 +35,17 @@ DERIBIT = Exchange(
         list_key="params.data",
         answers_each=True,
         ids=dict.fromkeys(_KINDS, IdPromise.OPAQUE),
-        ids_note="`trade_id` counts the trades of a currency; `trade_seq`, of an instrument, shows what is missing",
-        markets_note="BTC/USD:BTC, BTC/USDC:USDC, futures (-YYMMDD), options (-YYMMDD-STRIKE-C), spot BTC/USDC",
+        ids_note="`trade_id` counts the trades of a currency;"
+        " `trade_seq` counts those of a market and shows what is missing",
+        markets_note="spot BTC/USDC, perpetuals BTC/USD:BTC and BTC/USDC:USDC, futures BTC/USD:BTC-261225,"
+        " options BTC/USD:BTC-261225-100000-C",
         resolution="ms",
         replay_note="none",
-        ping_note="a heartbeat every 30 s is switched on; its test_request is answered with public/test",
+        ping_note="the server sends a heartbeat every 30 s, once switched on; its test_request is answered",
         notes=(
             "volumes of inverse perpetuals and futures are US dollars, of all else base",
-            "an unknown instrument is missing from the answer and gets no error",
-            "combos are recorded leg by leg, in the markets of the legs",
+            "an unknown market is missing from the answer and gets no error",
+            "combos are recorded leg by leg, in the markets of their legs",
             "block trades and liquidations are recorded like all others",
         ),
     ),
@@ -55,7 +57,7 @@ DERIBIT = Exchange(
         doc="https://docs.deribit.com/api-reference/market-data/public-get_last_trades_by_instrument",
         doc_read="2026-11-26",
         base="https://www.deribit.com",
-        # 500 of 50 000 credits each, of which 10 000 are regained a second.
+        # Documented: each costs 500 of 50,000 credits, of which 10,000 a second come back.
         limits=(RateLimit(name="requests", units=10.0, window_s=1.0, burst=5.0),),
         page_rows=history.ROWS_MAX,
         newest_first=False,
@@ -63,7 +65,7 @@ DERIBIT = Exchange(
         parse=history.parse,
         parse_error=history.parse_error,
         dense=False,
-        notes=("a range known by ids alone cannot be requested: it needs the time of its beginning",),
+        notes=("a range known by ids alone cannot be requested: it needs a start time",),
     ),
     instruments=InstrumentList(
         name="deribit",

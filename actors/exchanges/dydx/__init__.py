@@ -19,9 +19,9 @@ DYDX = Exchange(
         doc_read="2026-11-26",
         channels=(feed.CHANNEL,),
         limits=x.Limits(
-            symbols_per_connection=32,  # of one channel
+            symbols_per_connection=32,  # documented, for one channel
             symbols_per_request=1,
-            requests_per_s=1.5,  # 2 a second and connection
+            requests_per_s=1.5,  # documented: 2 a second and connection
             connects_per_s=1.0,  # ours: no number is documented
         ),
         silence_s=75.0,  # the server pings every 30 s
@@ -33,15 +33,15 @@ DYDX = Exchange(
         list_key="contents.trades",
         waits_for_welcome=True,
         ids={"swap": IdPromise.OPAQUE},
-        ids_note="unique, block height and place in hexadecimal; the messages of a connection are counted",
+        ids_note="unique (block height and place); the numbers of a connection's messages show what is missing",
         markets_note="perpetuals BTC/USD:USDC",
         resolution="ms",
         replay_note="the last 100 of each market, in the answer to the request",
-        ping_note="the server pings every 30 s and wants its answer within 10 s",
+        ping_note="the server pings every 30 s and cuts after 10 s without an answer",
         notes=(
             "the time is that of the block: many trades share it",
             "a hole in the numbers of a connection's messages is a gap of each of its markets",
-            "what was closed by deleveraging never met the book, and is rejected as off_book",
+            "deleveraging never met the book: it is rejected as off_book",
         ),
     ),
     history=h.History(
@@ -52,7 +52,8 @@ DYDX = Exchange(
         doc="https://docs.dydx.xyz/indexer-client/http",
         doc_read="2026-11-26",
         base=BASE,
-        limits=(RateLimit(name="requests", units=50.0, window_s=10.0, burst=10.0),),  # 100 in 10 s and address
+        # Documented: 100 in 10 s and address.
+        limits=(RateLimit(name="requests", units=50.0, window_s=10.0, burst=10.0),),
         page_rows=history.ROWS_MAX,
         newest_first=True,
         request=history.request,

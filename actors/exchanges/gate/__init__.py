@@ -19,10 +19,10 @@ GATE = Exchange(
         doc_read="2026-11-26",
         channels=(feed.TRADES,),
         limits=x.Limits(
-            symbols_per_connection=500,  # ours: none is documented, and 200 contracts in one request were accepted
-            symbols_per_request=50,  # ours: one unknown market fails its whole request
-            requests_per_s=10.0,  # ours: none is documented
-            connects_per_s=1.0,  # ours: 300 connections an address at a time
+            symbols_per_connection=500,  # ours: no number is documented; 200 in one request were accepted
+            symbols_per_request=50,  # ours: one unknown market makes its whole request fail
+            requests_per_s=10.0,  # ours: no number is documented
+            connects_per_s=1.0,  # ours: no rate is documented, but 300 connections an address
         ),
         silence_s=45.0,  # our ping is answered every 20 s: two answers missed
         ping=feed.PINGS,
@@ -35,16 +35,17 @@ GATE = Exchange(
         decoder=feed.Numbers,
         list_key="result",
         ids=dict.fromkeys(("spot", "swap", "future"), IdPromise.INCREASING),
-        ids_note="rise; what is missing of a spot pair shows in `id_market`, which counts its trades",
-        markets_note="spot BTC/USDT, perpetuals BTC/USDT:USDT and BTC/USD:BTC, dated BTC/USDT:USDT-261225",
+        ids_note="rising per market; `id_market` counts the trades of a spot market and shows what is missing",
+        markets_note="spot BTC/USDT, perpetuals BTC/USDT:USDT and BTC/USD:BTC, futures BTC/USDT:USDT-261225",
         resolution="us",
         replay_note="none",
-        ping_note='{"channel":"spot.ping"}, {"channel":"futures.ping"} every 20 s; the server sends protocol pings',
+        ping_note='we send {"channel":"spot.ping"} or {"channel":"futures.ping"} every 20 s;'
+        " the server sends protocol pings too",
         notes=(
-            "volumes of perpetual and dated contracts are contracts, of which some trade in fractions",
-            "times of contracts are milliseconds",
-            "trades of the insurance fund and of deleveraging are rejected as off_book",
-            "one unknown market makes its whole request fail; a contract of another settlement coin is acknowledged"
+            "volumes of perpetuals and futures are contracts, of which some trade in fractions",
+            "times of perpetuals and futures are milliseconds",
+            "trades of the insurance fund and of deleveraging never met the book: they are rejected as off_book",
+            "one unknown market makes its whole request fail; one of another settlement coin is acknowledged"
             " and stays silent",
         ),
     ),
@@ -56,7 +57,7 @@ GATE = Exchange(
         doc="https://www.gate.com/docs/developers/apiv4/en/#query-market-transaction-records",
         doc_read="2026-11-26",
         base=BASE,
-        # 200 in 10 s an endpoint and address (unsure).
+        # Documented: 200 in 10 s, path and address (unsure).
         limits=(RateLimit(name="requests", units=100.0, window_s=10.0, burst=10.0),),
         page_rows=history.ROWS_MAX,
         newest_first=True,

@@ -20,9 +20,9 @@ GEMINI = Exchange(
         channels=feed.CHANNELS,
         limits=x.Limits(
             symbols_per_connection=50,  # ours: the whole order book of each comes with its trades
-            symbols_per_request=50,  # ours
+            symbols_per_request=50,  # ours: no number is documented
             requests_per_s=1.0,  # ours: one request a symbol and minute is advised
-            connects_per_s=0.5,  # 300 in 5 minutes and address
+            connects_per_s=0.5,  # documented: 300 in 5 minutes and address
             message_bytes=8 << 20,  # the first message of a market holds its order book, above 1 MB at times
         ),
         silence_s=45.0,  # heartbeats every 5 s; the newer API answers our pings
@@ -39,13 +39,13 @@ GEMINI = Exchange(
         ids_note="`tid` is unique; where there was none (2021), several fills share the id of their event",
         markets_note="spot BTC/USD, perpetuals BTC/USDC:USDC and BTC/GUSD:GUSD",
         resolution="ms",
-        replay_note="50 to 100 of each market, inside its first order book",
-        ping_note="the server sends a heartbeat every 5 s; the newer API is pinged every 20 s",
+        replay_note="the last 50 to 100 of each market, in its first order book",
+        ping_note="the server sends a heartbeat every 5 s; to the newer API we send a protocol ping every 20 s",
         notes=(
             "there is no channel of trades alone: order books come too, and are passed over",
             "the channel `trade` is that of the newer API (wss://ws.gemini.com): lighter, with nanoseconds, and"
             " known from its documentation only",
-            "requests are not answered on l2: an unknown market among others stays silent",
+            "requests are not answered: an unknown market gets no error and stays without trades (on l2)",
             "blocks and auctions have no taker's side",
             "a perpetual in USDC and its twin in GUSD are one order book with the same ids",
         ),
@@ -54,11 +54,12 @@ GEMINI = Exchange(
         name="gemini",
         kind=h.Kind.BY_TIME,
         summary="by time, then by id: /v1/trades, 500 a request",
-        depth="seven days (unsure)",
+        depth="7 days (unsure)",
         doc="https://docs.gemini.com/rest-api/#trade-history",
         doc_read="2026-11-26",
         base=BASE,
-        limits=(RateLimit(name="requests", units=60.0, window_s=60.0, burst=5.0),),  # 120 a minute and address
+        # Documented: 120 a minute and address.
+        limits=(RateLimit(name="requests", units=60.0, window_s=60.0, burst=5.0),),
         page_rows=history.ROWS_MAX,
         newest_first=False,
         request=history.request,

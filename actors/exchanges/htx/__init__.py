@@ -19,7 +19,7 @@ HTX = Exchange(
         limits=x.Limits(
             symbols_per_connection=100,  # ours: no number is documented
             symbols_per_request=1,
-            requests_per_s=20.0,  # 40 a second
+            requests_per_s=20.0,  # documented: 40 a second
             connects_per_s=1.0,  # ours: no number is documented
         ),
         silence_s=20.0,  # the server pings every 5 s
@@ -34,15 +34,14 @@ HTX = Exchange(
         # The last trades, 1 s to 39 min old, on all 20 symbols recorded; REPLAY_AGE_MS (feed.py) shows the others.
         replays_unmarked=1,
         ids={"spot": IdPromise.INCREASING, "swap": IdPromise.OPAQUE},
-        ids_note="spot `tradeId` rises, almost by one; the `id` of swaps is unique",
-        markets_note="spot BTC/USDT, linear swaps BTC/USDT:USDT, coin-margined swaps BTC/USD:BTC",
+        ids_note="spot: `tradeId` rises, almost by one; perpetuals: `id` is unique, in no promised order",
+        markets_note="spot BTC/USDT, perpetuals BTC/USDT:USDT and BTC/USD:BTC",
         resolution="ms",
         replay_note="the last one of each market, not marked",
-        ping_note='the server\'s {"ping":n} every 5 s is answered {"pong":n}; it cuts after 4 without an answer',
+        ping_note='the server sends {"ping":n} every 5 s, answered {"pong":n}; it cuts after 4 without an answer',
         notes=(
-            "volumes of swaps are contracts, as HTX counts them (both sides of a trade together)",
-            "the last trades before a subscription come with it, unmarked",
-            "a suspended contract is acknowledged and stays silent",
+            "volumes of perpetuals are contracts, as HTX counts them (both sides of a trade together)",
+            "a suspended perpetual is acknowledged and stays silent",
         ),
     ),
     history=h.History(
@@ -53,7 +52,7 @@ HTX = Exchange(
         doc="https://www.htx.com/en-us/opend/newApiPages/?id=8cb81024-77b5-11ed-9966-0242ac110003",
         doc_read="2026-11-26",
         base=history.BASE,
-        # 800 a second by IP for market data of swaps, no number for spot; there is but one page to ask for.
+        # Documented: 800 a second and address for perpetuals, no number for spot; there is but one page to ask for.
         limits=(RateLimit(name="requests", units=10.0, window_s=1.0, burst=5.0),),
         page_rows=history.ROWS_MAX,
         newest_first=True,

@@ -19,12 +19,12 @@ HYPERLIQUID = Exchange(
         doc_read="2026-11-26",
         channels=(feed.CHANNEL,),
         limits=x.Limits(
-            symbols_per_connection=100,  # 1000 subscriptions an address, on 10 connections
+            symbols_per_connection=100,  # documented: 1000 an address, on 10 connections
             symbols_per_request=1,
-            requests_per_s=10.0,  # 2000 messages a minute and address, pings among them
-            requests_max=180,  # a tenth of them a connection
+            requests_per_s=10.0,  # documented: 2000 a minute and address, pings among them
+            requests_max=180,  # ours: a tenth of these a connection
             requests_window_s=60.0,
-            connects_per_s=0.4,  # 30 a minute and address
+            connects_per_s=0.4,  # documented: 30 a minute and address
         ),
         silence_s=45.0,  # our ping is answered every 20 s: two answers missed
         ping=x.Ping(interval_s=20.0, text=lambda _number: '{"method":"ping"}'),
@@ -38,13 +38,13 @@ HYPERLIQUID = Exchange(
         bad_symbol_closes=True,
         replays_unmarked=30,
         ids={"spot": IdPromise.OPAQUE, "swap": IdPromise.OPAQUE},
-        ids_note="unique, without order",
-        markets_note="perpetuals BTC/USDC:USDC, of builders' dexes xyz_SP500/USDC:USDC, spot PURR/USDC",
+        ids_note="unique, in no order",
+        markets_note="spot PURR/USDC, perpetuals BTC/USDC:USDC, of builders' dexes xyz_SP500/USDC:USDC",
         resolution="ms",
         replay_note="the last 30 of each market, not marked",
-        ping_note='{"method":"ping"} every 20 s; the server cuts where it has sent nothing for 60 s',
+        ping_note='we send {"method":"ping"} every 20 s; the server cuts where it has sent nothing for 60 s',
         notes=(
-            "an unknown coin ends the connection without a word, so coins are asked for one by one",
+            "an unknown market ends the connection without a reason, so markets are asked for one by one",
             "spot pairs are called by an index that only the list of markets knows: without it PURR/USDC alone",
             "the time is that of the block: many trades share it",
             "kPEPE counts thousands of PEPE, as Hyperliquid writes it",
@@ -58,14 +58,15 @@ HYPERLIQUID = Exchange(
         doc="https://hyperliquid.gitbook.io/hyperliquid-docs/for-developers/api/info-endpoint",
         doc_read="2026-11-26",
         base=BASE,
-        limits=(RateLimit(name="weight", units=1000.0, window_s=60.0, burst=200.0),),  # 1200 a minute and address
+        # Documented: 1200 a minute and address.
+        limits=(RateLimit(name="weight", units=1000.0, window_s=60.0, burst=200.0),),
         page_rows=history.ROWS_MAX,
         newest_first=True,
         request=history.request,
         parse=history.parse,
         parse_error=history.parse_error,
         dense=False,
-        notes=("a gap that the 30 trades of a subscription do not close stays: older ones are in files only",),
+        notes=("a longer gap cannot be filled: what lies before the newest trades is in files only",),
     ),
     instruments=InstrumentList(
         name="hyperliquid",

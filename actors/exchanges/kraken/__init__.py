@@ -18,9 +18,9 @@ KRAKEN = Exchange(
         channels=("trade",),
         limits=x.Limits(
             symbols_per_connection=200,  # ours: no number is documented
-            symbols_per_request=100,  # ours
-            requests_per_s=5.0,  # ours
-            connects_per_s=0.2,  # about 150 in 10 minutes an IP, then banned for 10 (unsure)
+            symbols_per_request=100,  # ours: no number is documented
+            requests_per_s=5.0,  # ours: no number is documented
+            connects_per_s=0.2,  # documented: about 150 in 10 minutes and address, then a ban of 10 (unsure)
         ),
         silence_s=30.0,  # a heartbeat about every second while subscribed and idle
         market=feed.market,
@@ -32,10 +32,11 @@ KRAKEN = Exchange(
         list_key="data",
         answers_each=True,
         ids={"spot": IdPromise.CONTIGUOUS},
-        ids_note="contiguous per book (999 of 999 steps recorded)",
-        markets_note="spot, BTC/USD; XBT is BTC and XDG is DOGE",
+        ids_note="contiguous per market (999 of 999 steps recorded)",
+        markets_note="spot BTC/USD; XBT is BTC and XDG is DOGE",
         resolution="us",
-        replay_note="none, as none are asked for",
+        replay_note="none",
+        notes=("the last 50 trades on subscribe are switched off",),
         ping_note="the server sends a heartbeat about every second",
     ),
     history=h.History(
@@ -46,7 +47,7 @@ KRAKEN = Exchange(
         doc="https://docs.kraken.com/api/docs/rest-api/get-recent-trades",
         doc_read="2026-11-22",
         base="https://api.kraken.com",
-        # About one a second by IP and pair (unsure); one bucket for all pairs is on the safe side.
+        # Documented: about one a second, market and address (unsure); all markets share one bucket.
         limits=(h.RateLimit(name="requests", units=10.0, window_s=10.0, burst=1.0),),
         page_rows=history.ROWS_MAX,
         newest_first=False,

@@ -17,9 +17,9 @@ KRAKENFUTURES = Exchange(
         channels=(feed.FEED,),
         limits=x.Limits(
             symbols_per_connection=200,  # ours: no number is documented
-            symbols_per_request=50,  # ours
-            requests_per_s=5.0,  # 100 a second and connection
-            connects_per_s=1.0,  # ours; 100 connections at once
+            symbols_per_request=50,  # ours: no number is documented
+            requests_per_s=5.0,  # documented: 100 a second and connection
+            connects_per_s=1.0,  # ours: no rate is documented, but 100 connections
         ),
         silence_s=65.0,  # our pings are answered: two missed, and a little
         ping=x.Ping(interval_s=30.0),  # of the protocol, at least every 60 s; {"event":"ping"} is refused
@@ -32,14 +32,15 @@ KRAKENFUTURES = Exchange(
         list_key="trades",
         answers_each=True,
         ids={"swap": IdPromise.OPAQUE, "future": IdPromise.OPAQUE},
-        ids_note="UUIDs; what is missing shows in `seq`, contiguous per product (990 of 990 recorded)",
-        markets_note="inverse BTC/USD:BTC, linear BTC/USD:USD, dated BTC/USD:BTC-260925 and BTC/USD:USD-260925",
+        ids_note="unique (UUIDs), in no order; `seq` counts the trades of a market and shows what is missing"
+        " (990 of 990 steps recorded)",
+        markets_note="perpetuals BTC/USD:BTC and BTC/USD:USD, futures BTC/USD:BTC-260925 and BTC/USD:USD-260925",
         resolution="ms",
         replay_note="the last 100 of each market, marked trade_snapshot",
-        ping_note="a protocol ping at least every 60 s",
+        ping_note="we send a protocol ping every 30 s; the server wants one every 60 s",
         notes=(
-            "volumes of inverse futures are contracts of 1 US dollar, those of linear ones base units",
-            "block trades never met the order book: they are rejected as off_book; liquidations are kept",
+            "volumes of inverse perpetuals and futures are contracts of 1 US dollar, of linear ones base",
+            "block trades never met the book: they are rejected as off_book; liquidations are recorded",
         ),
     ),
     history=h.History(

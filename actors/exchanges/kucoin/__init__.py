@@ -17,10 +17,10 @@ KUCOIN = Exchange(
         doc_read="2026-11-26",
         channels=(feed.TRADES,),
         limits=x.Limits(
-            symbols_per_connection=300,  # topics, and each market is one
-            symbols_per_request=100,
-            requests_per_s=5.0,  # 100 in 10 s
-            connects_per_s=0.5,  # 30 a minute
+            symbols_per_connection=300,  # documented
+            symbols_per_request=100,  # documented
+            requests_per_s=5.0,  # documented: 100 in 10 s
+            connects_per_s=0.5,  # documented: 30 a minute
         ),
         silence_s=45.0,  # our ping is answered every 18 s: two answers missed
         # The token gives the interval; without any frame of ours the server closes after 60.5 s, also amid data.
@@ -34,13 +34,14 @@ KUCOIN = Exchange(
         trades=feed.trades,
         control=feed.control,
         ids={"spot": IdPromise.INCREASING, "swap": IdPromise.INCREASING},
-        ids_note="rise, and are shared with changes of the book",
+        ids_note="rising per market, with holes: changes of the book take numbers too",
         markets_note="spot BTC/USDT, perpetuals BTC/USDT:USDT, BTC/USDC:USDC and BTC/USD:BTC",
         resolution="ns",
         replay_note="none",
-        ping_note='{"id":"p1","type":"ping"} as often as the token says (every 18 s); the server cuts after 60 s',
+        ping_note='we send {"id":"p1","type":"ping"} as often as the token says (every 18 s);'
+        " the server cuts after 60 s without one",
         notes=(
-            "a token is asked over REST before each connection",
+            "a token is asked for over REST before each connection",
             "volumes of perpetuals are contracts; BTC is called XBT there",
             "an unknown market is acknowledged and stays silent",
             "times are nanoseconds, of which only milliseconds have been seen to count since 2022",
@@ -54,7 +55,7 @@ KUCOIN = Exchange(
         doc="https://www.kucoin.com/docs-new/rest/spot-trading/market-data/get-trade-history",
         doc_read="2026-11-26",
         base=feed.SPOT_BASE,
-        # 2000 weights in 30 s by IP, of which these take 3 and 5.
+        # Documented: 2000 weight in 30 s and address, of which these take 3 and 5.
         limits=(RateLimit(name="requests", units=100.0, window_s=30.0, burst=10.0),),
         page_rows=history.ROWS_MAX,
         newest_first=True,

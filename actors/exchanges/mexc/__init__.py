@@ -13,16 +13,16 @@ BASE = "https://api.mexc.com"
 MEXC = Exchange(
     name="mexc",
     title="MEXC",
-    proven="recording",
+    proven="sample",
     feed=x.Dialect(
         doc="https://www.mexc.com/api-docs/spot-v3/websocket-market-streams",
         doc_read="2026-11-26",
         channels=(feed.TRADES,),
         limits=x.Limits(
-            symbols_per_connection=30,  # of spot; no number is documented for contracts
+            symbols_per_connection=30,  # documented for spot; no number is documented for contracts
             symbols_per_request=1,
-            requests_per_s=10.0,  # ours: 100 a second
-            connects_per_s=1.0,  # ours: none is documented
+            requests_per_s=10.0,  # documented: 100 a second
+            connects_per_s=1.0,  # ours: no number is documented
         ),
         silence_s=45.0,  # our ping is answered every 15 s: two answers missed
         # Spot is cut after a minute without data, contracts after a minute without a ping, also amid data.
@@ -39,15 +39,15 @@ MEXC = Exchange(
         control=feed.control,
         list_key="data",
         ids={"spot": IdPromise.NONE, "swap": IdPromise.OPAQUE},
-        ids_note="spot has none (a field for one exists since June 2026); those of perpetuals are unique",
+        ids_note="spot: none (a field for one exists since June 2026); perpetuals: unique, in no promised order",
         markets_note="spot BTC/USDT, perpetuals BTC/USDT:USDT, BTC/USDC:USDC and BTC/USD:BTC",
         resolution="ms",
         replay_note="none",
-        ping_note='{"method":"PING"} on spot, {"method":"ping"} for contracts, every 15 s',
+        ping_note='we send {"method":"PING"} (spot) or {"method":"ping"} (perpetuals) every 15 s',
         notes=(
             "spot messages are protobuf, read by field numbers",
             "volumes of perpetuals are contracts",
-            "answers to contracts name no market, so each is asked for by itself",
+            "answers on perpetuals name no market, so each is asked for by itself",
         ),
     ),
     history=h.History(
@@ -58,7 +58,7 @@ MEXC = Exchange(
         doc="https://www.mexc.com/api-docs/spot-v3/market-data-endpoints",
         doc_read="2026-11-26",
         base=BASE,
-        # 500 weights in 10 s on spot, of which this takes 5; 20 in 2 s for contracts.
+        # Documented: 500 weight in 10 s on spot, of which this takes 5; 20 in 2 s for contracts.
         limits=(RateLimit(name="requests", units=10.0, window_s=2.0, burst=3.0),),
         page_rows=history.SPOT_ROWS_MAX,
         newest_first=True,

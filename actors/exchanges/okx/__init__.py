@@ -18,11 +18,11 @@ OKX = Exchange(
         channels=feed.CHANNELS,
         limits=x.Limits(
             symbols_per_connection=300,  # ours: no number is documented
-            symbols_per_request=100,  # ours; a request with many args costs one of 480 an hour
-            request_bytes=60_000,  # 64 KB
-            requests_per_s=2.0,  # ours
-            requests_max=400,  # 480 an hour and connection, subscribe and unsubscribe together
-            connects_per_s=2.0,  # 3 a second an IP
+            symbols_per_request=100,  # ours: a request for many counts as one of 480 an hour
+            request_bytes=60_000,  # documented: 64 KB
+            requests_per_s=2.0,  # ours: no number is documented
+            requests_max=400,  # documented: 480 an hour and connection
+            connects_per_s=2.0,  # documented: 3 a second and address
         ),
         silence_s=45.0,  # our ping is answered every 20 s: two answers missed
         ping=x.Ping(interval_s=20.0, text=lambda _number: "ping"),  # cut after 30 s without any push
@@ -37,24 +37,22 @@ OKX = Exchange(
         replays_unmarked=1,  # 18 of 18 markets in recordings of 2021 and 2022, none of 2 in one of 2026
         ids=dict.fromkeys(("spot", "swap", "future", "option"), IdPromise.CONTIGUOUS),
         ids_note="contiguous per market; a row of `trades` stands for `count` fills and takes as many ids",
-        markets_note="BTC/USDT, swaps BTC/USDT:USDT, dated BTC/USD:BTC-261225, options BTC/USD:BTC-261225-9000-C",
+        markets_note="spot BTC/USDT, perpetuals BTC/USDT:USDT and BTC/USD:BTC, futures BTC/USD:BTC-261225,"
+        " options BTC/USD:BTC-261225-9000-C",
         resolution="ms",
         replay_note="the last one of some markets, not marked",
-        ping_note='the text "ping" every 20 s; the server cuts after 30 s without a word',
-        notes=(
-            "volumes of swaps, futures and options are contracts",
-            "an old trade may come on subscribe, unmarked",
-        ),
+        ping_note='we send "ping" every 20 s; the server cuts after 30 s without a message',
+        notes=("volumes of perpetuals, futures and options are contracts",),
     ),
     history=h.History(
         name="okx",
         kind=h.Kind.BY_ID,
         summary="by id, 3 months: /api/v5/market/history-trades, 100 a request",
-        depth="three months",
+        depth="3 months",
         doc="https://www.okx.com/docs-v5/en/#order-book-trading-market-data-get-trades-history",
         doc_read="2026-11-22",
         base="https://www.okx.com",
-        # 20 in 2 s by IP.
+        # Documented: 20 in 2 s and address.
         limits=(h.RateLimit(name="requests", units=20.0, window_s=2.0, burst=5.0),),
         page_rows=history.ROWS_MAX,
         newest_first=True,

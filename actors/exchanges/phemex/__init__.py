@@ -17,10 +17,10 @@ PHEMEX = Exchange(
         doc_read="2026-11-26",
         channels=("trade",),
         limits=x.Limits(
-            symbols_per_connection=100,  # 20 are documented, 101 were taken in September 2026
+            symbols_per_connection=100,  # measured: 101 were accepted in September 2026, documented are 20
             symbols_per_request=1,
-            requests_per_s=10.0,  # 20 a second
-            connects_per_s=0.5,  # 200 in 5 minutes an address
+            requests_per_s=10.0,  # documented: 20 a second
+            connects_per_s=0.5,  # documented: 200 in 5 minutes and address
         ),
         silence_s=20.0,  # our ping is answered every 5 s
         ping=x.Ping(interval_s=5.0, text=lambda _number: feed.PING),
@@ -32,10 +32,10 @@ PHEMEX = Exchange(
         list_key="trades",
         ids=dict.fromkeys(("spot", "swap"), IdPromise.NONE),
         ids_note="none",
-        markets_note="spot BTC/USDT, linear BTC/USDT:USDT, inverse BTC/USD:BTC",
+        markets_note="spot BTC/USDT, perpetuals BTC/USDT:USDT and BTC/USD:BTC",
         resolution="ns",
-        replay_note="200 to 1000 of each market, marked; where the mark is missing their number tells",
-        ping_note="server.ping every 5 s; it cuts after some 31 s without one",
+        replay_note="the last 200 to 1000 of each market, marked; where the mark is missing, told by their number",
+        ping_note="we send server.ping every 5 s; the server cuts after some 31 s without one",
         notes=(
             "prices and volumes of inverse perpetuals and spot are scaled integers: 10^4 and 1, or 10^8 and 10^8, "
             "where the list of products does not say otherwise",
@@ -50,7 +50,8 @@ PHEMEX = Exchange(
         doc="https://phemex-docs.github.io/#query-recent-trades",
         doc_read="2026-11-26",
         base="https://api.phemex.com",
-        limits=(RateLimit(name="requests", units=5.0, window_s=1.0, burst=2.0),),  # ours; there is but one page
+        # Ours: there is but one page to ask for.
+        limits=(RateLimit(name="requests", units=5.0, window_s=1.0, burst=2.0),),
         page_rows=1000,
         newest_first=True,
         request=history.request,

@@ -18,9 +18,9 @@ POLONIEX = Exchange(
         channels=(feed.TRADES,),
         limits=x.Limits(
             symbols_per_connection=500,  # ours: no number is documented
-            symbols_per_request=50,  # ours
-            requests_per_s=10.0,  # ours; 500 a second and connection
-            connects_per_s=1.0,  # ours; 2000 connections an address
+            symbols_per_request=50,  # ours: no number is documented
+            requests_per_s=10.0,  # documented: 500 a second and connection
+            connects_per_s=1.0,  # ours: no rate is documented, but 2000 connections an address
         ),
         silence_s=45.0,  # our ping is answered every 15 s
         ping=x.Ping(interval_s=15.0, text=lambda _number: feed.PING),
@@ -32,14 +32,15 @@ POLONIEX = Exchange(
         control=feed.control,
         list_key="data",
         ids={"spot": IdPromise.CONTIGUOUS, "swap": IdPromise.INCREASING},
-        ids_note="spot ids are each the one before plus one (8 of 8 steps recorded); those of perpetuals rise",
-        markets_note="spot BTC/USDT, linear perpetuals BTC/USDT:USDT (documentation only)",
+        ids_note="spot: contiguous per market (8 of 8 steps recorded); perpetuals: rising per market",
+        markets_note="spot BTC/USDT, perpetuals BTC/USDT:USDT",
         resolution="ms",
         replay_note="none",
-        ping_note='{"event":"ping"} every 15 s; it cuts after 30 s without a message from here',
+        ping_note='we send {"event":"ping"} every 15 s; the server cuts after 30 s without a message',
         notes=(
-            "an error names no symbol: each market of the request is asked for again by itself",
-            "volumes of perpetuals are contracts, of spot base",
+            "an error names no market: each market of the request is asked for again by itself",
+            "volumes of perpetuals are contracts",
+            "the stream of perpetuals is known from its documentation only",
         ),
     ),
     history=h.History(
@@ -50,7 +51,7 @@ POLONIEX = Exchange(
         doc="https://api-docs.poloniex.com/spot/api/public/market-data#trades",
         doc_read="2026-11-26",
         base="https://api.poloniex.com",
-        # 200 (spot) and 300 (v3) a second by IP; there is but one page to ask for.
+        # Documented: 200 (spot) and 300 (v3) a second and address; there is but one page to ask for.
         limits=(RateLimit(name="requests", units=10.0, window_s=1.0, burst=5.0),),
         page_rows=history.ROWS_MAX,
         newest_first=True,

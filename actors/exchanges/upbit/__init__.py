@@ -17,16 +17,14 @@ UPBIT = Exchange(
         doc_read="2026-11-26",
         channels=("trade",),
         limits=x.Limits(
-            # As a request replaces the one before, it names all markets of its connection. No number is documented;
-            # 855 codes in one request were answered in September 2026.
-            symbols_per_connection=400,
-            symbols_per_request=400,
+            symbols_per_connection=400,  # ours: no number is documented, and 855 were answered in September 2026
+            symbols_per_request=400,  # a request replaces the one before, so it names all markets
             request_bytes=16_384,
             # The rates are those of docs.upbit.com's page on rate limits of October 2026.
-            requests_per_s=1.0,  # 5 a second and 100 a minute and connection
-            requests_max=80,  # pings count too
+            requests_per_s=1.0,  # documented: 5 a second and 100 a minute and connection
+            requests_max=80,  # of these 100, as pings count too
             requests_window_s=60.0,
-            connects_per_s=2.0,  # 5 a second an IP
+            connects_per_s=2.0,  # documented: 5 a second and address
         ),
         silence_s=45.0,  # our ping is answered every 20 s: two answers missed
         # Cut after 60 s without a word (measured in September 2026; the documents say 120).
@@ -39,15 +37,12 @@ UPBIT = Exchange(
         acknowledges=False,
         request_replaces=True,
         ids={"spot": IdPromise.OPAQUE},
-        ids_note="unique; they mostly rise, but their order is not promised (6 of 303 steps recorded lead back)",
-        markets_note="spot, BTC/KRW, ETH/BTC, BTC/USDT",
+        ids_note="unique, in no promised order (6 of 303 steps recorded lead back)",
+        markets_note="spot BTC/KRW, ETH/BTC and BTC/USDT",
         resolution="ms",
         replay_note="the last one of each market, marked SNAPSHOT",
-        ping_note='the text "PING" every 20 s, answered {"status":"UP"}; the server cuts after 60 s of silence',
-        notes=(
-            "requests are not answered: a market that does not exist gets no error, it only stays without trades",
-            "the last trade of each market comes on subscribe, marked SNAPSHOT",
-        ),
+        ping_note='we send "PING" every 20 s; the server cuts after 60 s without a message',
+        notes=("requests are not answered: an unknown market gets no error and stays without trades",),
     ),
     history=h.History(
         name="upbit",
@@ -57,7 +52,7 @@ UPBIT = Exchange(
         doc="https://docs.upbit.com/kr/v1.5.9/reference/%EC%B5%9C%EA%B7%BC-%EC%B2%B4%EA%B2%B0-%EB%82%B4%EC%97%AD",
         doc_read="2026-11-26",
         base="https://api.upbit.com",
-        # 10 a second by IP.
+        # Documented: 10 a second and address.
         limits=(RateLimit(name="requests", units=10.0, window_s=1.0, burst=5.0),),
         page_rows=history.ROWS_MAX,
         newest_first=True,

@@ -16,14 +16,13 @@ WHITEBIT = Exchange(
         doc_read="2026-11-26",
         channels=(feed.CHANNEL,),
         limits=x.Limits(
-            # As a request replaces the one before, it names all markets of its connection. No number is documented.
-            symbols_per_connection=200,
-            symbols_per_request=200,
+            symbols_per_connection=200,  # ours: no number is documented
+            symbols_per_request=200,  # a request replaces the one before, so it names all markets
             request_bytes=16_384,
-            requests_per_s=1.0,  # 200 a minute and connection in older documents, 12,000 in 10 s since
-            requests_max=100,  # pings count too
+            requests_per_s=1.0,  # documented: 200 a minute and connection in an older text, 12,000 in 10 s since
+            requests_max=100,  # of these 200, as pings count too
             requests_window_s=60.0,
-            connects_per_s=2.0,  # 1000 a minute
+            connects_per_s=2.0,  # documented: 1000 a minute
         ),
         silence_s=45.0,  # our ping is answered every 20 s: two answers missed
         ping=x.Ping(interval_s=20.0, text=lambda _number: feed.PING),
@@ -36,13 +35,13 @@ WHITEBIT = Exchange(
         request_replaces=True,
         replays_unmarked=100,
         ids={"spot": IdPromise.INCREASING, "swap": IdPromise.INCREASING},
-        ids_note="rising, with holes",
+        ids_note="rising per market, with holes",
         markets_note="spot BTC/USDT, perpetuals BTC/USDT:USDT",
         resolution="us",
-        replay_note="up to the last 100 of each market after every request, not marked",
-        ping_note='{"method":"ping"} every 20 s; the server cuts after 60 s without a message from here',
+        replay_note="the last 100 of each market at most, after every request, not marked",
+        ping_note='we send {"method":"ping"} every 20 s; the server cuts after 60 s without a message',
         notes=(
-            "a market that does not exist makes its whole request fail",
+            "one unknown market makes its whole request fail",
             "REST is not asked: it has the last 100 trades that each request re-sends, but by whole seconds",
             "times are fractions of a second with up to seven decimals, of which six are certain",
         ),
