@@ -97,7 +97,7 @@ def _rest_answer(request: HttpRequest, find: Find) -> HttpResponse:
     tape = find("", name.upper())
     if tape is None:
         return error(
-            400, result="error", reason="InvalidSymbol", message=f"Supplied value '{name}' is not a symbol"
+            400, result="error", reason="InvalidSymbol", message=f"Supplied value '{name}' is not a valid symbol"
         )
     limit = request.limit("limit_trades", ROWS, ROWS_MAX)
     since, ms = request.number("since_tid"), request.number("timestamp")

@@ -369,7 +369,9 @@ def unknown_market(name: str, listed: str) -> Market:
 
 @pytest.mark.parametrize("name", WITH_HISTORY)
 async def test_a_market_that_the_exchange_does_not_know_is_reported_with_its_message(name: str) -> None:
-    _, _, words = cases_of(name).unknown_market
+    status, _, words = cases_of(name).unknown_market
+    if not status:
+        pytest.skip(f"how {name} answers for a market that it does not have is not documented")
     async with place(name) as here:
         here.market = unknown_market(name, here.market.symbol)
         recovered = await here.fetch(by_time(here.fills[10:20]))

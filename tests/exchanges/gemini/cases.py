@@ -130,7 +130,7 @@ CASES = Cases(
         odd_time="1569888020080",
     ),
     gained={"": {"tid": 1}},
-    unknown_market=(400, INVALID, "InvalidSymbol Supplied value 'nope' is not a valid symbol"),
+    unknown_market=(400, INVALID, "InvalidSymbol Supplied value"),
     rest_symbol="BTC/USD",
     requests=(
         PageRequest(

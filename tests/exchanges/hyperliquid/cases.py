@@ -139,11 +139,6 @@ CASES = Cases(
         bad_times=BAD_MS,
         odd_time="1737918847000",
     ),
-    unknown_market=(
-        422,
-        b"Failed to deserialize the JSON body into the target type",
-        "Failed to deserialize the JSON body",
-    ),
     rest_symbol="BTC/USDC:USDC",
     requests=(
         PageRequest(
