@@ -78,6 +78,8 @@ def test_errors_with_status_200_are_told_apart(name: str) -> None:
 @every_history
 def test_a_market_that_does_not_exist_is_refused_for_good(name: str) -> None:
     status, body, words = cases_of(name).unknown_market
+    if not status:
+        pytest.skip(f"how {name} answers for a market that it does not have is not documented")
     refusal = history_of(name).error_response(status, body)
     assert status >= 400 and refusal.final and words and words in refusal.message
 
