@@ -7,7 +7,7 @@ import msgspec
 from actors.exchanges.binance.history import WEIGHT, parse_error
 from actors.exchanges.contract.feed_helpers import text_inside
 from actors.exchanges.contract.history_helpers import decoded, error_json
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage, read_instruments
+from actors.exchanges.contract.instruments import Instrument, InstrumentPage, instrument_of, read_instruments
 from actors.exchanges.contract.rest import RestRequest
 from actors.model.symbols import Symbol
 
@@ -81,12 +81,9 @@ def parse_rows(body: bytes, name: str, make: Callable[[Row], Instrument | None])
 
 
 def _spot(row: Row) -> Instrument:
-    return Instrument(
-        symbol=str(Symbol(row.base, row.quote)),
-        native=row.native,
-        kind="spot",
-        base=row.base,
-        quote=row.quote,
+    return instrument_of(
+        Symbol(row.base, row.quote),
+        row.native,
         price_step=row.step("PRICE_FILTER"),
         volume_step=row.step("LOT_SIZE"),
         active=row.status in _TRADED,
@@ -99,13 +96,9 @@ def future(row: Row, volume_unit: str) -> Instrument | None:
         return None
     day = "" if "PERPETUAL" in row.contract_kind else row.native.rpartition("_")[2]
     symbol = Symbol(row.base, row.quote, row.settle, day)
-    return Instrument(
-        symbol=str(symbol),
-        native=row.native,
-        kind=symbol.kind,
-        base=row.base,
-        quote=row.quote,
-        settle=row.settle,
+    return instrument_of(
+        symbol,
+        row.native,
         volume_unit=volume_unit,
         contract_size=None if row.contract_size is None else str(row.contract_size),
         price_step=row.step("PRICE_FILTER"),

@@ -9,6 +9,7 @@ from actors.exchanges.contract.instruments import (
     Instrument,
     InstrumentPage,
     decimal_step,
+    instrument_of,
     plain_digits,
     read_instruments,
 )
@@ -82,12 +83,9 @@ def parse(body: bytes, request: RestRequest) -> InstrumentPage:
 
 def _spot(row: _Pair) -> Instrument:
     base, quote = row.native.split("-")
-    return Instrument(
-        symbol=str(Symbol(base, quote)),
-        native=row.native,
-        kind="spot",
-        base=base,
-        quote=quote,
+    return instrument_of(
+        Symbol(base, quote),
+        row.native,
         price_step=plain_digits(digits(row.price_step, "tickSize")),
         volume_step=plain_digits(digits(row.volume_step, "stepSize")),
         active=row.status == _ONLINE,
@@ -98,13 +96,9 @@ def _swap(row: _Contract) -> Instrument | None:
     base, quote = row.native.split("-")
     if quote not in QUOTES or row.settle != quote:
         return None
-    return Instrument(
-        symbol=str(Symbol(base, quote, quote)),
-        native=row.native,
-        kind="swap",
-        base=base,
-        quote=quote,
-        settle=quote,
+    return instrument_of(
+        Symbol(base, quote, quote),
+        row.native,
         price_step=decimal_step(row.price_digits),
         volume_step=decimal_step(row.volume_digits),
         active=row.status == _ONLINE,

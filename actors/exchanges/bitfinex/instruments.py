@@ -4,7 +4,7 @@ import msgspec
 
 from actors.exchanges.bitfinex.feed import UNIFIED
 from actors.exchanges.contract.history_helpers import decoded
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage
+from actors.exchanges.contract.instruments import InstrumentPage, instrument_of
 from actors.exchanges.contract.rest import RestRequest
 from actors.model.symbols import Symbol
 
@@ -27,14 +27,5 @@ def parse(body: bytes, request: RestRequest) -> InstrumentPage:
             base, quote = base.removesuffix(_PERPETUAL), quote.removesuffix(_PERPETUAL)
         base, quote = UNIFIED.get(base, base), UNIFIED.get(quote, quote)
         settle = quote if settled else ""
-        found.append(
-            Instrument(
-                symbol=str(Symbol(base, quote, settle)),
-                native=f"t{name}",
-                kind="swap" if settled else "spot",
-                base=base,
-                quote=quote,
-                settle=settle,
-            )
-        )
+        found.append(instrument_of(Symbol(base, quote, settle), f"t{name}"))
     return InstrumentPage(tuple(found), odd=tuple(odd))

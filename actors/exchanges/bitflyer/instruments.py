@@ -6,7 +6,7 @@ import msgspec
 
 from actors.exchanges.bitflyer.feed import MONTHS
 from actors.exchanges.contract.history_helpers import decoded
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage, read_instruments
+from actors.exchanges.contract.instruments import Instrument, InstrumentPage, instrument_of, read_instruments
 from actors.exchanges.contract.rest import RestRequest
 from actors.model.symbols import Symbol
 
@@ -38,6 +38,4 @@ def _instrument(row: _Row) -> Instrument:
         base, quote = row.native.removeprefix("FX_").split("_")
         settle = quote if row.kind == "FX" else ""
     symbol = Symbol(base, quote, settle, expiry)
-    return Instrument(
-        symbol=str(symbol), native=row.native, kind=symbol.kind, base=base, quote=quote, settle=settle
-    )
+    return instrument_of(symbol, row.native)

@@ -6,7 +6,13 @@ import msgspec
 
 from actors.exchanges.bitget.feed import COIN, USDC, USDT
 from actors.exchanges.contract.history_helpers import decoded, error_text
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage, decimal_step, read_instruments
+from actors.exchanges.contract.instruments import (
+    Instrument,
+    InstrumentPage,
+    decimal_step,
+    instrument_of,
+    read_instruments,
+)
 from actors.exchanges.contract.rest import Busy, RestRequest
 from actors.model.symbols import Symbol
 
@@ -89,12 +95,9 @@ def parse(body: bytes, request: RestRequest) -> InstrumentPage:
 
 
 def _spot(row: _Pair) -> Instrument:
-    return Instrument(
-        symbol=str(Symbol(row.base, row.quote)),
-        native=row.native,
-        kind="spot",
-        base=row.base,
-        quote=row.quote,
+    return instrument_of(
+        Symbol(row.base, row.quote),
+        row.native,
         price_step=decimal_step(int(row.price_digits)),
         volume_step=decimal_step(int(row.volume_digits)),
         active=row.status == "online",
@@ -106,13 +109,9 @@ def _swap(row: _Contract) -> Instrument | None:
         return None
     settle = row.base if row.quote == "USD" else row.quote
     step = Decimal(row.price_unit) * Decimal(decimal_step(int(row.price_digits)))
-    return Instrument(
-        symbol=str(Symbol(row.base, row.quote, settle)),
-        native=row.native,
-        kind="swap",
-        base=row.base,
-        quote=row.quote,
-        settle=settle,
+    return instrument_of(
+        Symbol(row.base, row.quote, settle),
+        row.native,
         price_step=format(step, "f"),
         volume_step=row.volume_step,
         active=row.status == "normal",

@@ -3,7 +3,7 @@
 import msgspec
 
 from actors.exchanges.contract.history_helpers import decoded
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage, read_instruments
+from actors.exchanges.contract.instruments import Instrument, InstrumentPage, instrument_of, read_instruments
 from actors.exchanges.contract.rest import RestRequest
 from actors.model.symbols import Symbol
 
@@ -27,4 +27,4 @@ def parse(body: bytes, _request: RestRequest) -> InstrumentPage:
 def _instrument(raw: bytes) -> Instrument:
     native = _row.decode(raw).market
     quote, _, base = native.partition("-")
-    return Instrument(symbol=str(Symbol(base, quote)), native=native, kind="spot", base=base, quote=quote)
+    return instrument_of(Symbol(base, quote), native)

@@ -7,7 +7,13 @@ import msgspec
 from actors.exchanges.bitmex.feed import UNIFIED
 from actors.exchanges.contract.feed_helpers import digits
 from actors.exchanges.contract.history_helpers import decoded
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage, plain_digits, read_instruments
+from actors.exchanges.contract.instruments import (
+    Instrument,
+    InstrumentPage,
+    instrument_of,
+    plain_digits,
+    read_instruments,
+)
 from actors.exchanges.contract.rest import RestRequest
 from actors.model.symbols import Symbol
 
@@ -67,13 +73,9 @@ def _instrument(body: bytes) -> Instrument | None:
     base, quote, settle = (_unified(code) for code in (row.base, row.quote, row.settle or ""))
     settle = "" if kind == "spot" else settle
     expiry = (row.expiry or "")[2:10].replace("-", "") if kind == "future" else ""
-    return Instrument(
-        symbol=str(Symbol(base, quote, settle, expiry)),
-        native=row.native,
-        kind=kind,
-        base=base,
-        quote=quote,
-        settle=settle,
+    return instrument_of(
+        Symbol(base, quote, settle, expiry),
+        row.native,
         volume_unit="base" if kind == "spot" else "contracts",
         contract_size=_contract_size(row, kind),
         price_step=_step(row.price_step, "tickSize"),

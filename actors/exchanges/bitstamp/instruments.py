@@ -9,6 +9,7 @@ from actors.exchanges.contract.instruments import (
     Instrument,
     InstrumentPage,
     decimal_step,
+    instrument_of,
     plain_digits,
     read_instruments,
 )
@@ -56,13 +57,9 @@ def parse(body: bytes, _request: RestRequest) -> InstrumentPage:
 
 def _instrument(row: _Row) -> Instrument:
     settle = row.quote if row.kind == "PERPETUAL" else ""
-    return Instrument(
-        symbol=str(Symbol(row.base, row.quote, settle)),
-        native=row.native,
-        kind="swap" if settle else "spot",
-        base=row.base,
-        quote=row.quote,
-        settle=settle,
+    return instrument_of(
+        Symbol(row.base, row.quote, settle),
+        row.native,
         contract_size=plain_digits(row.contract_size) if settle and row.contract_size else None,
         price_step=decimal_step(row.price_digits),
         volume_step=decimal_step(row.volume_digits),

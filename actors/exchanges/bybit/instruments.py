@@ -3,7 +3,7 @@
 import msgspec
 
 from actors.exchanges.contract.history_helpers import decoded, error_text
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage, read_instruments
+from actors.exchanges.contract.instruments import Instrument, InstrumentPage, instrument_of, read_instruments
 from actors.exchanges.contract.rest import Busy, RestRequest
 from actors.model.symbols import Symbol
 
@@ -82,13 +82,9 @@ def _instrument(row: _Row) -> Instrument | None:
     if row.contract and row.contract not in _PERPETUAL:
         return None
     settle = row.settle if row.contract else ""
-    return Instrument(
-        symbol=str(Symbol(row.base, row.quote, settle)),
-        native=row.native,
-        kind="swap" if row.contract else "spot",
-        base=row.base,
-        quote=row.quote,
-        settle=settle,
+    return instrument_of(
+        Symbol(row.base, row.quote, settle),
+        row.native,
         volume_unit="quote" if row.contract == "InversePerpetual" else "base",
         price_step=row.prices.step,
         volume_step=row.lots.step or row.lots.precision,

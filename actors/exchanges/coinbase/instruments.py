@@ -4,7 +4,7 @@ import msgspec
 
 from actors.exchanges.contract.feed_helpers import text_inside
 from actors.exchanges.contract.history_helpers import decoded, error_json
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage, read_instruments
+from actors.exchanges.contract.instruments import Instrument, InstrumentPage, instrument_of, read_instruments
 from actors.exchanges.contract.rest import Busy, RestRequest
 from actors.model.symbols import Symbol
 
@@ -58,12 +58,9 @@ def _instrument(raw: bytes) -> Instrument | None:
     row = _row.decode(raw)
     if row.kind != "SPOT" or row.stands_for:
         return None
-    return Instrument(
-        symbol=str(Symbol(row.base, row.quote)),
-        native=row.native,
-        kind="spot",
-        base=row.base,
-        quote=row.quote,
+    return instrument_of(
+        Symbol(row.base, row.quote),
+        row.native,
         price_step=row.price_step or None,
         volume_step=row.volume_step or None,
         active=row.status == "online" and not (row.is_disabled or row.view_only),

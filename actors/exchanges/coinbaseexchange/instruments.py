@@ -5,7 +5,7 @@ import msgspec
 from actors.exchanges.coinbaseexchange.history import parse_error
 from actors.exchanges.contract.feed_helpers import text_inside
 from actors.exchanges.contract.history_helpers import decoded, error_json
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage, read_instruments
+from actors.exchanges.contract.instruments import Instrument, InstrumentPage, instrument_of, read_instruments
 from actors.exchanges.contract.rest import RestRequest
 from actors.model.symbols import Symbol
 
@@ -49,12 +49,9 @@ def parse(body: bytes, _request: RestRequest) -> InstrumentPage:
 
 def _instrument(raw: bytes) -> Instrument:
     row = _row.decode(raw)
-    return Instrument(
-        symbol=str(Symbol(row.base, row.quote)),
-        native=row.native,
-        kind="spot",
-        base=row.base,
-        quote=row.quote,
+    return instrument_of(
+        Symbol(row.base, row.quote),
+        row.native,
         price_step=row.price_step,
         volume_step=row.volume_step,
         active=row.status == "online",

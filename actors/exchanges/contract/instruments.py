@@ -10,7 +10,7 @@ from decimal import Decimal
 import msgspec
 
 from actors.exchanges.contract.rest import DETAIL_CHARS_MAX, UNREADABLE, Garbled, RestRequest
-from actors.model.symbols import parse_symbol
+from actors.model.symbols import Symbol, parse_symbol
 
 ODD_CHARS_MAX = 120  # of a row that could not be parsed: enough to find it
 DECIMALS_MAX = 18  # the store holds no more
@@ -101,6 +101,36 @@ def read_instruments(
         except UNREADABLE:
             odd.append(row[:ODD_CHARS_MAX].decode("utf-8", "replace"))
     return InstrumentPage(tuple(instruments), next_request, tuple(odd))
+
+
+def instrument_of(
+    symbol: Symbol,
+    native: str,
+    *,
+    volume_unit: str = "base",
+    contract_size: str | None = None,
+    price_step: str | None = None,
+    volume_step: str | None = None,
+    active: bool = True,
+    price_scale: int | None = None,
+    volume_scale: int | None = None,
+) -> Instrument:
+    """The instrument whose kind and codes are those of its symbol."""
+    return Instrument(
+        symbol=str(symbol),
+        native=native,
+        kind=symbol.kind,
+        base=symbol.base,
+        quote=symbol.quote,
+        settle=symbol.settle,
+        volume_unit=volume_unit,
+        contract_size=contract_size,
+        price_step=price_step,
+        volume_step=volume_step,
+        active=active,
+        price_scale=price_scale,
+        volume_scale=volume_scale,
+    )
 
 
 def decimal_step(decimals: int) -> str:

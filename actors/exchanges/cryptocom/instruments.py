@@ -3,7 +3,7 @@
 import msgspec
 
 from actors.exchanges.contract.history_helpers import decoded, excerpt
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage, read_instruments
+from actors.exchanges.contract.instruments import Instrument, InstrumentPage, instrument_of, read_instruments
 from actors.exchanges.contract.rest import Garbled, RestRequest
 from actors.model.symbols import Symbol
 
@@ -64,13 +64,9 @@ def _instrument(body: bytes) -> Instrument | None:
         return None
     settle = "" if kind == "spot" else row.quote
     expiry = row.native.rpartition("-")[2] if kind == "future" else ""
-    return Instrument(
-        symbol=str(Symbol(row.base, row.quote, settle, expiry)),
-        native=row.native,
-        kind=kind,
-        base=row.base,
-        quote=row.quote,
-        settle=settle,
+    return instrument_of(
+        Symbol(row.base, row.quote, settle, expiry),
+        row.native,
         price_step=row.price_step,
         volume_step=row.volume_step,
         active=row.active,

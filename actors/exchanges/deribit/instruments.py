@@ -4,7 +4,13 @@ import msgspec
 
 from actors.exchanges.contract.feed_helpers import digits
 from actors.exchanges.contract.history_helpers import decoded
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage, plain_digits, read_instruments
+from actors.exchanges.contract.instruments import (
+    Instrument,
+    InstrumentPage,
+    instrument_of,
+    plain_digits,
+    read_instruments,
+)
 from actors.exchanges.contract.rest import RestRequest
 from actors.exchanges.deribit.feed import expiry_of
 from actors.model.symbols import Symbol
@@ -75,13 +81,9 @@ def _instrument(row: _Row) -> Instrument | None:
         expiry = expiry_of("-".join(rest))
     quote = row.counter or row.quote
     symbol = Symbol(row.base, quote, settle, expiry, strike.replace("d", "."), right)
-    return Instrument(
-        symbol=str(symbol),
-        native=row.native,
-        kind=symbol.kind,
-        base=row.base,
-        quote=quote,
-        settle=settle,
+    return instrument_of(
+        symbol,
+        row.native,
         volume_unit="quote" if row.type == "reversed" and row.kind == "future" else "base",
         price_step=plain_digits(digits(row.price_step, "tick_size")),
         volume_step=plain_digits(digits(row.volume_step, "min_trade_amount")),

@@ -3,7 +3,13 @@
 import msgspec
 
 from actors.exchanges.contract.history_helpers import decoded
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage, plain_digits, read_instruments
+from actors.exchanges.contract.instruments import (
+    Instrument,
+    InstrumentPage,
+    instrument_of,
+    plain_digits,
+    read_instruments,
+)
 from actors.exchanges.contract.rest import RestRequest
 from actors.model.symbols import Symbol
 
@@ -38,13 +44,9 @@ def parse(body: bytes, _request: RestRequest) -> InstrumentPage:
 def _instrument(raw: bytes) -> Instrument:
     row = _row.decode(raw)
     base, _, quote = row.native.rpartition("-")
-    return Instrument(
-        symbol=str(Symbol(base, quote, "USDC")),
-        native=row.native,
-        kind="swap",
-        base=base,
-        quote=quote,
-        settle="USDC",
+    return instrument_of(
+        Symbol(base, quote, "USDC"),
+        row.native,
         price_step=plain_digits(row.price_step),
         volume_step=plain_digits(row.volume_step),
         active=row.status == "ACTIVE",

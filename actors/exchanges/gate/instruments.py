@@ -3,7 +3,13 @@
 import msgspec
 
 from actors.exchanges.contract.history_helpers import decoded
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage, decimal_step, read_instruments
+from actors.exchanges.contract.instruments import (
+    Instrument,
+    InstrumentPage,
+    decimal_step,
+    instrument_of,
+    read_instruments,
+)
 from actors.exchanges.contract.rest import RestRequest
 from actors.model.symbols import Symbol
 
@@ -58,12 +64,9 @@ def parse(body: bytes, request: RestRequest) -> InstrumentPage:
 
 
 def _spot(row: _Pair) -> Instrument:
-    return Instrument(
-        symbol=str(Symbol(row.base, row.quote)),
-        native=row.id,
-        kind="spot",
-        base=row.base,
-        quote=row.quote,
+    return instrument_of(
+        Symbol(row.base, row.quote),
+        row.id,
         price_step=decimal_step(row.price_digits),
         volume_step=decimal_step(row.volume_digits),
         active=row.status != "untradable",
@@ -73,16 +76,12 @@ def _spot(row: _Pair) -> Instrument:
 def _derivative(row: _Contract, settle: str) -> Instrument:
     base, quote, *day = row.name.split("_")
     symbol = Symbol(base, quote, settle, day[0].removeprefix("20") if day else "")
-    return Instrument(
-        symbol=str(symbol),
-        native=row.name,
-        kind=symbol.kind,
-        base=base,
-        quote=quote,
-        settle=settle,
+    return instrument_of(
+        symbol,
+        row.name,
         volume_unit="contracts",
         contract_size="1" if row.type == "inverse" else row.multiplier,
         price_step=row.price_step,
-        volume_step=None if row.enable_decimal else "1",  # the step of fractions is not listed
+        volume_step=None if row.enable_decimal else "1",
         active=row.status == "trading" and not row.in_delisting,
     )

@@ -5,7 +5,7 @@ import re
 import msgspec
 
 from actors.exchanges.contract.history_helpers import decoded
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage, read_instruments
+from actors.exchanges.contract.instruments import Instrument, InstrumentPage, instrument_of, read_instruments
 from actors.exchanges.contract.rest import RestRequest
 from actors.exchanges.gemini.feed import PERPETUAL, SETTLED
 from actors.model.symbols import Symbol
@@ -34,6 +34,4 @@ def _instrument(name: str) -> Instrument:
         raise ValueError(f"not base and quote: {name[:60]}")
     base, quote = match[1].upper(), match[2].upper()
     symbol = Symbol(base, quote, quote if swap else "")
-    return Instrument(
-        symbol=str(symbol), native=name.upper(), kind=symbol.kind, base=base, quote=quote, settle=symbol.settle
-    )
+    return instrument_of(symbol, name.upper())

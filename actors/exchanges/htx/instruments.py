@@ -8,6 +8,7 @@ from actors.exchanges.contract.instruments import (
     Instrument,
     InstrumentPage,
     decimal_step,
+    instrument_of,
     plain_digits,
     read_instruments,
 )
@@ -72,12 +73,9 @@ def parse(body: bytes, request: RestRequest) -> InstrumentPage:
 
 def _spot(row: _Pair) -> Instrument:
     base, quote = row.base.upper(), row.quote.upper()
-    return Instrument(
-        symbol=str(Symbol(base, quote)),
-        native=row.symbol,
-        kind="spot",
-        base=base,
-        quote=quote,
+    return instrument_of(
+        Symbol(base, quote),
+        row.symbol,
         price_step=None if row.price_digits is None else decimal_step(row.price_digits),
         volume_step=None if row.volume_digits is None else decimal_step(row.volume_digits),
         active=row.state == "online",
@@ -89,13 +87,9 @@ def _swap(row: _Contract) -> Instrument | None:
     if day:
         return None
     settle = base if quote == "USD" else quote
-    return Instrument(
-        symbol=str(Symbol(base, quote, settle)),
-        native=row.code,
-        kind="swap",
-        base=base,
-        quote=quote,
-        settle=settle,
+    return instrument_of(
+        Symbol(base, quote, settle),
+        row.code,
         volume_unit="contracts",
         contract_size=plain_digits(digits(row.contract_size, "contract_size")),
         price_step=plain_digits(digits(row.price_tick, "price_tick")),

@@ -5,7 +5,13 @@ from collections.abc import Mapping
 import msgspec
 
 from actors.exchanges.contract.history_helpers import decoded
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage, decimal_step, read_instruments
+from actors.exchanges.contract.instruments import (
+    Instrument,
+    InstrumentPage,
+    decimal_step,
+    instrument_of,
+    read_instruments,
+)
 from actors.exchanges.contract.rest import RestRequest
 from actors.exchanges.hyperliquid.history import PATH, WEIGHT
 from actors.model.symbols import Symbol
@@ -80,13 +86,9 @@ def _perpetuals(meta: _Meta) -> InstrumentPage:
 
 def _perpetual(row: _Perpetual, settle: str) -> Instrument:
     base = row.name.replace(":", "_")
-    return Instrument(
-        symbol=str(Symbol(base, settle, settle)),
-        native=row.name,
-        kind="swap",
-        base=base,
-        quote=settle,
-        settle=settle,
+    return instrument_of(
+        Symbol(base, settle, settle),
+        row.name,
         price_step=decimal_step(PERPETUAL_DECIMALS - row.decimals),
         volume_step=decimal_step(row.decimals),
         active=not row.delisted,
@@ -95,12 +97,9 @@ def _perpetual(row: _Perpetual, settle: str) -> Instrument:
 
 def _spot_pair(pair: _Pair, tokens: Mapping[int, _Token]) -> Instrument:
     base, quote = (tokens[index] for index in pair.tokens)
-    return Instrument(
-        symbol=str(Symbol(base.name, quote.name)),
-        native=pair.name,
-        kind="spot",
-        base=base.name,
-        quote=quote.name,
+    return instrument_of(
+        Symbol(base.name, quote.name),
+        pair.name,
         price_step=decimal_step(SPOT_DECIMALS - base.decimals),
         volume_step=decimal_step(base.decimals),
     )

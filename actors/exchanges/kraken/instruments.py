@@ -3,7 +3,13 @@
 import msgspec
 
 from actors.exchanges.contract.history_helpers import decoded
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage, decimal_step, read_instruments
+from actors.exchanges.contract.instruments import (
+    Instrument,
+    InstrumentPage,
+    decimal_step,
+    instrument_of,
+    read_instruments,
+)
 from actors.exchanges.contract.rest import RestRequest
 from actors.exchanges.kraken.feed import RENAMED
 from actors.exchanges.kraken.history import parse_error
@@ -51,13 +57,10 @@ def _instrument(raw: bytes) -> Instrument | None:
         return None
     base, _, quote = row.name.partition("/")
     base, quote = RENAMED.get(base, base), RENAMED.get(quote, quote)
-    symbol = str(Symbol(base, quote))
-    return Instrument(
-        symbol=symbol,
-        native=symbol,
-        kind="spot",
-        base=base,
-        quote=quote,
+    symbol = Symbol(base, quote)
+    return instrument_of(
+        symbol,
+        str(symbol),
         price_step=row.price_step,
         volume_step=None if row.decimals is None else decimal_step(row.decimals),
         active=row.status in _TRADED,

@@ -10,6 +10,7 @@ from actors.exchanges.contract.instruments import (
     Instrument,
     InstrumentPage,
     decimal_step,
+    instrument_of,
     plain_digits,
     read_instruments,
 )
@@ -70,13 +71,9 @@ def _instrument(raw: bytes) -> Instrument | None:
     linear, quote = parts["margin"] == "F", row.quote or "USD"
     base = unified_code(row.base or parts["pair"].removesuffix(quote))
     symbol = Symbol(base, quote, quote if linear else base, parts["expiry"] or "")
-    return Instrument(
-        symbol=str(symbol),
-        native=native,
-        kind=symbol.kind,
-        base=base,
-        quote=quote,
-        settle=symbol.settle,
+    return instrument_of(
+        symbol,
+        native,
         volume_unit="base" if linear else "contracts",
         contract_size=None if linear or not row.contract_size else plain_digits(digits(row.contract_size, "size")),
         price_step=plain_digits(digits(row.price_step, "tickSize")) if row.price_step else None,

@@ -4,7 +4,13 @@ import msgspec
 
 from actors.exchanges.contract.feed_helpers import digits
 from actors.exchanges.contract.history_helpers import decoded, error_text
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage, plain_digits, read_instruments
+from actors.exchanges.contract.instruments import (
+    Instrument,
+    InstrumentPage,
+    instrument_of,
+    plain_digits,
+    read_instruments,
+)
 from actors.exchanges.contract.rest import Busy, RestRequest
 from actors.exchanges.kucoin.feed import FUTURES_BASE, UNIFIED
 from actors.model.symbols import Symbol
@@ -85,12 +91,9 @@ def parse(body: bytes, request: RestRequest) -> InstrumentPage:
 
 
 def _spot(row: _Pair) -> Instrument:
-    return Instrument(
-        symbol=str(Symbol(row.base, row.quote)),
-        native=row.native,
-        kind="spot",
-        base=row.base,
-        quote=row.quote,
+    return instrument_of(
+        Symbol(row.base, row.quote),
+        row.native,
         price_step=row.price_step,
         volume_step=row.volume_step,
         active=row.active,
@@ -101,13 +104,9 @@ def _swap(row: _Contract) -> Instrument | None:
     if row.type != _PERPETUAL:
         return None
     base, settle = UNIFIED.get(row.base, row.base), UNIFIED.get(row.settle, row.settle)
-    return Instrument(
-        symbol=str(Symbol(base, row.quote, settle)),
-        native=row.native,
-        kind="swap",
-        base=base,
-        quote=row.quote,
-        settle=settle,
+    return instrument_of(
+        Symbol(base, row.quote, settle),
+        row.native,
         volume_unit="contracts",
         contract_size=plain_digits(digits(row.multiplier, "multiplier").removeprefix("-")),
         price_step=plain_digits(digits(row.price_step, "tickSize")),

@@ -8,6 +8,7 @@ from actors.exchanges.contract.instruments import (
     Instrument,
     InstrumentPage,
     decimal_step,
+    instrument_of,
     plain_digits,
     read_instruments,
 )
@@ -93,12 +94,9 @@ def parse(body: bytes, request: RestRequest) -> InstrumentPage:
 
 
 def _spot(row: _Pair) -> Instrument:
-    return Instrument(
-        symbol=str(Symbol(row.base, row.quote)),
-        native=row.native,
-        kind="spot",
-        base=row.base,
-        quote=row.quote,
+    return instrument_of(
+        Symbol(row.base, row.quote),
+        row.native,
         price_step=decimal_step(row.price_digits),
         volume_step=decimal_step(row.volume_digits),
         active=row.status == _ONLINE,
@@ -106,13 +104,9 @@ def _spot(row: _Pair) -> Instrument:
 
 
 def _swap(row: _Contract) -> Instrument:
-    return Instrument(
-        symbol=str(Symbol(row.base, row.quote, row.settle)),
-        native=row.native,
-        kind="swap",
-        base=row.base,
-        quote=row.quote,
-        settle=row.settle,
+    return instrument_of(
+        Symbol(row.base, row.quote, row.settle),
+        row.native,
         volume_unit="contracts",
         contract_size=plain_digits(digits(row.size, "contractSize")),
         price_step=plain_digits(digits(row.price_step, "priceUnit")),

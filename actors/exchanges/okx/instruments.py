@@ -5,7 +5,7 @@ from decimal import Decimal
 import msgspec
 
 from actors.exchanges.contract.history_helpers import decoded, error_text
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage, read_instruments
+from actors.exchanges.contract.instruments import Instrument, InstrumentPage, instrument_of, read_instruments
 from actors.exchanges.contract.rest import Busy, RestRequest
 from actors.model.symbols import Symbol
 
@@ -59,13 +59,9 @@ def parse(body: bytes, _request: RestRequest) -> InstrumentPage:
 def _instrument(row: _Row) -> Instrument:
     base, quote, *rest = row.native.split("-")
     kind = _KINDS[row.kind]
-    return Instrument(
-        symbol=str(Symbol(base, quote, row.settle, rest[0] if kind == "future" else "")),
-        native=row.native,
-        kind=kind,
-        base=base,
-        quote=quote,
-        settle=row.settle,
+    return instrument_of(
+        Symbol(base, quote, row.settle, rest[0] if kind == "future" else ""),
+        row.native,
         volume_unit="base" if kind == "spot" else "contracts",
         contract_size=f"{Decimal(row.size) * Decimal(row.multiplier or 1):f}" if row.size else None,
         price_step=row.price_step or None,

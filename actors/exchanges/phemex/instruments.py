@@ -5,7 +5,13 @@ from functools import partial
 import msgspec
 
 from actors.exchanges.contract.history_helpers import decoded, excerpt
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage, plain_digits, read_instruments
+from actors.exchanges.contract.instruments import (
+    Instrument,
+    InstrumentPage,
+    instrument_of,
+    plain_digits,
+    read_instruments,
+)
 from actors.exchanges.contract.rest import Garbled, RestRequest
 from actors.exchanges.phemex.feed import LINEAR, SPOT_SCALES
 from actors.model.symbols import Symbol
@@ -90,13 +96,9 @@ def _instrument(scales: dict[str, int], body: bytes) -> Instrument | None:
     base = row.name.partition("/")[0].strip()
     settle = "" if spot else row.settle
     linear = not spot and row.quote in LINEAR
-    return Instrument(
-        symbol=str(Symbol(base, row.quote, settle)),
-        native=row.native,
-        kind="spot" if spot else "swap",
-        base=base,
-        quote=row.quote,
-        settle=settle,
+    return instrument_of(
+        Symbol(base, row.quote, settle),
+        row.native,
         volume_unit="base" if spot or linear else "contracts",
         contract_size=None if spot or linear else _number(row.contract),
         price_step=_number(row.spot_tick if spot else row.tick),

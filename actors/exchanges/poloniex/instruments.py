@@ -3,7 +3,13 @@
 import msgspec
 
 from actors.exchanges.contract.history_helpers import decoded
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage, decimal_step, read_instruments
+from actors.exchanges.contract.instruments import (
+    Instrument,
+    InstrumentPage,
+    decimal_step,
+    instrument_of,
+    read_instruments,
+)
 from actors.exchanges.contract.rest import RestRequest
 from actors.model.symbols import Symbol
 
@@ -80,12 +86,9 @@ def parse(body: bytes, request: RestRequest) -> InstrumentPage:
 
 def _spot(body: bytes) -> Instrument:
     row = _pair.decode(body)
-    return Instrument(
-        symbol=str(Symbol(row.base, row.quote)),
-        native=row.native,
-        kind="spot",
-        base=row.base,
-        quote=row.quote,
+    return instrument_of(
+        Symbol(row.base, row.quote),
+        row.native,
         price_step=decimal_step(row.limits.price_digits),
         volume_step=decimal_step(row.limits.volume_digits),
         active=row.state == "NORMAL",
@@ -96,13 +99,9 @@ def _swap(body: bytes) -> Instrument | None:
     row = _contract.decode(body)
     if row.alias:
         return None
-    return Instrument(
-        symbol=str(Symbol(row.base, row.quote, row.settle)),
-        native=row.native,
-        kind="swap",
-        base=row.base,
-        quote=row.quote,
-        settle=row.settle,
+    return instrument_of(
+        Symbol(row.base, row.quote, row.settle),
+        row.native,
         volume_unit="contracts",
         contract_size=row.size,
         price_step=row.price_step,

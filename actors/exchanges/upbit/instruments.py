@@ -3,7 +3,7 @@
 import msgspec
 
 from actors.exchanges.contract.history_helpers import decoded
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage
+from actors.exchanges.contract.instruments import InstrumentPage, instrument_of
 from actors.exchanges.contract.rest import RestRequest
 from actors.model.symbols import Symbol
 
@@ -26,7 +26,5 @@ def parse(body: bytes, _request: RestRequest) -> InstrumentPage:
         if not (base and quote):
             odd.append(row.market)
             continue
-        found.append(
-            Instrument(symbol=str(Symbol(base, quote)), native=row.market, kind="spot", base=base, quote=quote)
-        )
+        found.append(instrument_of(Symbol(base, quote), row.market))
     return InstrumentPage(tuple(found), odd=tuple(odd))

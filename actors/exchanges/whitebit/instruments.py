@@ -5,7 +5,13 @@ from typing import Literal
 import msgspec
 
 from actors.exchanges.contract.history_helpers import decoded
-from actors.exchanges.contract.instruments import Instrument, InstrumentPage, decimal_step, read_instruments
+from actors.exchanges.contract.instruments import (
+    Instrument,
+    InstrumentPage,
+    decimal_step,
+    instrument_of,
+    read_instruments,
+)
 from actors.exchanges.contract.rest import RestRequest
 from actors.model.symbols import Symbol
 
@@ -48,13 +54,9 @@ def parse(body: bytes, _request: RestRequest) -> InstrumentPage:
 def _instrument(raw: bytes) -> Instrument:
     row = _row.decode(raw)
     base, settle = row.base.removesuffix("_PERP"), row.quote if row.kind == "futures" else ""
-    return Instrument(
-        symbol=str(Symbol(base, row.quote, settle)),
-        native=row.native,
-        kind="swap" if settle else "spot",
-        base=base,
-        quote=row.quote,
-        settle=settle,
+    return instrument_of(
+        Symbol(base, row.quote, settle),
+        row.native,
         price_step=decimal_step(int(row.price_digits)),
         volume_step=decimal_step(int(row.volume_digits)),
         active=row.active,
