@@ -32,12 +32,12 @@ SPOT_MARK = "_"
 _MONTHS = "FGHJKMNQUVXZ"
 _LINEAR = ("USDT", "USDC")
 _FRIDAY = 4
-_SIDES = {"Buy": "buy", "Sell": "sell", "": None, None: None}
+SIDES = {"Buy": "buy", "Sell": "sell", "": None, None: None}
 _SNAPSHOT, _LIVE = "partial", "insert"
 _TOO_MANY, _SERVER_ERRORS = "429", "5"
 
 
-class _Trade(
+class Trade(
     msgspec.Struct,
     gc=False,
     rename={
@@ -69,7 +69,7 @@ class _Frame(msgspec.Struct, gc=False):
 
     table: str
     action: str
-    data: Annotated[list[_Trade], msgspec.Meta(min_length=1)]
+    data: Annotated[list[Trade], msgspec.Meta(min_length=1)]
 
 
 _decoder = msgspec.json.Decoder(_Frame)
@@ -133,7 +133,7 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
         native=[row.native for row in rows],
         price=digits_column([row.price for row in rows], "price"),
         volume=digits_column([row.base if SPOT_MARK in row.native else row.contracts for row in rows], "size"),
-        side=[_SIDES[row.side] for row in rows],
+        side=[SIDES[row.side] for row in rows],
         trade_id=[row.id for row in rows],
         exchange_ns=rfc3339_column_ns([row.time for row in rows]),
         snapshot=[batch.action == _SNAPSHOT for batch in batches for _ in batch.data],

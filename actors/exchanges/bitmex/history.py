@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal
 
 import msgspec
 
-from actors.exchanges.bitmex.feed import SPOT_MARK
+from actors.exchanges.bitmex.feed import SIDES, SPOT_MARK, Trade
 from actors.exchanges.contract.feed import Trades
 from actors.exchanges.contract.feed_helpers import S_NS, digits, rfc3339_ns, text_inside
 from actors.exchanges.contract.history import ErrorResponse, Page, Query, RestRequest
@@ -17,32 +16,7 @@ from actors.exchanges.contract.rest import Garbled, Refused
 PATH = "/api/v1/trade"
 ROWS_MAX = 1000
 BUSY_S = 2.0
-_SIDES = {"Buy": "buy", "Sell": "sell", "": None, None: None}
-
-
-class _Trade(
-    msgspec.Struct,
-    gc=False,
-    rename={
-        "native": "symbol",
-        "id": "trdMatchID",
-        "contracts": "size",
-        "base": "homeNotional",
-        "time": "timestamp",
-    },
-):
-    """The trade of the stream."""
-
-    native: str
-    id: str
-    price: msgspec.Raw
-    contracts: msgspec.Raw
-    time: str
-    side: Literal["Buy", "Sell", ""] | None = None
-    base: msgspec.Raw = msgspec.Raw()
-
-
-_rows = msgspec.json.Decoder(list[_Trade])
+_rows = msgspec.json.Decoder(list[Trade])
 
 
 def request(query: Query) -> RestRequest:
@@ -86,12 +60,12 @@ def inside_error(body: bytes) -> bool:
     return bool(text_inside(error_json(body), "error", "message"))
 
 
-def _columns(rows: list[_Trade]) -> Trades:
+def _columns(rows: list[Trade]) -> Trades:
     return trades(
         [row.native for row in rows],
         [digits(row.price, "price") for row in rows],
         [digits(row.base if SPOT_MARK in row.native else row.contracts, "size") for row in rows],
-        [_SIDES[row.side] for row in rows],
+        [SIDES[row.side] for row in rows],
         [row.id for row in rows],
         [rfc3339_ns(row.time) for row in rows],
     )

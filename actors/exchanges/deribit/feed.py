@@ -40,7 +40,7 @@ _TEST = compact({"jsonrpc": "2.0", "id": _OWN, "method": "public/test", "params"
 _TRANSIENT = frozenset(("10028", "10040", "10041", "10047", "11051", "11094", "13028", "13888"))
 
 
-class _Trade(
+class Trade(
     msgspec.Struct,
     gc=False,
     rename={
@@ -70,7 +70,7 @@ class _Trade(
 
 class _Params(msgspec.Struct, gc=False):
     channel: str
-    data: Annotated[list[_Trade], msgspec.Meta(min_length=1)]
+    data: Annotated[list[Trade], msgspec.Meta(min_length=1)]
 
 
 class _Frame(msgspec.Struct, gc=False):

@@ -1,7 +1,6 @@
 """Deribit over REST: an instrument's trades by time, then on by their sequence, oldest first."""
 
 from collections.abc import Mapping
-from typing import Literal
 
 import msgspec
 
@@ -10,6 +9,7 @@ from actors.exchanges.contract.feed_helpers import digits, text_inside
 from actors.exchanges.contract.history import ErrorResponse, Page, Query
 from actors.exchanges.contract.history_helpers import decoded, error_json, error_text, excerpt, read_rows, trades
 from actors.exchanges.contract.rest import Garbled, Refused, RestRequest
+from actors.exchanges.deribit.feed import Trade
 
 # https://docs.deribit.com/api-reference/market-data/public-get_last_trades_by_instrument_and_time and
 # .../public-get_last_trades_by_instrument, read 2026-11-26 via stored copies.
@@ -19,29 +19,6 @@ BUSY_S = 1.0
 # Invalid params (an unknown instrument too), instrument not found, not found
 # (https://docs.deribit.com/#rpc-error-codes).
 _FINAL, _BUSY = frozenset(("-32602", "13020", "13333")), frozenset(("10028",))
-
-
-class _Trade(
-    msgspec.Struct,
-    gc=False,
-    rename={
-        "native": "instrument_name",
-        "id": "trade_id",
-        "sequence": "trade_seq",
-        "volume": "amount",
-        "side": "direction",
-        "time": "timestamp",
-    },
-):
-    """The trade of the stream. `trade_seq` counts those of an instrument, without holes."""
-
-    native: str
-    id: str
-    sequence: int
-    price: msgspec.Raw
-    volume: msgspec.Raw
-    side: Literal["buy", "sell"]
-    time: int
 
 
 class _Result(msgspec.Struct, gc=False):
@@ -59,7 +36,7 @@ class _Answer(msgspec.Struct, gc=False):
 
 
 _decoder = msgspec.json.Decoder(_Answer)
-_rows = msgspec.json.Decoder(list[_Trade])
+_rows = msgspec.json.Decoder(list[Trade])
 
 
 def request(query: Query) -> RestRequest:
@@ -69,7 +46,7 @@ def request(query: Query) -> RestRequest:
     if query.cursor is not None:
         return RestRequest(path=PATH, query=(name, ("start_seq", query.cursor), *rows))
     if trade_range.from_ns is None:
-        raise Refused("deribit's history is asked by time, and no time is known for this trade_range")
+        raise Refused("deribit's history is asked by time, and no time is known for this range")
     end_ns = max(query.now_ns, trade_range.from_ns) if trade_range.to_ns is None else trade_range.to_ns
     times = (("start_timestamp", str(trade_range.from_ns // MS)), ("end_timestamp", str(end_ns // MS + 1)))
     return RestRequest(path=f"{PATH}_and_time", query=(name, *times, *rows))
@@ -90,7 +67,7 @@ def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
     return Page(rows.trades, str(last + 1), rows.odd)
 
 
-def _columns(rows: list[_Trade]) -> Trades:
+def _columns(rows: list[Trade]) -> Trades:
     return trades(
         [row.native for row in rows],
         [digits(row.price, "price") for row in rows],
