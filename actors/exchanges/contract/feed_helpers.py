@@ -175,20 +175,19 @@ class Counts:
     ) -> list[bool] | None:
         """Which rows follow a hole, None where none does. A row may stand for all numbers from its first one on; a
         number below 0 is none."""
-        last_by, holes_by, known = self._last, self._holes, self._known
+        last_by, holes_by, known, together = self._last, self._holes, self._known, self._together
         marked, is_new = set[tuple[str, int]](), False
         for native, number, first in zip(natives, numbers, firsts or numbers, strict=True):
             if number < 0:
                 continue
-            counted = "" if self._together else native
+            counted = "" if together else native
             last = last_by.get(counted, number)
             if number >= last:
                 if first > last + 1:
                     holes_by[counted] = holes_by.get(counted, 0) + 1
                 is_new |= number > last
                 last_by[counted] = number
-                holes = holes_by.get(counted, 0)
-                if holes > known.get(native, 0):
+                if holes_by and (holes := holes_by.get(counted, 0)) > known.get(native, 0):
                     known[native] = holes
                     marked.add((native, number))
         marked |= self._marked

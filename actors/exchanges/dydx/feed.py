@@ -137,13 +137,14 @@ class Numbers:
         snapshot: list[bool] = []
         breaks: list[bool] = []
         broken = self._counts.breaks([one.native for one in messages], [one.number for one in messages])
-        for message, follows in zip(messages, broken or [False] * len(messages), strict=True):
+        for at, message in enumerate(messages):
             listed = message.trades if isinstance(message, _Batch) else message.contents.trades
             if len(listed) > 1 and (listed[0].time, listed[0].id) > (listed[-1].time, listed[-1].id):
                 listed.reverse()
             rows += listed
             native += [message.native] * len(listed)
-            breaks += [follows] + [False] * (len(listed) - 1)
+            if broken:
+                breaks += [broken[at]] + [False] * (len(listed) - 1)
             snapshot += [isinstance(message, _Subscribed)] * len(listed)
         off_book = [trade.kind == OFF_BOOK for trade in rows]
         return x.Trades(
@@ -155,7 +156,7 @@ class Numbers:
             exchange_ns=[_block_ns(trade.time) for trade in rows],
             snapshot=snapshot,
             off_book=off_book if True in off_book else None,
-            breaks=breaks if broken else None,
+            breaks=breaks or None,
         )
 
     def control(self, message: object, /) -> x.Control | None:
