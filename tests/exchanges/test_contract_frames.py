@@ -15,6 +15,7 @@ from tests.harness.amounts import amount
 from tests.harness.broken_frames import broken
 from tests.harness.exchange_values import dialect_of
 from tests.harness.fuzz_frames import Mutator, check
+from tests.harness.sampling import sample
 from tests.harness.server_frames import BINARY, CONTINUATION, PING, PONG, TEXT, frame, message_frame
 from tests.harness.wire_frames import NOW_NS, Heard, everything, from_loopback, packed, plain
 
@@ -22,6 +23,7 @@ CUTS = (1, 2, 3, 130, 1459, 9001, 40_000)
 MESSAGES = 60  # of a connection, at once
 
 every_exchange = pytest.mark.parametrize("exchange", EXCHANGES)
+some_exchanges = pytest.mark.parametrize("exchange", sample(EXCHANGES, 10, "frames"))
 
 
 def in_fragments(message: bytes, random: Random) -> tuple[bytes, int]:
@@ -91,7 +93,7 @@ def test_the_loopback_and_the_recordings_hold_trades_to_be_broken(exchange: str)
     assert all(connection.trades for connection in from_loopback(exchange))
 
 
-@every_exchange
+@some_exchanges
 @given(seed=st.integers(0, 2**32))
 def test_a_trade_frame_with_a_broken_field_is_accounted_for_and_its_neighbours_are_stored(
     exchange: str, seed: int

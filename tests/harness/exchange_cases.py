@@ -172,8 +172,8 @@ class Cases:
     - `markets_of`: recordings without expected trades, and the recording whose markets they have.
     - `frame`: a trade frame to break, where its trades are JSON objects that can be read by themselves.
     - `gained`: keys, by category, that a trade has gained since the loopback's frames were recorded.
-    - `unknown_market`: how the history refuses a market that does not exist: status (0 if that is
-      not documented), body, its text.
+    - `unknown_market`: how the history refuses a market that does not exist: status (0 if none is
+      documented or it cannot be told from a proxy's), body, its text.
     - `rest_symbol`: the market of the recorded answers of the history; `requests`, `pages`, and its errors: bodies
       with status 200 (`errors`, with the class that is raised) or with another status (`error_texts`).
     - `listed`: recorded lists of instruments, where the exchange has instruments.

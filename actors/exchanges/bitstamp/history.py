@@ -59,6 +59,6 @@ def _columns(rows: Sequence[_Trade], native: str) -> Trades:
     )
 
 
-def parse_error(status: int, body: bytes) -> ErrorResponse:
-    """404 for a pair that does not exist, as HTML or {"status":"error","reason":"...","code":"..."}."""
-    return ErrorResponse(error_text(body, "code", "reason", "error"), final=status == 404)
+def parse_error(_status: int, body: bytes) -> ErrorResponse:
+    """Never final: the 404 for a pair that does not exist is a page of HTML, as any proxy may send."""
+    return ErrorResponse(error_text(body, "code", "reason", "error"))

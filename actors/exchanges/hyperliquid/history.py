@@ -59,4 +59,4 @@ def _columns(listed: Sequence[_Trade]) -> Trades:
 
 def parse_error(status: int, body: bytes) -> ErrorResponse:
     """A request that cannot be read is answered 422 "Failed to deserialize the JSON body into the target type"."""
-    return ErrorResponse(excerpt(body), final=status == 422)
+    return ErrorResponse(excerpt(body), final=status == 422 and body.startswith(b"Failed to deserialize"))

@@ -264,6 +264,8 @@ async def test_a_long_ban_is_reported_at_once_and_again_without_a_request(
 @pytest.mark.parametrize("name", WITH_HISTORY)
 async def test_a_wrong_request_is_sent_once(name: str, autojump_clock: trio.testing.MockClock) -> None:
     status, body, words = cases_of(name).unknown_market
+    if not status:
+        pytest.skip(f"how {name} answers for a market that it does not have is not documented")
     transport = Scripted(httpx.Response(status, content=body))
     with pytest.raises(Refused, match=f"HTTP {status} {re.escape(words)}"):
         await get(transport, name)

@@ -119,7 +119,6 @@ CASES = Cases(
         "control_2026-09.jsonl": "live_2026-09.jsonl",
         "live_trades_2022-01-05.mixed.jsonl": "live_trades_2022-01-05.jsonl",
     },
-    unknown_market=(404, b"<html><body>404 Not Found</body></html>", "404 Not Found"),
     rest_symbol="BTC/USD",
     requests=(
         PageRequest(trade_range=TradeRange(from_ns=5, to_ns=9), target=f"{HISTORY}?time=minute"),

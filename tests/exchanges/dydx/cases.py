@@ -119,7 +119,7 @@ CASES = Cases(
     before=(b'{"type":"connected","connection_id":"x","message_id":0}',),
     wire=wire,
     control=control,
-    unknown_market=(404, NOT_FOUND, "not found in markets"),
+    unknown_market=(404, NOT_FOUND, "NOPE-USD not found in markets"),
     rest_symbol="BTC/USD:USDC",
     requests=(
         PageRequest(trade_range=TradeRange(from_ns=5), target=f"{HISTORY}?limit=1000"),
