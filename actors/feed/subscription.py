@@ -138,9 +138,15 @@ class Subscription:
         return self._set_aside.closed([native for one in asked for native in one.left], now)
 
     def hurry(self, now: float) -> None:
-        """The obstacle to answers is gone: all waiting markets are due, as if for the first time."""
+        """The obstacle to answers is gone: all markets without one are due, as if for the first time."""
         self._held_until, self._holds = -1.0, 0
         self._tries.clear()
+        for opened in self._open.values():
+            if opened.sent_at is not None:  # its answer may have been lost with the obstacle
+                opened.sent_at = None
+                late = tuple(native for native in opened.request.natives if native in opened.left)
+                for native in late:
+                    self._waiting.setdefault(native, _Waiting(now, late, again=False))
         for waiting in self._waiting.values():
             waiting.due, waiting.again = now, False
 
