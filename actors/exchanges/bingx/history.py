@@ -6,7 +6,7 @@ import msgspec
 
 from actors.exchanges.bingx.feed import SPOT_URL
 from actors.exchanges.contract.feed import MS, Trades
-from actors.exchanges.contract.feed_helpers import digits, text_inside
+from actors.exchanges.contract.feed_helpers import digits, digits_column, text_inside
 from actors.exchanges.contract.history import ErrorResponse, Page, Query
 from actors.exchanges.contract.history_helpers import decoded, error_json, error_text, read_rows, trades
 from actors.exchanges.contract.rest import RestRequest
@@ -64,8 +64,8 @@ def _columns(rows: list[_Trade], native: str) -> Trades:
     rows = sorted(rows, key=lambda row: row.time, reverse=True)
     return trades(
         [native] * len(rows),
-        [digits(row.price, "price") for row in rows],
-        [digits(row.volume, "qty") for row in rows],
+        digits_column([row.price for row in rows], "price"),
+        digits_column([row.volume for row in rows], "qty"),
         [_side(row) for row in rows],
         [digits(row.id, "id") if bytes(row.id) else None for row in rows],
         [row.time * MS for row in rows],

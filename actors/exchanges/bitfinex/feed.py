@@ -9,7 +9,7 @@ from actors.exchanges.contract import feed as x
 from actors.exchanges.contract.feed_helpers import (
     compact,
     decode_frames,
-    digits,
+    digits_column,
     inside,
     named,
     require_kind,
@@ -106,13 +106,13 @@ class Channels:
             rows += new
         if not rows:
             raise ValueError("no trades")
-        amounts = [digits(row.amount, "amount") for row in rows]
+        amounts = digits_column([row.amount for row in rows], "amount")
         return x.Trades(
             native=native,
-            price=[digits(row.price, "price") for row in rows],
+            price=digits_column([row.price for row in rows], "price"),
             volume=[amount.removeprefix("-") for amount in amounts],
             side=[side_of(amount) for amount in amounts],
-            trade_id=[digits(row.id, "id") for row in rows],
+            trade_id=[*digits_column([row.id for row in rows], "id")],
             exchange_ns=[row.time * x.MS for row in rows],
             snapshot=snapshot,
         )

@@ -6,7 +6,7 @@ import msgspec
 
 from actors.exchanges.bitfinex.feed import Row, side_of
 from actors.exchanges.contract.feed import MS, Trades
-from actors.exchanges.contract.feed_helpers import digits
+from actors.exchanges.contract.feed_helpers import digits_column
 from actors.exchanges.contract.history import ErrorResponse, Page, Query
 from actors.exchanges.contract.history_helpers import error_json, excerpt, read_rows, trades
 from actors.exchanges.contract.rest import Garbled, Refused, RestRequest
@@ -48,13 +48,13 @@ def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
 
 
 def _columns(rows: list[Row], native: str) -> Trades:
-    amounts = [digits(row.amount, "amount") for row in rows]
+    amounts = digits_column([row.amount for row in rows], "amount")
     return trades(
         [native] * len(rows),
-        [digits(row.price, "price") for row in rows],
+        digits_column([row.price for row in rows], "price"),
         [amount.removeprefix("-") for amount in amounts],
         [side_of(amount) for amount in amounts],
-        [digits(row.id, "id") for row in rows],
+        digits_column([row.id for row in rows], "id"),
         [row.time * MS for row in rows],
     )
 

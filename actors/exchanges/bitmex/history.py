@@ -7,7 +7,7 @@ import msgspec
 
 from actors.exchanges.bitmex.feed import SIDES, SPOT_MARK, Trade
 from actors.exchanges.contract.feed import Trades
-from actors.exchanges.contract.feed_helpers import S_NS, digits, rfc3339_ns, text_inside
+from actors.exchanges.contract.feed_helpers import S_NS, digits_column, rfc3339_ns, text_inside
 from actors.exchanges.contract.history import ErrorResponse, Page, Query, RestRequest
 from actors.exchanges.contract.history_helpers import error_json, error_text, excerpt, read_rows, trades
 from actors.exchanges.contract.rest import Garbled, Refused
@@ -63,8 +63,8 @@ def inside_error(body: bytes) -> bool:
 def _columns(rows: list[Trade]) -> Trades:
     return trades(
         [row.native for row in rows],
-        [digits(row.price, "price") for row in rows],
-        [digits(row.base if SPOT_MARK in row.native else row.contracts, "size") for row in rows],
+        digits_column([row.price for row in rows], "price"),
+        digits_column([row.base if SPOT_MARK in row.native else row.contracts for row in rows], "size"),
         [SIDES[row.side] for row in rows],
         [row.id for row in rows],
         [rfc3339_ns(row.time) for row in rows],

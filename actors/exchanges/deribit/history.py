@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from actors.exchanges.contract.feed import MS, Trades
-from actors.exchanges.contract.feed_helpers import digits, text_inside
+from actors.exchanges.contract.feed_helpers import digits_column, text_inside
 from actors.exchanges.contract.history import ErrorResponse, Page, Query
 from actors.exchanges.contract.history_helpers import decoded, error_json, error_text, excerpt, read_rows, trades
 from actors.exchanges.contract.rest import Garbled, Refused, RestRequest
@@ -70,8 +70,8 @@ def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
 def _columns(rows: list[Trade]) -> Trades:
     return trades(
         [row.native for row in rows],
-        [digits(row.price, "price") for row in rows],
-        [digits(row.volume, "amount") for row in rows],
+        digits_column([row.price for row in rows], "price"),
+        digits_column([row.volume for row in rows], "amount"),
         [row.side for row in rows],
         [row.id for row in rows],
         [row.time * MS for row in rows],

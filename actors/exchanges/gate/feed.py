@@ -12,7 +12,7 @@ from actors.exchanges.contract.feed_helpers import (
     Counts,
     compact,
     decode_frames,
-    digits,
+    digits_column,
     inside,
     require_kind,
     require_upper,
@@ -188,11 +188,11 @@ def _spot(rows: Sequence[_SpotTrade]) -> x.Trades:
 
 
 def _futures(rows: Sequence[_FuturesTrade]) -> x.Trades:
-    sizes = [digits(row.size, "size") for row in rows]
+    sizes = digits_column([row.size for row in rows], "size")
     off_book = [row.is_internal for row in rows]
     return x.Trades(
         native=[FUTURES + row.native for row in rows],
-        price=[digits(row.price, "price") for row in rows],
+        price=digits_column([row.price for row in rows], "price"),
         volume=[size.removeprefix("-") for size in sizes],
         side=[side_of(size) for size in sizes],
         trade_id=[str(row.id) for row in rows],

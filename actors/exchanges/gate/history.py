@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from actors.exchanges.contract.feed import Trades
-from actors.exchanges.contract.feed_helpers import S_NS, digits, seconds_ns, text_inside
+from actors.exchanges.contract.feed_helpers import S_NS, digits, digits_column, seconds_ns, text_inside
 from actors.exchanges.contract.history import ErrorResponse, Page, Query
 from actors.exchanges.contract.history_helpers import error_json, error_text, read_rows, trades
 from actors.exchanges.contract.rest import RestRequest
@@ -109,10 +109,10 @@ def _spot(rows: list[_SpotTrade], native: str) -> Trades:
 
 
 def _futures(rows: list[_FuturesTrade], native: str) -> Trades:
-    sizes = [digits(row.size, "size") for row in rows]
+    sizes = digits_column([row.size for row in rows], "size")
     made = trades(
         [native] * len(rows),
-        [digits(row.price, "price") for row in rows],
+        digits_column([row.price for row in rows], "price"),
         [size.removeprefix("-") for size in sizes],
         [side_of(size) for size in sizes],
         [str(row.id) for row in rows],

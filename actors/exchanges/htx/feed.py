@@ -11,6 +11,7 @@ from actors.exchanges.contract.feed_helpers import (
     compact,
     decode_frames,
     digits,
+    digits_column,
     inside,
     named,
     require_kind,
@@ -112,8 +113,8 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
         snapshot += [frame.sent - data[-1].time >= REPLAY_AGE_MS] * len(data)
     return x.Trades(
         native=native,
-        price=[digits(row.price, "price") for row in rows],
-        volume=[digits(row.volume, "amount") for row in rows],
+        price=digits_column([row.price for row in rows], "price"),
+        volume=digits_column([row.volume for row in rows], "amount"),
         side=[row.side or None for row in rows],
         trade_id=[_id(row) for row in rows],
         exchange_ns=[row.time * x.MS for row in rows],

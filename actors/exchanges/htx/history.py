@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from actors.exchanges.contract.feed import MS, Trades
-from actors.exchanges.contract.feed_helpers import digits, text_inside
+from actors.exchanges.contract.feed_helpers import digits_column, text_inside
 from actors.exchanges.contract.history import ErrorResponse, Page, Query
 from actors.exchanges.contract.history_helpers import NO_TRADES, decoded, error_json, error_text, read_rows, trades
 from actors.exchanges.contract.rest import Garbled, RestRequest
@@ -85,10 +85,10 @@ def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
 def _columns(rows: list[_Trade], native: str) -> Trades:
     return trades(
         [native] * len(rows),
-        [digits(row.price, "price") for row in rows],
-        [digits(row.volume, "amount") for row in rows],
+        digits_column([row.price for row in rows], "price"),
+        digits_column([row.volume for row in rows], "amount"),
         [row.side or None for row in rows],
-        [digits(row.spot_id or row.id, "id") for row in rows],
+        digits_column([row.spot_id or row.id for row in rows], "id"),
         [row.time * MS for row in rows],
     )
 

@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from actors.exchanges.contract.feed import Trades
-from actors.exchanges.contract.feed_helpers import digits, inside, seconds_ns
+from actors.exchanges.contract.feed_helpers import digits_column, inside, seconds_column_ns
 from actors.exchanges.contract.history import (
     ID_DIGITS_MAX,
     ErrorResponse,
@@ -115,11 +115,11 @@ def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
 def _columns(rows: list[_Trade], native: str) -> Trades:
     return trades(
         [native] * len(rows),
-        [digits(row.price, "price") for row in rows],
-        [digits(row.volume, "volume") for row in rows],
+        digits_column([row.price for row in rows], "price"),
+        digits_column([row.volume for row in rows], "volume"),
         [_SIDES[row.side] for row in rows],
         [str(row.id) for row in rows],
-        [seconds_ns(digits(row.time, "time")) for row in rows],
+        seconds_column_ns(digits_column([row.time for row in rows], "time")),
     )
 
 

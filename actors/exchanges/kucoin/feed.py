@@ -11,7 +11,7 @@ from actors.exchanges.contract import feed as x
 from actors.exchanges.contract.feed_helpers import (
     compact,
     decode_frames,
-    digits,
+    digits_column,
     require_kind,
     require_upper,
     text_inside,
@@ -162,8 +162,8 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
     rows: Sequence[_SpotTrade | _FuturesTrade] = spot or futures
     return x.Trades(
         native=[row.native for row in rows],
-        price=[row.price for row in spot] or [digits(row.price, "price") for row in futures],
-        volume=[row.volume for row in spot] or [digits(row.volume, "size") for row in futures],
+        price=[row.price for row in spot] or digits_column([row.price for row in futures], "price"),
+        volume=[row.volume for row in spot] or digits_column([row.volume for row in futures], "size"),
         side=[row.side for row in rows],
         trade_id=[row.id for row in rows],
         exchange_ns=[ns(row.time) for row in spot] or [row.time for row in futures],

@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from actors.exchanges.contract.feed import Trades
-from actors.exchanges.contract.feed_helpers import digits, text_inside
+from actors.exchanges.contract.feed_helpers import digits, digits_column, text_inside
 from actors.exchanges.contract.history import ErrorResponse, Page, Query
 from actors.exchanges.contract.history_helpers import decoded, error_json, error_text, read_rows, trades
 from actors.exchanges.contract.rest import RestRequest
@@ -66,8 +66,8 @@ def _columns(rows: list[_Trade], native: str) -> Trades:
     rows = sorted(rows, key=_time, reverse=True)
     return trades(
         [native] * len(rows),
-        [digits(row.price, "price") for row in rows],
-        [digits(row.volume, "size") for row in rows],
+        digits_column([row.price for row in rows], "price"),
+        digits_column([row.volume for row in rows], "size"),
         [row.side for row in rows],
         [row.id or digits(row.sequence, "sequence") for row in rows],
         [_time(row) for row in rows],

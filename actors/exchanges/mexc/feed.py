@@ -10,7 +10,7 @@ from actors.exchanges.contract import feed as x
 from actors.exchanges.contract.feed_helpers import (
     compact,
     decode_frames,
-    digits,
+    digits_column,
     inside,
     require_kind,
     require_upper,
@@ -120,8 +120,8 @@ def _futures(frames: Sequence[bytes]) -> x.Trades:
         rows += reversed(data)
     return x.Trades(
         native=native,
-        price=[digits(row.price, "p") for row in rows],
-        volume=[digits(row.volume, "v") for row in rows],
+        price=digits_column([row.price for row in rows], "p"),
+        volume=digits_column([row.volume for row in rows], "v"),
         side=[SIDES[row.side] for row in rows],
         trade_id=[row.id for row in rows],
         exchange_ns=[row.time * x.MS for row in rows],

@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from actors.exchanges.contract.feed import MS, Trades
-from actors.exchanges.contract.feed_helpers import digits, text_inside
+from actors.exchanges.contract.feed_helpers import digits_column, text_inside
 from actors.exchanges.contract.history import ErrorResponse, Page, Query
 from actors.exchanges.contract.history_helpers import decoded, error_json, error_text, read_rows, trades
 from actors.exchanges.contract.rest import Garbled, RestRequest
@@ -92,8 +92,8 @@ def _spot(rows: list[_SpotTrade], native: str) -> Trades:
 def _futures(rows: list[_FuturesTrade], native: str) -> Trades:
     return trades(
         [native] * len(rows),
-        [digits(row.price, "p") for row in rows],
-        [digits(row.volume, "v") for row in rows],
+        digits_column([row.price for row in rows], "p"),
+        digits_column([row.volume for row in rows], "v"),
         [SIDES[row.side] for row in rows],
         [row.id for row in rows],
         [row.time * MS for row in rows],

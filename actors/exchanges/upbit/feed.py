@@ -9,7 +9,7 @@ from actors.exchanges.contract import feed as x
 from actors.exchanges.contract.feed_helpers import (
     compact,
     decode_frames,
-    digits,
+    digits_column,
     inside,
     require_kind,
     require_upper,
@@ -104,8 +104,8 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
         raise ValueError("a type other than trade")
     return x.Trades(
         native=[trade.native for trade in rows],
-        price=[digits(trade.price, "trade_price") for trade in rows],
-        volume=[digits(trade.volume, "trade_volume") for trade in rows],
+        price=digits_column([trade.price for trade in rows], "trade_price"),
+        volume=digits_column([trade.volume for trade in rows], "trade_volume"),
         side=[_SIDES[trade.side] for trade in rows],
         trade_id=[str(trade.id) for trade in rows],
         exchange_ns=[trade.time * x.MS for trade in rows],

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from actors.exchanges.contract.feed import MS, Trades
-from actors.exchanges.contract.feed_helpers import S_NS, digits, inside
+from actors.exchanges.contract.feed_helpers import S_NS, digits_column, inside
 from actors.exchanges.contract.history import ErrorResponse, Page, Query
 from actors.exchanges.contract.history_helpers import TradeId, error_json, error_text, excerpt, read_rows, trades
 from actors.exchanges.contract.rest import Garbled, Refused, RestRequest
@@ -98,8 +98,8 @@ def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
 def _columns(rows: list[_Trade]) -> Trades:
     return trades(
         [row.native for row in rows],
-        [digits(row.price, "trade_price") for row in rows],
-        [digits(row.volume, "trade_volume") for row in rows],
+        digits_column([row.price for row in rows], "trade_price"),
+        digits_column([row.volume for row in rows], "trade_volume"),
         [_SIDES[row.side] for row in rows],
         [str(row.id) for row in rows],
         [row.time * MS for row in rows],
