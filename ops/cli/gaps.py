@@ -1,16 +1,12 @@
 """`tickwarden gaps` and `coverage`: what is known to be missing, and whether a time range is complete."""
 
-import sys
 from pathlib import Path
 
 import click
 
-from actors.model.errors import DatabaseLocked
-from ops.cli.common import config_option, configuration, json_option
-from ops.export.query import QueryError, run_query
-from ops.terminal.exit_codes import FAILED, OK
+from ops.cli.common import config_option, json_option
+from ops.cli.query import print_rows
 from ops.terminal.layout import Fit
-from ops.terminal.output import write_json, write_table
 from ops.terminal.time_options import instant
 
 _GAPS = """
@@ -54,17 +50,8 @@ def _command(name: str, sql: str, help_text: str, fit: Fit) -> click.Command:
         config_path: Path | None,
         as_json: bool,
     ) -> int:
-        try:
-            file = path or configuration(config_path).store.path
-            result = run_query(file, sql, values=[exchange, symbol, since_us, until_us])
-        except (QueryError, DatabaseLocked) as error:
-            click.echo(str(error), err=True)
-            return FAILED
-        if as_json:
-            write_json(result.columns, result.rows, sys.stdout)
-        else:
-            write_table(result.columns, result.rows, sys.stdout, fit=fit)
-        return OK
+        values = [exchange, symbol, since_us, until_us]
+        return print_rows(sql, path, config_path, values=values, fit=fit, as_json=as_json)
 
     return command
 

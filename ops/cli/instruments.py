@@ -1,16 +1,12 @@
 """`tickwarden instruments`: the exchanges' lists of markets as stored, with or without a running service."""
 
-import sys
 from pathlib import Path
 
 import click
 
-from actors.model.errors import DatabaseLocked
-from ops.cli.common import config_option, configuration, json_option
-from ops.export.query import QueryError, run_query
-from ops.terminal.exit_codes import FAILED, OK
+from ops.cli.common import config_option, json_option
+from ops.cli.query import print_rows
 from ops.terminal.layout import Fit
-from ops.terminal.output import write_json, write_table
 
 KINDS = ("spot", "swap", "future", "option")
 _FIT = Fit(drop=("volume_scale", "price_scale", "seen_at", "volume_step", "price_step", "contract_size", "settle"))
@@ -40,14 +36,4 @@ def instruments(
     as_json: bool,
 ) -> int:
     """The markets that the exchanges list, as stored last: names, contract sizes, price steps."""
-    try:
-        file = path or configuration(config_path).store.path
-        result = run_query(file, _NEWEST, values=[exchange, base, kind])
-    except (QueryError, DatabaseLocked) as error:
-        click.echo(str(error), err=True)
-        return FAILED
-    if as_json:
-        write_json(result.columns, result.rows, sys.stdout)
-    else:
-        write_table(result.columns, result.rows, sys.stdout, fit=_FIT)
-    return OK
+    return print_rows(_NEWEST, path, config_path, values=[exchange, base, kind], fit=_FIT, as_json=as_json)
