@@ -1,7 +1,6 @@
 """Records one exchange: builds its connections, gap reporter, backfill and stall detector and supervises them."""
 
 import dataclasses
-import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from actors.backfill.instruments import (
 )
 from actors.backfill.rate_limiter import RateLimiter, RateLimiters
 from actors.backfill.repairs import RepairJob, Repairs, TooManyRepairs
-from actors.backfill.rest_client import TOO_MANY, RestClient
+from actors.backfill.rest_client import RestClient
 from actors.backfill.stall_probe import StallProbes
 from actors.backfill.stored_instruments import read_stored
 from actors.backfill.stored_trades import Consult, StoredTrades
@@ -37,6 +36,7 @@ from actors.exchanges.contract.feed import Dialect, Market
 from actors.exchanges.contract.instruments import Instrument
 from actors.exchanges.registry import EXCHANGES
 from actors.exchanges.selection import NOT_LISTED, Selection, check_symbols, select
+from actors.feed.connect_pace import ConnectPace
 from actors.feed.connection import Connection
 from actors.feed.connection_pool import DEFAULT_POOL_LIMITS, ConnectionPool, PoolLimits
 from actors.feed.gap_reporter import GapReporter, Past
@@ -50,10 +50,9 @@ from actors.model.symbols import is_wildcard, parse_symbol
 from actors.model.ticks import IdPromise
 from actors.settings import CHUNK_ROWS, ExchangeSettings, FeedSettings
 from actors.telemetry.ledger import Account
-from actors.wire.errors import HandshakeRefused, KeptAway, classify
+from actors.wire.errors import classify
 from actors.wire.websocket import Connect, connect
 from supervisor import ChildSpec, Mailbox, Supervisor
-from supervisor.restart_policy import RETRY_AFTER_S_MAX
 
 
 class CannotRepair(Exception):
@@ -130,8 +129,7 @@ class ExchangeRecorder:
         self._intake, self._past, self._chunk_rows = intake, services.past, services.chunk_rows
         self._feed_settings = feed_settings(settings, self.dialect)
         self._tokens: dict[str, TokenSource] = {}  # by endpoint
-        self._next_connect_at = 0.0
-        self._away_until, self._away_reason = -math.inf, ""  # shared: what one connection learns applies to all
+        self._connect_pace = ConnectPace(self.dialect.limits.connects_per_s)
         self.continuity = Continuity(settings.name, {})
         self.instruments = self._build_instruments(services)
         self._opened = False  # before that no connection is started
@@ -273,7 +271,7 @@ class ExchangeRecorder:
             self._intake,
             self._pace,
             self.continuity,
-            self._keep_away,
+            self._connect_pace.refused,
             tokens.get if tokens else None,
             self._access.connect,
             self._chunk_rows,
@@ -433,27 +431,17 @@ class ExchangeRecorder:
         self._peers.forget(self.settings.name)
 
     async def _pace(self) -> None:
-        """Spaces new connections as the exchange requires, and lets the end of earlier ones be recorded first.
+        """Lets the end of earlier connections be recorded, and waits until the next may be opened.
 
-        A gap reported after the trades that follow it would be lost by a kill in between. Raises KeptAway while the
-        exchange wants no connection from this address.
+        A gap reported after the trades that follow it would be lost by a kill in between.
         """
         await self._gaps.report_news()
-        at = max(trio.current_time(), self._next_connect_at)
-        self._next_connect_at = at + 1 / self.dialect.limits.connects_per_s
-        await trio.sleep_until(at)
-        if at < self._away_until:
-            raise KeptAway(self._away_until - at, self._away_reason)
-
-    def _keep_away(self, refusal: HandshakeRefused) -> None:
-        if refusal.status in TOO_MANY and refusal.retry_after_s is not None:
-            until = trio.current_time() + min(refusal.retry_after_s, RETRY_AFTER_S_MAX)
-            self._away_until, self._away_reason = max(self._away_until, until), str(refusal)
+        await self._connect_pace.wait()
 
     def fresh(self, within_s: float) -> bool:
         """Whether it delivered data recently."""
-        heard_ns = self.account.last_frame_ns
-        return heard_ns is not None and time.time_ns() - heard_ns < within_s * 1e9
+        last_ns = self.account.last_frame_ns
+        return last_ns is not None and time.time_ns() - last_ns < within_s * 1e9
 
 
 def _differs(market: Market, before: Market) -> bool:

@@ -15,10 +15,9 @@ import trio
 from actors.backfill.rate_limiter import RateLimiter
 from actors.exchanges.contract.rest import Busy, Garbled, Refused, RestRequest, RestService, origin
 from actors.wire.dial import client_context, deadline
-from actors.wire.errors import WrongCertificate, classify, refusal_floor_s
+from actors.wire.errors import TOO_MANY, WrongCertificate, classify, refusal_floor_s
 from supervisor import Backoff, TransientError, Verdict
 
-TOO_MANY = (418, 429)  # these apply to the address: no client behind it may send more
 # After these statuses our minimum wait applies if the answer has none; other errors are retried with our backoff.
 FLOORED = (*TOO_MANY, 401, 403, 451)
 HEADERS = {"user-agent": "tickwarden", "accept": "application/json", "accept-encoding": "identity"}

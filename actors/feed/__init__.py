@@ -3,6 +3,7 @@
 Connections
   sharding           which connections an exchange's markets need
   connection_pool    starts, replaces and ends them
+  connect_pace       spaces new connections; waits while the exchange wants none
   connection         the actor: one session per run; its data survives crashes
   connection_state   the state that others read
 

@@ -23,6 +23,7 @@ from supervisor.restart_policy import RETRY_AFTER_S_MAX
 # a rate limit into a ban (Binance: 429, then 418 and a ban of 2 minutes to 3 days:
 # https://developers.binance.com/docs/binance-spot-api-docs/rest-api/limits).
 STATUS_FLOORS_S = {429: 10.0, 418: 120.0, 401: 300.0, 403: 300.0, 404: 300.0, 451: 300.0}
+TOO_MANY = (418, 429)  # these apply to the address: no client behind it may send more
 CLIENT_ERROR_FLOOR_S = 60.0  # any other 4xx: the same request will hardly succeed at once
 CLOSE_FLOORS_S = {1008: 30.0, 1013: 10.0}  # policy violation (used for rate limits), try again later
 
