@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from actors.exchanges.registry import EXCHANGES
 from actors.model.ticks import Block
-from tests.harness.wire_frames import NOW_NS, Heard, from_loopback, from_recordings
+from tests.harness.wire_frames import NOW_NS, Received, from_loopback, from_recordings
 
 BATCH = 50  # messages of one read
 ROUNDS = 15
@@ -20,7 +20,7 @@ ROUND_S = 0.02  # of processor time, at least
 US = 1e6
 
 
-def source(name: str) -> tuple[str, Heard]:
+def source(name: str) -> tuple[str, Received]:
     """The connection with the most trade frames: a recorded one where there is any."""
     for what, found in (("recorded", from_recordings(name)), ("loopback", from_loopback(name))):
         if any(connection.trades for connection in found):
@@ -28,7 +28,7 @@ def source(name: str) -> tuple[str, Heard]:
     raise ValueError(f"{name} has no trades to decode")
 
 
-def us_a_trade(connection: Heard, batches: Sequence[list[bytes]]) -> tuple[float, float]:
+def us_a_trade(connection: Received, batches: Sequence[list[bytes]]) -> tuple[float, float]:
     """The median over rounds and the fastest; every round reads all batches, so often that the clock can tell."""
     decoder, costs = connection.decoder(*connection.others), list[float]()
     for _ in range(ROUNDS):

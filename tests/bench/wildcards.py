@@ -97,11 +97,11 @@ def serving(folder: Path, each: int) -> Iterator[subprocess.Popen[str]]:
 def standing(service: ControlClient) -> tuple[int, int, int]:
     """Markets that are recorded, connections of which all markets are subscribed, and all connections."""
     try:
-        said: Any = service.get("/v1/status")
+        reported: Any = service.get("/v1/status")
         actors: Any = service.get("/v1/actors")
     except NoService:
         return 0, 0, 1
-    symbols = sum(len(row["symbols"]) for row in said["exchanges"].values())
+    symbols = sum(len(row["symbols"]) for row in reported["exchanges"].values())
     states = [actor["state"] for actor in actors if actor["kind"] == "connection"]
     return symbols, states.count("ok"), len(states)
 
@@ -112,14 +112,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="how long to go on once all are there")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--each", type=int, default=0, help=argparse.SUPPRESS)
-    told = parser.parse_args()
-    if told.serve:
-        trio.run(serve, told.serve, told.each)
+    options = parser.parse_args()
+    if options.serve:
+        trio.run(serve, options.serve, options.each)
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         able = [name for name in LISTED if list(crowd(name, listings(LOOPBACKS[name]), 1))]
-        with serving(folder, -(-told.symbols // len(able))) as server:
+        with serving(folder, -(-options.symbols // len(able))) as server:
             assert server.stdout is not None and server.stdin is not None
             made = json.loads(server.stdout.readline())
             began = time.monotonic()
@@ -131,7 +131,7 @@ def main() -> None:
                     symbols, subscribed, connections = standing(service)
                     ready = symbols >= made["markets"] and subscribed == connections
                 took_s = time.monotonic() - began
-                time.sleep(told.seconds)
+                time.sleep(options.seconds)
                 memory_mb = memory_kib(process.pid) / 1024
             server.stdin.close()
             broken = json.loads(server.stdout.readline())

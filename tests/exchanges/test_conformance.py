@@ -115,7 +115,7 @@ async def test_the_clients_ping_is_what_the_exchange_wants_within_the_time_that_
                 for number in (1, 2):
                     before = len(client.controls_of(KeepAlive))
                     await client.send(ping.text(number))
-                    await client.heard(KeepAlive, before + 1)
+                    await client.controls_received(KeepAlive, before + 1)
             assert await client.is_open() and client.rejects == [] and client.controls_of(Refusal) == []
 
 
@@ -141,7 +141,7 @@ async def test_who_answers_the_exchanges_own_pings_stays_and_who_does_not_is_clo
         (market, *_) = await listed_markets(sandbox, name)
         async with LoopbackClient.connected(name, sandbox, market) as client:
             await client.subscribed()
-            await client.heard(Reply, LOOPBACKS[name].server_pings_unanswered + 3)
+            await client.controls_received(Reply, LOOPBACKS[name].server_pings_unanswered + 3)
             assert await client.is_open()
             client.replies = False
             how = await client.closed()

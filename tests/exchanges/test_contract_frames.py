@@ -17,7 +17,7 @@ from tests.harness.exchange_values import dialect_of
 from tests.harness.fuzz_frames import Mutator, check
 from tests.harness.sampling import sample
 from tests.harness.server_frames import BINARY, CONTINUATION, PING, PONG, TEXT, frame, message_frame
-from tests.harness.wire_frames import NOW_NS, Heard, everything, from_loopback, packed, plain
+from tests.harness.wire_frames import NOW_NS, Received, everything, from_loopback, packed, plain
 
 CUTS = (1, 2, 3, 130, 1459, 9001, 40_000)
 MESSAGES = 60  # of a connection, at once
@@ -106,7 +106,7 @@ def test_a_trade_frame_with_a_broken_field_is_accounted_for_and_its_neighbours_a
     check(exchange, [plain(exchange, bad)])
 
 
-def check_between(connection: Heard, good: bytes, bad: bytes) -> None:
+def check_between(connection: Received, good: bytes, bad: bytes) -> None:
     """Every message is a tick, a reject or known, whatever stands beside it."""
     exchange = connection.exchange
     alone = connection.decoder(*connection.others).read([good], NOW_NS, Block(exchange))

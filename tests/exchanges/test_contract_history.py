@@ -8,7 +8,7 @@ from actors.exchanges.contract.history import Kind
 from actors.exchanges.contract.rest import Garbled, RestRequest
 from actors.model.ticks import IdPromise
 from actors.model.validation import amounts, check_ids, check_times
-from tests.harness.exchange_cases import cases_of, query_of
+from tests.harness.exchange_cases import cases_of, query_of, unknown_market_of
 from tests.harness.exchange_values import WITH_HISTORY, dialect_of, history_of
 
 every_history = pytest.mark.parametrize("name", WITH_HISTORY)
@@ -77,9 +77,7 @@ def test_errors_with_status_200_are_told_apart(name: str) -> None:
 
 @every_history
 def test_a_market_that_does_not_exist_is_refused_for_good(name: str) -> None:
-    status, body, words = cases_of(name).unknown_market
-    if not status:
-        pytest.skip(f"how {name} answers for a market that it does not have is not documented")
+    status, body, words = unknown_market_of(name)
     refusal = history_of(name).error_response(status, body)
     assert status >= 400 and refusal.final and words and words in refusal.message
 

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from actors.exchanges.contract.feed import Control, Market
 from actors.exchanges.contract.history import Query, TradeRange
 from actors.exchanges.contract.instruments import Instrument
@@ -211,6 +213,14 @@ def cases_of(name: str) -> Cases:
     cases = importlib.import_module(f"tests.exchanges.{name}.cases").CASES
     assert isinstance(cases, Cases)
     return cases
+
+
+def unknown_market_of(name: str) -> tuple[int, bytes, str]:
+    """How the history of an exchange refuses a market; skips the test if that is not known."""
+    found = cases_of(name).unknown_market
+    if not found[0]:
+        pytest.skip(f"how {name} answers for a market that it does not have is not documented")
+    return found
 
 
 def of_ms(ms: str | int) -> datetime:

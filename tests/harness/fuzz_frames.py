@@ -11,7 +11,7 @@ from actors.model.batch import Batch
 from actors.model.ticks import REJECT_PAYLOAD_BYTES_MAX, REJECTS, TICKS, Block
 from supervisor.text import FOREIGN_CHARS_MAX
 from tests.harness.broken_frames import NASTY, places
-from tests.harness.wire_frames import Heard, everything, heard, packed, plain
+from tests.harness.wire_frames import Received, everything, packed, plain, received
 
 OPENING_MAX = 20  # messages without trades that a connection has read before
 INFLATED = 8  # kinds of frames of an exchange that are inflated
@@ -19,9 +19,9 @@ PATTERNS = ("a", " ", "a ", "instId: ", "\x1b[2J", "1", ",", " is not a valid pr
 
 
 @functools.cache
-def real_frames(exchange: str) -> tuple[tuple[Heard, bytes], ...]:
+def real_frames(exchange: str) -> tuple[tuple[Received, bytes], ...]:
     """One of each kind, without compression, and where it was heard: frames with the same keys are of a kind."""
-    kinds: dict[str, tuple[Heard, bytes]] = {}
+    kinds: dict[str, tuple[Received, bytes]] = {}
     for connection in everything(exchange):
         for message in connection.messages:
             content = plain(exchange, message)
@@ -93,7 +93,7 @@ def check(exchange: str, contents: list[bytes]) -> int:
     """
     connections = {id(connection): connection for connection, _ in real_frames(exchange)}
     markets = [market for connection in connections.values() for market in connection.markets]
-    connection = heard(exchange, {market.native: market for market in markets}.values(), ())
+    connection = received(exchange, {market.native: market for market in markets}.values(), ())
     opening = [message for one in connections.values() for message in one.others[:OPENING_MAX]]
     messages = [packed(exchange, content) for content in contents]
     reader = connection.decoder(*opening)

@@ -113,7 +113,7 @@ class LoopbackClient:
         ) as client._wire:
             await trio.sleep(dialect.settle_s)
             if dialect.waits_for_welcome:
-                await client.heard(Welcome)
+                await client.controls_received(Welcome)
             for text in dialect.opening:
                 await client.send(text)
             yield client
@@ -199,7 +199,7 @@ class LoopbackClient:
         """The controls of a kind."""
         return [control for control in self.controls if isinstance(control, kind)]
 
-    async def heard(self, kind: type[Control], count: int = 1) -> None:
+    async def controls_received(self, kind: type[Control], count: int = 1) -> None:
         """Waits for controls of this kind."""
         await until(lambda: len(self.controls_of(kind)) >= count, f"{kind.__name__} of {self.name}")
 

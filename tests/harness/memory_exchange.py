@@ -226,7 +226,7 @@ class Recorder:
         """The newest state of each gap."""
         return list({gap.gap_id: gap for chunk in self.chunks for gap in chunk.gaps}.values())
 
-    def told(self, *words: str) -> list[Event]:
+    def reported(self, *words: str) -> list[Event]:
         """The events of these names."""
         return [event for event in self.events if event.event in words]
 

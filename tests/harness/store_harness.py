@@ -197,7 +197,7 @@ def reader() -> Iterator[Reader]:
 
 
 class FaultyFiles(Files):
-    """Fails as told: `fail[operation]` is how often, with which errno (-1: until changed)."""
+    """Fails as configured: `fail[operation]` is how often, with which errno (-1: until changed)."""
 
     def __init__(self) -> None:
         super().__init__()

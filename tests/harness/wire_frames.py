@@ -23,7 +23,7 @@ NOW_NS = 1_800_000_000_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Received:
     """The messages of one connection that carries `markets`, in order.
 
     `trades` are those that hold sound trades, `others` the answers, to which later ones may refer, and heartbeats.
@@ -46,9 +46,9 @@ class Heard:
         return decoder
 
 
-def heard(exchange: str, markets: Iterable[Market], messages: Sequence[bytes]) -> Heard:
+def received(exchange: str, markets: Iterable[Market], messages: Sequence[bytes]) -> Received:
     """Messages, and which of them hold trades."""
-    found = Heard(exchange, tuple(markets), tuple(messages))
+    found = Received(exchange, tuple(markets), tuple(messages))
     decoder, block = found.decoder(), Block(exchange)
     ticks = [decoder.read([message], NOW_NS, block).ticks for message in messages]
     trades = tuple(message for message, count in zip(messages, ticks, strict=True) if count)
@@ -57,13 +57,13 @@ def heard(exchange: str, markets: Iterable[Market], messages: Sequence[bytes]) -
 
 
 @functools.cache
-def from_loopback(exchange: str) -> tuple[Heard, ...]:
+def from_loopback(exchange: str) -> tuple[Received, ...]:
     """What each endpoint of the loopback sends to who subscribes all its markets."""
     return trio.run(_from_loopback, exchange)
 
 
-async def _from_loopback(exchange: str) -> tuple[Heard, ...]:
-    sandbox, found = Sandbox([exchange], RATE_PER_S), list[Heard]()
+async def _from_loopback(exchange: str) -> tuple[Received, ...]:
+    sandbox, found = Sandbox([exchange], RATE_PER_S), list[Received]()
     async with trio.open_nursery() as nursery:
         await nursery.start(sandbox.serve)
         by_endpoint: dict[str, list[Market]] = {}
@@ -75,13 +75,13 @@ async def _from_loopback(exchange: str) -> tuple[Heard, ...]:
                 await client.subscribed()
                 for market in markets:
                     await client.received(client.trade(market.symbol, ORDERS))
-            found.append(heard(exchange, markets, client.messages))
+            found.append(received(exchange, markets, client.messages))
         nursery.cancel_scope.cancel()
     return tuple(found)
 
 
 @functools.cache
-def from_recordings(exchange: str) -> tuple[Heard, ...]:
+def from_recordings(exchange: str) -> tuple[Received, ...]:
     """What was recorded of the real exchange."""
     found = []
     for name in recordings(exchange):
@@ -91,11 +91,11 @@ def from_recordings(exchange: str) -> tuple[Heard, ...]:
                 markets[row["symbol"]] = market_of(exchange, row["symbol"])
             except SymbolError:  # a recorded option of an exchange whose options are not recorded
                 continue
-        found.append(heard(exchange, markets.values(), incoming(exchange, name)[:RECORDED_MAX]))
+        found.append(received(exchange, markets.values(), incoming(exchange, name)[:RECORDED_MAX]))
     return tuple(found)
 
 
-def everything(exchange: str) -> tuple[Heard, ...]:
+def everything(exchange: str) -> tuple[Received, ...]:
     """All there is of an exchange."""
     return (*from_loopback(exchange), *from_recordings(exchange))
 

@@ -55,14 +55,14 @@ async def test_a_first_list_is_stored_whole_and_a_later_one_by_what_has_changed(
             None,
         )
         assert (first.volume_unit, first.price_step, first.volume_step) == ("base", "0.1", "0.00000001")
-        assert [event.event for event in recorder.told("instruments_known")] == ["instruments_known"]
+        assert [event.event for event in recorder.reported("instruments_known")] == ["instruments_known"]
         await trio.sleep(LIST_DAY_S + 1.0)
         assert venue.list_asked == 6 and len(file.rows) == 2  # nothing has changed
         venue.listed[SOL] = "live"
         del venue.listed["ETH-USDT"]
         await trio.sleep(LIST_DAY_S + 1.0)
         assert [(row.symbol, row.active) for row in file.rows[2:]] == [("SOL/USDT", True), ("ETH/USDT", False)]
-        (new,), (gone,) = recorder.told("instrument_listed"), recorder.told("instrument_delisted")
+        (new,), (gone,) = recorder.reported("instrument_listed"), recorder.reported("instrument_delisted")
         assert (new.detail["symbol"], gone.detail["symbol"]) == ("SOL/USDT", "ETH/USDT")
 
 
@@ -86,11 +86,11 @@ async def test_another_name_of_a_market_is_a_renaming(autojump_clock: MockClock)
     """The same native under another symbol, and the same symbol under another native."""
     file = ListFile(spot(BTC, symbol="XBT/USDT", base="XBT"), spot("ETH-USDT", native="ETHER-USDT"))
     async with recorded(Venue(), "BTC/USDT", listed=True, file=file) as recorder:
-        assert sorted(event.reason for event in recorder.told("instrument_renamed")) == [
+        assert sorted(event.reason for event in recorder.reported("instrument_renamed")) == [
             "ETH/USDT (ETHER-USDT) is ETH/USDT (ETH-USDT) now",
             "XBT/USDT (BTC-USDT) is BTC/USDT (BTC-USDT) now",
         ]
-        assert not recorder.told("instrument_listed", "instrument_delisted")
+        assert not recorder.reported("instrument_listed", "instrument_delisted")
         assert file.newest == {"XBT/USDT": (BTC, False), "BTC/USDT": (BTC, True), "ETH/USDT": ("ETH-USDT", True)}
 
 
@@ -126,7 +126,7 @@ async def test_a_symbol_that_is_not_listed_is_reported_and_holds_up_no_other(aut
         assert natives(recorder) == carried(recorder) == [BTC]
         asked = [text for client in venue.server.clients for text in client.asked]
         assert asked and not any("SOL" in text or "USDC" in text for text in asked)
-        reasons = {event.detail["symbol"]: event.reason for event in recorder.told("unknown_market")}
+        reasons = {event.detail["symbol"]: event.reason for event in recorder.reported("unknown_market")}
         assert reasons.keys() == {"SOL/USDT", "BTC/USDC"}
         assert reasons["BTC/USDC"] == "BTC/USDC: okx does not list it; it lists BTC/USDT"
         (health,) = [row for row in recorder.tree.snapshot() if row.name == "x:instruments"]
@@ -139,7 +139,7 @@ async def test_a_symbol_that_is_not_listed_is_reported_and_holds_up_no_other(aut
         assert natives(recorder) == carried(recorder) == [BTC, SOL]
         await venue.trade(SOL)
         await seen(lambda: recorder.ids("SOL/USDT") == venue.ids(SOL))
-        assert recorder.told("unknown_market")[2:] == [] and recorder.gaps() == []
+        assert recorder.reported("unknown_market")[2:] == [] and recorder.gaps() == []
         recorder.check()
 
 
@@ -148,7 +148,7 @@ async def test_a_market_that_is_listed_and_not_traded_is_left_out(autojump_clock
     venue.listed["ETH-USDT"] = "suspend"
     async with recorded(venue, "BTC/USDT", "ETH/USDT", listed=True, file=file) as recorder:
         assert natives(recorder) == [BTC]
-        assert [event.reason for event in recorder.told("unknown_market")] == [
+        assert [event.reason for event in recorder.reported("unknown_market")] == [
             "ETH/USDT: okx does not trade it at present, as its list says"
         ]
 
@@ -162,16 +162,16 @@ async def test_without_a_list_symbols_start_by_the_naming_rule(fault: str, autoj
         assert natives(recorder) == carried(recorder) == [BTC, SOL]
         await venue.trade()
         await seen(lambda: recorder.ids() == venue.ids())
-        await seen(lambda: recorder.told("instruments_unavailable"))
+        await seen(lambda: recorder.reported("instruments_unavailable"))
         await trio.sleep(60.0)
-        assert len(recorder.told("instruments_unavailable")) == 1 and file.rows == []
+        assert len(recorder.reported("instruments_unavailable")) == 1 and file.rows == []
         (health,) = [row for row in recorder.tree.snapshot() if row.name == "x:instruments"]
         assert health.reason == "*/USDC waits for the list"
         opened = len(venue.server.clients)
         venue.lists, venue.list_s = True, 0.0
         venue.listed[SOL] = "live"
         await seen(lambda: file.rows)
-        await seen(lambda: recorder.told("instruments_available"))
+        await seen(lambda: recorder.reported("instruments_available"))
         assert len(venue.server.clients) == opened  # nothing moves because of a list that says the same
         recorder.check()
 
@@ -191,7 +191,7 @@ async def test_a_market_whose_native_changes_moves_over(autojump_clock: MockCloc
     async with recorded(venue, "BTC/USDT", "ETH/USDT", listed=True, file=file) as recorder:
         assert carried(recorder) == ["ETH-USDT", "XBT-USDT"]
         await venue.trade("XBT-USDT")
-        await seen(lambda: recorder.told("instrument_renamed"))
+        await seen(lambda: recorder.reported("instrument_renamed"))
         await seen(lambda: carried(recorder) == [BTC, "ETH-USDT"])
         await trio.sleep(3.0)
         await venue.trade(BTC)
@@ -217,7 +217,7 @@ async def test_a_wildcard_follows_the_list(autojump_clock: MockClock) -> None:
         venue.listed[SOL] = venue.listed[XRP] = "live"
         await trio.sleep(LIST_DAY_S + 1.0)
         assert natives(recorder) == carried(recorder) == [BTC, SOL, XRP]
-        (changed,) = recorder.told("symbols_changed")
+        (changed,) = recorder.reported("symbols_changed")
         assert changed.reason == "started SOL/USDT, XRP/USDT; ended ETH/USDT"
         for native in (BTC, SOL, XRP):
             await venue.trade(native)
@@ -264,7 +264,7 @@ async def test_a_list_that_has_lost_half_of_its_markets_is_not_believed_at_once(
         venue.listed = {BTC: "live"}
         await trio.sleep(LIST_DAY_S + 3.0)
         assert len(natives(recorder)) == 4
-        (event,) = recorder.told("instruments_unavailable")
+        (event,) = recorder.reported("instruments_unavailable")
         assert "has lost 3 of 4 markets at once" in event.reason
         await seen(lambda: natives(recorder) == [BTC])  # it stays so
 
@@ -277,7 +277,7 @@ async def test_one_part_of_a_list_that_cannot_be_read_takes_nothing_away(autojum
         venue.listed = {XRP: "live"}
         await trio.sleep(LIST_DAY_S + 60.0)
         assert natives(recorder) == [BTC, "ETH-USDT", XRP]
-        assert recorder.told("instruments_unavailable")
+        assert recorder.reported("instruments_unavailable")
 
 
 async def test_wildcards_are_added_and_removed_live(autojump_clock: MockClock) -> None:

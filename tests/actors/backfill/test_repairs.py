@@ -236,7 +236,7 @@ def with_gap(promise: IdPromise, status: GapStatus, *, old: bool) -> World:
     return world
 
 
-def told(world: World) -> tuple[str, int]:
+def gap_state(world: World) -> tuple[str, int]:
     """What the file says of the gap."""
     assert world.con is not None
     row = world.con.execute(
@@ -261,7 +261,7 @@ async def test_a_gap_that_lies_in_the_range_is_filled_and_its_time_is_repaired(
     assert covered(world) == {"live", status.value}
     order = await world.repair(0, 24)
     assert (order.complete, order.stored, list(order.gaps.values())) == (True, 5, ["filled"])
-    assert told(world) == ("filled", 5)
+    assert gap_state(world) == ("filled", 5)
     assert covered(world) == {"live", "repaired"}
     assert world.copies == [] and world.lacking == []
 
@@ -274,11 +274,11 @@ async def test_a_gap_of_which_a_part_lies_in_the_range_is_partial_and_then_fille
     world = with_gap(promise, GapStatus.LOST, old=old)
     order = await world.repair(0, 11)
     assert (order.complete, order.stored, list(order.gaps.values())) == (True, 2, ["partial"])
-    assert told(world) == ("partial", 2)
+    assert gap_state(world) == ("partial", 2)
     assert covered(world) == {"live", "lost"}
     again = await world.repair(5, 24)
     assert (again.stored, list(again.gaps.values())) == (3, ["filled"])
-    assert told(world) == ("filled", 5)
+    assert gap_state(world) == ("filled", 5)
 
 
 @pytest.mark.parametrize("old", [False, True])
@@ -291,7 +291,7 @@ async def test_where_the_history_has_nothing_nothing_changes(
     order = await world.repair(0, 24)
     assert (order.complete, order.stored, order.gaps) == (False, 0, {})
     assert order.reason == "x gives nothing before that"
-    assert told(world) == ("lost", 0)
+    assert gap_state(world) == ("lost", 0)
 
 
 @pytest.mark.parametrize("old", [False, True])
@@ -300,7 +300,7 @@ async def test_ids_that_the_history_lacks_too_stay_lost(old: bool, autojump_cloc
     world.lacks = {11, 12}
     order = await world.repair(0, 24)
     assert (order.stored, list(order.gaps.values())) == (3, ["partial"])
-    assert told(world) == ("partial", 3)
+    assert gap_state(world) == ("partial", 3)
 
 
 async def test_an_unknown_range_in_which_nothing_was_traded_turns_out_to_be_live(
@@ -312,7 +312,7 @@ async def test_an_unknown_range_in_which_nothing_was_traded_turns_out_to_be_live
     world.con.execute("DELETE FROM gap_states WHERE status IN ('filled', 'partial')")
     order = await world.repair(0, 24)
     assert (order.stored, list(order.gaps.values())) == (0, ["filled"])
-    assert told(world) == ("filled", 0)
+    assert gap_state(world) == ("filled", 0)
     assert covered(world) == {"live"}
 
 
@@ -332,7 +332,7 @@ async def test_what_a_backfill_closed_between_two_rounds_is_not_closed_over(
         await trio.sleep(1)
     world.flush()
     assert (order.complete, order.stored, order.gaps) == (True, 0, {})
-    assert told(world) == ("filled", 5)
+    assert gap_state(world) == ("filled", 5)
 
 
 async def test_a_lasting_outage_stays_open_whatever_a_repair_recovers_of_it(
@@ -345,7 +345,7 @@ async def test_a_lasting_outage_stays_open_whatever_a_repair_recovers_of_it(
     world.live(*[False] * 10)
     order = await world.repair(7, 12)
     assert (order.stored, list(order.gaps.values())) == (6, ["open"])
-    assert told(world)[0] == "open"
+    assert gap_state(world)[0] == "open"
     assert world.copies == []
 
 

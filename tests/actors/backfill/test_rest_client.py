@@ -22,7 +22,7 @@ from actors.backfill.rest_client import Answer, RestClient, RestClientLimits, Un
 from actors.exchanges.contract.history import Busy, Garbled, RateLimit, Refused, RestRequest
 from actors.wire.errors import NetworkTimeout, WrongCertificate
 from supervisor import Backoff, TransientError
-from tests.harness.exchange_cases import cases_of
+from tests.harness.exchange_cases import unknown_market_of
 from tests.harness.exchange_values import WITH_HISTORY, history_of
 from tests.harness.paths import CERTS
 
@@ -235,17 +235,17 @@ async def test_429_without_retry_after_leads_to_a_pause_of_our_own(
 async def test_a_wait_demanded_of_one_client_holds_for_all(autojump_clock: trio.testing.MockClock) -> None:
     history = replace(history_of("binance"), limits=FREE)
     limiter = RateLimiter(FREE)
-    told = Scripted(httpx.Response(429, headers={"retry-after": "20"}), ok())
+    limited = Scripted(httpx.Response(429, headers={"retry-after": "20"}), ok())
     other = Scripted(ok())
     async with (
-        RestClient(history, limiter, transport=told) as one,
+        RestClient(history, limiter, transport=limited) as one,
         RestClient(history, limiter, transport=other) as two,
     ):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(one.get, ASK, raw)
             await trio.sleep(1)
             nursery.start_soon(two.get, ASK, raw)
-        assert other.asked[0][0] - told.asked[0][0] >= 20
+        assert other.asked[0][0] - limited.asked[0][0] >= 20
 
 
 async def test_a_long_ban_is_reported_at_once_and_again_without_a_request(
@@ -263,9 +263,7 @@ async def test_a_long_ban_is_reported_at_once_and_again_without_a_request(
 
 @pytest.mark.parametrize("name", WITH_HISTORY)
 async def test_a_wrong_request_is_sent_once(name: str, autojump_clock: trio.testing.MockClock) -> None:
-    status, body, words = cases_of(name).unknown_market
-    if not status:
-        pytest.skip(f"how {name} answers for a market that it does not have is not documented")
+    status, body, words = unknown_market_of(name)
     transport = Scripted(httpx.Response(status, content=body))
     with pytest.raises(Refused, match=f"HTTP {status} {re.escape(words)}"):
         await get(transport, name)

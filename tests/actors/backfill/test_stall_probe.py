@@ -28,7 +28,7 @@ async def test_a_market_that_never_traded_and_is_refused_by_the_history_is_no_li
     async with recorded(venue, *BOTH) as recorder, trio.open_nursery() as nursery:
         nursery.start_soon(venue.go_on, BTC, 2.0, 3000.0)
         began = trio.current_time()
-        await seen(lambda: recorder.told("unknown_market"))
+        await seen(lambda: recorder.reported("unknown_market"))
         assert trio.current_time() - began < SILENT_S + LOOK_S
         await trio.sleep(2)
         state, why = backfill_of(recorder)
@@ -38,8 +38,8 @@ async def test_a_market_that_never_traded_and_is_refused_by_the_history_is_no_li
         await venue.end(1)  # another connection is acknowledged: that is still no record
         await trio.sleep(200)
         assert set(coverage(recorder, "ETH/USDT")) == {"unknown"}
-        (told,) = recorder.told("unknown_market")
-        assert told.detail["symbol"] == "ETH/USDT" and not recorder.told("stalled")
+        (event,) = recorder.reported("unknown_market")
+        assert event.detail["symbol"] == "ETH/USDT" and not recorder.reported("stalled")
         nursery.cancel_scope.cancel()
     gaps = [(gap.reason, gap.status) for gap in recorder.gaps() if gap.symbol == "ETH/USDT"]
     assert gaps == [(GapReason.REJECTED, GapStatus.UNKNOWN)]
@@ -52,7 +52,7 @@ async def test_a_market_that_is_listed_later_is_recorded_from_then_on(
     venue = Venue()
     venue.unlisted = {ETH}
     async with recorded(venue, *BOTH) as recorder:
-        await seen(lambda: recorder.told("unknown_market"))
+        await seen(lambda: recorder.reported("unknown_market"))
         venue.unlisted = set()
         if trades:
             await venue.go_on(ETH, 0.5, 10.0)
@@ -72,7 +72,7 @@ async def test_a_market_that_exists_may_be_quiet(
     venue.past = past
     async with recorded(venue, stall_s=2.0) as recorder:
         await trio.sleep(6 * SILENT_S)
-        assert backfill_of(recorder)[0] is State.OK and not recorder.told("unknown_market", "degraded")
+        assert backfill_of(recorder)[0] is State.OK and not recorder.reported("unknown_market", "degraded")
         assert coverage(recorder) == ["live"] and recorder.gaps() == []
         assert 1 <= venue.asked <= 20
 
@@ -82,7 +82,7 @@ async def test_a_transient_error_proves_nothing_about_a_market(autojump_clock: M
     venue.failures = 100
     async with recorded(venue) as recorder:
         await trio.sleep(5 * SILENT_S)
-        assert not recorder.told("unknown_market") and coverage(recorder) == ["live"]
+        assert not recorder.reported("unknown_market") and coverage(recorder) == ["live"]
 
 
 async def test_a_market_that_has_traded_is_not_treated_as_one_that_does_not_exist(
@@ -93,7 +93,7 @@ async def test_a_market_that_has_traded_is_not_treated_as_one_that_does_not_exis
         await venue.trade()
         venue.unlisted = {BTC}
         await trio.sleep(4 * SILENT_S)
-        assert venue.asked and not recorder.told("unknown_market") and coverage(recorder) == ["live"]
+        assert venue.asked and not recorder.reported("unknown_market") and coverage(recorder) == ["live"]
 
 
 @pytest.mark.parametrize("failures", [3, 40])

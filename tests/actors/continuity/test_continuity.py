@@ -508,8 +508,8 @@ def test_every_id_is_stored_at_most_once_and_every_missing_one_lies_in_a_gap(
         for n in range(first, world.next):
             assert n in have or reported(world.gaps, n), n
         if all(what != "restart" for what, _ in steps):
-            told = [world.continuity.missing_ids(gap) for gap in newest(world.gaps)]
-            named = {n for parts in told for low, high in parts for n in range(low, high + 1)}
+            missing_parts = [world.continuity.missing_ids(gap) for gap in newest(world.gaps)]
+            named = {n for parts in missing_parts for low, high in parts for n in range(low, high + 1)}
             assert named == set(range(first, world.next)) - have
     states = newest(world.gaps).values()
     for row in states:

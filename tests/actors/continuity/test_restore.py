@@ -109,12 +109,14 @@ def test_a_jump_outside_any_gap_is_a_missing_range_however_old_and_a_reported_on
     put(con, [19, 18, 22], 130.0)
     put(con, [3, 5], 131.0, "backfill")
     put_feeds(con, [FeedRow(T0_NS, "x", BTC, FeedEvent.FIRST, trade_id="10")])
-    told = GapRow(
+    open_gap = GapRow(
         T0_NS, "g", "x", BTC, GapReason.SEQUENCE, T0_NS, from_id="14", from_ns=T0_NS, to_id="18", to_ns=T0_NS
     )
-    put_gaps(con, [replace(told, status=GapStatus.LOST), replace(told, gap_id="f", from_id="9", to_id="12")])
     put_gaps(
-        con, [replace(told, gap_id="f", from_id="9", to_id="12", at_ns=T0_NS + 5_000, status=GapStatus.FILLED)]
+        con, [replace(open_gap, status=GapStatus.LOST), replace(open_gap, gap_id="f", from_id="9", to_id="12")]
+    )
+    put_gaps(
+        con, [replace(open_gap, gap_id="f", from_id="9", to_id="12", at_ns=T0_NS + 5_000, status=GapStatus.FILLED)]
     )
     assert missing_ranges(state_of(con)) == [(11, 11), (20, 21)]
 

@@ -40,7 +40,7 @@ async def test_a_second_connection_takes_over_before_the_first_has_lived_as_long
         assert OVERLAP_S <= trio.current_time() - began <= OVERLAP_S + 3 and trio.current_time() < 102
         assert recorder.account.duplicates - copies >= 2 * OVERLAP_S - 2
         assert (recorder.names, venue.open) == (["x:2"], [2])
-        assert [event.event for event in recorder.told("replacing", "replaced")] == ["replacing", "replaced"]
+        assert [event.event for event in recorder.reported("replacing", "replaced")] == ["replacing", "replaced"]
         assert venue.server.clients[0].close_code == 1000
     check_whole(recorder, venue)
     recorder.check()
@@ -56,7 +56,7 @@ async def test_a_connection_whose_close_is_announced_is_replaced_before_it(autoj
         assert recorder.names == ["x:1", "x:2"] == [f"x:{number}" for number in venue.open]
         await trio.sleep(OVERLAP_S / 2 + 3)
         assert (recorder.names, venue.open) == (["x:2"], [2])
-        assert "64008" in recorder.told("replaced")[0].reason
+        assert "64008" in recorder.reported("replaced")[0].reason
     check_whole(recorder, venue)
     recorder.check()
 
@@ -89,8 +89,8 @@ async def test_a_replacement_that_never_delivers_is_abandoned_and_retried_after_
     async with recorded(venue, lifetime_s=LIFE_S, pool=limits) as recorder, trio.open_nursery() as nursery:
         nursery.start_soon(venue.go_on, BTC, 1.0, 300.0)
         await trio.sleep(150)
-        begun = recorder.told("replacing")
-        failed = recorder.told("replacement_failed")
+        begun = recorder.reported("replacing")
+        failed = recorder.reported("replacement_failed")
         assert [event.at_ns - before.at_ns for before, event in zip(begun, failed, strict=False)] == pytest.approx(
             [10e9] * len(failed), abs=2e9
         )
@@ -100,7 +100,7 @@ async def test_a_replacement_that_never_delivers_is_abandoned_and_retried_after_
         assert 1 in venue.open, "the old one goes on"
         venue.deaf.clear()
         await trio.sleep(10 * 2 ** (len(pauses) + 1))
-        assert 1 not in venue.open and recorder.told("replaced")
+        assert 1 not in venue.open and recorder.reported("replaced")
         nursery.cancel_scope.cancel()
     check_whole(recorder, venue)
     # What waits for its subscription in vain says so and is connected anew; nobody else fails.
@@ -116,7 +116,7 @@ async def test_one_that_lacks_a_market_does_not_take_over(
         nursery.start_soon(venue.go_on, BTC, 1.0, 60.0)
         nursery.start_soon(venue.go_on, ETH, 1.0, 60.0)
         await trio.sleep(LIFE_S + 12)
-        assert len(recorder.told("replacement_failed")) == 1 and recorder.names == ["x:1"]
+        assert len(recorder.reported("replacement_failed")) == 1 and recorder.names == ["x:1"]
     check_whole(recorder, venue, BTC, ETH)
 
 
@@ -216,7 +216,7 @@ async def test_both_are_replaced_before_they_grow_too_old(autojump_clock: MockCl
     async with recorded(venue, redundancy=2, lifetime_s=LIFE_S) as recorder:
         await venue.go_on(BTC, 0.5, 65.0)
         assert len(recorder.names) in (2, 3, 4) and min(venue.open) > 4
-        assert len(recorder.told("replaced")) >= 4
+        assert len(recorder.reported("replaced")) >= 4
     check_whole(recorder, venue)
     recorder.check()
 
@@ -239,11 +239,11 @@ async def test_markets_may_change_while_a_connection_is_being_replaced(autojump_
         await recorder.exchange.change(["SOL/USDT"], ["ETH/USDT"])
         await trio.sleep(3)
         recorder.check()
-        assert len(recorder.told("replacement_dropped")) == 1
+        assert len(recorder.reported("replacement_dropped")) == 1
         carried = sorted(s for one in recorder.exchange.connections for s in one.state.since)
         assert carried == ["BTC/USDT", "SOL/USDT"]
         await trio.sleep(30)  # and these are replaced in their time
-        assert len(recorder.told("replaced")) >= 1
+        assert len(recorder.reported("replaced")) >= 1
         nursery.cancel_scope.cancel()
     recorder.check()
     ids = recorder.ids()
@@ -258,7 +258,7 @@ async def test_a_market_may_be_added_while_a_connection_is_being_replaced(autoju
         await under_way(venue)
         await recorder.exchange.change(["ETH/USDT"], [])
         await venue.go_on(ETH, 0.5, 10.0)
-        assert recorder.names == ["x:2", "x:3"] and len(recorder.told("replaced")) == 1
+        assert recorder.names == ["x:2", "x:3"] and len(recorder.reported("replaced")) == 1
         nursery.cancel_scope.cancel()
     check_whole(recorder, venue)
     recorder.check()
@@ -305,7 +305,7 @@ async def test_a_stall_detector_that_crashes_at_any_step_leaves_a_pool_that_cont
         crashing.set()
         nursery.start_soon(venue.go_on, BTC, 0.5, 110.0)
         await trio.sleep(85)
-        assert recorder.told("replaced") and len(recorder.told("backoff")) >= 2
+        assert recorder.reported("replaced") and len(recorder.reported("backoff")) >= 2
         await seen(lambda: len(recorder.names) == 1)
         recorder.check({"x:stall_detector"})
     check_whole(recorder, venue)
@@ -340,5 +340,5 @@ async def test_a_stop_in_the_middle_is_orderly(after_s: float, autojump_clock: M
         began = trio.current_time()
     assert trio.current_time() - began <= STOP_S
     check_whole(recorder, venue)
-    assert recorder.told("backoff", "failed", "stuck") == []
+    assert recorder.reported("backoff", "failed", "stuck") == []
     assert recorder.account.balanced

@@ -28,7 +28,7 @@ seconds = st.floats(0.0, 10 * DAY_S)
 happenings = st.lists(st.one_of(seconds, st.none(), st.just("?")), max_size=60)
 
 
-def told(things: list[float | str | None], least_s: float = LEAST_S) -> tuple[Interarrival, float]:
+def learnt_from(things: list[float | str | None], least_s: float = LEAST_S) -> tuple[Interarrival, float]:
     """A interarrival after these, and the time that is then."""
     interarrival, now = Interarrival(least_s), 0.0
     for thing in things:
@@ -43,14 +43,14 @@ def told(things: list[float | str | None], least_s: float = LEAST_S) -> tuple[In
 
 
 def steady(interval_s: float, count: int = 200) -> tuple[Interarrival, float]:
-    return told([interval_s] * count)
+    return learnt_from([interval_s] * count)
 
 
 @given(happenings, st.floats(0.1, 3600.0), seconds)
 def test_patience_is_never_below_the_least_nor_above_the_cap(
     things: list[float | str | None], least_s: float, later_s: float
 ) -> None:
-    interarrival, now = told(things, least_s)
+    interarrival, now = learnt_from(things, least_s)
     assert least_s <= interarrival.patience_s(now + later_s) <= PATIENCE_S_MAX
 
 
@@ -58,7 +58,7 @@ def test_patience_is_never_below_the_least_nor_above_the_cap(
 def test_each_look_doubles_patience_and_the_next_trade_resets_it(
     things: list[float | str | None], looks: int
 ) -> None:
-    interarrival, now = told([*things, None])
+    interarrival, now = learnt_from([*things, None])
     first = interarrival.patience_s(now)
     for look in range(1, looks + 1):
         interarrival.doubted(now)
@@ -78,9 +78,9 @@ def test_a_steady_market_may_be_silent_for_twenty_times_its_interval(interval_s:
 
 
 def test_a_market_of_unknown_interval_may_be_silent_for_longer_than_the_least() -> None:
-    interarrival, _ = told([0.1] * (LEARNT_INTERVALS - 1))
+    interarrival, _ = learnt_from([0.1] * (LEARNT_INTERVALS - 1))
     assert interarrival.patience_s(0.0) == UNKNOWN_FACTOR * LEAST_S and not interarrival.known
-    interarrival, _ = told([0.1] * LEARNT_INTERVALS)
+    interarrival, _ = learnt_from([0.1] * LEARNT_INTERVALS)
     assert interarrival.patience_s(2.0) == LEAST_S and interarrival.known
 
 

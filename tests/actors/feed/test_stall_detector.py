@@ -57,7 +57,7 @@ def stall_detector_of(recorder: Recorder) -> tuple[State, str]:
 def check_untouched(recorder: Recorder) -> None:
     """Nobody has done anything about the exchange."""
     assert recorder.names == [f"x:{number}" for number in range(1, recorder.exchange.settings.redundancy + 1)]
-    assert recorder.gaps() == [] == recorder.told("stalled", "replacing", "degraded")
+    assert recorder.gaps() == [] == recorder.reported("stalled", "replacing", "degraded")
     recorder.check()
 
 
@@ -95,16 +95,16 @@ async def test_a_market_that_falls_silent_here_only_is_stalled(autojump_clock: M
         await trio.sleep(LEARN_S)
         venue.mute, last = {(1, BTC)}, venue.ids()[-1]
         began = trio.current_time()
-        await seen(lambda: recorder.told("stalled"))
+        await seen(lambda: recorder.reported("stalled"))
         assert trio.current_time() - began <= STALL_S + LOOKS_S
-        (stalled,) = recorder.told("stalled")
+        (stalled,) = recorder.reported("stalled")
         assert "BTC is traded on y, z" in stalled.reason and stalled.detail["connections"] == ["x:1"]
         assert venue.asked == 0, "that was enough"
         await trio.sleep(0.5)
         assert stall_detector_of(recorder) == (State.DEGRADED, stalled.reason)
         await trio.sleep(OVERLAP_S + 3)
         assert venue.open == [2] and stall_detector_of(recorder) == (State.OK, "")
-        assert stalled.reason in recorder.told("replaced")[0].reason
+        assert stalled.reason in recorder.reported("replaced")[0].reason
     check_repaired(recorder, venue, BTC)
     assert recorder.gaps()[0].from_id == last
 
@@ -119,10 +119,10 @@ async def test_a_market_of_which_the_history_has_more_is_stalled(learnt: bool, a
             await trio.sleep(LEARN_S)
             venue.mute = {(1, BTC)}
         began = trio.current_time()
-        await seen(lambda: recorder.told("stalled"))
+        await seen(lambda: recorder.reported("stalled"))
         patience_s = STALL_S * (1 if learnt else UNKNOWN_FACTOR)
         assert patience_s <= trio.current_time() - began + 1 and trio.current_time() - began <= patience_s + 6
-        assert "its history has newer trades" in recorder.told("stalled")[0].reason
+        assert "its history has newer trades" in recorder.reported("stalled")[0].reason
         await trio.sleep(OVERLAP_S + 3)
         assert venue.open == [2]
     check_repaired(recorder, venue, BTC)
@@ -161,7 +161,7 @@ async def test_where_the_history_cannot_be_reached_the_others_decide_after_a_whi
         assert venue.asked > 0
         check_untouched(recorder)
         await trio.sleep(LOOKS_S)
-        assert "BTC is traded on y, z" in recorder.told("stalled")[0].reason
+        assert "BTC is traded on y, z" in recorder.reported("stalled")[0].reason
         await trio.sleep(OVERLAP_S + 3)
         assert venue.open == [2]
         venue.answers = True
@@ -197,7 +197,7 @@ async def test_trades_that_stop_while_others_continue_cause_one_change_of_connec
         venue.mute = {(1, BTC), (1, ETH)}
         await trio.sleep(STALL_S + LOOKS_S + OVERLAP_S + 3)
         assert venue.open == [2] and len(venue.server.clients) == 2
-    assert len(recorder.told("replaced")) == 1
+    assert len(recorder.reported("replaced")) == 1
     check_repaired(recorder, venue, BTC, ETH)
 
 
@@ -241,7 +241,7 @@ async def test_our_own_standstill_is_neither_a_stall_nor_learnt(autojump_clock: 
         check_untouched(recorder)
         venue.mute = {(1, BTC)}
         await venue.go_on(BTC, 0.5, STALL_S + LOOKS_S)
-        assert len(recorder.told("stalled")) == 1
+        assert len(recorder.reported("stalled")) == 1
 
 
 async def test_a_stall_that_ends_is_forgotten(autojump_clock: MockClock) -> None:
@@ -281,7 +281,7 @@ async def test_a_lasting_stall_is_reported_now_and_then(
         await trio.sleep(LEARN_S)
         venue.mute, venue.refuses = {(1, BTC)}, True
         await trio.sleep(120)
-        assert 9 <= len(recorder.told("stalled")) <= 3 + 120 / 10
+        assert 9 <= len(recorder.reported("stalled")) <= 3 + 120 / 10
         assert len(recorder.gaps()) == 1 and stall_detector_of(recorder)[0] is State.DEGRADED
         nursery.cancel_scope.cancel()
 
@@ -326,12 +326,12 @@ async def test_while_an_exchange_reports_that_it_does_not_trade_its_silence_is_n
             await venue.say(number, says("online"))
         await trio.sleep(1.5)
         assert stall_detector_of(recorder) == (State.OK, "")
-        assert [event.reason for event in recorder.told("condition")] == [words, "normal again"]
+        assert [event.reason for event in recorder.reported("condition")] == [words, "normal again"]
         await venue.go_on(BTC, 0.5, LEARN_S)
-        assert not recorder.told("stalled", "replacing") and not recorder.gaps()
+        assert not recorder.reported("stalled", "replacing") and not recorder.gaps()
         venue.mute = {(0, BTC)}  # and from now on silence is a stall again, after as little as before
         await venue.go_on(BTC, 0.5, STALL_S + LOOKS_S + 1)
-        assert len(recorder.told("stalled")) == 1
+        assert len(recorder.reported("stalled")) == 1
     assert coverage(recorder, time.time_ns())[0] == "live"
 
 
@@ -351,7 +351,7 @@ async def test_an_outage_in_a_maintenance_is_no_question_to_the_history_and_no_l
         await venue.go_on(BTC, 0.5, 5.0)
         (gap,) = recorder.gaps()
         assert (gap.reason, gap.status, gap.missing) == (GapReason.DISCONNECT, GapStatus.FILLED, 0)
-        assert [event.reason for event in recorder.told("condition")] == ["maintenance", "normal again"]
+        assert [event.reason for event in recorder.reported("condition")] == ["maintenance", "normal again"]
         now_ns = time.time_ns()
     assert recorder.ids() == venue.ids()
     assert coverage(recorder, now_ns) == ["live"]
@@ -372,8 +372,10 @@ async def test_trades_or_a_state_in_which_they_are_made_keep_the_watch_up(
         assert stall_detector_of(recorder) == (State.DEGRADED, f"x reports: {words}")
         venue.mute = {(1, BTC)}
         await venue.go_on(BTC, 0.5, STALL_S + LOOKS_S + 1)
-        assert len(recorder.told("stalled")) == 1
-        assert any(f"x reports: {words}; BTC/USDT silent" in event.reason for event in recorder.told("degraded"))
+        assert len(recorder.reported("stalled")) == 1
+        assert any(
+            f"x reports: {words}; BTC/USDT silent" in event.reason for event in recorder.reported("degraded")
+        )
 
 
 async def test_no_connection_is_replaced_for_its_age_while_no_trades_are_made(autojump_clock: MockClock) -> None:
@@ -406,12 +408,14 @@ async def test_of_two_connections_the_one_that_lacks_a_market_is_replaced_withou
         await trio.sleep(LEARN_S)
         venue.mute = {(1, BTC)}
         await trio.sleep(STALL_S + LOOKS_S + BEHIND_S)
-        (stalled,) = recorder.told("stalled")
+        (stalled,) = recorder.reported("stalled")
         assert stalled.reason == "BTC/USDT silent on x:1: x:2 delivers it"
         assert recorder.names == ["x:1", "x:2", "x:3"]
         assert stall_detector_of(recorder) == (State.DEGRADED, stalled.reason)
         await trio.sleep(70)
-        assert len(recorder.told("replacement_failed")) == 1 == len(recorder.told("stalled")), "and no more words"
+        assert len(recorder.reported("replacement_failed")) == 1 == len(recorder.reported("stalled")), (
+            "and no more words"
+        )
         venue.deaf = set()
         await trio.sleep(80)
         assert recorder.names[0] == "x:2" and len(recorder.names) == 2

@@ -418,9 +418,9 @@ async def test_a_batch_that_was_made_durable_while_the_writer_was_cut_down_is_no
     assert len(disk.batches) == 1 and desk.ledger.account("x").stored == 4  # ... which knows it
 
 
-def merger_of(disk: Disk, told: list[EventRow], **more: Any) -> Merger:
+def merger_of(disk: Disk, recorded: list[EventRow], **more: Any) -> Merger:
     store = StoreSettings(path=Path("disk"), merge_interval_s=0.02, **more)
-    return Merger(disk, store, told.append, finish_s=5.0, limits=HASTY)
+    return Merger(disk, store, recorded.append, finish_s=5.0, limits=HASTY)
 
 
 @pytest.mark.parametrize("sick", SICK.values(), ids=SICK)

@@ -41,10 +41,10 @@ def counted(path: Path) -> int:
 )
 def test_a_copy_from_before_a_merge_fails_on_every_query(where: str, tmp_path: Path) -> None:
     """Also where statistics would let DuckDB leave the tail out."""
-    told, copy = settings(tmp_path), tmp_path / "copy.duckdb"
-    with store(told) as made:
+    configured, copy = settings(tmp_path), tmp_path / "copy.duckdb"
+    with store(configured) as made:
         write(made, 2)
-        shutil.copy(told.path, copy)
+        shutil.copy(configured.path, copy)
         assert len(ids(copy)) == 12  # nothing is missing yet
         write(made, 2)
         made.merge()
@@ -58,7 +58,7 @@ def test_a_copy_from_before_a_merge_fails_on_every_query(where: str, tmp_path: P
             run_query(copy, f"{COUNT} {where}")
         with pytest.raises(QueryError, match="tickwarden export"):
             export(copy, tmp_path / "export.duckdb")
-        assert counted(told.path) == 24
+        assert counted(configured.path) == 24
 
 
 def test_another_recording_under_the_same_path_is_never_read(tmp_path: Path) -> None:
@@ -103,10 +103,10 @@ def test_a_folder_seen_elsewhere_is_read_with_the_tail_beside_the_file(tmp_path:
 
 def test_a_copy_that_is_recorded_into_gets_an_id_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
-    told, twin = settings(tmp_path), settings(tmp_path / "b")
-    with store(told) as made:
+    configured, twin = settings(tmp_path), settings(tmp_path / "b")
+    with store(configured) as made:
         write(made, 2)
-        shutil.copy(told.path, twin.path)
+        shutil.copy(configured.path, twin.path)
         with store(twin) as other:
             write(other)
             first, second = read_identity(made.tail), read_identity(other.tail)
@@ -123,36 +123,36 @@ def test_a_copy_that_is_recorded_into_gets_an_id_of_its_own(tmp_path: Path) -> N
 def test_a_process_that_holds_the_file_before_the_start_is_named_and_our_queries_see_all_rows(
     tmp_path: Path,
 ) -> None:
-    told = settings(tmp_path)
-    with store(told) as made:
+    configured = settings(tmp_path)
+    with store(configured) as made:
         write(made, 2)
         made.finish(lambda: False)
     with reader() as other:
-        assert other.open(told.path) == []
-        with store(told) as made:
+        assert other.open(configured.path) == []
+        with store(configured) as made:
             write(made, 2)
             (notice,) = made.notices
             assert notice.event == "store_held_at_start" and f"process {other.process.pid}" in notice.reason
             assert made.unreached == notice.reason
             with pytest.raises(DatabaseLocked):
                 made.merge()
-            assert counted(told.path) == 24
+            assert counted(configured.path) == 24
             assert made.consult(lambda con: con.execute(COUNT).fetchall()) == [(24,)]
-            assert export(told.path, tmp_path / "copy.duckdb").rows["ticks"] == 24
+            assert export(configured.path, tmp_path / "copy.duckdb").rows["ticks"] == 24
             other.end()
             made.merge()
             assert not made.unreached
-            assert len(ids(told.path)) == 24
+            assert len(ids(configured.path)) == 24
 
 
 def test_every_name_of_a_file_is_one_service(tmp_path: Path) -> None:
     """From another process: flock of one process by two descriptors would do as well, but this is what happens."""
-    told = settings(tmp_path)
-    with StoreLock(told.path) as mine:
-        one = Store(told, lock=mine.file)
+    configured = settings(tmp_path)
+    with StoreLock(configured.path) as mine:
+        one = Store(configured, lock=mine.file)
         one.start()
         twin = tmp_path / "twin.duckdb"
-        twin.hardlink_to(told.path)
+        twin.hardlink_to(configured.path)
         script = (
             "import sys; from pathlib import Path; from actors.store.lock import StoreLock, StoreTaken\n"
             "path = Path(sys.argv[1])\n"
@@ -189,12 +189,12 @@ def test_a_lock_that_is_not_ours_is_neither_followed_nor_changed(kind: str, tmp_
 
 
 def test_a_storage_version_that_the_file_does_not_have_is_refused(tmp_path: Path) -> None:
-    told = settings(tmp_path)
-    with store(told) as made:
+    configured = settings(tmp_path)
+    with store(configured) as made:
         made.finish(lambda: False)
-    with pytest.raises(FileRefused, match="Set it to v1"), store(replace(told, storage_version="v1.4.0")):
+    with pytest.raises(FileRefused, match="Set it to v1"), store(replace(configured, storage_version="v1.4.0")):
         pass
-    with store(replace(told, storage_version="v1.2.2")):  # the same format
+    with store(replace(configured, storage_version="v1.2.2")):  # the same format
         pass
 
 

@@ -57,106 +57,106 @@ def test_there_is_a_step_from_every_version_since_the_first() -> None:
 
 
 def test_the_steps_from_version_1_lead_to_what_a_new_file_has(tmp_path: Path) -> None:
-    told = settings(tmp_path)
-    record(told, 5)
+    configured = settings(tmp_path)
+    record(configured, 5)
     columns = (
         "FROM duckdb_columns() SELECT table_name, column_name, data_type WHERE schema_name = 'store' ORDER BY ALL"
     )
-    new = ask(told.path, columns)
-    with duckdb.connect(told.path) as con:
+    new = ask(configured.path, columns)
+    with duckdb.connect(configured.path) as con:
         for name in ("lags", "instruments"):
             con.execute(f"DROP VIEW main.{name}; DROP TABLE store.{name}")
         con.execute("UPDATE main.schema_version SET version = 1")
-    with store(told) as made:
+    with store(configured) as made:
         write(made)
         made.finish(lambda: False)
-    assert ask(told.path, columns) == new
-    assert (len(ids(told.path)), ask(told.path, "SELECT count(*) FROM lags")) == (11, [(0,)])
-    assert ask(told.path, "SELECT count(*) FROM instruments") == [(0,)]
+    assert ask(configured.path, columns) == new
+    assert (len(ids(configured.path)), ask(configured.path, "SELECT count(*) FROM lags")) == (11, [(0,)])
+    assert ask(configured.path, "SELECT count(*) FROM instruments") == [(0,)]
 
 
 def test_an_older_file_is_upgraded_with_its_rows_and_that_is_reported(tmp_path: Path) -> None:
-    told = settings(tmp_path)
-    record(told, 5)
-    before = ids(told.path)
-    make_older(told.path)
-    with store(told, migrations=FROM_ZERO) as made:
+    configured = settings(tmp_path)
+    record(configured, 5)
+    before = ids(configured.path)
+    make_older(configured.path)
+    with store(configured, migrations=FROM_ZERO) as made:
         (notice,) = made.notices
         assert notice.event == "store_migrated" and notice.detail == {"from": 0, "to": SCHEMA_VERSION}
-        assert ids(told.path) == before
+        assert ids(configured.path) == before
         write(made)
-        assert ask(told.path, "SELECT source, count(*) FROM ticks GROUP BY 1 ORDER BY 1") == [
+        assert ask(configured.path, "SELECT source, count(*) FROM ticks GROUP BY 1 ORDER BY 1") == [
             ("stream", 6),
             (None, 5),
         ]
-        assert ask(told.path, "SELECT count(*) FROM audit") == [(1,)]
+        assert ask(configured.path, "SELECT count(*) FROM audit") == [(1,)]
         made.finish(lambda: False)
-    assert ask(told.path, "FROM schema_version") == [(SCHEMA_VERSION,)]
-    assert len(ids(told.path)) == 11
-    with store(told, migrations=FROM_ZERO) as made:
+    assert ask(configured.path, "FROM schema_version") == [(SCHEMA_VERSION,)]
+    assert len(ids(configured.path)) == 11
+    with store(configured, migrations=FROM_ZERO) as made:
         assert not made.notices
 
 
 def test_segments_of_an_older_version_are_read_folded_and_merged_with_null_for_what_they_lack(
     tmp_path: Path,
 ) -> None:
-    told = settings(tmp_path)
-    with store(told) as made:
+    configured = settings(tmp_path)
+    with store(configured) as made:
         write(made)
         made.merge()
         write(made, 20)
-    make_older(told.path)
+    make_older(configured.path)
     strip(made.tail)
-    with store(told, migrations=FROM_ZERO) as made:
+    with store(configured, migrations=FROM_ZERO) as made:
         migrated, gone, missing = made.notices
         assert gone.event == "segments_vanished" and gone.detail["rows"] == {"audit": 20}  # stripped away too
         assert migrated.event == "store_migrated"
         assert missing.detail["lost"] == {"audit": 1}  # went with the table that this test has dropped
         nulls = "SELECT count(*), count(source) FROM ticks"
-        assert ask(told.path, nulls) == [(126, 0)]
+        assert ask(configured.path, nulls) == [(126, 0)]
         write(made)
-        assert ask(told.path, nulls) == [(132, 6)]
+        assert ask(configured.path, nulls) == [(132, 6)]
         assert made.compact() >= 16
-        assert ask(told.path, nulls) == [(132, 6)]
+        assert ask(configured.path, nulls) == [(132, 6)]
         while made.merge().backlog:
             pass
-        assert ask(told.path, nulls) == [(132, 6)]
-        assert ask(told.path, "SELECT count(*) FROM audit") == [(1,)]
+        assert ask(configured.path, nulls) == [(132, 6)]
+        assert ask(configured.path, "SELECT count(*) FROM audit") == [(1,)]
 
 
 def test_a_step_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
-    told = settings(tmp_path)
-    record(told, 5)
-    make_older(told.path)
+    configured = settings(tmp_path)
+    record(configured, 5)
+    make_older(configured.path)
     broken = {0: (OLDER[0][0], "ALTER TABLE store.nothing ADD COLUMN x INTEGER")}
-    with pytest.raises(FileRefused, match="no step"), store(told, migrations=broken):
+    with pytest.raises(FileRefused, match="no step"), store(configured, migrations=broken):
         pass
-    assert ask(told.path, "FROM schema_version") == [(0,)]
-    assert ask(told.path, "SELECT count(*) FROM store.ticks") == [(5,)]
-    columns = [name for (name,) in ask(told.path, "SELECT column_name FROM (DESCRIBE store.ticks)")]
+    assert ask(configured.path, "FROM schema_version") == [(0,)]
+    assert ask(configured.path, "SELECT count(*) FROM store.ticks") == [(5,)]
+    columns = [name for (name,) in ask(configured.path, "SELECT column_name FROM (DESCRIBE store.ticks)")]
     assert "source" not in columns
 
 
 def test_a_version_that_nothing_leads_on_from_is_refused_untouched(tmp_path: Path) -> None:
-    told = settings(tmp_path)
-    record(told, 5)
-    with duckdb.connect(told.path) as con:
+    configured = settings(tmp_path)
+    record(configured, 5)
+    with duckdb.connect(configured.path) as con:
         con.execute("UPDATE main.schema_version SET version = 0")
-    before = told.path.read_bytes()
-    with pytest.raises(FileRefused, match="schema version 0 cannot be upgraded to"), store(told):
+    before = configured.path.read_bytes()
+    with pytest.raises(FileRefused, match="schema version 0 cannot be upgraded to"), store(configured):
         pass
-    assert told.path.read_bytes() == before
+    assert configured.path.read_bytes() == before
 
 
 def test_a_newer_version_is_refused_untouched(tmp_path: Path) -> None:
-    told = settings(tmp_path)
-    record(told, 5)
-    with duckdb.connect(told.path) as con:
+    configured = settings(tmp_path)
+    record(configured, 5)
+    with duckdb.connect(configured.path) as con:
         con.execute("UPDATE main.schema_version SET version = 99")
-    before = told.path.read_bytes()
-    with pytest.raises(SchemaNewer, match="99"), store(told):
+    before = configured.path.read_bytes()
+    with pytest.raises(SchemaNewer, match="99"), store(configured):
         pass
-    assert told.path.read_bytes() == before
+    assert configured.path.read_bytes() == before
 
 
 def test_versions_are_taken_one_after_the_other() -> None:

@@ -47,16 +47,16 @@ def test_after_a_clean_stop_the_file_alone_is_complete_wherever_it_goes(tmp_path
 def test_started_elsewhere_the_views_reach_into_the_tail_there(tmp_path: Path) -> None:
     here, there = folder(tmp_path, "here"), folder(tmp_path, "there")
     record(settings(here), 5)
-    told = settings(there)
-    (here / "ticks.duckdb").rename(told.path)
-    with store(told) as made:
+    configured = settings(there)
+    (here / "ticks.duckdb").rename(configured.path)
+    with store(configured) as made:
         write(made)
         assert not made.notices
-        assert len(ids(told.path)) == 11
-        assert str(there / "ticks.duckdb.tail") in str(ask(told.path, "SELECT sql FROM duckdb_views()"))
+        assert len(ids(configured.path)) == 11
+        assert str(there / "ticks.duckdb.tail") in str(ask(configured.path, "SELECT sql FROM duckdb_views()"))
         assert tree(here) == []
         made.finish(lambda: False)
-    assert len(ids(told.path)) == 11 and tree(there) == ["ticks.duckdb"]
+    assert len(ids(configured.path)) == 11 and tree(there) == ["ticks.duckdb"]
 
 
 def test_after_a_kill_file_and_tail_can_be_moved_together(tmp_path: Path) -> None:
@@ -68,12 +68,12 @@ def test_after_a_kill_file_and_tail_can_be_moved_together(tmp_path: Path) -> Non
     before = ids(here / "ticks.duckdb")
     for path in list(here.iterdir()):
         path.rename(there / path.name)
-    told = settings(there)
-    with store(told) as made:
+    configured = settings(there)
+    with store(configured) as made:
         assert not made.notices
-        assert ids(told.path) == before and len(before) == 30
+        assert ids(configured.path) == before and len(before) == 30
         made.finish(lambda: False)
-    assert ids(told.path) == before
+    assert ids(configured.path) == before
 
 
 @pytest.mark.parametrize("where", ["there", "here"])
@@ -87,22 +87,22 @@ def test_a_file_that_comes_without_its_tail_is_recorded_into_and_the_loss_is_rep
         write(made, 3)
         tail = made.tail
     if where == "there":
-        told = settings(folder(tmp_path, "there"))
-        (here / "ticks.duckdb").rename(told.path)
+        configured = settings(folder(tmp_path, "there"))
+        (here / "ticks.duckdb").rename(configured.path)
     else:
-        told = settings(here)
+        configured = settings(here)
         tail.rename(tmp_path / "gone")
     segments = tree(tail)
-    with store(told) as made:
+    with store(configured) as made:
         (notice,) = made.notices
         assert notice.event == "store_tail_missing" and str(tail) in notice.reason
         assert ("still exists" in notice.reason) == (where == "there")
-        assert len(ids(told.path)) == 12
+        assert len(ids(configured.path)) == 12
         write(made)
-        assert len(ids(told.path)) == 18
+        assert len(ids(configured.path)) == 18
         made.finish(lambda: False)
     assert tree(tail) == segments or where == "here"
-    with store(told) as made:
+    with store(configured) as made:
         assert not made.notices
 
 
@@ -113,25 +113,25 @@ def test_a_new_file_or_one_that_was_being_begun_misses_nothing(tmp_path: Path) -
 
 
 def test_a_copy_of_a_running_recording_shows_what_the_recording_shows(tmp_path: Path) -> None:
-    told, copy = settings(tmp_path), tmp_path / "copy.duckdb"
-    with store(told) as made:
+    configured, copy = settings(tmp_path), tmp_path / "copy.duckdb"
+    with store(configured) as made:
         write(made, 2)
         made.merge()
         write(made, 2)
-        copy.write_bytes(told.path.read_bytes())
-        assert ids(copy) == ids(told.path) and len(ids(copy)) == 24
+        copy.write_bytes(configured.path.read_bytes())
+        assert ids(copy) == ids(configured.path) and len(ids(copy)) == 24
 
 
 @pytest.mark.parametrize("name", variants("it's", "spaces and ü", "sym=x"))
 def test_the_tail_is_found_again_whatever_its_folder_is_called(name: str, tmp_path: Path) -> None:
     import duckdb
 
-    told = settings(folder(tmp_path, name))
-    with store(told) as made:
-        with duckdb.connect(told.path, read_only=True) as con:
+    configured = settings(folder(tmp_path, name))
+    with store(configured) as made:
+        with duckdb.connect(configured.path, read_only=True) as con:
             assert recorded_tail(con) == made.tail
         made.finish(lambda: False)
-        with duckdb.connect(told.path, read_only=True) as con:
+        with duckdb.connect(configured.path, read_only=True) as con:
             assert recorded_tail(con) is None
 
 
@@ -139,15 +139,15 @@ def test_the_tail_is_found_again_whatever_its_folder_is_called(name: str, tmp_pa
 @pytest.mark.parametrize("state", ["running", "stopped"])
 @pytest.mark.parametrize("python", OTHERS)
 def test_an_older_duckdb_reads_the_file_running_or_stopped(python: str, state: str, tmp_path: Path) -> None:
-    told = settings(tmp_path)
-    with store(told) as made:
+    configured = settings(tmp_path)
+    with store(configured) as made:
         write(made, 2)
         made.merge()
         write(made, 40)
         assert made.compact()
         if state == "stopped":
             made.finish(lambda: False)
-        said = subprocess.run([python, "-c", ASK, str(told.path)], check=True, capture_output=True, text=True)
+        said = subprocess.run([python, "-c", ASK, str(configured.path)], check=True, capture_output=True, text=True)
     version, *found = json.loads(said.stdout)
     assert version < "2"
     assert found[:2] == [252, 252] and found[3] == "2026-06-01 00:00:00+00"

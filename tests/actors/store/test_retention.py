@@ -52,7 +52,7 @@ def kept() -> Iterator[None]:
 _kept: list[Path] = []
 
 
-def recorded(told: StoreSettings, *days: int, ticks: int = 6) -> list[str]:
+def recorded(configured: StoreSettings, *days: int, ticks: int = 6) -> list[str]:
     """A file with a batch for each of those days ago; returns every trade id."""
     folder = _kept[0] / f"{days} {ticks}"
     if not folder.exists():
@@ -61,8 +61,8 @@ def recorded(told: StoreSettings, *days: int, ticks: int = 6) -> list[str]:
             for day in days:
                 write(made, at_ns=ago(day), ticks=ticks)
             made.finish(lambda: False)
-    shutil.copy(folder / told.path.name, told.path)
-    return ids(told.path)
+    shutil.copy(folder / configured.path.name, configured.path)
+    return ids(configured.path)
 
 
 def retain(made: Store) -> list[Retained]:
@@ -85,19 +85,19 @@ def events(made: Store) -> list[str]:
 
 
 def test_whole_days_older_than_keep_days_leave_every_table_and_younger_ones_stay(tmp_path: Path) -> None:
-    told = settings(tmp_path, keep_days=2)
+    configured = settings(tmp_path, keep_days=2)
     recorded(settings(tmp_path), 5, 3, 2, 1, 0)
     times = {"ticks": "received_at", "rejects": "received_at", "events": '"at"', "audit": '"at"'}
-    with store(told) as made:
+    with store(configured) as made:
         steps = retain(made)
         for table, column in times.items():
-            found = ask(told.path, f"SELECT DISTINCT {column}::DATE::VARCHAR FROM {table} ORDER BY 1")
+            found = ask(configured.path, f"SELECT DISTINCT {column}::DATE::VARCHAR FROM {table} ORDER BY 1")
             assert [day for (day,) in found] == [date(2), date(1), date(0)]
         assert sum(step.rows for step in steps) == 2 * (6 + 3)
         assert events(made) == ["retention"] * 8
         assert made.notices[0].detail == {"table": "ticks", "day": date(5), "rows": 6, "archive": None}
         made.finish(lambda: False)
-    assert len(ids(told.path)) == 18
+    assert len(ids(configured.path)) == 18
 
 
 def test_what_coverage_stands_on_never_leaves(tmp_path: Path) -> None:
@@ -119,43 +119,43 @@ def test_nothing_leaves_by_default(tmp_path: Path) -> None:
 
 
 def test_a_tick_without_a_time_of_the_exchange_is_as_old_as_its_receipt(tmp_path: Path) -> None:
-    told = settings(tmp_path, keep_days=2)
+    configured = settings(tmp_path, keep_days=2)
     recorded(settings(tmp_path), 3, 2, ticks=10)
-    assert ask(told.path, "SELECT count(*) FROM ticks WHERE timestamp IS NULL") == [(4,)]
-    with store(told) as made:
+    assert ask(configured.path, "SELECT count(*) FROM ticks WHERE timestamp IS NULL") == [(4,)]
+    with store(configured) as made:
         retain(made)
-        assert ask(told.path, "SELECT count(*), count(timestamp) FROM ticks") == [(10, 8)]
+        assert ask(configured.path, "SELECT count(*), count(timestamp) FROM ticks") == [(10, 8)]
 
 
 def test_what_leaves_is_in_the_archive_first_value_by_value(tmp_path: Path) -> None:
     folder = tmp_path / "archive"
-    told = settings(tmp_path, keep_days=2, archive_dir=folder)
+    configured = settings(tmp_path, keep_days=2, archive_dir=folder)
     everything = recorded(settings(tmp_path), 5, 4, 0)
-    before = {table: ask(told.path, f"SELECT * FROM {table}") for table in TABLES}
-    with store(told) as made:
+    before = {table: ask(configured.path, f"SELECT * FROM {table}") for table in TABLES}
+    with store(configured) as made:
         retain(made)
-        left = {table: ask(told.path, f"SELECT * FROM {table}") for table in TABLES}
+        left = {table: ask(configured.path, f"SELECT * FROM {table}") for table in TABLES}
     for table in TABLES:
-        names = [row[0] for row in ask(told.path, f"SELECT column_name FROM (DESCRIBE store.{table})")]
+        names = [row[0] for row in ask(configured.path, f"SELECT column_name FROM (DESCRIBE store.{table})")]
         columns = ", ".join(f'"{name}"' for name in names)
         files = f"read_parquet('{folder}/{table}/**/*.parquet', hive_partitioning = true)"
         kept = answer(f"SELECT {columns} FROM {files}")
         assert sorted(kept + left[table], key=repr) == sorted(before[table], key=repr)
-    assert sorted(archived(folder) + ids(told.path)) == everything
+    assert sorted(archived(folder) + ids(configured.path)) == everything
     assert all("/date=" in name and not name.startswith(".") for name in tree(folder))
     assert f"symbol=BTC%2FUSDT%3AUSDT/date={date(5)}/" in "\n".join(tree(folder))
 
 
 def test_rows_that_come_late_for_an_archived_day_are_added_to_it(tmp_path: Path) -> None:
     folder = tmp_path / "archive"
-    told = settings(tmp_path, keep_days=2, archive_dir=folder)
+    configured = settings(tmp_path, keep_days=2, archive_dir=folder)
     recorded(settings(tmp_path), 5)
-    with store(told) as made:
+    with store(configured) as made:
         retain(made)
         write(made, 2, at_ns=ago(5), ticks=3)
         retain(made)
         assert len(archived(folder)) == len(set(archived(folder))) == 12
-        assert ids(told.path) == []
+        assert ids(configured.path) == []
         assert [notice.detail["rows"] for notice in made.notices if notice.detail["table"] == "ticks"] == [6, 12]
 
 
@@ -173,58 +173,61 @@ def test_two_recordings_may_share_an_archive(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_day_of_many_rows_is_deleted_in_pieces_and_reported_once(tmp_path: Path) -> None:
     folder = tmp_path / "archive"
-    told = settings(tmp_path, keep_days=2, archive_dir=folder)
+    configured = settings(tmp_path, keep_days=2, archive_dir=folder)
     everything = recorded(settings(tmp_path), 5, ticks=400)
-    with store(told, limits=StoreLimits(retention_rows_max=100)) as made:
+    with store(configured, limits=StoreLimits(retention_rows_max=100)) as made:
         steps = [step.rows for step in retain(made)]
         # 400 trades a second apart, 60 a minute: a piece is one minute, but for the last two, of 60 and 40.
         assert steps == [60] * 5 + [100, 1, 1, 1, 0]
-        assert archived(folder) == everything and ids(told.path) == []
+        assert archived(folder) == everything and ids(configured.path) == []
         ticks = [notice.detail for notice in made.notices if notice.detail["table"] == "ticks"]
         assert [detail["rows"] for detail in ticks] == [400]
 
 
 def test_what_retention_took_is_not_missed_afterwards_nor_does_it_hide_a_loss(tmp_path: Path) -> None:
-    told = settings(tmp_path, keep_days=2)
-    with store(told) as made:
+    configured = settings(tmp_path, keep_days=2)
+    with store(configured) as made:
         write(made, at_ns=ago(5), ticks=50)
         write(made, at_ns=ago(0), ticks=20)
         retain(made)
         made.merge()
         assert "store_rows_missing" not in events(made)
-    with store(told) as made:
+    with store(configured) as made:
         assert "store_rows_missing" not in events(made)
-    with duckdb.connect(told.path) as con:
+    with duckdb.connect(configured.path) as con:
         con.execute("DELETE FROM store.ticks WHERE trade_id LIKE '%-7'")
-    with store(told) as made:
+    with store(configured) as made:
         (missing,) = [notice for notice in made.notices if notice.event == "store_rows_missing"]
         assert missing.detail["lost"] == {"ticks": 1}
 
 
 def test_while_another_process_reads_the_file_no_day_is_deleted(tmp_path: Path) -> None:
-    told = settings(tmp_path, keep_days=2, archive_dir=tmp_path / "archive")
+    configured = settings(tmp_path, keep_days=2, archive_dir=tmp_path / "archive")
     recorded(settings(tmp_path), 5)
-    with store(told) as made:
+    with store(configured) as made:
         made.merge()
         with subprocess.Popen(
-            [sys.executable, "-c", HOLD, str(told.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", HOLD, str(configured.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         ) as reader:
             assert reader.stdout is not None and reader.stdout.readline() == "held\n"
             assert made.retain() == Retained(more=True)
             reader.communicate("\n")
-        assert len(ids(told.path)) == 6
+        assert len(ids(configured.path)) == 6
         assert made.retain().rows == 6
 
 
 def test_an_archive_that_cannot_be_written_keeps_everything_in_the_file(tmp_path: Path) -> None:
     (tmp_path / "archive").write_text("a file stands where the folder should be")
-    told = settings(tmp_path, keep_days=2, archive_dir=tmp_path / "archive")
+    configured = settings(tmp_path, keep_days=2, archive_dir=tmp_path / "archive")
     everything = recorded(settings(tmp_path), 5)
-    with store(told) as made:
+    with store(configured) as made:
         made.merge()
         with pytest.raises(OSError, match="archive"):
             made.retain()
-        assert ids(told.path) == everything
+        assert ids(configured.path) == everything
         (tmp_path / "archive").unlink()
         assert made.retain().rows == 6
     assert archived(tmp_path / "archive") == everything
@@ -240,13 +243,13 @@ def test_an_archive_that_does_not_hold_what_was_written_keeps_everything_in_the_
             duckdb.sql(f"COPY ({rows} LIMIT 0) TO '{path}.less' (FORMAT parquet)")
             path.with_name(f"{path.name}.less").rename(path)
 
-    told = settings(tmp_path, keep_days=2, archive_dir=tmp_path / "archive")
+    configured = settings(tmp_path, keep_days=2, archive_dir=tmp_path / "archive")
     everything = recorded(settings(tmp_path), 5)
-    with store(told, WatchedFiles(losing_rows)) as made:
+    with store(configured, WatchedFiles(losing_rows)) as made:
         made.merge()
         with pytest.raises(ArchiveWrong, match="4 of 6 rows of ticks"):
             made.retain()
-        assert ids(told.path) == everything
+        assert ids(configured.path) == everything
 
 
 HOLD = """
@@ -296,12 +299,12 @@ def test_a_crash_at_any_moment_loses_no_row_and_doubles_none(point: str, tmp_pat
 def test_the_file_does_not_grow_while_as_much_leaves_as_comes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = settings(tmp_path, keep_days=2)
+    configured = settings(tmp_path, keep_days=2)
     sizes = []
-    with store(told) as made:
+    with store(configured) as made:
         made.merge()
         for day in range(8):
-            with duckdb.connect(told.path) as con:
+            with duckdb.connect(configured.path) as con:
                 con.execute(
                     "INSERT INTO store.ticks BY NAME SELECT 'x' AS exchange, 'S' AS symbol, random() AS price,"
                     " make_timestamptz(? + i * 1000) AS timestamp, i AS trade_id FROM range(60_000) r(i)",
@@ -310,8 +313,8 @@ def test_the_file_does_not_grow_while_as_much_leaves_as_comes(
             monkeypatch.setattr(time, "time_ns", lambda now=TODAY_NS + (day + 1) * DAY_NS: now)
             while made.retain().more:
                 pass
-            sizes.append(told.path.stat().st_size)
-        assert ask(told.path, "SELECT count(*) FROM ticks") == [(120_000,)]
+            sizes.append(configured.path.stat().st_size)
+        assert ask(configured.path, "SELECT count(*) FROM ticks") == [(120_000,)]
     # Two days stay, a third comes before one leaves, and the rest is blocks that wait to be used again.
     assert max(sizes) < 6 * sizes[0]
 
@@ -337,10 +340,10 @@ async def test_the_merger_deletes_old_days_reports_it_in_events_and_survives_a_f
 ) -> None:
     (tmp_path / "archive").write_text("a file stands where the folder should be")
     recorded(settings(tmp_path), 5)
-    told = settings(tmp_path, keep_days=2, archive_dir=tmp_path / "archive", merge_interval_s=0.01)
+    configured = settings(tmp_path, keep_days=2, archive_dir=tmp_path / "archive", merge_interval_s=0.01)
     said: list[EventRow] = []
-    with store(told) as made:
-        merger = Merger(made, told, said.append, finish_s=5, limits=SinkLimits(retention_rest=0.0))
+    with store(configured) as made:
+        merger = Merger(made, configured, said.append, finish_s=5, limits=SinkLimits(retention_rest=0.0))
         async with Supervisor("tree", on_event=lambda _: None) as tree:
             await tree.start(ChildSpec("merger", merger.run, kind="merger", stop_s=30, on_stop=merger.stop))
             with trio.fail_after(30):
@@ -350,7 +353,7 @@ async def test_the_merger_deletes_old_days_reports_it_in_events_and_survives_a_f
                 merger.retention.done(Retained(more=True))  # not to wait for the retry
                 await until(lambda: [row.event for row in said].count("retention") == 4)
         assert merger.locked_s > 0
-    assert ids(told.path) == [] and len(archived(tmp_path / "archive")) == 6
+    assert ids(configured.path) == [] and len(archived(tmp_path / "archive")) == 6
 
 
 async def until(true: Callable[[], bool]) -> None:

@@ -104,53 +104,53 @@ def test_the_share_of_negative_lags_is_of_the_last_reads() -> None:
 # -- what is odd -------------------------------------------------------------------------------------------
 
 
-def told(lags: Lags, *rows: LagRow) -> list[tuple[str, str]]:
+def flag_events(lags: Lags, *rows: LagRow) -> list[tuple[str, str]]:
     return [(turn.event, turn.reason) for turn in lags.judge(rows)]
 
 
 def test_an_exchange_whose_clock_is_ahead_is_reported_once_an_episode() -> None:
     lags = Lags({}, "run")
-    assert told(lags, minute(3)) == []
-    assert told(lags, minute(-1200, exchange="okx")) == [
+    assert flag_events(lags, minute(3)) == []
+    assert flag_events(lags, minute(-1200, exchange="okx")) == [
         ("clock_ahead", "okx stamps trades 1.2 s ahead of this host's clock; check NTP")
     ]
     assert (lags.flags, list(lags.reasons)) == ({"okx": Flag.AHEAD}, ["okx"])
     for p50_ms in (-1300, -AHEAD_MS - 1, -AHEAD_MS + 1):
-        assert told(lags, minute(p50_ms, exchange="okx"), minute(3)) == []
-    ((event, _),) = told(lags, minute(-10, exchange="okx"))
+        assert flag_events(lags, minute(p50_ms, exchange="okx"), minute(3)) == []
+    ((event, _),) = flag_events(lags, minute(-10, exchange="okx"))
     assert event == "lag_normal" and not lags.flags and not lags.reasons
-    assert told(lags, minute(-AHEAD_MS + 1, exchange="okx")) == []
+    assert flag_events(lags, minute(-AHEAD_MS + 1, exchange="okx")) == []
 
 
 def test_trades_nearly_all_from_the_future_are_reported_however_little_they_lead() -> None:
     lags = Lags({}, "run")
-    assert told(lags, minute(-2, negative=80)) == []
-    assert told(lags, minute(-2, negative=95)) == [
+    assert flag_events(lags, minute(-2, negative=80)) == []
+    assert flag_events(lags, minute(-2, negative=95)) == [
         ("clock_ahead", "x stamps trades 2 ms ahead of this host's clock; check NTP")
     ]
 
 
 def test_a_feed_far_behind_is_reported_and_can_turn_into_one_ahead() -> None:
     lags = Lags({}, "run")
-    ((event, reason),) = told(lags, minute(LATE_MS + 1))
+    ((event, reason),) = flag_events(lags, minute(LATE_MS + 1))
     assert event == "feed_late" and "5.0 s after their own time: the feed lags or a clock is wrong" in reason
-    assert told(lags, minute(LATE_MS - 1)) == []
-    assert [event for event, _ in told(lags, minute(-100))] == ["clock_ahead"]
+    assert flag_events(lags, minute(LATE_MS - 1)) == []
+    assert [event for event, _ in flag_events(lags, minute(-100))] == ["clock_ahead"]
     assert lags.flags == {"x": Flag.AHEAD}
 
 
 def test_of_a_few_trades_nothing_is_concluded_in_either_direction() -> None:
     lags = Lags({}, "run")
     few = SAMPLES_JUDGED_MIN - 1
-    assert told(lags, minute(-9000, samples=few, negative=few)) == []
-    told(lags, minute(-9000))
-    assert told(lags, minute(3, samples=few)) == [] and lags.flags == {"x": Flag.AHEAD}
+    assert flag_events(lags, minute(-9000, samples=few, negative=few)) == []
+    flag_events(lags, minute(-9000))
+    assert flag_events(lags, minute(3, samples=few)) == [] and lags.flags == {"x": Flag.AHEAD}
 
 
 @given(st.lists(st.floats(-1e5, 1e5), max_size=12))
 def test_episodes_begin_and_end_in_turn(medians: list[float]) -> None:
     lags = Lags({}, "run")
-    flagged = [event for p50_ms in medians for event, _ in told(lags, minute(p50_ms))]
+    flagged = [event for p50_ms in medians for event, _ in flag_events(lags, minute(p50_ms))]
     assert all(a != b for a, b in pairwise(flagged))
     assert (flagged[-1] if flagged else "lag_normal") != "lag_normal" or not lags.flags
 

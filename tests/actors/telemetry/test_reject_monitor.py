@@ -80,7 +80,7 @@ async def test_health_reports_what_is_refused_and_the_history_stands_in_until_va
         venue.spoil = spoil
         nursery.start_soon(venue.go_on, BTC, 0.5, 90.0)
         began = trio.current_time()
-        await seen(lambda: recorder.told("refusing"))
+        await seen(lambda: recorder.reported("refusing"))
         assert trio.current_time() - began < MINUTE_S
         await trio.sleep(1)
         state, why = gaps_of(recorder)
@@ -95,7 +95,7 @@ async def test_health_reports_what_is_refused_and_the_history_stands_in_until_va
         stored = set(recorder.ids())
         assert set(venue.ids()[:-10]) <= stored, "the history is asked while it lasts"
         venue.spoil = str
-        await seen(lambda: recorder.told("refusing_ended"))
+        await seen(lambda: recorder.reported("refusing_ended"))
         assert gaps_of(recorder)[0] is State.OK
         await seen(lambda: [gap.status for gap in recorder.gaps()] == [GapStatus.FILLED])
         nursery.cancel_scope.cancel()
@@ -111,12 +111,12 @@ async def test_one_refused_market_of_two_leaves_the_other_a_live_record(autojump
     async with recorded(venue, *BOTH) as recorder, trio.open_nursery() as nursery:
         nursery.start_soon(venue.go_on, BTC, 0.5, 60.0)
         nursery.start_soon(venue.go_on, ETH, 0.5, 60.0)
-        await seen(lambda: recorder.told("refusing"))
+        await seen(lambda: recorder.reported("refusing"))
         await trio.sleep(2)
         assert {gap.symbol for gap in recorder.gaps()} == {"ETH/USDT"}
         assert coverage(recorder) == ["live"] and coverage(recorder, "ETH/USDT") == ["unknown"]
-        (told,) = recorder.told("refusing")
-        assert told.detail["symbol"] == "ETH/USDT" and "BTC" not in told.reason
+        (event,) = recorder.reported("refusing")
+        assert event.detail["symbol"] == "ETH/USDT" and "BTC" not in event.reason
         nursery.cancel_scope.cancel()
 
 
@@ -132,7 +132,7 @@ async def test_a_bad_frame_now_and_then_is_no_alarm(autojump_clock: MockClock) -
     async with recorded(venue, *BOTH) as recorder:
         await venue.go_on(BTC, 0.5, 150.0)
         assert recorder.account.rejected >= 10
-        assert not recorder.told("refusing", "degraded")
+        assert not recorder.reported("refusing", "degraded")
         assert GapReason.REJECTED not in {gap.reason for gap in recorder.gaps()}
 
 
@@ -154,7 +154,7 @@ def reject(payload: bytes = b"{}", symbol: str | None = None, at: int = 1) -> Re
     return Reject(at, "x", symbol, Reason.BAD_TYPE, "why", payload, len(payload))
 
 
-def told(refusals: Refusals, now: float) -> tuple[list[str | None], list[str | None]]:
+def alarms_changed(refusals: Refusals, now: float) -> tuple[list[str | None], list[str | None]]:
     begun, ended = refusals.tick(now)
     return [one.symbol for one in begun], [one.symbol for one in ended]
 
@@ -162,9 +162,9 @@ def told(refusals: Refusals, now: float) -> tuple[list[str | None], list[str | N
 def test_a_frame_of_many_bad_trades_is_one_accident() -> None:
     refusals = Refusals()
     refusals.note([reject(symbol=BOTH[0])] * 500, [], MARKETS, 0.0)
-    assert told(refusals, SETTLE_S) == ([], [])
+    assert alarms_changed(refusals, SETTLE_S) == ([], [])
     refusals.note([], [BOTH[0]], MARKETS, 1.0)
-    assert told(refusals, WINDOW_S) == ([], []) and not refusals.watched, "nothing is counted any more"
+    assert alarms_changed(refusals, WINDOW_S) == ([], []) and not refusals.watched, "nothing is counted any more"
 
 
 def test_a_tenth_of_a_market_is_an_alarm_and_less_is_none() -> None:
@@ -172,19 +172,19 @@ def test_a_tenth_of_a_market_is_an_alarm_and_less_is_none() -> None:
         refusals = Refusals()
         for _ in range(2 * READS_MIN):
             refusals.note([reject(symbol=BOTH[0])], [BOTH[0]] * sound + [BOTH[1]] * 900, MARKETS, 0.0)
-        assert bool(told(refusals, SETTLE_S)[0]) is alarm
+        assert bool(alarms_changed(refusals, SETTLE_S)[0]) is alarm
 
 
 def test_an_alarm_lasts_until_valid_trades_come() -> None:
     refusals = Refusals()
     for _ in range(READS_MIN):
         refusals.note([reject(symbol=BOTH[0])], [], MARKETS, 0.0)
-    assert told(refusals, SETTLE_S) == ([BOTH[0]], [])
-    assert told(refusals, SETTLE_S + 1000) == ([], [])
+    assert alarms_changed(refusals, SETTLE_S) == ([BOTH[0]], [])
+    assert alarms_changed(refusals, SETTLE_S + 1000) == ([], [])
     refusals.note([], [BOTH[1]], MARKETS, 1006.0)
-    assert told(refusals, 2000.0) == ([], [])
+    assert alarms_changed(refusals, 2000.0) == ([], [])
     refusals.note([], [BOTH[0]], MARKETS, 2001.0)
-    assert told(refusals, 2001.0 + ALARM_WINDOW_S) == ([], [BOTH[0]]) and not refusals.alarms
+    assert alarms_changed(refusals, 2001.0 + ALARM_WINDOW_S) == ([], [BOTH[0]]) and not refusals.alarms
 
 
 @pytest.mark.parametrize(
@@ -205,8 +205,8 @@ def test_the_market_is_found_whatever_its_field_is_called(payload: bytes) -> Non
 def test_messages_that_name_no_market_need_to_be_more_and_concern_all() -> None:
     refusals = Refusals()
     for count in range(1, UNNAMED_READS_MIN + 1):
-        assert told(refusals, SETTLE_S) == ([], [])
+        assert alarms_changed(refusals, SETTLE_S) == ([], [])
         refusals.note([reject(b"\x1b[2J\xff" * count)], [], MARKETS, 0.0)
-    assert told(refusals, SETTLE_S) == ([None], [])
+    assert alarms_changed(refusals, SETTLE_S) == ([None], [])
     (alarm,) = refusals.alarms
     assert alarm.markets == set(BOTH) and alarm.alarm.isprintable()

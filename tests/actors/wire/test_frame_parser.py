@@ -23,7 +23,7 @@ HUGE = 1 << 24
 
 
 @dataclass
-class Heard:
+class Received:
     """What came of a byte stream: messages, (opcode, payload) of control frames, and the verdict."""
 
     messages: list[bytes] = field(default_factory=list)
@@ -31,8 +31,8 @@ class Heard:
     code: int | None = None
 
 
-def cut(portions: Iterable[bytes], limit: int = HUGE) -> Heard:
-    cutter, heard = FrameParser(limit), Heard()
+def cut(portions: Iterable[bytes], limit: int = HUGE) -> Received:
+    cutter, heard = FrameParser(limit), Received()
     for portion in portions:
         messages, controls = cutter.feed(portion)
         heard.messages += messages
@@ -41,9 +41,9 @@ def cut(portions: Iterable[bytes], limit: int = HUGE) -> Heard:
     return heard
 
 
-def ask_wsproto(portions: Iterable[bytes], limit: int = HUGE) -> Heard:
+def ask_wsproto(portions: Iterable[bytes], limit: int = HUGE) -> Received:
     """What wsproto makes of the same bytes, with trio-websocket's limit on messages."""
-    protocol, heard, parts = FrameProtocol(client=True, extensions=[]), Heard(), b""
+    protocol, heard, parts = FrameProtocol(client=True, extensions=[]), Received(), b""
     for portion in portions:
         protocol.receive_bytes(portion)
         try:

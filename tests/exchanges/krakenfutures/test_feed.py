@@ -49,7 +49,7 @@ def test_a_trade_behind_a_hole_in_the_numbers_is_marked_also_when_its_frame_is_r
     behind = [frame(9), frame(12), frame(13)]
     assert feed.trades(behind).breaks == [False, True, False]
     assert [feed.trades([one]).breaks for one in behind] == [None, [True], None]
-    assert connection().trades([frame(99)]).breaks is None  # each connection begins anew
+    assert connection().trades([frame(99)]).breaks is None  # each connection has counts of its own
 
 
 def test_each_product_has_its_own_numbers_whatever_the_case_of_its_name() -> None:

@@ -279,8 +279,8 @@ async def test_no_series_is_born_while_the_service_records(tmp_path: Path) -> No
             ("venue0:1", "transient"),
             ("merger", "new"),
         ):
-            metrics.on_event(told(actor, "backoff", 0, verdict=verdict))
-            metrics.on_event(told(actor, "starting", 1))
+            metrics.on_event(event_of(actor, "backoff", 0, verdict=verdict))
+            metrics.on_event(event_of(actor, "starting", 1))
         pipeline.clock.jumps += 1
         await pipeline.merge()
         assert series(metrics.render()) == before
@@ -289,27 +289,27 @@ async def test_no_series_is_born_while_the_service_records(tmp_path: Path) -> No
 # -- restarts ---------------------------------------------------------------------------------------
 
 
-def told(actor: str, event: str, restarts: int, reason: str = "", **detail: object) -> Event:
+def event_of(actor: str, event: str, restarts: int, reason: str = "", **detail: object) -> Event:
     return Event(at_ns=0, actor=actor, event=event, reason=reason, restarts=restarts, detail=detail)
 
 
 def test_a_restart_is_put_down_to_what_led_to_it_probes_included() -> None:
     restarts = Restarts()
     for event in (
-        told("x:1", "starting", 0),
-        told("x:1", "backoff", 0, verdict="transient", error="Silent"),
-        told("x:1", "starting", 1),
-        told("x:1", "stuck", 1),
-        told("x:1", "backoff", 1, verdict="bug", error="Stuck: handled nothing"),
-        told("x:1", "starting", 2),
-        told("x:1", "failed", 2, verdict="misconfigured", error="certificate"),
-        told("x:1", "failed", 3, verdict="misconfigured", error="certificate"),  # a probe, which has no event
-        told("x:1", "stopping", 3, "restarted by an operator"),
-        told("x:1", "starting", 4),
-        told("x:1", "stopping", 4, "restarted with y"),
-        told("x:1", "starting", 5),
-        told("x:1", "paused", 5, "paused by an operator"),
-        told("x:1", "starting", 6),
+        event_of("x:1", "starting", 0),
+        event_of("x:1", "backoff", 0, verdict="transient", error="Silent"),
+        event_of("x:1", "starting", 1),
+        event_of("x:1", "stuck", 1),
+        event_of("x:1", "backoff", 1, verdict="bug", error="Stuck: handled nothing"),
+        event_of("x:1", "starting", 2),
+        event_of("x:1", "failed", 2, verdict="misconfigured", error="certificate"),
+        event_of("x:1", "failed", 3, verdict="misconfigured", error="certificate"),  # a probe, which has no event
+        event_of("x:1", "stopping", 3, "restarted by an operator"),
+        event_of("x:1", "starting", 4),
+        event_of("x:1", "stopping", 4, "restarted with y"),
+        event_of("x:1", "starting", 5),
+        event_of("x:1", "paused", 5, "paused by an operator"),
+        event_of("x:1", "starting", 6),
     ):
         restarts.on_event(event)
     expected = {"transient": 1, "stuck": 1, "misconfigured": 1, "operator": 2, "other": 1}
@@ -332,7 +332,7 @@ def test_restart_counters_never_fall_and_know_only_fixed_reasons(
 ) -> None:
     restarts, before = Restarts(), 0
     for actor, event, count, verdict in steps:
-        restarts.on_event(told(actor, event, count, **({"verdict": verdict} if verdict else {})))
+        restarts.on_event(event_of(actor, event, count, **({"verdict": verdict} if verdict else {})))
         total = sum(restarts.by_actor_and_reason.values())
         assert total >= before
         before = total
@@ -342,9 +342,9 @@ def test_restart_counters_never_fall_and_know_only_fixed_reasons(
 async def test_reconnects_are_counted_by_exchange_and_survive_the_removal_of_a_connection(tmp_path: Path) -> None:
     metrics = metrics_of(pipeline_at(tmp_path, 2))
     for actor, restarts in (("venue0:1", 2), ("venue0:2", 3), ("venue1", 4), ("venue1:1", 1), ("gone:1", 9)):
-        metrics.on_event(told(actor, "starting", restarts))
-    metrics.on_event(told("venue0:2", "stopped", 3))
-    metrics.on_event(told("venue0:2", "starting", 1))  # another actor of that name, restarted once
+        metrics.on_event(event_of(actor, "starting", restarts))
+    metrics.on_event(event_of("venue0:2", "stopped", 3))
+    metrics.on_event(event_of("venue0:2", "starting", 1))  # another actor of that name, restarted once
     text = metrics.render()
     assert value(text, "tickwarden_exchange_reconnects_total", exchange="venue0") == 6
     assert value(text, "tickwarden_exchange_reconnects_total", exchange="venue1") == 1
