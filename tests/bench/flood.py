@@ -54,8 +54,8 @@ def hear(connection: socket.socket) -> bytes:
     return bytes(byte ^ mask[place % 4] for place, byte in enumerate(take(connection, size)))
 
 
-def serve(connection: socket.socket, prebuilt: list[bytes]) -> None:
-    """One client, from the handshake until it leaves."""
+def welcome(connection: socket.socket) -> None:
+    """Answers the handshake."""
     request = b""
     while b"\r\n\r\n" not in request:
         request += connection.recv(4096)
@@ -64,6 +64,11 @@ def serve(connection: socket.socket, prebuilt: list[bytes]) -> None:
     accept = base64.b64encode(hashlib.sha1(key + GUID).digest())
     answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     connection.sendall(answer + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+
+
+def serve(connection: socket.socket, prebuilt: list[bytes]) -> None:
+    """One client, from the handshake until it leaves."""
+    welcome(connection)
     asked = json.loads(hear(connection))
     connection.sendall(frame(json.dumps({"result": None, "id": asked["id"]}).encode()))
     for blob in prebuilt:
