@@ -51,7 +51,17 @@ def test_a_column_of_times_is_read_as_each_by_itself() -> None:
     assert seconds_column_ns(SECONDS) == [seconds_ns(text) for text in SECONDS]
     assert rfc3339_column_ns(TIMES) == [rfc3339_ns(text) for text in TIMES]
     assert rfc3339_column_ns([*TIMES, "2024-05-27T12:33:10Z"])[-1] == 1716813190000000000
+    assert rfc3339_column_ns(TIMES, 5) == [rfc3339_ns(text) - 5 for text in TIMES]
     assert seconds_column_ns([]) == rfc3339_column_ns([]) == []
+    misplaced = (
+        "2021-04-17T16:43:3.71Z",
+        "2021-04-17T6:43:037.1Z",
+        "2021-4-17T16:043:37.1Z",
+        "2021-04-17T16:43:37.Z",
+    )
+    for wrong in misplaced:
+        with pytest.raises(FieldError):
+            rfc3339_column_ns([TIMES[0], wrong])
     for wrong in ("", "1.", "-1", "1e9", "1\n2", "2021-04-17T16:43:37.0897231234Z", "2021-13-17T16:43:37.1Z"):
         with pytest.raises(FieldError):
             seconds_column_ns([SECONDS[0], wrong])

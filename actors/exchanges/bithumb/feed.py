@@ -17,7 +17,7 @@ from actors.exchanges.contract.feed_helpers import (
     inside,
     require_kind,
     require_upper,
-    rfc3339_ns,
+    rfc3339_column_ns,
     text_inside,
 )
 from actors.model.symbols import Symbol
@@ -121,13 +121,14 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
 def _first_trades(frames: Sequence[bytes]) -> x.Trades:
     """Names are as in the second API, KRW-CON for CON_KRW; there are no ids."""
     rows = [row for frame in decode_frames(_first_decoder, frames) for row in frame.content.rows]
+    natives = {symbol: "-".join(reversed(symbol.split("_"))) for symbol in {row.symbol for row in rows}}
     return x.Trades(
-        native=["-".join(reversed(row.symbol.split("_"))) for row in rows],
+        native=[natives[row.symbol] for row in rows],
         price=[row.price for row in rows],
         volume=[row.volume for row in rows],
         side=[_FIRST_SIDES[row.side] for row in rows],
         trade_id=[None] * len(rows),
-        exchange_ns=[rfc3339_ns(row.time.replace(" ", "T", 1) + "Z") - KOREA_NS for row in rows],
+        exchange_ns=rfc3339_column_ns([row.time.replace(" ", "T", 1) + "Z" for row in rows], KOREA_NS),
         snapshot=[False] * len(rows),
     )
 

@@ -13,7 +13,7 @@ from actors.exchanges.contract.feed_helpers import (
     inside,
     require_kind,
     require_upper,
-    rfc3339_ns,
+    rfc3339_column_ns,
     text_inside,
 )
 from actors.exchanges.contract.instruments import Instrument
@@ -98,7 +98,7 @@ def trades(frames: Sequence[bytes]) -> Trades:
         volume=[row.volume for row in rows],
         side=[_TAKER[row.maker_side] for row in rows],
         trade_id=[row.id for row in rows],
-        exchange_ns=[rfc3339_ns(row.time) for row in rows],
+        exchange_ns=rfc3339_column_ns([row.time for row in rows]),
         snapshot=snapshot,
     )
 

@@ -21,7 +21,7 @@ from actors.exchanges.contract.feed_helpers import (
     inside,
     require_kind,
     require_upper,
-    rfc3339_ns,
+    rfc3339_column_ns,
     text_inside,
 )
 from actors.model.symbols import Symbol
@@ -83,7 +83,7 @@ def trades(frames: Sequence[bytes]) -> Trades:
         volume=[match.volume for match in matches],
         side=[_TAKER[match.maker_side] for match in matches],
         trade_id=[str(match.id) for match in matches],
-        exchange_ns=[rfc3339_ns(match.time) for match in matches],
+        exchange_ns=rfc3339_column_ns([match.time for match in matches]),
         snapshot=[match.type == "last_match" for match in matches],
     )
 

@@ -23,7 +23,7 @@ from actors.exchanges.contract.feed_helpers import (
     inside,
     named,
     require_kind,
-    rfc3339_ns,
+    rfc3339_column_ns,
     text_inside,
 )
 from actors.model.symbols import Symbol, SymbolError
@@ -109,7 +109,7 @@ def trades(frames: Sequence[bytes]) -> Trades:
         volume=[_digits(trade.volume, "qty") for trade in rows],
         side=[trade.side for trade in rows],
         trade_id=[str(trade.id) for trade in rows],
-        exchange_ns=[rfc3339_ns(trade.time) for trade in rows],
+        exchange_ns=rfc3339_column_ns([trade.time for trade in rows]),
         snapshot=[batch.type == "snapshot" for batch in batches for _ in batch.data],
     )
 
