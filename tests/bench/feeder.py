@@ -6,17 +6,48 @@ paced the volume is the microseconds of the machine's monotonic clock, so that w
 """
 
 import argparse
+import base64
+import hashlib
 import json
 import socket
 import sys
 import threading
 import time
 
-from tests.bench.flood import hear, welcome
 from tests.harness.server_frames import frame
 
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 BLOCK = 10_000  # trades of one write of a flood
 BLANK_TIME, BLANK_BLOCK = 1_111_111_111_111, 22_222
+
+
+def take(connection: socket.socket, size: int) -> bytes:
+    """Exactly so many bytes."""
+    data = connection.recv(size, socket.MSG_WAITALL)
+    if len(data) < size:
+        raise EOFError
+    return data
+
+
+def hear(connection: socket.socket) -> bytes:
+    """One masked frame of the client, unmasked."""
+    size = take(connection, 2)[1] & 127
+    if size == 126:
+        size = int.from_bytes(take(connection, 2), "big")
+    mask = take(connection, 4)
+    return bytes(byte ^ mask[place % 4] for place, byte in enumerate(take(connection, size)))
+
+
+def welcome(connection: socket.socket) -> None:
+    """Answers the handshake."""
+    request = b""
+    while b"\r\n\r\n" not in request:
+        request += connection.recv(4096)
+    headers = dict(line.split(b": ", 1) for line in request.split(b"\r\n")[1:] if b": " in line)
+    key = next(value for name, value in headers.items() if name.lower() == b"sec-websocket-key")
+    accept = base64.b64encode(hashlib.sha1(key + GUID).digest())
+    answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    connection.sendall(answer + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
 
 
 def trade(native: str, number: int, ms: int, volume: str) -> bytes:

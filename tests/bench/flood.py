@@ -1,97 +1,114 @@
-"""A loopback Binance that sends prebuilt trades as fast as they are taken: python tests/bench/flood.py TICKS
+"""What floods cost: trades as fast as they are taken, from the first one sent to the last one durable, on one core.
 
-Prints its port, then serves one connection: the answer to the handshake and to the subscription, TICKS
-combined trade frames of contiguous ids, and silence. It does nothing else while it sends, so that it is
-never the bottleneck.
+    python -m tests.bench flood [--ticks N] [--tls] [--exchanges N] [--peers PYTHON]
+
+One connection with two markets of Binance in turn, or with --exchanges one connection each to so many exchanges,
+all at once, of which the figures then also give the smallest and the largest share: an exchange's part of what was
+received until the first of them had sent all, as a multiple of an equal part. Every trade must be stored once.
 """
 
-import argparse
-import base64
-import hashlib
-import json
-import socket
+import functools
 import sys
-import time
+from collections.abc import Sequence
 
-from tests.harness.server_frames import frame
+import duckdb
 
-GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
-BLOB_TICKS = 10_000
-SYMBOL = "BTCUSDT"
+from actors.exchanges.loopbacks import LOOPBACKS
+from tests.bench.clients import (
+    Candidate,
+    Peer,
+    Plan,
+    Running,
+    Service,
+    alone,
+    arguments,
+    loaded,
+    market_of_each,
+    running,
+    services,
+)
+from tests.bench.figures import Figures, report, rounds
+from tests.bench.load import AGGREGATES, Spec
+from tests.harness.exchange_values import FIVE
 
-
-def trade(number: int, ms: int) -> bytes:
-    """As on /stream, with digits that move as real ones do."""
-    price, volume = f"{60_000 + number % 997 * 0.01:.8f}", f"{0.001 + number % 77 * 0.00013:.8f}"
-    data = {"e": "trade", "E": ms, "s": SYMBOL, "t": number, "p": price, "q": volume, "T": ms}
-    data |= {"m": bool(number & 1), "M": True}
-    return frame(json.dumps({"stream": f"{SYMBOL.lower()}@trade", "data": data}, separators=(",", ":")).encode())
-
-
-def blobs(ticks: int) -> list[bytes]:
-    """All frames, joined to large writes."""
-    ms = int(time.time() * 1000)
-    return [
-        b"".join(trade(number, ms) for number in range(start, min(start + BLOB_TICKS, ticks)))
-        for start in range(0, ticks, BLOB_TICKS)
-    ]
-
-
-def take(connection: socket.socket, size: int) -> bytes:
-    """Exactly so many bytes."""
-    data = connection.recv(size, socket.MSG_WAITALL)
-    if len(data) < size:
-        raise EOFError
-    return data
-
-
-def hear(connection: socket.socket) -> bytes:
-    """One masked frame of the client, unmasked."""
-    size = take(connection, 2)[1] & 127
-    if size == 126:
-        size = int.from_bytes(take(connection, 2), "big")
-    mask = take(connection, 4)
-    return bytes(byte ^ mask[place % 4] for place, byte in enumerate(take(connection, size)))
+PEERS = ("limit", "aiohttp", "cryptofeed", "ccxt")
+DIALECTS = {"cryptofeed": AGGREGATES}
+SHARES = {"aiohttp": 0.5, "cryptofeed": 0.5, "ccxt": 0.1}  # of the trades are enough for the slower ones
+PAIRS = ("BTC/USDT", "ETH/USDT")
+# An exchange's part of what came until the first had sent all.
+SHARE = """
+WITH ends AS (SELECT max(received_at) AS last FROM ticks GROUP BY exchange),
+     until AS (SELECT count(*) AS n FROM ticks WHERE received_at <= (SELECT min(last) FROM ends) GROUP BY exchange)
+SELECT min(n) * count(*) / sum(n), max(n) * count(*) / sum(n) FROM until
+"""
+STORED = """
+SELECT count(*), count(DISTINCT (exchange, symbol, trade_id)), (SELECT count(*) FROM gaps),
+    (SELECT count(*) FROM audit WHERE received <> stored + duplicates + rejected + in_flight) FROM ticks
+"""
 
 
-def welcome(connection: socket.socket) -> None:
-    """Answers the handshake."""
-    request = b""
-    while b"\r\n\r\n" not in request:
-        request += connection.recv(4096)
-    headers = dict(line.split(b": ", 1) for line in request.split(b"\r\n")[1:] if b": " in line)
-    key = next(value for name, value in headers.items() if name.lower() == b"sec-websocket-key")
-    accept = base64.b64encode(hashlib.sha1(key + GUID).digest())
-    answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    connection.sendall(answer + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+def check(client: Running, ticks: int) -> tuple[float, float]:
+    """Every tick is stored once, with no gap, and the books agree; returns the smallest and the largest share."""
+    client.stop()
+    if client.process.wait(60) != 0:
+        raise RuntimeError(f"the service ended with {client.process.returncode}")
+    with duckdb.connect(str(client.folder / "ticks.duckdb"), read_only=True) as con:
+        con.execute("SET enable_progress_bar = false")
+        found, shares = con.execute(STORED).fetchone(), con.execute(SHARE).fetchone()
+    if found != (ticks, ticks, 0, 0):
+        raise RuntimeError(f"stored, different, gaps, wrong audits: {found}, expected {ticks} trades once")
+    assert shares is not None
+    return float(shares[0]), float(shares[1])
 
 
-def serve(connection: socket.socket, prebuilt: list[bytes]) -> None:
-    """One client, from the handshake until it leaves."""
-    welcome(connection)
-    asked = json.loads(hear(connection))
-    connection.sendall(frame(json.dumps({"result": None, "id": asked["id"]}).encode()))
-    for blob in prebuilt:
-        connection.sendall(blob)
-    while connection.recv(4096):
-        pass
+def measured(candidate: Candidate, spec: Spec, plan: Plan) -> Figures:
+    """One client under flood."""
+    each = plan.ticks // len(plan.tables)
+    with loaded(spec) as load, running(candidate, load, spec, plan, len(plan.tables)) as client:
+        ticks = int(load.ask("build", each)["ticks"])
+        if isinstance(candidate, Peer) and ticks != plan.ticks:
+            raise RuntimeError(f"a flood of {plan.ticks} trades cannot be made, but one of {ticks}")
+        before = client.usage()
+        began_at = load.ask("go")["began_at"]
+        durable_at = candidate.durable_at(client, ticks)
+        after = client.usage()
+        figures = {
+            "ticks_a_second": round(ticks / (durable_at - began_at)),
+            "us_cpu_a_tick": round((after.cpu_s - before.cpu_s) / ticks * 1e6, 2),
+            "peak_mb": round(after.peak_mb, 1),
+            "ticks": ticks,
+        }
+        if isinstance(candidate, Service):
+            shares = check(client, ticks)
+            if len(plan.tables) > 1:
+                figures |= {"least_share": round(shares[0], 2), "largest_share": round(shares[1], 2)}
+    return figures
 
 
-def main() -> None:
-    """Builds, listens, serves one."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("ticks", type=int)
-    prebuilt = blobs(parser.parse_args().ticks)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        print(listener.getsockname()[1], flush=True)
-        connection, _ = listener.accept()
-        with connection:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            try:
-                serve(connection, prebuilt)
-            except (EOFError, ConnectionError) as error:
-                print(f"the client left: {error!r}", file=sys.stderr)
+def main(words: Sequence[str]) -> None:
+    parser = arguments(__doc__, PEERS)
+    parser.add_argument("--ticks", type=int, default=1_000_000)
+    parser.add_argument("--exchanges", type=int, default=1, choices=range(1, len(FIVE) + 1))
+    parser.add_argument("--tls", action="store_true")
+    told = parser.parse_args(words)
+    names = [name for name in FIVE if name in LOOPBACKS][: told.exchanges]
+
+    def measure(candidate: Candidate) -> Figures:
+        tables: list[tuple[str, Sequence[str]]] = [(candidate.dialect, PAIRS)]
+        if len(names) > 1:
+            tables = [(name, [market_of_each(name)]) for name in names]
+        ticks = round(told.ticks * candidate.share)
+        spec = Spec([name for name, _ in tables], told.tls)
+        with alone(told.lock):
+            return measured(candidate, spec, Plan(tables, ticks))
+
+    measures = {one.name: functools.partial(measure, one) for one in services(told)}
+    for name in (told.peer or PEERS) if told.peers and len(names) == 1 else ():
+        peer = Peer(name, told.peers, DIALECTS.get(name, "binance"), SHARES.get(name, 1.0))
+        measures[name] = functools.partial(measure, peer)
+    settings = {"ticks": told.ticks, "exchanges": len(names), "tls": told.tls}
+    report("flood", settings, rounds(told.runs, measures), "ticks_a_second", told.json)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

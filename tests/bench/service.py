@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from ops.control.client import ControlClient
-from tests.bench.throughput import cpu_s
 from tests.harness.cli_process import environment, wait_for
 
 FEED = """
@@ -52,7 +51,8 @@ class Service:
 
     def cpu_s(self) -> float:
         """User and system time so far."""
-        return cpu_s(self.pid)
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def rss_mb(self) -> float:
         """Resident memory now."""

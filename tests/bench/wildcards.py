@@ -24,30 +24,17 @@ import trio
 from actors.exchanges.contract.loopback import Venue
 from actors.exchanges.loopbacks import LOOPBACKS
 from actors.exchanges.registry import EXCHANGES
-from actors.model.symbols import Symbol, SymbolError, parse_symbol
+from actors.model.symbols import parse_symbol
 from ops.control.client import ControlClient, NoService
 from ops.sandbox import Sandbox
 from ops.sandbox.instruments import Listing, listings
+from tests.bench.crowd import crowd
 from tests.bench.siege import memory_kib
 from tests.harness.cli_process import running
 
 PATIENCE_S = 600.0
 BROKEN = ("rate_limit", "rest_impatient")
 LISTED = [name for name, venue in LOOPBACKS.items() if venue.listing is not None and EXCHANGES[name].instruments]
-
-
-def crowd(name: str, rows: list[Listing], count: int) -> Iterator[Listing]:
-    """Made-up markets, each like one of these but for its base."""
-    dialect = EXCHANGES[name].feed
-    templates = [(row, symbol) for row in rows if (symbol := parse_symbol(row.symbol)).settle in ("", symbol.quote)]
-    templates = [one for one in templates if one[1].kind in ("spot", "swap")]
-    for number in range(count if templates else 0):
-        row, symbol = templates[number % len(templates)]
-        made: Symbol = replace(symbol, base=f"QA{number:04d}")
-        try:
-            yield Listing(str(made), dialect.market(made).native, row.category, row.seed)
-        except SymbolError:  # its naming rule knows its coins
-            return
 
 
 def wildcard(symbol: str) -> str:

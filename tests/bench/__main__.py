@@ -1,0 +1,24 @@
+"""Runs a benchmark: python -m tests.bench PART [OPTION]...; without a part it lists them."""
+
+import importlib
+import runpy
+import sys
+
+PARTS = ("paced", "flood", "decode", "wildcards", "siege", "store_figures", "queries", "pauses")
+
+
+def main() -> None:
+    part = sys.argv[1] if len(sys.argv) > 1 else ""
+    if part in PARTS:
+        sys.argv = [f"tests.bench {part}", *sys.argv[2:]]
+        runpy.run_module(f"tests.bench.{part}", run_name="__main__")
+        return
+    print(__doc__)
+    for name in PARTS:
+        about = importlib.import_module(f"tests.bench.{name}").__doc__ or ""
+        print(f"  {name:<14} {about.splitlines()[0]}")
+    sys.exit(64 if part else 0)
+
+
+if __name__ == "__main__":
+    main()
