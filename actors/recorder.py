@@ -5,8 +5,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
-import httpx
 import trio
 
 from actors.backfill.delivery import Delivery
@@ -54,6 +54,9 @@ from actors.wire.errors import classify
 from actors.wire.websocket import Connect, connect
 from supervisor import ChildSpec, Mailbox, Supervisor
 
+if TYPE_CHECKING:
+    import httpx
+
 
 class CannotRepair(Exception):
     """A range cannot be repaired; the message has the reason and what to do."""
@@ -65,7 +68,7 @@ class ExchangeAccess:
 
     exchanges: Mapping[str, Exchange] = field(default_factory=lambda: EXCHANGES)
     connect: Connect = connect
-    transport: httpx.AsyncBaseTransport | None = None
+    transport: "httpx.AsyncBaseTransport | None" = None
 
 
 DEFAULT_ACCESS = ExchangeAccess()

@@ -1,22 +1,26 @@
 """Sends REST requests to one exchange: within its rate limits, with deadlines, size limits and retries."""
 
 import random
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
-import httpx
 import trio
 
 from actors.backfill.rate_limiter import RateLimiter
 from actors.exchanges.contract.rest import Busy, Garbled, Refused, RestRequest, RestService, origin
 from actors.wire.dial import client_context, deadline
-from actors.wire.errors import TOO_MANY, WrongCertificate, classify, refusal_floor_s
-from supervisor import Backoff, TransientError, Verdict
+from actors.wire.errors import TOO_MANY, WrongCertificate, has_wrong_certificate, refusal_floor_s
+from supervisor import Backoff, TransientError
+
+if TYPE_CHECKING:
+    import httpx
 
 # After these statuses our minimum wait applies if the answer has none; other errors are retried with our backoff.
 FLOORED = (*TOO_MANY, 401, 403, 451)
@@ -67,7 +71,7 @@ class RestClient:
         ca_file: Path | None = None,
         limits: RestClientLimits | None = None,
         backoff: Backoff | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: "httpx.AsyncBaseTransport | None" = None,
     ) -> None:
         self._rest_url, self.origin = rest_url, origin(rest_url or service.base)
         self._service, self._limiter, self._ca_file = service, limiter, ca_file
@@ -80,6 +84,10 @@ class RestClient:
 
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
+        if "httpx" not in sys.modules:  # takes 70 ms, too long for a start and for the loop
+            await trio.to_thread.run_sync(import_module, "httpx")
+        import httpx
+
         verify = client_context(self._ca_file) if self.origin.startswith("https:") else False
         # No proxies from the environment: the WebSocket uses none either.
         client = httpx.AsyncClient(
@@ -133,6 +141,8 @@ class RestClient:
             self._limiter.pause(transient.retry_after_s)
 
     async def _once(self, request: RestRequest) -> Answer:
+        import httpx
+
         assert self._client is not None, "a RestClient is used inside `async with`"
         url = request.url(self._service.base, self._rest_url)
         what = f"{request.method} {url.partition('?')[0]}"
@@ -144,7 +154,7 @@ class RestClient:
                 ) as response:
                     body = await self._body(response, what)
         except httpx.HTTPError as error:
-            if classify(error)[0] is Verdict.MISCONFIGURED:
+            if has_wrong_certificate(error):
                 raise WrongCertificate(f"the certificate of {origin(url)} cannot be trusted: {error}") from error
             raise Unanswered(f"{what}: {str(error) or type(error).__name__}") from error
         received_ns = time.time_ns()
@@ -153,7 +163,7 @@ class RestClient:
             raise self._failure(response.status_code, answer_headers, body, what)
         return Answer(body, answer_headers, received_ns)
 
-    async def _body(self, response: httpx.Response, what: str) -> bytes:
+    async def _body(self, response: "httpx.Response", what: str) -> bytes:
         """Reads the body as sent; rejects a compressed one, which was not requested: it could be of any size."""
         if response.headers.get("content-encoding", "identity") != "identity":
             raise Garbled(f"{what}: the answer is compressed, which was not requested")

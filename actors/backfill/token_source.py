@@ -1,13 +1,15 @@
 """Requests the URL to connect to from an exchange's REST API, before each connection (see Dialect.token)."""
 
 from pathlib import Path
-
-import httpx
+from typing import TYPE_CHECKING
 
 from actors.backfill.rate_limiter import RateLimiter
 from actors.backfill.rest_client import RestClient, RestClientLimits, Unanswered
 from actors.exchanges.contract.feed import Token, TokenRequest
 from actors.exchanges.contract.rest import Refused
+
+if TYPE_CHECKING:
+    import httpx
 
 # The supervisor retries, with its own backoff.
 ONCE = RestClientLimits(answer_s=10.0, body_bytes=64 * 1024, tries=1)
@@ -22,7 +24,7 @@ class TokenSource:
         *,
         rest_url: str | None,
         ca_file: Path | None,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: "httpx.AsyncBaseTransport | None" = None,
     ) -> None:
         self._request, self._rest_url, self._ca_file, self._transport = request, rest_url, ca_file, transport
         self._limiter = RateLimiter((request.limit,))

@@ -1,64 +1,66 @@
 """The registry of exchanges that can be recorded, by name: one line each, without their loopback servers."""
 
-from actors.exchanges.binance import BINANCE
-from actors.exchanges.binancecoinm import BINANCECOINM
-from actors.exchanges.binanceusdm import BINANCEUSDM
-from actors.exchanges.bingx import BINGX
-from actors.exchanges.bitfinex import BITFINEX
-from actors.exchanges.bitflyer import BITFLYER
-from actors.exchanges.bitget import BITGET
-from actors.exchanges.bithumb import BITHUMB
-from actors.exchanges.bitmex import BITMEX
-from actors.exchanges.bitstamp import BITSTAMP
-from actors.exchanges.bybit import BYBIT
-from actors.exchanges.coinbase import COINBASE
-from actors.exchanges.coinbaseexchange import COINBASEEXCHANGE
-from actors.exchanges.contract.exchange import Exchange
-from actors.exchanges.cryptocom import CRYPTOCOM
-from actors.exchanges.deribit import DERIBIT
-from actors.exchanges.dydx import DYDX
-from actors.exchanges.gate import GATE
-from actors.exchanges.gemini import GEMINI
-from actors.exchanges.htx import HTX
-from actors.exchanges.hyperliquid import HYPERLIQUID
-from actors.exchanges.kraken import KRAKEN
-from actors.exchanges.krakenfutures import KRAKENFUTURES
-from actors.exchanges.kucoin import KUCOIN
-from actors.exchanges.mexc import MEXC
-from actors.exchanges.okx import OKX
-from actors.exchanges.phemex import PHEMEX
-from actors.exchanges.poloniex import POLONIEX
-from actors.exchanges.upbit import UPBIT
-from actors.exchanges.whitebit import WHITEBIT
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 
-EXCHANGES: dict[str, Exchange] = {
-    "binance": BINANCE,
-    "binancecoinm": BINANCECOINM,
-    "binanceusdm": BINANCEUSDM,
-    "bingx": BINGX,
-    "bitfinex": BITFINEX,
-    "bitflyer": BITFLYER,
-    "bitget": BITGET,
-    "bithumb": BITHUMB,
-    "bitmex": BITMEX,
-    "bitstamp": BITSTAMP,
-    "bybit": BYBIT,
-    "coinbase": COINBASE,
-    "coinbaseexchange": COINBASEEXCHANGE,
-    "cryptocom": CRYPTOCOM,
-    "deribit": DERIBIT,
-    "dydx": DYDX,
-    "gate": GATE,
-    "gemini": GEMINI,
-    "htx": HTX,
-    "hyperliquid": HYPERLIQUID,
-    "kraken": KRAKEN,
-    "krakenfutures": KRAKENFUTURES,
-    "kucoin": KUCOIN,
-    "mexc": MEXC,
-    "okx": OKX,
-    "phemex": PHEMEX,
-    "poloniex": POLONIEX,
-    "upbit": UPBIT,
-    "whitebit": WHITEBIT,
-}
+from actors.exchanges.contract.exchange import Exchange
+
+
+class Registry(Mapping[str, Exchange]):
+    """Exchanges by name, from the module and the name of each value there.
+
+    An exchange is imported when it is first looked up: importing all takes 0.2 s of a start that needs a few.
+    """
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        self._places = places
+
+    def __getitem__(self, name: str) -> Exchange:
+        module, _, value = self._places[name].partition(":")
+        exchange = getattr(import_module(module), value)
+        assert isinstance(exchange, Exchange)
+        return exchange
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+EXCHANGES = Registry(
+    {
+        "binance": "actors.exchanges.binance:BINANCE",
+        "binancecoinm": "actors.exchanges.binancecoinm:BINANCECOINM",
+        "binanceusdm": "actors.exchanges.binanceusdm:BINANCEUSDM",
+        "bingx": "actors.exchanges.bingx:BINGX",
+        "bitfinex": "actors.exchanges.bitfinex:BITFINEX",
+        "bitflyer": "actors.exchanges.bitflyer:BITFLYER",
+        "bitget": "actors.exchanges.bitget:BITGET",
+        "bithumb": "actors.exchanges.bithumb:BITHUMB",
+        "bitmex": "actors.exchanges.bitmex:BITMEX",
+        "bitstamp": "actors.exchanges.bitstamp:BITSTAMP",
+        "bybit": "actors.exchanges.bybit:BYBIT",
+        "coinbase": "actors.exchanges.coinbase:COINBASE",
+        "coinbaseexchange": "actors.exchanges.coinbaseexchange:COINBASEEXCHANGE",
+        "cryptocom": "actors.exchanges.cryptocom:CRYPTOCOM",
+        "deribit": "actors.exchanges.deribit:DERIBIT",
+        "dydx": "actors.exchanges.dydx:DYDX",
+        "gate": "actors.exchanges.gate:GATE",
+        "gemini": "actors.exchanges.gemini:GEMINI",
+        "htx": "actors.exchanges.htx:HTX",
+        "hyperliquid": "actors.exchanges.hyperliquid:HYPERLIQUID",
+        "kraken": "actors.exchanges.kraken:KRAKEN",
+        "krakenfutures": "actors.exchanges.krakenfutures:KRAKENFUTURES",
+        "kucoin": "actors.exchanges.kucoin:KUCOIN",
+        "mexc": "actors.exchanges.mexc:MEXC",
+        "okx": "actors.exchanges.okx:OKX",
+        "phemex": "actors.exchanges.phemex:PHEMEX",
+        "poloniex": "actors.exchanges.poloniex:POLONIEX",
+        "upbit": "actors.exchanges.upbit:UPBIT",
+        "whitebit": "actors.exchanges.whitebit:WHITEBIT",
+    }
+)

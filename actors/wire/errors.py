@@ -12,7 +12,6 @@ import ssl
 import time
 from datetime import UTC
 
-import httpx
 import trio
 import trio_websocket
 
@@ -51,7 +50,6 @@ _TRANSIENT = (
     trio.TooSlowError,
     trio_websocket.ConnectionClosed,
     trio_websocket.HandshakeError,
-    httpx.TransportError,
 )
 _SECONDS = re.compile(r"([0-9]+)(?:\.[0-9]*)?")
 _CHAIN_MAX = 16  # the maximum depth of causes followed
@@ -147,17 +145,14 @@ def _judge(exc: BaseException) -> tuple[Verdict, float | None]:
     if isinstance(exc, MisconfiguredError):
         return Verdict.MISCONFIGURED, None
     floor_s = None
-    if isinstance(exc, httpx.HTTPStatusError):
-        response = exc.response
-        floor_s = refusal_floor_s(response.status_code, response.headers.get("retry-after"))
-    elif isinstance(exc, TransientError):
+    if isinstance(exc, TransientError):
         floor_s = exc.retry_after_s
     elif not isinstance(exc, _TRANSIENT) and not (isinstance(exc, OSError) and exc.errno in _NETWORK_ERRNOS):
         return Verdict.BUG, None
-    return (Verdict.MISCONFIGURED if _wrong_certificate(exc) else Verdict.TRANSIENT), floor_s
+    return (Verdict.MISCONFIGURED if has_wrong_certificate(exc) else Verdict.TRANSIENT), floor_s
 
 
-def _wrong_certificate(exc: BaseException) -> bool:
+def has_wrong_certificate(exc: BaseException) -> bool:
     """Whether a failed certificate check is a cause of this error."""
     link: BaseException | None = exc
     for _ in range(_CHAIN_MAX):

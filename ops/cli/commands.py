@@ -1,12 +1,12 @@
 """The commands of `tickwarden`, and the exit code of each outcome.
 
-Each command is imported only when it is called: loading DuckDB, rich and the exchanges takes a second, which
-`status` does not need.
+Each command is imported only when it is called: loading DuckDB, trio and the exchanges takes most of a second,
+which --help does not need.
 """
 
+import gc
 import sys
 from importlib import import_module
-from importlib.metadata import version
 
 import click
 
@@ -14,33 +14,33 @@ from ops.cli import streams
 from ops.terminal.exit_codes import CONFIGURATION, FAILED, INTERRUPTED, NO_SERVICE, OK, USAGE
 from ops.terminal.suggestions import did_you_mean
 
-# In the order in which a new user needs them: name -> module of ops.cli, and its name there.
+# In the order in which a new user needs them: name -> module of ops.cli, its name there, and what --help lists.
 COMMANDS = {
-    "demo": ("demo", "demo"),
-    "run": ("run", "run"),
-    "check-config": ("check_config", "check_config"),
-    "exchanges": ("exchanges", "exchanges"),
-    "doctor": ("doctor", "doctor"),
-    "status": ("status", "status"),
-    "actors": ("status", "actors"),
-    "top": ("top", "top"),
-    "events": ("live", "events"),
-    "tail": ("live", "tail"),
-    "query": ("query", "query"),
-    "gaps": ("gaps", "gaps"),
-    "coverage": ("gaps", "coverage"),
-    "instruments": ("instruments", "instruments"),
-    "repair": ("repair", "repair"),
-    "export": ("export", "export_command"),
-    "restart": ("actor_commands", "restart"),
-    "pause": ("actor_commands", "pause"),
-    "resume": ("actor_commands", "resume"),
-    "flush": ("actor_commands", "flush"),
-    "merge": ("actor_commands", "merge"),
-    "reload": ("reconfigure", "reload"),
-    "symbols": ("reconfigure", "symbols"),
-    "log-level": ("reconfigure", "log_level"),
-    "sandbox": ("sandbox", "sandbox"),
+    "demo": ("demo", "demo", "Record loopback exchanges and keep the DuckDB file."),
+    "run": ("run", "run", "Record until Ctrl-C or SIGTERM."),
+    "check-config": ("check_config", "check_config", "Report every mistake in a configuration."),
+    "exchanges": ("exchanges", "exchanges", "What each exchange offers and promises."),
+    "doctor": ("doctor", "doctor", "Test every step to the configured exchanges."),
+    "status": ("status", "status", "Is it recording? The store and every exchange at a glance."),
+    "actors": ("status", "actors", "Every actor: state, restarts, last error, mailbox."),
+    "top": ("top", "top", "The whole service, live."),
+    "events": ("live", "events", "What happened to the actors since the service started."),
+    "tail": ("live", "tail", "Live ticks as they arrive, until Ctrl-C."),
+    "query": ("query", "query", "Run SQL on the DuckDB file."),
+    "gaps": ("gaps", "gaps", "What is known to be missing."),
+    "coverage": ("gaps", "coverage", "Is this time range complete?"),
+    "instruments": ("instruments", "instruments", "The markets that the exchanges list, as stored last."),
+    "repair": ("repair", "repair", "Request a time range again from an exchange."),
+    "export": ("export", "export_command", "Copy the recording to PATH, as of one moment."),
+    "restart": ("actor_commands", "restart", "Restart an actor now and reset its failure count."),
+    "pause": ("actor_commands", "pause", "Stop an actor until `resume`."),
+    "resume": ("actor_commands", "resume", "Start a paused actor again."),
+    "flush": ("actor_commands", "flush", "Make everything received so far durable now."),
+    "merge": ("actor_commands", "merge", "Merge the tail into the DuckDB file now."),
+    "reload": ("reconfigure", "reload", "Make the service read its configuration again."),
+    "symbols": ("reconfigure", "symbols", "Add and remove symbols of a running exchange."),
+    "log-level": ("reconfigure", "log_level", "Change how much the service logs."),
+    "sandbox": ("sandbox", "sandbox", "Serve loopback exchanges until Ctrl-C."),
 }
 
 
@@ -53,10 +53,15 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        module, name = COMMANDS[cmd_name]
+        module, name, _ = COMMANDS[cmd_name]
         command = getattr(import_module(f"ops.cli.{module}"), name)
+        gc.enable()
         assert isinstance(command, click.Command)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, _, summary) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -78,7 +83,7 @@ class _Lazy(click.Group):
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(version("tickwarden"), prog_name="tickwarden")
+@click.version_option(package_name="tickwarden", prog_name="tickwarden")
 def cli() -> None:
     """Records every trade of many crypto exchanges into one DuckDB file that anyone can query meanwhile."""
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actors.exchanges import registry
 from actors.settings import ExchangeSettings, StoreSettings, SupervisionSettings
 from ops.config.checks import (
     Check,
@@ -164,5 +163,9 @@ EXCHANGES = "exchanges"
 
 # The symbols recorded without any configuration.
 DEFAULT_SYMBOLS: Mapping[str, tuple[str, ...]] = {
-    name: exchange.default_symbols for name, exchange in registry.EXCHANGES.items() if exchange.default_symbols
+    "binance": ("BTC/USDT", "ETH/USDT"),
+    "bybit": ("BTC/USDT:USDT", "ETH/USDT:USDT"),
+    "coinbaseexchange": ("BTC/USD", "ETH/USD"),
+    "kraken": ("BTC/USD", "ETH/USD"),
+    "okx": ("BTC/USDT", "ETH/USDT"),
 }

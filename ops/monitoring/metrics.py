@@ -23,28 +23,32 @@ from ops.monitoring import status as report
 from ops.monitoring.loop_monitor import Watch
 from ops.monitoring.metrics_families import UNKNOWN, counter, gauge, histogram, seconds
 from ops.monitoring.metrics_restarts import REASONS, Restarts
-from supervisor import Event, State
+from supervisor import State
 
 _EXCHANGE = ("exchange",)
 _ACTOR = ("actor",)
 
 
 class Metrics(Collector):
-    """Call `on_event` with every event of the pipeline, `render` for every scrape.
+    """Renders one scrape.
 
-    `lines_dropped` is the number of log lines that nobody read; see ops.monitoring.logs.
+    `restarts` has counted every event of the pipeline; `lines_dropped` is the number of log lines that nobody read,
+    see ops.monitoring.logs.
     """
 
-    def __init__(self, pipeline: Pipeline, watch: Watch, *, lines_dropped: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        watch: Watch,
+        restarts: Restarts | None = None,
+        *,
+        lines_dropped: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._pipeline, self._watch, self._lines_dropped = pipeline, watch, lines_dropped
-        self._restarts = Restarts()
+        self.restarts = restarts or Restarts()
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)  # CPU, memory, open files: process_*
-
-    def on_event(self, event: Event) -> None:
-        """Counts an event; never waits."""
-        self._restarts.on_event(event)
 
     def render(self) -> bytes:
         """Renders the text exposition format, version 0.0.4."""
@@ -109,7 +113,7 @@ class Metrics(Collector):
         health = self._pipeline.tree.snapshot()
         states = [((a.name, state.value), a.state is state) for a in health for state in State]
         yield gauge("actor_state", "1 for the actor's current state.", ("actor", "state"), states)
-        restarts = self._restarts.by_actor_and_reason
+        restarts = self.restarts.by_actor_and_reason
         help_text = "Restarts, by cause."
         counted = [((a.name, reason), restarts[a.name, reason]) for a in health for reason in REASONS]
         yield counter("actor_restarts", help_text, ("actor", "reason"), counted)

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any, TextIO
 
 import trio
-from rich.console import Console
 
 from actors.pipeline import Pipeline
 from ops.config.config import Config
@@ -30,6 +29,8 @@ class Screen:
     """Shows one service from within its loop; `started` is run_service's on_started, `end` prints the summary."""
 
     def __init__(self, config: Config, file: TextIO) -> None:
+        from rich.console import Console  # 40 ms that a service without a terminal does not need
+
         self._config, self._file = config, file
         self._console = Console(file=file, highlight=False, markup=False, soft_wrap=True)
         self._pipeline: Pipeline | None = None

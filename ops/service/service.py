@@ -21,7 +21,7 @@ from ops.control.listener import ControlError, SocketInUse
 from ops.control.server import http_listener, unix_listener
 from ops.monitoring.logs import drain_logs, lines_dropped, log_event, set_level
 from ops.monitoring.loop_monitor import Progress, Watch, status_line
-from ops.monitoring.metrics import Metrics
+from ops.monitoring.metrics_restarts import Restarts
 from ops.monitoring.systemd_notify import Notifier
 from ops.service.api import ServiceApp
 from ops.service.signals import Terminal, first_recorded
@@ -48,12 +48,15 @@ class _App(ServiceApp):
 
     capabilities = ServiceApp.capabilities | {"metrics"}
 
-    def __init__(self, pipeline: Pipeline, config: Config, metrics: Metrics, notifier: Notifier) -> None:
+    def __init__(self, pipeline: Pipeline, config: Config, watch: Watch, notifier: Notifier) -> None:
         super().__init__(pipeline, config)
-        self._metrics, self._notifier = metrics, notifier
+        self._watch, self._notifier = watch, notifier
+        self.restarts = Restarts()
 
     def metrics(self) -> bytes:
-        return self._metrics.render()
+        from ops.monitoring.metrics import Metrics  # 20 ms, which only a service that is scraped has to pay
+
+        return Metrics(self._pipeline, self._watch, self.restarts, lines_dropped=lines_dropped).render()
 
     async def reload(self) -> Mapping[str, object]:
         self._notifier.reloading()
@@ -81,9 +84,8 @@ async def run_service(
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals, ExitStack() as sockets:
         pipeline = Pipeline(config.pipeline(), socket=str(config.control.socket))
         notifier, watch = Notifier(), Watch(pipeline.store.path)
-        metrics = Metrics(pipeline, watch, lines_dropped=lines_dropped)
-        app = _App(pipeline, config, metrics, notifier)
-        pipeline.listeners += [log_event, app.on_event, metrics.on_event]
+        app = _App(pipeline, config, watch, notifier)
+        pipeline.listeners += [log_event, app.on_event, app.restarts.on_event]
         stop = partial(_stop, pipeline, notifier)
         ended_by: list[BaseException] = []
         try:

@@ -7,15 +7,14 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from typing import Any, TextIO
-
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, JustifyMethod
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ops.terminal.layout import GAP, Fit, fitted, shortened, width_of, wrapped
 from supervisor.text import printable
+
+if TYPE_CHECKING:
+    from rich.console import JustifyMethod
+    from rich.table import Table
 
 PIPE_COLUMNS = 10_000  # not a terminal: nothing is cut
 COLUMNS = 80  # for a terminal that does not report its width
@@ -139,6 +138,8 @@ def write_table(
     if width is None:
         _write_plain(columns, shown, file, title)
         return
+    from rich.console import Console  # 40 ms, which no command should take that prints no table on a terminal
+
     console = Console(file=file, width=width, highlight=False, markup=False)
     table, left_out = laid_out(columns, shown, width, fit)
     table.title = title
@@ -172,8 +173,12 @@ def _write_plain(columns: Sequence[str], rows: Sequence[Sequence[object]], file:
 
 def laid_out(
     columns: Sequence[str], rows: Sequence[Sequence[object]], width: int | None, fit: Fit = ANY_TABLE
-) -> tuple[Table, list[str]]:
+) -> "tuple[Table, list[str]]":
     """A table of at most `width` (None: unlimited), and the columns that it leaves out."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
     names = [_shown(column) for column in columns]
     numbers = [any(_is_number(row[i]) for row in rows) for i in range(len(names))]
     texts = [not numbers[i] and not any(isinstance(row[i], datetime) for row in rows) for i in range(len(names))]

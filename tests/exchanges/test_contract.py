@@ -12,6 +12,7 @@ from actors.exchanges.contract.feed import Market
 from actors.exchanges.loopbacks import LOOPBACKS
 from actors.exchanges.registry import EXCHANGES
 from actors.model.symbols import SymbolError, parse_symbol
+from ops.config.keys import DEFAULT_SYMBOLS
 from ops.sandbox.instruments import FOLDER
 from tests.harness.capture_files import expected, frames, recordings
 from tests.harness.exchange_cases import cases_of, market_of
@@ -38,6 +39,7 @@ def test_the_registries_and_the_folders_name_the_same_exchanges() -> None:
     folders = {path.parent.name for path in FOLDER.glob("*/feed.py")} - {"contract"}
     assert list(EXCHANGES) == sorted(EXCHANGES) == list(LOOPBACKS) == sorted(folders) and len(folders) >= 5
     assert {path.parent.name for path in EXCHANGES_FOLDER.glob("*/cases.py")} == folders
+    assert set(DEFAULT_SYMBOLS) <= folders
 
 
 # Facts.
@@ -132,7 +134,7 @@ def test_a_symbol_that_would_have_to_be_changed_is_refused_with_the_right_spelli
 @every_exchange
 def test_the_examples_and_the_default_symbols_are_its_own(name: str) -> None:
     feed = dialect_of(name)
-    for symbol in (*feed.examples, *EXCHANGES[name].default_symbols):
+    for symbol in (*feed.examples, *DEFAULT_SYMBOLS.get(name, ())):
         market = market_of(name, symbol)
         assert market.symbol == symbol and market.endpoint.startswith("wss://")
     assert {parse_symbol(symbol).kind for symbol in feed.examples} <= set(feed.ids) and feed.examples

@@ -20,6 +20,7 @@ from actors.exchanges.contract.rest import RestRequest
 from actors.exchanges.loopbacks import LOOPBACKS
 from actors.exchanges.registry import EXCHANGES
 from actors.model.symbols import parse_symbol
+from ops.config.keys import DEFAULT_SYMBOLS
 from ops.sandbox.instruments import listings
 from tests.harness.exchange_values import dialect_of, history_of
 from tests.harness.paths import EXCHANGES_FOLDER, capture
@@ -244,7 +245,7 @@ def market_of(name: str, symbol: str, channel: str = "") -> Market:
 def listed_symbol(name: str) -> str:
     """A symbol that the loopback lists, of the kind that is recorded by default."""
     symbols = [listing.symbol for listing in listings(LOOPBACKS[name])]
-    return next((symbol for symbol in EXCHANGES[name].default_symbols if symbol in symbols), symbols[0])
+    return next((symbol for symbol in DEFAULT_SYMBOLS.get(name, ()) if symbol in symbols), symbols[0])
 
 
 def query_of(

@@ -11,7 +11,6 @@ BINANCE = Exchange(
     name="binance",
     title="Binance spot",
     proven="recording",
-    default_symbols=("BTC/USDT", "ETH/USDT"),
     feed=x.Dialect(
         doc="https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md",
         doc_read="2026-11-22",

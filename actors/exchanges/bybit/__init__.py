@@ -11,7 +11,6 @@ BYBIT = Exchange(
     name="bybit",
     title="Bybit",
     proven="recording",
-    default_symbols=("BTC/USDT:USDT", "ETH/USDT:USDT"),
     feed=x.Dialect(
         doc="https://bybit-exchange.github.io/docs/v5/websocket/public/trade",
         doc_read="2026-11-22",

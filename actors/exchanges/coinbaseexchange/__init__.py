@@ -11,7 +11,6 @@ COINBASEEXCHANGE = Exchange(
     name="coinbaseexchange",
     title="Coinbase Exchange",
     proven="recording",
-    default_symbols=("BTC/USD", "ETH/USD"),
     feed=x.Dialect(
         doc="https://docs.cdp.coinbase.com/exchange/websocket-feed/channels",
         doc_read="2026-11-22",

@@ -14,8 +14,7 @@ class Exchange:
 
     `proven` states what its decoding was checked against: trades recorded from its stream in the protocol in use,
     published single frames ('sample'), or its documentation alone. `history` is None if old trades cannot be
-    requested, `instruments` if no list of its markets is read. `default_symbols` are recorded without any
-    configuration; empty leaves the exchange out of that.
+    requested, `instruments` if no list of its markets is read.
     """
 
     name: str
@@ -24,4 +23,3 @@ class Exchange:
     proven: Literal["recording", "sample", "documentation"]
     history: History | None = None
     instruments: InstrumentList | None = None
-    default_symbols: tuple[str, ...] = ()

@@ -11,7 +11,6 @@ KRAKEN = Exchange(
     name="kraken",
     title="Kraken spot",
     proven="sample",
-    default_symbols=("BTC/USD", "ETH/USD"),
     feed=x.Dialect(
         doc="https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/trade",
         doc_read="2026-11-22",

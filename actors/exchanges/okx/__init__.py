@@ -11,7 +11,6 @@ OKX = Exchange(
     name="okx",
     title="OKX",
     proven="recording",
-    default_symbols=("BTC/USDT", "ETH/USDT"),
     feed=x.Dialect(
         doc="https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-trades-channel",
         doc_read="2026-11-22",

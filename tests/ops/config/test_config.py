@@ -600,6 +600,7 @@ def test_wildcards_need_a_list_that_can_be_read(folder: Path, monkeypatch: pytes
     plain = '[exchanges.okx]\nsymbols = ["*/USDT"]\nws_url = "ws://127.0.0.1:1"'
     assert list(mistakes(folder, plain)) == ["exchanges.okx.rest_url"]
     assert load(folder, plain + '\nrest_url = "http://127.0.0.1:1"')
-    monkeypatch.setitem(registry.EXCHANGES, "okx", replace(registry.EXCHANGES["okx"], instruments=None))
+    without = {**EXCHANGES, "okx": replace(EXCHANGES["okx"], instruments=None)}
+    monkeypatch.setattr(registry, "EXCHANGES", without)
     found = mistakes(folder, '[exchanges.okx]\nsymbols = ["*/USDT"]')
     assert "no list of okx's markets is read" in found["exchanges.okx.symbols[0]"]

@@ -75,7 +75,7 @@ async def recording(folder: Path) -> AsyncIterator[tuple[Pipeline, Metrics]]:
             await nursery.start(exchange.serve)
             pipeline = pipeline_at(folder, 1, f"ws://{exchange.host}:{exchange.port}")
             metrics = metrics_of(pipeline)
-            pipeline.listeners.append(metrics.on_event)
+            pipeline.listeners.append(metrics.restarts.on_event)
             await nursery.start(pipeline.run)
             account = pipeline.ledger.accounts["venue0"]
             while not account.stored:  # noqa: ASYNC110 - real sockets and files, nothing to wait on
@@ -279,8 +279,8 @@ async def test_no_series_is_born_while_the_service_records(tmp_path: Path) -> No
             ("venue0:1", "transient"),
             ("merger", "new"),
         ):
-            metrics.on_event(event_of(actor, "backoff", 0, verdict=verdict))
-            metrics.on_event(event_of(actor, "starting", 1))
+            metrics.restarts.on_event(event_of(actor, "backoff", 0, verdict=verdict))
+            metrics.restarts.on_event(event_of(actor, "starting", 1))
         pipeline.clock.jumps += 1
         await pipeline.merge()
         assert series(metrics.render()) == before
@@ -342,9 +342,9 @@ def test_restart_counters_never_fall_and_know_only_fixed_reasons(
 async def test_reconnects_are_counted_by_exchange_and_survive_the_removal_of_a_connection(tmp_path: Path) -> None:
     metrics = metrics_of(pipeline_at(tmp_path, 2))
     for actor, restarts in (("venue0:1", 2), ("venue0:2", 3), ("venue1", 4), ("venue1:1", 1), ("gone:1", 9)):
-        metrics.on_event(event_of(actor, "starting", restarts))
-    metrics.on_event(event_of("venue0:2", "stopped", 3))
-    metrics.on_event(event_of("venue0:2", "starting", 1))  # another actor of that name, restarted once
+        metrics.restarts.on_event(event_of(actor, "starting", restarts))
+    metrics.restarts.on_event(event_of("venue0:2", "stopped", 3))
+    metrics.restarts.on_event(event_of("venue0:2", "starting", 1))  # another actor of that name, restarted once
     text = metrics.render()
     assert value(text, "tickwarden_exchange_reconnects_total", exchange="venue0") == 6
     assert value(text, "tickwarden_exchange_reconnects_total", exchange="venue1") == 1
