@@ -202,10 +202,11 @@ def commands(checkouts: list[Checkout], runs: int) -> Iterator[tuple[str, list[d
         with checkouts[0].running("run", folder=folder):
             server.next_at()
             for words in (["--help"], ["--version"], ["check-config"], ["status"]):
-                yield (
-                    " ".join(words),
-                    in_turns(checkouts, runs, lambda one, words=words: command(one, words, folder)),
-                )
+
+                def once(checkout: Checkout, words: list[str] = words) -> dict[str, float]:
+                    return command(checkout, words, folder)
+
+                yield " ".join(words), in_turns(checkouts, runs, once)
 
 
 def main() -> None:
