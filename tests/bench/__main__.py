@@ -4,7 +4,7 @@ import importlib
 import runpy
 import sys
 
-PARTS = ("paced", "flood", "decode", "wildcards", "siege", "store_figures", "queries", "pauses")
+PARTS = ("paced", "flood", "decode", "wildcards", "siege", "store_figures", "queries", "pauses", "start")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""How long a start takes: python -m tests.bench.start [--runs N] [--json] [CHECKOUT ...]
+"""How long a start takes: python -m tests.bench start [--runs N] [--json] [CHECKOUT ...]
 
 From the exec of `tickwarden run` to the moment a loopback server has received its first subscription, and the
 last where five exchanges are configured; over ws:// and wss://, on a new file and on one with trades; and how long
@@ -26,11 +26,13 @@ from pathlib import Path
 from queue import Empty, Queue
 
 from ops.config.keys import DEFAULT_SYMBOLS
-from tests.bench import flood, throughput
-from tests.harness.paths import ROOT
+from tests.bench import feeder
+from tests.bench.service import Service
+from tests.harness.cli_process import wait_for
+from tests.harness.paths import CERTS, ROOT
+from tests.harness.server_frames import frame
 
 PATIENCE_S = 30.0
-CERTS = ROOT / "tests" / "certs"
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Server:
     def _serve(self, connection: socket.socket) -> None:
         with suppress(OSError, EOFError), connection:
             client = self._tls.wrap_socket(connection, server_side=True) if self._tls else connection
-            flood.welcome(client)
+            feeder.welcome(client)
             client.recv(1)
             self.received_at.put(time.monotonic())
             while client.recv(4096):
@@ -148,6 +150,26 @@ def command(checkout: Checkout, words: list[str], folder: Path) -> dict[str, flo
     return {"wall": (ended - began) * 1e3, "cpu": (usage.ru_utime + usage.ru_stime) * 1e3}
 
 
+def record(folder: Path, ticks: int) -> None:
+    """Leaves a file with so many trades of Binance in the folder."""
+    (folder.parent / "ca.pem").touch()
+    listener = socket.create_server(("127.0.0.1", 0))
+    write_config(folder, 1, f"ws://127.0.0.1:{listener.getsockname()[1]}")
+    now_ms = int(time.time() * 1000)
+    with listener, Checkout(ROOT).running("run", folder=folder) as (process, _):
+        client, _ = listener.accept()
+        with client:
+            feeder.welcome(client)
+            asked = json.loads(feeder.hear(client))
+            client.sendall(frame(json.dumps({"result": None, "id": asked["id"]}).encode()))
+            for number in range(ticks):
+                client.sendall(feeder.trade("BTCUSDT", number, now_ms, "0.01000000"))
+            service = Service(folder, process.pid)
+            wait_for("the trades", lambda: service.received() >= ticks)
+            process.terminate()
+            process.wait(PATIENCE_S)
+
+
 @contextmanager
 def prepared(stored: Path | None) -> Iterator[Path]:
     """A folder of its own, with a copy of the recording where there is one."""
@@ -180,9 +202,10 @@ def starts(
 ) -> Iterator[tuple[str, list[dict[str, float]]]]:
     """The figures of each case, by checkout."""
     with tempfile.TemporaryDirectory() as name:
-        recorded = Path(name)
+        recorded = Path(name) / "recorded"
+        recorded.mkdir()
         if any(case.stored for case in cases):
-            throughput.run(recorded, ticks)
+            record(recorded, ticks)
         servers = {scheme: Server(scheme) for scheme in {case.scheme for case in cases}}
 
         for case in cases:
@@ -213,7 +236,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkouts", nargs="*", type=Path, metavar="CHECKOUT", default=[ROOT])
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--ticks", type=int, default=200_000, help="trades in the existing file")
+    parser.add_argument("--ticks", type=int, default=100_000, help="trades in the existing file")
     parser.add_argument("--only", default="", metavar="WORDS", help="the cases whose name has these words")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
