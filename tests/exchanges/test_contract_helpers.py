@@ -11,6 +11,7 @@ from actors.exchanges.contract.feed_helpers import (
     Counts,
     digits,
     digits_column,
+    ms_texts_ns,
     rfc3339_column_ns,
     rfc3339_ns,
     seconds_column_ns,
@@ -69,6 +70,35 @@ def test_a_column_of_times_is_read_as_each_by_itself() -> None:
             rfc3339_column_ns([TIMES[0], wrong])
 
 
+def test_a_column_of_equally_long_times_is_read_as_each_by_itself() -> None:
+    for decimals in range(1, 10):
+        times = [f"2021-04-17T16:43:{second:02}.{'987654321'[:decimals]}Z" for second in (59, 0, 7)]
+        assert rfc3339_column_ns(times) == [rfc3339_ns(text) for text in times]
+    sound = "2021-04-17T16:43:37.089723Z"
+    for wrong in (
+        "2021-04-17T16:43:37.08_723Z",
+        "2021-04-17T16:43:37.+89723Z",
+        "2021-04-17T16:43:37.089723z",
+        "2021-04-17T16:43:37,089723Z",
+        "2021-04-17 16:43:37.089723Z",
+        "2021-13-17T16:43:37.089723Z",
+        "2021-04-17T16:43:37.0897\u0662Z",
+    ):
+        with pytest.raises(FieldError):
+            rfc3339_column_ns([sound, wrong])
+    for broken in ([sound, f"{sound}\n{sound}", ""], [sound, sound[:10], sound[10:]]):
+        with pytest.raises(FieldError):
+            rfc3339_column_ns(broken)
+
+
+def test_a_column_of_milliseconds_becomes_nanoseconds() -> None:
+    assert ms_texts_ns(["1788335012854", "1"]) == [1788335012854000000, 1000000]
+    assert ms_texts_ns([]) == []
+    for wrong in ("", "x", "-1", "1e3", "1.5", "1\n2", "1,2", "0178833501285", "1" * 19, "\uff11"):
+        with pytest.raises(FieldError):
+            ms_texts_ns(["1788335012854", wrong])
+
+
 def test_a_number_keeps_its_digits_and_nothing_else_is_one() -> None:
     assert (
         digits(msgspec.Raw(b"0.00123440"), "price") == digits(msgspec.Raw(b'"0.00123440"'), "price") == "0.00123440"
@@ -85,9 +115,11 @@ def test_a_column_of_numbers_keeps_their_digits(last: bytes) -> None:
         "2.50",
     ]
     assert digits_column([], "x") == []
-    for wrong in (b"null", b"[1]", b"true"):
+    for wrong in (b"null", b"[1]", b"true", b"[1,\n2]", b'{"a":\n"b"}'):
         with pytest.raises(FieldError):
             digits_column([msgspec.Raw(last), msgspec.Raw(wrong)], "x")
+    broken = [msgspec.Raw(b'"1"\n"2"'), msgspec.Raw(last)]
+    assert digits_column(broken, "x") == ['1"\n"2', "2.50"]
 
 
 def rows_behind_holes(rows: list[tuple[str, int]], *, together: bool) -> list[tuple[str, int]]:

@@ -89,39 +89,38 @@ class Channels:
 
     def trades(self, frames: Sequence[bytes], /) -> x.Trades:
         """Trades as they were executed; their updates and heartbeats between them are passed over."""
-        native: list[str] = []
+        channel: list[int] = []
         rows: list[Row] = []
         snapshot: list[bool] = []
         for frame in decode_frames(_decoder, frames):
-            if isinstance(frame.kind, list):
-                new = frame.kind[::-1]
-            elif frame.kind == EXECUTED and isinstance(frame.row, Row):
-                new = [frame.row]
-            elif frame.kind in (UPDATED, HEARTBEAT):
-                continue
-            else:
+            kind, row = frame.kind, frame.row
+            if kind == EXECUTED and isinstance(row, Row):
+                channel.append(frame.channel)
+                snapshot.append(False)
+                rows.append(row)
+            elif isinstance(kind, list):
+                channel += [frame.channel] * len(kind)
+                snapshot += [True] * len(kind)
+                rows += kind[::-1]
+            elif kind not in (UPDATED, HEARTBEAT):
                 raise ValueError("neither a snapshot nor a trade")
-            native += [self._native(frame.channel)] * len(new)
-            snapshot += [frame.kind != EXECUTED] * len(new)
-            rows += new
         if not rows:
             raise ValueError("no trades")
+        try:
+            native = list(map(self._natives.__getitem__, channel))
+        except KeyError as error:
+            problem = f"no request of this connection has the channel {error}"
+            raise FieldError(Reason.UNKNOWN_SYMBOL, problem) from None
         amounts = digits_column([row.amount for row in rows], "amount")
         return x.Trades(
             native=native,
             price=digits_column([row.price for row in rows], "price"),
-            volume=[amount.removeprefix("-") for amount in amounts],
-            side=[side_of(amount) for amount in amounts],
+            volume=[amount[1:] if amount[:1] == "-" else amount for amount in amounts],
+            side=["sell" if amount[:1] == "-" else "buy" for amount in amounts],
             trade_id=[*digits_column([row.id for row in rows], "id")],
             exchange_ns=[row.time * x.MS for row in rows],
             snapshot=snapshot,
         )
-
-    def _native(self, channel: int) -> str:
-        native = self._natives.get(channel)
-        if native is None:
-            raise FieldError(Reason.UNKNOWN_SYMBOL, f"no request of this connection has the channel {channel}")
-        return native
 
     def control(self, message: object, /) -> x.Control | None:
         """What a message that is no trade means."""

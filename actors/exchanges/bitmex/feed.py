@@ -63,11 +63,10 @@ class Trade(
     base: msgspec.Raw = msgspec.Raw()
 
 
-class _Frame(msgspec.Struct, gc=False):
+class _Frame(msgspec.Struct, gc=False, tag_field="table", tag=TABLE):
     """{"table":"trade","action":"insert","data":[...]}, oldest first; "partial" re-sends the last trades on
     subscribe."""
 
-    table: str
     action: str
     data: Annotated[list[Trade], msgspec.Meta(min_length=1)]
 
@@ -126,7 +125,8 @@ def unsubscribe_text(natives: Sequence[str], channel: str, _request_id: str) -> 
 
 def trades(frames: Sequence[bytes]) -> x.Trades:
     batches = decode_frames(_decoder, frames)
-    if not all(batch.table == TABLE and batch.action in (_LIVE, _SNAPSHOT) for batch in batches):
+    actions = {batch.action for batch in batches}
+    if not actions <= {_LIVE, _SNAPSHOT}:
         raise ValueError("neither new trades nor the last ones")
     rows = [trade for batch in batches for trade in batch.data]
     return x.Trades(
@@ -136,7 +136,11 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
         side=[SIDES[row.side] for row in rows],
         trade_id=[row.id for row in rows],
         exchange_ns=rfc3339_column_ns([row.time for row in rows]),
-        snapshot=[batch.action == _SNAPSHOT for batch in batches for _ in batch.data],
+        snapshot=(
+            [batch.action == _SNAPSHOT for batch in batches for _ in batch.data]
+            if _SNAPSHOT in actions
+            else [False] * len(rows)
+        ),
     )
 
 

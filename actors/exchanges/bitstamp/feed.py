@@ -90,7 +90,7 @@ def unsubscribe_text(natives: Sequence[str], channel: str, _request_id: str) -> 
 
 def trades(frames: Sequence[bytes]) -> x.Trades:
     made = decode_frames(_decoder, frames)
-    if not all(frame.channel.startswith("live_trades_") for frame in made):
+    if [frame for frame in made if not frame.channel.startswith("live_trades_")]:
         raise ValueError("a channel other than live_trades")
     rows = [frame.data for frame in made]
     return x.Trades(

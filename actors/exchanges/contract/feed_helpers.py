@@ -4,30 +4,29 @@ import functools
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from struct import Struct
 from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from actors.exchanges.contract.feed import MS, Trades
+from actors.exchanges.contract.feed import Trades
 from actors.model.symbols import Symbol, SymbolError
 from actors.model.ticks import Reason
 from actors.model.validation import FieldError
 
 S_NS = 1_000_000_000
 _NUMBER_STARTS = frozenset("-0123456789")
+_NUMBERS = b"\n-+.0123456789eE"  # of all JSON, only numbers are written with these alone
 _OPENED, _CLOSED = b"{}"
 _STARTS, _ENDS = b"{[", b"}]"
-# What columns of numbers and of times consist of; `translate` finds out faster than a regular expression.
-_OF_NUMBERS, _DIGITS = b"0123456789+-.eE\n", b"0123456789"
-_OF_RFC3339 = b"--T::.Z\n"
-_SECOND_CHARS, _DECIMALS = len("2021-04-17T16:43:37"), frozenset(range(1, 10))
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", re.ASCII)
+_START = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.")
+_START_CHARS, _DECIMALS_MAX = 20, 9
 # 10 to 18 digits: more is a unit mistake or an attack on int(), not a time
-_MS_COLUMN = re.compile(r"(?:[0-9]{1,18}+\n)*+")
-
+_MS_COLUMN = re.compile(r"(?:[1-9][0-9]{0,17}+\n)*+")
 _SECONDS = re.compile(r"(\d{1,12})(?:\.(\d{1,20}))?", re.ASCII)
-
 _SECONDS_COLUMN = re.compile(r"(?:[0-9]{1,12}+(?:\.[0-9]{1,20}+)?+\n)*+")
+_integers = msgspec.json.Decoder(list[int | None])
 
 T = TypeVar("T")
 
@@ -75,15 +74,27 @@ def digits(token: msgspec.Raw, name: str) -> str:
 
 
 def digits_column(tokens: Sequence[msgspec.Raw], name: str) -> list[str]:
-    """`digits` of a column, at once where all are JSON numbers or all are strings."""
+    """`digits` of a column, at once where all are JSON numbers or all are strings.
+
+    A line break in a token, as an object or a broken string may have it, makes more lines than tokens.
+    """
     column = b"\n".join(tokens)
-    texts = column.decode("ascii", "replace").split("\n")
-    if len(texts) == len(tokens):  # there is no other newline
-        if not column.translate(None, _OF_NUMBERS) and all(texts):
-            return texts
-        if {text[:1] for text in texts} == {'"'}:
-            return [text[1:-1] for text in texts]
-    return [digits(token, name) for token in tokens]
+    if not column.translate(None, _NUMBERS):
+        texts = column.decode().split("\n")
+        if "" in texts:  # a missing one, by its default
+            texts = []
+    elif column[:1] == column[-1:] == b'"' and column.count(b"\n") < len(tokens):
+        texts = column[1:-1].decode("ascii", "replace").split('"\n"')
+    else:
+        texts = []
+    return texts if len(texts) == len(tokens) else [digits(token, name) for token in tokens]
+
+
+def numbers_column(tokens: Sequence[msgspec.Raw], name: str) -> list[str]:
+    """`digits_column` where only JSON numbers are right; raises FieldError if one is anything else."""
+    if b'"' in b"".join(tokens):
+        raise FieldError(Reason.BAD_TYPE, f"`{name}` is not a JSON number")
+    return digits_column(tokens, name)
 
 
 def seconds_ns(text: str) -> int:
@@ -115,10 +126,12 @@ def decode_frames(decoder: "msgspec.json.Decoder[T]", frames: Sequence[bytes]) -
         text.decode()  # msgspec does not look into strings that it skips
     if len(frames) == 1:
         return [decoder.decode(text)]  # with white space around it, which the test below would refuse
-    if not all(frames) or (
-        [frame for frame in frames if frame[0] != _OPENED or frame[-1] != _CLOSED]
-        and [frame for frame in frames if frame[0] not in _STARTS or frame[-1] not in _ENDS]
-    ):
+    if not all(frames):
+        raise ValueError("an empty frame")
+    start, end = (_OPENED, _CLOSED) if frames[0][0] == _OPENED else (_STARTS[1], _ENDS[1])
+    if [frame for frame in frames if frame[0] != start or frame[-1] != end] and [
+        frame for frame in frames if frame[0] not in _STARTS or frame[-1] not in _ENDS
+    ]:
         raise ValueError("not one JSON object or list a frame")
     values = decoder.decode_lines(text)
     if len(values) != len(frames):
@@ -135,18 +148,36 @@ def rfc3339_ns(text: str) -> int:
 
 
 def rfc3339_column_ns(texts: Sequence[str], ahead_ns: int = 0) -> list[int | None]:
-    """`rfc3339_ns` of a column, at once where all have decimals; of a clock that is ahead of UTC by so much."""
-    column = "\n".join((*texts, ""))
-    parts = column.replace("Z\n", ".").split(".")
-    seconds, decimals = parts[:-1:2], parts[1::2]
-    if (
-        column.encode().translate(None, _DIGITS) != _OF_RFC3339 * len(texts)
-        or set(map(len, seconds)) != {_SECOND_CHARS}
-        or not set(map(len, decimals)) <= _DECIMALS
-    ):
-        return [rfc3339_ns(text) - ahead_ns for text in texts]
-    starts = {text: _second(text) * S_NS - ahead_ns for text in set(seconds)}
-    return [starts[second] + int(decimal.ljust(9, "0")) for second, decimal in zip(seconds, decimals, strict=True)]
+    """`rfc3339_ns` of a column, at once where all have equally many decimals; of a clock that is ahead of UTC by so
+    much.
+    """
+    width = len(texts[0]) if len(texts) > 1 else 0
+    decimals = width - _START_CHARS - 1
+    if 0 < decimals <= _DECIMALS_MAX:
+        column = "\n".join((*texts, "")).encode()
+        # What stands at one place in all texts; there are no other line breaks, as the rest is compared too.
+        places = [column[place :: width + 1] for place in range(_START_CHARS, width + 1)]
+        ends = [b"Z" * len(texts), b"\n" * len(texts)]
+        if places[-2:] == ends and b"".join(places[:-2]).isdigit() and len(column) == len(texts) * (width + 1):
+            scale = 10 ** (_DECIMALS_MAX - decimals)
+            rows = _row_of(decimals).iter_unpack(column)
+            return [_start_ns(start) + int(fraction) * scale - ahead_ns for start, fraction in rows]
+    return [rfc3339_ns(text) - ahead_ns for text in texts]
+
+
+@functools.cache
+def _row_of(decimals: int) -> Struct:
+    """A line of times with so many decimals: up to the point, and the decimals."""
+    return Struct(f"{_START_CHARS}s{decimals}s2x")
+
+
+@functools.lru_cache(maxsize=1024)
+def _start_ns(start: bytes) -> int:
+    """Nanoseconds since 1970 of b"2021-04-17T16:43:37."; many trades share one."""
+    match = _START.fullmatch(start)
+    if match is None:
+        raise FieldError(Reason.BAD_TIME, f"not an RFC 3339 time in UTC: {start!r}")
+    return _second(match[1].decode()) * S_NS
 
 
 @functools.lru_cache(maxsize=64)
@@ -160,9 +191,10 @@ def _second(text: str) -> int:
 
 def ms_texts_ns(texts: Sequence[str]) -> list[int | None]:
     """Nanoseconds of milliseconds written as text; raises FieldError."""
-    if not _MS_COLUMN.fullmatch("\n".join((*texts, ""))):
+    column = "\n".join((*texts, ""))
+    if not _MS_COLUMN.fullmatch(column) or column.count("\n") != len(texts):
         raise FieldError(Reason.BAD_TIME, f"not milliseconds: {', '.join(texts)[:60]!r}")
-    return [int(text) * MS for text in texts]
+    return _integers.decode(f"[{'000000,'.join(texts)}000000]") if texts else []
 
 
 class Counts:

@@ -9,9 +9,9 @@ from actors.exchanges.contract import feed as x
 from actors.exchanges.contract.feed_helpers import (
     compact,
     decode_frames,
-    digits,
     inside,
     named,
+    numbers_column,
     require_kind,
     require_upper,
     text_inside,
@@ -99,39 +99,34 @@ def _request(method: str, natives: Sequence[str], channel: str, request_id: str)
 
 
 def trades(frames: Sequence[bytes]) -> x.Trades:
+    rows: Sequence[_Trade | _OldTrade]
     try:
-        rows = _rows(decode_frames(_decoder, frames))
+        rows = new = _rows(decode_frames(_decoder, frames))
+        price, volume = [row.price for row in new], [row.volume for row in new]
+        trade_id: list[str | None] = [row.id for row in new]
     except msgspec.ValidationError as error:
         try:
-            old = _rows(decode_frames(_old_decoder, frames))
-            rows = [
-                _Trade(row.native, str(row.id), _number(row.price), _number(row.volume), row.side, row.time)
-                for row in old
-            ]
+            rows = old = _rows(decode_frames(_old_decoder, frames))
+            price = numbers_column([row.price for row in old], "p")
+            volume = numbers_column([row.volume for row in old], "q")
+            trade_id = [str(row.id) for row in old]
         except ValueError:
             raise error from None
     return x.Trades(
         native=[row.native for row in rows],
-        price=[row.price for row in rows],
-        volume=[row.volume for row in rows],
+        price=price,
+        volume=volume,
         side=[_SIDES[row.side] for row in rows],
-        trade_id=[row.id for row in rows],
+        trade_id=trade_id,
         exchange_ns=[row.time * x.MS for row in rows],
         snapshot=[False] * len(rows),
     )
 
 
 def _rows(frames: Sequence[_Frame[T]]) -> list[T]:
-    if not all(frame.result.channel == TRADE for frame in frames):
+    if {frame.result.channel for frame in frames} != {TRADE}:
         raise ValueError("a channel other than trade")
     return [trade for frame in frames for trade in reversed(frame.result.data)]
-
-
-def _number(token: msgspec.Raw) -> str:
-    text = digits(token, "amount")
-    if len(text) != len(bytes(token)):
-        raise ValueError("a string among numbers")
-    return text
 
 
 def control(message: object) -> x.Control | None:

@@ -143,7 +143,7 @@ class Sequences:
     def trades(self, frames: Sequence[bytes], /) -> x.Trades:
         """The trades, and which of them come after a hole."""
         batches = [frame.params for frame in decode_frames(_decoder, frames)]
-        if not all(batch.channel.startswith(CHANNEL) for batch in batches):
+        if [batch for batch in batches if not batch.channel.startswith(CHANNEL)]:
             raise ValueError("a channel other than trades")
         rows = [trade for batch in batches for trade in batch.data]
         native = [row.native for row in rows]

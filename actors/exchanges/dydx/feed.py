@@ -1,9 +1,8 @@
 """dYdX v4: `v4_trades` of perpetuals; messages are numbered, and the answer to a request holds the last trades."""
 
-import functools
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -16,7 +15,7 @@ from actors.exchanges.contract.feed_helpers import (
     named,
     require_kind,
     require_upper,
-    rfc3339_ns,
+    rfc3339_column_ns,
     text_inside,
 )
 from actors.model.symbols import Symbol, SymbolError
@@ -26,6 +25,8 @@ from actors.model.symbols import Symbol, SymbolError
 ENDPOINT = "wss://indexer.dydx.trade/v4/ws"
 CHANNEL = "v4_trades"
 OFF_BOOK = "DELEVERAGED"
+
+T = TypeVar("T")
 
 _SIDES = {"BUY": "buy", "SELL": "sell"}  # the taker's
 # "Invalid subscription id for channel: (v4_trades-FOO)", "... for channel v4_trades-BTC-USD. Please reconnect"
@@ -51,31 +52,34 @@ class _Contents(msgspec.Struct, gc=False):
     trades: Annotated[list[_Trade], msgspec.Meta(min_length=1)]
 
 
-class _Message(
-    msgspec.Struct, gc=False, tag_field="type", tag="channel_data", rename={"native": "id", "number": "message_id"}
-):
-    """{"type":"channel_data","connection_id":"2ddf629d-...","message_id":99,"id":"AVAX-USD","channel":"v4_trades",
-    "version":"2.1.0","contents":{"trades":[...]}}; `message_id` counts all messages of the connection."""
+class _Numbered(msgspec.Struct, gc=False, tag_field="type", rename={"native": "id", "number": "message_id"}):
+    """What all messages with trades have; `message_id` counts all messages of the connection."""
 
     native: str
     channel: str
-    contents: _Contents
     number: int = -1
 
 
-class _Batch(
-    msgspec.Struct,
-    gc=False,
-    tag_field="type",
-    tag="channel_batch_data",
-    rename={"native": "id", "number": "message_id"},
-):
+class _Message(_Numbered, gc=False, kw_only=True, tag="channel_data"):
+    """{"type":"channel_data","connection_id":"2ddf629d-...","message_id":99,"id":"AVAX-USD","channel":"v4_trades",
+    "version":"2.1.0","contents":{"trades":[...]}}"""
+
+    contents: _Contents
+
+    @property
+    def trades(self) -> list[_Trade]:
+        """Its trades."""
+        return self.contents.trades
+
+
+class _Subscribed(_Message, gc=False, tag="subscribed"):
+    """The answer to a request, with the last 100 trades, newest first."""
+
+
+class _Batch(_Numbered, gc=False, kw_only=True, tag="channel_batch_data"):
     """The same with "batched":true, which is not asked for: a list of contents."""
 
-    native: str
-    channel: str
     contents: Annotated[list[_Contents], msgspec.Meta(min_length=1)]
-    number: int = -1
 
     @property
     def trades(self) -> list[_Trade]:
@@ -83,19 +87,7 @@ class _Batch(
         return [trade for contents in self.contents for trade in contents.trades]
 
 
-class _Subscribed(
-    msgspec.Struct, gc=False, tag_field="type", tag="subscribed", rename={"native": "id", "number": "message_id"}
-):
-    """The answer to a request, with the last 100 trades, newest first."""
-
-    native: str
-    channel: str
-    contents: _Contents
-    number: int = -1
-
-
 _decoder = msgspec.json.Decoder(_Message | _Batch | _Subscribed)
-_block_ns = functools.lru_cache(maxsize=256)(rfc3339_ns)
 
 
 def market(symbol: Symbol, _channel: str = "") -> x.Market:
@@ -130,33 +122,26 @@ class Numbers:
     def trades(self, frames: Sequence[bytes], /) -> x.Trades:
         """The trades, and which of them come after a hole."""
         messages = decode_frames(_decoder, frames)
-        if not all(message.channel == CHANNEL for message in messages):
+        if {message.channel for message in messages} != {CHANNEL}:
             raise ValueError("a channel other than v4_trades")
-        rows: list[_Trade] = []
-        native: list[str] = []
-        snapshot: list[bool] = []
-        breaks: list[bool] = []
-        broken = self._counts.breaks([one.native for one in messages], [one.number for one in messages])
-        for at, message in enumerate(messages):
-            listed = message.trades if isinstance(message, _Batch) else message.contents.trades
-            if len(listed) > 1 and (listed[0].time, listed[0].id) > (listed[-1].time, listed[-1].id):
-                listed.reverse()
-            rows += listed
-            native += [message.native] * len(listed)
-            if broken:
-                breaks += [broken[at]] + [False] * (len(listed) - 1)
-            snapshot += [isinstance(message, _Subscribed)] * len(listed)
+        listed = [message.trades for message in messages]
+        for trades in listed:
+            if len(trades) > 1 and (trades[0].time, trades[0].id) > (trades[-1].time, trades[-1].id):
+                trades.reverse()
+        rows = [trade for trades in listed for trade in trades]
+        natives = [message.native for message in messages]
+        broken = self._counts.breaks(natives, [message.number for message in messages])
         off_book = [trade.kind == OFF_BOOK for trade in rows]
         return x.Trades(
-            native=native,
+            native=_of_rows(natives, listed),
             price=[trade.price for trade in rows],
             volume=[trade.volume for trade in rows],
             side=[_SIDES[trade.side] for trade in rows],
             trade_id=[trade.id for trade in rows],
-            exchange_ns=[_block_ns(trade.time) for trade in rows],
-            snapshot=snapshot,
+            exchange_ns=rfc3339_column_ns([trade.time for trade in rows]),
+            snapshot=_of_rows([isinstance(message, _Subscribed) for message in messages], listed),
             off_book=off_book if True in off_book else None,
-            breaks=breaks or None,
+            breaks=None if broken is None else _of_first_rows(broken, listed),
         )
 
     def control(self, message: object, /) -> x.Control | None:
@@ -183,3 +168,13 @@ class Numbers:
             case "subscribed" | "channel_data" | "channel_batch_data":
                 return x.MalformedTrade()
         return None
+
+
+def _of_rows(values: Sequence[T], listed: Sequence[Sequence[_Trade]]) -> list[T]:
+    """Each message's value once for each of its trades."""
+    return [value for value, trades in zip(values, listed, strict=True) for _ in trades]
+
+
+def _of_first_rows(marks: Sequence[bool], listed: Sequence[Sequence[_Trade]]) -> list[bool]:
+    """Each message's mark for the first of its trades."""
+    return [mark and not place for mark, trades in zip(marks, listed, strict=True) for place in range(len(trades))]

@@ -22,13 +22,12 @@ from actors.exchanges.contract.feed_helpers import (
     decode_frames,
     inside,
     named,
+    numbers_column,
     require_kind,
     rfc3339_column_ns,
     text_inside,
 )
 from actors.model.symbols import Symbol, SymbolError
-from actors.model.ticks import Reason
-from actors.model.validation import FieldError
 
 # https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/trade, read 2026-11-22 via stored copy.
 ENDPOINT = "wss://ws.kraken.com/v2"
@@ -105,21 +104,13 @@ def trades(frames: Sequence[bytes]) -> Trades:
     rows = [trade for batch in batches for trade in batch.data]
     return Trades(
         native=[trade.native for trade in rows],
-        price=[_digits(trade.price, "price") for trade in rows],
-        volume=[_digits(trade.volume, "qty") for trade in rows],
+        price=numbers_column([trade.price for trade in rows], "price"),
+        volume=numbers_column([trade.volume for trade in rows], "qty"),
         side=[trade.side for trade in rows],
         trade_id=[str(trade.id) for trade in rows],
         exchange_ns=rfc3339_column_ns([trade.time for trade in rows]),
         snapshot=[batch.type == "snapshot" for batch in batches for _ in batch.data],
     )
-
-
-def _digits(token: msgspec.Raw, name: str) -> str:
-    """A JSON number as it stands on the wire: a float would lose the 0 of 0.00123440."""
-    text = str(token, "ascii", "replace")
-    if text[:1] not in "-0123456789":
-        raise FieldError(Reason.BAD_TYPE, f"`{name}` is not a JSON number: {text[:60]}")
-    return text
 
 
 def control(message: object) -> Control | None:

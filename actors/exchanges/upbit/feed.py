@@ -100,7 +100,7 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
     """A connection's frames have one format, which the first one shows."""
     short = b'"ty"' in frames[0]
     rows = decode_frames(_short_decoder, frames) if short else decode_frames(_decoder, frames)
-    if not all(trade.type == "trade" for trade in rows):
+    if {trade.type for trade in rows} != {"trade"}:
         raise ValueError("a type other than trade")
     return x.Trades(
         native=[trade.native for trade in rows],
