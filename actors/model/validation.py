@@ -15,7 +15,8 @@ AMOUNT_CHARS_MAX = 1000  # no number of 38 digits needs more
 YEAR_2200_NS = 7_258_118_400 * 1_000_000_000
 
 # One match over "a\nb\n...\n" costs 0.1 us a value; possessive, so that no input makes it backtrack.
-_PLAIN_COLUMN = re.compile(r"(?:(?:[1-9][0-9]{0,19}+(?:\.[0-9]{1,18}+)?+|0\.(?=0*+[1-9])[0-9]{1,18}+)\n)*+")
+_PLAIN = re.compile(r"[1-9][0-9]{0,19}+(?:\.[0-9]{1,18}+)?+|0\.(?=0*+[1-9])[0-9]{1,18}+")
+_PLAIN_COLUMN = re.compile(rf"(?:(?:{_PLAIN.pattern})\n)*+")
 _PRINTABLE_ASCII = bytes(range(0x20, 0x7F))
 _NUMBER = re.compile(r"(?P<sign>-?)(?P<digits>[0-9]+(?:\.[0-9]+)?)(?:[eE](?P<exponent>[+-]?[0-9]+))?")
 
@@ -29,8 +30,8 @@ def amounts(prices: list[str], volumes: list[str]) -> tuple[list[str], list[str]
     if _PLAIN_COLUMN.fullmatch(column) and column.count("\n") == len(prices) + len(volumes):
         return prices, volumes
     return (
-        [_amount(text, Reason.BAD_PRICE, "price") for text in prices],
-        [_amount(text, Reason.BAD_VOLUME, "volume") for text in volumes],
+        [text if _PLAIN.fullmatch(text) else _amount(text, Reason.BAD_PRICE, "price") for text in prices],
+        [text if _PLAIN.fullmatch(text) else _amount(text, Reason.BAD_VOLUME, "volume") for text in volumes],
     )
 
 

@@ -5,6 +5,7 @@ a busy connection gets them and one by one as a quiet one does. Medians over rou
 a busy machine disturbs least; decompression is included.
 """
 
+import math
 import statistics
 import sys
 import time
@@ -48,7 +49,7 @@ def main(names: Sequence[str]) -> None:
         what, connection = source(name)
         messages = list(connection.trades)
         count = connection.decoder(*connection.others).read(messages, NOW_NS, Block(name)).ticks
-        messages *= -(-BATCH // len(messages))
+        messages *= BATCH // math.gcd(BATCH, len(messages))  # so that each batch is a full one
         batches = [messages[at : at + BATCH] for at in range(0, len(messages), BATCH)]
         busy, fastest = us_a_trade(connection, batches)
         quiet, _ = us_a_trade(connection, [[message] for message in messages])

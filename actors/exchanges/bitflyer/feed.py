@@ -1,5 +1,6 @@
 """bitFlyer: `lightning_executions` of spot, of the CFD and of futures; JSON-RPC, one channel a request."""
 
+import functools
 from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Literal
@@ -90,12 +91,9 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
     native: list[str] = []
     rows: list[_Execution] = []
     for frame in decode_frames(_decoder, frames):
-        params = frame.params
-        head, name, product = params.channel.partition(CHANNEL + "_")
-        if head or not name:
-            raise ValueError("a channel other than lightning_executions")
-        native += [product] * len(params.message)
-        rows += params.message
+        executions = frame.params.message
+        native += [_product(frame.params.channel)] * len(executions)
+        rows += executions
     return x.Trades(
         native=native,
         price=digits_column([row.price for row in rows], "price"),
@@ -105,6 +103,14 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
         exchange_ns=rfc3339_column_ns([row.time for row in rows]),
         snapshot=[False] * len(rows),
     )
+
+
+@functools.lru_cache(maxsize=1024)
+def _product(channel: str) -> str:
+    head, name, product = channel.partition(CHANNEL + "_")
+    if head or not name:
+        raise ValueError("a channel other than lightning_executions")
+    return product
 
 
 def control(message: object) -> x.Control | None:

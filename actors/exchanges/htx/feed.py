@@ -1,5 +1,6 @@
 """HTX (formerly Huobi): `trade.detail` of spot, linear and coin-margined swaps; gzip frames and pings to answer."""
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -10,7 +11,6 @@ from actors.exchanges.contract import feed as x
 from actors.exchanges.contract.feed_helpers import (
     compact,
     decode_frames,
-    digits,
     digits_column,
     inside,
     named,
@@ -102,13 +102,10 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
     rows: list[_Trade] = []
     snapshot: list[bool] = []
     for frame in decode_frames(_decoder, frames):
-        topic = _TOPIC.fullmatch(frame.ch)
-        if topic is None:
-            raise ValueError("a topic other than trade.detail")
         data = frame.tick.data
-        if len(data) > 1 and _order(data[0]) > _order(data[-1]):
+        if len(data) > 1 and _is_newest_first(data[0], data[-1]):
             data.reverse()
-        native += [topic[1]] * len(data)
+        native += [_native(frame.ch)] * len(data)
         rows += data
         snapshot += [frame.sent - data[-1].time >= REPLAY_AGE_MS] * len(data)
     return x.Trades(
@@ -116,20 +113,26 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
         price=digits_column([row.price for row in rows], "price"),
         volume=digits_column([row.volume for row in rows], "amount"),
         side=[row.side or None for row in rows],
-        trade_id=[_id(row) for row in rows],
+        trade_id=list(digits_column([row.spot_id or row.id for row in rows], "id")),
         exchange_ns=[row.time * x.MS for row in rows],
         snapshot=snapshot,
     )
 
 
-def _id(row: _Trade) -> str:
-    return digits(row.spot_id or row.id, "id")
+@functools.lru_cache(maxsize=1024)
+def _native(topic: str) -> str:
+    match = _TOPIC.fullmatch(topic)
+    if match is None:
+        raise ValueError("a topic other than trade.detail")
+    return match[1]
 
 
-def _order(row: _Trade) -> tuple[int, int, str]:
-    """Rises with time, and within a millisecond with the id, a number of any length."""
-    id_ = _id(row)
-    return row.time, len(id_), id_
+def _is_newest_first(first: _Trade, last: _Trade) -> bool:
+    """By time, and within a millisecond by the id, a number of any length."""
+    if first.time != last.time:
+        return first.time > last.time
+    ids = digits_column([first.spot_id or first.id, last.spot_id or last.id], "id")
+    return (len(ids[0]), ids[0]) > (len(ids[1]), ids[1])
 
 
 def control(message: object) -> x.Control | None:

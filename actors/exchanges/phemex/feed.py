@@ -1,6 +1,6 @@
 """Phemex: `trade` of inverse perpetuals and spot, in scaled integers, and `trade_p` of linear perpetuals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -16,8 +16,6 @@ from actors.exchanges.contract.feed_helpers import (
 )
 from actors.exchanges.contract.instruments import Instrument
 from actors.model.symbols import Symbol, SymbolError
-from actors.model.ticks import Reason
-from actors.model.validation import FieldError
 
 # https://phemex-docs.github.io/#subscribe-trade and .../#subscribe-trade-2, read 2026-11-26 via stored copies;
 # answers, # limits and cut-offs as recorded and measured up to September 2026.
@@ -103,14 +101,13 @@ def scales_of(native: str, instrument: Instrument | None) -> tuple[int, int]:
     return price, volume
 
 
-def unscaled(numbers: Sequence[int], scale: int) -> list[str]:
-    """The decimals that scaled integers stand for, exactly: 76355.0000 of 763550000 at 4."""
-    if not (scale and numbers):
-        return [str(number) for number in numbers]
-    if min(numbers) < 0:
-        raise FieldError(Reason.BAD_PRICE, f"a negative amount: {min(numbers)}")
-    texts = [str(number).rjust(scale + 1, "0") for number in numbers]
-    return [f"{text[:-scale]}.{text[-scale:]}" for text in texts]
+def unscaled(numbers: Iterable[int | str], scales: Iterable[int]) -> list[str]:
+    """The decimals that scaled integers stand for, exactly: 76355.0000 of 763550000 at 4; at 0 they are as sent.
+
+    Negative ones become no amounts, and are refused as such.
+    """
+    texts = [(str(number).rjust(scale + 1, "0"), scale) for number, scale in zip(numbers, scales, strict=False)]
+    return [f"{text[:-scale]}.{text[-scale:]}" if scale else text for text, scale in texts]
 
 
 def subscribe_text(natives: Sequence[str], channel: str, request_id: str) -> str:
@@ -129,28 +126,31 @@ class Products:
 
     def trades(self, frames: Sequence[bytes], /) -> x.Trades:
         """The trades, oldest first."""
-        made = x.Trades([], [], [], [], [], [], [])
+        native: list[str] = []
+        rows: list[Trade | LinearTrade] = []
+        price_scales: list[int] = []
+        volume_scales: list[int] = []
+        snapshot: list[bool] = []
         for frame in decode_frames(_decoder, frames):
-            rows: Sequence[Trade] | Sequence[LinearTrade]
-            if frame.trades is not None:
-                price_scale, volume_scale = self._scales_of(frame.symbol)
-                rows = scaled = frame.trades[::-1]
-                made.price += unscaled([row.price for row in scaled], price_scale)
-                made.volume += unscaled([row.volume for row in scaled], volume_scale)
-            elif frame.trades_p is not None:
-                rows = plain = frame.trades_p[::-1]
-                made.price += [row.price for row in plain]
-                made.volume += [row.volume for row in plain]
-            else:
+            listed = frame.trades or frame.trades_p
+            if not listed:
                 raise ValueError("no trades")
-            count = len(rows)
-            replay = frame.type == _SNAPSHOT if frame.type else count >= REPLAY_ROWS_MIN
-            made.native += [frame.symbol] * count
-            made.side += [_SIDES[row.side] for row in rows]
-            made.trade_id += [None] * count
-            made.exchange_ns += [row.time for row in rows]
-            made.snapshot += [replay] * count
-        return made
+            count = len(listed)
+            price_scale, volume_scale = self._scales_of(frame.symbol) if frame.trades else (0, 0)
+            native += [frame.symbol] * count
+            rows += reversed(listed)
+            price_scales += [price_scale] * count
+            volume_scales += [volume_scale] * count
+            snapshot += [frame.type == _SNAPSHOT if frame.type else count >= REPLAY_ROWS_MIN] * count
+        return x.Trades(
+            native=native,
+            price=unscaled([row.price for row in rows], price_scales),
+            volume=unscaled([row.volume for row in rows], volume_scales),
+            side=[_SIDES[row.side] for row in rows],
+            trade_id=[None] * len(rows),
+            exchange_ns=[row.time for row in rows],
+            snapshot=snapshot,
+        )
 
     def _scales_of(self, native: str) -> tuple[int, int]:
         found = self._scales.get(native)

@@ -1,6 +1,7 @@
 """Phemex over REST: a market's newest trades and no way further back."""
 
 from collections.abc import Mapping
+from itertools import repeat
 
 import msgspec
 
@@ -75,8 +76,8 @@ def _linear(rows: list[LinearTrade], native: str) -> Trades:
 def _scaled(rows: list[Trade], native: str, scales: tuple[int, int]) -> Trades:
     return trades(
         [native] * len(rows),
-        unscaled([row.price for row in rows], scales[0]),
-        unscaled([row.volume for row in rows], scales[1]),
+        unscaled([row.price for row in rows], repeat(scales[0])),
+        unscaled([row.volume for row in rows], repeat(scales[1])),
         [_SIDES[row.side] for row in rows],
         [None] * len(rows),
         [row.time for row in rows],
