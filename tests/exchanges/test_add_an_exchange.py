@@ -51,7 +51,7 @@ def follow(page: dict[str, tuple[str, str]], tree: Path) -> None:
 def copied(tree: Path) -> None:
     """The code and what the contract tests need, without the recordings of the other exchanges."""
     shutil.copy(ROOT / "pyproject.toml", tree)
-    ignored = shutil.ignore_patterns("__pycache__", "captures", "expected.jsonl")
+    ignored = shutil.ignore_patterns("captures", "expected.jsonl")
     for folder in ("supervisor", "actors", "ops", "tests"):
         shutil.copytree(ROOT / folder, tree / folder, ignore=ignored)
 

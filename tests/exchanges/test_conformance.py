@@ -21,7 +21,7 @@ ORDERS = 5
 IDLE_S = 0.4  # in place of the seconds or minutes after which an exchange gives a client up
 
 # The whole list for some exchanges in the normal run; it takes half a second for each entry and exchange.
-SOME = sample(EXCHANGES, 8, "conformance")
+SOME = sample(EXCHANGES, 5, "conformance")
 
 every_exchange = pytest.mark.parametrize("name", SOME)
 

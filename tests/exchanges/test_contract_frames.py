@@ -23,7 +23,7 @@ CUTS = (1, 2, 3, 130, 1459, 9001, 40_000)
 MESSAGES = 60  # of a connection, at once
 
 every_exchange = pytest.mark.parametrize("exchange", EXCHANGES)
-some_exchanges = pytest.mark.parametrize("exchange", sample(EXCHANGES, 10, "frames"))
+some_exchanges = pytest.mark.parametrize("exchange", sample(EXCHANGES, 6, "frames"))
 
 
 def in_fragments(message: bytes, random: Random) -> tuple[bytes, int]:
@@ -62,7 +62,7 @@ def read(decoder: Decoder, messages: list[bytes], block: Block) -> tuple[int, li
 
 
 @every_exchange
-@settings(max_examples=amount(4, 300))
+@settings(max_examples=amount(2, 300))
 @given(seed=st.integers(0, 2**32))
 def test_frames_cut_anywhere_between_control_frames_give_the_same_trades(exchange: str, seed: int) -> None:
     random = Random(seed)
@@ -123,7 +123,7 @@ def check_between(connection: Received, good: bytes, bad: bytes) -> None:
 
 
 @every_exchange
-@settings(max_examples=amount(8, 1000))
+@settings(max_examples=amount(4, 1000))
 @given(seed=st.integers(0, 2**32))
 def test_mutated_frames_are_accounted_for_and_can_be_stored(exchange: str, seed: int) -> None:
     mutator = Mutator(Random(seed))

@@ -22,6 +22,7 @@ from actors.model.ticks import Block
 from ops.sandbox import Sandbox
 from ops.sandbox.instruments import FOLDER, listings
 from ops.sandbox.malformed import garbage
+from tests.harness.amounts import amount
 from tests.harness.bad_messages import case
 from tests.harness.exchange_cases import cases_of, market_of, query_of
 from tests.harness.exchange_values import (
@@ -76,7 +77,7 @@ def test_the_loopbacks_markets_are_called_as_the_dialect_calls_them(name: str) -
         assert (market_of(name, listing.symbol).native == listing.native) is (listing.native not in listed_only)
 
 
-@pytest.mark.parametrize("name", sample(EXCHANGES, 5, "loopback"))
+@pytest.mark.parametrize("name", sample(EXCHANGES, 3, "loopback"))
 async def test_the_service_records_the_loopback_trade_by_trade(name: str, tmp_path: Path) -> None:
     """The real service over real sockets: every field of every trade, none missing, and within all limits."""
     run = await record_loopback(tmp_path, name)
@@ -113,7 +114,7 @@ def test_garbage_never_reads_as_a_sound_trade(name: str) -> None:
     sandbox = Sandbox([name])
     listing = listings(LOOPBACKS[name])[0]
     market = sandbox.exchanges[name].market(listing.category, listing.native)
-    for index in range(300):
+    for index in range(amount(100, 1000)):
         (frame, *_) = LOOPBACKS[name].trade_frames(market, market.trade(NOW_NS)[:1])
         feed = dialect_of(name).decoder_for({market.native: market_of(name, market.symbol)})
         decoder = Decoder(name, dialect_of(name), {market.native: market.symbol}, feed)
@@ -157,7 +158,7 @@ def newest(name: str) -> RestRequest:
     return history_of(name).request(query_of(name, symbol=listing.symbol))
 
 
-@every_history
+@pytest.mark.parametrize("name", sample(WITH_HISTORY, 10, "refusals"))
 async def test_the_loopbacks_history_refuses_in_the_exchanges_words(name: str) -> None:
     cases = cases_of(name).loopback_errors
     assert cases
@@ -181,7 +182,7 @@ def below(value: Any, keys: tuple[str | int, ...]) -> Any:
     return value
 
 
-@every_history
+@pytest.mark.parametrize("name", sample(WITH_HISTORY, 10, "asked too often"))
 async def test_who_asks_too_often_is_told_in_the_exchanges_words(
     name: str,
 ) -> None:

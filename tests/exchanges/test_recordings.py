@@ -40,7 +40,7 @@ from tests.harness.server_frames import NORMAL_CLOSE, frame, message_frame
 
 ALL = [(exchange, name) for exchange in EXCHANGES for name in recordings(exchange)]
 AT_ONCE = 20  # recordings: what one service takes within its patience on a busy machine
-SAMPLE = sample({exchange: 0 for exchange, _ in ALL}, 7, "recordings")
+SAMPLE = sample({exchange: 0 for exchange, _ in ALL}, 4, "recordings")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TICK = "symbol, timestamp, price, volume, side, trade_id, source, received_at"
 Row = tuple[str, datetime, Decimal, Decimal, str | None, str | None]

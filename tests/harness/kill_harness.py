@@ -91,7 +91,7 @@ while True:
         con.close()
         con = None
     print(json.dumps({"wrong": wrong[:5], "asked": asked, "locked": locked, "last": last}), flush=True)
-    time.sleep(0.8)
+    time.sleep(0.02 if hold and con is None else 0.8)
 """
 
 

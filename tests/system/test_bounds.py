@@ -32,7 +32,7 @@ def portions(exchange: str, messages: list[bytes]) -> Iterator[Outcome]:
         messages = messages[outcome.messages :]
 
 
-@pytest.mark.parametrize("exchange", sample(LISTS, 4, "evidence"))
+@pytest.mark.parametrize("exchange", sample(LISTS, 2, "evidence"))
 @pytest.mark.parametrize("entries", [2, 1_500, ENTRIES_MAX])
 def test_evidence_of_one_message_is_in_proportion_to_it_however_many_of_its_trades_are_bad(
     exchange: str, entries: int
@@ -65,7 +65,7 @@ def test_a_message_with_more_entries_than_any_exchange_sends_is_one_reject_if_on
     )
 
 
-@pytest.mark.parametrize("exchange", sample(SPOILABLE, 4, "tiny"))
+@pytest.mark.parametrize("exchange", sample(SPOILABLE, 2, "tiny"))
 @pytest.mark.parametrize("message", [b"", b"{}", b'{"data":[0,0,0,0,0,0,0]}', b"\xff"])
 def test_a_read_full_of_tiny_messages_is_taken_in_portions_and_each_is_accounted_for(
     exchange: str, message: bytes

@@ -149,7 +149,7 @@ def spoiled(body: bytes, places: list[int], odd: list[str]) -> bytes:
     return text.encode()
 
 
-@pytest.mark.parametrize("name", sample(WITH_HISTORY, 6, "odd pages"))
+@pytest.mark.parametrize("name", sample(WITH_HISTORY, 3, "odd pages"))
 @settings(max_examples=120, deadline=None)
 @given(
     places=st.lists(st.integers(0, 200), min_size=1, max_size=4),
@@ -167,7 +167,7 @@ def test_a_spoiled_page_is_the_exchanges_fault_or_costs_its_rows(
     check(name, body, {"cb-after": after} if after else {}, query)
 
 
-@pytest.mark.parametrize("name", sample(WITH_HISTORY, 6, "no answers"))
+@pytest.mark.parametrize("name", sample(WITH_HISTORY, 3, "no answers"))
 @settings(max_examples=60, deadline=None)
 @given(body=st.binary(max_size=200), kept=st.integers(0, 300))
 def test_bytes_that_are_no_answer_are_transient(name: str, body: bytes, kept: int) -> None:
@@ -200,7 +200,7 @@ def test_one_odd_row_of_many_costs_itself_alone(name: str) -> None:
     assert len(spoilt.trades.price) == len(page.trades.price) + 1
 
 
-@pytest.mark.parametrize("name", sample(WITH_HISTORY, 5, "large bodies"))
+@pytest.mark.parametrize("name", sample(WITH_HISTORY, 3, "large bodies"))
 @pytest.mark.parametrize(
     "body",
     [

@@ -50,7 +50,7 @@ def scripted(world: World, what: Happening) -> None:
 
 
 @pytest.mark.parametrize("promise", PROMISES)
-@settings(max_examples=amount(40, 2_000))
+@settings(max_examples=amount(20, 2_000))
 @given(
     lost=st.sets(st.integers(1, OLD - 2), max_size=12),
     before=st.lists(happening, max_size=6),

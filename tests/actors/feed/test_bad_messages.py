@@ -150,7 +150,7 @@ junk = st.recursive(
 )
 
 
-@pytest.mark.parametrize("exchange", sample(SPOILABLE, 5, "rubbish"))
+@pytest.mark.parametrize("exchange", sample(SPOILABLE, 3, "rubbish"))
 @given(messages=st.lists(st.binary(max_size=40) | junk.map(lambda value: json.dumps(value).encode()), max_size=6))
 def test_no_garbage_is_a_tick_and_none_is_lost(exchange: str, messages: list[bytes]) -> None:
     block = Block(exchange)
@@ -159,7 +159,7 @@ def test_no_garbage_is_a_tick_and_none_is_lost(exchange: str, messages: list[byt
     assert len(outcome.rejects) + len(outcome.controls) >= len(messages)
 
 
-@pytest.mark.parametrize("exchange", sample(SPOILABLE, 8, "bytes"))
+@pytest.mark.parametrize("exchange", sample(SPOILABLE, 4, "bytes"))
 @given(place=st.integers(0, 10_000), piece=st.binary(max_size=3), length=st.integers(0, 3))
 @example(place=0, piece=b"", length=0)
 def test_a_frame_with_any_bytes_exchanged_is_one_tick_one_reject_or_known(
@@ -173,7 +173,7 @@ def test_a_frame_with_any_bytes_exchanged_is_one_tick_one_reject_or_known(
     assert outcome.ticks - 1 + len(outcome.rejects) + len(outcome.controls) == 1
 
 
-@pytest.mark.parametrize("exchange", sample(LISTS, 5, "elements"))
+@pytest.mark.parametrize("exchange", sample(LISTS, 3, "elements"))
 @given(elements=st.lists(st.none() | junk, min_size=1, max_size=8))
 def test_every_element_of_a_trade_list_is_one_tick_or_one_reject(exchange: str, elements: list[object]) -> None:
     frame = json.loads(good(exchange))

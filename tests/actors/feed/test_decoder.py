@@ -12,6 +12,7 @@ from actors.exchanges.contract.feed import Ack, Condition, KeepAlive
 from actors.feed.decoder import Decoder, Outcome
 from actors.model.symbols import SymbolError, parse_symbol
 from actors.model.ticks import Block, Reason
+from tests.harness.amounts import amount
 from tests.harness.capture_files import EXCHANGES, expected, frames, incoming, recordings
 from tests.harness.exchange_cases import cases_of
 from tests.harness.exchange_values import dialect_of
@@ -112,7 +113,7 @@ def together(*outcomes: Outcome) -> tuple[int, list[object], list[object]]:
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=amount(6, 100), deadline=None)
 @given(data=st.data())
 def test_messages_give_the_same_alone_and_in_batches_of_any_size(exchange: str, data: st.DataObject) -> None:
     names, messages = all_messages(exchange)

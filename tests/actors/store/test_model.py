@@ -12,7 +12,7 @@ from tests.harness.amounts import amount
 from tests.harness.store_harness import CRASH_POINTS, StumblingFiles, World, memory_folder
 
 SMALL = StoreLimits(compact_width=3, compact_rows_max=30, hide_s=0.0, keep_s=0.0)
-EXAMPLES = amount(3, 200)
+EXAMPLES = amount(2, 200)
 
 
 class StoreMachine(RuleBasedStateMachine):

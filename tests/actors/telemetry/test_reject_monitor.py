@@ -21,6 +21,7 @@ from actors.telemetry.reject_monitor import (
 from supervisor import State
 from tests.harness.continuity_rows import SECOND_NS, T0_NS, block_of
 from tests.harness.memory_exchange import BTC, ETH, Recorder, Venue, coverage, recorded, seen
+from tests.harness.sampling import sample
 
 BOTH = ("BTC/USDT", "ETH/USDT")
 MARKETS = {BTC: BOTH[0], ETH: BOTH[1]}
@@ -70,7 +71,7 @@ def gaps_of(recorder: Recorder) -> tuple[State, str]:
 
 
 @pytest.mark.parametrize("sound", [0, 20])
-@pytest.mark.parametrize("kind", SPOILS)
+@pytest.mark.parametrize("kind", sample(SPOILS, 3, "refused"))
 async def test_health_reports_what_is_refused_and_the_history_stands_in_until_valid_trades_come(
     kind: str, sound: int, autojump_clock: MockClock
 ) -> None:
