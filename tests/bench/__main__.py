@@ -4,7 +4,7 @@ import importlib
 import runpy
 import sys
 
-PARTS = ("paced", "flood", "decode", "wildcards", "siege", "store_figures", "queries", "pauses", "start")
+PARTS = ("paced", "flood", "scaling", "decode", "wildcards", "siege", "store_figures", "queries", "pauses", "start")
 
 
 def main() -> None:

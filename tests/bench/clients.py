@@ -144,7 +144,7 @@ class Candidate(Protocol):
         """Waits until so many trades are stored, and returns when they were."""
 
     def received(self, running: Running) -> int:
-        """Stops it, and returns how many messages it has received."""
+        """Stops it, and returns how many trades it has received, sound and new ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ class Service:
         return max(path.stat().st_mtime for path in running.folder.glob("ticks.duckdb.tail/ticks/*.parquet"))
 
     def received(self, running: Running) -> int:
-        total = self._sum(running, "received")
+        total = self._sum(running, "received") - self._sum(running, "rejected") - self._sum(running, "duplicates")
         running.stop()
         running.process.wait(PATIENCE_S)
         return total
@@ -232,8 +232,9 @@ class Peer:
 
 
 @contextlib.contextmanager
-def running(candidate: Candidate, load: LoadProcess, spec: Spec, plan: Plan, connections: int) -> Iterator[Running]:
-    """Starts it in an empty folder, waits until all its connections have subscribed; killed with the block."""
+def running(candidate: Candidate, load: LoadProcess, spec: Spec, plan: Plan) -> Iterator[Running]:
+    """Starts it in an empty folder, waits until it has subscribed everything; killed with the block."""
+    markets = sum(len(symbols) for _, symbols in plan.tables)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         command = candidate.command(folder, load, spec, plan)
@@ -244,8 +245,8 @@ def running(candidate: Candidate, load: LoadProcess, spec: Spec, plan: Plan, con
             client = Running(process, folder)
             try:
                 until(
-                    f"subscribing on {connections} connections",
-                    lambda: load.ask("count")["connections"] >= connections,
+                    f"subscribing {markets} markets",
+                    lambda: load.ask("count")["markets"] >= markets,
                     process,
                 )
                 yield client

@@ -43,7 +43,8 @@ SELECT min(n) * count(*) / sum(n), max(n) * count(*) / sum(n) FROM until
 """
 STORED = """
 SELECT count(*), count(DISTINCT (exchange, symbol, trade_id)), (SELECT count(*) FROM gaps),
-    (SELECT count(*) FROM audit WHERE received <> stored + duplicates + rejected + in_flight) FROM ticks
+    (SELECT count(*) FROM audit WHERE received <> stored + duplicates + rejected + in_flight)
+FROM ticks WHERE source = 'stream'
 """
 
 
@@ -64,7 +65,7 @@ def check(client: Running, ticks: int) -> tuple[float, float]:
 def measured(candidate: Candidate, spec: Spec, plan: Plan) -> Figures:
     """One client under flood."""
     each = plan.ticks // len(plan.tables)
-    with loaded(spec) as load, running(candidate, load, spec, plan, len(plan.tables)) as client:
+    with loaded(spec) as load, running(candidate, load, spec, plan) as client:
         ticks = int(load.ask("build", each)["ticks"])
         if isinstance(candidate, Peer) and ticks != plan.ticks:
             raise RuntimeError(f"a flood of {plan.ticks} trades cannot be made, but one of {ticks}")

@@ -39,8 +39,7 @@ def plan_of(exchanges: Sequence[str], connections: int) -> Plan:
 
 def measured(candidate: Candidate, spec: Spec, plan: Plan, rate: float, seconds: float) -> Figures:
     """One client at a steady rate."""
-    connections = len(plan.tables)
-    with loaded(spec) as load, running(candidate, load, spec, plan, connections) as client:
+    with loaded(spec) as load, running(candidate, load, spec, plan) as client:
         load.ask("pace", rate)
         time.sleep(SETTLE_S)
         before, sent, began = client.usage(), load.ask("count")["sent"], time.monotonic()
@@ -52,7 +51,7 @@ def measured(candidate: Candidate, spec: Spec, plan: Plan, rate: float, seconds:
         if not 0.99 * total <= received:
             raise RuntimeError(f"{candidate.name} received {received} of {total} messages")
     return {
-        "us_cpu_a_message": round((after.cpu_s - before.cpu_s) / messages * 1e6, 1),
+        "us_cpu_a_message": round((after.cpu_s - before.cpu_s) / max(messages, 1) * 1e6, 1),
         "cpu_percent": round((after.cpu_s - before.cpu_s) / took * 100, 1),
         "rss_mb": round(after.rss_mb, 1),
         "peak_mb": round(after.peak_mb, 1),
