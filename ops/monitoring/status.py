@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib.metadata import version
 
 from actors.backfill.repairs import RepairJob
@@ -33,8 +34,13 @@ def instant(ns: int | None) -> str | None:
     """Nanoseconds UTC as RFC 3339 with microseconds."""
     if ns is None:
         return None
-    whole = datetime.fromtimestamp(ns // 1_000_000_000, UTC)
-    return f"{whole:%Y-%m-%dT%H:%M:%S}.{ns % 1_000_000_000 // 1000:06}Z"
+    second, rest_ns = divmod(ns, 1_000_000_000)
+    return f"{_second(second)}.{rest_ns // 1000:06}Z"
+
+
+@lru_cache(64)  # neighbouring trades share it, and formatting it takes 8 us
+def _second(second: int) -> str:
+    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def worst(states: Iterable[State]) -> State:

@@ -9,14 +9,16 @@ The service has one core; exchange and reader share the other.
 
 import argparse
 import json
+import socket
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
+import msgspec
 
 from tests.bench.pauses import hold
 from tests.bench.service import Service, quantile, recording
@@ -25,6 +27,17 @@ RATE, FEEDS = 5_000.0, 10
 WARM_S = 3.0
 PAUSE_S = 0.01  # between two looks of a reader
 ASK = "SELECT epoch_us(received_at) FROM ticks WHERE received_at > make_timestamptz(?) ORDER BY received_at"
+
+
+class _Line(msgspec.Struct):
+    """What is needed of a line of the tap."""
+
+    volume: str = ""
+    received_at: datetime | None = None
+    lagged: int = 0
+
+
+_line = msgspec.json.Decoder(_Line)
 
 
 def visible(service: Service, seconds: float) -> dict[str, Any]:
@@ -47,25 +60,25 @@ def visible(service: Service, seconds: float) -> dict[str, Any]:
 def tap(service: Service, seconds: float) -> dict[str, Any]:
     """Each line's age, from the clock that its volume carries."""
     ages: list[float] = []
+    inside: list[float] = []
     lagged = 0
-    transport = httpx.HTTPTransport(uds=str(service.socket))
-    with (
-        httpx.Client(transport=transport, timeout=10) as client,
-        client.stream("GET", "http://tickwarden/v1/tap") as answer,
-    ):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(service.socket))
+        client.sendall(b"GET /v1/tap HTTP/1.1\r\nHost: localhost\r\n\r\n")
         starts = time.monotonic() + 1.0
         rest = b""
-        for data in answer.iter_raw():
-            now_us = time.monotonic_ns() // 1000
+        while time.monotonic() < starts + seconds:
+            data = client.recv(1 << 20)
+            now_us, wall_s = time.monotonic_ns() // 1000, time.time()
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
-                tick = json.loads(line)
-                lagged += tick.get("lagged", 0)
-                if "volume" in tick and time.monotonic() > starts:
-                    ages.append((now_us - int(tick["volume"])) / 1000)
-            if time.monotonic() > starts + seconds:
-                break
-    return {"tap": {**spread(ages), "lagged": lagged}}
+                if line.startswith(b"{"):  # no header, and no length of a chunk
+                    tick = _line.decode(line)
+                    lagged += tick.lagged
+                    if tick.received_at is not None and now_us > starts * 1e6:
+                        ages.append((now_us - int(tick.volume)) / 1000)
+                        inside.append((wall_s - tick.received_at.timestamp()) * 1000)
+    return {"tap": {**spread(ages), "lagged": lagged}, "tap: of it after receipt": spread(inside)}
 
 
 def status(service: Service, seconds: float) -> dict[str, Any]:
