@@ -102,7 +102,8 @@ class Store:
         self.unreached = ""  # why other programs do not see the newest rows, if they do not
         self._next = 1
         self.notices: deque[Notice] = deque(maxlen=1000)
-        self.touched_ns = 0  # when rows were last stored before this start, according to the file system
+        # When rows were last stored before this start, according to the file system; 0 if there was no file.
+        self.touched_ns = 0
         self.segment_count = 0
         self.segment_bytes = 0
 
@@ -302,7 +303,7 @@ class Store:
             self.notices.extend(self._quarantine.set_all_aside(self._tail.listed(), why))
             wanted = Identity(new_id())
         elif not known.settled:
-            wanted = Identity(new_id() if file_id else known.store_id)
+            wanted = Identity(known.store_id if file_id in (None, self._duck.created) else new_id())
         wanted = replace(wanted, through=min(wanted.through, owner.merged_through if owner else 0))
         if wanted != known:
             self._tail.mark(wanted)

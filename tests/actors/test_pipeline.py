@@ -7,8 +7,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
+from actors.store.store import Store
 from ops.control.client import ControlClient, NoService
 from ops.monitoring import status as report
 from tests.harness.cli_process import COMMAND, environment
@@ -72,6 +74,27 @@ async def test_a_service_that_received_nothing_leaves_a_complete_file_without_ro
         assert pipeline.state == "stopped" and pipeline.ended.is_set()
     assert query(tmp_path, "SELECT count(*) FROM ticks") == [(0,)]
     assert query(tmp_path, "SELECT count(*) FROM schema_version") == [(1,)]
+
+
+async def test_the_past_is_read_over_one_connection_and_not_at_all_where_nothing_was_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening the file and asking take 70 ms an exchange, which delays the first subscription."""
+    consulted: list[object] = []
+    consult = Store.consult
+
+    def counted(store: Store, question: Any) -> Any:
+        consulted.append(question)
+        return consult(store, question)
+
+    monkeypatch.setattr(Store, "consult", counted)
+    server = Server(Client.gone)
+    async with serving(server):
+        tables = [table("okx", "okx", ["BTC/USDT"], server.url), table("mine", "bybit", ["BTC/USDT"], server.url)]
+        for times in (0, 1):
+            consulted.clear()
+            async with recording(pipeline_of(tmp_path, *tables)):
+                assert len(consulted) == times
 
 
 async def test_the_service_is_ready_when_something_flows_and_reports_why_it_is_not(tmp_path: Path) -> None:
