@@ -39,7 +39,15 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # What waits longest begins first, so that no process is left alone with it at the end.
-LONG = ("test_kill.py", "test_truth.py", "test_repair.py", "test_cli.py")
+LONG = (
+    "test_kill.py",
+    "test_truth.py",
+    "test_pages.py",
+    "test_repair.py",
+    "test_cli.py",
+    "test_output.py",
+    "test_add_an_exchange.py",
+)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
