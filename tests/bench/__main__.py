@@ -2,6 +2,7 @@
 
 import importlib
 import runpy
+import signal
 import sys
 
 PARTS = ("paced", "flood", "scaling", "decode", "wildcards", "siege", "store_figures", "queries", "pauses", "start")
@@ -9,6 +10,7 @@ PARTS = ("paced", "flood", "scaling", "decode", "wildcards", "siege", "store_fig
 
 def main() -> None:
     part = sys.argv[1] if len(sys.argv) > 1 else ""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what has been started is ended
     if part in PARTS:
         sys.argv = [f"tests.bench {part}", *sys.argv[2:]]
         runpy.run_module(f"tests.bench.{part}", run_name="__main__")

@@ -28,6 +28,7 @@ from tests.harness.exchange_cases import listed_symbol
 from tests.harness.paths import CERTS, ROOT
 
 PATIENCE_S = 120.0
+ORPHAN_S = 600  # a client whose benchmark was killed ends by itself after so long
 LOOK_S = 0.25
 CA = CERTS / "ca.pem"
 
@@ -175,7 +176,7 @@ class Service:
             )
             tables.append("\n".join(lines) + "\n")
         (folder / "tickwarden.toml").write_text("\n".join(tables))
-        return [*(self._words or COMMAND), "run", "--quiet"]
+        return [*(self._words or COMMAND), "run", "--quiet", "--for", str(ORPHAN_S)]
 
     def environment(self, folder: Path) -> Mapping[str, str]:
         told = environment(folder)

@@ -28,6 +28,7 @@ from typing import Any
 BATCH = 20_000
 FLUSH_S = 1.0
 LOOK_S = 0.02
+ORPHAN_S = 600  # it ends by itself if the benchmark was killed
 DOUBLES = "exchange VARCHAR, symbol VARCHAR, price DOUBLE, volume DOUBLE, ts DOUBLE, side VARCHAR"
 DECIMALS = (
     "exchange VARCHAR, symbol VARCHAR, trade_id BIGINT, price DECIMAL(38,18), volume DECIMAL(38,18),"
@@ -300,6 +301,7 @@ def main() -> None:
     parser.add_argument("--ticks", type=int, default=0)
     parser.add_argument("--ca", default="")
     told = parser.parse_args()
+    signal.alarm(ORPHAN_S)
     task = Task(told.url, told.file, told.connections, told.ticks, told.ca)
     with contextlib.suppress(KeyboardInterrupt):
         if told.peer == "cryptofeed":
