@@ -194,7 +194,7 @@ class Supervisor:
         top = self
         while top._above is not None:
             top = top._above
-        if spec.name == top.name or any(row.name == spec.name for row in top.snapshot()):
+        if spec.name == top.name or top._has(spec.name):
             raise ValueError(f"there is an actor named {spec.name} already")
         parent = self.name if self._above is not None else None
         return Child(spec, self._group, parent=parent, random=self._random, emit=self._emit, on_asked=on_asked)
@@ -211,6 +211,13 @@ class Supervisor:
             await old.ended.wait()
         while (starting := self._group.starting()) is not None:
             await starting.wait()
+
+    def _has(self, name: str) -> bool:
+        """Whether an actor below has this name. Thousands of children are each added with this question."""
+        below = self._below.values()
+        return any(child.spec.name == name for child in self._group.children) or any(
+            one._has(name) for one in below
+        )
 
     def _find(self, name: str) -> "tuple[Supervisor, Child]":
         for child in self._group.children:

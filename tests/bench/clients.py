@@ -27,7 +27,7 @@ from tests.harness.cli_process import COMMAND, environment
 from tests.harness.exchange_cases import listed_symbol
 from tests.harness.paths import CERTS, ROOT
 
-PATIENCE_S = 120.0
+PATIENCE_S = 180.0
 ORPHAN_S = 600  # a client whose benchmark was killed ends by itself after so long
 LOOK_S = 0.25
 CA = CERTS / "ca.pem"

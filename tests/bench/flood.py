@@ -62,17 +62,18 @@ def check(client: Running, ticks: int) -> tuple[float, float]:
     return float(shares[0]), float(shares[1])
 
 
-def measured(candidate: Candidate, spec: Spec, plan: Plan) -> Figures:
+def measured(candidate: Candidate, spec: Spec, plan: Plan, lock: str = "") -> Figures:
     """One client under flood."""
     each = plan.ticks // len(plan.tables)
     with loaded(spec) as load, running(candidate, load, spec, plan) as client:
         ticks = int(load.ask("build", each)["ticks"])
         if isinstance(candidate, Peer) and ticks != plan.ticks:
             raise RuntimeError(f"a flood of {plan.ticks} trades cannot be made, but one of {ticks}")
-        before = client.usage()
-        began_at = load.ask("go")["began_at"]
-        durable_at = candidate.durable_at(client, ticks)
-        after = client.usage()
+        with alone(lock):
+            before = client.usage()
+            began_at = load.ask("go")["began_at"]
+            durable_at = candidate.durable_at(client, ticks)
+            after = client.usage()
         figures = {
             "ticks_a_second": round(ticks / (durable_at - began_at)),
             "us_cpu_a_tick": round((after.cpu_s - before.cpu_s) / ticks * 1e6, 2),
@@ -100,8 +101,7 @@ def main(words: Sequence[str]) -> None:
             tables = [(name, [market_of_each(name)]) for name in names]
         ticks = round(told.ticks * candidate.share)
         spec = Spec([name for name, _ in tables], told.tls)
-        with alone(told.lock):
-            return measured(candidate, spec, Plan(tables, ticks))
+        return measured(candidate, spec, Plan(tables, ticks), told.lock)
 
     measures = {one.name: functools.partial(measure, one) for one in services(told)}
     for name in (told.peer or PEERS) if told.peers and len(names) == 1 else ():

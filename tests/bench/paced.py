@@ -37,15 +37,16 @@ def plan_of(exchanges: Sequence[str], connections: int) -> Plan:
     return Plan([(name, ["BTC/USDT"] if name == "binance" else [market_of_each(name)]) for name in names])
 
 
-def measured(candidate: Candidate, spec: Spec, plan: Plan, rate: float, seconds: float) -> Figures:
+def measured(candidate: Candidate, spec: Spec, plan: Plan, rate: float, seconds: float, lock: str = "") -> Figures:
     """One client at a steady rate."""
     with loaded(spec) as load, running(candidate, load, spec, plan) as client:
-        load.ask("pace", rate)
-        time.sleep(SETTLE_S)
-        before, sent, began = client.usage(), load.ask("count")["sent"], time.monotonic()
-        time.sleep(seconds)
-        after, messages, took = client.usage(), load.ask("count")["sent"] - sent, time.monotonic() - began
-        load.ask("pace", 0)
+        with alone(lock):
+            load.ask("pace", rate)
+            time.sleep(SETTLE_S)
+            before, sent, began = client.usage(), load.ask("count")["sent"], time.monotonic()
+            time.sleep(seconds)
+            after, messages, took = client.usage(), load.ask("count")["sent"] - sent, time.monotonic() - began
+            load.ask("pace", 0)
         time.sleep(min(SETTLE_S, 1.0))
         total, received = load.ask("count")["sent"], candidate.received(client)
         if not 0.99 * total <= received:
@@ -75,9 +76,8 @@ def run(told: argparse.Namespace) -> None:
     exchanges = list(LOOPBACKS) if told.mixed else ["binance"]
 
     def measure(candidate: Candidate, names: Sequence[str]) -> Figures:
-        with alone(told.lock):
-            plan = plan_of(names, told.connections)
-            return measured(candidate, Spec(sorted(set(names)), not told.plain), plan, told.rate, told.seconds)
+        spec, plan = Spec(sorted(set(names)), not told.plain), plan_of(names, told.connections)
+        return measured(candidate, spec, plan, told.rate, told.seconds, told.lock)
 
     measures = {one.name: functools.partial(measure, one, exchanges) for one in services(told)}
     for name in (told.peer or PEERS) if told.peers else ():

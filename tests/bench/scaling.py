@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from actors.exchanges.loopbacks import LOOPBACKS
 from ops.sandbox.instruments import listings
-from tests.bench.clients import Candidate, Plan, alone, arguments, services
+from tests.bench.clients import Candidate, Plan, arguments, services
 from tests.bench.crowd import crowd
 from tests.bench.figures import Figures, report, rounds
 from tests.bench.load import Spec
@@ -38,13 +38,12 @@ def main(words: Sequence[str]) -> None:
     connections, symbols = told.connections or CONNECTIONS, told.symbols or SYMBOLS
 
     def by_connections(candidate: Candidate, count: int, rate: float) -> Figures:
-        with alone(told.lock):
-            return measured(candidate, Spec(["binance"], tls=True), plan_of(["binance"], count), rate, told.seconds)
+        spec, plan = Spec(["binance"], tls=True), plan_of(["binance"], count)
+        return measured(candidate, spec, plan, rate, told.seconds, told.lock)
 
     def by_symbols(candidate: Candidate, count: int) -> Figures:
-        with alone(told.lock):
-            plan = Plan([("binance", symbols_of(count))])
-            return measured(candidate, Spec(["binance"], tls=True, made_up=count), plan, told.rate, told.seconds)
+        spec, plan = Spec(["binance"], tls=True, made_up=count), Plan([("binance", symbols_of(count))])
+        return measured(candidate, spec, plan, told.rate, told.seconds, told.lock)
 
     def idle(candidate: Candidate) -> Figures:
         few, many = (by_connections(candidate, count, 0.0) for count in (connections[0], connections[-1]))
