@@ -4,7 +4,7 @@ import json
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from actors.telemetry.host_clock import Clock
 from actors.telemetry.lag import Lags
 from actors.telemetry.ledger import Account, Ledger
 from actors.wire.errors import classify
+from actors.wire.poller import Poller
 from supervisor import ChildSpec, Event, Mailbox, Supervisor
 
 TREE = "tickwarden"
@@ -91,15 +92,17 @@ class Pipeline:
             observe=self.ledger.merge_s.observe,
             on_gaps=self._report_lost,
         )
+        self.poller = Poller()
         self._services = SharedServices(
             limiters=RateLimiters(),
             peers=PeerActivity(),
             consult=self._consult,
             flush=self.flush,
+            expect=self.buffer.expect,
             past=self._past,
             record=self.buffer.record_instruments,
             backfill=backfill,
-            access=parts.access,
+            access=replace(parts.access, connect=partial(parts.access.connect, poller=self.poller)),
             chunk_rows=limits.chunk_rows,
         )
         self.exchanges = {name: self._exchange(exchange) for name, exchange in settings.exchanges.items()}
@@ -293,6 +296,7 @@ class Pipeline:
                 on_exhausted="escalate",
             ),
             worker("clock", self.clock.run, kind="clock", stop_s=CLOCK_STOP_S),
+            worker("poller", self.poller.run, kind="poller"),
         ):
             await tree.start(spec)
         self._feeds = await tree.start_supervisor("exchanges", stop_together=True)

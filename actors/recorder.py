@@ -43,7 +43,7 @@ from actors.feed.gap_reporter import GapReporter, Past
 from actors.feed.peer_activity import PeerActivity
 from actors.feed.sharding import ConnectionSpec
 from actors.feed.stall_detector import DEFAULT_STALL_LIMITS, StallDetector, StallLimits
-from actors.model.chunk import Chunk
+from actors.model.chunk import Chunk, Source
 from actors.model.errors import DatabaseLocked
 from actors.model.records import InstrumentRow
 from actors.model.symbols import is_wildcard, parse_symbol
@@ -80,14 +80,16 @@ class SharedServices:
     limits.
 
     `consult` runs a query on the DuckDB file; `flush` returns when everything that has reached the buffer is
-    durable; `past` reads the states of an exchange's markets from the file, or raises DatabaseLocked; `record`
-    stores changes of the exchanges' lists of markets.
+    durable; `expect` has a connection's rows collected before the next batch; `past` reads the states of an
+    exchange's markets from the file, or raises DatabaseLocked; `record` stores changes of the exchanges' lists of
+    markets.
     """
 
     limiters: RateLimiters
     peers: PeerActivity
     consult: Consult
     flush: Callable[[], Awaitable[None]]
+    expect: Callable[[Source], None]
     past: Past
     record: Callable[[Sequence[InstrumentRow]], None]
     backfill: BackfillLimits = DEFAULT_LIMITS
@@ -130,6 +132,7 @@ class ExchangeRecorder:
         self._exchange = self._access.exchanges[settings.dialect]
         self.dialect = self._exchange.feed
         self._intake, self._past, self._chunk_rows = intake, services.past, services.chunk_rows
+        self._expect = services.expect
         self._feed_settings = feed_settings(settings, self.dialect)
         self._tokens: dict[str, TokenSource] = {}  # by endpoint
         self._connect_pace = ConnectPace(self.dialect.limits.connects_per_s)
@@ -272,6 +275,7 @@ class ExchangeRecorder:
             self.dialect,
             self.account,
             self._intake,
+            self._expect,
             self._pace,
             self.continuity,
             self._connect_pace.refused,

@@ -172,6 +172,11 @@ class Mailbox(Generic[T]):
         finally:
             self._receiving = False
 
+    @property
+    def put_so_far(self) -> int:
+        """How many items have been put in, in all."""
+        return self._taken + len(self._entries)
+
     def statistics(self) -> MailboxStatistics:
         """The mailbox at this moment."""
         return MailboxStatistics(

@@ -1,8 +1,12 @@
-"""Accumulates a connection's decoded ticks for the buffer: counted at once, kept across crashes of its task."""
+"""Accumulates what a connection reads for the buffer: messages, then their ticks, kept across crashes of its task.
+
+Decoding one message costs ten times as much as one of twenty that are decoded together, so messages wait here until
+the session decodes them, or until the buffer collects them.
+"""
 
 import itertools
 import time
-from collections.abc import Container
+from collections.abc import Callable, Container
 from contextlib import suppress
 
 import msgspec
@@ -11,7 +15,7 @@ import trio
 from actors.continuity.continuity import Continuity
 from actors.continuity.row import Refused
 from actors.feed.decoder import Decoder, Outcome
-from actors.model.chunk import Chunk, reject_rows
+from actors.model.chunk import Chunk, Source, reject_rows
 from actors.model.ticks import AFTER_BREAK, REJECT_DETAIL_CHARS_MAX, REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
 from actors.settings import CHUNK_ROWS
 from actors.telemetry.ledger import Account
@@ -19,30 +23,38 @@ from actors.wire.frame_parser import Violation
 from supervisor import Mailbox, describe
 from supervisor.text import printable
 
-CHUNK_S = 0.02  # a chunk is sent to the buffer when its first tick is this old, or it is full
 OVERSIZE_CLOSE = 1009  # RFC 6455, section 7.4.1
 
 _sessions = itertools.count(1)
-_timers: "trio.lowlevel.RunVar[ChunkTimer]" = trio.lowlevel.RunVar("chunk timer")
 
 
 class Accumulator:
-    """Owned by the connection: its ticks survive crashes of that task. A chunk is full at `chunk_rows`."""
+    """Owned by the connection: its content survives crashes of that task. A chunk is full at `chunk_rows`.
+
+    `expect` is called with the accumulator when it begins to hold something; the buffer then collects it before its
+    next batch.
+    """
 
     def __init__(
         self,
         exchange: str,
         account: Account,
         intake: Mailbox[Chunk],
+        expect: Callable[[Source], None],
         continuity: Continuity,
         chunk_rows: int = CHUNK_ROWS,
     ) -> None:
-        self._exchange, self._account, self._intake = exchange, account, intake
+        self._exchange, self._account, self._intake, self._expect = exchange, account, intake, expect
         self._continuity, self._chunk_rows = continuity, chunk_rows
+        self.put_last = 0
+        self.decode: Callable[[], None] | None = None  # set while a session reads: decodes what waits
+        self._expected = False
+        self._messages: list[bytes] = []  # wait to be decoded
+        self._received: list[int] = []  # when each of them was read
+        self.waiting_bytes = 0
         self._block = Block(exchange)
         self._rejects: list[Reject] = []
         self._evidence_rows = 0  # their weight, see chunk.reject_rows
-        self._filling = trio.Event()
         self._handing = trio.Lock()
         self._session = 0
 
@@ -50,37 +62,64 @@ class Accumulator:
         """What is taken from now on is delivered by another session: it may be copies of what the last one had."""
         self._session = next(_sessions)
 
-    def take(self, messages: list[bytes], received_ns: int, decoder: Decoder) -> Outcome:
-        """Decodes messages as soon as they are read and counts them, without interruption.
+    def add(self, messages: list[bytes], received_ns: int) -> None:
+        """Keeps messages of one read until they are decoded."""
+        self._messages += messages
+        self._received += [received_ns] * len(messages)
+        self.waiting_bytes += sum(map(len, messages))
+        if not self._expected:
+            self._expected = True
+            self._expect(self)
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait to be decoded."""
+        return len(self._messages)
+
+    @property
+    def full(self) -> bool:
+        """Whether a chunk is to be sent to the buffer now."""
+        return len(self._block) >= self._chunk_rows or self._evidence_rows >= self._chunk_rows
+
+    def take(self, decoder: Decoder) -> Outcome:
+        """Decodes what waits, and counts it without interruption.
 
         Trades that are stored or on their way already are counted and dropped. Messages after the first
-        `Outcome.messages` are not processed: pass them again after other tasks had their turn. An error of the
-        decoder is a bug of ours and is raised; none of these messages then becomes a tick, and each is kept as a
-        reject.
+        `Outcome.messages` still wait: call it again after other tasks had their turn. An error of the decoder is a
+        bug of ours and is raised; the message that causes it becomes no tick and is kept as a reject.
         """
+        messages, received, self._messages, self._received = self._messages, self._received, [], []
+        size, self.waiting_bytes = self.waiting_bytes, 0
         mark = len(self._block)
         crash: Exception | None = None
         duplicates = 0
         try:
-            outcome = decoder.read(messages, received_ns, self._block)
-            if outcome.off_book:
-                self._continuity.deduplicator.has_off_book = True
-            if outcome.ticks:
-                joined, session = outcome.joined, self._session
-                duplicates = admit(self._continuity, self._block, mark, joined=joined, session=session)
-            if outcome.breaks:  # contiguous ids have shown it themselves
-                sources = self._block.source
-                sources[mark:] = ["stream" if one == AFTER_BREAK else one for one in sources[mark:]]
+            outcome = decoder.read(messages, received, self._block)
         except Exception as error:  # noqa: BLE001 - raised again below, once the counts agree
-            crash, self._block = error, _first(self._block, mark)
-            detail = describe(error)[:REJECT_DETAIL_CHARS_MAX]
-            rejects = [self._crashed(message, received_ns, detail) for message in messages]
+            if len(messages) > 1:
+                self._block = _first(self._block, mark)
+                return self._take_each(messages, received, decoder)
+            crash = error
+        else:
+            try:
+                duplicates = self._admit(outcome, mark)
+            except Exception as error:  # noqa: BLE001 - likewise
+                crash = error
+        if crash is not None:
+            self._block = _first(self._block, mark)
+            detail = describe(crash)[:REJECT_DETAIL_CHARS_MAX]
+            rejects = [self._crashed(message, at, detail) for message, at in zip(messages, received, strict=True)]
             outcome = Outcome(len(messages), rejects=rejects)
             self._account.rejected_by[Reason.CRASHED.value] += len(messages)  # at once, as `Ledger.refused` does
         if outcome.messages < len(messages):
-            messages = messages[: outcome.messages]
-        self._account.bytes += sum(map(len, messages))
-        self._account.read(len(messages), received_ns, outcome.ticks, len(outcome.rejects), self._block, duplicates)
+            self._messages, self._received = messages[outcome.messages :], received[outcome.messages :]
+            self.waiting_bytes = sum(map(len, self._messages))
+            del messages[outcome.messages :]
+        self._account.bytes += size - self.waiting_bytes
+        if messages:
+            last_ns = received[len(messages) - 1]
+            rejects_count = len(outcome.rejects)
+            self._account.read(len(messages), last_ns, outcome.ticks, rejects_count, self._block, duplicates)
         if outcome.rejects:
             self._rejects += outcome.rejects
             self._evidence_rows += reject_rows(outcome.rejects)
@@ -90,6 +129,36 @@ class Accumulator:
         if crash is not None:
             raise crash
         return outcome
+
+    def _take_each(self, messages: list[bytes], received: list[int], decoder: Decoder) -> Outcome:
+        """Decodes each message alone, so that an error of the decoder affects only the message that causes it;
+        raises the first one at the end."""
+        outcome, crash = Outcome(len(messages)), None
+        for message, received_ns in zip(messages, received, strict=True):
+            self._messages, self._received, self.waiting_bytes = [message], [received_ns], len(message)
+            try:
+                one = self.take(decoder)
+            except Exception as error:  # noqa: BLE001 - raised below
+                crash = crash or error
+            else:
+                outcome.ticks += one.ticks
+                outcome.controls += one.controls
+        if crash is not None:
+            raise crash
+        return outcome
+
+    def _admit(self, outcome: Outcome, mark: int) -> int:
+        """Removes copies from the rows from `mark` on; returns their number."""
+        duplicates = 0
+        if outcome.off_book:
+            self._continuity.deduplicator.has_off_book = True
+        if outcome.ticks:
+            joined, session = outcome.joined, self._session
+            duplicates = admit(self._continuity, self._block, mark, joined=joined, session=session)
+        if outcome.breaks:  # contiguous ids have shown it themselves
+            sources = self._block.source
+            sources[mark:] = ["stream" if one == AFTER_BREAK else one for one in sources[mark:]]
+        return duplicates
 
     def take_violation(self, violation: Violation) -> None:
         """Counts a message too large to be read, and keeps it as a reject."""
@@ -108,8 +177,15 @@ class Accumulator:
             )
         )
 
+    def collect(self) -> Chunk | None:
+        """See Source: decodes what waits, then as `rest`."""
+        self._expected = False
+        if self.decode is not None:
+            self.decode()
+        return self.rest()
+
     def rest(self) -> Chunk | None:
-        """Removes and returns everything not sent to the buffer; None if there is nothing."""
+        """Removes and returns all ticks and rejects not sent to the buffer; None if there are none."""
         if not (len(self._block) or self._rejects):
             return None
         chunk = Chunk(self._block, tuple(self._rejects))
@@ -117,11 +193,13 @@ class Accumulator:
         return chunk
 
     async def hand_over(self) -> None:
-        """Puts the content into the buffer's mailbox; if that is cancelled it is still here.
+        """Puts everything read so far into the buffer's mailbox; if that is cancelled it is still here.
 
         Only one caller at a time: if two chunks came back at once, their order would be lost.
         """
-        if not self._handing.locked() and self._hand_over_now():
+        if self.decode is not None:
+            self.decode()
+        if self.hand_over_now():
             return
         async with self._handing:
             chunk = self._packed_rest()
@@ -131,12 +209,15 @@ class Accumulator:
             try:
                 await self._intake.put(chunk)
                 put = True
+                self.put_last = self._intake.put_so_far
             finally:
                 if not put:
                     self._take_back(chunk)
 
-    def _hand_over_now(self) -> bool:
-        """The usual case, with room in the mailbox: needs no turn of the scheduler."""
+    def hand_over_now(self) -> bool:
+        """The usual case, with room in the mailbox: needs no turn of the scheduler. Returns False without room."""
+        if self._handing.locked():
+            return False
         chunk = self._packed_rest()
         if chunk is None:
             return True
@@ -145,6 +226,7 @@ class Accumulator:
             try:
                 self._intake.put_nowait(chunk)
                 put = True
+                self.put_last = self._intake.put_so_far
             finally:
                 if not put:
                     self._take_back(chunk)
@@ -162,21 +244,6 @@ class Accumulator:
             _append(self._block, newer)
         self._rejects = [*chunk.rejects, *self._rejects]
         self._evidence_rows += reject_rows(chunk.rejects)
-
-    async def hand_over_if_due(self) -> None:
-        """Called after each read."""
-        if len(self._block) >= self._chunk_rows or self._evidence_rows >= self._chunk_rows:
-            await self.hand_over()
-        elif len(self._block) or self._rejects:
-            self._filling.set()
-
-    async def hand_over_by_age(self) -> None:
-        """Runs beside the reading task: no tick waits here longer than CHUNK_S."""
-        while True:
-            await self._filling.wait()
-            await _timer().wait()
-            self._filling = trio.Event()
-            await self.hand_over()
 
     def _crashed(self, message: bytes, received_ns: int, detail: str) -> Reject:
         payload = message[:REJECT_PAYLOAD_BYTES_MAX]
@@ -222,40 +289,6 @@ def rejected(exchange: str, refused: Refused) -> Reject:
         }
     )
     return Reject(row.received_ns, exchange, refused.symbol, refused.reason, refused.detail, payload, len(payload))
-
-
-class ChunkTimer:
-    """One timer for all connections: with 100 connections, each delivering occasionally, separate timers took a
-    fifth of the CPU.
-
-    It fires every `period_s` while a task waits: the first waiter sleeps, and later ones are woken with it.
-    """
-
-    def __init__(self, period_s: float) -> None:
-        self._period_s = period_s
-        self._followers = trio.lowlevel.ParkingLot()
-        self._led = False
-
-    async def wait(self) -> None:
-        """Waits until the period ends: sooner for late joiners, or if the first waiter is cancelled."""
-        if self._led:
-            await self._followers.park()
-            return
-        self._led = True
-        try:
-            await trio.sleep(self._period_s)
-        finally:
-            self._led = False
-            self._followers.unpark_all()
-
-
-def _timer() -> ChunkTimer:
-    """One per run: the connections of all exchanges send together."""
-    try:
-        return _timers.get()
-    except LookupError:
-        _timers.set(timer := ChunkTimer(CHUNK_S))
-        return timer
 
 
 def _append(block: Block, more: Block, rows: int | None = None) -> None:

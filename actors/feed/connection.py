@@ -13,7 +13,7 @@ from actors.feed.connection_state import ConnectionState
 from actors.feed.session import Session
 from actors.feed.set_aside import SetAside
 from actors.feed.sharding import ConnectionSpec
-from actors.model.chunk import Chunk
+from actors.model.chunk import Chunk, Source
 from actors.model.records import GapReason
 from actors.settings import CHUNK_ROWS, LAST_CHUNK_S, FeedSettings
 from actors.telemetry.ledger import Account
@@ -25,8 +25,8 @@ from supervisor import Context, Mailbox
 class Connection:
     """One connection; the pool owns it, so that its state and accumulated ticks survive crashes of `run`.
 
-    `pace` returns when a connection may be opened; `refused` receives a refused handshake. `token` requests the URL
-    to connect to, if the dialect needs that.
+    `expect`: see Accumulator. `pace` returns when a connection may be opened; `refused` receives a refused
+    handshake. `token` requests the URL to connect to, if the dialect needs that.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class Connection:
         dialect: Dialect,
         account: Account,
         intake: Mailbox[Chunk],
+        expect: Callable[[Source], None],
         pace: Callable[[], Awaitable[None]],
         continuity: Continuity,
         refused: Callable[[HandshakeRefused], None],
@@ -45,7 +46,7 @@ class Connection:
     ) -> None:
         self.spec, self.state = spec, ConnectionState()
         self._settings, self._dialect, self._continuity = settings, dialect, continuity
-        self._accumulator = Accumulator(settings.name, account, intake, continuity, chunk_rows)
+        self._accumulator = Accumulator(settings.name, account, intake, expect, continuity, chunk_rows)
         self._pace, self._refused, self._token = pace, refused, token
         self._set_aside, self._connect = SetAside(), connect
         self._session: Session | None = None

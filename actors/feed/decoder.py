@@ -1,7 +1,7 @@
 """Decodes whole messages to ticks, rejects and control messages, so that a bad message costs only itself."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -32,6 +32,8 @@ ENTRIES_MAX = 2_000
 INFLATED_AT_ONCE = 4 << 20
 REPLY_CHARS_MAX = 1_000  # a reply has some 50 characters; longer ones are not sent
 OFF_BOOK_CHARS_MAX = 100  # of the numbers of a fill that is not stored
+# If a batch cannot be decoded at once, parts of it of this many messages are tried before single ones.
+PART_MESSAGES = 8
 # A read ends after this many rejects and controls (10 ms of work), so that others get their turn.
 ODD_AT_ONCE = 500
 # The content around a list of trades that is copied for each; exchanges send some 100 bytes in total.
@@ -94,32 +96,48 @@ class Decoder:
             for native in natives:
                 self._replaying[native] = _Replay(now_ns, int(self._dialect.replays_unmarked))
 
-    def read(self, messages: list[bytes], received_ns: int, block: Block) -> Outcome:
+    def read(self, messages: Sequence[bytes], received: Sequence[int] | int, block: Block) -> Outcome:
         """Appends the valid trades to `block`, in order; never raises because of message content.
 
-        If much of it is invalid it ends early, see Outcome.messages: the caller yields and continues.
+        `received` is when each message was read, in nanoseconds UTC, or one time for all. If much of the content is
+        invalid it ends early, see Outcome.messages: the caller yields and continues.
         """
+        if isinstance(received, int):
+            received = [received] * len(messages)
         if self._dialect.compression is not None:
-            return self._read_compressed(messages, received_ns, block)
-        return self._read_plain(messages, received_ns, block)
+            return self._read_compressed(messages, received, block)
+        return self._read_plain(messages, received, block)
 
-    def _read_plain(self, messages: list[bytes], received_ns: int, block: Block) -> Outcome:
+    def _read_plain(self, messages: Sequence[bytes], received: Sequence[int], block: Block) -> Outcome:
         outcome = Outcome(len(messages))
-        if len(messages) > 1:
-            try:
-                self._append(messages, received_ns, block, outcome)
-            except _REFUSED:
-                pass  # something in the batch is no valid trade: decode one by one
-            else:
-                return outcome
-        for number, message in enumerate(messages, 1):
-            self._read_one(message, received_ns, block, outcome)
-            if len(outcome.rejects) + len(outcome.controls) >= ODD_AT_ONCE:
-                outcome.messages = number
-                break
+        if self._appended(messages, received, block, outcome):
+            return outcome
+        for start in range(0, len(messages), PART_MESSAGES):
+            part, times = messages[start : start + PART_MESSAGES], received[start : start + PART_MESSAGES]
+            if len(messages) > PART_MESSAGES and self._appended(part, times, block, outcome):
+                continue
+            for number, (message, received_ns) in enumerate(zip(part, times, strict=True), start + 1):
+                self._read_one(message, received_ns, block, outcome)
+                if len(outcome.rejects) + len(outcome.controls) >= ODD_AT_ONCE:
+                    outcome.messages = number
+                    return outcome
         return outcome
 
-    def _read_compressed(self, messages: list[bytes], received_ns: int, block: Block) -> Outcome:
+    def _appended(self, messages: Sequence[bytes], received: Sequence[int], block: Block, outcome: Outcome) -> bool:
+        """Appends all messages at once if each is a valid trade frame; otherwise returns False, having appended
+        none.
+
+        One message is left to `_read_one`.
+        """
+        if len(messages) < 2:
+            return False
+        try:
+            self._append(messages, received, block, outcome)
+        except _REFUSED:
+            return False
+        return True
+
+    def _read_compressed(self, messages: Sequence[bytes], received: Sequence[int], block: Block) -> Outcome:
         """The same for compressed messages. Decompresses at most INFLATED_AT_ONCE and one message at once."""
         limit = self._dialect.limits.message_bytes
         plain: list[bytes] = []
@@ -135,19 +153,20 @@ class Decoder:
                 size += len(plain[-1])
                 places.append(place)
             except FieldError as error:
-                rejects.append((place, self._reject(message, received_ns, error)))
+                rejects.append((place, self._reject(message, received[place], error)))
                 # its work equals that of this many messages
                 size += limit if error.reason is Reason.OVERSIZE else 0
-        outcome = self._read_plain(plain, received_ns, block)
+        outcome = self._read_plain(plain, [received[place] for place in places], block)
         if outcome.messages < len(plain):
             taken = places[outcome.messages]
         outcome.messages = taken
         outcome.rejects += [reject for place, reject in rejects if place < taken]
         return outcome
 
-    def _append(self, messages: list[bytes], received_ns: int, block: Block, outcome: Outcome) -> None:
+    def _append(self, messages: Sequence[bytes], received: Sequence[int], block: Block, outcome: Outcome) -> None:
         """Appends all trades of `messages` or, raising one of _REFUSED, none."""
         trades = self._feed.trades(messages)
+        times = _times(trades, received)
         try:
             symbol = list(map(self.markets.__getitem__, trades.native))
         except KeyError as error:
@@ -165,7 +184,7 @@ class Decoder:
         block.extend(
             symbol,
             trades.exchange_ns,
-            [received_ns] * count,
+            times,
             price,
             volume,
             trades.side,
@@ -206,7 +225,7 @@ class Decoder:
 
     def _read_one(self, message: bytes, received_ns: int, block: Block, outcome: Outcome) -> None:
         try:
-            self._append([message], received_ns, block, outcome)
+            self._append([message], [received_ns], block, outcome)
         except _REFUSED as error:
             failure = error
         else:
@@ -219,7 +238,7 @@ class Decoder:
             if len(parts) > 1:
                 for part in parts:
                     try:
-                        self._append([part], received_ns, block, outcome)
+                        self._append([part], [received_ns], block, outcome)
                     except _REFUSED as error:
                         outcome.rejects.append(self._reject(part, received_ns, error))
                 return
@@ -271,6 +290,20 @@ class Decoder:
             payload[:REJECT_PAYLOAD_BYTES_MAX],
             len(payload),
         )
+
+
+def _times(trades: Trades, received: Sequence[int]) -> Sequence[int]:
+    """When each trade was received: with its message. Raises ValueError if that cannot be known."""
+    rows = len(trades.native)
+    if trades.counts is not None:
+        if rows == len(received) == trades.counts.count(1):
+            return received
+        return [at for at, count in zip(received, trades.counts, strict=True) for _ in range(count)]
+    if rows == len(received):
+        return received
+    if received.count(received[0]) == len(received):
+        return [received[0]] * rows
+    raise ValueError("which message holds which trade is not known")
 
 
 def _amounts(trades: Trades) -> tuple[list[str], list[str]]:

@@ -55,7 +55,9 @@ class GapReporter:
             self._judge_refusals(context)
             if self._continuity.blind:
                 await self._look_back(context)
-            await self.report()
+            self._gather()
+            if self._unsent:
+                await self.report()
             context.handled(0)
             await trio.sleep(TICK_S)
 

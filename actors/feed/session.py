@@ -3,7 +3,7 @@
 import math
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Sequence
 
 import trio
 
@@ -42,6 +42,9 @@ from actors.wire.websocket import (
 from supervisor import Context, TransientError
 
 REFUSALS_REPORTED_MAX = 50  # per connection: how many different refusals without a market become events
+# What is read waits for more, to be decoded together: until the next check (every WATCH_S), or until it is so much.
+DECODE_MESSAGES = 64
+DECODE_BYTES = 64 * 1024
 NAMES_MAX = 5  # markets that health names per reason
 UNSUBSCRIBED = "unsubscribed by the exchange"
 LEFT_OUT = "missing from the exchange's answer"
@@ -94,6 +97,8 @@ class Session:
         self._decoder.requested(self._symbols, time.time_ns())  # replayed trades can arrive before any request
         self._requested_at = math.inf
         self._wake = trio.Event()  # set when there may be something to send
+        self._failure: Exception | None = None
+        self._failed = trio.Event()
         self._refusals: set[str] = set()  # reasons that became events
         self._known = 0
 
@@ -128,32 +133,61 @@ class Session:
             self._state.opened()
             try:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._accumulator.hand_over_by_age)
+                    self._accumulator.decode = self._decode_for_others
                     nursery.start_soon(self._subscribe, wire)
                     nursery.start_soon(self._watch, wire)
                     if ping := self._dialect.ping_at(self.spec.endpoint):
                         nursery.start_soon(keep_alive, wire, ping, self._ping_s)
                     nursery.start_soon(self._replies.send_to, wire)
                     nursery.start_soon(self._end_with, wire)
+                    nursery.start_soon(self._fail)
                     await self._context.stopping.wait()
                     nursery.cancel_scope.cancel()
             finally:
-                if wire.violation is not None:
-                    self._accumulator.take_violation(wire.violation)
-                if wire.ended is not None and (wire.ended.code == ENDED_WITHOUT_CLOSE or not wire.ended.reason):
-                    self._lost(self._subscription.closed(trio.current_time()), "refused", REASON)
+                try:
+                    await self._decode_rest()
+                finally:
+                    if wire.violation is not None:
+                        self._accumulator.take_violation(wire.violation)
+                    if wire.ended is not None and (wire.ended.code == ENDED_WITHOUT_CLOSE or not wire.ended.reason):
+                        self._lost(self._subscription.closed(trio.current_time()), "refused", REASON)
 
-    async def _read(self, messages: list[bytes], received_ns: int) -> None:
-        """Processes one read, in portions if much of it is invalid, so that other tasks get their turn."""
-        while True:
-            taken = await self._read_portion(messages, received_ns)
-            if taken >= len(messages):
-                return
-            messages = messages[taken:]
+    def _read(self, messages: list[bytes], received_ns: int) -> Awaitable[None] | None:
+        """Accepts one read. Returns what must be awaited before more is read: None if there is room."""
+        accumulator = self._accumulator
+        accumulator.add(messages, received_ns)
+        if (
+            accumulator.waiting < DECODE_MESSAGES
+            and accumulator.waiting_bytes < DECODE_BYTES
+            and not self._subscription.pending
+            and not accumulator.full
+            and self._observe is None
+        ):
+            return None
+        self._decode()
+        if accumulator.waiting or (accumulator.full and not accumulator.hand_over_now()):
+            return self._catch_up()
+        return None
+
+    async def _catch_up(self) -> None:
+        """Decodes the rest of a read of which much is invalid, so that other tasks get their turn in between, and
+        waits until the buffer has room.
+
+        What is not read while the buffer is full is our own delay, not the exchange's silence.
+        """
+        while self._accumulator.waiting:
             await trio.lowlevel.checkpoint()
+            self._decode()
+        if self._accumulator.full:
+            self._state.blocked()
+            await self._accumulator.hand_over()
+            self._state.unblocked()
 
-    async def _read_portion(self, messages: list[bytes], received_ns: int) -> int:
-        outcome = self._accumulator.take(messages, received_ns, self._decoder)
+    def _decode(self) -> None:
+        """Decodes what was read; a part of it if much of it is invalid."""
+        if not self._accumulator.waiting:
+            return
+        outcome = self._accumulator.take(self._decoder)
         for control in outcome.controls:
             self._handle(control)
         known = len(self._subscription.confirmed) + len(self._decoder.seen)
@@ -165,8 +199,14 @@ class Session:
             self._context.handled(outcome.ticks)
         if self._observe is not None:
             self._observe(ConnectionStep.READ, ())
-        await self._hand_over()
-        return outcome.messages
+
+    def _decode_for_others(self) -> None:
+        """Decodes for a caller that must not see our errors: they end this session."""
+        try:
+            self._decode()
+        except Exception as error:  # noqa: BLE001 - raised by `run`
+            self._failure = self._failure or error
+            self._failed.set()
 
     def _handle(self, control: Control) -> None:
         subscription, now = self._subscription, trio.current_time()
@@ -193,12 +233,6 @@ class Session:
                 self._replies.add(control.text)
             case Welcome():
                 self._welcomed.set()
-
-    async def _hand_over(self) -> None:
-        """What is not read while the buffer is full is our own delay, not the exchange's silence."""
-        self._state.blocked()
-        await self._accumulator.hand_over_if_due()
-        self._state.unblocked()
 
     def _note_delivered(self) -> None:
         """Notes which markets this connection delivers now."""
@@ -266,6 +300,19 @@ class Session:
                 self._observe(ConnectionStep.REQUESTED, tuple(request.natives))
             await trio.sleep(1 / limits.requests_per_s)
 
+    async def _decode_rest(self) -> None:
+        """At the end of the session: what was read belongs to it."""
+        self._accumulator.decode = None
+        while self._accumulator.waiting:
+            self._decode()
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def _fail(self) -> None:
+        """Raises an error that occurred while others had this session's messages decoded."""
+        await self._failed.wait()
+        assert self._failure is not None
+        raise self._failure
+
     async def _end_with(self, wire: WebSocket) -> None:
         how = await wire.closed()
         raise ConnectionLost(how.code, how.reason)
@@ -293,6 +340,7 @@ class Session:
 
     def _note_traded(self, now: float) -> None:
         """Notes which markets had trades since the last check."""
+        self._decode()
         self._note_delivered()
         seen = self._decoder.seen
         self._state.traded((self._symbols[native] for native in seen), now)

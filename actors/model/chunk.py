@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from actors.model.records import FeedRow, GapRow
 from actors.model.ticks import ROW_BYTES, Block, Reject
@@ -27,3 +28,13 @@ class Chunk:
     def rows(self) -> int:
         """Its weight in rows."""
         return max(1, len(self.block) + reject_rows(self.rejects) + len(self.gaps) + len(self.feeds))
+
+
+class Source(Protocol):
+    """Holds rows until the buffer collects them. `put_last` is how many items had been put into the buffer's
+    mailbox when this source put its last one there: they come before its rows."""
+
+    put_last: int
+
+    def collect(self) -> Chunk | None:
+        """Removes and returns everything that it holds; never waits and never raises."""

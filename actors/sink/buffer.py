@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import time
 import traceback
 from collections import deque
@@ -11,7 +12,7 @@ from typing import Any
 import trio
 
 from actors.model.batch import Batch
-from actors.model.chunk import Chunk
+from actors.model.chunk import Chunk, Source
 from actors.model.records import EventRow, InstrumentRow, LagRow
 from actors.model.ticks import REJECT_PAYLOAD_BYTES_MAX, Block, Reason, Reject
 from actors.settings import DEFAULT_LIMITS, SinkLimits, StoreSettings
@@ -23,8 +24,10 @@ DRAINED_POLL_S = 0.01  # how often, at shutdown, the buffer checks whether the w
 EVENTS_MAX = 10_000
 LAGS_MAX = 10_000  # one row per minute and exchange
 AUDIT_EVERY_S = 60.0  # audit rows prove that the service runs: at least this often, with or without data
-# The part of flush_interval_s reserved for the way to the buffer and for the write.
+# The part of flush_interval_s reserved for the write.
 MARGIN_S = 0.05
+SHOW_S = 0.001  # rows are collected this soon while somebody watches them
+COLLECT_S = 0.005  # collecting lets other tasks run after so long
 
 
 class Buffer:
@@ -48,6 +51,9 @@ class Buffer:
         self._pending: list[Chunk] = []
         self._pending_rows = 0
         self._rests: deque[tuple[int, Chunk]] = deque()  # each after what had been put into the intake before
+        self._sources: dict[Source, None] = {}  # that hold rows
+        self._show_at = math.inf
+        self._flushing = False  # a flush was requested, and not everything is in the intake yet
         self._due = 0.0  # when the oldest pending item must be passed on
         self._since = 0.0  # when the oldest item arrived
         self._sealed: Batch | None = None
@@ -56,7 +62,7 @@ class Buffer:
         self._lags: deque[LagRow] = deque(maxlen=LAGS_MAX)
         # each exchange adds the changes of its instrument list once a day
         self._instruments: list[InstrumentRow] = []
-        self._audit_due = float("inf")
+        self._audit_due = math.inf
         self._wanted: int | None = None  # how much of the intake the requested batch includes
         self._waiting = trio.CancelScope()
         self.sealed_number = 0  # the newest batch's
@@ -89,7 +95,30 @@ class Buffer:
 
         It is queued after everything now in the intake, some of which may be of the same connection.
         """
-        self._rests.append((self._put_so_far(), chunk))
+        self._rests.append((self.intake.put_so_far, chunk))
+        self._take_rests()
+
+    def expect(self, source: Source) -> None:
+        """Has the rows that this source begins to hold collected before the next batch. Never waits."""
+        self._touch()
+        if self.listeners and not self._sources:
+            self._show_at = trio.current_time() + SHOW_S
+            self._waiting.deadline = min(self._waiting.deadline, self._show_at)
+        self._sources[source] = None
+
+    async def _collect_sources(self) -> None:
+        """Takes the rows of all sources: each after what it had put into the intake before."""
+        self._show_at = math.inf
+        turn_ends = time.perf_counter() + COLLECT_S
+        for source in list(self._sources):
+            self._sources.pop(source, None)
+            chunk = source.collect()
+            if chunk is not None:
+                self._rests.append((source.put_last, chunk))
+                self._show([chunk])
+            if time.perf_counter() > turn_ends:
+                await trio.lowlevel.checkpoint()
+                turn_ends = time.perf_counter() + COLLECT_S
         self._take_rests()
 
     def oldest_s(self) -> float:
@@ -99,14 +128,14 @@ class Buffer:
         return max(0.0, trio.current_time() - self._since)
 
     def flush(self) -> None:
-        """Requests a batch now, of everything pending or in the intake."""
-        self._wanted = self._put_so_far()
+        """Requests a batch now, of everything that has been read."""
+        self._flushing = True
         self._waiting.cancel()
 
     @property
     def flush_wanted(self) -> bool:
         """Whether a batch was requested and not made yet."""
-        return self._wanted is not None
+        return self._flushing or self._wanted is not None
 
     async def run(self, context: Context) -> None:
         """Runs until the intake is closed and empty; everything has then been passed to the writer."""
@@ -114,10 +143,15 @@ class Buffer:
         while True:
             await self._deliver()
             try:
-                await self._collect(context)
+                await self._receive(context)
             except trio.EndOfChannel:
+                await self._collect_sources()
                 await self._finish()
                 return
+            if self._flushing or self._ripe() or trio.current_time() >= self._show_at:
+                await self._collect_sources()
+            if self._flushing:
+                self._flushing, self._wanted = False, self.intake.put_so_far
             if self._ripe():
                 self._seal()
 
@@ -131,11 +165,11 @@ class Buffer:
             if not self._has_something():
                 return
 
-    async def _collect(self, context: Context) -> None:
+    async def _receive(self, context: Context) -> None:
         """Takes what is there, or waits until something arrives or is due."""
         self._take_rests()  # here too: a chunk before them may have been removed as a dead letter
-        self._waiting = trio.CancelScope(deadline=self._batch_due())
-        if self._asked():
+        self._waiting = trio.CancelScope(deadline=min(self._batch_due(), self._show_at))
+        if self._flushing or self._asked():
             return
         with self._waiting:
             async with self.intake.receive_many(self._limits.chunks_at_once) as chunks:
@@ -175,11 +209,7 @@ class Buffer:
                 listener(chunk.block)
 
     def _has_something(self) -> bool:
-        return bool(self._pending or self._events or self._lags or self._instruments)
-
-    def _put_so_far(self) -> int:
-        intake = self.intake.statistics()
-        return intake.taken + intake.depth
+        return bool(self._pending or self._sources or self._events or self._lags or self._instruments)
 
     def _asked(self) -> bool:
         """Whether a batch was requested and everything it must include has arrived."""
@@ -201,7 +231,7 @@ class Buffer:
         """When the content must be passed on, or audit rows alone."""
         if self._has_something():
             return self._due
-        return self._audit_due if self._ledger.accounts else float("inf")
+        return self._audit_due if self._ledger.accounts else math.inf
 
     def _seal(self) -> None:
         """Makes a batch of everything pending, without interruption."""
@@ -229,6 +259,7 @@ class Buffer:
         )
         self.sealed_number = self._sealed.number
         self._pending, self._pending_rows = [], 0
+        self._due = trio.current_time() + self._interval_s  # of what sources may hold already
         self._events.clear()
         self._lags.clear()
         self._instruments.clear()

@@ -14,9 +14,11 @@ import trio
 
 from actors.wire.errors import CannotConnect, HandshakeRefused, NetworkTimeout, refusal_floor_s
 from actors.wire.frame_parser import FrameParser
+from actors.wire.poller import Poller, read_into
+from actors.wire.tls import TlsStream
 from supervisor.text import printable
 
-Sink = Callable[[list[bytes], int], Awaitable[None]]
+Sink = Callable[[list[bytes], int], Awaitable[None] | None]
 
 HEAD_BYTES_MAX = 16 * 1024  # an answer to the handshake is a few hundred bytes; h11 has the same limit
 LOCATION_CHARS_MAX = 300  # of the location of a redirect
@@ -49,10 +51,12 @@ class WebSocketStats:
 class MessageStream(trio.abc.Stream):
     """Wraps `inner`, which the caller closes.
 
-    `receive_some` awaits `sink(messages, received_ns)` once for each read that completed messages, and returns only
-    when there is something for the library: control frames, or b"" at the end. While the sink waits nothing is
-    read, so a slow sink slows the server down through TCP. `before_read` is called when the library has processed
-    everything it got.
+    `receive_some` calls `sink(messages, received_ns)` once for each read that completed messages, awaits what it
+    returns unless that is None, and returns only when there is something for the library: control frames, or b"" at
+    the end. While the sink waits nothing is read, so a slow sink slows the server down through TCP. `before_read`
+    is called when the library has processed everything it got.
+
+    With a `poller`, which must run, a socket is read in its task, and an error there is raised here.
 
     Raises CannotConnect and HandshakeRefused until the handshake is answered, NetworkTimeout if nothing can be sent
     for `send_s`, and errors of the sink. Reading has no deadline here: how long silence may last depends on the
@@ -68,6 +72,7 @@ class MessageStream(trio.abc.Stream):
         before_read: Callable[[], None],
         read_bytes: int,
         send_s: float,
+        poller: Poller | None = None,
     ) -> None:
         self.stats = WebSocketStats(last_frame_at=trio.current_time())
         self.leaving = False  # nothing new is delivered, and only a close frame still matters
@@ -81,6 +86,12 @@ class MessageStream(trio.abc.Stream):
         self._rest = b""  # frames that came in the same read as the handshake's answer
         self._rest_ns = 0
         self._controls: deque[bytes] = deque()  # parsed, and not yet passed to the library
+        self._pause: Awaitable[None] | None = None  # to be awaited before more is read
+        self._ended = False
+        self._tls = inner if isinstance(inner, TlsStream) else None
+        transport = inner.transport if isinstance(inner, TlsStream) else inner
+        self._poller = poller
+        self._fd = transport.socket.fileno() if isinstance(transport, trio.SocketStream) else -1
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:  # noqa: ARG002 (reads are larger)
         """See trio.abc.ReceiveStream; reads `read_bytes` at a time, whatever the library requests."""
@@ -92,24 +103,56 @@ class MessageStream(trio.abc.Stream):
                 await trio.lowlevel.checkpoint()
                 if portion := self._some_controls():
                     return portion
-            if self._rest:
-                data, received_ns, self._rest = self._rest, self._rest_ns, b""
-            else:
-                data, received_ns = await self._read()
-            if not data:
+            if self._ended:
                 return b""
-            messages, controls = self._cutter.feed(data)
-            if messages or controls:
-                self.stats.last_frame_ns = received_ns
-                self.stats.last_frame_at = trio.current_time()
+            if self._rest:
+                self._accept(self._rest, self._rest_ns)
+                self._rest = b""
+            elif self._poller is not None and self._fd >= 0:
+                await self._poller.serve(self._fd, self._turn)
+                if self._tls is not None:
+                    await self._tls.answer()
+            else:
+                self._accept(*await self._read())
+            if self._pause is not None:
+                pause, self._pause = self._pause, None
+                await pause
+            if portion := self._some_controls():
+                return portion
+
+    def _turn(self, buffer: memoryview) -> bool:
+        """See Poller.serve."""
+        data: bytes | memoryview | None = read_into(self._fd, buffer)
+        if data is None:
+            return False
+        received_ns = time.time_ns()
+        tls, got = self._tls, len(data)
+        if tls is None:
+            data = bytes(data)
+        elif got:
+            data = tls.decrypt(data)
+            if not data and not tls.ended:  # the rest of a record has not arrived yet
+                return tls.owes_answer
+        self.stats.bytes += len(data)
+        return self._accept(bytes(data), received_ns) or (tls is not None and tls.owes_answer)
+
+    def _accept(self, data: bytes, received_ns: int) -> bool:
+        """Delivers the messages that one read completes. Returns whether there is more to do than to read on."""
+        if not data:
+            self._ended = True
+            return True
+        messages, controls = self._cutter.feed(data)
+        if messages or controls:
+            stats = self.stats
+            stats.last_frame_ns = received_ns
+            stats.last_frame_at = trio.current_time()
             if self.leaving:
                 messages = []
             if messages:
-                self.stats.frames += len(messages)
-                await self._sink(messages, received_ns)
+                stats.frames += len(messages)
+                self._pause = self._sink(messages, received_ns)
             self._controls.extend(controls)
-            if portion := self._some_controls():
-                return portion
+        return bool(controls) or self._pause is not None or self._cutter.closed
 
     def _some_controls(self) -> bytes:
         """The next few control frames; b"" if there is none that matters."""
@@ -172,6 +215,8 @@ class MessageStream(trio.abc.Stream):
 
     async def aclose(self) -> None:
         """Closes the inner stream."""
+        if self._poller is not None:
+            self._poller.notify_closing(self._fd)
         await self._inner.aclose()
 
 

@@ -56,14 +56,33 @@ class TlsStream(trio.abc.Stream):
             data = await self._transport.receive_some(max_bytes)
             if not data:
                 return b""
-            self._incoming.write(data)
-            plain = self._decrypt()
-            if self._outgoing.pending:  # an answer required by TLS itself, such as to a change of keys
-                await self._flush()
+            plain = self.decrypt(data)
+            await self.answer()
         return plain
 
-    def _decrypt(self) -> bytes:
-        """All data that can be decrypted now."""
+    @property
+    def transport(self) -> trio.abc.Stream:
+        """The stream below; what is read from it directly must go through `decrypt`."""
+        return self._transport
+
+    @property
+    def ended(self) -> bool:
+        """Whether the server has closed TLS in order."""
+        return self._ended
+
+    @property
+    def owes_answer(self) -> bool:
+        """Whether `answer` has something to send."""
+        return bool(self._outgoing.pending)
+
+    async def answer(self) -> None:
+        """Sends what TLS itself requires, such as the answer to a change of keys."""
+        if self._outgoing.pending:
+            await self._flush()
+
+    def decrypt(self, data: bytes | bytearray | memoryview) -> bytes:
+        """All that can be decrypted once `data` has been received. Raises trio.BrokenResourceError."""
+        self._incoming.write(data)
         parts: list[bytes] = []
         try:
             while self._incoming.pending or self._tls.pending():

@@ -21,6 +21,7 @@ from actors.wire.errors import (
 from actors.wire.frame_parser import CONTROL_BYTES_MAX, FrameParser, Violation
 from actors.wire.message_stream import MessageStream, Sink, WebSocketStats
 from actors.wire.observer import ConnectionStep, Observer
+from actors.wire.poller import Poller
 from supervisor.text import printable
 
 __all__ = [
@@ -67,7 +68,14 @@ class CloseReason:
 class WebSocket:
     """One open connection; `connect` creates and closes it."""
 
-    def __init__(self, inner: trio.abc.Stream, target: Target, sink: Sink, limits: WebSocketLimits) -> None:
+    def __init__(
+        self,
+        inner: trio.abc.Stream,
+        target: Target,
+        sink: Sink,
+        limits: WebSocketLimits,
+        poller: Poller | None = None,
+    ) -> None:
         self._target = target
         self._limits = limits
         self._cutter = FrameParser(limits.message_bytes)
@@ -78,6 +86,7 @@ class WebSocket:
             before_read=self._look,
             read_bytes=limits.read_bytes,
             send_s=limits.send_s,
+            poller=poller,
         )
         self._nursery: trio.Nursery | None = None
         self._library: trio_websocket.WebSocketConnection | None = None
@@ -231,12 +240,14 @@ async def connect(
     headers: Sequence[tuple[str, str]] = (),
     observe: Observer | None = None,
     dial: Dial = dial,
+    poller: Poller | None = None,
 ) -> AsyncIterator[WebSocket]:
     """Opens `url` (ws:// or wss://) and closes it when the block is left, within `limits.close_s`.
 
-    `sink(messages, received_ns)` is awaited once for each read that completed messages, in order, possibly before
-    this yields; no new delivery starts once the block is left. Errors of the sink leave the block unchanged. The
-    end of the connection does not end the block: await `WebSocket.closed`.
+    `sink(messages, received_ns)` is called once for each read that completed messages, in order, possibly before
+    this yields, and what it returns is awaited unless that is None; no new delivery starts once the block is left.
+    Errors of the sink leave the block unchanged. The end of the connection does not end the block: await
+    `WebSocket.closed`.
 
     Raises CannotConnect, HandshakeRefused, NetworkTimeout (all TransientError) and WrongCertificate (a
     MisconfiguredError).
@@ -245,7 +256,7 @@ async def connect(
     dialled = dial(target, ssl_context=ssl_context, connect_s=limits.connect_s, tls_s=limits.tls_s, observe=observe)
     with _unwrapped():
         async with dialled as inner, trio.open_nursery() as nursery:
-            wire = WebSocket(inner, target, sink, limits)
+            wire = WebSocket(inner, target, sink, limits, poller)
             extra = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers]
             await nursery.start(wire._run, extra)
             if observe is not None:

@@ -68,7 +68,7 @@ class Probe:
         self._mailbox: Mailbox[Chunk] = Mailbox(
             MAILBOX_ROWS, weigh=lambda chunk: chunk.rows, on_dead_letter=lambda *_: None
         )
-        self._accumulator = Accumulator(settings.name, Account(), self._mailbox, self._continuity)
+        self._accumulator = Accumulator(settings.name, Account(), self._mailbox, lambda _: None, self._continuity)
         self._session: Session | None = None
         self._ended: Exception | None = None
         self._news = trio.Event()

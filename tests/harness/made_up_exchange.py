@@ -12,13 +12,13 @@ import trio.testing
 from actors.exchanges.contract import feed as x
 from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.contract.feed_helpers import Row, columns, inside, named, text_inside
-from actors.model.chunk import Chunk
 from actors.model.symbols import Symbol
 from actors.model.ticks import IdPromise, Reject
 from actors.recorder import ExchangeAccess, ExchangeRecorder
 from actors.settings import ExchangeSettings, SupervisionSettings
 from actors.telemetry.ledger import Account
-from supervisor import ActorHealth, Event, Mailbox, Supervisor
+from supervisor import ActorHealth, Event, Supervisor
+from tests.harness.chunk_consumer import ChunkConsumer
 from tests.harness.exchange_server import Script, Server, connect_in_memory
 from tests.harness.memory_exchange import shared_services
 
@@ -100,8 +100,8 @@ class Recorder:
     ) -> None:
         self.server = Server(script)
         self.account = Account()
-        self.intake: Mailbox[Chunk] = Mailbox(100_000, weigh=lambda p: p.rows, on_dead_letter=lambda _p, _e: None)
-        self.chunks: list[Chunk] = []
+        consumer = ChunkConsumer(100_000)
+        self.intake, self.chunks, self.consume = consumer.intake, consumer.chunks, consumer.run
         self.events: list[Event] = []
         self.tree = Supervisor("tree", on_event=self.events.append)
         policy = SupervisionSettings(backoff_initial_s=1.0, backoff_max_s=60.0, backoff_reset_s=60.0)
@@ -111,7 +111,7 @@ class Recorder:
             connect=connect_in_memory(nursery, self.server.handle),
             transport=transport,
         )
-        services = shared_services(access=access)
+        services = shared_services(access=access, expect=consumer.expect)
         self.exchange = ExchangeRecorder(settings, self.account, self.intake, services)
 
     @property
@@ -133,12 +133,6 @@ class Recorder:
     def errors(self) -> list[str]:
         """Why connections ended."""
         return [event.reason for event in self.events if event.event in ("backoff", "failed")]
-
-    async def consume(self) -> None:
-        """As the buffer does."""
-        while True:
-            async with self.intake.receive() as chunk:
-                self.chunks.append(chunk)
 
 
 @asynccontextmanager

@@ -21,13 +21,14 @@ from actors.feed.connection import Connection
 from actors.feed.connection_pool import DEFAULT_POOL_LIMITS, PoolLimits
 from actors.feed.peer_activity import PeerActivity
 from actors.feed.stall_detector import DEFAULT_STALL_LIMITS, StallLimits
-from actors.model.chunk import Chunk
+from actors.model.chunk import Source
 from actors.model.errors import DatabaseLocked
 from actors.model.records import GapRow, InstrumentRow
 from actors.recorder import DEFAULT_ACCESS, ExchangeAccess, ExchangeRecorder, SharedServices
 from actors.settings import ExchangeSettings, SupervisionSettings
 from actors.telemetry.ledger import Account
-from supervisor import Backoff, Event, Mailbox, Supervisor
+from supervisor import Backoff, Event, Supervisor
+from tests.harness.chunk_consumer import ChunkConsumer
 from tests.harness.continuity_file import new_file, put_audit, put_feeds, put_gaps
 from tests.harness.exchange_server import Client, Server, connect_in_memory, trade
 from tests.harness.exchange_values import changed_feed
@@ -198,24 +199,17 @@ class Recorder:
     def __init__(
         self,
         symbols: tuple[str, ...],
-        rows: int,
+        consumer: ChunkConsumer,
         services: SharedServices,
         supervisor: type[Supervisor] = Supervisor,
         **settings: Any,
     ) -> None:
         self.account = Account()
-        self.intake: Mailbox[Chunk] = Mailbox(rows, weigh=lambda p: p.rows, on_dead_letter=lambda _p, _e: None)
-        self.chunks: list[Chunk] = []
+        self.intake, self.chunks, self.consume = consumer.intake, consumer.chunks, consumer.run
         self.events: list[Event] = []
         self.tree = supervisor("tree", on_event=self.events.append)
         own = ExchangeSettings(name="x", dialect="okx", symbols=symbols, **{"supervision": POLICY, **settings})
         self.exchange = ExchangeRecorder(own, self.account, self.intake, services)
-
-    async def consume(self) -> None:
-        """As the buffer does."""
-        while True:
-            async with self.intake.receive() as chunk:
-                self.chunks.append(chunk)
 
     def ids(self, symbol: str = "BTC/USDT") -> list[str | None]:
         """Of all rows that went to the store, in order."""
@@ -264,6 +258,7 @@ def shared_services(
     pool: PoolLimits = DEFAULT_POOL_LIMITS,
     access: ExchangeAccess = DEFAULT_ACCESS,
     consult: Consult | None = None,
+    expect: Callable[[Source], None] = lambda _: None,
     record: Callable[[Sequence[InstrumentRow]], None] = lambda _: None,
     instruments: InstrumentLimits = DEFAULT_INSTRUMENT_LIMITS,
 ) -> SharedServices:
@@ -273,6 +268,7 @@ def shared_services(
         peers=peers or PeerActivity(),
         consult=consult or _held,
         flush=_nothing,
+        expect=expect,
         past=_no_past,
         record=record,
         stalls=stalls,
@@ -326,8 +322,10 @@ async def recorded(
             exchanges = dict(changed_feed("okx", **(changes or {})))
             if not listed:
                 exchanges["okx"] = dataclasses.replace(exchanges["okx"], instruments=None)
+            consumer = ChunkConsumer(rows)
             services = shared_services(
                 peers,
+                expect=consumer.expect,
                 stalls=stalls,
                 pool=pool,
                 access=ExchangeAccess(
@@ -339,7 +337,7 @@ async def recorded(
                 record=file.record if file else lambda _: None,
                 instruments=LIST_LIMITS,
             )
-            recorder = Recorder(symbols or ("BTC/USDT",), rows, services, supervisor, **settings)
+            recorder = Recorder(symbols or ("BTC/USDT",), consumer, services, supervisor, **settings)
             if consuming:
                 nursery.start_soon(recorder.consume)
             with suppress(DatabaseLocked):

@@ -76,10 +76,12 @@ def unsubscribe_text(natives: Sequence[str], channel: str, request_id: str) -> s
 
 def trades(frames: Sequence[bytes]) -> x.Trades:
     rows: list[_Trade] = []
+    counts: list[int] = []
     for frame in decode_frames(_decoder, frames):
         data = frame.data if isinstance(frame.data, list) else [frame.data]
         if not data or not frame.topic.endswith(TOPIC):
             raise ValueError("no trades")
+        counts.append(len(data))
         rows += data if data[0].time <= data[-1].time else reversed(data)
     return x.Trades(
         native=[row.native for row in rows],
@@ -89,6 +91,7 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
         trade_id=[row.id for row in rows],
         exchange_ns=[row.time * x.MS for row in rows],
         snapshot=[False] * len(rows),
+        counts=counts,
     )
 
 

@@ -92,8 +92,10 @@ class Channels:
         channel: list[int] = []
         rows: list[Row] = []
         snapshot: list[bool] = []
+        counts: list[int] = []
         for frame in decode_frames(_decoder, frames):
             kind, row = frame.kind, frame.row
+            before = len(rows)
             if kind == EXECUTED and isinstance(row, Row):
                 channel.append(frame.channel)
                 snapshot.append(False)
@@ -104,6 +106,7 @@ class Channels:
                 rows += kind[::-1]
             elif kind not in (UPDATED, HEARTBEAT):
                 raise ValueError("neither a snapshot nor a trade")
+            counts.append(len(rows) - before)
         if not rows:
             raise ValueError("no trades")
         try:
@@ -120,6 +123,7 @@ class Channels:
             trade_id=[*digits_column([row.id for row in rows], "id")],
             exchange_ns=[row.time * x.MS for row in rows],
             snapshot=snapshot,
+            counts=counts,
         )
 
     def control(self, message: object, /) -> x.Control | None:

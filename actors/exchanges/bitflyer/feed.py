@@ -90,10 +90,12 @@ def unsubscribe_text(natives: Sequence[str], channel: str, request_id: str) -> s
 def trades(frames: Sequence[bytes]) -> x.Trades:
     native: list[str] = []
     rows: list[_Execution] = []
+    counts: list[int] = []
     for frame in decode_frames(_decoder, frames):
         executions = frame.params.message
         native += [_product(frame.params.channel)] * len(executions)
         rows += executions
+        counts.append(len(executions))
     return x.Trades(
         native=native,
         price=digits_column([row.price for row in rows], "price"),
@@ -102,6 +104,7 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
         trade_id=[str(row.id) for row in rows],
         exchange_ns=rfc3339_column_ns([row.time for row in rows]),
         snapshot=[False] * len(rows),
+        counts=counts,
     )
 
 

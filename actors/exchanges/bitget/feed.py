@@ -174,6 +174,7 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
         trade_id=[row.id for row in rows],
         exchange_ns=ms_texts_ns([row.time for row in rows]),
         snapshot=snapshot,
+        counts=[len(frame.data) for frame in read],
     )
 
 

@@ -120,7 +120,8 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
 
 def _first_trades(frames: Sequence[bytes]) -> x.Trades:
     """Names are as in the second API, KRW-CON for CON_KRW; there are no ids."""
-    rows = [row for frame in decode_frames(_first_decoder, frames) for row in frame.content.rows]
+    lists = [frame.content.rows for frame in decode_frames(_first_decoder, frames)]
+    rows = [row for listed in lists for row in listed]
     natives = {symbol: "-".join(reversed(symbol.split("_"))) for symbol in {row.symbol for row in rows}}
     return x.Trades(
         native=[natives[row.symbol] for row in rows],
@@ -130,6 +131,7 @@ def _first_trades(frames: Sequence[bytes]) -> x.Trades:
         trade_id=[None] * len(rows),
         exchange_ns=rfc3339_column_ns([row.time.replace(" ", "T", 1) + "Z" for row in rows], KOREA_NS),
         snapshot=[False] * len(rows),
+        counts=[len(listed) for listed in lists],
     )
 
 

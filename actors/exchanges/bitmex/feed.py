@@ -141,6 +141,7 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
             if _SNAPSHOT in actions
             else [False] * len(rows)
         ),
+        counts=[len(batch.data) for batch in batches],
     )
 
 

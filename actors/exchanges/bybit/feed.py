@@ -118,6 +118,7 @@ def trades(frames: Sequence[bytes]) -> Trades:
         trade_id=[trade.id for trade in rows],
         exchange_ns=[trade.time * MS for trade in rows],
         snapshot=[False] * len(rows),
+        counts=[len(batch.data) for batch in batches],
     )
 
 

@@ -85,6 +85,7 @@ def unsubscribe_text(natives: Sequence[str], channel: str, _request_id: str) -> 
 def trades(frames: Sequence[bytes]) -> Trades:
     rows: list[_Trade] = []
     snapshot: list[bool] = []
+    counts: list[int] = []
     for frame in decode_frames(_decoder, frames):
         before = len(rows)
         for event in frame.events:
@@ -92,6 +93,7 @@ def trades(frames: Sequence[bytes]) -> Trades:
             snapshot += [event.type == "snapshot"] * len(event.trades)
         if len(rows) == before:
             raise ValueError("no trades")
+        counts.append(len(rows) - before)
     return Trades(
         native=[row.native for row in rows],
         price=[row.price for row in rows],
@@ -100,6 +102,7 @@ def trades(frames: Sequence[bytes]) -> Trades:
         trade_id=[row.id for row in rows],
         exchange_ns=rfc3339_column_ns([row.time for row in rows]),
         snapshot=snapshot,
+        counts=counts,
     )
 
 

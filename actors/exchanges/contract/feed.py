@@ -50,7 +50,8 @@ class Trades:
     that never met the order book (insurance fund, deleveraging, negotiated blocks): their ids count as seen, they
     are not stored but rejected with the reason 'off_book'. None where there is none. `breaks` True for rows before
     which trades of the same market are missing, where the exchange counts its trades (or its frames) with numbers
-    beside their ids: only a `decoder` with state can know. None where there is none.
+    beside their ids: only a `decoder` with state can know. None where there is none. `counts` holds how many trades
+    each message has; None where each has exactly one.
     """
 
     native: list[str]
@@ -63,6 +64,7 @@ class Trades:
     fills: list[int] | None = None
     off_book: list[bool] | None = None
     breaks: list[bool] | None = None
+    counts: list[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

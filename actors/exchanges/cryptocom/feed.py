@@ -100,13 +100,16 @@ def _request(method: str, natives: Sequence[str], channel: str, request_id: str)
 
 def trades(frames: Sequence[bytes]) -> x.Trades:
     rows: Sequence[_Trade | _OldTrade]
+    counts: list[int]
     try:
-        rows = new = _rows(decode_frames(_decoder, frames))
+        new, counts = _rows(decode_frames(_decoder, frames))
+        rows = new
         price, volume = [row.price for row in new], [row.volume for row in new]
         trade_id: list[str | None] = [row.id for row in new]
     except msgspec.ValidationError as error:
         try:
-            rows = old = _rows(decode_frames(_old_decoder, frames))
+            old, counts = _rows(decode_frames(_old_decoder, frames))
+            rows = old
             price = numbers_column([row.price for row in old], "p")
             volume = numbers_column([row.volume for row in old], "q")
             trade_id = [str(row.id) for row in old]
@@ -120,13 +123,16 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
         trade_id=trade_id,
         exchange_ns=[row.time * x.MS for row in rows],
         snapshot=[False] * len(rows),
+        counts=counts,
     )
 
 
-def _rows(frames: Sequence[_Frame[T]]) -> list[T]:
+def _rows(frames: Sequence[_Frame[T]]) -> tuple[list[T], list[int]]:
+    """The trades of all frames, and how many each has."""
     if {frame.result.channel for frame in frames} != {TRADE}:
         raise ValueError("a channel other than trade")
-    return [trade for frame in frames for trade in reversed(frame.result.data)]
+    lists = [frame.result.data for frame in frames]
+    return [trade for data in lists for trade in reversed(data)], [len(data) for data in lists]
 
 
 def control(message: object) -> x.Control | None:

@@ -156,6 +156,7 @@ class Sequences:
             exchange_ns=[row.time * x.MS for row in rows],
             snapshot=[False] * len(rows),
             breaks=self._counts.breaks(native, [row.sequence for row in rows]),
+            counts=[len(batch.data) for batch in batches],
         )
 
     def control(self, message: object, /) -> x.Control | None:

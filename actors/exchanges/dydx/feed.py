@@ -142,6 +142,7 @@ class Numbers:
             snapshot=_of_rows([isinstance(message, _Subscribed) for message in messages], listed),
             off_book=off_book if True in off_book else None,
             breaks=None if broken is None else _of_first_rows(broken, listed),
+            counts=[len(trades) for trades in listed],
         )
 
     def control(self, message: object, /) -> x.Control | None:

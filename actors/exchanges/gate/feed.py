@@ -155,7 +155,9 @@ class Numbers:
         if spot and futures:
             raise ValueError("spot and futures in one batch")
         if futures:
-            return _futures([row for frame in futures for row in _oldest_first(frame.result)])
+            made = _futures([row for frame in futures for row in _oldest_first(frame.result)])
+            made.counts = [len(frame.result) for frame in futures]
+            return made
         made = _spot(spot)
         numbers = [-1 if row.number is None else row.number for row in spot]
         firsts = [_first(row.range, number) for row, number in zip(spot, numbers, strict=True)]

@@ -99,6 +99,7 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
         return _of_streams(decode_frames(_stream, frames))
     rows: list[_Trade] = []
     snapshot: list[bool] = []
+    counts: list[int] = []
     for frame in decode_frames(_decoder, frames):
         if type(frame) is _Book:
             old = frame.trades
@@ -106,9 +107,11 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
                 raise ValueError("an order book without trades")
             rows += old[::-1] if len(old) > 1 and old[0].time > old[-1].time else old
             snapshot += [True] * len(old)
+            counts.append(len(old))
         else:
             rows.append(frame)
             snapshot.append(False)
+            counts.append(1)
     return x.Trades(
         native=[row.native for row in rows],
         price=[row.price for row in rows],
@@ -117,6 +120,7 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
         trade_id=[str(row.event if row.tid is None else row.tid) for row in rows],
         exchange_ns=[row.time * x.MS for row in rows],
         snapshot=snapshot,
+        counts=counts,
     )
 
 

@@ -101,12 +101,14 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
     native: list[str] = []
     rows: list[_Trade] = []
     snapshot: list[bool] = []
+    counts: list[int] = []
     for frame in decode_frames(_decoder, frames):
         data = frame.tick.data
         if len(data) > 1 and _is_newest_first(data[0], data[-1]):
             data.reverse()
         native += [_native(frame.ch)] * len(data)
         rows += data
+        counts.append(len(data))
         snapshot += [frame.sent - data[-1].time >= REPLAY_AGE_MS] * len(data)
     return x.Trades(
         native=native,
@@ -116,6 +118,7 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
         trade_id=list(digits_column([row.spot_id or row.id for row in rows], "id")),
         exchange_ns=[row.time * x.MS for row in rows],
         snapshot=snapshot,
+        counts=counts,
     )
 
 

@@ -86,7 +86,8 @@ def unsubscribe_text(natives: Sequence[str], channel: str, _request_id: str) -> 
 
 
 def trades(frames: Sequence[bytes]) -> x.Trades:
-    rows = [trade for frame in decode_frames(_decoder, frames) for trade in frame.data]
+    lists = [frame.data for frame in decode_frames(_decoder, frames)]
+    rows = [trade for data in lists for trade in data]
     return x.Trades(
         native=[row.native for row in rows],
         price=[row.price for row in rows],
@@ -95,6 +96,7 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
         trade_id=[str(row.id) for row in rows],
         exchange_ns=[row.time * x.MS for row in rows],
         snapshot=[False] * len(rows),
+        counts=[len(data) for data in lists],
     )
 
 

@@ -110,6 +110,7 @@ def trades(frames: Sequence[bytes]) -> Trades:
         trade_id=[str(trade.id) for trade in rows],
         exchange_ns=rfc3339_column_ns([trade.time for trade in rows]),
         snapshot=[batch.type == "snapshot" for batch in batches for _ in batch.data],
+        counts=[len(batch.data) for batch in batches],
     )
 
 

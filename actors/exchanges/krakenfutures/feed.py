@@ -104,13 +104,16 @@ class Numbers:
         """The trades, and which of them come after a hole."""
         rows: list[_Trade] = []
         snapshot: list[bool] = []
+        counts: list[int] = []
         for frame in decode_frames(_decoder, frames):
             if isinstance(frame, _Trade):
                 rows.append(frame)
                 snapshot.append(False)
+                counts.append(1)
             else:
                 rows += frame.trades[::-1]
                 snapshot += [True] * len(frame.trades)
+                counts.append(len(frame.trades))
         native = [self._natives.get(row.native.upper(), row.native) for row in rows]
         blocks = [row.kind == _BLOCK for row in rows]
         return x.Trades(
@@ -123,6 +126,7 @@ class Numbers:
             snapshot=snapshot,
             off_book=blocks if True in blocks else None,
             breaks=self._counts.breaks(native, [row.number for row in rows]),
+            counts=counts,
         )
 
     def control(self, message: object, /) -> x.Control | None:

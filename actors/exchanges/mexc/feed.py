@@ -92,12 +92,14 @@ def _spot(frames: Sequence[bytes]) -> x.Trades:
     """Oldest first."""
     native: list[str] = []
     rows: list[protobuf.Deal] = []
+    counts: list[int] = []
     for frame in frames:
         symbol, deals = protobuf.deals(frame)
         if not deals:
             raise ValueError("no trades")
         native += [symbol] * len(deals)
         rows += deals
+        counts.append(len(deals))
     return x.Trades(
         native=native,
         price=[row[0] for row in rows],
@@ -106,18 +108,21 @@ def _spot(frames: Sequence[bytes]) -> x.Trades:
         trade_id=[row[3] for row in rows],
         exchange_ns=[row[4] * x.MS for row in rows],
         snapshot=[False] * len(rows),
+        counts=counts,
     )
 
 
 def _futures(frames: Sequence[bytes]) -> x.Trades:
     native: list[str] = []
     rows: list[_Deal] = []
+    counts: list[int] = []
     for frame in decode_frames(_decoder, frames):
         data = frame.data if isinstance(frame.data, list) else [frame.data]
         if not data:
             raise ValueError("no trades")
         native += [frame.symbol] * len(data)
         rows += reversed(data)
+        counts.append(len(data))
     return x.Trades(
         native=native,
         price=digits_column([row.price for row in rows], "p"),
@@ -126,6 +131,7 @@ def _futures(frames: Sequence[bytes]) -> x.Trades:
         trade_id=[row.id for row in rows],
         exchange_ns=[row.time * x.MS for row in rows],
         snapshot=[False] * len(rows),
+        counts=counts,
     )
 
 

@@ -117,7 +117,8 @@ def _request(op: str, natives: Sequence[str], channel: str, request_id: str) -> 
 
 
 def trades(frames: Sequence[bytes]) -> Trades:
-    rows = [trade for frame in decode_frames(_decoder, frames) for trade in frame.data]
+    lists = [frame.data for frame in decode_frames(_decoder, frames)]
+    rows = [trade for data in lists for trade in data]
     return Trades(
         native=[trade.native for trade in rows],
         price=[trade.price for trade in rows],
@@ -127,6 +128,7 @@ def trades(frames: Sequence[bytes]) -> Trades:
         exchange_ns=ms_texts_ns([trade.time for trade in rows]),
         snapshot=[False] * len(rows),
         fills=[_fills(trade.count) for trade in rows],
+        counts=[len(data) for data in lists],
     )
 
 

@@ -131,6 +131,7 @@ class Products:
         price_scales: list[int] = []
         volume_scales: list[int] = []
         snapshot: list[bool] = []
+        counts: list[int] = []
         for frame in decode_frames(_decoder, frames):
             listed = frame.trades or frame.trades_p
             if not listed:
@@ -139,6 +140,7 @@ class Products:
             price_scale, volume_scale = self._scales_of(frame.symbol) if frame.trades else (0, 0)
             native += [frame.symbol] * count
             rows += reversed(listed)
+            counts.append(count)
             price_scales += [price_scale] * count
             volume_scales += [volume_scale] * count
             snapshot += [frame.type == _SNAPSHOT if frame.type else count >= REPLAY_ROWS_MIN] * count
@@ -150,6 +152,7 @@ class Products:
             trade_id=[None] * len(rows),
             exchange_ns=[row.time for row in rows],
             snapshot=snapshot,
+            counts=counts,
         )
 
     def _scales_of(self, native: str) -> tuple[int, int]:

@@ -92,10 +92,12 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
     rows: list[_Trade] | list[_Fill]
     if b'"px"' in frames[0]:  # an endpoint has one form or the other
         fills = decode_frames(_swap_decoder, frames)
-        channels, rows = {frame.channel for frame in fills}, [row for frame in fills for row in frame.data]
+        channels, counts = {frame.channel for frame in fills}, [len(frame.data) for frame in fills]
+        rows = [row for frame in fills for row in frame.data]
     else:
         spot = decode_frames(_decoder, frames)
-        channels, rows = {frame.channel for frame in spot}, [row for frame in spot for row in frame.data]
+        channels, counts = {frame.channel for frame in spot}, [len(frame.data) for frame in spot]
+        rows = [row for frame in spot for row in frame.data]
     if channels != {TRADES}:
         raise ValueError("a channel other than trades")
     return x.Trades(
@@ -106,6 +108,7 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
         trade_id=[str(row.id) for row in rows],
         exchange_ns=[row.time * x.MS for row in rows],
         snapshot=[False] * len(rows),
+        counts=counts,
     )
 
 

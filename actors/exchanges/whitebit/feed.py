@@ -72,12 +72,14 @@ def subscribe_text(natives: Sequence[str], channel: str, request_id: str) -> str
 def trades(frames: Sequence[bytes]) -> x.Trades:
     native: list[str] = []
     rows: list[_Trade] = []
+    counts: list[int] = []
     for frame in decode_frames(_decoder, frames):
         name, listed = frame.params
         if listed[0].id > listed[-1].id:
             listed.reverse()
         native += [name] * len(listed)
         rows += listed
+        counts.append(len(listed))
     return x.Trades(
         native=native,
         price=[row.price for row in rows],
@@ -86,6 +88,7 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
         trade_id=[str(row.id) for row in rows],
         exchange_ns=seconds_column_ns(digits_column([row.time for row in rows], "time")),
         snapshot=[False] * len(rows),
+        counts=counts,
     )
 
 

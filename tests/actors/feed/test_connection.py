@@ -14,14 +14,13 @@ import trio.testing
 from trio.testing import MockClock
 
 from actors.exchanges.contract.feed import Trades
-from actors.feed.accumulator import CHUNK_S
-from actors.model.chunk import Chunk
 from actors.model.records import GapReason
 from actors.model.ticks import Reason
 from actors.recorder import ExchangeAccess, ExchangeRecorder
 from actors.settings import CHUNK_ROWS, CONNECTION_STOP_S, ExchangeSettings, SupervisionSettings
 from actors.telemetry.ledger import Account
-from supervisor import ActorHealth, Event, Mailbox, State, Supervisor
+from supervisor import ActorHealth, Event, State, Supervisor
+from tests.harness.chunk_consumer import COLLECT_S, ChunkConsumer
 from tests.harness.exchange_server import Client, Script, Server, connect_in_memory, trade
 from tests.harness.exchange_values import changed_feed, dialect_of
 from tests.harness.memory_exchange import shared_services
@@ -47,8 +46,8 @@ class Feed:
     ) -> None:
         self.server = Server(script)
         self.account = Account()
-        self.intake: Mailbox[Chunk] = Mailbox(rows, weigh=lambda p: p.rows, on_dead_letter=lambda _p, _e: None)
-        self.chunks: list[Chunk] = []
+        consumer = ChunkConsumer(rows)
+        self.intake, self.chunks, self.consume = consumer.intake, consumer.chunks, consumer.run
         self.events: list[Event] = []
         self.tree = Supervisor("tree", on_event=self.events.append)
         more = {"supervision": POLICY, "ws_url": "ws://127.0.0.1", **more}
@@ -57,7 +56,7 @@ class Feed:
             exchanges=changed_feed(exchange, **(changes or {})),
             connect=connect_in_memory(nursery, self.server.handle),
         )
-        services = shared_services(access=access)
+        services = shared_services(access=access, expect=consumer.expect)
         self.exchange = ExchangeRecorder(settings, self.account, self.intake, services)
 
     def health(self, name: str = "x:1") -> ActorHealth:
@@ -68,11 +67,6 @@ class Feed:
 
     def ids(self) -> list[str | None]:
         return [number for chunk in self.chunks for number in chunk.block.trade_id]
-
-    async def consume(self) -> None:
-        while True:
-            async with self.intake.receive() as chunk:
-                self.chunks.append(chunk)
 
 
 @asynccontextmanager
@@ -743,7 +737,7 @@ async def test_a_single_tick_is_handed_over_within_a_moment(autojump_clock: Mock
     async with feeding(script) as feed:
         await trio.sleep(1)
         gone.set()
-        await trio.sleep(CHUNK_S * 1.5)
+        await trio.sleep(COLLECT_S * 1.5)
         assert feed.stored() == ["BTC/USDT"]
 
 
@@ -844,7 +838,7 @@ async def test_what_is_read_while_an_older_chunk_waits_is_kept_too_and_in_order(
         await client.accept()
         for number in range(200):
             await client.send(trade("okx", "BTC-USDT", number))
-            await trio.sleep(CHUNK_S / 2)
+            await trio.sleep(COLLECT_S / 2)
         await client.gone()
 
     async with feeding(script, rows=1, consuming=False) as feed:
@@ -870,7 +864,7 @@ async def test_what_was_read_outlives_a_crash_of_the_actor(
         await client.accept()
         if client.number == 1:
             await client.send(*(trade("okx", "BTC-USDT", number) for number in (11, 12)))
-            await trio.sleep(CHUNK_S / 2)  # another read, and not handed over yet
+            await trio.sleep(COLLECT_S / 2)  # another read, and not handed over yet
             await client.send(trade("okx", "BTC-USDT", 13))
         else:
             await client.send(trade("okx", "BTC-USDT", 14))
@@ -889,7 +883,7 @@ async def test_what_was_read_outlives_a_crash_of_the_actor(
         assert "ZeroDivisionError" in str(crash.detail["traceback"])
 
 
-async def test_a_crash_in_the_middle_of_a_read_leaves_no_tick_that_is_not_booked(
+async def test_a_message_that_crashes_the_decoder_costs_only_itself_and_the_counts_agree(
     autojump_clock: MockClock,
 ) -> None:
     def explode(*_: object) -> NoReturn:
@@ -897,16 +891,17 @@ async def test_a_crash_in_the_middle_of_a_read_leaves_no_tick_that_is_not_booked
 
     async def script(client: Client) -> None:
         await client.accept()
-        good = [trade("okx", "BTC-USDT", number) for number in range(3)]
         if client.number == 1:
-            await client.send(*good, b"x", *good)  # "x" sends the reader through the frames one by one
+            before, after = ([trade("okx", "BTC-USDT", n) for n in some] for some in (range(3), range(3, 6)))
+            await client.send(*before, b"x", *after)  # "x" sends the reader through the frames one by one
         await client.gone()
 
     async with feeding(script, changes={"control": explode}) as feed:
         await trio.sleep(5)
-        assert feed.ids() == []
-        assert [len(chunk.rejects) for chunk in feed.chunks if chunk.rejects] == [7]
-        assert (feed.account.received, feed.account.rejected, feed.account.in_flight) == (7, 7, 0)
+        assert feed.ids() == [str(number) for number in range(6)]
+        assert [len(chunk.rejects) for chunk in feed.chunks if chunk.rejects] == [1]
+        assert (feed.account.received, feed.account.rejected, feed.account.in_flight) == (7, 1, 6)
+        assert feed.health().restarts == 1
 
 
 async def test_a_connection_that_is_refused_reports_it_and_comes_back(autojump_clock: MockClock) -> None:

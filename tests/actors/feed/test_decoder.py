@@ -2,7 +2,9 @@
 
 import json
 from collections import Counter
+from contextlib import suppress
 from decimal import Decimal
+from typing import TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from actors.exchanges.contract.feed import Ack, Condition, KeepAlive
 from actors.feed.decoder import Decoder, Outcome
+from actors.feed.gunzip import gunzip
 from actors.model.symbols import SymbolError, parse_symbol
 from actors.model.ticks import Block, Reason
 from tests.harness.amounts import amount
@@ -17,6 +20,7 @@ from tests.harness.capture_files import EXCHANGES, expected, frames, incoming, r
 from tests.harness.exchange_cases import cases_of
 from tests.harness.exchange_values import dialect_of
 
+T = TypeVar("T")
 RECEIVED_NS = 1_790_000_000_000_000_000
 FULL = [(exchange, name) for exchange in EXCHANGES for name in recordings(exchange) if "mixed" not in name]
 MIXED = [(exchange, name) for exchange in EXCHANGES for name in recordings(exchange) if "mixed" in name]
@@ -123,15 +127,41 @@ def test_messages_give_the_same_alone_and_in_batches_of_any_size(exchange: str, 
         messages.insert(data.draw(st.integers(0, len(messages))), bad)
     alone, batched = Block(exchange), Block(exchange)
     one, many = (reader_of(exchange, names) for _ in "12")
-    singles = [one.read([message], RECEIVED_NS, alone) for message in messages]
+    times = [RECEIVED_NS + number for number in range(len(messages))]  # each was read alone
+    singles = [one.read([message], at, alone) for message, at in zip(messages, times, strict=True)]
     batches = []
     while messages:
         size = data.draw(st.integers(1, 40))
-        batches.append(many.read(messages[:size], RECEIVED_NS, batched))
-        messages = messages[size:]
+        batches.append(many.read(messages[:size], times[:size], batched))
+        messages, times = messages[size:], times[size:]
     assert rows(alone) == rows(batched)
     assert together(*singles) == together(*batches)
     assert one.seen == many.seen == {native for native, symbol in names.items() if symbol in alone.symbol}
+
+
+@pytest.mark.parametrize(("exchange", "name"), FULL)
+def test_a_batch_knows_how_many_trades_each_message_has(exchange: str, name: str) -> None:
+    dialect, messages = dialect_of(exchange), incoming(exchange, name)[:300]
+    if dialect.compression is not None:
+        messages = [gunzip(message, dialect.limits.message_bytes) for message in messages]
+    feed, found = dialect.decoder_for({}), list[tuple[bytes, int]]()
+    for message in messages:
+        try:
+            found.append((message, len(feed.trades([message]).native)))
+        except ValueError:
+            with suppress(ValueError):
+                feed.control(json.loads(message))  # may define what later ones mean
+    known = 0
+    for some in batched(found, 8):
+        with suppress(ValueError):  # several kinds in one recording
+            counts = feed.trades([message for message, _ in some]).counts or [1] * len(some)
+            assert counts == [count for _, count in some]
+            known += 1
+    assert known or len(found) < 16
+
+
+def batched(items: list[T], size: int) -> list[list[T]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 @pytest.mark.parametrize(("exchange", "name"), MIXED)

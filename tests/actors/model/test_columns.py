@@ -121,15 +121,17 @@ async def test_a_flood_is_packed_on_its_way_and_comes_back_whole_if_it_cannot_go
 
     account, continuity = Account(), Continuity("binance", {"A/B": IdPromise.CONTIGUOUS})
     intake: Mailbox[Chunk] = Mailbox(PACK_ROWS_MIN, weigh=lambda chunk: chunk.rows, on_dead_letter=print)
-    catch = Accumulator("binance", account, intake, continuity)
+    catch = Accumulator("binance", account, intake, lambda _: None, continuity)
     reader = Decoder("binance", dialect_of("binance"), {"AB": "A/B"})
     chunks: list[Chunk] = []
     for first in (0, 1_000):
-        catch.take([frame(n) for n in range(first, first + 1_000)], NS, reader)
+        catch.add([frame(n) for n in range(first, first + 1_000)], NS)
+        catch.take(reader)
         with trio.move_on_after(1) as patience:
             await catch.hand_over()  # the second one finds the intake full
         assert patience.cancelled_caught == bool(first)
-    catch.take([frame(2_000)], NS, reader)
+    catch.add([frame(2_000)], NS)
+    catch.take(reader)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(catch.hand_over)
         await wait_all_tasks_blocked()
