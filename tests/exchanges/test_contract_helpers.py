@@ -50,6 +50,7 @@ TIMES = ["2021-04-17T16:43:37.089723Z", "2026-09-23T03:31:27.0873222Z", "1970-01
 
 def test_a_column_of_times_is_read_as_each_by_itself() -> None:
     assert seconds_column_ns(SECONDS) == [seconds_ns(text) for text in SECONDS]
+    assert rfc3339_column_ns(TIMES[:1]) == [rfc3339_ns(TIMES[0])]
     assert rfc3339_column_ns(TIMES) == [rfc3339_ns(text) for text in TIMES]
     assert rfc3339_column_ns([*TIMES, "2024-05-27T12:33:10Z"])[-1] == 1716813190000000000
     assert rfc3339_column_ns(TIMES, 5) == [rfc3339_ns(text) - 5 for text in TIMES]

@@ -148,13 +148,12 @@ def rfc3339_ns(text: str) -> int:
 
 
 def rfc3339_column_ns(texts: Sequence[str], ahead_ns: int = 0) -> list[int | None]:
-    """`rfc3339_ns` of a column, at once where all have equally many decimals; of a clock that is ahead of UTC by so
-    much.
-    """
-    width = len(texts[0]) if len(texts) > 1 else 0
+    """`rfc3339_ns` of a column, at once where all have decimals; of a clock that is ahead of UTC by so much."""
+    width = max(map(len, texts)) if len(texts) > 1 else 0
     decimals = width - _START_CHARS - 1
     if 0 < decimals <= _DECIMALS_MAX:
-        column = "\n".join((*texts, "")).encode()
+        padded = [text if len(text) == width else _padded(text, width) for text in texts]
+        column = "\n".join((*padded, "")).encode()
         # What stands at one place in all texts; there are no other line breaks, as the rest is compared too.
         places = [column[place :: width + 1] for place in range(_START_CHARS, width + 1)]
         ends = [b"Z" * len(texts), b"\n" * len(texts)]
@@ -163,6 +162,12 @@ def rfc3339_column_ns(texts: Sequence[str], ahead_ns: int = 0) -> list[int | Non
             rows = _row_of(decimals).iter_unpack(column)
             return [_start_ns(start) + int(fraction) * scale - ahead_ns for start, fraction in rows]
     return [rfc3339_ns(text) - ahead_ns for text in texts]
+
+
+def _padded(text: str, width: int) -> str:
+    """A time with so many more zeros, if it has decimals: some exchanges leave the last ones out."""
+    decimals = text[_START_CHARS:-1]
+    return f"{text[:-1]:0<{width - 1}}Z" if decimals.isdecimal() and text[-1] == "Z" else text
 
 
 @functools.cache

@@ -196,7 +196,7 @@ def _futures(rows: Sequence[_FuturesTrade]) -> x.Trades:
         native=[FUTURES + row.native for row in rows],
         price=digits_column([row.price for row in rows], "price"),
         volume=[size.removeprefix("-") for size in sizes],
-        side=list(map(side_of, sizes)),
+        side=["sell" if size[:1] == "-" else "buy" for size in sizes],
         trade_id=[str(row.id) for row in rows],
         exchange_ns=[row.create_time * S_NS if row.time is None else row.time * x.MS for row in rows],
         snapshot=[False] * len(rows),

@@ -24,6 +24,7 @@ SPOT_MARK = "s"  # sBTCUSDT; codes themselves are in capitals
 LINEAR = ("USDT", "USDC")
 # Powers of ten of price and volume where the list of products does not say: so in all recordings.
 INVERSE_SCALES, SPOT_SCALES = (4, 0), (8, 8)
+_AS_SENT = (0, 0)
 PING = compact({"id": 0, "method": "server.ping", "params": []})
 # Frames of September 2026 lack the `type`; a live one has some trades, the one on subscribe 200 and more.
 REPLAY_ROWS_MIN = 200
@@ -106,8 +107,10 @@ def unscaled(numbers: Iterable[int | str], scales: Iterable[int]) -> list[str]:
 
     Negative ones become no amounts, and are refused as such.
     """
-    texts = [(str(number).rjust(scale + 1, "0"), scale) for number, scale in zip(numbers, scales, strict=False)]
-    return [f"{text[:-scale]}.{text[-scale:]}" if scale else text for text, scale in texts]
+    return [
+        f"{text[:-scale]}.{text[-scale:]}" if 0 < scale < len(text) else f"0.{text:0>{scale}}" if scale else text
+        for text, scale in zip(map(str, numbers), scales, strict=False)
+    ]
 
 
 def subscribe_text(natives: Sequence[str], channel: str, request_id: str) -> str:
@@ -128,8 +131,7 @@ class Products:
         """The trades, oldest first."""
         native: list[str] = []
         rows: list[Trade | LinearTrade] = []
-        price_scales: list[int] = []
-        volume_scales: list[int] = []
+        scales: list[tuple[int, int]] = []
         snapshot: list[bool] = []
         counts: list[int] = []
         for frame in decode_frames(_decoder, frames):
@@ -137,17 +139,15 @@ class Products:
             if not listed:
                 raise ValueError("no trades")
             count = len(listed)
-            price_scale, volume_scale = self._scales_of(frame.symbol) if frame.trades else (0, 0)
             native += [frame.symbol] * count
-            rows += reversed(listed)
             counts.append(count)
-            price_scales += [price_scale] * count
-            volume_scales += [volume_scale] * count
+            rows += listed[::-1]
+            scales += [self._scales_of(frame.symbol) if frame.trades else _AS_SENT] * count
             snapshot += [frame.type == _SNAPSHOT if frame.type else count >= REPLAY_ROWS_MIN] * count
         return x.Trades(
             native=native,
-            price=unscaled([row.price for row in rows], price_scales),
-            volume=unscaled([row.volume for row in rows], volume_scales),
+            price=unscaled([row.price for row in rows], [scale for scale, _ in scales]),
+            volume=unscaled([row.volume for row in rows], [scale for _, scale in scales]),
             side=[_SIDES[row.side] for row in rows],
             trade_id=[None] * len(rows),
             exchange_ns=[row.time for row in rows],
