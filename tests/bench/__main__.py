@@ -5,7 +5,10 @@ import runpy
 import signal
 import sys
 
-PARTS = ("paced", "flood", "scaling", "decode", "wildcards", "siege", "store_figures", "queries", "pauses", "start")
+PARTS = (
+    *("paced", "flood", "scaling", "wildcards", "start", "latency", "decode", "siege"),
+    *("store_figures", "queries", "pauses"),
+)
 
 
 def main() -> None:

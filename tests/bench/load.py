@@ -40,6 +40,7 @@ from tests.harness.paths import CERTS
 from tests.harness.server_frames import BINARY, TEXT, frame
 
 PACE_S = 0.001
+IDLE_S = 0.05
 BACKLOG = 2000
 LEADING = 7_391_846  # the leading digits of a flood's ids: so many that nothing else in a frame looks like them
 STRETCH = 10_000  # ids that share them
@@ -242,9 +243,10 @@ class Load:
     async def _pace(self) -> None:
         owed, last, turn = 0.0, trio.current_time(), 0
         while True:
-            await trio.sleep(PACE_S)
-            now, connections = trio.current_time(), self.subscribed()
+            await trio.sleep(PACE_S if self.rate_per_s else IDLE_S)
+            now = trio.current_time()
             owed, last = owed + (now - last) * self.rate_per_s, now
+            connections = self.subscribed() if owed >= 1.0 else []
             while owed >= 1.0 and connections:
                 owed, turn = owed - 1.0, turn + 1
                 await connections[turn % len(connections)].trade()
