@@ -87,6 +87,10 @@ def test_a_column_of_equally_long_times_is_read_as_each_by_itself() -> None:
     ):
         with pytest.raises(FieldError):
             rfc3339_column_ns([sound, wrong])
+        with pytest.raises(FieldError):
+            rfc3339_column_ns([TIMES[-1], wrong])
+    mixed = [*TIMES, "2021-04-17T16:43:37.1Z", sound]
+    assert rfc3339_column_ns(mixed, 9) == [rfc3339_ns(text) - 9 for text in mixed]
     for broken in ([sound, f"{sound}\n{sound}", ""], [sound, sound[:10], sound[10:]]):
         with pytest.raises(FieldError):
             rfc3339_column_ns(broken)

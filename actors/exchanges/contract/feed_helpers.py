@@ -22,6 +22,7 @@ _STARTS, _ENDS = b"{[", b"}]"
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", re.ASCII)
 _START = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.")
 _START_CHARS, _DECIMALS_MAX = 20, 9
+_STARTS_MAX = 1024  # that are kept: some minutes of times to the second
 # 10 to 18 digits: more is a unit mistake or an attack on int(), not a time
 _MS_COLUMN = re.compile(r"(?:[1-9][0-9]{0,17}+\n)*+")
 _SECONDS = re.compile(r"(\d{1,12})(?:\.(\d{1,20}))?", re.ASCII)
@@ -160,7 +161,7 @@ def rfc3339_column_ns(texts: Sequence[str], ahead_ns: int = 0) -> list[int | Non
         if places[-2:] == ends and b"".join(places[:-2]).isdigit() and len(column) == len(texts) * (width + 1):
             scale = 10 ** (_DECIMALS_MAX - decimals)
             rows = _row_of(decimals).iter_unpack(column)
-            return [_start_ns(start) + int(fraction) * scale - ahead_ns for start, fraction in rows]
+            return [_starts_ns[start] + int(fraction) * scale - ahead_ns for start, fraction in rows]
     return [rfc3339_ns(text) - ahead_ns for text in texts]
 
 
@@ -176,13 +177,20 @@ def _row_of(decimals: int) -> Struct:
     return Struct(f"{_START_CHARS}s{decimals}s2x")
 
 
-@functools.lru_cache(maxsize=1024)
-def _start_ns(start: bytes) -> int:
+class _Starts(dict[bytes, int]):
     """Nanoseconds since 1970 of b"2021-04-17T16:43:37."; many trades share one."""
-    match = _START.fullmatch(start)
-    if match is None:
-        raise FieldError(Reason.BAD_TIME, f"not an RFC 3339 time in UTC: {start!r}")
-    return _second(match[1].decode()) * S_NS
+
+    def __missing__(self, start: bytes) -> int:
+        match = _START.fullmatch(start)
+        if match is None:
+            raise FieldError(Reason.BAD_TIME, f"not an RFC 3339 time in UTC: {start!r}")
+        if len(self) >= _STARTS_MAX:
+            self.clear()
+        self[start] = found = _second(match[1].decode()) * S_NS
+        return found
+
+
+_starts_ns = _Starts()
 
 
 @functools.lru_cache(maxsize=64)

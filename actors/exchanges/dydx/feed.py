@@ -1,5 +1,6 @@
 """dYdX v4: `v4_trades` of perpetuals; messages are numbered, and the answer to a request holds the last trades."""
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, TypeVar
@@ -15,7 +16,7 @@ from actors.exchanges.contract.feed_helpers import (
     named,
     require_kind,
     require_upper,
-    rfc3339_column_ns,
+    rfc3339_ns,
     text_inside,
 )
 from actors.model.symbols import Symbol, SymbolError
@@ -88,6 +89,7 @@ class _Batch(_Numbered, gc=False, kw_only=True, tag="channel_batch_data"):
 
 
 _decoder = msgspec.json.Decoder(_Message | _Batch | _Subscribed)
+_block_ns = functools.lru_cache(maxsize=256)(rfc3339_ns)
 
 
 def market(symbol: Symbol, _channel: str = "") -> x.Market:
@@ -138,7 +140,7 @@ class Numbers:
             volume=[trade.volume for trade in rows],
             side=[_SIDES[trade.side] for trade in rows],
             trade_id=[trade.id for trade in rows],
-            exchange_ns=rfc3339_column_ns([trade.time for trade in rows]),
+            exchange_ns=[_block_ns(trade.time) for trade in rows],
             snapshot=_of_rows([isinstance(message, _Subscribed) for message in messages], listed),
             off_book=off_book if True in off_book else None,
             breaks=None if broken is None else _of_first_rows(broken, listed),
