@@ -11,7 +11,7 @@ import trio
 from actors.model.errors import DatabaseLocked
 from actors.model.records import EventRow, GapRow
 from actors.settings import DEFAULT_LIMITS, SinkLimits, StoreSettings
-from actors.sink.database_thread import in_thread
+from actors.sink.database_thread import at_low_priority, in_thread
 from actors.sink.retention_schedule import RetentionSchedule
 from actors.sink.sink import Merged, Retained, Sink
 from supervisor import Context
@@ -124,7 +124,7 @@ class Merger:
     async def _merge(self, context: Context) -> float:
         """One merge, or a compaction while the database is locked. Returns how long to wait for the next."""
         try:
-            await in_thread(context, self.limiter, self._sink.merge, self._merged)
+            await in_thread(context, self.limiter, partial(at_low_priority, self._sink.merge), self._merged)
         except DatabaseLocked as locked:
             self._was_locked(locked)
             # A program that opens it repeatedly leaves pauses; only a lasting lock is polled slowly.
@@ -138,13 +138,13 @@ class Merger:
         return self._limits.pause_s if self.last.backlog else self._interval_s
 
     async def _compact(self, context: Context) -> None:
-        await in_thread(context, self.limiter, self._sink.compact, lambda _: None)
+        await in_thread(context, self.limiter, partial(at_low_priority, self._sink.compact), lambda _: None)
 
     async def _retain(self, context: Context) -> None:
         """Deletes a piece of the days that are too old, if it is time; a failure delays no merge."""
         if not self.retention.wait_s() and not self.held and not self.last.backlog:
             try:
-                await in_thread(context, self.limiter, self._sink.retain, self._retained)
+                await in_thread(context, self.limiter, partial(at_low_priority, self._sink.retain), self._retained)
             except self._sink.transient as error:
                 self.retention.failed(error)
 
