@@ -28,7 +28,7 @@ from tests.bench.clients import (
     services,
 )
 from tests.bench.figures import Figures, report, rounds
-from tests.bench.load import AGGREGATES, Spec
+from tests.bench.load import AGGREGATES, STRETCH, Spec
 from tests.harness.exchange_values import FIVE
 
 PEERS = ("limit", "aiohttp", "cryptofeed", "ccxt")
@@ -99,7 +99,8 @@ def main(words: Sequence[str]) -> None:
         tables: list[tuple[str, Sequence[str]]] = [(candidate.dialect, PAIRS)]
         if len(names) > 1:
             tables = [(name, [market_of_each(name)]) for name in names]
-        ticks = round(told.ticks * candidate.share)
+        ticks, whole = round(told.ticks * candidate.share), STRETCH * len(PAIRS)
+        ticks -= ticks % whole if ticks > whole else 0  # what the load makes without a remainder
         spec = Spec([name for name, _ in tables], told.tls)
         return measured(candidate, spec, Plan(tables, ticks), told.lock)
 
