@@ -1,4 +1,8 @@
-"""What the normal run samples or leaves out, at length: `python -m pytest tests/chaos`."""
+"""What the normal run samples or leaves out, at length: `python -m pytest tests/chaos`.
+
+How long that takes stands in ops/docs/operations.md. Each file runs in a process of its own;
+`-k test_decoder` picks one.
+"""
 
 import os
 import subprocess
