@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from actors.exchanges.contract.feed import Trades
+from actors.exchanges.contract.feed import MS, Trades
 from actors.model.symbols import Symbol, SymbolError
 from actors.model.ticks import Reason
 from actors.model.validation import FieldError
@@ -22,6 +22,8 @@ _STARTS, _ENDS = b"{[", b"}]"
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", re.ASCII)
 _START = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.")
 _START_CHARS, _DECIMALS_MAX = 20, 9
+_MS_DECIMALS = 3
+_FRACTIONS_NS = {b"%03d" % ms: ms * MS for ms in range(1000)}
 _STARTS_MAX = 1024  # that are kept: some minutes of times to the second
 # 10 to 18 digits: more is a unit mistake or an attack on int(), not a time
 _MS_COLUMN = re.compile(r"(?:[1-9][0-9]{0,17}+\n)*+")
@@ -150,10 +152,13 @@ def rfc3339_ns(text: str) -> int:
 
 def rfc3339_column_ns(texts: Sequence[str], ahead_ns: int = 0) -> list[int | None]:
     """`rfc3339_ns` of a column, at once where all have decimals; of a clock that is ahead of UTC by so much."""
-    width = max(map(len, texts)) if len(texts) > 1 else 0
+    widths = set(map(len, texts))
+    width = max(widths) if len(texts) > 1 else 0
     decimals = width - _START_CHARS - 1
     if 0 < decimals <= _DECIMALS_MAX:
-        padded = [text if len(text) == width else _padded(text, width) for text in texts]
+        padded = texts
+        if len(widths) > 1:
+            padded = [text if len(text) == width else _padded(text, width) for text in texts]
         column = "\n".join((*padded, "")).encode()
         # What stands at one place in all texts; there are no other line breaks, as the rest is compared too.
         places = [column[place :: width + 1] for place in range(_START_CHARS, width + 1)]
@@ -161,6 +166,8 @@ def rfc3339_column_ns(texts: Sequence[str], ahead_ns: int = 0) -> list[int | Non
         if places[-2:] == ends and b"".join(places[:-2]).isdigit() and len(column) == len(texts) * (width + 1):
             scale = 10 ** (_DECIMALS_MAX - decimals)
             rows = _row_of(decimals).iter_unpack(column)
+            if decimals == _MS_DECIMALS and not ahead_ns:  # as most exchanges send them
+                return [_starts_ns[start] + _FRACTIONS_NS[fraction] for start, fraction in rows]
             return [_starts_ns[start] + int(fraction) * scale - ahead_ns for start, fraction in rows]
     return [rfc3339_ns(text) - ahead_ns for text in texts]
 

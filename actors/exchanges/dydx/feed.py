@@ -141,7 +141,11 @@ class Numbers:
             side=[_SIDES[trade.side] for trade in rows],
             trade_id=[trade.id for trade in rows],
             exchange_ns=[_block_ns(trade.time) for trade in rows],
-            snapshot=_of_rows([isinstance(message, _Subscribed) for message in messages], listed),
+            snapshot=(
+                _of_rows([isinstance(message, _Subscribed) for message in messages], listed)
+                if _Subscribed in set(map(type, messages))
+                else [False] * len(rows)
+            ),
             off_book=off_book if True in off_book else None,
             breaks=None if broken is None else _of_first_rows(broken, listed),
             counts=[len(trades) for trades in listed],
