@@ -67,7 +67,10 @@ class ConnectionState:
 
     def forget_regained(self) -> None:
         """Forgets losses of markets that are delivered again, so that the next loss is reported."""
-        self.unsubscribed = {symbol: why for symbol, why in self.unsubscribed.items() if symbol not in self.since}
+        if self.unsubscribed:
+            self.unsubscribed = {
+                symbol: why for symbol, why in self.unsubscribed.items() if symbol not in self.since
+            }
 
     def traded(self, symbols: Iterable[str], now: float) -> None:
         """These symbols had trades since the last check."""

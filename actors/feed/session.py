@@ -327,7 +327,8 @@ class Session:
             if now - max(wire.stats.last_frame_at, self._state.reading_since) > silence_s:
                 raise Silent(f"nothing came from {self.settings.name} for {silence_s:g} s")
             self._note_traded(now)
-            self._wake.set()  # a retry may be due by now
+            if not self._subscription.settled:
+                self._wake.set()  # a retry may be due by now
             self._check_answered(now)
             self._state.forget_regained()
             problems = self._problems()
@@ -354,6 +355,8 @@ class Session:
     def _problems(self) -> str:
         """The problems of subscription and connection, for people; "" if there are none."""
         symbols, subscription = self._symbols, self._subscription
+        if not (subscription.refused or subscription.held or subscription.unanswered or self._state.leaving):
+            return ""
         refused = [f"{symbols[native]} refused: {why}" for native, why in subscription.refused.items()]
         held: dict[str, list[str]] = {}
         for native, why in subscription.held.items():

@@ -90,6 +90,11 @@ class Subscription:
             self.pending.pop(native)
             self.refused[native] = REASON
 
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing to send now or later, and no answer to wait for."""
+        return not (self._waiting or self._queue or self._ending or self._open)
+
     # -- what to send ---------------------------------------------------------------------------------
 
     def next(self, now: float) -> Request | None:

@@ -1,6 +1,7 @@
 """The service: pipeline, control socket, signals and logs in one place; what `tickwarden run` runs."""
 
 import errno
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -42,6 +43,7 @@ TERMINAL_EVERY_S = 1.0  # how often to check whether the terminal still exists
 # cancelled; the process exits all the same, before systemd's TimeoutStopSec.
 STOP_SLACK_S = 3.0
 LOG_DRAIN_S = 2.0
+GC_THRESHOLDS = (10_000, 20, 50)  # see gc.set_threshold
 
 
 class _App(ServiceApp):
@@ -104,6 +106,7 @@ async def run_service(
                     nursery.start_soon(_stop_after, pipeline, stop, for_s)
                 await nursery.start(partial(pipeline.run, before=bind))
                 _log.info("recording", store=str(pipeline.store.path), exchanges=list(pipeline.exchanges))
+                _tune_gc()
                 on_started(pipeline)
                 if not pipeline.stopping:
                     notifier.ready()
@@ -224,6 +227,16 @@ async def _stop_after(pipeline: Pipeline, stop: Callable[..., None], seconds: fl
         await trio.sleep(STARTED_POLL_S)
     await trio.sleep(seconds)
     stop(reason=f"{seconds:g} s have passed")
+
+
+def _tune_gc() -> None:
+    """What exists once everything runs stays: it is examined no more, and the rest seldom.
+
+    Reads make hardly any cycles, but with Python's defaults their lists alone had all objects examined so often
+    that it took a seventh of the CPU.
+    """
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 async def _wait_for_start(pipeline: Pipeline, notifier: Notifier) -> None:
