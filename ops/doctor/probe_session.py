@@ -26,7 +26,6 @@ from actors.wire.websocket import WebSocketLimits
 from supervisor import Context, Mailbox, Verdict, leaves
 
 STREAM = "stream"  # the source of a live trade; others are replayed on subscribing
-MAILBOX_ROWS = 100_000  # the capacity of a service's buffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +64,9 @@ class Probe:
         self._by_symbol = {market.symbol: market for market in spec.markets}
         promises = {s: dialect.ids.get(parse_symbol(s).kind, IdPromise.OPAQUE) for s in self._by_symbol}
         self._continuity = Continuity(settings.name, promises)
-        self._mailbox: Mailbox[Chunk] = Mailbox(
-            MAILBOX_ROWS, weigh=lambda chunk: chunk.rows, on_dead_letter=lambda *_: None
-        )
-        self._accumulator = Accumulator(settings.name, Account(), self._mailbox, lambda _: None, self._continuity)
+        # Its content is taken after each read, so nothing goes into the mailbox.
+        mailbox: Mailbox[Chunk] = Mailbox(1, on_dead_letter=lambda *_: None)
+        self._accumulator = Accumulator(settings.name, Account(), mailbox, lambda _: None, self._continuity)
         self._session: Session | None = None
         self._ended: Exception | None = None
         self._news = trio.Event()
@@ -81,17 +79,13 @@ class Probe:
 
     async def run(self) -> None:
         """Runs the session until it ends or is cancelled; `until` raises what ended it."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._take_chunks)
-            try:
-                await self._run_session()
-            except Exception as error:
-                if classify(error)[0] is Verdict.BUG:
-                    raise
-                self._ended = self._explained(leaves(error)[0])
-            if (rest := self._accumulator.rest()) is not None:
-                self._take(rest)
-            self._mailbox.close()
+        try:
+            await self._run_session()
+        except Exception as error:
+            if classify(error)[0] is Verdict.BUG:
+                raise
+            self._ended = self._explained(leaves(error)[0])
+        self._take_rest()
         self._tell()
 
     async def _run_session(self) -> None:
@@ -132,18 +126,14 @@ class Probe:
             self.requests += 1
             self.requested |= set(detail)
             self.requested_at = now
+        elif step is ConnectionStep.READ:
+            self._take_rest()
         self._tell()
 
-    async def _take_chunks(self) -> None:
-        try:
-            while True:
-                async with self._mailbox.receive() as chunk:
-                    self._take(chunk)
-                self._tell()
-        except trio.EndOfChannel:
-            pass
-
-    def _take(self, chunk: Chunk) -> None:
+    def _take_rest(self) -> None:
+        chunk = self._accumulator.rest()
+        if chunk is None:
+            return
         if chunk.rejects and not self.rejects:
             first = chunk.rejects[0]
             self.reject = f"{first.reason}: {first.detail}"
