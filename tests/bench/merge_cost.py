@@ -1,7 +1,7 @@
 """What a merge takes from the feed: python -m tests.bench.merge_cost [--rows N] [--runs N] [--json]
 
 A flood over loopback, the service on one core. Once `--rows` rows are received its rate is measured: before, while
-a merge runs that was asked for, and after it. The merge takes more rows than that, as the flood goes on.
+a merge runs that was asked for (its first part: on a full core the rest may last as long as the flood), and after.
 """
 
 import argparse
@@ -9,10 +9,12 @@ import json
 import statistics
 import sys
 import tempfile
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from ops.control.client import ControlClient
+from ops.control.client import ControlClient, NoService, ProblemReply
 from tests.bench.service import Service, recording
 
 BESIDE_S = 2.0  # how long the rate is measured before and after
@@ -25,8 +27,7 @@ def run(folder: Path, rows: int) -> dict[str, float]:
         while service.received() < rows:
             time.sleep(0.2)
         before, _ = rate(service, lambda: time.sleep(BESIDE_S))
-        ask = ControlClient(service.socket)
-        during, took_s = rate(service, lambda: ask.post("/v1/merge"))
+        during, took_s = rate(service, lambda: merge_part(service))
         after, _ = rate(service, lambda: time.sleep(BESIDE_S))
         locked_s = service.status()["store"]["locked_s"]
     beside = (before + after) / 2
@@ -38,6 +39,19 @@ def run(folder: Path, rows: int) -> dict[str, float]:
         "merge_s": round(took_s, 2),
         "locked_s": locked_s,
     }
+
+
+def merge_part(service: Service) -> None:
+    """Asks for a merge, and returns when its first part is done."""
+
+    def ask() -> None:
+        with suppress(ProblemReply, NoService):  # the flood may outlast the command, and the service the flood
+            ControlClient(service.socket).post("/v1/merge")
+
+    before = service.status()["store"]["last_merge_at"]
+    threading.Thread(target=ask, daemon=True).start()
+    while service.status()["store"]["last_merge_at"] == before:
+        time.sleep(0.2)
 
 
 def rate(service: Service, wait: object) -> tuple[float, float]:
