@@ -148,11 +148,12 @@ class Buffer:
                 await self._collect_sources()
                 await self._finish()
                 return
-            if self._flushing or self._ripe() or trio.current_time() >= self._show_at:
+            ripe = self._ripe()
+            if ripe or self._flushing or trio.current_time() >= self._show_at:
                 await self._collect_sources()
             if self._flushing:
                 self._flushing, self._wanted = False, self.intake.put_so_far
-            if self._ripe():
+            if ripe or self._ripe():
                 self._seal()
 
     async def _finish(self) -> None:

@@ -122,6 +122,61 @@ async def test_a_requested_flush_is_made_at_once(autojump_clock: MockClock) -> N
         assert (await desk.batch()).ticks == 1 and trio.current_time() == began
 
 
+class Held:
+    """A source with rows; `put_last` as in model.chunk.Source."""
+
+    def __init__(self, desk: Desk, rows: int, put_last: int = 0) -> None:
+        self.put_last, self.collected_at = put_last, list[float]()
+        self._desk, self._block = desk, block(rows, first=desk.given)
+        desk.given += rows
+        desk.ledger.account("x").read(1, NS, rows, 0, self._block)
+
+    def collect(self) -> Chunk | None:
+        self.collected_at.append(trio.current_time())
+        held, self._block = self._block, block(0)
+        return Chunk(held) if len(held) else None
+
+
+async def test_what_sources_hold_is_collected_for_the_batch_that_is_due(autojump_clock: MockClock) -> None:
+    async with buffering(Desk()) as desk:
+        began = trio.current_time()
+        sources = [Held(desk, 2), Held(desk, 3)]
+        for source in sources:
+            desk.buffer.expect(source)
+        batch = await desk.batch()
+        assert 0.9 <= trio.current_time() - began <= 1.0
+        assert batch.ticks == 5 and desk.balanced()
+        assert [len(source.collected_at) for source in sources] == [1, 1]
+
+
+async def test_a_sources_rows_come_after_what_it_has_put_into_the_intake(autojump_clock: MockClock) -> None:
+    async with buffering(Desk()) as desk:
+        await desk.give(2)
+        desk.buffer.expect(Held(desk, 2, put_last=1))
+        batch = await desk.batch()
+        assert [number for made in batch.blocks for number in made.trade_id] == ["0", "1", "2", "3"]
+
+
+async def test_a_requested_flush_has_what_sources_hold(autojump_clock: MockClock) -> None:
+    async with buffering(Desk()) as desk:
+        began = trio.current_time()
+        desk.buffer.expect(Held(desk, 4))
+        desk.buffer.flush()
+        assert (await desk.batch()).ticks == 4
+        assert trio.current_time() - began < 0.1
+
+
+async def test_while_somebody_watches_rows_are_shown_at_once(autojump_clock: MockClock) -> None:
+    shown = list[tuple[float, int]]()
+    async with buffering(Desk()) as desk:
+        desk.buffer.listeners.add(lambda made: shown.append((trio.current_time(), len(made))))
+        began = trio.current_time()
+        desk.buffer.expect(Held(desk, 4))
+        await trio.sleep(0.1)
+        assert [rows for _, rows in shown] == [4] and shown[0][0] - began <= 0.002
+        assert (await desk.batch()).ticks == 4 and len(shown) == 1
+
+
 async def test_of_a_storm_of_events_the_newest_are_kept(autojump_clock: MockClock) -> None:
     async with buffering(Desk()) as desk:
         for number in range(EVENTS_MAX + 10):

@@ -4,11 +4,11 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import trio
@@ -19,6 +19,7 @@ from wsproto.events import AcceptConnection, CloseConnection, Event, Pong, Reque
 
 from actors.wire.errors import classify
 from actors.wire.observer import ConnectionStep
+from actors.wire.poller import Poller
 from actors.wire.websocket import (
     CannotConnect,
     CloseReason,
@@ -30,9 +31,9 @@ from actors.wire.websocket import (
     WebSocketLimits,
     WrongCertificate,
     client_context,
-    connect,
 )
-from supervisor import MisconfiguredError, TransientError, Verdict
+from actors.wire.websocket import connect as connect_wire
+from supervisor import Context, MisconfiguredError, TransientError, Verdict
 from tests.harness.memory import allocations
 from tests.harness.paths import CERTS
 from tests.harness.server_frames import BINARY, CLOSE, CONTINUATION, NORMAL_CLOSE, PING, frame
@@ -40,6 +41,21 @@ from tests.harness.server_frames import BINARY, CLOSE, CONTINUATION, NORMAL_CLOS
 LIMITS = WebSocketLimits(message_bytes=1 << 20, connect_s=20, tls_s=20, handshake_s=20, close_s=20, send_s=20)
 HASTY = replace(LIMITS, close_s=0.2)
 PATIENCE_S = 30  # no test takes this long unless it fails
+pollers: list[Poller] = []  # of the test that runs
+
+
+@pytest.fixture(autouse=True, params=["own task", "poller"])
+async def reading(request: pytest.FixtureRequest, nursery: trio.Nursery) -> AsyncIterator[None]:
+    """Every test is run twice: with a task that reads its socket, and with the poller, as in the service."""
+    if request.param == "poller":
+        pollers.append(Poller())
+        nursery.start_soon(pollers[0].run, Context("poller"))
+    yield
+    pollers.clear()
+
+
+def connect(url: str, **more: Any) -> AbstractAsyncContextManager[WebSocket]:
+    return connect_wire(url, poller=pollers[0] if pollers else None, **more)
 
 
 class Peer:
@@ -679,7 +695,7 @@ async def test_a_tls_handshake_that_fails_is_transient_and_reported_at_once(answ
     assert classify(caught.value) == (Verdict.TRANSIENT, None)
 
 
-def test_a_ca_file_that_cannot_be_used_is_reported(tmp_path: Path) -> None:
+async def test_a_ca_file_that_cannot_be_used_is_reported(tmp_path: Path) -> None:
     empty = tmp_path / "empty.pem"
     empty.write_text("nothing")
     for path in (empty, tmp_path / "missing.pem"):
