@@ -49,8 +49,10 @@ def said(process: subprocess.Popen[str]) -> dict[str, Any]:
     assert process.stdout is not None
     watchdog = threading.Timer(PATIENCE_S, process.kill)
     watchdog.start()
-    line = process.stdout.readline()
-    watchdog.cancel()
+    try:
+        line = process.stdout.readline()
+    finally:
+        watchdog.cancel()
     if not line:
         raise RuntimeError(f"{shlex.join(map(str, process.args))[:200]} ended")  # type: ignore[arg-type]
     answer: dict[str, Any] = json.loads(line)
