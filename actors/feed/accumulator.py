@@ -23,6 +23,9 @@ from actors.wire.frame_parser import Violation
 from supervisor import Mailbox, describe
 from supervisor.text import printable
 
+# What is read waits for more, to be decoded together: until it is so much, or until the session's next check.
+DECODE_MESSAGES = 64
+DECODE_BYTES = 64 * 1024
 OVERSIZE_CLOSE = 1009  # RFC 6455, section 7.4.1
 
 _sessions = itertools.count(1)
@@ -47,11 +50,12 @@ class Accumulator:
         self._exchange, self._account, self._intake, self._expect = exchange, account, intake, expect
         self._continuity, self._chunk_rows = continuity, chunk_rows
         self.put_last = 0
+        self.full = False  # a chunk is to be sent to the buffer now
         self.decode: Callable[[], None] | None = None  # set while a session reads: decodes what waits
         self._expected = False
         self._messages: list[bytes] = []  # wait to be decoded
         self._received: list[int] = []  # when each of them was read
-        self.waiting_bytes = 0
+        self._waiting_bytes = 0
         self._block = Block(exchange)
         self._rejects: list[Reject] = []
         self._evidence_rows = 0  # their weight, see chunk.reject_rows
@@ -62,24 +66,24 @@ class Accumulator:
         """What is taken from now on is delivered by another session: it may be copies of what the last one had."""
         self._session = next(_sessions)
 
-    def add(self, messages: list[bytes], received_ns: int) -> None:
-        """Keeps messages of one read until they are decoded."""
+    def add(self, messages: list[bytes], received_ns: int) -> bool:
+        """Keeps messages of one read until they are decoded. Returns whether that, or a hand-over, is due now."""
         self._messages += messages
-        self._received += [received_ns] * len(messages)
-        self.waiting_bytes += sum(map(len, messages))
+        if len(messages) == 1:
+            self._received.append(received_ns)
+            self._waiting_bytes += len(messages[0])
+        else:
+            self._received += [received_ns] * len(messages)
+            self._waiting_bytes += sum(map(len, messages))
         if not self._expected:
             self._expected = True
             self._expect(self)
+        return self.full or len(self._messages) >= DECODE_MESSAGES or self._waiting_bytes >= DECODE_BYTES
 
     @property
     def waiting(self) -> int:
         """How many messages wait to be decoded."""
         return len(self._messages)
-
-    @property
-    def full(self) -> bool:
-        """Whether a chunk is to be sent to the buffer now."""
-        return len(self._block) >= self._chunk_rows or self._evidence_rows >= self._chunk_rows
 
     def take(self, decoder: Decoder) -> Outcome:
         """Decodes what waits, and counts it without interruption.
@@ -89,7 +93,7 @@ class Accumulator:
         bug of ours and is raised; the message that causes it becomes no tick and is kept as a reject.
         """
         messages, received, self._messages, self._received = self._messages, self._received, [], []
-        size, self.waiting_bytes = self.waiting_bytes, 0
+        size, self._waiting_bytes = self._waiting_bytes, 0
         mark = len(self._block)
         crash: Exception | None = None
         duplicates = 0
@@ -113,9 +117,9 @@ class Accumulator:
             self._account.rejected_by[Reason.CRASHED.value] += len(messages)  # at once, as `Ledger.refused` does
         if outcome.messages < len(messages):
             self._messages, self._received = messages[outcome.messages :], received[outcome.messages :]
-            self.waiting_bytes = sum(map(len, self._messages))
+            self._waiting_bytes = sum(map(len, self._messages))
             del messages[outcome.messages :]
-        self._account.bytes += size - self.waiting_bytes
+        self._account.bytes += size - self._waiting_bytes
         if messages:
             last_ns = received[len(messages) - 1]
             rejects_count = len(outcome.rejects)
@@ -123,6 +127,7 @@ class Accumulator:
         if outcome.rejects:
             self._rejects += outcome.rejects
             self._evidence_rows += reject_rows(outcome.rejects)
+        self.full = len(self._block) >= self._chunk_rows or self._evidence_rows >= self._chunk_rows
         refusals = self._account.refusals
         if outcome.rejects or refusals.watched:
             refusals.note(outcome.rejects, self._block.symbol[mark:], decoder.markets, trio.current_time())
@@ -135,7 +140,7 @@ class Accumulator:
         raises the first one at the end."""
         outcome, crash = Outcome(len(messages)), None
         for message, received_ns in zip(messages, received, strict=True):
-            self._messages, self._received, self.waiting_bytes = [message], [received_ns], len(message)
+            self._messages, self._received, self._waiting_bytes = [message], [received_ns], len(message)
             try:
                 one = self.take(decoder)
             except Exception as error:  # noqa: BLE001 - raised below
@@ -189,7 +194,7 @@ class Accumulator:
         if not (len(self._block) or self._rejects):
             return None
         chunk = Chunk(self._block, tuple(self._rejects))
-        self._block, self._rejects, self._evidence_rows = Block(self._exchange), [], 0
+        self._block, self._rejects, self._evidence_rows, self.full = Block(self._exchange), [], 0, False
         return chunk
 
     async def hand_over(self) -> None:
@@ -244,6 +249,7 @@ class Accumulator:
             _append(self._block, newer)
         self._rejects = [*chunk.rejects, *self._rejects]
         self._evidence_rows += reject_rows(chunk.rejects)
+        self.full = len(self._block) >= self._chunk_rows or self._evidence_rows >= self._chunk_rows
 
     def _crashed(self, message: bytes, received_ns: int, detail: str) -> Reject:
         payload = message[:REJECT_PAYLOAD_BYTES_MAX]

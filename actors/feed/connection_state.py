@@ -7,7 +7,7 @@ import trio
 
 from actors.exchanges.contract.feed import Condition
 
-WATCH_S = 0.25  # how often the markets with trades are noted
+WATCH_S = 0.25  # how often a session is checked: it decodes what it has read, and notes the markets with trades
 STRAGGLERS_S = 5.0  # trades this much later disprove that the exchange makes none
 OVERFLOW_S = 60.0  # an exchange that was not read from for a while closes within this time
 

@@ -42,9 +42,6 @@ from actors.wire.websocket import (
 from supervisor import Context, TransientError
 
 REFUSALS_REPORTED_MAX = 50  # per connection: how many different refusals without a market become events
-# What is read waits for more, to be decoded together: until the next check (every WATCH_S), or until it is so much.
-DECODE_MESSAGES = 64
-DECODE_BYTES = 64 * 1024
 NAMES_MAX = 5  # markets that health names per reason
 UNSUBSCRIBED = "unsubscribed by the exchange"
 LEFT_OUT = "missing from the exchange's answer"
@@ -155,14 +152,7 @@ class Session:
     def _read(self, messages: list[bytes], received_ns: int) -> Awaitable[None] | None:
         """Accepts one read. Returns what must be awaited before more is read: None if there is room."""
         accumulator = self._accumulator
-        accumulator.add(messages, received_ns)
-        if (
-            accumulator.waiting < DECODE_MESSAGES
-            and accumulator.waiting_bytes < DECODE_BYTES
-            and not self._subscription.pending
-            and not accumulator.full
-            and self._observe is None
-        ):
+        if not (accumulator.add(messages, received_ns) or self._subscription.pending or self._observe):
             return None
         self._decode()
         if accumulator.waiting or (accumulator.full and not accumulator.hand_over_now()):

@@ -122,19 +122,19 @@ class MessageStream(trio.abc.Stream):
 
     def _turn(self, buffer: memoryview) -> bool:
         """See Poller.serve."""
-        data: bytes | memoryview | None = read_into(self._fd, buffer)
+        data = read_into(self._fd, buffer)
         if data is None:
             return False
         received_ns = time.time_ns()
-        tls, got = self._tls, len(data)
+        tls = self._tls
         if tls is None:
-            data = bytes(data)
-        elif got:
-            data = tls.decrypt(data)
-            if not data and not tls.ended:  # the rest of a record has not arrived yet
+            plain = bytes(data)
+        else:
+            plain = tls.decrypt(data) if data else b""
+            if data and not plain and not tls.ended:  # the rest of a record has not arrived yet
                 return tls.owes_answer
-        self.stats.bytes += len(data)
-        return self._accept(bytes(data), received_ns) or (tls is not None and tls.owes_answer)
+        self.stats.bytes += len(plain)
+        return self._accept(plain, received_ns) or (tls is not None and tls.owes_answer)
 
     def _accept(self, data: bytes, received_ns: int) -> bool:
         """Delivers the messages that one read completes. Returns whether there is more to do than to read on."""

@@ -82,11 +82,12 @@ class TlsStream(trio.abc.Stream):
 
     def decrypt(self, data: bytes | bytearray | memoryview) -> bytes:
         """All that can be decrypted once `data` has been received. Raises trio.BrokenResourceError."""
-        self._incoming.write(data)
+        incoming, tls = self._incoming, self._tls
+        incoming.write(data)
         parts: list[bytes] = []
         try:
-            while self._incoming.pending or self._tls.pending():
-                part = self._tls.read(RECORD_BYTES_MAX)
+            while incoming.pending or tls.pending():
+                part = tls.read(RECORD_BYTES_MAX)
                 if not part:
                     self._ended = True
                     break
