@@ -14,7 +14,7 @@ One session
   keep_alive         pings, and replies to the exchange's pings
   decoder            messages to ticks, rejects and control messages
   gunzip             decompression in bounded memory
-  accumulator        decoded ticks until they are sent to the buffer
+  accumulator        messages until they are decoded together, their ticks until the buffer collects them
 
 Gaps
   gap_reporter       sends gaps to the buffer in the right order

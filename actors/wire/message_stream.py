@@ -110,13 +110,13 @@ class MessageStream(trio.abc.Stream):
                 self._rest = b""
             elif self._poller is not None and self._fd >= 0:
                 await self._poller.serve(self._fd, self._turn)
-                if self._tls is not None:
-                    await self._tls.answer()
             else:
                 self._accept(*await self._read())
             if self._pause is not None:
                 pause, self._pause = self._pause, None
                 await pause
+            if self._tls is not None:
+                await self._tls.answer()
             if portion := self._some_controls():
                 return portion
 
