@@ -14,6 +14,7 @@ One session
   keep_alive         pings, and replies to the exchange's pings
   decoder            messages to ticks, rejects and control messages
   gunzip             decompression in bounded memory
+  ticker             one timer for the checks of all sessions
   accumulator        messages until they are decoded together, their ticks until the buffer collects them
 
 Gaps

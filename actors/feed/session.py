@@ -4,6 +4,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Collection, Iterable, Sequence
+from functools import partial
 
 import trio
 
@@ -28,6 +29,7 @@ from actors.feed.keep_alive import Replies, keep_alive
 from actors.feed.set_aside import REASON, SetAside
 from actors.feed.sharding import ConnectionSpec, redirected
 from actors.feed.subscription import Subscription
+from actors.feed.ticker import ticker
 from actors.settings import FeedSettings
 from actors.wire.observer import ConnectionStep, Observer
 from actors.wire.websocket import (
@@ -98,6 +100,7 @@ class Session:
         self._failed = trio.Event()
         self._refusals: set[str] = set()  # reasons that became events
         self._known = 0
+        self._reported = ""  # the problems that health shows
 
     @property
     def subscription(self) -> Subscription:
@@ -308,26 +311,25 @@ class Session:
         raise ConnectionLost(how.code, how.reason)
 
     async def _watch(self, wire: WebSocket) -> None:
-        """Ends a silent connection, and reports refused and unanswered requests in health."""
-        reported = ""
-        silence_s = self.settings.silence_s
-        while True:
-            await trio.sleep(min(WATCH_S, silence_s / 4))
-            now = trio.current_time()
-            if now - max(wire.stats.last_frame_at, self._state.reading_since) > silence_s:
-                raise Silent(f"nothing came from {self.settings.name} for {silence_s:g} s")
-            self._note_traded(now)
-            if not self._subscription.settled:
-                self._wake.set()  # a retry may be due by now
-            self._check_answered(now)
-            self._state.forget_regained()
-            problems = self._problems()
-            if problems != reported:
-                reported = problems
-                if problems:
-                    self._context.degraded(problems)
-            if not problems and not self._subscription.pending:
-                self._context.ok()
+        await ticker().repeat(partial(self._check, wire), min(WATCH_S, self.settings.silence_s / 4))
+
+    def _check(self, wire: WebSocket) -> None:
+        """Ends a silent connection, decodes what was read, reports refused and unanswered requests in health."""
+        now, silence_s = trio.current_time(), self.settings.silence_s
+        if now - max(wire.stats.last_frame_at, self._state.reading_since) > silence_s:
+            raise Silent(f"nothing came from {self.settings.name} for {silence_s:g} s")
+        self._note_traded(now)
+        if not self._subscription.settled:
+            self._wake.set()  # a retry may be due by now
+        self._check_answered(now)
+        self._state.forget_regained()
+        problems = self._problems()
+        if problems != self._reported:
+            self._reported = problems
+            if problems:
+                self._context.degraded(problems)
+        if not problems and not self._subscription.pending:
+            self._context.ok()
 
     def _note_traded(self, now: float) -> None:
         """Notes which markets had trades since the last check."""

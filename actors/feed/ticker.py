@@ -1,0 +1,112 @@
+"""Repeats short checks for many tasks with one timer: a timer of trio costs ten times as much as such a check.
+
+With a timer for each of 100 sessions, four times a second, timers took a tenth of the CPU.
+"""
+
+import heapq
+import itertools
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import trio
+from trio.lowlevel import Abort, RaiseCancelT, Task
+
+TOGETHER_S = 0.01  # checks due within this time are made together
+TURN_S = 0.005  # other tasks run after so long
+
+_tickers: "trio.lowlevel.RunVar[Ticker]" = trio.lowlevel.RunVar("ticker")
+_numbers = itertools.count()
+
+
+@dataclass(slots=True, order=True)
+class _Check:
+    due: float
+    number: int  # decides between equal times
+    every_s: float = field(compare=False)
+    check: Callable[[], None] = field(compare=False)
+    task: Task = field(compare=False)
+    waits: bool = field(default=False, compare=False)  # parked, to be woken by an error or to lead
+    ended: bool = field(default=False, compare=False)
+    error: Exception | None = field(default=None, compare=False)
+
+
+class Ticker:
+    """One per run. One of the tasks that wait makes the checks of all; if it ends another one goes on."""
+
+    def __init__(self) -> None:
+        self._checks: list[_Check] = []  # a heap
+        self._leading = False
+        self._nap = trio.CancelScope()
+        self._made_at = -math.inf
+
+    async def repeat(self, check: Callable[[], None], every_s: float) -> None:
+        """Calls `check` every `every_s`, at most TOGETHER_S late, until it raises, and raises that."""
+        mine = _Check(trio.current_time() + every_s, next(_numbers), every_s, check, trio.lowlevel.current_task())
+        heapq.heappush(self._checks, mine)
+        self._nap.deadline = min(self._nap.deadline, mine.due)
+        try:
+            while mine.error is None:
+                if self._leading:
+                    await self._park(mine)
+                else:
+                    await self._lead(mine)
+        finally:
+            mine.ended = True
+        raise mine.error
+
+    async def _park(self, mine: _Check) -> None:
+        def abort(_: RaiseCancelT) -> Abort:
+            mine.waits = False
+            return Abort.SUCCEEDED
+
+        mine.waits = True
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    async def _lead(self, mine: _Check) -> None:
+        self._leading = True
+        try:
+            while mine.error is None:
+                due = max(self._checks[0].due, self._made_at + TOGETHER_S)
+                with trio.CancelScope(deadline=due) as self._nap:
+                    await trio.sleep_forever()
+                self._made_at = trio.current_time()
+                await self._make_due()
+        finally:
+            self._leading = False
+            heir = next((one for one in self._checks if one.waits and not one.ended), None)
+            if heir is not None:
+                self._wake(heir)
+
+    async def _make_due(self) -> None:
+        now, turn_ends = trio.current_time(), time.perf_counter() + TURN_S
+        while self._checks and self._checks[0].due <= now:
+            one = heapq.heappop(self._checks)
+            if one.ended:
+                continue
+            try:
+                one.check()
+            except Exception as error:  # noqa: BLE001 - raised in its own task
+                one.error = error
+                if one.waits:
+                    self._wake(one)
+                continue
+            one.due = now + one.every_s
+            heapq.heappush(self._checks, one)
+            if time.perf_counter() > turn_ends:
+                await trio.lowlevel.checkpoint()
+                turn_ends = time.perf_counter() + TURN_S
+
+    def _wake(self, one: _Check) -> None:
+        one.waits = False
+        trio.lowlevel.reschedule(one.task)
+
+
+def ticker() -> Ticker:
+    """The run's ticker: all sessions share it."""
+    try:
+        return _tickers.get()
+    except LookupError:
+        _tickers.set(made := Ticker())
+        return made
