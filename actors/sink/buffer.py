@@ -101,7 +101,7 @@ class Buffer:
     def expect(self, source: Source) -> None:
         """Has the rows that this source begins to hold collected before the next batch. Never waits."""
         self._touch()
-        if self.listeners and not self._sources:
+        if self.listeners and self._show_at == math.inf:
             self._show_at = trio.current_time() + SHOW_S
             self._waiting.deadline = min(self._waiting.deadline, self._show_at)
         self._sources[source] = None

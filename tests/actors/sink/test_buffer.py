@@ -177,6 +177,25 @@ async def test_while_somebody_watches_rows_are_shown_at_once(autojump_clock: Moc
         assert (await desk.batch()).ticks == 4 and len(shown) == 1
 
 
+async def test_what_is_read_while_others_are_collected_is_shown_at_once_too(autojump_clock: MockClock) -> None:
+    shown = list[float]()
+    async with buffering(Desk()) as desk:
+        desk.buffer.listeners.add(lambda _: shown.append(trio.current_time()))
+        second = Held(desk, 1)
+
+        class First(Held):
+            def collect(self) -> Chunk | None:
+                if not self.collected_at:  # the second source has not been collected yet
+                    desk.buffer.expect(third)
+                return super().collect()
+
+        third = Held(desk, 1)
+        desk.buffer.expect(First(desk, 1))
+        desk.buffer.expect(second)
+        await trio.sleep(0.01)
+        assert len(shown) == 3
+
+
 async def test_of_a_storm_of_events_the_newest_are_kept(autojump_clock: MockClock) -> None:
     async with buffering(Desk()) as desk:
         for number in range(EVENTS_MAX + 10):
