@@ -1,6 +1,6 @@
-"""Repeats short checks for many tasks with one timer: a timer of trio costs ten times as much as such a check.
+"""Repeats short checks for many tasks with one timer.
 
-With a timer for each of 100 sessions, four times a second, timers took a tenth of the CPU.
+With a timer for each of 100 sessions, four times a second, trio's timers took a tenth of the CPU.
 """
 
 import heapq

@@ -1,7 +1,7 @@
 """Reads the sockets of all connections in one task: one turn of the scheduler serves all that are readable.
 
-A task for each socket costs a turn of trio's scheduler for each read, 5 to 10 us; at 50 reads a second on each of
-100 connections that was a fifth of all work.
+A task for each socket costs a turn of trio's scheduler, and the bookkeeping of a wait, for each read: 5 us of 22 in
+a prototype on 100 TLS connections with 5,000 single messages a second in all.
 """
 
 import os
