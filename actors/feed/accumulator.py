@@ -127,7 +127,7 @@ class Accumulator:
         if outcome.rejects:
             self._rejects += outcome.rejects
             self._evidence_rows += reject_rows(outcome.rejects)
-        self.full = len(self._block) >= self._chunk_rows or self._evidence_rows >= self._chunk_rows
+        self._measure()
         refusals = self._account.refusals
         if outcome.rejects or refusals.watched:
             refusals.note(outcome.rejects, self._block.symbol[mark:], decoder.markets, trio.current_time())
@@ -219,6 +219,10 @@ class Accumulator:
                 if not put:
                     self._take_back(chunk)
 
+    def _measure(self) -> None:
+        """Kept as a field, because every read asks for it."""
+        self.full = len(self._block) >= self._chunk_rows or self._evidence_rows >= self._chunk_rows
+
     def hand_over_now(self) -> bool:
         """The usual case, with room in the mailbox: needs no turn of the scheduler. Returns False without room."""
         if self._handing.locked():
@@ -249,7 +253,7 @@ class Accumulator:
             _append(self._block, newer)
         self._rejects = [*chunk.rejects, *self._rejects]
         self._evidence_rows += reject_rows(chunk.rejects)
-        self.full = len(self._block) >= self._chunk_rows or self._evidence_rows >= self._chunk_rows
+        self._measure()
 
     def _crashed(self, message: bytes, received_ns: int, detail: str) -> Reject:
         payload = message[:REJECT_PAYLOAD_BYTES_MAX]

@@ -21,7 +21,7 @@ from actors.wire.errors import (
 from actors.wire.frame_parser import CONTROL_BYTES_MAX, FrameParser, Violation
 from actors.wire.message_stream import MessageStream, Sink, WebSocketStats
 from actors.wire.observer import ConnectionStep, Observer
-from actors.wire.poller import Poller
+from actors.wire.poller import READ_BYTES, Poller
 from supervisor.text import printable
 
 __all__ = [
@@ -54,7 +54,7 @@ class WebSocketLimits:
     handshake_s: float = 10.0
     close_s: float = 2.0
     send_s: float = 10.0
-    read_bytes: int = 262_144
+    read_bytes: int = READ_BYTES
 
 
 @dataclass(frozen=True, slots=True)
