@@ -1,6 +1,5 @@
 """`tickwarden run`: the service in the foreground."""
 
-import gc
 import sys
 from pathlib import Path
 
@@ -34,7 +33,6 @@ def run(config_path: Path | None, for_s: float | None, quiet: bool) -> int:
         level = "warning"
     # Until it records, the screen has nothing to show and the log reports what it waits for.
     sink = configure("warning" if screen and level == "info" else level, config.log.format)
-    gc.freeze()  # what is imported stays, so that no collection ever looks at it again
     try:
         if screen is None:
             return trio.run(lambda: run_service(config, for_s=for_s))

@@ -84,6 +84,7 @@ async def run_service(
         0o027 if config.control.group else 0o077
     )  # only the owner can read the recording, whatever the inherited umask
     terminal = Terminal()
+    _tune_gc()  # what is imported; once more when everything runs
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals, ExitStack() as sockets:
         pipeline = Pipeline(config.pipeline(), socket=str(config.control.socket))
         notifier, watch = Notifier(), Watch(pipeline.store.path)
@@ -230,7 +231,7 @@ async def _stop_after(pipeline: Pipeline, stop: Callable[..., None], seconds: fl
 
 
 def _tune_gc() -> None:
-    """What exists once everything runs stays: it is examined no more, and the rest seldom.
+    """What exists by now stays: it is examined no more, and the rest seldom.
 
     Reads make hardly any cycles, but with Python's defaults their lists alone had all objects examined so often
     that it took a seventh of the CPU.
