@@ -44,7 +44,7 @@ def started(command: Sequence[str], core: int, folder: Path, **more: Any) -> sub
     return subprocess.Popen(command, cwd=folder, text=True, preexec_fn=pinned(core), start_new_session=True, **more)
 
 
-def said(process: subprocess.Popen[str]) -> dict[str, Any]:
+def answer_of(process: subprocess.Popen[str]) -> dict[str, Any]:
     """The next line that it prints; it is killed if none comes."""
     assert process.stdout is not None
     watchdog = threading.Timer(PATIENCE_S, process.kill)
@@ -73,13 +73,13 @@ class LoadProcess:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
-        self.addresses = said(process)
+        self.addresses = answer_of(process)
 
     def ask(self, *words: object) -> dict[str, Any]:
         """One command of tests/bench/load.py."""
         assert self._process.stdin is not None
         print(*words, file=self._process.stdin, flush=True)
-        return said(self._process)
+        return answer_of(self._process)
 
 
 @contextlib.contextmanager
@@ -181,8 +181,8 @@ class Service:
         return [*(self._words or COMMAND), "run", "--quiet", "--for", str(ORPHAN_S)]
 
     def environment(self, folder: Path) -> Mapping[str, str]:
-        told = environment(folder)
-        return told if not self._words else {key: value for key, value in told.items() if key != "PYTHONPATH"}
+        found = environment(folder)
+        return found if not self._words else {key: value for key, value in found.items() if key != "PYTHONPATH"}
 
     def status(self, running: Running) -> Any:
         """/v1/status; None while it does not answer."""
@@ -227,11 +227,11 @@ class Peer:
         )
 
     def durable_at(self, running: Running, ticks: int) -> float:
-        return float(said(running.process)["done_at"])
+        return float(answer_of(running.process)["done_at"])
 
     def received(self, running: Running) -> int:
         running.stop()
-        return int(said(running.process)["messages"])
+        return int(answer_of(running.process)["messages"])
 
 
 @contextlib.contextmanager
@@ -296,10 +296,10 @@ def arguments(description: str | None, peers: Sequence[str] = ()) -> argparse.Ar
     return parser
 
 
-def services(told: argparse.Namespace) -> list[Candidate]:
+def services(options: argparse.Namespace) -> list[Candidate]:
     """Those of --service."""
     found: list[Candidate] = []
-    for text in told.service or ["service="]:
+    for text in options.service or ["service="]:
         name, equals, words = text.partition("=")
         found.append(Service(name, shlex.split(words)) if equals else Service(text, shlex.split(text)))
     return found

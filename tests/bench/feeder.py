@@ -2,7 +2,7 @@
 
 Prints its port, then sends trades of contiguous ids over every connection that subscribes: `--rate` messages a
 second in all, evenly spaced, or as fast as they are taken (0). The exchange's time of each is now. Where they are
-paced the volume is the microseconds of the machine's monotonic clock, so that whoever receives it knows its age.
+paced the volume is the microseconds of the machine's monotonic clock, so that its receiver knows its age.
 """
 
 import argparse
@@ -123,7 +123,7 @@ def serve(connection: socket.socket, pace: Pace | None) -> None:
 
 
 def main() -> None:
-    """Listens, and serves whoever comes."""
+    """Listens, and serves each client."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=float, default=5_000.0)
     parser.add_argument("--port", type=int, default=0)

@@ -40,11 +40,11 @@ def report(part: str, settings: Figures, found: Rounds, ratio_of: str, path: Pat
     first = next(iter(middle))
     spread = {name: [figures[ratio_of] for figures in many] for name, many in found.items()}
     heads = list(next(iter(middle.values())))
-    told = ", ".join(f"{key} {value}" for key, value in settings.items())
+    shown = ", ".join(f"{key} {value}" for key, value in settings.items())
     cores = f"{os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}"
     width = max(map(len, [*middle, "median of runs"]))
     widths = {head: max(len(head), 9) for head in heads}
-    print(f"{part}: {told} ({cores})")
+    print(f"{part}: {shown} ({cores})")
     columns = "  ".join(f"{head:>{widths[head]}}" for head in heads)
     print(f"{'median of runs':<{width}}  {columns}  {'from .. to':>18}  {first}'s share")
     for name, row in middle.items():
@@ -53,6 +53,6 @@ def report(part: str, settings: Figures, found: Rounds, ratio_of: str, path: Pat
         extremes = f"{text(min(spread[name]))} .. {text(max(spread[name]))}"
         print(f"{name:<{width}}  {cells}  {extremes:>18}  {ratio:.2f}", flush=True)
     if path is not None:
-        said = {"part": part, "settings": dict(settings), "median": middle, "runs": found}
+        line = {"part": part, "settings": dict(settings), "median": middle, "runs": found}
         with path.open("a") as file:
-            file.write(json.dumps(said | {"cores": os.cpu_count(), "python": platform.python_version()}) + "\n")
+            file.write(json.dumps(line | {"cores": os.cpu_count(), "python": platform.python_version()}) + "\n")

@@ -92,24 +92,24 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--ticks", type=int, default=1_000_000)
     parser.add_argument("--exchanges", type=int, default=1, choices=range(1, len(FIVE) + 1))
     parser.add_argument("--tls", action="store_true")
-    told = parser.parse_args(words)
-    names = [name for name in FIVE if name in LOOPBACKS][: told.exchanges]
+    options = parser.parse_args(words)
+    names = [name for name in FIVE if name in LOOPBACKS][: options.exchanges]
 
     def measure(candidate: Candidate) -> Figures:
         tables: list[tuple[str, Sequence[str]]] = [(candidate.dialect, PAIRS)]
         if len(names) > 1:
             tables = [(name, [market_of_each(name)]) for name in names]
-        ticks, whole = round(told.ticks * candidate.share), STRETCH * len(PAIRS)
+        ticks, whole = round(options.ticks * candidate.share), STRETCH * len(PAIRS)
         ticks -= ticks % whole if ticks > whole else 0  # what the load makes without a remainder
-        spec = Spec([name for name, _ in tables], told.tls)
-        return measured(candidate, spec, Plan(tables, ticks), told.lock)
+        spec = Spec([name for name, _ in tables], options.tls)
+        return measured(candidate, spec, Plan(tables, ticks), options.lock)
 
-    measures = {one.name: functools.partial(measure, one) for one in services(told)}
-    for name in (told.peer or PEERS) if told.peers and len(names) == 1 else ():
-        peer = Peer(name, told.peers, DIALECTS.get(name, "binance"), SHARES.get(name, 1.0))
+    measures = {one.name: functools.partial(measure, one) for one in services(options)}
+    for name in (options.peer or PEERS) if options.peers and len(names) == 1 else ():
+        peer = Peer(name, options.peers, DIALECTS.get(name, "binance"), SHARES.get(name, 1.0))
         measures[name] = functools.partial(measure, peer)
-    settings = {"ticks": told.ticks, "exchanges": len(names), "tls": told.tls}
-    report("flood", settings, rounds(told.runs, measures), "ticks_a_second", told.json)
+    settings = {"ticks": options.ticks, "exchanges": len(names), "tls": options.tls}
+    report("flood", settings, rounds(options.runs, measures), "ticks_a_second", options.json)
 
 
 if __name__ == "__main__":

@@ -67,28 +67,28 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--mixed", action="store_true", help=f"over all {len(LOOPBACKS)} exchanges")
     parser.add_argument("--plain", action="store_true", help="without TLS")
-    told = parser.parse_args(words)
-    run(told)
+    options = parser.parse_args(words)
+    run(options)
 
 
-def run(told: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
     """Measures all candidates in turn."""
-    exchanges = list(LOOPBACKS) if told.mixed else ["binance"]
+    exchanges = list(LOOPBACKS) if options.mixed else ["binance"]
 
     def measure(candidate: Candidate, names: Sequence[str]) -> Figures:
-        spec, plan = Spec(sorted(set(names)), not told.plain), plan_of(names, told.connections)
-        return measured(candidate, spec, plan, told.rate, told.seconds, told.lock)
+        spec, plan = Spec(sorted(set(names)), not options.plain), plan_of(names, options.connections)
+        return measured(candidate, spec, plan, options.rate, options.seconds, options.lock)
 
-    measures = {one.name: functools.partial(measure, one, exchanges) for one in services(told)}
-    for name in (told.peer or PEERS) if told.peers else ():
-        measures[name] = functools.partial(measure, Peer(name, told.peers), ["binance"])
+    measures = {one.name: functools.partial(measure, one, exchanges) for one in services(options)}
+    for name in (options.peer or PEERS) if options.peers else ():
+        measures[name] = functools.partial(measure, Peer(name, options.peers), ["binance"])
     settings = {
-        "connections": told.connections,
-        "rate": told.rate,
+        "connections": options.connections,
+        "rate": options.rate,
         "exchanges": len(exchanges),
-        "tls": not told.plain,
+        "tls": not options.plain,
     }
-    report("paced", settings, rounds(told.runs, measures), "us_cpu_a_message", told.json)
+    report("paced", settings, rounds(options.runs, measures), "us_cpu_a_message", options.json)
 
 
 if __name__ == "__main__":

@@ -68,10 +68,10 @@ def insert(con: Any, rows: list[Any]) -> None:
     con.execute("INSERT INTO ticks SELECT * FROM frame")
 
 
-def finish(**said: object) -> None:
+def finish(**figures: object) -> None:
     """Tells the benchmark and waits to be ended by it."""
-    print(json.dumps(said), flush=True)
-    if "done_at" in said:
+    print(json.dumps(figures), flush=True)
+    if "done_at" in figures:
         signal.pause()
     os._exit(0)
 
@@ -300,18 +300,18 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=1)
     parser.add_argument("--ticks", type=int, default=0)
     parser.add_argument("--ca", default="")
-    told = parser.parse_args()
+    options = parser.parse_args()
     signal.alarm(ORPHAN_S)
-    task = Task(told.url, told.file, told.connections, told.ticks, told.ca)
+    task = Task(options.url, options.file, options.connections, options.ticks, options.ca)
     with contextlib.suppress(KeyboardInterrupt):
-        if told.peer == "cryptofeed":
+        if options.peer == "cryptofeed":
             run_cryptofeed(task)
-        elif told.peer == "limit":
+        elif options.peer == "limit":
             import uvloop
 
             uvloop.run(run_limit(task))
         else:
-            asyncio.run(ASYNCHRONOUS[told.peer](task))
+            asyncio.run(ASYNCHRONOUS[options.peer](task))
     sys.exit(1)
 
 

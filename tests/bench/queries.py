@@ -168,8 +168,8 @@ def questions(path: Path) -> dict[str, str]:
 def ask(path: Path, question: str) -> dict[str, float]:
     """Asked by another process."""
     command = [sys.executable, "-c", ASKER, str(path), question, str(ASKED)]
-    said = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return dict(zip(("first_ms", "median_ms", "max_ms", "cpu_ms", "rows"), said, strict=True))
+    figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return dict(zip(("first_ms", "median_ms", "max_ms", "cpu_ms", "rows"), figures, strict=True))
 
 
 @contextmanager

@@ -34,16 +34,16 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--symbols", type=int, action="append", help=f"by default {SYMBOLS}")
     parser.add_argument("--rate", type=float, default=1_000, help="messages a second in all")
     parser.add_argument("--seconds", type=float, default=5)
-    told = parser.parse_args(words)
-    connections, symbols = told.connections or CONNECTIONS, told.symbols or SYMBOLS
+    args = parser.parse_args(words)
+    connections, symbols = args.connections or CONNECTIONS, args.symbols or SYMBOLS
 
     def by_connections(candidate: Candidate, count: int, rate: float) -> Figures:
         spec, plan = Spec(["binance"], tls=True), plan_of(["binance"], count)
-        return measured(candidate, spec, plan, rate, told.seconds, told.lock)
+        return measured(candidate, spec, plan, rate, args.seconds, args.lock)
 
     def by_symbols(candidate: Candidate, count: int) -> Figures:
         spec, plan = Spec(["binance"], tls=True, made_up=count), Plan([("binance", symbols_of(count))])
-        return measured(candidate, spec, plan, told.rate, told.seconds, told.lock)
+        return measured(candidate, spec, plan, args.rate, args.seconds, args.lock)
 
     def idle(candidate: Candidate) -> Figures:
         few, many = (by_connections(candidate, count, 0.0) for count in (connections[0], connections[-1]))
@@ -53,14 +53,18 @@ def main(words: Sequence[str]) -> None:
             "cpu_percent_a_feed": round((many["cpu_percent"] - few["cpu_percent"]) / further, 4),
         }
 
-    for one in services(told):
-        measures = {f"{n} connections": functools.partial(by_connections, one, n, told.rate) for n in connections}
+    for one in services(args):
+        measures = {f"{n} connections": functools.partial(by_connections, one, n, args.rate) for n in connections}
         measures |= {f"{n} symbols": functools.partial(by_symbols, one, n) for n in symbols}
-        settings = {"service": one.name, "rate": told.rate}
-        report("scaling", settings, rounds(told.runs, measures), "us_cpu_a_message", told.json)
-        further = rounds(told.runs, {"each further idle feed": functools.partial(idle, one)})
+        settings = {"service": one.name, "rate": args.rate}
+        report("scaling", settings, rounds(args.runs, measures), "us_cpu_a_message", args.json)
+        further = rounds(args.runs, {"each further idle feed": functools.partial(idle, one)})
         report(
-            "scaling", settings | {"from": connections[0], "to": connections[-1]}, further, "kib_a_feed", told.json
+            "scaling",
+            settings | {"from": connections[0], "to": connections[-1]},
+            further,
+            "kib_a_feed",
+            args.json,
         )
 
 

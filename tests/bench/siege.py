@@ -19,8 +19,8 @@ from tests.harness.siege import RUDE, besiege
 
 
 def stored(service: ControlClient) -> int:
-    said: Any = service.get("/v1/status")
-    return sum(row["stored"] for row in said["exchanges"].values())
+    status: Any = service.get("/v1/status")
+    return sum(row["stored"] for row in status["exchanges"].values())
 
 
 def memory_kib(pid: int) -> int:
@@ -51,18 +51,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--rate", type=float, default=1000.0, help="trades a second of each of five exchanges")
-    told = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with sandbox(folder, told.rate) as config:
+        with sandbox(folder, options.rate) as config:
             (folder / "tickwarden.toml").write_text(config)
             with running("run", folder=folder) as process:
                 socket = folder / "ticks.duckdb.sock"
                 service = ControlClient(socket)
                 wait_for("recording", lambda: socket.exists() and stored(service))
-                quiet = trio.run(pace, service, told.seconds, None)
+                quiet = trio.run(pace, service, options.seconds, None)
                 rss = memory_kib(process.pid)
-                besieged = trio.run(pace, service, told.seconds, socket)
+                besieged = trio.run(pace, service, options.seconds, socket)
                 grown = memory_kib(process.pid) - rss
     figures = {
         "ticks_per_s_quiet": round(quiet),

@@ -135,7 +135,7 @@ def start(checkout: Checkout, case: Case, folder: Path, server: Server) -> dict[
             for _ in range(case.exchanges - 1):
                 last = server.next_at()
         except Empty:
-            raise SystemExit(f"no subscription came; the service said: {(folder / 'log').read_text()}") from None
+            raise SystemExit(f"no subscription came; the service's log: {(folder / 'log').read_text()}") from None
     return {"first": (first - began) * 1e3, "all": (last - began) * 1e3, "cpu": cpu}
 
 

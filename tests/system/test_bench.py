@@ -72,6 +72,6 @@ def test_candidates_take_turns_and_their_medians_are_reported(
     found = rounds(3, {"old": lambda: measure("old"), "new": lambda: measure("new")})
     report("part", {"rate": 1}, found, "us", tmp_path / "figures.json")
     assert turns == ["old", "new"] * 3
-    said = json.loads((tmp_path / "figures.json").read_text())
-    assert said["median"] == {"old": {"us": 3}, "new": {"us": 30}}
+    written = json.loads((tmp_path / "figures.json").read_text())
+    assert written["median"] == {"old": {"us": 3}, "new": {"us": 30}}
     assert capsys.readouterr().out.splitlines()[-1].split() == ["new", "30", "10", "..", "50", "0.10"]
