@@ -7,7 +7,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 
@@ -28,6 +28,17 @@ AUDIT_EVERY_S = 60.0  # audit rows prove that the service runs: at least this of
 MARGIN_S = 0.05
 SHOW_S = 0.001  # rows are collected this soon while somebody watches them
 COLLECT_S = 0.005  # collecting lets other tasks run after so long
+
+
+class Watcher(Protocol):
+    """Is shown all rows that reach the buffer. While it is `waiting` they are collected for it soon."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it has passed on what it was shown before."""
+
+    def show(self, blocks: Sequence[Block]) -> None:
+        """Reads blocks, which others own; never waits."""
 
 
 class Buffer:
@@ -66,7 +77,7 @@ class Buffer:
         self._wanted: int | None = None  # how much of the intake the requested batch includes
         self._waiting = trio.CancelScope()
         self.sealed_number = 0  # the newest batch's
-        self.listeners: set[Callable[[Block], None]] = set()
+        self.watchers: set[Watcher] = set()
         self.intake: Mailbox[Chunk] = mailbox(
             limits.intake_rows_max, weigh=lambda chunk: chunk.rows, on_dead_letter=self._refuse
         )
@@ -101,24 +112,33 @@ class Buffer:
     def expect(self, source: Source) -> None:
         """Has the rows that this source begins to hold collected before the next batch. Never waits."""
         self._touch()
-        if self.listeners and self._show_at == math.inf:
+        self._sources[source] = None
+        if self.watchers:
+            self.show_soon()
+
+    def show_soon(self) -> None:
+        """Called when a watcher begins to wait: has the rows of the sources, if there are any, collected soon."""
+        if self._show_at == math.inf and self._sources and any(watcher.waiting for watcher in self.watchers):
             self._show_at = trio.current_time() + SHOW_S
             self._waiting.deadline = min(self._waiting.deadline, self._show_at)
-        self._sources[source] = None
 
     async def _collect_sources(self) -> None:
         """Takes the rows of all sources: each after what it had put into the intake before."""
         self._show_at = math.inf
         turn_ends = time.perf_counter() + COLLECT_S
+        found: list[Chunk] = []
         for source in list(self._sources):
             self._sources.pop(source, None)
             chunk = source.collect()
             if chunk is not None:
                 self._rests.append((source.put_last, chunk))
-                self._show([chunk])
+                found.append(chunk)
             if time.perf_counter() > turn_ends:
+                self._show(found)
+                found.clear()
                 await trio.lowlevel.checkpoint()
                 turn_ends = time.perf_counter() + COLLECT_S
+        self._show(found)
         self._take_rests()
 
     def oldest_s(self) -> float:
@@ -203,11 +223,11 @@ class Buffer:
             account.rejected_by[reject.reason.value] += 1
         return dataclasses.replace(chunk, rejects=kept) if beyond else chunk
 
-    def _show(self, chunks: list[Chunk]) -> None:
-        """Shows rows to live subscribers, who only note them and never wait."""
-        for listener in self.listeners:
-            for chunk in chunks:
-                listener(chunk.block)
+    def _show(self, chunks: Sequence[Chunk]) -> None:
+        if self.watchers:
+            blocks = [chunk.block for chunk in chunks if len(chunk.block)]
+            for watcher in self.watchers:
+                watcher.show(blocks)
 
     def _has_something(self) -> bool:
         return bool(self._pending or self._sources or self._events or self._lags or self._instruments)

@@ -16,7 +16,7 @@ from ops.control.client_slots import Place
 from ops.control.dispatch import app_errors_as_problems, check_host, dispatch
 from ops.control.http import CLIENT_GONE, HttpConnection, Reply, Request, drain
 from ops.control.limits import ControlLimits
-from ops.control.pace import Pace
+from ops.control.pace import Paces
 from ops.control.peers import Peer
 from ops.control.problem import Problem
 from ops.control.routes import Lines
@@ -35,7 +35,7 @@ _log = structlog.get_logger()
 class Clients:
     """Serves the clients of a listening socket, within `limits`.
 
-    `peer_of_socket` returns who connected, `pace` bounds their share of the loop. `hosts`, if given, are the names
+    `peer_of_socket` returns who connected, `paces` bound their share of the loop. `hosts`, if given, are the names
     to which a request must be addressed.
     """
 
@@ -44,14 +44,14 @@ class Clients:
         app: ControlApp,
         limits: ControlLimits,
         peer_of_socket: Callable[[socket.socket], Peer],
-        pace: Pace,
+        paces: Paces,
         hosts: frozenset[str] | None = None,
     ) -> None:
         self._app = app
         self._limits = limits
         self._peer_of = peer_of_socket
         self._hosts = hosts
-        self._pace = pace
+        self._paces = paces
         self._places: set[Place] = set()
         self._lingering = 0
 
@@ -72,7 +72,7 @@ class Clients:
                     # Mostly out of descriptors or memory: that is temporary, and must not stop the recording.
                     _log.warning("control_accept_failed", error=str(error))
                     await trio.sleep(_ACCEPT_RETRY_S)
-                await self._pace.spend(time.perf_counter() - started + tasks * CONNECTION_COST_S)
+                await self._paces.requests.spend(time.perf_counter() - started + tasks * CONNECTION_COST_S)
 
     def _admit(self, connection: socket.socket, nursery: trio.Nursery) -> bool:
         """Gives a connection a task (True), or an error and closes it.
@@ -90,7 +90,7 @@ class Clients:
         places = limits.clients_max - (0 if peer.may_command or self._hosts else limits.commanders_reserved)
         if peer.may_read and (len(self._places) < places or self._make_room(peer)):
             stream = _stream_of(connection)
-            served = HttpConnection(stream, limits, self._pace)
+            served = HttpConnection(stream, limits, self._paces)
             place = Place(stream, served, may_command=peer.may_command)
             self._places.add(place)
             nursery.start_soon(self._serve_client, stream, served, place, peer)

@@ -11,14 +11,14 @@ import trio
 
 from ops.control import problem
 from ops.control.limits import ControlLimits
-from ops.control.pace import Pace
+from ops.control.pace import Paces
 from ops.control.problem import Problem
 
 READ_BYTES = 8 * 1024
 WRITE_BYTES = 16 * 1024  # a write that sends fewer bytes within write_s is stalled
-# The loop time of a wake-up with a system call, and of copying: measured, rounded up.
+# The loop time of a wake-up with a system call, and of rendering and copying lines: measured, rounded up.
 WAKE_COST_S = 60e-6
-BYTE_COST_S = 10e-9
+BYTE_COST_S = 20e-9
 
 CLIENT_GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
 
@@ -53,10 +53,10 @@ class HttpConnection:
     Reading raises Problem for an error of the client, and any of CLIENT_GONE if it disconnected or stalled.
     """
 
-    def __init__(self, stream: trio.SocketStream, limits: ControlLimits, pace: Pace) -> None:
+    def __init__(self, stream: trio.SocketStream, limits: ControlLimits, paces: Paces) -> None:
         self._stream = stream
         self._limits = limits
-        self._pace = pace
+        self._paces = paces
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.header_bytes_max)
         self._head = False
         self._unpaid_s = 0.0
@@ -118,14 +118,14 @@ class HttpConnection:
             nursery.start_soon(self._watch_for_end, nursery.cancel_scope)
             async for chunk in lines:
                 await self._send(self._encode(h11.Data(chunk)))
-                await self.pay(WAKE_COST_S + BYTE_COST_S * len(chunk))
+                await self._paces.tap.spend(WAKE_COST_S + BYTE_COST_S * len(chunk))
             await self._send(self._encode(h11.EndOfMessage()))
             nursery.cancel_scope.cancel()
 
     async def pay(self, busy_s: float) -> None:
         """Waits for the loop time that this connection has used: `busy_s` and its parsing."""
         unpaid_s, self._unpaid_s = self._unpaid_s, 0.0
-        await self._pace.spend(busy_s + unpaid_s)
+        await self._paces.requests.spend(busy_s + unpaid_s)
 
     async def linger(self) -> None:
         """Lets a client that is still sending read the answer before the connection closes."""

@@ -17,8 +17,10 @@ class ControlLimits:
     - After an error the connection is drained for at most `linger_s` and `linger_bytes_max`, so that a client still
       sending can read the error; at most `lingering_max` rejected clients at a time.
     - `loop_share` of the event loop's time is available to all clients together in the long run, `loop_burst_s` of
-      it at once: beyond that they wait, and recording does not.
-    - `tap_lines_max` lines wait for one reader of the live tap; further ones are counted, not kept.
+      it at once: beyond that they wait, and recording does not. Lines of the live tap are paid for with `tap_share`
+      instead, by all its readers together: enough for one that reads 5,000 a second to get each at once.
+    - `tap_lines_max` lines wait for one reader of the live tap; further ones are counted, not kept. It is more
+      than the 0.25 s that connections hold undecoded while nobody reads the tap, at 5,000 a second.
     """
 
     clients_max: int = 16
@@ -36,10 +38,12 @@ class ControlLimits:
     linger_bytes_max: int = 256 * 1024
     lingering_max: int = 16
     loop_share: float = 0.03
+    tap_share: float = 0.1
     loop_burst_s: float = 0.1
-    tap_lines_max: int = 1000
+    tap_lines_max: int = 2000
 
     def __post_init__(self) -> None:
         assert 0 <= self.commanders_reserved < self.clients_max < self.backlog
         assert self.header_bytes_max <= self.body_bytes_max <= self.linger_bytes_max
         assert 0 < self.loop_share <= 1
+        assert 0 < self.tap_share <= 1

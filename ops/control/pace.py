@@ -4,6 +4,8 @@ import math
 
 import trio
 
+from ops.control.limits import ControlLimits
+
 WAIT_MAX_S = 1.0  # the maximum delay that one slow answer causes for others
 
 
@@ -30,3 +32,11 @@ class Pace:
             await trio.sleep(wait_s)
         else:
             await trio.lowlevel.checkpoint()
+
+
+class Paces:
+    """The two buckets of one listener: lines of the tap, and everything else."""
+
+    def __init__(self, limits: ControlLimits) -> None:
+        self.requests = Pace(limits.loop_share, limits.loop_burst_s)
+        self.tap = Pace(limits.tap_share, limits.loop_burst_s)

@@ -13,7 +13,7 @@ from ops.control.app import ControlApp
 from ops.control.clients import Clients
 from ops.control.limits import ControlLimits
 from ops.control.listener import ControlError, SocketInUse, control_listener
-from ops.control.pace import Pace
+from ops.control.pace import Paces
 from ops.control.peers import Peer, peer_of
 
 
@@ -29,11 +29,11 @@ class Listener:
     ) -> None:
         self.listening = listening
         self._limits, self._peer_of, self._hosts = limits, peer_of_socket, hosts
-        self.pace = Pace(limits.loop_share, limits.loop_burst_s)
+        self.paces = Paces(limits)
 
     async def serve(self, app: ControlApp) -> NoReturn:
         """Answers clients until cancelled; nothing that they do raises."""
-        await Clients(app, self._limits, self._peer_of, self.pace, self._hosts).serve(self.listening)
+        await Clients(app, self._limits, self._peer_of, self.paces, self._hosts).serve(self.listening)
 
 
 @contextmanager

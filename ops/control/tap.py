@@ -11,12 +11,16 @@ class LineBuffer(AsyncIterator[bytes]):
     """Lines for one reader. Offering never waits.
 
     When `lines_max` lines wait, further ones are counted instead of kept, and the reader gets {"lagged": N} in
-    their place. One task reads, any may offer or close.
+    their place. One task reads, any may offer or close. `on_wait` is called when the reader begins to wait for
+    lines; while it is `waiting` it could have more at once.
     """
 
-    def __init__(self, lines_max: int = ControlLimits().tap_lines_max) -> None:
-        self._lines_max = lines_max
-        self._waiting: list[bytes] = []
+    def __init__(
+        self, lines_max: int = ControlLimits().tap_lines_max, on_wait: Callable[[], None] | None = None
+    ) -> None:
+        self.waiting = False
+        self._lines_max, self._on_wait = lines_max, on_wait
+        self._kept: list[bytes] = []
         self._lines = 0
         self._lagged = 0
         self._closed = False
@@ -30,7 +34,7 @@ class LineBuffer(AsyncIterator[bytes]):
         # After a loss there is no room until the reader has read, so that N is in the right place.
         kept = min(lines, self._lines_max - self._lines)
         if kept:
-            self._waiting.append(render(kept))
+            self._kept.append(render(kept))
             self._lines += kept
         self._lagged += lines - kept
         self._something.set()
@@ -42,15 +46,24 @@ class LineBuffer(AsyncIterator[bytes]):
 
     async def __anext__(self) -> bytes:
         """All waiting lines, at least one; if cancelled, takes nothing."""
-        while not (self._waiting or self._lagged):
+        while not (self._kept or self._lagged):
             if self._closed:
                 raise StopAsyncIteration
-            self._something = trio.Event()
-            await self._something.wait()
+            await self._wait()
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._lagged:
-            self._waiting.append(b'{"lagged": %d}\n' % self._lagged)
-        data = b"".join(self._waiting)
-        self._waiting.clear()
+            self._kept.append(b'{"lagged": %d}\n' % self._lagged)
+        data = b"".join(self._kept)
+        self._kept.clear()
         self._lines = self._lagged = 0
         return data
+
+    async def _wait(self) -> None:
+        self._something = trio.Event()
+        self.waiting = True
+        try:
+            if self._on_wait is not None:
+                self._on_wait()
+            await self._something.wait()
+        finally:
+            self.waiting = False

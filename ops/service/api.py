@@ -9,26 +9,23 @@ from contextlib import asynccontextmanager, contextmanager
 from enum import Enum
 from pathlib import Path
 
-import msgspec
 import trio
 
 from actors.model.errors import DatabaseLocked
 from actors.model.symbols import SymbolError
-from actors.model.ticks import Block
 from actors.pipeline import Pipeline
 from actors.recorder import CannotRepair
 from ops.config.config import Config, ConfigErrors, load_config
 from ops.control.app import ControlApp, Refused, RepairOrder, UnknownName
-from ops.control.tap import LineBuffer
 from ops.monitoring import status as report
 from ops.monitoring.logs import set_level
 from ops.monitoring.redact import redact
 from ops.service.reload import apply_changes
+from ops.service.tap_watcher import TapWatcher
 from ops.terminal.time_options import microseconds
 from supervisor import Event, UnknownActorError, describe
 
 EVENTS_KEPT = 2000  # for /v1/events; the table `events` has them all
-_encode = msgspec.json.Encoder().encode
 
 
 class ServiceApp(ControlApp):
@@ -101,18 +98,14 @@ class ServiceApp(ControlApp):
         """Lines for one reader; ticks come in the order in which they reach the buffer actor."""
         if exchange and exchange not in self._pipeline.exchanges:
             raise UnknownName(f"no exchange is called {exchange!r}")
-        lines = LineBuffer()
-
-        def listen(block: Block) -> None:
-            if not exchange or block.exchange == exchange:
-                _offer(lines, block, symbol)
-
-        self._pipeline.buffer.listeners.add(listen)
+        buffer = self._pipeline.buffer
+        watcher = TapWatcher(exchange, symbol, buffer.show_soon)
+        buffer.watchers.add(watcher)
         try:
-            yield lines
+            yield watcher.lines
         finally:
-            self._pipeline.buffer.listeners.discard(listen)
-            lines.close()
+            buffer.watchers.discard(watcher)
+            watcher.lines.close()
 
     async def restart(self, name: str) -> None:
         self._must_run()
@@ -222,32 +215,6 @@ def _names() -> Iterator[None]:
         raise UnknownName(str(error)) from error
     except RuntimeError as error:  # it is stopping
         raise Refused(str(error)) from error
-
-
-def _offer(lines: LineBuffer, block: Block, symbol: str) -> None:
-    """Offers a block's ticks as lines, rendered only if there is room for them."""
-    chosen = [i for i, name in enumerate(block.symbol) if not symbol or name == symbol]
-
-    def render(count: int) -> bytes:
-        return b"".join(_encode(_tick(block, i)) + b"\n" for i in chosen[:count])
-
-    if chosen:
-        lines.offer(len(chosen), render)
-
-
-def _tick(block: Block, i: int) -> dict[str, object]:
-    """One tick with the names of the `ticks` table; decimals are text, so that no digit is lost."""
-    return {
-        "exchange": block.exchange,
-        "symbol": block.symbol[i],
-        "timestamp": report.instant(block.exchange_ns[i]),
-        "received_at": report.instant(block.received_ns[i]),
-        "price": block.price[i],
-        "volume": block.volume[i],
-        "side": block.side[i],
-        "trade_id": block.trade_id[i],
-        "source": block.source[i],
-    }
 
 
 def _plain(value: object) -> object:

@@ -142,9 +142,14 @@ class Chaos(trio.abc.Instrument):
             now_s = 0.0
         return BEGAN_NS + self._leap_ns + int(now_s * 1e9)
 
-    def watch(self, block: Block) -> None:
-        """A listener to live ticks that cannot bear poison."""
-        if self.poison_hits == "buffer" and poisoned([block]):
+    @property
+    def waiting(self) -> bool:
+        """See actors.sink.buffer.Watcher."""
+        return True
+
+    def show(self, blocks: Sequence[Block]) -> None:
+        """As a watcher of live ticks it cannot bear poison."""
+        if self.poison_hits == "buffer" and poisoned(blocks):
             raise Boom("poison")
 
     def crashes_reader(self, messages: Sequence[bytes]) -> bool:
@@ -194,7 +199,7 @@ class Chaos(trio.abc.Instrument):
         """From start to stop."""
         self.pipeline = Pipeline(settings(self.random, frail=self.frail), parts=parts(self))
         self.pipeline.listeners.append(self.note)
-        self.pipeline.buffer.listeners.add(self.watch)
+        self.pipeline.buffer.watchers.add(self)
         self.store = cast(FakeStore, self.pipeline.store)
         self.store.chokes_on_poison = self.poison_hits == "store"
         try:

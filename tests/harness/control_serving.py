@@ -26,7 +26,7 @@ async def serve_control(
 ) -> NoReturn:
     """`unix_listener` and `serve` in one; `task_status.started()` is called once clients can connect."""
     with unix_listener(path, group=group, limits=limits, credentials=credentials) as listener:
-        listener.pace = pace or listener.pace
+        listener.paces.requests = pace or listener.paces.requests
         task_status.started()
         await listener.serve(app)
 

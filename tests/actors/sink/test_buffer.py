@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -137,6 +137,17 @@ class Held:
         return Chunk(held) if len(held) else None
 
 
+class Shown:
+    """A watcher: when it was shown how many rows."""
+
+    def __init__(self, *, waiting: bool = True) -> None:
+        self.waiting = waiting
+        self.seen: list[tuple[float, int]] = []
+
+    def show(self, blocks: Sequence[Block]) -> None:
+        self.seen += [(trio.current_time(), len(made)) for made in blocks]
+
+
 async def test_what_sources_hold_is_collected_for_the_batch_that_is_due(autojump_clock: MockClock) -> None:
     async with buffering(Desk()) as desk:
         began = trio.current_time()
@@ -167,20 +178,33 @@ async def test_a_requested_flush_has_what_sources_hold(autojump_clock: MockClock
 
 
 async def test_while_somebody_watches_rows_are_shown_at_once(autojump_clock: MockClock) -> None:
-    shown = list[tuple[float, int]]()
+    watcher = Shown()
     async with buffering(Desk()) as desk:
-        desk.buffer.listeners.add(lambda made: shown.append((trio.current_time(), len(made))))
+        desk.buffer.watchers.add(watcher)
         began = trio.current_time()
         desk.buffer.expect(Held(desk, 4))
         await trio.sleep(0.1)
-        assert [rows for _, rows in shown] == [4] and shown[0][0] - began <= 0.002
-        assert (await desk.batch()).ticks == 4 and len(shown) == 1
+        assert [rows for _, rows in watcher.seen] == [4] and watcher.seen[0][0] - began <= 0.002
+        assert (await desk.batch()).ticks == 4 and len(watcher.seen) == 1
+
+
+async def test_nothing_is_collected_for_a_watcher_that_does_not_wait(autojump_clock: MockClock) -> None:
+    watcher = Shown(waiting=False)
+    async with buffering(Desk()) as desk:
+        desk.buffer.watchers.add(watcher)
+        desk.buffer.expect(Held(desk, 4))
+        await trio.sleep(0.1)
+        assert watcher.seen == []
+        watcher.waiting = True
+        desk.buffer.show_soon()
+        await trio.sleep(0.002)
+        assert [rows for _, rows in watcher.seen] == [4]
 
 
 async def test_what_is_read_while_others_are_collected_is_shown_at_once_too(autojump_clock: MockClock) -> None:
-    shown = list[float]()
+    watcher = Shown()
     async with buffering(Desk()) as desk:
-        desk.buffer.listeners.add(lambda _: shown.append(trio.current_time()))
+        desk.buffer.watchers.add(watcher)
         second = Held(desk, 1)
 
         class First(Held):
@@ -193,7 +217,7 @@ async def test_what_is_read_while_others_are_collected_is_shown_at_once_too(auto
         desk.buffer.expect(First(desk, 1))
         desk.buffer.expect(second)
         await trio.sleep(0.01)
-        assert len(shown) == 3
+        assert sum(rows for _, rows in watcher.seen) == 3
 
 
 async def test_of_a_storm_of_events_the_newest_are_kept(autojump_clock: MockClock) -> None:

@@ -442,6 +442,23 @@ async def test_a_client_that_never_reads_is_dropped(tmp_path: Path) -> None:
                 await trio.sleep(0.01)
 
 
+async def test_lines_of_the_tap_are_not_held_up_by_what_requests_cost(tmp_path: Path) -> None:
+    app = FakeService()
+    limits = ControlLimits(loop_share=1e-6, loop_burst_s=1e-3, tap_share=1.0)
+    path = tmp_path / "s"
+    async with serving(path, app, limits) as exchange, await trio.open_unix_socket(path) as stream:
+        await stream.send_all(http("GET", "/v1/tap"))
+        await until(lambda: bool(app.taps) and app.taps[0].waiting)
+        with trio.move_on_after(0.3):
+            while True:
+                await exchange(http("GET", "/v1/status"))
+        await stream.receive_some()
+        for _ in range(2):  # the first is sent whatever has been spent, and paid for afterwards
+            app.taps[0].offer(1, lambda n: b"a line\n" * n)
+            with trio.fail_after(0.5):
+                assert b"a line" in await stream.receive_some()
+
+
 async def test_work_is_paid_for_at_the_share_after_the_burst(autojump_clock: trio.testing.MockClock) -> None:
     pace = Pace(share=0.1, burst_s=0.5)
     started = trio.current_time()
