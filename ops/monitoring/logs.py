@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
-import structlog
-
+from ops.monitoring.lean_structlog import structlog
 from ops.monitoring.log_repeats import Fields, Repeats
 from ops.monitoring.log_sink import IDLE_S, LineSink
 from ops.monitoring.redact import redact

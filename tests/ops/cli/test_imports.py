@@ -40,7 +40,7 @@ def test_run_imports_the_configured_exchanges_and_no_library_that_it_may_never_n
     (tmp_path / "tickwarden.toml").write_text(CONFIG)
     modules = loaded("run", folder=tmp_path)
     assert "duckdb" in modules and exchanges(modules) == {"kraken"}
-    assert not modules & {"httpx", "prometheus_client"}
+    assert not modules & {"httpx", "prometheus_client", "rich.console", "rich.traceback", "pygments"}
 
 
 def test_the_list_of_commands_imports_none_of_them(tmp_path: Path) -> None:
