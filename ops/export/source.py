@@ -14,6 +14,7 @@ from pathlib import Path
 
 import duckdb
 
+from actors.model.schema import MERGED_SCHEMA
 from actors.model.ticks import TICKS
 from actors.store.adjacent_tail import TailMissing, owner_of, usable_tail
 from actors.store.connecting import MEMORY, Limits, connect
@@ -28,10 +29,14 @@ _OPEN_FILES = Path("/proc/self/fd")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """`tables` holds for each table the text after FROM; `con` has the file attached as `src`."""
+    """`tables` holds for each table the text after FROM; `con` has the file attached as `src`.
+
+    `arrivals` is the ticks' with two more columns: (part, place) rises in the order in which they arrived.
+    """
 
     con: duckdb.DuckDBPyConnection
     tables: dict[str, str] = field(default_factory=dict)
+    arrivals: str = ""
 
 
 @contextmanager
@@ -52,7 +57,8 @@ def opened(path: Path, *, timeout_s: float, threads: int, memory_limit: str, spi
         if TICKS.name not in names:
             raise QueryError(f"{path} holds no ticks: it is not a file of Tickwarden's")
         pinned = _pinned(con, path.absolute(), stack)
-        yield Source(con, {name: pinned.get(name, f'src.main."{name}"') for name in names})
+        tables = {name: _rows(name, pinned[name]) if name in pinned else f'src.main."{name}"' for name in names}
+        yield Source(con, tables, _arrivals(con, pinned.get(TICKS.name, [])))
 
 
 def _relations(con: duckdb.DuckDBPyConnection) -> list[str]:
@@ -65,8 +71,8 @@ def _relations(con: duckdb.DuckDBPyConnection) -> list[str]:
     return [name for (name,) in found if name not in EXTRA_VIEWS]
 
 
-def _pinned(con: duckdb.DuckDBPyConnection, path: Path, stack: ExitStack) -> dict[str, str]:
-    """For each table with a tail, merged rows and the tail's rows as of one batch."""
+def _pinned(con: duckdb.DuckDBPyConnection, path: Path, stack: ExitStack) -> dict[str, list[str]]:
+    """For each table with a tail, the files of the tail's rows as of one batch, in the order of the batches."""
     tail = _tail(con, path)
     if tail is None:
         return {}
@@ -80,7 +86,7 @@ def _pinned(con: duckdb.DuckDBPyConnection, path: Path, stack: ExitStack) -> dic
                     for name, segments in _as_of_one_batch(tail, merged_through).items()
                 }
                 stack.enter_context(attempt.pop_all())
-                return {name: _rows(name, paths) for name, paths in files.items()}
+                return files
         except FileNotFoundError:  # compacted and deleted before it was opened: list again
             continue
 
@@ -119,6 +125,26 @@ def _rows(table: str, paths: list[str]) -> str:
     merged = f"SELECT * FROM src.store.{table}"
     if not paths:
         return f"({merged})"
-    listed = "[" + ", ".join(map(sql_text, paths)) + "]"
+    listed = _listed(paths)
     options = "union_by_name = true, hive_partitioning = false"
     return f"({merged} UNION ALL BY NAME SELECT * FROM read_parquet({listed}, {options}))"
+
+
+def _arrivals(con: duckdb.DuckDBPyConnection, paths: list[str]) -> str:
+    """Merged rows and the tail's with their places. A standalone copy has a table instead of a view."""
+    copied = "SELECT 1 FROM duckdb_tables() WHERE database_name = 'src' AND schema_name = 'main' AND table_name = ?"
+    schema = "main" if con.execute(copied, [TICKS.name]).fetchall() else MERGED_SCHEMA
+    merged = f"SELECT 0 AS part, rowid AS place, * FROM src.{schema}.{TICKS.name}"
+    if not paths:
+        return f"({merged})"
+    listed = _listed(paths)
+    options = "union_by_name = true, hive_partitioning = false, filename = true, file_row_number = true"
+    return (
+        f"({merged} UNION ALL BY NAME"
+        f" SELECT list_position({listed}, filename) AS part, file_row_number AS place,"
+        f" * EXCLUDE (filename, file_row_number) FROM read_parquet({listed}, {options}))"
+    )
+
+
+def _listed(paths: list[str]) -> str:
+    return "[" + ", ".join(map(sql_text, paths)) + "]"
