@@ -90,7 +90,7 @@ class Clients:
         places = limits.clients_max - (0 if peer.may_command or self._hosts else limits.commanders_reserved)
         if peer.may_read and (len(self._places) < places or self._make_room(peer)):
             stream = _stream_of(connection)
-            served = HttpConnection(stream, limits, self._paces)
+            served = HttpConnection(stream, connection.recv, limits, self._paces)
             place = Place(stream, served, may_command=peer.may_command)
             self._places.add(place)
             nursery.start_soon(self._serve_client, stream, served, place, peer)

@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection through h11: reads whole requests and writes answers, each within a deadline."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -50,11 +50,15 @@ class Reply:
 class HttpConnection:
     """Reads requests and writes answers, one after the other; the caller closes `stream`.
 
-    Reading raises Problem for an error of the client, and any of CLIENT_GONE if it disconnected or stalled.
+    `receive_now` reads from the socket without waiting. Reading raises Problem for an error of the client, and any
+    of CLIENT_GONE if it disconnected or stalled.
     """
 
-    def __init__(self, stream: trio.SocketStream, limits: ControlLimits, paces: Paces) -> None:
+    def __init__(
+        self, stream: trio.SocketStream, receive_now: Callable[[int], bytes], limits: ControlLimits, paces: Paces
+    ) -> None:
         self._stream = stream
+        self._receive_now: Callable[[int], bytes] | None = receive_now
         self._limits = limits
         self._paces = paces
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.header_bytes_max)
@@ -193,7 +197,14 @@ class HttpConnection:
         )
 
     async def _receive(self) -> bytes:
-        data = bytes(await self._stream.receive_some(READ_BYTES))
+        """Waits for what the client sends next; the first time, what is there already needs no turn of the loop."""
+        receive_now, self._receive_now = self._receive_now, None
+        data: bytes | None = None
+        if receive_now is not None:
+            with suppress(OSError):  # nothing is there; a broken connection breaks below again
+                data = receive_now(READ_BYTES)
+        if data is None:
+            data = bytes(await self._stream.receive_some(READ_BYTES))
         self.idle_since = None
         await self.pay(WAKE_COST_S)
         return data

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -440,6 +441,23 @@ async def test_a_client_that_never_reads_is_dropped(tmp_path: Path) -> None:
             while app.taps:
                 app.taps[0].offer(10, lambda n: b"x" * 10_000 * n)
                 await trio.sleep(0.01)
+
+
+async def test_a_waiting_request_is_answered_in_the_second_turn_of_the_loop(tmp_path: Path) -> None:
+    # Under a flood a turn takes milliseconds. The first accepts the connection, and one is for the order of tasks.
+    async with serving(tmp_path / "s", FakeService()):
+        with socket.socket(socket.AF_UNIX) as client:
+            await trio.testing.wait_all_tasks_blocked()
+            client.connect(str(tmp_path / "s"))
+            client.sendall(http("GET", "/v1/status"))
+            client.setblocking(False)
+            turns, answer = 0, b""
+            while not answer:
+                await trio.lowlevel.checkpoint()
+                turns += 1
+                with suppress(BlockingIOError):
+                    answer = client.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 200") and turns <= 3
 
 
 async def test_lines_of_the_tap_are_not_held_up_by_what_requests_cost(tmp_path: Path) -> None:
