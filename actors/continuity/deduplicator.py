@@ -6,6 +6,7 @@ a later block, or returned by `take_decided`.
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from operator import length_hint
 
 from actors.continuity.clock_lead import Lead
@@ -19,6 +20,9 @@ from actors.continuity.twins import COMPOSITE
 from actors.continuity.unsequenced import UnsequencedTracker
 from actors.model.records import GapReason
 from actors.model.ticks import AFTER_BREAK, OFF_BOOK, Block, IdPromise, Reason
+
+MANY_ROWS = 16  # are tried in order at once
+FEW_MARKETS = 4  # the last row of each is looked for
 
 
 class Known:
@@ -70,6 +74,7 @@ class Deduplicator:
         *,
         known: Container[str] = (),
         session: int = 0,
+        numbers: list[int] | None = None,
     ) -> int:
         """Removes, in place, the rows from `start` on that are duplicates, implausible and held, or off the book.
 
@@ -77,16 +82,19 @@ class Deduplicator:
 
         `spans` holds for each of these rows how many ids it stands for, its own and those before; None: one each.
         `known` (see Known, and StoredTwins) are trades looked up in the file, for rows older than the memory
-        reaches. `session` numbers the session that has read the rows, 0 for none.
+        reaches. `session` numbers the session that has read the rows, 0 for none. `numbers` are the rows' ids as
+        integers, if they are known.
         """
         self._reads += 1
         self._session = session
         if start < len(block) and self._leads(block, start):
             self._doubt(block, start, spans, now, known)
-            spans = None if spans is None else block.fills[start:]
+            spans, numbers = None if spans is None else block.fills[start:], None
         at, end = start, len(block)
         out: list[int] = []
         held = 0
+        if numbers is not None and spans is None and self._all_in_order(block, start, numbers):
+            at = end
         while True:
             at = self._in_order(block, at, None if spans is None else spans[at - start :])
             if at >= end:
@@ -259,6 +267,30 @@ class Deduplicator:
         done = len(ids) - length_hint(rest) - stopped
         self.shared.lasts.update(zip(symbols[:done], block.exchange_ns[at : at + done], strict=True))
         return at + done
+
+    def _all_in_order(self, block: Block, start: int, numbers: list[int]) -> bool:
+        """Processes the rows from `start` on if all follow their predecessors; otherwise returns False, having done
+        nothing.
+        """
+        if len(numbers) < MANY_ROWS:
+            return False
+        marks, lasts = self.shared.marks, self.shared.lasts
+        symbols, times = block.symbol[start:], block.exchange_ns
+        counters = {}
+        for symbol in set(symbols):
+            if symbol not in marks:
+                return False
+            counters[symbol] = count(marks[symbol])
+        if list(map(next, map(counters.__getitem__, symbols))) != numbers:
+            return False
+        for symbol, counter in counters.items():
+            marks[symbol] = next(counter)
+        if len(counters) <= FEW_MARKETS:
+            symbols.reverse()
+            lasts.update((symbol, times[-1 - symbols.index(symbol)]) for symbol in counters)
+        else:
+            lasts.update(zip(symbols, times[start:], strict=True))
+        return True
 
     def _follows(self, block: Block, at: int, spans: Sequence[int] | None) -> bool:
         """Whether to try in-order processing again: if many rows in a row are odd, each try would copy the rest of

@@ -158,8 +158,8 @@ class Accumulator:
         if outcome.off_book:
             self._continuity.deduplicator.has_off_book = True
         if outcome.ticks:
-            joined, session = outcome.joined, self._session
-            duplicates = admit(self._continuity, self._block, mark, joined=joined, session=session)
+            joined, session, numbers = outcome.joined, self._session, outcome.numbers
+            duplicates = admit(self._continuity, self._block, mark, joined=joined, session=session, numbers=numbers)
         if outcome.breaks:  # contiguous ids have shown it themselves
             sources = self._block.source
             sources[mark:] = ["stream" if one == AFTER_BREAK else one for one in sources[mark:]]
@@ -268,16 +268,17 @@ def admit(
     joined: bool = True,
     known: Container[str] = (),
     session: int = 0,
+    numbers: list[int] | None = None,
 ) -> int:
     """Removes copies of stored trades from the block's rows from `start` on; returns their number.
 
-    `joined` False: no row stands for more than one trade. `known`, `session`: see Deduplicator.admit.
+    `joined` False: no row stands for more than one trade. The rest: see Deduplicator.admit.
     """
     spans = block.fills[start:] if joined else None
     if spans is not None and max(spans) == 1:
         spans = None
     now = trio.current_time()
-    return continuity.deduplicator.admit(block, start, spans, now, known=known, session=session)
+    return continuity.deduplicator.admit(block, start, spans, now, known=known, session=session, numbers=numbers)
 
 
 def rejected(exchange: str, refused: Refused) -> Reject:

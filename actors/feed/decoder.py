@@ -57,7 +57,7 @@ class Outcome:
 
     `joined`: some tick may stand for more than one trade, see `Block.fills`. `off_book`, `breaks`: some tick has
     the source OFF_BOOK, AFTER_BREAK. `messages` is the number of messages processed; the others have not been
-    looked at.
+    looked at. `numbers` are the ids of all ticks as integers, None if they are not known.
     """
 
     messages: int = 0
@@ -65,6 +65,7 @@ class Outcome:
     joined: bool = False
     off_book: bool = False
     breaks: bool = False
+    numbers: list[int] | None = None
     rejects: list[Reject] = field(default_factory=list)
     controls: list[Control] = field(default_factory=list)
 
@@ -192,6 +193,7 @@ class Decoder:
             self._sources(trades),
             trades.fills,
         )
+        outcome.numbers = None if outcome.ticks else trades.numbers
         outcome.ticks += count
         outcome.joined |= trades.fills is not None
         outcome.off_book |= trades.off_book is not None

@@ -11,6 +11,7 @@ from actors.exchanges.contract.feed_helpers import (
     Counts,
     digits,
     digits_column,
+    id_texts,
     ms_texts_ns,
     rfc3339_column_ns,
     rfc3339_ns,
@@ -125,6 +126,12 @@ def test_a_column_of_numbers_keeps_their_digits(last: bytes) -> None:
             digits_column([msgspec.Raw(last), msgspec.Raw(wrong)], "x")
     broken = [msgspec.Raw(b'"1"\n"2"'), msgspec.Raw(last)]
     assert digits_column(broken, "x") == ['1"\n"2', "2.50"]
+
+
+@given(st.lists(st.integers(), max_size=10))
+@example([1, 2, 3, 10**30, 2**64, -(2**63), 0])
+def test_integer_ids_are_written_as_the_wire_wrote_them(ids: list[int]) -> None:
+    assert id_texts(ids) == [str(number) for number in ids]
 
 
 def rows_behind_holes(rows: list[tuple[str, int]], *, together: bool) -> list[tuple[str, int]]:

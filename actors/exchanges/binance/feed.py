@@ -22,6 +22,7 @@ from actors.exchanges.contract.feed import (
 from actors.exchanges.contract.feed_helpers import (
     compact,
     decode_frames,
+    id_texts,
     inside,
     require_kind,
     require_upper,
@@ -139,14 +140,16 @@ def _decoded(frames: Sequence[bytes]) -> list[_Trade | _AggTrade]:
 
 
 def _columns(events: Sequence[_Trade | _AggTrade]) -> Trades:
+    ids = [event.id for event in events]
     return Trades(
         native=[event.native for event in events],
         price=[event.price for event in events],
         volume=[event.volume for event in events],
         side=["sell" if event.buyer_is_maker else "buy" for event in events],
-        trade_id=[str(event.id) for event in events],
+        trade_id=id_texts(ids),
         exchange_ns=[event.time * MS for event in events],
         snapshot=[False] * len(events),
+        numbers=ids,
     )
 
 

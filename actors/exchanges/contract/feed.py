@@ -51,7 +51,8 @@ class Trades:
     are not stored but rejected with the reason 'off_book'. None where there is none. `breaks` True for rows before
     which trades of the same market are missing, where the exchange counts its trades (or its frames) with numbers
     beside their ids: only a `decoder` with state can know. None where there is none. `counts` holds how many trades
-    each message has; None where each has exactly one.
+    each message has; None where each has exactly one. `numbers` holds the ids as integers where the exchange sends
+    them so.
     """
 
     native: list[str]
@@ -65,6 +66,7 @@ class Trades:
     off_book: list[bool] | None = None
     breaks: list[bool] | None = None
     counts: list[int] | None = None
+    numbers: list[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ _MS_COLUMN = re.compile(r"(?:[1-9][0-9]{0,17}+\n)*+")
 _SECONDS = re.compile(r"(\d{1,12})(?:\.(\d{1,20}))?", re.ASCII)
 _SECONDS_COLUMN = re.compile(r"(?:[0-9]{1,12}+(?:\.[0-9]{1,20}+)?+\n)*+")
 _integers = msgspec.json.Decoder(list[int | None])
+_encode = msgspec.json.Encoder().encode
+_FEW_IDS = 4  # are converted one by one
 
 T = TypeVar("T")
 
@@ -207,6 +209,13 @@ def _second(text: str) -> int:
         return int(datetime.fromisoformat(text + "Z").timestamp())
     except ValueError as error:
         raise FieldError(Reason.BAD_TIME, f"{text}: {error}") from error
+
+
+def id_texts(numbers: list[int]) -> list[str | None]:
+    """Integer ids as texts; at once at half the cost."""
+    if len(numbers) < _FEW_IDS:
+        return [str(number) for number in numbers]
+    return [*_encode(numbers)[1:-1].decode().split(",")]
 
 
 def ms_texts_ns(texts: Sequence[str]) -> list[int | None]:

@@ -61,6 +61,36 @@ def test_rows_in_order_of_several_markets_all_stay() -> None:
     assert continuity.take_gaps() == []
 
 
+@given(
+    st.lists(st.tuples(st.text("ABCDEF", min_size=10, max_size=60), st.sampled_from([0, 0, 1, 5])), max_size=4),
+    st.integers(0, 2),
+)
+@settings(max_examples=60)
+def test_ids_known_as_integers_change_no_verdict(reads: list[tuple[str, int]], before: int) -> None:
+    continuities = [Continuity("x", dict.fromkeys("ABCDEF", IdPromise.CONTIGUOUS)) for _ in range(2)]
+    following = dict.fromkeys("ABCDEF", 100)
+    first = [("".join(following) * 2, 0)]  # then every market is in order
+    for symbols, missing in first + reads:
+        rows = list[tuple[str, int, int]]()
+        for symbol in symbols:
+            following[symbol] += missing if len(rows) == len(symbols) // 2 else 0
+            rows.append((symbol, following[symbol], T0_NS + len(rows)))
+            following[symbol] += 1
+        blocks = [block_of([("A", "99", T0_NS)] * before) for _ in continuities]
+        for block in blocks:
+            for symbol, number, time_ns in rows:
+                block.extend([symbol], [time_ns], [T0_NS], ["1"], ["1"], [None], [str(number)], ["stream"])
+        numbers = [number for _, number, _ in rows]
+        copies = [
+            continuity.deduplicator.admit(block, before, None, 0.0, numbers=known)
+            for continuity, block, known in zip(continuities, blocks, (None, numbers), strict=True)
+        ]
+        assert copies[0] == copies[1]
+        assert blocks[0].lists() == blocks[1].lists()
+        shared, other = (continuity.deduplicator.shared for continuity in continuities)
+        assert (shared.marks, shared.lasts) == (other.marks, other.lasts)
+
+
 def test_only_the_rows_from_start_on_are_judged() -> None:
     continuity = one()
     block = block_of([(BTC, "7", T0_NS)])

@@ -217,6 +217,20 @@ def test_only_the_first_trade_of_a_market_can_be_one_that_was_sent_again_without
     assert block.source[5:] == ["stream", "stream"]
 
 
+def test_ids_are_known_as_integers_only_if_those_of_all_ticks_are() -> None:
+    def trade(trade_id: object) -> bytes:
+        data = {"e": "trade", "s": "AB", "t": trade_id, "p": "1", "q": "1", "T": 1_700_000_000_000, "m": True}
+        return json.dumps({"stream": "ab@trade", "data": data}).encode()
+
+    reader, sound = (
+        Decoder("binance", dialect_of("binance"), {"AB": "A/B"}),
+        [trade(number) for number in range(20)],
+    )
+    assert reader.read(sound, RECEIVED_NS, Block("binance")).numbers == list(range(20))
+    outcome = reader.read([*sound, trade("x")], RECEIVED_NS, Block("binance"))
+    assert (outcome.ticks, outcome.numbers) == (20, None)
+
+
 def test_a_market_counts_as_seen_once_it_has_delivered_a_trade() -> None:
     reader = Decoder("okx", dialect_of("okx"), {"A-B": "A/B", "C-D": "C/D"})
     assert reader.seen == set()
