@@ -6,7 +6,8 @@ import math
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Any, Protocol
 
 import trio
@@ -126,19 +127,15 @@ class Buffer:
         """Takes the rows of all sources: each after what it had put into the intake before."""
         self._show_at = math.inf
         turn_ends = time.perf_counter() + COLLECT_S
-        found: list[Chunk] = []
         for source in list(self._sources):
             self._sources.pop(source, None)
             chunk = source.collect()
             if chunk is not None:
                 self._rests.append((source.put_last, chunk))
-                found.append(chunk)
             if time.perf_counter() > turn_ends:
-                self._show(found)
-                found.clear()
+                self._take_rests()
                 await trio.lowlevel.checkpoint()
                 turn_ends = time.perf_counter() + COLLECT_S
-        self._show(found)
         self._take_rests()
 
     def oldest_s(self) -> float:
@@ -194,7 +191,6 @@ class Buffer:
             return
         with self._waiting:
             async with self.intake.receive_many(self._limits.chunks_at_once) as chunks:
-                self._show(chunks)  # first: if it raises, the chunks are still only in the intake
                 self._take(chunks)
             self._take_rests()
             for name in self._evidence.take_news():
@@ -204,10 +200,17 @@ class Buffer:
             context.healthy()
 
     def _take_rests(self) -> None:
-        while self._rests and self._rests[0][0] <= self.intake.statistics().taken:
-            self._take([self._rests.popleft()[1]])
+        if self._rests:
+            taken = self.intake.statistics().taken
+            due = [chunk for _, chunk in takewhile(lambda rest: rest[0] <= taken, self._rests)]
+            self._take(due)
+            for _ in due:
+                self._rests.popleft()
 
-    def _take(self, chunks: Iterable[Chunk]) -> None:
+    def _take(self, chunks: Sequence[Chunk]) -> None:
+        """Watchers are shown rows in the order in which they are stored, and first: if that raises, the chunks are
+        still where they were."""
+        self._show(chunks)
         self._touch()
         for chunk in chunks:
             kept = self._limited(chunk) if chunk.rejects else chunk

@@ -1,60 +1,24 @@
-"""Replays stored ticks in the order in which they were received, of all exchanges together.
+"""Replays stored ticks in the order in which they were received, of all exchanges together."""
 
-The file is read window by window, each of some hundred thousand ticks: only a window is sorted, and a file larger
-than the memory is read like a small one.
-"""
-
-import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
-import duckdb
-from arro3.core import RecordBatch, RecordBatchReader
+from arro3.core import RecordBatch
 
 from ops.client.tick import EPOCH, MICROSECOND, Tick, TickFilter, tick_filter
-from ops.export.query import QueryError
-from ops.export.source import Source, opened
+from ops.client.windows import COLUMNS, VALUES, WINDOW_ROWS, Window, recording, ticks_of, windows
+from ops.export.source import Source
 from ops.terminal.time_options import microseconds
 
 Instant = str | datetime | int  # RFC 3339 or a day in UTC, aware, or microseconds UTC
-WINDOW_ROWS = 200_000  # about the ticks of a window; the next one is read meanwhile
-FIRST_WINDOW_US = 60_000_000
-GROWTH_MAX = 8.0  # of a window in comparison with the one before: a flood may follow a quiet night
-MEMORY_LIMIT = "512MB"  # beyond it a window is sorted on the disk
-THREADS = 2
 TIMEOUT_S = 30.0
 PACE_S = 0.001  # shorter pauses are not made
-_COLUMNS = "exchange, symbol, timestamp, received_at, price, volume, side, trade_id, source"
-_DIGITS = "rtrim(rtrim({}::VARCHAR, '0'), '.')"
-_VALUES = (
-    f"exchange, symbol, epoch_us(timestamp), epoch_us(received_at), {_DIGITS.format('price')},"
-    f" {_DIGITS.format('volume')}, side, trade_id, source"
-)
-_PRICE, _VOLUME = 4, 5
-
-
-class _Window:
-    """The ticks of one stretch of time; whoever reads them sets `rows`."""
-
-    def __init__(self, con: duckdb.DuckDBPyConnection, rows: str) -> None:
-        self._con, self._rows = con, rows
-        self.rows = 0
-
-    def read(self, columns: str) -> Iterator[RecordBatch]:
-        """The columns of its ticks, in order."""
-        sql = f"SELECT {columns} FROM {self._rows} ORDER BY received_at, part, place"
-        try:
-            yield from RecordBatchReader.from_arrow(self._con.sql(sql))
-        except duckdb.Error as error:
-            raise QueryError(str(error)) from error
 
 
 class Replay:
@@ -79,9 +43,9 @@ class Replay:
 
     def batches(self) -> Generator[RecordBatch, None, None]:
         """Arrow record batches with the columns and types of `ticks`, as fast as they are read."""
-        with self._opened() as src:
+        with recording(self._file, self._timeout_s) as src:
             for window in self._windows(src):
-                for batch in window.read(_COLUMNS):
+                for batch in window.read(COLUMNS):
                     window.rows += batch.num_rows
                     yield batch
 
@@ -113,66 +77,24 @@ class Replay:
 
     def _portions(self) -> Generator[Iterator[Tick], None, None]:
         """Ticks, as they are read; DuckDB reads the next window in a thread while one is used."""
-        with self._opened() as src, ThreadPoolExecutor(1, "replay") as thread:
-            windows = self._windows(src)
+        with recording(self._file, self._timeout_s) as src, ThreadPoolExecutor(1, "replay") as thread:
+            stretches = self._windows(src)
 
             def read() -> list[RecordBatch] | None:
-                window = next(windows, None)
+                window = next(stretches, None)
                 if window is None:
                     return None
-                batches = list(window.read(_VALUES))
+                batches = list(window.read(VALUES))
                 window.rows = sum(batch.num_rows for batch in batches)
                 return batches
 
             reading = thread.submit(read)
             while (batches := reading.result()) is not None:
                 reading = thread.submit(read)
-                yield from map(_ticks, batches)
+                yield from map(ticks_of, batches)
 
-    def _windows(self, src: Source) -> Iterator[_Window]:
-        """Windows from the first tick to the last, as wide as the rows of those before suggest."""
-        first, last = self._extent(src)
-        width_us = float(FIRST_WINDOW_US)
-        while first <= last:
-            end = min(first + int(width_us), last + 1)
-            window = _Window(src.con, self._within(src, first, end))
-            yield window
-            first = end
-            width_us = max(width_us * min(self._window_rows / max(window.rows, 1), GROWTH_MAX), 1.0)
-
-    def _extent(self, src: Source) -> tuple[int, int]:
-        """The times of the first and the last tick; (0, -1) if there is none."""
-        extent = "epoch_us(min(received_at)), epoch_us(max(received_at))"
-        rows = self._within(src, self._from_us, self._to_us)
-        try:
-            ((first, last),) = src.con.execute(f"SELECT {extent} FROM {rows}").fetchall()
-        except duckdb.Error as error:
-            raise QueryError(str(error)) from error
-        return (0, -1) if first is None else (int(first), int(last))
-
-    def _within(self, src: Source, since_us: int | None, until_us: int | None) -> str:
-        """SQL for the wanted rows of a stretch of time."""
-        parts = [self._wanted.sql]
-        if since_us is not None:
-            parts.append(f"received_at >= make_timestamptz({since_us:d}::BIGINT)")
-        if until_us is not None:
-            parts.append(f"received_at < make_timestamptz({until_us:d}::BIGINT)")
-        return f"(SELECT * FROM {src.arrivals} WHERE {' AND '.join(parts)})"
-
-    @contextmanager
-    def _opened(self) -> Iterator[Source]:
-        with (
-            tempfile.TemporaryDirectory(prefix="tickwarden-replay-") as spill,
-            opened(
-                self._file,
-                timeout_s=self._timeout_s,
-                threads=THREADS,
-                memory_limit=MEMORY_LIMIT,
-                spill=Path(spill),
-            ) as src,
-        ):
-            src.con.execute("SET enable_progress_bar = false")
-            yield src
+    def _windows(self, src: Source) -> Iterator[Window]:
+        return windows(src, self._wanted.sql, self._from_us, self._to_us, self._window_rows)
 
 
 def replay(
@@ -221,9 +143,3 @@ class _Pace:
             self._first_us, self._began = received_us, self._clock()
         due_s = (received_us - self._first_us) / 1e6 / self._speed
         return self._began + due_s - self._clock()
-
-
-def _ticks(batch: RecordBatch) -> Iterator[Tick]:
-    columns = [column.to_pylist() for column in batch.columns]
-    columns[_PRICE], columns[_VOLUME] = (list(map(Decimal, columns[at])) for at in (_PRICE, _VOLUME))
-    return map(Tick, *columns)

@@ -168,6 +168,26 @@ async def test_a_sources_rows_come_after_what_it_has_put_into_the_intake(autojum
         assert [number for made in batch.blocks for number in made.trade_id] == ["0", "1", "2", "3"]
 
 
+async def test_rows_are_shown_in_the_order_in_which_they_are_stored(autojump_clock: MockClock) -> None:
+    shown: list[str | None] = []
+
+    class Reader(Shown):
+        def show(self, blocks: Sequence[Block]) -> None:
+            shown.extend(number for made in blocks for number in made.trade_id)
+
+    async with buffering(Desk()) as desk:
+        desk.buffer.watchers.add(Reader())
+        await desk.give(2)
+        desk.buffer.take_rest(Chunk(block(1, first=10)))  # of a connection that has ended
+        desk.buffer.expect(Held(desk, 2, put_last=2))  # shown and stored after the chunk that is put next
+        desk.buffer.expect(Held(desk, 1, put_last=1))
+        await trio.sleep(0.01)
+        await desk.give(2)
+        batch = await desk.batch()
+        assert shown == [number for made in batch.blocks for number in made.trade_id]
+        assert len(shown) == 8
+
+
 async def test_a_requested_flush_has_what_sources_hold(autojump_clock: MockClock) -> None:
     async with buffering(Desk()) as desk:
         began = trio.current_time()

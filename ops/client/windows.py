@@ -1,0 +1,106 @@
+"""Reads stored ticks in the order of receipt, window by window.
+
+A window has some hundred thousand ticks: only a window is sorted, and a file larger than the memory is read like a
+small one.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+from arro3.core import RecordBatch, RecordBatchReader
+
+from ops.client.tick import Tick
+from ops.export.query import QueryError
+from ops.export.source import Source, opened
+
+WINDOW_ROWS = 200_000  # about the ticks of a window
+FIRST_WINDOW_US = 60_000_000
+GROWTH_MAX = 8.0  # of a window in comparison with the one before: a flood may follow a quiet night
+MEMORY_LIMIT = "512MB"  # beyond it a window is sorted on the disk
+THREADS = 2
+COLUMNS = "exchange, symbol, timestamp, received_at, price, volume, side, trade_id, source"
+_DIGITS = "rtrim(rtrim({}::VARCHAR, '0'), '.')"
+VALUES = (  # of a Tick
+    f"exchange, symbol, epoch_us(timestamp), epoch_us(received_at), {_DIGITS.format('price')},"
+    f" {_DIGITS.format('volume')}, side, trade_id, source"
+)
+_PRICE, _VOLUME = 4, 5
+
+
+class Window:
+    """The ticks of one stretch of time; whoever reads them sets `rows`."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, source: str) -> None:
+        self._con, self._source = con, source
+        self.rows = 0
+
+    def read(self, columns: str) -> Iterator[RecordBatch]:
+        """The columns of its ticks, in order."""
+        return read(self._con, f"SELECT {columns} FROM {self._source} ORDER BY received_at, part, place")
+
+
+def read(con: duckdb.DuckDBPyConnection, sql: str) -> Iterator[RecordBatch]:
+    """What a query returns, as it is read; raises QueryError."""
+    try:
+        yield from RecordBatchReader.from_arrow(con.sql(sql))
+    except duckdb.Error as error:
+        raise QueryError(str(error)) from error
+
+
+def ticks_of(batch: RecordBatch) -> Iterator[Tick]:
+    """The ticks of a batch that begins with VALUES."""
+    columns = [column.to_pylist() for column in batch.columns[:9]]
+    columns[_PRICE], columns[_VOLUME] = (list(map(Decimal, columns[at])) for at in (_PRICE, _VOLUME))
+    return map(Tick, *columns)
+
+
+def windows(
+    src: Source, condition: str, from_us: int | None, to_us: int | None, window_rows: int = WINDOW_ROWS
+) -> Iterator[Window]:
+    """Windows from the first tick to the last that satisfies the condition, as wide as those before suggest."""
+    rows = _within(src, condition, from_us, to_us)
+    try:
+        ((first, last),) = src.con.execute(
+            f"SELECT epoch_us(min(received_at)), epoch_us(max(received_at)) FROM {rows}"
+        ).fetchall()
+    except duckdb.Error as error:
+        raise QueryError(str(error)) from error
+    if first is None:
+        return
+    width_us = float(FIRST_WINDOW_US)
+    while first <= last:
+        end = min(first + int(width_us), last + 1)
+        window = Window(src.con, _within(src, condition, first, end))
+        yield window
+        first = end
+        width_us = max(width_us * min(window_rows / max(window.rows, 1), GROWTH_MAX), 1.0)
+
+
+def _within(src: Source, condition: str, since_us: int | None, until_us: int | None) -> str:
+    """SQL for the rows of a stretch of time that satisfy the condition."""
+    parts = [f"({condition})"]
+    if since_us is not None:
+        parts.append(f"received_at >= {instant_sql(since_us)}")
+    if until_us is not None:
+        parts.append(f"received_at < {instant_sql(until_us)}")
+    return f"(SELECT * FROM {src.arrivals} WHERE {' AND '.join(parts)})"
+
+
+def instant_sql(us: int) -> str:
+    """Microseconds UTC as SQL."""
+    return f"make_timestamptz({us:d}::BIGINT)"
+
+
+@contextmanager
+def recording(file: Path, timeout_s: float) -> Iterator[Source]:
+    """The file as of one batch, held until the block ends; raises QueryError and DatabaseLocked."""
+    with (
+        tempfile.TemporaryDirectory(prefix="tickwarden-replay-") as spill,
+        opened(file, timeout_s=timeout_s, threads=THREADS, memory_limit=MEMORY_LIMIT, spill=Path(spill)) as src,
+    ):
+        src.con.execute("SET enable_progress_bar = false")
+        yield src
