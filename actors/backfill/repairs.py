@@ -116,6 +116,8 @@ class Repairs:
         job.remaining = result.remaining or job.remaining
         if result.complete or result.final:
             self._close_gaps(job, complete=result.complete)
+            if result.complete:
+                self._continuity.compared(job.symbol, job.from_ns, job.to_ns, time.time_ns())
             self._finish(job, complete=result.complete, reason=result.reason)
         elif result.count:
             job.progressed(result.retry_after_s)

@@ -93,6 +93,8 @@ class StallProbes:
         elif result.count or result.complete:
             self._mark_present(symbol)
             probe.answer = result.count > 0
+            if result.complete and not result.count:
+                self._continuity.compared(symbol, from_ns, until_ns, time.time_ns())
         elif result.final:
             if not result.refused:
                 self._mark_present(symbol)

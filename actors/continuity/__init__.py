@@ -15,6 +15,7 @@ Parts of a tracker
   row              one trade as the trackers see it, and the verdict on it
   missing_ranges   the missing ids of a sequenced market
   sequence_gaps    the gaps that report those ids
+  id_proof         when to report how far contiguous ids prove a market
   recent_ids       the newest trades of an unsequenced market, in bounded memory
   twins            which of several trades that are all alike a row is
   unconfirmed      rows whose ids are implausibly high

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from actors.continuity.deduplicator import Deduplicator
 from actors.continuity.sequenced import SequencedTracker
 from actors.continuity.tracker_state import Before, Snapshot, TrackerState
-from actors.model.records import FeedRow, GapReason, GapRow, GapStatus
+from actors.model.records import FeedRow, GapReason, GapRow, GapStatus, Proof
 from actors.model.ticks import IdPromise
 
 CLOCKS_NS = 2_000_000_000  # how much the exchange's clock and ours may differ
@@ -185,6 +185,12 @@ class Continuity:
         row = self._book.get(gap)
         if row is not None:
             self._trackers[row.symbol].ended(gap, until_ns, recovered, now_ns)
+
+    def compared(self, symbol: str, from_ns: int, until_ns: int, now_ns: int) -> None:
+        """The history returned all trades of this range of the exchange's times; each is stored or on its way."""
+        tracker = self._trackers.get(symbol)
+        if tracker is not None:
+            tracker.proved(Proof.HISTORY, from_ns, until_ns, now_ns)
 
     def repaired(
         self, gap: GapRow, snapshot: Snapshot, found: int, now_ns: int, *, whole: bool

@@ -12,6 +12,7 @@ Rules, for an id and the lowest and highest id known:
 from collections.abc import Iterable
 from dataclasses import replace
 
+from actors.continuity.id_proof import IdProof
 from actors.continuity.missing_ranges import MissingRange
 from actors.continuity.row import HOLD_S, Row, Verdict
 from actors.continuity.sequence_gaps import JUMP_MAX, SequenceGaps
@@ -20,7 +21,7 @@ from actors.continuity.tracker import Shared, Tracker
 from actors.continuity.tracker_state import Before, Snapshot, TrackerState
 from actors.continuity.unconfirmed import NEAR_IDS, Aside, Held, Waiting
 from actors.continuity.unsequenced import UnsequencedTracker
-from actors.model.records import FeedEvent, GapReason, GapRow, GapStatus, decimal
+from actors.model.records import FeedEvent, GapReason, GapRow, GapStatus, Proof, decimal
 
 ODD_KEYS = 128  # ids that are not numbers, remembered although numbers were promised
 SPAN_SURE = 100  # a row that stands for more ids must be confirmed too; the most ever recorded is 21
@@ -39,6 +40,7 @@ class SequencedTracker(Tracker):
         self._aside = Aside()  # stored rows that were denied
         self._lowered = False
         self._odd: UnsequencedTracker | None = None
+        self._id_proof = IdProof()
 
     @property
     def mark(self) -> int | None:
@@ -55,6 +57,8 @@ class SequencedTracker(Tracker):
         self._mark = state.mark
         self.lowest = 0 if state.lowest is None else state.lowest
         super().restore(state, now_ns)
+        if state.mark is not None:
+            self._id_proof.begin(state.last_ns)
         self._outage_mark = self._mark
         for aside in state.aside:
             self._waiting.add(replace(aside, mark=state.mark or 0, stored=True))
@@ -181,6 +185,7 @@ class SequencedTracker(Tracker):
             self._refuse(held.row, f"the ids were reset to {rows[0][0]}")
         self._waiting, self._aside = Waiting(), Aside()
         self._move(rows[0][1], rows[0][0], rows[0][0] - rows[0][1].span + 1)
+        self._id_proof.begin(rows[0][1].at_ns)
         for number, suspect in rows[1:]:
             first = number - suspect.span + 1
             self._ahead(suspect, number, max(first, (self.mark or 0) + 1))
@@ -261,6 +266,7 @@ class SequencedTracker(Tracker):
         if not self.blind:  # otherwise a recording may exist already
             self._report_feed(FeedEvent.FIRST, row.received_ns, str(first), row.at_ns)
         self._move(row, number, first)
+        self._id_proof.begin(row.at_ns)
 
     def _move(self, row: Row, number: int, lowest: int | None = None) -> None:
         self._shared.marks.pop(self.symbol, None)
@@ -339,6 +345,11 @@ class SequencedTracker(Tracker):
                 self._aside.add(held)
             self._settle()
         self.gaps.report_late(now, now_ns)
+        if self._odd is None:  # otherwise ids are not what was promised
+            last_ns = self._shared.lasts.get(self.symbol)
+            proved = self._id_proof.take(last_ns, self.gaps.ranges, now, end=end)
+            if proved is not None:
+                self.proved(Proof.IDS, *proved, now_ns)
         if self._lowered:
             self._lowered = False
             self._report_feed(FeedEvent.FIRST, now_ns, str(self.lowest), None)

@@ -6,7 +6,7 @@ from actors.continuity.gap_log import GapLog
 from actors.continuity.row import Decided, Row, Verdict
 from actors.continuity.suspects import Suspects
 from actors.continuity.tracker_state import Before, Snapshot, TrackerState
-from actors.model.records import FeedEvent, FeedRow, GapReason, GapRow, GapStatus, decimal
+from actors.model.records import FeedEvent, FeedRow, GapReason, GapRow, GapStatus, Proof, decimal
 
 # For a market that is recorded while the file cannot be read:
 BLIND_FRESH_NS = 10_000_000_000  # a live trade is younger than this; older ones are a replay, which comes first ...
@@ -257,8 +257,10 @@ class Tracker:
     def ended(self, gap: str, until_ns: int, recovered: int, now_ns: int) -> None:
         """The history has no unstored trade up to this time: an outage is over without a next trade."""
         if gap == self.outage:
+            row = self._book.get(gap)
             self._book.bound(gap, now_ns, None, until_ns, recovered, say=False)
             self.resolved(gap, GapStatus.FILLED, now_ns, recovered)
+            self.proved(Proof.HISTORY, row.from_ns if row else None, until_ns, now_ns)
 
     def _advance(self, row: Row) -> None:
         self._shared.lasts[self.symbol] = row.at_ns
@@ -309,6 +311,21 @@ class Tracker:
         book.close(gap, GapStatus.UNKNOWN, row.received_ns)
         self.outage = None
         self._settle()
+
+    def proved(self, proof: Proof, from_ns: int | None, until_ns: int | None, now_ns: int) -> None:
+        """Nothing but what gaps report is missing in this range. Called after its trades have been admitted."""
+        if from_ns is not None and until_ns is not None and from_ns < until_ns:
+            self._shared.feeds.append(
+                FeedRow(
+                    now_ns,
+                    self._shared.exchange,
+                    self.symbol,
+                    FeedEvent.PROVED,
+                    time_ns=from_ns,
+                    until_ns=until_ns,
+                    proof=proof,
+                )
+            )
 
     def _report_feed(self, event: FeedEvent, at_ns: int, trade_id: str | None, time_ns: int | None) -> None:
         self._shared.feeds.append(

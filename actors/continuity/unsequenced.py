@@ -9,7 +9,7 @@ from actors.continuity.row import HISTORY_SLACK_NS, RESET_ROWS, Row, Verdict
 from actors.continuity.tracker import Shared, Tracker
 from actors.continuity.tracker_state import Before, TrackerState
 from actors.continuity.twins import Twins, nth_key, twin_of_row
-from actors.model.records import GapReason, GapRow, GapStatus
+from actors.model.records import GapReason, GapRow, GapStatus, Proof
 
 
 class UnsequencedTracker(Tracker):
@@ -227,7 +227,9 @@ class UnsequencedTracker(Tracker):
         """A replay reaches back to our last trade: nothing is missing in between."""
         gap = self._proof[1] if self._proof else ""
         self._proof = None
-        if gap in self._book:
+        row = self._book.get(gap)
+        if row is not None:
+            self.proved(Proof.HISTORY, row.from_ns, row.to_ns, now_ns)
             if gap == self.outage:
                 self.outage = None
                 last_ns = self._shared.lasts.get(self.symbol)

@@ -86,11 +86,25 @@ class FeedEvent(enum.StrEnum):
     STOPPED = "stopped"  # it ended in an orderly way; without this row the newest audit row of the run is the end
     FIRST = "first"  # the lowest id of the recording: lower ids are older
     RESET = "reset"  # the exchange restarted its numbering with this id
+    PROVED = "proved"  # `proof` shows that from `time_ns` to before `until_ns` only trades of gaps are missing
+
+
+class Proof(enum.StrEnum):
+    """What shows that no trade is missing. Stored and queried: never renamed."""
+
+    IDS = "ids"  # contiguous ids, seen without a hole
+    TWO_FEEDS = "two_feeds"  # two connections delivered the same trades
+    HISTORY = "history"  # the exchange's history was compared with the record
+    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class FeedRow:
-    """One row of `feeds`; `trade_id` and `time_ns` for 'first' and 'reset' only, `run_id` filled in when stored."""
+    """One row of `feeds`; `run_id` is filled in when it is stored.
+
+    `trade_id` and `time_ns` belong to 'first' and 'reset', `time_ns`, `until_ns` and `proof` to 'proved'; times are
+    the exchange's, or ours if it sends none.
+    """
 
     at_ns: At
     exchange: str
@@ -99,6 +113,8 @@ class FeedRow:
     run_id: str = ""
     trade_id: str | None = None
     time_ns: Annotated[int | None, Stored("time", INSTANT)] = None
+    until_ns: Annotated[int | None, Stored("until", INSTANT)] = None
+    proof: Proof | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,14 @@ from pathlib import Path
 
 import duckdb
 
+from actors.model.records import AUDIT, FEEDS, GAP_STATES
+from actors.model.schema import Column, Schema
+from actors.model.ticks import TICKS
 from actors.store.identity import Identity, read_identity
 from actors.store.tables import TABLES
 from actors.store.views import SCHEMA, extra_view_sql, recorded_tail, select_sql
+
+OLDEST = (TICKS, GAP_STATES, FEEDS, AUDIT)  # tables of every version, on which the views stand
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +86,50 @@ def _fits(identity: Identity, owner: Owner) -> bool:
 
 
 def reach(con: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Covers the views of the open file with temporary ones, if they do not reach the tail that belongs to it.
+    """Covers the views of the open file with temporary ones, if they do not reach the tail that belongs to it, or
+    if the file is of an older version: the columns that it lacks are then NULL.
 
     Raises TailMissing; the file's own views are unchanged then, and raise an error when queried.
     """
     owner = owner_of(con)
     tail = usable_tail(path, owner) if owner else None
-    if tail is None or owner is None or owner.tail == tail:
+    moved = tail if owner is not None and owner.tail != tail else None
+    lacking = lacking_columns(con)
+    if moved is None and not lacking:
         return
     merged = _tables(con, None)
+    (database,) = con.execute("SELECT current_database()").fetchone() or ("",)
     for table in TABLES:
-        if (tail / table.name).is_dir():
-            select = select_sql(table, tail, merged=SCHEMA if table.name in merged else None, checked=False)
-            con.execute(f"CREATE OR REPLACE TEMP VIEW {table.name} AS {select}")
+        missing = lacking.get(table.name, ())
+        nulls = "".join(f", NULL::{column.kind.sql} AS {column.quoted}" for column in missing)
+        if moved is not None and (moved / table.name).is_dir():
+            known = Schema(table.name, tuple(column for column in table.columns if column not in missing))
+            schema = SCHEMA if table.name in merged else None
+            source = f"({select_sql(known, moved, merged=schema, checked=False)})"
+        elif missing:
+            source = f'"{database}".main.{table.name}'
+        else:
+            continue
+        con.execute(f"CREATE OR REPLACE TEMP VIEW {table.name} AS SELECT *{nulls} FROM {source}")
     for statement in extra_view_sql("TEMP VIEW "):
         con.execute(statement)
+
+
+def lacking_columns(con: duckdb.DuckDBPyConnection) -> dict[str, list[Column]]:
+    """The columns that a file of an older version lacks, by table; {} for any other file."""
+    rows = con.execute(
+        "SELECT table_name, list(column_name) FROM duckdb_columns()"
+        " WHERE database_name = current_database() AND schema_name = 'main' GROUP BY ALL"
+    ).fetchall()
+    found = {name: set(columns) for name, columns in rows}
+    if "schema_version" not in found or not {table.name for table in OLDEST} <= found.keys():
+        return {}
+    lacking = {
+        table.name: [column for column in table.columns if column.name not in found[table.name]]
+        for table in TABLES
+        if table.name in found
+    }
+    return {name: columns for name, columns in lacking.items() if columns}
 
 
 def _tables(con: duckdb.DuckDBPyConnection, database: str | None) -> set[str]:

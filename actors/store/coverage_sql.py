@@ -1,14 +1,16 @@
-"""Coverage: which time ranges of which market are complete, repaired, lost or unknown, as SQL over the recorded
-rows.
+"""Coverage: which time ranges of which market are complete, repaired, lost or unknown, and what proves it, as SQL
+over the recorded rows.
 
 A market is covered from the moment it was first delivered, with or without trades, to the last moment at which the
 service is known to have run (its newest `audit` row), minus the ranges of gaps; between two runs only gaps say what
 is known. If ranges overlap, the worst status wins: lost, unknown, repaired, live. A range that turned out to miss
 nothing is live.
 
-The strength of 'live' is that of the id promise: contiguous ids prove it, others only mean "connected all the time
-and nothing known to be missing". Range ends taken from our clock (start, last audit row) and from the exchange's
-(gaps) differ by as much as the clocks.
+'live' alone means "connected all the time and nothing known to be missing". `proof` says what shows that nothing is
+missing: a row 'proved' of `feeds` that covers the instant, the strongest first (ids, two feeds, history), or the
+history that filled a gap. What is lost, unknown, or covered by no such row has the proof 'none': the time after the
+newest trade always, because only the next trade shows that none lies before it. Range ends taken from our clock
+(start, last audit row) and from the exchange's (gaps, proofs) differ by as much as the clocks.
 """
 
 from actors.model.records import GAP_STATES
@@ -45,11 +47,16 @@ named AS (
               WHEN g.status IN ('lost', 'partial') THEN 3 ELSE 2 END AS verdict
   FROM gaps g LEFT JOIN ends e USING (exchange, symbol)
   WHERE g.from_time IS NOT NULL),
+proved AS (
+  SELECT exchange, symbol, "time" AS since, until, proof FROM feeds
+  WHERE event = 'proved' AND until > "time" AND proof IN ('ids', 'two_feeds', 'history')),
+spans AS (
+  SELECT exchange, symbol, since, until, 'r' || verdict AS kind FROM ground
+  UNION ALL SELECT exchange, symbol, since, until, 'g' || verdict FROM named
+  UNION ALL SELECT exchange, symbol, since, until, proof FROM proved),
 turns AS (
-  SELECT exchange, symbol, since AS at_time, verdict, 1 AS step, false AS is_gap FROM ground
-  UNION ALL SELECT exchange, symbol, until, verdict, -1, false FROM ground
-  UNION ALL SELECT exchange, symbol, since, verdict, 1, true FROM named
-  UNION ALL SELECT exchange, symbol, until, verdict, -1, true FROM named),
+  SELECT exchange, symbol, since AS at_time, kind, 1 AS step FROM spans
+  UNION ALL SELECT exchange, symbol, until, kind, -1 FROM spans),
 steps AS (
   SELECT exchange, symbol, at_time,
          {sums}
@@ -63,27 +70,29 @@ levels AS (
 judged AS (
   SELECT exchange, symbol, since, until,
          CASE WHEN g3 > 0 THEN 'lost' WHEN g2 > 0 THEN 'unknown' WHEN g1 > 0 THEN 'repaired'
-              WHEN g0 > 0 OR r0 > 0 THEN 'live' WHEN r2 > 0 THEN 'unknown' END AS status
+              WHEN g0 > 0 OR r0 > 0 THEN 'live' WHEN r2 > 0 THEN 'unknown' END AS status,
+         CASE WHEN status NOT IN ('live', 'repaired') THEN 'none' WHEN ids > 0 THEN 'ids'
+              WHEN two_feeds > 0 THEN 'two_feeds' WHEN history > 0 OR g1 > 0 THEN 'history' ELSE 'none' END AS proof
   FROM levels WHERE until IS NOT NULL),
 islands AS (
-  SELECT *, sum(CASE WHEN status IS NOT DISTINCT FROM before THEN 0 ELSE 1 END)
+  SELECT *, sum(CASE WHEN status IS NOT DISTINCT FROM before AND proof = proof_before THEN 0 ELSE 1 END)
               OVER (PARTITION BY exchange, symbol ORDER BY since) AS island
-  FROM (SELECT *, lag(status) OVER (PARTITION BY exchange, symbol ORDER BY since) AS before FROM judged))
-SELECT exchange, symbol, min(since) AS from_time, max(until) AS to_time, status
+  FROM (SELECT *, lag(status) OVER market AS before, lag(proof) OVER market AS proof_before FROM judged
+        WINDOW market AS (PARTITION BY exchange, symbol ORDER BY since)))
+SELECT exchange, symbol, min(since) AS from_time, max(until) AS to_time, status, proof
 FROM islands WHERE status IS NOT NULL
-GROUP BY exchange, symbol, status, island
+GROUP BY exchange, symbol, status, proof, island
 ORDER BY exchange, symbol, from_time
 """
 
+# What may cover an instant: runs (r) and gaps (g) by verdict, and proofs.
+_KINDS = ("r0", "r2", "g0", "g1", "g2", "g3", "ids", "two_feeds", "history")
+
 
 def _filled_in(select: str) -> str:
-    """Inserts the running counts of what covers each instant: gaps by status, and runs by status."""
-    kinds = {"g0": (True, 0), "g1": (True, 1), "g2": (True, 2), "g3": (True, 3), "r0": (False, 0), "r2": (False, 2)}
-    sums = [
-        f"coalesce(sum(step) FILTER (is_gap = {gap} AND verdict = {verdict}), 0) AS {name}"
-        for name, (gap, verdict) in kinds.items()
-    ]
-    levels = [f"sum({name}) OVER market AS {name}" for name in kinds]
+    """Inserts the running counts of what covers each instant."""
+    sums = [f"coalesce(sum(step) FILTER (kind = '{kind}'), 0) AS {kind}" for kind in _KINDS]
+    levels = [f"sum({kind}) OVER market AS {kind}" for kind in _KINDS]
     joint = ",\n         "
     return select.format(sums=joint.join(sums), levels=joint.join(levels))
 

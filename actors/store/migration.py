@@ -25,6 +25,10 @@ STEPS: Mapping[int, Sequence[str]] = {
         " price_step DECIMAL(38,18), volume_step DECIMAL(38,18), active BOOLEAN, seen_at TIMESTAMPTZ,"
         " price_scale BIGINT, volume_scale BIGINT)",
     ),
+    4: (
+        "ALTER TABLE store.feeds ADD COLUMN until TIMESTAMPTZ",
+        "ALTER TABLE store.feeds ADD COLUMN proof VARCHAR",
+    ),
 }
 
 

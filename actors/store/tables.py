@@ -4,7 +4,7 @@ from actors.model.records import AUDIT, EVENTS, FEEDS, GAP_STATES, INSTRUMENTS, 
 from actors.model.schema import Schema
 from actors.model.ticks import REJECTS, TICKS
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 # Ticks come last: the ticks segment of a batch commits it (see segments.write_batch).
 TABLES: tuple[Schema, ...] = (REJECTS, EVENTS, AUDIT, GAP_STATES, FEEDS, LAGS, INSTRUMENTS, TICKS)

@@ -21,7 +21,7 @@ ORDER BY from_time, exchange, symbol
 
 # Intervals are cut at the ends of the requested time range.
 _COVERAGE = """
-SELECT exchange, symbol, status,
+SELECT exchange, symbol, status, proof,
        greatest(from_time, coalesce(make_timestamptz($3::BIGINT), from_time)) AS from_time,
        least(to_time, coalesce(make_timestamptz($4::BIGINT), to_time)) AS to_time
 FROM coverage
@@ -66,6 +66,6 @@ gaps = _command(
 coverage = _command(
     "coverage",
     _COVERAGE,
-    "Is this time range complete? Intervals that are live, repaired, lost or unknown.",
+    "Is this time range complete? Intervals that are live, repaired, lost or unknown, and what proves it.",
     Fit(),
 )

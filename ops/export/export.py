@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 
 from actors.model.ticks import TICKS
+from actors.store.adjacent_tail import lacking_columns
 from actors.store.partitions import DAY_US, moment, within, write
 from actors.store.sql import sql_text
 from actors.store.tables import TABLES
@@ -119,6 +120,9 @@ def _make_file(src: Source, made: Path, time_range: TimeRange, progress: Progres
         done += written
     if set(wanted) >= {table.name for table in TABLES}:  # a file of an older version may lack some tables
         con.execute("USE made")
+        for name, columns in lacking_columns(con).items():
+            for column in columns:
+                con.execute(f"ALTER TABLE main.{name} ADD COLUMN {column.quoted} {column.kind.sql}")
         for statement in extra_view_sql():
             con.execute(statement)
         con.execute("USE memory")

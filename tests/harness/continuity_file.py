@@ -14,7 +14,7 @@ GAPS = """CREATE TABLE gap_states ("at" TIMESTAMPTZ, gap_id VARCHAR, exchange VA
   reason VARCHAR, opened_at TIMESTAMPTZ, from_id VARCHAR, from_time TIMESTAMPTZ, to_id VARCHAR,
   to_time TIMESTAMPTZ, missing BIGINT, recovered BIGINT, status VARCHAR, closed_at TIMESTAMPTZ)"""
 FEEDS = """CREATE TABLE feeds ("at" TIMESTAMPTZ, exchange VARCHAR, symbol VARCHAR, event VARCHAR, run_id VARCHAR,
-  trade_id VARCHAR, time TIMESTAMPTZ)"""
+  trade_id VARCHAR, time TIMESTAMPTZ, until TIMESTAMPTZ, proof VARCHAR)"""
 AUDIT = """CREATE TABLE audit ("at" TIMESTAMPTZ, exchange VARCHAR, run_id VARCHAR)"""
 
 
@@ -80,7 +80,7 @@ def put_feeds(con: duckdb.DuckDBPyConnection, rows: Iterable[FeedRow]) -> None:
     for r in rows:
         con.execute(
             f"INSERT INTO feeds VALUES ({_at(r.at_ns)}, '{r.exchange}', '{r.symbol}', '{r.event}', '{r.run_id}',"
-            f" {_text(r.trade_id)}, {_at(r.time_ns)})"
+            f" {_text(r.trade_id)}, {_at(r.time_ns)}, {_at(r.until_ns)}, {_text(r.proof)})"
         )
 
 

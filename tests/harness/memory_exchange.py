@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from itertools import groupby
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -352,10 +353,10 @@ async def recorded(
 
 
 def coverage(recorder: Recorder, symbol: str = "BTC/USDT") -> list[str]:
-    """The verdicts on a market, in order of time, from what was recorded of it."""
+    """The verdicts on a market, in order of time and whatever proves them, from what was recorded of it."""
     con = new_file()
     put_gaps(con, [gap for chunk in recorder.chunks for gap in chunk.gaps])
     put_feeds(con, [dataclasses.replace(feed, run_id="r") for chunk in recorder.chunks for feed in chunk.feeds])
     put_audit(con, "r", time.time_ns())
     rows = con.execute("SELECT status FROM coverage WHERE symbol = ? ORDER BY from_time", [symbol]).fetchall()
-    return [status for (status,) in rows]
+    return [status for status, _ in groupby(status for (status,) in rows)]

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import groupby
 
 import pytest
 import trio
@@ -78,7 +79,8 @@ def coverage(recorder: Recorder, now_ns: int) -> list[str]:
     put_gaps(con, [gap for chunk in recorder.chunks for gap in chunk.gaps])
     put_feeds(con, [dataclasses.replace(feed, run_id="r") for chunk in recorder.chunks for feed in chunk.feeds])
     put_audit(con, "r", now_ns)
-    return [status for (status,) in con.execute("SELECT status FROM coverage ORDER BY from_time").fetchall()]
+    rows = con.execute("SELECT status FROM coverage ORDER BY from_time").fetchall()
+    return [status for status, _ in groupby(status for (status,) in rows)]
 
 
 # -- what is evidence --------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.model.records import FeedEvent, FeedRow, GapReason, GapRow, GapStatus
+from actors.model.records import FeedEvent, FeedRow, GapReason, GapRow, GapStatus, Proof
 from tests.harness.amounts import amount
 from tests.harness.continuity_file import new_file, put_audit, put_feeds, put_gaps
 from tests.harness.continuity_rows import BTC, ETH, SECOND_NS, T0_NS
@@ -127,30 +127,85 @@ def test_runs_that_follow_at_once_are_one_range() -> None:
     assert coverage(con) == [(0, 90, "live")]
 
 
+def proofs(con: duckdb.DuckDBPyConnection) -> list[tuple[float, float, str, str]]:
+    rows = con.execute("SELECT epoch_us(from_time), epoch_us(to_time), status, proof FROM coverage").fetchall()
+    return [((a - T0_NS // 1000) / 1e6, (b - T0_NS // 1000) / 1e6, *words) for a, b, *words in rows]
+
+
+def prove(con: duckdb.DuckDBPyConnection, proof: Proof, since: float, until: float) -> None:
+    put_feeds(con, [FeedRow(s(99), "x", BTC, FeedEvent.PROVED, time_ns=s(since), until_ns=s(until), proof=proof)])
+
+
+def test_what_nothing_proves_is_live_without_a_proof() -> None:
+    con = new_file()
+    run(con, "r1", 0, 100)
+    assert proofs(con) == [(0, 100, "live", "none")]
+
+
+def test_the_strongest_proof_of_an_instant_counts_and_none_where_a_gap_says_otherwise() -> None:
+    con = new_file()
+    run(con, "r1", 0, 100)
+    prove(con, Proof.HISTORY, 5, 90)
+    prove(con, Proof.TWO_FEEDS, 10, 60)
+    prove(con, Proof.IDS, 20, 40)
+    prove(con, Proof.IDS, 40, 50)
+    put_gaps(con, [gap(1, 30, 35, "lost"), gap(2, 95, 97, "filled")])
+    assert proofs(con) == [
+        (0, 5, "live", "none"),
+        (5, 10, "live", "history"),
+        (10, 20, "live", "two_feeds"),
+        (20, 30, "live", "ids"),
+        (30, 35.000001, "lost", "none"),
+        (35.000001, 50, "live", "ids"),
+        (50, 60, "live", "two_feeds"),
+        (60, 90, "live", "history"),
+        (90, 95, "live", "none"),
+        (95, 97.000001, "repaired", "history"),
+        (97.000001, 100, "live", "none"),
+    ]
+
+
+def test_a_proof_from_before_a_gap_was_known_gives_way_to_it_and_covers_nothing_that_was_not_recorded() -> None:
+    con = new_file()
+    run(con, "r1", 10, 100, stop=50)
+    prove(con, Proof.IDS, 0, 70)
+    assert proofs(con) == [(10, 50, "live", "ids")]
+    put_gaps(con, [gap(1, 20, None, "open", None)])
+    assert proofs(con) == [(10, 20, "live", "ids"), (20, 50, "unknown", "none")]
+
+
 WORDS = ["filled", "lost", "unknown"]
+STRONGEST_FIRST = [Proof.IDS, Proof.TWO_FEEDS, Proof.HISTORY]
 
 
 @settings(max_examples=amount(12, 300))
 @given(
     st.lists(st.tuples(st.integers(0, 40), st.integers(0, 20), st.sampled_from(WORDS)), max_size=6),
     st.lists(st.tuples(st.integers(0, 40), st.integers(1, 15)), min_size=1, max_size=3),
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 20), st.sampled_from(STRONGEST_FIRST)), max_size=5),
 )
 def test_the_view_agrees_with_the_rows_at_every_instant(
-    gaps: list[tuple[int, int, str]], runs: list[tuple[int, int]]
+    gaps: list[tuple[int, int, str]], runs: list[tuple[int, int]], proved: list[tuple[int, int, Proof]]
 ) -> None:
     con = new_file()
     for number, (since, lasts) in enumerate(sorted(runs)):
         run(con, f"r{number}", since, since + lasts)
     put_gaps(con, [gap(n, since, since + lasts, word) for n, (since, lasts, word) in enumerate(gaps)])
-    intervals = coverage(con)
+    for since, lasts, proof in proved:
+        prove(con, proof, since, since + lasts)
+    intervals = proofs(con)
     for before, after in pairwise(intervals):
         assert before[1] <= after[0]
-        assert before[1] < after[0] or before[2] != after[2]
+        assert before[1] < after[0] or before[2:] != after[2:]
     low, high = min(a for a, _ in runs), max(a + n for a, n in runs)
     for instant in (x + 0.5 for x in range(-1, 62)):
         words = {word for since, lasts, word in gaps if since <= instant < since + lasts}
         expected = "lost" if "lost" in words else "unknown" if "unknown" in words else "repaired" if words else None
         if expected is None and low <= instant < high:
             expected = "live" if any(a <= instant < a + n for a, n in runs) else "unknown"
-        found = [word for since, until, word in intervals if since <= instant < until]
-        assert found == ([expected] if expected else [])
+        shown = {proof for since, lasts, proof in proved if since <= instant < since + lasts}
+        best = next((proof.value for proof in STRONGEST_FIRST if proof in shown), "none")
+        best = "none" if expected not in ("live", "repaired") else best
+        best = "history" if expected == "repaired" and best == "none" else best
+        found = [(word, proof) for since, until, word, proof in intervals if since <= instant < until]
+        assert found == ([(expected, best)] if expected else [])

@@ -1,15 +1,31 @@
 """Files of older versions are upgraded in one transaction; newer and foreign ones are left unchanged."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from actors.model.records import FEEDS, FeedEvent, FeedRow, GapReason, GapRow, GapStatus, Proof
+from actors.model.schema import Schema
 from actors.store.database import FileRefused, SchemaNewer
 from actors.store.migration import STEPS, NoWayUp, migrate
 from actors.store.tables import SCHEMA_VERSION, TABLES
-from tests.harness.recording_samples import ask, ids, record, settings, store, write
+from actors.store.views import select_sql
+from ops.export.export import export
+from ops.export.query import run_query
+from tests.harness.recording_samples import (
+    SECOND_NS,
+    START_NS,
+    ask,
+    batch,
+    ids,
+    record,
+    settings,
+    store,
+    write,
+)
 
 # A version that never was: without the source of a tick, and without any audit.
 OLDER: Mapping[int, tuple[str, ...]] = {
@@ -32,6 +48,7 @@ def make_older(path: Path) -> None:
         con.execute("ALTER TABLE store.ticks DROP COLUMN source")
         con.execute("DROP TABLE store.audit")
         con.execute("DROP TABLE store.lags; DROP TABLE store.instruments")
+        con.execute("ALTER TABLE store.feeds DROP COLUMN until; ALTER TABLE store.feeds DROP COLUMN proof")
         con.execute("UPDATE main.schema_version SET version = 0")
 
 
@@ -66,6 +83,7 @@ def test_the_steps_from_version_1_lead_to_what_a_new_file_has(tmp_path: Path) ->
     with duckdb.connect(configured.path) as con:
         for name in ("lags", "instruments"):
             con.execute(f"DROP VIEW main.{name}; DROP TABLE store.{name}")
+        con.execute("ALTER TABLE store.feeds DROP COLUMN until; ALTER TABLE store.feeds DROP COLUMN proof")
         con.execute("UPDATE main.schema_version SET version = 1")
     with store(configured) as made:
         write(made)
@@ -170,3 +188,67 @@ def test_versions_are_taken_one_after_the_other() -> None:
     with pytest.raises(NoWayUp, match="from 9"):
         migrate(con, 6, 11, steps)
     assert len(con.execute("FROM log").fetchall()) == 3
+
+
+def to_version_4(path: Path, tail: Path) -> None:
+    """Takes a file and its tail back to the version before `feeds` held proofs."""
+    feeds = FEEDS.names.replace(', "until", "proof"', "")
+    with duckdb.connect(path) as con:
+        old = select_sql(Schema("feeds", FEEDS.columns[:-2]), tail)
+        assert '"proof"' not in old + feeds
+        con.execute("ALTER TABLE store.feeds DROP COLUMN until; ALTER TABLE store.feeds DROP COLUMN proof")
+        for segment in (tail / "feeds").iterdir():
+            con.execute(f"CREATE OR REPLACE TEMP TABLE t AS SELECT {feeds} FROM read_parquet('{segment}')")
+            con.execute(f"COPY t TO '{segment}' (FORMAT parquet)")
+        con.execute(f"CREATE OR REPLACE VIEW main.feeds AS {old}")
+        con.execute("CREATE OR REPLACE VIEW main.coverage AS SELECT exchange, symbol, event AS status FROM feeds")
+        con.execute("UPDATE main.schema_version SET version = 4")
+
+
+@pytest.mark.parametrize("how", ["in place", "exported", "moved with its tail"])
+def test_a_reader_of_an_older_file_is_told_of_no_proof_that_the_file_cannot_have(tmp_path: Path, how: str) -> None:
+    configured = settings(tmp_path)
+    market = ("x", "BTC/USDT")
+    gap = GapRow(
+        START_NS, "g", *market, GapReason.DISCONNECT, START_NS, from_id="1", from_ns=START_NS + SECOND_NS,
+        to_id="9", to_ns=START_NS + 2 * SECOND_NS, missing=7, recovered=7, status=GapStatus.FILLED,
+    )  # fmt: skip
+    with store(configured) as made:
+        write(made)
+        made.merge()
+        made.write(replace(batch(made.next_number(), exchange="x"), gaps=(gap,)))
+    path = configured.path
+    with duckdb.connect(path) as con:
+        con.execute(
+            "INSERT INTO store.feeds BY NAME SELECT 'x' AS exchange, 'BTC/USDT' AS symbol, 'started' AS event,"
+            f" 'run' AS run_id, make_timestamptz({(START_NS - 10 * SECOND_NS) // 1000}) AS \"at\""
+        )
+    to_version_4(path, made.tail)
+    if how == "exported":
+        export(path, path := tmp_path / "copy.duckdb")
+    elif how != "in place":
+        (other := tmp_path / "elsewhere").mkdir()
+        made.tail.rename(other / made.tail.name)
+        path = path.rename(other / path.name)
+    found = run_query(path, "SELECT status, proof FROM coverage WHERE exchange = 'x' ORDER BY from_time").rows
+    assert found == [("live", "none"), ("repaired", "history")]
+    assert run_query(path, "SELECT count(*), count(proof) FROM feeds").rows == [(1, 0)]
+    assert run_query(path, "SELECT count(*) FROM ticks").rows == [(12,)]
+
+
+def test_a_file_of_the_version_before_proofs_goes_on_with_them(tmp_path: Path) -> None:
+    configured = settings(tmp_path)
+    with store(configured) as made:
+        write(made)
+        made.merge()
+        write(made, 3)
+        tail = made.tail
+    to_version_4(configured.path, tail)
+    proof = FeedRow(START_NS, "x", "BTC/USDT", FeedEvent.PROVED, "run", time_ns=1, until_ns=2_000, proof=Proof.IDS)
+    with store(configured) as made:
+        assert [notice.event for notice in made.notices] == ["store_migrated"]
+        made.write(replace(batch(made.next_number()), feeds=(proof,)))
+        assert ask(configured.path, "SELECT proof FROM feeds") == [("ids",)]
+        made.finish(lambda: False)
+    assert ask(configured.path, "SELECT proof, count(*) FROM feeds GROUP BY ALL") == [("ids", 1)]
+    assert ask(configured.path, "SELECT count(*) FROM ticks") == [(30,)]
