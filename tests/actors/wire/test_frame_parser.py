@@ -287,6 +287,30 @@ def test_cutter_and_wsproto_refuse_the_same_garbage(garbage: bytes, places: list
     assert (ours.messages, ours.controls, ours.code) == (theirs.messages, theirs.controls, theirs.code)
 
 
+SIZES = (0, 125, 126, 130, 150, 1023, 1024, 5000)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(SIZES), st.sampled_from((TEXT, BINARY))), min_size=1, max_size=5),
+    st.sampled_from(
+        (frame(b"hi", PING), frame(b"a", TEXT, final=False), b"\x81\x7e\x00\x05", b"\x91\x7e", NORMAL_CLOSE)
+    ),
+    st.integers(0, 300),
+    st.sampled_from((140, 1023, HUGE)),
+)
+@settings(max_examples=80)
+def test_runs_of_long_messages_are_heard_as_wsproto_hears_them(
+    kinds: list[tuple[int, int]], odd: bytes, missing: int, limit: int
+) -> None:
+    run = b"".join(frame(b"x" * size, opcode) for size, opcode in kinds * 20)
+    whole = run + odd + run
+    stream = whole[: len(whole) - missing]
+    expected = ask_wsproto([stream], limit)
+    assert cut([stream], limit) == expected
+    assert cut(split(stream, [len(run + odd)]), limit) == expected
+    assert cut(split(stream, [len(stream) // 2]), limit) == expected
+
+
 def test_a_flood_of_tiny_reads_costs_no_more_than_its_bytes() -> None:
     message = frame(b"x" * 70_000)
     cutter, messages = FrameParser(HUGE), list[bytes]()
