@@ -216,13 +216,18 @@ class ConnectionPool:
             await self._start(new)
             return True
 
+    @property
+    def to_replace(self) -> bool:
+        """Whether `look` has something to do."""
+        return bool(self._replacements) or any(map(self._why_replace, self.connections))
+
     async def look(self) -> list[tuple[str, str]]:
         """Begins and ends replacements, about once a second. Returns events to report, as (event, reason)."""
         events: list[tuple[str, str]] = []
         if self._retired:
             return events
         for connection in list(self.connections):
-            why = self._announced_close(connection) or self._aged(connection)
+            why = self._why_replace(connection)
             if why and await self.replace(connection, why):
                 events.append(("replacing", f"{connection.spec.name}: {why}; opening a second connection"))
         async with self._changing:
@@ -232,6 +237,9 @@ class ConnectionPool:
                     self._replacements.remove(replacement)
                     events.append(outcome)
         return events
+
+    def _why_replace(self, connection: Connection) -> str:
+        return self._announced_close(connection) or self._aged(connection)
 
     def _announced_close(self, connection: Connection) -> str:
         return connection.state.leaving if trio.current_time() - connection.state.opened_at >= LEAVING_S else ""

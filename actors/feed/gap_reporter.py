@@ -4,6 +4,7 @@ far.
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 import trio
 
@@ -12,6 +13,7 @@ from actors.continuity.tracker_state import Before, TrackerState
 from actors.exchanges.contract.feed import Market
 from actors.feed.accumulator import rejected
 from actors.feed.connection_pool import ConnectionPool
+from actors.feed.ticker import ticker
 from actors.model.chunk import Chunk
 from actors.model.errors import DatabaseLocked
 from actors.model.ticks import Block, IdPromise
@@ -52,14 +54,17 @@ class GapReporter:
         """Runs until cancelled; reports what is missing."""
         context.ok()
         while True:
-            self._judge_refusals(context)
+            await ticker().repeat(partial(self._look, context), TICK_S)
             if self._continuity.blind:
                 await self._look_back(context)
-            self._gather()
-            if self._unsent:
-                await self.report()
-            context.handled(0)
-            await trio.sleep(TICK_S)
+            await self.report()
+
+    def _look(self, context: Context) -> bool:
+        """Gathers what is to be reported; returns whether there is anything to do about it."""
+        self._judge_refusals(context)
+        self._gather()
+        context.handled(0)
+        return bool(self._unsent or self._continuity.blind)
 
     def _judge_refusals(self, context: Context) -> None:
         """Degrades health while a considerable share of a market is rejected, and records gaps for it."""

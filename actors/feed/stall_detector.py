@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import trio
@@ -19,6 +20,7 @@ from actors.feed.connection import Connection
 from actors.feed.connection_pool import OVERLAP_S, ConnectionPool
 from actors.feed.interarrival import PATIENCE_S_MAX, Interarrival
 from actors.feed.peer_activity import PeerActivity
+from actors.feed.ticker import ticker
 from actors.model.records import GapReason
 from supervisor import Context
 
@@ -38,6 +40,9 @@ class StallLimits:
 
 
 DEFAULT_STALL_LIMITS = StallLimits()
+
+# a market, the connections that do not deliver it, all connections that should, and when this was found
+_Silence = tuple[str, list[Connection], list[Connection], float]
 
 
 class Probes(Protocol):
@@ -80,27 +85,39 @@ class StallDetector:
         self._uneven: dict[str, str] = {}  # the message about it, once it has lasted long enough
         self._condition = ""  # the exchange's own status
         self._looked_at = self._awake_since = -math.inf
+        self._silent: list[_Silence] = []  # to be judged
+        self._reported = ""
 
     async def run(self, context: Context) -> None:
         """Runs until cancelled."""
         context.ok()
-        reported = ""
         while True:
+            await ticker().repeat(partial(self._check, context), TICK_S)
             for event, reason in await self._pool.look():
                 context.note(event, reason)
-            await self._look(context)
-            self._note_condition(context)
-            parts = [*self._stalled.values(), *self._uneven.values()][:SHOWN_MAX]
-            if self._condition:
-                parts.insert(0, f"{self._exchange} reports: {self._condition}")
-            reason = "; ".join(parts)
-            if reason and reason != reported:
-                context.degraded(reason)
-            elif not reason:
-                context.ok()
-            reported = reason
-            context.handled(0)
-            await trio.sleep(TICK_S)
+            for silence in self._silent:
+                await self._judge(context, *silence)
+            self._report(context)
+
+    def _check(self, context: Context) -> bool:
+        """Looks at all markets; returns whether there is anything to do about them."""
+        self._silent = self._look()
+        self._note_condition(context)
+        self._report(context)
+        context.handled(0)
+        return bool(self._silent) or self._pool.to_replace
+
+    def _report(self, context: Context) -> None:
+        """Shows stalled markets and the exchange's status in health."""
+        parts = [*self._stalled.values(), *self._uneven.values()][:SHOWN_MAX]
+        if self._condition:
+            parts.insert(0, f"{self._exchange} reports: {self._condition}")
+        reason = "; ".join(parts)
+        if reason and reason != self._reported:
+            context.degraded(reason)
+        elif not reason:
+            context.ok()
+        self._reported = reason
 
     def _note_condition(self, context: Context) -> None:
         """Reports the exchange's status once, although several connections receive it."""
@@ -110,7 +127,8 @@ class StallDetector:
             self._condition = condition
             context.note("condition", condition or "normal again")
 
-    async def _look(self, context: Context) -> None:
+    def _look(self) -> list[_Silence]:
+        """Notes what was traded; returns the markets that are silent for too long."""
         now = trio.current_time()
         if now - self._looked_at > LATE_S:
             self._awake_since = now
@@ -126,6 +144,7 @@ class StallDetector:
             self._level(symbol)
         traded = {_coin(symbol) for symbol in carriers if self._has_traded(symbol, carriers[symbol], now)}
         self._peers.traded(self._exchange, traded, now)
+        silences: list[_Silence] = []
         for symbol, connections in carriers.items():
             interarrival, at_most_s = (
                 self._interarrival(symbol),
@@ -133,9 +152,10 @@ class StallDetector:
             )
             silent = [c for c in connections if interarrival.due(self._idle_since(c, symbol), now, at_most_s)]
             if silent:
-                await self._judge(context, symbol, silent, connections, now)
+                silences.append((symbol, silent, connections, now))
             else:
                 self._level(symbol)
+        return silences
 
     def _interarrival(self, symbol: str) -> Interarrival:
         return self._interarrivals.setdefault(symbol, Interarrival(self._least_s))
