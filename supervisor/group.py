@@ -17,14 +17,17 @@ from supervisor.watchdog import WATCH_EVERY_S
 
 
 class Group:
-    """`together` stops all children at once instead of one after the other in reverse start order."""
+    """`together` stops all children at once instead of one after the other in reverse start order.
 
-    def __init__(self, name: str, strategy: Strategy, *, together: bool) -> None:
+    `names` are those in use in the whole tree; a child's name is removed when it is free again.
+    """
+
+    def __init__(self, name: str, strategy: Strategy, *, together: bool, names: set[str]) -> None:
         self.children: list[Child] = []
         self.closing: DesiredState | None = None  # SUSPEND or STOP
         self._gave_up: GaveUp | None = None
         self._on_gave_up: Callable[[], None] | None = None
-        self._name = name
+        self._name, self._names = name, names
         self._linked = strategy is not Strategy.ONE_FOR_ONE
         self._restarts_all = strategy is Strategy.ONE_FOR_ALL
         self._together = together
@@ -168,6 +171,7 @@ class Group:
     def _forget(self, child: Child) -> None:
         child.forget()
         self.children.remove(child)
+        self._names.discard(child.spec.name)
 
     def _restart_siblings(self, crashed: Child) -> None:
         if not self._linked:

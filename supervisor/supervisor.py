@@ -52,7 +52,8 @@ class Supervisor:
         self.event_error: str | None = None
         self._on_event = on_event
         self._random = random if random is not None else Random()  # noqa: S311 - jitter, not a secret
-        self._group = Group(name, strategy, together=stop_together)
+        self._names: set[str] = {name} if above is None else above._names  # of the whole tree
+        self._group = Group(name, strategy, together=stop_together, names=self._names)
         self._above = above
         self._below: dict[str, Supervisor] = {}
         self._block: AbstractAsyncContextManager[Supervisor] | None = None
@@ -121,7 +122,9 @@ class Supervisor:
         child.stop()
         owner._group.reconcile()
         await child.gone.wait()
-        owner._below.pop(name, None)
+        branch = owner._below.pop(name, None)
+        if branch is not None:  # children that never ran have not ended by themselves
+            self._names.difference_update(row.name for row in branch.snapshot())
 
     async def restart(self, name: str) -> None:
         """Stops a child and starts it at once, from whatever state; its failures no longer count."""
@@ -191,15 +194,13 @@ class Supervisor:
 
     def _new_child(self, spec: ChildSpec, on_asked: Callable[[DesiredState], None] | None = None) -> Child:
         self._refuse_while_closing()
-        top = self
-        while top._above is not None:
-            top = top._above
-        if spec.name == top.name or top._has(spec.name):
+        if spec.name in self._names:
             raise ValueError(f"there is an actor named {spec.name} already")
         parent = self.name if self._above is not None else None
         return Child(spec, self._group, parent=parent, random=self._random, emit=self._emit, on_asked=on_asked)
 
     async def _add(self, child: Child) -> None:
+        self._names.add(child.spec.name)
         self._group.children.append(child)
         await self._carry_out(child)
 
@@ -211,13 +212,6 @@ class Supervisor:
             await old.ended.wait()
         while (starting := self._group.starting()) is not None:
             await starting.wait()
-
-    def _has(self, name: str) -> bool:
-        """Whether an actor below has this name. Thousands of children are each added with this question."""
-        below = self._below.values()
-        return any(child.spec.name == name for child in self._group.children) or any(
-            one._has(name) for one in below
-        )
 
     def _find(self, name: str) -> "tuple[Supervisor, Child]":
         for child in self._group.children:

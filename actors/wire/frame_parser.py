@@ -132,7 +132,8 @@ class FrameParser:
             if after == position:
                 break
             position = after
-        self._pending += data[position:]
+        if position < end:
+            self._pending += data[position:]
         return messages, controls
 
     def _other(self, data: bytes, position: int, messages: list[bytes], controls: list[bytes]) -> int:

@@ -127,11 +127,11 @@ class MessageStream(trio.abc.Stream):
             return False
         received_ns = time.time_ns()
         tls = self._tls
-        if tls is None:
+        if tls is None or not data:
             plain = bytes(data)
         else:
-            plain = tls.decrypt(data) if data else b""
-            if data and not plain and not tls.ended:  # the rest of a record has not arrived yet
+            plain = tls.decrypt(data)
+            if not plain and not tls.ended:  # the rest of a record has not arrived yet
                 return tls.owes_answer
         self.stats.bytes += len(plain)
         return self._accept(plain, received_ns) or (tls is not None and tls.owes_answer)
@@ -146,12 +146,10 @@ class MessageStream(trio.abc.Stream):
             stats = self.stats
             stats.last_frame_ns = received_ns
             stats.last_frame_at = trio.current_time()
-            if self.leaving:
-                messages = []
-            if messages:
+            if messages and not self.leaving:
                 stats.frames += len(messages)
                 self._pause = self._sink(messages, received_ns)
-            self._controls.extend(controls)
+            self._controls += controls
         return bool(controls) or self._pause is not None or self._cutter.closed
 
     def _some_controls(self) -> bytes:

@@ -82,21 +82,30 @@ class TlsStream(trio.abc.Stream):
 
     def decrypt(self, data: bytes | bytearray | memoryview) -> bytes:
         """All that can be decrypted once `data` has been received. Raises trio.BrokenResourceError."""
-        incoming, tls = self._incoming, self._tls
+        incoming, read = self._incoming, self._tls.read
         incoming.write(data)
-        parts: list[bytes] = []
         try:
-            while incoming.pending or tls.pending():
-                part = tls.read(RECORD_BYTES_MAX)
+            plain = read(RECORD_BYTES_MAX)  # a whole record: more can only be in `incoming`
+            if plain and incoming.pending:
+                plain = self._decrypt_more(plain)
+        except ssl.SSLWantReadError:
+            return b""  # the rest of a record has not arrived yet
+        except ssl.SSLError as exc:
+            raise trio.BrokenResourceError("the data received is not TLS") from exc
+        if not plain:
+            self._ended = True
+        return plain
+
+    def _decrypt_more(self, first: bytes) -> bytes:
+        parts = [first]
+        with suppress(ssl.SSLWantReadError):
+            while self._incoming.pending:
+                part = self._tls.read(RECORD_BYTES_MAX)
                 if not part:
                     self._ended = True
                     break
                 parts.append(part)
-        except ssl.SSLWantReadError:
-            pass  # the rest of a record has not arrived yet
-        except ssl.SSLError as exc:
-            raise trio.BrokenResourceError("the data received is not TLS") from exc
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return b"".join(parts)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """See trio.abc.SendStream."""
