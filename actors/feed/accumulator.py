@@ -23,8 +23,9 @@ from actors.wire.frame_parser import Violation
 from supervisor import Mailbox, describe
 from supervisor.text import printable
 
-# What is read waits for more, to be decoded together: until it is so much, or until the session's next check.
+# What is read waits for more, to be decoded together: until it is so much, or has waited so long.
 DECODE_MESSAGES = 64
+DECODE_S = 1.0
 DECODE_BYTES = 64 * 1024
 OVERSIZE_CLOSE = 1009  # RFC 6455, section 7.4.1
 
@@ -56,6 +57,7 @@ class Accumulator:
         self._messages: list[bytes] = []  # wait to be decoded
         self._received: list[int] = []  # when each of them was read
         self._waiting_bytes = 0
+        self._waiting_since = 0.0  # trio's clock
         self._block = Block(exchange)
         self._rejects: list[Reject] = []
         self._evidence_rows = 0  # their weight, see chunk.reject_rows
@@ -68,6 +70,8 @@ class Accumulator:
 
     def add(self, messages: list[bytes], received_ns: int) -> bool:
         """Keeps messages of one read until they are decoded. Returns whether that, or a hand-over, is due now."""
+        if not self._messages:
+            self._waiting_since = trio.current_time()
         self._messages += messages
         if len(messages) == 1:
             self._received.append(received_ns)
@@ -84,6 +88,10 @@ class Accumulator:
     def waiting(self) -> int:
         """How many messages wait to be decoded."""
         return len(self._messages)
+
+    def overdue(self, now: float) -> bool:
+        """Whether messages have waited long enough to be decoded."""
+        return bool(self._messages) and now - self._waiting_since >= DECODE_S
 
     def take(self, decoder: Decoder) -> Outcome:
         """Decodes what waits, and counts it without interruption.

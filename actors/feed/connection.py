@@ -104,6 +104,11 @@ class Connection:
         if self._session is not None:
             self._session.remove(symbols, silently=silently)
 
+    def decode(self) -> None:
+        """Decodes what has been read so far, so that `state` shows it; errors end the session, not the caller."""
+        if self._accumulator.decode is not None:
+            self._accumulator.decode()
+
     async def hand_over(self) -> None:
         """Puts everything read so far into the buffer's mailbox."""
         await self._accumulator.hand_over()

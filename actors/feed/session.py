@@ -197,6 +197,7 @@ class Session:
         """Decodes for a caller that must not see our errors: they end this session."""
         try:
             self._decode()
+            self._note_traded(trio.current_time())
         except Exception as error:  # noqa: BLE001 - raised by `run`
             self._failure = self._failure or error
             self._failed.set()
@@ -314,10 +315,12 @@ class Session:
         await ticker().repeat(partial(self._check, wire), min(WATCH_S, self.settings.silence_s / 4))
 
     def _check(self, wire: WebSocket) -> None:
-        """Ends a silent connection, decodes what was read, reports refused and unanswered requests in health."""
+        """Ends a silent connection, decodes what has waited, reports refused and unanswered requests in health."""
         now, silence_s = trio.current_time(), self.settings.silence_s
         if now - max(wire.stats.last_frame_at, self._state.reading_since) > silence_s:
             raise Silent(f"nothing came from {self.settings.name} for {silence_s:g} s")
+        if self._accumulator.overdue(now):
+            self._decode()
         self._note_traded(now)
         if not self._subscription.settled:
             self._wake.set()  # a retry may be due by now
@@ -332,8 +335,7 @@ class Session:
             self._context.ok()
 
     def _note_traded(self, now: float) -> None:
-        """Notes which markets had trades since the last check."""
-        self._decode()
+        """Notes which markets had trades, of those decoded since the last time."""
         self._note_delivered()
         seen = self._decoder.seen
         self._state.traded((self._symbols[native] for native in seen), now)

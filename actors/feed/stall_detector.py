@@ -146,16 +146,22 @@ class StallDetector:
         self._peers.traded(self._exchange, traded, now)
         silences: list[_Silence] = []
         for symbol, connections in carriers.items():
-            interarrival, at_most_s = (
-                self._interarrival(symbol),
-                self._limits.repeat_s if symbol in self._stalled else PATIENCE_S_MAX,
-            )
-            silent = [c for c in connections if interarrival.due(self._idle_since(c, symbol), now, at_most_s)]
+            silent = self._too_long(symbol, connections, now)
+            if silent:
+                for connection in silent:  # what it has read may be trades, or the exchange's status
+                    connection.decode()
+                silent = self._too_long(symbol, silent, now)
             if silent:
                 silences.append((symbol, silent, connections, now))
             else:
                 self._level(symbol)
         return silences
+
+    def _too_long(self, symbol: str, connections: Iterable[Connection], now: float) -> list[Connection]:
+        """Those whose silence about the market is longer than its intervals explain."""
+        interarrival = self._interarrival(symbol)
+        at_most_s = self._limits.repeat_s if symbol in self._stalled else PATIENCE_S_MAX
+        return [c for c in connections if interarrival.due(self._idle_since(c, symbol), now, at_most_s)]
 
     def _interarrival(self, symbol: str) -> Interarrival:
         return self._interarrivals.setdefault(symbol, Interarrival(self._least_s))

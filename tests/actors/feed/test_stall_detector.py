@@ -332,7 +332,7 @@ async def test_while_an_exchange_reports_that_it_does_not_trade_its_silence_is_n
         await venue.go_on(BTC, 0.5, LEARN_S)
         assert not recorder.reported("stalled", "replacing") and not recorder.gaps()
         venue.mute = {(0, BTC)}  # and from now on silence is a stall again, after as little as before
-        await venue.go_on(BTC, 0.5, STALL_S + LOOKS_S + 1)
+        await venue.go_on(BTC, 0.5, STALL_S + LOOKS_S)
         assert len(recorder.reported("stalled")) == 1
     assert coverage(recorder, time.time_ns())[0] == "live"
 
