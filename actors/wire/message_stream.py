@@ -132,9 +132,9 @@ class MessageStream(trio.abc.Stream):
         else:
             plain = tls.decrypt(data)
             if not plain and not tls.ended:  # the rest of a record has not arrived yet
-                return tls.owes_answer
+                return tls.outgoing.pending > 0
         self.stats.bytes += len(plain)
-        return self._accept(plain, received_ns) or (tls is not None and tls.owes_answer)
+        return self._accept(plain, received_ns) or (tls is not None and tls.outgoing.pending > 0)
 
     def _accept(self, data: bytes, received_ns: int) -> bool:
         """Delivers the messages that one read completes. Returns whether there is more to do than to read on."""

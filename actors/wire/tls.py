@@ -24,8 +24,8 @@ class TlsStream(trio.abc.Stream):
     def __init__(self, transport: trio.abc.Stream, context: ssl.SSLContext, server_hostname: str) -> None:
         self._transport = transport
         self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+        self.outgoing = ssl.MemoryBIO()  # encrypted, to be sent: by `send_all`, or by `answer`
+        self._tls = context.wrap_bio(self._incoming, self.outgoing, server_hostname=server_hostname)
         self._ended = False  # the server has sent close_notify
         self._sending = trio.StrictFIFOLock()  # encrypted bytes must be sent in the order of encryption
 
@@ -70,14 +70,9 @@ class TlsStream(trio.abc.Stream):
         """Whether the server has closed TLS in order."""
         return self._ended
 
-    @property
-    def owes_answer(self) -> bool:
-        """Whether `answer` has something to send."""
-        return bool(self._outgoing.pending)
-
     async def answer(self) -> None:
         """Sends what TLS itself requires, such as the answer to a change of keys."""
-        if self._outgoing.pending:
+        if self.outgoing.pending:
             await self._flush()
 
     def decrypt(self, data: bytes | bytearray | memoryview) -> bytes:
@@ -118,7 +113,7 @@ class TlsStream(trio.abc.Stream):
 
     async def _flush(self) -> None:
         async with self._sending:
-            data = self._outgoing.read()
+            data = self.outgoing.read()
             if data:
                 await self._transport.send_all(data)
 
