@@ -14,6 +14,9 @@ import trio.testing
 from trio.testing import MockClock
 
 from actors.exchanges.contract.feed import Trades
+from actors.feed.accumulator import DECODE_S
+from actors.feed.connection_state import WATCH_S
+from actors.feed.ticker import TOGETHER_S
 from actors.model.records import GapReason
 from actors.model.ticks import Reason
 from actors.recorder import ExchangeAccess, ExchangeRecorder
@@ -23,7 +26,7 @@ from supervisor import ActorHealth, Event, State, Supervisor
 from tests.harness.chunk_consumer import COLLECT_S, ChunkConsumer
 from tests.harness.exchange_server import Client, Script, Server, connect_in_memory, trade
 from tests.harness.exchange_values import changed_feed, dialect_of
-from tests.harness.memory_exchange import shared_services
+from tests.harness.memory_exchange import BTC, Venue, recorded, seen, shared_services
 from tests.harness.sampling import sample
 from tests.harness.server_frames import CLOSE, PING, frame
 
@@ -932,3 +935,32 @@ async def test_a_close_frame_behind_the_last_message_loses_nothing(autojump_cloc
         await trio.sleep(0.5)
         assert feed.ids() == [str(number) for number in range(50)]
         assert feed.health().state is State.BACKOFF and "closed with code 1000" in feed.health().reason
+
+
+async def test_what_a_slow_feed_sends_is_decoded_within_a_second_and_a_check_though_nobody_collects_it(
+    autojump_clock: MockClock,
+) -> None:
+    venue = Venue()
+    async with recorded(venue, consuming=False) as recorder:
+        await seen(lambda: recorder.connection("x:1").state.since)
+        await venue.trade(BTC)
+        await trio.sleep(DECODE_S / 2)
+        await venue.trade(BTC)
+        assert recorder.account.received == 0
+        await trio.sleep(DECODE_S / 2 + WATCH_S + TOGETHER_S)
+        assert recorder.account.received == 2
+        recorder.check()
+
+
+async def test_silence_is_judged_by_what_has_been_read_also_if_it_is_not_decoded_yet(
+    autojump_clock: MockClock,
+) -> None:
+    venue = Venue()
+    async with recorded(venue, consuming=False) as recorder:
+        connection = recorder.connection("x:1")
+        await seen(lambda: connection.state.since)
+        await venue.trade(BTC)
+        await trio.sleep(0.01)
+        assert not connection.state.last_trade_at
+        connection.decode()
+        assert connection.state.last_trade_at == {"BTC/USDT": trio.current_time()}
