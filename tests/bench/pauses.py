@@ -2,12 +2,15 @@
 
 The service records over loopback, with a merge every two seconds; for the second half this process holds the file
 open, so that the tail is compacted instead. `--rate 0` is a flood. tests/bench/pause_probe.py says what is noted.
-CPU time is the loop's own work; real time also counts what the machine gave to others, which the same run shows as
-"machine_late": how late a thread was woken that only sleeps.
+A pause of the program ("turn_own") is a turn of the loop less the time for which its thread was ready and had no
+core. Of it CPU time is the loop's own work, and the rest waits for the interpreter's lock. What the machine gave to
+others is in the other figures too, and alone in "machine_late": how late a thread was woken that only sleeps.
 """
 
 import argparse
 import json
+import os
+import signal
 import sys
 import tempfile
 import threading
@@ -45,13 +48,17 @@ def run(folder: Path, rate: float, feeds: int, seconds: float) -> dict[str, Any]
             status = service.status()
         received = service.received() - before
         ended.set()
+        os.kill(service.pid, signal.SIGUSR1)
     seen = probe_seen(service)
     steps = {name: [cpu for _, cpu in found] for name, found in seen["steps"].items()}
     return {
         "messages_per_s": received / seconds,
         "locked_s": status["store"]["locked_s"],
-        "turn": spread(seen["turns"]),
-        "late_wakeup": spread(seen["late"]),
+        "turn_own": spread([real - queued for real, _, queued in seen["turns"]]),
+        "turn_cpu": spread([cpu for _, cpu, _ in seen["turns"]]),
+        "turn": spread([real for real, _, _ in seen["turns"]]),
+        "late_wakeup_own": spread([late - queued for late, queued in seen["late"]]),
+        "late_wakeup": spread([late for late, _ in seen["late"]]),
         "step_real": spread([real for found in seen["steps"].values() for real, _ in found]),
         "step_cpu": spread([cpu for found in seen["steps"].values() for _, cpu in found]),
         "longest_steps_cpu": dict(
@@ -93,7 +100,7 @@ def main() -> None:
         json.dump(found, sys.stdout)
         return
     print(f"{found['messages_per_s']:,.0f} messages/s; times in ms, target {TARGET_MS:g}")
-    lines = {name: found[name] for name in ("turn", "step_real", "step_cpu", "late_wakeup", "machine_late")}
+    lines = {name: row for name, row in found.items() if isinstance(row, dict) and "n" in row}
     lines |= {f"collection of generation {generation}": row for generation, row in found["gc"].items()}
     for name, row in lines.items():
         print(f"{name:<30}" + "".join(f"{what:>6} {value:>8,.2f}" for what, value in row.items()))
