@@ -182,10 +182,10 @@ class Decoder:
         if len(self.seen) < len(self.markets):
             self.seen.update(trades.native)
         count = len(symbol)
-        block.extend(
+        block.take(
             symbol,
             trades.exchange_ns,
-            times,
+            list(times),
             price,
             volume,
             trades.side,

@@ -153,11 +153,23 @@ class Block(_Ticks):
 
     def extend(self, *columns: Any) -> None:
         """Appends columns of equal length, in the order of COLUMNS; `fills` left out or None: one each."""
-        if len(columns) < len(COLUMNS) or columns[-1] is None:
-            rows = len(columns[0])
-            columns = (*columns[: len(COLUMNS) - 1], [1] * rows)
-        for into, values in zip(_lists(self), columns, strict=True):
+        for into, values in zip(_lists(self), _with_fills(columns), strict=True):
             into += values
+
+    def take(self, *columns: Any) -> None:
+        """As `extend`, of different lists that are handed over for good: an empty block keeps the lists themselves,
+        because to copy them would touch all values again."""
+        if len(self):
+            self.extend(*columns)
+            return
+        for name, values in zip(COLUMNS, _with_fills(columns), strict=True):
+            setattr(self, name, values)
+
+
+def _with_fills(columns: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(columns) == len(COLUMNS) and columns[-1] is not None:
+        return columns
+    return *columns[: len(COLUMNS) - 1], [1] * len(columns[0])
 
 
 class IdPromise(enum.Enum):

@@ -19,6 +19,9 @@ from actors.store.tables import TABLES
 from actors.store.tail import Segment, Tail, parse_name
 
 _FORMAT = "FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false"  # partial names are ours
+# Files that the next merge replaces: 15% larger, written in 14% less time. Ids and amounts get no dictionary that
+# would be given up after a fifth of the rows.
+_FLUSHED_FORMAT = f"{_FORMAT}, COMPRESSION_LEVEL 1, DICTIONARY_SIZE_LIMIT 1000"
 # A query reads the footer of every segment, and its cost grows with the row groups: with DuckDB's default of
 # 122,880 rows a day at 5,000 a second costs each query 90 ms, with these 27 ms. Joining then takes 140 MB more.
 _JOINED_FORMAT = f"{_FORMAT}, ROW_GROUP_SIZE 491520"
@@ -156,7 +159,7 @@ class SegmentWriter:
             .fetchall()
         }
 
-    def _copy(self, select: str, path: Path, how: str = _FORMAT) -> tuple[int, int]:
+    def _copy(self, select: str, path: Path, how: str = _FLUSHED_FORMAT) -> tuple[int, int]:
         """Writes a query's rows to a durable file; returns their number and the file's CRC."""
         made: list[int] = []
 

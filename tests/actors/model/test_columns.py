@@ -141,3 +141,13 @@ async def test_a_flood_is_packed_on_its_way_and_comes_back_whole_if_it_cannot_go
     assert all(chunk.block.arrays is not None for chunk in chunks)
     assert [number for chunk in chunks for number in chunk.block.trade_id] == list(map(str, range(2_001)))
     assert account.in_flight == 2_001 and account.balanced
+
+
+def test_a_block_that_takes_lists_over_holds_what_one_that_copies_them_holds() -> None:
+    taking, copying = Block("x"), Block("x")
+    for rows in (1, 2, 3):
+        lists = [[f"{name}{row}" for row in range(rows)] for name in COLUMNS[:-1]]
+        copying.extend(*lists)
+        taking.take(*[values.copy() for values in lists])
+        assert taking.lists() == copying.lists()
+    assert len(taking) == 6

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol, Opcode, ParseFailed
 
@@ -298,6 +298,7 @@ SIZES = (0, 125, 126, 130, 150, 1023, 1024, 5000)
     st.integers(0, 300),
     st.sampled_from((140, 1023, HUGE)),
 )
+@example([(150, TEXT)], frame(b"a", TEXT, final=False), 0, HUGE)
 @settings(max_examples=80)
 def test_runs_of_long_messages_are_heard_as_wsproto_hears_them(
     kinds: list[tuple[int, int]], odd: bytes, missing: int, limit: int
