@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -28,6 +29,15 @@ HEADERS = {"user-agent": "tickwarden", "accept": "application/json", "accept-enc
 JSON = {"content-type": "application/json"}
 
 T = TypeVar("T")
+
+_importing = Lock()
+
+
+def _import_httpx() -> None:
+    """Takes 70 ms: too long for a start, and for the loop, which must not wait for a thread that does it either."""
+    with _importing:
+        import_module("httpx")
+        import_module("httpcore")  # otherwise the first client imports it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +94,8 @@ class RestClient:
 
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
-        if "httpx" not in sys.modules:  # takes 70 ms, too long for a start and for the loop
-            await trio.to_thread.run_sync(import_module, "httpx")
+        if "httpx" not in sys.modules or _importing.locked():
+            await trio.to_thread.run_sync(_import_httpx)
         import httpx
 
         verify = client_context(self._ca_file) if self.origin.startswith("https:") else False

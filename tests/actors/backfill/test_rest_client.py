@@ -4,6 +4,8 @@ import itertools
 import re
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -432,3 +434,42 @@ async def test_a_certificate_is_checked_and_a_wrong_one_is_reported_at_once(name
             else:
                 with pytest.raises(WrongCertificate, match="cannot be trusted"):
                     await rest.get(ASK, raw)
+
+
+CLIENTS_AT_ONCE = """
+import importlib.abc, sys, threading
+import trio, trio.testing
+from actors.backfill.rest_client import RestClient
+
+may_import = threading.Event()
+
+class Slow(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name in ("httpx._client", "httpcore"):
+            assert threading.current_thread() is not threading.main_thread(), f"{name} is imported in the loop"
+        if name == "httpx._client":
+            assert may_import.wait(10), "the loop waits for the import"
+
+class Service:
+    base = "http://localhost"
+
+async def use():
+    async with RestClient(Service(), None):
+        pass
+
+async def main():
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(use)
+        while "httpx" not in sys.modules:
+            await trio.sleep(0.001)
+        nursery.start_soon(use)
+        await trio.testing.wait_all_tasks_blocked()
+        may_import.set()
+
+sys.meta_path.insert(0, Slow())
+trio.run(main)
+"""
+
+
+def test_the_loop_neither_imports_httpx_nor_waits_for_another_client_that_does() -> None:
+    subprocess.run([sys.executable, "-c", CLIENTS_AT_ONCE], check=True, timeout=60)
