@@ -10,7 +10,6 @@ with it, so that no alert about it remains.
 """
 
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.metrics_core import Metric
@@ -67,7 +66,7 @@ class Metrics(Collector):
 
     def _service(self) -> Iterator[Metric]:
         pipeline = self._pipeline
-        running = ((version("tickwarden"),), 1)
+        running = ((report.running_version(),), 1)
         yield gauge("build_info", "The running version; always 1.", ("version",), [running])
         started = seconds(pipeline.started_ns)
         yield gauge("start_time_seconds", "Unix time at which this run began.", (), [((), started)])
