@@ -38,6 +38,7 @@ from actors.wire.websocket import (
     ConnectionLost,
     WebSocket,
     WebSocketLimits,
+    WebSocketStats,
     client_context,
     connect,
 )
@@ -312,12 +313,12 @@ class Session:
         raise ConnectionLost(how.code, how.reason)
 
     async def _watch(self, wire: WebSocket) -> None:
-        await ticker().repeat(partial(self._check, wire), min(WATCH_S, self.settings.silence_s / 4))
+        await ticker().repeat(partial(self._check, wire.stats), min(WATCH_S, self.settings.silence_s / 4))
 
-    def _check(self, wire: WebSocket) -> None:
+    def _check(self, stats: WebSocketStats) -> None:
         """Ends a silent connection, decodes what has waited, reports refused and unanswered requests in health."""
         now, silence_s = trio.current_time(), self.settings.silence_s
-        if now - max(wire.stats.last_frame_at, self._state.reading_since) > silence_s:
+        if now - max(stats.last_frame_at, self._state.reading_since) > silence_s:
             raise Silent(f"nothing came from {self.settings.name} for {silence_s:g} s")
         if self._accumulator.overdue(now):
             self._decode()
