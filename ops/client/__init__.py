@@ -1,8 +1,22 @@
 """What strategies import: ticks as they arrive, and stored ticks in the order in which they were received."""
 
 from actors.model.errors import DatabaseLocked
+from ops.client.live import Live, live
+from ops.client.position import Position, PositionLost
 from ops.client.replay import Replay, replay
 from ops.client.tick import Tick
+from ops.control.client import NoService
 from ops.export.query import QueryError
 
-__all__ = ["DatabaseLocked", "QueryError", "Replay", "Tick", "replay"]
+__all__ = [
+    "DatabaseLocked",
+    "Live",
+    "NoService",
+    "Position",
+    "PositionLost",
+    "QueryError",
+    "Replay",
+    "Tick",
+    "live",
+    "replay",
+]

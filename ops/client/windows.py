@@ -32,15 +32,15 @@ _PRICE, _VOLUME = 4, 5
 
 
 class Window:
-    """The ticks of one stretch of time; whoever reads them sets `rows`."""
+    """The ticks of one stretch of time; `source` is the SQL after FROM. Whoever reads them sets `rows`."""
 
     def __init__(self, con: duckdb.DuckDBPyConnection, source: str) -> None:
-        self._con, self._source = con, source
-        self.rows = 0
+        self.source, self.rows = source, 0
+        self._con = con
 
     def read(self, columns: str) -> Iterator[RecordBatch]:
         """The columns of its ticks, in order."""
-        return read(self._con, f"SELECT {columns} FROM {self._source} ORDER BY received_at, part, place")
+        return read(self._con, f"SELECT {columns} FROM {self.source} ORDER BY received_at, part, place")
 
 
 def read(con: duckdb.DuckDBPyConnection, sql: str) -> Iterator[RecordBatch]:

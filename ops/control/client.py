@@ -113,7 +113,7 @@ class ControlClient:
                 conversation.request(method, route, body, {"Connection": "close"})
             with conversation.getresponse() as response:
                 if response.status >= http.client.BAD_REQUEST:
-                    raise _problem(response.status, response.read())
+                    raise problem_of(response.status, response.read())
                 yield response, connection
 
     def _connect(self, within_s: float) -> socket.socket:
@@ -124,7 +124,7 @@ class ControlClient:
             connection.settimeout(within_s)
         except OSError as error:
             connection.close()
-            raise NoService(self._why(error)) from error
+            raise NoService(unreachable(self._path, error)) from error
         return connection
 
     @contextmanager
@@ -138,33 +138,35 @@ class ControlClient:
             ) from error
         except (http.client.HTTPException, OSError, msgspec.MsgspecError) as error:
             why = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-            raise NoService(
-                f"the service at {self._path} closed the connection ({why}); it may have stopped: try again"
-            ) from error
+            raise closed(self._path, why) from error
 
     def _decode(self, body: bytes) -> object:
         with self._errors():
             return msgspec.json.decode(body)
 
-    def _why(self, error: OSError) -> str:
-        if error.errno == errno.ENOENT:
-            return f"no service is running: there is no socket {self._path}; start one with `tickwarden run`"
-        if error.errno == errno.ECONNREFUSED:
-            return f"no service is running: nobody answers on {self._path}; start one with `tickwarden run`"
-        if error.errno in {errno.EACCES, errno.EPERM}:
-            return f"you may not connect to {self._path}: only its owner, root and its group may"
-        if error.errno == errno.EAGAIN or isinstance(error, TimeoutError):
-            return f"the service at {self._path} does not answer: it accepts no more connections; look at its log"
-        if len(os.fsencode(self._path)) > PATH_BYTES_MAX:
-            return (
-                f"{self._path} cannot be a socket: its path is too long, at most {PATH_BYTES_MAX} bytes are allowed"
-            )
-        return (
-            f"cannot connect to {self._path}: {error.strerror or error}; is [control] socket the running service's?"
-        )
+
+def unreachable(path: Path, error: OSError) -> str:
+    """Why nobody answers on this socket, and what to do."""
+    if error.errno == errno.ENOENT:
+        return f"no service is running: there is no socket {path}; start one with `tickwarden run`"
+    if error.errno == errno.ECONNREFUSED:
+        return f"no service is running: nobody answers on {path}; start one with `tickwarden run`"
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return f"you may not connect to {path}: only its owner, root and its group may"
+    if error.errno == errno.EAGAIN or isinstance(error, TimeoutError):
+        return f"the service at {path} does not answer: it accepts no more connections; look at its log"
+    if len(os.fsencode(path)) > PATH_BYTES_MAX:
+        return f"{path} cannot be a socket: its path is too long, at most {PATH_BYTES_MAX} bytes are allowed"
+    return f"cannot connect to {path}: {error.strerror or error}; is [control] socket the running service's?"
 
 
-def _problem(status: int, body: bytes) -> ProblemReply:
+def closed(path: Path, why: str) -> NoService:
+    """The service has ended a connection."""
+    return NoService(f"the service at {path} closed the connection ({why}); it may have stopped: try again")
+
+
+def problem_of(status: int, body: bytes) -> ProblemReply:
+    """The error that the service answered with."""
     try:
         members = msgspec.json.decode(body, type=dict[str, object])
     except msgspec.MsgspecError:
