@@ -3,8 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 
 from supervisor import Backoff, Intensity
+
+# Spreads retries and load. One for all, because each takes 2.5 kB and a connection would have four.
+JITTER = Random()  # noqa: S311 - keeps no secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

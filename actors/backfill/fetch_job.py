@@ -1,16 +1,15 @@
 """A fetch job: a request to an exchange's history about one market, with its schedule and retries."""
 
-import random
 from dataclasses import dataclass
 
 import trio
 
 from actors.backfill.fetcher import SETTLE_S, Budget
+from actors.settings import JITTER
 from supervisor import Backoff
 
 RETRY = Backoff(initial_s=4.0, max_s=400.0)
 LOCKED = "another process writes the file"
-_random = random.Random()  # noqa: S311 - spreads retries, keeps no secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +63,7 @@ class FetchJob:
 
     def failed(self, limits: BackfillLimits, reason: str, retry_after_s: float | None = None) -> bool:
         """A round fetched nothing: retries after growing waits. Returns False after `tries_max` such rounds."""
-        self.due = trio.current_time() + limits.retry.delay_s(self.tries, _random, retry_after_s)
+        self.due = trio.current_time() + limits.retry.delay_s(self.tries, JITTER, retry_after_s)
         self.tries += 1
         self.reason = reason
         return self.tries < limits.tries_max

@@ -1,6 +1,5 @@
 """The instruments actor of one exchange: reads its list of markets at start and daily, and records the changes."""
 
-import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from actors.exchanges.contract.rest import ErrorResponse, Garbled, RateLimit, Re
 from actors.exchanges.selection import NOT_LISTED, Listed
 from actors.model.errors import DatabaseLocked
 from actors.model.records import InstrumentRow
+from actors.settings import JITTER
 from supervisor import Backoff, Context, MisconfiguredError, TransientError
 
 # A list of 3,000 markets is 2 to 15 MB, with all the orders that each allows.
@@ -101,7 +101,6 @@ class Instruments:
     ) -> None:
         self._exchange, self._list, self._rest = exchange, instruments, rest
         self._apply_listed, self._recall, self._record, self._limits = apply, recall, record, limits
-        self._random = random.Random()  # noqa: S311 - spreads load, keeps no secret
         self._stored: dict[str, Instrument] | None = None  # as the file has them; None while it cannot be read
         # The list read, to be compared with those, and whether it is complete.
         self._read: tuple[dict[str, Instrument], bool] | None = None
@@ -189,7 +188,7 @@ class Instruments:
         """Sets when the list is read next; reports when it becomes unavailable, and when it is available again."""
         now, limits = trio.current_time(), self._limits
         if why:
-            self._due = now + limits.retry.delay_s(self._failures, self._random)
+            self._due = now + limits.retry.delay_s(self._failures, JITTER)
             self._failures += 1
             if not self.unavailable:
                 known = "the last known one stays in force" if self.listed is not NOT_LISTED else "none is known"
@@ -197,7 +196,7 @@ class Instruments:
         else:
             self._failures = 0
             every_s = limits.wanting_s if self._problems else limits.every_s
-            self._due = now + every_s * self._random.uniform(1.0, 1.0 + limits.jitter)
+            self._due = now + every_s * JITTER.uniform(1.0, 1.0 + limits.jitter)
             if self.unavailable:
                 context.note("instruments_available", "the list of markets can be read again")
         self.unavailable = why

@@ -1,6 +1,5 @@
 """Sends REST requests to one exchange: within its rate limits, with deadlines, size limits and retries."""
 
-import random
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ import trio
 
 from actors.backfill.rate_limiter import RateLimiter
 from actors.exchanges.contract.rest import Busy, Garbled, Refused, RestRequest, RestService, origin
+from actors.settings import JITTER
 from actors.wire.dial import client_context, deadline
 from actors.wire.errors import TOO_MANY, WrongCertificate, has_wrong_certificate, refusal_floor_s
 from supervisor import Backoff, TransientError
@@ -87,7 +87,6 @@ class RestClient:
         self._service, self._limiter, self._ca_file = service, limiter, ca_file
         self._limits = limits or RestClientLimits()
         self._backoff = backoff or Backoff(initial_s=0.5, max_s=20.0)
-        self._random = random.Random()  # noqa: S311 - spreads retries, keeps no secret
         self._transport = transport
         self._stack = AsyncExitStack()
         self._client: httpx.AsyncClient | None = None
@@ -132,7 +131,7 @@ class RestClient:
             except TransientError as transient:
                 self._pause_all(transient)
                 failures += 1
-                delay_s = self._backoff.delay_s(failures - 1, self._random, transient.retry_after_s)
+                delay_s = self._backoff.delay_s(failures - 1, JITTER, transient.retry_after_s)
                 if failures >= self._limits.tries or delay_s > self._limits.wait_s:
                     raise
             await trio.sleep(delay_s)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from actors.exchanges.contract.feed import Dialect, Market
 from actors.feed.connection import Connection
 from actors.feed.sharding import ConnectionSpec, shard
 from actors.model.chunk import Chunk
-from actors.settings import CONNECTION_STOP_S, LAST_CHUNK_S, FeedSettings, backoff_of, intensity_of
+from actors.settings import CONNECTION_STOP_S, JITTER, LAST_CHUNK_S, FeedSettings, backoff_of, intensity_of
 from actors.wire.errors import classify
 from supervisor import Backoff, ChildSpec, Supervisor, UnknownActorError
 
@@ -72,7 +71,6 @@ class ConnectionPool:
         self._failed: dict[Connection, tuple[int, float]] = {}  # its failed replacements, and when to retry
         self._lifetimes: dict[Connection, float] = {}
         self._gone: list[Connection] = []  # ended connections that may still hold data
-        self._random = random.Random()  # noqa: S311 - spreads load, keeps no secret
         self.connections = self._build(markets)
 
     def _build(self, markets: Sequence[Market]) -> list[Connection]:
@@ -248,7 +246,7 @@ class ConnectionPool:
         lifetime_s = self._settings.lifetime_s
         if lifetime_s is None or not connection.state.connected:
             return ""
-        share = self._lifetimes.setdefault(connection, self._random.uniform(*AGED))
+        share = self._lifetimes.setdefault(connection, JITTER.uniform(*AGED))
         aged = trio.current_time() - connection.state.opened_at > lifetime_s * share
         return f"{self._settings.name} closes connections after {lifetime_s:g} s" if aged else ""
 

@@ -1,12 +1,12 @@
 """The subscriptions of one connection: which markets are requested, confirmed, and to be retried when; no I/O."""
 
-import random
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from actors.exchanges.contract.feed import Ack, Dialect, Refusal, Request
 from actors.feed.set_aside import CLOSES_S, REASON, SetAside
+from actors.settings import JITTER
 from supervisor import Backoff
 
 # A request refused or not answered is repeated after 5 to 10 s, then after twice as long each time, up to 10 min.
@@ -65,7 +65,6 @@ class Subscription:
         if dialect.bad_symbol_closes:  # those that the exchange has accepted before come first
             natives = sorted(natives, key=lambda native: native not in self._set_aside.accepted)
         self._all, self._ours = tuple(natives), set(natives)
-        self._random = random.Random()  # noqa: S311 - spreads load, keeps no secret
         self._pauses: dict[int, float] = {}  # by tries: markets refused together are requested again together
         self._queue: deque[Request] = deque()
         self._ending: deque[Request] = deque()  # requests that end subscriptions
@@ -259,7 +258,7 @@ class Subscription:
 
     def _pause_s(self, tries: int) -> float:
         tries = min(tries, TRIES_COUNTED_MAX)
-        return self._pauses.setdefault(tries, AGAIN.delay_s(tries, self._random))
+        return self._pauses.setdefault(tries, AGAIN.delay_s(tries, JITTER))
 
     # -- what the exchange answers -----------------------------------------------------------------------
 
@@ -324,7 +323,7 @@ class Subscription:
         if now < self._held_until and not named:
             return []  # all requests are held already
         if now >= self._held_until:
-            self._held_until = now + AGAIN.delay_s(self._holds, self._random)
+            self._held_until = now + AGAIN.delay_s(self._holds, JITTER)
             self._holds += 1
         opened = self._meant(refusal) if named else None
         if opened or refusal.natives:

@@ -4,13 +4,12 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from random import Random
 
 import trio
 
 from actors.model.errors import DatabaseLocked
 from actors.model.records import EventRow, GapRow
-from actors.settings import DEFAULT_LIMITS, SinkLimits, StoreSettings
+from actors.settings import DEFAULT_LIMITS, JITTER, SinkLimits, StoreSettings
 from actors.sink.database_thread import at_low_priority, in_thread
 from actors.sink.retention_schedule import RetentionSchedule
 from actors.sink.sink import Merged, Retained, Sink
@@ -40,7 +39,6 @@ class Merger:
         self._sink, self._limits = sink, limits
         self._interval_s, self._finish_s = settings.merge_interval_s, finish_s
         self._on_event, self._on_gaps, self._observe = on_event, on_gaps, observe
-        self._random = Random()  # noqa: S311 - spreads retries, keeps no secret
         self.limiter = trio.CapacityLimiter(1)
         self._asked = trio.Event()
         self.last_merge_ns: int | None = None
@@ -82,7 +80,7 @@ class Merger:
                 wait_s = await self._merge(context)
             except self._sink.transient as error:
                 context.degraded(self._sink.describe(error, merging=True))
-                wait_s = self._limits.merge_retry.delay_s(failures, self._random)
+                wait_s = self._limits.merge_retry.delay_s(failures, JITTER)
                 failures += 1
                 with suppress(*self._sink.transient):  # it may last for days; queries of the tail should stay fast
                     await self._compact(context)

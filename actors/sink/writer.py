@@ -2,12 +2,11 @@
 
 import time
 from functools import partial
-from random import Random
 
 import trio
 
 from actors.model.batch import Batch
-from actors.settings import DEFAULT_LIMITS, SinkLimits
+from actors.settings import DEFAULT_LIMITS, JITTER, SinkLimits
 from actors.sink.database_thread import in_thread
 from actors.sink.sink import Filtered, Sink
 from actors.telemetry.ledger import Ledger
@@ -27,7 +26,6 @@ class Writer:
     ) -> None:
         self._sink, self._ledger, self._inbox, self._limits = sink, ledger, inbox, limits
         self._limiter = trio.CapacityLimiter(1)
-        self._random = Random()  # noqa: S311 - spreads retries, keeps no secret
         self.acknowledged = 0
         self.last_flush_ns: int | None = None
         self.trouble: str | None = None
@@ -58,7 +56,7 @@ class Writer:
             except self._sink.transient as error:
                 self.trouble = self._sink.describe(error)
                 with context.waiting(self.trouble):
-                    await trio.sleep(self._limits.write_retry.delay_s(failures, self._random))
+                    await trio.sleep(self._limits.write_retry.delay_s(failures, JITTER))
                 failures += 1
             except Exception:
                 found: list[Filtered] = []
