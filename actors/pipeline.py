@@ -4,7 +4,7 @@ import json
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import duckdb
 import trio
+from msgspec import Struct
 
 from actors.backfill.fetch_job import DEFAULT_LIMITS, BackfillLimits
 from actors.backfill.rate_limiter import RateLimiters
@@ -45,8 +46,7 @@ LOCKED_RETRY_S = 0.2  # ... and how often it retries
 POLL_S = 0.01  # how often a command checks whether it has been carried out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Parts(Struct, frozen=True, kw_only=True):
     """What the pipeline is joined from; tests hand in others, in the place of the disk and the network."""
 
     store: Callable[..., Store] = Store

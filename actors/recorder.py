@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
+from msgspec import Struct
 
 from actors.backfill.delivery import Delivery
 from actors.backfill.fetch_job import DEFAULT_LIMITS, BackfillLimits
@@ -74,8 +75,7 @@ class ExchangeAccess:
 DEFAULT_ACCESS = ExchangeAccess()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SharedServices:
+class SharedServices(Struct, frozen=True, kw_only=True):
     """What the recorders of one pipeline share: rate limits by host, symbol listings, access to the file, and
     limits.
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from msgspec import Struct
+
 from supervisor import Backoff, Intensity
 
 # Spreads retries and load. One for all, because each takes 2.5 kB and a connection would have four.
@@ -123,8 +125,7 @@ class SinkLimits:
     retention_rest: float = 20.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreLimits:
+class StoreLimits(Struct, frozen=True, kw_only=True):
     """Limits of the store.
 
     While the database is locked for hours, a flush a second would leave 86,400 segments a day, and each costs a

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import trio
+from msgspec import Struct
 
 from actors.backfill.fetcher import SETTLE_S, Budget
 from actors.settings import JITTER
@@ -12,8 +13,7 @@ RETRY = Backoff(initial_s=4.0, max_s=400.0)
 LOCKED = "another process writes the file"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackfillLimits:
+class BackfillLimits(Struct, frozen=True, kw_only=True):
     """Bounds of one exchange's backfill; `_s` are seconds."""
 
     # One round does little for each job, so that a long outage of one market does not delay the others.

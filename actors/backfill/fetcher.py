@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import trio
+from msgspec import Struct
 
 from actors.backfill.paging import Progress
 from actors.backfill.rest_client import Answer, RestClient
@@ -21,8 +22,7 @@ SETTLE_S = 2.0
 Store = Callable[[Block], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class Budget(Struct, frozen=True, kw_only=True):
     """The budget of one call, so that a long outage neither floods the buffer shared with live feeds nor delays
     another market's gap.
 
@@ -38,8 +38,7 @@ class Budget:
 DEFAULT_BUDGET = Budget()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FetchResult:
+class FetchResult(Struct, frozen=True, kw_only=True):
     """What the history had of a range.
 
     `count` rows were stored. `complete`: nothing is missing, and `reason` is "". Otherwise `reason` says why,

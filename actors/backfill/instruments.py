@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import trio
+from msgspec import Struct, field
 
 from actors.backfill.rest_client import RestClient, RestClientLimits
 from actors.backfill.stored_instruments import row_of, storable
@@ -33,8 +34,7 @@ PROBLEMS_SHOWN_MAX = 10
 RETRY = Backoff(60.0, 3_600.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstrumentLimits:
+class InstrumentLimits(Struct, frozen=True, kw_only=True):
     """How often the list is read, and how long a start waits for it; seconds."""
 
     first_s: float = 2.0  # how long a first start waits for the list before it uses the naming rule
@@ -52,8 +52,7 @@ class InstrumentLimits:
 DEFAULT_INSTRUMENT_LIMITS = InstrumentLimits()
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(Struct, frozen=True):
     """Symbols whose recording began and ended, those left out and why, and other problems."""
 
     started: Sequence[str] = ()
@@ -62,8 +61,7 @@ class Applied:
     problems: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ListService:
+class ListService(Struct, frozen=True):
     """The REST service of a list, for a RestClient, with the errors and bans of the exchange's history."""
 
     base: str

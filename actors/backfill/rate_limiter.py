@@ -2,15 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import trio
+from msgspec import Struct
 
 from actors.exchanges.contract.history import History, RateLimit
 
 
-@dataclass(frozen=True, slots=True)
-class LimiterStatistics:
+class LimiterStatistics(Struct, frozen=True):
     """`waiting` requests are queued; for `paused_s` the exchange wants no request."""
 
     waiting: int

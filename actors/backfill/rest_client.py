@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from threading import Lock
@@ -12,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import trio
+from msgspec import Struct
 
 from actors.backfill.rate_limiter import RateLimiter
 from actors.exchanges.contract.rest import Busy, Garbled, Refused, RestRequest, RestService, origin
@@ -40,8 +40,7 @@ def _import_httpx() -> None:
         import_module("httpcore")  # otherwise the first client imports it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestClientLimits:
+class RestClientLimits(Struct, frozen=True, kw_only=True):
     """Bounds of one request and its retries; seconds and bytes."""
 
     connect_s: float = 10.0
@@ -51,8 +50,7 @@ class RestClientLimits:
     wait_s: float = 120.0  # longer waits are left to the caller
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """A body with status 200; header names in lower case. `received_ns`: when its last byte was read."""
 
     body: bytes

@@ -9,10 +9,10 @@ as the memory holds. The queries use bounded memory: they aggregate, sort a boun
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
+from msgspec import Struct, field
 
 from actors.continuity.missing_ranges import MissingRange
 from actors.continuity.recent_ids import HORIZON_NS, KEYS_MAX, KEYS_MIN, RecentIds
@@ -69,8 +69,7 @@ def read_states(
     return _Reading(con, exchange, promises, tail, before or {}).states(windows)
 
 
-@dataclass(slots=True)
-class _Found:
+class _Found(Struct):
     """What was found of one market."""
 
     last_ns: int

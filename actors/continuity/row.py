@@ -2,7 +2,9 @@
 
 import enum
 from collections.abc import Container
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from msgspec import Struct, field
 
 from actors.model.ticks import Reason
 
@@ -54,8 +56,7 @@ class Row:
         return "backfill" in (self.source, other.source) or not other.content[0] or self.content == other.content
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """A rejected row: held and then found invalid, or a fill that never met the order book."""
 
     symbol: str
@@ -64,8 +65,7 @@ class Refused:
     detail: str
 
 
-@dataclass(slots=True)
-class Decided:
+class Decided(Struct):
     """The decisions about held rows since they were last taken: stored, rejected, or copies."""
 
     freed: list[tuple[str, Row]] = field(default_factory=list)

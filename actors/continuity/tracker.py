@@ -1,6 +1,6 @@
 """The base of all trackers: one market's last trade, its outages, and resets of its ids."""
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from actors.continuity.gap_log import GapLog
 from actors.continuity.row import Decided, Row, Verdict
@@ -21,8 +21,7 @@ class Marks(dict[str, int]):
         return None
 
 
-@dataclass(slots=True)
-class Shared:
+class Shared(Struct):
     """What the trackers of one exchange share; the in-order path also reads and writes `marks` and `lasts`."""
 
     exchange: str

@@ -1,7 +1,9 @@
 """The state that a tracker starts from after a restart, as read from the file and its tail."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from msgspec import Struct, field
 
 from actors.continuity.missing_ranges import MissingRange
 from actors.continuity.recent_ids import RecentIds
@@ -9,8 +11,7 @@ from actors.continuity.row import Row
 from actors.model.records import GapRow
 
 
-@dataclass(frozen=True, slots=True)
-class Before:
+class Before(Struct, frozen=True):
     """Where this run began to record a market: the state wanted is the one stored before."""
 
     trade_id: int | None = None  # if ids are numbers
@@ -18,8 +19,7 @@ class Before:
     row_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TrackerState:
+class TrackerState(Struct, frozen=True):
     """The state of one market. Contiguous ids need `mark`, `lowest`, `missing_ranges` and `left`, all others
     `recent`.
 

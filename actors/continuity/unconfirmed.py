@@ -10,10 +10,11 @@ If nothing arrives for HOLD_S it is stored, so that a single valid trade is not 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from actors.continuity.row import RESET_ROWS, Row
 from actors.model.records import decimal
@@ -25,8 +26,7 @@ ASIDE_MAX = 64  # denied but stored rows per market, recognized by their ids
 ASIDE_IDS = 100_000  # from this distance below one of them each row is checked one by one
 
 
-@dataclass(slots=True)
-class Held:
+class Held(Struct):
     """A waiting row; it stands for the ids `first` to `number`."""
 
     row: Row

@@ -1,8 +1,9 @@
 """Which markets configured symbols and wildcards mean, by the exchange's list of markets where it is known."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from difflib import get_close_matches
+
+from msgspec import Struct, field
 
 from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.contract.feed import Market
@@ -22,8 +23,7 @@ NEAR_MAX = 3  # near misses that are named for a symbol that the exchange does n
 NEAR_SYMBOLS_MAX = 20  # symbols for which near misses are looked for: each takes some milliseconds
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(Struct, frozen=True):
     """An exchange's list of markets, by symbol. Of the kinds in `whole` it has every market that there is."""
 
     instruments: Mapping[str, Instrument] = field(default_factory=dict)
@@ -33,8 +33,7 @@ class Listed:
 NOT_LISTED = Listed()  # nothing is known of the list
 
 
-@dataclass(slots=True)
-class Selection:
+class Selection(Struct):
     """The markets to record, by symbol; of each symbol that is left out, why; how many each wildcard matches.
 
     `problems` is what is wrong with the configured symbols, for people.

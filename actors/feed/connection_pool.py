@@ -4,10 +4,10 @@ import dataclasses
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 
 import trio
+from msgspec import Struct, field
 
 from actors.exchanges.contract.feed import Dialect, Market
 from actors.feed.connection import Connection
@@ -26,8 +26,7 @@ LEAVING_S = 30.0
 AGED = (0.90, 0.95)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolLimits:
+class PoolLimits(Struct, frozen=True, kw_only=True):
     """Limits of replacements, in seconds."""
 
     replacement_s: float = 60.0  # one that does not deliver by then what the old connection delivers is dropped ...
@@ -37,8 +36,7 @@ class PoolLimits:
 DEFAULT_POOL_LIMITS = PoolLimits()
 
 
-@dataclass(slots=True)
-class _Replacement:
+class _Replacement(Struct):
     """A connection that takes over from another; `overlaps_at` is when both began to deliver the same markets."""
 
     old: Connection

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
 import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from actors.exchanges.contract.feed import Control, Dialect, FeedDecoder, MalformedTrade, Reply, Trades
 from actors.feed.gunzip import gunzip
@@ -43,16 +44,14 @@ _list = msgspec.json.Decoder(list[msgspec.Raw])
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-@dataclass(slots=True)
-class _Replay:
+class _Replay(Struct):
     """Up to this many further rows of a native may be replayed: those older than `requested_ns`."""
 
     requested_ns: int
     rows_left: int
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(Struct):
     """The result of decoding: every trade, and every unknown message, became exactly one tick or one reject.
 
     `joined`: some tick may stand for more than one trade, see `Block.fills`. `off_book`, `breaks`: some tick has
@@ -272,7 +271,7 @@ class Decoder:
         changes: dict[str, Any] = {}
         if isinstance(control, Reply):  # it is sent back to the exchange unchanged
             return control
-        for name in control.__slots__:
+        for name in control.__struct_fields__:
             value = getattr(control, name)
             if isinstance(value, str):
                 changes[name] = printable(value, FOREIGN_CHARS_MAX)

@@ -9,11 +9,11 @@ queried for the missing trades.
 import math
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 import trio
+from msgspec import Struct
 
 from actors.continuity.continuity import Continuity
 from actors.feed.connection import Connection
@@ -31,8 +31,7 @@ BEHIND_S = 2 * OVERLAP_S
 SHOWN_MAX = 10  # stalled markets that health names
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StallLimits:
+class StallLimits(Struct, frozen=True, kw_only=True):
     """How long the stall detector waits; seconds."""
 
     answer_s: float = 60.0  # the wait for the history, before the other exchanges decide

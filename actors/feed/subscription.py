@@ -2,7 +2,8 @@
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from actors.exchanges.contract.feed import Ack, Dialect, Refusal, Request
 from actors.feed.set_aside import CLOSES_S, REASON, SetAside
@@ -17,8 +18,7 @@ TOGETHER_S = 1.0  # markets due this soon go into the same request
 DOUBT_S = 2.0  # after a market was refused by name, how long the others of its request may go unanswered
 
 
-@dataclass(slots=True)
-class _Waiting:
+class _Waiting(Struct):
     """A market to be requested at `due` or later, together with those of `group` that are due too.
 
     `again`: it was requested without success, so it waits for its turn.
@@ -29,8 +29,7 @@ class _Waiting:
     again: bool
 
 
-@dataclass(slots=True)
-class _Open:
+class _Open(Struct):
     """A request without a full answer; `left` are its markets without one.
 
     `sent_at` is None before it is sent, and once an answer is late.

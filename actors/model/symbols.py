@@ -9,6 +9,8 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import date
 
+from msgspec import Struct
+
 CODE_CHARS_MAX = 32  # the longest codes on exchanges have about twenty
 # Mixed case exists (Kraken's "AAPLx/USD"), and so do codes with digits first ("1000PEPE"), with these signs, and of
 # Chinese, Japanese or Korean letters (Binance). The last two are letters of Japanese and Chinese words.
@@ -104,8 +106,7 @@ def parse_symbol(text: str) -> Symbol:
     return symbol
 
 
-@dataclass(frozen=True, slots=True)
-class Wildcard:
+class Wildcard(Struct, frozen=True):
     """All markets of one kind whose codes are these, where "*" is any; written as a symbol with "*" for a code.
 
     spot "*/USDT", "BTC/*"; swaps "*/USDT:USDT"; dated "BTC/USD:BTC-*".

@@ -8,15 +8,15 @@ import json
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from actors.model.batch import Batch
 from actors.model.records import EventRow, GapRow
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Struct, frozen=True):
     """A message to the operator: an event name and its reason; `gaps` are its consequences for the recording.
 
     With `alarm` it stays visible in health for a while: data was lost, or an operator has to act.
@@ -33,8 +33,7 @@ class Notice:
         return EventRow(time.time_ns(), "store", self.event, self.reason, detail_json=json.dumps(self.detail))
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
+class Merged(Struct, frozen=True):
     """The result of a merge. `backlog`: there is more to merge. `locked_s`: how long nobody else could read."""
 
     rows: int = 0
@@ -43,8 +42,7 @@ class Merged:
     backlog: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Retained:
+class Retained(Struct, frozen=True):
     """The result of a retention step: `rows` were deleted, under a lock of `locked_s`; `more`: the next step is due
     soon.
     """
@@ -55,8 +53,7 @@ class Retained:
     notice: Notice | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Filtered:
+class Filtered(Struct, frozen=True):
     """A batch of the same number without the rows that cannot be stored.
 
     `ticks` counts each exchange's ticks that are now rejects, `others` are the other rows removed.

@@ -11,8 +11,9 @@ import threading
 import time
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from actors.model.batch import Batch
 from actors.model.records import GapReason, GapRow, GapStatus, gap_id
@@ -28,8 +29,7 @@ TELLING = ("ticks", "gap_states", "feeds")
 Market = tuple[str, str]
 
 
-@dataclass(slots=True)
-class Span:
+class Span(Struct):
     """What a batch holds of one market. Nanoseconds UTC; `low` and `high` are None if ids are not numbers."""
 
     from_ns: int
@@ -53,8 +53,7 @@ class Span:
         )
 
 
-@dataclass(slots=True)
-class Note:
+class Note(Struct):
     """One batch, or several joined by a compaction. `spans` are of ticks, `others` of gaps and feeds."""
 
     numbers: list[int]
@@ -75,8 +74,7 @@ class Note:
         return 1 + len(self.spans) + len(self.others)
 
 
-@dataclass(frozen=True, slots=True)
-class Vanished:
+class Vanished(Struct, frozen=True):
     """What was lost: rows by table, the batches, and a gap for each market affected."""
 
     rows: dict[str, int]

@@ -6,10 +6,10 @@ folder, or none. Other programs then get an error (in the last case: old rows, w
 looks for the tail beside the file, and uses it if it belongs to the file.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+from msgspec import Struct
 
 from actors.model.records import AUDIT, FEEDS, GAP_STATES
 from actors.model.schema import Column, Schema
@@ -21,8 +21,7 @@ from actors.store.views import SCHEMA, extra_view_sql, recorded_tail, select_sql
 OLDEST = (TICKS, GAP_STATES, FEEDS, AUDIT)  # tables of every version, on which the views stand
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(Struct, frozen=True):
     """What a file says about itself: its id (None: older version), its watermark, and the tail of its views."""
 
     store_id: str | None

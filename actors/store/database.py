@@ -9,11 +9,11 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import duckdb
+from msgspec import Struct
 
 from actors.model.errors import DatabaseLocked
 from actors.settings import StoreSettings
@@ -71,8 +71,7 @@ class SchemaNewer(FileRefused):
     """The file was written by a later version of this software, or of DuckDB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """The state of a file before it was adopted: its schema's version, and the tail that its views reached."""
 
     version: int

@@ -6,8 +6,9 @@ While a file "merging" exists beside it, the watermark may already be above the 
 """
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from actors.sink.sink import Notice
 from actors.store.filesystem import Files, read_text
@@ -16,8 +17,7 @@ from actors.store.tail import Listed, rows_between
 LINES_MAX = 1000  # about 100 KB, for people; the service needs only the last line
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """The state of the file after one merge."""
 
     through: int

@@ -7,10 +7,10 @@ store.retention, in the transaction that deletes them.
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import duckdb
+from msgspec import Struct
 
 from actors.settings import StoreSettings
 from actors.sink.sink import Notice, Retained
@@ -33,8 +33,7 @@ _LEDGER_SQL = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Struct, frozen=True):
     """Rows of one table and day, from the day's start to before `until_us`; `last` if that is the day's end."""
 
     table: str

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from msgspec import Struct
+
 from actors.model.schema import Schema
 from actors.model.ticks import TICKS
 from actors.store.filesystem import Files
@@ -79,8 +81,7 @@ def committed(listed: Listed) -> int:
     return max((s.last for s in listed[TICKS.name]), default=0)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What one merge takes: segments by table, their last batch, rows of ticks, and whether more remain."""
 
     segments: Listed

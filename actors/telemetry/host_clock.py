@@ -7,9 +7,9 @@ clock_gettime(2), read 2026-11). Slewing affects both as well, or by 0.05% at mo
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import trio
+from msgspec import Struct
 
 from actors.model.records import LagRow
 from actors.telemetry.lag import Lags, host_ahead_ms, seconds_text
@@ -24,8 +24,7 @@ READ_TRIES = 10
 STOP_S = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClockLimits:
+class ClockLimits(Struct, frozen=True, kw_only=True):
     """How often the clocks are read, and over how long lags are aggregated into one row."""
 
     look_s: float = 1.0
@@ -35,8 +34,7 @@ class ClockLimits:
 DEFAULT_LIMITS = ClockLimits()
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """The clocks at one moment: the wall clock, the clock that stops while the machine sleeps, and (None if there
     is none) the one that does not.
     """
@@ -46,8 +44,7 @@ class Reading:
     boot_s: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Jump:
+class Jump(Struct, frozen=True):
     """The clock was set by `jump_s`, forward if positive.
 
     Without a clock that counts sleep, `sure` is False for a jump forward: the machine may have slept.
@@ -65,8 +62,7 @@ class Jump:
         return text if self.sure else f"{text}, or the machine slept"
 
 
-@dataclass(frozen=True, slots=True)
-class Sleep:
+class Sleep(Struct, frozen=True):
     """The machine slept for `slept_s`; its clock is still right."""
 
     slept_s: float

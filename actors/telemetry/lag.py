@@ -10,8 +10,9 @@ from array import array
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import median
+
+from msgspec import Struct
 
 from actors.model.records import LagRow
 from actors.telemetry.ledger import Account
@@ -33,8 +34,7 @@ class Flag(enum.StrEnum):
     LATE = "late"  # they arrive long after their stamps
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(Struct, frozen=True):
     """An episode began (or ended: no flag) with the minute described by `row`."""
 
     row: LagRow

@@ -7,7 +7,8 @@ never waits. `audit` returns the totals for the moment at which a batch becomes 
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from actors.model.batch import Batch
 from actors.model.records import AuditRow
@@ -18,8 +19,7 @@ from actors.telemetry.reject_monitor import Refusals
 LAG_SAMPLES = 512  # one sample per read; at one read a millisecond the percentiles cover half a second
 
 
-@dataclass(slots=True)
-class Account:
+class Account(Struct):
     """Running totals of one exchange in this run. Units: messages, bytes of messages, trades, nanoseconds.
 
     `rejected_by` counts rejects by reason once they are durable. `gaps` is the number of gaps opened in this run.

@@ -7,7 +7,8 @@ nothing is counted, so that valid trades cost nothing here.
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from actors.model.ticks import Reject
 
@@ -23,8 +24,7 @@ SEARCHED_MAX = 20  # rejects of one read that are searched; the others count as 
 _TEXT = re.compile(rb'"((?:[^"\\]|\\.)*+)"')
 
 
-@dataclass(slots=True)
-class Refused:
+class Refused(Struct):
     """The rejects of one market, or (`symbol` None) of an unknown one: then `markets` are those they may be of.
 
     Counts are of the current window; `valid` by market. `alarm` is the message, "" while there is none.

@@ -7,11 +7,11 @@ import ssl
 import urllib.parse
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import trio
+from msgspec import Struct
 
 from actors.wire.errors import CannotConnect, NetworkTimeout, WrongCertificate
 from actors.wire.observer import ConnectionStep, Observer
@@ -19,8 +19,7 @@ from actors.wire.tls import TlsStream
 from supervisor import MisconfiguredError
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """A parsed WebSocket URL; `host_header` and `resource` as HTTP needs them."""
 
     tls: bool

@@ -8,9 +8,9 @@ import re
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 import trio
+from msgspec import Struct
 
 from actors.wire.errors import CannotConnect, HandshakeRefused, NetworkTimeout, refusal_floor_s
 from actors.wire.frame_parser import FrameParser
@@ -34,8 +34,7 @@ _PRINTABLE = re.compile(r"[^ -~]+")
 _CLOSE_BYTE = 0x88
 
 
-@dataclass(slots=True)
-class WebSocketStats:
+class WebSocketStats(Struct):
     """Counters of one connection. `frames` counts whole messages.
 
     `last_frame_ns` (UTC) and `last_frame_at` (trio's clock, which no clock change moves) are the time of the last

@@ -8,9 +8,9 @@ import os
 import select
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import trio
+from msgspec import Struct
 from trio.lowlevel import Abort, RaiseCancelT, Task
 
 from supervisor import Context
@@ -19,8 +19,7 @@ READ_BYTES = 256 * 1024
 TURN_S = 0.005  # other tasks run after so long
 
 
-@dataclass(slots=True)
-class _Reader:
+class _Reader(Struct):
     """A task that waits, and what to do meanwhile when its socket is readable."""
 
     task: Task

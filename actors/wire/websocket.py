@@ -9,6 +9,7 @@ import h11
 import trio
 import trio_websocket
 import wsproto.utilities
+from msgspec import Struct
 
 from actors.wire.dial import Dial, Target, client_context, deadline, dial, parse_url
 from actors.wire.errors import (
@@ -57,8 +58,7 @@ class WebSocketLimits:
     read_bytes: int = READ_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class CloseReason:
+class CloseReason(Struct, frozen=True):
     """How a connection ended: RFC 6455's code (1006: without a close frame) and the reason sent with it."""
 
     code: int

@@ -126,7 +126,7 @@ def check(exchange: str, contents: list[bytes]) -> int:
 
 def check_words(control: Control, message: bytes) -> None:
     """What an exchange says is short and printable; a reply goes back to it as it is."""
-    words = [getattr(control, name) for name in control.__slots__] if not isinstance(control, Reply) else []
+    words = [getattr(control, name) for name in control.__struct_fields__] if not isinstance(control, Reply) else []
     for word in (w for value in words for w in (value if isinstance(value, tuple) else (value,))):
         assert not isinstance(word, str) or (word.isprintable() and len(word) <= FOREIGN_CHARS_MAX), message
 

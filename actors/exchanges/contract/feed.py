@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
+from msgspec import Struct
+
 from actors.exchanges.contract.instruments import Instrument
 from actors.exchanges.contract.rest import (
     DETAIL_CHARS_MAX,
@@ -39,8 +41,7 @@ class Market:
     instrument: Instrument | None = None
 
 
-@dataclass(slots=True)
-class Trades:
+class Trades(Struct):
     """Columns of equal length, one entry a trade, in wire order.
 
     `price` and `volume` are the wire's own digits, not yet checked; `side` is the taker's, 'buy', 'sell'
@@ -69,8 +70,7 @@ class Trades:
     numbers: list[int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """One subscribe message. The answer echoes `request_id`; `natives` are the markets requested."""
 
     text: str
@@ -78,8 +78,7 @@ class Request:
     natives: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Ack:
+class Ack(Struct, frozen=True):
     """The exchange confirmed `natives`, or all of the request with this id, or (both empty) of the oldest.
 
     `whole`: `natives` are all markets to which this connection is subscribed now. `only`: the other markets of the
@@ -92,8 +91,7 @@ class Ack:
     only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """The exchange refused a subscription; `reason` is its own text. Which markets: as in Ack.
 
     `transient`: it is about the request rate or a fault of the exchange, not about the markets; the same request
@@ -106,8 +104,7 @@ class Refusal:
     transient: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Unsubscribed:
+class Unsubscribed(Struct, frozen=True):
     """The exchange ended the subscriptions to `natives`, or (empty) to all of this connection, unrequested.
 
     `reason` if it gives one.
@@ -117,8 +114,7 @@ class Unsubscribed:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(Struct, frozen=True):
     """The exchange's own status; `message` is its text, "" while it works normally.
 
     `matches` False: its matching engine makes no trades while this lasts.
@@ -128,32 +124,27 @@ class Condition:
     matches: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class KeepAlive:
+class KeepAlive(Struct, frozen=True):
     """A heartbeat, pong, status or other message that is known and carries no trade."""
 
 
-@dataclass(frozen=True, slots=True)
-class CloseNotice:
+class CloseNotice(Struct, frozen=True):
     """The exchange announces that it will close this connection; `reason` is its own text."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class MalformedTrade:
+class MalformedTrade(Struct, frozen=True):
     """A trade message that could not be decoded: one of its fields is wrong, not its type."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """The exchange requires `text` as an immediate reply to this message (its own ping, a heartbeat)."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Welcome:
+class Welcome(Struct, frozen=True):
     """Requests may be sent from now on; see Dialect.waits_for_welcome."""
 
 
@@ -195,8 +186,7 @@ class Limits:
     message_bytes: int = 1 << 20  # a trade frame has 0.2 to 250 KB; a larger message is an error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ping:
+class Ping(Struct, frozen=True, kw_only=True):
     """The ping that this client sends every `interval_s`, so that the exchange keeps the connection open.
 
     `text` makes the message from its number (1, 2, ...), for an id that must be new; None is a ping of the
@@ -208,16 +198,14 @@ class Ping:
     when_idle: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
+class Token(Struct, frozen=True, kw_only=True):
     """The exchange's answer to a TokenRequest: the URL to connect to, and the ping interval it requires."""
 
     url: str
     ping_interval_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenRequest:
+class TokenRequest(Struct, frozen=True, kw_only=True):
     """The REST request sent before each connection; `parse` reads the body of an answer with status 200.
 
     `parse` raises Busy or anything in rest.UNREADABLE; call it through `read`. The settings ws_url and
@@ -253,8 +241,7 @@ class TokenRequest:
         return token
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stream:
+class Stream(Struct, frozen=True, kw_only=True):
     """One kind of rows that the exchange sends: its channels, the default first, and the schema of its table."""
 
     channels: tuple[str, ...]

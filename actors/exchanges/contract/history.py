@@ -7,6 +7,8 @@ import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from msgspec import Struct
+
 from actors.exchanges.contract.feed import Market, Trades
 from actors.exchanges.contract.rest import (
     DETAIL_CHARS_MAX,
@@ -96,8 +98,7 @@ class Query:
     now_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class OddRow:
+class OddRow(Struct, frozen=True):
     """A row of a page that is not a valid trade."""
 
     reason: Reason
@@ -105,8 +106,7 @@ class OddRow:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """One answer: its valid trades, and the cursor of the next page, None where there is none."""
 
     trades: Trades

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 import msgspec
+from msgspec import Struct
 
 from actors.exchanges.contract.rest import DETAIL_CHARS_MAX, UNREADABLE, Garbled, RestRequest
 from actors.model.symbols import Symbol, parse_symbol
@@ -44,8 +45,7 @@ class Instrument:
     volume_scale: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class InstrumentPage:
+class InstrumentPage(Struct, frozen=True):
     """One answer: its markets, and the request for the next page, None where there is none.
 
     `odd` names the rows that could not be parsed or that have no unified symbol.
@@ -56,8 +56,7 @@ class InstrumentPage:
     odd: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstrumentList:
+class InstrumentList(Struct, frozen=True, kw_only=True):
     """How one exchange's markets are listed.
 
     - `requests`: one request for each kind of market; `base` is the host of those that name none.
