@@ -3,7 +3,7 @@
 Running
   run, check_config, demo, sandbox, doctor
 Reading the file
-  query, gaps (and coverage), export
+  query, gaps (and coverage), report, export
 Talking to the running service
   status (and actors), top, live (events and tail), repair
   actor_commands   restart, pause, resume, flush, merge

@@ -29,6 +29,7 @@ COMMANDS = {
     "query": ("query", "query", "Run SQL on the DuckDB file."),
     "gaps": ("gaps", "gaps", "What is known to be missing."),
     "coverage": ("gaps", "coverage", "Is this time range complete?"),
+    "report": ("report", "report_command", "Write an HTML report: verified, repaired, lost, unverifiable."),
     "instruments": ("instruments", "instruments", "The markets that the exchanges list, as stored last."),
     "repair": ("repair", "repair", "Request a time range again from an exchange."),
     "export": ("export", "export_command", "Copy the recording to PATH, as of one moment."),

@@ -1,8 +1,8 @@
 """Runs one SQL query on the DuckDB file, whether the service uses it or not."""
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -51,13 +51,7 @@ def run_query(
     file, then raises DatabaseLocked; raises QueryError for every other problem. The query itself may take as long
     as it needs.
     """
-    if not path.is_file():
-        raise QueryError(f"{path}: no such file; it appears with the first merge, or --file names another one")
-    connection = unlocked(path, timeout_s, lambda: connect(path, command_limits(), read_only=True))
-    try:
-        connection.execute("SET TimeZone = 'UTC'")
-        with suppress(TailMissing):  # a query that needs no tail is answered all the same
-            reach(connection, path)
+    with reading(path, timeout_s=timeout_s) as connection:
         # Unlike its type stubs, DuckDB returns None if there is no statement at all.
         cursor: duckdb.DuckDBPyConnection | None = connection.execute(sql, values or None)
         if cursor is None:
@@ -67,6 +61,22 @@ def run_query(
             return Result(columns, cursor.fetchall())
         rows = cursor.fetchmany(rows_max + 1)
         return Result(columns, rows[:rows_max], len(rows) > rows_max)
+
+
+@contextmanager
+def reading(path: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A read-only connection on which the views of the file reach its tail; closed when the block ends.
+
+    Raises as `run_query` does, also for what DuckDB raises in the block.
+    """
+    if not path.is_file():
+        raise QueryError(f"{path}: no such file; it appears with the first merge, or --file names another one")
+    connection = unlocked(path, timeout_s, lambda: connect(path, command_limits(), read_only=True))
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        with suppress(TailMissing):  # a query that needs no tail is answered all the same
+            reach(connection, path)
+        yield connection
     except duckdb.Error as error:
         raise QueryError(_explained(connection, path, error)) from error
     finally:
