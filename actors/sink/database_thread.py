@@ -1,10 +1,7 @@
 """Runs blocking calls of a sink in a worker thread, one at a time, each to its end."""
 
-import os
-import sys
-import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import TypeVar
 
 import trio
@@ -14,29 +11,22 @@ from supervisor import Context
 T = TypeVar("T")
 
 PROGRESS_S = 2.0  # how often a long call is reported as progress
-# How much nicer upkeep is than the rest: on a full core a tenth of the time is left to it (Linux counts 10 steps as
-# a weight of 110 against 1024), on a free one all of it.
-UPKEEP_NICE = 10
+UPKEEP_SHARE = 0.1  # the part of a full core that upkeep takes
+CONTENDED = 1.5  # a call that takes so many times its processor time has waited for others, or for the disk
 
 
-def at_low_priority(call: Callable[[], T]) -> T:
-    """The call's result, from a thread of its own that leaves the processor to recording; blocks until it is done.
+def with_rest(call: Callable[[], T]) -> tuple[T, float]:
+    """The call's result, and how long to rest after it (seconds) so that it takes UPKEEP_SHARE of a full core.
 
-    A priority that was lowered cannot be raised again, so no thread that others use may be lowered.
+    No rest where the processor was free. A lower priority would not do: on a full machine the call would hardly
+    run, and what it has locked would stay locked.
     """
-    done: Future[T] = Future()
-
-    def run() -> None:
-        if sys.platform == "linux":  # only there has each thread a priority of its own
-            own = os.getpriority(os.PRIO_PROCESS, 0)
-            os.setpriority(os.PRIO_PROCESS, 0, min(own + UPKEEP_NICE, 19))
-        try:
-            done.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - raised by the caller
-            done.set_exception(error)
-
-    threading.Thread(target=run, name="upkeep", daemon=True).start()
-    return done.result()
+    began, cpu_began = time.monotonic(), time.thread_time()
+    result = call()
+    took_s, cpu_s = time.monotonic() - began, time.thread_time() - cpu_began
+    if took_s < CONTENDED * cpu_s:
+        return result, 0.0
+    return result, max(0.0, cpu_s / UPKEEP_SHARE - took_s)
 
 
 async def in_thread(

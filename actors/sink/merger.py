@@ -10,7 +10,7 @@ import trio
 from actors.model.errors import DatabaseLocked
 from actors.model.records import EventRow, GapRow
 from actors.settings import DEFAULT_LIMITS, JITTER, SinkLimits, StoreSettings
-from actors.sink.database_thread import at_low_priority, in_thread
+from actors.sink.database_thread import in_thread, with_rest
 from actors.sink.retention_schedule import RetentionSchedule
 from actors.sink.sink import Merged, Retained, Sink
 from supervisor import Context
@@ -46,6 +46,7 @@ class Merger:
         self._locked_in_a_row = 0
         self._alarm, self._alarm_until = "", 0.0
         self.locked_s = 0.0
+        self._rest_s = 0.0  # after the latest merge
         self.finishing = False
         self.last = Merged()
         self.retention = RetentionSchedule(settings, limits)
@@ -122,7 +123,7 @@ class Merger:
     async def _merge(self, context: Context) -> float:
         """One merge, or a compaction while the database is locked. Returns how long to wait for the next."""
         try:
-            await in_thread(context, self.limiter, partial(at_low_priority, self._sink.merge), self._merged)
+            await in_thread(context, self.limiter, partial(with_rest, self._sink.merge), self._merged_part)
         except DatabaseLocked as locked:
             self._was_locked(locked)
             # A program that opens it repeatedly leaves pauses; only a lasting lock is polled slowly.
@@ -133,22 +134,26 @@ class Merger:
             return min(self._interval_s, self._limits.locked_retry_s)
         self._locked_in_a_row = 0
         context.handled()
-        return self._limits.pause_s if self.last.backlog else self._interval_s
+        return max(self._limits.pause_s, self._rest_s) if self.last.backlog else self._interval_s
 
     async def _compact(self, context: Context) -> None:
-        await in_thread(context, self.limiter, partial(at_low_priority, self._sink.compact), lambda _: None)
+        await in_thread(context, self.limiter, self._sink.compact, lambda _: None)
 
     async def _retain(self, context: Context) -> None:
         """Deletes a piece of the days that are too old, if it is time; a failure delays no merge."""
         if not self.retention.wait_s() and not self.held and not self.last.backlog:
             try:
-                await in_thread(context, self.limiter, partial(at_low_priority, self._sink.retain), self._retained)
+                await in_thread(context, self.limiter, self._sink.retain, self._retained)
             except self._sink.transient as error:
                 self.retention.failed(error)
 
     def _retained(self, report: Retained) -> None:
         self.retention.done(report)
         self.locked_s += report.locked_s
+
+    def _merged_part(self, result: tuple[Merged, float]) -> None:
+        report, self._rest_s = result
+        self._merged(report)
 
     def _merged(self, report: Merged) -> None:
         self.last, self.locked = report, None

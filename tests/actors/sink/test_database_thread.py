@@ -1,22 +1,37 @@
-"""Upkeep in a thread that leaves the processor to recording."""
+"""Upkeep rests where recording needs the processor."""
 
-import os
-import sys
-import threading
+import time
 
 import pytest
 
-from actors.sink.database_thread import UPKEEP_NICE, at_low_priority
+from actors.sink.database_thread import UPKEEP_SHARE, with_rest
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only there has each thread a priority of its own")
-def test_only_the_thread_of_the_call_gets_a_low_priority() -> None:
-    before = os.getpriority(os.PRIO_PROCESS, 0)
-    assert at_low_priority(lambda: os.getpriority(os.PRIO_PROCESS, 0)) == min(before + UPKEEP_NICE, 19)
-    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+def test_a_call_that_had_to_wait_is_followed_by_a_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    clocks = {"monotonic": 0.0, "thread_time": 0.0}
+    for name in clocks:
+        monkeypatch.setattr(time, name, lambda name=name: clocks[name])
+
+    def call() -> str:
+        clocks["monotonic"] += 1.0
+        clocks["thread_time"] += 0.5
+        return "done"
+
+    result, rest_s = with_rest(call)
+    assert result == "done"
+    assert 0.5 / (1.0 + rest_s) == pytest.approx(UPKEEP_SHARE)
 
 
-def test_the_result_and_the_error_of_the_call_reach_the_caller() -> None:
-    assert at_low_priority(threading.get_ident) != threading.get_ident()
+def test_a_call_that_had_the_processor_for_itself_is_followed_by_no_rest() -> None:
+    def call() -> float:
+        until = time.thread_time() + 0.02
+        while time.thread_time() < until:
+            pass
+        return until
+
+    assert min(with_rest(call)[1] for _ in range(20)) == 0.0
+
+
+def test_an_error_of_the_call_reaches_the_caller() -> None:
     with pytest.raises(ZeroDivisionError):
-        at_low_priority(lambda: 1 // 0)
+        with_rest(lambda: 1 // 0)
