@@ -20,7 +20,7 @@ class ControlLimits:
       it at once: beyond that they wait, and recording does not. Lines of the live tap are paid for with `tap_share`
       instead, by all its readers together: enough for one that reads 5,000 a second to get each at once.
     - `tap_lines_max` lines wait for one reader of the live tap; further ones are counted, not kept. It is more
-      than the 0.25 s that connections hold undecoded while nobody reads the tap, at 5,000 a second.
+      than the second that connections hold undecoded while nobody reads the tap, at 5,000 a second.
     """
 
     clients_max: int = 16
@@ -40,7 +40,7 @@ class ControlLimits:
     loop_share: float = 0.03
     tap_share: float = 0.1
     loop_burst_s: float = 0.1
-    tap_lines_max: int = 2000
+    tap_lines_max: int = 10_000
 
     def __post_init__(self) -> None:
         assert 0 <= self.commanders_reserved < self.clients_max < self.backlog
