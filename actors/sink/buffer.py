@@ -29,6 +29,7 @@ AUDIT_EVERY_S = 60.0  # audit rows prove that the service runs: at least this of
 MARGIN_S = 0.1
 SHOW_S = 0.001  # rows are collected this soon while somebody watches them
 COLLECT_S = 0.005  # collecting lets other tasks run after so long
+PAUSE_S = 0.05  # what follows a full batch is the end of a flood if nothing came for so long
 
 
 class Watcher(Protocol):
@@ -68,6 +69,8 @@ class Buffer:
         self._flushing = False  # a flush was requested, and not everything is in the intake yet
         self._due = 0.0  # when the oldest pending item must be passed on
         self._since = 0.0  # when the oldest item arrived
+        self._flooded = False  # the last batch was full
+        self._arrived = 0.0  # when the newest chunk came, or the first item
         self._sealed: Batch | None = None
         self._evidence = Evidence(settings.rejects_bytes_per_day)
         self._events: deque[EventRow] = deque(maxlen=EVENTS_MAX)
@@ -212,6 +215,7 @@ class Buffer:
         still where they were."""
         self._show(chunks)
         self._touch()
+        self._arrived = trio.current_time()
         for chunk in chunks:
             kept = self._limited(chunk) if chunk.rejects else chunk
             self._pending.append(kept)
@@ -243,18 +247,22 @@ class Buffer:
         if not self._has_something():
             if self._sealed is None:
                 self._since = trio.current_time()
-            self._due = trio.current_time() + self._interval_s
-            self._waiting.deadline = self._due
+            self._arrived = trio.current_time()
+            self._due = self._arrived + self._interval_s
+            self._waiting.deadline = self._batch_due(something=True)
 
     def _ripe(self) -> bool:
         if self._asked() or self._pending_rows >= self._rows_max:
             return True
         return trio.current_time() >= self._batch_due()
 
-    def _batch_due(self) -> float:
-        """When the content must be passed on, or audit rows alone."""
-        if self._has_something():
-            return self._due
+    def _batch_due(self, *, something: bool = False) -> float:
+        """When the content (or `something` that is about to be added) must be passed on, or audit rows alone.
+
+        The end of a flood does not wait: with it, others can see all of the flood.
+        """
+        if something or self._has_something():
+            return min(self._due, self._arrived + PAUSE_S) if self._flooded else self._due
         return self._audit_due if self._ledger.accounts else math.inf
 
     def _seal(self) -> None:
@@ -282,6 +290,7 @@ class Buffer:
             audit=self._ledger.seal(blocks, time.time_ns()),
         )
         self.sealed_number = self._sealed.number
+        self._flooded = self._pending_rows >= self._rows_max
         self._pending, self._pending_rows = [], 0
         self._due = trio.current_time() + self._interval_s  # of what sources may hold already
         self._events.clear()

@@ -22,7 +22,7 @@ from actors.model.errors import DatabaseLocked
 from actors.model.records import EventRow
 from actors.model.ticks import Block, Reason
 from actors.settings import SinkLimits, StoreSettings
-from actors.sink.buffer import AUDIT_EVERY_S, EVENTS_MAX, MARGIN_S
+from actors.sink.buffer import AUDIT_EVERY_S, EVENTS_MAX, MARGIN_S, PAUSE_S
 from actors.sink.merger import Merger
 from actors.sink.sink import Filtered, Merged, Notice, Retained
 from actors.sink.writer import Writer
@@ -53,6 +53,36 @@ async def test_enough_rows_are_handed_on_at_once(autojump_clock: MockClock) -> N
             await desk.give(100)
         assert (await desk.batch()).ticks >= SETTINGS.flush_rows_max
         assert trio.current_time() == began
+
+
+async def test_the_end_of_a_flood_is_handed_on_once_nothing_more_comes(autojump_clock: MockClock) -> None:
+    async with buffering(Desk()) as desk:
+        await desk.give(SETTINGS.flush_rows_max)
+        assert (await desk.batch()).ticks == SETTINGS.flush_rows_max
+        began = trio.current_time()
+        for _ in range(3):
+            await trio.sleep(PAUSE_S / 2)
+            await desk.give(1)
+        assert (await desk.batch()).ticks == 3
+        assert trio.current_time() - began == pytest.approx(2.5 * PAUSE_S)
+        began = trio.current_time()
+        await desk.give(1)  # is no flood any more
+        assert (await desk.batch()).ticks == 1
+        assert trio.current_time() - began == pytest.approx(SETTINGS.flush_interval_s - MARGIN_S)
+
+
+async def test_a_slow_feed_that_follows_a_flood_waits_no_longer_than_any_other(autojump_clock: MockClock) -> None:
+    async with buffering(Desk()) as desk:
+        await desk.give(SETTINGS.flush_rows_max)
+        await desk.batch()
+        began, given = trio.current_time(), 0
+        while trio.current_time() - began < SETTINGS.flush_interval_s - MARGIN_S - PAUSE_S:
+            await desk.give(1)
+            given += 1
+            await trio.sleep(PAUSE_S / 2)
+        assert SETTINGS.flush_interval_s - MARGIN_S - 2 * PAUSE_S <= trio.current_time() - began
+        assert (await desk.batch()).ticks >= given
+        assert trio.current_time() - began <= SETTINGS.flush_interval_s - MARGIN_S
 
 
 async def test_batches_keep_the_order_of_arrival_and_their_numbers_rise(autojump_clock: MockClock) -> None:
