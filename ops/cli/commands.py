@@ -32,6 +32,7 @@ COMMANDS = {
     "report": ("report", "report_command", "Write an HTML report: verified, repaired, lost, unverifiable."),
     "instruments": ("instruments", "instruments", "The markets that the exchanges list, as stored last."),
     "repair": ("repair", "repair", "Request a time range again from an exchange."),
+    "replay": ("replay", "replay", "Print stored ticks in the order of receipt."),
     "export": ("export", "export_command", "Copy the recording to PATH, as of one moment."),
     "restart": ("actor_commands", "restart", "Restart an actor now and reset its failure count."),
     "pause": ("actor_commands", "pause", "Stop an actor until `resume`."),

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ops.terminal.layout import GAP, Fit, fitted, shortened, width_of, wrapped
@@ -60,6 +61,17 @@ def _time_text(value: datetime) -> str:
     if value.tzinfo is None:
         return value.isoformat()
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def instant_text(us: int) -> str:
+    """Microseconds UTC as RFC 3339, always with all six digits."""
+    second, rest = divmod(us, 1_000_000)
+    return f"{_second_text(second)}.{rest:06}Z"
+
+
+@lru_cache(64)  # neighbouring ticks share it
+def _second_text(second: int) -> str:
+    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def terminal_width(file: TextIO) -> int | None:
