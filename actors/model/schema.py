@@ -7,7 +7,7 @@ express: another name in SQL, or another kind of value. Everything else that lis
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from arro3.core import DataType
@@ -94,10 +94,13 @@ class Schema:
         """The attributes of the row class."""
         return tuple(column.attribute for column in self.columns)
 
-    def select(self, source: str) -> str:
-        """SQL that reads the Arrow table `source` as typed rows."""
-        casts = ", ".join(f"{c.kind.cast.format(c.quoted)}::{c.kind.sql} AS {c.quoted}" for c in self.columns)
-        return f"SELECT {casts} FROM {source}"
+    def select(self, source: str, constants: Mapping[str, str] = MappingProxyType({})) -> str:
+        """SQL that reads the Arrow table `source` as typed rows.
+
+        `constants` are SQL for columns, by name, that hold one value.
+        """
+        casts = {c: constants.get(c.name) or f"{c.kind.cast.format(c.quoted)}::{c.kind.sql}" for c in self.columns}
+        return f"SELECT {', '.join(f'{cast} AS {c.quoted}' for c, cast in casts.items())} FROM {source}"
 
 
 def schema_of(name: str, rows: type) -> Schema:

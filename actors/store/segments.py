@@ -43,6 +43,18 @@ def crc_of(path: Path) -> int:
     return crc
 
 
+def _exchange(batch: Batch) -> str | None:
+    """The only exchange of the ticks, as SQL; None if there are several, or none."""
+    names = {block.exchange for block in batch.blocks if len(block)}
+    return sql_text(names.pop()) if len(names) == 1 else None
+
+
+def _constants(table: Schema, batch: Batch) -> dict[str, str]:
+    """See Schema.select. In the file an ENUM is text too, but DuckDB does not look each row up to write it."""
+    name = _exchange(batch) if table is TICKS else None
+    return {"exchange": f"{name}::ENUM({name})"} if name else {}
+
+
 class SegmentWriter:
     """Writes batches as segments through an in-memory DuckDB; for one thread at a time; close() ends it.
 
@@ -133,7 +145,7 @@ class SegmentWriter:
         path = self._tail.partial / f"{self._label}-{table.name}-{batch.number:016}"
         self._database().register("batch", batch.arrow(table))
         try:
-            rows, crc = self._copy(table.select("batch"), path)
+            rows, crc = self._copy(table.select("batch", _constants(table, batch)), path)
             if table is TICKS:
                 self._spans = self._spans_of_batch(batch) if rows else {}
         finally:
@@ -144,10 +156,8 @@ class SegmentWriter:
 
     def _spans_of_batch(self, batch: Batch) -> dict[Market, Span]:
         """What the registered batch holds of each market."""
-        exchange, keys = "exchange", "exchange, symbol"
-        names = {block.exchange for block in batch.blocks if len(block)}
-        if len(names) == 1:  # grouping by one column is faster
-            exchange, keys = sql_text(names.pop()), "symbol"
+        only = _exchange(batch)  # grouping by one column is faster
+        exchange, keys = (only, "symbol") if only else ("exchange", "exchange, symbol")
         if batch.ticks > self._noted_ids_rows_max:
             question = f"SELECT {exchange}, symbol, {_TIMES}, false, NULL, NULL, false FROM batch GROUP BY {keys}"
         else:
