@@ -50,12 +50,17 @@ SELECT symbol, {_NS.format(f"max(made_at) {_AT_LAST}")}, arg_max(trade_id, made_
 FROM recent GROUP BY symbol HAVING bool_or(until IS NULL OR made_at < until - INTERVAL {LATE_S} SECOND)
 """
 
-# The rows with the highest ids (id, fills, time, live or not), and the time of the third newest live one.
+# The rows with the highest ids (id, fills, time, live or not), and the time of the third newest live one. Which ids
+# are the highest is found first: building a list of each of a million rows would take longer than all the rest.
 TOPS_ROWS = 16
-TOPS = f"""{_RECENT}
+TOPS = f"""{_RECENT.rstrip()},
+top AS (
+  SELECT symbol, list_min(max(id, {TOPS_ROWS})) AS floor,
+         {_NS.format(f"(max(made_at, {DENY_ROWS}) FILTER (source = 'stream'))[{DENY_ROWS}]")} AS denied_ns
+  FROM recent WHERE id IS NOT NULL GROUP BY symbol)
 SELECT symbol, arg_max([id, fills, {_NS.format("made_at")}, (source = 'stream')::BIGINT], id, {TOPS_ROWS}),
-       (arg_max({_NS.format("made_at")}, made_at, {DENY_ROWS}) FILTER (source = 'stream'))[{DENY_ROWS}]
-FROM recent WHERE id IS NOT NULL GROUP BY symbol
+       any_value(denied_ns)
+FROM recent JOIN top USING (symbol) WHERE id >= floor GROUP BY symbol
 """
 
 # $floors and $ceilings: the range of ids to search for jumps.

@@ -5,13 +5,15 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ops.config.config import Config, find_config, load_config
-from ops.control.client import ControlClient
 from ops.terminal.output import takes_unicode
+
+if TYPE_CHECKING:
+    from ops.control.client import ControlClient
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -60,8 +62,10 @@ def configuration(config_path: Path | None) -> Config:
     return load_config(find_config(config_path))
 
 
-def client(config_path: Path | None, socket_path: Path | None) -> ControlClient:
+def client(config_path: Path | None, socket_path: Path | None) -> "ControlClient":
     """A client of the service."""
+    from ops.control.client import ControlClient  # with http.client and email, which `run` does not need
+
     return ControlClient(socket_path or configuration(config_path).control.socket)
 
 

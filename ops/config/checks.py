@@ -5,10 +5,11 @@ import re
 import tempfile
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from actors.settings import StoreSettings
 from ops.terminal.suggestions import nearest
@@ -35,8 +36,7 @@ class Wrong(Exception):
 Check = Callable[[object], object]
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(Struct, frozen=True):
     """A number of `unit` from `low` to `high`, kept as float."""
 
     low: float
@@ -53,8 +53,7 @@ class Number:
         return float(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(Struct, frozen=True):
     """A whole number from `low` to `high`."""
 
     low: int
@@ -66,8 +65,7 @@ class Whole:
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """One of a few words."""
 
     words: tuple[str, ...]
@@ -80,8 +78,7 @@ class Choice:
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(Struct, frozen=True):
     """Text that matches a pattern; `right` describes it."""
 
     form: str
@@ -186,8 +183,7 @@ def storage_of(con: "duckdb.DuckDBPyConnection") -> str:
     return found if found.startswith("v") else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Url:
+class Url(Struct, frozen=True):
     """Scheme, host and optional port, which replace the same parts of an exchange's own addresses."""
 
     schemes: tuple[str, ...]

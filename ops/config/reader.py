@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from actors.exchanges import registry
 from actors.exchanges.contract.exchange import Exchange
@@ -21,8 +22,7 @@ FOUND_CHARS_MAX = 80
 INT_BITS_SHOWN = 1_000  # Python refuses to format numbers of more than 4,300 digits, and is slow for long ones
 
 
-@dataclass(frozen=True, slots=True)
-class Mistake:
+class Mistake(Struct, frozen=True):
     """`key` is the path in the file ("" for the file), `found` the value there, `right` what is expected."""
 
     key: str
@@ -53,8 +53,7 @@ def _joined(*parts: str) -> str:
     return ".".join(part if re.fullmatch(r"[\w-]+", part, re.ASCII) else shown(part) for part in parts)
 
 
-@dataclass(slots=True)
-class Reader:
+class Reader(Struct):
     """One pass over one document. Relative file names are relative to `base`."""
 
     base: Path

@@ -3,11 +3,11 @@
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from http import HTTPStatus
 
 import h11
 import trio
+from msgspec import Struct
 
 from ops.control import problem
 from ops.control.limits import ControlLimits
@@ -23,8 +23,7 @@ BYTE_COST_S = 20e-9
 CLIENT_GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """A whole request. `target` as sent, header names in lower case."""
 
     method: str
@@ -37,8 +36,7 @@ class Request:
         return next((value.decode("latin-1") for key, value in self.headers if key == name), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """A whole answer."""
 
     body: bytes

@@ -1,10 +1,9 @@
 """Every limit of the control socket, with its unit and reason."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ControlLimits:
+class ControlLimits(Struct, frozen=True, kw_only=True):
     """The limits for clients; the defaults are documented.
 
     - `clients_max` are served at once; one more gets an error and is closed, unless one of them has wasted its

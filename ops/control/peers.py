@@ -4,7 +4,8 @@ import array
 import os
 import socket
 import struct
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 # Supplementary groups of the peer when it connected (Linux 4.13, include/uapi/asm-generic/socket.h);
@@ -13,8 +14,7 @@ _SO_PEERGROUPS = 59
 _GROUPS_BYTES_MAX = 1024  # the maximum of socket.getsockopt: 256 groups
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(Struct, frozen=True):
     """One client. `uid` and `pid` are None if the transport does not provide them."""
 
     may_read: bool

@@ -2,12 +2,12 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Literal, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
+from msgspec import Struct
 
 from ops.control import problem
 from ops.control.app import ControlApp, RepairOrder, SymbolsChange
@@ -21,8 +21,7 @@ _SINCE_DIGITS_MAX = 18  # fits 64 bits
 Lines = AbstractAsyncContextManager[AsyncIterator[bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One request as a route receives it: `name` from the path, `query` with known keys only."""
 
     app: ControlApp
@@ -31,8 +30,7 @@ class Call:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """The implementation of a path. A `command` changes something; `capability` "" is always offered."""
 
     handle: Callable[[Call], Awaitable[Reply | Lines]]

@@ -3,7 +3,8 @@
 import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 REPEAT_S = 60.0  # the same problem is shown at most once in this time ...
 KEYS_MAX = 1000  # ... for this many different ones; beyond that the oldest is forgotten and shown again
@@ -14,8 +15,7 @@ _BULKY = frozenset({"traceback", "exception", "exc_info", "stack"})
 _Key = tuple[str, str, str]
 
 
-@dataclass(slots=True)
-class _Repeated:
+class _Repeated(Struct):
     until: float
     count: int = 0
     last: Mapping[str, object] | None = None

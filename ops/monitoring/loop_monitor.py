@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 import trio
+from msgspec import Struct, field
 
 from actors.pipeline import Pipeline
 from actors.telemetry.histogram import LAG_BOUNDS_S, Histogram
@@ -24,8 +24,7 @@ FLUSH_YOUNG_S = 30.0
 _log = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class Watch:
+class Watch(Struct):
     """The measurements. `file_bytes` and `disk_free_bytes` are None until measured, and while they cannot be: the
     file may not exist yet, the disk may be missing.
     """

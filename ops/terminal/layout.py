@@ -3,8 +3,8 @@
 import re
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from rich.cells import cell_len, chop_cells
 
 COUNTED_WIDTH_MIN = 24  # in less room the count would replace the text
@@ -16,8 +16,7 @@ NAME_WIDTH_MIN = 6  # the minimum for other columns, if nothing else helps
 _CLASS = re.compile(r"(?<![\w/:.-])(?:[A-Z]+[a-z]+(?:[A-Z][a-z]+)+|[A-Z]+Error): (?=\S)")
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
+class Fit(Struct, frozen=True):
     """How to narrow a table: the columns to leave out, the least important first, and those to shorten.
 
     Columns of `drop` without content ("", "0", "NULL" in all rows) go before the others.
@@ -28,8 +27,7 @@ class Fit:
     text_width_min: int = 20  # a shortened text keeps at least this much; the columns of `drop` go first
 
 
-@dataclass(frozen=True, slots=True)
-class Fitted:
+class Fitted(Struct, frozen=True):
     """What is shown: indices of the remaining columns, their widths, and the names of those left out.
 
     `whole` if everything is shown and no cell shortened.
