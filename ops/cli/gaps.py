@@ -51,7 +51,7 @@ def _command(name: str, sql: str, help_text: str, fit: Fit) -> click.Command:
         as_json: bool,
     ) -> int:
         values = [exchange, symbol, since_us, until_us]
-        return print_rows(sql, path, config_path, values=values, fit=fit, as_json=as_json)
+        return print_rows(sql, path, config_path, values=values, fit=fit, form="json" if as_json else "table")
 
     return command
 

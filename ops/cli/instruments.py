@@ -36,4 +36,6 @@ def instruments(
     as_json: bool,
 ) -> int:
     """The markets that the exchanges list, as stored last: names, contract sizes, price steps."""
-    return print_rows(_NEWEST, path, config_path, values=[exchange, base, kind], fit=_FIT, as_json=as_json)
+    return print_rows(
+        _NEWEST, path, config_path, values=[exchange, base, kind], fit=_FIT, form="json" if as_json else "table"
+    )

@@ -63,6 +63,18 @@ def run_query(
         return Result(columns, rows[:rows_max], len(rows) > rows_max)
 
 
+def write_parquet(path: Path, sql: str, target: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> int:
+    """Writes what `sql` returns to a Parquet file without holding the rows in memory; how many. Raises likewise."""
+    with reading(path, timeout_s=timeout_s) as connection:
+        # Unlike its type stubs, DuckDB returns None for a statement without rows.
+        found: duckdb.DuckDBPyRelation | None = connection.sql(sql)
+        if found is None:
+            raise QueryError("the query returns no rows to write; write one like: FROM ticks")
+        found.write_parquet(str(target), compression="zstd")
+        row = connection.execute("SELECT num_rows FROM parquet_file_metadata(?)", [str(target)]).fetchone()
+        return int(row[0]) if row else 0
+
+
 @contextmanager
 def reading(path: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[duckdb.DuckDBPyConnection]:
     """A read-only connection on which the views of the file reach its tail; closed when the block ends.

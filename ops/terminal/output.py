@@ -1,9 +1,10 @@
-"""Writes rows as a table, JSON or CSV, with every decimal digit."""
+"""Writes rows as a table, JSON, CSV or Markdown, with every decimal digit."""
 
 import csv
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -134,6 +135,20 @@ def write_csv(columns: Sequence[str], rows: Iterable[Sequence[object]], file: Te
     writer.writerow(columns)
     shown = _shown if file.isatty() else str  # a program gets every character
     writer.writerows([shown(_text(value, null="")) for value in row] for row in rows)
+
+
+def write_markdown(columns: Sequence[str], rows: Iterable[Sequence[object]], file: TextIO) -> None:
+    """A table as GitHub's Markdown has them: one line per row, numbers to the right."""
+    kept = [list(row) for row in rows]
+    rules = ("---:" if any(_is_number(row[i]) for row in kept) else "---" for i in range(len(columns)))
+    lines = [[_markdown(_shown(column)) for column in columns], list(rules)]
+    lines += [[_markdown(_cell(value, _time_text)) for value in row] for row in kept]
+    file.writelines(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _markdown(text: str) -> str:
+    """Text in a cell: nothing in it ends the cell or is markup."""
+    return re.sub(r"([\\`*|<\[~&]|(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9]))", r"\\\1", text)
 
 
 def write_table(
