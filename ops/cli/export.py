@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from actors.model.errors import DatabaseLocked
 from ops.cli.common import config_option, configuration, json_option, print_json, quiet_option, timeout_option
 from ops.export.export import Exported, TimeRange, export
 from ops.export.query import QueryError
+from ops.export.tardis import export_tardis
 from ops.export.target import ExportError
 from ops.terminal.exit_codes import FAILED, OK
 from ops.terminal.output import write_table
@@ -24,6 +26,12 @@ _NO_FOLDER = (".parquet", ".pq", ".csv", ".json")  # a user of these endings exp
 @click.argument("path")
 @click.option("--from", "since_us", callback=instant, metavar="T", help="From this time or UTC day on.")
 @click.option("--to", "until_us", callback=instant, metavar="T", help="To before this time or UTC day.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["duckdb", "parquet", "tardis"]),
+    help="By default parquet for a folder, and otherwise duckdb; tardis: CSV files as backtesters import them.",
+)
 @click.option("--file", "source", type=click.Path(path_type=Path), help="The DuckDB file; default: the config's.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing copy.")
 @timeout_option
@@ -34,6 +42,7 @@ def export_command(
     path: str,
     since_us: int | None,
     until_us: int | None,
+    kind: str | None,
     source: Path | None,
     overwrite: bool,
     timeout_s: float,
@@ -45,10 +54,13 @@ def export_command(
 
     PATH becomes one DuckDB file with all tables; or, if it ends in "/" or is a folder, Parquet files of the
     ticks in folders by exchange, symbol and UTC day. A tick's time is `timestamp`, or `received_at` where
-    the exchange sends none. The service goes on recording meanwhile; its merges wait.
+    the exchange sends none. With --format tardis a file for each exchange, UTC day and native symbol, in the
+    layout of Tardis' trades; its times are those of receipt. The service goes on recording; its merges wait.
     """
     target = Path(path)
-    as_folder = path.endswith("/") or target.is_dir()
+    as_folder = kind in ("parquet", "tardis") or (kind is None and (path.endswith("/") or target.is_dir()))
+    if kind == "duckdb" and (path.endswith("/") or target.is_dir()):
+        raise click.UsageError(f"{path}: a DuckDB copy is a file; name one, like {target / 'copy.duckdb'}")
     if not as_folder and target.suffix.lower() in _NO_FOLDER:
         raise click.UsageError(f"{path}: for Parquet name a folder, like {target.with_suffix('')}/")
     # Like Ctrl-C: nothing half-written remains.
@@ -57,11 +69,11 @@ def export_command(
     try:
         with _bar(console) as bar:
             task = bar.add_task(target.name, total=None)
-            done = export(
+            make = export_tardis if kind == "tardis" else partial(export, as_folder=as_folder)
+            done = make(
                 source or configuration(config_path).store.path,
                 target,
                 time_range=TimeRange(since_us, until_us),
-                as_folder=as_folder,
                 overwrite=overwrite,
                 timeout_s=timeout_s,
                 progress=lambda rows, total: bar.update(task, completed=rows, total=total),

@@ -77,7 +77,7 @@ def export(
     check(source.absolute(), target, as_folder=as_folder, overwrite=overwrite)
     # One thread writes the rows of a folder in order, see partitions.write.
     place, threads = (place_folder, 1) if as_folder else (place_file, THREADS)
-    with workshop(target) as work, _interrupts():
+    with workshop(target) as work, interrupts():
         made, spill = work / "made", work / "spill"
         with opened(source, timeout_s=timeout_s, threads=threads, memory_limit=MEMORY_LIMIT, spill=spill) as src:
             if as_folder:
@@ -93,7 +93,7 @@ _INTERRUPTED = "Query interrupted"  # DuckDB's whole text; only this error has t
 
 
 @contextmanager
-def _interrupts() -> Iterator[None]:
+def interrupts() -> Iterator[None]:
     """DuckDB stops a statement on Ctrl-C with an error of its own, which becomes KeyboardInterrupt."""
     try:
         yield

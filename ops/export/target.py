@@ -87,3 +87,16 @@ def place_folder(made: Path, target: Path, *, overwrite: bool) -> None:
         for path in old:
             path.unlink()
         files.sync_folder(folder)
+
+
+def place_files(made: Path, target: Path, *, overwrite: bool) -> None:
+    """Renames each file of the folder `made` into `target`, after a check of all of them."""
+    files = Files()
+    files.make_folder(target)
+    names = sorted(path.name for path in made.iterdir())
+    taken = [name for name in names if (target / name).exists()]
+    if taken and not overwrite:
+        raise ExportError(f"{target / taken[0]} exists; --overwrite replaces it")
+    for name in names:
+        (made / name).replace(target / name)
+    files.sync_folder(target)
