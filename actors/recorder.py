@@ -136,7 +136,7 @@ class ExchangeRecorder:
         self._feed_settings = feed_settings(settings, self.dialect)
         self._tokens: dict[str, TokenSource] = {}  # by endpoint
         self._connect_pace = ConnectPace(self.dialect.limits.connects_per_s)
-        self.continuity = Continuity(settings.name, {})
+        self.continuity = Continuity(settings.name, {}, compares=self._feed_settings.redundancy > 1)
         self.instruments = self._build_instruments(services)
         self._opened = False  # before that no connection is started
         self._applying = trio.Lock()

@@ -3,6 +3,7 @@
 Entry point
   continuity       the continuity of one exchange: its markets, their gaps, what is new
   deduplicator     finds the new trades among those just read
+  agreement        compares what two connections deliver of the same market
   gap_log          the gaps that may still change, and their states to be stored
 
 One market
@@ -12,10 +13,10 @@ One market
   composite        markets whose ids do not identify a trade: there are none, or fills share one
 
 Parts of a tracker
+  proof_pace       when to report how far a market is proved
   row              one trade as the trackers see it, and the verdict on it
   missing_ranges   the missing ids of a sequenced market
   sequence_gaps    the gaps that report those ids
-  id_proof         when to report how far contiguous ids prove a market
   recent_ids       the newest trades of an unsequenced market, in bounded memory
   twins            which of several trades that are all alike a row is
   unconfirmed      rows whose ids are implausibly high

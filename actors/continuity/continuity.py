@@ -1,7 +1,8 @@
 """The continuity of one exchange: since when each market is recorded without interruption, and what is missing."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
+from actors.continuity.agreement import Agreement
 from actors.continuity.deduplicator import Deduplicator
 from actors.continuity.sequenced import SequencedTracker
 from actors.continuity.tracker_state import Before, Snapshot, TrackerState
@@ -15,11 +16,13 @@ class Continuity:
     """The continuity of one exchange, shared by its connections and its backfill. No method waits.
 
     `now` is any monotonic clock, in seconds; `now_ns` nanoseconds UTC. Rows for `gap_states` and `feeds` are
-    collected here until they are taken. Rows of trades pass through the `deduplicator`.
+    collected here until they are taken. Rows of trades pass through the `deduplicator`; with `compares`, what each
+    session delivers is compared in `agreement` before.
     """
 
-    def __init__(self, exchange: str, promises: Mapping[str, IdPromise]) -> None:
+    def __init__(self, exchange: str, promises: Mapping[str, IdPromise], *, compares: bool = False) -> None:
         self.deduplicator = Deduplicator(exchange, promises)
+        self.agreement = Agreement(self.deduplicator.promises) if compares else None
         self._trackers, self._shared = self.deduplicator.trackers, self.deduplicator.shared
         self._book = self._shared.book
 
@@ -63,21 +66,35 @@ class Continuity:
 
     # -- connections --------------------------------------------------------------------------------
 
-    def connected(self, symbols: Iterable[str], now_ns: int) -> None:
+    def connected(self, symbols: Collection[str], now_ns: int, session: int = 0) -> None:
         """A connection now delivers these markets (acknowledged, or data arrived). Called once per connection and
-        symbol.
+        symbol; `session` numbers its session.
         """
+        if self.agreement is not None:
+            self.agreement.joined(session, symbols)
         for symbol in symbols:
             tracker = self._trackers.get(symbol)
             if tracker is not None:
                 tracker.carried(now_ns)
 
-    def disconnected(self, symbols: Iterable[str], now_ns: int, reason: GapReason = GapReason.DISCONNECT) -> None:
+    def disconnected(
+        self,
+        symbols: Collection[str],
+        now_ns: int,
+        reason: GapReason = GapReason.DISCONNECT,
+        session: int = 0,
+    ) -> None:
         """A connection no longer delivers these markets; the last connection of a market opens a gap."""
+        self._compared_until_now(symbols, now_ns, session)
         for symbol in symbols:
             tracker = self._trackers.get(symbol)
             if tracker is not None:
                 tracker.uncarried(reason, now_ns)
+
+    def _compared_until_now(self, symbols: Collection[str], now_ns: int, session: int | None) -> None:
+        if self.agreement is not None:
+            for symbol, proved in self.agreement.left(symbols, session):
+                self._trackers[symbol].proved(Proof.TWO_FEEDS, *proved, now_ns)
 
     def suspect(self, symbol: str, now_ns: int, reason: GapReason, since_ns: int | None = None) -> None:
         """Opens gaps although no connection closed (a stall, an overflow): trades may be missing.
@@ -123,8 +140,9 @@ class Continuity:
             return None
         return tracker.carried_ns if tracker.absent else tracker.started_ns
 
-    def dropped(self, symbols: Iterable[str], now_ns: int) -> None:
+    def dropped(self, symbols: Collection[str], now_ns: int) -> None:
         """These markets are no longer recorded: later silence is no outage."""
+        self._compared_until_now(symbols, now_ns, None)
         for symbol in symbols:
             tracker = self._trackers.get(symbol)
             if tracker is not None:
@@ -161,12 +179,24 @@ class Continuity:
         """
         for tracker in self._trackers.values():
             tracker.tick(now, now_ns, end=end)
+        if self.agreement is not None:
+            self.agreement.tick(self._trackers, now, now_ns)
 
     def resolved(self, gap: str, recovered: int, status: GapStatus, now_ns: int) -> None:
         """A backfill has finished with a gap. A gap already filled by its ids stays filled."""
         row = self._book.get(gap)
+        if row is not None and row.reason is GapReason.DISAGREEMENT:
+            status = self._judged(row, status, now_ns)
         if row is not None and status is not GapStatus.OPEN:
             self._trackers[row.symbol].resolved(gap, status, now_ns, recovered)
+
+    def _judged(self, row: GapRow, status: GapStatus, now_ns: int) -> GapStatus:
+        """The trades that two connections disagreed about are stored: without the history it stays unknown whether
+        others are missing, and with it nothing may be.
+        """
+        if status is GapStatus.FILLED and row.to_ns is not None:
+            self._trackers[row.symbol].proved(Proof.HISTORY, row.from_ns, row.to_ns + 1_000, now_ns)
+        return GapStatus.UNKNOWN if status is GapStatus.LOST else status
 
     def settled_ns(self, gap: GapRow) -> int | None:
         """Since when the market of an outage is delivered again although no trade has ended the outage yet."""

@@ -12,8 +12,8 @@ Rules, for an id and the lowest and highest id known:
 from collections.abc import Iterable
 from dataclasses import replace
 
-from actors.continuity.id_proof import IdProof
 from actors.continuity.missing_ranges import MissingRange
+from actors.continuity.proof_pace import ProofPace
 from actors.continuity.row import HOLD_S, Row, Verdict
 from actors.continuity.sequence_gaps import JUMP_MAX, SequenceGaps
 from actors.continuity.suspects import RESET_NS
@@ -40,7 +40,7 @@ class SequencedTracker(Tracker):
         self._aside = Aside()  # stored rows that were denied
         self._lowered = False
         self._odd: UnsequencedTracker | None = None
-        self._id_proof = IdProof()
+        self._id_proof = ProofPace()
 
     @property
     def mark(self) -> int | None:
@@ -345,11 +345,18 @@ class SequencedTracker(Tracker):
                 self._aside.add(held)
             self._settle()
         self.gaps.report_late(now, now_ns)
-        if self._odd is None:  # otherwise ids are not what was promised
-            last_ns = self._shared.lasts.get(self.symbol)
-            proved = self._id_proof.take(last_ns, self.gaps.ranges, now, end=end)
-            if proved is not None:
-                self.proved(Proof.IDS, *proved, now_ns)
+        if end or self._id_proof.due(now):
+            self._prove(now, now_ns)
         if self._lowered:
             self._lowered = False
             self._report_feed(FeedEvent.FIRST, now_ns, str(self.lowest), None)
+
+    def _prove(self, now: float, now_ns: int) -> None:
+        """Reports how far the ids are complete. Ids that are missing and belong to no gap yet end that range."""
+        last_ns = self._shared.lasts.get(self.symbol)
+        if last_ns is None or self._odd is not None:  # then ids are not what was promised
+            return
+        unreported = [missing for missing in self.gaps.ranges if missing.gap_id is None and not missing.quiet]
+        proved = self._id_proof.take(min([last_ns, *(missing.from_ns or 0 for missing in unreported)]), now)
+        if proved is not None:
+            self.proved(Proof.IDS, *proved, now_ns)

@@ -62,11 +62,11 @@ class Accumulator:
         self._rejects: list[Reject] = []
         self._evidence_rows = 0  # their weight, see chunk.reject_rows
         self._handing = trio.Lock()
-        self._session = 0
+        self.session = 0
 
     def new_session(self) -> None:
         """What is taken from now on is delivered by another session: it may be copies of what the last one had."""
-        self._session = next(_sessions)
+        self.session = next(_sessions)
 
     def add(self, messages: list[bytes], received_ns: int) -> bool:
         """Keeps messages of one read until they are decoded. Returns whether that, or a hand-over, is due now."""
@@ -166,7 +166,9 @@ class Accumulator:
         if outcome.off_book:
             self._continuity.deduplicator.has_off_book = True
         if outcome.ticks:
-            joined, session, numbers = outcome.joined, self._session, outcome.numbers
+            joined, session, numbers = outcome.joined, self.session, outcome.numbers
+            if self._continuity.agreement is not None:
+                self._continuity.agreement.delivered(session, self._block, mark, trio.current_time())
             duplicates = admit(self._continuity, self._block, mark, joined=joined, session=session, numbers=numbers)
         if outcome.breaks:  # contiguous ids have shown it themselves
             sources = self._block.source

@@ -80,7 +80,8 @@ class Connection:
         finally:
             self._session = None
             reason = GapReason.OVERFLOW if state.overflowed else GapReason.DISCONNECT
-            self._continuity.disconnected(state.since.keys() - state.given_up, time.time_ns(), reason)
+            lost = state.since.keys() - state.given_up
+            self._continuity.disconnected(lost, time.time_ns(), reason, self._accumulator.session)
             state.ended()
             with trio.move_on_after(LAST_CHUNK_S, shield=True):
                 await self.hand_over()

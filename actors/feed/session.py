@@ -237,7 +237,7 @@ class Session:
         self._subscription.delivered(self._decoder.seen, trio.current_time())
         symbols = {self._symbols[native] for native in self._subscription.confirmed} - state.since.keys()
         symbols -= state.given_up
-        self.continuity.connected(symbols, time.time_ns())
+        self.continuity.connected(symbols, time.time_ns(), self._accumulator.session)
         state.delivers(symbols)
 
     def _lost(self, natives: Iterable[str], event: str, reason: str) -> None:
@@ -249,7 +249,7 @@ class Session:
             if news:
                 self._context.note(event, reason if symbol in reason else f"{symbol}: {reason}", symbol=symbol)
             if delivered:
-                self.continuity.disconnected([symbol], time.time_ns())
+                self.continuity.disconnected([symbol], time.time_ns(), session=self._accumulator.session)
         self._wake.set()
 
     def _refused(self, refusal: Refusal) -> None:

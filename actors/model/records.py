@@ -19,6 +19,7 @@ class GapReason(enum.StrEnum):
     OVERFLOW = "overflow"
     STALL = "stall"
     REJECTED = "rejected"  # trades were rejected, or the exchange does not list the market
+    DISAGREEMENT = "disagreement"  # of two connections one delivered a trade that the other did not
     VANISHED = "vanished"  # stored rows were deleted before they were merged
 
 

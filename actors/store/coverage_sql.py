@@ -43,7 +43,8 @@ ends AS (SELECT exchange, symbol, max(until) AS until FROM ground GROUP BY ALL),
 named AS (
   SELECT g.exchange, g.symbol, g.from_time AS since,
          coalesce(g.to_time + INTERVAL 1 MICROSECOND, greatest(e.until, g.from_time)) AS until,
-         CASE WHEN g.status = 'filled' THEN CASE WHEN g.missing = 0 THEN 0 ELSE 1 END
+         CASE WHEN g.status = 'filled' THEN
+                CASE WHEN g.missing = 0 OR (g.reason = 'disagreement' AND g.recovered = 0) THEN 0 ELSE 1 END
               WHEN g.status IN ('lost', 'partial') THEN 3 ELSE 2 END AS verdict
   FROM gaps g LEFT JOIN ends e USING (exchange, symbol)
   WHERE g.from_time IS NOT NULL),

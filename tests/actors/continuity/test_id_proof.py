@@ -6,7 +6,7 @@ import duckdb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.continuity.id_proof import PAUSE_S_MAX, PAUSE_S_MIN
+from actors.continuity.proof_pace import PAUSE_S_MAX, PAUSE_S_MIN
 from actors.continuity.restore import read_states
 from actors.continuity.sequence_gaps import REORDER_S
 from actors.model.records import FeedRow, GapReason, GapRow, GapStatus
