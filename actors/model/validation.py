@@ -39,8 +39,12 @@ def amounts(prices: list[str], volumes: list[str]) -> tuple[list[str], list[str]
 
 def check_times(times: Sequence[int | None]) -> None:
     """Checks that every time is after 1970 and before 2200; None is a time that the exchange does not send."""
-    known = [time for time in times if time is not None] if None in times else cast(Sequence[int], times)
-    if known and not (min(known) > 0 and max(known) < YEAR_2200_NS):
+    try:
+        sound = not times or (min(times) > 0 and max(times) < YEAR_2200_NS)  # type: ignore[operator,type-var]
+    except TypeError:
+        check_times([time for time in times if time is not None])
+        return
+    if not sound:
         raise FieldError(Reason.BAD_TIME, "the time is before 1970 or after 2200")
 
 

@@ -88,9 +88,10 @@ def test_no_amount_changes_its_value_whatever_its_notation(value: Decimal, notat
 @pytest.mark.parametrize("time", [0, -1, YEAR_2200_NS, 10**30, -(10**30)])
 def test_a_time_outside_1970_to_2200_is_refused(time: int) -> None:
     check_times([1, None, YEAR_2200_NS - 1])
-    with pytest.raises(FieldError) as error:
-        check_times([1, time])
-    assert error.value.reason is Reason.BAD_TIME
+    for times in ([1, time], [time, None], [None, 1, time]):
+        with pytest.raises(FieldError) as error:
+            check_times(times)
+        assert error.value.reason is Reason.BAD_TIME
 
 
 @pytest.mark.parametrize("id_", ["", "x" * 129])
