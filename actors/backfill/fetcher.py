@@ -1,7 +1,7 @@
 """Fetches a range of one market from the exchange's history, page by page, until it is complete."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -18,6 +18,7 @@ from supervisor import MisconfiguredError, TransientError
 
 # Histories are fed from a database and lag behind the stream: the newest trades may be missing.
 SETTLE_S = 2.0
+PART_ROWS = 1000  # stored at once: a row takes up to 50 us, and a page of some exchanges has a day's trades
 
 Store = Callable[[Block], Awaitable[None]]
 
@@ -101,8 +102,8 @@ class Fetcher:
                 block = run.take(page, received_ns, self._exchange)
                 for odd in page.odd:
                     self._reject(_reject(odd, received_ns, self._exchange, market.symbol))
-                if len(block):
-                    await store(block)
+                for part in _parts(block):
+                    await store(part)
                 if run.over:
                     return run.verdict()
                 await trio.sleep(len(block) / budget.rows_per_s)
@@ -114,6 +115,22 @@ class Fetcher:
             return run.unfinished(str(transient), final=False, retry_after_s=transient.retry_after_s)
         used = f"{run.pages} pages" if run.pages >= budget.pages else f"{run.searches} searches"
         return run.unfinished(f"the budget of {used} is used up", final=False)
+
+
+def _parts(block: Block) -> Iterator[Block]:
+    """The block in parts of about PART_ROWS, none if it is empty: while one is stored nothing else runs.
+
+    Rows of one time stay together: where ids do not identify trades, equal ones of one part are two trades.
+    """
+    columns, times, start = block.lists(), block.exchange_ns, 0
+    while start < len(times):
+        end = start + PART_ROWS
+        while end < len(times) and times[end] == times[end - 1]:
+            end += 1
+        part = Block(block.exchange)
+        part.extend(*(column[start:end] for column in columns))
+        yield part
+        start = end
 
 
 class _Run:

@@ -391,15 +391,26 @@ async def test_an_exchange_out_of_reach_is_reported_as_not_final() -> None:
 class Scripted(httpx.AsyncBaseTransport):
     """A Binance of endless history, a trade a millisecond; `price` gives each its price."""
 
-    def __init__(self, price: Callable[[int], Any] = str, number: Callable[[int], int] = int) -> None:
-        self.price, self.number, self.asked_at = price, number, list[float]()
+    def __init__(
+        self,
+        price: Callable[[int], Any] = str,
+        number: Callable[[int], int] = int,
+        time_ms: Callable[[int], int] = int,
+    ) -> None:
+        self.price, self.number, self.time_ms, self.asked_at = price, number, time_ms, list[float]()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await trio.lowlevel.checkpoint()
         self.asked_at.append(trio.current_time())
         first = int(request.url.params["fromId"])
         rows = [
-            {"id": self.number(id_), "price": self.price(id_), "qty": "1", "time": id_, "isBuyerMaker": False}
+            {
+                "id": self.number(id_),
+                "price": self.price(id_),
+                "qty": "1",
+                "time": self.time_ms(id_),
+                "isBuyerMaker": False,
+            }
             for id_ in range(first, first + 1000)
         ]
         data = json.dumps(rows).encode()
@@ -449,6 +460,18 @@ async def test_a_row_that_is_no_valid_trade_costs_only_itself(
     (reject,) = rejects
     assert (reject.exchange, reject.symbol) == ("binance", "BTC/USDT") and b'"id": 7' in reject.payload
     assert reject.reason in (Reason.BAD_PRICE, Reason.BAD_TYPE) and reject.detail
+
+
+async def test_a_long_page_is_stored_in_parts_that_keep_trades_of_one_time_together(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.backfill.fetcher.PART_ROWS", 3)
+    transport = Scripted(time_ms=lambda id_: id_ // 4)
+    recovered, blocks = await scripted(transport, TradeRange(from_id=8, to_id=21), Budget())
+    assert recovered.complete and recovered.count == 14
+    assert [block.trade_id for block in blocks] == [
+        [str(id_) for id_ in range(first, min(first + 4, 22))] for first in (8, 12, 16, 20)
+    ]
 
 
 async def test_a_page_with_the_same_trade_twice_fills_one_missing_range(
