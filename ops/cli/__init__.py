@@ -1,7 +1,7 @@
 """The command line `tickwarden`: results go to stdout, everything else to stderr.
 
 Running
-  run, check_config, demo, sandbox, doctor
+  run, init, check_config, demo, sandbox, doctor
 Reading the file
   query, gaps (and coverage), report, export
 Talking to the running service
@@ -13,6 +13,7 @@ What can be recorded
 Helpers
   commands         the list of commands, imported on demand; exit codes
   common           shared options; --json
+  questions        what `init` asks
   streams          stdout and stderr that may be closed or limited
 
 This module is the entry point and imports nothing heavy, so that a signal during the imports is not lost.

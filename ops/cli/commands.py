@@ -17,6 +17,7 @@ from ops.terminal.suggestions import did_you_mean
 # In the order in which a new user needs them: name -> module of ops.cli, its name there, and what --help lists.
 COMMANDS = {
     "demo": ("demo", "demo", "Record loopback exchanges and keep the DuckDB file."),
+    "init": ("init", "init", "Write a commented configuration, by asking or from options."),
     "run": ("run", "run", "Record until Ctrl-C or SIGTERM."),
     "check-config": ("check_config", "check_config", "Report every mistake in a configuration."),
     "exchanges": ("exchanges", "exchanges", "What each exchange offers and promises."),

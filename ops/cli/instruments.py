@@ -10,7 +10,7 @@ from ops.terminal.layout import Fit
 
 KINDS = ("spot", "swap", "future", "option")
 _FIT = Fit(drop=("volume_scale", "price_scale", "seen_at", "volume_step", "price_step", "contract_size", "settle"))
-_NEWEST = """
+NEWEST = """
 SELECT exchange, symbol, native_symbol, kind, base, quote, settle, volume_unit, contract_size, price_step,
        volume_step, active, seen_at, price_scale, volume_scale
 FROM instruments
@@ -37,5 +37,5 @@ def instruments(
 ) -> int:
     """The markets that the exchanges list, as stored last: names, contract sizes, price steps."""
     return print_rows(
-        _NEWEST, path, config_path, values=[exchange, base, kind], fit=_FIT, form="json" if as_json else "table"
+        NEWEST, path, config_path, values=[exchange, base, kind], fit=_FIT, form="json" if as_json else "table"
     )

@@ -78,6 +78,11 @@ def load_config(path: Path | None) -> Config:
     return _build(_parse(path), path.absolute().parent, path.absolute())
 
 
+def config_of(text: str, place: Path) -> Config:
+    """What the file `place` would mean if this TOML stood in it; raises ConfigErrors."""
+    return _build(tomllib.loads(text), place.absolute().parent, place.absolute())
+
+
 def _parse(path: Path) -> Mapping[str, object]:
     def fail(found: str, right: str) -> ConfigErrors:
         return ConfigErrors(path, [Mistake("", found, right)])

@@ -78,7 +78,7 @@ def _table(title: str, about: str, keys: Mapping[str, Key]) -> str:
 
 
 def _default(key: Key) -> str:
-    return "" if key.default is None else f"`{_toml(key.default)}`"
+    return "" if key.default is None else f"`{toml_value(key.default)}`"
 
 
 def _expected(key: Key) -> str:
@@ -92,10 +92,13 @@ def _expected(key: Key) -> str:
 
 def _assignments(keys: Mapping[str, Key]) -> Iterator[str]:
     for name, key in keys.items():
-        yield f"# {name} = {_toml(key.sample)}" if key.default is None else f"{name} = {_toml(key.default)}"
+        yield (
+            f"# {name} = {toml_value(key.sample)}" if key.default is None else f"{name} = {toml_value(key.default)}"
+        )
 
 
-def _toml(value: object) -> str:
+def toml_value(value: object) -> str:
+    """A key's value as it stands in a file; large numbers are grouped."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 10_000:
         return f"{value:_}"
     return shown(value)
