@@ -27,7 +27,7 @@ def libraries():
 @app.cell
 def choices(file, mo, views):
     recorded = views.markets(file)
-    names = [f"{row['exchange']} {row['symbol']}" for row in recorded]
+    names = [f"{_row['exchange']} {_row['symbol']}" for _row in recorded]
     market = mo.ui.dropdown(names, value=names[0], label="market")
     minutes = mo.ui.slider(1, 120, value=15, label="minutes")
     mo.hstack([market, minutes])
@@ -37,8 +37,8 @@ def choices(file, mo, views):
 @app.cell
 def candle_chart(alt, file, market, minutes, mo, views):
     exchange, symbol = market.value.split(" ", 1)
-    rows = views.candles(file, exchange, symbol, minutes=minutes.value)
-    candles = [{**row, "moment": row["moment"].isoformat()} for row in rows]
+    _rows = views.candles(file, exchange, symbol, minutes=minutes.value)
+    candles = [{**_row, "moment": _row["moment"].isoformat()} for _row in _rows]
     at = alt.X("moment:T", title=None)
     price = alt.Scale(zero=False)
     rising = alt.condition("datum.close >= datum.open", alt.value("#0072b2"), alt.value("#d55e00"))
@@ -55,8 +55,8 @@ def candle_chart(alt, file, market, minutes, mo, views):
 
 @app.cell
 def spread_chart(alt, file, minutes, mo, symbol, views):
-    rows = views.spread(file, symbol, minutes=minutes.value)
-    spreads = [{**row, "moment": row["moment"].isoformat()} for row in rows]
+    _rows = views.spread(file, symbol, minutes=minutes.value)
+    spreads = [{**_row, "moment": _row["moment"].isoformat()} for _row in _rows]
     line = alt.Chart(alt.Data(values=spreads)).mark_line(interpolate="step-after")
     mo.vstack(
         [

@@ -139,7 +139,11 @@ def test_every_cell_of_the_notebook_runs(service: Service, monkeypatch: pytest.M
     assert spec is not None and spec.loader is not None
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
     names: dict[str, Any] = {}
+    assigned: set[str] = set()
     for cell in cells:
+        own = {name for name in cell.__code__.co_varnames[cell.__code__.co_argcount :] if not name.startswith("_")}
+        assert not own & assigned, "marimo accepts a name in one cell only"
+        assigned |= own
         wanted = inspect.signature(cell).parameters
         returned = cell(**{name: names[name] for name in wanted})
         last = inspect.getsource(cell).rstrip().rpartition("return ")[2].strip("()\n, ")
