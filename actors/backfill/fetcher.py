@@ -95,13 +95,12 @@ class Fetcher:
             # An end in the future means a wrong clock: the trade that ends the gap has already arrived.
             ahead_s = min(0.0, (trade_range.to_ns - time.time_ns()) / S_NS)
             await trio.sleep(max(0.0, ahead_s + self._settle_s))
-        run = _Run(self._history, market, self._channel, trade_range)
+        run = _Run(self._history, self._exchange, market, self._channel, trade_range)
         try:
             while run.pages < budget.pages and run.searches < budget.searches:
-                page, received_ns = await self.rest.get(self._history.request(run.query), run.read)
-                block = run.take(page, received_ns, self._exchange)
-                for odd in page.odd:
-                    self._reject(_reject(odd, received_ns, self._exchange, market.symbol))
+                odd, block = await self.rest.get(self._history.request(run.query), run.read)
+                for reject in odd:
+                    self._reject(reject)
                 for part in _parts(block):
                     await store(part)
                 if run.over:
@@ -136,7 +135,10 @@ def _parts(block: Block) -> Iterator[Block]:
 class _Run:
     """One call of `fetch`: the query for the next page, and the result of the pages so far."""
 
-    def __init__(self, history: History, market: Market, channel: str, trade_range: TradeRange) -> None:
+    def __init__(
+        self, history: History, exchange: str, market: Market, channel: str, trade_range: TradeRange
+    ) -> None:
+        self._exchange = exchange
         self.query = Query(
             market=market, channel=channel, trade_range=trade_range, rows=history.page_rows, now_ns=time.time_ns()
         )
@@ -147,15 +149,16 @@ class _Run:
         self._cursors: set[str | None] = {None}
         self._oldest_ns: int | None = None
 
-    def read(self, answer: Answer) -> tuple[Page, int]:
-        """Parses an answer to a page. A page that leads back to an earlier one would never end."""
+    def read(self, answer: Answer) -> tuple[list[Reject], Block]:
+        """The page's invalid and its wanted rows. A page that leads back to an earlier one would never end."""
         page = self.progress.history.page(answer.body, answer.headers, self.query)
         if page.cursor is not None and page.cursor in self._cursors:
             raise Garbled(f"the page leads back to {page.cursor!r}, which was requested already")
-        return page, answer.received_ns
+        received_ns, symbol = answer.received_ns, self.query.market.symbol
+        rejects = [_reject(odd, received_ns, self._exchange, symbol) for odd in page.odd]
+        return rejects, self._take(page, received_ns)
 
-    def take(self, page: Page, received_ns: int, exchange: str) -> Block:
-        """The page's wanted rows."""
+    def _take(self, page: Page, received_ns: int) -> Block:
         if page.trades.price or page.odd:
             self.pages += 1
         else:
@@ -170,7 +173,7 @@ class _Run:
         self.over |= self.progress.arrived
         self._cursors.add(page.cursor)
         self.query = replace(self.query, cursor=page.cursor, now_ns=time.time_ns())
-        trades, count, block = page.trades, len(wanted), Block(exchange)
+        trades, count, block = page.trades, len(wanted), Block(self._exchange)
         block.extend(
             [self.query.market.symbol] * count,
             [trades.exchange_ns[at] for at in wanted],

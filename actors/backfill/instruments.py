@@ -3,14 +3,15 @@
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import trio
 from msgspec import Struct, field
 
-from actors.backfill.rest_client import RestClient, RestClientLimits
+from actors.backfill.rest_client import Answer, RestClient, RestClientLimits
 from actors.backfill.stored_instruments import row_of, storable
 from actors.exchanges.contract.history import History
-from actors.exchanges.contract.instruments import PAGES_MAX, Instrument, InstrumentList
+from actors.exchanges.contract.instruments import PAGES_MAX, Instrument, InstrumentList, InstrumentPage
 from actors.exchanges.contract.rest import ErrorResponse, Garbled, RateLimit, Refused, RestRequest
 from actors.exchanges.selection import NOT_LISTED, Listed
 from actors.model.errors import DatabaseLocked
@@ -20,7 +21,6 @@ from supervisor import Backoff, Context, MisconfiguredError, TransientError
 
 # A list of 3,000 markets is 2 to 15 MB, with all the orders that each allows.
 REST_LIMITS = RestClientLimits(answer_s=60.0, body_bytes=32 << 20, tries=3)
-INLINE_BYTES = 256 * 1024  # a larger page is parsed in a thread, so that it does not block the loop
 ODD_MAX = 100  # the maximum of invalid rows of a page that are reported
 INSTRUMENTS_MAX = 100_000  # deribit and okx have some thousands of options each
 # If the exchange has no history whose limits apply: far below the documented limits of any exchange.
@@ -226,11 +226,7 @@ class Instruments:
         self, rest: RestClient, request: RestRequest, found: dict[str, Instrument], odd: list[str]
     ) -> None:
         for _ in range(PAGES_MAX):
-            body = await rest.get(request, lambda answer: answer.body)
-            if len(body) <= INLINE_BYTES:
-                page = self._list.page(body, request)
-            else:
-                page = await trio.to_thread.run_sync(self._list.page, body, request)
+            page = await rest.get(request, partial(self._read_page, request))
             odd += page.odd[:ODD_MAX]
             for one in map(storable, page.instruments):
                 known = found.get(one.symbol)
@@ -242,6 +238,9 @@ class Instruments:
                 return
             request = page.next_request
         raise Garbled(f"the list has more than {PAGES_MAX} pages")
+
+    def _read_page(self, request: RestRequest, answer: Answer) -> InstrumentPage:
+        return self._list.page(answer.body, request)
 
     def _doubt(self, found: Mapping[str, Instrument], *, whole: bool) -> str:
         """Why a complete list is not accepted yet: too many of the traded markets are missing at once."""

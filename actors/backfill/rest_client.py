@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # After these statuses our minimum wait applies if the answer has none; other errors are retried with our backoff.
 FLOORED = (*TOO_MANY, 401, 403, 451)
+INLINE_BYTES = 256 * 1024  # a larger answer is read in a thread, so that it does not block the loop
 HEADERS = {"user-agent": "tickwarden", "accept": "application/json", "accept-encoding": "identity"}
 JSON = {"content-type": "application/json"}
 
@@ -118,14 +119,18 @@ class RestClient:
         """Returns the result of `read` on the answer. Retries after TransientError, up to `tries` requests in
         total.
 
-        `read` may raise TransientError too: an unreadable answer is requested again. A wait that the exchange
+        `read` may raise TransientError too: an unreadable answer is requested again. For an answer of more than
+        INLINE_BYTES it is called in a thread: that may take seconds. A wait that the exchange
         demands is never shortened; one of more than `wait_s` is raised at once, to the caller.
         """
         failures = 0
         while True:
             try:
                 await self._wait_for_turn(request)
-                return read(await self._once(request))
+                answer = await self._once(request)
+                if len(answer.body) <= INLINE_BYTES:
+                    return read(answer)
+                return await trio.to_thread.run_sync(read, answer)
             except TransientError as transient:
                 self._pause_all(transient)
                 failures += 1

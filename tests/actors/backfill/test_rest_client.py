@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.backfill.rate_limiter import RateLimiter
-from actors.backfill.rest_client import Answer, RestClient, RestClientLimits, Unanswered
+from actors.backfill.rest_client import INLINE_BYTES, Answer, RestClient, RestClientLimits, Unanswered
 from actors.exchanges.contract.history import Busy, Garbled, RateLimit, Refused, RestRequest
 from actors.wire.errors import NetworkTimeout, WrongCertificate
 from supervisor import Backoff, TransientError
@@ -118,6 +119,24 @@ def test_no_window_ever_holds_more_than_the_limit(
     for since, _ in taken:
         spent = sum(cost for at, cost in taken if since <= at <= since + window_s)
         assert spent <= limit.units + 1e-6
+
+
+@pytest.mark.parametrize(("larger", "inline"), [(0, True), (1, False)])
+async def test_a_large_answer_is_read_in_a_thread_and_errors_are_the_same(
+    larger: int, inline: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    threads: list[int] = []
+
+    def read(answer: Answer) -> int:
+        threads.append(threading.get_ident())
+        if len(threads) == 1:
+            raise Garbled("the first one")
+        return len(answer.body)
+
+    size = INLINE_BYTES + larger
+    async with client(Scripted(ok(b" " * size))) as rest:
+        assert await rest.get(ASK, read) == size
+    assert [thread == threading.get_ident() for thread in threads] == [inline] * 2
 
 
 async def test_the_limit_is_used_up_to_its_rate(autojump_clock: trio.testing.MockClock) -> None:
