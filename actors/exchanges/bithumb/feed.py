@@ -14,6 +14,7 @@ from actors.exchanges.contract.feed_helpers import (
     compact,
     decode_frames,
     digits_column,
+    id_texts,
     inside,
     require_kind,
     require_upper,
@@ -112,7 +113,7 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
         price=digits_column([row.price for row in rows], "trade_price"),
         volume=digits_column([row.volume for row in rows], "trade_volume"),
         side=[_SIDES[row.side] for row in rows],
-        trade_id=[str(row.id) for row in rows],
+        trade_id=id_texts([row.id for row in rows]),
         exchange_ns=[row.time * x.MS for row in rows],
         snapshot=[row.stream == "SNAPSHOT" for row in rows],
     )

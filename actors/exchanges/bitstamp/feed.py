@@ -9,6 +9,7 @@ from actors.exchanges.contract import feed as x
 from actors.exchanges.contract.feed_helpers import (
     compact,
     decode_frames,
+    id_texts,
     named,
     require_kind,
     text_inside,
@@ -98,7 +99,7 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
         price=[row.price for row in rows],
         volume=[row.volume for row in rows],
         side=[_SIDES[row.side] for row in rows],
-        trade_id=[str(row.id) for row in rows],
+        trade_id=id_texts([row.id for row in rows]),
         exchange_ns=[int(text) * US_NS for text in _microseconds(rows)],
         snapshot=[False] * len(rows),
     )

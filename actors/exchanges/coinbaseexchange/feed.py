@@ -18,6 +18,7 @@ from actors.exchanges.contract.feed import (
 from actors.exchanges.contract.feed_helpers import (
     compact,
     decode_frames,
+    id_texts,
     inside,
     require_kind,
     require_upper,
@@ -77,14 +78,16 @@ def unsubscribe_text(natives: Sequence[str], channel: str, _request_id: str) -> 
 
 def trades(frames: Sequence[bytes]) -> Trades:
     matches = decode_frames(_decoder, frames)
+    ids = [match.id for match in matches]
     return Trades(
         native=[match.native for match in matches],
         price=[match.price for match in matches],
         volume=[match.volume for match in matches],
         side=[_TAKER[match.maker_side] for match in matches],
-        trade_id=[str(match.id) for match in matches],
+        trade_id=id_texts(ids),
         exchange_ns=rfc3339_column_ns([match.time for match in matches]),
         snapshot=[match.type == "last_match" for match in matches],
+        numbers=ids,
     )
 
 

@@ -7,7 +7,14 @@ from typing import Literal
 import msgspec
 
 from actors.exchanges.contract import feed as x
-from actors.exchanges.contract.feed_helpers import compact, decode_frames, require_kind, require_upper, text_inside
+from actors.exchanges.contract.feed_helpers import (
+    compact,
+    decode_frames,
+    id_texts,
+    require_kind,
+    require_upper,
+    text_inside,
+)
 from actors.model.symbols import Symbol, SymbolError
 
 # https://docs.gemini.com/websocket-api/#market-data-version-2 (archived, but served in September 2026) and
@@ -130,7 +137,7 @@ def _of_streams(rows: Sequence[_Stream]) -> x.Trades:
         price=[row.price for row in rows],
         volume=[row.volume for row in rows],
         side=["sell" if row.m else "buy" for row in rows],
-        trade_id=[str(row.id) for row in rows],
+        trade_id=id_texts([row.id for row in rows]),
         exchange_ns=[row.time for row in rows],
         snapshot=[False] * len(rows),
     )

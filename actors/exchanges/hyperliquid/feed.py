@@ -10,6 +10,7 @@ from actors.exchanges.contract import feed as x
 from actors.exchanges.contract.feed_helpers import (
     compact,
     decode_frames,
+    id_texts,
     inside,
     named,
     require_kind,
@@ -93,7 +94,7 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
         price=[row.price for row in rows],
         volume=[row.volume for row in rows],
         side=[_SIDES[row.side] for row in rows],
-        trade_id=[str(row.id) for row in rows],
+        trade_id=id_texts([row.id for row in rows]),
         exchange_ns=[row.time * x.MS for row in rows],
         snapshot=[False] * len(rows),
         counts=[len(data) for data in lists],

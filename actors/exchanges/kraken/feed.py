@@ -20,6 +20,7 @@ from actors.exchanges.contract.feed import (
 from actors.exchanges.contract.feed_helpers import (
     compact,
     decode_frames,
+    id_texts,
     inside,
     named,
     numbers_column,
@@ -102,15 +103,17 @@ def unsubscribe_text(natives: Sequence[str], channel: str, request_id: str) -> s
 def trades(frames: Sequence[bytes]) -> Trades:
     batches = decode_frames(_decoder, frames)
     rows = [trade for batch in batches for trade in batch.data]
+    ids = [trade.id for trade in rows]
     return Trades(
         native=[trade.native for trade in rows],
         price=numbers_column([trade.price for trade in rows], "price"),
         volume=numbers_column([trade.volume for trade in rows], "qty"),
         side=[trade.side for trade in rows],
-        trade_id=[str(trade.id) for trade in rows],
+        trade_id=id_texts(ids),
         exchange_ns=rfc3339_column_ns([trade.time for trade in rows]),
         snapshot=[batch.type == "snapshot" for batch in batches for _ in batch.data],
         counts=[len(batch.data) for batch in batches],
+        numbers=ids,
     )
 
 

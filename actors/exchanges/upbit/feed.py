@@ -10,6 +10,7 @@ from actors.exchanges.contract.feed_helpers import (
     compact,
     decode_frames,
     digits_column,
+    id_texts,
     inside,
     require_kind,
     require_upper,
@@ -107,7 +108,7 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
         price=digits_column([trade.price for trade in rows], "trade_price"),
         volume=digits_column([trade.volume for trade in rows], "trade_volume"),
         side=[_SIDES[trade.side] for trade in rows],
-        trade_id=[str(trade.id) for trade in rows],
+        trade_id=id_texts([trade.id for trade in rows]),
         exchange_ns=[trade.time * x.MS for trade in rows],
         snapshot=[trade.stream == "SNAPSHOT" for trade in rows],
     )
