@@ -14,6 +14,7 @@ Helpers
   commands         the list of commands, imported on demand; exit codes
   common           shared options; --json
   questions        what `init` asks
+  completion, completing   the scripts for shells, and the names that they complete
   streams          stdout and stderr that may be closed or limited
 
 This module is the entry point and imports nothing heavy, so that a signal during the imports is not lost.

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from ops.cli.common import client, config_option, json_option, print_json, socket_option
+from ops.cli.completing import actors
 from ops.control.client import segment
 from ops.terminal.exit_codes import OK
 
@@ -13,7 +14,7 @@ def _actor_command(verb: str, help_text: str) -> click.Command:
     """A command on one actor."""
 
     @click.command(verb, help=help_text)
-    @click.argument("name")
+    @click.argument("name", shell_complete=actors)
     @config_option
     @socket_option
     @json_option

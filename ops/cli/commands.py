@@ -5,14 +5,22 @@ which --help does not need.
 """
 
 import gc
+import os
 import sys
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 
 from ops.cli import streams
 from ops.terminal.exit_codes import CONFIGURATION, FAILED, INTERRUPTED, NO_SERVICE, OK, USAGE
 from ops.terminal.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+PROGRAM = "tickwarden"
+COMPLETE_VARIABLE = "_TICKWARDEN_COMPLETE"  # with it a shell asks for completions; the name is click's
 
 # In the order in which a new user needs them: name -> module of ops.cli, its name there, and what --help lists.
 COMMANDS = {
@@ -43,6 +51,7 @@ COMMANDS = {
     "reload": ("reconfigure", "reload", "Make the service read its configuration again."),
     "symbols": ("reconfigure", "symbols", "Add and remove symbols of a running exchange."),
     "log-level": ("reconfigure", "log_level", "Change how much the service logs."),
+    "completion": ("completion", "completion", "Print the completion script of bash, zsh or fish."),
     "sandbox": ("sandbox", "sandbox", "Serve loopback exchanges until Ctrl-C."),
 }
 
@@ -66,6 +75,14 @@ class _Lazy(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, _, summary) in COMMANDS.items()])
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[str]]":
+        from click.shell_completion import CompletionItem
+
+        found = [CompletionItem(name, help=text) for name, (_, _, text) in COMMANDS.items()]
+        return [item for item in found if item.value.startswith(incomplete)] + click.Command.shell_complete(
+            self, ctx, incomplete
+        )
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
@@ -86,7 +103,7 @@ class _Lazy(click.Group):
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="tickwarden", prog_name="tickwarden")
+@click.version_option(package_name="tickwarden", prog_name=PROGRAM)
 def cli() -> None:
     """Records every trade of many crypto exchanges into one DuckDB file that anyone can query meanwhile."""
 
@@ -100,7 +117,9 @@ def main() -> None:
 def run_command() -> int:
     """Runs the command named in sys.argv; returns its exit code."""
     try:
-        result = cli.main(standalone_mode=False)
+        if COMPLETE_VARIABLE in os.environ:
+            import_module("ops.cli.completion")  # how bash is answered
+        result = cli.main(prog_name=PROGRAM, standalone_mode=False)
     except click.UsageError as error:
         error.show()
         return USAGE

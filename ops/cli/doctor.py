@@ -10,6 +10,7 @@ import trio
 
 from actors.settings import ExchangeSettings
 from ops.cli.common import Number, config_option, configuration, json_option, print_json, quiet_option
+from ops.cli.completing import configured_exchanges
 from ops.doctor import Finding, Report, State, examine
 from ops.terminal.exit_codes import FAILED, INTERRUPTED, OK
 from ops.terminal.layout import Fit
@@ -20,7 +21,7 @@ FINDINGS = Fit(drop=("took",), shorten=("found",))
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=configured_exchanges)
 @click.option(
     "--wait",
     "wait_s",

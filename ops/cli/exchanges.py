@@ -7,6 +7,7 @@ import click
 from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.registry import EXCHANGES
 from ops.cli.common import json_option, print_json
+from ops.cli.completing import known_exchanges
 from ops.terminal.exit_codes import OK
 from ops.terminal.layout import Fit, wrapped
 from ops.terminal.output import PIPE_COLUMNS, terminal_width, write_table
@@ -27,7 +28,7 @@ _FIT = Fit(
     epilog="proven by: a recording of the stream, a published sample of it, or the exchange's documents alone."
     " per connection: markets. time: the resolution of the times of trades. as of: when the facts were read."
 )
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=known_exchanges)
 @json_option
 def exchanges(name: str | None, as_json: bool) -> int:
     """What each exchange offers and promises: markets, trade ids, history, limits; with NAME, all about one."""

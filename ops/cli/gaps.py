@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from ops.cli.common import config_option, json_option
+from ops.cli.completing import configured_exchanges, configured_symbols
 from ops.cli.query import print_rows
 from ops.terminal.layout import Fit
 from ops.terminal.time_options import instant
@@ -34,8 +35,12 @@ ORDER BY exchange, symbol, from_time
 
 def _command(name: str, sql: str, help_text: str, fit: Fit) -> click.Command:
     @click.command(name, help=help_text)
-    @click.option("--exchange", help="Only this exchange, by its name in the configuration.")
-    @click.option("--symbol", help="Only this symbol, such as BTC/USDT.")
+    @click.option(
+        "--exchange",
+        shell_complete=configured_exchanges,
+        help="Only this exchange, by its name in the configuration.",
+    )
+    @click.option("--symbol", shell_complete=configured_symbols, help="Only this symbol, such as BTC/USDT.")
     @click.option("--from", "since_us", callback=instant, metavar="T", help="From this time or UTC day on.")
     @click.option("--to", "until_us", callback=instant, metavar="T", help="To before this time or UTC day.")
     @click.option("--file", "path", type=click.Path(path_type=Path), help="The DuckDB file; default: the config's.")

@@ -8,6 +8,7 @@ import click
 
 from actors.exchanges.registry import EXCHANGES
 from actors.exchanges.selection import NOT_LISTED
+from ops.cli.completing import known_exchanges
 from ops.cli.questions import ask_exchanges, ask_file, ask_symbols, not_listed, stored_lists
 from ops.config.checks import Wrong, file_name
 from ops.config.config import Config, ConfigErrors, config_of
@@ -31,6 +32,7 @@ _STORE = "ticks.duckdb"
     "chosen",
     multiple=True,
     metavar="NAME[=SYMBOL,...]",
+    shell_complete=known_exchanges,
     help="An exchange to record, and its symbols; may be given again. Without it a terminal is asked.",
 )
 @click.option(

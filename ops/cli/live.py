@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import click
 
 from ops.cli.common import client, config_option, json_option, print_json, print_json_line, socket_option
+from ops.cli.completing import configured_exchanges, configured_symbols
 from ops.terminal.exit_codes import OK
 from ops.terminal.layout import reason_for_people, shortened
 from ops.terminal.output import terminal_width
@@ -90,8 +91,13 @@ def _microseconds(instant: str) -> int:
 
 
 @click.command()
-@click.option("--exchange", default="", help="Only this exchange, by its name in the configuration.")
-@click.option("--symbol", default="", help="Only this symbol, such as BTC/USDT.")
+@click.option(
+    "--exchange",
+    default="",
+    shell_complete=configured_exchanges,
+    help="Only this exchange, by its name in the configuration.",
+)
+@click.option("--symbol", default="", shell_complete=configured_symbols, help="Only this symbol, such as BTC/USDT.")
 @config_option
 @socket_option
 @json_option

@@ -9,6 +9,7 @@ import click
 
 from actors.model.errors import DatabaseLocked
 from ops.cli.common import config_option, configuration, json_option, print_json, timeout_option
+from ops.cli.completing import examples
 from ops.export.examples import EXAMPLES
 from ops.export.query import LOCK_TIMEOUT_S, QueryError, Result, run_query, write_parquet
 from ops.export.target import ExportError, check, make_durable, place_file, workshop
@@ -32,6 +33,7 @@ _LIST = ""  # --example without a name
     is_flag=False,
     flag_value=_LIST,
     metavar="[NAME]",
+    shell_complete=examples,
     help="Run a query of the list to begin with; without NAME print the list.",
 )
 @click.option("--file", "path", type=click.Path(path_type=Path), help="The DuckDB file; without it, the config's.")

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from ops.cli.common import client, config_option, json_option, print_json, socket_option
+from ops.cli.completing import configured_exchanges, configured_symbols
 from ops.control.client import segment
 from ops.terminal.exit_codes import OK
 
@@ -37,9 +38,11 @@ def _symbols(change: dict[str, list[str]]) -> str:
 
 
 @click.command()
-@click.argument("exchange")
+@click.argument("exchange", shell_complete=configured_exchanges)
 @click.option("--add", multiple=True, metavar="SYMBOL", help="May be given again.")
-@click.option("--remove", multiple=True, metavar="SYMBOL", help="May be given again.")
+@click.option(
+    "--remove", multiple=True, metavar="SYMBOL", shell_complete=configured_symbols, help="May be given again."
+)
 @config_option
 @socket_option
 @json_option

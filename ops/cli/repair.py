@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ops.cli.common import client, config_option, json_option, print_json, quiet_option, socket_option
+from ops.cli.completing import configured_exchanges, configured_symbols
 from ops.control.client import ControlClient, segment
 from ops.terminal.exit_codes import FAILED, OK
 from ops.terminal.time_options import microseconds
@@ -28,8 +29,13 @@ def _time(ctx: click.Context, param: click.Parameter, value: str | None) -> str 
 
 
 @click.command()
-@click.option("--exchange", required=True, help="The exchange, by its name in the configuration.")
-@click.option("--symbol", required=True, help="The market, such as BTC/USDT.")
+@click.option(
+    "--exchange",
+    required=True,
+    shell_complete=configured_exchanges,
+    help="The exchange, by its name in the configuration.",
+)
+@click.option("--symbol", required=True, shell_complete=configured_symbols, help="The market, such as BTC/USDT.")
 @click.option("--from", "since", required=True, callback=_time, metavar="T", help="From this time or UTC day on.")
 @click.option("--to", "until", callback=_time, metavar="T", help="To this time or start of a UTC day; else to now.")
 @quiet_option

@@ -10,6 +10,7 @@ import msgspec
 
 from actors.model.errors import DatabaseLocked
 from ops.cli.common import Number, config_option, configuration, timeout_option
+from ops.cli.completing import configured_exchanges, configured_symbols
 from ops.client.replay import replay as ticks_of
 from ops.client.tick import Tick
 from ops.export.query import QueryError
@@ -25,9 +26,19 @@ _encode = msgspec.json.Encoder().encode
 @click.command("replay")
 @click.option("--from", "since_us", callback=instant, metavar="T", help="Received from this time or UTC day on.")
 @click.option("--to", "until_us", callback=instant, metavar="T", help="Received before this time or UTC day.")
-@click.option("--exchange", "exchanges", multiple=True, help="Only this exchange; may be given several times.")
 @click.option(
-    "--symbol", "symbols", multiple=True, help='Only this symbol or wildcard, such as "*/USDT"; likewise.'
+    "--exchange",
+    "exchanges",
+    multiple=True,
+    shell_complete=configured_exchanges,
+    help="Only this exchange; may be given several times.",
+)
+@click.option(
+    "--symbol",
+    "symbols",
+    multiple=True,
+    shell_complete=configured_symbols,
+    help='Only this symbol or wildcard, such as "*/USDT"; likewise.',
 )
 @click.option(
     "--speed",
