@@ -27,7 +27,7 @@ LAGS_MAX = 10_000  # one row per minute and exchange
 AUDIT_EVERY_S = 60.0  # audit rows prove that the service runs: at least this often, with or without data
 # The part of flush_interval_s reserved for the write, which takes 30 to 60 ms at 5,000 rows a second on one core.
 MARGIN_S = 0.1
-SHOW_S = 0.001  # rows are collected this soon while somebody watches them
+SHOW_S = 0.0005  # rows are collected this soon while somebody watches them
 COLLECT_S = 0.005  # collecting lets other tasks run after so long
 PAUSE_S = 0.05  # what follows a full batch is the end of a flood if nothing came for so long
 
