@@ -33,7 +33,8 @@ from actors.backfill.token_source import TokenSource
 from actors.backfill.worker import BackfillWorker
 from actors.continuity.continuity import Continuity
 from actors.exchanges.contract.exchange import Exchange
-from actors.exchanges.contract.feed import Dialect, Market
+from actors.exchanges.contract.feed import Market
+from actors.exchanges.contract.history import Kind
 from actors.exchanges.contract.instruments import Instrument
 from actors.exchanges.registry import EXCHANGES
 from actors.exchanges.selection import NOT_LISTED, Selection, check_symbols, select
@@ -100,8 +101,9 @@ class SharedServices(Struct, frozen=True, kw_only=True):
     instruments: InstrumentLimits = DEFAULT_INSTRUMENT_LIMITS
 
 
-def feed_settings(settings: ExchangeSettings, dialect: Dialect) -> FeedSettings:
-    """The settings with the dialect's own values where none are configured; the only place that looks at both."""
+def feed_settings(settings: ExchangeSettings, exchange: Exchange) -> FeedSettings:
+    """The settings with the exchange's own values where none are configured; the only place that looks at both."""
+    dialect = exchange.feed
     return FeedSettings(
         name=settings.name,
         channel=settings.channel or dialect.channels[0],
@@ -109,10 +111,20 @@ def feed_settings(settings: ExchangeSettings, dialect: Dialect) -> FeedSettings:
         lifetime_s=settings.lifetime_s or dialect.lifetime_s,
         ws_url=settings.ws_url,
         rest_url=settings.rest_url,
-        redundancy=settings.redundancy,
+        redundancy=settings.redundancy or _redundancy(settings, exchange),
         ca_file=settings.ca_file,
         supervision=settings.supervision,
     )
+
+
+def _redundancy(settings: ExchangeSettings, exchange: Exchange) -> int:
+    """Two connections where the history has only the newest trades, or where there is none, so that it soon forgets
+    an outage; if the exchange allows so many connections, and one more to replace another.
+    """
+    history, limits = exchange.history, exchange.feed.limits
+    needed = -(-len(settings.symbols) // limits.symbols_per_connection)  # a wildcard counts as one
+    forgets = history is None or history.kind is Kind.RECENT_ONLY
+    return 2 if forgets and 2 * needed + 1 <= limits.connections_max else 1
 
 
 class ExchangeRecorder:
@@ -133,7 +145,7 @@ class ExchangeRecorder:
         self.dialect = self._exchange.feed
         self._intake, self._past, self._chunk_rows = intake, services.past, services.chunk_rows
         self._expect = services.expect
-        self._feed_settings = feed_settings(settings, self.dialect)
+        self._feed_settings = feed_settings(settings, self._exchange)
         self._tokens: dict[str, TokenSource] = {}  # by endpoint
         self._connect_pace = ConnectPace(self.dialect.limits.connects_per_s)
         self.continuity = Continuity(settings.name, {}, compares=self._feed_settings.redundancy > 1)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 
@@ -72,8 +72,10 @@ def _symbols(settings: ExchangeSettings, dialect: Dialect) -> Sequence[str]:
 async def _examine(
     settings: ExchangeSettings, wait_s: float, notify: Notify, limiters: RateLimiters, limits: FeedLimits
 ) -> Report:
-    dialect = EXCHANGES[settings.dialect].feed
-    feed = feed_settings(settings, dialect)
+    exchange = EXCHANGES[settings.dialect]
+    dialect = exchange.feed
+    # A second connection that delivers the same shows nothing more, unless it is configured.
+    feed = feed_settings(replace(settings, redundancy=settings.redundancy or 1), exchange)
     channel = feed.channel
     markets = [dialect.market(parse_symbol(symbol), channel) for symbol in _symbols(settings, dialect)]
     specs = shard(feed, dialect, markets)
