@@ -145,6 +145,32 @@ async def test_a_reader_that_has_stopped_for_a_while_misses_nothing_and_gets_not
         assert await read(live(served.socket, after=first[-1]), 6) == served.taken[3:]
 
 
+@pytest.mark.parametrize("stopped_after", range(1, 8))
+async def test_a_late_tick_comes_once_wherever_the_reader_stops(stopped_after: int, tmp_path: Path) -> None:
+    """Late are two ticks: the file has them behind some that were received after them."""
+    async with world(tmp_path) as served:
+        now_us = time.time_ns() // 1000 - BEGAN_US
+        order = [(0, "a"), (1, "b"), (2, "c"), (-500_000, "late"), (-400_000, "later"), (3, "d"), (4, "end")]
+        first, *ticks, end = (tick(at_us=now_us + at, trade_id=name) for at, name in order)
+        served.take([first])
+        served.flush()
+        stream, found = live(served.socket, after=first.received_us, hold_s=0.0), list[Tick]()
+        async with aclosing(aiter(stream)) as coming:
+            async for one in coming:
+                found.append(one)
+                if len(found) == min(stopped_after, 6):
+                    break
+                served.take([ticks[len(found) - 1]])  # the next one is shown by the tap
+        for other in ticks[len(found) - 1 :]:
+            served.take([other])
+        assert found == [first, *ticks][:stopped_after] and stream.position is not None
+        served.take([end])
+        served.flush()
+        resumed = live(served.socket, after=Position.decoded(stream.position.encoded()), hold_s=0.0)
+        found += await read(resumed, 7 - len(found))
+        assert Counter(found) == Counter([first, *ticks, end]) and found[-1] == end
+
+
 async def test_only_the_wanted_markets_come_also_from_the_file(tmp_path: Path) -> None:
     for exchanges, symbols in (((), "BTC/*"), ("binance", ()), (("binance", "kraken"), ("BTC/USDT",))):
         folder = tmp_path / f"{len(exchanges)}{len(symbols)}"
