@@ -43,6 +43,7 @@ def connect(
     """Opens a file, or MEMORY. Raises duckdb.Error."""
     config: dict[str, str | bool | int | float | list[str]] = {
         "threads": limits.threads,
+        "async_threads": limits.threads,  # for files on the network; DuckDB would start 8 for each database
         "memory_limit": limits.memory,
         "temp_directory": str(limits.spill),
     }
