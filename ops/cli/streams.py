@@ -42,7 +42,7 @@ def flushed(code: int) -> int:
     except BrokenPipeError:
         silence()
     except OSError as error:
-        click.echo(f"the output could not be written: {error.strerror}", err=True)
+        click.echo(f"the output could not be written: {error.strerror}; write it to another place", err=True)
         _discard(sys.stdout)
         return code if code != OK else FAILED
     return code

@@ -187,4 +187,6 @@ def _count(con: duckdb.DuckDBPyConnection, select: str) -> int:
 
 def _same(written: int, expected: int, what: str) -> None:
     if written != expected:
-        raise ExportError(f"{what}: {written} rows were written instead of {expected}; nothing was kept")
+        raise ExportError(
+            f"{what}: {written} rows were written instead of {expected}; nothing was kept: export again"
+        )

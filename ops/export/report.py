@@ -29,7 +29,7 @@ def report(
             (until_us if until_us is not None else found[1]),
         )
         if first is None or last is None or first >= last:
-            raise QueryError(f"{path}: nothing was recorded in this range, so that there is nothing to report")
+            raise QueryError(f"{path}: nothing was recorded in this range; `tickwarden coverage` shows what was")
         return _gather(con, path.name, first, last)
 
 

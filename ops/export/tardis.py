@@ -107,7 +107,10 @@ def _write(src: Source, made: Path, time_range: TimeRange, progress: Progress) -
                 tardis = exchange
                 path = made / file_name(tardis, f"{day:%Y-%m-%d}", native)
             if path.exists():
-                raise ExportError(f"{exchange} has two markets of the name {native}: both would be {path.name}")
+                raise ExportError(
+                    f"{exchange} has two markets of the name {native}: both would be {path.name};"
+                    " export them to Parquet instead"
+                )
             head = f"{tardis},{_quoted(native)},".encode()
             with gzip.open(path, "wb", GZIP_LEVEL) as file:
                 file.write(HEADER)

@@ -26,7 +26,10 @@ def check(source: Path, target: Path, *, as_folder: bool, overwrite: bool) -> No
         raise ExportError(f"{target} exists; --overwrite replaces it")
     log = target.with_name(target.name + ".wal")
     if log.exists():
-        raise ExportError(f"{log} belongs to another database file; DuckDB would read it as part of the copy")
+        raise ExportError(
+            f"{log} belongs to another database file, and DuckDB would read it as part of the copy:"
+            " move it away, or give the copy another name"
+        )
 
 
 @contextmanager

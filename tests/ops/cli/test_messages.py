@@ -1,0 +1,252 @@
+"""Every error message of the command line and the configuration, with its advice: none is left without."""
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from tests.harness.cli_process import tickwarden_here
+from tests.harness.paths import OPS
+
+# Where people are answered. What raises one of these shows its text to them.
+PLACES = ("cli", "config", "export", "terminal", "control/client.py", "sandbox/faults.py")
+ANSWERS = {
+    *("UsageError", "BadParameter", "ClickException", "ExportError", "QueryError", "DatabaseLocked", "NoService"),
+    *("FaultError", "ValueError"),
+}
+EXPECTED = {"Wrong": 0, "Mistake": 2, "wrong": 2, "fail": 1}  # which argument is printed behind "expected"
+GAP = "…"  # a value in a message
+
+# Each answer, with the part of it that tells what to do; a gap at its end is filled with what is known or right.
+ADVICE = {
+    "--file: got …, expected …": "expected …",
+    "--symbol … of which exchange? Add one, like --exchange binance": "Add one, like --exchange binance",
+    "Parquet is not for a screen: name a file, like --out rows.parquet": "name a file, like --out rows.parquet",
+    "[exchanges.…] is not configured; …": "; …",
+    "a time range begins before it ends; --from … is not before --to …": "begins before it ends",
+    "either SQL or --example, not both; the SQL of the examples: --example --json": "either SQL or --example",
+    "got port …, expected at most …: … ports are needed": "expected at most …",
+    "got …, expected …=… with a number": "expected …=… with a number",
+    "got …=…, expected …=…": "expected …=…",
+    "no SQL: write a query like 'FROM ticks LIMIT 5', or `--example` for a list of queries to begin "
+    "with": "write a query like 'FROM ticks LIMIT 5'",
+    "no fault is called …; …": "; …",
+    "nothing to change: give --add SYMBOL or --remove SYMBOL": "give --add SYMBOL or --remove SYMBOL",
+    "one format at a time, not …": "one format at a time",
+    "repair … continues; `tickwarden events` reports its outcome": "`tickwarden events` reports its outcome",
+    "the output could not be written: …; write it to another place": "write it to another place",
+    "the query is empty; write one like: SELECT count(*) FROM ticks": "write one like: SELECT count(*) FROM ticks",
+    "the query returns no rows to write; write one like: FROM ticks": "write one like: FROM ticks",
+    "the service at … closed the connection (…); it may have stopped: try again": "try again",
+    "the service at … does not answer: it is blocked, or this machine is overloaded; look at its "
+    "log": "look at its log",
+    "the system refused what this command needs: ……": "what this command needs: ……",
+    "there is no example …; …": "; …",
+    "there is no exchange …; …": "; …",
+    "there is no terminal to ask on: name what to record, like --exchange "
+    "binance": "name what to record, like --exchange binance",
+    "warning: …": "…",
+    "… belongs to another database file, and DuckDB would read it as part of the copy: move it "
+    "away, or give the copy another name": "move it away, or give the copy another name",
+    "… exists; --overwrite replaces it": "--overwrite replaces it",
+    "… has files already; --overwrite replaces them": "--overwrite replaces them",
+    "… has no time zone; write …Z for UTC, or an offset like …+02:00": "write …Z for UTC",
+    "… has two markets of the name …: both would be …; export them to Parquet "
+    "instead": "export them to Parquet instead",
+    "… holds no ticks: it is not a file of Tickwarden's; --file names another one": "--file names another one",
+    "… is a file; name a folder, or leave out the slash for a DuckDB file": "name a folder, or leave out the slash",
+    "… is a folder; name a file": "name a file",
+    "… is a folder; name a file in it, like …": "name a file in it",
+    "… is named twice; give all its symbols at once, like …=A/B,C/D": "give all its symbols at once",
+    "… is not a time; write one like 2026-06-01T12:30:00Z, or a day like "
+    "2026-06-01": "write one like 2026-06-01T12:30:00Z",
+    "… is the DuckDB file by its own words; give one of them another name": "give one of them another name",
+    "… is the recording itself; give the copy another name": "give the copy another name",
+    "… trades came, … of them were missing; …": "; …",
+    "… was created meanwhile; --overwrite replaces it": "--overwrite replaces it",
+    "…: a DuckDB copy is a file; name one, like …": "name one, like …",
+    "…: for Parquet name a folder, like …/": "name a folder, like …/",
+    "…: no such file; it appears with the first merge, or --file names another one": "--file names another one",
+    "…: nothing was recorded in this range; `tickwarden coverage` shows what "
+    "was": "`tickwarden coverage` shows what was",
+    "…: … rows were written instead of …; nothing was kept: export again": "export again",
+    "……; try again later": "try again later",
+}
+# What stands behind "expected" in a mistake of the configuration; texts that only choose among these are not here.
+RIGHT = {
+    '"" or an address of this machine with a port, like "127.0.0.1:8787"',
+    "TOML, see https://toml.io",
+    '[exchanges.binance] with symbols = ["BTC/USDT"], and so on',
+    "a DuckDB file, or a name that is free",
+    'a DuckDB version like "v1.2.0", or "latest"',
+    "a TOML file",
+    "a TOML file in UTF-8",
+    "a TOML file; `tickwarden check-config` reports more",
+    "a file that is there",
+    "a file that … may read and write",
+    "a file that … may write, or nothing there",
+    "a file, or a name that is free",
+    "a folder that nothing else uses (…)",
+    "a folder that … may write, or nothing there",
+    "a group of this system",
+    "a group that … is a member of",
+    'a list like ["BTC/USDT", "ETH/USDT"]',
+    "a number of … from … to …",
+    "a path in a folder that exists; … does not",
+    "a path that can be reached (…)",
+    "a path that leads somewhere (…)",
+    "a path without an unknown home folder (…)",
+    "a path without …",
+    "a shorter one",
+    'a size like "512MB" or "2GiB"',
+    "a table: […]",
+    "a whole number from … to …",
+    "an address and port that can be opened (…)",
+    "an address: with a ws_url the list that wildcards need is read only from a rest_url",
+    "another file than those of the store (…)",
+    "another path",
+    'at least "…MB": merges fail with less',
+    "at most …",
+    "at most … bytes, the system's limit; set control.socket to a shorter one",
+    "backoff_initial_s (…) at most backoff_max_s (…)",
+    "each market once: … is listed already",
+    "names of at most … bytes",
+    "one of ……",
+    'text like "BTC/USDT"',
+    "the name of a file",
+    "the name of a file, as text",
+    "the name of a file, not of a folder",
+    'the name of a folder, or ""',
+    "the same text saved as UTF-8",
+    "… of this exchange: …",
+    "… with a host and optionally a port, like …",
+    "…, nothing after it: the path stays the exchange's own",
+    "…, with which … was created, or another store.path",
+}
+# Commands that are answered so, each with the start of its answer.
+MET = [
+    ("--file: got …, expected …", "init --exchange okx --file x/ --overwrite"),
+    ("--symbol … of which exchange? Add one, like --exchange binance", "init --symbol BTC/USDT"),
+    ("Parquet is not for a screen: name a file, like --out rows.parquet", "query x --format parquet"),
+    ("[exchanges.…] is not configured", "doctor okx"),
+    (
+        "a time range begins before it ends",
+        "repair --exchange kraken --symbol BTC/USD --from 2026-06-02 --to 2026-06-01",
+    ),
+    ("either SQL or --example, not both", "query x --example lag"),
+    ("got …, expected …=… with a number", "sandbox --fault stall=x"),
+    (
+        "no SQL: write a query like 'FROM ticks LIMIT 5', or `--example` for a list of queries to begin with",
+        "query",
+    ),
+    ("no fault is called …", "sandbox --fault stal"),
+    ("nothing to change: give --add SYMBOL or --remove SYMBOL", "symbols kraken"),
+    ("one format at a time, not …", "query x --csv --json"),
+    ("the query is empty", "query '' --file empty.duckdb"),
+    ("the query returns no rows to write", "query '' --file empty.duckdb --out r.parquet"),
+    ("there is no example …", "query --example candle"),
+    ("there is no exchange …", "exchanges krakn"),
+    (
+        "… belongs to another database file",
+        "export log.duckdb --file empty.duckdb",
+    ),
+    ("… exists", "report --out text.duckdb --file empty.duckdb"),
+    ("… has no time zone", "gaps --from 2026-06-01T12:30:00"),
+    ("… holds no ticks: it is not a file of Tickwarden's", "export c.duckdb --file empty.duckdb"),
+    ("… is a file", "export text.duckdb/ --file empty.duckdb"),
+    ("… is a folder; name a file", "query 'SELECT 1' --out made --file empty.duckdb"),
+    ("… is a folder; name a file in it, like …", "init made --exchange okx"),
+    ("… is named twice", "init --exchange okx --exchange okx --overwrite"),
+    ("… is not a time", "events --since yesterday"),
+    ("… is the recording itself", "export empty.duckdb --file empty.duckdb --overwrite"),
+    ("…: a DuckDB copy is a file", "export made/ --format duckdb"),
+    ("…: for Parquet name a folder, like …/", "export x.parquet"),
+    ("…: no such file", "coverage --file none.duckdb"),
+]
+
+
+def _said(node: ast.expr, local: dict[str, ast.expr]) -> str:
+    """The text of an expression, with a gap for each value in it."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.JoinedStr(values=parts):
+            return "".join(GAP if isinstance(part, ast.FormattedValue) else _said(part, local) for part in parts)
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            return _said(left, local) + _said(right, local)
+        case ast.Name(id=name) if name in local:
+            return _said(local[name], {key: value for key, value in local.items() if key != name})
+        case _:
+            return GAP
+
+
+def _texts(path: Path) -> Iterator[tuple[str, str]]:
+    """(kind, text) of each message in a file; what only passes on another's message has no text of its own."""
+    for function in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        local = {
+            target.id: node.value
+            for node in ast.walk(function)
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+        for node in ast.walk(function):
+            if not isinstance(node, ast.Call):
+                continue
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            to_stderr = name == "echo" and any(word.arg == "err" for word in node.keywords)
+            if name in EXPECTED and len(node.args) > EXPECTED[name]:
+                yield "expected", _said(node.args[EXPECTED[name]], local)
+            elif (name in ANSWERS or to_stderr) and node.args:
+                yield "answer", "".join(_said(arg, local) for arg in node.args)
+
+
+def texts(kind: str) -> set[str]:
+    files = [
+        file
+        for place in PLACES
+        for file in ([OPS / place] if place.endswith(".py") else (OPS / place).glob("*.py"))
+    ]
+    found = {text for file in files for which, text in _texts(file) if which == kind}
+    return {text for text in found if re.search(r"[a-z]{2}", text)}
+
+
+def test_every_answer_is_listed_with_its_advice() -> None:
+    assert texts("answer") == ADVICE.keys(), "list the message with its advice, or take the old one out"
+    wrong = {text: advice for text, advice in ADVICE.items() if not advice or advice not in text}
+    assert wrong == {}
+
+
+def test_everything_that_a_configuration_may_be_told_to_be_is_listed() -> None:
+    assert texts("expected") == RIGHT, "a mistake reads: got X, expected THIS"
+
+
+def _pattern(text: str) -> str:
+    return ".*?".join(map(re.escape, text.split(GAP)))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Files of all kinds that a command may be pointed at."""
+    duckdb.connect(tmp_path / "empty.duckdb").close()
+    (tmp_path / "text.duckdb").write_text("no database")
+    (tmp_path / "made").mkdir()
+    (tmp_path / "log.duckdb.wal").touch()
+    (tmp_path / "tickwarden.toml").write_text('[exchanges.kraken]\nsymbols = ["BTC/USD"]\n')
+    return tmp_path
+
+
+@pytest.mark.parametrize(("start", "line"), MET)
+def test_people_meet_these_with_their_advice(start: str, line: str, folder: Path) -> None:
+    text = start if start in ADVICE else next(one for one in ADVICE if one.startswith(start))
+    done = tickwarden_here(*shlex.split(line), folder=folder)
+    assert done.returncode in (1, 64), done.stderr
+    shown = " ".join(done.stderr.split())
+    assert re.search(_pattern(text), shown) and ADVICE[text].split(GAP)[0] in shown, shown
+    assert "Traceback" not in shown
