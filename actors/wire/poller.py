@@ -33,6 +33,7 @@ class Poller:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._readers: dict[int, _Reader] = {}
+        self._left: list[int] = []  # what the last turn had no time for, see _turn
         self._buffer = memoryview(bytearray(READ_BYTES))  # of all sockets: nothing of it is kept
 
     async def run(self, context: Context) -> None:
@@ -44,7 +45,12 @@ class Poller:
 
     def _turn(self) -> None:
         ends = time.perf_counter() + TURN_S
-        for fd, _ in self._epoll.poll(0):
+        ready = [fd for fd, _ in self._epoll.poll(0)]
+        if self._left:  # those first: the kernel returns all in the same order again
+            readable, left = set(ready), set(self._left)
+            ready = [fd for fd in self._left if fd in readable] + [fd for fd in ready if fd not in left]
+            self._left = []
+        for at, fd in enumerate(ready, 1):
             reader = self._readers.get(fd)
             if reader is None:  # a turn before has ended it
                 continue
@@ -55,7 +61,8 @@ class Poller:
             if done:
                 self._forget(fd)
                 trio.lowlevel.reschedule(reader.task)
-            if time.perf_counter() > ends:  # the kernel returns the others first the next time
+            if time.perf_counter() > ends:
+                self._left = ready[at:]
                 return
 
     async def serve(self, fd: int, turn: Callable[[memoryview], bool]) -> None:

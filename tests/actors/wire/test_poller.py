@@ -54,6 +54,34 @@ async def test_each_socket_is_read_until_its_turn_says_that_it_is_done(nursery: 
         theirs.close()
 
 
+async def test_sockets_that_always_have_more_are_read_in_turn(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.wire.poller.TURN_S", -1.0)  # each read takes all the time of a turn
+    pairs, order = [pair() for _ in range(4)], list[int]()
+    poller = Poller()
+
+    async def reader(number: int, ours: socket.socket) -> None:
+        def turn(_: memoryview) -> bool:
+            order.append(number)
+            ours.recv(1)
+            return len(order) > 36
+
+        await poller.serve(ours.fileno(), turn)
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as readers:
+            for number, (ours, theirs) in enumerate(pairs):
+                theirs.send(b"x" * 100)
+                readers.start_soon(reader, number, ours)
+            await wait_all_tasks_blocked()
+            nursery.start_soon(poller.run, Context("poller"))
+    assert all(sorted(order[at : at + 4]) == [0, 1, 2, 3] for at in range(33))
+    for ours, theirs in pairs:
+        ours.close()
+        theirs.close()
+
+
 async def test_an_error_of_one_turn_is_raised_in_its_task_and_the_others_go_on(nursery: trio.Nursery) -> None:
     poller, got = Poller(), list[bytes]()
     (bad, to_bad), (good, to_good) = pair(), pair()
