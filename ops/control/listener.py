@@ -48,7 +48,9 @@ def control_listener(path: Path, group_id: int | None, backlog: int) -> Iterator
                 listening.listen(backlog)
                 inode = _publish(born, path, group_id)
         except OSError as error:
-            raise SocketPathError(f"no socket can be created at {path}: {error.strerror}") from error
+            raise SocketPathError(
+                f"no socket can be created at {path}: {error.strerror}; set [control] socket to another path"
+            ) from error
         try:
             yield listening
         finally:
@@ -77,7 +79,9 @@ def _take_over(path: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise SocketPathError(f"the control socket {path} cannot be reached: {error.strerror}") from error
+        raise SocketPathError(
+            f"the control socket {path} cannot be reached: {error.strerror}; set [control] socket to another path"
+        ) from error
     if not stat.S_ISSOCK(mode):
         raise SocketPathError(
             f"{path} exists and is not a socket; move it away or set [control] socket to another path"
@@ -89,7 +93,9 @@ def _take_over(path: Path) -> None:
     try:
         _move_away_dead(path)
     except OSError as error:
-        raise SocketPathError(f"the old socket {path} cannot be removed: {error.strerror}") from error
+        raise SocketPathError(
+            f"the old socket {path} cannot be removed: {error.strerror}; remove it yourself"
+        ) from error
 
 
 def _move_away_dead(path: Path) -> None:
@@ -101,7 +107,7 @@ def _move_away_dead(path: Path) -> None:
             with suppress(FileExistsError):
                 path.hardlink_to(aside)
             aside.unlink()
-            raise SocketInUse(f"another service has just started on {path}")
+            raise SocketInUse(f"another service has just started on {path}; `tickwarden status` shows it")
         aside.unlink()
 
 
@@ -122,14 +128,15 @@ def _publish(private: Path, path: Path, group_id: int | None) -> tuple[int, int]
             os.chown(private, -1, group_id)
         except PermissionError as error:
             raise SocketPathError(
-                f"{path} cannot be given to group {group_id}: the service's user is not a member"
+                f"{path} cannot be given to group {group_id}: the service's user is not a member;"
+                " set [control] group to one of its groups"
             ) from error
     private.chmod(0o600 if group_id is None else 0o660)
     made = private.stat()
     try:
         path.hardlink_to(private)
     except FileExistsError as error:
-        raise SocketInUse(f"another service has just started on {path}") from error
+        raise SocketInUse(f"another service has just started on {path}; `tickwarden status` shows it") from error
     return made.st_dev, made.st_ino
 
 

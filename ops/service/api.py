@@ -22,6 +22,7 @@ from ops.monitoring.logs import set_level
 from ops.monitoring.redact import redact
 from ops.service.reload import apply_changes
 from ops.service.tap_watcher import TapWatcher
+from ops.terminal.suggestions import did_you_mean
 from ops.terminal.time_options import microseconds
 from supervisor import Event, UnknownActorError, describe
 
@@ -96,8 +97,8 @@ class ServiceApp(ControlApp):
     @asynccontextmanager
     async def tap(self, exchange: str, symbol: str) -> AsyncIterator[AsyncIterator[bytes]]:
         """Lines for one reader; ticks come in the order in which they reach the buffer actor."""
-        if exchange and exchange not in self._pipeline.exchanges:
-            raise UnknownName(f"no exchange is called {exchange!r}")
+        if exchange:
+            self._known(exchange)
         buffer = self._pipeline.buffer
         watcher = TapWatcher(exchange, symbol, buffer.show_soon)
         buffer.watchers.add(watcher)
@@ -122,11 +123,17 @@ class ServiceApp(ControlApp):
         with _names():
             await self._pipeline.tree.resume(name)
 
+    def _known(self, exchange: str) -> None:
+        """Raises UnknownName where no exchange has this name."""
+        names = self._pipeline.exchanges
+        if exchange not in names:
+            raise UnknownName(f"no exchange is called {exchange!r}; {did_you_mean(exchange, names)}")
+
     def _must_run(self) -> None:
         """Commands need the actors, which there are when the start is over."""
         if self._pipeline.state == "starting":
             why = f": {self._pipeline.trouble}" if self._pipeline.trouble else ""
-            raise Refused(f"nothing was done: the service is starting{why}")
+            raise Refused(f"nothing was done: the service is starting{why}; try again")
 
     async def flush(self) -> None:
         self._must_run()
@@ -163,8 +170,7 @@ class ServiceApp(ControlApp):
         """Until the next reload or start, which go by the file."""
         async with self._changing:
             self._must_run()
-            if exchange not in self._pipeline.exchanges:
-                raise UnknownName(f"no exchange is called {exchange!r}")
+            self._known(exchange)
             recording = self._pipeline.exchanges[exchange]
             unknown = [symbol for symbol in remove if symbol not in recording.settings.symbols]
             if unknown:
@@ -182,8 +188,7 @@ class ServiceApp(ControlApp):
     def repair(self, exchange: str, wanted: RepairOrder) -> Mapping[str, object]:
         """Starts a repair, which runs in the service whether the client waits for it or not."""
         self._must_run()
-        if exchange not in self._pipeline.exchanges:
-            raise UnknownName(f"no exchange is called {exchange!r}")
+        self._known(exchange)
         now_us = time.time_ns() // 1000
         try:
             from_us = microseconds(wanted.from_)
