@@ -48,9 +48,16 @@ named AS (
               WHEN g.status IN ('lost', 'partial') THEN 3 ELSE 2 END AS verdict
   FROM gaps g LEFT JOIN ends e USING (exchange, symbol)
   WHERE g.from_time IS NOT NULL),
+proofs AS (
+  SELECT exchange, symbol, proof, "time" AS since, until, lag(until) OVER chain AS before FROM feeds
+  WHERE event = 'proved' AND until > "time" AND proof IN ('ids', 'two_feeds', 'history')
+  WINDOW chain AS (PARTITION BY exchange, symbol, proof ORDER BY "time")),
 proved AS (
-  SELECT exchange, symbol, "time" AS since, until, proof FROM feeds
-  WHERE event = 'proved' AND until > "time" AND proof IN ('ids', 'two_feeds', 'history')),
+  SELECT exchange, symbol, proof, min(since) AS since, max(until) AS until FROM (
+    SELECT *, sum(CASE WHEN since <= before THEN 0 ELSE 1 END)
+                OVER (PARTITION BY exchange, symbol, proof ORDER BY since ROWS UNBOUNDED PRECEDING) AS chain
+    FROM proofs)
+  GROUP BY exchange, symbol, proof, chain),
 spans AS (
   SELECT exchange, symbol, since, until, 'r' || verdict AS kind FROM ground
   UNION ALL SELECT exchange, symbol, since, until, 'g' || verdict FROM named
