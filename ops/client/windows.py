@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import duckdb
 from arro3.core import RecordBatch, RecordBatchReader
@@ -24,11 +25,15 @@ MEMORY_LIMIT = "512MB"  # beyond it a window is sorted on the disk
 THREADS = 2
 COLUMNS = "exchange, symbol, timestamp, received_at, price, volume, side, trade_id, source"
 _DIGITS = "rtrim(rtrim({}::VARCHAR, '0'), '.')"
-VALUES = (  # of a Tick
-    f"exchange, symbol, epoch_us(timestamp), epoch_us(received_at), {_DIGITS.format('price')},"
-    f" {_DIGITS.format('volume')}, side, trade_id, source"
+NO_TIME = -(2**63)
+SIDES = (None, "buy", "sell")
+SOURCES = ("stream", "snapshot", "backfill")
+# Of a Tick. What can be a number is one: a list of numbers takes a fifth of the time that one of texts does.
+VALUES = (
+    f"exchange, symbol, coalesce(epoch_us(timestamp), {NO_TIME}), epoch_us(received_at), {_DIGITS.format('price')},"
+    f" {_DIGITS.format('volume')}, (CASE side WHEN 'buy' THEN 1 WHEN 'sell' THEN 2 ELSE 0 END)::BIGINT, trade_id,"
+    " (CASE source WHEN 'snapshot' THEN 1 WHEN 'backfill' THEN 2 ELSE 0 END)::BIGINT"
 )
-_PRICE, _VOLUME = 4, 5
 
 
 class Window:
@@ -53,9 +58,27 @@ def read(con: duckdb.DuckDBPyConnection, sql: str) -> Iterator[RecordBatch]:
 
 def ticks_of(batch: RecordBatch) -> Iterator[Tick]:
     """The ticks of a batch that begins with VALUES."""
-    columns = [column.to_pylist() for column in batch.columns[:9]]
-    columns[_PRICE], columns[_VOLUME] = (list(map(Decimal, columns[at])) for at in (_PRICE, _VOLUME))
-    return map(Tick, *columns)
+    exchange, symbol, made, received, price, volume, side, trade_id, source = batch.columns[:9]
+    times: list[int | None] = _integers(made)
+    if NO_TIME in times:
+        times = [None if us == NO_TIME else us for us in times]
+    return map(
+        Tick,
+        exchange.to_pylist(),
+        symbol.to_pylist(),
+        times,
+        _integers(received),
+        map(Decimal, price.to_pylist()),
+        map(Decimal, volume.to_pylist()),
+        map(SIDES.__getitem__, _integers(side)),
+        trade_id.to_pylist(),
+        map(SOURCES.__getitem__, _integers(source)),
+    )
+
+
+def _integers(column: Any) -> list[Any]:
+    """The values of a BIGINT column without NULL."""
+    return memoryview(column.buffer()).cast("q").tolist()
 
 
 def windows(
