@@ -29,6 +29,7 @@ AUDIT_EVERY_S = 60.0  # audit rows prove that the service runs: at least this of
 MARGIN_S = 0.1
 SHOW_S = 0.0005  # rows are collected this soon while somebody watches them
 COLLECT_S = 0.005  # collecting lets other tasks run after so long
+WRITER_POLL_S = 0.01  # how often it is checked whether the writer has finished, while a batch waits for that
 PAUSE_S = 0.05  # what follows a full batch is the end of a flood if nothing came for so long
 
 
@@ -189,8 +190,8 @@ class Buffer:
     async def _receive(self, context: Context) -> None:
         """Takes what is there, or waits until something arrives or is due."""
         self._take_rests()  # here too: a chunk before them may have been removed as a dead letter
-        self._waiting = trio.CancelScope(deadline=min(self._batch_due(), self._show_at))
-        if self._flushing or self._asked():
+        self._waiting = trio.CancelScope(deadline=min(self._seal_at(), self._show_at))
+        if self._flushing or self._ripe():
             return
         with self._waiting:
             async with self.intake.receive_many(self._limits.chunks_at_once) as chunks:
@@ -252,9 +253,16 @@ class Buffer:
             self._waiting.deadline = self._batch_due(something=True)
 
     def _ripe(self) -> bool:
-        if self._asked() or self._pending_rows >= self._rows_max:
-            return True
-        return trio.current_time() >= self._batch_due()
+        return self._pending_rows >= self._rows_max or trio.current_time() >= self._seal_at()
+
+    def _seal_at(self) -> float:
+        """When to make a batch that is not full.
+
+        Not while the writer has one: small batches would queue up behind it faster than it writes them, where one
+        larger batch takes little longer.
+        """
+        due = -math.inf if self._asked() else self._batch_due()
+        return max(due, trio.current_time() + WRITER_POLL_S) if self.outbox.statistics().depth else due
 
     def _batch_due(self, *, something: bool = False) -> float:
         """When the content (or `something` that is about to be added) must be passed on, or audit rows alone.

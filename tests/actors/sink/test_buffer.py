@@ -22,7 +22,7 @@ from actors.model.errors import DatabaseLocked
 from actors.model.records import EventRow
 from actors.model.ticks import Block, Reason
 from actors.settings import SinkLimits, StoreSettings
-from actors.sink.buffer import AUDIT_EVERY_S, EVENTS_MAX, MARGIN_S, PAUSE_S
+from actors.sink.buffer import AUDIT_EVERY_S, EVENTS_MAX, MARGIN_S, PAUSE_S, WRITER_POLL_S
 from actors.sink.merger import Merger
 from actors.sink.sink import Filtered, Merged, Notice, Retained
 from actors.sink.writer import Writer
@@ -129,11 +129,32 @@ async def test_a_quiet_service_writes_audit_rows_every_minute(autojump_clock: Mo
         assert trio.current_time() - began == pytest.approx(AUDIT_EVERY_S)  # after the last batch, whatever it held
 
 
-async def test_an_audit_row_that_is_held_back_is_no_older_than_itself(autojump_clock: MockClock) -> None:
-    async with buffering(Desk(limits=SinkLimits(sealed_rows_max=1))) as desk:
-        desk.ledger.account("x")
-        await trio.sleep(2.5 * AUDIT_EVERY_S)
-        assert desk.buffer.oldest_s() == pytest.approx(AUDIT_EVERY_S / 2)
+async def test_while_the_writer_has_a_batch_the_next_one_grows_and_is_made_when_it_has_finished(
+    autojump_clock: MockClock,
+) -> None:
+    async with buffering(Desk()) as desk:
+        await desk.give(1)
+        async with desk.buffer.outbox.receive() as first:
+            for number in range(10):
+                await desk.give(2)
+                await trio.sleep(1)
+                if number % 2:
+                    desk.buffer.flush()
+            await trio.sleep(2 * AUDIT_EVERY_S)
+            assert desk.buffer.outbox.statistics().depth == 1
+        began = trio.current_time()
+        second = await desk.batch()
+        assert (first.ticks, second.ticks) == (1, 20)
+        assert trio.current_time() - began <= WRITER_POLL_S
+
+
+async def test_a_full_batch_is_made_while_the_writer_has_one(autojump_clock: MockClock) -> None:
+    async with buffering(Desk()) as desk:
+        await desk.give(1)
+        async with desk.buffer.outbox.receive():
+            await desk.give(SETTINGS.flush_rows_max)
+            await trio.testing.wait_all_tasks_blocked()
+            assert desk.buffer.outbox.statistics().depth == 2
 
 
 async def test_nothing_is_written_when_there_is_nothing(autojump_clock: MockClock) -> None:
