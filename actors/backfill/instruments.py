@@ -3,7 +3,6 @@
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
 import trio
 from msgspec import Struct, field
@@ -77,6 +76,50 @@ class ListService(Struct, frozen=True):
         if self.history is None:
             return ErrorResponse(body[:200].decode("utf-8", "replace"))
         return replace(self.history.error_response(status, body), final=False)
+
+
+async def read_list(
+    instruments: InstrumentList, rest: RestClient
+) -> tuple[dict[str, Instrument], list[str], list[str]]:
+    """All markets that can be read by symbol, invalid rows, and why others cannot be read. Enters `rest`."""
+    found: dict[str, Instrument] = {}
+    odd: list[str] = []
+    problems: list[str] = []
+    try:
+        async with rest:
+            for request in instruments.requests:
+                try:
+                    await _read_pages(instruments, rest, request, found, odd)
+                except (TransientError, Refused) as error:
+                    problems.append(str(error))
+    except MisconfiguredError as error:
+        problems.append(str(error))
+    return found, odd, problems
+
+
+async def _read_pages(
+    instruments: InstrumentList,
+    rest: RestClient,
+    request: RestRequest,
+    found: dict[str, Instrument],
+    odd: list[str],
+) -> None:
+    def read(answer: Answer) -> InstrumentPage:
+        return instruments.page(answer.body, request)
+
+    for _ in range(PAGES_MAX):
+        page = await rest.get(request, read)
+        odd += page.odd[:ODD_MAX]
+        for one in map(storable, page.instruments):
+            known = found.get(one.symbol)
+            if known is None or (one.active and not known.active):
+                found[one.symbol] = one
+        if len(found) > INSTRUMENTS_MAX:
+            raise Garbled(f"the list has more than {INSTRUMENTS_MAX:,} markets")
+        if page.next_request is None:
+            return
+        request = page.next_request
+    raise Garbled(f"the list has more than {PAGES_MAX} pages")
 
 
 class Instruments:
@@ -203,44 +246,13 @@ class Instruments:
 
     async def _read_all(self) -> tuple[dict[str, Instrument], bool, str]:
         """Everything that can be read, whether that is the complete list, and why it is not."""
-        found: dict[str, Instrument] = {}
-        odd: list[str] = []
-        problems: list[str] = []
-        try:
-            async with self._rest as rest:
-                for request in self._list.requests:
-                    try:
-                        await self._read_pages(rest, request, found, odd)
-                    except (TransientError, Refused) as error:
-                        problems.append(str(error))
-        except MisconfiguredError as error:
-            problems.append(str(error))
+        found, odd, problems = await read_list(self._list, self._rest)
         if not found and not problems:
             problems.append("the list is empty")
         for symbol, known in (self._stored or {}).items() if odd else ():
             if symbol not in found and any(known.native in row for row in odd):
                 found[symbol] = known  # an invalid row does not mean that its market is gone
         return found, not problems, problems[0] if problems else ""
-
-    async def _read_pages(
-        self, rest: RestClient, request: RestRequest, found: dict[str, Instrument], odd: list[str]
-    ) -> None:
-        for _ in range(PAGES_MAX):
-            page = await rest.get(request, partial(self._read_page, request))
-            odd += page.odd[:ODD_MAX]
-            for one in map(storable, page.instruments):
-                known = found.get(one.symbol)
-                if known is None or (one.active and not known.active):
-                    found[one.symbol] = one
-            if len(found) > INSTRUMENTS_MAX:
-                raise Garbled(f"the list has more than {INSTRUMENTS_MAX:,} markets")
-            if page.next_request is None:
-                return
-            request = page.next_request
-        raise Garbled(f"the list has more than {PAGES_MAX} pages")
-
-    def _read_page(self, request: RestRequest, answer: Answer) -> InstrumentPage:
-        return self._list.page(answer.body, request)
 
     def _doubt(self, found: Mapping[str, Instrument], *, whole: bool) -> str:
         """Why a complete list is not accepted yet: too many of the traded markets are missing at once."""

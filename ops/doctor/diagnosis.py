@@ -1,13 +1,17 @@
 """Tests all exchanges at the same time: the connections of the service, REST, the clock."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import trio
 
+from actors.backfill.instruments import REST_LIMITS, ListService, read_list
 from actors.backfill.rate_limiter import RateLimiters
+from actors.backfill.rest_client import RestClient
+from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.contract.feed import Dialect
+from actors.exchanges.contract.instruments import Instrument
 from actors.exchanges.registry import EXCHANGES
 from actors.feed.sharding import shard
 from actors.model.symbols import is_wildcard, parse_symbol, parse_wildcard
@@ -69,6 +73,25 @@ def _symbols(settings: ExchangeSettings, dialect: Dialect) -> Sequence[str]:
     return named or fitting[:1] or dialect.examples[:1]
 
 
+async def _listed(
+    settings: ExchangeSettings, exchange: Exchange, limiters: RateLimiters
+) -> Mapping[str, Instrument]:
+    """The active markets in the exchange's list, by symbol, where a wrong name would close the connection."""
+    instruments, history = exchange.instruments, exchange.history
+    at_rest = settings.ws_url is None or settings.rest_url is not None
+    if instruments is None or history is None or not at_rest or not exchange.feed.bad_symbol_closes:
+        return {}
+    rest = RestClient(
+        ListService(instruments.base, history),
+        limiters.of(history, settings.rest_url),
+        rest_url=settings.rest_url,
+        ca_file=settings.ca_file,
+        limits=REST_LIMITS,
+    )
+    found, _, _ = await read_list(instruments, rest)
+    return {symbol: one for symbol, one in found.items() if one.active}
+
+
 async def _examine(
     settings: ExchangeSettings, wait_s: float, notify: Notify, limiters: RateLimiters, limits: FeedLimits
 ) -> Report:
@@ -77,7 +100,13 @@ async def _examine(
     # A second connection that delivers the same shows nothing more, unless it is configured.
     feed = feed_settings(replace(settings, redundancy=settings.redundancy or 1), exchange)
     channel = feed.channel
-    markets = [dialect.market(parse_symbol(symbol), channel) for symbol in _symbols(settings, dialect)]
+    listed = await _listed(settings, exchange, limiters)
+    markets = [
+        dialect.market_listed(listed[symbol], channel)
+        if symbol in listed
+        else dialect.market(parse_symbol(symbol), channel)
+        for symbol in _symbols(settings, dialect)
+    ]
     specs = shard(feed, dialect, markets)
     charts = [Chart(spec.name, _CONNECTION_STEPS) for spec in specs]
     probes: list[Probe] = []

@@ -10,7 +10,7 @@ from actors.model.records import AUDIT, EVENTS, FEEDS, GAP_STATES, INSTRUMENTS, 
 from actors.model.schema import DECIMAL, INSTANT, JSON, Stored, schema_of
 from actors.model.ticks import REJECTS, TICKS
 
-# Version 4 of the stored schema. A change here needs a step in actors/store/migration.py.
+# Version 5 of the stored schema. A change here needs a step in actors/store/migration.py.
 DEFINITIONS = {
     TICKS: '"exchange" VARCHAR, "symbol" VARCHAR, "timestamp" TIMESTAMPTZ, "received_at" TIMESTAMPTZ,'
     ' "price" DECIMAL(38,18), "volume" DECIMAL(38,18), "side" VARCHAR, "trade_id" VARCHAR, "source" VARCHAR,'
@@ -25,7 +25,7 @@ DEFINITIONS = {
     ' "opened_at" TIMESTAMPTZ, "closed_at" TIMESTAMPTZ, "from_id" VARCHAR, "to_id" VARCHAR,'
     ' "from_time" TIMESTAMPTZ, "to_time" TIMESTAMPTZ, "missing" BIGINT, "recovered" BIGINT, "status" VARCHAR',
     FEEDS: '"at" TIMESTAMPTZ, "exchange" VARCHAR, "symbol" VARCHAR, "event" VARCHAR, "run_id" VARCHAR,'
-    ' "trade_id" VARCHAR, "time" TIMESTAMPTZ',
+    ' "trade_id" VARCHAR, "time" TIMESTAMPTZ, "until" TIMESTAMPTZ, "proof" VARCHAR',
     LAGS: '"at" TIMESTAMPTZ, "exchange" VARCHAR, "samples" BIGINT, "p50_ms" DOUBLE, "p99_ms" DOUBLE,'
     ' "min_ms" DOUBLE, "max_ms" DOUBLE, "negative" BIGINT, "run_id" VARCHAR',
     INSTRUMENTS: '"exchange" VARCHAR, "symbol" VARCHAR, "native_symbol" VARCHAR, "kind" VARCHAR, "base" VARCHAR,'

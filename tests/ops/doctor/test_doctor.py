@@ -80,7 +80,8 @@ def broke(report: Report, step: Step, *said: str, do: str) -> None:
 
 
 async def test_every_loopback_exchange_passes_and_each_step_is_timed(tmp_path: Path) -> None:
-    names = sorted({"binance", "bybit", *sample(LOOPBACKS, 5, "doctor")})
+    # hyperliquid closes the connection on a wrong name, and only its list has that of HYPE/USDC
+    names = sorted({"binance", "bybit", "hyperliquid", *sample(LOOPBACKS, 5, "doctor")})
     async with loopback(tmp_path, *names) as exchanges:
         reports = await examined(exchanges)
     assert [report.exchange for report in reports] == names
