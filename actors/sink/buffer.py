@@ -59,7 +59,7 @@ class Buffer:
         mailbox: type[Mailbox[Any]] = Mailbox,
     ) -> None:
         self._interval_s = max(settings.flush_interval_s - MARGIN_S, settings.flush_interval_s / 2)
-        self._rows_max = settings.flush_rows_max
+        self._rows_max = min(settings.flush_rows_max, limits.sealed_rows_max)
         self._ledger, self._limits = ledger, limits
         self._number = number
         self._pending: list[Chunk] = []
