@@ -14,6 +14,7 @@ ONLY_GET = HttpResponse("only GET is served here\n", 405)
 NOT_FOUND = HttpResponse("there is nothing here\n", 404)
 FAILURE = HttpResponse("<html><body><h1>500 Internal Server Error</h1></body></html>", 500, HTML)
 RETRY_AFTER_S = 1
+IN_FLIGHT_S = 0.2  # a request may have been sent before its client had read the demand to wait
 
 
 class RestApi:
@@ -28,7 +29,7 @@ class RestApi:
         history = self._venue.history
         self._meter = Meter(history.units, history.window_s) if history is not None else None
         self._listed = [ListedMarket(row.symbol, row.native, row.category) for row in exchange.listings.values()]
-        self._not_before = 0.0
+        self._told_at = self._not_before = 0.0
         self._rng = random.Random(f"{exchange.venue.name}/rest")  # noqa: S311 - the markets' own stay untouched
 
     @property
@@ -49,7 +50,7 @@ class RestApi:
         """The exchange's answer, or what a fault makes of it."""
         faults, struck, now = self._exchange.faults(), self._exchange.struck, trio.current_time()
         struck["rest"] += 1
-        if now < self._not_before:
+        if self._told_at + IN_FLIGHT_S < now < self._not_before:
             struck["rest_impatient"] += 1
         history, token = self._venue.history, self._venue.tokens.get(request.path)
         listed, cost = self._listed_for(request)
@@ -93,7 +94,10 @@ class RestApi:
     def _turned_away(self, reply: HttpResponse) -> HttpResponse:
         """Starts to check whether the client waits as long as requested."""
         wait_s = float(reply.headers.get("retry-after", 0))
-        self._not_before = max(self._not_before, trio.current_time() + wait_s)
+        now = trio.current_time()
+        if now >= self._not_before:
+            self._told_at = now
+        self._not_before = max(self._not_before, now + wait_s)
         return reply
 
     def _tape(self, category: str, native: str) -> Tape | None:
