@@ -91,6 +91,10 @@ class RestApi:
             return None, 1.0
         return listing.answer(request, self._listed), listing.cost(request)
 
+    def forget_client(self) -> None:
+        """Forgets the demand to wait: whoever asks next has not read it."""
+        self._not_before = 0.0
+
     def _turned_away(self, reply: HttpResponse) -> HttpResponse:
         """Starts to check whether the client waits as long as requested."""
         wait_s = float(reply.headers.get("retry-after", 0))

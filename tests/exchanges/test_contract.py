@@ -102,7 +102,8 @@ def test_the_numbers_agree_with_each_other(name: str) -> None:
 def test_the_client_keeps_within_what_the_loopback_allows_as_documented(name: str) -> None:
     limits, venue = dialect_of(name).limits, LOOPBACKS[name]
     connects, window_s = venue.connects
-    assert limits.connects_per_s <= connects / window_s
+    # with one to spare: what is sent at a steady pace may arrive closer together
+    assert limits.connects_per_s * window_s + 1 <= connects
     assert venue.requests_per_s is None or limits.requests_per_s <= venue.requests_per_s
     if name in WITH_HISTORY:
         past = history_server_of(name)
