@@ -119,8 +119,11 @@ def feed_settings(settings: ExchangeSettings, exchange: Exchange) -> FeedSetting
 
 def _redundancy(settings: ExchangeSettings, exchange: Exchange) -> int:
     """Two connections where the history has only the newest trades, or where there is none, so that it soon forgets
-    an outage; if the exchange allows so many connections, and one more to replace another.
+    an outage; if the exchange allows so many connections, and one more to replace another. One where a ws_url leads
+    elsewhere: perhaps to a replay, which plays once.
     """
+    if settings.ws_url is not None:
+        return 1
     history, limits = exchange.history, exchange.feed.limits
     needed = -(-len(settings.symbols) // limits.symbols_per_connection)  # a wildcard counts as one
     forgets = history is None or history.kind is Kind.RECENT_ONLY

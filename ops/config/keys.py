@@ -145,8 +145,8 @@ EXCHANGE = _keys(
     ),
     redundancy=Key(
         Whole(1, 3),
-        "connections that deliver each market; default: 2 where the exchange's history has only the newest trades,"
-        " else 1",
+        "connections that deliver each market; default: 2 where the exchange's history has only the newest trades"
+        " and no ws_url is set, else 1",
         sample=2,
     ),
     channel=Key(

@@ -43,6 +43,8 @@ def test_two_connections_are_the_default_exactly_where_the_history_forgets(name:
     settings = ExchangeSettings(name="mine", dialect=name, symbols=("BTC/USDT",))
     forgets = history is None or history.kind is Kind.RECENT_ONLY
     assert feed_settings(settings, EXCHANGES[name]).redundancy == (2 if forgets else 1)
+    elsewhere = dataclasses.replace(settings, ws_url="ws://127.0.0.1")
+    assert feed_settings(elsewhere, EXCHANGES[name]).redundancy == 1
     for configured in (1, 2, 3):
         told = dataclasses.replace(settings, redundancy=configured)
         assert feed_settings(told, EXCHANGES[name]).redundancy == configured
