@@ -34,7 +34,6 @@ from actors.backfill.worker import BackfillWorker
 from actors.continuity.continuity import Continuity
 from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.contract.feed import Market
-from actors.exchanges.contract.history import Kind
 from actors.exchanges.contract.instruments import Instrument
 from actors.exchanges.registry import EXCHANGES
 from actors.exchanges.selection import NOT_LISTED, Selection, check_symbols, select
@@ -111,23 +110,10 @@ def feed_settings(settings: ExchangeSettings, exchange: Exchange) -> FeedSetting
         lifetime_s=settings.lifetime_s or dialect.lifetime_s,
         ws_url=settings.ws_url,
         rest_url=settings.rest_url,
-        redundancy=settings.redundancy or _redundancy(settings, exchange),
+        redundancy=settings.redundancy,
         ca_file=settings.ca_file,
         supervision=settings.supervision,
     )
-
-
-def _redundancy(settings: ExchangeSettings, exchange: Exchange) -> int:
-    """Two connections where the history has only the newest trades, or where there is none, so that it soon forgets
-    an outage; if the exchange allows so many connections, and one more to replace another. One where a ws_url leads
-    elsewhere: perhaps to a replay, which plays once.
-    """
-    if settings.ws_url is not None:
-        return 1
-    history, limits = exchange.history, exchange.feed.limits
-    needed = -(-len(settings.symbols) // limits.symbols_per_connection)  # a wildcard counts as one
-    forgets = history is None or history.kind is Kind.RECENT_ONLY
-    return 2 if forgets and 2 * needed + 1 <= limits.connections_max else 1
 
 
 class ExchangeRecorder:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import trio
 
@@ -97,8 +97,7 @@ async def _examine(
 ) -> Report:
     exchange = EXCHANGES[settings.dialect]
     dialect = exchange.feed
-    # A second connection that delivers the same shows nothing more, unless it is configured.
-    feed = feed_settings(replace(settings, redundancy=settings.redundancy or 1), exchange)
+    feed = feed_settings(settings, exchange)
     channel = feed.channel
     listed = await _listed(settings, exchange, limiters)
     markets = [

@@ -241,11 +241,10 @@ backoff_max_s = 0.2
 
 
 def table(name: str, dialect: str, symbols: Iterable[str], url: str, **more: object) -> str:
-    """One exchange as TOML; one connection delivers each market unless `more` says otherwise."""
+    """One exchange as TOML."""
     listed = ", ".join(f'"{symbol}"' for symbol in symbols)
     lines = [f"[exchanges.{name}]", f'dialect = "{dialect}"', f"symbols = [{listed}]", f'ws_url = "{url}"']
-    keys = {"redundancy": 1, **more}
-    lines += [f'{key} = "{value}"' if isinstance(value, str) else f"{key} = {value}" for key, value in keys.items()]
+    lines += [f'{key} = "{value}"' if isinstance(value, str) else f"{key} = {value}" for key, value in more.items()]
     return "\n".join(lines) + "\n"
 
 
