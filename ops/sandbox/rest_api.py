@@ -92,8 +92,10 @@ class RestApi:
         return listing.answer(request, self._listed), listing.cost(request)
 
     def forget_client(self) -> None:
-        """Forgets the demand to wait: whoever asks next has not read it."""
+        """Forgets what was asked, and the demand to wait: whoever asks next knows of neither."""
         self._not_before = 0.0
+        if self._meter is not None:
+            self._meter.clear()
 
     def _turned_away(self, reply: HttpResponse) -> HttpResponse:
         """Starts to check whether the client waits as long as requested."""

@@ -106,6 +106,12 @@ class Sandbox:
         """The unified symbols that an exchange lists here."""
         return [row.symbol for row in self.exchanges[exchange].listings.values()]
 
+    def forget_client(self) -> None:
+        """Counts against no rate limit what was asked until now: a client that was killed left nobody who knows."""
+        for name, exchange in self.exchanges.items():
+            exchange.connects.clear()
+            self.rest_apis[name].forget_client()
+
     def set_faults(self, faults: Faults, exchange: str | None = None) -> None:
         """Changes the faults of one exchange or all; running connections follow."""
         for name in self.exchanges if exchange is None else (exchange,):

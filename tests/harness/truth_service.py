@@ -97,8 +97,7 @@ class Service:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
-        for rest_api in self._sandbox.rest_apis.values():
-            rest_api.forget_client()
+        self._sandbox.forget_client()
         self.kills += 1
 
     async def stop(self) -> None:

@@ -115,6 +115,10 @@ class Meter:
         self._spent.append((now, cost))
         return True
 
+    def clear(self) -> None:
+        """Forgets what was spent."""
+        self._spent.clear()
+
 
 def error(status: int, **fields: object) -> HttpResponse:
     """An error response with a JSON object of these fields."""

@@ -250,3 +250,14 @@ def test_a_meter_forgets_after_its_window() -> None:
         *(True, True, False, False),
         *(True, False, True),
     ]
+
+
+async def test_a_client_that_was_killed_counts_against_no_limit(autojump_clock: trio.abc.Clock) -> None:
+    sandbox = traded("binance", orders=1)
+    rest_api, target = sandbox.rest_apis["binance"], HttpRequest("/api/v3/aggTrades", {"symbol": "BTCUSDT"})
+    while sandbox.struck["binance"]["rate_limit"] == 0:
+        await rest_api.answer(target)
+    await trio.sleep(1)
+    sandbox.forget_client()
+    assert (await rest_api.answer(target)).status == 200
+    assert (sandbox.struck["binance"]["rate_limit"], sandbox.struck["binance"]["rest_impatient"]) == (1, 0)
