@@ -33,7 +33,7 @@ from actors.backfill.token_source import TokenSource
 from actors.backfill.worker import BackfillWorker
 from actors.continuity.continuity import Continuity
 from actors.exchanges.contract.exchange import Exchange
-from actors.exchanges.contract.feed import Market
+from actors.exchanges.contract.feed import Dialect, Market
 from actors.exchanges.contract.instruments import Instrument
 from actors.exchanges.registry import EXCHANGES
 from actors.exchanges.selection import NOT_LISTED, Selection, check_symbols, select
@@ -100,9 +100,8 @@ class SharedServices(Struct, frozen=True, kw_only=True):
     instruments: InstrumentLimits = DEFAULT_INSTRUMENT_LIMITS
 
 
-def feed_settings(settings: ExchangeSettings, exchange: Exchange) -> FeedSettings:
-    """The settings with the exchange's own values where none are configured; the only place that looks at both."""
-    dialect = exchange.feed
+def feed_settings(settings: ExchangeSettings, dialect: Dialect) -> FeedSettings:
+    """The settings with the dialect's own values where none are configured; the only place that looks at both."""
     return FeedSettings(
         name=settings.name,
         channel=settings.channel or dialect.channels[0],
@@ -134,7 +133,7 @@ class ExchangeRecorder:
         self.dialect = self._exchange.feed
         self._intake, self._past, self._chunk_rows = intake, services.past, services.chunk_rows
         self._expect = services.expect
-        self._feed_settings = feed_settings(settings, self._exchange)
+        self._feed_settings = feed_settings(settings, self.dialect)
         self._tokens: dict[str, TokenSource] = {}  # by endpoint
         self._connect_pace = ConnectPace(self.dialect.limits.connects_per_s)
         self.continuity = Continuity(settings.name, {}, compares=self._feed_settings.redundancy > 1)
@@ -167,7 +166,7 @@ class ExchangeRecorder:
     def _build_backfill(self, services: SharedServices) -> BackfillWorker | None:
         """The backfill; None for an exchange whose history is not used."""
         settings, history, limits = self.settings, self._exchange.history, services.backfill
-        if history is None or not self._has_rest:
+        if history is None or not self.settings.has_rest:
             return None
         limiter = services.limiters.of(history, settings.rest_url)
         rest = RestClient(
@@ -191,19 +190,10 @@ class ExchangeRecorder:
             limits,
         )
 
-    @property
-    def _has_rest(self) -> bool:
-        """Whether REST is used at all.
-
-        A configured ws_url may lead anywhere; its trades must not be repaired with those of the real exchange, nor
-        its markets taken from the real list. So REST is used only if rest_url is configured too.
-        """
-        return self.settings.ws_url is None or self.settings.rest_url is not None
-
     def _build_instruments(self, services: SharedServices) -> Instruments | None:
         """The reader of the exchange's list of markets; None if it is not read."""
         settings, history, instruments = self.settings, self._exchange.history, self._exchange.instruments
-        if instruments is None or not self._has_rest:
+        if instruments is None or not self.settings.has_rest:
             return None
         limiter = services.limiters.of(history, settings.rest_url) if history else RateLimiter((OWN_LIMIT,))
         service = ListService(instruments.base, history)

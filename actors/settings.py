@@ -69,6 +69,15 @@ class ExchangeSettings:
     ca_file: Path | None = None
     supervision: SupervisionSettings = field(default_factory=SupervisionSettings)
 
+    @property
+    def has_rest(self) -> bool:
+        """Whether REST is used at all.
+
+        A configured ws_url may lead anywhere; its trades must not be repaired with those of the real exchange, nor
+        its markets taken from the real list. So REST is used only if rest_url is configured too.
+        """
+        return self.ws_url is None or self.rest_url is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedSettings:

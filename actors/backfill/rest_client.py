@@ -120,8 +120,8 @@ class RestClient:
         total.
 
         `read` may raise TransientError too: an unreadable answer is requested again. For an answer of more than
-        INLINE_BYTES it is called in a thread: that may take seconds. A wait that the exchange
-        demands is never shortened; one of more than `wait_s` is raised at once, to the caller.
+        INLINE_BYTES it is called in a thread, because it may take seconds. A wait that the exchange demands is
+        never shortened; one of more than `wait_s` is raised at once, to the caller.
         """
         failures = 0
         while True:

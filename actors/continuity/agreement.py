@@ -18,7 +18,7 @@ from actors.model.ticks import AFTER_BREAK, Block, IdPromise
 TOLERANCE_S = 5.0  # how much later the other connection may deliver a trade; as long as ids may be out of order
 AROUND_NS = 1_000_000_000  # a lost message holds trades of about one moment
 PAUSE_S_MIN, PAUSE_S_MAX = 10.0, 600.0  # between two gaps of a market: it grows while the feeds go on disagreeing
-SILENT_S = 60.0  # what has waited for so long is given up, and the comparison begins anew
+SILENT_S = 60.0  # what has waited for so long is given up, and the comparison begins again
 WAITING_MAX = 20_000  # trades of one market that only one has delivered: 4 MB; more is no comparison any more
 
 _UNIQUE = (IdPromise.INCREASING, IdPromise.OPAQUE)
@@ -47,7 +47,7 @@ class _Pair:
         self._sure_at = math.inf  # what arrives from then on must agree; set by the next `tick`
 
     def _begin(self) -> None:
-        """Begins anew."""
+        """Begins again, with nothing proved."""
         self.pace.begin(None)
         self._sure_at = math.inf
         for feed in self.feeds:

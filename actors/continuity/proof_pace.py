@@ -18,7 +18,7 @@ class ProofPace:
         self._due = 0.0
 
     def begin(self, from_ns: int | None) -> None:
-        """The proof begins anew at the trade of this time, or (None) ends."""
+        """The proof begins again at the trade of this time, or (None) ends."""
         self.from_ns, self._began = from_ns, None
 
     def due(self, now: float) -> bool:

@@ -28,9 +28,7 @@ IDLE_S = 5.0  # after so long without a tick it is checked whether the service a
 RECENT_S = 10.0  # what was missed for so long is read from the file at once
 RETRY_S = 0.1  # before a connection that has broken is made again
 SETTLE_S = 0.05  # how often it is checked whether what the service had read is durable
-AHEAD_MAX = (
-    200_000  # ticks of the tap that are kept while the file is read; further ones are read from the file too
-)
+AHEAD_MAX = 200_000  # ticks of the tap kept while the file is read; further ones are read from the file too
 Result = TypeVar("Result")
 
 

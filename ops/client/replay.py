@@ -22,7 +22,7 @@ PACE_S = 0.001  # shorter pauses are not made
 
 
 class Replay:
-    """Stored ticks; iterate it with `for` or `async for`, or over `batches`. Each time it begins anew.
+    """Stored ticks; iterate it with `for` or `async for`, or over `batches`. Each time it begins again.
 
     While it is iterated the file is open, and the service merges nothing into it. Iterating raises QueryError, and
     DatabaseLocked if another process holds the file for longer than `timeout_s`.

@@ -78,8 +78,7 @@ async def _listed(
 ) -> Mapping[str, Instrument]:
     """The active markets in the exchange's list, by symbol, where a wrong name would close the connection."""
     instruments, history = exchange.instruments, exchange.history
-    at_rest = settings.ws_url is None or settings.rest_url is not None
-    if instruments is None or history is None or not at_rest or not exchange.feed.bad_symbol_closes:
+    if instruments is None or history is None or not settings.has_rest or not exchange.feed.bad_symbol_closes:
         return {}
     rest = RestClient(
         ListService(instruments.base, history),
@@ -97,7 +96,7 @@ async def _examine(
 ) -> Report:
     exchange = EXCHANGES[settings.dialect]
     dialect = exchange.feed
-    feed = feed_settings(settings, exchange)
+    feed = feed_settings(settings, dialect)
     channel = feed.channel
     listed = await _listed(settings, exchange, limiters)
     markets = [

@@ -37,7 +37,7 @@ async def examine_history(
     if history is None:
         chart.add(Step.REST, State.SKIPPED, None, "this exchange has no REST history")
         return None
-    if settings.ws_url is not None and settings.rest_url is None:
+    if not settings.has_rest:
         # As for repairs: a ws_url may lead anywhere, so the real exchange is not queried instead.
         chart.add(Step.REST, State.SKIPPED, None, "ws_url is set and rest_url is not: nothing is requested")
         return None

@@ -42,7 +42,7 @@ async def examine_silent(
     Failed requests are no finding: the step REST has reported them already.
     """
     history = EXCHANGES[settings.dialect].history
-    if history is None or (settings.ws_url is not None and settings.rest_url is None) or not silent:
+    if history is None or not settings.has_rest or not silent:
         return
     limiter = limiters.of(history, settings.rest_url)
     async with RestClient(

@@ -1,4 +1,4 @@
-"""Imports structlog without rich; whoever imports structlog before this module gets both.
+"""Imports structlog without rich; a module that imports structlog before this one gets both.
 
 structlog imports rich if it is installed, for tracebacks that our log does not use: a tenth of the CPU of a start,
 and 4 MB. A None in sys.modules makes an import fail as if the module were not installed.

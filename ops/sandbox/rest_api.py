@@ -92,7 +92,7 @@ class RestApi:
         return listing.answer(request, self._listed), listing.cost(request)
 
     def forget_client(self) -> None:
-        """Forgets what was asked, and the demand to wait: whoever asks next knows of neither."""
+        """Forgets what was asked, and the demand to wait: the next client knows of neither."""
         self._not_before = 0.0
         if self._meter is not None:
             self._meter.clear()

@@ -12,7 +12,7 @@ from actors.settings import ExchangeSettings
 @pytest.mark.parametrize("name", EXCHANGES)
 def test_what_is_not_configured_is_the_dialects_own(name: str) -> None:
     dialect = EXCHANGES[name].feed
-    plain = feed_settings(ExchangeSettings(name="mine", dialect=name, symbols=()), EXCHANGES[name])
+    plain = feed_settings(ExchangeSettings(name="mine", dialect=name, symbols=()), dialect)
     own = (plain.channel, plain.silence_s, plain.lifetime_s)
     assert own == (dialect.channels[0], dialect.silence_s, dialect.lifetime_s)
 
@@ -30,7 +30,7 @@ def test_what_is_configured_goes_before_the_dialects_own() -> None:
         redundancy=2,
         channel="aggTrade",
     )
-    resolved = dataclasses.asdict(feed_settings(configured, EXCHANGES["binance"]))
+    resolved = dataclasses.asdict(feed_settings(configured, dialect))
     given = dataclasses.asdict(configured)
     assert dialect.channels[0] != "aggTrade"
     assert resolved == {name: given[name] for name in resolved}

@@ -87,9 +87,9 @@ class World(ControlApp):
 @asynccontextmanager
 async def world(folder: Path, lines_max: int = 1000) -> AsyncIterator[World]:
     """Served until the block ends."""
-    told = settings(folder)
-    with store(told) as made:
-        served = World(made, told.path, folder / "socket", lines_max)
+    chosen = settings(folder)
+    with store(chosen) as made:
+        served = World(made, chosen.path, folder / "socket", lines_max)
         async with trio.open_nursery() as nursery:
             await nursery.start(lambda task_status: serve_control(served.socket, served, task_status=task_status))
             yield served

@@ -50,15 +50,15 @@ def in_order(stored: list[list[Tick]]) -> list[Tick]:
 @contextmanager
 def recorded(folder: Path, stored: list[list[Tick]]) -> Iterator[Path]:
     """A file that a service writes: some rows are merged, some compacted in the tail, some just flushed."""
-    told = settings(folder)
-    with store(told) as made:
+    chosen = settings(folder)
+    with store(chosen) as made:
         for at, chunk in enumerate(stored):
             write(made, [chunk])
             if at == len(stored) // 3:
                 made.merge()
             if at == 2 * len(stored) // 3:
                 made.compact()
-        yield told.path
+        yield chosen.path
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +75,12 @@ def test_a_standalone_copy_and_a_file_after_a_clean_stop_replay_the_same(file: P
     copy = tmp_path / "copy.duckdb"
     export(file, copy)
     assert list(replay(copy)) == in_order(chunks())
-    told = settings(tmp_path)
-    with store(told) as made:
+    chosen = settings(tmp_path)
+    with store(chosen) as made:
         for chunk in chunks():
             write(made, [chunk])
         made.finish(lambda: False)
-    assert list(replay(told.path)) == in_order(chunks())
+    assert list(replay(chosen.path)) == in_order(chunks())
 
 
 @pytest.mark.parametrize("window_rows", [1, 13, 100_000])
@@ -148,15 +148,15 @@ def test_every_digit_and_every_null_comes_back(tmp_path: Path) -> None:
 
 
 def test_a_tick_that_arrives_while_the_file_is_replayed_changes_nothing(tmp_path: Path) -> None:
-    told = settings(tmp_path)
-    with store(told) as made:
+    chosen = settings(tmp_path)
+    with store(chosen) as made:
         write(made, chunks())
-        ticks = iter(replay(told.path))
+        ticks = iter(replay(chosen.path))
         first = next(ticks)
         write(made, [[tick(at_us=5, trade_id="later")]])
         made.compact()
         assert [first, *ticks] == in_order(chunks())
-        assert len(list(replay(told.path))) == len(in_order(chunks())) + 1
+        assert len(list(replay(chosen.path))) == len(in_order(chunks())) + 1
 
 
 async def test_speed_keeps_the_intervals_of_the_recording_and_other_tasks_run(

@@ -153,8 +153,8 @@ def test_every_cell_of_the_notebook_runs(service: Service, monkeypatch: pytest.M
 
 @pytest.mark.skipif(importlib.util.find_spec("marimo") is None, reason="pip install -e '.[notebook]'")
 def test_the_notebook_runs_as_a_script(service: Service) -> None:
-    told = environment(service.folder, TICKS=str(service.folder / "ticks.duckdb"))
+    chosen = environment(service.folder, TICKS=str(service.folder / "ticks.duckdb"))
     done = subprocess.run(
-        [sys.executable, NOTEBOOK], env=told, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, NOTEBOOK], env=chosen, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
