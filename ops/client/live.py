@@ -105,8 +105,10 @@ class Live:
         """What arrived before the subscription, then what it shows; ends when ticks are left out there."""
         ahead, lossless = list[Tick](), True
         counted, numbers = Counter[Tick](), _Numbers()
-        newest_us = 0
-        if self._behind is not None:
+        newest_us = since_us = 0
+        if self._behind is None:
+            since_us = time.time_ns() // 1000  # of what was read before this, others may have been shown already
+        else:
             known, ahead, lossless = await self._caught_up(tap, self._behind)
             for delivered in known:
                 if delivered.mark is not None:
@@ -122,7 +124,7 @@ class Live:
                     continue
                 if tick.received_us > newest_us + LATE_US:
                     counted.clear()
-                if self._wanted.matches(tick.exchange, tick.symbol):
+                if tick.received_us >= since_us and self._wanted.matches(tick.exchange, tick.symbol):
                     late = order.add(numbers.next(tick))
                     if late is not None:
                         yield late

@@ -30,6 +30,7 @@ from tests.harness.paths import CERTS, ROOT
 PATIENCE_S = 180.0
 ORPHAN_S = 600  # a client whose benchmark was killed ends by itself after so long
 LOOK_S = 0.25
+LATE_S = 15.0  # what a client has read is counted by then
 CA = CERTS / "ca.pem"
 
 
@@ -146,8 +147,8 @@ class Candidate(Protocol):
     def durable_at(self, running: Running, ticks: int) -> float:
         """Waits until so many trades are stored, and returns when they were."""
 
-    def received(self, running: Running) -> int:
-        """Stops it, and returns how many trades it has received, sound and new ones."""
+    def received(self, running: Running, sent: int) -> int:
+        """Stops it, and returns how many trades it has received of those sent, sound and new ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +200,13 @@ class Service:
         until(f"storing {ticks} trades", lambda: self._sum(running, "stored") >= ticks, running.process)
         return max(path.stat().st_mtime for path in running.folder.glob("ticks.duckdb.tail/ticks/*.parquet"))
 
-    def received(self, running: Running) -> int:
-        total = self._sum(running, "received") - self._sum(running, "rejected") - self._sum(running, "duplicates")
+    def received(self, running: Running, sent: int) -> int:
+        ends, total = time.monotonic() + LATE_S, 0
+        while total < sent and time.monotonic() < ends:
+            time.sleep(LOOK_S)
+            total = (
+                self._sum(running, "received") - self._sum(running, "rejected") - self._sum(running, "duplicates")
+            )
         running.stop()
         running.process.wait(PATIENCE_S)
         return total
@@ -229,7 +235,7 @@ class Peer:
     def durable_at(self, running: Running, ticks: int) -> float:
         return float(answer_of(running.process)["done_at"])
 
-    def received(self, running: Running) -> int:
+    def received(self, running: Running, sent: int) -> int:
         running.stop()
         return int(answer_of(running.process)["messages"])
 

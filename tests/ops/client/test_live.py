@@ -208,6 +208,14 @@ async def test_ticks_are_put_in_order_while_they_are_held(tmp_path: Path) -> Non
             assert await read(stream, 3) == [first, second, third]
 
 
+async def test_a_stream_begins_with_what_is_received_after_it_subscribed(tmp_path: Path) -> None:
+    """Of what was received before, the tap has shown a part already: the first tick would hide a hole."""
+    async with world(tmp_path) as served, trio.open_nursery() as nursery:
+        late = {**how(0), "late_us": 1_000_000}
+        nursery.start_soon(arriving, served, [late, {**how(1), "before_s": 0.05}])
+        assert await read(live(served.socket), 3) == served.taken[3:]
+
+
 async def test_a_service_that_is_not_there_or_ends_is_reported(tmp_path: Path) -> None:
     with pytest.raises(NoService, match="tickwarden run"):
         await read(live(tmp_path / "socket"), 1)
