@@ -134,6 +134,8 @@ class ExchangeRecorder:
         self._intake, self._past, self._chunk_rows = intake, services.past, services.chunk_rows
         self._expect = services.expect
         self._feed_settings = feed_settings(settings, self.dialect)
+        history = self._exchange.history
+        self._limiter = services.limiters.of(history, settings.rest_url) if history else RateLimiter((OWN_LIMIT,))
         self._tokens: dict[str, TokenSource] = {}  # by endpoint
         self._connect_pace = ConnectPace(self.dialect.limits.connects_per_s)
         self.continuity = Continuity(settings.name, {}, compares=self._feed_settings.redundancy > 1)
@@ -168,10 +170,9 @@ class ExchangeRecorder:
         settings, history, limits = self.settings, self._exchange.history, services.backfill
         if history is None or not self.settings.has_rest:
             return None
-        limiter = services.limiters.of(history, settings.rest_url)
         rest = RestClient(
             history,
-            limiter,
+            self._limiter,
             rest_url=settings.rest_url,
             ca_file=settings.ca_file,
             transport=self._access.transport,
@@ -195,11 +196,9 @@ class ExchangeRecorder:
         settings, history, instruments = self.settings, self._exchange.history, self._exchange.instruments
         if instruments is None or not self.settings.has_rest:
             return None
-        limiter = services.limiters.of(history, settings.rest_url) if history else RateLimiter((OWN_LIMIT,))
-        service = ListService(instruments.base, history)
         rest = RestClient(
-            service,
-            limiter,
+            ListService(instruments.base, history),
+            self._limiter,
             rest_url=settings.rest_url,
             ca_file=settings.ca_file,
             limits=REST_LIMITS,
@@ -254,6 +253,7 @@ class ExchangeRecorder:
                 request,
                 rest_url=self.settings.rest_url,
                 ca_file=self.settings.ca_file,
+                beside=self._limiter,
                 transport=self._access.transport,
             )
         return self._tokens.get(endpoint)

@@ -33,13 +33,13 @@ class RateLimiters:
 
 class RateLimiter:
     """Grants requests within the limits, first come first served. Limits apply to addresses, not markets: all
-    clients of one exchange must share one.
+    clients of one exchange must share one, or pause together: this one pauses with `beside`.
     """
 
-    def __init__(self, limits: Sequence[RateLimit]) -> None:
+    def __init__(self, limits: Sequence[RateLimit], *, beside: "RateLimiter | None" = None) -> None:
         self._buckets = {limit.name: _Bucket(limit) for limit in limits}
         self._turn = trio.StrictFIFOLock()
-        self._paused_until = -math.inf
+        self._pause: _Pause = _Pause() if beside is None else beside._pause
 
     async def take(self, costs: Mapping[str, float]) -> None:
         """Waits until `costs` (units by limit name) are available and takes them; if cancelled, takes nothing.
@@ -57,12 +57,12 @@ class RateLimiter:
 
     def pause(self, seconds: float) -> None:
         """Blocks all requests for this time; an earlier pause that lasts longer remains."""
-        self._paused_until = max(self._paused_until, trio.current_time() + seconds)
+        self._pause.until = max(self._pause.until, trio.current_time() + seconds)
 
     @property
     def paused_s(self) -> float:
         """How long requests are still blocked."""
-        return max(0.0, self._paused_until - trio.current_time())
+        return max(0.0, self._pause.until - trio.current_time())
 
     def statistics(self) -> LimiterStatistics:
         """The queue, the pause, and the total taken."""
@@ -72,6 +72,13 @@ class RateLimiter:
     def _wait_s(self, costs: Mapping[str, float]) -> float:
         waits = (self._buckets[name].wait_s(cost) for name, cost in costs.items())
         return max(self.paused_s, max(waits, default=0.0))
+
+
+class _Pause:
+    """Until when the exchange wants no request."""
+
+    def __init__(self) -> None:
+        self.until = -math.inf
 
 
 class _Bucket:

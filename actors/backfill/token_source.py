@@ -16,7 +16,9 @@ ONCE = RestClientLimits(answer_s=10.0, body_bytes=64 * 1024, tries=1)
 
 
 class TokenSource:
-    """One for all connections to an endpoint, which share its rate limit."""
+    """One for all connections to an endpoint, which share its rate limit. It waits while the exchange wants no
+    request through `beside` either.
+    """
 
     def __init__(
         self,
@@ -24,10 +26,11 @@ class TokenSource:
         *,
         rest_url: str | None,
         ca_file: Path | None,
+        beside: RateLimiter | None = None,
         transport: "httpx.AsyncBaseTransport | None" = None,
     ) -> None:
         self._request, self._rest_url, self._ca_file, self._transport = request, rest_url, ca_file, transport
-        self._limiter = RateLimiter((request.limit,))
+        self._limiter = RateLimiter((request.limit,), beside=beside)
 
     async def get(self) -> Token:
         """A new token. Raises TransientError, and MisconfiguredError for a wrong certificate."""

@@ -22,11 +22,13 @@ from hypothesis import strategies as st
 
 from actors.backfill.rate_limiter import RateLimiter
 from actors.backfill.rest_client import INLINE_BYTES, Answer, RestClient, RestClientLimits, Unanswered
+from actors.backfill.token_source import TokenSource
 from actors.exchanges.contract.history import Busy, Garbled, RateLimit, Refused, RestRequest
+from actors.exchanges.kucoin.feed import SPOT_URL
 from actors.wire.errors import NetworkTimeout, WrongCertificate
 from supervisor import Backoff, TransientError
 from tests.harness.exchange_cases import unknown_market_of
-from tests.harness.exchange_values import WITH_HISTORY, history_of
+from tests.harness.exchange_values import WITH_HISTORY, dialect_of, history_of
 from tests.harness.paths import CERTS
 
 ONE = RateLimit(name="requests", units=10.0, window_s=10.0, burst=2.0)
@@ -267,6 +269,28 @@ async def test_a_wait_demanded_of_one_client_holds_for_all(autojump_clock: trio.
             await trio.sleep(1)
             nursery.start_soon(two.get, ASK, raw)
         assert other.asked[0][0] - limited.asked[0][0] >= 20
+
+
+async def test_no_token_is_requested_while_the_exchange_wants_no_request(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The token has a rate of its own, but the demand to wait is for the address."""
+    request, history = dialect_of("kucoin").token_at(SPOT_URL), history_of("kucoin")
+    assert request is not None
+    limiter = RateLimiter(history.limits)
+    limited = Scripted(httpx.Response(429, headers={"retry-after": "20"}))
+    once = RestClientLimits(tries=1)
+    tokens = Scripted(httpx.Response(429, headers={"retry-after": "30"}))
+    source = TokenSource(request, rest_url=None, ca_file=None, beside=limiter, transport=tokens)
+    async with RestClient(history, limiter, limits=once, transport=limited) as rest:
+        with pytest.raises(Unanswered):
+            await rest.get(ASK, raw)
+        with pytest.raises(Unanswered, match="429"):
+            await source.get()
+        with pytest.raises(Unanswered, match="429"):
+            await rest.get(ASK, raw)
+    assert [at for at, _ in tokens.asked] == [20.0]
+    assert [at for at, _ in limited.asked] == [0.0, 50.0]
 
 
 async def test_a_long_ban_is_reported_at_once_and_again_without_a_request(
