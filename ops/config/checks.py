@@ -222,8 +222,8 @@ def _is_host(host: str) -> bool:
     return len(ascii_host) <= 253 and all(_LABEL.fullmatch(label) for label in labels)
 
 
-def loopback(value: object) -> str:
-    """ "" for off, or host:port on this machine only: other machines go through a proxy."""
+def listening(value: object) -> str:
+    """ "" for off, or host:port of an IP address to listen on; see `is_loopback`."""
     right = '"" or an address of this machine with a port, like "127.0.0.1:8787"'
     if value == "":
         return ""
@@ -232,12 +232,19 @@ def loopback(value: object) -> str:
     try:
         parts = urlsplit(f"//{value}")
         host, port = parts.hostname or "", parts.port
-        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        if host != "localhost":
+            ipaddress.ip_address(host)
     except ValueError as error:
         raise Wrong(right) from error
-    if not local or not port:
+    if not port:
         raise Wrong(right)
     return value
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine reaches this host:port."""
+    host = urlsplit(f"//{address}").hostname or ""
+    return host == "localhost" or ipaddress.ip_address(host).is_loopback
 
 
 def words(value: object) -> tuple[str, ...]:

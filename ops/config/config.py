@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.settings import ExchangeSettings, PipelineSettings, StoreSettings, SupervisionSettings
+from ops.config.checks import is_loopback
 from ops.config.keys import DEFAULT_SYMBOLS, EXCHANGES, SECTIONS, STORE, ControlSettings, LogSettings
 from ops.config.paths import place_mistakes
 from ops.config.reader import Mistake, Reader, shown
@@ -164,4 +165,7 @@ def _control(reader: Reader, values: dict[str, Any], store: Path) -> ControlSett
             grp.getgrnam(control.group)
         except KeyError:
             reader.wrong("control.group", shown(control.group), "a group of this system")
+    if control.http and not control.token and not is_loopback(control.http):
+        right = 'a loopback address like "127.0.0.1:8787", or a control.token that others must know'
+        reader.wrong("control.http", shown(control.http), right)
     return control

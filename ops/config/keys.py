@@ -16,7 +16,7 @@ from ops.config.checks import (
     Whole,
     file_name,
     folder_name,
-    loopback,
+    listening,
     memory_limit,
     storage_version,
     words,
@@ -27,11 +27,12 @@ DAY_S = 86_400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlSettings:
-    """The control socket (0600, or 0660 for `group`) and, where `http` is set, loopback HTTP."""
+    """The control socket (0600, or 0660 for `group`) and, where `http` is set, HTTP on that address."""
 
     socket: Path
     group: str = ""
     http: str = ""
+    token: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +91,11 @@ CONTROL = _keys(
         Text(r"[^\s:/\x00]{0,64}", 'the name of a group, or ""'),
         "a group that may read through the socket (mode 0660) but not command",
     ),
-    http=Key(loopback, "serves the read-only routes on this loopback address too"),
+    http=Key(listening, "serves the dashboard and the read-only routes here; beyond loopback only with a token"),
+    token=Key(
+        Text(r"|[!-~]{16,128}", '"" or 16 to 128 visible ASCII characters, as `openssl rand -hex 16` prints'),
+        "what every request to `http` must carry: as the password of any user, or as a bearer token",
+    ),
 )
 
 LOG = _keys(

@@ -11,6 +11,7 @@ app             the protocol between routes and service
 problem         errors as problem JSON
 tap             live data for one slow reader
 peers           what a peer may do
+web_guard       what a request over TCP must show
 pace, limits    the limits for clients
 client          the client side, for the command line
 """

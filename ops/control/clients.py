@@ -13,13 +13,14 @@ import trio
 from ops.control import problem
 from ops.control.app import ControlApp
 from ops.control.client_slots import Place
-from ops.control.dispatch import app_errors_as_problems, check_host, dispatch
+from ops.control.dispatch import app_errors_as_problems, dispatch
 from ops.control.http import CLIENT_GONE, HttpConnection, Reply, Request, drain
 from ops.control.limits import ControlLimits
 from ops.control.pace import Paces
 from ops.control.peers import Peer
 from ops.control.problem import Problem
-from ops.control.routes import Lines
+from ops.control.routes import Stream
+from ops.control.web_guard import WebGuard
 
 # The loop time of a connection before its first request, and of a request besides its parsing and its
 # handler: measured (2 cores, Python 3.11), rounded up.
@@ -35,8 +36,8 @@ _log = structlog.get_logger()
 class Clients:
     """Serves the clients of a listening socket, within `limits`.
 
-    `peer_of_socket` returns who connected, `paces` bound their share of the loop. `hosts`, if given, are the names
-    to which a request must be addressed.
+    `peer_of_socket` returns who connected, `paces` bound their share of the loop, `guard`, if given, checks each
+    request.
     """
 
     def __init__(
@@ -45,12 +46,12 @@ class Clients:
         limits: ControlLimits,
         peer_of_socket: Callable[[socket.socket], Peer],
         paces: Paces,
-        hosts: frozenset[str] | None = None,
+        guard: WebGuard | None = None,
     ) -> None:
         self._app = app
         self._limits = limits
         self._peer_of = peer_of_socket
-        self._hosts = hosts
+        self._guard = guard
         self._paces = paces
         self._places: set[Place] = set()
         self._lingering = 0
@@ -86,8 +87,8 @@ class Clients:
             return False
         peer = self._peer_of(connection)
         limits = self._limits
-        # The loopback listener has no commanders to reserve slots for.
-        places = limits.clients_max - (0 if peer.may_command or self._hosts else limits.commanders_reserved)
+        # A TCP listener has no commanders to reserve slots for.
+        places = limits.clients_max - (0 if peer.may_command or self._guard else limits.commanders_reserved)
         if peer.may_read and (len(self._places) < places or self._make_room(peer)):
             stream = _stream_of(connection)
             served = HttpConnection(stream, connection.recv, limits, self._paces)
@@ -158,9 +159,9 @@ class Clients:
     async def _answer(self, connection: HttpConnection, request: Request, peer: Peer) -> None:
         started = time.perf_counter()
         try:
-            if self._hosts is not None:
-                check_host(request, self._hosts)
-            answer: Reply | Lines | Problem = await dispatch(self._app, request, peer, self._limits.command_s)
+            if self._guard is not None:
+                self._guard.check(request)
+            answer: Reply | Stream | Problem = await dispatch(self._app, request, peer, self._limits.command_s)
         except Problem as trouble:
             answer = trouble
         # A command waits, a read only computes.
@@ -174,16 +175,16 @@ class Clients:
         await connection.pay(busy_s)
 
 
-async def _stream(connection: HttpConnection, request: Request, lines: Lines) -> None:
+async def _stream(connection: HttpConnection, request: Request, stream: Stream) -> None:
     async with AsyncExitStack() as stack:
         # Entered before the first byte goes out, so that an unknown name can still be a 404.
         try:
             with app_errors_as_problems(request):
-                opened = await stack.enter_async_context(lines)
+                opened = await stack.enter_async_context(stream.opened)
         except Problem as trouble:
             await connection.answer_problem(trouble)
             return
-        await connection.answer_lines(opened)
+        await connection.answer_stream(opened, stream.content_type)
 
 
 def _stream_of(connection: socket.socket) -> trio.SocketStream:

@@ -1,6 +1,5 @@
 """Answers one request: checks the peer's rights, finds the route, calls the service."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -13,13 +12,13 @@ from ops.control.app import ControlApp, NotAvailable, Refused, UnknownName
 from ops.control.http import Reply, Request
 from ops.control.peers import Peer
 from ops.control.problem import Problem
-from ops.control.routes import Call, Lines, Route, check_query, find_route, split_target
+from ops.control.routes import Call, Route, Stream, check_query, find_route, split_target
 
 _log = structlog.get_logger()
 
 
-async def dispatch(app: ControlApp, request: Request, peer: Peer, command_s: float) -> Reply | Lines:
-    """The answer to a request; raises Problem. Lines are entered inside `app_errors_as_problems`."""
+async def dispatch(app: ControlApp, request: Request, peer: Peer, command_s: float) -> Reply | Stream:
+    """The answer to a request; raises Problem. A stream is entered inside `app_errors_as_problems`."""
     segments, query = split_target(request.target)
     route, name = find_route(segments)
     if request.method not in route.methods:
@@ -44,7 +43,7 @@ async def dispatch(app: ControlApp, request: Request, peer: Peer, command_s: flo
         return await route.handle(call)
 
 
-async def _command(route: Route, call: Call, request: Request, peer: Peer, command_s: float) -> Reply | Lines:
+async def _command(route: Route, call: Call, request: Request, peer: Peer, command_s: float) -> Reply | Stream:
     log = _log.bind(target=request.target, uid=peer.uid, pid=peer.pid)
     log.info("control_command")
     with trio.move_on_after(command_s):
@@ -55,20 +54,6 @@ async def _command(route: Route, call: Call, request: Request, peer: Peer, comma
         "command_timeout",
         f"the command was not finished within {command_s:g} s and was cancelled; see the status",
     )
-
-
-def check_host(request: Request, hosts: frozenset[str]) -> None:
-    """Rejects what a browser sends for a page of another name that resolves to loopback; raises Problem."""
-    named = [request.header(b"host") or ""]
-    if "://" in request.target:
-        named.append(request.target)
-    if (origin := request.header(b"origin")) is not None:
-        named.append(origin)
-    for value in named:
-        host = value.partition("://")[2].partition("/")[0] if "://" in value else value
-        if re.sub(r":\d+$", "", host).lower() not in hosts:
-            detail = "this listener answers only to localhost, 127.0.0.1 and [::1]"
-            raise Problem(HTTPStatus.MISDIRECTED_REQUEST, "wrong_host", detail)
 
 
 @contextmanager

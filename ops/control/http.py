@@ -109,16 +109,16 @@ class HttpConnection:
             headers += (("Connection", "close"),)
         await self.answer(Reply(trouble.body(), int(trouble.status), problem.CONTENT_TYPE, headers))
 
-    async def answer_lines(self, lines: AsyncIterator[bytes]) -> None:
-        """Sends lines as they come until they end or the client disconnects; the last answer of its connection."""
-        headers = _headers("application/x-ndjson", ("Connection", "close"))
+    async def answer_stream(self, parts: AsyncIterator[bytes], content_type: str) -> None:
+        """Sends parts as they come until they end or the client disconnects; the last answer of its connection."""
+        headers = _headers(content_type, ("Connection", "close"))
         await self._send(self._encode(h11.Response(status_code=200, reason="OK", headers=headers)))
         if self._head:
             await self._send(self._encode(h11.EndOfMessage()))
             return
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_for_end, nursery.cancel_scope)
-            async for chunk in lines:
+            async for chunk in parts:
                 await self._send(self._encode(h11.Data(chunk)))
                 await self._paces.tap.spend(WAKE_COST_S + BYTE_COST_S * len(chunk))
             await self._send(self._encode(h11.EndOfMessage()))

@@ -18,7 +18,12 @@ NAME = "{name}"  # one path segment that names an actor or an exchange
 _ARGUMENT_CHARS_MAX = 128
 _SINCE_DIGITS_MAX = 18  # fits 64 bits
 
-Lines = AbstractAsyncContextManager[AsyncIterator[bytes]]
+
+class Stream(Struct, frozen=True):
+    """An answer that goes on while `opened` is open."""
+
+    opened: AbstractAsyncContextManager[AsyncIterator[bytes]]
+    content_type: str = "application/x-ndjson"
 
 
 class Call(Struct, frozen=True):
@@ -33,7 +38,7 @@ class Call(Struct, frozen=True):
 class Route(Struct, frozen=True):
     """The implementation of a path. A `command` changes something; `capability` "" is always offered."""
 
-    handle: Callable[[Call], Awaitable[Reply | Lines]]
+    handle: Callable[[Call], Awaitable[Reply | Stream]]
     capability: str = ""
     command: bool = False
     query: frozenset[str] = frozenset()
@@ -144,8 +149,8 @@ async def _events(call: Call) -> Reply:
     return _json(call.app.events(int(since)))
 
 
-async def _tap(call: Call) -> Lines:
-    return call.app.tap(call.query.get("exchange", ""), call.query.get("symbol", ""))
+async def _tap(call: Call) -> Stream:
+    return Stream(call.app.tap(call.query.get("exchange", ""), call.query.get("symbol", "")))
 
 
 async def _metrics(call: Call) -> Reply:

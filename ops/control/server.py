@@ -1,4 +1,4 @@
-"""Opens the control interface: on the Unix socket and, read-only, on loopback TCP if configured."""
+"""Opens the control interface: on the Unix socket and, read-only, on TCP if configured."""
 
 import errno
 import grp
@@ -15,6 +15,7 @@ from ops.control.limits import ControlLimits
 from ops.control.listener import ControlError, SocketInUse, control_listener
 from ops.control.pace import Paces
 from ops.control.peers import Peer, peer_of
+from ops.control.web_guard import WebGuard
 
 
 class Listener:
@@ -25,15 +26,15 @@ class Listener:
         listening: socket.socket,
         limits: ControlLimits,
         peer_of_socket: Callable[[socket.socket], Peer],
-        hosts: frozenset[str] | None = None,
+        guard: WebGuard | None = None,
     ) -> None:
         self.listening = listening
-        self._limits, self._peer_of, self._hosts = limits, peer_of_socket, hosts
+        self._limits, self._peer_of, self._guard = limits, peer_of_socket, guard
         self.paces = Paces(limits)
 
     async def serve(self, app: ControlApp) -> NoReturn:
         """Answers clients until cancelled; nothing that they do raises."""
-        await Clients(app, self._limits, self._peer_of, self.paces, self._hosts).serve(self.listening)
+        await Clients(app, self._limits, self._peer_of, self.paces, self._guard).serve(self.listening)
 
 
 @contextmanager
@@ -56,15 +57,21 @@ def unix_listener(
 
 
 @contextmanager
-def http_listener(host: str, port: int, *, limits: ControlLimits | None = None) -> Iterator[Listener]:
-    """Listens on a loopback address, for the read-only routes, while the block is open; port 0 picks a free one.
+def http_listener(
+    host: str,
+    port: int,
+    token: str = "",
+    *,
+    limits: ControlLimits | None = None,
+) -> Iterator[Listener]:
+    """Listens on an address, for the read-only routes, while the block is open; port 0 picks a free one.
 
-    TCP does not identify clients: every local user may read, nobody may send commands. The Host header must name
-    loopback, so that a web page whose name is made to resolve to 127.0.0.1 cannot read through the user's browser.
+    TCP does not identify clients: whoever reaches the address and has `token`, if one is set, may read; nobody may
+    send commands. An address that others can reach needs a token. WebGuard checks each request.
     Raises ControlError, and SocketInUse if another process has the port.
     """
     limits = limits or ControlLimits()
-    address = _loopback(host)
+    address = _address(host, token)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         listening = socket.create_server((address, port), family=family, backlog=limits.backlog)
@@ -77,8 +84,7 @@ def http_listener(host: str, port: int, *, limits: ControlLimits | None = None) 
     with listening:
         listening.setblocking(False)
         reader = Peer(may_read=True, may_command=False)
-        hosts = frozenset({"localhost", "127.0.0.1", "[::1]", f"[{address}]" if ":" in address else address})
-        yield Listener(listening, limits, lambda _sock: reader, hosts)
+        yield Listener(listening, limits, lambda _sock: reader, WebGuard(address, token))
 
 
 def _group_id(group: str) -> int | None:
@@ -90,13 +96,15 @@ def _group_id(group: str) -> int | None:
         raise ControlError(f"[control] group: there is no group {group!r} on this machine") from None
 
 
-def _loopback(host: str) -> str:
+def _address(host: str, token: str) -> str:
     if host == "localhost":
         return "127.0.0.1"
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         raise ControlError(f'[control] http: {host!r} is not an IP address; write "127.0.0.1:8787"') from None
-    if not address.is_loopback:
-        raise ControlError(f"[control] http: {host} is not a loopback address; anyone on the network could read")
+    if not (address.is_loopback or token):
+        raise ControlError(
+            f"[control] http: {host} is no loopback address; anyone on the network could read: set [control] token"
+        )
     return str(address)

@@ -169,7 +169,7 @@ async def _bind(config: Config, sockets: ExitStack, app: ServiceApp, nursery: tr
         listeners = [opened.enter_context(unix_listener(config.control.socket, group=config.control.group))]
         if config.control.http:
             host, _, port = config.control.http.rpartition(":")
-            listeners.append(opened.enter_context(http_listener(host.strip("[]"), int(port))))
+            listeners.append(opened.enter_context(http_listener(host.strip("[]"), int(port), config.control.token)))
         sockets.push(opened.pop_all())
     for listener in listeners:
         nursery.start_soon(listener.serve, app)

@@ -36,10 +36,11 @@ async def serve_http(
     port: int,
     app: ControlApp,
     *,
+    token: str = "",
     limits: ControlLimits | None = None,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
     """`http_listener` and `serve` in one; `task_status.started(port)` says which port it is."""
-    with http_listener(host, port, limits=limits) as listener:
+    with http_listener(host, port, token, limits=limits) as listener:
         task_status.started(listener.listening.getsockname()[1])
         await listener.serve(app)

@@ -136,6 +136,7 @@ RIGHT = {
     "a folder that nothing else uses (…)",
     "a folder that … may write, or nothing there",
     "a group of this system",
+    'a loopback address like "127.0.0.1:8787", or a control.token that others must know',
     "a group that … is a member of",
     'a list like ["BTC/USDT", "ETH/USDT"]',
     "a number of … from … to …",

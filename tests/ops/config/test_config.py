@@ -214,8 +214,17 @@ def test_a_wrong_store_value_is_reported_with_what_is_expected(
         "http://[::1]:1",
     ],
 )
-def test_http_is_refused_on_anything_but_loopback(folder: Path, http: str) -> None:
+def test_http_is_refused_on_anything_but_loopback_without_a_token(folder: Path, http: str) -> None:
     assert "127.0.0.1:8787" in mistakes(folder, f'[control]\nhttp = "{http}"\n{ONE}')["control.http"]
+
+
+@pytest.mark.parametrize("http", ["0.0.0.0:8787", "192.0.2.1:80", "[::]:8787"])
+def test_http_is_served_to_others_with_a_token(folder: Path, http: str) -> None:
+    section = f'[control]\nhttp = "{http}"\n'
+    assert load(folder, f'{section}token = "{"s" * 16}"\n{ONE}').control.http == http
+    assert "control.token" in mistakes(folder, f'{section}token = ""\n{ONE}')["control.http"]
+    for poor in ("short", "with a blank within", "ü" * 20):
+        assert "16 to 128" in mistakes(folder, f'{section}token = "{poor}"\n{ONE}')["control.token"]
 
 
 @pytest.mark.parametrize("http", ["", "127.0.0.1:8787", "localhost:1", "[::1]:8787", "127.9.9.9:1"])

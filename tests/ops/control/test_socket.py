@@ -1,5 +1,6 @@
 """The socket file and who may use it: how it is created, replaced and removed, and what each peer may do."""
 
+import base64
 import grp
 import json
 import os
@@ -480,15 +481,43 @@ async def test_loopback_tcp_reads_for_local_names_only(nursery: trio.Nursery) ->
         assert await ask_http(port, "GET", "/v1/status", f"Host: {host}") == 421, host
     assert await ask_http(port, "GET", "http://evil.example/v1/status", "Host: localhost") == 421
     assert await ask_http(port, "GET", "/v1/status", "Host: localhost", "Origin: http://evil.example") == 421
-    assert await ask_http(port, "GET", "/v1/status", "Host: localhost", f"Origin: http://localhost:{port}") == 200
+    here = f"Host: localhost:{port}"
+    assert await ask_http(port, "GET", "/v1/status", here, f"Origin: http://localhost:{port}") == 200
+    for origin in ("http://localhost:3000", f"http://127.0.0.1:{port}", "null", ""):  # all of these are other pages
+        assert await ask_http(port, "GET", "/v1/status", here, f"Origin: {origin}") == 421, origin
     assert await ask_http(port, "POST", "/v1/merge", "Host: localhost", "Content-Length: 0") == 403
     nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.com", ""])
 async def test_an_address_that_others_can_reach_is_refused(host: str) -> None:
-    with pytest.raises(ControlError, match=r"loopback|not an IP address"):
+    with pytest.raises(ControlError, match=r"no loopback.*token|not an IP address"):
         await serve_http(host, 0, QuietService())
+
+
+async def test_with_a_token_every_request_must_carry_it(nursery: trio.Nursery) -> None:
+    token = "correct-horse-battery"
+    port = await nursery.start(partial(serve_http, "0.0.0.0", 0, QuietService(), token=token, limits=FAST))
+    basic = base64.b64encode(f"anybody:{token}".encode()).decode()
+    right = (f"Authorization: Bearer {token}", f"authorization: basic {basic}")
+    wrong = (
+        "X: y",
+        "Authorization: Bearer",
+        f"Authorization: Bearer {token}x",
+        f"Authorization: Basic {base64.b64encode(token.encode()).decode()}",
+        "Authorization: Basic ***",
+        f"Authorization: Digest {token}",
+    )
+    for header in right:
+        for host in ("localhost", f"192.0.2.7:{port}", "[2001:db8::1]", socket.gethostname()):
+            assert await ask_http(port, "GET", "/v1/status", f"Host: {host}", header) == 200, (host, header)
+        for host in ("evil.example", "192.0.2.7.evil.example", ""):
+            assert await ask_http(port, "GET", "/v1/status", f"Host: {host}", header) == 421, host
+        assert await ask_http(port, "POST", "/v1/merge", "Host: localhost", "Content-Length: 0", header) == 403
+    for header in wrong:
+        for target in ("/v1/status", "/v1/live", "/metrics", "/nothing"):
+            assert await ask_http(port, "GET", target, "Host: localhost", header) == 401, (target, header)
+    nursery.cancel_scope.cancel()
 
 
 async def test_a_port_in_use_is_named() -> None:
