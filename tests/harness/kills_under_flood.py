@@ -11,7 +11,7 @@ import trio
 
 from ops.sandbox import LOOPBACKS, Sandbox, parse_faults
 from tests.harness.exchange_values import FIVE, UNCOUNTED
-from tests.harness.truth import Verdict
+from ops.sandbox.truth import Verdict
 from tests.harness.truth_service import Service
 
 DAY_S = 86_400.0

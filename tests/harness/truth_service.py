@@ -15,7 +15,7 @@ import trio
 from ops.control.client import ControlClient, NoService
 from ops.sandbox import Sandbox
 from tests.harness.cli_process import COMMAND, environment
-from tests.harness.truth import Newest, Untrue, Verdict, compare, newest
+from ops.sandbox.truth import Newest, Untrue, Verdict, compare, newest
 
 PATIENCE_S = 60.0  # for what takes a second or two on a machine that has nothing else to do
 SETTLED_S = 1.0  # what was traded before is on its way no longer

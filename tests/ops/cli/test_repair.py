@@ -28,7 +28,7 @@ from supervisor import Backoff
 from tests.harness.cli_process import running, tickwarden
 from tests.harness.control_serving import serve_control
 from tests.harness.exchange_values import WITH_HISTORY, history_of
-from tests.harness.truth import span
+from ops.sandbox.truth import span
 
 FROM, TO = "2026-06-01T10:00:00Z", "2026-06-01T11:00:00Z"
 STRETCH = ("--from", FROM, "--to", TO)
