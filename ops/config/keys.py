@@ -144,7 +144,7 @@ EXCHANGE = _keys(
         "a market without trades for this long, and longer than its usual intervals, is checked for a stall",
     ),
     lifetime_s=Key(
-        Number(120, 365 * DAY_S),  # old and new connection overlap for some seconds
+        Number(10, 365 * DAY_S),  # old and new connection overlap for some seconds
         "a connection is replaced before it is this old; default: the exchange's own",
         sample=86400,
     ),

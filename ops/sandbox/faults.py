@@ -40,6 +40,14 @@ FAULTS: Mapping[str, Fault] = {
         1001, 1000, 4999, "CODE", "every 10 s or so a connection is closed with CODE; 1006 just drops it"
     ),
     "flap": Fault(1, 0.05, 3600, "SECONDS", "every connection is dropped (1006) at this age"),
+    "age": Fault(
+        20,
+        0.05,
+        86_400,
+        "SECONDS",
+        "every connection is closed (1001) at this age, as Binance does after 24 h; lifetime_s in the printed"
+        " configuration tells the service, which knows it of the real exchanges",
+    ),
     "outage": Fault(
         60,
         0.05,

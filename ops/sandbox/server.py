@@ -21,6 +21,9 @@ PAUSE_MAX_S = 0.25
 TURN_ORDERS = 200  # some 5 ms of work
 PORT_MAX = 65535
 RATE_MAX = 1_000_000.0
+# So long before the age at which a fault closes connections the service begins to replace them.
+REPLACED_WITHIN_S = 10.0
+LIFETIME_S_MIN = 10.0  # that a configuration takes
 SCHEMES = (("ws", "ws"), ("rest", "http"))  # both on the exchange's port
 
 
@@ -146,7 +149,9 @@ class Sandbox:
         for name in self.exchanges:
             symbols = ", ".join(f'"{symbol}"' for symbol in self.symbols(name))
             urls = "".join(f'{key}_url = "{self.url(name, scheme)}"\n' for key, scheme in SCHEMES)
-            tables.append(f"[exchanges.{name}]\n{urls}symbols = [{symbols}]\n")
+            age_s = self._faults[name]["age"]
+            lifetime = f"lifetime_s = {max(age_s - REPLACED_WITHIN_S, LIFETIME_S_MIN):g}\n" if age_s else ""
+            tables.append(f"[exchanges.{name}]\n{urls}{lifetime}symbols = [{symbols}]\n")
         return "\n".join(tables)
 
     async def serve(

@@ -17,6 +17,7 @@ from ops.sandbox.shared_stream import SharedStream
 
 CLOSE_S = 2.0  # how long a client may take to answer a close
 TOO_MANY = (1008, "Too many requests")
+EXPIRED = (1001, "connection is too old")
 DROPPED = (1006, "")  # never on the wire: it means that there was no close
 
 
@@ -62,7 +63,7 @@ class Session:
                 nursery.start_soon(self._watch)
                 nursery.start_soon(self._ping)
                 nursery.start_soon(self._strike)
-                nursery.start_soon(self._flap)
+                nursery.start_soon(self._expire)
                 if self._venue.heartbeat is not None:
                     nursery.start_soon(self._beat)
                 if self._venue.server_ping is not None:
@@ -194,8 +195,13 @@ class Session:
                 return
             await trio.sleep_until(latest + venue.idle_timeout_s)
 
-    async def _flap(self) -> None:
-        while not 0 < self._faults()["flap"] <= trio.current_time() - self._born:  # noqa: ASYNC110 - no event marks it
+    async def _expire(self) -> None:
+        """Ends the connection at the age that a fault sets, if one does."""
+        while not (age_s := trio.current_time() - self._born) >= self._faults()["flap"] > 0:
+            if age_s >= self._faults()["age"] > 0:
+                self._struck["age"] += 1
+                self._end(*EXPIRED)
+                return
             await trio.sleep(LOOK_S)
         if not self._dead:
             self._struck["flap"] += 1

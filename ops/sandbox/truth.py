@@ -1,51 +1,74 @@
-"""The whole truth against the file: every trade is stored once, or lies in a gap that is listed; nothing else."""
+"""Compares what the loopback exchanges traded with the file: each trade is stored once, or lies in a listed gap."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from actors.exchanges.contract.loopback_market import Fill
+from actors.exchanges.registry import EXCHANGES
 from actors.model.symbols import parse_symbol
 from actors.model.ticks import IdPromise
-from ops.export.query import unlocked
-from ops.sandbox import Fill, Sandbox
-from tests.harness.exchange_values import dialect_of
+
+if TYPE_CHECKING:
+    from ops.sandbox.server import Sandbox
 
 UNFINISHED = ("open", "lost", "partial", "unknown")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-LOCK_PATIENCE_S = 10.0
 Newest = Mapping[tuple[str, str], str]
 
 
 @dataclass(slots=True)
-class Verdict:
-    """What was found: trades that happened, of them stored, and of them missing but listed."""
+class Account:
+    """One exchange's trades: made, of them stored, and of them missing.
 
-    happened: int = 0
+    Of the missing ones `listed` lie in gaps, `unproven` where coverage says that nothing proves completeness.
+    """
+
+    made: int = 0
     stored: int = 0
-    listed: Counter[str] = field(default_factory=Counter)  # by exchange
+    listed: int = 0
+    unproven: int = 0
+    repaired: int = 0  # of the stored ones: those that came from the history
     gaps_open: int = 0
     gaps_filled: int = 0
-    fetched: int = 0  # rows that came from the history
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was found, by exchange."""
+
+    exchanges: dict[str, Account] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Account:
+        """The sums over all exchanges."""
+        names = Account.__dataclass_fields__
+        return Account(**{name: sum(getattr(one, name) for one in self.exchanges.values()) for name in names})
+
+    @property
+    def listed(self) -> dict[str, int]:
+        """How many trades are missing and listed, of the exchanges that miss any."""
+        return {name: one.listed for name, one in self.exchanges.items() if one.listed}
 
     def __str__(self) -> str:
+        total = self.total
         return (
-            f"{self.happened} trades, {self.stored} stored ({self.fetched} rows from history),"
-            f" {self.listed.total()} missing and listed {dict(self.listed)},"
-            f" {self.gaps_filled} gaps filled, {self.gaps_open} open"
+            f"{total.made} trades, {total.stored} stored ({total.repaired} from history),"
+            f" {total.listed} missing and listed {self.listed},"
+            f" {total.gaps_filled} gaps filled, {total.gaps_open} open"
         )
 
 
-class Untrue(AssertionError):
-    """The file and the truth differ; the message has the seed and the first trade at which they do."""
+class Untrue(Exception):
+    """The file and the truth differ; the message has the first trade at which they do."""
 
 
-def newest(sandbox: Sandbox) -> dict[tuple[str, str], str]:
+def newest(sandbox: "Sandbox") -> dict[tuple[str, str], str]:
     """The newest trade of each market now: up to here a service has to account for all."""
     return {
         (exchange, symbol): fills[-1].trade_id
@@ -55,27 +78,33 @@ def newest(sandbox: Sandbox) -> dict[tuple[str, str], str]:
     }
 
 
-def compare(path: Path, sandbox: Sandbox, until: Newest, seed: int) -> Verdict:
+def compare(
+    con: duckdb.DuckDBPyConnection, sandbox: "Sandbox", until: Newest, *, unproven_allowed: bool = False
+) -> Verdict:
     """Raises Untrue unless each trade from the first stored of its market to `until` is stored once, as it was
-    made, or listed; and unless everything stored was traded, and no limit of an exchange was exceeded."""
+    made, or listed; and unless everything stored was traded, and no limit of an exchange was exceeded.
+
+    With `unproven_allowed` a trade may also be missing where coverage says that nothing proves completeness.
+    """
     verdict = Verdict()
-    with unlocked(path, LOCK_PATIENCE_S, lambda: duckdb.connect(path, read_only=True)) as con:
-        for exchange, markets in sandbox.truth.items():
-            struck = sandbox.struck[exchange]
-            if struck["rate_limit"] or struck["rest_impatient"]:
-                raise Untrue(f"seed {seed}: {exchange} was asked too much: {dict(struck)}")
-            for symbol, fills in markets.items():
-                market = _Market(exchange, symbol, fills, until.get((exchange, symbol)))
-                _compare_market(con, market, verdict, seed)
-        count = "SELECT count(*) FILTER (status = 'open'), count(*) FILTER (status = 'filled' AND recovered > 0)"
-        verdict.gaps_open, verdict.gaps_filled = con.execute(f"{count} FROM gaps").fetchone() or (0, 0)
-        backfilled = con.execute("SELECT count(*) FROM ticks WHERE source = 'backfill'").fetchone()
-        verdict.fetched = backfilled[0] if backfilled else 0
-        wrong = con.execute(
-            "SELECT * FROM audit WHERE received <> stored + duplicates + rejected + in_flight"
-        ).fetchone()
-        if wrong is not None:
-            raise Untrue(f"seed {seed}: the audit does not add up: {wrong}")
+    for exchange, markets in sandbox.truth.items():
+        struck = sandbox.struck[exchange]
+        if struck["rate_limit"] or struck["rest_impatient"]:
+            raise Untrue(f"{exchange} was asked too much: {dict(struck)}")
+        account = verdict.exchanges[exchange] = Account()
+        for symbol, fills in markets.items():
+            market = _Market(exchange, symbol, fills, until.get((exchange, symbol)))
+            _compare_market(con, market, account, unproven_allowed=unproven_allowed)
+        account.gaps_open, account.gaps_filled = con.execute(
+            "SELECT count(*) FILTER (status = 'open'), count(*) FILTER (status = 'filled' AND recovered > 0)"
+            " FROM gaps WHERE exchange = ?",
+            [exchange],
+        ).fetchone() or (0, 0)
+    wrong = con.execute(
+        "SELECT * FROM audit WHERE received <> stored + duplicates + rejected + in_flight"
+    ).fetchone()
+    if wrong is not None:
+        raise Untrue(f"the audit does not add up: {wrong}")
     return verdict
 
 
@@ -98,11 +127,13 @@ class _Market:
 
     @property
     def _promise(self) -> IdPromise | None:
-        return dialect_of(self.exchange).ids.get(parse_symbol(self.symbol).kind)
+        return EXCHANGES[self.exchange].feed.ids.get(parse_symbol(self.symbol).kind)
 
 
-def _compare_market(con: duckdb.DuckDBPyConnection, market: _Market, verdict: Verdict, seed: int) -> None:
-    name, key = f"seed {seed}: {market.exchange} {market.symbol}", [market.exchange, market.symbol]
+def _compare_market(
+    con: duckdb.DuckDBPyConnection, market: _Market, account: Account, *, unproven_allowed: bool
+) -> None:
+    name, key = f"{market.exchange} {market.symbol}", [market.exchange, market.symbol]
     rows = con.execute(
         "SELECT trade_id, fills, source, price, volume, side, timestamp FROM ticks"
         " WHERE exchange = ? AND symbol = ?",
@@ -118,6 +149,7 @@ def _compare_market(con: duckdb.DuckDBPyConnection, market: _Market, verdict: Ve
         rows = [(own, *row[1:]) for own, row in zip(names, rows, strict=True)]
     ids = [number for trade_id, count, *_ in rows for number in span(trade_id, count)]
     stored = set(ids)
+    fetched = {own for own, count, source, *_ in rows if source == "backfill" for own in span(own, count)}
     if not stored:
         raise Untrue(f"{name}: nothing is stored")
     if len(ids) != len(stored):
@@ -142,14 +174,29 @@ def _compare_market(con: duckdb.DuckDBPyConnection, market: _Market, verdict: Ve
     order = list(truth)
     first = next(at for at, number in enumerate(order) if number in stored)
     last = order.index(until) if until is not None else -1
-    for number in order[first : last + 1]:
-        verdict.happened += 1
-        if number in stored:
-            verdict.stored += 1
-        elif any(_inside(gap, number, truth[number], by_id=market.by_id) for gap in gaps):
-            verdict.listed[market.exchange] += 1
-        else:
+    account.made += len(order[first : last + 1])
+    missing = [number for number in order[first : last + 1] if number not in stored]
+    account.stored += len(order[first : last + 1]) - len(missing)
+    unlisted = [
+        number
+        for number in missing
+        if not any(_inside(gap, number, truth[number], by_id=market.by_id) for gap in gaps)
+    ]
+    account.repaired += len(fetched & set(order[first : last + 1]))
+    account.listed += len(missing) - len(unlisted)
+    account.unproven += len(unlisted)
+    proven = _proven(con, key) if unlisted and unproven_allowed else []
+    for number in unlisted:
+        at = _time(truth[number])
+        if not unproven_allowed or any(begin <= at < end for begin, end in proven):
             raise Untrue(f"{name}: {number} is neither stored nor listed: {truth[number]}; gaps: {gaps[-5:]}")
+
+
+def _proven(con: duckdb.DuckDBPyConnection, key: Sequence[str]) -> list[tuple[datetime, datetime]]:
+    """The intervals of a market in which coverage claims that nothing is missing."""
+    return con.execute(
+        "SELECT from_time, to_time FROM coverage WHERE exchange = ? AND symbol = ? AND proof <> 'none'", key
+    ).fetchall()
 
 
 def _names(trades: Sequence[tuple[Any, ...]]) -> list[str]:

@@ -135,4 +135,4 @@ async def test_everything_at_once(tmp_path: Path) -> None:
     struck = {name: sum(one[name] for one in sandbox.struck.values()) for name in ("half_open", "mute", "outage")}
     print(f"seed {seed}: {verdict}; {service.kills} kills, {struck}")
     assert service.kills
-    assert verdict.gaps_filled
+    assert verdict.total.gaps_filled

@@ -10,8 +10,8 @@ from random import Random
 import trio
 
 from ops.sandbox import LOOPBACKS, Sandbox, parse_faults
-from tests.harness.exchange_values import FIVE, UNCOUNTED
 from ops.sandbox.truth import Verdict
+from tests.harness.exchange_values import FIVE, UNCOUNTED
 from tests.harness.truth_service import Service
 
 DAY_S = 86_400.0

@@ -10,14 +10,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import duckdb
 import trio
 
 from ops.control.client import ControlClient, NoService
+from ops.export.query import unlocked
 from ops.sandbox import Sandbox
-from tests.harness.cli_process import COMMAND, environment
 from ops.sandbox.truth import Newest, Untrue, Verdict, compare, newest
+from tests.harness.cli_process import COMMAND, environment
 
 PATIENCE_S = 60.0  # for what takes a second or two on a machine that has nothing else to do
+LOCK_PATIENCE_S = 10.0
 SETTLED_S = 1.0  # what was traded before is on its way no longer
 POLICY = """
 [store]
@@ -116,14 +119,21 @@ class Service:
         with suppress(trio.TooSlowError):
             await until(partial(self._settled, marks, seed), patience_s)
         await self.stop()
-        return compare(self.path, self._sandbox, marks, seed)
+        return self._compare(marks, seed)
 
     async def _settled(self, marks: Newest, seed: int) -> bool:
         try:
-            verdict = await trio.to_thread.run_sync(compare, self.path, self._sandbox, marks, seed)
+            verdict = await trio.to_thread.run_sync(self._compare, marks, seed)
         except Untrue:
             return False
-        return verdict.gaps_open == 0
+        return verdict.total.gaps_open == 0
+
+    def _compare(self, marks: Newest, seed: int) -> Verdict:
+        try:
+            with unlocked(self.path, LOCK_PATIENCE_S, lambda: duckdb.connect(self.path, read_only=True)) as con:
+                return compare(con, self._sandbox, marks)
+        except Untrue as error:
+            raise Untrue(f"seed {seed}: {error}") from error
 
 
 async def until(look: Callable[[], Awaitable[bool]], patience_s: float = PATIENCE_S) -> None:

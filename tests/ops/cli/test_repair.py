@@ -23,12 +23,12 @@ from ops.cli.commands import run_command
 from ops.config.config import load_config
 from ops.control.peers import Peer, peer_of
 from ops.sandbox import Fill, Sandbox
+from ops.sandbox.truth import span
 from ops.service.api import ServiceApp
 from supervisor import Backoff
 from tests.harness.cli_process import running, tickwarden
 from tests.harness.control_serving import serve_control
 from tests.harness.exchange_values import WITH_HISTORY, history_of
-from ops.sandbox.truth import span
 
 FROM, TO = "2026-06-01T10:00:00Z", "2026-06-01T11:00:00Z"
 STRETCH = ("--from", FROM, "--to", TO)

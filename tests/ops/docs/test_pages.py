@@ -18,6 +18,7 @@ import click
 import duckdb
 import pytest
 
+from actors.exchanges.registry import EXCHANGES
 from ops.cli.commands import COMMANDS, cli
 from ops.control.routes import ROUTES
 from ops.terminal import exit_codes
@@ -235,6 +236,7 @@ def test_the_commands_that_are_run_elsewhere_name_files_that_exist() -> None:
             assert (ROOT / name).exists(), line
     marked = re.findall(r"<!-- ci: (\w+) -->\n```sh\n(.*?)```", README.read_text(), re.S)
     assert [name for name, _ in marked] == ["demo", "tests"]
+    assert all(command.startswith("python3 -m venv .venv ") for _, command in marked)  # moved out of the tree
     run = ELSEWHERE["python3 -m venv"].read_text()
     assert all(f"ci_command {name}" in run for name, _ in marked)
 
@@ -277,6 +279,7 @@ def test_every_link_leads_to_a_page_and_a_heading() -> None:
 
 def test_the_readme_is_short_and_links_every_page() -> None:
     text = README.read_text()
+    assert f"{len(EXCHANGES)} crypto exchanges" in text
     assert len(text.splitlines()) <= README_LINES_MAX
     assert {page.name for page in DOCS.glob("*.md")} <= set(re.findall(r"ops/docs/([\w-]+\.md)", text))
 

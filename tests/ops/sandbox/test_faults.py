@@ -107,6 +107,19 @@ async def test_a_half_open_connection_swallows_everything_and_is_not_closed() ->
     assert not sandbox.exchanges["binance"].sessions
 
 
+async def test_every_connection_is_closed_at_an_age_of_which_the_configuration_tells() -> None:
+    sandbox = Sandbox(["binance"], FAST, parse_faults(["age=0.3"]))
+    async with serving(sandbox), client(sandbox, *ASK["binance"]) as socket:
+        began = trio.current_time()
+        with pytest.raises(ConnectionClosed) as caught:
+            await hear(socket, 100_000)
+        assert caught.value.reason is not None and caught.value.reason.code == 1001
+        assert trio.current_time() - began >= 0.25
+        sandbox.set_faults(parse_faults(["age=60"]))
+        assert "\nlifetime_s = 50\n" in sandbox.config_toml()
+    assert sandbox.struck["binance"]["age"] == 1
+
+
 async def test_flapping_drops_every_connection_at_its_age() -> None:
     sandbox = Sandbox(["binance"], FAST)
     async with serving(sandbox):
