@@ -17,9 +17,11 @@ from typing import IO
 import click
 import duckdb
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from actors.exchanges.registry import EXCHANGES
 from ops.cli.commands import COMMANDS, cli
+from ops.control.client import ControlClient
 from ops.control.routes import ROUTES
 from ops.terminal import exit_codes
 from tests.harness.cli_process import (
@@ -33,6 +35,7 @@ from tests.harness.cli_process import (
     wait_for,
 )
 from tests.harness.paths import OPS, ROOT
+from tests.harness.promql import Query, lacking, queries, rules
 from tests.harness.store_harness import memory_folder
 
 DOCS = OPS / "docs"
@@ -307,3 +310,39 @@ def test_the_control_socket_page_lists_every_route() -> None:
 def test_the_operations_page_lists_every_exit_code() -> None:
     listed = {int(code) for code in re.findall(r"^\| (\d+) \|", (DOCS / "operations.md").read_text(), re.M)}
     assert listed == {value for name, value in vars(exit_codes).items() if name.isupper()}
+
+
+def test_dashboard_and_alerts_ask_for_series_that_a_running_service_has(world: Path) -> None:
+    text = ControlClient(world / "ticks.duckdb.sock").get_text("/metrics")
+    series = [
+        (sample.name, sample.labels) for one in text_string_to_metric_families(text) for sample in one.samples
+    ]
+    every = list(queries())
+    assert len(every) > 30
+    assert [text for query in every for text in lacking(query, series)] == []
+
+
+@pytest.mark.parametrize(
+    ("expr", "shown", "found"),
+    [
+        ("tickwarden_reddy == 0", (), "no series is called tickwarden_reddy"),
+        ('tickwarden_actor_state{state="broken"} == 1', (), "no tickwarden_actor_state has state='broken'"),
+        ('increase(tickwarden_actor_state{state=~"failed|bug"}[5m])', (), "state='bug'"),
+        ("sum by (market) (tickwarden_actor_state)", (), "has no label market"),
+        ("tickwarden_ready", ("actor",), "has no label actor"),
+        ("sum by (state) (tickwarden_actor_state)", ("actor",), "only ['state'] is left"),
+        ('tickwarden_actor_state{state="failed"} == 1', ("actor",), ""),
+    ],
+)
+def test_what_no_series_has_is_found(expr: str, shown: tuple[str, ...], found: str) -> None:
+    series = [("tickwarden_ready", {}), ("tickwarden_actor_state", {"actor": "writer", "state": "failed"})]
+    said = list(lacking(Query("here", expr, frozenset(shown)), series))
+    assert found in said[0] if found else not said
+
+
+def test_every_alert_names_its_entry_in_the_runbook_and_every_entry_its_alert() -> None:
+    entries = dict(re.findall(r"^## (\w+)\n\n(.*?)(?=^## |\Z)", (DOCS / "runbook.md").read_text(), re.M | re.S))
+    assert [*entries] == [rule["alert"] for rule in rules()]
+    for rule in rules():
+        assert rule["annotations"]["runbook"] == f"ops/docs/runbook.md#{rule['alert'].lower()}"
+        assert re.findall(r"^\*\*(\w.+?):\*\* \S", entries[rule["alert"]], re.M) == ["Means", "See it", "Do"]

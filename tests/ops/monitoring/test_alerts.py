@@ -8,11 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness.paths import OPS
+from tests.harness.promql import ALERTS, rules
 
-yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
-
-RULES = OPS / "docker" / "alerts.yml"
 needs_promtool = pytest.mark.skipif(
     not shutil.which("promtool"), reason="promtool is not installed; Debian has it in the package prometheus"
 )
@@ -47,6 +44,25 @@ SCENES: list[tuple[str, dict[str, str], list[int], list[int]]] = [
     ),
     # a feed that beats once a minute is not silent
     ("ExchangeSilent", {f"tickwarden_last_frame_timestamp_seconds{{{X}}}": "0+60x60"}, [], [0, 5, 30, 59]),
+    (
+        "ConnectionsMissing",
+        {
+            f"tickwarden_exchange_connections{{{X}}}": "2 2 1x20 2x5",
+            f"tickwarden_exchange_connections_wanted{{{X}}}": "2x27",
+        },
+        [15, 22],
+        [1, 8, 25],
+    ),
+    # a connection that is replaced
+    (
+        "ConnectionsMissing",
+        {
+            f"tickwarden_exchange_connections{{{X}}}": "1x5 1 2 1x20",
+            f"tickwarden_exchange_connections_wanted{{{X}}}": "1x5 2 2 1x20",
+        },
+        [],
+        [5, 6, 20],
+    ),
     ("ActorFailed", {'tickwarden_actor_state{actor="a",state="failed"}': "0 1 1 1 1 0 0"}, [3], [0, 6]),
     # the first bug of a series that was there at 0
     ("Bugs", {'tickwarden_actor_restarts_total{actor="a",reason="bug"}': "0x70 1x130"}, [75, 120], [60, 140, 190]),
@@ -59,6 +75,8 @@ SCENES: list[tuple[str, dict[str, str], list[int], list[int]]] = [
         [40, 50],
         [5, 20, 75],
     ),
+    ("MergesWait", {"tickwarden_store_held": "0x10 1x100 0x10"}, [75, 110], [40, 65, 115]),
+    ("MergesWait", {"tickwarden_store_held": "0 1 1 1 0 0 1 1"}, [], [3, 7]),
     ("ClockJumped", {"tickwarden_clock_jumps_total": "0x10 1x60"}, [12, 20], [5, 40]),
     (
         "ClocksDiffer",
@@ -78,12 +96,6 @@ SCENES: list[tuple[str, dict[str, str], list[int], list[int]]] = [
 ]
 
 
-def rules() -> list[dict[str, Any]]:
-    (group,) = yaml.safe_load(RULES.read_text())["groups"]
-    found: list[dict[str, Any]] = group["rules"]
-    return found
-
-
 def scene(alert: str, series: dict[str, str], fires: list[int], rests: list[int]) -> dict[str, Any]:
     """One test in promtool's form: https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/."""
     (rule,) = (rule for rule in rules() if rule["alert"] == alert)
@@ -94,7 +106,7 @@ def scene(alert: str, series: dict[str, str], fires: list[int], rests: list[int]
     summary = rule["annotations"]["summary"]
     for key, text in labels.items():
         summary = summary.replace(f"{{{{ $labels.{key} }}}}", text)
-    said = {"exp_labels": labels, "exp_annotations": {"summary": summary}}
+    said = {"exp_labels": labels, "exp_annotations": {**rule["annotations"], "summary": summary}}
     return {
         "interval": "1m",
         "input_series": [{"series": text, "values": values} for text, values in series.items()],
@@ -113,7 +125,7 @@ def test_every_alert_has_a_scene_in_which_it_fires() -> None:
 def test_every_alert_fires_in_its_scene_and_rests_before_and_after(tmp_path: Path) -> None:
     scenes = [scene(f"Tickwarden{name}", series, fires, rests) for name, series, fires, rests in SCENES]
     (tmp_path / "scenes.yml").write_text(
-        json.dumps({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": scenes})
+        json.dumps({"rule_files": [str(ALERTS)], "evaluation_interval": "1m", "tests": scenes})
     )
     tested = subprocess.run(
         ["promtool", "test", "rules", "scenes.yml"], cwd=tmp_path, capture_output=True, text=True, timeout=60
@@ -123,6 +135,8 @@ def test_every_alert_fires_in_its_scene_and_rests_before_and_after(tmp_path: Pat
 
 @needs_promtool
 def test_promtool_finds_nothing_wrong_with_the_rules() -> None:
-    checked = subprocess.run(["promtool", "check", "rules", str(RULES)], capture_output=True, text=True, timeout=60)
+    checked = subprocess.run(
+        ["promtool", "check", "rules", str(ALERTS)], capture_output=True, text=True, timeout=60
+    )
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert f"{len(rules())} rules found" in checked.stdout

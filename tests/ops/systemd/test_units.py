@@ -13,7 +13,6 @@ import duckdb
 import pytest
 import trio
 
-from actors.pipeline import Pipeline
 from actors.settings import (
     BUFFER_STOP_S,
     CONNECTION_STOP_S,
@@ -24,16 +23,13 @@ from actors.settings import (
 )
 from ops.config.config import Config, load_config
 from ops.config.keys import ControlSettings, LogSettings
-from ops.monitoring.loop_monitor import Watch
-from ops.monitoring.metrics import Metrics
 from ops.monitoring.systemd_notify import Notifier
 from ops.service.service import run_service
 from tests.harness import unit_confinement
 from tests.harness.paths import OPS
+from tests.harness.promql import DASHBOARD, DOCKER, queries
 
 UNIT = OPS / "systemd" / "tickwarden.service"
-DOCKER = OPS / "docker"
-DASHBOARD = DOCKER / "grafana" / "dashboards" / "tickwarden.json"
 EXPOSURE_MAX = 2.0
 PATIENCE_S = 30.0
 # Keys that systemd knows from 254 on; older ones name them and go on.
@@ -223,22 +219,6 @@ def test_grafana_gets_the_data_source_that_the_dashboard_queries() -> None:
 # -- what is asked of Prometheus --------------------------------------------------------------------
 
 
-def expressions() -> list[str]:
-    panels = json.loads(DASHBOARD.read_text())["panels"]
-    alerts = [rule["expr"] for group in yaml_of(DOCKER / "alerts.yml")["groups"] for rule in group["rules"]]
-    return [target["expr"].replace("$__rate_interval", "5m") for p in panels for target in p["targets"]] + alerts
-
-
-def test_every_number_that_dashboard_and_alerts_ask_for_is_one_that_the_service_gives(tmp_path: Path) -> None:
-    pipeline = Pipeline(PipelineSettings(store=StoreSettings(path=tmp_path / "t"), exchanges={}))
-    text = Metrics(pipeline, Watch(tmp_path / "t")).render().decode()
-    typed = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
-    given = {f"{name}_bucket" if kind == "histogram" else name for name, kind in typed.items()}
-    asked = {name for text in expressions() for name in re.findall(r"\b(?:tickwarden|process)_\w+", text)}
-    assert len(asked) > 20
-    assert asked <= given
-
-
 def test_the_panels_of_the_dashboard_do_not_overlap_and_have_their_own_ids() -> None:
     panels = json.loads(DASHBOARD.read_text())["panels"]
     cells = [
@@ -254,7 +234,7 @@ def test_the_panels_of_the_dashboard_do_not_overlap_and_have_their_own_ids() -> 
 @needs_promtool
 def test_prometheus_understands_its_configuration_and_every_expression(tmp_path: Path) -> None:
     assert said_by("promtool", "check", "config", str(DOCKER / "prometheus.yml")).returncode == 0
-    rules = [{"record": f"x{number}", "expr": text} for number, text in enumerate(expressions())]
+    rules = [{"record": f"x{number}", "expr": query.expr} for number, query in enumerate(queries())]
     (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "all", "rules": rules}]}))
     checked = said_by("promtool", "check", "rules", str(tmp_path / "rules.yml"))
     assert checked.returncode == 0, checked.stdout + checked.stderr
