@@ -141,11 +141,11 @@ def _done(what: str, instant: str | None) -> str:
     return f"{what} {since(instant)} ago" if instant else f"not {what} yet"
 
 
-def since(instant: str | None) -> str:
+def since(instant: str | None, now: datetime | None = None) -> str:
     """How long ago, in the largest suitable unit; "-" for None."""
     if instant is None:
         return "-"
-    seconds = (datetime.now(UTC) - datetime.fromisoformat(instant)).total_seconds()
+    seconds = ((now or datetime.now(UTC)) - datetime.fromisoformat(instant)).total_seconds()
     if seconds < 100:
         return f"{max(0.0, seconds):.1f}s"
     minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400

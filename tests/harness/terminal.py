@@ -25,7 +25,7 @@ class Terminal:
     """The screen's side. `text` is all that was written so far, without what moves the cursor and colours."""
 
     def __init__(self, side: int, process: subprocess.Popen[bytes] | None) -> None:
-        self._side, self._process = side, process
+        self.side, self._process = side, process
         self._data = b""
 
     @property
@@ -37,13 +37,18 @@ class Terminal:
         return _CONTROLS.sub("", self.raw)
 
     def press(self, keys: str) -> None:
-        os.write(self._side, keys.encode())
+        os.write(self.side, keys.encode())
+
+    def send(self, number: int) -> None:
+        """Sends a signal to the command."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def read(self, within_s: float) -> bool:
         """Reads once; False when the command has closed the terminal."""
-        if select.select([self._side], [], [], within_s)[0]:
+        if select.select([self.side], [], [], within_s)[0]:
             try:
-                data = os.read(self._side, 1 << 16)
+                data = os.read(self.side, 1 << 16)
             except OSError:  # EIO: nobody has it open any more
                 return False
             self._data += data

@@ -40,13 +40,13 @@ def test_run_imports_the_configured_exchanges_and_no_library_that_it_may_never_n
     (tmp_path / "tickwarden.toml").write_text(CONFIG)
     modules = loaded("run", folder=tmp_path)
     assert "duckdb" in modules and exchanges(modules) == {"kraken"}
-    assert not modules & {"httpx", "prometheus_client", "rich.console", "rich.traceback", "pygments"}
+    assert not modules & {"httpx", "prometheus_client", "rich.console", "rich.traceback", "pygments", "textual"}
 
 
 def test_the_list_of_commands_imports_none_of_them(tmp_path: Path) -> None:
     modules = loaded("--help", folder=tmp_path)
     assert "click" in modules
-    assert not modules & {"trio", "duckdb", "rich", "httpx", "actors", "importlib.metadata"}
+    assert not modules & {"trio", "duckdb", "rich", "httpx", "actors", "importlib.metadata", "textual"}
 
 
 def test_status_imports_no_exchange_but_those_configured_and_no_table_that_only_a_terminal_gets(

@@ -16,6 +16,7 @@ from tests.harness.paths import OPS
 # Where people are answered. What raises one of these shows its text to them.
 PLACES = (
     "cli",
+    "cli/top",
     "config",
     "export",
     "terminal",
@@ -116,6 +117,8 @@ ADVICE = {
     "…: nothing was recorded in this range; `tickwarden coverage` shows what "
     "was": "`tickwarden coverage` shows what was",
     "…: … rows were written instead of …; nothing was kept: export again": "export again",
+    "top draws on a terminal, and …; `tickwarden status` prints the same "
+    "once": "`tickwarden status` prints the same once",
     "…; what was recorded can be queried all the same": "can be queried all the same",
     "……; try again later": "try again later",
 }
@@ -202,6 +205,7 @@ MET = [
     ("cannot connect to …", "status --socket tickwarden.toml/t.sock"),
     ("no service is running: nobody answers on …", "status --socket dead.sock"),
     ("… exists; --overwrite", "report --out text.duckdb --file empty.duckdb"),
+    ("top draws on a terminal", "top"),
     ("… has no time zone", "gaps --from 2026-06-01T12:30:00"),
     ("… holds no ticks: it is not a file of Tickwarden's", "export c.duckdb --file empty.duckdb"),
     ("… is a file", "export text.duckdb/ --file empty.duckdb"),

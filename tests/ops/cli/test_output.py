@@ -252,20 +252,6 @@ def test_events_are_one_document_or_one_object_a_line_and_begin_at_the_requested
         assert process.wait(PATIENCE_S) == 0  # its reader has gone
 
 
-def test_top_scrolls_through_more_than_the_screen_holds(service: Service) -> None:
-    with terminal("top", folder=service[0], height=12) as screen:
-        assert "lines 1-11 of" in screen.until("q quits")
-        screen.press("\x1b[B\x1b[B")
-        screen.until("lines 3-13 of")
-        screen.press(" ")
-        screen.until("lines 13-23 of")
-        screen.press("G")
-        screen.until(f"{FIVE[-1]}:stall_detector")
-        screen.press("g")
-        screen.press("q")
-        assert screen.end() == 0
-
-
 def test_a_service_that_stands_still_is_reported_within_seconds_by_every_command(service: Service) -> None:
     folder, process = service
     with ExitStack() as stack:

@@ -37,6 +37,7 @@ from tests.harness.cli_process import (
 from tests.harness.paths import OPS, ROOT
 from tests.harness.promql import Query, lacking, queries, rules
 from tests.harness.store_harness import memory_folder
+from tests.harness.terminal import terminal
 
 DOCS = OPS / "docs"
 README = ROOT / "README.md"
@@ -126,6 +127,14 @@ def run_to_its_end(words: list[str], folder: Path) -> str:
     return "" if done.returncode == 0 and done.stdout else f"exit code {done.returncode}: {done.stderr}"
 
 
+def run_on_screen(words: list[str], folder: Path) -> str:
+    """The same for a command that needs a terminal, until `q`."""
+    with terminal(*words, folder=folder) as screen:
+        screen.until("q quit")
+        screen.press("q")
+        return "" if screen.end() == 0 else screen.text
+
+
 @contextmanager
 def killed_after_patience(process: subprocess.Popen[str]) -> Iterator[None]:
     deadline = Timer(PATIENCE_S, process.kill)
@@ -180,7 +189,7 @@ def test_every_command_of_every_page_runs(world: Path) -> None:
                 with ExitStack() as ended:
                     wrong = (sandboxes if words[0] == "sandbox" else ended).enter_context(run_on(words, world))
             elif program == "tickwarden":
-                wrong = run_to_its_end(words, world)
+                wrong = (run_on_screen if words[0] == "top" else run_to_its_end)(words, world)
             elif program == "curl" and shutil.which("curl"):
                 done = subprocess.run([program, "--fail", *words], cwd=world, capture_output=True, text=True)
                 wrong = "" if done.returncode == 0 and done.stdout else done.stderr
