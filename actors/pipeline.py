@@ -96,7 +96,7 @@ class Pipeline:
         self._services = SharedServices(
             limiters=RateLimiters(),
             peers=PeerActivity(),
-            consult=self._consult,
+            consult=self.consult,
             flush=self.flush,
             expect=self.buffer.expect,
             past=self._past,
@@ -174,7 +174,7 @@ class Pipeline:
             try:
                 for exchange in exchanges:
                     await exchange.recall()
-                found = await self._consult(partial(self._read_pasts, exchanges))
+                found = await self.consult(partial(self._read_pasts, exchanges))
                 break
             except DatabaseLocked:
                 if trio.current_time() >= give_up_at or self.stopping:
@@ -201,10 +201,10 @@ class Pipeline:
     ) -> Sequence[TrackerState]:
         tail = tail_select(TICKS, self.store.tail)
         question = partial(read_states, exchange=exchange, promises=promises, tail=tail, before=before)
-        states: Sequence[TrackerState] = await self._consult(question)
+        states: Sequence[TrackerState] = await self.consult(question)
         return states
 
-    async def _consult(self, question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
+    async def consult(self, question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
         """Runs a query on the file, in a worker thread and not concurrently with a merge. Raises DatabaseLocked."""
         return await trio.to_thread.run_sync(partial(self.store.consult, question), limiter=self.merger.limiter)
 

@@ -39,7 +39,7 @@ class ControlApp(Protocol):
 
     Subclass it: methods not overridden are answered with 501. A method beyond the first four is only called if its
     name is in `capabilities`: config, events, tap, metrics, restart, pause, resume, flush, merge, reload,
-    change_symbols, log_level, repair, repairs.
+    change_symbols, log_level, repair, repairs, dashboard.
 
     Everything synchronous runs in the event loop and must be quick. A command may be cancelled if it takes longer
     than `ControlLimits.command_s` or when the service stops; it continues if its client disconnects. Names come
@@ -76,6 +76,14 @@ class ControlApp(Protocol):
     def tap(self, exchange: str, symbol: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Whole lines of JSON while the block is open; "" means all. See tap.LineBuffer."""
         raise NotAvailable(f"a tap of {exchange or symbol or 'everything'}")
+
+    def dashboard(self) -> tuple[bytes, str]:
+        """The dashboard as an HTML document, and its Content-Security-Policy."""
+        raise NotAvailable("dashboard")
+
+    def snapshots(self) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Server-sent events for the dashboard while the block is open; its capability is "dashboard" too."""
+        raise NotAvailable("dashboard")
 
     def metrics(self) -> bytes:
         """Prometheus text exposition."""

@@ -227,10 +227,11 @@ async def drain(stream: trio.SocketStream, limits: ControlLimits) -> None:
 
 
 def _headers(content_type: str, *more: tuple[str, str]) -> list[tuple[str, str]]:
-    # no-store and nosniff matter for browsers on the loopback listener.
+    # All but the first matter for browsers at a TCP listener.
     return [
         ("Content-Type", content_type),
         ("Cache-Control", "no-store"),
         ("X-Content-Type-Options", "nosniff"),
+        ("Cross-Origin-Resource-Policy", "same-origin"),
         *more,
     ]

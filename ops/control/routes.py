@@ -153,6 +153,16 @@ async def _tap(call: Call) -> Stream:
     return Stream(call.app.tap(call.query.get("exchange", ""), call.query.get("symbol", "")))
 
 
+async def _dashboard(call: Call) -> Reply:
+    html, policy = call.app.dashboard()
+    headers = (("Content-Security-Policy", policy), ("Referrer-Policy", "no-referrer"))
+    return Reply(html, content_type="text/html; charset=utf-8", headers=headers)
+
+
+async def _snapshots(call: Call) -> Stream:
+    return Stream(call.app.snapshots(), "text/event-stream")
+
+
 async def _metrics(call: Call) -> Reply:
     return Reply(call.app.metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -202,6 +212,7 @@ async def _log_level(call: Call) -> Reply:
 
 
 ROUTES: Mapping[tuple[str, ...], Route] = {
+    ("",): Route(_dashboard, "dashboard"),
     ("v1", "live"): Route(_live),
     ("v1", "ready"): Route(_ready),
     ("v1", "status"): Route(_status),
@@ -210,6 +221,7 @@ ROUTES: Mapping[tuple[str, ...], Route] = {
     ("v1", "config"): Route(_config, "config"),
     ("v1", "events"): Route(_events, "events", query=frozenset({"since"})),
     ("v1", "tap"): Route(_tap, "tap", query=frozenset({"exchange", "symbol"})),
+    ("v1", "snapshots"): Route(_snapshots, "dashboard"),
     ("metrics",): Route(_metrics, "metrics"),
     ("v1", "actors", NAME, "restart"): Route(
         _on_actor(lambda app, name: app.restart(name)), "restart", command=True

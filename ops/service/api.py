@@ -5,7 +5,7 @@ import json
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from enum import Enum
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from actors.recorder import CannotRepair
 from ops.config.config import Config, ConfigErrors, load_config
 from ops.control.app import ControlApp, Refused, RepairOrder, UnknownName
 from ops.monitoring import status as report
+from ops.monitoring.dashboard.live import Dashboard
 from ops.monitoring.logs import set_level
 from ops.monitoring.redact import redact
 from ops.service.reload import apply_changes
@@ -26,6 +27,7 @@ from ops.terminal.suggestions import did_you_mean
 from ops.terminal.time_options import microseconds
 from supervisor import Event, UnknownActorError, describe
 
+DASHBOARD_EVENTS = 50
 EVENTS_KEPT = 2000  # for /v1/events; the table `events` has them all
 
 
@@ -47,6 +49,7 @@ class ServiceApp(ControlApp):
             "log_level",
             "repair",
             "repairs",
+            "dashboard",
         }
     )
 
@@ -55,6 +58,7 @@ class ServiceApp(ControlApp):
         self._changing = trio.Lock()  # two concurrent changes would work on each other's data
         self._events: deque[dict[str, object]] = deque(maxlen=EVENTS_KEPT)
         self._numbered = 0
+        self._dashboard = Dashboard(pipeline, lambda: self.events(self._numbered - DASHBOARD_EVENTS))
 
     def on_event(self, event: Event) -> None:
         """Keeps an event for clients; `number` only rises while this process runs."""
@@ -107,6 +111,15 @@ class ServiceApp(ControlApp):
         finally:
             buffer.watchers.discard(watcher)
             watcher.lines.close()
+
+    def dashboard(self) -> tuple[bytes, str]:
+        from ops.monitoring.dashboard.page import page  # only a service whose page is read has to hold it
+
+        document = page()
+        return document.html, document.policy
+
+    def snapshots(self) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        return self._dashboard.reader()
 
     async def restart(self, name: str) -> None:
         self._must_run()

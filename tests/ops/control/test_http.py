@@ -219,7 +219,10 @@ async def test_every_command_reaches_the_service_once(tmp_path: Path) -> None:
 
 
 ERRORS = [
-    ("GET", "/", b"", 404, "not_found"),
+    ("GET", "/nothing", b"", 404, "not_found"),
+    ("GET", "/", b"", 501, "not_available"),
+    ("GET", "/v1/snapshots", b"", 501, "not_available"),
+    ("POST", "/", b"", 405, "method_not_allowed"),
     ("GET", "/v2/status", b"", 404, "not_found"),
     ("GET", "/v1/status/", b"", 404, "not_found"),
     ("GET", "/v1/../v1/status", b"", 404, "not_found"),
