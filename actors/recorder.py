@@ -151,7 +151,14 @@ class ExchangeRecorder:
         self._add_to_continuity(self._by_symbol)
         self.pool = ConnectionPool(self._feed_settings, self.dialect, self._connection, self.markets, services.pool)
         self._gaps = GapReporter(
-            settings.name, self._by_symbol, self.continuity, account, intake, self.pool, services.past
+            settings.name,
+            self._by_symbol,
+            self.continuity,
+            account,
+            intake,
+            self.pool,
+            services.past,
+            services.expect,
         )
         self._backfill = self._build_backfill(services)
         self._peers = services.peers

@@ -13,6 +13,7 @@ One market
   composite        markets whose ids do not identify a trade: there are none, or fills share one
 
 Parts of a tracker
+  overlap          whether a session that began was overlapped by those that delivered before
   proof_pace       when to report how far a market is proved
   row              one trade as the trackers see it, and the verdict on it
   missing_ranges   the missing ids of a sequenced market

@@ -1,6 +1,6 @@
 """The continuity of one exchange: since when each market is recorded without interruption, and what is missing."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from actors.continuity.agreement import Agreement
 from actors.continuity.deduplicator import Deduplicator
@@ -68,14 +68,14 @@ class Continuity:
 
     def connected(self, symbols: Collection[str], now_ns: int, session: int = 0) -> None:
         """A connection now delivers these markets (acknowledged, or data arrived). Called once per connection and
-        symbol; `session` numbers its session.
+        symbol, before the data is admitted; `session` numbers its session, from 1.
         """
         if self.agreement is not None:
             self.agreement.joined(session, symbols)
         for symbol in symbols:
             tracker = self._trackers.get(symbol)
             if tracker is not None:
-                tracker.carried(now_ns)
+                tracker.carried(now_ns, session)
 
     def disconnected(
         self,
@@ -89,7 +89,7 @@ class Continuity:
         for symbol in symbols:
             tracker = self._trackers.get(symbol)
             if tracker is not None:
-                tracker.uncarried(reason, now_ns)
+                tracker.uncarried(reason, now_ns, session)
 
     def _compared_until_now(self, symbols: Collection[str], now_ns: int, session: int | None) -> None:
         if self.agreement is not None:
@@ -274,6 +274,14 @@ class Continuity:
     def take_gaps(self) -> list[GapRow]:
         """Returns and clears the gap states; store them after the ticks admitted so far."""
         return self._book.take()
+
+    def take_urgent(self) -> list[GapRow]:
+        """Returns and clears the gaps to be stored with the ticks admitted so far."""
+        return self._book.take_urgent()
+
+    def report_urgent(self, report: Callable[[], object]) -> None:
+        """Has `report` called when there is something for `take_urgent`."""
+        self._book.on_urgent = report
 
     def take_feeds(self) -> list[FeedRow]:
         """Returns and clears the rows for `feeds`."""

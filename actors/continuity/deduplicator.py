@@ -308,6 +308,7 @@ class Deduplicator:
         source = block.source[at]
         if source == AFTER_BREAK:
             block.source[at] = "stream"
+            tracker.broke(self._session)
             # received by another connection
             known_here = tracker.knows(self._row(block, at, span, now, known))
             if tracker.outage is None and not known_here:
@@ -317,6 +318,8 @@ class Deduplicator:
         if source == "stream" and tracker.quick(block.trade_id[at], block.exchange_ns[at]):
             return Verdict.NEW
         row = self._row(block, at, span, now, known)
+        if tracker.unsettled:
+            tracker.delivered(row)
         verdict = tracker.admit(row)
         if row.span != span:
             block.fills[at] = row.span  # the ids that it claims beyond are stored already

@@ -1,6 +1,6 @@
 """The gap log: the gaps of one exchange; each new state of a gap is an appended row, none is edited."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from actors.model.records import GapReason, GapRow, GapStatus, gap_id
@@ -21,6 +21,8 @@ class GapLog:
         self._gaps: dict[str, GapRow] = {}
         self.opened = 0  # in total
         self._outbox: list[GapRow] = []
+        self._urgent: dict[str, GapRow] = {}  # to be stored no later than the trades that follow them
+        self.on_urgent: Callable[[], object] = lambda: None  # called when there is one
 
     def __contains__(self, gap: str) -> bool:
         return gap in self._gaps
@@ -39,12 +41,19 @@ class GapLog:
 
     def unfinished(self) -> list[GapRow]:
         """Open gaps, oldest first: the backfill's work."""
-        rows = (row for row in self._gaps.values() if row.status is GapStatus.OPEN)
+        urgent = self._urgent  # may be withdrawn before they are stored
+        rows = (row for row in self._gaps.values() if row.status is GapStatus.OPEN and row.gap_id not in urgent)
         return sorted(rows, key=lambda row: row.opened_ns)
 
     def take(self) -> list[GapRow]:
         """Returns and clears the states to be stored, in order."""
         rows, self._outbox = self._outbox, []
+        return rows
+
+    def take_urgent(self) -> list[GapRow]:
+        """Returns and clears the gaps to be stored with the trades admitted so far."""
+        rows, self._urgent = list(self._urgent.values()), {}
+        self.opened += len(rows)
         return rows
 
     def open(
@@ -59,8 +68,9 @@ class GapLog:
         to_id: str | None = None,
         to_ns: int | None = None,
         missing: int | None = None,
+        urgent: bool = False,
     ) -> str:
-        """Opens a gap and returns its id."""
+        """Opens a gap and returns its id. An urgent one comes with `take_urgent`."""
         gap = gap_id(self._exchange, symbol, reason, from_id, opened_ns)
         row = GapRow(
             at_ns,
@@ -76,6 +86,10 @@ class GapLog:
             missing=missing,
         )
         self._make_room(symbol, at_ns)
+        if urgent:
+            self._gaps[gap] = self._urgent[gap] = row
+            self.on_urgent()
+            return gap
         self._append(row)
         self.opened += 1
         return gap
@@ -121,6 +135,17 @@ class GapLog:
         self._append(replace(row, at_ns=at_ns, status=status, closed_ns=closed, recovered=count))
         if not keep and status is not GapStatus.OPEN:
             del self._gaps[gap]
+
+    def withdraw(self, gap: str, at_ns: int) -> None:
+        """Nothing is missing in a gap after all: as if it had not been opened, or else it is filled."""
+        if self._urgent.pop(gap, None) is not None:
+            del self._gaps[gap]
+            return
+        row = self._gaps.get(gap)
+        if row is not None and row.status is not GapStatus.FILLED:
+            self._gaps[gap] = replace(row, missing=row.recovered)
+            self.close(gap, GapStatus.FILLED, at_ns)
+        self.drop(gap)
 
     def amend(self, row: GapRow, status: GapStatus, at_ns: int, recovered: int, missing: int | None) -> None:
         """Appends a state to a gap that is no longer kept here; `row` is its newest."""

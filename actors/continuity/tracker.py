@@ -37,16 +37,30 @@ class Tracker:
 
     def __init__(self, symbol: str, shared: Shared) -> None:
         self.symbol, self._shared, self._book = symbol, shared, shared.book
-        self.carriers = 0  # the number of connections that deliver it
+        self.carriers: tuple[int, ...] = ()  # the sessions that deliver it, longest first
         self.carried_ns = 0  # when the youngest of them began to deliver
         self.started_ns: int | None = None  # when its recording began
         self.absent = False  # the exchange does not list it: nothing is recorded until it does
-        self.outage: str | None = None  # the gap that ends with the next trade
+        self.unsettled = False  # whether the next row may end an outage or prove an overlap
+        self._outage: str | None = None
         self.blind = False  # whether it is recorded without knowing what is stored, because the file is locked
         self.began: Before | None = None  # while blind: the first trade received
         self._seen_ns: int | None = None  # when its first trade arrived
         self._blind_gap = ""
         self._suspects = Suspects(symbol, shared.decided)
+
+    @property
+    def outage(self) -> str | None:
+        """The gap that ends with the next trade."""
+        return self._outage
+
+    @outage.setter
+    def outage(self, gap: str | None) -> None:
+        self._outage = gap
+        self._note_unsettled()
+
+    def _note_unsettled(self) -> None:
+        self.unsettled = self._outage is not None
 
     @property
     def mark(self) -> int | None:
@@ -66,6 +80,12 @@ class Tracker:
     def admit(self, row: Row) -> Verdict:
         """The verdict on a row; may reduce `row.span`, which is unverified too."""
         raise NotImplementedError
+
+    def delivered(self, row: Row) -> None:
+        """A session has delivered this row. Called before it is admitted while the market is unsettled."""
+
+    def broke(self, session: int) -> None:
+        """A session has lost trades before the row that it delivers now."""
 
     def readmit(self, row: Row, snapshot: Snapshot) -> Verdict:
         """The verdict on a row that the file, complete up to the snapshot, does not hold."""
@@ -189,21 +209,23 @@ class Tracker:
 
     # -- what delivers it -------------------------------------------------------------------------------
 
-    def carried(self, now_ns: int) -> None:
+    def carried(self, now_ns: int, session: int) -> None:
         """One more connection delivers this market."""
-        self.carriers += 1
+        self.carriers += (session,)
         self.carried_ns = now_ns
         self.started(now_ns)
 
-    def uncarried(self, reason: GapReason, now_ns: int) -> None:
+    def uncarried(self, reason: GapReason, now_ns: int, session: int) -> None:
         """A connection no longer delivers this market; the last one opens a gap."""
-        self.carriers = max(0, self.carriers - 1)
+        if session in self.carriers:
+            at = self.carriers.index(session)
+            self.carriers = self.carriers[:at] + self.carriers[at + 1 :]
         if not self.carriers and self.outage is None and not self.absent:
             self.interrupted(reason, now_ns)
 
     def dropped(self, now_ns: int) -> None:
         """The market is no longer recorded."""
-        self.carriers = 0
+        self.carriers = ()
         self.stopped(now_ns)
 
     def delisted(self, now_ns: int) -> None:

@@ -4,6 +4,7 @@ A trade older than the memory reaches is treated as a copy, so nothing is stored
 loss is not hidden: its time becomes a gap, for which the history is queried and compared with the file.
 """
 
+from actors.continuity.overlap import Overlaps
 from actors.continuity.recent_ids import KEYS_MAX, KEYS_MIN, YOUNG_MAX, RecentIds
 from actors.continuity.row import HISTORY_SLACK_NS, RESET_ROWS, Row, Verdict
 from actors.continuity.tracker import Shared, Tracker
@@ -28,6 +29,7 @@ class UnsequencedTracker(Tracker):
         keys_min: int = KEYS_MIN,
         keys_max: int = KEYS_MAX,
     ) -> None:
+        self._overlaps = Overlaps(symbol, shared.book)
         super().__init__(symbol, shared)
         self._sorts = sorts
         self._recent = RecentIds(keys_min, keys_max)
@@ -83,13 +85,47 @@ class UnsequencedTracker(Tracker):
         """
         return gap.from_ns is None or state.last_ns is None or state.last_ns < gap.from_ns
 
+    # -- what delivers it -------------------------------------------------------------------------------
+
+    def _note_unsettled(self) -> None:
+        self.unsettled = self._outage is not None or bool(self._overlaps)
+
+    def carried(self, now_ns: int, session: int) -> None:
+        if self.carriers and session:
+            self._overlaps.joined(session, self.carriers, now_ns)
+        super().carried(now_ns, session)
+        self._note_unsettled()
+
+    def uncarried(self, reason: GapReason, now_ns: int, session: int) -> None:
+        self._overlaps.left(session)
+        super().uncarried(reason, now_ns, session)
+        self._note_unsettled()
+
+    def dropped(self, now_ns: int) -> None:
+        self._overlaps.clear()
+        super().dropped(now_ns)
+        self._note_unsettled()
+
+    def broke(self, session: int) -> None:
+        self._overlaps.broke(session)
+
+    def delivered(self, row: Row) -> None:
+        if row.source == "stream":
+            self._overlaps.prove(row)
+        if self._overlaps.begins(row.session) and not self.knows(row):
+            last_ns = self._shared.lasts.get(self.symbol)
+            if last_ns is None or row.at_ns >= last_ns:
+                known_missing = self.outage is not None
+                self._overlaps.begin(row, self._last_id, last_ns, known_missing=known_missing)
+        self._note_unsettled()
+
     def interrupted(self, reason: GapReason, now_ns: int, since_ns: int | None = None) -> str:
         gap = super().interrupted(reason, now_ns, since_ns)
         self._proof = (self._last_id, gap) if self._last_id is not None else None
         return gap
 
     def quick(self, trade_id: str | None, time_ns: int | None) -> bool:
-        if trade_id is None or time_ns is None or self.outage is not None:
+        if trade_id is None or time_ns is None or self.unsettled:
             return False
         recent, key = self._recent, hash(trade_id)
         if time_ns < recent.start_ns or key in recent.young:
@@ -239,7 +275,7 @@ class UnsequencedTracker(Tracker):
     def resolved(self, gap: str, status: GapStatus, now_ns: int, recovered: int) -> None:
         if gap == self.outage:
             self.outage = None
-        self._book.close(gap, status, now_ns, recovered=recovered)
+        self._book.close(gap, status, now_ns, recovered=recovered, keep=gap in self._overlaps)
 
 
 def _number(trade_id: str) -> int:

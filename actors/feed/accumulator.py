@@ -39,6 +39,8 @@ class Accumulator:
     next batch.
     """
 
+    follows = False
+
     def __init__(
         self,
         exchange: str,
@@ -93,8 +95,8 @@ class Accumulator:
         """Whether messages have waited long enough to be decoded."""
         return bool(self._messages) and now - self._waiting_since >= DECODE_S
 
-    def take(self, decoder: Decoder) -> Outcome:
-        """Decodes what waits, and counts it without interruption.
+    def take(self, decoder: Decoder, decoded: Callable[[], None] = lambda: None) -> Outcome:
+        """Decodes what waits, and counts it without interruption; `decoded` is called before trades are admitted.
 
         Trades that are stored or on their way already are counted and dropped. Messages after the first
         `Outcome.messages` still wait: call it again after other tasks had their turn. An error of the decoder is a
@@ -110,10 +112,11 @@ class Accumulator:
         except Exception as error:  # noqa: BLE001 - raised again below, once the counts agree
             if len(messages) > 1:
                 self._block = _first(self._block, mark)
-                return self._take_each(messages, received, decoder)
+                return self._take_each(messages, received, decoder, decoded)
             crash = error
         else:
             try:
+                decoded()
                 duplicates = self._admit(outcome, mark)
             except Exception as error:  # noqa: BLE001 - likewise
                 crash = error
@@ -143,14 +146,16 @@ class Accumulator:
             raise crash
         return outcome
 
-    def _take_each(self, messages: list[bytes], received: list[int], decoder: Decoder) -> Outcome:
+    def _take_each(
+        self, messages: list[bytes], received: list[int], decoder: Decoder, decoded: Callable[[], None]
+    ) -> Outcome:
         """Decodes each message alone, so that an error of the decoder affects only the message that causes it;
         raises the first one at the end."""
         outcome, crash = Outcome(len(messages)), None
         for message, received_ns in zip(messages, received, strict=True):
             self._messages, self._received, self._waiting_bytes = [message], [received_ns], len(message)
             try:
-                one = self.take(decoder)
+                one = self.take(decoder, decoded)
             except Exception as error:  # noqa: BLE001 - raised below
                 crash = crash or error
             else:

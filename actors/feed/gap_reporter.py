@@ -14,7 +14,7 @@ from actors.exchanges.contract.feed import Market
 from actors.feed.accumulator import rejected
 from actors.feed.connection_pool import ConnectionPool
 from actors.feed.ticker import ticker
-from actors.model.chunk import Chunk
+from actors.model.chunk import Chunk, Source
 from actors.model.errors import DatabaseLocked
 from actors.model.ticks import Block, IdPromise
 from actors.telemetry.ledger import Account
@@ -31,8 +31,10 @@ class GapReporter:
     """The exchange owns it: its content survives crashes of the task that runs `run`.
 
     `markets` is the live mapping by symbol; `past(exchange, promises, before)` returns the stored states of the
-    exchange's markets (see `read_states`), or raises DatabaseLocked.
+    exchange's markets (see `read_states`), or raises DatabaseLocked. `expect`: see Accumulator.
     """
+
+    put_last, follows = 0, True
 
     def __init__(
         self,
@@ -43,12 +45,14 @@ class GapReporter:
         intake: Mailbox[Chunk],
         pool: ConnectionPool,
         past: Past,
+        expect: Callable[[Source], None],
     ) -> None:
         self._exchange, self._markets, self._continuity = exchange, markets, continuity
         self._account, self._intake, self._pool, self._past = account, intake, pool, past
         self._unsent: list[Chunk] = []
         self._opened = 0  # gaps counted in the account
         self._sending = trio.Lock()
+        continuity.report_urgent(partial(expect, self))
 
     async def run(self, context: Context) -> None:
         """Runs until cancelled; reports what is missing."""
@@ -141,8 +145,14 @@ class GapReporter:
         if gaps or feeds:
             self.queue(Chunk(Block(self._exchange), gaps=gaps, feeds=feeds))
 
+    def collect(self) -> Chunk | None:
+        """See Source: gaps that a kill must not lose once the trades after them are stored."""
+        gaps = tuple(self._continuity.take_urgent())
+        return Chunk(Block(self._exchange), gaps=gaps) if gaps else None
+
     def rests(self) -> list[Chunk]:
         """At shutdown: removes and returns everything not sent."""
+        urgent = self.collect()
         self._gather(end=True)
         rest, self._unsent = self._unsent, []
-        return rest
+        return rest if urgent is None else [urgent, *rest]

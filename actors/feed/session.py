@@ -181,13 +181,10 @@ class Session:
         """Decodes what was read; a part of it if much of it is invalid."""
         if not self._accumulator.waiting:
             return
-        outcome = self._accumulator.take(self._decoder)
+        outcome = self._accumulator.take(self._decoder, self._note_new)
         for control in outcome.controls:
             self._handle(control)
-        known = len(self._subscription.confirmed) + len(self._decoder.seen)
-        if known != self._known:
-            self._known = known
-            self._note_delivered()
+        self._note_new()
         if outcome.ticks:
             self._context.healthy()
             self._context.handled(outcome.ticks)
@@ -228,6 +225,13 @@ class Session:
                 self._replies.add(control.text)
             case Welcome():
                 self._welcomed.set()
+
+    def _note_new(self) -> None:
+        """Notes that markets are delivered before their first trades are admitted."""
+        known = len(self._subscription.confirmed) + len(self._decoder.seen)
+        if known != self._known:
+            self._known = known
+            self._note_delivered()
 
     def _note_delivered(self) -> None:
         """Notes which markets this connection delivers now."""

@@ -32,9 +32,11 @@ class Chunk:
 
 class Source(Protocol):
     """Holds rows until the buffer collects them. `put_last` is how many items had been put into the buffer's
-    mailbox when this source put its last one there: they come before its rows."""
+    mailbox when this source put its last one there: they come before its rows. One with `follows` is collected
+    after all others: what they bring may make it hold something for the same batch, which comes in any order."""
 
     put_last: int
+    follows: bool
 
     def collect(self) -> Chunk | None:
         """Removes and returns everything that it holds; never waits and never raises."""

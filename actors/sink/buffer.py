@@ -128,10 +128,10 @@ class Buffer:
             self._waiting.deadline = min(self._waiting.deadline, self._show_at)
 
     async def _collect_sources(self) -> None:
-        """Takes the rows of all sources: each after what it had put into the intake before."""
+        """Takes the rows of all sources: each after what it had put into the intake before, or last of all."""
         self._show_at = math.inf
         turn_ends = time.perf_counter() + COLLECT_S
-        for source in list(self._sources):
+        for source in [source for source in self._sources if not source.follows]:
             self._sources.pop(source, None)
             chunk = source.collect()
             if chunk is not None:
@@ -141,6 +141,11 @@ class Buffer:
                 await trio.lowlevel.checkpoint()
                 turn_ends = time.perf_counter() + COLLECT_S
         self._take_rests()
+        for source in [source for source in self._sources if source.follows]:
+            self._sources.pop(source, None)
+            chunk = source.collect()
+            if chunk is not None:
+                self._take([chunk])
 
     def oldest_s(self) -> float:
         """How long the oldest item here has waited to be passed to the writer; 0 if there is none."""

@@ -63,7 +63,9 @@ class BackfillParts:
         self.account = Account()
         self.intake: Mailbox[Chunk] = Mailbox(ROWS, weigh=lambda p: p.rows, on_dead_letter=lambda _p, _e: None)
         pool = ConnectionPool(feed_settings(settings, spec), spec, _no_connection, [], DEFAULT_POOL_LIMITS)
-        reporter = GapReporter("x", self._markets, continuity, self.account, self.intake, pool, locked)
+        reporter = GapReporter(
+            "x", self._markets, continuity, self.account, self.intake, pool, locked, lambda _: None
+        )
         stored_trades = StoredTrades("x", consult)
         self.delivery = Delivery("x", continuity, self.account, reporter, stored_trades, nothing)
         self._gap_filler = GapFiller(history, self._markets, continuity, self.delivery, pool, limits)

@@ -37,4 +37,8 @@ class ChunkConsumer:
             sources, self._sources, self._expecting = self._sources, {}, trio.Event()
             while self.intake.statistics().depth:  # noqa: ASYNC110 - what was put before comes before
                 await trio.sleep(COLLECT_S)
-            self.chunks += filter(None, (source.collect() for source in sources))
+            chunks = [source.collect() for source in sources if not source.follows]
+            followers = [source for source in (*sources, *self._sources) if source.follows]
+            for source in followers:
+                self._sources.pop(source, None)
+            self.chunks += filter(None, [*(source.collect() for source in followers), *chunks])

@@ -47,7 +47,8 @@ class Venue:
     """Answers as okx does. What it withholds can be changed at any time; `truth` is every trade made.
 
     `deaf` are connections (the first is 1) that never subscribe anybody, `mute` (connection, market) pairs that
-    bring no trade; connection 0 is all of them.
+    bring no trade; connection 0 is all of them. `hung` are connections that bring nothing at all and are not
+    closed; what they should have brought comes if they `resume`. `prompt`: a trade comes with the acknowledgement.
     """
 
     def __init__(self) -> None:
@@ -55,6 +56,9 @@ class Venue:
         self.truth: dict[str, list[tuple[int, int]]] = {}
         self.deaf: set[int] = set()
         self.mute: set[tuple[int, str]] = set()
+        self.hung: set[int] = set()
+        self.prompt = False
+        self._held: dict[int, list[str]] = {}
         self.refuses = False
         self.answers = True  # over REST
         self.past: tuple[tuple[int, int], ...] = (PAST,)
@@ -86,7 +90,7 @@ class Venue:
         try:
             while (text := await client.ask()) is not None:
                 if text == "ping":
-                    await client.send("pong")
+                    await self._send(client, "pong")
                 elif client.number not in self.deaf and 0 not in self.deaf:
                     request = json.loads(text)
                     if request["op"] == "unsubscribe":
@@ -97,10 +101,16 @@ class Venue:
                             self._open[client].discard(arg["instId"])
                         continue
                     for arg in request["args"]:
-                        await client.send(json.dumps({"event": "subscribe", "arg": arg, "connId": "a4d3ae55"}))
+                        answer = json.dumps({"event": "subscribe", "arg": arg, "connId": "a4d3ae55"})
+                        await client.send(answer, *([await self._first(arg["instId"])] if self.prompt else []))
                         self._open[client].add(arg["instId"])
         finally:
             del self._open[client]
+
+    async def _first(self, native: str) -> str:
+        """A trade that goes with the acknowledgement."""
+        await self.trade(native)
+        return self.spoil(trade("okx", native, *self.truth[native][-1]).decode())
 
     async def trade(self, native: str = BTC, count: int = 1, times: int = 1) -> None:
         """Makes trades and sends each, `times` times, to all who have subscribed."""
@@ -111,7 +121,20 @@ class Venue:
             for client, natives in list(self._open.items()):
                 withheld = {(0, native), (client.number, native)} & self.mute
                 if native in natives and not withheld:
-                    await client.send(*[frame] * times)
+                    await self._send(client, *[frame] * times)
+
+    async def _send(self, client: Client, *texts: str) -> None:
+        if client.number in self.hung:
+            self._held.setdefault(client.number, []).extend(texts)
+        else:
+            await client.send(*texts)
+
+    async def resume(self, number: int) -> None:
+        """A connection that hung brings everything at once, and goes on."""
+        self.hung.discard(number)
+        client = next((client for client in self._open if client.number == number), None)
+        if client is not None:
+            await client.send(*self._held.pop(number, []))
 
     async def go_on(self, native: str, every_s: float, seconds: float) -> None:
         """A trade every so often for so long."""

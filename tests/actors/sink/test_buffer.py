@@ -174,10 +174,10 @@ async def test_a_requested_flush_is_made_at_once(autojump_clock: MockClock) -> N
 
 
 class Held:
-    """A source with rows; `put_last` as in model.chunk.Source."""
+    """A source with rows; `put_last` and `follows` as in model.chunk.Source."""
 
-    def __init__(self, desk: Desk, rows: int, put_last: int = 0) -> None:
-        self.put_last, self.collected_at = put_last, list[float]()
+    def __init__(self, desk: Desk, rows: int, put_last: int = 0, *, follows: bool = False) -> None:
+        self.put_last, self.follows, self.collected_at = put_last, follows, list[float]()
         self._desk, self._block = desk, block(rows, first=desk.given)
         desk.given += rows
         desk.ledger.account("x").read(1, NS, rows, 0, self._block)
@@ -209,6 +209,20 @@ async def test_what_sources_hold_is_collected_for_the_batch_that_is_due(autojump
         assert 0.9 <= trio.current_time() - began <= 1.0
         assert batch.ticks == 5 and desk.balanced()
         assert [len(source.collected_at) for source in sources] == [1, 1]
+
+
+async def test_what_others_bring_up_is_collected_after_them_for_the_same_batch(autojump_clock: MockClock) -> None:
+    async with buffering(Desk()) as desk:
+        follower = Held(desk, 3, follows=True)
+
+        class Brings(Held):
+            def collect(self) -> Chunk | None:
+                desk.buffer.expect(follower)
+                return super().collect()
+
+        desk.buffer.expect(Brings(desk, 2))
+        assert (await desk.batch()).ticks == 5
+        assert len(follower.collected_at) == 1
 
 
 async def test_a_sources_rows_come_after_what_it_has_put_into_the_intake(autojump_clock: MockClock) -> None:
