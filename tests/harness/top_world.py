@@ -54,7 +54,7 @@ class TopWorld(ControlApp):
             "reasons": self.reasons,
             "clock": {"jumps": 0, "last_jump_at": None, "last_jump_s": None},
             "store": {
-                "path": "/srv/recordings/ticks.duckdb",
+                "path": "/srv/ticks.duckdb",
                 "last_flush_at": ago(0.5),
                 "last_merge_at": ago(44),
                 "segments": 8,

@@ -14,12 +14,16 @@ def verdict(sample: Sample, history: History) -> tuple[str, str]:
     if status["state"] != "ok":
         more = f", {len(reasons)} reasons" if len(reasons) > 1 else ""
         return status["state"], f"{status['state']}{more}{': ' + reasons[0] if reasons else ''}"
-    paused = [actor["name"] for actor in sample.actors if actor["state"] == "paused"]
-    rates = [history.rate(name) for name in status["exchanges"]]
+    exchanges = status["exchanges"]
+    rates = [history.rate(name) for name in exchanges]
     text = f"{count(len(rates), 'exchange')} at {number(sum(rate or 0.0 for rate in rates))} ticks/s"
-    gaps = sum(row["gaps_open"] for row in status["exchanges"].values())
+    gaps = sum(row["gaps_open"] for row in exchanges.values())
     text += f", {count(gaps, 'gap')} open" if gaps else ", no gap open"
-    return ("paused", f"paused: {', '.join(paused)}; {text}") if paused else ("ok", f"all well: {text}")
+    if paused := [actor["name"] for actor in sample.actors if actor["state"] == "paused"]:
+        return "paused", f"paused: {', '.join(paused)}; {text}"
+    if odd := [f"{name}: {plain(row['reasons'][0])}" for name, row in exchanges.items() if row["reasons"]]:
+        return "degraded", f"recording, but {odd[0]}; {text}"
+    return "ok", f"{'recording' if gaps else 'all well'}: {text}"
 
 
 def service_line(sample: Sample, width: int) -> str:

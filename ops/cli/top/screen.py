@@ -128,8 +128,11 @@ class TopScreen(App[int]):
         if isinstance(message.seen, str):
             self._problem = message.seen
         else:
+            pid, before = message.seen.status["pid"], self._sample.status["pid"]
             if self._problem is not None:
-                self._say(f"the service is back: pid {message.seen.status['pid']}")
+                self._say(f"the service is back: pid {pid}")
+            elif pid != before:
+                self._say(f"pid {pid} has taken over from pid {before}")
             self._sample, self._problem = message.seen, None
             self._history.add(message.seen)
         self._draw()

@@ -86,7 +86,6 @@ def _exchange(name: str, row: Mapping[str, Any], history: History, trend: int, n
     rate, why = history.rate(name), "; ".join(map(plain, row["reasons"]))
     connections = f"{row['connections']}/{row['connections_wanted']}"
     symbols = f"{len(row['symbols'])} markets: {', '.join(row['symbols'])}"
-    flag = f", clock or network {row['lag_flag']}" if row["lag_flag"] else ""
     return Row(
         name,
         row["state"],
@@ -106,9 +105,9 @@ def _exchange(name: str, row: Mapping[str, Any], history: History, trend: int, n
             "received": f"{row['received']}",
             "why": why,
         },
-        f"{name}: {row['state']}{f': {why}' if why else ''}; connections {connections}{flag}; {symbols}",
+        f"{name}: {row['state']}{f': {why}' if why else ''}; connections {connections}; {symbols}",
         {
-            "state": URGENCY.index(row["state"]),
+            "state": _urgency(row["state"]),
             "ticks/s": -(rate or 0.0),
             "age": row["last_tick_at"] or "",
             "lag p99": -(row["lag_ms_p99"] or 0.0),
@@ -168,7 +167,7 @@ def _actor(actor: Mapping[str, Any], parents: tuple[str, ...], now: datetime) ->
             "why": why,
         },
         f"{name}: {f'{why}; ' if why else ''}{', '.join(parts)}",
-        {"state": URGENCY.index(actor["state"]), "restarts": -actor["restarts"]},
+        {"state": _urgency(actor["state"]), "restarts": -actor["restarts"]},
         parents,
     )
 
@@ -195,6 +194,10 @@ def _chosen(rows: list[Row], choice: Choice, orders: Sequence[str]) -> list[Row]
         rows = [row for row in rows if row.key in names]
     key: Callable[[Row], Any] = lambda row: row.sort[orders[choice.order]]  # noqa: E731
     return sorted(rows, key=key) if choice.order else rows
+
+
+def _urgency(state: str) -> int:
+    return URGENCY.index(state) if state in URGENCY else 0
 
 
 def _fitted(columns: list[Column], width: int) -> int:
