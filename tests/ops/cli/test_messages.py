@@ -35,8 +35,10 @@ GAP = "…"  # a value in a message
 # Each answer, with the part of it that tells what to do; a gap at its end is filled with what is known or right.
 ADVICE = {
     "--file: got …, expected …": "expected …",
+    "--json is for the result of --prove; a sandbox prints a configuration": "a sandbox prints a configuration",
     "--symbol … of which exchange? Add one, like --exchange binance": "Add one, like --exchange binance",
     "Parquet is not for a screen: name a file, like --out rows.parquet": "name a file, like --out rows.parquet",
+    "This is not as it should be: …": "…",
     "[exchanges.…] is not configured; …": "; …",
     "`tickwarden run --config FILE`; Ctrl-C ends this": "Ctrl-C ends this",
     "a running service answers on …; stop it first, or set [control] socket to another "
@@ -176,6 +178,7 @@ RIGHT = {
 }
 # Commands that are answered so, each with the start of its answer.
 MET = [
+    ("--json is for the result of --prove", "sandbox --json"),
     ("--file: got …, expected …", "init --exchange okx --file x/ --overwrite"),
     ("--symbol … of which exchange? Add one, like --exchange binance", "init --symbol BTC/USDT"),
     ("Parquet is not for a screen: name a file, like --out rows.parquet", "query x --format parquet"),
