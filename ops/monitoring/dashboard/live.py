@@ -60,9 +60,13 @@ class Dashboard:
                 self._due = self._timeline_due = 0.0
 
     async def next_events(self, seen: dict[str, int]) -> bytes:
-        """Waits for the next moment at which something is rendered; what is newer than `seen`, which it updates."""
-        await trio.sleep_until(self._due)
-        self._render_if_due()
+        """What is newer than `seen`, which it updates; waits until there is something."""
+        while not (events := self._newer(seen)):
+            await trio.sleep_until(self._due)
+            self._render_if_due()
+        return events
+
+    def _newer(self, seen: dict[str, int]) -> bytes:
         parts = []
         for name, (number, content) in self._topics.items():
             if seen.get(name) != number:
@@ -107,12 +111,12 @@ class Dashboard:
                 await trio.sleep(EVERY_S)
                 continue
             self._querying = True
-            started = time.perf_counter()
+            started = trio.current_time()
             try:
                 self._put("timeline", await self._timeline())
             finally:
                 self._querying = False
-                took_s = time.perf_counter() - started
+                took_s = trio.current_time() - started
                 self._timeline_due = trio.current_time() + max(TIMELINE_EVERY_S, took_s / QUERY_SHARE)
 
     async def _timeline(self) -> Timeline | dict[str, str]:
@@ -135,10 +139,7 @@ class _Reader(AsyncIterator[bytes]):
         self._seen: dict[str, int] = {}
 
     async def __anext__(self) -> bytes:
-        while True:
-            events = await self._dashboard.next_events(self._seen)
-            if events:
-                return events
+        return await self._dashboard.next_events(self._seen)
 
 
 def _shown(actors: Sequence[dict[str, object]]) -> dict[str, object]:
