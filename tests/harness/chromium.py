@@ -5,12 +5,14 @@ import itertools
 import os
 import re
 import shutil
+import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 import pytest
@@ -60,8 +62,9 @@ class Tab:
         return answer
 
     async def open(self, url: str) -> None:
-        """Goes to an address."""
+        """Goes to an address, and waits until the document is there."""
         await self.call("Page.navigate", url=url)
+        await self.until("document.readyState === 'complete'")
 
     async def run(self, expression: str) -> Any:
         """The value of a JavaScript expression, as JSON can hold it."""
@@ -126,36 +129,45 @@ class Tab:
             self.complaints.append(str(parameters["issue"]))
 
 
-@asynccontextmanager
-async def tab_of(folder: Path) -> AsyncIterator[Tab]:
-    """A tab of a browser of its own, with its profile in `folder`; both end with the block."""
+@contextmanager
+def browser(folder: Path) -> Iterator[str]:
+    """A browser of its own, with its profile in `folder`, for `tab_of`; it ends with the block."""
     process = subprocess.Popen(
         [chromium(), *FLAGS, f"--user-data-dir={folder / 'chromium'}", "about:blank"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env={**os.environ, "HOME": str(folder)},
+        start_new_session=True,  # it consists of many processes, which end together
     )
+    assert process.stderr is not None
+    deadline = threading.Timer(PATIENCE_S, process.kill)
+    deadline.start()
     try:
-        with trio.fail_after(PATIENCE_S):
-            address = await trio.to_thread.run_sync(_address, process, abandon_on_cancel=True)
-        async with (
-            trio_websocket.open_websocket_url(address, max_message_size=MESSAGE_BYTES_MAX) as socket,
-            _attached(socket) as tab,
-        ):
-            yield tab
+        address = _address(process.stderr)
+        deadline.cancel()
+        yield address
     finally:
-        process.kill()
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(process.wait)
-        assert process.stderr is not None
+        deadline.cancel()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
         process.stderr.close()
 
 
-def _address(process: "subprocess.Popen[bytes]") -> str:
-    assert process.stderr is not None
+@asynccontextmanager
+async def tab_of(address: str) -> AsyncIterator[Tab]:
+    """A new tab of a `browser`, without cookies of other ones; closed with the block."""
+    async with (
+        trio_websocket.open_websocket_url(address, max_message_size=MESSAGE_BYTES_MAX) as socket,
+        _attached(socket) as tab,
+    ):
+        yield tab
+
+
+def _address(stderr: IO[bytes]) -> str:
     printed = []
-    for line in process.stderr:
+    for line in stderr:
         if found := re.search(rb"DevTools listening on (ws://\S+)", line):
             return found[1].decode()
         printed.append(line)
@@ -198,9 +210,11 @@ async def _attached(socket: trio_websocket.WebSocketConnection) -> AsyncIterator
     async with trio.open_nursery() as nursery:
         nursery.start_soon(listen)
         target = await call(None, "Target.createTarget", {"url": "about:blank"})
+        closing = {"targetId": target["targetId"]}
         session = await call(None, "Target.attachToTarget", {"targetId": target["targetId"], "flatten": True})
         tab = Tab(partial(call, session["sessionId"]))
         for domain in ("Page", "Runtime", "Network", "Log", "Audits"):
             await tab.call(f"{domain}.enable")
         yield tab
+        await call(None, "Target.closeTarget", closing)
         nursery.cancel_scope.cancel()

@@ -8,12 +8,16 @@ const REASONS_IN_WORDS = {
 const STATES_IN_WORDS = {
   verified: "complete, proved", unverified: "recorded, not proved", repaired: "repaired", unknown: "open or unknown", lost: "lost",
 };
-const DARK_INK = new Set(["disconnect", "rejected", "stall", "overflow"]);
+const LIGHT_INK = new Set(["sequence"]); // on the other colours dark letters have more contrast
 const MIN_GAP_PX = 3; // so that a short gap can be seen
 const LETTER_PX = 13;
 
 const colourOf = (reason) => styleOf(reason === null ? "--unknown" : `--r-${reason}`);
-const inkOn = (reason) => (DARK_INK.has(reason) ? "#16181b" : reason === null || reason === "downtime" ? styleOf("--panel") : "#ffffff");
+
+function inkOn(reason) {
+  if (reason === null || reason === "downtime") return styleOf("--panel");
+  return LIGHT_INK.has(reason) ? "#ffffff" : "#101214";
+}
 
 function hatch(pen, left, top, width, height, colour) {
   pen.save();
@@ -189,7 +193,7 @@ class Lanes {
 function chipOf(reason) {
   const chip = make("span", { className: "chip", ariaHidden: "true" }, LETTERS[reason] ?? "?");
   chip.style.background = `var(--r-${reason})`;
-  chip.style.color = DARK_INK.has(reason) ? "#16181b" : reason === "downtime" ? "var(--panel)" : "#ffffff";
+  chip.style.color = reason === "downtime" ? "var(--panel)" : inkOn(reason);
   return chip;
 }
 

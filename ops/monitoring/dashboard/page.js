@@ -133,15 +133,19 @@ function showFacts(status, rows, now) {
   setText(byId("footer"), `tickwarden ${status.version}, process ${status.pid}, ${store.path}${held}`);
 }
 
+const isOff = (row) => row.connections === 0 && row.connections_wanted > 0;
+
 // What is wrong with one exchange, in words; "" for nothing.
 function troubleOf(name, row) {
-  const actor = state.actors?.actors.find((one) => one.parent === name && isTrouble(one));
+  const own = state.actors?.actors.filter((one) => one.parent === name) ?? [];
+  const actor = own.find(isTrouble) ?? own.find(isTryingAgain);
   const retry = actor?.next_retry_at ? (Date.parse(actor.next_retry_at) - serviceNow()) / 1000 : 0;
-  const next = retry > 0 ? `, next attempt in ${countdown(retry)}` : "";
-  const why = forPeople(row.reasons.join("; ") || actor?.reason || row.state);
+  const next = retry > 0 ? `, next attempt in ${countdown(retry)}` : ", trying now";
+  const why = forPeople(row.reasons.join("; ") || actor?.reason || actor?.last_error || row.state);
+  const off = isOff(row);
   if (row.state === "failed") return `has failed: ${why}`;
-  if (row.connections === 0 && row.connections_wanted > 0 && row.state === "backoff") return `is not recorded${next}: ${why}`;
-  if (row.state === "backoff") return `reconnects${next}: ${why}`;
+  if (off && (row.state === "backoff" || actor)) return `is not recorded${next}: ${why}`;
+  if (row.state === "backoff" || (actor && row.connections < row.connections_wanted)) return `reconnects${next}: ${why}`;
   if (row.state === "degraded") return `is degraded: ${why}`;
   return "";
 }
@@ -153,7 +157,7 @@ function verdictOf(status, rows, troubles) {
   if (status.state === "stopping" || status.state === "stopped") return ["stopping", "The service is stopping", summary];
   if (status.state === "failed") return ["failed", "The service has failed: nothing is recorded", summary];
   if (troubles.length) {
-    const off = rows.filter(([, row]) => row.connections === 0 && row.connections_wanted > 0).length;
+    const off = rows.filter(([, row]) => isOff(row)).length;
     const verdict = off
       ? `${count(off)} of ${plural(rows.length, "exchange")} ${off === 1 ? "is" : "are"} not recorded`
       : `${plural(troubles.length, "exchange")} of ${count(rows.length)} ${troubles.length === 1 ? "needs" : "need"} attention`;
@@ -161,6 +165,8 @@ function verdictOf(status, rows, troubles) {
   }
   if (status.state === "degraded") return ["degraded", "Degraded", summary];
   if (status.state === "starting") return ["starting", "The service is starting", summary];
+  const coming = rows.filter(([, row]) => isOff(row)).length;
+  if (coming) return ["starting", `Connecting to ${count(coming)} of ${plural(rows.length, "exchange")}`, summary];
   if (gaps) return ["notice", `All exchanges are recorded, ${plural(gaps, "gap")} ${gaps === 1 ? "is" : "are"} open`, summary];
   return ["ok", "All is well", summary];
 }

@@ -73,7 +73,7 @@ function fillGroups(host, groups, now) {
 
 function makeGroup(symbol) {
   const head = ["exchange", "last price", symbol ? "from median" : "", "", "age"].map((text, place) => make("th", { scope: "col", className: place && place !== 3 ? "num" : "" }, text));
-  return make("table", { className: "group" }, make("caption", {}, make("b", {}, symbol), make("span")), make("thead", {}, make("tr", {}, ...head)), make("tbody"));
+  return make("table", { className: "group" }, make("caption", {}, make("b", {}, symbol), " ", make("span")), make("thead", {}, make("tr", {}, ...head)), make("tbody"));
 }
 
 function fillGroup(table, symbol, rows, now) {
@@ -116,6 +116,9 @@ function makeStrip() {
 }
 
 const isTrouble = (actor) => ["failed", "backoff", "degraded"].includes(actor.state);
+
+// Between two failures a connection is "starting", which must not look like a good sign.
+const isTryingAgain = (actor) => actor.kind === "connection" && actor.state === "starting" && actor.restarts > 0 && actor.last_error !== null;
 
 function showActors({ actors, left_out: leftOut }, now) {
   const children = Map.groupBy(actors, (actor) => actor.parent);
