@@ -138,7 +138,8 @@ function fillBranch(host, actors, children, now) {
       const below = children.get(actor.name) ?? [];
       fillActor(node, actor, now);
       if (!below.length) return;
-      const troubled = below.some((one) => isTrouble(one) || (children.get(one.name) ?? []).some(isTrouble));
+      const needsLook = (one) => isTrouble(one) || isTryingAgain(one);
+      const troubled = below.some((one) => needsLook(one) || (children.get(one.name) ?? []).some(needsLook));
       // Opens by itself when something below goes wrong, and is left alone once somebody has chosen.
       if (!node.chosen && node.open !== (troubled || actor.name === "exchanges")) node.open = troubled || actor.name === "exchanges";
       setText(node.firstChild.firstChild.children[2], plural(below.length, "actor"));
@@ -169,10 +170,9 @@ function fillActor(node, actor, now) {
   setState(state, actor.state);
   setText(restarts, actor.restarts ? plural(actor.restarts, "restart") : "");
   const parts = [];
-  if (actor.state !== "ok" && actor.next_retry_at !== null) {
-    const seconds = (Date.parse(actor.next_retry_at) - now) / 1000;
-    parts.push(seconds > 0 ? `next attempt in ${countdown(seconds)}` : "trying now");
-  }
+  const seconds = actor.next_retry_at === null ? 0 : (Date.parse(actor.next_retry_at) - now) / 1000;
+  if (actor.state !== "ok" && seconds > 0) parts.push(`next attempt in ${countdown(seconds)}`);
+  else if (actor.state === "backoff" || isTryingAgain(actor)) parts.push("trying now");
   if (actor.state !== "ok" && (actor.reason ?? actor.last_error)) parts.push(forPeople(actor.reason ?? actor.last_error));
   setText(why, parts.join(": "));
 }
