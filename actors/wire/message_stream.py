@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from actors.wire.errors import CannotConnect, HandshakeRefused, NetworkTimeout, refusal_floor_s
 from actors.wire.frame_parser import FrameParser
-from actors.wire.poller import Poller, read_into
+from actors.wire.poller import READ_BYTES, Poller, read_into
 from actors.wire.tls import TlsStream
 from supervisor.text import printable
 
@@ -27,6 +27,9 @@ BODY_EXCERPT_BYTES_MAX = 200  # of an error's body, for people to read
 # A read may contain 131,072 pings. The library answers one in 30 us and yields only to send, so it gets a few ms of
 # work at a time.
 CONTROLS_AT_ONCE = 256
+# Connections that flood are read in turn, about so many frames each, so that all get an equal part of what is taken.
+FLOOD_FRAMES = 800
+READ_BYTES_MIN = 32 * 1024
 
 _HEAD_END = re.compile(rb"\n\r?\n")
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
@@ -90,6 +93,7 @@ class MessageStream(trio.abc.Stream):
         self._tls = inner if isinstance(inner, TlsStream) else None
         transport = inner.transport if isinstance(inner, TlsStream) else inner
         self._poller = poller
+        self._most = READ_BYTES  # read at once
         self._fd = transport.socket.fileno() if isinstance(transport, trio.SocketStream) else -1
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:  # noqa: ARG002 (reads are larger)
@@ -121,9 +125,10 @@ class MessageStream(trio.abc.Stream):
 
     def _turn(self, buffer: memoryview) -> bool:
         """See Poller.serve."""
-        data = read_into(self._fd, buffer)
+        data = read_into(self._fd, buffer[: self._most])
         if data is None:
             return False
+        full, frames = len(data) == self._most, self.stats.frames
         received_ns = time.time_ns()
         tls = self._tls
         if tls is None or not data:
@@ -133,7 +138,11 @@ class MessageStream(trio.abc.Stream):
             if not plain and not tls.ended:  # the rest of a record has not arrived yet
                 return tls.outgoing.pending > 0
         self.stats.bytes += len(plain)
-        return self._accept(plain, received_ns) or (tls is not None and tls.outgoing.pending > 0)
+        done = self._accept(plain, received_ns)
+        if full and self.stats.frames - frames > FLOOD_FRAMES // 10:
+            each = len(plain) / (self.stats.frames - frames)
+            self._most = max(READ_BYTES_MIN, min(READ_BYTES, round(FLOOD_FRAMES * each)))
+        return done or (tls is not None and tls.outgoing.pending > 0)
 
     def _accept(self, data: bytes, received_ns: int) -> bool:
         """Delivers the messages that one read completes. Returns whether there is more to do than to read on."""
