@@ -43,6 +43,7 @@ from actors.store.tables import SCHEMA_VERSION, TABLES
 from actors.store.tail import JOURNAL_NAME, Tail, committed, plan
 
 T = TypeVar("T")
+DAMAGES_MAX = 3  # that a start sets aside at once: the write-ahead log, segments, the file
 
 _TRANSIENT = (
     OSError,
@@ -140,9 +141,9 @@ class Store:
 
     def _recover_file(self) -> None:
         try:
-            report = self.merge(rows_max=0)
-            if report.backlog and not self._adopted:  # it was damaged and is set aside: retry
-                self.merge(rows_max=0)
+            for _ in range(DAMAGES_MAX):
+                if not self.merge(rows_max=0).backlog or self._adopted:
+                    break
         except StoreTaken:
             raise
         except DatabaseLocked:
@@ -187,7 +188,7 @@ class Store:
                 self._duck.leave(con)
                 self._files.crash_point("finish.left")
         except FileDamaged as damaged:
-            self._set_file_aside(damaged)
+            self._set_damage_aside(damaged)
             return Merged(backlog=True)
         self._tail.remove_all()
         self._adopted = False
@@ -254,7 +255,7 @@ class Store:
                 self._look_at_locked(locked.pid)
             raise
         except FileDamaged as damaged:
-            self._set_file_aside(damaged)
+            self._set_damage_aside(damaged)
             return Merged(backlog=True)
         except (duckdb.Error, FileTrouble):
             if not self._segments_aside():
@@ -374,7 +375,7 @@ class Store:
         except DatabaseLocked:
             return Retained(more=True)
         except FileDamaged as damaged:
-            self._set_file_aside(damaged)
+            self._set_damage_aside(damaged)
             return Retained()
         if report.notice:
             self.notices.append(report.notice)
@@ -417,9 +418,12 @@ class Store:
         self.notices.extend(found)
         return bool(found)
 
-    def _set_file_aside(self, damaged: FileDamaged) -> None:
+    def _set_damage_aside(self, damaged: FileDamaged) -> None:
+        """The file, or what alone makes it unreadable: its write-ahead log, or segments that its views read."""
         if damaged.wal and self._duck.wal.exists():
             self.notices.extend(self._quarantine.set_wal_aside(self._duck.wal, str(damaged)))
+            return
+        if self._segments_aside():
             return
         rows = self._manifest.last.rows if self._manifest.last else {}
         self.notices.append(self._quarantine.set_file_aside(self.path, self._duck.wal, str(damaged), rows))

@@ -279,7 +279,8 @@ def test_any_flipped_byte_of_a_segment_is_found_its_rows_are_counted_and_the_res
     middle = sorted((one.tail / "ticks").glob("0-*"))[1]
     sound = middle.read_bytes()
     random = Random(3)
-    for at in [len(sound) - 1, *random.sample(range(len(sound)), amount(2, 50))]:
+    end = len(sound)  # 87 before it: DuckDB then cannot read beyond the end
+    for at in {end - 1, end - 87, *random.sample(range(end), amount(2, 50))}:
         case = tmp_path / str(at)
         case.mkdir()
         for name in ("ticks.duckdb", "ticks.duckdb.tail"):
