@@ -27,7 +27,7 @@ BODY_EXCERPT_BYTES_MAX = 200  # of an error's body, for people to read
 # A read may contain 131,072 pings. The library answers one in 30 us and yields only to send, so it gets a few ms of
 # work at a time.
 CONTROLS_AT_ONCE = 256
-# Connections that flood are read in turn, about so many frames each, so that all get an equal part of what is taken.
+# Connections that flood are read in turn, about so many frames each, so that all get an equal part.
 FLOOD_FRAMES = 800
 READ_BYTES_MIN = 32 * 1024
 

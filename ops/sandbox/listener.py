@@ -43,6 +43,8 @@ class Listener:
             async with stream, trio.open_nursery() as nursery:
                 with trio.fail_after(HANDSHAKE_S):
                     websocket = await wants_websocket(stream)
+                    if stream.left():  # e.g. killed: nobody knows any more that it connected
+                        return
                     request = await wrap_server_stream(nursery, stream) if websocket else None
                 if request is not None:
                     await self._converse(request, stream)

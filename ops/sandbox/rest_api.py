@@ -13,8 +13,8 @@ GONE = HttpResponse("<html><body><h1>503 Service Unavailable</h1></body></html>"
 ONLY_GET = HttpResponse("only GET is served here\n", 405)
 NOT_FOUND = HttpResponse("there is nothing here\n", 404)
 FAILURE = HttpResponse("<html><body><h1>500 Internal Server Error</h1></body></html>", 500, HTML)
-RETRY_AFTER_S = 1
-IN_FLIGHT_S = 0.2  # a request may have been sent before its client had read the demand to wait
+RETRY_AFTER_S = 2
+IN_FLIGHT_S = 1.0  # a request may have been sent before its client, on a busy machine, had read the demand
 
 
 class RestApi:
@@ -30,6 +30,7 @@ class RestApi:
         self._meter = Meter(history.units, history.window_s) if history is not None else None
         self._listed = [ListedMarket(row.symbol, row.native, row.category) for row in exchange.listings.values()]
         self._told_at = self._not_before = 0.0
+        self._clients = 0  # that were forgotten
         self._rng = random.Random(f"{exchange.venue.name}/rest")  # noqa: S311 - the markets' own stay untouched
 
     @property
@@ -63,7 +64,10 @@ class RestApi:
             return GONE
         if faults["rest_slow"]:
             struck["rest_slow"] += 1
+            clients = self._clients
             await trio.sleep(faults["rest_slow"])
+            if clients != self._clients:
+                return GONE
         if self._rng.random() < faults["rest_429"]:
             struck["rest_429"] += 1
             body = history.too_many.body if history is not None else ""
@@ -94,6 +98,7 @@ class RestApi:
     def forget_client(self) -> None:
         """Forgets what was asked, and the demand to wait: the next client knows of neither."""
         self._not_before = 0.0
+        self._clients += 1
         if self._meter is not None:
             self._meter.clear()
 

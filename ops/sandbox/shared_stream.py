@@ -1,5 +1,7 @@
 """A stream that the WebSocket library (control frames) and a session (messages) both write to."""
 
+import select
+
 import trio
 
 
@@ -30,6 +32,12 @@ class SharedStream(trio.abc.Stream):
     def die(self) -> None:
         """Makes it half-open, without informing anybody."""
         self._dead = True
+
+    def left(self) -> bool:
+        """Whether the client has closed its end, or was killed, even if there is more of it to read."""
+        poll = select.poll()
+        poll.register(self._stream.socket.fileno(), getattr(select, "POLLRDHUP", 0))  # POLLHUP is always reported
+        return bool(poll.poll(0))
 
     def unread(self, data: bytes) -> None:
         """The next `receive_some` returns this."""

@@ -176,7 +176,7 @@ async def test_faults_of_the_rest_side_occur_as_often_as_configured_and_are_coun
     struck = sandbox.struck["okx"]
     assert all(by_status.values()) and sum(map(len, by_status.values())) == struck["rest"] == 15
     assert (len(by_status[429]), len(by_status[500])) == (struck["rest_429"], struck["rest_fail"])
-    assert by_status[429][0].headers["retry-after"] == "1" and by_status[500][0].text.startswith("<html>")
+    assert by_status[429][0].headers["retry-after"] == "2" and by_status[500][0].text.startswith("<html>")
 
 
 async def test_a_retry_after_that_is_waited_for_is_no_impatience_and_one_that_is_not_is_counted(
@@ -185,9 +185,9 @@ async def test_a_retry_after_that_is_waited_for_is_no_impatience_and_one_that_is
     sandbox = traded("binance", orders=1)
     rest_api, target = sandbox.rest_apis["binance"], HttpRequest("/api/v3/aggTrades", {"symbol": "BTCUSDT"})
     sandbox.set_faults(parse_faults(["rest_429=1"]))
-    assert (await rest_api.answer(target)).headers["retry-after"] == "1"
+    assert (await rest_api.answer(target)).headers["retry-after"] == "2"
     sandbox.set_faults(parse_faults([]))
-    await trio.sleep(1.01)
+    await trio.sleep(2.01)
     for _ in range(1500):  # the limit is told with a Retry-After too
         await rest_api.answer(target)
     assert (sandbox.struck["binance"]["rate_limit"], sandbox.struck["binance"]["rest_impatient"]) == (1, 0)
@@ -261,3 +261,29 @@ async def test_a_client_that_was_killed_counts_against_no_limit(autojump_clock: 
     sandbox.forget_client()
     assert (await rest_api.answer(target)).status == 200
     assert (sandbox.struck["binance"]["rate_limit"], sandbox.struck["binance"]["rest_impatient"]) == (1, 0)
+
+
+async def test_what_a_client_that_is_gone_has_asked_binds_nobody() -> None:
+    """Its request is read after it was killed."""
+    sandbox = traded("binance", "rest_429=1", orders=1)
+    head = f"GET {PATHS['binance']} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    async with serving(sandbox):
+        for leaves in (True, False):
+            async with await trio.open_tcp_stream("127.0.0.1", sandbox.port) as stream:
+                await stream.send_all(head)
+                if not leaves:
+                    assert b"429" in await stream.receive_some()
+        assert (sandbox.struck["binance"]["rest"], sandbox.struck["binance"]["rest_429"]) == (1, 1)
+
+
+async def test_a_demand_made_of_a_client_that_was_killed_meanwhile_binds_nobody(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    sandbox = traded("binance", "rest_429=1", "rest_slow=1", orders=1)
+    rest_api, target = sandbox.rest_apis["binance"], HttpRequest("/api/v3/aggTrades", {"symbol": "BTCUSDT"})
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rest_api.answer, target)
+        await trio.sleep(0.5)
+        sandbox.forget_client()
+    await rest_api.answer(target)
+    assert (sandbox.struck["binance"]["rest_429"], sandbox.struck["binance"]["rest_impatient"]) == (1, 0)
