@@ -7,6 +7,8 @@ import click
 from click.shell_completion import (
     BashComplete,
     CompletionItem,
+    FishComplete,
+    ZshComplete,
     add_completion_class,
     get_completion_class,
     split_arg_string,
@@ -30,6 +32,60 @@ _BASH = """\
 }
 complete -o nosort -F %(complete_func)s %(prog_name)s
 """
+# Of --option=value only the value is completed; what is typed as the command is asked, so a path will do.
+_ZSH = """\
+#compdef %(prog_name)s
+
+%(complete_func)s() {
+    local type value help
+    local -a answer plain described
+    answer=("${(@f)$(COMP_WORDS="${words[*]}" COMP_CWORD=$((CURRENT - 1)) \\
+        %(complete_var)s=zsh_complete ${~words[1]} 2>/dev/null)}")
+    compset -P '--*='
+    for type value help in $answer; do
+        case $type in
+            dir) _path_files -/ ;;
+            file) _path_files ;;
+            plain) if [[ $help == _ ]]; then plain+=("$value"); else described+=("$value:$help"); fi ;;
+        esac
+    done
+    (( $#described )) && _describe -V unsorted described
+    (( $#plain )) && compadd -V unsorted -a plain
+}
+
+if [[ $zsh_eval_context[-1] == loadautofunc ]]; then  # a file in $fpath, read at the first completion
+    %(complete_func)s "$@"
+else
+    compdef %(complete_func)s %(prog_name)s
+fi
+"""
+
+# Fish replaces the whole word, so the option comes before each value again.
+_FISH = """\
+function %(complete_func)s
+    set -l program (commandline -opc)[1]
+    set -l word (commandline -ct)
+    set -l option (string match -r -- '^--[^=]+=' "$word")
+    for line in (env COMP_WORDS=(commandline -cp) COMP_CWORD="$word" \\
+            %(complete_var)s=fish_complete $program 2>/dev/null)
+        set -l part (string split -m 1 , -- $line)
+        switch $part[1]
+            case dir
+                for path in (__fish_complete_directories "$part[2]")
+                    echo "$option$path"
+                end
+            case file
+                for path in (__fish_complete_path "$part[2]")
+                    echo "$option$path"
+                end
+            case plain
+                echo "$option$part[2]"
+        end
+    end
+end
+
+complete --no-files --command %(prog_name)s --arguments "(%(complete_func)s)"
+"""
 
 
 class _Bash(BashComplete):
@@ -51,7 +107,17 @@ class _Bash(BashComplete):
         return f"{item.type},{str(item.value).removeprefix(self._begun)}"
 
 
+class _Zsh(ZshComplete):
+    source_template = _ZSH
+
+
+class _Fish(FishComplete):
+    source_template = _FISH
+
+
 add_completion_class(_Bash, "bash")
+add_completion_class(_Zsh, "zsh")
+add_completion_class(_Fish, "fish")
 
 
 @click.command(

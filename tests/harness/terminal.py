@@ -9,9 +9,9 @@ import struct
 import subprocess
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -71,16 +71,25 @@ class Terminal:
         return self._process.wait(PATIENCE_S)
 
 
+def terminal(
+    *words: str, folder: Path, width: int = 80, height: int = 24, **more: str
+) -> AbstractContextManager[Terminal]:
+    """A command of Tickwarden on a terminal of its own; killed at the end of the block if it still runs."""
+    return program_on_terminal([*COMMAND, *words], folder, width, height, **more)
+
+
 @contextmanager
-def terminal(*words: str, folder: Path, width: int = 80, height: int = 24, **more: str) -> Iterator[Terminal]:
-    """A command on a terminal of its own; killed at the end of the block if it still runs."""
+def program_on_terminal(
+    command: Sequence[str], folder: Path, width: int = 80, height: int = 24, **more: str
+) -> Iterator[Terminal]:
+    """The same for any program."""
     side, other = pty.openpty()
     fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
     surroundings = {
         k: v for k, v in environment(folder, **more).items() if k not in ("COLUMNS", "LINES", "NO_COLOR")
     }
     process = subprocess.Popen(
-        [*COMMAND, *words],
+        command,
         cwd=folder,
         env={**surroundings, "TERM": "xterm", **more},
         stdin=other,

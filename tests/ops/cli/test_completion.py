@@ -13,7 +13,7 @@ from actors.exchanges.registry import EXCHANGES
 from ops.cli.commands import COMMANDS
 from ops.export.examples import EXAMPLES
 from tests.harness.cli_process import environment, running, sandbox, status, tickwarden, tickwarden_here, wait_for
-from tests.harness.terminal import terminal
+from tests.harness.terminal import program_on_terminal, terminal
 
 CONFIG = """
 [exchanges.binance]
@@ -85,6 +85,72 @@ def in_bash(folder: Path, line: str) -> list[str]:
 )
 def test_bash_completes_commands_options_and_names(line: str, offered: list[str], folder: Path) -> None:
     assert in_bash(folder, line) == offered
+
+
+# How each shell starts with the script and a key, Ctrl-X, that shows the line as it is then, and clears it.
+START = {
+    "bash": (
+        ["--noprofile", "--rcfile", "rc.bash", "-i"],
+        "rc.bash",
+        """PS1='READY> '; source <(tickwarden completion bash)
+        show() { printf '<<%s>>\\n' "$READLINE_LINE"; READLINE_LINE=; READLINE_POINT=0; }
+        bind -x '"\\C-x": show'
+        """,
+    ),
+    "zsh": (
+        ["-d", "-i"],
+        ".zshrc",
+        """PS1='READY> '; autoload -Uz compinit; compinit -u -D; eval "$(tickwarden completion zsh)"
+        show() { print -r -- "<<$BUFFER>>"; BUFFER= }
+        zle -N show; bindkey '^X' show
+        """,
+    ),
+    "fish": (
+        ["--no-config", "-i", "-C", "source rc.fish"],
+        "rc.fish",
+        """tickwarden completion fish | source
+        function fish_prompt; echo 'READY> '; end
+        bind \\cx 'echo "<<"(commandline)">>"; commandline ""'
+        """,
+    ),
+}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_real_shell_puts_completions_in_where_they_belong(shell: str, folder: Path) -> None:
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not installed")
+    options, name, script = START[shell]
+    (folder / name).write_text(script)
+    path = f"{folder / 'bin'}:/usr/bin:/bin"
+    with program_on_terminal([program, *options], folder, 200, ZDOTDIR=str(folder), PATH=path) as screen:
+        screen.until("READY>")
+        for number, (typed, completed) in enumerate(
+            (
+                ("tickwarden comp", "tickwarden completion "),
+                ("bin/tickwarden exchanges bitm", "bin/tickwarden exchanges bitmex "),
+                ("tickwarden tail --exchange=per", "tickwarden tail --exchange=perps "),
+                ("tickwarden gaps --symbol BTC/USDT:", "tickwarden gaps --symbol BTC/USDT:USDT "),
+                ("tickwarden gaps --symbol=BTC/USD:", "tickwarden gaps --symbol=BTC/USD:BTC "),
+                ("tickwarden run --config=tickw", "tickwarden run --config=tickwarden.toml "),
+            )
+        ):
+            screen.press(f"{typed}\t\x18")
+            wait_for(typed, lambda number=number: screen.read(0.1) and screen.text.count(">>") > number)
+            assert re.findall("<<(.*?)>>", screen.text)[-1] == completed
+
+
+def test_descriptions_are_whole_in_fish(folder: Path) -> None:
+    fish = shutil.which("fish")
+    if fish is None:
+        pytest.skip("fish is not installed")
+    script = "tickwarden completion fish | source; complete -C 'tickwarden acto'"
+    path = f"{folder / 'bin'}:/usr/bin:/bin"
+    done = subprocess.run(
+        [fish, "--no-config", "-c", script], env=environment(folder, PATH=path), capture_output=True, text=True
+    )
+    assert done.stdout == f"actors\t{COMMANDS['actors'][2]}\n" and "," in done.stdout
 
 
 @pytest.mark.parametrize("shell", SHELLS)
