@@ -1,9 +1,11 @@
 """The pipeline: joins exchanges, buffer, writer, merger and store under one supervisor."""
 
 import json
+import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -29,7 +31,8 @@ from actors.sink.buffer import Buffer
 from actors.sink.merger import Merger
 from actors.sink.writer import Writer
 from actors.store.disk_full import RoomAwaiter
-from actors.store.lock import StoreLock
+from actors.store.filesystem import Files
+from actors.store.lock import StoreLock, StoreTaken
 from actors.store.store import Store
 from actors.store.views import tail_select
 from actors.telemetry.host_clock import STOP_S as CLOCK_STOP_S
@@ -38,12 +41,22 @@ from actors.telemetry.lag import Lags
 from actors.telemetry.ledger import Account, Ledger
 from actors.wire.errors import classify
 from actors.wire.poller import Poller
-from supervisor import ChildSpec, Event, Mailbox, Supervisor
+from supervisor import ChildSpec, Context, Event, Mailbox, State, Supervisor
 
 TREE = "tickwarden"
 LOCKED_PATIENCE_S = 5.0  # how long a start waits for a file locked by another process ...
 LOCKED_RETRY_S = 0.2  # ... and how often it retries
 POLL_S = 0.01  # how often a command checks whether it has been carried out
+RELEASED_S = 5.0  # how long a successor tries to lock a store that its predecessor has released
+# What goes on while another process has the store, and what stores (the kinds and names of actors).
+_READING = ("connection", "poller", "clock", "supervisor")
+_SINKS = ("merger", "writer", "buffer")
+_QUIET = ("stopping", "paused", "starting")  # events of actors that are paused meanwhile
+
+
+# Returns when the process that records has released the store: the markets of which both processes have delivered
+# all trades up to then, by exchange. Raises if it keeps the store.
+Predecessor = Callable[["Pipeline"], Awaitable[Mapping[str, Collection[str]]]]
 
 
 class Parts(Struct, frozen=True, kw_only=True):
@@ -112,11 +125,18 @@ class Pipeline:
         self.stop_asked = trio.Event()
         self.ended = trio.Event()
         self._room = RoomAwaiter(self.store.path.parent, self.stop_asked, limits.sink.write_retry.max_s)
+        self.crash_point = Files(os.environ.get("TICKWARDEN_CRASH_AT", "")).crash_point
+        self.handing_over = trio.Lock()  # held while it is undecided which of two processes goes on recording
+        self._scope, self._asking = trio.CancelScope(), trio.CancelScope()
+        self._opened = trio.Event()  # the store is this process's own
+        self._replaced = False
+        self._failure: Exception | None = None
+        self._paused: list[str] = []
 
     @property
     def trouble(self) -> str | None:
-        """What the start is waiting for."""
-        return self._room.trouble
+        """What the start is waiting for, or that another process takes over."""
+        return "another process is taking over" if self.handing_over.locked() else self._room.trouble
 
     def _exchange(self, settings: ExchangeSettings) -> ExchangeRecorder:
         account = self.ledger.account(settings.name)
@@ -126,6 +146,7 @@ class Pipeline:
         self,
         *,
         before: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
+        predecessor: "Predecessor | None" = None,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Records until `stop`, then drains, commits, merges and returns.
@@ -133,28 +154,49 @@ class Pipeline:
         `before` is called when the file is locked for this service and nothing has been changed: if it raises, the
         run ends without any loss. A start waits while the disk is full, see `trouble`. Raises StoreTaken,
         FileRefused and OSError before it starts, GaveUp if an actor that everything depends on crashed too often.
+
+        `predecessor` is given if another process records into the store: it is called when connections have been
+        started, and returns when that process has released the store. `before` is then called when everything
+        received since is durable, as the last step: whatever raises by then leaves the store to the other process.
         """
         self.store.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock:
-            await self._room.repeat(before)
+        with ExitStack() as locked, self._scope:
+            if predecessor is None:
+                locked.enter_context(self._lock)
+                await self._room.repeat(before)
             try:
-                await self._room.repeat(partial(trio.to_thread.run_sync, self.store.start))
-                if not self.stopping and self.store.touched_ns:
-                    await self._restore(list(self.exchanges.values()))
-                elif not self.stopping:
-                    self._begin_new()
+                if predecessor is None:
+                    await self._open_store()
+                    self._opened.set()
                 async with self.tree as tree:
-                    await self._start(tree)
+                    if predecessor is None:
+                        await self._start(tree)
+                    else:
+                        await self._succeed(tree, locked, predecessor, before, task_status)
                     self.state = "running"
                     task_status.started()
                     await self.stop_asked.wait()
+                    async with self.handing_over:  # until it is decided
+                        pass
+                    self.state = "stopping"
+                    if self._replaced:
+                        self._scope.cancel()  # with everything read since: the successor has that too
+                        await trio.lowlevel.checkpoint()
                     for exchange in self.exchanges.values():
                         exchange.retire()
-                    self.state = "stopping"
             finally:
                 self.store.close()
                 self.state = "stopped"
                 self.ended.set()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _open_store(self) -> None:
+        await self._room.repeat(partial(trio.to_thread.run_sync, self.store.start))
+        if not self.stopping and self.store.touched_ns:
+            await self._restore(list(self.exchanges.values()))
+        elif not self.stopping:
+            self._begin_new()
 
     def _begin_new(self) -> None:
         """Nothing has ever been stored: spares the queries that would find nothing."""
@@ -162,28 +204,163 @@ class Pipeline:
             states = [TrackerState(exchange.settings.name, symbol) for symbol in exchange.promises]
             exchange.continuity.restore(states, time.time_ns())
 
-    async def _restore(self, exchanges: Sequence[ExchangeRecorder]) -> None:
+    # -- two processes, of which one records --------------------------------------------------------------
+
+    async def _succeed(
+        self,
+        tree: Supervisor,
+        locked: ExitStack,
+        predecessor: Predecessor,
+        before: Callable[[], Awaitable[None]],
+        task_status: trio.TaskStatus[None],
+    ) -> None:
+        """Starts as the successor of the process that records into the store now.
+
+        If anything fails before `before` has returned, or a stop is requested before that process has released the
+        store, everything here is cancelled: the other process has all that was received, and goes on.
+        """
+        try:
+            for exchange in self.exchanges.values():
+                exchange.continuity.hold.begin()
+                with suppress(DatabaseLocked):
+                    await exchange.recall()
+            await self._start(tree)
+            await self._pause((*_READING, *_SINKS, "instruments"))
+            with self._asking:
+                delivered = await predecessor(self)
+            if self._asking.cancelled_caught:
+                task_status.started()
+                self._scope.cancel()
+                await trio.lowlevel.checkpoint()
+            self.crash_point("take_over.released")
+            await self._lock_released(locked)
+            self.crash_point("take_over.locked")
+            await self._room.repeat(partial(trio.to_thread.run_sync, self.store.start))
+            await self._restore(list(self.exchanges.values()), delivered)
+            self.crash_point("take_over.restored")
+            self._opened.set()
+            await self.go_on()
+            self.crash_point("take_over.admitted")
+            await self.flush()
+            self.crash_point("take_over.stored")
+            await before()
+            self.crash_point("take_over.named")
+        except Exception as error:  # noqa: BLE001 - raised by `run`, when everything is cancelled
+            self._failure = error
+            self._scope.cancel()
+            await trio.lowlevel.checkpoint()
+
+    async def _lock_released(self, locked: ExitStack) -> None:
+        give_up_at = trio.current_time() + RELEASED_S
+        while True:
+            try:
+                locked.enter_context(self._lock)
+            except StoreTaken:
+                if trio.current_time() >= give_up_at:
+                    raise
+            else:
+                return
+            await trio.sleep(POLL_S)
+
+    async def pause_lists(self) -> None:
+        """Lets no list of markets change what is recorded, until another process has released the store."""
+        await self._pause((*_READING, *_SINKS))
+
+    async def release(self) -> None:
+        """Makes everything received so far durable and releases the store, for another process to take it.
+
+        What is received from now on is kept in memory until `reclaim`, or until `replaced` says that the other
+        process records. If it is cancelled, or fails, `go_on` continues. Call it with `handing_over` held.
+        """
+        for exchange in self.exchanges.values():
+            exchange.continuity.hold.begin()
+        await self._pause((*_READING, *_SINKS))
+        for exchange in self.exchanges.values():
+            await exchange.pool.hand_over()
+            for chunk in exchange.rests():
+                self.buffer.take_rest(chunk)
+        await self.flush()
+        self.crash_point("hand_over.stored")
+        await self._pause((*_READING, "merger", "writer"))
+        await _until(lambda: not self.buffer.outbox.statistics().depth)
+        await self._pause(_READING)
+        await trio.to_thread.run_sync(self.store.release, limiter=self.merger.limiter)
+        self._lock.release()
+
+    async def reclaim(self) -> None:
+        """Records again, as no other process does. Raises StoreTaken if one has the store."""
+        self._lock.__enter__()
+        newest = self.store.newest
+        await self._room.repeat(partial(trio.to_thread.run_sync, self.store.start))
+        if self.store.newest > newest:  # the other process has stored something before it ended
+            await self._restore(list(self.exchanges.values()), self.delivered())
+        await self.go_on()
+
+    def delivered(self) -> dict[str, set[str]]:
+        """The markets that connections deliver now, by exchange."""
+        return {
+            name: {symbol for connection in exchange.connections for symbol in connection.state.since}
+            for name, exchange in self.exchanges.items()
+        }
+
+    async def go_on(self) -> None:
+        """Stores again, first what was kept meanwhile; then everything else goes on that was paused for it."""
+        self.buffer.renumber()
+        for name in (one for one in self._paused if one in _SINKS):
+            await self.tree.resume(name)
+        for exchange in self.exchanges.values():
+            await exchange.continuity.hold.replay()
+            await exchange.report()
+        for name in self._paused:
+            await self.tree.resume(name)
+        self._paused.clear()
+
+    def replaced(self) -> None:
+        """Another process records everything from now on: this one ends."""
+        self._replaced = True
+        for exchange in self.exchanges.values():
+            exchange.continuity.hold.drop()
+        self.stop()
+
+    async def _pause(self, but: Collection[str]) -> None:
+        """Pauses all actors except these kinds, without events: operators have not asked for it."""
+        for actor in self.tree.snapshot():
+            if actor.kind not in but and actor.state is not State.PAUSED:
+                self._paused.append(actor.name)
+                await self.tree.pause(actor.name)
+
+    async def _restore(
+        self,
+        exchanges: Sequence[ExchangeRecorder],
+        delivered: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
         """Restores each exchange's continuity from the file, so that nothing is stored twice or missed unreported.
 
         If another process holds the file, it waits a moment; then recording begins without, and each exchange
-        retries until the file can be read.
+        retries until the file can be read. `delivered` are the markets of which the connections have delivered all
+        trades since the last stored one, by exchange: they may be stored already, so DatabaseLocked is raised.
         """
         give_up_at = trio.current_time() + (LOCKED_PATIENCE_S if self.store.path.exists() else 0.0)
         found: Sequence[Sequence[TrackerState] | None] = [None] * len(exchanges)
         while True:  # read everything first: after a full disk this is repeated
             try:
-                for exchange in exchanges:
+                for exchange in exchanges if delivered is None else ():
                     await exchange.recall()
                 found = await self.consult(partial(self._read_pasts, exchanges))
                 break
             except DatabaseLocked:
                 if trio.current_time() >= give_up_at or self.stopping:
+                    if delivered is not None:
+                        raise
                     break
             await trio.sleep(LOCKED_RETRY_S)
         for exchange, known in zip(exchanges, found, strict=True):
             now_ns = time.time_ns()
             if known is not None:
-                exchange.continuity.restore(known, now_ns)
+                if delivered is not None:
+                    exchange.continuity.forget()
+                covered = (delivered or {}).get(exchange.settings.name, ())
+                exchange.continuity.restore(known, now_ns, delivered=covered)
                 continue
             exchange.continuity.go_blind(exchange.promises, min(self.store.touched_ns, self.started_ns), now_ns)
             held = f"{exchange.settings.name}: another process has the file open; stored trades are looked up later"
@@ -256,6 +433,7 @@ class Pipeline:
     def stop(self) -> None:
         """Requests an orderly stop; may be called again."""
         self.stop_asked.set()
+        self._asking.cancel()
 
     async def _start(self, tree: Supervisor) -> None:
         """Starts the actors downstream first, so that each finds the one that it sends to."""
@@ -272,14 +450,14 @@ class Pipeline:
         for spec in (
             worker(
                 "merger",
-                merger.run,
+                partial(self._run_opened, merger.run),
                 kind="merger",
                 stop_s=self._limits.merge_stop_s,
                 on_stop=merger.stop,
             ),
             worker(
                 "writer",
-                self.writer.run,
+                partial(self._run_opened, self.writer.run),
                 kind="writer",
                 mailbox=buffer.outbox,
                 stop_s=self._limits.writer_stop_s,
@@ -288,7 +466,7 @@ class Pipeline:
             ),
             worker(
                 "buffer",
-                buffer.run,
+                partial(self._run_opened, buffer.run),
                 kind="buffer",
                 mailbox=buffer.intake,
                 stop_s=self._limits.buffer_stop_s,
@@ -304,6 +482,11 @@ class Pipeline:
             return  # requested while the file was being opened: receive nothing that would then be lost
         for exchange in self.exchanges.values():
             await exchange.start(self._feeds)
+
+    async def _run_opened(self, run: Callable[[Context], Awaitable[None]], context: Context) -> None:
+        """Runs an actor that stores, once the store is this process's own."""
+        await self._opened.wait()
+        await run(context)
 
     def _close_intake(self) -> None:
         for exchange in self.exchanges.values():
@@ -333,6 +516,8 @@ class Pipeline:
         )
 
     def _on_event(self, event: Event) -> None:
+        if event.actor in self._paused and event.event in _QUIET:
+            return
         self.buffer.record(
             EventRow(
                 at_ns=event.at_ns,

@@ -429,6 +429,10 @@ class ExchangeRecorder:
         """At shutdown: takes what was read and not sent to the buffer."""
         return self.pool.rests() + self._gaps.rests()
 
+    async def report(self) -> None:
+        """Sends what is known of gaps to the buffer, after all ticks read so far."""
+        await self._gaps.report()
+
     def retire(self) -> None:
         """Before shutdown: ends its markets in an orderly way, so that closing connections opens no gap."""
         self.continuity.dropped(self._by_symbol, time.time_ns())

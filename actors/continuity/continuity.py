@@ -1,9 +1,11 @@
 """The continuity of one exchange: since when each market is recorded without interruption, and what is missing."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 
 from actors.continuity.agreement import Agreement
 from actors.continuity.deduplicator import Deduplicator
+from actors.continuity.hold import Hold
 from actors.continuity.sequenced import SequencedTracker
 from actors.continuity.tracker_state import Before, Snapshot, TrackerState
 from actors.model.records import FeedRow, GapReason, GapRow, GapStatus, Proof
@@ -17,12 +19,14 @@ class Continuity:
 
     `now` is any monotonic clock, in seconds; `now_ns` nanoseconds UTC. Rows for `gap_states` and `feeds` are
     collected here until they are taken. Rows of trades pass through the `deduplicator`; with `compares`, what each
-    session delivers is compared in `agreement` before.
+    session delivers is compared in `agreement` before. While the `hold` is on, what connections deliver, and that
+    they do, is kept for later.
     """
 
     def __init__(self, exchange: str, promises: Mapping[str, IdPromise], *, compares: bool = False) -> None:
         self.deduplicator = Deduplicator(exchange, promises)
         self.agreement = Agreement(self.deduplicator.promises) if compares else None
+        self.hold = Hold()
         self._trackers, self._shared = self.deduplicator.trackers, self.deduplicator.shared
         self._book = self._shared.book
 
@@ -35,13 +39,19 @@ class Continuity:
         """Adds a market; keeps its state if it is already known."""
         self.deduplicator.add(symbol, promise)
 
-    def restore(self, states: Iterable[TrackerState], now_ns: int) -> None:
+    def restore(self, states: Iterable[TrackerState], now_ns: int, *, delivered: Collection[str] = ()) -> None:
         """Restores the state stored in the file, before any trade is admitted. Opens a downtime gap for each market
-        with trades.
+        with trades, except for those of which the trades since the last stored one have been `delivered`.
         """
         for state in states:
             if state.symbol in self._trackers:
-                self._trackers[state.symbol].restore(state, now_ns)
+                self._trackers[state.symbol].restore(state, now_ns, delivered=state.symbol in delivered)
+
+    def forget(self) -> None:
+        """Forgets all that it knows of trades and gaps, to be restored; what delivers each market stays known."""
+        self.deduplicator.forget()
+        self._trackers, self._shared = self.deduplicator.trackers, self.deduplicator.shared
+        self._book = self._shared.book
 
     def go_blind(self, symbols: Iterable[str], since_ns: int, now_ns: int) -> None:
         """Starts without a readable file: trades are recorded all the same, until `restore_late`.
@@ -70,6 +80,12 @@ class Continuity:
         """A connection now delivers these markets (acknowledged, or data arrived). Called once per connection and
         symbol, before the data is admitted; `session` numbers its session, from 1.
         """
+        if self.hold.on:
+            self.hold.keep(partial(self._connected, tuple(symbols), now_ns, session))
+        else:
+            self._connected(symbols, now_ns, session)
+
+    def _connected(self, symbols: Collection[str], now_ns: int, session: int) -> None:
         if self.agreement is not None:
             self.agreement.joined(session, symbols)
         for symbol in symbols:
@@ -85,6 +101,12 @@ class Continuity:
         session: int = 0,
     ) -> None:
         """A connection no longer delivers these markets; the last connection of a market opens a gap."""
+        if self.hold.on:
+            self.hold.keep(partial(self._disconnected, tuple(symbols), now_ns, reason, session))
+        else:
+            self._disconnected(symbols, now_ns, reason, session)
+
+    def _disconnected(self, symbols: Collection[str], now_ns: int, reason: GapReason, session: int) -> None:
         self._compared_until_now(symbols, now_ns, session)
         for symbol in symbols:
             tracker = self._trackers.get(symbol)

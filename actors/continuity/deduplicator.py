@@ -65,6 +65,17 @@ class Deduplicator:
         else:
             self.trackers[symbol] = UnsequencedTracker(symbol, self.shared, sorts=promise is IdPromise.INCREASING)
 
+    def forget(self) -> None:
+        """Forgets everything but which markets there are, what delivers them and since when."""
+        before, opened = dict(self.trackers), self.shared.book.opened
+        self.shared = Shared(self.shared.exchange, GapLog(self.shared.exchange))
+        self.shared.book.opened = opened  # a count of the whole run
+        self.trackers.clear()
+        self._lead = Lead()
+        for symbol, promise in self.promises.copy().items():
+            self.add(symbol, promise)
+            self.trackers[symbol].take_delivery(before[symbol])
+
     def admit(
         self,
         block: Block,

@@ -53,10 +53,10 @@ class SequencedTracker(Tracker):
         mark = self.mark
         return None if mark is None else str(mark)
 
-    def restore(self, state: TrackerState, now_ns: int) -> None:
+    def restore(self, state: TrackerState, now_ns: int, *, delivered: bool = False) -> None:
         self._mark = state.mark
         self.lowest = 0 if state.lowest is None else state.lowest
-        super().restore(state, now_ns)
+        super().restore(state, now_ns, delivered=delivered)
         if state.mark is not None:
             self._id_proof.begin(state.last_ns)
         self._outage_mark = self._mark

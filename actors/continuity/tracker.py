@@ -117,8 +117,11 @@ class Tracker:
         """The backfill has finished with this gap; `recovered` is the count where ids give none."""
         raise NotImplementedError
 
-    def restore(self, state: TrackerState, now_ns: int) -> None:
-        """Restores the state of an earlier run, and opens the gap since then (or leaves it open)."""
+    def restore(self, state: TrackerState, now_ns: int, *, delivered: bool = False) -> None:
+        """Restores the state of an earlier run, and opens the gap since then (or leaves it open).
+
+        `delivered`: the trades since the last stored one have been delivered, and are about to be admitted.
+        """
         self._shared.lasts[self.symbol] = state.last_ns
         self._book.restore(state.gaps)
         going_on = [row for row in state.gaps if row.status is GapStatus.OPEN and not row.bounded]
@@ -129,8 +132,13 @@ class Tracker:
             self.outage = gap.gap_id
             if self.last_id is not None and gap.from_id != self.last_id and self._rebases(gap, state):
                 self._book.rebase(self.outage, now_ns, self.last_id, state.last_ns)
-        elif state.last_ns is not None:
+        elif state.last_ns is not None and not delivered:
             self.interrupted(GapReason.DOWNTIME, now_ns)
+
+    def take_delivery(self, before: "Tracker") -> None:
+        """Takes over from an earlier tracker of the market what delivers it, and since when."""
+        self.carriers, self.carried_ns = before.carriers, before.carried_ns
+        self.started_ns, self.absent = before.started_ns, before.absent
 
     def vanished(self, gap: GapRow) -> None:
         """The stored trades of this gap have been lost; the history is queried for them while the gap is open."""

@@ -55,12 +55,12 @@ class UnsequencedTracker(Tracker):
         """Ids at or below it may have been forgotten."""
         return self._floors[1]
 
-    def restore(self, state: TrackerState, now_ns: int) -> None:
+    def restore(self, state: TrackerState, now_ns: int, *, delivered: bool = False) -> None:
         self._last_id = state.last_id
         if state.recent is not None:
             self._recent = state.recent
             self._highest, self._floors = state.highest, (state.floor, state.floor)
-        super().restore(state, now_ns)
+        super().restore(state, now_ns, delivered=delivered)
         for row in state.gaps:
             if row.status is not GapStatus.OPEN:
                 self._book.drop(row.gap_id)

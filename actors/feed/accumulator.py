@@ -6,8 +6,9 @@ the session decodes them, or until the buffer collects them.
 
 import itertools
 import time
-from collections.abc import Callable, Container
+from collections.abc import Awaitable, Callable, Container, Mapping
 from contextlib import suppress
+from functools import partial
 
 import msgspec
 import trio
@@ -32,6 +33,16 @@ OVERSIZE_CLOSE = 1009  # RFC 6455, section 7.4.1
 _sessions = itertools.count(1)
 
 
+class _Read(msgspec.Struct):
+    """Decoded messages that are held: how many, their bytes, and when the last of them was read."""
+
+    block: Block
+    outcome: Outcome
+    frames: int
+    size: int
+    last_ns: int
+
+
 class Accumulator:
     """Owned by the connection: its content survives crashes of that task. A chunk is full at `chunk_rows`.
 
@@ -52,6 +63,7 @@ class Accumulator:
     ) -> None:
         self._exchange, self._account, self._intake, self._expect = exchange, account, intake, expect
         self._continuity, self._chunk_rows = continuity, chunk_rows
+        self._hold = continuity.hold
         self.put_last = 0
         self.full = False  # a chunk is to be sent to the buffer now
         self.decode: Callable[[], None] | None = None  # set while a session reads: decodes what waits
@@ -104,6 +116,8 @@ class Accumulator:
         """
         messages, received, self._messages, self._received = self._messages, self._received, [], []
         size, self._waiting_bytes = self._waiting_bytes, 0
+        if self._hold.on:
+            return self._take_for_later(decoder, decoded, messages, received, size)
         mark = len(self._block)
         crash: Exception | None = None
         duplicates = 0
@@ -117,7 +131,7 @@ class Accumulator:
         else:
             try:
                 decoded()
-                duplicates = self._admit(outcome, mark)
+                duplicates = self._admit(outcome, mark, self.session)
             except Exception as error:  # noqa: BLE001 - likewise
                 crash = error
         if crash is not None:
@@ -126,25 +140,87 @@ class Accumulator:
             rejects = [self._crashed(message, at, detail) for message, at in zip(messages, received, strict=True)]
             outcome = Outcome(len(messages), rejects=rejects)
             self._account.rejected_by[Reason.CRASHED.value] += len(messages)  # at once, as `Ledger.refused` does
-        if outcome.messages < len(messages):
-            self._messages, self._received = messages[outcome.messages :], received[outcome.messages :]
-            self._waiting_bytes = sum(map(len, self._messages))
-            del messages[outcome.messages :]
+        self._leave_waiting(messages, received, outcome.messages)
         self._account.bytes += size - self._waiting_bytes
         if messages:
             last_ns = received[len(messages) - 1]
             rejects_count = len(outcome.rejects)
             self._account.read(len(messages), last_ns, outcome.ticks, rejects_count, self._block, duplicates)
+        self._note_rejects(outcome, mark, decoder.markets)
+        if crash is not None:
+            raise crash
+        return outcome
+
+    def _leave_waiting(self, messages: list[bytes], received: list[int], taken: int) -> None:
+        if taken < len(messages):
+            self._messages, self._received = messages[taken:], received[taken:]
+            self._waiting_bytes = sum(map(len, self._messages))
+            del messages[taken:]
+
+    def _note_rejects(self, outcome: Outcome, mark: int, markets: Mapping[str, str]) -> None:
         if outcome.rejects:
             self._rejects += outcome.rejects
             self._evidence_rows += reject_rows(outcome.rejects)
         self._measure()
         refusals = self._account.refusals
         if outcome.rejects or refusals.watched:
-            refusals.note(outcome.rejects, self._block.symbol[mark:], decoder.markets, trio.current_time())
+            refusals.note(outcome.rejects, self._block.symbol[mark:], markets, trio.current_time())
+
+    # -- while the hold is on ---------------------------------------------------------------------------
+
+    def _take_for_later(
+        self,
+        decoder: Decoder,
+        decoded: Callable[[], None],
+        messages: list[bytes],
+        received: list[int],
+        size: int,
+    ) -> Outcome:
+        """Decodes what waits and keeps its trades in the hold; they are admitted, and count, when it ends."""
+        block = Block(self._exchange)
+        crash: Exception | None = None
+        try:
+            outcome = decoder.read(messages, received, block)
+        except Exception as error:  # noqa: BLE001 - raised again below
+            if len(messages) > 1:
+                return self._take_each(messages, received, decoder, decoded)
+            crash, block = error, Block(self._exchange)
+            detail = describe(crash)[:REJECT_DETAIL_CHARS_MAX]
+            outcome = Outcome(1, rejects=[self._crashed(messages[0], received[0], detail)])
+            self._account.rejected_by[Reason.CRASHED.value] += 1
+        decoded()
+        self._leave_waiting(messages, received, outcome.messages)
+        if messages:
+            read = _Read(block, outcome, len(messages), size - self._waiting_bytes, received[len(messages) - 1])
+            block.pack()
+            outcome.numbers = None
+            act = partial(self._take_held, read, self.session, decoder.markets)
+            self._hold.keep(act, len(block) + reject_rows(outcome.rejects))
+        self.full = self._hold.full
         if crash is not None:
             raise crash
         return outcome
+
+    def _take_held(self, read: "_Read", session: int, markets: Mapping[str, str]) -> Awaitable[None] | None:
+        """Admits and counts what was kept; what this returns is to be awaited before the next."""
+        mark, outcome = len(self._block), read.outcome
+        _append(self._block, read.block)
+        duplicates = 0
+        try:
+            duplicates = self._admit(outcome, mark, session)
+        except Exception as error:  # noqa: BLE001 - a bug of ours costs these messages, whose bytes are gone, no more
+            self._block = _first(self._block, mark)
+            reject = self._crashed(b"", read.last_ns, describe(error)[:REJECT_DETAIL_CHARS_MAX])
+            outcome = Outcome(read.frames, rejects=[reject] * read.frames)
+            self._account.rejected_by[Reason.CRASHED.value] += read.frames
+        self._account.bytes += read.size
+        self._account.read(read.frames, read.last_ns, outcome.ticks, len(outcome.rejects), self._block, duplicates)
+        self._note_rejects(outcome, mark, markets)
+        if not self._expected:
+            self._expected = True
+            self._expect(self)
+        large = len(self._block) >= self._chunk_rows or self._evidence_rows >= self._chunk_rows
+        return self._send() if large else None
 
     def _take_each(
         self, messages: list[bytes], received: list[int], decoder: Decoder, decoded: Callable[[], None]
@@ -165,13 +241,13 @@ class Accumulator:
             raise crash
         return outcome
 
-    def _admit(self, outcome: Outcome, mark: int) -> int:
+    def _admit(self, outcome: Outcome, mark: int, session: int) -> int:
         """Removes copies from the rows from `mark` on; returns their number."""
         duplicates = 0
         if outcome.off_book:
             self._continuity.deduplicator.has_off_book = True
         if outcome.ticks:
-            joined, session, numbers = outcome.joined, self.session, outcome.numbers
+            joined, numbers = outcome.joined, outcome.numbers
             if self._continuity.agreement is not None:
                 self._continuity.agreement.delivered(session, self._block, mark, trio.current_time())
             duplicates = admit(self._continuity, self._block, mark, joined=joined, session=session, numbers=numbers)
@@ -219,7 +295,12 @@ class Accumulator:
         """
         if self.decode is not None:
             self.decode()
-        if self.hand_over_now():
+        await self._hold.room()
+        await self._send()
+        self._measure()
+
+    async def _send(self) -> None:
+        if self._send_now():
             return
         async with self._handing:
             chunk = self._packed_rest()
@@ -240,6 +321,9 @@ class Accumulator:
 
     def hand_over_now(self) -> bool:
         """The usual case, with room in the mailbox: needs no turn of the scheduler. Returns False without room."""
+        return not self._hold.full and self._send_now()
+
+    def _send_now(self) -> bool:
         if self._handing.locked():
             return False
         chunk = self._packed_rest()

@@ -110,6 +110,8 @@ class GapReporter:
 
     async def report_news(self) -> None:
         """The same, if there is anything new, so that above all an outage comes before the ticks that follow it."""
+        if self._continuity.hold.on:
+            return
         self._gather()
         if self._unsent:
             with trio.move_on_after(NEWS_S):

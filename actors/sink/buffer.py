@@ -147,6 +147,12 @@ class Buffer:
             if chunk is not None:
                 self._take([chunk])
 
+    def renumber(self) -> None:
+        """Called while it does not run: another process may have used higher numbers than the last batch has."""
+        if self._sealed is not None:
+            self._sealed = dataclasses.replace(self._sealed, number=self._number())
+            self.sealed_number = self._sealed.number
+
     def oldest_s(self) -> float:
         """How long the oldest item here has waited to be passed to the writer; 0 if there is none."""
         if self._sealed is None and not self._has_something():

@@ -96,6 +96,12 @@ class StoreLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Releases the locks before the block ends, or when it ends; they can be taken again with `with`."""
+        if self._fd < 0:
+            return
         # The lock file itself stays: if it were removed, two services could each lock a file of that name.
         os.ftruncate(self._fd, 0)
         for fd in (self._file_fd, self._fd):

@@ -102,6 +102,8 @@ class Store:
         self._started = datetime.now(UTC)
         self.unreached = ""  # why other programs do not see the newest rows, if they do not
         self._next = 1
+        self.newest = 0  # the newest batch in file and tail, by whichever process
+        self.released = False
         self.notices: deque[Notice] = deque(maxlen=1000)
         # When rows were last stored before this start, according to the file system; 0 if there was no file.
         self.touched_ns = 0
@@ -113,8 +115,10 @@ class Store:
     def start(self) -> None:
         """Recovers from a crash; recording may begin when it returns. Raises OSError, FileRefused.
 
-        If another process holds the file, its recovery is done by the first merge that gets it.
+        If another process holds the file, its recovery is done by the first merge that gets it. May be called again
+        after `release`.
         """
+        self._adopted = self._asked = False
         self._files.make_folder(self.path.parent)
         if self.path.exists():
             self._lock(self.path)
@@ -133,7 +137,9 @@ class Store:
         listed = self._tail.listed()
         newest = max([self._through, *(s.last for segments in listed.values() for s in segments)])
         self._tail.forget_uncommitted(max(self._through, committed(listed)))
+        self.released = False
         self._recover_file()
+        self.newest = max(newest, self._through)
         # Numbers follow the clock, so that they rise even if file and tail were both lost.
         self._next = max(newest, self._through, time.time_ns() // 1000) + 1
         self.notices.extend(self._quarantine.find(self._tail.live(self._through), VERIFY_BYTES_MAX))
@@ -205,6 +211,11 @@ class Store:
         place = f"merge into {self.path}" if merging else f"write to {self.tail}"
         return f"cannot {place}: {disk_trouble(error, self.path.parent)}"
 
+    def release(self) -> None:
+        """Leaves the store to another process: nothing is written any more, until the next `start`."""
+        self.released = True
+        self.close()
+
     def close(self) -> None:
         """Frees memory; the file is not held anyway."""
         self._segments.close()
@@ -214,7 +225,9 @@ class Store:
 
     def write(self, batch: Batch) -> None:
         """Makes the batch durable; raises OSError or duckdb.Error, and may then be called with it again."""
+        assert not self.released, "another process records into this store"
         size = self._segments.write_batch(batch)
+        self.newest = batch.number
         assert self._segments.written is not None
         self._acknowledged.add(self._segments.written)
         self.segment_count += 1
@@ -233,6 +246,7 @@ class Store:
         Raises DatabaseLocked, FileTrouble, FileRefused, OSError, duckdb.Error. Damaged segments are set aside; the
         report then says that there is more to do.
         """
+        assert not self.released, "another process records into this store"
         rows_max = self._limits.merge_rows_max if rows_max is None else rows_max
         self.notices.extend(self._quarantine.clear_strays())
         if self._asked:

@@ -20,9 +20,19 @@ LOG_DRAIN_S = 2.0
 @click.option(
     "--for", "for_s", type=Number(min=0, max=100 * YEAR_S), metavar="SECONDS", help="Stop after this time."
 )
+@click.option(
+    "--take-over",
+    "takes_over",
+    is_flag=True,
+    help="Replace the service that records into the same file now, without a gap; if there is none, just start.",
+)
 @quiet_option
-def run(config_path: Path | None, for_s: float | None, quiet: bool) -> int:
+def run(config_path: Path | None, for_s: float | None, takes_over: bool, quiet: bool) -> int:
     """Record until Ctrl-C or SIGTERM, which stores and merges everything received; a second one exits at once.
+
+    With --take-over, for an upgrade or a changed configuration, it connects and subscribes while the running
+    service still records, waits until it receives the same trades, then takes the file and the control socket
+    over, and the other one ends. If anything fails on the way, the other one goes on.
 
     On a terminal it prints a few lines and one a minute; elsewhere, and where log.format is set, a log.
     """
@@ -35,17 +45,17 @@ def run(config_path: Path | None, for_s: float | None, quiet: bool) -> int:
     sink = configure("warning" if screen and level == "info" else level, config.log.format)
     try:
         if screen is None:
-            return trio.run(lambda: run_service(config, for_s=for_s))
-        return trio.run(_shown, config, for_s, screen)
+            return trio.run(lambda: run_service(config, for_s=for_s, takes_over=takes_over))
+        return trio.run(_shown, config, for_s, screen, takes_over)
     finally:
         sink.drain(LOG_DRAIN_S)
 
 
-async def _shown(config: Config, for_s: float | None, screen: Screen) -> int:
+async def _shown(config: Config, for_s: float | None, screen: Screen, takes_over: bool) -> int:
     """The service with a screen that follows it."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(screen.follow)
-        code = await run_service(config, for_s=for_s, on_started=screen.started)
+        code = await run_service(config, for_s=for_s, takes_over=takes_over, on_started=screen.started)
         nursery.cancel_scope.cancel()
     screen.end()
     return code

@@ -39,7 +39,7 @@ class ControlApp(Protocol):
 
     Subclass it: methods not overridden are answered with 501. A method beyond the first four is only called if its
     name is in `capabilities`: config, events, tap, metrics, restart, pause, resume, flush, merge, reload,
-    change_symbols, log_level, repair, repairs, dashboard.
+    change_symbols, log_level, repair, repairs, dashboard, feeds, hand_over.
 
     Everything synchronous runs in the event loop and must be quick. A command may be cancelled if it takes longer
     than `ControlLimits.command_s` or when the service stops; it continues if its client disconnects. Names come
@@ -126,6 +126,14 @@ class ControlApp(Protocol):
     def repairs(self) -> Sequence[Mapping[str, object]]:
         """The known repairs, each with at least "repair" (its number) and "state"."""
         raise NotAvailable("repairs")
+
+    def feeds(self) -> Mapping[str, object]:
+        """The markets delivered now, by exchange, each with the time of its newest trade or None."""
+        raise NotAvailable("feeds")
+
+    def hand_over(self) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Releases the store to the client, another process of the service; lines of JSON say how far it is."""
+        raise NotAvailable("a hand-over")
 
     def log_level(self, level: str) -> None:
         """Sets the level to 'debug', 'info', 'warning' or 'error'."""

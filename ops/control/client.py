@@ -75,9 +75,9 @@ class ControlClient:
         self._exchange("GET", "/v1/live", None)
         return self._decode(self._exchange("POST", route, msgspec.json.encode(body or {}), within_s=_COMMAND_S))
 
-    def stream(self, route: str) -> Iterator[dict[str, object]]:
+    def stream(self, route: str, method: str = "GET") -> Iterator[dict[str, object]]:
         """The lines of a streaming route, as they arrive; raises NoService when the service ends."""
-        with self._errors(), self._answer("GET", route, None) as (response, connection):
+        with self._errors(), self._answer(method, route, None) as (response, connection):
             rest = b""
             # read1, because readline does not distinguish a broken stream from one that ends.
             while len(rest) <= _LINE_BYTES_MAX and (data := self._next_of(response, connection)):

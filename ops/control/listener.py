@@ -27,7 +27,9 @@ class SocketPathError(ControlError):
 
 
 @contextmanager
-def control_listener(path: Path, group_id: int | None, backlog: int) -> Iterator[socket.socket]:
+def control_listener(
+    path: Path, group_id: int | None, backlog: int, *, replaces: bool = False
+) -> Iterator[socket.socket]:
     """Listens on `path` while the block is open: mode 0600, or 0660 for the group `group_id`.
 
     bind() creates the file with a mode by umask, and the umask belongs to the whole process: between bind and chmod
@@ -35,10 +37,14 @@ def control_listener(path: Path, group_id: int | None, backlog: int) -> Iterator
     new folder of mode 0700, gets its group and mode there, and is then linked to its path, which is atomic and,
     unlike a rename, never replaces a socket that another service has just created there.
 
+    With `replaces` it takes the path from a service that listens there now, in one step: whoever connects reaches
+    the one or the other.
+
     On leaving, the file is removed if it is still this listener's own. Raises SocketInUse, SocketPathError.
     """
     _check_length(path)
-    _take_over(path)
+    if not replaces:
+        _take_over(path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         listening.setblocking(False)
         try:
@@ -46,7 +52,7 @@ def control_listener(path: Path, group_id: int | None, backlog: int) -> Iterator
                 born = Path(private, "s")
                 listening.bind(os.fspath(born))
                 listening.listen(backlog)
-                inode = _publish(born, path, group_id)
+                inode = _publish(born, path, group_id, replaces=replaces)
         except OSError as error:
             raise SocketPathError(
                 f"no socket can be created at {path}: {error.strerror}; set [control] socket to another path"
@@ -121,7 +127,7 @@ def _answers(path: Path) -> bool:
     return code not in {errno.ECONNREFUSED, errno.ENOENT}
 
 
-def _publish(private: Path, path: Path, group_id: int | None) -> tuple[int, int]:
+def _publish(private: Path, path: Path, group_id: int | None, *, replaces: bool) -> tuple[int, int]:
     """Sets the socket's group and mode, then its name; returns its identity."""
     if group_id is not None:
         try:
@@ -134,7 +140,10 @@ def _publish(private: Path, path: Path, group_id: int | None) -> tuple[int, int]
     private.chmod(0o600 if group_id is None else 0o660)
     made = private.stat()
     try:
-        path.hardlink_to(private)
+        if replaces:
+            private.rename(path)
+        else:
+            path.hardlink_to(private)
     except FileExistsError as error:
         raise SocketInUse(f"another service has just started on {path}; `tickwarden status` shows it") from error
     return made.st_dev, made.st_ino

@@ -206,6 +206,15 @@ async def _repairs(call: Call) -> Reply:
     return _json(call.app.repairs())
 
 
+async def _feeds(call: Call) -> Reply:
+    return _json(call.app.feeds())
+
+
+async def _hand_over(call: Call) -> Lines:
+    _read_body(call.body, _Nothing)
+    return call.app.hand_over()
+
+
 async def _log_level(call: Call) -> Reply:
     call.app.log_level(_read_body(call.body, _LogLevel).level)
     return _json({"ok": True})
@@ -234,5 +243,7 @@ ROUTES: Mapping[tuple[str, ...], Route] = {
     ("v1", "exchanges", NAME, "symbols"): Route(_change_symbols, "change_symbols", command=True),
     ("v1", "exchanges", NAME, "repair"): Route(_repair, "repair", command=True),
     ("v1", "repairs"): Route(_repairs, "repairs"),
+    ("v1", "feeds"): Route(_feeds, "feeds"),
+    ("v1", "hand-over"): Route(_hand_over, "hand_over", command=True),
     ("v1", "log-level"): Route(_log_level, "log_level", command=True),
 }

@@ -42,17 +42,19 @@ def unix_listener(
     path: Path,
     *,
     group: str = "",
+    replaces: bool = False,
     limits: ControlLimits | None = None,
     credentials: Callable[[socket.socket, int | None], Peer] = peer_of,
 ) -> Iterator[Listener]:
     """Listens on the Unix socket `path` while the block is open, then removes it.
 
     The owner of the process and root have all rights; members of `group`, if set, may read; `credentials` returns
-    which of them a client is. Raises ControlError (SocketInUse, SocketPathError) if the socket cannot be created.
+    which of them a client is. `replaces`: see control_listener. Raises ControlError (SocketInUse, SocketPathError)
+    if the socket cannot be created.
     """
     limits = limits or ControlLimits()
     group_id = _group_id(group)
-    with control_listener(path, group_id, limits.backlog) as listening:
+    with control_listener(path, group_id, limits.backlog, replaces=replaces) as listening:
         yield Listener(listening, limits, lambda sock: credentials(sock, group_id))
 
 

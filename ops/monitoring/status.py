@@ -1,10 +1,13 @@
 """Builds /v1/status, /v1/actors and /v1/ready from the pipeline."""
 
 import os
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from importlib.metadata import version
+
+import trio
 
 from actors.backfill.repairs import RepairJob
 from actors.pipeline import Pipeline
@@ -86,6 +89,20 @@ def status(pipeline: Pipeline) -> dict[str, object]:
             name: _exchange(exchange, health, clock.lags) for name, exchange in pipeline.exchanges.items()
         },
     }
+
+
+def feeds(pipeline: Pipeline) -> dict[str, dict[str, str | None]]:
+    """The object of /v1/feeds: the markets delivered now, with the time at which each last had a trade."""
+    offset_s = time.time() - trio.current_time()
+    found: dict[str, dict[str, str | None]] = {}
+    for name, exchange in pipeline.exchanges.items():
+        markets = found[name] = {}
+        for state in (connection.state for connection in exchange.connections):
+            for symbol in state.since:
+                at = state.last_trade_at.get(symbol)
+                last = None if at is None else instant(int((at + offset_s) * 1e9))
+                markets[symbol] = max(filter(None, (last, markets.get(symbol))), default=None)
+    return found
 
 
 def _overall(pipeline: Pipeline, health: list[ActorHealth]) -> tuple[str, list[str]]:

@@ -50,6 +50,7 @@ class ServiceApp(ControlApp):
             "repair",
             "repairs",
             "dashboard",
+            "feeds",
         }
     )
 
@@ -147,6 +148,8 @@ class ServiceApp(ControlApp):
         if self._pipeline.state == "starting":
             why = f": {self._pipeline.trouble}" if self._pipeline.trouble else ""
             raise Refused(f"nothing was done: the service is starting{why}; try again")
+        if self._pipeline.handing_over.locked():
+            raise Refused(f"nothing was done: {self._pipeline.trouble}; try again")
 
     async def flush(self) -> None:
         self._must_run()
@@ -219,6 +222,9 @@ class ServiceApp(ControlApp):
     def repairs(self) -> Sequence[Mapping[str, object]]:
         exchanges = self._pipeline.exchanges.items()
         return [report.repair(name, order) for name, exchange in exchanges for order in exchange.repair_jobs]
+
+    def feeds(self) -> Mapping[str, object]:
+        return report.feeds(self._pipeline)
 
     def log_level(self, level: str) -> None:
         set_level(level)

@@ -5,13 +5,15 @@ import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractAsyncContextManager, ExitStack, suppress
 from functools import partial
+from typing import TYPE_CHECKING
 
 import duckdb
 import structlog
 import trio
 
+from actors.model.errors import DatabaseLocked
 from actors.pipeline import Pipeline
 from actors.settings import STOP_S_MAX, ExchangeSettings
 from actors.store.database import FileRefused
@@ -26,16 +28,31 @@ from ops.monitoring.loop_monitor import Progress, Watch, status_line
 from ops.monitoring.metrics_restarts import Restarts
 from ops.monitoring.systemd_notify import Notifier
 from ops.service.api import ServiceApp
+from ops.service.hand_over import CannotTakeOver, HandOver, TakeOverFailed
 from ops.service.signals import Terminal, first_recorded
 from ops.terminal.exit_codes import CONFIGURATION, GAVE_UP, LOST, OK
 from supervisor import GaveUp, MisconfiguredError, leaves
 
+if TYPE_CHECKING:
+    from ops.service.take_over import TakeOver
+
 _log = structlog.get_logger()
 
 # Errors that end the service with a message instead of a traceback.
-_EXPECTED = (StoreTaken, FileRefused, ControlError, GaveUp, OSError, duckdb.IOException)
+_EXPECTED = (
+    StoreTaken,
+    FileRefused,
+    ControlError,
+    CannotTakeOver,
+    TakeOverFailed,
+    DatabaseLocked,
+    GaveUp,
+    OSError,
+    duckdb.IOException,
+)
 # Errors of the system that remain until somebody changes something.
 _TO_BE_MENDED = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG, errno.EISDIR}
+HTTP_FREE_S = 10.0  # how long the port of a process that was replaced may stay in use, without a warning
 STARTED_POLL_S = 0.1  # how often a reload that comes too early checks whether the start is complete
 START_TOLD_EVERY_S = 1.0  # how often the service manager's start timeout is extended while a start waits
 TERMINAL_EVERY_S = 1.0  # how often to check whether the terminal still exists
@@ -49,17 +66,23 @@ GC_THRESHOLDS = (10_000, 20, 50)  # see gc.set_threshold
 class _App(ServiceApp):
     """The requests of the control socket, with Prometheus metrics and notifications to the service manager."""
 
-    capabilities = ServiceApp.capabilities | {"metrics"}
+    capabilities = ServiceApp.capabilities | {"metrics", "hand_over"}
 
     def __init__(self, pipeline: Pipeline, config: Config, watch: Watch, notifier: Notifier) -> None:
         super().__init__(pipeline, config)
         self._watch, self._notifier = watch, notifier
+        self.successor: HandOver | None = None
         self.restarts = Restarts()
 
     def metrics(self) -> bytes:
         from ops.monitoring.metrics import Metrics  # 20 ms, which only a service that is scraped has to pay
 
         return Metrics(self._pipeline, self._watch, self.restarts, lines_dropped=lines_dropped).render()
+
+    def hand_over(self) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        self._must_run()
+        assert self.successor is not None
+        return self.successor.lines()
 
     async def reload(self) -> Mapping[str, object]:
         self._notifier.reloading()
@@ -73,9 +96,12 @@ async def run_service(
     config: Config,
     *,
     for_s: float | None = None,
+    takes_over: bool = False,
     on_started: Callable[[Pipeline], None] = lambda _: None,
 ) -> int:
     """Records until SIGTERM, SIGINT, the end of its terminal or `for_s` seconds; returns the exit code.
+
+    With `takes_over` it replaces the service that records into the same store now, if there is one.
 
     Stopping drains, commits and merges. A second signal exits at once: acknowledged batches are durable, and the
     next start merges the rest.
@@ -100,13 +126,19 @@ async def run_service(
                 nursery.start_soon(_heed_signals, signals, terminal, app, pipeline, stop)
                 nursery.start_soon(_stop_with_terminal, terminal, stop)
                 nursery.start_soon(_end_at_last, pipeline)
+                predecessor = await _predecessor(config) if takes_over else None
                 # Sockets first: if one cannot be opened the service must end before there are trades to lose.
-                bind = partial(_bind, config, sockets, app, nursery)
+                bind = partial(_bind, config, sockets, app, nursery, predecessor)
+                rebind = partial(_bind_socket, config, sockets, app, nursery)
+                app.successor = HandOver(pipeline, config.control.socket, rebind, nursery)
                 nursery.start_soon(_wait_for_start, pipeline, notifier)
                 if for_s is not None:
                     nursery.start_soon(_stop_after, pipeline, stop, for_s)
-                await nursery.start(partial(pipeline.run, before=bind))
-                _log.info("recording", store=str(pipeline.store.path), exchanges=list(pipeline.exchanges))
+                if predecessor is not None:
+                    nursery.start_soon(predecessor.follow)
+                await nursery.start(partial(pipeline.run, before=bind, predecessor=predecessor))
+                if predecessor is None or not pipeline.stopping:
+                    _log.info("recording", store=str(pipeline.store.path), exchanges=list(pipeline.exchanges))
                 _tune_gc()
                 on_started(pipeline)
                 if not pipeline.stopping:
@@ -160,11 +192,26 @@ def _passes(error: BaseException) -> bool:
     cause = error.__cause__ if isinstance(error, ControlError) else error  # a socket's folder may be full, too
     if isinstance(cause, OSError):
         return cause.errno not in _TO_BE_MENDED
-    return isinstance(error, StoreTaken | GaveUp | SocketInUse | duckdb.IOException)
+    return isinstance(
+        error, StoreTaken | GaveUp | SocketInUse | TakeOverFailed | DatabaseLocked | duckdb.IOException
+    )
 
 
-async def _bind(config: Config, sockets: ExitStack, app: ServiceApp, nursery: trio.Nursery) -> None:
+async def _predecessor(config: Config) -> "TakeOver | None":
+    from ops.service.take_over import running_service  # a client, which only a take-over has to pay
+
+    return await running_service(config)
+
+
+async def _bind(
+    config: Config, sockets: ExitStack, app: ServiceApp, nursery: trio.Nursery, predecessor: "TakeOver | None"
+) -> None:
     """Opens the control interface, all of it or nothing; raises ControlError."""
+    if predecessor is not None:
+        _bind_socket(config, sockets, app, nursery, replaces=True)
+        if config.control.http:
+            nursery.start_soon(_bind_http, config, sockets, app)
+        return
     with ExitStack() as opened:
         listeners = [opened.enter_context(unix_listener(config.control.socket, group=config.control.group))]
         if config.control.http:
@@ -173,6 +220,31 @@ async def _bind(config: Config, sockets: ExitStack, app: ServiceApp, nursery: tr
         sockets.push(opened.pop_all())
     for listener in listeners:
         nursery.start_soon(listener.serve, app)
+
+
+def _bind_socket(
+    config: Config, sockets: ExitStack, app: ServiceApp, nursery: trio.Nursery, *, replaces: bool = False
+) -> None:
+    listener = sockets.enter_context(
+        unix_listener(config.control.socket, group=config.control.group, replaces=replaces)
+    )
+    nursery.start_soon(listener.serve, app)
+
+
+async def _bind_http(config: Config, sockets: ExitStack, app: ServiceApp) -> None:
+    """Opens the port when the process that was replaced has closed it."""
+    host, _, port = config.control.http.rpartition(":")
+    warn_at = trio.current_time() + HTTP_FREE_S
+    while True:
+        try:
+            listener = sockets.enter_context(http_listener(host.strip("[]"), int(port)))
+        except ControlError as error:
+            if trio.current_time() >= warn_at:
+                _log.warning("http_unavailable", reason=str(error))
+                warn_at = float("inf")
+        else:
+            await listener.serve(app)
+        await trio.sleep(STARTED_POLL_S)
 
 
 def _stored(pipeline: Pipeline) -> int:

@@ -81,6 +81,11 @@ class Service:
                 stderr=log,
             )
 
+    def adopt(self, process: "subprocess.Popen[bytes]") -> "subprocess.Popen[bytes]":
+        """Another process is the service from now on."""
+        self._process = process
+        return process
+
     async def records(self, *, each: bool = False) -> None:
         """Returns when it has stored something, or something of each exchange."""
         await until(partial(self._records, all if each else any))
