@@ -129,14 +129,19 @@ class Pipeline:
         self.handing_over = trio.Lock()  # held while it is undecided which of two processes goes on recording
         self._scope, self._asking = trio.CancelScope(), trio.CancelScope()
         self._opened = trio.Event()  # the store is this process's own
-        self._replaced = False
+        self._succeeds = self._replaced = False
         self._failure: Exception | None = None
         self._paused: list[str] = []
 
     @property
     def trouble(self) -> str | None:
-        """What the start is waiting for, or that another process takes over."""
-        return "another process is taking over" if self.handing_over.locked() else self._room.trouble
+        """What the start is waiting for."""
+        return self._room.trouble
+
+    @property
+    def changes_hands(self) -> bool:
+        """Whether another process has the store, or may be taking it."""
+        return self.handing_over.locked() or (self._succeeds and not self._opened.is_set())
 
     def _exchange(self, settings: ExchangeSettings) -> ExchangeRecorder:
         account = self.ledger.account(settings.name)
@@ -219,6 +224,7 @@ class Pipeline:
         If anything fails before `before` has returned, or a stop is requested before that process has released the
         store, everything here is cancelled: the other process has all that was received, and goes on.
         """
+        self._succeeds = True
         try:
             for exchange in self.exchanges.values():
                 exchange.continuity.hold.begin()
@@ -292,8 +298,11 @@ class Pipeline:
         self._lock.__enter__()
         newest = self.store.newest
         await self._room.repeat(partial(trio.to_thread.run_sync, self.store.start))
-        if self.store.newest > newest:  # the other process has stored something before it ended
-            await self._restore(list(self.exchanges.values()), self.delivered())
+        known = self.store.newest == newest  # otherwise the other process has stored something before it ended
+        while not known:
+            with suppress(DatabaseLocked):
+                await self._restore(list(self.exchanges.values()), self.delivered())
+                known = True
         await self.go_on()
 
     def delivered(self) -> dict[str, set[str]]:

@@ -82,8 +82,8 @@ def report_blocked(blocked: Blocked) -> None:
 
 
 class Progress:
-    """Whether ticks become durable: the last flush is recent, there is nothing to flush, or the writer reports that
-    it waits for the disk.
+    """Whether ticks become durable: the last flush is recent, there is nothing to flush, the writer reports that it
+    waits for the disk, or the store is changing hands.
 
     Called every few seconds. It uses the monotonic clock, because a wall clock that jumps must neither hide nor
     simulate a stall.
@@ -99,7 +99,12 @@ class Progress:
         """A description of what is wrong, or None."""
         buffer, acknowledged = self._pipeline.buffer, self._pipeline.writer.acknowledged
         waiting = buffer.oldest_s() or buffer.intake.statistics().depth or buffer.outbox.statistics().depth
-        if not waiting or acknowledged != self._acknowledged or self._pipeline.writer.trouble is not None:
+        if (
+            not waiting
+            or self._pipeline.changes_hands
+            or acknowledged != self._acknowledged
+            or self._pipeline.writer.trouble is not None
+        ):
             self._acknowledged, self._moved_at = acknowledged, trio.current_time()
         still_s = trio.current_time() - self._moved_at
         return None if still_s <= self._young_s else f"nothing became durable for {still_s:.0f} s"

@@ -111,6 +111,8 @@ def _overall(pipeline: Pipeline, health: list[ActorHealth]) -> tuple[str, list[s
         for actor in health
         if actor.state in (State.FAILED, State.BACKOFF, State.DEGRADED)
     ]
+    if pipeline.handing_over.locked():
+        return "stopping", ["another process is taking over", *reasons]
     if pipeline.state != "running":
         return pipeline.state, [pipeline.trouble, *reasons] if pipeline.trouble else reasons
     vital = [actor.state for actor in health if actor.name in ("writer", "buffer")]

@@ -149,7 +149,7 @@ class ServiceApp(ControlApp):
             why = f": {self._pipeline.trouble}" if self._pipeline.trouble else ""
             raise Refused(f"nothing was done: the service is starting{why}; try again")
         if self._pipeline.handing_over.locked():
-            raise Refused(f"nothing was done: {self._pipeline.trouble}; try again")
+            raise Refused("nothing was done: another process is taking over; try again")
 
     async def flush(self) -> None:
         self._must_run()

@@ -18,6 +18,7 @@ import trio
 from actors.pipeline import Pipeline
 from actors.store.lock import StoreTaken
 from ops.control.app import Refused
+from supervisor import describe
 
 DRAIN_S = 20.0  # how long everything received may take to be durable; otherwise this process goes on
 SUCCEED_S = 60.0  # how long the successor may take; then the store is taken again, unless it has locked it
@@ -71,7 +72,7 @@ class HandOver:
     async def lines(self) -> AsyncIterator[AsyncIterator[bytes]]:
         """Begins a hand-over; it is over when the block is left before the successor's socket is there."""
         if self._pipeline.stopping or self._pipeline.handing_over.locked():
-            raise Refused("nothing was done: the service is stopping, or another process is taking over")
+            raise Refused("nothing was done: the service is stopping, or another process is taking over; try again")
         progress = _Progress()
         await self._nursery.start(self._run, progress)
         try:
@@ -99,8 +100,9 @@ class HandOver:
         try:
             with trio.fail_after(DRAIN_S):
                 await self._pipeline.release()
-        except trio.TooSlowError:
+        except (trio.TooSlowError, RuntimeError) as error:
             why = f"not everything received could be stored within {DRAIN_S:g} s"
+            why = why if isinstance(error, trio.TooSlowError) else describe(error)
             progress.says("kept", reason=why)
             _log.warning("hand_over_failed", reason=why)
             await self._pipeline.go_on()

@@ -81,6 +81,8 @@ class _App(ServiceApp):
 
     def hand_over(self) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         self._must_run()
+        if self._changing.locked():
+            raise Refused("nothing was done: the configuration is being changed; try again")
         assert self.successor is not None
         return self.successor.lines()
 

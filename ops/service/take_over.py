@@ -51,7 +51,7 @@ async def running_service(config: Config) -> "TakeOver | None":
             return None
         raise TakeOverFailed(f"cannot take over: {error}") from error
     except ProblemReply as error:
-        if error.status != HTTPStatus.NOT_FOUND:
+        if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.NOT_IMPLEMENTED):
             raise TakeOverFailed(f"cannot take over: {error}") from error
         raise CannotTakeOver(
             "the running service is of an earlier version, which cannot be taken over; stop it, then start this one"
@@ -143,17 +143,21 @@ class TakeOver:
                     return False
                 feeds = None
             except ProblemReply as error:
-                raise TakeOverFailed(f"process {self.pid} does not answer: {error}") from error
+                raise TakeOverFailed(f"process {self.pid} goes on, and does not answer: {error}") from error
             behind = ["everything: it does not answer"] if feeds is None else list(self._behind(pipeline, feeds))
             if not behind:
                 return True
             if any(exchange.continuity.hold.full for exchange in pipeline.exchanges.values()):
-                raise TakeOverFailed(f"more trades wait than there is memory for; process {self.pid} goes on")
+                raise TakeOverFailed(
+                    f"more trades wait than there is memory for; process {self.pid} goes on;"
+                    " try again when it is quieter"
+                )
             if trio.current_time() >= give_up_at:
                 more = f" and {len(behind) - NAMES_MAX} more" if len(behind) > NAMES_MAX else ""
                 raise TakeOverFailed(
                     f"within {DELIVERS_S:g} s this process did not deliver what process {self.pid} delivers:"
-                    f" {', '.join(behind[:NAMES_MAX])}{more}; process {self.pid} goes on"
+                    f" {', '.join(behind[:NAMES_MAX])}{more}; process {self.pid} goes on;"
+                    " `tickwarden doctor` tests each step to an exchange"
                 )
             await trio.sleep(LOOK_S)
 

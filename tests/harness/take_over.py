@@ -1,25 +1,30 @@
 """Two real processes of the service, of which the second takes over from the first, and either may be killed."""
 
+import signal
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import trio
 
-from ops.control.client import ControlClient, NoService, ProblemReply
+from ops.control.client import ControlClient, NoService
 from ops.sandbox import Sandbox, parse_faults
 from tests.harness.cli_process import COMMAND, environment
 from tests.harness.exchange_values import FIVE
+from tests.harness.store_reader import looking
 from tests.harness.truth import Verdict
 from tests.harness.truth_service import Service, until
 
 RATE_PER_S = 50.0
 ASK_EVERY_S = 0.01
+ASK = b"GET /v1/live HTTP/1.1\r\nHost: tickwarden\r\nConnection: close\r\n\r\n"
 # In the order in which they are passed; "" is in no step: while the new process connects.
 STEPS_OF_NEW = (
     "take_over.delivers",
@@ -40,15 +45,16 @@ class Outcome:
     old_ended: int | None
     new_ended: int | None
     verdict: Verdict
+    answers: int
     unanswered_s: float
-    gaps: Sequence[tuple[Any, ...]] = field(default_factory=list)
+    gaps: Sequence[tuple[Any, ...]]
 
 
 class Poller:
     """Asks the socket all the time, as a program that must always get an answer."""
 
-    def __init__(self, socket: Path) -> None:
-        self._client = ControlClient(socket)
+    def __init__(self, path: Path) -> None:
+        self._path = str(path)
         self.longest_s, self.answers = 0.0, 0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -56,13 +62,19 @@ class Poller:
     def _run(self) -> None:
         since = 0.0
         while not self._over.wait(ASK_EVERY_S):
-            try:
-                self._client.get("/v1/live")
-            except (NoService, ProblemReply):
+            if self._answers():
+                since, self.answers = 0.0, self.answers + 1
+            else:
                 since = since or time.monotonic()
                 self.longest_s = max(self.longest_s, time.monotonic() - since)
-            else:
-                since, self.answers = 0.0, self.answers + 1
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as client, suppress(OSError):
+            client.settimeout(5.0)
+            client.connect(self._path)
+            client.sendall(ASK)
+            return client.recv(4096).startswith(b"HTTP/1.1 200")
+        return False
 
     @contextmanager
     def running(self) -> Iterator["Poller"]:
@@ -100,6 +112,10 @@ class Pair:
         """Its exit code; None while it runs."""
         return self.processes[name].poll()
 
+    async def has_ended(self, name: str) -> bool:
+        """Whether it has ended."""
+        return self.ended(name) is not None
+
     async def one_is_left(self) -> str:
         """Waits until one of the two has ended; returns the name of the other, which records."""
 
@@ -126,6 +142,7 @@ async def take_over(
     *,
     kill_old_at: str = "",
     kill_new_at: str = "",
+    killed_before: str = "",
     kill_after_s: Mapping[str, float] | None = None,
     faults: Sequence[str] = (),
     names: Sequence[str] = FIVE,
@@ -134,7 +151,8 @@ async def take_over(
 ) -> tuple[str, Outcome]:
     """One take-over, of which a process may be killed at a step, or so long after the new one was started; returns
     who records then, and the whole truth of the file after that one has recorded for a while. The exchanges have
-    `faults` from the start of the new process on.
+    `faults` from the start of the new process on. With `killed_before` another process has tried before, and was
+    killed at that step.
     """
     sandbox = Sandbox(names, RATE_PER_S, seed=seed)
     async with trio.open_nursery() as nursery:
@@ -146,6 +164,11 @@ async def take_over(
                 pair.start("old", kill_at=kill_old_at)
                 await service.records(each=True)
                 with poller.running():
+                    if killed_before:
+                        pair.start("first", "--take-over", kill_at=killed_before)
+                        await until(partial(pair.has_ended, "first"))
+                        sandbox.forget_client()
+                        assert pair.processes.pop("first").returncode == -signal.SIGKILL
                     sandbox.set_faults(parse_faults(faults, every_s=2.0))
                     pair.start("new", "--take-over", kill_at=kill_new_at)
                     for name, seconds in (kill_after_s or {}).items():
@@ -156,7 +179,10 @@ async def take_over(
                     await trio.sleep(stays_s)
                     sandbox.set_faults(parse_faults([]))
                 verdict = await service.settle(seed, settle_s)
-                outcome = Outcome(pair.ended("old"), pair.ended("new"), verdict, poller.longest_s)
+                with looking(service.path) as con:
+                    gaps = con.execute("SELECT exchange, symbol, reason, status, missing FROM gaps").fetchall()
+                ended = pair.ended("old"), pair.ended("new")
+                outcome = Outcome(*ended, verdict, poller.answers, poller.longest_s, gaps)
             finally:
                 pair.kill_all()
         nursery.cancel_scope.cancel()

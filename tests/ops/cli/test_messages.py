@@ -23,11 +23,15 @@ PLACES = (
     "control/client.py",
     "control/listener.py",
     "service/api.py",
+    "service/hand_over.py",
+    "service/service.py",
+    "service/take_over.py",
     "sandbox/faults.py",
 )
 ANSWERS = {
     *("UsageError", "BadParameter", "ClickException", "ExportError", "QueryError", "DatabaseLocked", "NoService"),
     *("FaultError", "ValueError", "SocketInUse", "SocketPathError", "Refused", "UnknownName"),
+    *("CannotTakeOver", "TakeOverFailed"),
 }
 EXPECTED = {"Wrong": 0, "Mistake": 2, "wrong": 2, "fail": 1}  # which argument is printed behind "expected"
 GAP = "…"  # a value in a message
@@ -47,12 +51,14 @@ ADVICE = {
     "…": "begins before it ends, and before now",
     "a time range begins before it ends; --from … is not before --to …": "begins before it ends",
     "another service has just started on …; `tickwarden status` shows it": "`tickwarden status` shows it",
+    "cannot take over: …": "…",
     "cannot connect to …: …; is [control] socket the running "
     "service's?": "is [control] socket the running service's?",
     "either SQL or --example, not both; the SQL of the examples: --example --json": "either SQL or --example",
     "got port …, expected at most …: … ports are needed": "expected at most …",
     "got …, expected …=… with a number": "expected …=… with a number",
     "got …=…, expected …=…": "expected …=…",
+    "more trades wait than there is memory for; process … goes on; try again when it is quieter": "try again",
     "no SQL: write a query like 'FROM ticks LIMIT 5', or `--example` for a list of queries to "
     "begin with": "write a query like 'FROM ticks LIMIT 5'",
     "no exchange is called …; …": "; …",
@@ -65,8 +71,13 @@ ADVICE = {
     "path": "set [control] socket to another path",
     "nothing to change: give --add SYMBOL or --remove SYMBOL": "give --add SYMBOL or --remove SYMBOL",
     "nothing was changed: …": "…",
+    "nothing was done: another process is taking over; try again": "try again",
+    "nothing was done: the configuration is being changed; try again": "try again",
     "nothing was done: the service is starting…; try again": "try again",
+    "nothing was done: the service is stopping, or another process is taking over; try again": "try again",
     "one format at a time, not …": "one format at a time",
+    "process … goes on, and does not answer: …": "…",
+    "process … keeps the store: …": "…",
     "repair … continues; `tickwarden events` reports its outcome": "`tickwarden events` reports its outcome",
     "serving on …; put the above into a file and run": "put the above into a file and run",
     "the control socket … cannot be reached: …; set [control] socket to another "
@@ -77,16 +88,24 @@ ADVICE = {
     "the output could not be written: …; write it to another place": "write it to another place",
     "the query is empty; write one like: SELECT count(*) FROM ticks": "write one like: SELECT count(*) FROM ticks",
     "the query returns no rows to write; write one like: FROM ticks": "write one like: FROM ticks",
+    "the running service is of an earlier version, which cannot be taken over; stop it, then start "
+    "this one": "stop it, then start this one",
+    "the running service is …; try again in a moment": "try again in a moment",
     "the service at … closed the connection (…); it may have stopped: try again": "try again",
     "the service at … does not answer: it accepts no more connections; look at its log": "look at its log",
     "the service at … does not answer: it is blocked, or this machine is overloaded; look at "
     "its log": "look at its log",
+    "the service on … records into …, not into …; a take-over keeps the file: set store.path to it, "
+    "or start this one without --take-over": "set store.path to it",
+    "the service that records into … answers on …; set [control] socket to that": "set [control] socket to that",
     "the system refused what this command needs: ……": "what this command needs: ……",
     "there is no example …; …": "; …",
     "there is no exchange …; …": "; …",
     "there is no terminal to ask on: name what to record, like --exchange "
     "binance": "name what to record, like --exchange binance",
     "warning: …": "…",
+    "within … s this process did not deliver what process … delivers: ……; process … goes on; `tickwarden "
+    "doctor` tests each step to an exchange": "`tickwarden doctor` tests each step",
     "you may not connect to …: only its owner, root and its group may": "only its owner, root and its group may",
     "… belongs to another database file, and DuckDB would read it as part of the copy: move it "
     "away, or give the copy another name": "move it away, or give the copy another name",

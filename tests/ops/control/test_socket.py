@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -177,6 +177,33 @@ async def test_a_living_service_is_not_displaced(tmp_path: Path) -> None:
         assert str(path) in await refused(SocketInUse, path)
         assert path.lstat().st_ctime_ns == before  # not even moved away and back
         assert await ask(path) == 200
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_successor_takes_the_path_in_one_step_and_its_predecessor_leaves_it_alone(tmp_path: Path) -> None:
+    path, lost = tmp_path / "s.sock", list[str]()
+    over = threading.Event()
+
+    def connect() -> None:
+        while not over.is_set():
+            with socket.socket(socket.AF_UNIX) as client:
+                if client.connect_ex(str(path)):
+                    lost.append("nobody listens")
+
+    with ExitStack() as successors, control_listener(path, None, 1000):
+        visitor = threading.Thread(target=connect)
+        visitor.start()
+        try:
+            for _ in range(50):
+                listening = successors.enter_context(control_listener(path, None, 1000, replaces=True))
+        finally:
+            over.set()
+            visitor.join()
+        assert lost == []
+        before = path.lstat().st_ino
+        with control_listener(path, None, 10, replaces=True):
+            assert path.lstat().st_ino != before
+        assert not path.exists() and listening.fileno() >= 0
     assert list(tmp_path.iterdir()) == []
 
 

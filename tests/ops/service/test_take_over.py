@@ -1,0 +1,104 @@
+"""What may be taken over, and what is said if not."""
+
+import json
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from actors.store.lock import StoreLock
+from ops.config.config import Config, load_config
+from ops.control.app import ControlApp
+from ops.service.hand_over import CannotTakeOver, TakeOverFailed
+from ops.service.take_over import running_service
+from tests.harness.control_serving import serve_control
+
+
+class Running(ControlApp):
+    """A service of which only the status is asked for."""
+
+    capabilities = frozenset({"feeds"})
+
+    def __init__(self, store: Path, state: str = "ok") -> None:
+        self.store, self.state = store, state
+
+    def status(self) -> Mapping[str, object]:
+        return {"pid": os.getpid(), "state": self.state, "store": {"path": str(self.store)}}
+
+    def actors(self) -> Sequence[Mapping[str, object]]:
+        return []
+
+    def live(self) -> bool:
+        return True
+
+    def ready(self) -> Sequence[str]:
+        return []
+
+    def feeds(self) -> Mapping[str, object]:
+        return {}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    file = tmp_path / "tickwarden.toml"
+    file.write_text(f'[store]\npath = "{tmp_path}/ticks.duckdb"\n[exchanges.kraken]\nsymbols = ["BTC/USD"]\n')
+    return load_config(file)
+
+
+@asynccontextmanager
+async def running(config: Config, app: ControlApp) -> AsyncIterator[None]:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve_control, config.control.socket, app)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def refused(config: Config, app: ControlApp, error: type[Exception]) -> str:
+    async with running(config, app):
+        with pytest.raises(error) as why:
+            await running_service(config)
+    return str(why.value)
+
+
+async def test_where_nothing_runs_there_is_nothing_to_take_over(config: Config) -> None:
+    assert await running_service(config) is None
+
+
+async def test_a_service_with_the_same_store_is_taken_over(config: Config) -> None:
+    async with running(config, Running(config.store.path)):
+        found = await running_service(config)
+    assert found is not None and found.pid == os.getpid()
+
+
+async def test_a_service_with_another_store_is_left_alone(config: Config, tmp_path: Path) -> None:
+    why = await refused(config, Running(tmp_path / "other.duckdb"), CannotTakeOver)
+    assert "other.duckdb" in why and "set store.path" in why
+
+
+async def test_a_service_that_is_starting_or_stopping_is_left_alone(config: Config) -> None:
+    assert "try again" in await refused(config, Running(config.store.path, "starting"), TakeOverFailed)
+
+
+async def test_a_service_of_an_earlier_version_is_left_alone(config: Config) -> None:
+    class Earlier(Running):
+        capabilities = frozenset()
+
+    assert "earlier version" in await refused(config, Earlier(config.store.path), CannotTakeOver)
+
+
+async def test_a_service_with_another_socket_is_named(config: Config, tmp_path: Path) -> None:
+    config = replace(config, control=replace(config.control, socket=tmp_path / "new.sock"))
+    with StoreLock(config.store.path, socket=str(tmp_path / "old.sock")), pytest.raises(CannotTakeOver) as why:
+        await running_service(config)
+    assert "old.sock" in str(why.value) and "set [control] socket" in str(why.value)
+
+
+async def test_what_a_dead_process_has_left_is_nothing_to_take_over(config: Config) -> None:
+    lock: dict[str, Any] = {"pid": 2**22 + 1, "socket": "old.sock"}
+    config.store.path.with_name("ticks.duckdb.lock").write_text(json.dumps(lock))
+    assert await running_service(config) is None
