@@ -221,8 +221,8 @@ class Pipeline:
     ) -> None:
         """Starts as the successor of the process that records into the store now.
 
-        If anything fails before `before` has returned, or a stop is requested before that process has released the
-        store, everything here is cancelled: the other process has all that was received, and goes on.
+        If anything fails before `before` has returned, or a stop is requested before, everything here is cancelled:
+        the other process has all that was received, and goes on.
         """
         self._succeeds = True
         try:
@@ -234,10 +234,7 @@ class Pipeline:
             await self._pause((*_READING, *_SINKS, "instruments"))
             with self._asking:
                 delivered = await predecessor(self)
-            if self._asking.cancelled_caught:
-                task_status.started()
-                self._scope.cancel()
-                await trio.lowlevel.checkpoint()
+            await self._leave_if_stopping(task_status)
             self.crash_point("take_over.released")
             await self._lock_released(locked)
             self.crash_point("take_over.locked")
@@ -249,10 +246,17 @@ class Pipeline:
             self.crash_point("take_over.admitted")
             await self.flush()
             self.crash_point("take_over.stored")
+            await self._leave_if_stopping(task_status)
             await before()
             self.crash_point("take_over.named")
         except Exception as error:  # noqa: BLE001 - raised by `run`, when everything is cancelled
             self._failure = error
+            self._scope.cancel()
+            await trio.lowlevel.checkpoint()
+
+    async def _leave_if_stopping(self, task_status: trio.TaskStatus[None]) -> None:
+        if self.stopping:
+            task_status.started()
             self._scope.cancel()
             await trio.lowlevel.checkpoint()
 

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -189,7 +189,7 @@ async def take_over(
     return left, outcome
 
 
-async def until_more(folder: Path, names: Mapping[str, object]) -> None:
+async def until_more(folder: Path, names: Iterable[str]) -> None:
     """Until the process that answers has stored more of each exchange."""
     client = ControlClient(folder / "ticks.duckdb.sock")
 
