@@ -67,9 +67,9 @@ class Deduplicator:
 
     def forget(self) -> None:
         """Forgets everything but which markets there are, what delivers them and since when."""
-        before, opened = dict(self.trackers), self.shared.book.opened
+        before, book = dict(self.trackers), self.shared.book
         self.shared = Shared(self.shared.exchange, GapLog(self.shared.exchange))
-        self.shared.book.opened = opened  # a count of the whole run
+        self.shared.book.opened, self.shared.book.on_urgent = book.opened, book.on_urgent
         self.trackers.clear()
         self._lead = Lead()
         for symbol, promise in self.promises.copy().items():

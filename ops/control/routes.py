@@ -210,9 +210,9 @@ async def _feeds(call: Call) -> Reply:
     return _json(call.app.feeds())
 
 
-async def _hand_over(call: Call) -> Lines:
+async def _hand_over(call: Call) -> Stream:
     _read_body(call.body, _Nothing)
-    return call.app.hand_over()
+    return Stream(call.app.hand_over())
 
 
 async def _log_level(call: Call) -> Reply:

@@ -18,6 +18,7 @@ import trio
 from actors.pipeline import Pipeline
 from actors.store.lock import StoreTaken
 from ops.control.app import Refused
+from ops.monitoring.status import feeds
 from supervisor import describe
 
 DRAIN_S = 20.0  # how long everything received may take to be durable; otherwise this process goes on
@@ -89,7 +90,7 @@ class HandOver:
             own = _identity(self._socket)
             if await self._release(progress):
                 pipeline.crash_point("hand_over.released")
-                progress.says("released", delivered={name: sorted(s) for name, s in pipeline.delivered().items()})
+                progress.says("released", feeds=feeds(pipeline))
                 give_up_at = trio.current_time() + SUCCEED_S
                 while not await self._decided(progress, own, give_up_at):  # noqa: ASYNC110 - a file and a lock
                     await trio.sleep(LOOK_S)

@@ -5,7 +5,7 @@ import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from actors.wire.dial import client_context
 from ops.config.config import Config
 from ops.control.app import Refused
 from ops.control.listener import ControlError, SocketInUse
-from ops.control.server import http_listener, unix_listener
+from ops.control.server import Listener, http_listener, unix_listener
 from ops.monitoring.logs import drain_logs, lines_dropped, log_event, set_level
 from ops.monitoring.loop_monitor import Progress, Watch, status_line
 from ops.monitoring.metrics_restarts import Restarts
@@ -217,11 +217,15 @@ async def _bind(
     with ExitStack() as opened:
         listeners = [opened.enter_context(unix_listener(config.control.socket, group=config.control.group))]
         if config.control.http:
-            host, _, port = config.control.http.rpartition(":")
-            listeners.append(opened.enter_context(http_listener(host.strip("[]"), int(port), config.control.token)))
+            listeners.append(opened.enter_context(_http(config)))
         sockets.push(opened.pop_all())
     for listener in listeners:
         nursery.start_soon(listener.serve, app)
+
+
+def _http(config: Config) -> AbstractContextManager[Listener]:
+    host, _, port = config.control.http.rpartition(":")
+    return http_listener(host.strip("[]"), int(port), config.control.token)
 
 
 def _bind_socket(
@@ -235,11 +239,10 @@ def _bind_socket(
 
 async def _bind_http(config: Config, sockets: ExitStack, app: ServiceApp) -> None:
     """Opens the port when the process that was replaced has closed it."""
-    host, _, port = config.control.http.rpartition(":")
     warn_at = trio.current_time() + HTTP_FREE_S
     while True:
         try:
-            listener = sockets.enter_context(http_listener(host.strip("[]"), int(port)))
+            listener = sockets.enter_context(_http(config))
         except ControlError as error:
             if trio.current_time() >= warn_at:
                 _log.warning("http_unavailable", reason=str(error))

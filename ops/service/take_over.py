@@ -106,8 +106,23 @@ class TakeOver:
         if self._answer["state"] != "released":
             raise TakeOverFailed(f"process {self.pid} keeps the store: {self._answer.get('reason')}")
         _log.info("taking_store", pid=self.pid)
-        theirs, own = self._answer["delivered"], pipeline.delivered()
-        return {name: own[name] & set(theirs.get(name, ())) for name in own}
+        return {
+            name: {symbol for symbol in symbols if self._proves(pipeline, name, symbol)}
+            for name, symbols in pipeline.delivered().items()
+        }
+
+    def _proves(self, pipeline: Pipeline, name: str, symbol: str) -> bool:
+        """Whether nothing can be missing between what the other process has stored and what is held here.
+
+        A connection that hangs looks like one of a quiet market. So, unless ids show what is missing, the other
+        process must have received a trade after this one began to receive: it delivered up to then.
+        """
+        feeds = self._answer["feeds"].get(name, {})
+        if symbol not in feeds:
+            return False
+        theirs_at, exchange = _at(feeds[symbol]), pipeline.exchanges[name]
+        since = [one.state.since[symbol] for one in exchange.connections if symbol in one.state.since]
+        return exchange.continuity.counts(symbol) or theirs_at >= min(since) + KEEPS_UP_S
 
     async def follow(self) -> None:
         """Holds the conversation with the other process, whose end tells that one that this process has ended."""
@@ -175,8 +190,7 @@ class TakeOver:
                 yield name
 
     def _delivers(self, exchange: ExchangeRecorder, symbol: str, theirs: str | None) -> bool:
-        now, offset_s = trio.current_time(), time.time() - trio.current_time()
-        theirs_at = datetime.fromisoformat(theirs).timestamp() - offset_s if theirs else float("-inf")
+        now, theirs_at = trio.current_time(), _at(theirs)
         key = (exchange.settings.name, symbol)
         for connection in exchange.connections:
             state = connection.state
@@ -194,6 +208,13 @@ class TakeOver:
                 return True
         self._kept_up.discard(key)
         return False
+
+
+def _at(instant: str | None) -> float:
+    """A time of the other process, by trio's clock of this one."""
+    if instant is None:
+        return float("-inf")
+    return datetime.fromisoformat(instant).timestamp() - (time.time() - trio.current_time())
 
 
 def _lives(pid: int) -> bool:

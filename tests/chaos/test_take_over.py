@@ -26,7 +26,7 @@ COUNTED = ("binance", "okx", "kraken")
 
 def check(outcome: Outcome) -> None:
     print(outcome)
-    assert outcome.verdict.stored == outcome.verdict.happened > 0
+    assert outcome.verdict.total.stored == outcome.verdict.total.made > 0
 
 
 @pytest.mark.parametrize("step", STEPS_OF_NEW)
@@ -65,7 +65,7 @@ async def test_gaps_on_their_way_to_be_filled_are_filled_by_whoever_records(
     faults = ("duplicate=0.05", "reorder=0.05", "gap=0.05", "rest_fail=0.2")
     left, outcome = await take_over(tmp_path, 1, names=COUNTED, faults=faults, kill_new_at=kill_new_at)
     check(outcome)
-    assert left == ("old" if kill_new_at else "new") and outcome.verdict.gaps_filled > 10
+    assert left == ("old" if kill_new_at else "new") and outcome.verdict.total.gaps_filled > 10
 
 
 async def test_markets_of_a_changed_configuration_begin_and_end(tmp_path: Path) -> None:
@@ -129,4 +129,4 @@ async def test_a_new_process_that_is_stopped_on_the_way_leaves_the_old_one(
             finally:
                 pair.kill_all()
         nursery.cancel_scope.cancel()
-    assert verdict.stored == verdict.happened > 0
+    assert verdict.total.stored == verdict.total.made > 0

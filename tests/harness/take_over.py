@@ -16,10 +16,10 @@ import trio
 
 from ops.control.client import ControlClient, NoService
 from ops.sandbox import Sandbox, parse_faults
+from ops.sandbox.truth import Verdict
 from tests.harness.cli_process import COMMAND, environment
 from tests.harness.exchange_values import FIVE
 from tests.harness.store_reader import looking
-from tests.harness.truth import Verdict
 from tests.harness.truth_service import Service, until
 
 RATE_PER_S = 50.0
