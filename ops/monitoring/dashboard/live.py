@@ -19,8 +19,8 @@ from ops.monitoring.dashboard.timeline import Timeline, read_timeline
 
 EVERY_S = 1.0
 LOOP_SHARE = 0.02  # of the event loop's time at most; a service of thousands of actors is shown less often
-TIMELINE_EVERY_S = 10.0
-QUERY_SHARE = 0.02  # of one core's time at most, for the queries of a file that has become large
+TIMELINE_EVERY_S = 15.0
+QUERY_SHARE = 0.01  # of one core's time at most, for the queries of a file that has become large
 ACTORS_MAX = 500  # those that are not ok come first
 _TROUBLED = ("failed", "backoff", "degraded", "starting", "stopping", "paused")
 

@@ -26,11 +26,19 @@ NOTHING, VERIFIED, UNVERIFIED, REPAIRED, UNKNOWN, LOST = range(6)
 STATES = ("nothing", "verified", "unverified", "repaired", "unknown", "lost")
 REASONS = tuple(reason.value for reason in GapReason)
 
-# The view `coverage`, from the rows that matter for the window alone: what ended before it changes nothing in it.
+# The rows that matter for the window, read once: the tail of each table is some hundred small files. What ended
+# before the window changes nothing in it, so that the view `coverage` is the same over these rows.
+_READ = (
+    """CREATE TEMP TABLE window_audit AS SELECT exchange, run_id, "at", received, duplicates, rejected
+       FROM audit WHERE "at" >= make_timestamptz($since)""",
+    """CREATE TEMP TABLE window_feeds AS SELECT * FROM feeds
+       WHERE event <> 'proved' OR until > make_timestamptz($since)""",
+    """CREATE TEMP TABLE window_gaps AS SELECT * FROM gaps
+       WHERE to_time IS NULL OR to_time >= make_timestamptz($since)""",
+)
+
 _COVERED = f"""
-WITH audit AS (SELECT * FROM main.audit WHERE epoch_us("at") >= $since),
-feeds AS (SELECT * FROM main.feeds WHERE event <> 'proved' OR epoch_us(until) > $since),
-gaps AS (SELECT * FROM main.gaps WHERE to_time IS NULL OR epoch_us(to_time) >= $since)
+WITH audit AS (FROM window_audit), feeds AS (FROM window_feeds), gaps AS (FROM window_gaps)
 SELECT exchange, symbol, epoch_us(from_time), epoch_us(to_time), status, proof FROM ({COVERAGE_SELECT})
 WHERE epoch_us(to_time) > $since AND epoch_us(from_time) < $until
 """
@@ -38,16 +46,14 @@ WHERE epoch_us(to_time) > $since AND epoch_us(from_time) < $until
 _GAPS = """
 SELECT exchange, symbol, reason, status, epoch_us(coalesce(from_time, opened_at)), epoch_us(to_time), missing,
        recovered, gap_id
-FROM gaps
-WHERE (to_time IS NULL OR epoch_us(to_time) >= $since) AND epoch_us(coalesce(from_time, opened_at)) < $until
+FROM window_gaps WHERE epoch_us(coalesce(from_time, opened_at)) < $until
 ORDER BY coalesce(from_time, opened_at) DESC, exchange, symbol
 """
 
 _RATES = """
 SELECT exchange, run_id, epoch_us("at") // $step AS step, max(received - duplicates - rejected) AS ticks
-FROM audit WHERE epoch_us("at") >= $since GROUP BY ALL ORDER BY ALL
+FROM window_audit WHERE epoch_us("at") >= $since GROUP BY ALL ORDER BY ALL
 """
-
 
 Market = tuple[str, str]  # exchange and symbol
 
@@ -103,11 +109,13 @@ class Timeline(Struct, frozen=True):
 
 
 def read_timeline(con: duckdb.DuckDBPyConnection, now_us: int, markets: Sequence[Market] = ()) -> Timeline:
-    """Queries the file for what is in it and for `markets`; raises duckdb.Error."""
+    """Queries the file for what is in it and for `markets`, once a connection; raises duckdb.Error."""
     since = (now_us // _PIECE_US + 1) * _PIECE_US - PIECES * _PIECE_US
     window = {"since": since, "until": since + PIECES * _PIECE_US}
+    for statement in _READ:
+        con.execute(statement, {"since": since})
     covered = [Covered(*row) for row in con.execute(_COVERED, window).fetchall()]
-    gaps = [Gap(*row) for row in con.execute(_GAPS, window).fetchall()]
+    gaps = [Gap(*row) for row in con.execute(_GAPS, {"until": window["until"]}).fetchall()]
     step = RATE_STEP_S * 1_000_000
     rates = con.execute(_RATES, {"since": now_us - RATE_WINDOW_S * 1_000_000, "step": step}).fetchall()
     lanes = lanes_of(covered, gaps, since, markets)

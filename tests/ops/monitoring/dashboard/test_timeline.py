@@ -167,5 +167,7 @@ def test_what_ended_before_the_window_can_be_left_out_of_the_view(
         " FROM coverage WHERE epoch_us(to_time) > $since AND epoch_us(from_time) < $until",
         window,
     ).fetchall()
+    for statement in timeline._READ:
+        con.execute(statement, {"since": window["since"]})
     cut = con.execute(timeline._COVERED, window).fetchall()
     assert [(*row[:2], max(row[2], window["since"]), *row[3:]) for row in cut] == whole
