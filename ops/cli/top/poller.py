@@ -9,16 +9,18 @@ from typing import TypeVar
 from ops.cli.top.sample import Sample
 from ops.control.client import ControlClient, NoService, ProblemReply
 
+RETRY_S = 1.0  # a service that is gone is asked as often as this, whatever the interval
 T = TypeVar("T")
+Seen = Sample | NoService | ProblemReply
 
 
 class Poller:
-    """Calls `show` with each sample, or with the text of what went wrong, in a thread of its own.
+    """Calls `show` with each sample, or with what went wrong, in a thread of its own.
 
     The thread is a daemon: the program ends although an answer, or the outcome of a command, is still awaited.
     """
 
-    def __init__(self, service: ControlClient, interval_s: float, show: Callable[[Sample | str], object]) -> None:
+    def __init__(self, service: ControlClient, interval_s: float, show: Callable[[Seen], object]) -> None:
         self._service, self._interval_s, self._show = service, interval_s, show
         self._stopped = threading.Event()
 
@@ -46,11 +48,12 @@ class Poller:
     def _run(self) -> None:
         due = time.monotonic() + self._interval_s
         while not self._stopped.wait(max(0.0, due - time.monotonic())):
-            due = time.monotonic() + self._interval_s
+            asked_s = time.monotonic()
             try:
-                seen: Sample | str = Sample.of(self._service)
+                seen: Seen = Sample.of(self._service)
             except (NoService, ProblemReply) as error:
-                seen = str(error)
+                seen = error
+            due = asked_s + (self._interval_s if isinstance(seen, Sample) else min(self._interval_s, RETRY_S))
             self._tell(self._show, seen)
 
     def _tell(self, who: Callable[[T], object], what: T) -> None:

@@ -20,16 +20,18 @@ from textual.widgets import DataTable, Footer, Input, Static
 from ops.cli.top import lines, tables
 from ops.cli.top.dialogs import KEYS, Dialog
 from ops.cli.top.history import History
-from ops.cli.top.poller import Poller
+from ops.cli.top.poller import Poller, Seen
 from ops.cli.top.rows import STYLES, WARNING, Rows
 from ops.cli.top.sample import Sample
 from ops.cli.top.tables import ACTOR_ORDERS, EXCHANGE_ORDERS
-from ops.control.client import ControlClient, segment
+from ops.control.client import ControlClient, NoService, ProblemReply, segment
 from ops.terminal.layout import shortened
+from supervisor.text import printable
 
 LATE_S = 1.5  # how much later than expected an answer is before that is shown
-SAID_S = 6.0  # how long the outcome of a command is shown
+SAID_S = 4.0  # how long the outcome of a command is shown
 DETAIL_LINES = 2
+GONE = (FileNotFoundError, ConnectionError)  # nobody listens; a service that stands still only times out
 FIND = "text in a name, state or reason; Enter keeps the filter, Esc shows all"
 QUESTIONS = {
     "restart": "Restart {}?\nWhat it does is interrupted until it runs again.",
@@ -37,10 +39,10 @@ QUESTIONS = {
 }
 
 
-class Seen(Message):
-    """What the poller saw: a sample, or what went wrong."""
+class Looked(Message):
+    """What the poller saw."""
 
-    def __init__(self, seen: Sample | str) -> None:
+    def __init__(self, seen: Seen) -> None:
         super().__init__()
         self.seen = seen
 
@@ -89,13 +91,13 @@ class TopScreen(App[int]):
         self._interval_s = interval_s
         self._sample, self._history = first, History()
         self._history.add(first)
-        self._problem: str | None = None
+        self._problem: NoService | ProblemReply | None = None
         self._said, self._said_until_s = "", 0.0
         self._busy: str | None = None
         self._exchanges, self._actors = Rows("exchanges", EXCHANGE_ORDERS), Rows("actors", ACTOR_ORDERS)
         self._above, self._below = Static(id="above"), Static(id="below")
         self._find = Input(id="find", placeholder=FIND, select_on_focus=False)
-        self._poller = Poller(service, interval_s, lambda seen: self.post_message(Seen(seen)))
+        self._poller = Poller(service, interval_s, lambda seen: self.post_message(Looked(seen)))
 
     def compose(self) -> ComposeResult:
         yield self._above
@@ -124,8 +126,8 @@ class TopScreen(App[int]):
 
     # What is drawn
 
-    def on_seen(self, message: Seen) -> None:
-        if isinstance(message.seen, str):
+    def on_looked(self, message: Looked) -> None:
+        if not isinstance(message.seen, Sample):
             self._problem = message.seen
         else:
             pid, before = message.seen.status["pid"], self._sample.status["pid"]
@@ -160,23 +162,22 @@ class TopScreen(App[int]):
     def _lines(self, width: int, stale: bool) -> Text:
         """The whole in a line, then the process and the store, or why there is no answer."""
         style = "dim" if stale else ""
-        state, text = lines.verdict(self._sample, self._history)
-        if stale:
-            gone = "the service is gone" if self._problem else "no answer"
-            ago = time.monotonic() - self._sample.monotonic_s
-            state, text = (
-                "failed",
-                f"{gone} since {self._sample.now:%H:%M:%S} UTC ({ago:.0f} s), retrying; below: the last values",
-            )
+        state, text = ("failed", self._banner()) if stale else lines.verdict(self._sample, self._history)
         shown = Text()
         shown.append(
             shortened(text, width).ljust(width),
             f"{STYLES.get(state, WARNING)} reverse" if state != "ok" else "bold",
         )
-        second = self._problem or lines.service_line(self._sample, width)
+        second = str(self._problem or lines.service_line(self._sample, width))
         for line in (second, lines.store_line(self._sample)):
             shown.append("\n" + shortened(line, width), style)
         return shown
+
+    def _banner(self) -> str:
+        gone = isinstance(self._problem, NoService) and isinstance(self._problem.__cause__, GONE)
+        ago = time.monotonic() - self._sample.monotonic_s
+        since = f"since {self._sample.now:%H:%M:%S} UTC ({ago:.0f} s)"
+        return f"{'the service is gone' if gone else 'no answer'} {since}, retrying; below: the last values"
 
     def _draw_detail(self) -> None:
         """The outcome of the last command for a while, else all about the selected row."""
@@ -184,8 +185,9 @@ class TopScreen(App[int]):
             self._said = ""
         row = self._current.selected
         text = self._said or (row.detail if row else "no row has this text; Esc shows all again")
-        lines = Text(shortened(text, self.size.width * DETAIL_LINES - 8), "bold" if self._said else "")
-        self._below.update(lines)
+        style = "bold" if self._said else ""
+        room = self.size.width * DETAIL_LINES - 8  # words that end a line leave some of it empty
+        self._below.update(Text(shortened(printable(text, 2 * room), room), style))
 
     def _say(self, text: str) -> None:
         self._said, self._said_until_s = text, time.monotonic() + SAID_S

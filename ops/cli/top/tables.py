@@ -11,6 +11,7 @@ from ops.cli.top.history import History
 from ops.cli.top.sample import Sample
 from ops.cli.top.words import fill, lag, number, plain, until
 from ops.terminal.layout import shortened, width_of
+from supervisor.text import printable
 
 GAP = 1  # between two columns: at 80 there is no room for more
 NAME_MIN, NAME_SHARE = 12, 0.45  # of the width, for names
@@ -216,6 +217,6 @@ def _name_width(names: Sequence[str], width: int) -> int:
 
 def cell(column: Column, text: str) -> str:
     """A text as wide as its column, with the gap behind it."""
-    short = shortened(text, column.width)
+    short = shortened(printable(text), column.width)
     space = " " * (column.width - width_of(short))
     return (space + short if column.right else short + space) + " " * GAP
