@@ -111,7 +111,7 @@ class TopScreen(App[int]):
     def on_mount(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            pass
+            loop.add_signal_handler(number, self.exit)
         self._poller.start()
         self.set_interval(1.0, self._draw_if_late)
         self._exchanges.focus()
