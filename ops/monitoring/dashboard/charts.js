@@ -1,6 +1,8 @@
 // The charts: ticks a second and lag of each exchange over the last ten minutes, in a bounded number of points.
 
 const CHART_S = 600;
+const BREAK_S = 15; // longer than two points of what the file knows are apart
+const CHART_MIN_S = 60; // of time that a chart shows at least, though it has less to show
 const SMOOTH_S = 5; // counters of slow feeds rise about once a second, so single seconds mean little
 const COLOURS = 8;
 const DASHES = [[], [6, 3], [2, 2], [10, 3, 2, 3]]; // lines of one colour differ by their dashes
@@ -8,7 +10,8 @@ const DASHES = [[], [6, 3], [2, 2], [10, 3, 2, 3]]; // lines of one colour diffe
 const lineOf = (place) => ({ colour: `--c${place % COLOURS}`, dash: DASHES[Math.floor(place / COLOURS) % DASHES.length] });
 
 class Samples {
-  // One value of each exchange a second; older ones than CHART_S are dropped.
+  // One value of each exchange a second; older ones than CHART_S are dropped. A value that is undefined is bridged by
+  // its line, a null interrupts it: there is one wherever nothing is known for longer than BREAK_S.
   constructor() {
     this.times = [];
     this.values = new Map();
@@ -16,12 +19,17 @@ class Samples {
 
   put(time, values) {
     if (this.times.length && time <= this.times.at(-1)) return;
-    this.times.push(time);
-    for (const name of new Set([...this.values.keys(), ...Object.keys(values)])) {
-      if (!this.values.has(name)) this.values.set(name, new Array(this.times.length - 1).fill(null));
-      this.values.get(name).push(values[name] ?? null);
-    }
+    if (this.times.length && time - this.times.at(-1) > BREAK_S) this.append(time - 1, null, {});
+    this.append(time, undefined, values);
     this.drop(time - CHART_S);
+  }
+
+  append(time, missing, values) {
+    for (const name of Object.keys(values)) {
+      if (!this.values.has(name)) this.values.set(name, new Array(this.times.length).fill(undefined));
+    }
+    this.times.push(time);
+    for (const [name, column] of this.values) column.push(values[name] ?? missing);
   }
 
   drop(until) {
@@ -31,31 +39,32 @@ class Samples {
     this.times.splice(0, old);
     for (const [name, column] of this.values) {
       column.splice(0, old);
-      if (column.every((value) => value === null)) this.values.delete(name);
+      if (column.every((value) => value === null || value === undefined)) this.values.delete(name);
     }
   }
 
-  // Puts what the file knows before the first second that was seen live.
+  // Puts what the file knows before the first second that was seen live, and where the page did not look.
   fillIn(history, now) {
-    const first = this.times[0] ?? now;
-    const rows = new Map();
+    const rows = new Map(this.times.map((time, place) => [time, this.row(place)]));
+    const live = [...this.times];
     for (const [name, points] of Object.entries(history)) {
       for (const [time, value] of points) {
-        if (time >= first || time < now - CHART_S) continue;
+        if (time < now - CHART_S || live.some((seen) => Math.abs(seen - time) < BREAK_S / 2)) continue;
         if (!rows.has(time)) rows.set(time, {});
         rows.get(time)[name] = value;
       }
     }
-    const times = [...rows.keys()].sort((a, b) => a - b);
-    for (const name of Object.keys(history)) {
-      if (!this.values.has(name)) this.values.set(name, new Array(this.times.length).fill(null));
-    }
-    for (const [name, column] of this.values) column.unshift(...times.map((time) => rows.get(time)[name] ?? null));
-    this.times.unshift(...times);
+    this.times = [];
+    this.values.clear();
+    for (const time of [...rows.keys()].sort((a, b) => a - b)) this.put(time, rows.get(time));
+  }
+
+  row(place) {
+    return Object.fromEntries([...this.values].map(([name, column]) => [name, column[place]]));
   }
 
   columns(names) {
-    return [this.times, ...names.map((name) => this.values.get(name) ?? new Array(this.times.length).fill(null))];
+    return [this.times, ...names.map((name) => this.values.get(name) ?? new Array(this.times.length).fill(undefined))];
   }
 }
 
@@ -82,6 +91,13 @@ class Rates {
 }
 
 class Chart {
+  static all = [];
+
+  // Where all charts begin, so that one can be read below the other.
+  static begin() {
+    return Math.min(...Chart.all.map((chart) => chart.samples.times[0] ?? Infinity));
+  }
+
   constructor(host, { logarithmic, write }) {
     this.host = host;
     this.logarithmic = logarithmic;
@@ -90,6 +106,7 @@ class Chart {
     this.focus = null;
     this.plot = null;
     this.samples = new Samples();
+    Chart.all.push(this);
     new ResizeObserver(() => this.plot?.setSize(this.size())).observe(host);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.build());
   }
@@ -106,7 +123,7 @@ class Chart {
     const axis = { stroke: ink, grid, ticks: { show: false }, font };
     const series = this.names.map((name, place) => {
       const { colour, dash } = lineOf(place);
-      return { label: name, stroke: styleOf(colour), width: 1.5, dash, points: { show: false }, spanGaps: true };
+      return { label: name, stroke: styleOf(colour), width: 1.5, dash, points: { show: false } };
     });
     const scale = this.logarithmic
       ? { distr: 3, range: (_, low, high) => [Math.max(0.1, Math.min(low ?? 1, 1)), Math.max(high ?? 100, 100) * 1.3] }
@@ -117,9 +134,9 @@ class Chart {
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
       focus: { alpha: 0.15 },
       padding: [8, 8, 0, 0],
-      scales: { x: { time: true, range: (_, low, high) => [(high ?? CHART_S) - CHART_S, high ?? CHART_S] }, y: scale },
+      scales: { x: { time: true, range: (_, low, high) => [Math.min(Chart.begin(), (high ?? 0) - CHART_MIN_S), high ?? CHART_MIN_S] }, y: scale },
       axes: [
-        { ...axis, size: 30, space: 80, values: (_, ticks) => ticks.map((tick) => minute(tick * 1000)) },
+        { ...axis, size: 30, space: 80, values: (_, ticks, ...[, , step]) => ticks.map((tick) => (step < 60 ? clock : minute)(tick * 1000)) },
         { ...axis, size: 52, space: 34, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : this.write(tick))) },
       ],
       series: [{}, ...series],

@@ -109,7 +109,7 @@ class Lanes {
   reserve(markets) {
     if (this.timeline !== null) return;
     const height = matchMedia("(max-width: 760px)").matches ? 42 : 24;
-    this.host.style.minHeight = `${Math.min(markets, 60) * height + 24}px`;
+    this.host.style.minHeight = `${Math.min(markets, 60) * height + 2 * (height > 24 ? 20 : 24)}px`;
   }
 
   show(timeline) {
@@ -139,17 +139,21 @@ class Lanes {
     const first = pieces - pieces / this.zoom;
     const begin = since / 1000 + (first / pieces) * windowS * 1000;
     const end = since / 1000 + windowS * 1000;
-    const items = [...lanes, { axis: true }];
+    const items = [{ head: true }, ...lanes, { axis: true }];
     keep(
       this.host,
       items,
-      (lane) => (lane.axis ? "axis" : `${lane.exchange} ${lane.symbol}`),
+      (lane) => (lane.axis ? "axis" : lane.head ? "head" : `${lane.exchange} ${lane.symbol}`),
       (lane) => this.makeLane(lane),
-      (node, lane) => (lane.axis ? this.drawAxis(node, begin, end) : this.drawLane(node, lane, first)),
+      (node, lane) => {
+        if (lane.axis) this.drawAxis(node, begin, end);
+        else if (!lane.head) this.drawLane(node, lane, first);
+      },
     );
   }
 
   makeLane(lane) {
+    if (lane.head) return make("div", { className: "lane head", ariaHidden: "true" }, make("span", {}, "market"), make("span"), make("span", { className: "num" }, "proved"));
     if (lane.axis) return make("div", { className: "lane axis", ariaHidden: "true" }, make("span"), make("span", { className: "times" }), make("span"));
     const name = make("span", { className: "name", title: `${lane.exchange} ${lane.symbol}` }, make("span", { className: "quiet" }, `${lane.exchange} `), lane.symbol);
     return make("div", { className: "lane" }, name, make("canvas", { role: "img" }), make("span", { className: "num" }));

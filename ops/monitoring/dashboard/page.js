@@ -184,7 +184,8 @@ function showHeadline() {
   }
   if (document.body.dataset.connection === "lost") {
     const since = state.snapshot === null ? "" : `What is shown below is as of ${clock(state.snapshot.at)}.`;
-    [kind, verdict, summary, reasons] = ["lost", "The service does not answer", since, []];
+    const stopped = ["stopping", "stopped"].includes(state.snapshot?.status.state);
+    [kind, verdict, summary, reasons] = ["lost", stopped ? "The service has stopped" : "The service does not answer", since, []];
   }
   const more = reasons.length - REASONS_SHOWN;
   const shown = more > 1 ? [...reasons.slice(0, REASONS_SHOWN), ["", `and ${more} more`]] : reasons;
