@@ -25,6 +25,11 @@ COMPLETE_VARIABLE = "_TICKWARDEN_COMPLETE"  # with it a shell asks for completio
 # In the order in which a new user needs them: name -> module of ops.cli, its name there, and what --help lists.
 COMMANDS = {
     "demo": ("demo", "demo", "Record loopback exchanges and keep the DuckDB file."),
+    "sandbox": (
+        "sandbox",
+        "sandbox",
+        "Loopback exchanges that fail on demand; --prove shows that nothing is lost.",
+    ),
     "init": ("init", "init", "Write a commented configuration, by asking or from options."),
     "run": ("run", "run", "Record until Ctrl-C or SIGTERM."),
     "check-config": ("check_config", "check_config", "Report every mistake in a configuration."),
@@ -52,7 +57,6 @@ COMMANDS = {
     "symbols": ("reconfigure", "symbols", "Add and remove symbols of a running exchange."),
     "log-level": ("reconfigure", "log_level", "Change how much the service logs."),
     "completion": ("completion", "completion", "Print the completion script of bash, zsh or fish."),
-    "sandbox": ("sandbox", "sandbox", "Serve loopback exchanges until Ctrl-C."),
 }
 
 

@@ -33,7 +33,7 @@ ORDER BY exchange, symbol, from_time
 """
 
 
-def _command(name: str, sql: str, help_text: str, fit: Fit) -> click.Command:
+def _command(name: str, sql: str, help_text: str, fit: Fit, empty: str) -> click.Command:
     @click.command(name, help=help_text)
     @click.option(
         "--exchange",
@@ -56,7 +56,8 @@ def _command(name: str, sql: str, help_text: str, fit: Fit) -> click.Command:
         as_json: bool,
     ) -> int:
         values = [exchange, symbol, since_us, until_us]
-        return print_rows(sql, path, config_path, values=values, fit=fit, form="json" if as_json else "table")
+        form = "json" if as_json else "table"
+        return print_rows(sql, path, config_path, values=values, fit=fit, form=form, empty=empty)
 
     return command
 
@@ -67,10 +68,12 @@ gaps = _command(
     _GAPS,
     "What is known to be missing: each gap with its newest state.",
     Fit(drop=("gap_id", *_IDS, "opened_at", "closed_at", "recovered", "to_time")),
+    "no gap is known there; `tickwarden coverage` shows what was recorded",
 )
 coverage = _command(
     "coverage",
     _COVERAGE,
     "Is this time range complete? Intervals that are live, repaired, lost or unknown, and what proves it.",
     Fit(),
+    "nothing was recorded there; without --exchange, --symbol, --from and --to all is shown",
 )

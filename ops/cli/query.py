@@ -118,10 +118,12 @@ def print_rows(
     fit: Fit | None = None,
     form: str = "table",
     timeout_s: float = LOCK_TIMEOUT_S,
+    empty: str = "",
 ) -> int:
     """Prints what a query on the file returns, or why it returns nothing; the exit code.
 
     `path` is the file, by default the configured one. Without `fit`, all columns of a table may be shortened.
+    `empty` is what people are told where there are no rows.
     """
     try:
         result = run_query(path or configuration(config_path).store.path, sql, values=values, timeout_s=timeout_s)
@@ -129,6 +131,8 @@ def print_rows(
         click.echo(str(error), err=True)
         return FAILED
     _written(result, form, sys.stdout, fit)
+    if empty and not result.rows and form == "table":
+        click.echo(empty, err=True)
     return OK
 
 

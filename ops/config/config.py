@@ -92,9 +92,8 @@ def _parse(path: Path) -> Mapping[str, object]:
         with path.open("rb") as file:
             data = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
-        raise fail(
-            f"nothing readable ({error.strerror})", "a TOML file; `tickwarden check-config` reports more"
-        ) from error
+        found = f"nothing readable ({error.strerror})"
+        raise fail(found, "a TOML file; `tickwarden init PATH` writes one") from error
     if len(data) > FILE_BYTES_MAX:
         raise fail(f"more than {FILE_BYTES_MAX:,} bytes", "a TOML file")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):

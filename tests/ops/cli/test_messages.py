@@ -152,7 +152,7 @@ RIGHT = {
     'a DuckDB version like "v1.2.0", or "latest"',
     "a TOML file",
     "a TOML file in UTF-8",
-    "a TOML file; `tickwarden check-config` reports more",
+    "a TOML file; `tickwarden init PATH` writes one",
     "a file that is there",
     "a file that … may read and write",
     "a file that … may write, or nothing there",

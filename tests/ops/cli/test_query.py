@@ -13,6 +13,7 @@ import pytest
 from ops.cli.query import FORMATS
 from ops.export.examples import EXAMPLES
 from tests.harness.cli_process import tickwarden, tickwarden_here
+from tests.harness.recording_samples import record, settings
 from tests.harness.terminal import on_terminal
 
 SQL = "SELECT n, word, p FROM t ORDER BY n"
@@ -147,3 +148,15 @@ def test_every_example_answers_about_a_recording(tmp_path: Path) -> None:
     assert sum(row["verified_s"] for row in found["coverage"]) > 0
     newest = datetime.fromisoformat(found["trades"][0]["received_at"])
     assert abs((datetime.now(UTC) - newest).total_seconds()) < 60
+
+
+def test_an_empty_table_of_gaps_or_coverage_says_what_that_means(tmp_path: Path) -> None:
+    record(settings(tmp_path), 3)
+    for words, said in (
+        (["gaps"], "no gap is known there"),
+        (["coverage", "--exchange", "x"], "nothing was recorded"),
+    ):
+        done = tickwarden_here(*words, "--file", "ticks.duckdb", folder=tmp_path)
+        assert done.returncode == 0 and said in done.stderr and len(done.stdout.splitlines()) == 2
+        done = tickwarden_here(*words, "--file", "ticks.duckdb", "--json", folder=tmp_path)
+        assert (done.stdout.strip(), done.stderr) == ("[]", "")
