@@ -59,6 +59,12 @@ class Screen:
             assert time.monotonic() < deadline, f"{missing} did not come in\n{self.text}"
             await self.pilot.pause(0.02)
 
+    async def until_grey(self, word: str, grey: bool) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while self.grey(word) != grey:
+            assert time.monotonic() < deadline
+            await self.pilot.pause(0.02)
+
 
 def watch(
     world: TopWorld,
@@ -135,7 +141,7 @@ def test_the_first_line_names_what_is_wrong_and_the_selected_row_all_about_it(tm
         await screen.until(re.compile(r"okx:1: no route; backoff for \d"))
         await screen.pilot.press("s")
         await screen.until("actors: sorted by state")
-        await screen.until(re.compile(r"^okx:1 +backoff +3 +(60|[45]\d)s +no route", re.MULTILINE))
+        await screen.until(re.compile(r"^okx:1 +backoff +3 +\d+s +no route", re.MULTILINE))
 
     watch(world, tmp_path / "s", look)
 
@@ -163,8 +169,8 @@ def test_restart_and_pause_are_done_to_the_selected_row_after_a_question(tmp_pat
         await screen.pilot.press("p")
         await screen.until("Pause okx?")
         await screen.pilot.press("y")
-        await screen.until("paused: okx")
         await screen.until("pause okx: done")
+        await screen.until("paused: okx")
         await screen.pilot.press("u")
         await screen.until("resume okx: done")
         await screen.pilot.press("f")
@@ -197,8 +203,8 @@ def test_a_filter_keeps_what_has_the_text_and_what_is_above_it(tmp_path: Path) -
     async def look(screen: Screen) -> None:
         await screen.pilot.press("slash", *"okx:b", "enter")
         await screen.until(re.compile(r"^exchanges +ok.*\n└ okx +ok.*\n  └ okx:backfill +ok", re.MULTILINE))
+        await screen.until("no row has this text")  # the cursor is among the exchanges
         assert "okx:gaps" not in screen.text and "binance" not in screen.text
-        assert "no row has this text" in screen.text  # the cursor is among the exchanges
         await screen.pilot.press("escape")
         await screen.until("binance:gaps")
 
@@ -208,8 +214,7 @@ def test_a_filter_keeps_what_has_the_text_and_what_is_above_it(tmp_path: Path) -
 def test_help_lists_the_keys_and_any_key_closes_it(tmp_path: Path) -> None:
     async def look(screen: Screen) -> None:
         await screen.pilot.press("question_mark")
-        await screen.until("Any key closes this.")
-        assert all(f" {key}   " in screen.text for key in "/srpufq")
+        await screen.until("Any key closes this.", *(f" {key}   " for key in "/srpufq"))
         await screen.pilot.press("q")
         await screen.until("all well")
         assert screen.app._exit is False
@@ -226,9 +231,10 @@ def test_a_service_that_is_gone_leaves_its_last_values_and_one_that_is_back_is_s
         with serving(world, socket):
             await screen.until("the service is back: pid")
             await screen.until("all well")
-            assert not screen.grey("kraken ")
+            await screen.until_grey("kraken ", False)
         await screen.until("the service is gone since")
-        assert "no service is running" in screen.text and screen.grey("kraken ")
+        await screen.until("no service is running")
+        await screen.until_grey("kraken ", True)
         await screen.pilot.press("f")
         await screen.until("flush: no service is running")
 
