@@ -1,6 +1,7 @@
 """Records one exchange: builds its connections, gap reporter, backfill and stall detector and supervises them."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +34,8 @@ from actors.backfill.token_source import TokenSource
 from actors.backfill.worker import BackfillWorker
 from actors.continuity.continuity import Continuity
 from actors.exchanges.contract.exchange import Exchange
-from actors.exchanges.contract.feed import Dialect, Market
+from actors.exchanges.contract.feed import Market
+from actors.exchanges.contract.history import Kind
 from actors.exchanges.contract.instruments import Instrument
 from actors.exchanges.registry import EXCHANGES
 from actors.exchanges.selection import NOT_LISTED, Selection, check_symbols, select
@@ -100,8 +102,9 @@ class SharedServices(Struct, frozen=True, kw_only=True):
     instruments: InstrumentLimits = DEFAULT_INSTRUMENT_LIMITS
 
 
-def feed_settings(settings: ExchangeSettings, dialect: Dialect) -> FeedSettings:
-    """The settings with the dialect's own values where none are configured; the only place that looks at both."""
+def feed_settings(settings: ExchangeSettings, exchange: Exchange) -> FeedSettings:
+    """The settings with the exchange's own values where none are configured; the only place that looks at both."""
+    dialect = exchange.feed
     return FeedSettings(
         name=settings.name,
         channel=settings.channel or dialect.channels[0],
@@ -109,10 +112,23 @@ def feed_settings(settings: ExchangeSettings, dialect: Dialect) -> FeedSettings:
         lifetime_s=settings.lifetime_s or dialect.lifetime_s,
         ws_url=settings.ws_url,
         rest_url=settings.rest_url,
-        redundancy=settings.redundancy,
+        redundancy=settings.redundancy or _redundancy(settings, exchange),
         ca_file=settings.ca_file,
         supervision=settings.supervision,
     )
+
+
+def _redundancy(settings: ExchangeSettings, exchange: Exchange) -> int:
+    """Two connections where the history has only the newest trades, or where there is none, so that it soon forgets
+    an outage; if the exchange allows so many connections, and one more to replace another. One where a ws_url leads
+    elsewhere: perhaps to a replay, which plays once.
+    """
+    history, limits = exchange.history, exchange.feed.limits
+    if settings.ws_url is not None or not (history is None or history.kind is Kind.RECENT_ONLY):
+        return 1
+    needed = -(-len(settings.symbols) // limits.symbols_per_connection)
+    unknown = any(map(is_wildcard, settings.symbols)) and limits.connections_max < math.inf
+    return 1 if unknown or 2 * needed + 1 > limits.connections_max else 2
 
 
 class ExchangeRecorder:
@@ -133,7 +149,7 @@ class ExchangeRecorder:
         self.dialect = self._exchange.feed
         self._intake, self._past, self._chunk_rows = intake, services.past, services.chunk_rows
         self._expect = services.expect
-        self._feed_settings = feed_settings(settings, self.dialect)
+        self._feed_settings = feed_settings(settings, self._exchange)
         history = self._exchange.history
         self._limiter = services.limiters.of(history, settings.rest_url) if history else RateLimiter((OWN_LIMIT,))
         self._tokens: dict[str, TokenSource] = {}  # by endpoint

@@ -53,7 +53,7 @@ class ExchangeSettings:
     `ws_url` and `rest_url` replace scheme, host and port of every endpoint and keep the path. `silence_s`,
     `lifetime_s` and `channel` are None to use the dialect's own values (see FeedSettings). `stall_s` is the
     shortest age of a market's newest trade that counts as suspicious; `redundancy` is the number of connections
-    that carry it.
+    that carry it, None for the default (see actors.recorder.feed_settings).
     """
 
     name: str
@@ -64,7 +64,7 @@ class ExchangeSettings:
     silence_s: float | None = None
     stall_s: float = 10.0
     lifetime_s: float | None = None
-    redundancy: int = 1
+    redundancy: int | None = None
     channel: str | None = None
     ca_file: Path | None = None
     supervision: SupervisionSettings = field(default_factory=SupervisionSettings)

@@ -148,7 +148,12 @@ EXCHANGE = _keys(
         "a connection is replaced before it is this old; default: the exchange's own",
         sample=86400,
     ),
-    redundancy=Key(Whole(1, 3), "connections that deliver each market; copies are dropped"),
+    redundancy=Key(
+        Whole(1, 3),
+        "connections that deliver each market; default: 2 where the exchange's history has only the newest trades"
+        " and no ws_url is set, else 1",
+        sample=2,
+    ),
     channel=Key(
         Text(r"\S{1,64}", "the name of a channel"),
         "one of the exchange's trade channels; default: the first",

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 
@@ -96,7 +96,8 @@ async def _examine(
 ) -> Report:
     exchange = EXCHANGES[settings.dialect]
     dialect = exchange.feed
-    feed = feed_settings(settings, dialect)
+    # A second connection that delivers the same shows nothing more, unless it is configured.
+    feed = feed_settings(replace(settings, redundancy=settings.redundancy or 1), exchange)
     channel = feed.channel
     listed = await _listed(settings, exchange, limiters)
     markets = [

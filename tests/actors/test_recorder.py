@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from actors.exchanges.contract.history import Kind
 from actors.exchanges.registry import EXCHANGES
 from actors.recorder import feed_settings
 from actors.settings import ExchangeSettings
@@ -12,7 +13,7 @@ from actors.settings import ExchangeSettings
 @pytest.mark.parametrize("name", EXCHANGES)
 def test_what_is_not_configured_is_the_dialects_own(name: str) -> None:
     dialect = EXCHANGES[name].feed
-    plain = feed_settings(ExchangeSettings(name="mine", dialect=name, symbols=()), dialect)
+    plain = feed_settings(ExchangeSettings(name="mine", dialect=name, symbols=()), EXCHANGES[name])
     own = (plain.channel, plain.silence_s, plain.lifetime_s)
     assert own == (dialect.channels[0], dialect.silence_s, dialect.lifetime_s)
 
@@ -30,7 +31,36 @@ def test_what_is_configured_goes_before_the_dialects_own() -> None:
         redundancy=2,
         channel="aggTrade",
     )
-    resolved = dataclasses.asdict(feed_settings(configured, dialect))
+    resolved = dataclasses.asdict(feed_settings(configured, EXCHANGES["binance"]))
     given = dataclasses.asdict(configured)
     assert dialect.channels[0] != "aggTrade"
     assert resolved == {name: given[name] for name in resolved}
+
+
+@pytest.mark.parametrize("name", EXCHANGES)
+def test_two_connections_are_the_default_exactly_where_the_history_forgets(name: str) -> None:
+    history = EXCHANGES[name].history
+    settings = ExchangeSettings(name="mine", dialect=name, symbols=("BTC/USDT",))
+    forgets = history is None or history.kind is Kind.RECENT_ONLY
+    assert feed_settings(settings, EXCHANGES[name]).redundancy == (2 if forgets else 1)
+    elsewhere = dataclasses.replace(settings, ws_url="ws://127.0.0.1")
+    assert feed_settings(elsewhere, EXCHANGES[name]).redundancy == 1
+    for configured in (1, 2, 3):
+        told = dataclasses.replace(settings, redundancy=configured)
+        assert feed_settings(told, EXCHANGES[name]).redundancy == configured
+
+
+def test_no_more_connections_are_opened_by_default_than_the_exchange_allows() -> None:
+    exchange = EXCHANGES["hyperliquid"]
+    width, most = exchange.feed.limits.symbols_per_connection, int(exchange.feed.limits.connections_max)
+    for connections in range(1, most + 1):
+        symbols = tuple(f"C{number}/USDC:USDC" for number in range(width * connections))
+        settings = ExchangeSettings(name="mine", dialect="hyperliquid", symbols=symbols)
+        redundancy = feed_settings(settings, exchange).redundancy
+        assert redundancy == (2 if 2 * connections < most else 1)
+
+
+@pytest.mark.parametrize(("name", "connections"), [("hyperliquid", 1), ("bingx", 1), ("bybit", 2)])
+def test_a_wildcard_may_be_more_than_is_allowed(name: str, connections: int) -> None:
+    settings = ExchangeSettings(name="mine", dialect=name, symbols=("*/USDT", "BTC/USDT"))
+    assert feed_settings(settings, EXCHANGES[name]).redundancy == connections

@@ -16,6 +16,7 @@ from actors.continuity.continuity import Continuity
 from actors.continuity.tracker_state import TrackerState
 from actors.exchanges.contract.feed import Market
 from actors.exchanges.contract.history import TradeRange
+from actors.exchanges.registry import EXCHANGES
 from actors.feed.connection_pool import DEFAULT_POOL_LIMITS, ConnectionPool
 from actors.feed.gap_reporter import GapReporter
 from actors.model.chunk import Chunk
@@ -62,7 +63,9 @@ class BackfillParts:
         self._markets = {symbol: spec.market(parse_symbol(symbol), spec.channels[0])}
         self.account = Account()
         self.intake: Mailbox[Chunk] = Mailbox(ROWS, weigh=lambda p: p.rows, on_dead_letter=lambda _p, _e: None)
-        pool = ConnectionPool(feed_settings(settings, spec), spec, _no_connection, [], DEFAULT_POOL_LIMITS)
+        pool = ConnectionPool(
+            feed_settings(settings, EXCHANGES[dialect]), spec, _no_connection, [], DEFAULT_POOL_LIMITS
+        )
         reporter = GapReporter(
             "x", self._markets, continuity, self.account, self.intake, pool, locked, lambda _: None
         )

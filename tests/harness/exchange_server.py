@@ -241,10 +241,11 @@ backoff_max_s = 0.2
 
 
 def table(name: str, dialect: str, symbols: Iterable[str], url: str, **more: object) -> str:
-    """One exchange as TOML."""
+    """One exchange as TOML; one connection delivers each market unless `more` says otherwise."""
     listed = ", ".join(f'"{symbol}"' for symbol in symbols)
     lines = [f"[exchanges.{name}]", f'dialect = "{dialect}"', f"symbols = [{listed}]", f'ws_url = "{url}"']
-    lines += [f'{key} = "{value}"' if isinstance(value, str) else f"{key} = {value}" for key, value in more.items()]
+    keys = {"redundancy": 1, **more}
+    lines += [f'{key} = "{value}"' if isinstance(value, str) else f"{key} = {value}" for key, value in keys.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -105,7 +105,9 @@ class Recorder:
         self.events: list[Event] = []
         self.tree = Supervisor("tree", on_event=self.events.append)
         policy = SupervisionSettings(backoff_initial_s=1.0, backoff_max_s=60.0, backoff_reset_s=60.0)
-        settings = ExchangeSettings(name="x", dialect=NAME, symbols=tuple(symbols), supervision=policy)
+        settings = ExchangeSettings(
+            name="x", dialect=NAME, symbols=tuple(symbols), supervision=policy, redundancy=1
+        )
         access = ExchangeAccess(
             exchanges={NAME: exchange},
             connect=connect_in_memory(nursery, self.server.handle),

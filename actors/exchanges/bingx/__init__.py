@@ -22,7 +22,8 @@ BINGX = Exchange(
             symbols_per_connection=200,  # documented, and measured: the 201st is refused
             symbols_per_request=1,
             requests_per_s=5.0,  # documented: fewer than 10 a second
-            connects_per_s=0.5,  # ours: no rate is documented, but 60 connections an address
+            connects_per_s=0.5,  # ours: no rate is documented
+            connections_max=60,  # documented
         ),
         silence_s=20.0,  # the server pings every 5 s
         compression="gzip",

@@ -174,7 +174,7 @@ class MarketRule(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What the exchange allows on one connection. Each dialect states its sources."""
+    """What the exchange allows on one connection, and how many an address may have. Dialects name sources."""
 
     symbols_per_connection: int
     symbols_per_request: int
@@ -183,6 +183,7 @@ class Limits:
     requests_max: float = math.inf  # within `requests_window_s`, if that allows less than requests_per_s
     requests_window_s: float = 3600.0
     connects_per_s: float = 1.0
+    connections_max: float = math.inf  # of one address, where a number is documented
     message_bytes: int = 1 << 20  # a trade frame has 0.2 to 250 KB; a larger message is an error
 
 

@@ -25,6 +25,7 @@ HYPERLIQUID = Exchange(
             requests_max=180,  # ours: a tenth of these a connection
             requests_window_s=60.0,
             connects_per_s=0.4,  # documented: 30 a minute and address
+            connections_max=10,  # documented
         ),
         silence_s=45.0,  # our ping is answered every 20 s: two answers missed
         ping=x.Ping(interval_s=20.0, text=lambda _number: '{"method":"ping"}'),

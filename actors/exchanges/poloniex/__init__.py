@@ -20,7 +20,8 @@ POLONIEX = Exchange(
             symbols_per_connection=500,  # ours: no number is documented
             symbols_per_request=50,  # ours: no number is documented
             requests_per_s=10.0,  # documented: 500 a second and connection
-            connects_per_s=1.0,  # ours: no rate is documented, but 2000 connections an address
+            connects_per_s=1.0,  # ours: no rate is documented
+            connections_max=2000,  # documented
         ),
         silence_s=45.0,  # our ping is answered every 15 s
         ping=x.Ping(interval_s=15.0, text=lambda _number: feed.PING),

@@ -53,7 +53,7 @@ class Feed:
         self.intake, self.chunks, self.consume = consumer.intake, consumer.chunks, consumer.run
         self.events: list[Event] = []
         self.tree = Supervisor("tree", on_event=self.events.append)
-        more = {"supervision": POLICY, "ws_url": "ws://127.0.0.1", **more}
+        more = {"supervision": POLICY, "ws_url": "ws://127.0.0.1", "redundancy": 1, **more}
         settings = ExchangeSettings(name="x", dialect=exchange, symbols=symbols, **more)
         access = ExchangeAccess(
             exchanges=changed_feed(exchange, **(changes or {})),

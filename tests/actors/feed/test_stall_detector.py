@@ -57,7 +57,9 @@ def stall_detector_of(recorder: Recorder) -> tuple[State, str]:
 
 def check_untouched(recorder: Recorder) -> None:
     """Nobody has done anything about the exchange."""
-    assert recorder.names == [f"x:{number}" for number in range(1, recorder.exchange.settings.redundancy + 1)]
+    assert recorder.names == [
+        f"x:{number}" for number in range(1, (recorder.exchange.settings.redundancy or 1) + 1)
+    ]
     assert recorder.gaps() == [] == recorder.reported("stalled", "replacing", "degraded")
     recorder.check()
 
