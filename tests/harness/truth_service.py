@@ -18,6 +18,7 @@ from ops.export.query import unlocked
 from ops.sandbox import Sandbox
 from ops.sandbox.truth import Newest, Untrue, Verdict, compare, newest
 from tests.harness.cli_process import COMMAND, environment
+from tests.harness.exchange_values import FORGETFUL
 
 PATIENCE_S = 60.0  # for what takes a second or two on a machine that has nothing else to do
 LOCK_PATIENCE_S = 10.0
@@ -57,6 +58,8 @@ class Service:
         self._control = ControlClient(folder / "ticks.duckdb.sock")
         self._process: subprocess.Popen[bytes] | None = None
         tables = sandbox.config_toml().replace("\nsymbols", f"\n{noticing}symbols")
+        for name in FORGETFUL.intersection(sandbox.exchanges):  # as by default where no ws_url is set
+            tables = tables.replace(f"[exchanges.{name}]\n", f"[exchanges.{name}]\nredundancy = 2\n")
         (folder / "tickwarden.toml").write_text(POLICY + tables)
 
     def __enter__(self) -> Self:
