@@ -3,6 +3,7 @@
 Entry point
   continuity       the continuity of one exchange: its markets, their gaps, what is new
   deduplicator     finds the new trades among those just read
+  rejected         gaps of trades that were held and then rejected
   agreement        compares what two connections deliver of the same market
   gap_log          the gaps that may still change, and their states to be stored
 

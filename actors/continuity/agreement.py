@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from actors.continuity.clock_lead import Lead
 from actors.continuity.proof_pace import ProofPace
 from actors.continuity.tracker import Tracker
 from actors.model.records import Proof
@@ -121,8 +122,8 @@ class _Pair:
 class Agreement:
     """The comparison of one exchange's markets; `now` is any monotonic clock, in seconds. No method waits."""
 
-    def __init__(self, promises: Mapping[str, IdPromise]) -> None:
-        self._promises = promises
+    def __init__(self, promises: Mapping[str, IdPromise], lead: Lead) -> None:
+        self._promises, self._lead = promises, lead
         self._carriers: dict[str, list[int]] = {}  # the sessions that deliver each market, longest first
         self._pairs: dict[str, _Pair] = {}
 
@@ -168,8 +169,8 @@ class Agreement:
                 continue
             first, second = pair.feeds
             feed = first if first.session == session else second if second.session == session else None
-            if feed is None:
-                continue
+            if feed is None or (time_ns is not None and time_ns - received_ns > self._lead.limit_ns):
+                continue  # of other sessions, or to be held
             unique = trade_id is not None and self._promises.get(symbol) in _UNIQUE
             key = trade_id if unique else (trade_id, time_ns, price, volume, side)
             pair.saw(feed, key, received_ns if time_ns is None else time_ns, now, unique=unique)

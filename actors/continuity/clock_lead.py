@@ -26,6 +26,11 @@ class Lead:
         self._turn_ns = 0
         self._others = 0  # plausible rows since the first held one
 
+    @property
+    def greatest_ns(self) -> int:
+        """The reference: the greatest lead of the last minutes, 0 if there was no trade."""
+        return self.limit_ns - SLACK_NS
+
     def saw(self, lead_ns: int, received_ns: int, rows: int) -> None:
         """Records `rows` plausible live rows; `lead_ns` is the lead of the newest."""
         if self.doubted:

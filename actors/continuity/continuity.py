@@ -6,10 +6,12 @@ from functools import partial
 from actors.continuity.agreement import Agreement
 from actors.continuity.deduplicator import Deduplicator
 from actors.continuity.hold import Hold
+from actors.continuity.rejected import RejectedTrades
+from actors.continuity.row import Decided
 from actors.continuity.sequenced import SequencedTracker
 from actors.continuity.tracker_state import Before, Snapshot, TrackerState
 from actors.model.records import FeedRow, GapReason, GapRow, GapStatus, Proof
-from actors.model.ticks import IdPromise
+from actors.model.ticks import Block, IdPromise
 
 CLOCKS_NS = 2_000_000_000  # how much the exchange's clock and ours may differ
 
@@ -25,9 +27,11 @@ class Continuity:
 
     def __init__(self, exchange: str, promises: Mapping[str, IdPromise], *, compares: bool = False) -> None:
         self.deduplicator = Deduplicator(exchange, promises)
-        self.agreement = Agreement(self.deduplicator.promises) if compares else None
+        lead = self.deduplicator.lead
+        self.agreement = Agreement(self.deduplicator.promises, lead) if compares else None
         self.hold = Hold()
         self._trackers, self._shared = self.deduplicator.trackers, self.deduplicator.shared
+        self._rejected = RejectedTrades(self._trackers, lead)
         self._book = self._shared.book
 
     @property
@@ -203,6 +207,12 @@ class Continuity:
             tracker.tick(now, now_ns, end=end)
         if self.agreement is not None:
             self.agreement.tick(self._trackers, now, now_ns)
+
+    def take_decided(self, now: float, now_ns: int, *, end: bool = False) -> tuple[Block, Decided]:
+        """See Deduplicator. A rejected trade is missing."""
+        block, decided = self.deduplicator.take_decided(now, end=end)
+        self._rejected.report(decided.refused, now, now_ns, end=end)
+        return block, decided
 
     def resolved(self, gap: str, recovered: int, status: GapStatus, now_ns: int) -> None:
         """A backfill has finished with a gap. A gap already filled by its ids stays filled."""

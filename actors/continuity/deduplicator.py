@@ -46,7 +46,7 @@ class Deduplicator:
     def __init__(self, exchange: str, promises: Mapping[str, IdPromise]) -> None:
         self.shared = Shared(exchange, GapLog(exchange))
         self.trackers: dict[str, Tracker] = {}
-        self._lead = Lead()
+        self.lead = Lead()
         self.promises: dict[str, IdPromise] = {}
         self._reads = self._session = 0
         self.has_off_book = False
@@ -130,7 +130,7 @@ class Deduplicator:
     def take_decided(self, now: float, *, end: bool = False) -> tuple[Block, Decided]:
         """Returns the rows decided since the last call: accepted ones as a block, and the others."""
         block = Block(self.shared.exchange)
-        for symbol, row in self._lead.decide(now, self.shared.decided, end=end):
+        for symbol, row in self.lead.decide(now, self.shared.decided, end=end):
             _append(block, symbol, row)
         if len(block):
             self.shared.decided.copies += self.admit(block, 0, block.fills[:], now)
@@ -164,10 +164,10 @@ class Deduplicator:
         if newest is None:
             return False
         received_ns = block.received_ns[-1]
-        if newest - received_ns > self._lead.limit_ns:
+        if newest - received_ns > self.lead.limit_ns:
             return True
         if block.source[-1] == "stream":
-            self._lead.saw(newest - received_ns, received_ns, len(times))
+            self.lead.saw(newest - received_ns, received_ns, len(times))
         return False
 
     def _doubt(
@@ -178,12 +178,12 @@ class Deduplicator:
         for at in range(start, len(block)):
             time_ns = block.exchange_ns[at]
             lead_ns = 0 if time_ns is None else time_ns - block.received_ns[at]
-            if time_ns is not None and lead_ns > self._lead.limit_ns:
+            if time_ns is not None and lead_ns > self.lead.limit_ns:
                 out.append(at)
                 row = self._row(block, at, 1 if spans is None else spans[at - start], now, known)
-                back += self._lead.doubt(block.symbol[at], row)
+                back += self.lead.doubt(block.symbol[at], row)
             elif time_ns is not None and block.source[at] == "stream":
-                self._lead.saw(lead_ns, block.received_ns[at], 1)
+                self.lead.saw(lead_ns, block.received_ns[at], 1)
         block.remove(start, out)
         for symbol, row in back:
             _append(block, symbol, row)

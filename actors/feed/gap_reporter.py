@@ -134,9 +134,9 @@ class GapReporter:
 
     def _gather(self, *, end: bool = False) -> None:
         """Queues the decisions about held rows, and new states of gaps and feeds."""
-        now = trio.current_time()
-        self._continuity.tick(now, time.time_ns(), end=end)
-        block, decided = self._continuity.deduplicator.take_decided(now, end=end)
+        now, now_ns = trio.current_time(), time.time_ns()
+        self._continuity.tick(now, now_ns, end=end)
+        block, decided = self._continuity.take_decided(now, now_ns, end=end)
         self._account.decided(decided.copies, len(decided.refused))
         if len(block) or decided.refused:
             rejects = tuple(rejected(self._exchange, refused) for refused in decided.refused)

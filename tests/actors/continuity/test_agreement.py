@@ -269,3 +269,13 @@ def test_nothing_is_proved_that_not_both_have_delivered(steps: list[tuple[str, i
         deliveries = sum(at_ns in had for had in world.had.values())
         if deliveries == 1:  # what neither delivered, nobody can know
             assert not proves(world, at_ns)
+
+
+def test_a_trade_stamped_an_hour_ahead_by_both_proves_nothing_of_that_hour() -> None:
+    world = World()
+    world.trades(30, A, B)
+    for session in (A, B):
+        world.send(session, "ahead", world.now_ns + 3600 * SECOND_NS)
+    world.trades(60, A, B)
+    world.end()
+    assert max(high for _, high in world.proved) <= world.now_ns

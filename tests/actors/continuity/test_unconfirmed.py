@@ -19,7 +19,7 @@ from actors.model.records import FeedRow, GapReason, GapRow, GapStatus
 from actors.model.ticks import Block, IdPromise, Reason
 from tests.harness.amounts import amount
 from tests.harness.continuity_file import new_file, put_feeds, put_gaps, put_ticks
-from tests.harness.continuity_rows import BTC, ETH, SECOND_NS, T0_NS, admit, block_of, newest, one, tick
+from tests.harness.continuity_rows import BTC, ETH, SECOND_NS, T0_NS, admit, block_of, newest, one, reported, tick
 
 FAR = [20, 1_000, 100_000, 20_000_000, 10**12, 10**17]
 HOUR_S = 3_600.0
@@ -542,3 +542,61 @@ def test_whatever_is_lost_bad_late_or_reset_valid_trades_are_stored_once_or_list
         assert (n, made_ns) in stored or run.listed(n, made_ns), (n, (made_ns - T0_NS) / 1e9, first)
     for text, made_ns in run.refused:
         assert (int(text), made_ns) in bad or run.listed(int(text), made_ns), text
+
+
+# -- what was rejected is missing ---------------------------------------------------------------------
+
+
+def rejects_listed(continuity: Continuity, at: float, *, end: bool = False) -> list[GapRow]:
+    """The gaps of rejected trades after one look at the clock."""
+    now_ns = T0_NS + round(at * SECOND_NS)
+    continuity.tick(at, now_ns)
+    continuity.take_decided(at, now_ns, end=end)
+    return [gap for gap in continuity.take_gaps() if gap.reason is GapReason.REJECTED]
+
+
+@pytest.mark.parametrize("host_s", [0.0, -7 * HOUR_S, 7 * HOUR_S])
+@pytest.mark.parametrize("promise", [IdPromise.OPAQUE, IdPromise.INCREASING, IdPromise.NONE, IdPromise.REPEATED])
+def test_a_trade_rejected_for_its_time_lies_in_a_gap_where_ids_do_not_show_it(
+    promise: IdPromise, host_s: float
+) -> None:
+    continuity = one(promise)
+    for n in range(100):
+        timed(continuity, [n], n / 10, host_s)
+    timed(continuity, [100], 10.0, host_s + HOUR_S)
+    timed(continuity, [101, 102], 10.1, host_s)
+    (gap,) = rejects_listed(continuity, 13.0)
+    made_ns = T0_NS + round((10.0 + host_s) * SECOND_NS)
+    assert gap.spans(None, made_ns) and gap.bounded and gap.status is GapStatus.OPEN
+    assert (gap.to_ns or 0) - (gap.from_ns or 0) < 5 * SECOND_NS
+
+
+def test_where_ids_count_they_show_that_a_rejected_trade_is_missing() -> None:
+    continuity = one(IdPromise.CONTIGUOUS)
+    for n in range(100):
+        timed(continuity, [n], n / 10, 0.0)
+    timed(continuity, [100], 10.0, HOUR_S)
+    timed(continuity, [101, 102], 10.1, 0.0)
+    assert rejects_listed(continuity, 20.0) == []
+    assert reported(continuity.unfinished(), 100)
+
+
+def test_a_trade_that_another_connection_delivered_as_it_is_is_not_missing() -> None:
+    continuity = one(IdPromise.OPAQUE)
+    for n in range(101):
+        timed(continuity, [n], n / 10, 0.0)
+    timed(continuity, [100], 10.0, HOUR_S)
+    timed(continuity, [101, 102], 10.1, 0.0)
+    assert rejects_listed(continuity, 13.0) == []
+
+
+def test_trades_that_are_rejected_again_and_again_leave_few_gaps_and_all_lie_in_one() -> None:
+    continuity, gaps = one(IdPromise.OPAQUE), list[GapRow]()
+    for n in range(600):
+        timed(continuity, [n], n / 10, 0.0 if n % 20 else HOUR_S)
+        if n % 10 == 0:
+            gaps += rejects_listed(continuity, n / 10)
+    gaps += rejects_listed(continuity, 60.0, end=True)
+    assert 5 <= len(gaps) <= 9
+    times = [T0_NS + n * SECOND_NS // 10 for n in range(20, 600, 20)]
+    assert all(any(gap.spans(None, made_ns) for gap in gaps) for made_ns in times)
