@@ -1,8 +1,9 @@
 """The overlaps of one market to be proved: a session began to deliver it while others seemed to deliver it already.
 
 A connection that hangs without being closed looks like one of a quiet market. So what lies between the newest trade
-and the first one of the new session may be missing: it becomes a gap, which is withdrawn once one of the others
-delivers a trade received after the new session began. A connection delivers in order, so it had everything before.
+and the first one of the new session may be missing: it becomes a gap, which is withdrawn once one of the others has
+delivered that trade too, or a later one. A connection delivers in order, so it had everything before. The time of
+receipt proves nothing: what was received late may have been sent before.
 """
 
 from msgspec import Struct
@@ -13,13 +14,14 @@ from actors.model.records import GapReason, GapStatus
 
 
 class _Overlap(Struct):
-    """`joiner` has delivered since `since_ns` (our clock), and one of `older` may prove that nothing is missing
-    before; `gap` is opened with the joiner's first trade.
+    """`joiner` has begun to deliver, and one of `older` may prove that nothing is missing before. Until its first
+    trade `reach_ns` is the newest one of `older` since then; with `first` the `gap` is opened.
     """
 
     joiner: int
     older: set[int]
-    since_ns: int
+    reach_ns: int = -(1 << 63)
+    first: Row | None = None
     gap: str = ""
 
 
@@ -39,9 +41,9 @@ class Overlaps:
         """Whether a gap may still be withdrawn, whatever the history has said."""
         return any(one.gap == gap for one in self._unproven)
 
-    def joined(self, session: int, older: tuple[int, ...], now_ns: int) -> None:
+    def joined(self, session: int, older: tuple[int, ...]) -> None:
         """The session begins to deliver the market."""
-        self._unproven.append(_Overlap(session, set(older), now_ns))
+        self._unproven.append(_Overlap(session, set(older)))
 
     def left(self, session: int) -> None:
         """The session no longer delivers the market."""
@@ -69,25 +71,32 @@ class Overlaps:
                 self._book.drop(one.gap)
         self._unproven = [one for one in self._unproven if one.older or not one.gap]
 
-    def prove(self, row: Row) -> None:
-        """A session has delivered a live trade: it overlaps with all that joined before the trade was received."""
-        for one in [one for one in self._unproven if row.session in one.older and row.received_ns >= one.since_ns]:
-            self._unproven.remove(one)
-            if one.gap:
-                self._book.withdraw(one.gap, row.received_ns)
-
-    def begins(self, session: int) -> bool:
-        """Whether this session has joined and its first trade is to come."""
-        return any(one.joiner == session and not one.gap for one in self._unproven)
-
-    def begin(self, row: Row, last_id: str | None, last_ns: int | None, *, known_missing: bool) -> None:
-        """The first trade of a session that has joined; the newest one before is given, and whether an outage
-        since then is a gap already.
+    def delivered(self, row: Row, last_id: str | None, last_ns: int | None, *, known: bool, outage: bool) -> None:
+        """A session delivers a trade, which may be known. The newest one before is given, and whether what follows
+        that is a gap already.
         """
-        for one in [one for one in self._unproven if one.joiner == row.session and not one.gap]:
-            if last_ns is None or known_missing:
-                self._unproven.remove(one)
-                continue
+        for one in list(self._unproven):
+            if one.joiner == row.session and one.first is None:
+                self._begin(one, row, last_id, last_ns, known=known, outage=outage)
+            elif row.session in one.older and row.source == "stream":
+                if one.first is None:
+                    one.reach_ns = max(one.reach_ns, row.at_ns)
+                elif row.at_ns > one.first.at_ns or (known and _alike(row, one.first)):
+                    self._unproven.remove(one)
+                    self._book.withdraw(one.gap, row.received_ns)
+
+    def _begin(
+        self, one: _Overlap, row: Row, last_id: str | None, last_ns: int | None, *, known: bool, outage: bool
+    ) -> None:
+        """A trade of a session that has joined: its first one, unless it is older than the newest or known."""
+        if row.at_ns < one.reach_ns or (known and row.at_ns == one.reach_ns):
+            self._unproven.remove(one)
+        elif known or (last_ns is not None and row.at_ns < last_ns):
+            return
+        elif last_ns is None or outage:
+            self._unproven.remove(one)
+        else:
+            one.first = row
             one.gap = self._book.open(
                 self._symbol,
                 GapReason.DISCONNECT,
@@ -99,4 +108,10 @@ class Overlaps:
                 to_ns=row.at_ns,
                 urgent=True,
             )
-        self._keep_gaps()
+            # of a session without a trade of its own it is not known since when it delivers
+            one.older -= {other.joiner for other in self._unproven if other.first is None}
+            self._keep_gaps()
+
+
+def _alike(row: Row, other: Row) -> bool:
+    return (row.trade_id, row.at_ns, row.content) == (other.trade_id, other.at_ns, other.content)

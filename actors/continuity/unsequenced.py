@@ -92,7 +92,7 @@ class UnsequencedTracker(Tracker):
 
     def carried(self, now_ns: int, session: int) -> None:
         if self.carriers and session:
-            self._overlaps.joined(session, self.carriers, now_ns)
+            self._overlaps.joined(session, self.carriers)
         super().carried(now_ns, session)
         self._note_unsettled()
 
@@ -110,14 +110,10 @@ class UnsequencedTracker(Tracker):
         self._overlaps.broke(session)
 
     def delivered(self, row: Row) -> None:
-        if row.source == "stream":
-            self._overlaps.prove(row)
-        if self._overlaps.begins(row.session) and not self.knows(row):
-            last_ns = self._shared.lasts.get(self.symbol)
-            if last_ns is None or row.at_ns >= last_ns:
-                known_missing = self.outage is not None
-                self._overlaps.begin(row, self._last_id, last_ns, known_missing=known_missing)
-        self._note_unsettled()
+        if self._overlaps and row.session:
+            last_ns, outage = self._shared.lasts.get(self.symbol), self.outage is not None
+            self._overlaps.delivered(row, self._last_id, last_ns, known=self.knows(row), outage=outage)
+            self._note_unsettled()
 
     def interrupted(self, reason: GapReason, now_ns: int, since_ns: int | None = None) -> str:
         gap = super().interrupted(reason, now_ns, since_ns)

@@ -16,7 +16,7 @@ from random import Random
 import trio
 
 from ops.sandbox import LOOPBACKS, Sandbox, parse_faults
-from tests.harness.exchange_values import FIVE, FORGETFUL, UNCOUNTED
+from tests.harness.exchange_values import FIVE, FORGETFUL, NAMELESS, UNCOUNTED
 from tests.harness.kill_harness import seed_of_this_run
 from tests.harness.truth_service import Service
 
@@ -31,9 +31,10 @@ OTHERS = [name for name in LOOPBACKS if name not in FIVE]
 OTHERS_COUNT = 5  # one machine runs the service, the exchanges and the check
 HISTORY = ("rest_fail=0.5", "rest_429=0.2", "rest_slow=0.5")
 CLOSES = ("close=1000", "close=1001", "close=1006", "close=1008")
+DUPLICATE = "duplicate=0.1"
 STREAM = (
     *("stall=3", "half_open", "silence=0.5", "mute=0.5", "flap=1", "outage=5", "refuse=503"),
-    *("duplicate=0.1", "reorder=0.1", "gap=0.05", "garbage=0.05", "oversize", "slow=0.2"),
+    *(DUPLICATE, "reorder=0.1", "gap=0.05", "garbage=0.05", "oversize", "slow=0.2"),
 )
 UNKNOWABLE = {"gap=0.05", "reorder=0.1"}  # where ids promise no order
 
@@ -120,6 +121,7 @@ async def test_everything_at_once(tmp_path: Path) -> None:
                 faults = {*random.sample(STREAM, random.randint(0, 5)), *HISTORY[: random.randint(0, len(HISTORY))]}
                 faults |= {random.choice(CLOSES)} if random.random() < 0.5 else set()
                 faults -= UNKNOWABLE if name in UNCOUNTED else set()
+                faults -= {DUPLICATE} if name in NAMELESS else set()
                 sandbox.set_faults(parse_faults(sorted(faults), random.uniform(1.0, 4.0)), name)
             await trio.sleep(random.uniform(3.0, 12.0))
             end = random.random()

@@ -22,6 +22,12 @@ UNCOUNTED = {
     for name, exchange in EXCHANGES.items()
     if any(promise is not IdPromise.CONTIGUOUS for promise in exchange.feed.ids.values())
 }
+# A trade that is sent twice looks like two.
+NAMELESS = {
+    name
+    for name, exchange in EXCHANGES.items()
+    if not {IdPromise.NONE, IdPromise.REPEATED}.isdisjoint(exchange.feed.ids.values())
+}
 # Their history goes back no further than some trades, so that not every gap can be filled.
 FORGETFUL = {
     name

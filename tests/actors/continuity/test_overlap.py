@@ -29,11 +29,11 @@ class Line:
 
 
 class World:
-    """An exchange that numbers its trades, two connections, and a service that is killed and started again."""
+    """An exchange that numbers its trades, connections, and a service that is killed and started again."""
 
     def __init__(self, promise: IdPromise) -> None:
         self._promise, self._sessions, self.now_ns = promise, itertools.count(1), T0_NS
-        self.lines = (Line(), Line())
+        self.lines = (Line(), Line(), Line())
         self.truth: list[int] = []  # the times of all trades
         self.stored: set[int] = set()
         self.gaps: list[GapRow] = []
@@ -156,16 +156,26 @@ class World:
 
 
 WORDS = ("trade", "trade", "trade", "hang", "resume", "open", "open", "close", "decode", "flush", "tick")
-STEPS = st.lists(st.tuples(st.sampled_from((*WORDS, "mute", "kill")), st.integers(0, 1)), max_size=60)
+STEPS = st.lists(st.tuples(st.sampled_from((*WORDS, "mute", "kill")), st.integers(0, 2)), max_size=60)
 
 
+# what the second brings in the end was made before the first was out
+BROUGHT_LATE = [
+    *[("hang", 1), ("trade", 0), ("mute", 1), ("close", 0), ("trade", 0), ("open", 0), ("trade", 0)],
+    *[("flush", 0), ("resume", 1)],
+]
+# of those that are back one is the first with a trade, which the others bring too
+PENDING_PROVES_NOTHING = [
+    *[("hang", 1), ("close", 0), ("trade", 0), ("open", 0), ("open", 2), ("trade", 0)],
+    *[("decode", 2), ("decode", 0), ("trade", 0)],
+]
 OUT_WHILE_IT_HANGS = [("hang", 1), ("close", 0), ("trade", 0), ("open", 0), ("trade", 0)]
 
 
 def begun(promise: IdPromise) -> World:
     """Both deliver, and a trade is stored."""
     world = World(promise)
-    for line in world.lines:
+    for line in world.lines[:2]:
         world.open(line)
     for _ in range(3):
         world.trade()
@@ -176,6 +186,8 @@ def begun(promise: IdPromise) -> World:
 @settings(max_examples=amount(200, 4_000), deadline=None)
 @given(STEPS, st.sampled_from(PROMISES))
 @example([("trade", 0), *OUT_WHILE_IT_HANGS, ("decode", 1), ("flush", 0)], PROMISES[0])
+@example([*BROUGHT_LATE, ("flush", 0)], PROMISES[0])
+@example([*PENDING_PROVES_NOTHING, ("flush", 0)], PROMISES[0])
 @example([*OUT_WHILE_IT_HANGS, ("flush", 0), ("kill", 0)], PROMISES[0])
 def test_every_trade_is_stored_or_in_a_gap(steps: list[tuple[str, int]], promise: IdPromise) -> None:
     world = begun(promise)
@@ -225,7 +237,7 @@ def test_a_gap_that_is_withdrawn_before_it_is_stored_leaves_no_trace(promise: Id
 @pytest.mark.parametrize("outcome", [GapStatus.LOST, GapStatus.UNKNOWN, GapStatus.PARTIAL, GapStatus.FILLED])
 def test_what_the_other_proves_later_holds_whatever_the_history_said(outcome: GapStatus) -> None:
     world = begun(IdPromise.OPAQUE)
-    first, second = world.lines
+    first, second, _ = world.lines
     second.hangs = True
     world.close(first)
     world.trade()
@@ -244,7 +256,7 @@ def test_what_the_other_proves_later_holds_whatever_the_history_said(outcome: Ga
 
 def test_a_gap_that_nobody_withdraws_is_as_the_history_said() -> None:
     world = begun(IdPromise.OPAQUE)
-    first, second = world.lines
+    first, second, _ = world.lines
     second.hangs = True
     world.close(first)
     world.trade()
@@ -261,7 +273,7 @@ def test_a_gap_that_nobody_withdraws_is_as_the_history_said() -> None:
 
 def test_one_that_has_lost_messages_itself_proves_nothing() -> None:
     world = begun(IdPromise.OPAQUE)
-    first, second = world.lines
+    first, second, _ = world.lines
     world.close(first)
     second.mute = True
     world.trade()
@@ -282,7 +294,7 @@ def test_one_that_has_lost_messages_itself_proves_nothing() -> None:
 
 def test_one_that_goes_before_its_first_trade_leaves_nothing_behind() -> None:
     world = begun(IdPromise.OPAQUE)
-    first, second = world.lines
+    first, second, _ = world.lines
     world.close(first)
     for _ in range(3):
         world.open(first)
