@@ -217,6 +217,9 @@ def test_nothing_is_listed_while_one_delivers_whatever_the_other_does(
     world.trade()
     world.tick()
     assert world.listed == [] and world.stored == set(world.truth)
+    world.resume(world.lines[1])
+    world.trade()
+    world.tick()
     assert not world.continuity.deduplicator.trackers[BTC].unsettled
     assert all(row.missing == 0 for row in newest(world.gaps).values())
 
