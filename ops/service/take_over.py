@@ -25,6 +25,7 @@ from ops.service.hand_over import CannotTakeOver, TakeOverFailed
 OVERLAP_S = 5.0  # how long both deliver a market: longer than trades may be out of order, or late on one connection
 KEEPS_UP_S = 2.0  # how much later a trade may be seen here; what is seen is up to 1.25 s old on both sides
 DELIVERS_S = 60.0  # how long it may take until this process delivers the same
+RUNS_S = 15.0  # how long a service that is starting or stopping, or hands over already, is waited for
 LOOK_S = 0.25
 NAMES_MAX = 5  # markets that a message names
 LOCK_BYTES_MAX = 4096
@@ -33,9 +34,21 @@ _log = structlog.get_logger()
 
 
 async def running_service(config: Config) -> "TakeOver | None":
-    """The service that records into the configured store; None if there is none. Raises CannotTakeOver,
-    TakeOverFailed.
+    """The service that records into the configured store; None if there is none. Waits for one that is starting or
+    stopping. Raises CannotTakeOver, TakeOverFailed.
     """
+    give_up_at = trio.current_time() + RUNS_S
+    while True:
+        found, state = await _look(config)
+        if state not in ("starting", "stopping"):
+            return found
+        if trio.current_time() >= give_up_at:
+            raise TakeOverFailed(f"the running service is {state}; try again in a moment")
+        await trio.sleep(LOOK_S)
+
+
+async def _look(config: Config) -> "tuple[TakeOver | None, str]":
+    """The running service and its state."""
     socket, store = config.control.socket, config.store.path.resolve()
     client = ControlClient(socket)
     try:
@@ -48,7 +61,7 @@ async def running_service(config: Config) -> "TakeOver | None":
                 f"the service that records into {store} answers on {other}; set [control] socket to that"
             ) from error
         if "no service is running" in str(error):
-            return None
+            return None, ""
         raise TakeOverFailed(f"cannot take over: {error}") from error
     except ProblemReply as error:
         if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.NOT_IMPLEMENTED):
@@ -61,9 +74,7 @@ async def running_service(config: Config) -> "TakeOver | None":
             f"the service on {socket} records into {status['store']['path']}, not into {store};"
             " a take-over keeps the file: set store.path to it, or start this one without --take-over"
         )
-    if status["state"] in ("starting", "stopping"):
-        raise TakeOverFailed(f"the running service is {status['state']}; try again in a moment")
-    return TakeOver(client, status["pid"])
+    return TakeOver(client, status["pid"]), status["state"]
 
 
 def _recorded_socket(store: Path) -> str:

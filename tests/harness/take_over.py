@@ -48,6 +48,7 @@ class Outcome:
     answers: int
     unanswered_s: float
     gaps: Sequence[tuple[Any, ...]]
+    log: str  # of the new process
 
 
 class Poller:
@@ -182,7 +183,9 @@ async def take_over(
                 with looking(service.path) as con:
                     gaps = con.execute("SELECT exchange, symbol, reason, status, missing FROM gaps").fetchall()
                 ended = pair.ended("old"), pair.ended("new")
-                outcome = Outcome(*ended, verdict, poller.answers, poller.longest_s, gaps)
+                outcome = Outcome(
+                    *ended, verdict, poller.answers, poller.longest_s, gaps, (folder / "new").read_text()
+                )
             finally:
                 pair.kill_all()
         nursery.cancel_scope.cancel()

@@ -14,6 +14,7 @@ import trio
 from actors.store.lock import StoreLock
 from ops.config.config import Config, load_config
 from ops.control.app import ControlApp
+from ops.service import take_over
 from ops.service.hand_over import CannotTakeOver, TakeOverFailed
 from ops.service.take_over import running_service
 from tests.harness.control_serving import serve_control
@@ -80,7 +81,22 @@ async def test_a_service_with_another_store_is_left_alone(config: Config, tmp_pa
     assert "other.duckdb" in why and "set store.path" in why
 
 
-async def test_a_service_that_is_starting_or_stopping_is_left_alone(config: Config) -> None:
+async def test_a_service_that_is_starting_is_waited_for(config: Config) -> None:
+    app = Running(config.store.path, "starting")
+
+    async def start() -> None:
+        await trio.sleep(2 * take_over.LOOK_S)
+        app.state = "ok"
+
+    async with running(config, app), trio.open_nursery() as nursery:
+        nursery.start_soon(start)
+        assert await running_service(config) is not None and app.state == "ok"
+
+
+async def test_a_service_that_does_not_get_beyond_its_start_is_left_alone(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(take_over, "RUNS_S", 0.1)
     assert "try again" in await refused(config, Running(config.store.path, "starting"), TakeOverFailed)
 
 
