@@ -22,7 +22,7 @@ def test_the_newest_trade_of_each_market_is_its_last_price() -> None:
     assert rows == [("a", "X/Y", "1.20", 3), ("b", "X/Y", "1.3", 4), ("a", "Q/Y", None, None), ("a", "Z/Y", "6", 5)]
 
 
-def test_a_large_block_is_read_without_unpacking_it() -> None:
+def test_of_a_large_block_the_end_is_read_without_unpacking_it() -> None:
     rows = [("X/Y" if at % 2 else "Z/Y", f"{at}.5", at * 1_000_000) for at in range(PACK_ROWS_MIN + 1)]
     large = block("a", *rows)
     large.pack()
@@ -32,6 +32,10 @@ def test_a_large_block_is_read_without_unpacking_it() -> None:
     assert large.arrays is not None
     found, _ = prices.rows([("a", "X/Y"), ("a", "Z/Y")])
     assert found == [("a", *rows[-2][:2], PACK_ROWS_MIN - 1), ("a", *rows[-1][:2], PACK_ROWS_MIN)]
+    seldom = block("b", ("X/Y", "7", 1_000_000), *[("Z/Y", "9", 2_000_000)] * PACK_ROWS_MIN)
+    seldom.pack()
+    prices.show([seldom])
+    assert prices.rows([("b", "X/Y"), ("b", "Z/Y")])[0] == [("b", "X/Y", None, None), ("b", "Z/Y", "9", 2)]
 
 
 def test_trades_fetched_later_are_not_a_markets_last() -> None:
