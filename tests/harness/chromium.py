@@ -49,11 +49,14 @@ def chromium() -> str:
 
 
 class Tab:
-    """One page. `requests` are the addresses it asked for, `complaints` its console errors and blocked loads."""
+    """One page. `requests` are the addresses it asked for, `statuses` what was answered, `complaints` its console
+    errors and blocked loads.
+    """
 
     def __init__(self, call: Callable[..., Any]) -> None:
         self._call = call
         self.requests: list[str] = []
+        self.statuses: dict[str, int] = {}
         self.complaints: list[str] = []
 
     async def call(self, method: str, **parameters: object) -> dict[str, Any]:
@@ -119,6 +122,8 @@ class Tab:
         """Takes an event of the protocol."""
         if method == "Network.requestWillBeSent":
             self.requests.append(parameters["request"]["url"])
+        elif method == "Network.responseReceived":
+            self.statuses[parameters["response"]["url"]] = parameters["response"]["status"]
         elif method == "Runtime.exceptionThrown":
             self.complaints.append(str(parameters["exceptionDetails"]))
         elif method == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "warning", "assert"):

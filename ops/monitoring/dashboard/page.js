@@ -23,7 +23,7 @@ const connection = {
   open() {
     clearTimeout(this.timer);
     this.source?.close();
-    const source = (this.source = new EventSource("/v1/snapshots"));
+    const source = (this.source = new EventSource(`${location.origin}/v1/snapshots`)); // without the token that the page's own address may hold
     this.listenFor(SILENT_S);
     source.addEventListener("status", (event) => {
       this.attempts = 0;

@@ -1,14 +1,19 @@
 """The dashboard in a real headless Chromium: what it shows, how it is used, and that it goes on by itself."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
 import pytest
 import trio
 
+from ops.control.app import ControlApp
+from ops.control.tap import LineBuffer
+from ops.monitoring.dashboard.page import page
 from tests.harness.chromium import Tab, browser, chromium, tab_of
+from tests.harness.control_serving import serve_http
 from tests.harness.dashboard_growth import grown
 from tests.harness.dashboard_world import REFUSING, DashboardWorld, dashboard_world
 
@@ -120,6 +125,49 @@ async def test_the_page_keeps_up_and_does_not_grow(world: DashboardWorld, devtoo
     growth = await grown(devtools, world, warm_s=1.5, seconds=2.0)
     assert growth.nodes < 200 and growth.heap_bytes < 1_000_000, growth
     assert growth.behind_s < 15 and growth.complaints == (), growth
+
+
+class OneSnapshot(ControlApp):
+    """Serves the dashboard, and one snapshot of nothing."""
+
+    capabilities = frozenset({"dashboard"})
+
+    def status(self) -> Mapping[str, object]:
+        return {}
+
+    def actors(self) -> Sequence[Mapping[str, object]]:
+        return []
+
+    def live(self) -> bool:
+        return True
+
+    def ready(self) -> Sequence[str]:
+        return []
+
+    def dashboard(self) -> tuple[bytes, str]:
+        return page().html, page().policy
+
+    @asynccontextmanager
+    async def snapshots(self) -> AsyncIterator[AsyncIterator[bytes]]:
+        lines = LineBuffer()
+        lines.offer(1, lambda _: b'event: actors\ndata: {"actors": [], "left_out": 0}\n\n')
+        yield lines
+
+
+async def test_who_gives_the_browser_the_token_once_sees_the_page_and_its_events(devtools: str) -> None:
+    token = "an-example-of-a-token"
+    async with trio.open_nursery() as nursery, tab_of(devtools) as tab:
+        port = await nursery.start(partial(serve_http, "0.0.0.0", 0, OneSnapshot(), token=token))
+        await tab.open(f"http://127.0.0.1:{port}/")
+        assert await tab.run("document.querySelector('#main')") is None
+        await tab.open(f"http://anybody:{token}@127.0.0.1:{port}/")
+        await tab.until("document.getElementById('actors-note') !== null")
+        events = f"http://127.0.0.1:{port}/v1/snapshots"
+        with trio.move_on_after(20):
+            while tab.statuses.get(events) is None:  # noqa: ASYNC110 - an event of the browser's
+                await trio.sleep(0.05)
+        assert tab.statuses[events] == 200, (tab.statuses, tab.complaints)
+        nursery.cancel_scope.cancel()
 
 
 async def test_the_layout_is_still_and_fits_a_phone_and_every_text_can_be_read(
