@@ -48,6 +48,8 @@ class Screen:
         self._say(f"recording {_many(markets, 'market')} of {_many(len(pipeline.exchanges), 'exchange')} into")
         self._say(f"  {pipeline.store.path}")
         self._say("Ctrl-C stops it; `tickwarden status` in another terminal shows more")
+        if self._config.control.http:
+            self._say(f"  dashboard: http://{self._config.control.http}/")
 
     async def follow(self) -> None:
         """Runs until cancelled: prints new connections, problems, and every minute the state."""

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from ops.control.app import ControlApp
 from ops.control.limits import ControlLimits
 from ops.control.listener import PATH_BYTES_MAX, ControlError, SocketInUse, SocketPathError, control_listener
 from ops.control.peers import Peer, peer_of
+from ops.control.tap import LineBuffer
 from tests.harness.control_serving import serve_control, serve_http
 
 FAST = ControlLimits(request_s=1.0, idle_s=1.0, linger_s=0.2, loop_share=1.0)
@@ -520,6 +521,58 @@ async def test_loopback_tcp_reads_for_local_names_only(nursery: trio.Nursery) ->
 async def test_an_address_that_others_can_reach_is_refused(host: str) -> None:
     with pytest.raises(ControlError, match=r"no loopback.*token|not an IP address"):
         await serve_http(host, 0, QuietService())
+
+
+class OneEvent(QuietService):
+    """A service with a dashboard that never changes."""
+
+    capabilities = frozenset({"dashboard"})
+
+    def dashboard(self) -> tuple[bytes, str]:
+        return b"<!doctype html>", "default-src 'none'"
+
+    @asynccontextmanager
+    async def snapshots(self) -> AsyncIterator[AsyncIterator[bytes]]:
+        lines = LineBuffer()
+        lines.offer(1, lambda _: b"event: x\ndata: {}\n\n")
+        yield lines
+
+
+async def test_the_dashboard_is_only_read_and_by_as_many_as_the_limits_allow(nursery: trio.Nursery) -> None:
+    limits = ControlLimits(loop_share=1.0)
+    port = await nursery.start(partial(serve_http, "127.0.0.1", 0, OneEvent(), limits=limits))
+    here = "Host: localhost"
+    with trio.fail_after(30):
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            page = bytes(await stream.receive_some(65536))
+        assert page.startswith(b"HTTP/1.1 200") and page.endswith(b"<!doctype html>")
+        for header in (
+            b"Content-Type: text/html; charset=utf-8",
+            b"Content-Security-Policy: default-src 'none'",
+            b"X-Content-Type-Options: nosniff",
+            b"Cross-Origin-Resource-Policy: same-origin",
+            b"Cache-Control: no-store",
+        ):
+            assert header in page
+        for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+            for target in ("/", "/v1/snapshots"):
+                assert await ask_http(port, method, target, here, "Content-Length: 0") == 405, (method, target)
+        async with AsyncExitStack() as readers:
+            served = 0
+            while served < limits.clients_max:
+                stream = await readers.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port))
+                await stream.send_all(b"GET /v1/snapshots HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                begun = bytes(await stream.receive_some(65536))
+                # Those above may still have their slots for a moment.
+                assert begun.startswith((b"HTTP/1.1 200", b"HTTP/1.1 503"))
+                if begun.startswith(b"HTTP/1.1 200"):
+                    assert b"Content-Type: text/event-stream" in begun
+                    served += 1
+            assert await ask_http(port, "GET", "/v1/snapshots", here) == 503
+        while await ask_http(port, "GET", "/v1/snapshots", here) != 200:  # noqa: ASYNC110 - until they have left
+            await trio.sleep(0.01)
+    nursery.cancel_scope.cancel()
 
 
 async def test_with_a_token_every_request_must_carry_it(nursery: trio.Nursery) -> None:
