@@ -1,4 +1,4 @@
-"""Looks at the service again and again, in a thread: a slow answer delays the next question and nothing else."""
+"""Looks at the service again and again, in a thread: a slow answer or a slow screen delays only the next look."""
 
 import threading
 import time
@@ -15,14 +15,14 @@ Seen = Sample | NoService | ProblemReply
 
 
 class Poller:
-    """Calls `show` with each sample, or with what went wrong, in a thread of its own.
+    """Calls `show` with each sample, or with what went wrong, in a thread of its own; looks again after `shown`.
 
     The thread is a daemon: the program ends although an answer, or the outcome of a command, is still awaited.
     """
 
     def __init__(self, service: ControlClient, interval_s: float, show: Callable[[Seen], object]) -> None:
         self._service, self._interval_s, self._show = service, interval_s, show
-        self._stopped = threading.Event()
+        self._stopped, self._shown = threading.Event(), threading.Event()
 
     def start(self) -> None:
         threading.Thread(target=self._run, name="poller", daemon=True).start()
@@ -30,6 +30,11 @@ class Poller:
     def stop(self) -> None:
         """Nothing is shown any more. A question that is not answered yet is given up."""
         self._stopped.set()
+        self._shown.set()
+
+    def shown(self) -> None:
+        """What was seen last is on the screen: the next look may follow."""
+        self._shown.set()
 
     def command(self, route: str, then: Callable[[str | None], object]) -> None:
         """Gives a command; calls `then` with what went wrong, or None, in a thread of its own."""
@@ -54,9 +59,14 @@ class Poller:
             except (NoService, ProblemReply) as error:
                 seen = error
             due = asked_s + (self._interval_s if isinstance(seen, Sample) else min(self._interval_s, RETRY_S))
-            self._tell(self._show, seen)
+            self._shown.clear()
+            if self._tell(self._show, seen):
+                self._shown.wait()
 
-    def _tell(self, who: Callable[[T], object], what: T) -> None:
+    def _tell(self, who: Callable[[T], object], what: T) -> bool:
+        """Whether there is still somebody to tell."""
         with suppress(RuntimeError):  # the screen's loop has ended meanwhile
             if not self._stopped.is_set():
                 who(what)
+                return True
+        return False

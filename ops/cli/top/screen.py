@@ -138,6 +138,7 @@ class TopScreen(App[int]):
             self._sample, self._problem = message.seen, None
             self._history.add(message.seen)
         self._draw()
+        self._poller.shown()
 
     def _draw_if_late(self) -> None:
         if self._problem is not None or self._late_s() > 0 or self._said:

@@ -14,12 +14,13 @@ import pytest
 from textual.pilot import Pilot
 
 from ops.cli.top.history import BARS, POINTS_MAX, History
+from ops.cli.top.poller import Poller
 from ops.cli.top.sample import Sample
 from ops.cli.top.screen import TopScreen
 from ops.cli.top.tables import Choice, actor_table, exchange_table
 from ops.control.client import ControlClient
 from tests.harness.amounts import variants
-from tests.harness.cli_process import PATIENCE_S, tickwarden_here
+from tests.harness.cli_process import PATIENCE_S, tickwarden_here, wait_for
 from tests.harness.service_process import Sandbox, recording, sandbox
 from tests.harness.terminal import Terminal, terminal
 from tests.harness.top_world import NAMES, TopWorld, ago, serving
@@ -286,6 +287,20 @@ def test_questions_do_not_pile_up_behind_a_slow_answer(tmp_path: Path) -> None:
 
     with serving(TopWorld(), socket):
         asyncio.run(run())
+
+
+def test_a_slow_screen_is_not_shown_more_than_it_has_drawn(tmp_path: Path) -> None:
+    seen: list[object] = []
+    poller = Poller(ControlClient(tmp_path / "s"), 0.0, seen.append)
+    with serving(TopWorld(), tmp_path / "s"):
+        poller.start()
+        for number in (1, 2):
+            wait_for("a look", lambda: seen)
+            time.sleep(0.05)
+            assert len(seen) == 1, number
+            seen.clear()
+            poller.shown()
+        poller.stop()
 
 
 def samples(world: TopWorld, *ticks: int, step_s: float = 1.0) -> list[Sample]:
