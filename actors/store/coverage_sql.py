@@ -22,6 +22,7 @@ FROM {GAP_STATES.name}
 QUALIFY row_number() OVER (PARTITION BY gap_id ORDER BY "at" DESC) = 1
 """
 
+# A gap may end before it begins: where ids began anew and a kill left nothing that says so, higher ids are older.
 # 0 live, 1 repaired, 2 unknown, 3 lost. A gap's status replaces that of the run it lies in; the worst gap wins.
 COVERAGE_SELECT = """
 WITH lived AS (SELECT run_id, exchange, max("at") AS until FROM audit GROUP BY ALL),
@@ -41,8 +42,8 @@ ground AS (
   WHERE following > until),
 ends AS (SELECT exchange, symbol, max(until) AS until FROM ground GROUP BY ALL),
 named AS (
-  SELECT g.exchange, g.symbol, g.from_time AS since,
-         coalesce(g.to_time + INTERVAL 1 MICROSECOND, greatest(e.until, g.from_time)) AS until,
+  SELECT g.exchange, g.symbol, least(g.from_time, g.to_time) AS since,
+         greatest(g.from_time, coalesce(g.to_time + INTERVAL 1 MICROSECOND, e.until)) AS until,
          CASE WHEN g.status = 'filled' THEN
                 CASE WHEN g.missing = 0 OR (g.reason = 'disagreement' AND g.recovered = 0) THEN 0 ELSE 1 END
               WHEN g.status IN ('lost', 'partial') THEN 3 ELSE 2 END AS verdict

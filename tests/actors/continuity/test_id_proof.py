@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import duckdb
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from actors.continuity.proof_pace import PAUSE_S_MAX, PAUSE_S_MIN
@@ -153,6 +153,7 @@ def check(world: World, entries: int | None = None) -> list[tuple[int, int]]:
 
 
 @settings(max_examples=amount(20, 2_000), deadline=None)
+@example([("live", 1), ("live", 1), ("kill", 7), ("drop", 1), ("reset", -900), ("live", 1), ("kill", 4)], [])
 @given(STEPS, st.lists(st.integers(0, 200), max_size=3))
 def test_no_hole_lies_in_what_ids_prove_wherever_the_file_ends(
     steps: list[tuple[str, int]], cuts: list[int]
