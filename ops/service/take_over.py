@@ -128,12 +128,11 @@ class TakeOver:
         A connection that hangs looks like one of a quiet market. So, unless ids show what is missing, the other
         process must have received a trade after this one began to receive: it delivered up to then.
         """
-        feeds = self._answer["feeds"].get(name, {})
+        feeds, exchange = self._answer["feeds"].get(name, {}), pipeline.exchanges[name]
         if symbol not in feeds:
             return False
-        theirs_at, exchange = _at(feeds[symbol]), pipeline.exchanges[name]
         since = [one.state.since[symbol] for one in exchange.connections if symbol in one.state.since]
-        return exchange.continuity.counts(symbol) or theirs_at >= min(since) + KEEPS_UP_S
+        return exchange.continuity.counts(symbol) or _at(feeds[symbol]) >= min(since) + KEEPS_UP_S
 
     async def follow(self) -> None:
         """Holds the conversation with the other process, whose end tells that one that this process has ended."""

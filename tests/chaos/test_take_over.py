@@ -3,7 +3,11 @@
 `python -m pytest -s tests/chaos/test_take_over.py` takes about ten minutes.
 """
 
+import json
 import signal
+import socket
+import urllib.request
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ from ops.control.client import ControlClient
 from ops.sandbox import Sandbox
 from tests.harness.store_reader import looking
 from tests.harness.take_over import RATE_PER_S, STEPS_OF_NEW, STEPS_OF_OLD, Outcome, Pair, take_over, until_more
-from tests.harness.truth_service import Service
+from tests.harness.truth_service import Service, until
 
 # All kinds of ids: rising, without order, repeated, none; acknowledged or not, decoders with and without state.
 ALL_KINDS = (
@@ -130,3 +134,45 @@ async def test_a_new_process_that_is_stopped_on_the_way_leaves_the_old_one(
                 pair.kill_all()
         nursery.cancel_scope.cancel()
     assert verdict.total.stored == verdict.total.made > 0
+
+
+async def test_what_a_hung_connection_of_the_old_process_has_missed_is_fetched(tmp_path: Path) -> None:
+    left, outcome = await take_over(tmp_path, 1, names=("binance", "bybit"), hangs="bybit")
+    check(outcome)
+    assert left == "new" and {exchange for exchange, *_ in outcome.gaps} == {"bybit"}
+    assert outcome.verdict.exchanges["bybit"].repaired > 0
+
+
+async def test_the_port_for_browsers_is_the_new_process_after_a_moment(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    sandbox = Sandbox(("kraken",), RATE_PER_S)
+
+    def pid() -> object:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/status", timeout=5) as answer:
+                return json.load(answer)["pid"]
+        except OSError:
+            return None
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(sandbox.serve)
+        with Service(tmp_path, sandbox, noticing="") as service:
+            config = tmp_path / "tickwarden.toml"
+            config.write_text(f'[control]\nhttp = "127.0.0.1:{port}"\n{config.read_text()}')
+            pair = Pair(service)
+
+            async def answers(name: str) -> bool:
+                return bool(await trio.to_thread.run_sync(pid) == pair.processes[name].pid)
+
+            try:
+                pair.start("old")
+                await until_more(tmp_path, ("kraken",))
+                assert await answers("old")
+                pair.start("new", "--take-over")
+                assert await pair.one_is_left() == "new"
+                await until(partial(answers, "new"))
+                await service.stop()
+            finally:
+                pair.kill_all()
+        nursery.cancel_scope.cancel()

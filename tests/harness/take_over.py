@@ -146,6 +146,7 @@ async def take_over(
     killed_before: str = "",
     kill_after_s: Mapping[str, float] | None = None,
     faults: Sequence[str] = (),
+    hangs: str = "",
     names: Sequence[str] = FIVE,
     stays_s: float = 1.0,
     settle_s: float = 30.0,
@@ -153,7 +154,7 @@ async def take_over(
     """One take-over, of which a process may be killed at a step, or so long after the new one was started; returns
     who records then, and the whole truth of the file after that one has recorded for a while. The exchanges have
     `faults` from the start of the new process on. With `killed_before` another process has tried before, and was
-    killed at that step.
+    killed at that step. `hangs` is an exchange whose connections to the old process have hung before.
     """
     sandbox = Sandbox(names, RATE_PER_S, seed=seed)
     async with trio.open_nursery() as nursery:
@@ -170,6 +171,9 @@ async def take_over(
                         await until(partial(pair.has_ended, "first"))
                         sandbox.forget_client()
                         assert pair.processes.pop("first").returncode == -signal.SIGKILL
+                    if hangs:
+                        sandbox.set_faults(parse_faults(["half_open"], every_s=0.2), hangs)
+                        await trio.sleep(1.0)
                     sandbox.set_faults(parse_faults(faults, every_s=2.0))
                     pair.start("new", "--take-over", kill_at=kill_new_at)
                     for name, seconds in (kill_after_s or {}).items():

@@ -2,10 +2,12 @@
 
 import json
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ import trio
 from actors.store.lock import StoreLock
 from ops.config.config import Config, load_config
 from ops.control.app import ControlApp
+from ops.monitoring.status import instant
 from ops.service import take_over
 from ops.service.hand_over import CannotTakeOver, TakeOverFailed
 from ops.service.take_over import running_service
@@ -118,3 +121,60 @@ async def test_what_a_dead_process_has_left_is_nothing_to_take_over(config: Conf
     lock: dict[str, Any] = {"pid": 2**22 + 1, "socket": "old.sock"}
     config.store.path.with_name("ticks.duckdb.lock").write_text(json.dumps(lock))
     assert await running_service(config) is None
+
+
+class Connected:
+    """A pipeline as far as it is looked at here: one connection has delivered two markets for ten seconds."""
+
+    crash_point = staticmethod(lambda _: None)
+
+    def __init__(self, *, counts: bool) -> None:
+        now = trio.current_time()
+        self.since = {"BTC/USD": now - 10.0, "ETH/USD": now - 10.0}
+        state = SimpleNamespace(since=self.since, last_trade_at=dict.fromkeys(self.since, now), connected=True)
+        self.exchanges = {
+            "kraken": SimpleNamespace(
+                settings=SimpleNamespace(name="kraken"),
+                markets=[SimpleNamespace(symbol=symbol) for symbol in self.since],
+                connections=[SimpleNamespace(state=state)],
+                dialect=SimpleNamespace(acknowledges=True),
+                continuity=SimpleNamespace(counts=lambda _: counts, hold=SimpleNamespace(full=False)),
+            )
+        }
+
+    def delivered(self) -> dict[str, set[str]]:
+        return {"kraken": set(self.since)}
+
+    async def pause_lists(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+class HandingOver(Running):
+    """Has delivered one market up to now, and of the other nothing for a minute."""
+
+    capabilities = frozenset({"feeds", "hand_over"})
+
+    def feeds(self) -> Mapping[str, object]:
+        now_ns = time.time_ns()
+        return {"kraken": {"BTC/USD": instant(now_ns), "ETH/USD": instant(now_ns - 60 * 10**9)}}
+
+    @asynccontextmanager
+    async def hand_over(self) -> AsyncIterator[AsyncIterator[bytes]]:
+        async def lines() -> AsyncGenerator[bytes]:
+            yield json.dumps({"state": "draining"}).encode() + b"\n"
+            yield json.dumps({"state": "released", "feeds": self.feeds()}).encode() + b"\n"
+
+        async with aclosing(lines()) as opened:
+            yield opened
+
+
+@pytest.mark.parametrize(("counts", "expected"), [(False, {"BTC/USD"}), (True, {"BTC/USD", "ETH/USD"})])
+async def test_a_market_that_was_quiet_there_is_sure_only_if_its_ids_count(
+    config: Config, expected: set[str], *, counts: bool
+) -> None:
+    async with running(config, HandingOver(config.store.path)), trio.open_nursery() as nursery:
+        found = await running_service(config)
+        assert found is not None
+        nursery.start_soon(found.follow)
+        pipeline: Any = Connected(counts=counts)
+        assert await found(pipeline) == {"kraken": expected}
