@@ -25,21 +25,21 @@ def ago(seconds: float) -> str:
 class TopWorld(ControlApp):
     """`given` has the commands so far. `ticks` is what each exchange has received.
 
-    While `stuck` is set it answers nothing; its loop stands still. `changes` are laid over what is said of an
-    exchange or an actor of that name.
+    While `stuck` is set it answers nothing; its loop stands still. While `flushing` is set a flush goes on.
+    `changes` are laid over what is said of an exchange or an actor of that name.
     """
 
     capabilities = frozenset({"restart", "pause", "resume", "flush"})
 
     def __init__(self, names: Sequence[str] = NAMES) -> None:
-        self.names, self.run_id = names, "one"
+        self.names, self.run_id, self.pid = names, "one", os.getpid()
         self.given: list[str] = []
         self.ticks = dict.fromkeys(names, 1000)
         self.state, self.reasons = "ok", list[str]()
         self.held_by: int | None = None
         self.changes: dict[str, dict[str, object]] = {}
         self.refuse = ""
-        self.stuck = threading.Event()
+        self.stuck, self.flushing = threading.Event(), threading.Event()
 
     def status(self) -> Mapping[str, object]:
         while self.stuck.is_set():
@@ -47,7 +47,7 @@ class TopWorld(ControlApp):
         held = {"held": self.held_by is not None, "held_by_pid": self.held_by}
         return {
             "version": "0.1.0",
-            "pid": os.getpid(),
+            "pid": self.pid,
             "run_id": self.run_id,
             "started_at": ago(100),
             "state": self.state,
@@ -122,6 +122,8 @@ class TopWorld(ControlApp):
         self.changes.pop(name, None)
 
     async def flush(self) -> None:
+        while self.flushing.is_set():  # noqa: ASYNC110 - a thread without a loop clears it
+            await trio.sleep(0.01)
         self._give("flush")
 
     def _give(self, command: str) -> None:

@@ -252,6 +252,22 @@ def test_a_service_that_is_gone_leaves_its_last_values_and_one_that_is_back_is_s
     asyncio.run(run())
 
 
+def test_one_command_at_a_time_and_a_process_that_takes_over_are_reported(tmp_path: Path) -> None:
+    world = TopWorld()
+
+    async def look(screen: Screen) -> None:
+        world.flushing.set()
+        await screen.pilot.press("f", "f")
+        await screen.until("flush: not done, because flush still goes on")
+        world.flushing.clear()
+        await screen.until("flush: done")
+        world.pid += 1
+        await screen.until(f"pid {world.pid} has taken over from pid {world.pid - 1}")
+        assert world.given == ["flush"]
+
+    watch(world, tmp_path / "s", look)
+
+
 class Slow(ControlClient):
     """Answers nothing until it is released; counts how many ask at once."""
 
