@@ -23,6 +23,7 @@ from tests.harness.store_reader import looking
 from tests.harness.truth_service import Service, until
 
 RATE_PER_S = 50.0
+TAKEN_OVER_S = 150.0  # 15 where the machine has nothing else to do
 ASK_EVERY_S = 0.01
 ASK = b"GET /v1/live HTTP/1.1\r\nHost: tickwarden\r\nConnection: close\r\n\r\n"
 # In the order in which they are passed; "" is in no step: while the new process connects.
@@ -123,7 +124,7 @@ class Pair:
         async def look() -> bool:
             return any(self.ended(name) is not None for name in self.processes)
 
-        await until(look)
+        await until(look, TAKEN_OVER_S)
         left = [name for name in self.processes if self.ended(name) is None]
         assert len(left) == 1, {name: (self._service.folder / name).read_text()[-2000:] for name in self.processes}
         self._service.adopt(self.processes[left[0]])
@@ -168,7 +169,7 @@ async def take_over(
                 with poller.running():
                     if killed_before:
                         pair.start("first", "--take-over", kill_at=killed_before)
-                        await until(partial(pair.has_ended, "first"))
+                        await until(partial(pair.has_ended, "first"), TAKEN_OVER_S)
                         sandbox.forget_client()
                         assert pair.processes.pop("first").returncode == -signal.SIGKILL
                     if hangs:
