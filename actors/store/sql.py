@@ -1,4 +1,4 @@
-"""SQL text: string literals, and reading segments from their files."""
+"""SQL text: string literals, digits of decimals, and reading segments from their files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +10,11 @@ EMPTY_NAME = "empty.parquet"
 def sql_text(value: str | Path) -> str:
     """A string literal: COPY, read_parquet in a view and ATTACH take no bound parameters."""
     return "'" + str(value).replace("'", "''") + "'"
+
+
+def digits(column: str) -> str:
+    """SQL for a DECIMAL(38,18) as text, less the zeros at the end; rtrim() twice takes more than twice the time."""
+    return rf"regexp_replace({column}::VARCHAR, '\.?0+$', '')"
 
 
 def parquet(paths: Sequence[Path]) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 import duckdb
 
 from actors.model.symbols import SymbolError, parse_symbol
+from actors.store.sql import digits
 from ops.export.export import MEMORY_LIMIT, THREADS, Exported, Progress, TimeRange, interrupts
 from ops.export.query import LOCK_TIMEOUT_S
 from ops.export.source import Source, opened
@@ -44,7 +45,6 @@ NAMES: Mapping[str, Mapping[str, str]] = {
     "okx": {"spot": "okex", "swap": "okex-swap", "future": "okex-futures", "option": "okex-options"},
 }
 EVERYTHING = TimeRange()
-_DIGITS = "rtrim(rtrim({}::VARCHAR, '0'), '.')"
 
 
 def export_tardis(
@@ -132,7 +132,7 @@ def _rows_of(
     quoted = "CASE WHEN regexp_matches(trade_id, '[,\"]') THEN '\"' || replace(trade_id, '\"', '\"\"') || '\"'"
     line = (
         f"concat_ws(',', coalesce(epoch_us(timestamp), {local}), {local}, coalesce({quoted} ELSE trade_id END, ''),"
-        f" coalesce(side, 'unknown'), {_DIGITS.format('price')}, {_DIGITS.format('volume')})"
+        f" coalesce(side, 'unknown'), {digits('price')}, {digits('volume')})"
     )
     found = con.execute(
         f"SELECT exchange, symbol, {line} FROM {src.arrivals} WHERE {condition}"
