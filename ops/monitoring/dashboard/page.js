@@ -198,7 +198,15 @@ function showHeadline() {
     const rest = reason[0] ? ` ${reason[1]}` : reason[1];
     if (node.lastChild.data !== rest) node.lastChild.data = rest;
   });
+  holdHeight(byId("headline"), reasons.length > 0);
   showInTab(kind, verdict);
+}
+
+// While there are reasons the box only grows: a countdown that wraps otherwise must not move the page.
+function holdHeight(box, hold) {
+  const height = hold && box.heldWidth === innerWidth ? `${box.offsetHeight}px` : "";
+  box.heldWidth = innerWidth;
+  if (box.style.minHeight !== height) box.style.minHeight = height;
 }
 
 // The tab's title and icon show the state too: shape and colour.
