@@ -161,7 +161,8 @@ def _compare_market(
     for trade_id, count, source, price, volume, side, at in rows:
         fill, made_at = truth[trade_id], _time(truth[trade_id])
         if source == "backfill" and at.microsecond % 1000 == 0:  # bitflyer's history has no finer times
-            made_at = made_at.replace(microsecond=made_at.microsecond // 1000 * 1000)
+            step = 1000 if at.microsecond else 1_000_000  # and bitstamp's none below a second
+            made_at = made_at.replace(microsecond=made_at.microsecond // step * step)
         # A trade that used up several ids may come back from the history in parts, each with its share.
         whole = count != fill.count or volume == Decimal(fill.volume)
         if (price, side, at) != (Decimal(fill.price), fill.side, made_at) or not whole:

@@ -97,6 +97,20 @@ def test_whatever_differs_is_found(change: str, found: str, made: Sandbox, file:
         compare(file, made, newest(made))
 
 
+@pytest.mark.parametrize("unit", ["millisecond", "second"])
+def test_a_history_may_have_coarser_times_and_no_others(
+    unit: str, made: Sandbox, file: duckdb.DuckDBPyConnection
+) -> None:
+    coarser = (
+        f"UPDATE ticks SET timestamp = date_trunc('{unit}', timestamp - INTERVAL {{off}} SECOND) WHERE source = ?"
+    )
+    file.execute(coarser.format(off=0), ["backfill"])
+    compare(file, made, newest(made))
+    file.execute(coarser.format(off=1), ["backfill"])
+    with pytest.raises(Untrue, match="is stored as"):
+        compare(file, made, newest(made))
+
+
 def test_a_missing_trade_may_lie_in_a_gap_that_is_listed(made: Sandbox, file: duckdb.DuckDBPyConnection) -> None:
     symbol, fill = without_it(made, file)
     before, after = int(fill.trade_id) - 1, int(fill.trade_id) + 1
