@@ -12,6 +12,7 @@ import pytest
 from actors.exchanges.registry import EXCHANGES
 from ops.cli.commands import COMMANDS
 from ops.export.examples import EXAMPLES
+from tests.harness.amounts import variants
 from tests.harness.cli_process import environment, running, sandbox, status, tickwarden, tickwarden_here, wait_for
 from tests.harness.terminal import program_on_terminal, terminal
 
@@ -65,7 +66,7 @@ def in_bash(folder: Path, line: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("line", "offered"),
-    [
+    variants(
         ("tickwarden ", [*COMMANDS]),
         ("tickwarden re", [name for name in COMMANDS if name.startswith("re")]),
         ("tickwarden exchanges krak", ["kraken", "krakenfutures"]),
@@ -81,7 +82,8 @@ def in_bash(folder: Path, line: str) -> list[str]:
         ("tickwarden query --form", ["--format"]),
         ("tickwarden check-config ", ["compopt", "-o", "default"]),
         ("tickwarden restart ", []),  # no service runs
-    ],
+        kept=6,
+    ),
 )
 def test_bash_completes_commands_options_and_names(line: str, offered: list[str], folder: Path) -> None:
     assert in_bash(folder, line) == offered
@@ -116,7 +118,7 @@ START = {
 }
 
 
-@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("shell", variants(*SHELLS))
 def test_a_real_shell_puts_completions_in_where_they_belong(shell: str, folder: Path) -> None:
     program = shutil.which(shell)
     if program is None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from ops.client import NoService, Position, PositionLost, Tick, live, replay
 from ops.client.live import Live
+from tests.harness.amounts import amount
 from tests.harness.cli_process import sandbox
 from tests.harness.live_world import World, world
 from tests.harness.service_process import recording
@@ -80,7 +81,7 @@ CHUNK: st.SearchStrategy[dict[str, Any]] = st.builds(
     hold_s=st.sampled_from([0.0, 0.002]),
     old=st.booleans(),
 )
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=amount(6, 200), deadline=None)
 def test_whatever_is_left_out_and_wherever_the_reader_stops_each_tick_comes_once_in_order(
     sessions: list[tuple[list[dict[str, Any]], int]], lines_max: int, hold_s: float, old: bool
 ) -> None:
@@ -254,6 +255,7 @@ def test_it_runs_under_asyncio_too(tmp_path: Path) -> None:
         assert len(found) == 20
 
 
+@pytest.mark.slow
 def test_of_a_real_service_a_reader_that_stops_and_lags_gets_what_the_file_holds(tmp_path: Path) -> None:
     """Two seconds of five exchanges; the reader sleeps in between for longer than the tap keeps lines for it."""
     with sandbox(tmp_path, rate=500.0) as config, recording(tmp_path, config) as (service, _):
