@@ -32,16 +32,12 @@ async def grown(devtools: str, world: DashboardWorld, *, warm_s: float, seconds:
         await tab.until(
             "document.body.dataset.connection === 'live' && document.querySelector('#lanes canvas') !== null"
         )
-        await trio.sleep(warm_s)
+        counts = [(time.monotonic(), 0)]
+        await _count(world, counts, warm_s)
         heap, nodes, shown = await tab.heap_bytes(), await tab.nodes(), await tab.run(_RECEIVED)
-        counts: list[tuple[float, int]] = []
-        ends = trio.current_time() + seconds
-        while trio.current_time() < ends:
-            exchange = next(iter(world.status()["exchanges"].values()))  # the first in the page's table too
-            counts.append((time.monotonic(), exchange["received"]))
-            await trio.sleep(0.25)
+        await _count(world, counts, seconds)
         last = await tab.run(_RECEIVED)
-        seen_at = max((at for at, received in counts if received <= last), default=0.0)
+        seen_at = max(at for at, received in counts if received <= last)
         return Growth(
             heap_bytes=await tab.heap_bytes() - heap,
             nodes=await tab.nodes() - nodes,
@@ -49,3 +45,12 @@ async def grown(devtools: str, world: DashboardWorld, *, warm_s: float, seconds:
             behind_s=time.monotonic() - seen_at,
             complaints=tuple(tab.complaints),
         )
+
+
+async def _count(world: DashboardWorld, counts: list[tuple[float, int]], seconds: float) -> None:
+    """Notes for so long how much the service had received when."""
+    ends = trio.current_time() + seconds
+    while trio.current_time() < ends:
+        exchange = next(iter(world.status()["exchanges"].values()))  # the first in the page's table too
+        counts.append((time.monotonic(), exchange["received"]))
+        await trio.sleep(0.25)
