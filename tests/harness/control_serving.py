@@ -1,7 +1,7 @@
 """The control interface alone, without a service: bound and served in one."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,6 +12,22 @@ from ops.control.limits import ControlLimits
 from ops.control.pace import Pace
 from ops.control.peers import Peer, peer_of
 from ops.control.server import http_listener, unix_listener
+
+
+class QuietApp(ControlApp):
+    """A service that has nothing to tell: the least of one, to be extended."""
+
+    def status(self) -> Mapping[str, object]:
+        return {}
+
+    def actors(self) -> Sequence[Mapping[str, object]]:
+        return []
+
+    def live(self) -> bool:
+        return True
+
+    def ready(self) -> Sequence[str]:
+        return []
 
 
 async def serve_control(

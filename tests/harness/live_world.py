@@ -12,16 +12,15 @@ from actors.model.records import AuditRow
 from actors.model.ticks import Block
 from actors.store.store import Store
 from ops.client import Tick
-from ops.control.app import ControlApp
 from ops.control.tap import LineBuffer
 from ops.monitoring.status import instant
 from ops.service.tap_watcher import TapWatcher
-from tests.harness.control_serving import serve_control
+from tests.harness.control_serving import QuietApp, serve_control
 from tests.harness.recording_samples import settings, store
 from tests.harness.tick_streams import block
 
 
-class World(ControlApp):
+class World(QuietApp):
     """`take` is what the buffer does with a chunk, `flush` what the writer does; all of it is in `taken`.
 
     The tap keeps `lines_max` lines for a reader, and leaves out further ones.
@@ -57,15 +56,6 @@ class World(ControlApp):
             )
         )
         self._flushed_ns = time.time_ns()
-
-    def live(self) -> bool:
-        return True
-
-    def ready(self) -> Sequence[str]:
-        return []
-
-    def actors(self) -> Sequence[Mapping[str, object]]:
-        return []
 
     def status(self) -> Mapping[str, object]:
         return {

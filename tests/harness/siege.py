@@ -21,10 +21,9 @@ from pathlib import Path
 
 import trio
 
-from ops.control.app import ControlApp
 from ops.control.limits import ControlLimits
 from ops.control.tap import LineBuffer
-from tests.harness.control_serving import serve_control
+from tests.harness.control_serving import QuietApp, serve_control
 from tests.harness.paths import ROOT
 
 SIEGE_S = 3.0
@@ -34,7 +33,7 @@ STATUS = b"GET /v1/status HTTP/1.1\r\nHost: t\r\n\r\n"
 TAP = b"GET /v1/tap HTTP/1.1\r\nHost: t\r\n\r\n"
 
 
-class BusyService(ControlApp):
+class BusyService(QuietApp):
     """Counts at a steady pace and offers a tap of what it counts."""
 
     capabilities = frozenset({"tap"})
@@ -45,15 +44,6 @@ class BusyService(ControlApp):
 
     def status(self) -> Mapping[str, object]:
         return {"exchanges": {f"exchange{n}": {"state": "ok", "received": n} for n in range(20)}}
-
-    def actors(self) -> Sequence[Mapping[str, object]]:
-        return []
-
-    def live(self) -> bool:
-        return True
-
-    def ready(self) -> Sequence[str]:
-        return []
 
     @asynccontextmanager
     async def tap(self, exchange: str, symbol: str) -> AsyncIterator[AsyncIterator[bytes]]:

@@ -20,12 +20,11 @@ from typing import Any
 import pytest
 import trio
 
-from ops.control.app import ControlApp
 from ops.control.limits import ControlLimits
 from ops.control.listener import PATH_BYTES_MAX, ControlError, SocketInUse, SocketPathError, control_listener
 from ops.control.peers import Peer, peer_of
 from ops.control.tap import LineBuffer
-from tests.harness.control_serving import serve_control, serve_http
+from tests.harness.control_serving import QuietApp, serve_control, serve_http
 
 FAST = ControlLimits(request_s=1.0, idle_s=1.0, linger_s=0.2, loop_share=1.0)
 NOBODY = 65534
@@ -49,7 +48,7 @@ except PermissionError:
 """
 
 
-class QuietService(ControlApp):
+class QuietService(QuietApp):
     """The least that a service offers."""
 
     capabilities = frozenset({"merge"})
@@ -58,15 +57,6 @@ class QuietService(ControlApp):
     def status(self) -> Mapping[str, object]:
         self.asked += 1
         return {"state": "ok"}
-
-    def actors(self) -> Sequence[Mapping[str, object]]:
-        return []
-
-    def live(self) -> bool:
-        return True
-
-    def ready(self) -> Sequence[str]:
-        return []
 
     async def merge(self) -> None:
         return None

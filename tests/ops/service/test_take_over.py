@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +20,10 @@ from ops.monitoring.status import instant
 from ops.service import take_over
 from ops.service.hand_over import CannotTakeOver, TakeOverFailed
 from ops.service.take_over import running_service
-from tests.harness.control_serving import serve_control
+from tests.harness.control_serving import QuietApp, serve_control
 
 
-class Running(ControlApp):
+class Running(QuietApp):
     """A service of which only the status is asked for."""
 
     capabilities = frozenset({"feeds"})
@@ -33,15 +33,6 @@ class Running(ControlApp):
 
     def status(self) -> Mapping[str, object]:
         return {"pid": os.getpid(), "state": self.state, "store": {"path": str(self.store)}}
-
-    def actors(self) -> Sequence[Mapping[str, object]]:
-        return []
-
-    def live(self) -> bool:
-        return True
-
-    def ready(self) -> Sequence[str]:
-        return []
 
     def feeds(self) -> Mapping[str, object]:
         return {}

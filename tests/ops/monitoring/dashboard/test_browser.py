@@ -1,7 +1,7 @@
 """The dashboard in a real headless Chromium: what it shows, how it is used, and that it goes on by itself."""
 
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 import trio
 
-from ops.control.app import ControlApp
 from ops.control.tap import LineBuffer
 from ops.monitoring.dashboard.page import page
 from tests.harness.chromium import Tab, browser, chromium, tab_of
-from tests.harness.control_serving import serve_http
+from tests.harness.control_serving import QuietApp, serve_http
 from tests.harness.dashboard_growth import grown
 from tests.harness.dashboard_world import REFUSING, DashboardWorld, dashboard_world
 
@@ -130,22 +129,10 @@ async def test_the_page_keeps_up_and_does_not_grow(world: DashboardWorld, devtoo
     assert growth.behind_s < 15 and growth.complaints == (), growth
 
 
-class OneSnapshot(ControlApp):
+class OneSnapshot(QuietApp):
     """Serves the dashboard, and one snapshot of nothing."""
 
     capabilities = frozenset({"dashboard"})
-
-    def status(self) -> Mapping[str, object]:
-        return {}
-
-    def actors(self) -> Sequence[Mapping[str, object]]:
-        return []
-
-    def live(self) -> bool:
-        return True
-
-    def ready(self) -> Sequence[str]:
-        return []
 
     def dashboard(self) -> tuple[bytes, str]:
         return page().html, page().policy
