@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.harness.amounts import CHAOS, amount
@@ -47,6 +48,8 @@ LONG = (
     "test_cli.py",
     "test_output.py",
     "test_add_an_exchange.py",
+    "test_take_over.py",
+    "test_prove.py",
 )
 
 
@@ -64,6 +67,14 @@ def _handlers() -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """A command that runs in this process sets up the logs, and would drop lines of later tests."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture
