@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -125,27 +125,38 @@ class Service:
         marks = newest(self._sandbox)
         await trio.sleep(SETTLED_S)
         with suppress(trio.TooSlowError):
-            await until(partial(self._settled, marks, seed), patience_s)
+            await until(partial(self._settled, marks, seed), patience_s, every_s=1.0)
         await self.stop()
         return self._compare(marks, seed)
 
     async def _settled(self, marks: Newest, seed: int) -> bool:
+        if await trio.to_thread.run_sync(self._gaps_open):  # the comparison holds up the exchanges
+            return False
         try:
             verdict = await trio.to_thread.run_sync(self._compare, marks, seed)
         except Untrue:
             return False
         return verdict.total.gaps_open == 0
 
+    def _gaps_open(self) -> int:
+        with self._opened() as con:
+            return int(con.execute("SELECT count(*) FROM gaps WHERE status = 'open'").fetchall()[0][0])
+
+    def _opened(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        return unlocked(self.path, LOCK_PATIENCE_S, lambda: duckdb.connect(self.path, read_only=True))
+
     def _compare(self, marks: Newest, seed: int) -> Verdict:
         try:
-            with unlocked(self.path, LOCK_PATIENCE_S, lambda: duckdb.connect(self.path, read_only=True)) as con:
+            with self._opened() as con:
                 return compare(con, self._sandbox, marks)
         except Untrue as error:
             raise Untrue(f"seed {seed}: {error}") from error
 
 
-async def until(look: Callable[[], Awaitable[bool]], patience_s: float = PATIENCE_S) -> None:
+async def until(
+    look: Callable[[], Awaitable[bool]], patience_s: float = PATIENCE_S, *, every_s: float = 0.2
+) -> None:
     """Looks until it is so; raises TooSlowError when it does not come."""
     with trio.fail_after(patience_s):
         while not await look():  # noqa: ASYNC110 - nobody tells when
-            await trio.sleep(0.2)
+            await trio.sleep(every_s)
