@@ -128,7 +128,6 @@ class MessageStream(trio.abc.Stream):
         data = read_into(self._fd, buffer[: self._most])
         if data is None:
             return False
-        full, frames = len(data) == self._most, self.stats.frames
         received_ns = time.time_ns()
         tls = self._tls
         if tls is None or not data:
@@ -138,10 +137,11 @@ class MessageStream(trio.abc.Stream):
             if not plain and not tls.ended:  # the rest of a record has not arrived yet
                 return tls.outgoing.pending > 0
         self.stats.bytes += len(plain)
+        before = self.stats.frames
         done = self._accept(plain, received_ns)
-        if full and self.stats.frames - frames > FLOOD_FRAMES // 10:
-            each = len(plain) / (self.stats.frames - frames)
-            self._most = max(READ_BYTES_MIN, min(READ_BYTES, round(FLOOD_FRAMES * each)))
+        frames = self.stats.frames - before
+        if frames > FLOOD_FRAMES // 8:
+            self._most = max(READ_BYTES_MIN, min(READ_BYTES, FLOOD_FRAMES * len(plain) // frames))
         return done or (tls is not None and tls.outgoing.pending > 0)
 
     def _accept(self, data: bytes, received_ns: int) -> bool:

@@ -17,6 +17,8 @@ ERROR_BYTES_MAX = 64 * 1024  # errors have some hundred bytes; a million of smal
 # A row of the exchanges known has at most 15 commas, inside and behind it. An answer with more is not split into
 # its rows: it would cost seconds and hundreds of MB where 4 MiB hold a million of them.
 ROW_COMMAS_MAX = 50
+# Where the first so many rows are no trades, the rest is not read: a page of a whole day may have a million.
+ODD_ROWS_MAX = 10_000
 
 T = TypeVar("T")
 TradeId = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -74,6 +76,8 @@ def read_rows(
             odd.append(OddRow(why_refused(error)[0], detail, part[:REJECT_PAYLOAD_BYTES_MAX]))
         else:
             sound += row
+        if len(odd) >= ODD_ROWS_MAX and not sound:
+            break
     if not sound:
         raise Garbled(f"not one row of the answer is a trade ({failure}): {excerpt(body)}") from failure
     return Rows(sound, _joined(made), tuple(odd))

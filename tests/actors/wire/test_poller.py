@@ -7,7 +7,10 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from actors.wire.frame_parser import FrameParser
+from actors.wire.message_stream import MessageStream
 from actors.wire.poller import Poller, read_into
+from ops.sandbox.shared_stream import data_frame
 from supervisor import Context
 
 
@@ -72,7 +75,7 @@ async def test_sockets_that_always_have_more_are_read_in_turn(
     with trio.fail_after(10):
         async with trio.open_nursery() as readers:
             for number, (ours, theirs) in enumerate(pairs):
-                theirs.send(b"x" * 100)
+                theirs.send(b"x" * 60)
                 readers.start_soon(reader, number, ours)
             await wait_all_tasks_blocked()
             nursery.start_soon(poller.run, Context("poller"))
@@ -141,3 +144,39 @@ async def test_a_task_that_is_cancelled_or_whose_socket_is_closed_waits_no_more(
     assert got == [b"end"]
     for each in (theirs, again, to_again):
         each.close()
+
+
+async def test_connections_that_flood_get_equal_parts_however_long_their_frames_are(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.wire.poller.TURN_S", -1.0)  # each read takes all the time of a turn
+    poller, frames = Poller(), [0, 0]
+
+    async def record(connections: trio.Nursery, number: int, payload: bytes) -> None:
+        ours, theirs = map(trio.SocketStream, trio.socket.socketpair())
+
+        async def flood() -> None:
+            await theirs.send_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+            while True:
+                await theirs.send_all(data_frame(payload) * 5_000)
+
+        def sink(messages: list[bytes], _: int) -> None:
+            frames[number] += len(messages)
+
+        stream = MessageStream(
+            ours, FrameParser(1 << 20), sink, before_read=lambda: None, read_bytes=65536, send_s=1.0, poller=poller
+        )
+        async with ours, theirs:
+            connections.start_soon(flood)
+            await stream.receive_some()
+            await stream.receive_some()
+
+    nursery.start_soon(poller.run, Context("poller"))
+    with trio.fail_after(30):
+        async with trio.open_nursery() as connections:
+            connections.start_soon(record, connections, 0, b"x" * 60)
+            connections.start_soon(record, connections, 1, b"x" * 120)
+            while sum(frames) < 200_000:  # noqa: ASYNC110 - no event marks it
+                await trio.sleep(0.01)
+            connections.cancel_scope.cancel()
+    assert 0.8 < frames[0] / frames[1] < 1.25
