@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from actors.continuity.clock_lead import Lead
 from actors.continuity.proof_pace import ProofPace
 from actors.continuity.tracker import Tracker
-from actors.model.records import Proof
+from actors.model.records import GapReason, Proof
 from actors.model.ticks import AFTER_BREAK, Block, IdPromise
 
 TOLERANCE_S = 5.0  # how much later the other connection may deliver a trade; as long as ids may be out of order
@@ -182,4 +182,4 @@ class Agreement:
             if proved is not None:
                 trackers[symbol].proved(Proof.TWO_FEEDS, *proved, now_ns)
             if gap is not None:
-                trackers[symbol].disagreed(*gap, now_ns)
+                trackers[symbol].missed(GapReason.DISAGREEMENT, *gap, now_ns)

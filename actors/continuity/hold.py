@@ -1,6 +1,6 @@
 """The hold: while another process records into the store, keeps what connections deliver, to be admitted later.
 
-Nothing is decided about it before: whether a trade is a copy can be told only once the other process has stored its
+Nothing is decided about it before: whether a trade is a copy is known only once the other process has stored its
 last trade. So what happens to the continuity is kept too, in the same order.
 """
 

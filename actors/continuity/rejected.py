@@ -6,6 +6,7 @@ from actors.continuity.clock_lead import Lead
 from actors.continuity.row import Refused
 from actors.continuity.sequenced import SequencedTracker
 from actors.continuity.tracker import Tracker
+from actors.model.records import GapReason
 from actors.model.ticks import Reason
 
 AROUND_NS = 2_000_000_000  # how much the true time may differ from the time of receipt, by the exchange's clock
@@ -33,7 +34,7 @@ class RejectedTrades:
         for symbol in [symbol for symbol in self._ranges if end or now >= self._due.get(symbol, now)]:
             from_ns, to_ns = self._ranges.pop(symbol)
             self._due[symbol] = now + PAUSE_S
-            self._trackers[symbol].rejected(from_ns - AROUND_NS, to_ns + AROUND_NS, now_ns)
+            self._trackers[symbol].missed(GapReason.REJECTED, from_ns - AROUND_NS, to_ns + AROUND_NS, now_ns)
 
     @staticmethod
     def _missing(tracker: Tracker, refused: Refused) -> bool:

@@ -356,17 +356,9 @@ class Tracker:
                 )
             )
 
-    def disagreed(self, from_ns: int, to_ns: int, now_ns: int) -> None:
-        """Two connections delivered different trades in this range of the exchange's times."""
-        self._book.open(
-            self.symbol, GapReason.DISAGREEMENT, now_ns, at_ns=now_ns, from_id=None, from_ns=from_ns, to_ns=to_ns
-        )
-
-    def rejected(self, from_ns: int, to_ns: int, now_ns: int) -> None:
-        """Trades of this range of the exchange's times were rejected."""
-        self._book.open(
-            self.symbol, GapReason.REJECTED, now_ns, at_ns=now_ns, from_id=None, from_ns=from_ns, to_ns=to_ns
-        )
+    def missed(self, reason: GapReason, from_ns: int, to_ns: int, now_ns: int) -> None:
+        """Trades of this range of the exchange's times may be missing, which no id bounds."""
+        self._book.open(self.symbol, reason, now_ns, at_ns=now_ns, from_id=None, from_ns=from_ns, to_ns=to_ns)
 
     def _report_feed(self, event: FeedEvent, at_ns: int, trade_id: str | None, time_ns: int | None) -> None:
         self._shared.feeds.append(

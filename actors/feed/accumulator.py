@@ -6,7 +6,7 @@ the session decodes them, or until the buffer collects them.
 
 import itertools
 import time
-from collections.abc import Awaitable, Callable, Container, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -136,10 +136,7 @@ class Accumulator:
                 crash = error
         if crash is not None:
             self._block = _first(self._block, mark)
-            detail = describe(crash)[:REJECT_DETAIL_CHARS_MAX]
-            rejects = [self._crashed(message, at, detail) for message, at in zip(messages, received, strict=True)]
-            outcome = Outcome(len(messages), rejects=rejects)
-            self._account.rejected_by[Reason.CRASHED.value] += len(messages)  # at once, as `Ledger.refused` does
+            outcome = self._crashed(messages, received, crash)
         self._leave_waiting(messages, received, outcome.messages)
         self._account.bytes += size - self._waiting_bytes
         if messages:
@@ -185,9 +182,7 @@ class Accumulator:
             if len(messages) > 1:
                 return self._take_each(messages, received, decoder, decoded)
             crash, block = error, Block(self._exchange)
-            detail = describe(crash)[:REJECT_DETAIL_CHARS_MAX]
-            outcome = Outcome(1, rejects=[self._crashed(messages[0], received[0], detail)])
-            self._account.rejected_by[Reason.CRASHED.value] += 1
+            outcome = self._crashed(messages, received, crash)
         decoded()
         self._leave_waiting(messages, received, outcome.messages)
         if messages:
@@ -210,9 +205,7 @@ class Accumulator:
             duplicates = self._admit(outcome, mark, session)
         except Exception as error:  # noqa: BLE001 - a bug of ours costs these messages, whose bytes are gone, no more
             self._block = _first(self._block, mark)
-            reject = self._crashed(b"", read.last_ns, describe(error)[:REJECT_DETAIL_CHARS_MAX])
-            outcome = Outcome(read.frames, rejects=[reject] * read.frames)
-            self._account.rejected_by[Reason.CRASHED.value] += read.frames
+            outcome = self._crashed([b""] * read.frames, [read.last_ns] * read.frames, error)
         self._account.bytes += read.size
         self._account.read(read.frames, read.last_ns, outcome.ticks, len(outcome.rejects), self._block, duplicates)
         self._note_rejects(outcome, mark, markets)
@@ -354,9 +347,25 @@ class Accumulator:
         self._evidence_rows += reject_rows(chunk.rejects)
         self._measure()
 
-    def _crashed(self, message: bytes, received_ns: int, detail: str) -> Reject:
-        payload = message[:REJECT_PAYLOAD_BYTES_MAX]
-        return Reject(received_ns, self._exchange, None, Reason.CRASHED, detail, payload, len(message))
+    def _crashed(self, messages: Sequence[bytes], received: Sequence[int], error: Exception) -> Outcome:
+        """Rejects messages that met a bug of ours, and counts them at once, as `Ledger.refused` does."""
+        detail = describe(error)[:REJECT_DETAIL_CHARS_MAX]
+        self._account.rejected_by[Reason.CRASHED.value] += len(messages)
+        return Outcome(
+            len(messages),
+            rejects=[
+                Reject(
+                    received_ns,
+                    self._exchange,
+                    None,
+                    Reason.CRASHED,
+                    detail,
+                    message[:REJECT_PAYLOAD_BYTES_MAX],
+                    len(message),
+                )
+                for message, received_ns in zip(messages, received, strict=True)
+            ],
+        )
 
 
 def admit(

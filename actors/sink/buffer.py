@@ -6,7 +6,7 @@ import math
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
 from typing import Any, Protocol
 
@@ -131,9 +131,7 @@ class Buffer:
         """Takes the rows of all sources: each after what it had put into the intake before, or last of all."""
         self._show_at = math.inf
         turn_ends = time.perf_counter() + COLLECT_S
-        for source in [source for source in self._sources if not source.follows]:
-            self._sources.pop(source, None)
-            chunk = source.collect()
+        for source, chunk in self._collected(follows=False):
             if chunk is not None:
                 self._rests.append((source.put_last, chunk))
             if time.perf_counter() > turn_ends:
@@ -141,11 +139,14 @@ class Buffer:
                 await trio.lowlevel.checkpoint()
                 turn_ends = time.perf_counter() + COLLECT_S
         self._take_rests()
-        for source in [source for source in self._sources if source.follows]:
-            self._sources.pop(source, None)
-            chunk = source.collect()
+        for _, chunk in self._collected(follows=True):
             if chunk is not None:
                 self._take([chunk])
+
+    def _collected(self, *, follows: bool) -> Iterator[tuple[Source, Chunk | None]]:
+        for source in [source for source in self._sources if source.follows == follows]:
+            self._sources.pop(source, None)
+            yield source, source.collect()
 
     def renumber(self) -> None:
         """Called while it does not run: another process may have used higher numbers than the last batch has."""

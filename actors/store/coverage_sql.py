@@ -22,7 +22,7 @@ FROM {GAP_STATES.name}
 QUALIFY row_number() OVER (PARTITION BY gap_id ORDER BY "at" DESC) = 1
 """
 
-# A gap may end before it begins: where ids began anew and a kill left nothing that says so, higher ids are older.
+# A gap may end before it begins: where ids were reset and a kill left no report of it, higher ids are older.
 # 0 live, 1 repaired, 2 unknown, 3 lost. A gap's status replaces that of the run it lies in; the worst gap wins.
 COVERAGE_SELECT = """
 WITH lived AS (SELECT run_id, exchange, max("at") AS until FROM audit GROUP BY ALL),

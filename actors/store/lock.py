@@ -45,7 +45,7 @@ class StoreLock:
 
     def __init__(self, store: Path, socket: str = "") -> None:
         self._store, self._socket = store, socket
-        self._path = store.with_name(store.name + ".lock")
+        self._path = _lock_path(store)
         self._fd = self._file_fd = -1
 
     def __enter__(self) -> "StoreLock":
@@ -53,7 +53,7 @@ class StoreLock:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            pid, socket = self._holder(fd)
+            pid, socket = _holder(fd)
             os.close(fd)
             raise StoreTaken(self._store, pid, socket) from None
         except OSError:  # a file system without flock: go on without this lock
@@ -129,13 +129,31 @@ class StoreLock:
             " unchanged. Move it away, or set store.path to another file."
         )
 
-    @staticmethod
-    def _holder(fd: int) -> tuple[int | None, str]:
-        try:
-            owner = json.loads(os.pread(fd, _BYTES_MAX, 0))
-            return int(owner["pid"]), str(owner["socket"])
-        except (ValueError, KeyError, TypeError):
-            return None, ""
+
+def lock_holder(store: Path) -> tuple[int | None, str]:
+    """Process and control socket of the service that took the lock last, as it wrote them; perhaps it has ended."""
+    try:
+        fd = os.open(_lock_path(store), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None, ""
+    try:
+        with suppress(OSError):
+            return _holder(fd)
+        return None, ""
+    finally:
+        os.close(fd)
+
+
+def _lock_path(store: Path) -> Path:
+    return store.with_name(store.name + ".lock")
+
+
+def _holder(fd: int) -> tuple[int | None, str]:
+    try:
+        owner = json.loads(os.pread(fd, _BYTES_MAX, 0))
+        return int(owner["pid"]), str(owner["socket"])
+    except (ValueError, KeyError, TypeError):
+        return None, ""
 
 
 def _is_ours(fd: int) -> bool:

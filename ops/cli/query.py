@@ -123,7 +123,7 @@ def print_rows(
     """Prints what a query on the file returns, or why it returns nothing; the exit code.
 
     `path` is the file, by default the configured one. Without `fit`, all columns of a table may be shortened.
-    `empty` is what people are told where there are no rows.
+    `empty` is printed where there are no rows.
     """
     try:
         result = run_query(path or configuration(config_path).store.path, sql, values=values, timeout_s=timeout_s)

@@ -37,8 +37,8 @@ def control_listener(
     new folder of mode 0700, gets its group and mode there, and is then linked to its path, which is atomic and,
     unlike a rename, never replaces a socket that another service has just created there.
 
-    With `replaces` it takes the path from a service that listens there now, in one step: whoever connects reaches
-    the one or the other.
+    With `replaces` it takes the path from a service that listens there now, in one step: a client
+    reaches the one or the other.
 
     On leaving, the file is removed if it is still this listener's own. Raises SocketInUse, SocketPathError.
     """

@@ -68,7 +68,7 @@ def http_listener(
 ) -> Iterator[Listener]:
     """Listens on an address, for the read-only routes, while the block is open; port 0 picks a free one.
 
-    TCP does not identify clients: whoever reaches the address and has `token`, if one is set, may read; nobody may
+    TCP does not identify clients: those that reach the address and have `token`, if one is set, may read; none may
     send commands. An address that others can reach needs a token. WebGuard checks each request.
     Raises ControlError, and SocketInUse if another process has the port.
     """

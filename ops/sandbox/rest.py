@@ -39,7 +39,7 @@ async def serve_rest(stream: SharedStream, answer: Callable[[HttpRequest], Await
             while True:
                 idle.deadline = trio.current_time() + IDLE_S
                 request = await _request(stream, http)
-                if request is None or stream.left():  # who is gone is told nothing, and is bound by nothing
+                if request is None or stream.left():  # a client that is gone gets no answer and no limit
                     return
                 idle.deadline = float("inf")
                 await _reply(stream, http, await _answered(*request, answer))

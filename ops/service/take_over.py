@@ -2,7 +2,6 @@
 store.
 """
 
-import json
 import os
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -18,6 +17,7 @@ import trio
 
 from actors.pipeline import Pipeline
 from actors.recorder import ExchangeRecorder
+from actors.store.lock import lock_holder
 from ops.config.config import Config
 from ops.control.client import ControlClient, NoService, ProblemReply
 from ops.service.hand_over import CannotTakeOver, TakeOverFailed
@@ -28,7 +28,6 @@ DELIVERS_S = 60.0  # how long it may take until this process delivers the same
 RUNS_S = 15.0  # how long a service that is starting or stopping, or hands over already, is waited for
 LOOK_S = 0.25
 NAMES_MAX = 5  # markets that a message names
-LOCK_BYTES_MAX = 4096
 
 _log = structlog.get_logger()
 
@@ -78,16 +77,9 @@ async def _look(config: Config) -> "tuple[TakeOver | None, str]":
 
 
 def _recorded_socket(store: Path) -> str:
-    """The control socket of the process that has locked the store; "" if none has, or it did not say."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        fd = os.open(store.with_name(store.name + ".lock"), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            owner = json.loads(os.pread(fd, LOCK_BYTES_MAX, 0))
-        finally:
-            os.close(fd)
-        os.kill(int(owner["pid"]), 0)
-        return str(owner["socket"])
-    return ""
+    """The control socket of the process that has locked the store; "" if none has, or it did not write one."""
+    pid, socket = lock_holder(store)
+    return socket if pid is not None and _lives(pid) else ""
 
 
 class TakeOver:
@@ -135,7 +127,7 @@ class TakeOver:
         return exchange.continuity.counts(symbol) or _at(feeds[symbol]) >= min(since) + KEEPS_UP_S
 
     async def follow(self) -> None:
-        """Holds the conversation with the other process, whose end tells that one that this process has ended."""
+        """Holds the conversation with the other process, whose end shows that one that this process has ended."""
         await self._asked.wait()
         await trio.to_thread.run_sync(self._converse, abandon_on_cancel=True)
 
@@ -143,14 +135,14 @@ class TakeOver:
         try:
             for line in self._client.stream("/v1/hand-over", "POST"):
                 if line["state"] != "draining":
-                    trio.from_thread.run_sync(self._heard, line, None)
+                    trio.from_thread.run_sync(self._note_answer, line, None)
         except (NoService, ProblemReply) as error:
             with suppress(trio.RunFinishedError):
-                trio.from_thread.run_sync(self._heard, {}, error)
+                trio.from_thread.run_sync(self._note_answer, {}, error)
         except (trio.RunFinishedError, trio.Cancelled):
             pass
 
-    def _heard(self, line: dict[str, Any], failure: Exception | None) -> None:
+    def _note_answer(self, line: dict[str, Any], failure: Exception | None) -> None:
         if not self._answered.is_set():
             self._answer, self._failure = line, failure
             self._answered.set()

@@ -79,7 +79,7 @@ class Tab:
         """Waits until a JavaScript expression is true, and returns its value."""
         value = None
         with trio.move_on_after(within_s):
-            while not (value := await self.run(expression)):  # noqa: ASYNC110 - the browser tells nobody
+            while not (value := await self.run(expression)):  # noqa: ASYNC110 - the browser sends no event
                 await trio.sleep(POLL_S)
             return value
         text = await self.run("document.body ? document.body.innerText : ''")

@@ -15,7 +15,7 @@ from ops.control.server import http_listener, unix_listener
 
 
 class QuietApp(ControlApp):
-    """A service that has nothing to tell: the least of one, to be extended."""
+    """The least of a service, to be extended."""
 
     def status(self) -> Mapping[str, object]:
         return {}

@@ -64,7 +64,7 @@ class Poller:
                 self._shown.wait()
 
     def _tell(self, who: Callable[[T], object], what: T) -> bool:
-        """Whether there is still somebody to tell."""
+        """Whether the screen still wants answers."""
         with suppress(RuntimeError):  # the screen's loop has ended meanwhile
             if not self._stopped.is_set():
                 who(what)

@@ -68,7 +68,7 @@ class Samples {
   }
 }
 
-// Ticks a second of each exchange from its running totals; a restart of the service begins anew.
+// Ticks a second of each exchange from its running totals; a restart of the service begins at 0 again.
 class Rates {
   constructor() {
     this.run = null;

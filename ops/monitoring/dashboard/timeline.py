@@ -93,7 +93,7 @@ class Lane(Struct, frozen=True):
 
 
 class Timeline(Struct, frozen=True):
-    """Everything that the file tells the dashboard; `since` in microseconds UTC. Rates are ticks a second."""
+    """Everything that the dashboard shows of the file; `since` in microseconds UTC. Rates are ticks a second."""
 
     since: int
     window_s: int

@@ -237,8 +237,8 @@ def test_a_gap_that_is_withdrawn_before_it_is_stored_leaves_no_trace(promise: Id
     assert world.gaps == [] and world.continuity.gaps_opened == 0
 
 
-@pytest.mark.parametrize("outcome", [GapStatus.LOST, GapStatus.UNKNOWN, GapStatus.PARTIAL, GapStatus.FILLED])
-def test_what_the_other_proves_later_holds_whatever_the_history_said(outcome: GapStatus) -> None:
+def begun_with_a_gap() -> tuple[World, GapRow]:
+    """The second connection hangs while the first one is replaced."""
     world = begun(IdPromise.OPAQUE)
     first, second, _ = world.lines
     second.hangs = True
@@ -248,6 +248,13 @@ def test_what_the_other_proves_later_holds_whatever_the_history_said(outcome: Ga
     world.trade()
     world.tick()
     (gap,) = world.continuity.unfinished()
+    return world, gap
+
+
+@pytest.mark.parametrize("outcome", [GapStatus.LOST, GapStatus.UNKNOWN, GapStatus.PARTIAL, GapStatus.FILLED])
+def test_what_the_other_proves_later_holds_whatever_the_history_said(outcome: GapStatus) -> None:
+    world, gap = begun_with_a_gap()
+    second = world.lines[1]
     world.continuity.resolved(gap.gap_id, 0, outcome, world.now_ns)
     world.tick()
     assert [row.status for row in newest(world.gaps).values()] == [outcome]
@@ -258,15 +265,8 @@ def test_what_the_other_proves_later_holds_whatever_the_history_said(outcome: Ga
 
 
 def test_a_gap_that_nobody_withdraws_is_as_the_history_said() -> None:
-    world = begun(IdPromise.OPAQUE)
-    first, second, _ = world.lines
-    second.hangs = True
-    world.close(first)
-    world.trade()
-    world.open(first)
-    world.trade()
-    world.tick()
-    (gap,) = world.continuity.unfinished()
+    world, gap = begun_with_a_gap()
+    second = world.lines[1]
     world.continuity.resolved(gap.gap_id, 0, GapStatus.LOST, world.now_ns)
     world.close(second)
     world.tick()

@@ -178,7 +178,7 @@ async def test_a_connection_that_began_later_proves_nothing_of_what_was_before(a
     async with recording(venue) as recorder:
         venue.hung = {1}
         await trio.sleep(2.0)
-        await venue.end(2)  # and the next one is heard
+        await venue.end(2)  # and the next one is received
         await back(venue, 2, after=2)
         await trio.sleep(SILENCE_S + 5.0)
         assert lost(recorder, venue) >= 8
