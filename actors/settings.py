@@ -47,6 +47,21 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LakeSettings:
+    """Where what is recorded is sent, and how often; see actors.sink.lake.
+
+    `uri` is a folder, or an address on object storage, which `options` describe. `credentials` is a file with the
+    secret ones; it is read whenever the lake is opened.
+    """
+
+    uri: str
+    recorder: str
+    every_s: float = 10.0
+    credentials: Path | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExchangeSettings:
     """One table under [exchanges]: `name` is the user's, `dialect` a key of actors.exchanges.registry.EXCHANGES.
 
@@ -187,6 +202,7 @@ class PipelineSettings:
     store: StoreSettings
     exchanges: Mapping[str, ExchangeSettings]
     supervision: SupervisionSettings = field(default_factory=SupervisionSettings)
+    lake: LakeSettings | None = None
     limits: Limits = DEFAULT_LIMITS
 
 

@@ -4,7 +4,7 @@ import ipaddress
 import re
 import tempfile
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -25,7 +25,12 @@ MEMORY_BYTES_MIN = 32_000_000
 # Its longest actor is "NAME:stall_detector"; the numbers of its connections ("NAME:123") rise.
 NAME_CHARS_MAX = ACTOR_CHARS_MAX - len(":stall_detector")
 _NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{NAME_CHARS_MAX - 1}}}")
-_TAKEN = ("tickwarden", "writer", "buffer", "merger", "clock", "exchanges")
+_TAKEN = ("tickwarden", "writer", "buffer", "merger", "clock", "exchanges", "ship")
+LAKE_SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss")
+_OPTION = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,99}")
+_SECRET = re.compile(
+    r"secret|passw|token|credential|(account|access|sas|private|api|client|master)_?key(?!_id)", re.I
+)
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
@@ -245,6 +250,54 @@ def is_loopback(address: str) -> bool:
     """Whether only this machine reaches this host:port."""
     host = urlsplit(f"//{address}").hostname or ""
     return host == "localhost" or ipaddress.ip_address(host).is_loopback
+
+
+def lake_uri(value: object) -> Path | str:
+    """A folder (relative ones are resolved by the caller), or an address on object storage."""
+    right = 'a folder, or an address like "s3://bucket/tape"'
+    if not isinstance(value, str) or not value or len(value) > TEXT_CHARS_MAX:
+        raise Wrong(right)
+    scheme, separator, rest = value.partition("://")
+    if not separator or scheme == "file":
+        folder = folder_name(rest if separator else value)
+        if folder is None:
+            raise Wrong(right)
+        return folder
+    if scheme not in LAKE_SCHEMES:
+        raise Wrong(f"a folder, or one of {', '.join(f'{one}://' for one in LAKE_SCHEMES)}")
+    if odd := unusable_in_path(value):
+        raise Wrong(f"an address without {odd}")
+    try:
+        parts = urlsplit(value)
+    except ValueError as error:
+        raise Wrong(f"{right} ({error})") from error
+    if parts.password is not None or parts.query or parts.fragment or ("@" in parts.netloc and scheme[0] != "a"):
+        raise Wrong(f"{right}; a password or key belongs in the environment, or in the file of lake.credentials")
+    if not parts.netloc or " " in parts.netloc:
+        raise Wrong(right)
+    return value.rstrip("/")
+
+
+def storage_options(value: object) -> Mapping[str, str]:
+    """Options of an object store, as text. Secrets are refused: the configuration is shown to its readers."""
+    if not isinstance(value, Mapping):
+        raise Wrong('a table like { AWS_REGION = "eu-central-1" }')
+    options: dict[str, str] = {}
+    for name, option in value.items():
+        if not _OPTION.fullmatch(name):
+            raise Wrong("names of options, of letters, digits and '_', like AWS_REGION")
+        if _SECRET.search(name):
+            raise Wrong(
+                f"options without {name}: secrets belong in the environment, or in the file of lake.credentials"
+            )
+        if isinstance(option, bool):
+            option = str(option).lower()
+        elif isinstance(option, int):
+            option = f"{option:d}"
+        if not isinstance(option, str) or len(option) > TEXT_CHARS_MAX or unusable_in_path(option):
+            raise Wrong(f"text as the value of {name}")
+        options[name] = option
+    return options
 
 
 def words(value: object) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Finds, reads and checks the configuration, and reports every mistake in it at once."""
 
 import grp
+import importlib.util
 import os
 import re
 import tomllib
@@ -9,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from actors.settings import ExchangeSettings, PipelineSettings, StoreSettings, SupervisionSettings
+from actors.settings import ExchangeSettings, LakeSettings, PipelineSettings, StoreSettings, SupervisionSettings
 from ops.config.checks import is_loopback
 from ops.config.keys import DEFAULT_SYMBOLS, EXCHANGES, SECTIONS, STORE, ControlSettings, LogSettings
-from ops.config.paths import place_mistakes
+from ops.config.paths import lake_mistakes, place_mistakes
 from ops.config.reader import Mistake, Reader, shown
 
 FILE_BYTES_MAX = 1 << 20  # a config of thousands of symbols is far smaller; a larger file is something else
@@ -27,13 +28,14 @@ class Config:
     supervision: SupervisionSettings
     control: ControlSettings
     log: LogSettings
+    lake: LakeSettings | None = None
     source: Path | None = None
 
     def pipeline(self) -> PipelineSettings:
         """The settings of the pipeline."""
         group = grp.getgrnam(self.control.group).gr_gid if self.control.group else None
         store = replace(self.store, group=group)
-        return PipelineSettings(store=store, exchanges=self.exchanges, supervision=self.supervision)
+        return PipelineSettings(store=store, exchanges=self.exchanges, supervision=self.supervision, lake=self.lake)
 
 
 class ConfigErrors(Exception):
@@ -134,11 +136,20 @@ def _build(document: Mapping[str, object], base: Path, source: Path | None) -> C
     store = StoreSettings(**{"path": base / str(STORE["path"].default), **values["store"]})
     control = _control(reader, values["control"], store.path)
     reader.mistakes.extend(place_mistakes(store, control.socket))
+    lake = _lake(reader, document, values["lake"])
+    if lake is not None:
+        reader.mistakes.extend(lake_mistakes(lake, store, control.socket))
     if reader.mistakes:
         raise ConfigErrors(source, reader.mistakes)
     log = LogSettings(**values["log"])
     return Config(
-        store=store, exchanges=exchanges, supervision=supervision, control=control, log=log, source=source
+        store=store,
+        exchanges=exchanges,
+        supervision=supervision,
+        control=control,
+        log=log,
+        lake=lake,
+        source=source,
     )
 
 
@@ -155,6 +166,23 @@ def _exchanges(
         if exchange is not None:
             exchanges[name] = exchange
     return exchanges
+
+
+def _lake(reader: Reader, document: Mapping[str, object], values: dict[str, Any]) -> LakeSettings | None:
+    """None without a lake, or with a mistake in it."""
+    section = document.get("lake")
+    if not isinstance(section, Mapping) or not section.keys() - {"every_s"}:
+        return None
+    if "uri" not in section:
+        reader.wrong("lake.uri", "nothing", 'a folder, or an address like "s3://bucket/tape"')
+    if "recorder" not in section:
+        right = 'a name for this recorder like "tokyo-1", which no other recorder of the lake has'
+        reader.wrong("lake.recorder", "nothing", right)
+    if importlib.util.find_spec("deltalake") is None:
+        reader.wrong("lake", "no package deltalake", "it to be installed: pip install tickwarden[lake]")
+    if not {"uri", "recorder"} <= values.keys():
+        return None
+    return LakeSettings(**{**values, "uri": str(values["uri"])})
 
 
 def _control(reader: Reader, values: dict[str, Any], store: Path) -> ControlSettings:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actors.settings import ExchangeSettings, StoreSettings, SupervisionSettings
+from actors.settings import ExchangeSettings, LakeSettings, StoreSettings, SupervisionSettings
 from ops.config.checks import (
     Check,
     Choice,
@@ -16,8 +16,10 @@ from ops.config.checks import (
     Whole,
     file_name,
     folder_name,
+    lake_uri,
     listening,
     memory_limit,
+    storage_options,
     storage_version,
     words,
 )
@@ -104,6 +106,32 @@ LOG = _keys(
     format=Key(Choice(("auto", "console", "json")), "auto: console on a terminal, otherwise json"),
 )
 
+LAKE = _keys(
+    LakeSettings,
+    uri=Key(
+        lake_uri,
+        "where what is recorded is sent: a folder, or an address on object storage; without it nothing is sent",
+        sample="s3://bucket/tape",
+    ),
+    recorder=Key(
+        Text(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", "a name of letters, digits, '_', '-' and '.', at most 64"),
+        "the name of this recorder, which no other recorder of the lake has",
+        sample="tokyo-1",
+    ),
+    every_s=Key(Number(1, 3600), "how often it is sent"),
+    credentials=Key(
+        file_name,
+        "a file of lines NAME=value with the secrets of the object store, read whenever they are needed; default:"
+        " those of the environment",
+        sample="lake.credentials",
+    ),
+    options=Key(
+        storage_options,
+        "other options of the object store, as the environment would name them",
+        sample={"AWS_REGION": "eu-central-1"},
+    ),
+)
+
 SUPERVISION = _keys(
     SupervisionSettings,
     backoff_initial_s=Key(
@@ -167,6 +195,7 @@ SECTIONS: Mapping[str, tuple[type[Any], Mapping[str, Key]]] = {
     "store": (StoreSettings, STORE),
     "control": (ControlSettings, CONTROL),
     "log": (LogSettings, LOG),
+    "lake": (LakeSettings, LAKE),
     "supervision": (SupervisionSettings, SUPERVISION),
 }
 EXCHANGES = "exchanges"

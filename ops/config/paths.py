@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actors.settings import StoreSettings
+from actors.settings import LakeSettings, StoreSettings
+from actors.sink.lake.credentials import CredentialsWrong, read_credentials
 from ops.config.checks import read_as_pattern, storage_of
 from ops.config.reader import Mistake, shown
 from ops.control.listener import PATH_BYTES_MAX, bytes_needed
@@ -42,6 +43,21 @@ def place_mistakes(store: StoreSettings, control: Path) -> Iterator[Mistake]:
     yield from _socket(control, own)
     if store.archive_dir is not None:
         yield from _archive(store.archive_dir, [*own, control])
+
+
+def lake_mistakes(lake: LakeSettings, store: StoreSettings, control: Path) -> Iterator[Mistake]:
+    """The same for a lake."""
+    if lake.credentials is not None and not lake.credentials.is_file():
+        yield Mistake("lake.credentials", _quoted(lake.credentials), "a file that is there")
+    if (folder := _lake_folder(lake)) is not None:
+        own = [store.path, *(store.path.with_name(store.path.name + ending) for ending in _OWN), control]
+        if within := _within(folder, own):
+            yield Mistake("lake.uri", _quoted(folder), f"a folder that nothing else uses ({within})")
+        yield from _too_long("lake.uri", folder, "")
+
+
+def _lake_folder(lake: LakeSettings) -> Path | None:
+    return None if "://" in lake.uri else Path(lake.uri)
 
 
 def _socket(control: Path, own: list[Path]) -> Iterator[Mistake]:
@@ -99,6 +115,8 @@ def host_mistakes(config: "Config") -> Iterator[Mistake]:
     yield from _storage(store.path.resolve(), store.storage_version)
     if store.archive_dir is not None and (trouble := _folder(store.archive_dir)):
         yield Mistake("store.archive_dir", _quoted(store.archive_dir), trouble)
+    if config.lake is not None:
+        yield from _lake(config.lake)
     yield from _control(control.socket, store.path.resolve().parent)
     yield from _group(control.group)
     yield from _address(control.http)
@@ -164,6 +182,22 @@ def _tail(path: Path) -> Iterator[Mistake]:
         yield Mistake(
             "store.path", f"{_quoted(lock)} beside it", f"a file that {_user()} may write, or nothing there"
         )
+
+
+def _lake(lake: LakeSettings) -> Iterator[Mistake]:
+    """The folder and the credentials. Whether an object store answers, the service finds, and waits for it."""
+    folder = _lake_folder(lake)
+    if folder is not None and (trouble := _folder(folder)):
+        yield Mistake("lake.uri", _quoted(folder), trouble)
+    if lake.credentials is not None:
+        try:
+            read_credentials(lake.credentials)
+        except CredentialsWrong as error:
+            yield Mistake("lake.credentials", _quoted(lake.credentials), str(error))
+        except OSError as error:
+            yield Mistake(
+                "lake.credentials", _quoted(lake.credentials), f"a file that {_user()} can read ({_why(error)})"
+            )
 
 
 def _control(path: Path, made: Path) -> Iterator[Mistake]:

@@ -44,6 +44,7 @@ _TABLES = {
     "store": "the DuckDB file",
     "control": "the control socket, see [control-socket.md](control-socket.md)",
     "log": "the log on stderr",
+    "lake": "Delta tables in a folder or on object storage, shared by many recorders, see [lake.md](lake.md)",
     "supervision": "restarts; each key may stand in a table under `[exchanges]` too, for that exchange alone",
 }
 
@@ -101,6 +102,8 @@ def toml_value(value: object) -> str:
     """A key's value as it stands in a file; large numbers are grouped."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 10_000:
         return f"{value:_}"
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{name} = {shown(inner)}' for name, inner in value.items())} }}"
     return shown(value)
 
 

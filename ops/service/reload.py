@@ -9,7 +9,7 @@ from ops.config.config import Config
 # The settings that an exchange can change while it runs; any other change replaces it.
 _LIVE_KEYS = {"symbols"}
 # Sections that a running service cannot change.
-_FIXED = ("store", "control", "supervision")
+_FIXED = ("store", "control", "supervision", "lake")
 
 
 async def apply_changes(pipeline: Pipeline, old: Config, new: Config) -> Mapping[str, object]:

@@ -18,12 +18,13 @@ from actors.exchanges import registry
 from actors.exchanges.registry import EXCHANGES
 from actors.model.batch import Batch
 from actors.model.ticks import Block
-from actors.settings import ExchangeSettings, StoreSettings, SupervisionSettings
+from actors.settings import ExchangeSettings, LakeSettings, StoreSettings, SupervisionSettings
+from actors.sink.lake.credentials import storage_options
 from actors.store.store import Store
 from ops.cli.commands import COMMANDS
 from ops.config.checks import Wrong
 from ops.config.config import Config, ConfigErrors, find_config, load_config
-from ops.config.keys import CONTROL, EXCHANGE, LOG, SECTIONS, STORE, SUPERVISION, Key
+from ops.config.keys import CONTROL, EXCHANGE, LAKE, LOG, SECTIONS, STORE, SUPERVISION, Key
 from ops.config.paths import host_mistakes
 from ops.config.reader import shown
 from ops.terminal.suggestions import did_you_mean, nearest
@@ -75,6 +76,7 @@ def test_no_file_means_bitcoin_and_ether_on_five_exchanges_in_the_working_folder
 
 def test_every_setting_has_a_key_and_every_key_a_setting_with_its_default() -> None:
     assert set(STORE) | {"group"} == set(StoreSettings.__dataclass_fields__)  # the group is that of [control]
+    assert set(LAKE) == set(LakeSettings.__dataclass_fields__)
     assert set(SUPERVISION) == set(SupervisionSettings.__dataclass_fields__)
     assert set(EXCHANGE) | {"name", "supervision"} == set(ExchangeSettings.__dataclass_fields__)
     tables: list[tuple[type[Any], Mapping[str, Key]]] = [*SECTIONS.values(), (ExchangeSettings, EXCHANGE)]
@@ -613,3 +615,87 @@ def test_wildcards_need_a_list_that_can_be_read(folder: Path, monkeypatch: pytes
     monkeypatch.setattr(registry, "EXCHANGES", without)
     found = mistakes(folder, '[exchanges.okx]\nsymbols = ["*/USDT"]')
     assert "no list of okx's markets is read" in found["exchanges.okx.symbols[0]"]
+
+
+def test_a_lake_is_a_folder_beside_the_file_or_an_address_on_object_storage(folder: Path) -> None:
+    (folder / "keys").write_text("AWS_ACCESS_KEY_ID=a\nexport AWS_SECRET_ACCESS_KEY='b c'\n# no\n\n[default]\n")
+    lake = load(folder, f'[lake]\nuri = "tape/"\nrecorder = "tokyo-1"\n{ONE}').lake
+    assert lake == LakeSettings(uri=str(folder / "tape"), recorder="tokyo-1")
+    assert lake.every_s == 10.0 and storage_options(lake) == {}
+    text = '[lake]\nuri = "s3://bucket/tape/"\nrecorder = "a.b"\nevery_s = 1\ncredentials = "keys"\n'
+    config = load(folder, f'{text}[lake.options]\nAWS_REGION = "x"\nAWS_ALLOW_HTTP = true\n{ONE}')
+    assert config.lake is not None and config.pipeline().lake == config.lake
+    assert (config.lake.uri, config.lake.every_s) == ("s3://bucket/tape", 1.0)
+    assert storage_options(config.lake) == {
+        "AWS_REGION": "x",
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b c",
+    }
+    assert list(host_mistakes(config)) == []
+    assert load(folder, ONE).lake is None and load(folder, f"[lake]\nevery_s = 3\n{ONE}").lake is None
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "hint"),
+    [
+        ('uri = "tape"', "lake.recorder", 'a name for this recorder like "tokyo-1"'),
+        ('recorder = "r"', "lake.uri", "got nothing, expected a folder, or an address"),
+        ('uri = "tape"\nrecorder = "a/b"', "lake.recorder", "letters, digits"),
+        ('uri = "tape"\nrecorder = ""', "lake.recorder", "letters, digits"),
+        ('uri = "s4://b"\nrecorder = "r"', "lake.uri", "one of s3://, s3a://"),
+        ('uri = "hdfs://b"\nrecorder = "r"', "lake.uri", "s3://, s3a://, gs://"),
+        ('uri = "s3://"\nrecorder = "r"', "lake.uri", "an address like"),
+        ('uri = "s3://me:word@b/tape"\nrecorder = "r"', "lake.uri", "the file of lake.credentials"),
+        ('uri = "s3://b/tape?key=x"\nrecorder = "r"', "lake.uri", "the file of lake.credentials"),
+        ('uri = 3\nrecorder = "r"', "lake.uri", "a folder, or an address"),
+        ('uri = "ticks.duckdb.tail/lake"\nrecorder = "r"', "lake.uri", "a folder that nothing else uses"),
+        ('uri = "tape"\nrecorder = "r"\nevery_s = 0.5', "lake.every_s", "a number of seconds from 1 to 3600"),
+        ('uri = "tape"\nrecorder = "r"\ncredentials = "gone"', "lake.credentials", "a file that is there"),
+        ('uri = "tape"\nrecorder = "r"\noptions = "x"', "lake.options", "a table like"),
+        ('uri = "tape"\nrecorder = "r"\n[lake.options]\n"A B" = "x"', "lake.options", "names of options"),
+        ('uri = "tape"\nrecorder = "r"\n[lake.options]\nA = 1.5', "lake.options", "text as the value of A"),
+        ('uri = "tape"\nrecorder = "r"\nrecoder = "s"', "lake.recoder", "nearest known one is 'recorder'"),
+    ],
+)
+def test_a_mistake_in_the_lake_says_what_to_do(folder: Path, text: str, key: str, hint: str) -> None:
+    found = mistakes(folder, f"[lake]\n{text}\n{ONE}")
+    assert list(found) == [key] and hint in found[key]
+
+
+@pytest.mark.parametrize(
+    "name", ["AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "aws_session_token", "sas_key"]
+)
+def test_a_secret_in_the_configuration_is_refused_and_not_shown(folder: Path, name: str) -> None:
+    text = f'[lake]\nuri = "s3://b/t"\nrecorder = "r"\n[lake.options]\n{name} = "abc123"\n{ONE}'
+    found = mistakes(folder, text)
+    assert name in found["lake.options"] and "lake.credentials" in found["lake.options"]
+    assert "abc123" not in str(found)
+
+
+def test_a_lake_without_its_package_says_how_to_install_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "pip install tickwarden[lake]" in mistakes(folder, f'[lake]\nuri = "t"\nrecorder = "r"\n{ONE}')["lake"]
+    assert load(folder, ONE).lake is None
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        (b"", "at least one line NAME=value"),
+        (b"A=1\nsecret words\n", "line 2 is none"),
+        (b"\xff\xfe", "UTF-8"),
+        (b"A=" + b"x" * 70_000, "at most 65,536 bytes"),
+    ],
+)
+def test_check_config_reads_the_credentials_and_never_shows_them(folder: Path, content: bytes, hint: str) -> None:
+    (folder / "keys").write_bytes(content)
+    config = load(folder, f'[lake]\nuri = "s3://b/t"\nrecorder = "r"\ncredentials = "keys"\n{ONE}')
+    (found,) = host_mistakes(config)
+    assert found.key == "lake.credentials" and hint in found.right and "secret" not in str(found)
+
+
+def test_check_config_finds_a_lake_folder_that_cannot_be_written(folder: Path) -> None:
+    (folder / "file").touch()
+    (found,) = host_mistakes(load(folder, f'[lake]\nuri = "file/tape"\nrecorder = "r"\n{ONE}'))
+    assert found.key == "lake.uri" and "a path through folders" in found.right

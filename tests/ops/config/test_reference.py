@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ops.config.config import load_config
-from ops.config.keys import CONTROL, EXCHANGE, LOG, SECTIONS, STORE, SUPERVISION
+from ops.config.keys import CONTROL, EXCHANGE, LAKE, LOG, SECTIONS, STORE, SUPERVISION
 from ops.config.reference import default_toml, reference
 from tests.harness.paths import OPS
 
@@ -42,10 +42,12 @@ def test_the_default_file_means_the_same_as_no_file(folder: Path) -> None:
 
 def test_the_default_file_shows_every_key_and_its_samples_are_valid(folder: Path) -> None:
     (folder / "ca.pem").touch()
+    (folder / "lake.credentials").touch()
     uncommented = re.sub(r"^# (?=\w+ = )", "", default_toml(), flags=re.M)
     document = tomllib.loads(uncommented)
     assert document["store"].keys() == STORE.keys() and document["control"].keys() == CONTROL.keys()
     assert document["log"].keys() == LOG.keys() and document["supervision"].keys() == SUPERVISION.keys()
     assert document["exchanges"]["binance"].keys() == EXCHANGE.keys()
+    assert document["lake"].keys() == LAKE.keys()
     (folder / "c.toml").write_text(uncommented)
     assert load_config(folder / "c.toml").exchanges["binance"].silence_s == 30.0
