@@ -2,4 +2,8 @@
 
 lake             the protocol of a lake, and what one commit takes
 credentials      the options with which a lake is opened
+delta            the lake of Delta tables, written through delta-rs
+tables           the columns of the lake's tables, derived from those of the file
+options          what delta-rs is asked of a store beside: time limits, commits that replace no other
+errors           errors of the lake, sorted by what helps, without credentials
 """

@@ -1,0 +1,258 @@
+"""A lake of Delta tables, in a folder or on S3-compatible object storage, written through delta-rs.
+
+A transaction identifier is only safe if it is checked and written on one handle: delta-rs compares what was
+committed since the handle's version, and refuses the same identifier. A write by URI loads the newest version
+first, finds nothing since, and commits a batch twice.
+"""
+
+import random
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from arro3.core import Array, ChunkedArray, DataType, Table
+
+from actors.sink.lake.errors import LakeMisconfigured, LakeMoved, LakeUnavailable, hidden, shortened, sorted_error
+from actors.sink.lake.lake import Batches, Marks
+from actors.sink.lake.options import secrets, storage_options
+from actors.sink.lake.tables import SHIPMENTS, TABLES, LakeTable
+
+if TYPE_CHECKING:
+    from deltalake import CommitProperties, DeltaTable
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")  # of a recorder: a part of a transaction's identifier
+_SCHEMES = ("", "file", "s3", "s3a", "gs", "az", "abfs", "abfss")
+_TICKS = "ticks"
+# delta-rs reads what others committed and tries the next version; of ten recorders one needs up to nine rounds.
+_COMMIT_RETRIES_MAX = 50
+_CONFLICTS_MAX = 10  # conflicts that delta-rs cannot resolve itself, by one table's commit
+_CONFLICT_PAUSE_S = 0.05
+CHECKPOINT_COMMITS = 100
+_CONFIGURATION = {
+    "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
+    "delta.logRetentionDuration": "interval 2 days",
+    "delta.enableExpiredLogCleanup": "true",
+}
+INSTALL = "the lake needs the package deltalake: pip install 'tickwarden[lake]'"
+
+
+def _nothing(_name: str) -> None:
+    """No crash point."""
+
+
+class DeltaLake:
+    """One recorder's way into a lake of Delta tables; see `lake.Lake`. For one thread at a time.
+
+    `uri` is a folder, file:// or s3://. `options` are those of delta-rs for the storage, credentials among them, or
+    a function that returns them, which is called again after an error, so that new credentials count; they are
+    never shown. `crash_point` gets the names of moments at which tests kill the
+    process. Raises LakeMisconfigured.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        recorder: str,
+        options: Mapping[str, str] | Callable[[], Mapping[str, str]],
+        *,
+        crash_point: Callable[[str], None] = _nothing,
+    ) -> None:
+        if _NAME.fullmatch(recorder) is None:
+            raise LakeMisconfigured(f"got the recorder {recorder!r}, expected letters, digits, '.', '_' and '-'")
+        if urlsplit(uri).scheme not in _SCHEMES:
+            raise LakeMisconfigured(
+                f"got the lake {hidden(uri, ())}, expected a folder or an address like s3://bucket/tape"
+            )
+        try:
+            import deltalake
+        except ImportError:
+            raise LakeMisconfigured(INSTALL) from None
+        self._deltalake = deltalake
+        self._uri, self._recorder = uri.rstrip("/"), recorder
+        self._read_options = options if callable(options) else partial(dict, options)
+        self._options = storage_options(uri, self._read_options())
+        self._crash_point = crash_point
+        self._handles: dict[str, DeltaTable] = {}
+
+    def __repr__(self) -> str:
+        return f"DeltaLake({self._shown}, {self._recorder})"
+
+    @property
+    def _shown(self) -> str:
+        return hidden(self._uri, secrets(self._options))
+
+    @property
+    def transient(self) -> tuple[type[Exception], ...]:
+        """The errors after which the same call may succeed later."""
+        return (LakeUnavailable,)
+
+    def describe(self, error: Exception) -> str:
+        """The message of an error, without credentials, in one line."""
+        return shortened(hidden(str(error), secrets(self._options)))
+
+    def close(self) -> None:
+        """Frees the tables' memory; the next call opens them again."""
+        self._handles.clear()
+
+    def reopen(self) -> None:
+        """Opens the tables again at the next call, with the options as they are then."""
+        self.close()
+        self._options = storage_options(self._uri, self._read_options())
+
+    def marks(self, store_id: str) -> Marks:
+        """The marks of the store. Raises LakeUnavailable or LakeMisconfigured."""
+        with _Errors(self):
+            committed, intended = (self._mark(table, store_id) for table in (_TICKS, SHIPMENTS.name))
+        return Marks(committed, max(committed, intended))
+
+    def commit(self, batches: Batches) -> None:
+        """Commits the batches, all tables or none, unless the lake has them. Durable when it returns.
+
+        Raises LakeUnavailable (repeat it), LakeMoved if the lake's marks are others than those the batches start
+        from, and LakeMisconfigured.
+        """
+        if unknown := batches.tables.keys() - TABLES.keys():
+            raise ValueError(f"got the tables {sorted(unknown)}, expected some of {sorted(TABLES)}")
+        marks = self.marks(batches.store_id)
+        if marks.committed >= batches.through:
+            return
+        if marks.committed != batches.above or marks.intended not in (marks.committed, batches.through):
+            raise LakeMoved(
+                f"{self._shown}: the lake has batches through {marks.committed} and intends {marks.intended},"
+                f" got ({batches.above}, {batches.through}]"
+            )
+        with _Errors(self):
+            self._write(SHIPMENTS, _shipments(self._recorder, batches), batches)
+            self._crash_point("lake.intent")
+            for name, table in TABLES.items():
+                rows = batches.tables.get(name)
+                if table is SHIPMENTS or (rows is None and name != _TICKS):
+                    continue
+                self._write(table, self._typed(table, rows, batches.store_id), batches)
+                self._crash_point(f"lake.{'committed' if name == _TICKS else 'table'}")
+
+    def _mark(self, table: str, store_id: str) -> int:
+        handle = self._newest(table)
+        return 0 if handle is None else handle.transaction_version(f"{self._recorder}/{store_id}") or 0
+
+    def _newest(self, table: str) -> "DeltaTable | None":
+        """The table at its newest version; None if it does not exist yet."""
+        handle = self._handles.get(table)
+        try:
+            if handle is not None:
+                handle.update_incremental()
+            else:
+                self._handles[table] = self._deltalake.DeltaTable(
+                    f"{self._uri}/{table}", storage_options=self._options
+                )
+        except self._deltalake.exceptions.TableNotFoundError:
+            return None
+        return self._handles[table]
+
+    def _opened(self, table: LakeTable) -> "DeltaTable":
+        """The table, created if it does not exist (also if another recorder creates it now), with all columns."""
+        handle = self._handles.get(table.name) or self._newest(table.name)
+        if handle is None:
+            self._handles[table.name] = handle = self._deltalake.DeltaTable.create(
+                f"{self._uri}/{table.name}",
+                table.arrow,
+                mode="ignore",
+                partition_by=list(table.partitions),
+                configuration=_CONFIGURATION,
+                storage_options=self._options,
+            )
+        return handle
+
+    def _write(self, table: LakeTable, rows: Table, batches: Batches) -> None:
+        """Appends the rows in one commit, unless the table has this range."""
+        identifier = f"{self._recorder}/{batches.store_id}"
+        for attempt in range(_CONFLICTS_MAX):
+            try:
+                handle = self._opened(table)
+                found = handle.transaction_version(identifier) or 0
+                if found >= batches.through:
+                    return
+                if found > batches.above:
+                    raise LakeMoved(f"{self._shown}: {table.name} has batches through {found}")
+                self._crash_point("lake.written")
+                self._deltalake.write_deltalake(
+                    handle, rows, mode="append", commit_properties=self._properties(identifier, batches.through)
+                )
+            except self._deltalake.exceptions.CommitFailedError:
+                self._handles.pop(table.name, None)
+                time.sleep(_CONFLICT_PAUSE_S * 2 ** min(attempt, 5) * random.random())  # noqa: S311
+            else:
+                return
+        raise LakeUnavailable(f"{self._shown}: {table.name} changes too often, {_CONFLICTS_MAX} commits failed")
+
+    def _properties(self, identifier: str, through: int) -> "CommitProperties":
+        return self._deltalake.CommitProperties(
+            max_commit_retries=_COMMIT_RETRIES_MAX,
+            app_transactions=[
+                self._deltalake.Transaction(self._recorder, through),
+                self._deltalake.Transaction(identifier, through),
+            ],
+        )
+
+    def _typed(self, table: LakeTable, rows: Table | None, store_id: str) -> Table:
+        """The rows with the types and the order of the lake's columns; a column that they lack is null."""
+        if rows is None:
+            return Table.from_batches([], schema=table.arrow)
+        constants = {"recorder": self._recorder, "store": store_id}
+        if unknown := set(rows.column_names) - {name for name, _ in table.columns}:
+            raise ValueError(f"{table.name} has the columns {sorted(unknown)}, which the lake does not have")
+        rows = rows.combine_chunks()
+        columns = [
+            rows.column(name).cast(kind)
+            if name in rows.column_names
+            else ChunkedArray([Array([constants.get(name)] * rows.num_rows, kind)])
+            for name, kind in table.columns
+        ]
+        return Table.from_arrays(columns, schema=table.arrow)
+
+
+class _Errors:
+    """Turns errors of delta-rs within into ours, and closes the tables: a handle may not be usable after one."""
+
+    def __init__(self, lake: DeltaLake) -> None:
+        self._lake = lake
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is None:
+            return
+        self._lake.reopen()
+        if isinstance(error, Exception) and not isinstance(error, (LakeUnavailable, LakeMisconfigured, ValueError)):
+            raise sorted_error(error, self._lake._shown, secrets(self._lake._options)) from None
+
+
+def _shipments(recorder: str, batches: Batches) -> Table:
+    """The rows of `shipments` for this commit."""
+    sent = sorted(batches.shipped, key=lambda one: (one.table, one.exchange, one.day))
+    now_us = time.time_ns() // 1000
+    columns: tuple[Iterable[Any], ...] = (
+        [recorder] * len(sent),
+        [batches.store_id] * len(sent),
+        [batches.above] * len(sent),
+        [batches.through] * len(sent),
+        [one.table for one in sent],
+        [one.exchange for one in sent],
+        [one.day.toordinal() - _EPOCH_DAY for one in sent],
+        [one.rows for one in sent],
+        [str(one.checksum) for one in sent],
+        [now_us] * len(sent),
+    )
+    plain = {"day": DataType.int32(), "checksum": DataType.string(), "at": DataType.int64()}
+    arrays = [
+        Array(values, plain.get(name, kind)).cast(kind)
+        for (name, kind), values in zip(SHIPMENTS.columns, columns, strict=True)
+    ]
+    return Table.from_arrays(arrays, schema=SHIPMENTS.arrow)
+
+
+_EPOCH_DAY = 719_163  # date(1970, 1, 1).toordinal()

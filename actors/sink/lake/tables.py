@@ -1,0 +1,77 @@
+"""The tables of a lake: the columns of the file's tables with their Arrow types, and those that a lake adds."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from arro3.core import DataType, Field
+from arro3.core import Schema as ArrowSchema
+
+from actors.model.records import AUDIT, EVENTS, FEEDS, GAP_STATES, INSTRUMENTS, LAGS
+from actors.model.schema import BOOLEAN, BYTES, DECIMAL, INSTANT, INTEGER, JSON, REAL, TEXT, Schema
+from actors.model.ticks import REJECTS, TICKS
+
+# The Arrow types of stored values, by kind; the kinds' own Arrow types are those of Python's values.
+_STORED: Mapping[str, Any] = {
+    TEXT.sql: DataType.string(),
+    INTEGER.sql: DataType.int64(),
+    REAL.sql: DataType.float64(),
+    BOOLEAN.sql: DataType.bool(),
+    BYTES.sql: DataType.binary(),
+    JSON.sql: DataType.string(),
+    DECIMAL.sql: DataType.decimal128(38, 18),
+    INSTANT.sql: DataType.timestamp("us", tz="UTC"),
+}
+_DATE = DataType.date32()
+_COUNT = DataType.decimal128(38, 0)  # a sum of checksums exceeds 64 bits
+_ADDED = (("recorder", _STORED[TEXT.sql]), ("store", _STORED[TEXT.sql]), ("batch", _STORED[INTEGER.sql]))
+
+
+@dataclass(frozen=True, slots=True)
+class LakeTable:
+    """One table of a lake: its columns and their Arrow types in order, and the columns it is partitioned by."""
+
+    name: str
+    columns: tuple[tuple[str, Any], ...]
+    partitions: tuple[str, ...]
+
+    @property
+    def arrow(self) -> ArrowSchema:
+        """The columns as an Arrow schema."""
+        return ArrowSchema([Field(name, kind, nullable=True) for name, kind in self.columns])
+
+
+def _of(schema: Schema) -> LakeTable:
+    """The table of the file, as a lake has it."""
+    own = tuple((column.name, _STORED[column.kind.sql]) for column in schema.columns)
+    has_exchange = any(name == "exchange" for name, _ in own)
+    return LakeTable(
+        schema.name, (*own, *_ADDED, ("day", _DATE)), ("exchange", "day") if has_exchange else ("day",)
+    )
+
+
+def _listed(tables: Iterable[LakeTable]) -> Mapping[str, LakeTable]:
+    return {table.name: table for table in tables}
+
+
+SHIPMENTS = LakeTable(
+    "shipments",
+    (
+        ("recorder", _STORED[TEXT.sql]),
+        ("store", _STORED[TEXT.sql]),
+        ("above", _STORED[INTEGER.sql]),
+        ("through", _STORED[INTEGER.sql]),
+        ("table_name", _STORED[TEXT.sql]),
+        ("exchange", _STORED[TEXT.sql]),
+        ("day", _DATE),
+        ("rows", _STORED[INTEGER.sql]),
+        ("checksum", _COUNT),
+        ("at", _STORED[INSTANT.sql]),
+    ),
+    ("day",),
+)
+
+# In the order of a commit: the intent first, the ticks last, whose transaction is the mark.
+TABLES: Mapping[str, LakeTable] = _listed(
+    (SHIPMENTS, *map(_of, (REJECTS, EVENTS, AUDIT, GAP_STATES, FEEDS, LAGS, INSTRUMENTS, TICKS)))
+)
