@@ -24,6 +24,10 @@ Deleting old days
   archive          writes them to Parquet files first
   partitions       the folder layout of these files and of exports
 
+For a lake
+  shipping         reads committed batches again
+  checksum         an additive checksum of rows
+
 SQL and views
   tables           the tables, whose schemas are in actors.model
   views            show merged rows and tail as one table in any DuckDB process

@@ -22,8 +22,8 @@ from actors.store.connecting import connect, service_limits, transaction
 from actors.store.duckdb_messages import bare, held, holder
 from actors.store.filesystem import Files
 from actors.store.migration import STEPS, NoWayUp, migrate
-from actors.store.sql import parquet
-from actors.store.tables import SCHEMA_VERSION, TABLES
+from actors.store.sql import numbered
+from actors.store.tables import BATCH, SCHEMA_VERSION, TABLES
 from actors.store.truncation import bytes_counted, bytes_needed
 from actors.store.views import SCHEMA, create_views, recorded_tail, schema_sql
 
@@ -309,9 +309,9 @@ class DuckFile:
             for table in TABLES:
                 paths = segments.get(table.name)
                 if paths:
-                    source = f"SELECT {table.names} FROM {parquet(paths)}"
                     # By name: a column added by a migration is the last one.
-                    con.execute(f"INSERT INTO {SCHEMA}.{table.name} ({table.names}) {source}")
+                    into = f"{SCHEMA}.{table.name} ({table.names}, {BATCH})"
+                    con.execute(f"INSERT INTO {into} {numbered(table.names, paths)}")
             con.execute(f"UPDATE {SCHEMA}.watermark SET merged_through = ?", [through])
             self._files.crash_point("merge.inserted")
         self._files.crash_point("merge.committed")

@@ -37,9 +37,14 @@ class Identity:
         return ours and merged_through >= self.through
 
 
-def new_id() -> str:
-    """A random id for a store."""
-    return secrets.token_hex(16)
+def new_id(file_id: str | None = None) -> str:
+    """A random id for a store, or another one for a file and its new tail."""
+    return f"{lineage(file_id)}-{secrets.token_hex(8)}" if file_id else secrets.token_hex(16)
+
+
+def lineage(store_id: str) -> str:
+    """The part of an id that a file keeps with every new tail."""
+    return store_id.partition("-")[0]
 
 
 def read_identity(tail: Path) -> Identity | None:

@@ -20,6 +20,7 @@ from actors.store.database import DuckFile
 from actors.store.filesystem import Files
 from actors.store.manifest import Entry
 from actors.store.partitions import DAY_US, TIMES, condition, moment, within
+from actors.store.tables import BATCH
 from actors.store.views import SCHEMA
 
 _MINUTE_US = 60_000_000
@@ -34,13 +35,22 @@ _LEDGER_SQL = (
 
 
 class Piece(Struct, frozen=True):
-    """Rows of one table and day, from the day's start to before `until_us`; `last` if that is the day's end."""
+    """Rows of one table and day, from the day's start to before `until_us`; `last` if that is the day's end.
+
+    With `shipped_through` without rows of later batches.
+    """
 
     table: str
     day: int
     until_us: int
     rows: int
     last: bool
+    shipped_through: int | None
+
+    @property
+    def source(self) -> str:
+        """SQL for the rows of the table that may be deleted, after FROM."""
+        return _deletable(self.table, self.shipped_through)
 
     @property
     def date(self) -> str:
@@ -76,8 +86,9 @@ class Retention:
         self._keep_days, self._duck, self._check, self._note = settings.keep_days, duck, check, note
         self._archive = Archive(settings.archive_dir, files) if settings.archive_dir else None
 
-    def step(self, now_us: int) -> Retained:
-        """Archives and deletes one piece of the oldest day that is too old.
+    def step(self, now_us: int, shipped_through: int | None = None) -> Retained:
+        """Archives and deletes one piece of the oldest day that is too old; no row of a batch above
+        `shipped_through`, if there is a lake that needs them.
 
         Raises DatabaseLocked (nothing was done, or archived and not deleted yet: both are safe), FileDamaged,
         FileTrouble, ArchiveWrong, OSError and duckdb.Error.
@@ -86,7 +97,7 @@ class Retention:
         began = time.monotonic()
         with self._duck.opened() as con:
             state = self._check(con)
-            piece = _oldest(con, before_us, self._rows_max)
+            piece = _oldest(con, before_us, self._rows_max, shipped_through)
             if piece is None:
                 return Retained(locked_s=time.monotonic() - began)
             name = _name(con, piece)
@@ -95,7 +106,8 @@ class Retention:
         locked_s = time.monotonic() - began
         # Others may read while the archive is written; only writers have to wait.
         with self._duck.opened(read_only=True) as con:
-            rows = within(piece.table, f"{SCHEMA}.{piece.table}", *piece.bounds)
+            rows = within(piece.table, piece.source, *piece.bounds)
+            rows = f"SELECT * EXCLUDE ({BATCH}) FROM ({rows})"  # the columns of the views
             archived = self._archive.keep(con, piece.table, rows, piece.date, name)
         began = time.monotonic() - locked_s
         with self._duck.opened() as con:
@@ -145,7 +157,8 @@ def _delete(con: duckdb.DuckDBPyConnection, piece: Piece) -> None:
     """Deletes the piece and records its deletion; raises _Changed if its rows are not those counted."""
     deleted = 0
     for where in condition(piece.table, *piece.bounds):
-        row = con.execute(f"DELETE FROM {SCHEMA}.{piece.table} WHERE {where}").fetchone()
+        kept = _shipped(piece.shipped_through)
+        row = con.execute(f"DELETE FROM {SCHEMA}.{piece.table} WHERE {where} AND {kept}").fetchone()
         deleted += int(row[0]) if row else 0
     if deleted != piece.rows:
         raise _Changed
@@ -155,21 +168,30 @@ def _delete(con: duckdb.DuckDBPyConnection, piece: Piece) -> None:
     )
 
 
-def _oldest(con: duckdb.DuckDBPyConnection, before_us: int, rows_max: int) -> Piece | None:
+def _shipped(through: int | None) -> str:
+    """SQL condition for rows that no lake needs; those without a batch are never shipped."""
+    return "true" if through is None else f"({BATCH} IS NULL OR {BATCH} <= {through:d})"
+
+
+def _deletable(table: str, through: int | None) -> str:
+    return f"(SELECT * FROM {SCHEMA}.{table} WHERE {_shipped(through)})"
+
+
+def _oldest(con: duckdb.DuckDBPyConnection, before_us: int, rows_max: int, shipped: int | None) -> Piece | None:
     """The next piece to delete, None if all rows are recent enough."""
     for table in TIMES:
-        source = f"{SCHEMA}.{table}"
+        source = _deletable(table, shipped)
         row = con.execute(
             f"SELECT epoch_us(min({moment(table)})) FROM ({within(table, source, None, before_us)})"
         ).fetchone()
         if row and row[0] is not None:
-            return _piece(con, table, int(row[0]) // DAY_US, rows_max)
+            return _piece(con, table, int(row[0]) // DAY_US, rows_max, shipped)
     return None
 
 
-def _piece(con: duckdb.DuckDBPyConnection, table: str, day: int, rows_max: int) -> Piece:
+def _piece(con: duckdb.DuckDBPyConnection, table: str, day: int, rows_max: int, shipped: int | None) -> Piece:
     start = day * DAY_US
-    rows_of_day = within(table, f"{SCHEMA}.{table}", start, start + DAY_US)
+    rows_of_day = within(table, _deletable(table, shipped), start, start + DAY_US)
     minutes = con.execute(
         f"SELECT (epoch_us({moment(table)}) - {start}) // {_MINUTE_US} AS minute, count(*)"
         f" FROM ({rows_of_day}) GROUP BY ALL ORDER BY ALL"
@@ -177,9 +199,9 @@ def _piece(con: duckdb.DuckDBPyConnection, table: str, day: int, rows_max: int) 
     rows = taken = 0
     for minute, count in minutes:
         if taken and rows + count > rows_max:
-            return Piece(table, day, start + minute * _MINUTE_US, rows, last=False)
+            return Piece(table, day, start + minute * _MINUTE_US, rows, False, shipped)
         rows, taken = rows + count, taken + 1
-    return Piece(table, day, start + DAY_US, rows, last=True)
+    return Piece(table, day, start + DAY_US, rows, True, shipped)
 
 
 def _name(con: duckdb.DuckDBPyConnection, piece: Piece) -> str:

@@ -14,7 +14,7 @@ from actors.model.ticks import TICKS
 from actors.store.acknowledged import Market, Note, Span, note_of
 from actors.store.connecting import MEMORY, Limits, connect
 from actors.store.filesystem import Files
-from actors.store.sql import EMPTY_NAME, parquet, sql_text
+from actors.store.sql import EMPTY_NAME, numbered, sql_text
 from actors.store.tables import TABLES
 from actors.store.tail import Segment, Tail, parse_name
 
@@ -190,7 +190,7 @@ class SegmentWriter:
         """Joins segments of one level into one of the next; the sources stay until no query can need them."""
         partial = self._tail.partial / f"{self._label}-{table.name}-join"
         names = [self._tail.path(table, source) for source in sources]
-        rows, crc = self._copy(f"SELECT {table.names} FROM {parquet(names)}", partial, _JOINED_FORMAT)
+        rows, crc = self._copy(numbered(table.names, names), partial, _JOINED_FORMAT)
         if rows != sum(source.rows for source in sources):
             self._files.remove(partial)
             raise RuntimeError(f"joining {len(sources)} segments of {table.name} returned {rows} rows: {sources}")

@@ -21,6 +21,7 @@ from actors.model.batch import Batch
 from actors.model.errors import DatabaseLocked
 from actors.model.ticks import TICKS
 from actors.settings import DEFAULT_LIMITS, StoreLimits, StoreSettings
+from actors.sink.lake.lake import Batches
 from actors.sink.sink import Filtered, Merged, Notice, Retained
 from actors.store.acknowledged import Acknowledged
 from actors.store.adjacent_tail import owner_of, tail_of
@@ -31,7 +32,7 @@ from actors.store.connecting import clear_spill, service_limits
 from actors.store.database import DuckFile, FileDamaged, FileRefused, FileTrouble, Found
 from actors.store.disk_full import disk_trouble
 from actors.store.filesystem import Files
-from actors.store.identity import Identity, new_id, read_identity
+from actors.store.identity import Identity, lineage, new_id, read_identity
 from actors.store.lock import StoreTaken
 from actors.store.manifest import Entry, Manifest
 from actors.store.migration import STEPS
@@ -39,6 +40,7 @@ from actors.store.notices import locked_at_start, migrated, tail_missing, vanish
 from actors.store.quarantine import VERIFY_BYTES_MAX, Quarantine
 from actors.store.retention import Retention
 from actors.store.segments import SegmentWriter
+from actors.store.shipping import Shipping
 from actors.store.tables import SCHEMA_VERSION, TABLES
 from actors.store.tail import JOURNAL_NAME, Tail, committed, plan
 
@@ -95,6 +97,11 @@ class Store:
         self._retention = Retention(
             settings, self._duck, self._files, self._check, self._manifest.append, limits.retention_rows_max
         )
+        shipping = service_limits(self.path, settings.memory_limit, "shipping")
+        self._shipping = Shipping(self._duck, self._tail, shipping)
+        self._deleted: int | None = None  # the tail has all batches above it
+        # Of a lake, if there is one: retention deletes no row of a later batch. 0 while it is unknown.
+        self.ship_mark: int | None = None
         self._adopted = False
         self._came_alone = False
         self._through = 0
@@ -119,6 +126,7 @@ class Store:
         after `release`.
         """
         self._adopted = self._asked = False
+        self._deleted = None
         self._files.make_folder(self.path.parent)
         if self.path.exists():
             self._lock(self.path)
@@ -196,6 +204,7 @@ class Store:
         except FileDamaged as damaged:
             self._set_damage_aside(damaged)
             return Merged(backlog=True)
+        self._deleted = self._through
         self._tail.remove_all()
         self._adopted = False
         self.measure()
@@ -290,6 +299,7 @@ class Store:
         # The rows of the last merge have been closed, reopened and counted since.
         if self._tail.identity.through > state.through or self._tail.holds_merged(state.through):
             self._vouch(state.through)
+        self._deleted = self._through
         self._compaction.remove_unneeded(self._through)
         self._files.crash_point("merge.deleted")
         if not rows_max:
@@ -316,9 +326,9 @@ class Store:
         if known.settled and file_id not in (None, known.store_id):
             why = f"belongs to another DuckDB file than {self.path.name} and was not merged into it"
             self.notices.extend(self._quarantine.set_all_aside(self._tail.listed(), why))
-            wanted = Identity(new_id())
+            wanted = Identity(new_id(file_id))
         elif not known.settled:
-            wanted = Identity(known.store_id if file_id in (None, self._duck.created) else new_id())
+            wanted = Identity(known.store_id if file_id in (None, self._duck.created) else new_id(file_id))
         wanted = replace(wanted, through=min(wanted.through, owner.merged_through if owner else 0))
         if wanted != known:
             self._tail.mark(wanted)
@@ -385,7 +395,7 @@ class Store:
         if not self._adopted:
             return Retained()
         try:
-            report = self._retention.step(time.time_ns() // 1000)
+            report = self._retention.step(time.time_ns() // 1000, self.ship_mark)
         except DatabaseLocked:
             return Retained(more=True)
         except FileDamaged as damaged:
@@ -398,6 +408,38 @@ class Store:
     def consult(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         """The result of `question` on the views. Raises DatabaseLocked. Not concurrently with `merge`."""
         return self._duck.consult(question)
+
+    # -- shipping -----------------------------------------------------------------------------------
+
+    @property
+    def store_id(self) -> str:
+        """The id of the file, which it keeps over restarts and moves; "" while it could not be read because another
+        process holds the file.
+        """
+        known = self._tail.identity.settled or self._asked
+        return lineage(self._tail.identity.store_id) if known else ""
+
+    def batches(self, above: int, rows_max: int, through: int | None = None) -> Batches | None:
+        """The oldest committed batches above `above`: about `rows_max` rows of each table, but at least one batch;
+        or all up to `through`. None if there are none.
+
+        The file is opened only where the tail does not have them all. Raises DatabaseLocked, and errors as `merge`
+        does. Not concurrently with `merge` and `compact`.
+        """
+        assert not self.released, "another process records into this store"
+        if not self.store_id:
+            raise DatabaseLocked(self.path.name)
+        known = self._asked or self._manifest.last is not None
+        tail_above = self._through if self._deleted is None else self._deleted
+        if known and above >= tail_above:
+            return self._shipping.from_tail(self.store_id, above, rows_max, through, self._through)
+        if not self.path.exists():  # the next merge creates it
+            raise DatabaseLocked(self.path.name)
+        try:
+            return self._shipping.from_file(self.store_id, above, rows_max, through)
+        except FileDamaged as damaged:
+            self._set_damage_aside(damaged)
+            raise DatabaseLocked(self.path.name) from damaged
 
     # -- upkeep -------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from actors.model.ticks import TICKS
 from actors.store.coverage_sql import COVERAGE_SELECT, GAPS_SELECT
 from actors.store.identity import MARKER_NAME
 from actors.store.sql import sql_text
-from actors.store.tables import TABLES
+from actors.store.tables import BATCH, TABLES
 
 # Views are in another schema than tables and watermark, so that a user's `show tables` lists only the views.
 SCHEMA = MERGED_SCHEMA
@@ -124,7 +124,7 @@ def extra_view_sql(kind: str = "VIEW main.") -> list[str]:
 
 def schema_sql(version: int) -> list[str]:
     """The statements that create a new file, in order: tables, watermark, and the schema version."""
-    tables = [f"CREATE TABLE {SCHEMA}.{table.name} ({table.definition})" for table in TABLES]
+    tables = [f"CREATE TABLE {SCHEMA}.{table.name} ({table.definition}, {BATCH} BIGINT)" for table in TABLES]
     return [
         f"CREATE SCHEMA {SCHEMA}",
         *tables,

@@ -20,11 +20,14 @@ from actors.store.adjacent_tail import TailMissing, owner_of, usable_tail
 from actors.store.connecting import MEMORY, Limits, connect
 from actors.store.filesystem import Files
 from actors.store.sql import sql_text
+from actors.store.tables import BATCH
 from actors.store.tail import Segment, Tail, committed
 from actors.store.views import EXTRA_VIEWS
 from ops.export.query import QueryError, unlocked
 
 _OPEN_FILES = Path("/proc/self/fd")
+# The columns of the views; a file of an older version lacks the other one.
+_SEEN = f"COLUMNS(lambda c: c <> '{BATCH}')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,19 +125,19 @@ def _hold(path: Path, stack: ExitStack) -> str:
 
 
 def _rows(table: str, paths: list[str]) -> str:
-    merged = f"SELECT * FROM src.store.{table}"
+    merged = f"SELECT {_SEEN} FROM src.store.{table}"
     if not paths:
         return f"({merged})"
     listed = _listed(paths)
     options = "union_by_name = true, hive_partitioning = false"
-    return f"({merged} UNION ALL BY NAME SELECT * FROM read_parquet({listed}, {options}))"
+    return f"({merged} UNION ALL BY NAME SELECT {_SEEN} FROM read_parquet({listed}, {options}))"
 
 
 def _arrivals(con: duckdb.DuckDBPyConnection, paths: list[str]) -> str:
     """Merged rows and the tail's with their places. A standalone copy has a table instead of a view."""
     copied = "SELECT 1 FROM duckdb_tables() WHERE database_name = 'src' AND schema_name = 'main' AND table_name = ?"
     schema = "main" if con.execute(copied, [TICKS.name]).fetchall() else MERGED_SCHEMA
-    merged = f"SELECT 0 AS part, rowid AS place, * FROM src.{schema}.{TICKS.name}"
+    merged = f"SELECT 0 AS part, rowid AS place, {_SEEN} FROM src.{schema}.{TICKS.name}"
     if not paths:
         return f"({merged})"
     listed = _listed(paths)
@@ -142,7 +145,8 @@ def _arrivals(con: duckdb.DuckDBPyConnection, paths: list[str]) -> str:
     return (
         f"({merged} UNION ALL BY NAME"
         f" SELECT list_position({listed}, filename) AS part, file_row_number AS place,"
-        f" * EXCLUDE (filename, file_row_number) FROM read_parquet({listed}, {options}))"
+        f" COLUMNS(lambda c: c NOT IN ('filename', 'file_row_number', '{BATCH}'))"
+        f" FROM read_parquet({listed}, {options}))"
     )
 
 

@@ -40,6 +40,12 @@ OLDER: Mapping[int, tuple[str, ...]] = {
 FROM_ZERO = {**OLDER, **STEPS}
 
 
+def without_batches(con: duckdb.DuckDBPyConnection, *tables: str) -> None:
+    """Drops the numbers of batches, which no version before 6 has."""
+    for table in tables or [table.name for table in TABLES]:
+        con.execute(f"ALTER TABLE store.{table} DROP COLUMN batch")
+
+
 def make_older(path: Path) -> None:
     """Takes a file back to version 0."""
     with duckdb.connect(path) as con:
@@ -48,6 +54,7 @@ def make_older(path: Path) -> None:
         con.execute("ALTER TABLE store.ticks DROP COLUMN source")
         con.execute("DROP TABLE store.audit")
         con.execute("DROP TABLE store.lags; DROP TABLE store.instruments")
+        without_batches(con, "ticks", "rejects", "events", "gap_states", "feeds")
         con.execute("ALTER TABLE store.feeds DROP COLUMN until; ALTER TABLE store.feeds DROP COLUMN proof")
         con.execute("UPDATE main.schema_version SET version = 0")
 
@@ -83,6 +90,7 @@ def test_the_steps_from_version_1_lead_to_what_a_new_file_has(tmp_path: Path) ->
     with duckdb.connect(configured.path) as con:
         for name in ("lags", "instruments"):
             con.execute(f"DROP VIEW main.{name}; DROP TABLE store.{name}")
+        without_batches(con, "ticks", "rejects", "events", "audit", "gap_states", "feeds")
         con.execute("ALTER TABLE store.feeds DROP COLUMN until; ALTER TABLE store.feeds DROP COLUMN proof")
         con.execute("UPDATE main.schema_version SET version = 1")
     with store(configured) as made:
@@ -196,6 +204,7 @@ def to_version_4(path: Path, tail: Path) -> None:
     with duckdb.connect(path) as con:
         old = select_sql(Schema("feeds", FEEDS.columns[:-2]), tail)
         assert '"proof"' not in old + feeds
+        without_batches(con)
         con.execute("ALTER TABLE store.feeds DROP COLUMN until; ALTER TABLE store.feeds DROP COLUMN proof")
         for segment in (tail / "feeds").iterdir():
             con.execute(f"CREATE OR REPLACE TEMP TABLE t AS SELECT {feeds} FROM read_parquet('{segment}')")

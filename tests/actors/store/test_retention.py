@@ -136,7 +136,7 @@ def test_what_leaves_is_in_the_archive_first_value_by_value(tmp_path: Path) -> N
         retain(made)
         left = {table: ask(configured.path, f"SELECT * FROM {table}") for table in TABLES}
     for table in TABLES:
-        names = [row[0] for row in ask(configured.path, f"SELECT column_name FROM (DESCRIBE store.{table})")]
+        names = [row[0] for row in ask(configured.path, f"SELECT column_name FROM (DESCRIBE {table})")]
         columns = ", ".join(f'"{name}"' for name in names)
         files = f"read_parquet('{folder}/{table}/**/*.parquet', hive_partitioning = true)"
         kept = answer(f"SELECT {columns} FROM {files}")
