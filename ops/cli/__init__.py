@@ -4,6 +4,9 @@ Running
   run, init, check_config, demo, sandbox, doctor
 Reading the file
   query, gaps (and coverage), report, export
+Reading the lake of several recorders
+  lake             the list of its commands; lake_query, lake_status, lake_verify: each of them
+  lake_place       shared: where the lake is
 Talking to the running service
   status (and actors), top, live (events and tail), repair
   actor_commands   restart, pause, resume, flush, merge
@@ -11,8 +14,10 @@ Talking to the running service
 What can be recorded
   exchanges, instruments
 Helpers
-  commands         the list of commands, imported on demand; exit codes
+  commands         the list of commands; exit codes
+  lazy_group       imports a command when it is called
   common           shared options; --json
+  row_output       for the commands that run SQL: formats, files, examples
   questions        what `init` asks
   completion, completing   the scripts for shells, and the names that they complete
   streams          stdout and stderr that may be closed or limited

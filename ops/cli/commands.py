@@ -4,20 +4,15 @@ Each command is imported only when it is called: loading DuckDB, trio and the ex
 which --help does not need.
 """
 
-import gc
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 import click
 
 from ops.cli import streams
+from ops.cli.lazy_group import LazyGroup
 from ops.terminal.exit_codes import CONFIGURATION, FAILED, INTERRUPTED, NO_SERVICE, OK, USAGE
-from ops.terminal.suggestions import did_you_mean
-
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
 
 PROGRAM = "tickwarden"
 COMPLETE_VARIABLE = "_TICKWARDEN_COMPLETE"  # with it a shell asks for completions; the name is click's
@@ -48,6 +43,7 @@ COMMANDS = {
     "repair": ("repair", "repair", "Request a time range again from an exchange."),
     "replay": ("replay", "replay", "Print stored ticks in the order of receipt."),
     "export": ("export", "export_command", "Copy the recording to PATH, as of one moment."),
+    "lake": ("lake", "lake", "The lake of several recorders: query, status, compact, verify."),
     "restart": ("actor_commands", "restart", "Restart an actor now and reset its failure count."),
     "pause": ("actor_commands", "pause", "Stop an actor until `resume`."),
     "resume": ("actor_commands", "resume", "Start a paused actor again."),
@@ -60,32 +56,8 @@ COMMANDS = {
 }
 
 
-class _Lazy(click.Group):
-    """Imports a command when it is called, and suggests the nearest name for an unknown one."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in COMMANDS:
-            return None
-        module, name, _ = COMMANDS[cmd_name]
-        command = getattr(import_module(f"ops.cli.{module}"), name)
-        gc.enable()
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, _, summary) in COMMANDS.items()])
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[str]]":
-        from click.shell_completion import CompletionItem
-
-        found = [CompletionItem(name, help=text) for name, (_, _, text) in COMMANDS.items()]
-        return [item for item in found if item.value.startswith(incomplete)] + click.Command.shell_complete(
-            self, ctx, incomplete
-        )
+class _Commands(LazyGroup):
+    """Ends quietly when the reader of the output has closed it."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -97,16 +69,12 @@ class _Lazy(click.Group):
             streams.silence()
             return OK
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            raise click.UsageError(f"{error.message} {did_you_mean(args[0], COMMANDS)}", ctx) from error
 
-
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Commands,
+    places=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="tickwarden", prog_name=PROGRAM)
 def cli() -> None:
     """Records every trade of many crypto exchanges into one DuckDB file that anyone can query meanwhile."""

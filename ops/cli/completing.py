@@ -10,6 +10,7 @@ from ops.cli.common import client, configuration
 from ops.config.config import Config, ConfigErrors
 from ops.control.client import NoService, ProblemReply
 from ops.export.examples import EXAMPLES
+from ops.export.lake.examples import LAKE_EXAMPLES
 
 
 def known_exchanges(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
@@ -45,6 +46,11 @@ def actors(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 def examples(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
     """The queries to begin with."""
     return _beginning(EXAMPLES, incomplete)
+
+
+def lake_examples(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """The queries to begin with on a lake."""
+    return _beginning(LAKE_EXAMPLES, incomplete)
 
 
 def _config(ctx: click.Context) -> Config | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from ops.cli.query import FORMATS
+from ops.cli.row_output import FORMATS
 from ops.export.examples import EXAMPLES
 from tests.harness.cli_process import tickwarden, tickwarden_here
 from tests.harness.recording_samples import record, settings

@@ -34,6 +34,7 @@ from tests.harness.cli_process import (
     tickwarden_here,
     wait_for,
 )
+from tests.harness.lake_values import small_lake
 from tests.harness.paths import OPS, ROOT
 from tests.harness.promql import Query, lacking, queries, rules
 from tests.harness.store_harness import memory_folder
@@ -112,6 +113,7 @@ def world() -> Iterator[Path]:
     """A folder in which a service records loopback exchanges, as the pages assume."""
     with memory_folder() as folder, sandbox(folder, rate=50.0) as config:
         (folder / "tickwarden.toml").write_text(config)
+        small_lake(str(folder / "lake"))
         with running("run", folder=folder):
             wait_for("recording on all exchanges", lambda: stores_trades(folder))
             yield folder

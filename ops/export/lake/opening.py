@@ -1,0 +1,89 @@
+"""Opens the tables of a lake, so that what is read from them fits together.
+
+The newest committed batch of each store, its mark, is in the log of `ticks`, which every commit writes last. So
+`ticks` is opened first: whatever counts by its marks is in the other tables by then.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from actors.model.ticks import TICKS
+from actors.sink.lake.errors import hidden, shortened, sorted_error
+from actors.sink.lake.options import secrets, storage_options
+from actors.sink.lake.tables import SHIPMENTS, TABLES
+from ops.export.query import QueryError
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+NAMES = (TICKS.name, *(name for name in TABLES if name != TICKS.name))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Store:
+    """One store of one recorder; a new file of a recorder is a new store, with other batches."""
+
+    recorder: str
+    store: str
+
+    @property
+    def transaction(self) -> str:
+        """What identifies it in the log of a table."""
+        return f"{self.recorder}/{self.store}"
+
+
+@dataclass(frozen=True, slots=True)
+class LakeTables:
+    """The tables of a lake as of one moment: those that exist, by name, and the mark of each store."""
+
+    uri: str
+    tables: Mapping[str, "DeltaTable"]
+    marks: Mapping[Store, int] = field(default_factory=dict)
+
+    def exchanges(self) -> list[str]:
+        """The exchanges that have ticks."""
+        ticks = self.tables.get(TICKS.name)
+        return sorted({one["exchange"] or "" for one in ticks.partitions()}) if ticks else []
+
+
+def open_lake(uri: str, options: Mapping[str, str]) -> LakeTables:
+    """The lake at `uri`, a folder or an address on object storage, which `options` describe.
+
+    Raises QueryError if there is no lake, or none that can be reached; no message shows an option.
+    """
+    try:
+        import deltalake
+    except ImportError as error:
+        raise QueryError("a lake is read with the package deltalake: pip install 'tickwarden[lake]'") from error
+    hides, uri = secrets(options), uri.rstrip("/")
+    shown, storage = hidden(uri, hides), storage_options(uri, options)
+    tables = {}
+    for name in NAMES:
+        try:
+            tables[name] = deltalake.DeltaTable(f"{uri}/{name}", storage_options=storage)
+        except deltalake.exceptions.TableNotFoundError:
+            continue
+        except Exception as error:  # noqa: BLE001 - of several kinds
+            raise QueryError(f"the lake cannot be read: {sorted_error(error, shown, hides)}") from None
+    if not tables:
+        raise QueryError(f"{shown} is no lake: nothing was sent there yet; --uri names another one")
+    return LakeTables(shown, tables, _marks(tables))
+
+
+def engine_error(error: Exception) -> QueryError:
+    """What the engine says, in one line. It reads what is open already, so no message shows an option."""
+    return QueryError(shortened(str(error)))
+
+
+def _marks(tables: "Mapping[str, DeltaTable]") -> dict[Store, int]:
+    """The marks of all stores that have begun a commit: its first part is in `shipments`."""
+    ticks, shipments = tables.get(TICKS.name), tables.get(SHIPMENTS.name)
+    if ticks is None or shipments is None:
+        return {}
+    from deltalake import QueryBuilder
+
+    found = QueryBuilder().register("t", shipments).execute("SELECT DISTINCT recorder, store FROM t").read_all()
+    pairs = zip(*(column.to_pylist() for column in found.columns), strict=True)
+    marks = {one: ticks.transaction_version(one.transaction) for one in sorted(Store(*pair) for pair in pairs)}
+    return {one: mark for one, mark in marks.items() if mark is not None}
