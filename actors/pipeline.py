@@ -26,8 +26,9 @@ from actors.model.errors import DatabaseLocked
 from actors.model.records import EventRow, GapRow
 from actors.model.ticks import TICKS, Block, IdPromise
 from actors.recorder import DEFAULT_ACCESS, ExchangeAccess, ExchangeRecorder, SharedServices
-from actors.settings import ExchangeSettings, PipelineSettings, backoff_of, intensity_of
+from actors.settings import SHIP_STOP_S, ExchangeSettings, PipelineSettings, backoff_of, intensity_of
 from actors.sink.buffer import Buffer
+from actors.sink.lake.opening import ship_to
 from actors.sink.merger import Merger
 from actors.sink.writer import Writer
 from actors.store.disk_full import RoomAwaiter
@@ -95,7 +96,6 @@ class Pipeline:
         self.store = parts.store(settings.store, limits=limits.store, lock=self._lock.file)
         self.buffer = Buffer(settings.store, self.ledger, self.store.next_number, limits.sink, parts.mailbox)
         self.clock = parts.clock(Lags(self.ledger.accounts, self.run_id), self.buffer.record_lag)
-        self.writer = Writer(self.store, self.ledger, self.buffer.outbox, limits.sink)
         self.merger = Merger(
             self.store,
             settings.store,
@@ -105,6 +105,10 @@ class Pipeline:
             observe=self.ledger.merge_s.observe,
             on_gaps=self._report_lost,
         )
+        self.crash_point = Files(os.environ.get("TICKWARDEN_CRASH_AT", "")).crash_point
+        self.ship = ship_to(settings.lake, self.store, self.merger.limiter, self.crash_point)
+        stored = self.ship.stored if self.ship is not None else lambda _: None
+        self.writer = Writer(self.store, self.ledger, self.buffer.outbox, limits.sink, stored)
         self.poller = Poller()
         self._services = SharedServices(
             limiters=RateLimiters(),
@@ -125,7 +129,6 @@ class Pipeline:
         self.stop_asked = trio.Event()
         self.ended = trio.Event()
         self._room = RoomAwaiter(self.store.path.parent, self.stop_asked, limits.sink.write_retry.max_s)
-        self.crash_point = Files(os.environ.get("TICKWARDEN_CRASH_AT", "")).crash_point
         self.handing_over = trio.Lock()  # held while it is undecided which of two processes goes on recording
         self._scope, self._asking = trio.CancelScope(), trio.CancelScope()
         self._opened = trio.Event()  # the store is this process's own
@@ -459,6 +462,13 @@ class Pipeline:
             probe_interval_s=policy.probe_interval_s,
         )
         buffer, merger = self.buffer, self.merger
+        ship = self.ship and worker(
+            "ship",
+            partial(self._run_opened, self.ship.run),
+            kind="ship",
+            stop_s=SHIP_STOP_S,
+            on_stop=self.ship.stop,
+        )
         # A merger that fails leaves a longer tail; without writer or buffer nothing is recorded at all.
         for spec in (
             worker(
@@ -468,6 +478,7 @@ class Pipeline:
                 stop_s=self._limits.merge_stop_s,
                 on_stop=merger.stop,
             ),
+            *([ship] if ship else []),
             worker(
                 "writer",
                 partial(self._run_opened, self.writer.run),

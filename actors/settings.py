@@ -113,13 +113,15 @@ class FeedSettings:
 
 
 # Deadlines of the shutdown, upstream first: a connection closes and sends what it has read, the buffer empties its
-# mailbox, the last batch is written, the tail is merged (or left, if the time is up).
+# mailbox, the last batch is written, what the lake lacks is sent if it answers, the tail is merged (or left, if the
+# time is up).
 CONNECTION_STOP_S = 2.0
 LAST_CHUNK_S = 1.0
 BUFFER_STOP_S = 5.0
 WRITER_STOP_S = 10.0
+SHIP_STOP_S = 4.0
 MERGE_STOP_S = 10.0
-STOP_S_MAX = CONNECTION_STOP_S + LAST_CHUNK_S + BUFFER_STOP_S + WRITER_STOP_S + MERGE_STOP_S
+STOP_S_MAX = CONNECTION_STOP_S + LAST_CHUNK_S + BUFFER_STOP_S + WRITER_STOP_S + SHIP_STOP_S + MERGE_STOP_S
 
 
 # A connection's chunk goes to the buffer when it has so many ticks, or rejects that weigh as much.

@@ -1,6 +1,7 @@
 """The writer actor: makes batches durable, in order, each once."""
 
 import time
+from collections.abc import Callable
 from functools import partial
 
 import trio
@@ -19,11 +20,18 @@ class Writer:
     """Writes batches; the pipeline owns it.
 
     `acknowledged` is the number of the last batch made durable, `last_flush_ns` the wall-clock time of that moment.
+    `on_stored` receives each batch that was made durable.
     """
 
     def __init__(
-        self, sink: Sink, ledger: Ledger, inbox: Mailbox[Batch], limits: SinkLimits = DEFAULT_LIMITS.sink
+        self,
+        sink: Sink,
+        ledger: Ledger,
+        inbox: Mailbox[Batch],
+        limits: SinkLimits = DEFAULT_LIMITS.sink,
+        on_stored: Callable[[Batch], None] = lambda _: None,
     ) -> None:
+        self._on_stored = on_stored
         self._sink, self._ledger, self._inbox, self._limits = sink, ledger, inbox, limits
         self._limiter = trio.CapacityLimiter(1)
         self.acknowledged = 0
@@ -78,5 +86,6 @@ class Writer:
         if filtered is not None:
             self._ledger.unstorable(filtered.ticks)
         self._ledger.stored(batch)
+        self._on_stored(batch)
         self.acknowledged = batch.number
         self.last_flush_ns = time.time_ns()

@@ -1,6 +1,9 @@
 """The lake: Delta tables on object storage or in a folder, to which committed batches are sent.
 
 lake             the protocol of a lake, and what one commit takes
+ship             the actor that sends batches; it imports no client of a lake
+backlog          what is durable and not in the lake yet
+opening          opens the lake of a configuration
 credentials      the options with which a lake is opened
 delta            the lake of Delta tables, written through delta-rs
 tables           the columns of the lake's tables, derived from those of the file

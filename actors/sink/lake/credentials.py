@@ -8,12 +8,13 @@ import re
 from pathlib import Path
 
 from actors.settings import LakeSettings
+from actors.sink.lake.errors import LakeMisconfigured
 
 FILE_BYTES_MAX = 65_536
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z][A-Za-z0-9_.]*)\s*=\s*(.*)")
 
 
-class CredentialsWrong(Exception):
+class CredentialsWrong(LakeMisconfigured):
     """The file is not as expected; the message says what is expected, and never shows its content."""
 
 

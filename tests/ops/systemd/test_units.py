@@ -17,6 +17,7 @@ from actors.settings import (
     BUFFER_STOP_S,
     CONNECTION_STOP_S,
     MERGE_STOP_S,
+    SHIP_STOP_S,
     WRITER_STOP_S,
     PipelineSettings,
     StoreSettings,
@@ -83,7 +84,7 @@ def test_the_unit_has_systemd_supervise_the_service_as_it_is_meant_to() -> None:
     assert service["Restart"] == "on-failure"
     assert "78" in service["RestartPreventExitStatus"].split() and "75" not in service["RestartPreventExitStatus"]
     assert seconds(service["RestartSec"]) < seconds(service["RestartMaxDelaySec"])
-    stop_s = CONNECTION_STOP_S + 1 + BUFFER_STOP_S + WRITER_STOP_S + MERGE_STOP_S
+    stop_s = CONNECTION_STOP_S + 1 + BUFFER_STOP_S + WRITER_STOP_S + SHIP_STOP_S + MERGE_STOP_S
     assert stop_s + 5 < seconds(service["TimeoutStopSec"])
     assert service["StateDirectory"] == service["RuntimeDirectory"] == "tickwarden"
     assert service["DynamicUser"] == "yes"

@@ -1,0 +1,30 @@
+"""Opens the lake of a configuration, and imports its client only then: that takes time and memory."""
+
+from collections.abc import Callable
+from functools import partial
+
+import trio
+
+from actors.settings import LakeSettings
+from actors.sink.lake.credentials import storage_options
+from actors.sink.lake.lake import Lake
+from actors.sink.lake.ship import Ship, Source
+
+
+def open_lake(settings: LakeSettings, crash_point: Callable[[str], None] = lambda _: None) -> Lake:
+    """The lake. Raises LakeMisconfigured, and OSError if the file of its credentials cannot be read."""
+    from actors.sink.lake.delta import DeltaLake
+
+    return DeltaLake(settings.uri, settings.recorder, partial(storage_options, settings), crash_point=crash_point)
+
+
+def ship_to(
+    settings: LakeSettings | None,
+    source: Source,
+    limiter: trio.CapacityLimiter,
+    crash_point: Callable[[str], None],
+) -> Ship | None:
+    """The ship actor, None without a lake."""
+    if settings is None:
+        return None
+    return Ship(source, partial(open_lake, settings, crash_point), settings, limiter)
