@@ -36,16 +36,21 @@ What differs, and why:
 
 The modules, from the top: `supervisor` (the commands), `group` (which child must stop, which may start),
 `child` (the state machine of one child), `incarnation` (one run of it), `shutdown` (its final stop),
-`restart_policy`, `watchdog`, `spec`, `context`, `mailbox`, `states`, `errors`, `notes`, `text`.
+`restart_policy` (the values), `restart_count` (what is counted by them), `watchdog`, `spec`, `context`, `mailbox`,
+`states`, `errors`, `notes`, `text`.
 """
 
-from supervisor.context import Context
-from supervisor.errors import GaveUp, MisconfiguredError, TransientError, Verdict, classify, describe, leaves
-from supervisor.mailbox import Mailbox
-from supervisor.restart_policy import Backoff, Intensity, PolicyError, check_policy
-from supervisor.spec import ChildSpec, Restart, Strategy
-from supervisor.states import ActorHealth, Event, State
-from supervisor.supervisor import Supervisor, UnknownActorError
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from supervisor.context import Context
+    from supervisor.errors import GaveUp, MisconfiguredError, TransientError, Verdict, classify, describe, leaves
+    from supervisor.mailbox import Mailbox
+    from supervisor.restart_policy import Backoff, Intensity, PolicyError, check_policy
+    from supervisor.spec import ChildSpec, Restart, Strategy
+    from supervisor.states import ActorHealth, Event, State
+    from supervisor.supervisor import Supervisor, UnknownActorError
 
 __all__ = [
     "ActorHealth",
@@ -70,3 +75,23 @@ __all__ = [
     "describe",
     "leaves",
 ]
+
+# Each is imported when it is first used: a command that reads only policies and errors needs no trio, which takes a
+# third of its start.
+_MODULES = {
+    "context": ("Context",),
+    "errors": ("GaveUp", "MisconfiguredError", "TransientError", "Verdict", "classify", "describe", "leaves"),
+    "mailbox": ("Mailbox",),
+    "restart_policy": ("Backoff", "Intensity", "PolicyError", "check_policy"),
+    "spec": ("ChildSpec", "Restart", "Strategy"),
+    "states": ("ActorHealth", "Event", "State"),
+    "supervisor": ("Supervisor", "UnknownActorError"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    return value

@@ -30,7 +30,7 @@ import trio
 from supervisor.errors import Failure, Verdict, describe, judge
 from supervisor.incarnation import Incarnation
 from supervisor.notes import Notes
-from supervisor.restart_policy import Retries, Window
+from supervisor.restart_count import Retries, Window
 from supervisor.shutdown import Drain
 from supervisor.spec import ChildSpec, Restart
 from supervisor.states import ActorHealth, DesiredState, Event, MailboxHealth, State

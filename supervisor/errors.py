@@ -15,8 +15,6 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import trio
-
 from supervisor.text import DETAIL_CHARS_MAX, printable
 
 
@@ -68,6 +66,8 @@ def classify(error: BaseException) -> tuple[Verdict, float | None]:
     A group is as bad as its worst member: a bug outweighs misconfiguration, which outweighs a transient error; the
     longest Retry-After counts. Cancellations inside a group are trio's and do not count.
     """
+    import trio  # not above: commands that need only these classes start without trio
+
     found = [leaf for leaf in leaves(error) if not isinstance(leaf, trio.Cancelled)]
     if not all(isinstance(leaf, TransientError | MisconfiguredError) for leaf in found) or not found:
         return Verdict.BUG, None

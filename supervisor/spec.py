@@ -10,8 +10,8 @@ from supervisor.context import Context
 from supervisor.errors import Verdict, classify
 from supervisor.mailbox import Mailbox
 from supervisor.restart_policy import Backoff, Intensity, check_policy
+from supervisor.text import NAME_CHARS_MAX
 
-NAME_CHARS_MAX = 64
 STUCK_S = 8.0  # with the watchdog's own second this detects a stuck actor within ten
 
 

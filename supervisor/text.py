@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+NAME_CHARS_MAX = 64  # of an actor
 FOREIGN_CHARS_MAX = 300  # a text from another party: longer than any sentence an exchange sends
 REASON_CHARS_MAX = 4_000  # a reason of ours may name some hundred markets
 DETAIL_CHARS_MAX = 16_384  # a text within an event's detail: the stack of a deep recursion must not make a huge row

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from actors.settings import StoreSettings
 from ops.terminal.suggestions import nearest
-from supervisor.spec import NAME_CHARS_MAX as ACTOR_CHARS_MAX
+from supervisor.text import NAME_CHARS_MAX as ACTOR_CHARS_MAX
 
 if TYPE_CHECKING:
     import duckdb

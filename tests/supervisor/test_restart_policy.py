@@ -14,7 +14,8 @@ from supervisor import (
     PolicyError,
     check_policy,
 )
-from supervisor.restart_policy import DELAY_S_MAX, RETRY_AFTER_S_MAX, Retries, Window
+from supervisor.restart_count import Retries, Window
+from supervisor.restart_policy import DELAY_S_MAX, RETRY_AFTER_S_MAX
 
 policies = st.builds(
     lambda initial, factor, reset: Backoff(initial, min(initial * factor, DELAY_S_MAX), reset),

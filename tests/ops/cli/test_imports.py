@@ -55,4 +55,4 @@ def test_status_imports_no_exchange_but_those_configured_and_no_table_that_only_
     (tmp_path / "tickwarden.toml").write_text(CONFIG)
     modules = loaded("status", folder=tmp_path)
     assert "ops.config.config" in modules and exchanges(modules) == {"kraken"}
-    assert not modules & {"duckdb", "httpx", "rich.console", "rich.table", "structlog"}
+    assert not modules & {"trio", "duckdb", "httpx", "rich.console", "rich.table", "structlog"}
