@@ -16,12 +16,13 @@ from urllib.parse import urlsplit
 from arro3.core import Array, ChunkedArray, DataType, Table
 
 from actors.sink.lake.errors import LakeMisconfigured, LakeMoved, LakeUnavailable, hidden, shortened, sorted_error
+from actors.sink.lake.handles import Handles
 from actors.sink.lake.lake import Batches, Marks
 from actors.sink.lake.options import secrets, storage_options
 from actors.sink.lake.tables import SHIPMENTS, TABLES, LakeTable
 
 if TYPE_CHECKING:
-    from deltalake import CommitProperties, DeltaTable
+    from deltalake import CommitProperties, WriterProperties
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")  # of a recorder: a part of a transaction's identifier
 _SCHEMES = ("", "file", "s3", "s3a", "gs", "az", "abfs", "abfss")
@@ -30,12 +31,6 @@ _TICKS = "ticks"
 _COMMIT_RETRIES_MAX = 50
 _CONFLICTS_MAX = 10  # conflicts that delta-rs cannot resolve itself, by one table's commit
 _CONFLICT_PAUSE_S = 0.05
-CHECKPOINT_COMMITS = 100
-_CONFIGURATION = {
-    "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
-    "delta.logRetentionDuration": "interval 2 days",
-    "delta.enableExpiredLogCleanup": "true",
-}
 INSTALL = "the lake needs the package deltalake: pip install 'tickwarden[lake]'"
 
 
@@ -73,9 +68,10 @@ class DeltaLake:
         self._deltalake = deltalake
         self._uri, self._recorder = uri.rstrip("/"), recorder
         self._read_options = options if callable(options) else partial(dict, options)
-        self._options = storage_options(uri, self._read_options())
         self._crash_point = crash_point
-        self._handles: dict[str, DeltaTable] = {}
+        self._no_hook = deltalake.PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+        self._seen: dict[str, int] = {}  # the highest mark of each store
+        self._open()
 
     def __repr__(self) -> str:
         return f"DeltaLake({self._shown}, {self._recorder})"
@@ -97,15 +93,21 @@ class DeltaLake:
         """Frees the tables' memory; the next call opens them again."""
         self._handles.clear()
 
-    def reopen(self) -> None:
-        """Opens the tables again at the next call, with the options as they are then."""
-        self.close()
+    def _open(self) -> None:
+        """Reads the options, and opens the tables at the next call."""
         self._options = storage_options(self._uri, self._read_options())
+        self._handles = Handles(self._deltalake, self._uri, self._recorder, self._options)
 
     def marks(self, store_id: str) -> Marks:
-        """The marks of the store. Raises LakeUnavailable or LakeMisconfigured."""
+        """The marks of the store. Raises LakeUnavailable, and LakeMisconfigured also if the mark went back."""
         with _Errors(self):
             committed, intended = (self._mark(table, store_id) for table in (_TICKS, SHIPMENTS.name))
+        if committed < self._seen.get(store_id, 0):
+            raise LakeMisconfigured(
+                f"{self._shown} had batches through {self._seen[store_id]}, now through {committed}: is it mounted?"
+                " If the lake was deleted on purpose, restart the service"
+            )
+        self._seen[store_id] = committed
         return Marks(committed, max(committed, intended))
 
     def commit(self, batches: Batches) -> None:
@@ -133,60 +135,67 @@ class DeltaLake:
                     continue
                 self._write(table, self._typed(table, rows, batches.store_id), batches)
                 self._crash_point(f"lake.{'committed' if name == _TICKS else 'table'}")
+        self._seen[batches.store_id] = batches.through
 
     def _mark(self, table: str, store_id: str) -> int:
-        handle = self._newest(table)
+        handle = self._handles.newest(table)
         return 0 if handle is None else handle.transaction_version(f"{self._recorder}/{store_id}") or 0
-
-    def _newest(self, table: str) -> "DeltaTable | None":
-        """The table at its newest version; None if it does not exist yet."""
-        handle = self._handles.get(table)
-        try:
-            if handle is not None:
-                handle.update_incremental()
-            else:
-                self._handles[table] = self._deltalake.DeltaTable(
-                    f"{self._uri}/{table}", storage_options=self._options
-                )
-        except self._deltalake.exceptions.TableNotFoundError:
-            return None
-        return self._handles[table]
-
-    def _opened(self, table: LakeTable) -> "DeltaTable":
-        """The table, created if it does not exist (also if another recorder creates it now), with all columns."""
-        handle = self._handles.get(table.name) or self._newest(table.name)
-        if handle is None:
-            self._handles[table.name] = handle = self._deltalake.DeltaTable.create(
-                f"{self._uri}/{table.name}",
-                table.arrow,
-                mode="ignore",
-                partition_by=list(table.partitions),
-                configuration=_CONFIGURATION,
-                storage_options=self._options,
-            )
-        return handle
 
     def _write(self, table: LakeTable, rows: Table, batches: Batches) -> None:
         """Appends the rows in one commit, unless the table has this range."""
         identifier = f"{self._recorder}/{batches.store_id}"
         for attempt in range(_CONFLICTS_MAX):
             try:
-                handle = self._opened(table)
+                handle = self._handles.for_writing(table)
                 found = handle.transaction_version(identifier) or 0
                 if found >= batches.through:
                     return
                 if found > batches.above:
                     raise LakeMoved(f"{self._shown}: {table.name} has batches through {found}")
-                self._crash_point("lake.written")
+                before = handle.version()
                 self._deltalake.write_deltalake(
-                    handle, rows, mode="append", commit_properties=self._properties(identifier, batches.through)
+                    handle,
+                    rows,
+                    mode="append",
+                    schema_mode="merge" if self._handles.has_more(table) else None,
+                    writer_properties=self._written_as(table),
+                    commit_properties=self._properties(identifier, batches.through),
+                    post_commithook_properties=self._no_hook,
                 )
             except self._deltalake.exceptions.CommitFailedError:
-                self._handles.pop(table.name, None)
+                self._handles.forget(table.name)
                 time.sleep(_CONFLICT_PAUSE_S * 2 ** min(attempt, 5) * random.random())  # noqa: S311
             else:
+                self._crash_point("lake.written")
+                self._handles.written(table.name, before)
                 return
         raise LakeUnavailable(f"{self._shown}: {table.name} changes too often, {_CONFLICTS_MAX} commits failed")
+
+    def _written_as(self, table: LakeTable) -> "WriterProperties":
+        """How the table's files are written; see ops/docs/decisions.md for what was tried."""
+        of_column = self._deltalake.ColumnProperties
+        columns = {
+            name: of_column(
+                dictionary_enabled=False,
+                statistics_enabled="CHUNK" if name in table.statistics else "NONE",
+                encoding="DELTA_BINARY_PACKED",
+            )
+            for name, kind in table.columns
+            if any((DataType.is_timestamp(kind), DataType.is_int64(kind)))
+        }
+        columns |= {
+            name: of_column(dictionary_enabled=True, statistics_enabled="CHUNK")
+            for name in table.statistics
+            if name not in columns
+        }
+        if table is TABLES[_TICKS]:  # nearly every id differs from all others
+            columns["trade_id"] = of_column(dictionary_enabled=False, statistics_enabled="NONE")
+        return self._deltalake.WriterProperties(
+            compression="ZSTD",
+            compression_level=1,
+            default_column_properties=of_column(dictionary_enabled=True, statistics_enabled="NONE"),
+            column_properties=columns,
+        )
 
     def _properties(self, identifier: str, through: int) -> "CommitProperties":
         return self._deltalake.CommitProperties(
@@ -226,7 +235,7 @@ class _Errors:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if error is None:
             return
-        self._lake.reopen()
+        self._lake._open()
         if isinstance(error, Exception) and not isinstance(error, (LakeUnavailable, LakeMisconfigured, ValueError)):
             raise sorted_error(error, self._lake._shown, secrets(self._lake._options)) from None
 

@@ -27,13 +27,21 @@ _COUNT = DataType.decimal128(38, 0)  # a sum of checksums exceeds 64 bits
 _ADDED = (("recorder", _STORED[TEXT.sql]), ("store", _STORED[TEXT.sql]), ("batch", _STORED[INTEGER.sql]))
 
 
+_STATISTICS = ("symbol", "timestamp", "at")  # where a table has them
+
+
 @dataclass(frozen=True, slots=True)
 class LakeTable:
-    """One table of a lake: its columns and their Arrow types in order, and the columns it is partitioned by."""
+    """One table of a lake: its columns and their Arrow types in order, and the columns it is partitioned by.
+
+    The log has the lowest and highest value in each file of the columns `statistics`, so that readers skip files.
+    Every further one costs each commit 1 us per file of the table.
+    """
 
     name: str
     columns: tuple[tuple[str, Any], ...]
     partitions: tuple[str, ...]
+    statistics: tuple[str, ...] = ()
 
     @property
     def arrow(self) -> ArrowSchema:
@@ -44,9 +52,12 @@ class LakeTable:
 def _of(schema: Schema) -> LakeTable:
     """The table of the file, as a lake has it."""
     own = tuple((column.name, _STORED[column.kind.sql]) for column in schema.columns)
-    has_exchange = any(name == "exchange" for name, _ in own)
+    names = {name for name, _ in own}
     return LakeTable(
-        schema.name, (*own, *_ADDED, ("day", _DATE)), ("exchange", "day") if has_exchange else ("day",)
+        schema.name,
+        (*own, *_ADDED, ("day", _DATE)),
+        ("exchange", "day") if "exchange" in names else ("day",),
+        (*(name for name in _STATISTICS if name in names), "batch"),
     )
 
 
@@ -69,6 +80,7 @@ SHIPMENTS = LakeTable(
         ("at", _STORED[INSTANT.sql]),
     ),
     ("day",),
+    ("through",),
 )
 
 # In the order of a commit: the intent first, the ticks last, whose transaction is the mark.

@@ -1,14 +1,17 @@
 """A lake of Delta tables in a folder: what commits, in which order, and that it does so once."""
 
+import os
 from collections import Counter
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from arro3.core import DataType
 from deltalake import DeltaTable
 
 from actors.sink.lake.delta import DeltaLake
-from actors.sink.lake.errors import LakeMisconfigured, LakeMoved
+from actors.sink.lake.errors import LakeMisconfigured, LakeMoved, LakeUnavailable
 from actors.sink.lake.lake import Marks
 from actors.sink.lake.tables import TABLES
 from tests.harness.lake_values import DAY, MadeUpSource, batch, ship, small_lake, to_batches, trades
@@ -94,3 +97,118 @@ def test_ticks_of_one_store_are_there_once(tmp_path: Path) -> None:
         lake.commit(sent)
     found = Counter(DeltaTable(str(tmp_path / "ticks")).scan().read_all().column("trade_id").to_pylist())
     assert sorted(found) == source.trade_ids() and set(found.values()) <= {1}
+
+
+def test_marks_survive_checkpoints_the_cleanup_of_the_log_and_a_new_process(tmp_path: Path) -> None:
+    uri = str(tmp_path)
+    ship(uri, "tokyo", "old", [batch(9, trades("kraken", "BTC/USD", [1]))])
+    london = DeltaLake(uri, "london", {})
+    for number in range(1, 45):
+        london.commit(to_batches("store", number - 1, number, []))
+    log = tmp_path / "ticks" / "_delta_log"
+    assert len(list(log.glob("*.checkpoint.parquet"))) == 2
+    for entry in log.glob("*.json"):
+        long_ago = entry.stat().st_mtime - 10 * 86_400
+        os.utime(entry, (long_ago, long_ago))
+    DeltaTable(str(tmp_path / "ticks")).cleanup_metadata()
+    assert not (log / f"{1:020}.json").exists()
+    assert DeltaLake(uri, "tokyo", {}).marks("old") == Marks(9, 9)
+    assert DeltaLake(uri, "london", {}).marks("store") == london.marks("store") == Marks(44, 44)
+    ship(uri, "tokyo", "old", [batch(9, trades("kraken", "BTC/USD", [1])), batch(10, [])])
+    assert counted(uri)["ticks"] == 1
+
+
+def test_a_column_that_the_lake_lacks_is_added(tmp_path: Path) -> None:
+    ticks = TABLES["ticks"]
+    columns = tuple(column for column in ticks.columns if column[0] != "fills")
+    DeltaTable.create(
+        str(tmp_path / "ticks"), replace(ticks, columns=columns).arrow, partition_by=["exchange", "day"]
+    )
+    ship(str(tmp_path), "tokyo", "store", [batch(1, trades("kraken", "BTC/USD", [1]))])
+    assert DeltaTable(str(tmp_path / "ticks")).scan().read_all().column("fills").to_pylist() == [1]
+
+
+def test_a_column_that_only_a_later_version_knows_stays_empty(tmp_path: Path) -> None:
+    ticks = TABLES["ticks"]
+    later = replace(ticks, columns=(*ticks.columns, ("later", DataType.string())))
+    DeltaTable.create(str(tmp_path / "ticks"), later.arrow, partition_by=["exchange", "day"])
+    ship(str(tmp_path), "tokyo", "store", [batch(1, trades("kraken", "BTC/USD", [1]))])
+    assert DeltaTable(str(tmp_path / "ticks")).scan().read_all().column("later").to_pylist() == [None]
+
+
+@pytest.mark.parametrize("wrong", ["type", "partitions"])
+def test_a_table_of_another_program_is_refused(tmp_path: Path, wrong: str) -> None:
+    ticks = TABLES["ticks"]
+    columns = tuple(
+        (name, DataType.int64() if name == "side" and wrong == "type" else kind) for name, kind in ticks.columns
+    )
+    DeltaTable.create(
+        str(tmp_path / "ticks"),
+        replace(ticks, columns=columns).arrow,
+        partition_by=["exchange", "day"] if wrong == "type" else ["day"],
+    )
+    lake = DeltaLake(str(tmp_path), "tokyo", {})
+    with pytest.raises(LakeMisconfigured, match="another program made this table"):
+        lake.commit(to_batches("store", 0, 1, [batch(1, trades("kraken", "BTC/USD", [1]))]))
+
+
+def test_a_lake_whose_mark_goes_back_is_refused(tmp_path: Path) -> None:
+    """As a folder that is not mounted any more: what is sent to it would lie hidden under the mount."""
+    lake = DeltaLake(str(tmp_path / "lake"), "tokyo", {})
+    lake.commit(to_batches("store", 0, 4, []))
+    (tmp_path / "lake").rename(tmp_path / "elsewhere")
+    with pytest.raises(LakeUnavailable, match="File not found"):
+        lake.marks("store")
+    with pytest.raises(LakeMisconfigured, match="had batches through 4, now through 0"):
+        lake.marks("store")
+
+
+def test_a_commit_is_on_the_disk_before_the_next_table_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    ship(str(tmp_path), "tokyo", "store", [batch(1, trades("kraken", "BTC/USD", [1]))])
+    shipped, ticks = tmp_path / "shipments", tmp_path / "ticks"
+    (data,) = ticks.rglob("*.parquet")
+    day = data.parent
+    expected = [
+        shipped / "_delta_log" / f"{1:020}.json",
+        data,
+        day,
+        day.parent,
+        ticks,
+        ticks / "_delta_log" / f"{1:020}.json",
+    ]
+    at = [
+        synced.index(str(path)) if path != ticks else synced.index(str(path), synced.index(str(data)))
+        for path in expected
+    ]
+    assert at == sorted(at) and str(ticks / "_delta_log") in synced[at[-1] :]
+
+
+def test_what_a_killed_process_committed_is_synced_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
+    ship(str(tmp_path), "tokyo", "store", [batch(1, trades("kraken", "BTC/USD", [1]))])
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+    ship(str(tmp_path), "tokyo", "store", [batch(2, [])])
+    assert str(tmp_path / "ticks" / "_delta_log" / f"{1:020}.json") in synced
+
+
+def test_a_version_whose_entry_the_power_cut_emptied_is_committed_again(tmp_path: Path) -> None:
+    source = MadeUpSource(4, "store", 3)
+    ship(str(tmp_path), "tokyo", "store", [source.batch(1), source.batch(2)])
+    (tmp_path / "ticks" / "_delta_log" / f"{2:020}.json").write_bytes(b"")
+    assert DeltaLake(str(tmp_path), "tokyo", {}).marks("store") == Marks(1, 2)
+    ship(str(tmp_path), "tokyo", "store", [source.batch(2), source.batch(3)])
+    found = DeltaTable(str(tmp_path / "ticks")).scan().read_all().column("trade_id").to_pylist()
+    assert sorted(found) == source.trade_ids()
