@@ -170,7 +170,7 @@ def test_a_commit_is_on_the_disk_before_the_next_table_begins(
     real = os.fsync
 
     def fsync(fd: int) -> None:
-        synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        synced.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
         real(fd)
 
     monkeypatch.setattr(os, "fsync", fsync)
@@ -199,7 +199,7 @@ def test_what_a_killed_process_committed_is_synced_by_the_next(
     monkeypatch.setattr(os, "fsync", lambda fd: None)
     ship(str(tmp_path), "tokyo", "store", [batch(1, trades("kraken", "BTC/USD", [1]))])
     synced: list[str] = []
-    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(str(Path(f"/proc/self/fd/{fd}").readlink())))
     ship(str(tmp_path), "tokyo", "store", [batch(2, [])])
     assert str(tmp_path / "ticks" / "_delta_log" / f"{1:020}.json") in synced
 
