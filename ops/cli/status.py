@@ -85,7 +85,18 @@ def _headline(answer: Mapping[str, Any]) -> list[str]:
     if store["held"]:
         who = f"process {store['held_by_pid']}" if store["held_by_pid"] else "another process"
         text += f"; {who} has the file open, merging waits for it"
-    return [*lines, text]
+    lines.append(text)
+    if lake := answer.get("lake"):
+        lines.append(f"{lake['uri']}: {lake_words(lake)}")
+    return lines
+
+
+def lake_words(lake: Mapping[str, Any], now: datetime | None = None) -> str:
+    """What the lake of /v1/status has."""
+    if lake["mark"] is None:
+        return "not reached yet"
+    sent = f"sent {since(lake['last_commit_at'], now)} ago" if lake["last_commit_at"] else "nothing sent yet"
+    return f"{sent}, {lake['seconds_behind']:,.1f} s behind"
 
 
 def exchange_rows(answer: Mapping[str, Any]) -> Rows:

@@ -63,6 +63,7 @@ class Metrics(Collector):
         yield from self._exchanges()
         yield from self._actors()
         yield from self._store()
+        yield from self._lake()
 
     def _service(self) -> Iterator[Metric]:
         pipeline = self._pipeline
@@ -163,6 +164,38 @@ class Metrics(Collector):
             ("tick_durable_seconds", "Time from the receipt of a tick until it was durable.", ledger.durable_s),
         ):
             yield histogram(name, text, (), [((), source)])
+
+    def _lake(self) -> Iterator[Metric]:
+        """0 and NaN where there is none."""
+        ship = self._pipeline.ship
+        behind = None if ship is None else ship.behind()
+        mark = ship.mark if ship is not None else None
+        for name, text, value in (
+            (
+                "lake_behind_seconds",
+                "Age of the oldest batch that is not in the lake.",
+                UNKNOWN if behind is None else behind.seconds,
+            ),
+            (
+                "lake_behind_batches",
+                "Batches of this run that are not in the lake.",
+                behind.batches if behind else 0,
+            ),
+            ("lake_behind_ticks", "Their ticks.", behind.ticks if behind else 0),
+            ("lake_mark", "Number of the newest batch in the lake.", _known(mark)),
+            (
+                "lake_last_commit_timestamp_seconds",
+                "Unix time of the last commit to the lake.",
+                seconds(ship.last_commit_ns if ship else None),
+            ),
+        ):
+            yield gauge(name, text, (), [((), value)])
+        for name, text, number in (
+            ("lake_commits", "Commits to the lake.", ship.commits if ship else 0),
+            ("lake_ticks", "Ticks sent to the lake.", ship.ticks if ship else 0),
+            ("lake_failures", "Calls to the lake that failed.", ship.failures if ship else 0),
+        ):
+            yield counter(name, text, (), [((), number)])
 
 
 def _known(number: int | None) -> float:

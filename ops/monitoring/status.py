@@ -12,7 +12,9 @@ import trio
 from actors.backfill.repairs import RepairJob
 from actors.pipeline import Pipeline
 from actors.recorder import ExchangeRecorder
+from actors.sink.lake.ship import Ship
 from actors.telemetry.lag import Lags, negative_share
+from ops.monitoring.redact import redact_text
 from supervisor import ActorHealth, State
 
 # A feed is fresh if it received anything, even a heartbeat, within this time; all venues send one within 20 s.
@@ -80,6 +82,7 @@ def status(pipeline: Pipeline) -> dict[str, object]:
             "held_by_pid": pipeline.merger.held_by_pid,
             "locked_s": round(pipeline.merger.locked_s, 3),
         },
+        "lake": None if pipeline.ship is None else lake(pipeline.ship),
         "clock": {
             "jumps": clock.jumps,
             "last_jump_at": instant(clock.last_ns),
@@ -88,6 +91,24 @@ def status(pipeline: Pipeline) -> dict[str, object]:
         "exchanges": {
             name: _exchange(exchange, health, clock.lags) for name, exchange in pipeline.exchanges.items()
         },
+    }
+
+
+def lake(ship: Ship) -> dict[str, object]:
+    """The lake, and how far it is behind the file; see `Behind`. `mark` is None until it is known."""
+    behind = ship.behind()
+    return {
+        "uri": redact_text(ship.settings.uri),
+        "recorder": ship.settings.recorder,
+        "mark": ship.mark,
+        "batches_behind": behind.batches,
+        "ticks_behind": behind.ticks,
+        "seconds_behind": round(behind.seconds, 3),
+        "commits": ship.commits,
+        "ticks": ship.ticks,
+        "failures": ship.failures,
+        "last_commit_at": instant(ship.last_commit_ns),
+        "trouble": ship.trouble,
     }
 
 

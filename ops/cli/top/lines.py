@@ -1,6 +1,6 @@
 """The three lines above the tables of `top`."""
 
-from ops.cli.status import since
+from ops.cli.status import lake_words, since
 from ops.cli.top.history import History
 from ops.cli.top.sample import Sample
 from ops.cli.top.words import count, fill, number, plain
@@ -43,4 +43,7 @@ def store_line(sample: Sample) -> str:
     for what, at in (("flushed", store["last_flush_at"]), ("merged", store["last_merge_at"])):
         parts.append(f"{what} {since(at, now)} ago" if at else f"not {what} yet")
     holder = f"pid {store['held_by_pid']}" if store["held_by_pid"] else "another process"
-    return "; ".join([*parts, f"held by {holder}" if store["held"] else "nobody holds it"])
+    parts.append(f"held by {holder}" if store["held"] else "nobody holds it")
+    if lake := sample.status.get("lake"):
+        parts.append(f"lake: {lake_words(lake, now)}")
+    return "; ".join(parts)

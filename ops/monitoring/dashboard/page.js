@@ -125,6 +125,7 @@ function showFacts(status, rows, now) {
     ["tail", `${plural(store.segments, "segment")}`, false],
     ["running for", duration((now - Date.parse(status.started_at)) / 1000), false],
   ];
+  if (status.lake) facts.push(["lake behind", duration(status.lake.seconds_behind), status.lake.trouble !== null]);
   keep(byId("facts"), facts, ([name]) => name, ([name]) => make("div", {}, make("dt", {}, name), make("dd")), (node, [, value, bad]) => {
     setText(node.lastChild, value);
     setClass(node.lastChild, "bad", bad);

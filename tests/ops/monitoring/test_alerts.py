@@ -92,6 +92,8 @@ SCENES: list[tuple[str, dict[str, str], list[int], list[int]]] = [
         [30, 940],
     ),
     ("DiskFillsUp", {"tickwarden_store_disk_free_bytes": UNKNOWN * 200}, [], [190]),
+    ("LakeBehind", {"tickwarden_lake_behind_seconds": "5x10 0+60x30 5x10"}, [25, 40], [5, 12, 45]),
+    ("LakeBehind", {"tickwarden_lake_behind_seconds": UNKNOWN * 60}, [], [30, 59]),
     ("LogLinesLost", {"tickwarden_log_lines_dropped_total": "0x10 5x40"}, [12, 20], [5, 40]),
 ]
 

@@ -19,13 +19,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from actors.model.batch import Batch
 from actors.model.ticks import Block, Reason, Reject
 from actors.pipeline import Pipeline
-from actors.settings import ExchangeSettings, PipelineSettings, StoreSettings
+from actors.settings import ExchangeSettings, LakeSettings, PipelineSettings, StoreSettings
 from actors.telemetry.histogram import Histogram
 from actors.telemetry.ledger import Ledger
+from ops.cli.status import lake_words
 from ops.monitoring.loop_monitor import LOOP_EVERY_S, Watch, report_blocked, sizes
 from ops.monitoring.metrics import Metrics
 from ops.monitoring.metrics_families import histogram
 from ops.monitoring.metrics_restarts import REASONS, Restarts
+from ops.monitoring.status import lake as lake_of
+from ops.monitoring.status import status
 from ops.sandbox import Sandbox
 from supervisor import Event, State
 from supervisor.watchdog import Blocked
@@ -187,6 +190,26 @@ async def test_every_number_that_was_requested_is_there_with_bounded_labels(tmp_
     labels = {label for family in found.values() for sample in family.samples for label in sample.labels}
     assert labels <= LABELS
     assert not any("BTC" in text for family in found.values() for s in family.samples for text in s.labels.values())
+
+
+async def test_a_lake_says_how_far_it_is_behind_and_without_one_its_series_are_there(tmp_path: Path) -> None:
+    text = metrics_of(pipeline_at(tmp_path)).render()
+    assert math.isnan(value(text, "tickwarden_lake_behind_seconds"))
+    assert value(text, "tickwarden_lake_commits_total") == value(text, "tickwarden_lake_behind_ticks") == 0
+    lake = LakeSettings(uri=str(tmp_path / "lake"), recorder="r")
+    pipeline = Pipeline(PipelineSettings(store=StoreSettings(path=tmp_path / "t.duckdb"), exchanges={}, lake=lake))
+    assert pipeline.ship is not None
+    pipeline.ship.stored(Batch(number=4, blocks=(block_of(3, 0),)))
+    pipeline.ship.mark = 3
+    text = metrics_of(pipeline).render()
+    assert value(text, "tickwarden_lake_behind_batches") == 1 and value(text, "tickwarden_lake_behind_ticks") == 3
+    assert 0 <= value(text, "tickwarden_lake_behind_seconds") < PATIENCE_S
+    assert value(text, "tickwarden_lake_mark") == 3
+    told = status(pipeline)["lake"]
+    assert isinstance(told, dict) and (told["uri"], told["recorder"], told["mark"]) == (lake.uri, "r", 3)
+    assert lake_words(told).startswith("nothing sent yet, ")
+    pipeline.ship.mark = None
+    assert lake_words(lake_of(pipeline.ship)) == "not reached yet"
 
 
 def block_of(count: int, received_ns: int) -> Block:
