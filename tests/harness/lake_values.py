@@ -31,6 +31,7 @@ from actors.model.schema import Schema
 from actors.model.ticks import Block, Reason, Reject
 from actors.sink.lake.delta import DeltaLake
 from actors.sink.lake.lake import Batches, Shipped
+from actors.store.checksum import checksum_sql
 
 DAY = date(2026, 11, 2)
 SECOND_NS = 1_000_000_000
@@ -93,7 +94,7 @@ def to_batches(store_id: str, above: int, through: int, found: Sequence[Batch]) 
         if parts:
             tables[schema.name] = _rows(con, schema, parts)
             con.register("rows", tables[schema.name])
-            shipped += _shipped(con, schema.name, tables[schema.name])
+            shipped += _shipped(con, schema, tables[schema.name])
             con.unregister("rows")
     con.close()
     return Batches(store_id, above, through, sum(one.ticks for one in found), tables, tuple(shipped))
@@ -109,12 +110,12 @@ def _rows(con: duckdb.DuckDBPyConnection, schema: Schema, parts: Sequence[Batch]
     return Table.from_arrow(con.sql(" UNION ALL ".join(selects)))
 
 
-def _shipped(con: duckdb.DuckDBPyConnection, name: str, rows: Table) -> list[Shipped]:
+def _shipped(con: duckdb.DuckDBPyConnection, schema: Schema, rows: Table) -> list[Shipped]:
     exchange = "exchange" if "exchange" in rows.column_names else "''"
     found = con.execute(
-        f"SELECT {exchange}, day, count(*), sum(hash(rows))::HUGEINT FROM rows GROUP BY ALL ORDER BY ALL"
+        f"SELECT {exchange}, day, count(*), {checksum_sql(schema)} FROM rows GROUP BY ALL ORDER BY ALL"
     ).fetchall()
-    return [Shipped(name, of, day, count, int(checksum)) for of, day, count, checksum in found]
+    return [Shipped(schema.name, of, day, count, checksum) for of, day, count, checksum in found]
 
 
 def ship(

@@ -4,12 +4,14 @@ The newest committed batch of each store, its mark, is in the log of `ticks`, wh
 `ticks` is opened first: whatever counts by its marks is in the other tables by then.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING
 
 from actors.model.ticks import TICKS
-from actors.sink.lake.errors import hidden, shortened, sorted_error
+from actors.sink.lake.errors import hidden, sorted_error
 from actors.sink.lake.options import secrets, storage_options
 from actors.sink.lake.tables import SHIPMENTS, TABLES
 from ops.export.query import QueryError
@@ -17,7 +19,8 @@ from ops.export.query import QueryError
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-NAMES = (TICKS.name, *(name for name in TABLES if name != TICKS.name))
+COMPACTIONS = "compactions"  # what each compaction wrote; see compactions()
+NAMES = (TICKS.name, *(name for name in TABLES if name != TICKS.name), COMPACTIONS)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -71,9 +74,36 @@ def open_lake(uri: str, options: Mapping[str, str]) -> LakeTables:
     return LakeTables(shown, tables, _marks(tables))
 
 
-def engine_error(error: Exception) -> QueryError:
-    """What the engine says, in one line. It reads what is open already, so no message shows an option."""
-    return QueryError(shortened(str(error)))
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """What the newest compaction of a day of an exchange wrote.
+
+    `through` is the mark up to which it had read each store, by the store's transaction.
+    """
+
+    exchange: str
+    day: date
+    rows: int
+    checksum: int
+    through: Mapping[str, int]
+
+
+def compactions(lake: LakeTables) -> dict[tuple[str, date], Compaction]:
+    """The compaction of each exchange and day that has one: the row whose number `ticks` has. Raises QueryError."""
+    ticks, table = lake.tables.get(TICKS.name), lake.tables.get(COMPACTIONS)
+    if ticks is None or table is None:
+        return {}
+    from deltalake import QueryBuilder
+
+    columns = "exchange, day, number, rows, checksum, through"
+    found = QueryBuilder().register("t", table).execute(f"SELECT {columns} FROM t").read_all()
+    return {
+        (exchange, day): Compaction(exchange, day, rows, int(checksum), json.loads(through))
+        for exchange, day, number, rows, checksum, through in zip(
+            *(column.to_pylist() for column in found.columns), strict=True
+        )
+        if number == ticks.transaction_version(f"compact/{exchange}/{day.isoformat()}")
+    }
 
 
 def _marks(tables: "Mapping[str, DeltaTable]") -> dict[Store, int]:
