@@ -17,7 +17,7 @@ from arro3.core import RecordBatchReader, Table
 from actors.model.schema import JSON, Schema
 from actors.model.ticks import TICKS
 from actors.sink.lake.lake import Batches, Shipped
-from actors.store.checksum import checksum_sql
+from actors.store.checksum import checksum_sql, tick_checksums
 from actors.store.connecting import MEMORY, Limits, connect
 from actors.store.database import DuckFile
 from actors.store.sql import numbered
@@ -51,13 +51,27 @@ class Shipping:
 
     def __init__(self, duck: DuckFile, tail: Tail, limits: Limits) -> None:
         self._duck, self._tail, self._limits = duck, tail, limits
+        self._con: duckdb.DuckDBPyConnection | None = None  # opening one takes longer than reading a batch
+
+    def close(self) -> None:
+        """Frees the in-memory database; the next use creates a new one."""
+        if self._con is not None:
+            self._con.close()
+        self._con = None
 
     def from_tail(
         self, store_id: str, above: int, rows_max: int, through: int | None, merged_through: int
     ) -> Batches | None:
         """Reads from the tail alone, which must have all batches above `above`."""
-        with connect(MEMORY, self._limits) as con:
-            return _Reading(con, self._tail, above, above, merged_through).batches(store_id, rows_max, through)
+        if self._con is None:
+            self._con = connect(MEMORY, self._limits)
+        try:
+            return _Reading(self._con, self._tail, above, above, merged_through).batches(
+                store_id, rows_max, through
+            )
+        except duckdb.Error:  # after a fatal one a database answers no query
+            self.close()
+            raise
 
     def from_file(self, store_id: str, above: int, rows_max: int, through: int | None) -> Batches | None:
         """Reads from file and tail. Raises DatabaseLocked, FileDamaged, FileTrouble."""
@@ -169,11 +183,15 @@ class _Reading:
 
     def _described(self, table: Schema, rows: Table) -> list[Shipped]:
         self._con.register("shipped", rows)
+        found: list[tuple[str, date, int, int]]
         try:
-            found: list[tuple[str, date, int, int]] = self._con.execute(
-                f"SELECT {exchange_sql(table)}, {DAY}, count(*), {checksum_sql(table)} FROM shipped"
-                " GROUP BY ALL ORDER BY ALL"
-            ).fetchall()
+            if table is TICKS:
+                found = tick_checksums(self._con, "shipped")
+            else:
+                found = self._con.execute(
+                    f"SELECT {exchange_sql(table)}, {DAY}, count(*), {checksum_sql(table)} FROM shipped"
+                    " GROUP BY ALL ORDER BY ALL"
+                ).fetchall()
         finally:
             self._con.unregister("shipped")
         return [Shipped(table.name, exchange, day, count, checksum) for exchange, day, count, checksum in found]

@@ -229,6 +229,7 @@ class Store:
         """Frees memory; the file is not held anyway."""
         self._segments.close()
         self._upkeep.close()
+        self._shipping.close()
 
     # -- the flush ----------------------------------------------------------------------------------
 
