@@ -87,10 +87,10 @@ class Service:
 
 @contextmanager
 def recording(
-    folder: Path, config: str, command: list[str] | None = None
+    folder: Path, config: str, command: list[str] | None = None, store: str = QUICK
 ) -> Iterator[tuple[Service, subprocess.Popen[bytes]]]:
     """A service that has stored something of each exchange; killed when the block is left, if it still runs."""
-    (folder / "tickwarden.toml").write_text(QUICK + config)
+    (folder / "tickwarden.toml").write_text(store + config)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [*(command or COMMAND), "run"],

@@ -17,7 +17,7 @@ from actors.settings import JITTER, SHIP_STOP_S, LakeSettings
 from actors.sink.database_thread import in_thread, with_rest
 from actors.sink.lake.backlog import Backlog, Behind
 from actors.sink.lake.lake import Batches, BatchSource, Lake, Marks
-from supervisor import Backoff, Context
+from supervisor import Backoff, Context, MisconfiguredError
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ class Ship:
         self._asked, self._scope = trio.Event(), trio.CancelScope()
         self._finishing = False
         self._began_ns = time.time_ns()
-        self._late = False
+        self._lagged = False
         self._trouble_until = 0.0
         self.mark: int | None = None  # the newest batch in the lake, as far as known
         self.trouble: str | None = None
@@ -107,8 +107,11 @@ class Ship:
         self._asked.set()
 
     async def run(self, context: Context) -> None:
-        """Sends every `every_s` until `stop`, and then what is left."""
-        self._lake, self._marks, self._contacted = None, None, trio.Event()
+        """Sends every `every_s` until `stop`, and then what is left. Raises MisconfiguredError.
+
+        The lake is opened once, so that it notices if it has less than before.
+        """
+        self._marks, self._contacted = None, trio.Event()
         if not self._begun and self._source.newest:
             self._backlog.earlier(self._source.newest, self._source.touched_ns)
         self._begun = True
@@ -135,6 +138,10 @@ class Ship:
                     self._failed(context, error)
                     rest_s = RETRY.delay_s(failures, JITTER)
                     failures += 1
+            except MisconfiguredError as error:
+                self.failures += 1
+                self.trouble = str(error)
+                raise
             else:
                 failures = 0
                 self._succeeded(context, caught_up=rest_s is None)
@@ -147,7 +154,7 @@ class Ship:
         try:
             while await self._send(context) is not None:
                 pass
-        except self._transient as error:
+        except self._expected as error:
             context.note("lake_left", f"{self._describe(error)}; the next start sends what is left")
 
     async def _send(self, context: Context) -> float | None:
@@ -205,6 +212,10 @@ class Ship:
     def _transient(self) -> tuple[type[Exception], ...]:
         return (DatabaseLocked, *self._source.transient, *(self._lake.transient if self._lake is not None else ()))
 
+    @property
+    def _expected(self) -> tuple[type[Exception], ...]:
+        return (MisconfiguredError, *self._transient)
+
     def _moved(self, marks: Marks) -> None:
         self._marks, self.mark = marks, marks.committed
         self._contacted.set()
@@ -220,6 +231,7 @@ class Ship:
         if first or now >= self._trouble_until:
             self.trouble, self._trouble_until = self._describe(error), now + TROUBLE_S
         if first:
+            self._lagged = True
             context.note("lake_unreachable", f"{self.trouble}; what is recorded waits in the file")
 
     def _describe(self, error: Exception) -> str:
@@ -228,10 +240,9 @@ class Ship:
         return str(error)
 
     def _succeeded(self, context: Context, *, caught_up: bool) -> None:
-        if caught_up and (self.trouble is not None or self._late):
+        if caught_up and self._lagged:
             context.note("lake_caught_up", "the lake has everything that was recorded", mark=self.mark)
-        if caught_up:
-            self._late = False
+            self._lagged = False
         self.trouble = None
         context.healthy()
 
@@ -244,7 +255,7 @@ class Ship:
             if self.behind().seconds <= late_s:
                 context.ok()
             else:
-                self._late = True
+                self._lagged = True
                 context.degraded(f"the lake is more than {late_s:g} s behind: {self._why()}")
             await trio.sleep(CHECK_S)
 

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from actors.sink.lake.backlog import ENTRIES_MAX, Backlog, Behind
 from actors.sink.lake.lake import Marks
 from actors.sink.lake.ship import LATE_INTERVALS, ROWS_MAX, ROWS_PER_S_MAX
-from supervisor import leaves
+from supervisor import MisconfiguredError, leaves
 from tests.harness.lake_fakes import EVERY_S, Down, World, until
 
 SECOND_NS = 1_000_000_000
@@ -233,8 +233,21 @@ async def test_after_a_pause_the_marks_are_read_when_the_call_that_went_on_has_e
         world.lake.held.set()
         world.give(2)
         await until(lambda: world.ship.mark == 2)
-        assert world.lake.marks_read == world.opened == 2
+        assert (world.lake.marks_read, world.opened) == (2, 1)
         assert [through for _, _, through, _ in world.lake.commits] == [1, 2]
+
+
+async def test_what_only_an_operator_can_correct_is_shown_until_it_is_corrected(clock: MockClock) -> None:
+    world = World()
+    world.give(1)
+    world.lake.error = MisconfiguredError("no such bucket")
+    with pytest.raises(ExceptionGroup) as caught:
+        await world.ship.run(world.ear)
+    assert [type(one) for one in leaves(caught.value)] == [MisconfiguredError]
+    assert world.ship.trouble == "no such bucket" and world.ship.failures == 1
+    world.lake.error = None
+    async with world.running():
+        await until(lambda: world.ship.mark == 1 and world.ship.trouble is None)
 
 
 async def test_an_error_that_waiting_does_not_help_ends_the_actor(clock: MockClock) -> None:
