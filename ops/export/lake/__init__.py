@@ -5,6 +5,7 @@ tape         SQL that returns each trade of the tape once, whatever number of re
 union        gaps and coverage of the tape, from those of each recorder
 lake_query   the views of all these, and queries on them
 examples     queries to begin with
+compact      rewrites closed days: compact_ticks, compact_coverage, compact_tables
 
 Sent to it by actors/sink/lake; see there for its layout.
 """

@@ -19,7 +19,7 @@ from actors.model.ticks import IdPromise
 from actors.store.sql import sql_text
 
 _MARKET = 'exchange, symbol, "day"'
-_FIRST = "received_at, recorder, store"
+_FIRST = "received_at, recorder, store, batch"
 _NUMBER = "TRY_CAST(trade_id AS BIGINT)"
 _TWINS = f'{_MARKET}, "timestamp", price, volume, side, trade_id'
 
@@ -58,6 +58,18 @@ def tape_sql(source: str, columns: str, exchanges: Iterable[str], dialects: Mapp
     rules = _conditions(exchanges, dialects).items()
     parts = [_RULES[rule].format(columns=columns, source=source, where=where).strip() for rule, where in rules]
     return "\nUNION ALL\n".join(parts) or f"SELECT {columns} FROM {source} WHERE false"
+
+
+def kept_sql(source: str, columns: str, exchange: str, dialects: Mapping[str, str]) -> str:
+    """SELECT of the rows of `source`, all of this exchange, that must stay for the tape to stay as it is.
+
+    These are its rows; but of composite trades all copies: a store may add equal ones later, and only all copies
+    show how many it has in all.
+    """
+    rules = {**_RULES, "composite": "SELECT {columns} FROM {source} WHERE {where}"}
+    found = _conditions([exchange], dialects).items()
+    parts = [rules[rule].format(columns=columns, source=source, where=where).strip() for rule, where in found]
+    return "\nUNION ALL\n".join(parts)
 
 
 def _conditions(exchanges: Iterable[str], dialects: Mapping[str, str]) -> dict[str, str]:

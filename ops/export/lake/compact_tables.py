@@ -1,0 +1,165 @@
+"""The tables that compaction adds to a lake, and how it opens and replaces a part of any table.
+
+`compactions` has a row for each attempt to compact a day of an exchange, written before it. The one that counts has
+the number that is the transaction `compact/EXCHANGE/DAY` of `ticks`; others are of attempts that failed or were
+replaced. `through` is a JSON object: the mark of each store, as RECORDER/STORE, up to which its rows were read.
+These marks are true even if the attempt failed.
+
+`coverage` has the coverage of the tape on each closed day, cut at midnight.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from arro3.core import DataType
+
+from actors.sink.lake.delta import CONFIGURATION
+from actors.sink.lake.errors import hidden, sorted_error
+from actors.sink.lake.options import secrets, storage_options
+from actors.sink.lake.tables import LakeTable
+from actors.store.sql import sql_text
+from ops.export.query import QueryError
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+_TEXT, _LONG, _DATE = DataType.string(), DataType.int64(), DataType.date32()
+_INSTANT = DataType.timestamp("us", tz="UTC")
+
+COMPACTIONS = LakeTable(
+    "compactions",
+    (
+        ("exchange", _TEXT),
+        ("day", _DATE),
+        ("number", _LONG),
+        ("rows", _LONG),
+        ("checksum", DataType.decimal128(38, 0)),
+        ("through", _TEXT),
+        ("at", _INSTANT),
+    ),
+    ("day",),
+)
+COVERAGE = LakeTable(
+    "coverage",
+    (
+        ("exchange", _TEXT),
+        ("symbol", _TEXT),
+        ("from_time", _INSTANT),
+        ("to_time", _INSTANT),
+        ("status", _TEXT),
+        ("proof", _TEXT),
+        ("day", _DATE),
+    ),
+    ("exchange", "day"),
+)
+
+
+class LakeChanged(Exception):
+    """Somebody else changed the same part of a table first: read it again and repeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class LakeFolder:
+    """Where the tables of a lake are: a folder or an address on object storage, with the options of its storage."""
+
+    uri: str
+    options: Mapping[str, str]
+
+    @property
+    def _options(self) -> dict[str, str]:
+        return storage_options(self.uri, self.options)
+
+    @property
+    def shown(self) -> str:
+        """The address without credentials."""
+        return hidden(self.uri, secrets(self.options))
+
+    def table(self, name: str) -> "DeltaTable | None":
+        """The table at its newest version, or None if there is none. Raises QueryError."""
+        import deltalake
+
+        with self.errors():
+            try:
+                return deltalake.DeltaTable(f"{self.uri}/{name}", storage_options=self._options)
+            except deltalake.exceptions.TableNotFoundError:
+                return None
+
+    def created(self, table: LakeTable) -> "DeltaTable":
+        """The table at its newest version, created if there is none. Raises QueryError."""
+        import deltalake
+
+        found = self.table(table.name)
+        if found is not None:
+            return found
+        with self.errors():
+            return deltalake.DeltaTable.create(
+                f"{self.uri}/{table.name}",
+                table.arrow,
+                mode="ignore",
+                partition_by=list(table.partitions),
+                configuration=CONFIGURATION,
+                storage_options=self._options,
+            )
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Raises errors of delta-rs as QueryError, a conflict as LakeChanged; shows no credential."""
+        import deltalake
+
+        try:
+            yield
+        except deltalake.exceptions.CommitFailedError as error:
+            raise LakeChanged(str(error).splitlines()[0]) from None
+        except (deltalake.exceptions.DeltaError, OSError) as error:
+            raise QueryError(
+                f"the lake cannot be used: {sorted_error(error, self.shown, secrets(self.options))}"
+            ) from None
+
+
+def of_day(exchange: str | None, day: date) -> str:
+    """The predicate for one day of an exchange, or of a table without exchanges; also names the part to replace."""
+    within = f"day = {sql_text(day.isoformat())}"
+    return within if exchange is None else f"exchange = {sql_text(exchange)} AND {within}"
+
+
+def keep_order() -> None:
+    """Makes delta-rs write rows in the order in which it gets them; call it before delta-rs runs anything.
+
+    On several cores it deals the batches of a stream out to as many writers and mixes what they return. How many it
+    uses is decided for the process when its engine is first made, by the cores on which the calling thread may run
+    then. On systems where a thread cannot be confined, the rows of a file are sorted in runs.
+    """
+    import deltalake
+
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        deltalake.QueryBuilder()
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def replace_day(
+    handle: "DeltaTable", rows: Any, predicate: str, *, transaction: tuple[str, int] | None = None, **how: Any
+) -> None:
+    """Replaces the rows that `predicate` names by `rows` (an Arrow stream), in one transaction; call in errors().
+
+    Whatever was added there since the handle's version is a conflict.
+    """
+    import deltalake
+
+    transactions = [deltalake.Transaction(*transaction)] if transaction else None
+    deltalake.write_deltalake(
+        handle,
+        rows,
+        mode="overwrite",
+        predicate=predicate,
+        commit_properties=deltalake.CommitProperties(max_commit_retries=50, app_transactions=transactions),
+        **how,
+    )

@@ -1,0 +1,457 @@
+"""Compaction of a lake: what is kept, what stays the same, and what happens beside it."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import duckdb
+import pytest
+from deltalake import DeltaTable
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.model.ticks import TICKS
+from actors.sink.lake.delta import DeltaLake
+from actors.sink.lake.tables import TABLES
+from ops.export.lake.compact import CLOSED_AFTER_S, KEEP_HOURS, Days, Done, compact
+from ops.export.lake.compact_tables import COMPACTIONS, LakeFolder
+from ops.export.lake.compact_ticks import How, lasts_of
+from ops.export.lake.tape import kept_sql, tape_sql
+from ops.export.lake.views import lake_query
+from ops.export.query import QueryError
+from tests.harness.cli_process import tickwarden_here
+from tests.harness.lake_values import DAY, DAY_NS, SECOND_NS, Trade, batch, ship, small_lake, to_batches, trades
+from tests.harness.paths import ROOT
+
+HOW = How({}, "256MB", 1)
+_ALL = 'exchange, symbol, "timestamp", trade_id, received_at, recorder, store, batch'
+
+
+def rows(uri: str, sql: str) -> list[tuple[Any, ...]]:
+    """What `lake query` returns."""
+    with lake_query(uri, {}, sql) as answer:
+        return list(answer.rows)
+
+
+def tape(uri: str) -> list[tuple[Any, ...]]:
+    """All of the tape, in an order of its own."""
+    return rows(uri, f"SELECT * FROM ticks ORDER BY {_ALL}")
+
+
+def stored(uri: str) -> int:
+    """The rows of the table itself."""
+    return int(rows(uri, "SELECT count(*) FROM recorded_ticks")[0][0])
+
+
+def run(uri: str, days: Days | None = None, how: How = HOW, **options: Any) -> list[Done]:
+    """Compacts; what was done."""
+    return list(compact(LakeFolder(uri, {}), days or Days(), how, **{"keep_hours": KEEP_HOURS, **options}))
+
+
+def ticks_done(done: list[Done]) -> list[tuple[str | None, str, int]]:
+    return [(one.exchange, one.action, one.rows) for one in done if one.table == "ticks"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lakes") / "lake"
+    small_lake(str(folder))
+    return folder
+
+
+@pytest.fixture
+def lake(made: Path, tmp_path: Path) -> str:
+    """The small lake of the harness, where two recorders saw one market."""
+    return str(shutil.copytree(made, tmp_path / "lake"))
+
+
+def versions(uri: str) -> dict[str, int]:
+    """The version of each table."""
+    return {path.name: DeltaTable(str(path)).version() for path in Path(uri).iterdir()}
+
+
+def test_a_closed_day_has_each_trade_once_and_the_tape_stays_as_it_was(lake: str) -> None:
+    before = tape(lake)
+    assert (len(before), stored(lake)) == (124, 204)
+    assert ticks_done(run(lake)) == [
+        ("binance", "compacted", 100),
+        ("kraken", "compacted", 20),
+        ("upbit", "compacted", 4),
+    ]
+    assert tape(lake) == before
+    assert stored(lake) == 124
+
+
+def test_a_second_run_changes_nothing_and_makes_no_version(lake: str) -> None:
+    run(lake)
+    before = versions(lake)
+    assert run(lake) == []
+    assert versions(lake) == before
+
+
+def test_a_dry_run_changes_nothing(lake: str) -> None:
+    before = versions(lake)
+    done = run(lake, dry_run=True)
+    assert {one.action for one in done} == {"would be compacted", "would be stored", "would be joined"}
+    assert versions(lake) == before
+
+
+def in_files(paths: list[str], columns: str) -> list[tuple[Any, ...]]:
+    """The rows in the order in which the one file has them."""
+    assert len(paths) == 1
+    con = _IN_MEMORY.cursor()
+    return con.execute(
+        f"SELECT {columns} FROM read_parquet($1, file_row_number = true) ORDER BY file_row_number", paths
+    ).fetchall()
+
+
+def test_files_are_sorted_by_symbol_and_time_and_few(tmp_path: Path) -> None:
+    random, uri = Random(5), str(tmp_path)
+    for recorder in ("tokyo", "london"):
+        symbols = [f"{name}/USDT" for name in "ABCDEFGH"]
+        ns = [DAY_NS + random.randrange(86_400) * SECOND_NS for _ in range(2000)]
+        ship(uri, recorder, "s", [batch(1, [Trade("okx", random.choice(symbols), str(n), n) for n in ns])])
+    run(uri)
+    found = in_files(DeltaTable(f"{uri}/ticks").file_uris(), 'symbol, "timestamp"')
+    assert len(found) > 3000 and found == sorted(found)
+
+
+ORDERED = """
+import sys
+from arro3.core import Array, DataType, Field, RecordBatch, RecordBatchReader, Schema
+from deltalake import DeltaTable
+from ops.export.lake.compact_tables import keep_order, replace_day
+
+keep_order()
+schema = Schema([Field("a", DataType.int64()), Field("exchange", DataType.string())])
+ranges = (Array(range(at, at + 500), DataType.int64()) for at in range(0, 50_000, 500))
+batches = [RecordBatch.from_arrays([one, Array(["okx"] * 500, DataType.string())], schema=schema) for one in ranges]
+handle = DeltaTable.create(sys.argv[1], schema, partition_by=["exchange"])
+replace_day(handle, RecordBatchReader.from_batches(schema, batches), "exchange = 'okx'")
+"""
+
+
+def test_batches_of_a_stream_are_written_in_their_order(tmp_path: Path) -> None:
+    """In a process of its own, because the first use of delta-rs decides how many writers it has."""
+    subprocess.run([sys.executable, "-c", ORDERED, str(tmp_path)], cwd=ROOT, check=True)
+    assert in_files(DeltaTable(str(tmp_path)).file_uris(), "a") == [(n,) for n in range(50_000)]
+
+
+def test_the_size_of_files_is_bounded(tmp_path: Path) -> None:
+    random, uri = Random(6), str(tmp_path)
+    block = [
+        Trade("okx", "BTC/USDT", str(n), DAY_NS + n * SECOND_NS // 4, f"{random.random():.15f}")
+        for n in range(60_000)
+    ]
+    ship(uri, "tokyo", "s", [batch(1, block)])
+    run(uri, how=replace(HOW, file_bytes=300_000))
+    table = DeltaTable(f"{uri}/ticks")
+    sizes = [Path(path).stat().st_size for path in table.file_uris()]
+    assert len(sizes) > 1 and max(sizes) < 600_000
+
+
+def test_the_earliest_copy_is_kept_with_its_recorder_and_batch(tmp_path: Path) -> None:
+    uri = str(tmp_path)
+    one = Trade("kraken", "BTC/USD", "7", DAY_NS + 10_000_000)
+    ship(uri, "tokyo", "s1", [batch(4, [one])])
+    ship(uri, "london", "s2", [batch(9, [replace(one, ns=DAY_NS + 1000, price="60000.500")])])
+    ship(uri, "london", "s2", [batch(10, [replace(one, trade_id="8")])])
+    run(uri)
+    kept = rows(uri, "SELECT trade_id, recorder, store, batch FROM recorded_ticks ORDER BY trade_id")
+    assert kept == [("7", "london", "s2", 9), ("8", "london", "s2", 10)]
+
+
+def test_late_rows_of_a_closed_day_are_part_of_the_next_run(lake: str) -> None:
+    run(lake)
+    late = [*trades("binance", "BTC/USDT", [55, 101, 102]), *trades("kraken", "ETH/USD", [11])]
+    ship(lake, "osaka", "new", [batch(1, late)])
+    before = tape(lake)
+    assert len(before) == 127 and stored(lake) == 128
+    assert ticks_done(run(lake)) == [("binance", "compacted", 102), ("kraken", "compacted", 21)]
+    assert tape(lake) == before and stored(lake) == 127
+    assert run(lake) == []
+
+
+def test_a_recorder_goes_on_from_its_mark(lake: str) -> None:
+    marks = DeltaLake(lake, "tokyo", {}).marks("store-of-tokyo")
+    run(lake)
+    assert DeltaLake(lake, "tokyo", {}).marks("store-of-tokyo") == marks
+    ship(lake, "tokyo", "store-of-tokyo", [batch(4, trades("binance", "BTC/USDT", [200]))])
+    DeltaTable(f"{lake}/ticks").create_checkpoint()
+    assert DeltaLake(lake, "tokyo", {}).marks("store-of-tokyo").committed == 4
+    assert len(tape(lake)) == 125
+
+
+def test_what_was_read_of_each_store_is_listed(lake: str) -> None:
+    run(lake)
+    found = lasts_of(DeltaTable(f"{lake}/ticks"), LakeFolder(lake, {}))
+    assert found["binance", DAY].rows == 100
+    assert found["binance", DAY].through == {"london/store-of-london": 3, "tokyo/store-of-tokyo": 3}
+
+
+def test_rows_that_are_added_meanwhile_are_kept(lake: str) -> None:
+    """They are a conflict: the day is read again."""
+    done: list[str] = []
+
+    def beside(point: str) -> None:
+        if point == "compact.intent" and not done:
+            done.append(point)
+            ship(lake, "osaka", "new", [batch(1, trades("binance", "BTC/USDT", [100, 101]))])
+
+    found = ticks_done(run(lake, Days(exchange="binance"), replace(HOW, crash_point=beside)))
+    assert done and found == [("binance", "compacted", 101)]
+    assert len(tape(lake)) == 125 and stored(lake) == 125
+
+
+def test_a_recorder_that_sends_during_a_compaction_sends_once(lake: str) -> None:
+    """It has opened the table before: its commit meets files that are gone, and is repeated."""
+    recorder = DeltaLake(lake, "tokyo", {})
+    mark = recorder.marks("store-of-tokyo").committed
+    run(lake)
+    late = to_batches("store-of-tokyo", mark, mark + 1, [batch(mark + 1, trades("binance", "BTC/USDT", [300]))])
+    recorder.commit(late)
+    assert len(tape(lake)) == 125
+
+
+def test_another_exchange_is_no_conflict(lake: str) -> None:
+    points = []
+
+    def beside(point: str) -> None:
+        points.append(point)
+        if point == "compact.intent":
+            ship(lake, "osaka", f"s{len(points)}", [batch(1, trades("okx", "BTC/USDT", [1]))])
+
+    run(lake, Days(exchange="binance"), replace(HOW, crash_point=beside))
+    assert points == ["compact.read", "compact.intent", "compact.committed"]
+
+
+def test_two_runs_at_once_make_one_compaction(lake: str) -> None:
+    before = tape(lake)
+    inner: list[object] = []
+
+    def beside(point: str) -> None:
+        if point == "compact.read" and not inner:
+            inner.append("started")
+            inner.extend(ticks_done(run(lake, Days(exchange="binance"))))
+
+    assert ticks_done(run(lake, Days(exchange="binance"), replace(HOW, crash_point=beside))) == []
+    assert inner == ["started", ("binance", "compacted", 100)]
+    assert tape(lake) == before and stored(lake) == 124
+    table = DeltaTable(f"{lake}/ticks")
+    assert lasts_of(table, LakeFolder(lake, {}))["binance", DAY].rows == 100
+
+
+KILLED = """
+import os, signal, sys
+from ops.export.lake.compact import Days, compact
+from ops.export.lake.compact_tables import LakeFolder
+from ops.export.lake.compact_ticks import How
+
+def crash(point):
+    if point == sys.argv[2]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+how = How({}, "256MB", 1, crash_point=crash)
+list(compact(LakeFolder(sys.argv[1], {}), Days(exchange="binance"), how, keep_hours=1))
+"""
+
+
+@pytest.mark.parametrize("point", ["compact.read", "compact.intent", "compact.committed"])
+def test_a_run_that_is_killed_leaves_the_tape_as_it_was_and_the_next_one_finishes(lake: str, point: str) -> None:
+    before = tape(lake)
+    killed = subprocess.run([sys.executable, "-c", KILLED, lake, point], cwd=ROOT, check=False)
+    assert killed.returncode == -9
+    assert tape(lake) == before
+    assert stored(lake) == (124 if point == "compact.committed" else 204)
+    run(lake)
+    assert tape(lake) == before and stored(lake) == 124
+    assert lasts_of(DeltaTable(f"{lake}/ticks"), LakeFolder(lake, {}))["binance", DAY].rows == 100
+
+
+def test_the_intent_of_a_failed_attempt_does_not_count(lake: str) -> None:
+    class Failed(Exception):
+        pass
+
+    def fail(point: str) -> None:
+        if point == "compact.intent":
+            raise Failed
+
+    with pytest.raises(Failed):
+        run(lake, how=replace(HOW, crash_point=fail))
+    assert lasts_of(DeltaTable(f"{lake}/ticks"), LakeFolder(lake, {})) == {}
+    run(lake)
+    numbers = DeltaTable(f"{lake}/{COMPACTIONS.name}").scan().read_all().column("number").to_pylist()
+    assert sorted(numbers) == [1, 1, 1, 2]
+
+
+def test_a_day_of_which_a_file_is_missing_stays_as_it_is(lake: str) -> None:
+    table = DeltaTable(f"{lake}/ticks")
+    lost = next(path for path in table.file_uris() if "exchange=binance" in path)
+    Path(lost).unlink()
+    done = run(lake)
+    failed = [one for one in done if one.problem]
+    assert [(one.table, one.exchange) for one in failed] == [("ticks", "binance")]
+    assert re.search(r"cannot be read: .*parquet.*; nothing was changed, try again later", failed[0].problem)
+    assert ("kraken", "compacted", 20) in ticks_done(done)
+    now = DeltaTable(f"{lake}/ticks")
+    assert {path for path in now.file_uris() if "binance" in path} == {
+        path for path in table.file_uris() if "binance" in path
+    }
+
+
+def test_only_closed_days_are_compacted(tmp_path: Path) -> None:
+    days = Days(now=datetime(2026, 11, 3, 0, 59, tzinfo=UTC))
+    assert not days.contain(date(2026, 11, 2)) and days.contain(date(2026, 11, 1))
+    later = replace(days, now=datetime(2026, 11, 3, 1, 0, tzinfo=UTC))
+    assert later.contain(date(2026, 11, 2)) and CLOSED_AFTER_S == 3600
+    assert not replace(later, before=date(2026, 11, 2)).contain(date(2026, 11, 2))
+    assert not replace(later, day=date(2026, 11, 1)).contain(date(2026, 11, 2))
+    ship(str(tmp_path), "tokyo", "s", [batch(1, trades("kraken", "BTC/USD", [1]))])
+    with pytest.raises(QueryError, match="is not closed: the newest day that is, is 2026-11-01"):
+        run(str(tmp_path), replace(days, day=DAY))
+    with pytest.raises(QueryError, match="is no lake"):
+        run(str(tmp_path / "other"))
+
+
+def test_the_coverage_of_closed_days_is_stored(lake: str) -> None:
+    run(lake)
+    columns = "exchange, symbol, from_time, to_time, status, proof"
+    wanted = rows(lake, f"SELECT {columns} FROM coverage")
+    con = duckdb.connect()
+    con.execute("SET TimeZone = 'UTC'")
+    con.register("found", DeltaTable(f"{lake}/coverage").scan())
+    found = con.execute(f"SELECT {columns} FROM found").fetchall()
+    assert len(found) == 4 and sorted(map(str, found)) == sorted(str(row) for row in wanted)
+
+
+def test_other_tables_have_fewer_files_and_the_same_rows(lake: str) -> None:
+    names = [name for name in versions(lake) if name != "ticks"]
+    before = {name: rows(lake, f"SELECT count(*) FROM {name}") for name in names}
+    files = sum(len(DeltaTable(f"{lake}/{name}").file_uris()) for name in names)
+    run(lake)
+    assert {name: rows(lake, f"SELECT count(*) FROM {name}") for name in names} == before
+    assert sum(len(DeltaTable(f"{lake}/{name}").file_uris()) for name in names) <= files // 2
+
+
+def test_replaced_files_stay_for_the_retention(lake: str) -> None:
+    old = DeltaTable(f"{lake}/ticks")
+    version, paths = old.version(), old.file_uris()
+    assert not [one for one in run(lake) if one.action == "deleted"]
+    assert all(Path(path).exists() for path in paths)
+    assert DeltaTable(f"{lake}/ticks", version=version).scan().read_all().num_rows == 204
+
+
+def test_files_of_killed_writers_are_deleted_when_they_are_old(lake: str) -> None:
+    folder = Path(DeltaTable(f"{lake}/ticks").file_uris()[0]).parent
+    left, fresh = folder / "part-left.parquet", folder / "part-fresh.parquet"
+    for path in (left, fresh):
+        path.write_bytes(b"half")
+    os.utime(left, (time.time() - 7300,) * 2)
+    assert [one.files_before for one in run(lake, keep_hours=2) if one.action == "deleted"] == [1]
+    assert not left.exists() and fresh.exists()
+
+
+# One row: store, id or price, number of fills, time of receipt.
+_STORES = (("a", "1"), ("a", "2"), ("b", "1"))
+_MARKETS = (("binance", "BTC/USDT"), ("kraken", "BTC/USD"), ("bitmex", "BTC/USD:BTC"), ("mexc", "BTC/USDT"))
+_ROW = st.tuples(st.sampled_from(_STORES), st.integers(1, 6), st.integers(1, 3), st.integers(0, 9))
+_EXTRA = "recorder VARCHAR, store VARCHAR, batch BIGINT, day DATE"
+_IN_MEMORY = duckdb.connect(config={"threads": 1})
+
+
+def _values(market: tuple[str, str], drawn: list[Any], first_batch: int) -> Iterator[str]:
+    """The rows as SQL; ids of the first market are contiguous, so that a row may stand for several trades."""
+    for index, ((recorder, store), number, fills, at) in enumerate(drawn):
+        trade_id = "NULL" if market[0] == "mexc" else f"'{number}'"
+        of_fills = fills if market == _MARKETS[0] else 1
+        yield (
+            f"('{market[0]}', '{market[1]}', make_timestamptz({number * 1_000_000}),"
+            f" make_timestamptz({number * 1_000_000 + at}), {number}, 1, 'buy', {trade_id}, 'stream', {of_fills},"
+            f" '{recorder}', '{store}', {first_batch + index}, DATE '1970-01-01')"
+        )
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(_MARKETS), st.lists(st.lists(_ROW, max_size=10), min_size=2, max_size=3))
+def test_whatever_is_dropped_changes_the_tape_neither_now_nor_when_rows_are_added(
+    market: tuple[str, str], parts: list[list[Any]]
+) -> None:
+    """The tape of (what is kept of the first rows, and the late ones) is the tape of all, row by row."""
+    names = ", ".join(f'"{name}"' for name, _ in TABLES["ticks"].columns)
+    con = _IN_MEMORY.cursor()
+    for table in ("everything", "compacted"):
+        con.execute(f"CREATE OR REPLACE TEMP TABLE {table} ({TICKS.definition}, {_EXTRA})")
+    for at, part in enumerate(parts):
+        if part:
+            con.execute(
+                f"CREATE OR REPLACE TEMP TABLE late AS FROM (VALUES {', '.join(_values(market, part, at * 100))})"
+            )
+            for table in ("everything", "compacted"):
+                con.execute(f"INSERT INTO {table} FROM late")
+        tapes = [
+            con.execute(f"SELECT * FROM ({tape_sql(table, names, market[:1], {})}) ORDER BY {_ALL}").fetchall()
+            for table in ("everything", "compacted")
+        ]
+        assert tapes[0] == tapes[1]
+        con.execute(f"CREATE OR REPLACE TEMP TABLE compacted AS {kept_sql('compacted', names, market[0], {})}")
+
+
+def make_lake(uri: str, random: Random, batches: int) -> Callable[[int], None]:
+    """Sends `batches` batches of made-up trades of three stores, twins and copies among them; returns what sends
+    another one."""
+    sent = dict.fromkeys(_STORES, 0)
+    known: set[tuple[object, ...]] = set()
+
+    def send(count: int) -> None:
+        for _ in range(count):
+            recorder, store = random.choice(_STORES)
+            sent[recorder, store] += 1
+            block = []
+            for exchange, symbol in sorted(random.sample(_MARKETS, 2)):
+                for _ in range(random.randint(0, 12)):
+                    number = random.randint(1, 30)
+                    trade_id = None if exchange == "mexc" else str(number)
+                    day = random.choice((0, 0, 0, 86_400))
+                    ns = DAY_NS + (day + number) * SECOND_NS + random.randint(0, 1) * 1000 * (exchange == "mexc")
+                    if trade_id is None or (recorder, store, exchange, trade_id) not in known:
+                        block.append(Trade(exchange, symbol, trade_id, ns, f"{number}.000000000000000001"))
+                    known.add((recorder, store, exchange, trade_id))
+            ship(uri, recorder, store, [batch(sent[recorder, store], block)])
+
+    send(batches)
+    return send
+
+
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 20))])
+def test_a_lake_that_is_compacted_often_has_the_tape_of_one_that_never_is(tmp_path: Path, seed: int) -> None:
+    uris = [str(tmp_path / "often"), str(tmp_path / "never")]
+    senders = [make_lake(uri, Random(seed), 4) for uri in uris]
+    for _ in range(2):
+        run(uris[0])
+        for send in senders:
+            send(2)
+        assert tape(uris[0]) == tape(uris[1])
+    run(uris[0])
+    assert tape(uris[0]) == tape(uris[1])
+    assert stored(uris[0]) < stored(uris[1])
+
+
+def test_the_command_prints_what_was_done_and_what_failed(lake: str, tmp_path: Path) -> None:
+    done = tickwarden_here("lake", "compact", "--uri", lake, "--exchange", "kraken", "--json", folder=tmp_path)
+    assert done.returncode == 0 and "ticks kraken 2026-11-02: compacted" in done.stderr
+    assert [(one["table"], one["rows"]) for one in json.loads(done.stdout)][0] == ("ticks", 20)
+    Path(next(path for path in DeltaTable(f"{lake}/ticks").file_uris() if "=binance" in path)).unlink()
+    failed = tickwarden_here("lake", "compact", "--uri", lake, "--day", "2026-11-02", folder=tmp_path)
+    assert failed.returncode == 1 and "binance 2026-11-02 cannot be read" in failed.stderr
+    assert "upbit" in failed.stdout and "compacted" in failed.stdout
+    assert tickwarden_here("lake", "compact", "--uri", lake, "--day", "tomorrow", folder=tmp_path).returncode == 64
