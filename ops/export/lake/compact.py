@@ -11,18 +11,24 @@ recorders that send, changes nothing that was right:
 A day is closed an hour after its end, when recorders have sent all but late rows.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from actors.model.records import FEEDS
 from actors.model.ticks import TICKS
 from actors.sink.lake.tables import TABLES
 from ops.export.lake.compact_coverage import store_coverage
-from ops.export.lake.compact_tables import COMPACTIONS, COVERAGE, LakeChanged, LakeFolder, keep_order
+from ops.export.lake.compact_tables import COMPACTING, COMPACTIONS, COVERAGE, LakeChanged, LakeFolder, keep_order
 from ops.export.lake.compact_ticks import How, Part, compact_part, lasts_of, parts_of
 from ops.export.lake.opening import open_lake
 from ops.export.query import QueryError
+
+if TYPE_CHECKING:
+    from deltalake import CommitProperties, DeltaTable
 
 CLOSED_AFTER_S = 3600.0
 # A reader that opened a version of a table finds its files for this long after they were replaced.
@@ -158,8 +164,7 @@ def _joined(lake: LakeFolder, name: str, days: Days, *, dry_run: bool) -> Iterat
             fresh = lake.table(name)
             if fresh is None:
                 return
-            with lake.errors():
-                found = fresh.optimize.compact(partition_filters=where)
+            found = lake.commit(name, fresh, (COMPACTING, time.time_ns()), partial(_optimize, fresh, where))
             left = part.files - found["numFilesRemoved"] + found["numFilesAdded"]
             if found["numFilesRemoved"]:
                 yield Done(name, part.exchange, part.day, "joined", part.rows, part.rows, part.files, left)
@@ -167,6 +172,10 @@ def _joined(lake: LakeFolder, name: str, days: Days, *, dry_run: bool) -> Iterat
         return  # the next run joins them
     except QueryError as error:
         yield Done(name, None, None, "failed", problem=str(error))
+
+
+def _optimize(table: "DeltaTable", where: Any, properties: "CommitProperties") -> dict[str, Any]:
+    return table.optimize.compact(partition_filters=where, commit_properties=properties)
 
 
 def _deleted(lake: LakeFolder, name: str, keep_hours: int, *, dry_run: bool) -> Iterator[Done]:

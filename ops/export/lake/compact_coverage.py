@@ -1,5 +1,6 @@
 """Stores the coverage of the tape on closed days, so that engines without our views can read it."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -8,7 +9,7 @@ from tempfile import TemporaryDirectory
 import duckdb
 
 from actors.store.connecting import MEMORY, command_limits, connect
-from ops.export.lake.compact_tables import COVERAGE, LakeFolder, of_day, replace_day
+from ops.export.lake.compact_tables import COMPACTING, COVERAGE, LakeFolder, of_day, replace_day
 from ops.export.lake.views import lake_query
 
 _COLUMNS = "exchange, symbol, from_time, to_time, status, proof"
@@ -77,5 +78,9 @@ def _read_stored(lake: LakeFolder, con: duckdb.DuckDBPyConnection, exchange: str
 def _replace(lake: LakeFolder, con: duckdb.DuckDBPyConnection, day: date, exchange: str | None) -> None:
     handle = lake.created(COVERAGE)
     rows = con.sql(f"SELECT {_COLUMNS}, day FROM wanted WHERE day = '{day}' ORDER BY exchange, symbol, from_time")
-    with lake.errors():
-        replace_day(handle, rows, of_day(exchange, day))
+    lake.commit(
+        COVERAGE.name,
+        handle,
+        (COMPACTING, time.time_ns()),
+        lambda properties: replace_day(handle, rows, of_day(exchange, day), properties),
+    )

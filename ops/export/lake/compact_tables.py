@@ -9,23 +9,24 @@ These marks are true even if the attempt failed.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from arro3.core import DataType
 
-from actors.sink.lake.delta import CONFIGURATION
+from actors.sink.lake.durability import folder_of, sync_commits
 from actors.sink.lake.errors import hidden, sorted_error
+from actors.sink.lake.handles import Handles
 from actors.sink.lake.options import secrets, storage_options
 from actors.sink.lake.tables import LakeTable
 from actors.store.sql import sql_text
 from ops.export.query import QueryError
 
 if TYPE_CHECKING:
-    from deltalake import DeltaTable
+    from deltalake import CommitProperties, DeltaTable
 
 _TEXT, _LONG, _DATE = DataType.string(), DataType.int64(), DataType.date32()
 _INSTANT = DataType.timestamp("us", tz="UTC")
@@ -56,6 +57,12 @@ COVERAGE = LakeTable(
     ),
     ("exchange", "day"),
 )
+
+
+COMPACTING = "(compact)"  # identifies our transactions; no recorder can be named so
+_RETRIES = 50  # delta-rs reads what others committed meanwhile, and tries the next version
+
+T = TypeVar("T")
 
 
 class LakeChanged(Exception):
@@ -92,18 +99,31 @@ class LakeFolder:
         """The table at its newest version, created if there is none. Raises QueryError."""
         import deltalake
 
-        found = self.table(table.name)
-        if found is not None:
-            return found
         with self.errors():
-            return deltalake.DeltaTable.create(
-                f"{self.uri}/{table.name}",
-                table.arrow,
-                mode="ignore",
-                partition_by=list(table.partitions),
-                configuration=CONFIGURATION,
-                storage_options=self._options,
-            )
+            return Handles(deltalake, self.uri, COMPACTING, self._options).for_writing(table)
+
+    def commit(
+        self,
+        name: str,
+        handle: "DeltaTable",
+        transaction: tuple[str, int],
+        write: "Callable[[CommitProperties], T]",
+    ) -> T:
+        """Calls `write` with the properties of a commit to the table, and syncs what it committed to the disk.
+
+        Raises LakeChanged if another has committed the same transaction, or what `write` conflicts with, since the
+        handle's version; QueryError.
+        """
+        import deltalake
+
+        before, folder = handle.version(), folder_of(self.uri)
+        transactions = [deltalake.Transaction(*transaction)]
+        with self.errors():
+            result = write(deltalake.CommitProperties(max_commit_retries=_RETRIES, app_transactions=transactions))
+            handle.update_incremental()
+            if folder is not None:
+                sync_commits(folder / name, range(before + 1, handle.version() + 1), transaction[0])
+        return result
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -146,20 +166,14 @@ def keep_order() -> None:
 
 
 def replace_day(
-    handle: "DeltaTable", rows: Any, predicate: str, *, transaction: tuple[str, int] | None = None, **how: Any
+    handle: "DeltaTable", rows: Any, predicate: str, properties: "CommitProperties", **how: Any
 ) -> None:
-    """Replaces the rows that `predicate` names by `rows` (an Arrow stream), in one transaction; call in errors().
+    """Replaces the rows that `predicate` names by `rows` (an Arrow stream), in one transaction.
 
     Whatever was added there since the handle's version is a conflict.
     """
     import deltalake
 
-    transactions = [deltalake.Transaction(*transaction)] if transaction else None
     deltalake.write_deltalake(
-        handle,
-        rows,
-        mode="overwrite",
-        predicate=predicate,
-        commit_properties=deltalake.CommitProperties(max_commit_retries=50, app_transactions=transactions),
-        **how,
+        handle, rows, mode="overwrite", predicate=predicate, commit_properties=properties, **how
     )

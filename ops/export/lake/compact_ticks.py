@@ -157,8 +157,6 @@ def _attempt(lake: LakeFolder, part: Part, how: How) -> Part | None:
             how.crash_point("compact.intent")
             _write(lake, ticks, found, con, number, how)
             how.crash_point("compact.committed")
-    with lake.errors():
-        ticks.update_incremental()
     return _part(ticks, part.exchange, part.day)
 
 
@@ -212,15 +210,12 @@ def _intend(
         [Array([values[name]], _PLAIN.get(name, kind)).cast(kind) for name, kind in COMPACTIONS.columns],
         schema=COMPACTIONS.arrow,
     )
-    with lake.errors():
-        deltalake.write_deltalake(
-            handle,
-            intent,
-            mode="append",
-            commit_properties=deltalake.CommitProperties(
-                max_commit_retries=50, app_transactions=[deltalake.Transaction(identifier, number)]
-            ),
-        )
+    lake.commit(
+        COMPACTIONS.name,
+        handle,
+        (identifier, number),
+        lambda properties: deltalake.write_deltalake(handle, intent, mode="append", commit_properties=properties),
+    )
     return number
 
 
@@ -230,15 +225,14 @@ def _write(
     """Replaces the day by `kept` in one transaction."""
     import deltalake
 
-    properties = deltalake.WriterProperties(
+    writer = deltalake.WriterProperties(
         compression="ZSTD", compression_level=ZSTD_LEVEL, max_row_group_size=GROUP_ROWS
     )
-    with lake.errors():
-        replace_day(
-            ticks,
-            con.table("kept"),
-            of_day(part.exchange, part.day),
-            transaction=(transaction_of(part.exchange, part.day), number),
-            target_file_size=how.file_bytes,
-            writer_properties=properties,
-        )
+    predicate = of_day(part.exchange, part.day)
+    how_written = {"target_file_size": how.file_bytes, "writer_properties": writer}
+    lake.commit(
+        TICKS.name,
+        ticks,
+        (transaction_of(part.exchange, part.day), number),
+        lambda properties: replace_day(ticks, con.table("kept"), predicate, properties, **how_written),
+    )

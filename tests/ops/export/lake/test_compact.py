@@ -129,7 +129,7 @@ def test_files_are_sorted_by_symbol_and_time_and_few(tmp_path: Path) -> None:
 ORDERED = """
 import sys
 from arro3.core import Array, DataType, Field, RecordBatch, RecordBatchReader, Schema
-from deltalake import DeltaTable
+from deltalake import CommitProperties, DeltaTable
 from ops.export.lake.compact_tables import keep_order, replace_day
 
 keep_order()
@@ -137,7 +137,7 @@ schema = Schema([Field("a", DataType.int64()), Field("exchange", DataType.string
 ranges = (Array(range(at, at + 500), DataType.int64()) for at in range(0, 50_000, 500))
 batches = [RecordBatch.from_arrays([one, Array(["okx"] * 500, DataType.string())], schema=schema) for one in ranges]
 handle = DeltaTable.create(sys.argv[1], schema, partition_by=["exchange"])
-replace_day(handle, RecordBatchReader.from_batches(schema, batches), "exchange = 'okx'")
+replace_day(handle, RecordBatchReader.from_batches(schema, batches), "exchange = 'okx'", CommitProperties())
 """
 
 
@@ -449,7 +449,7 @@ def test_a_lake_that_is_compacted_often_has_the_tape_of_one_that_never_is(tmp_pa
 def test_the_command_prints_what_was_done_and_what_failed(lake: str, tmp_path: Path) -> None:
     done = tickwarden_here("lake", "compact", "--uri", lake, "--exchange", "kraken", "--json", folder=tmp_path)
     assert done.returncode == 0 and "ticks kraken 2026-11-02: compacted" in done.stderr
-    assert [(one["table"], one["rows"]) for one in json.loads(done.stdout)][0] == ("ticks", 20)
+    assert next((one["table"], one["rows"]) for one in json.loads(done.stdout)) == ("ticks", 20)
     Path(next(path for path in DeltaTable(f"{lake}/ticks").file_uris() if "=binance" in path)).unlink()
     failed = tickwarden_here("lake", "compact", "--uri", lake, "--day", "2026-11-02", folder=tmp_path)
     assert failed.returncode == 1 and "binance 2026-11-02 cannot be read" in failed.stderr
