@@ -13,6 +13,7 @@ A day is closed an hour after its end, when recorders have sent all but late row
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -23,8 +24,8 @@ from actors.model.ticks import TICKS
 from actors.sink.lake.tables import TABLES
 from ops.export.lake.compact_coverage import store_coverage
 from ops.export.lake.compact_tables import COMPACTING, COMPACTIONS, COVERAGE, LakeChanged, LakeFolder, keep_order
-from ops.export.lake.compact_ticks import How, Part, compact_part, lasts_of, parts_of
-from ops.export.lake.opening import open_lake
+from ops.export.lake.compact_ticks import How, Part, compact_part, parts_of
+from ops.export.lake.opening import compactions, open_lake
 from ops.export.query import QueryError
 
 if TYPE_CHECKING:
@@ -88,11 +89,12 @@ def compact(lake: LakeFolder, days: Days, how: How, *, keep_hours: int, dry_run:
     if days.day is not None and not days.contain(days.day):
         raise QueryError(f"{days.day} is not closed: the newest day that is, is {days.last}")
     assert 1 <= keep_hours <= KEEP_HOURS_MAX
-    ticks = open_lake(lake.uri, lake.options).tables.get(TICKS.name)
-    keep_order()
-    lasts = {} if ticks is None else lasts_of(ticks, lake)
+    with suppress(ImportError):  # open_lake says so
+        keep_order()
+    opened = open_lake(lake.uri, lake.options)
+    ticks, lasts = opened.tables.get(TICKS.name), compactions(opened)
     for part in [] if ticks is None else days.select(parts_of(ticks)):
-        last = lasts.get((part.exchange, part.day))
+        last = lasts.get((part.exchange or "", part.day))
         if last is not None and last.rows == part.rows:
             continue
         if dry_run:

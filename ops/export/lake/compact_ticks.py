@@ -29,6 +29,7 @@ from actors.sink.lake.options import secrets
 from actors.store.checksum import checksum_sql
 from actors.store.connecting import Limits, connect
 from ops.export.lake.compact_tables import COMPACTIONS, LakeChanged, LakeFolder, of_day, replace_day
+from ops.export.lake.opening import LakeTables, compactions
 from ops.export.lake.tape import kept_sql
 from ops.export.query import QueryError
 
@@ -57,14 +58,6 @@ class Part:
     rows: int
     files: int
     bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Last:
-    """What the compactions of a day wrote last: rows, and the marks up to which they had read each store."""
-
-    rows: int
-    through: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,25 +92,6 @@ def parts_of(table: "DeltaTable") -> list[Part]:
     return sorted(parts, key=lambda part: (part.day, part.exchange or ""))
 
 
-def lasts_of(
-    ticks: "DeltaTable", lake: LakeFolder, where: str | None = None
-) -> dict[tuple[str | None, date], Last]:
-    """What the newest compaction that was carried out wrote, by exchange and day. Raises QueryError."""
-    table = lake.table(COMPACTIONS.name)
-    if table is None:
-        return {}
-    with lake.errors():
-        rows = table.scan(predicate=where).read_all()
-    columns = ("exchange", "day", "number", "rows", "through")
-    return {
-        (exchange, day): Last(count, json.loads(through))
-        for exchange, day, number, count, through in zip(
-            *(rows.column(one).to_pylist() for one in columns), strict=True
-        )
-        if number == ticks.transaction_version(transaction_of(exchange, day))
-    }
-
-
 def compact_part(lake: LakeFolder, part: Part, how: How) -> Part | None:
     """Compacts one exchange and day; returns what it consists of now, or None if nothing was added since last time.
 
@@ -141,7 +115,9 @@ def _attempt(lake: LakeFolder, part: Part, how: How) -> Part | None:
     found = None if ticks is None else _part(ticks, part.exchange, part.day)
     if ticks is None or found is None:
         return None
-    last = lasts_of(ticks, lake, of_day(part.exchange, part.day)).get((part.exchange, part.day))
+    table = lake.table(COMPACTIONS.name)
+    tables = {TICKS.name: ticks} if table is None else {TICKS.name: ticks, COMPACTIONS.name: table}
+    last = compactions(LakeTables(lake.shown, tables)).get((part.exchange or "", part.day))
     if last is not None and last.rows == found.rows:
         return None
     with TemporaryDirectory(prefix="tickwarden-compact-", dir=how.folder) as folder:

@@ -25,7 +25,8 @@ from actors.sink.lake.delta import DeltaLake
 from actors.sink.lake.tables import TABLES
 from ops.export.lake.compact import CLOSED_AFTER_S, KEEP_HOURS, Days, Done, compact
 from ops.export.lake.compact_tables import COMPACTIONS, LakeFolder
-from ops.export.lake.compact_ticks import How, lasts_of
+from ops.export.lake.compact_ticks import How
+from ops.export.lake.opening import compactions, open_lake
 from ops.export.lake.tape import kept_sql, tape_sql
 from ops.export.lake.views import lake_query
 from ops.export.query import QueryError
@@ -194,7 +195,7 @@ def test_a_recorder_goes_on_from_its_mark(lake: str) -> None:
 
 def test_what_was_read_of_each_store_is_listed(lake: str) -> None:
     run(lake)
-    found = lasts_of(DeltaTable(f"{lake}/ticks"), LakeFolder(lake, {}))
+    found = compactions(open_lake(lake, {}))
     assert found["binance", DAY].rows == 100
     assert found["binance", DAY].through == {"london/store-of-london": 3, "tokyo/store-of-tokyo": 3}
 
@@ -247,8 +248,7 @@ def test_two_runs_at_once_make_one_compaction(lake: str) -> None:
     assert ticks_done(run(lake, Days(exchange="binance"), replace(HOW, crash_point=beside))) == []
     assert inner == ["started", ("binance", "compacted", 100)]
     assert tape(lake) == before and stored(lake) == 124
-    table = DeltaTable(f"{lake}/ticks")
-    assert lasts_of(table, LakeFolder(lake, {}))["binance", DAY].rows == 100
+    assert compactions(open_lake(lake, {}))["binance", DAY].rows == 100
 
 
 KILLED = """
@@ -275,7 +275,7 @@ def test_a_run_that_is_killed_leaves_the_tape_as_it_was_and_the_next_one_finishe
     assert stored(lake) == (124 if point == "compact.committed" else 204)
     run(lake)
     assert tape(lake) == before and stored(lake) == 124
-    assert lasts_of(DeltaTable(f"{lake}/ticks"), LakeFolder(lake, {}))["binance", DAY].rows == 100
+    assert compactions(open_lake(lake, {}))["binance", DAY].rows == 100
 
 
 def test_the_intent_of_a_failed_attempt_does_not_count(lake: str) -> None:
@@ -288,7 +288,7 @@ def test_the_intent_of_a_failed_attempt_does_not_count(lake: str) -> None:
 
     with pytest.raises(Failed):
         run(lake, how=replace(HOW, crash_point=fail))
-    assert lasts_of(DeltaTable(f"{lake}/ticks"), LakeFolder(lake, {})) == {}
+    assert compactions(open_lake(lake, {})) == {}
     run(lake)
     numbers = DeltaTable(f"{lake}/{COMPACTIONS.name}").scan().read_all().column("number").to_pylist()
     assert sorted(numbers) == [1, 1, 1, 2]
