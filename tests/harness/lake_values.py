@@ -221,12 +221,13 @@ def _instrument(trade: Trade) -> InstrumentRow:
 class MadeUpSource:
     """A store of batches 1, 2, 3 ... up to `last`, which follow from `seed`: a `lake.BatchSource`.
 
-    Batches hold up to `ticks_max` ticks of a few markets on two days, and now and then rows of every other table.
+    Batches hold up to `ticks_max` ticks of a few markets on two days, and a part `rare` of them rows of each other
+    table.
     Any number of processes with one seed have the same batches. `trade_ids` is what must be in the lake.
     """
 
-    def __init__(self, seed: int, store_id: str, last: int, ticks_max: int = 20) -> None:
-        self.seed, self._store_id, self.last, self._ticks_max = seed, store_id, last, ticks_max
+    def __init__(self, seed: int, store_id: str, last: int, ticks_max: int = 20, rare: float = 0.3) -> None:
+        self.seed, self._store_id, self.last, self._ticks_max, self._rare = seed, store_id, last, ticks_max, rare
 
     @property
     def store_id(self) -> str:
@@ -255,9 +256,8 @@ class MadeUpSource:
             )
         ticks.sort(key=lambda trade: trade.exchange)
         at, run = DAY_NS + number * SECOND_NS, f"run-{self.store_id}"
-        few = {
-            name: random.random() < 0.3 for name in ("rejects", "gaps", "feeds", "lags", "instruments", "events")
-        }
+        others = ("rejects", "gaps", "feeds", "lags", "instruments", "events")
+        few = {name: random.random() < self._rare for name in others}
         return batch(
             number,
             ticks,

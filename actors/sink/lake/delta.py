@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from arro3.core import Array, ChunkedArray, DataType, Table
 
+from actors.sink.lake.credentials import CredentialsWrong
 from actors.sink.lake.errors import LakeMisconfigured, LakeMoved, LakeUnavailable, hidden, shortened, sorted_error
 from actors.sink.lake.handles import Handles
 from actors.sink.lake.lake import Batches, Marks
@@ -31,6 +32,7 @@ _TICKS = "ticks"
 _COMMIT_RETRIES_MAX = 50
 _CONFLICTS_MAX = 10  # conflicts that delta-rs cannot resolve itself, by one table's commit
 _CONFLICT_PAUSE_S = 0.05
+COMMIT_S_MAX = 20  # no table is begun later; the next attempt goes on there
 INSTALL = "the lake needs the package deltalake: pip install 'tickwarden[lake]'"
 
 
@@ -69,9 +71,12 @@ class DeltaLake:
         self._uri, self._recorder = uri.rstrip("/"), recorder
         self._read_options = options if callable(options) else partial(dict, options)
         self._crash_point = crash_point
+        self._errors = (Exception, *(vars(deltalake.exceptions)[name] for name in deltalake.exceptions.__all__))
         self._no_hook = deltalake.PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+        self._marks: dict[str, Marks] = {}  # of each store, as the open tables have them
         self._seen: dict[str, int] = {}  # the highest mark of each store
-        self._open()
+        self._options: dict[str, str] = {}
+        self._handles: Handles | None = None
 
     def __repr__(self) -> str:
         return f"DeltaLake({self._shown}, {self._recorder})"
@@ -90,42 +95,48 @@ class DeltaLake:
         return shortened(hidden(str(error), secrets(self._options)))
 
     def close(self) -> None:
-        """Frees the tables' memory; the next call opens them again."""
-        self._handles.clear()
+        """Frees the tables' memory; the next call reads the options and opens the tables again."""
+        self._handles = None
+        self._marks.clear()
 
-    def _open(self) -> None:
-        """Reads the options, and opens the tables at the next call."""
-        self._options = storage_options(self._uri, self._read_options())
-        self._handles = Handles(self._deltalake, self._uri, self._recorder, self._options)
+    def _opened(self) -> Handles:
+        if self._handles is None:
+            self._options = storage_options(self._uri, self._read_options())
+            self._handles = Handles(self._deltalake, self._uri, self._recorder, self._options)
+        return self._handles
 
     def marks(self, store_id: str) -> Marks:
         """The marks of the store. Raises LakeUnavailable, and LakeMisconfigured also if the mark went back."""
         with _Errors(self):
             committed, intended = (self._mark(table, store_id) for table in (_TICKS, SHIPMENTS.name))
-        if committed < self._seen.get(store_id, 0):
-            raise LakeMisconfigured(
-                f"{self._shown} had batches through {self._seen[store_id]}, now through {committed}: is it mounted?"
-                " If the lake was deleted on purpose, restart the service"
-            )
-        self._seen[store_id] = committed
-        return Marks(committed, max(committed, intended))
+            if committed < self._seen.get(store_id, 0):
+                raise LakeMisconfigured(
+                    f"{self._shown} had batches through {self._seen[store_id]}, now through {committed}: is it"
+                    " mounted? If the lake was deleted on purpose, restart the service"
+                )
+            self._seen[store_id] = committed
+            self._marks[store_id] = Marks(committed, max(committed, intended))
+        return self._marks[store_id]
 
     def commit(self, batches: Batches) -> None:
         """Commits the batches, all tables or none, unless the lake has them. Durable when it returns.
 
-        Raises LakeUnavailable (repeat it), LakeMoved if the lake's marks are others than those the batches start
-        from, and LakeMisconfigured.
+        Raises LakeUnavailable (repeat it; what was done is not done again), LakeMoved if the lake's marks are not
+        those the batches start from, and LakeMisconfigured.
         """
         if unknown := batches.tables.keys() - TABLES.keys():
             raise ValueError(f"got the tables {sorted(unknown)}, expected some of {sorted(TABLES)}")
-        marks = self.marks(batches.store_id)
+        store_id = batches.store_id
+        marks = self._marks.get(store_id) or self.marks(store_id)  # if they are old, the first write shows it
         if marks.committed >= batches.through:
             return
         if marks.committed != batches.above or marks.intended not in (marks.committed, batches.through):
+            self.close()
             raise LakeMoved(
                 f"{self._shown}: the lake has batches through {marks.committed} and intends {marks.intended},"
                 f" got ({batches.above}, {batches.through}]"
             )
+        deadline = time.monotonic() + COMMIT_S_MAX
         with _Errors(self):
             self._write(SHIPMENTS, _shipments(self._recorder, batches), batches)
             self._crash_point("lake.intent")
@@ -133,20 +144,26 @@ class DeltaLake:
                 rows = batches.tables.get(name)
                 if table is SHIPMENTS or (rows is None and name != _TICKS):
                     continue
-                self._write(table, self._typed(table, rows, batches.store_id), batches)
-                self._crash_point(f"lake.{'committed' if name == _TICKS else 'table'}")
-        self._seen[batches.store_id] = batches.through
+                if time.monotonic() > deadline:
+                    raise LakeUnavailable(f"{self._shown}: slow, {COMMIT_S_MAX} s were not enough for a commit")
+                if name == _TICKS:
+                    self._crash_point("lake.ticks")
+                self._write(table, self._typed(table, rows, store_id), batches)
+                self._crash_point("lake.committed" if name == _TICKS else "lake.table")
+        self._seen[store_id] = batches.through
+        self._marks[store_id] = Marks(batches.through, batches.through)
 
     def _mark(self, table: str, store_id: str) -> int:
-        handle = self._handles.newest(table)
+        handle = self._opened().newest(table)
         return 0 if handle is None else handle.transaction_version(f"{self._recorder}/{store_id}") or 0
 
     def _write(self, table: LakeTable, rows: Table, batches: Batches) -> None:
         """Appends the rows in one commit, unless the table has this range."""
         identifier = f"{self._recorder}/{batches.store_id}"
+        handles = self._opened()
         for attempt in range(_CONFLICTS_MAX):
             try:
-                handle = self._handles.for_writing(table)
+                handle = handles.for_writing(table)
                 found = handle.transaction_version(identifier) or 0
                 if found >= batches.through:
                     return
@@ -157,17 +174,17 @@ class DeltaLake:
                     handle,
                     rows,
                     mode="append",
-                    schema_mode="merge" if self._handles.has_more(table) else None,
+                    schema_mode="merge" if handles.has_more(table) else None,
                     writer_properties=self._written_as(table),
                     commit_properties=self._properties(identifier, batches.through),
                     post_commithook_properties=self._no_hook,
                 )
             except self._deltalake.exceptions.CommitFailedError:
-                self._handles.forget(table.name)
+                handles.forget(table.name)
                 time.sleep(_CONFLICT_PAUSE_S * 2 ** min(attempt, 5) * random.random())  # noqa: S311
             else:
                 self._crash_point("lake.written")
-                self._handles.written(table.name, before)
+                handles.written(table.name, before)
                 return
         raise LakeUnavailable(f"{self._shown}: {table.name} changes too often, {_CONFLICTS_MAX} commits failed")
 
@@ -224,7 +241,7 @@ class DeltaLake:
 
 
 class _Errors:
-    """Turns errors of delta-rs within into ours, and closes the tables: a handle may not be usable after one."""
+    """Turns errors of delta-rs into ours, and closes the tables: after one, a handle may not be usable."""
 
     def __init__(self, lake: DeltaLake) -> None:
         self._lake = lake
@@ -235,9 +252,13 @@ class _Errors:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if error is None:
             return
-        self._lake._open()
-        if isinstance(error, Exception) and not isinstance(error, (LakeUnavailable, LakeMisconfigured, ValueError)):
-            raise sorted_error(error, self._lake._shown, secrets(self._lake._options)) from None
+        lake = self._lake
+        lake.close()
+        if isinstance(error, CredentialsWrong):
+            raise LakeMisconfigured(f"the credentials of {lake._shown}: expected {error}") from None
+        # delta-rs raises bare Exceptions too; other types are bugs of ours, which must show.
+        if isinstance(error, Exception) and (isinstance(error, OSError) or type(error) in lake._errors):
+            raise sorted_error(error, lake._shown, secrets(lake._options)) from None
 
 
 def _shipments(recorder: str, batches: Batches) -> Table:

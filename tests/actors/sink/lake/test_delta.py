@@ -10,6 +10,7 @@ import pytest
 from arro3.core import DataType
 from deltalake import DeltaTable
 
+from actors.sink.lake import handles
 from actors.sink.lake.delta import DeltaLake
 from actors.sink.lake.errors import LakeMisconfigured, LakeMoved, LakeUnavailable
 from actors.sink.lake.lake import Marks
@@ -99,11 +100,14 @@ def test_ticks_of_one_store_are_there_once(tmp_path: Path) -> None:
     assert sorted(found) == source.trade_ids() and set(found.values()) <= {1}
 
 
-def test_marks_survive_checkpoints_the_cleanup_of_the_log_and_a_new_process(tmp_path: Path) -> None:
+def test_marks_survive_checkpoints_the_cleanup_of_the_log_and_a_new_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handles, "CHECKPOINT_VERSIONS", 5)
     uri = str(tmp_path)
     ship(uri, "tokyo", "old", [batch(9, trades("kraken", "BTC/USD", [1]))])
     london = DeltaLake(uri, "london", {})
-    for number in range(1, 45):
+    for number in range(1, 12):
         london.commit(to_batches("store", number - 1, number, []))
     log = tmp_path / "ticks" / "_delta_log"
     assert len(list(log.glob("*.checkpoint.parquet"))) == 2
@@ -113,7 +117,7 @@ def test_marks_survive_checkpoints_the_cleanup_of_the_log_and_a_new_process(tmp_
     DeltaTable(str(tmp_path / "ticks")).cleanup_metadata()
     assert not (log / f"{1:020}.json").exists()
     assert DeltaLake(uri, "tokyo", {}).marks("old") == Marks(9, 9)
-    assert DeltaLake(uri, "london", {}).marks("store") == london.marks("store") == Marks(44, 44)
+    assert DeltaLake(uri, "london", {}).marks("store") == london.marks("store") == Marks(11, 11)
     ship(uri, "tokyo", "old", [batch(9, trades("kraken", "BTC/USD", [1])), batch(10, [])])
     assert counted(uri)["ticks"] == 1
 
