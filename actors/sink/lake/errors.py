@@ -36,6 +36,7 @@ _MESSAGE_CHARS_MAX = 500
 
 # The first text that is contained decides, so a stricter one comes first.
 _MISCONFIGURED = (
+    ("169.254.169.254", "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role"),
     ("NoSuchBucket", "the bucket does not exist"),
     ("InvalidAccessKeyId", "the store does not know the access key: check the credentials"),
     ("SignatureDoesNotMatch", "the store does not accept the secret key: check the credentials"),

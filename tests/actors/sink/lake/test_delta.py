@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 from actors.sink.lake import handles
 from actors.sink.lake.delta import DeltaLake
 from actors.sink.lake.errors import LakeMisconfigured, LakeMoved, LakeUnavailable
-from actors.sink.lake.lake import Marks
+from actors.sink.lake.lake import Batches, Marks
 from actors.sink.lake.tables import TABLES
 from tests.harness.lake_values import DAY, MadeUpSource, batch, ship, small_lake, to_batches, trades
 
@@ -216,3 +216,43 @@ def test_a_version_whose_entry_the_power_cut_emptied_is_committed_again(tmp_path
     ship(str(tmp_path), "tokyo", "store", [source.batch(2), source.batch(3)])
     found = DeltaTable(str(tmp_path / "ticks")).scan().read_all().column("trade_id").to_pylist()
     assert sorted(found) == source.trade_ids()
+
+
+def test_a_commit_that_was_begun_is_repeated_with_its_own_range_only(tmp_path: Path) -> None:
+    """Otherwise rows of other tables would be there for batches that the ticks of a later commit contain again."""
+
+    def crash(name: str) -> None:
+        if name == "lake.table":
+            raise KeyboardInterrupt
+
+    source = MadeUpSource(8, "store", 4, rare=1)
+    begun, longer = source.batches(0, 1, 2), source.batches(0, 1, 4)
+    assert begun is not None and longer is not None
+    with pytest.raises(KeyboardInterrupt):
+        DeltaLake(str(tmp_path), "tokyo", {}, crash_point=crash).commit(begun)
+    lake = DeltaLake(str(tmp_path), "tokyo", {})
+    assert lake.marks("store") == Marks(0, 2)
+    with pytest.raises(LakeMoved, match="intends 2"):
+        lake.commit(longer)
+    lake.commit(begun)
+    assert lake.marks("store") == Marks(2, 2) and counted(str(tmp_path))["rejects"] == 2
+
+
+def test_a_bug_of_ours_is_not_taken_for_an_unreachable_lake(tmp_path: Path) -> None:
+    rows = to_batches("store", 0, 1, [batch(1, trades("kraken", "BTC/USD", [1]))])
+    odd = rows.tables["ticks"].rename_columns([*rows.tables["ticks"].column_names[:-1], "dai"])
+    with pytest.raises(ValueError, match="dai"):
+        DeltaLake(str(tmp_path), "tokyo", {}).commit(Batches("store", 0, 1, 1, {"ticks": odd}))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_an_error_that_passes(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(LakeUnavailable, match="cannot be written"):
+        DeltaLake(str(tmp_path / "lake"), "tokyo", {}).commit(to_batches("store", 0, 1, []))
+
+
+def test_a_file_where_the_lake_should_be_is_an_error_with_its_path(tmp_path: Path) -> None:
+    (tmp_path / "lake").write_text("")
+    with pytest.raises((LakeUnavailable, LakeMisconfigured), match="lake"):
+        DeltaLake(str(tmp_path / "lake"), "tokyo", {}).commit(to_batches("store", 0, 1, []))

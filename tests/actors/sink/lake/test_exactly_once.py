@@ -1,0 +1,53 @@
+"""Kills, several processes of one recorder, several recorders: no row is lost, none is in the lake twice."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.harness.lake_process import POINTS, Sender, differences, ended, kill_many, send, started, through
+
+TOKYO = Sender("tokyo", "store", 11)
+
+
+def finish(uri: str, sender: Sender) -> int:
+    """Lets one more process send the batch that was begun, and two more; returns the last."""
+    last = through(uri, sender) + 4
+    assert ended([started(uri, sender, last)]) == [0]
+    return last
+
+
+def test_ten_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
+    seed = int(os.environ.get("TICKWARDEN_LAKE_SEED", "1"))
+    kill_many(str(tmp_path), TOKYO, kills=10, seed=seed)
+    assert differences(str(tmp_path), {TOKYO: finish(str(tmp_path), TOKYO)}) == {}
+
+
+def test_two_processes_with_one_store_send_each_batch_once(tmp_path: Path) -> None:
+    both = [started(str(tmp_path), TOKYO, 10) for _ in range(2)]
+    assert ended(both) == [0, 0]
+    assert differences(str(tmp_path), {TOKYO: 10}) == {}
+
+
+def test_recorders_that_commit_at_once_lose_nothing_and_wait_for_none(tmp_path: Path) -> None:
+    """Two of them have one name, by mistake, and different stores."""
+    senders = [Sender("tokyo", "one", 1), Sender("tokyo", "two", 2), Sender("london", "three", 3)]
+    assert ended([started(str(tmp_path), sender, 6) for sender in senders]) == [0, 0, 0]
+    assert differences(str(tmp_path), dict.fromkeys(senders, 6)) == {}
+
+
+def test_every_crash_point_is_passed_in_one_commit(tmp_path: Path) -> None:
+    """So that a point that is renamed in the code cannot be forgotten in the kills."""
+    passed: list[str] = []
+
+    class Passed:
+        def __init__(self, _crash_at: str) -> None:
+            pass
+
+        def crash_point(self, name: str) -> None:
+            passed.append(name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.harness.lake_process.Files", Passed)
+        send(str(tmp_path), {}, TOKYO, 3, "")
+    assert set(passed) == set(POINTS)
