@@ -8,11 +8,11 @@ matter from where it is read.
 
 from collections.abc import Collection
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import duckdb
 from arro3.core import RecordBatchReader, Table
+from msgspec import Struct
 
 from actors.model.schema import JSON, Schema
 from actors.model.ticks import TICKS
@@ -46,6 +46,16 @@ def exchange_sql(table: Schema) -> str:
     return "coalesce(exchange, '')" if any(column.name == "exchange" for column in table.columns) else "''"
 
 
+class Request(Struct, frozen=True):
+    """Asks for batches above `above`; see BatchSource. `written` is the newest batch whose write has returned."""
+
+    store_id: str
+    above: int
+    rows_max: int
+    through: int | None
+    written: int
+
+
 class Shipping:
     """Used by the merging thread, between merges and compactions."""
 
@@ -59,27 +69,24 @@ class Shipping:
             self._con.close()
         self._con = None
 
-    def from_tail(
-        self, store_id: str, above: int, rows_max: int, through: int | None, merged_through: int
-    ) -> Batches | None:
-        """Reads from the tail alone, which must have all batches above `above`."""
+    def from_tail(self, request: Request, merged_through: int) -> Batches | None:
+        """Reads from the tail alone, which must have all batches above `above`, merged or not."""
         if self._con is None:
             self._con = connect(MEMORY, self._limits)
+        segments = _counted(self._tail.listed(), request.above, merged_through)
         try:
-            return _Reading(self._con, self._tail, above, above, merged_through).batches(
-                store_id, rows_max, through
-            )
+            return _Reading(self._con, request, self._tail, segments, merged_through).batches()
         except duckdb.Error:  # after a fatal one a database answers no query
             self.close()
             raise
 
-    def from_file(self, store_id: str, above: int, rows_max: int, through: int | None) -> Batches | None:
+    def from_file(self, request: Request) -> Batches | None:
         """Reads from file and tail. Raises DatabaseLocked, FileDamaged, FileTrouble."""
         with self._duck.opened(read_only=True) as con:
             merged_through = self._duck.merged_through(con)
-            unmerged = max(above, merged_through)
-            reading = _Reading(con, self._tail, above, unmerged, merged_through, _numbered_tables(con))
-            return reading.batches(store_id, rows_max, through)
+            segments = _counted(self._tail.listed(), max(request.above, merged_through), merged_through)
+            numbered = _numbered_tables(con)
+            return _Reading(con, request, self._tail, segments, merged_through, numbered).batches()
 
 
 def _numbered_tables(con: duckdb.DuckDBPyConnection) -> set[str]:
@@ -108,33 +115,26 @@ def _counted(listed: Listed, above: int, merged_through: int) -> Listed:
 
 
 class _Reading:
-    """The batches above `above` as of one moment: those above `tail_above` from the tail, `merged` tables from the
-    file.
-    """
+    """Reads these segments, and the `merged` tables of the file, as of one moment."""
 
     def __init__(
         self,
         con: duckdb.DuckDBPyConnection,
+        request: Request,
         tail: Tail,
-        above: int,
-        tail_above: int,
+        segments: Listed,
         merged_through: int,
         merged: Collection[str] = (),
     ) -> None:
-        self._con, self._tail, self._above, self._merged = con, tail, above, merged
+        self._con, self._request, self._tail, self._merged = con, request, tail, merged
+        self._segments, self._above = segments, request.above
+        # A batch whose write has failed may have all its segments, but perhaps not for good.
+        self._newest = max(merged_through, min(request.written, committed(segments)))
         con.execute("SET TimeZone = 'UTC'")
-        # Ticks first: a batch whose ticks are listed has its other segments.
-        ticks = _counted(tail.listed(), tail_above, merged_through)[TICKS.name]
-        self.newest = max(merged_through, committed({TICKS.name: ticks}))
-        others = _counted(tail.listed(), tail_above, merged_through)
-        self._segments = {
-            name: [s for s in segments if s.last <= self.newest] for name, segments in others.items()
-        } | {TICKS.name: ticks}
 
-    def batches(self, store_id: str, rows_max: int, through: int | None) -> Batches | None:
+    def batches(self) -> Batches | None:
         """The batches up to `through`, or about `rows_max` rows of each table."""
-        if through is None:
-            through = self._bound(rows_max)
+        through = self._bound(self._request.rows_max) if self._request.through is None else self._request.through
         if through <= self._above:
             return None
         tables: dict[str, Any] = {}
@@ -145,11 +145,11 @@ class _Reading:
                 tables[table.name] = rows
                 shipped += self._described(table, rows)
         ticks = tables[TICKS.name].num_rows if TICKS.name in tables else 0
-        return Batches(store_id, self._above, through, ticks, tables, tuple(shipped))
+        return Batches(self._request.store_id, self._above, through, ticks, tables, tuple(shipped))
 
     def _bound(self, rows_max: int) -> int:
         """The last batch to be read: that of the `rows_max`-th row of any table."""
-        bounds = [self.newest]
+        bounds = [self._newest]
         for table in TABLES:
             few = sum(segment.rows for segment in self._segments[table.name]) <= rows_max
             source = self._source(table)
@@ -166,12 +166,9 @@ class _Reading:
         parts = []
         if table.name in self._merged:
             parts.append(f"SELECT {table.names}, {BATCH} FROM {SCHEMA}.{table.name}")
-        if paths := [self._path(table, segment.name) for segment in self._segments[table.name] if segment.rows]:
+        if paths := [self._tail.path(table, segment) for segment in self._segments[table.name] if segment.rows]:
             parts.append(numbered(table.names, paths))
         return " UNION ALL ".join(f"SELECT * FROM ({part}) WHERE {BATCH} > {self._above:d}" for part in parts)
-
-    def _path(self, table: Schema, name: str) -> Path:
-        return self._tail.folder(table) / name
 
     def _rows(self, table: Schema, through: int) -> Table | None:
         source = self._source(table)

@@ -40,7 +40,7 @@ from actors.store.notices import locked_at_start, migrated, tail_missing, vanish
 from actors.store.quarantine import VERIFY_BYTES_MAX, Quarantine
 from actors.store.retention import Retention
 from actors.store.segments import SegmentWriter
-from actors.store.shipping import Shipping
+from actors.store.shipping import Request, Shipping
 from actors.store.tables import SCHEMA_VERSION, TABLES
 from actors.store.tail import JOURNAL_NAME, Tail, committed, plan
 
@@ -430,14 +430,15 @@ class Store:
         assert not self.released, "another process records into this store"
         if not self.store_id:
             raise DatabaseLocked(self.path.name)
+        request = Request(self.store_id, above, rows_max, through, self.newest)
         known = self._asked or self._manifest.last is not None
         tail_above = self._through if self._deleted is None else self._deleted
         if known and above >= tail_above:
-            return self._shipping.from_tail(self.store_id, above, rows_max, through, self._through)
+            return self._shipping.from_tail(request, self._through)
         if not self.path.exists():  # the next merge creates it
             raise DatabaseLocked(self.path.name)
         try:
-            return self._shipping.from_file(self.store_id, above, rows_max, through)
+            return self._shipping.from_file(request)
         except FileDamaged as damaged:
             self._set_damage_aside(damaged)
             raise DatabaseLocked(self.path.name) from damaged

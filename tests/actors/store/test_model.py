@@ -1,5 +1,6 @@
 """The store against a plain model: written, merged, compacted, held, crashed and restarted in any order."""
 
+from collections import Counter
 from contextlib import ExitStack
 
 from hypothesis import HealthCheck, settings
@@ -25,6 +26,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.folder = self.stack.enter_context(memory_folder())
         self.world = World(self.folder, StumblingFiles, SMALL)
         self.world.start()
+        self.mark = 0  # of a lake
+        self.shipped = Counter[int]()
+        self.store_ids: set[str] = set()
 
     def up(self) -> bool:
         return self.world.store is not None
@@ -105,6 +109,41 @@ class StoreMachine(RuleBasedStateMachine):
         if report is not None and not held:
             assert not (self.folder / "ticks.duckdb.tail").exists()
 
+    @precondition(up)
+    @rule(rows_max=st.sampled_from([1, 20, 10_000]), again=st.booleans())
+    def ship(self, rows_max: int, again: bool) -> None:
+        self.ship_some(rows_max, again=again)
+
+    def ship_some(self, rows_max: int = 10_000, *, again: bool = False) -> bool:
+        """Reads the next batches as a lake does; returns whether there were any."""
+        store = self.world.running
+        try:
+            found = store.batches(self.mark, rows_max)
+        except DatabaseLocked:
+            return False
+        if found is None:
+            return False
+        assert found.above == self.mark < found.through
+        self.store_ids.add(found.store_id)
+        ticks = found.tables.get("ticks")
+        ids = [] if ticks is None else [int(trade_id) for trade_id in ticks["trade_id"].to_pylist()]
+        numbers = [] if ticks is None else ticks["batch"].to_pylist()
+        by_batch: dict[int, list[int]] = {}
+        for number, trade_id in zip(numbers, ids, strict=True):
+            by_batch.setdefault(number, []).append(trade_id)
+        written = self.world.acknowledged | self.world.doubtful
+        assert by_batch == {number: written[number] for number in by_batch}, (
+            "a batch is not what was written, or not whole"
+        )
+        assert list(by_batch) == sorted(by_batch) and all(found.above < n <= found.through for n in by_batch)
+        assert sum(one.rows for one in found.shipped if one.table == "ticks") == found.ticks == len(ids)
+        if again:
+            repeated = store.batches(self.mark, 1, found.through)
+            assert repeated is not None and repeated.shipped == found.shipped
+        self.mark = found.through
+        self.shipped.update(ids)
+        return True
+
     @invariant()
     def every_reader_sees_the_truth(self) -> None:
         self.world.check()
@@ -122,8 +161,12 @@ class StoreMachine(RuleBasedStateMachine):
             if self.world.pending is not None:
                 self.world.write()
             self.world.check()
+            while self.ship_some(20):
+                pass
             self.world.finish()
             self.world.check()
+            assert self.shipped == (self.world.seen() or Counter()), "shipped is not what there is"
+            assert len(self.store_ids) <= 1
             assert self.world.said == []
             assert sorted(p.name for p in self.folder.iterdir()) == ["ticks.duckdb"]
         finally:
