@@ -7,14 +7,18 @@ from typing import Any
 import duckdb
 import pytest
 
+from actors.model.batch import Batch
 from actors.model.errors import DatabaseLocked
+from actors.settings import StoreLimits
 from actors.sink.lake.lake import Batches
+from actors.store.segments import crc_of
 from actors.store.store import Store
 from actors.store.tables import TABLES
-from tests.harness.recording_samples import ask, settings, store, write
-from tests.harness.store_harness import reader
+from tests.harness.recording_samples import ask, batch, settings, store, write
+from tests.harness.store_harness import StumblingFiles, reader
 
 ALL = 1_000_000
+NARROW = StoreLimits(compact_width=3, compact_rows_max=30)
 
 
 def rows_of(found: list[Batches], table: str) -> list[tuple[Any, ...]]:
@@ -53,7 +57,7 @@ def test_what_is_read_is_what_the_views_show(tmp_path: Path) -> None:
             for table in TABLES:
                 seen = Counter(con.execute(f"SELECT {table.names} FROM {table.name}").fetchall())
                 assert Counter(row[:-2] for row in rows_of(found, table.name)) == seen, table.name
-        assert Counter(row[-2] for row in rows_of(found, "ticks")) == dict.fromkeys(merged + numbers, 6)
+        assert numbers_of(found) == dict.fromkeys(merged + numbers, 6)
         assert {str(row[-1]) for row in rows_of(found, "ticks")} == {"2026-06-01"}
         assert found[0].ticks == 30
         assert {(s.table, s.exchange, str(s.day), s.rows) for s in found[0].shipped} == {
@@ -105,7 +109,136 @@ def test_the_store_keeps_its_id_and_its_batches_over_clean_stops(tmp_path: Path)
         assert [b.ticks for b in read_all(made)] == [12]
     with store(configured) as made:
         assert made.store_id == store_id != ""
-        assert made.batches(numbers[-1], ALL) is None or made.batches(numbers[-1], ALL).ticks == 0  # type: ignore[union-attr]
+        assert read_all(made, above=numbers[-1]) == []
         numbers += write(made)
-        assert Counter(row[-2] for row in rows_of(read_all(made), "ticks")) == dict.fromkeys(numbers, 6)
+        assert numbers_of(read_all(made)) == dict.fromkeys(numbers, 6)
     assert ask(configured.path, "SELECT count(DISTINCT batch) FROM store.ticks") == [(2,)]
+
+
+def numbers_of(found: list[Batches], table: str = "ticks") -> Counter[int]:
+    """How many rows of each batch were read."""
+    return Counter(row[-2] for row in rows_of(found, table))
+
+
+def forget_numbers(tail: Path) -> None:
+    """Takes joined segments back to a version that joined them without the numbers of their batches."""
+    for path in tail.glob("*/[1-9]-*.parquet"):
+        kept = path.read_bytes()
+        with duckdb.connect() as con:
+            con.execute(f"CREATE TABLE t AS SELECT * EXCLUDE (batch) FROM read_parquet('{path}')")
+            con.execute(f"COPY t TO '{path}' (FORMAT parquet)")
+        assert path.read_bytes() != kept
+        path.rename(path.with_name(f"{path.name.rpartition('-')[0]}-{crc_of(path):08x}.parquet"))
+
+
+def test_joined_segments_keep_the_numbers_of_their_batches(tmp_path: Path) -> None:
+    configured = settings(tmp_path)
+    with store(configured, limits=NARROW) as made:
+        numbers = write(made, 11)
+        assert made.compact() > 9
+        expected = Counter(dict.fromkeys(numbers, 6))
+        assert [b.through for b in read_all(made, 1)] == numbers
+        made.merge(rows_max=30)  # to the end of a joined segment
+        made.merge(rows_max=0)
+        assert numbers_of(read_all(made, 1)) == expected
+        while made.merge().backlog:
+            pass
+        assert numbers_of(read_all(made, 13)) == expected
+        found = ask(configured.path, "SELECT batch, count(*) FROM store.ticks GROUP BY ALL ORDER BY ALL")
+        assert found == sorted(expected.items())
+
+
+def test_segments_that_an_older_version_joined_count_as_their_last_batch(tmp_path: Path) -> None:
+    configured = settings(tmp_path)
+    with store(configured, limits=NARROW) as made:
+        numbers = write(made, 4)
+        assert made.compact() == 3 * 4
+    forget_numbers(made.tail)
+    with store(configured) as made:
+        expected = Counter({numbers[2]: 18, numbers[3]: 6})
+        assert numbers_of(read_all(made, 1)) == expected
+        made.merge()
+        made.merge()
+        assert numbers_of(read_all(made, 1)) == expected
+
+
+def to_version_5(path: Path) -> None:
+    with duckdb.connect(path) as con:
+        for table in TABLES:
+            con.execute(f"ALTER TABLE store.{table.name} DROP COLUMN batch")
+        con.execute("UPDATE main.schema_version SET version = 5")
+
+
+def test_of_a_file_of_version_5_what_the_tail_holds_is_shipped_and_no_merged_row(tmp_path: Path) -> None:
+    configured = settings(tmp_path)
+    with store(configured) as made:
+        write(made, 2)
+        made.merge()
+        made.merge()
+        waiting = write(made)
+    to_version_5(configured.path)
+    with reader() as other:
+        assert other.open(configured.path) == []  # the file cannot be upgraded now
+        with store(configured) as made:
+            assert made.store_id
+            assert numbers_of(read_all(made)) == {waiting[0]: 6}
+            other.close()
+            made.merge()
+            assert ask(configured.path, "FROM schema_version") == [(6,)]
+            assert numbers_of(read_all(made)) == {waiting[0]: 6}
+            assert ask(configured.path, "SELECT count(*), count(batch) FROM store.ticks") == [(18, 6)]
+            assert ask(configured.path, "SELECT count(*) FROM ticks") == [(18,)]
+
+
+def test_a_store_whose_file_was_never_read_has_no_id_yet(tmp_path: Path) -> None:
+    configured = settings(tmp_path)
+    with store(configured) as made:
+        store_id, numbers = made.store_id, write(made)
+        made.finish(lambda: False)
+    with reader() as other:
+        assert other.open(configured.path, read_only=False) == []
+        with store(configured) as made:
+            numbers += write(made)
+            assert made.store_id == ""
+            with pytest.raises(DatabaseLocked):
+                made.batches(numbers[0], ALL)
+            other.close()
+            made.merge()
+            assert made.store_id == store_id
+            assert numbers_of(read_all(made)) == dict.fromkeys(numbers, 6)
+
+
+def test_a_batch_counts_only_when_its_write_has_returned(tmp_path: Path) -> None:
+    files = StumblingFiles()
+    with store(settings(tmp_path), files) as made:
+        first, number = write(made), made.next_number()
+        files.stumble = 12  # the ticks have their name then, and it is not durable
+        with pytest.raises(OSError, match="injected"):
+            made.write(batch(number))
+        assert any(f"{number}" in path.name for path in (made.tail / "ticks").iterdir())
+        assert [b.through for b in read_all(made)] == first
+        made.write(batch(number))
+        assert numbers_of(read_all(made)) == {first[0]: 6, number: 6}
+
+
+def test_a_range_that_was_begun_is_read_as_it_was(tmp_path: Path) -> None:
+    with store(settings(tmp_path)) as made:
+        first, second, third = write(made, 3)
+        before = made.batches(first, 1, third)
+        made.merge()
+        made.merge()
+        after = made.batches(first, 1, third)
+        assert before is not None and after is not None and before.shipped == after.shipped
+        assert rows_of([before], "ticks") == rows_of([after], "ticks") and before.ticks == 12
+        assert second < before.through == third
+        nothing = made.batches(third, 1, third + 5)  # its rows were lost with the file
+        assert nothing is not None and (nothing.through, nothing.ticks, nothing.tables) == (third + 5, 0, {})
+
+
+def test_decimals_that_are_too_large_for_a_sum_are_shipped(tmp_path: Path) -> None:
+    with store(settings(tmp_path)) as made:
+        block = batch(1).blocks[0]
+        block.volume[:] = ["99999999999999999999.999999999999999999"] * len(block)
+        made.write(Batch(made.next_number(), (block,)))
+        (found,) = read_all(made)
+        assert [(one.table, one.rows) for one in found.shipped] == [("ticks", 6)]
