@@ -151,6 +151,7 @@ def test_every_cell_of_the_notebook_runs(service: Service, monkeypatch: pytest.M
     assert names["candles"] and names["spreads"] and names["covered"] and len(cells) == 5
 
 
+@pytest.mark.slow  # test_every_cell_of_the_notebook_runs has the same cells
 @pytest.mark.skipif(importlib.util.find_spec("marimo") is None, reason="pip install -e '.[notebook]'")
 def test_the_notebook_runs_as_a_script(service: Service) -> None:
     chosen = environment(service.folder, TICKS=str(service.folder / "ticks.duckdb"))
