@@ -155,6 +155,17 @@ ADVICE = {
 }
 # What stands behind "expected" in a mistake of the configuration; texts that only choose among these are not here.
 RIGHT = {
+    "a file that … can read (…)",
+    'a folder, or an address like "s3://bucket/tape"',
+    "a folder, or one of …",
+    'a name for this recorder like "tokyo-1", which no other recorder of the lake has',
+    'a table like { AWS_REGION = "eu-central-1" }',
+    "an address without …",
+    "it to be installed: pip install tickwarden[lake]",
+    "names of options, of letters, digits and '_', like AWS_REGION",
+    "options without …: secrets belong in the environment, or in the file of lake.credentials",
+    "text as the value of …",
+    "…; a password or key belongs in the environment, or in the file of lake.credentials",
     '"" or an address of this machine with a port, like "127.0.0.1:8787"',
     "TOML, see https://toml.io",
     '[exchanges.binance] with symbols = ["BTC/USDT"], and so on',
