@@ -10,6 +10,7 @@ import pytest
 
 from actors.sink.lake.delta import DeltaLake
 from actors.sink.lake.errors import LakeUnavailable
+from tests.harness.amounts import variants
 from tests.harness.cli_process import tickwarden_here
 from tests.harness.lake_values import DAY, MadeUpSource, batch, ship, to_batches, trades
 
@@ -91,15 +92,32 @@ def test_a_lake_as_it_was_sent_has_no_difference(small: tuple[Path, object]) -> 
     ]
 
 
-@pytest.mark.parametrize(("damage", "expected"), DAMAGES, ids=[one.__name__ for one, _ in DAMAGES])
+@pytest.mark.parametrize(("damage", "expected"), variants(*DAMAGES, kept=4))
 def test_damage_is_found_and_named(damage: Callable[[Path], None], expected: list[str], lake: Path) -> None:
     damage(lake)
     code, lines = verified(lake)
     assert code == 1
     assert len(lines) == len(expected) + 1
     assert all(line.startswith(start) for line, start in zip(lines, expected, strict=False)), lines
-    _, shown = verified(lake, "--json")
-    assert len(json.loads("\n".join(shown))["differences"]) == len(expected)
+
+
+def test_json_lists_the_differences_too(lake: Path) -> None:
+    removed(lake)
+    code, lines = verified(lake, "--exchange", "kraken", "--json")
+    assert code == 1
+    assert json.loads("\n".join(lines))["differences"] == [
+        {
+            "table": "ticks",
+            "exchange": "kraken",
+            "day": str(DAY),
+            "recorder": "virginia",
+            "store": "store-of-virginia",
+            "compacted": False,
+            "problem": "missing",
+            "got": 13,
+            "expected": 20,
+        }
+    ]
 
 
 def test_a_commit_that_has_not_ended_and_one_that_was_repeated_are_no_difference(tmp_path: Path) -> None:
