@@ -94,9 +94,11 @@ def kill_many(uri: str, sender: Sender, kills: int, seed: int, options: Mapping[
         assert ended([process]) == [KILLED]
 
 
-def through(uri: str, sender: Sender, options: Mapping[str, str] | None = None) -> int:
-    """The mark of the sender's store."""
-    return DeltaLake(uri, sender.recorder, options or {}).marks(sender.store_id).committed
+def finished(uri: str, sender: Sender, options: Mapping[str, str] | None = None) -> int:
+    """Lets one more process send the commit that was begun, and a few batches more; returns the last batch."""
+    last = DeltaLake(uri, sender.recorder, options or {}).marks(sender.store_id).intended + 4
+    assert ended([started(uri, sender, last, "", options)]) == [0]
+    return last
 
 
 def differences(

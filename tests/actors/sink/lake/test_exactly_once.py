@@ -5,22 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.lake_process import POINTS, Sender, differences, ended, kill_many, send, started, through
+from tests.harness.lake_process import POINTS, Sender, differences, ended, finished, kill_many, send, started
 
 TOKYO = Sender("tokyo", "store", 11)
-
-
-def finish(uri: str, sender: Sender) -> int:
-    """Lets one more process send the batch that was begun, and two more; returns the last."""
-    last = through(uri, sender) + 4
-    assert ended([started(uri, sender, last)]) == [0]
-    return last
 
 
 def test_ten_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     seed = int(os.environ.get("TICKWARDEN_LAKE_SEED", "1"))
     kill_many(str(tmp_path), TOKYO, kills=10, seed=seed)
-    assert differences(str(tmp_path), {TOKYO: finish(str(tmp_path), TOKYO)}) == {}
+    assert differences(str(tmp_path), {TOKYO: finished(str(tmp_path), TOKYO)}) == {}
 
 
 def test_two_processes_with_one_store_send_each_batch_once(tmp_path: Path) -> None:
