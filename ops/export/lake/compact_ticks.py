@@ -45,7 +45,7 @@ ZSTD_LEVEL = 3
 CONFLICTS_MAX = 5
 # The types of Python's values of these columns.
 _PLAIN = {"day": DataType.int32(), "checksum": DataType.string(), "at": DataType.int64()}
-_READ = "SELECT count(*), list(DISTINCT recorder || '/' || store ORDER BY recorder || '/' || store) FROM raw"
+_STORES = "SELECT recorder || '/' || store AS store, count(*) AS rows FROM ticks"
 _ORDER = 'symbol, coalesce("timestamp", received_at), received_at, TRY_CAST(trade_id AS BIGINT), trade_id, batch'
 
 
@@ -142,26 +142,28 @@ def _part(ticks: "DeltaTable", exchange: str | None, day: date) -> Part | None:
 
 def _read(lake: LakeFolder, ticks: "DeltaTable", part: Part, con: duckdb.DuckDBPyConnection, how: How) -> list[str]:
     """Fills the table `kept` with the rows to keep, sorted; returns the stores whose rows there were."""
+    from deltalake import QueryBuilder
     from deltalake.exceptions import DeltaError
 
-    columns = ", ".join(f'"{field.name}"' for field in ticks.schema().fields)
     predicate = of_day(part.exchange, part.day)
+    columns = ", ".join(f'"{field.name}"' for field in ticks.schema().fields)
     kept = kept_sql("raw", columns, part.exchange or "", how.dialects)
+    # A stream is read once. DuckDB keeps it, beyond the limit of memory on disk, only if two rules apply to it.
+    once = "NOT MATERIALIZED" if kept.count("FROM raw") == 1 else "MATERIALIZED"
     try:
+        stores = QueryBuilder().register("ticks", ticks).execute(f"{_STORES} WHERE {predicate} GROUP BY 1").read_all()
+        count = sum(stores.column("rows").to_pylist())
         con.register("stream", ticks.scan(predicate=predicate))
-        con.execute("CREATE TABLE raw AS FROM stream")
+        con.execute(f"CREATE TABLE kept AS WITH raw AS {once} (FROM stream) SELECT * FROM ({kept}) ORDER BY {_ORDER}")
         con.unregister("stream")
-        count, stores = con.execute(_READ).fetchall()[0]
         problem = "" if count == part.rows else f"the log has {part.rows} rows, but the files {count}"
-        con.execute(f"CREATE TABLE kept AS SELECT {columns} FROM ({kept}) AS tape ORDER BY {_ORDER}")
-        con.execute("DROP TABLE raw")
     except (duckdb.Error, DeltaError, OSError) as error:
         problem = shortened(hidden(str(error), secrets(lake.options)))
     if problem:
         raise QueryError(
             f"{part.exchange} {part.day} cannot be read: {problem}; nothing was changed, try again later"
         )
-    return list(stores)
+    return list(stores.column("store").to_pylist())
 
 
 def _intend(
