@@ -1,8 +1,8 @@
-"""What it costs to compact a day: python -m tests.bench lake_compact [--rows N] [--exchange E] [--memory M] [--json]
+"""What it costs to compact a day of a lake: python -m tests.bench lake_compact [--rows N] [--exchange E] [--json]
 
-Makes a lake with one day of one exchange: N rows, half of them by each of two recorders that saw the same trades of 100
-symbols, in commits of 50,000 rows. Then `tickwarden lake compact` runs on it as a process. Reports its CPU and wall
-time, the most memory and temporary space it took, and what a query of one symbol costs before and after.
+Makes a lake with one day of one exchange: N rows, half of them by each of two recorders that saw the same trades of
+100 symbols, in commits of 50,000 rows. Then `tickwarden lake compact` runs on it as a process. Reports its CPU and
+wall time, the most memory and temporary space it took, and what a query of one symbol costs before and after.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +44,14 @@ FROM range({first}, {last}) AS made(n)
 def make(uri: str, exchange: str, rows: int) -> None:
     """The ticks of a lake with one day."""
     handles, table = Handles(deltalake, uri, "bench", {}), TABLES["ticks"]
-    start = duckdb.sql(f"SELECT epoch_us(TIMESTAMPTZ '{DAY} 00:00:00+00')").fetchall()[0][0]
+    start = int(datetime.fromisoformat(f"{DAY}T00:00:00+00:00").timestamp()) * 1_000_000
     with duckdb.connect() as con:
         con.execute("SET TimeZone = 'UTC'")
         for first in range(0, rows // 2, COMMIT_ROWS):
             for of in (1, 2):
                 last = min(rows // 2, first + COMMIT_ROWS)
-                sql = _ROWS.format(
-                    exchange=exchange, symbols=SYMBOLS, start=start, trades=rows // 2, of=of, day=DAY, first=first, last=last
-                )
+                values = {"exchange": exchange, "symbols": SYMBOLS, "start": start, "trades": rows // 2}
+                sql = _ROWS.format(of=of, day=DAY, first=first, last=last, **values)
                 deltalake.write_deltalake(handles.for_writing(table), con.sql(sql), mode="append")
 
 

@@ -29,6 +29,7 @@ from actors.sink.lake.options import secrets
 from actors.store.checksum import checksum_sql
 from actors.store.connecting import Limits, connect
 from ops.export.lake.compact_tables import COMPACTIONS, LakeChanged, LakeFolder, of_day, replace_day
+from ops.export.lake.engine import engine_errors
 from ops.export.lake.opening import LakeTables, compactions
 from ops.export.lake.tape import kept_sql
 from ops.export.query import QueryError
@@ -143,7 +144,6 @@ def _part(ticks: "DeltaTable", exchange: str | None, day: date) -> Part | None:
 def _read(lake: LakeFolder, ticks: "DeltaTable", part: Part, con: duckdb.DuckDBPyConnection, how: How) -> list[str]:
     """Fills the table `kept` with the rows to keep, sorted; returns the stores whose rows there were."""
     from deltalake import QueryBuilder
-    from deltalake.exceptions import DeltaError
 
     predicate = of_day(part.exchange, part.day)
     columns = ", ".join(f'"{field.name}"' for field in ticks.schema().fields)
@@ -151,13 +151,16 @@ def _read(lake: LakeFolder, ticks: "DeltaTable", part: Part, con: duckdb.DuckDBP
     # A stream is read once. DuckDB keeps it, beyond the limit of memory on disk, only if two rules apply to it.
     once = "NOT MATERIALIZED" if kept.count("FROM raw") == 1 else "MATERIALIZED"
     try:
-        stores = QueryBuilder().register("ticks", ticks).execute(f"{_STORES} WHERE {predicate} GROUP BY 1").read_all()
+        with engine_errors():
+            engine = QueryBuilder().register("ticks", ticks)
+            stores = engine.execute(f"{_STORES} WHERE {predicate} GROUP BY 1").read_all()
+            con.register("stream", ticks.scan(predicate=predicate))
+            raw = f"WITH raw AS {once} (FROM stream)"
+            con.execute(f"CREATE TABLE kept AS {raw} SELECT * FROM ({kept}) AS tape ORDER BY {_ORDER}")
+            con.unregister("stream")
         count = sum(stores.column("rows").to_pylist())
-        con.register("stream", ticks.scan(predicate=predicate))
-        con.execute(f"CREATE TABLE kept AS WITH raw AS {once} (FROM stream) SELECT * FROM ({kept}) ORDER BY {_ORDER}")
-        con.unregister("stream")
         problem = "" if count == part.rows else f"the log has {part.rows} rows, but the files {count}"
-    except (duckdb.Error, DeltaError, OSError) as error:
+    except (QueryError, OSError) as error:
         problem = shortened(hidden(str(error), secrets(lake.options)))
     if problem:
         raise QueryError(

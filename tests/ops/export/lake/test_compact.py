@@ -30,6 +30,7 @@ from ops.export.lake.opening import compactions, open_lake
 from ops.export.lake.tape import kept_sql, tape_sql
 from ops.export.lake.views import lake_query
 from ops.export.query import QueryError
+from tests.harness.amounts import amount, variants
 from tests.harness.cli_process import tickwarden_here
 from tests.harness.lake_values import DAY, DAY_NS, SECOND_NS, Trade, batch, ship, small_lake, to_batches, trades
 from tests.harness.paths import ROOT
@@ -100,6 +101,7 @@ def test_a_second_run_changes_nothing_and_makes_no_version(lake: str) -> None:
     assert versions(lake) == before
 
 
+@pytest.mark.slow
 def test_a_dry_run_changes_nothing(lake: str) -> None:
     before = versions(lake)
     done = run(lake, dry_run=True)
@@ -148,6 +150,7 @@ def test_batches_of_a_stream_are_written_in_their_order(tmp_path: Path) -> None:
     assert in_files(DeltaTable(str(tmp_path)).file_uris(), "a") == [(n,) for n in range(50_000)]
 
 
+@pytest.mark.slow
 def test_the_size_of_files_is_bounded(tmp_path: Path) -> None:
     random, uri = Random(6), str(tmp_path)
     block = [
@@ -161,6 +164,7 @@ def test_the_size_of_files_is_bounded(tmp_path: Path) -> None:
     assert len(sizes) > 1 and max(sizes) < 600_000
 
 
+@pytest.mark.slow
 def test_the_earliest_copy_is_kept_with_its_recorder_and_batch(tmp_path: Path) -> None:
     uri = str(tmp_path)
     one = Trade("kraken", "BTC/USD", "7", DAY_NS + 10_000_000)
@@ -172,6 +176,7 @@ def test_the_earliest_copy_is_kept_with_its_recorder_and_batch(tmp_path: Path) -
     assert kept == [("7", "london", "s2", 9), ("8", "london", "s2", 10)]
 
 
+@pytest.mark.slow
 def test_late_rows_of_a_closed_day_are_part_of_the_next_run(lake: str) -> None:
     run(lake)
     late = [*trades("binance", "BTC/USDT", [55, 101, 102]), *trades("kraken", "ETH/USD", [11])]
@@ -193,6 +198,7 @@ def test_a_recorder_goes_on_from_its_mark(lake: str) -> None:
     assert len(tape(lake)) == 125
 
 
+@pytest.mark.slow
 def test_what_was_read_of_each_store_is_listed(lake: str) -> None:
     run(lake)
     found = compactions(open_lake(lake, {}))
@@ -214,6 +220,7 @@ def test_rows_that_are_added_meanwhile_are_kept(lake: str) -> None:
     assert len(tape(lake)) == 125 and stored(lake) == 125
 
 
+@pytest.mark.slow
 def test_a_recorder_that_sends_during_a_compaction_sends_once(lake: str) -> None:
     """It has opened the table before: its commit meets files that are gone, and is repeated."""
     recorder = DeltaLake(lake, "tokyo", {})
@@ -224,6 +231,7 @@ def test_a_recorder_that_sends_during_a_compaction_sends_once(lake: str) -> None
     assert len(tape(lake)) == 125
 
 
+@pytest.mark.slow
 def test_another_exchange_is_no_conflict(lake: str) -> None:
     points = []
 
@@ -236,6 +244,7 @@ def test_another_exchange_is_no_conflict(lake: str) -> None:
     assert points == ["compact.read", "compact.intent", "compact.committed"]
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_make_one_compaction(lake: str) -> None:
     before = tape(lake)
     inner: list[object] = []
@@ -266,7 +275,7 @@ list(compact(LakeFolder(sys.argv[1], {}), Days(exchange="binance"), how, keep_ho
 """
 
 
-@pytest.mark.parametrize("point", ["compact.read", "compact.intent", "compact.committed"])
+@pytest.mark.parametrize("point", variants("compact.intent", "compact.read", "compact.committed"))
 def test_a_run_that_is_killed_leaves_the_tape_as_it_was_and_the_next_one_finishes(lake: str, point: str) -> None:
     before = tape(lake)
     killed = subprocess.run([sys.executable, "-c", KILLED, lake, point], cwd=ROOT, check=False)
@@ -351,6 +360,7 @@ def test_replaced_files_stay_for_the_retention(lake: str) -> None:
     assert DeltaTable(f"{lake}/ticks", version=version).scan().read_all().num_rows == 204
 
 
+@pytest.mark.slow
 def test_files_of_killed_writers_are_deleted_when_they_are_old(lake: str) -> None:
     folder = Path(DeltaTable(f"{lake}/ticks").file_uris()[0]).parent
     left, fresh = folder / "part-left.parquet", folder / "part-fresh.parquet"
@@ -381,7 +391,7 @@ def _values(market: tuple[str, str], drawn: list[Any], first_batch: int) -> Iter
         )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=amount(12, 300), deadline=None)
 @given(st.sampled_from(_MARKETS), st.lists(st.lists(_ROW, max_size=10), min_size=2, max_size=3))
 def test_whatever_is_dropped_changes_the_tape_neither_now_nor_when_rows_are_added(
     market: tuple[str, str], parts: list[list[Any]]
@@ -432,7 +442,7 @@ def make_lake(uri: str, random: Random, batches: int) -> Callable[[int], None]:
     return send
 
 
-@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 20))])
+@pytest.mark.parametrize("seed", variants(*range(1, 20)))
 def test_a_lake_that_is_compacted_often_has_the_tape_of_one_that_never_is(tmp_path: Path, seed: int) -> None:
     uris = [str(tmp_path / "often"), str(tmp_path / "never")]
     senders = [make_lake(uri, Random(seed), 4) for uri in uris]
