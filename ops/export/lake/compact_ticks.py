@@ -30,7 +30,7 @@ from actors.store.checksum import checksum_sql
 from actors.store.connecting import Limits, connect
 from ops.export.lake.compact_tables import COMPACTIONS, LakeChanged, LakeFolder, of_day, replace_day
 from ops.export.lake.engine import engine_errors
-from ops.export.lake.opening import LakeTables, compactions
+from ops.export.lake.opening import LakeTables, compactions, transaction_of
 from ops.export.lake.tape import kept_sql
 from ops.export.query import QueryError
 
@@ -71,11 +71,6 @@ class How:
     folder: Path | None = None
     file_bytes: int = FILE_BYTES
     crash_point: Callable[[str], None] = lambda _name: None
-
-
-def transaction_of(exchange: str | None, day: date) -> str:
-    """The identifier of the transaction that counts the compactions of a day."""
-    return f"compact/{exchange}/{day.isoformat()}"
 
 
 def parts_of(table: "DeltaTable") -> list[Part]:

@@ -14,13 +14,13 @@ from actors.model.ticks import TICKS
 from actors.sink.lake.errors import hidden, sorted_error
 from actors.sink.lake.options import secrets, storage_options
 from actors.sink.lake.tables import SHIPMENTS, TABLES
+from ops.export.lake.compact_tables import COMPACTIONS
 from ops.export.query import QueryError
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-COMPACTIONS = "compactions"  # what each compaction wrote; see compactions()
-NAMES = (TICKS.name, *(name for name in TABLES if name != TICKS.name), COMPACTIONS)
+NAMES = (TICKS.name, *(name for name in TABLES if name != TICKS.name), COMPACTIONS.name)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -88,9 +88,14 @@ class Compaction:
     through: Mapping[str, int]
 
 
+def transaction_of(exchange: str | None, day: date) -> str:
+    """The identifier of the transaction that counts the compactions of a day."""
+    return f"compact/{exchange}/{day.isoformat()}"
+
+
 def compactions(lake: LakeTables) -> dict[tuple[str, date], Compaction]:
     """The compaction of each exchange and day that has one: the row whose number `ticks` has. Raises QueryError."""
-    ticks, table = lake.tables.get(TICKS.name), lake.tables.get(COMPACTIONS)
+    ticks, table = lake.tables.get(TICKS.name), lake.tables.get(COMPACTIONS.name)
     if ticks is None or table is None:
         return {}
     from deltalake import QueryBuilder
@@ -102,7 +107,7 @@ def compactions(lake: LakeTables) -> dict[tuple[str, date], Compaction]:
         for exchange, day, number, rows, checksum, through in zip(
             *(column.to_pylist() for column in found.columns), strict=True
         )
-        if number == ticks.transaction_version(f"compact/{exchange}/{day.isoformat()}")
+        if number == ticks.transaction_version(transaction_of(exchange, day))
     }
 
 

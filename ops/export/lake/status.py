@@ -1,12 +1,14 @@
 """What a lake holds: its recorders with their marks and delays, its tables, its coverage, and days to compact."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import NamedTuple
 
 from actors.model.ticks import TICKS
 from actors.sink.lake.tables import SHIPMENTS
 from actors.store.sql import sql_text
+from ops.export.lake.compact import Days
+from ops.export.lake.compact_ticks import parts_of
 from ops.export.lake.engine import LakeEngine, counted, raw
 from ops.export.lake.opening import LakeTables, Store, compactions
 from ops.export.lake.union import COVERAGE_UNION
@@ -17,7 +19,6 @@ SELECT recorder, store, sum(CASE WHEN table_name = '{TICKS.name}' THEN rows ELSE
        max(CASE WHEN table_name = '{TICKS.name}' THEN day END)
 FROM ({{}}) AS t GROUP BY recorder, store
 """
-CLOSED_AFTER = timedelta(hours=1)  # recorders have sent all but late rows of a day by then
 
 
 class Recorder(NamedTuple):
@@ -122,15 +123,13 @@ def _coverage(engine: LakeEngine) -> list[Covered]:
 
 
 def _to_compact(lake: LakeTables, now: datetime) -> list[tuple[str, date]]:
+    """Closed days of exchanges with another number of rows than their newest compaction wrote."""
     ticks = lake.tables.get(TICKS.name)
     if ticks is None:
         return []
-    last, done = (now - CLOSED_AFTER).date() - timedelta(days=1), compactions(lake)
-    rows: dict[tuple[str, date], int] = {}
-    actions = ticks.get_add_actions(flatten=True)
-    columns = ("partition.exchange", "partition.day", "num_records")
-    for exchange, day, count in zip(*(actions.column(one).to_pylist() for one in columns), strict=True):
-        rows[exchange, day] = rows.get((exchange, day), 0) + count
-    return sorted(
-        one for one, count in rows.items() if one[1] <= last and (one not in done or done[one].rows != count)
-    )
+    done = {one: last.rows for one, last in compactions(lake).items()}
+    closed = Days(now=now).select(parts_of(ticks))
+    found = [
+        (part.exchange or "", part.day) for part in closed if done.get((part.exchange or "", part.day)) != part.rows
+    ]
+    return sorted(found)

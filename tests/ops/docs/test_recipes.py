@@ -1,6 +1,6 @@
 """The recipes of ops/docs run as they are written, where the tools they name are installed.
 
-python3 -m venv recipes && recipes/bin/pip install polars pandas pyarrow 'ibis-framework[duckdb]' chdb mcp-server-motherduck
+python3 -m venv recipes && recipes/bin/pip install polars deltalake pandas pyarrow 'ibis-framework[duckdb]' chdb mcp-server-motherduck
 TICKWARDEN_RECIPES=recipes/bin/python pytest -n 0 tests/ops/docs/test_recipes.py
 """  # noqa: E501 - a command to paste
 
@@ -11,9 +11,12 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import pytest
+from deltalake import DeltaTable
 
 from tests.harness.cli_process import running, sandbox, status, tickwarden_here, wait_for
+from tests.harness.lake_values import small_lake
 from tests.harness.paths import OPS
 from tests.harness.store_harness import memory_folder
 
@@ -70,7 +73,7 @@ def ran(folder: Path, *words: str) -> str:
 
 def test_each_recipe_says_when_it_was_tried_or_that_it_was_not() -> None:
     recipes = [name for name in RECIPES if name != "Trying them again"]
-    assert len(recipes) == 7
+    assert len(recipes) == 12
     assert [name for name in recipes if not TRIED.search(RECIPES[name])] == []
 
 
@@ -79,6 +82,55 @@ def test_each_recipe_says_when_it_was_tried_or_that_it_was_not() -> None:
 def test_a_python_recipe_finds_every_exchange(recipe: str, world: Path) -> None:
     said = ran(world, "-c", block(recipe, "python"))
     assert all(name in said for name in status(world)["exchanges"])
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a lake of three recorders in it, as the pages name it."""
+    folder = tmp_path_factory.mktemp("recipes")
+    small_lake(str(folder / "lake"))
+    return folder
+
+
+def test_the_plain_sql_returns_the_tape_and_the_rows_that_count(lake: Path) -> None:
+    identified, composite, counted = re.findall(
+        r"^```sql\n(.*?)^```$", RECIPES["The lake in plain SQL"], re.M | re.S
+    )
+    with duckdb.connect() as con:
+        for name in ("ticks", "gap_states"):
+            con.register("rows", DeltaTable(str(lake / "lake" / name)).scan())
+            con.execute(f"CREATE TABLE {name} AS FROM rows")
+        assert sorted(int(row[7]) for row in con.execute(identified).fetchall()) == [*range(1, 101)]
+        assert [float(row[5]) for row in con.execute(f"{composite} ORDER BY volume").fetchall()] == [
+            0.5,
+            0.5,
+            0.5,
+            0.75,
+        ]
+        assert len(con.execute(counted).fetchall()) == 3
+        con.execute("UPDATE gap_states SET batch = 4 WHERE recorder = 'tokyo'")
+        assert len(con.execute(counted).fetchall()) == 2
+
+
+def test_tables_need_no_feature_that_other_engines_lack(lake: Path) -> None:
+    for folder in (lake / "lake").iterdir():
+        protocol = DeltaTable(str(folder)).protocol()
+        assert (protocol.min_reader_version, protocol.min_writer_version) == (1, 2), folder
+
+
+@needs_tools
+@pytest.mark.parametrize("recipe", ["The lake in polars", "The lake in DuckDB"])
+def test_a_python_recipe_reads_the_lake(recipe: str, lake: Path) -> None:
+    said = ran(lake, "-c", block(recipe, "python"))
+    assert "60001.25" in said if recipe.endswith("polars") else "[('london', 90), ('tokyo', 90)]" in said
+
+
+@needs_tools
+def test_clickhouse_reads_the_lake(lake: Path) -> None:
+    (query,) = re.findall(r'--query "(.*)"', block("The lake in ClickHouse", "text"), re.S)
+    query = query.replace("'lake/ticks'", f"'{lake / 'lake' / 'ticks'}'")
+    said = ran(lake, "-c", f"import chdb; print(chdb.query({query!r}))")
+    assert [line.split(",")[-1] for line in said.split("\n") if line][-2:] == ["59", "41"]
 
 
 @needs_tools

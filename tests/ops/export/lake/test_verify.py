@@ -141,3 +141,20 @@ def test_a_commit_that_has_not_ended_and_one_that_was_repeated_are_no_difference
     rows = 2 + sum(source.expected().values())
     code, lines = verified(folder)
     assert code == 0 and lines[-1].startswith(f"{rows} rows in "), lines
+
+
+def test_compacted_days_are_compared_with_their_compaction_and_later_rows_with_what_was_sent(lake: Path) -> None:
+    done = tickwarden_here("lake", "compact", "--uri", str(lake), folder=lake.parent)
+    assert done.returncode == 0, done.stderr
+    code, lines = verified(lake)
+    assert code == 0 and lines[-1].startswith("143 rows in "), lines  # less the 80 copies of binance
+    late = trades("binance", "BTC/USDT", [45, 101])
+    ship(str(lake), "tokyo", "store-of-tokyo", [batch(4, late)])
+    assert verified(lake)[1][-1].startswith("145 rows in ")
+    assert verified(lake)[0] == 0
+    table = deltalake.DeltaTable(str(lake / "ticks"))
+    table.delete("exchange = 'binance' AND trade_id IN ('7', '101')")
+    assert verified(lake, "--exchange", "binance")[1][:-1] == [
+        f"ticks binance {DAY} compacted: 1 rows are missing: got 99, expected 100",
+        f"ticks binance {DAY} tokyo/store-of-tokyo: 1 rows are missing: got 1, expected 2",
+    ]
