@@ -1,11 +1,14 @@
 """`tickwarden run`: the service in the foreground."""
 
+import os
 import sys
+import threading
 from pathlib import Path
 
 import click
 import trio
 
+from actors.sink.lake.ship import THREAD_NAME
 from ops.cli.common import YEAR_S, Number, config_option, configuration, quiet_option
 from ops.config.config import Config
 from ops.monitoring.logs import configure
@@ -45,10 +48,21 @@ def run(config_path: Path | None, for_s: float | None, takes_over: bool, quiet: 
     sink = configure("warning" if screen and level == "info" else level, config.log.format)
     try:
         if screen is None:
-            return trio.run(lambda: run_service(config, for_s=for_s, takes_over=takes_over))
-        return trio.run(_shown, config, for_s, screen, takes_over)
+            code = trio.run(lambda: run_service(config, for_s=for_s, takes_over=takes_over))
+        else:
+            code = trio.run(_shown, config, for_s, screen, takes_over)
     finally:
         sink.drain(LOG_DRAIN_S)
+    _leave_lake(code)
+    return code
+
+
+def _leave_lake(code: int) -> None:
+    """Ends the process if a call to the lake is left: if it returned while Python shuts down, that would abort."""
+    if any(thread.name == THREAD_NAME for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 async def _shown(config: Config, for_s: float | None, screen: Screen, takes_over: bool) -> int:

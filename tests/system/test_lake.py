@@ -1,5 +1,6 @@
 """The real service and its lake: what the lake has is what the file has, through kills, outages and a take-over."""
 
+import os
 import signal
 import subprocess
 import time
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from ops.control.client import ControlClient
-from tests.harness.cli_process import wait_for
+from tests.harness.cli_process import running, wait_for
 from tests.harness.lake_compare import differences, rows, ticks_of
 from tests.harness.service_process import Sandbox, Service, recording, sandbox
 
@@ -71,3 +72,39 @@ def test_a_trade_is_in_the_lake_within_the_interval_and_two_seconds(tmp_path: Pa
             time.sleep(0.05)
         assert 0.0 < worst <= 1.0 + 2.0
         stopped(service, process)
+
+
+@pytest.mark.slow
+def test_a_process_that_takes_over_goes_on_where_the_other_one_stopped_sending(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    config = LAKE + sandbox.tables("binance", "bybit")
+    with recording(tmp_path, config, store=STORE) as (service, process):
+        wait_for("a commit", lambda: lake_status(service)["commits"] > 0)
+        with running("run", "--take-over", folder=tmp_path) as successor:
+            assert process.wait(STOP_S) == 0
+            before = ticks_of(tmp_path / "lake")
+            wait_for("its commits", lambda: lake_status(service)["commits"] > 1)
+            service.wait_for_more("binance", "bybit")
+            successor.send_signal(signal.SIGTERM)
+            assert successor.wait(STOP_S) == 0
+    stored = rows(tmp_path / "ticks.duckdb")
+    assert stored["ticks"] == ticks_of(tmp_path / "lake") > before > 0
+    assert differences(tmp_path / "ticks.duckdb", tmp_path / "lake") == dict.fromkeys(stored, 0)
+
+
+@pytest.mark.slow
+def test_a_lake_that_never_answers_delays_neither_recording_nor_the_stop(tmp_path: Path, sandbox: Sandbox) -> None:
+    with recording(tmp_path, LAKE + sandbox.tables("binance"), store=STORE) as (service, process):
+        wait_for("a commit", lambda: lake_status(service)["commits"] > 0)
+        stopped(service, process)
+    hint = tmp_path / "lake" / "ticks" / "_delta_log" / "_last_checkpoint"
+    hint.unlink(missing_ok=True)
+    os.mkfifo(hint)  # opening it waits for somebody who writes
+    with recording(tmp_path, LAKE + sandbox.tables("binance"), store=STORE) as (service, process):
+        service.wait_for_more("binance")
+        assert lake_status(service)["mark"] is None
+        began = time.monotonic()
+        stopped(service, process)
+        assert time.monotonic() - began < STOP_S / 2
+        assert '"lake_left"' in (tmp_path / "log").read_text()

@@ -24,6 +24,7 @@ T = TypeVar("T")
 ROWS_MAX = 200_000  # of one commit, which take about 40 MB of memory
 ROWS_PER_S_MAX = 100_000  # of a backlog: 40% of a core
 RETRY = Backoff(1.0, 30.0)
+THREAD_NAME = "lake"  # of the thread that calls it, during a call
 LOCKED_RETRY_S = 1.0
 LATE_INTERVALS = 10  # of every_s, after which health says that the lake is behind
 SILENT_S = 30.0  # a call that takes longer is a lake that does not answer
@@ -204,7 +205,9 @@ class Ship:
         """Calls the lake. If this is cancelled, the call goes on by itself, and the next one waits for it."""
         self._called_at = trio.current_time()
         try:
-            return await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._calling)
+            return await trio.to_thread.run_sync(
+                call, thread_name=THREAD_NAME, abandon_on_cancel=True, limiter=self._calling
+            )
         finally:
             self._called_at = None
 
