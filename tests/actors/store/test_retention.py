@@ -21,7 +21,7 @@ from actors.store.archive import ArchiveWrong
 from actors.store.store import Store
 from ops.config.config import ConfigErrors, load_config
 from supervisor import ChildSpec, Supervisor
-from tests.harness.amounts import amount
+from tests.harness.amounts import amount, variants
 from tests.harness.cli_process import environment
 from tests.harness.recording_samples import DAY_NS, ask, ids, settings, store, tree, write
 from tests.harness.store_harness import WatchedFiles, memory_folder
@@ -72,6 +72,7 @@ def retain(made: Store) -> list[Retained]:
     steps = [made.retain()]
     while steps[-1].more:
         steps.append(made.retain())
+        assert len(steps) < 100, "it never ends"
     return steps
 
 
@@ -199,6 +200,30 @@ def test_what_retention_took_is_not_missed_afterwards_nor_does_it_hide_a_loss(tm
     with store(configured) as made:
         (missing,) = [notice for notice in made.notices if notice.event == "store_rows_missing"]
         assert missing.detail["lost"] == {"ticks": 1}
+
+
+@pytest.mark.parametrize("archive", variants(True, False))
+def test_of_what_a_lake_has_yet_to_get_no_row_leaves(tmp_path: Path, archive: bool) -> None:
+    """Rows that never get there, because an older version merged them, leave as before."""
+    folder = tmp_path / "archive"
+    configured = settings(tmp_path, keep_days=2, archive_dir=folder if archive else None)
+    with store(settings(tmp_path)) as made:
+        days = [write(made, at_ns=ago(day))[0] for day in (5, 5, 4)]
+        made.merge()
+    with duckdb.connect(configured.path) as con:
+        for table in TABLES:
+            con.execute(f"UPDATE store.{table} SET batch = NULL WHERE batch = {days[1]}")
+    numbers = "SELECT DISTINCT batch FROM store.{} ORDER BY ALL NULLS FIRST"
+    with store(configured) as made:
+        for mark, left in ((0, [days[0], days[2]]), (days[0], days[2:]), (None, [])):
+            made.ship_mark = mark
+            steps = retain(made)
+            for table in TABLES:
+                assert [number for (number,) in ask(configured.path, numbers.format(table))] == left, (mark, table)
+            assert sum(step.rows for step in steps) == 6 + 3
+            assert [step.rows for step in retain(made)] == [0]  # nor does it try for ever
+            kept = archived(folder) if archive else []
+            assert len(kept) == (len(days) - len(left)) * 6 * archive
 
 
 def test_while_another_process_reads_the_file_no_day_is_deleted(tmp_path: Path) -> None:
