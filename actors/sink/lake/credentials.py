@@ -4,7 +4,9 @@ The file has lines NAME=value, as a file of environment variables; the credentia
 profile, is such a file too. It is read whenever the lake is opened, so that renewed credentials apply.
 """
 
+import os
 import re
+import stat
 from pathlib import Path
 
 from actors.settings import LakeSettings
@@ -19,8 +21,12 @@ class CredentialsWrong(LakeMisconfigured):
 
 
 def read_credentials(path: Path) -> dict[str, str]:
-    """The options in the file. Raises OSError and CredentialsWrong."""
+    """The options in the file. Raises OSError and CredentialsWrong, also if our own file is open to others."""
     with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        # As ssh does with keys: what another user provides (a secret of Docker or Kubernetes) is theirs to guard.
+        if status.st_uid == os.geteuid() and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise CredentialsWrong(f"a file that only its owner can read; run: chmod 600 {path}")
         data = file.read(FILE_BYTES_MAX + 1)
     if len(data) > FILE_BYTES_MAX:
         raise CredentialsWrong(f"a file of at most {FILE_BYTES_MAX:,} bytes")

@@ -619,6 +619,7 @@ def test_wildcards_need_a_list_that_can_be_read(folder: Path, monkeypatch: pytes
 
 def test_a_lake_is_a_folder_beside_the_file_or_an_address_on_object_storage(folder: Path) -> None:
     (folder / "keys").write_text("AWS_ACCESS_KEY_ID=a\nexport AWS_SECRET_ACCESS_KEY='b c'\n# no\n\n[default]\n")
+    (folder / "keys").chmod(0o600)
     lake = load(folder, f'[lake]\nuri = "tape/"\nrecorder = "tokyo-1"\n{ONE}').lake
     assert lake == LakeSettings(uri=str(folder / "tape"), recorder="tokyo-1")
     assert lake.every_s == 10.0 and storage_options(lake) == {}
@@ -680,16 +681,21 @@ def test_a_lake_without_its_package_says_how_to_install_it(folder: Path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("content", "hint"),
+    ("content", "mode", "hint"),
     [
-        (b"", "at least one line NAME=value"),
-        (b"A=1\nsecret words\n", "line 2 is none"),
-        (b"\xff\xfe", "UTF-8"),
-        (b"A=" + b"x" * 70_000, "at most 65,536 bytes"),
+        (b"", 0o600, "at least one line NAME=value"),
+        (b"A=1\nsecret words\n", 0o600, "line 2 is none"),
+        (b"\xff\xfe", 0o600, "UTF-8"),
+        (b"A=" + b"x" * 70_000, 0o600, "at most 65,536 bytes"),
+        (b"A=secret\n", 0o640, "run: chmod 600"),
+        (b"A=secret\n", 0o604, "run: chmod 600"),
     ],
 )
-def test_check_config_reads_the_credentials_and_never_shows_them(folder: Path, content: bytes, hint: str) -> None:
+def test_check_config_reads_the_credentials_and_never_shows_them(
+    folder: Path, content: bytes, mode: int, hint: str
+) -> None:
     (folder / "keys").write_bytes(content)
+    (folder / "keys").chmod(mode)
     config = load(folder, f'[lake]\nuri = "s3://b/t"\nrecorder = "r"\ncredentials = "keys"\n{ONE}')
     (found,) = host_mistakes(config)
     assert found.key == "lake.credentials" and hint in found.right and "secret" not in str(found)
