@@ -73,6 +73,7 @@ class DeltaLake:
         self._crash_point = crash_point
         self._errors = (Exception, *(vars(deltalake.exceptions)[name] for name in deltalake.exceptions.__all__))
         self._no_hook = deltalake.PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+        self._formats = {name: self._format(table) for name, table in TABLES.items()}
         self._marks: dict[str, Marks] = {}  # of each store, as the open tables have them
         self._seen: dict[str, int] = {}  # the highest mark of each store
         self._options: dict[str, str] = {}
@@ -175,7 +176,7 @@ class DeltaLake:
                     rows,
                     mode="append",
                     schema_mode="merge" if handles.has_more(table) else None,
-                    writer_properties=self._written_as(table),
+                    writer_properties=self._formats[table.name],
                     commit_properties=self._properties(identifier, batches.through),
                     post_commithook_properties=self._no_hook,
                 )
@@ -188,7 +189,7 @@ class DeltaLake:
                 return
         raise LakeUnavailable(f"{self._shown}: {table.name} changes too often, {_CONFLICTS_MAX} commits failed")
 
-    def _written_as(self, table: LakeTable) -> "WriterProperties":
+    def _format(self, table: LakeTable) -> "WriterProperties":
         """How the table's files are written; see ops/docs/decisions.md for what was tried."""
         of_column = self._deltalake.ColumnProperties
         columns = {
