@@ -7,7 +7,7 @@ import sys
 
 PARTS = (
     *("paced", "flood", "scaling", "wildcards", "start", "latency", "decode", "siege"),
-    *("store_figures", "queries", "replay", "pauses", "merge_cost", "lake", "lake_compact"),
+    *("store_figures", "queries", "replay", "pauses", "merge_cost", "lake", "lake_compact", "lake_scale"),
 )
 
 

@@ -41,18 +41,23 @@ FROM range({first}, {last}) AS made(n)
 """
 
 
+def rows_of(con: duckdb.DuckDBPyConnection, exchange: str, of: int, first: int, last: int, trades: int) -> Any:
+    """Trades `first` to before `last` of a day of so many, as recorder `of` stores them; a relation of `con`."""
+    start = int(datetime.fromisoformat(f"{DAY}T00:00:00+00:00").timestamp()) * 1_000_000
+    values = {"exchange": exchange, "symbols": SYMBOLS, "start": start, "trades": trades, "day": DAY}
+    return con.sql(_ROWS.format(of=of, first=first, last=last, **values))
+
+
 def make(uri: str, exchange: str, rows: int) -> None:
     """The ticks of a lake with one day."""
     handles, table = Handles(deltalake, uri, "bench", {}), TABLES["ticks"]
-    start = int(datetime.fromisoformat(f"{DAY}T00:00:00+00:00").timestamp()) * 1_000_000
     with duckdb.connect() as con:
         con.execute("SET TimeZone = 'UTC'")
         for first in range(0, rows // 2, COMMIT_ROWS):
             for of in (1, 2):
                 last = min(rows // 2, first + COMMIT_ROWS)
-                values = {"exchange": exchange, "symbols": SYMBOLS, "start": start, "trades": rows // 2}
-                sql = _ROWS.format(of=of, day=DAY, first=first, last=last, **values)
-                deltalake.write_deltalake(handles.for_writing(table), con.sql(sql), mode="append")
+                made = rows_of(con, exchange, of, first, last, rows // 2)
+                deltalake.write_deltalake(handles.for_writing(table), made, mode="append")
 
 
 def compact(uri: str, memory: str, folder: Path) -> dict[str, float]:
