@@ -70,6 +70,11 @@ class _Day(click.ParamType[date]):
     metavar="DIR",
     help="A folder with room for a day of one exchange; default: that of the system.",
 )
+@click.option(
+    "--join-open",
+    is_flag=True,
+    help="Join the small files of days that are not closed, too: every commit costs CPU for each file of a table.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be done.")
 @json_option
 @config_option
@@ -82,6 +87,7 @@ def lake_compact(
     keep_hours: int,
     memory: str,
     temporary: Path | None,
+    join_open: bool,
     dry_run: bool,
     as_json: bool,
     config_path: Path | None,
@@ -91,7 +97,7 @@ def lake_compact(
     Each exchange and day is replaced in one transaction, so readers and recorders need not stop, and a run that is
     repeated or killed changes no trade. Rows that arrive later for such a day are part of the next run. Then the
     coverage of these days is stored, small files of the other tables are joined, and files that were replaced
-    longer than --keep-hours ago are deleted. Run it once a day, on one machine.
+    longer than --keep-hours ago are deleted. Run it once a day, on one machine, and with --join-open more often.
     """
     done: list[Done] = []
     try:
@@ -99,7 +105,8 @@ def lake_compact(
         days = Days(day, before, exchange, closed_after_s)
         crash_point = Files(os.environ.get("TICKWARDEN_CRASH_AT", "")).crash_point
         how = How(place.dialects, memory, os.cpu_count() or 1, temporary, crash_point=crash_point)
-        for one in compact(LakeFolder(place.uri, place.options), days, how, keep_hours=keep_hours, dry_run=dry_run):
+        lake = LakeFolder(place.uri, place.options)
+        for one in compact(lake, days, how, keep_hours=keep_hours, join_open=join_open, dry_run=dry_run):
             done.append(one)
             click.echo(_line(one), err=True)
     except QueryError as error:

@@ -81,10 +81,19 @@ class Done:
     problem: str = ""
 
 
-def compact(lake: LakeFolder, days: Days, how: How, *, keep_hours: int, dry_run: bool = False) -> Iterator[Done]:
+def compact(
+    lake: LakeFolder,
+    days: Days,
+    how: How,
+    *,
+    keep_hours: int = KEEP_HOURS,
+    join_open: bool = False,
+    dry_run: bool = False,
+) -> Iterator[Done]:
     """Compacts these days; yields each step when it is done, with what failed among them.
 
-    Raises QueryError if there is no such lake, or the day is not closed.
+    With `join_open` the small files of days that are not closed are joined, too. Raises QueryError if there is no
+    such lake, or the day is not closed.
     """
     if days.day is not None and not days.contain(days.day):
         raise QueryError(f"{days.day} is not closed: the newest day that is, is {days.last}")
@@ -102,8 +111,8 @@ def compact(lake: LakeFolder, days: Days, how: How, *, keep_hours: int, dry_run:
         else:
             yield from _compacted(lake, part, how)
     yield from _covered(lake, days, how, dry_run=dry_run)
-    for name in _OTHERS:
-        yield from _joined(lake, name, days, dry_run=dry_run)
+    for name in (*((TICKS.name,) if join_open else ()), *_OTHERS):
+        yield from _joined(lake, name, days, join_open=join_open, dry_run=dry_run)
     for name in (*TABLES, COMPACTIONS.name, COVERAGE.name):
         yield from _deleted(lake, name, keep_hours, dry_run=dry_run)
 
@@ -148,13 +157,14 @@ def _covered(lake: LakeFolder, days: Days, how: How, *, dry_run: bool) -> Iterat
         yield Done(COVERAGE.name, None, None, "failed", problem=str(error))
 
 
-def _joined(lake: LakeFolder, name: str, days: Days, *, dry_run: bool) -> Iterator[Done]:
+def _joined(lake: LakeFolder, name: str, days: Days, *, join_open: bool, dry_run: bool) -> Iterator[Done]:
     """Joins the small files of a table, one partition after the other."""
     try:
         table = lake.table(name)
         parts = [] if table is None else parts_of(table)
         for part in parts:
-            ours = days.contain(part.day) and (days.exchange is None or part.exchange == days.exchange)
+            closed = name != TICKS.name and days.contain(part.day)  # compacted ticks have no small files
+            ours = (closed or (join_open and part.day > days.last)) and days.exchange in (None, part.exchange)
             if not ours or part.files < 2:
                 continue
             if dry_run:

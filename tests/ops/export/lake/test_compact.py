@@ -465,3 +465,17 @@ def test_the_command_prints_what_was_done_and_what_failed(lake: str, tmp_path: P
     assert failed.returncode == 1 and "binance 2026-11-02 cannot be read" in failed.stderr
     assert "upbit" in failed.stdout and "compacted" in failed.stdout
     assert tickwarden_here("lake", "compact", "--uri", lake, "--day", "tomorrow", folder=tmp_path).returncode == 64
+
+
+def test_small_files_of_an_open_day_are_joined_beside_a_recorder(lake: str) -> None:
+    before, recorder = tape(lake), DeltaLake(lake, "tokyo", {})
+    mark = recorder.marks("store-of-tokyo").committed
+    today = Days(now=datetime(2026, 11, 2, 12, tzinfo=UTC))
+    assert {one.action for one in run(lake, today, join_open=True)} == {"joined"}
+    assert tape(lake) == before and stored(lake) == 204
+    assert len(DeltaTable(f"{lake}/ticks").file_uris()) == 3
+    late = to_batches("store-of-tokyo", mark, mark + 1, [batch(mark + 1, trades("binance", "BTC/USDT", [300]))])
+    recorder.commit(late)
+    assert run(lake, today) == []
+    run(lake)
+    assert len(tape(lake)) == 125 == stored(lake)
