@@ -18,11 +18,10 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 CHECKPOINT_VERSIONS = 20  # between two checkpoints of a table, and before a handle is opened again
-_CLEANUP_VERSIONS = 500  # the log is listed for it
-_CONFIGURATION = {
-    "delta.checkpointInterval": str(CHECKPOINT_VERSIONS),  # for other programs
-    "delta.logRetentionDuration": "interval 2 days",
-}
+CLEANUP_VERSIONS = 100  # between two cleanups of a table's log, which is listed for each
+# How long entries stay that a checkpoint contains. In a folder each commit lists all of them, 3 us each; a store
+# lists only what is new. A program that follows the log must not be behind by more.
+_KEPT_IN_FOLDER, _KEPT_IN_STORE = "interval 1 hours", "interval 1 days"
 
 
 class Handles:
@@ -73,7 +72,7 @@ class Handles:
                 handle.create_checkpoint()
                 if self._folder is not None:
                     sync_checkpoint(self._folder / name, version)
-                if version // _CLEANUP_VERSIONS > before // _CLEANUP_VERSIONS:
+                if version // CLEANUP_VERSIONS > before // CLEANUP_VERSIONS:
                     handle.cleanup_metadata()
 
     def forget(self, name: str) -> None:
@@ -94,13 +93,18 @@ class Handles:
         return handle
 
     def _create(self, table: LakeTable) -> "DeltaTable":
-        statistics = {"delta.dataSkippingStatsColumns": ",".join(table.statistics)} if table.statistics else {}
+        configuration = {
+            "delta.checkpointInterval": str(CHECKPOINT_VERSIONS),  # for other programs
+            "delta.logRetentionDuration": _KEPT_IN_STORE if self._folder is None else _KEPT_IN_FOLDER,
+        }
+        if table.statistics:
+            configuration["delta.dataSkippingStatsColumns"] = ",".join(table.statistics)
         handle = self._deltalake.DeltaTable.create(
             f"{self._uri}/{table.name}",
             table.arrow,
             mode="ignore",
             partition_by=list(table.partitions),
-            configuration={**_CONFIGURATION, **statistics},
+            configuration=configuration,
             storage_options=self._options,
         )
         return self._remember(table.name, handle)

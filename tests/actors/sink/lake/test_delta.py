@@ -104,18 +104,17 @@ def test_marks_survive_checkpoints_the_cleanup_of_the_log_and_a_new_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handles, "CHECKPOINT_VERSIONS", 5)
-    uri = str(tmp_path)
+    monkeypatch.setattr(handles, "CLEANUP_VERSIONS", 5)
+    uri, log = str(tmp_path), tmp_path / "ticks" / "_delta_log"
     ship(uri, "tokyo", "old", [batch(9, trades("kraken", "BTC/USD", [1]))])
     london = DeltaLake(uri, "london", {})
     for number in range(1, 12):
         london.commit(to_batches("store", number - 1, number, []))
-    log = tmp_path / "ticks" / "_delta_log"
-    assert len(list(log.glob("*.checkpoint.parquet"))) == 2
-    for entry in log.glob("*.json"):
-        long_ago = entry.stat().st_mtime - 10 * 86_400
-        os.utime(entry, (long_ago, long_ago))
-    DeltaTable(str(tmp_path / "ticks")).cleanup_metadata()
-    assert not (log / f"{1:020}.json").exists()
+        for entry in log.iterdir():
+            long_ago = entry.stat().st_mtime - 10 * 86_400
+            os.utime(entry, (long_ago, long_ago))
+    assert sorted(entry.name for entry in log.glob("*.json"))[0] == f"{10:020}.json"
+    assert [entry.name[:20] for entry in log.glob("*.checkpoint.parquet")] == [f"{10:020}"]
     assert DeltaLake(uri, "tokyo", {}).marks("old") == Marks(9, 9)
     assert DeltaLake(uri, "london", {}).marks("store") == london.marks("store") == Marks(11, 11)
     ship(uri, "tokyo", "old", [batch(9, trades("kraken", "BTC/USD", [1])), batch(10, [])])
