@@ -1,4 +1,4 @@
-"""200 kills of processes that send to a lake in a folder, 40 on object storage: lost 0, doubled 0.
+"""200 kills of processes that send to a lake in a folder, 15 on object storage: lost 0, doubled 0.
 
 A failure is repeated with TICKWARDEN_LAKE_SEED.
 """
@@ -13,7 +13,7 @@ from tests.harness.lake_process import Sender, differences, ended, finished, kil
 from tests.harness.object_store import object_store
 
 SEED = int(os.environ.get("TICKWARDEN_LAKE_SEED", random.randrange(10**6)))
-PARTS, KILLS_EACH, KILLS_ON_S3 = 8, 25, 40
+PARTS, KILLS_EACH, KILLS_ON_S3 = 8, 25, 15
 
 
 @pytest.mark.parametrize("part", range(PARTS))

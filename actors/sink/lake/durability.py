@@ -8,6 +8,7 @@ version without content, after which the commit is repeated.
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -56,10 +57,12 @@ def _sync_files(table: Path, lines: Iterable[str]) -> None:
         added = json.loads(line).get("add")
         if added is not None:
             path = table / unquote(added["path"])
-            _sync(path)
+            with suppress(FileNotFoundError):  # an earlier process's, compacted and deleted since
+                _sync(path)
             folders.update(dict.fromkeys(path.relative_to(table).parents))
     for folder in sorted(folders, key=lambda one: len(one.parts), reverse=True):
-        _sync(table / folder)
+        with suppress(FileNotFoundError):
+            _sync(table / folder)
 
 
 def _sync(path: Path) -> None:

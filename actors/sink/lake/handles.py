@@ -63,16 +63,19 @@ class Handles:
         return len(handle.schema().fields) > len(table.columns)
 
     def written(self, name: str, before: int) -> None:
-        """Makes a commit durable, and writes a checkpoint now and then; `before` is the version before it."""
+        """Makes a commit durable, and writes a checkpoint now and then; `before` is the version before it.
+
+        Of several recorders the one whose commit has such a version writes it.
+        """
         handle, _ = self._open[name]
         self._sync(name, handle, before + 1)
         version = handle.version()
-        if version // CHECKPOINT_VERSIONS > before // CHECKPOINT_VERSIONS:
+        if version % CHECKPOINT_VERSIONS == 0:
             with suppress(self._deltalake.exceptions.DeltaError, OSError):  # the next one may succeed
                 handle.create_checkpoint()
                 if self._folder is not None:
                     sync_checkpoint(self._folder / name, version)
-                if version // CLEANUP_VERSIONS > before // CLEANUP_VERSIONS:
+                if version % CLEANUP_VERSIONS == 0:
                     handle.cleanup_metadata()
 
     def forget(self, name: str) -> None:

@@ -207,6 +207,15 @@ def test_what_a_killed_process_committed_is_synced_by_the_next(
     assert str(tmp_path / "ticks" / "_delta_log" / f"{1:020}.json") in synced
 
 
+def test_files_that_were_compacted_and_deleted_since_hinder_no_commit(tmp_path: Path) -> None:
+    ship(str(tmp_path), "tokyo", "store", [batch(n, trades("kraken", "BTC/USD", [n])) for n in (1, 2)])
+    ticks = DeltaTable(str(tmp_path / "ticks"))
+    ticks.optimize.compact()
+    assert ticks.vacuum(0, dry_run=False, enforce_retention_duration=False)
+    ship(str(tmp_path), "tokyo", "store", [batch(3, trades("kraken", "BTC/USD", [3]))])
+    assert counted(str(tmp_path))["ticks"] == 3
+
+
 def test_a_version_whose_entry_the_power_cut_emptied_is_committed_again(tmp_path: Path) -> None:
     source = MadeUpSource(4, "store", 3)
     ship(str(tmp_path), "tokyo", "store", [source.batch(1), source.batch(2)])
