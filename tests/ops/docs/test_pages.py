@@ -273,6 +273,9 @@ def test_commands_within_sentences_exist_with_their_options() -> None:
                 continue
             command = cli.get_command(context, name)
             assert command is not None, (page, text)
+            if isinstance(command, click.Group) and rest:
+                command = command.get_command(context, rest[0])
+                assert command is not None, (page, text)
             known = {option for param in command.params for option in param.opts} | {"--help"}
             assert {word.partition("=")[0] for word in rest if word.startswith("--")} <= known, (page, text)
             seen += 1
