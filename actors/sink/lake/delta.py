@@ -74,6 +74,7 @@ class DeltaLake:
         self._errors = (Exception, *(vars(deltalake.exceptions)[name] for name in deltalake.exceptions.__all__))
         self._no_hook = deltalake.PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
         self._formats = {name: self._format(table) for name, table in TABLES.items()}
+        self._repeats: dict[tuple[str | None, str], Array] = {}
         self._marks: dict[str, Marks] = {}  # of each store, as the open tables have them
         self._seen: dict[str, int] = {}  # the highest mark of each store
         self._options: dict[str, str] = {}
@@ -235,10 +236,17 @@ class DeltaLake:
         columns = [
             rows.column(name).cast(kind)
             if name in rows.column_names
-            else ChunkedArray([Array([constants.get(name)] * rows.num_rows, kind)])
+            else ChunkedArray([self._repeated(constants.get(name), kind, rows.num_rows)])
             for name, kind in table.columns
         ]
         return Table.from_arrays(columns, schema=table.arrow)
+
+    def _repeated(self, value: str | None, kind: Any, rows: int) -> Array:
+        """An array of one value. Arrays are kept, because to fill two of 50,000 rows takes 3 ms."""
+        key = value, str(kind)
+        if key not in self._repeats or len(self._repeats[key]) < rows:
+            self._repeats[key] = Array([value] * rows, kind)
+        return self._repeats[key].slice(0, rows)
 
 
 class _Errors:

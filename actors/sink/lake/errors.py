@@ -29,7 +29,7 @@ _SIGNED = re.compile(
     r"[^&\s'\",;)<>]+"
 )
 _USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # delta-rs writes a coloured arrow for each colon
 _STACK = "0: <unknown>"
 _SECRET_CHARS_MIN = 4  # shorter values would hide ordinary words
 _MESSAGE_CHARS_MAX = 500
@@ -79,5 +79,5 @@ def hidden(text: str, secrets: Iterable[str]) -> str:
 
 def shortened(text: str) -> str:
     """One line of bounded length, without colours and without the stack of delta-rs."""
-    line = " ".join(_COLOUR.sub("", text.partition(_STACK)[0]).split())
+    line = " ".join(_COLOUR.sub("", text.partition(_STACK)[0]).replace(" ↳", ":").split())
     return line if len(line) <= _MESSAGE_CHARS_MAX else f"{line[: _MESSAGE_CHARS_MAX - 3]}..."

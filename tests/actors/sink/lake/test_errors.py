@@ -29,6 +29,11 @@ def test_an_error_is_sorted_by_what_helps(text: str, kind: type[Exception], advi
     assert type(error) is kind and advice in str(error) and URI in str(error)
 
 
+def test_a_message_is_one_line_without_colours_and_without_a_stack() -> None:
+    text = "Kernel error \x1b[31m↳\x1b[0m Json error:\nTruncated 0: <unknown>\n 1: <unknown> 3: start_thread at x.c"
+    assert str(sorted_error(Exception(text), URI, ())) == f"{URI}: Kernel error: Json error: Truncated"
+
+
 def test_credentials_and_signatures_are_hidden_wherever_they_stand() -> None:
     options = {"aws_secret_access_key": "very/secret", "aws_access_key_id": "AKIASHOWN", "aws_region": "eu-west-1"}
     found = secrets(options, {"AWS_SESSION_TOKEN": "token-of-env", "AWS_REGION": "eu-west-1", "SECRET": "another"})
