@@ -1,0 +1,138 @@
+"""`tickwarden lake`: its formats, files and exit codes, and where it finds a lake."""
+
+import json
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from ops.cli.commands import cli
+from ops.cli.lake import COMMANDS
+from ops.export.lake.examples import LAKE_EXAMPLES
+from tests.harness.cli_process import environment, tickwarden_here
+from tests.harness.lake_values import batch, ship, small_lake, trades
+
+TAPE = "SELECT trade_id, price, received_at, side FROM ticks WHERE exchange = 'kraken' ORDER BY received_at LIMIT 2"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a lake, and a configuration that names it."""
+    made = tmp_path_factory.mktemp("cli")
+    small_lake(str(made / "lake"))
+    (made / "tickwarden.toml").write_text(
+        '[lake]\nuri = "lake"\nrecorder = "tokyo"\n[exchanges.kraken]\nsymbols = ["BTC/USD"]\n'
+    )
+    return made
+
+
+def shown(folder: Path, *words: str) -> str:
+    done = tickwarden_here("lake", "query", *words, folder=folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_same_rows_in_every_format_with_every_digit_and_in_utc(folder: Path) -> None:
+    rows = json.loads(shown(folder, TAPE, "--json"))
+    assert rows[0] == {
+        "trade_id": "1",
+        "price": "60001.25",
+        "received_at": "2026-11-02T00:00:01.050000Z",
+        "side": "buy",
+    }
+    lines = shown(folder, TAPE, "--csv").splitlines()
+    assert lines == [
+        "trade_id,price,received_at,side",
+        "1,60001.25,2026-11-02T00:00:01.050000Z,buy",
+        "2,60002.25,2026-11-02T00:00:02.050000Z,buy",
+    ]
+    assert shown(folder, TAPE).splitlines()[2].split() == lines[1].split(",")
+    assert "| 1 | 60001.25 |" in shown(folder, TAPE, "--format", "markdown")
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.csv"])
+def test_rows_go_to_a_file_and_replace_none(name: str, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / name
+    said = shown(folder, "SELECT * FROM ticks", "--out", str(out))
+    assert said == f"wrote {out}: 124 rows of {out.suffix[1:]}\n"
+    con = duckdb.connect()
+    assert con.execute(f"SELECT count(*), count(DISTINCT exchange) FROM '{out}'").fetchall() == [(124, 3)]
+    if out.suffix == ".parquet":
+        prices = con.execute(f"SELECT price FROM '{out}' WHERE trade_id = '1' LIMIT 1").fetchall()
+        assert prices == [(Decimal("60001.250000000000000000"),)]
+    again = tickwarden_here("lake", "query", "SELECT 1", "--out", str(out), folder=folder)
+    assert again.returncode == 1 and "--overwrite replaces it" in again.stderr
+
+
+@pytest.mark.parametrize("name", LAKE_EXAMPLES)
+def test_every_example_runs(name: str, folder: Path) -> None:
+    assert name in shown(folder, "--example")
+    found = json.loads(shown(folder, "--example", name, "--json"))
+    assert found, "an example shows something on any lake"
+
+
+def test_wrong_use_and_unusable_lakes_have_their_exit_codes(folder: Path, tmp_path: Path) -> None:
+    for words, code, said in (
+        ((), 64, "SELECT * FROM ticks LIMIT 5"),
+        (("SELECT 1", "--example", "trades"), 64, "not both"),
+        (("--example", "trade"), 64, "'trades'"),
+        (("SELECT 1", "--format", "parquet"), 64, "name a file"),
+        (("SELECT nope FROM ticks",), 1, "nope"),
+        (("SELECT 1", "--uri", str(tmp_path)), 1, "--uri names another one"),
+        (("SELECT 1", "--config", "none.toml"), 78, "none.toml"),
+    ):
+        done = tickwarden_here("lake", "query", *words, folder=folder)
+        assert done.returncode == code and said in " ".join(done.stderr.split()), (words, done.stderr)
+        assert "Traceback" not in done.stderr
+    wrong = tickwarden_here("lake", "statsu", folder=folder)
+    assert wrong.returncode == 64 and "status" in wrong.stderr
+
+
+def test_the_dialect_of_a_name_comes_from_the_configuration(tmp_path: Path) -> None:
+    for recorder, late in (("a", 0), ("b", 1)):
+        found = trades("my-okx", "BTC/USDT", [1], start_ns=1_780_000_000_000_000_000 + late * 1000)
+        ship(str(tmp_path / "lake"), recorder, "one", [batch(1, found)])
+    count = ("SELECT count(*) AS n FROM ticks", "--json", "--uri", "lake")
+    assert json.loads(shown(tmp_path, *count)) == [{"n": 2}]
+    (tmp_path / "tickwarden.toml").write_text('[exchanges.my-okx]\ndialect = "okx"\nsymbols = ["BTC/USDT"]\n')
+    assert json.loads(shown(tmp_path, *count)) == [{"n": 1}]
+
+
+def test_commands_of_the_lake_are_listed_and_completed(folder: Path) -> None:
+    done = tickwarden_here("lake", "--help", folder=folder)
+    assert [*COMMANDS] == ["status", "query", "verify", "compact"]
+    assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
+    assert cli.get_command(None, "lake") is not None  # type: ignore[arg-type]
+    asked = subprocess.run(
+        [sys.executable, "-c", "from ops.cli import main; main()"],
+        env=environment(folder, _TICKWARDEN_COMPLETE="zsh_complete", COMP_WORDS="tickwarden lake ", COMP_CWORD="2"),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert asked.stdout.splitlines()[1::3] == [*COMMANDS]  # lines of three: type, value, help
+
+
+WITHOUT = """
+import sys
+sys.modules["deltalake"] = None
+from ops.cli.commands import main
+main()
+"""
+
+
+def test_without_the_package_it_says_how_to_install_it(folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, "lake", "query", "SELECT 1", "--uri", "lake"],
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1 and "pip install 'tickwarden[lake]'" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
