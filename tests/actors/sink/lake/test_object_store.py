@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
 import pytest
@@ -178,3 +179,12 @@ def test_commits_replace_no_other_whatever_the_environment_permits(
     one.commit(first)
     two.commit(first)
     assert_exact(store, uri, source)
+
+
+def test_two_recorders_that_create_the_lake_at_once_both_go_on(store: ObjectStore, uri: str) -> None:
+    sources = {"tokyo": MadeUpSource(8, "one", 2, 10, rare=0), "london": MadeUpSource(9, "two", 2, 10, rare=0)}
+    with ThreadPoolExecutor(2) as pool:
+        lakes = [DeltaLake(uri, recorder, store.options) for recorder in sources]
+        assert list(pool.map(send, lakes, sources.values())) == [[], []]
+    assert trade_ids(store, uri) == sorted(i for source in sources.values() for i in source.trade_ids())
+    assert rows(store, uri, "audit") == 4
