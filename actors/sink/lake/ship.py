@@ -22,7 +22,7 @@ from supervisor import Backoff, Context, MisconfiguredError
 T = TypeVar("T")
 
 ROWS_MAX = 200_000  # of one commit, which take about 40 MB of memory
-ROWS_PER_S_MAX = 100_000  # of a backlog: 40% of a core
+ROWS_PER_S_MAX = 50_000  # of a backlog, ten times a usual recording: 10 to 25% of a core, which a flood needs
 RETRY = Backoff(1.0, 30.0)
 THREAD_NAME = "lake"  # of the thread that calls it, during a call
 LOCKED_RETRY_S = 1.0

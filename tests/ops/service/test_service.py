@@ -9,6 +9,7 @@ from actors.pipeline import Pipeline
 from actors.settings import ExchangeSettings
 from ops.config.config import load_config
 from ops.service import service
+from ops.service.api import ServiceApp
 from ops.service.reload import apply_changes
 from supervisor import MisconfiguredError
 
@@ -46,7 +47,7 @@ async def test_a_changed_lake_needs_a_restart_and_the_configuration_in_force_sho
     (tmp_path / "keys").write_text("AWS_SECRET_ACCESS_KEY=abc123\n")
     file.write_text(text.format("one"))
     config = load_config(file)
-    app = service.ServiceApp(Pipeline(config.pipeline()), config)
+    app = ServiceApp(Pipeline(config.pipeline()), config)
     shown = app.config()["lake"]
     assert isinstance(shown, dict) and (shown["uri"], shown["credentials"]) == ("s3://b/one", "***")
     file.write_text(text.format("two"))
