@@ -51,8 +51,9 @@ def lake_place(uri: str | None, config_path: Path | None) -> LakePlace:
         raise QueryError("no lake is configured: set [lake] uri and recorder, or name one with --uri")
     try:
         options = storage_options(lake) if lake else {}
-    except (CredentialsWrong, OSError) as error:
-        named_file = lake.credentials if lake else None
-        raise QueryError(f"{named_file} cannot be read: {error}; expected by lake.credentials") from error
+    except CredentialsWrong as error:
+        raise QueryError(f"lake.credentials: expected {error}") from error
+    except OSError as error:
+        raise QueryError(f"lake.credentials: expected a file that can be read ({error})") from error
     named = config.exchanges.items() if config else ()
     return LakePlace(uri or (lake.uri if lake else ""), options, {name: one.dialect for name, one in named})

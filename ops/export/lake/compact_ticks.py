@@ -30,8 +30,7 @@ from actors.sink.lake.tables import TABLES
 from actors.store.checksum import checksum_sql
 from actors.store.connecting import Limits, connect
 from ops.export.lake.compact_tables import COMPACTIONS, LakeChanged, LakeFolder, of_day, replace_day
-from ops.export.lake.engine import engine_errors
-from ops.export.lake.opening import LakeTables, compactions, transaction_of
+from ops.export.lake.opening import LakeTables, compactions, engine_errors, transaction_of
 from ops.export.lake.tape import kept_sql
 from ops.export.query import QueryError
 

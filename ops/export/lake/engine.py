@@ -4,7 +4,6 @@ Rows of other tables than `ticks` count up to the mark of their store: what was 
 without ticks.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,15 +12,10 @@ from typing import Any
 
 import duckdb
 
-from actors.sink.lake.errors import shortened
 from actors.sink.lake.tables import SHIPMENTS, TABLES
 from actors.store.connecting import MEMORY, command_limits, connect
 from actors.store.sql import sql_text
-from ops.export.lake.opening import LakeTables
-from ops.export.query import QueryError
-
-# What DuckDB puts before an error of the stream that it reads.
-_STREAM = re.compile(r"^.*reading the stream registered as '\w+' failed: ")
+from ops.export.lake.opening import LakeTables, engine_errors
 
 
 class LakeEngine:
@@ -81,20 +75,8 @@ def lake_engine(lake: LakeTables) -> Iterator[LakeEngine]:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="tickwarden-lake-")))
         con = stack.enter_context(connect(MEMORY, command_limits()))
         con.execute("SET TimeZone = 'UTC'")
-        with engine_errors():
+        with engine_errors(lake.hides):
             yield LakeEngine(lake, con, folder)
-
-
-@contextmanager
-def engine_errors() -> Iterator[None]:
-    """Raises the errors of the engine and of DuckDB as QueryError, in one line. None of them shows an option."""
-    try:
-        yield
-    except Exception as error:
-        # The engine's own errors are of a private module, or Exception itself; those of a stream are DuckDB's.
-        if isinstance(error, duckdb.Error) or type(error) is Exception or type(error).__module__ == "_internal":
-            raise QueryError(shortened(_STREAM.sub("", str(error)))) from error
-        raise
 
 
 def counted(lake: LakeTables, name: str) -> str:

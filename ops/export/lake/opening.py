@@ -5,13 +5,17 @@ The newest committed batch of each store, its mark, is in the log of `ticks`, wh
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING
 
+import duckdb
+
 from actors.model.ticks import TICKS
-from actors.sink.lake.errors import hidden, sorted_error
+from actors.sink.lake.errors import hidden, shortened, sorted_error
 from actors.sink.lake.options import secrets, storage_options
 from actors.sink.lake.tables import SHIPMENTS, TABLES
 from ops.export.lake.compact_tables import COMPACTIONS
@@ -21,6 +25,10 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 NAMES = (TICKS.name, *(name for name in TABLES if name != TICKS.name), COMPACTIONS.name)
+
+
+# What DuckDB puts before an error of the stream that it reads.
+_STREAM = re.compile(r"^.*reading the stream registered as '\w+' failed: ")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,11 +46,15 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class LakeTables:
-    """The tables of a lake as of one moment: those that exist, by name, and the mark of each store."""
+    """The tables of a lake as of one moment: those that exist, by name, and the mark of each store.
+
+    `hides` is what no message may show.
+    """
 
     uri: str
     tables: Mapping[str, "DeltaTable"]
     marks: Mapping[Store, int] = field(default_factory=dict)
+    hides: tuple[str, ...] = field(default=(), repr=False)
 
     def exchanges(self) -> list[str]:
         """The exchanges that have ticks."""
@@ -71,7 +83,20 @@ def open_lake(uri: str, options: Mapping[str, str]) -> LakeTables:
             raise QueryError(f"the lake cannot be read: {sorted_error(error, shown, hides)}") from None
     if not tables:
         raise QueryError(f"{shown} is no lake: nothing was sent there yet; --uri names another one")
-    return LakeTables(shown, tables, _marks(tables))
+    with engine_errors(hides):
+        return LakeTables(shown, tables, _marks(tables), tuple(hides))
+
+
+@contextmanager
+def engine_errors(hides: Iterable[str] = ()) -> Iterator[None]:
+    """Raises the errors of the engine and of DuckDB as QueryError, in one line; none shows what `hides` has."""
+    try:
+        yield
+    except Exception as error:
+        # The engine's own errors are of a private module, or Exception itself; those of a stream are DuckDB's.
+        if isinstance(error, duckdb.Error) or type(error) is Exception or type(error).__module__ == "_internal":
+            raise QueryError(shortened(hidden(_STREAM.sub("", str(error)), hides))) from None
+        raise
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from actors.sink.lake.tables import TABLES as LAKE_TABLES
 from actors.store.checksum import checksum_sql, combined
 from actors.store.sql import sql_text
 from actors.store.tables import TABLES
-from ops.export.lake.engine import LakeEngine, counted, engine_errors, raw
-from ops.export.lake.opening import Compaction, LakeTables, Store, compactions
+from ops.export.lake.engine import LakeEngine, counted, raw
+from ops.export.lake.opening import Compaction, LakeTables, Store, compactions, engine_errors
 from ops.export.query import QueryError
 
 COMPACTED = Store("", "")  # stands for all stores whose rows a compaction has joined
@@ -103,7 +103,7 @@ def verify(engine: LakeEngine, *, exchange: str | None = None, day: date | None 
             continue
         found.parts += 1
         try:
-            with engine_errors():
+            with engine_errors(engine.lake.hides):
                 got = _got(engine, part, compacted.get((part.exchange, part.day)))
         except QueryError as error:
             found.differences.append(Difference(part, None, f"cannot be read: {error}"))
