@@ -128,7 +128,7 @@ def ship(
     lake.close()
 
 
-def small_lake(uri: str) -> dict[str, list[Trade]]:
+def small_lake(uri: str, options: Mapping[str, str] | None = None) -> dict[str, list[Trade]]:
     """Creates a lake of three recorders and returns the trades that each stored.
 
     `tokyo` and `london` record binance BTC/USDT: ids 1 to 100, of which tokyo lacks 41 to 50 (a gap that stays
@@ -162,6 +162,7 @@ def small_lake(uri: str) -> dict[str, list[Trade]]:
                 batch(2, parts[1], gaps=(gaps[recorder],), audit=(_audit(recorder, all_of_it[0].exchange, 100),)),
                 batch(3, parts[2], audit=(_audit(recorder, all_of_it[0].exchange, 101),), events=(_event(),)),
             ],
+            options,
         )
     return stored
 

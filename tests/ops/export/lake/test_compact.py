@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -28,31 +28,15 @@ from ops.export.lake.compact_tables import COMPACTIONS, LakeFolder
 from ops.export.lake.compact_ticks import How
 from ops.export.lake.opening import compactions, open_lake
 from ops.export.lake.tape import kept_sql, tape_sql
-from ops.export.lake.views import lake_query
 from ops.export.query import QueryError
 from tests.harness.amounts import amount, variants
 from tests.harness.cli_process import tickwarden_here
+from tests.harness.lake_tape import MARKETS, STORES, random_lake, rows, stored, tape
 from tests.harness.lake_values import DAY, DAY_NS, SECOND_NS, Trade, batch, ship, small_lake, to_batches, trades
 from tests.harness.paths import ROOT
 
 HOW = How({}, "256MB", 1)
 _ALL = 'exchange, symbol, "timestamp", trade_id, received_at, recorder, store, batch'
-
-
-def rows(uri: str, sql: str) -> list[tuple[Any, ...]]:
-    """What `lake query` returns."""
-    with lake_query(uri, {}, sql) as answer:
-        return list(answer.rows)
-
-
-def tape(uri: str) -> list[tuple[Any, ...]]:
-    """All of the tape, in an order of its own."""
-    return rows(uri, f"SELECT * FROM ticks ORDER BY {_ALL}")
-
-
-def stored(uri: str) -> int:
-    """The rows of the table itself."""
-    return int(rows(uri, "SELECT count(*) FROM recorded_ticks")[0][0])
 
 
 def run(uri: str, days: Days | None = None, how: How = HOW, **options: Any) -> list[Done]:
@@ -372,9 +356,7 @@ def test_files_of_killed_writers_are_deleted_when_they_are_old(lake: str) -> Non
 
 
 # One row: store, id or price, number of fills, time of receipt.
-_STORES = (("a", "1"), ("a", "2"), ("b", "1"))
-_MARKETS = (("binance", "BTC/USDT"), ("kraken", "BTC/USD"), ("bitmex", "BTC/USD:BTC"), ("mexc", "BTC/USDT"))
-_ROW = st.tuples(st.sampled_from(_STORES), st.integers(1, 6), st.integers(1, 3), st.integers(0, 9))
+_ROW = st.tuples(st.sampled_from(STORES), st.integers(1, 6), st.integers(1, 3), st.integers(0, 9))
 _EXTRA = "recorder VARCHAR, store VARCHAR, batch BIGINT, day DATE"
 _IN_MEMORY = duckdb.connect(config={"threads": 1})
 
@@ -383,7 +365,7 @@ def _values(market: tuple[str, str], drawn: list[Any], first_batch: int) -> Iter
     """The rows as SQL; ids of the first market are contiguous, so that a row may stand for several trades."""
     for index, ((recorder, store), number, fills, at) in enumerate(drawn):
         trade_id = "NULL" if market[0] == "mexc" else f"'{number}'"
-        of_fills = fills if market == _MARKETS[0] else 1
+        of_fills = fills if market == MARKETS[0] else 1
         yield (
             f"('{market[0]}', '{market[1]}', make_timestamptz({number * 1_000_000}),"
             f" make_timestamptz({number * 1_000_000 + at}), {number}, 1, 'buy', {trade_id}, 'stream', {of_fills},"
@@ -392,7 +374,7 @@ def _values(market: tuple[str, str], drawn: list[Any], first_batch: int) -> Iter
 
 
 @settings(max_examples=amount(12, 300), deadline=None)
-@given(st.sampled_from(_MARKETS), st.lists(st.lists(_ROW, max_size=10), min_size=2, max_size=3))
+@given(st.sampled_from(MARKETS), st.lists(st.lists(_ROW, max_size=10), min_size=2, max_size=3))
 def test_whatever_is_dropped_changes_the_tape_neither_now_nor_when_rows_are_added(
     market: tuple[str, str], parts: list[list[Any]]
 ) -> None:
@@ -416,36 +398,10 @@ def test_whatever_is_dropped_changes_the_tape_neither_now_nor_when_rows_are_adde
         con.execute(f"CREATE OR REPLACE TEMP TABLE compacted AS {kept_sql('compacted', names, market[0], {})}")
 
 
-def make_lake(uri: str, random: Random, batches: int) -> Callable[[int], None]:
-    """Sends `batches` batches of made-up trades of three stores, twins and copies among them; returns what sends
-    another one."""
-    sent = dict.fromkeys(_STORES, 0)
-    known: set[tuple[object, ...]] = set()
-
-    def send(count: int) -> None:
-        for _ in range(count):
-            recorder, store = random.choice(_STORES)
-            sent[recorder, store] += 1
-            block = []
-            for exchange, symbol in sorted(random.sample(_MARKETS, 2)):
-                for _ in range(random.randint(0, 12)):
-                    number = random.randint(1, 30)
-                    trade_id = None if exchange == "mexc" else str(number)
-                    day = random.choice((0, 0, 0, 86_400))
-                    ns = DAY_NS + (day + number) * SECOND_NS + random.randint(0, 1) * 1000 * (exchange == "mexc")
-                    if trade_id is None or (recorder, store, exchange, trade_id) not in known:
-                        block.append(Trade(exchange, symbol, trade_id, ns, f"{number}.000000000000000001"))
-                    known.add((recorder, store, exchange, trade_id))
-            ship(uri, recorder, store, [batch(sent[recorder, store], block)])
-
-    send(batches)
-    return send
-
-
 @pytest.mark.parametrize("seed", variants(*range(1, 20)))
 def test_a_lake_that_is_compacted_often_has_the_tape_of_one_that_never_is(tmp_path: Path, seed: int) -> None:
     uris = [str(tmp_path / "often"), str(tmp_path / "never")]
-    senders = [make_lake(uri, Random(seed), 4) for uri in uris]
+    senders = [random_lake(uri, Random(seed), 4) for uri in uris]
     for _ in range(2):
         run(uris[0])
         for send in senders:
