@@ -35,7 +35,7 @@ class Sender(NamedTuple):
 
     def source(self, last: int) -> MadeUpSource:
         """The batches up to `last`."""
-        return MadeUpSource(self.seed, self.store_id, last)
+        return MadeUpSource(self.seed, self.store_id, last, rare=0.1)
 
 
 def send(uri: str, options: Mapping[str, str], sender: Sender, last: int, crash_at: str) -> None:
@@ -90,7 +90,7 @@ def kill_many(uri: str, sender: Sender, kills: int, seed: int, options: Mapping[
             process.kill()
         else:
             point = POINTS[(number - number // 3) % len(POINTS)]
-            process = started(uri, sender, 10**9, f"{point}:{choice.randint(1, 4)}", options)
+            process = started(uri, sender, 10**9, f"{point}:{choice.randint(1, 3)}", options)
         assert ended([process]) == [KILLED]
 
 

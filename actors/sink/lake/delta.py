@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from arro3.core import Array, ChunkedArray, DataType, Table
 
 from actors.sink.lake.credentials import CredentialsWrong
+from actors.sink.lake.durability import folder_of
 from actors.sink.lake.errors import LakeMisconfigured, LakeMoved, LakeUnavailable, hidden, shortened, sorted_error
 from actors.sink.lake.handles import Handles
 from actors.sink.lake.lake import Batches, Marks
@@ -63,6 +64,9 @@ class DeltaLake:
             raise LakeMisconfigured(
                 f"got the lake {hidden(uri, ())}, expected a folder or an address like s3://bucket/tape"
             )
+        folder = folder_of(uri)
+        if folder is not None and "%" in str(folder.absolute()):  # delta-rs decodes the path in some places only
+            raise LakeMisconfigured(f"got the lake {folder}, expected a folder without '%' in its path")
         try:
             import deltalake
         except ImportError:

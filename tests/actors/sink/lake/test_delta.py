@@ -91,6 +91,16 @@ def test_a_lake_elsewhere_than_in_a_folder_or_on_s3_is_refused(uri: str) -> None
     assert "hidden-word" not in str(found.value)
 
 
+def test_a_folder_may_have_any_name_without_a_percent_sign(tmp_path: Path) -> None:
+    uri = str(tmp_path / "tä pe#?&+x")
+    ship(uri, "tokyo", "store", [batch(1, trades("kraken", "BTC/USD", [1])), batch(2, [])])
+    assert DeltaLake(uri, "tokyo", {}).marks("store") == Marks(2, 2) and [p.name for p in tmp_path.iterdir()] == [
+        "tä pe#?&+x"
+    ]
+    with pytest.raises(LakeMisconfigured, match="without '%'"):
+        DeltaLake(str(tmp_path / "ta%20pe"), "tokyo", {})
+
+
 def test_ticks_of_one_store_are_there_once(tmp_path: Path) -> None:
     source = MadeUpSource(3, "store", 6)
     lake = DeltaLake(str(tmp_path), "tokyo", {})

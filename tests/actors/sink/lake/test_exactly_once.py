@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.amounts import amount
 from tests.harness.lake_process import POINTS, Sender, differences, ended, finished, kill_many, send, started
 
 TOKYO = Sender("tokyo", "store", 11)
@@ -17,16 +18,18 @@ def test_ten_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
 
 
 def test_two_processes_with_one_store_send_each_batch_once(tmp_path: Path) -> None:
-    both = [started(str(tmp_path), TOKYO, 10) for _ in range(2)]
+    last = amount(5, 20)
+    both = [started(str(tmp_path), TOKYO, last) for _ in range(2)]
     assert ended(both) == [0, 0]
-    assert differences(str(tmp_path), {TOKYO: 10}) == {}
+    assert differences(str(tmp_path), {TOKYO: last}) == {}
 
 
 def test_recorders_that_commit_at_once_lose_nothing_and_wait_for_none(tmp_path: Path) -> None:
     """Two of them have one name, by mistake, and different stores."""
     senders = [Sender("tokyo", "one", 1), Sender("tokyo", "two", 2), Sender("london", "three", 3)]
-    assert ended([started(str(tmp_path), sender, 6) for sender in senders]) == [0, 0, 0]
-    assert differences(str(tmp_path), dict.fromkeys(senders, 6)) == {}
+    last = amount(3, 20)
+    assert ended([started(str(tmp_path), sender, last) for sender in senders]) == [0, 0, 0]
+    assert differences(str(tmp_path), dict.fromkeys(senders, last)) == {}
 
 
 def test_every_crash_point_is_passed_in_one_commit(tmp_path: Path) -> None:

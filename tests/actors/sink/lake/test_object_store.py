@@ -80,7 +80,7 @@ def assert_exact(store: ObjectStore, uri: str, source: MadeUpSource) -> None:
         ("hang", "PUT", "_delta_log"),
         ("refused", "PUT", "_delta_log"),
         ("slow", "PUT", "_delta_log"),
-        kept=3,
+        kept=1,
     ),
 )
 def test_a_fault_of_the_store_loses_nothing_and_doubles_nothing(
@@ -167,6 +167,7 @@ def test_http_needs_to_be_permitted(store: ObjectStore, uri: str) -> None:
         DeltaLake(uri, "tokyo", options).marks("store")
 
 
+@pytest.mark.slow
 def test_commits_replace_no_other_whatever_the_environment_permits(
     store: ObjectStore, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
