@@ -134,11 +134,11 @@ def forget_numbers(tail: Path) -> None:
 def test_joined_segments_keep_the_numbers_of_their_batches(tmp_path: Path) -> None:
     configured = settings(tmp_path)
     with store(configured, limits=NARROW) as made:
-        numbers = write(made, 11)
-        assert made.compact() > 9
+        numbers = write(made, 7)
+        assert made.compact() > 5
         expected = Counter(dict.fromkeys(numbers, 6))
         assert [b.through for b in read_all(made, 1)] == numbers
-        made.merge(rows_max=30)  # to the end of a joined segment
+        made.merge(rows_max=18)  # to the end of a joined segment
         made.merge(rows_max=0)
         assert numbers_of(read_all(made, 1)) == expected
         while made.merge().backlog:
