@@ -125,11 +125,28 @@ def _attempt(lake: LakeFolder, part: Part, how: How) -> Part | None:
             rows, checksum = con.execute(f"SELECT count(*), {checksum_sql(TICKS)} FROM kept").fetchall()[0]
             marks = {one: ticks.transaction_version(one) or 0 for one in stores}
             through = {**(last.through if last else {}), **marks}
+            ticks = _refreshed(lake, ticks, part)
             number = _intend(lake, ticks, found, rows, checksum, through)
             how.crash_point("compact.intent")
             _write(lake, ticks, found, con, number, how)
             how.crash_point("compact.committed")
     return _part(ticks, part.exchange, part.day)
+
+
+def _refreshed(lake: LakeFolder, ticks: "DeltaTable", part: Part) -> "DeltaTable":
+    """The table at its newest version. Raises LakeChanged if the day has other files by now.
+
+    What was read may be older than the log remembers, and a commit has to read all of the log since its version.
+    """
+
+    def files(table: "DeltaTable") -> set[str]:
+        where = [("exchange", "=", part.exchange or ""), ("day", "=", part.day.isoformat())]
+        return set(table.file_uris(file_pruning_predicate=where))
+
+    newest = lake.table(TICKS.name)
+    if newest is None or files(newest) != files(ticks):
+        raise LakeChanged(f"rows of {part.exchange} {part.day} were added")
+    return newest
 
 
 def _part(ticks: "DeltaTable", exchange: str | None, day: date) -> Part | None:

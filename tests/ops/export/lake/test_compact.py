@@ -190,12 +190,13 @@ def test_what_was_read_of_each_store_is_listed(lake: str) -> None:
     assert found["binance", DAY].through == {"london/store-of-london": 3, "tokyo/store-of-tokyo": 3}
 
 
-def test_rows_that_are_added_meanwhile_are_kept(lake: str) -> None:
+@pytest.mark.parametrize("moment", variants("compact.intent", "compact.read"))
+def test_rows_that_are_added_meanwhile_are_kept(lake: str, moment: str) -> None:
     """They are a conflict: the day is read again."""
     done: list[str] = []
 
     def beside(point: str) -> None:
-        if point == "compact.intent" and not done:
+        if point == moment and not done:
             done.append(point)
             ship(lake, "osaka", "new", [batch(1, trades("binance", "BTC/USDT", [100, 101]))])
 
@@ -435,3 +436,20 @@ def test_small_files_of_an_open_day_are_joined_beside_a_recorder(lake: str) -> N
     assert run(lake, today) == []
     run(lake)
     assert len(tape(lake)) == 125 == stored(lake)
+
+
+@pytest.mark.slow
+def test_a_compaction_may_last_longer_than_the_log_remembers(lake: str) -> None:
+    """What others committed since the day was read is in a checkpoint, and no longer in entries of the log."""
+
+    def beside(point: str) -> None:
+        if point == "compact.read":
+            first = DeltaTable(f"{lake}/ticks").version() + 1
+            ship(lake, "osaka", "new", [batch(n, trades("okx", "BTC/USDT", [n])) for n in (1, 2, 3)])
+            DeltaTable(f"{lake}/ticks").create_checkpoint()
+            for version in (first, first + 1):
+                (Path(lake) / "ticks" / "_delta_log" / f"{version:020}.json").unlink()
+
+    found = ticks_done(run(lake, Days(exchange="binance"), replace(HOW, crash_point=beside)))
+    assert found == [("binance", "compacted", 100)]
+    assert len(tape(lake)) == 127 == stored(lake)
