@@ -13,7 +13,7 @@ from actors.sink.lake.delta import DeltaLake
 from actors.sink.lake.errors import LakeUnavailable
 from ops.export.lake.views import lake_query
 from ops.export.query import QueryError
-from tests.harness.lake_values import DAY, DAY_NS, Trade, batch, ship, to_batches, trades
+from tests.harness.lake_values import DAY, DAY_NS, SECOND_NS, Trade, batch, ship, to_batches, trades
 
 
 def ask(uri: Path, sql: str, **more: Any) -> list[tuple[Any, ...]]:
@@ -40,18 +40,21 @@ def test_what_another_recorder_covers_is_no_gap_of_the_tape(small: tuple[Path, d
     assert unknown == [("kraken",)]
 
 
-def test_a_query_for_one_exchange_day_and_symbol_reads_only_their_files(
-    small: tuple[Path, dict[str, list[Trade]]],
-) -> None:
-    folder, _ = small
-    where = f"WHERE exchange = 'binance' AND day = '{DAY}' AND symbol = 'BTC/USDT'"
-    for view in ("ticks", "recorded_ticks"):
-        plan = "\n".join(str(row[1]) for row in ask(folder, f"EXPLAIN SELECT price FROM {view} {where}"))
-        files = re.findall(r"[\w/=-]+\.snappy\.parquet|[\w/=.-]+\.parquet", plan)
-        assert files and all(f"exchange=binance/day={DAY}" in file for file in files), plan
-        assert re.search(r"pruning_predicate=.*symbol_min", plan), "files are skipped by their least symbol"
-    every = "\n".join(str(row[1]) for row in ask(folder, "EXPLAIN SELECT price FROM ticks"))
-    assert "exchange=kraken" in every and "exchange=upbit" in every
+def test_a_query_for_one_exchange_day_and_symbol_reads_only_their_files(tmp_path: Path) -> None:
+    """Below the windows of each rule: numbered, identified and composite trades."""
+    exchanges, later = ("okx", "bitfinex", "bitmex"), DAY_NS + 86_400 * SECOND_NS
+    both = [one for name in exchanges for at in (DAY_NS, later) for one in trades(name, "A/B", [1, 2], start_ns=at)]
+    ship(str(tmp_path), "tokyo", "one", [batch(1, both)])
+    every = "\n".join(str(row[1]) for row in ask(tmp_path, "EXPLAIN SELECT price FROM ticks"))
+    assert all(f"exchange={name}/day={DAY}" in every for name in exchanges)
+    for name in exchanges:
+        where = f"WHERE exchange = '{name}' AND day = '{DAY}' AND symbol = 'A/B'"
+        for view in ("ticks", "recorded_ticks"):
+            plan = "\n".join(str(row[1]) for row in ask(tmp_path, f"EXPLAIN SELECT price FROM {view} {where}"))
+            files = re.findall(r"exchange=[^ ]*\.parquet", plan)
+            assert files and all(file.startswith(f"exchange={name}/day={DAY}/") for file in files), plan
+            assert re.search(r"pruning_predicate=.*symbol_min", plan), "files are skipped by their least symbol"
+        assert len(ask(tmp_path, f"SELECT price FROM ticks {where}")) == 2
 
 
 def cut_commit(uri: Path, store: str, one: Batch) -> None:
