@@ -62,7 +62,7 @@ def read(decoder: Decoder, messages: list[bytes], block: Block) -> tuple[int, li
 
 
 @every_exchange
-@settings(max_examples=amount(2, 300))
+@settings(max_examples=amount(2, 60))
 @given(seed=st.integers(0, 2**32))
 def test_frames_cut_anywhere_between_control_frames_give_the_same_trades(exchange: str, seed: int) -> None:
     random = Random(seed)
@@ -123,7 +123,7 @@ def check_between(connection: Received, good: bytes, bad: bytes) -> None:
 
 
 @every_exchange
-@settings(max_examples=amount(4, 1000))
+@settings(max_examples=amount(4, 200))
 @given(seed=st.integers(0, 2**32))
 def test_mutated_frames_are_accounted_for_and_can_be_stored(exchange: str, seed: int) -> None:
     mutator = Mutator(Random(seed))

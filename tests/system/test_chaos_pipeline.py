@@ -16,7 +16,7 @@ from tests.harness.amounts import amount
 from tests.harness.chaos_edges import install
 from tests.harness.chaos_pipeline import IDENTITY, Chaos
 
-EXAMPLES = amount(40, 3000)
+EXAMPLES = amount(40, 1500)
 BLOCKS = 4  # parts of the test, for as many processes
 # exchanges, buffer, writer, merger: the final stop if each needs all the time it has
 STOP_S_MAX = 3.0 + 5.0 + 10.0 + 10.0

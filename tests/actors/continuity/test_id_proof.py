@@ -152,7 +152,7 @@ def check(world: World, entries: int | None = None) -> list[tuple[int, int]]:
     return ranges
 
 
-@settings(max_examples=amount(10, 1_000), deadline=None)
+@settings(max_examples=amount(8, 300), deadline=None)
 @example([("live", 1), ("live", 1), ("kill", 7), ("drop", 1), ("reset", -900), ("live", 1), ("kill", 4)], [])
 @given(STEPS, st.lists(st.integers(0, 200), max_size=3))
 def test_no_hole_lies_in_what_ids_prove_wherever_the_file_ends(

@@ -475,7 +475,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=amount(20, 3_000), deadline=None)
+@settings(max_examples=amount(20, 1_000), deadline=None)
 @given(STEPS)
 def test_whatever_is_lost_bad_late_or_reset_valid_trades_are_stored_once_or_listed(
     steps: list[tuple[str, int]],

@@ -161,8 +161,8 @@ def test_no_damage_to_the_file_passes_with_fewer_rows(
     """Wherever it strikes: all rows are there, or the file is set aside and the notice counts what it held."""
     sound = (filled_once / "ticks.duckdb").read_bytes()
     random, outcomes = Random(11), set[bool]()
-    headers = random.sample(range(3 * 4096), amount(1, 60))
-    for at in [len(sound) - 1, *headers, *random.sample(range(len(sound)), amount(2, 200))]:
+    headers = random.sample(range(3 * 4096), amount(1, 30))
+    for at in [len(sound) - 1, *headers, *random.sample(range(len(sound)), amount(2, 100))]:
         case = tmp_path / f"{at}"
         shutil.copytree(filled_once, case)
         (case / "ticks.duckdb").write_bytes(spoil(sound, at))
@@ -218,7 +218,7 @@ def test_a_wal_that_is_missing_cut_or_damaged_costs_nothing_and_does_not_pass_un
         "whole": lambda data: data,
         "rubbish": lambda data: random.randbytes(len(data)),
     }
-    for at in [size // 2, *random.sample(range(size), amount(0, 30))]:
+    for at in [size // 2, *random.sample(range(size), amount(0, 15))]:
         spoilt[f"cut at {at}"] = partial(cut, at=at)
         spoilt[f"flipped at {at}"] = partial(flip, at=at)
     for case, (how, spoil) in enumerate(spoilt.items()):
@@ -280,7 +280,7 @@ def test_any_flipped_byte_of_a_segment_is_found_its_rows_are_counted_and_the_res
     sound = middle.read_bytes()
     random = Random(3)
     end = len(sound)  # 87 before it: DuckDB then cannot read beyond the end
-    for at in {end - 1, end - 87, *random.sample(range(end), amount(2, 50))}:
+    for at in {end - 1, end - 87, *random.sample(range(end), amount(2, 25))}:
         case = tmp_path / str(at)
         case.mkdir()
         for name in ("ticks.duckdb", "ticks.duckdb.tail"):
@@ -450,7 +450,7 @@ def test_whatever_bytes_a_file_consists_of_it_is_opened_or_called_damaged(tmp_pa
     sound = filled.read_bytes()
     random = Random(7)
     files = Files()
-    for case in range(amount(8, 300)):
+    for case in range(amount(8, 150)):
         data = bytearray(sound)
         match case % 3:
             case 0:

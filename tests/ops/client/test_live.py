@@ -81,7 +81,7 @@ CHUNK: st.SearchStrategy[dict[str, Any]] = st.builds(
     hold_s=st.sampled_from([0.0, 0.002]),
     old=st.booleans(),
 )
-@settings(max_examples=amount(4, 200), deadline=None)
+@settings(max_examples=amount(4, 80), deadline=None)
 def test_whatever_is_left_out_and_wherever_the_reader_stops_each_tick_comes_once_in_order(
     sessions: list[tuple[list[dict[str, Any]], int]], lines_max: int, hold_s: float, old: bool
 ) -> None:

@@ -182,7 +182,7 @@ def test_a_range_is_counted_alone(file: File) -> None:
         report(file.path, since_us=T0_US, until_us=T0_US - 1)
 
 
-@settings(max_examples=amount(5, 500), deadline=None)
+@settings(max_examples=amount(5, 150), deadline=None)
 @given(
     st.sets(st.integers(2, 99), max_size=6),
     st.lists(st.tuples(st.integers(0, 99), st.integers(0, 60), st.sampled_from(PROOFS)), max_size=3),
