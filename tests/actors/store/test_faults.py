@@ -162,7 +162,7 @@ def errno_words(number: int) -> str:
     return os.strerror(number).replace("No space left on device", "No space left")
 
 
-@pytest.mark.parametrize("operation", variants("write", "rename", "sync", "sync_folder", kept=2))
+@pytest.mark.parametrize("operation", variants("write", "rename", "sync", "sync_folder"))
 async def test_trouble_while_merging_and_folding_costs_nothing_either(tmp_path: Path, operation: str) -> None:
     """The manifest cannot be written: nothing is deleted, the next merge finds out what happened."""
     layer = FaultyFiles()

@@ -27,7 +27,7 @@ from tests.harness.paths import ROOT
 from tests.harness.store_harness import wait_until
 
 # Files from their creation on, and kills of each; tests/chaos makes hundreds.
-FOLDERS, KILLS = amount(1, 2), amount(5, 10)
+FOLDERS, KILLS = amount(1, 2), amount(3, 10)
 
 
 @pytest.fixture

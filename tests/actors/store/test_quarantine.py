@@ -154,7 +154,7 @@ def blank(data: bytes, at: int) -> bytes:
     return data[:begin] + bytes(len(data[begin : begin + 4096])) + data[begin + 4096 :]
 
 
-@pytest.mark.parametrize("spoil", [flip, cut, blank])
+@pytest.mark.parametrize("spoil", variants(flip, cut, blank))
 def test_no_damage_to_the_file_passes_with_fewer_rows(
     tmp_path: Path, filled_once: Path, spoil: Callable[[bytes, int], bytes]
 ) -> None:
