@@ -8,12 +8,12 @@ first, finds nothing since, and commits a batch twice.
 import random
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from arro3.core import Array, ChunkedArray, DataType, Table
+from arro3.core import Table
 
 from actors.sink.lake.credentials import CredentialsWrong
 from actors.sink.lake.durability import folder_of
@@ -21,10 +21,11 @@ from actors.sink.lake.errors import LakeMisconfigured, LakeMoved, LakeUnavailabl
 from actors.sink.lake.handles import Handles
 from actors.sink.lake.lake import Batches, Marks
 from actors.sink.lake.options import secrets, storage_options
+from actors.sink.lake.rows import Rows, format_of
 from actors.sink.lake.tables import SHIPMENTS, TABLES, LakeTable
 
 if TYPE_CHECKING:
-    from deltalake import CommitProperties, WriterProperties
+    from deltalake import CommitProperties
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")  # of a recorder: a part of a transaction's identifier
 _SCHEMES = ("", "file", "s3", "s3a", "gs", "az", "abfs", "abfss")
@@ -77,8 +78,8 @@ class DeltaLake:
         self._crash_point = crash_point
         self._errors = (Exception, *(vars(deltalake.exceptions)[name] for name in deltalake.exceptions.__all__))
         self._no_hook = deltalake.PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
-        self._formats = {name: self._format(table) for name, table in TABLES.items()}
-        self._repeats: dict[tuple[str | None, str], Array] = {}
+        self._formats = {name: format_of(deltalake, table) for name, table in TABLES.items()}
+        self._rows = Rows(recorder)
         self._marks: dict[str, Marks] = {}  # of each store, as the open tables have them
         self._seen: dict[str, int] = {}  # the highest mark of each store
         self._options: dict[str, str] = {}
@@ -144,7 +145,7 @@ class DeltaLake:
             )
         deadline = time.monotonic() + COMMIT_S_MAX
         with _Errors(self):
-            self._write(SHIPMENTS, _shipments(self._recorder, batches), batches)
+            self._write(SHIPMENTS, self._rows.shipments(batches), batches)
             self._crash_point("lake.intent")
             for name, table in TABLES.items():
                 rows = batches.tables.get(name)
@@ -154,7 +155,7 @@ class DeltaLake:
                     raise LakeUnavailable(f"{self._shown}: slow, {COMMIT_S_MAX} s were not enough for a commit")
                 if name == _TICKS:
                     self._crash_point("lake.ticks")
-                self._write(table, self._typed(table, rows, store_id), batches)
+                self._write(table, self._rows.typed(table, rows, store_id), batches)
                 self._crash_point("lake.committed" if name == _TICKS else "lake.table")
         self._seen[store_id] = batches.through
         self._marks[store_id] = Marks(batches.through, batches.through)
@@ -194,32 +195,6 @@ class DeltaLake:
                 return
         raise LakeUnavailable(f"{self._shown}: {table.name} changes too often, {_CONFLICTS_MAX} commits failed")
 
-    def _format(self, table: LakeTable) -> "WriterProperties":
-        """How the table's files are written; see ops/docs/decisions.md for what was tried."""
-        of_column = self._deltalake.ColumnProperties
-        columns = {
-            name: of_column(
-                dictionary_enabled=False,
-                statistics_enabled="CHUNK" if name in table.statistics else "NONE",
-                encoding="DELTA_BINARY_PACKED",
-            )
-            for name, kind in table.columns
-            if any((DataType.is_timestamp(kind), DataType.is_int64(kind)))
-        }
-        columns |= {
-            name: of_column(dictionary_enabled=True, statistics_enabled="CHUNK")
-            for name in table.statistics
-            if name not in columns
-        }
-        if table is TABLES[_TICKS]:  # nearly every id differs from all others
-            columns["trade_id"] = of_column(dictionary_enabled=False, statistics_enabled="NONE")
-        return self._deltalake.WriterProperties(
-            compression="ZSTD",
-            compression_level=1,
-            default_column_properties=of_column(dictionary_enabled=True, statistics_enabled="NONE"),
-            column_properties=columns,
-        )
-
     def _properties(self, identifier: str, through: int) -> "CommitProperties":
         return self._deltalake.CommitProperties(
             max_commit_retries=_COMMIT_RETRIES_MAX,
@@ -228,29 +203,6 @@ class DeltaLake:
                 self._deltalake.Transaction(identifier, through),
             ],
         )
-
-    def _typed(self, table: LakeTable, rows: Table | None, store_id: str) -> Table:
-        """The rows with the types and the order of the lake's columns; a column that they lack is null."""
-        if rows is None:
-            return Table.from_batches([], schema=table.arrow)
-        constants = {"recorder": self._recorder, "store": store_id}
-        if unknown := set(rows.column_names) - {name for name, _ in table.columns}:
-            raise ValueError(f"{table.name} has the columns {sorted(unknown)}, which the lake does not have")
-        rows = rows.combine_chunks()
-        columns = [
-            rows.column(name).cast(kind)
-            if name in rows.column_names
-            else ChunkedArray([self._repeated(constants.get(name), kind, rows.num_rows)])
-            for name, kind in table.columns
-        ]
-        return Table.from_arrays(columns, schema=table.arrow)
-
-    def _repeated(self, value: str | None, kind: Any, rows: int) -> Array:
-        """An array of one value. Arrays are kept, because to fill two of 50,000 rows takes 3 ms."""
-        key = value, str(kind)
-        if key not in self._repeats or len(self._repeats[key]) < rows:
-            self._repeats[key] = Array([value] * rows, kind)
-        return self._repeats[key].slice(0, rows)
 
 
 class _Errors:
@@ -272,30 +224,3 @@ class _Errors:
         # delta-rs raises bare Exceptions too; other types are bugs of ours, which must show.
         if isinstance(error, Exception) and (isinstance(error, OSError) or type(error) in lake._errors):
             raise sorted_error(error, lake._shown, secrets(lake._options)) from None
-
-
-def _shipments(recorder: str, batches: Batches) -> Table:
-    """The rows of `shipments` for this commit."""
-    sent = sorted(batches.shipped, key=lambda one: (one.table, one.exchange, one.day))
-    now_us = time.time_ns() // 1000
-    columns: tuple[Iterable[Any], ...] = (
-        [recorder] * len(sent),
-        [batches.store_id] * len(sent),
-        [batches.above] * len(sent),
-        [batches.through] * len(sent),
-        [one.table for one in sent],
-        [one.exchange for one in sent],
-        [one.day.toordinal() - _EPOCH_DAY for one in sent],
-        [one.rows for one in sent],
-        [str(one.checksum) for one in sent],
-        [now_us] * len(sent),
-    )
-    plain = {"day": DataType.int32(), "checksum": DataType.string(), "at": DataType.int64()}
-    arrays = [
-        Array(values, plain.get(name, kind)).cast(kind)
-        for (name, kind), values in zip(SHIPMENTS.columns, columns, strict=True)
-    ]
-    return Table.from_arrays(arrays, schema=SHIPMENTS.arrow)
-
-
-_EPOCH_DAY = 719_163  # date(1970, 1, 1).toordinal()
