@@ -146,8 +146,9 @@ class Ship:
             else:
                 failures = 0
                 self._succeeded(context, caught_up=rest_s is None)
-            if rest_s is None:
-                rest_s = began + self.settings.every_s - trio.current_time()
+            if rest_s is None:  # what comes now waits for the next commit and while that takes as long as this one
+                took_s, every_s = trio.current_time() - began, self.settings.every_s
+                rest_s = max(every_s / 2, every_s - took_s) - took_s
             with trio.move_on_after(max(0.0, rest_s)):
                 await self._asked.wait()
 

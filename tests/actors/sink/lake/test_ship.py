@@ -38,6 +38,20 @@ async def test_what_is_stored_is_sent_at_every_interval(clock: MockClock) -> Non
         assert world.events == [] and world.ear.reason == ""
 
 
+async def test_a_commit_that_takes_long_is_followed_sooner_by_the_next(clock: MockClock) -> None:
+    world = World()
+    world.give(1)
+    world.lake.held.clear()
+    async with world.running():
+        await until(lambda: world.lake.hanging == 1)
+        await trio.sleep(0.4 * EVERY_S)
+        world.give(2)
+        world.lake.held.set()
+        await until(lambda: world.ship.mark == 2)
+    (first, *_), (second, *_) = world.lake.commits
+    assert second - first < 0.5 * EVERY_S  # 0.2 of it, and moments
+
+
 async def test_until_the_mark_is_known_retention_deletes_nothing(clock: MockClock) -> None:
     world = World()
     assert world.store.ship_mark == 0
