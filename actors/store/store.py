@@ -105,7 +105,7 @@ class Store:
         self._adopted = False
         self._came_alone = False
         self._through = 0
-        self._asked = False  # whether the file's watermark has been read since the start
+        self._asked = False  # whether the file's watermark has been read since the start, or the last failed merge
         self._started = datetime.now(UTC)
         self.unreached = ""  # why other programs do not see the newest rows, if they do not
         self._next = 1
@@ -310,8 +310,9 @@ class Store:
             return Merged(), state
         paths = {table.name: [self._tail.path(table, s) for s in chosen.segments[table.name]] for table in TABLES}
         self._manifest.begin()
+        self._asked = False  # a commit may succeed, and the checkpoint after it fail
         counts = self._duck.merge(con, paths, chosen.through)
-        self._through = chosen.through
+        self._through, self._asked = chosen.through, True
         segments = sum(map(len, paths.values()))
         return Merged(rows=chosen.rows, segments=segments, backlog=chosen.more), Entry(chosen.through, counts)
 

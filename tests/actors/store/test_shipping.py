@@ -11,11 +11,12 @@ from actors.model.batch import Batch
 from actors.model.errors import DatabaseLocked
 from actors.settings import StoreLimits
 from actors.sink.lake.lake import Batches
+from actors.store.database import FileTrouble
 from actors.store.segments import crc_of
 from actors.store.store import Store
 from actors.store.tables import TABLES
 from tests.harness.recording_samples import ask, batch, settings, store, write
-from tests.harness.store_harness import StumblingFiles, reader
+from tests.harness.store_harness import StumblingFiles, WatchedFiles, reader
 
 ALL = 1_000_000
 NARROW = StoreLimits(compact_width=3, compact_rows_max=30)
@@ -219,6 +220,29 @@ def test_a_batch_counts_only_when_its_write_has_returned(tmp_path: Path) -> None
         assert [b.through for b in read_all(made)] == first
         made.write(batch(number))
         assert numbers_of(read_all(made)) == {first[0]: 6, number: 6}
+
+
+def test_nothing_is_joined_across_a_watermark_that_a_failed_merge_may_have_raised(tmp_path: Path) -> None:
+    """Its commit succeeded, and the checkpoint after it failed."""
+    configured, files = settings(tmp_path), WatchedFiles()
+
+    def disk_full(point: str) -> None:
+        if point == "merge.committed":
+            raise duckdb.IOException("no space left")
+
+    with store(configured, files, limits=NARROW) as made:
+        numbers = write(made)
+        made.merge()
+        numbers += write(made, 8)
+        files.at = disk_full
+        with pytest.raises(FileTrouble):
+            made.merge(rows_max=24)
+        files.at = lambda _: None
+        for _ in range(2):
+            made.compact()
+            assert ask(configured.path, "SELECT count(*), count(DISTINCT trade_id) FROM ticks") == [(54, 54)]
+            assert numbers_of(read_all(made)) == dict.fromkeys(numbers, 6)
+            made.merge(rows_max=6)
 
 
 def test_a_range_that_was_begun_is_read_as_it_was(tmp_path: Path) -> None:
