@@ -47,8 +47,7 @@ class DeltaLake:
 
     `uri` is a folder, file:// or s3://. `options` are those of delta-rs for the storage, credentials among them, or
     a function that returns them, which is called again after an error, so that new credentials count; they are
-    never shown. `crash_point` gets the names of moments at which tests kill the
-    process. Raises LakeMisconfigured.
+    never shown. `crash_point` gets the names of moments at which tests kill the process. Raises LakeMisconfigured.
     """
 
     def __init__(
