@@ -47,10 +47,14 @@ class Handles:
             return None
 
     def for_writing(self, table: LakeTable) -> "DeltaTable":
-        """The table at a version that this process has seen, created if there is none (also if another process
-        creates it now), with all columns.
+        """The table with all columns, created if there is none (also if another process creates it now).
+
+        On object storage it is at its newest version: a write reads what others have committed since the handle's
+        version one request after the other, and many recorders would wait for each other. In a folder it is at a
+        version that this process has seen.
         """
-        handle = self._usable(table.name) or self.newest(table.name) or self._create(table)
+        handle = self._usable(table.name) if self._folder is not None else None
+        handle = handle or self.newest(table.name) or self._create(table)
         if table.name not in self._checked:
             self._complete(table, handle)
             self._sync(table.name, handle, max(0, handle.version() - CHECKPOINT_VERSIONS))
