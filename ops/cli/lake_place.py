@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from actors.sink.lake.credentials import CredentialsWrong, storage_options
+from actors.sink.lake.credentials import CredentialsWrong, configured_options
 from ops.cli.common import configuration
 from ops.config.config import Config, ConfigErrors
 from ops.export.query import QueryError
@@ -50,7 +50,7 @@ def lake_place(uri: str | None, config_path: Path | None) -> LakePlace:
     if uri is None and lake is None:
         raise QueryError("no lake is configured: set [lake] uri and recorder, or name one with --uri")
     try:
-        options = storage_options(lake) if lake else {}
+        options = configured_options(lake) if lake else {}
     except CredentialsWrong as error:
         raise QueryError(f"lake.credentials: expected {error}") from error
     except OSError as error:

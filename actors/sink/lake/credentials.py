@@ -50,7 +50,7 @@ def read_credentials(path: Path) -> dict[str, str]:
     return found
 
 
-def storage_options(lake: LakeSettings) -> dict[str, str]:
+def configured_options(lake: LakeSettings) -> dict[str, str]:
     """All options of the lake. Raises OSError and CredentialsWrong."""
     secret = read_credentials(lake.credentials) if lake.credentials is not None else {}
     return {**lake.options, **secret}

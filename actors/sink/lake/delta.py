@@ -20,7 +20,7 @@ from actors.sink.lake.durability import folder_of
 from actors.sink.lake.errors import LakeMisconfigured, LakeMoved, LakeUnavailable, hidden, shortened, sorted_error
 from actors.sink.lake.handles import Handles
 from actors.sink.lake.lake import Batches, Marks
-from actors.sink.lake.options import secrets, storage_options
+from actors.sink.lake.options import delta_options, secrets
 from actors.sink.lake.rows import Rows, format_of
 from actors.sink.lake.tables import SHIPMENTS, TABLES, LakeTable
 
@@ -107,7 +107,7 @@ class DeltaLake:
 
     def _opened(self) -> Handles:
         if self._handles is None:
-            self._options = storage_options(self._uri, self._read_options())
+            self._options = delta_options(self._uri, self._read_options())
             self._handles = Handles(self._deltalake, self._uri, self._recorder, self._options)
         return self._handles
 

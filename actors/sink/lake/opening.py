@@ -6,7 +6,7 @@ from functools import partial
 import trio
 
 from actors.settings import LakeSettings
-from actors.sink.lake.credentials import storage_options
+from actors.sink.lake.credentials import configured_options
 from actors.sink.lake.lake import Lake
 from actors.sink.lake.ship import Ship, Source
 
@@ -15,7 +15,9 @@ def open_lake(settings: LakeSettings, crash_point: Callable[[str], None] = lambd
     """The lake. Raises LakeMisconfigured, and OSError if the file of its credentials cannot be read."""
     from actors.sink.lake.delta import DeltaLake
 
-    return DeltaLake(settings.uri, settings.recorder, partial(storage_options, settings), crash_point=crash_point)
+    return DeltaLake(
+        settings.uri, settings.recorder, partial(configured_options, settings), crash_point=crash_point
+    )
 
 
 def ship_to(

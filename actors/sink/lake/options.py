@@ -23,7 +23,7 @@ _SAFE: Mapping[str, str] = {"aws_conditional_put": "etag", "aws_s3_allow_unsafe_
 _SECRET = re.compile(r"(?i)key|secret|token|passw|credential|sas|signature")
 
 
-def storage_options(uri: str, options: Mapping[str, str]) -> dict[str, str]:
+def delta_options(uri: str, options: Mapping[str, str]) -> dict[str, str]:
     """All options for delta-rs; a folder needs none. The user's may change the time limits, but not the safety."""
     if "://" not in uri or uri.startswith("file://"):
         return {}

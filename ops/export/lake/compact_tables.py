@@ -20,7 +20,7 @@ from arro3.core import DataType
 from actors.sink.lake.durability import folder_of, sync_commits
 from actors.sink.lake.errors import hidden, sorted_error
 from actors.sink.lake.handles import Handles
-from actors.sink.lake.options import secrets, storage_options
+from actors.sink.lake.options import delta_options, secrets
 from actors.sink.lake.tables import LakeTable
 from actors.store.sql import sql_text
 from ops.export.query import QueryError
@@ -78,7 +78,7 @@ class LakeFolder:
 
     @property
     def _options(self) -> dict[str, str]:
-        return storage_options(self.uri, self.options)
+        return delta_options(self.uri, self.options)
 
     @property
     def shown(self) -> str:

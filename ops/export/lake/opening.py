@@ -16,7 +16,7 @@ import duckdb
 
 from actors.model.ticks import TICKS
 from actors.sink.lake.errors import hidden, shortened, sorted_error
-from actors.sink.lake.options import secrets, storage_options
+from actors.sink.lake.options import delta_options, secrets
 from actors.sink.lake.tables import SHIPMENTS, TABLES
 from ops.export.lake.compact_tables import COMPACTIONS
 from ops.export.query import QueryError
@@ -72,7 +72,7 @@ def open_lake(uri: str, options: Mapping[str, str]) -> LakeTables:
     except ImportError as error:
         raise QueryError("a lake is read with the package deltalake: pip install 'tickwarden[lake]'") from error
     hides, uri = secrets(options), uri.rstrip("/")
-    shown, storage = hidden(uri, hides), storage_options(uri, options)
+    shown, storage = hidden(uri, hides), delta_options(uri, options)
     tables = {}
     for name in NAMES:
         try:

@@ -19,7 +19,7 @@ from actors.exchanges.registry import EXCHANGES
 from actors.model.batch import Batch
 from actors.model.ticks import Block
 from actors.settings import ExchangeSettings, LakeSettings, StoreSettings, SupervisionSettings
-from actors.sink.lake.credentials import storage_options
+from actors.sink.lake.credentials import configured_options
 from actors.store.store import Store
 from ops.cli.commands import COMMANDS
 from ops.config.checks import Wrong
@@ -622,12 +622,12 @@ def test_a_lake_is_a_folder_beside_the_file_or_an_address_on_object_storage(fold
     (folder / "keys").chmod(0o600)
     lake = load(folder, f'[lake]\nuri = "tape/"\nrecorder = "tokyo-1"\n{ONE}').lake
     assert lake == LakeSettings(uri=str(folder / "tape"), recorder="tokyo-1")
-    assert lake.every_s == 10.0 and storage_options(lake) == {}
+    assert lake.every_s == 10.0 and configured_options(lake) == {}
     text = '[lake]\nuri = "s3://bucket/tape/"\nrecorder = "a.b"\nevery_s = 1\ncredentials = "keys"\n'
     config = load(folder, f'{text}[lake.options]\nAWS_REGION = "x"\nAWS_ALLOW_HTTP = true\n{ONE}')
     assert config.lake is not None and config.pipeline().lake == config.lake
     assert (config.lake.uri, config.lake.every_s) == ("s3://bucket/tape", 1.0)
-    assert storage_options(config.lake) == {
+    assert configured_options(config.lake) == {
         "AWS_REGION": "x",
         "AWS_ALLOW_HTTP": "true",
         "AWS_ACCESS_KEY_ID": "a",

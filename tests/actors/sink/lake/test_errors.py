@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from actors.sink.lake.errors import LakeMisconfigured, LakeUnavailable, hidden, sorted_error
-from actors.sink.lake.options import secrets, storage_options
+from actors.sink.lake.options import delta_options, secrets
 
 URI = "s3://lake/tape"
 
@@ -49,10 +49,8 @@ def test_credentials_and_signatures_are_hidden_wherever_they_stand() -> None:
 
 
 def test_options_bound_every_request_and_keep_commits_safe() -> None:
-    options = storage_options(
-        URI, {"AWS_S3_ALLOW_UNSAFE_RENAME": "true", "AWS_REGION": "eu-west-1", "timeout": "3s"}
-    )
+    options = delta_options(URI, {"AWS_S3_ALLOW_UNSAFE_RENAME": "true", "AWS_REGION": "eu-west-1", "timeout": "3s"})
     assert options["aws_s3_allow_unsafe_rename"] == "false" and options["aws_conditional_put"] == "etag"
     assert options["aws_region"] == "eu-west-1" and options["timeout"] == "3s"
     assert {"connect_timeout", "retry_timeout", "max_retries"} <= options.keys() and "allow_http" not in options
-    assert storage_options("folder", {"AWS_REGION": "eu-west-1"}) == {}
+    assert delta_options("folder", {"AWS_REGION": "eu-west-1"}) == {}
