@@ -205,9 +205,9 @@ async def test_a_lake_says_how_far_it_is_behind_and_without_one_its_series_are_t
     assert value(text, "tickwarden_lake_behind_batches") == 1 and value(text, "tickwarden_lake_behind_ticks") == 3
     assert 0 <= value(text, "tickwarden_lake_behind_seconds") < PATIENCE_S
     assert value(text, "tickwarden_lake_mark") == 3
-    told = status(pipeline)["lake"]
-    assert isinstance(told, dict) and (told["uri"], told["recorder"], told["mark"]) == (lake.uri, "r", 3)
-    assert lake_words(told).startswith("nothing sent yet, ")
+    shown = status(pipeline)["lake"]
+    assert isinstance(shown, dict) and (shown["uri"], shown["recorder"], shown["mark"]) == (lake.uri, "r", 3)
+    assert lake_words(shown).startswith("nothing sent yet, ")
     pipeline.ship.mark = None
     assert lake_words(lake_of(pipeline.ship)) == "not reached yet"
 

@@ -205,10 +205,10 @@ def test_every_recorded_trade_is_on_the_tape_once_and_what_is_missing_is_listed(
     random = Random(seed)  # hypothesis would begin with worlds in which nothing happens
     tape = any_tape(random)
     common = random.randint(15, 25)
-    told = [any_recorder(random, (common, common + 4)) for _ in range(random.randint(2, 3))]
+    recorders = [any_recorder(random, (common, common + 4)) for _ in range(random.randint(2, 3))]
     with TemporaryDirectory(prefix="tape-", dir="/dev/shm") as uri:
-        records = [record(who, f"run-{n}", tape) for n, who in enumerate(told)]
-        for number, (who, made) in enumerate(zip(told, records, strict=True)):
+        records = [record(who, f"run-{n}", tape) for n, who in enumerate(recorders)]
+        for number, (who, made) in enumerate(zip(recorders, records, strict=True)):
             send(uri, f"r{number}", who, made.batches)
         with lake_engine(open_lake(uri, {})) as engine:
             create_views(engine, "gaps")
@@ -229,7 +229,7 @@ def test_every_recorded_trade_is_on_the_tape_once_and_what_is_missing_is_listed(
         assert present or not complete, (trade, states)
         gaps = [one for one in found["gaps"] if one[0] == trade.exchange and one[3] != "filled"]
         listed = any(one[1] <= at and (one[2] is None or at <= one[2]) for one in gaps)
-        ran = any(who.start <= _second(trade) < who.counted_until for who in told)
+        ran = any(who.start <= _second(trade) < who.counted_until for who in recorders)
         assert present or listed or not ran, (trade, gaps)
 
 
