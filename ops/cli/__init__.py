@@ -21,6 +21,7 @@ Helpers
   questions        what `init` asks
   completion, completing   the scripts for shells, and the names that they complete
   streams          stdout and stderr that may be closed or limited
+  ctrl_c           Ctrl-C while an engine computes
 
 This module is the entry point and imports nothing heavy, so that a signal during the imports is not lost.
 """

@@ -6,6 +6,7 @@ import click
 
 from ops.cli.common import config_option
 from ops.cli.completing import lake_examples
+from ops.cli.ctrl_c import ends_on_ctrl_c
 from ops.cli.lake_place import lake_place, uri_option
 from ops.cli.row_output import LIST, chosen, example_option, list_examples, output, row_options
 from ops.export.lake.examples import LAKE_EXAMPLES
@@ -49,7 +50,7 @@ def lake_query_command(
     sql = chosen(sql, example, LAKE_EXAMPLES, _FIRST)
     try:
         place = lake_place(uri, config_path)
-        with lake_query(place.uri, place.options, sql, place.dialects) as answer:
+        with ends_on_ctrl_c(), lake_query(place.uri, place.options, sql, place.dialects) as answer:
             if out is None:
                 into.print(answer)
             else:

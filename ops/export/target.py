@@ -32,14 +32,25 @@ def check(source: Path, target: Path, *, as_folder: bool, overwrite: bool) -> No
         )
 
 
+_workshops: set[Path] = set()
+
+
 @contextmanager
 def workshop(target: Path) -> Iterator[Path]:
     """A temporary folder beside the target; deleted afterwards in any case."""
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f"{target.name}.partial-", dir=target.parent))
+    _workshops.add(work)
     try:
         yield work
     finally:
+        shutil.rmtree(work, ignore_errors=True)
+        _workshops.discard(work)
+
+
+def delete_workshops() -> None:
+    """Deletes all of them, for a process that ends at once."""
+    for work in list(_workshops):
         shutil.rmtree(work, ignore_errors=True)
 
 

@@ -7,7 +7,7 @@ without ticks.
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import Any
 
 import duckdb
@@ -16,6 +16,7 @@ from actors.sink.lake.tables import SHIPMENTS, TABLES
 from actors.store.connecting import MEMORY, command_limits, connect
 from actors.store.sql import sql_text
 from ops.export.lake.opening import LakeTables, engine_errors
+from ops.export.target import workshop
 
 
 class LakeEngine:
@@ -72,7 +73,7 @@ class LakeEngine:
 def lake_engine(lake: LakeTables) -> Iterator[LakeEngine]:
     """An engine, closed when the block ends. Raises QueryError, also for what the engine raises in the block."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="tickwarden-lake-")))
+        folder = stack.enter_context(workshop(Path(gettempdir(), "tickwarden-lake")))
         con = stack.enter_context(connect(MEMORY, command_limits()))
         con.execute("SET TimeZone = 'UTC'")
         with engine_errors(lake.hides):

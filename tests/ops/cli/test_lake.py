@@ -1,8 +1,10 @@
 """`tickwarden lake`: its formats, files and exit codes, and where it finds a lake."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,7 +14,9 @@ import pytest
 from ops.cli.commands import cli
 from ops.cli.lake import COMMANDS
 from ops.export.lake.examples import LAKE_EXAMPLES
-from tests.harness.cli_process import environment, tickwarden_here
+from ops.terminal.exit_codes import INTERRUPTED
+from tests.harness.amounts import variants
+from tests.harness.cli_process import COMMAND, environment, tickwarden_here, wait_for
 from tests.harness.lake_values import batch, ship, small_lake, trades
 
 TAPE = "SELECT trade_id, price, received_at, side FROM ticks WHERE exchange = 'kraken' ORDER BY received_at LIMIT 2"
@@ -136,3 +140,25 @@ def test_without_the_package_it_says_how_to_install_it(folder: Path) -> None:
     )
     assert done.returncode == 1 and "pip install 'tickwarden[lake]'" in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
+
+
+# Takes hours, most of them in the engine, before there is a row.
+ENDLESS = "SELECT count(*) FROM generate_series(1, 10000000) AS a CROSS JOIN generate_series(1, 10000000) AS b"
+
+
+@pytest.mark.parametrize("words", variants("--out rows.parquet", ""))
+def test_ctrl_c_ends_a_query_while_the_engine_computes_and_leaves_nothing(
+    words: str, folder: Path, tmp_path: Path
+) -> None:
+    chosen = environment(tmp_path, TMPDIR=str(tmp_path))
+    command = [*COMMAND, "lake", "query", "--uri", str(folder / "lake"), ENDLESS, *words.split()]
+    process = subprocess.Popen(command, cwd=tmp_path, env=chosen, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for("the query", lambda: list(tmp_path.glob("tickwarden-lake.partial-*")))
+        time.sleep(1.0)  # now it computes, or will soon
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == INTERRUPTED
+    finally:
+        process.kill()
+        _, errors = process.communicate()
+    assert errors == "" and list(tmp_path.iterdir()) == []
