@@ -11,7 +11,7 @@ import trio
 
 from ops.sandbox import LOOPBACKS, Sandbox, parse_faults
 from ops.sandbox.truth import Verdict
-from tests.harness.exchange_values import FIVE, UNCOUNTED
+from tests.harness.exchange_values import FIVE, NAMELESS, UNCOUNTED
 from tests.harness.truth_service import Service
 
 DAY_S = 86_400.0
@@ -19,7 +19,7 @@ DAY_S = 86_400.0
 CLOCKS_S = (0.0, -1.5, 40.0, -90.0, 3_600.0, -7_200.0, 30 * DAY_S, -30 * DAY_S, 400 * DAY_S, -3_650 * DAY_S)
 # One frame in a hundred is never sent, where that can be known.
 DROPS = ("gap=0.01", "reorder=0.02")
-OTHERS = ("duplicate=0.05", "garbage=0.01")
+GARBAGE, DUPLICATE = "garbage=0.01", "duplicate=0.05"  # no duplicates where no id could tell them from trades
 NOW_AND_THEN = ("flap=0.7", "stall=0.5", "half_open", "close=1006", "outage=1")
 RARER = [name for name in LOOPBACKS if name not in FIVE]
 RARER_COUNT = 3  # one machine runs the service, the exchanges and the check
@@ -39,8 +39,9 @@ async def kills_under_flood(
             for life, seconds in enumerate(lives_s):
                 service.start(clocks[life % len(clocks)])
                 for name in sandbox.exchanges:
-                    faults = [*OTHERS, *HISTORY, *random.sample(NOW_AND_THEN, random.randint(0, 2))]
+                    faults = [GARBAGE, *HISTORY, *random.sample(NOW_AND_THEN, random.randint(0, 2))]
                     faults += () if name in UNCOUNTED else DROPS
+                    faults += () if name in NAMELESS else (DUPLICATE,)
                     sandbox.set_faults(parse_faults(faults, every_s=random.uniform(0.5, 3.0)), name)
                 await service.records(each=life == 0)
                 await trio.sleep(seconds)
