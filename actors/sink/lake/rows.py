@@ -1,7 +1,6 @@
 """The rows of a commit as the lake's tables have them, and how their files are written."""
 
 import time
-from collections.abc import Iterable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,6 @@ from actors.sink.lake.tables import SHIPMENTS, LakeTable
 
 if TYPE_CHECKING:
     from deltalake import WriterProperties
-
-_EPOCH_DAY = 719_163  # date(1970, 1, 1).toordinal()
 
 
 def format_of(deltalake: ModuleType, table: LakeTable) -> "WriterProperties":
@@ -78,22 +75,8 @@ class Rows:
     def shipments(self, batches: Batches) -> Table:
         """The rows of `shipments` for this commit."""
         sent = sorted(batches.shipped, key=lambda one: (one.table, one.exchange, one.day))
+        commit = (self._recorder, batches.store_id, batches.above, batches.through)
         now_us = time.time_ns() // 1000
-        columns: tuple[Iterable[Any], ...] = (
-            [self._recorder] * len(sent),
-            [batches.store_id] * len(sent),
-            [batches.above] * len(sent),
-            [batches.through] * len(sent),
-            [one.table for one in sent],
-            [one.exchange for one in sent],
-            [one.day.toordinal() - _EPOCH_DAY for one in sent],
-            [one.rows for one in sent],
-            [str(one.checksum) for one in sent],
-            [now_us] * len(sent),
+        return SHIPMENTS.of_rows(
+            [(*commit, one.table, one.exchange, one.day, one.rows, one.checksum, now_us) for one in sent]
         )
-        plain = {"day": DataType.int32(), "checksum": DataType.string(), "at": DataType.int64()}
-        arrays = [
-            Array(values, plain.get(name, kind)).cast(kind)
-            for (name, kind), values in zip(SHIPMENTS.columns, columns, strict=True)
-        ]
-        return Table.from_arrays(arrays, schema=SHIPMENTS.arrow)

@@ -1,10 +1,11 @@
 """The tables of a lake: the columns of the file's tables with their Arrow types, and those that a lake adds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
-from arro3.core import DataType, Field
+from arro3.core import Array, DataType, Field, Table
 from arro3.core import Schema as ArrowSchema
 
 from actors.model.records import AUDIT, EVENTS, FEEDS, GAP_STATES, INSTRUMENTS, LAGS
@@ -23,6 +24,7 @@ _STORED: Mapping[str, Any] = {
     INSTANT.sql: DataType.timestamp("us", tz="UTC"),
 }
 _DATE = DataType.date32()
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
 _COUNT = DataType.decimal128(38, 0)  # a sum of checksums exceeds 64 bits
 _ADDED = (("recorder", _STORED[TEXT.sql]), ("store", _STORED[TEXT.sql]), ("batch", _STORED[INTEGER.sql]))
 
@@ -47,6 +49,25 @@ class LakeTable:
     def arrow(self) -> ArrowSchema:
         """The columns as an Arrow schema."""
         return ArrowSchema([Field(name, kind, nullable=True) for name, kind in self.columns])
+
+    def of_rows(self, rows: Sequence[Sequence[Any]]) -> Table:
+        """An Arrow table of these rows, whose values are in the order of the columns: text, integers, dates and
+        times as microseconds UTC.
+        """
+        columns = zip(*rows, strict=True) if rows else [()] * len(self.columns)
+        arrays = [_array(values, kind) for (_, kind), values in zip(self.columns, columns, strict=True)]
+        return Table.from_arrays(arrays, schema=self.arrow)
+
+
+def _array(values: Sequence[Any], kind: Any) -> Array:
+    """Arrow makes dates, times and long counts from these other values only."""
+    if kind == _DATE:
+        return Array([day.toordinal() - _EPOCH_DAY for day in values], DataType.int32()).cast(kind)
+    if kind == _STORED[INSTANT.sql]:
+        return Array(list(values), DataType.int64()).cast(kind)
+    if kind == _COUNT:
+        return Array([str(number) for number in values], DataType.string()).cast(kind)
+    return Array(list(values), kind)
 
 
 def _of(schema: Schema) -> LakeTable:

@@ -24,7 +24,7 @@ from actors.model.ticks import TICKS
 from actors.sink.lake.tables import TABLES
 from ops.export.lake.compact_coverage import store_coverage
 from ops.export.lake.compact_tables import COMPACTING, COMPACTIONS, COVERAGE, LakeChanged, LakeFolder, keep_order
-from ops.export.lake.compact_ticks import How, Part, compact_part, parts_of
+from ops.export.lake.compact_ticks import How, Part, compact_part, is_compacted, parts_of
 from ops.export.lake.opening import compactions, open_lake
 from ops.export.query import QueryError
 
@@ -103,8 +103,7 @@ def compact(
     opened = open_lake(lake.uri, lake.options)
     ticks, lasts = opened.tables.get(TICKS.name), compactions(opened)
     for part in [] if ticks is None else days.select(parts_of(ticks)):
-        last = lasts.get((part.exchange or "", part.day))
-        if last is not None and last.rows == part.rows:
+        if is_compacted(part, lasts):
             continue
         if dry_run:
             yield _done(TICKS.name, part, part, "would be compacted")

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import duckdb
-from arro3.core import Array, DataType, Table
+from arro3.core import DataType
 
 from actors.model.ticks import TICKS
 from actors.sink.lake.errors import hidden, shortened
@@ -30,7 +30,7 @@ from actors.sink.lake.tables import TABLES
 from actors.store.checksum import checksum_sql
 from actors.store.connecting import Limits, connect
 from ops.export.lake.compact_tables import COMPACTIONS, LakeChanged, LakeFolder, of_day, replace_day
-from ops.export.lake.opening import LakeTables, compactions, engine_errors, transaction_of
+from ops.export.lake.opening import Compaction, LakeTables, compactions, engine_errors, transaction_of
 from ops.export.lake.tape import kept_sql
 from ops.export.query import QueryError
 
@@ -44,8 +44,6 @@ FILE_BYTES = 256 * MB
 GROUP_ROWS = 1 << 17
 ZSTD_LEVEL = 3
 CONFLICTS_MAX = 5
-# The types of Python's values of these columns.
-_PLAIN = {"day": DataType.int32(), "checksum": DataType.string(), "at": DataType.int64()}
 _STORES = "SELECT recorder || '/' || store AS store, count(*) AS rows FROM ticks"
 _ORDER = 'symbol, coalesce("timestamp", received_at), received_at, TRY_CAST(trade_id AS BIGINT), trade_id, batch'
 
@@ -88,6 +86,12 @@ def parts_of(table: "DeltaTable") -> list[Part]:
     return sorted(parts, key=lambda part: (part.day, part.exchange or ""))
 
 
+def is_compacted(part: Part, lasts: Mapping[tuple[str, date], Compaction]) -> bool:
+    """Whether nothing was added since the newest compaction (see `compactions`): it wrote as many rows."""
+    last = lasts.get((part.exchange or "", part.day))
+    return last is not None and last.rows == part.rows
+
+
 def compact_part(lake: LakeFolder, part: Part, how: How) -> Part | None:
     """Compacts one exchange and day; returns what it consists of now, or None if nothing was added since last time.
 
@@ -113,9 +117,10 @@ def _attempt(lake: LakeFolder, part: Part, how: How) -> Part | None:
         return None
     table = lake.table(COMPACTIONS.name)
     tables = {TICKS.name: ticks} if table is None else {TICKS.name: ticks, COMPACTIONS.name: table}
-    last = compactions(LakeTables(lake.shown, tables)).get((part.exchange or "", part.day))
-    if last is not None and last.rows == found.rows:
+    lasts = compactions(LakeTables(lake.shown, tables))
+    if is_compacted(found, lasts):
         return None
+    last = lasts.get((part.exchange or "", part.day))
     with TemporaryDirectory(prefix="tickwarden-compact-", dir=how.folder) as folder:
         limits = Limits(how.memory, Path(folder) / "spill", how.threads)
         with connect(Path(folder) / "day.duckdb", limits) as con:
@@ -190,19 +195,9 @@ def _intend(
     identifier = transaction_of(part.exchange, part.day)
     handle = lake.created(COMPACTIONS)
     number = 1 + max(ticks.transaction_version(identifier) or 0, handle.transaction_version(identifier) or 0)
-    values = {
-        "exchange": part.exchange,
-        "day": (part.day - date(1970, 1, 1)).days,
-        "number": number,
-        "rows": rows,
-        "checksum": str(checksum),
-        "through": json.dumps(dict(sorted(through.items()))),
-        "at": time.time_ns() // 1000,
-    }
-    intent = Table.from_arrays(
-        [Array([values[name]], _PLAIN.get(name, kind)).cast(kind) for name, kind in COMPACTIONS.columns],
-        schema=COMPACTIONS.arrow,
-    )
+    marks = json.dumps(dict(sorted(through.items())))
+    now_us = time.time_ns() // 1000
+    intent = COMPACTIONS.of_rows([(part.exchange, part.day, number, rows, checksum, marks, now_us)])
     lake.commit(
         COMPACTIONS.name,
         handle,

@@ -8,7 +8,7 @@ from actors.model.ticks import TICKS
 from actors.sink.lake.tables import SHIPMENTS
 from actors.store.sql import sql_text
 from ops.export.lake.compact import Days
-from ops.export.lake.compact_ticks import parts_of
+from ops.export.lake.compact_ticks import is_compacted, parts_of
 from ops.export.lake.engine import LakeEngine, counted, raw
 from ops.export.lake.opening import LakeTables, Store, compactions
 from ops.export.lake.union import COVERAGE_UNION
@@ -127,9 +127,6 @@ def _to_compact(lake: LakeTables, now: datetime) -> list[tuple[str, date]]:
     ticks = lake.tables.get(TICKS.name)
     if ticks is None:
         return []
-    done = {one: last.rows for one, last in compactions(lake).items()}
+    lasts = compactions(lake)
     closed = Days(now=now).select(parts_of(ticks))
-    found = [
-        (part.exchange or "", part.day) for part in closed if done.get((part.exchange or "", part.day)) != part.rows
-    ]
-    return sorted(found)
+    return sorted((part.exchange or "", part.day) for part in closed if not is_compacted(part, lasts))
