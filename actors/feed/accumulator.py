@@ -64,7 +64,6 @@ class Accumulator:
         self._exchange, self._account, self._intake, self._expect = exchange, account, intake, expect
         self._continuity, self._chunk_rows = continuity, chunk_rows
         self._hold = continuity.hold
-        self.put_last = 0
         self.full = False  # a chunk is to be sent to the buffer now
         self.decode: Callable[[], None] | None = None  # set while a session reads: decodes what waits
         self._expected = False
@@ -266,12 +265,18 @@ class Accumulator:
             )
         )
 
-    def collect(self) -> Chunk | None:
-        """See Source: decodes what waits, then as `rest`."""
-        self._expected = False
+    def prepare(self) -> None:
+        """See Source: decodes what waits."""
         if self.decode is not None:
             self.decode()
-        return self.rest()
+
+    def collect(self) -> Chunk | None:
+        """See Source: as `rest`; messages that have come since it was prepared are expected next time."""
+        chunk = self.rest()
+        self._expected = bool(self._messages) and self.decode is not None
+        if self._expected:
+            self._expect(self)
+        return chunk
 
     def rest(self) -> Chunk | None:
         """Removes and returns all ticks and rejects not sent to the buffer; None if there are none."""
@@ -303,7 +308,6 @@ class Accumulator:
             try:
                 await self._intake.put(chunk)
                 put = True
-                self.put_last = self._intake.put_so_far
             finally:
                 if not put:
                     self._take_back(chunk)
@@ -327,7 +331,6 @@ class Accumulator:
             try:
                 self._intake.put_nowait(chunk)
                 put = True
-                self.put_last = self._intake.put_so_far
             finally:
                 if not put:
                     self._take_back(chunk)

@@ -34,7 +34,7 @@ class GapReporter:
     exchange's markets (see `read_states`), or raises DatabaseLocked. `expect`: see Accumulator.
     """
 
-    put_last, follows = 0, True
+    follows = True
 
     def __init__(
         self,
@@ -146,6 +146,9 @@ class GapReporter:
         self._opened = self._continuity.gaps_opened
         if gaps or feeds:
             self.queue(Chunk(Block(self._exchange), gaps=gaps, feeds=feeds))
+
+    def prepare(self) -> None:
+        """See Source: there is nothing to do."""
 
     def collect(self) -> Chunk | None:
         """See Source: gaps that a kill must not lose once the trades after them are stored."""

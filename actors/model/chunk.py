@@ -31,12 +31,13 @@ class Chunk:
 
 
 class Source(Protocol):
-    """Holds rows until the buffer collects them. `put_last` is how many items had been put into the buffer's
-    mailbox when this source put its last one there: they come before its rows. One with `follows` is collected
-    after all others: what they bring may make it hold something for the same batch, which comes in any order."""
+    """Holds rows until the buffer collects them. One with `follows` is collected after all others: what they bring
+    may make it hold something for the same batch, which comes in any order."""
 
-    put_last: int
     follows: bool
 
+    def prepare(self) -> None:
+        """Does what takes long before its rows can be collected; never waits and never raises."""
+
     def collect(self) -> Chunk | None:
-        """Removes and returns everything that it holds; never waits and never raises."""
+        """Removes and returns the rows that it holds, without delay; never waits and never raises."""

@@ -1,4 +1,9 @@
-"""The buffer actor: joins the chunks of all exchanges into batches for the writer, sealed by size or age."""
+"""The buffer actor: joins the chunks of all exchanges into batches for the writer, sealed by size or age.
+
+A batch holds everything that has been admitted up to one moment and was not in an earlier one, wherever it waited.
+Two connections deliver the trades of a market, and a crash loses what was not written: where ids do not count, only
+the newest stored trade shows what that was, so nothing older may be missing, nor may a gap be stored before them.
+"""
 
 import dataclasses
 import json
@@ -64,10 +69,10 @@ class Buffer:
         self._number = number
         self._pending: list[Chunk] = []
         self._pending_rows = 0
-        self._rests: deque[tuple[int, Chunk]] = deque()  # each after what had been put into the intake before
+        self._rests: deque[tuple[int, Chunk]] = deque()  # each after so many items of the intake
         self._sources: dict[Source, None] = {}  # that hold rows
         self._show_at = math.inf
-        self._flushing = False  # a flush was requested, and not everything is in the intake yet
+        self._flushing = False  # a batch was requested
         self._due = 0.0  # when the oldest pending item must be passed on
         self._since = 0.0  # when the oldest item arrived
         self._flooded = False  # the last batch was full
@@ -79,7 +84,7 @@ class Buffer:
         # each exchange adds the changes of its instrument list once a day
         self._instruments: list[InstrumentRow] = []
         self._audit_due = math.inf
-        self._wanted: int | None = None  # how much of the intake the requested batch includes
+        self._wanted: int | None = None  # how many items of the intake the batch includes that is being made
         self._waiting = trio.CancelScope()
         self.sealed_number = 0  # the newest batch's
         self.watchers: set[Watcher] = set()
@@ -111,7 +116,7 @@ class Buffer:
 
         It is queued after everything now in the intake, some of which may be of the same connection.
         """
-        self._rests.append((self.intake.put_so_far, chunk))
+        self._rests.append((self._put_so_far(), chunk))
         self._take_rests()
 
     def expect(self, source: Source) -> None:
@@ -128,25 +133,37 @@ class Buffer:
             self._waiting.deadline = min(self._waiting.deadline, self._show_at)
 
     async def _collect_sources(self) -> None:
-        """Takes the rows of all sources: each after what it had put into the intake before, or last of all."""
+        """Takes the rows of all sources at one moment; they come after everything that is in the intake then.
+
+        What takes long is done before, while other tasks get their turns.
+        """
         self._show_at = math.inf
         turn_ends = time.perf_counter() + COLLECT_S
-        for source, chunk in self._collected(follows=False):
-            if chunk is not None:
-                self._rests.append((source.put_last, chunk))
+        for source in list(self._sources):
+            source.prepare()
             if time.perf_counter() > turn_ends:
-                self._take_rests()
                 await trio.lowlevel.checkpoint()
                 turn_ends = time.perf_counter() + COLLECT_S
+        put = self._put_so_far()
+        for chunk in (*self._collected(follows=False), *self._collected(follows=True)):
+            self._rests.append((put, chunk))
         self._take_rests()
-        for _, chunk in self._collected(follows=True):
-            if chunk is not None:
-                self._take([chunk])
 
-    def _collected(self, *, follows: bool) -> Iterator[tuple[Source, Chunk | None]]:
+    def _collected(self, *, follows: bool) -> Iterator[Chunk]:
         for source in [source for source in self._sources if source.follows == follows]:
             self._sources.pop(source, None)
-            yield source, source.collect()
+            chunk = source.collect()
+            if chunk is not None:
+                yield chunk
+
+    def _put_so_far(self) -> int:
+        """How many items have been put into the intake in all, those included that wait for room."""
+        return self.intake.put_so_far + self.intake.statistics().waiting_put
+
+    def _has_taken(self, put: int) -> bool:
+        """Whether so many items have left the intake; who has waited for room may have been cancelled."""
+        intake = self.intake.statistics()
+        return intake.taken >= put or not (intake.depth or intake.waiting_put)
 
     def renumber(self) -> None:
         """Called while it does not run: another process may have used higher numbers than the last batch has."""
@@ -181,12 +198,12 @@ class Buffer:
                 await self._collect_sources()
                 await self._finish()
                 return
-            ripe = self._ripe()
-            if ripe or self._flushing or trio.current_time() >= self._show_at:
+            begins = self._wanted is None and self._ripe()
+            if begins or trio.current_time() >= self._show_at:
                 await self._collect_sources()
-            if self._flushing:
-                self._flushing, self._wanted = False, self.intake.put_so_far
-            if ripe or self._ripe():
+            if begins:
+                self._flushing, self._wanted = False, self._put_so_far()
+            if self._wanted is not None and self._has_taken(self._wanted):
                 self._seal()
 
     async def _finish(self) -> None:
@@ -202,11 +219,18 @@ class Buffer:
     async def _receive(self, context: Context) -> None:
         """Takes what is there, or waits until something arrives or is due."""
         self._take_rests()  # here too: a chunk before them may have been removed as a dead letter
-        self._waiting = trio.CancelScope(deadline=min(self._seal_at(), self._show_at))
-        if self._flushing or self._ripe():
-            return
+        at_once = self._limits.chunks_at_once
+        if self._wanted is None:
+            self._waiting = trio.CancelScope(deadline=min(self._seal_at(), self._show_at))
+            if self._ripe():
+                return
+        else:  # no item after the batch's last one
+            self._waiting = trio.CancelScope(deadline=self._show_at)
+            at_once = min(at_once, self._wanted - self.intake.statistics().taken)
+            if self._has_taken(self._wanted):
+                return
         with self._waiting:
-            async with self.intake.receive_many(self._limits.chunks_at_once) as chunks:
+            async with self.intake.receive_many(at_once) as chunks:
                 self._take(chunks)
             self._take_rests()
             for name in self._evidence.take_news():
@@ -217,8 +241,7 @@ class Buffer:
 
     def _take_rests(self) -> None:
         if self._rests:
-            taken = self.intake.statistics().taken
-            due = [chunk for _, chunk in takewhile(lambda rest: rest[0] <= taken, self._rests)]
+            due = [chunk for _, chunk in takewhile(lambda rest: self._has_taken(rest[0]), self._rests)]
             self._take(due)
             for _ in due:
                 self._rests.popleft()
@@ -252,10 +275,6 @@ class Buffer:
     def _has_something(self) -> bool:
         return bool(self._pending or self._sources or self._events or self._lags or self._instruments)
 
-    def _asked(self) -> bool:
-        """Whether a batch was requested and everything it must include has arrived."""
-        return self._wanted is not None and self.intake.statistics().taken >= self._wanted
-
     def _touch(self) -> None:
         if not self._has_something():
             if self._sealed is None:
@@ -265,7 +284,8 @@ class Buffer:
             self._waiting.deadline = self._batch_due(something=True)
 
     def _ripe(self) -> bool:
-        return self._pending_rows >= self._rows_max or trio.current_time() >= self._seal_at()
+        rows = self._pending_rows + self.intake.statistics().weight
+        return rows >= self._rows_max or trio.current_time() >= self._seal_at()
 
     def _seal_at(self) -> float:
         """When to make a batch that is not full.
@@ -273,7 +293,7 @@ class Buffer:
         Not while the writer has one: small batches would queue up behind it faster than it writes them, where one
         larger batch takes little longer.
         """
-        due = -math.inf if self._asked() else self._batch_due()
+        due = -math.inf if self._flushing else self._batch_due()
         return max(due, trio.current_time() + WRITER_POLL_S) if self.outbox.statistics().depth else due
 
     def _batch_due(self, *, something: bool = False) -> float:
@@ -287,8 +307,7 @@ class Buffer:
 
     def _seal(self) -> None:
         """Makes a batch of everything pending, without interruption."""
-        if self._asked():
-            self._wanted = None
+        self._wanted = None
         if not self._has_something() and trio.current_time() < self._batch_due():
             return
         self._touch()

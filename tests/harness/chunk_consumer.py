@@ -37,6 +37,8 @@ class ChunkConsumer:
             sources, self._sources, self._expecting = self._sources, {}, trio.Event()
             while self.intake.statistics().depth:  # noqa: ASYNC110 - what was put before comes before
                 await trio.sleep(COLLECT_S)
+            for source in sources:
+                source.prepare()
             chunks = [source.collect() for source in sources if not source.follows]
             followers = [source for source in (*sources, *self._sources) if source.follows]
             for source in followers:

@@ -12,7 +12,7 @@ from actors.exchanges.contract.feed import Trades
 from actors.feed.accumulator import Accumulator
 from actors.feed.decoder import Decoder
 from actors.model.chunk import Chunk, Source
-from actors.model.ticks import Block, IdPromise, Reason
+from actors.model.ticks import IdPromise, Reason
 from actors.telemetry.ledger import Account
 from supervisor import Mailbox
 from tests.harness.exchange_server import trade
@@ -48,6 +48,7 @@ async def test_messages_wait_and_are_decoded_together_each_with_the_time_it_was_
         desk.read(number, at_ns=NS + number)
     assert (desk.accumulator.waiting, desk.account.received) == (5, 0)
     desk.accumulator.decode = desk.decode
+    desk.accumulator.prepare()
     chunk = desk.accumulator.collect()
     assert chunk is not None
     assert chunk.block.trade_id == ["0", "1", "2", "3", "4"]
@@ -64,19 +65,23 @@ async def test_the_buffer_learns_once_that_there_is_something_until_it_has_colle
     for number in range(3):
         desk.read(number)
     assert desk.expected == [desk.accumulator]
+    desk.accumulator.prepare()
     desk.accumulator.collect()
     desk.read(3)
     assert desk.expected == [desk.accumulator] * 2
 
 
-async def test_a_source_knows_what_of_it_is_in_the_mailbox_before(autojump_clock: MockClock) -> None:
+async def test_what_is_read_after_it_was_prepared_is_expected_with_the_next_batch(
+    autojump_clock: MockClock,
+) -> None:
     desk = Desk()
-    await desk.intake.put(Chunk(Block("another")))
-    assert desk.accumulator.put_last == 0
+    desk.accumulator.decode = desk.decode
     desk.read(1)
-    desk.decode()
-    await desk.accumulator.hand_over()
-    assert desk.accumulator.put_last == 2 == desk.intake.put_so_far
+    desk.accumulator.prepare()
+    desk.read(2)
+    chunk = desk.accumulator.collect()
+    assert chunk is not None and chunk.block.trade_id == ["1"]
+    assert desk.expected == [desk.accumulator] * 2 and desk.accumulator.waiting == 1
 
 
 async def test_a_bug_in_the_decoder_costs_the_message_that_triggers_it(autojump_clock: MockClock) -> None:

@@ -174,18 +174,28 @@ async def test_a_requested_flush_is_made_at_once(autojump_clock: MockClock) -> N
 
 
 class Held:
-    """A source with rows; `put_last` and `follows` as in model.chunk.Source."""
+    """A source with rows; `follows` as in model.chunk.Source."""
 
-    def __init__(self, desk: Desk, rows: int, put_last: int = 0, *, follows: bool = False) -> None:
-        self.put_last, self.follows, self.collected_at = put_last, follows, list[float]()
+    def __init__(self, desk: Desk, rows: int, *, follows: bool = False) -> None:
+        self.follows, self.collected_at = follows, list[float]()
         self._desk, self._block = desk, block(rows, first=desk.given)
         desk.given += rows
         desk.ledger.account("x").read(1, NS, rows, 0, self._block)
+
+    def prepare(self) -> None:
+        pass
 
     def collect(self) -> Chunk | None:
         self.collected_at.append(trio.current_time())
         held, self._block = self._block, block(0)
         return Chunk(held) if len(held) else None
+
+    def read(self, rows: int) -> None:
+        """Holds more."""
+        more = block(rows, first=self._desk.given)
+        self._desk.given += rows
+        self._desk.ledger.account("x").read(1, NS, rows, 0, more)
+        self._block.extend(*more.lists())
 
 
 class Shown:
@@ -228,9 +238,50 @@ async def test_what_others_bring_up_is_collected_after_them_for_the_same_batch(a
 async def test_a_sources_rows_come_after_what_it_has_put_into_the_intake(autojump_clock: MockClock) -> None:
     async with buffering(Desk()) as desk:
         await desk.give(2)
-        desk.buffer.expect(Held(desk, 2, put_last=1))
+        desk.buffer.expect(Held(desk, 2))
         batch = await desk.batch()
         assert [number for made in batch.blocks for number in made.trade_id] == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("wanted", ["of its age", "full", "requested"])
+async def test_a_batch_has_everything_older_than_its_newest_row_wherever_that_waits(
+    autojump_clock: MockClock, wanted: str
+) -> None:
+    """Of a market that two connections deliver, a crash must not leave a newer trade without an older one."""
+    rows = SETTINGS.flush_rows_max if wanted == "full" else 100
+    desk = Desk(limits=SinkLimits(intake_rows_max=2 * rows, chunks_at_once=1))
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):  # the third waits for room
+            nursery.start_soon(desk.give, rows)
+            await trio.testing.wait_all_tasks_blocked()
+        for _ in range(2):
+            desk.buffer.expect(Held(desk, 1))
+        if wanted == "requested":
+            desk.buffer.flush()
+        stored: list[str | None] = []
+        async with buffering(desk):
+            while len(stored) < desk.given:
+                batch = await desk.batch()
+                stored += [number for made in batch.blocks for number in made.trade_id]
+                assert stored == [str(number) for number in range(len(stored))]
+
+
+async def test_a_row_read_while_others_are_prepared_is_in_the_batch_of_what_was_read_after_it(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.sink.buffer.COLLECT_S", -1.0)  # each source has a turn of its own
+    async with buffering(Desk()) as desk:
+        first = Held(desk, 1)
+
+        class Slow(Held):
+            def prepare(self) -> None:
+                """The first has been prepared, and reads one more; then this one does."""
+                first.read(2)
+                self.read(3)
+
+        desk.buffer.expect(first)
+        desk.buffer.expect(Slow(desk, 0))
+        assert (await desk.batch()).ticks == 6
 
 
 async def test_rows_are_shown_in_the_order_in_which_they_are_stored(autojump_clock: MockClock) -> None:
@@ -244,8 +295,8 @@ async def test_rows_are_shown_in_the_order_in_which_they_are_stored(autojump_clo
         desk.buffer.watchers.add(Reader())
         await desk.give(2)
         desk.buffer.take_rest(Chunk(block(1, first=10)))  # of a connection that has ended
-        desk.buffer.expect(Held(desk, 2, put_last=2))  # shown and stored after the chunk that is put next
-        desk.buffer.expect(Held(desk, 1, put_last=1))
+        desk.buffer.expect(Held(desk, 2))
+        desk.buffer.expect(Held(desk, 1))
         await trio.sleep(0.01)
         await desk.give(2)
         batch = await desk.batch()
