@@ -311,9 +311,9 @@ class Continuity:
         """Returns and clears the gaps to be stored with the ticks admitted so far."""
         return self._book.take_urgent()
 
-    def report_urgent(self, report: Callable[[], object]) -> None:
-        """Has `report` called when there is something for `take_urgent`."""
-        self._book.on_urgent = report
+    def report_news(self, report: Callable[[], object]) -> None:
+        """Has `report` called when there is something for `take_gaps` or `take_urgent`."""
+        self._book.on_news = report
 
     def take_feeds(self) -> list[FeedRow]:
         """Returns and clears the rows for `feeds`."""

@@ -69,7 +69,7 @@ class Deduplicator:
         """Forgets everything but which markets there are, what delivers them and since when."""
         before, book = dict(self.trackers), self.shared.book
         self.shared = Shared(self.shared.exchange, GapLog(self.shared.exchange))
-        self.shared.book.opened, self.shared.book.on_urgent = book.opened, book.on_urgent
+        self.shared.book.opened, self.shared.book.on_news = book.opened, book.on_news
         self.trackers.clear()
         self._lead = Lead()
         for symbol, promise in self.promises.copy().items():

@@ -22,7 +22,7 @@ class GapLog:
         self.opened = 0  # in total
         self._outbox: list[GapRow] = []
         self._urgent: dict[str, GapRow] = {}  # to be stored no later than the trades that follow them
-        self.on_urgent: Callable[[], object] = lambda: None  # called when there is one
+        self.on_news: Callable[[], object] = lambda: None  # called when there is something to be stored
 
     def __contains__(self, gap: str) -> bool:
         return gap in self._gaps
@@ -88,7 +88,7 @@ class GapLog:
         self._make_room(symbol, at_ns)
         if urgent:
             self._gaps[gap] = self._urgent[gap] = row
-            self.on_urgent()
+            self.on_news()
             return gap
         self._append(row)
         self.opened += 1
@@ -172,6 +172,7 @@ class GapLog:
     def _append(self, row: GapRow) -> None:
         self._gaps[row.gap_id] = row
         self._outbox.append(row)
+        self.on_news()
 
     def _make_room(self, symbol: str, at_ns: int) -> None:
         """Only gaps without countable ids accumulate here; the others are bounded by their missing ranges."""

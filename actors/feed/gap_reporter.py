@@ -52,7 +52,7 @@ class GapReporter:
         self._unsent: list[Chunk] = []
         self._opened = 0  # gaps counted in the account
         self._sending = trio.Lock()
-        continuity.report_urgent(partial(expect, self))
+        continuity.report_news(partial(expect, self))
 
     async def run(self, context: Context) -> None:
         """Runs until cancelled; reports what is missing."""
@@ -153,6 +153,8 @@ class GapReporter:
     def collect(self) -> Chunk | None:
         """See Source: gaps that a kill must not lose once the trades after them are stored."""
         gaps = tuple(self._continuity.take_urgent())
+        if not self._continuity.hold.on:
+            gaps += tuple(self._continuity.take_gaps())
         return Chunk(Block(self._exchange), gaps=gaps) if gaps else None
 
     def rests(self) -> list[Chunk]:
