@@ -4,6 +4,7 @@ far.
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import trio
@@ -16,6 +17,7 @@ from actors.feed.connection_pool import ConnectionPool
 from actors.feed.ticker import ticker
 from actors.model.chunk import Chunk, Source
 from actors.model.errors import DatabaseLocked
+from actors.model.records import GapRow
 from actors.model.ticks import Block, IdPromise
 from actors.telemetry.ledger import Account
 from supervisor import Context, Mailbox
@@ -154,8 +156,16 @@ class GapReporter:
         """See Source: gaps that a kill must not lose once the trades after them are stored."""
         gaps = tuple(self._continuity.take_urgent())
         if not self._continuity.hold.on:
-            gaps += tuple(self._continuity.take_gaps())
+            gaps += (*self._take_unsent_gaps(), *self._continuity.take_gaps())
         return Chunk(Block(self._exchange), gaps=gaps) if gaps else None
+
+    def _take_unsent_gaps(self) -> list[GapRow]:
+        """Those that wait for the hand-over of the connections, but for the chunk that is being put."""
+        gaps: list[GapRow] = []
+        for at in range(self._sending.locked(), len(self._unsent)):
+            gaps += self._unsent[at].gaps
+            self._unsent[at] = replace(self._unsent[at], gaps=())
+        return gaps
 
     def rests(self) -> list[Chunk]:
         """At shutdown: removes and returns everything not sent."""

@@ -2,6 +2,7 @@
 
 from typing import Any, NoReturn
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -26,8 +27,9 @@ def no_connection(_plan: Any) -> NoReturn:
     raise AssertionError("this exchange has no connections")
 
 
+@pytest.mark.parametrize("gathered", [False, True])
 async def test_a_gap_is_in_the_batch_of_the_trades_that_follow_it_before_it_is_reported(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, gathered: bool
 ) -> None:
     """The report waits, as it does behind a full intake, and another connection delivers the next trades."""
     phemex = EXCHANGES["phemex"]
@@ -44,6 +46,9 @@ async def test_a_gap_is_in_the_batch_of_the_trades_that_follow_it_before_it_is_r
         nursery.start_soon(reporter.report)
         await trio.testing.wait_all_tasks_blocked()
         continuity.disconnected([SYMBOL], NS + 10**9, session=1)
+        if gathered:
+            nursery.start_soon(reporter.report)
+            await trio.testing.wait_all_tasks_blocked()
         await desk.give(2)
         batch = await desk.batch()
         assert batch.ticks == 2
