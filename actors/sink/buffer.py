@@ -132,8 +132,9 @@ class Buffer:
             self._show_at = trio.current_time() + SHOW_S
             self._waiting.deadline = min(self._waiting.deadline, self._show_at)
 
-    async def _collect_sources(self) -> None:
-        """Takes the rows of all sources at one moment; they come after everything that is in the intake then.
+    async def _collect_sources(self) -> int:
+        """Takes the rows of all sources at one moment; they come after everything that is in the intake then, whose
+        last item's number is returned.
 
         What takes long is done before, while other tasks get their turns.
         """
@@ -148,6 +149,7 @@ class Buffer:
         for chunk in (*self._collected(follows=False), *self._collected(follows=True)):
             self._rests.append((put, chunk))
         self._take_rests()
+        return put
 
     def _collected(self, *, follows: bool) -> Iterator[Chunk]:
         for source in [source for source in self._sources if source.follows == follows]:
@@ -160,10 +162,10 @@ class Buffer:
         """How many items have been put into the intake in all, those included that wait for room."""
         return self.intake.put_so_far + self.intake.statistics().waiting_put
 
-    def _has_taken(self, put: int) -> bool:
-        """Whether so many items have left the intake; who has waited for room may have been cancelled."""
+    def _taken(self) -> float:
+        """How many items have left the intake; all if it is empty: who waited for room may have been cancelled."""
         intake = self.intake.statistics()
-        return intake.taken >= put or not (intake.depth or intake.waiting_put)
+        return intake.taken if intake.depth or intake.waiting_put else math.inf
 
     def renumber(self) -> None:
         """Called while it does not run: another process may have used higher numbers than the last batch has."""
@@ -200,10 +202,10 @@ class Buffer:
                 return
             begins = self._wanted is None and self._ripe()
             if begins or trio.current_time() >= self._show_at:
-                await self._collect_sources()
-            if begins:
-                self._flushing, self._wanted = False, self._put_so_far()
-            if self._wanted is not None and self._has_taken(self._wanted):
+                put = await self._collect_sources()
+                if begins:
+                    self._flushing, self._wanted = False, put
+            if self._wanted is not None and self._taken() >= self._wanted:
                 self._seal()
 
     async def _finish(self) -> None:
@@ -226,9 +228,10 @@ class Buffer:
                 return
         else:  # no item after the batch's last one
             self._waiting = trio.CancelScope(deadline=self._show_at)
-            at_once = min(at_once, self._wanted - self.intake.statistics().taken)
-            if self._has_taken(self._wanted):
+            taken = self._taken()
+            if taken >= self._wanted:
                 return
+            at_once = min(at_once, int(self._wanted - taken))
         with self._waiting:
             async with self.intake.receive_many(at_once) as chunks:
                 self._take(chunks)
@@ -241,7 +244,8 @@ class Buffer:
 
     def _take_rests(self) -> None:
         if self._rests:
-            due = [chunk for _, chunk in takewhile(lambda rest: self._has_taken(rest[0]), self._rests)]
+            taken = self._taken()
+            due = [chunk for _, chunk in takewhile(lambda rest: rest[0] <= taken, self._rests)]
             self._take(due)
             for _ in due:
                 self._rests.popleft()
