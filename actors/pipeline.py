@@ -289,7 +289,6 @@ class Pipeline:
             exchange.continuity.hold.begin()
         await self._pause((*_READING, *_SINKS))
         for exchange in self.exchanges.values():
-            await exchange.pool.hand_over()
             for chunk in exchange.rests():
                 self.buffer.take_rest(chunk)
         await self.flush()
@@ -326,7 +325,6 @@ class Pipeline:
             await self.tree.resume(name)
         for exchange in self.exchanges.values():
             await exchange.continuity.hold.replay()
-            await exchange.report()
         for name in self._paused:
             await self.tree.resume(name)
         self._paused.clear()

@@ -172,7 +172,6 @@ class ExchangeRecorder:
             self.continuity,
             account,
             intake,
-            self.pool,
             services.past,
             services.expect,
         )
@@ -290,7 +289,7 @@ class ExchangeRecorder:
             self.account,
             self._intake,
             self._expect,
-            self._pace,
+            self._connect_pace.wait,
             self.continuity,
             self._connect_pace.refused,
             tokens.get if tokens else None,
@@ -445,23 +444,11 @@ class ExchangeRecorder:
         """At shutdown: takes what was read and not sent to the buffer."""
         return self.pool.rests() + self._gaps.rests()
 
-    async def report(self) -> None:
-        """Sends what is known of gaps to the buffer, after all ticks read so far."""
-        await self._gaps.report()
-
     def retire(self) -> None:
         """Before shutdown: ends its markets in an orderly way, so that closing connections opens no gap."""
         self.continuity.dropped(self._by_symbol, time.time_ns())
         self.pool.retire(self._by_symbol)
         self._peers.forget(self.settings.name)
-
-    async def _pace(self) -> None:
-        """Lets the end of earlier connections be recorded, and waits until the next may be opened.
-
-        A gap reported after the trades that follow it would be lost by a kill in between.
-        """
-        await self._gaps.report_news()
-        await self._connect_pace.wait()
 
     def fresh(self, within_s: float) -> bool:
         """Whether it delivered data recently."""

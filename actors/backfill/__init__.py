@@ -4,8 +4,8 @@ The way of one gap, from detection to repair. Each step calls the next one; only
 
 1. A connection ends (feed/connection), a market falls silent (feed/stall_detector), or an id is skipped
    (continuity/sequenced): `Continuity` opens a `GapRow` with status open. The next trade of the market bounds it.
-   Before a connection connects again it has the gap reported, so that no trade is stored before the gap.
-2. feed/gap_reporter sends the row to the buffer, behind all ticks that were read before: it is in `gaps`.
+2. The buffer collects the row from feed/gap_reporter where a batch ends: it is in `gaps` no later than the ticks
+   that follow it are in `ticks`.
 3. worker.BackfillWorker, the actor EXCHANGE:backfill, runs one round a second: it asks its three sources which
    `FetchJob` is due (fetch_job: one kind of job, one retry policy) and fetches each, a few pages at a time.
    - gap_filler.GapFiller: one job for each open gap
@@ -17,8 +17,8 @@ The way of one gap, from detection to repair. Each step calls the next one; only
    `History` (exchanges/contract).
 5. delivery.Delivery processes each page of rows: Continuity drops copies of stored trades (stored_trades queries
    the file for times beyond the memory), the rest is counted and sent to the buffer through the gap reporter.
-6. gap_filler closes the gap: filled, partial, lost or unknown, or open until the next round. The gap reporter
-   sends that state to the buffer, behind the rows that fill the gap.
+6. gap_filler closes the gap: filled, partial, lost or unknown, or open until the next round. That state
+   is collected in the same way: no earlier than the rows that fill the gap.
 
 instruments.Instruments, the actor EXCHANGE:instruments, uses the same rate limiter for another job: it reads the
 exchange's list of markets, stores what has changed (stored_instruments), and has the recorder select its markets.

@@ -16,7 +16,7 @@ REJECTS_KNOWN_MAX = 1_000
 
 
 class Delivery:
-    """Sends through the exchange's gap reporter, so that a gap is reported filled after the trades that fill it.
+    """Sends through the exchange's gap reporter.
 
     `flush` returns when everything that has reached the buffer is durable.
     """
@@ -64,7 +64,7 @@ class Delivery:
         return rows
 
     def reject(self, reject: Reject) -> None:
-        """Adds a reject for an invalid row of the history; sent to the buffer with the next report."""
+        """Adds a reject for an invalid row of the history to the next batch."""
         key = hash((reject.symbol, reject.payload))
         if key in self._rejected:
             return
@@ -76,5 +76,5 @@ class Delivery:
 
     async def settle(self) -> None:
         """Returns when everything admitted so far is durable, and all states of gaps."""
-        await self._reporter.report()
+        self._reporter.gather()
         await self._flush()

@@ -304,15 +304,11 @@ class Continuity:
         return self._book.opened
 
     def take_gaps(self) -> list[GapRow]:
-        """Returns and clears the gap states; store them after the ticks admitted so far."""
+        """Returns and clears the gap states; store them with all ticks admitted so far."""
         return self._book.take()
 
-    def take_urgent(self) -> list[GapRow]:
-        """Returns and clears the gaps to be stored with the ticks admitted so far."""
-        return self._book.take_urgent()
-
     def report_news(self, report: Callable[[], object]) -> None:
-        """Has `report` called when there is something for `take_gaps` or `take_urgent`."""
+        """Has `report` called when there is something for `take_gaps`."""
         self._book.on_news = report
 
     def take_feeds(self) -> list[FeedRow]:

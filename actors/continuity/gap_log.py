@@ -21,7 +21,7 @@ class GapLog:
         self._gaps: dict[str, GapRow] = {}
         self.opened = 0  # in total
         self._outbox: list[GapRow] = []
-        self._urgent: dict[str, GapRow] = {}  # to be stored no later than the trades that follow them
+        self._provisional: set[str] = set()  # opened so and not taken yet
         self.on_news: Callable[[], object] = lambda: None  # called when there is something to be stored
 
     def __contains__(self, gap: str) -> bool:
@@ -41,19 +41,14 @@ class GapLog:
 
     def unfinished(self) -> list[GapRow]:
         """Open gaps, oldest first: the backfill's work."""
-        urgent = self._urgent  # may be withdrawn before they are stored
-        rows = (row for row in self._gaps.values() if row.status is GapStatus.OPEN and row.gap_id not in urgent)
-        return sorted(rows, key=lambda row: row.opened_ns)
+        rows = (row for row in self._gaps.values() if row.status is GapStatus.OPEN)
+        return sorted((row for row in rows if row.gap_id not in self._provisional), key=lambda row: row.opened_ns)
 
     def take(self) -> list[GapRow]:
         """Returns and clears the states to be stored, in order."""
+        self.opened += len(self._provisional)
+        self._provisional.clear()
         rows, self._outbox = self._outbox, []
-        return rows
-
-    def take_urgent(self) -> list[GapRow]:
-        """Returns and clears the gaps to be stored with the trades admitted so far."""
-        rows, self._urgent = list(self._urgent.values()), {}
-        self.opened += len(rows)
         return rows
 
     def open(
@@ -68,9 +63,9 @@ class GapLog:
         to_id: str | None = None,
         to_ns: int | None = None,
         missing: int | None = None,
-        urgent: bool = False,
+        provisional: bool = False,
     ) -> str:
-        """Opens a gap and returns its id. An urgent one comes with `take_urgent`."""
+        """Opens a gap and returns its id. A provisional one counts once it is taken: it may be withdrawn before."""
         gap = gap_id(self._exchange, symbol, reason, from_id, opened_ns)
         row = GapRow(
             at_ns,
@@ -86,12 +81,11 @@ class GapLog:
             missing=missing,
         )
         self._make_room(symbol, at_ns)
-        if urgent:
-            self._gaps[gap] = self._urgent[gap] = row
-            self.on_news()
-            return gap
         self._append(row)
-        self.opened += 1
+        if provisional:
+            self._provisional.add(gap)
+        else:
+            self.opened += 1
         return gap
 
     def bound(
@@ -138,8 +132,10 @@ class GapLog:
 
     def withdraw(self, gap: str, at_ns: int) -> None:
         """Nothing is missing in a gap after all: as if it had not been opened, or else it is filled."""
-        if self._urgent.pop(gap, None) is not None:
-            del self._gaps[gap]
+        if gap in self._provisional:
+            self._provisional.remove(gap)
+            self._outbox = [row for row in self._outbox if row.gap_id != gap]
+            self.drop(gap)
             return
         row = self._gaps.get(gap)
         if row is not None and row.status is not GapStatus.FILLED:

@@ -106,7 +106,7 @@ class Overlaps:
                 from_ns=last_ns,
                 to_id=row.trade_id,
                 to_ns=row.at_ns,
-                urgent=True,
+                provisional=True,
             )
             # of a session without a trade of its own it is not known since when it delivers
             one.older -= {other.joiner for other in self._unproven if other.first is None}

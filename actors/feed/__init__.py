@@ -18,7 +18,7 @@ One session
   accumulator        messages until they are decoded together, their ticks until the buffer collects them
 
 Gaps
-  gap_reporter       sends gaps to the buffer in the right order
+  gap_reporter       gaps, and rows that come from no connection, for the buffer
   stall_detector     detects feeds that withhold trades
   interarrival       a market's usual intervals between trades
   peer_activity      whether the coin is traded on other exchanges

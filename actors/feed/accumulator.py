@@ -92,10 +92,13 @@ class Accumulator:
         else:
             self._received += [received_ns] * len(messages)
             self._waiting_bytes += sum(map(len, messages))
+        self._await_collection()
+        return self.full or len(self._messages) >= DECODE_MESSAGES or self._waiting_bytes >= DECODE_BYTES
+
+    def _await_collection(self) -> None:
         if not self._expected:
             self._expected = True
             self._expect(self)
-        return self.full or len(self._messages) >= DECODE_MESSAGES or self._waiting_bytes >= DECODE_BYTES
 
     @property
     def waiting(self) -> int:
@@ -208,9 +211,7 @@ class Accumulator:
         self._account.bytes += read.size
         self._account.read(read.frames, read.last_ns, outcome.ticks, len(outcome.rejects), self._block, duplicates)
         self._note_rejects(outcome, mark, markets)
-        if not self._expected:
-            self._expected = True
-            self._expect(self)
+        self._await_collection()
         large = len(self._block) >= self._chunk_rows or self._evidence_rows >= self._chunk_rows
         return self._send() if large else None
 
@@ -270,13 +271,13 @@ class Accumulator:
         if self.decode is not None:
             self.decode()
 
-    def collect(self) -> Chunk | None:
+    def collect(self) -> list[Chunk]:
         """See Source: as `rest`; messages that have come since it was prepared are expected next time."""
         chunk = self.rest()
-        self._expected = bool(self._messages) and self.decode is not None
-        if self._expected:
-            self._expect(self)
-        return chunk
+        self._expected = False
+        if self._messages and self.decode is not None:
+            self._await_collection()
+        return [chunk] if chunk is not None else []
 
     def rest(self) -> Chunk | None:
         """Removes and returns all ticks and rejects not sent to the buffer; None if there are none."""
@@ -349,6 +350,7 @@ class Accumulator:
         self._rejects = [*chunk.rejects, *self._rejects]
         self._evidence_rows += reject_rows(chunk.rejects)
         self._measure()
+        self._await_collection()
 
     def _crashed(self, messages: Sequence[bytes], received: Sequence[int], error: Exception) -> Outcome:
         """Rejects messages that met a bug of ours, and counts them at once, as `Ledger.refused` does."""

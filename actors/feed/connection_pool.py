@@ -68,7 +68,6 @@ class ConnectionPool:
         self._replacements: list[_Replacement] = []
         self._failed: dict[Connection, tuple[int, float]] = {}  # its failed replacements, and when to retry
         self._lifetimes: dict[Connection, float] = {}
-        self._gone: list[Connection] = []  # ended connections that may still hold data
         self.connections = self._build(markets)
 
     def _build(self, markets: Sequence[Market]) -> list[Connection]:
@@ -112,7 +111,6 @@ class ConnectionPool:
         with suppress(UnknownActorError):  # it has stopped even if the caller was cancelled here
             await self._branch.stop_child(connection.spec.name)
         self.connections.remove(connection)
-        self._gone.append(connection)  # its data may be in `hand_over`, and come back
         self._failed.pop(connection, None)
         self._lifetimes.pop(connection, None)
 
@@ -180,16 +178,9 @@ class ConnectionPool:
         for connection in self.connections:
             connection.give_up(symbols)
 
-    async def hand_over(self) -> None:
-        """Puts everything read so far by all connections into the buffer's mailbox."""
-        gone = self._gone.copy()
-        for connection in (*gone, *self.connections):
-            await connection.hand_over()
-        self._gone = [connection for connection in self._gone if connection not in gone]
-
     def rests(self) -> list[Chunk]:
         """At shutdown: removes and returns what was read and not sent."""
-        chunks = (connection.rest() for connection in (*self._gone, *self.connections))
+        chunks = (connection.rest() for connection in self.connections)
         return [chunk for chunk in chunks if chunk is not None]
 
     # -- replacement --------------------------------------------------------------------------------------

@@ -39,5 +39,5 @@ class Source(Protocol):
     def prepare(self) -> None:
         """Does what takes long before its rows can be collected; never waits and never raises."""
 
-    def collect(self) -> Chunk | None:
+    def collect(self) -> list[Chunk]:
         """Removes and returns the rows that it holds, without delay; never waits and never raises."""

@@ -154,9 +154,7 @@ class Buffer:
     def _collected(self, *, follows: bool) -> Iterator[Chunk]:
         for source in [source for source in self._sources if source.follows == follows]:
             self._sources.pop(source, None)
-            chunk = source.collect()
-            if chunk is not None:
-                yield chunk
+            yield from source.collect()
 
     def _put_so_far(self) -> int:
         """How many items have been put into the intake in all, those included that wait for room."""

@@ -66,11 +66,11 @@ class BackfillParts:
         pool = ConnectionPool(
             feed_settings(settings, EXCHANGES[dialect]), spec, _no_connection, [], DEFAULT_POOL_LIMITS
         )
-        reporter = GapReporter(
-            "x", self._markets, continuity, self.account, self.intake, pool, locked, lambda _: None
+        self._reporter = GapReporter(
+            "x", self._markets, continuity, self.account, self.intake, locked, lambda _: None
         )
         stored_trades = StoredTrades("x", consult)
-        self.delivery = Delivery("x", continuity, self.account, reporter, stored_trades, nothing)
+        self.delivery = Delivery("x", continuity, self.account, self._reporter, stored_trades, nothing)
         self._gap_filler = GapFiller(history, self._markets, continuity, self.delivery, pool, limits)
         self._probes = StallProbes(history, self._markets, continuity, pool, limits)
         self._repairs = Repairs(self._markets, continuity, stored_trades, self.delivery, limits)
@@ -87,7 +87,7 @@ class BackfillParts:
         while self.intake.statistics().depth:
             async with self.intake.receive() as chunk:
                 chunks.append(chunk)
-        return chunks
+        return [*chunks, *self._reporter.collect()]
 
     async def stored(self) -> list[str | None]:
         """Takes the ids of the rows that went to the buffer, in order."""

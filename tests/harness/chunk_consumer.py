@@ -1,5 +1,7 @@
 """What takes the chunks of an exchange in the place of the buffer."""
 
+import itertools
+
 import trio
 
 from actors.model.chunk import Chunk, Source
@@ -9,11 +11,14 @@ COLLECT_S = 0.02  # how long a source may hold rows
 
 
 class ChunkConsumer:
-    """Collects in `chunks` what is put into `intake`, and what sources hold."""
+    """Collects in `chunks` what is put into `intake`, and what sources hold; `batch_ends` has their number whenever
+    the buffer would have ended a batch.
+    """
 
     def __init__(self, rows: int = 100_000) -> None:
         self.intake: Mailbox[Chunk] = Mailbox(rows, weigh=lambda chunk: chunk.rows, on_dead_letter=lambda *_: None)
         self.chunks: list[Chunk] = []
+        self.batch_ends: list[int] = []
         self._sources: dict[Source, None] = {}
         self._expecting = trio.Event()
 
@@ -39,8 +44,10 @@ class ChunkConsumer:
                 await trio.sleep(COLLECT_S)
             for source in sources:
                 source.prepare()
-            chunks = [source.collect() for source in sources if not source.follows]
+            collected = [source.collect() for source in sources if not source.follows]
             followers = [source for source in (*sources, *self._sources) if source.follows]
             for source in followers:
                 self._sources.pop(source, None)
-            self.chunks += filter(None, [*(source.collect() for source in followers), *chunks])
+                collected.append(source.collect())
+            self.chunks += itertools.chain.from_iterable(collected)
+            self.batch_ends.append(len(self.chunks))

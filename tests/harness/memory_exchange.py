@@ -230,6 +230,7 @@ class Recorder:
     ) -> None:
         self.account = Account()
         self.intake, self.chunks, self.consume = consumer.intake, consumer.chunks, consumer.run
+        self.batch_ends = consumer.batch_ends
         self.events: list[Event] = []
         self.tree = supervisor("tree", on_event=self.events.append)
         own = ExchangeSettings(name="x", dialect="okx", symbols=symbols, **{"supervision": POLICY, **settings})

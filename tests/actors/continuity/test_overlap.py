@@ -69,12 +69,8 @@ class World:
             line.read.append((made_ns, self.now_ns))
 
     def open(self, line: Line) -> None:
-        """The gaps so far are reported before; the rest of what was read may wait."""
         if not line.session:
             self.now_ns += STEP_NS // 2
-            if gaps := self.continuity.take_gaps():
-                self.flush()
-                self.gaps += gaps
             line.session = next(self._sessions)
             self.continuity.connected([BTC], self.now_ns, line.session)
 
@@ -103,23 +99,19 @@ class World:
         self.continuity.deduplicator.admit(self._block, start, None, self.now_ns / 1e9, session=line.session)
 
     def flush(self) -> None:
-        """As the buffer: everything that was read, and what must come with it; the rest of the gaps follows."""
+        """As the buffer: everything that was read, and the gaps."""
         for line in self.lines:
             if line.session:
                 self.decode(line)
-        self.gaps += self.continuity.take_urgent()
-        self._keep()
-
-    def _keep(self) -> None:
+        self.gaps += self.continuity.take_gaps()
         times = [ns or 0 for ns in self._block.exchange_ns]
         assert self.stored.isdisjoint(times) and len(set(times)) == len(times)
         self.stored.update(times)
         self._block = Block("x")
 
     def tick(self) -> None:
-        self.flush()
         self.continuity.tick(self.now_ns / 1e9, self.now_ns)
-        self.gaps += self.continuity.take_gaps()
+        self.flush()
 
     def kill(self) -> None:
         """What is only in memory is lost."""

@@ -49,12 +49,11 @@ async def test_messages_wait_and_are_decoded_together_each_with_the_time_it_was_
     assert (desk.accumulator.waiting, desk.account.received) == (5, 0)
     desk.accumulator.decode = desk.decode
     desk.accumulator.prepare()
-    chunk = desk.accumulator.collect()
-    assert chunk is not None
+    (chunk,) = desk.accumulator.collect()
     assert chunk.block.trade_id == ["0", "1", "2", "3", "4"]
     assert chunk.block.received_ns == [NS, NS + 1, NS + 2, NS + 3, NS + 4]
     assert (desk.accumulator.waiting, desk.account.received, desk.account.in_flight) == (0, 5, 5)
-    assert desk.accumulator.collect() is None
+    assert desk.accumulator.collect() == []
 
 
 async def test_the_buffer_learns_once_that_there_is_something_until_it_has_collected(
@@ -79,8 +78,8 @@ async def test_what_is_read_after_it_was_prepared_is_expected_with_the_next_batc
     desk.read(1)
     desk.accumulator.prepare()
     desk.read(2)
-    chunk = desk.accumulator.collect()
-    assert chunk is not None and chunk.block.trade_id == ["1"]
+    (chunk,) = desk.accumulator.collect()
+    assert chunk.block.trade_id == ["1"]
     assert desk.expected == [desk.accumulator] * 2 and desk.accumulator.waiting == 1
 
 

@@ -1,58 +1,93 @@
-"""Gaps reach the store together with the trades that follow them, whatever else waits."""
+"""Gaps reach the store in one batch with the trades that were admitted before, whatever else waits."""
 
-from typing import Any, NoReturn
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.continuity.continuity import Continuity
 from actors.exchanges.registry import EXCHANGES
-from actors.feed.connection_pool import DEFAULT_POOL_LIMITS, ConnectionPool
 from actors.feed.gap_reporter import GapReporter
 from actors.model.chunk import Chunk
 from actors.model.records import GapStatus
 from actors.model.symbols import parse_symbol
 from actors.model.ticks import IdPromise
-from actors.recorder import feed_settings
-from actors.settings import ExchangeSettings
 from supervisor import Mailbox
 from tests.harness.backfill_parts import locked
 from tests.harness.buffering import NS, Desk, block, buffering
 
 SYMBOL = "BTC/USDT:USDT"
+DOWN_NS = NS + 10**9
 
 
-def no_connection(_plan: Any) -> NoReturn:
-    raise AssertionError("this exchange has no connections")
+class Reporting(Desk):
+    """A buffer, and a reporter that puts what it sends into a mailbox that is full."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        phemex = EXCHANGES["phemex"]
+        market = phemex.feed.market(parse_symbol(SYMBOL), phemex.feed.channels[0])
+        self.continuity = Continuity("x", {SYMBOL: IdPromise.NONE})
+        full: Mailbox[Chunk] = Mailbox(1, on_dead_letter=lambda _c, _e: None)
+        full.put_nowait(Chunk(block(1)))
+        account = self.ledger.account("x")
+        self.reporter = GapReporter(
+            "x", {SYMBOL: market}, self.continuity, account, full, locked, self.buffer.expect
+        )
+        self.continuity.connected([SYMBOL], NS, 1)
 
 
-@pytest.mark.parametrize("gathered", [False, True])
-async def test_a_gap_is_in_the_batch_of_the_trades_that_follow_it_before_it_is_reported(
-    autojump_clock: MockClock, gathered: bool
-) -> None:
-    """The report waits, as it does behind a full intake, and another connection delivers the next trades."""
-    phemex = EXCHANGES["phemex"]
-    settings = ExchangeSettings(name="x", dialect="phemex", symbols=(SYMBOL,))
-    market = phemex.feed.market(parse_symbol(SYMBOL), phemex.feed.channels[0])
-    continuity = Continuity("x", {SYMBOL: IdPromise.NONE})
-    full: Mailbox[Chunk] = Mailbox(1, on_dead_letter=lambda _c, _e: None)
-    full.put_nowait(Chunk(block(1)))
-    async with buffering(Desk()) as desk, trio.open_nursery() as nursery:
-        pool = ConnectionPool(feed_settings(settings, phemex), phemex.feed, no_connection, [], DEFAULT_POOL_LIMITS)
-        account = desk.ledger.account("x")
-        reporter = GapReporter("x", {SYMBOL: market}, continuity, account, full, pool, locked, desk.buffer.expect)
-        continuity.connected([SYMBOL], NS, 1)
-        nursery.start_soon(reporter.report)
-        await trio.testing.wait_all_tasks_blocked()
-        continuity.disconnected([SYMBOL], NS + 10**9, session=1)
-        if gathered:
-            nursery.start_soon(reporter.report)
-            await trio.testing.wait_all_tasks_blocked()
+@asynccontextmanager
+async def reporting() -> AsyncIterator[Reporting]:
+    desk = Reporting()
+    async with buffering(desk):
+        yield desk
+
+
+async def test_a_gap_is_in_the_batch_of_the_trades_that_follow_it(autojump_clock: MockClock) -> None:
+    """Another connection may deliver them at once."""
+    async with reporting() as desk, trio.open_nursery() as nursery:
+        nursery.start_soon(desk.reporter.send, Chunk(block(3)))
+        await wait_all_tasks_blocked()
+        desk.continuity.disconnected([SYMBOL], DOWN_NS, session=1)
         await desk.give(2)
         batch = await desk.batch()
         assert batch.ticks == 2
-        assert [(gap.symbol, gap.status, gap.from_ns) for gap in batch.gaps] == [
-            (SYMBOL, GapStatus.OPEN, NS + 10**9)
-        ]
+        assert [(gap.symbol, gap.status, gap.from_ns) for gap in batch.gaps] == [(SYMBOL, GapStatus.OPEN, DOWN_NS)]
         nursery.cancel_scope.cancel()
+
+
+async def test_a_gap_is_not_filled_in_a_batch_before_the_one_with_its_trades(autojump_clock: MockClock) -> None:
+    """They come from the history, and the worker that fetched them is cancelled while it waits for room."""
+    async with reporting() as desk:
+        desk.continuity.disconnected([SYMBOL], DOWN_NS, session=1)
+        (gap,) = desk.continuity.unfinished()
+        await desk.batch()
+        made = block(3)
+        desk.ledger.account("x").recovered(3, 0)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(desk.reporter.send, Chunk(made))
+            await wait_all_tasks_blocked()
+            desk.buffer.flush()
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        batch = await desk.batch()
+        assert batch.blocks == (made,)
+        desk.continuity.resolved(gap.gap_id, 3, GapStatus.FILLED, DOWN_NS)
+        batch = await desk.batch()
+        assert [(one.status, one.recovered) for one in batch.gaps] == [(GapStatus.FILLED, 3)]
+
+
+async def test_of_two_that_wait_for_room_each_gets_its_rows_in(autojump_clock: MockClock) -> None:
+    made, room = [block(1, first=number) for number in range(3)], Mailbox[Chunk](1, on_dead_letter=lambda *_: None)
+    continuity = Continuity("x", {SYMBOL: IdPromise.NONE})
+    reporter = GapReporter("x", {}, continuity, Desk().ledger.account("x"), room, locked, lambda _: None)
+    async with trio.open_nursery() as nursery:
+        for one in made:
+            nursery.start_soon(reporter.send, Chunk(one))
+            await wait_all_tasks_blocked()
+        for one in made:
+            async with room.receive() as chunk:
+                assert chunk.block == one
+    assert reporter.rests() == []

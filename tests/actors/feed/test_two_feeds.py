@@ -233,14 +233,14 @@ async def test_a_stop_while_it_is_unproven_leaves_the_gap(autojump_clock: MockCl
 
 
 async def test_a_gap_comes_no_later_than_the_trades_that_follow_it(autojump_clock: MockClock) -> None:
-    """Whatever chunks a kill leaves, the trades before the newest one are accounted for."""
+    """Whatever batches a kill leaves, the trades before the newest one are accounted for."""
     venue = Venue()
     async with recording(venue) as recorder:
         venue.hung = {2}
         await venue.end(1)
         await back(venue, 2, after=2)
         chunks = list(recorder.chunks)
-        for end in range(1, len(chunks) + 1):
+        for end in recorder.batch_ends:
             recorder.chunks[:] = chunks[:end]
             if recorder.ids():
                 assert unlisted(recorder, venue) == [], end

@@ -185,10 +185,10 @@ class Held:
     def prepare(self) -> None:
         pass
 
-    def collect(self) -> Chunk | None:
+    def collect(self) -> list[Chunk]:
         self.collected_at.append(trio.current_time())
         held, self._block = self._block, block(0)
-        return Chunk(held) if len(held) else None
+        return [Chunk(held)] if len(held) else []
 
     def read(self, rows: int) -> None:
         """Holds more."""
@@ -226,7 +226,7 @@ async def test_what_others_bring_up_is_collected_after_them_for_the_same_batch(a
         follower = Held(desk, 3, follows=True)
 
         class Brings(Held):
-            def collect(self) -> Chunk | None:
+            def collect(self) -> list[Chunk]:
                 desk.buffer.expect(follower)
                 return super().collect()
 
@@ -344,7 +344,7 @@ async def test_what_is_read_while_others_are_collected_is_shown_at_once_too(auto
         second = Held(desk, 1)
 
         class First(Held):
-            def collect(self) -> Chunk | None:
+            def collect(self) -> list[Chunk]:
                 if not self.collected_at:  # the second source has not been collected yet
                     desk.buffer.expect(third)
                 return super().collect()
