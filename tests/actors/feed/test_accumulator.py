@@ -12,7 +12,7 @@ from actors.exchanges.contract.feed import Trades
 from actors.feed.accumulator import Accumulator
 from actors.feed.decoder import Decoder
 from actors.model.chunk import Chunk, Source
-from actors.model.ticks import IdPromise, Reason
+from actors.model.ticks import Block, IdPromise, Reason
 from actors.telemetry.ledger import Account
 from supervisor import Mailbox
 from tests.harness.exchange_server import trade
@@ -81,6 +81,22 @@ async def test_what_is_read_after_it_was_prepared_is_expected_with_the_next_batc
     (chunk,) = desk.accumulator.collect()
     assert chunk.block.trade_id == ["1"]
     assert desk.expected == [desk.accumulator] * 2 and desk.accumulator.waiting == 1
+
+
+async def test_what_comes_back_from_a_hand_over_is_expected_with_the_next_batch(autojump_clock: MockClock) -> None:
+    """It waited for room when the last one was collected, and the connection ends."""
+    desk = Desk(rows=1)
+    desk.intake.put_nowait(Chunk(Block("x")))
+    desk.accumulator.decode = desk.decode
+    desk.read(1)
+    with trio.move_on_after(1.0):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(desk.accumulator.hand_over)
+            await trio.testing.wait_all_tasks_blocked()
+            assert desk.accumulator.collect() == []
+    assert desk.expected == [desk.accumulator] * 2
+    (chunk,) = desk.accumulator.collect()
+    assert chunk.block.trade_id == ["1"]
 
 
 async def test_a_bug_in_the_decoder_costs_the_message_that_triggers_it(autojump_clock: MockClock) -> None:
