@@ -202,7 +202,15 @@ class ExchangeRecorder:
         stored_trades = StoredTrades(settings.name, services.consult)
         delivery = Delivery(settings.name, self.continuity, self.account, self._gaps, stored_trades, services.flush)
         channel = self._feed_settings.channel
-        fetcher = Fetcher(settings.name, history, channel, rest, reject=delivery.reject, settle_s=limits.settle_s)
+        fetcher = Fetcher(
+            settings.name,
+            history,
+            channel,
+            rest,
+            reject=delivery.reject,
+            settle_s=limits.settle_s,
+            now_ns=lambda: self.continuity.exchange_ns(time.time_ns()),
+        )
         markets, continuity, pool = self._by_symbol, self.continuity, self.pool
         return BackfillWorker(
             fetcher,

@@ -76,9 +76,10 @@ class Fetcher:
         *,
         reject: Callable[[Reject], None],
         settle_s: float = SETTLE_S,
+        now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._exchange, self._history, self._channel = exchange, history, channel
-        self.rest, self._reject, self._settle_s = rest, reject, settle_s
+        self.rest, self._reject, self._settle_s, self._now_ns = rest, reject, settle_s, now_ns
 
     async def fetch(
         self, market: Market, trade_range: TradeRange, store: Store, budget: Budget = DEFAULT_BUDGET
@@ -90,12 +91,12 @@ class Fetcher:
         without an end ends now. Rows come page by page, oldest first within each.
         """
         if trade_range.to_id is None and trade_range.to_ns is None:
-            trade_range = replace(trade_range, to_ns=max(time.time_ns(), trade_range.from_ns or 0))
+            trade_range = replace(trade_range, to_ns=max(self._now_ns(), trade_range.from_ns or 0))
         if trade_range.to_id is None and trade_range.to_ns is not None:
             # An end in the future means a wrong clock: the trade that ends the gap has already arrived.
-            ahead_s = min(0.0, (trade_range.to_ns - time.time_ns()) / S_NS)
+            ahead_s = min(0.0, (trade_range.to_ns - self._now_ns()) / S_NS)
             await trio.sleep(max(0.0, ahead_s + self._settle_s))
-        run = _Run(self._history, self._exchange, market, self._channel, trade_range)
+        run = _Run(self._history, self._exchange, market, self._channel, trade_range, self._now_ns)
         try:
             while run.pages < budget.pages and run.searches < budget.searches:
                 odd, block = await self.rest.get(self._history.request(run.query), run.read)
@@ -136,11 +137,17 @@ class _Run:
     """One call of `fetch`: the query for the next page, and the result of the pages so far."""
 
     def __init__(
-        self, history: History, exchange: str, market: Market, channel: str, trade_range: TradeRange
+        self,
+        history: History,
+        exchange: str,
+        market: Market,
+        channel: str,
+        trade_range: TradeRange,
+        now_ns: Callable[[], int],
     ) -> None:
-        self._exchange = exchange
+        self._exchange, self._now_ns = exchange, now_ns
         self.query = Query(
-            market=market, channel=channel, trade_range=trade_range, rows=history.page_rows, now_ns=time.time_ns()
+            market=market, channel=channel, trade_range=trade_range, rows=history.page_rows, now_ns=now_ns()
         )
         self.progress = Progress(history, trade_range)
         self.pages = self.searches = 0
@@ -172,7 +179,7 @@ class _Run:
             self.over = True
         self.over |= self.progress.arrived
         self._cursors.add(page.cursor)
-        self.query = replace(self.query, cursor=page.cursor, now_ns=time.time_ns())
+        self.query = replace(self.query, cursor=page.cursor, now_ns=self._now_ns())
         trades, count, block = page.trades, len(wanted), Block(self._exchange)
         block.extend(
             [self.query.market.symbol] * count,

@@ -109,7 +109,10 @@ class GapFiller:
         gap, limits = job.gap, self._limits
         assert gap.from_ns is not None
         from_ns = job.from_ns or gap.from_ns
-        until_ns = max(time.time_ns() - int(limits.settle_s * S_NS), from_ns)
+        until_ns = self._continuity.exchange_ns(time.time_ns()) - int(limits.settle_s * S_NS)
+        if until_ns <= from_ns:  # by clocks that cannot be right
+            job.pause(limits.substitute_s, "waits until the clock has passed the last trade")
+            return
         wanted = TradeRange(from_ns=from_ns, to_ns=until_ns)
         result = await fetcher.fetch(market, wanted, partial(self._store, job), limits.round_budget)
         in_place = feed_withholds(self._continuity, gap) or self._continuity.settled_ns(gap) is None

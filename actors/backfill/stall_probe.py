@@ -82,10 +82,11 @@ class StallProbes:
             return
         last_id, last_ns = self._continuity.newest(symbol)
         untraded = last_id is None and last_ns is None
+        exchange_ns = self._continuity.exchange_ns(time.time_ns())
         if last_ns is None:  # nothing was ever stored
-            last_ns = time.time_ns() - int((now - probe.asked_at + probe.silent_s) * S_NS)
+            last_ns = exchange_ns - int((now - probe.asked_at + probe.silent_s) * S_NS)
         from_ns = last_ns + 1 + self._history.slack_ns
-        until_ns = max(time.time_ns() - int(self._limits.settle_s * S_NS), from_ns)
+        until_ns = max(exchange_ns - int(self._limits.settle_s * S_NS), from_ns)
         result = await fetcher.fetch(market, TradeRange(from_ns=from_ns, to_ns=until_ns), _ignore, ONE_PAGE)
         if result.refused and untraded:
             self._mark_absent(symbol, result.refused)
@@ -150,7 +151,9 @@ def due_ns(continuity: Continuity, gap: GapRow) -> int | None:
 def feed_withholds(continuity: Continuity, gap: GapRow) -> bool:
     """Whether the history has returned trades that the feed should have delivered."""
     since_ns, newest_ns = due_ns(continuity, gap), continuity.newest(gap.symbol)[1]
-    return since_ns is not None and newest_ns is not None and newest_ns > since_ns + CLOCKS_NS
+    if since_ns is None or newest_ns is None:
+        return False
+    return newest_ns > continuity.exchange_ns(since_ns) + CLOCKS_NS
 
 
 async def _ignore(block: Block) -> None:

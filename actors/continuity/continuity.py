@@ -179,7 +179,7 @@ class Continuity:
         for symbol in symbols:
             tracker = self._trackers.get(symbol)
             if tracker is not None:
-                tracker.delisted(now_ns)
+                tracker.delisted(self.exchange_ns(now_ns), now_ns)
 
     def wanted_again(self, symbols: Iterable[str], now_ns: int) -> None:
         """These markets were dropped and are recorded again; what happened in between is missing."""
@@ -293,6 +293,12 @@ class Continuity:
         """Whether trades counted as missing there may be stored after all, so that the file has to be queried."""
         kept = map(self._book.get, self._book.kept(symbol))
         return self._trackers[symbol].blind or any(row and row.reason is GapReason.VANISHED for row in kept)
+
+    def exchange_ns(self, now_ns: int) -> int:
+        """The exchange's time at `now_ns` of our clock, which may be wrong by hours: as far ahead as its trades of
+        the last minutes were, the same if there were none.
+        """
+        return now_ns + self.deduplicator.lead.greatest_ns
 
     def unfinished(self) -> list[GapRow]:
         """The open gaps, oldest first; those that are not `bounded` end with the next trade."""

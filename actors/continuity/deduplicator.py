@@ -71,7 +71,6 @@ class Deduplicator:
         self.shared = Shared(self.shared.exchange, GapLog(self.shared.exchange))
         self.shared.book.opened, self.shared.book.on_news = book.opened, book.on_news
         self.trackers.clear()
-        self._lead = Lead()
         for symbol, promise in self.promises.copy().items():
             self.add(symbol, promise)
             self.trackers[symbol].take_delivery(before[symbol])

@@ -236,24 +236,24 @@ class Tracker:
         self.carriers = ()
         self.stopped(now_ns)
 
-    def delisted(self, now_ns: int) -> None:
-        """It is no longer traded: its recording ends, and an outage with it."""
+    def delisted(self, until_ns: int, now_ns: int) -> None:
+        """It is no longer traded: its recording ends, and an outage with it at `until_ns`, the exchange's time."""
         self.dropped(now_ns)
         if self.outage is not None:
-            self._close_unknown(self.outage, now_ns)
+            self._close_unknown(self.outage, until_ns, now_ns)
 
     def became_absent(self, now_ns: int) -> None:
         """The exchange does not list it: its recording was an error and ends."""
         since_ns = self.started_ns
         if self.outage is not None:
-            self._close_unknown(self.outage, now_ns)
+            self._close_unknown(self.outage, now_ns, now_ns)
         if since_ns is not None:
-            self._close_unknown(self.interrupted(GapReason.REJECTED, now_ns, since_ns), now_ns)
+            self._close_unknown(self.interrupted(GapReason.REJECTED, now_ns, since_ns), now_ns, now_ns)
         self.stopped(now_ns)
         self.absent = True
 
-    def _close_unknown(self, gap: str, now_ns: int) -> None:
-        self._book.bound(gap, now_ns, None, now_ns, None, say=False)
+    def _close_unknown(self, gap: str, until_ns: int, now_ns: int) -> None:
+        self._book.bound(gap, now_ns, None, until_ns, None, say=False)
         self.resolved(gap, GapStatus.UNKNOWN, now_ns, 0)
 
     def became_present(self, now_ns: int) -> None:

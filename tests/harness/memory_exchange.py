@@ -44,14 +44,16 @@ LIST_LIMITS = InstrumentLimits(every_s=LIST_DAY_S, jitter=0.0, wanting_s=20.0, r
 
 
 class Venue:
-    """Answers as okx does. What it withholds can be changed at any time; `truth` is every trade made.
+    """Answers as okx does. What it withholds can be changed at any time; `truth` is every trade made, by its clock,
+    which is `ahead_s` ahead of the host's.
 
     `deaf` are connections (the first is 1) that never subscribe anybody, `mute` (connection, market) pairs that
     bring no trade; connection 0 is all of them. `hung` are connections that bring nothing at all and are not
     closed; what they should have brought comes if they `resume`. `prompt`: a trade comes with the acknowledgement.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ahead_s: float = 0.0) -> None:
+        self._ahead_ns = int(ahead_s * 1e9)
         self.server = Server(self.talk)
         self.truth: dict[str, list[tuple[int, int]]] = {}
         self.deaf: set[int] = set()
@@ -61,7 +63,7 @@ class Venue:
         self._held: dict[int, list[str]] = {}
         self.refuses = False
         self.answers = True  # over REST
-        self.past: tuple[tuple[int, int], ...] = (PAST,)
+        self.past: tuple[tuple[int, int], ...] = ((PAST[0], PAST[1] + self._ahead_ns),)
         self.asked = 0  # over REST
         self.unlisted: set[str] = set()  # markets that REST does not know
         self.listed = {BTC: "live", ETH: "live"}  # natives of spot, and their states
@@ -116,7 +118,7 @@ class Venue:
         """Makes trades and sends each, `times` times, to all who have subscribed."""
         made = self.truth.setdefault(native, [])
         for _ in range(count):
-            made.append((1000 + len(made), time.time_ns() // 1_000_000 * 1_000_000))
+            made.append((1000 + len(made), time.time_ns() // 1_000_000 * 1_000_000 + self._ahead_ns))
             frame = self.spoil(trade("okx", native, *made[-1]).decode())
             for client, natives in list(self._open.items()):
                 withheld = {(0, native), (client.number, native)} & self.mute

@@ -86,8 +86,8 @@ class TradeRange:
 class Query:
     """One page to request; `cursor` comes from the previous page, None for the first. At most `rows` rows.
 
-    `now_ns` is this host's clock when the page is requested, so that `History.request` needs none (upbit counts
-    days back from today).
+    `now_ns` is the exchange's time when the page is requested, as far as it is known, so that `History.request`
+    needs no clock (upbit counts days back from today).
     """
 
     market: Market
