@@ -74,6 +74,7 @@ class Service:
 
     def start(self, clock_off_s: float = 0.0) -> None:
         """Starts it, and does not wait. Its host's clock is ahead by so much, or behind."""
+        self._sandbox.forget_client()  # again: what a killed one had sent may have been read since
         command = [sys.executable, "-c", WRONG_CLOCK, str(clock_off_s)] if clock_off_s else COMMAND
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
