@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ops.cli.common import config_option, json_option, print_json
+from ops.cli.ctrl_c import ends_on_ctrl_c
 from ops.cli.lake_place import lake_place, uri_option
 from ops.export.lake.engine import lake_engine
 from ops.export.lake.opening import open_lake
@@ -31,7 +32,7 @@ def lake_status_command(uri: str | None, as_json: bool, config_path: Path | None
     now = datetime.now(UTC)
     try:
         place = lake_place(uri, config_path)
-        with lake_engine(open_lake(place.uri, place.options)) as engine:
+        with ends_on_ctrl_c(), lake_engine(open_lake(place.uri, place.options)) as engine:
             found = lake_status(engine, now)
     except QueryError as error:
         click.echo(str(error), err=True)

@@ -8,6 +8,7 @@ import click
 
 from ops.cli.common import config_option, json_option, print_json, quiet_option
 from ops.cli.completing import configured_exchanges
+from ops.cli.ctrl_c import ends_on_ctrl_c
 from ops.cli.lake_place import lake_place, uri_option
 from ops.export.lake.engine import lake_engine
 from ops.export.lake.opening import open_lake
@@ -40,7 +41,7 @@ def lake_verify_command(
     """
     try:
         place = lake_place(uri, config_path)
-        with lake_engine(open_lake(place.uri, place.options)) as engine:
+        with ends_on_ctrl_c(), lake_engine(open_lake(place.uri, place.options)) as engine:
             found = Verified()
             for found in verify(engine, exchange=exchange, day=day.date() if day else None):
                 if not quiet and sys.stderr.isatty():

@@ -146,12 +146,29 @@ def test_without_the_package_it_says_how_to_install_it(folder: Path) -> None:
 ENDLESS = "SELECT count(*) FROM generate_series(1, 10000000) AS a CROSS JOIN generate_series(1, 10000000) AS b"
 
 
-@pytest.mark.parametrize("words", variants("--out rows.parquet", ""))
-def test_ctrl_c_ends_a_query_while_the_engine_computes_and_leaves_nothing(
-    words: str, folder: Path, tmp_path: Path
+# `lake status` and `lake verify`, of a lake so large that they take as long.
+LARGE = f"""
+from ops.cli import lake_status, lake_verify
+lake_status.lake_status = lake_verify.verify = lambda engine, *_, **__: engine.rows("{ENDLESS}")
+from ops.cli.commands import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    variants(
+        [*COMMAND, "lake", "query", ENDLESS, "--out", "rows.parquet"],
+        [sys.executable, "-c", LARGE, "lake", "verify"],
+        [sys.executable, "-c", LARGE, "lake", "status"],
+        [*COMMAND, "lake", "query", ENDLESS],
+    ),
+)
+def test_ctrl_c_ends_a_command_while_the_engine_computes_and_leaves_nothing(
+    command: list[str], folder: Path, tmp_path: Path
 ) -> None:
     chosen = environment(tmp_path, TMPDIR=str(tmp_path))
-    command = [*COMMAND, "lake", "query", "--uri", str(folder / "lake"), ENDLESS, *words.split()]
+    command = [*command, "--uri", str(folder / "lake")]
     process = subprocess.Popen(command, cwd=tmp_path, env=chosen, stderr=subprocess.PIPE, text=True)
     try:
         wait_for("the query", lambda: list(tmp_path.glob("tickwarden-lake.partial-*")))
