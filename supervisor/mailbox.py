@@ -29,7 +29,8 @@ class MailboxStatistics:
 
     `depth` counts items, the one in hand included; `weight`, `capacity` and `peak` are in the mailbox's
     unit; `waiting_put` is how many producers wait; `attempts` how often the item at the front has crashed
-    its handler; `taken` how many items have left in all.
+    its handler; `taken` how many items have left in all; `withdrawn` how many were cancelled while they waited for
+    room, in all.
     """
 
     depth: int
@@ -39,6 +40,7 @@ class MailboxStatistics:
     waiting_put: int
     attempts: int
     taken: int
+    withdrawn: int
 
 
 class Mailbox(Generic[T]):
@@ -83,7 +85,7 @@ class Mailbox(Generic[T]):
         self._consumers = ParkingLot()
         self._receiving = False
         self._closed = False
-        self._weight = self._peak = self._taken = 0
+        self._weight = self._peak = self._taken = self._withdrawn = 0
 
     def put_nowait(self, item: T) -> None:
         """Puts the item in, or raises trio.WouldBlock when it is full or others wait.
@@ -108,6 +110,7 @@ class Mailbox(Generic[T]):
 
         def abort(_: RaiseCancelT) -> Abort:
             del self._putters[task]
+            self._withdrawn += 1
             self._admit()  # items that waited behind a heavy one may fit
             return Abort.SUCCEEDED
 
@@ -187,6 +190,7 @@ class Mailbox(Generic[T]):
             waiting_put=len(self._putters),
             attempts=self._entries[0].attempts if self._entries else 0,
             taken=self._taken,
+            withdrawn=self._withdrawn,
         )
 
     def _entry(self, item: T) -> _Entry[T]:

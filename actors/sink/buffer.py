@@ -85,6 +85,7 @@ class Buffer:
         self._instruments: list[InstrumentRow] = []
         self._audit_due = math.inf
         self._wanted: int | None = None  # how many items of the intake the batch includes that is being made
+        self._withdrawn = 0  # how many had been withdrawn from the intake when that was counted
         self._waiting = trio.CancelScope()
         self.sealed_number = 0  # the newest batch's
         self.watchers: set[Watcher] = set()
@@ -145,7 +146,7 @@ class Buffer:
             if time.perf_counter() > turn_ends:
                 await trio.lowlevel.checkpoint()
                 turn_ends = time.perf_counter() + COLLECT_S
-        put = self._put_so_far()
+        put, self._withdrawn = self._put_so_far(), self.intake.statistics().withdrawn
         for chunk in (*self._collected(follows=False), *self._collected(follows=True)):
             self._rests.append((put, chunk))
         self._take_rests()
@@ -204,7 +205,11 @@ class Buffer:
                 if begins:
                     self._flushing, self._wanted = False, put
             if self._wanted is not None and self._taken() >= self._wanted:
-                self._seal()
+                if self._withdrawn == self.intake.statistics().withdrawn:
+                    self._seal()
+                else:  # what was counted has gone back to its source
+                    await trio.lowlevel.checkpoint()  # which now gets it
+                    self._wanted = await self._collect_sources()
 
     async def _finish(self) -> None:
         """Sends the last batches: what the writer rejects while it drains needs a batch too."""

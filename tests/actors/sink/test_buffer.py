@@ -190,6 +190,11 @@ class Held:
         held, self._block = self._block, block(0)
         return [Chunk(held)] if len(held) else []
 
+    def take_back(self, rows: Block) -> None:
+        """Holds them again."""
+        newer, self._block = self._block, rows
+        self._block.extend(*newer.lists())
+
     def read(self, rows: int) -> None:
         """Holds more."""
         more = block(rows, first=self._desk.given)
@@ -264,6 +269,39 @@ async def test_a_batch_has_everything_older_than_its_newest_row_wherever_that_wa
                 batch = await desk.batch()
                 stored += [number for made in batch.blocks for number in made.trade_id]
                 assert stored == [str(number) for number in range(len(stored))]
+
+
+@pytest.mark.parametrize("others", [0, 2])
+async def test_what_goes_back_to_its_source_while_a_batch_is_made_is_in_that_batch(
+    autojump_clock: MockClock, others: int
+) -> None:
+    """A connection is cancelled while its rows wait for room: newer ones of another are in the batch already."""
+    desk = Desk(limits=SinkLimits(intake_rows_max=1, chunks_at_once=1))
+    connection, source = trio.CancelScope(), Held(desk, 2)
+
+    async def hands_over() -> None:
+        (chunk,) = source.collect()
+        with connection:
+            await desk.buffer.intake.put(chunk)
+        assert connection.cancelled_caught
+        source.take_back(chunk.block)
+        desk.buffer.expect(source)
+
+    class Newer(Held):
+        def collect(self) -> list[Chunk]:
+            connection.cancel()
+            return super().collect()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(others + 1):
+            nursery.start_soon(desk.give, 1)
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(hands_over)
+        await trio.testing.wait_all_tasks_blocked()
+        desk.buffer.expect(Newer(desk, 3))
+        desk.buffer.flush()
+        async with buffering(desk):
+            assert (await desk.batch()).ticks == 2 + others + 1 + 3
 
 
 async def test_a_row_read_while_others_are_prepared_is_in_the_batch_of_what_was_read_after_it(
