@@ -41,7 +41,7 @@ def broken(frame: bytes, random: Random) -> bytes:
     except ValueError:
         return _broken_protobuf(frame, random)
     container, key = random.choice(list(places(value)))
-    nasty = random.choice(("", *NASTY))
+    nasty = random.choice(("", *(one for one in NASTY if one != json.dumps(container[key]))))
     if nasty:
         container[key] = "<here>"
     else:
@@ -53,7 +53,7 @@ def _broken_protobuf(frame: bytes, random: Random) -> bytes:
     fields = _fields(frame)
     assert fields is not None, "neither JSON nor protobuf"
     message, place = random.choice(list(_members(fields)))
-    odd = random.choice((None, *ODD_VARINTS, *ODD_BYTES))
+    odd = random.choice((None, *(one for one in (*ODD_VARINTS, *ODD_BYTES) if one != message[place][2])))
     if odd is None:
         del message[place]
     else:

@@ -100,7 +100,7 @@ class Channels:
                 channel.append(frame.channel)
                 snapshot.append(False)
                 rows.append(row)
-            elif isinstance(kind, list):
+            elif isinstance(kind, list) and not isinstance(row, Row):
                 channel += [frame.channel] * len(kind)
                 snapshot += [True] * len(kind)
                 rows += kind[::-1]
@@ -146,7 +146,7 @@ class Channels:
 
     def _of_channel(self, message: list[Any]) -> x.Control | None:
         match message:
-            case [int(), "hb" | "tu", *_] | [int(), [], *_]:
+            case [int(), "hb" | "tu", *_] | [int(), []] | [int(), [], int() | float()]:
                 return x.KeepAlive()
             case [int(), "te" | [*_], *_]:
                 return x.MalformedTrade()
