@@ -50,7 +50,7 @@ def shortened(text: str, width: int) -> str:
         return text
     if width < COUNTED_WIDTH_MIN:
         return _cut(text, width)
-    for kept in range(min(len(text), width), 0, -1):
+    for kept in range(min(len(text) - 1, width), 0, -1):
         if kept > width // 2 and text[kept].isalnum() and text[kept - 1].isalnum():
             continue  # within a word
         short = f"{text[:kept].rstrip()}… (+{len(text) - kept})"

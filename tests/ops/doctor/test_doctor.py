@@ -89,7 +89,8 @@ async def test_every_loopback_exchange_passes_and_each_step_is_timed(tmp_path: P
         assert report.state is State.PASS, report.findings
         assert set(states(report)) == set(STEPS)
         skipped = [found for found in report.findings if found.state is State.SKIPPED]
-        assert {found.step for found in skipped} == {Step.TLS}  # loopback speaks ws://
+        # Loopback speaks ws://; on a busy machine more markets may not have traded yet than are checked.
+        assert {found.step for found in skipped if "silent markets" not in found.found} == {Step.TLS}
         for found in report.findings:
             assert (found.took_s is None) == (found.state is State.SKIPPED or found.step is Step.CLOCK)
             assert found.found

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
@@ -72,6 +72,7 @@ def test_the_least_important_columns_go_first_and_those_without_content_before_t
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "M"]), max_size=300), st.integers(24, 120))
+@example("a" * 13 + "币" * 6, 24)  # fewer characters than cells
 def test_what_is_shortened_fits_and_reports_how_much_is_left_out(text: str, width: int) -> None:
     short = shortened(text, width)
     assert cell_len(short) <= width
