@@ -409,8 +409,9 @@ def test_a_lake_that_is_compacted_often_has_the_tape_of_one_that_never_is(tmp_pa
             send(2)
         assert tape(uris[0]) == tape(uris[1])
     run(uris[0])
-    assert tape(uris[0]) == tape(uris[1])
-    assert stored(uris[0]) < stored(uris[1])
+    once = tape(uris[0])
+    assert once == tape(uris[1])
+    assert len(once) <= stored(uris[0]) <= stored(uris[1])  # as many if no two recorders had the same trades
 
 
 def test_the_command_prints_what_was_done_and_what_failed(lake: str, tmp_path: Path) -> None:
