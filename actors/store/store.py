@@ -371,7 +371,9 @@ class Store:
             listed = self._tail.live(last.through if last else 0)
             if through > max(committed(listed), last.through if last else 0):
                 why = f"belongs to another DuckDB file than {self.path.name} and was not merged into it"
-                self.notices.extend(self._quarantine.set_all_aside(listed, why))
+                # above the watermark there can only be what a failed write has left of its batch
+                older = {name: [s for s in segments if s.first <= through] for name, segments in listed.items()}
+                self.notices.extend(self._quarantine.set_all_aside(older, why))
         if not self._asked:
             self._asked, self._through = True, through
             self._miss_vanished()

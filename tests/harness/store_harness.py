@@ -474,6 +474,8 @@ class World:
             self._listen(self.store)
             self.store.close()
             self.store = None
+        if result and not result[0].backlog:
+            self.excused = False
         return result[0] if result else None
 
     def _survive(self, act: Callable[[], object]) -> bool | None:

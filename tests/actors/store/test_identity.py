@@ -23,7 +23,7 @@ from ops.export.query import QueryError, run_query
 from tests.harness.amounts import variants
 from tests.harness.cli_process import COMMAND, environment
 from tests.harness.recording_samples import ids, settings, store, write
-from tests.harness.store_harness import reader
+from tests.harness.store_harness import StumblingFiles, World, reader
 
 COUNT = "SELECT count(*) FROM ticks"
 
@@ -236,3 +236,24 @@ def test_the_views_of_a_new_file_are_created_once_and_again_when_it_was_left(
         assert tails == [made.tail, None, made.tail]
         write(made, 2)
         assert len(ids(configured.path)) == 24
+
+
+@pytest.mark.parametrize("step", range(1, 9))
+def test_what_a_failed_write_left_in_a_new_tail_is_not_another_files(step: int, tmp_path: Path) -> None:
+    """The service starts after a clean stop while another program has the file, and its first write fails."""
+    world = World(tmp_path, StumblingFiles)
+    world.start()
+    world.write()
+    world.finish()
+    world.hold(read_only=False)
+    world.start()
+    world.files.stumble = step  # type: ignore[attr-defined]
+    world.write()
+    world.files.stumble = 0  # type: ignore[attr-defined]
+    world.release()
+    world.merge()
+    if world.pending is not None:
+        world.write()
+    world.finish()
+    world.check()
+    assert world.said == []
