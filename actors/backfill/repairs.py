@@ -80,7 +80,8 @@ class Repairs:
             symbol=symbol, from_ns=from_ns, to_ns=to_ns, remaining=TradeRange(from_ns=from_ns, to_ns=to_ns)
         )
         # By then the history is complete, and the stream's trades have arrived: see `fetch`.
-        job.due = trio.current_time() + max(0.0, (to_ns - time.time_ns()) / S_NS + limits.settle_s)
+        ahead_ns = to_ns - self._continuity.exchange_ns(time.time_ns())
+        job.due = trio.current_time() + max(0.0, ahead_ns / S_NS + limits.settle_s)
         self.jobs.append(job)
         return job
 

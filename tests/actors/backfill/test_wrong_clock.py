@@ -1,6 +1,7 @@
 """Our clock may be wrong by hours: what an outage without a next trade lacks is looked for by the exchange's."""
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from actors.backfill.fetch_job import BackfillLimits
@@ -37,6 +38,18 @@ async def test_a_quiet_market_is_quiet_by_any_clock(autojump_clock: MockClock, a
         await venue.go_on(BTC, 0.5, LIMITS.quiet_s + 30.0)
         assert {gap.symbol: gap.status for gap in recorder.gaps()} == dict.fromkeys(BOTH, GapStatus.FILLED)
     assert sorted(map(str, recorder.ids())) == venue.ids()
+
+
+@pytest.mark.parametrize("ahead_s", AHEAD_S)
+async def test_a_repair_waits_until_the_history_has_the_last_trade_by_any_clock(
+    autojump_clock: MockClock, ahead_s: float
+) -> None:
+    venue = Venue(ahead_s)
+    async with recorded(venue) as recorder:
+        await venue.go_on(BTC, 0.5, 5.0)
+        began = trio.current_time()
+        job = recorder.exchange.repair("BTC/USDT", venue.truth[BTC][0][1], venue.truth[BTC][-1][1])
+        assert job.due - began == pytest.approx(LIMITS.settle_s - 0.5, abs=0.1)  # the last trade is so old
 
 
 @pytest.mark.parametrize("ahead_s", AHEAD_S)
