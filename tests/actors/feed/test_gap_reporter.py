@@ -7,11 +7,9 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.continuity.continuity import Continuity
-from actors.exchanges.registry import EXCHANGES
 from actors.feed.gap_reporter import GapReporter
 from actors.model.chunk import Chunk
 from actors.model.records import GapStatus
-from actors.model.symbols import parse_symbol
 from actors.model.ticks import IdPromise
 from supervisor import Mailbox
 from tests.harness.backfill_parts import locked
@@ -26,15 +24,11 @@ class Reporting(Desk):
 
     def __init__(self) -> None:
         super().__init__()
-        phemex = EXCHANGES["phemex"]
-        market = phemex.feed.market(parse_symbol(SYMBOL), phemex.feed.channels[0])
         self.continuity = Continuity("x", {SYMBOL: IdPromise.NONE})
         full: Mailbox[Chunk] = Mailbox(1, on_dead_letter=lambda _c, _e: None)
         full.put_nowait(Chunk(block(1)))
         account = self.ledger.account("x")
-        self.reporter = GapReporter(
-            "x", {SYMBOL: market}, self.continuity, account, full, locked, self.buffer.expect
-        )
+        self.reporter = GapReporter("x", {}, self.continuity, account, full, locked, self.buffer.expect)
         self.continuity.connected([SYMBOL], NS, 1)
 
 
