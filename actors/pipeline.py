@@ -109,7 +109,7 @@ class Pipeline:
         self.ship = ship_to(settings.lake, self.store, self.merger.limiter, self.crash_point)
         stored = self.ship.stored if self.ship is not None else lambda _: None
         self.writer = Writer(self.store, self.ledger, self.buffer.outbox, limits.sink, stored)
-        self.poller = Poller()
+        self.poller = Poller(watched=lambda: bool(self.buffer.watchers))
         self._services = SharedServices(
             limiters=RateLimiters(),
             peers=PeerActivity(),

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from actors.wire.errors import CannotConnect, HandshakeRefused, NetworkTimeout, refusal_floor_s
 from actors.wire.frame_parser import FrameParser
-from actors.wire.poller import READ_BYTES, Poller, read_into
+from actors.wire.poller import READ_BYTES, Poller
 from actors.wire.tls import TlsStream
 from supervisor.text import printable
 
@@ -58,7 +58,8 @@ class MessageStream(trio.abc.Stream):
     the end. While the sink waits nothing is read, so a slow sink slows the server down through TCP. `before_read`
     is called when the library has processed everything it got.
 
-    With a `poller`, which must run, a socket is read in its task, and an error there is raised here.
+    With a `poller`, which must run, a socket is read in its task, and an error there is raised here. `received_ns` is
+    then when the newest part of the read arrived; without one, or where the kernel does not say, when it was read.
 
     Raises CannotConnect and HandshakeRefused until the handshake is answered, NetworkTimeout if nothing can be sent
     for `send_s`, and errors of the sink. Reading has no deadline here: how long silence may last depends on the
@@ -93,7 +94,7 @@ class MessageStream(trio.abc.Stream):
         self._tls = inner if isinstance(inner, TlsStream) else None
         transport = inner.transport if isinstance(inner, TlsStream) else inner
         self._poller = poller
-        self._most = READ_BYTES  # read at once
+        self.most = READ_BYTES
         self._fd = transport.socket.fileno() if isinstance(transport, trio.SocketStream) else -1
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:  # noqa: ARG002 (reads are larger)
@@ -109,12 +110,12 @@ class MessageStream(trio.abc.Stream):
             if self._ended:
                 return b""
             if self._rest:
-                self._accept(self._rest, self._rest_ns)
+                self._accept(self._rest, self._rest_ns, trio.current_time())
                 self._rest = b""
             elif self._poller is not None and self._fd >= 0:
-                await self._poller.serve(self._fd, self._turn)
+                await self._poller.serve(self._fd, self)
             else:
-                self._accept(*await self._read())
+                self._accept(*await self._read(), trio.current_time())
             if self._pause is not None:
                 pause, self._pause = self._pause, None
                 await pause
@@ -123,12 +124,8 @@ class MessageStream(trio.abc.Stream):
             if portion := self._some_controls():
                 return portion
 
-    def _turn(self, buffer: memoryview) -> bool:
-        """See Poller.serve."""
-        data = read_into(self._fd, buffer[: self._most])
-        if data is None:
-            return False
-        received_ns = time.time_ns()
+    def take(self, data: memoryview, received_ns: int, now: float) -> bool:
+        """See Readable."""
         tls = self._tls
         if tls is None or not data:
             plain = bytes(data)
@@ -138,13 +135,13 @@ class MessageStream(trio.abc.Stream):
                 return tls.outgoing.pending > 0
         self.stats.bytes += len(plain)
         before = self.stats.frames
-        done = self._accept(plain, received_ns)
+        done = self._accept(plain, received_ns, now)
         frames = self.stats.frames - before
         if frames > FLOOD_FRAMES // 8:
-            self._most = max(READ_BYTES_MIN, min(READ_BYTES, FLOOD_FRAMES * len(plain) // frames))
+            self.most = max(READ_BYTES_MIN, min(READ_BYTES, FLOOD_FRAMES * len(plain) // frames))
         return done or (tls is not None and tls.outgoing.pending > 0)
 
-    def _accept(self, data: bytes, received_ns: int) -> bool:
+    def _accept(self, data: bytes, received_ns: int, now: float) -> bool:
         """Delivers the messages that one read completes. Returns whether there is more to do than to read on."""
         if not data:
             self._ended = True
@@ -152,8 +149,10 @@ class MessageStream(trio.abc.Stream):
         messages, controls = self._cutter.feed(data)
         if messages or controls:
             stats = self.stats
+            if received_ns <= stats.last_frame_ns:  # the rest of a packet, say: each read has its time, in their order
+                received_ns = time.time_ns()
             stats.last_frame_ns = received_ns
-            stats.last_frame_at = trio.current_time()
+            stats.last_frame_at = now
             if messages and not self.leaving:
                 stats.frames += len(messages)
                 self._pause = self._sink(messages, received_ns)

@@ -1,6 +1,7 @@
 """One task reads all sockets; what goes wrong with one of them concerns only the task that waits for it."""
 
 import socket
+import time
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from actors.wire.frame_parser import FrameParser
 from actors.wire.message_stream import MessageStream
-from actors.wire.poller import Poller, read_into
+from actors.wire.poller import BURST_BYTES, READ_BYTES, REST_S, Poller
 from ops.sandbox.shared_stream import data_frame
 from supervisor import Context
 
@@ -20,26 +21,39 @@ def pair() -> tuple[socket.socket, socket.socket]:
     return ours, theirs
 
 
-def reads(ours: socket.socket, got: list[bytes], until: bytes = b"end") -> Callable[[memoryview], bool]:
-    """A turn that notes what it reads, and is done with `until`."""
+class Reads:
+    """Notes what is read, when that arrived, and when the turn began; wants no more after `until`."""
 
-    def turn(buffer: memoryview) -> bool:
-        data = read_into(ours.fileno(), buffer)
-        assert data is not None
-        got.append(bytes(data))
-        return got[-1] == until
+    most = READ_BYTES
 
-    return turn
+    def __init__(self, until: bytes = b"end") -> None:
+        self.until, self.got = until, list[bytes]()
+        self.received_ns, self.turns = list[int](), list[float]()
+
+    def take(self, data: memoryview, received_ns: int, now: float) -> bool:
+        self.got.append(bytes(data))
+        self.received_ns.append(received_ns)
+        self.turns.append(now)
+        return self.got[-1] == self.until
+
+
+class Takes:
+    """Calls a function for each read."""
+
+    def __init__(self, take: Callable[[memoryview], bool], most: int = READ_BYTES) -> None:
+        self._take, self.most = take, most
+
+    def take(self, data: memoryview, received_ns: int, now: float) -> bool:  # noqa: ARG002
+        return self._take(data)
 
 
 async def test_each_socket_is_read_until_its_turn_says_that_it_is_done(nursery: trio.Nursery) -> None:
-    poller, got = Poller(), list[list[bytes]]()
+    poller, readers_of = Poller(), list[Reads]()
     pairs = [pair() for _ in range(20)]
 
     async def reader(ours: socket.socket) -> None:
-        mine = list[bytes]()
-        got.append(mine)
-        await poller.serve(ours.fileno(), reads(ours, mine))
+        readers_of.append(mine := Reads())
+        await poller.serve(ours.fileno(), mine)
 
     with trio.fail_after(10):
         async with trio.open_nursery() as readers:
@@ -51,7 +65,7 @@ async def test_each_socket_is_read_until_its_turn_says_that_it_is_done(nursery: 
                 for _, theirs in pairs:
                     theirs.send(word)
                 await wait_all_tasks_blocked(0.01)
-    assert got == [[b"one", b"two", b"end"]] * 20
+    assert [one.got for one in readers_of] == [[b"one", b"two", b"end"]] * 20
     for ours, theirs in pairs:
         ours.close()
         theirs.close()
@@ -67,10 +81,9 @@ async def test_sockets_that_always_have_more_are_read_in_turn(
     async def reader(number: int, ours: socket.socket) -> None:
         def turn(_: memoryview) -> bool:
             order.append(number)
-            ours.recv(1)
             return len(order) > 36
 
-        await poller.serve(ours.fileno(), turn)
+        await poller.serve(ours.fileno(), Takes(turn, most=1))
 
     with trio.fail_after(10):
         async with trio.open_nursery() as readers:
@@ -85,8 +98,104 @@ async def test_sockets_that_always_have_more_are_read_in_turn(
         theirs.close()
 
 
+async def test_what_arrives_shortly_after_a_turn_is_read_together(
+    nursery: trio.Nursery, mock_clock: trio.testing.MockClock
+) -> None:
+    watching = list[str]()
+    poller = Poller(watched=lambda: bool(watching))
+    pairs, readers = [pair() for _ in range(3)], [Reads() for _ in range(3)]
+    nursery.start_soon(poller.run, Context("poller"))
+    async with trio.open_nursery() as serving:
+        for (ours, _), one in zip(pairs, readers, strict=True):
+            serving.start_soon(poller.serve, ours.fileno(), one)
+
+        async def send(*messages: tuple[int, bytes]) -> list[int]:
+            for number, message in messages:
+                pairs[number][1].send(message)
+            await wait_all_tasks_blocked(0.01)
+            return [len(one.got) for one in readers]
+
+        assert await send((0, b"x")) == [1, 0, 0]  # after a silence at once
+        assert await send((1, b"x"), (2, b"x"), (1, b"y")) == [1, 0, 0]
+        mock_clock.jump(REST_S)
+        assert await send() == [1, 1, 1]
+        assert readers[1].got == [b"xy"]
+        assert [one.turns[-1] for one in readers] == [0.0, REST_S, REST_S]
+        assert await send((0, b"x")) == [1, 1, 1]
+        watching.append("somebody")
+        mock_clock.jump(REST_S)
+        assert await send() == [2, 1, 1]
+        assert await send((1, b"x")) == [2, 2, 1]  # at once while somebody watches
+        watching.clear()
+        mock_clock.jump(2 * REST_S)
+        assert await send((0, b"x" * BURST_BYTES)) == [3, 2, 1]
+        assert await send((0, b"x")) == [4, 2, 1]  # and after so much that more is sure to come
+        serving.cancel_scope.cancel()
+    for ours, theirs in pairs:
+        ours.close()
+        theirs.close()
+
+
+async def test_a_message_is_as_old_as_its_arrival_however_late_it_is_read(nursery: trio.Nursery) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        theirs = socket.create_connection(listening.getsockname())
+        ours, _ = listening.accept()
+    ours.setblocking(False)
+    poller, reader = Poller(), Reads()
+    nursery.start_soon(poller.serve, ours.fileno(), reader)
+    await wait_all_tasks_blocked()
+    for _ in range(20):  # the kernel begins to note times soon after it was asked to
+        began_ns = time.time_ns()
+        theirs.send(b"x")
+        sent_ns = time.time_ns()
+        await trio.sleep(0.03)
+        async with trio.open_nursery() as reading:
+            reading.start_soon(poller.run, Context("poller"))
+            await wait_all_tasks_blocked(0.01)
+            reading.cancel_scope.cancel()
+        if reader.received_ns[-1] <= sent_ns + 10_000_000:
+            break
+    assert began_ns <= reader.received_ns[-1] <= sent_ns + 10_000_000
+    assert sorted(reader.received_ns) == reader.received_ns
+    nursery.cancel_scope.cancel()
+    ours.close()
+    theirs.close()
+
+
+async def test_reads_of_a_connection_keep_their_order_although_one_packet_came_in_parts(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.wire.message_stream.READ_BYTES", 40)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        theirs = socket.create_connection(listening.getsockname())
+        ours, _ = listening.accept()
+    at_ns = list[int]()
+    stream = MessageStream(
+        trio.SocketStream(trio.socket.from_stdlib_socket(ours)),
+        FrameParser(1 << 20),
+        lambda messages, received_ns: at_ns.extend([received_ns] * len(messages)),
+        before_read=lambda: None,
+        read_bytes=65536,
+        send_s=1.0,
+        poller=(poller := Poller()),
+    )
+    nursery.start_soon(poller.run, Context("poller"))
+    with trio.fail_after(10):
+        theirs.send(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+        await stream.receive_some()
+        nursery.start_soon(stream.receive_some)
+        for _ in range(3):
+            theirs.send(data_frame(b"x" * 18) * 20)
+            await trio.sleep(0.05)
+    assert len(at_ns) == 60
+    assert all(before < after for before, after in zip(at_ns[::2], at_ns[2::2], strict=False))
+    nursery.cancel_scope.cancel()
+    await stream.aclose()
+    theirs.close()
+
+
 async def test_an_error_of_one_turn_is_raised_in_its_task_and_the_others_go_on(nursery: trio.Nursery) -> None:
-    poller, got = Poller(), list[bytes]()
+    poller, goes_on = Poller(), Reads()
     (bad, to_bad), (good, to_good) = pair(), pair()
     nursery.start_soon(poller.run, Context("poller"))
 
@@ -95,18 +204,18 @@ async def test_an_error_of_one_turn_is_raised_in_its_task_and_the_others_go_on(n
 
     async def crashes() -> None:
         with pytest.raises(ZeroDivisionError, match="a bug"):
-            await poller.serve(bad.fileno(), explode)
+            await poller.serve(bad.fileno(), Takes(explode))
 
     with trio.fail_after(10):
         async with trio.open_nursery() as readers:
             readers.start_soon(crashes)
-            readers.start_soon(poller.serve, good.fileno(), reads(good, got))
+            readers.start_soon(poller.serve, good.fileno(), goes_on)
             await wait_all_tasks_blocked()
             to_bad.send(b"x")
             to_good.send(b"one")
             await wait_all_tasks_blocked(0.01)
             to_good.send(b"end")
-    assert got == [b"one", b"end"]
+    assert goes_on.got == [b"one", b"end"]
     for each in (bad, to_bad, good, to_good):
         each.close()
 
@@ -121,7 +230,7 @@ async def test_a_task_that_is_cancelled_or_whose_socket_is_closed_waits_no_more(
 
     async def reader() -> None:
         try:
-            await poller.serve(fd, reads(ours, []))
+            await poller.serve(fd, Reads())
         except trio.ClosedResourceError:
             ended.append("closed")
 
@@ -137,11 +246,11 @@ async def test_a_task_that_is_cancelled_or_whose_socket_is_closed_waits_no_more(
     ours.close()
     # the number may be given to the next socket, which is read like any other
     again, to_again = pair()
-    got = list[bytes]()
+    last = Reads()
     with trio.fail_after(10):
         to_again.send(b"end")
-        await poller.serve(again.fileno(), reads(again, got))
-    assert got == [b"end"]
+        await poller.serve(again.fileno(), last)
+    assert last.got == [b"end"]
     for each in (theirs, again, to_again):
         each.close()
 
