@@ -149,7 +149,9 @@ class MessageStream(trio.abc.Stream):
         messages, controls = self._cutter.feed(data)
         if messages or controls:
             stats = self.stats
-            if received_ns <= stats.last_frame_ns:  # the rest of a packet, say: each read has its time, in their order
+            if (
+                received_ns <= stats.last_frame_ns
+            ):  # the rest of a packet, say: each read has its time, in their order
                 received_ns = time.time_ns()
             stats.last_frame_ns = received_ns
             stats.last_frame_at = now

@@ -37,7 +37,7 @@ class Readable(Protocol):
     most: int
 
     def take(self, data: memoryview, received_ns: int, now: float) -> bool:
-        """Returns whether reading is to end. `data` is valid until this returns, and empty at the end of the stream.
+        """Returns whether reading is to end. `data` is valid until then, and empty at the end of the stream.
 
         `received_ns` (UTC) is when the newest of it arrived, `now` the time on trio's clock.
         """
