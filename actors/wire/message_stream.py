@@ -58,8 +58,8 @@ class MessageStream(trio.abc.Stream):
     the end. While the sink waits nothing is read, so a slow sink slows the server down through TCP. `before_read`
     is called when the library has processed everything it got.
 
-    With a `poller`, which must run, a socket is read in its task, and an error there is raised here. `received_ns` is
-    then when the newest part of the read arrived; without one, or where the kernel does not say, when it was read.
+    With a `poller`, which must run, a socket is read in its task, and an error there is raised here. `received_ns`
+    is then when the newest part of the read arrived; without one, or where the kernel does not say, when it was read.
 
     Raises CannotConnect and HandshakeRefused until the handshake is answered, NetworkTimeout if nothing can be sent
     for `send_s`, and errors of the sink. Reading has no deadline here: how long silence may last depends on the

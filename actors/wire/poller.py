@@ -1,8 +1,8 @@
 """Reads the sockets of all connections in one task: one turn of the scheduler serves all that are readable.
 
 A task for each socket costs a turn of trio's scheduler, and the bookkeeping of a wait, for each read: 5 us of 22 in
-a prototype on 100 TLS connections with 5,000 single messages a second in all. For the same reason a turn waits a few
-milliseconds for more, unless somebody watches; the kernel has noted when each message arrived.
+a prototype on 100 TLS connections with 5,000 single messages a second in all. For the same reason a turn waits a
+few milliseconds for more, unless somebody watches; the kernel has noted when each message arrived.
 """
 
 import os
@@ -25,7 +25,7 @@ TURN_S = 0.005  # other tasks run after so long
 REST_S = 0.005  # from one turn to the next one while nothing is urgent
 BURST_BYTES = 16 * 1024  # whoever has sent so much until it is read sends more than can wait
 
-# socket(7): SO_TIMESTAMPNS, which Python's socket module does not name, and the struct timespec that comes with a read
+# socket(7): SO_TIMESTAMPNS, which Python's socket module does not name, and the struct timespec that a read has
 _TIMESTAMPS = 35
 _timespec = struct.Struct("@ll")
 _TIMESTAMP_BYTES = socket.CMSG_SPACE(_timespec.size)
