@@ -59,7 +59,7 @@ class MessageStream(trio.abc.Stream):
     is called when the library has processed everything it got.
 
     With a `poller`, which must run, a socket is read in its task, and an error there is raised here. `received_ns`
-    is then when the newest part of the read arrived; without one, or where the kernel does not say, when it was read.
+    is then when the newest part of the read arrived; without one, or if the kernel does not say, when it was read.
 
     Raises CannotConnect and HandshakeRefused until the handshake is answered, NetworkTimeout if nothing can be sent
     for `send_s`, and errors of the sink. Reading has no deadline here: how long silence may last depends on the
