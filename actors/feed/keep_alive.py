@@ -12,24 +12,23 @@ REPLIES_MAX = 100  # queued replies: of a flood of pings only the newest are ans
 
 
 class Replies:
-    """Collects replies where messages are read, and sends them in a task of their own."""
+    """Collects replies where messages are read, and sends them in a task that lasts while there are any."""
 
     def __init__(self) -> None:
         self._texts: deque[str] = deque(maxlen=REPLIES_MAX)
-        self._added = trio.Event()
+        self._sending = True  # `send_to` is called once the connection is open
 
-    def add(self, text: str) -> None:
-        """Queues a reply, to be sent as soon as possible."""
+    def add(self, text: str) -> bool:
+        """Queues a reply. Returns whether `send_to`, which has ended, is to be called again."""
         self._texts.append(text)
-        self._added.set()
+        ended, self._sending = not self._sending, True
+        return ended
 
-    async def send_to(self, wire: WebSocket) -> NoReturn:
-        """Sends the replies in order. Raises the errors of WebSocket.send."""
-        while True:
-            while self._texts:
-                await wire.send(self._texts.popleft())
-            self._added = trio.Event()
-            await self._added.wait()
+    async def send_to(self, wire: WebSocket) -> None:
+        """Sends the replies in order until there is none. Raises the errors of WebSocket.send."""
+        while self._texts:
+            await wire.send(self._texts.popleft())
+        self._sending = False
 
 
 async def keep_alive(wire: WebSocket, ping: Ping, interval_s: float | None = None) -> NoReturn:

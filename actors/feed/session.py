@@ -98,7 +98,7 @@ class Session:
         self._requested_at = math.inf
         self._wake = trio.Event()  # set when there may be something to send
         self._failure: Exception | None = None
-        self._failed = trio.Event()
+        self._opened: tuple[trio.Nursery, WebSocket] | None = None
         self._refusals: set[str] = set()  # reasons that became events
         self._known = 0
         self._reported = ""  # the problems that health shows
@@ -134,6 +134,7 @@ class Session:
             self._state.opened()
             try:
                 async with trio.open_nursery() as nursery:
+                    self._opened = nursery, wire
                     self._accumulator.decode = self._decode_for_others
                     nursery.start_soon(self._subscribe, wire)
                     nursery.start_soon(self._watch, wire)
@@ -141,10 +142,12 @@ class Session:
                         nursery.start_soon(keep_alive, wire, ping, self._ping_s)
                     nursery.start_soon(self._replies.send_to, wire)
                     nursery.start_soon(self._end_with, wire)
-                    nursery.start_soon(self._fail)
                     await self._context.stopping.wait()
                     nursery.cancel_scope.cancel()
+                if self._failure is not None:
+                    raise self._failure
             finally:
+                self._opened = None
                 try:
                     await self._decode_rest()
                 finally:
@@ -198,7 +201,8 @@ class Session:
             self._note_traded(trio.current_time())
         except Exception as error:  # noqa: BLE001 - raised by `run`
             self._failure = self._failure or error
-            self._failed.set()
+            if self._opened is not None:
+                self._opened[0].cancel_scope.cancel()
 
     def _handle(self, control: Control) -> None:
         subscription, now = self._subscription, trio.current_time()
@@ -222,7 +226,9 @@ class Session:
                 if self._state.will_close(control.reason or "announced by the exchange"):
                     self._context.note("leaving", control.reason)
             case Reply():
-                self._replies.add(control.text)
+                if self._replies.add(control.text) and self._opened is not None:
+                    nursery, wire = self._opened
+                    nursery.start_soon(self._replies.send_to, wire)
             case Welcome():
                 self._welcomed.set()
 
@@ -305,12 +311,6 @@ class Session:
         while self._accumulator.waiting:
             self._decode()
             await trio.lowlevel.cancel_shielded_checkpoint()
-
-    async def _fail(self) -> None:
-        """Raises an error that occurred while others had this session's messages decoded."""
-        await self._failed.wait()
-        assert self._failure is not None
-        raise self._failure
 
     async def _end_with(self, wire: WebSocket) -> None:
         how = await wire.closed()
