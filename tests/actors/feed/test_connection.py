@@ -663,6 +663,34 @@ async def test_signs_of_life_without_trades_keep_a_connection(
         assert feed.server.clients[0].pongs == ([b"1789"] * 60 if exchange == "binance" else [])
 
 
+async def test_each_question_of_the_exchange_is_answered_and_in_order(autojump_clock: MockClock) -> None:
+    def beat_of(number: int) -> str:
+        return json.dumps({"id": number, "method": "public/heartbeat", "code": 0})
+
+    answered: list[int] = []
+
+    async def script(client: Client) -> None:
+        await client.accept()
+        async with trio.open_nursery() as nursery:
+
+            async def listen() -> None:
+                while (text := await client.ask()) is not None:
+                    message = json.loads(text)
+                    if message["method"] == "public/respond-heartbeat":
+                        answered.append(message["id"])
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(listen)
+            for first in range(0, 30, 3):
+                for number in range(first, first + 3):
+                    await client.send(beat_of(number))
+                await trio.sleep(first % 2)
+
+    async with feeding(script, "cryptocom") as feed:
+        await trio.sleep(6)
+        assert answered == list(range(30)) and len(feed.server.clients) == 1
+
+
 @pytest.mark.parametrize(("exchange", "ping"), [("okx", "ping"), ("bybit", '{"op":"ping"}')])
 async def test_pings_in_the_exchanges_own_words_are_sent_in_time(
     exchange: str, ping: str, autojump_clock: MockClock
