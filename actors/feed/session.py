@@ -343,8 +343,9 @@ class Session:
         """Notes which markets had trades, of those decoded since the last time."""
         self._note_delivered()
         seen = self._decoder.seen
-        self._state.traded((self._symbols[native] for native in seen), now)
-        seen.clear()
+        if seen:
+            self._state.traded((self._symbols[native] for native in seen), now)
+            seen.clear()
 
     def _check_answered(self, now: float) -> None:
         late = now - max(self._requested_at, self._state.matching_since) > self._dialect.ack_s
