@@ -98,7 +98,7 @@ class Session:
         self._requested_at = math.inf
         self._wake = trio.Event()  # set when there may be something to send
         self._failure: Exception | None = None
-        self._opened: tuple[trio.Nursery, WebSocket] | None = None
+        self._opened: tuple[trio.Nursery, WebSocket] | None = None  # while the connection is open
         self._refusals: set[str] = set()  # reasons that became events
         self._known = 0
         self._reported = ""  # the problems that health shows

@@ -149,10 +149,8 @@ class MessageStream(trio.abc.Stream):
         messages, controls = self._cutter.feed(data)
         if messages or controls:
             stats = self.stats
-            if (
-                received_ns <= stats.last_frame_ns
-            ):  # the rest of a packet, say: each read has its time, in their order
-                received_ns = time.time_ns()
+            if received_ns <= stats.last_frame_ns:
+                received_ns = time.time_ns()  # the rest of a packet, say; reads have times of their own, in order
             stats.last_frame_ns = received_ns
             stats.last_frame_at = now
             if messages and not self.leaving:
