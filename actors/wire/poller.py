@@ -70,10 +70,8 @@ class Poller:
         context.ok()
         while True:
             await trio.lowlevel.wait_readable(self._epoll.fileno())
-            began = trio.current_time()
-            while self._turn(began) and not self._watched():
-                await trio.sleep_until(began + REST_S)
-                began = trio.current_time()
+            while self._turn(now := trio.current_time()) and not self._watched():  # noqa: ASYNC110 - to wait is the aim
+                await trio.sleep_until(now + REST_S)
 
     def _turn(self, now: float) -> bool:
         """Reads from each readable socket once. Returns whether the next turn can wait for more."""
@@ -102,8 +100,7 @@ class Poller:
         return 0 < most < BURST_BYTES
 
     def _read(self, reader: _Reader, now: float) -> tuple[int, bool]:
-        most = reader.readable.most
-        buffer = self._buffer if most == READ_BYTES else self._buffer[:most]
+        buffer = self._buffer[: reader.readable.most]
         try:
             size, notes, _, _ = reader.socket.recvmsg_into((buffer,), _TIMESTAMP_BYTES)
         except BlockingIOError:

@@ -21,6 +21,14 @@ def pair() -> tuple[socket.socket, socket.socket]:
     return ours, theirs
 
 
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        theirs = socket.create_connection(listening.getsockname())
+        ours, _ = listening.accept()
+    ours.setblocking(False)
+    return ours, theirs
+
+
 class Reads:
     """Notes what is read, when that arrived, and when the turn began; wants no more after `until`."""
 
@@ -137,10 +145,7 @@ async def test_what_arrives_shortly_after_a_turn_is_read_together(
 
 
 async def test_a_message_is_as_old_as_its_arrival_however_late_it_is_read(nursery: trio.Nursery) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        theirs = socket.create_connection(listening.getsockname())
-        ours, _ = listening.accept()
-    ours.setblocking(False)
+    ours, theirs = tcp_pair()
     poller, reader = Poller(), Reads()
     nursery.start_soon(poller.serve, ours.fileno(), reader)
     await wait_all_tasks_blocked()
@@ -166,9 +171,7 @@ async def test_reads_of_a_connection_keep_their_order_although_one_packet_came_i
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("actors.wire.message_stream.READ_BYTES", 40)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        theirs = socket.create_connection(listening.getsockname())
-        ours, _ = listening.accept()
+    ours, theirs = tcp_pair()
     at_ns = list[int]()
     stream = MessageStream(
         trio.SocketStream(trio.socket.from_stdlib_socket(ours)),
