@@ -37,7 +37,7 @@ What differs, and why:
 The modules, from the top: `supervisor` (the commands), `group` (which child must stop, which may start),
 `child` (the state machine of one child), `incarnation` (one run of it), `shutdown` (its final stop),
 `restart_policy` (the values), `restart_count` (what is counted by them), `watchdog`, `spec`, `context`, `mailbox`,
-`states`, `errors`, `notes`, `text`.
+`latch`, `states`, `errors`, `notes`, `text`.
 """
 
 from importlib import import_module

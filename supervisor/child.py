@@ -29,6 +29,7 @@ import trio
 
 from supervisor.errors import Failure, Verdict, describe, judge
 from supervisor.incarnation import Incarnation
+from supervisor.latch import Latch
 from supervisor.notes import Notes
 from supervisor.restart_count import Retries, Window
 from supervisor.shutdown import Drain
@@ -106,7 +107,7 @@ class Child:
         self.finished = False  # not to be started again: it returned and is not permanent, or all were cancelled
         self.exhausted = False  # it exceeded its intensity and made its supervisor give up
         self.drain = Drain(spec)
-        self.gone = trio.Event()
+        self.gone = Latch()
         self._keeper = keeper
         self._parent = parent
         self._emit = emit

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-import trio
+from supervisor.latch import Latch
 
 
 class Listener(Protocol):
@@ -28,10 +28,10 @@ class Context:
         self.name = name
         self.watches_stopping = False
         self._listener = listener
-        self._stopping = trio.Event()
+        self._stopping = Latch()
 
     @property
-    def stopping(self) -> trio.Event:
+    def stopping(self) -> Latch:
         """Set when a stop is requested.
 
         An actor that has read it once promises to return when it is set: it is given its `stop_s` before it is

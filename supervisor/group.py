@@ -11,6 +11,7 @@ import trio
 
 from supervisor.child import Child
 from supervisor.errors import GaveUp
+from supervisor.latch import Latch
 from supervisor.spec import Restart, Strategy
 from supervisor.states import DesiredState, State
 from supervisor.watchdog import WATCH_EVERY_S
@@ -89,7 +90,7 @@ class Group:
             self._forget(child)
         self.reconcile()
 
-    def starting(self) -> trio.Event | None:
+    def starting(self) -> Latch | None:
         """Set when the child whose task has been made but has not run yet has started; None without one."""
         incarnations = (child.incarnation for child in self.children)
         return next((one.started for one in incarnations if one is not None and not one.started.is_set()), None)

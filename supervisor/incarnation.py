@@ -6,6 +6,7 @@ import trio
 
 from supervisor.context import Context, Listener
 from supervisor.errors import Stuck
+from supervisor.latch import Latch
 from supervisor.spec import ChildSpec
 from supervisor.states import DesiredState
 from supervisor.watchdog import Watchdog, stack_of
@@ -29,8 +30,8 @@ class Incarnation:
 
     def __init__(self, spec: ChildSpec, owner: Owner) -> None:
         self.asked: DesiredState | None = None
-        self.started = trio.Event()
-        self.ended = trio.Event()
+        self.started = Latch()
+        self.ended = Latch()
         self.context = Context(spec.name, owner)
         self.watchdog = Watchdog(spec)
         self._spec = spec

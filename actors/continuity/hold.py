@@ -20,7 +20,7 @@ class Hold:
 
     def __init__(self, rows_max: int = ROWS_MAX) -> None:
         self.on = False
-        self._kept: deque[tuple[Act, int]] = deque()
+        self._kept: deque[tuple[Act, int]] | None = None  # while it is on: an empty one takes 760 bytes
         self._rows, self._rows_max = 0, rows_max
         self._room = trio.Event()
 
@@ -32,9 +32,12 @@ class Hold:
     def begin(self) -> None:
         """From now on everything is kept."""
         self.on = True
+        if self._kept is None:
+            self._kept = deque()
 
     def keep(self, act: Act, rows: int = 0) -> None:
         """Keeps what is to be done later, for so many rows. What it returns is awaited before anything follows."""
+        assert self._kept is not None
         self._kept.append((act, rows))
         self._rows += rows
 
@@ -55,11 +58,12 @@ class Hold:
             done += 1
             if done % TURN_ITEMS == 0:
                 await trio.lowlevel.checkpoint()
-        self.on = False
+        self.on, self._kept = False, None
 
     def drop(self) -> None:
         """The other process has it all, and records from now on: what arrives here is of no use."""
-        self._kept.clear()
+        if self._kept is not None:
+            self._kept.clear()
         self._count_out(self._rows)
 
     def _count_out(self, rows: int) -> None:

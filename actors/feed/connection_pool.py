@@ -18,7 +18,7 @@ from actors.wire.errors import classify
 from supervisor import Backoff, ChildSpec, Supervisor, UnknownActorError
 
 OVERLAP_S = 5.0  # how long old and new deliver together: longer than ids may be out of order
-KEEPS_UP_S = 2.0  # how much later a trade may arrive on the new one: about the interval of checks
+KEEPS_UP_S = 3.0  # how much later a trade may be noted on the new one: more than DECODE_S and CALM_S
 # All servers of an exchange may be closing: a new connection that receives such a notice is kept for this long.
 LEAVING_S = 30.0
 # A connection is replaced after this part of its known lifetime; the exact part is random, so that connections

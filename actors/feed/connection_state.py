@@ -7,7 +7,8 @@ import trio
 
 from actors.exchanges.contract.feed import Condition
 
-WATCH_S = 0.25  # how often a session is checked: it notes the markets of which trades were decoded
+WATCH_S = 0.25  # how often a session is checked that waits for answers, or has problems ...
+CALM_S = 1.0  # ... and all others: it notes the markets of which trades were decoded
 STRAGGLERS_S = 5.0  # trades this much later disprove that the exchange makes none
 OVERFLOW_S = 60.0  # an exchange that was not read from for a while closes within this time
 
@@ -26,7 +27,7 @@ class ConnectionState:
         self._read_since = math.inf  # what reading_since was before reading was blocked
         self.blocked_at = math.inf  # since when the buffer has been full
         self.since: dict[str, float] = {}  # symbols that it delivers now, as far as is known, and since when
-        self.last_trade_at: dict[str, float] = {}  # of each symbol, up to DECODE_S and WATCH_S late
+        self.last_trade_at: dict[str, float] = {}  # of each symbol, up to DECODE_S and CALM_S late
         self.leaving = ""  # the exchange's text when it has announced that it will close
         self.condition = ""  # the exchange's text about its own status; "" for the normal one
         self.halted_at = math.inf  # since when the exchange reports that it makes no trades; inf while it does not

@@ -56,6 +56,8 @@ class Interarrival:
 
     def due(self, since: float, now: float, at_most_s: float = PATIENCE_S_MAX) -> bool:
         """Whether a silence since then is due to be examined, for the first time or again."""
+        if now - since <= min(at_most_s, self._least_s):  # nearly always: no patience is less
+            return False
         patience_s = min(at_most_s, self.patience_s(now))
         # The second half is for silences longer than the maximum patience.
         return now - since > patience_s and now - self._doubted_at >= patience_s / 2

@@ -1,6 +1,5 @@
 """Keeps a connection alive: sends pings, and the replies that the exchange's own messages require."""
 
-from collections import deque
 from typing import NoReturn
 
 import trio
@@ -15,19 +14,20 @@ class Replies:
     """Collects replies where messages are read, and sends them in a task that lasts while there are any."""
 
     def __init__(self) -> None:
-        self._texts: deque[str] = deque(maxlen=REPLIES_MAX)
+        self._texts: list[str] = []
         self._sending = True  # `send_to` is called once the connection is open
 
     def add(self, text: str) -> bool:
         """Queues a reply. Returns whether `send_to`, which has ended, is to be called again."""
         self._texts.append(text)
+        del self._texts[:-REPLIES_MAX]
         ended, self._sending = not self._sending, True
         return ended
 
     async def send_to(self, wire: WebSocket) -> None:
         """Sends the replies in order until there is none. Raises the errors of WebSocket.send."""
         while self._texts:
-            await wire.send(self._texts.popleft())
+            await wire.send(self._texts.pop(0))
         self._sending = False
 
 

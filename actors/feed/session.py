@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections import deque
 from collections.abc import Awaitable, Collection, Iterable, Sequence
 from functools import partial
 
@@ -18,24 +17,24 @@ from actors.exchanges.contract.feed import (
     Market,
     Refusal,
     Reply,
+    Request,
     Token,
     Unsubscribed,
     Welcome,
 )
 from actors.feed.accumulator import Accumulator
-from actors.feed.connection_state import WATCH_S, ConnectionState
+from actors.feed.connection_state import CALM_S, WATCH_S, ConnectionState
 from actors.feed.decoder import Decoder
 from actors.feed.keep_alive import Replies, keep_alive
 from actors.feed.set_aside import REASON, SetAside
 from actors.feed.sharding import ConnectionSpec, redirected
 from actors.feed.subscription import Subscription
-from actors.feed.ticker import ticker
+from actors.feed.ticker import Repeated, ticker
 from actors.settings import FeedSettings
 from actors.wire.observer import ConnectionStep, Observer
 from actors.wire.websocket import (
     ENDED_WITHOUT_CLOSE,
     Connect,
-    ConnectionLost,
     WebSocket,
     WebSocketLimits,
     WebSocketStats,
@@ -96,9 +95,11 @@ class Session:
         self._decoder = Decoder(settings.name, dialect, self._symbols, feed)
         self._decoder.requested(self._symbols, time.time_ns())  # replayed trades can arrive before any request
         self._requested_at = math.inf
-        self._wake = trio.Event()  # set when there may be something to send
+        self._requesting = True  # a task sends requests; the first one begins with the connection
+        self._sent: list[float] = []  # when requests were sent, within the window of the limit
         self._failure: Exception | None = None
         self._opened: tuple[trio.Nursery, WebSocket] | None = None  # while the connection is open
+        self._watching: Repeated | None = None
         self._refusals: set[str] = set()  # reasons that became events
         self._known = 0
         self._reported = ""  # the problems that health shows
@@ -112,13 +113,13 @@ class Session:
         """Subscribes more markets on the open connection."""
         self._symbols.update((market.native, market.symbol) for market in markets)
         self._subscription.add([market.native for market in markets], trio.current_time())
-        self._wake.set()
+        self._request_due()
 
     def remove(self, symbols: Collection[str], *, silently: bool) -> None:
         """Unsubscribes markets. What of them is still on its way is read as before."""
         natives = [native for native, symbol in self._symbols.items() if symbol in symbols]
         self._subscription.remove(natives, trio.current_time(), silently=silently)
-        self._wake.set()
+        self._request_due()
 
     async def run(self) -> None:
         tls = client_context(self.settings.ca_file) if self._url.startswith("wss:") else None
@@ -136,18 +137,22 @@ class Session:
                 async with trio.open_nursery() as nursery:
                     self._opened = nursery, wire
                     self._accumulator.decode = self._decode_for_others
+                    wire.when_ended(self._fail)
+                    self._watch(wire.stats)
                     nursery.start_soon(self._subscribe, wire)
-                    nursery.start_soon(self._watch, wire)
                     if ping := self._dialect.ping_at(self.spec.endpoint):
                         nursery.start_soon(keep_alive, wire, ping, self._ping_s)
                     nursery.start_soon(self._replies.send_to, wire)
-                    nursery.start_soon(self._end_with, wire)
-                    await self._context.stopping.wait()
+                    try:
+                        await self._context.stopping.wait()
+                    finally:
+                        if self._failure is not None:
+                            raise self._failure
                     nursery.cancel_scope.cancel()
-                if self._failure is not None:
-                    raise self._failure
             finally:
                 self._opened = None
+                if self._watching is not None:
+                    self._watching.end()
                 try:
                     await self._decode_rest()
                 finally:
@@ -200,9 +205,13 @@ class Session:
             self._decode()
             self._note_traded(trio.current_time())
         except Exception as error:  # noqa: BLE001 - raised by `run`
-            self._failure = self._failure or error
-            if self._opened is not None:
-                self._opened[0].cancel_scope.cancel()
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """Ends the session, for callers other than its own tasks: `run` raises the first such error."""
+        self._failure = self._failure or error
+        if self._opened is not None:
+            self._opened[0].cancel_scope.cancel()
 
     def _handle(self, control: Control) -> None:
         subscription, now = self._subscription, trio.current_time()
@@ -260,7 +269,7 @@ class Session:
                 self._context.note(event, reason if symbol in reason else f"{symbol}: {reason}", symbol=symbol)
             if delivered:
                 self.continuity.disconnected([symbol], time.time_ns(), session=self._accumulator.session)
-        self._wake.set()
+        self._request_due()
 
     def _refused(self, refusal: Refusal) -> None:
         natives = self._subscription.refuse(refusal, trio.current_time())
@@ -275,9 +284,7 @@ class Session:
         self._lost(ended, "unsubscribed", reason)
 
     async def _subscribe(self, wire: WebSocket) -> None:
-        """Sends requests no faster than the exchange allows, and retries those refused or not answered."""
-        limits = self._dialect.limits
-        sent: deque[float] = deque()  # within the window
+        """Opens the exchange's own protocol, and sends the first requests."""
         await trio.sleep(self._dialect.settle_s)
         if self._dialect.waits_for_welcome:
             with trio.move_on_after(self._dialect.ack_s):
@@ -285,25 +292,36 @@ class Session:
             if not self._welcomed.is_set():
                 raise NotSubscribed(f"{self.settings.name} sent no welcome within {self._dialect.ack_s:g} s")
         for text in self._dialect.opening:
-            sent.append(trio.current_time())
+            self._sent.append(trio.current_time())
             await wire.send(text)
-            await trio.sleep(1 / limits.requests_per_s)
-        while True:
-            self._wake, now = trio.Event(), trio.current_time()
-            while sent and now - sent[0] >= limits.requests_window_s:
-                sent.popleft()
-            request = self._subscription.next(now) if len(sent) < limits.requests_max else None
-            if request is None:
-                await self._wake.wait()
-                continue
+            await trio.sleep(1 / self._dialect.limits.requests_per_s)
+        await self._send_requests(wire)
+
+    def _request_due(self) -> None:
+        """Has requests sent, as there may be some."""
+        if self._opened is not None and not self._requesting:
+            self._requesting = True
+            nursery, wire = self._opened
+            nursery.start_soon(self._send_requests, wire)
+
+    async def _send_requests(self, wire: WebSocket) -> None:
+        """Sends the requests that are due, no faster than the exchange allows."""
+        while (request := self._next_request()) is not None:
             self._decoder.requested(request.natives, time.time_ns())
+            now = trio.current_time()
             if request.natives:
                 self._requested_at = now
-            sent.append(now)
+            self._sent.append(now)
             await wire.send(request.text)
             if self._observe is not None:
                 self._observe(ConnectionStep.REQUESTED, tuple(request.natives))
-            await trio.sleep(1 / limits.requests_per_s)
+            await trio.sleep(1 / self._dialect.limits.requests_per_s)
+        self._requesting = False
+
+    def _next_request(self) -> Request | None:
+        limits, now = self._dialect.limits, trio.current_time()
+        self._sent = [at for at in self._sent if now - at < limits.requests_window_s]
+        return self._subscription.next(now) if len(self._sent) < limits.requests_max else None
 
     async def _decode_rest(self) -> None:
         """At the end of the session: what was read belongs to it."""
@@ -312,15 +330,20 @@ class Session:
             self._decode()
             await trio.lowlevel.cancel_shielded_checkpoint()
 
-    async def _end_with(self, wire: WebSocket) -> None:
-        how = await wire.closed()
-        raise ConnectionLost(how.code, how.reason)
+    def _watch(self, stats: WebSocketStats) -> None:
+        calm = self._calm
+        every_s = min(CALM_S if calm else WATCH_S, self.settings.silence_s / 4)
+        self._watching = ticker().start(partial(self._check, stats, calm), every_s, self._fail)
 
-    async def _watch(self, wire: WebSocket) -> None:
-        await ticker().repeat(partial(self._check, wire.stats), min(WATCH_S, self.settings.silence_s / 4))
+    @property
+    def _calm(self) -> bool:
+        """Whether nothing but silence can be due."""
+        return self._subscription.settled and not self._reported
 
-    def _check(self, stats: WebSocketStats) -> None:
-        """Ends a silent connection, decodes what has waited, reports refused and unanswered requests in health."""
+    def _check(self, stats: WebSocketStats, calm: bool) -> bool:
+        """Ends a silent connection, decodes what has waited, reports refused and unanswered requests in health.
+        Returns whether it goes on in another rhythm, being no longer as `calm` as it was.
+        """
         now, silence_s = trio.current_time(), self.settings.silence_s
         if now - max(stats.last_frame_at, self._state.reading_since) > silence_s:
             raise Silent(f"nothing came from {self.settings.name} for {silence_s:g} s")
@@ -328,7 +351,7 @@ class Session:
             self._decode()
         self._note_traded(now)
         if not self._subscription.settled:
-            self._wake.set()  # a retry may be due by now
+            self._request_due()  # a retry may be due by now
         self._check_answered(now)
         self._state.forget_regained()
         problems = self._problems()
@@ -338,6 +361,10 @@ class Session:
                 self._context.degraded(problems)
         if not problems and not self._subscription.pending:
             self._context.ok()
+        if self._calm == calm:
+            return False
+        self._watch(stats)
+        return True
 
     def _note_traded(self, now: float) -> None:
         """Notes which markets had trades, of those decoded since the last time."""

@@ -1,6 +1,5 @@
 """The subscriptions of one connection: which markets are requested, confirmed, and to be retried when; no I/O."""
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
@@ -65,8 +64,8 @@ class Subscription:
             natives = sorted(natives, key=lambda native: native not in self._set_aside.accepted)
         self._all, self._ours = tuple(natives), set(natives)
         self._pauses: dict[int, float] = {}  # by tries: markets refused together are requested again together
-        self._queue: deque[Request] = deque()
-        self._ending: deque[Request] = deque()  # requests that end subscriptions
+        self._queue: list[Request] = []
+        self._ending: list[Request] = []  # requests that end subscriptions
         self._open: dict[str, _Open] = {}
         self._turn = ""  # id of the last request for markets requested without success before
         self._tries: dict[str, int] = {}  # failed tries in a row
@@ -101,13 +100,13 @@ class Subscription:
         if now < self._held_until:
             return None
         if self._ending:
-            return self._ending.popleft()
+            return self._ending.pop(0)
         self._refill(now)
         while self._queue:
             opened = self._open.get(self._queue[0].request_id)
             if opened and not self._may_go(opened.request):
                 return None
-            request = self._queue.popleft()
+            request = self._queue.pop(0)
             if opened:  # otherwise data has answered it
                 opened.sent_at = now
                 if not self._dialect.acknowledges:

@@ -6,7 +6,6 @@ us. Handshake, ping and close are left to the library.
 
 import re
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -88,7 +87,7 @@ class MessageStream(trio.abc.Stream):
         self._answered = False
         self._rest = b""  # frames that came in the same read as the handshake's answer
         self._rest_ns = 0
-        self._controls: deque[bytes] = deque()  # parsed, and not yet passed to the library
+        self._controls: list[bytes] = []  # parsed, and not yet passed to the library
         self._pause: Awaitable[None] | None = None  # to be awaited before more is read
         self._ended = False
         self._tls = inner if isinstance(inner, TlsStream) else None
@@ -163,8 +162,9 @@ class MessageStream(trio.abc.Stream):
         """The next few control frames; b"" if there is none that matters."""
         if self.leaving:
             # The library would fail on a ping after its own close frame, which it cannot answer then.
-            self._controls = deque(frame for frame in self._controls if frame[0] == _CLOSE_BYTE)
-        return b"".join(self._controls.popleft() for _ in range(min(CONTROLS_AT_ONCE, len(self._controls))))
+            self._controls = [frame for frame in self._controls if frame[0] == _CLOSE_BYTE]
+        some, self._controls = self._controls[:CONTROLS_AT_ONCE], self._controls[CONTROLS_AT_ONCE:]
+        return b"".join(some)
 
     async def _read(self) -> tuple[bytes, int]:
         data = await self._inner.receive_some(self._read_bytes)

@@ -107,11 +107,7 @@ class Poller:
             return 0, False
         except OSError as exc:
             raise trio.BrokenResourceError(f"the connection broke: {os.strerror(exc.errno or 0)}") from exc
-        if notes:
-            seconds, ns = _timespec.unpack(notes[0][2])
-            received_ns = seconds * 1_000_000_000 + ns
-        else:
-            received_ns = time.time_ns()
+        received_ns = _arrived_ns(notes[0][2]) if notes else time.time_ns()
         return size, reader.readable.take(buffer[:size], received_ns, now)
 
     async def serve(self, fd: int, readable: Readable) -> None:
@@ -149,3 +145,9 @@ class Poller:
     def _forget(self, fd: int) -> None:
         del self._readers[fd]
         self._epoll.unregister(fd)
+
+
+def _arrived_ns(note: bytes) -> int:
+    """The kernel's note, by the clock of time.time_ns."""
+    seconds, ns = _timespec.unpack(note)
+    return int(seconds * 1_000_000_000 + ns)

@@ -93,6 +93,7 @@ class WebSocket:
         self._shaken = False  # the library has accepted the server's answer to the handshake
         self._failing = False  # this side is closing because of a protocol violation
         self._over = trio.Event()
+        self._tell: Callable[[ConnectionLost], object] | None = None
         self._reading = trio.CancelScope()
         self._goodbye = trio.CancelScope(shield=True)
 
@@ -139,6 +140,18 @@ class WebSocket:
         """Waits until the connection has ended, by either side; returns how."""
         await self._over.wait()
         return self._how()
+
+    def when_ended(self, tell: Callable[[ConnectionLost], object]) -> None:
+        """Has `tell` called once with how the connection ended, by either side; at once if it has ended already."""
+        self._tell = tell
+        if self._over.is_set():
+            self._end()
+
+    def _end(self) -> None:
+        self._over.set()
+        if self._tell is not None:
+            how, tell, self._tell = self._how(), self._tell, None
+            tell(ConnectionLost(how.code, how.reason))
 
     def _how(self) -> CloseReason:
         if self._cutter.violation is not None:
@@ -190,7 +203,7 @@ class WebSocket:
             raise CannotConnect(_WRONG_ANSWER) from errors
         finally:
             self._goodbye.cancel()
-        self._over.set()
+        self._end()
 
     def _look(self) -> None:
         """Updates the state; called when the library has processed everything it got."""
@@ -201,9 +214,9 @@ class WebSocket:
             self._failing = True
             assert self._nursery is not None
             self._nursery.start_soon(self._fail)
-            self._over.set()
+            self._end()
         elif self._library.closed is not None:
-            self._over.set()
+            self._end()
 
     async def _fail(self) -> None:
         # trio-websocket would note a protocol error without informing the server, and keep reading into

@@ -34,12 +34,14 @@ format = "json"
 backoff_initial_s = 0.1
 backoff_max_s = 1.0
 """
-# The real command line, on a host whose clock is wrong.
+# The real command line, on a host whose clock is wrong: that of Python, and the kernel's notes of arrivals.
 WRONG_CLOCK = """
 import sys, time
+from actors.wire import poller
 off_s = float(sys.argv.pop(1))
-real, real_ns = time.time, time.time_ns
+real, real_ns, real_arrived_ns = time.time, time.time_ns, poller._arrived_ns
 time.time, time.time_ns = lambda: real() + off_s, lambda: real_ns() + int(off_s * 1e9)
+poller._arrived_ns = lambda note: real_arrived_ns(note) + int(off_s * 1e9)
 from ops.cli import main
 main()
 """

@@ -15,7 +15,7 @@ from trio.testing import MockClock
 
 from actors.exchanges.contract.feed import Trades
 from actors.feed.accumulator import DECODE_S
-from actors.feed.connection_state import WATCH_S
+from actors.feed.connection_state import CALM_S
 from actors.feed.ticker import TOGETHER_S
 from actors.model.records import GapReason
 from actors.model.ticks import Reason
@@ -975,7 +975,7 @@ async def test_what_a_slow_feed_sends_is_decoded_within_a_second_and_a_check_tho
         await trio.sleep(DECODE_S / 2)
         await venue.trade(BTC)
         assert recorder.account.received == 0
-        await trio.sleep(DECODE_S / 2 + WATCH_S + TOGETHER_S)
+        await trio.sleep(DECODE_S / 2 + CALM_S + TOGETHER_S)
         assert recorder.account.received == 2
         recorder.check()
 
