@@ -21,11 +21,13 @@ class Latch:
         self._set = True
         if self._event is not None:
             self._event.set()
+            self._event = None
 
     async def wait(self) -> None:
         """Returns once it is set."""
+        if self._set:
+            await trio.lowlevel.checkpoint()
+            return
         if self._event is None:
             self._event = trio.Event()
-            if self._set:
-                self._event.set()
         await self._event.wait()

@@ -57,23 +57,27 @@ class Ticker:
 
     async def repeat(self, check: Callable[[], bool | None], every_s: float) -> None:
         """The same for a task: returns when the check returns True, and raises what it raises."""
-        over = trio.Event()
+        task = trio.lowlevel.current_task()
         errors: list[Exception] = []
 
         def made() -> bool:
-            if check():
-                over.set()
-            return over.is_set()
+            done = bool(check())
+            if done and not one.ended:
+                trio.lowlevel.reschedule(task)
+            return done
 
         def failed(error: Exception) -> None:
             errors.append(error)
-            over.set()
+            if not one.ended:
+                trio.lowlevel.reschedule(task)
 
         one = self.start(made, every_s, failed)
-        try:
-            await over.wait()
-        finally:
+
+        def abort(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
             one.end()
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
         for error in errors:
             raise error
 

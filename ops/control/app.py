@@ -69,8 +69,8 @@ class ControlApp(Protocol):
         """The configuration in force, without secrets."""
         raise NotAvailable("config")
 
-    def events(self, since: int) -> Sequence[Mapping[str, object]]:
-        """The events after number `since`, oldest first; their number is bounded."""
+    def events(self, since: int) -> Sequence[object]:
+        """The events after number `since`, oldest first, for msgspec to encode; their number is bounded."""
         raise NotAvailable(f"events since {since}")
 
     def tap(self, exchange: str, symbol: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:

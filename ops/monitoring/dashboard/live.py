@@ -1,7 +1,7 @@
 """What the dashboard shows, as server-sent events: rendered once for all readers, and only while there are any."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -30,7 +30,7 @@ _log = structlog.get_logger()
 class Dashboard:
     """The topics of one service. Each holds its newest content only, so that a slow reader costs no memory."""
 
-    def __init__(self, pipeline: Pipeline, events: Callable[[], Sequence[Mapping[str, object]]]) -> None:
+    def __init__(self, pipeline: Pipeline, events: Callable[[], Sequence[object]]) -> None:
         self._pipeline, self._events = pipeline, events  # the newest of them, a bounded number
         self._prices = Prices()
         self._topics: dict[str, tuple[int, bytes]] = {}
