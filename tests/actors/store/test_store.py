@@ -22,6 +22,8 @@ from actors.model.errors import DatabaseLocked
 from actors.model.ticks import TICKS, Block
 from actors.settings import StoreLimits
 from actors.store import filesystem as files
+from actors.store import segments
+from actors.store.connecting import Limits, connect
 from actors.store.manifest import Manifest
 from actors.store.sql import EMPTY_NAME, sql_text
 from actors.store.store import Store
@@ -60,6 +62,27 @@ def test_a_batch_is_seen_by_another_process_as_soon_as_write_has_returned(one: S
         assert other.ids() == {1: 1, 2: 1}
         write(one, 3)
         assert other.ids() == {1: 1, 2: 1, 3: 1}
+
+
+def test_the_database_that_writes_is_replaced_before_it_has_grown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = list[str]()
+
+    def counted(database: str, limits: Limits) -> duckdb.DuckDBPyConnection:
+        made.append(str(limits.spill))
+        return connect(database, limits)
+
+    monkeypatch.setattr(segments, "COPIES_MAX", 4)
+    monkeypatch.setattr(segments, "connect", counted)
+    one = Store(settings_in(tmp_path))
+    one.start()
+    for number in range(20):
+        write(one, number)
+    one.merge()
+    one.close()
+    assert made.count(str(tmp_path / "ticks.duckdb.spill-flush")) >= 20 / 4
+    assert ids_in(one.path) == dict.fromkeys(range(20), 1)
 
 
 def test_listed_markets_are_seen_at_once_and_after_the_merge(one: Store) -> None:
