@@ -26,7 +26,7 @@ from supervisor.text import printable
 
 # What is read waits for more, to be decoded together: until it is so much, or has waited so long.
 DECODE_MESSAGES = 64
-DECODE_S = 1.0
+DECODE_S = 1.5  # longer than a flush takes to collect it
 DECODE_BYTES = 64 * 1024
 OVERSIZE_CLOSE = 1009  # RFC 6455, section 7.4.1
 

@@ -1,8 +1,9 @@
 """A chunk: the unit that exchanges send to the buffer, with ticks and rejects of one connection, and gaps."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from actors.model.records import FeedRow, GapRow
 from actors.model.ticks import ROW_BYTES, Block, Reject
@@ -15,8 +16,7 @@ def reject_rows(rejects: Iterable[Reject]) -> int:
     return sum(REJECT_ROWS - 1 + reject.evidence_bytes // ROW_BYTES for reject in rejects)
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Struct, frozen=True):
     """Handed over for good."""
 
     block: Block

@@ -100,8 +100,6 @@ class Block(_Ticks):
     def __init__(self, exchange: str) -> None:
         self.exchange = exchange
         self.arrays: dict[str, Any] | None = None
-        for name in COLUMNS:
-            setattr(self, name, [])
 
     def __len__(self) -> int:
         return len(self.symbol) if self.arrays is None else self._rows
@@ -129,12 +127,15 @@ class Block(_Ticks):
     if not TYPE_CHECKING:  # the type checker would accept every name
 
         def __getattr__(self, name: str) -> list[Any]:
-            """A column of a packed block, which holds lists again from now on."""
-            if name not in COLUMNS or self.arrays is None:
+            """A column of a packed block, which holds lists again from now on, or one that is empty so far."""
+            if name not in COLUMNS:
                 raise AttributeError(name)
-            arrays, self.arrays = self.arrays, None
-            for column, array in arrays.items():
-                setattr(self, column, array.to_pylist())
+            if self.arrays is None:
+                setattr(self, name, [])
+            else:
+                arrays, self.arrays = self.arrays, None
+                for column, array in arrays.items():
+                    setattr(self, column, array.to_pylist())
             return getattr(self, name)
 
     def remove(self, start: int, rows: Sequence[int]) -> None:

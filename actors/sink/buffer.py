@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
 from typing import Any, Protocol
 
+import msgspec
 import trio
 
 from actors.model.batch import Batch
@@ -271,7 +272,7 @@ class Buffer:
             account = self._ledger.account(reject.exchange)
             account.rejects_unkept += 1
             account.rejected_by[reject.reason.value] += 1
-        return dataclasses.replace(chunk, rejects=kept) if beyond else chunk
+        return msgspec.structs.replace(chunk, rejects=kept) if beyond else chunk
 
     def _show(self, chunks: Sequence[Chunk]) -> None:
         if self.watchers:
