@@ -71,6 +71,38 @@ async def test_whoever_is_cancelled_the_others_go_on(autojump_clock: MockClock) 
     assert all(3.6 * (1 + number) <= count <= 4 * (1.1 + number) for number, count in enumerate(made)), made
 
 
+async def test_an_error_is_told_to_the_owner_of_the_check_which_is_not_made_again(
+    autojump_clock: MockClock,
+) -> None:
+    ticker, made, told = Ticker(), [0, 0], list[Exception]()
+
+    def explode() -> None:
+        made[0] += 1
+        raise ZeroDivisionError
+
+    def count() -> None:
+        made[1] += 1
+
+    ticker.start(explode, 0.25, told.append)
+    other = ticker.start(count, 0.25, told.append)
+    await trio.sleep(1.1)
+    other.end()
+    await trio.sleep(1)
+    assert [type(error) for error in told] == [ZeroDivisionError] and made == [1, 4]
+
+
+async def test_a_check_may_cancel_the_task_that_waits_for_it(autojump_clock: MockClock) -> None:
+    for fails in (False, True):
+        with trio.CancelScope() as scope:
+
+            def check(scope: trio.CancelScope = scope, fails: bool = fails) -> bool:
+                scope.cancel()
+                return bool(1 / (not fails))
+
+            await Ticker().repeat(check, 0.25)
+        assert scope.cancelled_caught
+
+
 async def test_one_that_is_due_sooner_than_all_others_does_not_wait_for_them(autojump_clock: MockClock) -> None:
     ticker, made = Ticker(), list[float]()
     async with trio.open_nursery() as nursery:

@@ -144,6 +144,26 @@ async def test_what_arrives_shortly_after_a_turn_is_read_together(
         theirs.close()
 
 
+async def test_a_reader_that_is_stopped_while_it_rests_ends_at_once(mock_clock: trio.testing.MockClock) -> None:
+    poller, (ours, theirs), reader = Poller(), pair(), Reads()
+    async with trio.open_nursery() as serving:
+        serving.start_soon(poller.serve, ours.fileno(), reader)
+        async with trio.open_nursery() as reading:
+            reading.start_soon(poller.run, Context("poller"))
+            theirs.send(b"x")
+            await wait_all_tasks_blocked(0.01)
+            assert reader.got == [b"x"]
+            theirs.send(b"y")
+            reading.cancel_scope.cancel()
+        assert trio.current_time() == 0.0 and reader.got == [b"x"]
+        serving.start_soon(poller.run, Context("poller"))  # the next one goes on where this one ended
+        await wait_all_tasks_blocked(0.01)
+        assert reader.got == [b"x", b"y"]
+        serving.cancel_scope.cancel()
+    ours.close()
+    theirs.close()
+
+
 async def test_a_message_is_as_old_as_its_arrival_however_late_it_is_read(nursery: trio.Nursery) -> None:
     ours, theirs = tcp_pair()
     poller, reader = Poller(), Reads()

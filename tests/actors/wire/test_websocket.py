@@ -411,12 +411,17 @@ async def test_an_end_is_reported_at_once_and_answered_though_the_server_keeps_t
         told.set()
         await heard.wait()  # until then it keeps the connection
 
-    heard = trio.Event()
+    heard, before, after = trio.Event(), list[int](), list[int]()
     async with serving(script) as url, connect(url, sink=Catch(), limits=LIMITS) as wire:
+        wire.when_ended(lambda lost: before.append(lost.code))
         with trio.fail_after(LIMITS.close_s / 2):
             assert (await wire.closed()).code == code
+        assert before == [code]
         await told.wait()
+        wire.when_ended(lambda lost: after.append(lost.code))
+        assert after == [code]
         heard.set()
+    assert (before, after) == ([code], [code])
 
 
 async def test_leaving_takes_no_longer_than_its_deadline_with_a_server_that_never_answers() -> None:

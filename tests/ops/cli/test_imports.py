@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from tests.harness.cli_process import environment
+from tests.harness.paths import ROOT
 
 CONFIG = '[exchanges.kraken]\nsymbols = ["BTC/USD"]\n'
 # Prints what is imported once the command named in the arguments is: `run` with its exchanges, or the list of all.
@@ -40,7 +41,22 @@ def test_run_imports_the_configured_exchanges_and_no_library_that_it_may_never_n
     (tmp_path / "tickwarden.toml").write_text(CONFIG)
     modules = loaded("run", folder=tmp_path)
     assert "duckdb" in modules and exchanges(modules) == {"kraken"}
-    assert not modules & {"httpx", "prometheus_client", "rich.console", "rich.traceback", "pygments", "textual"}
+    assert not modules & {
+        "httpx",
+        "prometheus_client",
+        "rich.console",
+        "rich.traceback",
+        "pygments",
+        "textual",
+        "asyncio",
+    }
+
+
+def test_who_uses_asyncio_after_the_log_gets_the_real_one() -> None:
+    script = (
+        "import ops.monitoring.logs, asyncio, structlog.stdlib; print(asyncio.run, structlog.stdlib.asyncio.Task)"
+    )
+    subprocess.run([sys.executable, "-c", script], env=environment(ROOT), capture_output=True, check=True)
 
 
 def test_the_list_of_commands_imports_none_of_them(tmp_path: Path) -> None:
