@@ -23,7 +23,7 @@ from actors.continuity.tracker_state import Before, TrackerState
 from actors.feed.peer_activity import PeerActivity
 from actors.model.chunk import Chunk
 from actors.model.errors import DatabaseLocked
-from actors.model.records import EventRow, GapRow
+from actors.model.records import FEEDS, GAP_STATES, EventRow, GapRow
 from actors.model.ticks import TICKS, Block, IdPromise
 from actors.recorder import DEFAULT_ACCESS, ExchangeAccess, ExchangeRecorder, SharedServices
 from actors.settings import SHIP_STOP_S, ExchangeSettings, PipelineSettings, backoff_of, intensity_of
@@ -35,7 +35,7 @@ from actors.store.disk_full import RoomAwaiter
 from actors.store.filesystem import Files
 from actors.store.lock import StoreLock, StoreTaken
 from actors.store.store import Store
-from actors.store.views import tail_select
+from actors.store.views import read_tail_once, tail_select
 from actors.telemetry.host_clock import STOP_S as CLOCK_STOP_S
 from actors.telemetry.host_clock import Clock
 from actors.telemetry.lag import Lags
@@ -384,7 +384,9 @@ class Pipeline:
         self, exchanges: Sequence[ExchangeRecorder], con: duckdb.DuckDBPyConnection
     ) -> list[list[TrackerState]]:
         """The states of all exchanges over one connection: opening the file takes 20 ms."""
-        tail = tail_select(TICKS, self.store.tail)
+        for table in (GAP_STATES, FEEDS):
+            read_tail_once(con, table, self.store.tail)
+        tail = tail_select(TICKS, self.store.tail) if self.store.has_tail_ticks() else None
         return [read_states(con, one.settings.name, one.promises, tail) for one in exchanges]
 
     async def _past(

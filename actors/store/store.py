@@ -183,6 +183,10 @@ class Store:
         self._next += 1
         return self._next - 1
 
+    def has_tail_ticks(self) -> bool:
+        """Whether ticks are not in the file yet, as the folder of the tail is now."""
+        return any(segment.rows for segment in self._tail.live(self._through)[TICKS.name])
+
     def finish(self, deadline: Callable[[], bool]) -> Merged:
         """Merges everything and makes the file complete by itself; stops early when `deadline()` is true.
 

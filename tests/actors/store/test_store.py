@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from actors.model.batch import Batch
 from actors.model.errors import DatabaseLocked
+from actors.model.records import FEEDS, FeedEvent, FeedRow
 from actors.model.ticks import TICKS, Block
 from actors.settings import StoreLimits
 from actors.store import filesystem as files
@@ -28,7 +29,7 @@ from actors.store.manifest import Manifest
 from actors.store.sql import EMPTY_NAME, sql_text
 from actors.store.store import Store
 from actors.store.tail import Segment, Tail, live, parse_name, plan
-from actors.store.views import select_sql
+from actors.store.views import read_tail_once, select_sql
 from tests.harness.amounts import amount, variants
 from tests.harness.buffering import LISTED
 from tests.harness.store_harness import Crash, Reader, StumblingFiles, WatchedFiles, batch, ids_in, never, reader
@@ -62,6 +63,30 @@ def test_a_batch_is_seen_by_another_process_as_soon_as_write_has_returned(one: S
         assert other.ids() == {1: 1, 2: 1}
         write(one, 3)
         assert other.ids() == {1: 1, 2: 1, 3: 1}
+
+
+def test_a_tail_that_is_read_once_gives_the_rows_that_the_view_gives(one: Store) -> None:
+    def noted(at_ns: int) -> Batch:
+        row = FeedRow(at_ns, "x", "BTC/USDT", FeedEvent.STARTED, "run", time_ns=at_ns)
+        return replace(batch(one.next_number(), [at_ns]), feeds=(row,))
+
+    def look(con: duckdb.DuckDBPyConnection) -> tuple[list[tuple[object, ...]], ...]:
+        question = "SELECT * FROM feeds ORDER BY time"
+        before = con.execute(question).fetchall()
+        read_tail_once(con, FEEDS, one.tail)
+        after, plan = con.execute(question).fetchall(), con.execute(f"EXPLAIN {question}").fetchall()
+        assert "PARQUET" not in str(plan).upper()
+        return before, after
+
+    assert not one.has_tail_ticks()
+    one.write(noted(1_000))
+    assert one.has_tail_ticks()
+    one.merge()
+    assert not one.has_tail_ticks()
+    one.write(noted(2_000))
+    assert one.has_tail_ticks()
+    before, after = one.consult(look)
+    assert before == after and len(after) == 2
 
 
 def test_the_database_that_writes_is_replaced_before_it_has_grown(
