@@ -6,7 +6,7 @@ import signal
 import sys
 
 PARTS = (
-    *("paced", "flood", "scaling", "wildcards", "start", "latency", "decode", "siege"),
+    *("paced", "flood", "scaling", "wildcards", "start", "latency", "decode", "siege", "memory"),
     *("store_figures", "queries", "replay", "pauses", "merge_cost", "lake", "lake_compact", "lake_scale"),
 )
 

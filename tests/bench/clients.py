@@ -153,10 +153,14 @@ class Candidate(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a client records: `tables` are dialects of exchanges and their symbols; `ticks` of a flood, or 0."""
+    """What a client records: `tables` are dialects of exchanges and their symbols; `ticks` of a flood, or 0.
+
+    The service ends by itself after `seconds`.
+    """
 
     tables: Sequence[tuple[str, Sequence[str]]]
     ticks: int = 0
+    seconds: float = ORPHAN_S
 
 
 class Service:
@@ -179,7 +183,7 @@ class Service:
             )
             tables.append("\n".join(lines) + "\n")
         (folder / "tickwarden.toml").write_text("\n".join(tables))
-        return [*(self._words or COMMAND), "run", "--quiet", "--for", str(ORPHAN_S)]
+        return [*(self._words or COMMAND), "run", "--quiet", "--for", str(plan.seconds)]
 
     def environment(self, folder: Path) -> Mapping[str, str]:
         found = environment(folder)
