@@ -163,7 +163,10 @@ class StallDetector:
         return [c for c in connections if interarrival.due(self._idle_since(c, symbol), now, at_most_s)]
 
     def _interarrival(self, symbol: str) -> Interarrival:
-        return self._interarrivals.setdefault(symbol, Interarrival(self._least_s))
+        found = self._interarrivals.get(symbol)
+        if found is None:  # setdefault would create one for each look
+            found = self._interarrivals[symbol] = Interarrival(self._least_s)
+        return found
 
     def _idle_since(self, connection: Connection, symbol: str) -> float:
         return max(connection.state.idle_since(symbol), self._awake_since)
