@@ -6,7 +6,6 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import duckdb
 import trio
 from msgspec import Struct
+from msgspec.structs import replace
 
 from actors.backfill.fetch_job import DEFAULT_LIMITS, BackfillLimits
 from actors.backfill.rate_limiter import RateLimiters

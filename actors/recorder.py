@@ -4,12 +4,12 @@ import dataclasses
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
-from msgspec import Struct
+from msgspec import Struct, field
 
 from actors.backfill.delivery import Delivery
 from actors.backfill.fetch_job import DEFAULT_LIMITS, BackfillLimits
@@ -65,8 +65,7 @@ class CannotRepair(Exception):
     """A range cannot be repaired; the message has the reason and what to do."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExchangeAccess:
+class ExchangeAccess(Struct, frozen=True, kw_only=True):
     """The exchanges that a dialect can name, and their access over WebSocket and (None: the network) REST."""
 
     exchanges: Mapping[str, Exchange] = field(default_factory=lambda: EXCHANGES)
@@ -371,7 +370,7 @@ class ExchangeRecorder:
         listed = self.instruments.listed if self.instruments is not None else NOT_LISTED
         channel = self._feed_settings.channel
         check_symbols((*kept, *new), self._exchange, channel, listed, exchanges=self._access.exchanges)
-        self.settings = dataclasses.replace(self.settings, symbols=(*kept, *new))
+        self.settings = msgspec.structs.replace(self.settings, symbols=(*kept, *new))
         await self.apply(delisted=False)
         if self.instruments is not None:
             self.instruments.look()

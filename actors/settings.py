@@ -1,11 +1,10 @@
 """The settings of the pipeline: frozen values with their units and defaults. ops.config builds them from TOML."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from supervisor import Backoff, Intensity
 
@@ -13,8 +12,7 @@ from supervisor import Backoff, Intensity
 JITTER = Random()  # noqa: S311 - keeps no secret
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SupervisionSettings:
+class SupervisionSettings(Struct, frozen=True, kw_only=True):
     """How failures are handled. Delays are seconds; `restarts_max` counts bugs within `restarts_period_s`."""
 
     backoff_initial_s: float = 1.0
@@ -25,8 +23,7 @@ class SupervisionSettings:
     probe_interval_s: float = 300.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreSettings:
+class StoreSettings(Struct, frozen=True, kw_only=True):
     """Where and how often ticks become durable. Segments go to "<path>.tail/".
 
     Up to `rejects_bytes_per_day` of an exchange's rejects are kept per UTC day; more are only counted. Members of
@@ -46,8 +43,7 @@ class StoreSettings:
     group: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LakeSettings:
+class LakeSettings(Struct, frozen=True, kw_only=True):
     """Where what is recorded is sent, and how often; see actors.sink.lake.
 
     `uri` is a folder, or an address on object storage, which `options` describe. `credentials` is a file with the
@@ -61,8 +57,7 @@ class LakeSettings:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExchangeSettings:
+class ExchangeSettings(Struct, frozen=True, kw_only=True):
     """One table under [exchanges]: `name` is the user's, `dialect` a key of actors.exchanges.registry.EXCHANGES.
 
     `ws_url` and `rest_url` replace scheme, host and port of every endpoint and keep the path. `silence_s`,
@@ -94,8 +89,7 @@ class ExchangeSettings:
         return self.ws_url is None or self.rest_url is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeedSettings:
+class FeedSettings(Struct, frozen=True, kw_only=True):
     """The configuration of one exchange's connections, with every default resolved.
 
     `lifetime_s` is None if the exchange closes no connection because of its age.
@@ -129,8 +123,7 @@ CHUNK_ROWS = 500
 WRITE_RETRY, MERGE_RETRY = Backoff(0.2, 0.5), Backoff(0.2, 5.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SinkLimits:
+class SinkLimits(Struct, frozen=True, kw_only=True):
     """Limits of buffer, writer and merger; a row takes about 500 bytes of memory.
 
     When the queues of the buffer and of the writer are both full, the exchanges stop reading their sockets. A write
@@ -182,8 +175,7 @@ class StoreLimits(Struct, frozen=True, kw_only=True):
         assert self.hide_s <= self.keep_s <= self.keep_max_s
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """Limits that no configuration changes; tests pass smaller ones."""
 
     sink: SinkLimits = field(default_factory=SinkLimits)
@@ -197,8 +189,7 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PipelineSettings:
+class PipelineSettings(Struct, frozen=True, kw_only=True):
     """All settings of the pipeline."""
 
     store: StoreSettings

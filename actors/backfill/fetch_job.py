@@ -1,7 +1,5 @@
 """A fetch job: a request to an exchange's history about one market, with its schedule and retries."""
 
-from dataclasses import dataclass
-
 import trio
 from msgspec import Struct
 
@@ -43,8 +41,7 @@ class BackfillLimits(Struct, frozen=True, kw_only=True):
 DEFAULT_LIMITS = BackfillLimits()
 
 
-@dataclass(slots=True, kw_only=True)
-class FetchJob:
+class FetchJob(Struct, kw_only=True):
     """Base of the three kinds: fill a gap, repair a range, probe a silence. `due` is trio's clock.
 
     Its source (GapFiller, Repairs, StallProbes) calls `progressed`, `failed` or `pause` after each round that does

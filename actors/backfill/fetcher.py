@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import trio
 from msgspec import Struct
+from msgspec.structs import replace
 
 from actors.backfill.paging import Progress
 from actors.backfill.rest_client import Answer, RestClient

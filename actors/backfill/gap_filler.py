@@ -3,10 +3,10 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 
 import trio
+from msgspec import field
 
 from actors.backfill.delivery import Delivery
 from actors.backfill.fetch_job import BackfillLimits, FetchJob
@@ -21,8 +21,7 @@ from actors.model.records import GapReason, GapRow, GapStatus
 from actors.model.ticks import Block
 
 
-@dataclass(slots=True, kw_only=True)
-class GapJob(FetchJob):
+class GapJob(FetchJob, kw_only=True):
     """Fills one gap. `recovered` is the number of its rows fetched so far."""
 
     gap: GapRow

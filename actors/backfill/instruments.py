@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 
 import trio
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from actors.backfill.rest_client import Answer, RestClient, RestClientLimits
 from actors.backfill.stored_instruments import row_of, storable

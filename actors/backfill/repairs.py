@@ -3,10 +3,10 @@
 import itertools
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import partial
 
 import trio
+from msgspec import field
 
 from actors.backfill.delivery import Delivery
 from actors.backfill.fetch_job import BackfillLimits, FetchJob
@@ -28,8 +28,7 @@ class TooManyRepairs(Exception):
     """No repair is accepted until others are finished."""
 
 
-@dataclass(slots=True, kw_only=True)
-class RepairJob(FetchJob):
+class RepairJob(FetchJob, kw_only=True):
     """One repair and its progress. Nanoseconds UTC of the exchange's time, both ends inclusive.
 
     `came` rows were in the history, `stored` of them had been missing. `complete` is None while it runs; `reason`

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import trio
 
@@ -20,8 +19,7 @@ from actors.model.ticks import Block
 ONE_PAGE = Budget(pages=1)
 
 
-@dataclass(slots=True, kw_only=True)
-class StallProbe(FetchJob):
+class StallProbe(FetchJob, kw_only=True):
     """A probe of the last `silent_s` before `asked_at`. `answer` is None until there is one."""
 
     asked_at: float

@@ -1,11 +1,11 @@
 """Converts instruments to rows of the table `instruments`, and back."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import duckdb
+from msgspec.structs import replace
 
 from actors.exchanges.contract.instruments import Instrument
 from actors.model.errors import DatabaseLocked

@@ -8,7 +8,8 @@ delivers nothing at all does not disagree: nothing is proved meanwhile, and the 
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from actors.continuity.clock_lead import Lead
 from actors.continuity.proof_pace import ProofPace
@@ -25,8 +26,7 @@ WAITING_MAX = 20_000  # trades of one market that only one has delivered: 4 MB; 
 _UNIQUE = (IdPromise.INCREASING, IdPromise.OPAQUE)
 
 
-@dataclass(slots=True)
-class _Feed:
+class _Feed(Struct):
     """One session. `waiting`: its trades that the other has not delivered, as [time (ns), arrival, how many]."""
 
     session: int

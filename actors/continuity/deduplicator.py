@@ -5,9 +5,10 @@ a later block, or returned by `take_decided`.
 """
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import replace
 from itertools import count
 from operator import length_hint
+
+from msgspec.structs import replace
 
 from actors.continuity.clock_lead import Lead
 from actors.continuity.composite import CompositeTracker

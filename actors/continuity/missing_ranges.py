@@ -2,11 +2,12 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 
-@dataclass(slots=True)
-class MissingRange:
+class MissingRange(Struct):
     """Ids `first` to `last` are missing. `born` is when that was detected, on the caller's clock.
 
     `gap_id` is the gap that reports it, None if none does yet; `quiet` ranges never become a gap, because nothing

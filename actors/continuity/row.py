@@ -2,7 +2,6 @@
 
 import enum
 from collections.abc import Container
-from dataclasses import dataclass
 
 from msgspec import Struct, field
 
@@ -21,8 +20,7 @@ class Verdict(enum.Enum):
     HELD = "held"  # until the next rows confirm or deny it, or none arrives
 
 
-@dataclass(slots=True)
-class Row:
+class Row(Struct):
     """One trade, received at `now` on the caller's clock.
 
     `read` numbers the calls, so that rows of one answer can be recognized; `session` the sessions of connections, 0

@@ -10,7 +10,8 @@ Rules, for an id and the lowest and highest id known:
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from actors.continuity.missing_ranges import MissingRange
 from actors.continuity.proof_pace import ProofPace

@@ -1,7 +1,6 @@
 """The state that a tracker starts from after a restart, as read from the file and its tail."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from msgspec import Struct, field
 
@@ -46,8 +45,7 @@ class TrackerState(Struct, frozen=True):
     aside: tuple[Row, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """The memory of one market at one moment: ids above `mark` and in `missing_ranges` were not stored."""
 
     mark: int | None = None

@@ -1,9 +1,9 @@
 """The connection actor: opens one session with its exchange per run, and keeps its data across runs."""
 
-import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
+import msgspec
 import trio
 
 from actors.continuity.continuity import Continuity
@@ -92,7 +92,7 @@ class Connection:
 
     def add(self, markets: Sequence[Market]) -> None:
         """Carries more markets: on the open connection, and from the next one on."""
-        self.spec = dataclasses.replace(self.spec, markets=(*self.spec.markets, *markets))
+        self.spec = msgspec.structs.replace(self.spec, markets=(*self.spec.markets, *markets))
         self.state.given_up.difference_update(market.symbol for market in markets)
         if self._session is not None:
             self._session.add(markets)
@@ -101,7 +101,7 @@ class Connection:
         """Carries these markets no more; `silently`: without unsubscribing them, as nothing of them comes."""
         self.give_up(symbols)
         kept = tuple(market for market in self.spec.markets if market.symbol not in symbols)
-        self.spec = dataclasses.replace(self.spec, markets=kept)
+        self.spec = msgspec.structs.replace(self.spec, markets=kept)
         if self._session is not None:
             self._session.remove(symbols, silently=silently)
 

@@ -1,11 +1,11 @@
 """The connections of one exchange: starts them, replaces them without a gap before they end, and stops them."""
 
-import dataclasses
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
+import msgspec
 import trio
 from msgspec import Struct, field
 
@@ -197,7 +197,7 @@ class ConnectionPool:
             if trio.current_time() < self._failed.get(old, (0, -math.inf))[1]:
                 return False
             self._numbered += 1
-            new = self._make(dataclasses.replace(old.spec, name=f"{self._settings.name}:{self._numbered}"))
+            new = self._make(msgspec.structs.replace(old.spec, name=f"{self._settings.name}:{self._numbered}"))
             self.connections.append(new)
             self._replacements.append(_Replacement(old, new, reason, trio.current_time()))
             await self._start(new)

@@ -1,15 +1,15 @@
 """Distributes an exchange's markets over connections: one endpoint each, within the markets that it may carry."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
+
+from msgspec import Struct
 
 from actors.exchanges.contract.feed import Dialect, Market
 from actors.settings import FeedSettings
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionSpec:
+class ConnectionSpec(Struct, frozen=True):
     """The specification of one connection: its actor's name, one endpoint with its markets, and the URL to open.
 
     `url` is the endpoint, or the endpoint redirected by the setting ws_url.

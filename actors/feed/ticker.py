@@ -8,9 +8,9 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import trio
+from msgspec import Struct
 
 TOGETHER_S = 0.01  # checks due within this time are made together
 TURN_S = 0.005  # other tasks run after so long
@@ -18,8 +18,7 @@ TURN_S = 0.005  # other tasks run after so long
 _tickers: "trio.lowlevel.RunVar[Ticker]" = trio.lowlevel.RunVar("ticker")
 
 
-@dataclass(slots=True, eq=False)
-class Repeated:
+class Repeated(Struct, eq=False):
     """A check that is repeated until it returns True or raises, or its owner ends it."""
 
     check: Callable[[], bool | None]

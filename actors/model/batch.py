@@ -1,12 +1,12 @@
 """A batch: the rows of one flush, with the number under which they are stored exactly once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, groupby
 from operator import attrgetter
 from typing import Any
 
 from arro3.core import Array, ChunkedArray, Table
+from msgspec import Struct
 
 from actors.model.chunk import reject_rows
 from actors.model.columns import constant
@@ -40,8 +40,7 @@ FIELDS: Mapping[Schema, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """The buffer hands it over for good. `number` only rises, across restarts too."""
 
     number: int

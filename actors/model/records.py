@@ -5,6 +5,8 @@ import hashlib
 from dataclasses import KW_ONLY, dataclass
 from typing import Annotated
 
+from msgspec import Struct
+
 from actors.model.schema import DECIMAL, INSTANT, JSON, Stored, schema_of
 
 At = Annotated[int, Stored("at", INSTANT)]  # when the row was created
@@ -99,8 +101,7 @@ class Proof(enum.StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class FeedRow:
+class FeedRow(Struct, frozen=True):
     """One row of `feeds`; `run_id` is filled in when it is stored.
 
     `trade_id` and `time_ns` belong to 'first' and 'reset', `time_ns`, `until_ns` and `proof` to 'proved'; times are
@@ -118,8 +119,7 @@ class FeedRow:
     proof: Proof | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EventRow:
+class EventRow(Struct, frozen=True):
     """One row of `events`; `at_ns` nanoseconds UTC, `detail_json` a JSON object as text."""
 
     at_ns: At
@@ -131,8 +131,7 @@ class EventRow:
     detail_json: Annotated[str, Stored("detail", JSON)] = "{}"
 
 
-@dataclass(frozen=True, slots=True)
-class AuditRow:
+class AuditRow(Struct, frozen=True):
     """Running totals of one exchange in one run, valid at the moment at which the batch that contains it is
     durable.
     """
@@ -148,8 +147,7 @@ class AuditRow:
     run_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class LagRow:
+class LagRow(Struct, frozen=True):
     """Receipt minus the exchange's own time, in the minute that ended at `at_ns`; `negative` samples are < 0."""
 
     at_ns: At
@@ -163,8 +161,7 @@ class LagRow:
     run_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class InstrumentRow:
+class InstrumentRow(Struct, frozen=True):
     """One market as its exchange listed it at `seen_ns`; each change is a row, the newest counts.
 
     `settle` is None for spot; for the decimals and scales see contract.instruments.Instrument.

@@ -6,17 +6,17 @@ express: another name in SQL, or another kind of value. Everything else that lis
 """
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 from types import MappingProxyType, UnionType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from arro3.core import DataType
+from msgspec import Struct
 
 MERGED_SCHEMA = "store"  # the schema of the merged rows' tables in the DuckDB file; views in "main" show all rows
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """A kind of value: its SQL type, the Arrow type that Python supplies, and the SQL that converts between them.
 
     `cast` makes the stored value from the supplied one, `read` the Python value from the stored one.
@@ -43,8 +43,7 @@ INSTANT = Kind("TIMESTAMPTZ", DataType.int64(), "make_timestamptz({} // 1000)", 
 _KINDS: Mapping[type, Kind] = {bool: BOOLEAN, str: TEXT, int: INTEGER, float: REAL, bytes: BYTES}
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """How an attribute is stored; `steady`: its values are mostly the same throughout a block."""
 
     name: str = ""
@@ -52,8 +51,7 @@ class Stored:
     steady: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """One column: the attribute of the row class, the name in SQL, and the kind of its values."""
 
     attribute: str
@@ -67,8 +65,7 @@ class Column:
         return f'"{self.name}"'
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Schema:
+class Schema(Struct, frozen=True, eq=False):
     """One table. Schemas are equal only if they are the same object, so they serve as keys."""
 
     name: str

@@ -6,7 +6,6 @@ option "BTC/USD:BTC-261225-100000-C".
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from datetime import date
 
 from msgspec import Struct
@@ -50,8 +49,7 @@ class SymbolError(ValueError):
         self.problem, self.right = problem, right
 
 
-@dataclass(frozen=True, slots=True)
-class Symbol:
+class Symbol(Struct, frozen=True):
     """A parsed unified symbol; `expiry` is YYMMDD, `right` C or P. Absent parts are ""."""
 
     base: str

@@ -2,10 +2,11 @@
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import compress
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any
+
+from msgspec import Struct
 
 from actors.model.columns import PACK_ROWS_MIN, pack
 from actors.model.schema import DECIMAL, INSTANT, Stored, schema_of
@@ -40,8 +41,7 @@ class Reason(enum.StrEnum):
     CRASHED = "crashed"  # it crashed the actor that handled it three times; the detail holds the traceback
 
 
-@dataclass(frozen=True, slots=True)
-class Reject:
+class Reject(Struct, frozen=True):
     """A message or trade that was not stored; `payload` is its first 64 KiB, `payload_bytes` its size."""
 
     received_ns: Annotated[int, Stored("received_at", INSTANT)]

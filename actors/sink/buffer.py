@@ -5,7 +5,6 @@ Two connections deliver the trades of a market, and a crash loses what was not w
 the newest stored trade shows what that was, so nothing older may be missing, nor may a gap be stored before them.
 """
 
-import dataclasses
 import json
 import math
 import time
@@ -170,7 +169,7 @@ class Buffer:
     def renumber(self) -> None:
         """Called while it does not run: another process may have used higher numbers than the last batch has."""
         if self._sealed is not None:
-            self._sealed = dataclasses.replace(self._sealed, number=self._number())
+            self._sealed = msgspec.structs.replace(self._sealed, number=self._number())
             self.sealed_number = self._sealed.number
 
     def oldest_s(self) -> float:
@@ -330,7 +329,7 @@ class Buffer:
             instruments=tuple(self._instruments),
             gaps=tuple(gap for chunk in self._pending for gap in chunk.gaps),
             feeds=tuple(
-                dataclasses.replace(feed, run_id=self._ledger.run_id)
+                msgspec.structs.replace(feed, run_id=self._ledger.run_id)
                 for chunk in self._pending
                 for feed in chunk.feeds
             ),

@@ -3,17 +3,16 @@
 Everything from the wire is validated on input; this handles what that validation does not foresee.
 """
 
-import dataclasses
 import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
 import duckdb
+from msgspec.structs import replace
 
 from actors.model.batch import FIELDS, Batch
 from actors.model.records import AuditRow
@@ -64,12 +63,12 @@ def filter_batch(batch: Batch) -> Filtered:
     small["audit"] = [_without(row, ticks[row.exchange]) for row in small["audit"]]
     replaced: dict[str, Any] = {field: tuple(rows) for field, rows in small.items()}
     replaced.update(blocks=tuple(filter(len, blocks)), rejects=(*old, *rejects))
-    clean = dataclasses.replace(batch, **replaced)
+    clean = replace(batch, **replaced)
     return Filtered(clean, +ticks, tuple(others))
 
 
 def _without(row: AuditRow, ticks: int) -> AuditRow:
-    return dataclasses.replace(row, stored=row.stored - ticks, rejected=row.rejected + ticks)
+    return replace(row, stored=row.stored - ticks, rejected=row.rejected + ticks)
 
 
 def _halved(
@@ -91,7 +90,7 @@ def _try_ticks(con: duckdb.DuckDBPyConnection, block: Block, rows: Sequence[int]
 
 
 def _try_rows(con: duckdb.DuckDBPyConnection, schema: Schema, rows: Sequence[object]) -> Exception | None:
-    return _try(con, schema, dataclasses.replace(Batch(0), **{FIELDS[schema]: tuple(rows)}))  # type: ignore[arg-type]
+    return _try(con, schema, replace(Batch(0), **{FIELDS[schema]: tuple(rows)}))
 
 
 def _try(con: duckdb.DuckDBPyConnection, schema: Schema, batch: Batch) -> Exception | None:

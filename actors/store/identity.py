@@ -10,8 +10,9 @@ marker's name is an instruction because DuckDB quotes it when the tail is missin
 """
 
 import secrets
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from actors.store.filesystem import Files, read_text
 
@@ -23,8 +24,7 @@ after a clean stop the file is complete by itself.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """`through`: batches up to this one may be gone from the tail. `settled`: the file has the same id."""
 
     store_id: str

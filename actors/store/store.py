@@ -10,12 +10,12 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 import duckdb
+from msgspec.structs import replace
 
 from actors.model.batch import Batch
 from actors.model.errors import DatabaseLocked

@@ -13,7 +13,6 @@ import re
 import stat
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,8 +31,7 @@ LEVEL_MAX = 9
 JOURNAL_NAME = "acknowledged.jsonl"  # see acknowledged.py
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Segment:
+class Segment(Struct, frozen=True, order=True):
     """One segment, as described by its name; sorts by batch. `crc` is the CRC-32 of the file."""
 
     first: int

@@ -17,8 +17,9 @@ header.
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from struct import Struct
+
+import msgspec
 
 CONTROL_BYTES_MAX = 125  # RFC 6455, section 5.5
 EXCERPT_BYTES_MAX = 64 * 1024  # how much of a rejected message is kept in its row
@@ -54,8 +55,7 @@ class _Readers(dict[int, tuple[Callable[[bytes, int], tuple[bytes, int]], int]])
 _readers = _Readers()
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
+class Violation(msgspec.Struct, frozen=True):
     """A protocol violation by the server. `code` is the close code for it, `kind` a stable name for counting.
 
     `excerpt` is the start of the rejected message as far as it had arrived (for an oversize message its payload,

@@ -3,7 +3,6 @@
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
 
 import h11
 import trio
@@ -45,8 +44,7 @@ ENDED_WITHOUT_CLOSE = 1006  # RFC 6455, section 7.1.5
 _WRONG_ANSWER = "the server does not speak WebSocket: its 101 does not match our request"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebSocketLimits:
+class WebSocketLimits(Struct, frozen=True, kw_only=True):
     """The limits of one connection: the longest message, and a deadline in seconds for every wait."""
 
     message_bytes: int

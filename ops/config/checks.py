@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from msgspec import Struct
+from msgspec.structs import fields
 
 from actors.settings import StoreSettings
 from ops.terminal.suggestions import nearest
@@ -18,7 +19,7 @@ from supervisor.text import NAME_CHARS_MAX as ACTOR_CHARS_MAX
 if TYPE_CHECKING:
     import duckdb
 
-STORAGE_VERSION = StoreSettings.__dataclass_fields__["storage_version"].default
+STORAGE_VERSION = next(field.default for field in fields(StoreSettings) if field.name == "storage_version")
 TEXT_CHARS_MAX = 4096  # longer than any path, URL or name that a system accepts
 # Measured with DuckDB 2.0 on merges of 50,000 and 1,000,000 rows a segment: 16 MB fail, 24 MB do.
 MEMORY_BYTES_MIN = 32_000_000

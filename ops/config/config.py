@@ -6,9 +6,11 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from actors.settings import ExchangeSettings, LakeSettings, PipelineSettings, StoreSettings, SupervisionSettings
 from ops.config.checks import is_loopback
@@ -19,8 +21,7 @@ from ops.config.reader import Mistake, Reader, shown
 FILE_BYTES_MAX = 1 << 20  # a config of thousands of symbols is far smaller; a larger file is something else
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(Struct, frozen=True, kw_only=True):
     """Everything an operator can set. `source` is the file it came from, None for the built-in default."""
 
     store: StoreSettings

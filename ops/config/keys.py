@@ -1,10 +1,11 @@
 """Every key of the config file: its check, its default and its help, in one place."""
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
+from msgspec import Struct
 
 from actors.settings import ExchangeSettings, LakeSettings, StoreSettings, SupervisionSettings
 from ops.config.checks import (
@@ -27,8 +28,7 @@ from ops.config.checks import (
 DAY_S = 86_400.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ControlSettings:
+class ControlSettings(Struct, frozen=True, kw_only=True):
     """The control socket (0600, or 0660 for `group`) and, where `http` is set, HTTP on that address."""
 
     socket: Path
@@ -37,16 +37,14 @@ class ControlSettings:
     token: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogSettings:
+class LogSettings(Struct, frozen=True, kw_only=True):
     """`format` "auto" is console on a terminal and JSON lines otherwise."""
 
     level: str = "info"
     format: str = "auto"
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Struct, frozen=True):
     """One key. `default` is its value in the file; None: `sample` is shown, commented out."""
 
     check: Check
@@ -57,11 +55,11 @@ class Key:
 
 def _keys(settings: type[Any], **keys: Key) -> Mapping[str, Key]:
     """Takes the defaults from the settings class, so that each is written once."""
-    defaults = {field.name: field.default for field in dataclasses.fields(settings)}
+    defaults = {field.name: field.default for field in msgspec.structs.fields(settings)}
     return {
         name: key
-        if key.default is not None or defaults[name] is dataclasses.MISSING
-        else dataclasses.replace(key, default=defaults[name])
+        if key.default is not None or defaults[name] is msgspec.NODEFAULT
+        else msgspec.structs.replace(key, default=defaults[name])
         for name, key in keys.items()
     }
 

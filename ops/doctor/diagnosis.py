@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import trio
+from msgspec.structs import replace
 
 from actors.backfill.instruments import REST_LIMITS, ListService, read_list
 from actors.backfill.rate_limiter import RateLimiters

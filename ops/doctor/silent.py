@@ -3,9 +3,9 @@
 import difflib
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import trio
+from msgspec.structs import replace
 
 from actors.backfill.fetcher import Budget, Fetcher, FetchResult
 from actors.backfill.rate_limiter import RateLimiters

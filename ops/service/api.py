@@ -1,6 +1,5 @@
 """Implements the control socket's requests and commands on the pipeline."""
 
-import dataclasses
 import itertools
 import time
 from collections import deque
@@ -91,7 +90,7 @@ class ServiceApp(ControlApp):
 
     def config(self) -> Mapping[str, object]:
         """The configuration in force, without the passwords and tokens that an address may contain."""
-        plain = {name: _plain(getattr(self._config, name)) for name in Config.__dataclass_fields__}
+        plain = {name: _plain(getattr(self._config, name)) for name in Config.__struct_fields__}
         hidden = redact(plain)
         assert isinstance(hidden, dict)
         return hidden
@@ -177,7 +176,7 @@ class ServiceApp(ControlApp):
             except (ValueError, LookupError) as error:
                 raise Refused(f"nothing was changed: {describe(error)}") from error
             # What could not be applied is still in force, and differs again at the next reload.
-            self._config = dataclasses.replace(self._config, exchanges=new.exchanges, log=new.log)
+            self._config = msgspec.structs.replace(self._config, exchanges=new.exchanges, log=new.log)
             set_level(new.log.level)
         return done
 
@@ -199,7 +198,7 @@ class ServiceApp(ControlApp):
             except SymbolError as error:
                 raise Refused(f"nothing was changed: {error}") from error
             exchanges = {**self._config.exchanges, exchange: recording.settings}
-            self._config = dataclasses.replace(self._config, exchanges=exchanges)
+            self._config = msgspec.structs.replace(self._config, exchanges=exchanges)
         return {"exchange": exchange, "symbols": list(recording.settings.symbols)}
 
     def repair(self, exchange: str, wanted: RepairOrder) -> Mapping[str, object]:
@@ -244,8 +243,8 @@ def _names() -> Iterator[None]:
 
 def _plain(value: object) -> object:
     """Settings as JSON can hold them."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, msgspec.Struct):
+        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, tuple | list):

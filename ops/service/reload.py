@@ -1,6 +1,5 @@
 """Applies a changed configuration to a running service, or leaves the service as it was."""
 
-import dataclasses
 from collections.abc import Mapping
 
 from actors.pipeline import Pipeline
@@ -23,11 +22,7 @@ async def apply_changes(pipeline: Pipeline, old: Config, new: Config) -> Mapping
     replaced, symbols = [], {}
     for name in old.exchanges.keys() & new.exchanges.keys():
         before, after = old.exchanges[name], new.exchanges[name]
-        differs = {
-            field.name
-            for field in dataclasses.fields(before)
-            if getattr(before, field.name) != getattr(after, field.name)
-        }
+        differs = {key for key in before.__struct_fields__ if getattr(before, key) != getattr(after, key)}
         if differs - _LIVE_KEYS:
             replaced.append(name)
         elif differs:

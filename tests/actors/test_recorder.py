@@ -1,7 +1,6 @@
 """actors.recorder: what an exchange is configured with, and its own values where nothing is."""
 
-import dataclasses
-
+import msgspec
 import pytest
 
 from actors.exchanges.contract.history import Kind
@@ -31,8 +30,8 @@ def test_what_is_configured_goes_before_the_dialects_own() -> None:
         redundancy=2,
         channel="aggTrade",
     )
-    resolved = dataclasses.asdict(feed_settings(configured, EXCHANGES["binance"]))
-    given = dataclasses.asdict(configured)
+    resolved = msgspec.structs.asdict(feed_settings(configured, EXCHANGES["binance"]))
+    given = msgspec.structs.asdict(configured)
     assert dialect.channels[0] != "aggTrade"
     assert resolved == {name: given[name] for name in resolved}
 
@@ -43,10 +42,10 @@ def test_two_connections_are_the_default_exactly_where_the_history_forgets(name:
     settings = ExchangeSettings(name="mine", dialect=name, symbols=("BTC/USDT",))
     forgets = history is None or history.kind is Kind.RECENT_ONLY
     assert feed_settings(settings, EXCHANGES[name]).redundancy == (2 if forgets else 1)
-    elsewhere = dataclasses.replace(settings, ws_url="ws://127.0.0.1")
+    elsewhere = msgspec.structs.replace(settings, ws_url="ws://127.0.0.1")
     assert feed_settings(elsewhere, EXCHANGES[name]).redundancy == 1
     for configured in (1, 2, 3):
-        told = dataclasses.replace(settings, redundancy=configured)
+        told = msgspec.structs.replace(settings, redundancy=configured)
         assert feed_settings(told, EXCHANGES[name]).redundancy == configured
 
 

@@ -1,7 +1,8 @@
 """Made-up markets of the loopback exchanges, as many as a benchmark wants."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from actors.exchanges.registry import EXCHANGES
 from actors.model.symbols import Symbol, SymbolError, parse_symbol

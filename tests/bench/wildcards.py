@@ -14,12 +14,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import trio
+from msgspec.structs import replace
 
 from actors.exchanges.contract.loopback import Venue
 from actors.exchanges.loopbacks import LOOPBACKS

@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
 import pytest
 import trio
 
@@ -61,7 +62,7 @@ def parts(chaos: "Chaos") -> Parts:
             raise Boom("poison")
         return CHAOS.feed.trades(frames)
 
-    brittle = dataclasses.replace(CHAOS, feed=dataclasses.replace(CHAOS.feed, trades=brittle_trades))
+    brittle = msgspec.structs.replace(CHAOS, feed=msgspec.structs.replace(CHAOS.feed, trades=brittle_trades))
     return Parts(
         store=lambda settings, **_: cast(Store, FakeStore(settings, dice)),
         lock=cast(Any, NoClaim),

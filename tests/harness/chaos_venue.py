@@ -5,7 +5,6 @@ each delivery can be told from each other wherever it ends up, also when an exch
 """
 
 import base64
-import dataclasses
 import hashlib
 import json
 import re
@@ -13,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from random import Random
 
+import msgspec
 import trio
 
 from actors.exchanges.kraken import KRAKEN
@@ -27,14 +27,14 @@ AGAIN_MAX = 4  # trades of before that a new connection may repeat
 _KEY = re.compile(rb"Sec-WebSocket-Key: *([^\r]+)", re.IGNORECASE)
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 
-CHAOS = dataclasses.replace(
+CHAOS = msgspec.structs.replace(
     KRAKEN,
     name="chaos",
-    feed=dataclasses.replace(
+    feed=msgspec.structs.replace(
         KRAKEN.feed,
         silence_s=4.0,
         ack_s=5.0,
-        limits=dataclasses.replace(
+        limits=msgspec.structs.replace(
             KRAKEN.feed.limits,
             symbols_per_connection=2,
             requests_per_s=50.0,

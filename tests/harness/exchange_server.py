@@ -1,6 +1,5 @@
 """A scripted loopback exchange over a real TCP socket, and the real service that records from it."""
 
-import dataclasses
 import json
 import ssl
 import time
@@ -11,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
 import trio.testing
 from wsproto import ConnectionType, WSConnection
@@ -259,7 +259,7 @@ def pipeline_of(
     """The service's pipeline, from a config file as an operator writes it."""
     config = folder / "tickwarden.toml"
     config.write_text(head + "\n".join(tables))
-    return Pipeline(dataclasses.replace(load_config(config).pipeline(), limits=limits), parts=parts)
+    return Pipeline(msgspec.structs.replace(load_config(config).pipeline(), limits=limits), parts=parts)
 
 
 @asynccontextmanager

@@ -1,7 +1,9 @@
 """The exchanges of the registries as the tests use them, and how a test changes one for itself."""
 
-from dataclasses import replace
+import dataclasses
 from typing import Any
+
+import msgspec
 
 from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.contract.feed import Dialect
@@ -57,14 +59,19 @@ def history_server_of(name: str) -> HistoryServer:
 
 def changed_feed(name: str, **changes: Any) -> dict[str, Exchange]:
     """All exchanges, one whose dialect has these values among them."""
-    return {**EXCHANGES, name: replace(EXCHANGES[name], feed=replace(EXCHANGES[name].feed, **changes))}
+    return {
+        **EXCHANGES,
+        name: msgspec.structs.replace(
+            EXCHANGES[name], feed=msgspec.structs.replace(EXCHANGES[name].feed, **changes)
+        ),
+    }
 
 
 def changed_loopback(name: str, **changes: Any) -> dict[str, Venue]:
     """All loopback servers, one that has these values among them."""
-    return {**LOOPBACKS, name: replace(LOOPBACKS[name], **changes)}
+    return {**LOOPBACKS, name: dataclasses.replace(LOOPBACKS[name], **changes)}
 
 
 def changed_history_server(name: str, **changes: Any) -> dict[str, Venue]:
     """All loopback servers, one whose REST side has these values among them."""
-    return changed_loopback(name, history=replace(history_server_of(name), **changes))
+    return changed_loopback(name, history=dataclasses.replace(history_server_of(name), **changes))

@@ -39,7 +39,7 @@ GOODBYE = b"\x88\x02\x03\xe8"  # a close frame with code 1000
 
 # The real command line, with the patience of hours cut to moments, and each acknowledged batch noted on a pipe.
 SERVICE = """
-import dataclasses, functools, os, sys
+import functools, msgspec, os, sys
 from actors.pipeline import Parts, Pipeline
 from actors.settings import Limits, SinkLimits, StoreLimits
 from actors.store.store import Store
@@ -47,7 +47,7 @@ from ops.config.config import Config
 from ops.service import service
 plain = Config.pipeline
 HASTY = Limits(sink=SinkLimits(locked_retry_s=0.1), store=StoreLimits(compact_width=4, hide_s=1.0, keep_s=4.0))
-Config.pipeline = lambda config: dataclasses.replace(plain(config), limits=HASTY)
+Config.pipeline = lambda config: msgspec.structs.replace(plain(config), limits=HASTY)
 pipe = int(sys.argv.pop(1))
 class NotingStore(Store):
     def write(self, batch):

@@ -4,11 +4,11 @@ import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any, Self, TypeVar
 
 import httpx
 import trio
+from msgspec.structs import replace
 
 from actors.backfill.fetcher import Fetcher, FetchResult
 from actors.backfill.rate_limiter import RateLimiter

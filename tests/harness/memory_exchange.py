@@ -1,6 +1,5 @@
 """An exchange in memory that keeps the whole truth, and one exchange of the service that records it."""
 
-import dataclasses
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -348,7 +348,7 @@ async def recorded(
             patch.setattr(time, "time_ns", lambda: EPOCH_NS + int(trio.current_time() * 1e9))
             exchanges = dict(changed_feed("okx", **(changes or {})))
             if not listed:
-                exchanges["okx"] = dataclasses.replace(exchanges["okx"], instruments=None)
+                exchanges["okx"] = msgspec.structs.replace(exchanges["okx"], instruments=None)
             consumer = ChunkConsumer(rows)
             services = shared_services(
                 peers,
@@ -382,7 +382,7 @@ def coverage(recorder: Recorder, symbol: str = "BTC/USDT") -> list[str]:
     """The verdicts on a market, in order of time and whatever proves them, from what was recorded of it."""
     con = new_file()
     put_gaps(con, [gap for chunk in recorder.chunks for gap in chunk.gaps])
-    put_feeds(con, [dataclasses.replace(feed, run_id="r") for chunk in recorder.chunks for feed in chunk.feeds])
+    put_feeds(con, [msgspec.structs.replace(feed, run_id="r") for chunk in recorder.chunks for feed in chunk.feeds])
     put_audit(con, "r", time.time_ns())
     rows = con.execute("SELECT status FROM coverage WHERE symbol = ? ORDER BY from_time", [symbol]).fetchall()
     return [status for status, _ in groupby(status for (status,) in rows)]

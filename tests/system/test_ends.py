@@ -24,11 +24,11 @@ __all__ = ["sandbox"]  # the fixture
 
 ALONE = '[exchanges.binance]\nsymbols = ["BTC/USDT"]\nws_url = "ws://127.0.0.1:9"\n'
 HASTY = """
-import dataclasses
+import msgspec
 from actors.settings import Limits
 from ops.config.config import Config
 plain, limits = Config.pipeline, Limits(buffer_stop_s=0.5, writer_stop_s=0.5)
-Config.pipeline = lambda config: dataclasses.replace(plain(config), limits=limits)
+Config.pipeline = lambda config: msgspec.structs.replace(plain(config), limits=limits)
 """
 # From the moment that the file "hang" exists, writes do not return; an end waits a moment only.
 DEAD_DISK = """

@@ -1,6 +1,5 @@
 """One exchange failing in any way never stops or slows another: in one service, over real sockets."""
 
-import dataclasses
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -9,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
@@ -254,6 +254,6 @@ async def test_an_exchange_that_no_actor_can_be_named_after_is_refused_before_an
         kraken = pipeline.exchanges["kraken"].settings
         for name in ("tickwarden", "writer", "kraken:1", "a" * 60, "a b", ""):
             with pytest.raises(ValueError, match=r"name"):
-                pipeline.check_exchange(dataclasses.replace(kraken, name=name))
-        pipeline.check_exchange(dataclasses.replace(kraken, symbols=("ETH/USD",)))  # in its place
+                pipeline.check_exchange(msgspec.structs.replace(kraken, name=name))
+        pipeline.check_exchange(msgspec.structs.replace(kraken, symbols=("ETH/USD",)))  # in its place
         assert [row.name for row in pipeline.tree.snapshot()] == before

@@ -1,15 +1,15 @@
 """What the folder of one exchange provides: its feed, its history, its list of markets."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from actors.exchanges.contract.feed import Dialect
 from actors.exchanges.contract.history import History
 from actors.exchanges.contract.instruments import InstrumentList
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exchange:
+class Exchange(Struct, frozen=True, kw_only=True):
     """One exchange: `name` is the key in the registry and in the configuration, `title` the name for people.
 
     `proven` states what its decoding was checked against: trades recorded from its stream in the protocol in use,

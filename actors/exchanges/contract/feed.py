@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from actors.exchanges.contract.instruments import Instrument
 from actors.exchanges.contract.rest import (
@@ -25,8 +25,7 @@ TRADES = "trades"  # the stream that every exchange has
 MS = 1_000_000  # nanoseconds in a millisecond: most exchanges stamp trades in milliseconds
 
 
-@dataclass(frozen=True, slots=True)
-class Market:
+class Market(Struct, frozen=True):
     """One market in the exchange's terms.
 
     `native` is the name in the exchange's own frames; `endpoint` the WebSocket URL (without query) that carries it;
@@ -172,8 +171,7 @@ class MarketRule(Protocol):
     def __call__(self, symbol: Symbol, channel: str = "", /) -> Market: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """What the exchange allows on one connection, and how many an address may have. Dialects name sources."""
 
     symbols_per_connection: int
@@ -253,8 +251,7 @@ def _undefined(_frames: object) -> Any:
     raise AssertionError("this dialect decodes with state: use Dialect.decoder_for(markets)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dialect:
+class Dialect(Struct, frozen=True, kw_only=True):
     """The WebSocket protocol of one exchange.
 
     - `market(symbol, channel)`: the Market of a unified symbol; raises SymbolError with the expected spelling.

@@ -5,9 +5,9 @@ A `History` is to REST what a `Dialect` is to the WebSocket: a frozen value and 
 
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 
-from msgspec import Struct
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from actors.exchanges.contract.feed import Market, Trades
 from actors.exchanges.contract.rest import (
@@ -53,8 +53,7 @@ class Kind(enum.StrEnum):
     RECENT_ONLY = "recent_only"  # the newest few, no way further back
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TradeRange:
+class TradeRange(Struct, frozen=True, kw_only=True):
     """The trades wanted of one market, both ends inclusive: by ids where they are known, else by times.
 
     `from_id` and `to_id` are the first and last id that is missing; `from_ns` and `to_ns` the times (UTC)
@@ -82,8 +81,7 @@ class TradeRange:
         return self.to_id - self.from_id + 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
+class Query(Struct, frozen=True, kw_only=True):
     """One page to request; `cursor` comes from the previous page, None for the first. At most `rows` rows.
 
     `now_ns` is the exchange's time when the page is requested, as far as it is known, so that `History.request`
@@ -130,8 +128,7 @@ def id_number(text: str | None) -> int | None:
     return int(text or "0") if plain else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class History:
+class History(Struct, frozen=True, kw_only=True):
     """How one exchange's old trades are fetched.
 
     - `summary`: how it is requested and how far back it reaches, in one line.

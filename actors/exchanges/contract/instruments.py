@@ -4,7 +4,6 @@ No I/O here; decimals are the wire's own digits.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from decimal import Decimal
 
 import msgspec
@@ -18,8 +17,7 @@ DECIMALS_MAX = 18  # the store holds no more
 PAGES_MAX = 200  # bybit's linear markets come in 1,000 a page; more pages than this is a list without end
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instrument:
+class Instrument(Struct, frozen=True, kw_only=True):
     """One market as the exchange lists it.
 
     `symbol` is the unified one, `native` the exchange's name in its frames, `kind` 'spot', 'swap', 'future' or

@@ -1,9 +1,10 @@
 """One REST request to an exchange as a value, its rate limits, and the errors of an answer. No I/O here."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import urlencode, urlsplit
+
+from msgspec import Struct, field
 
 from supervisor import TransientError
 
@@ -28,8 +29,7 @@ class Garbled(TransientError):
     """The response is not an answer to the request: a proxy's page, a truncated body, an unexpected shape."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RateLimit:
+class RateLimit(Struct, frozen=True, kw_only=True):
     """At most `units` in any `window_s`: `burst` of them at once, the rest refilled evenly.
 
     A bucket that holds `burst` and gains `rate_per_s` gives out at most burst + rate * window in a window;
@@ -51,8 +51,7 @@ class RateLimit:
         return (self.units - self.burst) / self.window_s
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestRequest:
+class RestRequest(Struct, frozen=True, kw_only=True):
     """One REST request as a value; `costs` is how many units of each named rate limit it uses.
 
     `base` (scheme and host) is set where the request goes to another host than the exchange's other requests;
@@ -82,8 +81,7 @@ class RestRequest:
         return origin(rest_url or self.base or base) + self.target
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorResponse:
+class ErrorResponse(Struct, frozen=True):
     """An error response of the exchange; `message` is its own text.
 
     `final`: the market is unknown or an argument is invalid, so that a retry cannot help. All other errors are

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from actors.exchanges.contract import feed as x
 from actors.exchanges.contract.feed_helpers import (

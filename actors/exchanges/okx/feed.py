@@ -1,6 +1,5 @@
 """OKX v5: spot, swaps, futures and options; `trades` (one row a taker order and price) or `trades-all`."""
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -94,7 +93,7 @@ def market(symbol: Symbol, channel: str = "") -> Market:
     # The native name has no settle currency: USD is settled in the base coin, everything else in itself.
     settle = symbol.base if symbol.quote == "USD" else symbol.quote
     if symbol.settle != settle:
-        right = dataclasses.replace(symbol, settle=settle)
+        right = msgspec.structs.replace(symbol, settle=settle)
         raise SymbolError(f"{symbol}: okx settles {symbol.base}/{symbol.quote} in {settle}", str(right))
     if symbol.kind == "swap":
         native += "-SWAP"

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +12,7 @@ import httpx
 import pytest
 import trio
 import trio.testing
+from msgspec.structs import replace
 
 from actors.backfill.fetcher import Budget, Fetcher, FetchResult
 from actors.backfill.rate_limiter import RateLimiter

@@ -1,10 +1,10 @@
 """The instruments actor: what it reads, what it has stored, and what is recorded because of it."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 import trio
+from msgspec.structs import replace
 from trio.testing import MockClock
 
 from actors.backfill.stored_instruments import storable
@@ -26,7 +26,7 @@ def spot(native: str, /, **changes: object) -> Instrument:
         price_step="0.1",
         volume_step="0.00000001",
     )
-    return replace(plain, **changes)  # type: ignore[arg-type]
+    return replace(plain, **changes)
 
 
 def natives(recorder: Recorder) -> list[str]:

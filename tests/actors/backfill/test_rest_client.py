@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -19,6 +18,7 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from actors.backfill.rate_limiter import RateLimiter
 from actors.backfill.rest_client import INLINE_BYTES, Answer, RestClient, RestClientLimits, Unanswered

@@ -1,10 +1,9 @@
 """Contiguous ids prove a range only if every trade of it is in the file, wherever a kill cut the file off."""
 
-from dataclasses import replace
-
 import duckdb
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from actors.continuity.proof_pace import PAUSE_S_MAX, PAUSE_S_MIN
 from actors.continuity.restore import read_states

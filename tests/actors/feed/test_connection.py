@@ -1,6 +1,5 @@
 """The connection actor on the mock clock: every wait has its end, and nothing that was read is lost."""
 
-import dataclasses
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -8,6 +7,7 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Any, NoReturn
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -519,7 +519,7 @@ async def test_no_more_is_requested_in_a_window_than_the_exchange_allows(
                         await client.send(trade("okx", arg["instId"], 1))
             nursery.cancel_scope.cancel()
 
-    limits = dataclasses.replace(dialect_of("okx").limits, requests_max=3, requests_window_s=100.0)
+    limits = msgspec.structs.replace(dialect_of("okx").limits, requests_max=3, requests_window_s=100.0)
     async with feeding(script, "okx", SYMBOLS[:2], changes={"limits": limits}) as feed:
         await trio.sleep(350)
         (client,) = feed.server.clients

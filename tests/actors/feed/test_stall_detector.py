@@ -1,6 +1,5 @@
 """Stalled feeds are distinguished from quiet markets: with evidence they are replaced, without it left alone."""
 
-import dataclasses
 import itertools
 import json
 import time
@@ -8,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import groupby
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock
@@ -79,7 +79,7 @@ def coverage(recorder: Recorder, now_ns: int) -> list[str]:
     """What the file would say of the one market from the beginning to now, stretch by stretch."""
     con = new_file()
     put_gaps(con, [gap for chunk in recorder.chunks for gap in chunk.gaps])
-    put_feeds(con, [dataclasses.replace(feed, run_id="r") for chunk in recorder.chunks for feed in chunk.feeds])
+    put_feeds(con, [msgspec.structs.replace(feed, run_id="r") for chunk in recorder.chunks for feed in chunk.feeds])
     put_audit(con, "r", now_ns)
     rows = con.execute("SELECT status FROM coverage ORDER BY from_time").fetchall()
     return [status for status, _ in groupby(status for (status,) in rows)]

@@ -1,8 +1,8 @@
 """The evidence of rejects has a daily limit per exchange; what is beyond it is counted, and the books agree."""
 
-import dataclasses
 import time
 
+import msgspec
 import pytest
 import trio
 
@@ -16,7 +16,7 @@ SIZE = 1_000
 
 def reject(exchange: str = "x") -> Reject:
     made = Reject(NS, exchange, None, Reason.NOT_JSON, "", b"", SIZE)
-    return dataclasses.replace(made, payload=b"x" * (SIZE - made.evidence_bytes))
+    return msgspec.structs.replace(made, payload=b"x" * (SIZE - made.evidence_bytes))
 
 
 def test_each_exchange_has_its_own_limit_and_it_begins_again_at_midnight_utc() -> None:
@@ -35,7 +35,7 @@ async def test_beyond_the_limit_rejects_are_counted_by_reason_and_one_event_repo
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "time_ns", lambda: NS)
-    desk = Desk(dataclasses.replace(SETTINGS, rejects_bytes_per_day=5 * SIZE))
+    desk = Desk(msgspec.structs.replace(SETTINGS, rejects_bytes_per_day=5 * SIZE))
     noted: list[tuple[str, object]] = []
     desk.context.note = lambda event, reason="", **detail: noted.append((event, detail))  # type: ignore[method-assign]
     account = desk.ledger.account("x")

@@ -5,12 +5,12 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from actors.model.batch import Batch
 from actors.model.records import EventRow

@@ -1,11 +1,11 @@
 """Files of older versions are upgraded in one transaction; newer and foreign ones are left unchanged."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 import pytest
+from msgspec.structs import replace
 
 from actors.model.records import FEEDS, FeedEvent, FeedRow, GapReason, GapRow, GapStatus, Proof
 from actors.model.schema import Schema

@@ -5,7 +5,6 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,6 +13,7 @@ import pytest
 import trio
 import trio.lowlevel
 import trio.testing
+from msgspec.structs import replace
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Event, Pong, Request, TextMessage
 

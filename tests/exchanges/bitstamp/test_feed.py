@@ -1,9 +1,9 @@
 """Bitstamp: perpetuals, odd amounts and times, frames that cannot be read, and how far back REST is asked."""
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from actors.exchanges.bitstamp.history import request
 from actors.exchanges.contract.history import TradeRange

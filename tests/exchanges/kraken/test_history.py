@@ -1,9 +1,8 @@
 """Kraken's history goes on from `last`, and finds tokenised assets."""
 
-from dataclasses import replace
-
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from actors.exchanges.contract.feed_helpers import digits
 from actors.exchanges.contract.history import (

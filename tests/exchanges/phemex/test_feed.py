@@ -1,9 +1,9 @@
 """Phemex's scaled integers, by the list of products or by default, and its replays with and without their mark."""
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from actors.exchanges.contract.feed import Market
 from actors.exchanges.contract.instruments import Instrument

@@ -1,10 +1,10 @@
 """Upbit's history is walked day by day against its loopback, which gives one day at a time."""
 
-from dataclasses import replace
 from urllib.parse import parse_qsl
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from actors.backfill.paging import Progress
 from actors.exchanges.contract.history import TradeRange

@@ -3,10 +3,10 @@
 import io
 import time
 import tomllib
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from actors.exchanges.registry import EXCHANGES
 from actors.model.batch import Batch

@@ -1,10 +1,10 @@
 """`tickwarden instruments` shows the newest row of each market in the file."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from actors.model.batch import Batch
 from actors.settings import StoreSettings

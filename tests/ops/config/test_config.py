@@ -1,18 +1,18 @@
 """The configuration: what is read, from where, and that every mistake is reported with what is expected."""
 
-import dataclasses
 import json
 import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from actors.exchanges import registry
 from actors.exchanges.registry import EXCHANGES
@@ -75,14 +75,15 @@ def test_no_file_means_bitcoin_and_ether_on_five_exchanges_in_the_working_folder
 
 
 def test_every_setting_has_a_key_and_every_key_a_setting_with_its_default() -> None:
-    assert set(STORE) | {"group"} == set(StoreSettings.__dataclass_fields__)  # the group is that of [control]
-    assert set(LAKE) == set(LakeSettings.__dataclass_fields__)
-    assert set(SUPERVISION) == set(SupervisionSettings.__dataclass_fields__)
-    assert set(EXCHANGE) | {"name", "supervision"} == set(ExchangeSettings.__dataclass_fields__)
+    assert set(STORE) | {"group"} == set(StoreSettings.__struct_fields__)  # the group is that of [control]
+    assert set(LAKE) == set(LakeSettings.__struct_fields__)
+    assert set(SUPERVISION) == set(SupervisionSettings.__struct_fields__)
+    assert set(EXCHANGE) | {"name", "supervision"} == set(ExchangeSettings.__struct_fields__)
     tables: list[tuple[type[Any], Mapping[str, Key]]] = [*SECTIONS.values(), (ExchangeSettings, EXCHANGE)]
     for settings, keys in tables:
-        for name, field in settings.__dataclass_fields__.items():
-            if name in keys and field.default is not dataclasses.MISSING:
+        for field in msgspec.structs.fields(settings):
+            name = field.name
+            if name in keys and field.default is not msgspec.NODEFAULT:
                 nothing = "" if name == "archive_dir" else None  # TOML has no word for nothing
                 assert keys[name].default == (nothing if field.default is None else field.default), name
 

@@ -1,6 +1,5 @@
 """The doctor on real sockets: healthy exchanges, and its finding for each way in which one can fail."""
 
-import dataclasses
 import json
 import math
 import signal
@@ -11,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
@@ -150,11 +150,11 @@ async def test_a_market_that_stays_silent_and_does_not_exist_is_named_with_near_
 ) -> None:
     limits = FeedLimits(more_s=0.3)
     async with loopback(tmp_path, name, **{name: parse_faults(["silence"])}) as exchanges:
-        (silent,) = await examined([dataclasses.replace(one, symbols=("BTC/USDT",)) for one in exchanges], 0.3)
+        (silent,) = await examined([msgspec.structs.replace(one, symbols=("BTC/USDT",)) for one in exchanges], 0.3)
     assert "no such market" not in str(silent.findings), "a market may be quiet"
     async with loopback(tmp_path, name) as exchanges:
         (report,) = await examined(
-            [dataclasses.replace(one, symbols=("BTC/USDT", wrong)) for one in exchanges], limits=limits
+            [msgspec.structs.replace(one, symbols=("BTC/USDT", wrong)) for one in exchanges], limits=limits
         )
     (found,) = [found for found in report.findings if found.step is Step.REST and found.state is State.FAIL]
     assert found.found.startswith(f"{wrong}: {name} has no such market (") and report.state is State.FAIL

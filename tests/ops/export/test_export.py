@@ -4,12 +4,12 @@ import signal
 import subprocess
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 from actors.model.errors import DatabaseLocked
 from actors.model.ticks import TICKS

@@ -5,13 +5,13 @@ import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from actors.store.lock import StoreLock
 from ops.config.config import Config, load_config
