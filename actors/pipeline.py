@@ -18,12 +18,13 @@ from msgspec.structs import replace
 
 from actors.backfill.fetch_job import DEFAULT_LIMITS, BackfillLimits
 from actors.backfill.rate_limiter import RateLimiters
+from actors.backfill.stored_instruments import read_stored
 from actors.continuity.restore import read_states
 from actors.continuity.tracker_state import Before, TrackerState
 from actors.feed.peer_activity import PeerActivity
 from actors.model.chunk import Chunk
 from actors.model.errors import DatabaseLocked
-from actors.model.records import FEEDS, GAP_STATES, EventRow, GapRow
+from actors.model.records import FEEDS, GAP_STATES, INSTRUMENTS, EventRow, GapRow
 from actors.model.ticks import TICKS, Block, IdPromise
 from actors.recorder import DEFAULT_ACCESS, ExchangeAccess, ExchangeRecorder, SharedServices
 from actors.settings import SHIP_STOP_S, ExchangeSettings, PipelineSettings, backoff_of, intensity_of
@@ -231,8 +232,8 @@ class Pipeline:
         try:
             for exchange in self.exchanges.values():
                 exchange.continuity.hold.begin()
-                with suppress(DatabaseLocked):
-                    await exchange.recall()
+            with suppress(DatabaseLocked):
+                await self._recall(list(self.exchanges.values()))
             await self._start(tree)
             await self._pause((*_READING, *_SINKS, "instruments"))
             with self._asking:
@@ -358,8 +359,8 @@ class Pipeline:
         found: Sequence[Sequence[TrackerState] | None] = [None] * len(exchanges)
         while True:  # read everything first: after a full disk this is repeated
             try:
-                for exchange in exchanges if delivered is None else ():
-                    await exchange.recall()
+                if delivered is None:
+                    await self._recall(exchanges)
                 found = await self.consult(partial(self._read_pasts, exchanges))
                 break
             except DatabaseLocked:
@@ -379,6 +380,19 @@ class Pipeline:
             exchange.continuity.go_blind(exchange.promises, min(self.store.touched_ns, self.started_ns), now_ns)
             held = f"{exchange.settings.name}: another process has the file open; stored trades are looked up later"
             self.buffer.record(EventRow(now_ns, "store", "continuity_unknown", held))
+
+    async def _recall(self, exchanges: Sequence[ExchangeRecorder]) -> None:
+        """Puts the stored lists of markets in force, read over one connection. Raises DatabaseLocked."""
+        listed = [exchange for exchange in exchanges if exchange.instruments is not None]
+        if listed:
+            question = partial(self._read_lists, [exchange.settings.name for exchange in listed])
+            for exchange, stored in zip(listed, await self.consult(question), strict=True):
+                exchange.recall(stored)
+
+    def _read_lists(self, names: Sequence[str], con: duckdb.DuckDBPyConnection) -> list[Any]:
+        with suppress(duckdb.CatalogException):  # an older file has no such table, which the next line reports
+            read_tail_once(con, INSTRUMENTS, self.store.tail)
+        return [read_stored(con, name) for name in names]
 
     def _read_pasts(
         self, exchanges: Sequence[ExchangeRecorder], con: duckdb.DuckDBPyConnection

@@ -309,10 +309,10 @@ class ExchangeRecorder:
         """The current connections."""
         return self.pool.connections
 
-    async def recall(self) -> None:
-        """Before the start: puts the stored list in force until it is read again. Raises DatabaseLocked."""
+    def recall(self, stored: Sequence[Instrument]) -> None:
+        """Before the start: puts the stored list of markets in force until it is read again."""
         if self.instruments is not None:
-            await self.instruments.recall()
+            self.instruments.recalled(stored)
             self._reselect()
 
     def _reselect(self) -> None:

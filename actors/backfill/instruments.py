@@ -158,10 +158,14 @@ class Instruments:
     # -- what is known ------------------------------------------------------------------------------------
 
     async def recall(self) -> None:
-        """Reads the stored list: it is in force unless a newer one has been read. Raises DatabaseLocked."""
+        """Reads the stored list, see `recalled`. Raises DatabaseLocked."""
+        if self._stored is None:
+            self.recalled(await self._recall())
+
+    def recalled(self, stored: Sequence[Instrument]) -> None:
+        """Takes what the file has of the exchange: it is in force unless a newer list has been read."""
         if self._stored is not None:
             return
-        stored = await self._recall()
         self._stored = {one.symbol: one for one in stored}
         if self.listed is NOT_LISTED and self._stored:
             self.listed = Listed(self._stored)  # there may be new ones since

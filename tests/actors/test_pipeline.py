@@ -76,10 +76,14 @@ async def test_a_service_that_received_nothing_leaves_a_complete_file_without_ro
     assert query(tmp_path, "SELECT count(*) FROM schema_version") == [(1,)]
 
 
+@pytest.mark.parametrize("rest", [False, True])
 async def test_the_past_is_read_over_one_connection_and_not_at_all_where_nothing_was_stored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rest: bool
 ) -> None:
-    """Opening the file and asking take 70 ms an exchange, which delays the first subscription."""
+    """Opening the file and asking take 70 ms an exchange, which delays the first subscription.
+
+    The lists of markets, which decide what past to read, are read before, over a connection of their own.
+    """
     consulted: list[object] = []
     consult = Store.consult
 
@@ -90,8 +94,9 @@ async def test_the_past_is_read_over_one_connection_and_not_at_all_where_nothing
     monkeypatch.setattr(Store, "consult", counted)
     server = Server(Client.gone)
     async with serving(server):
-        tables = [table("okx", "okx", ["BTC/USDT"], server.url), table("mine", "bybit", ["BTC/USDT"], server.url)]
-        for times in (0, 1):
+        more = {"rest_url": "http://127.0.0.1:9"} if rest else {}
+        tables = [table(name, name, ["BTC/USDT"], server.url, **more) for name in ("okx", "bybit")]
+        for times in (0, 2 if rest else 1):
             consulted.clear()
             async with recording(pipeline_of(tmp_path, *tables)):
                 assert len(consulted) == times

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from itertools import groupby
 from typing import Any
 from urllib.parse import parse_qs
@@ -16,6 +17,7 @@ import trio.testing
 
 from actors.backfill.instruments import DEFAULT_INSTRUMENT_LIMITS, InstrumentLimits
 from actors.backfill.rate_limiter import RateLimiters
+from actors.backfill.stored_instruments import read_stored
 from actors.backfill.stored_trades import Consult
 from actors.exchanges.contract.instruments import Instrument
 from actors.feed.connection import Connection
@@ -368,7 +370,7 @@ async def recorded(
             if consuming:
                 nursery.start_soon(recorder.consume)
             with suppress(DatabaseLocked):
-                await recorder.exchange.recall()
+                recorder.exchange.recall(await services.consult(partial(read_stored, exchange="okx")))
             async with recorder.tree:
                 await recorder.exchange.start(recorder.tree)
                 await trio.sleep(BEGUN_S)
