@@ -163,8 +163,9 @@ class MessageStream(trio.abc.Stream):
         if self.leaving:
             # The library would fail on a ping after its own close frame, which it cannot answer then.
             self._controls = [frame for frame in self._controls if frame[0] == _CLOSE_BYTE]
-        some, self._controls = self._controls[:CONTROLS_AT_ONCE], self._controls[CONTROLS_AT_ONCE:]
-        return b"".join(some)
+        some = b"".join(self._controls[:CONTROLS_AT_ONCE])
+        del self._controls[:CONTROLS_AT_ONCE]
+        return some
 
     async def _read(self) -> tuple[bytes, int]:
         data = await self._inner.receive_some(self._read_bytes)
