@@ -25,7 +25,7 @@ _FLUSHED_FORMAT = f"{_FORMAT}, COMPRESSION_LEVEL 1, DICTIONARY_SIZE_LIMIT 1000"
 # A query reads the footer of every segment, and its cost grows with the row groups: with DuckDB's default of
 # 122,880 rows a day at 5,000 a second costs each query 90 ms, with these 27 ms. Joining then takes 140 MB more.
 _JOINED_FORMAT = f"{_FORMAT}, ROW_GROUP_SIZE 491520"
-# DuckDB keeps 3 KB of each file that an in-memory database has written; after so many it is replaced, in 10 ms.
+# DuckDB keeps 3 KB of each file that an in-memory database has written; after so many it is replaced, in 20 ms.
 COPIES_MAX = 500
 _CHUNK_BYTES = 1 << 20
 _TIMES = (
