@@ -1,11 +1,13 @@
 """Fifty kills -9 under a flood with drops, histories and wrong clocks: lost 0, doubled 0, nothing hidden.
 
-`python -m pytest -s tests/chaos/test_kills_under_flood.py` takes about five minutes. TICKWARDEN_SEED=N repeats the
-faults and clocks of a run, TICKWARDEN_KILLS=N makes it longer, TICKWARDEN_RATE=N is in trades a second of each
-exchange.
+`python -m pytest -s tests/chaos/test_kills_under_flood.py` takes about a quarter of an hour, and keeps the file if
+it fails. TICKWARDEN_SEED=N repeats the faults and clocks of a run, TICKWARDEN_KILLS=N makes it longer,
+TICKWARDEN_RATE=N is in trades a second of each exchange.
 """
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 from random import Random
 
@@ -21,6 +23,11 @@ async def test_fifty_kills_under_flood_with_drops_and_wrong_clocks(tmp_path: Pat
     seed = seed_of_this_run()
     random = Random(seed)
     lives_s = [random.uniform(0.0, 5.0) for _ in range(KILLS)] + [5.0]
-    verdict = await kills_under_flood(tmp_path, seed, lives_s=lives_s, rate_per_s=RATE_PER_S, settle_s=SETTLE_S)
+    try:
+        verdict = await kills_under_flood(tmp_path, seed, lives_s=lives_s, rate_per_s=RATE_PER_S, settle_s=SETTLE_S)
+    except BaseExceptionGroup:  # a quarter of an hour's evidence
+        kept = shutil.copytree(tmp_path, tempfile.mkdtemp(prefix="tickwarden-kills-"), dirs_exist_ok=True)
+        print(f"seed {seed}: the file and the log are kept in {kept}")
+        raise
     print(f"seed {seed}: {verdict}")
     assert verdict.total.made > KILLS * RATE_PER_S
