@@ -134,6 +134,7 @@ class Pipeline:
         self._scope, self._asking = trio.CancelScope(), trio.CancelScope()
         self._opened = trio.Event()  # the store is this process's own
         self._succeeds = self._replaced = False
+        self._shared = False  # another process receives, and will store, all that this one does
         self._failure: Exception | None = None
         self._paused: list[str] = []
 
@@ -141,6 +142,11 @@ class Pipeline:
     def trouble(self) -> str | None:
         """What the start is waiting for."""
         return self._room.trouble
+
+    @property
+    def unstored(self) -> dict[str, int]:
+        """Trades that were received and are not stored, by exchange: if the run has ended they are lost."""
+        return {} if self._shared else self.ledger.unstored()
 
     @property
     def changes_hands(self) -> bool:
@@ -228,7 +234,7 @@ class Pipeline:
         If anything fails before `before` has returned, or a stop is requested before, everything here is cancelled:
         the other process has all that was received, and goes on.
         """
-        self._succeeds = True
+        self._succeeds = self._shared = True
         try:
             for exchange in self.exchanges.values():
                 exchange.continuity.hold.begin()
@@ -252,6 +258,7 @@ class Pipeline:
             self.crash_point("take_over.stored")
             await self._leave_if_stopping(task_status)
             await before()
+            self._shared = False
             self.crash_point("take_over.named")
         except Exception as error:  # noqa: BLE001 - raised by `run`, when everything is cancelled
             self._failure = error

@@ -182,7 +182,7 @@ def _conclude(pipeline: Pipeline, ended_by: list[BaseException]) -> int:
 
 def _say_lost(pipeline: Pipeline) -> bool:
     """Whether received trades are not stored now that the service has ended; logs how many, at every log level."""
-    lost = pipeline.ledger.unstored()
+    lost = pipeline.unstored
     if lost:
         why = f": {pipeline.writer.trouble}" if pipeline.writer.trouble else ""
         reason = f"{sum(lost.values())} trades that had been received could not be stored{why}"

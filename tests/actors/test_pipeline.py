@@ -4,6 +4,7 @@ import json
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -270,3 +271,28 @@ async def test_ctrl_c_ends_a_service_whose_exchange_cannot_be_reached(tmp_path: 
         service.process.send_signal(signal.SIGINT)
         assert await service.exit_code() == 0
     assert query(tmp_path, "SELECT count(*) FROM ticks") == [(0,)]
+
+
+async def test_a_successor_that_is_stopped_before_it_records_alone_has_lost_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it received since its last flush the other process has, too: that is no loss to be reported."""
+    steady = Steady()
+    async with serving(steady.server):
+        pipeline = pipeline_of(tmp_path, table("bybit", "bybit", ["BTC/USDT"], steady.server.url))
+        account, flush = pipeline.ledger.account("bybit"), pipeline.flush
+
+        async def flush_and_stop() -> None:
+            await flush()
+            account.in_flight += 1  # received since
+            pipeline.stop()
+
+        async def released(_: object) -> dict[str, set[str]]:
+            await until(lambda: bool(pipeline.delivered()["bybit"]))
+            return pipeline.delivered()
+
+        monkeypatch.setattr(pipeline, "flush", flush_and_stop)
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(partial(pipeline.run, predecessor=released))
+    assert pipeline.ledger.unstored() and not pipeline.unstored
