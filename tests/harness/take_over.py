@@ -24,7 +24,8 @@ from tests.harness.truth_service import Service, until
 
 RATE_PER_S = 50.0
 WITH_LOSS = """
-SELECT exchange, symbol, reason, status, missing FROM gaps WHERE NOT (status = 'filled' AND missing = 0)
+SELECT exchange, symbol, reason, status, missing FROM gaps
+WHERE NOT (status = 'filled' AND coalesce(missing, recovered) = 0)
 """
 TAKEN_OVER_S = 150.0  # 15 where the machine has nothing else to do
 ASK_EVERY_S = 0.01
