@@ -157,11 +157,6 @@ class Instruments:
 
     # -- what is known ------------------------------------------------------------------------------------
 
-    async def recall(self) -> None:
-        """Reads the stored list, see `recalled`. Raises DatabaseLocked."""
-        if self._stored is None:
-            self.recalled(await self._recall())
-
     def recalled(self, stored: Sequence[Instrument]) -> None:
         """Takes what the file has of the exchange: it is in force unless a newer list has been read."""
         if self._stored is not None:
@@ -218,7 +213,7 @@ class Instruments:
                 self._take(found, whole=whole)
             while self._stored is None:
                 try:
-                    await self.recall()
+                    self.recalled(await self._recall())
                 except DatabaseLocked:
                     await trio.sleep(self._limits.locked_s)
             self._compare(context)

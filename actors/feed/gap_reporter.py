@@ -50,7 +50,6 @@ class GapReporter:
         self._account, self._intake, self._past = account, intake, past
         self._unsent: list[Chunk] = []
         self._opened = 0  # gaps counted in the account
-        self._refusing = False  # alarms about rejects may be raised
         self._expect = partial(expect, self)
         continuity.report_news(self._expect)
 
@@ -71,7 +70,7 @@ class GapReporter:
     def _judge_refusals(self, context: Context) -> None:
         """Degrades health while a considerable share of a market is rejected, and records gaps for it."""
         refusals, now_ns = self._account.refusals, time.time_ns()
-        if not (refusals.watched or self._refusing):
+        if not refusals.watched:  # only what follows ends an alarm
             return
         refusals.forget([symbol for symbol in refusals.watched if symbol and symbol not in self._markets])
         begun, ended = refusals.tick(trio.current_time())
@@ -88,7 +87,6 @@ class GapReporter:
                 self._continuity.refused(symbol, one.since_ns, now_ns)
             one.fresh = False
         context.degraded_by([one.alarm for one in alarms], ALARMS_SHOWN_MAX)
-        self._refusing = bool(refusals.watched)
 
     async def _look_back(self, context: Context) -> None:
         """Restores the stored state once another process releases the file."""
