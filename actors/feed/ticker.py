@@ -42,8 +42,9 @@ class Ticker:
     def start(
         self, check: Callable[[], bool | None], every_s: float, failed: Callable[[Exception], object]
     ) -> Repeated:
-        """Has `check` called every `every_s`, at most TOGETHER_S late, until it returns True or raises, which
-        `failed` is told.
+        """Calls `check` every `every_s`, at most TOGETHER_S late, until it returns True or raises.
+
+        `failed` receives the error.
         """
         if not self._runs:
             self._runs = True

@@ -23,7 +23,7 @@ from supervisor import Context
 READ_BYTES = 256 * 1024
 TURN_S = 0.005  # other tasks run after so long
 REST_S = 0.005  # from one turn to the next one while nothing is urgent
-BURST_BYTES = 16 * 1024  # whoever has sent so much until it is read sends more than can wait
+BURST_BYTES = 16 * 1024  # a read of this size is part of a burst: the rest of it is read at once
 
 # socket(7): SO_TIMESTAMPNS, which Python's socket module does not name, and the struct timespec that a read has
 _TIMESTAMPS = 35

@@ -91,7 +91,7 @@ class WebSocket:
         self._shaken = False  # the library has accepted the server's answer to the handshake
         self._failing = False  # this side is closing because of a protocol violation
         self._over = trio.Event()
-        self._tell: Callable[[ConnectionLost], object] | None = None
+        self._on_end: Callable[[ConnectionLost], object] | None = None
         self._reading = trio.CancelScope()
         self._goodbye = trio.CancelScope(shield=True)
 
@@ -139,17 +139,17 @@ class WebSocket:
         await self._over.wait()
         return self._how()
 
-    def when_ended(self, tell: Callable[[ConnectionLost], object]) -> None:
-        """Has `tell` called once with how the connection ended, by either side; at once if it has ended already."""
-        self._tell = tell
+    def when_ended(self, on_end: Callable[[ConnectionLost], object]) -> None:
+        """Calls `on_end` once, when either side has ended the connection; immediately if it has ended already."""
+        self._on_end = on_end
         if self._over.is_set():
             self._end()
 
     def _end(self) -> None:
         self._over.set()
-        if self._tell is not None:
-            how, tell, self._tell = self._how(), self._tell, None
-            tell(ConnectionLost(how.code, how.reason))
+        if self._on_end is not None:
+            how, on_end, self._on_end = self._how(), self._on_end, None
+            on_end(ConnectionLost(how.code, how.reason))
 
     def _how(self) -> CloseReason:
         if self._cutter.violation is not None:

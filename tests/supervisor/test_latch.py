@@ -1,4 +1,4 @@
-"""A latch is set once, and whoever waits, before or after, goes on."""
+"""A latch is set once; all tasks that wait for it, before or after, go on."""
 
 import trio
 from trio.testing import wait_all_tasks_blocked

@@ -71,10 +71,10 @@ async def test_whoever_is_cancelled_the_others_go_on(autojump_clock: MockClock) 
     assert all(3.6 * (1 + number) <= count <= 4 * (1.1 + number) for number, count in enumerate(made)), made
 
 
-async def test_an_error_is_told_to_the_owner_of_the_check_which_is_not_made_again(
+async def test_the_owner_of_a_check_receives_its_error_and_the_check_is_not_made_again(
     autojump_clock: MockClock,
 ) -> None:
-    ticker, made, told = Ticker(), [0, 0], list[Exception]()
+    ticker, made, errors = Ticker(), [0, 0], list[Exception]()
 
     def explode() -> None:
         made[0] += 1
@@ -83,12 +83,12 @@ async def test_an_error_is_told_to_the_owner_of_the_check_which_is_not_made_agai
     def count() -> None:
         made[1] += 1
 
-    ticker.start(explode, 0.25, told.append)
-    other = ticker.start(count, 0.25, told.append)
+    ticker.start(explode, 0.25, errors.append)
+    other = ticker.start(count, 0.25, errors.append)
     await trio.sleep(1.1)
     other.end()
     await trio.sleep(1)
-    assert [type(error) for error in told] == [ZeroDivisionError] and made == [1, 4]
+    assert [type(error) for error in errors] == [ZeroDivisionError] and made == [1, 4]
 
 
 @pytest.mark.parametrize("fails", [False, True])
