@@ -204,6 +204,11 @@ class ConnectionPool:
             return True
 
     @property
+    def replacing(self) -> bool:
+        """Whether a connection is being replaced."""
+        return bool(self._replacements)
+
+    @property
     def to_replace(self) -> bool:
         """Whether `look` has something to do."""
         return bool(self._replacements) or any(map(self._why_replace, self.connections))

@@ -75,9 +75,11 @@ class ConnectionState:
 
     def traded(self, symbols: Iterable[str], now: float) -> None:
         """These symbols had trades since the last check."""
-        symbols = dict.fromkeys((symbol for symbol in symbols if symbol not in self.given_up), now)
-        self.last_trade_at.update(symbols)
-        if symbols and now - self.halted_at > STRAGGLERS_S:
+        traded = dict.fromkeys(symbols, now)
+        for symbol in self.given_up:
+            traded.pop(symbol, None)
+        self.last_trade_at.update(traded)
+        if traded and now - self.halted_at > STRAGGLERS_S:
             self._matches()
 
     def idle_since(self, symbol: str) -> float:

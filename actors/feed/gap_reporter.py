@@ -60,20 +60,19 @@ class GapReporter:
             await ticker().repeat(partial(self._look, context), TICK_S)
             await self._look_back(context)
 
-    def _look(self, context: Context) -> bool:
+    def _look(self, context: Context, now: float) -> bool:
         """Gathers what is to be reported; returns whether the stored state is to be looked up."""
-        self._judge_refusals(context)
+        if self._account.refusals.watched:  # only what follows ends an alarm
+            self._judge_refusals(context, now)
         self.gather()
         context.handled(0)
         return bool(self._continuity.blind)
 
-    def _judge_refusals(self, context: Context) -> None:
+    def _judge_refusals(self, context: Context, now: float) -> None:
         """Degrades health while a considerable share of a market is rejected, and records gaps for it."""
         refusals, now_ns = self._account.refusals, time.time_ns()
-        if not refusals.watched:  # only what follows ends an alarm
-            return
         refusals.forget([symbol for symbol in refusals.watched if symbol and symbol not in self._markets])
-        begun, ended = refusals.tick(trio.current_time())
+        begun, ended = refusals.tick(now)
         for one in begun:
             context.note("refusing", one.alarm, symbol=one.symbol)
         for one in ended:

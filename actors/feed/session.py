@@ -340,11 +340,11 @@ class Session:
         """Whether nothing but silence can be due."""
         return self._subscription.settled and not self._reported
 
-    def _check(self, stats: WebSocketStats, calm: bool) -> bool:
+    def _check(self, stats: WebSocketStats, calm: bool, now: float) -> bool:
         """Ends a silent connection, decodes what has waited, reports refused and unanswered requests in health.
         Returns whether it goes on in another rhythm, being no longer as `calm` as it was.
         """
-        now, silence_s = trio.current_time(), self.settings.silence_s
+        silence_s = self.settings.silence_s
         if now - max(stats.last_frame_at, self._state.reading_since) > silence_s:
             raise Silent(f"nothing came from {self.settings.name} for {silence_s:g} s")
         if self._accumulator.overdue(now):
@@ -371,7 +371,7 @@ class Session:
         self._note_delivered()
         seen = self._decoder.seen
         if seen:
-            self._state.traded((self._symbols[native] for native in seen), now)
+            self._state.traded(map(self._symbols.__getitem__, seen), now)
             seen.clear()
 
     def _check_answered(self, now: float) -> None:

@@ -24,11 +24,14 @@ from actors.feed.ticker import ticker
 from actors.model.records import GapReason
 from supervisor import Context
 
-TICK_S = 1.0
+TICK_S = 1.0  # how often all markets are looked at if a silence may soon be suspicious ...
+LEISURE = 0.2  # ... and otherwise, as a share of the shortest silence that may be ...
+TICK_S_MAX = 2.0  # ... but no less often than this
 LATE_S = 5.0  # a check this late means that our loop was blocked, and data is still to be read
 # One connection may have a trade a little before another, and a connection being replaced is no news.
 BEHIND_S = 2 * OVERLAP_S
 SHOWN_MAX = 10  # stalled markets that health names
+NEVER = -1.0  # a time before all others: there was no trade
 
 
 class StallLimits(Struct, frozen=True, kw_only=True):
@@ -74,6 +77,7 @@ class StallDetector:
         limits: StallLimits,
     ) -> None:
         self._exchange, self._least_s = exchange, least_s
+        self._tick_s = max(TICK_S, min(TICK_S_MAX, LEISURE * least_s))
         self._pool, self._continuity = pool, continuity
         self._peers, self._probes, self._limits = peers, probes, limits
         self._interarrivals: dict[str, Interarrival] = {}
@@ -91,16 +95,17 @@ class StallDetector:
         """Runs until cancelled."""
         context.ok()
         while True:
-            await ticker().repeat(partial(self._check, context), TICK_S)
+            every_s = TICK_S if self._pool.replacing else self._tick_s  # a replacement goes on by these looks
+            await ticker().repeat(partial(self._check, context), every_s)
             for event, reason in await self._pool.look():
                 context.note(event, reason)
             for silence in self._silent:
                 await self._judge(context, *silence)
             self._report(context)
 
-    def _check(self, context: Context) -> bool:
+    def _check(self, context: Context, now: float) -> bool:
         """Looks at all markets; returns whether there is anything to do about them."""
-        self._silent = self._look()
+        self._silent = self._look(now)
         self._note_condition(context)
         self._report(context)
         context.handled(0)
@@ -126,35 +131,44 @@ class StallDetector:
             self._condition = condition
             context.note("condition", condition or "normal again")
 
-    def _look(self) -> list[_Silence]:
+    def _look(self, now: float) -> list[_Silence]:
         """Notes what was traded; returns the markets that are silent for too long."""
-        now = trio.current_time()
         if now - self._looked_at > LATE_S:
             self._awake_since = now
         self._looked_at = now
-        carriers: dict[str, list[Connection]] = {}
-        for connection in self._pool.connections:
-            for symbol in connection.state.since:
-                carriers.setdefault(symbol, []).append(connection)
+        carriers = self._carriers()
         for symbol in list(self._stalled):
             if all(connection.state.halted for connection in carriers.get(symbol, ())):
                 del self._stalled[symbol]  # closed connections, or a halted exchange, are what matters now
-        for symbol in self._behind.keys() - carriers.keys():
-            self._level(symbol)
-        traded = {_coin(symbol) for symbol in carriers if self._has_traded(symbol, carriers[symbol], now)}
-        self._peers.traded(self._exchange, traded, now)
+        if self._behind:
+            for symbol in self._behind.keys() - carriers.keys():
+                self._level(symbol)
+        recent = now - min(self._least_s, self._limits.repeat_s)  # since then no silence can be too long
+        traded = set[str]()
         silences: list[_Silence] = []
         for symbol, connections in carriers.items():
-            silent = self._too_long(symbol, connections, now)
+            times = [connection.state.last_trade_at.get(symbol, NEVER) for connection in connections]
+            if self._has_traded(symbol, connections, max(times), now):
+                traded.add(_coin(symbol))
+            silent = self._too_long(symbol, connections, now) if min(times) < recent else []
             if silent:
                 for connection in silent:  # what it has read may be trades, or the exchange's status
                     connection.decode()
                 silent = self._too_long(symbol, silent, now)
             if silent:
                 silences.append((symbol, silent, connections, now))
-            else:
+            elif self._behind:
                 self._level(symbol)
+        self._peers.traded(self._exchange, traded, now)
         return silences
+
+    def _carriers(self) -> dict[str, list[Connection]]:
+        """The connections that deliver each market."""
+        carriers: dict[str, list[Connection]] = {}
+        for connection in self._pool.connections:
+            for symbol in connection.state.since:
+                carriers.setdefault(symbol, []).append(connection)
+        return carriers
 
     def _too_long(self, symbol: str, connections: Iterable[Connection], now: float) -> list[Connection]:
         """Those whose silence about the market is longer than its intervals explain."""
@@ -171,11 +185,12 @@ class StallDetector:
     def _idle_since(self, connection: Connection, symbol: str) -> float:
         return max(connection.state.idle_since(symbol), self._awake_since)
 
-    def _has_traded(self, symbol: str, connections: Iterable[Connection], now: float) -> bool:
-        """Whether the market had trades since the last check; learns from the silence before them."""
-        last = max(connection.state.last_trade_at.get(symbol, -1.0) for connection in connections)
+    def _has_traded(self, symbol: str, connections: Iterable[Connection], last: float, now: float) -> bool:
+        """Whether the market had trades since the last check, now that it `last` had one; learns from the silence
+        before them.
+        """
         before = self._last.get(symbol)
-        if last < 0 or (before is not None and last <= before):
+        if last <= (NEVER if before is None else before):
             return False
         self._last[symbol] = last
         self._asked.pop(symbol, None)
@@ -186,7 +201,7 @@ class StallDetector:
         )
         if self._stalled.pop(symbol, None) is None and own and before is not None:
             # the pause between two checks is not the market's own
-            interarrival.traded(max(0.0, last - before - TICK_S), now)
+            interarrival.traded(max(0.0, last - before - self._tick_s), now)
         else:
             interarrival.traded_after_loss()
         return True
@@ -196,7 +211,7 @@ class StallDetector:
     ) -> None:
         interarrival = self._interarrival(symbol)
         since = min(self._idle_since(connection, symbol) for connection in silent)
-        others = [c for c in connections if c not in silent and c.state.last_trade_at.get(symbol, -1.0) > since]
+        others = [c for c in connections if c not in silent and c.state.last_trade_at.get(symbol, NEVER) > since]
         if others:
             await self._fall_behind(context, symbol, silent, others[0], now)
             return

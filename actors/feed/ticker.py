@@ -12,8 +12,13 @@ from collections.abc import Callable
 import trio
 from msgspec import Struct
 
-TOGETHER_S = 0.01  # checks due within this time are made together
+from actors.wire.doze import doze
+
+TOGETHER_S = 0.05  # checks due within this time are made together
 TURN_S = 0.005  # other tasks run after so long
+
+# Receives the time on trio's clock; is not made again once it returns True or raises.
+Check = Callable[[float], bool | None]
 
 _tickers: "trio.lowlevel.RunVar[Ticker]" = trio.lowlevel.RunVar("ticker")
 
@@ -21,7 +26,7 @@ _tickers: "trio.lowlevel.RunVar[Ticker]" = trio.lowlevel.RunVar("ticker")
 class Repeated(Struct, eq=False):
     """A check that is repeated until it returns True or raises, or its owner ends it."""
 
-    check: Callable[[], bool | None]
+    check: Check
     failed: Callable[[Exception], object]
     ended: bool = False
 
@@ -39,9 +44,7 @@ class Ticker:
         self._nap = trio.CancelScope()
         self._runs = False
 
-    def start(
-        self, check: Callable[[], bool | None], every_s: float, failed: Callable[[Exception], object]
-    ) -> Repeated:
+    def start(self, check: Check, every_s: float, failed: Callable[[Exception], object]) -> Repeated:
         """Calls `check` every `every_s`, at most TOGETHER_S late, until it returns True or raises.
 
         `failed` receives the error.
@@ -55,13 +58,13 @@ class Ticker:
         self._nap.deadline = min(self._nap.deadline, due)
         return one
 
-    async def repeat(self, check: Callable[[], bool | None], every_s: float) -> None:
+    async def repeat(self, check: Check, every_s: float) -> None:
         """The same for a task: returns when the check returns True, and raises what it raises."""
         task = trio.lowlevel.current_task()
         errors: list[Exception] = []
 
-        def made() -> bool:
-            done = bool(check())
+        def made(now: float) -> bool:
+            done = bool(check(now))
             if done and not one.ended:
                 trio.lowlevel.reschedule(task)
             return done
@@ -85,28 +88,28 @@ class Ticker:
         made_at = -math.inf
         while True:
             first = min((queue[0][0] for queue in self._queues.values() if queue), default=math.inf)
-            with trio.CancelScope(deadline=max(first, made_at + TOGETHER_S)) as self._nap:
-                await trio.sleep_forever()
+            self._nap = trio.CancelScope(deadline=max(first, made_at + TOGETHER_S))
+            await doze(self._nap)
             made_at = trio.current_time()
             await self._make_due(made_at)
 
-    async def _make_due(self, now: float) -> None:
-        turn_ends = time.perf_counter() + TURN_S
+    async def _make_due(self, due: float) -> None:
+        now, turn_ends = due, time.perf_counter() + TURN_S
         for every_s, queue in list(self._queues.items()):
-            while queue and queue[0][0] <= now:
+            while queue and queue[0][0] <= due:
                 _, one = queue.popleft()
                 if one.ended:
                     continue
                 try:
-                    done = one.check()
+                    done = one.check(now)
                 except Exception as error:  # noqa: BLE001 - its owner's
                     one.failed(error)
                 else:
                     if not done:
-                        queue.append((trio.current_time() + every_s, one))
+                        queue.append((now + every_s, one))
                 if time.perf_counter() > turn_ends:
                     await trio.lowlevel.checkpoint()
-                    turn_ends = time.perf_counter() + TURN_S
+                    now, turn_ends = trio.current_time(), time.perf_counter() + TURN_S
             if not queue:
                 del self._queues[every_s]
 

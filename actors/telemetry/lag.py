@@ -10,6 +10,7 @@ from array import array
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from statistics import median
 
 from msgspec import Struct
@@ -77,7 +78,7 @@ class Lags:
             new = min(noted - self._taken[name], len(account.lags_ns))
             self._taken[name] = noted
             if new:
-                samples = list(account.lags_ns)[-new:]
+                samples = list(islice(reversed(account.lags_ns), new))
                 self._samples[name].extend(samples)
                 self.negative[name] += _negative(samples)
                 found += new

@@ -18,6 +18,7 @@ import trio
 from msgspec import Struct
 from trio.lowlevel import Abort, RaiseCancelT, Task
 
+from actors.wire.doze import doze
 from supervisor import Context
 
 READ_BYTES = 256 * 1024
@@ -71,7 +72,7 @@ class Poller:
         while True:
             await trio.lowlevel.wait_readable(self._epoll.fileno())
             while self._turn(now := trio.current_time()) and not self._watched():
-                await _rest(now + REST_S)
+                await doze(trio.CancelScope(deadline=now + REST_S))
 
     def _turn(self, now: float) -> bool:
         """Reads from each readable socket once. Returns whether the next turn can wait for more."""
@@ -145,19 +146,6 @@ class Poller:
     def _forget(self, fd: int) -> None:
         del self._readers[fd]
         self._epoll.unregister(fd)
-
-
-async def _rest(until: float) -> None:
-    """As trio.sleep_until, for a third of its cost: the deadline wakes the task, instead of raising in it."""
-    task = trio.lowlevel.current_task()
-
-    def abort(_: RaiseCancelT) -> Abort:
-        trio.lowlevel.reschedule(task)
-        return Abort.FAILED
-
-    with trio.CancelScope(deadline=until):
-        await trio.lowlevel.wait_task_rescheduled(abort)
-    await trio.lowlevel.checkpoint_if_cancelled()  # it was not the deadline
 
 
 def _arrived_ns(note: bytes) -> int:

@@ -54,7 +54,7 @@ async def test_a_connection_whose_close_is_announced_is_replaced_before_it(autoj
         await venue.say(1, NOTICE)
         await trio.sleep(OVERLAP_S / 2)
         assert recorder.names == ["x:1", "x:2"] == [f"x:{number}" for number in venue.open]
-        await trio.sleep(OVERLAP_S / 2 + 3)
+        await trio.sleep(OVERLAP_S / 2 + 4)
         assert (recorder.names, venue.open) == (["x:2"], [2])
         assert "64008" in recorder.reported("replaced")[0].reason
     check_whole(recorder, venue)

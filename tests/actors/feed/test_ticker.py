@@ -17,7 +17,7 @@ async def test_every_check_is_made_in_its_own_rhythm(autojump_clock: MockClock) 
     async def task(number: int) -> None:
         await trio.sleep(number * 0.013)
         made[number] = []
-        await ticker.repeat(lambda: made[number].append(trio.current_time()), 0.25 + number % 3 * 0.25)
+        await ticker.repeat(made[number].append, 0.25 + number % 3 * 0.25)
 
     with trio.move_on_after(10):
         async with trio.open_nursery() as nursery:
@@ -37,7 +37,7 @@ async def test_an_error_is_raised_in_the_task_whose_check_it_is_and_the_others_g
     ticker, made, raised = Ticker(), [0] * CHECKS, list[int]()
 
     async def task(number: int) -> None:
-        def check() -> None:
+        def check(now: float) -> None:
             made[number] += 1
             if number == bad and made[number] == 3:
                 raise ZeroDivisionError
@@ -59,7 +59,7 @@ async def test_whoever_is_cancelled_the_others_go_on(autojump_clock: MockClock) 
     ticker, made = Ticker(), [0] * CHECKS
 
     async def task(number: int) -> None:
-        def check() -> None:
+        def check(now: float) -> None:
             made[number] += 1
 
         with trio.move_on_after(1.1 + number):  # one after the other, the one that makes the checks among them
@@ -76,11 +76,11 @@ async def test_the_owner_of_a_check_receives_its_error_and_the_check_is_not_made
 ) -> None:
     ticker, made, errors = Ticker(), [0, 0], list[Exception]()
 
-    def explode() -> None:
+    def explode(now: float) -> None:
         made[0] += 1
         raise ZeroDivisionError
 
-    def count() -> None:
+    def count(now: float) -> None:
         made[1] += 1
 
     ticker.start(explode, 0.25, errors.append)
@@ -95,10 +95,17 @@ async def test_the_owner_of_a_check_receives_its_error_and_the_check_is_not_made
 async def test_a_check_may_cancel_the_task_that_waits_for_it(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, fails: bool
 ) -> None:
-    woken = list[object]()
-    monkeypatch.setattr(trio.lowlevel, "reschedule", woken.append)  # trio wakes it already, and nobody may twice
+    woken, wake, waiting = list[object](), trio.lowlevel.reschedule, trio.lowlevel.current_task()
 
-    def check() -> bool:
+    def reschedule(task: trio.lowlevel.Task) -> None:
+        if task is waiting:
+            woken.append(task)  # trio wakes it already, and nobody may twice
+        else:
+            wake(task)
+
+    monkeypatch.setattr(trio.lowlevel, "reschedule", reschedule)
+
+    def check(now: float) -> bool:
         scope.cancel()
         return bool(1 / (not fails))
 
@@ -110,9 +117,9 @@ async def test_a_check_may_cancel_the_task_that_waits_for_it(
 async def test_one_that_is_due_sooner_than_all_others_does_not_wait_for_them(autojump_clock: MockClock) -> None:
     ticker, made = Ticker(), list[float]()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(ticker.repeat, lambda: None, 100.0)
+        nursery.start_soon(ticker.repeat, lambda now: None, 100.0)
         await trio.sleep(1)
-        nursery.start_soon(ticker.repeat, lambda: made.append(trio.current_time()), 0.5)
+        nursery.start_soon(ticker.repeat, made.append, 0.5)
         await trio.sleep(1.2)
         nursery.cancel_scope.cancel()
     assert made == pytest.approx([1.5, 2.0], abs=2 * TOGETHER_S)
