@@ -20,7 +20,7 @@ from actors.telemetry.ledger import Account
 from supervisor import Context, Mailbox
 
 ALARMS_SHOWN_MAX = 5  # rejected markets that health names
-TICK_S = 1.0  # how often overdue missing trades are checked
+TICK_S = 2.0  # how often overdue missing trades are checked
 
 Past = Callable[[str, Mapping[str, IdPromise], Mapping[str, Before]], Awaitable[Sequence[TrackerState]]]
 
