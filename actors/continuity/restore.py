@@ -9,7 +9,7 @@ as the memory holds. The queries use bounded memory: they aggregate, sort a boun
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 from msgspec import Struct, field
@@ -49,24 +49,27 @@ HOUR_NS = 3_600 * 10**9  # how much the times of a gap and of its trades may dif
 DAY_NS = 24 * HOUR_NS
 _BEFORE_ANY = float("-inf")
 _NEVER = (None, None, None)
+_Key = tuple[str, str]  # exchange and symbol
+_T = TypeVar("_T")
 assert WINDOW_ROWS[0] >= KEYS_MAX, "the first window must cover what the memory can hold"
 
 
 def read_states(
     con: duckdb.DuckDBPyConnection,
-    exchange: str,
-    promises: Mapping[str, IdPromise],
+    promises: Mapping[str, Mapping[str, IdPromise]],
     tail: str | None = None,
-    before: Mapping[str, Before] | None = None,
+    before: Mapping[str, Mapping[str, Before]] | None = None,
     *,
     windows: Sequence[int] = WINDOW_ROWS,
-) -> list[TrackerState]:
-    """The state of each of these markets. `con` is a DuckDB connection that sees the views; this function blocks.
+) -> dict[str, list[TrackerState]]:
+    """The states of these markets, by exchange, as `promises` and `before` are. This function blocks.
 
-    `tail` is the SELECT of the ticks not merged yet, None if all are. `before` gives, for a market, where another
-    run began to record it; trades from there on are left out. `windows` are the numbers of merged rows to search.
+    `con` is a DuckDB connection that sees the views. All exchanges are read at once: for a few markets the queries
+    take longer to plan than to run. `tail` is the SELECT of the ticks not merged yet, None if all are. `before`
+    gives, for a market, where another run began to record it; trades from there on are left out. `windows` are the
+    numbers of merged rows to search.
     """
-    return _Reading(con, exchange, promises, tail, before or {}).states(windows)
+    return _Reading(con, promises, tail, before or {}).states(windows)
 
 
 class _Found(Struct):
@@ -88,75 +91,83 @@ class _Reading:
     def __init__(
         self,
         con: duckdb.DuckDBPyConnection,
-        exchange: str,
-        promises: Mapping[str, IdPromise],
+        promises: Mapping[str, Mapping[str, IdPromise]],
         tail: str | None,
-        before: Mapping[str, Before],
+        before: Mapping[str, Mapping[str, Before]],
     ) -> None:
-        self._con, self._exchange, self._promises, self._tail, self._before = con, exchange, promises, tail, before
-        self._found: dict[str, _Found] = {}
-        self._missing_ranges: dict[str, list[MissingRange]] = {}
+        self._con, self._exchanges, self._tail = con, promises, tail
+        self._promises, self._before = _flat(promises), _flat(before)
+        self._found: dict[_Key, _Found] = {}
+        self._missing_ranges: dict[_Key, list[MissingRange]] = {}
         self._left: dict[str, int] = {}
         (self._rows,) = con.execute(ROWS).fetchone() or (0,)
         # For each market ever recorded: since when its ids count, the lowest id, and where its recording began.
-        self._firsts = {symbol: (since, lowest, start) for symbol, since, lowest, start in self._ask(FIRSTS)}
-        self._reported: dict[str, list[tuple[int, int]]] = {}
-        self._gaps: dict[str, list[GapRow]] = {}
+        self._firsts = {key: (since, lowest, start) for key, since, lowest, start in self._ask_reported(FIRSTS)}
+        self._reported: dict[_Key, list[tuple[int, int]]] = {}
+        self._gaps: dict[_Key, list[GapRow]] = {}
 
-    def _ask(self, sql: str, first_row: int = 0, **values: Any) -> Iterator[tuple[Any, ...]]:
+    def _ask(self, sql: str, **values: Any) -> Iterator[tuple[Any, ...]]:
         """Executes a query and yields its rows; only one query at a time."""
-        sql = sql.format(stored=stored_sql(first_row, self._tail)) if "{stored}" in sql else sql
-        result = self._con.execute(sql, {"exchange": self._exchange, **values})
+        result = self._con.execute(sql, values)
         while rows := result.fetchmany(FETCH_ROWS):
             yield from rows
 
-    def states(self, windows: Sequence[int]) -> list[TrackerState]:
+    def _ask_reported(self, sql: str) -> Iterator[tuple[Any, ...]]:
+        """Of what was reported; each row begins with the market."""
+        return _keyed(self._ask(sql, exchanges=list(self._exchanges)))
+
+    def _ask_stored(self, sql: str, first_row: int = 0, **values: Any) -> Iterator[tuple[Any, ...]]:
+        """Of the trades from that row of the file on; each row begins with the market."""
+        return _keyed(self._ask(sql.format(stored=stored_sql(first_row, self._tail)), **values))
+
+    def states(self, windows: Sequence[int]) -> dict[str, list[TrackerState]]:
         self._read_gaps()
         for rows in windows:
             first_row = max(0, self._rows - rows)
-            wanted = [symbol for symbol in self._promises if symbol not in self._found]
+            wanted = [key for key in self._promises if key not in self._found]
             if rows != windows[0]:
-                wanted = [symbol for symbol in wanted if symbol in self._firsts]
+                wanted = [key for key in wanted if key in self._firsts]
             if wanted:
                 self._look(wanted, first_row)
             if not first_row:
                 break
         self._choose_gaps()
         self._read_missing()
-        return [self._state(symbol) for symbol in self._promises]
+        return {name: [self._state((name, symbol)) for symbol in by] for name, by in self._exchanges.items()}
 
-    def _since(self, symbol: str) -> int | None:
-        since: int | None = self._firsts.get(symbol, _NEVER)[0]
+    def _since(self, key: _Key) -> int | None:
+        since: int | None = self._firsts.get(key, _NEVER)[0]
         return since
 
     # -- what is stored -------------------------------------------------------------------------------
 
-    def _look(self, wanted: list[str], first_row: int) -> None:
+    def _look(self, wanted: list[_Key], first_row: int) -> None:
         self._want(wanted)
         found = {}
-        for symbol, last_ns, last_id, mark, lowest, live, count, usual_ns in list(self._ask(ENDS, first_row)):
-            other = self._promises[symbol] is not IdPromise.CONTIGUOUS
-            if first_row and (not live or (other and count < KEYS_MIN and symbol in self._firsts)):
+        for key, last_ns, last_id, mark, lowest, live, count, usual_ns in self._ask_stored(ENDS, first_row):
+            other = self._promises[key] is not IdPromise.CONTIGUOUS
+            if first_row and (not live or (other and count < KEYS_MIN and key in self._firsts)):
                 continue  # only old times, or too few trades: search further back
-            found[symbol] = _Found(last_ns, last_id, mark, lowest, usual_ns if count > FEW else 0)
+            found[key] = _Found(last_ns, last_id, mark, lowest, usual_ns if count > FEW else 0)
         self._found.update(found)
-        contiguous = [symbol for symbol in found if self._promises[symbol] is IdPromise.CONTIGUOUS]
+        contiguous = [key for key in found if self._promises[key] is IdPromise.CONTIGUOUS]
         if contiguous:
             self._want(contiguous)
-            for symbol, tops, denied_ns in self._ask(TOPS, first_row):
-                self._take_tops(found[symbol], [Top(*top) for top in tops], denied_ns)
-            ceilings = [found[symbol].mark or 0 for symbol in contiguous]
-            floors = [(found[symbol].mark or 0) - JUMPS_IDS for symbol in contiguous]
-            self._take_jumps(self._ask(JUMPS, first_row, symbols=contiguous, floors=floors, ceilings=ceilings))
-        others = [symbol for symbol in found if symbol not in contiguous]
-        for symbols, query, take in (
+            for key, tops, denied_ns in self._ask_stored(TOPS, first_row):
+                self._take_tops(found[key], [Top(*top) for top in tops], denied_ns)
+            ceilings = [found[key].mark or 0 for key in contiguous]
+            floors = [ceiling - JUMPS_IDS for ceiling in ceilings]
+            jumps = self._ask_stored(JUMPS, first_row, **_names(contiguous), floors=floors, ceilings=ceilings)
+            self._take_jumps(jumps)
+        others = [key for key in found if key not in contiguous]
+        for keys, query, take in (
             ([one for one in others if self._promises[one] not in COMPOSITE], RECENT, self._take_recent),
             ([one for one in others if self._promises[one] in COMPOSITE], TWINS, self._take_twins),
         ):
-            if symbols:
-                self._want(symbols)
-                cuts = [max(0, found[symbol].usual_ns - HORIZON_NS) for symbol in symbols]
-                take(self._ask(query, first_row, symbols=symbols, cuts=cuts))
+            if keys:
+                self._want(keys)
+                cuts = [max(0, found[key].usual_ns - HORIZON_NS) for key in keys]
+                take(self._ask_stored(query, first_row, **_names(keys), cuts=cuts))
 
     @staticmethod
     def _take_tops(found: _Found, tops: list[Top], denied_ns: int | None) -> None:
@@ -166,116 +177,119 @@ class _Reading:
         if aside:
             found.last_ns = tops[0].made_ns
 
-    def _want(self, symbols: list[str]) -> None:
-        before = [self._before.get(symbol, Before()) for symbol in symbols]
+    def _want(self, keys: Sequence[_Key]) -> None:
+        before = [self._before.get(key, Before()) for key in keys]
         self._con.execute(WANTED)
         self._con.execute(
-            f"INSERT INTO wanted SELECT unnest(?::VARCHAR[]), {AT.format('unnest(?::BIGINT[])')},"
-            f" {AT.format('unnest(?::BIGINT[])')}, unnest(?::BIGINT[])",
-            [
-                symbols,
-                [self._since(symbol) for symbol in symbols],
-                [one.time_ns for one in before],
-                [one.trade_id for one in before],
-            ],
+            f"INSERT INTO wanted SELECT unnest($exchanges::VARCHAR[]), unnest($symbols::VARCHAR[]),"
+            f" {AT.format('unnest($since::BIGINT[])')}, {AT.format('unnest($until::BIGINT[])')},"
+            " unnest($below::BIGINT[])",
+            {
+                **_names(keys),
+                "since": [self._since(key) for key in keys],
+                "until": [one.time_ns for one in before],
+                "below": [one.trade_id for one in before],
+            },
         )
 
     def _take_recent(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        lowest: dict[str, tuple[int, int]] = {}
-        for symbol, trade_id, number, made_ns in rows:
-            found = self._found[symbol]
+        lowest: dict[_Key, tuple[int, int]] = {}
+        for key, trade_id, number, made_ns in rows:
+            found = self._found[key]
             if found.recent is None:
                 found.recent = RecentIds()
-                lowest[symbol] = (made_ns, -1 if number is None else number)
-            key = hash(trade_id)
-            if not found.recent.holds(key, made_ns) and not found.recent.beyond(made_ns):
-                found.recent.add(key, made_ns)
+                lowest[key] = (made_ns, -1 if number is None else number)
+            hashed = hash(trade_id)
+            if not found.recent.holds(hashed, made_ns) and not found.recent.beyond(made_ns):
+                found.recent.add(hashed, made_ns)
             if number is not None:
                 found.highest = max(found.highest, number)
-            lowest[symbol] = min(lowest[symbol], (made_ns, -1 if number is None else number))
-        for symbol, (made_ns, number) in lowest.items():
-            found = self._found[symbol]
+            lowest[key] = min(lowest[key], (made_ns, -1 if number is None else number))
+        for key, (made_ns, number) in lowest.items():
+            found = self._found[key]
             assert found.recent is not None
             if found.recent.reach_ns is None:
                 found.recent.reach_ns = made_ns
             found.floor = number
 
     def _take_twins(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        counts: Counter[tuple[str, int]] = Counter()
-        oldest: dict[str, int] = {}
-        for symbol, trade_id, time_ns, made_ns, price, volume, side in rows:
-            recent = self._found[symbol].recent = self._found[symbol].recent or RecentIds()
+        counts: Counter[tuple[_Key, int]] = Counter()
+        oldest: dict[_Key, int] = {}
+        for key, trade_id, time_ns, made_ns, price, volume, side in rows:
+            recent = self._found[key].recent = self._found[key].recent or RecentIds()
             twin = twin_of(trade_id, time_ns, price, volume, side)
-            counts[symbol, twin] += 1
-            key = nth_key(twin, counts[symbol, twin])
-            if not recent.holds(key, time_ns) and not recent.beyond(time_ns):
-                recent.add(key, time_ns)
-            oldest[symbol] = min(made_ns, oldest.get(symbol, made_ns))
-        for symbol, made_ns in oldest.items():
-            memory = self._found[symbol].recent
+            counts[key, twin] += 1
+            nth = nth_key(twin, counts[key, twin])
+            if not recent.holds(nth, time_ns) and not recent.beyond(time_ns):
+                recent.add(nth, time_ns)
+            oldest[key] = min(made_ns, oldest.get(key, made_ns))
+        for key, made_ns in oldest.items():
+            memory = self._found[key].recent
             if memory is not None and memory.reach_ns is None:
                 memory.reach_ns = made_ns
 
     def _take_jumps(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Keeps the parts of jumps that lie in no gap and after the start of the recording."""
-        for symbol, first, last, from_ns, to_id, to_ns in rows:
-            first = max(first, self._firsts.get(symbol, _NEVER)[2] or 0)
-            for low, high in _outside(first, last, self._reported.get(symbol, [])):
+        for key, first, last, from_ns, to_id, to_ns in rows:
+            first = max(first, self._firsts.get(key, _NEVER)[2] or 0)
+            for low, high in _outside(first, last, self._reported.get(key, [])):
                 missing_range = MissingRange(
                     low, high, _BEFORE_ANY, to_ns, from_ns, to_id if high == last else str(high + 1), to_ns
                 )
-                self._found[symbol].jumps.append(missing_range)
+                self._found[key].jumps.append(missing_range)
 
     # -- what was reported of it --------------------------------------------------------------------------
 
     def _read_gaps(self) -> None:
-        for row in map(gap_row, self._ask(GAPS)):
-            self._gaps.setdefault(row.symbol, []).append(row)
-        for symbol, first, last, at_ns in self._ask(REPORTED):
-            if at_ns >= (self._since(symbol) or 0):  # otherwise it belongs to ids before a reset
-                self._reported.setdefault(symbol, []).append((first, last))
-        self._reported = {symbol: _joined(ranges) for symbol, ranges in self._reported.items()}
+        for row in map(gap_row, self._ask(GAPS, exchanges=list(self._exchanges))):
+            self._gaps.setdefault((row.exchange, row.symbol), []).append(row)
+        for key, first, last, at_ns in self._ask_reported(REPORTED):
+            if at_ns >= (self._since(key) or 0):  # otherwise it belongs to ids before a reset
+                self._reported.setdefault(key, []).append((first, last))
+        self._reported = {key: _joined(ranges) for key, ranges in self._reported.items()}
 
     def _choose_gaps(self) -> None:
         """The gaps of each market shortly before its newest trade, on the exchange's clock."""
-        for symbol, found in self._found.items():
-            rows = self._gaps.get(symbol, [])
-            self._gaps[symbol] = [
+        for key, found in self._found.items():
+            rows = self._gaps.get(key, [])
+            self._gaps[key] = [
                 row for row in rows if not row.bounded or found.last_ns - _at_ns(row) <= _days(row) * DAY_NS
             ]
 
     def _read_missing(self) -> None:
         """The ids of each gap that are not stored. Ids after a reset prove nothing about older gaps."""
-        asked = []
-        for symbol in self._found:
-            for row in self._gaps.get(symbol, ()):
+        asked: dict[_Key, list[GapRow]] = {}
+        for key in self._found:
+            for row in self._gaps.get(key, ()):
                 if not row.missing or row.to_id is None:
                     continue
-                if _at_ns(row) < (self._since(symbol) or 0):
+                if _at_ns(row) < (self._since(key) or 0):
                     self._left[row.gap_id] = row.missing
                 else:
-                    asked.append(row)
+                    asked.setdefault(key, []).append(row)
         if not asked:
             return
-        self._want(list(self._found))
-        reach_ns = min(min(row.from_ns or row.opened_ns, _at_ns(row)) for row in asked) - HOUR_NS
-        for symbol, first, last, opened_ns, from_ns, to_id, to_ns, gap, _ in self._ask(
-            MISSING, gaps=[row.gap_id for row in asked], reach=max(0, reach_ns)
+        self._want(list(asked))
+        gaps = [row for rows in asked.values() for row in rows]
+        reach_ns = min(min(row.from_ns or row.opened_ns, _at_ns(row)) for row in gaps) - HOUR_NS
+        for key, first, last, opened_ns, from_ns, to_id, to_ns, gap, _ in self._ask_stored(
+            MISSING, gaps=[row.gap_id for row in gaps], reach=max(0, reach_ns)
         ):
             self._left[gap] = self._left.get(gap, 0) + last - first + 1
-            missing_ranges = self._missing_ranges.setdefault(symbol, [])
+            missing_ranges = self._missing_ranges.setdefault(key, [])
             if len(missing_ranges) < RANGES_MAX and all(
                 missing_range.last < first or missing_range.first > last for missing_range in missing_ranges
             ):
                 missing_ranges.append(MissingRange(first, last, _BEFORE_ANY, opened_ns, from_ns, to_id, to_ns, gap))
 
-    def _state(self, symbol: str) -> TrackerState:
-        gaps = tuple(self._gaps.get(symbol, ()))
-        if symbol not in self._found:
-            return TrackerState(self._exchange, symbol, gaps=gaps)
-        found, first = self._found[symbol], self._firsts.get(symbol, _NEVER)[1]
+    def _state(self, key: _Key) -> TrackerState:
+        exchange, symbol = key
+        gaps = tuple(self._gaps.get(key, ()))
+        if key not in self._found:
+            return TrackerState(exchange, symbol, gaps=gaps)
+        found, first = self._found[key], self._firsts.get(key, _NEVER)[1]
         return TrackerState(
-            exchange=self._exchange,
+            exchange=exchange,
             symbol=symbol,
             last_id=found.last_id,
             last_ns=found.last_ns,
@@ -283,7 +297,7 @@ class _Reading:
             lowest=None if first is None else min(first, first if found.lowest is None else found.lowest),
             missing_ranges=tuple(
                 missing_range
-                for missing_range in (*self._missing_ranges.get(symbol, ()), *found.jumps)
+                for missing_range in (*self._missing_ranges.get(key, ()), *found.jumps)
                 if missing_range.first <= (found.mark or 0)
             ),
             left={row.gap_id: self._left[row.gap_id] for row in gaps if row.gap_id in self._left},
@@ -293,6 +307,19 @@ class _Reading:
             gaps=gaps,
             aside=found.aside,
         )
+
+
+def _flat(by_exchange: Mapping[str, Mapping[str, _T]]) -> dict[_Key, _T]:
+    return {(name, symbol): value for name, by in by_exchange.items() for symbol, value in by.items()}
+
+
+def _keyed(rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """Rows that begin with exchange and symbol, with both as one value."""
+    return (((exchange, symbol), *rest) for exchange, symbol, *rest in rows)
+
+
+def _names(keys: Sequence[_Key]) -> dict[str, list[str]]:
+    return {"exchanges": [exchange for exchange, _ in keys], "symbols": [symbol for _, symbol in keys]}
 
 
 def _at_ns(row: GapRow) -> int:

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Protocol
 
-import trio
 from msgspec import Struct
 
 from actors.continuity.continuity import Continuity

@@ -124,7 +124,7 @@ def test_what_the_file_has_is_not_stored_again_after_a_restart(trades: list[Trad
                 " ('x', ?, make_timestamptz(?), make_timestamptz(?), ?, 1, 'buy', ?, 'stream', 1)",
                 [BTC, us, us, price, trade_id],
             )
-        (state,) = read_states(con, "x", {BTC: promise})
+        (state,) = read_states(con, {"x": {BTC: promise}})["x"]
     continuity = one(promise)
     continuity.restore([state], T0_NS)
     assert Counter(taken(continuity, trades, source="snapshot")) == Counter(trades) - Counter(trades[:cut])

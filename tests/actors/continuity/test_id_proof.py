@@ -53,7 +53,8 @@ class World:
         self.runs += 1
         self.continuity = one()
         check(self)
-        self.continuity.restore(read_states(self.file(), "x", {BTC: IdPromise.CONTIGUOUS}), self.now_ns)
+        states = read_states(self.file(), {"x": {BTC: IdPromise.CONTIGUOUS}})["x"]
+        self.continuity.restore(states, self.now_ns)
         self.continuity.connected([BTC], self.now_ns)
         self.tick()
 

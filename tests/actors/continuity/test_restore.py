@@ -29,7 +29,7 @@ def state_of(
     *,
     windows: Sequence[int] = WINDOW_ROWS,
 ) -> TrackerState:
-    (state,) = read_states(con, "x", {BTC: promise}, windows=windows)
+    (state,) = read_states(con, {"x": {BTC: promise}}, windows=windows)["x"]
     return state
 
 

@@ -394,7 +394,8 @@ class Run:
         put_gaps(con, self.gaps)
         put_feeds(con, self.feeds)
         self.continuity = one(self.promise)
-        self.continuity.restore(read_states(con, "x", {BTC: self.promise}), T0_NS + round(self.now * SECOND_NS))
+        states = read_states(con, {"x": {BTC: self.promise}})["x"]
+        self.continuity.restore(states, T0_NS + round(self.now * SECOND_NS))
         self.continuity.connected([BTC], T0_NS + round(self.now * SECOND_NS))
 
     def listed(self, number: int, made_ns: int) -> bool:

@@ -26,7 +26,8 @@ def look_back(continuity: Continuity, promise: IdPromise, stored: range) -> None
     for n in range(90, 95):
         put_tick(con, str(n), T0_NS + n * SECOND_NS)
     asked = continuity.blind
-    continuity.restore_late(read_states(con, "x", {BTC: promise}, None, asked), asked, NOW_NS + SECOND_NS)
+    states = read_states(con, {"x": {BTC: promise}}, before={"x": asked})["x"]
+    continuity.restore_late(states, asked, NOW_NS + SECOND_NS)
 
 
 @pytest.mark.parametrize("promise", [IdPromise.CONTIGUOUS, IdPromise.INCREASING, IdPromise.OPAQUE])
