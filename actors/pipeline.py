@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import trio
@@ -26,7 +26,7 @@ from actors.model.chunk import Chunk
 from actors.model.errors import DatabaseLocked
 from actors.model.records import FEEDS, GAP_STATES, INSTRUMENTS, EventRow, GapRow
 from actors.model.ticks import TICKS, Block, IdPromise
-from actors.recorder import DEFAULT_ACCESS, ExchangeAccess, ExchangeRecorder, SharedServices
+from actors.recorder import DEFAULT_ACCESS, ExchangeAccess, ExchangeRecorder, SharedServices, run_after
 from actors.settings import SHIP_STOP_S, ExchangeSettings, PipelineSettings, backoff_of, intensity_of
 from actors.sink.buffer import Buffer
 from actors.sink.lake.opening import ship_to
@@ -43,7 +43,7 @@ from actors.telemetry.lag import Lags
 from actors.telemetry.ledger import Account, Ledger
 from actors.wire.errors import classify
 from actors.wire.poller import Poller
-from supervisor import ChildSpec, Context, Event, Mailbox, State, Supervisor
+from supervisor import ChildSpec, Event, Mailbox, State, Supervisor
 
 TREE = "tickwarden"
 LOCKED_PATIENCE_S = 5.0  # how long a start waits for a file locked by another process ...
@@ -55,6 +55,8 @@ _READING = ("connection", "poller", "clock", "supervisor")
 _SINKS = ("merger", "writer", "buffer")
 _QUIET = ("stopping", "paused", "starting")  # events of actors that are paused meanwhile
 
+
+_T = TypeVar("_T")
 
 # Returns when the process that records has released the store: the markets of which both processes have delivered
 # all trades up to then, by exchange. Raises if it keeps the store.
@@ -111,6 +113,7 @@ class Pipeline:
         stored = self.ship.stored if self.ship is not None else lambda _: None
         self.writer = Writer(self.store, self.ledger, self.buffer.outbox, limits.sink, stored)
         self.poller = Poller(watched=lambda: bool(self.buffer.watchers))
+        self._restored = trio.Event()  # it is known what is stored, or found to be unreadable for now
         self._services = SharedServices(
             limiters=RateLimiters(),
             peers=PeerActivity(),
@@ -119,6 +122,7 @@ class Pipeline:
             expect=self.buffer.expect,
             past=self._past,
             record=self.buffer.record_instruments,
+            restored=self._restored.wait,
             backfill=backfill,
             access=replace(parts.access, connect=partial(parts.access.connect, poller=self.poller)),
             chunk_rows=limits.chunk_rows,
@@ -181,13 +185,17 @@ class Pipeline:
                 await self._room.repeat(before)
             try:
                 if predecessor is None:
-                    await self._open_store()
-                    self._opened.set()
+                    await self._room.repeat(partial(trio.to_thread.run_sync, self.store.start))
                 async with self.tree as tree:
-                    if predecessor is None:
-                        await self._start(tree)
-                    else:
-                        await self._succeed(tree, locked, predecessor, before, task_status)
+                    try:
+                        if predecessor is None:
+                            await self._begin(tree)
+                        else:
+                            await self._succeed(tree, locked, predecessor, before, task_status)
+                    except Exception as error:  # noqa: BLE001 - raised below, when everything is cancelled
+                        self._failure = error
+                        self._scope.cancel()
+                        await trio.lowlevel.checkpoint()
                     self.state = "running"
                     task_status.started()
                     await self.stop_asked.wait()
@@ -206,12 +214,25 @@ class Pipeline:
         if self._failure is not None:
             raise self._failure
 
-    async def _open_store(self) -> None:
-        await self._room.repeat(partial(trio.to_thread.run_sync, self.store.start))
-        if not self.stopping and self.store.touched_ns:
-            await self._restore(list(self.exchanges.values()))
+    async def _begin(self, tree: Supervisor) -> None:
+        """Starts all actors. While it is read what is stored, connections open, and what they deliver is held: in a
+        large file that takes seconds, in which a trade of an exchange without a history would be lost.
+        """
+        exchanges, began_ns = list(self.exchanges.values()), time.time_ns()
+        reads = bool(self.store.touched_ns) and not self.stopping
+        if reads:
+            await self._recall(exchanges)
+            for exchange in exchanges:
+                exchange.continuity.hold.begin()
         elif not self.stopping:
             self._begin_new()
+        await self._start(tree)
+        if reads:
+            await self._restore(exchanges, began_ns)
+        self._opened.set()
+        for exchange in exchanges if reads else ():
+            await exchange.continuity.hold.replay()
+        self._restored.set()
 
     def _begin_new(self) -> None:
         """Nothing has ever been stored: spares the queries that would find nothing."""
@@ -235,35 +256,30 @@ class Pipeline:
         the other process has all that was received, and goes on.
         """
         self._succeeds = self._shared = True
-        try:
-            for exchange in self.exchanges.values():
-                exchange.continuity.hold.begin()
-            with suppress(DatabaseLocked):
-                await self._recall(list(self.exchanges.values()))
-            await self._start(tree)
-            await self._pause((*_READING, *_SINKS, "instruments"))
-            with self._asking:
-                delivered = await predecessor(self)
-            await self._leave_if_stopping(task_status)
-            self.crash_point("take_over.released")
-            await self._lock_released(locked)
-            self.crash_point("take_over.locked")
-            await self._room.repeat(partial(trio.to_thread.run_sync, self.store.start))
-            await self._restore(list(self.exchanges.values()), delivered)
-            self.crash_point("take_over.restored")
-            self._opened.set()
-            await self.go_on()
-            self.crash_point("take_over.admitted")
-            await self.flush()
-            self.crash_point("take_over.stored")
-            await self._leave_if_stopping(task_status)
-            await before()
-            self._shared = False
-            self.crash_point("take_over.named")
-        except Exception as error:  # noqa: BLE001 - raised by `run`, when everything is cancelled
-            self._failure = error
-            self._scope.cancel()
-            await trio.lowlevel.checkpoint()
+        self._restored.set()  # who waits for that is paused instead: lists of markets are read meanwhile
+        for exchange in self.exchanges.values():
+            exchange.continuity.hold.begin()
+        await self._recall(list(self.exchanges.values()))
+        await self._start(tree)
+        await self._pause((*_READING, *_SINKS, "instruments"))
+        with self._asking:
+            delivered = await predecessor(self)
+        await self._leave_if_stopping(task_status)
+        self.crash_point("take_over.released")
+        await self._lock_released(locked)
+        self.crash_point("take_over.locked")
+        await self._room.repeat(partial(trio.to_thread.run_sync, self.store.start))
+        await self._restore(list(self.exchanges.values()), time.time_ns(), delivered)
+        self.crash_point("take_over.restored")
+        self._opened.set()
+        await self.go_on()
+        self.crash_point("take_over.admitted")
+        await self.flush()
+        self.crash_point("take_over.stored")
+        await self._leave_if_stopping(task_status)
+        await before()
+        self._shared = False
+        self.crash_point("take_over.named")
 
     async def _leave_if_stopping(self, task_status: trio.TaskStatus[None]) -> None:
         if self.stopping:
@@ -315,7 +331,7 @@ class Pipeline:
         known = self.store.newest == newest  # otherwise the other process has stored something before it ended
         while not known:
             with suppress(DatabaseLocked):
-                await self._restore(list(self.exchanges.values()), self.delivered())
+                await self._restore(list(self.exchanges.values()), time.time_ns(), self.delivered())
                 known = True
         await self.go_on()
 
@@ -354,30 +370,24 @@ class Pipeline:
     async def _restore(
         self,
         exchanges: Sequence[ExchangeRecorder],
+        now_ns: int,
         delivered: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         """Restores each exchange's continuity from the file, so that nothing is stored twice or missed unreported.
 
         If another process holds the file, it waits a moment; then recording begins without, and each exchange
-        retries until the file can be read. `delivered` are the markets of which the connections have delivered all
-        trades since the last stored one, by exchange: they may be stored already, so DatabaseLocked is raised.
+        retries until the file can be read. `now_ns` is when connections began to open. `delivered` are the markets
+        of which the connections have delivered all trades since the last stored one, by exchange: those may be
+        stored already, so DatabaseLocked is raised.
         """
-        give_up_at = trio.current_time() + (LOCKED_PATIENCE_S if self.store.path.exists() else 0.0)
+        promises = {exchange.settings.name: exchange.promises for exchange in exchanges}
         found: Mapping[str, Sequence[TrackerState]] = {}
-        while True:  # read everything first: after a full disk this is repeated
-            try:
-                if delivered is None:
-                    await self._recall(exchanges)
-                found = await self.consult(partial(self._read_pasts, exchanges))
-                break
-            except DatabaseLocked:
-                if trio.current_time() >= give_up_at or self.stopping:
-                    if delivered is not None:
-                        raise
-                    break
-            await trio.sleep(LOCKED_RETRY_S)
+        try:
+            found = await self._patiently(partial(self._read_pasts, promises))
+        except DatabaseLocked:
+            if delivered is not None:
+                raise
         for exchange in exchanges:
-            now_ns = time.time_ns()
             if (known := found.get(exchange.settings.name)) is not None:
                 if delivered is not None:
                     exchange.continuity.forget()
@@ -388,13 +398,27 @@ class Pipeline:
             held = f"{exchange.settings.name}: another process has the file open; stored trades are looked up later"
             self.buffer.record(EventRow(now_ns, "store", "continuity_unknown", held))
 
+    async def _patiently(self, question: Callable[[duckdb.DuckDBPyConnection], _T]) -> _T:
+        """As `consult`, but waits a moment if another process holds the file."""
+        give_up_at = trio.current_time() + (LOCKED_PATIENCE_S if self.store.path.exists() else 0.0)
+        while True:
+            try:
+                found: _T = await self.consult(question)
+            except DatabaseLocked:
+                if trio.current_time() >= give_up_at or self.stopping:
+                    raise
+            else:
+                return found
+            await trio.sleep(LOCKED_RETRY_S)
+
     async def _recall(self, exchanges: Sequence[ExchangeRecorder]) -> None:
-        """Puts the stored lists of markets in force, read over one connection. Raises DatabaseLocked."""
+        """Puts the stored lists of markets in force, read over one connection, if the file can be read."""
         listed = [exchange for exchange in exchanges if exchange.instruments is not None]
+        question = partial(self._read_lists, [exchange.settings.name for exchange in listed])
         if listed:
-            question = partial(self._read_lists, [exchange.settings.name for exchange in listed])
-            for exchange, stored in zip(listed, await self.consult(question), strict=True):
-                exchange.recall(stored)
+            with suppress(DatabaseLocked):
+                for exchange, stored in zip(listed, await self._patiently(question), strict=True):
+                    exchange.recall(stored)
 
     def _read_lists(self, names: Sequence[str], con: duckdb.DuckDBPyConnection) -> list[Any]:
         with suppress(duckdb.CatalogException):  # an older file has no such table, which the next line reports
@@ -402,12 +426,13 @@ class Pipeline:
         return [read_stored(con, name) for name in names]
 
     def _read_pasts(
-        self, exchanges: Sequence[ExchangeRecorder], con: duckdb.DuckDBPyConnection
+        self, promises: Mapping[str, Mapping[str, IdPromise]], con: duckdb.DuckDBPyConnection
     ) -> dict[str, list[TrackerState]]:
         for table in (GAP_STATES, FEEDS):
             read_tail_once(con, table, self.store.tail)
-        tail = tail_select(TICKS, self.store.tail) if self.store.has_tail_ticks() else None
-        return read_states(con, {one.settings.name: one.promises for one in exchanges}, tail)
+        return read_states(
+            con, promises, tail_select(TICKS, self.store.tail) if self.store.has_tail_ticks() else None
+        )
 
     async def _past(
         self, exchange: str, promises: Mapping[str, IdPromise], before: Mapping[str, Before]
@@ -432,7 +457,8 @@ class Pipeline:
         """Starts recording another exchange. If one of that name was recorded before, its totals continue."""
         assert self._feeds is not None
         exchange = self._exchange(settings)
-        await self._restore([exchange])
+        await self._recall([exchange])
+        await self._restore([exchange], time.time_ns())
         await exchange.start(self._feeds)
         self.exchanges[settings.name] = exchange
 
@@ -484,7 +510,7 @@ class Pipeline:
         buffer, merger = self.buffer, self.merger
         ship = self.ship and worker(
             "ship",
-            partial(self._run_opened, self.ship.run),
+            partial(run_after, self._opened.wait, self.ship.run),
             kind="ship",
             stop_s=SHIP_STOP_S,
             on_stop=self.ship.stop,
@@ -493,7 +519,7 @@ class Pipeline:
         for spec in (
             worker(
                 "merger",
-                partial(self._run_opened, merger.run),
+                partial(run_after, self._opened.wait, merger.run),
                 kind="merger",
                 stop_s=self._limits.merge_stop_s,
                 on_stop=merger.stop,
@@ -501,7 +527,7 @@ class Pipeline:
             *([ship] if ship else []),
             worker(
                 "writer",
-                partial(self._run_opened, self.writer.run),
+                partial(run_after, self._opened.wait, self.writer.run),
                 kind="writer",
                 mailbox=buffer.outbox,
                 stop_s=self._limits.writer_stop_s,
@@ -510,7 +536,7 @@ class Pipeline:
             ),
             worker(
                 "buffer",
-                partial(self._run_opened, buffer.run),
+                partial(run_after, self._opened.wait, buffer.run),
                 kind="buffer",
                 mailbox=buffer.intake,
                 stop_s=self._limits.buffer_stop_s,
@@ -526,11 +552,6 @@ class Pipeline:
             return  # requested while the file was being opened: receive nothing that would then be lost
         for exchange in self.exchanges.values():
             await exchange.start(self._feeds)
-
-    async def _run_opened(self, run: Callable[[Context], Awaitable[None]], context: Context) -> None:
-        """Runs an actor that stores, once the store is this process's own."""
-        await self._opened.wait()
-        await run(context)
 
     def _close_intake(self) -> None:
         for exchange in self.exchanges.values():

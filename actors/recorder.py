@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
@@ -55,10 +55,13 @@ from actors.settings import CHUNK_ROWS, ExchangeSettings, FeedSettings
 from actors.telemetry.ledger import Account
 from actors.wire.errors import classify
 from actors.wire.websocket import Connect, connect
-from supervisor import ChildSpec, Mailbox, Supervisor
+from supervisor import ChildSpec, Context, Mailbox, Supervisor
 
 if TYPE_CHECKING:
     import httpx
+
+
+Run = Callable[[Context], Awaitable[None]]
 
 
 class CannotRepair(Exception):
@@ -80,10 +83,10 @@ class SharedServices(Struct, frozen=True, kw_only=True):
     """What the recorders of one pipeline share: rate limits by host, symbol listings, access to the file, and
     limits.
 
-    `consult` runs a query on the DuckDB file; `flush` returns when everything that has reached the buffer is
-    durable; `expect` has a connection's rows collected before the next batch; `past` reads the states of an
-    exchange's markets from the file, or raises DatabaseLocked; `record` stores changes of the exchanges' lists of
-    markets.
+    `consult` runs a query on the DuckDB file; `restored` returns when it is known what is stored, and `flush` when
+    everything that has reached the buffer is durable; `expect` has a connection's rows collected before the next
+    batch; `past` reads the states of an exchange's markets from the file, or raises DatabaseLocked; `record` stores
+    changes of the exchanges' lists of markets.
     """
 
     limiters: RateLimiters
@@ -93,12 +96,19 @@ class SharedServices(Struct, frozen=True, kw_only=True):
     expect: Callable[[Source], None]
     past: Past
     record: Callable[[Sequence[InstrumentRow]], None]
+    restored: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
     backfill: BackfillLimits = DEFAULT_LIMITS
     stalls: StallLimits = DEFAULT_STALL_LIMITS
     pool: PoolLimits = DEFAULT_POOL_LIMITS
     access: ExchangeAccess = DEFAULT_ACCESS
     chunk_rows: int = CHUNK_ROWS
     instruments: InstrumentLimits = DEFAULT_INSTRUMENT_LIMITS
+
+
+async def run_after(ready: Callable[[], Awaitable[None]], run: Run, context: Context) -> None:
+    """Runs an actor as soon as `ready` returns."""
+    await ready()
+    await run(context)
 
 
 def feed_settings(settings: ExchangeSettings, exchange: Exchange) -> FeedSettings:
@@ -147,7 +157,7 @@ class ExchangeRecorder:
         self._exchange = self._access.exchanges[settings.dialect]
         self.dialect = self._exchange.feed
         self._intake, self._past, self._chunk_rows = intake, services.past, services.chunk_rows
-        self._expect = services.expect
+        self._expect, self._restored = services.expect, services.restored
         self._feed_settings = feed_settings(settings, self._exchange)
         history = self._exchange.history
         self._limiter = services.limiters.of(history, settings.rest_url) if history else RateLimiter((OWN_LIMIT,))
@@ -344,16 +354,22 @@ class ExchangeRecorder:
         await branch.start(stall_detector)
 
     def _specs(self) -> list[ChildSpec]:
-        """Its actors besides the connections. Raises ValueError for a name that no actor can have."""
+        """Its actors besides the connections, which wait until it is known what is stored. Raises ValueError for a
+        name that no actor can have.
+        """
         name = self.settings.name
-        specs = [ChildSpec(f"{name}:gaps", self._gaps.run, kind="continuity")]
-        if self._backfill is not None:
-            specs.append(ChildSpec(f"{name}:backfill", self._backfill.run, kind="backfill", classify=classify))
-        if self.instruments is not None:
-            specs.append(
-                ChildSpec(f"{name}:instruments", self.instruments.run, kind="instruments", classify=classify)
+
+        def spec(actor: str, run: Run, kind: str = "", **policy: Any) -> ChildSpec:
+            return ChildSpec(
+                f"{name}:{actor}", partial(run_after, self._restored, run), kind=kind or actor, **policy
             )
-        return [*specs, ChildSpec(f"{name}:stall_detector", self._stall_detector.run, kind="stall_detector")]
+
+        specs = [spec("gaps", self._gaps.run, "continuity")]
+        if self._backfill is not None:
+            specs.append(spec("backfill", self._backfill.run, classify=classify))
+        if self.instruments is not None:
+            specs.append(spec("instruments", self.instruments.run, classify=classify))
+        return [*specs, spec("stall_detector", self._stall_detector.run)]
 
     def check(self) -> None:
         """Raises ValueError if `start` would, before anything has begun."""
