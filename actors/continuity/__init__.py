@@ -6,7 +6,7 @@ Entry point
   rejected         gaps of trades that were held and then rejected
   agreement        compares what two connections deliver of the same market
   gap_log          the gaps that may still change, and their states to be stored
-  hold             keeps what connections deliver while another process records into the store
+  hold             keeps what connections deliver while it is not known what is stored
 
 One market
   tracker          base class: last trade, outages, resets of the ids, time without a readable file

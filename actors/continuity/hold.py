@@ -1,7 +1,7 @@
-"""The hold: while another process records into the store, keeps what connections deliver, to be admitted later.
+"""The hold: while it is not known what is stored, keeps what connections deliver, to be admitted later.
 
-Nothing is decided about it before: whether a trade is a copy is known only once the other process has stored its
-last trade. So what happens to the continuity is kept too, in the same order.
+That is so at a start, until the file has been read, and while another process records into the store. Whether a
+trade is a copy is decided only then. So what happens to the continuity is kept too, in the same order.
 """
 
 from collections import deque

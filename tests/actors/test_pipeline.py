@@ -2,12 +2,14 @@
 
 import json
 import signal
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 import trio
 
@@ -101,6 +103,65 @@ async def test_the_past_is_read_over_one_connection_and_not_at_all_where_nothing
             consulted.clear()
             async with recording(pipeline_of(tmp_path, *tables)):
                 assert len(consulted) == times
+
+
+async def test_connections_deliver_while_it_is_read_what_is_stored_and_nothing_is_stored_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading a large file takes seconds. What the exchange repeats can be recognized only afterwards."""
+    steady, may_read, consult = Steady(), threading.Event(), Store.consult
+    async with serving(steady.server):
+        tables = table("bybit", "bybit", ["BTC/USDT"], steady.server.url)
+        async with recording(pipeline_of(tmp_path, tables)) as pipeline:
+            await until(lambda: pipeline.ledger.account("bybit").stored >= 100)
+        stored = pipeline.ledger.account("bybit").stored
+
+        def late(store: Store, question: Any) -> Any:
+            assert may_read.wait(PATIENCE_S)
+            return consult(store, question)
+
+        monkeypatch.setattr(Store, "consult", late)
+        pipeline, steady.sent = pipeline_of(tmp_path, tables), stored - 50
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pipeline.run)
+            await until(lambda: steady.sent >= stored + 100)
+            account = pipeline.ledger.account("bybit")
+            assert (pipeline.state, account.received, account.stored) == ("starting", 0, 0)
+            may_read.set()
+            await until(lambda: account.stored >= 100)
+            pipeline.stop()
+    assert account.duplicates == 50
+    assert query(tmp_path, "SELECT count(*), count(DISTINCT trade_id), max(trade_id::INT) + 1 FROM ticks") == [
+        (stored + account.stored,) * 3
+    ]
+    assert query(tmp_path, "SELECT reason, count(*) FROM gaps GROUP BY ALL") == [("downtime", 1)]
+    check_audit(tmp_path)
+
+
+async def test_a_start_that_cannot_read_what_is_stored_ends_with_the_reason_and_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steady = Steady()
+    async with serving(steady.server):
+        tables = table("bybit", "bybit", ["BTC/USDT"], steady.server.url)
+        async with recording(pipeline_of(tmp_path, tables)) as pipeline:
+            await until(lambda: pipeline.ledger.account("bybit").stored >= 10)
+        stored, sent = pipeline.ledger.account("bybit").stored, steady.sent
+
+        def broken(*_: object) -> None:
+            trio.from_thread.run(until, lambda: steady.sent > sent)
+            raise duckdb.InternalException("a bug of ours")
+
+        monkeypatch.setattr(Store, "consult", broken)
+        pipeline = pipeline_of(tmp_path, tables)
+        with pytest.raises(duckdb.InternalException, match="a bug of ours"), trio.fail_after(PATIENCE_S):
+            await pipeline.run()
+        assert pipeline.state == "stopped" and not pipeline.unstored
+        monkeypatch.undo()
+        async with recording(pipeline_of(tmp_path, tables)) as pipeline:
+            await until(lambda: pipeline.ledger.account("bybit").stored >= 10)
+    stored += pipeline.ledger.account("bybit").stored
+    assert query(tmp_path, "SELECT count(*) FROM ticks") == [(stored,)]
 
 
 async def test_the_service_is_ready_when_something_flows_and_reports_why_it_is_not(tmp_path: Path) -> None:

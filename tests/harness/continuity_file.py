@@ -42,6 +42,7 @@ def put_tick(
     trade_id: str | None,
     time_ns: int,
     *,
+    exchange: str = "x",
     symbol: str = "BTC/USDT",
     received_ns: int | None = None,
     source: str = "stream",
@@ -49,7 +50,7 @@ def put_tick(
 ) -> None:
     """One trade, received when it was made unless said otherwise."""
     con.execute(
-        f"INSERT INTO store.ticks VALUES ('x', {_text(symbol)}, {_at(time_ns)},"
+        f"INSERT INTO store.ticks VALUES ('{exchange}', {_text(symbol)}, {_at(time_ns)},"
         f" {_at(time_ns if received_ns is None else received_ns)}, 1, 1, 'buy', {_text(trade_id)},"
         f" '{source}', {fills})"
     )

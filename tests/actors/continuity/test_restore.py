@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import duckdb
 import pytest
+from msgspec.structs import asdict
 
 from actors.continuity.continuity import Continuity
 from actors.continuity.restore import DAY_NS, WINDOW_ROWS, gap_row, read_states
@@ -100,6 +101,54 @@ def test_what_was_received_under_a_wrong_clock_is_found_all_the_same(promise: Id
     if promise is IdPromise.CONTIGUOUS:
         tick(continuity, 0.0)
         assert reported(continuity.take_gaps(), 8)
+
+
+def test_exchanges_that_are_read_together_are_not_mixed() -> None:
+    """Their markets have the same names, and each a numbering, gaps, a reset and a jump of its own."""
+    con = new_file()
+    promises = {
+        "x": {BTC: IdPromise.CONTIGUOUS, ETH: IdPromise.INCREASING},
+        "y": {BTC: IdPromise.INCREASING, ETH: IdPromise.CONTIGUOUS},
+        "z": {BTC: IdPromise.REPEATED, ETH: IdPromise.CONTIGUOUS},
+    }
+    for place, (exchange, markets) in enumerate(promises.items()):
+        for symbol in markets:
+            low = 1000 * (place + 1) + (500 if symbol == ETH else 0)
+            at_ns = T0_NS + low * SECOND_NS
+            for number in (low, low + 1, low + 2, low + 9, low + 10 + place):
+                put_tick(con, str(number), at_ns + number * 1_000_000, exchange=exchange, symbol=symbol)
+            put_feeds(con, [FeedRow(at_ns, exchange, symbol, FeedEvent.FIRST, trade_id=str(low - place))])
+            if place == 1:
+                put_feeds(
+                    con, [FeedRow(at_ns, exchange, symbol, FeedEvent.RESET, trade_id=str(low), time_ns=at_ns)]
+                )
+            gap = GapRow(
+                at_ns,
+                f"{exchange}{symbol}",
+                exchange,
+                symbol,
+                GapReason.SEQUENCE,
+                at_ns,
+                from_id=str(low + 2),
+                from_ns=at_ns,
+                to_id=str(low + 9),
+                to_ns=at_ns + 10 * SECOND_NS,
+                missing=6,
+            )
+            put_gaps(con, [gap])
+    together = read_states(con, promises)
+    for exchange, markets in promises.items():
+        for state, alone in zip(together[exchange], read_states(con, {exchange: markets})[exchange], strict=True):
+            assert as_dict(state) == as_dict(alone)
+    marks = [state.mark for states in together.values() for state in states]
+    assert marks == [1010, 1510, 2011, 2511, 3012, 3512]
+    assert [len(state.missing_ranges) for states in together.values() for state in states] == [1, 1, 1, 2, 1, 2]
+    assert all(len(state.gaps) == 1 for states in together.values() for state in states)
+
+
+def as_dict(state: TrackerState) -> dict[str, object]:
+    recent = None if state.recent is None else (state.recent.young, state.recent.reach_ns)
+    return asdict(state) | {"recent": recent}
 
 
 def test_a_jump_outside_any_gap_is_a_missing_range_however_old_and_a_reported_one_is_not() -> None:
