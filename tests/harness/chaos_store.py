@@ -130,10 +130,10 @@ class FakeStore:
         self.finished = True
         return Merged(segments=self.merged)
 
-    def consult(self, question: object) -> list[object]:
-        """Nothing is known of an earlier run, whether the question is about one exchange or a list of them."""
-        exchanges: list[object] = next(iter(getattr(question, "args", ())), [])
-        return [[] for _ in exchanges]
+    def consult(self, question: object) -> object:
+        """Nothing is known of an earlier run: of exchanges in a list, in a mapping, or of one."""
+        exchanges: list[str] | dict[str, object] = next(iter(getattr(question, "args", ())), [])
+        return {name: [] for name in exchanges} if isinstance(exchanges, dict) else [[] for _ in exchanges]
 
     def retain(self) -> Retained:
         """Nothing is too old."""
