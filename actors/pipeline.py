@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import duckdb
 import trio
@@ -383,7 +383,7 @@ class Pipeline:
         promises = {exchange.settings.name: exchange.promises for exchange in exchanges}
         found: Mapping[str, Sequence[TrackerState]] = {}
         try:
-            found = await self._patiently(partial(self._read_pasts, promises))
+            found = await self._patiently(partial(self._read_pasts, promises, {}))
         except DatabaseLocked:
             if delivered is not None:
                 raise
@@ -426,21 +426,21 @@ class Pipeline:
         return [read_stored(con, name) for name in names]
 
     def _read_pasts(
-        self, promises: Mapping[str, Mapping[str, IdPromise]], con: duckdb.DuckDBPyConnection
+        self,
+        promises: Mapping[str, Mapping[str, IdPromise]],
+        before: Mapping[str, Mapping[str, Before]],
+        con: duckdb.DuckDBPyConnection,
     ) -> dict[str, list[TrackerState]]:
         for table in (GAP_STATES, FEEDS):
             read_tail_once(con, table, self.store.tail)
-        return read_states(
-            con, promises, tail_select(TICKS, self.store.tail) if self.store.has_tail_ticks() else None
-        )
+        tail = tail_select(TICKS, self.store.tail) if self.store.has_tail_ticks() else None
+        return read_states(con, promises, tail, before)
 
     async def _past(
         self, exchange: str, promises: Mapping[str, IdPromise], before: Mapping[str, Before]
     ) -> Sequence[TrackerState]:
-        tail = tail_select(TICKS, self.store.tail)
-        question = partial(read_states, promises={exchange: promises}, tail=tail, before={exchange: before})
-        states: Mapping[str, Sequence[TrackerState]] = await self.consult(question)
-        return states[exchange]
+        states = await self.consult(partial(self._read_pasts, {exchange: promises}, {exchange: before}))
+        return cast(Sequence[TrackerState], states[exchange])
 
     async def consult(self, question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
         """Runs a query on the file, in a worker thread and not concurrently with a merge. Raises DatabaseLocked."""
