@@ -220,15 +220,16 @@ class Pipeline:
         """
         exchanges, began_ns = list(self.exchanges.values()), time.time_ns()
         reads = bool(self.store.touched_ns) and not self.stopping
+        give_up_at = self._give_up_at()
         if reads:
-            await self._recall(exchanges)
+            await self._recall(exchanges, give_up_at)
             for exchange in exchanges:
                 exchange.continuity.hold.begin()
         elif not self.stopping:
             self._begin_new()
         await self._start(tree)
         if reads:
-            await self._restore(exchanges, began_ns)
+            await self._restore(exchanges, began_ns, give_up_at)
         self._opened.set()
         for exchange in exchanges if reads else ():
             await exchange.continuity.hold.replay()
@@ -259,7 +260,7 @@ class Pipeline:
         self._restored.set()  # who waits for that is paused instead: lists of markets are read meanwhile
         for exchange in self.exchanges.values():
             exchange.continuity.hold.begin()
-        await self._recall(list(self.exchanges.values()))
+        await self._recall(list(self.exchanges.values()), trio.current_time())
         await self._start(tree)
         await self._pause((*_READING, *_SINKS, "instruments"))
         with self._asking:
@@ -269,7 +270,7 @@ class Pipeline:
         await self._lock_released(locked)
         self.crash_point("take_over.locked")
         await self._room.repeat(partial(trio.to_thread.run_sync, self.store.start))
-        await self._restore(list(self.exchanges.values()), time.time_ns(), delivered)
+        await self._restore(list(self.exchanges.values()), time.time_ns(), self._give_up_at(), delivered)
         self.crash_point("take_over.restored")
         self._opened.set()
         await self.go_on()
@@ -331,7 +332,8 @@ class Pipeline:
         known = self.store.newest == newest  # otherwise the other process has stored something before it ended
         while not known:
             with suppress(DatabaseLocked):
-                await self._restore(list(self.exchanges.values()), time.time_ns(), self.delivered())
+                exchanges = list(self.exchanges.values())
+                await self._restore(exchanges, time.time_ns(), self._give_up_at(), self.delivered())
                 known = True
         await self.go_on()
 
@@ -371,11 +373,12 @@ class Pipeline:
         self,
         exchanges: Sequence[ExchangeRecorder],
         now_ns: int,
+        give_up_at: float,
         delivered: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         """Restores each exchange's continuity from the file, so that nothing is stored twice or missed unreported.
 
-        If another process holds the file, it waits a moment; then recording begins without, and each exchange
+        If another process holds the file until `give_up_at`, recording begins without, and each exchange
         retries until the file can be read. `now_ns` is when connections began to open. `delivered` are the markets
         of which the connections have delivered all trades since the last stored one, by exchange: those may be
         stored already, so DatabaseLocked is raised.
@@ -383,7 +386,7 @@ class Pipeline:
         promises = {exchange.settings.name: exchange.promises for exchange in exchanges}
         found: Mapping[str, Sequence[TrackerState]] = {}
         try:
-            found = await self._patiently(partial(self._read_pasts, promises, {}))
+            found = await self._patiently(partial(self._read_pasts, promises, {}), give_up_at)
         except DatabaseLocked:
             if delivered is not None:
                 raise
@@ -398,9 +401,12 @@ class Pipeline:
             held = f"{exchange.settings.name}: another process has the file open; stored trades are looked up later"
             self.buffer.record(EventRow(now_ns, "store", "continuity_unknown", held))
 
-    async def _patiently(self, question: Callable[[duckdb.DuckDBPyConnection], _T]) -> _T:
-        """As `consult`, but waits a moment if another process holds the file."""
-        give_up_at = trio.current_time() + (LOCKED_PATIENCE_S if self.store.path.exists() else 0.0)
+    def _give_up_at(self) -> float:
+        """Until when to wait for a file that another process may hold."""
+        return trio.current_time() + (LOCKED_PATIENCE_S if self.store.path.exists() else 0.0)
+
+    async def _patiently(self, question: Callable[[duckdb.DuckDBPyConnection], _T], give_up_at: float) -> _T:
+        """As `consult`, but waits so long if another process holds the file."""
         while True:
             try:
                 found: _T = await self.consult(question)
@@ -411,13 +417,13 @@ class Pipeline:
                 return found
             await trio.sleep(LOCKED_RETRY_S)
 
-    async def _recall(self, exchanges: Sequence[ExchangeRecorder]) -> None:
-        """Puts the stored lists of markets in force, read over one connection, if the file can be read."""
+    async def _recall(self, exchanges: Sequence[ExchangeRecorder], give_up_at: float) -> None:
+        """Puts the stored lists of markets in force, read over one connection, if the file can be read by then."""
         listed = [exchange for exchange in exchanges if exchange.instruments is not None]
         question = partial(self._read_lists, [exchange.settings.name for exchange in listed])
         if listed:
             with suppress(DatabaseLocked):
-                for exchange, stored in zip(listed, await self._patiently(question), strict=True):
+                for exchange, stored in zip(listed, await self._patiently(question, give_up_at), strict=True):
                     exchange.recall(stored)
 
     def _read_lists(self, names: Sequence[str], con: duckdb.DuckDBPyConnection) -> list[Any]:
@@ -457,8 +463,9 @@ class Pipeline:
         """Starts recording another exchange. If one of that name was recorded before, its totals continue."""
         assert self._feeds is not None
         exchange = self._exchange(settings)
-        await self._recall([exchange])
-        await self._restore([exchange], time.time_ns())
+        give_up_at = self._give_up_at()
+        await self._recall([exchange], give_up_at)
+        await self._restore([exchange], time.time_ns(), give_up_at)
         await exchange.start(self._feeds)
         self.exchanges[settings.name] = exchange
 
