@@ -13,6 +13,8 @@ import duckdb
 import pytest
 import trio
 
+from actors.model.errors import DatabaseLocked
+from actors.pipeline import LOCKED_RETRY_S
 from actors.store.store import Store
 from ops.control.client import ControlClient, NoService
 from ops.monitoring import status as report
@@ -136,6 +138,29 @@ async def test_connections_deliver_while_it_is_read_what_is_stored_and_nothing_i
     ]
     assert query(tmp_path, "SELECT reason, count(*) FROM gaps GROUP BY ALL") == [("downtime", 1)]
     check_audit(tmp_path)
+
+
+async def test_a_start_waits_for_a_file_that_another_process_holds_once_and_not_for_each_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks for the lists of markets and for what is stored."""
+    asked: list[object] = []
+
+    def locked(_: Store, question: object) -> None:
+        asked.append(question)
+        raise DatabaseLocked("ticks.duckdb", 1, "")
+
+    steady = Steady()
+    async with serving(steady.server):
+        tables = table("bybit", "bybit", ["BTC/USDT"], steady.server.url, rest_url="http://127.0.0.1:9")
+        async with recording(pipeline_of(tmp_path, tables)):
+            pass
+        monkeypatch.setattr(Store, "consult", locked)
+        monkeypatch.setattr("actors.pipeline.LOCKED_PATIENCE_S", 3.5 * LOCKED_RETRY_S)
+        async with recording(pipeline_of(tmp_path, tables)) as pipeline:
+            assert 2 <= len(asked) <= 6  # as often as there is time, and once more for what is stored
+            await until(lambda: pipeline.ledger.account("bybit").received >= 10)
+    assert query(tmp_path, "SELECT count(*) FROM events WHERE event = 'continuity_unknown'") == [(1,)]
 
 
 async def test_a_start_that_cannot_read_what_is_stored_ends_with_the_reason_and_changes_nothing(
