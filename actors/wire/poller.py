@@ -63,7 +63,8 @@ class Poller:
         self._watched = watched
         self._epoll = select.epoll()
         self._readers: dict[int, _Reader] = {}
-        self._left: list[int] = []  # what the last turn had no time for, see _turn
+        # After a turn that had no time for all: those, then the others. The kernel returns all in the same order.
+        self._order: list[int] = []
         self._buffer = memoryview(bytearray(READ_BYTES))  # of all sockets: nothing of it is kept
 
     async def run(self, context: Context) -> None:
@@ -78,10 +79,10 @@ class Poller:
         """Reads from each readable socket once. Returns whether the next turn can wait for more."""
         ends = time.perf_counter() + TURN_S
         ready = [fd for fd, _ in self._epoll.poll(0)]
-        if self._left:  # those first: the kernel returns all in the same order again
-            readable, left = set(ready), set(self._left)
-            ready = [fd for fd in self._left if fd in readable] + [fd for fd in ready if fd not in left]
-            self._left = []
+        if self._order:
+            readable, before = set(ready), set(self._order)
+            ready = [fd for fd in self._order if fd in readable] + [fd for fd in ready if fd not in before]
+            self._order = []
         most = 0
         for at, fd in enumerate(ready, 1):
             reader = self._readers.get(fd)
@@ -96,7 +97,7 @@ class Poller:
                 self._forget(fd)
                 trio.lowlevel.reschedule(reader.task)
             if time.perf_counter() > ends:
-                self._left = ready[at:]
+                self._order = ready[at:] + ready[:at]
                 return False
         return 0 < most < BURST_BYTES
 

@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -79,11 +80,15 @@ async def test_each_socket_is_read_until_its_turn_says_that_it_is_done(nursery: 
         theirs.close()
 
 
+@pytest.mark.parametrize("reads", [1, 2, 3, 4])
 async def test_sockets_that_always_have_more_are_read_in_turn(
-    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, reads: int
 ) -> None:
-    monkeypatch.setattr("actors.wire.poller.TURN_S", -1.0)  # each read takes all the time of a turn
-    pairs, order = [pair() for _ in range(4)], list[int]()
+    """A turn of the poller has time for `reads` of five sockets."""
+    pairs, order = [pair() for _ in range(5)], list[int]()
+    clock = SimpleNamespace(perf_counter=lambda: len(order), time_ns=time.time_ns)
+    monkeypatch.setattr("actors.wire.poller.time", clock)
+    monkeypatch.setattr("actors.wire.poller.TURN_S", reads - 0.5)
     poller = Poller()
 
     async def reader(number: int, ours: socket.socket) -> None:
@@ -100,7 +105,7 @@ async def test_sockets_that_always_have_more_are_read_in_turn(
                 readers.start_soon(reader, number, ours)
             await wait_all_tasks_blocked()
             nursery.start_soon(poller.run, Context("poller"))
-    assert all(sorted(order[at : at + 4]) == [0, 1, 2, 3] for at in range(33))
+    assert all(sorted(order[at : at + 5]) == [0, 1, 2, 3, 4] for at in range(32)), order
     for ours, theirs in pairs:
         ours.close()
         theirs.close()
