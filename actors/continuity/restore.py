@@ -150,7 +150,9 @@ class _Reading:
                 continue  # only old times, or too few trades: search further back
             found[key] = _Found(last_ns, last_id, mark, lowest, usual_ns if count > FEW else 0)
         self._found.update(found)
-        contiguous = [key for key in found if self._promises[key] is IdPromise.CONTIGUOUS]
+        contiguous, others = list[_Key](), list[_Key]()
+        for key in found:
+            (contiguous if self._promises[key] is IdPromise.CONTIGUOUS else others).append(key)
         if contiguous:
             self._want(contiguous)
             for key, tops, denied_ns in self._ask_stored(TOPS, first_row):
@@ -159,7 +161,6 @@ class _Reading:
             floors = [ceiling - JUMPS_IDS for ceiling in ceilings]
             jumps = self._ask_stored(JUMPS, first_row, **_names(contiguous), floors=floors, ceilings=ceilings)
             self._take_jumps(jumps)
-        others = [key for key in found if key not in contiguous]
         for keys, query, take in (
             ([one for one in others if self._promises[one] not in COMPOSITE], RECENT, self._take_recent),
             ([one for one in others if self._promises[one] in COMPOSITE], TWINS, self._take_twins),
