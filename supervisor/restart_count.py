@@ -26,10 +26,9 @@ class Retries:
 
     def healthy(self) -> None:
         """Healthy work is done at this moment."""
-        now = trio.current_time()
         if self._healthy_since is None:
-            self._healthy_since = now
-        if self.failures and now - self._healthy_since >= self.policy.reset_s:
+            self._healthy_since = trio.current_time()
+        if self.failures and trio.current_time() - self._healthy_since >= self.policy.reset_s:
             self.failures = 0
 
     def failed(self, retry_after_s: float | None = None) -> float:

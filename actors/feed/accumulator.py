@@ -284,7 +284,9 @@ class Accumulator:
         if not (len(self._block) or self._rejects):
             return None
         chunk = Chunk(self._block, tuple(self._rejects))
-        self._block, self._rejects, self._evidence_rows, self.full = Block(self._exchange), [], 0, False
+        self._block, self.full = Block(self._exchange), False
+        if self._rejects:
+            self._rejects, self._evidence_rows = [], 0
         return chunk
 
     async def hand_over(self) -> None:

@@ -190,9 +190,10 @@ class Session:
         if not self._accumulator.waiting:
             return
         outcome = self._accumulator.take(self._decoder, self._note_new)
-        for control in outcome.controls:
-            self._handle(control)
-        self._note_new()
+        if outcome.controls:
+            for control in outcome.controls:
+                self._handle(control)
+            self._note_new()
         if outcome.ticks:
             self._context.healthy()
             self._context.handled(outcome.ticks)

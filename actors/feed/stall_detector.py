@@ -112,10 +112,12 @@ class StallDetector:
 
     def _report(self, context: Context) -> None:
         """Shows stalled markets and the exchange's status in health."""
-        parts = [*self._stalled.values(), *self._uneven.values()][:SHOWN_MAX]
-        if self._condition:
-            parts.insert(0, f"{self._exchange} reports: {self._condition}")
-        reason = "; ".join(parts)
+        reason = ""
+        if self._stalled or self._uneven or self._condition:
+            parts = [*self._stalled.values(), *self._uneven.values()][:SHOWN_MAX]
+            if self._condition:
+                parts.insert(0, f"{self._exchange} reports: {self._condition}")
+            reason = "; ".join(parts)
         if reason and reason != self._reported:
             context.degraded(reason)
         elif not reason:
@@ -124,8 +126,8 @@ class StallDetector:
 
     def _note_condition(self, context: Context) -> None:
         """Reports the exchange's status once, although several connections receive it."""
-        conditions = (connection.state.condition for connection in self._pool.connections)
-        condition = ", ".join(dict.fromkeys(filter(None, conditions)))
+        conditions = [connection.state.condition for connection in self._pool.connections]
+        condition = ", ".join(dict.fromkeys(filter(None, conditions))) if any(conditions) else ""
         if condition != self._condition:
             self._condition = condition
             context.note("condition", condition or "normal again")
