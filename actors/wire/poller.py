@@ -25,6 +25,9 @@ READ_BYTES = 256 * 1024
 TURN_S = 0.005  # other tasks run after so long
 REST_S = 0.005  # from one turn to the next one while nothing is urgent
 BURST_BYTES = 16 * 1024  # a read of this size is part of a burst: the rest of it is read at once
+# While several sockets have bursts, only this part of `most` is read at once: of long frames the kernel may hold no
+# more than that, and an exchange with short ones would get more than its share.
+SHARED_PART = 2
 
 # socket(7): SO_TIMESTAMPNS, which Python's socket module does not name, and the struct timespec that a read has
 _TIMESTAMPS = 35
@@ -65,6 +68,7 @@ class Poller:
         self._readers: dict[int, _Reader] = {}
         # After a turn that had no time for all: those, then the others. The kernel returns all in the same order.
         self._order: list[int] = []
+        self._bursts = 0  # how many sockets had one in the last turn
         self._buffer = memoryview(bytearray(READ_BYTES))  # of all sockets: nothing of it is kept
 
     async def run(self, context: Context) -> None:
@@ -83,14 +87,16 @@ class Poller:
             readable, before = set(ready), set(self._order)
             ready = [fd for fd in self._order if fd in readable] + [fd for fd in ready if fd not in before]
             self._order = []
-        most = 0
+        part = 1 if self._bursts < 2 else SHARED_PART
+        most = self._bursts = 0
         for at, fd in enumerate(ready, 1):
             reader = self._readers.get(fd)
             if reader is None:  # a turn before has ended it
                 continue
             try:
-                size, done = self._read(reader, now)
+                size, done = self._read(reader, now, part)
                 most = max(most, size)
+                self._bursts += size >= BURST_BYTES
             except Exception as error:  # noqa: BLE001 - raised in the task that waits
                 reader.error, done = error, True
             if done:
@@ -101,8 +107,8 @@ class Poller:
                 return False
         return 0 < most < BURST_BYTES
 
-    def _read(self, reader: _Reader, now: float) -> tuple[int, bool]:
-        buffer = self._buffer[: reader.readable.most]
+    def _read(self, reader: _Reader, now: float, part: int) -> tuple[int, bool]:
+        buffer = self._buffer[: reader.readable.most // part]
         try:
             size, notes, _, _ = reader.socket.recvmsg_into((buffer,), _TIMESTAMP_BYTES)
         except BlockingIOError:

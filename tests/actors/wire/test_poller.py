@@ -80,6 +80,26 @@ async def test_each_socket_is_read_until_its_turn_says_that_it_is_done(nursery: 
         theirs.close()
 
 
+@pytest.mark.parametrize("sockets", [1, 2])
+async def test_sockets_that_have_bursts_at_the_same_time_are_read_in_smaller_parts(
+    nursery: trio.Nursery, sockets: int
+) -> None:
+    poller, pairs, readers = Poller(), [pair() for _ in range(sockets)], [Reads() for _ in range(sockets)]
+    for (ours, theirs), reader in zip(pairs, readers, strict=True):
+        reader.most = 2 * BURST_BYTES
+        theirs.send(bytes(6 * BURST_BYTES))
+        nursery.start_soon(poller.serve, ours.fileno(), reader)
+    await wait_all_tasks_blocked()
+    nursery.start_soon(poller.run, Context("poller"))
+    await wait_all_tasks_blocked(0.05)
+    sizes = [[len(data) // BURST_BYTES for data in reader.got] for reader in readers]
+    assert sizes == ([[2, 2, 2]] if sockets == 1 else [[2, 1, 1, 1, 1]] * 2)
+    nursery.cancel_scope.cancel()
+    for ours, theirs in pairs:
+        ours.close()
+        theirs.close()
+
+
 @pytest.mark.parametrize("reads", [1, 2, 3, 4])
 async def test_sockets_that_always_have_more_are_read_in_turn(
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch, reads: int
