@@ -185,7 +185,7 @@ class Pipeline:
                 await self._room.repeat(before)
             try:
                 if predecessor is None:
-                    await self._room.repeat(partial(trio.to_thread.run_sync, self.store.start))
+                    await self._open_store()
                 async with self.tree as tree:
                     try:
                         if predecessor is None:
@@ -235,6 +235,11 @@ class Pipeline:
             await exchange.continuity.hold.replay()
         self._restored.set()
 
+    async def _open_store(self) -> None:
+        """Waits while the disk is full. Not beside a query, as a process opens a file in one way only."""
+        start = partial(trio.to_thread.run_sync, self.store.start, limiter=self.merger.limiter)
+        await self._room.repeat(start)
+
     def _begin_new(self) -> None:
         """Nothing has ever been stored: spares the queries that would find nothing."""
         for exchange in self.exchanges.values():
@@ -269,7 +274,7 @@ class Pipeline:
         self.crash_point("take_over.released")
         await self._lock_released(locked)
         self.crash_point("take_over.locked")
-        await self._room.repeat(partial(trio.to_thread.run_sync, self.store.start))
+        await self._open_store()
         await self._restore(list(self.exchanges.values()), time.time_ns(), self._give_up_at(), delivered)
         self.crash_point("take_over.restored")
         self._opened.set()
@@ -328,7 +333,7 @@ class Pipeline:
         """Records again, as no other process does. Raises StoreTaken if one has the store."""
         self._lock.__enter__()
         newest = self.store.newest
-        await self._room.repeat(partial(trio.to_thread.run_sync, self.store.start))
+        await self._open_store()
         known = self.store.newest == newest  # otherwise the other process has stored something before it ended
         while not known:
             with suppress(DatabaseLocked):

@@ -92,8 +92,12 @@ def tail_select(table: Schema, tail: Path, schema: str = SCHEMA) -> str:
 def read_tail_once(con: duckdb.DuckDBPyConnection, table: Schema, tail: Path) -> None:
     """Lets all further queries of this connection find the table's rows of the tail in memory, as they are now.
 
-    A query of the view finds and opens the files again, which takes 10 ms.
+    A query of the view finds and opens the files again, which takes 10 ms. Nothing is done where a temporary view
+    covers the file's own, because that one does not reach the tail, or lacks columns (see `reach`).
     """
+    covered = "SELECT count(*) FROM duckdb_views() WHERE temporary AND view_name = ?"
+    if con.execute(covered, [table.name]).fetchone() != (0,):
+        return
     copy = f"tail_{table.name}"
     con.execute(f"CREATE TEMP TABLE {copy} AS {tail_select(table, tail)}")
     con.execute(

@@ -3,8 +3,9 @@
 import json
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from tests.harness.exchange_server import (
     trade,
     until,
 )
+from tests.harness.file_holder import held
 
 ACK = '{"success":true,"op":"subscribe"}'
 
@@ -138,6 +140,57 @@ async def test_connections_deliver_while_it_is_read_what_is_stored_and_nothing_i
     ]
     assert query(tmp_path, "SELECT reason, count(*) FROM gaps GROUP BY ALL") == [("downtime", 1)]
     check_audit(tmp_path)
+
+
+async def test_a_start_beside_a_reader_of_the_file_knows_what_is_stored(tmp_path: Path) -> None:
+    """The file cannot be adopted then: its own views do not reach the tail, and temporary ones cover them."""
+    steady = Steady()
+    async with serving(steady.server):
+        tables = table("bybit", "bybit", ["BTC/USDT"], steady.server.url, rest_url="http://127.0.0.1:9")
+        async with recording(pipeline_of(tmp_path, tables)) as pipeline:
+            await until(lambda: pipeline.ledger.account("bybit").stored >= 100)
+        stored = pipeline.ledger.account("bybit").stored
+        with ExitStack() as reading:
+            reading.enter_context(held(tmp_path / "ticks.duckdb", read_only=True))
+            steady.sent = stored - 50
+            async with recording(pipeline_of(tmp_path, tables)) as pipeline:
+                account = pipeline.ledger.account("bybit")
+                await until(lambda: account.stored >= 100)
+                reading.close()
+    assert account.duplicates == 50
+    assert query(tmp_path, "SELECT count(*), count(DISTINCT trade_id) FROM ticks") == [
+        (stored + account.stored,) * 2
+    ]
+    assert query(tmp_path, "SELECT count(*) FROM events WHERE event = 'continuity_unknown'") == [(0,)]
+
+
+async def test_the_store_is_opened_beside_no_query_of_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of the dashboard asks as soon as it can connect, and DuckDB opens a file in one way only."""
+    server, asking = Server(Client.gone), threading.Event()
+    async with serving(server):
+        tables = table("okx", "okx", ["BTC/USDT"], server.url)
+        async with recording(pipeline_of(tmp_path, tables)):
+            pass
+        pipeline = pipeline_of(tmp_path, tables)
+        start = pipeline.store.start
+
+        def started() -> None:
+            assert not asking.is_set()
+            start()
+
+        def question(_: object) -> None:
+            asking.set()
+            time.sleep(0.2)  # long enough for a start that does not wait
+            asking.clear()
+
+        monkeypatch.setattr(pipeline.store, "start", started)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pipeline.consult, question)
+            await until(asking.is_set)
+            async with recording(pipeline):
+                pass
 
 
 async def test_a_start_waits_for_a_file_that_another_process_holds_once_and_not_for_each_question(

@@ -1,4 +1,4 @@
-"""Another process that has a DuckDB file open for writing."""
+"""Another process that has a DuckDB file open."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 
 HOLD = """
 import sys, duckdb
-connection = duckdb.connect(sys.argv[1])
+connection = duckdb.connect(sys.argv[1], read_only=len(sys.argv) > 2)
 print("held", flush=True)
 sys.stdin.readline()
 connection.close()
@@ -16,11 +16,10 @@ connection.close()
 
 
 @contextmanager
-def held(path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process has the file open for writing until it is told to let go."""
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+def held(path: Path, *, read_only: bool = False) -> Iterator[subprocess.Popen[str]]:
+    """Another process has the file open, for writing or reading, until it is told to let go."""
+    words = [sys.executable, "-c", HOLD, str(path), *(["read_only"] if read_only else [])]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None and process.stdout is not None
         assert process.stdout.readline() == "held\n"
         yield process
