@@ -231,7 +231,7 @@ class Pipeline:
         if reads:
             await self._restore(exchanges, began_ns, give_up_at)
         self._opened.set()
-        for exchange in exchanges if reads else ():
+        for exchange in exchanges:
             await exchange.continuity.hold.replay()
         self._restored.set()
 

@@ -23,9 +23,9 @@ from actors.feed.ticker import ticker
 from actors.model.records import GapReason
 from supervisor import Context
 
-TICK_S = 1.0  # how often all markets are looked at if a silence may soon be suspicious ...
-LEISURE = 0.2  # ... and otherwise, as a share of the shortest silence that may be ...
-TICK_S_MAX = 2.0  # ... but no less often than this
+# How often all markets are looked at: a share of the shortest silence that may be suspicious, within these limits.
+TICK_SHARE = 0.2
+TICK_S_MIN, TICK_S_MAX = 1.0, 2.0
 LATE_S = 5.0  # a check this late means that our loop was blocked, and data is still to be read
 # One connection may have a trade a little before another, and a connection being replaced is no news.
 BEHIND_S = 2 * OVERLAP_S
@@ -76,7 +76,7 @@ class StallDetector:
         limits: StallLimits,
     ) -> None:
         self._exchange, self._least_s = exchange, least_s
-        self._tick_s = max(TICK_S, min(TICK_S_MAX, LEISURE * least_s))
+        self._tick_s = max(TICK_S_MIN, min(TICK_S_MAX, TICK_SHARE * least_s))
         self._pool, self._continuity = pool, continuity
         self._peers, self._probes, self._limits = peers, probes, limits
         self._interarrivals: dict[str, Interarrival] = {}
@@ -94,7 +94,7 @@ class StallDetector:
         """Runs until cancelled."""
         context.ok()
         while True:
-            every_s = TICK_S if self._pool.replacing else self._tick_s  # a replacement goes on by these looks
+            every_s = TICK_S_MIN if self._pool.replacing else self._tick_s  # a replacement goes on by these looks
             await ticker().repeat(partial(self._check, context), every_s)
             for event, reason in await self._pool.look():
                 context.note(event, reason)
