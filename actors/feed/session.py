@@ -244,11 +244,10 @@ class Session:
 
     def _note_new(self) -> None:
         """Notes that markets are delivered before their first trades are admitted."""
-        since, symbols = self._state.since, self._symbols
-        acknowledged = len(self._subscription.confirmed) != self._known
-        if acknowledged or any(symbols[native] not in since for native in self._decoder.seen):
+        known = len(self._subscription.confirmed) + len(self._decoder.seen)
+        if known != self._known:
+            self._known = known
             self._note_delivered()
-            self._known = len(self._subscription.confirmed)
 
     def _note_delivered(self) -> None:
         """Notes which markets this connection delivers now."""
