@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import duckdb
 import trio
@@ -414,12 +414,10 @@ class Pipeline:
         """As `consult`, but waits so long if another process holds the file."""
         while True:
             try:
-                found: _T = await self.consult(question)
+                return await self.consult(question)
             except DatabaseLocked:
                 if trio.current_time() >= give_up_at or self.stopping:
                     raise
-            else:
-                return found
             await trio.sleep(LOCKED_RETRY_S)
 
     async def _recall(self, exchanges: Sequence[ExchangeRecorder], give_up_at: float) -> None:
@@ -451,9 +449,9 @@ class Pipeline:
         self, exchange: str, promises: Mapping[str, IdPromise], before: Mapping[str, Before]
     ) -> Sequence[TrackerState]:
         states = await self.consult(partial(self._read_pasts, {exchange: promises}, {exchange: before}))
-        return cast(Sequence[TrackerState], states[exchange])
+        return states[exchange]
 
-    async def consult(self, question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
+    async def consult(self, question: Callable[[duckdb.DuckDBPyConnection], _T]) -> _T:
         """Runs a query on the file, in a worker thread and not concurrently with a merge. Raises DatabaseLocked."""
         return await trio.to_thread.run_sync(partial(self.store.consult, question), limiter=self.merger.limiter)
 

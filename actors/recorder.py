@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import trio
@@ -61,9 +61,6 @@ if TYPE_CHECKING:
     import httpx
 
 
-Run = Callable[[Context], Awaitable[None]]
-
-
 class CannotRepair(Exception):
     """A range cannot be repaired; the message has the reason and what to do."""
 
@@ -105,7 +102,9 @@ class SharedServices(Struct, frozen=True, kw_only=True):
     instruments: InstrumentLimits = DEFAULT_INSTRUMENT_LIMITS
 
 
-async def run_after(ready: Callable[[], Awaitable[None]], run: Run, context: Context) -> None:
+async def run_after(
+    ready: Callable[[], Awaitable[None]], run: Callable[[Context], Awaitable[None]], context: Context
+) -> None:
     """Runs an actor as soon as `ready` returns."""
     await ready()
     await run(context)
@@ -358,18 +357,15 @@ class ExchangeRecorder:
         name that no actor can have.
         """
         name = self.settings.name
-
-        def spec(actor: str, run: Run, kind: str = "", **policy: Any) -> ChildSpec:
-            return ChildSpec(
-                f"{name}:{actor}", partial(run_after, self._restored, run), kind=kind or actor, **policy
-            )
-
-        specs = [spec("gaps", self._gaps.run, "continuity")]
+        specs = [ChildSpec(f"{name}:gaps", self._gaps.run, kind="continuity")]
         if self._backfill is not None:
-            specs.append(spec("backfill", self._backfill.run, classify=classify))
+            specs.append(ChildSpec(f"{name}:backfill", self._backfill.run, kind="backfill", classify=classify))
         if self.instruments is not None:
-            specs.append(spec("instruments", self.instruments.run, classify=classify))
-        return [*specs, spec("stall_detector", self._stall_detector.run)]
+            specs.append(
+                ChildSpec(f"{name}:instruments", self.instruments.run, kind="instruments", classify=classify)
+            )
+        specs.append(ChildSpec(f"{name}:stall_detector", self._stall_detector.run, kind="stall_detector"))
+        return [dataclasses.replace(one, run=partial(run_after, self._restored, one.run)) for one in specs]
 
     def check(self) -> None:
         """Raises ValueError if `start` would, before anything has begun."""

@@ -182,7 +182,7 @@ class _Reading:
         before = [self._before.get(key, Before()) for key in keys]
         self._con.execute(WANTED)
         self._con.execute(
-            f"INSERT INTO wanted SELECT unnest($exchanges::VARCHAR[]), unnest($symbols::VARCHAR[]),"
+            "INSERT INTO wanted SELECT unnest($exchanges::VARCHAR[]), unnest($symbols::VARCHAR[]),"
             f" {AT.format('unnest($since::BIGINT[])')}, {AT.format('unnest($until::BIGINT[])')},"
             " unnest($below::BIGINT[])",
             {

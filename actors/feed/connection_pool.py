@@ -211,7 +211,7 @@ class ConnectionPool:
     @property
     def to_replace(self) -> bool:
         """Whether `look` has something to do."""
-        return bool(self._replacements) or any(map(self._why_replace, self.connections))
+        return self.replacing or any(map(self._why_replace, self.connections))
 
     async def look(self) -> list[tuple[str, str]]:
         """Begins and ends replacements, about once a second. Returns events to report, as (event, reason)."""

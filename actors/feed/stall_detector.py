@@ -190,17 +190,17 @@ class StallDetector:
         """Whether the market had trades since the last check, now that it `last` had one; learns from the silence
         before them.
         """
-        before = self._last.get(symbol)
-        if last <= (NEVER if before is None else before):
+        before = self._last.get(symbol, NEVER)
+        if last <= before:
             return False
         self._last[symbol] = last
         self._asked.pop(symbol, None)
         interarrival = self._interarrival(symbol)
-        own = before is not None and any(
+        own = before > NEVER and any(
             max(c.state.since[symbol], c.state.reading_since, c.state.matching_since, self._awake_since) <= before
             for c in connections
         )
-        if self._stalled.pop(symbol, None) is None and own and before is not None:
+        if self._stalled.pop(symbol, None) is None and own:
             # the pause between two checks is not the market's own
             interarrival.traded(max(0.0, last - before - self._tick_s), now)
         else:

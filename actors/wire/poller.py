@@ -88,14 +88,14 @@ class Poller:
             ready = [fd for fd in self._order if fd in readable] + [fd for fd in ready if fd not in before]
             self._order = []
         part = 1 if self._bursts < 2 else SHARED_PART
-        most = self._bursts = 0
+        read = self._bursts = 0
         for at, fd in enumerate(ready, 1):
             reader = self._readers.get(fd)
             if reader is None:  # a turn before has ended it
                 continue
             try:
                 size, done = self._read(reader, now, part)
-                most = max(most, size)
+                read += size
                 self._bursts += size >= BURST_BYTES
             except Exception as error:  # noqa: BLE001 - raised in the task that waits
                 reader.error, done = error, True
@@ -105,7 +105,7 @@ class Poller:
             if time.perf_counter() > ends:
                 self._order = ready[at:] + ready[:at]
                 return False
-        return 0 < most < BURST_BYTES
+        return read > 0 and not self._bursts
 
     def _read(self, reader: _Reader, now: float, part: int) -> tuple[int, bool]:
         buffer = self._buffer[: reader.readable.most // part]

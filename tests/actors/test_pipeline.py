@@ -68,6 +68,14 @@ class Steady:
             await client.send(*(trade("bybit", "BTCUSDT", n) for n in range(self.sent - 10, self.sent)))
             await trio.sleep(0.005)
 
+    async def recorded(self, folder: Path, tables: str, trades: int) -> int:
+        """Records at least so many trades over one connection; returns how many are stored once that is over."""
+        left = self.left
+        async with recording(pipeline_of(folder, tables)) as pipeline:
+            await until(lambda: pipeline.ledger.account("bybit").stored >= trades)
+        await until(lambda: self.left > left)
+        return pipeline.ledger.account("bybit").stored
+
 
 # -- in this process ---------------------------------------------------------------------------------------
 
@@ -116,9 +124,7 @@ async def test_connections_deliver_while_it_is_read_what_is_stored_and_nothing_i
     steady, may_read, consult = Steady(), threading.Event(), Store.consult
     async with serving(steady.server):
         tables = table("bybit", "bybit", ["BTC/USDT"], steady.server.url)
-        async with recording(pipeline_of(tmp_path, tables)) as pipeline:
-            await until(lambda: pipeline.ledger.account("bybit").stored >= 100)
-        stored = pipeline.ledger.account("bybit").stored
+        stored = await steady.recorded(tmp_path, tables, 100)
 
         def late(store: Store, question: Any) -> Any:
             assert may_read.wait(PATIENCE_S)
@@ -147,9 +153,7 @@ async def test_a_start_beside_a_reader_of_the_file_knows_what_is_stored(tmp_path
     steady = Steady()
     async with serving(steady.server):
         tables = table("bybit", "bybit", ["BTC/USDT"], steady.server.url, rest_url="http://127.0.0.1:9")
-        async with recording(pipeline_of(tmp_path, tables)) as pipeline:
-            await until(lambda: pipeline.ledger.account("bybit").stored >= 100)
-        stored = pipeline.ledger.account("bybit").stored
+        stored = await steady.recorded(tmp_path, tables, 100)
         with ExitStack() as reading:
             reading.enter_context(held(tmp_path / "ticks.duckdb", read_only=True))
             steady.sent = stored - 50
@@ -222,9 +226,7 @@ async def test_a_start_that_cannot_read_what_is_stored_ends_with_the_reason_and_
     steady = Steady()
     async with serving(steady.server):
         tables = table("bybit", "bybit", ["BTC/USDT"], steady.server.url)
-        async with recording(pipeline_of(tmp_path, tables)) as pipeline:
-            await until(lambda: pipeline.ledger.account("bybit").stored >= 10)
-        stored, sent = pipeline.ledger.account("bybit").stored, steady.sent
+        stored, sent = await steady.recorded(tmp_path, tables, 10), steady.sent
 
         def broken(*_: object) -> None:
             trio.from_thread.run(until, lambda: steady.sent > sent)
@@ -236,9 +238,7 @@ async def test_a_start_that_cannot_read_what_is_stored_ends_with_the_reason_and_
             await pipeline.run()
         assert pipeline.state == "stopped" and not pipeline.unstored
         monkeypatch.undo()
-        async with recording(pipeline_of(tmp_path, tables)) as pipeline:
-            await until(lambda: pipeline.ledger.account("bybit").stored >= 10)
-    stored += pipeline.ledger.account("bybit").stored
+        stored += await steady.recorded(tmp_path, tables, 10)
     assert query(tmp_path, "SELECT count(*) FROM ticks") == [(stored,)]
 
 
