@@ -101,7 +101,6 @@ class Session:
         self._opened: tuple[trio.Nursery, WebSocket] | None = None  # while the connection is open
         self._watching: Repeated | None = None
         self._refusals: set[str] = set()  # reasons that became events
-        self._known = 0
         self._reported = ""  # the problems that health shows
 
     @property
@@ -189,11 +188,12 @@ class Session:
         """Decodes what was read; a part of it if much of it is invalid."""
         if not self._accumulator.waiting:
             return
-        outcome = self._accumulator.take(self._decoder, self._note_new)
-        if outcome.controls:
-            for control in outcome.controls:
-                self._handle(control)
-            self._note_new()
+        outcome = self._accumulator.take(self._decoder, self._note_first)
+        for control in outcome.controls:
+            self._handle(control)
+        # Only now: a trade does not disprove a refusal of the same read, as they may have come in any order.
+        if outcome.controls or not self._decoder.seen <= self._subscription.confirmed:
+            self._note_subscribed()
         if outcome.ticks:
             self._context.healthy()
             self._context.handled(outcome.ticks)
@@ -242,23 +242,22 @@ class Session:
             case Welcome():
                 self._welcomed.set()
 
-    def _note_new(self) -> None:
-        """Notes that markets are delivered before their first trades are admitted."""
-        known = len(self._subscription.confirmed) + len(self._decoder.seen)
-        if known != self._known:
-            self._known = known
-            self._note_delivered()
+    def _note_first(self) -> None:
+        """Notes which markets this connection delivers, before their first trades are admitted."""
+        if len(self._state.since) < len(self._symbols):
+            self._delivers(self._subscription.proved(self._decoder.seen))
 
-    def _note_delivered(self) -> None:
-        """Notes which markets this connection delivers now."""
-        state = self._state
-        if len(state.since) == len(self._symbols):
-            return
+    def _note_subscribed(self) -> None:
+        """Notes which markets are subscribed, by their acknowledgement or their trades."""
         self._subscription.delivered(self._decoder.seen, trio.current_time())
-        symbols = {self._symbols[native] for native in self._subscription.confirmed} - state.since.keys()
-        symbols -= state.given_up
-        self.continuity.connected(symbols, time.time_ns(), self._accumulator.session)
-        state.delivers(symbols)
+        self._delivers(self._subscription.confirmed)
+
+    def _delivers(self, natives: Iterable[str]) -> None:
+        state = self._state
+        symbols = {self._symbols[native] for native in natives} - state.since.keys() - state.given_up
+        if symbols:
+            self.continuity.connected(symbols, time.time_ns(), self._accumulator.session)
+            state.delivers(symbols)
 
     def _lost(self, natives: Iterable[str], event: str, reason: str) -> None:
         """These markets have no subscription from now on: one event for each, until it has one again."""
@@ -369,7 +368,6 @@ class Session:
 
     def _note_traded(self, now: float) -> None:
         """Notes which markets had trades, of those decoded since the last time."""
-        self._note_delivered()
         seen = self._decoder.seen
         if seen:
             self._state.traded(map(self._symbols.__getitem__, seen), now)

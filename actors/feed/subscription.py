@@ -362,9 +362,15 @@ class Subscription:
             self._waiting[native] = _Waiting(due, self._all, again=tries > 0)
         return ended
 
+    def proved(self, natives: Iterable[str]) -> set[str]:
+        """Those of these markets with trades that are subscribed: not those removed, nor those that the exchange
+        ended, of which trades may still be on their way.
+        """
+        return (self._ours & set(natives)) - self._ended
+
     def delivered(self, natives: Iterable[str], now: float) -> None:
         """Trades of these markets have arrived."""
-        new = [native for native in natives if native not in self.confirmed and native not in self._ended]
+        new = self.proved(natives) - self.confirmed
         if new:
             self.answered = True
             self._settle(new, now)
