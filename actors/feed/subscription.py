@@ -363,10 +363,10 @@ class Subscription:
         return ended
 
     def proved(self, natives: Iterable[str]) -> set[str]:
-        """Those of these markets with trades that are subscribed: not those removed, nor those that the exchange
-        ended, of which trades may still be on their way.
+        """Those of these markets with trades that are subscribed: trades of one that the exchange ended may still
+        be on their way.
         """
-        return (self._ours & set(natives)) - self._ended
+        return set(natives) - self._ended
 
     def delivered(self, natives: Iterable[str], now: float) -> None:
         """Trades of these markets have arrived."""
