@@ -265,7 +265,8 @@ def run_cryptofeed(task: Task) -> None:
 async def run_ccxt(task: Task) -> None:
     import ccxt.pro
 
-    exchange = ccxt.pro.binance({"newUpdates": True, "options": {"defaultType": "spot"}})
+    options = {"defaultType": "spot", "tradesLimit": task.ticks}  # of more, it forgets some before it gives them
+    exchange = ccxt.pro.binance({"newUpdates": True, "options": options})
     bases = ("BTC", "ETH")
     exchange.set_markets(
         [
