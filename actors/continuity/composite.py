@@ -20,10 +20,6 @@ class CompositeTracker(UnsequencedTracker):
         self._twins = Twins()
         self._newest: int | None = None  # the newest trade counted
 
-    def quick(self, trade_id: str | None, time_ns: int | None) -> bool:
-        del trade_id, time_ns
-        return False
-
     def interrupted(self, reason: GapReason, now_ns: int, since_ns: int | None = None) -> str:
         gap = super().interrupted(reason, now_ns, since_ns)
         self._proof = (str(self._newest), gap) if self._newest is not None else None
@@ -35,24 +31,22 @@ class CompositeTracker(UnsequencedTracker):
         if row.trade_id is None and time_ns is None and row.source == "stream":
             self._count_twin(row, twin)
             return Verdict.NEW  # nothing relates it to the trades of another session
+        alone = False
         if isinstance(row.known, StoredTwins):
             if nth <= row.known.count(twin):
                 return Verdict.COPY
-            if row.known.alone:
-                return self._take(row, twin, nth)
+            alone = row.known.alone
         key = nth_key(twin, nth)
-        if self._recent.holds(key, time_ns):
-            if row.source == "snapshot" and self._proof is not None and str(twin) == self._proof[0]:
-                self._proved(row.received_ns)
-            return Verdict.COPY
-        if not row.known and self._recent.beyond(time_ns):
-            self._taken_for_copy(row)
-            return Verdict.COPY
-        return self._take(row, twin, nth)
-
-    def _take(self, row: Row, twin: int, nth: int) -> Verdict:
-        key, time_ns = nth_key(twin, nth), file_ns(row.time_ns)
-        if not self._recent.holds(key, time_ns):
+        held = self._recent.holds(key, time_ns)
+        if not alone:
+            if held:
+                if row.source == "snapshot" and self._proof is not None and str(twin) == self._proof[0]:
+                    self._proved(row.received_ns)
+                return Verdict.COPY
+            if not row.known and self._recent.beyond(time_ns):
+                self._taken_for_copy(row)
+                return Verdict.COPY
+        if not held:
             self._remember(key, time_ns, -1)
         self._count_twin(row, twin)
         return Verdict.NEW

@@ -4,7 +4,7 @@ Rows with implausible ids or times are removed from the block and held. Once dec
 a later block, or returned by `take_decided`.
 """
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from itertools import count
 from operator import length_hint
 
@@ -47,6 +47,7 @@ class Deduplicator:
     def __init__(self, exchange: str, promises: Mapping[str, IdPromise]) -> None:
         self.shared = Shared(exchange, GapLog(exchange))
         self.trackers: dict[str, Tracker] = {}
+        self._quick: dict[str, Callable[[str | None, int | None], bool]] = {}  # of trackers that have it
         self.lead = Lead()
         self.promises: dict[str, IdPromise] = {}
         self._reads = self._session = 0
@@ -64,7 +65,8 @@ class Deduplicator:
         elif promise in COMPOSITE:
             self.trackers[symbol] = CompositeTracker(symbol, self.shared)
         else:
-            self.trackers[symbol] = UnsequencedTracker(symbol, self.shared, sorts=promise is IdPromise.INCREASING)
+            tracker = UnsequencedTracker(symbol, self.shared, sorts=promise is IdPromise.INCREASING)
+            self.trackers[symbol], self._quick[symbol] = tracker, tracker.quick
 
     def forget(self) -> None:
         """Forgets everything but which markets there are, what delivers them and since when."""
@@ -111,6 +113,8 @@ class Deduplicator:
             if at >= end:
                 break
             while at < end:
+                if block.symbol[at] in self._quick and (at := self._certainly_new(block, at)) == end:
+                    break
                 verdict = self._admit_odd(block, at, 1 if spans is None else spans[at - start], now, known)
                 new = verdict is Verdict.NEW
                 if not new:
@@ -303,6 +307,16 @@ class Deduplicator:
             lasts.update(zip(symbols, times[start:], strict=True))
         return True
 
+    def _certainly_new(self, block: Block, at: int) -> int:
+        """Processes live rows that need no closer look; returns the index of the first that does."""
+        symbols, ids, times, sources = block.symbol, block.trade_id, block.exchange_ns, block.source
+        find = self._quick.get
+        for row in range(at, len(symbols)):
+            quick = find(symbols[row])
+            if quick is None or sources[row] != "stream" or not quick(ids[row], times[row]):
+                return row
+        return len(symbols)
+
     def _follows(self, block: Block, at: int, spans: Sequence[int] | None) -> bool:
         """Whether to try in-order processing again: if many rows in a row are odd, each try would copy the rest of
         the block.
@@ -326,8 +340,6 @@ class Deduplicator:
                 tracker.interrupted(GapReason.SEQUENCE, block.received_ns[at])
         if tracker.blind and not tracker.passes(self._row(block, at, span, now, known)):
             return Verdict.COPY
-        if source == "stream" and tracker.quick(block.trade_id[at], block.exchange_ns[at]):
-            return Verdict.NEW
         row = self._row(block, at, span, now, known)
         if tracker.unsettled:
             tracker.delivered(row)

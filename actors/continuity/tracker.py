@@ -72,11 +72,6 @@ class Tracker:
         """The id of the newest stored trade."""
         raise NotImplementedError
 
-    def quick(self, trade_id: str | None, time_ns: int | None) -> bool:
-        """Accepts a live row if it is certainly new; all others go through `admit`."""
-        del trade_id, time_ns
-        return False
-
     def admit(self, row: Row) -> Verdict:
         """The verdict on a row; may reduce `row.span`, which is unverified too."""
         raise NotImplementedError

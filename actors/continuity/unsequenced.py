@@ -121,7 +121,8 @@ class UnsequencedTracker(Tracker):
         return gap
 
     def quick(self, trade_id: str | None, time_ns: int | None) -> bool:
-        if trade_id is None or time_ns is None or self.unsettled:
+        """Accepts a live row if its id shows that it is certainly new; all others go through `admit`."""
+        if trade_id is None or time_ns is None or self.unsettled or self.blind:
             return False
         recent, key = self._recent, hash(trade_id)
         if time_ns < recent.start_ns or key in recent.young:
