@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import groupby, islice, takewhile
 from typing import Any
 
 import msgspec
@@ -89,6 +89,7 @@ class Decoder:
         self._feed: FeedDecoder = feed or dialect
         self.markets = markets
         self._replaying: dict[str, _Replay] = {}
+        self._beginning = b""  # what the trade frames of the last batch with other messages had in common
 
     def requested(self, natives: Iterable[str], now_ns: int) -> None:
         """A subscribe request for these natives is sent now (our clock, UTC): old trades may follow."""
@@ -112,16 +113,35 @@ class Decoder:
         outcome = Outcome(len(messages))
         if self._appended(messages, received, block, outcome):
             return outcome
-        for start in range(0, len(messages), PART_MESSAGES):
-            part, times = messages[start : start + PART_MESSAGES], received[start : start + PART_MESSAGES]
-            if len(messages) > PART_MESSAGES and self._appended(part, times, block, outcome):
+        samples: list[bytes] = []  # of messages with trades
+        for first, end in self._runs(messages):
+            run, run_times = messages[first:end], received[first:end]
+            if len(run) < len(messages) and self._appended(run, run_times, block, outcome):
+                samples += run[0], run[-1]
                 continue
-            for number, (message, received_ns) in enumerate(zip(part, times, strict=True), start + 1):
-                self._read_one(message, received_ns, block, outcome)
-                if len(outcome.rejects) + len(outcome.controls) >= ODD_AT_ONCE:
-                    outcome.messages = number
-                    return outcome
+            for start in range(first, end, PART_MESSAGES):
+                stop = min(end, start + PART_MESSAGES)
+                part, times = messages[start:stop], received[start:stop]
+                if len(part) < len(run) and self._appended(part, times, block, outcome):
+                    samples.append(part[0])
+                    continue
+                for number, (message, received_ns) in enumerate(zip(part, times, strict=True), start + 1):
+                    if self._read_one(message, received_ns, block, outcome):
+                        samples.append(message)
+                    if len(outcome.rejects) + len(outcome.controls) >= ODD_AT_ONCE:
+                        outcome.messages = number
+                        return outcome
+        if samples:
+            self._beginning = _common_beginning(samples)
         return outcome
+
+    def _runs(self, messages: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+        """The places of messages in a row that begin as trades do, and of others, such as heartbeats."""
+        first = 0
+        for _, run in groupby(messages, key=lambda message: message.startswith(self._beginning)):
+            end = first + sum(1 for _ in run)
+            yield first, end
+            first = end
 
     def _appended(self, messages: Sequence[bytes], received: Sequence[int], block: Block, outcome: Outcome) -> bool:
         """Appends all messages at once if each is a valid trade frame; otherwise returns False, having appended
@@ -224,13 +244,14 @@ class Decoder:
             sources.append("snapshot" if old or marked else "stream")
         return sources
 
-    def _read_one(self, message: bytes, received_ns: int, block: Block, outcome: Outcome) -> None:
+    def _read_one(self, message: bytes, received_ns: int, block: Block, outcome: Outcome) -> bool:
+        """Returns whether it is a valid trade frame."""
         try:
             self._append([message], [received_ns], block, outcome)
         except _REFUSED as error:
             failure = error
         else:
-            return
+            return True
         control = self._control(message)
         if isinstance(control, FieldError):
             failure = control
@@ -242,11 +263,12 @@ class Decoder:
                         self._append([part], [received_ns], block, outcome)
                     except _REFUSED as error:
                         outcome.rejects.append(self._reject(part, received_ns, error))
-                return
+                return False
         else:
             outcome.controls.append(self._safe(control))
-            return
+            return False
         outcome.rejects.append(self._reject(message, received_ns, failure))
+        return False
 
     def _control(self, message: bytes) -> Control | FieldError:
         """Classifies a message that is not a valid trade frame; a FieldError (not raised) if it is invalid."""
@@ -291,6 +313,11 @@ class Decoder:
             payload[:REJECT_PAYLOAD_BYTES_MAX],
             len(payload),
         )
+
+
+def _common_beginning(texts: Sequence[bytes]) -> bytes:
+    first, last = min(texts), max(texts)
+    return first[: sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))]
 
 
 def _times(trades: Trades, received: Sequence[int]) -> Sequence[int]:

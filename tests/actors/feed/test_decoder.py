@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from decimal import Decimal
 from typing import TypeVar
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.exchanges.contract.feed import Ack, Condition, KeepAlive
+from actors.exchanges.contract.feed import Ack, Condition, Control, KeepAlive, Trades
 from actors.feed.decoder import Decoder, Outcome
 from actors.feed.gunzip import gunzip
 from actors.model.symbols import SymbolError, parse_symbol
@@ -193,6 +194,33 @@ def test_answers_and_heartbeats_come_out_in_order_and_count_as_neither_tick_nor_
     outcome = reader.read([*messages, ack], RECEIVED_NS, Block("kraken"))
     assert (outcome.ticks, outcome.rejects) == (3, [])
     assert outcome.controls == [Condition(), KeepAlive(), KeepAlive(), Ack(("BTC/USD",))]
+
+
+def test_trades_around_a_heartbeat_are_decoded_together_once_it_is_known_how_trades_begin() -> None:
+    dialect = dialect_of("okx")
+
+    class Counted:
+        def __init__(self) -> None:
+            self.sizes: list[int] = []
+
+        def trades(self, messages: Sequence[bytes]) -> Trades:
+            self.sizes.append(len(messages))
+            return dialect.trades(messages)
+
+        def control(self, message: object) -> Control | None:
+            return dialect.control(message)
+
+    feed, names = Counted(), {"A-B": "A/B", "C-D": "C/D"}
+    reader = Decoder("okx", dialect, names, feed)
+    sent = [okx_trade(native, 1000, number) for number in range(1, 21) for native in names]
+    mixed = [*sent[:20], b"pong", *sent[20:]]
+    for sizes in ([41, *[8] * 3, *[1] * 8, 8, 8, 1], [41, 20, 1, 20]):
+        block = Block("okx")
+        outcome = reader.read(mixed, RECEIVED_NS, block)
+        assert (outcome.ticks, outcome.rejects, outcome.controls) == (40, [], [KeepAlive()])
+        assert block.trade_id == [str(number) for number in range(1, 21) for _ in names]
+        assert feed.sizes == sizes
+        feed.sizes.clear()
 
 
 def okx_trade(native: str, ms: int, trade_id: int) -> bytes:
