@@ -463,8 +463,11 @@ class Pipeline:
             raise ValueError(f"there is an actor named {settings.name} already")
 
     async def add_exchange(self, settings: ExchangeSettings) -> None:
-        """Starts recording another exchange. If one of that name was recorded before, its totals continue."""
+        """Starts recording another exchange. If one of that name was recorded before, its totals continue, and what
+        it has left in the buffer is stored first: the file alone shows what is known of it.
+        """
         assert self._feeds is not None
+        await self.flush()
         exchange = self._exchange(settings)
         give_up_at = self._give_up_at()
         await self._recall([exchange], give_up_at)

@@ -294,6 +294,28 @@ async def test_the_last_ticks_before_a_stop_are_in_the_file(tmp_path: Path) -> N
     check_audit(tmp_path)
 
 
+async def test_an_exchange_that_is_replaced_knows_what_was_not_stored_yet(tmp_path: Path) -> None:
+    """The exchange repeats its newest trades to the new connection."""
+    steady = Steady()
+    async with serving(steady.server):
+        tables = table("bybit", "bybit", ["BTC/USDT"], steady.server.url)
+        pipeline = pipeline_of(tmp_path, tables, head="[store]\nflush_interval_s = 30\n")
+        async with recording(pipeline):
+            account = pipeline.ledger.account("bybit")
+            await until(lambda: account.received >= 100)
+            left = steady.left
+            await pipeline.remove_exchange("bybit")
+            await until(lambda: steady.left > left)
+            steady.sent = account.received - 50
+            await pipeline.add_exchange(pipeline.settings.exchanges["bybit"])
+            before = account.received
+            await until(lambda: account.received >= before + 100)
+    assert account.duplicates == 50
+    ((rows, ids),) = query(tmp_path, "SELECT count(*), count(DISTINCT trade_id) FROM ticks")
+    assert rows == ids == account.stored
+    check_audit(tmp_path)
+
+
 # -- in a process of its own -------------------------------------------------------------------------------
 
 
