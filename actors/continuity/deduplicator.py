@@ -51,6 +51,7 @@ class Deduplicator:
         self.lead = Lead()
         self.promises: dict[str, IdPromise] = {}
         self._reads = self._session = 0
+        self._returned: dict[int, int] = {}  # the sessions of rows put back, by their places in the block
         self.has_off_book = False
         for symbol, promise in promises.items():
             self.add(symbol, promise)
@@ -98,8 +99,20 @@ class Deduplicator:
         reaches. `session` numbers the session that has read the rows, 0 for none. `numbers` are the rows' ids as
         integers, if they are known.
         """
+        self._session, self._returned = session, {}
+        return self._admit(block, start, spans, now, known=known, numbers=numbers)
+
+    def _admit(
+        self,
+        block: Block,
+        start: int,
+        spans: Sequence[int] | None,
+        now: float,
+        *,
+        known: Container[str] = (),
+        numbers: list[int] | None = None,
+    ) -> int:
         self._reads += 1
-        self._session = session
         if start < len(block) and self._leads(block, start):
             self._doubt(block, start, spans, now, known)
             spans, numbers = None if spans is None else block.fills[start:], None
@@ -134,10 +147,11 @@ class Deduplicator:
     def take_decided(self, now: float, *, end: bool = False) -> tuple[Block, Decided]:
         """Returns the rows decided since the last call: accepted ones as a block, and the others."""
         block = Block(self.shared.exchange)
+        self._session, self._returned = 0, {}
         for symbol, row in self.lead.decide(now, self.shared.decided, end=end):
-            _append(block, symbol, row)
+            self._return(block, symbol, row)
         if len(block):
-            self.shared.decided.copies += self.admit(block, 0, block.fills[:], now)
+            self.shared.decided.copies += self._admit(block, 0, block.fills[:], now)
         self._put_back(block)
         if self.has_off_book:
             self._refuse_off_book(block, 0)
@@ -190,7 +204,12 @@ class Deduplicator:
                 self.lead.saw(lead_ns, block.received_ns[at], 1)
         block.remove(start, out)
         for symbol, row in back:
-            _append(block, symbol, row)
+            self._return(block, symbol, row)
+
+    def _return(self, block: Block, symbol: str, row: Row) -> None:
+        """Puts back a row that was held for its time, to be admitted as its own session's."""
+        self._returned[len(block)] = row.session
+        _append(block, symbol, row)
 
     def composite(self, symbol: str) -> bool:
         """Whether trades of the market are identified by all that is known of them, see StoredTwins."""
@@ -221,7 +240,7 @@ class Deduplicator:
         durable; `gone` those that were stored once and are no longer in the file.
         """
         self._reads += 1
-        self._session = 0
+        self._session, self._returned = 0, {}
         if len(block) and self._leads(block, 0):
             self._doubt(block, 0, None, now, ())
         out, held = [], 0
@@ -333,7 +352,7 @@ class Deduplicator:
         source = block.source[at]
         if source == AFTER_BREAK:
             block.source[at] = "stream"
-            tracker.broke(self._session)
+            tracker.broke(self._returned.get(at, self._session))
             # received by another connection
             known_here = tracker.knows(self._row(block, at, span, now, known))
             if tracker.outage is None and not known_here:
@@ -359,7 +378,7 @@ class Deduplicator:
             (block.price[at], block.volume[at], block.side[at]),
             self._reads,
             known,
-            session=self._session,
+            session=self._returned.get(at, self._session),
         )
 
 

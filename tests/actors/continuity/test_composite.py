@@ -44,6 +44,32 @@ def taken(
     return [((made_ns or 0) // 1_000_000 - T0_NS // 1_000_000, one_id, price) for made_ns, one_id, price in rows]
 
 
+@every_promise
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_trade_held_for_its_time_counts_for_the_connection_that_delivered_it(
+    promise: IdPromise, count: int
+) -> None:
+    """Three trades prove that our clock was set back; a single one before any other is believed after a while."""
+    continuity, stored = one(promise), list[int | None]()
+
+    def read(at_s: int, behind_s: int, session: int) -> None:
+        block = Block("x")
+        made_ns, trade_id = T0_NS + at_s * SECOND_NS, None if promise is IdPromise.NONE else "a"
+        received_ns = made_ns - behind_s * SECOND_NS
+        block.extend([BTC], [made_ns], [received_ns], ["1"], ["1"], ["buy"], [trade_id], ["stream"])
+        continuity.deduplicator.admit(block, 0, None, float(at_s), session=session)
+        stored.extend(block.exchange_ns)
+
+    behind = range(20, 20 + count)
+    for at_s in (*(range(10, 13) if count > 1 else ()), *behind):
+        for session in (1, 2):
+            read(at_s, 10 if at_s in behind else 0, session)
+    block, decided = continuity.deduplicator.take_decided(30.0)
+    stored += block.exchange_ns
+    expected = [T0_NS + at_s * SECOND_NS for at_s in (*(range(10, 13) if count > 1 else ()), *behind)]
+    assert (sorted(filter(None, stored)), decided.refused) == (expected, [])
+
+
 def made(ms: int, count: int = 1, *, promise: IdPromise, price: str = "1") -> list[Trade]:
     return [(ms, None if promise is IdPromise.NONE else "a", price)] * count
 
