@@ -140,10 +140,15 @@ class Continuity:
         If ids do not count the trades, valid trades between the rejected ones do not end the missing range.
         """
         tracker = self._trackers.get(symbol)
-        if tracker is None or tracker.outage is not None or tracker.absent:
+        if tracker is None or tracker.absent:
+            return
+        from_ns = since_ns - CLOCKS_NS
+        if tracker.outage is not None:
+            if not (self.counts(symbol) or tracker.misses(from_ns)):  # it began later
+                tracker.missed(GapReason.REJECTED, from_ns, self.exchange_ns(now_ns), now_ns)
             return
         gap = tracker.interrupted(GapReason.REJECTED, now_ns, tracker.started_ns or since_ns)
-        last_ns, from_ns = self._shared.lasts.get(symbol), since_ns - CLOCKS_NS
+        last_ns = self._shared.lasts.get(symbol)
         if last_ns is not None and last_ns > from_ns and not self.counts(symbol):
             self._book.rebase(gap, now_ns, None, from_ns)
 

@@ -25,10 +25,12 @@ class RejectedTrades:
         """Adds rejected trades and opens the gaps that are due, with `end` all."""
         for one in refused:
             tracker = self._trackers.get(one.symbol)
-            if tracker is not None and one.reason is not Reason.OFF_BOOK and self._missing(tracker, one):
-                at_ns = one.row.at_ns
-                if one.reason is Reason.BAD_TIME:
-                    at_ns = one.row.received_ns + self._lead.greatest_ns
+            if tracker is None or one.reason is Reason.OFF_BOOK:
+                continue
+            at_ns = one.row.at_ns
+            if one.reason is Reason.BAD_TIME:
+                at_ns = one.row.received_ns + self._lead.greatest_ns
+            if self._missing(tracker, one, at_ns):
                 from_ns, to_ns = self._ranges.get(one.symbol, (at_ns, at_ns))
                 self._ranges[one.symbol] = min(from_ns, at_ns), max(to_ns, at_ns)
         for symbol in [symbol for symbol in self._ranges if end or now >= self._due.get(symbol, now)]:
@@ -37,8 +39,8 @@ class RejectedTrades:
             self._trackers[symbol].missed(GapReason.REJECTED, from_ns - AROUND_NS, to_ns + AROUND_NS, now_ns)
 
     @staticmethod
-    def _missing(tracker: Tracker, refused: Refused) -> bool:
+    def _missing(tracker: Tracker, refused: Refused, at_ns: int) -> bool:
         """Whether nothing else shows it: another connection may have delivered the trade as it is."""
-        if isinstance(tracker, SequencedTracker) or tracker.outage is not None:
+        if isinstance(tracker, SequencedTracker) or tracker.misses(at_ns - AROUND_NS):
             return False
         return not tracker.remembers(refused.row.trade_id, None)

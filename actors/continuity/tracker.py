@@ -351,6 +351,11 @@ class Tracker:
                 )
             )
 
+    def misses(self, time_ns: int) -> bool:
+        """Whether an outage is open that covers this time of the exchange."""
+        gap = self._book.get(self.outage or "")
+        return gap is not None and (gap.from_ns is None or gap.from_ns <= time_ns)
+
     def missed(self, reason: GapReason, from_ns: int, to_ns: int, now_ns: int) -> None:
         """Trades of this range of the exchange's times may be missing, which no id bounds."""
         self._book.open(self.symbol, reason, now_ns, at_ns=now_ns, from_id=None, from_ns=from_ns, to_ns=to_ns)

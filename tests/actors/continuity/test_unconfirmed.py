@@ -572,6 +572,18 @@ def test_a_trade_rejected_for_its_time_lies_in_a_gap_where_ids_do_not_show_it(
     assert (gap.to_ns or 0) - (gap.from_ns or 0) < 5 * SECOND_NS
 
 
+def test_an_outage_that_began_after_a_rejected_trade_does_not_hide_it() -> None:
+    continuity = one(IdPromise.OPAQUE)
+    continuity.connected([BTC], T0_NS, 1)
+    for n in range(100):
+        timed(continuity, [n], n / 10, 0.0)
+    timed(continuity, [100], 10.0, HOUR_S)
+    timed(continuity, [101], 12.4, 0.0)
+    continuity.disconnected([BTC], T0_NS + 12 * SECOND_NS, session=1)
+    (gap,) = rejects_listed(continuity, 13.0)
+    assert gap.spans(None, T0_NS + 10 * SECOND_NS)
+
+
 def test_where_ids_count_they_show_that_a_rejected_trade_is_missing() -> None:
     continuity = one(IdPromise.CONTIGUOUS)
     for n in range(100):

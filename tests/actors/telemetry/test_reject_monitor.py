@@ -151,6 +151,19 @@ def test_what_is_refused_between_valid_trades_lies_in_the_gap_where_ids_do_not_c
         assert (gap.reason, gap.from_ns) == (GapReason.REJECTED, T0_NS + begins_at * SECOND_NS)
 
 
+def test_an_outage_that_began_after_what_is_refused_does_not_hide_it() -> None:
+    for promise, expected in ((IdPromise.OPAQUE, [GapReason.REJECTED]), (IdPromise.CONTIGUOUS, [])):
+        continuity = Continuity("x", {BOTH[0]: promise})
+        continuity.connected(BOTH[:1], T0_NS, 1)
+        continuity.deduplicator.admit(block_of([(BOTH[0], "9", T0_NS + 9 * SECOND_NS)]), 0, None, 9.0)
+        continuity.disconnected(BOTH[:1], T0_NS + 9 * SECOND_NS, session=1)
+        continuity.take_gaps()
+        continuity.refused(BOTH[0], T0_NS + 5 * SECOND_NS, T0_NS + 10 * SECOND_NS)
+        gaps = continuity.take_gaps()
+        assert [gap.reason for gap in gaps] == expected
+        assert all(gap.spans(None, T0_NS + at * SECOND_NS) for gap in gaps for at in (5, 8))
+
+
 def reject(payload: bytes = b"{}", symbol: str | None = None, at: int = 1) -> Reject:
     return Reject(at, "x", symbol, Reason.BAD_TYPE, "why", payload, len(payload))
 
