@@ -147,7 +147,12 @@ class SequencedTracker(Tracker):
         waiting.add(row)
         self._believe(waiting.confirmed(mark), row)
         if len(waiting) > waiting.rows_max:
-            self._decide(waiting.oldest())
+            oldest = waiting.oldest(row)
+            if oldest.row.stored:  # nothing is left to be decided about it
+                waiting.remove(oldest)
+                self._aside.add(oldest)
+            else:
+                self._decide(oldest)
         self._settle()
         return Verdict.NEW if row.stored else Verdict.HELD
 

@@ -71,9 +71,10 @@ class Waiting:
         """The row with this id."""
         return next((held for held in self._held if held.number == number), None)
 
-    def oldest(self) -> Held:
-        """The row that has waited longest, preferably one that is not stored."""
-        return min(self._held, key=lambda held: (held.row.stored, held.row.now))
+    def oldest(self, arrived: Row) -> Held:
+        """The row that has waited longest before this one, preferably one that is not stored."""
+        before = [held for held in self._held if held.row is not arrived]
+        return min(before, key=lambda held: (held.row.stored, held.row.now))
 
     def confirmed(self, mark: int) -> list[Held]:
         """The lowest rows that confirm each other; [] if too few do.

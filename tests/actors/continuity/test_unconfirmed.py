@@ -321,6 +321,19 @@ def test_a_single_trade_before_any_other_is_stored_even_if_a_clock_is_wrong() ->
     assert continuity.newest(BTC)[0] == "5"
 
 
+def test_of_ids_that_nothing_ever_confirms_each_is_stored_once() -> None:
+    """They are far from each other and from the regular ones, which have ended."""
+    continuity = one()
+    stored = Counter(admit(continuity, [1_000]))
+    sent = {str(1_000 + 40 * 3**n): 1.0 + 3 * n for n in range(3 * WAITING_MAX)}
+    for number, at in sent.items():
+        stored.update(admit(continuity, [number], at=at))
+        stored.update(tick(continuity, at + HOLD_S)[0])
+    assert stored == Counter(["1000", *sent])
+    again = list(sent.items())[-WAITING_MAX:]
+    assert [admit(continuity, [number], at=3_000.0, time_s=at) for number, at in again] == [[]] * WAITING_MAX
+
+
 def test_what_is_held_is_bounded_and_decided_at_the_end() -> None:
     continuity = one()
 
