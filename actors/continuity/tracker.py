@@ -265,7 +265,7 @@ class Tracker:
     def interrupted(self, reason: GapReason, now_ns: int, since_ns: int | None = None) -> str:
         """Trades may be missing from the last one until the next arrives. Called only if no gap is open.
 
-        Without a last trade the gap starts at `since_ns`, or now. Returns the gap's id.
+        Without a last trade the gap starts at `since_ns`, or with the recording. Returns the gap's id.
         """
         last_ns = self._shared.lasts.get(self.symbol)
         self.outage = self._book.open(
@@ -274,7 +274,7 @@ class Tracker:
             now_ns,
             at_ns=now_ns,
             from_id=self.last_id,
-            from_ns=(since_ns or now_ns) if last_ns is None else last_ns,
+            from_ns=(since_ns or self.started_ns or now_ns) if last_ns is None else last_ns,
         )
         return self.outage
 

@@ -358,6 +358,18 @@ def test_twins_without_an_id_are_both_stored() -> None:
     assert admit(continuity, [None], at=1.0) == [None]
 
 
+@pytest.mark.parametrize("promise", [IdPromise.CONTIGUOUS, IdPromise.INCREASING, IdPromise.NONE])
+def test_an_outage_before_the_first_trade_begins_with_the_recording(promise: IdPromise) -> None:
+    """The connection may have delivered nothing for as long as the silence lasted that ended it."""
+    continuity = one(promise)
+    continuity.connected([BTC], T0_NS, 1)
+    continuity.disconnected([BTC], T0_NS + 60 * SECOND_NS, session=1)
+    continuity.connected([BTC], T0_NS + 61 * SECOND_NS, 2)
+    admit(continuity, [8], at=70.0)
+    (gap,) = newest(continuity.take_gaps()).values()
+    assert (gap.from_ns, gap.to_ns) == (T0_NS, T0_NS + 70 * SECOND_NS)
+
+
 def test_of_a_marked_replay_without_ids_only_new_trades_are_stored() -> None:
     continuity = one(IdPromise.NONE)
     admit(continuity, [None, None], at=1.0)

@@ -48,7 +48,7 @@ async def test_a_gap_is_in_the_batch_of_the_trades_that_follow_it(autojump_clock
         await desk.give(2)
         batch = await desk.batch()
         assert batch.ticks == 2
-        assert [(gap.symbol, gap.status, gap.from_ns) for gap in batch.gaps] == [(SYMBOL, GapStatus.OPEN, DOWN_NS)]
+        assert [(gap.symbol, gap.status, gap.from_ns) for gap in batch.gaps] == [(SYMBOL, GapStatus.OPEN, NS)]
         nursery.cancel_scope.cancel()
 
 
