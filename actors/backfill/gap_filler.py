@@ -103,7 +103,8 @@ class GapFiller:
         """Handles a market that is delivered again without a trade: the history shows whether there was one.
 
         If it has trades from after the market was delivered again, the feed withholds them: they are fetched from
-        the history periodically, and the gap stays open, until the stalled feed is replaced.
+        the history periodically, and the gap stays open, until the stalled feed is replaced. It stays open too
+        if the feed was lost or replaced during the request: what was traded until it was back may be missing.
         """
         gap, limits = job.gap, self._limits
         assert gap.from_ns is not None
@@ -112,9 +113,11 @@ class GapFiller:
         if until_ns <= from_ns:  # by clocks that cannot be right
             job.pause(limits.substitute_s, "waits until the clock has passed the last trade")
             return
+        settled_ns = self._continuity.settled_ns(gap)
         wanted = TradeRange(from_ns=from_ns, to_ns=until_ns)
         result = await fetcher.fetch(market, wanted, partial(self._store, job), limits.round_budget)
-        in_place = feed_withholds(self._continuity, gap) or self._continuity.settled_ns(gap) is None
+        delivered = settled_ns is not None and settled_ns == self._continuity.settled_ns(gap)
+        in_place = not delivered or feed_withholds(self._continuity, gap)
         if in_place and (result.complete or (result.final and result.count)):  # older trades are unavailable
             job.from_ns = until_ns - CLOCKS_NS
             job.pause(limits.substitute_s, "fetched from the history instead of the feed")

@@ -1,6 +1,7 @@
 """Gaps are filled round after round: what one round did not bring is fetched in the next."""
 
 import time
+from collections.abc import Callable
 
 import pytest
 import trio
@@ -9,11 +10,11 @@ from actors.backfill.fetcher import FetchResult, Store
 from actors.continuity.continuity import Continuity
 from actors.exchanges.contract.feed import MS, Market
 from actors.exchanges.contract.history import TradeRange
-from actors.model.records import GapReason, GapStatus
+from actors.model.records import GapReason, GapRow, GapStatus
 from actors.model.ticks import Block, IdPromise
 from supervisor import Context
 from tests.harness.backfill_parts import BackfillParts, MadeUpHistory
-from tests.harness.continuity_rows import BTC, T0_NS, admit, block_of, tick
+from tests.harness.continuity_rows import BTC, T0_NS, admit, block_of, newest, tick
 
 ROUND_ROWS = 500  # five of OKX's pages
 MISSING = 20_000
@@ -54,6 +55,27 @@ class Trading(MadeUpHistory):
         last = 1 + int(trio.current_time() - self.began)
         await store(block_of([(BTC, str(n), T0_NS + n * 1000 * MS) for n in range(2, last)], "backfill"))
         return FetchResult(count=last, complete=True)
+
+
+class Interrupted(MadeUpHistory):
+    """Has no trade, except those of `trades`. While it answers the first time, `meanwhile` happens."""
+
+    def __init__(self, meanwhile: Callable[[], None], answers: tuple[FetchResult, ...] = ()) -> None:
+        self._meanwhile, self._answers = meanwhile, list(answers)
+        self.asked: list[TradeRange] = []
+        self.trades: list[tuple[str, str, int]] = []
+
+    async def fetch(self, market: Market, wanted: TradeRange, store: Store, budget: object) -> FetchResult:
+        assert wanted.from_ns is not None
+        assert wanted.to_ns is not None
+        self.asked.append(wanted)
+        found = [row for row in self.trades if wanted.from_ns <= row[2] <= wanted.to_ns]
+        await trio.sleep(8)
+        if len(self.asked) == 1:
+            self._meanwhile()
+        if found:
+            await store(block_of(found, "backfill"))
+        return self._answers.pop(0) if self._answers else FetchResult(count=len(found), complete=True)
 
 
 async def until_filled(parts: BackfillParts, continuity: Continuity, history: MadeUpHistory) -> None:
@@ -120,3 +142,51 @@ async def test_what_a_stalled_feed_does_not_bring_is_taken_from_the_history_unti
     assert len(stored) == len(set(stored)) and len(stored) > 45
     assert [gap.status for gap in continuity.unfinished()] == [GapStatus.OPEN]
     assert 5 < len(asked) < 15 and asked[-1].from_ns is not None and asked[-1].from_ns > T0_NS + 30_000 * MS
+
+
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Wall time goes with trio's clock, from T0_NS on."""
+    began = trio.current_time()
+    monkeypatch.setattr(time, "time_ns", lambda: T0_NS + int((trio.current_time() - began) * 1e9))
+    return time.time_ns
+
+
+async def filled_within(parts: BackfillParts, history: MadeUpHistory, seconds: float) -> list[GapRow]:
+    """The newest states of the gaps after so long."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(parts.worker(history).run, Context("x:backfill"))
+        await trio.sleep(seconds)
+        nursery.cancel_scope.cancel()
+    return list(newest(gap for chunk in await parts.sent() for gap in chunk.gaps).values())
+
+
+def again(continuity: Continuity, session: int) -> None:
+    """The connection is lost, and the next one delivers the market."""
+    continuity.disconnected([BTC], time.time_ns(), session=session)
+    continuity.connected([BTC], time.time_ns(), session + 1)
+
+
+@pytest.mark.parametrize("promise", [IdPromise.OPAQUE, IdPromise.INCREASING, IdPromise.NONE])
+@pytest.mark.parametrize("stalled", [False, True])
+async def test_an_outage_does_not_end_before_a_connection_that_came_while_the_history_was_asked(
+    promise: IdPromise, stalled: bool, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_ns, continuity = clock(monkeypatch), Continuity("x", {BTC: promise})
+    continuity.connected([BTC], T0_NS, 1)
+    admit(continuity, [1])
+    await trio.sleep(5)
+
+    def missed() -> None:
+        history.trades.append((BTC, "2", now_ns()))
+        again(continuity, 2)
+
+    history = Interrupted(missed)
+    if stalled:  # the connection stays, until another takes over
+        continuity.suspect(BTC, now_ns(), GapReason.STALL)
+    else:
+        again(continuity, 1)
+    parts = BackfillParts(continuity, BTC)
+    (gap,) = await filled_within(parts, history, 60)
+    assert gap.status is GapStatus.FILLED and gap.recovered == 1
+    assert gap.to_ns is not None and gap.to_ns > history.trades[0][2]
+    assert history.asked[-1].from_ns is not None and history.asked[-1].from_ns <= history.trades[0][2]
