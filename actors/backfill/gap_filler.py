@@ -27,7 +27,8 @@ class GapJob(FetchJob, kw_only=True):
     gap: GapRow
     recovered: int = 0
     left: list[TradeRange] = field(default_factory=list)  # for the next round, if ids do not show what is left
-    from_ns: int = 0  # of an outage without an end: older trades are fetched
+    from_ns: int = 0  # of an outage without an end: older trades are fetched ...
+    incomplete: bool = False  # ... except for some that the history does not have
 
 
 class GapFiller:
@@ -119,13 +120,13 @@ class GapFiller:
         delivered = settled_ns is not None and settled_ns == self._continuity.settled_ns(gap)
         in_place = not delivered or feed_withholds(self._continuity, gap)
         if in_place and (result.complete or (result.final and result.count)):  # older trades are unavailable
-            job.from_ns = until_ns - CLOCKS_NS
+            job.from_ns, job.incomplete = until_ns - CLOCKS_NS, job.incomplete or not result.complete
             job.pause(limits.substitute_s, "fetched from the history instead of the feed")
             return
-        if result.complete:
+        if result.complete and not job.incomplete:
             self._continuity.ended(gap.gap_id, until_ns, job.recovered, time.time_ns())
-        elif result.final or not job.failed(limits, result.reason, result.retry_after_s):
-            job.due = math.inf
+        elif result.complete or result.final or not job.failed(limits, result.reason, result.retry_after_s):
+            job.due = math.inf  # the next trade ends the gap, and with it the whole range is judged
 
 
 def ranges_of(gap: GapRow, missing_ids: Sequence[tuple[int, int]], history: History) -> list[TradeRange]:

@@ -61,7 +61,7 @@ class Interrupted(MadeUpHistory):
     """Has no trade, except those of `trades`. While it answers the first time, `meanwhile` happens."""
 
     def __init__(self, meanwhile: Callable[[], None], answers: tuple[FetchResult, ...] = ()) -> None:
-        self._meanwhile, self._answers = meanwhile, list(answers)
+        self._meanwhile, self.answers = meanwhile, list(answers)
         self.asked: list[TradeRange] = []
         self.trades: list[tuple[str, str, int]] = []
 
@@ -75,7 +75,7 @@ class Interrupted(MadeUpHistory):
             self._meanwhile()
         if found:
             await store(block_of(found, "backfill"))
-        return self._answers.pop(0) if self._answers else FetchResult(count=len(found), complete=True)
+        return self.answers.pop(0) if self.answers else FetchResult(count=len(found), complete=True)
 
 
 async def until_filled(parts: BackfillParts, continuity: Continuity, history: MadeUpHistory) -> None:
@@ -190,3 +190,24 @@ async def test_an_outage_does_not_end_before_a_connection_that_came_while_the_hi
     assert gap.status is GapStatus.FILLED and gap.recovered == 1
     assert gap.to_ns is not None and gap.to_ns > history.trades[0][2]
     assert history.asked[-1].from_ns is not None and history.asked[-1].from_ns <= history.trades[0][2]
+
+
+async def test_an_outage_whose_older_trades_the_history_lacks_is_not_filled_by_its_newer_ones(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_ns, continuity = clock(monkeypatch), Continuity("x", {BTC: IdPromise.OPAQUE})
+    continuity.connected([BTC], T0_NS, 1)
+    admit(continuity, [1])
+    await trio.sleep(5)
+    continuity.suspect(BTC, now_ns(), GapReason.STALL)
+    too_old = FetchResult(count=1, complete=False, reason="nothing before that", final=True)
+    history = Interrupted(lambda: again(continuity, 2), (too_old,))
+    history.trades.append((BTC, "5", now_ns()))
+    parts = BackfillParts(continuity, BTC)
+    gaps = await filled_within(parts, history, 60)
+    assert len(history.asked) > 1
+    assert {gap.status for gap in gaps} == {GapStatus.OPEN}
+    continuity.deduplicator.admit(block_of([(BTC, "6", now_ns())]), 0, None, 60.0, session=3)
+    history.answers = [too_old]
+    (gap,) = await filled_within(parts, history, 60)
+    assert gap.status is GapStatus.PARTIAL
