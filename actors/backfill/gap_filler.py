@@ -57,7 +57,7 @@ class GapFiller:
 
     def _job(self, gap: GapRow) -> GapJob:
         job = self._jobs.get(gap.gap_id)
-        if job is None or job.gap.bounded != gap.bounded:  # its end is known now: another range
+        if job is None or not job.gap.same_range(gap):  # its end is known now, or it begins earlier
             return GapJob(symbol=gap.symbol, gap=gap, recovered=job.recovered if job else 0)
         job.gap = gap
         return job
@@ -76,6 +76,9 @@ class GapFiller:
         gap, before, store = job.gap, job.recovered, partial(self._store, job)
         parts = job.left or ranges_of(gap, self._continuity.missing_ids(gap.gap_id), self._history)
         results = [await fetcher.fetch(market, part, store, self._limits.round_budget) for part in parts]
+        now = self._continuity.gap(gap.gap_id)
+        if now is None or not now.same_range(gap):  # it is closed, or the next round requests its new range
+            return
         if not self._continuity.counts(gap.symbol):  # ids do not show what is left: the pages so far do
             unfinished = [result for result in results if not (result.complete or result.final)]
             job.left = [result.remaining for result in unfinished if result.remaining is not None]

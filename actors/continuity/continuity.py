@@ -305,6 +305,10 @@ class Continuity:
         """
         return now_ns + self.deduplicator.lead.greatest_ns
 
+    def gap(self, gap: str) -> GapRow | None:
+        """The newest state of a gap that may still change."""
+        return self._book.get(gap)
+
     def unfinished(self) -> list[GapRow]:
         """The open gaps, oldest first; those that are not `bounded` end with the next trade."""
         return self._book.unfinished()

@@ -65,6 +65,10 @@ class GapRow:
         """Whether its end is known, so that a backfill can tell when it is complete."""
         return self.to_ns is not None
 
+    def same_range(self, other: "GapRow") -> bool:
+        """Whether both states of a gap have the same ends, as far as times tell."""
+        return (self.from_ns, self.to_ns) == (other.from_ns, other.to_ns)
+
     def spans(self, trade_id: str | None, time_ns: int | None) -> bool:
         """Whether a trade that is not stored would lie in it: by its id if ids are numbers, else by its time."""
         low, high, number = decimal(self.from_id), decimal(self.to_id), decimal(trade_id)

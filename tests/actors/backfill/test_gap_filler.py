@@ -8,13 +8,14 @@ import trio
 
 from actors.backfill.fetcher import FetchResult, Store
 from actors.continuity.continuity import Continuity
+from actors.continuity.tracker_state import TrackerState
 from actors.exchanges.contract.feed import MS, Market
 from actors.exchanges.contract.history import TradeRange
 from actors.model.records import GapReason, GapRow, GapStatus
 from actors.model.ticks import Block, IdPromise
 from supervisor import Context
 from tests.harness.backfill_parts import BackfillParts, MadeUpHistory
-from tests.harness.continuity_rows import BTC, T0_NS, admit, block_of, newest, tick
+from tests.harness.continuity_rows import BTC, SECOND_NS, T0_NS, admit, block_of, newest, tick
 
 ROUND_ROWS = 500  # five of OKX's pages
 MISSING = 20_000
@@ -211,3 +212,26 @@ async def test_an_outage_whose_older_trades_the_history_lacks_is_not_filled_by_i
     history.answers = [too_old]
     (gap,) = await filled_within(parts, history, 60)
     assert gap.status is GapStatus.PARTIAL
+
+
+async def test_a_gap_that_turns_out_to_begin_earlier_while_the_history_is_asked_is_asked_for_again(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process had the file open at the start: what is stored becomes known later."""
+    now_ns, continuity = clock(monkeypatch), Continuity("x", {BTC: IdPromise.OPAQUE})
+    newest_stored = TrackerState("x", BTC, "1", T0_NS - 60 * SECOND_NS)
+    continuity.go_blind([BTC], T0_NS - SECOND_NS, T0_NS)
+    continuity.connected([BTC], T0_NS, 1)
+    await trio.sleep(5)
+    asked_of = continuity.blind
+
+    def known() -> None:
+        continuity.restore_late([newest_stored], asked_of, now_ns())
+
+    history = Interrupted(known)
+    history.trades.append((BTC, "2", T0_NS - 30 * SECOND_NS))
+    continuity.deduplicator.admit(block_of([(BTC, "3", now_ns())]), 0, None, 5.0, session=1)
+    asked_of = continuity.blind
+    parts = BackfillParts(continuity, BTC)
+    (gap,) = await filled_within(parts, history, 60)
+    assert (gap.status, gap.recovered, gap.from_ns) == (GapStatus.FILLED, 1, T0_NS - 60 * SECOND_NS)
