@@ -218,6 +218,7 @@ class ExchangeRecorder:
             reject=delivery.reject,
             settle_s=limits.settle_s,
             now_ns=lambda: self.continuity.exchange_ns(time.time_ns()),
+            promises=self.continuity.promises,
         )
         markets, continuity, pool = self._by_symbol, self.continuity, self.pool
         return BackfillWorker(

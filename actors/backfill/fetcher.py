@@ -1,7 +1,7 @@
 """Fetches a range of one market from the exchange's history, page by page, until it is complete."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 
 import trio
@@ -10,15 +10,18 @@ from msgspec.structs import replace
 
 from actors.backfill.paging import Progress
 from actors.backfill.rest_client import Answer, RestClient
+from actors.continuity.twins import COMPOSITE
 from actors.exchanges.contract.feed import Market
 from actors.exchanges.contract.feed_helpers import S_NS
 from actors.exchanges.contract.history import Garbled, History, Kind, OddRow, Page, Query, Refused, TradeRange
-from actors.model.ticks import OFF_BOOK, Block, Reject
+from actors.model.ticks import OFF_BOOK, Block, IdPromise, Reject
 from supervisor import MisconfiguredError, TransientError
 
 # Histories are fed from a database and lag behind the stream: the newest trades may be missing.
 SETTLE_S = 2.0
 PART_ROWS = 1000  # stored at once: a row takes up to 50 us, and a page of some exchanges has a day's trades
+
+NO_PROMISES: Mapping[str, IdPromise] = {}
 
 Store = Callable[[Block], Awaitable[None]]
 
@@ -64,7 +67,8 @@ class Fetcher:
 
     On channels in `history.aggregated` a row of the stream holds several of the trades fetched here: the range must
     leave out the ids inside such rows (see History). Rows are stored once per call; continuity drops trades that
-    the stream delivered too.
+    the stream delivered too. Where ids do not identify a trade, as `promises` tells by symbol, rows of overlapping
+    pages are passed to it again.
     """
 
     def __init__(
@@ -77,7 +81,9 @@ class Fetcher:
         reject: Callable[[Reject], None],
         settle_s: float = SETTLE_S,
         now_ns: Callable[[], int] = time.time_ns,
+        promises: Mapping[str, IdPromise] = NO_PROMISES,
     ) -> None:
+        self._promises = promises
         self._exchange, self._history, self._channel = exchange, history, channel
         self.rest, self._reject, self._settle_s, self._now_ns = rest, reject, settle_s, now_ns
 
@@ -96,7 +102,9 @@ class Fetcher:
             # An end in the future means a wrong clock: the trade that ends the gap has already arrived.
             ahead_s = min(0.0, (trade_range.to_ns - self._now_ns()) / S_NS)
             await trio.sleep(max(0.0, ahead_s + self._settle_s))
-        run = _Run(self._history, self._exchange, market, self._channel, trade_range, self._now_ns)
+        shared_ids = self._promises.get(market.symbol) in COMPOSITE
+        progress = Progress(self._history, trade_range, shared_ids=shared_ids)
+        run = _Run(progress, self._exchange, market, self._channel, self._now_ns)
         try:
             while run.pages < budget.pages and run.searches < budget.searches:
                 odd, block = await self.rest.get(self._history.request(run.query), run.read)
@@ -138,18 +146,20 @@ class _Run:
 
     def __init__(
         self,
-        history: History,
+        progress: Progress,
         exchange: str,
         market: Market,
         channel: str,
-        trade_range: TradeRange,
         now_ns: Callable[[], int],
     ) -> None:
-        self._exchange, self._now_ns = exchange, now_ns
+        self.progress, self._exchange, self._now_ns = progress, exchange, now_ns
         self.query = Query(
-            market=market, channel=channel, trade_range=trade_range, rows=history.page_rows, now_ns=now_ns()
+            market=market,
+            channel=channel,
+            trade_range=progress.trade_range,
+            rows=progress.history.page_rows,
+            now_ns=now_ns(),
         )
-        self.progress = Progress(history, trade_range)
         self.pages = self.searches = 0
         self.over = False
         self._odd: list[str] = []

@@ -1,5 +1,7 @@
 """Tracks the pages of one range: which rows are wanted, whether both ends are reached, and what is left."""
 
+from collections import Counter
+
 from actors.exchanges.contract.history import History, Page, TradeRange, id_number
 
 
@@ -7,10 +9,14 @@ class Progress:
     """The progress of one range over its pages.
 
     All ids of the pages are kept, which the budget of a call bounds: a trade that arrives twice counts once.
+
+    With `shared_ids`, several trades may have one id, and even be equal in every field. Pages overlap, so which of
+    them have come before shows only by their number within one page: each page's are wanted whole, as continuity
+    counts them (see twins). They are counted once.
     """
 
-    def __init__(self, history: History, trade_range: TradeRange) -> None:
-        self.history, self.trade_range = history, trade_range
+    def __init__(self, history: History, trade_range: TradeRange, *, shared_ids: bool = False) -> None:
+        self.history, self.trade_range, self._shared_ids = history, trade_range, shared_ids
         # The exchange chose where the pages begin: at the requested time, or at the newest trade.
         self.low_met = not history.newest_first and trade_range.from_id is None
         self.high_met = history.newest_first and trade_range.to_id is None
@@ -18,6 +24,7 @@ class Progress:
         self.distinct = 0  # the part of `count` with numeric ids
         self.reached: tuple[int | None, int | None] | None = None  # id and time of the furthest row so far
         self._ids: set[str] = set()
+        self._most: Counter[tuple[object, ...]] = Counter()  # of each trade, how many one page had at most
 
     @property
     def arrived(self) -> bool:
@@ -31,16 +38,25 @@ class Progress:
         for at, (id_, time) in enumerate(zip(ids, times, strict=True)):
             if self._inside(id_, time) and (id_ is None or id_ not in self._ids):
                 wanted.append(at)
-            if id_ is not None:
+            if id_ is not None and not self._shared_ids:
                 self._ids.add(id_)
         self._meet(page)
-        self.count += len(wanted)
+        self.count += self._more(page, wanted) if self._shared_ids else len(wanted)
         self.distinct += sum(1 for at in wanted if id_number(ids[at]) is not None)
         if self.history.newest_first:
             wanted.reverse()
         if ids:  # pages are in order, so the last row is the furthest
             self.reached = (id_number(ids[-1]), times[-1])
         return wanted
+
+    def _more(self, page: Page, wanted: list[int]) -> int:
+        """How many of the page's wanted rows no earlier page had."""
+        trades = page.trades
+        columns = trades.trade_id, trades.exchange_ns, trades.price, trades.volume, trades.side
+        found = Counter(tuple(column[at] for column in columns) for at in wanted)
+        before = self._most.total()
+        self._most |= found
+        return self._most.total() - before
 
     def exhausted(self) -> None:
         """There is no next page. Going forwards, this was the newest trade: nothing lies between it and now."""
@@ -65,6 +81,8 @@ class Progress:
         if self.reached is None:
             return self.trade_range
         (id_, time), old = self.reached, self.trade_range
+        if self._shared_ids:  # others with this id may be left, which time finds
+            id_ = None
         if self.history.newest_first:
             low, high = old.from_id, old.to_id if id_ is None else id_ - 1
             from_ns, to_ns = old.from_ns, _bounded(time, old.from_ns, None)

@@ -20,8 +20,8 @@ _rows = msgspec.json.Decoder(list[Trade])
 
 
 def request(query: Query) -> RestRequest:
-    """Both times are inclusive. A cursor is the time of a page's last trade and how many of that time there
-    were."""
+    """Both times are inclusive. A cursor is the time of a page's last trade, and how many trades of that time to
+    pass over, if any."""
     trade_range = query.trade_range
     if trade_range.from_ns is None:
         raise Refused("bitmex's history is asked by time, and no time is known for this range")
@@ -51,8 +51,12 @@ def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
     last = rows.sound[-1].time
     if last < start:
         raise Garbled(f"the rows end at {last}, before what was asked for ({start})")
-    same = sum(1 for row in rows.sound if row.time == last) + (int(skipped or "0") if last == start else 0)
-    return Page(rows.trades, f"{last} {same}", rows.odd)
+    # The page may have been cut between fills of one time, of which some may be equal: only in one page can they be
+    # counted. So the next page begins with all of them, unless this one has no others.
+    same = sum(1 for row in rows.sound if row.time == last)
+    if same < len(rows.sound):
+        return Page(rows.trades, last, rows.odd)
+    return Page(rows.trades, f"{last} {same + (int(skipped or '0') if last == start else 0)}", rows.odd)
 
 
 def inside_error(body: bytes) -> bool:

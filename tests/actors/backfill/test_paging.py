@@ -99,6 +99,16 @@ def test_a_time_is_met_only_by_what_lies_past_it() -> None:
     assert progress.complete
 
 
+def test_trades_that_share_an_id_are_wanted_with_each_page_and_counted_once() -> None:
+    """Which of several equal ones came before shows only by their number within a page."""
+    progress = Progress(_history(newest_first=True, dense=False), TradeRange(from_ns=5, to_ns=9), shared_ids=True)
+    assert len(progress.take(_page([9, 8, 8]))) == 3 and progress.count == 3
+    assert progress.remaining() == TradeRange(from_ns=5, to_ns=8)  # there may be more of this id
+    assert len(progress.take(_page([8, 8, 8, 7]))) == 4 and progress.count == 5
+    progress.take(_page([7, 4]))
+    assert progress.complete and progress.count == 5
+
+
 def test_wrong_ranges_and_limits_are_refused_at_once() -> None:
     with pytest.raises(ValueError, match="first id or a first time"):
         TradeRange(to_id=5)

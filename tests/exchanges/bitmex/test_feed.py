@@ -35,10 +35,13 @@ def test_settlements_without_a_side_are_kept_and_spot_is_counted_in_base() -> No
     assert block.side == [None, None, "buy"] and block.volume == ["8000", "8000", "0.1032864"]
 
 
-def test_a_page_that_ends_within_a_millisecond_goes_on_behind_what_it_had_of_it() -> None:
+def test_after_a_page_that_ends_within_a_millisecond_all_of_that_comes_again_or_what_is_behind_it() -> None:
     history, wanted = history_of("bitmex"), TradeRange(from_ns=NOW_NS)
     early = row(timestamp="2026-09-02T07:34:37.308Z")
     page = history.page(json.dumps([early, row(), row()]).encode(), {}, query_of("bitmex", wanted, rows=3))
+    assert page.cursor == "2026-09-02T07:34:37.309Z"
+    whole = query_of("bitmex", wanted, page.cursor, rows=2)
+    page = history.page(json.dumps([row(), row()]).encode(), {}, whole)
     assert page.cursor == "2026-09-02T07:34:37.309Z 2"
     following = query_of("bitmex", wanted, page.cursor, rows=2)
     assert history.page(json.dumps([row(), row()]).encode(), {}, following).cursor == "2026-09-02T07:34:37.309Z 4"
