@@ -2,6 +2,8 @@
 
 from collections.abc import Awaitable, Callable, Container
 
+import trio
+
 from actors.backfill.stored_trades import StoredTrades
 from actors.continuity.continuity import Continuity
 from actors.continuity.deduplicator import Known
@@ -34,22 +36,31 @@ class Delivery:
         self._reporter, self._stored_trades, self._flush = reporter, stored_trades, flush
         self._rejected = set[int]()
 
-    async def store_missing(self, block: Block) -> int:
+    async def store_missing(self, block: Block, *, vanished: bool = False) -> int:
         """Stores rows that continuity considers missing; returns their number. Raises DatabaseLocked.
 
-        Ids without a sequence are remembered for a short time only, so the file is queried for these rows.
+        Ids without a sequence are remembered for a short time only, so the file is queried for these rows. It also
+        decides about rows of a gap whose trades have `vanished`: continuity remembers them as stored.
         """
-        symbol = block.symbol[0]
+        symbol, deduplicator = block.symbol[0], self._continuity.deduplicator
         known: Container[str] = ()
-        if self._continuity.deduplicator.composite(symbol):
+        gone: set[str] = set()
+        if deduplicator.composite(symbol):
             await self.settle()
-            known = await self._stored_trades.twins(symbol, block)
+            known = await self._stored_trades.twins(symbol, block, alone=vanished)
         elif not self._continuity.counts(symbol) or self._continuity.doubts(symbol):
-            await self.settle()
-            known = Known(await self._stored_trades.stored(symbol, block))
-        self._continuity.deduplicator.has_off_book |= OFF_BOOK in block.source
+            remembered = deduplicator.remembered(block) if vanished else set()
+            await self.settle()  # what was on its way is stored by now
+            stored = await self._stored_trades.stored(symbol, block)
+            known, gone = Known(stored), remembered - stored
+        deduplicator.has_off_book |= OFF_BOOK in block.source
         fetched = len(block)
-        return await self.store(block, fetched, admit(self._continuity, block, 0, known=known))
+        if gone:
+            snapshot = deduplicator.snapshot(symbol)
+            copies = deduplicator.admit_again(block, snapshot, known, trio.current_time(), gone=gone)
+        else:
+            copies = admit(self._continuity, block, 0, known=known)
+        return await self.store(block, fetched, copies)
 
     async def store(self, block: Block, fetched: int, copies: int) -> int:
         """Counts and sends the fetched rows that continuity has just kept; returns their number.

@@ -70,7 +70,8 @@ class GapFiller:
             await self._look_for_end(job, market, fetcher)
 
     async def _store(self, job: GapJob, block: Block) -> None:
-        job.recovered += await self._delivery.store_missing(block)
+        vanished = job.gap.reason is GapReason.VANISHED
+        job.recovered += await self._delivery.store_missing(block, vanished=vanished)
 
     async def _fill(self, job: GapJob, market: Market, fetcher: Fetcher) -> None:
         gap, before, store = job.gap, job.recovered, partial(self._store, job)

@@ -61,6 +61,6 @@ class CompositeTracker(UnsequencedTracker):
         twin = twin_of_row(row)
         return self._recent.holds(nth_key(twin, self._twins.next_live(row, twin)), file_ns(row.time_ns))
 
-    def remembers(self, trade_id: str | None, time_ns: int | None) -> bool:
-        del trade_id, time_ns
+    def remembers(self, trade_id: str | None, time_ns: int | None, slack_ns: int = 0) -> bool:
+        del trade_id, time_ns, slack_ns
         return False

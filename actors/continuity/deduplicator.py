@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from actors.continuity.clock_lead import Lead
 from actors.continuity.composite import CompositeTracker
 from actors.continuity.gap_log import GapLog
-from actors.continuity.row import Decided, Refused, Row, Verdict
+from actors.continuity.row import HISTORY_SLACK_NS, Decided, Refused, Row, Verdict
 from actors.continuity.sequenced import SPAN_SURE, SequencedTracker
 from actors.continuity.tracker import Shared, Tracker
 from actors.continuity.tracker_state import Snapshot
@@ -223,7 +223,11 @@ class Deduplicator:
     def remembered(self, block: Block) -> set[str]:
         """The ids of these rows that make `admit_again` treat them as copies: on their way, or stored."""
         rows = zip(block.symbol, block.trade_id, block.exchange_ns, strict=True)
-        return {one for symbol, one, time_ns in rows if one and self.trackers[symbol].remembers(one, time_ns)}
+        return {
+            one
+            for symbol, one, time_ns in rows
+            if one and self.trackers[symbol].remembers(one, time_ns, HISTORY_SLACK_NS)
+        }
 
     def admit_again(
         self,

@@ -87,9 +87,9 @@ class Tracker:
         del snapshot
         return self.admit(row)
 
-    def remembers(self, trade_id: str | None, time_ns: int | None) -> bool:
+    def remembers(self, trade_id: str | None, time_ns: int | None, slack_ns: int = 0) -> bool:
         """Whether `readmit` would treat a row as on its way because its id is known."""
-        del trade_id, time_ns
+        del trade_id, time_ns, slack_ns
         return False
 
     def knows(self, row: Row) -> bool:

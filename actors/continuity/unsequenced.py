@@ -214,8 +214,8 @@ class UnsequencedTracker(Tracker):
             self.symbol, GapReason.OVERFLOW, now_ns, at_ns=now_ns, from_id=None, from_ns=from_ns, to_ns=to_ns
         )
 
-    def remembers(self, trade_id: str | None, time_ns: int | None) -> bool:
-        return trade_id is not None and self._recent.holds(hash(trade_id), time_ns)
+    def remembers(self, trade_id: str | None, time_ns: int | None, slack_ns: int = 0) -> bool:
+        return trade_id is not None and self._recent.holds(hash(trade_id), time_ns, slack_ns)
 
     def _admit_nameless(self, row: Row) -> Verdict:
         """A row without an id where there should be one: taken, unless it is sent again."""

@@ -2,19 +2,23 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
+import duckdb
 import pytest
 import trio
 
 from actors.backfill.fetcher import FetchResult, Store
 from actors.continuity.continuity import Continuity
 from actors.continuity.tracker_state import TrackerState
+from actors.continuity.twins import COMPOSITE
 from actors.exchanges.contract.feed import MS, Market
 from actors.exchanges.contract.history import TradeRange
 from actors.model.records import GapReason, GapRow, GapStatus
 from actors.model.ticks import Block, IdPromise
 from supervisor import Context
 from tests.harness.backfill_parts import BackfillParts, MadeUpHistory
+from tests.harness.continuity_file import new_file, put_tick
 from tests.harness.continuity_rows import BTC, SECOND_NS, T0_NS, admit, block_of, newest, tick
 
 ROUND_ROWS = 500  # five of OKX's pages
@@ -235,3 +239,37 @@ async def test_a_gap_that_turns_out_to_begin_earlier_while_the_history_is_asked_
     parts = BackfillParts(continuity, BTC)
     (gap,) = await filled_within(parts, history, 60)
     assert (gap.status, gap.recovered, gap.from_ns) == (GapStatus.FILLED, 1, T0_NS - 60 * SECOND_NS)
+
+
+@pytest.mark.parametrize("promise", [IdPromise.OPAQUE, IdPromise.INCREASING, IdPromise.REPEATED, IdPromise.NONE])
+@pytest.mark.parametrize("late_s", [0, 30])
+async def test_stored_trades_that_are_lost_are_fetched_although_they_are_remembered(
+    promise: IdPromise, late_s: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A history's times may differ from the stream's where ids identify trades."""
+    if promise in COMPOSITE and late_s:
+        return
+    rows = [(BTC, None if promise is IdPromise.NONE else str(n), T0_NS + n * SECOND_NS) for n in range(1, 300)]
+    continuity, file = Continuity("x", {BTC: promise}), new_file()
+
+    async def consult(question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
+        return question(file)
+
+    continuity.deduplicator.admit(block_of(rows), 0, None, 0.0)
+    for row in rows[:100] + rows[200:]:
+        put_tick(file, row[1], row[2])
+    from_ns, to_ns = rows[99][2], rows[200][2]
+    gap = GapRow(1, "g", "x", BTC, GapReason.VANISHED, 1, from_id=None, from_ns=from_ns, to_ns=to_ns, missing=100)
+    assert continuity.vanished(gap)
+    again = [(symbol, trade_id, at_ns + late_s * SECOND_NS) for symbol, trade_id, at_ns in rows[98:202]]
+
+    class Whole(MadeUpHistory):
+        async def fetch(self, market: Market, wanted: TradeRange, store: Store, budget: object) -> FetchResult:
+            await store(block_of(again, "backfill"))
+            return FetchResult(count=len(again), complete=True)
+
+    parts = BackfillParts(continuity, BTC, consult=consult)
+    await until_filled(parts, continuity, Whole())
+    sent = await parts.sent()
+    assert [made for chunk in sent for made in chunk.block.exchange_ns] == [row[2] for row in again[2:102]]
+    assert [(gap.status, gap.recovered) for chunk in sent for gap in chunk.gaps][-1] == (GapStatus.FILLED, 100)
