@@ -51,6 +51,9 @@ class Subscription:
     If the refusal names one market, the others of its request may still get their answer: those that do not are
     requested again by themselves.
 
+    If the exchange has ended a subscription, only an answer to a later request shows that there is one again: data
+    and answers that arrive before may still be those of the ended one. Without an answer in time, data shows it.
+
     If an unknown market would end the connection, `set_aside` remembers such markets across connections.
     """
 
@@ -72,7 +75,7 @@ class Subscription:
         self._stood_since: dict[str, float] = {}
         # no request before this time, because of the rate; how often in a row
         self._held_until, self._holds = -1.0, 0
-        self._ended: set[str] = set()  # not requested since the exchange ended them: trades are no confirmation
+        self._ended: set[str] = set()  # ended, and no request since then has been answered: trades prove nothing
         self._listed: set[str] = set()  # what this connection is subscribed to, according to the exchange
         self._waiting = {native: _Waiting(-1.0, self._all, again=False) for native in self._all}
         self.pending = dict.fromkeys(natives)  # in order; markets that wait for an answer, or to be requested again
@@ -118,13 +121,17 @@ class Subscription:
         """Whether a request can be sent so that, if the connection ends because of it, the cause is unambiguous."""
         if not self._dialect.bad_symbol_closes:
             return True
-        accepted = self._set_aside.accepted
-        on_way = [natives for one in self._open.values() if one.sent_at is not None for natives in one.left]
+        accepted, on_way = self._set_aside.accepted, self._on_way()
         return not on_way or accepted.issuperset((*on_way, *request.natives))
+
+    def _on_way(self) -> set[str]:
+        """The markets whose requests have been sent, and have no answer yet."""
+        return {native for one in self._open.values() if one.sent_at is not None for native in one.left}
 
     def _assume(self, request: Request) -> None:
         """No answer will arrive: these markets count as requested, and are confirmed by their first trades."""
         self.answered = True
+        self._ended.difference_update(request.natives)
         for native in request.natives:
             if native in self.pending:
                 del self.pending[native]
@@ -174,7 +181,6 @@ class Subscription:
     def _ask(self, natives: Sequence[str]) -> None:
         for native in natives:
             del self._waiting[native]
-            self._ended.discard(native)
         if self._dialect.request_replaces:
             natives = [native for native in self._all if native not in self._waiting]
         for request_id, opened in list(self._open.items()):
@@ -236,6 +242,7 @@ class Subscription:
             if opened.sent_at is None or now - opened.sent_at <= self._dialect.ack_s:
                 continue
             opened.sent_at = None
+            self._ended -= opened.left
             left = opened.left - self._waiting.keys()
             late = tuple(native for native in opened.request.natives if native in left)
             self.unanswered.update((native, None) for native in late if native in self.pending)
@@ -268,8 +275,14 @@ class Subscription:
             gone, self._listed = self._listed - set(ack.natives), self._ours & set(ack.natives)
         opened = None if ack.whole else self._meant(ack)
         whole_request = opened is not None and not ack.only
-        self._settle(ack.natives or (opened.request.natives if opened and whole_request else ()), now)
+        natives = ack.natives or (opened.request.natives if opened and whole_request else ())
+        self._answered(natives)
+        self._settle(self.proved(natives), now)
         return gone
+
+    def _answered(self, natives: Iterable[str]) -> None:
+        """Requests for these are answered: whatever it had sent of ended subscriptions arrived before that."""
+        self._ended -= self._on_way().intersection(natives)
 
     def left_out(self, ack: Ack) -> tuple[str, ...]:
         """The markets of its request that do not exist, as the answer names all that do."""
@@ -289,6 +302,7 @@ class Subscription:
         natives = [native for native in refusal.natives or asked if native in self._ours]
         if not refusal.natives:
             natives = [native for native in natives if native not in self.confirmed]
+        self._answered(natives)
         for request_id, one in list(self._open.items()):
             one.left -= set(natives) if one is opened or refusal.natives else set()
             if not one.left:
@@ -335,6 +349,7 @@ class Subscription:
                 self.held.setdefault(native, refusal.reason)
         held: list[str] = []
         for natives, group in about:
+            self._answered(natives)
             for native in natives:
                 if native in self._ours and native not in self.confirmed and native not in self._waiting:
                     self._waiting[native] = _Waiting(self._held_until, group, again=True)
@@ -363,7 +378,7 @@ class Subscription:
         return ended
 
     def proved(self, natives: Iterable[str]) -> set[str]:
-        """Those of these markets with trades that are subscribed: trades of one that the exchange ended may still
+        """Those of these markets with trades that are subscribed: trades of a subscription that has ended may still
         be on their way.
         """
         return set(natives) - self._ended
@@ -382,7 +397,6 @@ class Subscription:
         for native in settled:
             for standing in (self.pending, self.refused, self.held, self.unanswered, self._waiting):
                 standing.pop(native, None)
-            self._ended.discard(native)
             self._stood_since.setdefault(native, now)
         self.confirmed |= settled
         self.assumed -= settled

@@ -257,6 +257,55 @@ def test_what_the_exchange_ended_is_requested_at_once_and_more_rarely_if_it_ends
     assert asked(one, now + STANDS_S) == [meant], "that it stood for long makes it a first time"
 
 
+def test_trades_of_ended_subscriptions_do_not_replace_their_requests() -> None:
+    """With one market per request the second waits for its turn. Its late trades do not show that it has had it."""
+    one = subscription("bitstamp")
+    asked(one)
+    one.acknowledged(Ack(ABC), 0)
+    one.unsubscribed((), 10, "ended")
+    first = one.next(10)
+    one.delivered(ABC, 10.1)
+    assert first is not None and one.confirmed == set() and list(one.pending) == list(ABC)
+    assert [*first.natives, *(native for natives in asked(one, 10.2) for native in natives)] == list(ABC)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Ack(("A-X",)), Refusal("already subscribed", ("A-X",)), Refusal(BUSY, ("A-X",), transient=True), None],
+)
+def test_trades_prove_an_ended_market_again_once_a_request_since_then_is_answered_or_late(
+    answer: Ack | Refusal | None,
+) -> None:
+    one, now = subscription(), 10.0
+    asked(one)
+    one.acknowledged(Ack(ABC), 0)
+    one.unsubscribed(("A-X",), now, "ended")
+    one.acknowledged(Ack(("A-X",)), now)  # late: it was sent before the subscription ended
+    assert asked(one, now) == [("A-X",)]
+    one.delivered(["A-X"], now)
+    assert one.confirmed == {"B-X", "C-X"}
+    if isinstance(answer, Ack):
+        one.acknowledged(answer, now)
+    elif isinstance(answer, Refusal):
+        one.refuse(answer, now)
+    else:
+        now += dialect_of("okx").ack_s + 0.1
+        assert asked(one, now) == []
+    one.delivered(["A-X"], now)
+    assert one.confirmed == set(ABC) and asked(one, now + 2 * MOST_S) == []
+
+
+def test_where_no_request_is_answered_the_trades_after_it_prove_a_market() -> None:
+    one = subscription("gemini")
+    asked(one)
+    one.delivered(ABC, 0)
+    one.unsubscribed(("A-X",), 10, "ended")
+    one.delivered(["A-X"], 10)
+    assert one.confirmed == {"B-X", "C-X"} and asked(one, 10) == [("A-X",)]
+    one.delivered(["A-X"], 11)
+    assert one.confirmed == set(ABC)
+
+
 def test_what_a_full_list_no_longer_has_was_ended() -> None:
     one = subscription("coinbaseexchange")
     asked(one)
