@@ -466,6 +466,8 @@ class ExchangeRecorder:
 
     def retire(self) -> None:
         """Before shutdown: ends its markets in an orderly way, so that closing connections opens no gap."""
+        for connection in self.connections:
+            connection.decode()  # what was read while markets were delivered may end an outage
         self.continuity.dropped(self._by_symbol, time.time_ns())
         self.pool.retire(self._by_symbol)
         self._peers.forget(self.settings.name)

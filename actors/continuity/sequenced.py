@@ -186,6 +186,7 @@ class SequencedTracker(Tracker):
     def _reset(self, row: Row) -> None:
         """Treats the suspects as the start of a new numbering."""
         rows = self._take_suspects(row)
+        self._outage_mark = None  # if the outage goes on, ids do not show how much it misses
         self.gaps.forget_all(row.received_ns, self.outage)
         for held in self._waiting:
             self._refuse(held.row, f"the ids were reset to {rows[0][0]}")
@@ -266,8 +267,8 @@ class SequencedTracker(Tracker):
         return Snapshot(self.mark, tuple((missing.first, missing.last) for missing in self.gaps.ranges))
 
     def _begin(self, row: Row, number: int, first: int) -> None:
-        if self.outage is not None and row.source != "backfill":
-            self._book.bound(self.outage, row.received_ns, row.trade_id, row.at_ns, None)
+        if ended := self._ended_by(row):
+            self._book.bound(ended, row.received_ns, row.trade_id, row.at_ns, None)
             self.outage = None
         if not self.blind:  # otherwise a recording may exist already
             self._report_feed(FeedEvent.FIRST, row.received_ns, str(first), row.at_ns)
@@ -303,7 +304,7 @@ class SequencedTracker(Tracker):
             elif self.outage is None and far:
                 self.gaps.report_jump(missing, row.received_ns)
             self.gaps.add(missing)
-        if self.outage is not None and row.source != "backfill":
+        if self._ended_by(row):
             self._end_outage(row, first, far)
         self._move(row, number)
 

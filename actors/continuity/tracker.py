@@ -51,7 +51,7 @@ class Tracker:
 
     @property
     def outage(self) -> str | None:
-        """The gap that ends with the next trade."""
+        """The gap that ends with the next trade of a session that delivers the market."""
         return self._outage
 
     @outage.setter
@@ -145,13 +145,15 @@ class Tracker:
         """While blind: whether a row is treated as not stored yet.
 
         Rows marked as replayed are not, nor rows older than the first trade, which is a live one if any arrives
-        early on. Rejected rows lie in the gap that `restore_late` opens.
+        early on, and ends the outage. Rejected rows lie in the gap that `restore_late` opens.
         """
         if row.source != "stream":
             return bool(row.known)
         if self.began is not None:
             begins_ns = self.began.time_ns
             return row.time_ns is None or begins_ns is None or row.time_ns > begins_ns - BLIND_LATE_NS
+        if row.session not in self.carriers:
+            return False
         self._seen_ns = self._seen_ns or row.received_ns
         old = row.time_ns is not None and row.received_ns - row.time_ns > BLIND_FRESH_NS
         if old and row.received_ns - self._seen_ns < BLIND_WAIT_NS:
@@ -286,6 +288,12 @@ class Tracker:
             self.resolved(gap, GapStatus.FILLED, now_ns, recovered)
             self.proved(Proof.HISTORY, row.from_ns if row else None, until_ns, now_ns)
 
+    def _ended_by(self, row: Row) -> str | None:
+        """The outage, if a new trade ends it. A trade that was requested does not, nor one of a session that does
+        not deliver the market: it was still on its way when the delivery ended, and others follow that are missed.
+        """
+        return self.outage if row.source != "backfill" and row.session in self.carriers else None
+
     def _advance(self, row: Row) -> None:
         self._shared.lasts[self.symbol] = row.at_ns
         self._suspects.trades_go_on()
@@ -322,8 +330,8 @@ class Tracker:
         """Records one gap for the unknown range between the former ids and the row."""
         if not self._suspects.report():
             return
-        book, last_ns = self._book, self._shared.lasts.get(self.symbol)
-        gap = self.outage or book.open(
+        book, last_ns, ended = self._book, self._shared.lasts.get(self.symbol), self._ended_by(row)
+        gap = ended or book.open(
             self.symbol,
             GapReason.SEQUENCE,
             row.received_ns,
@@ -333,7 +341,8 @@ class Tracker:
         )
         book.bound(gap, row.received_ns, row.trade_id, row.at_ns, None, say=False)
         book.close(gap, GapStatus.UNKNOWN, row.received_ns)
-        self.outage = None
+        if ended:
+            self.outage = None
         self._settle()
 
     def proved(self, proof: Proof, from_ns: int | None, until_ns: int | None, now_ns: int) -> None:

@@ -244,14 +244,14 @@ class UnsequencedTracker(Tracker):
             self._floors = (self._highest, self._floors[0])
 
     def _count(self, row: Row) -> None:
-        """Counts a new trade, as the newest one unless it is older. A trade that was requested ends no outage."""
-        last_ns, asked_for = self._shared.lasts.get(self.symbol), row.source == "backfill"
-        if row.time_ns is None and asked_for:
+        """Counts a new trade, as the newest one unless it is older."""
+        last_ns = self._shared.lasts.get(self.symbol)
+        if row.time_ns is None and row.source == "backfill":
             return
         if last_ns is not None and row.time_ns is not None and row.time_ns < last_ns:
             return
-        if self.outage is not None and not asked_for:
-            self._book.bound(self.outage, row.received_ns, row.trade_id, row.at_ns, None)
+        if ended := self._ended_by(row):
+            self._book.bound(ended, row.received_ns, row.trade_id, row.at_ns, None)
             self.outage = None
         self._last_id = row.trade_id
         self._advance(row)

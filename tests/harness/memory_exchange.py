@@ -150,6 +150,17 @@ class Venue:
         """A message of its own to one connection."""
         await next(client for client in self._open if client.number == number).send(text)
 
+    async def say_ended(self, number: int, *natives: str) -> None:
+        """Tells a connection that it has ended these subscriptions; their trades come until `unsubscribe`."""
+        args = [{"channel": "trades", "instId": native} for native in natives]
+        for arg in args:
+            await self.say(number, json.dumps({"event": "unsubscribe", "arg": arg, "connId": "a4d3ae55"}))
+
+    def unsubscribe(self, number: int, *natives: str) -> None:
+        """Sends a connection no more trades of these."""
+        client = next(client for client in self._open if client.number == number)
+        self._open[client].difference_update(natives)
+
     async def end(self, number: int) -> None:
         """Drops a connection without a close."""
         await trio.aclose_forcefully(next(client for client in self._open if client.number == number).stream)

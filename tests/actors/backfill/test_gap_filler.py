@@ -111,6 +111,7 @@ async def test_a_long_outage_continues_where_the_last_round_ended_if_ids_do_not_
     continuity.connected([BTC], T0_NS)
     continuity.deduplicator.admit(block_of([(BTC, "first", T0_NS - MS)]), 0, None, 0.0)
     continuity.disconnected([BTC], T0_NS)
+    continuity.connected([BTC], T0_NS)
     continuity.deduplicator.admit(block_of([(BTC, "last", T0_NS + 5 * ROUND_ROWS * MS)]), 0, None, 1.0)
     parts, asked = BackfillParts(continuity, BTC), list[str | None]()
 

@@ -54,6 +54,7 @@ def test_a_disconnect_is_a_gap_from_the_last_trade_on() -> None:
 
 def test_ids_that_continue_show_that_nothing_was_missed() -> None:
     continuity, opened = cut(IdPromise.CONTIGUOUS, [1, 2])
+    continuity.connected([BTC], NOW_NS)
     assert admit(continuity, [3, 4], at=200.0) == ["3", "4"]
     (row,) = continuity.take_gaps()
     assert (row.gap_id, row.status, row.missing, row.recovered) == (opened.gap_id, GapStatus.FILLED, 0, 0)
@@ -62,6 +63,7 @@ def test_ids_that_continue_show_that_nothing_was_missed() -> None:
 
 def test_a_disconnect_that_missed_trades_stays_open_with_their_number() -> None:
     continuity, opened = cut(IdPromise.CONTIGUOUS, [1, 2])
+    continuity.connected([BTC], NOW_NS)
     admit(continuity, [8, 9], at=200.0)
     (row,) = continuity.unfinished()
     assert (row.gap_id, row.missing, row.to_id, row.bounded) == (opened.gap_id, 5, "8", True)
@@ -71,6 +73,7 @@ def test_a_disconnect_that_missed_trades_stays_open_with_their_number() -> None:
 @pytest.mark.parametrize("order", [1, -1])
 def test_what_is_sent_again_on_subscribe_fills_the_gap(order: int) -> None:
     continuity, opened = cut(IdPromise.CONTIGUOUS, [1, 2, 3])
+    continuity.connected([BTC], NOW_NS)
     copies, new = list(range(2, 4))[::order], list(range(4, 8))[::order]
     for part in (copies, new)[::order]:
         admit(continuity, part, at=200.0, time_s=0.0 if part is copies else 200.0, source="snapshot")
@@ -82,6 +85,7 @@ def test_a_backfill_that_overtakes_the_stream_is_counted_at_the_end_of_the_outag
     continuity, opened = cut(IdPromise.CONTIGUOUS, [1, 2])
     admit(continuity, [3, 6, 4], at=150.0, source="backfill")
     assert states(continuity) == []
+    continuity.connected([BTC], NOW_NS)
     admit(continuity, [9], at=200.0)
     (row,) = continuity.take_gaps()
     assert (row.missing, row.status) == (6, GapStatus.OPEN)
@@ -118,6 +122,7 @@ def test_a_gap_of_a_market_that_never_traded_begins_with_the_disconnect() -> Non
     continuity.disconnected([BTC, "NEVER/NAMED"], NOW_NS)
     (row,) = continuity.take_gaps()
     assert (row.from_id, row.from_ns) == (None, NOW_NS)
+    continuity.connected([BTC], NOW_NS)
     admit(continuity, [5], at=200.0)
     (row,) = continuity.unfinished()
     assert (row.to_id, row.missing) == ("5", None)
@@ -125,6 +130,7 @@ def test_a_gap_of_a_market_that_never_traded_begins_with_the_disconnect() -> Non
 
 def test_without_sequence_a_gap_waits_for_an_answer() -> None:
     continuity, opened = cut(IdPromise.OPAQUE, [1, 2])
+    continuity.connected([BTC], NOW_NS)
     admit(continuity, [8], at=200.0)
     (row,) = continuity.unfinished()
     assert (row.gap_id, row.bounded, row.missing) == (opened.gap_id, True, None)
@@ -143,12 +149,27 @@ def test_a_replay_that_reaches_back_to_our_last_trade_proves_that_nothing_is_mis
 
 def test_a_copy_from_a_second_connection_proves_nothing() -> None:
     continuity, opened = cut(IdPromise.OPAQUE, [11, 5, 7])
+    continuity.connected([BTC], NOW_NS)
     assert admit(continuity, [7, 3], at=200.0) == ["3"]
     assert newest(continuity.take_gaps())[opened.gap_id].status is GapStatus.OPEN
 
 
+@pytest.mark.parametrize("promise", [IdPromise.CONTIGUOUS, IdPromise.INCREASING, IdPromise.OPAQUE])
+def test_a_trade_that_was_on_its_way_when_the_delivery_ended_does_not_end_the_outage(promise: IdPromise) -> None:
+    continuity, opened = cut(promise, [1])
+    assert admit(continuity, [2], at=150.0) == ["2"]
+    assert [row.bounded for row in continuity.unfinished()] == [False]
+    continuity.connected([BTC], NOW_NS)
+    assert admit(continuity, [4, 5], at=200.0) == ["4", "5"]
+    (row,) = continuity.unfinished()
+    assert (row.gap_id, row.from_id, row.to_id) == (opened.gap_id, "1", "4")
+    if promise is IdPromise.CONTIGUOUS:
+        assert row.missing == 2 and continuity.missing_ids(row.gap_id) == [(3, 3)]
+
+
 def test_old_trades_do_not_end_an_outage() -> None:
     continuity, _ = cut(IdPromise.OPAQUE, [11])
+    continuity.connected([BTC], NOW_NS)
     assert admit(continuity, [4], at=200.0, time_s=-50.0, source="snapshot") == ["4"]
     assert admit(continuity, [5], at=200.0, source="backfill") == ["5"]
     assert not continuity.unfinished()[0].bounded
@@ -165,6 +186,7 @@ def test_a_backfill_may_settle_a_gap_whose_market_is_still_quiet(promise: IdProm
 
 def test_answers_about_gaps_that_are_settled_change_nothing() -> None:
     continuity, opened = cut(IdPromise.CONTIGUOUS, [1])
+    continuity.connected([BTC], NOW_NS)
     admit(continuity, [2], at=200.0)
     continuity.take_gaps()
     continuity.resolved(opened.gap_id, 4, GapStatus.LOST, NOW_NS)
@@ -174,6 +196,7 @@ def test_answers_about_gaps_that_are_settled_change_nothing() -> None:
 
 def test_unanswered_gaps_beyond_the_maximum_are_recorded_as_unknown() -> None:
     continuity = one(IdPromise.OPAQUE)
+    continuity.connected([BTC], 0)
     rows = []
     for n in range(OPEN_MAX_PER_SYMBOL + 8):
         admit(continuity, [n], at=float(n))
@@ -200,6 +223,7 @@ def test_a_restart_opens_a_gap_from_the_last_stored_trade_to_the_first_after() -
         (BTC, GapReason.DOWNTIME, "7"),
         (ETH, GapReason.DOWNTIME, "e"),
     ]
+    continuity.connected([BTC, ETH], NOW_NS)
     assert admit(continuity, [6, 7], time_s=0.0, at=200.0) == []
     assert admit(continuity, [10], at=200.0) == ["10"]
     assert admit(continuity, ["d", "e", "f"], at=200.0, symbol=ETH) == ["f"]
@@ -213,6 +237,7 @@ def test_a_restart_in_the_middle_of_an_outage_continues_with_its_gap() -> None:
     continuity = one()
     continuity.restore([TrackerState("x", BTC, "2", T0_NS, mark=2, lowest=1, gaps=(row,))], NOW_NS)
     assert continuity.take_gaps() == []
+    continuity.connected([BTC], NOW_NS)
     admit(continuity, [5], at=200.0)
     (bounded,) = continuity.take_gaps()
     assert (bounded.gap_id, bounded.missing, bounded.reason) == (row.gap_id, 2, GapReason.DISCONNECT)
@@ -224,6 +249,7 @@ def test_an_outage_of_a_market_that_never_traded_continues_over_a_restart() -> N
     (row,) = before.take_gaps()
     continuity = one()
     continuity.restore([TrackerState("x", BTC, gaps=(row,))], NOW_NS)
+    continuity.connected([BTC], NOW_NS)
     admit(continuity, [2], at=200.0)
     assert [(r.gap_id, r.to_id, r.status) for r in continuity.take_gaps()] == [(row.gap_id, "2", GapStatus.OPEN)]
 
@@ -233,6 +259,7 @@ def test_a_gap_whose_last_trade_was_lost_with_a_crash_begins_earlier() -> None:
     continuity = one()
     continuity.restore([TrackerState("x", BTC, "1", T0_NS - 1, mark=1, lowest=1, gaps=(row,))], NOW_NS)
     (rebased,) = continuity.take_gaps()
+    continuity.connected([BTC], NOW_NS)
     assert (rebased.gap_id, rebased.from_id, rebased.from_ns) == (row.gap_id, "1", T0_NS - 1)
     admit(continuity, [2, 3], at=200.0)
     assert states(continuity) == [GapStatus.FILLED]
@@ -244,6 +271,7 @@ def test_a_gap_whose_end_was_lost_with_a_crash_keeps_its_beginning_where_ids_sho
     known = remembering([("1", T0_NS), ("2", T0_NS), ("7", NOW_NS), ("8", NOW_NS + 1)], T0_NS - 5)
     later = TrackerState("x", BTC, "8", NOW_NS + 1, recent=known, gaps=(row,))
     continuity.restore([later], NOW_NS + 2)
+    continuity.connected([BTC], NOW_NS + 2)
     admit(continuity, [8], at=200.0, source="snapshot")  # proves nothing of what lies between 2 and 7
     admit(continuity, [9], at=200.0)
     (bounded,) = continuity.unfinished()

@@ -19,11 +19,13 @@ STEP_NS = SECOND_NS // 10
 
 
 class Line:
-    """One connection: `session` is 0 while it is out; `read` waits to be decoded, `held` to arrive."""
+    """One connection: `session` is 0 while it is out; `read` waits to be decoded, `held` to arrive. `ended`: the
+    exchange has ended its subscription.
+    """
 
     def __init__(self) -> None:
         self.session = 0
-        self.hangs = self.mute = False
+        self.hangs = self.mute = self.ended = False
         self.read: list[tuple[int, int]] = []
         self.held: list[int] = []
 
@@ -59,7 +61,7 @@ class World:
         self.now_ns += STEP_NS
         self.truth.append(self.now_ns)
         for line in self.lines:
-            if line.session and not line.mute:
+            if line.session and not (line.mute or line.ended):
                 self._bring(line, self.now_ns)
 
     def _bring(self, line: Line, made_ns: int) -> None:
@@ -74,13 +76,31 @@ class World:
             line.session = next(self._sessions)
             self.continuity.connected([BTC], self.now_ns, line.session)
 
+    def end(self, line: Line) -> None:
+        """The exchange ends the subscription; another trade was on its way then."""
+        if line.session and not (line.ended or line.hangs):
+            self.decode(line)
+            self.now_ns += STEP_NS // 2
+            self.continuity.disconnected([BTC], self.now_ns, session=line.session)
+            self.trade()
+            line.ended = True
+
+    def renew(self, line: Line) -> None:
+        """It is subscribed again."""
+        if line.ended and not line.hangs:
+            self.decode(line)
+            self.now_ns += STEP_NS // 2
+            line.ended = False
+            self.continuity.connected([BTC], self.now_ns, line.session)
+
     def close(self, line: Line) -> None:
         """By the exchange, or because it was silent for too long."""
         if line.session:
             self.now_ns += STEP_NS // 2
             self.decode(line)
-            self.continuity.disconnected([BTC], self.now_ns, GapReason.DISCONNECT, line.session)
-            line.session, line.hangs, line.mute, line.held = 0, False, False, []
+            if not line.ended:
+                self.continuity.disconnected([BTC], self.now_ns, GapReason.DISCONNECT, line.session)
+            line.session, line.hangs, line.mute, line.ended, line.held = 0, False, False, False, []
 
     def resume(self, line: Line) -> None:
         line.hangs, held = False, line.held
@@ -141,14 +161,15 @@ class World:
                 line.hangs = bool(line.session)
             case "mute":
                 line.mute = bool(line.session)
-            case "resume" | "open" | "close" | "decode":
+            case "resume" | "open" | "close" | "decode" | "end" | "renew":
                 getattr(self, what)(line)
             case _:
                 getattr(self, what)()
 
 
 WORDS = ("trade", "trade", "trade", "hang", "resume", "open", "open", "close", "decode", "flush", "tick")
-STEPS = st.lists(st.tuples(st.sampled_from((*WORDS, "mute", "kill")), st.integers(0, 2)), max_size=60)
+ENDS = ("end", "renew", "renew")
+STEPS = st.lists(st.tuples(st.sampled_from((*WORDS, *ENDS, "mute", "kill")), st.integers(0, 2)), max_size=60)
 
 
 # what the second brings in the end was made before the first was out
@@ -161,6 +182,8 @@ PENDING_PROVES_NOTHING = [
     *[("hang", 1), ("close", 0), ("trade", 0), ("open", 0), ("open", 2), ("trade", 0)],
     *[("decode", 2), ("decode", 0), ("trade", 0)],
 ]
+# the first to be subscribed again, or another, delivers only after a trade that nobody brought
+ENDED = [("close", 1), ("end", 0), ("flush", 0), ("trade", 0)]
 OUT_WHILE_IT_HANGS = [("hang", 1), ("close", 0), ("trade", 0), ("open", 0), ("trade", 0)]
 
 
@@ -181,6 +204,10 @@ def begun(promise: IdPromise) -> World:
 @example([*BROUGHT_LATE, ("flush", 0)], PROMISES[0])
 @example([*PENDING_PROVES_NOTHING, ("flush", 0)], PROMISES[0])
 @example([*OUT_WHILE_IT_HANGS, ("flush", 0), ("kill", 0)], PROMISES[0])
+@example([*ENDED, ("renew", 0), ("trade", 0), ("flush", 0)], PROMISES[0])
+@example(
+    [("close", 1), ("end", 0), ("trade", 0), ("open", 1), ("flush", 0), ("trade", 0), ("flush", 0)], PROMISES[0]
+)
 def test_every_trade_is_stored_or_in_a_gap(steps: list[tuple[str, int]], promise: IdPromise) -> None:
     world = begun(promise)
     for what, which in steps:

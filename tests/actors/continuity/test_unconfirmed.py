@@ -120,6 +120,7 @@ def test_a_trade_stored_after_silence_is_not_stored_again_when_the_history_comes
 
 def test_silence_after_a_bad_id_ends_with_the_next_trade_and_nothing_is_missing() -> None:
     continuity = one()
+    continuity.connected([BTC], T0_NS)
     admit(continuity, range(100), at=0.0)
     admit(continuity, [20_000_000], at=1.0)
     tick(continuity, 1.0 + HOLD_S)
@@ -133,6 +134,7 @@ def test_silence_after_a_bad_id_ends_with_the_next_trade_and_nothing_is_missing(
 @pytest.mark.parametrize("source", ["stream", "snapshot", "backfill"])
 def test_no_outage_ends_with_a_bad_id(source: str) -> None:
     continuity = one()
+    continuity.connected([BTC], T0_NS)
     admit(continuity, range(100), at=0.0)
     continuity.suspect(BTC, T0_NS, GapReason.STALL)
     admit(continuity, [10**9], at=5.0, source=source)
@@ -210,6 +212,7 @@ def test_a_claim_over_open_gaps_fills_none_of_them() -> None:
 @pytest.mark.parametrize("outage", [False, True])
 def test_after_the_ids_were_started_again_losses_are_counted_in_the_new_numbering(start: int, outage: bool) -> None:
     continuity = one()
+    continuity.connected([BTC], T0_NS)
     admit(continuity, range(1_000_000, 1_000_010), at=0.0)
     if outage:
         continuity.suspect(BTC, T0_NS + SECOND_NS, GapReason.DISCONNECT)
@@ -220,6 +223,22 @@ def test_after_the_ids_were_started_again_losses_are_counted_in_the_new_numberin
     assert ("1000009", str(start), None, GapStatus.UNKNOWN) in found
     assert (str(start + 29), str(start + 31), 1, GapStatus.OPEN) in found
     assert len(found) == 2
+
+
+def test_a_reset_that_is_decided_after_the_delivery_has_ended_does_not_end_the_outage() -> None:
+    """Its trades came before the outage began."""
+    continuity = one()
+    continuity.connected([BTC], T0_NS)
+    admit(continuity, range(1_000_000, 1_000_010), at=0.0)
+    admit(continuity, [1, 2], at=5.0)
+    continuity.disconnected([BTC], T0_NS + 6 * SECOND_NS)
+    assert tick(continuity, 5.0 + HOLD_S) == (["1", "2"], [], 0)
+    outage = ("1000009", None, None, GapStatus.OPEN)
+    assert sorted(gaps_of(continuity), key=str) == [("1000009", "1", None, GapStatus.UNKNOWN), outage]
+    continuity.connected([BTC], T0_NS + 50 * SECOND_NS)
+    admit(continuity, range(5, 10), at=60.0)
+    tick(continuity, 70.0)
+    assert gaps_of(continuity) == [("1000009", "2", None, GapStatus.OPEN), ("2", "5", 2, GapStatus.OPEN)]
 
 
 def test_ids_that_are_started_again_at_once_lose_no_trade_of_the_first_second() -> None:

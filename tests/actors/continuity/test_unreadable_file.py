@@ -15,6 +15,7 @@ NOW_NS = T0_NS + 100 * SECOND_NS
 def blind(promise: IdPromise) -> Continuity:
     continuity = one(promise)
     continuity.go_blind([BTC], T0_NS - 30 * SECOND_NS, NOW_NS)
+    continuity.connected([BTC], NOW_NS)
     return continuity
 
 
@@ -52,6 +53,18 @@ def test_a_file_that_is_locked_for_the_whole_run_leaves_a_gap_that_records_it() 
     assert (gap.status, gap.from_ns, gap.to_id) == (GapStatus.OPEN, T0_NS - 30 * SECOND_NS, "a")
 
 
+@pytest.mark.parametrize("promise", [IdPromise.CONTIGUOUS, IdPromise.INCREASING, IdPromise.OPAQUE])
+def test_its_recording_does_not_begin_with_a_trade_of_a_subscription_that_has_ended(promise: IdPromise) -> None:
+    continuity = blind(promise)
+    continuity.disconnected([BTC], NOW_NS)
+    assert admit(continuity, [85], time_s=85.0) == []
+    continuity.connected([BTC], NOW_NS)
+    assert admit(continuity, range(90, 95), time_s=90.0) == [str(n) for n in range(90, 95)]
+    look_back(continuity, promise, range(1, 11))
+    (gap,) = [row for row in newest(continuity.take_gaps()).values() if row.status is GapStatus.OPEN]
+    assert (gap.from_id, gap.to_id) == ("10", "90")
+
+
 def test_a_market_that_nothing_came_of_meanwhile_is_restored_as_at_a_start() -> None:
     continuity = blind(IdPromise.CONTIGUOUS)
     look_back(continuity, IdPromise.CONTIGUOUS, range(1, 11))
@@ -63,6 +76,7 @@ def test_a_market_that_nothing_came_of_meanwhile_is_restored_as_at_a_start() -> 
 def test_what_the_exchange_sends_again_first_is_not_treated_as_the_beginning() -> None:
     continuity = one(IdPromise.OPAQUE)
     continuity.go_blind([BTC], T0_NS, NOW_NS)
+    continuity.connected([BTC], NOW_NS)
     block_time_s = 90.0
     assert admit(continuity, ["new"], time_s=block_time_s) == ["new"]
     assert admit(continuity, ["old"], time_s=20.0) == []
