@@ -362,9 +362,9 @@ def test_twins_without_an_id_are_both_stored() -> None:
 def test_an_outage_before_the_first_trade_begins_with_the_recording(promise: IdPromise) -> None:
     """The connection may have delivered nothing for as long as the silence lasted that ended it."""
     continuity = one(promise)
-    continuity.connected([BTC], T0_NS, 1)
-    continuity.disconnected([BTC], T0_NS + 60 * SECOND_NS, session=1)
-    continuity.connected([BTC], T0_NS + 61 * SECOND_NS, 2)
+    continuity.connected([BTC], T0_NS)
+    continuity.disconnected([BTC], T0_NS + 60 * SECOND_NS)
+    continuity.connected([BTC], T0_NS + 61 * SECOND_NS)
     admit(continuity, [8], at=70.0)
     (gap,) = newest(continuity.take_gaps()).values()
     assert (gap.from_ns, gap.to_ns) == (T0_NS, T0_NS + 70 * SECOND_NS)
