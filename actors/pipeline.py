@@ -31,6 +31,7 @@ from actors.settings import SHIP_STOP_S, ExchangeSettings, PipelineSettings, bac
 from actors.sink.buffer import Buffer
 from actors.sink.lake.opening import ship_to
 from actors.sink.merger import Merger
+from actors.sink.refused import RefusedTrades
 from actors.sink.writer import Writer
 from actors.store.disk_full import RoomAwaiter
 from actors.store.filesystem import Files
@@ -97,7 +98,15 @@ class Pipeline:
         self._lock = parts.lock(settings.store.path.resolve(), socket)
         self._limits = limits = settings.limits
         self.store = parts.store(settings.store, limits=limits.store, lock=self._lock.file)
-        self.buffer = Buffer(settings.store, self.ledger, self.store.next_number, limits.sink, parts.mailbox)
+        self._refused = RefusedTrades()
+        self.buffer = Buffer(
+            settings.store,
+            self.ledger,
+            self.store.next_number,
+            limits.sink,
+            parts.mailbox,
+            on_refused=self._report_refused,
+        )
         self.clock = parts.clock(Lags(self.ledger.accounts, self.run_id), self.buffer.record_lag)
         self.merger = Merger(
             self.store,
@@ -111,7 +120,7 @@ class Pipeline:
         self.crash_point = Files(os.environ.get("TICKWARDEN_CRASH_AT", "")).crash_point
         self.ship = ship_to(settings.lake, self.store, self.merger.limiter, self.crash_point)
         stored = self.ship.stored if self.ship is not None else lambda _: None
-        self.writer = Writer(self.store, self.ledger, self.buffer.outbox, limits.sink, stored)
+        self.writer = Writer(self.store, self.ledger, self.buffer.outbox, limits.sink, stored, self._report_refused)
         self.poller = Poller(watched=lambda: bool(self.buffer.watchers))
         self._restored = trio.Event()  # it is known what is stored, or found to be unreadable for now
         self._services = SharedServices(
@@ -572,8 +581,12 @@ class Pipeline:
                 self.buffer.take_rest(chunk)
         self.buffer.intake.close()
 
+    def _report_refused(self, blocks: Sequence[Block]) -> None:
+        """Reports ticks that could not be stored."""
+        self._report_lost(self._refused.gaps(blocks, time.time_ns()))
+
     def _report_lost(self, gaps: Sequence[GapRow]) -> None:
-        """Reports lost rows that had been stored: a market that is recorded queries its history for them."""
+        """Reports lost rows that count as stored: a market that is recorded queries its history for them."""
         for gap in gaps:
             exchange = self.exchanges.get(gap.exchange)
             if exchange is None or not exchange.continuity.vanished(gap):

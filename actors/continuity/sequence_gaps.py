@@ -106,9 +106,11 @@ class SequenceGaps:
     def vanished(self, gap: GapRow, mark: int | None) -> None:
         """The stored ids between the ends of `gap` have been lost: they are missing again, as part of it."""
         low, high = decimal(gap.from_id), decimal(gap.to_id)
-        if low is None or high is None or gap.status is not GapStatus.OPEN or high - low - 1 > JUMP_MAX:
-            closed = gap.at_ns if gap.closed_ns is None else gap.closed_ns
-            self._log.take_over(replace(gap, status=GapStatus.UNKNOWN, closed_ns=closed))
+        if gap.status is not GapStatus.OPEN:
+            self._log.take_over(gap)
+            return
+        if low is None or high is None or high - low - 1 > JUMP_MAX:
+            self._log.take_over(replace(gap, status=GapStatus.UNKNOWN, closed_ns=gap.at_ns))
             return
         first, last = low + 1, min(high - 1, mark or 0)
         # Ranges missing before stay with their own gap; unreported ones join this one.

@@ -22,7 +22,7 @@ class GapReason(enum.StrEnum):
     STALL = "stall"
     REJECTED = "rejected"  # trades were rejected, or the exchange does not list the market
     DISAGREEMENT = "disagreement"  # of two connections one delivered a trade that the other did not
-    VANISHED = "vanished"  # stored rows were deleted before they were merged
+    VANISHED = "vanished"  # trades that counted as stored are not: deleted before a merge, or refused (see rejects)
 
 
 class GapStatus(enum.StrEnum):

@@ -53,6 +53,8 @@ class Buffer:
     """Collects chunks into batches. The pipeline owns it: its content survives crashes of the task that runs `run`.
 
     `number()` returns the next batch number. `intake` receives the chunks, `outbox` is the writer's input.
+    `on_refused` receives ticks that have become rejects because they crashed the buffer or the writer: they were
+    admitted, so nothing else shows that they are missing.
     """
 
     def __init__(
@@ -62,11 +64,13 @@ class Buffer:
         number: Callable[[], int],
         limits: SinkLimits = DEFAULT_LIMITS.sink,
         mailbox: type[Mailbox[Any]] = Mailbox,
+        *,
+        on_refused: Callable[[Sequence[Block]], None] = lambda _: None,
     ) -> None:
         self._interval_s = max(settings.flush_interval_s - MARGIN_S, settings.flush_interval_s / 2)
         self._rows_max = min(settings.flush_rows_max, limits.sealed_rows_max)
         self._ledger, self._limits = ledger, limits
-        self._number = number
+        self._number, self._on_refused = number, on_refused
         self._pending: list[Chunk] = []
         self._pending_rows = 0
         self._rests: deque[tuple[int, Chunk]] = deque()  # each after so many items of the intake
@@ -196,7 +200,6 @@ class Buffer:
             try:
                 await self._receive(context)
             except trio.EndOfChannel:
-                await self._collect_sources()
                 await self._finish()
                 return
             begins = self._wanted is None and self._ripe()
@@ -212,8 +215,9 @@ class Buffer:
                     self._wanted = await self._collect_sources()
 
     async def _finish(self) -> None:
-        """Sends the last batches: what the writer rejects while it drains needs a batch too."""
+        """Sends the last batches: what the writer rejects while it drains needs a batch too, and so do its gaps."""
         while True:
+            await self._collect_sources()
             self._seal()
             await self._deliver()
             while self.outbox.statistics().depth and not self._pending:  # noqa: ASYNC110 - rare, and two conditions end it
@@ -353,6 +357,7 @@ class Buffer:
         self._touch()
         rejects = (*chunk.rejects, *refusals([chunk.block], error))
         self._pending.append(Chunk(Block(chunk.block.exchange), rejects, chunk.gaps, chunk.feeds))
+        self._on_refused([chunk.block])
 
     def refuse_batch(self, batch: Batch, error: BaseException) -> None:
         """Converts the ticks of a batch that crashed the writer three times to rejects; the writer goes on."""
@@ -367,6 +372,7 @@ class Buffer:
         self._events.extend(batch.events)
         self._lags.extend(batch.lags)
         self._instruments.extend(batch.instruments)
+        self._on_refused(batch.blocks)
 
 
 def refusals(blocks: tuple[Block, ...] | list[Block], error: BaseException) -> tuple[Reject, ...]:

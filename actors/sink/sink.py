@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from actors.model.batch import Batch
 from actors.model.records import EventRow, GapRow
+from actors.model.ticks import Block
 
 
 class Notice(Struct, frozen=True):
@@ -56,12 +57,14 @@ class Retained(Struct, frozen=True):
 class Filtered(Struct, frozen=True):
     """A batch of the same number without the rows that cannot be stored.
 
-    `ticks` counts each exchange's ticks that are now rejects, `others` are the other rows removed.
+    `ticks` counts each exchange's ticks that are now rejects, and `refused` has them; `others` are the other rows
+    removed.
     """
 
     batch: Batch
     ticks: Counter[str] = field(default_factory=Counter)
     others: tuple[str, ...] = ()
+    refused: tuple[Block, ...] = ()
 
     @property
     def reason(self) -> str:

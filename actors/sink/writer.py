@@ -1,12 +1,13 @@
 """The writer actor: makes batches durable, in order, each once."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import trio
 
 from actors.model.batch import Batch
+from actors.model.ticks import Block
 from actors.settings import DEFAULT_LIMITS, JITTER, SinkLimits
 from actors.sink.database_thread import in_thread
 from actors.sink.sink import Filtered, Sink
@@ -20,7 +21,7 @@ class Writer:
     """Writes batches; the pipeline owns it.
 
     `acknowledged` is the number of the last batch made durable, `last_flush_ns` the wall-clock time of that moment.
-    `on_stored` receives each batch that was made durable.
+    `on_stored` receives each batch that was made durable, `on_refused` the ticks that were removed from one.
     """
 
     def __init__(
@@ -30,8 +31,9 @@ class Writer:
         inbox: Mailbox[Batch],
         limits: SinkLimits = DEFAULT_LIMITS.sink,
         on_stored: Callable[[Batch], None] = lambda _: None,
+        on_refused: Callable[[Sequence[Block]], None] = lambda _: None,
     ) -> None:
-        self._on_stored = on_stored
+        self._on_stored, self._on_refused = on_stored, on_refused
         self._sink, self._ledger, self._inbox, self._limits = sink, ledger, inbox, limits
         self._limiter = trio.CapacityLimiter(1)
         self.acknowledged = 0
@@ -89,3 +91,5 @@ class Writer:
         self._on_stored(batch)
         self.acknowledged = batch.number
         self.last_flush_ns = time.time_ns()
+        if filtered is not None:
+            self._on_refused(filtered.refused)

@@ -43,10 +43,11 @@ TRY_MEMORY = "128MB"  # tested at a time: one row, or half of a block
 def filter_batch(batch: Batch) -> Filtered:
     """Tests the rows by bisection in an in-memory database; blocks for about 0.1 s."""
     with connect(MEMORY, replace(command_limits(), memory=TRY_MEMORY, threads=1)) as con:
-        blocks, ticks, rejects = [], Counter[str](), []
+        blocks, refused, ticks, rejects = [], [], Counter[str](), []
         for block in batch.blocks:
             valid, bad = _halved(range(len(block)), partial(_try_ticks, con, block))
             blocks.append(_rows(block, valid) if bad else block)
+            refused += [_rows(block, [row for row, _ in bad])] if bad else []
             ticks[block.exchange] += len(bad)
             rejects += [_refused_tick(block, row, error) for row, error in bad]
         small: dict[str, Any] = {}
@@ -64,7 +65,7 @@ def filter_batch(batch: Batch) -> Filtered:
     replaced: dict[str, Any] = {field: tuple(rows) for field, rows in small.items()}
     replaced.update(blocks=tuple(filter(len, blocks)), rejects=(*old, *rejects))
     clean = replace(batch, **replaced)
-    return Filtered(clean, +ticks, tuple(others))
+    return Filtered(clean, +ticks, tuple(others), tuple(refused))
 
 
 def _without(row: AuditRow, ticks: int) -> AuditRow:
