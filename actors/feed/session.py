@@ -306,7 +306,12 @@ class Session:
 
     async def _send_requests(self, wire: WebSocket) -> None:
         """Sends the requests that are due, no faster than the exchange allows."""
-        while (request := self._next_request()) is not None:
+        while True:
+            if not self._dialect.acknowledges:  # trades confirm a request, but none that were read before
+                self._decode()
+                self._note_traded(trio.current_time())
+            if (request := self._next_request()) is None:
+                break
             self._decoder.requested(request.natives, time.time_ns())
             now = trio.current_time()
             if request.natives:

@@ -51,8 +51,9 @@ class Subscription:
     If the refusal names one market, the others of its request may still get their answer: those that do not are
     requested again by themselves.
 
-    If the exchange has ended a subscription, only an answer to a later request shows that there is one again: data
-    and answers that arrive before may still be those of the ended one. Without an answer in time, data shows it.
+    If a subscription has ended, by the exchange or by `remove`, only an answer to a later request shows that there
+    is one again: data and answers that arrive before may still be those of the ended one. If none comes in time,
+    data shows it.
 
     If an unknown market would end the connection, `set_aside` remembers such markets across connections.
     """
@@ -207,11 +208,11 @@ class Subscription:
     def remove(self, natives: Iterable[str], now: float, *, silently: bool = False) -> None:
         """Wants these no more. Those that were asked for are unsubscribed, unless `silently`."""
         gone = self._ours & set(natives)
-        sent = [one for one in self._open.values() if one.sent_at is not None]
-        asked = [n for n in gone if n in self.confirmed or n in self.assumed or any(n in one.left for one in sent)]
+        asked = gone & (self.confirmed | self.assumed | self._on_way())
         self._all = tuple(native for native in self._all if native not in gone)
         self._ours -= gone
-        for names in (self.confirmed, self.assumed, self._ended, self._listed):
+        self._ended |= gone  # if they are added again, only a new request shows that they are subscribed
+        for names in (self.confirmed, self.assumed, self._listed):
             names -= gone
         for by_name in (self._waiting, self.pending, self.refused, self.held, self.unanswered):
             for native in gone:

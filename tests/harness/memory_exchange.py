@@ -52,6 +52,7 @@ class Venue:
     `deaf` are connections (the first is 1) that never subscribe anybody, `mute` (connection, market) pairs that
     bring no trade; connection 0 is all of them. `hung` are connections that bring nothing at all and are not
     closed; what they should have brought comes if they `resume`. `prompt`: a trade comes with the acknowledgement.
+    `silent`: nothing is acknowledged.
     """
 
     def __init__(self, ahead_s: float = 0.0) -> None:
@@ -61,7 +62,7 @@ class Venue:
         self.deaf: set[int] = set()
         self.mute: set[tuple[int, str]] = set()
         self.hung: set[int] = set()
-        self.prompt = False
+        self.prompt = self.silent = False
         self._held: dict[int, list[str]] = {}
         self.refuses = False
         self.answers = True  # over REST
@@ -99,14 +100,14 @@ class Venue:
                     request = json.loads(text)
                     if request["op"] == "unsubscribe":
                         for arg in request["args"]:
-                            await client.send(
-                                json.dumps({"event": "unsubscribe", "arg": arg, "connId": "a4d3ae55"})
-                            )
+                            answer = json.dumps({"event": "unsubscribe", "arg": arg, "connId": "a4d3ae55"})
+                            await client.send(*[answer] * (not self.silent))
                             self._open[client].discard(arg["instId"])
                         continue
                     for arg in request["args"]:
                         answer = json.dumps({"event": "subscribe", "arg": arg, "connId": "a4d3ae55"})
-                        await client.send(answer, *([await self._first(arg["instId"])] if self.prompt else []))
+                        first = [await self._first(arg["instId"])] if self.prompt else []
+                        await client.send(*[answer] * (not self.silent), *first)
                         self._open[client].add(arg["instId"])
         finally:
             del self._open[client]

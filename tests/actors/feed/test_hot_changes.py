@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from trio.testing import MockClock
 
 from actors.exchanges.contract.feed_helpers import compact
+from actors.model.ticks import IdPromise
 from tests.harness.exchange_values import dialect_of
 from tests.harness.memory_exchange import BTC, ETH, Recorder, Venue, recorded, seen
 
@@ -22,6 +23,7 @@ def unsubscribe_text(natives: Sequence[str], channel: str, request_id: str) -> s
 
 
 HOT: Mapping[str, Any] = {"unsubscribe_text": unsubscribe_text}
+OPAQUE = {"spot": IdPromise.OPAQUE, "swap": IdPromise.OPAQUE}  # ids that do not show what is missing
 
 
 def requests(venue: Venue) -> list[tuple[int, str, list[str]]]:
@@ -74,6 +76,64 @@ async def test_a_market_is_removed_from_the_open_connection(autojump_clock: Mock
         await venue.trade(ETH)
         await seen(lambda: len(recorder.ids("ETH/USDT")) == 3)  # the history had what was missed in between
         recorder.check()
+
+
+@pytest.mark.parametrize("requests_per_s", [1.0, 3.0])
+@pytest.mark.parametrize("decoded", [False, True])
+async def test_a_market_removed_and_added_at_once_is_subscribed_again_although_it_has_just_traded(
+    requests_per_s: float, decoded: bool, autojump_clock: MockClock
+) -> None:
+    """Its last trades are of the old subscription, whether they were decoded before or not."""
+    venue = Venue()
+    limits = replace(dialect_of("okx").limits, requests_per_s=requests_per_s)
+    changes = {**HOT, "limits": limits, "ids": OPAQUE}
+    async with recorded(venue, "BTC/USDT", "ETH/USDT", changes=changes, history=False) as recorder:
+        await venue.trade(ETH)
+        await trio.sleep(1.5)
+        await venue.trade(ETH)
+        if decoded:
+            recorder.connection("x:1").decode()
+        await recorder.exchange.change([], ["ETH/USDT"])
+        await recorder.exchange.change(["ETH/USDT"], [])
+        await venue.go_on(ETH, 0.1, 60.0)
+        assert requests(venue)[1:] == [(1, "unsubscribe", [ETH]), (1, "subscribe", [ETH])]
+        assert carried(recorder) == {"x:1": ["BTC/USDT", "ETH/USDT"]}
+    (gap,) = recorder.gaps()
+    stored, made = recorder.ids("ETH/USDT"), venue.ids(ETH)
+    missed = [number for number in made if number not in stored]
+    assert 2 <= len(missed) < 20, "what was made while there was no subscription"
+    assert gap.from_id is not None and gap.to_id is not None
+    assert int(gap.from_id) < int(missed[0]) and int(missed[-1]) < int(gap.to_id)
+
+
+async def test_where_nothing_is_acknowledged_what_was_read_before_a_request_proves_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    venue, pause_s = Venue(), 0.01
+    venue.silent = True
+    limits = replace(dialect_of("okx").limits, requests_per_s=1 / pause_s)
+    changes = {**HOT, "limits": limits, "ids": OPAQUE, "acknowledges": False}
+    async with recorded(venue, "BTC/USDT", "ETH/USDT", changes=changes, history=False) as recorder:
+        await venue.trade(ETH)
+        await trio.sleep(5.0)
+        await venue.trade(ETH)
+        await trio.sleep(pause_s / 10)  # it is read, and not decoded yet
+        await recorder.exchange.change([], ["ETH/USDT"])
+        await recorder.exchange.change(["ETH/USDT"], [])
+        await trio.sleep(pause_s / 2)
+        await venue.trade(ETH)  # there is no subscription
+        await trio.sleep(pause_s)
+        await venue.trade(BTC)
+        assert requests(venue)[1:] == [(1, "unsubscribe", [ETH]), (1, "subscribe", [ETH])]
+        await trio.sleep(5.0)
+        assert carried(recorder) == {"x:1": ["BTC/USDT"]}
+        await venue.trade(ETH)
+        await trio.sleep(5.0)
+        assert carried(recorder) == {"x:1": ["BTC/USDT", "ETH/USDT"]}
+    first, late, missed, last = venue.ids(ETH)
+    assert recorder.ids("ETH/USDT") == [first, late, last]
+    (gap,) = recorder.gaps()
+    assert gap.from_id in (first, late) and gap.to_id == last, missed
 
 
 async def test_what_finds_no_room_gets_a_connection_of_its_own(autojump_clock: MockClock) -> None:

@@ -306,6 +306,35 @@ def test_where_no_request_is_answered_the_trades_after_it_prove_a_market() -> No
     assert one.confirmed == set(ABC)
 
 
+@pytest.mark.parametrize("late", ["trade", "acknowledgement", "acknowledgement by id", "trade while held"])
+def test_what_was_removed_is_requested_when_it_is_added_again_whatever_arrives_late(late: str) -> None:
+    """Trades and answers of the former subscription are still on their way."""
+    one, now = subscription(), 1.0
+    assert asked(one) == [ABC]
+    if "trade" in late:
+        one.acknowledged(Ack(ABC), 0)
+    if late == "trade while held":
+        one.add(["D-X"], now)
+        assert asked(one, now) == [("D-X",)]
+        one.refuse(Refusal(BUSY, ("D-X",), transient=True), now)
+    one.remove(["A-X"], now)
+    one.add(["A-X"], now)
+    if late == "acknowledgement":
+        one.acknowledged(Ack(ABC), now)
+    elif late == "acknowledgement by id":
+        one.acknowledged(Ack(request_id="1"), now)
+    else:
+        one.delivered(ABC, now)
+    assert list(one.pending) == [*(["D-X"] if "held" in late else []), "A-X"] and "A-X" not in one.confirmed
+    end, *again = iter(lambda: one.next(now + 2 * LEAST_S), None)
+    assert ("unsubscribe" in end.text, end.natives) == (True, ())
+    assert ("A-X",) in [request.natives for request in again]
+    one.delivered(["A-X"], now)
+    assert "A-X" not in one.confirmed, "not even now: there is no answer"
+    one.acknowledged(Ack(("A-X",)), now)
+    assert "A-X" in one.confirmed
+
+
 def test_what_a_full_list_no_longer_has_was_ended() -> None:
     one = subscription("coinbaseexchange")
     asked(one)
