@@ -121,6 +121,7 @@ class ConnectionPool:
         A market among `new` that is already carried is moved to another connection. `delisted`: the exchange sends
         nothing of the removed ones, so that their connections need not be replaced.
         """
+        self._give_up(gone)  # before anything waits: a session that begins meanwhile does not deliver them either
         async with self._changing:
             if self._retired:
                 return
@@ -137,7 +138,6 @@ class ConnectionPool:
                 if stays and kept and (delisted or (changes_open and connection not in replacing)):
                     connection.drop(gone, silently=delisted)
                     continue
-                connection.give_up(gone)
                 for market in kept:
                     wanted.setdefault(market.symbol, market)
                 await self._end(connection)
@@ -175,6 +175,9 @@ class ConnectionPool:
     def retire(self, symbols: Collection[str]) -> None:
         """Before shutdown: starts nothing more, and opens no gap for connections that end."""
         self._retired = True
+        self._give_up(symbols)
+
+    def _give_up(self, symbols: Collection[str]) -> None:
         for connection in self.connections:
             connection.give_up(symbols)
 
@@ -198,6 +201,7 @@ class ConnectionPool:
                 return False
             self._numbered += 1
             new = self._make(msgspec.structs.replace(old.spec, name=f"{self._settings.name}:{self._numbered}"))
+            new.give_up(old.state.given_up)  # removed while this waited
             self.connections.append(new)
             self._replacements.append(_Replacement(old, new, reason, trio.current_time()))
             await self._start(new)

@@ -7,9 +7,10 @@ import trio
 from trio.testing import MockClock
 
 from actors.feed.connection_pool import AGED, LEAVING_S, OVERLAP_S, PoolLimits
-from actors.model.records import GapReason, GapStatus
+from actors.model.records import FeedEvent, GapReason, GapStatus
 from actors.settings import CONNECTION_STOP_S, LAST_CHUNK_S
 from supervisor import Backoff, ChildSpec, Supervisor
+from tests.harness.exchange_server import Client
 from tests.harness.memory_exchange import BTC, ETH, Recorder, Venue, recorded, seen
 
 LIFE_S = 20.0
@@ -327,6 +328,72 @@ async def test_what_a_connection_could_not_hand_over_before_it_was_replaced_is_k
         nursery.cancel_scope.cancel()
     assert sorted(map(str, recorder.ids())) == venue.ids() and recorder.gaps() == []
     assert recorder.account.balanced
+
+
+def slow_to_close(venue: Venue, number: int) -> Client:
+    """Has a connection bring nothing more, and answer no close, for which its end waits."""
+    client = next(client for client in venue.server.clients if client.number == number)
+
+    async def never(data: bytes) -> None:
+        del data
+        await trio.sleep_forever()
+
+    venue.unsubscribe(number, BTC, ETH)
+    client.raw = never  # type: ignore[method-assign]
+    return client
+
+
+def recordings(recorder: Recorder, symbol: str) -> list[FeedEvent]:
+    """When its recording began and ended, in order."""
+    events = [feed.event for chunk in recorder.chunks for feed in chunk.feeds if feed.symbol == symbol]
+    return [event for event in events if event in (FeedEvent.STARTED, FeedEvent.STOPPED)]
+
+
+async def test_a_market_stays_removed_if_its_connection_is_renewed_while_another_ends(
+    autojump_clock: MockClock,
+) -> None:
+    venue = Venue()
+    changes = {"unsubscribe_text": None}
+    async with (
+        recorded(venue, *BOTH, changes=changes, redundancy=2) as recorder,
+        trio.open_nursery() as nursery,
+    ):
+        client = slow_to_close(venue, 1)
+        nursery.start_soon(recorder.exchange.change, [], ["ETH/USDT"])
+        await seen(lambda: client.close_code)
+        await venue.end(2)
+        await seen(lambda: 3 in venue.open)
+        assert "ETH" in venue.server.clients[2].asked[0], "it is still requested"
+        await seen(lambda: recorder.names == ["x:3", "x:4"])
+        await trio.sleep(10.0)
+        nursery.cancel_scope.cancel()
+    assert recordings(recorder, "ETH/USDT") == [FeedEvent.STARTED, FeedEvent.STOPPED]
+
+
+async def test_a_market_stays_removed_if_a_replacement_of_its_connection_begins_meanwhile(
+    autojump_clock: MockClock,
+) -> None:
+    venue = Venue()
+    changes = {"unsubscribe_text": None}
+    async with (
+        recorded(venue, *BOTH, changes=changes, redundancy=2) as recorder,
+        trio.open_nursery() as nursery,
+    ):
+        pool = recorder.exchange.pool
+        first, second = pool.connections
+        await pool.replace(first, "a test")
+        client = slow_to_close(venue, 1)
+        await seen(lambda: client.close_code)  # it is about to end
+        slow_to_close(venue, 2)
+        nursery.start_soon(pool.replace, second, "a test")
+        await trio.sleep(0.01)
+        nursery.start_soon(recorder.exchange.change, [], ["ETH/USDT"])
+        await seen(lambda: 4 in venue.open)
+        await seen(lambda: recorder.names == ["x:5", "x:6"])
+        await trio.sleep(10.0)
+        nursery.cancel_scope.cancel()
+    assert any("ETH" in text for text in venue.server.clients[3].asked), "it was still requested"
+    assert recordings(recorder, "ETH/USDT") == [FeedEvent.STARTED, FeedEvent.STOPPED]
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.05, 1.0, OVERLAP_S])
