@@ -42,10 +42,11 @@ ACK = '{"success":true,"op":"subscribe"}'
 
 
 class Steady:
-    """An exchange that trades for ever, over all connections: ids rise by one and none comes twice."""
+    """An exchange that trades for ever, over all connections: ids rise by one, and each has a time of its own."""
 
     def __init__(self) -> None:
         self.sent = 0
+        self.began_ns = time.time_ns()
         self.left = 0  # connections that are over
         self.server = Server(self.script)
         self.trading = trio.Event()
@@ -65,8 +66,12 @@ class Steady:
             if not self.trading.is_set():  # waiting for a set event is a pause, in which it may be taken away
                 await self.trading.wait()
             self.sent += 10
-            await client.send(*(trade("bybit", "BTCUSDT", n) for n in range(self.sent - 10, self.sent)))
+            await client.send(*map(self.made, range(self.sent - 10, self.sent)))
             await trio.sleep(0.005)
+
+    def made(self, number: int) -> bytes:
+        """A trade, the same whenever it is sent."""
+        return trade("bybit", "BTCUSDT", number, self.began_ns + number * 500_000)
 
     async def recorded(self, folder: Path, tables: str, trades: int) -> int:
         """Records at least so many trades over one connection; returns how many are stored once that is over."""
