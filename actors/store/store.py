@@ -492,5 +492,5 @@ class Store:
             return
         rows = self._manifest.last.rows if self._manifest.last else {}
         self.notices.append(self._quarantine.set_file_aside(self.path, self._duck.wal, str(damaged), rows))
-        self._adopted = False
+        self._adopted = self._came_alone = False  # the new file is ours
         self._manifest.append(Entry(0, {}))

@@ -14,7 +14,7 @@ from ops.monitoring.redact import redact
 from supervisor import Event
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-# The log level of an actor's new state, or of doubtful times.
+# The log level of an actor's new state, of doubtful times, and of what the store cannot read, find or write.
 _LOUD = {
     "failed": "error",
     "stuck": "error",
@@ -22,6 +22,16 @@ _LOUD = {
     "degraded": "warning",
     "clock_ahead": "warning",
     "feed_late": "warning",
+    "merge_failed": "warning",
+    "merge_left": "warning",
+    "segment_damaged": "warning",
+    "segment_foreign": "warning",
+    "segments_vanished": "warning",
+    "store_file_damaged": "warning",
+    "store_file_unavailable": "warning",
+    "store_rows_missing": "warning",
+    "store_tail_missing": "warning",
+    "store_wal_damaged": "warning",
 }
 _LIMITED = {"warning", "error", "critical", "exception"}
 _COLOURS = {"debug": "\033[2m", "warning": "\033[33m", "error": "\033[31m", "critical": "\033[31m"}

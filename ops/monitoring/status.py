@@ -132,6 +132,11 @@ def _overall(pipeline: Pipeline, health: list[ActorHealth]) -> tuple[str, list[s
         for actor in health
         if actor.state in (State.FAILED, State.BACKOFF, State.DEGRADED)
     ]
+    paused = [
+        f"{actor.name} is paused; `tickwarden resume {actor.name}` continues it"
+        for actor in health
+        if actor.state is State.PAUSED
+    ]
     if pipeline.handing_over.locked():
         return "stopping", ["another process is taking over", *reasons]
     if pipeline.state != "running":
@@ -139,8 +144,8 @@ def _overall(pipeline: Pipeline, health: list[ActorHealth]) -> tuple[str, list[s
     vital = [actor.state for actor in health if actor.name in ("writer", "buffer")]
     if State.FAILED in vital:
         return "failed", reasons
-    if reasons:
-        return "degraded", reasons
+    if reasons or paused:
+        return "degraded", [*reasons, *paused]
     feeds = [actor for actor in health if actor.kind == "connection"]
     if feeds and all(actor.state is State.STARTING for actor in feeds):
         return "starting", ["no exchange has confirmed a subscription yet"]

@@ -170,7 +170,7 @@ async def read_authorities(exchanges: Sequence[ExchangeSettings]) -> None:
 def _conclude(pipeline: Pipeline, ended_by: list[BaseException]) -> int:
     """Logs how the service ended; returns the exit code."""
     for error in ended_by:
-        _log.error("ended", reason=getattr(error, "strerror", None) or str(error))
+        _log.error("ended", reason=_reason(error))
     lost = _say_lost(pipeline)
     if pipeline.trouble is not None and pipeline.stopping:  # it was stopped while it was still waiting
         return LOST
@@ -178,6 +178,12 @@ def _conclude(pipeline: Pipeline, ended_by: list[BaseException]) -> int:
         return GAVE_UP if any(_passes(error) for error in ended_by) else CONFIGURATION
     _log.info("stopped", store=str(pipeline.store.path), stored=_stored(pipeline))
     return LOST if lost else OK
+
+
+def _reason(error: BaseException) -> str:
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"
 
 
 def _say_lost(pipeline: Pipeline) -> bool:

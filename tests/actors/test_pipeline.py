@@ -264,6 +264,10 @@ async def test_the_service_is_ready_when_something_flows_and_reports_why_it_is_n
             assert status["exchanges"]["bybit"]["connections"] == 1
             assert status["exchanges"]["bybit"]["lag_ms_p50"] is not None
             json.dumps(status)
+            await pipeline.tree.pause("bybit")
+            paused: Any = report.status(pipeline)
+            assert paused["state"] == "degraded" and "bybit is paused" in paused["reasons"][0]
+            await pipeline.tree.resume("bybit")
         assert "the service is stopped" in report.not_ready(pipeline)
 
 

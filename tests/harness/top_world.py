@@ -45,13 +45,14 @@ class TopWorld(ControlApp):
         while self.stuck.is_set():
             time.sleep(0.01)
         held = {"held": self.held_by is not None, "held_by_pid": self.held_by}
+        paused = [f"{name} is paused" for name, one in self.changes.items() if one.get("state") == "paused"]
         return {
             "version": "0.1.0",
             "pid": self.pid,
             "run_id": self.run_id,
             "started_at": ago(100),
-            "state": self.state,
-            "reasons": self.reasons,
+            "state": "degraded" if paused else self.state,
+            "reasons": [*self.reasons, *paused],
             "clock": {"jumps": 0, "last_jump_at": None, "last_jump_s": None},
             "store": {
                 "path": "/srv/ticks.duckdb",

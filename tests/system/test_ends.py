@@ -206,6 +206,13 @@ def test_a_control_interface_that_cannot_be_had_ends_the_service_before_it_recor
     assert not {"ticks.duckdb", "ticks.duckdb.tail", "ticks.duckdb.sock"} & {p.name for p in tmp_path.iterdir()}
 
 
+def test_a_store_that_cannot_be_created_is_named(tmp_path: Path) -> None:
+    (tmp_path / "occupied").touch()
+    (tmp_path / "tickwarden.toml").write_text('[store]\npath = "occupied/ticks.duckdb"\n' + ALONE)
+    ended = tickwarden("run", "--for", "5", folder=tmp_path)
+    assert ended.returncode and str(tmp_path / "occupied") in ended.stderr
+
+
 def test_lines_for_the_journal_bear_their_priority(tmp_path: Path) -> None:
     (tmp_path / "tickwarden.toml").write_text(QUICK + ALONE)
     with (tmp_path / "log").open("wb") as log:

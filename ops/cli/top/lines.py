@@ -19,8 +19,6 @@ def verdict(sample: Sample, history: History) -> tuple[str, str]:
     text = f"{count(len(rates), 'exchange')} at {number(sum(rate or 0.0 for rate in rates))} ticks/s"
     gaps = sum(row["gaps_open"] for row in exchanges.values())
     text += f", {count(gaps, 'gap')} open" if gaps else ", no gap open"
-    if paused := [actor["name"] for actor in sample.actors if actor["state"] == "paused"]:
-        return "paused", f"paused: {', '.join(paused)}; {text}"
     if odd := [f"{name}: {plain(row['reasons'][0])}" for name, row in exchanges.items() if row["reasons"]]:
         return "degraded", f"recording, but {odd[0]}; {text}"
     return "ok", f"{'recording' if gaps else 'all well'}: {text}"

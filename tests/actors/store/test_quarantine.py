@@ -99,6 +99,23 @@ def empty(_: bytes) -> bytes:
     return b""
 
 
+@pytest.mark.parametrize("spoil", [overwrite, empty])
+def test_a_corrupt_file_that_was_complete_is_reported_as_such_alone(
+    tmp_path: Path, spoil: Callable[[bytes], bytes]
+) -> None:
+    """A clean stop leaves no tail: the new file was not found without its own."""
+    one = started(tmp_path)
+    write(one, 1)
+    assert not one.finish(never).backlog
+    one.close()
+    one.path.write_bytes(spoil(one.path.read_bytes()))
+    again = started(tmp_path)
+    write(again, 2)
+    again.merge()
+    assert events(again) == ["store_file_damaged"]
+    again.close()
+
+
 @pytest.mark.parametrize(
     ("spoil", "when"),
     variants(

@@ -152,7 +152,7 @@ def test_what_is_paused_is_not_called_well(tmp_path: Path) -> None:
     world.changes["kraken"] = {"state": "paused"}
 
     async def look(screen: Screen) -> None:
-        await screen.until("paused: kraken; 4 exchanges at")
+        await screen.until("degraded: kraken is paused")
         assert "all well" not in screen.text
 
     watch(world, tmp_path / "s", look)
@@ -171,7 +171,7 @@ def test_restart_and_pause_are_done_to_the_selected_row_after_a_question(tmp_pat
         await screen.until("Pause okx?")
         await screen.pilot.press("y")
         await screen.until("pause okx: done")
-        await screen.until("paused: okx")
+        await screen.until("degraded: okx is paused")
         await screen.pilot.press("u")
         await screen.until("resume okx: done")
         await screen.pilot.press("f")

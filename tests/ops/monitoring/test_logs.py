@@ -86,6 +86,8 @@ def test_an_event_is_one_json_line_with_its_time_level_actor_and_reason() -> Non
         "retry_in_s": 1.5,
         "restarts": 3,
     }
+    log_event(event("store_file_damaged", "it was set aside"))
+    assert [line["level"] for line in said(stream, sink)][-1] == "warning"
 
 
 @pytest.mark.parametrize("style", ["json", "console"])
