@@ -3,7 +3,10 @@
 The rows stored last suffice for nearly every market; for a market without any among them the search goes further
 back. Contiguous ids need their highest id and the missing ids below it: the gaps that may still change show what
 was reported, and jumps outside any gap what a crash left unreported. All other ids need the newest trades, as many
-as the memory holds. The queries use bounded memory: they aggregate, sort a bounded piece, or are read row by row.
+as the memory holds. What was fetched from a history was stored later than its neighbours, which need not be among
+the last rows: a jump counts only if the whole file has it, and trades are remembered only as far back as live ones
+show that none is left out. The queries use bounded memory: they aggregate, sort a bounded piece, or are read row by
+row.
 """
 
 from bisect import bisect_right
@@ -79,12 +82,26 @@ class _Found(Struct):
     last_id: str | None
     mark: int | None
     lowest: int | None
-    usual_ns: int  # nearly all trades are older; 0 if there are too few to tell
+    cut_ns: int  # only trades from then on are remembered
     jumps: list[MissingRange] = field(default_factory=list)
     aside: tuple[Row, ...] = ()
     recent: RecentIds | None = None
     highest: int = -1
     floor: int = -1
+
+
+class _Span(Struct, frozen=True):
+    """Ids to search for jumps, both ends included, and since when their trades were made."""
+
+    floor: int
+    ceiling: int
+    since_ns: int = 0
+
+    def joined(self, other: "_Span") -> "_Span":
+        """The span of both."""
+        return _Span(
+            min(self.floor, other.floor), max(self.ceiling, other.ceiling), min(self.since_ns, other.since_ns)
+        )
 
 
 class _Reading:
@@ -116,9 +133,13 @@ class _Reading:
         """Of what was reported; each row begins with the market."""
         return _keyed(self._ask(sql, exchanges=list(self._exchanges)))
 
-    def _ask_stored(self, sql: str, first_row: int = 0, **values: Any) -> Iterator[tuple[Any, ...]]:
-        """Of the trades from that row of the file on; each row begins with the market."""
-        return _keyed(self._ask(sql.format(stored=stored_sql(first_row, self._tail)), **values))
+    def _ask_stored(
+        self, sql: str, values: Mapping[str, Any], first_row: int = 0, reach_ns: int = 0
+    ) -> Iterator[tuple[Any, ...]]:
+        """Of the trades from that row of the file on, made from `reach_ns` on; each row begins with the market."""
+        stored = stored_sql(first_row, self._tail, reach=reach_ns > 0)
+        reach = {"reach": reach_ns} if reach_ns > 0 else {}
+        return _keyed(self._ask(sql.format(stored=stored), **values, **reach))
 
     def states(self, windows: Sequence[int]) -> dict[str, list[TrackerState]]:
         self._read_gaps()
@@ -144,31 +165,30 @@ class _Reading:
     def _look(self, wanted: list[_Key], first_row: int) -> None:
         self._want(wanted)
         found = {}
-        for key, last_ns, last_id, mark, lowest, live, count, usual_ns in self._ask_stored(ENDS, first_row):
+        for key, last_ns, last_id, mark, lowest, live, count, times_us in self._ask_stored(ENDS, {}, first_row):
             other = self._promises[key] is not IdPromise.CONTIGUOUS
-            if first_row and (not live or (other and count < KEYS_MIN and key in self._firsts)):
+            if first_row and (not live or (other and live < KEYS_MIN and key in self._firsts)):
                 continue  # only old times, or too few trades: search further back
-            found[key] = _Found(last_ns, last_id, mark, lowest, usual_ns if count > FEW else 0)
+            early_us, late_us = times_us or (0, 0)  # nearly all live trades lie between them
+            cut_ns = max(early_us * 1000 if first_row else 0, late_us * 1000 - HORIZON_NS if count > FEW else 0)
+            found[key] = _Found(last_ns, last_id, mark, lowest, cut_ns)
         self._found.update(found)
         contiguous, others = list[_Key](), list[_Key]()
         for key in found:
             (contiguous if self._promises[key] is IdPromise.CONTIGUOUS else others).append(key)
         if contiguous:
             self._want(contiguous)
-            for key, tops, denied_ns in self._ask_stored(TOPS, first_row):
+            for key, tops, denied_ns in self._ask_stored(TOPS, {}, first_row):
                 self._take_tops(found[key], [Top(*top) for top in tops], denied_ns)
-            ceilings = [found[key].mark or 0 for key in contiguous]
-            floors = [ceiling - JUMPS_IDS for ceiling in ceilings]
-            jumps = self._ask_stored(JUMPS, first_row, **_names(contiguous), floors=floors, ceilings=ceilings)
-            self._take_jumps(jumps)
+            self._look_for_jumps({key: found[key].mark or 0 for key in contiguous}, first_row)
         for keys, query, take in (
             ([one for one in others if self._promises[one] not in COMPOSITE], RECENT, self._take_recent),
             ([one for one in others if self._promises[one] in COMPOSITE], TWINS, self._take_twins),
         ):
             if keys:
                 self._want(keys)
-                cuts = [max(0, found[key].usual_ns - HORIZON_NS) for key in keys]
-                take(self._ask_stored(query, first_row, **_names(keys), cuts=cuts))
+                cuts = [found[key].cut_ns for key in keys]
+                take(self._ask_stored(query, _names(keys) | {"cuts": cuts}, first_row))
 
     @staticmethod
     def _take_tops(found: _Found, tops: list[Top], denied_ns: int | None) -> None:
@@ -229,15 +249,35 @@ class _Reading:
             if memory is not None and memory.reach_ns is None:
                 memory.reach_ns = made_ns
 
-    def _take_jumps(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Keeps the parts of jumps that lie in no gap and after the start of the recording."""
-        for key, first, last, from_ns, to_id, to_ns in rows:
-            first = max(first, self._firsts.get(key, _NEVER)[2] or 0)
-            for low, high in _outside(first, last, self._reported.get(key, [])):
-                missing_range = MissingRange(
-                    low, high, _BEFORE_ANY, to_ns, from_ns, to_id if high == last else str(high + 1), to_ns
-                )
-                self._found[key].jumps.append(missing_range)
+    def _look_for_jumps(self, marks: Mapping[_Key, int], first_row: int) -> None:
+        """Finds jumps below these marks in the rows stored last, and looks whether the whole file has them too."""
+        jumps = self._jumps({key: _Span(mark - JUMPS_IDS, mark) for key, mark in marks.items()}, first_row)
+        if first_row:
+            spans: dict[_Key, _Span] = {}
+            for key, span, _ in jumps:
+                spans[key] = spans.get(key, span).joined(span)
+            jumps = [jump for portion in _portions(spans) for jump in self._jumps(portion, 0)]
+        for key, _, missing_range in jumps:
+            self._found[key].jumps.append(missing_range)
+
+    def _jumps(self, spans: Mapping[_Key, _Span], first_row: int) -> list[tuple[_Key, _Span, MissingRange]]:
+        """The parts of jumps that lie in no gap and after the start of the recording, each with the span from the
+        row before the jump to the one after it.
+        """
+        found = []
+        within = spans.values()
+        values = _names(list(spans)) | {
+            "floors": [span.floor for span in within],
+            "ceilings": [span.ceiling for span in within],
+        }
+        reach_ns = min(span.since_ns for span in within)
+        for key, first, last, from_ns, to_id, to_ns in self._ask_stored(JUMPS, values, first_row, reach_ns):
+            span = _Span(first - 1, int(to_id), min(from_ns, to_ns) - HOUR_NS)
+            start = max(first, self._firsts.get(key, _NEVER)[2] or 0)
+            for low, high in _outside(start, last, self._reported.get(key, [])):
+                to = to_id if high == last else str(high + 1)
+                found.append((key, span, MissingRange(low, high, _BEFORE_ANY, to_ns, from_ns, to, to_ns)))
+        return found
 
     # -- what was reported of it --------------------------------------------------------------------------
 
@@ -274,7 +314,7 @@ class _Reading:
         gaps = [row for rows in asked.values() for row in rows]
         reach_ns = min(min(row.from_ns or row.opened_ns, _at_ns(row)) for row in gaps) - HOUR_NS
         for key, first, last, opened_ns, from_ns, to_id, to_ns, gap, _ in self._ask_stored(
-            MISSING, gaps=[row.gap_id for row in gaps], reach=max(0, reach_ns)
+            MISSING, {"gaps": [row.gap_id for row in gaps]}, reach_ns=reach_ns
         ):
             self._left[gap] = self._left.get(gap, 0) + last - first + 1
             missing_ranges = self._missing_ranges.setdefault(key, [])
@@ -319,8 +359,23 @@ def _keyed(rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
     return (((exchange, symbol), *rest) for exchange, symbol, *rest in rows)
 
 
-def _names(keys: Sequence[_Key]) -> dict[str, list[str]]:
+def _names(keys: Sequence[_Key]) -> dict[str, list[Any]]:
     return {"exchanges": [exchange for exchange, _ in keys], "symbols": [symbol for _, symbol in keys]}
+
+
+def _portions(spans: Mapping[_Key, _Span]) -> Iterator[dict[_Key, _Span]]:
+    """Markets to look up together: a query sorts all their ids."""
+    portion: dict[_Key, _Span] = {}
+    ids = 0
+    for key, span in spans.items():
+        size = span.ceiling - span.floor
+        if portion and ids + size > JUMPS_IDS:
+            yield portion
+            portion, ids = {}, 0
+        portion[key] = span
+        ids += size
+    if portion:
+        yield portion
 
 
 def _at_ns(row: GapRow) -> int:

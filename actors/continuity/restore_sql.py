@@ -26,10 +26,15 @@ CREATE OR REPLACE TEMP TABLE wanted (
 """
 
 
-def stored_sql(first_row: int, tail: str | None) -> str:
-    """The rows of `ticks` from that row of the merged table on, then those selected by `tail`."""
-    merged = f"SELECT {TICKS.names} FROM {MERGED_SCHEMA}.{TICKS.name} WHERE rowid >= {first_row:d}"
-    return merged if tail is None else f"{merged} UNION ALL {tail}"
+def stored_sql(first_row: int, tail: str | None, *, reach: bool = False) -> str:
+    """The rows of `ticks` from that row of the merged table on, then those selected by `tail`.
+
+    With `reach` only trades made from $reach on, or at an unknown time: DuckDB skips blocks of older ones.
+    """
+    rows = f"SELECT {TICKS.names} FROM {MERGED_SCHEMA}.{TICKS.name} WHERE rowid >= {first_row:d}"
+    rows = rows if tail is None else f"{rows} UNION ALL {tail}"
+    made = f"timestamp >= {AT.format('$reach')} OR timestamp IS NULL"
+    return f"SELECT * FROM ({rows}) WHERE {made}" if reach else rows
 
 
 # `wanted` holds since when a market's ids count (`since`), and where another run began (`until`, `below`).
@@ -44,12 +49,13 @@ WITH recent AS (
     AND (w.below IS NULL OR coalesce({_ID.format("t.trade_id")} < w.below, true)))
 """
 
-# Nearly all rows of a market are ordered by time, although single stamps may be wrong.
+# Nearly all live rows of a market are ordered by time, although single stamps may be wrong. The others, fetched
+# from a history or sent again, may be older than what was stored before them.
 _AT_LAST = f"FILTER (until IS NULL OR made_at < until - INTERVAL {LATE_S} SECOND)"
 ENDS = f"""{_RECENT}
 SELECT exchange, symbol, {_NS.format(f"max(made_at) {_AT_LAST}")}, arg_max(trade_id, made_at) {_AT_LAST},
-       max(id), min(id - fills + 1), bool_or(source = 'stream'), count(*),
-       approx_quantile(epoch_us(made_at), 0.95) * 1000
+       max(id), min(id - fills + 1), count(*) FILTER (source = 'stream'), count(*),
+       approx_quantile(epoch_us(made_at), [0.05, 0.95]) FILTER (source = 'stream')
 FROM recent GROUP BY exchange, symbol
 HAVING bool_or(until IS NULL OR made_at < until - INTERVAL {LATE_S} SECOND)
 """
@@ -117,8 +123,7 @@ WITH reported AS (
 rows AS (
   SELECT t.exchange, t.symbol, t.trade_id, {_ID.format("t.trade_id")} AS id, t.fills, {_MADE} AS made_at
   FROM ({{stored}}) t JOIN wanted w ON w.exchange = t.exchange AND w.symbol = t.symbol
-  WHERE (w.since IS NULL OR {_MADE} >= w.since)
-    AND (t.timestamp >= {AT.format("$reach")} OR t.timestamp IS NULL)),
+  WHERE w.since IS NULL OR {_MADE} >= w.since),
 edges AS (
   SELECT gap_id, exchange, symbol, low AS id, 1 AS fills, from_time AS made_at, NULL AS trade_id, opened_at, status
   FROM reported

@@ -1,6 +1,6 @@
 """The state restored at start is the state at the end of the last run."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 import duckdb
@@ -8,13 +8,25 @@ import pytest
 from msgspec.structs import asdict
 
 from actors.continuity.continuity import Continuity
-from actors.continuity.restore import DAY_NS, WINDOW_ROWS, gap_row, read_states
+from actors.continuity.recent_ids import KEYS_MIN
+from actors.continuity.restore import DAY_NS, JUMPS_IDS, WINDOW_ROWS, gap_row, read_states
 from actors.continuity.sequence_gaps import RANGES_MAX, REORDER_S
 from actors.continuity.tracker_state import TrackerState
 from actors.model.records import GAP_STATES, FeedEvent, FeedRow, GapReason, GapRow, GapStatus
 from actors.model.ticks import IdPromise
-from tests.harness.continuity_file import new_file, put_feeds, put_gaps, put_tick
-from tests.harness.continuity_rows import BTC, ETH, SECOND_NS, T0_NS, admit, newest, one, reported, tick
+from tests.harness.continuity_file import new_file, put_feeds, put_gaps, put_tick, put_ticks
+from tests.harness.continuity_rows import (
+    BTC,
+    ETH,
+    SECOND_NS,
+    T0_NS,
+    admit,
+    block_of,
+    newest,
+    one,
+    reported,
+    tick,
+)
 
 NOW_NS = T0_NS + 600 * SECOND_NS
 DAY_S = 86_400
@@ -329,3 +341,119 @@ def test_a_gap_closed_recently_is_not_reported_again() -> None:
     assert {row.reason for row in after.take_gaps()} == {GapReason.DOWNTIME}
     assert admit(after, [2, 3], at=900.0, source="backfill") == ["2", "3"]
     assert newest(after.take_gaps())[gap.gap_id].status is GapStatus.FILLED
+
+
+# -- rows that were stored later than their neighbours ------------------------------------------------
+
+
+def rows_of(ids: Iterable[int], source: str = "stream", *, step_s: int = 1) -> list[tuple[str, int, int, str, int]]:
+    """For put_ticks: one trade each `step_s` seconds."""
+    return [(str(n), T0_NS + n * step_s * SECOND_NS, T0_NS, source, 1) for n in ids]
+
+
+def repaired_late(lacks: Collection[int] = ()) -> duckdb.DuckDBPyConnection:
+    """Live ids 1 to 950, except those in `lacks`; a repair has stored 100 to 109 of them shortly before the end."""
+    con = new_file()
+    put_feeds(con, [FeedRow(T0_NS, "x", BTC, FeedEvent.FIRST, trade_id="1")])
+    put_ticks(con, rows_of(n for n in range(1, 901) if not 100 <= n <= 109 and n not in lacks))
+    put_ticks(con, rows_of(range(100, 110), "backfill"))
+    put_ticks(con, rows_of(range(901, 951)))
+    return con
+
+
+def test_ids_are_not_missing_because_others_were_stored_late() -> None:
+    after = one()
+    after.restore([state_of(repaired_late(), windows=(100, 1 << 62))], T0_NS + 1_000 * SECOND_NS)
+    assert admit(after, [951], at=1_000.0, time_s=951) == ["951"]
+    tick(after, 1_010.0)
+    gaps = newest(after.take_gaps()).values()
+    assert {(row.reason, row.status) for row in gaps} == {(GapReason.DOWNTIME, GapStatus.FILLED)}
+    assert admit(after, range(110, 861), at=1_011.0, time_s=500, source="backfill") == []
+
+
+def test_among_ids_that_were_stored_earlier_those_that_are_missing_are_found() -> None:
+    """Also beside a gap that was reported, which is not looked for again."""
+    con = repaired_late(lacks=[*range(300, 306), 400, 500])
+    gap = GapRow(
+        T0_NS, "g", "x", BTC, GapReason.SEQUENCE, T0_NS, from_id="399", from_ns=T0_NS, to_id="401", to_ns=T0_NS
+    )
+    put_gaps(con, [replace(gap, status=GapStatus.LOST)])
+    put_tick(con, "304", T0_NS + 304 * SECOND_NS, fills=2)
+    state = state_of(con, windows=(100, 1 << 62))
+    assert missing_ranges(state) == [(300, 302), (305, 305), (500, 500)]
+    low, _, high = sorted(state.missing_ranges, key=lambda found: found.first)
+    assert (low.from_ns, low.to_id) == (T0_NS + 299 * SECOND_NS, "304")
+    assert (high.from_ns, high.to_id, high.to_ns) == (
+        T0_NS + 499 * SECOND_NS,
+        "501",
+        T0_NS + 501 * SECOND_NS,
+    )
+
+
+def test_ids_that_were_stored_out_of_order_where_the_search_begins_are_not_missing() -> None:
+    con = new_file()
+    put_feeds(con, [FeedRow(T0_NS, "x", BTC, FeedEvent.FIRST, trade_id="1")])
+    put_ticks(con, rows_of([*range(1, 50), 52, 51, 50, 53, 54]))
+    for rows in range(1, 8):
+        assert missing_ranges(state_of(con, windows=(rows, 1 << 62))) == []
+
+
+def test_each_market_is_looked_up_within_its_own_ids_however_many_there_are() -> None:
+    """Markets with equal ids, of which different ones are missing; the trades of one were stored without times."""
+    con, count = new_file(), JUMPS_IDS * 2 // 5
+    symbols = [f"M{n}/USDT" for n in range(3)]
+    for at, symbol in enumerate(symbols):
+        put_feeds(con, [FeedRow(T0_NS, "x", symbol, FeedEvent.FIRST, trade_id="1")])
+        made = "NULL" if at == 2 else f"make_timestamptz({T0_NS // 1000} + i * 1000)"
+        con.execute(
+            f"INSERT INTO store.ticks SELECT 'x', '{symbol}', {made}, make_timestamptz({T0_NS // 1000}), 1, 1,"
+            f" 'buy', i::VARCHAR, 'stream', 1 FROM range(1, {count}) AS r(i) WHERE i NOT IN (5, {1_000 + at})"
+        )
+    for symbol in symbols:
+        put_tick(con, "5", T0_NS, symbol=symbol, source="backfill")
+        put_tick(con, str(count), T0_NS + count * 1_000_000, symbol=symbol)
+    states = read_states(con, {"x": dict.fromkeys(symbols, IdPromise.CONTIGUOUS)}, windows=(8, 1 << 62))["x"]
+    assert [missing_ranges(state) for state in states] == [[(1_000 + at, 1_000 + at)] for at in range(3)]
+
+
+EACH_UNNUMBERED = pytest.mark.parametrize(
+    "promise", [IdPromise.OPAQUE, IdPromise.INCREASING, IdPromise.REPEATED, IdPromise.NONE]
+)
+
+
+def replayed(continuity: Continuity, ids: Iterable[int]) -> list[str | None]:
+    """The exchange repeats these trades on subscribing; gives the ids of those that are stored."""
+    continuity.connected([BTC], NOW_NS)
+    block = block_of([(BTC, str(n), T0_NS + n * 10 * SECOND_NS) for n in ids], "snapshot")
+    continuity.deduplicator.admit(block, 0, None, 0.0)
+    return list(block.trade_id)
+
+
+@EACH_UNNUMBERED
+@pytest.mark.parametrize("live_last", [10, KEYS_MIN + 100])
+def test_trades_are_remembered_although_a_repair_stored_many_older_ones_after_them(
+    promise: IdPromise, live_last: int
+) -> None:
+    """The rows stored last are old ones nearly all; or enough live ones, and old ones from long before them."""
+    con = new_file()
+    live, end = 5_000, 5_000 + live_last
+    put_feeds(con, [FeedRow(T0_NS, "x", BTC, FeedEvent.STARTED)])
+    put_ticks(con, rows_of(range(4_000, live), step_s=10))
+    put_ticks(con, rows_of(range(1_000, 2_200), "backfill", step_s=10))
+    put_ticks(con, rows_of(range(live, end), step_s=10))
+    continuity = one(promise)
+    continuity.restore([state_of(con, promise, windows=(1_200 + live_last, 1 << 62))], NOW_NS)
+    assert replayed(continuity, range(4_100, end)) == []
+    assert replayed(continuity, [end, end + 1]) == [str(end), str(end + 1)]
+
+
+@EACH_UNNUMBERED
+def test_a_single_live_trade_with_a_wrong_time_does_not_make_older_trades_new(promise: IdPromise) -> None:
+    con, count = new_file(), KEYS_MIN + 100
+    put_feeds(con, [FeedRow(T0_NS, "x", BTC, FeedEvent.STARTED)])
+    put_ticks(con, rows_of(range(2_400, 3_000), step_s=10))
+    put_tick(con, "3000", T0_NS + 9_000 * SECOND_NS)
+    put_ticks(con, rows_of(range(3_001, 3_000 + count), step_s=10))
+    continuity = one(promise)
+    continuity.restore([state_of(con, promise, windows=(count, 1 << 62))], NOW_NS)
+    assert replayed(continuity, range(2_500, 3_000)) == []
