@@ -364,6 +364,7 @@ def repaired_late(lacks: Collection[int] = ()) -> duckdb.DuckDBPyConnection:
 def test_ids_are_not_missing_because_others_were_stored_late() -> None:
     after = one()
     after.restore([state_of(repaired_late(), windows=(100, 1 << 62))], T0_NS + 1_000 * SECOND_NS)
+    after.connected([BTC], T0_NS + 1_000 * SECOND_NS)
     assert admit(after, [951], at=1_000.0, time_s=951) == ["951"]
     tick(after, 1_010.0)
     gaps = newest(after.take_gaps()).values()
