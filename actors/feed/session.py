@@ -244,13 +244,19 @@ class Session:
 
     def _note_first(self) -> None:
         """Notes which markets this connection delivers, before their first trades are admitted."""
-        if len(self._state.since) < len(self._symbols):
+        if not self._complete:
             self._delivers(self._subscription.proved(self._decoder.seen))
 
     def _note_subscribed(self) -> None:
         """Notes which markets are subscribed, by their acknowledgement or their trades."""
         self._subscription.delivered(self._decoder.seen, trio.current_time())
-        self._delivers(self._subscription.confirmed)
+        if not self._complete:
+            self._delivers(self._subscription.confirmed)
+
+    @property
+    def _complete(self) -> bool:
+        """Whether every market is delivered."""
+        return len(self._state.since) == len(self._symbols)
 
     def _delivers(self, natives: Iterable[str]) -> None:
         state = self._state
