@@ -400,3 +400,14 @@ def coverage(recorder: Recorder, symbol: str = "BTC/USDT") -> list[str]:
     put_audit(con, "r", time.time_ns())
     rows = con.execute("SELECT status FROM coverage WHERE symbol = ? ORDER BY from_time", [symbol]).fetchall()
     return [status for status, _ in groupby(status for (status,) in rows)]
+
+
+def requests(venue: Venue) -> list[tuple[int, str, list[str]]]:
+    """What was asked for: connection, op, natives."""
+    texts = [(c.number, json.loads(text)) for c in venue.server.clients for text in c.asked if text != "ping"]
+    return [(number, one["op"], [arg["instId"] for arg in one["args"]]) for number, one in texts]
+
+
+def carried(recorder: Recorder) -> dict[str, list[str]]:
+    """By connection, the symbols that it delivers, as far as is known."""
+    return {one.spec.name: sorted(one.state.since) for one in recorder.exchange.connections}

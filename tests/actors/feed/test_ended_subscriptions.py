@@ -9,9 +9,8 @@ from trio.testing import MockClock
 
 from actors.model.records import GapReason, GapStatus
 from actors.model.ticks import IdPromise
-from tests.actors.feed.test_hot_changes import carried, requests
 from tests.harness.exchange_values import dialect_of
-from tests.harness.memory_exchange import BTC, ETH, Recorder, Venue, recorded, seen
+from tests.harness.memory_exchange import BTC, ETH, Recorder, Venue, carried, recorded, requests, seen
 
 BOTH = ("BTC/USDT", "ETH/USDT")
 READ_S = 0.01  # by then a trade was read; nothing has had it decoded

@@ -1,6 +1,5 @@
 """Markets are added and removed on the open connection, where the exchange's protocol allows it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from trio.testing import MockClock
 from actors.exchanges.contract.feed_helpers import compact
 from actors.model.ticks import IdPromise
 from tests.harness.exchange_values import dialect_of
-from tests.harness.memory_exchange import BTC, ETH, Recorder, Venue, recorded, seen
+from tests.harness.memory_exchange import BTC, ETH, Venue, carried, recorded, requests, seen
 
 SOL = "SOL-USDT"
 
@@ -24,17 +23,6 @@ def unsubscribe_text(natives: Sequence[str], channel: str, request_id: str) -> s
 
 HOT: Mapping[str, Any] = {"unsubscribe_text": unsubscribe_text}
 OPAQUE = {"spot": IdPromise.OPAQUE, "swap": IdPromise.OPAQUE}  # ids that do not show what is missing
-
-
-def requests(venue: Venue) -> list[tuple[int, str, list[str]]]:
-    """What was asked for: connection, op, natives."""
-    texts = [(c.number, json.loads(text)) for c in venue.server.clients for text in c.asked if text != "ping"]
-    return [(number, one["op"], [arg["instId"] for arg in one["args"]]) for number, one in texts]
-
-
-def carried(recorder: Recorder) -> dict[str, list[str]]:
-    """By connection, the symbols that it delivers, as far as is known."""
-    return {one.spec.name: sorted(one.state.since) for one in recorder.exchange.connections}
 
 
 async def test_a_market_is_added_to_the_open_connection(autojump_clock: MockClock) -> None:
