@@ -400,7 +400,7 @@ class Pipeline:
         promises = {exchange.settings.name: exchange.promises for exchange in exchanges}
         found: Mapping[str, Sequence[TrackerState]] = {}
         try:
-            found = await self._patiently(partial(self._read_pasts, promises, {}), give_up_at)
+            found = await self._patiently(partial(self._read_pasts, promises, {}, ""), give_up_at)
         except DatabaseLocked:
             if delivered is not None:
                 raise
@@ -447,18 +447,19 @@ class Pipeline:
         self,
         promises: Mapping[str, Mapping[str, IdPromise]],
         before: Mapping[str, Mapping[str, Before]],
+        run_id: str,
         con: duckdb.DuckDBPyConnection,
     ) -> dict[str, list[TrackerState]]:
         for table in (GAP_STATES, FEEDS):
             read_tail_once(con, table, self.store.tail)
         tail = tail_select(TICKS, self.store.tail) if self.store.has_tail_ticks() else None
-        return read_states(con, promises, tail, before)
+        return read_states(con, promises, tail, before, run_id=run_id)
 
     async def _past(
         self, exchange: str, promises: Mapping[str, IdPromise], before: Mapping[str, Before]
     ) -> Sequence[TrackerState]:
-        states = await self.consult(partial(self._read_pasts, {exchange: promises}, {exchange: before}))
-        return states[exchange]
+        question = partial(self._read_pasts, {exchange: promises}, {exchange: before}, self.run_id)
+        return (await self.consult(question))[exchange]
 
     async def consult(self, question: Callable[[duckdb.DuckDBPyConnection], _T]) -> _T:
         """Runs a query on the file, in a worker thread and not concurrently with a merge. Raises DatabaseLocked."""

@@ -45,7 +45,8 @@ class Continuity:
 
     def restore(self, states: Iterable[TrackerState], now_ns: int, *, delivered: Collection[str] = ()) -> None:
         """Restores the state stored in the file, before any trade is admitted. Opens a downtime gap for each market
-        with trades, except for those of which the trades since the last stored one have been `delivered`.
+        that was recorded, with or without trades, except for those of which the trades since the last stored one
+        have been `delivered`.
         """
         for state in states:
             if state.symbol in self._trackers:
@@ -190,8 +191,8 @@ class Continuity:
         """These markets were dropped and are recorded again; what happened in between is missing."""
         for symbol in symbols:
             tracker = self._trackers.get(symbol)
-            if tracker is not None and tracker.outage is None and self._shared.lasts.get(symbol) is not None:
-                tracker.interrupted(GapReason.DOWNTIME, now_ns)
+            if tracker is not None:
+                tracker.resumed(tracker.recorded_ns, now_ns)
 
     def counts(self, symbol: str) -> bool:
         """Whether ids prove which trades of the market are stored."""

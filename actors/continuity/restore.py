@@ -51,7 +51,7 @@ FEW = 4 * KEYS_MIN  # up to so many trades are all remembered, whatever their ti
 HOUR_NS = 3_600 * 10**9  # how much the times of a gap and of its trades may differ
 DAY_NS = 24 * HOUR_NS
 _BEFORE_ANY = float("-inf")
-_NEVER = (None, None, None)
+_NEVER = (None, None, None, None)
 _Key = tuple[str, str]  # exchange and symbol
 _T = TypeVar("_T")
 assert WINDOW_ROWS[0] >= KEYS_MAX, "the first window must cover what the memory can hold"
@@ -63,16 +63,17 @@ def read_states(
     tail: str | None = None,
     before: Mapping[str, Mapping[str, Before]] | None = None,
     *,
+    run_id: str = "",
     windows: Sequence[int] = WINDOW_ROWS,
 ) -> dict[str, list[TrackerState]]:
     """The states of these markets, by exchange, as `promises` and `before` are. This function blocks.
 
     `con` is a DuckDB connection that sees the views. All exchanges are read at once: for a few markets the queries
     take longer to plan than to run. `tail` is the SELECT of the ticks not merged yet, None if all are. `before`
-    gives, for a market, where another run began to record it; trades from there on are left out. `windows` are the
-    numbers of merged rows to search.
+    gives, for a market, where another run began to record it; trades from there on are left out. A recording by the
+    run `run_id` does not count as an earlier one. `windows` are the numbers of merged rows to search.
     """
-    return _Reading(con, promises, tail, before or {}).states(windows)
+    return _Reading(con, promises, tail, before or {}, run_id).states(windows)
 
 
 class _Found(Struct):
@@ -111,6 +112,7 @@ class _Reading:
         promises: Mapping[str, Mapping[str, IdPromise]],
         tail: str | None,
         before: Mapping[str, Mapping[str, Before]],
+        run_id: str,
     ) -> None:
         self._con, self._exchanges, self._tail = con, promises, tail
         self._promises, self._before = _flat(promises), _flat(before)
@@ -118,8 +120,9 @@ class _Reading:
         self._missing_ranges: dict[_Key, list[MissingRange]] = {}
         self._left: dict[str, int] = {}
         (self._rows,) = con.execute(ROWS).fetchone() or (0,)
-        # For each market ever recorded: since when its ids count, the lowest id, and where its recording began.
-        self._firsts = {key: (since, lowest, start) for key, since, lowest, start in self._ask_reported(FIRSTS)}
+        # For each market ever recorded: since when its ids count, the lowest id, with which id its recording began,
+        # and when it last began.
+        self._firsts = {key: tuple(values) for key, *values in self._ask_reported(FIRSTS, run=run_id)}
         self._reported: dict[_Key, list[tuple[int, int]]] = {}
         self._gaps: dict[_Key, list[GapRow]] = {}
 
@@ -129,9 +132,9 @@ class _Reading:
         while rows := result.fetchmany(FETCH_ROWS):
             yield from rows
 
-    def _ask_reported(self, sql: str) -> Iterator[tuple[Any, ...]]:
+    def _ask_reported(self, sql: str, **values: Any) -> Iterator[tuple[Any, ...]]:
         """Of what was reported; each row begins with the market."""
-        return _keyed(self._ask(sql, exchanges=list(self._exchanges)))
+        return _keyed(self._ask(sql, exchanges=list(self._exchanges), **values))
 
     def _ask_stored(
         self, sql: str, values: Mapping[str, Any], first_row: int = 0, reach_ns: int = 0
@@ -326,9 +329,10 @@ class _Reading:
     def _state(self, key: _Key) -> TrackerState:
         exchange, symbol = key
         gaps = tuple(self._gaps.get(key, ()))
+        _, first, _, recorded_ns = self._firsts.get(key, _NEVER)
         if key not in self._found:
-            return TrackerState(exchange, symbol, gaps=gaps)
-        found, first = self._found[key], self._firsts.get(key, _NEVER)[1]
+            return TrackerState(exchange, symbol, recorded_ns=recorded_ns, gaps=gaps)
+        found = self._found[key]
         return TrackerState(
             exchange=exchange,
             symbol=symbol,
@@ -347,6 +351,7 @@ class _Reading:
             floor=found.floor,
             gaps=gaps,
             aside=found.aside,
+            recorded_ns=recorded_ns,
         )
 
 

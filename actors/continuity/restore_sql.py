@@ -151,6 +151,7 @@ GAPS = f"""
 SELECT {GAP_STATES.read} FROM ({_UNFILLED}) ORDER BY opened_at, "at"
 """
 
+# $run: the run that asks, if its own recording is not an earlier one.
 FIRSTS = f"""
 WITH resets AS (
   SELECT exchange, symbol, max(coalesce(time, "at")) AS since FROM feeds
@@ -159,6 +160,7 @@ SELECT f.exchange, f.symbol, epoch_us(r.since) * 1000,
        min(TRY_CAST(f.trade_id AS BIGINT)) FILTER (
          event IN ('first', 'reset') AND (r.since IS NULL OR coalesce(f.time, f."at") >= r.since)) AS lowest,
        max(TRY_CAST(f.trade_id AS BIGINT)) FILTER (
-         event IN ('first', 'reset') AND (r.since IS NULL OR coalesce(f.time, f."at") >= r.since)) AS start
+         event IN ('first', 'reset') AND (r.since IS NULL OR coalesce(f.time, f."at") >= r.since)) AS start,
+       epoch_us(max(f."at") FILTER (event = 'started' AND f.run_id <> $run)) * 1000
 FROM feeds f LEFT JOIN resets r USING (exchange, symbol) WHERE f.{_ASKED} GROUP BY ALL
 """

@@ -68,7 +68,8 @@ class SequencedTracker(Tracker):
         self._settle()
 
     def _take_before(self, state: TrackerState, began: Before, gap: str, now_ns: int) -> int | None:
-        self.lowest = 0 if state.lowest is None else min(state.lowest, self.lowest or 0)
+        if state.last_ns is not None:  # otherwise the recording began with what is recorded now
+            self.lowest = 0 if state.lowest is None else min(state.lowest, self.lowest or 0)
         self.gaps.restore(state, gap, now_ns)
         if state.mark is None or began.trade_id is None:
             return None

@@ -40,6 +40,7 @@ class Tracker:
         self.carriers: tuple[int, ...] = ()  # the sessions that deliver it, longest first
         self.carried_ns = 0  # when the youngest of them began to deliver
         self.started_ns: int | None = None  # when its recording began
+        self.recorded_ns: int | None = None  # the same, also of a recording that has ended
         self.absent = False  # the exchange does not list it: nothing is recorded until it does
         self.unsettled = False  # whether the next row may end an outage or prove an overlap
         self._outage: str | None = None
@@ -127,13 +128,23 @@ class Tracker:
             self.outage = gap.gap_id
             if self.last_id is not None and gap.from_id != self.last_id and self._rebases(gap, state):
                 self._book.rebase(self.outage, now_ns, self.last_id, state.last_ns)
-        elif state.last_ns is not None and not delivered:
-            self.interrupted(GapReason.DOWNTIME, now_ns)
+        elif not delivered:
+            self.resumed(state.recorded_ns, now_ns)
+
+    def resumed(self, recorded_ns: int | None, now_ns: int) -> None:
+        """Opens a gap for the time in which it was not recorded, unless one is open or it never was before.
+
+        `recorded_ns` is when the recording before began, None if there was none: if no trade was stored, the first
+        one may have been missed at any time since then.
+        """
+        recorded = recorded_ns is not None or self._shared.lasts.get(self.symbol) is not None
+        if recorded and self.outage is None:
+            self.interrupted(GapReason.DOWNTIME, now_ns, recorded_ns)
 
     def take_delivery(self, before: "Tracker") -> None:
         """Takes over from an earlier tracker of the market what delivers it, and since when."""
         self.carriers, self.carried_ns = before.carriers, before.carried_ns
-        self.started_ns, self.absent = before.started_ns, before.absent
+        self.started_ns, self.recorded_ns, self.absent = before.started_ns, before.recorded_ns, before.absent
 
     def vanished(self, gap: GapRow) -> None:
         """The stored trades of this gap have been lost; the history is queried for them while the gap is open."""
@@ -172,7 +183,8 @@ class Tracker:
         """The file has become readable. `state` is what was stored before this run began to record."""
         began, self.blind, self.began = self.began, False, None
         gap, book = self._blind_gap, self._book
-        if began is None or state.last_ns is None:  # nothing received yet, or nothing was stored before
+        from_ns = state.recorded_ns if state.last_ns is None else state.last_ns
+        if began is None or from_ns is None:  # nothing received yet, or nothing was recorded before
             if gap in book:
                 book.bound(gap, now_ns, None, now_ns, 0, say=False)
                 self.resolved(gap, GapStatus.FILLED, now_ns, 0)
@@ -181,8 +193,9 @@ class Tracker:
             else:
                 self._report_feed(FeedEvent.FIRST, now_ns, began.row_id, began.time_ns)
             return
+        if state.last_ns is None:
+            self._report_feed(FeedEvent.FIRST, now_ns, began.row_id, began.time_ns)
         book.restore(row for row in state.gaps if row.gap_id not in book)
-        from_ns = state.last_ns
         for row in state.gaps:
             if row.status is GapStatus.OPEN and not row.bounded and row.gap_id != self.outage:
                 from_ns = from_ns if row.from_ns is None else min(from_ns, row.from_ns)
@@ -203,7 +216,7 @@ class Tracker:
     def started(self, now_ns: int) -> None:
         """Delivery has begun: the recording begins with the first call."""
         if self.started_ns is None and not self.absent:
-            self.started_ns = now_ns
+            self.started_ns = self.recorded_ns = now_ns
             self._report_feed(FeedEvent.STARTED, now_ns, None, None)
 
     def stopped(self, now_ns: int) -> None:
@@ -247,7 +260,7 @@ class Tracker:
         if since_ns is not None:
             self._close_unknown(self.interrupted(GapReason.REJECTED, now_ns, since_ns), now_ns, now_ns)
         self.stopped(now_ns)
-        self.absent = True
+        self.recorded_ns, self.absent = None, True
 
     def _close_unknown(self, gap: str, until_ns: int, now_ns: int) -> None:
         self._book.bound(gap, now_ns, None, until_ns, None, say=False)

@@ -27,7 +27,8 @@ class TrackerState(Struct, frozen=True):
     recording). `gaps` are those that may still change, oldest first; `left` holds for each of them how many of its
     ids up to `mark` the file lacks, of which `missing_ranges` may hold only some. `recent` holds the newest trades,
     and is handed over for good; rising ids have reached `highest`, and those below `floor` are older than `recent`
-    reaches. `aside` are stored rows far above the mark that no other row confirms.
+    reaches. `aside` are stored rows far above the mark that no other row confirms. `recorded_ns` is when the last
+    recording began, by our clock, None if there was none.
     """
 
     exchange: str
@@ -43,6 +44,7 @@ class TrackerState(Struct, frozen=True):
     floor: int = -1
     gaps: tuple[GapRow, ...] = ()
     aside: tuple[Row, ...] = ()
+    recorded_ns: int | None = None
 
 
 class Snapshot(Struct, frozen=True):

@@ -153,6 +153,28 @@ async def test_connections_deliver_while_it_is_read_what_is_stored_and_nothing_i
     check_audit(tmp_path)
 
 
+async def test_a_market_without_trades_that_is_recorded_again_has_a_gap_since_its_recording_began(
+    tmp_path: Path,
+) -> None:
+    async def quiet(client: Client) -> None:
+        await client.accept()
+        await client.ask()
+        await client.send(ACK)
+        await client.gone()
+
+    gaps = "SELECT reason, from_time, from_id, to_id IS NULL FROM gaps"
+    started = "SELECT f.at FROM feeds f WHERE event = 'started' ORDER BY f.at"
+    server, steady = Server(quiet), Steady()
+    async with serving(server), serving(steady.server):
+        async with recording(pipeline_of(tmp_path, table("bybit", "bybit", ["BTC/USDT"], server.url))) as pipeline:
+            continuity = pipeline.exchanges["bybit"].continuity
+            await until(lambda: continuity.untraded_ns("BTC/USDT") is not None)
+        assert query(tmp_path, gaps) == []
+        await steady.recorded(tmp_path, table("bybit", "bybit", ["BTC/USDT"], steady.server.url), 100)
+    (first,), _ = query(tmp_path, started)
+    assert query(tmp_path, gaps) == [("downtime", first, None, False)]
+
+
 async def test_a_start_beside_a_reader_of_the_file_knows_what_is_stored(tmp_path: Path) -> None:
     """The file cannot be adopted then: its own views do not reach the tail, and temporary ones cover them."""
     steady = Steady()
