@@ -88,6 +88,7 @@ class Deduplicator:
         *,
         known: Container[str] = (),
         session: int = 0,
+        sessions: dict[int, int] | None = None,
         numbers: list[int] | None = None,
     ) -> int:
         """Removes, in place, the rows from `start` on that are duplicates, implausible and held, or off the book.
@@ -96,22 +97,10 @@ class Deduplicator:
 
         `spans` holds for each of these rows how many ids it stands for, its own and those before; None: one each.
         `known` (see Known, and StoredTwins) are trades looked up in the file, for rows older than the memory
-        reaches. `session` numbers the session that has read the rows, 0 for none. `numbers` are the rows' ids as
-        integers, if they are known.
+        reaches. `session` numbers the session that has read the rows, 0 for none; `sessions` those of single rows
+        that others have read, by their places. `numbers` are the rows' ids as integers, if they are known.
         """
-        self._session, self._returned = session, {}
-        return self._admit(block, start, spans, now, known=known, numbers=numbers)
-
-    def _admit(
-        self,
-        block: Block,
-        start: int,
-        spans: Sequence[int] | None,
-        now: float,
-        *,
-        known: Container[str] = (),
-        numbers: list[int] | None = None,
-    ) -> int:
+        self._session, self._returned = session, sessions or {}
         self._reads += 1
         if start < len(block) and self._leads(block, start):
             self._doubt(block, start, spans, now, known)
@@ -147,11 +136,11 @@ class Deduplicator:
     def take_decided(self, now: float, *, end: bool = False) -> tuple[Block, Decided]:
         """Returns the rows decided since the last call: accepted ones as a block, and the others."""
         block = Block(self.shared.exchange)
-        self._session, self._returned = 0, {}
+        self._returned = {}
         for symbol, row in self.lead.decide(now, self.shared.decided, end=end):
             self._return(block, symbol, row)
         if len(block):
-            self.shared.decided.copies += self._admit(block, 0, block.fills[:], now)
+            self.shared.decided.copies += self.admit(block, 0, block.fills[:], now, sessions=self._returned)
         self._put_back(block)
         if self.has_off_book:
             self._refuse_off_book(block, 0)
