@@ -67,8 +67,8 @@ class Fetcher:
 
     On channels in `history.aggregated` a row of the stream holds several of the trades fetched here: the range must
     leave out the ids inside such rows (see History). Rows are stored once per call; continuity drops trades that
-    the stream delivered too. Where ids do not identify a trade, as `promises` tells by symbol, rows of overlapping
-    pages are passed to it again.
+    the stream delivered too. Where the ids of a market do not identify a trade (`promises`, by symbol), rows of
+    overlapping pages are passed to it again.
     """
 
     def __init__(

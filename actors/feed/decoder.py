@@ -125,15 +125,31 @@ class Decoder:
                 if len(part) < len(run) and self._appended(part, times, block, outcome):
                     samples.append(part[0])
                     continue
-                for number, (message, received_ns) in enumerate(zip(part, times, strict=True), start + 1):
-                    if self._read_one(message, received_ns, block, outcome):
-                        samples.append(message)
-                    if len(outcome.rejects) + len(outcome.controls) >= ODD_AT_ONCE:
-                        outcome.messages = number
-                        return outcome
+                read = self._read_singly(part, times, block, outcome, samples)
+                if _odd(outcome) >= ODD_AT_ONCE:
+                    outcome.messages = start + read
+                    return outcome
         if samples:
             self._beginning = _common_beginning(samples)
         return outcome
+
+    def _read_singly(
+        self,
+        messages: Sequence[bytes],
+        received: Sequence[int],
+        block: Block,
+        outcome: Outcome,
+        samples: list[bytes],
+    ) -> int:
+        """Reads each message alone until there was much besides trades; returns how many were read. Those with
+        trades are added to `samples`.
+        """
+        for number, (message, received_ns) in enumerate(zip(messages, received, strict=True), 1):
+            if self._read_one(message, received_ns, block, outcome):
+                samples.append(message)
+            if _odd(outcome) >= ODD_AT_ONCE:
+                return number
+        return len(messages)
 
     def _runs(self, messages: Sequence[bytes]) -> Iterator[tuple[int, int]]:
         """The places of messages in a row that begin as trades do, and of others, such as heartbeats."""
@@ -313,6 +329,11 @@ class Decoder:
             payload[:REJECT_PAYLOAD_BYTES_MAX],
             len(payload),
         )
+
+
+def _odd(outcome: Outcome) -> int:
+    """How much there was besides trades."""
+    return len(outcome.rejects) + len(outcome.controls)
 
 
 def _common_beginning(texts: Sequence[bytes]) -> bytes:
