@@ -21,6 +21,7 @@ from actors.backfill.rate_limiter import RateLimiters
 from actors.backfill.stored_instruments import read_stored
 from actors.continuity.restore import read_states
 from actors.continuity.tracker_state import Before, TrackerState
+from actors.continuity.unstorable import UnstorableTrades
 from actors.feed.peer_activity import PeerActivity
 from actors.model.chunk import Chunk
 from actors.model.errors import DatabaseLocked
@@ -31,7 +32,6 @@ from actors.settings import SHIP_STOP_S, ExchangeSettings, PipelineSettings, bac
 from actors.sink.buffer import Buffer
 from actors.sink.lake.opening import ship_to
 from actors.sink.merger import Merger
-from actors.sink.refused import RefusedTrades
 from actors.sink.writer import Writer
 from actors.store.disk_full import RoomAwaiter
 from actors.store.filesystem import Files
@@ -98,7 +98,7 @@ class Pipeline:
         self._lock = parts.lock(settings.store.path.resolve(), socket)
         self._limits = limits = settings.limits
         self.store = parts.store(settings.store, limits=limits.store, lock=self._lock.file)
-        self._refused = RefusedTrades()
+        self._refused = UnstorableTrades()
         self.buffer = Buffer(
             settings.store,
             self.ledger,

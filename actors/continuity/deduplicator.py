@@ -19,6 +19,7 @@ from actors.continuity.tracker import Shared, Tracker
 from actors.continuity.tracker_state import Snapshot
 from actors.continuity.twins import COMPOSITE
 from actors.continuity.unsequenced import UnsequencedTracker
+from actors.continuity.unstorable import UnstorableTrades
 from actors.model.records import GapReason
 from actors.model.ticks import AFTER_BREAK, OFF_BOOK, Block, IdPromise, Reason
 
@@ -49,6 +50,7 @@ class Deduplicator:
         self.trackers: dict[str, Tracker] = {}
         self._quick: dict[str, Callable[[str | None, int | None], bool]] = {}  # of trackers that have it
         self.lead = Lead()
+        self._unstorable = UnstorableTrades()
         self.promises: dict[str, IdPromise] = {}
         self._reads = self._session = 0
         self._returned: dict[int, int] = {}  # the sessions of rows put back, by their places in the block
@@ -99,9 +101,26 @@ class Deduplicator:
         `known` (see Known, and StoredTwins) are trades looked up in the file, for rows older than the memory
         reaches. `session` numbers the session that has read the rows, 0 for none; `sessions` those of single rows
         that others have read, by their places. `numbers` are the rows' ids as integers, if they are known.
+
+        If it crashes, by a bug of ours, the rows are to be dropped, and their markets have gaps.
         """
         self._session, self._returned = session, sessions or {}
         self._reads += 1
+        try:
+            return self._admit(block, start, spans, now, known, numbers)
+        except Exception:
+            self._lose(block, start)
+            raise
+
+    def _admit(
+        self,
+        block: Block,
+        start: int,
+        spans: Sequence[int] | None,
+        now: float,
+        known: Container[str],
+        numbers: list[int] | None,
+    ) -> int:
         if start < len(block) and self._leads(block, start):
             self._doubt(block, start, spans, now, known)
             spans, numbers = None if spans is None else block.fills[start:], None
@@ -234,6 +253,15 @@ class Deduplicator:
         """
         self._reads += 1
         self._session, self._returned = 0, {}
+        try:
+            return self._admit_again(block, snapshot, stored, now, gone)
+        except Exception:
+            self._lose(block, 0)
+            raise
+
+    def _admit_again(
+        self, block: Block, snapshot: Snapshot, stored: Container[str], now: float, gone: Container[str]
+    ) -> int:
         if len(block) and self._leads(block, 0):
             self._doubt(block, 0, None, now, ())
         out, held = [], 0
@@ -252,6 +280,13 @@ class Deduplicator:
         self._put_back(block)
         self._refuse_off_book(block, 0)
         return len(out) - held
+
+    def _lose(self, block: Block, start: int) -> None:
+        """Reports the rows from `start` on as lost: admitting them crashed, and some may count as stored."""
+        rows = Block(self.shared.exchange)
+        rows.extend(*(column[start:] for column in block.lists()))
+        for gap in self._unstorable.gaps([rows], max(rows.received_ns, default=0)):
+            self.trackers[gap.symbol].vanished(gap)
 
     def _in_order(self, block: Block, at: int, spans: Sequence[int] | None) -> int:
         """Processes rows that follow their predecessors; returns the index of the first that does not.

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import trio
 from trio.testing import MockClock
 
 from actors.continuity.continuity import Continuity
+from actors.continuity.row import Row, Verdict
+from actors.continuity.unstorable import AGAIN_NS, UnstorableTrades
 from actors.model.batch import Batch
 from actors.model.chunk import Chunk
 from actors.model.records import GapReason, GapRow, GapStatus
@@ -17,7 +20,6 @@ from actors.model.ticks import Block, IdPromise, Reason
 from actors.pipeline import Parts
 from actors.settings import StoreSettings
 from actors.sink.buffer import Buffer
-from actors.sink.refused import AGAIN_NS, RefusedTrades
 from actors.sink.writer import Writer
 from actors.store.store import Store
 from actors.telemetry.ledger import Ledger
@@ -44,7 +46,7 @@ class World:
     follows = True
 
     def __init__(self, promise: IdPromise) -> None:
-        self.ledger, self.refused, numbers = Ledger("run"), RefusedTrades(), itertools.count(1)
+        self.ledger, self.refused, numbers = Ledger("run"), UnstorableTrades(), itertools.count(1)
         self.continuity = Continuity("x", {BTC: promise})
         self.buffer = Buffer(SETTINGS, self.ledger, lambda: next(numbers), on_refused=self._report)
         self.continuity.report_news(lambda: self.buffer.expect(self))
@@ -183,7 +185,7 @@ async def test_what_is_refused_during_the_stop_is_listed_in_the_last_batch(autoj
 async def test_a_trade_that_the_store_cannot_hold_is_reported_missing(
     tmp_path: Path, column: str, value: object
 ) -> None:
-    store, ledger, refused = Store(StoreSettings(path=tmp_path / "ticks.duckdb")), Ledger("run"), RefusedTrades()
+    store, ledger, refused = Store(StoreSettings(path=tmp_path / "ticks.duckdb")), Ledger("run"), UnstorableTrades()
     store.start()
     made, gaps = block(9, first=1), list[GapRow]()
     getattr(made, column)[4] = value
@@ -206,7 +208,7 @@ def rows(symbol: str, *ids: int, source: str = "stream") -> Block:
 
 def test_live_and_fetched_trades_of_a_market_have_a_gap_each() -> None:
     blocks = [rows(BTC, 900, 901), rows(ETH, 7), rows(BTC, 5, 6, source="backfill"), rows(BTC, 902)]
-    gaps = RefusedTrades().gaps(blocks, T0_NS)
+    gaps = UnstorableTrades().gaps(blocks, T0_NS)
     assert [(gap.symbol, gap.from_id, gap.to_id, gap.missing) for gap in gaps] == [
         (BTC, "899", "903", 3),
         (ETH, "6", "8", 1),
@@ -217,7 +219,7 @@ def test_live_and_fetched_trades_of_a_market_have_a_gap_each() -> None:
 
 
 def test_fetched_trades_are_requested_again_unless_their_market_was_refused_within_the_hour() -> None:
-    refused = RefusedTrades()
+    refused = UnstorableTrades()
 
     def status(block: Block, at_ns: int) -> GapStatus:
         (gap,) = refused.gaps([block], at_ns)
@@ -229,6 +231,40 @@ def test_fetched_trades_are_requested_again_unless_their_market_was_refused_with
     assert status(rows(ETH, 5, source="backfill"), T0_NS + 1) is GapStatus.OPEN
     assert status(rows(BTC, 6), T0_NS + 1) is GapStatus.OPEN  # a live one never was
     assert status(rows(BTC, 6, source="backfill"), T0_NS + 1 + AGAIN_NS) is GapStatus.OPEN
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["live", "fetched"])
+@pytest.mark.parametrize("promise", list(IdPromise))
+def test_rows_whose_admission_crashes_halfway_are_listed_as_missing(
+    promise: IdPromise, again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those before the crash count as stored by then, and are dropped with the others."""
+    continuity = Continuity("x", {BTC: promise})
+    deduplicator = continuity.deduplicator
+    deduplicator.admit(rows(BTC, 1, 2), 0, None, 0.0)
+    snapshot = deduplicator.snapshot(BTC)
+    tracker = deduplicator.trackers[BTC]
+    whole = tracker.admit
+
+    def admit(row: Row) -> Verdict:
+        verdict = whole(row)
+        if row.trade_id == "9":
+            raise ZeroDivisionError("ours")
+        return verdict
+
+    monkeypatch.setattr(tracker, "admit", admit)
+    read = rows(BTC, 3, 4, 9, source="snapshot")
+    crashing = (
+        partial(deduplicator.admit_again, read, snapshot, (), 0.0)
+        if again
+        else partial(deduplicator.admit, read, 0, None, 0.0)
+    )
+    with pytest.raises(ZeroDivisionError):
+        crashing()
+    (gap,) = (gap for gap in continuity.unfinished() if gap.reason is GapReason.VANISHED)
+    assert (gap.from_ns, gap.to_ns) == (T0_NS + 3 * SECOND_NS, T0_NS + 9 * SECOND_NS)
+    if promise is IdPromise.CONTIGUOUS:
+        assert {first for first, _ in continuity.missing_ids(gap.gap_id)} >= {3}
 
 
 async def test_a_running_service_lists_what_its_writer_could_not_store(tmp_path: Path) -> None:

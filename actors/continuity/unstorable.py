@@ -22,8 +22,8 @@ class _Span(Struct):
     trades: int = 0
 
 
-class RefusedTrades:
-    """Makes the gaps of refused trades; the pipeline owns it."""
+class UnstorableTrades:
+    """Makes the gaps of trades that were admitted and cannot be stored."""
 
     def __init__(self) -> None:
         self._refused_ns: dict[tuple[str, str], int] = {}  # by market: when trades of it were refused last
