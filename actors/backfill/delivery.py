@@ -7,6 +7,7 @@ import trio
 from actors.backfill.stored_trades import StoredTrades
 from actors.continuity.continuity import Continuity
 from actors.continuity.deduplicator import Known
+from actors.continuity.tracker_state import Snapshot
 from actors.feed.accumulator import admit
 from actors.feed.gap_reporter import GapReporter
 from actors.model.chunk import Chunk
@@ -15,6 +16,7 @@ from actors.telemetry.ledger import Account
 
 # invalid rows that are remembered, so that each becomes one reject however often it is fetched
 REJECTS_KNOWN_MAX = 1_000
+_NOT_LOOKED_UP: Container[str] = ()
 
 
 class Delivery:
@@ -36,43 +38,59 @@ class Delivery:
         self._reporter, self._stored_trades, self._flush = reporter, stored_trades, flush
         self._rejected = set[int]()
 
-    async def store_missing(self, block: Block, *, vanished: bool = False) -> int:
-        """Stores rows that continuity considers missing; returns their number. Raises DatabaseLocked.
+    async def snapshot(self, symbol: str) -> Snapshot:
+        """The market's memory now; all that it counts as stored is in the file when this returns."""
+        snapshot = self._continuity.deduplicator.snapshot(symbol)
+        await self.settle()
+        return snapshot
 
-        Ids without a sequence are remembered for a short time only, so the file is queried for these rows. It also
-        decides about rows of a gap whose trades have `vanished`: continuity remembers them as stored.
+    async def store_missing(
+        self, block: Block, admitted: Callable[[Block], object], snapshot: Snapshot | None = None
+    ) -> None:
+        """Stores the rows of one market that continuity considers missing. Raises DatabaseLocked.
+
+        With a `snapshot` (see above) it stores those that the file lacks, although continuity may remember them:
+        rows may have been deleted from the file. `admitted` is called with the missing rows before they are sent;
+        others are held or rejected, and decided later.
         """
-        symbol, deduplicator = block.symbol[0], self._continuity.deduplicator
-        known: Container[str] = ()
-        gone: set[str] = set()
-        if deduplicator.composite(symbol):
-            await self.settle()
-            known = await self._stored_trades.twins(symbol, block, alone=vanished)
-        elif not self._continuity.counts(symbol) or self._continuity.doubts(symbol):
-            remembered = deduplicator.remembered(block) if vanished else set()
-            await self.settle()  # what was on its way is stored by now
-            stored = await self._stored_trades.stored(symbol, block)
-            known, gone = Known(stored), remembered - stored
-        deduplicator.has_off_book |= OFF_BOOK in block.source
         fetched = len(block)
-        if gone:
-            snapshot = deduplicator.snapshot(symbol)
-            copies = deduplicator.admit_again(block, snapshot, known, trio.current_time(), gone=gone)
+        self._continuity.deduplicator.has_off_book |= OFF_BOOK in block.source
+        if snapshot is None:
+            copies = await self._admit(block)
         else:
-            copies = admit(self._continuity, block, 0, known=known)
-        return await self.store(block, fetched, copies)
-
-    async def store(self, block: Block, fetched: int, copies: int) -> int:
-        """Counts and sends the fetched rows that continuity has just kept; returns their number.
-
-        `copies` is the number of known rows; other missing ones are held or rejected, and decided later. No `await`
-        may come in between: rows admitted and not sent would be lost by a crash.
-        """
-        rows = len(block)
+            copies = await self._admit_by_file(block, snapshot)
+        # Nothing may be awaited before they are sent: rows admitted and not sent would be lost by a crash.
+        admitted(block)
         self._account.recovered(fetched, copies)
-        if rows:
+        if len(block):
             await self._reporter.send(Chunk(block))
-        return rows
+
+    async def _admit(self, block: Block) -> int:
+        """Removes copies; returns their number. What continuity may have forgotten is looked up in the file."""
+        symbol, known = block.symbol[0], _NOT_LOOKED_UP
+        if self._continuity.deduplicator.composite(symbol):
+            await self.settle()
+            known = await self._stored_trades.twins(symbol, block)
+        elif not self._continuity.counts(symbol) or self._continuity.doubts(symbol):
+            await self.settle()  # what was on its way is stored by now
+            known = Known(await self._stored_trades.stored(symbol, block))
+        return admit(self._continuity, block, 0, known=known)
+
+    async def _admit_by_file(self, block: Block, snapshot: Snapshot) -> int:
+        """The same, by what the file has; continuity knows what is on its way to it."""
+        symbol, deduplicator = block.symbol[0], self._continuity.deduplicator
+        if deduplicator.composite(symbol):
+            remembered = deduplicator.remembered_twins(block)
+            await self.settle()
+            twins = await self._stored_trades.twins(symbol, block, remembered)
+            return admit(self._continuity, block, 0, known=twins)
+        stored = await self._stored_trades.stored(symbol, block)
+        deleted: set[str] = set()
+        if doubtful := deduplicator.remembered(block) - stored:
+            await self.settle()  # rows that were on their way are stored by now
+            stored = await self._stored_trades.stored(symbol, block)
+            deleted = doubtful - stored
+        return deduplicator.admit_again(block, snapshot, stored, trio.current_time(), gone=deleted)
 
     def reject(self, reject: Reject) -> None:
         """Adds a reject for an invalid row of the history to the next batch."""

@@ -10,7 +10,7 @@ from msgspec import field
 
 from actors.backfill.delivery import Delivery
 from actors.backfill.fetch_job import BackfillLimits, FetchJob
-from actors.backfill.fetcher import Fetcher, FetchResult
+from actors.backfill.fetcher import Fetcher, FetchResult, Store
 from actors.backfill.stall_probe import due_ns, feed_withholds
 from actors.continuity.continuity import CLOCKS_NS, Continuity
 from actors.exchanges.contract.feed import Market
@@ -29,6 +29,10 @@ class GapJob(FetchJob, kw_only=True):
     left: list[TradeRange] = field(default_factory=list)  # for the next round, if ids do not show what is left
     from_ns: int = 0  # of an outage without an end: older trades are fetched ...
     incomplete: bool = False  # ... except for some that the history does not have
+
+    def note(self, block: Block) -> None:
+        """Counts rows that had been missing."""
+        self.recovered += len(block)
 
 
 class GapFiller:
@@ -69,12 +73,14 @@ class GapFiller:
         else:
             await self._look_for_end(job, market, fetcher)
 
-    async def _store(self, job: GapJob, block: Block) -> None:
+    async def _storing(self, job: GapJob) -> Store:
+        """Stores what is fetched for a gap, and counts it. Continuity remembers trades that have vanished."""
         vanished = job.gap.reason is GapReason.VANISHED
-        job.recovered += await self._delivery.store_missing(block, vanished=vanished)
+        snapshot = await self._delivery.snapshot(job.symbol) if vanished else None
+        return partial(self._delivery.store_missing, admitted=job.note, snapshot=snapshot)
 
     async def _fill(self, job: GapJob, market: Market, fetcher: Fetcher) -> None:
-        gap, before, store = job.gap, job.recovered, partial(self._store, job)
+        gap, before, store = job.gap, job.recovered, await self._storing(job)
         parts = job.left or ranges_of(gap, self._continuity.missing_ids(gap.gap_id), self._history)
         results = [await fetcher.fetch(market, part, store, self._limits.round_budget) for part in parts]
         now = self._continuity.gap(gap.gap_id)
@@ -120,7 +126,7 @@ class GapFiller:
             return
         settled_ns = self._continuity.settled_ns(gap)
         wanted = TradeRange(from_ns=from_ns, to_ns=until_ns)
-        result = await fetcher.fetch(market, wanted, partial(self._store, job), limits.round_budget)
+        result = await fetcher.fetch(market, wanted, await self._storing(job), limits.round_budget)
         delivered = settled_ns is not None and settled_ns == self._continuity.settled_ns(gap)
         in_place = not delivered or feed_withholds(self._continuity, gap)
         if in_place and (result.complete or (result.final and result.count)):  # older trades are unavailable

@@ -17,7 +17,6 @@ from actors.continuity.tracker_state import Snapshot
 from actors.exchanges.contract.feed import Market
 from actors.exchanges.contract.feed_helpers import S_NS
 from actors.exchanges.contract.history import TradeRange
-from actors.feed.accumulator import admit
 from actors.model.records import GapRow
 from actors.model.ticks import Block
 
@@ -104,13 +103,12 @@ class Repairs:
 
     async def fetch(self, job: RepairJob, market: Market, fetcher: Fetcher) -> None:
         """One round: a few pages. Raises DatabaseLocked."""
-        snapshot = self._continuity.deduplicator.snapshot(job.symbol)
-        # The rows of the last round are then in the file, like everything before the snapshot.
-        await self._delivery.settle()
+        snapshot = await self._delivery.snapshot(job.symbol)  # the rows of the last round are in the file too
         # Some may have been closed since the last round.
         job.known_gaps = await self._stored_trades.gaps(job.symbol, job.from_ns, job.to_ns)
         job.snapshot, job.reason = snapshot, "querying the exchange"
-        store, budget = partial(self._store, job), self._limits.round_budget
+        store = partial(self._delivery.store_missing, admitted=partial(self._note, job), snapshot=snapshot)
+        budget = self._limits.round_budget
         result = await fetcher.fetch(market, job.remaining, store, budget)
         job.came += result.count
         job.remaining = result.remaining or job.remaining
@@ -125,33 +123,10 @@ class Repairs:
             self._close_gaps(job, complete=False)
             self._finish(job, complete=False, reason=result.reason)
 
-    async def _store(self, job: RepairJob, block: Block) -> None:
-        """Stores the rows that are not in the file. Rows that continuity remembers may have been deleted from the
-        file.
-        """
-        fetched = len(block)
-        if self._continuity.deduplicator.composite(job.symbol):
-            await self._delivery.settle()
-            known = await self._stored_trades.twins(job.symbol, block, alone=True)
-            copies = admit(self._continuity, block, 0, known=known)
-            self._note_found(job, block)
-            job.stored += await self._delivery.store(block, fetched, copies)
-            return
-        stored = await self._stored_trades.stored(job.symbol, block)
-        deleted: set[str] = set()
-        if doubtful := self._continuity.deduplicator.remembered(block) - stored:
-            await self._delivery.settle()  # rows that were on their way are stored by now
-            stored = await self._stored_trades.stored(job.symbol, block)
-            deleted = doubtful - stored
-        copies = self._continuity.deduplicator.admit_again(
-            block, job.snapshot, stored, trio.current_time(), gone=deleted
-        )
-        self._note_found(job, block)
-        job.stored += await self._delivery.store(block, fetched, copies)
-
     @staticmethod
-    def _note_found(job: RepairJob, block: Block) -> None:
-        """Counts the rows that lie in each gap."""
+    def _note(job: RepairJob, block: Block) -> None:
+        """Counts rows that had been missing, and those that lie in each gap."""
+        job.stored += len(block)
         for gap in job.known_gaps:
             within = sum(map(gap.spans, block.trade_id, block.exchange_ns))
             job.found[gap.gap_id] = job.found.get(gap.gap_id, 0) + within

@@ -1,6 +1,6 @@
 """Looks up in the file, while the service records, which trades and gaps of one exchange are stored."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, Protocol
 
 import duckdb
@@ -55,13 +55,16 @@ class StoredTrades:
         rows = await self._ask(_STORED, symbol, **values)
         return {one for trade_id, fills in rows for one in _ids_of(trade_id, fills)}
 
-    async def twins(self, symbol: str, block: Block, *, alone: bool = False) -> StoredTwins:
-        """How many of each trade are stored, where ids do not identify them. Raises DatabaseLocked."""
+    async def twins(self, symbol: str, block: Block, remembered: Container[int] = ()) -> StoredTwins:
+        """How many of each trade are stored, where ids do not identify them. Raises DatabaseLocked.
+
+        `remembered`: see StoredTwins.
+        """
         times = [time for time in block.exchange_ns if time is not None]
         if not times:
-            return StoredTwins((), alone=alone)
+            return StoredTwins((), remembered)
         rows = await self._ask(_TWINS, symbol, since=min(times) - AROUND_NS, until=max(times) + AROUND_NS)
-        return StoredTwins((twin_of(*row) for row in rows), alone=alone)
+        return StoredTwins((twin_of(*row) for row in rows), remembered)
 
     async def gaps(self, symbol: str, from_ns: int, to_ns: int) -> list[GapRow]:
         """The newest states of the gaps that overlap a range and are not filled. Raises DatabaseLocked."""

@@ -5,6 +5,9 @@ it (see twins). A live trade is dropped only as the copy of a trade delivered by
 an earlier one of its own session.
 """
 
+from collections import Counter
+from collections.abc import Iterable
+
 from actors.continuity.row import Row, Verdict
 from actors.continuity.tracker import Shared
 from actors.continuity.twins import StoredTwins, Twins, file_ns, nth_key, twin_of_row
@@ -31,21 +34,19 @@ class CompositeTracker(UnsequencedTracker):
         if row.trade_id is None and time_ns is None and row.source == "stream":
             self._count_twin(row, twin)
             return Verdict.NEW  # nothing relates it to the trades of another session
-        alone = False
+        key = nth_key(twin, nth)
+        held, deleted = self._recent.holds(key, time_ns), False
         if isinstance(row.known, StoredTwins):
             if nth <= row.known.count(twin):
                 return Verdict.COPY
-            alone = row.known.alone
-        key = nth_key(twin, nth)
-        held = self._recent.holds(key, time_ns)
-        if not alone:
-            if held:
-                if row.source == "snapshot" and self._proof is not None and str(twin) == self._proof[0]:
-                    self._proved(row.received_ns)
-                return Verdict.COPY
-            if not row.known and self._recent.beyond(time_ns):
-                self._taken_for_copy(row)
-                return Verdict.COPY
+            deleted = key in row.known.remembered
+        if held and not deleted:
+            if row.source == "snapshot" and self._proof is not None and str(twin) == self._proof[0]:
+                self._proved(row.received_ns)
+            return Verdict.COPY
+        if not row.known and self._recent.beyond(time_ns):
+            self._taken_for_copy(row)
+            return Verdict.COPY
         if not held:
             self._remember(key, time_ns, -1)
         self._count_twin(row, twin)
@@ -60,6 +61,17 @@ class CompositeTracker(UnsequencedTracker):
     def knows(self, row: Row) -> bool:
         twin = twin_of_row(row)
         return self._recent.holds(nth_key(twin, self._twins.next_live(row, twin)), file_ns(row.time_ns))
+
+    def remembered(self, rows: Iterable[Row]) -> set[int]:
+        """The keys (see nth_key) of the rows of one answer that are remembered."""
+        numbers, found = Counter[int](), set[int]()
+        for row in rows:
+            twin = twin_of_row(row)
+            numbers[twin] += 1
+            key = nth_key(twin, numbers[twin])
+            if self._recent.holds(key, file_ns(row.time_ns)):
+                found.add(key)
+        return found
 
     def remembers(self, trade_id: str | None, time_ns: int | None, slack_ns: int = 0) -> bool:
         del trade_id, time_ns, slack_ns

@@ -237,6 +237,12 @@ class Deduplicator:
             if one and self.trackers[symbol].remembers(one, time_ns, HISTORY_SLACK_NS)
         }
 
+    def remembered_twins(self, block: Block) -> set[int]:
+        """What StoredTwins calls `remembered`, of these rows of a composite market."""
+        tracker = self.trackers[block.symbol[0]]
+        assert isinstance(tracker, CompositeTracker)
+        return tracker.remembered(self._row(block, at, 1, 0.0, ()) for at in range(len(block)))
+
     def admit_again(
         self,
         block: Block,

@@ -5,7 +5,7 @@ of every other session, of the history and of the file, whichever delivered it f
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from actors.continuity.row import Row
 from actors.model.ticks import IdPromise
@@ -107,10 +107,14 @@ class Twins:
 
 
 class StoredTwins:
-    """How many of each twin the file has. `alone`: the file has everything ever admitted, so it alone decides."""
+    """How many of each twin the file has.
 
-    def __init__(self, twins: Iterable[int], *, alone: bool = False) -> None:
-        self._counts, self.alone = Counter(twins), alone
+    `remembered` are keys (see nth_key) of twins that were admitted before all that had been admitted became
+    durable: those of them that the file lacks have been deleted from it, and are stored again.
+    """
+
+    def __init__(self, twins: Iterable[int], remembered: Container[int] = ()) -> None:
+        self._counts, self.remembered = Counter(twins), remembered
 
     def __contains__(self, trade_id: object) -> bool:
         return False  # ids do not identify trades here

@@ -11,7 +11,7 @@ import trio
 from actors.continuity.continuity import Continuity
 from actors.model.errors import DatabaseLocked
 from actors.model.records import GapStatus
-from actors.model.ticks import Block, IdPromise, Reason, Reject
+from actors.model.ticks import IdPromise, Reason, Reject
 from tests.harness.backfill_parts import BackfillParts
 from tests.harness.continuity_rows import BTC, T0_NS, admit, block_of, tick
 
@@ -38,17 +38,19 @@ async def test_ids_that_memory_has_forgotten_are_looked_up_before_they_are_store
             return question(con)
 
     parts = BackfillParts(Continuity("x", {swap: IdPromise.OPAQUE}), swap, "bybit", consult)
-    store, account = parts.delivery.store_missing, parts.account
+    account = parts.account
     fresh = [str(uuid.UUID(int=number)) for number in range(3, 6)]
 
-    def page() -> Block:
-        return block_of([(swap, one, T0_NS) for one in stored + fresh], "backfill")
+    async def store() -> int:
+        page, counts = block_of([(swap, one, T0_NS) for one in stored + fresh], "backfill"), list[int]()
+        await parts.delivery.store_missing(page, lambda block: counts.append(len(block)))
+        return sum(counts)
 
     with pytest.raises(DatabaseLocked):
-        await store(page())
+        await store()
     assert (account.received, parts.intake.statistics().depth) == (0, 0)
-    assert await store(page()) == 3
-    assert await store(page()) == 0
+    assert await store() == 3
+    assert await store() == 0
     assert await parts.stored() == fresh and account.duplicates == 3 + 6
 
 
@@ -71,7 +73,7 @@ async def test_a_gap_is_reported_filled_with_the_trades_that_fill_it(
     tick(continuity, 9.0)
     parts = BackfillParts(continuity, BTC)
     with trio.move_on_after(0):
-        await parts.delivery.store_missing(block_of([(BTC, "2", T0_NS)], "backfill"))
+        await parts.delivery.store_missing(block_of([(BTC, "2", T0_NS)], "backfill"), len)
     await parts.delivery.settle()
     sent = await parts.sent()
     assert [trade_id for chunk in sent for trade_id in chunk.block.trade_id] == ["2"]

@@ -17,7 +17,7 @@ from tests.harness.continuity_file import put_audit, put_feeds
 from tests.harness.continuity_rows import BTC, SECOND_NS, T0_NS, admit, block_of, one, tick
 from tests.harness.repair_world import Crashed, World, time_of
 
-PROMISES = (IdPromise.CONTIGUOUS, IdPromise.INCREASING, IdPromise.OPAQUE)
+PROMISES = tuple(IdPromise)
 GAPPED = (IdPromise.CONTIGUOUS, IdPromise.OPAQUE)  # their gaps are kept in two ways
 OLD = 30  # trades of an earlier run, of which the memory knows little
 

@@ -1,7 +1,7 @@
 """Trades without ids, or with ids that several share: each is stored once, however often it is delivered."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pytest
 import trio
@@ -24,6 +24,14 @@ PROMISES = [IdPromise.NONE, IdPromise.REPEATED]
 every_promise = pytest.mark.parametrize("promise", PROMISES)
 
 
+def read(trades: Iterable[Trade], source: str = "backfill") -> Block:
+    block = Block("x")
+    for ms, trade_id, price in trades:
+        made_ns = T0_NS + ms * 1_000_000
+        block.extend([BTC], [made_ns], [made_ns], [price], ["1"], ["buy"], [trade_id], [source])
+    return block
+
+
 def taken(
     continuity: Continuity,
     trades: Sequence[Trade],
@@ -33,10 +41,7 @@ def taken(
     known: StoredTwins | None = None,
 ) -> list[Trade]:
     """Those of one read that are stored."""
-    block = Block("x")
-    for ms, trade_id, price in trades:
-        made_ns = T0_NS + ms * 1_000_000
-        block.extend([BTC], [made_ns], [made_ns], [price], ["1"], ["buy"], [trade_id], [source])
+    block = read(trades, source)
     before = len(block)
     copies = continuity.deduplicator.admit(block, 0, None, 0.0, known=known or (), session=session)
     assert copies == before - len(block)
@@ -172,7 +177,11 @@ def test_a_repair_stores_what_was_deleted_from_the_file(promise: IdPromise) -> N
     rows = made(1, 2, promise=promise)
     assert taken(continuity, rows) == rows
     assert taken(continuity, rows, session=0, source="backfill", known=StoredTwins(())) == []
-    assert taken(continuity, rows, session=0, source="backfill", known=StoredTwins((), alone=True)) == rows
+    remembered = continuity.deduplicator.remembered_twins(read(rows))
+    late = made(3, 1, promise=promise)
+    assert taken(continuity, late) == late  # while the file is read
+    stored = StoredTwins((), remembered)
+    assert taken(continuity, [*rows, *late], session=0, source="backfill", known=stored) == rows
 
 
 @every_promise
