@@ -477,7 +477,8 @@ class Pipeline:
         it has left in the buffer is stored first: the file alone shows what is known of it.
         """
         assert self._feeds is not None
-        await self.flush()
+        if settings.name in self.ledger.accounts:
+            await self.flush()
         exchange = self._exchange(settings)
         give_up_at = self._give_up_at()
         await self._recall([exchange], give_up_at)

@@ -1,5 +1,6 @@
 """The whole pipeline: what it reports, how it stops, and what it restores after a kill."""
 
+import errno
 import json
 import signal
 import threading
@@ -14,8 +15,9 @@ import duckdb
 import pytest
 import trio
 
+from actors.model.batch import Batch
 from actors.model.errors import DatabaseLocked
-from actors.pipeline import LOCKED_RETRY_S
+from actors.pipeline import LOCKED_RETRY_S, Parts
 from actors.store.store import Store
 from ops.control.client import ControlClient, NoService
 from ops.monitoring import status as report
@@ -345,6 +347,31 @@ async def test_an_exchange_that_is_replaced_knows_what_was_not_stored_yet(tmp_pa
     ((rows, ids),) = query(tmp_path, "SELECT count(*), count(DISTINCT trade_id) FROM ticks")
     assert rows == ids == account.stored
     check_audit(tmp_path)
+
+
+async def test_another_exchange_is_added_while_the_disk_is_full(tmp_path: Path) -> None:
+    class Full(Store):
+        full = False
+
+        def write(self, batch: Batch) -> None:
+            if self.full:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            super().write(batch)
+
+    steady = Steady()
+    async with serving(steady.server):
+        tables = table("bybit", "bybit", ["BTC/USDT"], steady.server.url)
+        other = table("other", "bybit", ["ETH/USDT"], steady.server.url)
+        pipeline = pipeline_of(tmp_path, tables, parts=Parts(store=Full))
+        later = pipeline_of(tmp_path, other).settings.exchanges["other"]
+        async with recording(pipeline):
+            account = pipeline.ledger.account("bybit")
+            await until(lambda: account.stored)
+            Full.full = True
+            await until(lambda: actor(pipeline, "writer")["state"] != "running")
+            await pipeline.add_exchange(later)
+            await until(lambda: pipeline.ledger.account("other").received)
+            Full.full = False
 
 
 # -- in a process of its own -------------------------------------------------------------------------------
