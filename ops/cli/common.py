@@ -1,4 +1,4 @@
-"""Shared by several commands: the options that find a configuration or a service, and --json."""
+"""Shared by several commands: the options that find a configuration or a service, a time range, and --json."""
 
 import json
 import math
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ops.config.config import Config, find_config, load_config
-from ops.terminal.output import takes_unicode
+from ops.terminal.output import instant_text, takes_unicode
+from ops.terminal.time_options import instant
 
 if TYPE_CHECKING:
     from ops.control.client import ControlClient
@@ -67,6 +68,28 @@ def client(config_path: Path | None, socket_path: Path | None) -> "ControlClient
     from ops.control.client import ControlClient  # with http.client and email, which `run` does not need
 
     return ControlClient(socket_path or configuration(config_path).control.socket)
+
+
+def range_options(command: F) -> F:
+    """--from and --to as `since_us` and `until_us`, the same everywhere: a range begins before it ends."""
+    begins = click.option(
+        "--from", "since_us", callback=instant, is_eager=True, metavar="T", help="From this time or UTC day on."
+    )
+    ends = click.option("--to", "until_us", callback=_end, metavar="T", help="To before this time or UTC day.")
+    return begins(ends(command))
+
+
+def _end(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    until_us = instant(ctx, param, value)
+    check_range(ctx.params["since_us"], until_us)  # it is eager, and so parsed by now
+    return until_us
+
+
+def check_range(since_us: int | None, until_us: int | None) -> None:
+    """Raises click.UsageError for a time range that does not begin before it ends."""
+    if since_us is not None and until_us is not None and since_us >= until_us:
+        begin, end = instant_text(since_us), instant_text(until_us)
+        raise click.UsageError(f"a time range begins before it ends; --from {begin} is not before --to {end}")
 
 
 def timeout_option(command: F) -> F:

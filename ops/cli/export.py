@@ -10,22 +10,28 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from actors.model.errors import DatabaseLocked
-from ops.cli.common import config_option, configuration, json_option, print_json, quiet_option, timeout_option
+from ops.cli.common import (
+    config_option,
+    configuration,
+    json_option,
+    print_json,
+    quiet_option,
+    range_options,
+    timeout_option,
+)
 from ops.export.export import Exported, TimeRange, export
 from ops.export.query import QueryError
 from ops.export.tardis import export_tardis
 from ops.export.target import ExportError
 from ops.terminal.exit_codes import FAILED, OK
 from ops.terminal.output import write_table
-from ops.terminal.time_options import instant
 
 _NO_FOLDER = (".parquet", ".pq", ".csv", ".json")  # a user of these endings expects another format
 
 
 @click.command("export")
 @click.argument("path")
-@click.option("--from", "since_us", callback=instant, metavar="T", help="From this time or UTC day on.")
-@click.option("--to", "until_us", callback=instant, metavar="T", help="To before this time or UTC day.")
+@range_options
 @click.option(
     "--format",
     "kind",

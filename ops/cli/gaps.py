@@ -4,11 +4,10 @@ from pathlib import Path
 
 import click
 
-from ops.cli.common import config_option, json_option
+from ops.cli.common import config_option, json_option, range_options
 from ops.cli.completing import configured_exchanges, configured_symbols
 from ops.cli.query import print_rows
 from ops.terminal.layout import Fit
-from ops.terminal.time_options import instant
 
 _GAPS = """
 SELECT exchange, symbol, reason, status, opened_at, closed_at, from_id, to_id, from_time, to_time, missing,
@@ -41,8 +40,7 @@ def _command(name: str, sql: str, help_text: str, fit: Fit, empty: str) -> click
         help="Only this exchange, by its name in the configuration.",
     )
     @click.option("--symbol", shell_complete=configured_symbols, help="Only this symbol, such as BTC/USDT.")
-    @click.option("--from", "since_us", callback=instant, metavar="T", help="From this time or UTC day on.")
-    @click.option("--to", "until_us", callback=instant, metavar="T", help="To before this time or UTC day.")
+    @range_options
     @click.option("--file", "path", type=click.Path(path_type=Path), help="The DuckDB file; default: the config's.")
     @config_option
     @json_option

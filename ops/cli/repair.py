@@ -8,7 +8,15 @@ from typing import Any
 
 import click
 
-from ops.cli.common import client, config_option, json_option, print_json, quiet_option, socket_option
+from ops.cli.common import (
+    check_range,
+    client,
+    config_option,
+    json_option,
+    print_json,
+    quiet_option,
+    socket_option,
+)
 from ops.cli.completing import configured_exchanges, configured_symbols
 from ops.control.client import ControlClient, segment
 from ops.terminal.exit_codes import FAILED, OK
@@ -59,8 +67,7 @@ def repair(
     The running service does it, beside its other work and within the exchange's limits. Ctrl-C ends the waiting and
     not the repair. Exit code 1 if the exchange could not return the whole range.
     """
-    if until and microseconds(since) >= microseconds(until):
-        raise click.UsageError(f"a time range begins before it ends; --from {since} is not before --to {until}")
+    check_range(microseconds(since), microseconds(until) if until else None)
     service = client(config_path, socket_path)
     body = {"symbol": symbol, "from": since, **({"to": until} if until else {})}
     order: Any = service.post(f"/v1/exchanges/{segment(exchange)}/repair", body)

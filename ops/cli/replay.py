@@ -9,14 +9,13 @@ import click
 import msgspec
 
 from actors.model.errors import DatabaseLocked
-from ops.cli.common import Number, config_option, configuration, timeout_option
+from ops.cli.common import Number, config_option, configuration, range_options, timeout_option
 from ops.cli.completing import configured_exchanges, configured_symbols
 from ops.client.replay import replay as ticks_of
 from ops.client.tick import Tick
 from ops.export.query import QueryError
 from ops.terminal.exit_codes import FAILED, OK
 from ops.terminal.output import decimal_text, instant_text
-from ops.terminal.time_options import instant
 
 SPEED_MAX = 1e9
 _COLUMNS = ("exchange", "symbol", "timestamp", "received_at", "price", "volume", "side", "trade_id", "source")
@@ -24,8 +23,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 @click.command("replay")
-@click.option("--from", "since_us", callback=instant, metavar="T", help="Received from this time or UTC day on.")
-@click.option("--to", "until_us", callback=instant, metavar="T", help="Received before this time or UTC day.")
+@range_options
 @click.option(
     "--exchange",
     "exchanges",
@@ -63,7 +61,8 @@ def replay(
 ) -> int:
     """Print stored ticks of all exchanges in the order in which they were received, one JSON object a line.
 
-    The lines have the members of `tail --json`. The file is open meanwhile: the service records, and merges later.
+    --from and --to are times of receipt. The lines have the members of `tail --json`. The file is open meanwhile:
+    the service records, and merges later.
     """
     try:
         stored = ticks_of(

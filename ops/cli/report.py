@@ -6,19 +6,17 @@ from pathlib import Path
 import click
 
 from actors.model.errors import DatabaseLocked
-from ops.cli.common import config_option, configuration, timeout_option
+from ops.cli.common import config_option, configuration, range_options, timeout_option
 from ops.export.query import QueryError
 from ops.export.report import report
 from ops.export.report_html import page
 from ops.export.target import ExportError, check, make_durable, place_file, workshop
 from ops.terminal.exit_codes import FAILED, OK
 from ops.terminal.output import json_text, takes_unicode
-from ops.terminal.time_options import instant
 
 
 @click.command("report")
-@click.option("--from", "since_us", callback=instant, metavar="T", help="From this time or UTC day on.")
-@click.option("--to", "until_us", callback=instant, metavar="T", help="To before this time or UTC day.")
+@range_options
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="The HTML file; default: report.html.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @click.option("--file", "source", type=click.Path(path_type=Path), help="The DuckDB file; default: the config's.")
