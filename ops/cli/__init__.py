@@ -17,6 +17,7 @@ Helpers
   commands         the list of commands; exit codes
   lazy_group       imports a command when it is called
   common           shared options; --json
+  chosen           the exchanges and markets that a command is limited to must be known
   row_output       for the commands that run SQL: formats, files, examples
   questions        what `init` asks
   completion, completing   the scripts for shells, and the names that they complete

@@ -55,7 +55,9 @@ def _command(name: str, sql: str, help_text: str, fit: Fit, empty: str) -> click
     ) -> int:
         values = [exchange, symbol, since_us, until_us]
         form = "json" if as_json else "table"
-        return print_rows(sql, path, config_path, values=values, fit=fit, form=form, empty=empty)
+        return print_rows(
+            sql, path, config_path, values=values, fit=fit, form=form, exchange=exchange, symbol=symbol, empty=empty
+        )
 
     return command
 

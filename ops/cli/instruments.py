@@ -38,5 +38,12 @@ def instruments(
 ) -> int:
     """The markets that the exchanges list, as stored last: names, contract sizes, price steps."""
     return print_rows(
-        NEWEST, path, config_path, values=[exchange, base, kind], fit=_FIT, form="json" if as_json else "table"
+        NEWEST,
+        path,
+        config_path,
+        values=[exchange, base, kind],
+        fit=_FIT,
+        form="json" if as_json else "table",
+        exchange=exchange,
+        empty="no such market is in the lists as stored; without EXCHANGE, --base and --kind all are shown",
     )

@@ -9,11 +9,13 @@ from pathlib import Path
 import click
 
 from actors.store.filesystem import Files
+from ops.cli.chosen import check_exchange
 from ops.cli.common import config_option, json_option, print_json
 from ops.cli.lake_place import lake_place, uri_option
 from ops.export.lake.compact import CLOSED_AFTER_S, KEEP_HOURS, KEEP_HOURS_MAX, Days, Done, compact
 from ops.export.lake.compact_tables import LakeFolder
 from ops.export.lake.compact_ticks import How
+from ops.export.lake.opening import open_lake
 from ops.export.query import QueryError
 from ops.terminal.exit_codes import FAILED, OK
 from ops.terminal.output import plain, write_table
@@ -102,6 +104,9 @@ def lake_compact(
     done: list[Done] = []
     try:
         place = lake_place(uri, config_path)
+        if exchange is not None:
+            tables = open_lake(place.uri, place.options)
+            check_exchange(exchange, {*tables.exchanges(), *place.dialects}, f"in {tables.uri}")
         days = Days(day, before, exchange, closed_after_s)
         crash_point = Files(os.environ.get("TICKWARDEN_CRASH_AT", "")).crash_point
         how = How(place.dialects, memory, os.cpu_count() or 1, temporary, crash_point=crash_point)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ops.cli.chosen import check_exchange
 from ops.cli.common import config_option, json_option, print_json, quiet_option
 from ops.cli.completing import configured_exchanges
 from ops.cli.ctrl_c import ends_on_ctrl_c
@@ -41,7 +42,9 @@ def lake_verify_command(
     """
     try:
         place = lake_place(uri, config_path)
-        with ends_on_ctrl_c(), lake_engine(open_lake(place.uri, place.options)) as engine:
+        tables = open_lake(place.uri, place.options)
+        check_exchange(exchange, {*tables.exchanges(), *place.dialects}, f"in {tables.uri}")
+        with ends_on_ctrl_c(), lake_engine(tables) as engine:
             found = Verified()
             for found in verify(engine, exchange=exchange, day=day.date() if day else None):
                 if not quiet and sys.stderr.isatty():

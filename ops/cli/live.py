@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import click
 
+from ops.cli.chosen import check_served
 from ops.cli.common import client, config_option, json_option, print_json, print_json_line, socket_option
 from ops.cli.completing import configured_exchanges, configured_symbols
 from ops.terminal.exit_codes import OK
@@ -103,9 +104,13 @@ def _microseconds(instant: str) -> int:
 @json_option
 def tail(exchange: str, symbol: str, config_path: Path | None, socket_path: Path | None, as_json: bool) -> int:
     """Live ticks as they arrive, until Ctrl-C. --json prints one object a line (NDJSON)."""
+    service = client(config_path, socket_path)
+    if exchange or symbol:
+        status: Any = service.get("/v1/status")
+        check_served(status, exchange, symbol)
     chosen = {key: value for key, value in (("exchange", exchange), ("symbol", symbol)) if value}
     route = "/v1/tap" + (f"?{urlencode(chosen)}" if chosen else "")
-    for tick in client(config_path, socket_path).stream(route):
+    for tick in service.stream(route):
         if as_json:
             print_json_line(tick)
             continue

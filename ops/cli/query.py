@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from actors.model.errors import DatabaseLocked
+from ops.cli.chosen import check_recorded
 from ops.cli.common import config_option, configuration, timeout_option
 from ops.cli.completing import examples
 from ops.cli.row_output import LIST, Output, chosen, example_option, list_examples, output, row_options
@@ -68,15 +69,21 @@ def print_rows(
     fit: Fit | None = None,
     form: str = "table",
     timeout_s: float = LOCK_TIMEOUT_S,
+    exchange: str | None = None,
+    symbol: str | None = None,
     empty: str = "",
 ) -> int:
     """Prints what a query on the file returns, or why it returns nothing; the exit code.
 
     `path` is the file, by default the configured one. Without `fit`, all columns of a table may be shortened.
-    `empty` is printed where there are no rows.
+    `exchange` and `symbol` are what the rows are limited to; unknown ones are wrong use. `empty` is printed where
+    there are no rows.
     """
+    source = path or configuration(config_path).store.path
     try:
-        result = run_query(path or configuration(config_path).store.path, sql, values=values, timeout_s=timeout_s)
+        exchanges, symbols = ([name] if name is not None else [] for name in (exchange, symbol))
+        check_recorded(source, config_path, exchanges, symbols, timeout_s=timeout_s)
+        result = run_query(source, sql, values=values, timeout_s=timeout_s)
     except (QueryError, DatabaseLocked) as error:
         click.echo(str(error), err=True)
         return FAILED

@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from actors.model.errors import DatabaseLocked
+from ops.cli.chosen import check_recorded
 from ops.cli.common import Number, config_option, configuration, range_options, timeout_option
 from ops.cli.completing import configured_exchanges, configured_symbols
 from ops.client.replay import replay as ticks_of
@@ -64,9 +65,10 @@ def replay(
     --from and --to are times of receipt. The lines have the members of `tail --json`. The file is open meanwhile:
     the service records, and merges later.
     """
+    source = path or configuration(config_path).store.path
     try:
         stored = ticks_of(
-            path or configuration(config_path).store.path,
+            source,
             since_us,
             until_us,
             speed=speed,
@@ -76,8 +78,9 @@ def replay(
         )
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--symbol") from error
-    write = _csv_writer() if as_csv else _json_writer()
     try:
+        check_recorded(source, config_path, exchanges, symbols, timeout_s=timeout_s)
+        write = _csv_writer() if as_csv else _json_writer()
         for tick in stored:
             write(tick)
             if speed is not None:

@@ -1,12 +1,19 @@
-"""What a command is asked for must exist: time ranges, exchanges and markets that cannot be are wrong use."""
+"""What a command is limited to must exist: time ranges, exchanges and markets that cannot be are wrong use."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.harness.cli_process import tickwarden_here
+from tests.harness.cli_process import tickwarden, tickwarden_here
+from tests.harness.lake_values import small_lake
+from tests.harness.recording_samples import settings, store
+from tests.harness.service_process import Sandbox, recording, sandbox
+from tests.harness.tick_streams import tick, write
+
+__all__ = ["sandbox"]  # the fixture
 
 RANGED = ("gaps", "coverage", "report", "export copy.duckdb", "replay", "repair --exchange okx --symbol BTC/USDT")
+BTC = ("--exchange", "binance", "--symbol", "BTC/USDT")
 
 
 @pytest.mark.parametrize("words", RANGED)
@@ -17,3 +24,81 @@ def test_a_time_range_that_ends_before_it_begins_is_wrong_use(words: str, backwa
     done = tickwarden_here(*words.split(), *asked, folder=tmp_path)
     assert (done.returncode, done.stdout) == (64, "")
     assert "begins before it ends" in done.stderr and "2026-06-02" in done.stderr and "2026-06-01" in done.stderr
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A recording of binance BTC/USDT, and a configuration for it that has another exchange and a wildcard."""
+    with store(settings(tmp_path)) as made:
+        write(made, [[tick()]])
+    (tmp_path / "tickwarden.toml").write_text(
+        '[exchanges.kraken]\nsymbols = ["BTC/USD"]\n[exchanges.okx]\nsymbols = ["*/USDT"]\n'
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", ["gaps", "coverage", "replay"])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--exchange", "binanse"), ("'binanse'", "'binance'")),
+        (("--symbol", "BTC/USDX"), ("'BTC/USDX'", "BTC/USDT")),
+        (("--exchange", "kraken", "--symbol", "BTC/USDT"), ("kraken", "'BTC/USD'")),
+        (("--exchange", "okx", "--symbol", "BTC/USD"), ("'BTC/USD'", "*/USDT")),
+    ],
+)
+def test_what_neither_the_file_has_nor_its_configuration_is_wrong_use(
+    command: str, words: tuple[str, ...], said: tuple[str, ...], folder: Path
+) -> None:
+    done = tickwarden_here(command, *words, folder=folder)
+    assert (done.returncode, done.stdout) == (64, "")
+    assert all(part in done.stderr for part in said)
+
+
+@pytest.mark.parametrize("command", ["gaps", "coverage", "replay"])
+@pytest.mark.parametrize(
+    "words",
+    [BTC, ("--exchange", "kraken", "--symbol", "BTC/USD"), ("--exchange", "okx", "--symbol", "NEW/USDT")],
+    ids=["recorded only", "configured only", "by a wildcard"],
+)
+def test_what_is_only_recorded_or_only_configured_is_known(
+    command: str, words: tuple[str, ...], folder: Path
+) -> None:
+    assert tickwarden_here(command, *words, folder=folder).returncode == 0
+
+
+def test_a_configuration_for_another_file_does_not_count(folder: Path) -> None:
+    (folder / "ticks.duckdb").rename(folder / "other.duckdb")
+    (folder / "ticks.duckdb.tail").rename(folder / "other.duckdb.tail")
+    asked = ("gaps", "--file", "other.duckdb")
+    assert tickwarden_here(*asked, *BTC, folder=folder).returncode == 0
+    assert tickwarden_here(*asked, "--exchange", "kraken", folder=folder).returncode == 64
+
+
+def test_an_unknown_exchange_has_no_list_and_a_known_one_may_lack_it(folder: Path) -> None:
+    unknown, known = (tickwarden_here("instruments", name, folder=folder) for name in ("krakn", "kraken"))
+    assert unknown.returncode == 64 and "'kraken'" in unknown.stderr
+    assert known.returncode == 0 and "no such market is in the lists" in known.stderr
+
+
+@pytest.mark.parametrize("command", [("verify",), ("compact", "--dry-run")])
+def test_an_exchange_that_a_lake_does_not_have_is_wrong_use(command: tuple[str, ...], folder: Path) -> None:
+    small_lake(str(folder / "lake"))
+    unknown, known, configured = (
+        tickwarden_here("lake", *command, "--uri", "lake", "--exchange", name, folder=folder)
+        for name in ("krakken", "binance", "okx")
+    )
+    assert (unknown.returncode, unknown.stdout) == (64, "") and "'kraken'" in unknown.stderr
+    assert (known.returncode, configured.returncode) == (0, 0), known.stderr + configured.stderr
+
+
+def test_the_live_tail_refuses_what_the_service_does_not_record(tmp_path: Path, sandbox: Sandbox) -> None:
+    with recording(tmp_path, sandbox.tables("binance")):
+        for words in (
+            ("--exchange", "binanse"),
+            ("--symbol", "BTC/USDX"),
+            ("--exchange", "binance", "--symbol", "X/Y"),
+        ):
+            done = tickwarden("tail", *words, folder=tmp_path)
+            assert (done.returncode, done.stdout) == (64, ""), done.stderr
+            assert "is recorded now" in done.stderr and "known" in done.stderr

@@ -40,7 +40,7 @@ def file(tmp_path: Path) -> Path:
         (["--base", "ETH"], ["ETHUSD"]),
         (["--kind", "spot"], ["BTC-USD", "ETHUSD"]),
         (["x", "--kind", "swap", "--base", "BTC"], ["XBTUSD"]),
-        (["z"], []),
+        (["y", "--base", "BTC"], []),
     ],
 )
 def test_the_list_can_be_narrowed(file: Path, words: list[str], natives: list[str]) -> None:

@@ -72,7 +72,9 @@ ADVICE = {
     "… …: rows were added during each of … attempts; nothing was changed, try again later": "try again later",
     "… is no lake: nothing was sent there yet; --uri names another one": "--uri names another one",
     "no exchange is called …; …": "; …",
+    "no exchange … is …; …": "; …",
     "no fault is called …; …": "; …",
+    "no market …… is …; …": "; …",
     "no service is running: nobody answers on …; start one with `tickwarden "
     "run`": "start one with `tickwarden run`",
     "no service is running: there is no socket …; start one with `tickwarden "
@@ -153,6 +155,7 @@ ADVICE = {
     "once": "`tickwarden status` prints the same once",
     "…; what was recorded can be queried all the same": "can be queried all the same",
     "……; try again later": "try again later",
+    "…; `tickwarden instruments …` lists its markets": "lists its markets",
 }
 # What stands behind "expected" in a mistake of the configuration; texts that only choose among these are not here.
 RIGHT = {
