@@ -14,7 +14,7 @@ from actors.model.symbols import is_wildcard
 from ops.cli.common import configuration
 from ops.client.tick import TickFilter
 from ops.config.config import ConfigErrors
-from ops.export.query import reading
+from ops.export.query import holds_ticks, reading
 from ops.terminal.suggestions import did_you_mean, nearest
 
 Markets = Mapping[str, set[str]]  # the symbols of each exchange; wildcards for those that are not known yet
@@ -38,6 +38,8 @@ def check_recorded(
         return
     configured = _configured(path, config_path)
     with reading(path, timeout_s=timeout_s) as con:
+        if not holds_ticks(con):
+            return  # the query itself reports that
         listed, problem = _markets(con, ["instruments"]), None
         for tables in (_SMALL, (*_SMALL, "ticks")):
             known = {name: set[str]() for name in listed}

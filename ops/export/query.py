@@ -11,9 +11,11 @@ from typing import Any, TypeVar
 import duckdb
 
 from actors.model.errors import DatabaseLocked
+from actors.model.ticks import TICKS
 from actors.store.adjacent_tail import TailMissing, reach
 from actors.store.connecting import command_limits, connect
 from actors.store.duckdb_messages import held, holder
+from actors.store.foreign import foreign, special
 from supervisor import Backoff
 
 # The service holds the lock for some tens of milliseconds per merge: retry soon, then less often.
@@ -75,14 +77,36 @@ def write_parquet(path: Path, sql: str, target: Path, *, timeout_s: float = LOCK
         return int(row[0]) if row else 0
 
 
+def check_file(path: Path) -> None:
+    """Raises QueryError where there is no file to open."""
+    if kind := special(path):
+        raise QueryError(f"{path} is {kind}; --file names the DuckDB file of a recording")
+    if not path.is_file():
+        raise QueryError(f"{path}: no such file; it appears with the first merge, or --file names another one")
+
+
+def holds_ticks(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the open file is a recording, or a copy of one."""
+    row = connection.execute(
+        "SELECT count(*) FROM information_schema.tables WHERE table_catalog = current_database()"
+        " AND table_schema = 'main' AND table_name = ?",
+        [TICKS.name],
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def no_recording(path: Path) -> QueryError:
+    """The error for a DuckDB file of something else."""
+    return QueryError(f"{path} holds no ticks: it is not a file of Tickwarden's; --file names another one")
+
+
 @contextmanager
 def reading(path: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[duckdb.DuckDBPyConnection]:
     """A read-only connection on which the views of the file reach its tail; closed when the block ends.
 
     Raises as `run_query` does, also for what DuckDB raises in the block.
     """
-    if not path.is_file():
-        raise QueryError(f"{path}: no such file; it appears with the first merge, or --file names another one")
+    check_file(path)
     connection = unlocked(path, timeout_s, lambda: connect(path, command_limits(), read_only=True))
     try:
         connection.execute("SET TimeZone = 'UTC'")
@@ -98,6 +122,8 @@ def reading(path: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[duckdb
 def _explained(connection: duckdb.DuckDBPyConnection, path: Path, error: duckdb.Error) -> str:
     """DuckDB's error, after the problem of the file if there is one."""
     try:
+        if isinstance(error, duckdb.CatalogException) and not holds_ticks(connection):
+            return f"{no_recording(path)} ({str(error).splitlines()[0]})"
         reach(connection, path)
     except TailMissing as missing:
         return f"{missing} DuckDB says: {error}"
@@ -117,6 +143,8 @@ def unlocked(path: Path, timeout_s: float, attempt: Callable[[], T]) -> T:
             return attempt()
         except duckdb.Error as error:
             if not held(error, path):
+                if what := foreign(path) or ("an empty file" if path.stat().st_size == 0 else ""):
+                    raise QueryError(f"{path} is {what}; --file names the DuckDB file of a recording") from error
                 raise QueryError(f"{path}: {error}") from error
             left_s = deadline - time.monotonic()
             if left_s <= 0:

@@ -23,7 +23,7 @@ from actors.store.sql import sql_text
 from actors.store.tables import BATCH
 from actors.store.tail import Segment, Tail, committed
 from actors.store.views import EXTRA_VIEWS
-from ops.export.query import QueryError, unlocked
+from ops.export.query import QueryError, check_file, no_recording, unlocked
 
 _OPEN_FILES = Path("/proc/self/fd")
 # The columns of the views; a file of an older version lacks the other one.
@@ -48,8 +48,7 @@ def opened(path: Path, *, timeout_s: float, threads: int, memory_limit: str, spi
 
     DuckDB spills data beyond `memory_limit` to the folder `spill`.
     """
-    if not path.is_file():
-        raise QueryError(f"{path}: no such file; it appears with the first merge, or --file names another one")
+    check_file(path)
     with connect(MEMORY, Limits(memory_limit, spill, threads)) as con, ExitStack() as stack:
         # DuckDB counts the progress, and leaves the display to us.
         con.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
@@ -58,7 +57,7 @@ def opened(path: Path, *, timeout_s: float, threads: int, memory_limit: str, spi
         unlocked(path, timeout_s, lambda: con.execute(attach))
         names = _relations(con)
         if TICKS.name not in names:
-            raise QueryError(f"{path} holds no ticks: it is not a file of Tickwarden's; --file names another one")
+            raise no_recording(path)
         pinned = _pinned(con, path.absolute(), stack)
         tables = {name: _rows(name, pinned[name]) if name in pinned else f'src.main."{name}"' for name in names}
         yield Source(con, tables, _arrivals(con, pinned.get(TICKS.name, [])))

@@ -137,6 +137,7 @@ ADVICE = {
     "… holds no ticks: it is not a file of Tickwarden's; --file names another one": "--file names another one",
     "… is a file; name a folder, or leave out the slash for a DuckDB file": "name a folder, or leave out the slash",
     "… is a folder; name a file": "name a file",
+    "… is …; --file names the DuckDB file of a recording": "--file names the DuckDB file of a recording",
     "… is a folder; name a file in it, like …": "name a file in it",
     "… is named twice; give all its symbols at once, like …=A/B,C/D": "give all its symbols at once",
     "… is not a time; write one like 2026-06-01T12:30:00Z, or a day like "

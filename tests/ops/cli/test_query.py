@@ -154,7 +154,7 @@ def test_an_empty_table_of_gaps_or_coverage_says_what_that_means(tmp_path: Path)
     record(settings(tmp_path), 3)
     for words, said in (
         (["gaps"], "no gap is known there"),
-        (["coverage", "--exchange", "x"], "nothing was recorded"),
+        (["coverage", "--exchange", "okx"], "nothing was recorded"),
     ):
         done = tickwarden_here(*words, "--file", "ticks.duckdb", folder=tmp_path)
         assert done.returncode == 0 and said in done.stderr and len(done.stdout.splitlines()) == 2
