@@ -123,9 +123,10 @@ def _exit_code(error: Exception) -> int | None:
     """The exit code of an error that is an answer to the user; None for a bug."""
     from ops.config.config import ConfigErrors
     from ops.control.client import NoService, ProblemReply
+    from ops.export.target import ExportError
 
-    codes = ((ConfigErrors, CONFIGURATION), (NoService, NO_SERVICE), (ProblemReply, FAILED))
-    return next((code for kind, code in codes if isinstance(error, kind)), None)
+    kinds = {ConfigErrors: CONFIGURATION, NoService: NO_SERVICE, ProblemReply: FAILED, ExportError: FAILED}
+    return next((code for kind, code in kinds.items() if isinstance(error, kind)), None)
 
 
 def _refused(error: BaseException) -> int:

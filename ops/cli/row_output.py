@@ -10,7 +10,7 @@ import click
 
 from ops.cli.common import json_option, print_json
 from ops.export.examples import Example
-from ops.export.target import ExportError, check, make_durable, place_file, workshop
+from ops.export.target import check, make_durable, place_file, workshop
 from ops.terminal.exit_codes import OK
 from ops.terminal.layout import Fit
 from ops.terminal.output import write_csv, write_json, write_markdown, write_table
@@ -81,8 +81,6 @@ class Output:
         """
         assert self.out is not None
         target = self.out.absolute()
-        if target.is_dir():
-            raise ExportError(f"{target} is a folder; name a file")
         check(source or target.parent, target, as_folder=False, overwrite=self.overwrite)
         with workshop(target) as work:
             made = work / "rows"

@@ -20,6 +20,8 @@ def check(source: Path, target: Path, *, as_folder: bool, overwrite: bool) -> No
         if target.exists() and not target.is_dir():
             raise ExportError(f"{target} is a file; name a folder, or leave out the slash for a DuckDB file")
         return
+    if target.is_dir():
+        raise ExportError(f"{target} is a folder; name a file")
     if target.exists() and source.exists() and target.samefile(source):
         raise ExportError(f"{target} is the recording itself; give the copy another name")
     if target.exists() and not overwrite:
@@ -37,15 +39,29 @@ _workshops: set[Path] = set()
 
 @contextmanager
 def workshop(target: Path) -> Iterator[Path]:
-    """A temporary folder beside the target; deleted afterwards in any case."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f"{target.name}.partial-", dir=target.parent))
+    """A temporary folder beside the target; deleted afterwards in any case.
+
+    Raises ExportError with the target's name where the folder cannot be made, or the system fails within it.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f"{target.name}.partial-", dir=target.parent))
+    except OSError as error:
+        raise _unwritable(target, error) from error
     _workshops.add(work)
     try:
         yield work
+    except OSError as error:
+        if error.filename is not None and work not in Path(os.fsdecode(error.filename)).parents:
+            raise
+        raise _unwritable(target, error) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
         _workshops.discard(work)
+
+
+def _unwritable(target: Path, error: OSError) -> ExportError:
+    return ExportError(f"{target} cannot be written: {error.strerror or error}; name a path where you may write")
 
 
 def delete_workshops() -> None:

@@ -129,6 +129,7 @@ ADVICE = {
     "… does not record ……; nothing was changed": "nothing was changed",
     "… exists and is not a socket; move it away or set [control] socket to another "
     "path": "set [control] socket to another path",
+    "… cannot be written: …; name a path where you may write": "name a path where you may write",
     "… exists; --overwrite replaces it": "--overwrite replaces it",
     "… has files already; --overwrite replaces them": "--overwrite replaces them",
     "… has no time zone; write …Z for UTC, or an offset like …+02:00": "write …Z for UTC",

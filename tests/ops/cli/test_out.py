@@ -1,0 +1,70 @@
+"""Commands that write a file name the path that was given if they cannot, and what to do about it."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from ops.export.target import ExportError, workshop
+from tests.harness.cli_process import tickwarden_here
+from tests.harness.lake_values import small_lake
+from tests.harness.recording_samples import settings, store
+from tests.harness.tick_streams import tick, write
+
+WRITING = (
+    "query 'FROM ticks' --out {}",
+    "query 'FROM ticks' --format parquet --out {}",
+    "report --out {}",
+    "export {}",
+    "export --format parquet {}",
+    "export --format tardis {}",
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "here"
+    made.mkdir()
+    with store(settings(made)) as filled:
+        write(filled, [[tick(), tick(at_us=5_000_000, trade_id="2")]])
+    (made / "plain").touch()
+    return made
+
+
+@pytest.mark.parametrize("line", WRITING)
+@pytest.mark.parametrize("target", ["plain/new", "/proc/new"])  # nobody, root neither, may write there
+def test_a_path_that_cannot_be_written_is_named_as_it_was_given(line: str, target: str, folder: Path) -> None:
+    done = tickwarden_here(*shlex.split(line.format(target)), folder=folder)
+    assert done.returncode == 1
+    assert (
+        f"{folder / target} cannot be written" in done.stderr and "name a path where you may write" in done.stderr
+    )
+    assert "partial" not in done.stderr and "[Errno" not in done.stderr
+
+
+@pytest.mark.parametrize("line", WRITING)
+def test_a_missing_folder_is_created(line: str, folder: Path, tmp_path: Path) -> None:
+    done = tickwarden_here(*shlex.split(line.format(tmp_path / "a" / "b" / "new")), folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a" / "b" / "new").exists()
+
+
+def test_rows_of_a_lake_and_a_configuration_likewise(tmp_path: Path) -> None:
+    small_lake(str(tmp_path / "lake"))
+    for words in (("lake", "query", "SELECT 1", "--uri", "lake", "--out"), ("init", "--exchange", "okx")):
+        store = ("--file", str(tmp_path / "t.duckdb")) if words[0] == "init" else ()
+        done = tickwarden_here(*words, "/proc/new", *store, folder=tmp_path)
+        assert done.returncode == 1 and "/proc/new cannot be written" in done.stderr, done.stderr
+
+
+def test_a_folder_is_not_replaced_by_a_report(folder: Path) -> None:
+    done = tickwarden_here("report", "--out", ".", "--overwrite", folder=folder)
+    assert done.returncode == 1 and "is a folder; name a file" in done.stderr
+
+
+def test_a_disk_that_fails_meanwhile_names_the_target_and_other_files_themselves(tmp_path: Path) -> None:
+    target = tmp_path / "copy.duckdb"
+    with pytest.raises(ExportError, match=r"copy\.duckdb cannot be written"), workshop(target) as work:
+        (work / "missing" / "file").touch()
+    with pytest.raises(FileNotFoundError, match="elsewhere"), workshop(target):
+        (tmp_path / "elsewhere" / "file").touch()
