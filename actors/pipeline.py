@@ -33,6 +33,7 @@ from actors.sink.buffer import Buffer
 from actors.sink.lake.opening import ship_to
 from actors.sink.merger import Merger
 from actors.sink.writer import Writer
+from actors.store.database import refuse_foreign
 from actors.store.disk_full import RoomAwaiter
 from actors.store.filesystem import Files
 from actors.store.lock import StoreLock, StoreTaken
@@ -190,6 +191,7 @@ class Pipeline:
         self.store.path.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as locked, self._scope:
             if predecessor is None:
+                refuse_foreign(self.store.path)
                 locked.enter_context(self._lock)
                 await self._room.repeat(before)
             try:

@@ -51,6 +51,24 @@ def connect(
     return duckdb.connect(str(database), read_only=read_only, config=config)
 
 
+def storage_of(con: duckdb.DuckDBPyConnection) -> str:
+    """The storage version of an open file, "" if DuckDB does not report it."""
+    row = con.execute(
+        "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = current_database()"
+    ).fetchone()
+    found = str(row[0] if row else "").split("+")[0].split(" ")[0]
+    return found if found.startswith("v") else ""
+
+
+def other_storage(con: duckdb.DuckDBPyConnection, wanted: str) -> str:
+    """The storage version of an open file if it is not the wanted one, else "".
+
+    A file keeps the one it was created with, and DuckDB ignores a request for another.
+    """
+    found = storage_of(con)
+    return "" if wanted == "latest" or found.split(".")[:2] == wanted.split(".")[:2] else found
+
+
 @contextmanager
 def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Commits what the block does, or rolls it all back if the block or the commit fails."""

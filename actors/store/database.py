@@ -18,9 +18,10 @@ from msgspec import Struct
 from actors.model.errors import DatabaseLocked
 from actors.settings import StoreSettings
 from actors.store.adjacent_tail import Owner, TailMissing, owner_of, reach
-from actors.store.connecting import connect, service_limits, transaction
+from actors.store.connecting import connect, other_storage, service_limits, transaction
 from actors.store.duckdb_messages import bare, held, holder
 from actors.store.filesystem import Files
+from actors.store.foreign import foreign
 from actors.store.migration import STEPS, NoWayUp, migrate
 from actors.store.sql import numbered
 from actors.store.tables import BATCH, SCHEMA_VERSION, TABLES
@@ -69,6 +70,14 @@ class FileRefused(Exception):
 
 class SchemaNewer(FileRefused):
     """The file was written by a later version of this software, or of DuckDB."""
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raises FileRefused for what can be no recording. To be called before the lock file is made."""
+    if what := foreign(path):
+        raise FileRefused(
+            f"{path} is {what}; it was left unchanged. Move it away, or set store.path to another file."
+        )
 
 
 class Found(Struct, frozen=True):
@@ -232,11 +241,10 @@ class DuckFile:
             return Found(SCHEMA_VERSION, self._tail)  # done by `_create`; the views alone take 40 ms
         try:
             with transaction(con):
+                self._check_storage(con)
                 if not self.exists_in(con):
                     for statement in schema_sql(SCHEMA_VERSION):
                         con.execute(statement)
-                else:
-                    self._check_storage(con)
                 found = Found(self._version(con), recorded_tail(con))
                 migrate(con, found.version, SCHEMA_VERSION, self._migrations)
                 con.execute(f"DELETE FROM {SCHEMA}.identity")
@@ -251,18 +259,12 @@ class DuckFile:
         return found
 
     def _check_storage(self, con: duckdb.DuckDBPyConnection) -> None:
-        """Checks the storage version: a file keeps the one it was created with, and DuckDB ignores a request for
-        another.
-        """
-        row = con.execute(
-            "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = current_database()"
-        ).fetchone()
-        found, wanted = str(row[0] if row else ""), self._storage_version
-        if found.startswith("v") and wanted != "latest" and found.split(".")[:2] != wanted.split(".")[:2]:
+        found = other_storage(con, self._storage_version)
+        if found:
             raise FileRefused(
-                f"{self.path} was created with storage version {found.rstrip('+')} and keeps it, but"
-                f" store.storage_version is {wanted}. Set it to {found.rstrip('+')}, or choose a new store.path"
-                " ('tickwarden export' copies what is recorded)."
+                f"{self.path} was created with storage version {found} and keeps it, but store.storage_version is"
+                f" {self._storage_version}. Set it to {found}, or choose a new store.path ('tickwarden export'"
+                " copies what is recorded)."
             )
 
     def leave(self, con: duckdb.DuckDBPyConnection) -> None:

@@ -6,7 +6,6 @@ import tempfile
 import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -15,9 +14,6 @@ from msgspec.structs import fields
 from actors.settings import StoreSettings
 from ops.terminal.suggestions import nearest
 from supervisor.text import NAME_CHARS_MAX as ACTOR_CHARS_MAX
-
-if TYPE_CHECKING:
-    import duckdb
 
 STORAGE_VERSION = next(field.default for field in fields(StoreSettings) if field.name == "storage_version")
 TEXT_CHARS_MAX = 4096  # longer than any path, URL or name that a system accepts
@@ -168,7 +164,7 @@ def storage_version(value: object) -> str:
         return value
     import duckdb
 
-    from actors.store.connecting import command_limits, connect
+    from actors.store.connecting import command_limits, connect, storage_of
 
     try:
         with (
@@ -178,15 +174,6 @@ def storage_version(value: object) -> str:
             return storage_of(con) or value
     except duckdb.Error as error:
         raise Wrong(right) from error
-
-
-def storage_of(con: "duckdb.DuckDBPyConnection") -> str:
-    """The storage version of an open file, "" if DuckDB does not report it."""
-    row = con.execute(
-        "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = current_database()"
-    ).fetchone()
-    found = str(row[0] if row else "").split("+")[0].split(" ")[0]
-    return found if found.startswith("v") else ""
 
 
 class Url(Struct, frozen=True):

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from actors.settings import LakeSettings, StoreSettings
 from actors.sink.lake.credentials import CredentialsWrong, read_credentials
-from ops.config.checks import read_as_pattern, storage_of
+from actors.store.foreign import foreign
+from ops.config.checks import read_as_pattern
 from ops.config.reader import Mistake, shown
 from ops.control.listener import PATH_BYTES_MAX, bytes_needed
 
@@ -128,7 +129,7 @@ def host_mistakes(config: "Config") -> Iterator[Mistake]:
 def _file(key: str, path: Path) -> Iterator[Mistake]:
     """A file that can be read and written, or one that can be created."""
     try:
-        found = path.lstat()
+        path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         if trouble := _folder(path.parent):
             yield Mistake(key, _quoted(path), trouble)
@@ -136,12 +137,10 @@ def _file(key: str, path: Path) -> Iterator[Mistake]:
     except OSError as error:
         yield Mistake(key, _quoted(path), f"a path that can be reached ({_why(error)})")
         return
-    if not stat.S_ISREG(found.st_mode):
-        yield Mistake(key, f"{_quoted(path)}, which is not a regular file", "a file, or a name that is free")
+    if what := foreign(path):
+        yield Mistake(key, f"{_quoted(path)}, which is {what}", "a DuckDB file, or a name that is free")
     elif not os.access(path, os.R_OK | os.W_OK):
         yield Mistake(key, _quoted(path), f"a file that {_user()} may read and write")
-    elif not _may_be_duckdb(path):
-        yield Mistake(key, f"{_quoted(path)}, which is not a DuckDB file", "a DuckDB file, or a name that is free")
     elif trouble := _folder(path.parent):  # its lock, its tail and its log are beside it
         yield Mistake(key, _quoted(path), trouble)
 
@@ -150,25 +149,18 @@ def _storage(path: Path, wanted: str) -> Iterator[Mistake]:
     """A file keeps the storage version with which it was created. A file held by a service is not checked."""
     import duckdb
 
-    from actors.store.connecting import command_limits, connect
+    from actors.store.connecting import command_limits, connect, other_storage
 
-    if wanted == "latest" or not path.is_file():
+    if not path.is_file() or foreign(path):
         return
     try:
         with connect(path, command_limits(), read_only=True) as con:
-            found = storage_of(con)
+            found = other_storage(con, wanted)
     except duckdb.Error:
         return
-    if found and found != wanted:
+    if found:
         right = f"{shown(found)}, with which {_quoted(path)} was created, or another store.path"
         yield Mistake("store.storage_version", shown(wanted), right)
-
-
-def _may_be_duckdb(path: Path) -> bool:
-    """Checks the magic bytes of a DuckDB file; DuckDB also accepts an empty one."""
-    with path.open("rb") as file:
-        head = file.read(12)
-    return not head or head[8:] == b"DUCK"
 
 
 def _tail(path: Path) -> Iterator[Mistake]:

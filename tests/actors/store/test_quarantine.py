@@ -422,7 +422,7 @@ def test_a_file_of_a_later_version_or_with_tables_of_its_own_is_refused_untouche
     assert path.read_bytes() == before
     (tmp_path / "own").mkdir()
     own = tmp_path / "own" / "ticks.duckdb"
-    with duckdb.connect(str(own)) as con:
+    with duckdb.connect(str(own), config={"storage_compatibility_version": "v1.2.0"}) as con:
         con.execute("CREATE TABLE ticks AS SELECT 42 AS mine")
     with pytest.raises(FileRefused, match="another file"):
         started(tmp_path / "own")

@@ -183,7 +183,6 @@ RIGHT = {
     "a file that is there",
     "a file that … may read and write",
     "a file that … may write, or nothing there",
-    "a file, or a name that is free",
     "a folder that nothing else uses (…)",
     "a folder that … may write, or nothing there",
     "a group of this system",

@@ -430,7 +430,7 @@ def test_a_scheme_in_capitals_and_a_lone_colon_are_made_plain(folder: Path) -> N
     ("text", "key", "said"),
     [
         ('[store]\npath = "file/t.duckdb"', "store.path", "is not one"),
-        ('[store]\npath = "fifo"', "store.path", "not a regular file"),
+        ('[store]\npath = "fifo"', "store.path", "a pipe"),
         ('[store]\npath = "/proc/t.duckdb"\n[control]\nsocket = "s"', "store.path", "may write"),
         ('[control]\nsocket = "/proc/s"', "control.socket", "may write"),
         ('[store]\npath = "c.toml"', "store.path", "not a DuckDB file"),
