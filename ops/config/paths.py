@@ -9,7 +9,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from actors.settings import LakeSettings, StoreSettings
 from actors.sink.lake.credentials import CredentialsWrong, read_credentials
@@ -20,6 +20,7 @@ from ops.control.listener import PATH_BYTES_MAX, bytes_needed
 
 if TYPE_CHECKING:
     from ops.config.config import Config
+    from ops.config.keys import ControlSettings
 
 NAME_BYTES_MAX = 255  # of every common Linux file system
 # The suffixes that the store appends to its file's name; the longest is of a damaged write-ahead log set aside.
@@ -120,7 +121,7 @@ def host_mistakes(config: "Config") -> Iterator[Mistake]:
         yield from _lake(config.lake)
     yield from _control(control.socket, store.path.resolve().parent)
     yield from _group(control.group)
-    yield from _address(control.http)
+    yield from _address(control)
     for name, exchange in config.exchanges.items():
         if exchange.ca_file is not None and (trouble := _certificates(exchange.ca_file)):
             yield Mistake(f"exchanges.{name}.ca_file", _quoted(exchange.ca_file), trouble)
@@ -234,8 +235,9 @@ def _group(name: str) -> Iterator[Mistake]:
         yield Mistake("control.group", shown(name), f"a group that {_user()} is a member of")
 
 
-def _address(address: str) -> Iterator[Mistake]:
-    """Whether the port may be opened. A port in use may be the running service's own."""
+def _address(control: "ControlSettings") -> Iterator[Mistake]:
+    """Whether the port may be opened, or is the running service's own."""
+    address = control.http
     if not address:
         return
     host, _, port = address.rpartition(":")
@@ -247,8 +249,19 @@ def _address(address: str) -> Iterator[Mistake]:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(place)
     except OSError as error:
-        if error.errno != errno.EADDRINUSE:
+        if error.errno != errno.EADDRINUSE or not _serves(control):
             yield Mistake("control.http", shown(address), f"an address and port that can be opened ({_why(error)})")
+
+
+def _serves(control: "ControlSettings") -> bool:
+    """Whether the service on this configuration's control socket has the http port."""
+    from ops.control.client import ControlClient, NoService, ProblemReply
+
+    try:
+        running: Any = ControlClient(control.socket).get("/v1/config")
+    except (NoService, ProblemReply):
+        return False
+    return bool(running["control"]["http"] == control.http)
 
 
 def _certificates(path: Path) -> str:

@@ -163,13 +163,14 @@ class Sandbox:
     ) -> None:
         """Serves until cancelled, on `port` and those that follow it, or on free ones where that is 0.
 
+        Raises OSError for a port that cannot be opened; its text names it.
         `task_status` gets the first port.
         """
         self.host = f"[{host}]" if ":" in host else host
         async with trio.open_nursery() as nursery:
             opened = []
             for number, listener in enumerate(self._listeners):
-                listeners = await trio.open_tcp_listeners(port and port + number, host=host)
+                listeners = await _listen(host, port and port + number)
                 opened.append(listeners[0].socket.getsockname()[1])
                 nursery.start_soon(trio.serve_listeners, listener.connection, listeners)
             self.ports = {name: opened[number] for name, number in self._listener_of.items()}
@@ -193,3 +194,11 @@ class Sandbox:
                 made += 1
                 if made % TURN_ORDERS == 0:
                     await trio.lowlevel.checkpoint()  # a flood must not block the other tasks
+
+
+async def _listen(host: str, port: int) -> list[trio.SocketListener]:
+    try:
+        return await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        why = f"port {port} of {host} cannot be opened ({error.strerror or error}); --port chooses others"
+        raise OSError(error.errno, why) from error

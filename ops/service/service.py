@@ -52,7 +52,10 @@ _EXPECTED = (
     duckdb.IOException,
 )
 # Errors of the system that remain until somebody changes something.
-_TO_BE_MENDED = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG, errno.EISDIR}
+_TO_BE_MENDED = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+}
 HTTP_FREE_S = 10.0  # how long the port of a process that was replaced may stay in use, without a warning
 STARTED_POLL_S = 0.1  # how often a reload that comes too early checks whether the start is complete
 START_TOLD_EVERY_S = 1.0  # how often the service manager's start timeout is extended while a start waits

@@ -191,6 +191,7 @@ def test_the_entry_point_notes_signals_before_it_imports_the_rest() -> None:
         ('http = "127.0.0.1:{port}"', GAVE_UP, "another process listens"),
         ('group = "no-such-group"', CONFIGURATION, "no-such-group"),
         ('socket = "occupied"', CONFIGURATION, "not a socket"),
+        ('socket = "missing/s"', CONFIGURATION, "set [control] socket to another path"),
     ],
 )
 def test_a_control_interface_that_cannot_be_had_ends_the_service_before_it_records(
@@ -210,7 +211,22 @@ def test_a_store_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "occupied").touch()
     (tmp_path / "tickwarden.toml").write_text('[store]\npath = "occupied/ticks.duckdb"\n' + ALONE)
     ended = tickwarden("run", "--for", "5", folder=tmp_path)
-    assert ended.returncode and str(tmp_path / "occupied") in ended.stderr
+    assert ended.returncode == CONFIGURATION and str(tmp_path / "occupied") in ended.stderr
+
+
+def test_check_config_reports_an_http_port_in_use_but_by_the_running_service(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    http = f'[control]\nhttp = "127.0.0.1:{port}"\n'
+    with recording(tmp_path, sandbox.tables("binance"), store=QUICK + http):
+        assert tickwarden("check-config", folder=tmp_path).returncode == 0
+        other = http.replace("http", 'socket = "other.sock"\nhttp')
+        (tmp_path / "other.toml").write_text(other + ALONE)
+        checked = tickwarden("check-config", "other.toml", folder=tmp_path)
+    assert checked.returncode == CONFIGURATION
+    assert f"127.0.0.1:{port}" in checked.stderr and "in use" in checked.stderr
 
 
 def test_lines_for_the_journal_bear_their_priority(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The ports of the sandbox: as many as it takes for URL paths to tell the exchanges apart."""
 
+import socket
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,6 +12,7 @@ from actors.exchanges.contract.loopback_rest import HttpResponse, Listing
 from actors.exchanges.registry import EXCHANGES
 from ops.config.keys import DEFAULT_SYMBOLS
 from ops.sandbox import LOOPBACKS, Sandbox
+from tests.harness.cli_process import tickwarden_here
 from tests.harness.exchange_values import changed_loopback
 from tests.harness.sandbox_client import refusal, serving
 
@@ -95,3 +98,11 @@ async def test_the_ports_follow_the_first_one_that_is_requested(monkeypatch: pyt
             assert sandbox.ports[ALONE] == one and sandbox.ports["kraken"] == three
             nursery.cancel_scope.cancel()
     assert asked == [4711, 4712, 4713, 0, 0, 0]
+
+
+@pytest.mark.parametrize("words", [(), ("--prove", "1")])
+def test_a_port_in_use_is_named(words: tuple[str, ...], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = tickwarden_here("sandbox", "--exchange", "okx", "--port", port, *words, folder=tmp_path)
+    assert done.returncode == 1 and f"port {port} of 127.0.0.1" in done.stderr and "--port" in done.stderr
