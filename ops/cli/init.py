@@ -9,7 +9,7 @@ import click
 from actors.exchanges.registry import EXCHANGES
 from actors.exchanges.selection import NOT_LISTED
 from ops.cli.completing import known_exchanges
-from ops.cli.questions import ask_exchanges, ask_file, ask_symbols, not_listed, stored_lists
+from ops.cli.questions import ask_exchanges, ask_file, ask_symbols, file_mistakes, not_listed, stored_lists
 from ops.config.checks import Wrong, file_name
 from ops.config.config import Config, ConfigErrors, config_of
 from ops.config.paths import host_mistakes
@@ -66,8 +66,9 @@ def init(path: Path, chosen: tuple[str, ...], symbols: tuple[str, ...], store: s
     try:
         check(target.parent / _STORE, target, as_folder=False, overwrite=overwrite)
         if asking:
-            store = store or ask_file(_STORE)
+            store = store or ask_file(_STORE, target)
         recorded = _recorded(store, target)
+        _check_file(target.parent / recorded, target)
         exchanges = _asked(recorded, target) if asking else _given(chosen, symbols)
         text = starter_toml(exchanges, recorded)
         config = _usable(text, target)
@@ -94,6 +95,14 @@ def _recorded(store: str | None, target: Path) -> str:
     return str(given) if target.parent == Path.cwd() else str(given.absolute())
 
 
+def _check_file(path: Path, target: Path) -> None:
+    """Raises ExportError and ConfigErrors for a file that cannot be recorded into."""
+    if path == target:
+        raise ExportError(f"{target} is the DuckDB file by its own words; give one of them another name")
+    if mistakes := file_mistakes(path, target):
+        raise ConfigErrors(target, mistakes)
+
+
 def _asked(recorded: str, target: Path) -> dict[str, list[str]]:
     lists = stored_lists(target.parent / recorded)
     return {name: ask_symbols(name, lists.get(name, NOT_LISTED)) for name in ask_exchanges()}
@@ -116,8 +125,6 @@ def _given(chosen: tuple[str, ...], symbols: tuple[str, ...]) -> dict[str, list[
 def _usable(text: str, target: Path) -> Config:
     """The configuration that the text means, if it can work here; raises ConfigErrors as check-config does."""
     config = config_of(text, target)
-    if config.store.path == target:
-        raise ExportError(f"{target} is the DuckDB file by its own words; give one of them another name")
     if mistakes := list(host_mistakes(config)):
         raise ConfigErrors(target, mistakes)
     return config

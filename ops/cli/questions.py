@@ -10,11 +10,12 @@ from actors.exchanges.contract.instruments import Instrument
 from actors.exchanges.registry import EXCHANGES
 from actors.exchanges.selection import Listed, select
 from actors.model.errors import DatabaseLocked
-from actors.settings import SupervisionSettings
+from actors.settings import StoreSettings, SupervisionSettings
 from ops.cli.instruments import NEWEST
 from ops.config.checks import Wrong, file_name
 from ops.config.keys import DEFAULT_SYMBOLS
-from ops.config.reader import Reader
+from ops.config.paths import place_mistakes, store_mistakes
+from ops.config.reader import Mistake, Reader, shown
 from ops.config.starter import default_symbols
 from ops.export.query import QueryError, run_query
 from ops.terminal.suggestions import did_you_mean
@@ -23,16 +24,28 @@ _LIST_WAIT_S = 2.0  # the service has the file locked for some tens of milliseco
 _SHOWN_MAX = 60
 
 
-def ask_file(default: str) -> str:
-    """The DuckDB file to record into."""
+def ask_file(default: str, config: Path) -> str:
+    """The DuckDB file to record into, one that can be, for the configuration at this path."""
     while True:
         text = _asked("The DuckDB file to record into", default)
         try:
-            file_name(text)
+            path = file_name(text).absolute()
         except Wrong as error:
             _say(f"expected {error}")
-        else:
+            continue
+        mistakes = file_mistakes(path, config)
+        for mistake in mistakes:
+            _say(f"got {mistake.found}, expected {mistake.right}")
+        if not mistakes:
             return text
+
+
+def file_mistakes(path: Path, config: Path) -> list[Mistake]:
+    """Why the service of the configuration at `config` could not record into the file, as check-config reports."""
+    if path == config:
+        return [Mistake("store.path", shown(str(path)), "another file than the configuration")]
+    store = StoreSettings(path=path)
+    return list(place_mistakes(store, path.with_name(path.name + ".sock"))) or list(store_mistakes(store))
 
 
 def ask_exchanges() -> list[str]:

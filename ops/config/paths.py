@@ -112,9 +112,7 @@ def host_mistakes(config: "Config") -> Iterator[Mistake]:
     Not for `run`: a disk that comes back needs no other configuration. No written file remains.
     """
     store, control = config.store, config.control
-    yield from _file("store.path", store.path.resolve())
-    yield from _tail(store.path.resolve())
-    yield from _storage(store.path.resolve(), store.storage_version)
+    yield from store_mistakes(store)
     if store.archive_dir is not None and (trouble := _folder(store.archive_dir)):
         yield Mistake("store.archive_dir", _quoted(store.archive_dir), trouble)
     if config.lake is not None:
@@ -125,6 +123,14 @@ def host_mistakes(config: "Config") -> Iterator[Mistake]:
     for name, exchange in config.exchanges.items():
         if exchange.ca_file is not None and (trouble := _certificates(exchange.ca_file)):
             yield Mistake(f"exchanges.{name}.ca_file", _quoted(exchange.ca_file), trouble)
+
+
+def store_mistakes(store: StoreSettings) -> Iterator[Mistake]:
+    """Those of the DuckDB file and what lies beside it."""
+    path = store.path.resolve()
+    yield from _file("store.path", path)
+    yield from _tail(path)
+    yield from _storage(path, store.storage_version)
 
 
 def _file(key: str, path: Path) -> Iterator[Mistake]:

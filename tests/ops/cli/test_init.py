@@ -128,10 +128,14 @@ def test_a_symbol_that_the_stored_list_does_not_have_is_a_warning_with_what_it_h
 
 def test_on_a_terminal_it_asks_again_until_the_answer_can_be_right(tmp_path: Path) -> None:
     lists(tmp_path / "old.duckdb")
+    (tmp_path / "notes.txt").write_text("a shopping list")
     with terminal("init", folder=tmp_path, width=120) as screen:
         for question, answer in (
             ("[ticks.duckdb]: ", "folder/"),
-            ("not of a folder\nThe DuckDB file to record into [ticks.duckdb]: ", "old.duckdb"),
+            ("not of a folder\nThe DuckDB file to record into [ticks.duckdb]: ", "notes.txt"),
+            ("which is not a DuckDB file", "tickwarden.toml"),
+            ("expected another file than the configuration", "notes.txt/t.duckdb"),
+            ("expected a path through folders", "old.duckdb"),
             ("kraken okx]: ", "?"),
             ("spot BTC/USD; XBT is BTC and XDG is DOGE\n", "krakn"),
             ("the nearest known one is 'kraken'", "kraken, okx"),
@@ -168,3 +172,10 @@ def test_it_refuses_before_it_asks_where_a_configuration_stands(tmp_path: Path) 
         assert screen.end() == 1
     assert "--overwrite replaces it" in " ".join(screen.text.split()) and "[ticks.duckdb]" not in screen.text
     assert (tmp_path / "tickwarden.toml").read_text() == "mine"
+
+
+def test_a_file_of_the_options_that_cannot_be_is_refused_before_it_asks(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("a shopping list")
+    with terminal("init", "--file", "notes.txt", folder=tmp_path) as screen:
+        assert screen.end() == 78
+    assert "not a DuckDB file" in " ".join(screen.text.split()) and "Exchanges" not in screen.text

@@ -202,6 +202,7 @@ RIGHT = {
     "an address and port that can be opened (…)",
     "an address: with a ws_url the list that wildcards need is read only from a rest_url",
     "another file than those of the store (…)",
+    "another file than the configuration",
     "another path",
     'at least "…MB": merges fail with less',
     "at most …",
