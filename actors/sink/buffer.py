@@ -195,6 +195,8 @@ class Buffer:
     async def run(self, context: Context) -> None:
         """Runs until the intake is closed and empty; everything has then been passed to the writer."""
         self._audit_due = min(self._audit_due, trio.current_time() + AUDIT_EVERY_S)
+        if not self.intake.statistics().depth:  # otherwise what is there may be what crashed it: first take it
+            context.ok()
         while True:
             await self._deliver()
             try:
