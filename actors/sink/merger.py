@@ -16,6 +16,8 @@ from actors.sink.sink import Merged, Retained, Sink
 from supervisor import Context
 
 ALARM_S = 3600.0  # how long health shows that data was quarantined or lost; the events keep it
+ALARMS_MAX = 100  # the newest; a failing disk may damage thousands of segments
+ALARMS_SHOWN_MAX = 5  # in the reason of the actor; /v1/status lists all
 
 
 class Merger:
@@ -44,7 +46,7 @@ class Merger:
         self.last_merge_ns: int | None = None
         self.locked: DatabaseLocked | None = None  # the error of the latest merge
         self._locked_in_a_row = 0
-        self._alarm, self._alarm_until = "", 0.0
+        self._alarms: dict[str, float] = {}  # until when health shows each, the oldest first
         self.locked_s = 0.0
         self._rest_s = 0.0  # after the latest merge
         self.finishing = False
@@ -61,6 +63,12 @@ class Merger:
     def held_by_pid(self) -> int | None:
         """The process that had it open, if known."""
         return self.locked.pid if self.locked else None
+
+    @property
+    def alarms(self) -> list[str]:
+        """What health shows of data that was quarantined or lost, the newest first."""
+        now = trio.current_time()
+        return [reason for reason, until in reversed(self._alarms.items()) if now < until]
 
     def merge_soon(self) -> None:
         """Requests a merge now."""
@@ -167,19 +175,16 @@ class Merger:
         self.merges += 1
 
     def _report(self, context: Context) -> None:
-        """Reports the sink's notices, and the state of the merger: an alarm stays visible for a while."""
+        """Reports the sink's notices, and the state of the merger: alarms stay visible for a while."""
         while self._sink.notices:
             notice = self._sink.notices.popleft()
             self._on_event(notice.row())
             if notice.gaps:
                 self._on_gaps(notice.gaps)
             if notice.alarm:
-                self._alarm, self._alarm_until = notice.reason, trio.current_time() + ALARM_S
-        if trio.current_time() < self._alarm_until:
-            context.degraded(self._alarm)
-        elif self._sink.unreached:
-            context.degraded(self._sink.unreached)
-        elif self.retention.trouble is not None:
-            context.degraded(self.retention.trouble)
-        else:
-            context.ok()
+                self._alarms.pop(notice.reason, None)  # a repeated one is the newest
+                self._alarms[notice.reason] = trio.current_time() + ALARM_S
+                if len(self._alarms) > ALARMS_MAX:
+                    del self._alarms[next(iter(self._alarms))]
+        lasting = (self._sink.unreached, self.retention.trouble)
+        context.degraded_by([*filter(None, lasting), *self.alarms], ALARMS_SHOWN_MAX)

@@ -184,9 +184,6 @@ class Clock:
             context.note(turn.event, turn.reason, exchange=turn.row.exchange, p50_ms=turn.row.p50_ms)
 
     def _report(self, context: Context) -> None:
-        if self._host:
-            context.degraded(self._host)
-        elif trio.current_time() < self._alarm_until:
-            context.degraded(self._alarm)
-        else:
-            context.ok()
+        jumped = [self._alarm] if trio.current_time() < self._alarm_until else []
+        found = [self._host, *jumped] if self._host else jumped
+        context.degraded_by(found, len(found))

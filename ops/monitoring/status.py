@@ -81,6 +81,7 @@ def status(pipeline: Pipeline) -> dict[str, object]:
             "held": pipeline.merger.held,
             "held_by_pid": pipeline.merger.held_by_pid,
             "locked_s": round(pipeline.merger.locked_s, 3),
+            "alarms": pipeline.merger.alarms,
         },
         "lake": None if pipeline.ship is None else lake(pipeline.ship),
         "clock": {

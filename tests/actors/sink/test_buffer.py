@@ -23,7 +23,7 @@ from actors.model.records import EventRow
 from actors.model.ticks import Block, Reason
 from actors.settings import SinkLimits, StoreSettings
 from actors.sink.buffer import AUDIT_EVERY_S, EVENTS_MAX, MARGIN_S, PAUSE_S, WRITER_POLL_S
-from actors.sink.merger import Merger
+from actors.sink.merger import ALARM_S, ALARMS_MAX, ALARMS_SHOWN_MAX, Merger
 from actors.sink.sink import Filtered, Merged, Notice, Retained
 from actors.sink.writer import Writer
 from actors.telemetry.ledger import Ledger
@@ -44,6 +44,16 @@ async def test_a_tick_waits_no_longer_than_the_flush_interval(autojump_clock: Mo
         batch = await desk.batch()
         assert batch.ticks == 2
         assert trio.current_time() - began == pytest.approx(SETTINGS.flush_interval_s - MARGIN_S)
+
+
+async def test_it_is_ok_as_soon_as_it_waits_for_its_first_message(autojump_clock: MockClock) -> None:
+    desk = Desk()
+    async with Supervisor("tree", on_event=lambda _: None) as tree:
+        await tree.start(
+            ChildSpec("buffer", desk.buffer.run, mailbox=desk.buffer.intake, on_stop=desk.buffer.intake.close)
+        )
+        await trio.lowlevel.checkpoint()
+        assert tree.health("buffer").state is State.OK
 
 
 async def test_enough_rows_are_handed_on_at_once(autojump_clock: MockClock) -> None:
@@ -591,6 +601,18 @@ SICK: dict[str, Callable[[], Exception]] = {
 HASTY = SinkLimits(write_retry=Backoff(0.02, 0.2), merge_retry=Backoff(0.02, 0.2), locked_retry_s=0.05)
 
 
+class Reasons(Context):
+    """Keeps why the actor is degraded now."""
+
+    reasons: Sequence[str] = ()
+
+    def ok(self) -> None:
+        self.reasons = []
+
+    def degraded(self, reason: str) -> None:
+        self.reasons = reason.split("; ")
+
+
 @asynccontextmanager
 async def writing(desk: Desk, disk: Disk) -> AsyncIterator[tuple[Writer, Supervisor]]:
     writer = Writer(disk, desk.ledger, desk.buffer.outbox, HASTY)
@@ -709,6 +731,29 @@ async def test_a_merge_that_fails_for_the_disk_is_tried_again_and_is_no_crash(
         await until(lambda: tree.health("merger").state is State.OK)
         assert tree.health("merger").restarts == 0
     assert disk.finished == 1
+
+
+async def test_every_alarm_is_shown_as_long_as_it_holds_the_newest_first(autojump_clock: MockClock) -> None:
+    disk = Disk()
+    merger = merger_of(disk, [])
+    context = Reasons("merger")
+    merger.stop()  # so that it reports, and ends
+
+    async def after(wait_s: float, *reasons: str) -> Sequence[str]:
+        await trio.sleep(wait_s)
+        disk.notices.extend(Notice("damaged", reason, alarm=True) for reason in reasons)
+        await merger.run(context)
+        return context.reasons
+
+    assert await after(0, "first", "second") == ["second", "first"]
+    assert await after(ALARM_S / 2, "third") == ["third", "second", "first"]
+    assert await after(1, "first") == ["first", "third", "second"]
+    assert await after(ALARM_S / 2) == ["first", "third"]
+    many = [f"segment {number}" for number in range(2 * ALARMS_MAX)]
+    shown = await after(1, *many)
+    assert shown == [*reversed(many[-ALARMS_SHOWN_MAX:]), f"and {ALARMS_MAX - ALARMS_SHOWN_MAX} more"]
+    assert merger.alarms == many[: ALARMS_MAX - 1 : -1]
+    assert await after(2 * ALARM_S) == merger.alarms == []
 
 
 async def test_a_last_merge_that_fails_leaves_the_tail_and_reports_it() -> None:
