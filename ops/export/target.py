@@ -52,8 +52,8 @@ def workshop(target: Path) -> Iterator[Path]:
     try:
         yield work
     except OSError as error:
-        if error.filename is not None and work not in Path(os.fsdecode(error.filename)).parents:
-            raise
+        if error.filename is None or work not in Path(os.fsdecode(error.filename)).parents:
+            raise  # of something else, such as the output
         raise _unwritable(target, error) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -1,5 +1,6 @@
 """Commands that write a file name the path that was given if they cannot, and what to do about it."""
 
+import errno
 import shlex
 from pathlib import Path
 
@@ -62,9 +63,11 @@ def test_a_folder_is_not_replaced_by_a_report(folder: Path) -> None:
     assert done.returncode == 1 and "is a folder; name a file" in done.stderr
 
 
-def test_a_disk_that_fails_meanwhile_names_the_target_and_other_files_themselves(tmp_path: Path) -> None:
+def test_an_error_meanwhile_names_the_target_unless_it_is_of_something_else(tmp_path: Path) -> None:
     target = tmp_path / "copy.duckdb"
     with pytest.raises(ExportError, match=r"copy\.duckdb cannot be written"), workshop(target) as work:
         (work / "missing" / "file").touch()
     with pytest.raises(FileNotFoundError, match="elsewhere"), workshop(target):
         (tmp_path / "elsewhere" / "file").touch()
+    with pytest.raises(BrokenPipeError), workshop(target):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
