@@ -11,10 +11,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from decimal import Decimal
 
-import trio
-
 from ops.client import Tick
-from ops.examples.source import arguments, ticks_from
+from ops.examples.source import arguments, run, ticks_from
 
 SECOND_US = 1_000_000
 
@@ -90,4 +88,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main)
+    run(main)

@@ -1,7 +1,12 @@
 """Where an example reads: the ticks of a file, or those of a running service."""
 
 import argparse
+import os
+import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+
+import trio
 
 from ops.client import Live, Replay, live, replay
 
@@ -22,3 +27,12 @@ def arguments(about: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--speed", type=float, help="of a replay: 1 keeps the intervals of the recording")
     return parser
+
+
+def run(main: Callable[[], Awaitable[None]]) -> None:
+    """Runs an example; it ends quietly when the reader of its output, such as `head`, has closed it."""
+    try:
+        trio.run(main)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end

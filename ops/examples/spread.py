@@ -7,10 +7,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from decimal import Decimal
 
-import trio
-
 from ops.client import Tick
-from ops.examples.source import arguments, ticks_from
+from ops.examples.source import arguments, run, ticks_from
 
 STALE_US = 10_000_000  # a price that is older says nothing about now
 
@@ -72,4 +70,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main)
+    run(main)

@@ -104,6 +104,26 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield service
 
 
+@pytest.mark.parametrize(("name", "every_us"), [("bars", 1_000_000), ("spread --bps 0", 5_000)])
+def test_a_reader_that_closes_the_output_ends_an_example_quietly(name: str, every_us: int, tmp_path: Path) -> None:
+    with store(settings(tmp_path)) as made:
+        rising = [tick(at_us=n * every_us, price=str(n + 1), trade_id=str(n)) for n in range(1000)]
+        write(made, [[one] for one in rising] + [[tick("kraken", price="0.5")]])
+    script, *words = name.split()
+    with subprocess.Popen(
+        [sys.executable, "-m", f"ops.examples.{script}", "ticks.duckdb", *words],
+        cwd=tmp_path,
+        env=environment(tmp_path, PYTHONUNBUFFERED="1"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        complaint = process.stderr.read()
+    assert (process.returncode, complaint) == (0, b"")
+
+
 def test_the_same_scripts_run_over_a_running_service(service: Service) -> None:
     socket = "ticks.duckdb.sock"
     (line,) = run("spread", socket, "--symbol", "BTC/USDT", "--bps", "0", "--most", "1", folder=service.folder)
