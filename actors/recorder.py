@@ -388,6 +388,11 @@ class ExchangeRecorder:
         if self.instruments is not None:
             self.instruments.look()
 
+    def unlisted(self, symbols: Iterable[str]) -> list[str]:
+        """Those of these recorded symbols of which the exchange's list, as far as it is known, has nothing."""
+        listed = self.instruments.listed if self.instruments is not None else NOT_LISTED
+        return [one for one in symbols if one in self._by_symbol and one not in listed.instruments]
+
     async def apply(self, *, delisted: bool = True) -> Applied:
         """Records the configured symbols according to the list in force.
 

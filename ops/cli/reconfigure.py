@@ -8,7 +8,7 @@ import click
 from ops.cli.common import client, config_option, json_option, print_json, socket_option
 from ops.cli.completing import configured_exchanges, configured_symbols
 from ops.control.client import segment
-from ops.terminal.exit_codes import OK
+from ops.terminal.exit_codes import FAILED, OK
 
 
 @click.command()
@@ -54,16 +54,28 @@ def symbols(
     socket_path: Path | None,
     as_json: bool,
 ) -> int:
-    """Add and remove symbols of a running exchange, until the next reload or start."""
+    """Add and remove symbols of a running exchange, until the next reload or start.
+
+    Exit code 1 if one that was added is not recorded: the exchange does not list it.
+    """
     if not (add or remove):
         raise click.UsageError("nothing to change: give --add SYMBOL or --remove SYMBOL")
     route = f"/v1/exchanges/{segment(exchange)}/symbols"
     answer: Any = client(config_path, socket_path).post(route, {"add": list(add), "remove": list(remove)})
+    problems, unlisted = answer["problems"], answer["unlisted"]
     if as_json:
         print_json(answer)
     else:
-        click.echo(f"{answer['exchange']} records {', '.join(answer['symbols']) or 'nothing'}")
-    return OK
+        recorded = [symbol for symbol in answer["symbols"] if symbol not in problems]
+        click.echo(f"{exchange} records {', '.join(recorded) or 'nothing'}")
+    for problem in problems.values():
+        click.echo(f"not recorded: {problem}", err=True)
+    if unlisted:
+        names = ", ".join(unlisted)
+        click.echo(
+            f"no list of {exchange} that was read yet has {names}; `tickwarden status` shows more soon", err=True
+        )
+    return FAILED if problems else OK
 
 
 @click.command("log-level")

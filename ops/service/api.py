@@ -199,7 +199,15 @@ class ServiceApp(ControlApp):
                 raise Refused(f"nothing was changed: {error}") from error
             exchanges = {**self._config.exchanges, exchange: recording.settings}
             self._config = msgspec.structs.replace(self._config, exchanges=exchanges)
-        return {"exchange": exchange, "symbols": list(recording.settings.symbols)}
+        begins = {
+            one.split()[0].rstrip(":"): one for one in recording.selection.problems
+        }  # with what they are about
+        return {
+            "exchange": exchange,
+            "symbols": list(recording.settings.symbols),
+            "problems": {text: begins[text] for text in add if text in begins},
+            "unlisted": recording.unlisted(add),
+        }
 
     def repair(self, exchange: str, wanted: RepairOrder) -> Mapping[str, object]:
         """Starts a repair, which runs in the service whether the client waits for it or not."""
