@@ -94,6 +94,10 @@ def _parse(path: Path) -> Mapping[str, object]:
     try:
         with path.open("rb") as file:
             data = file.read(FILE_BYTES_MAX + 1)
+    except IsADirectoryError as error:
+        raise fail("a folder", f"a TOML file, like {path / 'tickwarden.toml'}") from error
+    except PermissionError as error:
+        raise fail("a file that cannot be read", f"one that this user ({os.geteuid()}) may read") from error
     except OSError as error:
         found = f"nothing readable ({error.strerror})"
         raise fail(found, "a TOML file; `tickwarden init PATH` writes one") from error

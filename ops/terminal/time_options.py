@@ -31,7 +31,10 @@ def ago_or_instant(ctx: click.Context, param: click.Parameter, value: str | None
     """The same, also for a duration before now: "90s", "15min", "2h", "3d"."""
     match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?(s|min|m|h|d)", value or "")
     if match is None:
-        return instant(ctx, param, value)
+        try:
+            return instant(ctx, param, value)
+        except click.BadParameter as error:
+            raise click.BadParameter(f"{error.message}, or how long ago, like 15min, 2h or 3d") from error
     return time.time_ns() // 1000 - int(float(match[1]) * _UNITS_US[match[2]])
 
 

@@ -20,9 +20,14 @@ from ops.export.lake.engine import LakeEngine, counted, lake_engine, raw
 from ops.export.lake.opening import LakeTables, open_lake
 from ops.export.lake.tape import tape_sql
 from ops.export.lake.union import COVERAGE_COLUMNS, COVERAGE_UNION, GAPS_COLUMNS, GAPS_UNION, GROUPED, NEEDED, unite
+from ops.export.query import QueryError
 
 RECORDED_TICKS = "recorded_ticks"
 _COMPUTED = re.compile(r"\b(gaps|coverage)\b", re.I)  # a query that names them; others do not wait for them
+# Statements of which the engine has odd things to report: the views are its own, and not the tables of the lake.
+_CHANGES = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(ALTER|CREATE|DELETE|DROP|INSERT|MERGE|TRUNCATE|UPDATE)\b", re.I | re.S
+)
 _ROWS = 1024  # fetched at once
 NO_DIALECTS: Mapping[str, str] = MappingProxyType({})
 
@@ -59,6 +64,10 @@ def lake_query(
     `options` describe the storage, `dialects` the exchanges whose name is not their dialect. Raises QueryError,
     also for what goes wrong while the block reads.
     """
+    if change := _CHANGES.match(sql):
+        raise QueryError(
+            f"a lake is only read, and {change[1].upper()} changes it; write a query like: SELECT * FROM ticks"
+        )
     with lake_engine(open_lake(uri, options)) as engine:
         create_views(engine, sql, dialects)
         yield Answer(engine, sql)

@@ -1,5 +1,6 @@
 """What a command is limited to must exist: time ranges, exchanges and markets that cannot be are wrong use."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,25 @@ def test_the_live_tail_refuses_what_the_service_does_not_record(tmp_path: Path, 
             done = tickwarden("tail", *words, folder=tmp_path)
             assert (done.returncode, done.stdout) == (64, ""), done.stderr
             assert "is recorded now" in done.stderr and "known" in done.stderr
+
+
+def test_a_market_that_is_added_and_not_listed_is_not_said_to_be_recorded(tmp_path: Path, sandbox: Sandbox) -> None:
+    with recording(tmp_path, sandbox.tables("binance")) as (service, _):
+        service.wait_for_log("instruments_known")
+        added = tickwarden("symbols", "binance", "--add", "FOO/USDT", folder=tmp_path)
+    assert added.returncode == 1 and "FOO/USDT" not in added.stdout and "BTC/USDT" in added.stdout
+    assert "not recorded: FOO/USDT: binance does not list it" in added.stderr
+
+
+def test_a_market_that_is_added_before_the_list_is_known_is_in_doubt(tmp_path: Path, sandbox: Sandbox) -> None:
+    table = re.sub(r'rest_url = ".*"', 'rest_url = "http://127.0.0.1:9"', sandbox.tables("binance"))
+    with recording(tmp_path, table):
+        added = tickwarden("symbols", "binance", "--add", "FOO/USDT", folder=tmp_path)
+    assert added.returncode == 0 and "FOO/USDT" in added.stdout
+    assert "no list of binance that was read yet has FOO/USDT" in added.stderr
+
+
+@pytest.mark.parametrize("since", ["-5min", "5 minutes", "yesterday"])
+def test_a_time_ago_that_cannot_be_read_is_answered_with_one_that_can(since: str, tmp_path: Path) -> None:
+    done = tickwarden_here("events", f"--since={since}", folder=tmp_path)
+    assert done.returncode == 64 and "15min" in done.stderr and "2026-06-01T12:30:00Z" in done.stderr

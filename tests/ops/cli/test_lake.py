@@ -179,3 +179,13 @@ def test_ctrl_c_ends_a_command_while_the_engine_computes_and_leaves_nothing(
         process.kill()
         _, errors = process.communicate()
     assert errors == "" and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "sql", ["DROP TABLE ticks", " -- all\n delete from ticks", "/* x */CREATE TABLE t AS SELECT 1"]
+)
+def test_a_statement_that_would_change_the_lake_is_refused_by_its_name(sql: str, folder: Path) -> None:
+    done = tickwarden_here("lake", "query", sql, folder=folder)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "a lake is only read" in done.stderr and "SELECT * FROM ticks" in done.stderr
+    assert shown(folder, "SELECT 'DROP TABLE' AS word", "--csv").splitlines() == ["word", "DROP TABLE"]

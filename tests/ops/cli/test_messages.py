@@ -72,7 +72,10 @@ ADVICE = {
     "… …: rows were added during each of … attempts; nothing was changed, try again later": "try again later",
     "… is no lake: nothing was sent there yet; --uri names another one": "--uri names another one",
     "no exchange is called …; …": "; …",
+    "a lake is only read, and … changes it; write a query like: SELECT * FROM ticks": "write a query like: SELECT",
     "no exchange … is …; …": "; …",
+    "no list of … that was read yet has …; `tickwarden status` shows more soon": "`tickwarden status` shows more",
+    "not recorded: …": "…",
     "no fault is called …; …": "; …",
     "no market …… is …; …": "; …",
     "no service is running: nobody answers on …; start one with `tickwarden "
@@ -157,10 +160,13 @@ ADVICE = {
     "once": "`tickwarden status` prints the same once",
     "…; what was recorded can be queried all the same": "can be queried all the same",
     "……; try again later": "try again later",
+    "…, or how long ago, like 15min, 2h or 3d": "like 15min, 2h or 3d",
     "…; `tickwarden instruments …` lists its markets": "lists its markets",
 }
 # What stands behind "expected" in a mistake of the configuration; texts that only choose among these are not here.
 RIGHT = {
+    "a TOML file, like …",
+    "one that this user (…) may read",
     "a file that … can read (…)",
     'a folder, or an address like "s3://bucket/tape"',
     "a folder, or one of …",

@@ -531,7 +531,7 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(folder: Path) -> Non
 
 
 def test_a_file_that_cannot_be_read_is_reported(folder: Path) -> None:
-    for path in (folder / "missing.toml", folder):
+    for path in (folder / "missing.toml", folder / "c.toml" / "below.toml"):
         with pytest.raises(ConfigErrors, match=r"nothing readable \(") as caught:
             load_config(path)
         assert str(path) in str(caught.value)
@@ -706,3 +706,20 @@ def test_check_config_finds_a_lake_folder_that_cannot_be_written(folder: Path) -
     (folder / "file").touch()
     (found,) = host_mistakes(load(folder, f'[lake]\nuri = "file/tape"\nrecorder = "r"\n{ONE}'))
     assert found.key == "lake.uri" and "a path through folders" in found.right
+
+
+def test_a_folder_and_a_file_that_may_not_be_read_are_no_configuration(folder: Path) -> None:
+    with pytest.raises(ConfigErrors, match=r"got a folder, expected a TOML file, like .*tickwarden\.toml"):
+        load_config(folder)
+    hidden = folder / "hidden.toml"
+    hidden.write_text(ONE)
+    hidden.chmod(0)
+    before = os.geteuid()
+    if before == 0:  # who may read everything
+        folder.chmod(0o755)
+        os.seteuid(65534)
+    try:
+        with pytest.raises(ConfigErrors, match=r"cannot be read, expected one that this user \(\d+\) may read"):
+            load_config(hidden)
+    finally:
+        os.seteuid(before)
