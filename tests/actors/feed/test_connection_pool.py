@@ -270,8 +270,9 @@ async def test_a_stall_detector_that_is_restarted_in_the_middle_continues_where_
     after_s: float, autojump_clock: MockClock
 ) -> None:
     venue = Venue()
-    async with recorded(venue, lifetime_s=LIFE_S) as recorder, trio.open_nursery() as nursery:
-        nursery.start_soon(venue.go_on, BTC, 0.5, 50.0)
+    # long enough for the second connection not to be replaced as well
+    async with recorded(venue, lifetime_s=2 * LIFE_S) as recorder, trio.open_nursery() as nursery:
+        nursery.start_soon(venue.go_on, BTC, 0.5, 80.0)
         await seen(lambda: len(recorder.names) == 2)
         await trio.sleep(after_s)
         await recorder.tree.restart("x:stall_detector")
