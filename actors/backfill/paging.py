@@ -115,8 +115,12 @@ class Progress:
             ids, times = ids[::-1], times[::-1]
         if ids and trade_range.from_id is not None:
             self.low_met |= ids[0] <= trade_range.from_id
-        elif times and trade_range.from_ns is not None:
-            self.low_met |= times[0] < trade_range.from_ns - slack
+        elif trade_range.from_ns is not None:
+            low_ns = trade_range.from_ns - slack
+            self.low_met |= bool(times) and times[0] < low_ns
+            if page.whole_from_ns is not None:
+                whole = page.whole_from_ns <= low_ns
+                self.low_met = (self.low_met or whole) if self.history.newest_first else (self.low_met and whole)
         if ids and trade_range.to_id is not None:
             self.high_met |= ids[-1] >= trade_range.to_id
         elif times and trade_range.to_ns is not None:

@@ -29,6 +29,7 @@ class Paths:
     """Where one of Binance's exchanges answers, and what each request weighs.
 
     `trades_by_id`: single trades can be requested by id without an API key; else the newest ones only.
+    `depth_ms`: aggregates older than that may be missing; None: none are.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Paths:
     trades_by_id: bool
     aggregates: str
     aggregates_weight: float
+    depth_ms: int | None = None
 
 
 SPOT = Paths(
@@ -119,11 +121,21 @@ def parse(body: bytes, _headers: Mapping[str, str], query: Query, paths: Paths =
     native, newest_only = query.market.native, query.channel == "trade" and not paths.trades_by_id
     searched_from = None if newest_only else _searched_from(query)
     if searched_from is not None:
-        return Page(NO_TRADES, _found(decoded(_aggregates, body), searched_from, query))
+        hour, following = decoded(_aggregates, body), searched_from + WINDOW_MS
+        age_ms = query.now_ns // MS - searched_from
+        hidden = not hour and paths.depth_ms is not None and age_ms > paths.depth_ms
+        found = _found(hour, following, query)
+        return Page(NO_TRADES, found, whole_from_ns=following * MS if hidden else None)
     if query.channel == "trade":
         rows = read_rows(_trades, body, lambda rows: _columns(rows, native), query)
-        return Page(rows.trades, None, rows.odd) if newest_only else _page(rows, query)
+        return _newest(rows, query) if newest_only else _page(rows, query)
     return _page(read_rows(_aggregates, body, lambda rows: _columns(rows, native), query), query)
+
+
+def _newest(rows: Rows[_Trade], query: Query) -> Page:
+    """Only the newest can be requested: others may be left out that are older, or have the oldest's time."""
+    left_out = rows.total >= min(query.rows, ROWS_MAX) and rows.sound
+    return Page(rows.trades, None, rows.odd, rows.sound[0].time * MS + 1 if left_out else None)
 
 
 def _page(rows: Rows[_Trade] | Rows[_Aggregate], query: Query) -> Page:
@@ -146,11 +158,11 @@ def _columns(rows: Sequence[_Trade | _Aggregate], native: str) -> Trades:
     )
 
 
-def _found(hour: list[_Aggregate], searched_from: int, query: Query) -> str | None:
+def _found(hour: list[_Aggregate], following: int, query: Query) -> str | None:
     """The cursor after a search: the first id, the next hour, or None where the range ends before that."""
     if hour:
         return str(hour[0].first if query.channel == "trade" else hour[0].id)
-    following, to_ns = searched_from + WINDOW_MS, query.trade_range.to_ns
+    to_ns = query.trade_range.to_ns
     return f"{SEARCH}{following}" if to_ns is not None and following * MS <= to_ns else None
 
 

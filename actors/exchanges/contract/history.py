@@ -105,11 +105,16 @@ class OddRow(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
-    """One answer: its valid trades, and the cursor of the next page, None where there is none."""
+    """One answer: its valid trades, and the cursor of the next page, None where there is none.
+
+    `whole_from_ns`: from this time on, inclusive, the pages so far leave out none of the history's trades. Without
+    it that is so from what lies past the oldest row on, and where pages go forwards from the requested beginning.
+    """
 
     trades: Trades
     cursor: str | None
     odd: tuple[OddRow, ...] = ()
+    whole_from_ns: int | None = None
 
     @property
     def ids(self) -> list[int]:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,6 +98,19 @@ def test_a_time_is_met_only_by_what_lies_past_it() -> None:
     assert not progress.complete
     progress.take(_page([4]))
     assert progress.complete
+
+
+@pytest.mark.parametrize(("whole_from", "complete"), [(4, True), (5, True), (6, False)])
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_a_page_may_state_since_when_it_is_whole(newest_first: bool, whole_from: int, complete: bool) -> None:
+    """An answer that begins later than requested leaves trades out; one that ends there need show no older one."""
+    progress = Progress(_history(newest_first=newest_first, dense=False), TradeRange(from_ns=5, to_ns=9))
+    ids = list(range(max(5, whole_from), 11))
+    page = _page(ids[::-1] if newest_first else ids)
+    progress.take(msgspec.structs.replace(page, whole_from_ns=whole_from))
+    assert progress.complete is complete
+    progress.take(_page([3] if newest_first else [12]))
+    assert progress.complete is (complete or newest_first)  # an older one shows it too
 
 
 def test_trades_that_share_an_id_are_wanted_with_each_page_and_counted_once() -> None:
