@@ -15,7 +15,6 @@ from actors.exchanges.contract.rest import Garbled, Refused
 # copies: # `start_ts` inclusive and by default a day before the end, `end_ts` exclusive, both best in nanoseconds.
 PATH = "/exchange/v1/public/get-trades"
 ROWS_MAX = 150
-DAY_NS = 86_400_000_000_000
 BUSY_S = 1.0
 # Unknown symbol, a missing or invalid argument, bad request.
 _FINAL, _BUSY = frozenset(("40003", "40004", "30003")), frozenset(("42901", "10006"))
@@ -60,7 +59,8 @@ def request(query: Query) -> RestRequest:
     trade_range = query.trade_range
     if trade_range.from_ns is None:
         raise Refused("cryptocom's history is asked by time, and no time is known for this range")
-    start_ns = trade_range.from_ns // MS * MS  # the stream has milliseconds
+    # The stream has milliseconds; a millisecond earlier, in case `start_ts` is exclusive.
+    start_ns = (trade_range.from_ns // MS - 1) * MS
     if query.cursor is not None:
         end_ns = int(query.cursor)
     elif trade_range.to_ns is not None:
@@ -79,7 +79,8 @@ def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
         raise Garbled("an answer without a result")
     rows = read_rows(_rows, bytes(answer.result.data), _columns, query)
     if rows.total < min(query.rows, ROWS_MAX) or not rows.sound:
-        return Page(rows.trades, None, rows.odd)
+        # Not cut by its length, it has all of its oldest millisecond: that of the trade before the range.
+        return Page(rows.trades, None, rows.odd, rows.sound[-1].time * MS if rows.sound else None)
     oldest_ns = _time_ns(rows.sound[-1])
     if query.cursor is not None and oldest_ns >= int(query.cursor):
         raise Garbled(f"the rows are not older than the time that was asked for ({query.cursor})")

@@ -84,12 +84,7 @@ def cryptocom(request: httpx.Request, fills: Sequence[Fill]) -> Any:
 
 
 Answer = Callable[[httpx.Request, Sequence[Fill]], Any]
-# What becomes of a gap of which all fills came: cryptocom's answers, which begin where they were asked to begin, do
-# not show that there is nothing older.
-VENUES = {
-    "bitmex": ("BTC/USD:BTC", bitmex, GapStatus.FILLED),
-    "cryptocom": ("BTC/USD:USD", cryptocom, GapStatus.PARTIAL),
-}
+VENUES = {"bitmex": ("BTC/USD:BTC", bitmex), "cryptocom": ("BTC/USD:USD", cryptocom)}
 
 
 def made(seed: int) -> list[Fill]:
@@ -112,7 +107,7 @@ class World:
     """An outage of one market, between two trades that were delivered; the file has what was stored."""
 
     def __init__(self, name: str, fills: Sequence[Fill]) -> None:
-        self._symbol, self._answer, self._status = VENUES[name]
+        self._symbol, self._answer = VENUES[name]
         self._name, self._fills = name, [Fill(0, "first", "1", "1"), *fills, Fill(20, "last", "1", "1")]
         self._con = new_file()
         self.stored: Counter[Fill] = Counter()
@@ -170,7 +165,7 @@ class World:
                 nursery.cancel_scope.cancel()
         await self._flush()
         (gap,) = newest(self._states).values()
-        assert gap.status is self._status
+        assert gap.status is GapStatus.FILLED
 
 
 def _no_reject(reject: Reject) -> None:
