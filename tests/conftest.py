@@ -41,6 +41,10 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # What waits longest begins first, so that no process is left alone with it at the end.
 LONG = (
+    "test_compact.py",
+    "test_browser.py",
+    "test_exactly_once.py",
+    "test_lake.py",
     "test_kill.py",
     "test_truth.py",
     "test_pages.py",
