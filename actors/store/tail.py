@@ -168,8 +168,13 @@ class Tail:
         return self.folder(table) / segment.name
 
     def listed(self) -> dict[str, list[Segment]]:
-        """All segments of each table, in order of their batches."""
-        return {table.name: self._segments(table) for table in TABLES}
+        """All segments of each table, in order of their batches.
+
+        A batch is committed when its ticks are there, after its other tables. So ticks are listed first: of a batch
+        that is committed meanwhile the listing may have other tables' segments, and never the ticks alone.
+        """
+        ticks = self._segments(TICKS)
+        return {table.name: ticks if table is TICKS else self._segments(table) for table in TABLES}
 
     def _segments(self, table: Schema) -> list[Segment]:
         forgotten = set(self._files.names(self.uncommitted(table)))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 
 import duckdb
@@ -628,3 +629,37 @@ def test_leftovers_of_a_crash_are_cleared_at_the_next_start(one: Store, tmp_path
     assert not any(path.exists() for path in rubbish) and not dangling.is_symlink()
     assert ids_in(again.path) == {1: 1}
     again.close()
+
+
+@pytest.mark.parametrize("moment", range(6))
+def test_a_batch_that_is_committed_while_a_merge_lists_the_tail_keeps_its_other_tables(
+    moment: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its ticks are its commit, and follow its other tables."""
+
+    class Interleaved(files.Files):
+        listings = count(-1_000_000)
+
+        def names(self, folder: Path) -> list[str]:
+            if folder.parent == store.tail and next(self.listings) == moment:
+                write(store, 2)
+            return super().names(folder)
+
+    store = Store(settings_in(tmp_path), Interleaved())
+    store.start()
+    write(store, 1)
+    whole = store._compaction.remove_unneeded
+
+    def before_the_plan(through: int) -> None:
+        whole(through)
+        Interleaved.listings = count()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._compaction, "remove_unneeded", before_the_plan)
+        store.merge()
+    Interleaved.listings = count(-1_000_000)
+    write(store, 3)
+    assert not store.finish(never).backlog
+    with duckdb.connect(str(store.path), read_only=True) as con:
+        found = con.execute("SELECT (SELECT count(*) FROM ticks), (SELECT count(*) FROM events)").fetchone()
+    assert found == (3, 3)
