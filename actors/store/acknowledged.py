@@ -195,10 +195,10 @@ class Acknowledged:
 
 
 class _Reach:
-    """Which batches the segments of one table contain."""
+    """Which batches the segments of one table contain. One without rows may stand for a damaged one."""
 
     def __init__(self, segments: Iterable[Segment]) -> None:
-        self._segments = sorted(segments, key=lambda s: (s.last, s.first))
+        self._segments = sorted((s for s in segments if s.rows), key=lambda s: (s.last, s.first))
         self._lasts = [s.last for s in self._segments]
 
     def holds(self, number: int) -> bool:

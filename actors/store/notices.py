@@ -30,8 +30,8 @@ def vanished(found: Vanished) -> Notice:
     counts = ", ".join(f"{count} of {table}" for table, count in sorted(found.rows.items()))
     return Notice(
         "segments_vanished",
-        f"unmerged segments are missing from the tail: {counts} rows of the batches {found.first} to"
-        f" {found.last} (deleted by a person or program, or lost by the disk); {len(found.gaps)} gaps record where",
+        f"unmerged segments are missing from the tail, or damaged: {counts} rows of the batches {found.first} to"
+        f" {found.last} (by a person, a program or the disk); {len(found.gaps)} gaps record where",
         {"rows": found.rows, "first_batch": found.first, "last_batch": found.last, "gaps": len(found.gaps)},
         found.gaps,
         alarm=True,

@@ -269,7 +269,7 @@ class Store:
             self._upkeep.prepare()  # somebody has deleted the tail
         if rows_max:  # before the file is locked: this takes time
             self._tail.sync()
-            self.notices.extend(self._quarantine.find(self._tail.live(self._through)))
+            self._verify_segments()
         if not self.path.exists():
             self.notices.extend(self._quarantine.set_wal_aside(self._duck.wal, "its file is missing"))
             self._vouch(0)
@@ -385,7 +385,7 @@ class Store:
         self._acknowledged.settle(through)
 
     def _miss_vanished(self) -> None:
-        """Reports acknowledged batches that are neither merged nor in a segment."""
+        """Reports acknowledged batches that are neither merged nor in a sound segment."""
         self._acknowledged.settle(self._through)
         until = self._acknowledged.newest  # before the segments are listed: the writer keeps writing
         found = self._acknowledged.missing(self._tail.listed(), self._through, until)
@@ -459,7 +459,7 @@ class Store:
         """
         if self._manifest.unsure and not self._asked:
             return 0
-        self.notices.extend(self._quarantine.find(self._tail.live(self._through)))
+        self._verify_segments()
         joined = self._compaction.compact(self._tail.live(self._through))
         if joined:
             self._acknowledged.join(s for s in self._tail.live(self._through)[TICKS.name] if s.level)
@@ -474,6 +474,15 @@ class Store:
         self.segment_bytes = self._tail.size(TICKS, listed)
 
     # -- damage -------------------------------------------------------------------------------------
+
+    def _verify_segments(self) -> None:
+        """Sets damaged segments aside, and reports what was acknowledged of them before others are merged or joined,
+        as their numbers may enclose it. While the watermark is in doubt `_check` does that.
+        """
+        found = self._quarantine.find(self._tail.live(self._through))
+        self.notices.extend(found)
+        if found and (self._asked or not self._manifest.unsure):
+            self._miss_vanished()
 
     def _segments_aside(self) -> bool:
         """After an error in a merge: sets unreadable segments aside; whether there were any."""

@@ -259,7 +259,7 @@ async def test_damage_is_reported_in_an_event_and_stays_in_health_for_a_while(tm
         assert bench.merging.now == "degraded" and "1 rows are lost" in bench.merging.reasons[-1]
 
     await bench.run(act, merge=True)
-    assert [event.event for event in bench.events] == ["segment_damaged"]
+    assert [event.event for event in bench.events] == ["segment_damaged", "segments_vanished"]
     assert ids_in(bench.store.path) == {0: 1, 2: 1}
     bench.store.close()
 

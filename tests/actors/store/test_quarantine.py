@@ -12,8 +12,10 @@ from random import Random
 
 import duckdb
 import pytest
+from msgspec.structs import replace
 
 from actors.model.errors import DatabaseLocked
+from actors.model.records import GapReason, GapRow, GapStatus
 from actors.store.database import (
     DuckFile,
     FileDamaged,
@@ -30,6 +32,7 @@ from tests.harness.paths import ROOT
 from tests.harness.store_harness import batch, ids_in, memory_folder, never, reader, settings
 from tests.harness.store_reader import looking
 
+NS = 1_700_000_000_000_000_000
 TABLE_ROWS = dict.fromkeys((table.name for table in TABLES), 0)
 
 
@@ -306,8 +309,10 @@ def test_any_flipped_byte_of_a_segment_is_found_its_rows_are_counted_and_the_res
         damaged = case / "ticks.duckdb.tail" / "ticks" / middle.name
         damaged.write_bytes(sound[:at] + bytes([sound[at] ^ 1]) + sound[at + 1 :])
         one = started(case)
-        (notice,) = one.notices
+        one.merge()
+        notice, lost = one.notices
         assert notice.event == "segment_damaged" and notice.detail["rows_lost"] == 2, at
+        assert lost.event == "segments_vanished" and lost.detail["rows"] == {"ticks": 2}, at
         assert Path(str(notice.detail["set_aside"])).read_bytes() != sound
         assert ids_in(one.path) == {10: 1, 11: 1, 30: 1, 31: 1}
         one.close()
@@ -317,6 +322,39 @@ def test_any_flipped_byte_of_a_segment_is_found_its_rows_are_counted_and_the_res
         with looking(again.path) as con:
             assert con.execute("SELECT count(*) FROM events").fetchone() == (3,)
         again.close()
+
+
+@pytest.mark.parametrize("table", ["ticks", "gap_states"])
+@pytest.mark.parametrize("compacted", [False, True])
+def test_what_a_damaged_segment_held_is_missing_as_if_it_had_been_deleted(
+    table: str, compacted: bool, tmp_path: Path
+) -> None:
+    """Its market's coverage would claim that nothing is missing there."""
+    one = started(tmp_path)
+    for i in range(20):
+        row = GapRow(
+            *(NS, f"gap {i}", "binance", "BTC/USDT", GapReason.DISCONNECT, NS),
+            from_id=None,
+            from_ns=NS,
+            to_ns=NS + 1_000,
+            status=GapStatus.LOST,
+        )
+        one.write(replace(batch(one.next_number(), [i]), gaps=(row,)))
+    if compacted:
+        assert one.compact()
+    spoiled = sorted((one.tail / table).glob("1-*" if compacted else "0-*"))[0]
+    if compacted:  # its sources are gone when nobody reads them any more
+        for source in (one.tail / table).glob("0-*"):
+            source.unlink()
+    spoiled.write_bytes(overwrite(spoiled.read_bytes()))
+    one.close()
+    again = started(tmp_path)
+    while again.merge().backlog:
+        pass
+    assert [notice.event for notice in again.notices] == ["segment_damaged", "segments_vanished"]
+    (gap,) = (gap for notice in again.notices for gap in notice.gaps)
+    assert (gap.exchange, gap.symbol, gap.reason) == ("binance", "BTC/USDT", GapReason.VANISHED)
+    again.close()
 
 
 def test_a_damaged_newest_segment_does_not_take_the_rest_of_its_batch_with_it(tmp_path: Path) -> None:
@@ -346,7 +384,7 @@ def test_a_segment_that_is_damaged_while_the_service_runs_stops_no_merge(tmp_pat
     one.compact()
     while one.merge().backlog:
         pass
-    assert events(one) == ["segment_damaged"] * 2
+    assert events(one) == ["segment_damaged", "segment_damaged", "segments_vanished"]
     assert ids_in(one.path) == {i: 1 for i in range(20) if i not in (3, 17)}
     one.close()
 
