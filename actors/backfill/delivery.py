@@ -70,7 +70,7 @@ class Delivery:
         symbol, known = block.symbol[0], _NOT_LOOKED_UP
         if self._continuity.deduplicator.composite(symbol):
             await self.settle()
-            known = await self._stored_trades.twins(symbol, block)
+            known = await self._stored_trades.twins(symbol, block, self._continuity.promises[symbol])
         elif not self._continuity.counts(symbol) or self._continuity.doubts(symbol):
             await self.settle()  # what was on its way is stored by now
             known = Known(await self._stored_trades.stored(symbol, block))
@@ -82,7 +82,8 @@ class Delivery:
         if deduplicator.composite(symbol):
             remembered = deduplicator.remembered_twins(block)
             await self.settle()
-            twins = await self._stored_trades.twins(symbol, block, remembered)
+            promise = deduplicator.promises[symbol]
+            twins = await self._stored_trades.twins(symbol, block, promise, remembered)
             return admit(self._continuity, block, 0, known=twins)
         stored = await self._stored_trades.stored(symbol, block)
         deleted: set[str] = set()

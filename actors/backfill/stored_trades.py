@@ -7,10 +7,10 @@ import duckdb
 
 from actors.continuity.restore import gap_row
 from actors.continuity.restore_sql import AT, NEWEST_GAPS
-from actors.continuity.twins import StoredTwins, twin_of
+from actors.continuity.twins import StoredTwins, id_of_twins, twin_of
 from actors.model.records import GAP_STATES, GapRow
 from actors.model.schema import INSTANT
-from actors.model.ticks import Block
+from actors.model.ticks import Block, IdPromise
 
 AROUND_NS = 60 * 10**9  # a trade's times in the stream and in the history differ by less
 
@@ -55,16 +55,19 @@ class StoredTrades:
         rows = await self._ask(_STORED, symbol, **values)
         return {one for trade_id, fills in rows for one in _ids_of(trade_id, fills)}
 
-    async def twins(self, symbol: str, block: Block, remembered: Container[int] = ()) -> StoredTwins:
+    async def twins(
+        self, symbol: str, block: Block, promise: IdPromise, remembered: Container[int] = ()
+    ) -> StoredTwins:
         """How many of each trade are stored, where ids do not identify them. Raises DatabaseLocked.
 
-        `remembered`: see StoredTwins.
+        `promise`: of the market's ids. `remembered`: see StoredTwins.
         """
         times = [time for time in block.exchange_ns if time is not None]
         if not times:
             return StoredTwins((), remembered)
         rows = await self._ask(_TWINS, symbol, since=min(times) - AROUND_NS, until=max(times) + AROUND_NS)
-        return StoredTwins((twin_of(*row) for row in rows), remembered)
+        twins = (twin_of(id_of_twins(trade_id, promise), *rest) for trade_id, *rest in rows)
+        return StoredTwins(twins, remembered)
 
     async def gaps(self, symbol: str, from_ns: int, to_ns: int) -> list[GapRow]:
         """The newest states of the gaps that overlap a range and are not filled. Raises DatabaseLocked."""

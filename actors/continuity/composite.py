@@ -1,8 +1,8 @@
 """Tracks a market whose ids do not identify a trade: there are none, or several fills share one.
 
-A trade is then identified by its id (if any), time, price, volume and side, and by the number of its twins before
-it (see twins). A live trade is dropped only as the copy of a trade delivered by another session, never because of
-an earlier one of its own session.
+A trade is then identified by its time, price, volume and side, by its id if several fills share one, and by the
+number of its twins before it (see twins). A live trade is dropped only as the copy of a trade delivered by another
+session, never because of an earlier one of its own session.
 """
 
 from collections import Counter
@@ -10,16 +10,18 @@ from collections.abc import Iterable
 
 from actors.continuity.row import Row, Verdict
 from actors.continuity.tracker import Shared
-from actors.continuity.twins import StoredTwins, Twins, file_ns, nth_key, twin_of_row
+from actors.continuity.twins import StoredTwins, Twins, file_ns, id_of_twins, nth_key, twin_of
 from actors.continuity.unsequenced import UnsequencedTracker
 from actors.model.records import GapReason
+from actors.model.ticks import IdPromise
 
 
 class CompositeTracker(UnsequencedTracker):
     """The tracker of one market whose trades are identified by all their fields."""
 
-    def __init__(self, symbol: str, shared: Shared) -> None:
+    def __init__(self, symbol: str, shared: Shared, promise: IdPromise) -> None:
         super().__init__(symbol, shared, sorts=False)
+        self._promise = promise
         self._twins = Twins()
         self._newest: int | None = None  # the newest trade counted
 
@@ -29,9 +31,9 @@ class CompositeTracker(UnsequencedTracker):
         return gap
 
     def admit(self, row: Row) -> Verdict:
-        twin, time_ns = twin_of_row(row), file_ns(row.time_ns)
+        twin, time_ns = self._twin(row), file_ns(row.time_ns)
         nth = self._twins.live(row, twin) if row.source == "stream" else self._twins.again(row, twin)
-        if row.trade_id is None and time_ns is None and row.source == "stream":
+        if time_ns is None and id_of_twins(row.trade_id, self._promise) is None and row.source == "stream":
             self._count_twin(row, twin)
             return Verdict.NEW  # nothing relates it to the trades of another session
         key = nth_key(twin, nth)
@@ -52,6 +54,9 @@ class CompositeTracker(UnsequencedTracker):
         self._count_twin(row, twin)
         return Verdict.NEW
 
+    def _twin(self, row: Row) -> int:
+        return twin_of(id_of_twins(row.trade_id, self._promise), row.time_ns, *row.content)
+
     def _count_twin(self, row: Row, twin: int) -> None:
         last_ns = self._shared.lasts.get(self.symbol)
         if last_ns is None or row.time_ns is None or row.time_ns >= last_ns:
@@ -59,14 +64,14 @@ class CompositeTracker(UnsequencedTracker):
         self._count(row)
 
     def knows(self, row: Row) -> bool:
-        twin = twin_of_row(row)
+        twin = self._twin(row)
         return self._recent.holds(nth_key(twin, self._twins.next_live(row, twin)), file_ns(row.time_ns))
 
     def remembered(self, rows: Iterable[Row]) -> set[int]:
         """The keys (see nth_key) of the rows of one answer that are remembered."""
         numbers, found = Counter[int](), set[int]()
         for row in rows:
-            twin = twin_of_row(row)
+            twin = self._twin(row)
             numbers[twin] += 1
             key = nth_key(twin, numbers[twin])
             if self._recent.holds(key, file_ns(row.time_ns)):

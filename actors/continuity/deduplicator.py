@@ -66,7 +66,7 @@ class Deduplicator:
         if promise is IdPromise.CONTIGUOUS:
             self.trackers[symbol] = SequencedTracker(symbol, self.shared)
         elif promise in COMPOSITE:
-            self.trackers[symbol] = CompositeTracker(symbol, self.shared)
+            self.trackers[symbol] = CompositeTracker(symbol, self.shared, promise)
         else:
             tracker = UnsequencedTracker(symbol, self.shared, sorts=promise is IdPromise.INCREASING)
             self.trackers[symbol], self._quick[symbol] = tracker, tracker.quick

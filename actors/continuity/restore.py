@@ -37,7 +37,7 @@ from actors.continuity.restore_sql import (
 from actors.continuity.row import Row
 from actors.continuity.sequence_gaps import RANGES_MAX
 from actors.continuity.tracker_state import Before, TrackerState
-from actors.continuity.twins import COMPOSITE, nth_key, twin_of
+from actors.continuity.twins import COMPOSITE, id_of_twins, nth_key, twin_of
 from actors.continuity.unconfirmed import Top, believed
 from actors.model.records import GAP_STATES, GapReason, GapRow, GapStatus
 from actors.model.ticks import IdPromise
@@ -241,7 +241,7 @@ class _Reading:
         oldest: dict[_Key, int] = {}
         for key, trade_id, time_ns, made_ns, price, volume, side in rows:
             recent = self._found[key].recent = self._found[key].recent or RecentIds()
-            twin = twin_of(trade_id, time_ns, price, volume, side)
+            twin = twin_of(id_of_twins(trade_id, self._promises[key]), time_ns, price, volume, side)
             counts[key, twin] += 1
             nth = nth_key(twin, counts[key, twin])
             if not recent.holds(nth, time_ns) and not recent.beyond(time_ns):

@@ -1,4 +1,4 @@
-"""Counts twins: trades with the same id (or none), time and content, distinguished only by their order.
+"""Counts twins: trades with the same id (if ids count), time and content, distinguished only by their order.
 
 A connection that receives a trade receives each of its twins once. So the n-th twin of one session is the n-th twin
 of every other session, of the history and of the file, whichever delivered it first.
@@ -24,9 +24,11 @@ def twin_of(trade_id: str | None, time_ns: int | None, price: str, volume: str, 
     return hash((trade_id, time_us, _plain(price), _plain(volume), side))
 
 
-def twin_of_row(row: Row) -> int:
-    """The same hash, of a row."""
-    return twin_of(row.trade_id, row.time_ns, *row.content)
+def id_of_twins(trade_id: str | None, promise: IdPromise) -> str | None:
+    """The id as a part of what twins share. Where nothing is promised of ids it is no part, although some rows have
+    one: the stream may send it and the history not.
+    """
+    return None if promise is IdPromise.NONE else trade_id
 
 
 def nth_key(twin: int, nth: int) -> int:

@@ -9,7 +9,7 @@ from actors.continuity.recent_ids import KEYS_MAX, KEYS_MIN, YOUNG_MAX, RecentId
 from actors.continuity.row import HISTORY_SLACK_NS, RESET_ROWS, Row, Verdict
 from actors.continuity.tracker import Shared, Tracker
 from actors.continuity.tracker_state import Before, TrackerState
-from actors.continuity.twins import Twins, nth_key, twin_of_row
+from actors.continuity.twins import Twins, nth_key, twin_of
 from actors.model.records import GapReason, GapRow, GapStatus, Proof
 
 
@@ -219,7 +219,7 @@ class UnsequencedTracker(Tracker):
 
     def _admit_nameless(self, row: Row) -> Verdict:
         """A row without an id where there should be one: taken, unless it is sent again."""
-        twin = twin_of_row(row)
+        twin = twin_of(None, row.time_ns, *row.content)
         twins, live = self._nameless, row.source == "stream"
         nth = twins.live(row, twin) if live else twins.again(row, twin)
         key = nth_key(twin, nth)

@@ -191,4 +191,4 @@ class IdPromise(enum.Enum):
     INCREASING = "increasing"
     OPAQUE = "opaque"  # unique, without order
     REPEATED = "repeated"  # several fills may share an id: only with time, price, volume and side it is a key
-    NONE = "none"
+    NONE = "none"  # some rows may have ids all the same: they are stored, and identify nothing

@@ -228,7 +228,9 @@ class _FakeStoredTrades:
         await self._look()
         return found
 
-    async def twins(self, _symbol: str, block: Block, remembered: Container[int] = ()) -> StoredTwins:
+    async def twins(
+        self, _symbol: str, block: Block, _promise: IdPromise, remembered: Container[int] = ()
+    ) -> StoredTwins:
         await self._world.step()
         file = self._world.file
         rows = zip(block.trade_id, block.exchange_ns, strict=True)

@@ -38,8 +38,10 @@ MEXC = Exchange(
         trades=feed.trades,
         control=feed.control,
         list_key="data",
-        ids={"spot": IdPromise.NONE, "swap": IdPromise.OPAQUE},
-        ids_note="spot: none (a field for one exists since June 2026); perpetuals: unique, in no promised order",
+        # The stream has ids and the history none: always null on spot; for perpetuals no documented row has one
+        # (unsure: no answer has been recorded). So a trade is known by time, price, volume and side on both.
+        ids={"spot": IdPromise.NONE, "swap": IdPromise.NONE},
+        ids_note="the stream has some (spot since June 2026) and the history none, so they identify nothing",
         markets_note="spot BTC/USDT, perpetuals BTC/USDT:USDT, BTC/USDC:USDC and BTC/USD:BTC",
         resolution="ms",
         replay_note="none",

@@ -35,7 +35,7 @@ class _SpotTrade(msgspec.Struct, gc=False, rename={"volume": "qty", "maker_bough
 class _FuturesTrade(
     msgspec.Struct, gc=False, rename={"price": "p", "volume": "v", "side": "T", "time": "t", "id": "i"}
 ):
-    """{"p":31199,"v":18,"T":1,"O":3,"M":2,"t":1609831235985}"""
+    """{"p":31199,"v":18,"T":1,"O":3,"M":2,"t":1609831235985}; one that comes with an id keeps it."""
 
     price: msgspec.Raw
     volume: msgspec.Raw

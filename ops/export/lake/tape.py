@@ -7,6 +7,7 @@ What identifies a trade depends on what its exchange promises of trade ids (IdPr
   identified  the id identifies the trade: of rows with the same id one counts, the one received first
   composite   ids do not identify trades, so equal trades are told apart by their number: of the stores that have
               trades with this id, time, price, volume and side, the rows of one that has most of them count
+  nameless    the same without ids: none is promised, and of one trade a row may have an id and another none
 
 Only rows of one exchange, symbol and day are compared, so that an engine reads no others for a query about these.
 A row without the id that its rule needs always counts. What a rule returns is left as it is by the same rule.
@@ -21,7 +22,20 @@ from actors.store.sql import sql_text
 _MARKET = 'exchange, symbol, "day"'
 _FIRST = "received_at, recorder, store, batch"
 _NUMBER = "TRY_CAST(trade_id AS BIGINT)"
-_TWINS = f'{_MARKET}, "timestamp", price, volume, side, trade_id'
+_ALIKE = f'{_MARKET}, "timestamp", price, volume, side'
+
+
+def _most_twins(twins: str) -> str:
+    """The rule for trades that are twins if these columns are equal."""
+    return f"""
+SELECT {{columns}} FROM (
+  SELECT *, rank() OVER (PARTITION BY {twins} ORDER BY tape_twins DESC, tape_first, recorder, store) AS tape_rank
+  FROM (
+    SELECT *, count(*) OVER (PARTITION BY {twins}, recorder, store) AS tape_twins,
+           min(received_at) OVER (PARTITION BY {twins}, recorder, store) AS tape_first
+    FROM {{source}} WHERE {{where}}) AS twins) AS composite
+WHERE tape_rank = 1"""
+
 
 # {columns}, {source} and {where} are filled in. Every rule keeps `columns` in their order.
 _RULES = {
@@ -37,14 +51,8 @@ SELECT {{columns}} FROM (
   SELECT *, row_number() OVER (PARTITION BY {_MARKET}, trade_id ORDER BY {_FIRST}) AS tape_copy
   FROM {{source}} WHERE {{where}}) AS identified
 WHERE tape_copy = 1 OR trade_id IS NULL""",
-    "composite": f"""
-SELECT {{columns}} FROM (
-  SELECT *, rank() OVER (PARTITION BY {_TWINS} ORDER BY tape_twins DESC, tape_first, recorder, store) AS tape_rank
-  FROM (
-    SELECT *, count(*) OVER (PARTITION BY {_TWINS}, recorder, store) AS tape_twins,
-           min(received_at) OVER (PARTITION BY {_TWINS}, recorder, store) AS tape_first
-    FROM {{source}} WHERE {{where}}) AS twins) AS composite
-WHERE tape_rank = 1""",
+    "composite": _most_twins(f"{_ALIKE}, trade_id"),
+    "nameless": _most_twins(_ALIKE),
 }
 _SPOT, _OTHER = " AND symbol NOT LIKE '%:%'", " AND symbol LIKE '%:%'"
 
@@ -63,10 +71,10 @@ def tape_sql(source: str, columns: str, exchanges: Iterable[str], dialects: Mapp
 def kept_sql(source: str, columns: str, exchange: str, dialects: Mapping[str, str]) -> str:
     """SELECT of the rows of `source`, all of this exchange, that must stay for the tape to stay as it is.
 
-    These are its rows; but of composite trades all copies: a store may add equal ones later, and only all copies
-    show how many it has in all.
+    These are its rows; but where ids do not identify trades all copies: a store may add equal ones later, and only
+    all copies show how many it has in all.
     """
-    rules = {**_RULES, "composite": "SELECT {columns} FROM {source} WHERE {where}"}
+    rules = {**_RULES, **dict.fromkeys(("composite", "nameless"), "SELECT {columns} FROM {source} WHERE {where}")}
     found = _conditions([exchange], dialects).items()
     parts = [rules[rule].format(columns=columns, source=source, where=where).strip() for rule, where in found]
     return "\nUNION ALL\n".join(parts)
@@ -97,4 +105,6 @@ def _rules_of(dialect: str) -> tuple[str, str]:
 def _rule(promise: IdPromise) -> str:
     if promise is IdPromise.CONTIGUOUS:
         return "numbered"
-    return "composite" if promise in (IdPromise.REPEATED, IdPromise.NONE) else "identified"
+    if promise is IdPromise.NONE:
+        return "nameless"
+    return "composite" if promise is IdPromise.REPEATED else "identified"

@@ -1,20 +1,23 @@
 """Trades without ids, or with ids that several share: each is stored once, however often it is delivered."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
+import duckdb
 import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from actors.backfill.stored_trades import StoredTrades
 from actors.continuity.continuity import Continuity
 from actors.continuity.restore import read_states
 from actors.continuity.twins import StoredTwins, twin_of
 from actors.model.records import GapReason, GapStatus
 from actors.model.ticks import Block, IdPromise
-from tests.harness.continuity_file import new_file
+from tests.harness.continuity_file import new_file, put_tick
 from tests.harness.continuity_rows import BTC, SECOND_NS, T0_NS, newest, one
 from tests.harness.memory_exchange import Venue, recorded, seen
 
@@ -195,6 +198,46 @@ def test_a_replay_that_reaches_back_to_the_last_trade_shows_that_nothing_is_miss
     assert taken(continuity, replay, session=2, source="snapshot") == made(500, promise=promise)
     (gap,) = newest(continuity.take_gaps()).values()
     assert (gap.reason, gap.status) == (GapReason.DISCONNECT, GapStatus.FILLED)
+
+
+NAMED, NAMELESS = [(1, "a", "1"), (1, "b", "1"), (2, "c", "2")], [(1, None, "1"), (1, None, "1"), (2, None, "2")]
+
+
+@pytest.mark.parametrize(("first", "then"), [(NAMED, NAMELESS), (NAMELESS, NAMED)])
+def test_where_ids_promise_nothing_a_trade_is_the_same_with_and_without_one(
+    first: Sequence[Trade], then: Sequence[Trade]
+) -> None:
+    continuity = one(IdPromise.NONE)
+    assert taken(continuity, first, session=1) == first  # each keeps its id
+    for session, source in ((2, "stream"), (0, "backfill"), (3, "snapshot")):
+        assert taken(continuity, then, session=session, source=source) == []
+    more = [*then, then[0]]
+    assert taken(continuity, more, session=0, source="backfill") == [then[0]]
+    assert taken(one(IdPromise.REPEATED), [*first, *then], session=1) == [*first, *then]
+
+
+@pytest.mark.parametrize(("stored", "then"), [(NAMED, NAMELESS), (NAMELESS, NAMED)])
+async def test_where_ids_promise_nothing_the_file_s_trades_are_known_with_and_without_one(
+    stored: Sequence[Trade], then: Sequence[Trade]
+) -> None:
+    with new_file() as con:
+        for ms, trade_id, price in stored:
+            put_tick(con, trade_id, T0_NS + ms * 1_000_000)
+            con.execute(
+                "UPDATE store.ticks SET price = ? WHERE timestamp = make_timestamptz(?)",
+                [price, T0_NS // 1000 + ms * 1000],
+            )
+        (state,) = read_states(con, {"x": {BTC: IdPromise.NONE}})["x"]
+
+        async def consult(question: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
+            await trio.lowlevel.checkpoint()
+            return question(con)
+
+        known = await StoredTrades("x", consult).twins(BTC, read(then), IdPromise.NONE)
+    restarted = one(IdPromise.NONE)
+    restarted.restore([state], T0_NS)
+    assert taken(restarted, then, session=0, source="snapshot") == []
+    assert taken(one(IdPromise.NONE), then, session=0, source="backfill", known=known) == []
 
 
 async def test_two_connections_of_one_market_store_each_fill_once(autojump_clock: MockClock) -> None:

@@ -325,6 +325,15 @@ def test_where_ids_do_not_identify_trades_there_are_as_many_equal_ones_as_one_re
     ]
 
 
+def test_where_ids_promise_nothing_a_trade_that_one_recorder_has_without_its_id_is_on_the_tape_once() -> None:
+    raw = Raw("mexc", "BTC/USDT")
+    raw.add("a", "7")
+    raw.add("a", "8")
+    raw.add("b", None)
+    raw.add("b", None, second=1)
+    assert raw.tape() == [("7", "a"), ("8", "a"), (None, "b")]
+
+
 def test_what_is_on_the_tape_stays_on_it_as_it_is() -> None:
     for exchange in ("okx", "bitfinex", "bitmex"):
         raw = Raw(exchange, "BTC/USDT")
@@ -348,8 +357,8 @@ def test_an_exchange_of_another_name_has_the_promises_of_its_dialect_and_an_unkn
 
 
 def test_a_market_s_kind_decides_where_an_exchange_promises_different_things() -> None:
-    for symbol, trades in (("BTC/USDT", 2), ("BTC/USDT:USDT", 1)):
-        raw = Raw("mexc", symbol)  # spot has no ids, swaps have unique ones
+    for symbol, trades in (("BTC/USDT", 1), ("BTC/USDT:USDT", 2)):
+        raw = Raw("bingx", symbol)  # spot has unique ids, swaps have none
         raw.add("a", "1", second=0)
         raw.add("b", "1", second=1)
         assert len(raw.tape()) == trades, symbol
