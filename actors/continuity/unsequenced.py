@@ -148,7 +148,8 @@ class UnsequencedTracker(Tracker):
         if row.trade_id in row.known:
             return Verdict.COPY
         key = hash(row.trade_id)
-        slack_ns = HISTORY_SLACK_NS if row.source == "backfill" else 0
+        # A replay may come after the same trade of a history that cuts its times off.
+        slack_ns = 0 if row.source == "stream" else HISTORY_SLACK_NS
         if self._recent.holds(key, row.time_ns, slack_ns):
             if row.source == "snapshot" and self._proof is not None and row.trade_id == self._proof[0]:
                 self._proved(row.received_ns)

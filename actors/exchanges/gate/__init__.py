@@ -65,6 +65,7 @@ GATE = Exchange(
         parse=history.parse,
         parse_error=history.parse_error,
         dense=False,
+        slack_ns=history.SLACK_NS,
     ),
     instruments=InstrumentList(
         name="gate",

@@ -23,6 +23,8 @@ _FINAL = {
 _BUSY = {"TOO_MANY_REQUESTS", "TOO_BUSY", "SERVER_ERROR", "INTERNAL"}
 BUSY_S = 10.0
 
+SLACK_NS = S_NS  # rows of contracts may have whole seconds only, the stream's have milliseconds
+
 
 class _SpotTrade(
     msgspec.Struct,

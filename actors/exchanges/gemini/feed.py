@@ -36,14 +36,13 @@ class _Trade(
     gc=False,
     tag_field="type",
     tag="trade",
-    rename={"native": "symbol", "event": "event_id", "time": "timestamp", "volume": "quantity"},
+    rename={"native": "symbol", "time": "timestamp", "volume": "quantity"},
 ):
     """{"event_id":1764525600736012,"price":"73.555","quantity":"2.0","side":"sell","symbol":"SOLUSDCPERP",
     "tid":1893456010836639,"timestamp":1785982641619,"type":"trade"}. `side` is the taker's, or "block".
-    Several fills of one event share its id; frames of 2021 have no `tid`."""
+    Several fills of one event share its id, so that it identifies none of them; frames of 2021 have no `tid`."""
 
     native: str
-    event: int
     price: str
     volume: str
     side: Literal["buy", "sell", "block", "auction"]
@@ -124,7 +123,7 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
         price=[row.price for row in rows],
         volume=[row.volume for row in rows],
         side=[_TAKERS.get(row.side) for row in rows],
-        trade_id=[str(row.event if row.tid is None else row.tid) for row in rows],
+        trade_id=[None if row.tid is None else str(row.tid) for row in rows],
         exchange_ns=[row.time * x.MS for row in rows],
         snapshot=snapshot,
         counts=counts,

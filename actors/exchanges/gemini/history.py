@@ -14,6 +14,7 @@ from actors.exchanges.contract.rest import ErrorResponse, RestRequest
 # https://docs.gemini.com/rest-api/#trade-history, read 2026-11-26 through clients that follow it.
 PATH = "/v1/trades/"
 ROWS_MAX = 500
+SLACK_NS = MS  # times are whole milliseconds, those of the channel `trade` nanoseconds
 _TAKERS = {"buy": "buy", "sell": "sell"}
 _FINAL = ("InvalidSymbol", "HistoricalDataNotAvailable")
 

@@ -95,12 +95,13 @@ def test_a_trade_older_than_the_memory_is_not_stored_and_the_history_is_queried_
     assert admit(continuity, ["1-1", "1-x"], time_s=1.0, source="backfill", known=stored) == ["1-x"]
 
 
-def test_where_old_trades_are_sent_again_stream_and_history_have_the_same_times() -> None:
-    """A trade of the history is a copy by its id alone; one that is sent again is looked for by its time."""
+def test_where_old_trades_are_sent_again_unmarked_stream_and_history_have_the_same_times() -> None:
+    """A trade of the history, or of a marked replay, is a copy by its id alone; a live one by its time too."""
     for name, exchange in EXCHANGES.items():
         dialect = exchange.feed
         if any(promise is not IdPromise.CONTIGUOUS for promise in dialect.ids.values()) and name in WITH_HISTORY:
-            assert history_of(name).slack_ns == 0 or dialect.replay_note == "none", name
+            marked = dialect.replay_note == "none" or not dialect.replays_unmarked
+            assert history_of(name).slack_ns == 0 or marked, name
 
 
 def test_a_trade_of_a_history_that_cuts_its_times_off_is_a_copy() -> None:
@@ -111,3 +112,12 @@ def test_a_trade_of_a_history_that_cuts_its_times_off_is_a_copy() -> None:
     for at, trade_id in enumerate(wanted):
         assert admit(continuity, [trade_id], time_s=float(at), source="backfill") == []
     assert admit(continuity, ["2000"], time_s=50.0, source="backfill") == ["2000"]
+
+
+def test_a_replayed_trade_is_a_copy_of_one_fetched_with_its_time_cut_off() -> None:
+    continuity = one(IdPromise.OPAQUE)
+    for second in range(100):
+        admit(continuity, [f"{second}-{n}" for n in range(10)], time_s=float(second), source="backfill")
+        admit(continuity, [f"{second}-{n}" for n in range(10, 20)], time_s=second + 0.5)
+    for second in range(100):
+        assert admit(continuity, [f"{second}-3"], time_s=second + 0.9, source="snapshot") == []

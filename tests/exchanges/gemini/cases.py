@@ -46,7 +46,7 @@ def wire(message: Any) -> Iterable[WireTrade] | None:
 
 
 def trade(row: Any) -> WireTrade:
-    trade_id = str(row.get("tid", row["event_id"]))
+    trade_id = str(row["tid"]) if "tid" in row else None
     price, volume = Decimal(row["price"]), Decimal(row["quantity"])
     return WireTrade(row["symbol"], trade_id, price, volume, SIDES.get(row["side"]), of_ms(row["timestamp"]))
 
@@ -124,8 +124,9 @@ CASES = Cases(
             "volume": "quantity",
             "side": "side",
             "time": "timestamp",
-            "id": "event_id",
+            "id": "tid",
         },
+        optional=("tid",),
         bad_times=BAD_MS,
         odd_time="1569888020080",
     ),
