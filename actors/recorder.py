@@ -281,6 +281,11 @@ class ExchangeRecorder:
             self.continuity.add(symbol, self._promise(symbol))
 
     @property
+    def acknowledges(self) -> bool:
+        """Whether the exchange answers requests for its channel."""
+        return self.dialect.acknowledges_on(self._feed_settings.channel)
+
+    @property
     def promises(self) -> dict[str, IdPromise]:
         """What the ids of each market promise."""
         return {symbol: self._promise(symbol) for symbol in self._by_symbol}

@@ -313,7 +313,7 @@ class Session:
     async def _send_requests(self, wire: WebSocket) -> None:
         """Sends the requests that are due, no faster than the exchange allows."""
         while True:
-            if not self._dialect.acknowledges:  # trades confirm a request, but none that were read before
+            if not self._subscription.acknowledges:  # trades confirm a request, but none that were read before
                 self._decode()
                 self._note_traded(trio.current_time())
             if (request := self._next_request()) is None:

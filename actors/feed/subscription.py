@@ -62,6 +62,7 @@ class Subscription:
         self, dialect: Dialect, natives: Sequence[str], channel: str, set_aside: SetAside | None = None
     ) -> None:
         self._dialect, self._channel = dialect, channel
+        self.acknowledges = dialect.acknowledges_on(channel)
         self._set_aside = set_aside or SetAside()
         self._next_id = 1
         if dialect.bad_symbol_closes:  # those that the exchange has accepted before come first
@@ -113,7 +114,7 @@ class Subscription:
             request = self._queue.pop(0)
             if opened:  # otherwise data has answered it
                 opened.sent_at = now
-                if not self._dialect.acknowledges:
+                if not self.acknowledges:
                     self._assume(request)
                 return request
         return None

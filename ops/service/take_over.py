@@ -197,7 +197,7 @@ class TakeOver:
         for connection in exchange.connections:
             state = connection.state
             since = state.since.get(symbol)
-            if since is None and not exchange.dialect.acknowledges and state.connected:
+            if since is None and not exchange.acknowledges and state.connected:
                 # Its first trade will show it; nothing is missing while there is none.
                 carries = any(market.symbol == symbol for market in connection.spec.markets)
                 if carries and symbol not in state.unsubscribed and theirs_at < state.opened_at + KEEPS_UP_S:

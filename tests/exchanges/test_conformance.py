@@ -65,8 +65,9 @@ async def test_each_market_is_subscribed_acknowledged_as_documented_and_delivers
                 await client.subscribed()
                 for market in own:
                     await client.received(client.trade(market.symbol, ORDERS))
-                answered = acknowledged(client) if dialect_of(name).acknowledges else client.controls_of(Ack)
-                assert answered == ({market.native for market in own} if dialect_of(name).acknowledges else [])
+                answers = dialect_of(name).acknowledges_on(dialect_of(name).channels[0])
+                answered = acknowledged(client) if answers else client.controls_of(Ack)
+                assert answered == ({market.native for market in own} if answers else [])
                 assert client.rejects == [] and client.controls_of(Refusal) == []
         assert sandbox.struck[name]["rate_limit"] == 0
 

@@ -273,7 +273,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     - `answers_each`: a request for several markets is answered market by market, so that refusing one market
       does not affect the others of its request.
     - `acknowledges` False: the exchange documents that it answers no request. A market then counts as requested
-      once the request is sent, and as recorded from its first trade on.
+      once the request is sent, and as recorded from its first trade on. Or the channels whose requests it answers.
     - `request_replaces`: each request replaces all earlier ones of the connection, so each names all markets.
     - `unsubscribe_text(natives, channel, request_id)`: the message that ends these subscriptions, within the
       limits of a request; None where the protocol has none: then a connection is replaced to drop a market.
@@ -316,7 +316,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     ping: Ping | Mapping[str, Ping] | None = None
     list_key: str = ""
     answers_each: bool = False
-    acknowledges: bool = True
+    acknowledges: bool | frozenset[str] = True
     request_replaces: bool = False
     bad_symbol_closes: bool = False
     waits_for_welcome: bool = False
@@ -340,13 +340,17 @@ class Dialect(Struct, frozen=True, kw_only=True):
             raise ValueError(f"{self.doc}: a dialect has either `trades` and `control` or `decoder`")
         if self.request_replaces and self.limits.symbols_per_request < self.limits.symbols_per_connection:
             raise ValueError(f"{self.doc}: a request that replaces all others must hold a connection's symbols")
-        if self.bad_symbol_closes and (self.limits.symbols_per_request > 1 or not self.acknowledges):
+        if self.bad_symbol_closes and (self.limits.symbols_per_request > 1 or self.acknowledges is not True):
             raise ValueError(f"{self.doc}: to find a bad symbol, each must be requested and confirmed alone")
 
     @property
     def all_streams(self) -> Mapping[str, Stream]:
         """All streams by name, trades included."""
         return {TRADES: Stream(channels=self.channels, schema=TICKS), **self.streams}
+
+    def acknowledges_on(self, channel: str) -> bool:
+        """Whether requests for this channel are answered."""
+        return self.acknowledges if isinstance(self.acknowledges, bool) else channel in self.acknowledges
 
     def ping_at(self, endpoint: str) -> Ping | None:
         """The ping that keeps a connection to this endpoint open."""

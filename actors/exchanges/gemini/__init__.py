@@ -34,7 +34,7 @@ GEMINI = Exchange(
         trades=feed.trades,
         control=feed.control,
         list_key="trades",
-        acknowledges=False,
+        acknowledges=frozenset((feed.TRADE,)),
         ids={"spot": IdPromise.OPAQUE, "swap": IdPromise.OPAQUE},
         ids_note="`tid` is unique; frames of 2021 had none",
         markets_note="spot BTC/USD, perpetuals BTC/USDC:USDC and BTC/GUSD:GUSD",
@@ -45,7 +45,8 @@ GEMINI = Exchange(
             "there is no channel of trades alone: order books come too, and are passed over",
             "the channel `trade` is that of the newer API (wss://ws.gemini.com): lighter, with nanoseconds, and"
             " known from its documentation only",
-            "requests are not answered: an unknown market gets no error and stays without trades (on l2)",
+            "on l2 requests are not answered: an unknown market gets no error and stays without trades",
+            "on `trade` one unknown market makes its whole request fail",
             "blocks and auctions have no taker's side",
             "a perpetual in USDC and its twin in GUSD are one order book with the same ids",
         ),

@@ -162,5 +162,6 @@ def control(message: object) -> x.Control | None:
         code, reason = text_inside(message, "error", "code"), text_inside(message, "error", "msg")
         named = tuple(name.upper() for name in _STREAM.findall(reason))
         transient = message["status"] >= 429 or bool(_TRANSIENT.search(reason))
-        return x.Refusal(f"{code} {reason}".strip(), named, "" if named else request_id, transient)
+        # One bad stream rejects the whole request: its id leads to the others, which are requested again.
+        return x.Refusal(f"{code} {reason}".strip(), named, request_id, transient)
     return x.MalformedTrade() if {"E", "s", "t"} <= message.keys() else None

@@ -95,7 +95,7 @@ CASES = Cases(
         ('{"id":1,"status":200}', Ack(request_id="1")),
         (
             '{"id":4,"status":400,"error":{"code":-1013,"msg":"Invalid stream name: nopeusd@trade"}}',
-            Refusal("-1013 Invalid stream name: nopeusd@trade", ("NOPEUSD",)),
+            Refusal("-1013 Invalid stream name: nopeusd@trade", ("NOPEUSD",), "4"),
         ),
         (
             '{"id":11,"status":400,"error":{"code":-1020,"msg":"Unsupported operation"}}',
@@ -124,9 +124,7 @@ CASES = Cases(
             "volume": "quantity",
             "side": "side",
             "time": "timestamp",
-            "id": "tid",
         },
-        optional=("tid",),
         bad_times=BAD_MS,
         odd_time="1569888020080",
     ),

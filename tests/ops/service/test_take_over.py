@@ -128,7 +128,7 @@ class Connected:
                 settings=SimpleNamespace(name="kraken"),
                 markets=[SimpleNamespace(symbol=symbol) for symbol in self.since],
                 connections=[SimpleNamespace(state=state)],
-                dialect=SimpleNamespace(acknowledges=True),
+                acknowledges=True,
                 continuity=SimpleNamespace(counts=lambda _: counts, hold=SimpleNamespace(full=False)),
             )
         }
