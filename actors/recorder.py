@@ -44,7 +44,7 @@ from actors.feed.connection import Connection
 from actors.feed.connection_pool import DEFAULT_POOL_LIMITS, ConnectionPool, PoolLimits
 from actors.feed.gap_reporter import GapReporter, Past
 from actors.feed.peer_activity import PeerActivity
-from actors.feed.sharding import ConnectionSpec
+from actors.feed.sharding import ConnectionSpec, too_many_connections
 from actors.feed.stall_detector import DEFAULT_STALL_LIMITS, StallDetector, StallLimits
 from actors.model.chunk import Chunk, Source
 from actors.model.errors import DatabaseLocked
@@ -432,7 +432,10 @@ class ExchangeRecorder:
             return self._applied([market.symbol for market in new], gone)
 
     def _applied(self, started: Sequence[str] = (), ended: Sequence[str] = ()) -> Applied:
-        return Applied(started, ended, self.selection.left_out, self.selection.problems)
+        excess = too_many_connections(self._feed_settings, self.dialect, self.markets)
+        return Applied(
+            started, ended, self.selection.left_out, self.selection.problems, (excess,) if excess else ()
+        )
 
     async def _begin(self, symbols: Sequence[str]) -> None:
         """The state of markets before their recording begins: in memory, or else in the file."""

@@ -52,12 +52,16 @@ DEFAULT_INSTRUMENT_LIMITS = InstrumentLimits()
 
 
 class Applied(Struct, frozen=True):
-    """Symbols whose recording began and ended, those left out and why, and other problems."""
+    """Symbols whose recording began and ended, those left out and why, and other problems.
+
+    `excess`: what a later list does not mend: they are more than the exchange allows.
+    """
 
     started: Sequence[str] = ()
     ended: Sequence[str] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
     problems: Sequence[str] = ()
+    excess: Sequence[str] = ()
 
 
 class ListService(Struct, frozen=True):
@@ -199,7 +203,7 @@ class Instruments:
         if self._problems and not self.unavailable:  # the configured symbols may be listed soon
             self._due = min(self._due, trio.current_time() + self._limits.wanting_s)
             self._sooner.set()
-        context.degraded_by(self._problems, PROBLEMS_SHOWN_MAX)
+        context.degraded_by([*applied.excess, *self._problems], PROBLEMS_SHOWN_MAX)
 
     async def _keep_reading(self, context: Context) -> None:
         while True:

@@ -44,6 +44,20 @@ def shard(
     ]
 
 
+def too_many_connections(settings: FeedSettings, dialect: Dialect, markets: Sequence[Market]) -> str:
+    """The problem of markets that take more connections than the exchange allows, for people; "" if they do not."""
+    count, most = len(shard(settings, dialect, markets)), dialect.limits.connections_max
+    if count <= most:
+        return ""
+    copies = settings.redundancy
+    each = "" if copies == 1 else f", {copies} for each,"
+    fewer = "fewer symbols" if copies == 1 else "fewer symbols, or a lower redundancy"
+    return (
+        f"{len(markets):,} markets take {count} connections{each} and the exchange allows {most:g} at a time:"
+        f" it may refuse the others; configure {fewer}"
+    )
+
+
 def redirected(endpoint: str, base: str | None) -> str:
     """The endpoint with scheme, host and port of `base` and its own path; unchanged without a base."""
     if base is None:

@@ -1,5 +1,6 @@
 """`tickwarden exchanges`: what each exchange offers, promises and limits."""
 
+import math
 import sys
 
 import click
@@ -104,6 +105,7 @@ def _facts(exchange: Exchange) -> dict[str, object]:
         "silence_s": dialect.silence_s,
         "connection_lifetime_s": dialect.lifetime_s,
         "symbols_per_connection": limits.symbols_per_connection,
+        "connections_max": None if limits.connections_max == math.inf else int(limits.connections_max),
         "symbols_per_request": limits.symbols_per_request,
         "requests_per_s": limits.requests_per_s,
         "connects_per_s": limits.connects_per_s,

@@ -5,6 +5,8 @@ import pytest
 
 from actors.exchanges.contract.history import Kind
 from actors.exchanges.registry import EXCHANGES
+from actors.feed.sharding import shard, too_many_connections
+from actors.model.symbols import parse_symbol
 from actors.recorder import feed_settings
 from actors.settings import ExchangeSettings
 
@@ -49,17 +51,49 @@ def test_two_connections_are_the_default_exactly_where_the_history_forgets(name:
         assert feed_settings(told, EXCHANGES[name]).redundancy == configured
 
 
-def test_no_more_connections_are_opened_by_default_than_the_exchange_allows() -> None:
-    exchange = EXCHANGES["hyperliquid"]
+@pytest.mark.parametrize(("name", "settle"), [("hyperliquid", "USDC"), ("phemex", "USDT")])
+def test_no_more_connections_are_opened_by_default_than_the_exchange_allows(name: str, settle: str) -> None:
+    exchange = EXCHANGES[name]
     width, most = exchange.feed.limits.symbols_per_connection, int(exchange.feed.limits.connections_max)
     for connections in range(1, most + 1):
-        symbols = tuple(f"C{number}/USDC:USDC" for number in range(width * connections))
-        settings = ExchangeSettings(name="mine", dialect="hyperliquid", symbols=symbols)
-        redundancy = feed_settings(settings, exchange).redundancy
-        assert redundancy == (2 if 2 * connections < most else 1)
+        symbols = tuple(f"C{number}/{settle}:{settle}" for number in range(width * connections))
+        settings = ExchangeSettings(name="mine", dialect=name, symbols=symbols)
+        resolved = feed_settings(settings, exchange)
+        assert resolved.redundancy == (2 if 2 * connections < most else 1)
+        markets = [exchange.feed.market(parse_symbol(symbol)) for symbol in symbols]
+        assert len(shard(resolved, exchange.feed, markets)) <= most
+        assert not too_many_connections(resolved, exchange.feed, markets)
 
 
-@pytest.mark.parametrize(("name", "connections"), [("hyperliquid", 1), ("bingx", 1), ("bybit", 2)])
+@pytest.mark.parametrize(
+    ("count", "redundancy", "problem"),
+    [
+        (500, 1, ""),
+        (
+            600,
+            1,
+            "600 markets take 6 connections and the exchange allows 5 at a time: it may refuse the others;"
+            " configure fewer symbols",
+        ),
+        (
+            250,
+            2,
+            "250 markets take 6 connections, 2 for each, and the exchange allows 5 at a time: it may refuse the"
+            " others; configure fewer symbols, or a lower redundancy",
+        ),
+    ],
+)
+def test_more_markets_than_the_exchange_s_connections_carry_are_a_problem_that_names_both_numbers(
+    count: int, redundancy: int, problem: str
+) -> None:
+    phemex = EXCHANGES["phemex"]
+    symbols = tuple(f"C{number}/USDT:USDT" for number in range(count))
+    settings = ExchangeSettings(name="mine", dialect="phemex", symbols=symbols, redundancy=redundancy)
+    markets = [phemex.feed.market(parse_symbol(symbol)) for symbol in symbols]
+    assert too_many_connections(feed_settings(settings, phemex), phemex.feed, markets) == problem
+
+
+@pytest.mark.parametrize(("name", "connections"), [("hyperliquid", 1), ("bingx", 1), ("phemex", 1), ("bybit", 2)])
 def test_a_wildcard_may_be_more_than_is_allowed(name: str, connections: int) -> None:
     settings = ExchangeSettings(name="mine", dialect=name, symbols=("*/USDT", "BTC/USDT"))
     assert feed_settings(settings, EXCHANGES[name]).redundancy == connections

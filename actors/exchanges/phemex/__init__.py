@@ -21,6 +21,7 @@ PHEMEX = Exchange(
             symbols_per_request=1,
             requests_per_s=10.0,  # documented: 20 a second
             connects_per_s=0.5,  # documented: 200 in 5 minutes and address
+            connections_max=5,  # documented: at the same time, "per client"
         ),
         silence_s=20.0,  # our ping is answered every 5 s
         ping=x.Ping(interval_s=5.0, text=lambda _number: feed.PING),
@@ -40,6 +41,7 @@ PHEMEX = Exchange(
             "prices and volumes of inverse perpetuals and spot are scaled integers: 10^4 and 1, or 10^8 and 10^8, "
             "where the list of products does not say otherwise",
             "volumes of inverse perpetuals are contracts, of all else base",
+            "5 connections at the same time are documented: of up to 200 markets each has two, of more one",
         ),
     ),
     history=h.History(

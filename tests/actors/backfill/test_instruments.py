@@ -10,6 +10,7 @@ from trio.testing import MockClock
 from actors.backfill.stored_instruments import storable
 from actors.exchanges.contract.instruments import Instrument
 from actors.model.symbols import SymbolError
+from tests.harness.exchange_values import dialect_of
 from tests.harness.memory_exchange import BTC, LIST_DAY_S, LIST_LIMITS, ListFile, Recorder, Venue, recorded, seen
 
 SOL, XRP = "SOL-USDT", "XRP-USDT"
@@ -141,6 +142,23 @@ async def test_a_symbol_that_is_not_listed_is_reported_and_holds_up_no_other(aut
         await seen(lambda: recorder.ids("SOL/USDT") == venue.ids(SOL))
         assert recorder.reported("unknown_market")[2:] == [] and recorder.gaps() == []
         recorder.check()
+
+
+async def test_more_connections_than_the_exchange_allows_are_reported_while_they_are_needed(
+    autojump_clock: MockClock,
+) -> None:
+    limits = replace(dialect_of("okx").limits, symbols_per_connection=1, connections_max=1)
+    async with recorded(
+        Venue(), "BTC/USDT", "ETH/USDT", listed=True, file=ListFile(), changes={"limits": limits}
+    ) as recorder:
+        assert carried(recorder) == [BTC, "ETH-USDT"]
+        (health,) = [row for row in recorder.tree.snapshot() if row.name == "x:instruments"]
+        assert health.state.value == "degraded"
+        assert health.reason.startswith("2 markets take 2 connections and the exchange allows 1 at a time")
+        await recorder.exchange.change([], ["ETH/USDT"])
+        await trio.sleep(1.0)
+        (health,) = [row for row in recorder.tree.snapshot() if row.name == "x:instruments"]
+        assert (health.state.value, health.reason) == ("ok", "")
 
 
 async def test_a_market_that_is_listed_and_not_traded_is_left_out(autojump_clock: MockClock) -> None:
