@@ -40,7 +40,7 @@ HTX = Exchange(
         replay_note="the last one of each market, not marked",
         ping_note='the server sends {"ping":n} every 5 s, answered {"pong":n}; it cuts after 4 without an answer',
         notes=(
-            "volumes of perpetuals are contracts, as HTX counts them (both sides of a trade together)",
+            "volumes of perpetuals are contracts, as HTX counts them (unsure: perhaps both sides together)",
             "a suspended perpetual is acknowledged and stays silent",
         ),
     ),

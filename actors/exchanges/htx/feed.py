@@ -44,7 +44,7 @@ class _Trade(
     """{"amount":0.0099,"ts":1533265950234,"id":146507451359183894799,"tradeId":102043495674,"price":401.74,
     "direction":"buy"} on spot, where `id` is longer than 64 bits and "to be obsoleted"; swaps have no `tradeId`:
     {"amount":40,"quantity":0.04,"trade_turnover":2350.796,"ts":1616233478583,"id":224199951640000,...}. `amount` is
-    contracts there, as HTX counts them ("sum of both buy and sell sides"). `direction` is the taker's, or "".
+    contracts there, as HTX counts them (unsure: perhaps the sum of both sides). `direction` is the taker's, or "".
     """
 
     id: msgspec.Raw
