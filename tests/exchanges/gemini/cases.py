@@ -154,11 +154,15 @@ CASES = Cases(
     listed=(
         InstrumentsResponse(
             request=0,
-            count=4,
-            body=b'["btcusd","solusdcperp","usdcusd","ethbtc"]',
+            count=9,
+            body=b'["btcusd","solusdcperp","usdcusd","ethbtc","paxgusd","btcgusd","gusdusd","btcrlusd","btcgusdperp"]',
             some=(
                 Instrument(symbol="BTC/USD", native="BTCUSD", kind="spot", base="BTC", quote="USD"),
                 Instrument(symbol="USDC/USD", native="USDCUSD", kind="spot", base="USDC", quote="USD"),
+                Instrument(symbol="PAXG/USD", native="PAXGUSD", kind="spot", base="PAXG", quote="USD"),
+                Instrument(symbol="BTC/GUSD", native="BTCGUSD", kind="spot", base="BTC", quote="GUSD"),
+                Instrument(symbol="GUSD/USD", native="GUSDUSD", kind="spot", base="GUSD", quote="USD"),
+                Instrument(symbol="BTC/RLUSD", native="BTCRLUSD", kind="spot", base="BTC", quote="RLUSD"),
                 Instrument(
                     symbol="SOL/USDC:USDC",
                     native="SOLUSDCPERP",
