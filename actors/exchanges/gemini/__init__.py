@@ -47,7 +47,8 @@ GEMINI = Exchange(
             " known from its documentation only",
             "on l2 requests are not answered: an unknown market gets no error and stays without trades",
             "on `trade` one unknown market makes its whole request fail",
-            "blocks and auctions have no taker's side",
+            "blocks have no taker's side; auctions are not recorded, as the stream announces only their results,"
+            " which have no id, so the history's rows of them are left out too",
             "a perpetual in USDC and its twin in GUSD are one order book with the same ids",
         ),
     ),

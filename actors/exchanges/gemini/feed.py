@@ -26,7 +26,7 @@ ENDPOINTS = {L2: "wss://api.gemini.com/v2/marketdata", TRADE: "wss://ws.gemini.c
 PERPETUAL = "PERP"
 SETTLED = ("USDC", "GUSD")  # what perpetuals settle in; both twins of a coin are the same book
 
-_TAKERS = {"buy": "buy", "sell": "sell"}  # a block and an auction have no taker
+_TAKERS = {"buy": "buy", "sell": "sell"}  # a block has no taker
 _STREAM = re.compile(r"([a-z0-9]{1,40})@trade")
 _TRANSIENT = re.compile(r"rate.?limit|too many|unavailable|maintenance|internal|timeout", re.IGNORECASE)
 
@@ -45,7 +45,7 @@ class _Trade(
     native: str
     price: str
     volume: str
-    side: Literal["buy", "sell", "block", "auction"]
+    side: Literal["buy", "sell", "block"]
     time: int
     tid: int | None = None
 

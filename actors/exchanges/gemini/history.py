@@ -16,6 +16,7 @@ PATH = "/v1/trades/"
 ROWS_MAX = 500
 SLACK_NS = MS  # times are whole milliseconds, those of the channel `trade` nanoseconds
 _TAKERS = {"buy": "buy", "sell": "sell"}
+AUCTION = "auction"
 _FINAL = ("InvalidSymbol", "HistoricalDataNotAvailable")
 
 
@@ -54,7 +55,8 @@ def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
 
 
 def _columns(listed: Sequence[_Trade], native: str) -> Trades:
-    rows = listed[::-1]
+    # The stream announces an auction's result without the id of a trade, which is not recorded, so neither is this.
+    rows = [row for row in reversed(listed) if row.side != AUCTION]
     return trades(
         [native] * len(rows),
         [row.price for row in rows],

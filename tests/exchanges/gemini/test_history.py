@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from actors.exchanges.contract.rest import RestRequest
+from tests.harness.exchange_cases import query_of
+from tests.harness.exchange_values import history_of
 from tests.harness.refetch import MS, Refetch
 
 
@@ -85,3 +87,24 @@ async def test_fills_of_one_event_without_a_tid_are_all_stored() -> None:
         text = json.dumps({**row, "quantity": volume, "side": "buy"})
         world.live(text.encode(), START_NS, session=1)
     assert [trade_id for trade_id, _, _ in world.stored.elements()] == [None] * 3
+
+
+async def test_auctions_are_left_out_of_the_history_as_they_are_of_the_stream() -> None:
+    def with_auction(request: RestRequest) -> Any:
+        ms = (START_NS + TAPE[1].after_ns) // MS
+        row = {"timestamp": ms // 1000, "timestampms": ms, "tid": 99, "price": "118000", "amount": "37.5"}
+        return [*answer(request), {**row, "exchange": "gemini", "type": "auction"}]
+
+    world = Refetch("gemini", "BTC/USD", "l2", with_auction)
+    result = await world.fetch(START_NS, START_NS + TAPE[-1].after_ns)
+    assert result.complete and not result.reason
+    assert {trade_id for trade_id, _, _ in world.stored} == {str(deal.tid) for deal in TAPE}
+
+
+def test_a_full_page_whose_newest_row_is_an_auction_leads_to_what_comes_after_it() -> None:
+    rows = [
+        {"timestampms": START_NS // MS, "tid": tid, "price": "1", "amount": "1", "type": "sell"} for tid in (9, 8)
+    ]
+    rows[0]["type"] = "auction"
+    page = history_of("gemini").page(json.dumps(rows).encode(), {}, query_of("gemini", rows=2))
+    assert (page.trades.trade_id, page.cursor, page.odd) == (["8"], "9", ())
