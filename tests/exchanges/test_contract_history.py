@@ -32,10 +32,10 @@ def test_a_history_keeps_its_own_limits(name: str) -> None:
 
 
 STEPS_NS = {"s": S_NS, "ms": MS, "us": 1000, "100 ns": 100, "ns": 1}
-# Where recordings and samples show something else: the times of gemini's channel `trade`, rows that happen to be
-# round, and those of gate's contracts that lack a field.
+# Where recordings and samples show something else: the times of gemini's channel `trade`, and rows that happen to
+# be round.
 STREAM_STEP_NS = {"gemini": 1}
-HISTORY_STEP_NS = {"bitfinex": MS, "upbit": MS, "gate": S_NS}
+HISTORY_STEP_NS = {"bitfinex": MS, "upbit": MS}
 
 
 def step_of(times: Sequence[int | None]) -> int:

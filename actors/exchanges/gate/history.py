@@ -23,7 +23,9 @@ _FINAL = {
 _BUSY = {"TOO_MANY_REQUESTS", "TOO_BUSY", "SERVER_ERROR", "INTERNAL"}
 BUSY_S = 10.0
 
-SLACK_NS = S_NS  # rows of contracts may have whole seconds only, the stream's have milliseconds
+# Samples have four decimals of a millisecond in the stream, and three here. Rows of contracts without
+# `create_time_ms`, which are documented only, are whole seconds: that is not allowed for.
+SLACK_NS = 1_000
 
 
 class _SpotTrade(
