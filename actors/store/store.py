@@ -476,8 +476,8 @@ class Store:
     # -- damage -------------------------------------------------------------------------------------
 
     def _verify_segments(self) -> None:
-        """Sets damaged segments aside, and reports what was acknowledged of them, before others are merged or joined,
-        as their numbers may enclose it. While the watermark is in doubt `_check` does that.
+        """Sets damaged segments aside, and reports what was acknowledged of them. This comes before segments are
+        merged or joined, as their numbers may enclose it. While the watermark is in doubt `_check` does that.
         """
         found = self._quarantine.find(self._tail.live(self._through))
         self.notices.extend(found)

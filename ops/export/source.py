@@ -104,13 +104,13 @@ def _tail(con: duckdb.DuckDBPyConnection, path: Path) -> Tail | None:
 
 
 def _as_of_one_batch(tail: Tail, merged_through: int) -> dict[str, list[Segment]]:
-    """Drops later segments. A compaction joins the oldest of many: none reaches batches between two listings."""
-    ticks = tail.live(merged_through)[TICKS.name]
-    until = max(committed({TICKS.name: ticks}), merged_through)
-    others = tail.live(merged_through)
-    return {name: [s for s in segments if s.last <= until] for name, segments in others.items()} | {
-        TICKS.name: ticks
-    }
+    """Drops segments of later batches than the newest ticks; lists again if a compaction has just joined both."""
+    while True:
+        found = tail.live(merged_through)
+        until = max(committed(found), merged_through)
+        later = {segment for segments in found.values() for segment in segments if segment.last > until}
+        if not any(segment.first <= until for segment in later):
+            return {name: [s for s in segments if s not in later] for name, segments in found.items()}
 
 
 def _hold(path: Path, stack: ExitStack) -> str:

@@ -12,9 +12,11 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 
 from actors.model.errors import DatabaseLocked
+from actors.model.schema import Schema
 from actors.model.ticks import TICKS
 from actors.store import partitions
 from actors.store.tables import TABLES
+from actors.store.tail import Segment, Tail
 from ops.cli.commands import cli
 from ops.export.export import TimeRange, export
 from ops.export.query import QueryError
@@ -127,6 +129,27 @@ def test_what_another_table_holds_beyond_the_last_committed_batch_is_left_out(tm
         last.unlink()  # as if the process had been killed just before the batch's commit
     done = export(told.path, tmp_path / "copy.duckdb")
     assert done.rows == NO_GAPS | {"audit": 1, "events": 1, "rejects": 1, "schema_version": 1, "ticks": 6}
+
+
+def test_a_compaction_while_the_tail_is_listed_costs_no_other_tables_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It joins a batch that was committed since the ticks were listed with those before."""
+    told, whole = settings(tmp_path), Tail._segments
+
+    def interrupted(tail: Tail, table: Schema) -> list[Segment]:
+        found = whole(tail, table)
+        if table is TICKS:
+            monkeypatch.undo()
+            write(made, 1)
+            assert made.compact()
+        return found
+
+    with store(told) as made:
+        write(made, 15)
+        monkeypatch.setattr(Tail, "_segments", interrupted)
+        done = export(told.path, tmp_path / "copy.duckdb")
+    assert (done.rows["ticks"], done.rows["events"], done.rows["audit"]) == (96, 16, 16)
 
 
 def test_segments_that_the_service_deletes_meanwhile_are_still_read(tmp_path: Path) -> None:
