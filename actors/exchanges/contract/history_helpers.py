@@ -30,7 +30,8 @@ def decoded(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
         body.decode()  # msgspec does not look into strings that it skips
         return decoder.decode(body)
     except UNREADABLE as error:
-        raise Garbled(f"the answer makes no sense ({error}): {excerpt(body)}") from error
+        why = str(error)[:DETAIL_CHARS_MAX]
+        raise Garbled(f"the answer makes no sense ({why}): {excerpt(body)}") from error
 
 
 class Rows(NamedTuple, Generic[T]):
@@ -79,7 +80,8 @@ def read_rows(
         if len(odd) >= ODD_ROWS_MAX and not sound:
             break
     if not sound:
-        raise Garbled(f"not one row of the answer is a trade ({failure}): {excerpt(body)}") from failure
+        why = str(failure)[:DETAIL_CHARS_MAX]
+        raise Garbled(f"not one row of the answer is a trade ({why}): {excerpt(body)}") from failure
     return Rows(sound, _joined(made), tuple(odd))
 
 

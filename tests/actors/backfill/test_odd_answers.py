@@ -2,12 +2,13 @@
 
 import copy
 import json
+import operator
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from functools import cache, partial
+from functools import cache, partial, reduce
 from typing import Any
 
 import httpx
@@ -165,6 +166,19 @@ def test_a_spoiled_page_is_the_exchanges_fault_or_costs_its_rows(
     body = spoiled(body_of(name), places, odd)[:cut]
     query = query_of(name, 1 if full else 0, cursor)
     check(name, body, {"cb-after": after} if after else {}, query)
+
+
+@pytest.mark.parametrize("name", WITH_HISTORY)
+def test_a_text_of_any_length_in_a_row_makes_no_long_error(name: str) -> None:
+    """An error is logged, and shown in health."""
+    document = json.loads(body_of(name), parse_float=str)
+    for path in values(document):
+        answer = copy.deepcopy(document)
+        *within, last = path or ("",)
+        node = reduce(operator.getitem, within, answer)
+        if path and isinstance(node[last], str):
+            node[last] = NINES
+            check(name, json.dumps(answer).encode())
 
 
 @pytest.mark.parametrize("name", sample(WITH_HISTORY, 3, "no answers"))
