@@ -1,6 +1,7 @@
 """Reads DuckDB files as another process would, on one instance for all tests: to make one takes 20 ms each time."""
 
 import atexit
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -12,6 +13,7 @@ import duckdb
 
 from actors.store.sql import sql_text
 
+PATIENCE_S = 10.0
 _NUMBERS = count()
 
 
@@ -30,13 +32,26 @@ def answer(sql: str) -> list[tuple[Any, ...]]:
         return con.execute(sql).fetchall()
 
 
+def _attach(con: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
+    """A merge in this process may have the file open at the moment, which DuckDB does not wait for."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            con.execute(f"ATTACH {sql_text(path)} AS {name} (READ_ONLY)")
+            return
+        except duckdb.BinderException as error:
+            if "already attached" not in str(error) or time.monotonic() > end:
+                raise
+        time.sleep(0.01)
+
+
 @contextmanager
 def looking(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """The file, opened anew and read-only, until the block ends; times in UTC. Not for two at once."""
     name = f"file{next(_NUMBERS)}"
     with _instance().cursor() as con:
         con.execute("SET TimeZone = 'UTC'")
-        con.execute(f"ATTACH {sql_text(path)} AS {name} (READ_ONLY)")
+        _attach(con, path, name)
         try:
             con.execute(f"USE {name}")
             yield con
