@@ -38,10 +38,11 @@ def _attach(con: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
     while True:
         try:
             con.execute(f"ATTACH {sql_text(path)} AS {name} (READ_ONLY)")
-            return
         except duckdb.BinderException as error:
             if "already attached" not in str(error) or time.monotonic() > end:
                 raise
+        else:
+            return
         time.sleep(0.01)
 
 
