@@ -168,7 +168,8 @@ class _Run:
 
     def read(self, answer: Answer) -> tuple[list[Reject], Block]:
         """The page's invalid and its wanted rows. A page that leads back to an earlier one would never end."""
-        page = self.progress.history.page(answer.body, answer.headers, self.query)
+        query = replace(self.query, answered_ns=self._now_ns())
+        page = self.progress.history.page(answer.body, answer.headers, query)
         if page.cursor is not None and page.cursor in self._cursors:
             raise Garbled(f"the page leads back to {page.cursor!r}, which was requested already")
         received_ns, symbol = answer.received_ns, self.query.market.symbol
@@ -214,6 +215,9 @@ class _Run:
             return self.unfinished(f"{name}'s history does not reach up to the end yet", final=False)
         if self._oldest_ns is None:  # a market that has traded has a newest trade: this history lags, or is empty
             return self.unfinished(f"{name}'s history has no trades", final=False)
+        if progress.trade_range.cut:
+            reason = f"{name} returns nothing of when this range begins; its history: {progress.history.depth}"
+            return self.unfinished(reason, final=True)
         if not progress.low_met or progress.history.kind is Kind.RECENT_ONLY:
             depth = progress.history.depth
             reason = f"{name} returns nothing before {_utc(self._oldest_ns)}; its history: {depth}"

@@ -17,7 +17,8 @@ class Progress:
 
     def __init__(self, history: History, trade_range: TradeRange, *, shared_ids: bool = False) -> None:
         self.history, self.trade_range, self._shared_ids = history, trade_range, shared_ids
-        # The exchange chose where the pages begin: at the requested time, or at the newest trade.
+        # The exchange chose where the pages begin: at the requested time, unless they say otherwise, or at the
+        # newest trade.
         self.low_met = not history.newest_first and trade_range.from_id is None
         self.high_met = history.newest_first and trade_range.to_id is None
         self.count = 0
@@ -72,6 +73,8 @@ class Progress:
     @property
     def complete(self) -> bool:
         """Whether everything in the range has arrived."""
+        if self.trade_range.cut:
+            return False
         if self.missing is not None:
             return self.missing == 0
         return self.low_met and self.high_met
@@ -91,7 +94,9 @@ class Progress:
             from_ns, to_ns = _bounded(time, None, old.to_ns), old.to_ns
         if low is not None and high is not None and low > high:
             return old  # nothing is left, although ids in between may be missing
-        return TradeRange(from_id=low, to_id=high, from_ns=from_ns, to_ns=to_ns)
+        # Going forwards, the rest begins behind what was not there: that must not be forgotten.
+        cut = old.cut or (not self.history.newest_first and old.from_id is None and not self.low_met)
+        return TradeRange(from_id=low, to_id=high, from_ns=from_ns, to_ns=to_ns, cut=cut)
 
     def _inside(self, id_: str | None, time: int | None) -> bool:
         number, trade_range, slack = id_number(id_), self.trade_range, self.history.slack_ns
@@ -105,7 +110,7 @@ class Progress:
 
     def _meet(self, page: Page) -> None:
         """Whether an end is reached: an id when it arrives; a time only when it is past, because several trades may
-        share it.
+        share it, or when the page states that it has all from then on.
 
         Only the first and the last row of a page count: a row in between that is out of order proves nothing.
         """
@@ -115,12 +120,11 @@ class Progress:
             ids, times = ids[::-1], times[::-1]
         if ids and trade_range.from_id is not None:
             self.low_met |= ids[0] <= trade_range.from_id
-        elif trade_range.from_ns is not None:
-            low_ns = trade_range.from_ns - slack
-            self.low_met |= bool(times) and times[0] < low_ns
-            if page.whole_from_ns is not None:
-                whole = page.whole_from_ns <= low_ns
-                self.low_met = (self.low_met or whole) if self.history.newest_first else (self.low_met and whole)
+        elif times and trade_range.from_ns is not None:
+            self.low_met |= times[0] < trade_range.from_ns - slack
+        if trade_range.from_id is None and trade_range.from_ns is not None and page.whole_from_ns is not None:
+            reaches = page.whole_from_ns <= trade_range.from_ns
+            self.low_met = self.low_met or reaches if self.history.newest_first else self.low_met and reaches
         if ids and trade_range.to_id is not None:
             self.high_met |= ids[-1] >= trade_range.to_id
         elif times and trade_range.to_ns is not None:

@@ -7,7 +7,7 @@ import msgspec
 
 from actors.exchanges.contract.feed import MS, Trades
 from actors.exchanges.contract.feed_helpers import text_inside
-from actors.exchanges.contract.history import ErrorResponse, Garbled, Page, Query, RestRequest
+from actors.exchanges.contract.history import NEVER_NS, ErrorResponse, Garbled, Page, Query, RestRequest
 from actors.exchanges.contract.history_helpers import (
     NO_TRADES,
     Rows,
@@ -133,9 +133,11 @@ def parse(body: bytes, _headers: Mapping[str, str], query: Query, paths: Paths =
 
 
 def _newest(rows: Rows[_Trade], query: Query) -> Page:
-    """Only the newest can be requested: others may be left out that are older, or have the oldest's time."""
-    left_out = rows.total >= min(query.rows, ROWS_MAX) and rows.sound
-    return Page(rows.trades, None, rows.odd, rows.sound[0].time * MS + 1 if left_out else None)
+    """The newest trades and no others. Of the oldest's millisecond a full page may lack some."""
+    if not rows.sound:
+        return Page(rows.trades, None, rows.odd, NEVER_NS)
+    full = rows.total >= min(query.rows, ROWS_MAX)
+    return Page(rows.trades, None, rows.odd, (rows.sound[0].time + full) * MS)
 
 
 def _page(rows: Rows[_Trade] | Rows[_Aggregate], query: Query) -> Page:

@@ -26,6 +26,7 @@ from actors.model.ticks import Reason
 __all__ = [
     "DETAIL_CHARS_MAX",
     "ID_DIGITS_MAX",
+    "NEVER_NS",
     "UNREADABLE",
     "Busy",
     "ErrorResponse",
@@ -43,6 +44,7 @@ __all__ = [
 ]
 
 ID_DIGITS_MAX = 20  # 64 bits have no more; a longer number is no id to count with
+NEVER_NS = 2**63 - 1
 
 
 class Kind(enum.StrEnum):
@@ -59,12 +61,15 @@ class TradeRange(Struct, frozen=True, kw_only=True):
     `from_id` and `to_id` are the first and last id that is missing; `from_ns` and `to_ns` the times (UTC)
     between which it lies, and may be the last trade's before and the first one's after. An end with both
     is filtered by its id; the time then only narrows the search. No upper end means: up to now.
+
+    `cut`: it is what is left of a range whose beginning the history did not show: it never counts as complete.
     """
 
     from_id: int | None = None
     to_id: int | None = None
     from_ns: int | None = None
     to_ns: int | None = None
+    cut: bool = False
 
     def __post_init__(self) -> None:
         if self.from_id is None and self.from_ns is None:
@@ -85,7 +90,8 @@ class Query(Struct, frozen=True, kw_only=True):
     """One page to request; `cursor` comes from the previous page, None for the first. At most `rows` rows.
 
     `now_ns` is the exchange's time when the page is requested, as far as it is known, so that `History.request`
-    needs no clock (upbit counts days back from today).
+    needs no clock (upbit counts days back from today). `answered_ns` is that when the answer came, for
+    `History.parse`; 0 before.
     """
 
     market: Market
@@ -94,6 +100,7 @@ class Query(Struct, frozen=True, kw_only=True):
     rows: int
     cursor: str | None = None
     now_ns: int = 0
+    answered_ns: int = 0
 
 
 class OddRow(Struct, frozen=True):
@@ -107,8 +114,10 @@ class OddRow(Struct, frozen=True):
 class Page(Struct, frozen=True):
     """One answer: its valid trades, and the cursor of the next page, None where there is none.
 
-    `whole_from_ns`: from this time on, inclusive, the pages so far leave out none of the history's trades. Without
-    it that is so from what lies past the oldest row on, and where pages go forwards from the requested beginning.
+    `whole_from_ns`: the pages so far lack no trade of this time of the exchange or later, up to where they began
+    (newest first) or to their last row (forwards). None: only what the rows show (newest first), or that they begin
+    where the range does (forwards). Forwards, a history that may be cut, at a number of rows or at a time, must
+    state it: NEVER_NS where it shows nothing.
     """
 
     trades: Trades

@@ -13,6 +13,7 @@ from actors.backfill.gap_filler import ranges_of, status_of
 from actors.backfill.paging import Progress
 from actors.exchanges.contract.feed import Trades
 from actors.exchanges.contract.history import (
+    NEVER_NS,
     History,
     Kind,
     Page,
@@ -44,13 +45,12 @@ def _history(*, newest_first: bool, dense: bool = True) -> History:
     )
 
 
-def _page(ids: list[int], at: int = 1) -> Page:
+def _page(ids: list[int], at: int = 1, whole_from_ns: int | None = None) -> Page:
     texts: list[str | None] = [str(id_) for id_ in ids]
     count = len(ids)
     times: list[int | None] = [id_ * at for id_ in ids]
-    return Page(
-        Trades(["X"] * count, ["1"] * count, ["1"] * count, [None] * count, texts, times, [False] * count), "c"
-    )
+    trades = Trades(["X"] * count, ["1"] * count, ["1"] * count, [None] * count, texts, times, [False] * count)
+    return Page(trades, "c", whole_from_ns=whole_from_ns)
 
 
 @given(
@@ -100,17 +100,33 @@ def test_a_time_is_met_only_by_what_lies_past_it() -> None:
     assert progress.complete
 
 
-@pytest.mark.parametrize(("whole_from", "complete"), [(4, True), (5, True), (6, False)])
-@pytest.mark.parametrize("newest_first", [False, True])
-def test_a_page_may_state_since_when_it_is_whole(newest_first: bool, whole_from: int, complete: bool) -> None:
-    """An answer that begins later than requested leaves trades out; one that ends there need show no older one."""
-    progress = Progress(_history(newest_first=newest_first, dense=False), TradeRange(from_ns=5, to_ns=9))
-    ids = list(range(max(5, whole_from), 11))
-    page = _page(ids[::-1] if newest_first else ids)
-    progress.take(msgspec.structs.replace(page, whole_from_ns=whole_from))
-    assert progress.complete is complete
-    progress.take(_page([3] if newest_first else [12]))
-    assert progress.complete is (complete or newest_first)  # an older one shows it too
+def test_newest_first_a_page_may_state_that_it_has_all_from_the_beginning_on() -> None:
+    progress = Progress(_history(newest_first=True, dense=False), TradeRange(from_ns=5, to_ns=9))
+    met = []
+    for page in (_page([9, 8], whole_from_ns=6), _page([7, 6], whole_from_ns=5)):
+        progress.take(page)
+        met.append((progress.arrived, progress.complete))
+    assert met == [(False, False), (True, True)]
+
+
+def test_forwards_pages_that_begin_later_than_the_range_never_complete_it_nor_what_is_left_of_it() -> None:
+    history, trade_range = _history(newest_first=False, dense=False), TradeRange(from_ns=5, to_ns=9)
+    for whole_from_ns, proved in ((None, True), (5, True), (6, False), (NEVER_NS, False)):
+        progress = Progress(history, trade_range)
+        progress.take(_page([7, 8], whole_from_ns=whole_from_ns))
+        left = progress.remaining()
+        assert left == TradeRange(from_id=9, from_ns=8, to_ns=9, cut=not proved)
+        progress.take(_page([9, 10]))
+        assert progress.complete == proved
+        rest = Progress(history, left)
+        rest.take(_page([9, 10]))
+        assert rest.complete == proved and rest.remaining().cut == (not proved)
+
+
+def test_the_ends_of_ids_are_met_by_ids_whatever_a_page_states() -> None:
+    progress = Progress(_history(newest_first=False), TradeRange(from_id=5, to_id=6, from_ns=5, to_ns=6))
+    progress.take(_page([5, 6], whole_from_ns=NEVER_NS))
+    assert progress.complete and progress.missing == 0
 
 
 def test_trades_that_share_an_id_are_wanted_with_each_page_and_counted_once() -> None:

@@ -1,0 +1,125 @@
+"""A range by time is complete only where the exchange's answers prove that they lack nothing of its beginning."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import pytest
+import trio
+from msgspec.structs import replace
+
+from actors.backfill.fetcher import Budget, Fetcher, FetchResult
+from actors.backfill.rest_client import Answer
+from actors.exchanges.contract.history import RestRequest, TradeRange
+from actors.model.symbols import parse_symbol
+from actors.model.ticks import Block, Reject
+from tests.harness.exchange_values import dialect_of, history_of
+
+T = TypeVar("T")
+MS, S, HOUR = 10**6, 10**9, 3_600 * 10**9
+NOW_NS = 1_790_000_000 * S
+FUTURES = ("binanceusdm", "binancecoinm")
+SYMBOLS = {
+    "binanceusdm": "BTC/USDT:USDT",
+    "binancecoinm": "BTC/USD:BTC",
+}
+
+Tape = list[tuple[int, int]]  # nanoseconds and id of each trade, oldest first
+Served = Callable[[Tape, str, Mapping[str, str], int], object]
+
+
+def binance_futures(tape: Tape, path: str, query: Mapping[str, str], _now_ns: int) -> object:
+    limit = int(query["limit"])
+    if path.endswith("/trades"):
+        rows = [{"id": id_, "qty": "1", "time": ns // MS} for ns, id_ in tape[-limit:]]
+        return [{**row, "price": "5", "isBuyerMaker": False} for row in rows]
+    if "startTime" in query:
+        low, high = int(query["startTime"]), int(query["endTime"])
+        found = [(ns, id_) for ns, id_ in tape if low <= ns // MS <= high]
+    else:
+        found = [(ns, id_) for ns, id_ in tape if id_ >= int(query["fromId"])]
+    return [{"a": id_, "p": "5", "q": "1", "f": id_, "T": ns // MS, "m": False} for ns, id_ in found[:limit]]
+
+
+SERVED: Mapping[str, Served] = {
+    "binanceusdm": binance_futures,
+    "binancecoinm": binance_futures,
+}
+
+
+class Exchange:
+    """An exchange that answers from a tape, each time `slow_s` after it was asked; `ids` are those fetched."""
+
+    def __init__(self, name: str, tape: Tape, channel: str = "", slow_s: int = 0) -> None:
+        self.name, self.tape, self.channel = name, tape, channel or dialect_of(name).channels[0]
+        self.slow_s, self.now_ns = slow_s, NOW_NS
+        self.ids, self.asked = list[int](), list[Mapping[str, str]]()
+
+    async def get(self, request: RestRequest, read: Callable[[Answer], T]) -> T:
+        await trio.lowlevel.checkpoint()
+        self.now_ns += self.slow_s * S
+        self.asked.append(dict(request.query))
+        answer = SERVED[self.name](self.tape, request.path, self.asked[-1], self.now_ns)
+        return read(Answer(json.dumps(answer).encode(), {}, self.now_ns))
+
+    async def _store(self, block: Block) -> None:
+        await trio.lowlevel.checkpoint()
+        self.ids += [int(id_ or "") for id_ in block.trade_id]
+
+    async def fetch(self, from_ns: int, to_ns: int, rows: int = 1_000, pages: int = 50) -> FetchResult:
+        """The result for a range by time; what it leaves for later is requested until nothing is."""
+        history = history_of(self.name)
+        fetcher = Fetcher(
+            self.name,
+            replace(history, page_rows=min(rows, history.page_rows)),
+            self.channel,
+            self,  # type: ignore[arg-type]
+            reject=no_reject,
+            settle_s=0,
+            now_ns=lambda: self.now_ns,
+        )
+        market = dialect_of(self.name).market(parse_symbol(SYMBOLS[self.name]), self.channel)
+        left, budget = TradeRange(from_ns=from_ns, to_ns=to_ns), Budget(pages=pages, rows_per_s=1e9)
+        for _ in range(100):
+            result = await fetcher.fetch(market, left, self._store, budget)
+            if result.final or result.remaining in (None, left):
+                return result
+            assert result.remaining is not None
+            left = result.remaining
+        raise AssertionError("it never ends")
+
+
+def no_reject(reject: Reject) -> None:
+    raise AssertionError(f"{reject} is a sound trade")
+
+
+def every(step_ns: int, first_ns: int, last_ns: int) -> Tape:
+    """A trade each `step_ns` from one time to another, numbered."""
+    return [(ns, 1_000 + number) for number, ns in enumerate(range(first_ns, last_ns + 1, step_ns))]
+
+
+# -- Binance's futures ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FUTURES)
+async def test_the_newest_single_trades_fill_no_range_that_begins_before_them(name: str) -> None:
+    tape = every(S, NOW_NS - HOUR, NOW_NS)  # 3601 trades, of which the newest 1000 are given
+    for low, high, complete in (
+        (2_700, 3_000, True),
+        (2_602, 3_600, True),
+        (2_601, 3_600, False),
+        (9, 3_600, False),
+    ):
+        exchange = Exchange(name, tape, "trade")
+        result = await exchange.fetch(tape[low][0], tape[high][0])
+        given = range(max(low, 2_601), high + 1)
+        assert exchange.ids == [tape[at][1] for at in given] and result.complete == complete, result
+        assert result.final and ("returns nothing before 2026-" in result.reason) == (not complete)
+
+
+@pytest.mark.parametrize("name", FUTURES)
+async def test_newest_single_trades_that_are_fewer_than_asked_for_lack_none_from_the_oldest_on(name: str) -> None:
+    tape = every(60 * S, NOW_NS - HOUR, NOW_NS)
+    assert (await Exchange(name, tape, "trade").fetch(tape[0][0], tape[-1][0])).complete
+    assert not (await Exchange(name, tape, "trade").fetch(tape[0][0] - MS, tape[-1][0])).complete
+    assert not (await Exchange(name, [], "trade").fetch(tape[0][0], tape[-1][0])).complete
