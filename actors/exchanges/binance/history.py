@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from actors.exchanges.contract.feed import MS, Trades
-from actors.exchanges.contract.feed_helpers import text_inside
+from actors.exchanges.contract.feed_helpers import S_NS, text_inside
 from actors.exchanges.contract.history import NEVER_NS, ErrorResponse, Garbled, Page, Query, RestRequest
 from actors.exchanges.contract.history_helpers import (
     NO_TRADES,
@@ -29,7 +29,7 @@ class Paths:
     """Where one of Binance's exchanges answers, and what each request weighs.
 
     `trades_by_id`: single trades can be requested by id without an API key; else the newest ones only.
-    `depth_ms`: aggregates older than that may be missing; None: none are.
+    `reach_ns`: so far back the aggregates certainly go; None: without end.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Paths:
     trades_by_id: bool
     aggregates: str
     aggregates_weight: float
-    depth_ms: int | None = None
+    reach_ns: int | None = None
 
 
 SPOT = Paths(
@@ -53,8 +53,9 @@ SPOT = Paths(
 # unknown; the symbol is invalid. All else (-1000 unknown, -1001 disconnected, -1003 too many requests, ...) passes.
 _FINAL = {"-1100", "-1101", "-1102", "-1103", "-1104", "-1105", "-1106", "-1121", "-1127", "-1128", "-1130"}
 ROWS_MAX = 1000
-SEARCH = "from "
+SEARCH, DOUBT = "from ", "perhaps from "
 WINDOW_MS = 3_600_000  # startTime and endTime may lie no further apart
+FUTURES_REACH_NS = 23 * 3_600 * S_NS  # the newer documents have 24 hours, older ones a year; requests take time
 
 
 class _Trade(
@@ -98,7 +99,7 @@ def request(query: Query, paths: Paths = SPOT) -> RestRequest:
     single = query.channel == "trade"
     if single and not paths.trades_by_id:
         return RestRequest(path=paths.trades, query=(symbol, rows), costs={WEIGHT: paths.trades_weight})
-    searched_from = _searched_from(query)
+    searched_from = _searched_from(query, paths)
     if searched_from is not None:
         hour = (("startTime", str(searched_from)), ("endTime", str(searched_from + WINDOW_MS - 1)))
         parameters = (symbol, *hour, ("limit", "1"))
@@ -108,24 +109,39 @@ def request(query: Query, paths: Paths = SPOT) -> RestRequest:
     return RestRequest(path=path, query=(symbol, first, rows), costs={WEIGHT: weight})
 
 
-def _searched_from(query: Query) -> int | None:
-    """The beginning, in ms, of the hour in which the first trade is looked for; None when its id is known."""
+def _searched_from(query: Query, paths: Paths) -> int | None:
+    """The beginning, in ms, of the hour in which the first trade is looked for; None when its id is known.
+
+    Where the history may not go back to the beginning of the range, the search begins an hour before it: a trade
+    there proves that it does. After an hour without one, only a trade at the very beginning does.
+    """
     if query.cursor is not None:
-        return int(query.cursor.removeprefix(SEARCH)) if query.cursor.startswith(SEARCH) else None
-    return None if query.trade_range.from_id is not None else (query.trade_range.from_ns or 0) // MS
+        searching = query.cursor.startswith((SEARCH, DOUBT))
+        return int(query.cursor.removeprefix(DOUBT).removeprefix(SEARCH)) if searching else None
+    if query.trade_range.from_id is not None:
+        return None
+    from_ms = (query.trade_range.from_ns or 0) // MS
+    return max(0, from_ms - WINDOW_MS) if _may_be_cut(query, paths) else from_ms
+
+
+def _may_be_cut(query: Query, paths: Paths) -> bool:
+    """Whether the range may begin before the history does."""
+    return paths.reach_ns is not None and (query.trade_range.from_ns or 0) < query.now_ns - paths.reach_ns
 
 
 def parse(body: bytes, _headers: Mapping[str, str], query: Query, paths: Paths = SPOT) -> Page:
     if body[:1] == b"{" and text_inside(error_json(body), "code"):  # an error; with status 200 only behind a proxy
         raise parse_error(200, body).error(paths.name)
     native, newest_only = query.market.native, query.channel == "trade" and not paths.trades_by_id
-    searched_from = None if newest_only else _searched_from(query)
+    searched_from = None if newest_only else _searched_from(query, paths)
     if searched_from is not None:
-        hour, following = decoded(_aggregates, body), searched_from + WINDOW_MS
-        age_ms = query.now_ns // MS - searched_from
-        hidden = not hour and paths.depth_ms is not None and age_ms > paths.depth_ms
-        found = _found(hour, following, query)
-        return Page(NO_TRADES, found, whole_from_ns=following * MS if hidden else None)
+        hour = decoded(_aggregates, body)
+        if query.cursor is None and _may_be_cut(query, paths):
+            return Page(NO_TRADES, f"{SEARCH if hour else DOUBT}{(query.trade_range.from_ns or 0) // MS}")
+        whole_from_ns = None
+        if query.cursor is not None and query.cursor.startswith(DOUBT):
+            whole_from_ns = (hour[0].time if hour else searched_from + WINDOW_MS) * MS
+        return Page(NO_TRADES, _found(hour, searched_from, query), whole_from_ns=whole_from_ns)
     if query.channel == "trade":
         rows = read_rows(_trades, body, lambda rows: _columns(rows, native), query)
         return _newest(rows, query) if newest_only else _page(rows, query)

@@ -16,7 +16,7 @@ PATHS = spot.Paths(
     trades_by_id=False,
     aggregates="/dapi/v1/aggTrades",
     aggregates_weight=20.0,
-    depth_ms=86_400_000,  # in newer copies of the documents; a year in older ones
+    reach_ns=spot.FUTURES_REACH_NS,
 )
 
 

@@ -62,7 +62,10 @@ BINANCEUSDM = Exchange(
         request=history.request,
         parse=history.parse,
         parse_error=parse_error,
-        notes=("single trades by id want an API key",),
+        notes=(
+            "single trades by id want an API key",
+            "beyond 23 hours, a range by time is complete only if a trade proves that the history reaches it",
+        ),
     ),
     instruments=InstrumentList(
         name="binanceusdm",

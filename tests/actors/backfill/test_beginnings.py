@@ -123,3 +123,42 @@ async def test_newest_single_trades_that_are_fewer_than_asked_for_lack_none_from
     assert (await Exchange(name, tape, "trade").fetch(tape[0][0], tape[-1][0])).complete
     assert not (await Exchange(name, tape, "trade").fetch(tape[0][0] - MS, tape[-1][0])).complete
     assert not (await Exchange(name, [], "trade").fetch(tape[0][0], tape[-1][0])).complete
+
+
+@pytest.mark.parametrize("name", FUTURES)
+@pytest.mark.parametrize("pages", [1, 50])
+async def test_aggregates_that_begin_where_the_history_does_fill_no_range_that_began_before(
+    name: str, pages: int
+) -> None:
+    """Whether a range is fetched at once or in several calls."""
+    made = every(60 * S, NOW_NS - 48 * HOUR, NOW_NS)
+    kept = [(ns, id_) for ns, id_ in made if ns >= NOW_NS - 24 * HOUR]
+    exchange = Exchange(name, kept, "aggTrade")
+    result = await exchange.fetch(NOW_NS - 38 * HOUR, NOW_NS - 14 * HOUR, rows=100, pages=pages)
+    assert exchange.ids == [id_ for ns, id_ in kept if ns <= NOW_NS - 14 * HOUR]
+    assert not result.complete and result.final and "24 hours" in result.reason, result
+
+
+@pytest.mark.parametrize("name", FUTURES)
+@pytest.mark.parametrize("from_h", [38, 24.5, 23.5, 20])
+async def test_aggregates_of_a_longer_history_fill_ranges_of_any_age(name: str, from_h: float) -> None:
+    made = every(60 * S, NOW_NS - 48 * HOUR, NOW_NS)
+    from_ns, to_ns = NOW_NS - int(from_h * HOUR) + 7 * S, NOW_NS - 14 * HOUR
+    exchange = Exchange(name, made, "aggTrade")
+    assert (await exchange.fetch(from_ns, to_ns)).complete
+    assert exchange.ids == [id_ for ns, id_ in made if from_ns <= ns <= to_ns]
+
+
+@pytest.mark.parametrize("name", FUTURES)
+async def test_a_trade_at_the_very_beginning_proves_it_where_none_was_made_in_the_hour_before(name: str) -> None:
+    made = every(5 * HOUR, NOW_NS - 48 * HOUR, NOW_NS)
+    for early_ns, complete in ((0, True), (MS, False)):
+        exchange = Exchange(name, made, "aggTrade")
+        assert (await exchange.fetch(made[2][0] - early_ns, made[8][0])).complete == complete
+        assert exchange.ids == [id_ for _, id_ in made[2:9]]
+
+
+@pytest.mark.parametrize("name", FUTURES)
+async def test_hours_without_a_trade_that_the_history_certainly_covers_are_quiet_ones(name: str) -> None:
+    exchange = Exchange(name, [(NOW_NS - 2 * HOUR, 7)], "aggTrade")
+    assert (await exchange.fetch(NOW_NS - 20 * HOUR, NOW_NS - HOUR)).complete and exchange.ids == [7]
