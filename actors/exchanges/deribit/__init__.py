@@ -53,7 +53,7 @@ DERIBIT = Exchange(
         name="deribit",
         kind=h.Kind.BY_TIME,
         summary="by time, then by sequence: get_last_trades_by_instrument, 1000 a request",
-        depth="not documented",
+        depth="not documented; of one's own trades 24 hours",
         doc="https://docs.deribit.com/api-reference/market-data/public-get_last_trades_by_instrument",
         doc_read="2026-11-26",
         base="https://www.deribit.com",
@@ -65,7 +65,10 @@ DERIBIT = Exchange(
         parse=history.parse,
         parse_error=history.parse_error,
         dense=False,
-        notes=("a range known by ids alone cannot be requested: it needs a start time",),
+        notes=(
+            "a range known by ids alone cannot be requested: it needs a start time",
+            "beyond 23 hours, a range is complete only if a trade proves that the history reaches it",
+        ),
     ),
     instruments=InstrumentList(
         name="deribit",

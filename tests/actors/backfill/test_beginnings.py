@@ -22,6 +22,7 @@ FUTURES = ("binanceusdm", "binancecoinm")
 SYMBOLS = {
     "binanceusdm": "BTC/USDT:USDT",
     "binancecoinm": "BTC/USD:BTC",
+    "deribit": "ETH/USD:ETH",
 }
 
 Tape = list[tuple[int, int]]  # nanoseconds and id of each trade, oldest first
@@ -41,9 +42,22 @@ def binance_futures(tape: Tape, path: str, query: Mapping[str, str], _now_ns: in
     return [{"a": id_, "p": "5", "q": "1", "f": id_, "T": ns // MS, "m": False} for ns, id_ in found[:limit]]
 
 
+def deribit(tape: Tape, path: str, query: Mapping[str, str], _now_ns: int) -> object:
+    if path.endswith("_and_time"):
+        low, high = int(query["start_timestamp"]), int(query["end_timestamp"])
+        found = [(ns, id_) for ns, id_ in tape if low <= ns // MS <= high]
+    else:
+        found = [(ns, id_) for ns, id_ in tape if id_ >= int(query["start_seq"])]
+    rows = found[: int(query["count"])]
+    same = {"instrument_name": "ETH-PERPETUAL", "price": 5, "amount": 1, "direction": "buy"}
+    trades = [{**same, "trade_id": str(id_), "trade_seq": id_, "timestamp": ns // MS} for ns, id_ in rows]
+    return {"result": {"trades": trades, "has_more": len(rows) < len(found)}}
+
+
 SERVED: Mapping[str, Served] = {
     "binanceusdm": binance_futures,
     "binancecoinm": binance_futures,
+    "deribit": deribit,
 }
 
 
@@ -162,3 +176,25 @@ async def test_a_trade_at_the_very_beginning_proves_it_where_none_was_made_in_th
 async def test_hours_without_a_trade_that_the_history_certainly_covers_are_quiet_ones(name: str) -> None:
     exchange = Exchange(name, [(NOW_NS - 2 * HOUR, 7)], "aggTrade")
     assert (await exchange.fetch(NOW_NS - 20 * HOUR, NOW_NS - HOUR)).complete and exchange.ids == [7]
+
+
+# -- Deribit ----------------------------------------------------------------------------------------------
+
+
+async def test_deribits_trades_that_begin_where_its_history_does_fill_no_range_that_began_before() -> None:
+    made = every(60 * S, NOW_NS - 48 * HOUR, NOW_NS)
+    kept = [(ns, id_) for ns, id_ in made if ns >= NOW_NS - 24 * HOUR]
+    for tape, from_h, complete in ((kept, 38, False), (kept, 22, True), (made, 38, True), ([], 38, False)):
+        exchange = Exchange("deribit", tape)
+        from_ns, to_ns = NOW_NS - from_h * HOUR + 7 * S, NOW_NS - 14 * HOUR
+        result = await exchange.fetch(from_ns, to_ns, rows=100)
+        assert exchange.ids == [id_ for ns, id_ in tape if from_ns <= ns <= to_ns]
+        assert result.complete == complete, result
+
+
+async def test_deribits_trade_at_the_very_beginning_proves_it_where_none_was_made_in_the_day_before() -> None:
+    made = every(30 * HOUR, NOW_NS - 300 * HOUR, NOW_NS)
+    for early_ns, complete in ((0, True), (MS, False)):
+        exchange = Exchange("deribit", made)
+        assert (await exchange.fetch(made[2][0] - early_ns, made[8][0])).complete == complete
+        assert exchange.ids == [id_ for _, id_ in made[2:9]]
