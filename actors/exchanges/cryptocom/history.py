@@ -12,7 +12,7 @@ from actors.exchanges.contract.history_helpers import decoded, error_json, error
 from actors.exchanges.contract.rest import Garbled, Refused
 
 # https://exchange-docs.crypto.com/exchange/v1/rest-ws/index.html#public-get-trades, read 2026-11-26 via stored
-# copies: # `start_ts` inclusive and by default a day before the end, `end_ts` exclusive, both best in nanoseconds.
+# copies: `start_ts` inclusive and by default a day before the end, `end_ts` exclusive, both best in nanoseconds.
 PATH = "/exchange/v1/public/get-trades"
 ROWS_MAX = 150
 BUSY_S = 1.0
@@ -54,20 +54,24 @@ _rows = msgspec.json.Decoder(list[_Trade])
 
 
 def request(query: Query) -> RestRequest:
-    """The newest before an end, and then before the oldest of the page before."""
+    """The newest before an end, and then before the oldest of the page before.
+
+    The beginning lies before the range, as far back as it does by default: a row from there proves that the history
+    reaches the range.
+    """
     name, rows = ("instrument_name", query.market.native), ("count", str(min(query.rows, ROWS_MAX)))
     trade_range = query.trade_range
     if trade_range.from_ns is None:
         raise Refused("cryptocom's history is asked by time, and no time is known for this range")
-    # The stream has milliseconds; a millisecond earlier, in case `start_ts` is exclusive.
-    start_ns = (trade_range.from_ns // MS - 1) * MS
     if query.cursor is not None:
         end_ns = int(query.cursor)
     elif trade_range.to_ns is not None:
         end_ns = (trade_range.to_ns // MS + 1) * MS
     else:
         end_ns = query.now_ns
-    times = (("start_ts", str(start_ns)), ("end_ts", str(max(end_ns, start_ns + 1))))
+    from_ns = trade_range.from_ns // MS * MS  # the stream has milliseconds
+    start_ns = max(0, min(from_ns - MS, end_ns - DAY_NS))
+    times = (("start_ts", str(start_ns)), ("end_ts", str(max(end_ns, from_ns + 1))))
     return RestRequest(path=PATH, query=(name, rows, *times))
 
 
@@ -78,9 +82,10 @@ def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
     if answer.result is None:
         raise Garbled("an answer without a result")
     rows = read_rows(_rows, bytes(answer.result.data), _columns, query)
-    if rows.total < min(query.rows, ROWS_MAX) or not rows.sound:
-        # Not cut by its length, it has all of its oldest millisecond: that of the trade before the range.
-        return Page(rows.trades, None, rows.odd, rows.sound[-1].time * MS if rows.sound else None)
+    if not rows.sound:
+        return Page(rows.trades, None, rows.odd)
+    if rows.total < min(query.rows, ROWS_MAX):  # nothing was cut off, so all of the oldest's time is there
+        return Page(rows.trades, None, rows.odd, rows.sound[-1].time * MS)
     oldest_ns = _time_ns(rows.sound[-1])
     if query.cursor is not None and oldest_ns >= int(query.cursor):
         raise Garbled(f"the rows are not older than the time that was asked for ({query.cursor})")

@@ -22,6 +22,7 @@ FUTURES = ("binanceusdm", "binancecoinm")
 SYMBOLS = {
     "binanceusdm": "BTC/USDT:USDT",
     "binancecoinm": "BTC/USD:BTC",
+    "cryptocom": "BTC/USD",
     "deribit": "ETH/USD:ETH",
 }
 
@@ -42,6 +43,13 @@ def binance_futures(tape: Tape, path: str, query: Mapping[str, str], _now_ns: in
     return [{"a": id_, "p": "5", "q": "1", "f": id_, "T": ns // MS, "m": False} for ns, id_ in found[:limit]]
 
 
+def cryptocom(tape: Tape, _path: str, query: Mapping[str, str], _now_ns: int) -> object:
+    low, high = int(query["start_ts"]), int(query["end_ts"])
+    rows = [(ns // MS, str(id_)) for ns, id_ in tape if low <= ns < high][-int(query["count"]) :]
+    data = [{"i": "BTC_USD", "d": id_, "t": ms, "p": "5", "q": "1", "s": "SELL"} for ms, id_ in reversed(rows)]
+    return {"code": 0, "result": {"data": data}}
+
+
 def deribit(tape: Tape, path: str, query: Mapping[str, str], _now_ns: int) -> object:
     if path.endswith("_and_time"):
         low, high = int(query["start_timestamp"]), int(query["end_timestamp"])
@@ -57,6 +65,7 @@ def deribit(tape: Tape, path: str, query: Mapping[str, str], _now_ns: int) -> ob
 SERVED: Mapping[str, Served] = {
     "binanceusdm": binance_futures,
     "binancecoinm": binance_futures,
+    "cryptocom": cryptocom,
     "deribit": deribit,
 }
 
@@ -198,3 +207,32 @@ async def test_deribits_trade_at_the_very_beginning_proves_it_where_none_was_mad
         exchange = Exchange("deribit", made)
         assert (await exchange.fetch(made[2][0] - early_ns, made[8][0])).complete == complete
         assert exchange.ids == [id_ for _, id_ in made[2:9]]
+
+
+# -- Crypto.com -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step_s", [1, 60, 3 * 86_400])
+@pytest.mark.parametrize("to", [4, 140, 149, 150, 310])
+async def test_cryptocoms_pages_fill_a_gap_between_two_trades(step_s: int, to: int) -> None:
+    """However rarely the market trades: the trade before the gap shows how far back the history goes."""
+    tape = every(step_s * S, NOW_NS - 400 * step_s * S, NOW_NS)
+    exchange = Exchange("cryptocom", tape)
+    assert (await exchange.fetch(tape[3][0], tape[to][0])).complete
+    assert sorted(exchange.ids) == [id_ for _, id_ in tape[3 : to + 1]]
+
+
+@pytest.mark.parametrize("step_s", [1, 60, 3_600])
+async def test_cryptocoms_trade_before_a_range_proves_that_its_history_reaches_it(step_s: int) -> None:
+    tape = every(step_s * S, NOW_NS - 400 * step_s * S, NOW_NS)
+    for to, count in ((3, 0), (20, 17), (310, 307)):
+        exchange = Exchange("cryptocom", tape)
+        assert (await exchange.fetch(tape[3][0] + MS, tape[to][0] + 2 * MS)).complete
+        assert sorted(exchange.ids) == [id_ for _, id_ in tape[4 : to + 1]] and len(exchange.ids) == count
+
+
+async def test_cryptocoms_history_that_begins_later_than_the_range_does_not_fill_it() -> None:
+    tape = every(60 * S, NOW_NS - HOUR, NOW_NS)
+    for from_ns, kept in ((tape[9][0], tape[10:]), (tape[9][0] - MS, tape[9:]), (tape[9][0], [])):
+        result = await Exchange("cryptocom", kept).fetch(from_ns, tape[30][0])
+        assert not result.complete, result

@@ -136,13 +136,13 @@ CASES = Cases(
         PageRequest(
             trade_range=TradeRange(from_ns=1_686_944_282_062_100_000, to_ns=1_686_944_290_000_000_000),
             target="/exchange/v1/public/get-trades?instrument_name=BTC_USD&count=150"
-            "&start_ts=1686944282061000000&end_ts=1686944290001000000",
+            "&start_ts=1686857890001000000&end_ts=1686944290001000000",
         ),
         PageRequest(
             trade_range=TradeRange(from_ns=1_686_944_282_062_100_000),
             cursor="1686944282062100001",
             target="/exchange/v1/public/get-trades?instrument_name=BTC_USD&count=150"
-            "&start_ts=1686944282061000000&end_ts=1686944282062100001",
+            "&start_ts=1686857882062100001&end_ts=1686944282062100001",
         ),
     ),
     pages=(
