@@ -15,8 +15,7 @@ from actors.exchanges.contract.rest import ErrorResponse, RestRequest
 PATH = "/api/v2/transactions/"
 ROWS_MAX = 50_000  # ours: all of a day; the BTC/USD of 2019 had 383 in an hour
 SLACK_NS = S_NS  # times are whole seconds
-_LONGEST = "day"
-_SPANS = (("minute", 60), ("hour", 3_600), (_LONGEST, 86_400))
+_SPANS = {"minute": 60, "hour": 3_600, "day": 86_400}
 _MARGIN_S = 10  # a clock may be off, and the answer takes its time
 _SIDES = {"0": "buy", "1": "sell"}  # the taker's
 
@@ -35,13 +34,15 @@ _rows = msgspec.json.Decoder(list[_Trade])
 
 
 def request(query: Query) -> RestRequest:
-    """The shortest span that reaches back to the range's beginning, or a day; then the longer ones."""
-    return RestRequest(path=f"{PATH}{query.market.native}/", query=(("time", query.cursor or _first_span(query)),))
+    return RestRequest(path=f"{PATH}{query.market.native}/", query=(("time", _span(query)),))
 
 
-def _first_span(query: Query) -> str:
+def _span(query: Query) -> str:
+    """The shortest span that reaches back to the range's beginning; a day where that is not known."""
+    if query.cursor is not None:
+        return query.cursor
     age_s = _MARGIN_S + (query.now_ns - (query.trade_range.from_ns or 0)) // S_NS
-    return next((name for name, span_s in _SPANS if age_s < span_s), _LONGEST)
+    return next((name for name, span_s in _SPANS.items() if age_s < span_s), "day")
 
 
 def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
@@ -49,15 +50,13 @@ def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
         raise parse_error(200, body).error("bitstamp")
     native = query.market.native
     rows = read_rows(_rows, body, lambda rows: _columns(rows, native), query)
-    # The span ends well before the range, so the second of the trade before the range is whole if it is there.
-    whole_from_ns = int(rows.sound[-1].time) * S_NS - SLACK_NS if rows.sound else None
-    return Page(rows.trades, _longer(query.cursor or _first_span(query)), rows.odd, whole_from_ns)
-
-
-def _longer(span: str) -> str | None:
-    """The next longer span, requested where no trade shows that the answer reaches back far enough."""
-    names = [name for name, _ in _SPANS]
-    return None if span == _LONGEST else names[names.index(span) + 1]
+    span, whole_from_ns = _span(query), None
+    if rows.sound:  # an empty answer proves nothing: it may come from a history that has nothing at all
+        answered_ns = max(query.answered_ns, int(rows.sound[0].time) * S_NS)
+        whole_from_ns = answered_ns - (_SPANS[span] - _MARGIN_S) * S_NS
+    longer = {"minute": "hour", "hour": "day"}.get(span)
+    reached = whole_from_ns is not None and whole_from_ns <= (query.trade_range.from_ns or 0)
+    return Page(rows.trades, None if reached else longer, rows.odd, whole_from_ns)
 
 
 def _columns(rows: Sequence[_Trade], native: str) -> Trades:

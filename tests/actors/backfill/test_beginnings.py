@@ -22,6 +22,7 @@ FUTURES = ("binanceusdm", "binancecoinm")
 SYMBOLS = {
     "binanceusdm": "BTC/USDT:USDT",
     "binancecoinm": "BTC/USD:BTC",
+    "bitstamp": "LTC/EUR",
     "cryptocom": "BTC/USD",
     "deribit": "ETH/USD:ETH",
 }
@@ -41,6 +42,12 @@ def binance_futures(tape: Tape, path: str, query: Mapping[str, str], _now_ns: in
     else:
         found = [(ns, id_) for ns, id_ in tape if id_ >= int(query["fromId"])]
     return [{"a": id_, "p": "5", "q": "1", "f": id_, "T": ns // MS, "m": False} for ns, id_ in found[:limit]]
+
+
+def bitstamp(tape: Tape, _path: str, query: Mapping[str, str], now_ns: int) -> object:
+    span_s = {"minute": 60, "hour": 3_600, "day": 86_400}[query["time"]]
+    rows = [(ns // S, id_) for ns, id_ in reversed(tape) if ns >= now_ns - span_s * S]
+    return [{"date": str(s), "tid": str(id_), "price": "5", "type": "0", "amount": "1"} for s, id_ in rows]
 
 
 def cryptocom(tape: Tape, _path: str, query: Mapping[str, str], _now_ns: int) -> object:
@@ -65,6 +72,7 @@ def deribit(tape: Tape, path: str, query: Mapping[str, str], _now_ns: int) -> ob
 SERVED: Mapping[str, Served] = {
     "binanceusdm": binance_futures,
     "binancecoinm": binance_futures,
+    "bitstamp": bitstamp,
     "cryptocom": cryptocom,
     "deribit": deribit,
 }
@@ -236,3 +244,31 @@ async def test_cryptocoms_history_that_begins_later_than_the_range_does_not_fill
     for from_ns, kept in ((tape[9][0], tape[10:]), (tape[9][0] - MS, tape[9:]), (tape[9][0], [])):
         result = await Exchange("cryptocom", kept).fetch(from_ns, tape[30][0])
         assert not result.complete, result
+
+
+# -- Bitstamp ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ages_s", [(2, 20, 45), (60, 1_300, 2_700), (5_000, 30_000, 80_000)])
+async def test_bitstamps_span_fills_a_gap_that_it_covers_though_no_older_trade_is_in_it(
+    ages_s: tuple[int, ...],
+) -> None:
+    tape = [(NOW_NS - age_s * S, 10 - number) for number, age_s in enumerate(ages_s)][::-1]
+    exchange = Exchange("bitstamp", tape)
+    assert (await exchange.fetch(tape[0][0], tape[-1][0])).complete
+    assert sorted(exchange.ids) == [8, 9, 10] and len(exchange.asked) == 1
+
+
+async def test_a_longer_span_is_asked_for_where_bitstamps_answer_came_too_late_to_cover_the_beginning() -> None:
+    tape = [(NOW_NS - age_s * S, 10 - age_s) for age_s in (45, 30, 5)]
+    exchange = Exchange("bitstamp", tape, slow_s=20)
+    assert (await exchange.fetch(tape[0][0], tape[-1][0])).complete and sorted(exchange.ids) == [-35, -20, 5]
+    assert [query["time"] for query in exchange.asked] == ["minute", "hour"]
+
+
+async def test_bitstamps_answers_that_end_after_the_beginning_or_are_empty_prove_nothing() -> None:
+    tape = [(NOW_NS - age_s * S, age_s) for age_s in (86_395, 500, 5)]
+    assert not (await Exchange("bitstamp", tape).fetch(tape[0][0], tape[-1][0])).complete
+    exchange = Exchange("bitstamp", [])
+    assert not (await exchange.fetch(NOW_NS - 40 * S, NOW_NS - 20 * S)).complete
+    assert [query["time"] for query in exchange.asked] == ["minute", "hour", "day"]
