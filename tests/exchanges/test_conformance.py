@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from actors.exchanges.contract.feed import Ack, KeepAlive, Market, Refusal, Reply
+from actors.exchanges.contract.history import TradeRange
 from actors.exchanges.contract.loopback_market import Fill
 from actors.exchanges.loopbacks import LOOPBACKS
 from actors.exchanges.registry import EXCHANGES
@@ -188,24 +189,26 @@ async def test_after_a_close_the_next_connection_gets_what_follows_and_old_trade
     assert len(missed) >= ORDERS
 
 
-@among(WITH_HISTORY)
-async def test_the_history_gives_back_what_was_traded_between_two_connections(name: str) -> None:
-    """All of it, as it proves: requested is the time between the last trade before and the first one after."""
+@pytest.mark.parametrize("name", WITH_HISTORY)
+async def test_the_history_fills_the_gap_between_two_connections(name: str) -> None:
+    """A gap as it is found: from the last trade before it to the first one after it, by their times."""
     async with loopback(name, history=replace(history_server_of(name), units=1e9)) as sandbox:
         (market, *_) = await listed_markets(sandbox, name)
         orders = ORDERS if history_of(name).page_rows >= 10 * ORDERS else 1
         async with LoopbackClient.connected(name, sandbox, market) as client:
             await client.subscribed()
-            client.trade(market.symbol, ORDERS)
-            await trio.sleep(0.002)  # so that there is an older one than the last
-            await client.received(client.trade(market.symbol, orders))
-            last_ns = client.block.exchange_ns[-1]
+            for _ in range(ORDERS):
+                before = client.trade(market.symbol)
+                await trio.sleep(0.003)  # so that no two orders share a time, and the oldest proves the beginning
+            await client.received(before)
+            before_ns = client.block.exchange_ns[-1]
             sandbox.exchanges[name].drop_all()
             await client.closed()
-        await trio.sleep(0.002)  # so that the last trade before and the first missed one have times of their own
-        missed = client.trade(market.symbol, orders)
-        first_ns = client.trade(market.symbol, orders)[0].ns
-        result, block = await fetch_again(sandbox, name, market, last_ns, first_ns)
+        missed = client.trade(market.symbol, ORDERS if history_of(name).page_rows >= 10 * ORDERS else 1)
+        await trio.sleep(0.003)
+        after = client.trade(market.symbol)
+        gap = TradeRange(from_ns=before_ns, to_ns=after[0].ns)
+        result, block = await fetch_again(sandbox, name, market, gap)
         parts = [part for fill in missed for part in client.single(market.symbol, fill)]
     assert result.complete and result.count == len(block) >= len(parts), result
     assert Counter(amounts(parts)) <= Counter(zip(map(float, block.price), map(float, block.volume), strict=True))

@@ -59,14 +59,13 @@ async def listed_markets(sandbox: Sandbox, name: str) -> list[Market]:
 
 
 async def fetch_again(
-    sandbox: Sandbox, name: str, market: Market, from_ns: int | None, to_ns: int | None
+    sandbox: Sandbox, name: str, market: Market, trade_range: TradeRange
 ) -> tuple[FetchResult, Block]:
-    """What the exchange's history has of the time between two trades, and what became of the request.
+    """What the exchange's history has of this range, and what became of the request.
 
     No rate limit is kept, so that many pages take no time: the loopback must have none either.
     """
     history, block = history_of(name), Block(name)
-    trade_range = TradeRange(from_ns=from_ns, to_ns=to_ns)
 
     async def store(rows: Block) -> None:
         block.extend(*rows.lists())
