@@ -216,12 +216,14 @@ class _Run:
         if self._oldest_ns is None:  # a market that has traded has a newest trade: this history lags, or is empty
             return self.unfinished(f"{name}'s history has no trades", final=False)
         if progress.trade_range.cut:
-            reason = f"{name} returns nothing of when this range begins; its history: {progress.history.depth}"
+            reason = f"{name} did not return all of what came before; its history: {progress.history.depth}"
             return self.unfinished(reason, final=True)
         if not progress.low_met or progress.history.kind is Kind.RECENT_ONLY:
             depth = progress.history.depth
             reason = f"{name} returns nothing before {_utc(self._oldest_ns)}; its history: {depth}"
             return self.unfinished(reason, final=True)
+        if progress.missing is None:
+            return self.unfinished(f"{name} has more trades of one time than it returns", final=True)
         return self.unfinished(f"{name}'s history lacks {progress.missing} of these ids", final=True)
 
     def unfinished(

@@ -21,6 +21,7 @@ class Progress:
         # newest trade.
         self.low_met = not history.newest_first and trade_range.from_id is None
         self.high_met = history.newest_first and trade_range.to_id is None
+        self.skipped = False  # whether trades of one time may be missing, because they fill more than one page
         self.count = 0
         self.distinct = 0  # the part of `count` with numeric ids
         self.reached: tuple[int | None, int | None] | None = None  # id and time of the furthest row so far
@@ -42,6 +43,7 @@ class Progress:
             if id_ is not None and not self._shared_ids:
                 self._ids.add(id_)
         self._meet(page)
+        self.skipped |= page.skips
         self.count += self._more(page, wanted) if self._shared_ids else len(wanted)
         self.distinct += sum(1 for at in wanted if id_number(ids[at]) is not None)
         if self.history.newest_first:
@@ -77,7 +79,7 @@ class Progress:
             return False
         if self.missing is not None:
             return self.missing == 0
-        return self.low_met and self.high_met
+        return self.low_met and self.high_met and not self.skipped
 
     def remaining(self) -> TradeRange:
         """The rest of the range after the pages so far."""
@@ -95,7 +97,8 @@ class Progress:
         if low is not None and high is not None and low > high:
             return old  # nothing is left, although ids in between may be missing
         # Going forwards, the rest begins behind what was not there: that must not be forgotten.
-        cut = old.cut or (not self.history.newest_first and old.from_id is None and not self.low_met)
+        late = not self.history.newest_first and old.from_id is None and not self.low_met
+        cut = old.cut or late or (self.skipped and self.missing is None)
         return TradeRange(from_id=low, to_id=high, from_ns=from_ns, to_ns=to_ns, cut=cut)
 
     def _inside(self, id_: str | None, time: int | None) -> bool:

@@ -1,14 +1,11 @@
 """What the history of each exchange promises: what it asks, what it reads, what it makes of errors."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import pytest
 
-from actors.continuity.twins import COMPOSITE
-from actors.exchanges.contract.feed import MS
-from actors.exchanges.contract.feed_helpers import S_NS
-from actors.exchanges.contract.history import Kind
+from actors.exchanges.contract.history import Kind, TradeRange
 from actors.exchanges.contract.rest import Garbled, RestRequest
 from actors.model.ticks import IdPromise
 from actors.model.validation import amounts, check_ids, check_times
@@ -121,6 +118,57 @@ def test_a_refusal_is_reported_in_the_exchanges_words(name: str) -> None:
         assert history_of(name).error_response(status, body).message == words
     for body in NONSENSE:
         assert not history_of(name).error_response(500, body).final
+
+
+MS_AT = 1_790_000_000_000
+ISO_AT = "2026-09-21T14:13:20.000Z"
+
+
+def crypto_page(native: str, ids: range) -> object:
+    rows = [{"i": native, "d": str(id_), "p": "5", "q": "1", "s": "BUY", "t": MS_AT} for id_ in ids]
+    return {"code": 0, "result": {"data": rows}}
+
+
+def krakenfutures_page(_native: str, ids: range) -> object:
+    rows = [{"uid": str(id_), "time": ISO_AT, "price": 5, "size": 1, "side": "buy"} for id_ in ids]
+    return {"result": "success", "history": rows}
+
+
+def dydx_page(_native: str, ids: range) -> object:
+    same = {"side": "BUY", "size": "1", "price": "5", "createdAt": ISO_AT, "createdAtHeight": "7"}
+    return {"trades": [{"id": str(id_), **same} for id_ in ids]}
+
+
+def bitfinex_page(_native: str, ids: range) -> object:
+    return [[id_, MS_AT, 1, 5] for id_ in ids]
+
+
+def kraken_page(_native: str, ids: range) -> object:
+    rows = [["5", "1", MS_AT / 1000, "b", "l", "", id_] for id_ in ids]
+    return {"error": [], "result": {"XXBTZUSD": rows, "last": f"{MS_AT}000000"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "page", "cursor", "earlier"),
+    [
+        ("cryptocom", crypto_page, f"{MS_AT}000001", f"{MS_AT}000007"),
+        ("krakenfutures", krakenfutures_page, f"{MS_AT + 1}", f"{MS_AT + 2}"),
+        ("dydx", dydx_page, "7", ""),
+        ("bitfinex", bitfinex_page, f"{MS_AT}", f"{MS_AT - 1}"),
+        ("kraken", kraken_page, f"{MS_AT - 1}999999", f"{MS_AT - 1}999998"),
+    ],
+)
+def test_a_page_full_of_one_time_that_nothing_leads_on_from_is_marked(
+    name: str, page: Callable[[str, range], object], cursor: str, earlier: str
+) -> None:
+    """The next page begins behind it. One that came from elsewhere is asked for again from that time on."""
+    count = min(100, history_of(name).page_rows)
+    trade_range = TradeRange(from_ns=(MS_AT - 9) * 1_000_000, to_ns=(MS_AT + 9) * 1_000_000)
+    for asked, rows, skips in ((cursor, count, True), (cursor, count - 1, False), (earlier, count, False)):
+        if asked:
+            query = query_of(name, trade_range, asked, rows=count)
+            body = json.dumps(page(query.market.native, range(1, rows + 1))).encode()
+            assert history_of(name).page(body, {}, query).skips == skips
 
 
 def test_some_history_is_of_each_kind_so_that_the_tests_above_see_all() -> None:

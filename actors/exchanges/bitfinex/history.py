@@ -44,7 +44,7 @@ def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
     if rows.total < min(query.rows, ROWS_MAX):
         return Page(rows.trades, None, rows.odd)
     # The page may have been cut between trades of one millisecond; a whole page of one leads nowhere but on.
-    return Page(rows.trades, str(max(times[-1], asked + 1)), rows.odd)
+    return Page(rows.trades, str(max(times[-1], asked + 1)), rows.odd, skips=times[-1] <= asked)
 
 
 def _columns(rows: list[Row], native: str) -> Trades:

@@ -62,7 +62,7 @@ class TradeRange(Struct, frozen=True, kw_only=True):
     between which it lies, and may be the last trade's before and the first one's after. An end with both
     is filtered by its id; the time then only narrows the search. No upper end means: up to now.
 
-    `cut`: it is what is left of a range whose beginning the history did not show: it never counts as complete.
+    `cut`: it is what is left of a range of which the history did not show all before: it never counts as complete.
     """
 
     from_id: int | None = None
@@ -118,12 +118,15 @@ class Page(Struct, frozen=True):
     (newest first) or to their last row (forwards). None: only what the rows show (newest first), or that they begin
     where the range does (forwards). Forwards, a history that may be cut, at a number of rows or at a time, must
     state it: NEVER_NS where it shows nothing.
+
+    `skips`: it is full of trades of one time, and the next page can only begin behind it: some may be missing.
     """
 
     trades: Trades
     cursor: str | None
     odd: tuple[OddRow, ...] = ()
     whole_from_ns: int | None = None
+    skips: bool = False
 
     @property
     def ids(self) -> list[int]:

@@ -91,7 +91,9 @@ def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
         raise Garbled(f"the rows are not older than the time that was asked for ({query.cursor})")
     # The page may have been cut between fills of one time; where all of it has one, only older ones can follow.
     end_ns = oldest_ns + 1
-    return Page(rows.trades, str(oldest_ns if str(end_ns) == query.cursor else end_ns), rows.odd)
+    if str(end_ns) == query.cursor:
+        return Page(rows.trades, str(oldest_ns), rows.odd, skips=True)
+    return Page(rows.trades, str(end_ns), rows.odd)
 
 
 def _time_ns(row: _Trade) -> int:

@@ -60,7 +60,11 @@ def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
         raise parse_error(200, body).error("dydx")
     native = query.market.native
     rows = read_rows(_rows, bytes(decoded(_decoder, body).trades), lambda rows: _columns(rows, native), query)
-    return Page(rows.trades, _following(rows.sound, full=rows.total >= min(query.rows, ROWS_MAX)), rows.odd)
+    if rows.total < min(query.rows, ROWS_MAX):
+        return Page(rows.trades, None, rows.odd)
+    first, last = int(rows.sound[0].height), int(rows.sound[-1].height)
+    skips = last >= first  # one block fills the page: nothing leads to the rest of it
+    return Page(rows.trades, str(last - 1 if skips else last), rows.odd, skips=skips)
 
 
 def _columns(rows: Sequence[_Trade], native: str) -> Trades:
@@ -75,13 +79,6 @@ def _columns(rows: Sequence[_Trade], native: str) -> Trades:
     if any(row.kind == "DELEVERAGED" for row in rows):
         made.off_book = [row.kind == "DELEVERAGED" for row in rows]
     return made
-
-
-def _following(rows: Sequence[_Trade], *, full: bool) -> str | None:
-    if not full:
-        return None
-    first, last = int(rows[0].height), int(rows[-1].height)
-    return str(last if last < first else last - 1)  # one block fills the page: nothing leads to the rest of it
 
 
 def parse_error(status: int, body: bytes) -> ErrorResponse:

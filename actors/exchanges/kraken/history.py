@@ -109,7 +109,8 @@ def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
         return Page(rows.trades, None, rows.odd)
     if cursor and int(last) < int(cursor):
         raise Garbled(f"`last` ({last}) lies before what was asked for ({cursor})")
-    return Page(rows.trades, (TOKENIZED if tokenized else "") + _following(last, cursor), rows.odd)
+    following = _following(last, cursor)
+    return Page(rows.trades, (TOKENIZED if tokenized else "") + following, rows.odd, skips=following == last)
 
 
 def _columns(rows: list[_Trade], native: str) -> Trades:

@@ -74,11 +74,12 @@ def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
         return Page(rows.trades, None, rows.odd)
     oldest_ms = rfc3339_ns(rows.sound[-1].time) // MS
     cursor = oldest_ms + 1  # the trades of one ms may go on on the next page
-    if query.cursor is not None and cursor >= int(query.cursor):
+    skips = query.cursor is not None and cursor >= int(query.cursor)
+    if query.cursor is not None and skips:
         cursor = oldest_ms
         if cursor >= int(query.cursor):
             raise Garbled(f"the rows do not lie before the time that was asked for ({query.cursor})")
-    return Page(rows.trades, str(cursor), rows.odd)
+    return Page(rows.trades, str(cursor), rows.odd, skips=skips)
 
 
 def _columns(rows: list[_Trade], native: str) -> Trades:

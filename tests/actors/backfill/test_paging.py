@@ -45,12 +45,12 @@ def _history(*, newest_first: bool, dense: bool = True) -> History:
     )
 
 
-def _page(ids: list[int], at: int = 1, whole_from_ns: int | None = None) -> Page:
+def _page(ids: list[int], at: int = 1, whole_from_ns: int | None = None, skips: bool = False) -> Page:
     texts: list[str | None] = [str(id_) for id_ in ids]
     count = len(ids)
     times: list[int | None] = [id_ * at for id_ in ids]
     trades = Trades(["X"] * count, ["1"] * count, ["1"] * count, [None] * count, texts, times, [False] * count)
-    return Page(trades, "c", whole_from_ns=whole_from_ns)
+    return Page(trades, "c", whole_from_ns=whole_from_ns, skips=skips)
 
 
 @given(
@@ -121,6 +121,21 @@ def test_forwards_pages_that_begin_later_than_the_range_never_complete_it_nor_wh
         rest = Progress(history, left)
         rest.take(_page([9, 10]))
         assert rest.complete == proved and rest.remaining().cut == (not proved)
+
+
+def test_pages_that_pass_over_trades_of_one_time_complete_nothing_but_ids() -> None:
+    for newest_first, pages in ((True, ([9, 8], [7, 4])), (False, ([4, 8], [9, 10]))):
+        history, trade_range = _history(newest_first=newest_first, dense=False), TradeRange(from_ns=5, to_ns=9)
+        progress = Progress(history, trade_range)
+        progress.take(_page(pages[0], skips=True))
+        assert progress.remaining().cut
+        progress.take(_page(pages[1]))
+        assert progress.low_met and progress.high_met and not progress.complete
+    counted = Progress(_history(newest_first=False), TradeRange(from_id=5, to_id=7))
+    counted.take(_page([5, 6], skips=True))
+    assert not counted.remaining().cut
+    counted.take(_page([7, 8]))
+    assert counted.complete
 
 
 def test_the_ends_of_ids_are_met_by_ids_whatever_a_page_states() -> None:
