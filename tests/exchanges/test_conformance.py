@@ -194,7 +194,6 @@ async def test_the_history_fills_the_gap_between_two_connections(name: str) -> N
     """A gap as it is found: from the last trade before it to the first one after it, by their times."""
     async with loopback(name, history=replace(history_server_of(name), units=1e9)) as sandbox:
         (market, *_) = await listed_markets(sandbox, name)
-        orders = ORDERS if history_of(name).page_rows >= 10 * ORDERS else 1
         async with LoopbackClient.connected(name, sandbox, market) as client:
             await client.subscribed()
             for _ in range(ORDERS):

@@ -1,10 +1,13 @@
 """What the history of each exchange promises: what it asks, what it reads, what it makes of errors."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
+from actors.continuity.twins import COMPOSITE
+from actors.exchanges.contract.feed import MS
+from actors.exchanges.contract.feed_helpers import S_NS
 from actors.exchanges.contract.history import Kind, TradeRange
 from actors.exchanges.contract.rest import Garbled, RestRequest
 from actors.model.ticks import IdPromise

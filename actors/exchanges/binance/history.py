@@ -176,11 +176,11 @@ def _columns(rows: Sequence[_Trade | _Aggregate], native: str) -> Trades:
     )
 
 
-def _found(hour: list[_Aggregate], following: int, query: Query) -> str | None:
+def _found(hour: list[_Aggregate], searched_from: int, query: Query) -> str | None:
     """The cursor after a search: the first id, the next hour, or None where the range ends before that."""
     if hour:
         return str(hour[0].first if query.channel == "trade" else hour[0].id)
-    to_ns = query.trade_range.to_ns
+    following, to_ns = searched_from + WINDOW_MS, query.trade_range.to_ns
     return f"{SEARCH}{following}" if to_ns is not None and following * MS <= to_ns else None
 
 

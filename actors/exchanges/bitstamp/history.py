@@ -1,4 +1,4 @@
-"""Bitstamp over REST: the trades of a pair's last minute, hour or day, newest first, each in one answer."""
+"""Bitstamp over REST: the trades of a pair's last minute, hour or day, newest first, in one answer."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal

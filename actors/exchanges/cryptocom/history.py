@@ -15,6 +15,7 @@ from actors.exchanges.contract.rest import Garbled, Refused
 # copies: `start_ts` inclusive and by default a day before the end, `end_ts` exclusive, both best in nanoseconds.
 PATH = "/exchange/v1/public/get-trades"
 ROWS_MAX = 150
+DAY_NS = 86_400_000_000_000
 BUSY_S = 1.0
 # Unknown symbol, a missing or invalid argument, bad request.
 _FINAL, _BUSY = frozenset(("40003", "40004", "30003")), frozenset(("42901", "10006"))

@@ -128,7 +128,7 @@ CASES = Cases(
             target="/api/v2/transactions/btcusd-perp/?time=minute",
         ),
     ),
-    pages=(PageResponse(capture=RECORDED, rows=rows, cursor="hour"),),
+    pages=(PageResponse(capture=RECORDED, rows=rows, cursor=None),),
     errors=((ERROR, Busy), (b'[{"tid":"1","price":"5"}]', Garbled)),
     error_texts=((400, ERROR, "API0011 Invalid time interval."), (404, b"not found", "not found")),
     listed=(
