@@ -47,7 +47,8 @@ KRAKENFUTURES = Exchange(
         name="krakenfutures",
         kind=h.Kind.BY_TIME,
         summary="by time: /derivatives/api/v3/history?lastTime=, 100 a request, newest first",
-        depth="not documented",
+        # https://docs.kraken.com/api-reference/market-data/get-trade-history, read 2026-11-28 via stored copy.
+        depth="7 days, or since the last restart of its engine",
         doc="https://docs.kraken.com/api/docs/futures-api/trading/get-history",
         doc_read="2026-11-26",
         base="https://futures.kraken.com",
