@@ -1,4 +1,5 @@
-"""Recognizes what stands at the path of a DuckDB file and is none: it is refused, and never replaced.
+"""Recognizes what stands at the path of a DuckDB file and is none: it is refused, and never replaced. Also a name
+under which DuckDB could not read a recording.
 
 A recording whose beginning is damaged is not foreign: a service that has recorded into a file leaves its lock file
 beside it (and, unless it was stopped, the tail), and the store sets such a file aside.
@@ -8,6 +9,7 @@ import os
 import stat
 from pathlib import Path
 
+from actors.model.schema import MERGED_SCHEMA
 from actors.store.filesystem import open_regular
 
 _MAGIC = b"DUCK"  # behind a checksum of eight bytes
@@ -19,6 +21,13 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+
+
+def ambiguous(path: Path) -> bool:
+    """Whether DuckDB would give a file at this path the name of the schema that the rows are in, in any case: each
+    reference to the schema is then refused. It takes what stands before the first dot.
+    """
+    return path.name.lstrip(".").partition(".")[0].lower() == MERGED_SCHEMA
 
 
 def special(path: Path) -> str:

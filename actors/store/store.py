@@ -32,6 +32,7 @@ from actors.store.connecting import clear_spill, service_limits
 from actors.store.database import DuckFile, FileDamaged, FileRefused, FileTrouble, Found
 from actors.store.disk_full import disk_trouble
 from actors.store.filesystem import Files
+from actors.store.foreign import ambiguous
 from actors.store.identity import Identity, lineage, new_id, read_identity
 from actors.store.lock import StoreTaken
 from actors.store.manifest import Entry, Manifest
@@ -43,6 +44,7 @@ from actors.store.segments import SegmentWriter
 from actors.store.shipping import Request, Shipping
 from actors.store.tables import SCHEMA_VERSION, TABLES
 from actors.store.tail import JOURNAL_NAME, Tail, committed, plan
+from actors.store.views import SCHEMA
 
 T = TypeVar("T")
 DAMAGES_MAX = 3  # that a start sets aside at once: the write-ahead log, segments, the file
@@ -62,7 +64,8 @@ _PATTERN = re.compile(r"[*?\[\]\\]")
 class Store:
     """One DuckDB file and its tail; see actors.sink.sink. `lock` is called for each file that gets the path.
 
-    `migrations` upgrade older schemas. Raises ValueError for a path that DuckDB would read as a pattern.
+    `migrations` upgrade older schemas. Raises ValueError for a path that DuckDB would read as a pattern, or name as
+    the schema of the rows.
     """
 
     def __init__(
@@ -81,6 +84,11 @@ class Store:
             raise ValueError(
                 f"store.path {self.path} contains one of * ? [ ] \\, which DuckDB reads as a pattern;"
                 " choose a path without them"
+            )
+        if ambiguous(self.path):
+            raise ValueError(
+                f"store.path {self.path}: DuckDB would confuse it with the schema {SCHEMA} in the file;"
+                " choose another name, like ticks.duckdb"
             )
         self.tail = tail_of(self.path)
         self._lock, self._limits = lock, limits

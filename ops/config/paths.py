@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from actors.model.schema import MERGED_SCHEMA
 from actors.settings import LakeSettings, StoreSettings
 from actors.sink.lake.credentials import CredentialsWrong, read_credentials
-from actors.store.foreign import foreign
+from actors.store.foreign import ambiguous, foreign
 from ops.config.checks import read_as_pattern
 from ops.config.reader import Mistake, shown
 from ops.control.listener import PATH_BYTES_MAX, bytes_needed
@@ -38,6 +39,9 @@ def place_mistakes(store: StoreSettings, control: Path) -> Iterator[Mistake]:
         return
     if odd := read_as_pattern(path) or _not_utf8(path):
         yield Mistake("store.path", _quoted(path), f"a path without {odd}")
+    if ambiguous(path):
+        why = f"DuckDB would confuse it with the schema {MERGED_SCHEMA} in the file"
+        yield Mistake("store.path", _quoted(path), f'another name, like "ticks.duckdb": {why}')
     yield from _too_long("store.path", path, _LONGEST)
     if _is_folder(path):
         yield Mistake("store.path", f"a folder, {_quoted(path)}", "the name of a file")

@@ -239,6 +239,26 @@ def test_a_path_that_duckdb_takes_for_a_pattern_is_refused_with_what_to_do(tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["store.duckdb", "Store.DuckDB", "store", ".store.db", "link.duckdb"])
+def test_a_name_that_duckdb_confuses_with_the_schema_is_refused_with_what_to_do(tmp_path: Path, name: str) -> None:
+    """Nothing would ever be merged, and nothing could read it. A link is judged by where it leads."""
+    (tmp_path / "link.duckdb").symlink_to("STORE.tar.duckdb")
+    with pytest.raises(ValueError, match="choose another name, like ticks"):
+        Store(settings_in(tmp_path, name))
+    assert [path.name for path in tmp_path.iterdir()] == ["link.duckdb"]
+
+
+@pytest.mark.parametrize("name", variants("stored.duckdb", "my.store.duckdb", "main.duckdb", "ticks.store"))
+def test_a_name_that_only_resembles_the_schema_holds_a_recording(tmp_path: Path, name: str) -> None:
+    one = Store(settings_in(tmp_path, name))
+    one.start()
+    write(one, 1)
+    assert one.merge().rows == 1
+    with duckdb.connect(str(one.path), read_only=True) as con:
+        assert con.execute("SELECT trade_id FROM ticks").fetchall() == [("1",)]
+    one.close()
+
+
 def test_two_names_of_one_file_are_one_store(tmp_path: Path) -> None:
     """A second tail beside a symbolic link would be merged past the first one's watermark."""
     (tmp_path / "real").mkdir()

@@ -322,6 +322,14 @@ def test_a_path_that_duckdb_reads_as_a_pattern_is_refused_wherever_the_character
     assert list(found) == ["store.path"] and "pattern" in found["store.path"]
 
 
+@pytest.mark.parametrize("name", ["store.duckdb", "Store.DuckDB", "sub/.STORE"])
+def test_a_name_that_duckdb_confuses_with_the_schema_is_refused_with_another_one(folder: Path, name: str) -> None:
+    (found,) = mistakes(folder, f'[store]\npath = "{name}"\n{ONE}').items()
+    assert found[0] == "store.path"
+    assert "confuse it with the schema store" in found[1] and '"ticks.duckdb"' in found[1]
+    assert load(folder, f'[store]\npath = "store/ticks.duckdb"\n{ONE}').store.path.name == "ticks.duckdb"
+
+
 def test_a_link_is_judged_by_where_it_leads_because_the_store_works_there(folder: Path) -> None:
     (folder / "odd [1]").mkdir()
     (folder / "fine").symlink_to(folder / "odd [1]")
