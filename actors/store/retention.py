@@ -2,6 +2,9 @@
 
 Each piece is small enough that the file is locked for a fraction of a second. Deleted rows are counted in the table
 store.retention, in the transaction that deletes them.
+
+How old a row is, this host's clock alone does not decide: set ahead for a moment, as on a virtual machine that
+wakes, it would make all rows too old. Now is at most a day after the newest trade, by its exchange's own time.
 """
 
 import secrets
@@ -12,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 import duckdb
 from msgspec import Struct
 
+from actors.model.ticks import TICKS
 from actors.settings import StoreSettings
 from actors.sink.sink import Notice, Retained
 from actors.store.archive import Archive
@@ -24,6 +28,7 @@ from actors.store.tables import BATCH
 from actors.store.views import SCHEMA
 
 _MINUTE_US = 60_000_000
+AHEAD_US = DAY_US  # of the newest trade: within a day of keep_days a wrong clock does no harm
 
 _LEDGER = f"{SCHEMA}.retention"
 # One row per table and day: `word` and `parts` name the archive files of the next piece, `rows` were deleted.
@@ -88,15 +93,16 @@ class Retention:
 
     def step(self, now_us: int, shipped_through: int | None = None) -> Retained:
         """Archives and deletes one piece of the oldest day that is too old; no row of a batch above
-        `shipped_through`, if there is a lake that needs them.
+        `shipped_through`, if there is a lake that needs them. `now_us` is this host's clock.
 
         Raises DatabaseLocked (nothing was done, or archived and not deleted yet: both are safe), FileDamaged,
         FileTrouble, ArchiveWrong, OSError and duckdb.Error.
         """
-        before_us = (now_us // DAY_US - self._keep_days) * DAY_US
         began = time.monotonic()
         with self._duck.opened() as con:
             state = self._check(con)
+            believed_us = _believed(con, now_us)
+            before_us = (believed_us // DAY_US - self._keep_days) * DAY_US
             piece = _oldest(con, before_us, self._rows_max, shipped_through)
             if piece is None:
                 return Retained(locked_s=time.monotonic() - began)
@@ -175,6 +181,20 @@ def _shipped(through: int | None) -> str:
 
 def _deletable(table: str, through: int | None) -> str:
     return f"(SELECT * FROM {SCHEMA}.{table} WHERE {_shipped(through)})"
+
+
+def _believed(con: duckdb.DuckDBPyConnection, now_us: int) -> int:
+    """The time now: this host's, but at most AHEAD_US after the newest merged trade by its exchange's time. 0, at
+    which nothing is old, if no exchange has sent a time.
+    """
+    merged = f"FROM {SCHEMA}.{TICKS.name}"
+    # Nearly always true, and DuckDB reads one block for it; the newest of all it finds by reading the whole column.
+    if con.execute(
+        f"SELECT 1 {merged} WHERE timestamp >= make_timestamptz({now_us - AHEAD_US:d}) LIMIT 1"
+    ).fetchone():
+        return now_us
+    row = con.execute(f"SELECT epoch_us(max(timestamp)) {merged}").fetchone()
+    return 0 if row is None or row[0] is None else int(row[0]) + AHEAD_US
 
 
 def _oldest(con: duckdb.DuckDBPyConnection, before_us: int, rows_max: int, shipped: int | None) -> Piece | None:

@@ -102,7 +102,7 @@ def test_whole_days_older_than_keep_days_leave_every_table_and_younger_ones_stay
 
 
 def test_what_coverage_stands_on_never_leaves(tmp_path: Path) -> None:
-    recorded(settings(tmp_path), 5)
+    recorded(settings(tmp_path), 5, 0)
     with duckdb.connect(tmp_path / "ticks.duckdb") as con:
         con.execute("INSERT INTO store.feeds BY NAME SELECT TIMESTAMPTZ '2020-01-01' AS \"at\", 'started' AS event")
         con.execute("INSERT INTO store.gap_states BY NAME SELECT TIMESTAMPTZ '2020-01-01' AS \"at\", 'a' AS gap_id")
@@ -111,7 +111,7 @@ def test_what_coverage_stands_on_never_leaves(tmp_path: Path) -> None:
         kept = ask(
             tmp_path / "ticks.duckdb", "SELECT (FROM (SELECT count(*) FROM feeds)), count(*) FROM gap_states"
         )
-        assert kept == [(1, 1)] and ids(tmp_path / "ticks.duckdb") == []
+        assert kept == [(1, 1)] and len(ids(tmp_path / "ticks.duckdb")) == 6
 
 
 def test_nothing_leaves_by_default(tmp_path: Path) -> None:
@@ -121,11 +121,38 @@ def test_nothing_leaves_by_default(tmp_path: Path) -> None:
 
 def test_a_tick_without_a_time_of_the_exchange_is_as_old_as_its_receipt(tmp_path: Path) -> None:
     configured = settings(tmp_path, keep_days=2)
-    recorded(settings(tmp_path), 3, 2, ticks=10)
-    assert ask(configured.path, "SELECT count(*) FROM ticks WHERE timestamp IS NULL") == [(4,)]
+    recorded(settings(tmp_path), 3, 2, 0, ticks=10)
+    assert ask(configured.path, "SELECT count(*) FROM ticks WHERE timestamp IS NULL") == [(6,)]
     with store(configured) as made:
         retain(made)
-        assert ask(configured.path, "SELECT count(*), count(timestamp) FROM ticks") == [(10, 8)]
+        assert ask(configured.path, "SELECT count(*), count(timestamp) FROM ticks") == [(20, 16)]
+
+
+def test_a_clock_that_is_ahead_for_a_moment_deletes_nothing_that_trades_do_not_call_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A virtual machine wakes with a wrong clock, which is put right a minute later."""
+    configured = settings(tmp_path, keep_days=30)
+    everything = recorded(settings(tmp_path), 40, 20, 0)
+    real_ns = time.time_ns
+    with store(configured) as made:
+        monkeypatch.setattr(time, "time_ns", lambda: real_ns() + 400 * DAY_NS)
+        retain(made)
+        assert [table for table in TABLES for _ in ask(configured.path, f"FROM {table}")] != []
+        assert len(ids(configured.path)) == len(everything) - 6
+        monkeypatch.setattr(time, "time_ns", lambda: real_ns() - 400 * DAY_NS)
+        retain(made)
+        assert len(ids(configured.path)) == len(everything) - 6
+
+
+def test_where_no_exchange_has_sent_a_time_nothing_is_deleted(tmp_path: Path) -> None:
+    """Then only this host's clock knows how old anything is."""
+    everything = recorded(settings(tmp_path), 5, 0)
+    with duckdb.connect(tmp_path / "ticks.duckdb") as con:
+        con.execute("UPDATE store.ticks SET timestamp = NULL")
+    with store(settings(tmp_path, keep_days=2)) as made:
+        assert [step.rows for step in retain(made)] == [0]
+        assert ids(tmp_path / "ticks.duckdb") == everything
 
 
 def test_what_leaves_is_in_the_archive_first_value_by_value(tmp_path: Path) -> None:
@@ -150,13 +177,13 @@ def test_what_leaves_is_in_the_archive_first_value_by_value(tmp_path: Path) -> N
 def test_rows_that_come_late_for_an_archived_day_are_added_to_it(tmp_path: Path) -> None:
     folder = tmp_path / "archive"
     configured = settings(tmp_path, keep_days=2, archive_dir=folder)
-    recorded(settings(tmp_path), 5)
+    today = recorded(settings(tmp_path), 5, 0)[6:]
     with store(configured) as made:
         retain(made)
         write(made, 2, at_ns=ago(5), ticks=3)
         retain(made)
         assert len(archived(folder)) == len(set(archived(folder))) == 12
-        assert ids(configured.path) == []
+        assert ids(configured.path) == today
         assert [notice.detail["rows"] for notice in made.notices if notice.detail["table"] == "ticks"] == [6, 12]
 
 
@@ -167,6 +194,7 @@ def test_two_recordings_may_share_an_archive(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         with store(settings(tmp_path / name, keep_days=2, archive_dir=folder)) as made:
             write(made, at_ns=ago(5))
+            write(made, at_ns=ago(0))
             retain(made)
     assert len(archived(folder)) == 12
 
@@ -177,10 +205,12 @@ def test_a_day_of_many_rows_is_deleted_in_pieces_and_reported_once(tmp_path: Pat
     configured = settings(tmp_path, keep_days=2, archive_dir=folder)
     everything = recorded(settings(tmp_path), 5, ticks=400)
     with store(configured, limits=StoreLimits(retention_rows_max=100)) as made:
+        (number,) = write(made, at_ns=ago(0), ticks=3)
         steps = [step.rows for step in retain(made)]
         # 400 trades a second apart, 60 a minute: a piece is one minute, but for the last two, of 60 and 40.
         assert steps == [60] * 5 + [100, 1, 1, 1, 0]
-        assert archived(folder) == everything and ids(configured.path) == []
+        assert archived(folder) == everything
+        assert ids(configured.path) == [f"{number}-{index}" for index in range(3)]
         ticks = [notice.detail for notice in made.notices if notice.detail["table"] == "ticks"]
         assert [detail["rows"] for detail in ticks] == [400]
 
@@ -209,6 +239,7 @@ def test_of_what_a_lake_has_yet_to_get_no_row_leaves(tmp_path: Path, archive: bo
     configured = settings(tmp_path, keep_days=2, archive_dir=folder if archive else None)
     with store(settings(tmp_path)) as made:
         days = [write(made, at_ns=ago(day))[0] for day in (5, 5, 4)]
+        (today,) = write(made, at_ns=ago(0))
         made.merge()
     with duckdb.connect(configured.path) as con:
         for table in TABLES:
@@ -219,7 +250,10 @@ def test_of_what_a_lake_has_yet_to_get_no_row_leaves(tmp_path: Path, archive: bo
             made.ship_mark = mark
             steps = retain(made)
             for table in TABLES:
-                assert [number for (number,) in ask(configured.path, numbers.format(table))] == left, (mark, table)
+                assert [number for (number,) in ask(configured.path, numbers.format(table))] == [*left, today], (
+                    mark,
+                    table,
+                )
             assert sum(step.rows for step in steps) == 6 + 3
             assert [step.rows for step in retain(made)] == [0]  # nor does it try for ever
             kept = archived(folder) if archive else []
@@ -228,7 +262,7 @@ def test_of_what_a_lake_has_yet_to_get_no_row_leaves(tmp_path: Path, archive: bo
 
 def test_while_another_process_reads_the_file_no_day_is_deleted(tmp_path: Path) -> None:
     configured = settings(tmp_path, keep_days=2, archive_dir=tmp_path / "archive")
-    recorded(settings(tmp_path), 5)
+    recorded(settings(tmp_path), 5, 0)
     with store(configured) as made:
         made.merge()
         with subprocess.Popen(
@@ -240,14 +274,14 @@ def test_while_another_process_reads_the_file_no_day_is_deleted(tmp_path: Path) 
             assert reader.stdout is not None and reader.stdout.readline() == "held\n"
             assert made.retain() == Retained(more=True)
             reader.communicate("\n")
-        assert len(ids(configured.path)) == 6
+        assert len(ids(configured.path)) == 12
         assert made.retain().rows == 6
 
 
 def test_an_archive_that_cannot_be_written_keeps_everything_in_the_file(tmp_path: Path) -> None:
     (tmp_path / "archive").write_text("a file stands where the folder should be")
     configured = settings(tmp_path, keep_days=2, archive_dir=tmp_path / "archive")
-    everything = recorded(settings(tmp_path), 5)
+    everything = recorded(settings(tmp_path), 5, 0)
     with store(configured) as made:
         made.merge()
         with pytest.raises(OSError, match="archive"):
@@ -255,7 +289,7 @@ def test_an_archive_that_cannot_be_written_keeps_everything_in_the_file(tmp_path
         assert ids(configured.path) == everything
         (tmp_path / "archive").unlink()
         assert made.retain().rows == 6
-    assert archived(tmp_path / "archive") == everything
+    assert archived(tmp_path / "archive") == everything[:6]
 
 
 def test_an_archive_that_does_not_hold_what_was_written_keeps_everything_in_the_file(
@@ -269,7 +303,7 @@ def test_an_archive_that_does_not_hold_what_was_written_keeps_everything_in_the_
             path.with_name(f"{path.name}.less").rename(path)
 
     configured = settings(tmp_path, keep_days=2, archive_dir=tmp_path / "archive")
-    everything = recorded(settings(tmp_path), 5)
+    everything = recorded(settings(tmp_path), 5, 0)
     with store(configured, WatchedFiles(losing_rows)) as made:
         made.merge()
         with pytest.raises(ArchiveWrong, match="4 of 6 rows of ticks"):
@@ -364,7 +398,7 @@ async def test_the_merger_deletes_old_days_reports_it_in_events_and_survives_a_f
     tmp_path: Path,
 ) -> None:
     (tmp_path / "archive").write_text("a file stands where the folder should be")
-    recorded(settings(tmp_path), 5)
+    recorded(settings(tmp_path), 5, 0)
     configured = settings(tmp_path, keep_days=2, archive_dir=tmp_path / "archive", merge_interval_s=0.01)
     said: list[EventRow] = []
     with store(configured) as made:
@@ -378,7 +412,7 @@ async def test_the_merger_deletes_old_days_reports_it_in_events_and_survives_a_f
                 merger.retention.done(Retained(more=True))  # not to wait for the retry
                 await until(lambda: [row.event for row in said].count("retention") == 4)
         assert merger.locked_s > 0
-    assert ids(configured.path) == [] and len(archived(tmp_path / "archive")) == 6
+    assert len(ids(configured.path)) == len(archived(tmp_path / "archive")) == 6
 
 
 async def until(true: Callable[[], bool]) -> None:
