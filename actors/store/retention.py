@@ -5,6 +5,8 @@ store.retention, in the transaction that deletes them.
 
 How old a row is, this host's clock alone does not decide: set ahead for a moment, as on a virtual machine that
 wakes, it would make all rows too old. Now is at most a day after the newest trade, by its exchange's own time.
+
+The newest trades of a market that has no younger ones stay (see quiet).
 """
 
 import secrets
@@ -24,10 +26,12 @@ from actors.store.database import DuckFile
 from actors.store.filesystem import Files
 from actors.store.manifest import Entry
 from actors.store.partitions import DAY_US, TIMES, condition, moment, within
+from actors.store.quiet import HELD, QuietMarkets
 from actors.store.tables import BATCH
 from actors.store.views import SCHEMA
 
 _MINUTE_US = 60_000_000
+KEPT = (TICKS.name,)  # tables of which the newest rows stay
 AHEAD_US = DAY_US  # of the newest trade: within a day of keep_days a wrong clock does no harm
 
 _LEDGER = f"{SCHEMA}.retention"
@@ -53,9 +57,9 @@ class Piece(Struct, frozen=True):
     shipped_through: int | None
 
     @property
-    def source(self) -> str:
-        """SQL for the rows of the table that may be deleted, after FROM."""
-        return _deletable(self.table, self.shipped_through)
+    def selected(self) -> str:
+        """SELECT of its rows."""
+        return within(self.table, _deletable(self.table, self.shipped_through), *self.bounds)
 
     @property
     def date(self) -> str:
@@ -90,6 +94,13 @@ class Retention:
         self._rows_max, self._files = rows_max, files
         self._keep_days, self._duck, self._check, self._note = settings.keep_days, duck, check, note
         self._archive = Archive(settings.archive_dir, files) if settings.archive_dir else None
+        self._quiet = QuietMarkets()
+        self._reached_us: int | None = None  # earlier trades stay, as far as is known
+
+    def forget(self) -> None:
+        """To be called when the file may have become another one."""
+        self._quiet.forget()
+        self._reached_us = None
 
     def step(self, now_us: int, shipped_through: int | None = None) -> Retained:
         """Archives and deletes one piece of the oldest day that is too old; no row of a batch above
@@ -98,29 +109,63 @@ class Retention:
         Raises DatabaseLocked (nothing was done, or archived and not deleted yet: both are safe), FileDamaged,
         FileTrouble, ArchiveWrong, OSError and duckdb.Error.
         """
-        began = time.monotonic()
+        began, archive = time.monotonic(), self._archive
         with self._duck.opened() as con:
             state = self._check(con)
             believed_us = _believed(con, now_us)
             before_us = (believed_us // DAY_US - self._keep_days) * DAY_US
-            piece = _oldest(con, before_us, self._rows_max, shipped_through)
+            if before_us != self._quiet.before_us:
+                self.forget()
+            self._quiet.hold(con)
+            piece = self._oldest(con, before_us, shipped_through)
             if piece is None:
                 return Retained(locked_s=time.monotonic() - began)
-            name = _name(con, piece)
-            if self._archive is None:
+            covered = piece.table not in KEPT or self._quiet.covers(con, piece.selected, before_us)
+            name = _name(con, piece) if covered else ""
+            if covered and archive is None:
                 return self._delete(con, piece, state, began)
         locked_s = time.monotonic() - began
+        if not covered or archive is None:  # about once a day, or for a market that has been added to an old day
+            with self._duck.opened(read_only=True) as con:
+                self._quiet.look(con, before_us)
+            return self.step(now_us, shipped_through)
         # Others may read while the archive is written; only writers have to wait.
         with self._duck.opened(read_only=True) as con:
-            rows = within(piece.table, piece.source, *piece.bounds)
-            rows = f"SELECT * EXCLUDE ({BATCH}) FROM ({rows})"  # the columns of the views
-            archived = self._archive.keep(con, piece.table, rows, piece.date, name)
+            self._quiet.hold(con)
+            rows = f"SELECT * EXCLUDE ({BATCH}) FROM ({piece.selected})"  # the columns of the views
+            archived = archive.keep(con, piece.table, rows, piece.date, name)
         began = time.monotonic() - locked_s
         with self._duck.opened() as con:
             state = self._check(con)
+            self._quiet.hold(con)
             if archived != piece.rows:  # as below
                 return Retained(locked_s=time.monotonic() - began, more=True)
             return self._delete(con, piece, state, began)
+
+    def _oldest(self, con: duckdb.DuckDBPyConnection, before_us: int, shipped: int | None) -> Piece | None:
+        """The next piece to delete, None if all rows are recent enough, or must stay."""
+        for table in TIMES:
+            begins = [self._reached_us, None] if table in KEPT and self._reached_us is not None else [None]
+            for since_us in begins:
+                piece = self._oldest_of(con, table, (since_us, before_us), shipped)
+                if piece is not None:
+                    if table in KEPT:
+                        self._reached_us = piece.day * DAY_US
+                    return piece
+        return None
+
+    def _oldest_of(
+        self, con: duckdb.DuckDBPyConnection, table: str, bounds: tuple[int | None, int], shipped: int | None
+    ) -> Piece | None:
+        """Which trades must stay takes long to find out of all old ones: first it is looked on the oldest day."""
+        for source in (f"(SELECT * FROM {SCHEMA}.{table} WHERE {_shipped(shipped)})", _deletable(table, shipped)):
+            day = _first_day(con, table, source, *bounds)
+            if day is None:
+                return None
+            piece = _piece(con, table, day, self._rows_max, shipped)
+            if piece.rows:
+                return piece
+        return None
 
     def _delete(self, con: duckdb.DuckDBPyConnection, piece: Piece, state: Entry, began: float) -> Retained:
         """Writes the manifest first: a file with more rows than it says has lost nothing."""
@@ -163,8 +208,8 @@ def _delete(con: duckdb.DuckDBPyConnection, piece: Piece) -> None:
     """Deletes the piece and records its deletion; raises _Changed if its rows are not those counted."""
     deleted = 0
     for where in condition(piece.table, *piece.bounds):
-        kept = _shipped(piece.shipped_through)
-        row = con.execute(f"DELETE FROM {SCHEMA}.{piece.table} WHERE {where} AND {kept}").fetchone()
+        only = _may_leave(piece.table, piece.shipped_through)
+        row = con.execute(f"DELETE FROM {SCHEMA}.{piece.table} WHERE {where} AND {only}").fetchone()
         deleted += int(row[0]) if row else 0
     if deleted != piece.rows:
         raise _Changed
@@ -179,8 +224,13 @@ def _shipped(through: int | None) -> str:
     return "true" if through is None else f"({BATCH} IS NULL OR {BATCH} <= {through:d})"
 
 
+def _may_leave(table: str, through: int | None) -> str:
+    """SQL condition for rows that neither a lake nor a restart needs."""
+    return f"{_shipped(through)} AND NOT {HELD}" if table in KEPT else _shipped(through)
+
+
 def _deletable(table: str, through: int | None) -> str:
-    return f"(SELECT * FROM {SCHEMA}.{table} WHERE {_shipped(through)})"
+    return f"(SELECT * FROM {SCHEMA}.{table} WHERE {_may_leave(table, through)})"
 
 
 def _believed(con: duckdb.DuckDBPyConnection, now_us: int) -> int:
@@ -197,16 +247,12 @@ def _believed(con: duckdb.DuckDBPyConnection, now_us: int) -> int:
     return 0 if row is None or row[0] is None else int(row[0]) + AHEAD_US
 
 
-def _oldest(con: duckdb.DuckDBPyConnection, before_us: int, rows_max: int, shipped: int | None) -> Piece | None:
-    """The next piece to delete, None if all rows are recent enough."""
-    for table in TIMES:
-        source = _deletable(table, shipped)
-        row = con.execute(
-            f"SELECT epoch_us(min({moment(table)})) FROM ({within(table, source, None, before_us)})"
-        ).fetchone()
-        if row and row[0] is not None:
-            return _piece(con, table, int(row[0]) // DAY_US, rows_max, shipped)
-    return None
+def _first_day(
+    con: duckdb.DuckDBPyConnection, table: str, source: str, since_us: int | None, before_us: int
+) -> int | None:
+    rows = within(table, source, since_us, before_us)
+    row = con.execute(f"SELECT epoch_us(min({moment(table)})) FROM ({rows})").fetchone()
+    return None if row is None or row[0] is None else int(row[0]) // DAY_US
 
 
 def _piece(con: duckdb.DuckDBPyConnection, table: str, day: int, rows_max: int, shipped: int | None) -> Piece:

@@ -334,6 +334,7 @@ class Store:
         A tail that was created without the file gives it an id of its own: there may be another tail for the old
         id, where the file was copied from.
         """
+        self._retention.forget()
         owner, known = owner_of(con), self._tail.identity
         file_id = owner.store_id if owner else None
         wanted = known

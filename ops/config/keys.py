@@ -76,7 +76,10 @@ STORE = _keys(
         Whole(0, 1_000_000_000_000),
         "bytes of rejects stored for each exchange and UTC day; further rejects are only counted",
     ),
-    keep_days=Key(Whole(0, 36_500), "UTC days to keep; older days are deleted from the file; 0 keeps all"),
+    keep_days=Key(
+        Whole(0, 36_500),
+        "UTC days to keep; older ones are deleted from the file, but for the newest trades of quiet markets; 0: all",
+    ),
     archive_dir=Key(folder_name, "deleted days are first written to Parquet files in this folder", ""),
 )
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,11 @@ import duckdb
 import pytest
 import trio
 
-from actors.model.records import EventRow
+from actors.continuity.continuity import Continuity
+from actors.continuity.restore import read_states
+from actors.model.batch import Batch
+from actors.model.records import EventRow, FeedEvent, FeedRow
+from actors.model.ticks import Block, IdPromise
 from actors.settings import SinkLimits, StoreLimits, StoreSettings
 from actors.sink.merger import Merger
 from actors.sink.retention_schedule import LOOK_S, RETRY_S, RetentionSchedule
@@ -185,6 +190,107 @@ def test_rows_that_come_late_for_an_archived_day_are_added_to_it(tmp_path: Path)
         assert len(archived(folder)) == len(set(archived(folder))) == 12
         assert ids(configured.path) == today
         assert [notice.detail["rows"] for notice in made.notices if notice.detail["table"] == "ticks"] == [6, 12]
+
+
+def quiet(number: int, *trades: tuple[int, int | str], feeds: tuple[FeedRow, ...] = ()) -> Batch:
+    """A batch of trades of a market of its own, each with its time and id."""
+    block = Block("kraken")
+    for made_ns, trade_id in trades:
+        block.extend(["NANO/EUR"], [made_ns], [made_ns], ["1"], ["1"], ["buy"], [str(trade_id)], ["stream"])
+    return Batch(number, (block,), feeds=feeds)
+
+
+NANO = "(SELECT * FROM ticks WHERE symbol = 'NANO/EUR')"
+
+
+@pytest.mark.parametrize("archive", variants(True, False))
+def test_the_newest_trades_of_a_quiet_market_stay_until_younger_ones_come(tmp_path: Path, archive: bool) -> None:
+    """Of one moment all stay, and none is archived twice: neither while it stays, nor when it leaves."""
+    folder = tmp_path / "archive"
+    configured = settings(tmp_path, keep_days=2, archive_dir=folder if archive else None)
+    with store(configured) as made:
+        trades = (ago(6), 1), (ago(5), "b"), (ago(5) + 1000, "c"), (ago(5) + 1000, "d")
+        made.write(quiet(made.next_number(), *trades))
+        write(made, at_ns=ago(0))
+        assert [step.rows for step in retain(made)] == [1, 1, 0]
+        assert ids(configured.path, NANO) == ["c", "d"]
+        assert [step.rows for step in retain(made)] == [0]
+        made.write(quiet(made.next_number(), (ago(1), "e")))
+    with store(configured) as made:  # what is quiet is looked for once a day, and at a start
+        assert [step.rows for step in retain(made)] == [2, 0]
+        assert ids(configured.path, NANO) == ["e"] and len(ids(configured.path)) == 7
+        assert [step.rows for step in retain(made)] == [0]
+        assert "store_rows_missing" not in events(made)
+    if archive:
+        assert archived(folder) == ["1", "b", "c", "d"]
+
+
+def test_days_of_which_all_trades_stay_do_not_stop_later_days_from_leaving(tmp_path: Path) -> None:
+    configured = settings(tmp_path, keep_days=2)
+    recorded(settings(tmp_path), 4, 3, 0)
+    with store(configured) as made:
+        made.write(quiet(made.next_number(), (ago(9), 1)))
+        assert sum(step.rows for step in retain(made)) == 2 * (6 + 3)
+        made.write(quiet(made.next_number(), (ago(8), 2)))  # late, and not younger than two days
+        write(made, at_ns=ago(7))
+        assert sum(step.rows for step in retain(made)) == 6 + 3
+        assert ids(configured.path, NANO) == ["1", "2"] and len(ids(configured.path)) == 6 + 2
+    with store(configured) as made:
+        retain(made)
+        assert ids(configured.path, NANO) == ["2"]
+
+
+def test_a_quiet_market_that_appears_after_others_were_looked_for_keeps_its_newest_trade_too(
+    tmp_path: Path,
+) -> None:
+    configured = settings(tmp_path, keep_days=2)
+    recorded(settings(tmp_path), 4, 0)
+    with store(configured) as made:
+        assert sum(step.rows for step in retain(made)) == 6 + 3
+        made.write(quiet(made.next_number(), (ago(8), 1), (ago(3), 2)))  # from a history
+        assert sum(step.rows for step in retain(made)) == 1
+        assert ids(configured.path, NANO) == ["2"]
+
+
+def test_of_a_quiet_market_no_id_is_deleted_between_two_that_stay(tmp_path: Path) -> None:
+    """The highest id may be a little older than the newest trade; a hole between them would count as missing."""
+    with store(settings(tmp_path, keep_days=2)) as made:
+        times = (ago(4), ago(4) + 4000, ago(4) + 5000, ago(4) + 6000, ago(4) + 9000)
+        made.write(quiet(made.next_number(), *zip(times, (1, 3, 4, 5, 2), strict=True)))
+        write(made, at_ns=ago(0))
+        retain(made)
+        assert ids(tmp_path / "ticks.duckdb", NANO) == ["2", "3", "4", "5"]
+
+
+@pytest.mark.parametrize("promise", variants(IdPromise.CONTIGUOUS, IdPromise.INCREASING, IdPromise.OPAQUE))
+def test_after_a_restart_trades_of_a_quiet_market_that_have_left_are_not_taken_for_new(
+    tmp_path: Path, promise: IdPromise
+) -> None:
+    """What the exchange sends on subscribing is not stored and archived once more, nor does the gap of the downtime
+    begin before the newest trade.
+    """
+    folder = tmp_path / "archive"
+    configured = settings(tmp_path, keep_days=2, archive_dir=folder)
+    trades = [(ago(5) + index * 1000, 101 + index) for index in range(3)]
+    with store(configured) as made:
+        started = FeedRow(ago(9), "kraken", "NANO/EUR", FeedEvent.STARTED, "run")
+        first = FeedRow(trades[0][0], "kraken", "NANO/EUR", FeedEvent.FIRST, "run", "101", trades[0][0])
+        made.write(quiet(made.next_number(), *trades, feeds=(started, first)))
+        write(made, at_ns=ago(0))
+        retain(made)
+    for start in range(2):
+        with store(configured) as made:
+            made.merge()
+            markets = {"kraken": {"NANO/EUR": promise}}
+            (state,) = made.consult(partial(read_states, promises=markets, run_id=str(start)))["kraken"]
+            continuity = Continuity("kraken", markets["kraken"])
+            continuity.restore([state], ago(0))
+            (sent,) = quiet(1, *trades).blocks
+            continuity.deduplicator.admit(sent, 0, None, 0.0)
+            assert len(sent) == 0
+            assert {gap.from_ns for gap in continuity.take_gaps()} == {trades[-1][0]}
+            retain(made)
+        assert archived(folder) == ["101", "102"] and ids(configured.path, NANO) == ["103"]
 
 
 @pytest.mark.slow
