@@ -78,7 +78,7 @@ STORE = _keys(
     ),
     keep_days=Key(
         Whole(0, 36_500),
-        "UTC days to keep; older ones are deleted from the file, but for the newest trades of quiet markets; 0: all",
+        "UTC days to keep; older ones are deleted, but for the newest trades of quiet markets; 0 keeps all",
     ),
     archive_dir=Key(folder_name, "deleted days are first written to Parquet files in this folder", ""),
 )
