@@ -26,7 +26,7 @@ from actors.store.database import DuckFile
 from actors.store.filesystem import Files
 from actors.store.manifest import Entry
 from actors.store.partitions import DAY_US, TIMES, condition, moment, within
-from actors.store.quiet import HELD, QuietMarkets
+from actors.store.quiet import QuietMarkets, held
 from actors.store.tables import BATCH
 from actors.store.views import SCHEMA
 
@@ -59,7 +59,7 @@ class Piece(Struct, frozen=True):
     @property
     def selected(self) -> str:
         """SELECT of its rows."""
-        return within(self.table, _deletable(self.table, self.shipped_through), *self.bounds)
+        return within(self.table, _deletable(self.table, self.shipped_through, self.bounds), *self.bounds)
 
     @property
     def date(self) -> str:
@@ -158,7 +158,10 @@ class Retention:
         self, con: duckdb.DuckDBPyConnection, table: str, bounds: tuple[int | None, int], shipped: int | None
     ) -> Piece | None:
         """Which trades must stay takes long to find out of all old ones: first it is looked on the oldest day."""
-        for source in (f"(SELECT * FROM {SCHEMA}.{table} WHERE {_shipped(shipped)})", _deletable(table, shipped)):
+        for source in (
+            f"(SELECT * FROM {SCHEMA}.{table} WHERE {_shipped(shipped)})",
+            _deletable(table, shipped, bounds),
+        ):
             day = _first_day(con, table, source, *bounds)
             if day is None:
                 return None
@@ -208,7 +211,7 @@ def _delete(con: duckdb.DuckDBPyConnection, piece: Piece) -> None:
     """Deletes the piece and records its deletion; raises _Changed if its rows are not those counted."""
     deleted = 0
     for where in condition(piece.table, *piece.bounds):
-        only = _may_leave(piece.table, piece.shipped_through)
+        only = _may_leave(piece.table, piece.shipped_through, piece.bounds)
         row = con.execute(f"DELETE FROM {SCHEMA}.{piece.table} WHERE {where} AND {only}").fetchone()
         deleted += int(row[0]) if row else 0
     if deleted != piece.rows:
@@ -224,13 +227,13 @@ def _shipped(through: int | None) -> str:
     return "true" if through is None else f"({BATCH} IS NULL OR {BATCH} <= {through:d})"
 
 
-def _may_leave(table: str, through: int | None) -> str:
-    """SQL condition for rows that neither a lake nor a restart needs."""
-    return f"{_shipped(through)} AND NOT {HELD}" if table in KEPT else _shipped(through)
+def _may_leave(table: str, through: int | None, bounds: tuple[int | None, int]) -> str:
+    """SQL condition for rows, of a time within the bounds, that neither a lake nor a restart needs."""
+    return f"{_shipped(through)} AND NOT {held(*bounds)}" if table in KEPT else _shipped(through)
 
 
-def _deletable(table: str, through: int | None) -> str:
-    return f"(SELECT * FROM {SCHEMA}.{table} WHERE {_may_leave(table, through)})"
+def _deletable(table: str, through: int | None, bounds: tuple[int | None, int]) -> str:
+    return f"(SELECT * FROM {SCHEMA}.{table} WHERE {_may_leave(table, through, bounds)})"
 
 
 def _believed(con: duckdb.DuckDBPyConnection, now_us: int) -> int:
@@ -257,7 +260,7 @@ def _first_day(
 
 def _piece(con: duckdb.DuckDBPyConnection, table: str, day: int, rows_max: int, shipped: int | None) -> Piece:
     start = day * DAY_US
-    rows_of_day = within(table, _deletable(table, shipped), start, start + DAY_US)
+    rows_of_day = within(table, _deletable(table, shipped, (start, start + DAY_US)), start, start + DAY_US)
     minutes = con.execute(
         f"SELECT (epoch_us({moment(table)}) - {start}) // {_MINUTE_US} AS minute, count(*)"
         f" FROM ({rows_of_day}) GROUP BY ALL ORDER BY ALL"
