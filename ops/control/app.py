@@ -42,9 +42,10 @@ class ControlApp(Protocol):
     change_symbols, log_level, repair, repairs, dashboard, feeds, hand_over.
 
     Everything synchronous runs in the event loop and must be quick. A command may be cancelled if it takes longer
-    than `ControlLimits.command_s` or when the service stops; it continues if its client disconnects. Names come
-    from clients: look them up, never resolve them. Raise UnknownName, Refused or NotAvailable; anything else is a
-    bug of ours, logged and answered with 500.
+    than `ControlLimits.command_s` or when the service stops; it continues if its client disconnects. A cancelled
+    reload has to go on by itself: its client is answered that it does. Names come from clients: look them up, never
+    resolve them. Raise UnknownName, Refused or NotAvailable; anything else is a bug of ours, logged and answered
+    with 500.
     """
 
     capabilities: frozenset[str] = frozenset()

@@ -48,12 +48,14 @@ async def _command(route: Route, call: Call, request: Request, peer: Peer, comma
     log.info("control_command")
     with trio.move_on_after(command_s):
         return await route.handle(call)
-    log.warning("control_command_given_up", after_s=command_s)
-    raise Problem(
-        HTTPStatus.GATEWAY_TIMEOUT,
-        "command_timeout",
-        f"the command was not finished within {command_s:g} s and was cancelled; see the status",
-    )
+    if route.goes_on:
+        log.warning("control_command_goes_on", after_s=command_s)
+        what = "goes on; see the log of the service"
+    else:
+        log.warning("control_command_given_up", after_s=command_s)
+        what = "was cancelled; see the status"
+    detail = f"the command was not finished within {command_s:g} s and {what}"
+    raise Problem(HTTPStatus.GATEWAY_TIMEOUT, "command_timeout", detail)
 
 
 @contextmanager

@@ -36,11 +36,15 @@ class Call(Struct, frozen=True):
 
 
 class Route(Struct, frozen=True):
-    """The implementation of a path. A `command` changes something; `capability` "" is always offered."""
+    """The implementation of a path. A `command` changes something; `capability` "" is always offered.
+
+    `goes_on`: the app finishes the command although the call is cancelled.
+    """
 
     handle: Callable[[Call], Awaitable[Reply | Stream]]
     capability: str = ""
     command: bool = False
+    goes_on: bool = False
     query: frozenset[str] = frozenset()
 
     @property
@@ -239,7 +243,7 @@ ROUTES: Mapping[tuple[str, ...], Route] = {
     ("v1", "actors", NAME, "resume"): Route(_on_actor(lambda app, name: app.resume(name)), "resume", command=True),
     ("v1", "flush"): Route(_flush, "flush", command=True),
     ("v1", "merge"): Route(_merge, "merge", command=True),
-    ("v1", "reload"): Route(_reload, "reload", command=True),
+    ("v1", "reload"): Route(_reload, "reload", command=True, goes_on=True),
     ("v1", "exchanges", NAME, "symbols"): Route(_change_symbols, "change_symbols", command=True),
     ("v1", "exchanges", NAME, "repair"): Route(_repair, "repair", command=True),
     ("v1", "repairs"): Route(_repairs, "repairs"),

@@ -21,7 +21,7 @@ from ops.monitoring import status as report
 from ops.monitoring.dashboard.live import Dashboard
 from ops.monitoring.logs import set_level
 from ops.monitoring.redact import redact
-from ops.service.reload import apply_changes
+from ops.service.reload import AppliedInPart, apply_changes
 from ops.service.tap_watcher import TapWatcher
 from ops.terminal.suggestions import did_you_mean
 from ops.terminal.time_options import microseconds
@@ -90,7 +90,9 @@ class ServiceApp(ControlApp):
 
     def config(self) -> Mapping[str, object]:
         """The configuration in force, without the passwords and tokens that an address may contain."""
-        plain = {name: _plain(getattr(self._config, name)) for name in Config.__struct_fields__}
+        exchanges = {name: exchange.settings for name, exchange in self._pipeline.exchanges.items()}
+        in_force = msgspec.structs.replace(self._config, exchanges=exchanges)
+        plain = {name: _plain(getattr(in_force, name)) for name in Config.__struct_fields__}
         hidden = redact(plain)
         assert isinstance(hidden, dict)
         return hidden
@@ -163,7 +165,10 @@ class ServiceApp(ControlApp):
             raise Refused(f"{held}; what was recorded can be queried all the same") from held
 
     async def reload(self) -> Mapping[str, object]:
-        """Reads the configuration again; an invalid one changes nothing, and every mistake in it is reported."""
+        """Reads the configuration again; an invalid one changes nothing, and every mistake in it is reported.
+
+        If it is cancelled an exchange may be missing, until the next reload.
+        """
         try:
             new = load_config(self._config.source)
         except ConfigErrors as errors:
@@ -171,12 +176,13 @@ class ServiceApp(ControlApp):
         async with self._changing:
             self._must_run()
             try:
-                with _names():
-                    done = await apply_changes(self._pipeline, self._config, new)
+                done = await apply_changes(self._pipeline, self._config, new)
             except (ValueError, LookupError) as error:
                 raise Refused(f"nothing was changed: {describe(error)}") from error
-            # What could not be applied is still in force, and differs again at the next reload.
-            self._config = msgspec.structs.replace(self._config, exchanges=new.exchanges, log=new.log)
+            except AppliedInPart as error:
+                raise Refused(str(error)) from error
+            # What needs a restart is not in force, and differs again at the next reload.
+            self._config = msgspec.structs.replace(self._config, log=new.log)
             set_level(new.log.level)
         return done
 
@@ -197,8 +203,6 @@ class ServiceApp(ControlApp):
                     await recording.change(add, remove)
             except SymbolError as error:
                 raise Refused(f"nothing was changed: {error}") from error
-            exchanges = {**self._config.exchanges, exchange: recording.settings}
-            self._config = msgspec.structs.replace(self._config, exchanges=exchanges)
         begins = {
             one.split()[0].rstrip(":"): one for one in recording.selection.problems
         }  # with what they are about

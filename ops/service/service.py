@@ -77,6 +77,7 @@ class _App(ServiceApp):
         super().__init__(pipeline, config)
         self._watch, self._notifier = watch, notifier
         self.successor: HandOver | None = None
+        self.nursery: trio.Nursery | None = None  # runs what must not end with a client
         self.restarts = Restarts()
 
     def metrics(self) -> bytes:
@@ -92,11 +93,47 @@ class _App(ServiceApp):
         return self.successor.lines()
 
     async def reload(self) -> Mapping[str, object]:
+        """Goes on if it is cancelled, so that no exchange is left removed; its outcome is logged then."""
+        assert self.nursery is not None
+        outcome = _Outcome()
+        self.nursery.start_soon(self._reload, outcome)
+        try:
+            await outcome.there.wait()
+        except trio.Cancelled:
+            outcome.awaited = False
+            raise
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.done
+
+    async def _reload(self, outcome: "_Outcome") -> None:
         self._notifier.reloading()
         try:
-            return await super().reload()
+            outcome.done = await super().reload()
+        except Exception as error:  # noqa: BLE001 - raised in `reload`, or logged
+            outcome.error = error
         finally:
             self._notifier.ready()
+            outcome.there.set()
+        if not outcome.awaited:
+            outcome.log()
+
+
+class _Outcome:
+    """What has become of a reload, when it is there; `awaited` while its caller waits for it."""
+
+    def __init__(self) -> None:
+        self.there, self.awaited = trio.Event(), True
+        self.done: Mapping[str, object] = {}
+        self.error: Exception | None = None
+
+    def log(self) -> None:
+        if self.error is None:
+            _log.info("reloaded", **self.done)
+        elif isinstance(self.error, Refused):
+            _log.error("reload_refused", reason=str(self.error))
+        else:
+            _log.error("reload_failed", exc_info=self.error)
 
 
 async def run_service(
@@ -127,6 +164,7 @@ async def run_service(
         ended_by: list[BaseException] = []
         try:
             async with trio.open_nursery() as nursery:
+                app.nursery = nursery
                 nursery.start_soon(watch.run)
                 nursery.start_soon(read_authorities, list(config.exchanges.values()))
                 nursery.start_soon(notifier.watch, Progress(pipeline), partial(status_line, pipeline))
@@ -297,10 +335,12 @@ async def _heed_signals(
 async def _reload(app: ServiceApp, pipeline: Pipeline) -> None:
     while pipeline.state == "starting":  # noqa: ASYNC110 - seconds at most, and rare
         await trio.sleep(STARTED_POLL_S)
+    outcome = _Outcome()
     try:
-        _log.info("reloaded", **await app.reload())
-    except Refused as why:
-        _log.error("reload_refused", reason=str(why))
+        outcome.done = await app.reload()
+    except Exception as error:  # noqa: BLE001 - a reload ends no service
+        outcome.error = error
+    outcome.log()
 
 
 async def _stop_with_terminal(terminal: Terminal, stop: Callable[..., None]) -> None:

@@ -7,8 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 HOLD = """
-import sys, duckdb
-connection = duckdb.connect(sys.argv[1], read_only=len(sys.argv) > 2)
+import sys, time, duckdb
+until = time.monotonic() + 20
+while True:  # a service has it open for moments
+    try:
+        connection = duckdb.connect(sys.argv[1], read_only=len(sys.argv) > 2)
+        break
+    except duckdb.IOException:
+        if time.monotonic() > until:
+            raise
+        time.sleep(0.01)
 print("held", flush=True)
 sys.stdin.readline()
 connection.close()
