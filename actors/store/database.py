@@ -202,7 +202,7 @@ class DuckFile:
         self.created = self.store_id
 
     def consult(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        """The result of `question` on the views, beside other readers. Raises DatabaseLocked."""
+        """The result of `question` on the views, beside other readers. Raises DatabaseLocked and FileDamaged."""
         try:
             con = connect(self.path, self._limits, read_only=True)
         except duckdb.Error as error:  # other errors on opening are reported by the merge
@@ -213,6 +213,10 @@ class DuckFile:
             with suppress(TailMissing):  # the question may not need it; if it does, the views raise an error
                 reach(con, self.path)
             return question(con)
+        except duckdb.Error as error:
+            if damaged := _damaged(error, self._names):
+                raise damaged from error
+            raise
         finally:
             con.close()
 

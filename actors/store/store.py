@@ -10,6 +10,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -118,7 +119,7 @@ class Store:
         self.unreached = ""  # why other programs do not see the newest rows, if they do not
         self._next = 1
         self.newest = 0  # the newest batch in file and tail, by whichever process
-        self.released = False
+        self.released = True  # another process may have the store, until `start`
         self.notices: deque[Notice] = deque(maxlen=1000)
         # When rows were last stored before this start, according to the file system; 0 if there was no file.
         self.touched_ns = 0
@@ -423,8 +424,19 @@ class Store:
         return report
 
     def consult(self, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        """The result of `question` on the views. Raises DatabaseLocked. Not concurrently with `merge`."""
-        return self._duck.consult(question)
+        """The result of `question` on the views. Raises DatabaseLocked. Not concurrently with `merge`.
+
+        Damage that it meets is set aside, and a new file made at once: what waits for an answer, perhaps before any
+        merge, gets one at its next attempt. Only while the store is ours: the process that has it may be well.
+        """
+        try:
+            return self._duck.consult(question)
+        except FileDamaged as damaged:
+            if not self.released:
+                with suppress(DatabaseLocked, StoreTaken, duckdb.Error, *_TRANSIENT):  # left to the next merge
+                    self._set_damage_aside(damaged)
+                    self.merge(rows_max=0)
+            raise DatabaseLocked(self.path.name) from damaged
 
     # -- shipping -----------------------------------------------------------------------------------
 

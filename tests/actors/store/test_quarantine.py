@@ -29,6 +29,7 @@ from actors.store.store import Store
 from actors.store.tables import TABLES
 from tests.harness.amounts import amount, variants
 from tests.harness.paths import ROOT
+from tests.harness.rot import flip_one_bit
 from tests.harness.store_harness import batch, ids_in, memory_folder, never, reader, settings
 from tests.harness.store_reader import looking
 
@@ -156,6 +157,63 @@ def test_a_corrupt_file_is_set_aside_and_recording_continues(
     assert not again.finish(never).backlog
     assert ids_in(path) == {3: 1, 4: 1, 5: 1}
     again.close()
+
+
+def trades(con: duckdb.DuckDBPyConnection) -> list[tuple[str]]:
+    """All ids, read from the views as they are in a query of the service."""
+    return con.execute("SELECT trade_id FROM ticks ORDER BY ALL").fetchall()
+
+
+def test_a_block_that_a_query_of_the_service_cannot_read_has_the_file_set_aside_once(tmp_path: Path) -> None:
+    """A start opens and counts such a file without an error; the next query has its answer from a new one."""
+    one = started(tmp_path)
+    write(one, *range(10_000, 13_000))
+    one.merge()
+    one.merge()
+    write(one, 1)
+    one.close()
+    flip_one_bit(one.path)
+    damaged = one.path.read_bytes()
+
+    other = Store(settings(tmp_path))  # before its start: another process may record
+    with pytest.raises(DatabaseLocked):
+        other.consult(trades)
+    assert one.path.read_bytes() == damaged and not other.notices
+    other.start()
+    assert not other.notices
+    with pytest.raises(DatabaseLocked):
+        other.consult(trades)
+    (notice,) = other.notices
+    assert notice.event == "store_file_damaged" and notice.alarm and "3000" in str(notice.detail["rows"])
+    assert [str(p) for p in tmp_path.iterdir() if ".damaged-20" in p.name] == notice.detail["set_aside"]
+
+    assert other.consult(trades) == [("1",)]
+    write(other, 2)
+    assert not other.merge().backlog and len(other.notices) == 1
+    assert ids_in(other.path) == {1: 1, 2: 1}
+    other.close()
+
+
+def test_a_damaged_file_that_cannot_be_set_aside_is_no_error_of_the_query(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = started(tmp_path)
+    write(one, *range(10_000, 13_000))
+    one.merge()
+    flip_one_bit(one.path)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Files, "rename", refuse)
+        with pytest.raises(DatabaseLocked):
+            one.consult(trades)
+    assert not one.notices
+    with pytest.raises(DatabaseLocked):
+        one.consult(trades)
+    assert events(one) == ["store_file_damaged"]
+    one.close()
 
 
 def cut(data: bytes, at: int) -> bytes:
