@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 
 from ops.control.client import ControlClient
-from tests.harness.cli_process import COMMAND, PATIENCE_S, wait_for
+from tests.harness.cli_process import COMMAND, PATIENCE_S, running, wait_for
 from tests.harness.rot import flip_one_bit
 from tests.harness.service_process import QUICK, Sandbox, recording, sandbox
 
@@ -79,6 +79,23 @@ def test_a_reload_that_finds_the_damage_replaces_the_exchange_and_the_service_go
         assert process.wait(PATIENCE_S) == 0
     log = (tmp_path / "log").read_text()
     assert "reload_step_failed" not in log and log.count("store_file_damaged") == 1
+
+
+def test_a_process_takes_over_beside_a_file_of_which_one_bit_has_flipped(tmp_path: Path, sandbox: Sandbox) -> None:
+    """It leaves the file alone while it is the other's, and sets it aside when it has the store."""
+    with recording(tmp_path, sandbox.tables("binance"), store=QUICK.replace("0.5", "300")) as (service, process):
+        wait_for("ticks", lambda: service.stored("binance") > 500)
+        ControlClient(tmp_path / "ticks.duckdb.sock").post("/v1/merge")
+        flip_one_bit(tmp_path / "ticks.duckdb")
+        with running("run", "--take-over", folder=tmp_path) as successor:
+            assert process.wait(PATIENCE_S) == 0
+            assert len(set_aside(tmp_path)) == 1
+            service.wait_for_more("binance")
+            successor.send_signal(signal.SIGTERM)
+            assert successor.wait(PATIENCE_S) == 0
+    with duckdb.connect(tmp_path / "ticks.duckdb", read_only=True) as con:
+        again = con.execute("SELECT count(*) - count(DISTINCT (symbol, trade_id)) FROM ticks").fetchall()
+    assert again == [(0,)] and merged(tmp_path) > 0
 
 
 def test_an_unexpected_error_of_a_reload_is_logged_and_the_service_goes_on(
