@@ -351,6 +351,9 @@ class Pipeline:
                 exchanges = list(self.exchanges.values())
                 await self._restore(exchanges, time.time_ns(), self._give_up_at(), self.delivered())
                 known = True
+            if not known and not self.store.path.exists():  # set aside, and no new one could be made
+                await trio.sleep(LOCKED_RETRY_S)
+                await self._open_store()
         await self.go_on()
 
     def delivered(self) -> dict[str, set[str]]:
