@@ -182,6 +182,7 @@ RIGHT = {
     "TOML, see https://toml.io",
     '[exchanges.binance] with symbols = ["BTC/USDT"], and so on',
     "a DuckDB file, or a name that is free",
+    'another name, like "ticks.duckdb": …',
     'a DuckDB version like "v1.2.0", or "latest"',
     "a TOML file",
     "a TOML file in UTF-8",
