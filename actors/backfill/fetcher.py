@@ -130,14 +130,12 @@ def _parts(block: Block) -> Iterator[Block]:
 
     Rows of one time stay together: where ids do not identify trades, equal ones of one part are two trades.
     """
-    columns, times, start = block.lists(), block.exchange_ns, 0
+    times, start = block.exchange_ns, 0
     while start < len(times):
         end = start + PART_ROWS
         while end < len(times) and times[end] == times[end - 1]:
             end += 1
-        part = Block(block.exchange)
-        part.extend(*(column[start:end] for column in columns))
-        yield part
+        yield block.part(start, end)
         start = end
 
 

@@ -289,8 +289,7 @@ class Deduplicator:
 
     def _lose(self, block: Block, start: int) -> None:
         """Reports the rows from `start` on as lost: admitting them crashed, and some may count as stored."""
-        rows = Block(self.shared.exchange)
-        rows.extend(*(column[start:] for column in block.lists()))
+        rows = block.part(start)
         for gap in self._unstorable.gaps([rows], max(rows.received_ns, default=0)):
             self.trackers[gap.symbol].vanished(gap)
 

@@ -127,7 +127,7 @@ class Accumulator:
             outcome = decoder.read(messages, received, self._block)
         except Exception as error:  # noqa: BLE001 - raised again below, once the counts agree
             if len(messages) > 1:
-                self._block = _first(self._block, mark)
+                self._block = self._block.part(0, mark)
                 return self._take_each(messages, received, decoder, decoded)
             crash = error
         else:
@@ -137,7 +137,7 @@ class Accumulator:
             except Exception as error:  # noqa: BLE001 - likewise
                 crash = error
         if crash is not None:
-            self._block = _first(self._block, mark)
+            self._block = self._block.part(0, mark)
             outcome = self._crashed(messages, received, crash)
         self._leave_waiting(messages, received, outcome.messages)
         self._account.bytes += size - self._waiting_bytes
@@ -201,12 +201,12 @@ class Accumulator:
     def _take_held(self, read: "_Read", session: int, markets: Mapping[str, str]) -> Awaitable[None] | None:
         """Admits and counts what was kept; what this returns is to be awaited before the next."""
         mark, outcome = len(self._block), read.outcome
-        _append(self._block, read.block)
+        self._block.extend(*read.block.lists())
         duplicates = 0
         try:
             duplicates = self._admit(outcome, mark, session)
         except Exception as error:  # noqa: BLE001 - a bug of ours costs these messages, whose bytes are gone, no more
-            self._block = _first(self._block, mark)
+            self._block = self._block.part(0, mark)
             outcome = self._crashed([b""] * read.frames, [read.last_ns] * read.frames, error)
         self._account.bytes += read.size
         self._account.read(read.frames, read.last_ns, outcome.ticks, len(outcome.rejects), self._block, duplicates)
@@ -348,7 +348,7 @@ class Accumulator:
     def _take_back(self, chunk: Chunk) -> None:
         newer, self._block = self._block, chunk.block
         if len(newer):
-            _append(self._block, newer)
+            self._block.extend(*newer.lists())
         self._rejects = [*chunk.rejects, *self._rejects]
         self._evidence_rows += reject_rows(chunk.rejects)
         self._measure()
@@ -415,14 +415,3 @@ def rejected(exchange: str, refused: Refused) -> Reject:
         }
     )
     return Reject(row.received_ns, exchange, refused.symbol, refused.reason, refused.detail, payload, len(payload))
-
-
-def _append(block: Block, more: Block, rows: int | None = None) -> None:
-    """Appends the first `rows` of `more`, or all."""
-    block.extend(*(column[:rows] for column in more.lists()))
-
-
-def _first(block: Block, rows: int) -> Block:
-    kept = Block(block.exchange)
-    _append(kept, block, rows)
-    return kept

@@ -158,6 +158,12 @@ class Block(_Ticks):
         for into, values in zip(_lists(self), _with_fills(columns), strict=True):
             into += values
 
+    def part(self, start: int, end: int | None = None) -> "Block":
+        """A copy of the rows from `start` up to `end`, excluded, or to the last."""
+        part = Block(self.exchange)
+        part.extend(*(column[start:end] for column in _lists(self)))
+        return part
+
     def take(self, *columns: Any) -> None:
         """As `extend`, of different lists that are handed over for good: an empty block keeps the lists themselves,
         because to copy them would touch all values again."""
