@@ -55,7 +55,9 @@ class Delivery:
         """
         fetched = len(block)
         self._continuity.deduplicator.has_off_book |= OFF_BOOK in block.source
-        if snapshot is None:
+        if self._continuity.deduplicator.composite(block.symbol[0]):
+            copies = await self._admit_twins(block, by_file=snapshot is not None)
+        elif snapshot is None:
             copies = await self._admit(block)
         else:
             copies = await self._admit_by_file(block, snapshot)
@@ -68,10 +70,7 @@ class Delivery:
     async def _admit(self, block: Block) -> int:
         """Removes copies; returns their number. What continuity may have forgotten is looked up in the file."""
         symbol, known = block.symbol[0], _NOT_LOOKED_UP
-        if self._continuity.deduplicator.composite(symbol):
-            await self.settle()
-            known = await self._stored_trades.twins(symbol, block, self._continuity.promises[symbol])
-        elif not self._continuity.counts(symbol) or self._continuity.doubts(symbol):
+        if not self._continuity.counts(symbol) or self._continuity.doubts(symbol):
             await self.settle()  # what was on its way is stored by now
             known = Known(await self._stored_trades.stored(symbol, block))
         return admit(self._continuity, block, 0, known=known)
@@ -79,12 +78,6 @@ class Delivery:
     async def _admit_by_file(self, block: Block, snapshot: Snapshot) -> int:
         """The same, by what the file has; continuity knows what is on its way to it."""
         symbol, deduplicator = block.symbol[0], self._continuity.deduplicator
-        if deduplicator.composite(symbol):
-            remembered = deduplicator.remembered_twins(block)
-            await self.settle()
-            promise = deduplicator.promises[symbol]
-            twins = await self._stored_trades.twins(symbol, block, promise, remembered)
-            return admit(self._continuity, block, 0, known=twins)
         stored = await self._stored_trades.stored(symbol, block)
         deleted: set[str] = set()
         if doubtful := deduplicator.remembered(block) - stored:
@@ -92,6 +85,15 @@ class Delivery:
             stored = await self._stored_trades.stored(symbol, block)
             deleted = doubtful - stored
         return deduplicator.admit_again(block, snapshot, stored, trio.current_time(), gone=deleted)
+
+    async def _admit_twins(self, block: Block, *, by_file: bool) -> int:
+        """The same for either, where ids do not identify trades: the file shows how many of each are stored."""
+        symbol, deduplicator = block.symbol[0], self._continuity.deduplicator
+        remembered = deduplicator.remembered_twins(block) if by_file else set()
+        await self.settle()
+        promise = deduplicator.promises[symbol]
+        twins = await self._stored_trades.twins(symbol, block, promise, remembered)
+        return admit(self._continuity, block, 0, known=twins)
 
     def reject(self, reject: Reject) -> None:
         """Adds a reject for an invalid row of the history to the next batch."""
