@@ -157,9 +157,9 @@ class StoreLimits(Struct, frozen=True, kw_only=True):
     open, and after `keep_max_s` in any case.
     """
 
-    # Merged at once. A row costs 2.6 us of CPU, so this locks the database for 0.3 s, twice that on a full core;
-    # smaller parts cost more in all: 5.4 s for a million rows in parts of 50,000, 2.7 s in parts of 100,000.
-    merge_rows_max: int = 100_000
+    # Merged at once. A row costs 1.1 us of CPU, so this locks the database for 0.25 s, two to three times that on a
+    # full core. Parts smaller than a row group of DuckDB cost more in all: 1.9 us a row in parts of 100,000.
+    merge_rows_max: int = 200_000
     compact_width: int = 16
     compact_rows_max: int = 8_000_000  # rows of a segment (200 MB); joining larger ones would take too long
     hide_s: float = 10.0

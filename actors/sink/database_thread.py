@@ -11,7 +11,7 @@ from supervisor import Context
 T = TypeVar("T")
 
 PROGRESS_S = 2.0  # how often a long call is reported as progress
-UPKEEP_SHARE = 0.1  # the part of a full core that upkeep takes
+UPKEEP_SHARE = 0.07  # the part of a full core that upkeep takes
 CONTENDED = 1.5  # a call that takes so many times its processor time has waited for others, or for the disk
 
 

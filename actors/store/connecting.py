@@ -14,6 +14,7 @@ import duckdb
 from msgspec import Struct
 
 MEMORY = ":memory:"
+JOINS_MAX = 3  # times that a checkpoint joins row groups which are not full; each rewrites up to three full ones
 
 
 class Limits(Struct, frozen=True):
@@ -43,6 +44,7 @@ def connect(
     config: dict[str, str | bool | int | float | list[str]] = {
         "threads": limits.threads,
         "async_threads": limits.threads,  # for files on the network; DuckDB would start 8 for each database
+        "max_vacuum_tasks": JOINS_MAX,
         "memory_limit": limits.memory,
         "temp_directory": str(limits.spill),
     }

@@ -52,6 +52,12 @@ _REFUSED = re.compile(r"newer version of duckdb|encrypted|crypto", re.IGNORECASE
 _WAL = re.compile(r"replaying wal|corrupt wal", re.IGNORECASE)
 
 
+# A checkpoint joins row groups that are not full, and rewrites them. Small merges need that: each adds a row group
+# to each table. Large ones write row groups that may stay as they are; only the small tables need it, now and then.
+ROW_GROUP = 122_880  # rows of DuckDB's full one
+JOINED_EVERY = 16  # merges of more rows
+
+
 class FileDamaged(Exception):
     """The file exists and DuckDB cannot read it; with `wal`, only its write-ahead log is unreadable."""
 
@@ -138,6 +144,7 @@ class DuckFile:
         self._cut_off = (0, 0)  # a length to which DuckDB itself has cut the file, and the length it counts
         self._limits = service_limits(path, settings.memory_limit, "file")
         self._storage_version = settings.storage_version
+        self._merges = 0
 
     @contextmanager
     def opened(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -311,14 +318,19 @@ class DuckFile:
         Returns the rows of each table afterwards. After an error the file holds none of it, or all (a commit can
         succeed and the checkpoint after it fail): read the watermark before retrying.
         """
+        rows = 0  # of the largest table
         with transaction(con):
             for table in TABLES:
                 paths = segments.get(table.name)
                 if paths:
                     # By name: a column added by a migration is the last one.
                     into = f"{SCHEMA}.{table.name} ({table.names}, {BATCH})"
-                    con.execute(f"INSERT INTO {into} {numbered(table.names, paths)}")
+                    row = con.execute(f"INSERT INTO {into} {numbered(table.names, paths)}").fetchone()
+                    rows = max(rows, row[0] if row else 0)
             con.execute(f"UPDATE {SCHEMA}.watermark SET merged_through = ?", [through])
+            self._merges += 1
+            if rows >= ROW_GROUP and self._merges % JOINED_EVERY:
+                con.execute("SET max_vacuum_tasks = 0")
             self._files.crash_point("merge.inserted")
         self._files.crash_point("merge.committed")
         con.execute("CHECKPOINT")
