@@ -1,5 +1,6 @@
 """OKX v5: spot, swaps, futures and options; `trades` (one row a taker order and price) or `trades-all`."""
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -131,6 +132,7 @@ def trades(frames: Sequence[bytes]) -> Trades:
     )
 
 
+@functools.lru_cache(maxsize=1024)  # nearly all are "1"
 def _fills(count: str) -> int:
     if not (count.isascii() and count.isdecimal() and 0 < len(count) <= 9 and int(count)):
         raise FieldError(Reason.BAD_TYPE, f"count is {count[:60]!r}, no positive whole number")
