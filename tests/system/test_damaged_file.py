@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import duckdb
+import pytest
 
 from ops.control.client import ControlClient
 from tests.harness.cli_process import COMMAND, PATIENCE_S, running, wait_for
@@ -81,6 +82,7 @@ def test_a_reload_that_finds_the_damage_replaces_the_exchange_and_the_service_go
     assert "reload_step_failed" not in log and log.count("store_file_damaged") == 1
 
 
+@pytest.mark.slow  # the start and the reload above meet the same damage
 def test_a_process_takes_over_beside_a_file_of_which_one_bit_has_flipped(tmp_path: Path, sandbox: Sandbox) -> None:
     """It leaves the file alone while it is the other's, and sets it aside when it has the store."""
     with recording(tmp_path, sandbox.tables("binance"), store=QUICK.replace("0.5", "300")) as (service, process):

@@ -9,6 +9,7 @@ import duckdb
 import pytest
 
 from ops.terminal.exit_codes import CONFIGURATION, OK
+from tests.harness.amounts import variants
 from tests.harness.cli_process import tickwarden
 
 CONFIG = (
@@ -38,12 +39,13 @@ def other_storage(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("make", "said"),
-    [
+    variants(
         (lite, "an SQLite database"),
+        (other_storage, "storage_version"),
         (lambda path: path.write_text("a shopping list"), "not a DuckDB file"),
         (lambda path: path.write_bytes(b"PAR1" + bytes(100)), "a Parquet file"),
-        (other_storage, "storage_version"),
-    ],
+        kept=2,
+    ),
 )
 def test_a_file_of_something_else_is_refused_and_stays_as_it_is(
     make: Callable[[Path], object], said: str, tmp_path: Path
@@ -59,7 +61,7 @@ def test_a_file_of_something_else_is_refused_and_stays_as_it_is(
 
 
 @pytest.mark.parametrize(
-    ("make", "said"), [(os.mkfifo, "a pipe"), (Path.mkdir, "a folder"), (lambda path: None, "a device")]
+    ("make", "said"), variants((os.mkfifo, "a pipe"), (Path.mkdir, "a folder"), (lambda path: None, "a device"))
 )
 def test_what_is_no_file_is_refused_at_once(make: Callable[[Path], object], said: str, tmp_path: Path) -> None:
     make(tmp_path / "t.duckdb")

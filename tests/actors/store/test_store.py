@@ -66,20 +66,23 @@ def test_a_batch_is_seen_by_another_process_as_soon_as_write_has_returned(one: S
         assert other.ids() == {1: 1, 2: 1, 3: 1}
 
 
-@pytest.mark.parametrize(("row_group", "most"), [(1, database.JOINED_EVERY), (database.ROW_GROUP, 1)])
 def test_row_groups_are_joined_by_small_merges_and_seldom_by_large_ones(
-    one: Store, monkeypatch: pytest.MonkeyPatch, row_group: int, most: int
+    one: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rewriting them takes longer than a large merge; not to do so would split the small tables ever further."""
-    monkeypatch.setattr(database, "ROW_GROUP", row_group)
-    found = list[int]()
-    for n in range(2 * database.JOINED_EVERY):
-        write(one, n)
-        one.merge()
+
+    def groups_after(merges: range) -> tuple[int, ...] | None:
+        for number in merges:
+            write(one, number)
+            one.merge()
         with duckdb.connect(str(one.path), read_only=True) as con:
-            groups = "SELECT count(DISTINCT row_group_id) FROM pragma_storage_info('store.ticks')"
-            found += con.execute(groups).fetchone() or ()
-    assert max(found) == most
+            counted = "SELECT count(DISTINCT row_group_id) FROM pragma_storage_info('store.ticks')"
+            return con.execute(counted).fetchone()
+
+    assert groups_after(range(3)) == (1,)
+    monkeypatch.setattr(database, "ROW_GROUP", 1)
+    assert groups_after(range(3, database.JOINED_EVERY - 1)) == (database.JOINED_EVERY - 3,)
+    assert groups_after(range(database.JOINED_EVERY - 1, database.JOINED_EVERY)) == (1,)
 
 
 def test_a_tail_that_is_read_once_gives_the_rows_that_the_view_gives(one: Store) -> None:
