@@ -127,23 +127,26 @@ class Supervisor:
             self._names.difference_update(row.name for row in branch.snapshot())
 
     async def restart(self, name: str) -> None:
-        """Stops a child and starts it at once, from whatever state; its failures no longer count."""
+        """Stops a child and starts it at once, from whatever state; its failures no longer count.
+
+        As all commands, it raises UnknownActorError, and RuntimeError for a child that is stopping for good.
+        """
         owner, child = self._find(name)
-        owner._refuse_while_closing()
+        owner._refuse_while_stopping(child)
         child.restart()
         await owner._carry_out(child)
 
     async def pause(self, name: str) -> None:
         """Stops a child until `resume` or `restart`."""
         owner, child = self._find(name)
-        owner._refuse_while_closing()
+        owner._refuse_while_stopping(child)
         child.pause()
         await owner._carry_out(child)
 
     async def resume(self, name: str) -> None:
         """Starts a paused child; does nothing for any other."""
         owner, child = self._find(name)
-        owner._refuse_while_closing()
+        owner._refuse_while_stopping(child)
         if child.desired is DesiredState.PAUSE:
             child.resume()
             await owner._carry_out(child)
@@ -193,7 +196,7 @@ class Supervisor:
         await self._group.supervise()
 
     def _new_child(self, spec: ChildSpec, on_asked: Callable[[DesiredState], None] | None = None) -> Child:
-        self._refuse_while_closing()
+        self._refuse_while_stopping()
         if spec.name in self._names:
             raise ValueError(f"there is an actor named {spec.name} already")
         parent = self.name if self._above is not None else None
@@ -224,9 +227,12 @@ class Supervisor:
                 continue
         raise UnknownActorError(f"there is no actor named {name!r}")
 
-    def _refuse_while_closing(self) -> None:
+    def _refuse_while_stopping(self, child: Child | None = None) -> None:
+        """Nothing else can be wanted of what stops for good: who stops it waits until it is gone."""
         if self._group.closing is DesiredState.STOP:
             raise RuntimeError(f"{self.name} is stopping")
+        if child is not None and child.desired is DesiredState.STOP:
+            raise RuntimeError(f"{child.spec.name} is stopping")
 
     def _emit(self, event: Event) -> None:
         try:

@@ -123,31 +123,38 @@ class ConnectionPool:
         """
         self._give_up(gone)  # before anything waits: a session that begins meanwhile does not deliver them either
         async with self._changing:
+            # A cancellation halfway would leave markets whose connection has ended to nobody.
+            with trio.CancelScope(shield=True):
+                await self._change(new, gone, delisted=delisted)
+
+    async def _change(self, new: Sequence[Market], gone: set[str], *, delisted: bool) -> None:
+        dialect = self._dialect
+        changes_open = dialect.unsubscribe_text is not None or dialect.request_replaces
+        replacing = {one for pair in self._replacements for one in (pair.old, pair.new)}
+        wanted = {market.symbol: market for market in new}
+        moved = wanted.keys() & {market.symbol for one in self.connections for market in one.spec.markets}
+        for connection in list(self.connections):
             if self._retired:
                 return
-            dialect = self._dialect
-            changes_open = dialect.unsubscribe_text is not None or dialect.request_replaces
-            replacing = {one for pair in self._replacements for one in (pair.old, pair.new)}
-            wanted = {market.symbol: market for market in new}
-            moved = wanted.keys() & {market.symbol for one in self.connections for market in one.spec.markets}
-            for connection in list(self.connections):
-                kept = [market for market in connection.spec.markets if market.symbol not in gone]
-                stays = moved.isdisjoint(market.symbol for market in kept)
-                if stays and len(kept) == len(connection.spec.markets):
-                    continue
-                if stays and kept and (delisted or (changes_open and connection not in replacing)):
-                    connection.drop(gone, silently=delisted)
-                    continue
-                for market in kept:
-                    wanted.setdefault(market.symbol, market)
-                await self._end(connection)
-            # A stateful decoder knows only the markets for which it was created.
-            if changes_open and dialect.decoder is None and not dialect.bad_symbol_closes:
-                open_ones = [connection for connection in self.connections if connection not in replacing]
-                wanted = self._add_to_open(open_ones, wanted)
-            for connection in self._build(list(wanted.values())):
-                self.connections.append(connection)
-                await self._start(connection)
+            kept = [market for market in connection.spec.markets if market.symbol not in gone]
+            stays = moved.isdisjoint(market.symbol for market in kept)
+            if stays and len(kept) == len(connection.spec.markets):
+                continue
+            if stays and kept and (delisted or (changes_open and connection not in replacing)):
+                connection.drop(gone, silently=delisted)
+                continue
+            for market in kept:
+                wanted.setdefault(market.symbol, market)
+            await self._end(connection)
+        if self._retired:
+            return
+        # A stateful decoder knows only the markets for which it was created.
+        if changes_open and dialect.decoder is None and not dialect.bad_symbol_closes:
+            open_ones = [connection for connection in self.connections if connection not in replacing]
+            wanted = self._add_to_open(open_ones, wanted)
+        for connection in self._build(list(wanted.values())):
+            self.connections.append(connection)
+            await self._start(connection)
 
     def _add_to_open(self, connections: Sequence[Connection], wanted: Mapping[str, Market]) -> dict[str, Market]:
         """Adds markets to open connections of their endpoint that have room; returns those without one."""

@@ -332,6 +332,19 @@ async def test_a_command_to_an_unknown_actor_is_refused(autojump_clock: object, 
             await getattr(root, command)("ghost")
 
 
+async def test_a_child_that_stops_for_good_takes_no_other_command(autojump_clock: object) -> None:
+    """It would live on, and who stops it would wait for ever."""
+    async with trio.open_nursery() as nursery, Supervisor("root", on_event=Record()) as root:
+        await root.start(ChildSpec("a", deaf, stop_s=5))
+        nursery.start_soon(root.stop_child, "a")
+        await trio.sleep(1)
+        for command in (root.restart, root.pause, root.resume):
+            with pytest.raises(RuntimeError, match="a is stopping"):
+                await command("a")
+        await trio.sleep(5)
+        assert not root.snapshot()
+
+
 async def test_commands_during_the_final_stop_are_refused(autojump_clock: object) -> None:
     refused: list[str] = []
 

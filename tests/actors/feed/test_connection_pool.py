@@ -371,6 +371,39 @@ async def test_a_market_stays_removed_if_its_connection_is_renewed_while_another
     assert recordings(recorder, "ETH/USDT") == [FeedEvent.STARTED, FeedEvent.STOPPED]
 
 
+async def test_a_change_that_is_cancelled_while_a_connection_ends_leaves_no_market_to_nobody(
+    autojump_clock: MockClock,
+) -> None:
+    """A command over the control socket has only so much time."""
+    venue = Venue()
+    async with recorded(venue, *BOTH, changes={"unsubscribe_text": None}) as recorder:
+        client = slow_to_close(venue, 1)
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(recorder.exchange.change, [], ["ETH/USDT"])
+                await seen(lambda: client.close_code)
+                scope.cancel()
+        await seen(lambda: recorder.names == ["x:2"] and 2 in venue.open)
+        await venue.go_on(BTC, 1.0, 10.0)
+        await seen(lambda: venue.ids(BTC)[-1] in recorder.ids("BTC/USDT"))
+
+
+@pytest.mark.parametrize("command", ["restart", "pause"])
+async def test_a_connection_that_has_been_replaced_ends_whatever_an_operator_wants_of_it(
+    command: str, autojump_clock: MockClock
+) -> None:
+    venue = Venue()
+    async with recorded(venue) as recorder, trio.open_nursery() as nursery:
+        client = slow_to_close(venue, 1)
+        nursery.start_soon(recorder.exchange.pool.replace, recorder.exchange.pool.connections[0], "a test")
+        nursery.start_soon(venue.go_on, BTC, 0.5, 60.0)
+        await seen(lambda: client.close_code)
+        with pytest.raises(RuntimeError, match="x:1 is stopping"):
+            await getattr(recorder.tree, command)("x:1")
+        await seen(lambda: recorder.names == ["x:2"])
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_market_stays_removed_if_a_replacement_of_its_connection_begins_meanwhile(
     autojump_clock: MockClock,
 ) -> None:
