@@ -20,6 +20,7 @@ class BackfillLimits(Struct, frozen=True, kw_only=True):
     retry: Backoff = RETRY
     tries_max: int = 50  # attempts without result, about four hours; then the job is given up
     locked_s: float = 2.0  # until a locked file is queried again
+    crashed_s: float = 300.0  # until a job that crashed is tried again: others have their turn in between
     settle_s: float = SETTLE_S  # how much histories lag behind the stream
     # An outage that no trade has ended is examined once the market has been delivered again for this long: busy
     # markets have traded by then, and histories have caught up.

@@ -12,7 +12,7 @@ from actors.backfill.repairs import Repairs
 from actors.backfill.stall_probe import StallProbes
 from actors.exchanges.contract.feed import Market
 from actors.model.errors import DatabaseLocked
-from supervisor import Context
+from supervisor import Context, describe
 
 Job = TypeVar("Job", bound=FetchJob)
 
@@ -86,4 +86,7 @@ async def fetch_due(
             await source.fetch(job, market, fetcher)
         except DatabaseLocked:
             job.pause(limits.locked_s, LOCKED)
+        except Exception as error:
+            job.pause(limits.crashed_s, describe(error))  # it outlives the crash, and would cause the next one
+            raise
         context.handled(0)

@@ -8,7 +8,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.backfill.fetch_job import BackfillLimits
+from actors.backfill.fetch_job import DEFAULT_LIMITS, BackfillLimits
 from actors.backfill.repairs import TooManyRepairs
 from actors.model.records import FeedEvent, FeedRow, GapStatus
 from actors.model.ticks import IdPromise
@@ -129,6 +129,7 @@ async def test_a_crash_in_the_middle_is_carried_on_and_stores_nothing_twice(
         with pytest.raises(Crashed):
             await world.carry_on()
         assert order.complete is None
+        await trio.sleep(DEFAULT_LIMITS.crashed_s)
     world.pages_left = 100
     await world.carry_on()
     world.flush()

@@ -2,6 +2,7 @@
 
 from typing import Any, cast
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -24,6 +25,7 @@ class Jobs:
         self.jobs = [FetchJob(symbol=symbol) for symbol in symbols]
         self.fetched: list[Any] = []
         self.locked: set[str] = set()
+        self.broken: set[str] = set()
         self.markets = dict(MARKETS)
         self.removes = ""
 
@@ -36,6 +38,8 @@ class Jobs:
         self.markets.pop(self.removes, None)
         if job.symbol in self.locked:
             raise DatabaseLocked
+        if job.symbol in self.broken:
+            raise ValueError("a bug")
 
     async def round(self) -> list[Any]:
         self.fetched = []
@@ -51,6 +55,20 @@ async def test_a_file_in_use_delays_the_job_that_needs_it_and_no_other(autojump_
     assert await jobs.round() == [MARKETS["ETH/USDT"]]
     await trio.sleep(LIMITS.locked_s)
     assert await jobs.round() == list(MARKETS.values())
+
+
+async def test_a_job_that_crashes_the_worker_has_its_turn_again_long_after_the_others(
+    autojump_clock: MockClock,
+) -> None:
+    jobs = Jobs("BTC/USDT", "ETH/USDT")
+    jobs.broken = {"BTC/USDT"}
+    with pytest.raises(ValueError, match="a bug"):
+        await jobs.round()
+    assert "a bug" in jobs.jobs[0].reason
+    assert await jobs.round() == [MARKETS["ETH/USDT"]]
+    await trio.sleep(LIMITS.crashed_s)
+    with pytest.raises(ValueError, match="a bug"):
+        await jobs.round()
 
 
 async def test_a_market_that_is_removed_during_a_round_is_not_requested(autojump_clock: MockClock) -> None:

@@ -145,6 +145,13 @@ async def test_without_waiting_it_reports_that_the_repair_has_begun(desk: Desk) 
     assert abs(desk.orders[0].to_ns - time.time_ns()) < 60e9  # without --to up to now
 
 
+async def test_no_repair_begins_before_1970(desk: Desk) -> None:
+    """Times before 1677 do not fit 64 bits of nanoseconds; a query with one fails."""
+    async with open_desk(desk):
+        await desk.type(*BTC, "--from", "0001-01-01", "--no-wait")
+    assert desk.orders[0].from_ns == 0
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
