@@ -9,6 +9,7 @@ Rules, for an id and the lowest and highest id known:
   actors.continuity.suspects).
 """
 
+import math
 from collections.abc import Iterable
 
 from msgspec.structs import replace
@@ -352,7 +353,7 @@ class SequencedTracker(Tracker):
             for held in self._waiting.take_denied(self.mark or 0):
                 self._aside.add(held)
             self._settle()
-        self.gaps.report_late(now, now_ns)
+        self.gaps.report_late(math.inf if end else now, now_ns)  # at the end, nothing can come late any more
         if end or self._id_proof.due(now):
             self._prove(now, now_ns)
         if self._lowered:

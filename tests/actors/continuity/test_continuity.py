@@ -114,6 +114,16 @@ def test_copies_are_taken_out_of_every_column_and_the_rest_keeps_its_order(copie
     assert admit(continuity, ids) == ["100", "101", "102"]
 
 
+def test_at_the_end_an_id_that_could_still_come_late_is_missing() -> None:
+    """The file is the last that is known of it, if the service never starts on it again."""
+    continuity = one()
+    admit(continuity, [1, 3])
+    assert continuity.take_gaps() == []
+    continuity.tick(0.1, T0_NS, end=True)
+    (gap,) = continuity.take_gaps()
+    assert (gap.from_id, gap.to_id, gap.missing, gap.status) == ("1", "3", 1, GapStatus.OPEN)
+
+
 def test_an_id_that_comes_late_fills_its_missing_range_once() -> None:
     continuity = one()
     assert admit(continuity, [1, 2, 6, 4, 4, 3, 5, 3]) == ["1", "2", "6", "4", "3", "5"]

@@ -190,9 +190,10 @@ def test_a_hole_is_proved_neither_before_it_is_reported_nor_afterwards_until_it_
         world.feed(world.make(5))
         world.now += PAUSE_S_MIN
         world.tick()
+    world.now += PAUSE_S_MAX  # the next proof is due, and the hole is new
     (hole,) = world.make(1)
     world.feed(world.make(40))
-    world.tick(end=True)
+    world.tick()
     ((_, until_ns),) = check(world)
     assert until_ns < T0_NS + round(world.made[hole] * SECOND_NS)
     world.now += REORDER_S + PAUSE_S_MIN
