@@ -111,9 +111,9 @@ class MessageStream(trio.abc.Stream):
             if self._rest:
                 self._accept(self._rest, self._rest_ns, trio.current_time())
                 self._rest = b""
-            elif self._poller is not None and self._fd >= 0:
+            elif self._poller is not None and self._fd >= 0 and not (self._tls is not None and self._tls.ended):
                 await self._poller.serve(self._fd, self)
-            else:
+            else:  # once TLS has ended this returns b"", though the socket may never become readable again
                 self._accept(*await self._read(), trio.current_time())
             if self._pause is not None:
                 pause, self._pause = self._pause, None
@@ -138,7 +138,7 @@ class MessageStream(trio.abc.Stream):
         frames = self.stats.frames - before
         if frames > FLOOD_FRAMES // 8:
             self.most = max(READ_BYTES_MIN, min(READ_BYTES, FLOOD_FRAMES * len(plain) // frames))
-        return done or (tls is not None and tls.outgoing.pending > 0)
+        return done or (tls is not None and (tls.ended or tls.outgoing.pending > 0))
 
     def _accept(self, data: bytes, received_ns: int, now: float) -> bool:
         """Delivers the messages that one read completes. Returns whether there is more to do than to read on."""

@@ -12,20 +12,36 @@ import trio
 import trio.testing
 
 from actors.wire.dial import client_context
+from actors.wire.frame_parser import FrameParser
+from actors.wire.message_stream import MessageStream
+from actors.wire.poller import Poller
 from actors.wire.tls import TlsStream
+from supervisor import Context
 from tests.harness.paths import CERTS
+from tests.harness.server_frames import frame
 
 Server = trio.SSLStream[trio.abc.Stream]
+ANSWER = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
 
 
-class Dripping(trio.abc.Stream):
-    """Hands on what it reads one byte at a time."""
+@pytest.fixture(params=["own task", "poller"])
+async def poller(request: pytest.FixtureRequest, nursery: trio.Nursery) -> Poller | None:
+    """That of the service, or none: then each task reads its own socket."""
+    if request.param == "own task":
+        return None
+    running = Poller()
+    nursery.start_soon(running.run, Context("poller"))
+    return running
+
+
+class Passing(trio.abc.Stream):
+    """Hands on everything."""
 
     def __init__(self, inner: trio.abc.Stream) -> None:
         self._inner = inner
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        return bytes(await self._inner.receive_some(1))
+        return bytes(await self._inner.receive_some(max_bytes))
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await self._inner.send_all(data)
@@ -37,14 +53,49 @@ class Dripping(trio.abc.Stream):
         await self._inner.aclose()
 
 
+class Dripping(Passing):
+    """Hands on what it reads one byte at a time."""
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        return await super().receive_some(1)
+
+
+class Holding(Passing):
+    """Keeps what is sent while `held` is not None; `release` sends it at once."""
+
+    held: bytes | None = None
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self.held is None:
+            await super().send_all(data)
+        else:
+            self.held += data
+
+    async def release(self) -> None:
+        assert self.held is not None
+        data, self.held = self.held, None
+        await self.send_all(data)
+
+
+def holding(server: Server) -> Holding:
+    assert isinstance(server.transport_stream, Holding)
+    return server.transport_stream
+
+
+def sockets() -> tuple[trio.SocketStream, Holding]:
+    near, far = map(trio.SocketStream, trio.socket.socketpair())
+    return near, Holding(far)
+
+
 @asynccontextmanager
 async def joined(
     wrapped: Callable[[trio.abc.Stream], trio.abc.Stream] | None = None,
     *,
     version: ssl.TLSVersion | None = None,
+    pair: Callable[[], tuple[trio.abc.Stream, trio.abc.Stream]] = trio.testing.memory_stream_pair,
 ) -> AsyncIterator[tuple[TlsStream, Server]]:
     """A client, which may read through `wrapped`, and a server that have shaken hands."""
-    near, far = trio.testing.memory_stream_pair()
+    near, far = pair()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(CERTS / "localhost.pem")
     if version:
@@ -52,10 +103,11 @@ async def joined(
     client = TlsStream(wrapped(near) if wrapped else near, client_context(CERTS / "ca.pem"), "localhost")
     server: Server = trio.SSLStream(far, context, server_side=True)
     with trio.fail_after(30):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(server.do_handshake)
-            await client.do_handshake()
-        yield client, server
+        async with near, far:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(server.do_handshake)
+                await client.do_handshake()
+            yield client, server
 
 
 async def read(stream: TlsStream, size: int) -> bytes:
@@ -105,6 +157,41 @@ async def test_tls_goodbye_is_the_end_though_the_transport_stays_open() -> None:
         nursery.cancel_scope.cancel()
 
 
+def messages_of(client: TlsStream, messages: list[bytes], poller: Poller | None) -> MessageStream:
+    return MessageStream(
+        client,
+        FrameParser(1 << 20),
+        lambda new, _: messages.extend(new),
+        before_read=lambda: None,
+        read_bytes=65_536,
+        send_s=5.0,
+        poller=poller,
+    )
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_messages_end_with_tls_in_whatever_read_its_goodbye_comes(poller: Poller | None, alone: bool) -> None:
+    """In one read with a message, or with the answer to the handshake too. The transport stays open."""
+    messages = list[bytes]()
+    async with joined(pair=sockets) as (client, server), trio.open_nursery() as nursery:
+        stream = messages_of(client, messages, poller)
+        if alone:
+            await server.send_all(ANSWER)
+            assert await stream.receive_some() == ANSWER
+        holding(server).held = b""
+        if not alone:
+            await server.send_all(ANSWER)
+        await server.send_all(frame(b"last words"))
+        nursery.start_soon(server.unwrap)  # waits for an answer
+        await trio.testing.wait_all_tasks_blocked()
+        await holding(server).release()
+        if not alone:
+            assert await stream.receive_some() == ANSWER
+        assert await stream.receive_some() == b""
+        nursery.cancel_scope.cancel()
+    assert messages == [b"last words"]
+
+
 async def test_an_end_without_tls_goodbye_is_an_end_too() -> None:
     async with joined() as (client, server):
         await server.transport_stream.aclose()
@@ -120,11 +207,11 @@ async def test_bytes_that_are_not_tls_break_the_stream() -> None:
 
 
 async def test_a_record_that_was_tampered_with_breaks_the_stream() -> None:
-    class Tampering(Dripping):
+    class Tampering(Passing):
         armed = False
 
         async def receive_some(self, max_bytes: int | None = None) -> bytes:
-            data = bytes(await self._inner.receive_some(max_bytes))
+            data = await super().receive_some(max_bytes)
             return data[:-1] + bytes([data[-1] ^ 1]) if self.armed else data
 
     async with joined(Tampering) as (client, server):
