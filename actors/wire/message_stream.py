@@ -113,7 +113,7 @@ class MessageStream(trio.abc.Stream):
                 self._rest = b""
             elif self._poller is not None and self._fd >= 0 and not (self._tls is not None and self._tls.ended):
                 await self._poller.serve(self._fd, self)
-            else:  # once TLS has ended this returns b"", though the socket may never become readable again
+            else:  # once TLS has ended this returns or raises, though the socket may never become readable again
                 self._accept(*await self._read(), trio.current_time())
             if self._pause is not None:
                 pause, self._pause = self._pause, None

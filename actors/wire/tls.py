@@ -11,6 +11,7 @@ from contextlib import suppress
 import trio
 
 RECORD_BYTES_MAX = 16 * 1024  # the plain text of one TLS record (RFC 8446, section 5.1)
+_NOT_TLS = "the data received is not TLS"
 
 
 class TlsStream(trio.abc.Stream):
@@ -26,7 +27,8 @@ class TlsStream(trio.abc.Stream):
         self._incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()  # encrypted, to be sent: by `send_all`, or by `answer`
         self._tls = context.wrap_bio(self._incoming, self.outgoing, server_hostname=server_hostname)
-        self._ended = False  # the server has sent close_notify
+        self._ended = False  # the server has sent close_notify, or a bad record
+        self._broken: ssl.SSLError | None = None  # of a bad record that came in one read with good ones
         self._sending = trio.StrictFIFOLock()  # encrypted bytes must be sent in the order of encryption
 
     async def do_handshake(self) -> None:
@@ -58,6 +60,8 @@ class TlsStream(trio.abc.Stream):
                 return b""
             plain = self.decrypt(data)
             await self.answer()
+        if not plain and self._broken is not None:
+            raise trio.BrokenResourceError(_NOT_TLS) from self._broken
         return plain
 
     @property
@@ -67,16 +71,22 @@ class TlsStream(trio.abc.Stream):
 
     @property
     def ended(self) -> bool:
-        """Whether the server has closed TLS in order."""
+        """Whether nothing more can be decrypted; `receive_some` then returns b"", or raises if TLS is broken."""
         return self._ended
 
     async def answer(self) -> None:
-        """Sends what TLS itself requires, such as the answer to a change of keys."""
-        if self.outgoing.pending:
+        """Sends what TLS itself requires, such as the answer to a change of keys.
+
+        Nothing once TLS has ended: if the server is gone, that would fail before what it sent last is delivered.
+        """
+        if self.outgoing.pending and not self._ended:
             await self._flush()
 
     def decrypt(self, data: bytes | bytearray | memoryview) -> bytes:
-        """All that can be decrypted once `data` has been received. Raises trio.BrokenResourceError."""
+        """All that can be decrypted once `data` has been received; not to be called once TLS has `ended`.
+
+        Raises trio.BrokenResourceError if a bad record comes first. One that follows good ones ends TLS.
+        """
         incoming, read = self._incoming, self._tls.read
         incoming.write(data)
         try:
@@ -86,20 +96,24 @@ class TlsStream(trio.abc.Stream):
         except ssl.SSLWantReadError:
             return b""  # the rest of a record has not arrived yet
         except ssl.SSLError as exc:
-            raise trio.BrokenResourceError("the data received is not TLS") from exc
+            raise trio.BrokenResourceError(_NOT_TLS) from exc
         if not plain:
             self._ended = True
         return plain
 
     def _decrypt_more(self, first: bytes) -> bytes:
         parts = [first]
-        with suppress(ssl.SSLWantReadError):
+        try:
             while self._incoming.pending:
                 part = self._tls.read(RECORD_BYTES_MAX)
                 if not part:
                     self._ended = True
                     break
                 parts.append(part)
+        except ssl.SSLWantReadError:
+            pass  # the rest of a record has not arrived yet
+        except ssl.SSLError as exc:
+            self._broken, self._ended = exc, True
         return b"".join(parts)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:

@@ -18,7 +18,7 @@ from actors.wire.poller import Poller
 from actors.wire.tls import TlsStream
 from supervisor import Context
 from tests.harness.paths import CERTS
-from tests.harness.server_frames import frame
+from tests.harness.server_frames import PING, frame
 
 Server = trio.SSLStream[trio.abc.Stream]
 ANSWER = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
@@ -71,10 +71,10 @@ class Holding(Passing):
         else:
             self.held += data
 
-    async def release(self) -> None:
+    async def release(self, *, tampered: bool = False) -> None:
         assert self.held is not None
         data, self.held = self.held, None
-        await self.send_all(data)
+        await self.send_all(data[:-1] + bytes([data[-1] ^ tampered]))
 
 
 def holding(server: Server) -> Holding:
@@ -219,6 +219,27 @@ async def test_a_record_that_was_tampered_with_breaks_the_stream() -> None:
         await server.send_all(b"price 100")
         with pytest.raises(trio.BrokenResourceError):
             await client.receive_some(65_536)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_records_before_one_that_was_tampered_with_are_delivered(
+    poller: Poller | None, version: ssl.TLSVersion
+) -> None:
+    messages = list[bytes]()
+    async with joined(version=version, pair=sockets) as (client, server):
+        stream = messages_of(client, messages, poller)
+        await server.send_all(ANSWER)
+        assert await stream.receive_some() == ANSWER
+        holding(server).held = b""
+        for part in (frame(b"price 100"), frame(b"price 101") + frame(b"", PING), frame(b"price 102")):
+            await server.send_all(part)
+        await holding(server).release(tampered=True)
+        assert await stream.receive_some() == frame(b"", PING)
+        for _ in range(2):
+            with pytest.raises(trio.BrokenResourceError, match="is not TLS") as caught:
+                await stream.receive_some()
+            assert isinstance(caught.value.__cause__, ssl.SSLError)
+    assert messages == [b"price 100", b"price 101"]
 
 
 async def test_the_clients_context_refuses_renegotiation_and_unknown_names() -> None:
