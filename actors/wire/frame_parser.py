@@ -72,13 +72,14 @@ class Violation(msgspec.Struct, frozen=True):
 class FrameParser:
     """Accepts data in any portions, and returns whole messages and raw control frames."""
 
-    __slots__ = ("_gathered", "_limit", "_need", "_pending", "closed", "violation")
+    __slots__ = ("_gathered", "_limit", "_need", "_pending", "closed", "others", "violation")
 
     def __init__(self, message_bytes_max: int) -> None:
         self._limit = message_bytes_max
         self._pending = bytearray()  # the start of a frame that is not complete yet
         self._need = 0  # bytes that `_pending` must hold before parsing can continue
         self._gathered: bytearray | None = None  # fragments of the open message
+        self.others = 0  # frames so far that completed no message
         self.closed = False  # after a close frame or a violation: nothing more is returned
         self.violation: Violation | None = None
 
@@ -149,6 +150,7 @@ class FrameParser:
             self._need = stop - position
             return position
         if opcode >= _CLOSE:
+            self.others += 1
             controls.append(data[position:stop])
             if opcode == _CLOSE:
                 self.closed = True
@@ -162,6 +164,8 @@ class FrameParser:
             if final:
                 messages.append(bytes(self._gathered))
                 self._gathered = None
+            else:
+                self.others += 1
         return stop
 
     def _header(self, data: bytes, position: int) -> tuple[int, bool, int, int] | None:

@@ -133,9 +133,10 @@ class MessageStream(trio.abc.Stream):
             if not plain and not tls.ended:  # the rest of a record has not arrived yet
                 return tls.outgoing.pending > 0
         self.stats.bytes += len(plain)
-        before = self.stats.frames
+        stats, cutter = self.stats, self._cutter
+        before = stats.frames + cutter.others
         done = self._accept(plain, received_ns, now)
-        frames = self.stats.frames - before
+        frames = stats.frames + cutter.others - before
         if frames > FLOOD_FRAMES // 8:
             self.most = max(READ_BYTES_MIN, min(READ_BYTES, FLOOD_FRAMES * len(plain) // frames))
         return done or (tls is not None and (tls.ended or tls.outgoing.pending > 0))

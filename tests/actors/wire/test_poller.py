@@ -7,13 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from actors.wire.frame_parser import FrameParser
-from actors.wire.message_stream import MessageStream
+from actors.wire.message_stream import READ_BYTES_MIN, MessageStream
 from actors.wire.poller import BURST_BYTES, READ_BYTES, REST_S, Poller
 from ops.sandbox.shared_stream import data_frame
 from supervisor import Context
+from tests.harness.server_frames import CONTINUATION, PING, frame
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -334,3 +335,19 @@ async def test_connections_that_flood_get_equal_parts_however_long_their_frames_
                 await trio.sleep(0.01)
             connections.cancel_scope.cancel()
     assert 0.8 < frames[0] / frames[1] < 1.25
+
+
+@pytest.mark.parametrize(
+    ("first", "each"),
+    [(b"", frame(b"")), (b"", frame(b"", PING)), (frame(b"", final=False), frame(b"", CONTINUATION, final=False))],
+    ids=["messages", "pings", "continuations"],
+)
+async def test_less_is_read_at_once_of_a_flood_of_whatever_frames(first: bytes, each: bytes) -> None:
+    near, far = memory_stream_pair()
+    async with near, far:
+        stream = MessageStream(
+            near, FrameParser(1 << 20), lambda *_: None, before_read=lambda: None, read_bytes=65536, send_s=1.0
+        )
+        assert stream.most == READ_BYTES
+        stream.take(memoryview(first + each * 2_000), 1, 0.0)
+        assert stream.most == READ_BYTES_MIN
