@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 import h11
 import trio
 import trio_websocket
+import wsproto.events
 import wsproto.utilities
 from msgspec import Struct
 
@@ -89,6 +90,7 @@ class WebSocket:
         self._nursery: trio.Nursery | None = None
         self._library: trio_websocket.WebSocketConnection | None = None
         self._shaken = False  # the library has accepted the server's answer to the handshake
+        self._pings = 0  # sent so far
         self._failing = False  # this side is closing because of a protocol violation
         self._over = trio.Event()
         self._on_end: Callable[[ConnectionLost], object] | None = None
@@ -116,23 +118,30 @@ class WebSocket:
         try:
             await self._library.send_message(text)
         except trio_websocket.ConnectionClosed as exc:
-            self._look()
-            how = self._how()
-            raise ConnectionLost(how.code, how.reason) from exc
+            raise self._lost() from exc
 
     async def ping(self) -> None:
-        """Sends a protocol ping and waits for its answer, at most `send_s`; a missing answer is no error here.
+        """Sends a protocol ping, then waits for its answer, at most `send_s`; a missing answer is no error here.
 
         Raises ConnectionLost if the connection has ended, or NetworkTimeout if the ping cannot be sent.
         """
-        assert self._library is not None
-        with trio.move_on_after(self._limits.send_s):
-            try:
-                await self._library.ping()
-            except trio_websocket.ConnectionClosed as exc:
-                self._look()
-                how = self._how()
-                raise ConnectionLost(how.code, how.reason) from exc
+        # The library's own `ping` keeps each ping without an answer, and a deadline for its wait is one for sending
+        # too, which can cut a ping off half-sent. Nothing else that is public sends pings, hence its private parts.
+        library = self._library
+        assert library is not None
+        if library.closed is not None:
+            raise self._lost()
+        self._pings += 1
+        payload = self._pings.to_bytes(4, "big")
+        answered = library._pings[payload] = trio.Event()
+        try:
+            await library._send(wsproto.events.Ping(payload))
+            with trio.move_on_after(self._limits.send_s):
+                await answered.wait()
+        except trio_websocket.ConnectionClosed as exc:
+            raise self._lost() from exc
+        finally:
+            library._pings.pop(payload, None)
 
     async def closed(self) -> CloseReason:
         """Waits until the connection has ended, by either side; returns how."""
@@ -150,6 +159,11 @@ class WebSocket:
         if self._on_end is not None:
             how, on_end, self._on_end = self._how(), self._on_end, None
             on_end(ConnectionLost(how.code, how.reason))
+
+    def _lost(self) -> ConnectionLost:
+        self._look()
+        how = self._how()
+        return ConnectionLost(how.code, how.reason)
 
     def _how(self) -> CloseReason:
         if self._cutter.violation is not None:

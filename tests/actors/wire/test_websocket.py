@@ -15,8 +15,9 @@ import trio.lowlevel
 import trio.testing
 from msgspec.structs import replace
 from wsproto import ConnectionType, WSConnection
-from wsproto.events import AcceptConnection, CloseConnection, Event, Pong, Request, TextMessage
+from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, Pong, Request, TextMessage
 
+from actors.wire.dial import dial
 from actors.wire.errors import classify
 from actors.wire.observer import ConnectionStep
 from actors.wire.poller import Poller
@@ -36,7 +37,7 @@ from actors.wire.websocket import connect as connect_wire
 from supervisor import Context, MisconfiguredError, TransientError, Verdict
 from tests.harness.memory import allocations
 from tests.harness.paths import CERTS
-from tests.harness.server_frames import BINARY, CLOSE, CONTINUATION, NORMAL_CLOSE, PING, frame
+from tests.harness.server_frames import BINARY, CLOSE, CONTINUATION, NORMAL_CLOSE, PING, PONG, frame
 
 LIMITS = WebSocketLimits(message_bytes=1 << 20, connect_s=20, tls_s=20, handshake_s=20, close_s=20, send_s=20)
 HASTY = replace(LIMITS, close_s=0.2)
@@ -806,3 +807,57 @@ async def test_a_server_that_reads_nothing_makes_sending_time_out() -> None:
     async with serving(script) as url:
         with pytest.raises(NetworkTimeout, match="sending"):
             await send_on(url)
+
+
+async def test_a_ping_that_cannot_be_sent_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = list[trio.abc.Stream]()
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await trio.sleep_forever()
+
+    @asynccontextmanager
+    async def noted(*target: Any, **more: Any) -> AsyncIterator[trio.abc.Stream]:
+        async with dial(*target, **more) as stream:
+            streams.append(stream)
+            yield stream
+
+    async def full(data: bytes) -> NoReturn:
+        await trio.sleep_forever()
+
+    limits = replace(LIMITS, send_s=0.1, close_s=0.1)
+    async with serving(script) as url, connect(url, sink=Catch(), limits=limits, dial=noted) as wire:
+        monkeypatch.setattr(streams[0], "send_all", full)
+        with pytest.raises(NetworkTimeout, match="sending"):
+            await wire.ping()
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_ping_waits_for_its_answer_and_is_not_kept_without_one(answers: bool) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        while isinstance(event := await peer.hear(), Ping):
+            if answers:
+                await peer.send(frame(bytes(event.payload), PONG))
+        await peer.send(NORMAL_CLOSE)
+
+    limits = replace(LIMITS, send_s=20 if answers else 0.05)
+    async with serving(script) as url, connect(url, sink=Catch(), limits=limits) as wire:
+        began = trio.current_time()
+        for _ in range(3):
+            await wire.ping()
+        took_s = trio.current_time() - began
+        assert took_s < limits.send_s if answers else took_s >= 3 * limits.send_s
+        assert wire._library is not None and not wire._library._pings
+
+
+async def test_a_ping_on_an_ended_connection_reports_how_it_ended() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept(NORMAL_CLOSE)
+        await peer.hear()
+
+    async with serving(script) as url, connect(url, sink=Catch(), limits=LIMITS) as wire:
+        await wire.closed()
+        with pytest.raises(ConnectionLost) as caught:
+            await wire.ping()
+        assert caught.value.code == 1000
