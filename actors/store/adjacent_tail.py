@@ -114,11 +114,12 @@ def reach(con: duckdb.DuckDBPyConnection, path: Path) -> None:
         con.execute(statement)
 
 
-def lacking_columns(con: duckdb.DuckDBPyConnection) -> dict[str, list[Column]]:
+def lacking_columns(con: duckdb.DuckDBPyConnection, database: str | None = None) -> dict[str, list[Column]]:
     """The columns that a file of an older version lacks, by table; {} for any other file."""
     rows = con.execute(
         "SELECT table_name, list(column_name) FROM duckdb_columns()"
-        " WHERE database_name = current_database() AND schema_name = 'main' GROUP BY ALL"
+        " WHERE database_name = coalesce(?, current_database()) AND schema_name = 'main' GROUP BY ALL",
+        [database],
     ).fetchall()
     found = {name: set(columns) for name, columns in rows}
     if "schema_version" not in found or not {table.name for table in OLDEST} <= found.keys():

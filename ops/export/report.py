@@ -8,7 +8,8 @@ from typing import Any
 import duckdb
 
 from ops.export import report_sql as sql
-from ops.export.query import LOCK_TIMEOUT_S, QueryError, reading
+from ops.export.query import LOCK_TIMEOUT_S, QueryError
+from ops.export.source import one_batch
 
 MARKETS_MAX = 200  # listed; the totals count all
 ROWS_MAX = 100  # of the lists of gaps, runs and restarts
@@ -21,8 +22,8 @@ Row = dict[str, Any]
 def report(
     path: Path, since_us: int | None = None, until_us: int | None = None, *, timeout_s: float = LOCK_TIMEOUT_S
 ) -> Row:
-    """The report as one JSON object. Raises DatabaseLocked and QueryError."""
-    with reading(path, timeout_s=timeout_s) as con:
+    """The report as one JSON object, of one moment. Raises DatabaseLocked and QueryError."""
+    with one_batch(path, timeout_s=timeout_s) as con:
         found = con.execute(sql.BOUNDS).fetchone() or (None, None)
         first, last = (
             (since_us if since_us is not None else found[0]),

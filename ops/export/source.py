@@ -16,13 +16,13 @@ import duckdb
 
 from actors.model.schema import MERGED_SCHEMA
 from actors.model.ticks import TICKS
-from actors.store.adjacent_tail import TailMissing, owner_of, usable_tail
-from actors.store.connecting import MEMORY, Limits, connect
+from actors.store.adjacent_tail import TailMissing, lacking_columns, owner_of, usable_tail
+from actors.store.connecting import MEMORY, Limits, command_limits, connect
 from actors.store.filesystem import Files
 from actors.store.sql import sql_text
-from actors.store.tables import BATCH
+from actors.store.tables import BATCH, TABLES
 from actors.store.tail import Segment, Tail, committed
-from actors.store.views import EXTRA_VIEWS
+from actors.store.views import EXTRA_VIEWS, extra_view_sql
 from ops.export.query import QueryError, check_file, no_recording, unlocked
 
 _OPEN_FILES = Path("/proc/self/fd")
@@ -61,6 +61,37 @@ def opened(path: Path, *, timeout_s: float, threads: int, memory_limit: str, spi
         pinned = _pinned(con, path.absolute(), stack)
         tables = {name: _rows(name, pinned[name]) if name in pinned else f'src.main."{name}"' for name in names}
         yield Source(con, tables, _arrivals(con, pinned.get(TICKS.name, [])))
+
+
+@contextmanager
+def one_batch(path: Path, *, timeout_s: float) -> Iterator[duckdb.DuckDBPyConnection]:
+    """As `query.reading`, but all statements of the block see the file as of the same batch."""
+    limits = command_limits()
+    try:
+        with opened(
+            path,
+            timeout_s=timeout_s,
+            threads=limits.threads,
+            memory_limit=limits.memory,
+            spill=limits.spill,
+        ) as src:
+            src.con.execute("SET enable_progress_bar = false")
+            _name(src)
+            yield src.con
+    except duckdb.Error as error:
+        raise QueryError(str(error)) from error
+
+
+def _name(src: Source) -> None:
+    """Gives the tables, and the views on them, the names that they have in the file."""
+    names = [name for name in (*(table.name for table in TABLES), "schema_version") if name in src.tables]
+    for name in names:
+        src.con.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM {src.tables[name]}")
+    for name, missing in lacking_columns(src.con, "temp").items():
+        nulls = "".join(f", NULL::{column.kind.sql} AS {column.quoted}" for column in missing)
+        src.con.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT *{nulls} FROM {src.tables[name]}")
+    for statement in extra_view_sql("TEMP VIEW "):
+        src.con.execute(statement)
 
 
 def _relations(con: duckdb.DuckDBPyConnection) -> list[str]:

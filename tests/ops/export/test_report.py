@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from actors.store.tables import TABLES
 from actors.store.views import extra_view_sql
+from ops.export import report_sql
 from ops.export.query import QueryError
 from ops.export.report import MARKETS_MAX, ROWS_MAX, report
 from ops.export.report_html import VERDICTS, page
@@ -294,6 +295,37 @@ def test_the_command_reports_on_a_file_with_a_tail_and_says_the_same_in_both_for
     assert found["totals"]["received"] == 24
     assert (tmp_path / "a.html").read_text("utf-8") == page(found)
     assert not [path for path in tmp_path.iterdir() if "partial" in path.name]
+
+
+def test_a_report_is_of_one_moment_whatever_is_written_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured = store_settings(tmp_path)
+    with store(configured) as made:
+        write(made, 2)
+        before = report(configured.path)
+        lags = report_sql.lags
+
+        def meanwhile(since_us: int, until_us: int) -> str:
+            write(made)
+            return lags(since_us, until_us)
+
+        monkeypatch.setattr(report_sql, "lags", meanwhile)
+        assert report(configured.path) == before
+        assert report(configured.path)["totals"]["received"] == 18
+
+
+@pytest.mark.parametrize("column", ["fills", "proof"])
+def test_a_file_of_an_older_version_is_reported_without_the_columns_that_it_lacks(file: File, column: str) -> None:
+    file.record("x", "BTC/USD", 100)
+    file.trade("x", "BTC/USD", range(1, 100))
+    before = report(file.path)
+    table = "ticks" if column == "fills" else "feeds"
+    with duckdb.connect(file.path) as con:
+        for view in ("coverage", "gaps"):
+            con.execute(f"DROP VIEW {view}")
+        con.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    assert report(file.path) == before
 
 
 def test_the_command_explains_what_it_cannot_do(tmp_path: Path) -> None:
