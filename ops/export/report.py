@@ -22,13 +22,16 @@ Row = dict[str, Any]
 def report(
     path: Path, since_us: int | None = None, until_us: int | None = None, *, timeout_s: float = LOCK_TIMEOUT_S
 ) -> Row:
-    """The report as one JSON object, of one moment. Raises DatabaseLocked and QueryError."""
+    """The report as one JSON object, of one moment, and of the part of the range in which something was recorded.
+
+    Raises DatabaseLocked and QueryError.
+    """
     with one_batch(path, timeout_s=timeout_s) as con:
-        found = con.execute(sql.BOUNDS).fetchone() or (None, None)
-        first, last = (
-            (since_us if since_us is not None else found[0]),
-            (until_us if until_us is not None else found[1]),
-        )
+        first, last = con.execute(sql.BOUNDS).fetchone() or (None, None)
+        if first is not None and last is not None:
+            # Where nothing was recorded, the range would only make the buckets longer.
+            first = first if since_us is None else max(first, since_us)
+            last = last if until_us is None else min(last, until_us)
         if first is None or last is None or first >= last:
             raise QueryError(f"{path}: nothing was recorded in this range; `tickwarden coverage` shows what was")
         return _gather(con, path.name, first, last)

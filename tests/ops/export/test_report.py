@@ -183,6 +183,18 @@ def test_a_range_is_counted_alone(file: File) -> None:
         report(file.path, since_us=T0_US, until_us=T0_US - 1)
 
 
+def test_a_range_beyond_the_recording_is_that_of_the_recording(file: File) -> None:
+    file.record("x", "BTC/USD", 100)
+    file.prove("x", "BTC/USD", 0, 60, "history")
+    file.trade("x", "BTC/USD", range(1, 100))
+    whole, decade_us = report(file.path), 10 * 365 * 86_400 * SECOND_US
+    assert report(file.path, since_us=T0_US - decade_us) == whole
+    assert report(file.path, until_us=T0_US + decade_us) == whole
+    for outside in ({"until_us": T0_US}, {"since_us": T0_US + decade_us}):
+        with pytest.raises(QueryError, match="nothing was recorded"):
+            report(file.path, **outside)
+
+
 @settings(max_examples=amount(5, 150), deadline=None)
 @given(
     st.sets(st.integers(2, 99), max_size=6),
