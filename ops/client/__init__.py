@@ -5,7 +5,7 @@ from ops.client.live import Live, live
 from ops.client.position import Position, PositionLost
 from ops.client.replay import Replay, replay
 from ops.client.tick import Tick
-from ops.control.client import NoService
+from ops.control.client import NoService, ProblemReply
 from ops.export.query import QueryError
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "NoService",
     "Position",
     "PositionLost",
+    "ProblemReply",
     "QueryError",
     "Replay",
     "Tick",

@@ -35,8 +35,9 @@ Result = TypeVar("Result")
 class Live:
     """Iterate it with `async for`, under trio or asyncio; from the first tick on `position` is where it stands.
 
-    Each iteration begins where the last one ended. Raises NoService when the service ends, PositionLost if the file
-    does not hold the position, QueryError and DatabaseLocked if the file cannot be read.
+    Each iteration begins where the last one ended. Raises NoService when the service ends, ProblemReply if it does
+    not know one of the exchanges or serves no further reader, PositionLost if the file does not hold the
+    position, QueryError and DatabaseLocked if the file cannot be read.
     """
 
     def __init__(
@@ -55,6 +56,9 @@ class Live:
         self._control = ControlClient(socket)
 
     async def __aiter__(self) -> AsyncGenerator[Tick, None]:
+        for exchange in self._wanted.exchanges:
+            async with subscribed(self._socket, exchange):
+                pass  # the service names one that it does not know; of several it hears nothing below
         while True:
             if self._behind is not None and self._far_behind():
                 async with aclosing(self._missed(self._behind)) as stored:

@@ -12,12 +12,15 @@ from actors.model.records import AuditRow
 from actors.model.ticks import Block
 from actors.store.store import Store
 from ops.client import Tick
+from ops.control.app import UnknownName
 from ops.control.tap import LineBuffer
 from ops.monitoring.status import instant
 from ops.service.tap_watcher import TapWatcher
 from tests.harness.control_serving import QuietApp, serve_control
 from tests.harness.recording_samples import settings, store
 from tests.harness.tick_streams import block
+
+EXCHANGES = ("binance", "kraken", "okx")
 
 
 class World(QuietApp):
@@ -65,6 +68,8 @@ class World(QuietApp):
 
     @asynccontextmanager
     async def tap(self, exchange: str, symbol: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        if exchange not in {"", *EXCHANGES}:
+            raise UnknownName(f"no exchange is called {exchange!r}")
         watcher = TapWatcher(exchange, symbol, lambda: None)
         watcher.lines = LineBuffer(self.lines_max)
         self.watchers.add(watcher)

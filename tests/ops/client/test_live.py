@@ -14,7 +14,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ops.client import NoService, Position, PositionLost, Tick, live, replay
+from ops.client import NoService, Position, PositionLost, ProblemReply, Tick, live, replay
 from ops.client.live import Live
 from tests.harness.amounts import amount
 from tests.harness.cli_process import sandbox
@@ -227,6 +227,15 @@ async def test_a_service_that_is_not_there_or_ends_is_reported(tmp_path: Path) -
         nursery.cancel_scope.cancel()
     with pytest.raises(NoService):
         await read(stream, 1)
+
+
+@pytest.mark.parametrize("exchanges", ["nope", ("nope", "nopf"), ("binance", "nope", "okx")])
+async def test_an_exchange_that_the_service_does_not_know_is_reported(
+    exchanges: str | Sequence[str], tmp_path: Path
+) -> None:
+    async with world(tmp_path) as served:
+        with pytest.raises(ProblemReply, match="no exchange is called 'nope'"):
+            await read(live(served.socket, exchanges=exchanges), 1)
 
 
 async def test_a_position_that_the_file_does_not_hold_is_not_guessed(tmp_path: Path) -> None:
