@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from actors.model.schema import MERGED_SCHEMA
 from actors.settings import LakeSettings, StoreSettings
 from actors.sink.lake.credentials import CredentialsWrong, read_credentials
+from actors.sink.lake.durability import unusable_in_folder
 from actors.store.foreign import ambiguous, foreign
 from ops.config.checks import read_as_pattern
 from ops.config.reader import Mistake, shown
@@ -59,6 +60,8 @@ def lake_mistakes(lake: LakeSettings, store: StoreSettings, control: Path) -> It
         own = [store.path, *(store.path.with_name(store.path.name + ending) for ending in _OWN), control]
         if within := _within(folder, own):
             yield Mistake("lake.uri", _quoted(folder), f"a folder that nothing else uses ({within})")
+        if odd := unusable_in_folder(folder):
+            yield Mistake("lake.uri", _quoted(folder), f"a path without {odd}")
         yield from _too_long("lake.uri", folder, "")
 
 

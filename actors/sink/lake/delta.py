@@ -16,8 +16,16 @@ from urllib.parse import urlsplit
 from arro3.core import Table
 
 from actors.sink.lake.credentials import CredentialsWrong
-from actors.sink.lake.durability import folder_of
-from actors.sink.lake.errors import LakeMisconfigured, LakeMoved, LakeUnavailable, hidden, shortened, sorted_error
+from actors.sink.lake.durability import folder_of, unusable_in_folder
+from actors.sink.lake.errors import (
+    LakeMisconfigured,
+    LakeMoved,
+    LakeUnavailable,
+    hidden,
+    is_panic,
+    shortened,
+    sorted_error,
+)
 from actors.sink.lake.handles import Handles
 from actors.sink.lake.lake import Batches, Marks
 from actors.sink.lake.options import delta_options, secrets
@@ -65,8 +73,8 @@ class DeltaLake:
                 f"got the lake {hidden(uri, ())}, expected a folder or an address like s3://bucket/tape"
             )
         folder = folder_of(uri)
-        if folder is not None and "%" in str(folder.absolute()):  # delta-rs decodes the path in some places only
-            raise LakeMisconfigured(f"got the lake {folder}, expected a folder without '%' in its path")
+        if folder is not None and (odd := unusable_in_folder(folder)):
+            raise LakeMisconfigured(f"got the lake {folder}, expected a path without {odd}")
         try:
             import deltalake
         except ImportError:
@@ -221,5 +229,5 @@ class _Errors:
         if isinstance(error, CredentialsWrong):
             raise LakeMisconfigured(f"the credentials of {lake._shown}: expected {error}") from None
         # delta-rs raises bare Exceptions too; other types are bugs of ours, which must show.
-        if isinstance(error, Exception) and (isinstance(error, OSError) or type(error) in lake._errors):
+        if isinstance(error, OSError) or type(error) in lake._errors or is_panic(error):
             raise sorted_error(error, lake._shown, secrets(lake._options)) from None

@@ -27,6 +27,15 @@ def folder_of(uri: str) -> Path | None:
     return None if parts.scheme else Path(uri)
 
 
+def unusable_in_folder(folder: Path) -> str:
+    """The part of a lake's path that delta-rs cannot use, described for a message; "" if there is none.
+
+    It decodes % in some places only, panics at [ ] ^ | and reads a backslash as a slash.
+    """
+    odd = [char for char in "%[]^|\\" if char in str(folder.absolute())]
+    return f"{' '.join(odd)} anywhere in it, which delta-rs cannot use" if odd else ""
+
+
 def sync_commits(table: Path, versions: Iterable[int], recorder: str) -> None:
     """Syncs those of the table's commits that the recorder made. Raises OSError."""
     ours = f'"appId":"{recorder}"'

@@ -57,7 +57,12 @@ _TRANSIENT = (
 )
 
 
-def sorted_error(error: Exception, uri: str, secrets: Iterable[str]) -> LakeUnavailable | LakeMisconfigured:
+def is_panic(error: BaseException) -> bool:
+    """Whether delta-rs has panicked. Its type is not public; as it is no Exception, it would end the service."""
+    return type(error).__name__ == "PanicException"
+
+
+def sorted_error(error: BaseException, uri: str, secrets: Iterable[str]) -> LakeUnavailable | LakeMisconfigured:
     """The error of delta-rs as one of ours; raise it `from None`, because the original may show a credential."""
     text = hidden(str(error), secrets)
     for words, advice in _TRANSIENT:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from arro3.core import DataType
 
 from actors.sink.lake.durability import folder_of, sync_commits
-from actors.sink.lake.errors import hidden, sorted_error
+from actors.sink.lake.errors import hidden, is_panic, sorted_error
 from actors.sink.lake.handles import Handles
 from actors.sink.lake.options import delta_options, secrets
 from actors.sink.lake.tables import LakeTable
@@ -134,7 +134,9 @@ class LakeFolder:
             yield
         except deltalake.exceptions.CommitFailedError as error:
             raise LakeChanged(str(error).splitlines()[0]) from None
-        except (deltalake.exceptions.DeltaError, OSError) as error:
+        except BaseException as error:
+            if not (isinstance(error, deltalake.exceptions.DeltaError | OSError) or is_panic(error)):
+                raise
             raise QueryError(
                 f"the lake cannot be used: {sorted_error(error, self.shown, secrets(self.options))}"
             ) from None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from actors.model.ticks import TICKS
-from actors.sink.lake.errors import hidden, shortened, sorted_error
+from actors.sink.lake.errors import hidden, is_panic, shortened, sorted_error
 from actors.sink.lake.options import delta_options, secrets
 from actors.sink.lake.tables import SHIPMENTS, TABLES
 from ops.export.lake.compact_tables import COMPACTIONS
@@ -79,7 +79,9 @@ def open_lake(uri: str, options: Mapping[str, str]) -> LakeTables:
             tables[name] = deltalake.DeltaTable(f"{uri}/{name}", storage_options=storage)
         except deltalake.exceptions.TableNotFoundError:
             continue
-        except Exception as error:  # noqa: BLE001 - of several kinds
+        except BaseException as error:
+            if not (isinstance(error, Exception) or is_panic(error)):
+                raise
             raise QueryError(f"the lake cannot be read: {sorted_error(error, shown, hides)}") from None
     if not tables:
         raise QueryError(f"{shown} is no lake: nothing was sent there yet; --uri names another one")
@@ -92,9 +94,10 @@ def engine_errors(hides: Iterable[str] = ()) -> Iterator[None]:
     """Raises the errors of the engine and of DuckDB as QueryError, in one line; none shows what `hides` has."""
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
         # The engine's own errors are of a private module, or Exception itself; those of a stream are DuckDB's.
-        if isinstance(error, duckdb.Error) or type(error) is Exception or type(error).__module__ == "_internal":
+        ours = isinstance(error, duckdb.Error) or type(error) is Exception or is_panic(error)
+        if ours or type(error).__module__ == "_internal":
             raise QueryError(shortened(hidden(_STREAM.sub("", str(error)), hides))) from None
         raise
 

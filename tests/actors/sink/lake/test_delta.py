@@ -1,11 +1,13 @@
 """A lake of Delta tables in a folder: what commits, in which order, and that it does so once."""
 
 import os
+import re
 from collections import Counter
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+import deltalake
 import pytest
 from arro3.core import DataType
 from deltalake import DeltaTable
@@ -91,14 +93,19 @@ def test_a_lake_elsewhere_than_in_a_folder_or_on_s3_is_refused(uri: str) -> None
     assert "hidden-word" not in str(found.value)
 
 
-def test_a_folder_may_have_any_name_without_a_percent_sign(tmp_path: Path) -> None:
+def test_a_folder_may_have_any_name_that_delta_rs_can_use(tmp_path: Path) -> None:
     uri = str(tmp_path / "tä pe#?&+x")
     ship(uri, "tokyo", "store", [batch(1, trades("kraken", "BTC/USD", [1])), batch(2, [])])
     assert DeltaLake(uri, "tokyo", {}).marks("store") == Marks(2, 2) and [p.name for p in tmp_path.iterdir()] == [
         "tä pe#?&+x"
     ]
-    with pytest.raises(LakeMisconfigured, match="without '%'"):
-        DeltaLake(str(tmp_path / "ta%20pe"), "tokyo", {})
+
+
+@pytest.mark.parametrize("char", list("%[]^|\\"))
+def test_a_folder_that_delta_rs_cannot_use_is_refused_by_the_character(tmp_path: Path, char: str) -> None:
+    for uri in (tmp_path / f"ta{char}20pe", tmp_path / f"a{char}" / "tape"):
+        with pytest.raises(LakeMisconfigured, match=re.escape(f"expected a path without {char} anywhere in it")):
+            DeltaLake(str(uri), "tokyo", {})
 
 
 def test_ticks_of_one_store_are_there_once(tmp_path: Path) -> None:
@@ -254,6 +261,21 @@ def test_a_commit_that_was_begun_is_repeated_with_its_own_range_only(tmp_path: P
         lake.commit(longer)
     lake.commit(begun)
     assert lake.marks("store") == Marks(2, 2) and counted(str(tmp_path))["rejects"] == 2
+
+
+def test_a_panic_of_delta_rs_is_an_error_that_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    panic = type("PanicException", (BaseException,), {})
+
+    def write(*_: object, **__: object) -> None:
+        raise panic("called `Result::unwrap()` on an `Err` value")
+
+    lake = DeltaLake(str(tmp_path), "tokyo", {})
+    with monkeypatch.context() as patch:
+        patch.setattr(deltalake, "write_deltalake", write)
+        with pytest.raises(LakeUnavailable, match="unwrap"):
+            lake.commit(to_batches("store", 0, 1, []))
+    lake.commit(to_batches("store", 0, 1, []))
+    assert lake.marks("store") == Marks(1, 1)
 
 
 def test_a_bug_of_ours_is_not_taken_for_an_unreachable_lake(tmp_path: Path) -> None:

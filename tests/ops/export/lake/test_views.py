@@ -5,12 +5,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import deltalake
 import pytest
+from deltalake import DeltaTable
 
 from actors.model.batch import Batch
 from actors.model.records import EventRow
 from actors.sink.lake.delta import DeltaLake
 from actors.sink.lake.errors import LakeUnavailable
+from ops.export.lake.compact_tables import LakeFolder
+from ops.export.lake.opening import engine_errors, open_lake
 from ops.export.lake.views import lake_query
 from ops.export.query import QueryError
 from tests.harness.lake_values import DAY, DAY_NS, SECOND_NS, Trade, batch, ship, to_batches, trades
@@ -29,6 +33,21 @@ def test_a_trade_that_several_recorders_stored_is_on_the_tape_once(
     assert Counter(row[0] for row in found) == {"binance": 100, "kraken": 20, "upbit": 4}
     assert sorted(int(row[2]) for row in found if row[0] == "binance") == [*range(1, 101)]
     assert ask(folder, "SELECT count(*) FROM recorded_ticks") == [(sum(map(len, stored.values())),)]
+
+
+def test_a_panic_of_delta_rs_is_an_error_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    panic = type("PanicException", (BaseException,), {})
+
+    class Panicking(DeltaTable):
+        def __init__(self, *_: object, **__: object) -> None:
+            raise panic("InvalidDomainCharacter")
+
+    monkeypatch.setattr(deltalake, "DeltaTable", Panicking)
+    for call in (lambda: open_lake(str(tmp_path), {}), lambda: LakeFolder(str(tmp_path), {}).table("ticks")):
+        with pytest.raises(QueryError, match=r"the lake cannot be .*InvalidDomainCharacter"):
+            call()
+    with pytest.raises(QueryError, match="InvalidDomainCharacter"), engine_errors():
+        raise panic("InvalidDomainCharacter")
 
 
 def test_what_another_recorder_covers_is_no_gap_of_the_tape(small: tuple[Path, dict[str, list[Trade]]]) -> None:
