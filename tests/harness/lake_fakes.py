@@ -86,8 +86,10 @@ class MemoryLake:
         self.hanging += 1
         self.held.wait(ANSWER_S)
         self.hanging -= 1
-        if self.marks_kept.committed >= batches.through:
+        if self.marks_kept.committed == batches.through:
             return
+        if self.marks_kept.committed > batches.through:
+            raise Down("it has others")
         assert self.marks_kept.committed == batches.above
         assert self.marks_kept.intended in (batches.above, batches.through)
         now = trio.from_thread.run_sync(trio.current_time) if self.held.is_set() else 0.0

@@ -142,7 +142,7 @@ class DeltaLake:
             raise ValueError(f"got the tables {sorted(unknown)}, expected some of {sorted(TABLES)}")
         store_id = batches.store_id
         marks = self._marks.get(store_id) or self.marks(store_id)  # if they are old, the first write shows it
-        if marks.committed >= batches.through:
+        if marks.committed == batches.through:  # beyond it, another has sent batches that may not be ours
             return
         if marks.committed != batches.above or marks.intended not in (marks.committed, batches.through):
             self.close()
@@ -179,7 +179,7 @@ class DeltaLake:
             try:
                 handle = handles.for_writing(table)
                 found = handle.transaction_version(identifier) or 0
-                if found >= batches.through:
+                if found == batches.through:
                     return
                 if found > batches.above:
                     raise LakeMoved(f"{self._shown}: {table.name} has batches through {found}")

@@ -84,7 +84,10 @@ class Lake(Protocol):
         """The marks of the store, read from the lake."""
 
     def commit(self, batches: Batches) -> None:
-        """Makes the batches part of the lake, once, however often it is called with them and by however many."""
+        """Makes the batches part of the lake, once, however often it is called with them and by however many.
+
+        If the lake has others beyond them, it raises a transient error: the marks are to be read again.
+        """
 
     def describe(self, error: Exception) -> str:
         """The message of a transient error; never contains credentials."""

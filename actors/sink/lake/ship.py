@@ -16,6 +16,7 @@ from actors.model.errors import DatabaseLocked
 from actors.settings import JITTER, SHIP_STOP_S, LakeSettings
 from actors.sink.database_thread import in_thread, with_rest
 from actors.sink.lake.backlog import Backlog, Behind
+from actors.sink.lake.errors import LakeMisconfigured
 from actors.sink.lake.lake import Batches, BatchSource, Lake, Marks
 from supervisor import Backoff, Context, MisconfiguredError
 
@@ -71,6 +72,7 @@ class Ship:
         source.ship_mark = 0
         self._marks: Marks | None = None  # None: to be read
         self._store_id = ""  # the marks are of this store
+        self._ours: set[int] = set()  # the last marks, and how far the commit since then goes; empty if unknown
         self._contacted = trio.Event()
         self._backlog = Backlog()
         self._begun = False
@@ -167,15 +169,20 @@ class Ship:
         if self._lake is None:
             self._lake = await self._call(self._open_lake)
         if self._marks is None or self._store_id != self._source.store_id:
-            self._store_id = self._source.store_id
+            if self._store_id != self._source.store_id:
+                self._store_id = self._source.store_id
+                self._ours.clear()
             if not self._store_id:
                 raise DatabaseLocked
-            self._moved(await self._call(partial(self._lake.marks, self._store_id)))
+            marks = await self._call(partial(self._lake.marks, self._store_id))
+            await self._check(context, marks)
+            self._moved(marks)
             context.note("shipping", f"to {self.settings.uri}", recorder=self.settings.recorder, mark=self.mark)
         newest = self._source.newest
         batches, rest_s = await self._read(context)
         if batches is None:
             return None
+        self._ours.add(batches.through)
         await self._call(partial(self._lake.commit, batches))
         self._moved(Marks(batches.through, batches.through))
         self.commits += 1
@@ -186,6 +193,24 @@ class Ship:
             return None
         rows = sum(shipped.rows for shipped in batches.shipped)
         return max(rest_s, began + rows / ROWS_PER_S_MAX - trio.current_time())
+
+    async def _check(self, context: Context, marks: Marks) -> None:
+        """Raises LakeMisconfigured if marks that have risen without us are no batches of this store.
+
+        Another process of this store may have sent them. Not for the first marks of a store: retention may have
+        deleted their batches, or the file may be an old copy that was put back.
+        """
+        for number in sorted({marks.committed, marks.intended} - self._ours if self._ours else ()):
+            found: list[Batches | None] = []
+            await in_thread(
+                context, self._reading, partial(self._source.batches, number - 1, 1, number), found.append
+            )
+            if found[0] is None or not found[0].shipped:
+                raise LakeMisconfigured(
+                    f"{self.settings.uri}: another machine sends under the name {self.settings.recorder!r} with a"
+                    f" copy of this file (batch {number} is not in it): give one of them another name in [lake]"
+                    " recorder"
+                )
 
     async def _read(self, context: Context) -> tuple[Batches | None, float]:
         """The next batches, or those of a commit that was begun; and how long to rest after reading them."""
@@ -222,6 +247,7 @@ class Ship:
 
     def _moved(self, marks: Marks) -> None:
         self._marks, self.mark = marks, marks.committed
+        self._ours = {marks.committed, marks.intended}
         self._contacted.set()
         self._source.ship_mark = marks.committed
         self._backlog.shipped(marks.committed)

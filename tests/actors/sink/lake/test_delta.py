@@ -263,6 +263,17 @@ def test_a_commit_that_was_begun_is_repeated_with_its_own_range_only(tmp_path: P
     assert lake.marks("store") == Marks(2, 2) and counted(str(tmp_path))["rejects"] == 2
 
 
+def test_batches_below_those_of_another_are_not_taken_for_sent(tmp_path: Path) -> None:
+    """Two machines with one name and a copy of the file: see Ship, which reads the marks again then."""
+    one, two = DeltaLake(str(tmp_path), "tokyo", {}), DeltaLake(str(tmp_path), "tokyo", {})
+    assert two.marks("store") == Marks(0, 0)
+    one.commit(to_batches("store", 0, 7, [batch(7, trades("kraken", "BTC/USD", [1]))]))
+    fewer = to_batches("store", 0, 5, [batch(5, trades("kraken", "BTC/USD", [2]))])
+    for _ in range(2):
+        with pytest.raises(LakeMoved, match="has batches through 7"):
+            two.commit(fewer)
+
+
 def test_a_panic_of_delta_rs_is_an_error_that_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     panic = type("PanicException", (BaseException,), {})
 

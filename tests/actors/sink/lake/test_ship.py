@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from actors.sink.lake.backlog import ENTRIES_MAX, Backlog, Behind
+from actors.sink.lake.errors import LakeMisconfigured
 from actors.sink.lake.lake import Marks
 from actors.sink.lake.ship import LATE_INTERVALS, ROWS_MAX, ROWS_PER_S_MAX
 from supervisor import MisconfiguredError, leaves
@@ -81,6 +82,61 @@ async def test_a_commit_that_was_begun_and_whose_rows_were_lost_is_ended_without
     async with world.running():
         await until(lambda: world.ship.mark == 9)
     assert [commit[1:] for commit in world.lake.commits] == [(2, 5, 0), (5, 9, 1)]
+
+
+@pytest.mark.parametrize("marks", [Marks(7, 7), Marks(1, 7)])
+async def test_what_a_copy_of_the_file_has_sent_is_not_taken_for_sent(clock: MockClock, marks: Marks) -> None:
+    """Both machines count the same batches: nothing tells those of one from those of the other but the file."""
+    world = World()
+    world.give(1)
+    async with world.running():
+        await until(lambda: world.ship.mark == 1)
+    world.lake.marks_kept = marks
+    world.give(5)
+    for _ in range(2):  # tried again later, it is no better
+        with pytest.raises(ExceptionGroup) as caught, trio.fail_after(100):
+            await world.ship.run(world.ear)
+        assert [type(one) for one in leaves(caught.value)] == [LakeMisconfigured]
+        assert "give one of them another name in [lake] recorder" in str(world.ship.trouble)
+    assert world.store.ship_mark == 1 and len(world.lake.commits) == 1
+
+
+async def test_a_copy_of_the_file_that_sends_meanwhile_is_noticed(clock: MockClock) -> None:
+    world = World()
+    world.give(1)
+
+    async def another_sends() -> None:
+        async with world.running():
+            await until(lambda: world.ship.mark == 1)
+            world.lake.marks_kept = Marks(7, 7)
+            world.give(5)
+            await trio.sleep_forever()
+
+    with pytest.raises(ExceptionGroup) as caught, trio.fail_after(100):
+        await another_sends()
+    assert [type(one) for one in leaves(caught.value)] == [LakeMisconfigured]
+    assert world.store.ship_mark == 1
+
+
+async def test_what_another_process_of_this_store_has_sent_is_taken_for_sent(clock: MockClock) -> None:
+    world = World()
+    world.give(1)
+    async with world.running():
+        await until(lambda: world.ship.mark == 1)
+    world.give(5)
+    world.give(7)
+    world.lake.marks_kept = Marks(5, 7)
+    async with world.running():
+        await until(lambda: world.ship.mark == 7)
+    assert [commit[1:] for commit in world.lake.commits] == [(0, 1, 1), (5, 7, 1)]
+
+
+async def test_a_commit_without_rows_whose_answer_was_lost_is_ours(clock: MockClock) -> None:
+    world = World()
+    world.lake.marks_kept, world.lake.lost_answer = Marks(2, 5), True
+    async with world.running():
+        await until(lambda: world.ship.mark == 5)
+    assert world.ship.failures == 1
 
 
 async def test_a_commit_whose_answer_was_lost_is_not_made_twice(clock: MockClock) -> None:
