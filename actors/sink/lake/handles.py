@@ -5,6 +5,7 @@ the table (5 us with statistics of three columns only), and each commit with an 
 every version since it was opened, whether there is a checkpoint or not.
 """
 
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from types import ModuleType
@@ -21,7 +22,8 @@ CHECKPOINT_VERSIONS = 20  # between two checkpoints of a table, and before a han
 CLEANUP_VERSIONS = 100  # between two cleanups of a table's log, which is listed for each
 # How long entries stay that a checkpoint contains. In a folder each commit lists all of them, 3 us each; a store
 # lists only what is new. A program that follows the log must not be behind by more.
-_KEPT_IN_FOLDER, _KEPT_IN_STORE = "interval 1 hours", "interval 1 days"
+_KEPT_IN_FOLDER_H, _KEPT_IN_STORE_H = 1, 24
+_USED_SHARE = 0.5  # of this time, after which a handle is opened again: it needs all entries since it was opened
 
 
 class Handles:
@@ -30,7 +32,9 @@ class Handles:
     def __init__(self, deltalake: ModuleType, uri: str, recorder: str, options: Mapping[str, str]) -> None:
         self._deltalake, self._uri, self._recorder, self._options = deltalake, uri, recorder, dict(options)
         self._folder = folder_of(uri)
-        self._open: dict[str, tuple[DeltaTable, int]] = {}  # with the version at which it was opened
+        self._kept_h = _KEPT_IN_STORE_H if self._folder is None else _KEPT_IN_FOLDER_H
+        # With the version at which, and time.monotonic() before, it was opened.
+        self._open: dict[str, tuple[DeltaTable, int, float]] = {}
         self._checked: set[str] = set()  # have all columns; what an earlier process committed is durable
 
     def newest(self, name: str) -> "DeltaTable | None":
@@ -39,12 +43,12 @@ class Handles:
         if handle is not None:
             handle.update_incremental()
             return handle
+        now_s = time.monotonic()
         try:
-            return self._remember(
-                name, self._deltalake.DeltaTable(f"{self._uri}/{name}", storage_options=self._options)
-            )
+            handle = self._deltalake.DeltaTable(f"{self._uri}/{name}", storage_options=self._options)
         except self._deltalake.exceptions.TableNotFoundError:
             return None
+        return self._remember(name, handle, now_s)
 
     def for_writing(self, table: LakeTable) -> "DeltaTable":
         """The table with all columns, created if there is none (also if another process creates it now).
@@ -63,7 +67,7 @@ class Handles:
 
     def has_more(self, table: LakeTable) -> bool:
         """Whether the open table has columns that `table` does not know: a later version made them."""
-        handle, _ = self._open[table.name]
+        handle, *_ = self._open[table.name]
         return len(handle.schema().fields) > len(table.columns)
 
     def written(self, name: str, before: int) -> None:
@@ -71,7 +75,7 @@ class Handles:
 
         Of several recorders the one whose commit has such a version writes it.
         """
-        handle, _ = self._open[name]
+        handle, *_ = self._open[name]
         self._sync(name, handle, before + 1)
         version = handle.version()
         if version % CHECKPOINT_VERSIONS == 0:
@@ -92,20 +96,23 @@ class Handles:
         self._open.clear()
 
     def _usable(self, name: str) -> "DeltaTable | None":
-        handle, opened_at = self._open.get(name, (None, 0))
-        return handle if handle is not None and handle.version() - opened_at < CHECKPOINT_VERSIONS else None
+        handle, version, opened_s = self._open.get(name, (None, 0, 0.0))
+        if handle is None or handle.version() - version >= CHECKPOINT_VERSIONS:
+            return None
+        return handle if time.monotonic() - opened_s < _USED_SHARE * self._kept_h * 3600 else None
 
-    def _remember(self, name: str, handle: "DeltaTable") -> "DeltaTable":
-        self._open[name] = handle, handle.version()
+    def _remember(self, name: str, handle: "DeltaTable", opened_s: float) -> "DeltaTable":
+        self._open[name] = handle, handle.version(), opened_s
         return handle
 
     def _create(self, table: LakeTable) -> "DeltaTable":
         configuration = {
             "delta.checkpointInterval": str(CHECKPOINT_VERSIONS),  # for other programs
-            "delta.logRetentionDuration": _KEPT_IN_STORE if self._folder is None else _KEPT_IN_FOLDER,
+            "delta.logRetentionDuration": f"interval {self._kept_h} hours",
         }
         if table.statistics:
             configuration["delta.dataSkippingStatsColumns"] = ",".join(table.statistics)
+        now_s = time.monotonic()
         handle = self._deltalake.DeltaTable.create(
             f"{self._uri}/{table.name}",
             table.arrow,
@@ -114,7 +121,7 @@ class Handles:
             configuration=configuration,
             storage_options=self._options,
         )
-        return self._remember(table.name, handle)
+        return self._remember(table.name, handle, now_s)
 
     def _complete(self, table: LakeTable, handle: "DeltaTable") -> None:
         """Adds the columns that an older version did not have. Raises LakeMisconfigured if one has another type."""

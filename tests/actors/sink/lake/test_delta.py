@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from collections import Counter
 from dataclasses import replace
 from decimal import Decimal
@@ -136,6 +137,26 @@ def test_marks_survive_checkpoints_the_cleanup_of_the_log_and_a_new_process(
     assert DeltaLake(uri, "london", {}).marks("store") == london.marks("store") == Marks(11, 11)
     ship(uri, "tokyo", "old", [batch(9, trades("kraken", "BTC/USD", [1])), batch(10, [])])
     assert counted(uri)["ticks"] == 1
+
+
+def test_a_table_that_is_written_rarely_is_opened_again_before_its_log_is_cleaned_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handles, "CLEANUP_VERSIONS", handles.CHECKPOINT_VERSIONS)
+    uri, log = str(tmp_path), tmp_path / "rejects" / "_delta_log"
+    tokyo, london = DeltaLake(uri, "tokyo", {}), DeltaLake(uri, "london", {})
+    source = MadeUpSource(5, "one", 2, rare=1)
+    tokyo.commit(to_batches("one", 0, 1, [source.batch(1)]))
+    now_s = time.monotonic() + 3600
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    for number in range(1, handles.CHECKPOINT_VERSIONS + 2):
+        london.commit(to_batches("two", number - 1, number, [source.batch(2)]))
+        for entry in log.iterdir():
+            long_ago = entry.stat().st_mtime - 4000
+            os.utime(entry, (long_ago, long_ago))
+    assert not (log / f"{2:020}.json").exists()
+    tokyo.commit(to_batches("one", 1, 2, [source.batch(2)]))
+    assert DeltaLake(uri, "tokyo", {}).marks("one") == Marks(2, 2)
 
 
 def test_a_column_that_the_lake_lacks_is_added(tmp_path: Path) -> None:
