@@ -12,6 +12,7 @@ from actors.store.filesystem import Files
 from ops.cli.chosen import check_exchange
 from ops.cli.common import config_option, json_option, print_json
 from ops.cli.lake_place import lake_place, uri_option
+from ops.config.checks import Wrong, memory_limit
 from ops.export.lake.compact import CLOSED_AFTER_S, KEEP_HOURS, KEEP_HOURS_MAX, Days, Done, compact
 from ops.export.lake.compact_tables import LakeFolder
 from ops.export.lake.compact_ticks import How
@@ -34,6 +35,16 @@ class _Day(click.ParamType[date]):
             return date.fromisoformat(str(value))
         except ValueError:
             self.fail(f"got {value}, expected a UTC day like 2026-11-02", param, ctx)
+
+
+class _Memory(click.ParamType[str]):
+    name = "size"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return memory_limit(value)
+        except Wrong as error:
+            self.fail(f"got {value}, expected {error}", param, ctx)
 
 
 @click.command("compact")
@@ -61,6 +72,7 @@ class _Day(click.ParamType[date]):
 )
 @click.option(
     "--memory",
+    type=_Memory(),
     default=_MEMORY,
     show_default=True,
     metavar="SIZE",

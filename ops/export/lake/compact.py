@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from actors.model.records import FEEDS
 from actors.model.ticks import TICKS
+from actors.sink.lake.options import secrets
 from actors.sink.lake.tables import TABLES
 from ops.export.lake.compact_coverage import store_coverage
 from ops.export.lake.compact_tables import COMPACTING, COMPACTIONS, COVERAGE, LakeChanged, LakeFolder, keep_order
 from ops.export.lake.compact_ticks import How, Part, compact_part, is_compacted, parts_of
-from ops.export.lake.opening import compactions, open_lake
+from ops.export.lake.opening import compactions, engine_errors, open_lake
 from ops.export.query import QueryError
 
 if TYPE_CHECKING:
@@ -148,8 +149,9 @@ def _covered(lake: LakeFolder, days: Days, how: How, *, dry_run: bool) -> Iterat
         known = [] if feeds is None else sorted({part.day for part in parts_of(feeds)})
         count = (days.last - known[0]).days + 1 if known else 0
         chosen = [day for day in (known[0] + timedelta(days=n) for n in range(count)) if days.contain(day)]
-        for day, rows in store_coverage(lake, chosen, days.exchange, how.dialects, dry_run=dry_run):
-            yield Done(COVERAGE.name, days.exchange, day, "would be stored" if dry_run else "stored", rows=rows)
+        with engine_errors(secrets(lake.options)):
+            for day, rows in store_coverage(lake, chosen, days.exchange, how.dialects, dry_run=dry_run):
+                yield Done(COVERAGE.name, days.exchange, day, "would be stored" if dry_run else "stored", rows=rows)
     except LakeChanged:
         return  # another run stores it
     except QueryError as error:

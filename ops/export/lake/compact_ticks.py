@@ -100,7 +100,8 @@ def compact_part(lake: LakeFolder, part: Part, how: How) -> Part | None:
     """
     for _ in range(CONFLICTS_MAX):
         try:
-            return _attempt(lake, part, how)
+            with engine_errors(secrets(lake.options)):
+                return _attempt(lake, part, how)
         except LakeChanged:
             time.sleep(0.1)
             continue

@@ -129,7 +129,8 @@ def compactions(lake: LakeTables) -> dict[tuple[str, date], Compaction]:
     from deltalake import QueryBuilder
 
     columns = "exchange, day, number, rows, checksum, through"
-    found = QueryBuilder().register("t", table).execute(f"SELECT {columns} FROM t").read_all()
+    with engine_errors(lake.hides):
+        found = QueryBuilder().register("t", table).execute(f"SELECT {columns} FROM t").read_all()
     return {
         (exchange, day): Compaction(exchange, day, rows, int(checksum), json.loads(through))
         for exchange, day, number, rows, checksum, through in zip(

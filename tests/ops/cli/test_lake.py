@@ -91,6 +91,9 @@ def test_wrong_use_and_unusable_lakes_have_their_exit_codes(folder: Path, tmp_pa
         done = tickwarden_here("lake", "query", *words, folder=folder)
         assert done.returncode == code and said in " ".join(done.stderr.split()), (words, done.stderr)
         assert "Traceback" not in done.stderr
+    for memory in (("lots",), ("12",), ("1MB",), ("lots", "--dry-run")):
+        done = tickwarden_here("lake", "compact", "--memory", *memory, folder=folder)
+        assert done.returncode == 64 and f"got {memory[0]}, expected" in done.stderr, (memory, done.stderr)
     wrong = tickwarden_here("lake", "statsu", folder=folder)
     assert wrong.returncode == 64 and "status" in wrong.stderr
 

@@ -303,6 +303,34 @@ def test_a_day_of_which_a_file_is_missing_stays_as_it_is(lake: str) -> None:
     }
 
 
+def damaged(lake: str, table: str) -> None:
+    """Its newest file is missing, and a day has to be compacted again."""
+    run(lake)
+    Path(DeltaTable(f"{lake}/{table}").file_uris()[0]).unlink()
+    ship(lake, "tokyo", "store-of-tokyo", [batch(4, trades("binance", "BTC/USDT", [500]))])
+
+
+def test_a_stored_coverage_that_cannot_be_read_is_named_and_the_rest_is_done(lake: str) -> None:
+    damaged(lake, "coverage")
+    done = run(lake)
+    failed = [one for one in done if one.problem]
+    assert [one.table for one in failed] == ["coverage"]
+    assert re.search(r"coverage.*\.parquet", failed[0].problem) and "\n" not in failed[0].problem
+    assert ("binance", "compacted", 101) in ticks_done(done)
+    assert ("shipments", "joined") in [(one.table, one.action) for one in done]
+
+
+def test_compactions_that_cannot_be_read_are_named(lake: str) -> None:
+    damaged(lake, "compactions")
+    with pytest.raises(QueryError, match=r"compactions.*\.parquet"):
+        run(lake)
+
+
+def test_a_day_whose_database_cannot_be_opened_is_named(lake: str) -> None:
+    failed = run(lake, Days(exchange="kraken"), replace(HOW, memory="lots"))[0]
+    assert (failed.exchange, failed.action) == ("kraken", "failed") and "Memory must" in failed.problem
+
+
 def test_only_closed_days_are_compacted(tmp_path: Path) -> None:
     days = Days(now=datetime(2026, 11, 3, 0, 59, tzinfo=UTC))
     assert not days.contain(date(2026, 11, 2)) and days.contain(date(2026, 11, 1))
