@@ -38,7 +38,8 @@ def lake_verify_command(
     """Compare the rows of a lake with what was sent: their number and a checksum.
 
     Reads all rows, by table, exchange and day. Prints a line for each difference: rows that are missing, too many
-    or altered; the exit code is then 1. Commits that have not ended do not count.
+    or altered; the exit code is then 1, as it is where there is nothing to compare. Commits that have not ended do
+    not count.
     """
     try:
         place = lake_place(uri, config_path)
@@ -54,8 +55,14 @@ def lake_verify_command(
         return FAILED
     if found.parts and not quiet and sys.stderr.isatty():
         sys.stderr.write("\n")
-    _print(found, as_json=as_json)
-    return FAILED if found.differences else OK
+    nothing = not found.rows and not found.differences
+    if as_json or not nothing:
+        _print(found, as_json=as_json)
+    if nothing:
+        of = " of ".join(filter(None, ("rows", exchange, f"{day:%Y-%m-%d}" if day else None)))
+        why = f"no commit that has ended sent {of}" if tables.marks else "no commit to this lake has ended yet"
+        click.echo(f"nothing was compared: {why}", err=True)
+    return FAILED if found.differences or nothing else OK
 
 
 def _print(found: Verified, *, as_json: bool) -> None:

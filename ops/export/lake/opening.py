@@ -65,7 +65,8 @@ class LakeTables:
 def open_lake(uri: str, options: Mapping[str, str]) -> LakeTables:
     """The lake at `uri`, a folder or an address on object storage, which `options` describe.
 
-    Raises QueryError if there is no lake, or none that can be reached; no message shows an option.
+    Raises QueryError if there is no lake, none that can be reached, or one whose ticks are gone; no message shows
+    an option.
     """
     try:
         import deltalake
@@ -85,6 +86,15 @@ def open_lake(uri: str, options: Mapping[str, str]) -> LakeTables:
             raise QueryError(f"the lake cannot be read: {sorted_error(error, shown, hides)}") from None
     if not tables:
         raise QueryError(f"{shown} is no lake: nothing was sent there yet; --uri names another one")
+    if TICKS.name not in tables and (lost := _lost_ticks(tables, hides)) is not None:
+        # A lake so new that its first commits ended while its tables were opened has the table by now.
+        with engine_errors(hides):
+            gone = not deltalake.DeltaTable.is_deltatable(f"{uri}/{TICKS.name}", storage)
+        if gone:
+            raise QueryError(
+                f"{shown}: the table ticks is missing, while shipments lists {lost:,} ticks:"
+                " restore the folder ticks with its _delta_log from a copy"
+            )
     with engine_errors(hides):
         return LakeTables(shown, tables, _marks(tables), tuple(hides))
 
@@ -138,6 +148,25 @@ def compactions(lake: LakeTables) -> dict[tuple[str, date], Compaction]:
         )
         if number == ticks.transaction_version(transaction_of(exchange, day))
     }
+
+
+def _lost_ticks(tables: "Mapping[str, DeltaTable]", hides: Iterable[str]) -> int | None:
+    """How many ticks `shipments` lists, if there must have been a table of ticks; else None.
+
+    A commit begins above the mark of its store, which is in `ticks`: above 0 if an earlier one has ended. A lake of
+    which only the first commit of each store was begun has no ticks yet.
+    """
+    if (shipments := tables.get(SHIPMENTS.name)) is None:
+        return None
+    from deltalake import QueryBuilder
+
+    sent = f"sum(CASE WHEN table_name = '{TICKS.name}' THEN rows ELSE 0 END)"
+    with engine_errors(hides):
+        engine = QueryBuilder().register("t", shipments)
+        found = engine.execute(f"SELECT coalesce(max(above), 0), coalesce({sent}, 0) FROM t").read_all()
+    above, ticks = (column.to_pylist()[0] for column in found.columns)
+    # A compaction is listed only when it has read ticks.
+    return int(ticks) if above > 0 or COMPACTIONS.name in tables else None
 
 
 def _marks(tables: "Mapping[str, DeltaTable]") -> dict[Store, int]:

@@ -143,6 +143,55 @@ def test_a_commit_that_has_not_ended_and_one_that_was_repeated_are_no_difference
     assert code == 0 and lines[-1].startswith(f"{rows} rows in "), lines
 
 
+@pytest.mark.parametrize(
+    "words", [("verify",), ("verify", "--exchange", "kraken"), ("status",), ("compact",), ("query", "SELECT 1")]
+)
+def test_a_lake_without_its_ticks_is_damaged_for_every_command(words: tuple[str, ...], lake: Path) -> None:
+    shutil.rmtree(lake / "ticks")
+    done = tickwarden_here("lake", *words, "--uri", str(lake), folder=lake.parent)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the table ticks is missing, while shipments lists 204 ticks: restore" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_ticks_that_a_compaction_has_read_were_there(tmp_path: Path) -> None:
+    """Of one commit, which has no earlier one that shows it."""
+    folder = tmp_path / "lake"
+    ship(str(folder), "tokyo", "one", [batch(1, trades("kraken", "BTC/USD", [1]))])
+    assert tickwarden_here("lake", "compact", "--uri", str(folder), folder=tmp_path).returncode == 0
+    shutil.rmtree(folder / "ticks")
+    done = tickwarden_here("lake", "verify", "--uri", str(folder), folder=tmp_path)
+    assert done.returncode == 1 and "shipments lists 1 ticks" in done.stderr
+
+
+@pytest.mark.parametrize("point", ["lake.intent", "lake.ticks"])
+def test_a_lake_whose_first_commit_has_not_ended_is_not_damaged_but_nothing_was_compared(
+    point: str, tmp_path: Path
+) -> None:
+    def cut(reached: str) -> None:
+        if reached == point:
+            raise LakeUnavailable(point)
+
+    all_of_it = MadeUpSource(5, "two", 4).batches(0, 10**6)
+    assert all_of_it is not None
+    for recorder in ("tokyo", "london"):
+        with pytest.raises(LakeUnavailable):
+            DeltaLake(str(tmp_path / "lake"), recorder, {}, crash_point=cut).commit(all_of_it)
+    done = tickwarden_here("lake", "verify", "--uri", "lake", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "nothing was compared: no commit to this lake has ended yet\n"
+    assert tickwarden_here("lake", "status", "--uri", "lake", folder=tmp_path).returncode == 0
+
+
+def test_where_nothing_was_sent_nothing_was_compared(small: tuple[Path, object]) -> None:
+    words = ("lake", "verify", "--uri", str(small[0]), "--exchange", "kraken", "--day", "2020-01-01")
+    done = tickwarden_here(*words, folder=small[0].parent)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "nothing was compared: no commit that has ended sent rows of kraken of 2020-01-01\n"
+    done = tickwarden_here(*words, "--json", folder=small[0].parent)
+    assert done.returncode == 1 and json.loads(done.stdout) == {"parts": 0, "rows": 0, "differences": []}
+
+
 def test_compacted_days_are_compared_with_their_compaction_and_later_rows_with_what_was_sent(lake: Path) -> None:
     done = tickwarden_here("lake", "compact", "--uri", str(lake), folder=lake.parent)
     assert done.returncode == 0, done.stderr
