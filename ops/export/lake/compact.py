@@ -1,7 +1,7 @@
 """`tickwarden lake compact`: rewrites the closed days of a lake, joins small files, deletes what nobody needs.
 
-In this order, each in transactions of its own. A run that is killed or repeated, or beside another or beside
-recorders that send, changes nothing that was right:
+In this order, each in transactions of its own. A run that is killed or repeated, or beside recorders that send,
+changes nothing that was right:
 
   1  the ticks of each closed day and exchange (compact_ticks)
   2  the coverage of the tape on these days (compact_coverage)
@@ -9,11 +9,16 @@ recorders that send, changes nothing that was right:
   4  files that were replaced longer ago than the retention are deleted (vacuum)
 
 A day is closed an hour after its end, when recorders have sent all but late rows.
+
+Two runs that join the same files at once would leave each row twice: delta-rs 1.6 takes both commits. In a folder
+one waits for the other; an object store has no lock, and the documentation asks for one run at a time.
 """
 
+import fcntl
+import os
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -21,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.model.records import FEEDS
 from actors.model.ticks import TICKS
+from actors.sink.lake.durability import folder_of
 from actors.sink.lake.options import secrets
 from actors.sink.lake.tables import TABLES
 from ops.export.lake.compact_coverage import store_coverage
@@ -112,7 +118,8 @@ def compact(
             yield from _compacted(lake, part, how)
     yield from _covered(lake, days, how, dry_run=dry_run)
     for name in (*((TICKS.name,) if join_open else ()), *_OTHERS):
-        yield from _joined(lake, name, days, join_open=join_open, dry_run=dry_run)
+        with _joining(lake):
+            yield from _joined(lake, name, days, join_open=join_open, dry_run=dry_run)
     for name in (*TABLES, COMPACTIONS.name, COVERAGE.name):
         yield from _deleted(lake, name, keep_hours, dry_run=dry_run)
 
@@ -156,6 +163,22 @@ def _covered(lake: LakeFolder, days: Days, how: How, *, dry_run: bool) -> Iterat
         return  # another run stores it
     except QueryError as error:
         yield Done(COVERAGE.name, None, None, "failed", problem=str(error))
+
+
+@contextmanager
+def _joining(lake: LakeFolder) -> Iterator[None]:
+    """Keeps other runs on this folder from joining files meanwhile; does nothing where the system has no lock."""
+    folder = folder_of(lake.uri)
+    if folder is None:
+        yield
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
 
 
 def _joined(lake: LakeFolder, name: str, days: Days, *, join_open: bool, dry_run: bool) -> Iterator[Done]:

@@ -71,6 +71,9 @@ ADVICE = {
     "… … cannot be read: …; nothing was changed, try again later": "try again later",
     "… …: rows were added during each of … attempts; nothing was changed, try again later": "try again later",
     "… is no lake: nothing was sent there yet; --uri names another one": "--uri names another one",
+    "…: the table ticks is missing, while shipments lists … ticks: restore the folder ticks with its _delta_log "
+    "from a copy": "restore the folder ticks",
+    "nothing was compared: …": "…",
     "no exchange is called …; …": "; …",
     "a lake is only read, and … changes it; write a query like: SELECT * FROM ticks": "write a query like: SELECT",
     "no exchange … is …; …": "; …",

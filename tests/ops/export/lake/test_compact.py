@@ -6,8 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -23,6 +26,7 @@ from hypothesis import strategies as st
 from actors.model.ticks import TICKS
 from actors.sink.lake.delta import DeltaLake
 from actors.sink.lake.tables import TABLES
+from ops.export.lake import compact as compaction
 from ops.export.lake.compact import CLOSED_AFTER_S, KEEP_HOURS, Days, Done, compact
 from ops.export.lake.compact_tables import COMPACTIONS, LakeFolder
 from ops.export.lake.compact_ticks import How
@@ -76,6 +80,25 @@ def test_a_closed_day_has_each_trade_once_and_the_tape_stays_as_it_was(lake: str
     ]
     assert tape(lake) == before
     assert stored(lake) == 124
+
+
+def test_two_runs_at_once_join_no_file_twice(lake: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    join, both = compaction._optimize, threading.Barrier(2, timeout=0.5)
+
+    def together(table: DeltaTable, where: Any, properties: Any) -> dict[str, Any]:
+        with suppress(threading.BrokenBarrierError):  # the other one waits elsewhere
+            both.wait()
+        return join(table, where, properties)
+
+    def shipments() -> int:
+        return int(DeltaTable(f"{lake}/shipments").scan().read_all().num_rows)
+
+    monkeypatch.setattr(compaction, "_optimize", together)
+    before = shipments()
+    with ThreadPoolExecutor(2) as threads:
+        done = list(threads.map(lambda _: run(lake), range(2)))
+    assert sum(one.table == "shipments" and one.action == "joined" for run_ in done for one in run_) == 1
+    assert shipments() == before
 
 
 def test_a_second_run_changes_nothing_and_makes_no_version(lake: str) -> None:
