@@ -6,10 +6,11 @@ every version since it was opened, whether there is a checkpoint or not.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from actors.sink.lake.durability import folder_of, sync_checkpoint, sync_commits
 from actors.sink.lake.errors import LakeMisconfigured
@@ -26,6 +27,14 @@ _KEPT_IN_FOLDER_H, _KEPT_IN_STORE_H = 1, 24
 _USED_SHARE = 0.5  # of this time, after which a handle is opened again: it needs all entries since it was opened
 
 
+class _Opened(NamedTuple):
+    """A handle, its version then, and time.monotonic() just before."""
+
+    handle: "DeltaTable"
+    version: int
+    at_s: float
+
+
 class Handles:
     """The tables of the lake at `uri`, for one recorder. Raises the errors of `deltalake`, and OSError."""
 
@@ -33,8 +42,7 @@ class Handles:
         self._deltalake, self._uri, self._recorder, self._options = deltalake, uri, recorder, dict(options)
         self._folder = folder_of(uri)
         self._kept_h = _KEPT_IN_STORE_H if self._folder is None else _KEPT_IN_FOLDER_H
-        # With the version at which, and time.monotonic() before, it was opened.
-        self._open: dict[str, tuple[DeltaTable, int, float]] = {}
+        self._open: dict[str, _Opened] = {}
         self._checked: set[str] = set()  # have all columns; what an earlier process committed is durable
 
     def newest(self, name: str) -> "DeltaTable | None":
@@ -43,12 +51,12 @@ class Handles:
         if handle is not None:
             handle.update_incremental()
             return handle
-        now_s = time.monotonic()
         try:
-            handle = self._deltalake.DeltaTable(f"{self._uri}/{name}", storage_options=self._options)
+            return self._remember(
+                name, lambda: self._deltalake.DeltaTable(f"{self._uri}/{name}", storage_options=self._options)
+            )
         except self._deltalake.exceptions.TableNotFoundError:
             return None
-        return self._remember(name, handle, now_s)
 
     def for_writing(self, table: LakeTable) -> "DeltaTable":
         """The table with all columns, created if there is none (also if another process creates it now).
@@ -67,7 +75,7 @@ class Handles:
 
     def has_more(self, table: LakeTable) -> bool:
         """Whether the open table has columns that `table` does not know: a later version made them."""
-        handle, *_ = self._open[table.name]
+        handle = self._open[table.name].handle
         return len(handle.schema().fields) > len(table.columns)
 
     def written(self, name: str, before: int) -> None:
@@ -75,7 +83,7 @@ class Handles:
 
         Of several recorders the one whose commit has such a version writes it.
         """
-        handle, *_ = self._open[name]
+        handle = self._open[name].handle
         self._sync(name, handle, before + 1)
         version = handle.version()
         if version % CHECKPOINT_VERSIONS == 0:
@@ -96,13 +104,15 @@ class Handles:
         self._open.clear()
 
     def _usable(self, name: str) -> "DeltaTable | None":
-        handle, version, opened_s = self._open.get(name, (None, 0, 0.0))
-        if handle is None or handle.version() - version >= CHECKPOINT_VERSIONS:
+        opened = self._open.get(name)
+        if opened is None or opened.handle.version() - opened.version >= CHECKPOINT_VERSIONS:
             return None
-        return handle if time.monotonic() - opened_s < _USED_SHARE * self._kept_h * 3600 else None
+        return opened.handle if time.monotonic() - opened.at_s < _USED_SHARE * self._kept_h * 3600 else None
 
-    def _remember(self, name: str, handle: "DeltaTable", opened_s: float) -> "DeltaTable":
-        self._open[name] = handle, handle.version(), opened_s
+    def _remember(self, name: str, opening: "Callable[[], DeltaTable]") -> "DeltaTable":
+        at_s = time.monotonic()
+        handle = opening()
+        self._open[name] = _Opened(handle, handle.version(), at_s)
         return handle
 
     def _create(self, table: LakeTable) -> "DeltaTable":
@@ -112,8 +122,8 @@ class Handles:
         }
         if table.statistics:
             configuration["delta.dataSkippingStatsColumns"] = ",".join(table.statistics)
-        now_s = time.monotonic()
-        handle = self._deltalake.DeltaTable.create(
+        create = partial(
+            self._deltalake.DeltaTable.create,
             f"{self._uri}/{table.name}",
             table.arrow,
             mode="ignore",
@@ -121,7 +131,7 @@ class Handles:
             configuration=configuration,
             storage_options=self._options,
         )
-        return self._remember(table.name, handle, now_s)
+        return self._remember(table.name, create)
 
     def _complete(self, table: LakeTable, handle: "DeltaTable") -> None:
         """Adds the columns that an older version did not have. Raises LakeMisconfigured if one has another type."""

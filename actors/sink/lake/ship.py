@@ -201,11 +201,8 @@ class Ship:
         deleted their batches, or the file may be an old copy that was put back.
         """
         for number in sorted({marks.committed, marks.intended} - self._ours if self._ours else ()):
-            found: list[Batches | None] = []
-            await in_thread(
-                context, self._reading, partial(self._source.batches, number - 1, 1, number), found.append
-            )
-            if found[0] is None or not found[0].shipped:
+            found = await self._ask(context, partial(self._source.batches, number - 1, 1, number))
+            if found is None or not found.shipped:
                 raise LakeMisconfigured(
                     f"{self.settings.uri}: another machine sends under the name {self.settings.recorder!r} with a"
                     f" copy of this file (batch {number} is not in it): give one of them another name in [lake]"
@@ -218,14 +215,18 @@ class Ship:
         assert marks is not None
         through = marks.intended if marks.intended > marks.committed else None
         read = partial(with_rest, partial(self._source.batches, marks.committed, ROWS_MAX, through))
-        found: list[tuple[Batches | None, float]] = []
-        await in_thread(context, self._reading, read, found.append)
-        batches, rest_s = found[0]
+        batches, rest_s = await self._ask(context, read)
         if batches is None and through is not None:  # rows that were lost meanwhile: nothing is left to repeat
             batches = Batches(self._store_id, marks.committed, through, 0, {})
         if batches is not None and (ticks := batches.tables.get("ticks")) is not None:
             self._backlog.begins(int(ticks["received_at"][0].as_py().timestamp() * 1e9))
         return batches, rest_s
+
+    async def _ask(self, context: Context, question: Callable[[], T]) -> T:
+        """The store's answer."""
+        found: list[T] = []
+        await in_thread(context, self._reading, question, found.append)
+        return found[0]
 
     async def _call(self, call: Callable[[], T]) -> T:
         """Calls the lake. If this is cancelled, the call goes on by itself, and the next one waits for it."""
