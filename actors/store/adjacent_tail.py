@@ -6,6 +6,7 @@ folder, or none. Other programs then get an error (in the last case: old rows, w
 looks for the tail beside the file, and uses it if it belongs to the file.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import duckdb
@@ -100,7 +101,6 @@ def reach(con: duckdb.DuckDBPyConnection, path: Path) -> None:
     (database,) = con.execute("SELECT current_database()").fetchone() or ("",)
     for table in TABLES:
         missing = lacking.get(table.name, ())
-        nulls = "".join(f", NULL::{column.kind.sql} AS {column.quoted}" for column in missing)
         if moved is not None and (moved / table.name).is_dir():
             known = Schema(table.name, tuple(column for column in table.columns if column not in missing))
             schema = SCHEMA if table.name in merged else None
@@ -109,7 +109,7 @@ def reach(con: duckdb.DuckDBPyConnection, path: Path) -> None:
             source = f'"{database}".main.{table.name}'
         else:
             continue
-        con.execute(f"CREATE OR REPLACE TEMP VIEW {table.name} AS SELECT *{nulls} FROM {source}")
+        con.execute(f"CREATE OR REPLACE TEMP VIEW {table.name} AS SELECT *{null_columns(missing)} FROM {source}")
     for statement in extra_view_sql("TEMP VIEW "):
         con.execute(statement)
 
@@ -130,6 +130,11 @@ def lacking_columns(con: duckdb.DuckDBPyConnection, database: str | None = None)
         if table.name in found
     }
     return {name: columns for name, columns in lacking.items() if columns}
+
+
+def null_columns(missing: Iterable[Column]) -> str:
+    """SQL of these columns, all NULL, to follow others in a SELECT."""
+    return "".join(f", NULL::{column.kind.sql} AS {column.quoted}" for column in missing)
 
 
 def _tables(con: duckdb.DuckDBPyConnection, database: str | None) -> set[str]:

@@ -51,7 +51,6 @@ _TROUBLE_TYPES = (
 _REFUSED = re.compile(r"newer version of duckdb|encrypted|crypto", re.IGNORECASE)
 _WAL = re.compile(r"replaying wal|corrupt wal", re.IGNORECASE)
 
-
 # A checkpoint joins row groups that are not full, and rewrites them. Small merges need that: each adds a row group
 # to each table. Large ones write row groups that may stay as they are; only the small tables need it, now and then.
 ROW_GROUP = 122_880  # rows of DuckDB's full one

@@ -58,7 +58,7 @@ class Live:
     async def __aiter__(self) -> AsyncGenerator[Tick, None]:
         for exchange in self._wanted.exchanges:
             async with subscribed(self._socket, exchange):
-                pass  # the service names one that it does not know; of several it hears nothing below
+                pass  # raises for a name that the service does not know; below it gets no name if there are several
         while True:
             if self._behind is not None and self._far_behind():
                 async with aclosing(self._missed(self._behind)) as stored:

@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 from arro3.core import RecordBatch, RecordBatchReader
 
+from actors.store.connecting import Limits
 from actors.store.sql import digits
 from ops.client.tick import Tick
 from ops.export.query import QueryError
@@ -123,7 +124,7 @@ def recording(file: Path, timeout_s: float) -> Iterator[Source]:
     """The file as of one batch, held until the block ends; raises QueryError and DatabaseLocked."""
     with (
         tempfile.TemporaryDirectory(prefix="tickwarden-replay-") as spill,
-        opened(file, timeout_s=timeout_s, threads=THREADS, memory_limit=MEMORY_LIMIT, spill=Path(spill)) as src,
+        opened(file, Limits(MEMORY_LIMIT, Path(spill), THREADS), timeout_s=timeout_s) as src,
     ):
         src.con.execute("SET enable_progress_bar = false")
         yield src

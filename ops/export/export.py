@@ -12,6 +12,7 @@ import duckdb
 
 from actors.model.ticks import TICKS
 from actors.store.adjacent_tail import lacking_columns
+from actors.store.connecting import Limits
 from actors.store.partitions import DAY_US, moment, within, write
 from actors.store.sql import sql_text
 from actors.store.tables import TABLES
@@ -79,7 +80,7 @@ def export(
     place, threads = (place_folder, 1) if as_folder else (place_file, THREADS)
     with workshop(target) as work, interrupts():
         made, spill = work / "made", work / "spill"
-        with opened(source, timeout_s=timeout_s, threads=threads, memory_limit=MEMORY_LIMIT, spill=spill) as src:
+        with opened(source, Limits(MEMORY_LIMIT, spill, threads), timeout_s=timeout_s) as src:
             if as_folder:
                 rows = _make_folder(src, made, time_range, progress, unit_rows_max)
             else:

@@ -16,7 +16,7 @@ import duckdb
 
 from actors.model.schema import MERGED_SCHEMA
 from actors.model.ticks import TICKS
-from actors.store.adjacent_tail import TailMissing, lacking_columns, owner_of, usable_tail
+from actors.store.adjacent_tail import TailMissing, lacking_columns, null_columns, owner_of, usable_tail
 from actors.store.connecting import MEMORY, Limits, command_limits, connect
 from actors.store.filesystem import Files
 from actors.store.sql import sql_text
@@ -43,13 +43,10 @@ class Source:
 
 
 @contextmanager
-def opened(path: Path, *, timeout_s: float, threads: int, memory_limit: str, spill: Path) -> Iterator[Source]:
-    """Holds the file until the block ends; raises DatabaseLocked after `timeout_s`, QueryError for no such file.
-
-    DuckDB spills data beyond `memory_limit` to the folder `spill`.
-    """
+def opened(path: Path, limits: Limits, *, timeout_s: float) -> Iterator[Source]:
+    """Holds the file until the block ends; raises DatabaseLocked after `timeout_s`, QueryError for no such file."""
     check_file(path)
-    with connect(MEMORY, Limits(memory_limit, spill, threads)) as con, ExitStack() as stack:
+    with connect(MEMORY, limits) as con, ExitStack() as stack:
         # DuckDB counts the progress, and leaves the display to us.
         con.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
         con.execute("SET TimeZone = 'UTC'")
@@ -66,15 +63,8 @@ def opened(path: Path, *, timeout_s: float, threads: int, memory_limit: str, spi
 @contextmanager
 def one_batch(path: Path, *, timeout_s: float) -> Iterator[duckdb.DuckDBPyConnection]:
     """As `query.reading`, but all statements of the block see the file as of the same batch."""
-    limits = command_limits()
     try:
-        with opened(
-            path,
-            timeout_s=timeout_s,
-            threads=limits.threads,
-            memory_limit=limits.memory,
-            spill=limits.spill,
-        ) as src:
+        with opened(path, command_limits(), timeout_s=timeout_s) as src:
             src.con.execute("SET enable_progress_bar = false")
             _name(src)
             yield src.con
@@ -88,8 +78,8 @@ def _name(src: Source) -> None:
     for name in names:
         src.con.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM {src.tables[name]}")
     for name, missing in lacking_columns(src.con, "temp").items():
-        nulls = "".join(f", NULL::{column.kind.sql} AS {column.quoted}" for column in missing)
-        src.con.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT *{nulls} FROM {src.tables[name]}")
+        view = f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT *{null_columns(missing)} FROM {src.tables[name]}"
+        src.con.execute(view)
     for statement in extra_view_sql("TEMP VIEW "):
         src.con.execute(statement)
 

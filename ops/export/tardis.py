@@ -17,6 +17,7 @@ from pathlib import Path
 import duckdb
 
 from actors.model.symbols import SymbolError, parse_symbol
+from actors.store.connecting import Limits
 from actors.store.sql import digits
 from ops.export.export import MEMORY_LIMIT, THREADS, Exported, Progress, TimeRange, interrupts
 from ops.export.query import LOCK_TIMEOUT_S
@@ -66,7 +67,7 @@ def export_tardis(
     with workshop(target) as work, interrupts():
         made, spill = work / "made", work / "spill"
         made.mkdir()
-        with opened(source, timeout_s=timeout_s, threads=THREADS, memory_limit=MEMORY_LIMIT, spill=spill) as src:
+        with opened(source, Limits(MEMORY_LIMIT, spill, THREADS), timeout_s=timeout_s) as src:
             rows = _write(src, made, time_range, progress)
         size = make_durable(made)
         place_files(made, target, overwrite=overwrite)

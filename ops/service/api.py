@@ -219,7 +219,7 @@ class ServiceApp(ControlApp):
         self._known(exchange)
         now_us = time.time_ns() // 1000
         try:
-            from_us = max(0, microseconds(wanted.from_))  # far older times are none that DuckDB knows
+            from_us = max(0, microseconds(wanted.from_))  # DuckDB has no nanoseconds before 1677
             to_us = min(microseconds(wanted.to), now_us) if wanted.to else now_us
         except ValueError as error:
             raise Refused(str(error)) from error

@@ -15,6 +15,7 @@ from actors.model.errors import DatabaseLocked
 from actors.model.schema import Schema
 from actors.model.ticks import TICKS
 from actors.store import partitions
+from actors.store.connecting import Limits
 from actors.store.tables import TABLES
 from actors.store.tail import Segment, Tail
 from ops.cli.commands import cli
@@ -156,7 +157,7 @@ def test_segments_that_the_service_deletes_meanwhile_are_still_read(tmp_path: Pa
     told = settings(tmp_path)
     with store(told) as made:
         write(made, 20)
-        with opened(told.path, timeout_s=1, threads=1, memory_limit="100MB", spill=tmp_path / "s") as source:
+        with opened(told.path, Limits("100MB", tmp_path / "s", 1), timeout_s=1) as source:
             assert made.compact()
             for name in ("ticks", "audit", "events", "rejects"):
                 for path in (made.tail / name).glob("0-*"):
