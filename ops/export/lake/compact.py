@@ -18,7 +18,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -118,7 +118,7 @@ def compact(
             yield from _compacted(lake, part, how)
     yield from _covered(lake, days, how, dry_run=dry_run)
     for name in (*((TICKS.name,) if join_open else ()), *_OTHERS):
-        with _joining(lake):
+        with nullcontext() if dry_run else _joining(lake):
             yield from _joined(lake, name, days, join_open=join_open, dry_run=dry_run)
     for name in (*TABLES, COMPACTIONS.name, COVERAGE.name):
         yield from _deleted(lake, name, keep_hours, dry_run=dry_run)

@@ -105,6 +105,10 @@ def compact_part(lake: LakeFolder, part: Part, how: How) -> Part | None:
         except LakeChanged:
             time.sleep(0.1)
             continue
+        except OSError as error:  # the folder of ours
+            raise QueryError(
+                f"{part.exchange} {part.day}: {error}; nothing was changed, --temporary names another folder"
+            ) from error
     raise QueryError(
         f"{part.exchange} {part.day}: rows were added during each of {CONFLICTS_MAX} attempts; nothing was changed,"
         " try again later"

@@ -139,8 +139,11 @@ def compactions(lake: LakeTables) -> dict[tuple[str, date], Compaction]:
     from deltalake import QueryBuilder
 
     columns = "exchange, day, number, rows, checksum, through"
-    with engine_errors(lake.hides):
-        found = QueryBuilder().register("t", table).execute(f"SELECT {columns} FROM t").read_all()
+    try:
+        with engine_errors(lake.hides):
+            found = QueryBuilder().register("t", table).execute(f"SELECT {columns} FROM t").read_all()
+    except QueryError as error:
+        raise QueryError(f"the table {COMPACTIONS.name} of {lake.uri} cannot be read: {error}") from None
     return {
         (exchange, day): Compaction(exchange, day, rows, int(checksum), json.loads(through))
         for exchange, day, number, rows, checksum, through in zip(

@@ -24,9 +24,12 @@ from ops.export.query import QueryError
 
 RECORDED_TICKS = "recorded_ticks"
 _COMPUTED = re.compile(r"\b(gaps|coverage)\b", re.I)  # a query that names them; others do not wait for them
-# Statements of which the engine has odd things to report: the views are its own, and not the tables of the lake.
+# Statements of which the engine has odd things to report, because the views are its own and not the tables of the
+# lake, and COPY, which would write over other files.
 _CHANGES = re.compile(
-    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(ALTER|CREATE|DELETE|DROP|INSERT|MERGE|TRUNCATE|UPDATE)\b", re.I | re.S
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/|(?:EXPLAIN|ANALYZE|VERBOSE)\b)*"
+    r"(ALTER|COPY|CREATE|DELETE|DROP|INSERT|MERGE|TRUNCATE|UPDATE)\b",
+    re.I | re.S,
 )
 _ROWS = 1024  # fetched at once
 NO_DIALECTS: Mapping[str, str] = MappingProxyType({})
@@ -65,6 +68,8 @@ def lake_query(
     also for what goes wrong while the block reads.
     """
     if change := _CHANGES.match(sql):
+        if change[1].upper() == "COPY":
+            raise QueryError("a lake is only read, and COPY writes; --out FILE writes what a query returns")
         raise QueryError(
             f"a lake is only read, and {change[1].upper()} changes it; write a query like: SELECT * FROM ticks"
         )

@@ -192,3 +192,12 @@ def test_a_statement_that_would_change_the_lake_is_refused_by_its_name(sql: str,
     assert (done.returncode, done.stdout) == (1, "")
     assert "a lake is only read" in done.stderr and "SELECT * FROM ticks" in done.stderr
     assert shown(folder, "SELECT 'DROP TABLE' AS word", "--csv").splitlines() == ["word", "DROP TABLE"]
+
+
+@pytest.mark.parametrize("before", ["", " -- all\n", "EXPLAIN ANALYZE "])
+def test_a_query_cannot_write_a_file_by_itself(before: str, folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "copied.csv"
+    sql = f"{before}COPY (SELECT symbol FROM ticks) TO '{target}' STORED AS CSV"
+    done = tickwarden_here("lake", "query", sql, folder=folder)
+    assert (done.returncode, done.stdout) == (1, "") and not target.exists()
+    assert "COPY writes; --out FILE" in done.stderr

@@ -1,5 +1,6 @@
 """Compaction of a lake: what is kept, what stays the same, and what happens beside it."""
 
+import fcntl
 import json
 import os
 import re
@@ -345,8 +346,24 @@ def test_a_stored_coverage_that_cannot_be_read_is_named_and_the_rest_is_done(lak
 
 def test_compactions_that_cannot_be_read_are_named(lake: str) -> None:
     damaged(lake, "compactions")
-    with pytest.raises(QueryError, match=r"compactions.*\.parquet"):
+    with pytest.raises(QueryError, match=r"the table compactions of .* cannot be read: .*\.parquet"):
         run(lake)
+
+
+def test_days_without_a_folder_to_sort_them_in_are_named_and_stay_as_they_are(lake: str, tmp_path: Path) -> None:
+    missing, before = str(tmp_path / "gone"), stored(lake)
+    failed = [one for one in run(lake, how=replace(HOW, folder=Path(missing))) if one.problem]
+    assert [one.exchange for one in failed] == ["binance", "kraken", "upbit"] and stored(lake) == before
+    assert all(missing in one.problem and "--temporary" in one.problem for one in failed)
+
+
+def test_a_dry_run_does_not_wait_for_a_run_that_joins(lake: str) -> None:
+    opened = os.open(lake, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        assert any(one.action == "would be joined" for one in run(lake, dry_run=True))
+    finally:
+        os.close(opened)
 
 
 def test_a_day_whose_database_cannot_be_opened_is_named(lake: str) -> None:
