@@ -488,8 +488,12 @@ class Pipeline:
         give_up_at = self._give_up_at()
         await self._recall([exchange], give_up_at)
         await self._restore([exchange], time.time_ns(), give_up_at)
-        await exchange.start(self._feeds)
         self.exchanges[settings.name] = exchange
+        try:
+            await exchange.start(self._feeds)
+        except Exception:
+            await self.remove_exchange(settings.name)  # what has started would go on, and keep the name
+            raise
 
     async def remove_exchange(self, name: str) -> None:
         """Stops recording one exchange, in an orderly way: everything read is kept."""

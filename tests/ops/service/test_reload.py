@@ -23,16 +23,21 @@ IMPATIENT = """
 import functools, ops.control.server as server
 server.ControlLimits = functools.partial(server.ControlLimits, command_s=1.0)
 """
-# While the file "fail" exists, bybit cannot be added.
-FAILING = """
-import os, actors.pipeline as p
-real = p.Pipeline.add_exchange
-async def add(pipeline, settings):
-    if settings.name == "bybit" and os.path.exists("fail"):
-        raise KeyError(settings.name)
-    await real(pipeline, settings)
-p.Pipeline.add_exchange = add
+# While the file "fail" exists, bybit cannot be added: it fails before its actors are started, or among them.
+FAILS = """
+import os
+from {module} import {owner}
+real = {owner}.{method}
+async def fails(self, *words):
+    await real(self, *words)
+    if os.path.exists("fail") and {of} == "bybit":
+        raise KeyError("bybit")
+{owner}.{method} = fails
 """
+BEFORE = FAILS.format(module="actors.pipeline", owner="Pipeline", method="_recall", of="words[0][0].settings.name")
+AMONG = FAILS.format(
+    module="actors.feed.connection_pool", owner="ConnectionPool", method="start", of="self._settings.name"
+)
 
 
 def command(first: str) -> list[str]:
@@ -81,11 +86,12 @@ def test_a_reload_that_outlasts_its_command_goes_on_and_misses_one_exchange_at_a
         assert process.wait(PATIENCE_S) == 0
 
 
+@pytest.mark.parametrize("failing", [BEFORE, AMONG])
 def test_an_exchange_that_a_reload_could_not_add_again_is_named_and_added_by_the_next(
-    tmp_path: Path, sandbox: Sandbox
+    failing: str, tmp_path: Path, sandbox: Sandbox
 ) -> None:
     file = tmp_path / "tickwarden.toml"
-    with recording(tmp_path, sandbox.tables(*BOTH), command(FAILING)) as (service, process):
+    with recording(tmp_path, sandbox.tables(*BOTH), command(failing)) as (service, process):
         (tmp_path / "fail").touch()
         file.write_text(CHANGED + sandbox.tables(*BOTH))
         why = reload_refused(tmp_path)
