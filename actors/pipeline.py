@@ -488,19 +488,23 @@ class Pipeline:
         give_up_at = self._give_up_at()
         await self._recall([exchange], give_up_at)
         await self._restore([exchange], time.time_ns(), give_up_at)
-        self.exchanges[settings.name] = exchange
         try:
             await exchange.start(self._feeds)
         except Exception:
-            await self.remove_exchange(settings.name)  # what has started would go on, and keep the name
+            await self._end(exchange)  # what has started would go on, and keep the name
             raise
+        self.exchanges[settings.name] = exchange
 
     async def remove_exchange(self, name: str) -> None:
         """Stops recording one exchange, in an orderly way: everything read is kept."""
+        await self._end(self.exchanges[name])
+        del self.exchanges[name]
+
+    async def _end(self, exchange: ExchangeRecorder) -> None:
         assert self._feeds is not None
-        self.exchanges[name].retire()
-        await self._feeds.stop_child(name)
-        for chunk in self.exchanges.pop(name).rests():
+        exchange.retire()
+        await self._feeds.stop_child(exchange.settings.name)
+        for chunk in exchange.rests():
             self.buffer.take_rest(chunk)
 
     async def flush(self) -> None:
