@@ -18,9 +18,9 @@ class Progress:
     def __init__(self, history: History, trade_range: TradeRange, *, shared_ids: bool = False) -> None:
         self.history, self.trade_range, self._shared_ids = history, trade_range, shared_ids
         # The exchange chose where the pages begin: at the requested time, unless they say otherwise, or at the
-        # newest trade.
+        # newest trade. What is left of such a range ends with an id, which need not exist: ids may have gaps.
         self.low_met = not history.newest_first and trade_range.from_id is None
-        self.high_met = history.newest_first and trade_range.to_id is None
+        self.high_met = history.newest_first and (trade_range.to_id is None or trade_range.from_id is None)
         self.skipped = False  # whether trades of one time may be missing, because they fill more than one page
         self.count = 0
         self.distinct = 0  # the part of `count` with numeric ids
@@ -90,7 +90,7 @@ class Progress:
             id_ = None
         if self.history.newest_first:
             low, high = old.from_id, old.to_id if id_ is None else id_ - 1
-            from_ns, to_ns = old.from_ns, _bounded(time, old.from_ns, None)
+            from_ns, to_ns = old.from_ns, _bounded(time, old.from_ns, old.to_ns)
         else:
             low, high = old.from_id if id_ is None else id_ + 1, old.to_id
             from_ns, to_ns = _bounded(time, None, old.to_ns), old.to_ns
@@ -99,7 +99,18 @@ class Progress:
         # Going forwards, the rest begins behind what was not there: that must not be forgotten.
         late = not self.history.newest_first and old.from_id is None and not self.low_met
         cut = old.cut or late or (self.skipped and self.missing is None)
-        return TradeRange(from_id=low, to_id=high, from_ns=from_ns, to_ns=to_ns, cut=cut)
+        ahead = self.history.newest_first and self._by_time and self._newer(time)
+        return TradeRange(from_id=low, to_id=high, from_ns=from_ns, to_ns=to_ns, cut=cut, ahead=ahead)
+
+    @property
+    def _by_time(self) -> bool:
+        """Whether the upper end is a time, if it has one."""
+        return self.trade_range.to_id is None or self.trade_range.ahead
+
+    def _newer(self, time: int | None) -> bool:
+        """Whether a time is newer than the upper end."""
+        to_ns = self.trade_range.to_ns
+        return to_ns is not None and time is not None and time > to_ns + self.history.slack_ns
 
     def _inside(self, id_: str | None, time: int | None) -> bool:
         number, trade_range, slack = id_number(id_), self.trade_range, self.history.slack_ns
@@ -107,9 +118,9 @@ class Progress:
             late_enough = number >= trade_range.from_id
         else:
             late_enough = trade_range.from_ns is None or time is None or time >= trade_range.from_ns - slack
-        if number is not None and trade_range.to_id is not None:
+        if number is not None and trade_range.to_id is not None and not self._by_time:
             return late_enough and number <= trade_range.to_id
-        return late_enough and (trade_range.to_ns is None or time is None or time <= trade_range.to_ns + slack)
+        return late_enough and not self._newer(time)
 
     def _meet(self, page: Page) -> None:
         """Whether an end is reached: an id when it arrives; a time only when it is past, because several trades may

@@ -62,6 +62,9 @@ class TradeRange(Struct, frozen=True, kw_only=True):
     between which it lies, and may be the last trade's before and the first one's after. An end with both
     is filtered by its id; the time then only narrows the search. No upper end means: up to now.
 
+    `ahead`: it is what is left of a range that ends at `to_ns`, and the pages have come down to `to_id` only, which
+    is newer.
+
     `cut`: it is what is left of a range of which the history did not show all before: it never counts as complete.
     """
 
@@ -69,6 +72,7 @@ class TradeRange(Struct, frozen=True, kw_only=True):
     to_id: int | None = None
     from_ns: int | None = None
     to_ns: int | None = None
+    ahead: bool = False
     cut: bool = False
 
     def __post_init__(self) -> None:

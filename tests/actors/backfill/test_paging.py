@@ -90,6 +90,27 @@ def test_what_remains_begins_where_the_pages_have_come_to() -> None:
     assert back.remaining() == trade_range and back.missing == 16 and not back.complete
 
 
+def test_what_remains_of_a_range_that_the_pages_have_not_come_down_to_keeps_its_end() -> None:
+    history = _history(newest_first=True, dense=False)
+    progress = Progress(history, TradeRange(from_ns=5, to_ns=20))
+    assert progress.take(_page([40, 36])) == []
+    assert progress.remaining() == TradeRange(from_ns=5, to_id=35, to_ns=20, ahead=True)
+    rest = Progress(history, progress.remaining())
+    assert rest.take(_page([32, 28])) == []
+    assert rest.remaining() == TradeRange(from_ns=5, to_id=27, to_ns=20, ahead=True)
+    rest = Progress(history, rest.remaining())
+    assert rest.take(_page([24, 20, 16])) == [2, 1]
+    assert rest.remaining() == TradeRange(from_ns=5, to_id=15, to_ns=16)
+
+
+def test_what_remains_of_a_range_of_times_is_complete_without_the_id_that_it_ends_with() -> None:
+    history = _history(newest_first=True, dense=False)
+    progress = Progress(history, TradeRange(from_ns=5, to_ns=40))
+    progress.take(_page([40, 36]))
+    rest = Progress(history, progress.remaining())
+    assert rest.take(_page([32, 8, 4])) == [1, 0] and rest.complete
+
+
 def test_a_time_is_met_only_by_what_lies_past_it() -> None:
     """Several trades may share a time, and a page may have been cut between them."""
     progress = Progress(_history(newest_first=True, dense=False), TradeRange(from_ns=5, to_ns=9))
