@@ -46,9 +46,12 @@ _decoder = msgspec.json.Decoder(list[_Trade])
 
 
 def request(query: Query) -> RestRequest:
+    """Trades before an id, as of Upbit: the trade that `cursor` names is left out."""
     parameters = [("market", query.market.native), ("count", str(min(query.rows, ROWS_MAX)))]
     if query.cursor is not None:
         parameters.append(("cursor", query.cursor))
+    elif query.trade_range.to_id is not None:
+        parameters.append(("cursor", str(query.trade_range.to_id + 1)))
     return RestRequest(path=PATH, query=tuple(parameters))
 
 

@@ -19,7 +19,7 @@ from actors.backfill.rate_limiter import RateLimiter
 from actors.backfill.rest_client import RestClient, RestClientLimits
 from actors.exchanges.contract import loopback_market as sandbox_market
 from actors.exchanges.contract.feed import Market
-from actors.exchanges.contract.history import History, RateLimit, TradeRange
+from actors.exchanges.contract.history import History, Kind, RateLimit, TradeRange
 from actors.model.symbols import SymbolError, parse_symbol
 from actors.model.ticks import Block, Reason, Reject
 from ops.sandbox import Faults, Fill, Sandbox, parse_faults
@@ -295,6 +295,26 @@ async def test_a_budget_splits_a_time_range_too(name: str) -> None:
             if left is None:
                 break
         assert left is None and here.rows == as_rows(missed)
+
+
+@pytest.mark.parametrize("name", [name for name in WITH_HISTORY if history_of(name).kind is not Kind.RECENT_ONLY])
+async def test_a_gap_of_more_pages_than_a_call_may_request_is_filled_by_several_calls(name: str) -> None:
+    """Newer trades than those of one call's pages lie behind it, and ids of other markets between its own."""
+    async with place(name, orders=1200) as here:
+        truth = here.sandbox.exchanges[name].truth[here.market.symbol]
+        if not history_of(name).dense:
+            for at in range(len(truth) - 1, 0, -2):
+                del truth[at]
+        fills = [part for fill in truth for part in here.traded.parts(fill)]
+        missed = whole_orders(fills, 50, len(fills) - 450)
+        left: TradeRange | None = by_time(missed)
+        calls = []
+        while left is not None:
+            calls.append(await here.fetch(left, 200, Budget(pages=2, rows_per_s=1e9)))
+            left = calls[-1].remaining
+            assert len(calls) < 20, calls[-1]
+        assert len(calls) > 1 and calls[-1].complete
+        assert {row[0] for row in here.rows} == {fill.trade_id for fill in missed}
 
 
 async def test_fills_inside_a_row_of_okx_are_left_out_if_its_count_is_known() -> None:

@@ -136,6 +136,10 @@ CASES = Cases(
             cursor="1079953210371761650",
             target=f"{TICKS_PATH}&cursor=1079953210371761650",
         ),
+        PageRequest(
+            trade_range=TradeRange(from_ns=5, to_id=1079953210371761650, to_ns=9),
+            target=f"{TICKS_PATH}&cursor=1079953210371761651",
+        ),
     ),
     pages=(PageResponse(body=TICKS, rows=rows, cursor="1079953210371761650"),),
     errors=((NOT_FOUND, Busy), (TICKS.replace(b"KRW-BTC", b"KRW-ETH"), Garbled)),
