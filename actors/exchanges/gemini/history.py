@@ -6,14 +6,16 @@ from typing import Literal
 import msgspec
 
 from actors.exchanges.contract.feed import MS, Trades
-from actors.exchanges.contract.feed_helpers import text_inside
+from actors.exchanges.contract.feed_helpers import S_NS, text_inside
 from actors.exchanges.contract.history import Page, Query
 from actors.exchanges.contract.history_helpers import TradeId, error_json, error_text, read_rows, trades
 from actors.exchanges.contract.rest import ErrorResponse, RestRequest
 
-# https://docs.gemini.com/rest-api/#trade-history, read 2026-11-26 through clients that follow it.
+# https://docs.gemini.com/rest-api/#trade-history, read 2026-11-26 through clients that follow it. A request that
+# begins before the history is refused whole (unsure).
 PATH = "/v1/trades/"
 ROWS_MAX = 500
+REACH_NS = (7 * 86_400 - 600) * S_NS  # ten minutes less than 7 days: requests wait, and clocks differ
 SLACK_NS = MS  # times are whole milliseconds, those of the channel `trade` nanoseconds
 _TAKERS = {"buy": "buy", "sell": "sell"}
 AUCTION = "auction"
@@ -37,11 +39,14 @@ _rows = msgspec.json.Decoder(list[_Trade])
 def request(query: Query) -> RestRequest:
     """`since_tid` leaves out the trade that it names, `timestamp` takes milliseconds; the first goes before."""
     limit = ("limit_trades", str(min(query.rows, ROWS_MAX)))
-    if query.cursor is not None:
-        start = ("since_tid", query.cursor)
-    else:
-        start = ("timestamp", str((query.trade_range.from_ns or 0) // MS))
+    by_time = ("timestamp", str(_start_ns(query) // MS))
+    start = by_time if query.cursor is None else ("since_tid", query.cursor)
     return RestRequest(path=PATH + query.market.native.lower(), query=(start, limit))
+
+
+def _start_ns(query: Query) -> int:
+    """Where the first page begins: with the range, or with the history if the range began before it."""
+    return max(query.trade_range.from_ns or 0, query.now_ns - REACH_NS)
 
 
 def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
@@ -51,7 +56,8 @@ def parse(body: bytes, _headers: Mapping[str, str], query: Query) -> Page:
     native = query.market.native
     rows = read_rows(_rows, body, lambda rows: _columns(rows, native), query)
     full = rows.total >= min(query.rows, ROWS_MAX)
-    return Page(rows.trades, str(max(row.tid for row in rows.sound)) if full else None, rows.odd)
+    cursor = str(max(row.tid for row in rows.sound)) if full else None
+    return Page(rows.trades, cursor, rows.odd, _start_ns(query) if query.cursor is None else None)
 
 
 def _columns(listed: Sequence[_Trade], native: str) -> Trades:

@@ -25,6 +25,7 @@ SYMBOLS = {
     "bitstamp": "LTC/EUR",
     "cryptocom": "BTC/USD",
     "deribit": "ETH/USD:ETH",
+    "gemini": "ZEC/BTC",
 }
 
 Tape = list[tuple[int, int]]  # nanoseconds and id of each trade, oldest first
@@ -69,12 +70,23 @@ def deribit(tape: Tape, path: str, query: Mapping[str, str], _now_ns: int) -> ob
     return {"result": {"trades": trades, "has_more": len(rows) < len(found)}}
 
 
+def gemini(tape: Tape, _path: str, query: Mapping[str, str], now_ns: int) -> object:
+    from_ns, since = int(query.get("timestamp", now_ns // MS)) * MS, int(query.get("since_tid", 0))
+    if from_ns < now_ns - 7 * 24 * HOUR:
+        body = b'{"result":"error","reason":"HistoricalDataNotAvailable","message":"too old"}'
+        raise history_of("gemini").error_response(400, body).error("gemini")
+    found = [(ns, id_) for ns, id_ in tape if (id_ > since if since else ns >= from_ns)]
+    rows = [{"timestampms": ns // MS, "tid": id_} for ns, id_ in found[: int(query["limit_trades"])]]
+    return [{**row, "price": "5", "amount": "1", "type": "buy"} for row in reversed(rows)]
+
+
 SERVED: Mapping[str, Served] = {
     "binanceusdm": binance_futures,
     "binancecoinm": binance_futures,
     "bitstamp": bitstamp,
     "cryptocom": cryptocom,
     "deribit": deribit,
+    "gemini": gemini,
 }
 
 
@@ -215,6 +227,22 @@ async def test_deribits_trade_at_the_very_beginning_proves_it_where_none_was_mad
         exchange = Exchange("deribit", made)
         assert (await exchange.fetch(made[2][0] - early_ns, made[8][0])).complete == complete
         assert exchange.ids == [id_ for _, id_ in made[2:9]]
+
+
+# -- Gemini -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rows", "pages"), [(500, 50), (2, 1)])
+@pytest.mark.parametrize(("age_h", "complete"), [(24, True), (7 * 24 - 1, True), (7 * 24 + 1, False)])
+async def test_geminis_history_fills_what_it_has_of_a_gap_that_began_before_it(
+    age_h: int, complete: bool, rows: int, pages: int
+) -> None:
+    """The last trade of a quiet market may be older than the whole history, although the outage is new."""
+    tape = [(NOW_NS - age_h * HOUR, 901), *((NOW_NS - age_s * S, 1_020 - age_s) for age_s in (95, 90, 61, 60))]
+    exchange = Exchange("gemini", tape)
+    result = await exchange.fetch(tape[0][0], tape[-1][0], rows, pages)
+    assert dict.fromkeys(exchange.ids) == dict.fromkeys(id_ for _, id_ in tape[0 if complete else 1 :])
+    assert result.complete == complete and result.final and ("7 days" in result.reason) == (not complete)
 
 
 # -- Crypto.com -------------------------------------------------------------------------------------------

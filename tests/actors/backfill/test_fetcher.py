@@ -36,6 +36,7 @@ from tests.harness.exchange_values import (
 
 PATIENCE_S = 20.0
 START_NS = 1_790_000_000_000_000_000
+HOUR_NS = 3_600 * 10**9
 STEP_NS = 7_000_000  # between orders; the fills of one share their time
 
 
@@ -72,6 +73,7 @@ class Place:
             self.rest,
             reject=no_reject,
             settle_s=0,
+            now_ns=lambda: self.fills[-1].ns + HOUR_NS,
         )
         return await fetcher.fetch(
             self.market, trade_range, self.store, budget or Budget(pages=10_000, rows_per_s=1e9)
