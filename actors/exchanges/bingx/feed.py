@@ -1,6 +1,8 @@
 """BingX: the `trade` topic of spot and of linear perpetuals; gzip frames and pings to answer."""
 
+import re
 from collections.abc import Sequence
+from decimal import Decimal
 
 import msgspec
 
@@ -26,6 +28,8 @@ _UNSUBSCRIBE = "u"  # begins the ids of requests to unsubscribe, as their answer
 _REPEATED = "100205"  # subscribed to already
 # Over the most topics of a connection, too many requests, an internal error, busy.
 _TRANSIENT = ("80403", "100410", "100500", "100503")
+
+_SMALL = re.compile(r"\d+(\.\d+)?[eE]-\d{1,2}", re.ASCII)
 
 
 class _Trade(msgspec.Struct, gc=False, rename={"native": "s", "price": "p", "volume": "q", "time": "T", "id": "t"}):
@@ -86,7 +90,7 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
     return x.Trades(
         native=[row.native for row in rows],
         price=[row.price for row in rows],
-        volume=[_held(row.volume) for row in rows],
+        volume=[held(row.volume) for row in rows],
         side=["sell" if row.m else "buy" for row in rows],
         trade_id=[row.id for row in rows],
         exchange_ns=[row.time * x.MS for row in rows],
@@ -95,11 +99,14 @@ def trades(frames: Sequence[bytes]) -> x.Trades:
     )
 
 
-def _held(volume: str) -> str:
+def held(volume: str) -> str:
     """What the store can hold of it: volumes of spot have had 19 decimals, and a whole trade is worth more than the
-    last of them."""
+    last of them. The history's are JSON numbers, which may have an exponent."""
+    if _SMALL.fullmatch(volume):
+        volume = format(Decimal(volume), "f")
     whole, point, decimals = volume.partition(".")
-    return volume if len(decimals) <= DECIMALS_MAX else whole + point + decimals[:DECIMALS_MAX]
+    cut = decimals.isdecimal() and len(decimals) > DECIMALS_MAX
+    return whole + point + decimals[:DECIMALS_MAX] if cut else volume
 
 
 def control(message: object) -> x.Control | None:

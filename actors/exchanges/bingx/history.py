@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from actors.exchanges.bingx.feed import SPOT_URL
+from actors.exchanges.bingx.feed import SPOT_URL, held
 from actors.exchanges.contract.feed import MS, Trades
 from actors.exchanges.contract.feed_helpers import digits, digits_column, text_inside
 from actors.exchanges.contract.history import ErrorResponse, Page, Query
@@ -65,7 +65,7 @@ def _columns(rows: list[_Trade], native: str) -> Trades:
     return trades(
         [native] * len(rows),
         digits_column([row.price for row in rows], "price"),
-        digits_column([row.volume for row in rows], "qty"),
+        [held(volume) for volume in digits_column([row.volume for row in rows], "qty")],
         [_side(row) for row in rows],
         [digits(row.id, "id") if bytes(row.id) else None for row in rows],
         [row.time * MS for row in rows],

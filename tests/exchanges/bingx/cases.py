@@ -119,6 +119,18 @@ CASES = Cases(
             ),
             cursor=None,
         ),
+        PageResponse(  # a volume as the stream has had it, and one with an exponent
+            body=SPOT_ANSWER.replace(b"1.674571", b"0.0074439581595275245").replace(
+                b"1E-3", b"7.44395815952752E-14"
+            ),
+            rows=lambda _answer: list[Row](
+                (
+                    ("BTC-USDT", "43148253", "25714.71", "0.007443958159527524", "buy", 1_655_085_975_589 * MS),
+                    ("BTC-USDT", "43148252", "25714.70", "0.000000000000074439", "sell", 1_655_085_975_588 * MS),
+                )
+            ),
+            cursor=None,
+        ),
         PageResponse(
             body=SWAP_ANSWER,
             symbol="BTC/USDT:USDT",
