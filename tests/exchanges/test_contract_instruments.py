@@ -1,5 +1,8 @@
 """What the list of markets of each exchange promises: what it asks, and what it reads of recorded answers."""
 
+import re
+from collections.abc import Sequence
+
 import msgspec
 import pytest
 
@@ -49,6 +52,46 @@ def test_each_instrument_is_the_market_that_its_symbol_names(name: str) -> None:
             renamed = instrument.native in case.listed_only
             assert (market.native != listed.native) is renamed and market.endpoint == listed.endpoint
             assert market.volume_unit == listed.volume_unit == instrument.volume_unit
+
+
+@pytest.mark.parametrize(
+    ("name", "request_number", "field", "traded", "not_traded"),
+    [
+        ("bingx", 0, '"status":1', ("1", "25"), ("0", "5")),
+        ("bingx", 1, '"status":0', ("1", "25"), ("0", "5")),
+        ("bitget", 0, '"status":"online"', ("online", "gray", "halt"), ("offline",)),
+        (
+            *("bitget", 1, '"symbolStatus":"normal"'),
+            ("normal", "limit_open", "restrictedAPI", "maintain"),
+            ("listed", "off"),
+        ),
+        ("gate", 1, '"status":"trading"', ("trading", "delisting", "circuit_breaker"), ("prelaunch", "delisted")),
+        ("gate", 1, '"in_delisting":false', ("false", "true"), ()),
+        ("htx", 0, '"state":"online"', ("online", "suspend", "fuse"), ("offline", "pre-online")),
+        ("htx", 1, '"contract_status":1', ("1", "3", "4", "5", "7", "9"), ("0", "2", "6", "8")),
+        ("kucoin", 1, '"status":"Open"', ("Open", "Paused", "CancelOnly"), ("Init", "Settled", "Closed")),
+        ("mexc", 0, '"status":"1"', ("1", "2"), ("3",)),
+        ("mexc", 1, '"state":0', ("0", "4"), ("1", "2", "3")),
+        ("okx", 1, '"state":"live"', ("live", "suspend", "rebase", "post_only"), ("preopen", "expired", "test")),
+        ("poloniex", 0, '"state":"NORMAL"', ("NORMAL", "PAUSE", "POST_ONLY"), ("",)),
+    ],
+)
+def test_a_market_that_is_halted_or_restricted_for_a_while_counts_as_traded(
+    name: str, request_number: int, field: str, traded: Sequence[str], not_traded: Sequence[str]
+) -> None:
+    """It goes on without notice: what is traded before the list is read again would be lost, and in no gap."""
+    instruments = list_of(name)
+    case = next(case for case in cases_of(name).listed if case.request == request_number)
+    body = re.sub(rb'": +', b'":', case.content())
+    key, value = field.split(":")
+    quote = '"' if value.startswith('"') else ""
+
+    def active(status: str) -> bool:
+        changed = body.replace(field.encode(), f"{key}:{quote}{status}{quote}".encode(), 1)
+        assert field.encode() in body
+        return instruments.page(changed, instruments.requests[request_number]).instruments[0].active
+
+    assert [status for status in (*traded, *not_traded) if active(status)] == list(traded)
 
 
 def test_an_invalid_row_of_a_list_costs_only_itself() -> None:

@@ -20,7 +20,9 @@ from actors.model.symbols import Symbol
 # stored copies; clients ask both without the documented `timestamp`.
 SPOT_PATH, SWAP_PATH = "/openApi/spot/v1/common/symbols", "/openApi/swap/v2/quote/contracts"
 REQUESTS = (RestRequest(path=SPOT_PATH), RestRequest(path=SWAP_PATH))
-_ONLINE = 1  # 0 is offline, 5 before it, 10 accessed, 25 suspended
+# Online and, for spot, suspended, for perpetuals, forbidden to open positions: these are still closed, and a market
+# that is suspended goes on without notice. 0 is offline, 5 before it, 10 accessed.
+_TRADED = (1, 25)
 
 
 class _Pair(
@@ -88,7 +90,7 @@ def _spot(row: _Pair) -> Instrument:
         row.native,
         price_step=plain_digits(digits(row.price_step, "tickSize")),
         volume_step=plain_digits(digits(row.volume_step, "stepSize")),
-        active=row.status == _ONLINE,
+        active=row.status in _TRADED,
     )
 
 
@@ -101,5 +103,5 @@ def _swap(row: _Contract) -> Instrument | None:
         row.native,
         price_step=decimal_step(row.price_digits),
         volume_step=decimal_step(row.volume_digits),
-        active=row.status == _ONLINE,
+        active=row.status in _TRADED,
     )

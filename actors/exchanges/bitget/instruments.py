@@ -24,6 +24,9 @@ REQUESTS = (
     *(RestRequest(path=CONTRACT_PATH, query=(("productType", kind),)) for kind in (USDT, USDC, COIN)),
 )
 _OK = "00000"
+# A market that is halted or restricted goes on without notice, and its positions may be closed meanwhile. The
+# others are "offline" of spot, and of contracts "listed", which is before the first trade, and "off".
+_TRADED = ("online", "gray", "halt", "normal", "limit_open", "restrictedAPI", "maintain")
 
 
 class _Pair(
@@ -38,7 +41,7 @@ class _Pair(
     },
 ):
     """{"symbol":"BTCUSDT","baseCoin":"BTC","quoteCoin":"USDT","pricePrecision":"2","quantityPrecision":"6",
-    "status":"online",...}; others are offline, gray (traded by some) and halt."""
+    "status":"online",...}; others are offline, gray (traded by some) and halt (suspended)."""
 
     native: str
     base: str
@@ -100,7 +103,7 @@ def _spot(row: _Pair) -> Instrument:
         row.native,
         price_step=decimal_step(int(row.price_digits)),
         volume_step=decimal_step(int(row.volume_digits)),
-        active=row.status == "online",
+        active=row.status in _TRADED,
     )
 
 
@@ -114,5 +117,5 @@ def _swap(row: _Contract) -> Instrument | None:
         row.native,
         price_step=format(step, "f"),
         volume_step=row.volume_step,
-        active=row.status == "normal",
+        active=row.status in _TRADED,
     )

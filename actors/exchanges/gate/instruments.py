@@ -20,6 +20,9 @@ _SETTLED = {
 }
 REQUESTS = tuple(RestRequest(path=path) for path in (SPOT_PATH, *_SETTLED))
 
+# Of contracts (unsure): one in delisting is still traded, and one that is halted goes on without notice.
+_NOT_TRADED = ("prelaunch", "delisted")
+
 
 class _Pair(
     msgspec.Struct,
@@ -47,7 +50,6 @@ class _Contract(
     type: str
     multiplier: str
     price_step: str
-    in_delisting: bool = False
     enable_decimal: bool = False
     status: str = "trading"
 
@@ -83,5 +85,5 @@ def _derivative(row: _Contract, settle: str) -> Instrument:
         contract_size="1" if row.type == "inverse" else row.multiplier,
         price_step=row.price_step,
         volume_step=None if row.enable_decimal else "1",
-        active=row.status == "trading" and not row.in_delisting,
+        active=row.status not in _NOT_TRADED,
     )

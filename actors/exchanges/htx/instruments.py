@@ -19,7 +19,10 @@ from actors.model.symbols import Symbol
 SPOT_PATH = "/v1/common/symbols"
 SWAP_PATHS = ("/linear-swap-api/v1/swap_contract_info", "/swap-api/v1/swap_contract_info")
 REQUESTS = (RestRequest(path=SPOT_PATH), *(RestRequest(path=path, base=SWAP_BASE) for path in SWAP_PATHS))
-_LISTED = 1  # contract_status: 0 delisted, 1 listed, 2 pending, 3 suspended, ...
+# A market that is suspended or in settlement goes on without notice. Others of spot are offline, and pre-online and
+# not-online, which are before the first trade; of contracts 0 delisted, 2 pending, 6 delivering and 8 delivered.
+_TRADED_PAIRS = ("online", "suspend", "fuse")
+_TRADED_CONTRACTS = (1, 3, 4, 5, 7, 9)  # listed, suspended, being suspended, in settlement, settled, halted
 
 
 class _Pair(
@@ -78,7 +81,7 @@ def _spot(row: _Pair) -> Instrument:
         row.symbol,
         price_step=None if row.price_digits is None else decimal_step(row.price_digits),
         volume_step=None if row.volume_digits is None else decimal_step(row.volume_digits),
-        active=row.state == "online",
+        active=row.state in _TRADED_PAIRS,
     )
 
 
@@ -94,5 +97,5 @@ def _swap(row: _Contract) -> Instrument | None:
         contract_size=plain_digits(digits(row.contract_size, "contract_size")),
         price_step=plain_digits(digits(row.price_tick, "price_tick")),
         volume_step="1",
-        active=row.status == _LISTED,
+        active=row.status in _TRADED_CONTRACTS,
     )

@@ -20,6 +20,9 @@ from actors.model.symbols import Symbol
 SPOT_PATH, FUTURES_PATH = "/api/v2/symbols", "/api/v1/contracts/active"
 REQUESTS = (RestRequest(path=SPOT_PATH), RestRequest(base=FUTURES_BASE, path=FUTURES_PATH))
 _OK, _PERPETUAL = "200000", "FFWCSX"  # FFICSX is a dated contract
+# A contract that is paused goes on without notice. The others are Init, BeingSettled, Settled and Closed. Spot has
+# only a flag (unsure whether it is off while a market is paused).
+_TRADED = ("Open", "Paused", "CancelOnly")
 
 
 class _Pair(
@@ -111,5 +114,5 @@ def _swap(row: _Contract) -> Instrument | None:
         contract_size=plain_digits(digits(row.multiplier, "multiplier").removeprefix("-")),
         price_step=plain_digits(digits(row.price_step, "tickSize")),
         volume_step=plain_digits(digits(row.volume_step, "lotSize")),
-        active=row.status == "Open",
+        active=row.status in _TRADED,
     )

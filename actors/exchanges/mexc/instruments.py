@@ -20,7 +20,9 @@ from actors.model.symbols import Symbol
 # https://www.mexc.com/api-docs/futures (contract/detail), read 2026-11-26 via stored copies.
 SPOT_PATH, FUTURES_PATH = "/api/v3/exchangeInfo", "/api/v1/contract/detail"
 REQUESTS = (RestRequest(path=SPOT_PATH), RestRequest(base=FUTURES_BASE, path=FUTURES_PATH))
-_ONLINE, _ENABLED = "1", 0  # 2 and 3: paused, offline; 1 to 4: delivery, completed, offline, paused
+# A market that is paused goes on without notice. Spot: 1 online, 2 paused, 3 offline; futures: 0 enabled, 1 in
+# delivery, 2 completed, 3 offline, 4 paused.
+_TRADED_PAIRS, _TRADED_CONTRACTS = ("1", "2"), (0, 4)
 
 
 class _Pair(
@@ -99,7 +101,7 @@ def _spot(row: _Pair) -> Instrument:
         row.native,
         price_step=decimal_step(row.price_digits),
         volume_step=decimal_step(row.volume_digits),
-        active=row.status == _ONLINE,
+        active=row.status in _TRADED_PAIRS,
     )
 
 
@@ -111,5 +113,5 @@ def _swap(row: _Contract) -> Instrument:
         contract_size=plain_digits(digits(row.size, "contractSize")),
         price_step=plain_digits(digits(row.price_step, "priceUnit")),
         volume_step=plain_digits(digits(row.volume_step, "volUnit")),
-        active=row.state == _ENABLED,
+        active=row.state in _TRADED_CONTRACTS,
     )

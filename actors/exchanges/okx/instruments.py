@@ -13,6 +13,8 @@ PATH = "/api/v5/public/instruments"
 # Options are listed one underlying at a time only.
 REQUESTS = tuple(RestRequest(path=PATH, query=(("instType", kind),)) for kind in ("SPOT", "SWAP", "FUTURES"))
 _KINDS = {"SPOT": "spot", "SWAP": "swap", "FUTURES": "future"}
+# A market that is suspended goes on without notice. The others are preopen, expired, settling and test.
+_TRADED = ("live", "suspend", "rebase", "post_only")
 
 
 class _Row(
@@ -66,5 +68,5 @@ def _instrument(row: _Row) -> Instrument:
         contract_size=f"{Decimal(row.size) * Decimal(row.multiplier or 1):f}" if row.size else None,
         price_step=row.price_step or None,
         volume_step=row.volume_step or None,
-        active=row.state == "live",
+        active=row.state in _TRADED,
     )

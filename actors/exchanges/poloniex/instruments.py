@@ -15,6 +15,8 @@ from actors.model.symbols import Symbol
 
 SPOT_PATH, SWAP_PATH = "/markets", "/v3/market/allInstruments"
 REQUESTS = (RestRequest(path=SPOT_PATH), RestRequest(path=SWAP_PATH))
+# A pair that is paused goes on without notice. Which states contracts have besides OPEN is unsure.
+_TRADED = ("NORMAL", "PAUSE", "POST_ONLY")
 
 
 class _Limits(msgspec.Struct, gc=False, rename={"price_digits": "priceScale", "volume_digits": "quantityScale"}):
@@ -91,7 +93,7 @@ def _spot(body: bytes) -> Instrument:
         row.native,
         price_step=decimal_step(row.limits.price_digits),
         volume_step=decimal_step(row.limits.volume_digits),
-        active=row.state == "NORMAL",
+        active=row.state in _TRADED,
     )
 
 

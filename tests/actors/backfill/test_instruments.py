@@ -163,7 +163,7 @@ async def test_more_connections_than_the_exchange_allows_are_reported_while_they
 
 async def test_a_market_that_is_listed_and_not_traded_is_left_out(autojump_clock: MockClock) -> None:
     venue, file = Venue(), ListFile()
-    venue.listed["ETH-USDT"] = "suspend"
+    venue.listed["ETH-USDT"] = "expired"
     async with recorded(venue, "BTC/USDT", "ETH/USDT", listed=True, file=file) as recorder:
         assert natives(recorder) == [BTC]
         assert [event.reason for event in recorder.reported("unknown_market")] == [
@@ -223,7 +223,7 @@ async def test_a_market_whose_native_changes_moves_over(autojump_clock: MockCloc
 async def test_a_wildcard_follows_the_list(autojump_clock: MockClock) -> None:
     venue, file = Venue(), ListFile()
     venue.listed["ETH-BTC"] = venue.swaps["BTC-USDT-SWAP"] = "live"
-    venue.listed[XRP] = "suspend"
+    venue.listed[XRP] = "expired"
     async with recorded(venue, "*/USDT", listed=True, file=file) as recorder:
         exchange = recorder.exchange
         assert natives(recorder) == carried(recorder) == [BTC, "ETH-USDT"]

@@ -167,7 +167,7 @@ CASES = Cases(
         InstrumentsResponse(
             request=1,
             body=b'{"code":0,"msg":"","data":[{"contractId":"100","symbol":"BTC-USDT","size":"0.0001",'
-            b'"quantityPrecision":4,"pricePrecision":1,"feeRate":0.0005,"currency":"USDT","asset":"BTC","status":25},'
+            b'"quantityPrecision":4,"pricePrecision":1,"feeRate":0.0005,"currency":"USDT","asset":"BTC","status":0},'
             b'{"contractId":"101","symbol":"BTC-EUR","quantityPrecision":4,"pricePrecision":1,"currency":"EUR",'
             b'"asset":"BTC","status":1}]}',
             count=1,

@@ -232,7 +232,7 @@ CASES = Cases(
         InstrumentsResponse(
             request=2,
             body=b'{"code":"00000","data":[{"symbol":"BTCPERP","baseCoin":"BTC","quoteCoin":"USDC","priceEndStep":"1",'
-            b'"pricePlace":"1","sizeMultiplier":"0.0001","symbolType":"perpetual","symbolStatus":"maintain"}]}',
+            b'"pricePlace":"1","sizeMultiplier":"0.0001","symbolType":"perpetual","symbolStatus":"off"}]}',
             count=1,
             some=(
                 Instrument(

@@ -175,7 +175,7 @@ CASES = Cases(
         InstrumentsResponse(
             request=2,
             body=b'{"status":"ok","data":[{"symbol":"BTC","contract_code":"BTC-USD","contract_size":100.0,'
-            b'"price_tick":0.1,"contract_status":3}],"ts":1}',
+            b'"price_tick":0.1,"contract_status":0}],"ts":1}',
             count=1,
             some=(
                 Instrument(

@@ -183,7 +183,7 @@ CASES = Cases(
             b'"expireDate":null,"baseCurrency":"ETH","quoteCurrency":"USDT","settleCurrency":"USDT","lotSize":1,'
             b'"tickSize":0.05,"multiplier":0.01,"isInverse":false,"status":"Open"},'
             b'{"symbol":"XBTUSDM","rootSymbol":"XBT","type":"FFWCSX","baseCurrency":"XBT","quoteCurrency":"USD",'
-            b'"settleCurrency":"XBT","lotSize":1,"tickSize":1E-1,"multiplier":-1.0,"isInverse":true,"status":"Paused"},'
+            b'"settleCurrency":"XBT","lotSize":1,"tickSize":1E-1,"multiplier":-1.0,"isInverse":true,"status":"Closed"},'
             b'{"symbol":"XBTMZ26","rootSymbol":"XBT","type":"FFICSX","expireDate":1798185600000,"baseCurrency":"XBT",'
             b'"quoteCurrency":"USD","settleCurrency":"XBT","lotSize":1,"tickSize":1.0,"multiplier":-1.0,'
             b'"isInverse":true,"status":"Open"}]}',

@@ -216,7 +216,7 @@ CASES = Cases(
             body=b'{"success":true,"code":0,"data":[{"symbol":"BTC_USDT","baseCoin":"BTC","quoteCoin":"USDT",'
             b'"settleCoin":"USDT","contractSize":1E-4,"priceScale":2,"volScale":0,"priceUnit":0.5,"volUnit":1,"state":0},'
             b'{"symbol":"BTC_USD","baseCoin":"BTC","quoteCoin":"USD","settleCoin":"BTC","contractSize":100,'
-            b'"priceUnit":0.5,"volUnit":1,"state":4}]}',
+            b'"priceUnit":0.5,"volUnit":1,"state":3}]}',
             count=2,
             some=(
                 Instrument(
