@@ -178,7 +178,8 @@ def _error(message: object) -> x.Control:
     if code == _DUPLICATE:
         return x.KeepAlive()  # its acknowledgement comes, or came, by itself
     reason = f"{code} {text_inside(message, 'msg')}".strip()
-    return x.Refusal(reason, named(native), transient="rate" in reason)
+    # "ratelimit: error", and "subscribe: limit" where the connection has all the channels that it may have.
+    return x.Refusal(reason, named(native), transient="limit" in reason)
 
 
 def _info(message: object) -> x.Control:

@@ -19,13 +19,13 @@ from actors.exchanges.contract.feed_helpers import (
 from actors.model.symbols import Symbol, SymbolError
 
 # https://exchange-docs.crypto.com/exchange/v1/rest-ws/index.html#websocket-root-endpoints, read 2026-11-26 via
-# stored # copies; answers, replays and cut-offs as recorded and measured up to September 2026.
+# stored copies; answers, replays and cut-offs as recorded and measured up to September 2026.
 ENDPOINT = "wss://stream.crypto.com/exchange/v1/market"
 TRADE = "trade"
 _SIDES = {"BUY": "buy", "SELL": "sell"}
-# Too many requests, and troubles of the exchange's own (https://exchange-docs.crypto.com/exchange/v1/rest-ws/
-# index.html#response-and-reason-codes).
-_TRANSIENT = frozenset(("42901", "10006", "50001", "43003", "43012"))
+# Too many requests, the subscriptions of this connection are at their limit, and troubles of the exchange's own
+# (https://exchange-docs.crypto.com/exchange/v1/rest-ws/index.html#response-and-reason-codes).
+_TRANSIENT = frozenset(("42901", "40107", "10006", "50001", "43003", "43012"))
 
 
 _NAMES = {"native": "i", "id": "d", "price": "p", "volume": "q", "side": "s", "time": "t"}

@@ -121,7 +121,7 @@ CASES = Cases(
         ),
         (
             '{"channel":"trades","symbol":"tBTCUSD","event":"error","msg":"subscribe: limit","code":10305}',
-            Refusal("10305 subscribe: limit", ("tBTCUSD",)),
+            Refusal("10305 subscribe: limit", ("tBTCUSD",), transient=True),
         ),
         ('{"event":"info","version":2,"serverId":"a","platform":{"status":1}}', Condition()),
         (

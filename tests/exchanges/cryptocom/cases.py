@@ -103,6 +103,10 @@ CASES = Cases(
             Refusal("42901 TOO_MANY_REQUESTS", request_id="2", transient=True),
         ),
         (
+            '{"id":2,"method":"subscribe","code":40107,"message":"Maximum subscriptions exceeded"}',
+            Refusal("40107 Maximum subscriptions exceeded", request_id="2", transient=True),
+        ),
+        (
             '{"id":-1,"method":"subscribe","code":0,"result":{"instrument_name":"A_B","channel":"trade","data":[]}}',
             Ack(("A_B",)),
         ),
