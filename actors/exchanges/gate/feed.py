@@ -26,6 +26,8 @@ from actors.model.validation import FieldError
 
 # https://www.gate.com/docs/developers/apiv4/ws/en/ and https://www.gate.com/docs/developers/futures/ws/en/, read
 # 2026-11-26 via stored copies; what is said of live answers was seen in August and September 2026.
+# A stored copy of 2026 names api.gate.ws and fx-ws.gate.ws instead, while all clients use these hosts; which of
+# them last is unsure. The settings ws_url and rest_url select others.
 SPOT_URL = "wss://api.gateio.ws/ws/v4/"
 FUTURES_URL = "wss://fx-ws.gateio.ws/v4/ws/"  # and the settlement coin: usdt, btc
 DELIVERY_URL = "wss://fx-ws.gateio.ws/v4/ws/delivery/"
