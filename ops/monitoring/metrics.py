@@ -145,6 +145,11 @@ class Metrics(Collector):
             ),
             ("last_merge_timestamp_seconds", "Unix time of the last merge.", seconds(merger.last_merge_ns)),
             (
+                "merge_interval_seconds",
+                "Time between merges, as configured.",
+                pipeline.settings.store.merge_interval_s,
+            ),
+            (
                 "oldest_waiting_seconds",
                 "Age of the oldest tick waiting for the writer.",
                 pipeline.buffer.oldest_s(),

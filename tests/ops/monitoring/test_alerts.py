@@ -16,6 +16,17 @@ needs_promtool = pytest.mark.skipif(
 X = 'exchange="x"'
 UNKNOWN = "NaN "
 
+
+def merges(at: str, interval_s: int = 60, segments: int = 3) -> dict[str, str]:
+    """The series of a service that started at 0 and merged `at` these times."""
+    return {
+        "tickwarden_last_merge_timestamp_seconds": at,
+        "tickwarden_start_time_seconds": "0x2000",
+        "tickwarden_merge_interval_seconds": f"{interval_s}x2000",
+        "tickwarden_store_segments": f"{segments}x2000",
+    }
+
+
 # Alert -> what is scraped once a minute, then at which minutes it fires and at which it does not. "_" is no
 # sample, as after an end; Prometheus counts time from 0, so the time of a last frame can be written in seconds.
 SCENES: list[tuple[str, dict[str, str], list[int], list[int]]] = [
@@ -75,8 +86,17 @@ SCENES: list[tuple[str, dict[str, str], list[int], list[int]]] = [
         [40, 50],
         [5, 20, 75],
     ),
-    ("MergesWait", {"tickwarden_store_held": "0x10 1x100 0x10"}, [75, 110], [40, 65, 115]),
-    ("MergesWait", {"tickwarden_store_held": "0 1 1 1 0 0 1 1"}, [], [3, 7]),
+    # a part that works, but not as it should; a short disturbance is no matter
+    ("Degraded", {'tickwarden_actor_state{actor="a",state="degraded"}': "0x10 1x30 0x10"}, [30, 40], [20, 45]),
+    ("Degraded", {'tickwarden_actor_state{actor="a",state="degraded"}': "0x10 1x10 0x40"}, [], [15, 20, 60]),
+    # merges succeed until minute 10 and again from minute 100 on, whatever prevents them meanwhile
+    ("MergesWait", merges("0+60x10 600x89 6000+60x20"), [80, 99], [9, 40, 70, 102]),
+    # none has ever succeeded
+    ("MergesWait", merges("0x100"), [70, 99], [40, 60]),
+    # they are rare because the configuration says so
+    ("MergesWait", merges("0x1440 86400x60", interval_s=86400), [], [600, 1439, 1500]),
+    # nothing waits
+    ("MergesWait", merges("0x100", segments=0), [], [99]),
     ("ClockJumped", {"tickwarden_clock_jumps_total": "0x10 1x60"}, [12, 20], [5, 40]),
     (
         "ClocksDiffer",

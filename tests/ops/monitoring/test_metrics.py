@@ -177,6 +177,7 @@ async def test_the_numbers_are_the_pipelines_own_and_keep_its_books(tmp_path: Pa
         assert value(text, "tickwarden_tick_durable_seconds_count") == account.stored
         assert 0 < value(text, "tickwarden_tick_durable_seconds_sum") / account.stored < PATIENCE_S
         assert value(text, "tickwarden_log_lines_dropped_total") == 7
+        assert value(text, "tickwarden_merge_interval_seconds") == pipeline.settings.store.merge_interval_s
         for name in ("last_tick", "last_frame"):
             assert abs(time.time() - value(text, f"tickwarden_{name}_timestamp_seconds", exchange="venue0")) < 10
         assert abs(time.time() - value(text, "tickwarden_last_flush_timestamp_seconds")) < 10
