@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import trio
 from msgspec.structs import replace
 
-from actors.backfill.instruments import REST_LIMITS, ListService, read_list
-from actors.backfill.rate_limiter import RateLimiters
+from actors.backfill.instruments import OWN_LIMIT, REST_LIMITS, ListService, read_list
+from actors.backfill.rate_limiter import RateLimiter, RateLimiters
 from actors.backfill.rest_client import RestClient
 from actors.exchanges.contract.exchange import Exchange
-from actors.exchanges.contract.feed import Dialect
+from actors.exchanges.contract.feed import Market
 from actors.exchanges.contract.instruments import Instrument
 from actors.exchanges.registry import EXCHANGES
+from actors.exchanges.selection import Listed, Selection, select
 from actors.feed.sharding import shard
 from actors.model.symbols import is_wildcard, parse_symbol, parse_wildcard
 from actors.recorder import feed_settings
@@ -66,30 +67,69 @@ async def examine(
     return [reports[settings.name] for settings in exchanges]
 
 
-def _symbols(settings: ExchangeSettings, dialect: Dialect) -> Sequence[str]:
-    """The configured symbols; where there are only wildcards, an example of the exchange in their place."""
-    named = [symbol for symbol in settings.symbols if not is_wildcard(symbol)]
-    kinds = {parse_wildcard(text).kind for text in settings.symbols if is_wildcard(text)}
-    fitting = [example for example in dialect.examples if parse_symbol(example).kind in kinds]
-    return named or fitting[:1] or dialect.examples[:1]
-
-
 async def _listed(
     settings: ExchangeSettings, exchange: Exchange, limiters: RateLimiters
-) -> Mapping[str, Instrument]:
-    """The active markets in the exchange's list, by symbol, where a wrong name would close the connection."""
+) -> tuple[Mapping[str, Instrument], Sequence[str]]:
+    """The markets in the exchange's list, by symbol, and why others could not be read.
+
+    It is read for wildcards, and where a wrong name would close the connection.
+    """
     instruments, history = exchange.instruments, exchange.history
-    if instruments is None or history is None or not settings.has_rest or not exchange.feed.bad_symbol_closes:
-        return {}
+    needed = exchange.feed.bad_symbol_closes or any(map(is_wildcard, settings.symbols))
+    if instruments is None or not settings.has_rest or not needed:
+        return {}, ()
     rest = RestClient(
         ListService(instruments.base, history),
-        limiters.of(history, settings.rest_url),
+        limiters.of(history, settings.rest_url) if history else RateLimiter((OWN_LIMIT,)),
         rest_url=settings.rest_url,
         ca_file=settings.ca_file,
         limits=REST_LIMITS,
     )
-    found, _, _ = await read_list(instruments, rest)
-    return {symbol: one for symbol, one in found.items() if one.active}
+    found, _, problems = await read_list(instruments, rest)
+    return found, problems
+
+
+async def _markets(
+    chart: Chart, settings: ExchangeSettings, exchange: Exchange, channel: str, limiters: RateLimiters
+) -> Sequence[Market]:
+    """The markets to test: the configured symbols, or one market of each wildcard if there are only wildcards.
+
+    Every wildcard gets a finding, because one that matches no market records nothing. If none matches, an example
+    of the exchange shows whether the connection works.
+    """
+    listed, problems = await _listed(settings, exchange, limiters)
+    dialect = exchange.feed
+    wildcards = [symbol for symbol in settings.symbols if is_wildcard(symbol)]
+    symbols = [symbol for symbol in settings.symbols if not is_wildcard(symbol)]
+    matches: dict[str, Market] = {}
+    for text in wildcards:
+        selection = select([text], exchange, channel, Listed(listed), exchanges=EXCHANGES)
+        _examine_wildcard(chart, text, selection, problems)
+        likely = [example for example in dialect.examples if example in selection.markets]  # these trade often
+        matches |= {symbol: selection.markets[symbol] for symbol in (likely or [*selection.markets])[:1]}
+    if matches and not symbols:
+        return list(matches.values())
+    kinds = {parse_wildcard(text).kind for text in wildcards}
+    fitting = [example for example in dialect.examples if parse_symbol(example).kind in kinds]
+    return [
+        dialect.market_listed(listed[symbol], channel)
+        if symbol in listed and listed[symbol].active
+        else dialect.market(parse_symbol(symbol), channel)
+        for symbol in symbols or fitting[:1] or dialect.examples[:1]
+    ]
+
+
+def _examine_wildcard(chart: Chart, text: str, selection: Selection, problems: Sequence[str]) -> None:
+    """`problems` are those with the list."""
+    matched = selection.matched[text]
+    if matched and not selection.problems:
+        chart.add(Step.REST, State.PASS, None, f"{text} matches {matched:,} of the listed markets")
+    elif problems and not matched:
+        found = f"{text}: the list of markets cannot be read: {problems[0]}"
+        chart.add(Step.REST, State.FAIL, None, found, "check rest_url and the firewall: wildcards wait for it")
+    else:
+        found = selection.problems[0] if selection.problems else f"{text} matches no market that can be recorded"
+        chart.add(Step.REST, State.FAIL, None, found, "correct it, or remove it")
 
 
 async def _examine(
@@ -100,13 +140,8 @@ async def _examine(
     # A second connection that delivers the same shows nothing more, unless it is configured.
     feed = feed_settings(replace(settings, redundancy=settings.redundancy or 1), exchange)
     channel = feed.channel
-    listed = await _listed(settings, exchange, limiters)
-    markets = [
-        dialect.market_listed(listed[symbol], channel)
-        if symbol in listed
-        else dialect.market(parse_symbol(symbol), channel)
-        for symbol in _symbols(settings, dialect)
-    ]
+    ending = Chart(settings.name, ())
+    markets = await _markets(ending, settings, exchange, channel, limiters)
     specs = shard(feed, dialect, markets)
     charts = [Chart(spec.name, _CONNECTION_STEPS) for spec in specs]
     probes: list[Probe] = []
@@ -124,7 +159,6 @@ async def _examine(
     async with trio.open_nursery() as nursery:
         for number in range(len(specs)):
             nursery.start_soon(connection, number)
-    ending = Chart(settings.name, ())
     first = next((probe.first for probe in probes if probe.first is not None), None)
     dated = None
     try:

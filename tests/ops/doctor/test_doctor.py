@@ -161,6 +161,33 @@ async def test_a_market_that_stays_silent_and_does_not_exist_is_named_with_near_
     assert found.advice.startswith(f"write {near}") and wrong + " " not in found.advice
 
 
+@pytest.mark.parametrize("named", [(), ("BTC/USDT",)], ids=["alone", "beside a symbol"])
+async def test_a_wildcard_that_matches_no_market_fails(tmp_path: Path, named: tuple[str, ...]) -> None:
+    async with loopback(tmp_path, "binance") as exchanges:
+        settings = [msgspec.structs.replace(one, symbols=(*named, "*/XYZ")) for one in exchanges]
+        (report,) = await examined(settings)
+    broke(report, Step.REST, "*/XYZ matches no market that binance lists", do="or remove it")
+    assert finding(report, Step.TRADE).state is State.PASS, "the connection is tested all the same"
+
+
+async def test_a_wildcard_is_tested_by_one_of_the_markets_that_it_matches(tmp_path: Path) -> None:
+    async with loopback(tmp_path, "binance") as exchanges:
+        (report,) = await examined([msgspec.structs.replace(one, symbols=("ETH/*",)) for one in exchanges])
+    assert report.state is State.PASS, report.findings
+    assert finding(report, Step.TRADE).found.startswith("ETH/")
+    assert "ETH/* matches" in str([found.found for found in report.findings])
+
+
+async def test_wildcards_fail_where_the_list_cannot_be_read(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        rest_url = f"http://127.0.0.1:{server.getsockname()[1]}"
+    async with loopback(tmp_path, "whitebit") as exchanges:
+        settings = [msgspec.structs.replace(one, symbols=("*/USDT",), rest_url=rest_url) for one in exchanges]
+        (report,) = await examined(settings)
+    broke(report, Step.REST, "the list of markets cannot be read", do="wildcards wait for it")
+    assert finding(report, Step.TRADE).state is State.PASS
+
+
 async def test_a_port_where_nothing_listens_is_reported_and_the_rest_skipped(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
