@@ -22,7 +22,7 @@ MEMORY_BYTES_MIN = 32_000_000
 # Its longest actor is "NAME:stall_detector"; the numbers of its connections ("NAME:123") rise.
 NAME_CHARS_MAX = ACTOR_CHARS_MAX - len(":stall_detector")
 _NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{NAME_CHARS_MAX - 1}}}")
-_TAKEN = ("tickwarden", "writer", "buffer", "merger", "clock", "exchanges", "ship")
+_TAKEN = ("tickwarden", "writer", "buffer", "merger", "clock", "poller", "exchanges", "ship")
 LAKE_SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss")
 _OPTION = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,99}")
 _SECRET = re.compile(

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -18,7 +19,8 @@ from actors.exchanges import registry
 from actors.exchanges.registry import EXCHANGES
 from actors.model.batch import Batch
 from actors.model.ticks import Block
-from actors.settings import ExchangeSettings, LakeSettings, StoreSettings, SupervisionSettings
+from actors.pipeline import TREE, Pipeline
+from actors.settings import ExchangeSettings, LakeSettings, PipelineSettings, StoreSettings, SupervisionSettings
 from actors.sink.lake.credentials import configured_options
 from actors.store.store import Store
 from ops.cli.commands import COMMANDS
@@ -72,6 +74,19 @@ def test_no_file_means_bitcoin_and_ether_on_five_exchanges_in_the_working_folder
     }
     pipeline = config.pipeline()
     assert (pipeline.store, pipeline.exchanges) == (config.store, config.exchanges)
+
+
+async def test_no_exchange_may_have_the_name_of_an_actor_of_the_service(folder: Path) -> None:
+    lake = LakeSettings(uri=str(folder / "lake"), recorder="a")
+    pipeline = Pipeline(PipelineSettings(store=StoreSettings(path=folder / "t.duckdb"), exchanges={}, lake=lake))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(pipeline.run)
+        names = {TREE, *(actor.name for actor in pipeline.tree.snapshot())}
+        pipeline.stop()
+    assert {"writer", "exchanges", "ship"} <= names
+    for name in sorted(names):
+        wrong = mistakes(folder, f'[exchanges.{name}]\ndialect = "binance"\nsymbols = ["BTC/USDT"]\n')
+        assert f" {name}," in f"{wrong[f'exchanges.{name}']},"
 
 
 def test_every_setting_has_a_key_and_every_key_a_setting_with_its_default() -> None:
