@@ -119,11 +119,11 @@ class Metrics(Collector):
         yield counter("actor_restarts", help_text, ("actor", "reason"), counted)
         again: dict[str, int] = dict.fromkeys(self._pipeline.exchanges, 0)
         for (actor, _), count in restarts.items():
-            exchange, _, _ = actor.rpartition(":")
-            if exchange in again:
+            exchange, _, part = actor.rpartition(":")
+            if exchange in again and part.isdecimal():  # its connections are numbered, its other actors have names
                 again[exchange] += count
         reconnects = [((name,), count) for name, count in again.items()]
-        yield counter("exchange_reconnects", "Reconnects.", _EXCHANGE, reconnects)
+        yield counter("exchange_reconnects", "Restarts of connections.", _EXCHANGE, reconnects)
         handled = [((a.name,), a.handled) for a in health]
         yield counter("actor_handled", "Work done by the actor, in its own unit.", _ACTOR, handled)
         boxes = [(a.name, a.mailbox) for a in health if a.mailbox is not None]

@@ -367,6 +367,8 @@ async def test_reconnects_are_counted_by_exchange_and_survive_the_removal_of_a_c
     metrics = metrics_of(pipeline_at(tmp_path, 2))
     for actor, restarts in (("venue0:1", 2), ("venue0:2", 3), ("venue1", 4), ("venue1:1", 1), ("gone:1", 9)):
         metrics.restarts.on_event(event_of(actor, "starting", restarts))
+    for actor, restarts in (("venue0:gaps", 5), ("venue0:backfill", 5), ("venue1:stall_detector", 5)):
+        metrics.restarts.on_event(event_of(actor, "starting", restarts))
     metrics.restarts.on_event(event_of("venue0:2", "stopped", 3))
     metrics.restarts.on_event(event_of("venue0:2", "starting", 1))  # another actor of that name, restarted once
     text = metrics.render()
