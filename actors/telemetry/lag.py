@@ -2,13 +2,14 @@
 abnormal ones.
 
 Each read of a socket is sampled once (see `Account.read`). `collect` takes the samples from the account once a
-second; of a second with more than LAG_SAMPLES reads only the last ones are kept.
+second; of a second with more than LAG_SAMPLES reads only the last ones are kept. The end of each minute removes
+samples older than RECENT_MINUTES from the account: here, because `Account.read` has no time to spare.
 """
 
 import enum
 from array import array
 from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from statistics import median
@@ -25,6 +26,7 @@ LATE_MS = 5_000.0  # no network is so slow
 HOST_MS = 500.0
 HOST_EXCHANGES_MIN = 2  # a single exchange may be wrong itself
 SAMPLES_JUDGED_MIN = 5  # a quiet minute proves nothing
+RECENT_MINUTES = 5  # older reads are none of the last ones: a quiet market would show a past delay for hours
 CALM = 0.5  # hysteresis: an episode ends below this fraction of what begins one
 
 
@@ -66,6 +68,7 @@ class Lags:
         self._accounts, self._run_id = accounts, run_id
         self._samples = _no_samples()
         self._taken: Counter[str] = Counter()
+        self._ends: deque[Counter[str]] = deque()  # what was taken at the ends of the last minutes
         self.negative: Counter[str] = Counter()  # over all samples of this run
         self.flags: dict[str, Flag] = {}
         self.reasons: dict[str, str] = {}
@@ -86,9 +89,20 @@ class Lags:
 
     def rows(self, at_ns: int) -> Iterator[LagRow]:
         """Ends the minute: one row for each exchange that has samples."""
+        self._forget_old()
         ended, self._samples = self._samples, _no_samples()
         for name, samples in ended.items():
             yield _row(at_ns, name, sorted(samples), self._run_id)
+
+    def _forget_old(self) -> None:
+        self._ends.append(self._taken.copy())
+        if len(self._ends) <= RECENT_MINUTES:
+            return
+        old = self._ends.popleft()
+        for name, account in self._accounts.items():
+            recent = sum(account.lag_s.counts) - old[name]
+            while len(account.lags_ns) > recent:
+                account.lags_ns.popleft()
 
     def judge(self, rows: Iterable[LagRow]) -> list[Turn]:
         """The beginnings and ends of episodes after these minutes."""
@@ -124,7 +138,7 @@ def host_ahead_ms(rows: Iterable[LagRow]) -> float | None:
 
 
 def negative_share(account: Account) -> float | None:
-    """The share of the last reads whose trade was stamped later than it arrived; None before the first."""
+    """The share of the last reads whose trade was stamped later than it arrived; None without any."""
     return round(_negative(account.lags_ns) / len(account.lags_ns), 4) if account.lags_ns else None
 
 

@@ -79,7 +79,7 @@ class Account(Struct):
         self.rejected += rejects
 
     def lag_ms(self, share: float) -> float | None:
-        """The quantile of receipt minus exchange time over the last reads, in ms; None before the first."""
+        """The quantile of receipt minus exchange time over the last reads, in ms; None without any: see Lags."""
         if not self.lags_ns:
             return None
         ordered = sorted(self.lags_ns)

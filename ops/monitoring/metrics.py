@@ -227,10 +227,14 @@ _COUNTERS: tuple[tuple[str, str, Callable[[Account], float]], ...] = (
 )
 _GAUGES: tuple[tuple[str, str, Callable[[Account], float]], ...] = (
     ("ticks_in_flight", "Trades received and not yet durable.", lambda a: a.in_flight),
-    ("exchange_lag_p50_seconds", "Median lag over the last reads.", lambda a: _seconds_of_ms(a.lag_ms(0.50))),
+    (
+        "exchange_lag_p50_seconds",
+        "Median lag over the last reads of five minutes.",
+        lambda a: _seconds_of_ms(a.lag_ms(0.50)),
+    ),
     (
         "exchange_lag_p99_seconds",
-        "99th percentile of the lag over the last reads.",
+        "99th percentile of the lag over the last reads of five minutes.",
         lambda a: _seconds_of_ms(a.lag_ms(0.99)),
     ),
     ("last_tick_timestamp_seconds", "Unix time of the last trade's receipt.", lambda a: seconds(a.last_tick_ns)),

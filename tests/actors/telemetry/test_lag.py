@@ -20,6 +20,7 @@ from actors.telemetry.lag import (
     AHEAD_MS,
     HOST_MS,
     LATE_MS,
+    RECENT_MINUTES,
     SAMPLES_JUDGED_MIN,
     Flag,
     Lags,
@@ -99,6 +100,32 @@ def test_the_share_of_negative_lags_is_of_the_last_reads() -> None:
     for lag_ms in (-3, 5, 5, 5):
         read(ledger, lag_ms)
     assert negative_share(ledger.account("x")) == 0.25
+
+
+def test_the_last_reads_are_those_of_the_last_minutes_also_in_a_quiet_market() -> None:
+    ledger = Ledger("run")
+    lags, account = Lags(ledger.accounts, "run"), ledger.account("x")
+
+    def minutes(number: int, *lags_ms: float) -> None:
+        for _ in range(number):
+            for lag_ms in lags_ms:
+                read(ledger, lag_ms)
+            lags.collect()
+            list(lags.rows(NS))
+
+    minutes(1, *[6000.0] * LAG_SAMPLES)
+    minutes(RECENT_MINUTES - 1, 5, -5)
+    assert (account.lag_ms(0.5), account.lag_ms(0.99)) == (6000, 6000)
+    minutes(1, 5, -5)
+    assert (account.lag_ms(0.5), account.lag_ms(0.99), negative_share(account)) == (5, 5, 0.5)
+    read(ledger, 7)  # not collected yet
+    minutes(RECENT_MINUTES)
+    assert account.lag_ms(0.5) == 7
+    minutes(1)
+    assert account.lag_ms(0.5) is None and negative_share(account) is None
+    minutes(1, *[8.0] * 2 * LAG_SAMPLES)
+    minutes(RECENT_MINUTES, 9)
+    assert account.lag_ms(0.5) == 9 and account.lag_ms(0.0) == 9
 
 
 # -- what is odd -------------------------------------------------------------------------------------------
