@@ -17,6 +17,7 @@ from supervisor.text import NAME_CHARS_MAX as ACTOR_CHARS_MAX
 
 STORAGE_VERSION = next(field.default for field in fields(StoreSettings) if field.name == "storage_version")
 TEXT_CHARS_MAX = 4096  # longer than any path, URL or name that a system accepts
+INT_BITS_MAX = 1_000  # Python refuses to format numbers of more than 4,300 digits, and is slow for long ones
 # Measured with DuckDB 2.0 on merges of 50,000 and 1,000,000 rows a segment: 16 MB fail, 24 MB do.
 MEMORY_BYTES_MIN = 32_000_000
 # Its longest actor is "NAME:stall_detector"; the numbers of its connections ("NAME:123") rise.
@@ -280,7 +281,7 @@ def storage_options(value: object) -> Mapping[str, str]:
             )
         if isinstance(option, bool):
             option = str(option).lower()
-        elif isinstance(option, int):
+        elif isinstance(option, int) and option.bit_length() <= INT_BITS_MAX:
             option = f"{option:d}"
         if not isinstance(option, str) or len(option) > TEXT_CHARS_MAX or unusable_in_path(option):
             raise Wrong(f"text as the value of {name}")

@@ -13,13 +13,12 @@ from actors.exchanges.selection import check_wildcard
 from actors.exchanges.spelling import SYMBOLS_MAX, market_of
 from actors.model.symbols import SymbolError, is_wildcard
 from actors.settings import ExchangeSettings, SupervisionSettings
-from ops.config.checks import Wrong, exchange_name
+from ops.config.checks import INT_BITS_MAX, Wrong, exchange_name
 from ops.config.keys import EXCHANGE, EXCHANGES, SECTIONS, SUPERVISION, Key
 from ops.terminal.suggestions import expected_instead
 from supervisor import Backoff, Intensity, PolicyError, check_policy
 
 FOUND_CHARS_MAX = 80
-INT_BITS_SHOWN = 1_000  # Python refuses to format numbers of more than 4,300 digits, and is slow for long ones
 
 
 class Mistake(Struct, frozen=True):
@@ -45,7 +44,7 @@ def shown(value: object) -> str:
     elif isinstance(value, list):
         text = "[" + ", ".join(shown(item) for item in value) + "]"
     else:
-        text = hex(value) if isinstance(value, int) and value.bit_length() > INT_BITS_SHOWN else str(value)
+        text = hex(value) if isinstance(value, int) and value.bit_length() > INT_BITS_MAX else str(value)
     return text if len(text) <= FOUND_CHARS_MAX else text[: FOUND_CHARS_MAX - 3] + "..."
 
 

@@ -683,6 +683,7 @@ def test_a_lake_is_a_folder_beside_the_file_or_an_address_on_object_storage(fold
         ('uri = "tape"\nrecorder = "r"\noptions = "x"', "lake.options", "a table like"),
         ('uri = "tape"\nrecorder = "r"\n[lake.options]\n"A B" = "x"', "lake.options", "names of options"),
         ('uri = "tape"\nrecorder = "r"\n[lake.options]\nA = 1.5', "lake.options", "text as the value of A"),
+        (f'uri = "tape"\nrecorder = "r"\n[lake.options]\nA = 0x{"f" * 5000}', "lake.options", "as the value of A"),
         ('uri = "tape"\nrecorder = "r"\nrecoder = "s"', "lake.recoder", "nearest known one is 'recorder'"),
     ],
 )
