@@ -29,6 +29,8 @@ _OPTION = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,99}")
 _SECRET = re.compile(
     r"secret|passw|token|credential|(account|access|sas|private|api|client|master)_?key(?!_id)", re.I
 )
+# urlsplit accepts brackets around anything, text behind them, and ports of other digits.
+_AUTHORITY = re.compile(r"(?:\[(?P<ipv6>[^\[\]%]+)\]|(?P<host>[^\[\]:]*))(?::(?P<port>[0-9]{0,5}))?")
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
@@ -217,22 +219,22 @@ def _is_host(host: str) -> bool:
 
 
 def listening(value: object) -> str:
-    """ "" for off, or host:port of an IP address to listen on; see `is_loopback`."""
+    """ "" for off, or host:port of an IP address to listen on, in its usual spelling; see `is_loopback`."""
     right = '"" or an address of this machine with a port, like "127.0.0.1:8787"'
     if value == "":
         return ""
-    if not isinstance(value, str) or re.search(r"[\s/@?#%]", value):
+    match = _AUTHORITY.fullmatch(value) if isinstance(value, str) else None
+    if match is None or not 0 < int(match["port"] or 0) < 65536:
         raise Wrong(right)
     try:
-        parts = urlsplit(f"//{value}")
-        host, port = parts.hostname or "", parts.port
-        if host != "localhost":
-            ipaddress.ip_address(host)
+        if match["ipv6"]:
+            host = f"[{ipaddress.IPv6Address(match['ipv6'])}]"
+        else:
+            host = match["host"].lower()
+            host = host if host == "localhost" else str(ipaddress.IPv4Address(host))
     except ValueError as error:
         raise Wrong(right) from error
-    if not port:
-        raise Wrong(right)
-    return value
+    return f"{host}:{int(match['port'])}"
 
 
 def is_loopback(address: str) -> bool:

@@ -230,6 +230,11 @@ def test_a_wrong_store_value_is_reported_with_what_is_expected(
         "127.0.0.1:99999",
         "::1",
         "http://[::1]:1",
+        "[::1]x:8787",
+        "[localhost]:8787",
+        "[127.0.0.1]:8787",
+        "127.0.0.1:+87",
+        "127.0.0.1:\\uff18\\uff17",
     ],
 )
 def test_http_is_refused_on_anything_but_loopback_without_a_token(folder: Path, http: str) -> None:
@@ -248,6 +253,14 @@ def test_http_is_served_to_others_with_a_token(folder: Path, http: str) -> None:
 @pytest.mark.parametrize("http", ["", "127.0.0.1:8787", "localhost:1", "[::1]:8787", "127.9.9.9:1"])
 def test_http_on_loopback_or_off_is_taken(folder: Path, http: str) -> None:
     assert load(folder, f'[control]\nhttp = "{http}"\n{ONE}').control.http == http
+
+
+@pytest.mark.parametrize(
+    ("http", "same"),
+    [("LOCALHOST:1", "localhost:1"), ("[0:0::0001]:8787", "[::1]:8787"), ("127.0.0.1:0080", "127.0.0.1:80")],
+)
+def test_http_has_one_spelling_whatever_is_written(folder: Path, http: str, same: str) -> None:
+    assert load(folder, f'[control]\nhttp = "{http}"\n{ONE}').control.http == same
 
 
 @pytest.mark.parametrize(
