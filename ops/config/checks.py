@@ -30,7 +30,8 @@ _SECRET = re.compile(
     r"secret|passw|token|credential|(account|access|sas|private|api|client|master)_?key(?!_id)", re.I
 )
 # urlsplit accepts brackets around anything, text behind them, and ports of other digits.
-_AUTHORITY = re.compile(r"(?:\[(?P<ipv6>[^\[\]%]+)\]|(?P<host>[^\[\]:]*))(?::(?P<port>[0-9]{0,5}))?")
+_AUTHORITY = re.compile(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[^\[\]:]*))(?::(?P<port>[0-9]{0,5}))?")
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
@@ -192,30 +193,45 @@ class Url(Struct, frozen=True):
             raise Wrong(right)
         try:
             parts = urlsplit(value)
-            usable = parts.scheme in self.schemes and parts.port != 0 and _is_host(parts.hostname or "")
+            usable = parts.scheme in self.schemes and parts.port != 0
         except ValueError as error:
             raise Wrong(f"{right} ({error})") from error
-        if not usable:
+        host = parts.hostname or ""
+        if usable and not host.isascii():
+            raise Wrong(f"{heads} with a host in ASCII{_in_ascii(host)}")
+        if not usable or not _is_host(parts.netloc.rpartition("@")[2]):
             raise Wrong(right)
         if parts.path not in ("", "/") or set("?#@") & set(value):
             raise Wrong(f"{right}, nothing after it: the path stays the exchange's own")
         return f"{parts.scheme}://{parts.netloc.rstrip(':')}"
 
 
-def _is_host(host: str) -> bool:
-    """Whether it is a valid address or name; internationalized names need their xn-- form."""
-    if ":" in host or re.fullmatch(r"[0-9.]*", host):
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            return False
-        return True
-    try:
-        ascii_host = host if host.isascii() else host.encode("idna").decode()
-    except UnicodeError:
+def _is_host(authority: str) -> bool:
+    """Whether an authority without user has a valid address or name, in ASCII."""
+    match = _AUTHORITY.fullmatch(authority)
+    if match is None or not authority.isascii():
         return False
-    labels = ascii_host.removesuffix(".").split(".")
-    return len(ascii_host) <= 253 and all(_LABEL.fullmatch(label) for label in labels)
+    name = (match["host"] or "").removesuffix(".")
+    labels = name.split(".")
+    try:
+        if match["ipv6"]:
+            ipaddress.IPv6Address(match["ipv6"])
+            return True
+        if _NUMBER.fullmatch(labels[-1]):  # resolvers take it for an address, some of them in forms like 0x7f.1
+            ipaddress.IPv4Address(match["host"])
+            return True
+    except ValueError:
+        return False
+    return len(name) <= 253 and all(_LABEL.fullmatch(label) for label in labels)
+
+
+def _in_ascii(host: str) -> str:
+    """The xn-- form of a name with other letters, for a message; "" if it would be another name."""
+    try:
+        text = host.encode("idna")
+        return f", like {text.decode()}" if text.decode("idna") == host else ""
+    except UnicodeError:
+        return ""
 
 
 def listening(value: object) -> str:
@@ -224,7 +240,7 @@ def listening(value: object) -> str:
     if value == "":
         return ""
     match = _AUTHORITY.fullmatch(value) if isinstance(value, str) else None
-    if match is None or not 0 < int(match["port"] or 0) < 65536:
+    if match is None or "%" in match[0] or not 0 < int(match["port"] or 0) < 65536:
         raise Wrong(right)
     try:
         if match["ipv6"]:

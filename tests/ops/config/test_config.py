@@ -232,6 +232,7 @@ def test_a_wrong_store_value_is_reported_with_what_is_expected(
         "http://[::1]:1",
         "[::1]x:8787",
         "[localhost]:8787",
+        "[fe80::1%lo]:8787",
         "[127.0.0.1]:8787",
         "127.0.0.1:+87",
         "127.0.0.1:\\uff18\\uff17",
@@ -278,6 +279,20 @@ def test_http_has_one_spelling_whatever_is_written(folder: Path, http: str, same
         "ws://user@h",
         "ws://h h",
         "ws://[::1",
+        "ws://[::1]x:9",
+        "ws://[v1.x]:9",
+        "ws://[127.0.0.1]:9",
+        "ws://x[::1]:9",
+        "ws://0x7f.1:9",
+        "ws://127.0x1",
+        "ws://1.2.3.4.5",
+        "ws://1.2.3.4.",
+        "ws://127.1.:9",
+        "ws://a.7",
+        "ws://\\uff11\\uff12\\uff17.0.0.1:9",
+        "ws://h:\\uff18",
+        "ws://\\u2460.com:9",
+        "ws://\\u00df.de",
         "ws://h\\u0000",
         "",
     ],
@@ -285,6 +300,18 @@ def test_http_has_one_spelling_whatever_is_written(folder: Path, http: str, same
 def test_a_ws_url_that_is_not_scheme_host_and_port_is_refused(folder: Path, url: str) -> None:
     found = mistakes(folder, f'{ONE}ws_url = "{url}"')
     assert "ws:// or wss://" in found["exchanges.binance.ws_url"]
+
+
+def test_a_host_of_other_letters_is_refused_with_its_ascii_form(folder: Path) -> None:
+    found = mistakes(folder, f'{ONE}ws_url = "ws://bücher.example:9"')["exchanges.binance.ws_url"]
+    assert "a host in ASCII, like xn--bcher-kva.example" in found
+
+
+@pytest.mark.parametrize(
+    "url", ["ws://[::1]:9", "ws://[2001:DB8::1]", "ws://1.2.3.4", "ws://7.example", "ws://h_1:9"]
+)
+def test_a_ws_url_with_an_address_or_a_name_is_taken(folder: Path, url: str) -> None:
+    assert load(folder, f'{ONE}ws_url = "{url}"').exchanges["binance"].ws_url == url
 
 
 @pytest.mark.parametrize(
