@@ -31,6 +31,7 @@ _SECRET = re.compile(
 )
 # urlsplit accepts brackets around anything, text behind them, and ports of other digits.
 _AUTHORITY = re.compile(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[^\[\]:]*))(?::(?P<port>[0-9]{0,5}))?")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
@@ -100,6 +101,8 @@ def file_name(value: object) -> Path:
     """The name of a file; "~" is the home folder. Relative ones are resolved by the caller."""
     if not isinstance(value, str) or not value or "\0" in value or len(value) > TEXT_CHARS_MAX:
         raise Wrong("the name of a file, as text")
+    if scheme := _SCHEME.match(value):
+        raise Wrong(f'a path of this machine, like "/srv/ticks", without {scheme[0]}')
     if value.endswith("/"):
         raise Wrong("the name of a file, not of a folder")
     if odd := unusable_in_path(value):
@@ -265,6 +268,8 @@ def lake_uri(value: object) -> Path | str:
     if not isinstance(value, str) or not value or len(value) > TEXT_CHARS_MAX:
         raise Wrong(right)
     scheme, separator, rest = value.partition("://")
+    if scheme == "file" and separator and not (rest.startswith("/") and rest.strip("/")):
+        raise Wrong('a folder of this machine, like "file:///srv/tape"')
     if not separator or scheme == "file":
         folder = folder_name(rest if separator else value)
         if folder is None:

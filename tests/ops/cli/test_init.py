@@ -97,6 +97,7 @@ def test_the_recording_is_where_the_options_say_and_an_existing_file_stays(path:
         (["--symbol", "BTC/USDT"], 64, "of which exchange?"),
         (["--exchange", "binanse"], 64, "the nearest known one is 'binance'"),
         (["--exchange", "okx", "--exchange", "okx"], 64, "is named twice; give all its symbols at once"),
+        (["--exchange", "okx", "--file", "s3://b/t.duckdb"], 64, "expected a path of this machine"),
         (["--exchange", "okx", "--file", "x/"], 64, "expected the name of a file, not of a folder"),
         (["--exchange", "okx", "--symbol", "BTC-USDT-SWAP"], 78, "BTC/USDT:USDT"),
         (["--exchange", "kraken=XBTUSD"], 78, "BTC/USD"),

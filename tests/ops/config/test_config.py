@@ -221,6 +221,21 @@ def test_a_wrong_store_value_is_reported_with_what_is_expected(
 
 
 @pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('[store]\npath = "s3://bucket/t.duckdb"', "store.path"),
+        ('[store]\npath = "HTTP://b/x.duckdb"', "store.path"),
+        ('[store]\npath = "file:///t.duckdb"', "store.path"),
+        ('[store]\narchive_dir = "s3://bucket/archive/"', "store.archive_dir"),
+        ('[control]\nsocket = "unix://run/t.sock"', "control.socket"),
+    ],
+)
+def test_an_address_where_a_file_of_this_machine_is_meant_is_refused(folder: Path, text: str, key: str) -> None:
+    found = mistakes(folder, f"{text}\n{ONE}")
+    assert list(found) == [key] and 'a path of this machine, like "/srv/ticks", without ' in found[key]
+
+
+@pytest.mark.parametrize(
     "http",
     [
         "0.0.0.0:8787",
@@ -711,6 +726,9 @@ def test_a_lake_is_a_folder_beside_the_file_or_an_address_on_object_storage(fold
         ('uri = "s4://b"\nrecorder = "r"', "lake.uri", "one of s3://, s3a://"),
         ('uri = "hdfs://b"\nrecorder = "r"', "lake.uri", "s3://, s3a://, gs://"),
         ('uri = "s3://"\nrecorder = "r"', "lake.uri", "an address like"),
+        ('uri = "file://host/share"\nrecorder = "r"', "lake.uri", 'like "file:///srv/tape"'),
+        ('uri = "file://tape"\nrecorder = "r"', "lake.uri", 'like "file:///srv/tape"'),
+        ('uri = "file://"\nrecorder = "r"', "lake.uri", 'like "file:///srv/tape"'),
         ('uri = "s3://me:word@b/tape"\nrecorder = "r"', "lake.uri", "the file of lake.credentials"),
         ('uri = "s3://b/tape?key=x"\nrecorder = "r"', "lake.uri", "the file of lake.credentials"),
         ('uri = 3\nrecorder = "r"', "lake.uri", "a folder, or an address"),
