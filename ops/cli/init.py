@@ -9,7 +9,15 @@ import click
 from actors.exchanges.registry import EXCHANGES
 from actors.exchanges.selection import NOT_LISTED
 from ops.cli.completing import known_exchanges
-from ops.cli.questions import ask_exchanges, ask_file, ask_symbols, file_mistakes, not_listed, stored_lists
+from ops.cli.questions import (
+    ask_exchanges,
+    ask_file,
+    ask_symbols,
+    file_mistakes,
+    is_configuration,
+    not_listed,
+    stored_lists,
+)
 from ops.config.checks import Wrong, file_name
 from ops.config.config import Config, ConfigErrors, config_of
 from ops.config.paths import host_mistakes
@@ -97,8 +105,10 @@ def _recorded(store: str | None, target: Path) -> str:
 
 def _check_file(path: Path, target: Path) -> None:
     """Raises ExportError and ConfigErrors for a file that cannot be recorded into."""
-    if path == target:
-        raise ExportError(f"{target} is the DuckDB file by its own words; give one of them another name")
+    if is_configuration(path, target):
+        raise ExportError(
+            f"{target} is, or contains, the DuckDB file by its own words; give one of them another name"
+        )
     if mistakes := file_mistakes(path, target):
         raise ConfigErrors(target, mistakes)
 

@@ -1,5 +1,6 @@
 """What `tickwarden init` asks on a terminal: each answer is checked at once, and a wrong one asked for again."""
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,9 +41,15 @@ def ask_file(default: str, config: Path) -> str:
             return text
 
 
+def is_configuration(path: Path, config: Path) -> bool:
+    """Whether the path is that of the configuration, or leads through it, which is no folder."""
+    real, target = Path(os.path.realpath(path)), Path(os.path.realpath(config))
+    return target in (real, *real.parents)
+
+
 def file_mistakes(path: Path, config: Path) -> list[Mistake]:
     """Why the service of the configuration at `config` could not record into the file, as check-config reports."""
-    if path == config:
+    if is_configuration(path, config):
         return [Mistake("store.path", shown(str(path)), "another file than the configuration")]
     store = StoreSettings(path=path)
     return list(place_mistakes(store, path.with_name(path.name + ".sock"))) or list(store_mistakes(store))

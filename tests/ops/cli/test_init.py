@@ -104,6 +104,8 @@ def test_the_recording_is_where_the_options_say_and_an_existing_file_stays(path:
         (["--exchange", "okx=BTC/USDT,"], 78, "exchanges.okx.symbols[1]"),
         (["--exchange", "okx", "--file", "a*b.duckdb"], 78, "DuckDB reads as part of a pattern"),
         (["--exchange", "okx", "--file", "tickwarden.toml"], 1, "give one of them another name"),
+        (["--exchange", "okx", "--file", "./x/../tickwarden.toml"], 1, "give one of them another name"),
+        (["--exchange", "okx", "--file", "tickwarden.toml/t.duckdb"], 1, "give one of them another name"),
         ([".", "--exchange", "okx"], 64, "is a folder; name a file in it"),
     ],
 )
@@ -135,6 +137,7 @@ def test_on_a_terminal_it_asks_again_until_the_answer_can_be_right(tmp_path: Pat
             ("[ticks.duckdb]: ", "folder/"),
             ("not of a folder\nThe DuckDB file to record into [ticks.duckdb]: ", "notes.txt"),
             ("which is not a DuckDB file", "tickwarden.toml"),
+            ("expected another file than the configuration", "tickwarden.toml/t.duckdb"),
             ("expected another file than the configuration", "notes.txt/t.duckdb"),
             ("expected a path through folders", "old.duckdb"),
             ("kraken okx]: ", "?"),
