@@ -19,21 +19,22 @@ def check_config(path: Path | None, as_json: bool) -> int:
     Paths, the group and the http port are checked for this host and this user: run it as the service's user.
     """
     found = find_config(path)
+    name = str(found) if found else None
     try:
         config = _checked(found)
     except ConfigErrors as errors:
         if as_json:
-            print_json({"path": str(found), "mistakes": [str(mistake) for mistake in errors.mistakes]})
+            print_json({"path": name, "mistakes": [str(mistake) for mistake in errors.mistakes]})
         else:
             click.echo(str(errors), err=True)
         return CONFIGURATION
     symbols = sum(len(exchange.symbols) for exchange in config.exchanges.values())
     if as_json:
-        print_json({"path": str(found) if found else None, "mistakes": []})
+        print_json({"path": name, "mistakes": []})
     else:
-        name = found or "the built-in default"
+        where = name or "the built-in default"
         click.echo(
-            f"{name}: fine; {symbols} symbols on {len(config.exchanges)} exchanges, into {config.store.path}"
+            f"{where}: fine; {symbols} symbols on {len(config.exchanges)} exchanges, into {config.store.path}"
         )
     return OK
 

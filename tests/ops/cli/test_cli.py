@@ -65,6 +65,14 @@ def test_check_config_is_content_with_the_built_in_default(tmp_path: Path) -> No
     assert "5 exchanges" in result.stdout
 
 
+def test_a_mistake_of_the_built_in_default_belongs_to_no_file(tmp_path: Path) -> None:
+    (tmp_path / "ticks.duckdb").mkdir()
+    result = tickwarden_here("check-config", "--json", folder=tmp_path)
+    answer = json.loads(result.stdout)
+    assert (result.returncode, answer["path"]) == (78, None)
+    assert "ticks.duckdb" in str(answer["mistakes"])
+
+
 def test_exchanges_lists_all_and_describes_one(tmp_path: Path) -> None:
     everything = json.loads(tickwarden_here("exchanges", "--json", folder=tmp_path).stdout)
     assert {row["name"] for row in everything} >= {"binance", "coinbaseexchange", "kraken", "okx", "bybit"}
