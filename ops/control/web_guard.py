@@ -36,7 +36,13 @@ class WebGuard:
         if "://" in request.target:
             named.append(_authority(request.target))
         if not all(map(self._is_ours, named)):
-            raise _misdirected("this listener answers only to its own address")
+            # The machine's own name is not given: the page that asks may be a foreign one.
+            names = (
+                "an IP address or this machine's own name"
+                if self._token
+                else "localhost or the address of [control] http"
+            )
+            raise _misdirected(f"only requests to {names} are answered; a proxy has to set the header Host to that")
         origin = request.header(b"origin")
         if origin is not None and _authority(origin) != host:
             raise _misdirected("this listener answers no page of another origin")

@@ -484,6 +484,22 @@ async def ask_http(port: int, method: str, target: str, *headers: str) -> int:
             return int((await stream.receive_some(65536)).split()[1])
 
 
+@pytest.mark.parametrize(
+    ("token", "names"),
+    [("", "localhost or the address of [control] http"), ("s" * 16, "an IP address or this machine's own name")],
+)
+async def test_a_misdirected_request_learns_which_names_are_answered(
+    nursery: trio.Nursery, token: str, names: str
+) -> None:
+    port = await nursery.start(partial(serve_http, "127.0.0.1", 0, QuietService(), token=token, limits=FAST))
+    with trio.fail_after(30):
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(b"GET / HTTP/1.1\r\nHost: box.example\r\nConnection: close\r\n\r\n")
+            answer = b"".join([part async for part in stream]).decode()
+    assert "421" in answer and names in answer and "the header Host" in answer
+    nursery.cancel_scope.cancel()
+
+
 async def test_loopback_tcp_reads_for_local_names_only(nursery: trio.Nursery) -> None:
     port = await nursery.start(partial(serve_http, "127.0.0.1", 0, QuietService(), limits=FAST))
     for host in ("localhost", "127.0.0.1", f"127.0.0.1:{port}", "[::1]:9999", "LOCALHOST:80"):
