@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from ops.cli.common import json_option, print_json
+from ops.cli.common import LocalPath, json_option, print_json
 from ops.config.config import Config, ConfigErrors, find_config, load_config
 from ops.config.paths import host_mistakes
 from ops.terminal.exit_codes import CONFIGURATION, OK
 
 
 @click.command("check-config")
-@click.argument("path", required=False, type=click.Path(path_type=Path))
+@click.argument("path", required=False, type=LocalPath(path_type=Path))
 @json_option
 def check_config(path: Path | None, as_json: bool) -> int:
     """Report every mistake in a configuration with its key and what is expected; exit 78 if there is any.

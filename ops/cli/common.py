@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ops.config.checks import scheme_of
 from ops.config.config import Config, find_config, load_config
 from ops.terminal.output import instant_text, takes_unicode
 from ops.terminal.time_options import instant
@@ -32,12 +34,21 @@ class Number(click.FloatRange):
         return number
 
 
+class LocalPath(click.Path):
+    """A path of this machine. Click's own type takes an address like s3://bucket/copy for one, of folders here."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if scheme := scheme_of(os.fsdecode(value)):
+            self.fail(f"{value}: expected a path of this machine, without {scheme}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def config_option(command: F) -> F:
     """--config, the same everywhere."""
     return click.option(
         "--config",
         "config_path",
-        type=click.Path(path_type=Path),
+        type=LocalPath(path_type=Path),
         help="The configuration file. Without it: $TICKWARDEN_CONFIG, ./tickwarden.toml,"
         " $XDG_CONFIG_HOME/tickwarden/config.toml, or the built-in default.",
     )(command)
@@ -48,7 +59,7 @@ def socket_option(command: F) -> F:
     return click.option(
         "--socket",
         "socket_path",
-        type=click.Path(path_type=Path),
+        type=LocalPath(path_type=Path),
         help="The control socket. Without it, the one that the configuration names.",
     )(command)
 

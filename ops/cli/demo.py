@@ -13,7 +13,7 @@ from rich.table import Table
 from actors.pipeline import Pipeline
 from actors.settings import ExchangeSettings, StoreSettings, SupervisionSettings
 from actors.store.connecting import command_limits, connect
-from ops.cli.common import DAY_S, Number, quiet_option
+from ops.cli.common import DAY_S, LocalPath, Number, quiet_option
 from ops.config.config import Config
 from ops.config.keys import DEFAULT_SYMBOLS, ControlSettings, LogSettings
 from ops.monitoring.logs import configure
@@ -58,7 +58,7 @@ QUERIES = (
 @click.option(
     "--dir",
     "folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=LocalPath(path_type=Path, file_okay=False),
     default=Path("tickwarden-demo"),
     show_default=True,
     help="The folder of the DuckDB file; created if it does not exist.",

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from actors.model.errors import DatabaseLocked
 from ops.cli.common import (
+    LocalPath,
     config_option,
     configuration,
     json_option,
@@ -30,7 +31,7 @@ _NO_FOLDER = (".parquet", ".pq", ".csv", ".json")  # a user of these endings exp
 
 
 @click.command("export")
-@click.argument("path")
+@click.argument("path", type=LocalPath())
 @range_options
 @click.option(
     "--format",
@@ -38,7 +39,7 @@ _NO_FOLDER = (".parquet", ".pq", ".csv", ".json")  # a user of these endings exp
     type=click.Choice(["duckdb", "parquet", "tardis"]),
     help="By default parquet for a folder, and otherwise duckdb; tardis: CSV files as backtesters import them.",
 )
-@click.option("--file", "source", type=click.Path(path_type=Path), help="The DuckDB file; default: the config's.")
+@click.option("--file", "source", type=LocalPath(path_type=Path), help="The DuckDB file; default: the config's.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing copy.")
 @timeout_option
 @quiet_option

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ops.cli.common import config_option, json_option, range_options
+from ops.cli.common import LocalPath, config_option, json_option, range_options
 from ops.cli.completing import configured_exchanges, configured_symbols
 from ops.cli.query import print_rows
 from ops.terminal.layout import Fit
@@ -41,7 +41,7 @@ def _command(name: str, sql: str, help_text: str, fit: Fit, empty: str) -> click
     )
     @click.option("--symbol", shell_complete=configured_symbols, help="Only this symbol, such as BTC/USDT.")
     @range_options
-    @click.option("--file", "path", type=click.Path(path_type=Path), help="The DuckDB file; default: the config's.")
+    @click.option("--file", "path", type=LocalPath(path_type=Path), help="The DuckDB file; default: the config's.")
     @config_option
     @json_option
     def command(

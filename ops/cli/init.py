@@ -8,6 +8,7 @@ import click
 
 from actors.exchanges.registry import EXCHANGES
 from actors.exchanges.selection import NOT_LISTED
+from ops.cli.common import LocalPath
 from ops.cli.completing import known_exchanges
 from ops.cli.questions import (
     ask_exchanges,
@@ -34,7 +35,7 @@ _STORE = "ticks.duckdb"
     epilog="Examples: tickwarden init; tickwarden init --exchange binance --exchange okx --symbol BTC/USDT;"
     " tickwarden init my.toml --exchange kraken=BTC/USD,ETH/USD --exchange bybit='*/USDT:USDT'"
 )
-@click.argument("path", default=_CONFIG, type=click.Path(path_type=Path))
+@click.argument("path", default=_CONFIG, type=LocalPath(path_type=Path))
 @click.option(
     "--exchange",
     "chosen",

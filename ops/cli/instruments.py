@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ops.cli.common import config_option, json_option
+from ops.cli.common import LocalPath, config_option, json_option
 from ops.cli.completing import configured_exchanges
 from ops.cli.query import print_rows
 from ops.terminal.layout import Fit
@@ -25,7 +25,7 @@ ORDER BY exchange, kind, symbol
 @click.argument("exchange", required=False, shell_complete=configured_exchanges)
 @click.option("--base", metavar="CODE", help="Only markets of this coin, such as BTC.")
 @click.option("--kind", type=click.Choice(KINDS), help="Only markets of this kind.")
-@click.option("--file", "path", type=click.Path(path_type=Path), help="The DuckDB file; default: the config's.")
+@click.option("--file", "path", type=LocalPath(path_type=Path), help="The DuckDB file; default: the config's.")
 @config_option
 @json_option
 def instruments(

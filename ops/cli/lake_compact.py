@@ -10,7 +10,7 @@ import click
 
 from actors.store.filesystem import Files
 from ops.cli.chosen import check_exchange
-from ops.cli.common import config_option, json_option, print_json
+from ops.cli.common import LocalPath, config_option, json_option, print_json
 from ops.cli.lake_place import lake_place, uri_option
 from ops.config.checks import Wrong, memory_limit
 from ops.export.lake.compact import CLOSED_AFTER_S, KEEP_HOURS, KEEP_HOURS_MAX, Days, Done, compact
@@ -80,7 +80,7 @@ class _Memory(click.ParamType[str]):
 )
 @click.option(
     "--temporary",
-    type=click.Path(path_type=Path, exists=True, file_okay=False, writable=True),
+    type=LocalPath(path_type=Path, exists=True, file_okay=False, writable=True),
     metavar="DIR",
     help="A folder with room for a day of one exchange; default: that of the system.",
 )

@@ -8,7 +8,7 @@ import click
 
 from actors.model.errors import DatabaseLocked
 from ops.cli.chosen import check_recorded
-from ops.cli.common import config_option, configuration, timeout_option
+from ops.cli.common import LocalPath, config_option, configuration, timeout_option
 from ops.cli.completing import examples
 from ops.cli.row_output import LIST, Output, chosen, example_option, list_examples, output, row_options
 from ops.export.examples import EXAMPLES
@@ -24,7 +24,7 @@ from ops.terminal.layout import Fit
 )
 @click.argument("sql", required=False)
 @example_option(examples)
-@click.option("--file", "path", type=click.Path(path_type=Path), help="The DuckDB file; without it, the config's.")
+@click.option("--file", "path", type=LocalPath(path_type=Path), help="The DuckDB file; without it, the config's.")
 @row_options
 @timeout_option
 @config_option

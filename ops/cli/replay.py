@@ -10,7 +10,7 @@ import msgspec
 
 from actors.model.errors import DatabaseLocked
 from ops.cli.chosen import check_recorded
-from ops.cli.common import Number, config_option, configuration, range_options, timeout_option
+from ops.cli.common import LocalPath, Number, config_option, configuration, range_options, timeout_option
 from ops.cli.completing import configured_exchanges, configured_symbols
 from ops.client.replay import replay as ticks_of
 from ops.client.tick import Tick
@@ -46,7 +46,7 @@ _encode = msgspec.json.Encoder().encode
     help="Keep the intervals of the recording, divided by X; without it, no pauses.",
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of JSON.")
-@click.option("--file", "path", type=click.Path(path_type=Path), help="The DuckDB file; without it, the config's.")
+@click.option("--file", "path", type=LocalPath(path_type=Path), help="The DuckDB file; without it, the config's.")
 @timeout_option
 @config_option
 def replay(

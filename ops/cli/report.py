@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from actors.model.errors import DatabaseLocked
-from ops.cli.common import config_option, configuration, range_options, timeout_option
+from ops.cli.common import LocalPath, config_option, configuration, range_options, timeout_option
 from ops.export.query import QueryError
 from ops.export.report import report
 from ops.export.report_html import page
@@ -17,9 +17,9 @@ from ops.terminal.output import json_text, takes_unicode
 
 @click.command("report")
 @range_options
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="The HTML file; default: report.html.")
+@click.option("--out", type=LocalPath(path_type=Path), metavar="FILE", help="The HTML file; default: report.html.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
-@click.option("--file", "source", type=click.Path(path_type=Path), help="The DuckDB file; default: the config's.")
+@click.option("--file", "source", type=LocalPath(path_type=Path), help="The DuckDB file; default: the config's.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON; no HTML without --out.")
 @timeout_option
 @config_option

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TextIO, TypeVar
 
 import click
 
-from ops.cli.common import json_option, print_json
+from ops.cli.common import LocalPath, json_option, print_json
 from ops.export.examples import Example
 from ops.export.target import check, make_durable, place_file, workshop
 from ops.terminal.exit_codes import OK
@@ -44,7 +44,7 @@ def row_options(command: F) -> F:
         help="How to print the rows; default: as the ending of --out says, or a table. Parquet needs --out.",
     )
     as_csv = click.option("--csv", "as_csv", is_flag=True, help="The same as --format csv.")
-    out = click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write the rows to a file.")
+    out = click.option("--out", type=LocalPath(path_type=Path), metavar="FILE", help="Write the rows to a file.")
     overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing file.")
     return form(as_csv(json_option(out(overwrite(command)))))
 

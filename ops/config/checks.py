@@ -101,8 +101,8 @@ def file_name(value: object) -> Path:
     """The name of a file; "~" is the home folder. Relative ones are resolved by the caller."""
     if not isinstance(value, str) or not value or "\0" in value or len(value) > TEXT_CHARS_MAX:
         raise Wrong("the name of a file, as text")
-    if scheme := _SCHEME.match(value):
-        raise Wrong(f'a path of this machine, like "/srv/ticks", without {scheme[0]}')
+    if scheme := scheme_of(value):
+        raise Wrong(f'a path of this machine, like "/srv/ticks", without {scheme}')
     if value.endswith("/"):
         raise Wrong("the name of a file, not of a folder")
     if odd := unusable_in_path(value):
@@ -111,6 +111,12 @@ def file_name(value: object) -> Path:
         return Path(value).expanduser()
     except RuntimeError as error:
         raise Wrong(f"a path without an unknown home folder ({error})") from error
+
+
+def scheme_of(path: str) -> str:
+    """What makes the path an address instead, such as "s3://"; "" for a path."""
+    found = _SCHEME.match(path)
+    return found[0] if found else ""
 
 
 def unusable_in_path(path: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ops.export.target import ExportError, workshop
+from ops.terminal.exit_codes import USAGE
 from tests.harness.cli_process import tickwarden_here
 from tests.harness.lake_values import small_lake
 from tests.harness.recording_samples import settings, store
@@ -48,6 +49,14 @@ def test_a_missing_folder_is_created(line: str, folder: Path, tmp_path: Path) ->
     done = tickwarden_here(*shlex.split(line.format(tmp_path / "a" / "b" / "new")), folder=folder)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "a" / "b" / "new").exists()
+
+
+@pytest.mark.parametrize("line", [*WRITING, "init {} --exchange okx", "demo --dir {}", "gaps --file {}"])
+def test_an_address_is_no_path_of_this_machine(line: str, folder: Path) -> None:
+    before = sorted(folder.iterdir())
+    done = tickwarden_here(*shlex.split(line.format("s3://bucket/new")), folder=folder)
+    assert done.returncode == USAGE and sorted(folder.iterdir()) == before
+    assert "s3://bucket/new: expected a path of this machine, without s3://" in done.stderr
 
 
 def test_rows_of_a_lake_and_a_configuration_likewise(tmp_path: Path) -> None:
