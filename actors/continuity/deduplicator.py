@@ -21,7 +21,7 @@ from actors.continuity.twins import COMPOSITE
 from actors.continuity.unsequenced import UnsequencedTracker
 from actors.continuity.unstorable import UnstorableTrades
 from actors.model.records import GapReason
-from actors.model.ticks import AFTER_BREAK, OFF_BOOK, Block, IdPromise, Reason
+from actors.model.ticks import AFTER_BREAK, OFF_BOOK, OFF_BOOK_AFTER_BREAK, Block, IdPromise, Reason
 
 MANY_ROWS = 16  # are tried in order at once
 FEW_MARKETS = 4  # the last row of each is looked for
@@ -172,7 +172,7 @@ class Deduplicator:
 
     def _refuse_off_book(self, block: Block, start: int) -> None:
         """Removes the fills that never met the order book, now that their ids count as seen."""
-        rows = [at for at in range(start, len(block)) if block.source[at] == OFF_BOOK]
+        rows = [at for at in range(start, len(block)) if block.source[at] in (OFF_BOOK, OFF_BOOK_AFTER_BREAK)]
         for at in rows:
             row = self._row(block, at, block.fills[at], 0.0, ())
             detail = "a fill that never met the order book"
@@ -383,8 +383,8 @@ class Deduplicator:
             self.add(symbol, IdPromise.OPAQUE)
             tracker = self.trackers[symbol]
         source = block.source[at]
-        if source == AFTER_BREAK:
-            block.source[at] = "stream"
+        if source in (AFTER_BREAK, OFF_BOOK_AFTER_BREAK):
+            block.source[at] = "stream" if source == AFTER_BREAK else OFF_BOOK
             tracker.broke(self._returned.get(at, self._session))
             # received by another connection
             known_here = tracker.knows(self._row(block, at, span, now, known))

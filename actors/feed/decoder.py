@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby, islice, takewhile
+from itertools import compress, groupby, islice, takewhile
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ from actors.feed.gunzip import gunzip
 from actors.model.ticks import (
     AFTER_BREAK,
     OFF_BOOK,
+    OFF_BOOK_AFTER_BREAK,
     REJECT_DETAIL_CHARS_MAX,
     REJECT_PAYLOAD_BYTES_MAX,
     Block,
@@ -54,8 +55,8 @@ class _Replay(Struct):
 class Outcome(Struct):
     """The result of decoding: every trade, and every unknown message, became exactly one tick or one reject.
 
-    `joined`: some tick may stand for more than one trade, see `Block.fills`. `off_book`, `breaks`: some tick has
-    the source OFF_BOOK, AFTER_BREAK. `messages` is the number of messages processed; the others have not been
+    `joined`: some tick may stand for more than one trade, see `Block.fills`. `off_book`, `breaks`: some tick never
+    met the book, comes after a break. `messages` is the number of messages processed; the others have not been
     looked at. `numbers` are the ids of all ticks as integers, None if they are not known.
     """
 
@@ -89,6 +90,8 @@ class Decoder:
         self._feed: FeedDecoder = feed or dialect
         self.markets = markets
         self._replaying: dict[str, _Replay] = {}
+        self._behind: list[str] = []  # natives of the rows behind holes in the trades decoded last
+        self._broken = set[str]()  # natives whose row behind a hole was rejected: the next one is marked instead
         self._beginning = b""  # what the trade frames of the last batch with other messages had in common
 
     def requested(self, natives: Iterable[str], now_ns: int) -> None:
@@ -201,7 +204,10 @@ class Decoder:
 
     def _append(self, messages: Sequence[bytes], received: Sequence[int], block: Block, outcome: Outcome) -> None:
         """Appends all trades of `messages` or, raising one of _REFUSED, none."""
+        self._behind = []
         trades = self._feed.trades(messages)
+        if trades.breaks is not None:
+            self._behind = list(compress(trades.native, trades.breaks))
         times = _times(trades, received)
         try:
             symbol = list(map(self.markets.__getitem__, trades.native))
@@ -217,6 +223,7 @@ class Decoder:
         if len(self.seen) < len(self.markets):
             self.seen.update(trades.native)
         count = len(symbol)
+        outcome.breaks |= trades.breaks is not None or bool(self._broken)
         block.take(
             symbol,
             trades.exchange_ns,
@@ -232,16 +239,21 @@ class Decoder:
         outcome.ticks += count
         outcome.joined |= trades.fills is not None
         outcome.off_book |= trades.off_book is not None
-        outcome.breaks |= trades.breaks is not None
 
     def _sources(self, trades: Trades) -> list[str]:
         sources = self._plain_sources(trades)
         if trades.breaks is not None:
             marked = zip(sources, trades.breaks, strict=True)
-            sources = [AFTER_BREAK if broken and source == "stream" else source for source, broken in marked]
+            sources = [AFTER_BREAK if broken else source for source, broken in marked]
+        for native in self._broken.intersection(trades.native) if self._broken else ():
+            sources[trades.native.index(native)] = AFTER_BREAK
+            self._broken.remove(native)
         if trades.off_book is not None:
             booked = zip(sources, trades.off_book, strict=True)
-            sources = [OFF_BOOK if off_book else source for source, off_book in booked]
+            sources = [
+                source if not off_book else OFF_BOOK_AFTER_BREAK if source == AFTER_BREAK else OFF_BOOK
+                for source, off_book in booked
+            ]
         return sources
 
     def _plain_sources(self, trades: Trades) -> list[str]:
@@ -279,12 +291,20 @@ class Decoder:
                         self._append([part], [received_ns], block, outcome)
                     except _REFUSED as error:
                         outcome.rejects.append(self._reject(part, received_ns, error))
+                        self._keep_breaks()
                 return False
         else:
             outcome.controls.append(self._safe(control))
             return False
         outcome.rejects.append(self._reject(message, received_ns, failure))
+        self._keep_breaks()
         return False
+
+    def _keep_breaks(self) -> None:
+        """The exchange's numbers show a hole once, before a row that has been rejected now: the next valid row of
+        its market is behind the hole too.
+        """
+        self._broken.update(native for native in self._behind if native in self.markets)
 
     def _control(self, message: bytes) -> Control | FieldError:
         """Classifies a message that is not a valid trade frame; a FieldError (not raised) if it is invalid."""

@@ -15,7 +15,8 @@ REJECT_PAYLOAD_BYTES_MAX = 64 * 1024  # the evidence of a reject, bounded
 REJECT_DETAIL_CHARS_MAX = 300
 ROW_BYTES = 500  # the memory of a row without evidence; the unit of mailbox bounds
 OFF_BOOK = "off_book"  # the source of rows that are not stored: their ids count as seen
-AFTER_BREAK = "after_break"  # the source of 'stream' rows before which others are missing, until that is a gap
+AFTER_BREAK = "after_break"  # the source of live rows before which others are missing, until that is a gap
+OFF_BOOK_AFTER_BREAK = "off_book_after_break"  # of rows that are both, until that is a gap
 FEW_ROWS = 3  # are taken out of a block one by one
 
 
@@ -66,7 +67,7 @@ class _Ticks:
 
     `symbol` is unified; `exchange_ns` and `received_ns` are nanoseconds UTC, the former None if the exchange sends
     no time; `price` and `volume` are plain decimal digits; `side` is the taker's, 'buy', 'sell' or None; `source`
-    is 'stream', 'snapshot' or 'backfill' or, until continuity has processed the row, OFF_BOOK or AFTER_BREAK;
+    is 'stream', 'snapshot' or 'backfill' or, until continuity has processed the row, one of those above;
     `fills` is the number of single trades (and ids, ending with trade_id) that the exchange joined into the row.
     """
 

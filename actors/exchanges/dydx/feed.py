@@ -132,9 +132,8 @@ class Numbers:
                 trades.reverse()
         rows = [trade for trades in listed for trade in trades]
         natives = [message.native for message in messages]
-        broken = self._counts.breaks(natives, [message.number for message in messages])
         off_book = [trade.kind == OFF_BOOK for trade in rows]
-        return x.Trades(
+        made = x.Trades(
             native=_of_rows(natives, listed),
             price=[trade.price for trade in rows],
             volume=[trade.volume for trade in rows],
@@ -147,9 +146,14 @@ class Numbers:
                 else [False] * len(rows)
             ),
             off_book=off_book if True in off_book else None,
-            breaks=None if broken is None else _of_first_rows(broken, listed),
             counts=[len(trades) for trades in listed],
         )
+        # Last: a message that is refused before is not counted.
+        broken = self._counts.breaks(natives, [message.number for message in messages])
+        if broken is not None:  # a market's first trades hold what it had before, whatever others have missed
+            marks = zip(_of_first_rows(broken, listed), made.snapshot, strict=True)
+            made.breaks = [mark and not replayed for mark, replayed in marks]
+        return made
 
     def control(self, message: object, /) -> x.Control | None:
         """What a message that is no trade means."""

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from actors.feed.decoder import Decoder
 from actors.model.ticks import AFTER_BREAK, Block
 from tests.harness.exchange_values import dialect_of
@@ -40,6 +42,23 @@ def test_holes_are_kept_when_the_batch_they_are_in_is_read_again() -> None:
     outcome = decoder.read([*good, bad], NOW_NS, block)
     assert len(outcome.rejects) == 1 and block.trade_id == ["ETH-100", "ETH-103", "ETH-104", "ETH-107"]
     assert block.source == ["stream", AFTER_BREAK, "stream", AFTER_BREAK]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_hole_before_invalid_trades_marks_the_next_valid_one_of_each_market(together: bool) -> None:
+    dialect, block = dialect_of("deribit"), Block("deribit")
+    decoder = Decoder("deribit", dialect, NAMES, dialect.decoder_for({}))
+    invalid = [
+        frame(("BTC-PERPETUAL", 103)).replace(b"77529.5", b"0.0"),
+        frame(("ETH-PERPETUAL", 9), ("ETH-PERPETUAL", 10)).replace(b"77529.5", b"0.0", 1),
+    ]
+    begin = frame(("BTC-PERPETUAL", 100), ("ETH-PERPETUAL", 7))
+    messages = [begin, *invalid, frame(("BTC-PERPETUAL", 104)), frame(("BTC-PERPETUAL", 105))]
+    for batch in [messages] if together else [[message] for message in messages]:
+        outcome = decoder.read(batch, NOW_NS, block)
+        assert outcome.breaks == (AFTER_BREAK in block.source[len(block) - outcome.ticks :])
+    assert block.trade_id == ["ETH-100", "ETH-7", "ETH-10", "ETH-104", "ETH-105"]
+    assert block.source == ["stream", "stream", AFTER_BREAK, AFTER_BREAK, "stream"]
 
 
 def test_a_new_connection_knows_no_sequence() -> None:

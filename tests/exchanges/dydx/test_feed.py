@@ -4,7 +4,7 @@ import json
 
 from actors.exchanges.dydx.history import parse
 from actors.feed.decoder import Decoder
-from actors.model.ticks import AFTER_BREAK, OFF_BOOK, Block, Reason
+from actors.model.ticks import AFTER_BREAK, OFF_BOOK, OFF_BOOK_AFTER_BREAK, Block, Reason
 from tests.harness.exchange_cases import query_of
 from tests.harness.exchange_values import dialect_of
 
@@ -73,6 +73,21 @@ def test_a_hole_in_the_numbers_marks_the_next_message_of_each_market() -> None:
     decoder.read([frame(7, "BTC-USD", row("c"), row("d")), frame(8, "BTC-USD", row("e"))], NOW_NS, block)
     decoder.read([frame(7, "BTC-USD", row("c2")), frame(9, "ETH-USD", row("f"))], NOW_NS, block)
     assert marked(block) == [("c", AFTER_BREAK), ("c2", AFTER_BREAK), ("f", AFTER_BREAK)]
+
+
+def test_a_hole_before_trades_that_are_not_stored_is_marked_all_the_same() -> None:
+    decoder, block = reader(), Block("dydx")
+    decoder.read([frame(4, "BTC-USD", row("a")), frame(5, "ETH-USD", row("b"))], NOW_NS, block)
+    decoder.read([frame(7, "BTC-USD", row("c", createdAt="now")), frame(8, "BTC-USD", row("d"))], NOW_NS, block)
+    decoder.read([frame(9, "ETH-USD", row("e", kind="DELEVERAGED"), row("f"))], NOW_NS, block)
+    assert marked(block) == [("d", AFTER_BREAK), ("e", OFF_BOOK_AFTER_BREAK)]
+
+
+def test_what_a_new_market_is_sent_first_is_behind_no_hole() -> None:
+    decoder, block = reader(), Block("dydx")
+    decoder.read([frame(4, "BTC-USD", row("a")), frame(7, "BTC-USD", row("b"))], NOW_NS, block)
+    decoder.read([frame(8, "ETH-USD", row("c"), kind="subscribed"), frame(9, "ETH-USD", row("d"))], NOW_NS, block)
+    assert marked(block) == [("b", AFTER_BREAK), ("c", "snapshot")]
 
 
 def test_other_messages_are_counted_too() -> None:

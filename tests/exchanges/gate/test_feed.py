@@ -93,6 +93,8 @@ def test_a_hole_in_the_numbers_of_a_pair_is_a_break(together: bool) -> None:
     for messages in [frames] if together else [[frame] for frame in frames]:
         reader.read(messages, 5, block)
     assert [at for at, source in enumerate(block.source) if source == AFTER_BREAK] == [2, 6]
+    reader.read([spot(20).replace(b'"5"', b'"0"'), spot(21)], 5, block)
+    assert block.source[-2:] == ["stream", AFTER_BREAK]
 
 
 @pytest.mark.parametrize(

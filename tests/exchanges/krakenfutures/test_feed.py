@@ -4,9 +4,11 @@ import json
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from actors.exchanges.contract.feed import FeedDecoder
 from actors.feed.decoder import Decoder
-from actors.model.ticks import OFF_BOOK, Block
+from actors.model.ticks import AFTER_BREAK, OFF_BOOK, Block
 from tests.harness.exchange_cases import market_of
 from tests.harness.exchange_server import (
     Client,
@@ -84,3 +86,38 @@ async def test_a_hole_in_the_numbers_is_a_gap_and_a_replay_is_none(tmp_path: Pat
     assert account.duplicates == 4
     gaps = query(tmp_path, "SELECT from_id, to_id, missing FROM gaps WHERE reason = 'sequence'")
     assert gaps == [("u9", "u12", None)]
+
+
+@pytest.mark.parametrize(
+    ("behind", "to_id"),
+    [
+        (frame(12, kind="block"), "u12"),
+        (frame(12).replace(b"39054.5", b"0.0"), "u13"),
+        (frame(12).replace(b"39054.5", b'"x"'), "u13"),
+        (frame(12).replace(b'"sell"', b'"hold"'), "u13"),
+    ],
+)
+async def test_a_hole_is_a_gap_also_if_the_row_behind_it_is_not_stored(
+    tmp_path: Path, behind: bytes, to_id: str
+) -> None:
+    async def script(client: Client) -> None:
+        await client.accept()
+        await client.send(frame(5, 6, 7), frame(8), behind, frame(13), frame(14))
+        await client.gone()
+
+    server = Server(script)
+    async with serving(server):
+        tables = table("krakenfutures", "krakenfutures", ["BTC/USD:BTC"], server.url)
+        async with recording(pipeline_of(tmp_path, tables)) as pipeline:
+            await until(partial(settled, pipeline.ledger.account("krakenfutures"), 7))
+    ids = query(tmp_path, "SELECT trade_id FROM ticks ORDER BY timestamp")
+    assert [trade_id for (trade_id,) in ids] == ["u5", "u6", "u7", "u8", "u13", "u14"]
+    gaps = query(tmp_path, "SELECT from_id, to_id, missing FROM gaps WHERE reason = 'sequence'")
+    assert gaps == [("u8", to_id, None)]
+
+
+def test_a_hole_before_a_snapshot_is_marked_too() -> None:
+    market, block = market_of("krakenfutures", "BTC/USD:BTC"), Block("krakenfutures")
+    decoder = Decoder("krakenfutures", dialect_of("krakenfutures"), {market.native: market.symbol}, connection())
+    decoder.read([frame(5), frame(8, 9), frame(10)], NOW_NS, block)
+    assert block.source == ["stream", AFTER_BREAK, "snapshot", "stream"]
