@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from actors.backfill.rest_client import Answer, RestClient, RestClientLimits
 from actors.backfill.stored_instruments import row_of, storable
 from actors.exchanges.contract.history import History
-from actors.exchanges.contract.instruments import PAGES_MAX, Instrument, InstrumentList, InstrumentPage
+from actors.exchanges.contract.instruments import PAGES_MAX, Instrument, InstrumentList, InstrumentPage, names_in
 from actors.exchanges.contract.rest import ErrorResponse, Garbled, RateLimit, Refused, RestRequest
 from actors.exchanges.selection import NOT_LISTED, Listed
 from actors.model.errors import DatabaseLocked
@@ -20,7 +20,6 @@ from supervisor import Backoff, Context, MisconfiguredError, TransientError
 
 # A list of 3,000 markets is 2 to 15 MB, with all the orders that each allows.
 REST_LIMITS = RestClientLimits(answer_s=60.0, body_bytes=32 << 20, tries=3)
-ODD_MAX = 100  # the maximum of invalid rows of a page that are reported
 INSTRUMENTS_MAX = 100_000  # deribit and okx have some thousands of options each
 # If the exchange has no history whose limits apply: far below the documented limits of any exchange.
 OWN_LIMIT = RateLimit(name="requests", units=20, window_s=10.0, burst=5)
@@ -113,7 +112,7 @@ async def _read_pages(
 
     for _ in range(PAGES_MAX):
         page = await rest.get(request, read)
-        odd += page.odd[:ODD_MAX]
+        odd += page.odd
         for one in map(storable, page.instruments):
             known = found.get(one.symbol)
             if known is None or (one.active and not known.active):
@@ -252,8 +251,9 @@ class Instruments:
         found, odd, problems = await read_list(self._list, self._rest)
         if not found and not problems:
             problems.append("the list is empty")
-        for symbol, known in (self._stored or {}).items() if odd else ():
-            if symbol not in found and any(known.native in row for row in odd):
+        names = names_in(odd)
+        for symbol, known in (self._stored or {}).items() if names else ():
+            if symbol not in found and known.native.upper() in names:
                 found[symbol] = known  # an invalid row does not mean that its market is gone
         return found, not problems, problems[0] if problems else ""
 

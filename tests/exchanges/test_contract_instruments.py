@@ -1,7 +1,8 @@
 """What the list of markets of each exchange promises: what it asks, and what it reads of recorded answers."""
 
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 import pytest
@@ -9,11 +10,13 @@ import pytest
 from actors.exchanges.contract.instruments import (
     Instrument,
     InstrumentList,
+    InstrumentPage,
     decimal_step,
+    names_in,
     plain_digits,
     read_instruments,
 )
-from actors.exchanges.contract.rest import Garbled
+from actors.exchanges.contract.rest import Garbled, RestRequest
 from actors.exchanges.registry import EXCHANGES
 from tests.harness.exchange_cases import cases_of, market_of
 from tests.harness.exchange_values import dialect_of
@@ -106,6 +109,32 @@ def test_an_invalid_row_of_a_list_costs_only_itself() -> None:
     page = read_instruments(rows, parse_row)
     assert [instrument.symbol for instrument in page.instruments] == ["BTC/USD", "ETH/USD"]
     assert page.odd == ('["ETH"]', '["A-B","USD","spot"]')
+
+
+@every_list
+def test_an_invalid_row_names_its_market_as_frames_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    instruments, natives = list_of(name), set[str]()
+
+    def read_invalid(
+        rows: Iterable[msgspec.Raw],
+        parse_row: Callable[[bytes], Instrument | None],
+        next_request: RestRequest | None = None,
+    ) -> InstrumentPage:
+        def parse(row: bytes) -> Instrument | None:
+            one = parse_row(row)
+            if one is None:
+                return None
+            natives.add(one.native)
+            raise ValueError("something besides its name is invalid")
+
+        return read_instruments(rows, parse, next_request)
+
+    # Where a list has nothing but names, no row is read by itself.
+    monkeypatch.setattr(sys.modules[instruments.parse.__module__], "read_instruments", read_invalid, raising=False)
+    for case in cases_of(name).listed:
+        natives.clear()
+        page = instruments.page(case.content(), instruments.requests[case.request])
+        assert {native.upper() for native in natives} <= names_in(page.odd)
 
 
 def test_steps_are_digits_without_exponent() -> None:

@@ -75,6 +75,7 @@ class Venue:
         self.list_s = 0.0  # how long that takes
         self.list_asked = 0
         self.broken: set[str] = set()  # kinds of markets whose part of the list cannot be read
+        self.damaged = set[str]()  # markets whose row of the list is invalid
         self.failures = 0  # of REST's answers the next so many are an internal error
         self.spoil: Callable[[str], str] = str  # what becomes of the frames with trades
         self._open: dict[Client, set[str]] = {}
@@ -199,8 +200,10 @@ class Venue:
             return httpx.Response(503, stream=httpx.ByteStream(b""))
         listed = {"SPOT": self.listed, "SWAP": self.swaps}.get(kind, {})
         rows = [
-            {"instId": native, "instType": kind, "state": state, "tickSz": "0.1", "lotSz": "0.00000001"}
+            {"instType": kind, "state": state, "tickSz": "0.1", "lotSz": "0.00000001"}
             | ({"settleCcy": "USDT", "ctVal": "0.01", "ctMult": "1"} if kind == "SWAP" else {})
+            | ({"lotSz": None, "lever": " " * 120} if native in self.damaged else {})
+            | {"instId": native}
             for native, state in listed.items()
         ]
         return _json({"code": "0", "data": rows})

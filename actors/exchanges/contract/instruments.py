@@ -3,6 +3,7 @@
 No I/O here; decimals are the wire's own digits.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
@@ -12,9 +13,9 @@ from msgspec import Struct
 from actors.exchanges.contract.rest import DETAIL_CHARS_MAX, UNREADABLE, Garbled, RestRequest
 from actors.model.symbols import Symbol, parse_symbol
 
-ODD_CHARS_MAX = 120  # of a row that could not be parsed: enough to find it
 DECIMALS_MAX = 18  # the store holds no more
 PAGES_MAX = 200  # bybit's linear markets come in 1,000 a page; more pages than this is a list without end
+_TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')  # of JSON
 
 
 class Instrument(Struct, frozen=True, kw_only=True):
@@ -46,7 +47,8 @@ class Instrument(Struct, frozen=True, kw_only=True):
 class InstrumentPage(Struct, frozen=True):
     """One answer: its markets, and the request for the next page, None where there is none.
 
-    `odd` names the rows that could not be parsed or that have no unified symbol.
+    `odd` has the rows that could not be parsed or that have no unified symbol, whole: they name their market as
+    frames do, in capitals or not, if that is intact.
     """
 
     instruments: tuple[Instrument, ...]
@@ -96,8 +98,13 @@ def read_instruments(
                 parse_symbol(instrument.symbol)
                 instruments.append(instrument)
         except UNREADABLE:
-            odd.append(row[:ODD_CHARS_MAX].decode("utf-8", "replace"))
+            odd.append(row.decode("utf-8", "replace"))
     return InstrumentPage(tuple(instruments), next_request, tuple(odd))
+
+
+def names_in(odd: Iterable[str]) -> set[str]:
+    """All texts in rows that could not be parsed, in capitals: the natives of their markets are among them."""
+    return {text.upper() for row in odd for text in _TEXT.findall(row)}
 
 
 def instrument_of(

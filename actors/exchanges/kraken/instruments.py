@@ -1,6 +1,7 @@
 """Kraken's list of pairs: those of currencies and, asked for apart, of tokenised stocks."""
 
 import msgspec
+from msgspec.structs import replace
 
 from actors.exchanges.contract.history_helpers import decoded
 from actors.exchanges.contract.instruments import (
@@ -48,7 +49,15 @@ def parse(body: bytes, _request: RestRequest) -> InstrumentPage:
     answer = decoded(_decoder, body)
     if answer.error:
         raise parse_error(200, body).error("kraken")
-    return read_instruments(answer.result.values(), _instrument)
+    page = read_instruments(answer.result.values(), _instrument)
+    return replace(page, odd=tuple(map(_renamed, page.odd))) if page.odd else page
+
+
+def _renamed(row: str) -> str:
+    """A row that could not be parsed, with the names of v2."""
+    for old, new in RENAMED.items():
+        row = row.replace(f'"{old}/', f'"{new}/').replace(f'/{old}"', f'/{new}"')
+    return row
 
 
 def _instrument(raw: bytes) -> Instrument | None:

@@ -298,6 +298,19 @@ async def test_one_part_of_a_list_that_cannot_be_read_takes_nothing_away(autojum
         assert recorder.reported("instruments_unavailable")
 
 
+async def test_a_market_whose_row_is_invalid_stays_however_many_there_are(autojump_clock: MockClock) -> None:
+    venue, file = Venue(), ListFile()
+    others = [f"A{number}-BTC" for number in range(300)]
+    venue.listed |= dict.fromkeys((*others, SOL, XRP), "live")
+    async with recorded(venue, "*/USDT", listed=True, file=file) as recorder:
+        venue.damaged = {*others[:120], SOL, XRP}
+        del venue.listed[XRP]
+        await trio.sleep(LIST_DAY_S + 3.0)
+        assert natives(recorder) == [BTC, "ETH-USDT", SOL]
+        delisted = recorder.reported("instrument_delisted")
+        assert [event.reason for event in delisted] == ["XRP/USDT is no longer traded"]
+
+
 async def test_wildcards_are_added_and_removed_live(autojump_clock: MockClock) -> None:
     venue, file = Venue(), ListFile()
     venue.listed[SOL] = "live"
