@@ -11,7 +11,7 @@ from actors.backfill.rest_client import Answer, RestClient, RestClientLimits
 from actors.backfill.stored_instruments import row_of, storable
 from actors.exchanges.contract.history import History
 from actors.exchanges.contract.instruments import PAGES_MAX, Instrument, InstrumentList, InstrumentPage, names_in
-from actors.exchanges.contract.rest import ErrorResponse, Garbled, RateLimit, Refused, RestRequest
+from actors.exchanges.contract.rest import ErrorResponse, Garbled, RateLimit, Refused
 from actors.exchanges.selection import NOT_LISTED, Listed
 from actors.model.errors import DatabaseLocked
 from actors.model.records import InstrumentRow
@@ -41,10 +41,11 @@ class InstrumentLimits(Struct, frozen=True, kw_only=True):
     wanting_s: float = 3_600.0  # while a configured symbol is not listed
     retry: Backoff = RETRY
     locked_s: float = 5.0  # how often the file is tried while another process has it open
-    # A list that has lost this share of its markets at once is accepted only when read so for the third time.
+    # A list that has lost this share of its markets at once, or of those that one request lists, is accepted only
+    # if it is read so for this long: an exchange's maintenance may last some time, and subscriptions go on.
     lost_min: int = 20
     lost_share: float = 0.5
-    doubts_max: int = 2
+    doubt_s: float = 3_600.0
 
 
 DEFAULT_INSTRUMENT_LIMITS = InstrumentLimits()
@@ -81,45 +82,52 @@ class ListService(Struct, frozen=True):
         return replace(self.history.error_response(status, body), final=False)
 
 
-async def read_list(
-    instruments: InstrumentList, rest: RestClient
-) -> tuple[dict[str, Instrument], list[str], list[str]]:
-    """All markets that can be read by symbol, invalid rows, and why others cannot be read. Enters `rest`."""
-    found: dict[str, Instrument] = {}
-    odd: list[str] = []
-    problems: list[str] = []
+class Reading(Struct):
+    """A list as it was read: all markets that can be read, by symbol, invalid rows, and why others cannot be read.
+
+    `origins` is the place of the request that has listed each market; `empty` those of requests that list none.
+    """
+
+    found: dict[str, Instrument] = field(default_factory=dict)
+    odd: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    origins: dict[str, int] = field(default_factory=dict)
+    empty: set[int] = field(default_factory=set)
+
+
+async def read_list(instruments: InstrumentList, rest: RestClient) -> Reading:
+    """Reads the whole list. Enters `rest`."""
+    reading = Reading()
     try:
         async with rest:
-            for request in instruments.requests:
+            for origin in range(len(instruments.requests)):
                 try:
-                    await _read_pages(instruments, rest, request, found, odd)
+                    await _read_pages(instruments, rest, origin, reading)
                 except (TransientError, Refused) as error:
-                    problems.append(str(error))
+                    reading.problems.append(str(error))
     except MisconfiguredError as error:
-        problems.append(str(error))
-    return found, odd, problems
+        reading.problems.append(str(error))
+    return reading
 
 
-async def _read_pages(
-    instruments: InstrumentList,
-    rest: RestClient,
-    request: RestRequest,
-    found: dict[str, Instrument],
-    odd: list[str],
-) -> None:
+async def _read_pages(instruments: InstrumentList, rest: RestClient, origin: int, reading: Reading) -> None:
     def read(answer: Answer) -> InstrumentPage:
         return instruments.page(answer.body, request)
 
+    request, found, is_empty = instruments.requests[origin], reading.found, True
     for _ in range(PAGES_MAX):
         page = await rest.get(request, read)
-        odd += page.odd
+        is_empty &= not page.instruments and not page.odd
+        reading.odd += page.odd
         for one in map(storable, page.instruments):
             known = found.get(one.symbol)
             if known is None or (one.active and not known.active):
-                found[one.symbol] = one
+                found[one.symbol], reading.origins[one.symbol] = one, origin
         if len(found) > INSTRUMENTS_MAX:
             raise Garbled(f"the list has more than {INSTRUMENTS_MAX:,} markets")
         if page.next_request is None:
+            if is_empty:
+                reading.empty.add(origin)
             return
         request = page.next_request
     raise Garbled(f"the list has more than {PAGES_MAX} pages")
@@ -152,7 +160,9 @@ class Instruments:
         self._asked = trio.Event()  # set when the list was read, or could not be
         self._news = trio.Event()  # there is something to apply
         self._sooner = trio.Event()  # the list is due earlier than it was
-        self._due, self._failures, self._doubts = 0.0, 0, 0
+        self._due, self._failures = 0.0, 0
+        self._origins: dict[str, int] = {}  # the requests that have listed the markets in this run
+        self._doubted_at: float | None = None  # since when lists have lost too many markets
         self._problems: tuple[str, ...] = ()
         self._reported: set[str] = set()  # symbols left out and already reported
         self.listed = NOT_LISTED  # the list in force
@@ -207,13 +217,16 @@ class Instruments:
     async def _keep_reading(self, context: Context) -> None:
         while True:
             try:
-                found, whole, why = await self._read_all()
+                reading = await self._read_all()
             finally:
                 self._asked.set()
-            doubt = self._doubt(found, whole=whole)
-            self._note_available(context, why or doubt)
-            if not doubt and found:
-                self._take(found, whole=whole)
+            found, why = reading.found, reading.problems[0] if reading.problems else self._doubt(reading)
+            self._note_available(context, why)
+            if why and not reading.problems:  # what it names as not traded any more goes on too
+                known = self.listed.instruments
+                found = {symbol: one for symbol, one in found.items() if one.active or not _active(known, symbol)}
+            if found:
+                self._take(found, whole=not why)
             while self._stored is None:
                 try:
                     self.recalled(await self._recall())
@@ -246,30 +259,45 @@ class Instruments:
 
     # -- one reading of the list --------------------------------------------------------------------------
 
-    async def _read_all(self) -> tuple[dict[str, Instrument], bool, str]:
-        """Everything that can be read, whether that is the complete list, and why it is not."""
-        found, odd, problems = await read_list(self._list, self._rest)
-        if not found and not problems:
-            problems.append("the list is empty")
-        names = names_in(odd)
+    async def _read_all(self) -> Reading:
+        """Everything that can be read, with the markets of invalid rows."""
+        reading = await read_list(self._list, self._rest)
+        found = reading.found
+        if not found and not reading.problems:
+            reading.problems.append("the list is empty")
+        names = names_in(reading.odd)
         for symbol, known in (self._stored or {}).items() if names else ():
             if symbol not in found and known.native.upper() in names:
                 found[symbol] = known  # an invalid row does not mean that its market is gone
-        return found, not problems, problems[0] if problems else ""
+        return reading
 
-    def _doubt(self, found: Mapping[str, Instrument], *, whole: bool) -> str:
+    def _doubt(self, reading: Reading) -> str:
         """Why a complete list is not accepted yet: too many of the traded markets are missing at once."""
-        active = [one for one in self.listed.instruments.values() if one.active]
-        lost = [one for one in active if one.symbol not in found or not found[one.symbol].active]
-        limits = self._limits
-        if not whole or len(lost) < limits.lost_min or len(lost) < limits.lost_share * len(active):
-            self._doubts = 0
-            return ""
-        self._doubts += 1
-        if self._doubts > limits.doubts_max:
-            self._doubts = 0
-            return ""
-        return f"the list has lost {len(lost):,} of {len(active):,} markets at once"
+        now, why = trio.current_time(), self._suspicion(reading)
+        since = now if self._doubted_at is None else self._doubted_at
+        if now - since >= self._limits.doubt_s:
+            why = ""
+        self._doubted_at = since if why else None
+        return why
+
+    def _suspicion(self, reading: Reading) -> str:
+        """Of all markets or of those that one request listed, too many are missing; "" otherwise."""
+        known, limits, found = self.listed.instruments, self._limits, reading.found
+        self._origins = {symbol: at for symbol, at in self._origins.items() if symbol in known} | reading.origins
+        left = {(one.kind, one.settle) for one in found.values() if one.active}
+        active = [one for one in known.values() if one.active]
+        groups: dict[int | None, list[Instrument]] = {None: active}
+        for one in active:
+            if (origin := self._origins.get(one.symbol)) is not None:
+                groups.setdefault(origin, []).append(one)
+            elif reading.empty and (one.kind, one.settle) not in left:  # of an earlier run, maybe listed there
+                groups.setdefault(min(reading.empty), []).append(one)
+        for origin, group in groups.items():
+            lost = sum(not _active(found, one.symbol) for one in group)
+            many = lost >= limits.lost_min and lost >= limits.lost_share * len(group)
+            if many or (lost and origin in reading.empty):
+                return f"the list has lost {lost:,} of {len(group):,} markets at once"
+        return ""
 
     def _take(self, found: dict[str, Instrument], *, whole: bool) -> None:
         """Puts a list in force. An incomplete one adds to the previous one and removes nothing."""
@@ -338,8 +366,8 @@ def _kinds(instruments: Iterable[Instrument]) -> frozenset[str]:
     return frozenset(one.kind for one in instruments)
 
 
-def _active(stored: Mapping[str, Instrument], symbol: str) -> bool:
-    return symbol in stored and stored[symbol].active
+def _active(listed: Mapping[str, Instrument], symbol: str) -> bool:
+    return symbol in listed and listed[symbol].active
 
 
 def _named(symbols: Sequence[str]) -> str:

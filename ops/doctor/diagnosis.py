@@ -85,8 +85,8 @@ async def _listed(
         ca_file=settings.ca_file,
         limits=REST_LIMITS,
     )
-    found, _, problems = await read_list(instruments, rest)
-    return found, problems
+    read = await read_list(instruments, rest)
+    return read.found, read.problems
 
 
 async def _markets(

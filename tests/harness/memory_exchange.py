@@ -42,7 +42,9 @@ PAST = (999, EPOCH_NS - 60 * 10**9)  # each market has traded before anybody rec
 BEGUN_S = 1.0  # by then two connections have subscribed
 BTC, ETH = "BTC-USDT", "ETH-USDT"
 LIST_DAY_S = 60.0  # a shorter day, as the clock jumps from second to second
-LIST_LIMITS = InstrumentLimits(every_s=LIST_DAY_S, jitter=0.0, wanting_s=20.0, retry=Backoff(5.0, 20.0), lost_min=2)
+LIST_LIMITS = InstrumentLimits(
+    every_s=LIST_DAY_S, jitter=0.0, wanting_s=20.0, retry=Backoff(5.0, 20.0), lost_min=2, doubt_s=30.0
+)
 
 
 class Venue:

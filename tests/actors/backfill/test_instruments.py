@@ -287,6 +287,35 @@ async def test_a_list_that_has_lost_half_of_its_markets_is_not_believed_at_once(
         await seen(lambda: natives(recorder) == [BTC])  # it stays so
 
 
+@pytest.mark.parametrize("started", ["before", "meanwhile"])
+async def test_an_empty_part_of_a_list_is_believed_only_if_it_stays_so(
+    started: str, autojump_clock: MockClock
+) -> None:
+    """Also the part of a list that is empty when the recording starts, and was not before."""
+    names = ("BTC", "ETH", "SOL")
+    swaps = [f"{name}-USDT-SWAP" for name in names]
+    known = [
+        spot(f"{name}-USDT", symbol=f"{name}/USDT:USDT", native=native, kind="swap", settle="USDT")
+        for name, native in zip(names, swaps, strict=True)
+    ]
+    venue, file = Venue(), ListFile(*(replace(one, volume_unit="contracts", contract_size="0.01") for one in known))
+    venue.listed |= {f"A{number}-USDT": "live" for number in range(20)}
+    venue.swaps = dict.fromkeys(swaps if started == "before" else (), "live")
+    async with recorded(venue, "*/USDT:USDT", "XRP/USDT", listed=True, file=file) as recorder:
+        venue.swaps = {}
+        venue.listed[XRP] = "live"  # what is new counts at once
+        await trio.sleep(25.0 if started == "before" else 10.0)
+        assert natives(recorder) == [*swaps, XRP]
+        (event,) = recorder.reported("instruments_unavailable")
+        assert "has lost 3 of 3 markets at once" in event.reason
+        venue.swaps = dict.fromkeys(swaps, "live")
+        await seen(lambda: recorder.reported("instruments_available") != [])
+        assert natives(recorder) == [*swaps, XRP] and recorder.reported("instrument_delisted") == []
+        venue.swaps = {}
+        await trio.sleep(LIST_DAY_S + LIST_LIMITS.doubt_s + 20.0)
+        assert natives(recorder) == [XRP]
+
+
 async def test_one_part_of_a_list_that_cannot_be_read_takes_nothing_away(autojump_clock: MockClock) -> None:
     venue, file = Venue(), ListFile(spot(BTC), spot(SOL))
     async with recorded(venue, "*/USDT", listed=True, file=file) as recorder:
