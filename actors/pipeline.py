@@ -131,6 +131,7 @@ class Pipeline:
             flush=self.flush,
             expect=self.buffer.expect,
             past=self._past,
+            stored_until_ns=lambda: min(self.store.touched_ns, self.started_ns),
             record=self.buffer.record_instruments,
             restored=self._restored.wait,
             backfill=backfill,
@@ -255,7 +256,7 @@ class Pipeline:
         """Nothing has ever been stored: spares the queries that would find nothing."""
         for exchange in self.exchanges.values():
             states = [TrackerState(exchange.settings.name, symbol) for symbol in exchange.promises]
-            exchange.continuity.restore(states, time.time_ns())
+            exchange.begin(exchange.promises, states, time.time_ns())
 
     # -- two processes, of which one records --------------------------------------------------------------
 
@@ -410,14 +411,14 @@ class Pipeline:
             if delivered is not None:
                 raise
         for exchange in exchanges:
-            if (known := found.get(exchange.settings.name)) is not None:
-                if delivered is not None:
-                    exchange.continuity.forget()
-                covered = (delivered or {}).get(exchange.settings.name, ())
-                exchange.continuity.restore(known, now_ns, delivered=covered)
+            name = exchange.settings.name
+            known = found.get(name)
+            if delivered is not None:
+                exchange.continuity.forget(promises[name])
+            exchange.begin(promises[name], known, now_ns, delivered=(delivered or {}).get(name, ()))
+            if known is not None:
                 continue
-            exchange.continuity.go_blind(exchange.promises, min(self.store.touched_ns, self.started_ns), now_ns)
-            held = f"{exchange.settings.name}: another process has the file open; stored trades are looked up later"
+            held = f"{name}: another process has the file open; stored trades are looked up later"
             self.buffer.record(EventRow(now_ns, "store", "continuity_unknown", held))
 
     def _give_up_at(self) -> float:

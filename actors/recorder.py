@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ from actors.backfill.stored_trades import Consult, StoredTrades
 from actors.backfill.token_source import TokenSource
 from actors.backfill.worker import BackfillWorker
 from actors.continuity.continuity import Continuity
+from actors.continuity.tracker_state import TrackerState
 from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.contract.feed import Market
 from actors.exchanges.contract.history import Kind
@@ -82,7 +83,8 @@ class SharedServices(Struct, frozen=True, kw_only=True):
 
     `consult` runs a query on the DuckDB file; `restored` returns when it is known what is stored, and `flush` when
     everything that has reached the buffer is durable; `expect` has a connection's rows collected before the next
-    batch; `past` reads the states of an exchange's markets from the file, or raises DatabaseLocked; `record` stores
+    batch; `past` reads the states of an exchange's markets from the file, or raises DatabaseLocked;
+    `stored_until_ns` is until when trades may have been stored before this run, 0 if none were; `record` stores
     changes of the exchanges' lists of markets.
     """
 
@@ -92,6 +94,7 @@ class SharedServices(Struct, frozen=True, kw_only=True):
     flush: Callable[[], Awaitable[None]]
     expect: Callable[[Source], None]
     past: Past
+    stored_until_ns: Callable[[], int]
     record: Callable[[Sequence[InstrumentRow]], None]
     restored: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
     backfill: BackfillLimits = DEFAULT_LIMITS
@@ -155,7 +158,8 @@ class ExchangeRecorder:
         self.settings, self.account, self._access = settings, account, services.access
         self._exchange = self._access.exchanges[settings.dialect]
         self.dialect = self._exchange.feed
-        self._intake, self._past, self._chunk_rows = intake, services.past, services.chunk_rows
+        self._intake, self._chunk_rows = intake, services.chunk_rows
+        self._past, self._stored_until_ns = services.past, services.stored_until_ns
         self._expect, self._restored = services.expect, services.restored
         self._feed_settings = feed_settings(settings, self._exchange)
         history = self._exchange.history
@@ -169,10 +173,9 @@ class ExchangeRecorder:
         check_symbols(
             settings.symbols, self._exchange, self._feed_settings.channel, exchanges=self._access.exchanges
         )
-        self.selection = self._select()
+        self.selection = self._select(settings.symbols)
         # By symbol; the parts below share this mapping, so that they see the changes made by `apply`.
         self._by_symbol = dict(self.selection.markets)
-        self._add_to_continuity(self._by_symbol)
         self.pool = ConnectionPool(self._feed_settings, self.dialect, self._connection, self.markets, services.pool)
         self._gaps = GapReporter(
             settings.name,
@@ -263,10 +266,10 @@ class ExchangeRecorder:
         """The markets recorded now."""
         return list(self._by_symbol.values())
 
-    def _select(self) -> Selection:
+    def _select(self, symbols: Sequence[str]) -> Selection:
         listed = self.instruments.listed if self.instruments is not None else NOT_LISTED
         return select(
-            self.settings.symbols,
+            symbols,
             self._exchange,
             self._feed_settings.channel,
             listed,
@@ -276,10 +279,6 @@ class ExchangeRecorder:
     def _promise(self, symbol: str) -> IdPromise:
         return self.dialect.ids.get(parse_symbol(symbol).kind, IdPromise.OPAQUE)
 
-    def _add_to_continuity(self, symbols: Iterable[str]) -> None:
-        for symbol in symbols:
-            self.continuity.add(symbol, self._promise(symbol))
-
     @property
     def acknowledges(self) -> bool:
         """Whether the exchange answers requests for its channel."""
@@ -287,7 +286,7 @@ class ExchangeRecorder:
 
     @property
     def promises(self) -> dict[str, IdPromise]:
-        """What the ids of each market promise."""
+        """What the ids of each recorded market promise."""
         return {symbol: self._promise(symbol) for symbol in self._by_symbol}
 
     def _token_source(self, endpoint: str) -> TokenSource | None:
@@ -328,16 +327,33 @@ class ExchangeRecorder:
         """Before the start: puts the stored list of markets in force until it is read again."""
         if self.instruments is not None:
             self.instruments.recalled(stored)
-            self._reselect()
+            self.selection = self._select(self.settings.symbols)
+            self._set_markets(self.selection.markets)
+            self.pool.reset(self.markets)
 
-    def _reselect(self) -> None:
-        """Records other markets; called before any connection is started."""
-        self.selection = self._select()
-        self.continuity.delisted(self._by_symbol.keys() - self.selection.markets.keys(), time.time_ns())
+    def _set_markets(self, markets: Mapping[str, Market]) -> None:
         self._by_symbol.clear()
-        self._by_symbol.update(self.selection.markets)
-        self._add_to_continuity(self._by_symbol)
-        self.pool.reset(self.markets)
+        self._by_symbol.update(markets)
+
+    def begin(
+        self,
+        promises: Mapping[str, IdPromise],
+        states: Sequence[TrackerState] | None,
+        now_ns: int,
+        *,
+        delivered: Collection[str] = (),
+    ) -> None:
+        """Begins markets with their stored states, or blind where these cannot be read (None); before any trade of
+        them is admitted. `delivered`: see Continuity.restore.
+
+        The continuity gets markets here and nowhere else, so that none begins as if nothing of it were stored.
+        """
+        for symbol, promise in promises.items():
+            self.continuity.add(symbol, promise)
+        if states is None:
+            self.continuity.go_blind(promises, self._stored_until_ns(), now_ns)
+        else:
+            self.continuity.restore(states, now_ns, delivered=delivered)
 
     async def start(self, above: Supervisor) -> None:
         """Adds the exchange's supervisor and connections below `above`.
@@ -383,13 +399,13 @@ class ExchangeRecorder:
 
         Raises SymbolError before anything has changed.
         """
-        kept = [text for text in self.settings.symbols if text not in remove]
-        new = [text for text in dict.fromkeys(add) if text not in self.settings.symbols and text not in remove]
-        listed = self.instruments.listed if self.instruments is not None else NOT_LISTED
-        channel = self._feed_settings.channel
-        check_symbols((*kept, *new), self._exchange, channel, listed, exchanges=self._access.exchanges)
-        self.settings = msgspec.structs.replace(self.settings, symbols=(*kept, *new))
-        await self.apply(delisted=False)
+        async with self._applying:
+            kept = [text for text in self.settings.symbols if text not in remove]
+            new = [text for text in dict.fromkeys(add) if text not in self.settings.symbols and text not in remove]
+            listed = self.instruments.listed if self.instruments is not None else NOT_LISTED
+            channel = self._feed_settings.channel
+            check_symbols((*kept, *new), self._exchange, channel, listed, exchanges=self._access.exchanges)
+            await self._record((*kept, *new), delisted=False)
         if self.instruments is not None:
             self.instruments.look()
 
@@ -405,53 +421,55 @@ class ExchangeRecorder:
         the exchange no longer lists them, so their connections need not be replaced.
         """
         async with self._applying:
-            if not self._opened:
-                self._reselect()
-                self._opened = True
-                await self.pool.start()
-                return self._applied()
-            self.selection = self._select()
-            markets = self.selection.markets
-            gone = [symbol for symbol in self._by_symbol if symbol not in markets]
-            new = [market for symbol, market in markets.items() if symbol not in self._by_symbol]
-            moved = [
-                market
-                for symbol, market in markets.items()
-                if symbol in self._by_symbol and _differs(market, self._by_symbol[symbol])
-            ]
-            await self._begin([market.symbol for market in new])
-            now_ns = time.time_ns()
-            end = self.continuity.delisted if delisted else self.continuity.dropped
-            end(gone, now_ns)
-            if gone:
-                self._peers.forget(self.settings.name)  # what is still recorded is soon known again
-            if new or gone or moved:
-                await self.pool.change([*new, *moved], set(gone), delisted=delisted)
-            self._by_symbol.clear()
-            self._by_symbol.update(markets)
+            return await self._record(self.settings.symbols, delisted=delisted)
+
+    async def _record(self, symbols: tuple[str, ...], *, delisted: bool) -> Applied:
+        """Records these configured symbols.
+
+        What may fail or be cancelled comes first, and leaves everything as it was. After that nothing waits but the
+        pool, which cannot be cancelled.
+        """
+        selection = self._select(symbols)
+        before, markets = dict(self._by_symbol), selection.markets
+        gone = [symbol for symbol in before if symbol not in markets]
+        new = [market for symbol, market in markets.items() if symbol not in before]
+        moved = [
+            market for symbol, market in markets.items() if symbol in before and _differs(market, before[symbol])
+        ]
+        known = [symbol for symbol in markets if symbol in self.continuity.promises]
+        unknown = {symbol: self._promise(symbol) for symbol in markets if symbol not in self.continuity.promises}
+        states = await self._stored(unknown)
+        now_ns = time.time_ns()
+        self.settings, self.selection = msgspec.structs.replace(self.settings, symbols=symbols), selection
+        self._set_markets(markets)
+        self.begin(unknown, states, now_ns)
+        self.continuity.wanted_again([symbol for symbol in known if symbol not in before], now_ns)
+        end = self.continuity.delisted if delisted else self.continuity.dropped
+        end(gone, now_ns)
+        if gone:
+            self._peers.forget(self.settings.name)  # what is still recorded is soon known again
+        if self._opened:
+            await self.pool.change([*new, *moved], set(gone), delisted=delisted)
             return self._applied([market.symbol for market in new], gone)
+        self._opened = True
+        self.pool.reset(self.markets)
+        await self.pool.start()
+        return self._applied()
+
+    async def _stored(self, promises: Mapping[str, IdPromise]) -> Sequence[TrackerState] | None:
+        """The states of markets in the file; None while another process has it open."""
+        if not promises:
+            return ()
+        try:
+            return await self._past(self.settings.name, promises, {})
+        except DatabaseLocked:
+            return None
 
     def _applied(self, started: Sequence[str] = (), ended: Sequence[str] = ()) -> Applied:
         excess = too_many_connections(self._feed_settings, self.dialect, self.markets)
         return Applied(
             started, ended, self.selection.left_out, self.selection.problems, (excess,) if excess else ()
         )
-
-    async def _begin(self, symbols: Sequence[str]) -> None:
-        """The state of markets before their recording begins: in memory, or else in the file."""
-        known = [symbol for symbol in symbols if symbol in self.continuity.promises]
-        new = {symbol: self._promise(symbol) for symbol in symbols if symbol not in self.continuity.promises}
-        self._add_to_continuity(symbols)
-        self.continuity.wanted_again(known, time.time_ns())
-        if not new:
-            return
-        try:
-            states = await self._past(self.settings.name, new, {})
-        except DatabaseLocked:
-            now_ns = time.time_ns()
-            self.continuity.go_blind(new, now_ns, now_ns)
-        else:
-            self.continuity.restore(states, time.time_ns())
 
     def repair(self, symbol: str, from_ns: int, to_ns: int) -> RepairJob:
         """Starts a job that fetches a range from the history again. Raises CannotRepair."""

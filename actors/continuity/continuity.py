@@ -52,9 +52,11 @@ class Continuity:
             if state.symbol in self._trackers:
                 self._trackers[state.symbol].restore(state, now_ns, delivered=state.symbol in delivered)
 
-    def forget(self) -> None:
-        """Forgets all that it knows of trades and gaps, to be restored; what delivers each market stays known."""
-        self.deduplicator.forget()
+    def forget(self, recorded: Collection[str]) -> None:
+        """Forgets all that it knows of trades and gaps, to be restored; what delivers the `recorded` markets stays
+        known. Other markets become unknown, so that they begin with their stored states.
+        """
+        self.deduplicator.forget(recorded)
         self._trackers, self._shared = self.deduplicator.trackers, self.deduplicator.shared
         self._book = self._shared.book
 

@@ -4,7 +4,7 @@ Rows with implausible ids or times are removed from the block and held. Once dec
 a later block, or returned by `take_decided`.
 """
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from itertools import count
 from operator import length_hint
 
@@ -71,13 +71,15 @@ class Deduplicator:
             tracker = UnsequencedTracker(symbol, self.shared, sorts=promise is IdPromise.INCREASING)
             self.trackers[symbol], self._quick[symbol] = tracker, tracker.quick
 
-    def forget(self) -> None:
-        """Forgets everything but which markets there are, what delivers them and since when."""
+    def forget(self, recorded: Collection[str]) -> None:
+        """Forgets everything but what delivers the recorded markets, and since when."""
         before, book = dict(self.trackers), self.shared.book
         self.shared = Shared(self.shared.exchange, GapLog(self.shared.exchange))
         self.shared.book.opened, self.shared.book.on_news = book.opened, book.on_news
-        self.trackers.clear()
-        for symbol, promise in self.promises.copy().items():
+        promises = {symbol: promise for symbol, promise in self.promises.items() if symbol in recorded}
+        for kept in (self.trackers, self.promises, self._quick):
+            kept.clear()
+        for symbol, promise in promises.items():
             self.add(symbol, promise)
             self.trackers[symbol].take_delivery(before[symbol])
 

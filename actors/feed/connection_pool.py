@@ -85,9 +85,17 @@ class ConnectionPool:
         self._branch = branch
 
     async def start(self) -> None:
-        """Starts all connections."""
-        async with self._changing:
-            for connection in list(self.connections) if not self._retired else ():
+        """Starts all connections. As with `change`, a cancellation takes effect when that is done."""
+        with trio.CancelScope(shield=True):
+            async with self._changing:
+                await self._start_new()
+
+    async def _start_new(self) -> None:
+        """Starts the connections that have no actor yet, also those that an error has left without one."""
+        assert self._branch is not None
+        started = {actor.name for actor in self._branch.snapshot()}
+        for connection in list(self.connections):
+            if connection.spec.name not in started and not self._retired:
                 await self._start(connection)
 
     async def _start(self, connection: Connection) -> None:
@@ -122,9 +130,9 @@ class ConnectionPool:
         nothing of the removed ones, so that their connections need not be replaced.
         """
         self._give_up(gone)  # before anything waits: a session that begins meanwhile does not deliver them either
-        async with self._changing:
-            # A cancellation halfway would leave markets whose connection has ended to nobody.
-            with trio.CancelScope(shield=True):
+        # A cancellation would leave removed markets that are still delivered, or others whose connection has ended.
+        with trio.CancelScope(shield=True):
+            async with self._changing:
                 await self._change(new, gone, delisted=delisted)
 
     async def _change(self, new: Sequence[Market], gone: set[str], *, delisted: bool) -> None:
@@ -152,9 +160,8 @@ class ConnectionPool:
         if changes_open and dialect.decoder is None and not dialect.bad_symbol_closes:
             open_ones = [connection for connection in self.connections if connection not in replacing]
             wanted = self._add_to_open(open_ones, wanted)
-        for connection in self._build(list(wanted.values())):
-            self.connections.append(connection)
-            await self._start(connection)
+        self.connections += self._build(list(wanted.values()))
+        await self._start_new()
 
     def _add_to_open(self, connections: Sequence[Connection], wanted: Mapping[str, Market]) -> dict[str, Market]:
         """Adds markets to open connections of their endpoint that have room; returns those without one."""

@@ -115,6 +115,7 @@ class Recorder:
         )
         services = shared_services(access=access, expect=consumer.expect)
         self.exchange = ExchangeRecorder(settings, self.account, self.intake, services)
+        self.exchange.begin(self.exchange.promises, [], 0)
 
     @property
     def health(self) -> ActorHealth:

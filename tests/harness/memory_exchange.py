@@ -22,6 +22,7 @@ from actors.backfill.stored_trades import Consult
 from actors.exchanges.contract.instruments import Instrument
 from actors.feed.connection import Connection
 from actors.feed.connection_pool import DEFAULT_POOL_LIMITS, PoolLimits
+from actors.feed.gap_reporter import Past
 from actors.feed.peer_activity import PeerActivity
 from actors.feed.stall_detector import DEFAULT_STALL_LIMITS, StallLimits
 from actors.model.chunk import Source
@@ -306,16 +307,20 @@ def shared_services(
     consult: Consult | None = None,
     expect: Callable[[Source], None] = lambda _: None,
     record: Callable[[Sequence[InstrumentRow]], None] = lambda _: None,
+    past: Past | None = None,
     instruments: InstrumentLimits = DEFAULT_INSTRUMENT_LIMITS,
 ) -> SharedServices:
-    """Those of a pipeline without a past, whose file is held; `record` gets changes of the list of markets."""
+    """Those of a pipeline whose file is held; nothing is stored unless `past` is given. `record` gets changes of
+    the list of markets.
+    """
     return SharedServices(
         limiters=RateLimiters(),
         peers=peers or PeerActivity(),
         consult=consult or _held,
         flush=_nothing,
         expect=expect,
-        past=_no_past,
+        past=past or _no_past,
+        stored_until_ns=lambda: EPOCH_NS,
         record=record,
         stalls=stalls,
         pool=pool,
@@ -351,13 +356,14 @@ async def recorded(
     changes: Mapping[str, Any] | None = None,
     listed: bool = False,
     file: ListFile | None = None,
+    past: Past | None = None,
     supervisor: type[Supervisor] = Supervisor,
     **settings: Any,
 ) -> AsyncIterator[Recorder]:
     """Records the venue's markets while the block runs; wall time goes with trio's clock.
 
-    Without `history` the exchange is one whose REST may not be asked; with `listed` its list of markets is read and
-    compared with `file`. `changes` are to its dialect.
+    `past`: see GapReporter. Without `history` the exchange is one whose REST may not be asked; with `listed` its
+    list of markets is read and compared with `file`. `changes` are to its dialect.
     """
     settings["ws_url"] = "ws://127.0.0.1"  # without TLS
     if history:
@@ -381,6 +387,7 @@ async def recorded(
                 ),
                 consult=file.consult if file else None,
                 record=file.record if file else lambda _: None,
+                past=past,
                 instruments=LIST_LIMITS,
             )
             recorder = Recorder(symbols or ("BTC/USDT",), consumer, services, supervisor, **settings)
@@ -388,6 +395,9 @@ async def recorded(
                 nursery.start_soon(recorder.consume)
             with suppress(DatabaseLocked):
                 recorder.exchange.recall(await services.consult(partial(read_stored, exchange="okx")))
+            promises = recorder.exchange.promises
+            states = await services.past("x", promises, {})
+            recorder.exchange.begin(promises, states, time.time_ns())
             async with recorder.tree:
                 await recorder.exchange.start(recorder.tree)
                 await trio.sleep(BEGUN_S)

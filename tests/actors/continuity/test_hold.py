@@ -53,7 +53,7 @@ async def test_while_it_is_on_a_connection_that_ends_opens_its_gap_only_later() 
     continuity.connected([MARKET], NOW_NS)
     continuity.disconnected([MARKET], NOW_NS + 1)
     state = TrackerState("binance", MARKET, last_id="7", last_ns=NOW_NS, mark=7, lowest=1)
-    continuity.forget()
+    continuity.forget([MARKET])
     continuity.restore([state], NOW_NS + 2, delivered=[MARKET])
     assert continuity.take_gaps() == []
     await continuity.hold.replay()
@@ -73,7 +73,7 @@ def test_after_forgetting_it_is_known_what_delivers_a_market_and_since_when() ->
     continuity = Continuity("binance", {MARKET: IdPromise.CONTIGUOUS})
     continuity.connected([MARKET], NOW_NS)
     assert len(continuity.take_feeds()) == 1
-    continuity.forget()
+    continuity.forget([MARKET])
     continuity.connected([MARKET], NOW_NS + 1)
     assert continuity.take_feeds() == [], "its recording has begun once"
     continuity.disconnected([MARKET], NOW_NS + 2)

@@ -61,6 +61,7 @@ class Feed:
         )
         services = shared_services(access=access, expect=consumer.expect)
         self.exchange = ExchangeRecorder(settings, self.account, self.intake, services)
+        self.exchange.begin(self.exchange.promises, [], 0)
 
     def health(self, name: str = "x:1") -> ActorHealth:
         return self.tree.health(name)
