@@ -45,7 +45,7 @@ from actors.telemetry.lag import Lags
 from actors.telemetry.ledger import Account, Ledger
 from actors.wire.errors import classify
 from actors.wire.poller import Poller
-from supervisor import ChildSpec, Event, Mailbox, State, Supervisor
+from supervisor import ChildSpec, Event, Mailbox, State, Supervisor, UnknownActorError
 
 TREE = "tickwarden"
 LOCKED_PATIENCE_S = 5.0  # how long a start waits for a file locked by another process ...
@@ -368,11 +368,11 @@ class Pipeline:
         """Stores again, first what was kept meanwhile; then everything else goes on that was paused for it."""
         self.buffer.renumber()
         for name in (one for one in self._paused if one in _SINKS):
-            await self.tree.resume(name)
+            await self._of_those_left(self.tree.resume, name)
         for exchange in self.exchanges.values():
             await exchange.continuity.hold.replay()
         for name in self._paused:
-            await self.tree.resume(name)
+            await self._of_those_left(self.tree.resume, name)
         self._paused.clear()
 
     def replaced(self) -> None:
@@ -387,7 +387,13 @@ class Pipeline:
         for actor in self.tree.snapshot():
             if actor.kind not in but and actor.state is not State.PAUSED:
                 self._paused.append(actor.name)
-                await self.tree.pause(actor.name)
+                await self._of_those_left(self.tree.pause, actor.name)
+
+    @staticmethod
+    async def _of_those_left(command: Callable[[str], Awaitable[None]], name: str) -> None:
+        """Carries out a command, except for an actor that a reload has removed meanwhile or is removing."""
+        with suppress(UnknownActorError, RuntimeError):
+            await command(name)
 
     async def _restore(
         self,
@@ -480,7 +486,8 @@ class Pipeline:
 
     async def add_exchange(self, settings: ExchangeSettings) -> None:
         """Starts recording another exchange. If one of that name was recorded before, its totals continue, and what
-        it has left in the buffer is stored first: the file alone shows what is known of it.
+        it has left in the buffer is stored first: the file alone shows what is known of it. A cancellation takes
+        effect before anything has started, or when all of it has.
         """
         assert self._feeds is not None
         if settings.name in self.ledger.accounts:
@@ -489,17 +496,21 @@ class Pipeline:
         give_up_at = self._give_up_at()
         await self._recall([exchange], give_up_at)
         await self._restore([exchange], time.time_ns(), give_up_at)
-        try:
-            await exchange.start(self._feeds)
-        except Exception:
-            await self._end(exchange)  # what has started would go on, and keep the name
-            raise
-        self.exchanges[settings.name] = exchange
+        with trio.CancelScope(shield=True):
+            try:
+                await exchange.start(self._feeds)
+            except Exception:
+                await self._end(exchange)  # what has started would go on, and keep the name
+                raise
+            self.exchanges[settings.name] = exchange
 
     async def remove_exchange(self, name: str) -> None:
-        """Stops recording one exchange, in an orderly way: everything read is kept."""
-        await self._end(self.exchanges[name])
-        del self.exchanges[name]
+        """Stops recording one exchange, in an orderly way: everything read is kept. It cannot be cancelled halfway:
+        what records no longer would count as recorded.
+        """
+        with trio.CancelScope(shield=True):
+            await self._end(self.exchanges[name])
+            del self.exchanges[name]
 
     async def _end(self, exchange: ExchangeRecorder) -> None:
         assert self._feeds is not None

@@ -21,6 +21,7 @@ from actors.pipeline import LOCKED_RETRY_S, Parts
 from actors.store.store import Store
 from ops.control.client import ControlClient, NoService
 from ops.monitoring import status as report
+from supervisor import Event
 from tests.harness.cli_process import COMMAND, environment
 from tests.harness.exchange_server import (
     HASTE,
@@ -372,6 +373,60 @@ async def test_another_exchange_is_added_while_the_disk_is_full(tmp_path: Path) 
             await pipeline.add_exchange(later)
             await until(lambda: pipeline.ledger.account("other").received)
             Full.full = False
+
+
+async def test_an_exchange_whose_addition_or_removal_is_cancelled_is_known_exactly_while_it_has_actors(
+    tmp_path: Path,
+) -> None:
+    steady, scopes = Steady(), list[trio.CancelScope]()
+    async with serving(steady.server):
+        tables = table("bybit", "bybit", ["BTC/USDT"], steady.server.url)
+        pipeline = pipeline_of(tmp_path, tables)
+        settings = pipeline.settings.exchanges["bybit"]
+
+        def cancel(event: Event) -> None:
+            if event.actor.startswith("bybit") and scopes:
+                scopes[-1].cancel()
+
+        async with recording(pipeline):
+            pipeline.listeners.append(cancel)
+            for step in (partial(pipeline.remove_exchange, "bybit"), partial(pipeline.add_exchange, settings)):
+                with trio.CancelScope() as scope:
+                    scopes.append(scope)
+                    await step()
+                assert scope.cancel_called
+                actors = [row.name for row in pipeline.tree.snapshot() if row.name.startswith("bybit")]
+                assert bool(actors) == ("bybit" in pipeline.exchanges)
+            received = pipeline.ledger.account("bybit").received
+            await until(lambda: pipeline.ledger.account("bybit").received > received)
+    check_audit(tmp_path)
+
+
+async def test_a_hand_over_that_fails_while_an_exchange_is_being_removed_lets_the_others_go_on(
+    tmp_path: Path,
+) -> None:
+    async def silent(client: Client) -> None:
+        """Does not answer the close frame, so that the connection takes a while to stop."""
+        await client.accept()
+        await client.ask()
+        await trio.sleep_forever()
+
+    steady, other = Steady(), Server(silent)
+    async with serving(steady.server, other):
+        tables = table("bybit", "bybit", ["BTC/USDT"], steady.server.url)
+        pipeline = pipeline_of(tmp_path, tables, table("other", "bybit", ["BTC/USDT"], other.url))
+        async with recording(pipeline), trio.open_nursery() as nursery:
+            account = pipeline.ledger.account("bybit")
+            await until(lambda: account.stored and other.clients and other.clients[0].asked)
+            nursery.start_soon(pipeline.remove_exchange, "other")
+            await until(lambda: actor(pipeline, "other:1")["state"] == "stopping")
+            async with pipeline.handing_over:
+                await pipeline.release()
+                assert "other" in pipeline.exchanges, "it is still being removed"
+                await pipeline.reclaim()
+            stored = account.stored
+            await until(lambda: account.stored > stored)
+        assert "other" not in pipeline.exchanges
 
 
 # -- in a process of its own -------------------------------------------------------------------------------
