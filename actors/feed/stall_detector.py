@@ -210,6 +210,9 @@ class StallDetector:
     async def _judge(
         self, context: Context, symbol: str, silent: list[Connection], connections: list[Connection], now: float
     ) -> None:
+        silent = self._too_long(symbol, silent, now)
+        if not silent:  # they have ended, or begun again, since that was found
+            return
         interarrival = self._interarrival(symbol)
         since = min(self._idle_since(connection, symbol) for connection in silent)
         others = [c for c in connections if c not in silent and c.state.last_trade_at.get(symbol, NEVER) > since]

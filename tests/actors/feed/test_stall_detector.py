@@ -530,3 +530,27 @@ async def test_a_feed_that_delivers_nothing_after_an_outage_is_replaced(
         assert venue.open == [3]
         nursery.cancel_scope.cancel()
     assert {gap.status for gap in recorder.gaps()} == {GapStatus.FILLED}
+
+
+async def test_a_connection_that_ends_before_its_silence_is_judged_is_no_stall(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """Judging waits for replacements, which may take seconds."""
+    venue = Venue()
+    async with recorded(venue, stall_s=STALL_S) as recorder:
+        pool, ended = recorder.exchange.pool, list[int]()
+        look = pool.look
+
+        async def slow_look() -> list[tuple[str, str]]:
+            if not ended and venue.open:
+                ended.extend(venue.open)
+                await venue.end(venue.open[0])
+                await trio.sleep(1.0)
+            return await look()
+
+        monkeypatch.setattr(pool, "look", slow_look)
+        venue.refuses = True
+        await seen(lambda: ended)
+        await trio.sleep(5.0)
+        assert not recorder.reported("stalled")
+        recorder.check(restarts=["x:1"])
