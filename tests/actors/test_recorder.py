@@ -1,5 +1,6 @@
 """actors.recorder: what an exchange is configured with, and how its markets begin and end."""
 
+import time
 from collections.abc import Coroutine, Generator, Mapping
 from types import coroutine
 from typing import Any
@@ -260,3 +261,17 @@ async def test_a_market_that_is_found_only_by_the_list_read_begins_with_its_past
         file.error = None
         await check_eth(recorder, venue)
         recorder.check()
+
+
+async def test_after_the_clock_was_set_back_only_what_arrives_is_fresh(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    venue = Venue()
+    async with recorded(venue) as recorder:
+        await venue.trade()
+        await seen(lambda: recorder.exchange.fresh(30.0))
+        before = time.time_ns
+        monkeypatch.setattr(time, "time_ns", lambda: before() - 3_600 * 10**9)
+        assert not recorder.exchange.fresh(30.0)
+        await venue.trade()
+        await seen(lambda: recorder.exchange.fresh(30.0))
