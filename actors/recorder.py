@@ -504,7 +504,7 @@ class ExchangeRecorder:
         self._peers.forget(self.settings.name)
 
     def fresh(self, within_s: float) -> bool:
-        """Whether it delivered data recently. A time ahead of the clock is one from before the clock was set back."""
+        """Whether it delivered data recently. A time ahead of the clock is from before it was set back."""
         last_ns = self.account.last_frame_ns
         return last_ns is not None and abs(time.time_ns() - last_ns) < within_s * 1e9
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
+from itertools import islice
 
 from actors.continuity.agreement import Agreement
 from actors.continuity.deduplicator import Deduplicator
@@ -13,6 +14,8 @@ from actors.continuity.tracker_state import Before, Snapshot, TrackerState
 from actors.model.records import FeedRow, GapReason, GapRow, GapStatus, Proof
 from actors.model.ticks import Block, IdPromise
 
+# Markets that have ended are ticked so much more rarely, in turns: after months there are many thousands of them.
+ENDED_TICKS = 16
 CLOCKS_NS = 2_000_000_000  # how much the exchange's clock and ours may differ
 
 
@@ -33,6 +36,7 @@ class Continuity:
         self._trackers, self._shared = self.deduplicator.trackers, self.deduplicator.shared
         self._rejected = RejectedTrades(self._trackers, lead)
         self._book = self._shared.book
+        self._ticks = 0
 
     @property
     def promises(self) -> Mapping[str, IdPromise]:
@@ -211,8 +215,11 @@ class Continuity:
         """Decides about rows held or out of order for too long. Called about once a second, and with `end` at
         shutdown.
         """
-        for tracker in self._trackers.values():
+        live, every = self._shared.live, 1 if end else ENDED_TICKS
+        turn = islice(self._trackers.values(), self._ticks % every, None, every)
+        for tracker in [*live.values(), *(one for one in turn if one.symbol not in live)]:
             tracker.tick(now, now_ns, end=end)
+        self._ticks += 1
         if self.agreement is not None:
             self.agreement.tick(self._trackers, now, now_ns)
 

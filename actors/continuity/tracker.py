@@ -30,6 +30,7 @@ class Shared(Struct):
     lasts: dict[str, int | None] = field(default_factory=dict)
     feeds: list[FeedRow] = field(default_factory=list)
     decided: Decided = field(default_factory=Decided)
+    live: dict[str, "Tracker"] = field(default_factory=dict)  # those whose recording has not ended
 
 
 class Tracker:
@@ -37,6 +38,7 @@ class Tracker:
 
     def __init__(self, symbol: str, shared: Shared) -> None:
         self.symbol, self._shared, self._book = symbol, shared, shared.book
+        shared.live[symbol] = self
         self.carriers: tuple[int, ...] = ()  # the sessions that deliver it, longest first
         self.carried_ns = 0  # when the youngest of them began to deliver
         self.started_ns: int | None = None  # when its recording began
@@ -137,6 +139,7 @@ class Tracker:
         `recorded_ns` is when the recording before began, None if there was none: if no trade was stored, the first
         one may have been missed at any time since then.
         """
+        self._shared.live[self.symbol] = self
         recorded = recorded_ns is not None or self._shared.lasts.get(self.symbol) is not None
         if recorded and self.outage is None:
             self.interrupted(GapReason.DOWNTIME, now_ns, recorded_ns)
@@ -231,6 +234,7 @@ class Tracker:
         """One more connection delivers this market."""
         self.carriers += (session,)
         self.carried_ns = now_ns
+        self._shared.live[self.symbol] = self
         self.started(now_ns)
 
     def uncarried(self, reason: GapReason, now_ns: int, session: int) -> None:
@@ -244,6 +248,7 @@ class Tracker:
     def dropped(self, now_ns: int) -> None:
         """The market is no longer recorded."""
         self.carriers = ()
+        self._shared.live.pop(self.symbol, None)
         self.stopped(now_ns)
 
     def delisted(self, until_ns: int, now_ns: int) -> None:

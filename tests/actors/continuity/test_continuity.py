@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.continuity.continuity import Continuity
+from actors.continuity.continuity import ENDED_TICKS, Continuity
 from actors.continuity.missing_ranges import MissingRange
 from actors.continuity.recent_ids import KEYS_MIN
 from actors.continuity.sequence_gaps import APART_MAX, JUMP_MAX, RANGES_MAX, REORDER_S
+from actors.continuity.tracker import Tracker
 from actors.continuity.tracker_state import TrackerState
 from actors.model.records import FeedEvent, GapReason, GapRow, GapStatus
 from actors.model.ticks import IdPromise
@@ -574,3 +575,36 @@ def test_every_id_is_stored_at_most_once_and_every_missing_one_lies_in_a_gap(
             assert 0 <= row.recovered <= row.missing
             if row.status is GapStatus.FILLED:
                 assert row.recovered == row.missing
+
+
+def test_most_markets_that_have_ended_cost_a_tick_nothing_and_what_they_hold_is_decided_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ticked: list[str] = []
+
+    def noted(tracker: Tracker, now: float, now_ns: int, *, end: bool = False) -> None:
+        ticked.append(tracker.symbol)
+        at_once(tracker, now, now_ns, end=end)
+
+    at_once = Tracker.tick
+    monkeypatch.setattr(Tracker, "tick", noted)
+    names = [f"M{number}/USDT" for number in range(1000)]
+    continuity = Continuity("x", dict.fromkeys([BTC, ETH, *names], IdPromise.CONTIGUOUS))
+    continuity.connected([BTC, ETH, *names], T0_NS, 1)
+    admit(continuity, [100, 1_000_000_000], symbol=ETH)
+    continuity.delisted([ETH, *names], T0_NS)
+    decided = list[str | None]()
+    for number in range(1, 2 * ENDED_TICKS + 1):
+        stored, refused, _ = tick(continuity, 2.0 * number)
+        decided += stored + refused
+    assert ticked.count(BTC) == 2 * ENDED_TICKS
+    assert {ticked.count(name) for name in [ETH, *names]} == {2}
+    assert decided == ["1000000000"], "which no other row has confirmed"
+    ticked.clear()
+    continuity.wanted_again([ETH], T0_NS)
+    for number in range(ENDED_TICKS):
+        tick(continuity, 1e3 + number)
+    assert ticked.count(ETH) == ENDED_TICKS
+    ticked.clear()
+    continuity.tick(1e6, T0_NS, end=True)
+    assert len(ticked) == 1002, "at the end everything is decided"
