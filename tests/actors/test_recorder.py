@@ -263,15 +263,14 @@ async def test_a_market_that_is_found_only_by_the_list_read_begins_with_its_past
         recorder.check()
 
 
-async def test_after_the_clock_was_set_back_only_what_arrives_is_fresh(
-    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
-) -> None:
+async def test_after_the_clock_was_set_back_only_what_arrives_is_fresh(autojump_clock: MockClock) -> None:
     venue = Venue()
     async with recorded(venue) as recorder:
         await venue.trade()
         await seen(lambda: recorder.exchange.fresh(30.0))
         before = time.time_ns
-        monkeypatch.setattr(time, "time_ns", lambda: before() - 3_600 * 10**9)
-        assert not recorder.exchange.fresh(30.0)
-        await venue.trade()
-        await seen(lambda: recorder.exchange.fresh(30.0))
+        with pytest.MonkeyPatch.context() as patch:  # undone before `recorded` undoes its own
+            patch.setattr(time, "time_ns", lambda: before() - 3_600 * 10**9)
+            assert not recorder.exchange.fresh(30.0)
+            await venue.trade()
+            await seen(lambda: recorder.exchange.fresh(30.0))

@@ -86,7 +86,7 @@ def test_a_reload_that_outlasts_its_command_goes_on_and_misses_one_exchange_at_a
         assert process.wait(PATIENCE_S) == 0
 
 
-@pytest.mark.parametrize("failing", [BEFORE, AMONG])
+@pytest.mark.parametrize("failing", [pytest.param(BEFORE, marks=pytest.mark.slow), AMONG])
 def test_an_exchange_that_a_reload_could_not_add_again_is_named_and_added_by_the_next(
     failing: str, tmp_path: Path, sandbox: Sandbox
 ) -> None:
