@@ -82,17 +82,27 @@ class ListService(Struct, frozen=True):
         return replace(self.history.error_response(status, body), final=False)
 
 
+# What may lose its markets at once: a request, by its place; (kind, settle) of an earlier run's; None: the list.
+_Part = int | tuple[str, str] | None
+
+
 class Reading(Struct):
     """A list as it was read: all markets that can be read, by symbol, invalid rows, and why others cannot be read.
 
-    `origins` is the place of the request that has listed each market; `empty` those of requests that list none.
+    `origins` is the place of the request that has listed each market; `complete` are those of requests whose whole
+    answer was read, `empty` those of them that list none.
     """
 
     found: dict[str, Instrument] = field(default_factory=dict)
     odd: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     origins: dict[str, int] = field(default_factory=dict)
+    complete: set[int] = field(default_factory=set)
     empty: set[int] = field(default_factory=set)
+
+    def has(self, part: _Part) -> bool:
+        """Whether all markets of this part could be read."""
+        return not self.problems or part in self.complete
 
 
 async def read_list(instruments: InstrumentList, rest: RestClient) -> Reading:
@@ -126,6 +136,7 @@ async def _read_pages(instruments: InstrumentList, rest: RestClient, origin: int
         if len(found) > INSTRUMENTS_MAX:
             raise Garbled(f"the list has more than {INSTRUMENTS_MAX:,} markets")
         if page.next_request is None:
+            reading.complete.add(origin)
             if is_empty:
                 reading.empty.add(origin)
             return
@@ -162,7 +173,7 @@ class Instruments:
         self._sooner = trio.Event()  # the list is due earlier than it was
         self._due, self._failures = 0.0, 0
         self._origins: dict[str, int] = {}  # the requests that have listed the markets in this run
-        self._doubted_at: float | None = None  # since when lists have lost too many markets
+        self._doubted: dict[_Part, float] = {}  # since when parts of the list have lost too many markets
         self._problems: tuple[str, ...] = ()
         self._reported: set[str] = set()  # symbols left out and already reported
         self.listed = NOT_LISTED  # the list in force
@@ -220,9 +231,10 @@ class Instruments:
                 reading = await self._read_all()
             finally:
                 self._asked.set()
-            found, why = reading.found, reading.problems[0] if reading.problems else self._doubt(reading)
+            found, doubt = reading.found, self._doubt(reading)
+            why = reading.problems[0] if reading.problems else doubt
             self._note_available(context, why)
-            if why and not reading.problems:  # what it names as not traded any more goes on too
+            if doubt:  # what it names as not traded any more goes on too
                 known = self.listed.instruments
                 found = {symbol: one for symbol, one in found.items() if one.active or not _active(known, symbol)}
             if found:
@@ -272,32 +284,39 @@ class Instruments:
         return reading
 
     def _doubt(self, reading: Reading) -> str:
-        """Why a complete list is not accepted yet: too many of the traded markets are missing at once."""
-        now, why = trio.current_time(), self._suspicion(reading)
-        since = now if self._doubted_at is None else self._doubted_at
-        if now - since >= self._limits.doubt_s:
-            why = ""
-        self._doubted_at = since if why else None
-        return why
+        """Why a list is not accepted yet: too many of the traded markets of some part are missing at once."""
+        now, lost = trio.current_time(), self._lost(reading)
+        since = {part: self._doubted.get(part, now) for part in lost}
+        young = [part for part, at in since.items() if now - at < self._limits.doubt_s]
+        # What could not be read now is neither confirmed nor refuted.
+        unread = {part: at for part, at in self._doubted.items() if part not in lost and not reading.has(part)}
+        self._doubted = unread | (since if young else {})
+        return lost[young[0]] if young else ""
 
-    def _suspicion(self, reading: Reading) -> str:
-        """Of all markets or of those that one request listed, too many are missing; "" otherwise."""
+    def _lost(self, reading: Reading) -> dict[_Part, str]:
+        """The parts of the list that miss too many markets, and how many.
+
+        In what could not be read, a market is missing only if it is named as not traded.
+        """
         known, limits, found = self.listed.instruments, self._limits, reading.found
         self._origins = {symbol: at for symbol, at in self._origins.items() if symbol in known} | reading.origins
-        left = {(one.kind, one.settle) for one in found.values() if one.active}
         active = [one for one in known.values() if one.active]
-        groups: dict[int | None, list[Instrument]] = {None: active}
+        parts: dict[_Part, list[Instrument]] = {None: active}
         for one in active:
             if (origin := self._origins.get(one.symbol)) is not None:
-                groups.setdefault(origin, []).append(one)
-            elif reading.empty and (one.kind, one.settle) not in left:  # of an earlier run, maybe listed there
-                groups.setdefault(min(reading.empty), []).append(one)
-        for origin, group in groups.items():
-            lost = sum(not _active(found, one.symbol) for one in group)
-            many = lost >= limits.lost_min and lost >= limits.lost_share * len(group)
-            if many or (lost and origin in reading.empty):
-                return f"the list has lost {lost:,} of {len(group):,} markets at once"
-        return ""
+                parts.setdefault(origin, []).append(one)
+            elif reading.empty:  # of an earlier run, maybe listed there
+                parts.setdefault((one.kind, one.settle), []).append(one)
+        left = {(one.kind, one.settle) for one in found.values() if one.active}
+        empty = reading.empty | ({(one.kind, one.settle) for one in active} - left)
+        texts = {}
+        for part, markets in parts.items():
+            has = reading.has(part)
+            gone = [one for one in markets if not _active(found, one.symbol) and (has or one.symbol in found)]
+            many = len(gone) >= limits.lost_min and len(gone) >= limits.lost_share * len(markets)
+            if many or (gone and part in empty):
+                texts[part] = f"the list has lost {len(gone):,} of {len(markets):,} markets at once"
+        return texts
 
     def _take(self, found: dict[str, Instrument], *, whole: bool) -> None:
         """Puts a list in force. An incomplete one adds to the previous one and removes nothing."""

@@ -316,6 +316,44 @@ async def test_an_empty_part_of_a_list_is_believed_only_if_it_stays_so(
         assert natives(recorder) == [XRP]
 
 
+async def test_a_part_that_is_not_traded_at_once_is_doubted_though_another_cannot_be_read(
+    autojump_clock: MockClock,
+) -> None:
+    venue, file = Venue(), ListFile()
+    venue.listed |= {SOL: "live", XRP: "live"}
+    async with recorded(venue, "*/USDT", listed=True, file=file) as recorder:
+        venue.broken = {"FUTURES"}  # for ever
+        venue.listed |= dict.fromkeys((BTC, SOL, XRP), "expired")
+        await trio.sleep(LIST_DAY_S + 3.0)
+        assert recorder.reported("instruments_unavailable")
+        assert natives(recorder) == [BTC, "ETH-USDT", SOL, XRP] and not recorder.reported("instrument_delisted")
+        await seen(lambda: natives(recorder) == ["ETH-USDT"])  # it stays so
+
+
+async def test_each_part_of_a_list_is_doubted_for_its_own_time(autojump_clock: MockClock) -> None:
+    venue, file = Venue(), ListFile()
+    spots, swaps = dict(venue.listed), dict.fromkeys(("BTC-USDT-SWAP", "ETH-USDT-SWAP"), "live")
+    venue.swaps = swaps
+    async with recorded(venue, "*/USDT", "*/USDT:USDT", listed=True, file=file) as recorder:
+        venue.listed = {}
+        await trio.sleep(LIST_DAY_S + LIST_LIMITS.doubt_s - 5.0)
+        venue.listed, venue.swaps = spots, {}
+        await trio.sleep(LIST_LIMITS.doubt_s - 5.0)
+        assert natives(recorder) == sorted((*spots, *swaps))
+        await seen(lambda: natives(recorder) == sorted(spots))
+
+
+async def test_many_markets_of_an_earlier_run_may_be_those_of_an_empty_part(autojump_clock: MockClock) -> None:
+    """Also if another part lists markets of their kind."""
+    others = [f"A{number}-USDT" for number in range(20)]
+    venue, file = Venue(), ListFile(*map(spot, (BTC, SOL, XRP, *others)))
+    venue.listed = dict.fromkeys((BTC, *others), "live")
+    async with recorded(venue, "BTC/USDT", "SOL/USDT", "XRP/USDT", listed=True, file=file) as recorder:
+        await trio.sleep(LIST_LIMITS.doubt_s - 5.0)
+        assert natives(recorder) == [BTC, SOL, XRP]
+        await seen(lambda: natives(recorder) == [BTC])
+
+
 async def test_one_part_of_a_list_that_cannot_be_read_takes_nothing_away(autojump_clock: MockClock) -> None:
     venue, file = Venue(), ListFile(spot(BTC), spot(SOL))
     async with recorded(venue, "*/USDT", listed=True, file=file) as recorder:
