@@ -105,8 +105,8 @@ class Reading(Struct):
         return not self.problems or part in self.complete
 
 
-async def read_list(instruments: InstrumentList, rest: RestClient) -> Reading:
-    """Reads the whole list. Enters `rest`."""
+async def read_list(instruments: InstrumentList, rest: RestClient, *, problems_max: int | None = None) -> Reading:
+    """Reads the whole list, or until so many requests have failed. Enters `rest`."""
     reading = Reading()
     try:
         async with rest:
@@ -115,6 +115,8 @@ async def read_list(instruments: InstrumentList, rest: RestClient) -> Reading:
                     await _read_pages(instruments, rest, origin, reading)
                 except (TransientError, Refused) as error:
                     reading.problems.append(str(error))
+                    if len(reading.problems) == problems_max:
+                        break
     except MisconfiguredError as error:
         reading.problems.append(str(error))
     return reading

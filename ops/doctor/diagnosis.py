@@ -68,11 +68,12 @@ async def examine(
 
 
 async def _listed(
-    settings: ExchangeSettings, exchange: Exchange, limiters: RateLimiters
+    settings: ExchangeSettings, exchange: Exchange, notify: Notify, limiters: RateLimiters
 ) -> tuple[Mapping[str, Instrument], Sequence[str]]:
     """The markets in the exchange's list, by symbol, and why others could not be read.
 
-    It is read for wildcards, and where a wrong name would close the connection.
+    It is read for wildcards, and where a wrong name would close the connection. The connections are tested after
+    it, so it is requested once, and the first problem ends it.
     """
     instruments, history = exchange.instruments, exchange.history
     needed = exchange.feed.bad_symbol_closes or any(map(is_wildcard, settings.symbols))
@@ -83,21 +84,27 @@ async def _listed(
         limiters.of(history, settings.rest_url) if history else RateLimiter((OWN_LIMIT,)),
         rest_url=settings.rest_url,
         ca_file=settings.ca_file,
-        limits=REST_LIMITS,
+        limits=replace(REST_LIMITS, tries=1),
     )
-    read = await read_list(instruments, rest)
+    notify(f"{settings.name}: reading the list of markets")
+    read = await read_list(instruments, rest, problems_max=1)
     return read.found, read.problems
 
 
 async def _markets(
-    chart: Chart, settings: ExchangeSettings, exchange: Exchange, channel: str, limiters: RateLimiters
+    chart: Chart,
+    settings: ExchangeSettings,
+    exchange: Exchange,
+    channel: str,
+    notify: Notify,
+    limiters: RateLimiters,
 ) -> Sequence[Market]:
     """The markets to test: the configured symbols, or one market of each wildcard if there are only wildcards.
 
     Every wildcard gets a finding, because one that matches no market records nothing. If none matches, an example
     of the exchange shows whether the connection works.
     """
-    listed, problems = await _listed(settings, exchange, limiters)
+    listed, problems = await _listed(settings, exchange, notify, limiters)
     dialect = exchange.feed
     wildcards = [symbol for symbol in settings.symbols if is_wildcard(symbol)]
     symbols = [symbol for symbol in settings.symbols if not is_wildcard(symbol)]
@@ -141,7 +148,7 @@ async def _examine(
     feed = feed_settings(replace(settings, redundancy=settings.redundancy or 1), exchange)
     channel = feed.channel
     ending = Chart(settings.name, ())
-    markets = await _markets(ending, settings, exchange, channel, limiters)
+    markets = await _markets(ending, settings, exchange, channel, notify, limiters)
     specs = shard(feed, dialect, markets)
     charts = [Chart(spec.name, _CONNECTION_STEPS) for spec in specs]
     probes: list[Probe] = []

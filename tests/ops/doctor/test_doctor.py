@@ -188,6 +188,23 @@ async def test_wildcards_fail_where_the_list_cannot_be_read(tmp_path: Path) -> N
     assert finding(report, Step.TRADE).state is State.PASS
 
 
+async def test_a_list_that_cannot_be_read_is_requested_once_and_does_not_hold_up_the_tests(tmp_path: Path) -> None:
+    paths, told = list[str](), list[str]()
+
+    async def fail(client: Client) -> None:
+        paths.append((await client.stream.receive_some()).decode().split()[1])
+        await client.raw(b"HTTP/1.1 503 Busy\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+
+    server = Server(fail)
+    async with serving(server), loopback(tmp_path, "okx") as exchanges:
+        rest_url = server.url.replace("ws:", "http:")
+        settings = [msgspec.structs.replace(one, symbols=("*/USDT",), rest_url=rest_url) for one in exchanges]
+        (report,) = await examined(settings, told=told)
+    broke(report, Step.REST, "the list of markets cannot be read", do="wildcards wait for it")
+    assert len([path for path in paths if "/public/instruments" in path]) == 1
+    assert told[0] == "okx: reading the list of markets"
+
+
 async def test_a_port_where_nothing_listens_is_reported_and_the_rest_skipped(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
