@@ -135,21 +135,21 @@ class Session:
             try:
                 async with trio.open_nursery() as nursery:
                     self._opened = nursery, wire
-                    self._accumulator.decode = self._decode_for_others
-                    wire.when_ended(self._fail)
-                    self._watch(wire.stats)
-                    nursery.start_soon(self._subscribe, wire)
-                    if ping := self._dialect.ping_at(self.spec.endpoint):
-                        nursery.start_soon(keep_alive, wire, ping, self._ping_s)
-                    nursery.start_soon(self._replies.send_to, wire)
                     try:
+                        self._accumulator.decode = self._decode_for_others
+                        wire.when_ended(self._fail)
+                        self._watch(wire.stats)
+                        nursery.start_soon(self._subscribe, wire)
+                        if ping := self._dialect.ping_at(self.spec.endpoint):
+                            nursery.start_soon(keep_alive, wire, ping, self._ping_s)
+                        nursery.start_soon(self._replies.send_to, wire)
                         await self._context.stopping.wait()
                     finally:
+                        self._opened = None  # reads go on while the nursery closes, and it takes no task then
                         if self._failure is not None:
                             raise self._failure
                     nursery.cancel_scope.cancel()
             finally:
-                self._opened = None
                 if self._watching is not None:
                     self._watching.end()
                 try:

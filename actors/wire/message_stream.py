@@ -89,7 +89,7 @@ class MessageStream(trio.abc.Stream):
         self._rest_ns = 0
         self._controls: list[bytes] = []  # parsed, and not yet passed to the library
         self._pause: Awaitable[None] | None = None  # to be awaited before more is read
-        self._ended = False
+        self._ended = self._closed = False
         self._tls = inner if isinstance(inner, TlsStream) else None
         transport = inner.transport if isinstance(inner, TlsStream) else inner
         self._poller = poller
@@ -108,6 +108,8 @@ class MessageStream(trio.abc.Stream):
                     return portion
             if self._ended:
                 return b""
+            if self._closed:  # its descriptor may be another connection's by now
+                raise trio.ClosedResourceError("the connection was closed from this side")
             if self._rest:
                 self._accept(self._rest, self._rest_ns, trio.current_time())
                 self._rest = b""
@@ -221,7 +223,8 @@ class MessageStream(trio.abc.Stream):
         await self._inner.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
-        """Closes the inner stream."""
+        """Closes the inner stream; a task that reads gets trio.ClosedResourceError, now or at its next read."""
+        self._closed = True
         if self._poller is not None:
             self._poller.notify_closing(self._fd)
         await self._inner.aclose()

@@ -129,8 +129,8 @@ class Poller:
         try:
             with suppress(OSError):  # without it, what is read is as old as the read
                 read_from.setsockopt(socket.SOL_SOCKET, _TIMESTAMPS, 1)
-            reader = self._readers[fd] = _Reader(trio.lowlevel.current_task(), read_from, readable)
             self._epoll.register(fd, select.EPOLLIN)
+            reader = self._readers[fd] = _Reader(trio.lowlevel.current_task(), read_from, readable)
 
             def abort(_: RaiseCancelT) -> Abort:
                 self._forget(fd)

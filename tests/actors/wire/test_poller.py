@@ -240,6 +240,39 @@ async def test_reads_of_a_connection_keep_their_order_although_one_packet_came_i
     theirs.close()
 
 
+async def test_after_its_end_a_stream_does_not_read_the_connection_that_got_its_descriptor(
+    nursery: trio.Nursery,
+) -> None:
+    poller, reader = Poller(), Reads()
+    nursery.start_soon(poller.run, Context("poller"))
+    ours, theirs = tcp_pair()
+    fd = ours.fileno()
+    stream = MessageStream(
+        trio.SocketStream(trio.socket.from_stdlib_socket(ours)),
+        FrameParser(1 << 20),
+        lambda *_: pytest.fail("it has no messages"),
+        before_read=lambda: None,
+        read_bytes=65536,
+        send_s=1.0,
+        poller=poller,
+    )
+    with trio.fail_after(10):
+        theirs.send(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+        await stream.receive_some()
+        await stream.aclose()
+        after, to_after = sorted(pair(), key=lambda one: one.fileno() != fd)
+        assert after.fileno() == fd
+        with pytest.raises(trio.ClosedResourceError):
+            await stream.receive_some()
+        nursery.start_soon(poller.serve, fd, reader)
+        to_after.send(b"x")
+        await wait_all_tasks_blocked(0.01)
+        assert reader.got == [b"x"]
+    nursery.cancel_scope.cancel()
+    for one in (theirs, after, to_after):
+        one.close()
+
+
 async def test_an_error_of_one_turn_is_raised_in_its_task_and_the_others_go_on(nursery: trio.Nursery) -> None:
     poller, goes_on = Poller(), Reads()
     (bad, to_bad), (good, to_good) = pair(), pair()
