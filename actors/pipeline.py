@@ -278,6 +278,8 @@ class Pipeline:
         for exchange in self.exchanges.values():
             exchange.continuity.hold.begin()
         await self._recall(list(self.exchanges.values()), trio.current_time())
+        for exchange in self.exchanges.values():  # what is stored becomes known when the store is ours
+            exchange.begin(exchange.promises, (), time.time_ns())
         await self._start(tree)
         await self._pause((*_READING, *_SINKS, "instruments"))
         with self._asking:
@@ -368,11 +370,11 @@ class Pipeline:
         """Stores again, first what was kept meanwhile; then everything else goes on that was paused for it."""
         self.buffer.renumber()
         for name in (one for one in self._paused if one in _SINKS):
-            await self._of_those_left(self.tree.resume, name)
+            await self._resume(name)
         for exchange in self.exchanges.values():
             await exchange.continuity.hold.replay()
         for name in self._paused:
-            await self._of_those_left(self.tree.resume, name)
+            await self._resume(name)
         self._paused.clear()
 
     def replaced(self) -> None:
@@ -387,13 +389,12 @@ class Pipeline:
         for actor in self.tree.snapshot():
             if actor.kind not in but and actor.state is not State.PAUSED:
                 self._paused.append(actor.name)
-                await self._of_those_left(self.tree.pause, actor.name)
+                await self.tree.pause(actor.name)
 
-    @staticmethod
-    async def _of_those_left(command: Callable[[str], Awaitable[None]], name: str) -> None:
-        """Carries out a command, except for an actor that a reload has removed meanwhile or is removing."""
+    async def _resume(self, name: str) -> None:
+        """Resumes an actor, unless it has been removed or is being removed meanwhile."""
         with suppress(UnknownActorError, RuntimeError):
-            await command(name)
+            await self.tree.resume(name)
 
     async def _restore(
         self,

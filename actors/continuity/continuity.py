@@ -186,8 +186,9 @@ class Continuity:
             if tracker is not None:
                 tracker.dropped(now_ns)
 
-    def delisted(self, symbols: Iterable[str], now_ns: int) -> None:
+    def delisted(self, symbols: Collection[str], now_ns: int) -> None:
         """The exchange no longer trades these: nothing of them can be missed any more."""
+        self._compared_until_now(symbols, now_ns, None)
         for symbol in symbols:
             tracker = self._trackers.get(symbol)
             if tracker is not None:

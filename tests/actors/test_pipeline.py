@@ -421,9 +421,10 @@ async def test_a_hand_over_that_fails_while_an_exchange_is_being_removed_lets_th
             nursery.start_soon(pipeline.remove_exchange, "other")
             await until(lambda: actor(pipeline, "other:1")["state"] == "stopping")
             async with pipeline.handing_over:
-                await pipeline.release()
+                with pytest.raises(RuntimeError, match="stopping"):
+                    await pipeline.release()
                 assert "other" in pipeline.exchanges, "it is still being removed"
-                await pipeline.reclaim()
+                await pipeline.go_on()
             stored = account.stored
             await until(lambda: account.stored > stored)
         assert "other" not in pipeline.exchanges

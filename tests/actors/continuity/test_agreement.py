@@ -16,7 +16,7 @@ from tests.harness.amounts import amount
 from tests.harness.continuity_file import new_file, put_audit, put_feeds, put_gaps
 from tests.harness.continuity_rows import BTC, SECOND_NS, T0_NS, newest
 
-A, B, C = 1, 2, 3
+A, B, C, D = 1, 2, 3, 4
 
 
 class World:
@@ -26,7 +26,9 @@ class World:
         self.continuity = Continuity("x", {BTC: promise}, compares=True)
         self.now, self.numbers = 1000.0, itertools.count()
         self.made: list[tuple[str | None, int]] = []
-        self.had: dict[int, set[int]] = {A: set(), B: set(), C: set()}  # times of the trades that each delivered
+        self.had: dict[int, set[int]] = {
+            one: set() for one in (A, B, C, D)
+        }  # times of the trades that each delivered
         self.feeds: list[FeedRow] = []
         self.gaps: list[GapRow] = []
         for session in sessions or (A, B):
@@ -151,6 +153,23 @@ def test_a_connection_that_ends_proves_what_it_delivered_until_then_and_its_succ
     again_ns = world.now_ns
     world.continuity.connected([BTC], world.now_ns, C)
     world.trades(60, A, C)
+    world.end()
+    assert world.disagreements == []
+    assert not any(low < again_ns and high > ended_ns for low, high in world.proved)
+    assert proves(world, world.made[20][1]) and proves(world, world.made[-20][1])
+
+
+def test_a_delisted_market_proves_what_it_had_and_is_compared_again_when_it_returns() -> None:
+    world = World()
+    world.trades(30, A, B)
+    world.continuity.delisted([BTC], world.now_ns)
+    ended_ns = world.now_ns
+    world.wait(60.0)
+    world.continuity.wanted_again([BTC], world.now_ns)
+    again_ns = world.now_ns
+    for session in (C, D):
+        world.continuity.connected([BTC], world.now_ns, session)
+    world.trades(60, C, D)
     world.end()
     assert world.disagreements == []
     assert not any(low < again_ns and high > ended_ns for low, high in world.proved)
