@@ -17,14 +17,14 @@ from actors.backfill.fetcher import Fetcher
 from actors.backfill.gap_filler import GapFiller
 from actors.backfill.instruments import (
     DEFAULT_INSTRUMENT_LIMITS,
-    OWN_LIMIT,
     REST_LIMITS,
     Applied,
     InstrumentLimits,
     Instruments,
     ListService,
+    limiter_of,
 )
-from actors.backfill.rate_limiter import RateLimiter, RateLimiters
+from actors.backfill.rate_limiter import RateLimiters
 from actors.backfill.repairs import RepairJob, Repairs, TooManyRepairs
 from actors.backfill.rest_client import RestClient
 from actors.backfill.stall_probe import StallProbes
@@ -163,7 +163,7 @@ class ExchangeRecorder:
         self._expect, self._restored = services.expect, services.restored
         self._feed_settings = feed_settings(settings, self._exchange)
         history = self._exchange.history
-        self._limiter = services.limiters.of(history, settings.rest_url) if history else RateLimiter((OWN_LIMIT,))
+        self._limiter = limiter_of(services.limiters, history, settings.rest_url)
         self._tokens: dict[str, TokenSource] = {}  # by endpoint
         self._connect_pace = ConnectPace(self.dialect.limits.connects_per_s)
         self.continuity = Continuity(settings.name, {}, compares=self._feed_settings.redundancy > 1)

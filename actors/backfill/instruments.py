@@ -7,6 +7,7 @@ import trio
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from actors.backfill.rate_limiter import RateLimiter, RateLimiters
 from actors.backfill.rest_client import Answer, RestClient, RestClientLimits
 from actors.backfill.stored_instruments import row_of, storable
 from actors.exchanges.contract.history import History
@@ -80,6 +81,11 @@ class ListService(Struct, frozen=True):
         if self.history is None:
             return ErrorResponse(body[:200].decode("utf-8", "replace"))
         return replace(self.history.error_response(status, body), final=False)
+
+
+def limiter_of(limiters: RateLimiters, history: History | None, rest_url: str | None) -> RateLimiter:
+    """What paces the requests to an exchange: shared by all that ask its history, if it has one."""
+    return limiters.of(history, rest_url) if history is not None else RateLimiter((OWN_LIMIT,))
 
 
 # What may lose its markets at once: a request, by its place; (kind, settle) of an earlier run's; None: the list.

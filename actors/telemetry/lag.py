@@ -100,7 +100,7 @@ class Lags:
             return
         old = self._ends.popleft()
         for name, account in self._accounts.items():
-            recent = sum(account.lag_s.counts) - old[name]
+            recent = self._taken[name] - old[name]
             while len(account.lags_ns) > recent:
                 account.lags_ns.popleft()
 

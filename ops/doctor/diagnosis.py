@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import trio
 from msgspec.structs import replace
 
-from actors.backfill.instruments import OWN_LIMIT, REST_LIMITS, ListService, read_list
-from actors.backfill.rate_limiter import RateLimiter, RateLimiters
+from actors.backfill.instruments import REST_LIMITS, ListService, limiter_of, read_list
+from actors.backfill.rate_limiter import RateLimiters
 from actors.backfill.rest_client import RestClient
 from actors.exchanges.contract.exchange import Exchange
 from actors.exchanges.contract.feed import Market
@@ -81,7 +81,7 @@ async def _listed(
         return {}, ()
     rest = RestClient(
         ListService(instruments.base, history),
-        limiters.of(history, settings.rest_url) if history else RateLimiter((OWN_LIMIT,)),
+        limiter_of(limiters, history, settings.rest_url),
         rest_url=settings.rest_url,
         ca_file=settings.ca_file,
         limits=replace(REST_LIMITS, tries=1),

@@ -94,6 +94,13 @@ def proves(world: World, at_ns: int) -> bool:
     return any(low <= at_ns < high for low, high in world.proved)
 
 
+def check_proved_but_for(world: World, ended_ns: int, again_ns: int) -> None:
+    """What both delivered is proved, and nothing of the time in between."""
+    assert world.disagreements == []
+    assert not any(low < again_ns and high > ended_ns for low, high in world.proved)
+    assert proves(world, world.made[20][1]) and proves(world, world.made[-20][1])
+
+
 def test_what_both_deliver_is_proved_up_to_the_newest_trade() -> None:
     world = World()
     world.trades(100, A, B)
@@ -154,9 +161,7 @@ def test_a_connection_that_ends_proves_what_it_delivered_until_then_and_its_succ
     world.continuity.connected([BTC], world.now_ns, C)
     world.trades(60, A, C)
     world.end()
-    assert world.disagreements == []
-    assert not any(low < again_ns and high > ended_ns for low, high in world.proved)
-    assert proves(world, world.made[20][1]) and proves(world, world.made[-20][1])
+    check_proved_but_for(world, ended_ns, again_ns)
 
 
 def test_a_delisted_market_proves_what_it_had_and_is_compared_again_when_it_returns() -> None:
@@ -171,9 +176,7 @@ def test_a_delisted_market_proves_what_it_had_and_is_compared_again_when_it_retu
         world.continuity.connected([BTC], world.now_ns, session)
     world.trades(60, C, D)
     world.end()
-    assert world.disagreements == []
-    assert not any(low < again_ns and high > ended_ns for low, high in world.proved)
-    assert proves(world, world.made[20][1]) and proves(world, world.made[-20][1])
+    check_proved_but_for(world, ended_ns, again_ns)
 
 
 def test_of_equal_trades_each_counts() -> None:
