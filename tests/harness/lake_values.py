@@ -9,6 +9,7 @@ Rows pass through the same SQL as those of the store.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -82,11 +83,16 @@ def batch(number: int, ticks: Sequence[Trade], **others: Any) -> Batch:
     return Batch(number, tuple(blocks), **others)
 
 
+@cache
+def _instance() -> duckdb.DuckDBPyConnection:
+    """One for all batches: to make it takes longer than to use it."""
+    return duckdb.connect(config={"threads": 1})
+
+
 def to_batches(store_id: str, above: int, through: int, found: Sequence[Batch]) -> Batches:
     """What a store returns for these batches."""
-    con = duckdb.connect()
+    con = _instance().cursor()
     con.execute("SET TimeZone = 'UTC'")
-    con.execute("SET threads = 1")
     tables: dict[str, Any] = {}
     shipped: list[Shipped] = []
     for schema in FIELDS:
