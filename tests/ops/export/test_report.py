@@ -2,8 +2,11 @@
 
 import json
 from collections.abc import Iterable
+from functools import cache
 from html.parser import HTMLParser
+from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -28,29 +31,63 @@ SECOND_US = 1_000_000
 HOSTILE = "</td><script>alert('x')</script><img src=http://evil.example/a onerror=alert(1)>\"'&"
 
 
-class File:
-    """A recording as an exported copy holds it: plain tables and the views on them."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.unlink(missing_ok=True)
+@cache
+def _empty() -> bytes:
+    """A file with the tables and views, and no row."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "ticks.duckdb"
         with duckdb.connect(path) as con:
             for table in TABLES:
                 con.execute(f"CREATE TABLE {table.name} ({table.definition})")
             for statement in extra_view_sql():
                 con.execute(statement)
             con.execute("CREATE TABLE schema_version AS SELECT 5 AS version")
+        return path.read_bytes()
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+def _column(name: str) -> str:
+    """A column out of a list of its values."""
+    return f"unnest(?) AS {_quoted(name)}"
+
+
+def _value(name: str) -> str:
+    """A value of a column as it is stored."""
+    return (
+        f"make_timestamptz(({T0_US} + {SECOND_US} * {_quoted(name)})::BIGINT)" if name in TIMES else _quoted(name)
+    )
+
+
+class File:
+    """A recording as an exported copy holds it: plain tables and the views on them."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._put: list[tuple[str, dict[str, Any]]] = []
+        path.write_bytes(_empty())
+
+    @property
+    def path(self) -> Path:
+        """The file, with all that was put into it."""
+        if self._put:
+            with duckdb.connect(self._path) as con:
+                for (table, *names), rows in groupby(self._put, key=lambda put: (put[0], *put[1])):
+                    kept = [row for _, row in rows]
+                    listed, columns = (", ".join(map(sql, names)) for sql in (_quoted, _column))
+                    values = ", ".join(map(_value, names))
+                    con.execute(
+                        f"INSERT INTO {table} ({listed}) SELECT {values} FROM (SELECT {columns})",
+                        [[row[name] for row in kept] for name in names],
+                    )
+            self._put.clear()
+        return self._path
 
     def put(self, table: str, rows: Iterable[dict[str, Any]]) -> None:
         """Rows by column; times in seconds since the start of the recording."""
-        with duckdb.connect(self.path) as con:
-            for row in rows:
-                names = ", ".join(f'"{name}"' for name in row)
-                values = ", ".join(
-                    f"make_timestamptz(({T0_US} + {SECOND_US} * ?)::BIGINT)" if name in TIMES else "?"
-                    for name in row
-                )
-                con.execute(f"INSERT INTO {table} ({names}) VALUES ({values})", list(row.values()))
+        self._put += ((table, row) for row in rows)
 
     def record(self, exchange: str, symbol: str, lasts: float, *, proof: str | None = None) -> None:
         """A market that was recorded for so many seconds, and what proves it."""
