@@ -103,7 +103,7 @@ def empty(_: bytes) -> bytes:
     return b""
 
 
-@pytest.mark.parametrize("spoil", [overwrite, empty])
+@pytest.mark.parametrize("spoil", variants(overwrite, empty))
 def test_a_corrupt_file_that_was_complete_is_reported_as_such_alone(
     tmp_path: Path, spoil: Callable[[bytes], bytes]
 ) -> None:
@@ -124,12 +124,12 @@ def test_a_corrupt_file_that_was_complete_is_reported_as_such_alone(
     ("spoil", "when"),
     variants(
         (flip_header, "at start"),
-        (overwrite, "at start"),
         (truncate, "while running"),
+        (overwrite, "at start"),
         (truncate, "at start"),
         (empty, "at start"),
         (overwrite, "while running"),
-        kept=3,
+        kept=2,
     ),
 )
 def test_a_corrupt_file_is_set_aside_and_recording_continues(
@@ -358,7 +358,7 @@ def test_any_flipped_byte_of_a_segment_is_found_its_rows_are_counted_and_the_res
     sound = middle.read_bytes()
     random = Random(3)
     end = len(sound)  # 87 before it: DuckDB then cannot read beyond the end
-    for at in {end - 1, end - 87, *random.sample(range(end), amount(2, 25))}:
+    for at in {end - 1, end - 87, *random.sample(range(end), amount(1, 25))}:
         case = tmp_path / str(at)
         case.mkdir()
         for name in ("ticks.duckdb", "ticks.duckdb.tail"):
@@ -382,14 +382,16 @@ def test_any_flipped_byte_of_a_segment_is_found_its_rows_are_counted_and_the_res
         again.close()
 
 
-@pytest.mark.parametrize("table", ["ticks", "gap_states"])
-@pytest.mark.parametrize("compacted", [False, True])
+@pytest.mark.parametrize(
+    ("table", "compacted"),
+    variants(("ticks", True), ("gap_states", False), ("ticks", False), ("gap_states", True), kept=2),
+)
 def test_what_a_damaged_segment_held_is_missing_as_if_it_had_been_deleted(
     table: str, compacted: bool, tmp_path: Path
 ) -> None:
     """Its market's coverage would claim that nothing is missing there."""
     one = started(tmp_path)
-    for i in range(20):
+    for i in range(20 if compacted else 2):
         row = GapRow(
             *(NS, f"gap {i}", "binance", "BTC/USDT", GapReason.DISCONNECT, NS),
             from_id=None,
@@ -423,7 +425,7 @@ def test_a_damaged_newest_segment_does_not_take_the_rest_of_its_batch_with_it(tm
     one.close()
     newest = max((one.tail / "ticks").glob("0-*"))
     newest.write_bytes(newest.read_bytes()[:10])
-    for _ in range(3):
+    for _ in range(2):
         one = started(tmp_path)
         with looking(one.path) as con:
             assert con.execute("SELECT count(*) FROM events").fetchone() == (2,)
