@@ -238,7 +238,7 @@ def test_the_views_of_a_new_file_are_created_once_and_again_when_it_was_left(
         assert len(ids(configured.path)) == 24
 
 
-@pytest.mark.parametrize("step", range(1, 9))
+@pytest.mark.parametrize("step", variants(2, 5, 8, 1, 3, 4, 6, 7, kept=3))
 def test_what_a_failed_write_left_in_a_new_tail_is_not_another_files(step: int, tmp_path: Path) -> None:
     """The service starts after a clean stop while another program has the file, and its first write fails."""
     world = World(tmp_path, StumblingFiles)
