@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ops.control.client import ControlClient, ProblemReply
-from tests.harness.cli_process import COMMAND, PATIENCE_S, status
+from tests.harness.cli_process import COMMAND, PATIENCE_S
 from tests.harness.file_holder import held
 from tests.harness.service_process import QUICK, Sandbox, recording, sandbox
 
@@ -47,7 +47,9 @@ def command(first: str) -> list[str]:
 
 def recorded(folder: Path) -> set[str]:
     """The exchanges recorded now."""
-    return set(status(folder)["exchanges"])
+    answer = ControlClient(folder / "ticks.duckdb.sock").get("/v1/status")
+    assert isinstance(answer, dict)
+    return set(answer["exchanges"])
 
 
 def reload_refused(folder: Path) -> str:
@@ -71,7 +73,7 @@ def test_a_reload_that_outlasts_its_command_goes_on_and_misses_one_exchange_at_a
             while "reloaded" not in (tmp_path / "log").read_text():
                 assert time.monotonic() < until
                 seen.add(frozenset(recorded(tmp_path)))
-                time.sleep(0.05)
+                time.sleep(0.1)
         asking.join(PATIENCE_S)
         assert answers == [
             "the command was not finished within 1 s and goes on; see the log of the service (command_timeout)"
