@@ -13,11 +13,12 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from ops.client import Tick, replay
+from ops.client import Tick
 from ops.examples import views
 from ops.examples.bars import Bar, Bars
 from ops.examples.spread import Spread, SpreadWatcher
 from tests.harness.cli_process import environment, sandbox, wait_for
+from tests.harness.exchange_values import FIVE
 from tests.harness.paths import ROOT
 from tests.harness.recording_samples import settings, store
 from tests.harness.service_process import Service, recording
@@ -100,7 +101,7 @@ def test_bars_hold_the_trades_of_each_second(folder: Path) -> None:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("service")
     with sandbox(folder, rate=100.0) as config, recording(folder, config) as (service, _):
-        wait_for("more than a second of trades", lambda: len(list(replay(folder / "ticks.duckdb"))) > 300)
+        wait_for("a second of trades of each", lambda: min(map(service.stored, FIVE)) > 100)
         yield service
 
 
