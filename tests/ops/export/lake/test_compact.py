@@ -66,15 +66,35 @@ def lake(made: Path, tmp_path: Path) -> str:
     return str(shutil.copytree(made, tmp_path / "lake"))
 
 
+@pytest.fixture(scope="module")
+def before(made: Path) -> list[tuple[Any, ...]]:
+    """The tape of the small lake before any compaction."""
+    return tape(str(made))
+
+
+@pytest.fixture(scope="module")
+def compacted_once(made: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Done]]:
+    folder = shutil.copytree(made, tmp_path_factory.mktemp("compacted") / "lake")
+    return folder, run(str(folder))
+
+
+@pytest.fixture
+def compacted(compacted_once: tuple[Path, list[Done]], tmp_path: Path) -> str:
+    """The small lake after a compaction."""
+    return str(shutil.copytree(compacted_once[0], tmp_path / "compacted"))
+
+
 def versions(uri: str) -> dict[str, int]:
     """The version of each table."""
     return {path.name: DeltaTable(str(path)).version() for path in Path(uri).iterdir()}
 
 
-def test_a_closed_day_has_each_trade_once_and_the_tape_stays_as_it_was(lake: str) -> None:
-    before = tape(lake)
-    assert (len(before), stored(lake)) == (124, 204)
-    assert ticks_done(run(lake)) == [
+def test_a_closed_day_has_each_trade_once_and_the_tape_stays_as_it_was(
+    made: Path, before: list[tuple[Any, ...]], compacted_once: tuple[Path, list[Done]]
+) -> None:
+    assert (len(before), stored(str(made))) == (124, 204)
+    lake, done = str(compacted_once[0]), compacted_once[1]
+    assert ticks_done(done) == [
         ("binance", "compacted", 100),
         ("kraken", "compacted", 20),
         ("upbit", "compacted", 4),
@@ -102,11 +122,10 @@ def test_two_runs_at_once_join_no_file_twice(lake: str, monkeypatch: pytest.Monk
     assert shipments() == before
 
 
-def test_a_second_run_changes_nothing_and_makes_no_version(lake: str) -> None:
-    run(lake)
-    before = versions(lake)
-    assert run(lake) == []
-    assert versions(lake) == before
+def test_a_second_run_changes_nothing_and_makes_no_version(compacted: str) -> None:
+    first = versions(compacted)
+    assert run(compacted) == []
+    assert versions(compacted) == first
 
 
 @pytest.mark.slow
@@ -185,8 +204,8 @@ def test_the_earliest_copy_is_kept_with_its_recorder_and_batch(tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_late_rows_of_a_closed_day_are_part_of_the_next_run(lake: str) -> None:
-    run(lake)
+def test_late_rows_of_a_closed_day_are_part_of_the_next_run(compacted: str) -> None:
+    lake = compacted
     late = [*trades("binance", "BTC/USDT", [55, 101, 102]), *trades("kraken", "ETH/USD", [11])]
     ship(lake, "osaka", "new", [batch(1, late)])
     before = tape(lake)
@@ -196,9 +215,8 @@ def test_late_rows_of_a_closed_day_are_part_of_the_next_run(lake: str) -> None:
     assert run(lake) == []
 
 
-def test_a_recorder_goes_on_from_its_mark(lake: str) -> None:
-    marks = DeltaLake(lake, "tokyo", {}).marks("store-of-tokyo")
-    run(lake)
+def test_a_recorder_goes_on_from_its_mark(made: Path, compacted: str) -> None:
+    marks, lake = DeltaLake(str(made), "tokyo", {}).marks("store-of-tokyo"), compacted
     assert DeltaLake(lake, "tokyo", {}).marks("store-of-tokyo") == marks
     ship(lake, "tokyo", "store-of-tokyo", [batch(4, trades("binance", "BTC/USDT", [200]))])
     DeltaTable(f"{lake}/ticks").create_checkpoint()
@@ -207,9 +225,8 @@ def test_a_recorder_goes_on_from_its_mark(lake: str) -> None:
 
 
 @pytest.mark.slow
-def test_what_was_read_of_each_store_is_listed(lake: str) -> None:
-    run(lake)
-    found = compactions(open_lake(lake, {}))
+def test_what_was_read_of_each_store_is_listed(compacted: str) -> None:
+    found = compactions(open_lake(compacted, {}))
     assert found["binance", DAY].rows == 100
     assert found["binance", DAY].through == {"london/store-of-london": 3, "tokyo/store-of-tokyo": 3}
 
@@ -285,8 +302,9 @@ list(compact(LakeFolder(sys.argv[1], {}), Days(exchange="binance"), how, keep_ho
 
 
 @pytest.mark.parametrize("point", variants("compact.intent", "compact.read", "compact.committed"))
-def test_a_run_that_is_killed_leaves_the_tape_as_it_was_and_the_next_one_finishes(lake: str, point: str) -> None:
-    before = tape(lake)
+def test_a_run_that_is_killed_leaves_the_tape_as_it_was_and_the_next_one_finishes(
+    lake: str, before: list[tuple[Any, ...]], point: str
+) -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED, lake, point], cwd=ROOT, check=False)
     assert killed.returncode == -9
     assert tape(lake) == before
@@ -328,15 +346,14 @@ def test_a_day_of_which_a_file_is_missing_stays_as_it_is(lake: str) -> None:
 
 
 def damaged(lake: str, table: str) -> None:
-    """Its newest file is missing, and a day has to be compacted again."""
-    run(lake)
+    """Of a lake that was compacted: its newest file is missing, and a day has to be compacted again."""
     Path(DeltaTable(f"{lake}/{table}").file_uris()[0]).unlink()
     ship(lake, "tokyo", "store-of-tokyo", [batch(4, trades("binance", "BTC/USDT", [500]))])
 
 
-def test_a_stored_coverage_that_cannot_be_read_is_named_and_the_rest_is_done(lake: str) -> None:
-    damaged(lake, "coverage")
-    done = run(lake)
+def test_a_stored_coverage_that_cannot_be_read_is_named_and_the_rest_is_done(compacted: str) -> None:
+    damaged(compacted, "coverage")
+    done = run(compacted)
     failed = [one for one in done if one.problem]
     assert [one.table for one in failed] == ["coverage"]
     assert re.search(r"coverage.*\.parquet", failed[0].problem) and "\n" not in failed[0].problem
@@ -344,10 +361,10 @@ def test_a_stored_coverage_that_cannot_be_read_is_named_and_the_rest_is_done(lak
     assert ("shipments", "joined") in [(one.table, one.action) for one in done]
 
 
-def test_compactions_that_cannot_be_read_are_named(lake: str) -> None:
-    damaged(lake, "compactions")
+def test_compactions_that_cannot_be_read_are_named(compacted: str) -> None:
+    damaged(compacted, "compactions")
     with pytest.raises(QueryError, match=r"the table compactions of .* cannot be read: .*\.parquet"):
-        run(lake)
+        run(compacted)
 
 
 def test_days_without_a_folder_to_sort_them_in_are_named_and_stay_as_they_are(lake: str, tmp_path: Path) -> None:
@@ -385,8 +402,8 @@ def test_only_closed_days_are_compacted(tmp_path: Path) -> None:
         run(str(tmp_path / "other"))
 
 
-def test_the_coverage_of_closed_days_is_stored(lake: str) -> None:
-    run(lake)
+def test_the_coverage_of_closed_days_is_stored(compacted_once: tuple[Path, list[Done]]) -> None:
+    lake = str(compacted_once[0])
     columns = "exchange, symbol, from_time, to_time, status, proof"
     wanted = rows(lake, f"SELECT {columns} FROM coverage")
     con = duckdb.connect()
@@ -396,21 +413,24 @@ def test_the_coverage_of_closed_days_is_stored(lake: str) -> None:
     assert len(found) == 4 and sorted(map(str, found)) == sorted(str(row) for row in wanted)
 
 
-def test_other_tables_have_fewer_files_and_the_same_rows(lake: str) -> None:
-    names = [name for name in versions(lake) if name != "ticks"]
-    before = {name: rows(lake, f"SELECT count(*) FROM {name}") for name in names}
-    files = sum(len(DeltaTable(f"{lake}/{name}").file_uris()) for name in names)
-    run(lake)
-    assert {name: rows(lake, f"SELECT count(*) FROM {name}") for name in names} == before
-    assert sum(len(DeltaTable(f"{lake}/{name}").file_uris()) for name in names) <= files // 2
+def test_other_tables_have_fewer_files_and_the_same_rows(
+    made: Path, compacted_once: tuple[Path, list[Done]]
+) -> None:
+    names = [name for name in versions(str(made)) if name != "ticks"]
+    every = ", ".join(f"(SELECT count(*) FROM {name}) AS {name}" for name in names)
+    assert rows(str(made), f"SELECT {every}") == rows(str(compacted_once[0]), f"SELECT {every}")
+    files, fewer = (
+        sum(len(DeltaTable(str(lake / name)).file_uris()) for name in names) for lake in (made, compacted_once[0])
+    )
+    assert fewer <= files // 2
 
 
-def test_replaced_files_stay_for_the_retention(lake: str) -> None:
-    old = DeltaTable(f"{lake}/ticks")
-    version, paths = old.version(), old.file_uris()
-    assert not [one for one in run(lake) if one.action == "deleted"]
-    assert all(Path(path).exists() for path in paths)
-    assert DeltaTable(f"{lake}/ticks", version=version).scan().read_all().num_rows == 204
+def test_replaced_files_stay_for_the_retention(made: Path, compacted_once: tuple[Path, list[Done]]) -> None:
+    lake, done = compacted_once
+    old = DeltaTable(str(made / "ticks"))
+    assert not [one for one in done if one.action == "deleted"]
+    assert all((lake / Path(path).relative_to(made)).exists() for path in old.file_uris())
+    assert DeltaTable(str(lake / "ticks"), version=old.version()).scan().read_all().num_rows == 204
 
 
 @pytest.mark.slow
@@ -471,7 +491,7 @@ def test_whatever_is_dropped_changes_the_tape_neither_now_nor_when_rows_are_adde
 def test_a_lake_that_is_compacted_often_has_the_tape_of_one_that_never_is(tmp_path: Path, seed: int) -> None:
     uris = [str(tmp_path / "often"), str(tmp_path / "never")]
     senders = [random_lake(uri, Random(seed), 4) for uri in uris]
-    for _ in range(2):
+    for _ in range(amount(1, 2)):
         run(uris[0])
         for send in senders:
             send(2)
@@ -493,8 +513,8 @@ def test_the_command_prints_what_was_done_and_what_failed(lake: str, tmp_path: P
     assert tickwarden_here("lake", "compact", "--uri", lake, "--day", "tomorrow", folder=tmp_path).returncode == 64
 
 
-def test_small_files_of_an_open_day_are_joined_beside_a_recorder(lake: str) -> None:
-    before, recorder = tape(lake), DeltaLake(lake, "tokyo", {})
+def test_small_files_of_an_open_day_are_joined_beside_a_recorder(lake: str, before: list[tuple[Any, ...]]) -> None:
+    recorder = DeltaLake(lake, "tokyo", {})
     mark = recorder.marks("store-of-tokyo").committed
     today = Days(now=datetime(2026, 11, 2, 12, tzinfo=UTC))
     assert {one.action for one in run(lake, today, join_open=True)} == {"joined"}
