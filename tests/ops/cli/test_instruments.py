@@ -1,6 +1,7 @@
 """`tickwarden instruments` shows the newest row of each market in the file."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from actors.settings import StoreSettings
 from actors.store.store import Store
 from tests.harness.buffering import LISTED
 from tests.harness.cli_process import tickwarden_here
+from tests.harness.store_harness import memory_folder
 
 LATER_NS = LISTED.seen_ns + 10**9
 SPOT = replace(LISTED, symbol="BTC/USD", native_symbol="BTC-USD", kind="spot", settle=None, volume_unit="base")
@@ -22,14 +24,15 @@ ROWS = (
 )
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """As a service that runs keeps it: all of it is in the tail."""
-    store = Store(StoreSettings(path=tmp_path / "t.duckdb"))
-    store.start()
-    store.write(Batch(store.next_number(), instruments=ROWS))
-    store.close()
-    return tmp_path / "t.duckdb"
+@pytest.fixture(scope="module")
+def file() -> Iterator[Path]:
+    """As a service that runs keeps it: all of it is in the tail. The tests only read it."""
+    with memory_folder() as folder:
+        store = Store(StoreSettings(path=folder / "t.duckdb"))
+        store.start()
+        store.write(Batch(store.next_number(), instruments=ROWS))
+        store.close()
+        yield folder / "t.duckdb"
 
 
 @pytest.mark.parametrize(

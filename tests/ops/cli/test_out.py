@@ -2,6 +2,7 @@
 
 import errno
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from ops.terminal.exit_codes import USAGE
 from tests.harness.cli_process import tickwarden_here
 from tests.harness.lake_values import small_lake
 from tests.harness.recording_samples import settings, store
+from tests.harness.store_harness import memory_folder
 from tests.harness.tick_streams import tick, write
 
 WRITING = (
@@ -23,14 +25,14 @@ WRITING = (
 )
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "here"
-    made.mkdir()
-    with store(settings(made)) as filled:
-        write(filled, [[tick(), tick(at_us=5_000_000, trade_id="2")]])
-    (made / "plain").touch()
-    return made
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """With a recording of two trades. No test writes there."""
+    with memory_folder() as made:
+        with store(settings(made)) as filled:
+            write(filled, [[tick(), tick(at_us=5_000_000, trade_id="2")]])
+        (made / "plain").touch()
+        yield made
 
 
 @pytest.mark.parametrize("line", WRITING)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.harness.cli_process import tickwarden, tickwarden_here
 from tests.harness.recording_samples import settings, store
+from tests.harness.store_harness import memory_folder
 from tests.harness.tick_streams import tick, write
 
 FIRST = {
@@ -25,13 +26,13 @@ FIRST = {
 }
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """Three ticks of two exchanges, of which the last arrived first."""
-    with store(settings(tmp_path)) as made:
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """Three ticks of two exchanges, of which the last arrived first. The tests only read them."""
+    with memory_folder() as folder, store(settings(folder)) as made:
         write(made, [[tick("kraken", "BTC/USD", at_us=2, trade_id=None, side=None)]])
         write(made, [[tick(), tick(symbol="ETH/USDT", at_us=1, trade_id="2")]])
-        yield tmp_path
+        yield folder
 
 
 def lines(folder: Path, *words: str) -> list[dict[str, str | None]]:
