@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -28,19 +29,25 @@ CREATE TABLE ticks AS SELECT * FROM (VALUES
 """
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder with a file of two rows, and one with ticks that are known."""
-    with duckdb.connect(tmp_path / "t.duckdb") as con:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("made")
+    with duckdb.connect(made / "t.duckdb") as con:
         con.execute("CREATE TABLE t (n INTEGER, word VARCHAR, p DECIMAL(38,18))")
         con.execute("INSERT INTO t VALUES (1, ?, 0.000000000000000001), (2, NULL, 12345678901234567890)", [WORD])
-    with duckdb.connect(tmp_path / "ticks.duckdb") as con:
+    with duckdb.connect(made / "ticks.duckdb") as con:
         con.execute(TICKS)
         con.execute("ALTER TABLE ticks ALTER received_at TYPE TIMESTAMPTZ")
         con.execute("ALTER TABLE ticks ADD COLUMN timestamp TIMESTAMPTZ; UPDATE ticks SET timestamp = received_at")
         con.execute("ALTER TABLE ticks ADD COLUMN source VARCHAR DEFAULT 'stream'")
         con.execute("ALTER TABLE ticks ADD COLUMN side VARCHAR; ALTER TABLE ticks ADD COLUMN trade_id VARCHAR")
-    return tmp_path
+    return made
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A folder with a file of two rows, and one with ticks that are known."""
+    return Path(shutil.copytree(made, tmp_path, dirs_exist_ok=True))
 
 
 def shown(folder: Path, *words: str) -> str:
@@ -73,7 +80,7 @@ def test_the_same_rows_in_every_format(folder: Path) -> None:
 def test_a_file_gets_what_the_screen_would_and_its_ending_chooses_the_format(form: str, folder: Path) -> None:
     ending = {"table": "txt", "markdown": "md"}.get(form, form)
     words = [SQL, "--file", "t.duckdb"]
-    done = tickwarden("query", *words, "--out", f"rows.{ending}", folder=folder)
+    done = tickwarden_here("query", *words, "--out", f"rows.{ending}", folder=folder)
     assert (done.returncode, done.stdout) == (0, f"wrote rows.{ending}: 2 rows of {form}\n"), done.stderr
     made = folder / f"rows.{ending}"
     if form == "parquet":
