@@ -19,12 +19,13 @@ from tests.harness.recording_samples import ask, batch, settings, store, write
 from tests.harness.store_harness import StumblingFiles, WatchedFiles, reader
 
 ALL = 1_000_000
+_IN_MEMORY = duckdb.connect(config={"threads": 1})
 NARROW = StoreLimits(compact_width=3, compact_rows_max=30)
 
 
 def rows_of(found: list[Batches], table: str) -> list[tuple[Any, ...]]:
     """The rows of a table, with batch and day."""
-    with duckdb.connect() as con:
+    with _IN_MEMORY.cursor() as con:
         con.execute("SET TimeZone = 'UTC'")
         return [
             row
