@@ -13,7 +13,7 @@ from actors.exchanges.registry import EXCHANGES
 from ops.cli.commands import COMMANDS
 from ops.export.examples import EXAMPLES
 from tests.harness.amounts import amount, variants
-from tests.harness.cli_process import environment, running, sandbox, status, tickwarden, tickwarden_here, wait_for
+from tests.harness.cli_process import environment, running, sandbox, tickwarden, tickwarden_here, wait_for
 from tests.harness.terminal import program_on_terminal, terminal
 
 CONFIG = """
@@ -68,11 +68,11 @@ def in_bash(folder: Path, line: str) -> list[str]:
     ("line", "offered"),
     variants(
         ("tickwarden ", [*COMMANDS]),
-        ("tickwarden re", [name for name in COMMANDS if name.startswith("re")]),
         ("tickwarden exchanges krak", ["kraken", "krakenfutures"]),
-        ("tickwarden init --exchange bitm", ["bitmex"]),
         ("tickwarden doctor ", ["binance", "perps"]),
         ("tickwarden tail --exchange=per", ["perps"]),
+        ("tickwarden re", [name for name in COMMANDS if name.startswith("re")]),
+        ("tickwarden init --exchange bitm", ["bitmex"]),
         ("tickwarden gaps --symbol BTC/USDT", ["BTC/USDT", "BTC/USDT:USDT"]),
         ("tickwarden gaps --symbol BTC/USDT:", ["USDT"]),  # bash itself keeps what stands before the colon
         ("tickwarden gaps --symbol=BTC/USD:", ["BTC"]),
@@ -82,7 +82,7 @@ def in_bash(folder: Path, line: str) -> list[str]:
         ("tickwarden query --form", ["--format"]),
         ("tickwarden check-config ", ["compopt", "-o", "default"]),
         ("tickwarden restart ", []),  # no service runs
-        kept=6,
+        kept=4,
     ),
 )
 def test_bash_completes_commands_options_and_names(line: str, offered: list[str], folder: Path) -> None:
@@ -157,7 +157,7 @@ def test_descriptions_are_whole_in_fish(folder: Path) -> None:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_the_script_of_each_shell_is_printed_and_asks_for_what_it_gets(shell: str, folder: Path) -> None:
-    script = tickwarden("completion", shell, folder=folder)
+    script = tickwarden_here("completion", shell, folder=folder)
     assert script.returncode == 0 and not script.stderr
     assert f"_TICKWARDEN_COMPLETE={shell}_complete" in script.stdout and "tickwarden" in script.stdout
     if where := shutil.which(shell):
@@ -173,9 +173,8 @@ def test_actors_are_those_of_the_running_service(folder: Path) -> None:
     with sandbox(folder, rate=10.0) as config:
         (folder / "tickwarden.toml").write_text(config)
         with running("run", folder=folder):
-            wait_for(
-                "a connection", lambda: status(folder) and "kraken:1" in in_bash(folder, "tickwarden restart k")
-            )
+            wait_for("a connection", lambda: "kraken:1" in tickwarden_here("actors", folder=folder).stdout)
+            assert "kraken:1" in in_bash(folder, "tickwarden restart k")
             assert "1" in in_bash(folder, "tickwarden pause kraken:")
 
 
