@@ -142,7 +142,8 @@ def test_marks_survive_checkpoints_the_cleanup_of_the_log_and_a_new_process(
 def test_a_table_that_is_written_rarely_is_opened_again_before_its_log_is_cleaned_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handles, "CLEANUP_VERSIONS", handles.CHECKPOINT_VERSIONS)
+    monkeypatch.setattr(handles, "CHECKPOINT_VERSIONS", 5)
+    monkeypatch.setattr(handles, "CLEANUP_VERSIONS", 5)
     uri, log = str(tmp_path), tmp_path / "rejects" / "_delta_log"
     tokyo, london = DeltaLake(uri, "tokyo", {}), DeltaLake(uri, "london", {})
     source = MadeUpSource(5, "one", 2, rare=1)
