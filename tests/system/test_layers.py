@@ -22,7 +22,30 @@ DEEPER = {
     "actors/store": 10,
     "ops/sandbox": 8,
 }  # folders that are still deeper; to be made shallower, and never deeper
+PARTS = ("body", "orelse", "handlers", "finalbody", "cases")  # of a statement, where other statements stand
 TOP = {"pyproject.toml", "README.md", "supervisor", "actors", "tests", "ops"}
+
+
+Import = ast.Import | ast.ImportFrom
+
+
+@cache
+def import_statements(path: Path) -> tuple[tuple[Import, bool], ...]:
+    """Each import of a file, wherever in it, and whether it is there for types only."""
+    return tuple(_import_statements(ast.parse(path.read_text("utf-8")), for_types=False))
+
+
+def _import_statements(parent: ast.AST, *, for_types: bool) -> Iterator[tuple[Import, bool]]:
+    for part in PARTS:
+        for node in getattr(parent, part, ()):
+            if isinstance(node, Import):
+                yield node, for_types
+            else:
+                yield from _import_statements(node, for_types=for_types or _is_for_types(node))
+
+
+def _is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 @cache
@@ -32,10 +55,10 @@ def imported(path: Path) -> tuple[str, ...]:
 
 
 def _imported(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node, _ in import_statements(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             assert node.level == 0, f"{path}: relative imports hide the layer"
             assert node.module is not None
             yield node.module
@@ -47,6 +70,7 @@ def imports(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in imported(path)}
 
 
+@cache
 def modules(layer: str) -> list[Path]:
     return sorted((ROOT / layer).rglob("*.py"))
 
@@ -97,10 +121,6 @@ def test_no_circle_joins_the_rooms_of_a_layer(layer: str) -> None:
     assert needs == {}, "each of these needs one above it"
 
 
-def _is_for_types(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-
-
 @cache
 def module_imports(layer: str) -> dict[str, set[str]]:
     """The modules of the layer that each of them imports to run, a package where no module of it is meant."""
@@ -110,16 +130,14 @@ def module_imports(layer: str) -> dict[str, set[str]]:
     for name, path in paths.items():
         used: set[str] = set()
         found[name] = used
-        tree = ast.parse(path.read_text("utf-8"))
-        for_types = {part for node in ast.walk(tree) if _is_for_types(node) for part in ast.walk(node)}
-        for node in ast.walk(tree):
-            if node in for_types:
+        for node, for_types in import_statements(path):
+            if for_types:
                 continue
-            if isinstance(node, ast.ImportFrom) and node.module:
+            if isinstance(node, ast.Import):
+                used.update(alias.name for alias in node.names)
+            elif node.module:
                 meant = (f"{node.module}.{alias.name}" for alias in node.names)
                 used.update(one if one in paths else node.module for one in meant)
-            elif isinstance(node, ast.Import):
-                used.update(alias.name for alias in node.names)
         used &= paths.keys() - {name}
     return found
 
