@@ -20,7 +20,7 @@ from tests.harness.server_frames import BINARY, CONTINUATION, PING, PONG, TEXT, 
 from tests.harness.wire_frames import NOW_NS, Received, everything, from_loopback, packed, plain
 
 CUTS = (1, 2, 3, 130, 1459, 9001, 40_000)
-MESSAGES = 60  # of a connection, at once
+MESSAGES = amount(25, 60)  # of a connection, at once
 
 every_exchange = pytest.mark.parametrize("exchange", EXCHANGES)
 some_exchanges = pytest.mark.parametrize("exchange", sample(EXCHANGES, 6, "frames"))
