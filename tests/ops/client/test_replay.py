@@ -77,8 +77,7 @@ def test_a_standalone_copy_and_a_file_after_a_clean_stop_replay_the_same(file: P
     assert list(replay(copy)) == in_order(chunks())
     chosen = settings(tmp_path)
     with store(chosen) as made:
-        for chunk in chunks():
-            write(made, [chunk])
+        write(made, chunks())
         made.finish(lambda: False)
     assert list(replay(chosen.path)) == in_order(chunks())
 
