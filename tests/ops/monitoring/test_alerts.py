@@ -94,7 +94,7 @@ SCENES: list[tuple[str, dict[str, str], list[int], list[int]]] = [
     # none has ever succeeded
     ("MergesWait", merges("0x100"), [70, 99], [40, 60]),
     # they are rare because the configuration says so
-    ("MergesWait", merges("0x1440 86400x60", interval_s=86400), [], [600, 1439, 1500]),
+    ("MergesWait", merges("0x240 14400x60", interval_s=14400), [], [100, 239, 300]),
     # nothing waits
     ("MergesWait", merges("0x100", segments=0), [], [99]),
     ("ClockJumped", {"tickwarden_clock_jumps_total": "0x10 1x60"}, [12, 20], [5, 40]),
