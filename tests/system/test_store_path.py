@@ -10,7 +10,7 @@ import pytest
 
 from ops.terminal.exit_codes import CONFIGURATION, OK
 from tests.harness.amounts import variants
-from tests.harness.cli_process import tickwarden
+from tests.harness.cli_process import tickwarden, tickwarden_here
 
 CONFIG = (
     '[store]\npath = "{path}"\n[control]\nsocket = "s"\n[exchanges.binance]\nsymbols = ["BTC/USDT"]\n'
@@ -21,8 +21,7 @@ CONFIG = (
 def outcomes(folder: Path, path: str = "t.duckdb") -> list[tuple[int, str]]:
     """The exit code of each command, and what it printed to stderr."""
     (folder / "tickwarden.toml").write_text(CONFIG.format(path=path))
-    commands = (("check-config",), ("run", "--for", "0.2"))
-    done = [tickwarden(*command, folder=folder) for command in commands]
+    done = tickwarden_here("check-config", folder=folder), tickwarden("run", "--for", "0.2", folder=folder)
     return [(one.returncode, one.stderr) for one in done]
 
 
