@@ -17,7 +17,15 @@ import pytest
 
 from ops.terminal.exit_codes import CONFIGURATION, GAVE_UP, LOST
 from tests.harness.amounts import variants
-from tests.harness.cli_process import COMMAND, PATIENCE_S, environment, status, tickwarden, wait_for
+from tests.harness.cli_process import (
+    COMMAND,
+    PATIENCE_S,
+    environment,
+    status,
+    tickwarden,
+    tickwarden_here,
+    wait_for,
+)
 from tests.harness.service_process import QUICK, Sandbox, Service, recording, sandbox
 
 __all__ = ["sandbox"]  # the fixture
@@ -187,12 +195,13 @@ def test_the_entry_point_notes_signals_before_it_imports_the_rest() -> None:
 
 @pytest.mark.parametrize(
     ("control", "code", "words"),
-    [
+    variants(  # tests/ops/control/test_socket.py has the same errors of a socket
         ('http = "127.0.0.1:{port}"', GAVE_UP, "another process listens"),
+        ('socket = "missing/s"', CONFIGURATION, "set [control] socket to another path"),
         ('group = "no-such-group"', CONFIGURATION, "no-such-group"),
         ('socket = "occupied"', CONFIGURATION, "not a socket"),
-        ('socket = "missing/s"', CONFIGURATION, "set [control] socket to another path"),
-    ],
+        kept=2,
+    ),
 )
 def test_a_control_interface_that_cannot_be_had_ends_the_service_before_it_records(
     tmp_path: Path, control: str, code: int, words: str
@@ -221,10 +230,10 @@ def test_check_config_reports_an_http_port_in_use_but_by_the_running_service(
         port = free.getsockname()[1]
     http = f'[control]\nhttp = "127.0.0.1:{port}"\n'
     with recording(tmp_path, sandbox.tables("binance"), store=QUICK + http):
-        assert tickwarden("check-config", folder=tmp_path).returncode == 0
+        assert tickwarden_here("check-config", folder=tmp_path).returncode == 0
         other = http.replace("http", 'socket = "other.sock"\nhttp')
         (tmp_path / "other.toml").write_text(other + ALONE)
-        checked = tickwarden("check-config", "other.toml", folder=tmp_path)
+        checked = tickwarden_here("check-config", "other.toml", folder=tmp_path)
     assert checked.returncode == CONFIGURATION
     assert f"127.0.0.1:{port}" in checked.stderr and "in use" in checked.stderr
 
