@@ -162,7 +162,7 @@ def exit_code(pid: int) -> int:
 def test_a_reader_that_holds_the_file_at_the_stop_costs_no_tick_and_no_patience(
     tmp_path: Path, sandbox: Sandbox
 ) -> None:
-    with recording(tmp_path, sandbox.tables("binance", "bybit")) as (service, process):
+    with recording(tmp_path, sandbox.tables("binance")) as (service, process):
         with subprocess.Popen(
             [sys.executable, "-c", READER],
             cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -170,7 +170,7 @@ def test_a_reader_that_holds_the_file_at_the_stop_costs_no_tick_and_no_patience(
             assert reader.stdin is not None
             assert reader.stdout is not None
             assert int(reader.stdout.readline()) >= 0
-            service.wait_for_more("binance", "bybit")
+            service.wait_for_more("binance")
             began = time.monotonic()
             service.send(signal.SIGTERM)
             assert process.wait(PATIENCE_S) == 0
