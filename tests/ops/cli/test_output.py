@@ -151,7 +151,7 @@ def test_an_error_message_is_printed_on_every_terminal(tmp_path: Path) -> None:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
     """A service that records all loopback exchanges."""
     folder = tmp_path_factory.mktemp("service")
-    with sandbox(folder, rate=50.0) as config:
+    with sandbox(folder, rate=20.0) as config:
         (folder / "tickwarden.toml").write_text(config)
         with running("run", folder=folder) as process:
             wait_for(

@@ -111,7 +111,7 @@ def moved_to_now(command: str) -> str:
 @pytest.fixture(scope="module")
 def world() -> Iterator[Path]:
     """A folder in which a service records loopback exchanges, as the pages assume."""
-    with memory_folder() as folder, sandbox(folder, rate=50.0) as config:
+    with memory_folder() as folder, sandbox(folder, rate=20.0) as config:
         (folder / "tickwarden.toml").write_text(config)
         small_lake(str(folder / "lake"))
         with running("run", folder=folder):
