@@ -70,7 +70,7 @@ class Steady:
                 await self.trading.wait()
             self.sent += 10
             await client.send(*map(self.made, range(self.sent - 10, self.sent)))
-            await trio.sleep(0.005)
+            await trio.sleep(0.01)
 
     def made(self, number: int) -> bytes:
         """A trade, the same whenever it is sent."""
