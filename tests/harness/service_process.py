@@ -44,7 +44,7 @@ class Sandbox:
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with command_running("sandbox", *NAMES, "--rate", "100", folder=tmp_path_factory.mktemp("sandbox")) as process:
+    with command_running("sandbox", *NAMES, "--rate", "50", folder=tmp_path_factory.mktemp("sandbox")) as process:
         assert process.stdout is not None
         printed = ""
         while "symbols" not in printed.partition("[exchanges.bybit]")[2]:

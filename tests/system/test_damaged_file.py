@@ -44,7 +44,7 @@ def set_aside(folder: Path) -> list[Path]:
 def test_a_service_starts_with_a_file_of_which_one_bit_has_flipped(tmp_path: Path, sandbox: Sandbox) -> None:
     tables = sandbox.tables("binance")
     with recording(tmp_path, tables) as (service, process):
-        wait_for("ticks", lambda: service.stored("binance") > 200)
+        wait_for("ticks", lambda: service.stored("binance") > 100)
         service.send(signal.SIGTERM)
         assert process.wait(PATIENCE_S) == 0
     flip_one_bit(tmp_path / "ticks.duckdb")
@@ -66,7 +66,7 @@ def test_a_reload_that_finds_the_damage_replaces_the_exchange_and_the_service_go
     tables, seldom = sandbox.tables("binance"), QUICK.replace("0.5", "300")
     with recording(tmp_path, tables, store=seldom) as (service, process):
         control = ControlClient(tmp_path / "ticks.duckdb.sock")
-        wait_for("ticks", lambda: service.stored("binance") > 200)
+        wait_for("ticks", lambda: service.stored("binance") > 100)
         control.post("/v1/merge")
         flip_one_bit(tmp_path / "ticks.duckdb")
         (tmp_path / "tickwarden.toml").write_text(seldom + "[supervision]\nbackoff_max_s = 7\n" + tables)
