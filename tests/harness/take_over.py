@@ -28,7 +28,7 @@ SELECT exchange, symbol, reason, status, missing FROM gaps
 WHERE NOT (status = 'filled' AND coalesce(missing, recovered) = 0)
 """
 TAKEN_OVER_S = 150.0  # 15 where the machine has nothing else to do
-ASK_EVERY_S = 0.01
+ASK_EVERY_S = 0.02
 ASK = b"GET /v1/live HTTP/1.1\r\nHost: tickwarden\r\nConnection: close\r\n\r\n"
 # In the order in which they are passed; "" is in no step: while the new process connects.
 STEPS_OF_NEW = (
