@@ -69,7 +69,7 @@ TURN = (
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DashboardWorld]:
     chromium()
-    with dashboard_world(tmp_path_factory.mktemp("world"), "binance", "bybit", rate=100, more=REFUSING) as made:
+    with dashboard_world(tmp_path_factory.mktemp("world"), "binance", "bybit", rate=30, more=REFUSING) as made:
         yield made
 
 
