@@ -76,10 +76,14 @@ def test_kills_lose_and_double_nothing_and_no_reader_sees_an_error(
     assert 0 < most <= len(victim.truth())
 
 
+@pytest.mark.slow
 def test_a_second_service_is_refused_with_the_firsts_pid_and_socket_and_takes_over_when_it_is_dead(
     tmp_path: Path, flood: Flood
 ) -> None:
-    """Exit code 75: starting it again later can help."""
+    """Exit code 75: starting it again later can help.
+
+    tests/ops/cli/test_cli.py has the refusal and tests/actors/test_pipeline.py the start after a kill.
+    """
     victim = Victim(tmp_path, flood.port)
     with victim.life() as life:
         assert life.wait_for_batches(1)
