@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from actors.model.ticks import Block, Reason, Reject
 from actors.settings import StoreSettings
 from actors.store.filesystem import Files
 from actors.store.store import Store
+from tests.harness.store_harness import memory_folder
 from tests.harness.store_reader import looking
 
 SECOND_NS = 1_000_000_000
@@ -69,11 +71,22 @@ def write(into: Store, count: int = 1, **how: Any) -> list[int]:
 
 
 def record(told: StoreSettings, *batches: int) -> None:
-    """Records batches of so many ticks, a day apart, and stops cleanly."""
-    with store(told) as made:
-        for index, ticks in enumerate(batches):
-            made.write(batch(made.next_number(), at_ns=START_NS + index * DAY_NS, ticks=ticks))
-        made.finish(lambda: False)
+    """A recording of batches of so many ticks, a day apart, that was stopped cleanly."""
+    assert told == settings(told.path.parent), "a copy has the settings of the first"
+    told.path.write_bytes(_recorded(batches))
+
+
+@cache
+def _recorded(batches: tuple[int, ...]) -> bytes:
+    """The whole file: a clean stop leaves no tail."""
+    with memory_folder() as folder:
+        told = settings(folder)
+        with store(told) as made:
+            for index, ticks in enumerate(batches):
+                made.write(batch(made.next_number(), at_ns=START_NS + index * DAY_NS, ticks=ticks))
+            made.finish(lambda: False)
+        assert tree(folder) == [told.path.name]
+        return told.path.read_bytes()
 
 
 def ask(path: Path, sql: str) -> list[tuple[Any, ...]]:

@@ -37,7 +37,9 @@ def folder(tmp_path: Path, name: str) -> Path:
 
 def test_after_a_clean_stop_the_file_alone_is_complete_wherever_it_goes(tmp_path: Path) -> None:
     here, there = folder(tmp_path, "here"), folder(tmp_path, "there")
-    record(settings(here), 5, 5)
+    with store(settings(here)) as made:
+        write(made, 2, ticks=5)
+        made.finish(lambda: False)
     before = ids(here / "ticks.duckdb")
     assert tree(here) == ["ticks.duckdb"] and len(before) == 10
     (here / "ticks.duckdb").rename(there / "other.duckdb")
