@@ -27,7 +27,7 @@ def test_every_command_explains_itself(name: str, tmp_path: Path) -> None:
 
 
 def test_a_wrong_command_is_wrong_use_and_names_the_nearest(tmp_path: Path) -> None:
-    result = tickwarden("stats", folder=tmp_path)
+    result = tickwarden_here("stats", folder=tmp_path)
     assert result.returncode == 64
     assert "status" in result.stderr
     assert "Traceback" not in result.stderr

@@ -15,7 +15,7 @@ from actors.store.store import Store
 from ops.config.config import load_config
 from ops.config.keys import EXCHANGE, SECTIONS
 from tests.harness.buffering import LISTED
-from tests.harness.cli_process import tickwarden, tickwarden_here
+from tests.harness.cli_process import tickwarden_here
 from tests.harness.terminal import terminal
 
 
@@ -42,7 +42,7 @@ def lists(path: Path) -> None:
 
 def test_options_are_written_without_asking_and_the_file_says_what_it_holds(tmp_path: Path) -> None:
     words = ("--exchange", "binance", "--exchange", "kraken=BTC/USD, */EUR", "--symbol", "SOL/USDT")
-    done = tickwarden("init", *words, folder=tmp_path)
+    done = tickwarden_here("init", *words, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         f"wrote tickwarden.toml: 3 symbols on 2 exchanges, into {tmp_path / 'ticks.duckdb'}",

@@ -26,7 +26,7 @@ from ops.sandbox import Fill, Sandbox
 from ops.sandbox.truth import span
 from ops.service.api import ServiceApp
 from supervisor import Backoff
-from tests.harness.cli_process import running, tickwarden
+from tests.harness.cli_process import running, tickwarden_here
 from tests.harness.control_serving import serve_control
 from tests.harness.exchange_values import WITH_HISTORY, history_of
 
@@ -259,19 +259,20 @@ async def test_the_routes_report_errors_by_status(desk: Desk) -> None:
 
 
 def test_without_a_service_it_is_exit_code_69(tmp_path: Path) -> None:
-    result = tickwarden("repair", *BTC, *STRETCH, folder=tmp_path)
+    result = tickwarden_here("repair", *BTC, *STRETCH, folder=tmp_path)
     assert result.returncode == 69
     assert "no service is running" in result.stderr
 
 
 def test_what_an_exchange_cannot_recover_is_reported(tmp_path: Path) -> None:
-    told = {row["name"]: row for row in json.loads(tickwarden("exchanges", "--json", folder=tmp_path).stdout)}
+    told = {row["name"]: row for row in json.loads(tickwarden_here("exchanges", "--json", folder=tmp_path).stdout)}
     for name in WITH_HISTORY:
         history = history_of(name)
         assert told[name]["history_kind"] == history.kind
         assert told[name]["history_depth"] == history.depth
         assert told[name]["history_notes"] == list(history.notes)
-    assert "what lies before the newest trades is lost" in tickwarden("exchanges", "bybit", folder=tmp_path).stdout
+    bybit = tickwarden_here("exchanges", "bybit", folder=tmp_path).stdout
+    assert "what lies before the newest trades is lost" in bybit
     for name in told.keys() - set(WITH_HISTORY):
         assert "lost" in told[name]["history_depth"]
 

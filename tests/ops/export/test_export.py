@@ -25,7 +25,7 @@ from ops.export.source import opened
 from ops.export.target import ExportError
 from ops.terminal.time_options import microseconds
 from tests.harness.amounts import amount, variants
-from tests.harness.cli_process import COMMAND, environment, tickwarden
+from tests.harness.cli_process import COMMAND, environment, tickwarden, tickwarden_here
 from tests.harness.file_holder import held
 from tests.harness.recording_samples import (
     DAY_NS,
@@ -347,7 +347,7 @@ def test_the_service_merges_again_as_soon_as_a_copy_is_made(tmp_path: Path) -> N
     with store(told) as made:
         write(made, 2)
         assert tickwarden("export", "copy.duckdb", "--file", str(told.path), folder=tmp_path).returncode == 0
-        again = tickwarden("export", "copy.duckdb", "--file", str(told.path), folder=tmp_path)
+        again = tickwarden_here("export", "copy.duckdb", "--file", str(told.path), folder=tmp_path)
         assert again.returncode == 1 and "--overwrite" in again.stderr and "Traceback" not in again.stderr
         assert made.merge().rows == 12
 
