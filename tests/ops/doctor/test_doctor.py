@@ -21,13 +21,13 @@ from ops.config.config import load_config
 from ops.doctor import FeedLimits, Finding, Report, State, Step, advice, examine
 from ops.doctor.clock import Dated, judge
 from ops.sandbox import LOOPBACKS, Faults, Sandbox, parse_faults
-from tests.harness.cli_process import PATIENCE_S, running, tickwarden
+from tests.harness.cli_process import PATIENCE_S, running, tickwarden_here
 from tests.harness.exchange_server import Client, Server, serving, table, trade
 from tests.harness.paths import CERTS
 from tests.harness.sampling import sample
 
 S_NS = 1_000_000_000
-RATE = 2000.0  # trades a second: quick tests
+RATE = 500.0  # trades a second: quick tests
 STEPS = [step.value for step in Step]
 
 
@@ -360,7 +360,7 @@ def test_the_date_of_an_answer_distinguishes_a_late_feed_from_a_wrong_clock() ->
 @contextmanager
 def sandbox(folder: Path) -> Iterator[None]:
     """Two loopback exchanges in a process of their own, and a configuration that points at them."""
-    words = ("--exchange", "kraken", "--exchange", "binance", "--rate", "500")
+    words = ("--exchange", "kraken", "--exchange", "binance", "--rate", "100")
     with running("sandbox", *words, folder=folder) as process:
         assert process.stdout is not None
         lines: list[str] = []
@@ -373,7 +373,7 @@ def sandbox(folder: Path) -> Iterator[None]:
 
 def test_the_command_reports_all_exchanges_or_those_named(tmp_path: Path) -> None:
     with sandbox(tmp_path):
-        everything = tickwarden("doctor", "--json", folder=tmp_path)
+        everything = tickwarden_here("doctor", "--json", folder=tmp_path)
     assert everything.returncode == 0, everything.stderr
     assert "binance: pass" in everything.stderr
     reports = json.loads(everything.stdout)
@@ -381,7 +381,7 @@ def test_the_command_reports_all_exchanges_or_those_named(tmp_path: Path) -> Non
     connect = reports[1]["steps"][1]
     assert (connect["about"], connect["step"], connect["state"]) == ("binance:1", "connect", "pass")
     assert connect["took_ms"] > 0
-    broken = tickwarden("doctor", "kraken", folder=tmp_path)  # the sandbox has gone
+    broken = tickwarden_here("doctor", "kraken", folder=tmp_path)  # the sandbox has gone
     assert broken.returncode == 1
     assert broken.stdout.startswith("kraken: fail\n")
     assert "! kraken:1, connect: nothing listens" in broken.stdout
@@ -390,14 +390,14 @@ def test_the_command_reports_all_exchanges_or_those_named(tmp_path: Path) -> Non
 
 
 def test_a_name_that_is_not_configured_is_wrong_use_and_names_the_nearest(tmp_path: Path) -> None:
-    unknown = tickwarden("doctor", "krake", folder=tmp_path)
+    unknown = tickwarden_here("doctor", "krake", folder=tmp_path)
     assert unknown.returncode == 64
     assert "'kraken'" in unknown.stderr
 
 
 def test_a_wrong_configuration_is_reported_before_any_request(tmp_path: Path) -> None:
     (tmp_path / "tickwarden.toml").write_text("[exchanges]\n")
-    result = tickwarden("doctor", folder=tmp_path)
+    result = tickwarden_here("doctor", folder=tmp_path)
     assert result.returncode == 78
     assert result.stderr.startswith(str(tmp_path / "tickwarden.toml")) and result.stdout == ""
 
