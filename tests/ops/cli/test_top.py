@@ -58,13 +58,13 @@ class Screen:
             one for one in words if not re.search(one if isinstance(one, re.Pattern) else re.escape(one), self.text)
         ]:
             assert time.monotonic() < deadline, f"{missing} did not come in\n{self.text}"
-            await self.pilot.pause(0.02)
+            await self.pilot.pause(0.05)
 
     async def until_grey(self, word: str, grey: bool) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while self.grey(word) != grey:
             assert time.monotonic() < deadline
-            await self.pilot.pause(0.02)
+            await self.pilot.pause(0.05)
 
 
 def watch(
