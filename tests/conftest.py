@@ -1,5 +1,6 @@
 """What holds for all tests: folders in memory, and nothing tried by the clock or, in the normal run, by chance."""
 
+import gc
 import os
 import signal
 import time
@@ -63,6 +64,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("slow")])
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
     items.sort(key=lambda item: item.path.name not in LONG)
+
+
+def pytest_collection_finish() -> None:
+    """The thousands of tests are there until the end: no search for garbage has to go through them."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
