@@ -72,7 +72,7 @@ def write(into: Store, count: int = 1, **how: Any) -> list[int]:
 
 def record(told: StoreSettings, *batches: int) -> None:
     """A recording of batches of so many ticks, a day apart, that was stopped cleanly."""
-    assert told == settings(told.path.parent), "a copy has the settings of the first"
+    assert told == settings(told.path.parent), "a copy has the settings of its original"
     told.path.write_bytes(_recorded(batches))
 
 
@@ -80,13 +80,13 @@ def record(told: StoreSettings, *batches: int) -> None:
 def _recorded(batches: tuple[int, ...]) -> bytes:
     """The whole file: a clean stop leaves no tail."""
     with memory_folder() as folder:
-        told = settings(folder)
-        with store(told) as made:
+        configured = settings(folder)
+        with store(configured) as made:
             for index, ticks in enumerate(batches):
                 made.write(batch(made.next_number(), at_ns=START_NS + index * DAY_NS, ticks=ticks))
             made.finish(lambda: False)
-        assert tree(folder) == [told.path.name]
-        return told.path.read_bytes()
+        assert tree(folder) == [configured.path.name]
+        return configured.path.read_bytes()
 
 
 def ask(path: Path, sql: str) -> list[tuple[Any, ...]]:
