@@ -189,7 +189,7 @@ async def test_after_a_close_the_next_connection_gets_what_follows_and_old_trade
     assert len(missed) >= ORDERS
 
 
-@pytest.mark.parametrize("name", sample(WITH_HISTORY, 6, "history"))
+@pytest.mark.parametrize("name", WITH_HISTORY)
 async def test_the_history_fills_the_gap_between_two_connections(name: str) -> None:
     """A gap as it is found: from the last trade before it to the first one after it, by their times."""
     async with loopback(name, history=replace(history_server_of(name), units=1e9)) as sandbox:
