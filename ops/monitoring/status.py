@@ -22,7 +22,7 @@ FRESH_S = 30.0
 # How much older than flush_interval_s the oldest waiting tick may be while the service is ready.
 FLUSH_SLACK_S = 5.0
 
-# An exchange or the service has the state of its worst part; the most urgent state comes first.
+# The most urgent state comes first.
 _WORST = (
     State.FAILED,
     State.BACKOFF,
@@ -33,6 +33,7 @@ _WORST = (
     State.OK,
     State.STOPPED,
 )
+_RESTING = (State.FAILED, State.BACKOFF, State.PAUSED, State.STOPPING, State.STOPPED)
 
 
 def instant(ns: int | None) -> str | None:
@@ -154,17 +155,27 @@ def _overall(pipeline: Pipeline, health: list[ActorHealth]) -> tuple[str, list[s
 
 
 def exchange_state(pipeline: Pipeline, name: str) -> str:
-    """An exchange's state: that of its worst connection."""
-    return worst(actor.state for actor in pipeline.tree.snapshot() if actor.parent == name).value
+    """An exchange's state, as in /v1/status."""
+    return worst(actor.state for actor in _deciding(name, pipeline.tree.snapshot())).value
+
+
+def _deciding(name: str, health: list[ActorHealth]) -> list[ActorHealth]:
+    """The actors whose worst state is the exchange's: its parts while it runs, else its own actor.
+
+    The parts of an exchange that does not run have all stopped, and only because it has.
+    """
+    resting = [actor for actor in health if actor.name == name and actor.state in _RESTING]
+    return resting or [actor for actor in health if actor.parent == name]
 
 
 def _exchange(exchange: ExchangeRecorder, health: list[ActorHealth], lags: Lags) -> dict[str, object]:
     account, name = exchange.account, exchange.settings.name
-    own = [actor for actor in health if actor.parent == name]
-    reasons = [actor.reason for actor in own if actor.reason and actor.state is not State.OK]
+    deciding = _deciding(name, health)
+    reasons = [actor.reason for actor in deciding if actor.reason and actor.state is not State.OK]
+    reasons += [lags.reasons[name]] if name in lags.reasons else []
     return {
-        "state": worst(actor.state for actor in own).value,
-        "reasons": [*reasons, lags.reasons[name]] if name in lags.reasons else reasons,
+        "state": worst(actor.state for actor in deciding).value,
+        "reasons": list(dict.fromkeys(reasons)),
         "connections": sum(connection.state.connected for connection in exchange.connections),
         "connections_wanted": len(exchange.connections),
         "symbols": [market.symbol for market in exchange.markets],

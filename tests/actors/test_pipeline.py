@@ -21,7 +21,7 @@ from actors.pipeline import LOCKED_RETRY_S, Parts
 from actors.store.store import Store
 from ops.control.client import ControlClient, NoService
 from ops.monitoring import status as report
-from supervisor import Event
+from supervisor import ActorHealth, Event, State
 from tests.harness.cli_process import COMMAND, environment
 from tests.harness.exchange_server import (
     HASTE,
@@ -292,8 +292,61 @@ async def test_the_service_is_ready_when_something_flows_and_reports_why_it_is_n
             await pipeline.tree.pause("bybit")
             paused: Any = report.status(pipeline)
             assert paused["state"] == "degraded" and "bybit is paused" in paused["reasons"][0]
+            assert paused["exchanges"]["bybit"]["state"] == report.exchange_state(pipeline, "bybit") == "paused"
+            assert paused["exchanges"]["bybit"]["reasons"] == ["paused by an operator"]
             await pipeline.tree.resume("bybit")
         assert "the service is stopped" in report.not_ready(pipeline)
+
+
+@pytest.mark.parametrize(
+    ("own", "parts", "shown"),
+    [
+        ((State.FAILED, "a bug"), [(State.STOPPED, "its supervisor stops")] * 2, ("failed", ["a bug"])),
+        ((State.BACKOFF, "a bug"), [(State.STOPPED, "its supervisor stops")] * 2, ("backoff", ["a bug"])),
+        (
+            (State.STOPPING, "stop requested"),
+            [(State.STOPPING, "its supervisor stops")],
+            ("stopping", ["stop requested"]),
+        ),
+        ((State.STOPPED, ""), [(State.STOPPED, "its supervisor ended")], ("stopped", [])),
+        ((State.OK, ""), [(State.BACKOFF, "refused")] * 2 + [(State.OK, "fine")], ("backoff", ["refused"])),
+        (
+            (State.OK, ""),
+            [(State.PAUSED, "paused by an operator"), (State.OK, "")],
+            ("paused", ["paused by an operator"]),
+        ),
+        ((State.STARTING, ""), [(State.OK, "")], ("ok", [])),
+    ],
+)
+async def test_an_exchange_that_does_not_run_is_shown_by_its_own_actor_and_names_each_reason_once(
+    own: tuple[State, str],
+    parts: list[tuple[State, str]],
+    shown: tuple[str, list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pipeline = pipeline_of(tmp_path, table("bybit", "bybit", ["BTC/USDT"], "ws://127.0.0.1:1"))
+    named = [("bybit", "exchanges", *own), *((f"bybit:{n}", "bybit", *one) for n, one in enumerate(parts, 1))]
+    health = [
+        ActorHealth(
+            name=name,
+            parent=parent,
+            kind="",
+            state=state,
+            reason=reason,
+            since_ns=0,
+            restarts=0,
+            last_error=None,
+            next_retry_at_ns=None,
+            mailbox=None,
+            handled=0,
+        )
+        for name, parent, state, reason in named
+    ]
+    monkeypatch.setattr(pipeline.tree, "snapshot", lambda: health)
+    status: Any = report.status(pipeline)
+    assert (status["exchanges"]["bybit"]["state"], status["exchanges"]["bybit"]["reasons"]) == shown
+    assert report.exchange_state(pipeline, "bybit") == shown[0]
 
 
 async def test_every_change_of_an_actor_is_a_row_of_events(tmp_path: Path) -> None:
