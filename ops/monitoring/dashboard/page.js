@@ -138,7 +138,7 @@ const isOff = (row) => row.connections === 0 && row.connections_wanted > 0;
 
 // What is wrong with one exchange, in words; "" for nothing.
 function troubleOf(name, row) {
-  const own = state.actors?.actors.filter((one) => one.parent === name) ?? [];
+  const own = state.actors?.actors.filter((one) => one.name === name || one.parent === name) ?? [];
   const actor = own.find(isTrouble) ?? own.find(isTryingAgain);
   const retry = actor?.next_retry_at ? (Date.parse(actor.next_retry_at) - serviceNow()) / 1000 : 0;
   const next = retry > 0 ? `, next attempt in ${countdown(retry)}` : ", trying now";
@@ -154,20 +154,18 @@ function troubleOf(name, row) {
 function verdictOf(status, rows, troubles) {
   const markets = rows.reduce((sum, [, row]) => sum + row.symbols, 0);
   const gaps = rows.reduce((sum, [, row]) => sum + row.gaps_open, 0);
-  const summary = `${plural(markets, "market")} on ${plural(rows.length, "exchange")}${gaps ? `, ${plural(gaps, "gap")} being repaired` : ", no open gaps"}`;
+  const summary = `${plural(markets, "market")} on ${plural(rows.length, "exchange")}${gaps ? `, ${plural(gaps, "gap")} open` : ", no open gaps"}`;
   if (status.state === "stopping" || status.state === "stopped") return ["stopping", "The service is stopping", summary];
   if (status.state === "failed") return ["failed", "The service has failed: nothing is recorded", summary];
-  if (troubles.length) {
-    const off = rows.filter(([, row]) => isOff(row)).length;
-    const verdict = off
-      ? `${count(off)} of ${plural(rows.length, "exchange")} ${off === 1 ? "is" : "are"} not recorded`
-      : `${plural(troubles.length, "exchange")} of ${count(rows.length)} ${troubles.length === 1 ? "needs" : "need"} attention`;
+  const off = rows.filter(([, row]) => isOff(row)).length;
+  if (troubles.length || status.state === "degraded") {
+    let verdict = "Degraded";
+    if (off) verdict = `${count(off)} of ${plural(rows.length, "exchange")} ${off === 1 ? "is" : "are"} not recorded`;
+    else if (troubles.length) verdict = `${plural(troubles.length, "exchange")} of ${count(rows.length)} ${troubles.length === 1 ? "needs" : "need"} attention`;
     return ["degraded", verdict, summary];
   }
-  if (status.state === "degraded") return ["degraded", "Degraded", summary];
   if (status.state === "starting") return ["starting", "The service is starting", summary];
-  const coming = rows.filter(([, row]) => isOff(row)).length;
-  if (coming) return ["starting", `Connecting to ${count(coming)} of ${plural(rows.length, "exchange")}`, summary];
+  if (off) return ["starting", `Connecting to ${count(off)} of ${plural(rows.length, "exchange")}`, summary];
   if (gaps) return ["notice", `All exchanges are recorded, ${plural(gaps, "gap")} ${gaps === 1 ? "is" : "are"} open`, summary];
   return ["ok", "All is well", summary];
 }

@@ -12,6 +12,7 @@ import trio
 from ops.control.tap import LineBuffer
 from ops.monitoring.dashboard.page import page
 from tests.harness.chromium import Tab, browser, chromium, tab_of
+from tests.harness.cli_process import tickwarden_here
 from tests.harness.control_serving import QuietApp, serve_http
 from tests.harness.dashboard_growth import grown
 from tests.harness.dashboard_world import REFUSING, DashboardWorld, dashboard_world
@@ -23,6 +24,7 @@ LANES = (
     ".map(c => [c.previousSibling.textContent, c.getAttribute('aria-label')])"
 )
 ACTORS = "document.getElementById('actors').innerText"
+SUMMARY = "document.getElementById('summary').textContent"
 RETRIES = r"next attempt in \d+ s|trying now"
 PRICES = (
     "/spread \\d/.test(document.getElementById('markets').textContent)"
@@ -120,6 +122,23 @@ async def test_the_page_shows_what_status_says(world: DashboardWorld, devtools: 
         assert "kraken:1" in actors and "Connection refused" in actors
         assert set(tab.requests) == {world.url, f"{world.url}v1/snapshots"}
         assert tab.complaints == []
+
+
+async def test_a_paused_exchange_is_not_recorded_and_its_gap_is_open(world: DashboardWorld, devtools: str) -> None:
+    async with tab_of(devtools) as tab:
+        await opened(tab, world)
+        await tab.until("document.title.includes('1 of 3 exchanges is not recorded')")
+        try:
+            assert tickwarden_here("pause", "bybit", folder=world.folder).returncode == 0
+            row = await tab.until(f"({ROWS}).find(row => row[0] === 'bybit' && row[1] === 'paused')")
+            assert row[-1] == "paused by an operator"
+            await tab.until("document.title.includes('2 of 3 exchanges are not recorded')")
+            assert "`tickwarden resume bybit`" in await tab.run("document.getElementById('reasons').textContent")
+            summary = await tab.until(f"/[1-9]\\d* gap/.test({SUMMARY}) && {SUMMARY}")
+            assert re.search(r", [1-9]\d* gaps? open$", summary)
+        finally:
+            assert tickwarden_here("resume", "bybit", folder=world.folder).returncode == 0
+        await tab.until(f"({ROWS}).some(row => row[0] === 'bybit' && row[1] === 'ok')")
 
 
 async def test_the_page_keeps_up_and_does_not_grow(world: DashboardWorld, devtools: str) -> None:
